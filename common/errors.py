@@ -1,0 +1,115 @@
+"""Every error a person may meet. A message names the thing, the place and the remedy.
+
+Each class carries the exit code of the command line and the HTTP status of the API, so that one
+mistake reads the same wherever it is met.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class FarmError(Exception):
+    """Something the farm can explain; shown as one sentence, never as a traceback."""
+
+    exit_code = 1
+    status = 500
+
+
+class Invalid(FarmError):
+    """What was given is wrong and must be changed by the person who gave it."""
+
+    exit_code = 2
+    status = 422
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong in a manifest, a catalog or a settings file."""
+
+    message: str
+    #: Dotted path inside the document, such as `shots[0].axes.scene`.
+    path: str = ""
+    #: 1-based; None where the text has no place for it (a missing key of the whole file).
+    line: int | None = None
+    column: int | None = None
+
+    def at(self, source: str) -> str:
+        place = source if self.line is None else f"{source}:{self.line}"
+        if self.line is not None and self.column is not None:
+            place += f":{self.column}"
+        path = f"{self.path}: " if self.path else ""
+        return f"{place}: {path}{self.message}"
+
+
+class InvalidDocument(Invalid):
+    """A manifest, catalog or settings file with every problem found in it, not only the first."""
+
+    def __init__(self, source: str, problems: list[Problem]) -> None:
+        self.source = source
+        self.problems = tuple(problems)
+        super().__init__("\n".join(problem.at(source) for problem in problems))
+
+
+class FitsNothing(FarmError):
+    """Some shots fit no card that the farm has or knows."""
+
+    exit_code = 3
+    status = 422
+
+
+class OverBudget(FarmError):
+    """The estimate passes `limits.max_cost`."""
+
+    exit_code = 4
+    status = 422
+
+
+class Declined(FarmError):
+    """The person said no, or nobody was there to ask."""
+
+    exit_code = 5
+    status = 409
+
+
+class SomeFailed(FarmError):
+    """The job ended with shots that failed."""
+
+    exit_code = 6
+    status = 409
+
+
+class Unauthorised(FarmError):
+    """No key, or one the farm does not know."""
+
+    status = 401
+
+
+class Forbidden(FarmError):
+    """The key is known and does not allow this."""
+
+    status = 403
+
+
+class NotFound(FarmError):
+    """No such job, shot, node or batch."""
+
+    status = 404
+
+
+class Conflict(FarmError):
+    """The request was right once and no longer is: a spent ticket, a closed batch."""
+
+    status = 409
+
+
+class Gone(FarmError):
+    """The caller speaks for an incarnation or a lease that is over; it must drop that work."""
+
+    status = 410
+
+
+class Unavailable(FarmError):
+    """A server the farm depends on does not answer; try again later."""
+
+    status = 503

@@ -1,0 +1,155 @@
+"""Every setting of the farm, read in this one place: defaults, then `farm.yaml`, then `FARM_*` variables.
+
+`FARM_MONEY__TARIFF_PER_KWH=0.25` sets `money.tariff_per_kwh`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+from common.errors import InvalidDocument, Problem
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Timing(Section):
+    """Seconds. Tests run all of them at a fifth, ratios unchanged."""
+
+    heartbeat_s: Positive = 5
+    lease_s: Positive = 20
+    sweep_s: Positive = 2
+    #: No lease expires this long after the coordinator's start, a stall or a clock jump.
+    grace_s: Positive = 30
+    claim_wait_s: Positive = 20
+    stall_render_s: Positive = 180
+    stall_load_s: Positive = 600
+    hard_limit_s: Positive = 1800
+    #: A delivered shot that ingest has not answered for is asked for again.
+    ingest_again_s: Positive = 30
+    upload_grant_s: Positive = 600
+    #: What a batch should take.
+    batch_s: Positive = 120
+
+
+class Money(Section):
+    currency: str = "EUR"
+    #: Per kWh.
+    tariff_per_kwh: NotNegative = 0.30
+    #: Drawn by the rest of the machine while a card works.
+    host_watts: NotNegative = 50
+    #: Per hour, by VRAM class: what a card costs to own (price less resale over its hours on).
+    card_per_hour: dict[int, NotNegative] = {6: 0.005, 8: 0.01, 12: 0.02, 16: 0.03, 24: 0.06, 32: 0.10}
+    #: Per hour, by VRAM class: what a rented card costs.
+    rent_per_hour: dict[int, NotNegative] = {}
+    #: Watts assumed by VRAM class where nothing measures or declares them.
+    card_watts: dict[int, NotNegative] = {6: 120, 8: 150, 12: 170, 16: 165, 24: 350, 32: 450}
+
+
+class Storage(Section):
+    #: `s3://bucket` or `file:FOLDER`.
+    url: str = "s3://shotfarm"
+    #: S3 endpoint; empty: AWS.
+    endpoint: str = ""
+    #: The same as nodes and browsers reach it; empty: `endpoint`.
+    public_endpoint: str = ""
+    region: str = "us-east-1"
+    access_key: str = ""
+    secret_key: SecretStr = SecretStr("")
+
+
+class Keys(Section):
+    """Bearer keys. With none configured the API answers on 127.0.0.1 only."""
+
+    operator: SecretStr | None = None
+    node: SecretStr | None = None
+    ingest: SecretStr | None = None
+    #: Signs tickets.
+    ticket: SecretStr = SecretStr("unset")
+
+
+class EmbeddedNode(Section):
+    """A node that `farm up` starts on this machine."""
+
+    name: str
+    #: Card file that a CPU node poses as (see `manifests/cards/`); empty: probe the machine.
+    card: str = ""
+    lanes: tuple[str, ...] = ("public",)
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_prefix="FARM_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        yaml_file_encoding="utf-8",
+    )
+
+    #: Everything the embedded farm keeps; 0700.
+    home: Path = Path(".farm")
+    #: Empty: SQLite in `home`.
+    database_url: str = ""
+    #: Empty: the embedded Valkey.
+    broker_url: str = ""
+    #: The broker as nodes reach it, without user and password; empty: `broker_url`.
+    public_broker_url: str = ""
+    listen: str = "127.0.0.1"
+    #: 0: any free one, kept in `home` from then on.
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+    #: The API as nodes and browsers reach it; empty: made from `listen` and `port`.
+    public_url: str = ""
+    #: Further catalog files, after the built-in one; a later entry replaces an earlier of its name.
+    catalogs: tuple[Path, ...] = ()
+    #: Where nodes look for model files, after those shipped with the farm.
+    models: tuple[Path, ...] = ()
+    nodes: tuple[EmbeddedNode, ...] = ()
+    timing: Timing = Timing()
+    money: Money = Money()
+    storage: Storage = Storage()
+    keys: Keys = Keys()
+
+    @property
+    def database(self) -> str:
+        return self.database_url or f"sqlite:///{(self.home / 'ledger.sqlite').absolute()}"
+
+
+def load_settings(path: Path | None = None) -> Settings:
+    """Settings from `path` (default `farm.yaml` where it exists) under the environment's `FARM_*`.
+
+    Raises InvalidDocument with every wrong setting.
+    """
+    file = path or Path("farm.yaml")
+    if path is not None and not path.is_file():
+        raise InvalidDocument(str(path), [Problem("no such settings file")])
+
+    class FromFile(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=file)
+
+    try:
+        return FromFile()
+    except ValidationError as error:
+        problems = [Problem(item["msg"], ".".join(map(str, item["loc"]))) for item in error.errors()]
+        raise InvalidDocument(str(file), problems) from None

@@ -1,0 +1,114 @@
+"""A shot: one image to be made, frozen, with the hash of its content as its id."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, NamedTuple
+
+
+class LoraUse(NamedTuple):
+    """One LoRA of a shot."""
+
+    name: str
+    #: `sha256:<hex>` of the safetensors file, from the catalog.
+    identity: str
+    weight: float
+
+
+class Shot(NamedTuple):
+    """Everything that changes the stored bytes a person asked for, and the names to find it by.
+
+    A NamedTuple because a manifest makes them by the million; treat it as frozen.
+    """
+
+    model: str
+    #: `sha256:<hex>` or `repo@commit`, from the catalog; empty while the catalog does not fix it.
+    model_identity: str
+    prompt: str
+    negative: str
+    seed: int
+    #: Pixels.
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    sampler: str
+    loras: tuple[LoraUse, ...] = ()
+    #: Model-specific settings in key order, such as (("blind_steps", 1), ("shift", 3.0)).
+    knobs: tuple[tuple[str, float], ...] = ()
+    #: `png`, `webp` or `jpeg`.
+    format: str = "png"
+    #: 1-100; 0 for png, which has none.
+    quality: int = 0
+    #: Whether the image carries its own settings as metadata.
+    metadata: bool = True
+    #: Name of a private lane, whose shots are never shared outside it; empty for the public realm.
+    realm: str = ""
+
+    @property
+    def megapixels(self) -> float:
+        """Millions of pixels (10^6)."""
+        return self.width * self.height / 1e6
+
+    @property
+    def group(self) -> tuple[object, ...]:
+        """What shots of one batch share: model, LoRA set, size and sampler."""
+        return (self.model, self.loras, self.width, self.height, self.sampler)
+
+    def canonical(self) -> str:
+        """The text whose SHA-256 is the id: names excluded, LoRAs in identity order, keys sorted."""
+        return json.dumps(
+            {
+                "format": self.format,
+                "guidance": float(self.guidance),
+                "height": self.height,
+                "knobs": [[name, float(value)] for name, value in sorted(self.knobs)],
+                "loras": sorted([use.identity or use.name, float(use.weight)] for use in self.loras),
+                "metadata": self.metadata,
+                "model": self.model_identity or self.model,
+                "negative": self.negative,
+                "prompt": self.prompt,
+                "quality": self.quality,
+                "realm": self.realm,
+                "sampler": self.sampler,
+                "seed": self.seed,
+                "steps": self.steps,
+                "v": 1,
+                "width": self.width,
+            },
+            ensure_ascii=True,
+            separators=(",", ":"),
+        )
+
+    @property
+    def id(self) -> str:
+        """SHA-256 of `canonical()`, 64 hex digits."""
+        return hashlib.sha256(self.canonical().encode()).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON; `Shot.from_dict` is its inverse."""
+        data = self._asdict()
+        data["loras"] = [list(use) for use in self.loras]
+        data["knobs"] = [list(knob) for knob in self.knobs]
+        return data
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Shot:
+        fields = dict(data)
+        fields["loras"] = tuple(LoraUse(*use) for use in data.get("loras", ()))
+        fields["knobs"] = tuple((name, value) for name, value in data.get("knobs", ()))
+        return cls(**fields)
+
+
+class PlannedShot(NamedTuple):
+    """A shot as one manifest asks for it."""
+
+    id: str
+    shot: Shot
+    #: Output path without extension, sanitised, unique in its manifest.
+    name: str
+    #: The prompt as written.
+    template: str
+    #: Name of the manifest's group.
+    group: str
