@@ -1,11 +1,12 @@
 """The manifest as written: strict, friendly to hands, everything optional that can have a default.
 
-These types are what a person may type. Files are already inlined when a `Manifest` exists.
+These types are the normalised form of what a person may type: friendly forms are resolved, files and wildcards
+inlined, numbers within sane bounds. `common.manifest.parse` makes them and says what is wrong where.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -61,10 +62,22 @@ class ShotFields(Strict):
     variants: Literal["random", "combinatorial"] | None = None
 
 
-class Axis(Strict):
-    """One axis: its values in order. A value is text, or a mapping of text (and of shot fields)."""
+#: What `{axis}` reads: a text in its source spelling, or texts by field for `{axis.field}`.
+Spelling = str | dict[str, str]
 
-    values: tuple[str | dict[str, Any], ...]
+NOTHING = ShotFields()
+
+
+class Axis(Strict):
+    """One axis: its values in order, as spelled and as what each of them sets.
+
+    `steps: [10, 20]` has the values ("10", "20") and sets (ShotFields(steps=10), ShotFields(steps=20)); a
+    mapping value `{name: ana, loras: [ana_v2@0.8]}` is {"name": "ana", "loras": "ana_v2@0.8"} and sets the LoRA.
+    """
+
+    values: tuple[Spelling, ...]
+    #: As long as `values`; `NOTHING` where a value sets no shot field.
+    sets: tuple[ShotFields, ...]
     #: Whether `{a|b}` and `__wildcard__` inside the values expand.
     expand: bool = False
 
@@ -73,8 +86,12 @@ class Group(ShotFields):
     name: str
     axes: dict[str, Axis] = Field(default_factory=dict)
     zip: tuple[tuple[str, ...], ...] = ()
-    include: tuple[dict[str, Any], ...] = ()
-    exclude: tuple[dict[str, Any], ...] = ()
+    #: Extra combinations or additions, as in CI matrices; keys are axis names, `axis.field` or new names.
+    include: tuple[dict[str, Spelling], ...] = ()
+    #: As long as `include`: the shot fields that each entry sets.
+    include_sets: tuple[ShotFields, ...] = ()
+    #: Keys are `axis` or `axis.field`; a combination that equals all texts of one entry is left out.
+    exclude: tuple[dict[str, str], ...] = ()
 
 
 class Output(Strict):

@@ -1,0 +1,146 @@
+"""A YAML document as a tree that remembers where everything stands and how it was spelled."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+_NULL = re.compile(r"null|Null|NULL|~|")
+_BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
+_INT = re.compile(r"[-+]?[0-9]+")
+_RADIX_INT = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+
+#: Longer digit strings are no number of any manifest, and slow to convert.
+_MAX_DIGITS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """1-based, in characters; `index` counts from 0 at the document's start."""
+
+    line: int
+    column: int
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    place: Place
+    #: Content after unquoting and folding, otherwise in its source spelling.
+    text: str
+    #: `""` for plain, `'`, `"`, `|` or `>`.
+    style: str = ""
+
+    @property
+    def kind(self) -> str:
+        """What the YAML 1.2 core schema takes it for: `null`, `bool`, `int`, `float` or `text`."""
+        if self.style:
+            return "text"
+        for kind, pattern in (("null", _NULL), ("bool", _BOOL), ("int", _INT), ("int", _RADIX_INT)):
+            if pattern.fullmatch(self.text):
+                return kind
+        return "float" if _FLOAT.fullmatch(self.text) or _NOT_FINITE.fullmatch(self.text) else "text"
+
+    def number(self) -> int | float | None:
+        """The number it spells; None if it is none. Too many digits read as infinite."""
+        kind = self.kind
+        if kind not in ("int", "float"):
+            return None
+        if _NOT_FINITE.fullmatch(self.text):
+            return float(self.text.replace(".", ""))
+        if len(self.text) > _MAX_DIGITS:
+            return float("inf")
+        if kind == "float":
+            return float(self.text)
+        if _RADIX_INT.fullmatch(self.text):
+            return int(self.text, 0)
+        return int(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    place: Place
+    items: list[Node] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    place: Place
+    #: Key to the key's own place and the value.
+    entries: dict[str, tuple[Place, Node]] = field(default_factory=dict)
+
+    def get(self, key: str) -> Node | None:
+        entry = self.entries.get(key)
+        return entry[1] if entry else None
+
+    def items(self) -> Iterator[tuple[str, Place, Node]]:
+        for key, (place, node) in self.entries.items():
+            yield key, place, node
+
+
+Node = Scalar | Sequence | Mapping
+
+_STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
+
+
+def child_path(path: str, key: str | int) -> str:
+    """The dotted path of a child: `shots[0].axes.scene`."""
+    if isinstance(key, int):
+        return f"{path}[{key}]"
+    return f"{path}.{key}" if path else key
+
+
+def find(root: Node, path: str) -> tuple[Node, Place, str]:
+    """The deepest node on the way to `path` that exists, its place, and the rest of the path below it.
+
+    The place of a mapping or list is that of its key, which is what a reader looks for.
+    """
+    node, place, end = root, root.place, 0
+    for step in _STEP.finditer(path):
+        index, key = step.groups()
+        if index is not None and isinstance(node, Sequence) and int(index) < len(node.items):
+            node = node.items[int(index)]
+            place = node.place
+        elif key is not None and isinstance(node, Mapping):
+            dotted = key if key in node.entries else path[step.start() :]
+            if dotted not in node.entries:
+                break
+            place, node = node.entries[dotted]
+            end = step.start() + len(dotted)
+            if dotted != key:
+                break
+            continue
+        else:
+            break
+        end = step.end()
+    return node, node.place if isinstance(node, Scalar) else place, path[end:].lstrip(".")
+
+
+def place_in(scalar: Scalar, source: str, offset: int) -> Place:
+    """Where character `offset` of a scalar's text stands in the source it was read from.
+
+    Follows the text through quotes, folding and block indentation; the scalar's own place where an
+    escape such as `\\u00e9` hides a character.
+    """
+    at = scalar.place.index
+    if scalar.style in ("|", ">"):
+        at = source.find("\n", at) + 1
+    elif scalar.style:
+        at += 1
+    for number, char in enumerate(scalar.text):
+        if char.isspace():
+            at += at < len(source) and source[at].isspace()
+            continue
+        while at < len(source) and source[at] != char and (source[at].isspace() or source[at] in "\\'\""):
+            at += 1
+        if at >= len(source) or source[at] != char:
+            return scalar.place
+        if number >= offset:
+            break
+        at += 1
+    line_start = source.rfind("\n", 0, at) + 1
+    line = scalar.place.line + source.count("\n", scalar.place.index, at)
+    return Place(line, at - line_start + 1, at)

@@ -1,0 +1,73 @@
+"""A manifest together with the text it came from, so that every later finding can name its line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from common.errors import InvalidDocument, Problem
+from common.manifest.model import Manifest
+from common.manifest.nodes import Node, Place, Scalar, find, place_in
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Values that came from a file: a reference in the manifest and the line of each value there."""
+
+    file: str
+    lines: tuple[int, ...]
+    #: Where the manifest refers to the file.
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The document as read."""
+
+    source: str
+    content: str
+    root: Node
+    #: Dotted path of a list whose values a file gave.
+    origins: dict[str, Origin] = field(default_factory=dict)
+
+    def problem(self, path: str, message: str, offset: int | None = None) -> Problem:
+        """A problem at a dotted path such as `shots[0].axes.scene[3]`, or at the nearest place above it.
+
+        `offset` counts characters into the text at that path, such as those before an unbalanced brace.
+        A value from a file is named by that file and line, with the place of the reference.
+        """
+        for prefix, origin in self.origins.items():
+            rest = path.removeprefix(prefix)
+            if rest != path and rest.startswith("["):
+                index = int(rest[1 : rest.index("]")])
+                where = f"{origin.file}:{origin.lines[index]}" if index < len(origin.lines) else origin.file
+                column = "" if offset is None else f":{offset + 1}"
+                return self.at(origin.place, path, f"{where}{column}: {message}")
+        node, place, rest = find(self.root, path)
+        if offset is not None and isinstance(node, Scalar) and not rest:
+            place = place_in(node, self.content, offset)
+        return self.at(place, path, message)
+
+    @staticmethod
+    def at(place: Place, path: str, message: str) -> Problem:
+        return Problem(message, path, place.line, place.column)
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedManifest:
+    """A valid manifest, what it was read from, and what its author should know."""
+
+    manifest: Manifest
+    text: Text
+    warnings: tuple[Problem, ...] = ()
+
+    @property
+    def source(self) -> str:
+        return self.text.source
+
+    def problem(self, path: str, message: str, offset: int | None = None) -> Problem:
+        """See `Text.problem`. Paths are those of the manifest as typed: `shots[0].prompt`, `defaults.negative`,
+        `shots[0].axes.scene[3]`, `shots[0].axes.persona[1].look`, `wildcards.job[2]`."""
+        return self.text.problem(path, message, offset)
+
+    def invalid(self, problems: list[Problem]) -> InvalidDocument:
+        return InvalidDocument(self.source, problems)
