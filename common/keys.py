@@ -1,0 +1,60 @@
+"""Keys and tickets: what a caller shows to prove a right."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from dataclasses import dataclass
+from hashlib import sha256
+
+from common.errors import Forbidden
+
+
+def new_key() -> str:
+    """A fresh bearer key: 43 characters, 256 bits."""
+    return secrets.token_urlsafe(32)
+
+
+def same_key(known: str, offered: str) -> bool:
+    """Whether two keys are equal, in a time that does not depend on where they differ."""
+    return hmac.compare_digest(_digest(known), _digest(offered))
+
+
+def _digest(key: str) -> bytes:
+    return sha256(key.encode()).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """The right to claim one batch for a node of this lane and class."""
+
+    text: str
+    lane: str
+    #: GiB.
+    vram_class: int
+
+
+class TicketSigner:
+    """Makes tickets and knows its own: `<random>.<lane>.<class>.<mac>` needs no storage to be checked.
+
+    That a ticket is spent only once is the ledger's to hold.
+    """
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret.encode()
+
+    def issue(self, lane: str, vram_class: int) -> Ticket:
+        body = f"{secrets.token_hex(8)}.{lane}.{vram_class}"
+        return Ticket(f"{body}.{self._mac(body)}", lane, vram_class)
+
+    def check(self, text: str) -> Ticket:
+        """The ticket that `text` is; raises Forbidden where this signer did not issue it."""
+        body, _, mac = text.rpartition(".")
+        if not hmac.compare_digest(self._mac(body).encode(), mac.encode()):
+            raise Forbidden("this ticket was not issued by this farm; take the next one from the queue")
+        _, _, rest = body.partition(".")
+        lane, _, vram_class = rest.rpartition(".")
+        return Ticket(text, lane, int(vram_class))
+
+    def _mac(self, body: str) -> str:
+        return hmac.new(self._secret, body.encode(), sha256).hexdigest()[:32]

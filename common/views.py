@@ -1,0 +1,214 @@
+"""What operators ask of the coordinator over HTTP, and what they see. Strict, like `common.messages`.
+
+Durations are seconds, sizes bytes, money is in the farm's currency, times are seconds since 1970 (UTC).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from common.messages import Message, Sha256
+
+
+class ErrorView(Message):
+    """The body of every answer of 400 and above: one sentence that names the thing and the remedy."""
+
+    error: str
+    #: What the command line exits with for it (`common.errors`).
+    exit_code: int = 1
+
+
+class Submit(Message):
+    """POST /v1/jobs: a manifest with all files inlined."""
+
+    manifest: str
+    #: What messages call the manifest, such as its path on the sender's machine.
+    source: str = "manifest"
+    #: Replaces the manifest's own name.
+    name: str | None = None
+    owner: str = "farm"
+    #: Replaces the manifest's `random_seed` (what `--reroll` drew).
+    random_seed: int | None = None
+    #: What the plan showed; another number of images is refused. None: not asked.
+    expected: int | None = None
+
+
+class MisfitView(Message):
+    """Shots that no card of the farm takes, and why."""
+
+    reason: str
+    shots: int
+    #: One of them, by its output name.
+    example: str = ""
+
+
+class Submitted(Message):
+    id: str
+    name: str
+    #: All shots of the manifest: `new` + `reused` + `unschedulable`.
+    images: int
+    new: int
+    #: Stored already, or wanted by another job too.
+    reused: int
+    unschedulable: int
+    misfits: tuple[MisfitView, ...] = ()
+    random_seed: int
+
+
+class JobSummary(Message):
+    """One line of GET /v1/jobs."""
+
+    id: str
+    name: str
+    owner: str
+    lane: str
+    priority: int
+    #: What the operator wants: `active`, `paused`, `cancelled`.
+    intent: str
+    #: What follows from intent and shots: `waiting`, `running`, `paused`, `cancelled`, `done`, `failed`.
+    status: str
+    #: Why the farm itself paused it.
+    reason: str = ""
+    submitted_at: float
+    images: int
+    #: Shots by state (`common.states`).
+    counts: dict[str, int]
+
+
+class FailureView(Message):
+    kind: str
+    message: str
+    shots: int
+
+
+class JobView(JobSummary):
+    """GET /v1/jobs/{id}."""
+
+    #: Shots in hand, by name of the node.
+    running: dict[str, int]
+    #: Over the last minutes in which images were stored.
+    images_per_minute: float
+    #: Seconds until the last image; None while nothing tells.
+    eta_s: float | None
+    cost: float
+    currency: str
+    failures: tuple[FailureView, ...] = ()
+
+
+class ImageView(Message):
+    """One shot of a job, in the manifest's order."""
+
+    #: Place in the job, from 0: what `after` of the next page names.
+    position: int
+    shot_id: Sha256
+    #: Output path without extension.
+    name: str
+    state: str
+    model: str
+    prompt: str
+    seed: int
+    width: int
+    height: int
+    #: `png`, `webp` or `jpeg`.
+    format: str
+    #: Presigned GET of a stored image.
+    url: str | None = None
+    sha256: Sha256 | None = None
+    size: int | None = None
+    cost: float | None = None
+    #: Of the stored attempt, all phases.
+    seconds: float | None = None
+    node: str | None = None
+    #: Of a failed or unschedulable one.
+    message: str = ""
+
+
+class ImagePage(Message):
+    """GET /v1/jobs/{id}/images?after=&limit=: `next` is the `after` of the following page, None at the end."""
+
+    images: tuple[ImageView, ...]
+    next: int | None = None
+
+
+class CostRow(Message):
+    model: str
+    vram_class: int
+    images: int
+    #: Attempts that ended in a failure.
+    failures: int
+    seconds_per_image: float | None
+    cost: float
+    cost_per_image: float | None
+
+
+class CostTable(Message):
+    """GET /v1/jobs/{id}/table: all attempts of a job, failed ones and model loading too."""
+
+    currency: str
+    rows: tuple[CostRow, ...]
+
+
+class NodeView(Message):
+    """One line of GET /v1/nodes."""
+
+    id: str
+    name: str
+    owner: str
+    lanes: tuple[str, ...]
+    card: str
+    vram_class: int
+    #: `common.states`.
+    state: str
+    reason: str = ""
+    #: Whether it long-polls for work now.
+    parked: bool = False
+    batch_id: str | None = None
+    loaded_model: str | None = None
+    models: tuple[str, ...] = ()
+    watts: float | None = None
+    temperature_c: float | None = None
+    seen_at: float
+
+
+class QueueView(Message):
+    lane: str
+    vram_class: int
+    #: Shots whose smallest fitting class this is.
+    waiting: int
+    #: Tickets that lie on the queue; None while the broker does not answer.
+    tickets: int | None
+
+
+class StatusView(Message):
+    """GET /v1/status."""
+
+    version: str
+    currency: str
+    started_at: float
+    broker: Annotated[str, Field(description="`up`, or why not")]
+    queues: tuple[QueueView, ...]
+    nodes: tuple[NodeView, ...]
+    jobs: tuple[JobSummary, ...]
+    #: Over the last minute.
+    requests_per_minute: float
+    tickets_per_minute: float
+    misfits: tuple[MisfitView, ...] = ()
+
+
+class ModelView(Message):
+    """One line of GET /v1/models."""
+
+    name: str
+    family: str
+    identity: str | None
+    license: str
+    commercial: bool
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    sampler: str
+    #: Names of the nodes that hold its files.
+    nodes: tuple[str, ...] = ()

@@ -1,0 +1,56 @@
+"""Who may call what: bearer keys, one a role."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Literal
+
+from fastapi import Depends, Request
+
+from common.errors import Forbidden, Unauthorised
+from common.keys import same_key
+from common.settings import Keys
+from coordinator.farm import Farm
+
+Role = Literal["operator", "node", "ingest"]
+
+
+async def _farm(request: Request) -> Farm:
+    farm: Farm = request.app.state.farm
+    return farm
+
+
+#: The farm that a route acts on.
+TheFarm = Annotated[Farm, Depends(_farm)]
+
+
+def configured(keys: Keys) -> dict[Role, str]:
+    """The keys by role; empty when none is set."""
+    given: dict[Role, str | None] = {
+        "operator": keys.operator and keys.operator.get_secret_value(),
+        "node": keys.node and keys.node.get_secret_value(),
+        "ingest": keys.ingest and keys.ingest.get_secret_value(),
+    }
+    return {role: key for role, key in given.items() if key}
+
+
+def allow(*roles: Role) -> Callable[[Request], Awaitable[None]]:
+    """A dependency that lets only these roles in; everyone, where no key is configured at all.
+
+    Raises Unauthorised without a known key, Forbidden with a key of another role.
+    """
+
+    async def check(request: Request) -> None:
+        keys = configured(request.app.state.farm.settings.keys)
+        if not keys:
+            return
+        scheme, _, offered = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not offered:
+            raise Unauthorised("this farm wants a key: send `Authorization: Bearer KEY`")
+        role = next((role for role, key in keys.items() if same_key(key, offered.strip())), None)
+        if role is None:
+            raise Unauthorised("the farm does not know this key")
+        if role not in roles:
+            raise Forbidden(f"the {role} key does not allow this; it takes the {' or '.join(roles)} key")
+
+    return check

@@ -1,0 +1,22 @@
+"""Deliveries: what ingest fetches and answers, one upload at a time."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends
+
+from common.messages import Ack, Delivery, Verdict
+from coordinator.api.access import TheFarm, allow
+
+router = APIRouter(prefix="/v1/deliveries/{attempt_id}", dependencies=[Depends(allow("ingest"))])
+
+
+@router.get("")
+def delivery(attempt_id: str, farm: TheFarm) -> Delivery:
+    """404: no such attempt. 409: it needs no answer any more."""
+    return farm.ledger.delivery(attempt_id)
+
+
+@router.post("")
+def verdict(attempt_id: str, verdict: Verdict, farm: TheFarm) -> Ack:
+    """Ingest stored the image or refuses it. Repeating it changes nothing."""
+    return farm.verdict(attempt_id, verdict)

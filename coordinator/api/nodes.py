@@ -1,0 +1,35 @@
+"""Nodes: join, stay alive, be seen."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends
+
+from common.messages import Beat, BeatAnswer, Join, Joined
+from common.views import NodeView
+from coordinator.api.access import TheFarm, allow
+
+router = APIRouter(prefix="/v1/nodes")
+
+
+@router.post("", status_code=201, dependencies=[Depends(allow("node"))])
+def join(node: Join, farm: TheFarm) -> Joined:
+    """Take part, from now on as a new incarnation: leases of an older one close as vanished.
+
+    409: the node speaks another protocol version.
+    """
+    return farm.join(node)
+
+
+@router.post("/{node_id}/beats", dependencies=[Depends(allow("node"))])
+async def beat(node_id: str, beat: Beat, farm: TheFarm) -> BeatAnswer:
+    """Say that the node lives, and renew the lease it names.
+
+    Answered once the beat is in the ledger, within a fifth of `heartbeat_s`. A lease that is over is
+    answered `stop`; 410: the incarnation is over, join again.
+    """
+    return await farm.beats.put(node_id, beat)
+
+
+@router.get("", dependencies=[Depends(allow("operator"))])
+def nodes(farm: TheFarm) -> list[NodeView]:
+    return farm.views.nodes()

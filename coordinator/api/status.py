@@ -1,0 +1,37 @@
+"""The farm as a whole: status, models, health, metrics."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from common.views import ModelView, StatusView
+from coordinator.api.access import TheFarm, allow
+
+router = APIRouter()
+
+
+@router.get("/v1/status", dependencies=[Depends(allow("operator"))])
+def status(farm: TheFarm) -> StatusView:
+    """Queues, nodes, jobs, traffic, and what fits nowhere with the smallest change that would."""
+    return farm.views.status()
+
+
+@router.get("/v1/models", dependencies=[Depends(allow("operator", "node"))])
+def models(farm: TheFarm) -> list[ModelView]:
+    """The catalog of this farm."""
+    return farm.views.models()
+
+
+@router.get("/healthz")
+def health(farm: TheFarm) -> dict[str, str]:
+    """200 once the ledger answers; needs no key and says nothing else."""
+    farm.ledger.ping()
+    return {"status": "ok"}
+
+
+@router.get("/metrics", dependencies=[Depends(allow("operator", "node", "ingest"))])
+def metrics(farm: TheFarm) -> Response:
+    """Prometheus text format. Any key of the farm opens it."""
+    return Response(generate_latest(farm.registry), media_type=CONTENT_TYPE_LATEST)
