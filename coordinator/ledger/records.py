@@ -1,0 +1,138 @@
+"""What the ledger is given and gives back, besides the messages and views of `common`.
+
+Durations are seconds, energies joules, sizes bytes, money in the farm's currency, times seconds since 1970 (UTC).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from common.nodes import Card
+from common.shot import PlannedShot, Shot
+
+
+class Placement(NamedTuple):
+    """How a card takes the shots of a group."""
+
+    #: Name of the catalog recipe.
+    recipe: str
+    #: Images of one pass at the most.
+    pass_size: int
+
+
+class Place(Protocol):
+    """Where a shot fits: the catalog and `common.fit`, as the ledger sees them."""
+
+    def __call__(self, shot: Shot, card: Card) -> Placement | str:
+        """How `card` takes `shot`, or the sentence that says why it does not."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewJob:
+    """A manifest on its way into the ledger."""
+
+    name: str
+    owner: str
+    lane: str
+    #: 0-100, larger first.
+    priority: int
+    #: The manifest as sent, files inlined.
+    manifest: str
+    random_seed: int
+    #: None: no limit.
+    max_cost: float | None = None
+
+
+class PlacedShot(NamedTuple):
+    """A shot with the smallest VRAM class that can take it."""
+
+    planned: PlannedShot
+    #: GiB; 0 where no class fits: the shot becomes unschedulable for `reason`.
+    min_class: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Submitted:
+    """What became of a submission: `images` = `new` + `reused` + `shared` + `unschedulable`."""
+
+    job_id: str
+    images: int
+    new: int
+    #: Stored already.
+    reused: int
+    #: Not stored yet, and wanted by another job before.
+    shared: int
+    unschedulable: int
+    #: Sentence to number of shots that no class takes.
+    misfits: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JoinedNode:
+    node_id: str
+    incarnation: int
+    vram_class: int
+    lanes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reported:
+    """The answer to a report, and the attempt to hand to ingest."""
+
+    state: str
+    repeated: bool
+    #: Of a delivered shot that still waits for ingest; None otherwise.
+    attempt_id: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Swept:
+    """What one sweep found."""
+
+    #: Batches whose lease ran out.
+    expired: tuple[str, ...]
+    #: Nodes not heard of for a lease's length.
+    lost: tuple[str, ...]
+    #: Attempts delivered a while ago that ingest must be asked for again.
+    ingest_again: tuple[str, ...]
+
+
+class WorkLabels(NamedTuple):
+    """Labels of a metric about work."""
+
+    model: str
+    lane: str
+    vram_class: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Totals:
+    """Sums over everything the ledger ever recorded; they only grow, also across restarts.
+
+    The farm's bill is the sum of `cost`; a volunteer's electricity is in `volunteer_cost` alone.
+    """
+
+    #: (labels, outcome) to attempts: `stored`, `wasted`, `rejected`, `failed`, `released`.
+    attempts: dict[tuple[WorkLabels, str], int]
+    #: (labels, phase) to seconds; phases of `Spent`, `ingest`, and `lost` (never reported).
+    seconds: dict[tuple[WorkLabels, str], float]
+    #: (labels, energy method) to joules.
+    joules: dict[tuple[WorkLabels, str], float]
+    #: (labels, kind) to money: `render`, `load`, `lost`.
+    cost: dict[tuple[WorkLabels, str], float]
+    #: (labels, kind) to money that volunteers paid.
+    volunteer_cost: dict[tuple[WorkLabels, str], float]
+    #: Labels to pipeline loads.
+    loads: dict[WorkLabels, int]
+    #: Class to seconds, joules and money of nodes without a lease.
+    idle_seconds: dict[int, float]
+    idle_joules: dict[int, float]
+    idle_cost: dict[int, float]
+    #: (lane, smallest fitting class) to shots that wait.
+    waiting: dict[tuple[str, int], int]
+    #: (lane, class) to shots in a batch.
+    running: dict[tuple[str, int], int]
+    #: (class, state) to nodes.
+    nodes: dict[tuple[int, str], int]
