@@ -1,0 +1,164 @@
+"""The farm's Grafana dashboard as code: `python helm/dashboards/build.py` writes shotfarm.json.
+
+A panel is a row of `PANELS`; every query is run against a real Prometheus in the tests.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from grafana_foundation_sdk.builders import common, dashboard, prometheus, timeseries
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.common import LegendDisplayMode, StackingMode
+from grafana_foundation_sdk.models.dashboard import DashboardCursorSync, DataSourceRef
+
+TARGET = Path(__file__).with_name("shotfarm.json")
+SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
+
+STORED = 'farm_images_total{outcome="stored"}'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    title: str
+    #: What a reader learns from it.
+    description: str
+    query: str
+    legend: str
+    unit: str = "short"
+    stacked: bool = False
+    #: Of 24 columns.
+    span: int = 12
+
+
+PANELS = (
+    Panel(
+        title="Images per hour",
+        description="Pictures stored, by model.",
+        query=f"sum by (model) (rate({STORED}[$__rate_interval])) * 3600",
+        legend="{{model}}",
+        stacked=True,
+    ),
+    Panel(
+        title="Cost per image",
+        description="Everything spent, failed attempts, loading and idle time too, over the images stored.",
+        query=(
+            "sum by (model, vram_class) (increase(farm_cost_total[$__range]))"
+            f" / sum by (model, vram_class) (increase({STORED}[$__range]))"
+        ),
+        legend="{{model}} on {{vram_class}} GB",
+        unit="none",
+    ),
+    Panel(
+        title="Spending per hour",
+        description="By what it was spent on.",
+        query="sum by (kind) (rate(farm_cost_total[$__rate_interval])) * 3600",
+        legend="{{kind}}",
+        unit="none",
+        stacked=True,
+    ),
+    Panel(
+        title="Waiting shots by class",
+        description="Shots that wait, by the smallest VRAM class that can take them.",
+        query="sum by (lane, vram_class) (farm_queue_depth)",
+        legend="{{lane}} {{vram_class}} GB",
+        stacked=True,
+    ),
+    Panel(
+        title="Nodes",
+        description="By class and state.",
+        query="sum by (vram_class, state) (farm_nodes)",
+        legend="{{vram_class}} GB {{state}}",
+        stacked=True,
+        span=8,
+    ),
+    Panel(
+        title="Attempts that failed, per hour",
+        description="By kind of failure.",
+        query=(
+            'sum by (failure) (rate(farm_attempts_total{failure!=""}[$__rate_interval])) * 3600 or vector(0)'
+        ),
+        legend="{{failure}}",
+        span=8,
+    ),
+    Panel(
+        title="Where card time goes",
+        description="Share of a second, by phase.",
+        query="sum by (phase) (rate(farm_gpu_seconds_total[$__rate_interval]))",
+        legend="{{phase}}",
+        stacked=True,
+        span=8,
+    ),
+    Panel(
+        title="Power",
+        description="As each node last said.",
+        query="farm_node_watts",
+        legend="{{node}}",
+        unit="watt",
+        span=8,
+    ),
+    Panel(
+        title="Energy by method",
+        description="Joules per second; `estimated` is a declared wattage, not a measurement.",
+        query="sum by (method) (rate(farm_energy_joules_total[$__rate_interval]))",
+        legend="{{method}}",
+        unit="watt",
+        span=8,
+    ),
+    Panel(
+        title="Oldest waiting shot",
+        description="How long the oldest shot has waited.",
+        query="time() - farm_oldest_waiting_timestamp_seconds > 0 or vector(0)",
+        legend="age",
+        unit="s",
+        span=8,
+    ),
+)
+
+
+def _panel(panel: Panel) -> timeseries.Panel:
+    built = (
+        timeseries.Panel()
+        .title(panel.title)
+        .description(panel.description)
+        .datasource(SOURCE)
+        .unit(panel.unit)
+        .min(0)
+        .span(panel.span)
+        .height(8)
+        .legend(common.VizLegendOptions().show_legend(True).display_mode(LegendDisplayMode.LIST))
+        .with_target(
+            prometheus.Dataquery()
+            .datasource(SOURCE)
+            .ref_id("A")
+            .expr(panel.query)
+            .legend_format(panel.legend)
+        )
+    )
+    if panel.stacked:
+        built = built.fill_opacity(25).stacking(common.StackingConfig().mode(StackingMode.NORMAL))
+    return built
+
+
+def build() -> str:
+    """The dashboard's JSON, ending with a newline."""
+    board = (
+        dashboard.Dashboard("Shotfarm")
+        .uid("shotfarm")
+        .tags(["shotfarm"])
+        .description("Images, money, queues, nodes and failures of one farm.")
+        .refresh("15s")
+        .time("now-1h", "now")
+        .tooltip(DashboardCursorSync.CROSSHAIR)
+        .with_variable(dashboard.DatasourceVariable("datasource").label("Prometheus").type("prometheus"))
+    )
+    for panel in PANELS:
+        board = board.with_panel(_panel(panel))
+    return json.dumps(json.loads(json.dumps(board.build(), cls=JSONEncoder)), indent=2, sort_keys=True) + "\n"
+
+
+if __name__ == "__main__":
+    TARGET.write_text(build(), encoding="utf-8")
+    print(f"wrote {TARGET.name}: {len(PANELS)} panels")
