@@ -1,0 +1,30 @@
+"""The catalog: the models and LoRAs a farm knows, how each is held on a card, and what it may be used for."""
+
+from common.catalog.identity import file_identity, folder_identity
+from common.catalog.load import load_catalog
+from common.catalog.types import (
+    BYTES_PER_PARAMETER,
+    Activations,
+    Catalog,
+    Family,
+    License,
+    Lora,
+    Model,
+    Placement,
+    Recipe,
+)
+
+__all__ = [
+    "BYTES_PER_PARAMETER",
+    "Activations",
+    "Catalog",
+    "Family",
+    "License",
+    "Lora",
+    "Model",
+    "Placement",
+    "Recipe",
+    "file_identity",
+    "folder_identity",
+    "load_catalog",
+]

@@ -1,0 +1,95 @@
+"""Catalog entries, checked, made into what the farm works with: bytes, parameters, resolved references."""
+
+from __future__ import annotations
+
+from common.catalog.document import (
+    ActivationsEntry,
+    CatalogEntries,
+    FamilyEntry,
+    LoraEntry,
+    ModelEntry,
+    RecipeEntry,
+)
+from common.catalog.types import Activations, Catalog, Family, License, Lora, Model, Recipe
+from common.units import MIB
+
+
+def build_catalog(entries: CatalogEntries) -> Catalog:
+    """`entries` must have passed `problems_between`."""
+    return Catalog(
+        models={name: _model(name, model, entries) for name, model in entries.models.items()},
+        loras={name: _lora(name, lora, entries) for name, lora in entries.loras.items()},
+    )
+
+
+def _model(name: str, entry: ModelEntry, entries: CatalogEntries) -> Model:
+    family = entries.families[entry.family]
+    return Model(
+        name=name,
+        family=_family(entry.family, family),
+        base=entry.base or name,
+        identity=entry.identity,
+        path=entry.path,
+        license=_license(entry.license, entries),
+        components={part: round(billions * 1e9) for part, billions in entry.components.items()},
+        activations=_activations(entry.activations or family.activations),
+        recipes=tuple(_recipe(recipe) for recipe in entries.recipes(entry)),
+        steps=entry.steps,
+        guidance=entry.guidance,
+        sampler=entry.sampler,
+        size=entry.size,
+        min_class=entry.min_class,
+        reference_seconds=entry.reference_seconds,
+    )
+
+
+def _family(name: str, entry: FamilyEntry) -> Family:
+    return Family(
+        name=name,
+        pipeline=entry.pipeline,
+        size_multiple=entry.size_multiple,
+        takes_negative=entry.takes_negative,
+        max_tokens=entry.max_tokens,
+        samplers=entry.samplers,
+        guidance_doubles_above=entry.guidance_doubles_above,
+        understands_emphasis=entry.understands_emphasis,
+        lora_bytes=round(entry.lora_mib * MIB),
+        knobs=entry.knobs,
+    )
+
+
+def _activations(entry: ActivationsEntry) -> Activations:
+    return Activations(
+        encode=round(entry.encode_mib * MIB),
+        denoise_per_mp=round(entry.denoise_mib_per_mp * MIB),
+        decode_per_mp=round(entry.decode_mib_per_mp * MIB),
+        workspace=round(entry.workspace_mib * MIB),
+    )
+
+
+def _recipe(entry: RecipeEntry) -> Recipe:
+    return Recipe(
+        name=entry.name,
+        compute_dtype=entry.compute_dtype,
+        weights=dict(entry.weights),
+        placement=entry.placement,
+        backends=entry.backends,
+        min_compute_capability=entry.min_compute_capability,
+        max_pass=entry.max_pass,
+    )
+
+
+def _lora(name: str, entry: LoraEntry, entries: CatalogEntries) -> Lora:
+    return Lora(
+        name=name,
+        base=entry.base,
+        identity=entry.identity,
+        path=entry.path,
+        license=_license(entry.license, entries),
+        triggers=entry.triggers,
+    )
+
+
+def _license(name: str, entries: CatalogEntries) -> License:
+    entry = entries.licenses[name]
+    return License(name=name, commercial=entry.commercial, url=entry.url)

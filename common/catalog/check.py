@@ -1,0 +1,55 @@
+"""What no entry of a catalog can know alone: references between entries, and that they agree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from common.catalog.document import CatalogEntries, LoraEntry, ModelEntry
+
+
+def problems_between(entries: CatalogEntries) -> Iterator[tuple[str, str]]:
+    """Dotted path and sentence of everything that does not agree."""
+    for name, model in entries.models.items():
+        yield from _model_problems(f"models.{name}", model, entries)
+    bases = {model.base or name for name, model in entries.models.items()}
+    for name, lora in entries.loras.items():
+        yield from _lora_problems(f"loras.{name}", lora, bases, entries)
+
+
+def _model_problems(path: str, model: ModelEntry, entries: CatalogEntries) -> Iterator[tuple[str, str]]:
+    if model.license not in entries.licenses:
+        yield f"{path}.license", f"no license `{model.license}`; known: {', '.join(entries.licenses)}"
+    family = entries.families.get(model.family)
+    if family is None:
+        yield f"{path}.family", f"no family `{model.family}`; known: {', '.join(entries.families)}"
+        return
+    if model.sampler not in family.samplers:
+        yield (
+            f"{path}.sampler",
+            f"{model.family} has no sampler `{model.sampler}`; it has {_all(family.samplers)}",
+        )
+    if any(side % family.size_multiple for side in model.size):
+        yield f"{path}.size", f"must be multiples of {family.size_multiple} pixels"
+    recipes = entries.recipes(model)
+    if not recipes:
+        yield f"{path}.recipes", "the model needs at least one recipe, its own or its family's"
+    for recipe in recipes:
+        differ = sorted(recipe.weights.keys() ^ model.components.keys())
+        if differ:
+            yield (
+                f"{path}.components",
+                f"recipe `{recipe.name}` and the components disagree about {_all(differ)}",
+            )
+
+
+def _lora_problems(
+    path: str, lora: LoraEntry, bases: set[str], entries: CatalogEntries
+) -> Iterator[tuple[str, str]]:
+    if lora.base not in bases:
+        yield f"{path}.base", f"no model has the base `{lora.base}`; known: {_all(sorted(bases))}"
+    if lora.license not in entries.licenses:
+        yield f"{path}.license", f"no license `{lora.license}`; known: {', '.join(entries.licenses)}"
+
+
+def _all(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)

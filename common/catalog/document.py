@@ -1,0 +1,116 @@
+"""The catalog file as written: strict, sizes in MiB, parameters in billions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from common.catalog.types import Placement
+
+Identity = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64}|[\w.-]+/[\w.-]+@[0-9a-f]{40})$")]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Format = Literal["float32", "bfloat16", "float16", "fp8", "gguf-q8", "gguf-q4"]
+Dtype = Literal["float32", "bfloat16", "float16"]
+
+
+def _pair(separator: str) -> BeforeValidator:
+    def split(value: object) -> object:
+        return value.split(separator) if isinstance(value, str) else value
+
+    return BeforeValidator(split)
+
+
+#: `1024x1024`.
+Pixels = Annotated[tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]], _pair("x")]
+#: `"6.1"`.
+Capability = Annotated[tuple[int, int], _pair(".")]
+
+
+class Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ActivationsEntry(Entry):
+    """`common.catalog.types.Activations` in MiB."""
+
+    encode_mib: Annotated[float, Field(ge=0)]
+    denoise_mib_per_mp: Annotated[float, Field(ge=0)]
+    decode_mib_per_mp: Annotated[float, Field(ge=0)]
+    workspace_mib: Annotated[float, Field(ge=0)]
+
+
+class RecipeEntry(Entry):
+    name: str
+    compute_dtype: Dtype
+    weights: dict[str, Format]
+    placement: tuple[Placement, ...] = ()
+    backends: tuple[Literal["cuda", "cpu"], ...] = ("cuda",)
+    min_compute_capability: Capability | None = None
+    max_pass: Annotated[int, Field(ge=1, le=12)] = 12
+
+
+class FamilyEntry(Entry):
+    pipeline: str
+    size_multiple: Annotated[int, Field(ge=1)]
+    takes_negative: bool
+    max_tokens: Annotated[int, Field(ge=1)]
+    samplers: Annotated[tuple[str, ...], Field(min_length=1)]
+    guidance_doubles_above: float | None = None
+    understands_emphasis: bool = False
+    lora_mib: Annotated[float, Field(ge=0)] = 0
+    knobs: dict[str, tuple[float, float]] = {}
+    activations: ActivationsEntry
+    recipes: tuple[RecipeEntry, ...] = ()
+
+
+class LicenseEntry(Entry):
+    commercial: bool
+    url: str = ""
+
+
+class ModelEntry(Entry):
+    family: str
+    #: None: the model's own name.
+    base: str | None = None
+    identity: Identity | None = None
+    path: str
+    license: str
+    #: Component to billions of parameters.
+    components: Annotated[dict[str, Positive], Field(min_length=1)]
+    #: None: the family's.
+    activations: ActivationsEntry | None = None
+    #: None: the family's.
+    recipes: tuple[RecipeEntry, ...] | None = None
+    steps: Annotated[int, Field(ge=1)]
+    guidance: Annotated[float, Field(ge=0)]
+    sampler: str
+    size: Pixels
+    min_class: Annotated[int, Field(ge=0)] = 0
+    reference_seconds: dict[int, Positive] = {}
+
+
+class LoraEntry(Entry):
+    base: str
+    identity: Identity | None = None
+    path: str
+    license: str
+    triggers: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class CatalogEntries:
+    """All entries of the files read so far, by name."""
+
+    licenses: dict[str, LicenseEntry] = field(default_factory=dict)
+    families: dict[str, FamilyEntry] = field(default_factory=dict)
+    models: dict[str, ModelEntry] = field(default_factory=dict)
+    loras: dict[str, LoraEntry] = field(default_factory=dict)
+
+    def section(self, name: str) -> dict[str, Any]:
+        return cast("dict[str, Any]", getattr(self, name))
+
+    def recipes(self, model: ModelEntry) -> tuple[RecipeEntry, ...]:
+        """The model's own recipes, or those of its family."""
+        return self.families[model.family].recipes if model.recipes is None else model.recipes

@@ -1,0 +1,146 @@
+"""What a catalog holds: families of models, how each is held on a card, and what it may be used for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+#: Bytes one parameter takes on a card, by the format its weights are held in.
+#: GGUF stores a scale with every block of 32 weights: 4.5 and 8.5 bits each.
+BYTES_PER_PARAMETER = MappingProxyType(
+    {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "fp8": 1.0, "gguf-q8": 1.0625, "gguf-q4": 0.5625}
+)
+
+#: `text_encoder_first`: the batch's prompts are encoded with nothing else on the card, then the text
+#: encoders make room for the denoiser and the VAE. `text_encoder_on_cpu`: they are never on the card.
+#: With neither everything stays on the card. `vae_slicing`: images of a pass are decoded one at a time.
+#: `vae_tiling`: in tiles of 512 pixels, which changes the pixels a little.
+Placement = Literal["text_encoder_first", "text_encoder_on_cpu", "vae_slicing", "vae_tiling"]
+
+
+#: The parts of a render, each with its own need of memory.
+Phase = Literal["encode", "denoise", "decode"]
+
+
+def phase_of(component: str) -> Phase:
+    """The phase in which a component computes; components are named as diffusers names them."""
+    if component.startswith("text_encoder"):
+        return "encode"
+    return "decode" if component == "vae" else "denoise"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Activations:
+    """Bytes that rendering takes beside the weights, at 16-bit compute; 32-bit takes twice as much."""
+
+    #: Encoding one prompt.
+    encode: int
+    #: Per megapixel and forward: guidance doubles the forwards, a pass of n images has n times as many.
+    denoise_per_mp: int
+    #: Per megapixel of what is decoded at once.
+    decode_per_mp: int
+    #: Driver context and kernel workspace, whatever the size and the dtype.
+    workspace: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Family:
+    """What all models of one architecture share."""
+
+    name: str
+    #: diffusers pipeline class.
+    pipeline: str
+    #: Width and height are rounded to this many pixels.
+    size_multiple: int
+    #: Whether a negative prompt has an effect (with guidance above `guidance_doubles_above`).
+    takes_negative: bool
+    #: Longest prompt in tokens; a longer one is refused.
+    max_tokens: int
+    samplers: tuple[str, ...]
+    #: Guidance above this runs two forwards a step, with and without the prompt; None: guidance costs nothing.
+    guidance_doubles_above: float | None = None
+    #: Whether `(word:1.2)` and `BREAK` mean something to it; else they are text.
+    understands_emphasis: bool = False
+    #: Bytes that one LoRA of usual rank takes beside the denoiser.
+    lora_bytes: int = 0
+    #: Model-specific settings a manifest may give: name to (lowest, highest).
+    knobs: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """One way to hold a model on a card. The first recipe of a model that fits is used."""
+
+    name: str
+    #: Torch dtype the denoiser computes in: `float32`, `bfloat16`, `float16`.
+    compute_dtype: str
+    #: Component (as diffusers names it) to the format of its weights, a key of `BYTES_PER_PARAMETER`.
+    weights: dict[str, str]
+    placement: tuple[Placement, ...] = ()
+    backends: tuple[str, ...] = ("cuda",)
+    #: Lowest CUDA compute capability; None: any.
+    min_compute_capability: tuple[int, int] | None = None
+    #: Images of one pass at the most, however much memory there is.
+    max_pass: int = 12
+
+    @property
+    def quantisation(self) -> str:
+        """Format of the denoiser's weights where they are smaller than 16 bits; else `none`."""
+        denoiser = next((f for part, f in self.weights.items() if phase_of(part) == "denoise"), "none")
+        return denoiser if BYTES_PER_PARAMETER.get(denoiser, 2) < 2 else "none"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class License:
+    name: str
+    #: Whether images may be sold.
+    commercial: bool
+    url: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Model:
+    name: str
+    family: Family
+    #: LoRAs name the base they were made for; models of one base take each other's.
+    base: str
+    #: `sha256:<hex>` or `repo@commit`; None while it is not fixed: such a model can be planned, not submitted.
+    identity: str | None
+    #: Folder below a node's model folders, or the repository to fetch.
+    path: str
+    license: License
+    #: Component to its number of parameters.
+    components: dict[str, int]
+    activations: Activations
+    recipes: tuple[Recipe, ...]
+    steps: int
+    guidance: float
+    sampler: str
+    #: Pixels, width and height.
+    size: tuple[int, int]
+    #: Operator's policy: cards below this class never get it, even where it would fit.
+    min_class: int = 0
+    #: VRAM class to seconds per megapixel and forward on the reference card of the class.
+    reference_seconds: dict[int, float] = field(default_factory=dict)
+
+    def recipe(self, name: str) -> Recipe:
+        """Raises KeyError for a name the model does not have."""
+        return {recipe.name: recipe for recipe in self.recipes}[name]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lora:
+    name: str
+    base: str
+    #: `sha256:<hex>` of the file.
+    identity: str | None
+    path: str
+    license: License
+    triggers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Catalog:
+    models: dict[str, Model]
+    loras: dict[str, Lora]

@@ -1,0 +1,41 @@
+"""Units and how people read them. Inside the program everything is bytes, seconds, joules, pixels."""
+
+from __future__ import annotations
+
+MIB = 1024**2
+GIB = 1024**3
+
+#: Joules in a kilowatt-hour.
+JOULES_PER_KWH = 3.6e6
+SECONDS_PER_HOUR = 3600.0
+
+
+def format_gib(size: float) -> str:
+    """Bytes for people: `13.1 GiB`, `96 MiB` below a tenth of a GiB."""
+    return f"{size / MIB:.0f} MiB" if size < GIB / 10 else f"{size / GIB:.1f} GiB"
+
+
+def format_seconds(seconds: float) -> str:
+    """Durations for people: `0.3 s`, `42 s`, `3 min 05 s`, `2 h 10 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,} h {minutes:02d} min"
+
+
+def format_money(amount: float, currency: str) -> str:
+    """Money for people: two decimals from 1 up, three significant digits below, never 0.00 for something."""
+    if amount == 0 or amount >= 1:
+        return f"{amount:,.2f} {currency}"
+    if amount < 1e-6:
+        return f"<0.000001 {currency}"
+    digits = next(n for n in range(2, 9) if amount * 10**n >= 100)
+    return f"{amount:.{digits}f} {currency}"
+
+
+def format_size(width: int, height: int) -> str:
+    """`1024×1024`."""
+    return f"{width}×{height}"
