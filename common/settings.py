@@ -1,5 +1,7 @@
 """Every setting of the farm, read in this one place: defaults, then `farm.yaml`, then `FARM_*` variables.
 
+Paths count from the folder of the settings file, `home` from the current one.
+
 `FARM_MONEY__TARIFF_PER_KWH=0.25` sets `money.tariff_per_kwh`.
 """
 
@@ -149,7 +151,25 @@ def load_settings(path: Path | None = None) -> Settings:
             return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=file)
 
     try:
-        return FromFile()
+        return _anchored(FromFile(), file.parent.absolute())
     except ValidationError as error:
         problems = [Problem(item["msg"], ".".join(map(str, item["loc"]))) for item in error.errors()]
         raise InvalidDocument(str(file), problems) from None
+
+
+def _anchored(settings: Settings, folder: Path) -> Settings:
+    """With the paths that a settings file names counted from its own folder."""
+    store = settings.storage
+    if store.url.startswith("file:"):
+        store = store.model_copy(update={"url": f"file:{folder / store.url.removeprefix('file:')}"})
+    nodes = tuple(
+        node.model_copy(update={"card": str(folder / node.card)}) if node.card else node
+        for node in settings.nodes
+    )
+    changes = {
+        "catalogs": tuple(folder / path for path in settings.catalogs),
+        "models": tuple(folder / path for path in settings.models),
+        "nodes": nodes,
+        "storage": store,
+    }
+    return settings.model_copy(update=changes)

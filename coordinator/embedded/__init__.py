@@ -1,0 +1,1 @@
+"""The whole farm on one machine: Valkey, SeaweedFS, coordinator, ingest and nodes under one supervisor."""

@@ -1,0 +1,79 @@
+"""The one folder an embedded farm keeps everything in; 0700, and nothing is written outside it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    root: Path
+
+    @classmethod
+    def at(cls, root: Path) -> Home:
+        """The home at `root`, made where it does not exist."""
+        home = cls(root.absolute())
+        for folder in (home.root, home.logs, home.keys, home.valkey, home.seaweed):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return home
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def keys(self) -> Path:
+        return self.root / "keys"
+
+    @property
+    def valkey(self) -> Path:
+        return self.root / "valkey"
+
+    @property
+    def seaweed(self) -> Path:
+        return self.root / "seaweed"
+
+    @property
+    def pictures(self) -> Path:
+        """The directory store that stands in where SeaweedFS has no build."""
+        return self.root / "pictures"
+
+    @property
+    def settings(self) -> Path:
+        """The settings in force, generated keys and addresses included."""
+        return self.root / "farm.yaml"
+
+    @property
+    def ports(self) -> Path:
+        return self.root / "ports.json"
+
+    @property
+    def state(self) -> Path:
+        return self.root / "state.json"
+
+    @property
+    def lock(self) -> Path:
+        """Locked, and holding the process id, as long as a supervisor runs."""
+        return self.root / "supervisor.pid"
+
+    def key_file(self, name: str) -> Path:
+        """A file with a secret in it, generated once."""
+        file = self.keys / name
+        if not file.exists():
+            write_private(file, secrets.token_urlsafe(24) + "\n")
+        return file
+
+    def key(self, name: str) -> str:
+        return self.key_file(name).read_text().strip()
+
+
+def write_private(file: Path, text: str) -> None:
+    """Write `text` whole or not at all, readable by its owner only."""
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(text)
+    draft.replace(file)

@@ -1,0 +1,92 @@
+"""What the supervisor tells everyone else: a small file, and a lock held as long as it lives."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from coordinator.embedded.home import Home, write_private
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ComponentState(_Record):
+    name: str
+    #: `starting`: not ready yet; `waiting`: it died and is started again after a pause.
+    state: Literal["starting", "ready", "waiting", "stopped"]
+    pid: int | None
+    restarts: int
+    address: str = ""
+
+
+class FarmState(_Record):
+    #: The supervisor's.
+    pid: int
+    phase: Literal["starting", "ready", "stopping", "failed"]
+    components: tuple[ComponentState, ...] = ()
+    #: Where API and web page answer.
+    url: str = ""
+    remarks: tuple[str, ...] = ()
+    #: Why it failed.
+    error: str = ""
+
+
+def read_state(home: Home) -> FarmState | None:
+    """What the supervisor last said; None when it never did."""
+    try:
+        return FarmState.model_validate_json(home.state.read_text())
+    except (FileNotFoundError, ValidationError):
+        return None
+
+
+def write_state(home: Home, state: FarmState) -> None:
+    write_private(home.state, state.model_dump_json(indent=1))
+
+
+@dataclass(slots=True)
+class SupervisorLock:
+    """Held by the one supervisor of a home; the kernel lets go of it however that process ends."""
+
+    home: Home
+    _descriptor: int | None = None
+
+    def acquire(self) -> bool:
+        """False when another process holds it."""
+        descriptor = os.open(self.home.lock, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+        self._descriptor = descriptor
+        return True
+
+    def release(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def supervisor_pid(home: Home) -> int | None:
+    """Process id of the supervisor that runs this home now; None when none does."""
+    try:
+        descriptor = os.open(home.lock, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        # Empty for the blink between its lock and its first word.
+        return int(os.read(descriptor, 32).strip() or 0)
+    else:
+        return None
+    finally:
+        os.close(descriptor)

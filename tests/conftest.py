@@ -1,0 +1,31 @@
+"""Fixtures that every kind of test may use. Whatever can be real and starts in a second is real."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers import S3Server, ValkeyServer, running_s3, running_valkey
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    """One Valkey for all tests of this worker; a test that kills or floods it asks for `own_valkey`."""
+    with running_valkey(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture
+def own_valkey(tmp_path: Path) -> Iterator[ValkeyServer]:
+    """A Valkey of this test alone, which it may kill and start again."""
+    with running_valkey(tmp_path / "valkey") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """One SeaweedFS with an empty bucket for all tests of this worker; keys must be the test's own."""
+    with running_s3(tmp_path_factory.mktemp("s3")) as server:
+        yield server
