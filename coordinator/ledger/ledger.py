@@ -56,7 +56,7 @@ class Ledger:
         clock: Callable[[], float] = time.time,
         new_secret: Callable[[int], str] = secrets.token_hex,
     ) -> None:
-        """`engine` comes from `open_engine`; `clock` gives seconds since 1970; `new_secret(n)` n random bytes as text."""
+        """`engine` comes from `open_engine`; `clock` gives seconds since 1970; `new_secret(n)` n random bytes."""
 
     # Jobs
 
@@ -68,7 +68,7 @@ class Ledger:
         raise NotImplementedError
 
     def cancel_job(self, job_id: str) -> None:
-        """Want its shots no more. Shots that nobody else wants are cancelled; running ones end by heartbeat."""
+        """Want its shots no more. Shots that nobody else wants are cancelled; running ones hear it by beat."""
         raise NotImplementedError
 
     def pause_job(self, job_id: str, reason: str = "") -> None:
@@ -139,12 +139,8 @@ class Ledger:
         """
         raise NotImplementedError
 
-    def work_mark(self) -> int:
-        """A number that changes whenever work may have appeared: take it before a claim, wait with it after."""
-        raise NotImplementedError
-
-    def wait_for_work(self, mark: int, timeout_s: float) -> bool:
-        """Block until `work_mark()` is no longer `mark`; False after `timeout_s`."""
+    def on_work(self, listener: Callable[[], None]) -> None:
+        """Call `listener`, from whatever thread, after each commit through which work may have appeared."""
         raise NotImplementedError
 
     def grant(self, batch_id: str, request: GrantRequest) -> str:
@@ -175,7 +171,10 @@ class Ledger:
     # Ingest
 
     def delivery(self, attempt_id: str) -> Delivery:
-        """What ingest needs to check and store an upload; counted as one try. Raises Conflict when it is settled."""
+        """What ingest needs to check and store an upload; counted as one try.
+
+        Raises Conflict when it is settled.
+        """
         raise NotImplementedError
 
     def verdict(self, attempt_id: str, verdict: Verdict) -> Ack:

@@ -1,6 +1,7 @@
 """What the ledger is given and gives back, besides the messages and views of `common`.
 
-Durations are seconds, energies joules, sizes bytes, money in the farm's currency, times seconds since 1970 (UTC).
+Durations are seconds, energies joules, sizes bytes, money is in the farm's currency, times are seconds
+since 1970 (UTC).
 """
 
 from __future__ import annotations

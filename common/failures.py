@@ -1,0 +1,85 @@
+"""What can go wrong with a shot, whose fault it is, and what follows.
+
+A node reports a kind; everything else about a failure is decided here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from common.states import ShotEvent
+
+#: A shot's own failures before it is given up.
+MAX_ATTEMPTS = 3
+#: A node's own failures in a row before it is quarantined.
+MAX_NODE_FAILURES = 3
+
+
+class Blame(StrEnum):
+    #: The shot is charged one of its attempts.
+    SHOT = "shot"
+    #: The shot waits again at no cost; the node is charged.
+    NODE = "node"
+    #: The shot waits again at no cost, and nobody is charged.
+    FARM = "farm"
+    #: The shot waits for a larger VRAM class.
+    OUT_OF_MEMORY = "out_of_memory"
+    #: Nobody wants it any more.
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    kind: str
+    blame: Blame
+    #: What happened, for a person, without a full stop.
+    sentence: str
+
+
+_KNOWN = (
+    Failure("invalid_spec", Blame.SHOT, "the pipeline refused its settings"),
+    Failure("unknown_sampler", Blame.SHOT, "the model has no such sampler"),
+    Failure("lora_rejected", Blame.SHOT, "a LoRA does not fit the model, or only in part"),
+    Failure("blank_image", Blame.SHOT, "the picture came out blank or not a number"),
+    Failure("stalled", Blame.SHOT, "no step was made for too long"),
+    Failure("hard_limit", Blame.SHOT, "it took longer than an image may"),
+    Failure("render_error", Blame.SHOT, "rendering failed"),
+    Failure("ingest_crash", Blame.SHOT, "ingest died repeatedly while checking it"),
+    Failure("out_of_memory", Blame.OUT_OF_MEMORY, "the card ran out of memory"),
+    Failure("model_missing", Blame.NODE, "the node does not hold the model's files"),
+    Failure("model_mismatch", Blame.NODE, "the node's model files are not those of the catalog"),
+    Failure("model_broken", Blame.NODE, "the node's model files cannot be loaded"),
+    Failure("lora_mismatch", Blame.NODE, "the node's LoRA file is not that of the catalog"),
+    Failure("recipe_unsupported", Blame.NODE, "the node's software cannot hold the model this way"),
+    Failure("engine_died", Blame.NODE, "the rendering process died"),
+    Failure("device_lost", Blame.NODE, "the card no longer answers"),
+    Failure("disk_full", Blame.NODE, "the node's disk is full"),
+    Failure("not_an_image", Blame.NODE, "the upload is not a whole image"),
+    Failure("wrong_image", Blame.NODE, "the upload is not what was reported: size, format or checksum"),
+    Failure("upload_failed", Blame.FARM, "the store did not take the upload"),
+    Failure("upload_missing", Blame.FARM, "the upload is not in the store"),
+    Failure("store_unavailable", Blame.FARM, "the store did not answer"),
+    Failure("cancelled", Blame.CANCELLED, "nobody wants it any more"),
+)
+FAILURES = {failure.kind: failure for failure in _KNOWN}
+
+
+def failure(kind: str) -> Failure:
+    """The failure of that kind. One that this version does not know is the shot's: attempts bound it."""
+    return FAILURES.get(kind) or Failure(kind, Blame.SHOT, f"it failed for a reason unknown here ({kind})")
+
+
+def consequence(blame: Blame, *, attempts: int, larger_class: int | None) -> ShotEvent:
+    """What a failure does to its shot.
+
+    `attempts` counts the shot's own failures, this one included. `larger_class` is the next VRAM class
+    (GiB) above the card's; None on the largest.
+    """
+    match blame:
+        case Blame.SHOT:
+            return ShotEvent.RETRIED if attempts < MAX_ATTEMPTS else ShotEvent.EXHAUSTED
+        case Blame.OUT_OF_MEMORY:
+            return ShotEvent.OUTGROWN if larger_class is None else ShotEvent.ENLARGED
+        case Blame.NODE | Blame.FARM | Blame.CANCELLED:
+            return ShotEvent.RETURNED

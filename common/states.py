@@ -1,0 +1,225 @@
+"""What may become of a shot, an attempt, a batch and a node: four tables, and nothing that is not in them.
+
+`python -m common.states` prints the page docs/reference/states.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Generic, NamedTuple, TypeVar
+
+from common.errors import Conflict
+
+
+class ShotState(StrEnum):
+    WAITING = "waiting"
+    RUNNING = "running"
+    DELIVERED = "delivered"
+    DONE = "done"
+    FAILED = "failed"
+    ACCEPTED = "accepted"
+    UNSCHEDULABLE = "unschedulable"
+    CANCELLED = "cancelled"
+
+
+class ShotEvent(StrEnum):
+    CLAIMED = "claimed"
+    DELIVERED = "delivered"
+    STORED = "stored"
+    RETURNED = "returned"
+    RETRIED = "retried"
+    EXHAUSTED = "exhausted"
+    ENLARGED = "enlarged"
+    OUTGROWN = "outgrown"
+    FITS = "fits"
+    UNWANTED = "unwanted"
+    REQUEUED = "requeued"
+    ACCEPTED = "accepted"
+
+
+class AttemptState(StrEnum):
+    RUNNING = "running"
+    DELIVERED = "delivered"
+    STORED = "stored"
+    WASTED = "wasted"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    RELEASED = "released"
+
+
+class AttemptEvent(StrEnum):
+    DELIVERED = "delivered"
+    STORED = "stored"
+    BEATEN = "beaten"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    RELEASED = "released"
+
+
+class BatchState(StrEnum):
+    LEASED = "leased"
+    CLOSED = "closed"
+
+
+class BatchEvent(StrEnum):
+    """How a batch ended; kept as its outcome."""
+
+    FINISHED = "finished"
+    RELEASED = "released"
+    FAILED = "failed"
+    OOM = "oom"
+    EXPIRED = "expired"
+    VANISHED = "vanished"
+
+
+class NodeState(StrEnum):
+    READY = "ready"
+    BUSY = "busy"
+    DRAINING = "draining"
+    OFFLINE = "offline"
+    QUARANTINED = "quarantined"
+    LOST = "lost"
+
+
+class NodeEvent(StrEnum):
+    JOINED = "joined"
+    LEASED = "leased"
+    FREED = "freed"
+    DRAINED = "drained"
+    ADMITTED = "admitted"
+    DISTRUSTED = "distrusted"
+    VANISHED = "vanished"
+    HEARD = "heard"
+
+
+S = TypeVar("S", bound=StrEnum)
+E = TypeVar("E", bound=StrEnum)
+
+
+class Transition(NamedTuple, Generic[S, E]):
+    source: S
+    event: E
+    target: S
+    #: When it happens, for people.
+    when: str
+
+
+@dataclass(frozen=True, slots=True)
+class Machine(Generic[S, E]):
+    """A state machine as a table."""
+
+    noun: str
+    #: States that a new one may begin in.
+    initial: tuple[S, ...]
+    transitions: tuple[Transition[S, E], ...]
+
+    def after(self, state: S, event: E) -> S:
+        """The state that follows; raises Conflict where the table has none."""
+        for transition in self.transitions:
+            if transition.source == state and transition.event == event:
+                return transition.target
+        raise Conflict(f"a {self.noun} that is {state} cannot be {event}; see docs/reference/states.md")
+
+    def sources(self, event: E) -> tuple[S, ...]:
+        """The states in which `event` may happen."""
+        return tuple(t.source for t in self.transitions if t.event == event)
+
+    def mermaid(self) -> str:
+        """The table as a Mermaid state diagram."""
+        lines = ["stateDiagram-v2"]
+        lines += [f"    [*] --> {state}" for state in self.initial]
+        lines += [f"    {t.source} --> {t.target}: {t.event}" for t in self.transitions]
+        return "\n".join(lines)
+
+
+def _shot() -> Iterator[Transition[ShotState, ShotEvent]]:
+    s, e = ShotState, ShotEvent
+    yield Transition(s.WAITING, e.CLAIMED, s.RUNNING, "a node's batch contains it")
+    yield Transition(s.WAITING, e.UNWANTED, s.CANCELLED, "no live job wants it")
+    yield Transition(s.RUNNING, e.DELIVERED, s.DELIVERED, "the upload is reported")
+    yield Transition(s.DELIVERED, e.STORED, s.DONE, "ingest stored the image")
+    for source in (s.RUNNING, s.DELIVERED):
+        yield Transition(source, e.RETURNED, s.WAITING, "not its fault; costs it nothing")
+        yield Transition(source, e.RETRIED, s.WAITING, "its own failure, attempts are left")
+        yield Transition(source, e.EXHAUSTED, s.FAILED, "its own failure, the last attempt")
+        yield Transition(source, e.ENLARGED, s.WAITING, "out of memory; it waits for a larger class")
+        yield Transition(source, e.OUTGROWN, s.UNSCHEDULABLE, "out of memory on the largest class")
+    yield Transition(s.UNSCHEDULABLE, e.FITS, s.WAITING, "a node joined, or a job came, that makes it fit")
+    yield Transition(s.UNSCHEDULABLE, e.UNWANTED, s.CANCELLED, "no live job wants it")
+    yield Transition(s.FAILED, e.ACCEPTED, s.ACCEPTED, "the operator is content without it")
+    for source in (s.FAILED, s.ACCEPTED, s.CANCELLED):
+        yield Transition(source, e.REQUEUED, s.WAITING, "the operator or a new job wants it again")
+
+
+def _attempt() -> Iterator[Transition[AttemptState, AttemptEvent]]:
+    s, e = AttemptState, AttemptEvent
+    yield Transition(s.RUNNING, e.DELIVERED, s.DELIVERED, "the upload is reported")
+    yield Transition(s.RUNNING, e.FAILED, s.FAILED, "the node reports a failure")
+    yield Transition(s.RUNNING, e.RELEASED, s.RELEASED, "its batch ended without it")
+    yield Transition(s.DELIVERED, e.STORED, s.STORED, "ingest stored the image")
+    yield Transition(s.DELIVERED, e.BEATEN, s.WASTED, "another attempt's image is stored")
+    yield Transition(s.DELIVERED, e.REJECTED, s.REJECTED, "ingest refuses the upload")
+
+
+def _batch() -> Iterator[Transition[BatchState, BatchEvent]]:
+    s, e = BatchState, BatchEvent
+    yield Transition(s.LEASED, e.FINISHED, s.CLOSED, "the node is through")
+    yield Transition(s.LEASED, e.RELEASED, s.CLOSED, "the node hands it back")
+    yield Transition(s.LEASED, e.FAILED, s.CLOSED, "something failed that stops all of it")
+    yield Transition(s.LEASED, e.OOM, s.CLOSED, "the card ran out of memory")
+    yield Transition(s.LEASED, e.EXPIRED, s.CLOSED, "the lease ran out")
+    yield Transition(
+        s.LEASED, e.VANISHED, s.CLOSED, "the node came back as a new incarnation, or with a new ticket"
+    )
+
+
+def _node() -> Iterator[Transition[NodeState, NodeEvent]]:
+    s, e = NodeState, NodeEvent
+    for source in (s.READY, s.OFFLINE, s.QUARANTINED, s.LOST):
+        yield Transition(source, e.JOINED, s.READY, "the node starts again")
+    yield Transition(s.READY, e.LEASED, s.BUSY, "it holds a batch")
+    yield Transition(s.BUSY, e.FREED, s.READY, "its batch is closed")
+    yield Transition(s.DRAINING, e.FREED, s.OFFLINE, "its last batch is closed")
+    yield Transition(s.BUSY, e.DRAINED, s.DRAINING, "the operator wants it to stop after its batch")
+    yield Transition(s.READY, e.DRAINED, s.OFFLINE, "the operator wants it to stop")
+    yield Transition(s.DRAINING, e.ADMITTED, s.BUSY, "the operator changes his mind")
+    for source in (s.OFFLINE, s.QUARANTINED):
+        yield Transition(source, e.ADMITTED, s.READY, "the operator lets it work again")
+    yield Transition(s.READY, e.DISTRUSTED, s.QUARANTINED, "it failed too often in a row")
+    yield Transition(s.READY, e.VANISHED, s.LOST, "not heard of for the length of a lease")
+    yield Transition(s.LOST, e.HEARD, s.READY, "heard of again")
+
+
+SHOT = Machine("shot", (ShotState.WAITING, ShotState.UNSCHEDULABLE), tuple(_shot()))
+ATTEMPT = Machine("attempt", (AttemptState.RUNNING,), tuple(_attempt()))
+BATCH = Machine("batch", (BatchState.LEASED,), tuple(_batch()))
+NODE = Machine("node", (NodeState.READY,), tuple(_node()))
+
+
+def _section(machine: Machine[S, E]) -> Iterator[str]:
+    yield f"## {machine.noun.capitalize()}\n"
+    yield f"```mermaid\n{machine.mermaid()}\n```\n"
+    yield "| state | event | next | when |\n|---|---|---|---|"
+    yield from (f"| {t.source} | {t.event} | {t.target} | {t.when} |" for t in machine.transitions)
+    yield ""
+
+
+def page() -> str:
+    """docs/reference/states.md, made from the tables."""
+    lines = [
+        "# States\n",
+        "Made from the tables in `common/states.py` by `python -m common.states`.",
+        "What is not listed cannot happen.",
+        "A job's status is stored nowhere: it follows from its shots' states and the operator's intent.\n",
+        *_section(SHOT),
+        *_section(ATTEMPT),
+        *_section(BATCH),
+        *_section(NODE),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    print(page(), end="")
