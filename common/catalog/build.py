@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.catalog.document import (
+from common.catalog.entries import (
     ActivationsEntry,
     CatalogEntries,
     FamilyEntry,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from common.catalog.document import CatalogEntries, LoraEntry, ModelEntry
+from common.catalog.entries import CatalogEntries, LoraEntry, ModelEntry
 
 
 def problems_between(entries: CatalogEntries) -> Iterator[tuple[str, str]]:

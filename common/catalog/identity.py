@@ -12,10 +12,9 @@ def file_identity(path: Path) -> str:
 
 
 def folder_identity(path: Path) -> str:
-    """`sha256:<hex>` over the sorted lines `<sha256>  <relative path>` of all files below `path`.
+    """`sha256:<hex>` over the sorted lines `<sha256>  <relative path>` of all files that are not hidden.
 
-    The lines are those of `find . -type f | xargs sha256sum`, with `/` between folders, without `./`,
-    each ended by a newline.
+    The same as `find * -type f | xargs sha256sum | LC_ALL=C sort | sha256sum` run inside the folder.
     """
     lines = sorted(
         f"{_file_sha256(file)}  {file.relative_to(path).as_posix()}\n"

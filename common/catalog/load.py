@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_type_hints
-
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
+from typing import Any
 
 from common.catalog.build import build_catalog
 from common.catalog.check import problems_between
-from common.catalog.document import CatalogEntries, Entry, FamilyEntry, LicenseEntry, LoraEntry, ModelEntry
+from common.catalog.entries import CatalogEntries, Entry, FamilyEntry, LicenseEntry, LoraEntry, ModelEntry
 from common.catalog.types import Catalog
+from common.document import plain, read_document, validated
 from common.errors import InvalidDocument, Problem
-from common.manifest.nodes import Mapping, Node, Scalar, child_path
+from common.manifest.nodes import Mapping, child_path
 from common.manifest.parsed import Text
-from common.manifest.yaml12 import read_yaml
+from common.manifest.suggest import suggestion
 
 BUILT_IN = Path(__file__).parent.parent / "catalog.yaml"
 
@@ -49,12 +46,7 @@ class _Reader:
     plain: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
 
     def read(self, path: Path) -> None:
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            reason = f"cannot be read: {error.strerror}"
-            raise InvalidDocument(str(path), [Problem(reason)]) from None
-        text, problems = read_yaml(content, str(path))
+        text, problems = read_document(path)
         for section, name, node in _entries(text, problems):
             self._take(text, section, name, node, problems)
         problems += [text.problem(where, message) for where, message in problems_between(self.entries)]
@@ -63,7 +55,7 @@ class _Reader:
 
     def _take(self, text: Text, section: str, name: str, node: Mapping, problems: list[Problem]) -> None:
         path = child_path(section, name)
-        data = _plain(node)
+        data = plain(node)
         like = data.pop("like", None)
         if like is not None:
             if (section, like) not in self.plain:
@@ -71,10 +63,9 @@ class _Reader:
                 return
             data = self.plain[section, like] | data
         self.plain[section, name] = data
-        try:
-            self.entries.section(section)[name] = _SECTIONS[section].model_validate(data)
-        except ValidationError as error:
-            problems += [_problem(text, path, _SECTIONS[section], item) for item in error.errors()]
+        entry = validated(_SECTIONS[section], data, path, text, problems)
+        if entry is not None:
+            self.entries.section(section)[name] = entry
 
 
 def _entries(text: Text, problems: list[Problem]) -> Iterator[tuple[str, str, Mapping]]:
@@ -84,7 +75,7 @@ def _entries(text: Text, problems: list[Problem]) -> Iterator[tuple[str, str, Ma
         return
     for section, _, node in text.root.items():
         if section not in _SECTIONS:
-            problems.append(text.problem(section, f"no such section{_nearest(section, _SECTIONS)}"))
+            problems.append(text.problem(section, f"no such section{suggestion(section, _SECTIONS)}"))
         elif not isinstance(node, Mapping):
             problems.append(text.problem(section, "must be a mapping of names to entries"))
         else:
@@ -93,33 +84,3 @@ def _entries(text: Text, problems: list[Problem]) -> Iterator[tuple[str, str, Ma
                     yield section, name, entry
                 else:
                     problems.append(text.problem(child_path(section, name), "must be a mapping"))
-
-
-def _problem(text: Text, path: str, kind: type[Entry], item: ErrorDetails) -> Problem:
-    for key in item["loc"]:
-        path = child_path(path, key)
-    if item["type"] == "extra_forbidden":
-        return text.problem(path, f"unknown key{_nearest(str(item['loc'][-1]), get_type_hints(kind))}")
-    return text.problem(path, item["msg"])
-
-
-def _nearest(name: str, known: Sequence[str] | dict[str, Any]) -> str:
-    close = get_close_matches(name, list(known), n=1)
-    return f"; did you mean `{close[0]}`?" if close else f"; known: {', '.join(known)}"
-
-
-def _plain(node: Node) -> Any:
-    """Python data by the YAML 1.2 core schema."""
-    if isinstance(node, Mapping):
-        return {key: _plain(value) for key, _, value in node.items()}
-    if not isinstance(node, Scalar):
-        return [_plain(item) for item in node.items]
-    match node.kind:
-        case "null":
-            return None
-        case "bool":
-            return node.text.lower() == "true"
-        case "text":
-            return node.text
-        case _:
-            return node.number()

@@ -58,7 +58,7 @@ class Family:
     #: Longest prompt in tokens; a longer one is refused.
     max_tokens: int
     samplers: tuple[str, ...]
-    #: Guidance above this runs two forwards a step, with and without the prompt; None: guidance costs nothing.
+    #: Guidance above this runs two forwards a step, with and without the prompt; None: it never does.
     guidance_doubles_above: float | None = None
     #: Whether `(word:1.2)` and `BREAK` mean something to it; else they are text.
     understands_emphasis: bool = False
@@ -105,7 +105,7 @@ class Model:
     family: Family
     #: LoRAs name the base they were made for; models of one base take each other's.
     base: str
-    #: `sha256:<hex>` or `repo@commit`; None while it is not fixed: such a model can be planned, not submitted.
+    #: `sha256:<hex>` or `repo@commit`; None while it is not fixed: such a model is planned, not submitted.
     identity: str | None
     #: Folder below a node's model folders, or the repository to fetch.
     path: str

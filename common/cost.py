@@ -1,0 +1,110 @@
+"""What work costs, in the farm's currency (`Money.currency`).
+
+One attempt, one model load or one stretch of idling costs
+
+    electricity   (joules of the card + host watts · seconds) / 3.6e6 · tariff per kWh
+    hours         seconds · (card per hour | rent per hour) / 3600
+
+and an image costs the sum over all of them, failed ones too, divided by the accepted images.
+The terms of the node say who pays: the farm pays an `owned` card's electricity and its hours, of a
+`rented` one the rent, which includes electricity, and of a `volunteer`'s nothing; what the volunteer
+pays for electricity is told apart.
+
+Amounts are floats: a sum over a million attempts, added with `math.fsum` or one by one, keeps nine
+significant digits, and no amount here is an invoice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from common.settings import Money
+from common.units import JOULES_PER_KWH, SECONDS_PER_HOUR
+
+Terms = Literal["owned", "rented", "volunteer"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rates:
+    """What electricity and hours cost; tables are by VRAM class."""
+
+    currency: str
+    tariff_per_kwh: float
+    #: Drawn by the rest of the machine while its card is at the farm's disposal.
+    host_watts: float
+    card_per_hour: Mapping[int, float]
+    rent_per_hour: Mapping[int, float] = field(default_factory=dict)
+    #: Assumed where nothing measures or declares a card's watts.
+    card_watts: Mapping[int, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, money: Money) -> Rates:
+        return cls(
+            currency=money.currency,
+            tariff_per_kwh=money.tariff_per_kwh,
+            host_watts=money.host_watts,
+            card_per_hour=money.card_per_hour,
+            rent_per_hour=money.rent_per_hour,
+            card_watts=money.card_watts,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cost:
+    """An amount by what it pays for; `volunteered` is on no bill of the farm."""
+
+    electricity: float = 0.0
+    #: Owning or renting the card.
+    hours: float = 0.0
+    #: Electricity that volunteers pay.
+    volunteered: float = 0.0
+
+    @property
+    def farm(self) -> float:
+        """The farm's own bill."""
+        return self.electricity + self.hours
+
+
+def attempt_cost(*, seconds: float, joules: float, vram_class: int, terms: Terms, rates: Rates) -> Cost:
+    """Cost of `seconds` in which the card took `joules`: of an attempt, or of loading a model for a batch."""
+    electricity = (joules + rates.host_watts * seconds) / JOULES_PER_KWH * rates.tariff_per_kwh
+    hours = seconds / SECONDS_PER_HOUR
+    match terms:
+        case "owned":
+            return Cost(electricity=electricity, hours=hours * rates.card_per_hour.get(vram_class, 0.0))
+        case "rented":
+            return Cost(hours=hours * rates.rent_per_hour.get(vram_class, 0.0))
+        case "volunteer":
+            return Cost(volunteered=electricity)
+
+
+def idle_cost(*, seconds: float, joules: float, vram_class: int, terms: Terms, rates: Rates) -> Cost:
+    """Cost of a node that waits for work. A volunteer's machine would be on anyway: nothing."""
+    if terms == "volunteer":
+        return Cost()
+    return attempt_cost(seconds=seconds, joules=joules, vram_class=vram_class, terms=terms, rates=rates)
+
+
+def estimated_joules(
+    seconds: float, vram_class: int, rates: Rates, declared_watts: float | None = None
+) -> float:
+    """Energy of a card that nothing measures: its declared watts, else those assumed for its class."""
+    watts = rates.card_watts.get(vram_class, 0.0) if declared_watts is None else declared_watts
+    return watts * seconds
+
+
+def total(costs: Iterable[Cost]) -> Cost:
+    costs = tuple(costs)
+    return Cost(
+        electricity=math.fsum(cost.electricity for cost in costs),
+        hours=math.fsum(cost.hours for cost in costs),
+        volunteered=math.fsum(cost.volunteered for cost in costs),
+    )
+
+
+def cost_per_image(costs: Iterable[Cost], accepted: int) -> float | None:
+    """The farm's bill for attempts, failed ones too, loads and idling, by accepted image; None without any."""
+    return total(costs).farm / accepted if accepted else None
