@@ -128,6 +128,12 @@ class Settings(BaseSettings):
     def database(self) -> str:
         return self.database_url or f"sqlite:///{(self.home / 'ledger.sqlite').absolute()}"
 
+    @property
+    def api_url(self) -> str:
+        """Where nodes, browsers and ingest reach the API."""
+        host = "127.0.0.1" if self.listen in ("", "0.0.0.0", "::") else self.listen
+        return self.public_url or f"http://{host}:{self.port}"
+
 
 def load_settings(path: Path | None = None) -> Settings:
     """Settings from `path` (default `farm.yaml` where it exists) under the environment's `FARM_*`.

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from common.errors import FarmError, Invalid
 from common.views import ErrorView
 from coordinator.api import batches, claims, deliveries, jobs, nodes, objects, status
-from coordinator.api.traffic import Traffic
+from coordinator.api.door import Door
 
 if TYPE_CHECKING:
     from coordinator.farm import Farm
@@ -28,7 +28,7 @@ def make_app(farm: Farm) -> FastAPI:
     app.state.farm = farm
     for noun in (jobs, nodes, claims, batches, deliveries, objects, status):
         app.include_router(noun.router)
-    app.add_middleware(Traffic, counts=farm.requests)
+    app.add_middleware(Door, count=farm.traffic.request)
     app.add_exception_handler(FarmError, _farm_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)

@@ -14,7 +14,7 @@ from common.views import ErrorView
 MAX_BODY = 32 * 2**20
 
 
-class Traffic:
+class Door:
     """ASGI middleware; `count(route, status)` is called once a request."""
 
     def __init__(self, app: ASGIApp, count: Callable[[str, int], None]) -> None:

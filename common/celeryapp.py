@@ -1,0 +1,113 @@
+"""Celery as the farm uses it: a carrier of tickets and of ingest work, trusted with nothing else.
+
+The settings belong together; docs/explanation/delivery.md tells what each prevents.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import redis
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from common.errors import Unavailable
+from common.nodes import INGEST_QUEUE
+
+#: A ticket; no arguments. Its task id is the ticket's text.
+RENDER_TASK = "farm.render"
+#: One upload to check; its argument is the attempt id.
+INGEST_TASK = "farm.ingest"
+
+#: What a worker is started with besides its queues.
+WORKER_OPTIONS = (
+    "--pool=threads",
+    "--without-gossip",
+    "--without-mingle",
+    "--without-heartbeat",
+)
+
+
+def make_app(broker_url: str) -> Celery:
+    """The Celery application of publishers and workers alike; it has no result backend."""
+    app = Celery("shotfarm", broker=broker_url, set_as_current=False)
+    app.conf.update(
+        task_serializer="json",
+        accept_content=["json"],
+        task_ignore_result=True,
+        task_acks_late=True,
+        worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        broker_connection_max_retries=None,
+        broker_connection_retry_on_startup=True,
+        broker_transport_options={
+            "ack_emulation": False,
+            "priority_steps": [0],
+            "queue_order_strategy": "priority",
+            "health_check_interval": 5,
+            "socket_timeout": 10,
+            "socket_connect_timeout": 5,
+            "socket_keepalive": True,
+        },
+    )
+    return app
+
+
+class Publisher:
+    """Puts tasks on queues and counts what lies there; answers within seconds, also when Redis does not."""
+
+    def __init__(self, broker_url: str, *, timeout_s: float = 2.0) -> None:
+        timeouts = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
+        self._app = make_app(broker_url)
+        self._app.conf.broker_transport_options = {**self._app.conf.broker_transport_options, **timeouts}
+        self._redis = redis.Redis.from_url(broker_url, **timeouts)
+        self._place = place(broker_url)
+
+    def publish_ticket(self, queue: str, ticket: str) -> None:
+        """Raises Unavailable."""
+        self._send(RENDER_TASK, queue, task_id=ticket)
+
+    def publish_ingest(self, attempt_id: str) -> None:
+        """Raises Unavailable."""
+        self._send(INGEST_TASK, INGEST_QUEUE, args=(attempt_id,))
+
+    def depths(self, queues: list[str]) -> dict[str, int]:
+        """Messages on each queue; raises Unavailable."""
+        try:
+            with self._redis.pipeline(transaction=False) as pipe:
+                for queue in queues:
+                    pipe.llen(queue)
+                return dict(zip(queues, pipe.execute(), strict=True))
+        except redis.RedisError as error:
+            raise self._unavailable(error) from error
+
+    def set_user(self, name: str, rules: list[str]) -> bool:
+        """Define a Redis ACL user; False where the server does not let us. Raises Unavailable."""
+        try:
+            self._redis.execute_command("ACL", "SETUSER", name, *rules)
+        except redis.ResponseError:
+            return False
+        except redis.RedisError as error:
+            raise self._unavailable(error) from error
+        return True
+
+    def close(self) -> None:
+        self._app.close()
+        self._redis.close()
+
+    def _send(self, task: str, queue: str, **options: object) -> None:
+        try:
+            self._app.send_task(task, queue=queue, retry=False, argsrepr="", kwargsrepr="", **options)
+        except (OperationalError, redis.RedisError, OSError) as error:
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: Exception) -> Unavailable:
+        return Unavailable(f"the broker at {self._place} does not answer ({error}); is it running?")
+
+
+def place(broker_url: str) -> str:
+    """The URL without user and password, for messages."""
+    parts = urlsplit(broker_url)
+    return f"{parts.hostname}:{parts.port}" if parts.hostname else parts.path

@@ -1,0 +1,68 @@
+"""What an image says about itself: the text other tools read, and the farm's own JSON.
+
+The text is the `parameters` format that AUTOMATIC1111's web UI writes: prompt, negative prompt, then one
+line of `Key: value` pairs; a value with a comma, colon or line break is a JSON string.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from common.shot import Shot
+
+#: Key of the infotext in a PNG.
+INFOTEXT_KEY = "parameters"
+#: Key of the farm's JSON in a PNG, and its XMP prefix elsewhere.
+FARM_KEY = "shotfarm"
+
+#: Hex digits that model hashes are cut to by convention.
+_SHORT_HASH = 10
+
+
+def infotext(shot: Shot, *, version: str) -> str:
+    """The shot as `parameters` text; LoRAs stand in the prompt as `<lora:name:weight>`, as readers expect."""
+    uses = "".join(f" <lora:{use.name}:{use.weight:g}>" for use in shot.loras)
+    lines = [shot.prompt + uses]
+    if shot.negative:
+        lines.append(f"Negative prompt: {shot.negative}")
+    lines.append(", ".join(f"{key}: {_quoted(value)}" for key, value in _settings(shot, version).items()))
+    return "\n".join(lines)
+
+
+def _settings(shot: Shot, version: str) -> dict[str, str]:
+    settings = {
+        "Steps": str(shot.steps),
+        "Sampler": shot.sampler,
+        "CFG scale": f"{shot.guidance:g}",
+        "Seed": str(shot.seed),
+        "Size": f"{shot.width}x{shot.height}",
+        "Model hash": _short(shot.model_identity),
+        "Model": shot.model,
+    }
+    settings |= {name.replace("_", " ").capitalize(): f"{value:g}" for name, value in shot.knobs}
+    if shot.loras:
+        settings["Lora hashes"] = ", ".join(f"{use.name}: {_short(use.identity)}" for use in shot.loras)
+    settings["Version"] = version
+    return {key: value for key, value in settings.items() if value}
+
+
+def _short(identity: str) -> str:
+    """The first digits of `sha256:<hex>` or of the commit in `repo@commit`."""
+    return identity.replace("@", ":").rpartition(":")[2][:_SHORT_HASH]
+
+
+def _quoted(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False) if set(value) & set(',:\n"') else value
+
+
+def farm_json(shot: Shot, *, template: str, recipe: str, version: str) -> str:
+    """All that is needed to make the image again, as one line of JSON with sorted keys."""
+    record: dict[str, Any] = {
+        "farm": version,
+        "id": shot.id,
+        "recipe": recipe,
+        "shot": shot.to_dict(),
+        "template": template,
+    }
+    return json.dumps(record, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
