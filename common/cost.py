@@ -106,5 +106,5 @@ def total(costs: Iterable[Cost]) -> Cost:
 
 
 def cost_per_image(costs: Iterable[Cost], accepted: int) -> float | None:
-    """The farm's bill for attempts, failed ones too, loads and idling, by accepted image; None without any."""
+    """The farm's bill for attempts, failed ones too, loads and idling, by accepted image; None without."""
     return total(costs).farm / accepted if accepted else None

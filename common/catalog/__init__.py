@@ -10,8 +10,10 @@ from common.catalog.types import (
     License,
     Lora,
     Model,
+    Phase,
     Placement,
     Recipe,
+    phase_of,
 )
 
 __all__ = [
@@ -22,9 +24,11 @@ __all__ = [
     "License",
     "Lora",
     "Model",
+    "Phase",
     "Placement",
     "Recipe",
     "file_identity",
     "folder_identity",
     "load_catalog",
+    "phase_of",
 ]

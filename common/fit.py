@@ -1,0 +1,213 @@
+"""Which model fits which card, how, and what it is predicted to take.
+
+A render has three phases: encode the prompts, denoise, decode. In each the card holds the weights that
+the recipe's placement keeps there, the workspace, and the activations of that phase; the predicted peak
+is that of the phase that needs most. docs/explanation/fit.md derives the figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import get_args
+
+from common.cards import REFERENCE_CARDS
+from common.catalog import BYTES_PER_PARAMETER, Model, Phase, Recipe, phase_of
+from common.nodes import VRAM_CLASSES, Card
+from common.shot import Shot
+from common.units import format_gib, format_size
+
+#: Part of a card's usable memory that a prediction leaves free: allocators fragment, and predictions err.
+HEADROOM = 0.05
+
+#: Megapixels of a VAE tile of 512 pixels with the overlap it is decoded with.
+_TILE_MEGAPIXELS = 0.288
+
+_PHASES: tuple[Phase, ...] = get_args(Phase)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fit:
+    """How a card takes a shot."""
+
+    recipe: Recipe
+    #: Predicted bytes on the card with one image in the pass.
+    peak_bytes: int
+    #: Most images of a pass, 1-12.
+    pass_size: int
+    #: Predicted bytes with `pass_size` images.
+    pass_peak_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """Why a card does not take a shot, in a sentence that a person can act on."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+def fit(shot: Shot, model: Model, card: Card) -> Fit | Misfit:
+    """The first recipe of `model` with which `card` renders `shot`, or why there is none."""
+    if card.vram_class < model.min_class:
+        return Misfit(
+            f"{model.name} is kept for cards of {model.min_class} GB and more (min_class in the catalog)"
+        )
+    runnable = list(_runnable(model, card))
+    limit = _limit(card)
+    for recipe in runnable:
+        peak = peak_bytes(shot, model, recipe)
+        if peak <= limit and ram_bytes(model, recipe) <= card.ram_bytes:
+            images = _pass_size(shot, model, recipe, limit)
+            pass_peak = peak_bytes(shot, model, recipe, images)
+            return Fit(recipe=recipe, peak_bytes=peak, pass_size=images, pass_peak_bytes=pass_peak)
+    return Misfit(_memory_reason(shot, model, runnable, card) if runnable else _recipe_reason(model, card))
+
+
+def fits_class(shot: Shot, model: Model, vram_class: int) -> Fit | Misfit:
+    """What the reference card of a class makes of the shot."""
+    return fit(shot, model, REFERENCE_CARDS[vram_class])
+
+
+def smallest_class(shot: Shot, model: Model, classes: Iterable[int] = VRAM_CLASSES) -> int | Misfit:
+    """The smallest of `classes` that takes the shot; of a Misfit the sentence is that of the largest."""
+    answer: Fit | Misfit = Misfit("there is no VRAM class to choose from")
+    for vram_class in sorted(classes):
+        answer = fits_class(shot, model, vram_class)
+        if isinstance(answer, Fit):
+            return vram_class
+    assert isinstance(answer, Misfit)
+    return answer
+
+
+def peak_bytes(shot: Shot, model: Model, recipe: Recipe, images: int = 1) -> int:
+    """Predicted bytes that `recipe` takes of a card with `images` such shots in a pass."""
+    return (
+        max(
+            _weights_bytes(model, recipe, phase)
+            + model.activations.workspace
+            + _activation_bytes(shot, model, recipe, phase, images)
+            for phase in _PHASES
+        )
+        + len(shot.loras) * model.family.lora_bytes
+    )
+
+
+def ram_bytes(model: Model, recipe: Recipe) -> int:
+    """Bytes of host memory for the weights that are not on the card."""
+    everything = sum(_component_bytes(model, recipe, component) for component in model.components)
+    return everything - min(_weights_bytes(model, recipe, phase) for phase in _PHASES)
+
+
+def forwards_per_step(shot: Shot, model: Model) -> int:
+    """Runs of the denoiser for one step of one image: guidance adds one without the prompt."""
+    doubles_above = model.family.guidance_doubles_above
+    return 2 if doubles_above is not None and shot.guidance > doubles_above else 1
+
+
+def _runnable(model: Model, card: Card) -> Iterator[Recipe]:
+    """Recipes that the card could compute, whatever its memory."""
+    for recipe in model.recipes:
+        needed = recipe.min_compute_capability
+        if card.backend in recipe.backends and (
+            card.backend != "cuda" or needed is None or (card.compute_capability or (0, 0)) >= needed
+        ):
+            yield recipe
+
+
+def _limit(card: Card) -> int:
+    return int(card.usable_bytes * (1 - HEADROOM))
+
+
+def _pass_size(shot: Shot, model: Model, recipe: Recipe, limit: int) -> int:
+    sizes = range(recipe.max_pass, 1, -1)
+    return next((n for n in sizes if peak_bytes(shot, model, recipe, n) <= limit), 1)
+
+
+def _component_bytes(model: Model, recipe: Recipe, component: str) -> int:
+    return int(model.components[component] * BYTES_PER_PARAMETER[recipe.weights[component]])
+
+
+def _weights_bytes(model: Model, recipe: Recipe, phase: Phase) -> int:
+    return sum(
+        _component_bytes(model, recipe, component)
+        for component in model.components
+        if _on_card(recipe, component, phase)
+    )
+
+
+def _on_card(recipe: Recipe, component: str, phase: Phase) -> bool:
+    encodes = phase_of(component) == "encode"
+    if "text_encoder_on_cpu" in recipe.placement:
+        return not encodes
+    if "text_encoder_first" in recipe.placement:
+        return encodes == (phase == "encode")
+    return True
+
+
+def _activation_bytes(shot: Shot, model: Model, recipe: Recipe, phase: Phase, images: int) -> int:
+    use = model.activations
+    match phase:
+        case "encode":
+            on_card = "text_encoder_on_cpu" not in recipe.placement
+            return use.encode * _width(recipe.compute_dtype) * on_card
+        case "denoise":
+            forwards = images * forwards_per_step(shot, model)
+            return int(use.denoise_per_mp * _width(recipe.compute_dtype) * shot.megapixels * forwards)
+        case "decode":
+            at_once = shot.megapixels * (1 if "vae_slicing" in recipe.placement else images)
+            if "vae_tiling" in recipe.placement:
+                at_once = min(at_once, _TILE_MEGAPIXELS)
+            return int(use.decode_per_mp * _width(recipe.weights["vae"]) * at_once)
+
+
+def _width(dtype: str) -> int:
+    """How many times 16 bits."""
+    return 2 if dtype == "float32" else 1
+
+
+def _recipe_reason(model: Model, card: Card) -> str:
+    here = [recipe for recipe in model.recipes if card.backend in recipe.backends]
+    if not here:
+        needed = " or ".join(sorted({backend for recipe in model.recipes for backend in recipe.backends}))
+        return f"{model.name} has no recipe for {card.backend}; it needs {needed}"
+    lowest = min(recipe.min_compute_capability for recipe in here if recipe.min_compute_capability)
+    has = ".".join(map(str, card.compute_capability)) if card.compute_capability else "none"
+    return f"{model.name} needs compute capability {lowest[0]}.{lowest[1]} or newer; {card.name} has {has}"
+
+
+def _memory_reason(shot: Shot, model: Model, recipes: list[Recipe], card: Card) -> str:
+    """Of the recipe that is nearest to fitting: what it needs, what there is, and what would fit."""
+    housed = [recipe for recipe in recipes if ram_bytes(model, recipe) <= card.ram_bytes]
+    if not housed:
+        needs = min(ram_bytes(model, recipe) for recipe in recipes)
+        return (
+            f"needs {format_gib(needs)} of host memory for the weights that are not on the card; "
+            f"the machine of {card.name} has {format_gib(card.ram_bytes)}"
+        )
+    recipe = min(housed, key=lambda recipe: peak_bytes(shot, model, recipe))
+    needs = peak_bytes(shot, model, recipe)
+    sentence = (
+        f"needs {format_gib(needs)} at {format_size(shot.width, shot.height)}; "
+        f"{card.name} has {format_gib(_limit(card))} to give"
+    )
+    smaller = _largest_that_fits(shot, model, recipe, _limit(card))
+    if smaller is None:
+        return f"{sentence}, and no size fits"
+    return (
+        f"{sentence}; {format_size(smaller.width, smaller.height)} fits "
+        f"({format_gib(peak_bytes(smaller, model, recipe))})"
+    )
+
+
+def _largest_that_fits(shot: Shot, model: Model, recipe: Recipe, limit: int) -> Shot | None:
+    """The shot in the largest size of about its shape, in the family's multiple, that stays below `limit`."""
+    step = model.family.size_multiple
+    for width in range(shot.width - shot.width % step, 0, -step):
+        height = max(step, round(width * shot.height / shot.width / step) * step)
+        smaller = shot._replace(width=width, height=height)
+        if peak_bytes(smaller, model, recipe) <= limit:
+            return smaller
+    return None
