@@ -6,7 +6,7 @@ since 1970 (UTC).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from common.nodes import Card
@@ -137,3 +137,7 @@ class Totals:
     running: dict[tuple[str, int], int]
     #: (class, state) to nodes.
     nodes: dict[tuple[int, str], int]
+    #: Kind of failure to attempts that ended with it; the empty kind: attempts that ended without one.
+    failures: dict[str, int] = field(default_factory=dict)
+    #: (lane, smallest fitting class) to the time since which its oldest shot waits.
+    oldest_waiting: dict[tuple[str, int], float] = field(default_factory=dict)
