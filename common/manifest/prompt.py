@@ -1,0 +1,255 @@
+r"""The prompt language, parsed once into a tree.
+
+    {axis}  {axis.field}                  a reference
+    {a|b}  {0.5::a|b}  {a|}               a variant: one of them, with weights, or nothing
+    {2$$a|b|c}  {1-2$$ and $$a|b|c}       several in the order written, joined by ", " or the text given
+    __name__  __folder/name__             a line of a wildcard
+    \{ \} \|                              the characters themselves; any other backslash is text
+
+Variants nest and may hold references and wildcards. Parsing takes time in proportion to the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from common.errors import Invalid
+
+#: Braces inside braces.
+MAX_DEPTH = 32
+
+_TOKEN = re.compile(r"\\[{}|]|[{}|\0]|__(?P<wildcard>(?:[^\s_{}|\\]|_(?!_))+)__")
+_REFERENCE = re.compile(r"\{\s*(?P<path>[\w.\-]+)\s*\}")
+_COUNT = re.compile(r"(?P<count>[^|{}\\$]*)\$\$")
+_RANGE = re.compile(r"\s*(?P<low>\d{1,4})\s*(?:-\s*(?P<high>\d{1,4})\s*)?")
+_SEPARATOR = re.compile(r"(?P<separator>(?:\\[{}|]|[^|{}\\$])*)\$\$")
+_WEIGHT = re.compile(r"\s*(?P<weight>\d{1,9}(?:\.\d{1,9})?|\.\d{1,9})::")
+_ESCAPED = re.compile(r"\\([{}|])")
+
+
+class PromptError(Invalid):
+    """A template that cannot be read; `offset` counts characters from its start."""
+
+    def __init__(self, message: str, offset: int) -> None:
+        super().__init__(message)
+        self.message = message
+        self.offset = offset
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """`{name}` or `{name.field}`; `field` is empty for the value itself."""
+
+    name: str
+    field: str
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{{{self.name}.{self.field}}}" if self.field else f"{{{self.name}}}"
+
+
+@dataclass(frozen=True, slots=True)
+class Wildcard:
+    name: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One alternative of a variant."""
+
+    body: Template
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """`low` to `high` of the options, in the order written, joined by `separator`."""
+
+    options: tuple[Option, ...]
+    offset: int
+    low: int = 1
+    high: int = 1
+    separator: str = ", "
+
+
+@dataclass(frozen=True, slots=True)
+class Expanded:
+    """A bound reference whose text is a template itself."""
+
+    body: Template
+    offset: int
+
+
+Node = Text | Reference | Wildcard | Choice | Expanded
+Template = tuple[Node, ...]
+
+
+def parse(text: str) -> Template:
+    """The tree of a template; raises `PromptError` with the place of the first mistake."""
+    return _Parser(text).template()
+
+
+def nodes(template: Template) -> Iterator[Reference | Wildcard]:
+    """Every reference and wildcard of a template, those inside variants too, in the order written."""
+    for node in template:
+        match node:
+            case Reference() | Wildcard():
+                yield node
+            case Choice():
+                for option in node.options:
+                    yield from nodes(option.body)
+            case Expanded():
+                yield from nodes(node.body)
+            case Text():
+                pass
+
+
+def bind(template: Template, value_of: Callable[[Reference], Text | Expanded]) -> Template:
+    """The template with every reference replaced by its value."""
+    return joined(_bound(node, value_of) for node in template)
+
+
+def _bound(node: Node, value_of: Callable[[Reference], Text | Expanded]) -> Node:
+    match node:
+        case Reference():
+            return value_of(node)
+        case Choice():
+            options = tuple(Option(bind(each.body, value_of), each.weight) for each in node.options)
+            return replace(node, options=options)
+        case Text() | Wildcard() | Expanded():
+            return node
+
+
+class _Parser:
+    """Recursive descent; `pos` is the next character to read."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.pos = 0
+        self.open: list[int] = []
+
+    def template(self) -> Template:
+        """Reads to the end of the text or, inside braces, up to the `|` or `}` that ends an alternative."""
+        found: list[Node] = []
+        while token := _TOKEN.search(self.text, self.pos):
+            found.append(Text(self.text[self.pos : token.start()]))
+            self.pos = token.start()
+            mark = token.group()
+            if mark in "|}" and self.open:
+                return joined(found)
+            if mark == "{":
+                found.append(self.brace())
+                continue
+            self.pos = token.end()
+            found.append(self._plain(token))
+        if self.open:
+            raise PromptError("this brace is never closed; write `\\{` for the character", self.open[-1])
+        found.append(Text(self.text[self.pos :]))
+        return joined(found)
+
+    def _plain(self, token: re.Match[str]) -> Node:
+        """A token that opens nothing."""
+        mark = token.group()
+        if name := token["wildcard"]:
+            return Wildcard(name, token.start())
+        if mark == "}":
+            raise PromptError(
+                "no brace was opened before this `}`; write `\\}` for the character", token.start()
+            )
+        if mark == "\0":
+            raise PromptError("a NUL character has no place in a prompt", token.start())
+        return Text(mark.removeprefix("\\"))
+
+    def brace(self) -> Node:
+        start = self.pos
+        if reference := _REFERENCE.match(self.text, start):
+            self.pos = reference.end()
+            name, dot, field = reference["path"].rpartition(".")
+            return Reference(name if dot else field, field if dot else "", start)
+        if len(self.open) == MAX_DEPTH:
+            raise PromptError(f"braces nest deeper than {MAX_DEPTH} levels", start)
+        self.open.append(start)
+        self.pos += 1
+        header = self._header()
+        options = self._options()
+        self.open.pop()
+        if header is None and len(options) == 1:
+            content = self.text[start : self.pos]
+            raise PromptError(
+                f"`{_short(content)}` is neither a reference like {{axis}} nor a variant like {{a|b}}; "
+                "write `\\{` for the character",
+                start,
+            )
+        if not any(option.body for option in options):
+            raise PromptError("this variant is empty", start)
+        low, high, separator = header or (1, 1, ", ")
+        if high > len(options):
+            raise PromptError(f"asks for {high} of {len(options)} alternatives", start)
+        return Choice(options, start, low, high, separator)
+
+    def _header(self) -> tuple[int, int, str] | None:
+        """The `2$$` or `1-2$$ and $$` at the start of a variant: lowest and highest count, separator."""
+        count = _COUNT.match(self.text, self.pos)
+        if count is None:
+            return None
+        bounds = _RANGE.fullmatch(count["count"])
+        low = int(bounds["low"]) if bounds else 1
+        high = int(bounds["high"] or low) if bounds else 0
+        if not 0 < high >= low:
+            wrong = f"{count['count']}$$"
+            raise PromptError(f"`{_short(wrong)}` is no count; write `2$$` or `1-3$$`", self.pos)
+        self.pos = count.end()
+        separator = _SEPARATOR.match(self.text, self.pos)
+        if separator is None:
+            return low, high, ", "
+        self.pos = separator.end()
+        return low, high, _ESCAPED.sub(r"\1", separator["separator"])
+
+    def _options(self) -> tuple[Option, ...]:
+        """The alternatives up to the closing brace."""
+        options = []
+        while True:
+            weight = _WEIGHT.match(self.text, self.pos)
+            if weight:
+                self.pos = weight.end()
+                if float(weight["weight"]) == 0:
+                    raise PromptError("a weight must be above 0; leave the alternative out", weight.start())
+            body = _stripped(self.template())
+            options.append(Option(body, float(weight["weight"]) if weight else 1.0))
+            self.pos += 1
+            if self.text[self.pos - 1] == "}":
+                return tuple(options)
+
+
+def joined(found: Iterable[Node]) -> Template:
+    """Nodes with neighbouring texts made one and empty ones dropped."""
+    result: list[Node] = []
+    for is_text, run in groupby(found, lambda node: isinstance(node, Text)):
+        if not is_text:
+            result.extend(run)
+        elif text := "".join(node.text for node in run if isinstance(node, Text)):
+            result.append(Text(text))
+    return tuple(result)
+
+
+def _stripped(template: Template) -> Template:
+    """An alternative without the space around it: `{ a | b }` means `{a|b}`."""
+    found = list(template)
+    if found and isinstance(first := found[0], Text):
+        found[0] = Text(first.text.lstrip())
+    if found and isinstance(last := found[-1], Text):
+        found[-1] = Text(last.text.rstrip())
+    return joined(found)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:37]}..."
