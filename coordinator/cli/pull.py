@@ -1,0 +1,143 @@
+"""`farm pull`: the finished pictures of a job, under the names its manifest gives them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import httpx
+import typer
+from pydantic import BaseModel
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from common.errors import Invalid, Unavailable
+from common.views import ImageView
+from coordinator.cli import options
+from coordinator.cli.connection import connect
+from coordinator.cli.show import counted, err, out, print_json
+from coordinator.client import FarmClient
+
+_EXTENSION = {"png": ".png", "webp": ".webp", "jpeg": ".jpg"}
+_CHUNK = 256 * 1024
+_TIMEOUT_S = 60.0
+_ATTEMPTS = 3
+
+
+class Pulled(BaseModel):
+    """What a pull did, in images."""
+
+    folder: Path
+    fetched: int
+    #: Were there already, with the right bytes.
+    kept: int
+    #: Not stored by the farm yet.
+    missing: int
+
+
+def pull_command(
+    job: options.Job,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to put them; made if missing.")],
+    parallel: Annotated[int, typer.Option(min=1, max=64, help="Downloads at a time.")] = 4,
+    settings: options.SettingsFile = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Download the finished images of a job, named by the manifest's output pattern.
+
+    May be stopped and repeated at any time, also while the job runs: images that are there with the
+    right bytes are left alone.
+
+    Example: `farm pull 3f9c pictures`
+    """
+    with connect(settings) as client:
+        pulled = pull(client, job, folder, parallel)
+    if as_json:
+        print_json(pulled)
+        return
+    still = f", {pulled.missing} not rendered yet" if pulled.missing else ""
+    out.print(f"{counted(pulled.fetched, 'image')} fetched, {pulled.kept} were there{still}: {pulled.folder}")
+
+
+def pull(client: FarmClient, job_id: str, folder: Path, parallel: int = 4) -> Pulled:
+    """Raises Unavailable when a download fails repeatedly, Invalid for a name that leads out of `folder`."""
+    total = client.job(job_id).images
+    folder.mkdir(parents=True, exist_ok=True)
+    fetched = kept = missing = 0
+    columns = TextColumn("pulling"), BarColumn(), MofNCompleteColumn()
+    with (
+        Progress(*columns, console=err, transient=True) as progress,
+        httpx.Client(timeout=_TIMEOUT_S) as http,
+    ):
+        bar = progress.add_task("pull", total=total)
+        fetch = _Fetch(http, folder)
+        for result in _in_parallel(fetch, client.images(job_id), parallel):
+            fetched += result == "fetched"
+            kept += result == "kept"
+            missing += result == "missing"
+            progress.advance(bar)
+    return Pulled(folder=folder, fetched=fetched, kept=kept, missing=missing)
+
+
+def picture_file(folder: Path, image: ImageView) -> Path:
+    """Where the image belongs; raises Invalid for a name that leads out of `folder`."""
+    file = folder / f"{image.name}{_EXTENSION[image.format]}"
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise Invalid(f"{image.name}: this name leads out of {folder}; change `output.name` of the manifest")
+    return file
+
+
+@dataclass(frozen=True, slots=True)
+class _Fetch:
+    http: httpx.Client
+    folder: Path
+
+    def __call__(self, image: ImageView) -> str:
+        """`fetched`, `kept` or `missing`."""
+        if image.url is None or image.sha256 is None:
+            return "missing"
+        file = picture_file(self.folder, image)
+        if file.exists() and _sha256(file) == image.sha256:
+            return "kept"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        draft = file.with_name(f".{file.name}.part")
+        reason = ""
+        for _ in range(_ATTEMPTS):
+            try:
+                self._download(image.url, draft)
+            except httpx.HTTPError as error:
+                reason = str(error) or type(error).__name__
+                continue
+            if _sha256(draft) == image.sha256:
+                draft.replace(file)
+                return "fetched"
+            reason = "other bytes arrived than the farm stored"
+        draft.unlink(missing_ok=True)
+        raise Unavailable(f"{image.name} cannot be fetched: {reason}; run `farm pull` again")
+
+    def _download(self, url: str, draft: Path) -> None:
+        with self.http.stream("GET", url) as answer, draft.open("wb") as stream:
+            answer.raise_for_status()
+            for chunk in answer.iter_bytes(_CHUNK):
+                stream.write(chunk)
+
+
+def _in_parallel(
+    work: Callable[[ImageView], str], images: Iterable[ImageView], parallel: int
+) -> Iterator[str]:
+    """Results as they come; an image is taken only for a free worker, so that no URL grows old in a queue."""
+    pending: set[Future[str]] = set()
+    with ThreadPoolExecutor(parallel) as pool:
+        for image in images:
+            pending.add(pool.submit(work, image))
+            if len(pending) >= parallel:
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        yield from (future.result() for future in pending)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

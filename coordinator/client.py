@@ -1,0 +1,134 @@
+"""The operator's side of the HTTP API, typed; every refusal becomes the error that the coordinator raised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import TypeAdapter, ValidationError
+
+from common import errors
+from common.views import (
+    CostTable,
+    ErrorView,
+    ImagePage,
+    ImageView,
+    JobSummary,
+    JobView,
+    ModelView,
+    NodeView,
+    StatusView,
+    Submit,
+    Submitted,
+)
+
+_T = TypeVar("_T")
+
+_TIMEOUT_S = 30.0
+#: A hundred thousand shots are expanded and stored before the answer.
+_SUBMIT_TIMEOUT_S = 600.0
+_PAGE = 500
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+_BY_EXIT_CODE: dict[int, type[errors.FarmError]] = {
+    kind.exit_code: kind
+    for kind in (errors.Invalid, errors.FitsNothing, errors.OverBudget, errors.Declined, errors.SomeFailed)
+}
+_BY_STATUS: dict[int, type[errors.FarmError]] = {
+    kind.status: kind
+    for kind in (
+        errors.Unauthorised,
+        errors.Forbidden,
+        errors.NotFound,
+        errors.Conflict,
+        errors.Gone,
+        errors.Unavailable,
+    )
+}
+
+
+class FarmClient:
+    """Calls raise Unavailable while the farm does not answer, and otherwise what the farm says is wrong."""
+
+    def __init__(self, url: str, key: str | None) -> None:
+        self.url = url.rstrip("/")
+        self._http = httpx.Client(
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=_TIMEOUT_S,
+            # A proxy of the environment never leads back to this machine.
+            trust_env=urlsplit(url).hostname not in _LOOPBACK,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def submit(self, order: Submit) -> Submitted:
+        return self._call(Submitted, "POST", "/v1/jobs", order.model_dump(mode="json"), _SUBMIT_TIMEOUT_S)
+
+    def jobs(self) -> list[JobSummary]:
+        """The newest first."""
+        return self._call(list[JobSummary], "GET", "/v1/jobs")
+
+    def job(self, job_id: str) -> JobView:
+        return self._call(JobView, "GET", f"/v1/jobs/{job_id}")
+
+    def cancel(self, job_id: str) -> JobView:
+        return self._call(JobView, "POST", f"/v1/jobs/{job_id}/cancel")
+
+    def pause(self, job_id: str) -> JobView:
+        return self._call(JobView, "POST", f"/v1/jobs/{job_id}/pause")
+
+    def resume(self, job_id: str) -> JobView:
+        return self._call(JobView, "POST", f"/v1/jobs/{job_id}/resume")
+
+    def table(self, job_id: str) -> CostTable:
+        return self._call(CostTable, "GET", f"/v1/jobs/{job_id}/table")
+
+    def images(self, job_id: str) -> Iterator[ImageView]:
+        """All shots of the job in the manifest's order; a page is fetched, its URLs signed, when reached."""
+        after: int | None = -1
+        while after is not None:
+            page = self._call(ImagePage, "GET", f"/v1/jobs/{job_id}/images?after={after}&limit={_PAGE}")
+            yield from page.images
+            after = page.next
+
+    def nodes(self) -> list[NodeView]:
+        return self._call(list[NodeView], "GET", "/v1/nodes")
+
+    def models(self) -> list[ModelView]:
+        return self._call(list[ModelView], "GET", "/v1/models")
+
+    def status(self) -> StatusView:
+        return self._call(StatusView, "GET", "/v1/status")
+
+    def _call(
+        self, kind: type[_T], method: str, path: str, body: object = None, timeout_s: float = _TIMEOUT_S
+    ) -> _T:
+        try:
+            answer = self._http.request(method, path, json=body, timeout=timeout_s)
+        except httpx.HTTPError as error:
+            raise errors.Unavailable(
+                f"the farm at {self.url} does not answer ({type(error).__name__}); "
+                "`farm status` shows what runs, `farm up` starts it"
+            ) from None
+        if answer.is_error:
+            raise _error(answer)
+        return TypeAdapter(kind).validate_json(answer.content)
+
+
+def _error(answer: httpx.Response) -> errors.FarmError:
+    try:
+        view = ErrorView.model_validate_json(answer.content)
+    except ValidationError:
+        return errors.Unavailable(f"{answer.request.url} answered {answer.status_code}: no answer of a farm")
+    kind = _BY_EXIT_CODE.get(view.exit_code) or _BY_STATUS.get(answer.status_code, errors.FarmError)
+    return kind(view.error)
