@@ -1,6 +1,6 @@
 """The manifest as written: strict, friendly to hands, everything optional that can have a default.
 
-These types are the normalised form of what a person may type: friendly forms are resolved, files and wildcards
+These types are the normalised form of what a person may type: friendly forms resolved, files and wildcards
 inlined, numbers within sane bounds. `common.manifest.parse` makes them and says what is wrong where.
 """
 
@@ -71,8 +71,9 @@ NOTHING = ShotFields()
 class Axis(Strict):
     """One axis: its values in order, as spelled and as what each of them sets.
 
-    `steps: [10, 20]` has the values ("10", "20") and sets (ShotFields(steps=10), ShotFields(steps=20)); a
-    mapping value `{name: ana, loras: [ana_v2@0.8]}` is {"name": "ana", "loras": "ana_v2@0.8"} and sets the LoRA.
+    `steps: [10, 20]` has the values ("10", "20") and sets (ShotFields(steps=10), ShotFields(steps=20));
+    a mapping value `{name: ana, loras: [ana_v2@0.8]}` is {"name": "ana", "loras": "ana_v2@0.8"} and sets
+    the LoRA.
     """
 
     values: tuple[Spelling, ...]

@@ -113,6 +113,9 @@ def find(root: Node, path: str) -> tuple[Node, Place, str]:
             if dotted != key:
                 break
             continue
+        elif index is not None and isinstance(node, Mapping) and isinstance(node.get("values"), Sequence):
+            # The long form of an axis, `{values: [...], expand: true}`.
+            return find(node.entries["values"][1], path[step.start() :])
         else:
             break
         end = step.end()

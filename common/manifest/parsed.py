@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from common.errors import InvalidDocument, Problem
 from common.manifest.model import Manifest
-from common.manifest.nodes import Node, Place, Scalar, find, place_in
+from common.manifest.nodes import Node, Place, Scalar, Sequence, find, place_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +35,20 @@ class Text:
         `offset` counts characters into the text at that path, such as those before an unbalanced brace.
         A value from a file is named by that file and line, with the place of the reference.
         """
+        node, place, rest = find(self.root, path)
+        if offset is not None and isinstance(node, Scalar) and not rest:
+            place = place_in(node, self.content, offset)
+        return self.at(place, path, message, offset)
+
+    def at(self, place: Place, path: str, message: str, offset: int | None = None) -> Problem:
+        """A problem at a place already known."""
         for prefix, origin in self.origins.items():
             rest = path.removeprefix(prefix)
             if rest != path and rest.startswith("["):
                 index = int(rest[1 : rest.index("]")])
-                where = f"{origin.file}:{origin.lines[index]}" if index < len(origin.lines) else origin.file
-                column = "" if offset is None else f":{offset + 1}"
-                return self.at(origin.place, path, f"{where}{column}: {message}")
-        node, place, rest = find(self.root, path)
-        if offset is not None and isinstance(node, Scalar) and not rest:
-            place = place_in(node, self.content, offset)
-        return self.at(place, path, message)
-
-    @staticmethod
-    def at(place: Place, path: str, message: str) -> Problem:
+                line = f":{origin.lines[index]}" if index < len(origin.lines) else ""
+                column = f":{offset + 1}" if line and offset is not None else ""
+                message, place = f"{origin.file}{line}{column}: {message}", origin.place
         return Problem(message, path, place.line, place.column)
 
 
@@ -59,14 +59,17 @@ class ParsedManifest:
     manifest: Manifest
     text: Text
     warnings: tuple[Problem, ...] = ()
+    #: What each `{file: …}` stands for, by path.
+    contents: dict[str, Sequence] = field(default_factory=dict)
 
     @property
     def source(self) -> str:
         return self.text.source
 
     def problem(self, path: str, message: str, offset: int | None = None) -> Problem:
-        """See `Text.problem`. Paths are those of the manifest as typed: `shots[0].prompt`, `defaults.negative`,
-        `shots[0].axes.scene[3]`, `shots[0].axes.persona[1].look`, `wildcards.job[2]`."""
+        """See `Text.problem`. Paths are those of the manifest as typed: `shots[0].prompt`,
+        `defaults.negative`, `shots[0].axes.scene[3]`, `shots[0].axes.persona[1].look`, `wildcards.job[2]`.
+        """
         return self.text.problem(path, message, offset)
 
     def invalid(self, problems: list[Problem]) -> InvalidDocument:

@@ -1,0 +1,223 @@
+"""Axes of a group: lists, files and ranges as values that are spelled and that set shot fields."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from common.manifest import nodes
+from common.manifest.filelists import read_file_list
+from common.manifest.forms import mapping_schema
+from common.manifest.keys import AXIS_KEYS
+from common.manifest.kinds import Switch, Text, scalar_of
+from common.manifest.model import NOTHING, Axis, ShotFields, Spelling
+from common.manifest.nodes import Node, Scalar, child_path
+from common.manifest.ranges import RANGE_KEYS, ranged
+from common.manifest.reading import Key, Reading, described, read_keys, spelling
+
+AXIS_NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,62}"
+
+#: Names that prompts and output patterns give a meaning of their own.
+RESERVED = {
+    "trigger": "it stands for the trigger words of the shot's LoRAs",
+    "seed": "it stands for the shot's seed",
+    "index": "it stands for the shot's number",
+}
+_NOT_AXES = {
+    "seeds": "write `seeds:` beside `axes`",
+    "variants": "write `variants:` beside `axes`",
+    "seed": "write `seeds:` beside `axes`",
+}
+
+_VALUES_KEYS = {
+    "values": Key(Text(), "The values."),
+    "expand": Key(Switch(), "Whether `{a|b}` and `__wildcard__` inside the values expand."),
+}
+_FILE_KEYS = {
+    "file": Key(Text(), "A txt, csv, json or yaml file beside the manifest."),
+    "expand": _VALUES_KEYS["expand"],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """Axis name to its values."""
+
+    def read(self, node: Node, path: str, reading: Reading) -> dict[str, Axis] | None:
+        if not isinstance(node, nodes.Mapping):
+            message = f"must be a mapping of axis names to values, not {described(node)}"
+            reading.wrong(node.place, path, message)
+            return None
+        axes: dict[str, Axis] = {}
+        for name, place, value in node.items():
+            where = child_path(path, name)
+            problem = _name_problem(name)
+            if problem:
+                reading.wrong(place, where, problem)
+                continue
+            axis = _read_axis(value, where, name, reading)
+            if axis is not None:
+                axes[name] = axis
+        return axes
+
+    def schema(self) -> dict[str, Any]:
+        properties = {
+            name: {"$ref": "#/$defs/axis", "description": f"Sets `{name}`. {key.about}"}
+            for name, key in AXIS_KEYS.items()
+        }
+        return {
+            "type": "object",
+            "properties": properties,
+            "propertyNames": {"pattern": f"^{AXIS_NAME}$", "not": {"enum": sorted({*RESERVED, *_NOT_AXES})}},
+            "additionalProperties": {"$ref": "#/$defs/axis"},
+        }
+
+
+def _name_problem(name: str) -> str | None:
+    if name in _NOT_AXES:
+        return f"`{name}` cannot be an axis; {_NOT_AXES[name]}"
+    if name in RESERVED:
+        return f"`{name}` is reserved: {RESERVED[name]}; choose another name"
+    if not re.fullmatch(AXIS_NAME, name):
+        return f"axis name `{name}` must be letters, digits, `_` and `-`, at most 63, starting with a letter"
+    return None
+
+
+def _read_axis(node: Node, path: str, name: str, reading: Reading) -> Axis | None:
+    """An axis in any of its forms; None after reporting why it has no values."""
+    expand = False
+    if isinstance(node, nodes.Mapping):
+        keys = node.entries.keys()
+        if "file" in keys:
+            expand = bool(read_keys(node, path, _FILE_KEYS, reading).get("expand", False))
+            found = read_file_list(node, path, reading)
+        elif keys & {"from", "to"}:
+            found = ranged(node, path, reading)
+        elif "values" in keys:
+            expand = bool(_read_expand(node, path, reading))
+            return _listed(node.entries["values"][1], path, name, expand, reading)
+        else:
+            message = (
+                "must be a list, `{file: …}`, `{from: …, to: …, step: …}` or `{values: […], expand: true}`"
+            )
+            reading.wrong(node.place, path, message)
+            return None
+        return None if found is None else _listed(found, path, name, expand, reading)
+    return _listed(node, path, name, expand, reading)
+
+
+def _read_expand(node: nodes.Mapping, path: str, reading: Reading) -> bool:
+    others = {key: entry for key, entry in node.entries.items() if key != "values"}
+    hints = dict.fromkeys(("file", "from", "to", "step"), " beside `values`")
+    read = read_keys(nodes.Mapping(node.place, others), path, _VALUES_KEYS, reading, hints=hints)
+    return bool(read.get("expand", False))
+
+
+def _listed(node: Node, path: str, name: str, expand: bool, reading: Reading) -> Axis | None:
+    if not isinstance(node, nodes.Sequence):
+        hint = f"; write `[{node.text}]`" if isinstance(node, Scalar) and node.text else ""
+        reading.wrong(node.place, path, f"must be a list, not {described(node)}{hint}")
+        return None
+    if not node.items:
+        reading.wrong(node.place, path, "has no values, so there would be no shots")
+        return None
+    if len(node.items) > reading.max_values:
+        message = f"has {len(node.items):,} values, more than `limits.max_images` ({reading.max_values:,})"
+        reading.wrong(node.place, path, message)
+        return None
+    read = [read_value(item, f"{path}[{i}]", name, reading) for i, item in enumerate(node.items)]
+    right = [value for value in read if value is not None]
+    return Axis(values=tuple(v for v, _ in right), sets=tuple(s for _, s in right), expand=expand)
+
+
+def read_value(node: Node, path: str, name: str, reading: Reading) -> tuple[Spelling, ShotFields] | None:
+    """One value of the axis `name`: what text reads, and what it sets; None after reporting a wrong one."""
+    if name in AXIS_KEYS and not (isinstance(node, nodes.Mapping) and _sets_more(name, node)):
+        field = AXIS_KEYS[name].kind.read(node, path, reading)
+        if field is None:
+            return None
+        return _spelled(node), ShotFields(**{_field(name): field})
+    if isinstance(node, nodes.Mapping):
+        return _mapped(node, path, reading)
+    scalar = scalar_of(node, path, reading)
+    return None if scalar is None else (scalar.text, NOTHING)
+
+
+def _spelled(node: Node) -> Spelling:
+    if isinstance(node, nodes.Mapping):
+        return {key: spelling(value) for key, _, value in node.items()}
+    return spelling(node)
+
+
+def _sets_more(name: str, node: nodes.Mapping) -> bool:
+    """Whether a mapping on an axis named like a field has that field among several."""
+    return name in node.entries
+
+
+def _field(key: str) -> str:
+    return "loras" if key == "lora" else key
+
+
+def _mapped(node: nodes.Mapping, path: str, reading: Reading) -> tuple[Spelling, ShotFields] | None:
+    if not node.entries:
+        reading.wrong(node.place, path, "is an empty mapping")
+        return None
+    texts: dict[str, str] = {}
+    sets: dict[str, Any] = {}
+    for key, place, value in node.items():
+        where = child_path(path, key)
+        if key in _NOT_AXES or key == "index" or not re.fullmatch(AXIS_NAME, key):
+            reading.wrong(place, where, _field_problem(key))
+        elif key in AXIS_KEYS and not _is_empty_text(value, key):
+            field = AXIS_KEYS[key].kind.read(value, where, reading)
+            if field is not None:
+                sets[_field(key)] = sets.get(_field(key), ()) + field if _field(key) == "loras" else field
+            texts[key] = spelling(value)
+        else:
+            scalar = scalar_of(value, where, reading)
+            texts[key] = scalar.text if scalar else ""
+    return texts, ShotFields(**sets) if sets else NOTHING
+
+
+def _is_empty_text(value: Node, key: str) -> bool:
+    """An empty cell of a csv column such as `steps` sets nothing."""
+    return key != "negative" and isinstance(value, Scalar) and value.text == "" and bool(value.style)
+
+
+def _field_problem(key: str) -> str:
+    if key in _NOT_AXES:
+        return f"`{key}` cannot differ by axis; {_NOT_AXES[key]}"
+    if key == "index":
+        return "`index` is reserved: it stands for the value's number; choose another name"
+    return f"field name `{key}` must be letters, digits, `_` and `-`, starting with a letter"
+
+
+def axis_schema() -> dict[str, Any]:
+    """JSON Schema of one axis, for `$defs`."""
+    text = Text().schema()
+    mapping = {
+        "type": "object",
+        "minProperties": 1,
+        "properties": {
+            name: {**key.kind.schema(), "description": key.about} for name, key in AXIS_KEYS.items()
+        },
+        "propertyNames": {"pattern": f"^{AXIS_NAME}$", "not": {"enum": sorted({"index", *_NOT_AXES})}},
+        "additionalProperties": text,
+    }
+    # A LoRA list or a size mapping is a value too, on an axis of that name.
+    values = {
+        "type": "array",
+        "minItems": 1,
+        "items": {"anyOf": [text, mapping, {"type": ["array", "object"]}]},
+    }
+    long_form = mapping_schema(_VALUES_KEYS, required=("values",))
+    long_form["properties"]["values"] = values
+    return {
+        "anyOf": [
+            values,
+            mapping_schema(_FILE_KEYS, required=("file",)),
+            mapping_schema(RANGE_KEYS, required=("from", "to")),
+            long_form,
+        ]
+    }

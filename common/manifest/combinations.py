@@ -1,0 +1,170 @@
+"""How axes combine: zip, include and exclude, as people know them from CI matrices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from common.manifest import nodes
+from common.manifest.axes import RESERVED, read_value
+from common.manifest.forms import mapping_schema
+from common.manifest.keys import AXIS_KEYS
+from common.manifest.kinds import Text, scalar_of
+from common.manifest.model import NOTHING, Axis, ShotFields, Spelling
+from common.manifest.nodes import Node, Scalar, child_path
+from common.manifest.reading import Reading, described
+from common.manifest.suggest import suggestion
+
+
+@dataclass(frozen=True, slots=True)
+class Zip:
+    """`[[format, channel]]`: axes that go in step; one group may be written without the outer list."""
+
+    def read(self, node: Node, path: str, reading: Reading) -> tuple[tuple[str, ...], ...] | None:
+        if not isinstance(node, nodes.Sequence):
+            message = f"must be a list of lists of axis names such as `[[a, b]]`, not {described(node)}"
+            reading.wrong(node.place, path, message)
+            return None
+        flat = bool(node.items) and all(isinstance(item, Scalar) for item in node.items)
+        groups = [node] if flat else node.items
+        read = [
+            self._group(group, path if flat else f"{path}[{i}]", reading) for i, group in enumerate(groups)
+        ]
+        return tuple(group for group in read if group)
+
+    @staticmethod
+    def _group(node: Node, path: str, reading: Reading) -> tuple[str, ...]:
+        if not isinstance(node, nodes.Sequence) or len(node.items) < 2:
+            reading.wrong(node.place, path, f"must list at least two axes, not {described(node)}")
+            return ()
+        names = [scalar_of(item, f"{path}[{i}]", reading) for i, item in enumerate(node.items)]
+        return tuple(name.text for name in names if name)
+
+    def schema(self) -> dict[str, Any]:
+        group = {"type": "array", "items": {"type": "string"}, "minItems": 2}
+        return {"anyOf": [{"type": "array", "items": group}, group]}
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """A list of mappings, kept as they stand: `include` and `exclude` are read once the axes are known."""
+
+    about: str
+
+    def read(self, node: Node, path: str, reading: Reading) -> list[nodes.Mapping] | None:
+        if not isinstance(node, nodes.Sequence):
+            reading.wrong(node.place, path, f"must be a list of mappings, not {described(node)}")
+            return None
+        for index, item in enumerate(node.items):
+            if not isinstance(item, nodes.Mapping) or not item.entries:
+                message = f"must be a mapping of axes to values, not {described(item)}"
+                reading.wrong(item.place, f"{path}[{index}]", message)
+        return [item for item in node.items if isinstance(item, nodes.Mapping)]
+
+    def schema(self) -> dict[str, Any]:
+        properties = {}
+        if self.about == "include":
+            properties = mapping_schema(AXIS_KEYS)["properties"]
+        text = Text().schema()
+        value = {"anyOf": [text, {"type": "object", "additionalProperties": text}]}
+        entry = {
+            "type": "object",
+            "minProperties": 1,
+            "properties": properties,
+            "additionalProperties": value,
+        }
+        return {"type": "array", "items": entry}
+
+
+def read_include(
+    node: Node | None, path: str, reading: Reading
+) -> tuple[tuple[dict[str, Spelling], ...], tuple[ShotFields, ...]]:
+    """Entries of `include` as spelled, and what each sets."""
+    spelled: list[dict[str, Spelling]] = []
+    sets: list[ShotFields] = []
+    for index, entry in enumerate(_mappings(node)):
+        texts: dict[str, Spelling] = {}
+        merged: dict[str, Any] = {}
+        for key, place, value in entry.items():
+            where = child_path(f"{path}[{index}]", key)
+            if key in RESERVED:
+                reading.wrong(place, where, f"`{key}` is reserved: {RESERVED[key]}; choose another name")
+                continue
+            read = read_value(value, where, key, reading)
+            if read is not None:
+                texts[key] = read[0]
+                merged.update(_said(read[1], merged))
+        spelled.append(texts)
+        sets.append(ShotFields(**merged) if merged else NOTHING)
+    return tuple(spelled), tuple(sets)
+
+
+def _said(fields: ShotFields, before: dict[str, Any]) -> dict[str, Any]:
+    said = {name: getattr(fields, name) for name in fields.model_fields_set}
+    if "loras" in said:
+        said["loras"] = before.get("loras", ()) + said["loras"]
+    return said
+
+
+def read_exclude(
+    node: Node | None, path: str, axes: dict[str, Axis], reading: Reading
+) -> tuple[dict[str, str], ...]:
+    """Entries of `exclude` by `axis` or `axis.field`; one that can match nothing is warned of."""
+    entries = []
+    for index, entry in enumerate(_mappings(node)):
+        where = f"{path}[{index}]"
+        texts: dict[str, str] = {}
+        for key, place, value in entry.items():
+            axis = key.partition(".")[0]
+            if axis not in axes:
+                hint = suggestion(axis, axes)
+                reading.wrong(place, child_path(where, key), f"unknown axis `{axis}`{hint}")
+                continue
+            for name, scalar in _flat(key, value, child_path(where, key), reading):
+                texts[name] = scalar.text
+                if scalar.text not in _texts(axes[axis], name.partition(".")[2]):
+                    message = f"`{scalar.text}` is no value of `{name}`, so this leaves nothing out"
+                    reading.warn(scalar.place, child_path(where, key), message)
+        entries.append(texts)
+    return tuple(entry for entry in entries if entry)
+
+
+def _flat(key: str, value: Node, path: str, reading: Reading) -> list[tuple[str, Scalar]]:
+    """`format: {name: story}` reads as `format.name: story`."""
+    if isinstance(value, nodes.Mapping) and "." not in key:
+        found = [(f"{key}.{name}", scalar_of(item, path, reading)) for name, _, item in value.items()]
+    else:
+        found = [(key, scalar_of(value, path, reading))]
+    return [(name, scalar) for name, scalar in found if scalar]
+
+
+def _texts(axis: Axis, field: str) -> set[str]:
+    """Every text that `axis` or `axis.field` can read."""
+    if not field:
+        return {value for value in axis.values if isinstance(value, str)}
+    return {value[field] for value in axis.values if isinstance(value, dict) and field in value}
+
+
+def check_zip(
+    node: Node | None, path: str, zips: tuple[tuple[str, ...], ...], axes: dict[str, Axis], reading: Reading
+) -> None:
+    """Reports zipped axes that are unknown, zipped twice, or of unequal lengths."""
+    if node is None:
+        return
+    seen: set[str] = set()
+    for group in zips:
+        for name in group:
+            if name not in axes:
+                reading.wrong(node.place, path, f"unknown axis `{name}`{suggestion(name, axes)}")
+            elif name in seen:
+                reading.wrong(node.place, path, f"axis `{name}` is zipped twice")
+            seen.add(name)
+        lengths = {name: len(axes[name].values) for name in group if name in axes}
+        if len(set(lengths.values())) > 1:
+            counted = ", ".join(f"`{name}` has {count}" for name, count in lengths.items())
+            reading.wrong(node.place, path, f"zipped axes must have equally many values: {counted}")
+
+
+def _mappings(node: Node | None) -> list[nodes.Mapping]:
+    items = node.items if isinstance(node, nodes.Sequence) else []
+    return [item for item in items if isinstance(item, nodes.Mapping)]

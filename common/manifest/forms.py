@@ -1,0 +1,198 @@
+"""The friendly forms of LoRAs, seeds and sizes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from common.manifest import nodes
+from common.manifest.kinds import Choice, Name, Number
+from common.manifest.model import LoraRef, Seeds, Size
+from common.manifest.nodes import Node, Scalar
+from common.manifest.reading import Key, Reading, described, read_keys
+
+MAX_SEED = 2**63 - 1
+MAX_SIDE = 16_384
+#: Wider or narrower pictures are typing mistakes.
+MAX_ASPECT = 20.0
+
+_WEIGHT = Number(-10, 10)
+_LORA_KEYS = {
+    "name": Key(Name(), "Catalog name of the LoRA."),
+    "weight": Key(_WEIGHT, "Strength; 1 if not given."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """`name`, `name@0.8` or `{name: name, weight: 0.8}`."""
+
+    def read(self, node: Node, path: str, reading: Reading) -> LoraRef | None:
+        if isinstance(node, nodes.Mapping):
+            values = read_keys(node, path, _LORA_KEYS, reading)
+            if "name" not in values and node.get("name") is None:
+                reading.wrong(node.place, path, "lacks the `name` of the LoRA; write `name@0.8`")
+            return LoraRef(**values) if "name" in values else None
+        if not isinstance(node, Scalar) or not node.text:
+            reading.wrong(node.place, path, f"must be a LoRA such as `name@0.8`, not {described(node)}")
+            return None
+        word, at, weight = node.text.partition("@")
+        name = Name().read(Scalar(node.place, word.strip()), path, reading)
+        number = _WEIGHT.read(Scalar(node.place, weight.strip()), path, reading) if at else 1.0
+        return None if name is None or number is None else LoraRef(name=name, weight=number)
+
+    def schema(self) -> dict[str, Any]:
+        text = {"type": "string", "pattern": r"^[^@]+(@ *[-+.0-9eE]+ *)?$"}
+        return {"anyOf": [text, mapping_schema(_LORA_KEYS, required=("name",))]}
+
+
+@dataclass(frozen=True, slots=True)
+class Loras:
+    """A list of LoRAs, or one."""
+
+    def read(self, node: Node, path: str, reading: Reading) -> tuple[LoraRef, ...] | None:
+        if not isinstance(node, nodes.Sequence):
+            one = Lora().read(node, path, reading)
+            return None if one is None else (one,)
+        read = [Lora().read(item, f"{path}[{i}]", reading) for i, item in enumerate(node.items)]
+        return tuple(lora for lora in read if lora is not None)
+
+    def schema(self) -> dict[str, Any]:
+        one = Lora().schema()
+        return {"anyOf": [*one["anyOf"], {"type": "array", "items": one}]}
+
+
+@dataclass(frozen=True, slots=True)
+class OneLora:
+    """One LoRA, as the list that `loras` would be."""
+
+    def read(self, node: Node, path: str, reading: Reading) -> tuple[LoraRef, ...] | None:
+        one = Lora().read(node, path, reading)
+        return None if one is None else (one,)
+
+    def schema(self) -> dict[str, Any]:
+        return Lora().schema()
+
+
+_SEED = Number(0, MAX_SEED, whole=True)
+_COUNT = Number(1, 1_000_000_000, whole=True)
+_SEEDS_KEYS = {
+    "start": Key(_SEED, "First seed; 0 if not given."),
+    "count": Key(_COUNT, "How many seeds; 1 if not given."),
+    "mode": Key(
+        Choice(("fixed", "increment", "random")),
+        "`fixed`: the same seeds for every combination; `increment`: runs on over the group; "
+        "`random`: differs for every shot.",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SeedsForm:
+    """`4`, `[11, 12]` or `{start: 100, count: 4, mode: increment}`."""
+
+    def read(self, node: Node, path: str, reading: Reading) -> Seeds | None:
+        if isinstance(node, Scalar):
+            count = _COUNT.read(node, path, reading)
+            return None if count is None else Seeds(count=int(count))
+        if isinstance(node, nodes.Sequence):
+            return self._listed(node, path, reading)
+        seeds = Seeds(**read_keys(node, path, _SEEDS_KEYS, reading))
+        if seeds.start + seeds.count - 1 > MAX_SEED:
+            reading.wrong(node.place, path, f"runs past the largest seed, {MAX_SEED}")
+        return seeds
+
+    @staticmethod
+    def _listed(node: nodes.Sequence, path: str, reading: Reading) -> Seeds | None:
+        if not node.items:
+            reading.wrong(node.place, path, "lists no seed; write a count such as `seeds: 4`, or `[11, 12]`")
+            return None
+        read = [_SEED.read(item, f"{path}[{i}]", reading) for i, item in enumerate(node.items)]
+        values = [int(seed) for seed in read if seed is not None]
+        for index, seed in enumerate(values):
+            if len(values) == len(read) and seed in values[:index]:
+                reading.wrong(node.items[index].place, f"{path}[{index}]", f"seed {seed} is listed twice")
+        return Seeds(values=tuple(values), count=max(1, len(values)))
+
+    def schema(self) -> dict[str, Any]:
+        listed = {"type": "array", "items": _SEED.schema(), "minItems": 1, "uniqueItems": True}
+        return {"anyOf": [_COUNT.schema(), listed, mapping_schema(_SEEDS_KEYS)]}
+
+
+_SIDES = re.compile(r"(\d{1,9})\s*[x×]\s*(\d{1,9})")
+_RATIO = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*:\s*(\d{1,9}(?:\.\d{1,9})?)")
+_SIDE = Number(16, MAX_SIDE, whole=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Aspect:
+    """`2:3`."""
+
+    def read(self, node: Node, path: str, reading: Reading) -> tuple[float, float] | None:
+        match = _RATIO.fullmatch(node.text.strip()) if isinstance(node, Scalar) else None
+        if match is None:
+            reading.wrong(node.place, path, f"must be a ratio such as `2:3`, not {described(node)}")
+            return None
+        width, height = float(match[1]), float(match[2])
+        if not (width and height and 1 / MAX_ASPECT <= width / height <= MAX_ASPECT):
+            message = f"must be between 1:{MAX_ASPECT:g} and {MAX_ASPECT:g}:1, not {described(node)}"
+            reading.wrong(node.place, path, message)
+            return None
+        return width, height
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": r"^\d+(\.\d+)?\s*:\s*\d+(\.\d+)?$"}
+
+
+_SIZE_KEYS = {
+    "aspect": Key(Aspect(), "Width to height, such as `2:3`."),
+    "megapixels": Key(Number(0.01, 100), "Area in millions of pixels; the model's own if not given."),
+    "width": Key(_SIDE, "Pixels."),
+    "height": Key(_SIDE, "Pixels."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SizeForm:
+    """`832x1216`, `{aspect: 2:3, megapixels: 1}` or `{width: 832, height: 1216}`."""
+
+    def read(self, node: Node, path: str, reading: Reading) -> Size | None:
+        if isinstance(node, nodes.Mapping):
+            return self._mapped(node, path, reading)
+        match = _SIDES.fullmatch(node.text.strip()) if isinstance(node, Scalar) else None
+        if match is None:
+            example = "`832x1216` or `{aspect: 2:3, megapixels: 1}`"
+            message = f"must be a size such as {example}, not {described(node)}"
+            reading.wrong(node.place, path, message)
+            return None
+        sides = [_SIDE.read(Scalar(node.place, side), path, reading) for side in match.groups()]
+        if sides[0] is None or sides[1] is None:
+            return None
+        return self._proportionate(Size(width=int(sides[0]), height=int(sides[1])), node, path, reading)
+
+    def _mapped(self, node: nodes.Mapping, path: str, reading: Reading) -> Size | None:
+        values = read_keys(node, path, _SIZE_KEYS, reading)
+        given = node.entries.keys()
+        if not given:
+            reading.wrong(node.place, path, "is empty; write `832x1216` or `{aspect: 2:3, megapixels: 1}`")
+        elif given & {"width", "height"} and (given & {"aspect", "megapixels"} or len(given) < 2):
+            reading.wrong(node.place, path, "takes both `width` and `height`, or `aspect` and `megapixels`")
+        return self._proportionate(Size(**values), node, path, reading)
+
+    @staticmethod
+    def _proportionate(size: Size, node: Node, path: str, reading: Reading) -> Size:
+        if size.width and size.height and not 1 / MAX_ASPECT <= size.width / size.height <= MAX_ASPECT:
+            reading.wrong(node.place, path, f"is more than {MAX_ASPECT:g} times as long as wide")
+        return size
+
+    def schema(self) -> dict[str, Any]:
+        text = {"type": "string", "pattern": r"^\s*\d+\s*[x×]\s*\d+\s*$"}
+        return {"anyOf": [text, mapping_schema(_SIZE_KEYS)]}
+
+
+def mapping_schema(keys: dict[str, Key], required: tuple[str, ...] = ()) -> dict[str, Any]:
+    """JSON Schema of a mapping with these keys and no others."""
+    properties = {name: {**key.kind.schema(), "description": key.about} for name, key in keys.items()}
+    schema: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
+    return {**schema, "required": list(required)} if required else schema

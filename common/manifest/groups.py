@@ -1,0 +1,96 @@
+"""`defaults` and the groups of `shots`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from common.manifest import nodes
+from common.manifest.axes import Axes
+from common.manifest.combinations import Entries, Zip, check_zip, read_exclude, read_include
+from common.manifest.keys import SHOT_KEYS
+from common.manifest.kinds import Name
+from common.manifest.model import Axis, Group, ShotFields
+from common.manifest.nodes import Node
+from common.manifest.reading import Key, Reading, described, read_keys
+
+GROUP_KEYS = {
+    "name": Key(Name(), "Name of the group, unique in the manifest; part of the default file names."),
+    **SHOT_KEYS,
+    "axes": Key(Axes(), "What varies: axis name to values. Axes multiply unless `zip` pairs them."),
+    "zip": Key(Zip(), "Axes that go in step instead of multiplying: `[[format, channel]]`."),
+    "include": Key(
+        Entries("include"), "Additions to combinations, or further combinations, as in CI matrices."
+    ),
+    "exclude": Key(Entries("exclude"), "Combinations to leave out, by `axis` or `axis.field`."),
+}
+
+_TOP_KEYS = ("version", "output", "limits", "lane", "priority", "use", "wildcards", "random_seed")
+_AT_THE_TOP = dict.fromkeys(_TOP_KEYS, "; it belongs at the top level of the manifest")
+_IN_A_GROUP = dict.fromkeys(("axes", "zip", "include", "exclude"), "; it belongs in a group under `shots`")
+
+
+def read_defaults(node: Node, reading: Reading) -> ShotFields:
+    return ShotFields(**read_keys(node, "defaults", SHOT_KEYS, reading, hints=_AT_THE_TOP | _IN_A_GROUP))
+
+
+def read_groups(node: Node, defaults: ShotFields, reading: Reading) -> tuple[Group, ...]:
+    """The groups that are right; names given where there are none."""
+    if not isinstance(node, nodes.Sequence):
+        message = f"must be a list of groups, each starting with `- `, not {described(node)}"
+        reading.wrong(node.place, "shots", message)
+        return ()
+    if not node.items:
+        reading.wrong(node.place, "shots", "has no groups, so there is nothing to draw")
+    names: dict[str, int] = {}
+    groups = []
+    for index, item in enumerate(node.items):
+        group = _read_group(item, index, len(node.items), defaults, reading)
+        if group.name.lower() in names:
+            message = f"the name `{group.name}` is taken by `shots[{names[group.name.lower()]}]`"
+            reading.wrong(item.place, f"shots[{index}].name", message)
+        names.setdefault(group.name.lower(), index)
+        groups.append(group)
+    return tuple(groups)
+
+
+def _read_group(node: Node, index: int, count: int, defaults: ShotFields, reading: Reading) -> Group:
+    path = f"shots[{index}]"
+    values = read_keys(node, path, GROUP_KEYS, reading, hints=_AT_THE_TOP)
+    name = values.get("name", "shots" if count == 1 else f"group{index + 1}")
+    if not isinstance(node, nodes.Mapping):
+        return Group(name=name)
+    axes: dict[str, Axis] = values.get("axes", {})
+    check_zip(node.get("zip"), f"{path}.zip", values.get("zip", ()), axes, reading)
+    include, include_sets = read_include(node.get("include"), f"{path}.include", reading)
+    values |= {
+        "name": name,
+        "include": include,
+        "include_sets": include_sets,
+        "exclude": read_exclude(node.get("exclude"), f"{path}.exclude", axes, reading),
+    }
+    group = Group(**values)
+    for field in ("prompt", "model"):
+        _check_set(field, group, defaults, node, path, reading)
+    return group
+
+
+def _check_set(
+    field: str, group: Group, defaults: ShotFields, node: nodes.Mapping, path: str, reading: Reading
+) -> None:
+    """Reports a group whose shots have no prompt or no model, unless it was given and wrong."""
+    places: list[Any] = [group, defaults, *group.include_sets]
+    places += [fields for axis in group.axes.values() for fields in axis.sets]
+    given = node.get(field) is not None or field in _keys_of(reading, "defaults") or _has_axis(node, field)
+    if not given and all(getattr(fields, field) is None for fields in places):
+        reading.wrong(node.place, path, f"has no `{field}`; give it here or in `defaults`")
+
+
+def _keys_of(reading: Reading, key: str) -> set[str]:
+    root = reading.text.root
+    found = root.get(key) if isinstance(root, nodes.Mapping) else None
+    return set(found.entries) if isinstance(found, nodes.Mapping) else set()
+
+
+def _has_axis(node: nodes.Mapping, field: str) -> bool:
+    axes = node.get("axes")
+    return isinstance(axes, nodes.Mapping) and field in axes.entries

@@ -1,0 +1,134 @@
+"""What a list file says: txt, csv, json and yaml as the list they would be inside the manifest."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import PurePath
+from typing import Any
+
+from common.errors import InvalidDocument
+from common.manifest.files import UnusableFileError
+from common.manifest.nodes import Mapping, Node, Place, Scalar, Sequence
+from common.manifest.yaml12 import read_yaml
+
+SUFFIXES = (".txt", ".csv", ".json", ".yaml", ".yml")
+
+
+def listed(name: str, content: str) -> Sequence:
+    """The values a file gives, each at its line there; strings become texts, csv rows mappings.
+
+    Raises UnusableFileError for a kind of file that is not known, a broken or an empty one.
+    """
+    match PurePath(name).suffix.lower():
+        case ".txt":
+            values = _lines(content)
+        case ".csv":
+            values = _rows(content)
+        case ".json":
+            values = _json(content)
+        case ".yaml" | ".yml":
+            values = _yaml(name, content)
+        case _:
+            raise UnusableFileError(f"is not a list file; use one of {', '.join(SUFFIXES)}")
+    if not values.items:
+        raise UnusableFileError("holds no values")
+    return values
+
+
+def _text(text: str, line: int, column: int = 1) -> Scalar:
+    """Text of a file: a number where it looks like one, never `null` or nothing."""
+    scalar = Scalar(Place(line, column), text)
+    return Scalar(scalar.place, text, '"') if scalar.kind == "null" else scalar
+
+
+def _lines(content: str) -> Sequence:
+    values = Sequence(Place(1, 1))
+    for number, line in enumerate(content.splitlines(), start=1):
+        text = line.strip()
+        if text and not text.startswith("#"):
+            values.items.append(_text(text, number))
+    return values
+
+
+def _rows(content: str) -> Sequence:
+    if "\0" in content:
+        raise UnusableFileError("holds a NUL character")
+    reader = csv.reader(io.StringIO(content, newline=""), strict=True)
+    values = Sequence(Place(1, 1))
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        _check_header(header)
+        for row in reader:
+            line = reader.line_num
+            if not any(cell.strip() for cell in row):
+                continue
+            if len(row) != len(header):
+                raise UnusableFileError(f"has {len(row)} cells in line {line}, and {len(header)} columns")
+            place = Place(line, 1)
+            cells: dict[str, tuple[Place, Node]] = {
+                name: (place, _text(cell.strip(), line)) for name, cell in zip(header, row, strict=True)
+            }
+            values.items.append(Mapping(place, cells))
+    except csv.Error as error:
+        raise UnusableFileError(f"is not CSV in line {reader.line_num}: {error}") from None
+    return values
+
+
+def _check_header(header: list[str]) -> None:
+    if not any(header):
+        raise UnusableFileError("must start with a line of column names")
+    if len(header) == 1 and ";" in header[0]:
+        raise UnusableFileError("must separate its columns by commas, not semicolons")
+    for index, name in enumerate(header):
+        if not name:
+            raise UnusableFileError(f"has no name for column {index + 1}")
+        if name in header[:index]:
+            raise UnusableFileError(f"names the column `{name}` twice")
+
+
+def _json(content: str) -> Sequence:
+    try:
+        data = json.loads(content, parse_int=_Spelled, parse_float=_Spelled, parse_constant=_Spelled)
+    except json.JSONDecodeError as error:
+        raise UnusableFileError(f"is not JSON in line {error.lineno}: {error.msg}") from None
+    except RecursionError:
+        raise UnusableFileError("nests too deep") from None
+    if not isinstance(data, list):
+        raise UnusableFileError("must hold a list")
+    try:
+        return Sequence(Place(1, 1), [_from_json(item) for item in data])
+    except RecursionError:
+        raise UnusableFileError("nests too deep") from None
+
+
+class _Spelled(str):
+    """A JSON number as it was written."""
+
+
+def _from_json(data: Any) -> Node:
+    place = Place(1, 1)
+    match data:
+        case list():
+            return Sequence(place, [_from_json(item) for item in data])
+        case dict():
+            return Mapping(place, {key: (place, _from_json(value)) for key, value in data.items()})
+        case bool():
+            return Scalar(place, "true" if data else "false")
+        case None:
+            return Scalar(place, "")
+    return Scalar(place, str(data)) if isinstance(data, _Spelled) else _text(data, 1)
+
+
+def _yaml(name: str, content: str) -> Sequence:
+    try:
+        text, problems = read_yaml(content, name)
+    except InvalidDocument as error:
+        problems = list(error.problems)
+    if problems:
+        line = f" in line {problems[0].line}" if problems[0].line else ""
+        raise UnusableFileError(f"cannot be read{line}: {problems[0].message}")
+    if not isinstance(text.root, Sequence):
+        raise UnusableFileError("must hold a list")
+    return text.root

@@ -1,0 +1,151 @@
+"""Reads a manifest: YAML to `Manifest`, with every problem at its line, all of them at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from common.catalog import Catalog
+from common.errors import InvalidDocument
+from common.manifest import nodes
+from common.manifest.check import check_catalog
+from common.manifest.files import FileReader
+from common.manifest.forms import mapping_schema
+from common.manifest.groups import GROUP_KEYS, read_defaults, read_groups
+from common.manifest.keys import SHOT_KEYS
+from common.manifest.kinds import Choice, Name, Number, Switch, Text
+from common.manifest.model import Limits, Manifest, Output, ShotFields
+from common.manifest.nodes import Node
+from common.manifest.parsed import ParsedManifest
+from common.manifest.reading import Key, Reading, described, read_keys
+from common.manifest.texts import check_foreign_syntax, plain_texts, templates
+from common.manifest.wildcards import Wildcards, add_used
+from common.manifest.yaml12 import read_yaml
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A mapping that becomes a model of its own."""
+
+    model: type[BaseModel]
+    keys: dict[str, Key]
+
+    def read(self, node: Node, path: str, reading: Reading) -> BaseModel:
+        return self.model(**read_keys(node, path, self.keys, reading))
+
+    def schema(self) -> dict[str, Any]:
+        return mapping_schema(self.keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """A part that is read once the rest is known."""
+
+    shape: dict[str, Any]
+
+    def read(self, node: Node, path: str, reading: Reading) -> Node:
+        return node
+
+    def schema(self) -> dict[str, Any]:
+        return self.shape
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    def read(self, node: Node, path: str, reading: Reading) -> int | None:
+        if isinstance(node, nodes.Scalar) and node.text == "1":
+            return 1
+        reading.wrong(node.place, path, f"must be 1, not {described(node)}")
+        return None
+
+    def schema(self) -> dict[str, Any]:
+        return {"const": 1}
+
+
+OUTPUT_KEYS = {
+    "format": Key(Choice(("png", "webp", "jpeg")), "File format; `png` if not given."),
+    "quality": Key(Number(1, 100, whole=True), "Of webp (90 if not given) and jpeg (92)."),
+    "name": Key(Text(), "File name pattern with `{axis}`, `{seed}` and the like; `/` makes folders."),
+    "metadata": Key(Switch(), "Whether images carry their settings; `true` if not given."),
+}
+LIMITS_KEYS = {
+    "max_images": Key(
+        Number(1, 1_000_000_000, whole=True), "Most images, counted before `exclude`; 10,000 if not given."
+    ),
+    "max_cost": Key(Number(0.000001, 1e9), "Most money, in the farm's currency."),
+}
+MANIFEST_KEYS = {
+    "version": Key(Version(), "Version of the manifest's language: 1."),
+    "name": Key(Name(), "Name of the job; the file's name if not given."),
+    "random_seed": Key(
+        Number(0, 2**63 - 1, whole=True), "Changes every draw and random seed; 0 if not given."
+    ),
+    "defaults": Key(Later(mapping_schema(SHOT_KEYS)), "What every group starts from."),
+    "shots": Key(
+        Later({"type": "array", "minItems": 1, "items": mapping_schema(GROUP_KEYS)}), "Groups of shots."
+    ),
+    "output": Key(Section(Output, OUTPUT_KEYS), "File format and names."),
+    "limits": Key(Section(Limits, LIMITS_KEYS), "What the job may not pass."),
+    "use": Key(
+        Choice(("commercial", "noncommercial")),
+        "What the images are for, checked against licences; `noncommercial` if not given.",
+    ),
+    "lane": Key(Name(), "Which nodes may work on it; `public` if not given."),
+    "priority": Key(Number(0, 100, whole=True), "0 to 100; 50 if not given."),
+    "wildcards": Key(Wildcards(), "Wildcard name to its lines, or `{file: NAME}`."),
+}
+
+_IN_A_GROUP = {
+    key: "; it belongs in `defaults` or in a group under `shots`" for key in GROUP_KEYS if key != "name"
+}
+
+
+def parse_manifest(
+    content: str | bytes, *, source: str, files: FileReader | None, catalog: Catalog | None = None
+) -> ParsedManifest:
+    """The manifest that `content` spells, with its files and wildcards inlined.
+
+    `source` names it in messages. `files` reads what it refers to; None refuses every `file:`. With a
+    `catalog` its models, LoRAs, samplers and licences are checked as well.
+
+    Raises InvalidDocument with every problem found, each with line, column and path.
+    """
+    text, problems = read_yaml(content, source)
+    reading = Reading(text, files, list(problems))
+    manifest = _read(text.root, reading)
+    if manifest is not None and catalog is not None:
+        check_catalog(manifest, catalog, reading)
+    if reading.problems or manifest is None:
+        raise InvalidDocument(source, sorted(reading.problems, key=lambda p: (p.line or 0, p.column or 0)))
+    return ParsedManifest(manifest, text, tuple(reading.warnings), reading.contents)
+
+
+def _read(root: Node, reading: Reading) -> Manifest | None:
+    """The manifest as far as it can be read; None where even its frame is wrong."""
+    if not isinstance(root, nodes.Mapping):
+        message = f"must be a mapping that starts with `version: 1`, not {described(root)}"
+        reading.wrong(root.place, "", message)
+        return None
+    limits = root.get("limits")
+    found = limits.get("max_images") if isinstance(limits, nodes.Mapping) else None
+    number = found.number() if isinstance(found, nodes.Scalar) else None
+    if isinstance(number, int) and number > 0:
+        reading.max_values = number
+    values = read_keys(root, "", MANIFEST_KEYS, reading, hints=_IN_A_GROUP)
+    for key in ("version", "shots"):
+        if key not in root.entries:
+            reading.wrong(
+                root.place, "", f"lacks `{key}`" + ("; write `version: 1`" if key == "version" else "")
+            )
+    defaults = read_defaults(values["defaults"], reading) if "defaults" in values else ShotFields()
+    groups = read_groups(values["shots"], defaults, reading) if "shots" in values else ()
+    used = templates(defaults, groups)
+    wildcards = add_used(values.get("wildcards", {}), used, reading)
+    lines = (
+        (f"wildcards.{name}[{i}]", line) for name, all_ in wildcards.items() for i, line in enumerate(all_)
+    )
+    for path, written in [*used.items(), *plain_texts(groups), *lines]:
+        check_foreign_syntax(path, written, reading)
+    return Manifest(**{**values, "version": 1, "defaults": defaults, "shots": groups, "wildcards": wildcards})

@@ -1,0 +1,54 @@
+"""Numeric ranges `{from, to, step}`, inclusive, in decimal arithmetic: 0.1 to 0.3 by 0.1 is three values."""
+
+from __future__ import annotations
+
+from decimal import Decimal, localcontext
+
+from common.manifest import nodes
+from common.manifest.kinds import Number
+from common.manifest.nodes import Scalar, child_path
+from common.manifest.reading import Key, Reading, read_keys
+
+_NUMBER = Number(-1e12, 1e12)
+RANGE_KEYS = {
+    "from": Key(_NUMBER, "First value."),
+    "to": Key(_NUMBER, "Last value, included where the steps meet it."),
+    "step": Key(_NUMBER, "Distance of two values; 1 if not given, negative to count down."),
+}
+
+
+def ranged(node: nodes.Mapping, path: str, reading: Reading) -> nodes.Sequence | None:
+    """The values of a range as a list; None after reporting what is wrong with it.
+
+    The number of values is known before any is made.
+    """
+    read = read_keys(node, path, RANGE_KEYS, reading)
+    for key in ("from", "to"):
+        if key not in node.entries:
+            reading.wrong(node.place, path, f"lacks `{key}`")
+    if not {"from", "to"} <= read.keys() or ("step" in node.entries and "step" not in read):
+        return None
+    first, last, step = (
+        _decimal(node, key, default) for key, default in (("from", 0), ("to", 0), ("step", 1))
+    )
+    if step == 0 or (last - first) * step < 0:
+        message = f"`step: {step}` never gets from {first} to {last}"
+        reading.wrong(node.place, child_path(path, "step"), message)
+        return None
+    with localcontext(prec=60):
+        count = int((last - first) / step) + 1
+        if count > reading.max_values:
+            limit = f"`limits.max_images` ({reading.max_values:,})"
+            reading.wrong(node.place, path, f"has {count:,} values, more than {limit}")
+            return None
+        values = [first + step * number for number in range(count)]
+    return nodes.Sequence(node.place, [Scalar(node.place, f"{value:f}") for value in values])
+
+
+def _decimal(node: nodes.Mapping, key: str, default: int) -> Decimal:
+    found = node.get(key)
+    if not isinstance(found, Scalar):
+        return Decimal(default)
+    number = found.number()
+    # Octal and hexadecimal spellings have no decimal reading of their own.
+    return Decimal(number or 0) if found.text[:2] in ("0x", "0o") else Decimal(found.text)

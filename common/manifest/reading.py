@@ -1,0 +1,105 @@
+"""One reading of a manifest: where problems gather, and how a mapping with known keys is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from common.errors import Problem
+from common.manifest import nodes
+from common.manifest.files import FileReader
+from common.manifest.nodes import Node, Place, child_path
+from common.manifest.parsed import Text
+from common.manifest.suggest import suggestion
+
+
+@dataclass(slots=True)
+class Reading:
+    """What is known while a manifest is read. Problems are gathered, never raised."""
+
+    text: Text
+    #: None where files may not be read, as in the API.
+    files: FileReader | None
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+    #: No axis may have more values: each of them makes at least one image.
+    max_values: int = 10_000
+    #: What `{file: …}` mappings stand for, by path.
+    contents: dict[str, nodes.Sequence] = field(default_factory=dict)
+
+    def wrong(self, place: Place, path: str, message: str) -> None:
+        self.problems.append(self.text.at(place, path, message))
+
+    def warn(self, place: Place, path: str, message: str) -> None:
+        self.warnings.append(self.text.at(place, path, message))
+
+
+class Kind(Protocol):
+    """What a key's value may be: how it is read, and its JSON Schema for editors."""
+
+    def read(self, node: Node, path: str, reading: Reading) -> Any:
+        """The normalised value; None after reporting what is wrong with it."""
+
+    def schema(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key a mapping may have. `about` is shown by editors and in the reference."""
+
+    kind: Kind
+    about: str
+
+
+def read_keys(
+    node: Node,
+    path: str,
+    keys: Mapping[str, Key],
+    reading: Reading,
+    *,
+    hints: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """The values of a mapping's known keys that are right; everything else is reported.
+
+    `hints` says for keys that belong elsewhere where that is.
+    """
+    if not isinstance(node, nodes.Mapping):
+        known = ", ".join(f"`{key}`" for key in list(keys)[:4])
+        reading.wrong(node.place, path, f"must be a mapping with keys such as {known}, not {described(node)}")
+        return {}
+    values: dict[str, Any] = {}
+    for key, place, value in node.items():
+        if key in keys:
+            read = keys[key].kind.read(value, child_path(path, key), reading)
+            if read is not None:
+                values[key] = read
+        else:
+            hint = (hints or {}).get(key) or suggestion(key, keys)
+            reading.wrong(place, child_path(path, key), f"unknown key `{key}`{hint}")
+    return values
+
+
+def described(node: Node) -> str:
+    match node:
+        case nodes.Sequence():
+            return "a list"
+        case nodes.Mapping():
+            return "a mapping"
+        case nodes.Scalar() if node.kind == "null":
+            return "nothing"
+    return f"`{shortened(node.text)}`"
+
+
+def shortened(text: str, limit: int = 60) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def spelling(node: Node) -> str:
+    """How a value reads where a text refers to it."""
+    match node:
+        case nodes.Scalar():
+            return node.text
+        case nodes.Sequence():
+            return ", ".join(spelling(item) for item in node.items)
+    return ", ".join(f"{key} {spelling(value)}" for key, _, value in node.items())

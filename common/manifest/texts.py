@@ -1,0 +1,71 @@
+"""The texts of a manifest that become prompts, and what other programs' syntax means in them here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from common.manifest.model import Axis, Group, ShotFields
+from common.manifest.reading import Reading
+
+_LORA_TAG = re.compile(r"<(?:lora|lyco|hypernet):([^:<>]*)(?::([^<>]*))?>", re.IGNORECASE)
+_WEIGHTED = re.compile(r"\([^()]*:\s*\d*\.?\d+\s*\)")
+_BREAK = re.compile(r"\bBREAK\b")
+
+
+def templates(defaults: ShotFields, groups: tuple[Group, ...]) -> dict[str, str]:
+    """Texts in which references, variants and wildcards work, by path."""
+    found = dict(_prompts(defaults, "defaults"))
+    for index, group in enumerate(groups):
+        path = f"shots[{index}]"
+        found.update(_prompts(group, path))
+        for name, axis in group.axes.items():
+            found.update(_of_axis(axis, f"{path}.axes.{name}"))
+        for number, fields in enumerate(group.include_sets):
+            found.update(_prompts(fields, f"{path}.include[{number}]"))
+    return found
+
+
+def plain_texts(groups: tuple[Group, ...]) -> Iterator[tuple[str, str]]:
+    """Axis values that stand in prompts as they are, by path."""
+    for index, group in enumerate(groups):
+        for name, axis in group.axes.items():
+            if not axis.expand:
+                for number, value in enumerate(axis.values):
+                    path = f"shots[{index}].axes.{name}[{number}]"
+                    yield from _spelled(value, path)
+
+
+def _prompts(fields: ShotFields, path: str) -> Iterator[tuple[str, str]]:
+    for name, text in (("prompt", fields.prompt), ("negative", fields.negative)):
+        if text is not None:
+            yield f"{path}.{name}", text
+
+
+def _of_axis(axis: Axis, path: str) -> Iterator[tuple[str, str]]:
+    for number, (value, fields) in enumerate(zip(axis.values, axis.sets, strict=True)):
+        where = f"{path}[{number}]"
+        if axis.expand:
+            yield from _spelled(value, where)
+        elif fields.prompt is not None or fields.negative is not None:
+            yield from [(where, value)] if isinstance(value, str) else _prompts(fields, where)
+
+
+def _spelled(value: str | dict[str, str], path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield path, value
+    else:
+        yield from ((f"{path}.{field}", text) for field, text in value.items())
+
+
+def check_foreign_syntax(path: str, text: str, reading: Reading) -> None:
+    """Reports `<lora:x:1>`, which does nothing here; warns of `(x:1.2)` and BREAK, which are text."""
+    for tag in _LORA_TAG.finditer(text) if "<" in text else ():
+        weight = f"@{tag[2]}" if tag[2] else ""
+        message = f"`{tag[0]}` does nothing in a prompt; write `loras: [{tag[1]}{weight}]`"
+        reading.problems.append(reading.text.problem(path, message, tag.start()))
+    for pattern in (_WEIGHTED, _BREAK):
+        match = pattern.search(text) if "(" in text or "BREAK" in text else None
+        if match:
+            message = f"`{match[0]}` is plain text here: these models take no weights and no BREAK"
+            reading.warnings.append(reading.text.problem(path, message, match.start()))

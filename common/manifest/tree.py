@@ -1,0 +1,144 @@
+"""YAML events made into a tree of nodes, with guards against bombs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import yaml
+
+from common.errors import Problem
+from common.manifest.nodes import Mapping, Node, Place, Scalar, Sequence, child_path
+
+MAX_DEPTH = 32
+#: Values of a document with every alias written out.
+MAX_NODES = 1_000_000
+
+_DEEP = f"nests deeper than {MAX_DEPTH} levels"
+_KEY = "a list or mapping stands where a key belongs; put it in quotes"
+
+
+class UnreadableError(Exception):
+    """Reading cannot go on; `problem` says why and where."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+
+
+@dataclass(slots=True)
+class _Open:
+    """A mapping or list that is being read."""
+
+    node: Mapping | Sequence
+    path: str
+    anchor: str | None
+    #: Values inside with aliases written out, itself included.
+    weight: int = 1
+    #: Levels inside with aliases written out, itself included.
+    height: int = 1
+    key: tuple[str, Place] | None = None
+
+
+class TreeBuilder:
+    """Makes the tree from events, iteratively, so that no document is too deep for Python's stack."""
+
+    def __init__(self) -> None:
+        self.root: Node | None = None
+        self.problems: list[Problem] = []
+        self._open: list[_Open] = []
+        self._anchors: dict[str, tuple[Node, int, int]] = {}
+        self._documents = 0
+
+    def take(self, event: Any) -> None:
+        place = Place(event.start_mark.line + 1, event.start_mark.column + 1, event.start_mark.index)
+        match event:
+            case yaml.DocumentStartEvent():
+                self._documents += 1
+                if self._documents > 1:
+                    self._fail("holds several documents; keep one and remove the `---`", place)
+            case yaml.AliasEvent():
+                self._add(*self._aliased(str(event.anchor), place), place)
+            case yaml.ScalarEvent():
+                self._refuse_tag(event, place)
+                scalar = Scalar(place, event.value, event.style or "")
+                self._name(event.anchor, scalar, 1, 0)
+                self._add(scalar, 1, 0, place)
+            case yaml.MappingStartEvent():
+                self._start(Mapping(place), event, place)
+            case yaml.SequenceStartEvent():
+                self._start(Sequence(place), event, place)
+            case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
+                closed = self._open.pop()
+                self._name(closed.anchor, closed.node, closed.weight, closed.height)
+                self._add(closed.node, closed.weight, closed.height, closed.node.place)
+
+    def _start(self, node: Mapping | Sequence, event: Any, place: Place) -> None:
+        self._refuse_tag(event, place)
+        if self._expects_key():
+            self._fail(_KEY, place)
+        if len(self._open) >= MAX_DEPTH:
+            self._fail(_DEEP, place)
+        self._open.append(_Open(node, self._path(), event.anchor))
+
+    def _problem(self, message: str, place: Place) -> Problem:
+        return Problem(message, self._path(), place.line, place.column)
+
+    def _fail(self, message: str, place: Place) -> NoReturn:
+        raise UnreadableError(self._problem(message, place))
+
+    def _expects_key(self) -> bool:
+        return bool(self._open) and isinstance(self._open[-1].node, Mapping) and self._open[-1].key is None
+
+    def _path(self) -> str:
+        """Of the value that comes next."""
+        if not self._open:
+            return ""
+        top = self._open[-1]
+        if isinstance(top.node, Sequence):
+            return child_path(top.path, len(top.node.items))
+        return child_path(top.path, top.key[0]) if top.key else top.path
+
+    def _add(self, node: Node, weight: int, height: int, place: Place) -> None:
+        if not self._open:
+            self.root = node
+            return
+        top = self._open[-1]
+        top.weight += weight
+        top.height = max(top.height, height + 1)
+        if len(self._open) + height > MAX_DEPTH:
+            self._fail(_DEEP, place)
+        if top.weight > MAX_NODES:
+            self._fail(f"writes out to more than {MAX_NODES:,} values", place)
+        if isinstance(top.node, Sequence):
+            top.node.items.append(node)
+        elif top.key is None:
+            self._take_key(top, top.node, node, place)
+        else:
+            key, key_place = top.key
+            top.node.entries.setdefault(key, (key_place, node))
+            top.key = None
+
+    def _take_key(self, top: _Open, mapping: Mapping, node: Node, place: Place) -> None:
+        if not isinstance(node, Scalar):
+            self._fail(_KEY, place)
+        if node.text in mapping.entries:
+            first = mapping.entries[node.text][0].line
+            message = f"`{node.text}` is given twice, first in line {first}; keep one"
+            self.problems.append(Problem(message, child_path(top.path, node.text), place.line, place.column))
+        top.key = (node.text, place)
+
+    def _refuse_tag(self, event: Any, place: Place) -> None:
+        if event.tag not in (None, "!"):
+            message = f"tags such as `{event.tag}` have no place here; remove it or put the value in quotes"
+            self.problems.append(self._problem(message, place))
+
+    def _name(self, anchor: str | None, node: Node, weight: int, height: int) -> None:
+        if anchor is not None:
+            self._anchors[anchor] = (node, weight, height)
+
+    def _aliased(self, anchor: str, place: Place) -> tuple[Node, int, int]:
+        if any(frame.anchor == anchor for frame in self._open):
+            self._fail(f"`*{anchor}` stands inside itself", place)
+        if anchor not in self._anchors:
+            self._fail(f"no anchor `&{anchor}` stands above; if `*{anchor}` is text, put it in quotes", place)
+        return self._anchors[anchor]
