@@ -25,8 +25,8 @@ class Panel:
     title: str
     #: What a reader learns from it.
     description: str
-    query: str
-    legend: str
+    #: (PromQL, legend) pairs.
+    queries: tuple[tuple[str, str], ...]
     unit: str = "short"
     stacked: bool = False
     #: Of 24 columns.
@@ -37,81 +37,82 @@ PANELS = (
     Panel(
         title="Images per hour",
         description="Pictures stored, by model.",
-        query=f"sum by (model) (rate({STORED}[$__rate_interval])) * 3600",
-        legend="{{model}}",
+        queries=((f"sum by (model) (rate({STORED}[$__rate_interval])) * 3600", "{{model}}"),),
         stacked=True,
     ),
     Panel(
         title="Cost per image",
         description="Everything spent, failed attempts, loading and idle time too, over the images stored.",
-        query=(
-            "sum by (model, vram_class) (increase(farm_cost_total[$__range]))"
-            f" / sum by (model, vram_class) (increase({STORED}[$__range]))"
+        queries=(
+            (
+                "sum by (model, vram_class) (increase(farm_cost_total[$__range]))"
+                f" / sum by (model, vram_class) (increase({STORED}[$__range]))",
+                "{{model}} on {{vram_class}} GB",
+            ),
+            (
+                f"sum(increase(farm_cost_total[$__range])) / sum(increase({STORED}[$__range]))",
+                "the whole farm, idle time too",
+            ),
         ),
-        legend="{{model}} on {{vram_class}} GB",
         unit="none",
     ),
     Panel(
         title="Spending per hour",
         description="By what it was spent on.",
-        query="sum by (kind) (rate(farm_cost_total[$__rate_interval])) * 3600",
-        legend="{{kind}}",
+        queries=(("sum by (kind) (rate(farm_cost_total[$__rate_interval])) * 3600", "{{kind}}"),),
         unit="none",
         stacked=True,
     ),
     Panel(
         title="Waiting shots by class",
         description="Shots that wait, by the smallest VRAM class that can take them.",
-        query="sum by (lane, vram_class) (farm_queue_depth)",
-        legend="{{lane}} {{vram_class}} GB",
+        queries=(("sum by (lane, vram_class) (farm_queue_depth)", "{{lane}} {{vram_class}} GB"),),
         stacked=True,
     ),
     Panel(
         title="Nodes",
         description="By class and state.",
-        query="sum by (vram_class, state) (farm_nodes)",
-        legend="{{vram_class}} GB {{state}}",
+        queries=(("sum by (vram_class, state) (farm_nodes)", "{{vram_class}} GB {{state}}"),),
         stacked=True,
         span=8,
     ),
     Panel(
         title="Attempts that failed, per hour",
         description="By kind of failure.",
-        query=(
-            'sum by (failure) (rate(farm_attempts_total{failure!=""}[$__rate_interval])) * 3600 or vector(0)'
+        queries=(
+            (
+                'sum by (failure) (rate(farm_attempts_total{failure!=""}[$__rate_interval])) * 3600'
+                " or vector(0)",
+                "{{failure}}",
+            ),
         ),
-        legend="{{failure}}",
         span=8,
     ),
     Panel(
         title="Where card time goes",
         description="Share of a second, by phase.",
-        query="sum by (phase) (rate(farm_gpu_seconds_total[$__rate_interval]))",
-        legend="{{phase}}",
+        queries=(("sum by (phase) (rate(farm_gpu_seconds_total[$__rate_interval]))", "{{phase}}"),),
         stacked=True,
         span=8,
     ),
     Panel(
         title="Power",
         description="As each node last said.",
-        query="farm_node_watts",
-        legend="{{node}}",
+        queries=(("farm_node_watts", "{{node}}"),),
         unit="watt",
         span=8,
     ),
     Panel(
         title="Energy by method",
         description="Joules per second; `estimated` is a declared wattage, not a measurement.",
-        query="sum by (method) (rate(farm_energy_joules_total[$__rate_interval]))",
-        legend="{{method}}",
+        queries=(("sum by (method) (rate(farm_energy_joules_total[$__rate_interval]))", "{{method}}"),),
         unit="watt",
         span=8,
     ),
     Panel(
         title="Oldest waiting shot",
         description="How long the oldest shot has waited.",
-        query="time() - farm_oldest_waiting_timestamp_seconds > 0 or vector(0)",
-        legend="age",
+        queries=(("time() - farm_oldest_waiting_timestamp_seconds > 0 or vector(0)", "age"),),
         unit="s",
         span=8,
     ),
@@ -129,14 +130,10 @@ def _panel(panel: Panel) -> timeseries.Panel:
         .span(panel.span)
         .height(8)
         .legend(common.VizLegendOptions().show_legend(True).display_mode(LegendDisplayMode.LIST))
-        .with_target(
-            prometheus.Dataquery()
-            .datasource(SOURCE)
-            .ref_id("A")
-            .expr(panel.query)
-            .legend_format(panel.legend)
-        )
     )
+    for letter, (query, legend) in zip("ABCD", panel.queries, strict=False):
+        target = prometheus.Dataquery().datasource(SOURCE).ref_id(letter).expr(query).legend_format(legend)
+        built = built.with_target(target)
     if panel.stacked:
         built = built.fill_opacity(25).stacking(common.StackingConfig().mode(StackingMode.NORMAL))
     return built
