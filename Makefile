@@ -1,0 +1,37 @@
+# Everything starts here: `make help`.
+
+PYTHON3 ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo test lint bench clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup:  ## Make .venv with everything the farm needs; instant when nothing changed
+	@$(PYTHON3) .ci/bootstrap.py
+
+setup-dev:  ## The same with what tests and lint need
+	@$(PYTHON3) .ci/bootstrap.py --dev
+
+demo: setup  ## Start a farm here, render manifests/demo.yaml, show the contact sheet
+	@$(BIN)/farm run manifests/demo.yaml --settings manifests/demo-farm.yaml --out demo
+
+lint: setup-dev  ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint  ## Lint and every test this machine can run; lists what it skipped and why
+	$(BIN)/python -m pytest -n $(JOBS)
+
+bench: setup-dev  ## Measure; only ratios decide
+	$(BIN)/python -m tests.benchmarks
+
+clean:  ## Remove the environment, the embedded farm's folder and everything rendered here
+	@if [ -x $(BIN)/farm ]; then $(BIN)/farm down; fi
+	rm -rf $(VENV) .farm demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
