@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from pathlib import Path
 
 import redis
 
@@ -25,11 +24,8 @@ def valkey(home: Home, *, port: int, binds: tuple[str, ...]) -> Component:
     Raises Unavailable when the machine has no server binary.
     """
     server = server_binary()
-    users = home.valkey / "users.acl"
-    if not users.exists():
-        write_private(users, f"user default on >{home.key('redis')} ~* &* +@all\n")
     configuration = home.valkey / "valkey.conf"
-    write_private(configuration, _configuration(home.valkey, users, port, binds))
+    write_private(configuration, _configuration(home, port, binds))
     url = broker_url(home, port)
     return Component(
         name="valkey",
@@ -74,13 +70,13 @@ def _wheel() -> str | None:
         return None
 
 
-def _configuration(folder: Path, users: Path, port: int, binds: tuple[str, ...]) -> str:
+def _configuration(home: Home, port: int, binds: tuple[str, ...]) -> str:
     return "\n".join(
         [
             f"bind {' '.join(binds)}",
             f"port {port}",
-            f'dir "{folder}"',
-            f'aclfile "{users}"',
+            f'dir "{home.valkey}"',
+            f"requirepass {home.key('redis')}",
             'save ""',
             "appendonly no",
             "maxmemory-policy noeviction",
