@@ -69,9 +69,22 @@ def _read_group(node: Node, index: int, count: int, defaults: ShotFields, readin
         "exclude": read_exclude(node.get("exclude"), f"{path}.exclude", axes, reading),
     }
     group = Group(**values)
+    _check_lora_names(group, defaults, node, path, reading)
     for field in ("prompt", "model"):
         _check_set(field, group, defaults, node, path, reading)
     return group
+
+
+def _check_lora_names(
+    group: Group, defaults: ShotFields, node: nodes.Mapping, path: str, reading: Reading
+) -> None:
+    """Reports axes named like a LoRA of the group: `{name.trigger}` would have two meanings."""
+    places: list[ShotFields] = [group, defaults, *group.include_sets]
+    places += [fields for axis in group.axes.values() for fields in axis.sets]
+    names = {lora.name for fields in places for lora in fields.loras}
+    for axis in names & group.axes.keys():
+        message = f"`{axis}` is a LoRA of this group, so `{{{axis}.trigger}}` has a meaning already"
+        reading.problems.append(reading.text.problem(f"{path}.axes.{axis}", message))
 
 
 def _check_set(

@@ -20,7 +20,7 @@ from common.manifest.model import Limits, Manifest, Output, ShotFields
 from common.manifest.nodes import Node
 from common.manifest.parsed import ParsedManifest
 from common.manifest.reading import Key, Reading, described, read_keys
-from common.manifest.texts import check_foreign_syntax, plain_texts, templates
+from common.manifest.texts import check_tags, plain_texts, templates
 from common.manifest.wildcards import Wildcards, add_used
 from common.manifest.yaml12 import read_yaml
 
@@ -147,5 +147,5 @@ def _read(root: Node, reading: Reading) -> Manifest | None:
         (f"wildcards.{name}[{i}]", line) for name, all_ in wildcards.items() for i, line in enumerate(all_)
     )
     for path, written in [*used.items(), *plain_texts(groups), *lines]:
-        check_foreign_syntax(path, written, reading)
+        check_tags(path, written, reading)
     return Manifest(**{**values, "version": 1, "defaults": defaults, "shots": groups, "wildcards": wildcards})

@@ -58,14 +58,17 @@ def _spelled(value: str | dict[str, str], path: str) -> Iterator[tuple[str, str]
         yield from ((f"{path}.{field}", text) for field, text in value.items())
 
 
-def check_foreign_syntax(path: str, text: str, reading: Reading) -> None:
-    """Reports `<lora:x:1>`, which does nothing here; warns of `(x:1.2)` and BREAK, which are text."""
+def check_tags(path: str, text: str, reading: Reading) -> None:
+    """Reports `<lora:x:1>`, which does nothing here."""
     for tag in _LORA_TAG.finditer(text) if "<" in text else ():
         weight = f"@{tag[2]}" if tag[2] else ""
         message = f"`{tag[0]}` does nothing in a prompt; write `loras: [{tag[1]}{weight}]`"
         reading.problems.append(reading.text.problem(path, message, tag.start()))
+
+
+def other_syntax(text: str) -> Iterator[tuple[int, str]]:
+    """The first `(x:1.2)` and the first BREAK, which only some programs read as more than text."""
     for pattern in (_WEIGHTED, _BREAK):
-        match = pattern.search(text) if "(" in text or "BREAK" in text else None
+        match = pattern.search(text)
         if match:
-            message = f"`{match[0]}` is plain text here: these models take no weights and no BREAK"
-            reading.warnings.append(reading.text.problem(path, message, match.start()))
+            yield match.start(), match[0]

@@ -1,0 +1,98 @@
+"""A manifest as one text that needs no other file: what `farm submit` sends."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+from common.manifest import nodes
+from common.manifest.nodes import Node, Scalar, child_path
+from common.manifest.parsed import ParsedManifest
+
+_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+#: Characters that YAML refuses, folds or skips in quotes.
+_UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+
+
+def inlined(parsed: ParsedManifest) -> str:
+    """YAML in which every `{file: …}` and wildcard file stands as a list.
+
+    Parsed without files it gives an equal manifest; comments and anchors are gone.
+    """
+    root = _Inliner(parsed).mapping(parsed.text.root)
+    return "".join(f"{line}\n" for line in _lines(root, ""))
+
+
+class _Inliner:
+    def __init__(self, parsed: ParsedManifest) -> None:
+        self.parsed = parsed
+
+    def mapping(self, root: Node) -> nodes.Mapping:
+        """The root with all wildcards in use under its `wildcards`."""
+        inner = self._inlined(root, "")
+        entries = dict(inner.entries) if isinstance(inner, nodes.Mapping) else {}
+        wildcards: dict[str, tuple[nodes.Place, Node]] = {
+            name: (root.place, nodes.Sequence(root.place, [Scalar(root.place, line, '"') for line in lines]))
+            for name, lines in self.parsed.manifest.wildcards.items()
+        }
+        if wildcards:
+            entries["wildcards"] = (root.place, nodes.Mapping(root.place, wildcards))
+        return nodes.Mapping(root.place, entries)
+
+    def _inlined(self, node: Node, path: str) -> Node:
+        match node:
+            case nodes.Mapping() if path in self.parsed.contents:
+                values = self.parsed.contents[path]
+                expand = node.entries.get("expand")
+                if expand is None:
+                    return values
+                return nodes.Mapping(node.place, {"values": (node.place, values), "expand": expand})
+            case nodes.Mapping():
+                entries = {
+                    key: (place, self._inlined(value, child_path(path, key)))
+                    for key, place, value in node.items()
+                }
+                return nodes.Mapping(node.place, entries)
+            case nodes.Sequence():
+                items = [self._inlined(item, child_path(path, i)) for i, item in enumerate(node.items)]
+                return nodes.Sequence(node.place, items)
+        return node
+
+
+def _lines(node: Node, indent: str) -> Iterator[str]:
+    match node:
+        case nodes.Mapping() if node.entries:
+            for key, _, value in node.items():
+                name = (
+                    key
+                    if _PLAIN_KEY.fullmatch(key) and Scalar(node.place, key).kind == "text"
+                    else _quoted(key)
+                )
+                yield from _entry(f"{indent}{name}:", value, f"{indent}  ")
+        case nodes.Sequence() if node.items:
+            for item in node.items:
+                yield from _entry(f"{indent}-", item, f"{indent}  ")
+        case _:
+            yield indent + _short(node)
+
+
+def _entry(start: str, value: Node, indent: str) -> Iterator[str]:
+    if isinstance(value, Scalar) or not (value.items if isinstance(value, nodes.Sequence) else value.entries):
+        yield f"{start} {_short(value)}"
+    else:
+        yield start
+        yield from _lines(value, indent)
+
+
+def _short(node: Node) -> str:
+    match node:
+        case nodes.Mapping():
+            return "{}"
+        case nodes.Sequence():
+            return "[]"
+    return _quoted(node.text) if node.kind == "text" else node.text
+
+
+def _quoted(text: str) -> str:
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text, ensure_ascii=False))

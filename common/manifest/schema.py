@@ -1,0 +1,20 @@
+"""JSON Schema of what a person may type, for editors that complete and check YAML."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from common.manifest.axes import axis_schema
+from common.manifest.forms import mapping_schema
+from common.manifest.parse import MANIFEST_KEYS
+
+
+def manifest_schema() -> dict[str, Any]:
+    """Draft 2020-12. It allows all that the parser allows; the parser checks more: names, files, the catalog."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Shotfarm manifest, version 1",
+        "description": "One manifest becomes many pictures: groups of shots over axes, seeds and variants.",
+        **mapping_schema(MANIFEST_KEYS, required=("version", "shots")),
+        "$defs": {"axis": axis_schema()},
+    }
