@@ -113,3 +113,10 @@ class Unavailable(FarmError):
     """A server the farm depends on does not answer; try again later."""
 
     status = 503
+
+
+class Misconfigured(FarmError):
+    """A server answers and does not do what the farm needs; the operator must change its settings or ours."""
+
+    exit_code = 2
+    status = 500

@@ -26,7 +26,11 @@ class SignedPut:
 
 
 class Store(Protocol):
-    """Objects by key. `create` never overwrites: the first writer wins, everyone else hears so."""
+    """Objects by key. `create` never overwrites: the first writer wins, everyone else hears so.
+
+    Every method raises `Unavailable` while the store does not answer and `Misconfigured` when it refuses
+    the farm. Keys are path-like: parts of letters, digits, `.`, `_` and `-` that do not start with a dot.
+    """
 
     def create(self, key: str, data: bytes, *, content_type: str, metadata: dict[str, str]) -> bool:
         """Store `data`; False when the key exists already, whose object is left as it is."""
@@ -34,17 +38,22 @@ class Store(Protocol):
     def read(self, key: str, *, limit: int) -> bytes:
         """The bytes; raises `NotFound`, or `Invalid` when there are more than `limit`."""
 
-    def head(self, key: str) -> Stored | None: ...
+    def head(self, key: str) -> Stored | None:
+        """What is known of the object; None when there is none."""
 
     def delete(self, key: str) -> None:
         """Forget the object; no error when there is none."""
 
-    def keys(self, prefix: str) -> list[str]: ...
+    def keys(self, prefix: str) -> list[str]:
+        """All keys that begin with `prefix`, in order."""
 
     def sign_put(self, key: str, *, size: int, sha256: str, content_type: str, expires_s: int) -> SignedPut:
         """`sha256` in hex. The store refuses other bytes, another type or length, and a second PUT."""
 
-    def sign_get(self, key: str, *, expires_s: int) -> str: ...
+    def sign_get(self, key: str, *, expires_s: int) -> str:
+        """A URL that reads the object until it expires."""
 
     def probe(self) -> None:
-        """Raise `Misconfigured`/`Unavailable` unless the store answers and refuses to overwrite."""
+        """Make the bucket or folder where there is none; raise `Misconfigured` or `Unavailable` unless the
+        store answers and refuses to overwrite.
+        """

@@ -1,0 +1,176 @@
+"""Objects as files of one folder.
+
+A file holds the object's bytes, then its type and metadata as JSON, then the length of that JSON: so
+both come into being in the one moment of a hard link, and image readers, which stop at the end of the
+picture, show the file as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from common.errors import Conflict, Forbidden, Invalid, Misconfigured, NotFound, Unavailable
+from common.storage import SignedPut, Stored
+from common.storage.signing import UrlSigner
+
+_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
+_LENGTH = struct.Struct(">I")
+#: Unfinished files; no key can name it.
+_DRAFTS = ".drafts"
+
+
+class DirectoryStore:
+    """A `Store` below `root`. Several processes and machines may share the folder."""
+
+    def __init__(self, root: Path, signer: UrlSigner) -> None:
+        self.root = root
+        self._signer = signer
+
+    def create(self, key: str, data: bytes, *, content_type: str, metadata: dict[str, str]) -> bool:
+        path = self._path(key)
+        label = json.dumps({"content_type": content_type, "metadata": metadata}).encode()
+        draft = self.root / _DRAFTS / secrets.token_hex(16)
+        try:
+            for folder in (draft.parent, path.parent):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                _write(draft, data + label + _LENGTH.pack(len(label)))
+                os.link(draft, path)
+            except FileExistsError:
+                return False
+            finally:
+                draft.unlink(missing_ok=True)
+            _sync_folder(path.parent)
+        except OSError as error:
+            raise self._unavailable(error) from error
+        return True
+
+    def read(self, key: str, *, limit: int) -> bytes:
+        try:
+            with self._path(key).open("rb") as file:
+                stored = _label(key, file)
+                if stored.size > limit:
+                    raise Invalid(f"{key} has {stored.size} bytes, more than the {limit} allowed here")
+                file.seek(0)
+                return file.read(stored.size)
+        except FileNotFoundError:
+            raise NotFound(f"nothing is stored at {key}") from None
+        except OSError as error:
+            raise self._unavailable(error) from error
+
+    def head(self, key: str) -> Stored | None:
+        try:
+            with self._path(key).open("rb") as file:
+                return _label(key, file)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._unavailable(error) from error
+
+    def delete(self, key: str) -> None:
+        try:
+            self._path(key).unlink(missing_ok=True)
+        except OSError as error:
+            raise self._unavailable(error) from error
+
+    def keys(self, prefix: str) -> list[str]:
+        folder = self.root / prefix.rpartition("/")[0]
+        found = (
+            path.relative_to(self.root).as_posix()
+            for path in folder.rglob("*")
+            if path.is_file() and path.parent.name != _DRAFTS
+        )
+        return sorted(key for key in found if key.startswith(prefix))
+
+    def sign_put(self, key: str, *, size: int, sha256: str, content_type: str, expires_s: int) -> SignedPut:
+        self._path(key)
+        permit = self._signer.permit(
+            "PUT", key, expires_s=expires_s, size=size, sha256=sha256, content_type=content_type
+        )
+        return SignedPut(url=self._signer.url(permit), headers={"Content-Type": content_type})
+
+    def sign_get(self, key: str, *, expires_s: int) -> str:
+        self._path(key)
+        return self._signer.url(self._signer.permit("GET", key, expires_s=expires_s))
+
+    def probe(self) -> None:
+        key = f"probe/{secrets.token_hex(16)}"
+        first, second = (self.create(key, b"", content_type="text/plain", metadata={}) for _ in range(2))
+        self.delete(key)
+        if not first or second:
+            raise Misconfigured(
+                f"the folder {self.root} lets a second writer overwrite; choose another file system"
+            )
+
+    def receive(self, key: str, query: Mapping[str, str], *, content_type: str, data: bytes) -> None:
+        """Store what was PUT to a signed URL. Raises Forbidden for other bytes or another type than it was
+        signed for, Conflict when the key exists already.
+        """
+        permit = self._signer.verify("PUT", key, query)
+        if len(data) != permit.size:
+            raise Forbidden(f"PUT {key}: {len(data)} bytes came, the URL is signed for {permit.size}")
+        if content_type != permit.content_type:
+            raise Forbidden(
+                f"PUT {key}: the type is {content_type}, the URL is signed for {permit.content_type}"
+            )
+        if hashlib.sha256(data).hexdigest() != permit.sha256:
+            raise Forbidden(f"PUT {key}: the bytes are not those the URL is signed for (SHA-256 differs)")
+        if not self.create(key, data, content_type=content_type, metadata={}):
+            raise Conflict(f"PUT {key}: something is stored there already")
+
+    def upload_size(self, key: str, query: Mapping[str, str]) -> int:
+        """Bytes a signed PUT may bring, to be asked before they are read. Raises Forbidden."""
+        return self._signer.verify("PUT", key, query).size
+
+    def serve(self, key: str, query: Mapping[str, str]) -> tuple[bytes, str]:
+        """Bytes and type for a GET of a signed URL. Raises Forbidden, NotFound."""
+        self._signer.verify("GET", key, query)
+        stored = self.head(key)
+        if stored is None:
+            raise NotFound(f"nothing is stored at {key}")
+        return self.read(key, limit=stored.size), stored.content_type
+
+    def _path(self, key: str) -> Path:
+        parts = key.split("/")
+        if not all(_PART.fullmatch(part) for part in parts):
+            raise Invalid(
+                f"{key!r} is no key: parts of letters, digits, `.`, `_`, `-`, none starting with a dot"
+            )
+        return self.root.joinpath(*parts)
+
+    def _unavailable(self, error: OSError) -> Unavailable:
+        return Unavailable(f"the picture folder {self.root} does not work: {error.strerror}")
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new name survive a power loss; systems that cannot open folders do without."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _label(key: str, file: BinaryIO) -> Stored:
+    end = file.seek(-_LENGTH.size, os.SEEK_END)
+    (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
+    file.seek(end - length)
+    label = json.loads(file.read(length))
+    return Stored(key=key, size=end - length, content_type=label["content_type"], metadata=label["metadata"])

@@ -1,0 +1,193 @@
+"""Objects in a bucket of any S3 that honours `If-None-Match` and signed checksums."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from common.errors import FarmError, Invalid, Misconfigured, NotFound, Unavailable
+from common.storage import SignedPut, Stored
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
+_EXISTS = frozenset({"412", "PreconditionFailed"})
+#: Another conditional write of the same key is under way: ask again.
+_UNDECIDED = frozenset({"409", "ConditionalRequestConflict", "OperationAborted"})
+_TRIES = 5
+
+
+class S3Store:
+    """A `Store` in one bucket. Signed URLs carry `public_endpoint`, everything else goes to `endpoint`."""
+
+    def __init__(
+        self,
+        bucket: str,
+        *,
+        endpoint: str = "",
+        public_endpoint: str = "",
+        region: str = "us-east-1",
+        access_key: str = "",
+        secret_key: str = "",
+    ) -> None:
+        self._bucket = bucket
+        self._where = endpoint or f"S3 in {region}"
+
+        def client(url: str) -> S3Client:
+            return boto3.client(
+                "s3",
+                endpoint_url=url or None,
+                region_name=region,
+                # Empty: boto3 looks for credentials where AWS tools keep them.
+                aws_access_key_id=access_key or None,
+                aws_secret_access_key=secret_key or None,
+                config=_CONFIG,
+            )
+
+        self._client = client(endpoint)
+        self._signer = client(public_endpoint) if public_endpoint else self._client
+
+    def create(self, key: str, data: bytes, *, content_type: str, metadata: dict[str, str]) -> bool:
+        for _ in range(_TRIES):
+            try:
+                with self._explained(key):
+                    self._client.put_object(
+                        Bucket=self._bucket,
+                        Key=key,
+                        Body=data,
+                        ContentType=content_type,
+                        Metadata=metadata,
+                        IfNoneMatch="*",
+                        ChecksumSHA256=base64.b64encode(hashlib.sha256(data).digest()).decode(),
+                    )
+            except _Undecided:
+                continue
+            except _Exists:
+                return False
+            return True
+        raise Unavailable(f"{self._where} cannot decide who writes {key}; try again later")
+
+    def read(self, key: str, *, limit: int) -> bytes:
+        with self._explained(key):
+            answer = self._client.get_object(Bucket=self._bucket, Key=key)
+            with answer["Body"] as body:
+                if answer["ContentLength"] > limit:
+                    raise Invalid(
+                        f"{key} has {answer['ContentLength']} bytes, more than the {limit} allowed here"
+                    )
+                return body.read()
+
+    def head(self, key: str) -> Stored | None:
+        try:
+            with self._explained(key):
+                answer = self._client.head_object(Bucket=self._bucket, Key=key)
+        except NotFound:
+            return None
+        return Stored(
+            key=key,
+            size=answer["ContentLength"],
+            content_type=answer["ContentType"],
+            metadata=answer["Metadata"],
+        )
+
+    def delete(self, key: str) -> None:
+        with self._explained(key):
+            self._client.delete_object(Bucket=self._bucket, Key=key)
+
+    def keys(self, prefix: str) -> list[str]:
+        with self._explained(prefix):
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
+            return sorted(item["Key"] for page in pages for item in page.get("Contents", ()))
+
+    def sign_put(self, key: str, *, size: int, sha256: str, content_type: str, expires_s: int) -> SignedPut:
+        checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
+        url = self._signer.generate_presigned_url(
+            "put_object",
+            Params={
+                "Bucket": self._bucket,
+                "Key": key,
+                "ContentLength": size,
+                "ContentType": content_type,
+                "ChecksumSHA256": checksum,
+                "IfNoneMatch": "*",
+            },
+            ExpiresIn=expires_s,
+        )
+        headers = {"Content-Type": content_type, "If-None-Match": "*", "x-amz-checksum-sha256": checksum}
+        return SignedPut(url=url, headers=headers)
+
+    def sign_get(self, key: str, *, expires_s: int) -> str:
+        return self._signer.generate_presigned_url(
+            "get_object", Params={"Bucket": self._bucket, "Key": key}, ExpiresIn=expires_s
+        )
+
+    def probe(self) -> None:
+        self._make_bucket()
+        key = f"probe/{secrets.token_hex(16)}"
+        first, second = (self.create(key, b"", content_type="text/plain", metadata={}) for _ in range(2))
+        self.delete(key)
+        if not first or second:
+            raise Misconfigured(
+                f"{self._where} ignores If-None-Match: a second writer would overwrite pictures; choose an "
+                "S3 with conditional writes, or a directory (storage.url: file:FOLDER)"
+            )
+
+    def _make_bucket(self) -> None:
+        try:
+            with self._explained(""):
+                self._client.head_bucket(Bucket=self._bucket)
+        except NotFound:
+            with self._explained(""):
+                self._client.create_bucket(Bucket=self._bucket)
+
+    @contextmanager
+    def _explained(self, key: str) -> Iterator[None]:
+        """botocore's errors as the farm's."""
+        try:
+            yield
+        except ClientError as error:
+            raise self._meaning(error, key) from error
+        except BotoCoreError as error:
+            raise Unavailable(f"the picture store at {self._where} does not answer: {error}") from error
+
+    def _meaning(self, error: ClientError, key: str) -> FarmError:
+        code = error.response["Error"]["Code"]
+        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        if code in _EXISTS:
+            return _Exists(key)
+        if code in _UNDECIDED:
+            return _Undecided(key)
+        if code in _MISSING:
+            return NotFound(f"nothing is stored at {key}")
+        what = f"{self._where}, bucket {self._bucket}: {error.response['Error'].get('Message') or code}"
+        if status >= 500:
+            return Unavailable(f"the picture store does not work: {what}")
+        return Misconfigured(
+            f"the picture store refuses the farm ({code}); check the storage settings: {what}"
+        )
+
+
+class _Exists(FarmError):
+    """The key has an object already."""
+
+
+class _Undecided(FarmError):
+    """Several write the key at once, and the server has not chosen one."""
+
+
+_CONFIG = Config(
+    signature_version="s3v4",
+    connect_timeout=5,
+    read_timeout=30,
+    retries={"total_max_attempts": 3, "mode": "standard"},
+    max_pool_connections=16,
+)
