@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,3 +30,17 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """One SeaweedFS with an empty bucket for all tests of this worker; keys must be the test's own."""
     with running_s3(tmp_path_factory.mktemp("s3")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny Z-Image pipeline with random weights, built once for all workers of a run."""
+    from tests.tiny import save_z_image
+
+    shared = tmp_path_factory.getbasetemp().parent / "tiny-z-image"
+    if not shared.exists():
+        built = save_z_image(tmp_path_factory.mktemp("models") / "tiny")
+        # Another worker may have been first: its folder is as good.
+        with contextlib.suppress(OSError):
+            built.rename(shared)
+    return shared

@@ -20,7 +20,7 @@ def folder_identity(path: Path, sha256: Callable[[Path], str] | None = None) -> 
     lines = sorted(
         f"{(sha256 or file_sha256)(file)}  {file.relative_to(path).as_posix()}\n"
         for file in path.rglob("*")
-        if file.is_file()
+        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts)
     )
     return f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
 

@@ -1,0 +1,78 @@
+"""From pixels to image files, beside the render path so that the next pass need not wait."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image as Pillow
+
+from common.shot import Shot
+from gpu_node import protocol
+
+_TYPES: dict[str, Literal["image/png", "image/webp", "image/jpeg"]] = {
+    "png": "image/png",
+    "webp": "image/webp",
+    "jpeg": "image/jpeg",
+}
+
+
+def encode_image(image: Pillow.Image, format_: str, quality: int) -> bytes:
+    """The image as a PNG, WebP or JPEG file; the same pixels give the same bytes. `quality` is 1-100."""
+    out = io.BytesIO()
+    match format_:
+        case "png":
+            image.save(out, "PNG")
+        case "webp":
+            image.save(out, "WEBP", quality=quality)
+        case "jpeg":
+            image.save(out, "JPEG", quality=quality, subsampling="4:4:4")
+        case _:
+            raise ValueError(f"no such image format: {format_}")
+    return out.getvalue()
+
+
+class Saver:
+    """Encodes images into files of the spool folder, one after the other, on its own thread."""
+
+    def __init__(self, spool: Path, emit: Callable[[protocol.Event], None]) -> None:
+        self._spool = spool
+        self._emit = emit
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="saver")
+        self._pending: list[Future[None]] = []
+
+    def save(self, shot_id: str, shot: Shot, image: Pillow.Image) -> None:
+        """Emit an `Image` event once the file is written, or `Failed` for the shot."""
+        self._pending = [future for future in self._pending if not future.done()]
+        self._pending.append(self._thread.submit(self._save, shot_id, shot, image))
+
+    def wait(self) -> None:
+        """Return when every image given so far is written or failed."""
+        for future in self._pending:
+            future.result()
+
+    def _save(self, shot_id: str, shot: Shot, image: Pillow.Image) -> None:
+        start = time.monotonic()
+        file = self._spool / f"{shot_id}.{shot.format}"
+        try:
+            data = encode_image(image, shot.format, shot.quality)
+            file.write_bytes(data)
+        except (OSError, ValueError) as error:
+            message = f"the image could not be written to {file}: {error}"
+            self._emit(protocol.Failed(kind="disk_full", message=message, shot_id=shot_id))
+            return
+        self._emit(
+            protocol.Image(
+                shot_id=shot_id,
+                file=file,
+                sha256=hashlib.sha256(data).hexdigest(),
+                size=len(data),
+                content_type=_TYPES[shot.format],
+                save_s=time.monotonic() - start,
+            )
+        )

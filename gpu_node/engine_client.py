@@ -1,0 +1,143 @@
+"""The node's side of its engine: starts it, talks to it, notices its silence and kills it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from gpu_node import protocol
+from gpu_node.errors import RenderError
+
+#: Seconds in which an engine that is asked to end does so.
+_END_S = 5.0
+
+
+class EngineClient:
+    """One engine at a time. Not for use by several threads at once, except `kill`.
+
+    `home` receives the engine's log and its memory of file hashes; images go to `spool`.
+    """
+
+    def __init__(self, *, device: str, threads: int, home: Path) -> None:
+        self.spool = home / "spool"
+        self._arguments = ["--device", device, "--threads", str(threads)]
+        self._arguments += ["--spool", str(self.spool), "--hashes", str(home / "hashes.json")]
+        self._log = home / "engine.log"
+        self._process: subprocess.Popen[str] | None = None
+        self._events: queue.SimpleQueue[protocol.Event | None] = queue.SimpleQueue()
+        self._heard_at = time.monotonic()
+        #: The model it holds; None after a start, a death or a failed load.
+        self.held: protocol.Load | None = None
+        #: What `Ready` said.
+        self.versions: dict[str, str] = {}
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process is not None else None
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; negative: the signal that killed it."""
+        return self._process.poll() if self._process is not None else None
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the engine's last sign of life, or since its last order."""
+        return time.monotonic() - self._heard_at
+
+    def start(self) -> None:
+        """Start the engine unless it runs. It is ready once `Ready` arrives."""
+        if self._process is not None and self.exit_code is None:
+            return
+        self.spool.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.held = None
+        self._events = queue.SimpleQueue()
+        self._heard_at = time.monotonic()
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "gpu_node.engine", *self._arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"},
+                text=True,
+                encoding="utf-8",
+            )
+        threading.Thread(
+            target=_listen, args=(self._process, self._events), name="engine-events", daemon=True
+        ).start()
+
+    def send(self, order: protocol.Order) -> None:
+        """Raises RenderError `engine_died`."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._heard_at = time.monotonic()
+        try:
+            self._process.stdin.write(order.model_dump_json() + "\n")
+            self._process.stdin.flush()
+        except (OSError, ValueError):
+            raise self._death() from None
+
+    def event(self, timeout_s: float) -> protocol.Event | None:
+        """The engine's next event; None when none came in time. Raises RenderError `engine_died`."""
+        try:
+            event = self._events.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+        if event is None:
+            # Whoever asks again hears the same.
+            self._events.put(None)
+            raise self._death()
+        self._heard_at = time.monotonic()
+        if isinstance(event, protocol.Ready):
+            self.versions = event.versions
+        return event
+
+    def kill(self) -> None:
+        """End the engine at once; all it held is free when this returns."""
+        self.held = None
+        if self._process is not None and self._process.stdin is not None:
+            self._process.kill()
+            self._process.wait()
+            # An order that it never read is lost with it.
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+
+    def stop(self) -> None:
+        """End an engine that has nothing to do."""
+        if self._process is None or self._process.stdin is None:
+            return
+        self.held = None
+        try:
+            self._process.stdin.close()
+            self._process.wait(timeout=_END_S)
+        except (OSError, subprocess.TimeoutExpired):
+            self.kill()
+
+    def _death(self) -> RenderError:
+        self.kill()
+        code = self.exit_code or 0
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        last = self._log.read_text(errors="replace").strip().splitlines()[-1:]
+        said = f"; its last words: {last[0]}" if last else ""
+        return RenderError("engine_died", f"the engine {how}{said} (log: {self._log})")
+
+
+def _listen(process: subprocess.Popen[str], events: queue.SimpleQueue[protocol.Event | None]) -> None:
+    """Put each event of the process into the queue, then None."""
+    assert process.stdout is not None
+    with process.stdout:
+        for line in process.stdout:
+            try:
+                events.put(protocol.EVENT.validate_json(line))
+            except ValidationError:
+                break
+    events.put(None)

@@ -1,0 +1,85 @@
+"""Whether the files of a model are the ones the catalog names."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from common.catalog.identity import file_identity, file_sha256, folder_identity
+from gpu_node.errors import RenderError
+
+
+class Hashes:
+    """SHA-256 of files, remembered in one JSON file by path, size and modification time."""
+
+    def __init__(self, memory: Path) -> None:
+        self._memory = memory
+        try:
+            self._known: dict[str, list[object]] = json.loads(memory.read_text())
+        except (OSError, ValueError):
+            self._known = {}
+
+    def of(self, file: Path) -> str:
+        """Hex digest of the file's bytes."""
+        stat = file.stat()
+        mark: list[object] = [stat.st_size, stat.st_mtime_ns]
+        known = self._known.get(str(file.resolve()))
+        if known and known[:2] == mark:
+            return str(known[2])
+        digest = file_sha256(file)
+        self._known[str(file.resolve())] = [*mark, digest]
+        return digest
+
+    def save(self) -> None:
+        """Write what is known; a reader never meets half a file."""
+        self._memory.parent.mkdir(parents=True, exist_ok=True)
+        part = self._memory.with_suffix(".part")
+        part.write_text(json.dumps(self._known))
+        part.replace(self._memory)
+
+
+def verify_model(name: str, folder: Path, identity: str | None, hashes: Hashes) -> bool:
+    """True when the files are what `identity` says; False when it is None and nothing can be said.
+
+    Raises RenderError `model_mismatch` when they are not, or when a download cannot prove its commit.
+    """
+    if identity is None:
+        return False
+    if not identity.startswith("sha256:"):
+        return _verify_download(name, folder, identity, hashes)
+    found = folder_identity(folder, hashes.of)
+    if found != identity:
+        raise RenderError(
+            "model_mismatch",
+            f"{name}: the files in {folder} are {found[:19]}…, the catalog says {identity[:19]}…; "
+            "fetch the model again",
+        )
+    return True
+
+
+def verify_lora(name: str, file: Path, identity: str | None, hashes: Hashes) -> None:
+    """Raises RenderError `model_mismatch` when the file is not the one the catalog names."""
+    if identity is not None and (found := file_identity(file, hashes.of)) != identity:
+        raise RenderError(
+            "model_mismatch",
+            f"{name}: {file} is {found[:19]}…, the catalog says {identity[:19]}…; fetch the LoRA again",
+        )
+
+
+def _verify_download(name: str, folder: Path, identity: str, hashes: Hashes) -> bool:
+    """Check a `repo@commit` against the records that `hf download --local-dir` leaves beside the files.
+
+    Each record holds the commit and, for large files, their SHA-256.
+    """
+    commit = identity.rpartition("@")[2]
+    records = folder / ".cache" / "huggingface" / "download"
+    for file in sorted(folder.rglob("*.safetensors")):
+        record = records / f"{file.relative_to(folder).as_posix()}.metadata"
+        said = record.read_text().split() if record.is_file() else []
+        if said[:1] != [commit] or said[1:2] != [hashes.of(file)]:
+            raise RenderError(
+                "model_mismatch",
+                f"{name}: {file} is not shown to be {identity}; "
+                f"fetch it with `hf download --revision {commit} --local-dir {folder}`",
+            )
+    return True

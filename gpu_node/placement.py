@@ -1,0 +1,83 @@
+"""Where the parts of a pipeline are while they are needed, so that a model fits a small card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from gpu_node.errors import RenderError
+
+#: Below the usual tile of 1024 pixels, at which tiling saves nothing for pictures of 1024×1024.
+_TILE_PIXELS = 512
+
+_WORDS = frozenset({"text_encoder_first", "text_encoder_on_cpu", "vae_slicing", "vae_tiling"})
+_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
+
+
+class Placement:
+    """Holds a pipeline on `device` as the words of `common.catalog.Placement` say.
+
+    Raises RenderError `load_error` for a word it does not know.
+    """
+
+    def __init__(self, pipe: Any, device: str, words: tuple[str, ...]) -> None:
+        if unknown := set(words) - _WORDS:
+            raise RenderError("load_error", f"this node does not know the placement {sorted(unknown)}")
+        self.device = device
+        #: Where text is encoded.
+        self.text_device = "cpu" if "text_encoder_on_cpu" in words else device
+        self._pipe = pipe
+        self._encoders: dict[str, Any] = {}
+        self._parks = bool({"text_encoder_first", "text_encoder_on_cpu"} & set(words))
+        if "vae_slicing" in words:
+            pipe.vae.enable_slicing()
+        if "vae_tiling" in words:
+            _tile(pipe.vae)
+        if not self._parks:
+            pipe.to(device)
+
+    def attach_encoders(self) -> None:
+        """Give the pipeline its parked text encoders back, in host memory."""
+        self._pipe.register_modules(**self._encoders)
+        self._encoders = {}
+
+    @contextmanager
+    def encoding(self) -> Iterator[None]:
+        """While inside, the text encoders are where they work; afterwards the denoiser is."""
+        if not self._parks:
+            yield
+            return
+        self.attach_encoders()
+        encoders = {name: part for name in _ENCODERS if (part := getattr(self._pipe, name, None)) is not None}
+        self._pipe.to("cpu")
+        try:
+            for encoder in encoders.values():
+                encoder.to(self.text_device)
+            yield
+        finally:
+            for encoder in encoders.values():
+                encoder.to("cpu")
+            free_cache()
+            # A pipeline runs where its first part is: a parked encoder would draw it to the CPU.
+            self._encoders = encoders
+            self._pipe.register_modules(**dict.fromkeys(encoders))
+            self._pipe.to(self.device)
+
+
+def denoiser_of(pipe: Any) -> Any:
+    """The transformer or U-Net of a pipeline."""
+    return pipe.transformer if hasattr(pipe, "transformer") else pipe.unet
+
+
+def free_cache() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _tile(vae: Any) -> None:
+    vae.enable_tiling()
+    vae.tile_sample_min_size = _TILE_PIXELS
+    vae.tile_latent_min_size = _TILE_PIXELS // 2 ** (len(vae.config.block_out_channels) - 1)

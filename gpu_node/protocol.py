@@ -1,0 +1,138 @@
+"""What the node and its engine say to each other: one JSON object a line, over stdin and stdout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+
+class Line(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LoraOrder(Line):
+    """A LoRA of the batch: its file, what the catalog says the file is, and its weight."""
+
+    name: str
+    file: Path
+    #: `sha256:<hex>`; None accepts any file.
+    identity: str | None
+    weight: float
+
+
+class Load(Line):
+    """Hold this model by this recipe with exactly these LoRAs. What is already so is left as it is."""
+
+    order: Literal["load"] = "load"
+    model: str
+    folder: Path
+    #: `sha256:<hex>` or `repo@commit`; None accepts any files.
+    identity: str | None
+    #: diffusers pipeline class.
+    pipeline: str
+    #: Longest prompt in tokens.
+    max_tokens: int
+    #: Guidance above this computes the negative side too; None: never.
+    guided_above: float | None
+    recipe: str
+    #: Torch dtype the denoiser computes in, such as `bfloat16`.
+    compute_dtype: str
+    #: Component to the format of its weights, from the recipe.
+    weights: dict[str, str]
+    #: `none`, or the denoiser's format where it is smaller than 16 bits.
+    quantisation: str
+    placement: tuple[str, ...] = ()
+    loras: tuple[LoraOrder, ...] = ()
+
+
+class Encode(Line):
+    """Encode these texts and forget all others, so that the text encoder can make room before denoising."""
+
+    order: Literal["encode"] = "encode"
+    prompts: tuple[str, ...]
+    negatives: tuple[str, ...] = ()
+
+
+class EngineShot(Line):
+    """One image of a pass; `spec` is `common.shot.Shot.to_dict()`."""
+
+    id: str
+    spec: dict[str, Any]
+
+
+class Render(Line):
+    """Render one pass: shots that share size, steps, guidance, sampler and knobs."""
+
+    order: Literal["render"] = "render"
+    shots: tuple[EngineShot, ...]
+
+
+class Ready(Line):
+    """The engine is up; `versions` of what the bits of an image depend on."""
+
+    event: Literal["ready"] = "ready"
+    device: str
+    versions: dict[str, str]
+
+
+class Loaded(Line):
+    event: Literal["loaded"] = "loaded"
+    #: Seconds spent on hashing, reading weights and setting LoRAs.
+    seconds: float
+    #: Whether the files were compared with the catalog's identity.
+    verified: bool
+    peak_bytes: int | None
+
+
+class Encoded(Line):
+    event: Literal["encoded"] = "encoded"
+    seconds: float
+
+
+class Step(Line):
+    """Denoising step `done` of `total` of the running pass is over."""
+
+    event: Literal["step"] = "step"
+    done: int
+    total: int
+
+
+class Image(Line):
+    """One image is encoded in the spool folder."""
+
+    event: Literal["image"] = "image"
+    shot_id: str
+    file: Path
+    sha256: str
+    size: int
+    content_type: Literal["image/png", "image/webp", "image/jpeg"]
+    #: Seconds of encoding and writing this file.
+    save_s: float
+
+
+class Failed(Line):
+    """The order failed, or one shot of it (`shot_id`); the engine goes on unless it says otherwise."""
+
+    event: Literal["failed"] = "failed"
+    #: A kind of `common.failures`.
+    kind: str
+    message: str
+    shot_id: str | None = None
+
+
+class Done(Line):
+    """The pass is decoded; its images follow as they are encoded. The engine takes the next order."""
+
+    event: Literal["done"] = "done"
+    denoise_s: float
+    decode_s: float
+    peak_bytes: int | None
+
+
+Order = Load | Encode | Render
+Event = Ready | Loaded | Encoded | Step | Image | Failed | Done
+
+ORDER: TypeAdapter[Order] = TypeAdapter(Annotated[Order, Field(discriminator="order")])
+EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])

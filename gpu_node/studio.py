@@ -1,0 +1,106 @@
+"""What an engine does with its orders: one model held, texts encoded, passes rendered."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from common.shot import Shot
+from gpu_node import protocol
+from gpu_node.encode import Saver
+from gpu_node.errors import RenderError
+from gpu_node.identity import Hashes
+from gpu_node.pipelines import LoadedModel, Shelf, is_out_of_memory
+from gpu_node.render import render_pass
+
+_PACKAGES = ("torch", "diffusers", "transformers", "peft", "safetensors", "pillow")
+
+
+class Studio:
+    """Fulfils orders one by one on `device` (`cpu`, `cuda:0`); image files go to `spool`."""
+
+    def __init__(
+        self, device: str, spool: Path, hashes: Hashes, emit: Callable[[protocol.Event], None]
+    ) -> None:
+        self._device = device
+        self._emit = emit
+        self._shelf = Shelf(device, hashes)
+        self._saver = Saver(spool, emit)
+
+    def open(self) -> None:
+        """Say that orders may come."""
+        versions = {package: version(package) for package in _PACKAGES}
+        self._emit(protocol.Ready(device=self._device, versions=versions))
+
+    def fulfil(self, order: protocol.Order) -> None:
+        """Answer the order with events; whatever goes wrong is an event too."""
+        try:
+            match order:
+                case protocol.Load():
+                    self._load(order)
+                case protocol.Encode():
+                    self._encode(order)
+                case protocol.Render():
+                    self._render(order)
+        except RenderError as failure:
+            self._emit(protocol.Failed(kind=failure.kind, message=str(failure)))
+        except Exception as error:
+            traceback.print_exc()
+            kind = _kind(error)
+            if kind != "render_error":
+                self._shelf.drop()
+            self._emit(protocol.Failed(kind=kind, message=_sentence(error)))
+
+    def _load(self, order: protocol.Load) -> None:
+        self._forget_peak()
+        model, seconds = self._shelf.hold(order)
+        self._emit(protocol.Loaded(seconds=seconds, verified=model.verified, peak_bytes=self._peak()))
+
+    def _encode(self, order: protocol.Encode) -> None:
+        start = time.monotonic()
+        self._held().texts.encode(order.prompts, order.negatives)
+        self._emit(protocol.Encoded(seconds=time.monotonic() - start))
+
+    def _render(self, order: protocol.Render) -> None:
+        self._forget_peak()
+        shots = [Shot.from_dict(one.spec) for one in order.shots]
+        done = render_pass(self._held(), shots, self._step)
+        for one, shot, picture in zip(order.shots, shots, done.pictures, strict=True):
+            if isinstance(picture, RenderError):
+                self._emit(protocol.Failed(kind=picture.kind, message=str(picture), shot_id=one.id))
+            else:
+                self._saver.save(one.id, shot, picture)
+        self._emit(protocol.Done(denoise_s=done.denoise_s, decode_s=done.decode_s, peak_bytes=self._peak()))
+
+    def _step(self, done: int, total: int) -> None:
+        self._emit(protocol.Step(done=done, total=total))
+
+    def _held(self) -> LoadedModel:
+        if self._shelf.model is None:
+            raise RenderError("load_error", "no model is loaded")
+        return self._shelf.model
+
+    def _forget_peak(self) -> None:
+        if self._device != "cpu":
+            torch.cuda.reset_peak_memory_stats(self._device)
+
+    def _peak(self) -> int | None:
+        """Bytes of the card that torch held at the most since `_forget_peak`; None on a CPU."""
+        return None if self._device == "cpu" else int(torch.cuda.max_memory_reserved(self._device))
+
+
+def _kind(error: Exception) -> str:
+    if is_out_of_memory(error):
+        return "out_of_memory"
+    return "device_lost" if "CUDA error" in str(error) else "render_error"
+
+
+def _sentence(error: Exception) -> str:
+    """The first line of an error, with its type for those who look it up."""
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,0 +1,96 @@
+"""Talking to a real engine from a test."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from common.shot import Shot
+from gpu_node import protocol
+from gpu_node.engine_client import EngineClient
+
+#: Seconds after which a silent engine fails the test.
+PATIENCE_S = 60.0
+
+
+def ask(engine: EngineClient, order: protocol.Order) -> list[protocol.Event]:
+    """Everything the engine says to this order, the images of a pass included."""
+    engine.send(order)
+    heard: list[protocol.Event] = []
+    while not _answered(heard, order):
+        heard.append(next_event(engine))
+    return heard
+
+
+def next_event(engine: EngineClient) -> protocol.Event:
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        event = engine.event(1.0)
+        if event is not None and not isinstance(event, protocol.Ready):
+            return event
+    raise AssertionError(f"the engine said nothing for {PATIENCE_S} s")
+
+
+def render(engine: EngineClient, *shots: Shot) -> dict[str, Path]:
+    """Files by shot id of one pass; fails the test where a shot failed."""
+    texts = protocol.Encode(
+        prompts=tuple(dict.fromkeys([shot.prompt for shot in shots] + [""])),
+        negatives=tuple(dict.fromkeys(shot.negative for shot in shots)),
+    )
+    assert isinstance(ask(engine, texts)[-1], protocol.Encoded)
+    heard = ask(engine, render_order(*shots))
+    assert not [event for event in heard if isinstance(event, protocol.Failed)]
+    return {event.shot_id: event.file for event in heard if isinstance(event, protocol.Image)}
+
+
+def render_order(*shots: Shot) -> protocol.Render:
+    return protocol.Render(
+        shots=tuple(protocol.EngineShot(id=shot.id, spec=shot.to_dict()) for shot in shots)
+    )
+
+
+def load_order(folder: Path, **changes: Any) -> protocol.Load:
+    """The order for a tiny Z-Image model in float32 on a CPU."""
+    fields: dict[str, Any] = {
+        "model": "tiny",
+        "folder": folder,
+        "identity": None,
+        "pipeline": "ZImagePipeline",
+        "max_tokens": 256,
+        "guided_above": 0.0,
+        "recipe": "fp32",
+        "compute_dtype": "float32",
+        "weights": {"text_encoder": "float32", "transformer": "float32", "vae": "float32"},
+        "quantisation": "none",
+    }
+    return protocol.Load(**(fields | changes))
+
+
+def lora_order(file: Path, *, weight: float = 1.0) -> protocol.LoraOrder:
+    return protocol.LoraOrder(name=file.stem, file=file, identity=None, weight=weight)
+
+
+def shot(**changes: Any) -> Shot:
+    fields: dict[str, Any] = {
+        "model": "tiny",
+        "model_identity": "",
+        "prompt": "a red mug",
+        "negative": "",
+        "seed": 1,
+        "width": 64,
+        "height": 64,
+        "steps": 3,
+        "guidance": 0.0,
+        "sampler": "euler",
+    }
+    return Shot(**(fields | changes))
+
+
+def _answered(heard: list[protocol.Event], order: protocol.Order) -> bool:
+    ends = [e for e in heard if isinstance(e, protocol.Loaded | protocol.Encoded | protocol.Done)]
+    if any(isinstance(event, protocol.Failed) and event.shot_id is None for event in heard):
+        return True
+    shots = len(order.shots) if isinstance(order, protocol.Render) else 0
+    outcomes = [e for e in heard if isinstance(e, protocol.Image | protocol.Failed)]
+    return bool(ends) and len(outcomes) == shots

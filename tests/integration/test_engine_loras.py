@@ -1,0 +1,125 @@
+"""A LoRA is taken whole or refused, and leaves nothing behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from gpu_node import protocol
+from gpu_node.engine_client import EngineClient
+from tests.engine_talk import ask, load_order, lora_order, render, shot
+from tests.tiny import save_lora
+
+
+@pytest.fixture(scope="module")
+def lora(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+    return save_lora(tmp_path_factory.mktemp("loras") / "style.safetensors", tiny_model)
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineClient]:
+    client = EngineClient(device="cpu", threads=1, home=tmp_path_factory.mktemp("engine"))
+    client.start()
+    yield client
+    client.stop()
+
+
+def refusal(engine: EngineClient, model: Path, file: Path) -> str:
+    failed = ask(engine, load_order(model, loras=(lora_order(file),)))[-1]
+    assert isinstance(failed, protocol.Failed)
+    assert failed.kind == "lora_rejected"
+    return failed.message
+
+
+def test_a_lora_changes_the_picture_by_its_weight(engine: EngineClient, tiny_model: Path, lora: Path) -> None:
+    one = shot()
+    pictures = set()
+    for weight in (0.5, 1.0):
+        ask(engine, load_order(tiny_model, loras=(lora_order(lora, weight=weight),)))
+        pictures.add(render(engine, one)[one.id].read_bytes())
+    ask(engine, load_order(tiny_model))
+    pictures.add(render(engine, one)[one.id].read_bytes())
+
+    assert len(pictures) == 3
+
+
+def test_a_model_that_had_a_lora_renders_like_one_in_a_fresh_process(
+    engine: EngineClient, tiny_model: Path, lora: Path, tmp_path: Path
+) -> None:
+    one = shot(seed=11)
+    ask(engine, load_order(tiny_model, loras=(lora_order(lora),)))
+    render(engine, one)
+    ask(engine, load_order(tiny_model))
+    after = render(engine, one)[one.id].read_bytes()
+
+    fresh = EngineClient(device="cpu", threads=1, home=tmp_path)
+    fresh.start()
+    ask(fresh, load_order(tiny_model))
+
+    assert render(fresh, one)[one.id].read_bytes() == after
+    fresh.stop()
+
+
+def test_a_lora_works_on_weights_stored_as_fp8(engine: EngineClient, tiny_model: Path, lora: Path) -> None:
+    one = shot()
+    small = {"quantisation": "fp8", "weights": {"transformer": "fp8"}}
+    ask(engine, load_order(tiny_model, **small))
+    plain = render(engine, one)[one.id].read_bytes()
+
+    loaded = ask(engine, load_order(tiny_model, loras=(lora_order(lora),), **small))[-1]
+
+    assert isinstance(loaded, protocol.Loaded)
+    assert render(engine, one)[one.id].read_bytes() != plain
+
+
+def test_a_lora_of_which_only_a_part_fits_is_refused(
+    engine: EngineClient, tiny_model: Path, tmp_path: Path
+) -> None:
+    partial = save_lora(tmp_path / "partial.safetensors", tiny_model, strangers=3)
+
+    assert "only 12 of its 15 layers" in refusal(engine, tiny_model, partial)
+
+
+def test_a_lora_with_layers_that_no_trainer_prefix_explains_is_refused(
+    engine: EngineClient, tiny_model: Path, lora: Path, tmp_path: Path
+) -> None:
+    bare = {key.removeprefix("transformer."): tensor for key, tensor in load_file(str(lora)).items()}
+    save_file(bare, str(tmp_path / "bare.safetensors"))
+
+    refusal(engine, tiny_model, tmp_path / "bare.safetensors")
+
+
+def test_a_lora_for_another_base_is_refused_by_its_header(
+    engine: EngineClient, tiny_model: Path, tmp_path: Path
+) -> None:
+    key = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k"
+    tensors = {f"{key}.lora_A.weight": torch.ones(2, 2048), f"{key}.lora_B.weight": torch.ones(640, 2)}
+    save_file(tensors, str(tmp_path / "sdxl.safetensors"))
+
+    assert "StableDiffusionXLPipeline" in refusal(engine, tiny_model, tmp_path / "sdxl.safetensors")
+
+
+def test_a_refused_lora_leaves_an_engine_that_renders(
+    engine: EngineClient, tiny_model: Path, tmp_path: Path
+) -> None:
+    one = shot(seed=12)
+    ask(engine, load_order(tiny_model))
+    before = render(engine, one)[one.id].read_bytes()
+    partial = save_lora(tmp_path / "partial.safetensors", tiny_model, strangers=1)
+    refusal(engine, tiny_model, partial)
+
+    ask(engine, load_order(tiny_model))
+
+    assert render(engine, one)[one.id].read_bytes() == before
+
+
+def test_a_file_that_is_no_safetensors_is_refused(
+    engine: EngineClient, tiny_model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "pickle.safetensors").write_bytes(b"\x80\x04not a tensor")
+
+    refusal(engine, tiny_model, tmp_path / "pickle.safetensors")

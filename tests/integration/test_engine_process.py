@@ -1,0 +1,100 @@
+"""The engine is a process that can die and be killed at any moment."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gpu_node import protocol
+from gpu_node.engine_client import EngineClient
+from gpu_node.errors import RenderError
+from tests.engine_talk import ask, load_order, next_event, render_order, shot
+
+_PARENT = """
+import sys, time
+from pathlib import Path
+from gpu_node.engine_client import EngineClient
+engine = EngineClient(device="cpu", threads=1, home=Path(sys.argv[1]))
+engine.start()
+while engine.event(60) is None: pass
+print(engine.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> EngineClient:
+    client = EngineClient(device="cpu", threads=1, home=tmp_path)
+    client.start()
+    return client
+
+
+def test_a_killed_engine_is_an_engine_that_died(engine: EngineClient, tiny_model: Path) -> None:
+    ask(engine, load_order(tiny_model))
+    endless = shot(steps=100_000)
+    ask(engine, protocol.Encode(prompts=(endless.prompt,)))
+    engine.send(render_order(endless))
+    assert isinstance(next_event(engine), protocol.Step)
+    assert engine.pid is not None
+    os.kill(engine.pid, signal.SIGKILL)
+
+    with pytest.raises(RenderError, match="killed by signal 9") as caught:
+        while True:
+            next_event(engine)
+
+    assert caught.value.kind == "engine_died"
+
+
+def test_a_dead_engine_starts_again_and_holds_nothing(engine: EngineClient, tiny_model: Path) -> None:
+    ask(engine, load_order(tiny_model))
+    engine.kill()
+    engine.start()
+
+    failed = ask(engine, render_order(shot()))[-1]
+
+    assert isinstance(failed, protocol.Failed)
+    assert failed.message == "no model is loaded"
+    engine.stop()
+
+
+def test_an_engine_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", _PARENT, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert parent.stdout is not None
+    assert parent.stdin is not None
+    child = os.pidfd_open(int(parent.stdout.readline()))
+    parent.kill()
+    parent.wait()
+    parent.stdin.close()
+    parent.stdout.close()
+
+    # A pidfd becomes readable when its process ends, whoever's child it is.
+    ended, _, _ = select.select([child], [], [], 10.0)
+
+    assert ended
+    os.close(child)
+
+
+def test_an_engine_in_the_middle_of_a_pass_ends_when_its_stdin_closes(
+    engine: EngineClient, tiny_model: Path
+) -> None:
+    ask(engine, load_order(tiny_model))
+    endless = shot(steps=100_000)
+    ask(engine, protocol.Encode(prompts=(endless.prompt,)))
+    engine.send(render_order(endless))
+    assert isinstance(next_event(engine), protocol.Step)
+
+    engine.stop()
+
+    # It was not killed for being late.
+    assert engine.exit_code == 0

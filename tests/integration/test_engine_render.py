@@ -1,0 +1,208 @@
+"""A real engine process renders with a tiny Z-Image pipeline."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy
+import pytest
+from PIL import Image
+
+from common.catalog import folder_identity
+from gpu_node import protocol
+from gpu_node.engine_client import EngineClient
+from tests.engine_talk import ask, load_order, render, render_order, shot
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineClient]:
+    client = EngineClient(device="cpu", threads=1, home=tmp_path_factory.mktemp("engine"))
+    client.start()
+    yield client
+    client.stop()
+
+
+def levels(file: Path) -> numpy.ndarray:
+    with Image.open(file) as image:
+        return numpy.asarray(image.convert("RGB")).astype(int)
+
+
+def failure(events: list[protocol.Event]) -> protocol.Failed:
+    (found,) = [event for event in events if isinstance(event, protocol.Failed)]
+    return found
+
+
+def test_files_that_are_those_of_the_catalog_are_said_to_be_verified(
+    engine: EngineClient, tiny_model: Path
+) -> None:
+    loaded = ask(engine, load_order(tiny_model, identity=folder_identity(tiny_model)))[-1]
+
+    assert isinstance(loaded, protocol.Loaded)
+    assert loaded.verified
+
+
+def test_files_that_are_not_those_of_the_catalog_are_not_loaded(
+    engine: EngineClient, tiny_model: Path
+) -> None:
+    failed = failure(ask(engine, load_order(tiny_model, identity="sha256:" + "0" * 64)))
+
+    assert failed.kind == "model_mismatch"
+    assert str(tiny_model) in failed.message
+
+
+def test_a_model_that_is_not_there_is_missing(engine: EngineClient, tmp_path: Path) -> None:
+    assert failure(ask(engine, load_order(tmp_path / "nowhere"))).kind == "model_missing"
+
+
+def test_a_folder_that_is_no_pipeline_is_a_load_error(engine: EngineClient, tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text("{}")
+
+    assert failure(ask(engine, load_order(tmp_path))).kind == "load_error"
+
+
+def test_an_image_event_tells_the_file_as_it_is(engine: EngineClient, tiny_model: Path) -> None:
+    ask(engine, load_order(tiny_model))
+    one = shot(format="webp", quality=80, width=48, height=64)
+    ask(engine, protocol.Encode(prompts=(one.prompt,)))
+
+    events = ask(engine, render_order(one))
+
+    image = next(event for event in events if isinstance(event, protocol.Image))
+    data = image.file.read_bytes()
+    assert (image.shot_id, image.content_type, image.size) == (one.id, "image/webp", len(data))
+    assert image.sha256 == hashlib.sha256(data).hexdigest()
+    assert levels(image.file).shape == (64, 48, 3)
+    assert [event.done for event in events if isinstance(event, protocol.Step)] == [1, 2, 3]
+
+
+def test_the_same_shot_gives_the_same_bytes_again(engine: EngineClient, tiny_model: Path) -> None:
+    ask(engine, load_order(tiny_model))
+    one = shot(seed=5)
+
+    first = render(engine, one)[one.id].read_bytes()
+
+    assert render(engine, one)[one.id].read_bytes() == first
+
+
+def test_seed_and_prompt_decide_the_picture(engine: EngineClient, tiny_model: Path) -> None:
+    ask(engine, load_order(tiny_model))
+    one, other_seed, other_prompt = shot(), shot(seed=2), shot(prompt="a blue lamp")
+
+    files = render(engine, one, other_seed, other_prompt)
+
+    assert len({file.read_bytes() for file in files.values()}) == 3
+
+
+def test_a_shot_looks_the_same_in_any_company(engine: EngineClient, tiny_model: Path) -> None:
+    ask(engine, load_order(tiny_model))
+    one = shot(seed=3)
+    others = [shot(seed=seed, prompt="a much longer prompt of a lamp " * seed) for seed in (4, 5, 6)]
+
+    alone = levels(render(engine, one)[one.id])
+    together = levels(render(engine, others[0], one, *others[1:])[one.id])
+
+    assert alone.std() > 5
+    assert abs(alone - together).max() <= 1
+
+
+def test_no_blind_steps_equals_a_plain_render(engine: EngineClient, tiny_model: Path) -> None:
+    ask(engine, load_order(tiny_model))
+    plain, none = shot(), shot(knobs=(("blind_steps", 0.0),))
+
+    assert render(engine, plain)[plain.id].read_bytes() == render(engine, none)[none.id].read_bytes()
+
+
+def test_blind_steps_begin_without_the_prompt_and_end_with_it(engine: EngineClient, tiny_model: Path) -> None:
+    ask(engine, load_order(tiny_model))
+    blind = shot(steps=4, knobs=(("blind_steps", 2.0),))
+    seeing, empty = blind._replace(knobs=()), blind._replace(knobs=(), prompt="")
+
+    files = render(engine, blind), render(engine, seeing), render(engine, empty)
+
+    pictures = [levels(next(iter(found.values()))) for found in files]
+    assert abs(pictures[0] - pictures[1]).max() > 1
+    assert abs(pictures[0] - pictures[2]).max() > 1
+
+
+def test_shift_changes_the_picture_of_its_own_pass_only(engine: EngineClient, tiny_model: Path) -> None:
+    ask(engine, load_order(tiny_model))
+    plain, shifted = shot(), shot(knobs=(("shift", 8.0),))
+
+    before = render(engine, plain)[plain.id].read_bytes()
+    changed = render(engine, shifted)[shifted.id].read_bytes()
+
+    assert changed != before
+    assert render(engine, plain)[plain.id].read_bytes() == before
+
+
+def test_a_negative_prompt_counts_with_guidance_and_not_without(
+    engine: EngineClient, tiny_model: Path
+) -> None:
+    ask(engine, load_order(tiny_model))
+    guided, against = shot(guidance=2.0), shot(guidance=2.0, negative="a red mug")
+    free, ignored = shot(), shot(negative="a red mug")
+
+    files = {one: render(engine, one)[one.id].read_bytes() for one in (guided, against, free, ignored)}
+
+    assert files[guided] != files[against]
+    assert files[free] == files[ignored]
+
+
+def test_a_prompt_too_long_for_the_model_is_refused_not_cut(engine: EngineClient, tiny_model: Path) -> None:
+    ask(engine, load_order(tiny_model))
+    long = shot(prompt="mug " * 100)
+    ask(engine, protocol.Encode(prompts=(long.prompt,)))
+
+    failed = failure(ask(engine, render_order(long)))
+
+    assert failed.kind == "invalid_spec"
+    assert "tokens" in failed.message
+
+
+def test_special_tokens_in_a_prompt_are_plain_nothing(engine: EngineClient, tiny_model: Path) -> None:
+    ask(engine, load_order(tiny_model))
+    plain, sly = shot(prompt="a red mug"), shot(prompt="a red<|im_end|> mug")
+
+    assert render(engine, plain)[plain.id].read_bytes() == render(engine, sly)[sly.id].read_bytes()
+
+
+def test_an_unknown_sampler_is_the_shots_fault(engine: EngineClient, tiny_model: Path) -> None:
+    ask(engine, load_order(tiny_model))
+    one = shot(sampler="ddim")
+    ask(engine, protocol.Encode(prompts=(one.prompt,)))
+
+    assert failure(ask(engine, render_order(one))).kind == "invalid_spec"
+
+
+@pytest.mark.parametrize("word", ["text_encoder_first", "text_encoder_on_cpu"])
+def test_parked_text_encoders_give_the_same_picture(
+    engine: EngineClient, tiny_model: Path, word: str
+) -> None:
+    one = shot(seed=9)
+    ask(engine, load_order(tiny_model))
+    resident = render(engine, one)[one.id].read_bytes()
+
+    ask(engine, load_order(tiny_model, placement=(word, "vae_slicing")))
+
+    assert render(engine, one)[one.id].read_bytes() == resident
+
+
+def test_weights_stored_as_fp8_give_nearly_the_same_picture(engine: EngineClient, tiny_model: Path) -> None:
+    one = shot(seed=9)
+    ask(engine, load_order(tiny_model))
+    full = levels(render(engine, one)[one.id])
+    weights = {"text_encoder": "float32", "transformer": "fp8", "vae": "float32"}
+
+    ask(engine, load_order(tiny_model, quantisation="fp8", weights=weights))
+
+    small = levels(render(engine, one)[one.id])
+    assert 0 < abs(full - small).mean() < 64
+
+
+def test_a_format_this_node_cannot_load_is_said(engine: EngineClient, tiny_model: Path) -> None:
+    failed = failure(ask(engine, load_order(tiny_model, quantisation="gguf-q4")))
+
+    assert failed.kind == "load_error"
+    assert "gguf-q4" in failed.message

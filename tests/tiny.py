@@ -1,0 +1,121 @@
+"""A tiny Z-Image pipeline with random weights, built offline: 1 second, 2 MB, pictures that are noise."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+_CHAT = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+_SPECIAL = ["<|im_start|>", "<|im_end|>", "<|endoftext|>"]
+
+
+def save_z_image(folder: Path, *, seed: int = 0) -> Path:
+    """Write the pipeline to `folder`; 16-pixel size multiple, 8 latent channels."""
+    import torch
+    from diffusers import (
+        AutoencoderKL,
+        FlowMatchEulerDiscreteScheduler,
+        ZImagePipeline,
+        ZImageTransformer2DModel,
+    )
+    from transformers import Qwen3Config, Qwen3Model
+
+    torch.manual_seed(seed)
+    tokenizer = _byte_tokenizer()
+    encoder = Qwen3Model(
+        Qwen3Config(
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=2,
+            head_dim=16,
+            max_position_embeddings=512,
+        )
+    )
+    transformer = ZImageTransformer2DModel(
+        all_patch_size=(2,),
+        all_f_patch_size=(1,),
+        in_channels=8,
+        dim=64,
+        n_layers=2,
+        n_refiner_layers=1,
+        n_heads=2,
+        n_kv_heads=2,
+        cap_feat_dim=32,
+        axes_dims=[8, 12, 12],
+        axes_lens=[1024, 64, 64],
+    )
+    vae = AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(16, 16, 16, 16),
+        layers_per_block=1,
+        latent_channels=8,
+        norm_num_groups=8,
+        mid_block_add_attention=False,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+        scaling_factor=0.36,
+        shift_factor=0.1,
+    )
+    _give_contrast(transformer, vae)
+    ZImagePipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=vae,
+        text_encoder=encoder,
+        tokenizer=tokenizer,
+        transformer=transformer,
+    ).save_pretrained(str(folder))
+    return folder
+
+
+def save_lora(file: Path, model: Path, *, layers: int | None = None, strangers: int = 0) -> Path:
+    """A LoRA with random weights for the first `layers` (None: all) attention layers of the model.
+
+    `strangers` of its layers do not exist in the model.
+    """
+    import torch
+    from diffusers import ZImageTransformer2DModel
+    from safetensors.torch import save_file
+
+    torch.manual_seed(7)
+    transformer = ZImageTransformer2DModel.from_pretrained(str(model), subfolder="transformer")
+    names = [name for name, _ in transformer.named_modules() if name.endswith(("to_q", "to_k", "to_v"))]
+    width = transformer.config.dim
+    chosen = names[:layers] + [f"layers.{90 + place}.attention.to_q" for place in range(strangers)]
+    tensors = {}
+    for name in chosen:
+        tensors[f"transformer.{name}.lora_A.weight"] = torch.randn(2, width) * 0.5
+        tensors[f"transformer.{name}.lora_B.weight"] = torch.randn(width, 2) * 0.5
+    save_file(tensors, str(file), metadata={"format": "pt"})
+    return file
+
+
+def _give_contrast(transformer: Any, vae: Any) -> None:
+    """Untrained networks are initialised to answer next to nothing; make pictures depend on their input."""
+    import torch
+
+    with torch.no_grad():
+        for parameter in transformer.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(0, parameter.shape[-1] ** -0.5)
+        vae.decoder.conv_out.weight.mul_(0.5)
+
+
+def _byte_tokenizer() -> Any:
+    """One token a byte, so that any text has a length that a test can count."""
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import Qwen2Tokenizer
+
+    vocabulary = {sign: place for place, sign in enumerate(sorted(ByteLevel.alphabet()) + _SPECIAL)}
+    tokenizer = Qwen2Tokenizer(vocab=json.loads(json.dumps(vocabulary)), merges=[])
+    tokenizer.add_special_tokens({"additional_special_tokens": _SPECIAL[:2]})
+    tokenizer.pad_token = _SPECIAL[2]
+    tokenizer.chat_template = _CHAT
+    return tokenizer
