@@ -150,7 +150,7 @@ def test_a_second_create_says_no_and_changes_nothing(store: Store, key: str) -> 
 
 def test_of_many_writers_at_once_exactly_one_wins_and_its_object_stays(store: Store) -> None:
     with ThreadPoolExecutor(12) as pool:
-        for race in range(5):
+        for race in range(2):
             gate = threading.Barrier(12)
 
             def write(writer: int, gate: threading.Barrier = gate, key: str = f"races/{race}") -> bool:
