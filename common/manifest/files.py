@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from common.manifest.suggest import nearest
 
@@ -58,11 +58,13 @@ class FileReader:
             raise UnusableFileError("lies above the manifest's folder; `--root FOLDER` allows a wider one")
         return path
 
-    def _near(self, name: str) -> str:
-        path = self._path(name)
+    def names(self, folder: str) -> list[str]:
+        """Names of the files in a folder; none where it does not exist."""
         try:
-            names = sorted(found.name for found in path.parent.iterdir() if found.is_file())
-        except OSError:
-            return ""
-        near = nearest(path.name, names)
+            return sorted(found.name for found in self._path(folder).iterdir() if found.is_file())
+        except (OSError, UnusableFileError):
+            return []
+
+    def _near(self, name: str) -> str:
+        near = nearest(PurePath(name).name, self.names(str(PurePath(name).parent)))
         return f"; did you mean `{near}`?" if near else ""

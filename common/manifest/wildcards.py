@@ -13,7 +13,7 @@ from common.manifest.filelists import load, read_file_list
 from common.manifest.kinds import Text, scalar_of
 from common.manifest.nodes import Node, child_path
 from common.manifest.reading import Reading, described
-from common.manifest.suggest import suggestion
+from common.manifest.suggest import nearest
 
 #: Folder beside the manifest.
 FOLDER = "wildcards"
@@ -111,9 +111,14 @@ def _from_folder(
     problem = reading.text.problem(path, "", offset)
     place = nodes.Place(problem.line or 1, problem.column or 1)
     if reading.files is None or not reading.files.exists(file):
-        looked = "" if reading.files is None else f"; there is no `{file}` beside the manifest"
-        hint = suggestion(name, [other for other, lines in known.items() if lines])
-        reading.wrong(place, path, f"unknown wildcard `__{name}__`{hint or looked}")
+        others = [other for other, lines in known.items() if lines]
+        looked = ""
+        if reading.files is not None:
+            others += [found.removesuffix(".txt") for found in reading.files.names(FOLDER)]
+            looked = f"; there is no `{file}` beside the manifest"
+        near = nearest(name, others)
+        hint = f": did you mean `{near}`?" if near else looked
+        reading.wrong(place, path, f"unknown wildcard `__{name}__`{hint}")
         return ()
     found = load(file, place, f"wildcards.{name}", reading)
     return () if found is None else _lines(found, f"wildcards.{name}", reading)
