@@ -21,8 +21,8 @@ def connect(settings_file: Path | None) -> FarmClient:
 
 
 def settings_in_force(settings: Settings) -> Settings:
-    """`settings` where they name a farm, else those that `farm up` left in its home."""
-    if settings.public_url:
+    """`settings` where they name a farm and its key, else those that `farm up` left in its home."""
+    if settings.public_url and settings.keys.operator:
         return settings
     home = Home(settings.home.absolute())
     if not home.settings.exists():

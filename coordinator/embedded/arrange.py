@@ -13,10 +13,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
-from pydantic import SecretStr
+from pydantic import SecretStr, TypeAdapter
 
 from common.errors import Invalid, Unavailable
 from common.settings import EmbeddedNode, Keys, Settings, Storage
+from common.views import NodeView
 from coordinator.embedded.home import Home, write_private
 from coordinator.embedded.ports import kept_ports
 from coordinator.embedded.process import Component
@@ -141,7 +142,7 @@ def _coordinator(settings: Settings) -> Component:
     return Component(
         name="coordinator",
         command=(sys.executable, "-m", "coordinator.service"),
-        is_ready=lambda: _is_healthy(settings.public_url),
+        is_ready=lambda: _get(f"{local_url(settings)}/healthz") is not None,
         address=settings.public_url,
     )
 
@@ -158,16 +159,36 @@ def _node(node: EmbeddedNode, settings: Settings, key: Path) -> Component:
     program = shutil.which("farm-node", path=str(Path(sys.executable).parent)) or shutil.which("farm-node")
     if program is None:
         raise Unavailable("`farm-node` is not installed: pip install 'shotfarm[node]', or set no nodes")
-    command = [program, "run", "--farm", settings.public_url, "--key", str(key), "--name", node.name]
+    command = [program, "run", "--farm", local_url(settings), "--key", str(key), "--name", node.name]
     if node.card:
         command += ["--card", node.card]
     for lane in node.lanes:
         command += ["--lane", lane]
-    return Component(name=node.name, command=tuple(command))
+    return Component(
+        name=node.name, command=tuple(command), is_ready=lambda: _has_joined(node.name, settings)
+    )
 
 
-def _is_healthy(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/healthz", timeout=2, trust_env=False).is_success
-    except httpx.HTTPError:
+def local_url(settings: Settings) -> str:
+    """The API as this machine reaches it, whatever stands before it for others."""
+    host = _LOOPBACK if settings.listen == _ANY else settings.listen
+    return f"http://{host}:{settings.port}"
+
+
+def _has_joined(name: str, settings: Settings) -> bool:
+    operator = settings.keys.operator
+    answer = _get(f"{local_url(settings)}/v1/nodes", operator.get_secret_value() if operator else "")
+    if answer is None:
         return False
+    nodes = TypeAdapter(list[NodeView]).validate_json(answer.content)
+    return any(node.name == name and node.state in ("ready", "busy") for node in nodes)
+
+
+def _get(url: str, key: str = "") -> httpx.Response | None:
+    """The answer if it is a good one. No proxy leads back to this machine."""
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    try:
+        answer = httpx.get(url, headers=headers, timeout=2, trust_env=False)
+    except httpx.HTTPError:
+        return None
+    return answer if answer.is_success else None

@@ -134,8 +134,8 @@ def _wait_until_ready(
         if state is not None and state.phase == "ready":
             return state
         if ended:
-            reason = state.error if state is not None and state.error else "it ended before it was ready"
-            raise Unavailable(f"the farm did not start: {reason}; logs are in {home.logs}")
+            reason = state.error if state is not None else ""
+            raise Unavailable(f"the farm did not start: {reason or f'the logs in {home.logs} say why'}")
         time.sleep(_POLL_S)
 
 

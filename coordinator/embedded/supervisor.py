@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from common.errors import Unavailable
@@ -13,7 +14,7 @@ from coordinator.embedded.state import ComponentState
 
 _TICK_S = 0.1
 #: A part that is not ready after this long is not going to be.
-_READY_WITHIN_S = 60
+_READY_WITHIN_S = 180
 #: Deaths before it was ever ready, after which a start is given up.
 _FALSE_STARTS = 3
 _FIRST_PAUSE_S = 0.5
@@ -121,7 +122,7 @@ class Supervisor:
         if watched.was_ready:
             return
         if watched.deaths_in_a_row >= _FALSE_STARTS:
-            raise Unavailable(f"{name} ended right after its start, {_FALSE_STARTS} times; see {log}")
+            raise Unavailable(f"{name} ends right after its start ({_last_line(log)}); see {log}")
         if late:
             raise Unavailable(f"{name} did not answer within {_READY_WITHIN_S} s; see {log}")
 
@@ -130,3 +131,8 @@ class Supervisor:
 
     def _publish(self) -> None:
         self.publish(tuple(watched.view() for watched in self._all()))
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")

@@ -1,0 +1,52 @@
+"""What a finished job leaves on the screen and beside its pictures: the cost table and the contact sheet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.table import Table
+
+from common.views import CostTable, ImageView, JobView
+from coordinator.cli.pull import picture_file
+from coordinator.cli.show import counted, money, table
+from coordinator.client import FarmClient
+from coordinator.contact_sheet import Picture, write_contact_sheet
+
+
+def contact_sheet(client: FarmClient, job: JobView, folder: Path) -> tuple[Path, Path]:
+    """Write the sheet of what was pulled into `folder`; the paths of its page and its PNG."""
+    pictures = [
+        Picture(file=file, name=image.name, prompt=image.prompt, facts=_facts(image, job.currency))
+        for image in client.images(job.id)
+        if (file := picture_file(folder, image)).exists()
+    ]
+    return write_contact_sheet(pictures, folder, f"{job.name}: {counted(len(pictures), 'image')}")
+
+
+def cost_table(costs: CostTable) -> Table:
+    """Images, seconds and money by model and class."""
+    rows = [
+        (
+            row.model,
+            f"{row.vram_class} GB",
+            str(row.images),
+            "-" if row.seconds_per_image is None else f"{row.seconds_per_image:.2f} s",
+            money(row.cost_per_image, costs.currency),
+            money(row.cost, costs.currency),
+            str(row.failures),
+        )
+        for row in costs.rows
+    ]
+    headings = ("model", "class", "images", "time an image", "cost an image", "cost", "failed attempts")
+    return table(*headings, rows=rows, right=headings[1:])
+
+
+def _facts(image: ImageView, currency: str) -> str:
+    facts = [image.model, f"seed {image.seed}", f"{image.width}×{image.height}"]
+    if image.node is not None:
+        facts.append(image.node)
+    if image.seconds is not None:
+        facts.append(f"{image.seconds:.1f} s")
+    if image.cost is not None:
+        facts.append(money(image.cost, currency))
+    return " · ".join(facts)
