@@ -61,7 +61,7 @@ class Publisher:
     def __init__(self, broker_url: str, *, timeout_s: float = 2.0) -> None:
         timeouts = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
         self._app = make_app(broker_url)
-        self._app.conf.broker_transport_options = {**self._app.conf.broker_transport_options, **timeouts}
+        self._app.conf.broker_transport_options |= {**timeouts, "max_retries": 0}
         self._redis = redis.Redis.from_url(broker_url, **timeouts)
         self._place = place(broker_url)
 
@@ -83,10 +83,13 @@ class Publisher:
         except redis.RedisError as error:
             raise self._unavailable(error) from error
 
-    def set_user(self, name: str, rules: list[str]) -> bool:
-        """Define a Redis ACL user; False where the server does not let us. Raises Unavailable."""
+    def define_user(self, name: str, rules: list[str]) -> bool:
+        """Make the Redis ACL user `name` what `rules` say; False where the server does not let us.
+
+        Raises Unavailable.
+        """
         try:
-            self._redis.execute_command("ACL", "SETUSER", name, *rules)
+            self._redis.execute_command("ACL", "SETUSER", name, "reset", *rules)
         except redis.ResponseError:
             return False
         except redis.RedisError as error:

@@ -98,7 +98,6 @@ class Settings(BaseSettings):
         env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
-        yaml_file_encoding="utf-8",
     )
 
     #: Everything the embedded farm keeps; 0700.
@@ -154,7 +153,11 @@ def load_settings(path: Path | None = None) -> Settings:
             dotenv_settings: PydanticBaseSettingsSource,
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=file)
+            return (
+                init_settings,
+                env_settings,
+                YamlConfigSettingsSource(settings_cls, yaml_file=file, yaml_file_encoding="utf-8"),
+            )
 
     try:
         return _anchored(FromFile(), file.parent.absolute())

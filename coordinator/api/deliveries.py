@@ -19,4 +19,4 @@ def delivery(attempt_id: str, farm: TheFarm) -> Delivery:
 @router.post("")
 def verdict(attempt_id: str, verdict: Verdict, farm: TheFarm) -> Ack:
     """Ingest stored the image or refuses it. Repeating it changes nothing."""
-    return farm.verdict(attempt_id, verdict)
+    return farm.ledger.verdict(attempt_id, verdict)

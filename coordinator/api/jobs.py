@@ -6,8 +6,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 
-from common.views import CostTable, ImagePage, JobSummary, JobView, Submit, Submitted
+from common.views import CostTable, ImagePage, ImageView, JobSummary, JobView, Submit, Submitted
 from coordinator.api.access import TheFarm, allow
+from coordinator.ledger.specs import image_key
+from coordinator.submit import submit_manifest
+
+#: Seconds that an image's URL is good for.
+_URL_S = 3600
 
 router = APIRouter(prefix="/v1/jobs", dependencies=[Depends(allow("operator"))])
 
@@ -19,36 +24,39 @@ def submit(order: Submit, farm: TheFarm) -> Submitted:
     422: the manifest is wrong (every problem, a line each), a model's identity is not fixed, the
     estimate passes `limits.max_cost`, or `expected` is another number.
     """
-    return farm.submit(order)
+    return submit_manifest(order, farm)
 
 
 @router.get("")
 def jobs(farm: TheFarm) -> list[JobSummary]:
     """All jobs, the newest first."""
-    return farm.views.jobs()
+    return farm.ledger.jobs()
 
 
 @router.get("/{job_id}")
 def job(job_id: str, farm: TheFarm) -> JobView:
-    return farm.views.job(job_id)
+    return farm.ledger.job(job_id)
 
 
 @router.post("/{job_id}/cancel")
 def cancel(job_id: str, farm: TheFarm) -> JobView:
     """Want none of its shots any more; what other jobs want too goes on, what is stored stays."""
-    return farm.steer(job_id, "cancelled")
+    farm.ledger.cancel_job(job_id)
+    return farm.ledger.job(job_id)
 
 
 @router.post("/{job_id}/pause")
 def pause(job_id: str, farm: TheFarm) -> JobView:
     """Claim no more of its shots; what runs is finished."""
-    return farm.steer(job_id, "paused")
+    farm.ledger.pause_job(job_id)
+    return farm.ledger.job(job_id)
 
 
 @router.post("/{job_id}/resume")
 def resume(job_id: str, farm: TheFarm) -> JobView:
     """Go on with a paused job; 409 for a cancelled one."""
-    return farm.steer(job_id, "active")
+    farm.ledger.resume_job(job_id)
+    return farm.ledger.job(job_id)
 
 
 @router.get("/{job_id}/images")
@@ -59,10 +67,22 @@ def images(
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> ImagePage:
     """Its shots in the manifest's order from the place behind `after`, each stored one with a presigned GET."""
-    return farm.views.images(job_id, after=after, limit=limit)
+    shots = farm.ledger.images(job_id, after=after, limit=limit)
+    return ImagePage(
+        images=tuple(_with_url(image, farm) for image in shots),
+        next=shots[-1].position if len(shots) == limit else None,
+    )
 
 
 @router.get("/{job_id}/table")
 def table(job_id: str, farm: TheFarm) -> CostTable:
     """Cost and seconds per image by model and class."""
-    return farm.views.table(job_id)
+    rows = farm.ledger.cost_table(job_id)
+    return CostTable(currency=farm.settings.money.currency, rows=tuple(rows))
+
+
+def _with_url(image: ImageView, farm: TheFarm) -> ImageView:
+    if image.sha256 is None:
+        return image
+    key = image_key(image.shot_id, image.format)
+    return image.model_copy(update={"url": farm.store.sign_get(key, expires_s=_URL_S)})

@@ -32,4 +32,4 @@ async def beat(node_id: str, beat: Beat, farm: TheFarm) -> BeatAnswer:
 
 @router.get("", dependencies=[Depends(allow("operator"))])
 def nodes(farm: TheFarm) -> list[NodeView]:
-    return farm.views.nodes()
+    return farm.nodes()

@@ -1,10 +1,14 @@
-"""Objects of the directory store: signed URLs stand in for a bucket's own."""
+"""Objects of the directory store: URLs that it signed stand in for a bucket's own. A bucket needs no such routes."""
 
 from __future__ import annotations
+
+import asyncio
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from common.errors import Forbidden, NotFound
+from common.storage.directory import DirectoryStore
 from coordinator.api.access import TheFarm
 
 router = APIRouter(prefix="/v1/objects")
@@ -12,11 +16,29 @@ router = APIRouter(prefix="/v1/objects")
 
 @router.put("/{key:path}", status_code=201)
 async def put(key: str, request: Request, farm: TheFarm) -> Response:
-    """Store the very bytes that the URL was signed for. 403: signature, length, type or hash differ, or too late."""
-    ...
+    """Store the very bytes that the URL was signed for.
+
+    403: signature, length, type or hash differ, or too late. 409: something is stored there already.
+    """
+    store = _directory(farm)
+    query = dict(request.query_params)
+    if int(request.headers.get("content-length", "0")) != store.upload_size(key, query):
+        raise Forbidden(f"PUT {key}: the length is not the one the URL is signed for")
+    data = await request.body()
+    content_type = request.headers.get("content-type", "")
+    await asyncio.to_thread(store.receive, key, query, content_type=content_type, data=data)
+    return Response(status_code=201)
 
 
 @router.get("/{key:path}")
 def get(key: str, request: Request, farm: TheFarm) -> Response:
     """The object, to whoever holds a URL signed for it. 403: signature wrong or too late."""
-    ...
+    data, content_type = _directory(farm).serve(key, dict(request.query_params))
+    # What ingest wrote is a picture, whatever a browser would make of its first bytes.
+    return Response(data, media_type=content_type, headers={"X-Content-Type-Options": "nosniff"})
+
+
+def _directory(farm: TheFarm) -> DirectoryStore:
+    if not isinstance(farm.store, DirectoryStore):
+        raise NotFound("this farm keeps its pictures in a bucket; its signed URLs lead there")
+    return farm.store

@@ -15,13 +15,13 @@ router = APIRouter()
 @router.get("/v1/status", dependencies=[Depends(allow("operator"))])
 def status(farm: TheFarm) -> StatusView:
     """Queues, nodes, jobs, traffic, and what fits nowhere with the smallest change that would."""
-    return farm.views.status()
+    return farm.status()
 
 
 @router.get("/v1/models", dependencies=[Depends(allow("operator", "node"))])
 def models(farm: TheFarm) -> list[ModelView]:
     """The catalog of this farm."""
-    return farm.views.models()
+    return farm.models()
 
 
 @router.get("/healthz")

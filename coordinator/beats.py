@@ -1,0 +1,49 @@
+"""Heartbeats, gathered for a moment and committed together: one commit however many nodes there are."""
+
+from __future__ import annotations
+
+import asyncio
+
+from common.errors import FarmError
+from common.messages import Beat, BeatAnswer
+from coordinator.ledger import Ledger
+
+
+class Beats:
+    """Answers each beat with what the ledger said of it, after the commit that holds it."""
+
+    def __init__(self, ledger: Ledger, *, gather_s: float) -> None:
+        self._ledger = ledger
+        self._gather_s = gather_s
+        self._waiting: list[tuple[str, Beat, asyncio.Future[BeatAnswer]]] = []
+        self._commit: asyncio.Task[None] | None = None
+
+    async def put(self, node_id: str, beat: Beat) -> BeatAnswer:
+        """Raises Gone or NotFound as `Ledger.beat` does."""
+        answer: asyncio.Future[BeatAnswer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((node_id, beat, answer))
+        if self._commit is None or self._commit.done():
+            self._commit = asyncio.create_task(self._commit_soon())
+        return await answer
+
+    async def _commit_soon(self) -> None:
+        while self._waiting:
+            await asyncio.sleep(self._gather_s)
+            gathered, self._waiting = self._waiting, []
+            try:
+                answers: list[BeatAnswer | Exception] = [
+                    *await asyncio.to_thread(self._ledger.beats, [(node, beat) for node, beat, _ in gathered])
+                ]
+            except FarmError as error:
+                answers = [error] * len(gathered)
+            for (_, _, future), answer in zip(gathered, answers, strict=True):
+                _resolve(future, answer)
+
+
+def _resolve(future: asyncio.Future[BeatAnswer], answer: BeatAnswer | Exception) -> None:
+    if future.done():  # the node hung up
+        return
+    if isinstance(answer, Exception):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)

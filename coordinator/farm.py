@@ -1,0 +1,158 @@
+"""The farm as its API sees it: ledger, store, broker and waiting nodes, and what must happen together."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from importlib.metadata import version
+
+from prometheus_client import CollectorRegistry
+
+from common.catalog import Catalog
+from common.celeryapp import Publisher
+from common.errors import Conflict, Invalid, Unavailable
+from common.messages import PROTOCOL, Ack, Close, Grant, GrantRequest, Join, Joined, Report
+from common.nodes import queue_name
+from common.settings import Settings
+from common.storage import Store
+from common.views import ModelView, NodeView, QueueView, StatusView
+from coordinator.beats import Beats
+from coordinator.broker_user import BrokerUser
+from coordinator.claims import Claims
+from coordinator.ledger import Ledger
+from coordinator.loop import Loop
+from coordinator.traffic import Traffic
+
+#: Bytes; more than a picture of any size that the catalog allows.
+MAX_UPLOAD = 64 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Farm:
+    settings: Settings
+    catalog: Catalog
+    ledger: Ledger
+    store: Store
+    publisher: Publisher
+    broker_user: BrokerUser
+    claims: Claims
+    beats: Beats
+    traffic: Traffic
+    registry: CollectorRegistry
+    dispatcher: Loop
+    sweeper: Loop
+    started_at: float = field(default_factory=time.time)
+
+    def join(self, join: Join) -> Joined:
+        """Raises Conflict when the node speaks another protocol."""
+        if join.protocol != PROTOCOL:
+            raise Conflict(
+                f"node {join.name} speaks protocol {join.protocol}, this farm {PROTOCOL}: "
+                "install the same version of shotfarm on both"
+            )
+        broker_url = self.broker_user.url()
+        node = self.ledger.join(join)
+        self.dispatcher.wake()
+        timing = self.settings.timing
+        return Joined(
+            node_id=node.node_id,
+            incarnation=node.incarnation,
+            vram_class=node.vram_class,
+            queues=tuple(queue_name(lane, node.vram_class) for lane in node.lanes),
+            broker_url=broker_url,
+            heartbeat_s=timing.heartbeat_s,
+            lease_s=timing.lease_s,
+            claim_wait_s=timing.claim_wait_s,
+            stall_render_s=timing.stall_render_s,
+            stall_load_s=timing.stall_load_s,
+            hard_limit_s=timing.hard_limit_s,
+        )
+
+    def grant(self, batch_id: str, wish: GrantRequest) -> Grant:
+        if wish.size > MAX_UPLOAD:
+            raise Invalid(f"an upload of {wish.size} bytes is too large; {MAX_UPLOAD} is the most")
+        key = self.ledger.grant(batch_id, wish)
+        put = self.store.sign_put(
+            key,
+            size=wish.size,
+            sha256=wish.sha256,
+            content_type=wish.content_type,
+            expires_s=int(self.settings.timing.upload_grant_s),
+        )
+        return Grant(key=key, url=put.url, headers=put.headers)
+
+    def report(self, batch_id: str, report: Report) -> Ack:
+        reported = self.ledger.report(batch_id, report)
+        if reported.attempt_id is not None:
+            self._ask_ingest(reported.attempt_id)
+        return Ack(state=reported.state, repeated=reported.repeated)
+
+    def _ask_ingest(self, attempt_id: str) -> None:
+        try:
+            self.publisher.publish_ingest(attempt_id)
+        except Unavailable:
+            # The shot is safe in quarantine and the sweeper asks again; the dispatcher logs the broker's absence.
+            self.dispatcher.wake()
+
+    def close_batch(self, batch_id: str, close: Close) -> Ack:
+        ack = self.ledger.close(batch_id, close)
+        self.dispatcher.wake()
+        return ack
+
+    def nodes(self) -> list[NodeView]:
+        parked = self.claims.parked()
+        return [node.model_copy(update={"parked": node.id in parked}) for node in self.ledger.nodes()]
+
+    def status(self) -> StatusView:
+        nodes = self.nodes()
+        queues, broker = self._queues(nodes)
+        return StatusView(
+            version=version("shotfarm"),
+            currency=self.settings.money.currency,
+            started_at=self.started_at,
+            broker=broker,
+            queues=queues,
+            nodes=tuple(nodes),
+            jobs=tuple(self.ledger.jobs()),
+            requests_per_minute=self.traffic.requests_per_minute(),
+            tickets_per_minute=self.traffic.tickets_per_minute(),
+        )
+
+    def _queues(self, nodes: list[NodeView]) -> tuple[tuple[QueueView, ...], str]:
+        waiting = self.ledger.totals().waiting
+        queues = sorted({*waiting, *((lane, node.vram_class) for node in nodes for lane in node.lanes)})
+        tickets: dict[str, int] = {}
+        broker = "up"
+        try:
+            tickets = self.publisher.depths([queue_name(*queue) for queue in queues])
+        except Unavailable as error:
+            broker = str(error)
+        views = tuple(
+            QueueView(
+                lane=lane,
+                vram_class=vram_class,
+                waiting=waiting.get((lane, vram_class), 0),
+                tickets=tickets.get(queue_name(lane, vram_class)),
+            )
+            for lane, vram_class in queues
+        )
+        return views, broker
+
+    def models(self) -> list[ModelView]:
+        nodes = self.ledger.nodes()
+        return [
+            ModelView(
+                name=model.name,
+                family=model.family.name,
+                identity=model.identity,
+                license=model.license.name,
+                commercial=model.license.commercial,
+                width=model.size[0],
+                height=model.size[1],
+                steps=model.steps,
+                guidance=model.guidance,
+                sampler=model.sampler,
+                nodes=tuple(node.name for node in nodes if model.name in node.models),
+            )
+            for model in self.catalog.models.values()
+        ]

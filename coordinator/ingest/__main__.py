@@ -1,0 +1,68 @@
+"""`python -m coordinator.ingest`: a Celery worker that takes uploads from the `ingest` queue."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+
+from celery import Celery
+from PIL import Image
+
+from common.celeryapp import INGEST_TASK, WORKER_OPTIONS, make_app
+from common.errors import FarmError
+from common.nodes import INGEST_QUEUE
+from common.settings import Settings, load_settings
+from common.storage import Store
+from common.storage.open import open_store
+from coordinator.ingest.client import Deliveries
+from coordinator.ingest.work import ingest
+
+log = logging.getLogger("coordinator.ingest")
+
+_MOST_THREADS = 4
+
+
+def ingest_app(settings: Settings, deliveries: Deliveries, store: Store) -> Celery:
+    """A Celery application whose one task takes one delivery to its verdict."""
+    app = make_app(settings.broker_url)
+
+    @app.task(name=INGEST_TASK)  # type: ignore[untyped-decorator]
+    def take(attempt_id: str) -> None:
+        # What fails here is asked for again by the coordinator's sweeper.
+        try:
+            # A store that is away is met here, before the coordinator counts a try.
+            store.head(attempt_id)
+            delivery = deliveries.fetch(attempt_id)
+            if delivery is None:
+                return
+            verdict = ingest(delivery, store)
+            deliveries.settle(attempt_id, verdict)
+            store.delete(delivery.key)
+        except FarmError as error:
+            log.warning("attempt %s: %s", attempt_id, error)
+
+    return app
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # More pixels than asked for is an error, not something to mention.
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
+    try:
+        settings = load_settings()
+        key = settings.keys.ingest.get_secret_value() if settings.keys.ingest else ""
+        app = ingest_app(settings, Deliveries(settings.api_url, key), open_store(settings))
+    except FarmError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    threads = min(_MOST_THREADS, os.cpu_count() or 1)
+    app.worker_main(
+        ["--quiet", "worker", *WORKER_OPTIONS, f"--concurrency={threads}", f"--queues={INGEST_QUEUE}", "--loglevel=WARNING"]
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

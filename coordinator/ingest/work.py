@@ -1,0 +1,67 @@
+"""One delivery from quarantine to its final key. May be run again at any point of an earlier run."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+
+from PIL import Image
+
+from common.errors import Invalid, NotFound
+from common.infotext import farm_json, infotext
+from common.messages import Delivery, Verdict
+from common.shot import Shot
+from common.storage import Store
+from coordinator.ingest.check import Refusal, checked
+from coordinator.ingest.encode import encoded
+
+CONTENT_TYPES = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
+_VERSION = version("shotfarm")
+
+
+def ingest(delivery: Delivery, store: Store, *, monotonic: Callable[[], float] = time.monotonic) -> Verdict:
+    """Check, encode and store one upload. Raises Unavailable when the store is away."""
+    began = monotonic()
+    shot = Shot.from_dict(delivery.spec)
+    picture = _fetched(delivery, store, shot)
+    if isinstance(picture, Refusal):
+        return Verdict(
+            outcome="rejected",
+            failure=picture.failure,
+            message=picture.message,
+            seconds=monotonic() - began,
+        )
+    final = encoded(
+        picture,
+        shot,
+        infotext=infotext(shot, version=f"shotfarm {_VERSION}"),
+        record=farm_json(shot, template=delivery.template, recipe=delivery.recipe, version=_VERSION),
+    )
+    verdict = _stored(delivery, store, final, CONTENT_TYPES[shot.format])
+    return verdict.model_copy(update={"seconds": monotonic() - began})
+
+
+def _fetched(delivery: Delivery, store: Store, shot: Shot) -> Image.Image | Refusal:
+    try:
+        data = store.read(delivery.key, limit=delivery.size)
+    except NotFound:
+        return Refusal("upload_missing", f"nothing lies at {delivery.key}")
+    except Invalid:
+        return Refusal("wrong_image", f"the upload is larger than the {delivery.size} bytes that were reported")
+    return checked(data, shot, sha256=delivery.sha256)
+
+
+def _stored(delivery: Delivery, store: Store, final: bytes, content_type: str) -> Verdict:
+    """Create the final object; where there is one already, it tells whose it is."""
+    sha256 = hashlib.sha256(final).hexdigest()
+    metadata = {"attempt": delivery.attempt_id, "sha256": sha256}
+    if store.create(delivery.final_key, final, content_type=content_type, metadata=metadata):
+        return Verdict(outcome="stored", sha256=sha256, size=len(final))
+    there = store.head(delivery.final_key)
+    if there is None:  # removed in between: as if we had been first
+        return _stored(delivery, store, final, content_type)
+    # Our own, when an earlier run of this very delivery stored it and ended before it could say so.
+    outcome = "stored" if there.metadata.get("attempt") == delivery.attempt_id else "duplicate"
+    return Verdict(outcome=outcome, sha256=there.metadata.get("sha256"), size=there.size)

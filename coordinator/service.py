@@ -1,0 +1,164 @@
+"""The coordinator process: ledger, dispatcher, sweeper, API and metrics in one. `python -m coordinator.service`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
+
+from common.catalog import Catalog, load_catalog
+from common.celeryapp import Publisher
+from common.errors import FarmError, Invalid, Unavailable
+from common.keys import TicketSigner
+from common.settings import Settings, load_settings
+from common.storage.open import open_store
+from coordinator.api.access import configured
+from coordinator.api.app import make_app
+from coordinator.beats import Beats
+from coordinator.broker_user import BrokerUser
+from coordinator.claims import Claims
+from coordinator.dispatch import Dispatcher
+from coordinator.farm import Farm
+from coordinator.ledger import Ledger, open_engine
+from coordinator.loop import Loop
+from coordinator.metrics import FarmCollector
+from coordinator.placing import placing
+from coordinator.sweep import Sweeper
+from coordinator.traffic import Traffic
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+#: Beats are committed this many times in a heartbeat's interval.
+_COMMITS_A_HEARTBEAT = 5
+
+
+def build_farm(settings: Settings) -> Farm:
+    """A farm from its settings, not running yet. Raises Invalid or Unavailable with what to change."""
+    check_settings(settings)
+    settings = _with_ticket_key(settings)
+    catalog = load_catalog(settings.catalogs)
+    timing = settings.timing
+    ledger = Ledger(
+        open_engine(settings.database), timing=timing, rates=settings.money, place=placing(catalog)
+    )
+    store = open_store(settings)
+    store.probe()
+    publisher = Publisher(settings.broker_url)
+    user = BrokerUser(publisher, settings)
+    tickets = TicketSigner(settings.keys.ticket.get_secret_value())
+    traffic = Traffic()
+    claims = Claims(ledger, tickets, longest_wait_s=timing.claim_wait_s)
+    dispatcher = Dispatcher(ledger, publisher, tickets, parked=claims.parked, published=traffic.ticket)
+
+    def dispatch() -> None:
+        user.define()
+        dispatcher.top_up()
+
+    registry = CollectorRegistry()
+    registry.register(FarmCollector(ledger, publisher, traffic, currency=settings.money.currency))
+    return Farm(
+        settings=settings,
+        catalog=catalog,
+        ledger=ledger,
+        store=store,
+        publisher=publisher,
+        broker_user=user,
+        claims=claims,
+        beats=Beats(ledger, gather_s=timing.heartbeat_s / _COMMITS_A_HEARTBEAT),
+        traffic=traffic,
+        registry=registry,
+        dispatcher=Loop("dispatcher", dispatch, period_s=timing.sweep_s),
+        sweeper=Loop("sweeper", Sweeper(ledger, publisher).sweep, period_s=timing.sweep_s),
+    )
+
+
+def check_settings(settings: Settings) -> None:
+    """Raises Invalid where the farm must not start like this."""
+    if not settings.broker_url:
+        raise Invalid("no broker is set: set FARM_BROKER_URL to a Redis or Valkey, or start the farm with `farm up`")
+    keys = configured(settings.keys)
+    if settings.listen not in _LOOPBACK and "operator" not in keys:
+        raise Invalid(
+            f"without keys the API answers on 127.0.0.1 only, not on {settings.listen}: "
+            "set FARM_KEYS__OPERATOR, FARM_KEYS__NODE and FARM_KEYS__INGEST"
+        )
+
+
+def _with_ticket_key(settings: Settings) -> Settings:
+    """Without a key of its own the farm signs with one that lasts until it ends; older tickets are refused then."""
+    if settings.keys.ticket.get_secret_value() != "unset":
+        return settings
+    keys = settings.keys.model_copy(update={"ticket": SecretStr(secrets.token_hex(32))})
+    return settings.model_copy(update={"keys": keys})
+
+
+@contextmanager
+def running(farm: Farm) -> Iterator[None]:
+    """The farm's own threads, as long as the block lasts."""
+    ended = threading.Event()
+    watch = threading.Thread(target=_watch_for_work, args=(farm, ended), name="work watch", daemon=True)
+    for thread in (farm.dispatcher, farm.sweeper, watch):
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        farm.dispatcher.stop()
+        farm.sweeper.stop()
+        watch.join()
+        farm.publisher.close()
+
+
+def _watch_for_work(farm: Farm, ended: threading.Event) -> None:
+    """Wake waiting claims and the dispatcher whenever work may have appeared."""
+    mark = farm.ledger.work_mark()
+    while not ended.is_set():
+        if farm.ledger.wait_for_work(mark, timeout_s=1.0):
+            mark = farm.ledger.work_mark()
+            farm.claims.work_appeared()
+            farm.dispatcher.wake()
+
+
+def serve(farm: Farm, listener: socket.socket) -> None:
+    """Answer on `listener` until SIGINT or SIGTERM."""
+    server = uvicorn.Server(
+        uvicorn.Config(make_app(farm), log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+    )
+    with running(farm):
+        asyncio.run(server.serve(sockets=[listener]))
+
+
+def listen(settings: Settings) -> socket.socket:
+    """A socket on the address that the settings name. Raises Unavailable when it is taken."""
+    try:
+        return socket.create_server((settings.listen, settings.port))
+    except OSError as error:
+        raise Unavailable(
+            f"cannot listen on {settings.listen}:{settings.port} ({error.strerror}): set FARM_LISTEN and FARM_PORT"
+        ) from error
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        settings = load_settings()
+        check_settings(settings)
+        listener = listen(settings)
+        port = listener.getsockname()[1]
+        serve(build_farm(settings.model_copy(update={"port": port})), listener)
+    except FarmError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
