@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 
@@ -99,6 +100,23 @@ class Shot(NamedTuple):
         fields["loras"] = tuple(LoraUse(*use) for use in data.get("loras", ()))
         fields["knobs"] = tuple((name, value) for name, value in data.get("knobs", ()))
         return cls(**fields)
+
+
+def ids_by_seed(shot: Shot) -> Callable[[int], str]:
+    """Gives the ids of the shots that differ from this one in their seed only.
+
+    Equals `shot._replace(seed=seed).id`, some ten times faster: only the seed and what follows it, which
+    are numbers, are hashed anew.
+    """
+    before, _, after = shot._replace(seed=0).canonical().rpartition('"seed":0')
+    common = hashlib.sha256(f'{before}"seed":'.encode())
+
+    def shot_id(seed: int) -> str:
+        digest = common.copy()
+        digest.update(f"{seed}{after}".encode())
+        return digest.hexdigest()
+
+    return shot_id
 
 
 class PlannedShot(NamedTuple):

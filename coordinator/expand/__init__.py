@@ -1,0 +1,8 @@
+"""Expansion: a manifest becomes shots, lazily, all randomness resolved, each with the hash of its content."""
+
+from coordinator.expand.build import expand
+from coordinator.expand.census import Census, check_names, take_census
+from coordinator.expand.expansion import Expansion
+from coordinator.expand.group import GroupExpansion
+
+__all__ = ["Census", "Expansion", "GroupExpansion", "check_names", "expand", "take_census"]

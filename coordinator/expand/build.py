@@ -1,0 +1,100 @@
+"""From a manifest to its expansion: everything is checked before anything is built."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import lru_cache
+from itertools import accumulate
+
+from common.catalog import Catalog
+from common.manifest.model import Manifest, Seeds
+from common.manifest.parsed import ParsedManifest
+from coordinator.expand.axes import Setter
+from coordinator.expand.cell import GroupFrame
+from coordinator.expand.combinations import combinations
+from coordinator.expand.counting import CheckedGroup, check_product, number_groups
+from coordinator.expand.expansion import Expansion
+from coordinator.expand.findings import Findings
+from coordinator.expand.group import GroupExpansion
+from coordinator.expand.names import NamePattern
+from coordinator.expand.prompts import Prompts
+from coordinator.expand.settings import Impossible, Settings, resolve
+
+#: Settings kept at a time; shots that follow each other mostly share theirs.
+_SETTINGS_KEPT = 4096
+
+
+def expand(
+    manifest: Manifest | ParsedManifest, catalog: Catalog, *, random_seed: int | None = None
+) -> Expansion:
+    """The shots of a manifest, checked but not built. `random_seed` stands in for the manifest's own.
+
+    Raises `InvalidDocument` with every problem found: more shots than `limits.max_images`, unknown models,
+    LoRAs and references, LoRAs that do not go with their model. Output names that collide are found by
+    `check_names`, which looks at every shot.
+    """
+    written = manifest.manifest if isinstance(manifest, ParsedManifest) else manifest
+    findings = Findings(manifest)
+    check_product(written, findings)
+    findings.raise_any()
+    prompts = Prompts(written, catalog.loras, findings)
+    names = NamePattern(written.output.name, findings)
+    groups = [
+        _checked(number, written, catalog, prompts, names, findings) for number in range(len(written.shots))
+    ]
+    findings.raise_any()
+    numberings = number_groups(groups, written, prompts, findings)
+    findings.raise_any()
+    seed = written.random_seed if random_seed is None else random_seed
+    ends = list(accumulate((numbering.shots for numbering in numberings), initial=0))
+    digits = len(str(max(0, ends[-1] - 1)))
+    expanded = []
+    for group, numbering, first in zip(groups, numberings, ends, strict=False):
+        frame = GroupFrame(
+            name=group.group.name,
+            seeds=group.seeds,
+            combinatorial=group.combinatorial,
+            random_seed=seed,
+            output=written.output,
+            realm="" if written.lane == "public" else written.lane,
+            first=first,
+            digits=digits,
+        )
+        expanded.append(GroupExpansion(frame, group.combinations, numbering, group.settings, prompts, names))
+    return Expansion(expanded, random_seed=seed, warnings=findings.warnings)
+
+
+def _checked(
+    number: int,
+    manifest: Manifest,
+    catalog: Catalog,
+    prompts: Prompts,
+    names: NamePattern,
+    findings: Findings,
+) -> CheckedGroup:
+    """A group of the manifest, after reporting all that is wrong in it."""
+    path, group = f"shots[{number}]", manifest.shots[number]
+    common = (Setter.of("defaults", manifest.defaults), Setter.of(path, group))
+    for axis in group.axes.keys() & catalog.loras.keys():
+        message = f"`{axis}` is the name of a LoRA, for {{{axis}.trigger}}; choose another name"
+        findings.wrong(f"{path}.axes.{axis}", message)
+
+    @lru_cache(maxsize=_SETTINGS_KEPT)
+    def settings_of(setters: tuple[Setter, ...]) -> Settings:
+        return resolve(common + setters, catalog, findings)
+
+    found = combinations(path, group, findings)
+    for combination in found.representatives():
+        names.check(combination, found)
+        with suppress(Impossible):
+            settings = settings_of(combination.setters)
+            prompts.check(settings.prompt, combination, found)
+            prompts.check(settings.negative, combination, found)
+    return CheckedGroup(
+        path=path,
+        group=group,
+        combinations=found,
+        seeds=group.seeds or manifest.defaults.seeds or Seeds(),
+        combinatorial=(group.variants or manifest.defaults.variants) == "combinatorial",
+        settings=settings_of,
+    )

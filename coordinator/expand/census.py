@@ -1,0 +1,80 @@
+"""What only a look at every shot can tell: how many differ, and whether their names collide."""
+
+from __future__ import annotations
+
+import unicodedata
+from array import array
+from itertools import pairwise
+
+from common.errors import InvalidDocument, Problem
+from common.shot import PlannedShot
+from coordinator.expand.expansion import Expansion
+
+
+class Census:
+    """Counts shots as they pass by; takes 24 bytes for each, and some 60 while it answers."""
+
+    def __init__(self) -> None:
+        self._ids = array("q")
+        self._names = array("q")
+        self._named = array("q")
+
+    def add(self, planned: PlannedShot) -> None:
+        folded = fold(planned.name)
+        self._ids.append(hash(planned.id))
+        self._names.append(hash(folded))
+        self._named.append(hash((folded, planned.id)))
+
+    @property
+    def shots(self) -> int:
+        return len(self._ids)
+
+    @property
+    def distinct(self) -> int:
+        """Shots without duplicates. Of a billion shots two are mistaken for one in 3 % of all cases."""
+        return _distinct(self._ids)
+
+    @property
+    def collides(self) -> bool:
+        """Whether different shots have equal names."""
+        return _distinct(self._names) < _distinct(self._named)
+
+
+def take_census(expansion: Expansion) -> Census:
+    census = Census()
+    for planned in expansion:
+        census.add(planned)
+    return census
+
+
+def check_names(expansion: Expansion, source: str = "manifest", census: Census | None = None) -> None:
+    """Raises `InvalidDocument` with the first two shots whose names are equal but for upper and lower case.
+
+    A census of the whole expansion, where one was taken already, saves looking at every shot again.
+    """
+    if not (census or take_census(expansion)).collides:
+        return
+    first: dict[str, tuple[int, str]] = {}
+    for number, planned in enumerate(expansion):
+        other, other_id = first.setdefault(fold(planned.name), (number, planned.id))
+        if other_id != planned.id:
+            both = " and ".join(
+                f"{expansion.describe(each)} with seed {expansion[each].shot.seed}"
+                for each in (other, number)
+            )
+            message = (
+                f"`{planned.name}` would be the name of two images: {both}; add what differs, or {{index}}"
+            )
+            raise InvalidDocument(source, [Problem(message, "output.name")])
+
+
+def fold(name: str) -> str:
+    """Equal for names that one file system or another takes for the same."""
+    return unicodedata.normalize("NFC", name.casefold())
+
+
+def _distinct(hashes: array[int]) -> int:
+    if not hashes:
+        return 0
+    ordered = sorted(hashes)
+    return 1 + sum(a != b for a, b in pairwise(ordered))

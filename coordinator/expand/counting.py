@@ -1,0 +1,111 @@
+"""How many shots a manifest asks for, held against `limits.max_images` before anything is built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+
+from common.manifest.model import Group, Manifest, Seeds
+from coordinator.expand.axes import Setter, zipped_names
+from coordinator.expand.combinations import Combination, Combinations
+from coordinator.expand.findings import Findings
+from coordinator.expand.numbering import Numbering
+from coordinator.expand.prompts import Prompts
+from coordinator.expand.settings import Settings
+
+#: Seeds fit the integers of every database.
+_MAX_SEED = 2**63 - 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckedGroup:
+    """A group in which everything can be resolved."""
+
+    path: str
+    group: Group
+    combinations: Combinations
+    seeds: Seeds
+    combinatorial: bool
+    settings: Callable[[tuple[Setter, ...]], Settings]
+
+
+def check_product(manifest: Manifest, findings: Findings) -> None:
+    """Reports a product of axes and seeds that alone passes the limit."""
+    products = []
+    for group in manifest.shots:
+        lengths = [len(group.axes[names[0]].values) for names in zipped_names(group)]
+        seeds = group.seeds or manifest.defaults.seeds or Seeds()
+        products.append(prod(lengths) * len(seeds))
+    if sum(products) > manifest.limits.max_images:
+        largest = max(range(len(products)), key=products.__getitem__)
+        _refuse(sum(products), manifest, largest, findings)
+
+
+def number_groups(
+    groups: Sequence[CheckedGroup], manifest: Manifest, prompts: Prompts, findings: Findings
+) -> list[Numbering]:
+    """The numbering of each group, after reporting that all of them pass the limit.
+
+    Counted before `exclude`, which would otherwise need the whole product to be walked.
+    """
+    counts = [_variants(group, prompts) for group in groups]
+    totals = [_before_exclude(group, count) for group, count in zip(groups, counts, strict=True)]
+    if sum(totals) > manifest.limits.max_images:
+        _refuse(sum(totals), manifest, max(range(len(totals)), key=totals.__getitem__), findings)
+        return []
+    numberings = [_numbering(group, count) for group, count in zip(groups, counts, strict=True)]
+    for group, numbering in zip(groups, numberings, strict=True):
+        if not numbering.shots:
+            findings.warn(f"{group.path}.exclude", "leaves nothing of this group")
+        if group.seeds.mode == "increment" and group.seeds.start + numbering.shots - 1 > _MAX_SEED:
+            findings.wrong(f"{group.path}.seeds", f"runs past the largest seed, {_MAX_SEED}")
+    return numberings
+
+
+def _variants(group: CheckedGroup, prompts: Prompts) -> int | list[int]:
+    """Variants of every combination, or of each of them where they differ."""
+    if not group.combinatorial:
+        return 1
+    alike = {_texts(group, each) for each in group.combinations.representatives()}
+    if len(alike) == 1 and not any(axis.expand for axis in group.group.axes.values()):
+        return _count(group, next(group.combinations.representatives()), prompts)
+    return [_count(group, combination, prompts) for combination in group.combinations]
+
+
+def _count(group: CheckedGroup, combination: Combination, prompts: Prompts) -> int:
+    texts = _texts(group, combination)
+    return prod(prompts.bound(text, combination.values).count for text in texts)
+
+
+def _texts(group: CheckedGroup, combination: Combination) -> tuple[str, str]:
+    settings = group.settings(combination.setters)
+    return settings.prompt.value, settings.negative.value
+
+
+def _before_exclude(group: CheckedGroup, variants: int | list[int]) -> int:
+    """Shots, with every excluded combination as large as the largest that is kept."""
+    those = group.combinations
+    excluded = prod(len(dimension.rows) for dimension in those.dimensions) - len(those.kept)
+    if not group.group.axes:
+        excluded = 0
+    if isinstance(variants, int):
+        return variants * (len(those) + excluded) * len(group.seeds)
+    return (sum(variants) + excluded * max(variants, default=1)) * len(group.seeds)
+
+
+def _numbering(group: CheckedGroup, variants: int | list[int]) -> Numbering:
+    if isinstance(variants, int):
+        return Numbering(len(group.combinations), len(group.seeds), variants)
+    return Numbering.of(variants, len(group.seeds))
+
+
+def _refuse(total: int, manifest: Manifest, largest: int, findings: Findings) -> None:
+    group = manifest.shots[largest]
+    seeds = group.seeds or manifest.defaults.seeds or Seeds()
+    factors = [f"{len(axis.values):,} {name}" for name, axis in group.axes.items()]
+    message = (
+        f"asks for {total:,} images, more than `limits.max_images` ({manifest.limits.max_images:,}); "
+        f"group `{group.name}` multiplies {' × '.join([*factors, f'{len(seeds):,} seeds'])}"
+    )
+    findings.wrong(f"shots[{largest}]", message)

@@ -1,0 +1,33 @@
+"""Randomness without state: every draw is a pure function of what it is drawn for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from hashlib import blake2b
+
+#: Random seeds stay below this, which every sampler and every other program takes.
+SEEDS = 2**32
+
+
+class Draws:
+    """The draws of one seed position of one group.
+
+    `mentioned` are the texts that the prompt reads from axes: combinations that differ in other axes only
+    keep the same draws, so that they can be compared.
+    """
+
+    def __init__(self, random_seed: int, group: str, position: int, mentioned: Sequence[str]) -> None:
+        about = json.dumps([random_seed, group, position, *mentioned])
+        self._key = blake2b(about.encode(), digest_size=32).digest()
+
+    def uniform(self, place: str) -> float:
+        """A number in [0, 1) with 53 random bits."""
+        return (self._bits(place) >> 11) / 2**53
+
+    def seed(self, place: str) -> int:
+        """A seed in [0, `SEEDS`)."""
+        return self._bits(place) % SEEDS
+
+    def _bits(self, place: str) -> int:
+        return int.from_bytes(blake2b(place.encode(), key=self._key, digest_size=8).digest())

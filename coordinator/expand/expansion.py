@@ -1,0 +1,59 @@
+"""A manifest's shots: countable, reachable by number, made only when asked for."""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from typing import overload
+
+from common.errors import Problem
+from common.shot import PlannedShot
+from coordinator.expand.group import GroupExpansion
+
+
+class Expansion(Sequence[PlannedShot]):
+    """The shots of all groups in the order of the manifest.
+
+    Shot i is a pure function of manifest, catalog and random seed; none of its predecessors is built.
+    """
+
+    def __init__(
+        self, groups: Sequence[GroupExpansion], *, random_seed: int, warnings: Sequence[Problem]
+    ) -> None:
+        self.groups = tuple(groups)
+        self.random_seed = random_seed
+        #: What the author should know: sizes that were rounded, settings without effect.
+        self.warnings = tuple(warnings)
+        self._ends = list(accumulate(len(group) for group in groups))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    @overload
+    def __getitem__(self, index: int) -> PlannedShot: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[PlannedShot]: ...
+    def __getitem__(self, index: int | slice) -> PlannedShot | list[PlannedShot]:
+        if isinstance(index, int):
+            number = range(len(self))[index]
+            return next(self.shots(number, number + 1))
+        start, stop, step = index.indices(len(self))
+        if step == 1:
+            return list(self.shots(start, stop))
+        return [self[number] for number in range(start, stop, step)]
+
+    def __iter__(self) -> Iterator[PlannedShot]:
+        return self.shots(0, len(self))
+
+    def shots(self, start: int, stop: int) -> Iterator[PlannedShot]:
+        """Shots `start` to `stop`, the last not included, as they are made."""
+        first = 0
+        for group, end in zip(self.groups, self._ends, strict=True):
+            yield from group.shots(max(start, first) - first, min(stop, end) - first)
+            first = end
+
+    def describe(self, index: int) -> str:
+        """Where in the manifest a shot comes from: its group and the values of its axes."""
+        at = bisect(self._ends, index)
+        return self.groups[at].describe(index - (self._ends[at - 1] if at else 0))

@@ -1,0 +1,38 @@
+"""What expansion finds wrong or noteworthy in a manifest, each thing once."""
+
+from __future__ import annotations
+
+from common.errors import InvalidDocument, Problem
+from common.manifest.model import Manifest
+from common.manifest.parsed import ParsedManifest
+
+
+class Findings:
+    """Collects problems and warnings, so that all of them are told at once."""
+
+    def __init__(self, source: Manifest | ParsedManifest) -> None:
+        self._source = source
+        self._problems: dict[Problem, None] = {}
+        self._warnings: dict[Problem, None] = {}
+
+    def wrong(self, path: str, message: str, offset: int | None = None) -> None:
+        """`offset` counts characters into the text at `path`."""
+        self._problems[self._at(path, message, offset)] = None
+
+    def warn(self, path: str, message: str, offset: int | None = None) -> None:
+        self._warnings[self._at(path, message, offset)] = None
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        return tuple(self._warnings)
+
+    def raise_any(self) -> None:
+        """Raises `InvalidDocument` with every problem, if there is one."""
+        if self._problems:
+            name = self._source.source if isinstance(self._source, ParsedManifest) else "manifest"
+            raise InvalidDocument(name, list(self._problems))
+
+    def _at(self, path: str, message: str, offset: int | None) -> Problem:
+        if isinstance(self._source, ParsedManifest):
+            return self._source.problem(path, message, offset)
+        return Problem(message, path, column=None if offset is None else offset + 1)

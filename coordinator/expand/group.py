@@ -1,0 +1,84 @@
+"""The shots of one group: combinations × variants × seeds, each by its number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from common.shot import PlannedShot
+from coordinator.expand.axes import Setter
+from coordinator.expand.cell import Cell, GroupFrame
+from coordinator.expand.combinations import Combinations
+from coordinator.expand.names import NamePattern
+from coordinator.expand.numbering import Numbering
+from coordinator.expand.prompts import Prompts, described
+from coordinator.expand.settings import Settings
+
+
+class GroupExpansion:
+    """One group of a manifest, nothing of it built."""
+
+    def __init__(
+        self,
+        frame: GroupFrame,
+        combinations: Combinations,
+        numbering: Numbering,
+        settings: Callable[[tuple[Setter, ...]], Settings],
+        prompts: Prompts,
+        names: NamePattern,
+    ) -> None:
+        self._frame = frame
+        self._combinations = combinations
+        self._numbering = numbering
+        self._settings = settings
+        self._prompts = prompts
+        self._names = names
+
+    @property
+    def name(self) -> str:
+        return self._frame.name
+
+    @property
+    def combinations(self) -> int:
+        return self._numbering.combinations
+
+    @property
+    def variants(self) -> int:
+        """Variants of each combination; the largest number where they differ."""
+        return self._numbering.variants
+
+    @property
+    def seeds(self) -> int:
+        """Seeds of each variant."""
+        return self._numbering.seeds
+
+    def __len__(self) -> int:
+        return self._numbering.shots
+
+    def shots(self, start: int, stop: int) -> Iterator[PlannedShot]:
+        """Shots `start` to `stop`, the last not included."""
+        number = start
+        while number < stop:
+            combination = self._numbering.combination(number)
+            first = self._numbering.first(combination)
+            end = min(stop, self._numbering.first(combination + 1))
+            cell = self._cell(combination)
+            for each in range(number, end):
+                variant, position = divmod(each - first, self.seeds)
+                yield cell.planned(variant, position, each)
+            number = end
+
+    def describe(self, number: int) -> str:
+        """Where in the manifest a shot comes from."""
+        combination = self._combinations[self._numbering.combination(number)]
+        return f"group `{self.name}` where {described(combination)}"
+
+    def _cell(self, combination: int) -> Cell:
+        values, setters = self._combinations[combination]
+        settings = self._settings(setters)
+        return Cell(
+            self._frame,
+            settings,
+            self._prompts.bound(settings.prompt.value, values),
+            self._prompts.bound(settings.negative.value, values),
+            self._names.parts(self.name, values),
+        )

@@ -1,0 +1,46 @@
+"""How the shots of a group are numbered: combinations outermost, then variants, then seeds."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Numbering:
+    combinations: int
+    #: Seeds of each variant.
+    seeds: int
+    #: Variants of each combination; the largest number where they differ.
+    variants: int = 1
+    #: Where combinations have different numbers of variants: for each, those of it and all before it.
+    ends: Sequence[int] | None = None
+
+    @classmethod
+    def of(cls, counts: Sequence[int], seeds: int) -> Numbering:
+        """For combinations with the given numbers of variants, which are all below 2^63."""
+        ends = array("q")
+        total = 0
+        for count in counts:
+            total += count
+            ends.append(total)
+        return cls(len(ends), seeds, max(counts, default=1), ends)
+
+    @property
+    def shots(self) -> int:
+        if self.ends is None:
+            return self.combinations * self.variants * self.seeds
+        return self.ends[-1] * self.seeds if self.ends else 0
+
+    def first(self, combination: int) -> int:
+        """Number of the first shot of a combination; of the one after the last, the number of shots."""
+        if self.ends is None:
+            return combination * self.variants * self.seeds
+        return self.ends[combination - 1] * self.seeds if combination else 0
+
+    def combination(self, shot: int) -> int:
+        """The combination that a shot belongs to."""
+        before = shot // self.seeds
+        return before // self.variants if self.ends is None else bisect(self.ends, before)

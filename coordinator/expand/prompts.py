@@ -1,0 +1,179 @@
+"""Prompts of a group: read once, checked against its axes, and resolved for each combination."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from common.catalog import Lora
+from common.manifest.model import Manifest
+from common.manifest.prompt import (
+    Expanded,
+    PromptError,
+    Reference,
+    Template,
+    Text,
+    Wildcard,
+    bind,
+    nodes,
+    parse,
+)
+from common.manifest.prompt_variants import Lines, count, draw, longest, nth
+from common.manifest.prompt_wildcards import MAX_LENGTH, parse_wildcards, unknown_wildcard
+from common.manifest.suggest import suggestion
+from coordinator.expand import triggers
+from coordinator.expand.axes import Value
+from coordinator.expand.combinations import Combination, Combinations
+from coordinator.expand.draws import Draws
+from coordinator.expand.findings import Findings
+from coordinator.expand.settings import Written
+
+TRIGGER = "trigger"
+#: References that `output.name` takes beside axes.
+NAME_ONLY = ("seed", "index", "group")
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A template whose references are bound, wildcards and variants still open."""
+
+    template: Template
+    #: What the template reads from axes; its draws depend on nothing else of the combination.
+    mentioned: tuple[str, ...]
+    wildcards: Mapping[str, Lines]
+
+    @cached_property
+    def fixed(self) -> str | None:
+        """The text, if there is nothing to draw."""
+        if not self.template:
+            return ""
+        only = self.template[0]
+        return only.text if len(self.template) == 1 and isinstance(only, Text) else None
+
+    @cached_property
+    def count(self) -> int:
+        """How many texts it can become."""
+        return count(self.template, self.wildcards)
+
+    def nth(self, index: int) -> str:
+        return nth(self.template, index, self.wildcards)
+
+    def draw(self, draws: Draws, place: str) -> str:
+        return draw(self.template, draws, self.wildcards, place)
+
+
+class Prompts:
+    """All templates of a manifest, each parsed once. Problems go to `findings`."""
+
+    def __init__(self, manifest: Manifest, loras: Mapping[str, Lora], findings: Findings) -> None:
+        self._findings = findings
+        self._loras = loras
+        self._parsed: dict[str, Template] = {}
+        self._checked: set[tuple[Written, int]] = set()
+        self.wildcards, errors = parse_wildcards(manifest.wildcards)
+        self.sound = not errors
+        for error in errors:
+            findings.wrong(f"wildcards.{error.name}[{error.line}]", error.message, error.offset)
+
+    def check(self, written: Written, combination: Combination, among: Combinations) -> None:
+        """Reports what cannot be resolved for a combination, or for any of its group that is like it."""
+        template = self._parse(written.value, written.path)
+        if template is None:
+            return
+        first = (written, id(among)) not in self._checked
+        self._checked.add((written, id(among)))
+        length = longest(template, self.wildcards) if self.sound else 0
+        for node in nodes(template):
+            if isinstance(node, Wildcard):
+                self._check_wildcard(node, written.path)
+            elif node.name in combination.values:
+                length += self._check_values(node, written.path, among) if first else 0
+            elif not self._is_trigger(node):
+                self._unknown(node, written.path, combination, among)
+        if length > MAX_LENGTH:
+            self._findings.wrong(written.path, f"can become longer than {MAX_LENGTH:,} characters")
+
+    def _parse(self, text: str, path: str) -> Template | None:
+        if text not in self._parsed:
+            try:
+                self._parsed[text] = parse(text)
+            except PromptError as error:
+                self._findings.wrong(path, error.message, error.offset)
+        return self._parsed.get(text)
+
+    def _check_wildcard(self, node: Wildcard, path: str) -> None:
+        if node.name not in self.wildcards:
+            self._findings.wrong(path, unknown_wildcard(node.name, self.wildcards), node.offset)
+
+    def _is_trigger(self, node: Reference) -> bool:
+        if node.field:
+            return node.field == TRIGGER and node.name in self._loras
+        return node.name == TRIGGER
+
+    def _unknown(self, node: Reference, path: str, combination: Combination, among: Combinations) -> None:
+        if any(True for _ in among.values_of(node.name)):
+            message = f"{node} has no value where {described(combination)}"
+        elif node.name in NAME_ONLY:
+            message = f"{node} is known in `output.name` only"
+        else:
+            message = f"unknown reference {node}{suggestion(node.name, [*combination.values, TRIGGER])}"
+        self._findings.wrong(path, message, node.offset)
+
+    def _check_values(self, node: Reference, path: str, among: Combinations) -> int:
+        """Characters of the longest value, after reporting values that have no such text."""
+        length = 0
+        for value in among.values_of(node.name):
+            text = value.text(node.field)
+            if text is None:
+                self._findings.wrong(path, missing_field(node, value), node.offset)
+            elif "\0" in text:
+                self._findings.wrong(value.text_path(node.field), "a NUL character has no place in a prompt")
+            elif value.expand:
+                length = max(length, self._check_expanded(text, value.text_path(node.field)))
+            else:
+                length = max(length, len(text))
+        return length
+
+    def _check_expanded(self, text: str, path: str) -> int:
+        template = self._parse(text, path)
+        for node in nodes(template or ()):
+            if isinstance(node, Wildcard):
+                self._check_wildcard(node, path)
+            else:
+                message = f"{node} stands in an axis value, where references are not known"
+                self._findings.wrong(path, message, node.offset)
+        return longest(template, self.wildcards) if template and self.sound else 0
+
+    def bound(self, text: str, values: Mapping[str, Value]) -> Prompt:
+        """The prompt of one combination; everything in it was checked."""
+        template = self._parsed[text]
+        mentioned = []
+
+        def value_of(reference: Reference) -> Text | Expanded:
+            value = values.get(reference.name)
+            if value is None:
+                return Text(triggers.place(reference.name if reference.field else ""))
+            read = value.text(reference.field) or ""
+            mentioned.append(f"{reference}={read}")
+            return Expanded(self._parsed[read], reference.offset) if value.expand else Text(read)
+
+        bound = bind(template, value_of)
+        return Prompt(bound, tuple(dict.fromkeys(mentioned)), self.wildcards)
+
+
+def described(combination: Combination) -> str:
+    """`persona is ana, bg is oak`, as far as the values have names."""
+    named = ((axis, value.text()) for axis, value in combination.values.items())
+    return ", ".join(f"{axis} is {text}" for axis, text in named if text) or "there are no axes"
+
+
+def missing_field(node: Reference, value: Value) -> str:
+    """Why a reference does not read a value."""
+    if isinstance(value.spelling, str):
+        return f"{node}: `{value.spelling}` is a text without fields; write {{{node.name}}}"
+    if not node.field:
+        fields = ", ".join(f"{{{node.name}.{name}}}" for name in value.spelling)
+        return f"{node} is a mapping without `name`; write one of {fields}"
+    name = value.text() or f"value {value.index}"
+    return f"{node}: `{name}` has no field `{node.field}`{suggestion(node.field, value.spelling)}"

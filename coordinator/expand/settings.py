@@ -1,0 +1,163 @@
+"""What a shot is rendered with: what the manifest says, else what the catalog says of its model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from common.catalog import Catalog, Lora, Model
+from common.manifest.model import LoraRef
+from common.manifest.suggest import suggestion
+from coordinator.expand.axes import Setter
+from coordinator.expand.findings import Findings
+from coordinator.expand.sizes import pixels, spelled
+
+#: Shot fields that only some families take, in order.
+KNOBS = ("blind_steps", "shift")
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A value and where the manifest says it; an empty path where the catalog does."""
+
+    value: Any
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The fields of a shot that do not depend on its seed, prompts still as templates."""
+
+    model: Model
+    prompt: Written
+    negative: Written
+    #: Pixels.
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    sampler: str
+    #: With their weights, in the order of the manifest.
+    loras: tuple[tuple[Lora, float], ...]
+    knobs: tuple[tuple[str, float], ...]
+
+
+class Impossible(Exception):
+    """The setters of a combination name something that the catalog does not have; it was reported."""
+
+
+def resolve(setters: Iterable[Setter], catalog: Catalog, findings: Findings) -> Settings:
+    """The settings of one combination, after reporting what does not go together.
+
+    Raises `Impossible` where there is no telling what was meant.
+    """
+    fields: dict[str, Written] = {}
+    uses: dict[str, Written] = {}
+    for setter in setters:
+        for name, value in setter.given.items():
+            if name == "loras":
+                uses.update({ref.name: Written(ref, setter.place(name)) for ref in value})
+            else:
+                fields[name] = Written(value, setter.place(name))
+    model = _model(fields.get("model"), catalog, findings)
+    loras = _loras(uses.values(), catalog, findings)
+    if model is None or loras is None:
+        raise Impossible
+    for use, (lora, _) in zip(uses.values(), loras, strict=True):
+        _check_base(lora, use.path, model, catalog, findings)
+    size = fields.get("size", Written(None))
+    width, height = pixels(size.value, model)
+    if size.value and (size.value.width, size.value.height) != (width, height):
+        multiple = f"{model.family.name} takes multiples of {model.family.size_multiple}"
+        findings.warn(size.path, f"{spelled(size.value)} becomes {width}x{height} ({multiple})")
+    settings = Settings(
+        model=model,
+        prompt=fields.get("prompt", Written("")),
+        negative=fields.get("negative", Written("")),
+        width=width,
+        height=height,
+        steps=fields.get("steps", Written(model.steps)).value,
+        guidance=fields.get("guidance", Written(model.guidance)).value,
+        sampler=_sampler(fields.get("sampler", Written(model.sampler)), model, findings),
+        loras=loras,
+        knobs=tuple((name, float(fields[name].value)) for name in KNOBS if name in fields),
+    )
+    _check_knobs(fields, model, findings)
+    _check_negative(settings, findings)
+    return settings
+
+
+def _model(written: Written | None, catalog: Catalog, findings: Findings) -> Model | None:
+    if written is None:
+        findings.wrong("shots", "some shots have no `model`; give it in the group or in `defaults`")
+        return None
+    if written.value not in catalog.models:
+        hint = suggestion(written.value, catalog.models)
+        findings.wrong(written.path, f"unknown model `{written.value}`{hint}")
+    return catalog.models.get(written.value)
+
+
+def _loras(
+    uses: Iterable[Written], catalog: Catalog, findings: Findings
+) -> tuple[tuple[Lora, float], ...] | None:
+    found = []
+    unknown = False
+    for use in uses:
+        ref: LoraRef = use.value
+        if ref.name in catalog.loras:
+            found.append((catalog.loras[ref.name], ref.weight))
+        else:
+            unknown = True
+            findings.wrong(use.path, f"unknown LoRA `{ref.name}`{suggestion(ref.name, catalog.loras)}")
+    return None if unknown else tuple(found)
+
+
+def _check_base(lora: Lora, path: str, model: Model, catalog: Catalog, findings: Findings) -> None:
+    """A LoRA for another base is wrong, or doubtful where the layers have the same shapes."""
+    if lora.base == model.base:
+        return
+    made_for = f"LoRA `{lora.name}` was made for `{lora.base}`"
+    if any(
+        other.base == lora.base
+        and other.family.name == model.family.name
+        and other.components == model.components
+        for other in catalog.models.values()
+    ):
+        findings.warn(path, f"{made_for}; on `{model.name}` it may work less well")
+        return
+    fitting = [each.name for each in catalog.loras.values() if each.base == model.base]
+    remedy = f"those for `{model.base}` are {', '.join(fitting)}" if fitting else "leave it out"
+    findings.wrong(path, f"{made_for} and cannot work on `{model.name}`; {remedy}")
+
+
+def _sampler(written: Written, model: Model, findings: Findings) -> str:
+    if written.value not in model.family.samplers:
+        hint = suggestion(written.value, model.family.samplers)
+        findings.wrong(written.path, f"`{model.name}` has no sampler `{written.value}`{hint}")
+    return str(written.value)
+
+
+def _check_knobs(fields: dict[str, Written], model: Model, findings: Findings) -> None:
+    for name in KNOBS:
+        if name not in fields:
+            continue
+        bounds = model.family.knobs.get(name)
+        if bounds is None:
+            findings.wrong(
+                fields[name].path, f"`{model.name}` does not take `{name}`; leave it out for this model"
+            )
+        elif not bounds[0] <= fields[name].value <= bounds[1]:
+            limits = f"{bounds[0]:g} to {bounds[1]:g}"
+            findings.wrong(fields[name].path, f"`{name}` of `{model.name}` must be {limits}")
+
+
+def _check_negative(settings: Settings, findings: Findings) -> None:
+    family = settings.model.family
+    if not settings.negative.value:
+        return
+    if not family.takes_negative:
+        findings.warn(settings.negative.path, f"`{settings.model.name}` ignores negative prompts")
+    elif family.guidance_doubles_above is not None and settings.guidance <= family.guidance_doubles_above:
+        message = f"has no effect on `{settings.model.name}` at guidance {settings.guidance:g}"
+        findings.warn(settings.negative.path, message)
