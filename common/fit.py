@@ -97,8 +97,12 @@ def peak_bytes(shot: Shot, model: Model, recipe: Recipe, images: int = 1) -> int
 
 def ram_bytes(model: Model, recipe: Recipe) -> int:
     """Bytes of host memory for the weights that are not on the card."""
-    everything = sum(_component_bytes(model, recipe, component) for component in model.components)
-    return everything - min(_weights_bytes(model, recipe, phase) for phase in _PHASES)
+    return model_bytes(model, recipe) - min(_weights_bytes(model, recipe, phase) for phase in _PHASES)
+
+
+def model_bytes(model: Model, recipe: Recipe) -> int:
+    """Bytes of all weights in the formats of `recipe`."""
+    return sum(_component_bytes(model, recipe, component) for component in model.components)
 
 
 def forwards_per_step(shot: Shot, model: Model) -> int:

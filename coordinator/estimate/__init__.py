@@ -1,0 +1,49 @@
+"""Seconds and money for a manifest's shots, before anything runs.
+
+Figures are those a node measured where it has, else the catalog's reference figures for the VRAM class:
+good to a factor of two, and named as such.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from common.catalog import Catalog
+from common.cost import Rates
+from common.shot import PlannedShot
+from coordinator.estimate.kinds import alike, count_kinds
+from coordinator.estimate.lines import MEASURED, REFERENCE, Station, plan_line
+from coordinator.estimate.totals import totals
+from coordinator.estimate.views import Line, Plan, Range, Take
+
+__all__ = ["MEASURED", "REFERENCE", "Line", "Plan", "Range", "Station", "Take", "estimate"]
+
+
+def estimate(
+    shots: Iterable[PlannedShot],
+    catalog: Catalog,
+    stations: Sequence[Station],
+    rates: Rates,
+    *,
+    together: bool,
+) -> Plan:
+    """What `shots` take on `stations`.
+
+    With `together` the stations share the work by their speed, as the nodes of one farm do; else every
+    station stands for itself, and the ranges go from the best to the worst of those that take a line.
+    """
+    kinds, duplicates = count_kinds(shots)
+    lines = [plan_line(each, catalog, stations, rates) for each in alike(kinds, catalog)]
+    total = totals(lines, catalog, stations, rates, together=together)
+    low, high = total or (None, None)
+    return Plan(
+        lines=tuple(lines),
+        images=sum(line.images for line in lines),
+        duplicates=duplicates,
+        unfit=sum(line.images for line in lines if line.vram_class is None),
+        seconds=Range(low=low.seconds, high=high.seconds) if low and high else None,
+        cost=Range(low=low.cost, high=high.cost) if low and high else None,
+        volunteered=Range(low=low.volunteered, high=high.volunteered) if low and high else None,
+        currency=rates.currency,
+        basis=" and ".join(sorted({take.basis for line in lines for take in line.takes if take.basis})),
+    )

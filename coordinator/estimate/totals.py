@@ -1,0 +1,109 @@
+"""What a whole plan takes: its lines, and loading each model once on every card that works."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from common.catalog import Catalog
+from common.cost import Rates
+from common.fit import model_bytes
+from coordinator.estimate.lines import Station, work_cost
+from coordinator.estimate.views import Line, Take
+
+#: A model is read from a disk of this speed and made ready, by the reference figures.
+_LOAD_BYTES_PER_S = 0.5e9
+_LOAD_S = 5.0
+
+
+class Amount(NamedTuple):
+    seconds: float
+    #: The farm's bill.
+    cost: float
+    #: Electricity that volunteers pay.
+    volunteered: float
+
+    def plus(self, other: Amount) -> Amount:
+        return Amount(*(mine + its for mine, its in zip(self, other, strict=True)))
+
+    def times(self, factor: float) -> Amount:
+        return Amount(*(each * factor for each in self))
+
+
+NOTHING = Amount(0.0, 0.0, 0.0)
+
+
+def totals(
+    lines: Sequence[Line], catalog: Catalog, stations: Sequence[Station], rates: Rates, *, together: bool
+) -> tuple[Amount, Amount] | None:
+    """Least and most that the lines take, the same where it is known who works; None without a figure.
+
+    Lines that no card takes count nothing.
+    """
+    fitting = [line for line in lines if line.vram_class is not None]
+    if not all(_priced(line) for line in fitting):
+        return None
+    loads = _loads(fitting, catalog, stations, rates)
+    if together:
+        shared = _sum(_shared(line) for line in fitting)
+        total = shared.plus(_sum(_all_at_once(each.values()) for each in loads.values()))
+        return total, total
+    return _extreme(min, fitting, loads), _extreme(max, fitting, loads)
+
+
+def _extreme(choose: Callable[..., float], lines: Sequence[Line], loads: _Loads) -> Amount:
+    """The best (or worst) card for each line, in each respect."""
+    work = _sum(_each(choose, map(_per_image, _priced(line))).times(line.images) for line in lines)
+    return work.plus(_sum(_each(choose, each.values()) for each in loads.values()))
+
+
+def _shared(line: Line) -> Amount:
+    """All cards that take the line work on it at once, each as fast as it can."""
+    images = [_per_image(take) for take in _priced(line)]
+    per_second = sum(1 / image.seconds for image in images)
+    cost = sum(image.cost / image.seconds for image in images) / per_second
+    volunteered = sum(image.volunteered / image.seconds for image in images) / per_second
+    return Amount(1 / per_second, cost, volunteered).times(line.images)
+
+
+def _priced(line: Line) -> list[Take]:
+    return [take for take in line.takes if take.seconds is not None]
+
+
+def _per_image(take: Take) -> Amount:
+    return Amount(take.seconds or 0.0, take.cost or 0.0, take.volunteered or 0.0)
+
+
+def _each(choose: Callable[..., float], amounts: Iterable[Amount]) -> Amount:
+    return Amount(*(choose(column) for column in zip(*amounts, strict=True)))
+
+
+def _all_at_once(amounts: Iterable[Amount]) -> Amount:
+    """Everybody pays, and the slowest is waited for."""
+    amounts = list(amounts)
+    return _sum(amounts)._replace(seconds=max(amount.seconds for amount in amounts))
+
+
+def _sum(amounts: Iterable[Amount]) -> Amount:
+    total = NOTHING
+    for amount in amounts:
+        total = total.plus(amount)
+    return total
+
+
+#: By model, then by number of the station: what loading it takes there.
+_Loads = dict[str, dict[int, Amount]]
+
+
+def _loads(lines: Sequence[Line], catalog: Catalog, stations: Sequence[Station], rates: Rates) -> _Loads:
+    """One load of each model on each station that takes a line of it."""
+    loads: _Loads = defaultdict(dict)
+    for line in lines:
+        model = catalog.models[line.model]
+        for number, take in enumerate(line.takes):
+            if take.recipe:
+                seconds = _LOAD_S + model_bytes(model, model.recipe(take.recipe)) / _LOAD_BYTES_PER_S
+                cost = work_cost(seconds, stations[number], rates)
+                loads[line.model][number] = Amount(seconds, cost.farm, cost.volunteered)
+    return loads

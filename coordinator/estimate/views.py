@@ -1,0 +1,75 @@
+"""What an estimate says, as `farm plan --json` prints it. Bytes, seconds, pixels; money in `currency`."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class View(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Take(View):
+    """What one card makes of a line of the plan. Seconds and cost are for one image."""
+
+    card: str
+    vram_class: int
+    #: None: the card does not take it, and `reason` says why.
+    recipe: str | None = None
+    reason: str = ""
+    #: Predicted, with one image in the pass.
+    peak_bytes: int | None = None
+    #: Most images of a pass, and what is predicted then.
+    pass_size: int | None = None
+    pass_peak_bytes: int | None = None
+    #: None: nothing was measured and the catalog has no figure.
+    seconds: float | None = None
+    cost: float | None = None
+    #: What a volunteer pays.
+    volunteered: float | None = None
+    basis: str = ""
+
+
+class Line(View):
+    """Shots of one group that fit the same cards in the same way."""
+
+    group: str
+    model: str
+    width: int
+    height: int
+    steps_low: int
+    steps_high: int
+    loras: int
+    lora_sets: int
+    images: int
+    #: Smallest class of the cards that take it; None: no card does.
+    vram_class: int | None
+    #: What stands in the way where no card takes it.
+    reason: str = ""
+    takes: tuple[Take, ...]
+
+
+class Range(View):
+    """Low equals high where it is known which cards work."""
+
+    low: float
+    high: float
+
+
+class Plan(View):
+    """Everything `estimate` says. Cost and seconds include loading each model once."""
+
+    lines: tuple[Line, ...]
+    #: Shots to render; a shot that several groups ask for counts once.
+    images: int
+    duplicates: int
+    #: Shots that no card takes.
+    unfit: int
+    #: Wall time; None where a figure is missing.
+    seconds: Range | None
+    #: The farm's bill, in `currency`.
+    cost: Range | None
+    #: Electricity that volunteers pay.
+    volunteered: Range | None
+    currency: str
+    basis: str
