@@ -5,11 +5,11 @@ Durations are seconds, sizes bytes, money is in the farm's currency, times are s
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from common.messages import Message, Sha256
+from common.messages import CardFacts, Message, Sha256
 
 
 class ErrorView(Message):
@@ -158,6 +158,11 @@ class NodeView(Message):
     owner: str
     lanes: tuple[str, ...]
     card: str
+    #: What a plan for this farm reckons with.
+    facts: CardFacts
+    terms: Literal["owned", "rented", "volunteer"]
+    #: Model to the seconds measured for a megapixel and step.
+    speeds: dict[str, float] = {}
     vram_class: int
     #: `common.states`.
     state: str

@@ -1,3 +1,5 @@
+from common.messages import CardFacts
+from common.nodes import GIB
 from common.views import NodeView
 from coordinator.dispatch import ticket_limits
 
@@ -5,9 +7,11 @@ from coordinator.dispatch import ticket_limits
 def node(
     name: str, *, vram_class: int = 8, state: str = "ready", batch: str | None = None, lanes=("public",)
 ):
+    size = vram_class * GIB
+    facts = CardFacts(name="card", backend="cpu", vram_bytes=size, usable_bytes=size, ram_bytes=size)
     return NodeView(
-        id=name, name=name, owner="farm", lanes=lanes, card="card", vram_class=vram_class, state=state,
-        batch_id=batch, seen_at=0.0,
+        id=name, name=name, owner="farm", lanes=lanes, card="card", facts=facts, terms="owned",
+        vram_class=vram_class, state=state, batch_id=batch, seen_at=0.0,
     )  # fmt: skip
 
 
