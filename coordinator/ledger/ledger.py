@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 
 from sqlalchemy import Engine
 
+from common.cost import Rates
 from common.errors import Gone, NotFound
 from common.messages import (
     Ack,
@@ -25,8 +28,13 @@ from common.messages import (
     Report,
     Verdict,
 )
-from common.settings import Money, Timing
+from common.settings import Timing
 from common.views import CostRow, ImageView, JobSummary, JobView, NodeView
+from coordinator.ledger import accounts, batches, ingest, jobs, nodes, views
+from coordinator.ledger.beats import answer_beat
+from coordinator.ledger.claims import answer_claim
+from coordinator.ledger.fleet import in_service
+from coordinator.ledger.moves import CHUNK
 from coordinator.ledger.records import (
     JoinedNode,
     NewJob,
@@ -37,6 +45,11 @@ from coordinator.ledger.records import (
     Swept,
     Totals,
 )
+from coordinator.ledger.rules import Rules
+from coordinator.ledger.submit import FATES, Chunk, begin_job, complete_job
+from coordinator.ledger.sweep import Grace, sweep
+from coordinator.ledger.transactions import Transactions
+from coordinator.ledger.warrants import warrants
 
 
 class Ledger:
@@ -51,12 +64,18 @@ class Ledger:
         engine: Engine,
         *,
         timing: Timing,
-        rates: Money,
+        rates: Rates,
         place: Place,
         clock: Callable[[], float] = time.time,
         new_secret: Callable[[int], str] = secrets.token_hex,
     ) -> None:
-        """`engine` comes from `open_engine`; `clock` gives seconds since 1970; `new_secret(n)` n random bytes."""
+        """`engine` comes from `open_engine`; `clock` gives seconds since 1970; `new_secret` random hex."""
+        self._clock = clock
+        self._rules = Rules(timing=timing, rates=rates, place=place, new_secret=new_secret)
+        self._grace = Grace.begin(timing, clock())
+        self._transactions = Transactions(engine, clock=clock)
+        with self._transactions.write() as (write, _):
+            jobs.recover(write)
 
     # Jobs
 
@@ -65,69 +84,97 @@ class Ledger:
 
         Commits in chunks; nothing of the job is claimed before the last one is in.
         """
-        raise NotImplementedError
+        job_id = f"j-{self._rules.new_secret(4)}"
+        with self._transactions.write() as (write, _):
+            begin_job(write, job_id, job)
+        try:
+            return self._fill(job_id, shots)
+        except BaseException:
+            self.cancel_job(job_id)
+            raise
 
     def cancel_job(self, job_id: str) -> None:
-        """Want its shots no more. Shots that nobody else wants are cancelled; running ones hear it by beat."""
-        raise NotImplementedError
+        """Want its shots no more. Shots nobody else wants are cancelled, running ones by heartbeat."""
+        with self._transactions.write() as (write, _):
+            jobs.cancel_job(write, job_id)
 
     def pause_job(self, job_id: str, reason: str = "") -> None:
         """Let none of its shots be claimed for it; running ones finish. Raises Conflict when cancelled."""
-        raise NotImplementedError
+        with self._transactions.write() as (write, _):
+            jobs.pause_job(write, job_id, reason)
 
     def resume_job(self, job_id: str) -> None:
         """Undo `pause_job`. Raises Conflict when cancelled."""
-        raise NotImplementedError
+        with self._transactions.write() as (write, _):
+            jobs.resume_job(write, job_id)
 
     def prioritise_job(self, job_id: str, priority: int) -> None:
-        raise NotImplementedError
+        with self._transactions.write() as (write, _):
+            jobs.prioritise_job(write, job_id, priority)
 
     def requeue_job(self, job_id: str) -> int:
         """Give its failed and cancelled shots a fresh start, and resume it. Returns their number."""
-        raise NotImplementedError
+        with self._transactions.write() as (write, _):
+            return jobs.requeue_job(write, job_id)
 
     def accept_failures(self, job_id: str) -> int:
         """Be content without its failed shots. Returns their number."""
-        raise NotImplementedError
+        with self._transactions.write() as (write, _):
+            return jobs.accept_failures(write, job_id)
 
     def jobs(self) -> list[JobSummary]:
         """The newest first."""
-        raise NotImplementedError
+        with self._transactions.read() as connection:
+            return views.job_summaries(connection)
 
     def job(self, job_id: str) -> JobView:
-        raise NotImplementedError
+        with self._transactions.read() as connection:
+            return views.job_view(connection, job_id, self._clock(), self._rules.rates.currency)
 
     def images(self, job_id: str, *, after: int = -1, limit: int = 200) -> list[ImageView]:
         """The shots behind place `after`, in the manifest's order; `url` is left None."""
-        raise NotImplementedError
+        with self._transactions.read() as connection:
+            return views.image_views(connection, job_id, after, limit)
 
     # Nodes
 
     def join(self, join: Join) -> JoinedNode:
         """Begin a node's next incarnation; its older lease closes as vanished and the shots wait again."""
-        raise NotImplementedError
+        with self._transactions.write() as (write, _):
+            return nodes.join_node(write, self._rules, join)
 
     def beat(self, node_id: str, beat: Beat) -> BeatAnswer:
         """Note that the node lives and renew the lease it names.
 
         A lease that is over is answered `stop`. Raises Gone for an older incarnation or a wrong token.
         """
-        raise NotImplementedError
+        with self._transactions.write() as (write, _):
+            return answer_beat(write, self._rules, node_id, beat)
 
     def beats(self, beats: Sequence[tuple[str, Beat]]) -> list[BeatAnswer | Gone | NotFound]:
         """Many heartbeats, one commit: each answered, or with the error that `beat` would raise."""
-        raise NotImplementedError
+        answers: list[BeatAnswer | Gone | NotFound] = []
+        with self._transactions.write() as (write, _):
+            for node_id, beat in beats:
+                try:
+                    answers.append(answer_beat(write, self._rules, node_id, beat))
+                except (Gone, NotFound) as error:
+                    answers.append(error)
+        return answers
 
     def drain_node(self, node_id: str, reason: str = "") -> None:
         """Let the node finish its batch and claim no other; it is offline once it holds none."""
-        raise NotImplementedError
+        with self._transactions.write() as (write, _):
+            nodes.drain_node(write, node_id, reason)
 
     def admit_node(self, node_id: str) -> None:
         """Undo `drain_node`, or forgive a quarantined node."""
-        raise NotImplementedError
+        with self._transactions.write() as (write, _):
+            nodes.admit_node(write, node_id)
 
     def nodes(self) -> list[NodeView]:
-        raise NotImplementedError
+        with self._transactions.read() as connection:
+            return nodes.node_views(connection)
 
     # Work
 
@@ -137,36 +184,41 @@ class Ledger:
         The same ticket from the same incarnation gives the same lease again. Raises Gone for an older
         incarnation, Forbidden for a ticket of another lane or class, Conflict for a spent one.
         """
-        raise NotImplementedError
+        with self._transactions.write() as (write, backlog):
+            return answer_claim(write, backlog, self._rules, claim, ticket_lane, ticket_class)
 
     def on_work(self, listener: Callable[[], None]) -> None:
         """Call `listener`, from whatever thread, after each commit through which work may have appeared."""
-        raise NotImplementedError
+        self._transactions.on_work(listener)
 
     def grant(self, batch_id: str, request: GrantRequest) -> str:
         """The quarantine key that this shot of this batch may be uploaded to.
 
         Raises Gone when the lease is over, Conflict when the shot is not in hand.
         """
-        raise NotImplementedError
+        with self._transactions.read() as connection:
+            return batches.granted_key(connection, batch_id, request)
 
     def report(self, batch_id: str, report: Report) -> Reported:
         """Account one shot of a batch as delivered or failed; repeating it changes nothing.
 
         Raises Gone when the lease is over, Invalid when the report contradicts itself.
         """
-        raise NotImplementedError
+        with self._transactions.write() as (write, _):
+            return batches.accept_report(write, self._rules, batch_id, report)
 
     def close(self, batch_id: str, close: Close) -> Ack:
         """End a batch; what it leaves undone waits again. Repeating it changes nothing. Raises Gone."""
-        raise NotImplementedError
+        with self._transactions.write() as (write, _):
+            return batches.close(write, self._rules, batch_id, close)
 
     def warrants(self) -> dict[tuple[str, int], int]:
         """(lane, class) to the tickets that should lie on that queue now.
 
         As many as the backlog has batches for the class, and at most its nodes that could take one now.
         """
-        raise NotImplementedError
+        with self._transactions.read_with_backlog() as (connection, backlog):
+            return warrants(in_service(connection).values(), backlog, self._rules.place)
 
     # Ingest
 
@@ -175,27 +227,51 @@ class Ledger:
 
         Raises Conflict when it is settled.
         """
-        raise NotImplementedError
+        with self._transactions.write() as (write, _):
+            return ingest.hand_over(write, attempt_id)
 
     def verdict(self, attempt_id: str, verdict: Verdict) -> Ack:
         """Settle a delivered attempt; repeating it changes nothing."""
-        raise NotImplementedError
+        with self._transactions.write() as (write, _):
+            return ingest.settle(write, attempt_id, verdict)
 
     # Time
 
     def sweep(self) -> Swept:
         """Expire leases, miss nodes, ask ingest again. Call it every `timing.sweep_s`."""
-        raise NotImplementedError
+        with self._transactions.write() as (write, backlog):
+            return sweep(write, backlog, self._rules, self._grace)
 
     # Accounts
 
     def totals(self) -> Totals:
-        raise NotImplementedError
+        with self._transactions.read_with_backlog() as (connection, backlog):
+            return accounts.totals(connection, backlog)
 
     def cost_table(self, job_id: str | None = None) -> list[CostRow]:
         """Cost per image by model and class, over all attempts; of one job, or of everything."""
-        raise NotImplementedError
+        with self._transactions.read() as connection:
+            return accounts.cost_table(connection, job_id)
 
     def ping(self) -> None:
         """Raises Unavailable when the database does not answer, or when another coordinator leads."""
-        raise NotImplementedError
+        self._transactions.ping()
+
+    def _fill(self, job_id: str, shots: Iterable[PlacedShot]) -> Submitted:
+        fates: Counter[str] = Counter()
+        misfits: Counter[str] = Counter()
+        rest, first = iter(shots), 0
+        while placed := list(islice(rest, CHUNK)):
+            chunk = Chunk(job_id, first, placed)
+            with self._transactions.write() as (write, _):
+                fates += chunk.add(write)
+            misfits.update(one.reason for one in placed if one.min_class == 0)
+            first += len(placed)
+        with self._transactions.write() as (write, _):
+            complete_job(write, job_id)
+        return Submitted(
+            job_id=job_id,
+            images=fates.total(),
+            misfits=dict(misfits),
+            **{fate: fates[fate] for fate in FATES},
+        )

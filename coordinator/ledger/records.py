@@ -116,27 +116,27 @@ class Totals:
     """
 
     #: (labels, outcome) to attempts: `stored`, `wasted`, `rejected`, `failed`, `released`.
-    attempts: dict[tuple[WorkLabels, str], int]
+    attempts: dict[tuple[WorkLabels, str], int] = field(default_factory=dict)
     #: (labels, phase) to seconds; phases of `Spent`, `ingest`, and `lost` (never reported).
-    seconds: dict[tuple[WorkLabels, str], float]
+    seconds: dict[tuple[WorkLabels, str], float] = field(default_factory=dict)
     #: (labels, energy method) to joules.
-    joules: dict[tuple[WorkLabels, str], float]
+    joules: dict[tuple[WorkLabels, str], float] = field(default_factory=dict)
     #: (labels, kind) to money: `render`, `load`, `lost`.
-    cost: dict[tuple[WorkLabels, str], float]
+    cost: dict[tuple[WorkLabels, str], float] = field(default_factory=dict)
     #: (labels, kind) to money that volunteers paid.
-    volunteer_cost: dict[tuple[WorkLabels, str], float]
+    volunteer_cost: dict[tuple[WorkLabels, str], float] = field(default_factory=dict)
     #: Labels to pipeline loads.
-    loads: dict[WorkLabels, int]
+    loads: dict[WorkLabels, int] = field(default_factory=dict)
     #: Class to seconds, joules and money of nodes without a lease.
-    idle_seconds: dict[int, float]
-    idle_joules: dict[int, float]
-    idle_cost: dict[int, float]
-    #: (lane, smallest fitting class) to shots that wait.
-    waiting: dict[tuple[str, int], int]
+    idle_seconds: dict[int, float] = field(default_factory=dict)
+    idle_joules: dict[int, float] = field(default_factory=dict)
+    idle_cost: dict[int, float] = field(default_factory=dict)
+    #: (lane, smallest fitting class) to shots that wait, once for each open job that wants them.
+    waiting: dict[tuple[str, int], int] = field(default_factory=dict)
     #: (lane, class) to shots in a batch.
-    running: dict[tuple[str, int], int]
+    running: dict[tuple[str, int], int] = field(default_factory=dict)
     #: (class, state) to nodes.
-    nodes: dict[tuple[int, str], int]
+    nodes: dict[tuple[int, str], int] = field(default_factory=dict)
     #: Kind of failure to attempts that ended with it; the empty kind: attempts that ended without one.
     failures: dict[str, int] = field(default_factory=dict)
     #: (lane, smallest fitting class) to the time since which its oldest shot waits.

@@ -1,0 +1,147 @@
+"""The backlog in memory: how much waits for each job and group, kept in step with the ledger.
+
+A claim must not count a hundred thousand rows. Every commit that moves shots into or out of `waiting` says so
+here; at start, and when a job opens, the counts come from the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from sqlalchemy import Connection, func, select
+
+from common.nodes import Card
+from common.shot import Shot
+from common.states import ShotState
+from coordinator.ledger.records import Place, Placement
+from coordinator.ledger.schema import groups, shots, wants
+from coordinator.ledger.specs import shot_of
+
+
+class Line(NamedTuple):
+    """Shots that one job waits for, alike for a planner."""
+
+    job_id: str
+    group_key: str
+    #: GiB.
+    min_class: int
+
+
+@dataclass(slots=True)
+class Amount:
+    images: int = 0
+    #: Megapixel-steps.
+    work: float = 0.0
+
+
+Amounts = dict[Line, Amount]
+
+
+class Group(NamedTuple):
+    """What the shots of a group share."""
+
+    model: str
+    loras: tuple[str, ...]
+    #: One of them.
+    sample: Shot
+
+
+@dataclass(slots=True)
+class OpenJob:
+    """A job whose shots may be claimed for it."""
+
+    lane: str
+    priority: int
+    #: Order of submission.
+    submitted_at: float
+    max_cost: float | None
+    #: In the farm's currency, so far.
+    cost: float
+    #: Seconds of work given to it since it opened, not less than the least of the others then.
+    service_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Backlog:
+    jobs: dict[str, OpenJob] = field(default_factory=dict)
+    lines: Amounts = field(default_factory=dict)
+    groups: dict[str, Group] = field(default_factory=dict)
+    _placements: dict[tuple[str, Card], Placement | str] = field(default_factory=dict)
+
+    def placement(self, group_key: str, card: Card, place: Place) -> Placement | str:
+        """How `card` takes a group, worked out once: neither catalog nor cards change while a farm runs."""
+        known = self._placements.get((group_key, card))
+        if known is None:
+            known = self._placements[group_key, card] = place(self.groups[group_key].sample, card)
+        return known
+
+    def open(self, job_id: str, job: OpenJob, lines: Amounts, known: dict[str, Group]) -> None:
+        """Let a job take part, with what waits for it."""
+        self.close(job_id)
+        # A newcomer gets its share from now on, not what others had before it came.
+        job.service_s = min((other.service_s for other in self.jobs.values()), default=0.0)
+        self.jobs[job_id] = job
+        self.lines.update(lines)
+        self.groups.update(known)
+
+    def close(self, job_id: str) -> None:
+        self.jobs.pop(job_id, None)
+        for line in [line for line in self.lines if line.job_id == job_id]:
+            del self.lines[line]
+
+    def prioritise(self, job_id: str, priority: int) -> None:
+        if job_id in self.jobs:
+            self.jobs[job_id].priority = priority
+
+    def serve(self, job_id: str, seconds: float) -> None:
+        """Note work that was given to a job."""
+        if job_id in self.jobs:
+            self.jobs[job_id].service_s += seconds
+
+    def charge(self, job_id: str, cost: float) -> None:
+        if job_id in self.jobs:
+            self.jobs[job_id].cost += cost
+
+    def change(self, lines: Amounts, sign: int) -> None:
+        """Add (`sign` 1) or take away (-1) what began or ceased to wait."""
+        for line, amount in lines.items():
+            if line.job_id not in self.jobs:
+                continue
+            known = self.lines.setdefault(line, Amount())
+            known.images += sign * amount.images
+            known.work += sign * amount.work
+            if known.images <= 0:
+                del self.lines[line]
+
+
+def waiting_for_job(connection: Connection, job_id: str) -> Amounts:
+    """What waits for a job, counted in the tables."""
+    return _counted(connection, wants.c.job_id == job_id, shots.c.state == ShotState.WAITING)
+
+
+def amounts(connection: Connection, shot_ids: Iterable[str]) -> Amounts:
+    """These shots as amounts of every job that wants them, whatever their state."""
+    return _counted(connection, shots.c.id.in_(shot_ids))
+
+
+def _counted(connection: Connection, *conditions: object) -> Amounts:
+    columns = (wants.c.job_id, shots.c.group_key, shots.c.min_class)
+    query = (
+        select(*columns, func.count(), func.sum(shots.c.work))
+        .select_from(wants.join(shots))
+        .where(wants.c.again.is_(False), *conditions)  # type: ignore[arg-type]
+        .group_by(*columns)
+    )
+    return {
+        Line(job, group, size): Amount(images, work)
+        for job, group, size, images, work in connection.execute(query)
+    }
+
+
+def groups_of(connection: Connection, job_id: str) -> dict[str, Group]:
+    """Every group that the job has shots in, waiting or not."""
+    keys = select(shots.c.group_key).select_from(wants.join(shots)).where(wants.c.job_id == job_id)
+    rows = connection.execute(select(groups).where(groups.c.key.in_(keys)))
+    return {row.key: Group(row.model, tuple(row.loras), shot_of(row.sample)) for row in rows}

@@ -1,0 +1,164 @@
+"""Claims: a node with a ticket gets a batch composed for it, or hears why not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Row, Select, exists, insert, or_, select
+
+from common.errors import Conflict, Forbidden
+from common.messages import Claim, ClaimAnswer, Lease, Nothing, OrderedShot
+from common.states import AttemptState, BatchState, NodeEvent, NodeState, ShotEvent, ShotState
+from coordinator.ledger.backlog import Backlog
+from coordinator.ledger.endings import end_forgotten
+from coordinator.ledger.fleet import Member, in_service, offer
+from coordinator.ledger.moves import move_node, move_shots
+from coordinator.ledger.nodes import hear, node_row
+from coordinator.ledger.records import Placement
+from coordinator.ledger.rules import Rules
+from coordinator.ledger.schema import attempts, batches, plain, shots, wants
+from coordinator.ledger.transactions import Write
+from coordinator.plan import Choice, choose, refusal
+
+
+def answer_claim(
+    write: Write, backlog: Backlog, rules: Rules, claim: Claim, lane: str, vram_class: int
+) -> ClaimAnswer:
+    """See `Ledger.claim`."""
+    node = node_row(write.connection, claim.node_id, claim.incarnation)
+    if lane not in node.lanes or vram_class != node.vram_class:
+        raise Forbidden(
+            f"the ticket is for lane {lane} and {vram_class} GB cards; "
+            f"node {node.id} serves {', '.join(node.lanes)} with {node.vram_class} GB"
+        )
+    known = write.connection.execute(select(batches).where(batches.c.ticket == claim.ticket)).one_or_none()
+    if known is not None:
+        return ClaimAnswer(lease=_again(write, rules, claim, known))
+    end_forgotten(write, rules, node.id)
+    state = hear(write, node, loaded_model=claim.loaded_model, loaded_loras=list(claim.loaded_loras))
+    if state is not NodeState.READY:
+        return ClaimAnswer(
+            nothing=Nothing(reason=f"node {node.id} is {state}: {node.reason or 'by request'}")
+        )
+    return _compose(write, backlog, rules, claim, lane)
+
+
+def _again(write: Write, rules: Rules, claim: Claim, batch: Row[Any]) -> Lease:
+    same = (batch.node_id, batch.incarnation) == (claim.node_id, claim.incarnation)
+    if not same or batch.state != BatchState.LEASED:
+        raise Conflict("this ticket is spent; take the next one from the queue")
+    query = (
+        select(attempts.c.id, shots.c.id.label("shot_id"), shots.c.spec)
+        .select_from(attempts.join(shots))
+        .where(attempts.c.batch_id == batch.id)
+        .order_by(shots.c.since, shots.c.position)
+    )
+    ordered = [(row.id, row.shot_id, row.spec) for row in write.connection.execute(query)]
+    return _lease(batch._asdict(), ordered, rules)
+
+
+def _compose(write: Write, backlog: Backlog, rules: Rules, claim: Claim, lane: str) -> ClaimAnswer:
+    fleet = in_service(write.connection)
+    member = fleet[claim.node_id]
+    found = offer(member, fleet.values(), lane, backlog, rules.place)
+    while choice := choose(found.options, batch_s=rules.timing.batch_s):
+        rows = write.connection.execute(_pick(choice, member)).all()
+        if rows:
+            placement = found.placements[choice.option.group_key]
+            lease = _grant(write, rules, claim, member, choice, placement, rows, lane)
+            return ClaimAnswer(lease=lease)
+        found.options.remove(choice.option)
+        found.refusals["they failed on this node, and another can try them"] += choice.option.images
+    return ClaimAnswer(nothing=Nothing(reason=refusal(lane, found.refusals)))
+
+
+def _pick(choice: Choice, member: Member) -> Select[Any]:
+    """The next shots of the chosen group, without those that failed here while other nodes can try them."""
+    failed_here = exists().where(
+        attempts.c.shot_id == shots.c.id,
+        attempts.c.node_id == member.id,
+        attempts.c.state.in_((AttemptState.FAILED, AttemptState.REJECTED)),
+    )
+    return (
+        select(shots.c.id, shots.c.spec, shots.c.work)
+        .where(
+            shots.c.group_key == choice.option.group_key,
+            shots.c.state == plain(ShotState.WAITING),
+            shots.c.min_class <= member.vram_class,
+            exists().where(wants.c.shot_id == shots.c.id, wants.c.job_id == choice.option.job_id),
+            or_(shots.c.attempts == 0, shots.c.attempts >= choice.option.takers, ~failed_here),
+        )
+        .order_by(shots.c.since, shots.c.position)
+        .limit(choice.images)
+    )
+
+
+def _grant(
+    write: Write,
+    rules: Rules,
+    claim: Claim,
+    member: Member,
+    choice: Choice,
+    placement: Placement,
+    rows: Sequence[Row[Any]],
+    lane: str,
+) -> Lease:
+    option = choice.option
+    batch = {
+        "id": f"b-{rules.new_secret(8)}",
+        "node_id": member.id,
+        "incarnation": claim.incarnation,
+        "ticket": claim.ticket,
+        "token": rules.new_secret(16),
+        "lane": lane,
+        "vram_class": member.vram_class,
+        "job_id": option.job_id,
+        "group_key": option.group_key,
+        "model": json.loads(rows[0].spec)["model"],
+        "recipe": placement.recipe,
+        "pass_size": placement.pass_size,
+        "state": BatchState.LEASED.value,
+        "leased_at": write.now,
+        "expires_at": write.now + rules.timing.lease_s,
+        "spent_s": {},
+        "spent_method": "estimated",
+    }
+    write.connection.execute(insert(batches), [batch])
+    ordered = [(f"a-{rules.new_secret(8)}", row.id, row.spec) for row in rows]
+    write.connection.execute(
+        insert(attempts), [_attempt(batch, attempt, shot) for attempt, shot, _ in ordered]
+    )
+    move_shots(write, [row.id for row in rows], ShotState.WAITING, ShotEvent.CLAIMED, detail=str(batch["id"]))
+    move_node(write, member.id, NodeState.READY, NodeEvent.LEASED, detail=str(batch["id"]))
+    seconds = (option.image_s or 0.0) * len(rows)
+    write.after_commit(partial(Backlog.serve, job_id=option.job_id, seconds=seconds))
+    return _lease(batch, ordered, rules)
+
+
+def _attempt(batch: dict[str, Any], attempt_id: str, shot_id: str) -> dict[str, Any]:
+    same = ("job_id", "node_id", "vram_class", "lane", "model")
+    return {
+        "id": attempt_id,
+        "batch_id": batch["id"],
+        "shot_id": shot_id,
+        "state": AttemptState.RUNNING.value,
+        "started_at": batch["leased_at"],
+        **{name: batch[name] for name in same},
+    }
+
+
+def _lease(batch: Mapping[str, Any], ordered: Sequence[tuple[str, str, str]], rules: Rules) -> Lease:
+    return Lease(
+        batch_id=batch["id"],
+        token=batch["token"],
+        lease_s=rules.timing.lease_s,
+        model=batch["model"],
+        recipe=batch["recipe"],
+        pass_size=batch["pass_size"],
+        shots=tuple(
+            OrderedShot(id=shot, attempt_id=attempt, spec=json.loads(spec)) for attempt, shot, spec in ordered
+        ),
+    )

@@ -1,0 +1,119 @@
+"""The end of a batch, however it comes: what is undone goes back, what was spent is accounted."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Row, func, select
+
+from common.failures import Blame, Failure
+from common.messages import Spent
+from common.states import (
+    AttemptEvent,
+    AttemptState,
+    BatchEvent,
+    BatchState,
+    NodeEvent,
+    NodeState,
+    ShotEvent,
+    ShotState,
+)
+from coordinator.ledger.backlog import Backlog
+from coordinator.ledger.charges import CARD_PHASES, card_seconds, prefixed, work_charge
+from coordinator.ledger.fleet import card_of
+from coordinator.ledger.moves import close_batch, drop_unwanted, move_attempts, move_node, move_shots
+from coordinator.ledger.rules import Rules
+from coordinator.ledger.schema import attempts, batches, nodes, plain
+from coordinator.ledger.setbacks import charge_node, distrust, set_back
+from coordinator.ledger.transactions import Write
+
+
+def end_batch(
+    write: Write,
+    rules: Rules,
+    batch_id: str,
+    event: BatchEvent,
+    *,
+    failure: Failure | None = None,
+    message: str = "",
+    load: Spent | None = None,
+) -> None:
+    """Close a leased batch. What is undone returns at no cost, except to a `failure` that was theirs."""
+    batch = write.connection.execute(
+        select(batches, nodes.c.card, nodes.c.terms, nodes.c.state.label("node_state"))
+        .select_from(batches.join(nodes))
+        .where(batches.c.id == batch_id)
+    ).one()
+    spent = _spending(write, rules, batch, load or Spent())
+    close_batch(write, batch_id, event, failure=failure.kind if failure else "", message=message, **spent)
+    _undo(write, batch, failure, message)
+    move_node(write, batch.node_id, NodeState(batch.node_state), NodeEvent.FREED)
+    if failure is not None and failure.blame is Blame.NODE:
+        charge_node(write, batch.node_id)
+    else:
+        distrust(write, batch.node_id)
+
+
+def end_forgotten(write: Write, rules: Rules, node_id: str) -> None:
+    """Close what a node still holds and has lost sight of: it came anew, or with a new ticket."""
+    held = batches.c.node_id == node_id, batches.c.state == plain(BatchState.LEASED)
+    for batch_id in write.connection.scalars(select(batches.c.id).where(*held)).all():
+        end_batch(write, rules, batch_id, BatchEvent.VANISHED)
+
+
+def _undo(write: Write, batch: Row[Any], failure: Failure | None, message: str) -> None:
+    rows = write.connection.execute(
+        select(attempts.c.id, attempts.c.shot_id, attempts.c.state).where(attempts.c.batch_id == batch.id)
+    ).all()
+    undone = [row for row in rows if row.state == AttemptState.RUNNING]
+    if not undone:
+        return
+    ids = [row.shot_id for row in undone]
+    move_attempts(
+        write, [row.id for row in undone], AttemptState.RUNNING, AttemptEvent.RELEASED, detail=batch.id
+    )
+    if failure is not None and _theirs(failure, len(undone), len(rows)):
+        set_back(write, ids, ShotState.RUNNING, failure, message, batch.vram_class)
+    else:
+        move_shots(write, ids, ShotState.RUNNING, ShotEvent.RETURNED, detail=batch.id)
+        drop_unwanted(write, ids)
+
+
+def _theirs(failure: Failure, undone: int, shots: int) -> bool:
+    """Whether all undone shots bear the failure that ended their batch.
+
+    Memory is the same for all, they are of one size. A fault of the shots' own is shared where not one
+    picture came of the batch; without that, a LoRA that never loads would be tried for ever.
+    """
+    if failure.blame is Blame.OUT_OF_MEMORY:
+        return True
+    return failure.blame is Blame.SHOT and undone == shots
+
+
+def _spending(write: Write, rules: Rules, batch: Row[Any], load: Spent) -> dict[str, Any]:
+    """The batch's own columns: loading, and what its heartbeats told beyond what was reported."""
+    card = card_of(batch.card)
+    told = select(
+        *(func.coalesce(func.sum(attempts.c[f"{phase}_s"]), 0.0) for phase in CARD_PHASES if phase != "load"),
+        func.coalesce(func.sum(attempts.c.joules), 0.0),
+    ).where(attempts.c.batch_id == batch.id)
+    *seconds, joules = write.connection.execute(told).one()
+    load_s = load.seconds.get("load", 0.0)
+    loading = work_charge(load, card, batch.terms, rules)
+    lost_s = max(0.0, card_seconds(batch.spent_s) - sum(seconds) - load_s)
+    lost = Spent(
+        seconds={"denoise": lost_s},
+        joules=max(0.0, batch.spent_joules - joules - loading["joules"]) if lost_s else 0.0,
+        energy_method=batch.spent_method,
+    )
+    losing = work_charge(lost, card, batch.terms, rules)
+    cost = loading["cost"] + losing["cost"]
+    write.after_commit(partial(Backlog.charge, job_id=batch.job_id, cost=cost))
+    return {
+        "loads": int(max(load_s, batch.spent_s.get("load", 0.0)) > 0),
+        "load_s": load_s,
+        "lost_s": lost_s,
+        **prefixed("load_", loading),
+        **prefixed("lost_", losing),
+    }

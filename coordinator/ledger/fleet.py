@@ -1,0 +1,164 @@
+"""The nodes as a claim sees them, and what of the backlog each can take."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from common.nodes import Card
+from common.states import NodeState
+from coordinator.ledger.backlog import Amount, Backlog, Group, Line
+from coordinator.ledger.records import Place, Placement
+from coordinator.ledger.schema import nodes, speeds
+from coordinator.plan import Option
+
+#: States in which a node is counted on.
+IN_SERVICE = (NodeState.READY, NodeState.BUSY)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Member:
+    """A node in service."""
+
+    id: str
+    state: NodeState
+    card: Card
+    vram_class: int
+    lanes: frozenset[str]
+    models: frozenset[str]
+    loras: frozenset[str]
+    #: Model and LoRAs in memory.
+    loaded: tuple[str | None, frozenset[str]]
+    #: Model to seconds for a megapixel and step.
+    speeds: dict[str, float]
+
+    def lacks(self, group: Group, min_class: int) -> str | None:
+        """Why this node cannot take shots of a group, as far as its files and class tell; None if it can."""
+        if group.model not in self.models:
+            return f"model {group.model} is not on this node"
+        missing = [name for name in group.loras if name not in self.loras]
+        if missing:
+            return f"LoRA {', '.join(missing)} is not on this node"
+        if min_class > self.vram_class:
+            return f"they need a card of {min_class} GB or more"
+        return None
+
+    def has_loaded(self, group: Group) -> bool:
+        return self.loaded == (group.model, frozenset(group.loras))
+
+
+def card_of(facts: dict[str, Any]) -> Card:
+    """The card of a node's row."""
+    capability = facts["compute_capability"]
+    return Card(**facts | {"compute_capability": capability and tuple(capability)})
+
+
+def in_service(connection: Connection) -> dict[str, Member]:
+    """Every node that is ready or busy, by id."""
+    known = measured_speeds(connection)
+    rows = connection.execute(select(nodes).where(nodes.c.state.in_(IN_SERVICE)))
+    return {row.id: _member(row, known.get(row.id, {})) for row in rows}
+
+
+def measured_speeds(connection: Connection) -> dict[str, dict[str, float]]:
+    """Node to model to seconds for a megapixel and step."""
+    known: dict[str, dict[str, float]] = {}
+    for node_id, model, seconds in connection.execute(select(speeds)):
+        known.setdefault(node_id, {})[model] = seconds
+    return known
+
+
+def _member(row: Row[Any], measured: dict[str, float]) -> Member:
+    return Member(
+        id=row.id,
+        state=NodeState(row.state),
+        card=card_of(row.card),
+        vram_class=row.vram_class,
+        lanes=frozenset(row.lanes),
+        models=frozenset(row.models),
+        loras=frozenset(row.loras),
+        loaded=(row.loaded_model, frozenset(row.loaded_loras)),
+        speeds=measured,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What one node may choose from in one lane."""
+
+    options: list[Option]
+    #: Group to how the node's card takes it.
+    placements: dict[str, Placement]
+    #: Sentence to images that it keeps from the node.
+    refusals: Counter[str]
+
+
+def offer(member: Member, fleet: Collection[Member], lane: str, backlog: Backlog, place: Place) -> Offer:
+    """What of the backlog `member` could take for jobs of `lane`; `fleet` counts the other takers."""
+    found = Offer([], {}, Counter())
+    parts: dict[tuple[str, str], list[tuple[Amount, int]]] = {}
+    for line, amount in _in_lane(backlog, lane):
+        placed = _placed(member, line, backlog, place)
+        if isinstance(placed, str):
+            found.refusals[placed] += amount.images
+            continue
+        found.placements[line.group_key] = placed
+        takers = _takers(fleet, lane, line, backlog)
+        parts.setdefault((line.job_id, line.group_key), []).append((amount, takers))
+    for (job_id, key), some in parts.items():
+        found.options.append(_option(member, job_id, key, some, backlog, found.placements[key]))
+    return found
+
+
+def claimable(member: Member, lane: str, backlog: Backlog, place: Place) -> int:
+    """Images of the lane that wait and that `member` could take."""
+    return sum(
+        amount.images
+        for line, amount in _in_lane(backlog, lane)
+        if not isinstance(_placed(member, line, backlog, place), str)
+    )
+
+
+def _in_lane(backlog: Backlog, lane: str) -> list[tuple[Line, Amount]]:
+    return [
+        (line, amount) for line, amount in backlog.lines.items() if backlog.jobs[line.job_id].lane == lane
+    ]
+
+
+def _placed(member: Member, line: Line, backlog: Backlog, place: Place) -> Placement | str:
+    lack = member.lacks(backlog.groups[line.group_key], line.min_class)
+    return lack or backlog.placement(line.group_key, member.card, place)
+
+
+def _takers(fleet: Collection[Member], lane: str, line: Line, backlog: Backlog) -> int:
+    group = backlog.groups[line.group_key]
+    return sum(1 for other in fleet if lane in other.lanes and other.lacks(group, line.min_class) is None)
+
+
+def _option(
+    member: Member,
+    job_id: str,
+    key: str,
+    parts: Sequence[tuple[Amount, int]],
+    backlog: Backlog,
+    placement: Placement,
+) -> Option:
+    job, group = backlog.jobs[job_id], backlog.groups[key]
+    images = sum(amount.images for amount, _ in parts)
+    speed = member.speeds.get(group.model)
+    return Option(
+        job_id=job_id,
+        group_key=key,
+        priority=job.priority,
+        service_s=job.service_s,
+        submitted_at=job.submitted_at,
+        images=images,
+        image_s=speed and speed * sum(amount.work for amount, _ in parts) / images,
+        pass_size=placement.pass_size,
+        loaded=member.has_loaded(group),
+        takers=max(1, min(takers for _, takers in parts)),
+    )

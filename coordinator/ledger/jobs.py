@@ -1,0 +1,129 @@
+"""Jobs: what the operator wants of them acts on their wants, and through those on shots."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select, update
+
+from common.errors import Conflict, NotFound
+from common.states import ShotEvent, ShotState
+from coordinator.ledger.backlog import Backlog, OpenJob, groups_of, waiting_for_job
+from coordinator.ledger.moves import drop_unwanted, move_shots
+from coordinator.ledger.schema import attempts, batches, jobs, shots, wants
+from coordinator.ledger.setbacks import pause
+from coordinator.ledger.transactions import Write
+
+
+def job_row(connection: Connection, job_id: str) -> Row[Any]:
+    row = connection.execute(select(jobs).where(jobs.c.id == job_id)).one_or_none()
+    if row is None:
+        raise NotFound(f"no job {job_id}; `farm jobs` lists them")
+    return row
+
+
+def open_job(write: Write, job_id: str) -> None:
+    """Let a job's shots be claimed for it once this is committed, if it is active and all there."""
+    row = job_row(write.connection, job_id)
+    if row.intent != "active" or not row.complete:
+        return
+    lines = waiting_for_job(write.connection, job_id)
+    job = OpenJob(
+        lane=row.lane,
+        priority=row.priority,
+        submitted_at=row.submitted_at,
+        max_cost=row.max_cost,
+        cost=job_cost(write.connection, job_id),
+    )
+    known = groups_of(write.connection, job_id)
+    write.after_commit(
+        partial(Backlog.open, job_id=job_id, job=job, lines=lines, known=known), brings_work=True
+    )
+
+
+def recover(write: Write) -> None:
+    """After a start: submissions that were cut off are cancelled, active jobs open again."""
+    for job_id, complete in write.connection.execute(
+        select(jobs.c.id, jobs.c.complete).where(jobs.c.intent == "active").order_by(jobs.c.submitted_at)
+    ).all():
+        if complete:
+            open_job(write, job_id)
+        else:
+            cancel_job(write, job_id, "the coordinator stopped while it was submitted; submit it again")
+
+
+def job_cost(connection: Connection, job_id: str) -> float:
+    """The farm's bill for all attempts, loads and lost work of a job."""
+    rendering = select(func.coalesce(func.sum(attempts.c.cost), 0.0)).where(attempts.c.job_id == job_id)
+    around = select(func.coalesce(func.sum(batches.c.load_cost + batches.c.lost_cost), 0.0)).where(
+        batches.c.job_id == job_id
+    )
+    return (connection.scalar(rendering) or 0.0) + (connection.scalar(around) or 0.0)
+
+
+def cancel_job(write: Write, job_id: str, reason: str = "") -> None:
+    job_row(write.connection, job_id)
+    write.connection.execute(
+        update(jobs).where(jobs.c.id == job_id).values(intent="cancelled", reason=reason)
+    )
+    write.after_commit(partial(Backlog.close, job_id=job_id))
+    mine = select(wants.c.shot_id).where(wants.c.job_id == job_id, wants.c.again.is_(False))
+    drop_unwanted(write, write.connection.scalars(mine).all())
+
+
+def pause_job(write: Write, job_id: str, reason: str) -> None:
+    _must_live(job_row(write.connection, job_id))
+    pause(write, job_id, reason)
+
+
+def resume_job(write: Write, job_id: str) -> None:
+    _must_live(job_row(write.connection, job_id))
+    _set(write, job_id, intent="active", reason="")
+    open_job(write, job_id)
+
+
+def prioritise_job(write: Write, job_id: str, priority: int) -> None:
+    job_row(write.connection, job_id)
+    _set(write, job_id, priority=priority)
+    write.after_commit(partial(Backlog.prioritise, job_id=job_id, priority=priority), brings_work=True)
+
+
+def requeue_job(write: Write, job_id: str) -> int:
+    """See `Ledger.requeue_job`."""
+    job_row(write.connection, job_id)
+    _set(write, job_id, intent="active", reason="")
+    fresh: dict[str, Any] = {"attempts": 0, "failure": "", "reason": ""}
+    moved = 0
+    for state in (ShotState.FAILED, ShotState.CANCELLED):
+        ids = _shots_in(write.connection, job_id, state)
+        move_shots(write, ids, state, ShotEvent.REQUEUED, detail=job_id, **fresh)
+        moved += len(ids)
+    open_job(write, job_id)
+    return moved
+
+
+def accept_failures(write: Write, job_id: str) -> int:
+    """See `Ledger.accept_failures`."""
+    job_row(write.connection, job_id)
+    ids = _shots_in(write.connection, job_id, ShotState.FAILED)
+    move_shots(write, ids, ShotState.FAILED, ShotEvent.ACCEPTED, detail=job_id)
+    return len(ids)
+
+
+def _set(write: Write, job_id: str, **values: Any) -> None:
+    write.connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
+
+
+def _shots_in(connection: Connection, job_id: str, state: ShotState) -> list[str]:
+    query = (
+        select(shots.c.id)
+        .select_from(wants.join(shots))
+        .where(wants.c.job_id == job_id, wants.c.again.is_(False), shots.c.state == state)
+    )
+    return list(connection.scalars(query))
+
+
+def _must_live(job: Row[Any]) -> None:
+    if job.intent == "cancelled":
+        raise Conflict(f"job {job.id} is cancelled; requeue it to go on with what was left")

@@ -1,0 +1,120 @@
+"""Moves: the only way a state changes in the ledger. Each writes its event row in the same transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import islice
+from typing import Any, TypeVar
+
+from sqlalchemy import Exists, Table, exists, insert, select, update
+
+from common.errors import Conflict
+from common.states import (
+    ATTEMPT,
+    BATCH,
+    NODE,
+    SHOT,
+    AttemptEvent,
+    AttemptState,
+    BatchEvent,
+    BatchState,
+    Machine,
+    NodeEvent,
+    NodeState,
+    ShotEvent,
+    ShotState,
+)
+from coordinator.ledger.backlog import Backlog, amounts
+from coordinator.ledger.schema import attempts, batches, events, jobs, nodes, shots, wants
+from coordinator.ledger.transactions import Write
+
+#: Ids of one statement; databases bound the parameters.
+CHUNK = 5000
+
+T = TypeVar("T")
+S = TypeVar("S", ShotState, AttemptState, BatchState, NodeState)
+E = TypeVar("E", ShotEvent, AttemptEvent, BatchEvent, NodeEvent)
+
+
+def chunks(items: Sequence[T]) -> list[list[T]]:
+    rest = iter(items)
+    return list(iter(lambda: list(islice(rest, CHUNK)), []))
+
+
+def move_shots(
+    write: Write, ids: Sequence[str], source: ShotState, event: ShotEvent, *, detail: str = "", **values: Any
+) -> None:
+    """Move shots that are all in `source`, setting `values` besides. Raises Conflict when one is not."""
+    target = SHOT.after(source, event)
+    for some in chunks(ids):
+        if source is ShotState.WAITING:
+            gone = amounts(write.connection, some)
+            write.after_commit(partial(Backlog.change, lines=gone, sign=-1))
+        _move(write, SHOT, shots, some, source, event, detail, values)
+        if target is ShotState.WAITING:
+            come = amounts(write.connection, some)
+            write.after_commit(partial(Backlog.change, lines=come, sign=1), brings_work=True)
+
+
+def wanted() -> Exists:
+    """Whether a job that is not cancelled wants the shot of an enclosing query."""
+    return exists().where(
+        wants.c.shot_id == shots.c.id, wants.c.job_id == jobs.c.id, jobs.c.intent != "cancelled"
+    )
+
+
+def drop_unwanted(write: Write, ids: Sequence[str]) -> None:
+    """Cancel those of these shots that wait, or cannot be scheduled, and that no live job wants."""
+    for some in chunks(ids):
+        for state in SHOT.sources(ShotEvent.UNWANTED):
+            query = select(shots.c.id).where(shots.c.id.in_(some), shots.c.state == state, ~wanted())
+            move_shots(write, write.connection.scalars(query).all(), state, ShotEvent.UNWANTED)
+
+
+def move_attempts(
+    write: Write,
+    ids: Sequence[str],
+    source: AttemptState,
+    event: AttemptEvent,
+    *,
+    detail: str = "",
+    **values: Any,
+) -> None:
+    if ATTEMPT.after(source, event) is not AttemptState.DELIVERED:
+        values["settled_at"] = write.now
+    _move(write, ATTEMPT, attempts, ids, source, event, detail, values)
+
+
+def close_batch(write: Write, batch_id: str, event: BatchEvent, *, detail: str = "", **values: Any) -> None:
+    values |= {"outcome": event.value, "closed_at": write.now}
+    _move(write, BATCH, batches, [batch_id], BatchState.LEASED, event, detail, values)
+
+
+def move_node(
+    write: Write, node_id: str, source: NodeState, event: NodeEvent, *, detail: str = "", **values: Any
+) -> None:
+    _move(write, NODE, nodes, [node_id], source, event, detail, {"reason": detail} | values)
+
+
+def _move(
+    write: Write,
+    machine: Machine[S, E],
+    table: Table,
+    ids: Sequence[str],
+    source: S,
+    event: E,
+    detail: str,
+    values: dict[str, Any],
+) -> None:
+    if not ids:
+        return
+    target = machine.after(source, event)
+    moved = write.connection.execute(
+        update(table).where(table.c.id.in_(ids), table.c.state == source).values(state=target.value, **values)
+    )
+    if moved.rowcount != len(ids):
+        raise Conflict(f"{len(ids) - moved.rowcount} of {len(ids)} {machine.noun}s are no longer {source}")
+    common = {"at": write.now, "noun": machine.noun, "event": event.value, "detail": detail}
+    common |= {"source": source.value, "target": target.value}
+    write.connection.execute(insert(events), [{"subject": subject, **common} for subject in ids])

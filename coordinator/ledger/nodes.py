@@ -1,0 +1,135 @@
+"""Nodes: they join, are heard of, drain, and are distrusted after too many failures of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, insert, select, update
+
+from common.errors import Gone, NotFound
+from common.messages import CardFacts, Join
+from common.nodes import Card
+from common.states import NODE, BatchState, NodeEvent, NodeState, ShotEvent, ShotState
+from common.views import NodeView
+from coordinator.ledger.endings import end_forgotten
+from coordinator.ledger.fleet import card_of, measured_speeds
+from coordinator.ledger.moves import move_node, move_shots
+from coordinator.ledger.records import JoinedNode
+from coordinator.ledger.rules import Rules
+from coordinator.ledger.schema import batches, groups, nodes, plain, shots
+from coordinator.ledger.specs import shot_of
+from coordinator.ledger.transactions import Write
+
+
+def node_row(connection: Connection, node_id: str, incarnation: int | None = None) -> Row[Any]:
+    """The node's row; raises NotFound, or Gone when it speaks for another incarnation than the last."""
+    row = connection.execute(select(nodes).where(nodes.c.id == node_id)).one_or_none()
+    if row is None:
+        raise NotFound(f"no node {node_id}; it must join first")
+    if incarnation is not None and row.incarnation != incarnation:
+        raise Gone(f"node {node_id} was started again since; this incarnation is over")
+    return row
+
+
+def join_node(write: Write, rules: Rules, join: Join) -> JoinedNode:
+    """See `Ledger.join`."""
+    card = card_of(join.card.model_dump())
+    facts = {
+        "owner": join.owner,
+        "terms": join.terms,
+        "card": join.card.model_dump(mode="json"),
+        "vram_class": card.vram_class,
+        "lanes": list(join.lanes),
+        "models": list(join.models),
+        "loras": list(join.loras),
+        "versions": join.versions,
+        "loaded_model": None,
+        "loaded_loras": [],
+        "seen_at": write.now,
+        "failures": 0,
+    }
+    before = write.connection.execute(select(nodes).where(nodes.c.id == join.name)).one_or_none()
+    if before is None:
+        incarnation = 1
+        new = {"id": join.name, "state": NodeState.READY.value, "incarnation": incarnation}
+        write.connection.execute(insert(nodes), [facts | new])
+    else:
+        incarnation = before.incarnation + 1
+        _begin_again(write, rules, before, facts | {"incarnation": incarnation})
+    _look_again(write, card, rules)
+    return JoinedNode(
+        node_id=join.name, incarnation=incarnation, vram_class=card.vram_class, lanes=join.lanes
+    )
+
+
+def _begin_again(write: Write, rules: Rules, before: Row[Any], facts: dict[str, Any]) -> None:
+    end_forgotten(write, rules, before.id)
+    state = NodeState(node_row(write.connection, before.id).state)
+    move_node(write, before.id, state, NodeEvent.JOINED, **facts)
+
+
+def _look_again(write: Write, card: Card, rules: Rules) -> None:
+    """Let shots that fitted no class wait for this card where it takes them."""
+    stuck = shots.c.state == plain(ShotState.UNSCHEDULABLE)
+    samples = select(groups.c.key, groups.c.sample).where(
+        groups.c.key.in_(select(shots.c.group_key).where(stuck))
+    )
+    for key, sample in write.connection.execute(samples).all():
+        if not isinstance(rules.place(shot_of(sample), card), str):
+            ids = write.connection.scalars(select(shots.c.id).where(stuck, shots.c.group_key == key)).all()
+            facts: dict[str, Any] = {"min_class": card.vram_class, "failure": "", "reason": ""}
+            move_shots(write, ids, ShotState.UNSCHEDULABLE, ShotEvent.FITS, **facts)
+
+
+def hear(write: Write, node: Row[Any], **facts: Any) -> NodeState:
+    """Note a sign of life, with what it told of the node; returns the node's state."""
+    state = NodeState(node_row(write.connection, node.id).state)
+    if state is NodeState.LOST:
+        move_node(write, node.id, state, NodeEvent.HEARD)
+        state = NODE.after(state, NodeEvent.HEARD)
+    write.connection.execute(update(nodes).where(nodes.c.id == node.id).values(seen_at=write.now, **facts))
+    return state
+
+
+def drain_node(write: Write, node_id: str, reason: str) -> None:
+    state = NodeState(node_row(write.connection, node_id).state)
+    move_node(write, node_id, state, NodeEvent.DRAINED, detail=reason)
+
+
+def admit_node(write: Write, node_id: str) -> None:
+    state = NodeState(node_row(write.connection, node_id).state)
+    move_node(write, node_id, state, NodeEvent.ADMITTED, failures=0)
+
+
+def node_views(connection: Connection) -> list[NodeView]:
+    """Every node that ever joined, by name."""
+    held = batches.c.node_id == nodes.c.id, batches.c.state == plain(BatchState.LEASED)
+    query = (
+        select(nodes, batches.c.id.label("batch_id"))
+        .select_from(nodes.outerjoin(batches, and_(*held)))
+        .order_by(nodes.c.id)
+    )
+    measured = measured_speeds(connection)
+    return [_view(row, measured.get(row.id, {})) for row in connection.execute(query)]
+
+
+def _view(row: Row[Any], measured: dict[str, float]) -> NodeView:
+    return NodeView(
+        id=row.id,
+        name=row.id,
+        owner=row.owner,
+        lanes=tuple(row.lanes),
+        card=row.card["name"],
+        facts=CardFacts(**row.card),
+        terms=row.terms,
+        speeds=measured,
+        vram_class=row.vram_class,
+        state=row.state,
+        reason=row.reason,
+        batch_id=row.batch_id,
+        loaded_model=row.loaded_model,
+        models=tuple(row.models),
+        watts=row.watts,
+        temperature_c=row.temperature_c,
+        seen_at=row.seen_at,
+    )

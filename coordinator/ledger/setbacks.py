@@ -1,0 +1,86 @@
+"""Setbacks: what a failure does to its shots, its node and their jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from sqlalchemy import func, select, update
+
+from common.failures import MAX_NODE_FAILURES, Blame, Failure, consequence
+from common.nodes import VRAM_CLASSES
+from common.states import NodeEvent, NodeState, ShotEvent, ShotState
+from coordinator.ledger.backlog import Backlog
+from coordinator.ledger.moves import drop_unwanted, move_node, move_shots
+from coordinator.ledger.schema import jobs, nodes, plain, shots, wants
+from coordinator.ledger.transactions import Write
+
+#: A job with at least this many failed shots, and this share of them, pauses itself.
+_FAILED_SHOTS = 5
+_FAILED_SHARE = 0.10
+
+
+def set_back(
+    write: Write, ids: Sequence[str], source: ShotState, failure: Failure, message: str, vram_class: int
+) -> None:
+    """Let shots in `source` bear `failure`, which a card of `vram_class` met with them."""
+    reason = message or failure.sentence
+    larger = next((size for size in VRAM_CLASSES if size > vram_class), None)
+    counted = select(shots.c.id, shots.c.attempts).where(shots.c.id.in_(ids))
+    for shot_id, attempts in write.connection.execute(counted).all():
+        tried = attempts + (failure.blame is Blame.SHOT)
+        event = consequence(failure.blame, attempts=tried, larger_class=larger)
+        values: dict[str, Any] = {"attempts": tried}
+        if event is not ShotEvent.RETURNED:
+            values |= {"failure": failure.kind, "reason": reason}
+        if event is ShotEvent.ENLARGED:
+            values["min_class"] = larger
+        if event is ShotEvent.OUTGROWN:
+            values["min_class"] = 0
+        move_shots(write, [shot_id], source, event, detail=failure.kind, **values)
+        if event is ShotEvent.EXHAUSTED:
+            _pause_failing_jobs(write, shot_id)
+    drop_unwanted(write, ids)
+
+
+def charge_node(write: Write, node_id: str) -> None:
+    """Count a failure of the node's own; a success forgives it."""
+    write.connection.execute(update(nodes).where(nodes.c.id == node_id).values(failures=nodes.c.failures + 1))
+    distrust(write, node_id)
+
+
+def distrust(write: Write, node_id: str) -> None:
+    """Quarantine a node without a batch that failed too often in a row."""
+    state, failures = write.connection.execute(
+        select(nodes.c.state, nodes.c.failures).where(nodes.c.id == node_id)
+    ).one()
+    if state == NodeState.READY and failures >= MAX_NODE_FAILURES:
+        reason = f"{failures} failures of its own in a row; look at its log, then start it again"
+        move_node(write, node_id, NodeState.READY, NodeEvent.DISTRUSTED, detail=reason)
+
+
+def pause(write: Write, job_id: str, reason: str) -> None:
+    write.connection.execute(update(jobs).where(jobs.c.id == job_id).values(intent="paused", reason=reason))
+    write.after_commit(partial(Backlog.close, job_id=job_id))
+
+
+def _pause_failing_jobs(write: Write, shot_id: str) -> None:
+    """Stop jobs that mostly waste money: too many of their shots failed for good."""
+    concerned = (
+        select(jobs.c.id)
+        .select_from(wants.join(jobs))
+        .where(wants.c.shot_id == shot_id, wants.c.again.is_(False), jobs.c.intent == "active")
+    )
+    for job_id in write.connection.scalars(concerned).all():
+        mine = wants.c.job_id == job_id, wants.c.again.is_(False)
+        failed = write.connection.scalar(
+            select(func.count())
+            .select_from(shots.join(wants))
+            .where(shots.c.state == plain(ShotState.FAILED), *mine)
+        )
+        images = write.connection.scalar(select(func.count()).select_from(wants).where(*mine))
+        assert failed is not None
+        assert images is not None
+        if failed >= _FAILED_SHOTS and failed >= _FAILED_SHARE * images:
+            pause(write, job_id, f"{failed} of {images} shots failed; see why, then resume or cancel it")

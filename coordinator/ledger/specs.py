@@ -1,0 +1,37 @@
+"""Shots as the ledger keeps them: their specs as text, their groups by key, their images' places."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from common.shot import Shot
+
+
+def spec_of(shot: Shot) -> str:
+    """`shot_of` is its inverse."""
+    return json.dumps(shot.to_dict(), ensure_ascii=False, separators=(",", ":"))
+
+
+def shot_of(spec: str) -> Shot:
+    return Shot.from_dict(json.loads(spec))
+
+
+def group_key(shot: Shot) -> str:
+    """Stable name of `shot.group`."""
+    return hashlib.sha256(json.dumps(shot.group).encode()).hexdigest()[:16]
+
+
+def work(shot: Shot) -> float:
+    """Megapixel-steps."""
+    return shot.megapixels * shot.steps
+
+
+def image_key(shot_id: str, image_format: str) -> str:
+    """Where the store keeps the finished image of a shot."""
+    return f"images/{shot_id[:2]}/{shot_id}.{image_format}"
+
+
+def quarantine_key(batch_id: str, shot_id: str, sha256: str) -> str:
+    """Where a node uploads an image, for ingest to check."""
+    return f"quarantine/{batch_id}/{shot_id}/{sha256}"

@@ -1,0 +1,131 @@
+"""Submission: a job's shots enter in chunks, and the job takes part once all are in."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Table, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from common.shot import Shot
+from common.states import ShotEvent, ShotState
+from coordinator.ledger.jobs import open_job
+from coordinator.ledger.moves import move_shots
+from coordinator.ledger.records import NewJob, PlacedShot
+from coordinator.ledger.schema import groups, jobs, shots, wants
+from coordinator.ledger.specs import group_key, spec_of, work
+from coordinator.ledger.transactions import Write
+
+#: What became of a shot at submission.
+FATES = NEW, REUSED, SHARED, UNSCHEDULABLE = "new", "reused", "shared", "unschedulable"
+
+
+def begin_job(write: Write, job_id: str, job: NewJob) -> None:
+    """A job without shots; nothing of it is claimed yet."""
+    row = {"id": job_id, "intent": "active", "complete": False, "submitted_at": write.now}
+    same = ("name", "owner", "lane", "priority", "manifest", "random_seed", "max_cost")
+    write.connection.execute(jobs.insert(), [row | {name: getattr(job, name) for name in same}])
+
+
+def complete_job(write: Write, job_id: str) -> None:
+    write.connection.execute(update(jobs).where(jobs.c.id == job_id).values(complete=True))
+    open_job(write, job_id)
+
+
+class Chunk:
+    """Up to some thousand shots of one job, made ready before the database is locked."""
+
+    def __init__(self, job_id: str, first: int, placed: Sequence[PlacedShot]) -> None:
+        """`first` is the place of the first of them in the job."""
+        self._job_id = job_id
+        self._first = first
+        self._placed = placed
+        self._by_id = {one.planned.id: one for one in reversed(placed)}
+        self._keys = {one.planned.shot.group: group_key(one.planned.shot) for one in self._by_id.values()}
+
+    def add(self, write: Write) -> Counter[str]:
+        """Write them; how many distinct shots, new to this job, were new, reused, shared, unschedulable."""
+        ids = list(self._by_id)
+        states = select(shots.c.id, shots.c.state).where(shots.c.id.in_(ids))
+        known = {id_: ShotState(state) for id_, state in write.connection.execute(states)}
+        mine = select(wants.c.shot_id).where(wants.c.job_id == self._job_id, wants.c.shot_id.in_(ids))
+        earlier = set(write.connection.scalars(mine))
+        self._add_shots(write, known)
+        self._revive(write, known)
+        self._want(write, known, earlier)
+        return Counter(self._fate(one, known) for id_, one in self._by_id.items() if id_ not in earlier)
+
+    def _fate(self, one: PlacedShot, known: dict[str, ShotState]) -> str:
+        state = known.get(one.planned.id)
+        if state is ShotState.DONE:
+            return REUSED
+        if one.min_class == 0:
+            return UNSCHEDULABLE
+        return NEW if state is None else SHARED
+
+    def _add_shots(self, write: Write, known: dict[str, ShotState]) -> None:
+        samples = {self._keys[one.planned.shot.group]: one.planned.shot for one in self._by_id.values()}
+        _insert_new(write, groups, [_group_row(key, shot) for key, shot in samples.items()])
+        place = {one.planned.id: at for at, one in reversed(list(enumerate(self._placed, self._first)))}
+        new = [one for id_, one in self._by_id.items() if id_ not in known]
+        _insert_new(write, shots, [self._row(one, write.now, place[one.planned.id]) for one in new])
+
+    def _row(self, one: PlacedShot, since: float, position: int) -> dict[str, Any]:
+        shot = one.planned.shot
+        return {
+            "id": one.planned.id,
+            "state": (ShotState.WAITING if one.min_class else ShotState.UNSCHEDULABLE).value,
+            "group_key": self._keys[shot.group],
+            "min_class": one.min_class,
+            "work": work(shot),
+            "spec": spec_of(shot),
+            "reason": one.reason,
+            "since": since,
+            "position": position,
+        }
+
+    def _revive(self, write: Write, known: dict[str, ShotState]) -> None:
+        """Shots that were given up wait again: somebody wants them."""
+        fresh: dict[str, Any] = {"attempts": 0, "failure": "", "reason": ""}
+        for state in (ShotState.FAILED, ShotState.ACCEPTED, ShotState.CANCELLED):
+            ids = [id_ for id_, now in known.items() if now is state]
+            move_shots(write, ids, state, ShotEvent.REQUEUED, detail=self._job_id, **fresh)
+        for size in {one.min_class for one in self._placed} - {0}:
+            ids = [
+                id_
+                for id_, now in known.items()
+                if now is ShotState.UNSCHEDULABLE and self._by_id[id_].min_class == size
+            ]
+            move_shots(write, ids, ShotState.UNSCHEDULABLE, ShotEvent.FITS, min_class=size, **fresh)
+
+    def _want(self, write: Write, known: dict[str, ShotState], earlier: set[str]) -> None:
+        rows, seen = [], set(earlier)
+        for position, one in enumerate(self._placed, self._first):
+            planned = one.planned
+            rows.append(
+                {
+                    "job_id": self._job_id,
+                    "position": position,
+                    "shot_id": planned.id,
+                    "name": planned.name,
+                    "template": planned.template,
+                    "again": planned.id in seen,
+                    "reused": known.get(planned.id) is ShotState.DONE,
+                }
+            )
+            seen.add(planned.id)
+        write.connection.execute(wants.insert(), rows)
+
+
+def _group_row(key: str, shot: Shot) -> dict[str, Any]:
+    loras = [use.name for use in shot.loras]
+    return {"key": key, "model": shot.model, "loras": loras, "sample": spec_of(shot)}
+
+
+def _insert_new(write: Write, table: Table, rows: list[dict[str, Any]]) -> None:
+    """Insert the rows whose key is not there yet."""
+    if rows:
+        dialect = postgresql if write.connection.dialect.name == "postgresql" else sqlite
+        write.connection.execute(dialect.insert(table).on_conflict_do_nothing(), rows)

@@ -1,0 +1,95 @@
+"""The sweep: what time alone brings about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import select, update
+
+from common.failures import failure
+from common.settings import Timing
+from common.states import AttemptState, BatchEvent, BatchState, NodeEvent, NodeState
+from coordinator.ledger.backlog import Backlog
+from coordinator.ledger.endings import end_batch
+from coordinator.ledger.ingest import reject
+from coordinator.ledger.moves import move_node
+from coordinator.ledger.records import Swept
+from coordinator.ledger.rules import Rules
+from coordinator.ledger.schema import attempts, batches, nodes, plain
+from coordinator.ledger.setbacks import pause
+from coordinator.ledger.transactions import Write
+
+#: Times that ingest may begin with an upload and never answer.
+_INGEST_TRIES = 3
+#: A sweep this many periods late means that the coordinator stalled or the clock jumped.
+_LATE = 5
+
+
+@dataclass(slots=True)
+class Grace:
+    """Keeps leases alive while their holders could not renew them: after a start, a stall, a clock jump."""
+
+    timing: Timing
+    until: float
+    last: float
+
+    @classmethod
+    def begin(cls, timing: Timing, now: float) -> Grace:
+        return cls(timing, now + timing.grace_s, now)
+
+    def over(self, now: float) -> bool:
+        """Whether leases may expire at `now`; called at each sweep."""
+        if not 0 <= now - self.last <= _LATE * self.timing.sweep_s:
+            self.until = now + self.timing.grace_s
+        self.last = now
+        return now >= self.until
+
+
+def sweep(write: Write, backlog: Backlog, rules: Rules, grace: Grace) -> Swept:
+    """See `Ledger.sweep`."""
+    lapsed = grace.over(write.now)
+    _pause_overspent(write, backlog)
+    return Swept(
+        expired=_expire(write, rules) if lapsed else (),
+        lost=_miss(write, rules) if lapsed else (),
+        ingest_again=_ask_again(write, rules),
+    )
+
+
+def _expire(write: Write, rules: Rules) -> tuple[str, ...]:
+    late = batches.c.state == plain(BatchState.LEASED), batches.c.expires_at < write.now
+    expired = tuple(write.connection.scalars(select(batches.c.id).where(*late)))
+    for batch_id in expired:
+        end_batch(write, rules, batch_id, BatchEvent.EXPIRED)
+    return expired
+
+
+def _miss(write: Write, rules: Rules) -> tuple[str, ...]:
+    silent = nodes.c.state == NodeState.READY, nodes.c.seen_at < write.now - rules.timing.lease_s
+    lost = tuple(write.connection.scalars(select(nodes.c.id).where(*silent)))
+    for node_id in lost:
+        reason = f"not heard of for {rules.timing.lease_s:.0f} s"
+        move_node(write, node_id, NodeState.READY, NodeEvent.VANISHED, detail=reason)
+    return lost
+
+
+def _ask_again(write: Write, rules: Rules) -> tuple[str, ...]:
+    late = write.now - rules.timing.ingest_again_s
+    unanswered = select(attempts.c.id, attempts.c.tries).where(
+        attempts.c.state == plain(AttemptState.DELIVERED), attempts.c.asked_at < late
+    )
+    again = []
+    for attempt_id, tries in write.connection.execute(unanswered).all():
+        if tries >= _INGEST_TRIES:
+            reject(write, attempt_id, failure("ingest_crash"), "", 0.0)
+        else:
+            again.append(attempt_id)
+    write.connection.execute(update(attempts).where(attempts.c.id.in_(again)).values(asked_at=write.now))
+    return tuple(again)
+
+
+def _pause_overspent(write: Write, backlog: Backlog) -> None:
+    for job_id, job in backlog.jobs.items():
+        if job.max_cost is not None and job.cost >= job.max_cost:
+            reason = f"it has cost {job.cost:.2f} of at most {job.max_cost:.2f}; resubmit with a higher limit"
+            pause(write, job_id, reason)

@@ -1,0 +1,90 @@
+"""Transactions: one writer at a time, errors of the database as the farm's own, and what follows a commit."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from coordinator.ledger import leadership
+from coordinator.ledger.backlog import Backlog
+from coordinator.ledger.engine import unreachable, writing
+
+
+@dataclass(slots=True)
+class Write:
+    """One write transaction: its connection and moment, and what the backlog learns once it is committed."""
+
+    connection: Connection
+    #: Seconds since 1970.
+    now: float
+    _after: list[Callable[[Backlog], None]] = field(default_factory=list)
+    #: Whether work may appear by it.
+    brings_work: bool = False
+
+    def after_commit(self, change: Callable[[Backlog], None], *, brings_work: bool = False) -> None:
+        self._after.append(change)
+        self.brings_work |= brings_work
+
+    def committed(self, backlog: Backlog) -> None:
+        for change in self._after:
+            change(backlog)
+
+
+class Transactions:
+    """The ledger's access to its database. Threads may share it; it leads from its construction on."""
+
+    def __init__(self, engine: Engine, *, clock: Callable[[], float]) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._backlog = Backlog()
+        self._lock = threading.Lock()
+        self._listeners: list[Callable[[], None]] = []
+        with self._begin(writing(engine)) as connection:
+            self._epoch = leadership.take(connection)
+
+    @contextmanager
+    def write(self) -> Iterator[tuple[Write, Backlog]]:
+        """A transaction of the one writer; the backlog in memory follows when it is committed."""
+        with self._lock:
+            with self._begin(writing(self._engine)) as connection:
+                leadership.check(connection, self._epoch)
+                write = Write(connection, self._clock())
+                yield write, self._backlog
+            write.committed(self._backlog)
+        if write.brings_work:
+            for listener in self._listeners:
+                listener()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A consistent look that waits for nobody."""
+        with self._begin(self._engine) as connection:
+            yield connection
+
+    @contextmanager
+    def read_with_backlog(self) -> Iterator[tuple[Connection, Backlog]]:
+        """A look while nobody writes, so that tables and backlog agree."""
+        with self._lock, self._begin(self._engine) as connection:
+            yield connection, self._backlog
+
+    def ping(self) -> None:
+        """Raises Unavailable when the database does not answer, or when another coordinator leads."""
+        with self.read() as connection:
+            leadership.check(connection, self._epoch)
+
+    def on_work(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after each commit through which work may have appeared."""
+        self._listeners.append(listener)
+
+    @contextmanager
+    def _begin(self, engine: Engine) -> Iterator[Connection]:
+        try:
+            with engine.begin() as connection:
+                yield connection
+        except (OperationalError, InterfaceError) as error:
+            raise unreachable(engine, error) from error

@@ -1,0 +1,159 @@
+"""Jobs and images as people see them; nothing here changes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, func, select
+
+from common.states import AttemptState, ShotState
+from common.views import FailureView, ImageView, JobSummary, JobView
+from coordinator.ledger.jobs import job_cost, job_row
+from coordinator.ledger.schema import attempts, images, jobs, shots, wants
+from coordinator.ledger.specs import shot_of
+
+#: Seconds over which images per minute are counted.
+_WINDOW_S = 120.0
+#: States that only a person, or another node, changes any more.
+SETTLED = frozenset(
+    {ShotState.DONE, ShotState.ACCEPTED, ShotState.FAILED, ShotState.CANCELLED, ShotState.UNSCHEDULABLE}
+)
+
+
+def status(intent: str, counts: Mapping[str, int]) -> str:
+    """A job's status from what the operator wants and its shots' states.
+
+    >>> status("active", {"done": 3, "running": 1}), status("active", {"done": 3, "failed": 1})
+    ('running', 'failed')
+    """
+    if intent == "cancelled":
+        return "cancelled"
+    if all(state in SETTLED for state in counts):
+        good = counts.keys() <= {ShotState.DONE, ShotState.ACCEPTED}
+        return "done" if good else "failed"
+    if intent == "paused":
+        return "paused"
+    return "waiting" if counts.keys() <= {ShotState.WAITING, ShotState.UNSCHEDULABLE} else "running"
+
+
+def job_summaries(connection: Connection) -> list[JobSummary]:
+    """See `Ledger.jobs`."""
+    counted = (
+        select(wants.c.job_id, shots.c.state, func.count())
+        .select_from(wants.join(shots))
+        .where(wants.c.again.is_(False))
+        .group_by(wants.c.job_id, shots.c.state)
+    )
+    counts: dict[str, dict[str, int]] = {}
+    for job_id, state, number in connection.execute(counted):
+        counts.setdefault(job_id, {})[state] = number
+    rows = connection.execute(select(jobs).order_by(jobs.c.submitted_at.desc()))
+    return [JobSummary(**_summary(row, counts.get(row.id, {}))) for row in rows]
+
+
+def job_view(connection: Connection, job_id: str, now: float, currency: str) -> JobView:
+    """See `Ledger.job`."""
+    row = job_row(connection, job_id)
+    mine = wants.c.job_id == job_id, wants.c.again.is_(False)
+    counted = select(shots.c.state, func.count()).select_from(wants.join(shots)).where(*mine)
+    counts = _pairs(connection, counted.group_by(shots.c.state))
+    held = attempts.c.job_id == job_id, attempts.c.state == AttemptState.RUNNING
+    running = select(attempts.c.node_id, func.count()).where(*held).group_by(attempts.c.node_id)
+    rate = _images_per_minute(connection, job_id, now)
+    left = sum(number for state, number in counts.items() if state not in SETTLED)
+    return JobView(
+        **_summary(row, counts),
+        running=_pairs(connection, running),
+        images_per_minute=rate,
+        eta_s=left / rate * 60 if rate else None,
+        cost=job_cost(connection, job_id),
+        currency=currency,
+        failures=_failures(connection, job_id),
+    )
+
+
+def image_views(connection: Connection, job_id: str, after: int, limit: int) -> list[ImageView]:
+    """See `Ledger.images`."""
+    job_row(connection, job_id)
+    query = (
+        select(wants.c.position, wants.c.name, shots, images)
+        .select_from(wants.join(shots).outerjoin(images, images.c.shot_id == shots.c.id))
+        .where(wants.c.job_id == job_id, wants.c.position > after)
+        .order_by(wants.c.position)
+        .limit(limit)
+    )
+    return [_image(row) for row in connection.execute(query)]
+
+
+def _pairs(connection: Connection, query: Select[str, int]) -> dict[str, int]:
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def _summary(row: Row[Any], counts: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "name": row.name,
+        "owner": row.owner,
+        "lane": row.lane,
+        "priority": row.priority,
+        "intent": row.intent,
+        "status": status(row.intent, counts) if row.complete or row.intent == "cancelled" else "waiting",
+        "reason": row.reason,
+        "submitted_at": row.submitted_at,
+        "images": sum(counts.values()),
+        "counts": counts,
+    }
+
+
+def _images_per_minute(connection: Connection, job_id: str, now: float) -> float:
+    """Images stored for the job in the last minutes before its newest, or before now while it runs."""
+    stored = attempts.c.job_id == job_id, attempts.c.state == AttemptState.STORED
+    newest = connection.scalar(select(func.max(attempts.c.settled_at)).where(*stored))
+    if newest is None:
+        return 0.0
+    first = connection.scalar(select(func.min(attempts.c.started_at)).where(*stored))
+    begin: float = max(first or 0.0, newest - _WINDOW_S)
+    end: float = newest if now - newest > _WINDOW_S else now
+    number = connection.scalar(select(func.count()).where(*stored, attempts.c.settled_at > begin)) or 0
+    return number / max(end - begin, 1.0) * 60
+
+
+def _failures(connection: Connection, job_id: str) -> tuple[FailureView, ...]:
+    query = (
+        select(shots.c.failure, func.min(shots.c.reason), func.count())
+        .select_from(wants.join(shots))
+        .where(
+            wants.c.job_id == job_id,
+            wants.c.again.is_(False),
+            shots.c.state.in_((ShotState.FAILED, ShotState.UNSCHEDULABLE)),
+        )
+        .group_by(shots.c.failure)
+        .order_by(func.count().desc())
+    )
+    return tuple(
+        FailureView(kind=kind or "fits_nothing", message=reason, shots=number)
+        for kind, reason, number in connection.execute(query)
+    )
+
+
+def _image(row: Row[Any]) -> ImageView:
+    shot = shot_of(row.spec)
+    return ImageView(
+        position=row.position,
+        shot_id=row.id,
+        name=row.name,
+        state=row.state,
+        model=shot.model,
+        prompt=shot.prompt,
+        seed=shot.seed,
+        width=shot.width,
+        height=shot.height,
+        format=shot.format,
+        sha256=row.sha256,
+        size=row.size,
+        cost=row.cost,
+        seconds=sum(row.seconds.values()) if row.seconds else None,
+        node=row.node_id,
+        message=row.reason,
+    )

@@ -1,0 +1,96 @@
+"""The planner: which of the waiting work a node gets now, and how much of it.
+
+Pure: the ledger hands in what waits and fits, and acts on the answer. The order is
+
+1. the higher priority,
+2. the job that got the least work so far; a job whose model the node has loaded may be ahead by as much as
+   a reload is worth avoiding,
+3. within the job: what the fewest other nodes can take, then what is loaded, then what waits longest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+#: How many batches a job may be ahead of another before a node drops its loaded model for that one.
+AFFINITY_BATCHES = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Option:
+    """Shots of one job and group that wait and that the claiming node can take."""
+
+    job_id: str
+    group_key: str
+    priority: int
+    #: Seconds of work given to the job so far.
+    service_s: float
+    #: When the job came: seconds since 1970.
+    submitted_at: float
+    images: int
+    #: What one takes on this node; None until it was measured.
+    image_s: float | None
+    #: Images of one pass at the most.
+    pass_size: int
+    #: Whether the node holds model and LoRAs in memory.
+    loaded: bool
+    #: Nodes in service that can take them, this one included.
+    takers: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    option: Option
+    images: int
+
+
+def choose(options: Sequence[Option], *, batch_s: float) -> Choice | None:
+    """The group to serve now and how many images of it; None without options.
+
+    >>> small = Option(job_id="a", group_key="g", priority=50, service_s=0, submitted_at=0, images=9,
+    ...     image_s=10.0, pass_size=4, loaded=False, takers=1)
+    >>> choose([small], batch_s=120).images
+    4
+    """
+    if not options:
+        return None
+    job = min(_jobs(options).items(), key=lambda item: _job_rank(item[1], batch_s))[0]
+    option = min((option for option in options if option.job_id == job), key=_group_rank)
+    return Choice(option=option, images=_amount(option, options, batch_s))
+
+
+def refusal(lane: str, reasons: Mapping[str, int]) -> str:
+    """Why a node gets nothing: `reasons` counts the images that each sentence keeps from it."""
+    if not reasons:
+        return f"no work waits in lane {lane}"
+    worst = max(reasons, key=lambda reason: reasons[reason])
+    return f"{sum(reasons.values())} images wait in lane {lane}, none for this node: {worst}"
+
+
+def _jobs(options: Sequence[Option]) -> dict[str, list[Option]]:
+    jobs: dict[str, list[Option]] = {}
+    for option in options:
+        jobs.setdefault(option.job_id, []).append(option)
+    return jobs
+
+
+def _job_rank(options: Sequence[Option], batch_s: float) -> tuple[float, float, float, str]:
+    one = options[0]
+    ahead = AFFINITY_BATCHES * batch_s if any(option.loaded for option in options) else 0.0
+    return (-one.priority, one.service_s - ahead, one.submitted_at, one.job_id)
+
+
+def _group_rank(option: Option) -> tuple[int, bool, str]:
+    return (option.takers, not option.loaded, option.group_key)
+
+
+def _amount(option: Option, options: Sequence[Option], batch_s: float) -> int:
+    """Images worth `batch_s`, less towards the end so that all nodes finish together; whole passes."""
+    if option.image_s is None or option.image_s == 0:
+        # The first pass measures this node; a guess could be off by a factor of ten.
+        return min(option.images, option.pass_size)
+    left_s = sum(other.images * (other.image_s or option.image_s) for other in options)
+    share_s = left_s / (2 * option.takers)
+    passes = int(min(batch_s, share_s) / option.image_s / option.pass_size)
+    return min(option.images, max(1, passes) * option.pass_size)
