@@ -12,6 +12,7 @@ from common.manifest.kinds import Name
 from common.manifest.model import Axis, Group, ShotFields
 from common.manifest.nodes import Node
 from common.manifest.reading import Key, Reading, described, read_keys
+from common.manifest.suggest import nearest
 
 GROUP_KEYS = {
     "name": Key(Name(), "Name of the group, unique in the manifest; part of the default file names."),
@@ -90,10 +91,11 @@ def _check_lora_names(
 def _check_set(
     field: str, group: Group, defaults: ShotFields, node: nodes.Mapping, path: str, reading: Reading
 ) -> None:
-    """Reports a group whose shots have no prompt or no model, unless it was given and wrong."""
+    """Reports a group whose shots have no prompt or no model, unless it was given and wrong or misspelled."""
     places: list[Any] = [group, defaults, *group.include_sets]
     places += [fields for axis in group.axes.values() for fields in axis.sets]
-    given = node.get(field) is not None or field in _keys_of(reading, "defaults") or _has_axis(node, field)
+    keys = node.entries.keys() | _keys_of(reading, "defaults")
+    given = any(nearest(key, [field]) for key in keys) or _has_axis(node, field)
     if not given and all(getattr(fields, field) is None for fields in places):
         reading.wrong(node.place, path, f"has no `{field}`; give it here or in `defaults`")
 

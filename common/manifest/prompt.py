@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from itertools import groupby
+from dataclasses import dataclass, field
+from itertools import accumulate
 
 from common.errors import Invalid
 
@@ -79,6 +79,16 @@ class Choice:
     low: int = 1
     high: int = 1
     separator: str = ", "
+    #: For each option, the weights of it and all before it.
+    ends: tuple[float, ...] = field(init=False)
+    #: Whether there are references inside.
+    refers: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        ends = tuple(accumulate(option.weight for option in self.options))
+        refers = any(isinstance(node, Reference) for option in self.options for node in nodes(option.body))
+        object.__setattr__(self, "ends", ends)
+        object.__setattr__(self, "refers", refers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,19 +123,20 @@ def nodes(template: Template) -> Iterator[Reference | Wildcard]:
                 pass
 
 
-def bind(template: Template, value_of: Callable[[Reference], Text | Expanded]) -> Template:
-    """The template with every reference replaced by its value."""
+def bind(template: Template, value_of: Callable[[Reference], str | Template]) -> Template:
+    """The template with every reference replaced by its value: a text, or a template that expands."""
     return joined(_bound(node, value_of) for node in template)
 
 
-def _bound(node: Node, value_of: Callable[[Reference], Text | Expanded]) -> Node:
+def _bound(node: Node, value_of: Callable[[Reference], str | Template]) -> Node:
     match node:
         case Reference():
-            return value_of(node)
-        case Choice():
+            value = value_of(node)
+            return Text(value) if isinstance(value, str) else Expanded(value, node.offset)
+        case Choice(refers=True):
             options = tuple(Option(bind(each.body, value_of), each.weight) for each in node.options)
-            return replace(node, options=options)
-        case Text() | Wildcard() | Expanded():
+            return Choice(options, node.offset, node.low, node.high, node.separator)
+        case _:
             return node
 
 
@@ -233,11 +244,17 @@ class _Parser:
 def joined(found: Iterable[Node]) -> Template:
     """Nodes with neighbouring texts made one and empty ones dropped."""
     result: list[Node] = []
-    for is_text, run in groupby(found, lambda node: isinstance(node, Text)):
-        if not is_text:
-            result.extend(run)
-        elif text := "".join(node.text for node in run if isinstance(node, Text)):
+    texts: list[str] = []
+    for node in found:
+        if isinstance(node, Text):
+            texts.append(node.text)
+            continue
+        if text := "".join(texts):
             result.append(Text(text))
+        texts.clear()
+        result.append(node)
+    if text := "".join(texts):
+        result.append(Text(text))
     return tuple(result)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate
 from typing import Protocol
@@ -127,20 +127,19 @@ def draw(template: Template, draws: Draws, wildcards: Mapping[str, Lines], place
 def _drawn(choice: Choice, draws: Draws, place: str) -> list[Option]:
     """The options drawn, by weight and without repetition, in the order written."""
     if choice.low == choice.high == 1:
-        return [choice.options[_weighted(choice.options, draws.uniform(place))]]
+        return [choice.options[_share(choice.ends, draws.uniform(place))]]
     span = choice.high - choice.low + 1
     number = choice.low + int(draws.uniform(f"{place}$") * span)
     left = list(enumerate(choice.options))
     picked = []
     for turn in range(number):
-        at = _weighted([option for _, option in left], draws.uniform(f"{place}#{turn}"))
-        picked.append(left.pop(at))
+        ends = list(accumulate(option.weight for _, option in left))
+        picked.append(left.pop(_share(ends, draws.uniform(f"{place}#{turn}"))))
     return [option for _, option in sorted(picked, key=lambda pair: pair[0])]
 
 
-def _weighted(options: tuple[Option, ...] | list[Option], uniform: float) -> int:
-    """The index whose share of the weights `uniform` falls into."""
-    ends = list(accumulate(option.weight for option in options))
+def _share(ends: Sequence[float], uniform: float) -> int:
+    """The index whose share of the weights a number in [0, 1) falls into."""
     return min(bisect(ends, uniform * ends[-1]), len(ends) - 1)
 
 

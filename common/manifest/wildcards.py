@@ -118,7 +118,8 @@ def _from_folder(
             looked = f"; there is no `{file}` beside the manifest"
         near = nearest(name, others)
         hint = f": did you mean `{near}`?" if near else looked
-        reading.wrong(place, path, f"unknown wildcard `__{name}__`{hint}")
+        message = f"unknown wildcard `__{name}__`{hint}"
+        reading.problems.append(reading.text.problem(path, message, offset))
         return ()
     found = load(file, place, f"wildcards.{name}", reading)
     return () if found is None else _lines(found, f"wildcards.{name}", reading)
