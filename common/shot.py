@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 
@@ -102,21 +101,24 @@ class Shot(NamedTuple):
         return cls(**fields)
 
 
-def ids_by_seed(shot: Shot) -> Callable[[int], str]:
-    """Gives the ids of the shots that differ from this one in their seed only.
+class ShotIds:
+    """The ids of shots that differ from one another in prompt, negative and seed only.
 
-    Equals `shot._replace(seed=seed).id`, some ten times faster: only the seed and what follows it, which
-    are numbers, are hashed anew.
+    Equal to `Shot.id`, several times faster: what they share is written once.
     """
-    before, _, after = shot._replace(seed=0).canonical().rpartition('"seed":0')
-    common = hashlib.sha256(f'{before}"seed":'.encode())
 
-    def shot_id(seed: int) -> str:
-        digest = common.copy()
-        digest.update(f"{seed}{after}".encode())
-        return digest.hexdigest()
+    def __init__(self, shot: Shot) -> None:
+        text = shot._replace(prompt="", negative="", seed=0).canonical()
+        # Quotes inside values are escaped, and after the seed there are only numbers.
+        self._before, _, rest = text.partition('"negative":"","prompt":""')
+        self._between, _, self._after = rest.rpartition('"seed":0')
 
-    return shot_id
+    def of(self, prompt: str, negative: str, seed: int) -> str:
+        text = (
+            f'{self._before}"negative":{json.dumps(negative)},"prompt":{json.dumps(prompt)}'
+            f'{self._between}"seed":{seed}{self._after}'
+        )
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 class PlannedShot(NamedTuple):

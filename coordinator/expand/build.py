@@ -10,7 +10,7 @@ from common.catalog import Catalog
 from common.manifest.model import Manifest, Seeds
 from common.manifest.parsed import ParsedManifest
 from coordinator.expand.axes import Setter
-from coordinator.expand.cell import GroupFrame
+from coordinator.expand.cell import Frame
 from coordinator.expand.combinations import combinations
 from coordinator.expand.counting import CheckedGroup, check_product, number_groups
 from coordinator.expand.expansion import Expansion
@@ -18,10 +18,11 @@ from coordinator.expand.findings import Findings
 from coordinator.expand.group import GroupExpansion
 from coordinator.expand.names import NamePattern
 from coordinator.expand.prompts import Prompts
-from coordinator.expand.settings import Impossible, Settings, resolve
+from coordinator.expand.rendering import Rendering, rendering
+from coordinator.expand.settings import Impossible, resolve
 
-#: Settings kept at a time; shots that follow each other mostly share theirs.
-_SETTINGS_KEPT = 4096
+#: Renderings kept at a time; shots that follow each other mostly share theirs.
+_RENDERINGS_KEPT = 4096
 
 
 def expand(
@@ -50,17 +51,15 @@ def expand(
     digits = len(str(max(0, ends[-1] - 1)))
     expanded = []
     for group, numbering, first in zip(groups, numberings, ends, strict=False):
-        frame = GroupFrame(
-            name=group.group.name,
+        frame = Frame(
+            group=group.group.name,
             seeds=group.seeds,
             combinatorial=group.combinatorial,
             random_seed=seed,
-            output=written.output,
-            realm="" if written.lane == "public" else written.lane,
             first=first,
             digits=digits,
         )
-        expanded.append(GroupExpansion(frame, group.combinations, numbering, group.settings, prompts, names))
+        expanded.append(GroupExpansion(frame, group.combinations, numbering, group.rendering, prompts, names))
     return Expansion(expanded, random_seed=seed, warnings=findings.warnings)
 
 
@@ -79,15 +78,15 @@ def _checked(
         message = f"`{axis}` is the name of a LoRA, for {{{axis}.trigger}}; choose another name"
         findings.wrong(f"{path}.axes.{axis}", message)
 
-    @lru_cache(maxsize=_SETTINGS_KEPT)
-    def settings_of(setters: tuple[Setter, ...]) -> Settings:
-        return resolve(common + setters, catalog, findings)
+    @lru_cache(maxsize=_RENDERINGS_KEPT)
+    def rendering_of(setters: tuple[Setter, ...]) -> Rendering:
+        return rendering(resolve(common + setters, catalog, findings), manifest)
 
     found = combinations(path, group, findings)
     for combination in found.representatives():
         names.check(combination, found)
         with suppress(Impossible):
-            settings = settings_of(combination.setters)
+            settings = rendering_of(combination.setters).settings
             prompts.check(settings.prompt, combination, found)
             prompts.check(settings.negative, combination, found)
     return CheckedGroup(
@@ -96,5 +95,5 @@ def _checked(
         combinations=found,
         seeds=group.seeds or manifest.defaults.seeds or Seeds(),
         combinatorial=(group.variants or manifest.defaults.variants) == "combinatorial",
-        settings=settings_of,
+        rendering=rendering_of,
     )

@@ -12,7 +12,7 @@ from coordinator.expand.combinations import Combination, Combinations
 from coordinator.expand.findings import Findings
 from coordinator.expand.numbering import Numbering
 from coordinator.expand.prompts import Prompts
-from coordinator.expand.settings import Settings
+from coordinator.expand.rendering import Rendering
 
 #: Seeds fit the integers of every database.
 _MAX_SEED = 2**63 - 1
@@ -27,7 +27,7 @@ class CheckedGroup:
     combinations: Combinations
     seeds: Seeds
     combinatorial: bool
-    settings: Callable[[tuple[Setter, ...]], Settings]
+    rendering: Callable[[tuple[Setter, ...]], Rendering]
 
 
 def check_product(manifest: Manifest, findings: Findings) -> None:
@@ -75,11 +75,11 @@ def _variants(group: CheckedGroup, prompts: Prompts) -> int | list[int]:
 
 def _count(group: CheckedGroup, combination: Combination, prompts: Prompts) -> int:
     texts = _texts(group, combination)
-    return prod(prompts.bound(text, combination.values).count for text in texts)
+    return prod(prompts.bound(text, combination.values).count() for text in texts)
 
 
 def _texts(group: CheckedGroup, combination: Combination) -> tuple[str, str]:
-    settings = group.settings(combination.setters)
+    settings = group.rendering(combination.setters).settings
     return settings.prompt.value, settings.negative.value
 
 

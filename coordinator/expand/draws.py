@@ -18,7 +18,7 @@ class Draws:
     """
 
     def __init__(self, random_seed: int, group: str, position: int, mentioned: Sequence[str]) -> None:
-        about = json.dumps([random_seed, group, position, *mentioned])
+        about = json.dumps((random_seed, group, position, *mentioned))
         self._key = blake2b(about.encode(), digest_size=32).digest()
 
     def uniform(self, place: str) -> float:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 
 from common.shot import PlannedShot
 from coordinator.expand.axes import Setter
-from coordinator.expand.cell import Cell, GroupFrame
+from coordinator.expand.cell import Cell, Frame
 from coordinator.expand.combinations import Combinations
 from coordinator.expand.names import NamePattern
 from coordinator.expand.numbering import Numbering
 from coordinator.expand.prompts import Prompts, described
-from coordinator.expand.settings import Settings
+from coordinator.expand.rendering import Rendering
 
 
 class GroupExpansion:
@@ -19,23 +19,23 @@ class GroupExpansion:
 
     def __init__(
         self,
-        frame: GroupFrame,
+        frame: Frame,
         combinations: Combinations,
         numbering: Numbering,
-        settings: Callable[[tuple[Setter, ...]], Settings],
+        rendering: Callable[[tuple[Setter, ...]], Rendering],
         prompts: Prompts,
         names: NamePattern,
     ) -> None:
         self._frame = frame
         self._combinations = combinations
         self._numbering = numbering
-        self._settings = settings
+        self._rendering = rendering
         self._prompts = prompts
         self._names = names
 
     @property
     def name(self) -> str:
-        return self._frame.name
+        return self._frame.group
 
     @property
     def combinations(self) -> int:
@@ -74,10 +74,11 @@ class GroupExpansion:
 
     def _cell(self, combination: int) -> Cell:
         values, setters = self._combinations[combination]
-        settings = self._settings(setters)
+        rendering = self._rendering(setters)
+        settings = rendering.settings
         return Cell(
             self._frame,
-            settings,
+            rendering,
             self._prompts.bound(settings.prompt.value, values),
             self._prompts.bound(settings.negative.value, values),
             self._names.parts(self.name, values),

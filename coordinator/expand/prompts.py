@@ -3,64 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 
 from common.catalog import Lora
 from common.manifest.model import Manifest
-from common.manifest.prompt import (
-    Expanded,
-    PromptError,
-    Reference,
-    Template,
-    Text,
-    Wildcard,
-    bind,
-    nodes,
-    parse,
-)
-from common.manifest.prompt_variants import Lines, count, draw, longest, nth
+from common.manifest.prompt import PromptError, Reference, Template, Wildcard, nodes, parse
+from common.manifest.prompt_variants import longest
 from common.manifest.prompt_wildcards import MAX_LENGTH, parse_wildcards, unknown_wildcard
 from common.manifest.suggest import suggestion
-from coordinator.expand import triggers
 from coordinator.expand.axes import Value
 from coordinator.expand.combinations import Combination, Combinations
-from coordinator.expand.draws import Draws
 from coordinator.expand.findings import Findings
+from coordinator.expand.resolve import Parsed, Prompt
 from coordinator.expand.settings import Written
 
 TRIGGER = "trigger"
 #: References that `output.name` takes beside axes.
 NAME_ONLY = ("seed", "index", "group")
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """A template whose references are bound, wildcards and variants still open."""
-
-    template: Template
-    #: What the template reads from axes; its draws depend on nothing else of the combination.
-    mentioned: tuple[str, ...]
-    wildcards: Mapping[str, Lines]
-
-    @cached_property
-    def fixed(self) -> str | None:
-        """The text, if there is nothing to draw."""
-        if not self.template:
-            return ""
-        only = self.template[0]
-        return only.text if len(self.template) == 1 and isinstance(only, Text) else None
-
-    @cached_property
-    def count(self) -> int:
-        """How many texts it can become."""
-        return count(self.template, self.wildcards)
-
-    def nth(self, index: int) -> str:
-        return nth(self.template, index, self.wildcards)
-
-    def draw(self, draws: Draws, place: str) -> str:
-        return draw(self.template, draws, self.wildcards, place)
 
 
 class Prompts:
@@ -69,7 +27,7 @@ class Prompts:
     def __init__(self, manifest: Manifest, loras: Mapping[str, Lora], findings: Findings) -> None:
         self._findings = findings
         self._loras = loras
-        self._parsed: dict[str, Template] = {}
+        self._parsed: dict[str, Parsed] = {}
         self._checked: set[tuple[Written, int]] = set()
         self.wildcards, errors = parse_wildcards(manifest.wildcards)
         self.sound = not errors
@@ -97,10 +55,11 @@ class Prompts:
     def _parse(self, text: str, path: str) -> Template | None:
         if text not in self._parsed:
             try:
-                self._parsed[text] = parse(text)
+                self._parsed[text] = Parsed.of(parse(text))
             except PromptError as error:
                 self._findings.wrong(path, error.message, error.offset)
-        return self._parsed.get(text)
+                return None
+        return self._parsed[text].template
 
     def _check_wildcard(self, node: Wildcard, path: str) -> None:
         if node.name not in self.wildcards:
@@ -147,19 +106,7 @@ class Prompts:
 
     def bound(self, text: str, values: Mapping[str, Value]) -> Prompt:
         """The prompt of one combination; everything in it was checked."""
-        template = self._parsed[text]
-        mentioned = []
-
-        def value_of(reference: Reference) -> Text | Expanded:
-            value = values.get(reference.name)
-            if value is None:
-                return Text(triggers.place(reference.name if reference.field else ""))
-            read = value.text(reference.field) or ""
-            mentioned.append(f"{reference}={read}")
-            return Expanded(self._parsed[read], reference.offset) if value.expand else Text(read)
-
-        bound = bind(template, value_of)
-        return Prompt(bound, tuple(dict.fromkeys(mentioned)), self.wildcards)
+        return Prompt(self._parsed[text], values, self._parsed, self.wildcards)
 
 
 def described(combination: Combination) -> str:
