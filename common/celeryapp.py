@@ -89,7 +89,7 @@ class Publisher:
         Raises Unavailable.
         """
         try:
-            self._redis.execute_command("ACL", "SETUSER", name, "reset", *rules)
+            self._redis.execute_command("ACL", "SETUSER", name, "reset", *rules)  # type: ignore[no-untyped-call]
         except redis.ResponseError:
             return False
         except redis.RedisError as error:

@@ -126,7 +126,7 @@ class ImageView(Message):
 
 
 class ImagePage(Message):
-    """GET /v1/jobs/{id}/images?after=&limit=: `next` is the `after` of the following page, None at the end."""
+    """GET /v1/jobs/{id}/images?after=&limit=: `next` is the next page's `after`, None at the end."""
 
     images: tuple[ImageView, ...]
     next: int | None = None

@@ -38,7 +38,7 @@ class BrokerUser:
         self._defined: bool | None = None
 
     def define(self) -> None:
-        """To be called again and again: a broker that restarts has forgotten its users. Raises Unavailable."""
+        """To be called again and again: a broker that restarts forgets its users. Raises Unavailable."""
         defined = self._publisher.define_user(USER, ["on", f">{self._password}", *_RULES])
         if not defined and self._defined is None:
             log.warning("the broker lets us define no user %s: nodes get the farm's own access to it", USER)

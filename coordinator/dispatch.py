@@ -25,7 +25,7 @@ class Dispatcher:
         parked: Callable[[], Set[str]],
         published: Callable[[str, int], None],
     ) -> None:
-        """`parked` names the nodes that wait in a claim; `published(lane, vram_class)` hears of each ticket."""
+        """`parked` names the nodes that wait in a claim; `published(lane, class)` hears of each ticket."""
         self._ledger = ledger
         self._publisher = publisher
         self._tickets = tickets
@@ -51,7 +51,7 @@ class Dispatcher:
 def ticket_limits(
     warrants: dict[tuple[str, int], int], nodes: list[NodeView], parked: Set[str]
 ) -> dict[tuple[str, int], int]:
-    """(lane, class) to the tickets that may lie there: no more than its ready nodes with no ticket in hand."""
+    """(lane, class) to the tickets that may lie there: at most its ready nodes with none in hand."""
     free: Counter[tuple[str, int]] = Counter(
         (lane, node.vram_class)
         for node in nodes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
@@ -14,8 +15,9 @@ from common.errors import Conflict, Invalid, Unavailable
 from common.messages import PROTOCOL, Ack, Close, Grant, GrantRequest, Join, Joined, Report
 from common.nodes import queue_name
 from common.settings import Settings
+from common.states import ShotState
 from common.storage import Store
-from common.views import ModelView, NodeView, QueueView, StatusView
+from common.views import JobSummary, MisfitView, ModelView, NodeView, QueueView, StatusView
 from coordinator.beats import Beats
 from coordinator.broker_user import BrokerUser
 from coordinator.claims import Claims
@@ -25,6 +27,9 @@ from coordinator.traffic import Traffic
 
 #: Bytes; more than a picture of any size that the catalog allows.
 MAX_UPLOAD = 64 * 2**20
+
+#: What the ledger calls the failure of a shot that no class takes.
+_FITS_NOTHING = "fits_nothing"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +96,7 @@ class Farm:
         try:
             self.publisher.publish_ingest(attempt_id)
         except Unavailable:
-            # The shot is safe in quarantine and the sweeper asks again; the dispatcher logs the broker's absence.
+            # The upload is safe and the sweeper asks again; the dispatcher logs that the broker is away.
             self.dispatcher.wake()
 
     def close_batch(self, batch_id: str, close: Close) -> Ack:
@@ -104,7 +109,7 @@ class Farm:
         return [node.model_copy(update={"parked": node.id in parked}) for node in self.ledger.nodes()]
 
     def status(self) -> StatusView:
-        nodes = self.nodes()
+        nodes, jobs = self.nodes(), self.ledger.jobs()
         queues, broker = self._queues(nodes)
         return StatusView(
             version=version("shotfarm"),
@@ -113,10 +118,21 @@ class Farm:
             broker=broker,
             queues=queues,
             nodes=tuple(nodes),
-            jobs=tuple(self.ledger.jobs()),
+            jobs=tuple(jobs),
             requests_per_minute=self.traffic.requests_per_minute(),
             tickets_per_minute=self.traffic.tickets_per_minute(),
+            misfits=self._misfits(jobs),
         )
+
+    def _misfits(self, jobs: list[JobSummary]) -> tuple[MisfitView, ...]:
+        """What fits nowhere in live jobs, by reason."""
+        counts: Counter[str] = Counter()
+        for job in jobs:
+            if job.intent == "active" and job.counts.get(ShotState.UNSCHEDULABLE):
+                for failure in self.ledger.job(job.id).failures:
+                    if failure.kind == _FITS_NOTHING:
+                        counts[failure.message] += failure.shots
+        return tuple(MisfitView(reason=reason, shots=shots) for reason, shots in counts.items())
 
     def _queues(self, nodes: list[NodeView]) -> tuple[tuple[QueueView, ...], str]:
         waiting = self.ledger.totals().waiting

@@ -46,11 +46,15 @@ class FarmCollector(Collector):
 
     def _traffic_metrics(self) -> Iterator[Metric]:
         yield _counter(
-            "farm_requests", "Requests answered since the coordinator's start.", ("route", "status"),
+            "farm_requests",
+            "Requests answered since the coordinator's start.",
+            ("route", "status"),
             self._traffic.requests(),
         )
         yield _counter(
-            "farm_tickets_published", "Tickets published since the coordinator's start.", ("lane", "vram_class"),
+            "farm_tickets_published",
+            "Tickets published since the coordinator's start.",
+            ("lane", "vram_class"),
             self._traffic.tickets(),
         )
 
@@ -75,7 +79,9 @@ def _work(totals: Totals) -> Iterator[Metric]:
     yield _counter("farm_energy_joules", "Energy of the cards.", (*_WORK, "method"), totals.joules)
     seconds = totals.seconds | _idle(totals.idle_seconds)
     yield _counter("farm_gpu_seconds", "Seconds of the cards by phase.", (*_WORK, "phase"), seconds)
-    yield _counter("farm_idle_energy_joules", "Energy of nodes without a lease.", ("vram_class",), totals.idle_joules)
+    yield _counter(
+        "farm_idle_energy_joules", "Energy of nodes without a lease.", ("vram_class",), totals.idle_joules
+    )
     yield _counter("farm_model_loads", "Pipelines loaded.", _WORK, totals.loads)
 
 
@@ -88,7 +94,10 @@ def _backlog(totals: Totals) -> Iterator[Metric]:
     by_queue = ("lane", "vram_class")
     yield _gauge("farm_queue_depth", "Shots that wait, by their smallest class.", by_queue, totals.waiting)
     yield _gauge(
-        "farm_oldest_waiting_timestamp_seconds", "Since when the oldest shot waits.", by_queue, totals.oldest_waiting
+        "farm_oldest_waiting_timestamp_seconds",
+        "Since when the oldest shot waits.",
+        by_queue,
+        totals.oldest_waiting,
     )
     yield _gauge("farm_running_shots", "Shots in a batch.", by_queue, totals.running)
     yield _gauge("farm_nodes", "Nodes.", ("vram_class", "state"), totals.nodes)

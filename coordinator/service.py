@@ -1,4 +1,4 @@
-"""The coordinator process: ledger, dispatcher, sweeper, API and metrics in one. `python -m coordinator.service`."""
+"""The coordinator process: ledger, dispatcher, sweeper, API and metrics. `python -m coordinator.service`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import logging
 import secrets
 import socket
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,8 +14,9 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
-from common.catalog import Catalog, load_catalog
+from common.catalog import load_catalog
 from common.celeryapp import Publisher
+from common.cost import Rates
 from common.errors import FarmError, Invalid, Unavailable
 from common.keys import TicketSigner
 from common.settings import Settings, load_settings
@@ -47,7 +47,7 @@ def build_farm(settings: Settings) -> Farm:
     catalog = load_catalog(settings.catalogs)
     timing = settings.timing
     ledger = Ledger(
-        open_engine(settings.database), timing=timing, rates=settings.money, place=placing(catalog)
+        open_engine(settings.database), timing=timing, rates=Rates.of(settings.money), place=placing(catalog)
     )
     store = open_store(settings)
     store.probe()
@@ -83,7 +83,9 @@ def build_farm(settings: Settings) -> Farm:
 def check_settings(settings: Settings) -> None:
     """Raises Invalid where the farm must not start like this."""
     if not settings.broker_url:
-        raise Invalid("no broker is set: set FARM_BROKER_URL to a Redis or Valkey, or start the farm with `farm up`")
+        raise Invalid(
+            "no broker is set: set FARM_BROKER_URL to a Redis or Valkey, or start the farm with `farm up`"
+        )
     keys = configured(settings.keys)
     if settings.listen not in _LOOPBACK and "operator" not in keys:
         raise Invalid(
@@ -93,7 +95,7 @@ def check_settings(settings: Settings) -> None:
 
 
 def _with_ticket_key(settings: Settings) -> Settings:
-    """Without a key of its own the farm signs with one that lasts until it ends; older tickets are refused then."""
+    """Without a key of its own a farm signs with one that lasts until it ends."""
     if settings.keys.ticket.get_secret_value() != "unset":
         return settings
     keys = settings.keys.model_copy(update={"ticket": SecretStr(secrets.token_hex(32))})
@@ -103,35 +105,28 @@ def _with_ticket_key(settings: Settings) -> Settings:
 @contextmanager
 def running(farm: Farm) -> Iterator[None]:
     """The farm's own threads, as long as the block lasts."""
-    ended = threading.Event()
-    watch = threading.Thread(target=_watch_for_work, args=(farm, ended), name="work watch", daemon=True)
-    for thread in (farm.dispatcher, farm.sweeper, watch):
-        thread.start()
+    farm.ledger.on_work(farm.claims.work_appeared)
+    farm.ledger.on_work(farm.dispatcher.wake)
+    farm.dispatcher.start()
+    farm.sweeper.start()
     try:
         yield
     finally:
-        ended.set()
         farm.dispatcher.stop()
         farm.sweeper.stop()
-        watch.join()
         farm.publisher.close()
 
 
-def _watch_for_work(farm: Farm, ended: threading.Event) -> None:
-    """Wake waiting claims and the dispatcher whenever work may have appeared."""
-    mark = farm.ledger.work_mark()
-    while not ended.is_set():
-        if farm.ledger.wait_for_work(mark, timeout_s=1.0):
-            mark = farm.ledger.work_mark()
-            farm.claims.work_appeared()
-            farm.dispatcher.wake()
-
-
-def serve(farm: Farm, listener: socket.socket) -> None:
-    """Answer on `listener` until SIGINT or SIGTERM."""
-    server = uvicorn.Server(
-        uvicorn.Config(make_app(farm), log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+def web_server(farm: Farm) -> uvicorn.Server:
+    """The HTTP server of a farm; `should_exit` ends it."""
+    config = uvicorn.Config(
+        make_app(farm), log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2
     )
+    return uvicorn.Server(config)
+
+
+def serve(farm: Farm, server: uvicorn.Server, listener: socket.socket) -> None:
+    """Run the farm and answer on `listener` until the server is told to exit, by SIGINT and SIGTERM too."""
     with running(farm):
         asyncio.run(server.serve(sockets=[listener]))
 
@@ -142,7 +137,8 @@ def listen(settings: Settings) -> socket.socket:
         return socket.create_server((settings.listen, settings.port))
     except OSError as error:
         raise Unavailable(
-            f"cannot listen on {settings.listen}:{settings.port} ({error.strerror}): set FARM_LISTEN and FARM_PORT"
+            f"cannot listen on {settings.listen}:{settings.port} ({error.strerror}): "
+            "set FARM_LISTEN and FARM_PORT to an address that is free"
         ) from error
 
 
@@ -153,7 +149,8 @@ def main() -> int:
         check_settings(settings)
         listener = listen(settings)
         port = listener.getsockname()[1]
-        serve(build_farm(settings.model_copy(update={"port": port})), listener)
+        farm = build_farm(settings.model_copy(update={"port": port}))
+        serve(farm, web_server(farm), listener)
     except FarmError as error:
         print(error, file=sys.stderr)
         return error.exit_code

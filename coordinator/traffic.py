@@ -1,4 +1,4 @@
-"""What the coordinator itself does: requests answered and tickets published, in all and over the last minute."""
+"""What the coordinator does itself: requests answered, tickets published; in all and over a minute."""
 
 from __future__ import annotations
 
@@ -43,9 +43,7 @@ class Traffic:
     def tickets_per_minute(self) -> int:
         return self._last_minute(self._recent_tickets)
 
-    def _note(
-        self, counter: Counter[tuple[str, int]], key: tuple[str, int], recent: deque[float]
-    ) -> None:
+    def _note(self, counter: Counter[tuple[str, int]], key: tuple[str, int], recent: deque[float]) -> None:
         now = self._monotonic()
         with self._lock:
             counter[key] += 1

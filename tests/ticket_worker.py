@@ -1,4 +1,4 @@
-"""A Celery worker as a node runs it, whose render task only prints its ticket: `python -m tests.ticket_worker URL QUEUE`."""
+"""A Celery worker as a node runs it, whose render task only prints its ticket."""
 
 from __future__ import annotations
 
@@ -76,7 +76,16 @@ def main(url: str, queue_name: str) -> None:
     def ready(**_: Any) -> None:
         say(READY)
 
-    app.worker_main(["--quiet", "worker", *WORKER_OPTIONS, "--concurrency=1", f"--queues={queue_name}", "--loglevel=ERROR"])
+    app.worker_main(
+        [
+            "--quiet",
+            "worker",
+            *WORKER_OPTIONS,
+            "--concurrency=1",
+            f"--queues={queue_name}",
+            "--loglevel=ERROR",
+        ]
+    )
 
 
 if __name__ == "__main__":

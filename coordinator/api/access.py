@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal
 
 from fastapi import Depends, Request
+from pydantic import SecretStr
 
 from common.errors import Forbidden, Unauthorised
 from common.keys import same_key
@@ -26,12 +27,12 @@ TheFarm = Annotated[Farm, Depends(_farm)]
 
 def configured(keys: Keys) -> dict[Role, str]:
     """The keys by role; empty when none is set."""
-    given: dict[Role, str | None] = {
-        "operator": keys.operator and keys.operator.get_secret_value(),
-        "node": keys.node and keys.node.get_secret_value(),
-        "ingest": keys.ingest and keys.ingest.get_secret_value(),
+    given: dict[Role, SecretStr | None] = {
+        "operator": keys.operator,
+        "node": keys.node,
+        "ingest": keys.ingest,
     }
-    return {role: key for role, key in given.items() if key}
+    return {role: text for role, key in given.items() if key and (text := key.get_secret_value())}
 
 
 def allow(*roles: Role) -> Callable[[Request], Awaitable[None]]:

@@ -51,7 +51,9 @@ async def _validation_error(request: Request, error: Exception) -> JSONResponse:
         f"{'.'.join(str(part) for part in item['loc'] if part != 'body') or 'body'}: {item['msg']}"
         for item in error.errors()
     ]
-    return _answer(Invalid.status, f"{request.method} {request.url.path}: {'; '.join(wrong)}", Invalid.exit_code)
+    return _answer(
+        Invalid.status, f"{request.method} {request.url.path}: {'; '.join(wrong)}", Invalid.exit_code
+    )
 
 
 async def _http_error(request: Request, error: Exception) -> JSONResponse:
@@ -62,4 +64,6 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return _answer(500, f"{request.method} {request.url.path} failed inside the coordinator; its log says why")
+    return _answer(
+        500, f"{request.method} {request.url.path} failed inside the coordinator; its log says why"
+    )

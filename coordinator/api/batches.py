@@ -18,7 +18,7 @@ def grant(batch_id: str, wish: GrantRequest, farm: TheFarm) -> Grant:
 
 @router.post("/reports")
 def report(batch_id: str, report: Report, farm: TheFarm) -> Ack:
-    """One shot is uploaded or failed. A repeated report is answered as the first was. 410: the lease is over."""
+    """One shot is uploaded or failed. Repeating it changes nothing. 410: the lease is over."""
     return farm.report(batch_id, report)
 
 

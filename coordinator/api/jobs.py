@@ -66,7 +66,7 @@ def images(
     after: Annotated[int, Query(ge=-1)] = -1,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> ImagePage:
-    """Its shots in the manifest's order from the place behind `after`, each stored one with a presigned GET."""
+    """Its shots in the manifest's order behind place `after`; each stored one with a presigned GET."""
     shots = farm.ledger.images(job_id, after=after, limit=limit)
     return ImagePage(
         images=tuple(_with_url(image, farm) for image in shots),

@@ -1,4 +1,4 @@
-"""Objects of the directory store: URLs that it signed stand in for a bucket's own. A bucket needs no such routes."""
+"""Objects of the directory store, by URLs that it signed. A bucket answers its own."""
 
 from __future__ import annotations
 

@@ -59,7 +59,14 @@ def main() -> int:
         return error.exit_code
     threads = min(_MOST_THREADS, os.cpu_count() or 1)
     app.worker_main(
-        ["--quiet", "worker", *WORKER_OPTIONS, f"--concurrency={threads}", f"--queues={INGEST_QUEUE}", "--loglevel=WARNING"]
+        [
+            "--quiet",
+            "worker",
+            *WORKER_OPTIONS,
+            f"--concurrency={threads}",
+            f"--queues={INGEST_QUEUE}",
+            "--loglevel=WARNING",
+        ]
     )
     return 0
 

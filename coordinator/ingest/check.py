@@ -1,4 +1,4 @@
-"""Whether an upload is the picture that was asked for. It came from a machine that may be broken or hostile."""
+"""Whether an upload is the picture that was asked for. Its sender may be broken or hostile."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ class Deliveries:
         self._http = httpx.Client(base_url=url, headers=headers, timeout=10)
 
     def fetch(self, attempt_id: str) -> Delivery | None:
-        """None where there is nothing left to do; raises Unavailable, or FarmError with the API's sentence."""
+        """None where nothing is left to do; raises Unavailable, or FarmError with the API's sentence."""
         answer = self._call("GET", attempt_id)
         return None if answer.status_code in _SETTLED else Delivery.model_validate_json(answer.content)
 

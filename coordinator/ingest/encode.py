@@ -1,4 +1,4 @@
-"""The final bytes of a picture: encoded the same way every time, with its settings where the shot wants them."""
+"""The final bytes of a picture: the same every time, with its settings where the shot wants them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _USER_COMMENT = 0x9286
 _JPEG_SEGMENT = 65_000
 _XMP = (
     '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    '<rdf:Description rdf:about="" xmlns:{key}="urn:{key}:1"><{key}:shot>{text}</{key}:shot></rdf:Description>'
-    "</rdf:RDF></x:xmpmeta>"
+    '<rdf:Description rdf:about="" xmlns:{key}="urn:{key}:1"><{key}:shot>{text}</{key}:shot>'
+    "</rdf:Description></rdf:RDF></x:xmpmeta>"
 )
 
 
@@ -35,7 +35,9 @@ def encoded(picture: Image.Image, shot: Shot, *, infotext: str, record: str) -> 
         case "webp":
             picture.save(out, "WEBP", quality=shot.quality, method=4, **_tags(shot, infotext, record))
         case "jpeg":
-            tags = {name: tag for name, tag in _tags(shot, infotext, record).items() if len(tag) < _JPEG_SEGMENT}
+            tags = {
+                name: tag for name, tag in _tags(shot, infotext, record).items() if len(tag) < _JPEG_SEGMENT
+            }
             picture.save(out, "JPEG", quality=shot.quality, subsampling=0, **tags)
         case other:
             raise AssertionError(f"no encoder for {other}")

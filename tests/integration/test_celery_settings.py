@@ -27,7 +27,9 @@ def test_a_ticket_reaches_the_worker_of_its_queue_as_the_task_id(own_valkey: Val
     publisher.close()
 
 
-def test_the_same_worker_goes_on_after_the_broker_was_killed_and_after_it_was_flushed(own_valkey: ValkeyServer):
+def test_the_same_worker_goes_on_after_the_broker_was_killed_and_after_it_was_flushed(
+    own_valkey: ValkeyServer,
+):
     publisher = Publisher(own_valkey.url)
     with ticket_worker(own_valkey.url, QUEUE) as worker, redis.Redis.from_url(own_valkey.url) as client:
         publisher.publish_ticket(QUEUE, "before")

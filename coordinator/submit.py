@@ -1,0 +1,109 @@
+"""From a manifest on the wire to a job in the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import PurePath
+
+from common.cards import REFERENCE_CARDS
+from common.catalog import Catalog
+from common.cost import Rates
+from common.errors import Conflict, Invalid, OverBudget
+from common.fit import Misfit, smallest_class
+from common.manifest.parse import parse_manifest
+from common.settings import Money
+from common.shot import PlannedShot, Shot
+from common.units import format_money
+from common.views import MisfitView, Submit, Submitted
+from coordinator.estimate import Station, estimate
+from coordinator.expand import expand
+from coordinator.farm import Farm
+from coordinator.ledger import NewJob, PlacedShot
+
+#: Kinds of shots whose class is remembered.
+_KINDS = 4096
+
+
+def submit_manifest(order: Submit, farm: Farm) -> Submitted:
+    """Everything is checked before the first shot enters the ledger.
+
+    Raises InvalidDocument, Invalid, Conflict (not the expected number) or OverBudget.
+    """
+    parsed = parse_manifest(order.manifest, source=order.source, files=None, catalog=farm.catalog)
+    manifest = parsed.manifest
+    shots = expand(parsed, farm.catalog, random_seed=order.random_seed)
+    if order.expected is not None and order.expected != len(shots):
+        raise Conflict(
+            f"{order.source} makes {len(shots)} images here and not the {order.expected} that were planned: "
+            "plan it again with this farm's catalog"
+        )
+    _refuse_unknown_identity(shots)
+    _refuse_over_budget(shots, manifest.limits.max_cost, farm.catalog, farm.settings.money)
+    job = NewJob(
+        name=order.name or manifest.name or PurePath(order.source).stem,
+        owner=order.owner,
+        lane=manifest.lane,
+        priority=manifest.priority,
+        manifest=order.manifest,
+        random_seed=shots.random_seed,
+        max_cost=manifest.limits.max_cost,
+    )
+    submitted = farm.ledger.submit(job, _placed(shots, farm.catalog))
+    return Submitted(
+        id=submitted.job_id,
+        name=job.name,
+        images=submitted.images,
+        new=submitted.new,
+        reused=submitted.reused + submitted.shared,
+        unschedulable=submitted.unschedulable,
+        misfits=tuple(MisfitView(reason=reason, shots=count) for reason, count in submitted.misfits.items()),
+        random_seed=job.random_seed,
+    )
+
+
+def _refuse_unknown_identity(shots: Iterable[PlannedShot]) -> None:
+    """A shot's id must not change when the catalog learns what its model is."""
+    for planned in shots:
+        shot = planned.shot
+        names = [] if shot.model_identity else [shot.model]
+        names += [use.name for use in shot.loras if not use.identity]
+        if names:
+            raise Invalid(
+                f"{names[0]} can be planned but not submitted: the catalog does not say its identity; "
+                "set `identity` in a catalog file (`sha256:…` or `repo@commit`)"
+            )
+
+
+def _refuse_over_budget(
+    shots: Iterable[PlannedShot], limit: float | None, catalog: Catalog, money: Money
+) -> None:
+    if limit is None:
+        return
+    stations = [Station(card=card) for card in REFERENCE_CARDS.values()]
+    cost = estimate(shots, catalog, stations, Rates.of(money), together=False).cost
+    if cost is not None and cost.low > limit:
+        raise OverBudget(
+            f"the estimate is {format_money(cost.low, money.currency)} at least, "
+            f"limits.max_cost allows {format_money(limit, money.currency)}: ask for less, or raise it"
+        )
+
+
+def _placed(shots: Iterable[PlannedShot], catalog: Catalog) -> Iterator[PlacedShot]:
+    """Each shot with the smallest class that takes it."""
+
+    @lru_cache(_KINDS)
+    def smallest(kind: Shot) -> int | Misfit:
+        return smallest_class(kind, catalog.models[kind.model])
+
+    for planned in shots:
+        answer = smallest(_kind(planned.shot))
+        if isinstance(answer, Misfit):
+            yield PlacedShot(planned, 0, answer.reason)
+        else:
+            yield PlacedShot(planned, answer)
+
+
+def _kind(shot: Shot) -> Shot:
+    """The shot without what does not change where it fits."""
+    return shot._replace(prompt="", negative="", seed=0, steps=1, knobs=(), format="png", quality=0, realm="")

@@ -1,0 +1,193 @@
+"""A whole coordinator in this process, over real HTTP, and a node that does by hand what a program would."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import redis
+from PIL import Image, ImageDraw
+from pydantic import SecretStr
+
+from common.celeryapp import RENDER_TASK
+from common.messages import (
+    CardFacts,
+    Claim,
+    ClaimAnswer,
+    Close,
+    Grant,
+    GrantRequest,
+    Join,
+    Joined,
+    Lease,
+    OrderedShot,
+    Report,
+    Spent,
+)
+from common.nodes import GIB
+from common.settings import Keys, Settings, Storage, Timing
+from coordinator.farm import Farm
+from coordinator.service import build_farm, listen, serve, web_server
+
+DEADLINE_S = 30
+
+#: Every duration a fifth of the usual one, ratios unchanged.
+FAST = Timing(
+    heartbeat_s=1, lease_s=4, sweep_s=0.4, grace_s=6, claim_wait_s=4, stall_render_s=36, stall_load_s=120,
+    hard_limit_s=360, ingest_again_s=6, upload_grant_s=120, batch_s=24,
+)  # fmt: skip
+KEYS = Keys(
+    operator=SecretStr("operator-key"),
+    node=SecretStr("node-key"),
+    ingest=SecretStr("ingest-key"),
+    ticket=SecretStr("ticket-key"),
+)
+#: The demo models with an identity, so that their shots can be submitted.
+CATALOG = f"""
+models:
+  tiny: {{like: shotfarm-demo, identity: "sha256:{"1" * 64}"}}
+  tiny-24: {{like: shotfarm-demo-24, identity: "sha256:{"2" * 64}"}}
+"""
+MANIFEST = """
+version: 1
+name: mugs
+shots:
+- name: mug
+  model: tiny
+  prompt: a {colour} mug
+  axes: {colour: [red, blue]}
+  seeds: 2
+  size: 128x128
+output: {name: "{colour}-{seed}"}
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningFarm:
+    url: str
+    farm: Farm
+    settings: Settings
+
+    def client(self, role: str = "operator") -> httpx.Client:
+        return httpx.Client(
+            base_url=self.url,
+            headers={"authorization": f"Bearer {role}-key"},
+            timeout=DEADLINE_S,
+            trust_env=False,
+        )
+
+
+@contextmanager
+def running_farm(folder: Path, broker_url: str, **changes: Any) -> Iterator[RunningFarm]:
+    """A farm with keys, a directory store and a SQLite ledger below `folder`; `changes` are settings."""
+    catalog = folder / "catalog.yaml"
+    catalog.write_text(CATALOG)
+    given: dict[str, Any] = {
+        "home": folder,
+        "broker_url": broker_url,
+        "keys": KEYS,
+        "timing": FAST,
+        "catalogs": (catalog,),
+        "storage": Storage(url=f"file:{folder / 'pictures'}"),
+    }
+    settings = Settings(**given | changes)
+    listener = listen(settings)
+    settings = settings.model_copy(update={"port": listener.getsockname()[1]})
+    farm = build_farm(settings)
+    server = web_server(farm)
+    thread = threading.Thread(target=serve, args=(farm, server, listener), name="coordinator")
+    thread.start()
+    try:
+        # The listener queues connections from the start, so the first call waits by itself.
+        httpx.get(f"{settings.api_url}/healthz", timeout=DEADLINE_S, trust_env=False).raise_for_status()
+        yield RunningFarm(url=settings.api_url, farm=farm, settings=settings)
+    finally:
+        server.should_exit = True
+        thread.join(DEADLINE_S)
+        assert not thread.is_alive()
+
+
+def card(vram_gib: int) -> CardFacts:
+    return CardFacts(
+        name=f"card of {vram_gib} GB",
+        backend="cpu",
+        vram_bytes=vram_gib * GIB,
+        usable_bytes=vram_gib * GIB,
+        ram_bytes=32 * GIB,
+        watts=100.0,
+    )
+
+
+def drawn(shot: OrderedShot) -> bytes:
+    """A picture of the asked size as PNG; another one for every shot."""
+    size = (shot.spec["width"], shot.spec["height"])
+    image = Image.new("RGB", size, "white")
+    ImageDraw.Draw(image).ellipse((10, 10, 60, 80), fill=f"#{shot.id[:6]}", outline="black")
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    return out.getvalue()
+
+
+class ScriptedNode:
+    """Takes tickets off the queue and speaks the API as `farm-node` does, one step at a time."""
+
+    def __init__(self, farm: RunningFarm, *, name: str = "node-1", vram_gib: int = 8) -> None:
+        self.http = farm.client("node")
+        join = Join(name=name, card=card(vram_gib), models=("tiny", "tiny-24"))
+        self.joined = Joined.model_validate_json(self.post("/v1/nodes", join).content)
+
+    def post(self, path: str, message: Any) -> httpx.Response:
+        return self.http.post(path, json=message.model_dump(mode="json")).raise_for_status()
+
+    def ticket(self) -> str:
+        """The next ticket of the node's first queue, taken with the rights of a node."""
+        with redis.Redis.from_url(self.joined.broker_url) as broker:
+            popped: Any = broker.brpop([self.joined.queues[0]], timeout=DEADLINE_S)
+        assert popped is not None, f"no ticket on {self.joined.queues[0]}"
+        headers = json.loads(popped[1])["headers"]
+        assert headers["task"] == RENDER_TASK
+        return str(headers["id"])
+
+    def claim(self, ticket: str, *, wait_s: float = DEADLINE_S) -> ClaimAnswer:
+        claim = Claim(
+            node_id=self.joined.node_id, incarnation=self.joined.incarnation, ticket=ticket, wait_s=wait_s
+        )
+        return ClaimAnswer.model_validate_json(self.post("/v1/claims", claim).content)
+
+    def lease(self) -> Lease:
+        """The next lease, with as many tickets as it takes."""
+        while (lease := self.claim(self.ticket()).lease) is None:
+            pass
+        return lease
+
+    def deliver(self, lease: Lease, shot: OrderedShot, data: bytes | None = None) -> Report:
+        """Upload and report one shot; `data` instead of a good picture."""
+        data = drawn(shot) if data is None else data
+        sha256 = hashlib.sha256(data).hexdigest()
+        wish = GrantRequest(
+            token=lease.token, shot_id=shot.id, sha256=sha256, size=len(data), content_type="image/png"
+        )
+        grant = Grant.model_validate_json(self.post(f"/v1/batches/{lease.batch_id}/grants", wish).content)
+        httpx.put(grant.url, content=data, headers=grant.headers, trust_env=False).raise_for_status()
+        report = Report(
+            token=lease.token, shot_id=shot.id, outcome="delivered", key=grant.key, sha256=sha256,
+            size=len(data),
+            spent=Spent(joules=50.0, energy_method="sampled", seconds={"denoise": 2.0, "decode": 0.5}),
+        )  # fmt: skip
+        self.post(f"/v1/batches/{lease.batch_id}/reports", report)
+        return report
+
+    def close(self, lease: Lease) -> None:
+        done = Close(token=lease.token, outcome="finished", load=Spent(joules=10.0, seconds={"load": 1.0}))
+        self.post(f"/v1/batches/{lease.batch_id}/close", done)
+
+    def leave(self) -> None:
+        self.http.close()
