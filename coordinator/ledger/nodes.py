@@ -18,6 +18,7 @@ from coordinator.ledger.records import JoinedNode
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import batches, groups, nodes, plain, shots
 from coordinator.ledger.specs import shot_of
+from coordinator.ledger.speeds import measured_speeds
 from coordinator.ledger.transactions import Write
 
 
