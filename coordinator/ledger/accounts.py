@@ -26,8 +26,10 @@ def totals(connection: Connection, backlog: Backlog) -> Totals:
     _add_batches(connection, found)
     _add_nodes(connection, found)
     for line, amount in backlog.lines.items():
-        queue = backlog.jobs[line.job_id].lane, line.min_class
+        job = backlog.jobs[line.job_id]
+        queue = job.lane, line.min_class
         found.waiting[queue] = found.waiting.get(queue, 0) + amount.images
+        found.oldest_waiting[queue] = min(found.oldest_waiting.get(queue, job.submitted_at), job.submitted_at)
     return found
 
 
@@ -81,16 +83,18 @@ def _cost_row(model: str, vram_class: int, line: _Line) -> CostRow:
 
 
 def _add_attempts(connection: Connection, found: Totals) -> None:
-    by = [attempts.c[name] for name in ("model", "lane", "vram_class", "state", "energy_method")]
+    by = [attempts.c[name] for name in ("model", "lane", "vram_class", "state", "failure", "energy_method")]
     sums = _sums(attempts, *(f"{phase}_s" for phase in ATTEMPT_PHASES))
     query = select(*by, func.count(), *_sums(attempts, *_MONEY), *sums).group_by(*by)
     for row in connection.execute(query):
-        model, lane, size, state, method, number, joules, cost, volunteered, *seconds = row
+        model, lane, size, state, failure, method, number, joules, cost, volunteered, *seconds = row
         labels = WorkLabels(model, lane, size)
         if state == AttemptState.RUNNING:
             found.running[lane, size] = found.running.get((lane, size), 0) + number
             continue
-        found.attempts[labels, state] = found.attempts.get((labels, state), 0) + number
+        if state != AttemptState.DELIVERED:
+            found.attempts[labels, state] = found.attempts.get((labels, state), 0) + number
+            found.failures[failure] = found.failures.get(failure, 0) + number
         for phase, value in zip(ATTEMPT_PHASES, seconds, strict=True):
             _add(found.seconds, (labels, phase), value)
         _add(found.joules, (labels, method), joules)

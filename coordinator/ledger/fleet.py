@@ -13,7 +13,8 @@ from common.nodes import Card
 from common.states import NodeState
 from coordinator.ledger.backlog import Amount, Backlog, Group, Line
 from coordinator.ledger.records import Place, Placement
-from coordinator.ledger.schema import nodes, speeds
+from coordinator.ledger.schema import nodes
+from coordinator.ledger.speeds import measured_speeds
 from coordinator.plan import Option
 
 #: States in which a node is counted on.
@@ -62,14 +63,6 @@ def in_service(connection: Connection) -> dict[str, Member]:
     known = measured_speeds(connection)
     rows = connection.execute(select(nodes).where(nodes.c.state.in_(IN_SERVICE)))
     return {row.id: _member(row, known.get(row.id, {})) for row in rows}
-
-
-def measured_speeds(connection: Connection) -> dict[str, dict[str, float]]:
-    """Node to model to seconds for a megapixel and step."""
-    known: dict[str, dict[str, float]] = {}
-    for node_id, model, seconds in connection.execute(select(speeds)):
-        known.setdefault(node_id, {})[model] = seconds
-    return known
 
 
 def _member(row: Row[Any], measured: dict[str, float]) -> Member:

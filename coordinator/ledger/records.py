@@ -117,6 +117,8 @@ class Totals:
 
     #: (labels, outcome) to attempts: `stored`, `wasted`, `rejected`, `failed`, `released`.
     attempts: dict[tuple[WorkLabels, str], int] = field(default_factory=dict)
+    #: Kind of failure to attempts that ended with it; the empty kind: attempts that ended without one.
+    failures: dict[str, int] = field(default_factory=dict)
     #: (labels, phase) to seconds; phases of `Spent`, `ingest`, and `lost` (never reported).
     seconds: dict[tuple[WorkLabels, str], float] = field(default_factory=dict)
     #: (labels, energy method) to joules.
@@ -133,11 +135,9 @@ class Totals:
     idle_cost: dict[int, float] = field(default_factory=dict)
     #: (lane, smallest fitting class) to shots that wait, once for each open job that wants them.
     waiting: dict[tuple[str, int], int] = field(default_factory=dict)
+    #: The same to the submission that has waited longest, in seconds since 1970.
+    oldest_waiting: dict[tuple[str, int], float] = field(default_factory=dict)
     #: (lane, class) to shots in a batch.
     running: dict[tuple[str, int], int] = field(default_factory=dict)
     #: (class, state) to nodes.
     nodes: dict[tuple[int, str], int] = field(default_factory=dict)
-    #: Kind of failure to attempts that ended with it; the empty kind: attempts that ended without one.
-    failures: dict[str, int] = field(default_factory=dict)
-    #: (lane, smallest fitting class) to the time since which its oldest shot waits.
-    oldest_waiting: dict[tuple[str, int], float] = field(default_factory=dict)

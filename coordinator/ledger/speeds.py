@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from common.messages import Spent
 from coordinator.ledger.charges import card_seconds
@@ -25,3 +25,11 @@ def learn(write: Write, node_id: str, model: str, work: float, spent: Spent) -> 
     else:
         average = known + _NEWEST * (seconds - known)
         write.connection.execute(update(speeds).where(*mine).values(seconds=average))
+
+
+def measured_speeds(connection: Connection) -> dict[str, dict[str, float]]:
+    """Node to model to seconds for a megapixel and step."""
+    known: dict[str, dict[str, float]] = {}
+    for node_id, model, seconds in connection.execute(select(speeds)):
+        known.setdefault(node_id, {})[model] = seconds
+    return known
