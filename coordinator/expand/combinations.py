@@ -6,9 +6,9 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, product
+from itertools import accumulate, chain, product
 from math import prod
-from typing import NamedTuple, overload
+from typing import NamedTuple
 
 from common.manifest.model import NOTHING, Group, Spelling
 from coordinator.expand.axes import Dimension, Setter, Value, axis_and_field, dimensions
@@ -34,7 +34,7 @@ class Addition:
 
 
 @dataclass(frozen=True)
-class Combinations(Sequence[Combination]):
+class Combinations:
     """Random access by number: those of the product first, the last axis changing fastest, then `fresh`."""
 
     dimensions: Sequence[Dimension]
@@ -44,25 +44,24 @@ class Combinations(Sequence[Combination]):
     #: Combinations that `include` makes.
     fresh: Sequence[Combination] = ()
     _strides: tuple[int, ...] = field(init=False)
+    _names: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         sizes = [len(dimension.rows) for dimension in self.dimensions]
         object.__setattr__(self, "_strides", strides(sizes))
+        names = tuple(chain.from_iterable(dimension.names for dimension in self.dimensions))
+        object.__setattr__(self, "_names", names)
 
     def __len__(self) -> int:
         return len(self.kept) + len(self.fresh)
 
-    @overload
-    def __getitem__(self, number: int) -> Combination: ...
-    @overload
-    def __getitem__(self, number: slice) -> Sequence[Combination]: ...
-    def __getitem__(self, number: int | slice) -> Combination | Sequence[Combination]:
-        if isinstance(number, slice):
-            return [self[each] for each in range(*number.indices(len(self)))]
-        number = range(len(self))[number]
-        if number >= len(self.kept):
-            return self.fresh[number - len(self.kept)]
-        return self._at(self.kept[number])
+    def __iter__(self) -> Iterator[Combination]:
+        return map(self.__getitem__, range(len(self)))
+
+    def __getitem__(self, number: int) -> Combination:
+        if number < len(self.kept):
+            return self._at(self.kept[number])
+        return self.fresh[number - len(self.kept)]
 
     def _at(self, number: int) -> Combination:
         """A combination by its number in the full product."""
@@ -70,11 +69,11 @@ class Combinations(Sequence[Combination]):
         for stride in self._strides:
             position, number = divmod(number, stride)
             positions.append(position)
-        values: dict[str, Value] = {}
+        rows = [dimension.rows[at] for dimension, at in zip(self.dimensions, positions, strict=True)]
+        values = dict(zip(self._names, chain.from_iterable(rows), strict=True))
         setters: tuple[Setter, ...] = ()
-        for dimension, position in zip(self.dimensions, positions, strict=True):
-            values.update(zip(dimension.names, dimension.rows[position], strict=True))
-            setters += dimension.setters[position]
+        for dimension, at in zip(self.dimensions, positions, strict=True):
+            setters += dimension.setters[at]
         for addition in self.additions:
             if all(at in those for at, those in zip(positions, addition.matching, strict=True)):
                 values.update(addition.values)

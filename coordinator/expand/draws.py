@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from hashlib import blake2b
 
@@ -18,7 +17,7 @@ class Draws:
     """
 
     def __init__(self, random_seed: int, group: str, position: int, mentioned: Sequence[str]) -> None:
-        about = json.dumps((random_seed, group, position, *mentioned))
+        about = "\0".join((str(random_seed), group, str(position), *mentioned))
         self._key = blake2b(about.encode(), digest_size=32).digest()
 
     def uniform(self, place: str) -> float:
