@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, insert, select, update
 
 from common.errors import Gone, NotFound
-from common.messages import Join
+from common.messages import CardFacts, Join
 from common.nodes import Card
 from common.states import NODE, BatchState, NodeEvent, NodeState, ShotEvent, ShotState
 from common.views import NodeView
@@ -121,6 +121,9 @@ def _view(row: Row[Any], measured: dict[str, float]) -> NodeView:
         owner=row.owner,
         lanes=tuple(row.lanes),
         card=row.card["name"],
+        facts=CardFacts(**row.card),
+        terms=row.terms,
+        speeds=measured,
         vram_class=row.vram_class,
         state=row.state,
         reason=row.reason,

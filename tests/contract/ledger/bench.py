@@ -1,0 +1,193 @@
+"""A ledger with a clock that the test moves, and short ways to what tests do often."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine, Table, select
+
+from common.cost import Rates
+from common.messages import Beat, CardFacts, Claim, ClaimAnswer, Close, Join, Lease, Report, Spent, Verdict
+from common.nodes import GIB, Card
+from common.settings import Money, Timing
+from common.shot import LoraUse, PlannedShot, Shot
+from coordinator.ledger import JoinedNode, Ledger, NewJob, PlacedShot, Placement, Reported, Submitted
+from coordinator.ledger.schema import events, shots
+
+TIMING = Timing()
+START = 1_000_000.0
+SHA = "ab" * 32
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def shot(seed: int = 0, **fields: Any) -> Shot:
+    given: dict[str, Any] = {
+        "model": "tiny",
+        "model_identity": f"sha256:{fields.get('model', 'tiny')}",
+        "prompt": "a red mug",
+        "negative": "",
+        "width": 1000,
+        "height": 1000,
+        "steps": 10,
+        "guidance": 0.0,
+        "sampler": "euler",
+    }
+    return Shot(seed=seed, **given | fields)
+
+
+def lora(name: str) -> LoraUse:
+    return LoraUse(name, f"sha256:{name}", 1.0)
+
+
+def planned(one: Shot, name: str | None = None) -> PlannedShot:
+    return PlannedShot(one.id, one, name or f"{one.model}-{one.seed}", "a {colour} mug", "group")
+
+
+def placed(number: int, *, first: int = 0, min_class: int = 8, **fields: Any) -> list[PlacedShot]:
+    """So many shots that differ in their seed."""
+    return [PlacedShot(planned(shot(seed, **fields)), min_class) for seed in range(first, first + number)]
+
+
+def card(vram_gib: int, *, watts: float | None = None) -> CardFacts:
+    return CardFacts(
+        name=f"card of {vram_gib} GB",
+        backend="cuda",
+        vram_bytes=vram_gib * GIB,
+        usable_bytes=vram_gib * GIB,
+        ram_bytes=32 * GIB,
+        compute_capability=(8, 9),
+        watts=watts,
+    )
+
+
+def place(one: Shot, card: Card) -> Placement | str:
+    """Two images a pass; 4096 pixels fit no card below 24 GB."""
+    if one.width >= 4096 and card.vram_class < 24:
+        return "4096 pixels need 24 GB; 1024 fit"
+    return Placement("bf16", 2)
+
+
+def work(seconds: float, joules: float = 0.0, **phases: float) -> Spent:
+    return Spent(joules=joules, energy_method="sampled", seconds={"denoise": seconds, **phases})
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A node that joined."""
+
+    bench: Bench
+    joined: JoinedNode
+
+    @property
+    def id(self) -> str:
+        return self.joined.node_id
+
+    def claim(self, ticket: str | None = None, *, lane: str = "public", **facts: Any) -> ClaimAnswer:
+        claim = Claim(
+            node_id=self.id,
+            incarnation=self.joined.incarnation,
+            ticket=ticket or f"ticket-{next(self.bench.numbers)}",
+            **facts,
+        )
+        return self.bench.ledger.claim(claim, ticket_lane=lane, ticket_class=self.joined.vram_class)
+
+    def lease(self, **facts: Any) -> Lease:
+        answer = self.claim(**facts)
+        assert answer.lease is not None, answer.nothing
+        return answer.lease
+
+    def beat(self, lease: Lease | None = None, **facts: Any) -> Any:
+        held = {} if lease is None else {"batch_id": lease.batch_id, "token": lease.token}
+        beat = Beat(incarnation=self.joined.incarnation, **held | facts)
+        return self.bench.ledger.beat(self.id, beat)
+
+
+class Bench:
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.clock = Clock()
+        self.numbers = itertools.count()
+        self.rates = Rates.of(Money())
+        self.ledger = self.restart()
+
+    def restart(self) -> Ledger:
+        """A new coordinator on the same database."""
+        self.ledger = Ledger(self.engine, timing=TIMING, rates=self.rates, place=place, clock=self.clock)
+        return self.ledger
+
+    def submit(self, shots: Iterable[PlacedShot], **fields: Any) -> Submitted:
+        given: dict[str, Any] = {
+            "name": "mugs",
+            "owner": "ana",
+            "lane": "public",
+            "priority": 50,
+            "manifest": "version: 1",
+            "random_seed": 0,
+        }
+        self.clock.now += 1
+        return self.ledger.submit(NewJob(**given | fields), shots)
+
+    def join(self, name: str = "node", vram_gib: int = 8, **fields: Any) -> Holder:
+        given: dict[str, Any] = {"name": name, "card": card(vram_gib), "models": ("tiny", "other")}
+        return Holder(self, self.ledger.join(Join(**given | fields)))
+
+    def deliver(self, lease: Lease, index: int = 0, spent: Spent | None = None) -> Reported:
+        report = Report(
+            token=lease.token,
+            shot_id=lease.shots[index].id,
+            outcome="delivered",
+            sha256=SHA,
+            size=100,
+            spent=spent or work(2.0, 100.0),
+        )
+        return self.ledger.report(lease.batch_id, report)
+
+    def fail(self, lease: Lease, kind: str, index: int = 0, spent: Spent | None = None) -> Reported:
+        report = Report(
+            token=lease.token,
+            shot_id=lease.shots[index].id,
+            outcome="failed",
+            failure=kind,
+            spent=spent or Spent(),
+        )
+        return self.ledger.report(lease.batch_id, report)
+
+    def store(self, attempt_id: str | None, **fields: Any) -> Any:
+        assert attempt_id is not None
+        given: dict[str, Any] = {"outcome": "stored", "sha256": SHA, "size": 100}
+        return self.ledger.verdict(attempt_id, Verdict(**given | fields))
+
+    def close(self, lease: Lease, outcome: Any = "finished", **fields: Any) -> Any:
+        return self.ledger.close(lease.batch_id, Close(token=lease.token, outcome=outcome, **fields))
+
+    def finish(self, lease: Lease, spent: Spent | None = None) -> None:
+        """Deliver and store every shot of a lease, and close it."""
+        for index in range(len(lease.shots)):
+            self.store(self.deliver(lease, index, spent).attempt_id)
+        self.close(lease)
+
+    def counts(self, job_id: str) -> dict[str, int]:
+        return self.ledger.job(job_id).counts
+
+    def node_state(self, name: str = "node") -> str:
+        return next(node.state for node in self.ledger.nodes() if node.id == name)
+
+    def rows(self, table: Table) -> list[Any]:
+        with self.engine.begin() as connection:
+            return list(connection.execute(select(table)))
+
+    def shot_row(self, shot_id: str) -> Any:
+        return next(row for row in self.rows(shots) if row.id == shot_id)
+
+    def transitions(self, subject: str) -> list[str]:
+        return [row.event for row in self.rows(events) if row.subject == subject]

@@ -1,0 +1,60 @@
+"""A PostgreSQL of the tests' own: a throw-away cluster on a unix socket, run by an unprivileged user."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.require import require_program
+
+_INITDB = ("initdb", "apt-get install postgresql", "/usr/lib/postgresql/17/bin", "/usr/lib/postgresql/15/bin")
+
+
+@contextmanager
+def running_postgres() -> Iterator[str]:
+    """The socket folder of a fresh cluster with the superuser `farm`."""
+    programs = require_program(*_INITDB).parent
+    # Not pytest's folder: its path may be too long for a socket, and closed to the other user.
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    user = _unprivileged_user()
+    if user is not None:
+        shutil.chown(folder, user)
+    try:
+        data = folder / "data"
+        _run([programs / "initdb", "-D", data, "-U", "farm", "-A", "trust", "--no-sync"], user, folder)
+        options = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off"
+        control: list[str | Path] = [programs / "pg_ctl", "-D", data, "-w"]
+        _run([*control, "-o", options, "-l", folder / "log", "start"], user, folder)
+        try:
+            yield str(folder)
+        finally:
+            _run([*control, "-m", "immediate", "stop"], user, folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+def _unprivileged_user() -> str | None:
+    """Who runs the server: PostgreSQL refuses root. None: whoever runs the tests."""
+    if os.geteuid() != 0:
+        return None
+    known = {entry.pw_name for entry in pwd.getpwall()}
+    return "postgres" if "postgres" in known else "nobody"
+
+
+def _run(command: Sequence[str | Path], user: str | None, folder: Path) -> None:
+    done = subprocess.run(
+        command,
+        user=user,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
