@@ -1,0 +1,196 @@
+"""What the catalog says, and how it is read."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+import gpu_node
+from common.cards import REFERENCE_CARDS, load_card
+from common.catalog import BYTES_PER_PARAMETER, Catalog, folder_identity, load_catalog
+from common.catalog.identity import file_identity
+from common.errors import InvalidDocument
+from common.fit import Fit, fits_class
+from common.nodes import VRAM_CLASSES
+from tests.shots import shot_of
+
+MINE = """
+models:
+  my-model:
+    like: z-image-turbo
+    identity: sha256:{digest}
+    path: mine
+    license: own-work
+loras:
+  me:
+    base: my-model
+    path: me.safetensors
+    license: own-work
+    triggers: [me]
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "catalog.yaml"
+    path.write_text(text)
+    return path
+
+
+def refused(folder: Path, text: str) -> str:
+    with pytest.raises(InvalidDocument) as refusal:
+        load_catalog([write(folder, text)])
+    return str(refusal.value)
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return load_catalog()
+
+
+def test_the_built_in_catalog_knows_the_models_of_the_mission(catalog: Catalog) -> None:
+    assert {
+        "shotfarm-demo",
+        "z-image-turbo",
+        "z-image",
+        "flux2-klein-4b",
+        "flux2-klein-9b",
+        "sdxl",
+        "sd15",
+    } <= set(catalog.models)
+    assert not catalog.models["flux2-klein-9b"].license.commercial
+    assert catalog.models["z-image-turbo"].license.commercial
+
+
+def test_one_policy_is_all_that_keeps_the_demo_model_on_large_cards(catalog: Catalog) -> None:
+    demo, kept = catalog.models["shotfarm-demo"], catalog.models["shotfarm-demo-24"]
+    assert (kept.identity, kept.base, kept.path, kept.recipes) == (
+        demo.identity,
+        demo.base,
+        demo.path,
+        demo.recipes,
+    )
+    assert (demo.min_class, kept.min_class) == (0, 24)
+
+
+@pytest.mark.parametrize("name", load_catalog().models)
+def test_every_class_that_takes_a_model_has_a_reference_figure(catalog: Catalog, name: str) -> None:
+    model = catalog.models[name]
+    taken = {c for c in VRAM_CLASSES if isinstance(fits_class(shot_of(model), model, c), Fit)}
+    assert taken
+    assert taken <= set(model.reference_seconds)
+
+
+@pytest.mark.parametrize("name", load_catalog().models)
+def test_every_recipe_says_the_format_of_every_component(catalog: Catalog, name: str) -> None:
+    model = catalog.models[name]
+    for recipe in model.recipes:
+        assert set(recipe.weights) == set(model.components)
+        assert set(recipe.weights.values()) <= set(BYTES_PER_PARAMETER)
+
+
+def test_every_lora_belongs_to_a_model(catalog: Catalog) -> None:
+    bases = {model.base for model in catalog.models.values()}
+    assert {lora.base for lora in catalog.loras.values()} <= bases
+
+
+def test_the_shipped_weights_are_those_the_catalog_names(catalog: Catalog) -> None:
+    folder = Path(gpu_node.__file__).parent / "demomodel" / "weights"
+    model, lora = catalog.models["shotfarm-demo"], catalog.loras["blueprint"]
+    if not (folder / model.path).is_dir():
+        pytest.skip("the demo model is not in this checkout")
+    assert model.identity == folder_identity(folder / model.path), (
+        "run `farm models --identity` on the folder"
+    )
+    assert lora.identity == file_identity(folder / lora.path), "run `farm models --identity` on the file"
+
+
+def test_a_farm_adds_its_own_models_and_loras(tmp_path: Path) -> None:
+    digest = "ab" * 32
+    catalog = load_catalog([write(tmp_path, MINE.format(digest=digest))])
+    mine = catalog.models["my-model"]
+    assert mine.identity == f"sha256:{digest}"
+    assert mine.recipes == catalog.models["z-image-turbo"].recipes
+    assert mine.base == "my-model"
+    assert catalog.loras["me"].base == "my-model"
+
+
+def test_a_later_file_replaces_an_entry_of_its_name(tmp_path: Path) -> None:
+    text = "models: {z-image-turbo: {like: z-image-turbo, identity: 'owner/repo@%s'}}" % ("0" * 40)
+    turbo = load_catalog([write(tmp_path, text)]).models["z-image-turbo"]
+    assert turbo.identity == f"owner/repo@{'0' * 40}"
+    assert turbo.steps == load_catalog().models["z-image-turbo"].steps
+
+
+def test_every_problem_of_a_file_is_told_with_its_line(tmp_path: Path) -> None:
+    message = refused(
+        tmp_path,
+        "models:\n"
+        "  a: {like: sdxl, stepz: 3}\n"
+        "  b: {like: nowhere}\n"
+        "  c: {like: sdxl, sampler: magic, size: 1000x1001, identity: latest}\n"
+        "lora: {}\n",
+    )
+    assert "catalog.yaml:2" in message
+    assert "did you mean `steps`" in message
+    assert "no entry `nowhere`" in message
+    assert "identity" in message
+    assert "did you mean `loras`" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("models: {a: {like: sdxl, sampler: magic}}", "no sampler `magic`"),
+        ("models: {a: {like: sdxl, size: 1000x1001}}", "multiples of 8"),
+        ("models: {a: {like: sdxl, license: mine}}", "no license `mine`"),
+        ("models: {a: {like: sdxl, family: nix}}", "no family `nix`"),
+        ("models: {a: {like: sdxl, components: {unet: 1}}}", "disagree about `text_encoder`"),
+        ("models: {a: {like: sdxl, recipes: []}}", "at least one recipe"),
+        ("loras: {a: {base: nix, path: a, license: own-work}}", "no model has the base `nix`"),
+        ("loras: {a: {base: sdxl, license: own-work}}", "loras.a.path: is missing"),
+        ("models: {a: 3}", "must be a mapping"),
+        ("- 1", "a catalog is a mapping"),
+        ("models: {a: {like: sdxl}, a: {like: sd15}}", "a"),
+    ],
+)
+def test_what_does_not_agree_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    assert said in refused(tmp_path, text)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidDocument, match=r"no\.yaml: cannot be read: No such file"):
+        load_catalog([tmp_path / "no.yaml"])
+
+
+def test_a_folder_is_identified_by_the_sums_and_names_of_its_files(tmp_path: Path) -> None:
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "vae" / "b.bin").write_bytes(b"b")
+    (tmp_path / "a.json").write_bytes(b"a")
+    (tmp_path / ".cache").write_bytes(b"not part of it")
+    lines = sorted(
+        f"{hashlib.sha256(content).hexdigest()}  {name}\n"
+        for content, name in ((b"a", "a.json"), (b"b", "vae/b.bin"))
+    )
+    assert folder_identity(tmp_path) == f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
+
+
+def test_card_files_describe_the_reference_cards() -> None:
+    described = {load_card(path) for path in (Path(__file__).parents[2] / "manifests" / "cards").glob("*.yaml")}
+    assert described
+    assert described <= set(REFERENCE_CARDS.values())
+
+
+def test_a_reference_card_belongs_to_its_class() -> None:
+    assert {vram: card.vram_class for vram, card in REFERENCE_CARDS.items()} == {c: c for c in VRAM_CLASSES}
+
+
+def test_a_card_file_is_read_strictly(tmp_path: Path) -> None:
+    path = tmp_path / "card.yaml"
+    path.write_text("name: X\nvram_gb: 8\n")
+    with pytest.raises(InvalidDocument) as refusal:
+        load_card(path)
+    assert "card.yaml:2" in str(refusal.value)
+    assert "did you mean `vram_gib`" in str(refusal.value)
+    assert "watts: is missing" in str(refusal.value)

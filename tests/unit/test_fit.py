@@ -1,0 +1,174 @@
+"""Which card takes which shot."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.cards import REFERENCE_CARDS
+from common.catalog import load_catalog
+from common.fit import HEADROOM, Fit, Misfit, fit, fits_class, peak_bytes, ram_bytes, smallest_class
+from common.nodes import VRAM_CLASSES, Card
+from common.shot import LoraUse
+from common.units import GIB
+from tests.shots import shot_of
+
+CATALOG = load_catalog()
+TURBO = CATALOG.models["z-image-turbo"]
+DEMO = CATALOG.models["shotfarm-demo"]
+SDXL = CATALOG.models["sdxl"]
+SQUARE = shot_of(TURBO)
+
+
+def posing(card: Card) -> Card:
+    """A CPU node that poses as a card."""
+    return replace(card, backend="cpu", compute_capability=None)
+
+
+def taken(answer: Fit | Misfit) -> Fit:
+    assert isinstance(answer, Fit), answer
+    return answer
+
+
+def refused(answer: Fit | Misfit) -> str:
+    assert isinstance(answer, Misfit), answer
+    return answer.reason
+
+
+@pytest.mark.parametrize(
+    ("vram_class", "recipe", "low", "high", "passes"),
+    [
+        # GiB. The passes are those that docs/explanation/fit.md promises at least.
+        (8, "gguf-q4-fp32", 4.5, 5.6, 1),
+        (12, "fp8", 7.5, 8.5, 4),
+        (16, "bf16", 13.0, 14.0, 4),
+        (24, "bf16", 13.0, 14.0, 12),
+    ],
+)
+def test_z_image_turbo_at_a_megapixel_is_held_as_each_class_can(
+    vram_class: int, recipe: str, low: float, high: float, passes: int
+) -> None:
+    found = taken(fits_class(SQUARE, TURBO, vram_class))
+    assert found.recipe.name == recipe
+    assert low * GIB < found.peak_bytes < high * GIB
+    assert found.pass_size >= passes
+
+
+def test_the_weights_that_are_counted_are_those_of_the_recipe() -> None:
+    found = taken(fits_class(SQUARE, TURBO, 16))
+    # 6.155 B and 0.084 B parameters of two bytes, one image of a megapixel decoded, half a GiB of workspace.
+    weights = (6.155e9 + 0.084e9) * 2
+    use = TURBO.activations
+    assert found.peak_bytes == pytest.approx(weights + use.workspace + use.decode_per_mp * 1.048576, rel=1e-6)
+    assert ram_bytes(TURBO, found.recipe) == pytest.approx(weights, rel=1e-6)
+
+
+def test_an_old_card_gets_no_recipe_that_needs_bfloat16() -> None:
+    old = replace(REFERENCE_CARDS[24], compute_capability=(6, 1))
+    assert taken(fit(SQUARE, TURBO, old)).recipe.compute_dtype == "float32"
+
+
+def test_a_card_below_every_recipe_is_told_what_it_lacks() -> None:
+    ancient = replace(REFERENCE_CARDS[8], name="GTX 970", compute_capability=(5, 2))
+    assert refused(fit(SQUARE, TURBO, ancient)) == (
+        "z-image-turbo needs compute capability 6.0 or newer; GTX 970 has 5.2"
+    )
+
+
+def test_a_cpu_takes_only_what_has_a_recipe_for_it() -> None:
+    card = posing(REFERENCE_CARDS[24])
+    assert taken(fit(shot_of(DEMO), DEMO, card)).recipe.name == "fp32"
+    assert refused(fit(SQUARE, TURBO, card)) == "z-image-turbo has no recipe for cpu; it needs cuda"
+
+
+def test_policy_keeps_a_model_from_smaller_cards_whatever_their_backend() -> None:
+    kept = CATALOG.models["shotfarm-demo-24"]
+    for vram_class, card in REFERENCE_CARDS.items():
+        for each in (card, posing(card)):
+            answer = fit(shot_of(kept), kept, each)
+            assert isinstance(answer, Fit) == (vram_class >= 24)
+    assert "kept for cards of 24 GB" in refused(fits_class(shot_of(kept), kept, 16))
+
+
+def test_a_shot_that_is_too_large_is_told_what_it_needs_and_what_would_fit() -> None:
+    huge = shot_of(TURBO, width=2048, height=2048)
+    reason = refused(fits_class(huge, TURBO, 8))
+    assert reason.startswith("needs ")
+    assert "GiB at 2048×2048; GTX 1070 has 6.9 GiB to give; " in reason
+    width, height = map(int, reason.split("; ")[2].split(" ")[0].split("×"))
+    taken(fits_class(shot_of(TURBO, width=width, height=height), TURBO, 8))
+    step = TURBO.family.size_multiple
+    refused(fits_class(shot_of(TURBO, width=width + step, height=height + step), TURBO, 8))
+
+
+def test_a_card_that_cannot_even_hold_the_weights_is_told_that_no_size_fits() -> None:
+    tiny = replace(REFERENCE_CARDS[6], usable_bytes=2 * GIB)
+    assert refused(fit(SQUARE, TURBO, tiny)).endswith("and no size fits")
+
+
+def test_weights_off_the_card_need_room_in_the_machine() -> None:
+    poor = replace(REFERENCE_CARDS[8], ram_bytes=4 * GIB)
+    assert refused(fit(SQUARE, TURBO, poor)) == (
+        "needs 7.5 GiB of host memory for the weights that are not on the card; "
+        "the machine of GTX 1070 has 4.0 GiB"
+    )
+
+
+def test_guidance_doubles_what_denoising_takes_where_the_family_says_so() -> None:
+    recipe = SDXL.recipe("fp16")
+
+    def denoising(guidance: float, images: int) -> int:
+        return peak_bytes(shot_of(SDXL, guidance=guidance), SDXL, recipe, images)
+
+    assert denoising(1.0, 12) == denoising(6.0, 6)
+
+
+def test_every_lora_takes_memory_of_its_own() -> None:
+    recipe = TURBO.recipe("bf16")
+    with_two = shot_of(TURBO, loras=(LoraUse("a", "", 1.0), LoraUse("b", "", 1.0)))
+    extra = peak_bytes(with_two, TURBO, recipe) - peak_bytes(SQUARE, TURBO, recipe)
+    assert extra == 2 * TURBO.family.lora_bytes > 0
+
+
+def test_the_smallest_class_is_the_first_that_takes_it() -> None:
+    assert smallest_class(SQUARE, TURBO, [24, 8, 16]) == 8
+    klein = CATALOG.models["flux2-klein-9b"]
+    assert smallest_class(shot_of(klein), klein) == 12
+
+
+def test_what_fits_nothing_is_told_in_the_words_of_the_largest_class() -> None:
+    huge = shot_of(TURBO, width=16384, height=16384)
+    answer = smallest_class(huge, TURBO)
+    assert isinstance(answer, Misfit)
+    assert REFERENCE_CARDS[32].name in answer.reason
+    assert isinstance(smallest_class(SQUARE, TURBO, []), Misfit)
+
+
+SIZES = st.integers(4, 256).map(lambda n: n * 16)
+
+
+@given(
+    name=st.sampled_from(sorted(CATALOG.models)),
+    vram_class=st.sampled_from(VRAM_CLASSES),
+    width=SIZES,
+    height=SIZES,
+    guidance=st.sampled_from([0.0, 1.0, 5.0]),
+)
+def test_what_fits_stays_below_the_card_and_whatever_is_smaller_fits_too(
+    name: str, vram_class: int, width: int, height: int, guidance: float
+) -> None:
+    model = CATALOG.models[name]
+    card = REFERENCE_CARDS[vram_class]
+    shot = shot_of(model, width=width, height=height, guidance=guidance)
+    found = fit(shot, model, card)
+    if isinstance(found, Misfit):
+        assert found.reason
+        return
+    assert found.peak_bytes <= found.pass_peak_bytes <= card.usable_bytes * (1 - HEADROOM)
+    assert 1 <= found.pass_size <= 12
+    assert isinstance(fit(shot._replace(width=64, height=64), model, card), Fit)
+    roomier = replace(card, usable_bytes=card.usable_bytes * 2, vram_bytes=card.vram_bytes * 2)
+    assert isinstance(fit(shot, model, roomier), Fit)
