@@ -57,13 +57,16 @@ def verify_model(name: str, folder: Path, identity: str | None, hashes: Hashes) 
     return True
 
 
-def verify_lora(name: str, file: Path, identity: str | None, hashes: Hashes) -> None:
-    """Raises RenderError `model_mismatch` when the file is not the one the catalog names."""
-    if identity is not None and (found := file_identity(file, hashes.of)) != identity:
+def verify_lora(name: str, file: Path, identity: str | None, hashes: Hashes) -> bool:
+    """The same of a LoRA's file."""
+    if identity is None:
+        return False
+    if (found := file_identity(file, hashes.of)) != identity:
         raise RenderError(
             "model_mismatch",
             f"{name}: {file} is {found[:19]}…, the catalog says {identity[:19]}…; fetch the LoRA again",
         )
+    return True
 
 
 def _verify_download(name: str, folder: Path, identity: str, hashes: Hashes) -> bool:

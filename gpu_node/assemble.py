@@ -1,0 +1,121 @@
+"""From the options of a command line to the parts of a node."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+from common.catalog import Catalog
+from common.errors import Conflict, Invalid, Unavailable
+from common.messages import CardFacts, Join
+from gpu_node.batch import Bench
+from gpu_node.coordinator_client import Coordinator
+from gpu_node.deliver import open_store_client
+from gpu_node.engine_client import EngineClient
+from gpu_node.identity import Hashes
+from gpu_node.library import Holding, Library
+from gpu_node.node import Node
+from gpu_node.probe import Probe
+from gpu_node.progress import Progress
+
+#: What the pictures of a node, and the talk with it, depend on.
+_PACKAGES = ("shotfarm", "torch", "diffusers", "transformers", "peft", "celery")
+
+Terms = Literal["owned", "rented", "volunteer"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeOptions:
+    name: str
+    farm: str
+    #: File with the node's key; None where the farm has none.
+    key: Path | None
+    #: Folder of this node alone: spool, log, hashes.
+    home: Path
+    lanes: tuple[str, ...]
+    owner: str
+    terms: Terms
+    #: CPU threads of the engine.
+    threads: int
+
+
+@contextmanager
+def assembled(options: NodeOptions, probe: Probe, library: Library) -> Iterator[Node]:
+    """A node that is ready to run; its parts are closed afterwards.
+
+    Raises Invalid for a key that cannot be read, Conflict where another node uses the home, Unavailable
+    where torch cannot compute on the card.
+    """
+    with ExitStack() as parts:
+        parts.enter_context(_owned(options.home))
+        join = _join(options, probe, library)
+        coordinator = parts.enter_context(closing(Coordinator(options.farm, read_key(options.key))))
+        store = parts.enter_context(open_store_client())
+        meter = parts.enter_context(closing(probe.meter()))
+        engine = EngineClient(device=probe.device, threads=options.threads, home=options.home)
+        bench = Bench(
+            coordinator=coordinator, store=store, engine=engine, library=library, stopping=threading.Event()
+        )
+        yield Node(bench, join, Progress(meter, lambda: engine.held))
+
+
+def read_key(file: Path | None) -> str:
+    """The key in `file`; empty for None. Raises Invalid."""
+    if file is None:
+        return ""
+    try:
+        return file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Invalid(
+            f"--key {file}: cannot be read ({error}); ask the farm's operator for a node key"
+        ) from None
+
+
+def open_library(catalog: Catalog, folders: tuple[Path, ...], home: Path) -> Library:
+    return Library(catalog, folders, Hashes(home / "hashes.json"))
+
+
+def installed_versions() -> dict[str, str]:
+    return {package: version(package) for package in _PACKAGES}
+
+
+def _join(options: NodeOptions, probe: Probe, library: Library) -> Join:
+    card = probe.card()
+    kernels = probe.kernels()
+    if kernels.problem:
+        raise Unavailable(f"{card.name}: {kernels.problem}; `farm-node doctor` says more")
+    return Join(
+        name=options.name,
+        card=CardFacts(**asdict(card)),
+        owner=options.owner,
+        lanes=options.lanes,
+        models=_usable(library.models()),
+        loras=_usable(library.loras()),
+        terms=options.terms,
+        versions=installed_versions(),
+    )
+
+
+def _usable(holdings: list[Holding]) -> tuple[str, ...]:
+    return tuple(holding.name for holding in holdings if not holding.problem)
+
+
+@contextmanager
+def _owned(home: Path) -> Iterator[None]:
+    """The home exists, is private, belongs to this process alone and has an empty spool."""
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    home.chmod(0o700)
+    with (home / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Conflict(f"another node uses {home}; give this one another --name or --home") from None
+        shutil.rmtree(home / "spool", ignore_errors=True)
+        yield

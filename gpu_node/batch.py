@@ -1,0 +1,184 @@
+"""One batch from its lease to its close: load, encode, render pass by pass, deliver beside it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import Literal
+
+import httpx
+
+from common.failures import Blame, failure
+from common.messages import Close, Joined, Spent
+from gpu_node import protocol
+from gpu_node.conversation import Conversation, LeaseLost, Outcome
+from gpu_node.coordinator_client import Coordinator
+from gpu_node.deliver import Delivery, Rendered
+from gpu_node.engine_client import EngineClient
+from gpu_node.errors import RenderError
+from gpu_node.library import Library
+from gpu_node.orders import Ordered, encode_order, load_order, passes, render_order, shots_of
+from gpu_node.progress import BatchInHand, Mark
+
+log = logging.getLogger(__name__)
+
+Ending = Literal["finished", "released", "failed", "oom"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bench:
+    """What every batch of a node is worked on with."""
+
+    coordinator: Coordinator
+    store: httpx.Client
+    engine: EngineClient
+    library: Library
+    #: Set when the node should stop: the running pass is finished, the rest is handed back.
+    stopping: threading.Event
+
+
+class Batch:
+    """Works on one lease; `run` once."""
+
+    def __init__(self, bench: Bench, joined: Joined, hand: BatchInHand) -> None:
+        self._engine = bench.engine
+        self._library = bench.library
+        self._stopping = bench.stopping
+        self._times = joined
+        self._hand = hand
+        self._delivery = Delivery(bench.coordinator, bench.store, hand)
+        self._conversation = Conversation(bench.engine, hand, self._settle)
+        self._shots = shots_of(hand.lease)
+        self._load = Spent()
+        #: Of text encoding, for one shot.
+        self._encode = Mark(0.0, 0.0)
+        #: What the shots of a decoded pass cost, until they are written.
+        self._rendered: dict[str, Rendered] = {}
+        #: Outcomes of the running pass, whose cost is not known yet.
+        self._early: list[Outcome] = []
+
+    def run(self) -> None:
+        """Return when the batch is closed, or its lease lost. Raises nothing."""
+        try:
+            close = self._work()
+        except RenderError as error:
+            close = self._failed(error)
+        except LeaseLost:
+            close = None
+        self._delivery.finish()
+        if close is None or not self._delivery.close(close):
+            log.warning("batch %s is lost: %s", self._hand.lease.batch_id, self._hand.reason)
+
+    def _work(self) -> Close:
+        order = load_order(self._hand.lease, self._shots[0].shot, self._library)
+        waiting = deque(passes(self._shots, self._hand.lease.pass_size))
+        while waiting and not self._stopping.is_set():
+            if self._engine.held != order or not self._load.seconds:
+                self._prepare(order)
+            wanted = [one for one in waiting.popleft() if self._hand.is_wanted(one.id)]
+            if wanted:
+                waiting.extendleft(self._render(order, wanted))
+        self._conversation.listen(lambda: not self._rendered, stall_s=self._times.stall_render_s)
+        return self._close("released" if waiting else "finished")
+
+    def _prepare(self, order: protocol.Load) -> None:
+        """Model, LoRAs and texts into the engine."""
+        mark = self._hand.begin("load")
+        try:
+            self._conversation.load(order, stall_s=self._times.stall_load_s)
+        finally:
+            cost = self._hand.since(mark)
+            self._hand.end({"load": cost.seconds})
+            self._load = self._spent(
+                {"load": self._load.seconds.get("load", 0.0) + cost.seconds}, self._load.joules + cost.joules
+            )
+        mark = self._hand.begin("encode")
+        texts = encode_order(self._shots, order)
+        self._conversation.ask(texts, stall_s=self._times.stall_load_s, limit_s=self._times.hard_limit_s)
+        cost = self._hand.since(mark)
+        self._hand.end({"encode": cost.seconds})
+        self._encode = Mark(cost.seconds / len(self._shots), cost.joules / len(self._shots))
+
+    def _render(self, order: protocol.Load, one_pass: list[Ordered]) -> list[list[Ordered]]:
+        """Render one pass; what comes back is to be rendered again, shot by shot: one spoils the others."""
+        mark = self._hand.begin("denoise")
+        try:
+            done = self._conversation.ask(
+                render_order(one_pass),
+                stall_s=self._times.stall_render_s,
+                limit_s=self._times.hard_limit_s * len(one_pass),
+            )
+        except RenderError as error:
+            cost = self._hand.since(mark)
+            self._hand.end({"denoise": cost.seconds})
+            self._early = []
+            if failure(error.kind).blame is not Blame.SHOT:
+                raise
+            if len(one_pass) > 1:
+                return [[one] for one in reversed(one_pass)]
+            spent = self._spent({"denoise": cost.seconds}, cost.joules)
+            self._delivery.failure(one_pass[0].id, error.kind, str(error), spent)
+            return []
+        assert isinstance(done, protocol.Done)
+        self._hand.end({"denoise": done.denoise_s, "decode": done.decode_s})
+        self._share(order, one_pass, done, self._hand.since(mark).joules)
+        return []
+
+    def _share(
+        self, order: protocol.Load, one_pass: list[Ordered], done: protocol.Done, joules: float
+    ) -> None:
+        """Split what the pass cost evenly over its shots, and settle those that are written already."""
+        count = len(one_pass)
+        seconds = {
+            "encode": self._encode.seconds,
+            "denoise": done.denoise_s / count,
+            "decode": done.decode_s / count,
+        }
+        rendered = Rendered(
+            spent=self._spent(seconds, joules / count + self._encode.joules),
+            peak_bytes=done.peak_bytes,
+            fingerprint={
+                **self._engine.versions,
+                "recipe": order.recipe,
+                "dtype": order.compute_dtype,
+                "pass": count,
+            },
+        )
+        self._rendered |= {one.id: rendered for one in one_pass}
+        early, self._early = self._early, []
+        for outcome in early:
+            self._settle(outcome)
+
+    def _settle(self, outcome: Outcome) -> None:
+        """Deliver an image or a failure, once what it cost is known."""
+        rendered = self._rendered.pop(outcome.shot_id or "", None)
+        if rendered is None:
+            self._early.append(outcome)
+        elif isinstance(outcome, protocol.Image):
+            self._hand.add("save", outcome.save_s)
+            self._delivery.image(outcome, rendered)
+        else:
+            self._delivery.failure(outcome.shot_id or "", outcome.kind, outcome.message, rendered.spent)
+
+    def _failed(self, error: RenderError) -> Close:
+        """A failure of the whole batch. One that is the shots' own is told of each of them."""
+        blame = failure(error.kind).blame
+        log.warning("batch %s: %s", self._hand.lease.batch_id, error)
+        if blame is Blame.SHOT:
+            for one in self._shots:
+                self._delivery.failure(one.id, error.kind, str(error), self._spent({}, 0.0))
+            return self._close("finished")
+        # The next batch gets an engine that has nothing to do with this failure.
+        self._engine.kill()
+        outcome: Ending = "oom" if blame is Blame.OUT_OF_MEMORY else "failed"
+        return self._close(outcome, error.kind, str(error))
+
+    def _close(self, outcome: Ending, kind: str | None = None, message: str = "") -> Close:
+        return Close(
+            token=self._hand.lease.token, outcome=outcome, failure=kind, message=message, load=self._load
+        )
+
+    def _spent(self, seconds: dict[str, float], joules: float) -> Spent:
+        return Spent(joules=max(joules, 0.0), energy_method=self._hand.energy_method, seconds=seconds)

@@ -1,0 +1,186 @@
+"""`farm-node`: lend a card to a farm."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import socket
+import sys
+from contextlib import closing
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+
+from common.catalog import load_catalog
+from common.errors import FarmError
+from common.settings import Settings, load_settings
+from gpu_node.assemble import NodeOptions, Terms, assembled, open_library, read_key
+from gpu_node.coordinator_client import Coordinator
+from gpu_node.doctor import examine
+from gpu_node.library import Library
+from gpu_node.node import Node
+from gpu_node.probe import find_probe
+
+_AT_ONCE = 130
+
+err = Console(stderr=True)
+app = typer.Typer(
+    name="farm-node",
+    help="Lend a card to a Shotfarm: it takes work that fits it, renders it and delivers the pictures.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Farm = Annotated[str, typer.Option("--farm", metavar="URL", help="The coordinator; `farm status` shows it.")]
+Key = Annotated[
+    Path | None, typer.Option("--key", metavar="FILE", help="File with the node key that the farm gave out.")
+]
+CardFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--card",
+        metavar="FILE",
+        help="Render on the CPU, posing as this card (see manifests/cards/); else on the first NVIDIA card.",
+    ),
+]
+Models = Annotated[
+    list[Path] | None,
+    typer.Option("--models", metavar="DIR", help="Folder with models, and LoRAs in DIR/loras. Repeatable."),
+]
+CatalogFiles = Annotated[
+    list[Path] | None,
+    typer.Option("--catalog", metavar="FILE", help="Further catalog file, as the farm has it. Repeatable."),
+]
+Name = Annotated[str, typer.Option("--name", help="Name on the farm; by default this host's.")]
+Home = Annotated[
+    Path | None,
+    typer.Option("--home", metavar="DIR", help="Folder of this node alone; by default .farm/nodes/NAME."),
+]
+
+
+@app.command("run")
+def run_command(
+    farm: Farm,
+    key: Key = None,
+    name: Name = "",
+    card: CardFile = None,
+    models: Models = None,
+    catalog: CatalogFiles = None,
+    lane: Annotated[
+        list[str] | None, typer.Option("--lane", help="Lane to work for; `public` by default. Repeatable.")
+    ] = None,
+    owner: Annotated[str, typer.Option("--owner", help="Whose card it is.")] = "farm",
+    terms: Annotated[
+        Terms,
+        typer.Option(
+            "--terms",
+            help="Who pays: `owned` and `rented` cost the farm also while idle, `volunteer` nothing.",
+        ),
+    ] = "owned",
+    threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads for rendering.")] = 1,
+    home: Home = None,
+) -> None:
+    """Take part until Ctrl-C: it finishes the running pass and hands the rest back; twice stops at once.
+
+    A farm that does not answer is waited for.
+    """
+    settings = load_settings()
+    name = name or _host_name()
+    options = NodeOptions(
+        name=name,
+        farm=farm,
+        key=key,
+        home=_home(home, name, settings),
+        lanes=tuple(lane or ("public",)),
+        owner=owner,
+        terms=terms,
+        threads=threads,
+    )
+    _log_to_terminal()
+    library = _library(settings, models, catalog, options.home)
+    with assembled(options, find_probe(card), library) as node:
+        _stop_on_signals(node)
+        node.run()
+
+
+@app.command("doctor")
+def doctor_command(
+    farm: Annotated[str, typer.Option("--farm", metavar="URL", help="Also try to reach this farm.")] = "",
+    key: Key = None,
+    name: Name = "",
+    card: CardFile = None,
+    models: Models = None,
+    catalog: CatalogFiles = None,
+    home: Home = None,
+) -> None:
+    """Say what this machine can do for a farm, and what stands in its way. Exits with 1 if anything does."""
+    settings = load_settings()
+    library = _library(settings, models, catalog, _home(home, name or _host_name(), settings))
+    console = Console()
+    troubles = 0
+    with closing(Coordinator(farm, read_key(key))) as coordinator:
+        for finding in examine(find_probe(card), library, coordinator if farm else None):
+            troubles += not finding.good
+            mark = "[green]ok[/]  " if finding.good else "[red]no[/]  "
+            console.print(f"{mark}[bold]{finding.subject:9}[/]", end="")
+            console.print(finding.sentence, markup=False, highlight=False, soft_wrap=True)
+    if troubles:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line; an error the node can explain is one sentence, never a traceback."""
+    try:
+        app()
+    except FarmError as error:
+        err.print(str(error), style="red", markup=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(_AT_ONCE)
+
+
+def _library(
+    settings: Settings, models: list[Path] | None, catalogs: list[Path] | None, home: Path
+) -> Library:
+    catalog = load_catalog((*settings.catalogs, *(catalogs or ())))
+    return open_library(catalog, (*(models or ()), *settings.models), home)
+
+
+def _home(home: Path | None, name: str, settings: Settings) -> Path:
+    return (home or settings.home / "nodes" / name).absolute()
+
+
+def _host_name() -> str:
+    """This host's name in the letters that node names have."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname()).lstrip("._-")[:63] or "node"
+
+
+def _log_to_terminal() -> None:
+    handler = RichHandler(console=err, show_path=False, show_level=False, log_time_format="%H:%M:%S")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    logging.getLogger("gpu_node").setLevel(logging.INFO)
+
+
+def _stop_on_signals(node: Node) -> None:
+    """The first signal stops the node in good order, the second at once; the engine ends with its parent."""
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda _number, _frame: os._exit(_AT_ONCE))
+        err.print("stopping after the running pass; once more stops at once", style="dim")
+        node.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)
+
+
+if __name__ == "__main__":
+    main()

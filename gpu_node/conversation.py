@@ -1,0 +1,82 @@
+"""Orders to the engine and their answers, watched: a lost lease or a silent engine ends the conversation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from gpu_node import protocol
+from gpu_node.engine_client import EngineClient
+from gpu_node.errors import RenderError
+from gpu_node.progress import BatchInHand
+
+#: Seconds between looks at the lease while the engine says nothing.
+_LOOK_S = 0.2
+
+#: What becomes of one shot of a pass.
+Outcome = protocol.Image | protocol.Failed
+
+
+class LeaseLost(Exception):
+    """The batch is no longer this node's; the engine was killed in the middle of it."""
+
+
+class Conversation:
+    """`on_outcome` hears of every shot, also while a later order is being fulfilled."""
+
+    def __init__(
+        self, engine: EngineClient, hand: BatchInHand, on_outcome: Callable[[Outcome], None]
+    ) -> None:
+        self._engine = engine
+        self._hand = hand
+        self._on_outcome = on_outcome
+
+    def load(self, order: protocol.Load, *, stall_s: float) -> protocol.Loaded:
+        """Start the engine where none runs. Raises RenderError and LeaseLost, as `ask` does."""
+        self._engine.start()
+        self._engine.held = None
+        answer = self.ask(order, stall_s=stall_s, limit_s=float("inf"))
+        assert isinstance(answer, protocol.Loaded)
+        self._engine.held = order
+        return answer
+
+    def ask(self, order: protocol.Order, *, stall_s: float, limit_s: float) -> protocol.Event:
+        """The event that ends the order.
+
+        Raises RenderError with the engine's own failure, `engine_died`, `stalled` after `stall_s` without
+        a sign of life, or `hard_limit` after `limit_s`; the engine is then dead but in the first case.
+        """
+        self._engine.send(order)
+        start = time.monotonic()
+        while True:
+            event = self._next(stall_s)
+            match event:
+                case protocol.Loaded() | protocol.Encoded() | protocol.Done():
+                    return event
+                case protocol.Failed(shot_id=None):
+                    raise RenderError(event.kind, event.message)
+            if time.monotonic() - start > limit_s:
+                self._engine.kill()
+                raise RenderError("hard_limit", f"it took longer than {limit_s:.0f} s and was stopped")
+
+    def listen(self, until: Callable[[], bool], *, stall_s: float) -> None:
+        """Hear outcomes until there are enough; raises like `ask`."""
+        while not until():
+            self._next(stall_s)
+
+    def _next(self, stall_s: float) -> protocol.Event | None:
+        if self._hand.lost.is_set():
+            self._engine.kill()
+            raise LeaseLost(self._hand.reason)
+        event = self._engine.event(_LOOK_S)
+        match event:
+            case protocol.Step():
+                self._hand.steps_done = event.done
+            case protocol.Image():
+                self._on_outcome(event)
+            case protocol.Failed() if event.shot_id is not None:
+                self._on_outcome(event)
+            case None if self._engine.silent_s > stall_s:
+                self._engine.kill()
+                raise RenderError("stalled", f"the engine gave no sign of life for {stall_s:.0f} s")
+        return event

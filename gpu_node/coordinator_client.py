@@ -1,0 +1,115 @@
+"""The node's calls of the coordinator's API; every refusal becomes the error that the coordinator raised."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from common import errors
+from common.messages import (
+    Ack,
+    Beat,
+    BeatAnswer,
+    Claim,
+    ClaimAnswer,
+    Close,
+    Grant,
+    GrantRequest,
+    Join,
+    Joined,
+    Report,
+)
+from common.views import ErrorView
+
+_T = TypeVar("_T", bound=BaseModel)
+
+#: Seconds for an answer that needs no waiting.
+_TIMEOUT_S = 10.0
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+_BY_STATUS: dict[int, type[errors.FarmError]] = {
+    kind.status: kind
+    for kind in (
+        errors.Invalid,
+        errors.Unauthorised,
+        errors.Forbidden,
+        errors.NotFound,
+        errors.Conflict,
+        errors.Gone,
+    )
+}
+
+
+class Coordinator:
+    """Safe to use from several threads.
+
+    Calls raise Unavailable while there is no answer or one of 5xx, and may be repeated then.
+    """
+
+    def __init__(self, url: str, key: str) -> None:
+        self.url = url.rstrip("/")
+        self._http = httpx.Client(
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=_TIMEOUT_S,
+            # A proxy of the environment never leads back to this machine.
+            trust_env=urlsplit(url).hostname not in _LOOPBACK,
+        )
+
+    def join(self, join: Join) -> Joined:
+        return self._post(Joined, "/v1/nodes", join)
+
+    def beat(self, node_id: str, beat: Beat) -> BeatAnswer:
+        return self._post(BeatAnswer, f"/v1/nodes/{node_id}/beats", beat)
+
+    def claim(self, claim: Claim) -> ClaimAnswer:
+        """Returns when there is work, at the latest after `claim.wait_s`."""
+        return self._post(ClaimAnswer, "/v1/claims", claim, claim.wait_s + _TIMEOUT_S)
+
+    def grant(self, batch_id: str, request: GrantRequest) -> Grant:
+        return self._post(Grant, f"/v1/batches/{batch_id}/grants", request)
+
+    def report(self, batch_id: str, report: Report) -> Ack:
+        return self._post(Ack, f"/v1/batches/{batch_id}/reports", report)
+
+    def close_batch(self, batch_id: str, close: Close) -> Ack:
+        return self._post(Ack, f"/v1/batches/{batch_id}/close", close)
+
+    def reachable(self) -> None:
+        """Raises Unavailable unless a farm answers there."""
+        self._send("GET", "/healthz", None, _TIMEOUT_S)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def _post(self, kind: type[_T], path: str, message: BaseModel, timeout_s: float = _TIMEOUT_S) -> _T:
+        answer = self._send("POST", path, message.model_dump_json(), timeout_s)
+        try:
+            return kind.model_validate_json(answer.content)
+        except ValidationError as error:
+            wrong = f"{error.error_count()} fields are not as expected"
+            raise errors.Unavailable(
+                f"{self.url}{path} gave an answer this node does not understand ({wrong}); "
+                "install the same version of shotfarm on both"
+            ) from error
+
+    def _send(self, method: str, path: str, body: str | None, timeout_s: float) -> httpx.Response:
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        try:
+            answer = self._http.request(method, path, content=body, headers=headers, timeout=timeout_s)
+        except (httpx.HTTPError, RuntimeError) as error:  # RuntimeError: disconnected meanwhile
+            reason = str(error) or type(error).__name__
+            raise errors.Unavailable(f"the farm at {self.url} does not answer ({reason})") from error
+        if answer.is_success:
+            return answer
+        raise _BY_STATUS.get(answer.status_code, errors.Unavailable)(_sentence(answer))
+
+
+def _sentence(answer: httpx.Response) -> str:
+    try:
+        return ErrorView.model_validate_json(answer.content).error
+    except ValidationError:
+        return f"{answer.request.url} answered {answer.status_code}"

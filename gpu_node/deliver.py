@@ -1,0 +1,174 @@
+"""From a file in the spool to a report that the coordinator holds: grant, presigned PUT, report."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import httpx
+
+from common.errors import Conflict, FarmError, Gone, NotFound, Unavailable
+from common.messages import Close, Grant, GrantRequest, Report, Spent
+from gpu_node.coordinator_client import Coordinator
+from gpu_node.progress import BatchInHand
+from gpu_node.protocol import Image
+
+log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+#: Uploads at a time: one waits for the network while another is reported.
+_UPLOADS = 2
+_UPLOAD_TIMEOUT_S = 120.0
+#: Seconds between tries, doubling.
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 10.0
+#: Times that a store may refuse an upload, with a fresh grant each, before the shot is reported as failed.
+_REFUSALS = 4
+#: The very bytes are there already: the key names their hash.
+_THERE_ALREADY = (409, 412)
+
+
+class Refused(FarmError):
+    """The store answered and did not take the upload."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rendered:
+    """What a report tells besides the file."""
+
+    spent: Spent
+    peak_bytes: int | None
+    fingerprint: dict[str, Any]
+
+
+class Delivery:
+    """Delivers the shots of one batch on its own threads, for as long as the lease lives."""
+
+    def __init__(self, coordinator: Coordinator, store: httpx.Client, batch: BatchInHand) -> None:
+        self._coordinator = coordinator
+        self._store = store
+        self._batch = batch
+        self._threads = ThreadPoolExecutor(max_workers=_UPLOADS, thread_name_prefix="deliver")
+        self._pending: list[Future[None]] = []
+
+    def image(self, image: Image, rendered: Rendered) -> None:
+        """Upload and report one image; its file is gone afterwards."""
+        self._pending.append(self._threads.submit(self._run, self._deliver, image, rendered))
+
+    def failure(self, shot_id: str, kind: str, message: str, spent: Spent) -> None:
+        """Report a shot that failed with a kind of `common.failures`."""
+        report = self._failed(shot_id, kind, message, spent)
+        self._pending.append(self._threads.submit(self._run, self._report, report))
+
+    def finish(self) -> None:
+        """Return when everything given is reported, or the lease is lost."""
+        self._threads.shutdown(wait=True)
+        for future in self._pending:
+            future.result()
+
+    def close(self, close: Close) -> bool:
+        """Close the batch; False when its lease was lost before."""
+        try:
+            self._insist(lambda: self._coordinator.close_batch(self._batch.lease.batch_id, close))
+        except (Gone, Conflict, NotFound) as error:
+            self._batch.lose(str(error))
+            return False
+        return True
+
+    def _run(self, work: Callable[..., None], *arguments: object) -> None:
+        try:
+            work(*arguments)
+        except Gone as error:
+            self._batch.lose(str(error))
+        except FarmError as error:
+            # The shot is neither stored nor failed: it waits again once the batch closes.
+            log.error("a shot of batch %s was not delivered: %s", self._batch.lease.batch_id, error)
+
+    def _deliver(self, image: Image, rendered: Rendered) -> None:
+        start = time.monotonic()
+        try:
+            grant = self._upload(image)
+        except Refused as error:
+            self._report(self._failed(image.shot_id, "upload_failed", str(error), rendered.spent))
+            return
+        finally:
+            image.file.unlink(missing_ok=True)
+        upload_s = time.monotonic() - start
+        self._batch.add("upload", upload_s)
+        seconds = rendered.spent.seconds | {"save": image.save_s, "upload": upload_s}
+        self._report(
+            Report(
+                token=self._batch.lease.token,
+                shot_id=image.shot_id,
+                outcome="delivered",
+                key=grant.key,
+                sha256=image.sha256,
+                size=image.size,
+                spent=rendered.spent.model_copy(update={"seconds": seconds}),
+                peak_bytes=rendered.peak_bytes,
+                fingerprint=rendered.fingerprint,
+            )
+        )
+
+    def _upload(self, image: Image) -> Grant:
+        data = image.file.read_bytes()
+        for _ in range(_REFUSALS - 1):
+            with suppress(Refused):
+                return self._insist(lambda: self._put(image, data))
+        return self._insist(lambda: self._put(image, data))
+
+    def _put(self, image: Image, data: bytes) -> Grant:
+        """One try, with a grant of its own: an older one may have expired."""
+        request = GrantRequest(
+            token=self._batch.lease.token,
+            shot_id=image.shot_id,
+            sha256=image.sha256,
+            size=image.size,
+            content_type=image.content_type,
+        )
+        grant = self._coordinator.grant(self._batch.lease.batch_id, request)
+        try:
+            answer = self._store.put(grant.url, content=data, headers=grant.headers)
+        except httpx.HTTPError as error:
+            raise Unavailable(f"the store does not answer ({error or type(error).__name__})") from error
+        if answer.is_success or answer.status_code in _THERE_ALREADY:
+            return grant
+        said = f"the store answered {answer.status_code} to PUT {grant.key}: {answer.text[:200]}"
+        raise Unavailable(said) if answer.is_server_error else Refused(said)
+
+    def _report(self, report: Report) -> None:
+        self._insist(lambda: self._coordinator.report(self._batch.lease.batch_id, report))
+        self._batch.count_shot()
+
+    def _failed(self, shot_id: str, kind: str, message: str, spent: Spent) -> Report:
+        return Report(
+            token=self._batch.lease.token,
+            shot_id=shot_id,
+            outcome="failed",
+            failure=kind,
+            message=message,
+            spent=spent,
+        )
+
+    def _insist(self, call: Callable[[], _T]) -> _T:
+        """Repeat the call until it is answered; raises Gone once the lease is lost."""
+        pause = _FIRST_PAUSE_S
+        while not self._batch.lost.is_set():
+            try:
+                return call()
+            except Unavailable as error:
+                log.warning("%s; trying again", error)
+            self._batch.lost.wait(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+        raise Gone(self._batch.reason)
+
+
+def open_store_client() -> httpx.Client:
+    """For presigned URLs. A proxy of the environment is used, but never leads back to this machine."""
+    direct = {f"all://{host}": httpx.HTTPTransport() for host in ("127.0.0.1", "localhost", "[::1]")}
+    return httpx.Client(timeout=_UPLOAD_TIMEOUT_S, mounts=direct)

@@ -1,0 +1,79 @@
+"""The thread that says the node lives, renews the lease in hand and hears what the coordinator wants."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from common.errors import FarmError, Gone, NotFound, Unavailable
+from common.messages import Beat, BeatAnswer, Joined
+from gpu_node.coordinator_client import Coordinator
+from gpu_node.progress import Progress
+
+log = logging.getLogger(__name__)
+
+
+class Heartbeat:
+    """Beats every `joined.heartbeat_s` while it is entered; `over` is called once the incarnation is.
+
+    A coordinator that does not answer changes nothing: the batch goes on, since only the coordinator can
+    tell that a lease is over, and what a late node says is refused by its token.
+    """
+
+    def __init__(
+        self, coordinator: Coordinator, joined: Joined, progress: Progress, over: Callable[[str], None]
+    ) -> None:
+        self._coordinator = coordinator
+        self._joined = joined
+        self._progress = progress
+        self._over = over
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._away = False
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ending.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._ending.wait(self._joined.heartbeat_s):
+            batch = self._progress.batch
+            beat = self._progress.beat(self._joined.incarnation)
+            try:
+                answer = self._coordinator.beat(self._joined.node_id, beat)
+            except (Gone, NotFound) as error:
+                if batch is not None:
+                    batch.lose(str(error))
+                self._over(str(error))
+                return
+            except Unavailable as error:
+                self._say_away(str(error))
+            except FarmError as error:
+                log.error("a heartbeat was refused: %s", error)
+            else:
+                self._away = False
+                self._progress.heard(beat)
+                self._obey(beat, answer)
+
+    def _obey(self, beat: Beat, answer: BeatAnswer) -> None:
+        batch = self._progress.batch
+        # The answer may be late: it counts for the batch that the beat was about, and no other.
+        if batch is None or batch.lease.batch_id != beat.batch_id:
+            return
+        if answer.order == "stop":
+            batch.lose(answer.reason or "the coordinator took it back")
+        batch.cancel(answer.cancelled)
+
+    def _say_away(self, why: str) -> None:
+        if not self._away:
+            log.warning("%s; working on and trying again", why)
+        self._away = True

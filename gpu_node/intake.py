@@ -1,0 +1,49 @@
+"""Tickets from the farm's queues, by a Celery worker in the main thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from celery.worker import WorkController, state
+
+from common.celeryapp import RENDER_TASK, make_app
+
+
+class Intake:
+    """Consumes `queues`, one ticket at a time; `take` returns once its batch is over."""
+
+    def __init__(
+        self, broker_url: str, queues: tuple[str, ...], name: str, take: Callable[[str], None]
+    ) -> None:
+        self._app = make_app(broker_url)
+        self._queues = queues
+        self._name = name
+        # Celery keeps it for the whole process; a worker before this one was stopped by it.
+        state.should_stop = None
+
+        @self._app.task(name=RENDER_TASK, bind=True)  # type: ignore[untyped-decorator]
+        def render(task: Any) -> None:
+            take(task.request.id)
+
+    def run(self) -> None:
+        """Return after `stop`, once the ticket in hand is done with; a broker that is away is waited for."""
+        try:
+            # Celery's own command would install signal handlers, which are the node's here.
+            WorkController(
+                app=self._app,
+                hostname=f"node@{self._name}",
+                pool_cls="threads",
+                concurrency=1,
+                queues=list(self._queues),
+                without_gossip=True,
+                without_mingle=True,
+                without_heartbeat=True,
+            ).start()
+        finally:
+            self._app.close()
+
+    @staticmethod
+    def stop() -> None:
+        """Take no more tickets. From any thread, and from a signal handler."""
+        state.should_stop = 0

@@ -1,0 +1,142 @@
+"""A node's life: join, take tickets, join again when the coordinator has forgotten it, stop."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+from common.errors import Conflict, FarmError, Forbidden, Gone, NotFound, Unavailable
+from common.messages import Claim, ClaimAnswer, Join, Joined, Lease
+from gpu_node.batch import Batch, Bench
+from gpu_node.heartbeat import Heartbeat
+from gpu_node.intake import Intake
+from gpu_node.progress import Progress
+
+log = logging.getLogger(__name__)
+
+#: Seconds between tries while the coordinator does not answer, doubling.
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
+#: Seconds that a stopping node gives its running pass and its deliveries.
+_STOP_S = 30.0
+#: Seconds between looks at the order to stop while a claim waits.
+_LOOK_S = 0.2
+
+
+class Node:
+    def __init__(self, bench: Bench, join: Join, progress: Progress) -> None:
+        self._bench = bench
+        self._join_message = join
+        self._progress = progress
+        self._stopping = bench.stopping
+
+    def run(self) -> None:
+        """Return after `stop`. Raises FarmError where the farm refuses this node for good."""
+        try:
+            while not self._stopping.is_set():
+                joined = self._join()
+                if joined is not None:
+                    self._serve(joined)
+        finally:
+            self._bench.engine.stop()
+
+    def stop(self) -> None:
+        """Finish the running pass, hand the rest back, end. From a signal handler or any thread."""
+        self._stopping.set()
+        Intake.stop()
+        batch = self._progress.batch
+        if batch is not None:
+            last = threading.Timer(_STOP_S, batch.lose, ["the node stops"])
+            last.daemon = True
+            last.start()
+
+    def _join(self) -> Joined | None:
+        """None when the node stops before the coordinator answers."""
+        pause, said = _FIRST_PAUSE_S, ""
+        while not self._stopping.is_set():
+            try:
+                joined = self._bench.coordinator.join(self._join_message)
+            except Unavailable as error:
+                if str(error) != said:
+                    said = str(error)
+                    log.warning("%s; trying again until it does", said)
+                self._stopping.wait(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_S)
+            else:
+                queues = ", ".join(joined.queues)
+                log.info(
+                    "joined as %s with a card of %s GB, for %s", joined.node_id, joined.vram_class, queues
+                )
+                return joined
+        return None
+
+    def _serve(self, joined: Joined) -> None:
+        """Take tickets until the node stops or its incarnation is over."""
+        self._bench.engine.start()
+
+        def over(why: str) -> None:
+            log.warning("%s; joining again", why)
+            Intake.stop()
+
+        def take(ticket: str) -> None:
+            self._take(ticket, joined, over)
+
+        intake = Intake(joined.broker_url, joined.queues, joined.node_id, take)
+        with Heartbeat(self._bench.coordinator, joined, self._progress, over):
+            if not self._stopping.is_set():
+                intake.run()
+
+    def _take(self, ticket: str, joined: Joined, over: Callable[[str], None]) -> None:
+        """Claim with the ticket, and work on what comes of it."""
+        try:
+            lease = self._claim(ticket, joined)
+        except (Gone, NotFound) as error:
+            over(str(error))
+        except (Conflict, Forbidden) as error:
+            log.info("%s", error)
+        except Unavailable as error:
+            # The next ticket would meet the same: keep this one for a moment.
+            log.warning("%s", error)
+            self._stopping.wait(_FIRST_PAUSE_S)
+        else:
+            if lease is not None:
+                self._work(lease, joined)
+
+    def _work(self, lease: Lease, joined: Joined) -> None:
+        hand = self._progress.take(lease)
+        log.info("batch %s: %d × %s by %s", lease.batch_id, len(lease.shots), lease.model, lease.recipe)
+        try:
+            Batch(self._bench, joined, hand).run()
+        finally:
+            self._progress.leave()
+
+    def _claim(self, ticket: str, joined: Joined) -> Lease | None:
+        """A lease; None when there is no work, or the node stops while it waits for some."""
+        held = self._bench.engine.held
+        claim = Claim(
+            node_id=joined.node_id,
+            incarnation=joined.incarnation,
+            ticket=ticket,
+            loaded_model=held.model if held else None,
+            loaded_loras=tuple(lora.name for lora in held.loras) if held else (),
+            wait_s=joined.claim_wait_s,
+        )
+        answers: queue.SimpleQueue[ClaimAnswer | FarmError] = queue.SimpleQueue()
+
+        def ask() -> None:
+            try:
+                answers.put(self._bench.coordinator.claim(claim))
+            except FarmError as error:
+                answers.put(error)
+
+        # On a thread of its own, since a node that stops does not wait for the answer.
+        threading.Thread(target=ask, name="claim", daemon=True).start()
+        while not self._stopping.is_set():
+            with suppress(queue.Empty):
+                answer = answers.get(timeout=_LOOK_S)
+                if isinstance(answer, FarmError):
+                    raise answer
+                return answer.lease
+        return None

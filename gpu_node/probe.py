@@ -1,0 +1,146 @@
+"""What this machine has to render on: a CUDA card, or a CPU that stands in for the card of a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from common.cards import load_card
+from common.errors import Unavailable
+from common.nodes import Card
+from gpu_node.energy import Meter, NvmlSensors, open_meter
+
+#: Share of the host's memory that offloaded weights may take.
+_RAM_SHARE = 0.75
+_KERNEL_CHECK_S = 120.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kernels:
+    """What `gpu_node.kernels` found."""
+
+    torch: str
+    #: Architectures this torch build has kernels for, such as `sm_61`.
+    archs: tuple[str, ...]
+    #: How it is known that they serve.
+    check: str
+    #: Why it cannot compute here; empty where it can.
+    problem: str = ""
+
+
+class Probe(Protocol):
+    """Where a node learns what it is."""
+
+    @property
+    def device(self) -> str:
+        """Torch device of the engine."""
+
+    def card(self) -> Card: ...
+
+    def meter(self) -> Meter: ...
+
+    def kernels(self) -> Kernels: ...
+
+
+@dataclass(frozen=True)
+class CpuProbe:
+    """The CPU renders; name, memory and watts are those of a card file."""
+
+    file: Path
+    device: str = field(default="cpu", init=False)
+
+    def card(self) -> Card:
+        """Raises InvalidDocument."""
+        return replace(load_card(self.file), backend="cpu", compute_capability=None)
+
+    def meter(self) -> Meter:
+        return open_meter(None, self.card().watts)
+
+    def kernels(self) -> Kernels:
+        from importlib.metadata import version
+
+        return Kernels(torch=version("torch"), archs=("cpu",), check="any CPU will do")
+
+
+class NvidiaProbe:
+    """One CUDA card, by NVML; `index` counts as NVML and CUDA_DEVICE_ORDER=PCI_BUS_ID do."""
+
+    def __init__(self, index: int = 0) -> None:
+        self.device = f"cuda:{index}"
+        self._nvml, self._handle = _open_nvml(index)
+
+    def card(self) -> Card:
+        nvml, handle = self._nvml, self._handle
+        total = int(nvml.nvmlDeviceGetMemoryInfo(handle).total)
+        major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
+        return Card(
+            name=str(nvml.nvmlDeviceGetName(handle)),
+            backend="cuda",
+            vram_bytes=total,
+            usable_bytes=total - self._taken(),
+            ram_bytes=int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * _RAM_SHARE),
+            compute_capability=(int(major), int(minor)),
+            watts=self._limit(),
+        )
+
+    def meter(self) -> Meter:
+        return open_meter(NvmlSensors(self._nvml, self._handle), self._limit())
+
+    def kernels(self) -> Kernels:
+        answer = subprocess.run(
+            [sys.executable, "-m", "gpu_node.kernels", self.device],
+            capture_output=True,
+            text=True,
+            timeout=_KERNEL_CHECK_S,
+            check=False,
+        )
+        if answer.returncode != 0:
+            last = (answer.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            return Kernels(torch="?", archs=(), check="", problem=f"torch cannot be used: {last}")
+        found = json.loads(answer.stdout.splitlines()[-1])
+        return Kernels(
+            torch=found["torch"],
+            archs=tuple(found["archs"]),
+            check="a computation on the card came out right",
+            problem=found["problem"],
+        )
+
+    def _taken(self) -> int:
+        """Bytes that driver and desktop hold for good; what other programs compute with comes and goes."""
+        nvml = self._nvml
+        try:
+            reserved = int(nvml.nvmlDeviceGetMemoryInfo(self._handle, version=nvml.nvmlMemory_v2).reserved)
+            desktop = nvml.nvmlDeviceGetGraphicsRunningProcesses(self._handle)
+        except nvml.NVMLError:
+            return 0
+        return reserved + sum(int(process.usedGpuMemory or 0) for process in desktop)
+
+    def _limit(self) -> float | None:
+        try:
+            return float(self._nvml.nvmlDeviceGetPowerManagementDefaultLimit(self._handle)) / 1e3
+        except self._nvml.NVMLError:
+            return None
+
+
+def find_probe(card_file: Path | None) -> Probe:
+    """The card file's CPU where one is given, else the first CUDA card. Raises Unavailable."""
+    return CpuProbe(card_file) if card_file is not None else NvidiaProbe()
+
+
+def _open_nvml(index: int) -> tuple[Any, Any]:
+    import pynvml
+
+    remedy = (
+        "install NVIDIA's driver, or render on the CPU with --card FILE (a card it stands in for, "
+        "such as manifests/cards/gtx-1070.yaml)"
+    )
+    try:
+        pynvml.nvmlInit()
+        return pynvml, pynvml.nvmlDeviceGetHandleByIndex(index)
+    except pynvml.NVMLError as error:
+        raise Unavailable(f"no NVIDIA card found on this machine ({error}); {remedy}") from None
