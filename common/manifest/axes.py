@@ -62,10 +62,7 @@ class Axes:
         return axes
 
     def schema(self) -> dict[str, Any]:
-        properties = {
-            name: {"$ref": "#/$defs/axis", "description": f"Sets `{name}`. {key.about}"}
-            for name, key in AXIS_KEYS.items()
-        }
+        properties = {name: _field_axis_schema(name, key) for name, key in AXIS_KEYS.items()}
         return {
             "type": "object",
             "properties": properties,
@@ -193,8 +190,8 @@ def _field_problem(key: str) -> str:
     return f"field name `{key}` must be letters, digits, `_` and `-`, starting with a letter"
 
 
-def axis_schema() -> dict[str, Any]:
-    """JSON Schema of one axis, for `$defs`."""
+def axis_definitions() -> dict[str, Any]:
+    """JSON Schema of axes, for `$defs`: the parts that all of them share, and an axis of any name."""
     text = Text().schema()
     mapping = {
         "type": "object",
@@ -205,19 +202,25 @@ def axis_schema() -> dict[str, Any]:
         "propertyNames": {"pattern": f"^{AXIS_NAME}$", "not": {"enum": sorted({"index", *_NOT_AXES})}},
         "additionalProperties": text,
     }
-    # A LoRA list or a size mapping is a value too, on an axis of that name.
-    values = {
-        "type": "array",
-        "minItems": 1,
-        "items": {"anyOf": [text, mapping, {"type": ["array", "object"]}]},
+    return {
+        "mappingValue": mapping,
+        "fileAxis": mapping_schema(_FILE_KEYS, required=("file",)),
+        "rangeAxis": mapping_schema(RANGE_KEYS, required=("from", "to")),
+        "axis": _axis_schema({"anyOf": [text, {"$ref": "#/$defs/mappingValue"}]}),
     }
+
+
+def _axis_schema(value: dict[str, Any]) -> dict[str, Any]:
+    values = {"type": "array", "minItems": 1, "items": value}
     long_form = mapping_schema(_VALUES_KEYS, required=("values",))
     long_form["properties"]["values"] = values
+    return {"anyOf": [values, {"$ref": "#/$defs/fileAxis"}, {"$ref": "#/$defs/rangeAxis"}, long_form]}
+
+
+def _field_axis_schema(name: str, key: Key) -> dict[str, Any]:
+    """Of an axis named like a shot field: values of that field, or mappings that hold it among others."""
+    several = {"allOf": [{"$ref": "#/$defs/mappingValue"}, {"required": [name]}]}
     return {
-        "anyOf": [
-            values,
-            mapping_schema(_FILE_KEYS, required=("file",)),
-            mapping_schema(RANGE_KEYS, required=("from", "to")),
-            long_form,
-        ]
+        **_axis_schema({"anyOf": [key.kind.schema(), several]}),
+        "description": f"Sets `{name}`. {key.about}",
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from common.manifest.axes import axis_schema
+from common.manifest.axes import axis_definitions
 from common.manifest.forms import mapping_schema
 from common.manifest.parse import MANIFEST_KEYS
 
@@ -16,5 +16,5 @@ def manifest_schema() -> dict[str, Any]:
         "title": "Shotfarm manifest, version 1",
         "description": "One manifest becomes many pictures: groups of shots over axes, seeds and variants.",
         **mapping_schema(MANIFEST_KEYS, required=("version", "shots")),
-        "$defs": {"axis": axis_schema()},
+        "$defs": axis_definitions(),
     }

@@ -1,0 +1,106 @@
+"""Every manifest that people copy is valid, plans, and is what editors accept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from common.catalog import Catalog, load_catalog
+from common.document import plain
+from common.manifest.files import FileReader
+from common.manifest.inline import inlined
+from common.manifest.parse import parse_manifest
+from common.manifest.parsed import ParsedManifest
+from common.manifest.schema import manifest_schema
+from coordinator.expand import Expansion, check_names, expand
+
+FOLDER = Path(__file__).parents[3] / "manifests"
+SCHEMA = FOLDER / "manifest.schema.json"
+EDITOR_LINE = "# yaml-language-server: $schema=manifest.schema.json\n"
+
+#: Pictures that the comment of each example promises.
+SHOTS = {
+    "ab-grid.yaml": 36,
+    "demo.yaml": 30,
+    "lora-persona-scenes.yaml": 300,
+    "model-comparison.yaml": 24,
+    "persona-campaign.yaml": 72,
+    "product-catalogue.yaml": 70,
+    "stress-100k.yaml": 100_000,
+    "tea-posters.yaml": 40,
+}
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return load_catalog()
+
+
+def parsed(name: str, catalog: Catalog) -> ParsedManifest:
+    content = (FOLDER / name).read_bytes()
+    return parse_manifest(content, source=name, files=FileReader(FOLDER), catalog=catalog)
+
+
+def expansion(name: str, catalog: Catalog) -> Expansion:
+    return expand(parsed(name, catalog), catalog)
+
+
+def test_every_example_is_tested() -> None:
+    assert {path.name for path in FOLDER.glob("*.yaml")} - {"demo-farm.yaml"} == set(SHOTS)
+
+
+@pytest.mark.parametrize("name", SHOTS)
+def test_an_example_makes_the_pictures_it_promises(name: str, catalog: Catalog) -> None:
+    assert len(expansion(name, catalog)) == SHOTS[name]
+    assert f"{SHOTS[name]} pictures" in (FOLDER / name).read_text() or SHOTS[name] == 100_000
+
+
+@pytest.mark.parametrize("name", SHOTS)
+def test_an_example_has_nothing_to_warn_of_but_rounded_sizes(name: str, catalog: Catalog) -> None:
+    found = parsed(name, catalog)
+    assert not found.warnings
+    assert all("becomes" in warning.message for warning in expand(found, catalog).warnings)
+
+
+@pytest.mark.parametrize("name", [name for name, shots in SHOTS.items() if shots <= 1000])
+def test_the_names_of_an_example_are_unique(name: str, catalog: Catalog) -> None:
+    shots = expansion(name, catalog)
+    check_names(shots)
+    assert len({shot.name for shot in shots}) == len(shots)
+
+
+@pytest.mark.parametrize("name", [name for name, shots in SHOTS.items() if shots <= 1000])
+def test_no_two_pictures_of_an_example_are_the_same(name: str, catalog: Catalog) -> None:
+    shots = expansion(name, catalog)
+    assert len({shot.id for shot in shots}) == len(shots)
+
+
+@pytest.mark.parametrize("name", SHOTS)
+def test_an_example_is_equal_after_its_files_are_put_in(name: str, catalog: Catalog) -> None:
+    found = parsed(name, catalog)
+    again = parse_manifest(inlined(found), source="inlined", files=None, catalog=catalog)
+    assert again.manifest == found.manifest
+
+
+@pytest.mark.parametrize("name", SHOTS)
+def test_an_example_names_its_schema_and_follows_it(name: str, catalog: Catalog) -> None:
+    assert (FOLDER / name).read_text().startswith(EDITOR_LINE)
+    found = parsed(name, catalog)
+    Draft202012Validator(manifest_schema()).validate(plain(found.text.root))
+
+
+def test_the_demo_needs_grouping_and_a_large_card(catalog: Catalog) -> None:
+    shots = [planned.shot for planned in expansion("demo.yaml", catalog)]
+    assert 24 <= len(shots) <= 48
+    assert len({shot.group for shot in shots}) >= 3
+    assert any(shot.loras for shot in shots)
+    assert {catalog.models[shot.model].min_class for shot in shots} == {0, 24}
+
+
+def test_the_schema_in_the_folder_is_the_parsers() -> None:
+    assert json.loads(SCHEMA.read_text()) == manifest_schema(), (
+        "run `farm schema > manifests/manifest.schema.json`"
+    )
