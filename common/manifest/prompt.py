@@ -40,11 +40,6 @@ class PromptError(Invalid):
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class Reference:
     """`{name}` or `{name.field}`; `field` is empty for the value itself."""
 
@@ -99,7 +94,8 @@ class Expanded:
     offset: int
 
 
-Node = Text | Reference | Wildcard | Choice | Expanded
+#: A string is literal text.
+Node = str | Reference | Wildcard | Choice | Expanded
 Template = tuple[Node, ...]
 
 
@@ -119,7 +115,7 @@ def nodes(template: Template) -> Iterator[Reference | Wildcard]:
                     yield from nodes(option.body)
             case Expanded():
                 yield from nodes(node.body)
-            case Text():
+            case str():
                 pass
 
 
@@ -132,7 +128,7 @@ def _bound(node: Node, value_of: Callable[[Reference], str | Template]) -> Node:
     match node:
         case Reference():
             value = value_of(node)
-            return Text(value) if isinstance(value, str) else Expanded(value, node.offset)
+            return value if isinstance(value, str) else Expanded(value, node.offset)
         case Choice(refers=True):
             options = tuple(Option(bind(each.body, value_of), each.weight) for each in node.options)
             return Choice(options, node.offset, node.low, node.high, node.separator)
@@ -152,7 +148,7 @@ class _Parser:
         """Reads to the end of the text or, inside braces, up to the `|` or `}` that ends an alternative."""
         found: list[Node] = []
         while token := _TOKEN.search(self.text, self.pos):
-            found.append(Text(self.text[self.pos : token.start()]))
+            found.append(self.text[self.pos : token.start()])
             self.pos = token.start()
             mark = token.group()
             if mark in "|}" and self.open:
@@ -164,7 +160,7 @@ class _Parser:
             found.append(self._plain(token))
         if self.open:
             raise PromptError("this brace is never closed; write `\\{` for the character", self.open[-1])
-        found.append(Text(self.text[self.pos :]))
+        found.append(self.text[self.pos :])
         return joined(found)
 
     def _plain(self, token: re.Match[str]) -> Node:
@@ -178,7 +174,7 @@ class _Parser:
             )
         if mark == "\0":
             raise PromptError("a NUL character has no place in a prompt", token.start())
-        return Text(mark.removeprefix("\\"))
+        return mark.removeprefix("\\")
 
     def brace(self) -> Node:
         start = self.pos
@@ -246,25 +242,25 @@ def joined(found: Iterable[Node]) -> Template:
     result: list[Node] = []
     texts: list[str] = []
     for node in found:
-        if isinstance(node, Text):
-            texts.append(node.text)
+        if isinstance(node, str):
+            texts.append(node)
             continue
         if text := "".join(texts):
-            result.append(Text(text))
+            result.append(text)
         texts.clear()
         result.append(node)
     if text := "".join(texts):
-        result.append(Text(text))
+        result.append(text)
     return tuple(result)
 
 
 def _stripped(template: Template) -> Template:
     """An alternative without the space around it: `{ a | b }` means `{a|b}`."""
     found = list(template)
-    if found and isinstance(first := found[0], Text):
-        found[0] = Text(first.text.lstrip())
-    if found and isinstance(last := found[-1], Text):
-        found[-1] = Text(last.text.rstrip())
+    if found and isinstance(first := found[0], str):
+        found[0] = first.lstrip()
+    if found and isinstance(last := found[-1], str):
+        found[-1] = last.rstrip()
     return joined(found)
 
 

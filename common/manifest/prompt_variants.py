@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Protocol
 
-from common.manifest.prompt import Choice, Expanded, Option, Reference, Template, Text, Wildcard
+from common.manifest.prompt import Choice, Expanded, Option, Reference, Template, Wildcard
 
 #: Counts and lengths stop growing here: nobody renders more, and exact ones could fill the memory.
 ENDLESS = 10**30
@@ -52,7 +52,7 @@ def count(template: Template, wildcards: Mapping[str, Lines]) -> int:
                 product *= count(node.body, wildcards)
             case Reference():
                 raise TypeError(f"{node} is not bound")
-            case Text():
+            case str():
                 pass
         product = min(product, ENDLESS)
     return product
@@ -63,8 +63,8 @@ def longest(template: Template, wildcards: Mapping[str, Lines]) -> int:
     total = 0
     for node in template:
         match node:
-            case Text():
-                total += len(node.text)
+            case str():
+                total += len(node)
             case Wildcard():
                 total += wildcards[node.name].longest
             case Expanded():
@@ -82,8 +82,8 @@ def nth(template: Template, index: int, wildcards: Mapping[str, Lines]) -> str:
     parts = []
     for node in reversed(template):
         match node:
-            case Text():
-                parts.append(node.text)
+            case str():
+                parts.append(node)
             case Wildcard():
                 lines = wildcards[node.name]
                 index, inside = divmod(index, lines.ends[-1])
@@ -107,8 +107,8 @@ def draw(template: Template, draws: Draws, wildcards: Mapping[str, Lines], place
     parts = []
     for node in template:
         match node:
-            case Text():
-                parts.append(node.text)
+            case str():
+                parts.append(node)
             case Wildcard():
                 lines = wildcards[node.name].templates
                 line = int(draws.uniform(f"{place}{node.offset}") * len(lines))

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
 
-from common.manifest.prompt import PromptError, Reference, Text, parse
+from common.manifest.prompt import PromptError, Reference, parse
 from common.manifest.suggest import suggestion
 from coordinator.expand.axes import Value
 from coordinator.expand.combinations import Combination, Combinations
@@ -42,7 +42,7 @@ class NamePattern:
         except PromptError as error:
             findings.wrong(PATH, error.message, error.offset)
             nodes = ()
-        self._nodes = [node for node in nodes if isinstance(node, Text | Reference)]
+        self._nodes = [node for node in nodes if isinstance(node, str | Reference)]
         if len(self._nodes) < len(nodes):
             findings.wrong(
                 PATH, "variants and wildcards have no place in a name; refer to an axis, or to {index}"
@@ -51,7 +51,7 @@ class NamePattern:
     def check(self, combination: Combination, among: Combinations) -> None:
         """Reports references that the shots of a combination have no value for."""
         for node in self._nodes:
-            if isinstance(node, Text):
+            if isinstance(node, str):
                 continue
             if node.name in combination.values:
                 checked = (node, id(among)) in self._checked
@@ -75,9 +75,9 @@ class NamePattern:
         return tuple(self._part(node, group, values) for node in self._nodes)
 
     @staticmethod
-    def _part(node: Text | Reference, group: str, values: Mapping[str, Value]) -> str:
-        if isinstance(node, Text):
-            return node.text
+    def _part(node: str | Reference, group: str, values: Mapping[str, Value]) -> str:
+        if isinstance(node, str):
+            return node
         if node.name in values:
             return safe(values[node.name].text(node.field) or "")
         return {"seed": _SEED, "index": _INDEX}.get(node.name) or safe(group)

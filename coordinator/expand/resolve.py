@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from common.manifest.prompt import Reference, Template, Text, bind, nodes
+from common.manifest.prompt import Reference, Template, bind, nodes
 from common.manifest.prompt_variants import Lines, count, draw, nth
 from coordinator.expand import triggers
 from coordinator.expand.axes import Value
@@ -17,15 +17,16 @@ class Parsed:
     """A template, and what of it every combination needs to know."""
 
     template: Template
-    #: Without repetitions.
-    references: tuple[Reference, ...]
+    #: As written and parsed, without repetitions.
+    references: tuple[tuple[str, Reference], ...]
     #: Whether there are no variants and wildcards.
     plain: bool
 
     @classmethod
     def of(cls, template: Template) -> Parsed:
-        references = dict.fromkeys(node for node in nodes(template) if isinstance(node, Reference))
-        return cls(template, tuple(references), all(isinstance(node, Text | Reference) for node in template))
+        references = {str(node): node for node in nodes(template) if isinstance(node, Reference)}
+        plain = all(isinstance(node, str | Reference) for node in template)
+        return cls(template, tuple(references.items()), plain)
 
 
 class Prompt:
@@ -49,8 +50,12 @@ class Prompt:
 
     def mentioned(self) -> list[str]:
         """What the template reads from axes; its draws depend on nothing else of the combination."""
-        read = (each for each in self._parsed.references if each.name in self._values)
-        return [f"{each}={self._values[each.name].text(each.field)}" for each in read]
+        values = self._values
+        return [
+            f"{written}={values[each.name].text(each.field)}"
+            for written, each in self._parsed.references
+            if each.name in values
+        ]
 
     def count(self) -> int:
         """How many texts it can become."""
@@ -66,8 +71,8 @@ class Prompt:
         """The text, unless a value expands."""
         texts = []
         for node in self._parsed.template:
-            if isinstance(node, Text):
-                texts.append(node.text)
+            if isinstance(node, str):
+                texts.append(node)
             elif isinstance(node, Reference):
                 value = self._value(node)
                 if not isinstance(value, str):
