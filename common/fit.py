@@ -84,14 +84,12 @@ def smallest_class(shot: Shot, model: Model, classes: Iterable[int] = VRAM_CLASS
 
 def peak_bytes(shot: Shot, model: Model, recipe: Recipe, images: int = 1) -> int:
     """Predicted bytes that `recipe` takes of a card with `images` such shots in a pass."""
-    return (
-        max(
-            _weights_bytes(model, recipe, phase)
-            + model.activations.workspace
-            + _activation_bytes(shot, model, recipe, phase, images)
-            for phase in _PHASES
-        )
-        + len(shot.loras) * model.family.lora_bytes
+    return max(
+        _weights_bytes(model, recipe, phase)
+        + _lora_bytes(shot, model, recipe, phase)
+        + model.activations.workspace
+        + _activation_bytes(shot, model, recipe, phase, images)
+        for phase in _PHASES
     )
 
 
@@ -140,6 +138,13 @@ def _weights_bytes(model: Model, recipe: Recipe, phase: Phase) -> int:
         for component in model.components
         if _on_card(recipe, component, phase)
     )
+
+
+def _lora_bytes(shot: Shot, model: Model, recipe: Recipe, phase: Phase) -> int:
+    """LoRAs are where the denoiser is."""
+    denoisers = (component for component in model.components if phase_of(component) == "denoise")
+    held = any(_on_card(recipe, component, phase) for component in denoisers)
+    return len(shot.loras) * model.family.lora_bytes * held
 
 
 def _on_card(recipe: Recipe, component: str, phase: Phase) -> bool:

@@ -34,7 +34,7 @@ def plan_line(kinds: Sequence[Kind], catalog: Catalog, stations: Sequence[Statio
     model = catalog.models[shot.model]
     takes = tuple(_take(shot, steps, model, station, rates) for station in stations)
     fitting = [take.vram_class for take in takes if take.recipe]
-    largest = max(takes, key=lambda take: take.vram_class)
+    largest = max(takes, key=lambda take: take.vram_class, default=None)
     return Line(
         group=kinds[0].example.group,
         model=model.name,
@@ -45,10 +45,16 @@ def plan_line(kinds: Sequence[Kind], catalog: Catalog, stations: Sequence[Statio
         loras=len(shot.loras),
         lora_sets=len({kind.example.shot.loras for kind in kinds if kind.example.shot.loras}),
         images=images,
+        unidentified=tuple(sorted({name for kind in kinds for name in _unidentified(kind.example.shot)})),
         vram_class=min(fitting, default=None),
-        reason="" if fitting else largest.reason,
+        reason="" if fitting else largest.reason if largest else "there is no card to plan for",
         takes=takes,
     )
+
+
+def _unidentified(shot: Shot) -> list[str]:
+    loras = [use.name for use in shot.loras if not use.identity]
+    return loras if shot.model_identity else [shot.model, *loras]
 
 
 def _take(shot: Shot, steps: float, model: Model, station: Station, rates: Rates) -> Take:

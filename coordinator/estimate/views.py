@@ -42,6 +42,8 @@ class Line(View):
     loras: int
     lora_sets: int
     images: int
+    #: Models and LoRAs of these shots whose files the catalog does not fix.
+    unidentified: tuple[str, ...]
     #: Smallest class of the cards that take it; None: no card does.
     vram_class: int | None
     #: What stands in the way where no card takes it.

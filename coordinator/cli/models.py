@@ -1,0 +1,192 @@
+"""`farm models`: what the catalog knows, and which cards take it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import BaseModel, ConfigDict
+from rich.table import Table
+
+from common.catalog import Catalog, Model, file_identity, folder_identity, load_catalog
+from common.errors import Invalid
+from common.fit import Fit, fits_class
+from common.nodes import VRAM_CLASSES
+from common.settings import load_settings
+from common.shot import Shot
+from common.units import format_gib, format_size
+from coordinator.cli import options
+from coordinator.cli.show import out, print_json, table
+
+
+class _View(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class ClassView(_View):
+    """How the reference card of a class takes one image at the model's own size."""
+
+    vram_class: int
+    #: None: it does not, and `reason` says why.
+    recipe: str | None = None
+    #: Predicted bytes.
+    peak_bytes: int | None = None
+    reason: str = ""
+
+
+class LoraView(_View):
+    name: str
+    identity: str | None
+    license: str
+    commercial: bool
+    triggers: tuple[str, ...]
+
+
+class ModelView(_View):
+    """What `farm models --json` prints of one model."""
+
+    name: str
+    family: str
+    license: str
+    commercial: bool
+    #: None: the catalog does not fix its files; it can be planned and not submitted.
+    identity: str | None
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    sampler: str
+    classes: tuple[ClassView, ...]
+    loras: tuple[LoraView, ...]
+
+
+def models_command(
+    identity: Annotated[
+        Path | None,
+        typer.Option(
+            "--identity", metavar="PATH", help="Only print the identity of this model folder or LoRA file."
+        ),
+    ] = None,
+    settings: options.SettingsFile = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """List the models and LoRAs of the catalog: which VRAM class takes them and how, licence, identity.
+
+    Needs no farm. The peak is predicted, for one image at the model's own size.
+
+    Examples: `farm models` · `farm models --identity ~/models/my-model`
+    """
+    if identity is not None:
+        out.print(identity_of(identity), soft_wrap=True)
+        return
+    catalog = load_catalog(load_settings(settings).catalogs)
+    views = [view(model, catalog) for model in catalog.models.values()]
+    if as_json:
+        print_json(views)
+    else:
+        out.print(models_table(views), "")
+        out.print(loras_table(views))
+
+
+def identity_of(path: Path) -> str:
+    """What the catalog's `identity` of these files must say. Raises Invalid where there are none."""
+    if path.is_dir():
+        return folder_identity(path)
+    if path.is_file():
+        return file_identity(path)
+    raise Invalid(f"{path}: no such file or folder")
+
+
+def view(model: Model, catalog: Catalog) -> ModelView:
+    width, height = model.size
+    return ModelView(
+        name=model.name,
+        family=model.family.name,
+        license=model.license.name,
+        commercial=model.license.commercial,
+        identity=model.identity,
+        width=width,
+        height=height,
+        steps=model.steps,
+        guidance=model.guidance,
+        sampler=model.sampler,
+        classes=tuple(_class_view(model, vram_class) for vram_class in VRAM_CLASSES),
+        loras=tuple(
+            LoraView(
+                name=lora.name,
+                identity=lora.identity,
+                license=lora.license.name,
+                commercial=lora.license.commercial,
+                triggers=lora.triggers,
+            )
+            for lora in catalog.loras.values()
+            if lora.base == model.base
+        ),
+    )
+
+
+def models_table(views: list[ModelView]) -> Table:
+    rows = [
+        (
+            model.name,
+            model.family,
+            f"{format_size(model.width, model.height)}, {model.steps} steps",
+            *(_cell(each) for each in model.classes),
+            _licence(model),
+            _known(model),
+        )
+        for model in views
+    ]
+    classes = (f"{vram_class} GB" for vram_class in VRAM_CLASSES)
+    return table("model", "family", "its own size", *classes, "licence", "identity", rows=rows)
+
+
+def loras_table(views: list[ModelView]) -> Table:
+    loras = {lora.name: lora for model in views for lora in model.loras}
+    rows = [
+        (
+            lora.name,
+            ", ".join(model.name for model in views if lora in model.loras),
+            ", ".join(lora.triggers),
+            _licence(lora),
+            _known(lora),
+        )
+        for lora in loras.values()
+    ]
+    return table("LoRA", "for", "trigger words", "licence", "identity", rows=rows)
+
+
+def _licence(entry: ModelView | LoraView) -> str:
+    return entry.license if entry.commercial else f"{entry.license} (not for sale)"
+
+
+def _known(entry: ModelView | LoraView) -> str:
+    return "known" if entry.identity else "unknown"
+
+
+def _class_view(model: Model, vram_class: int) -> ClassView:
+    found = fits_class(_own_shot(model), model, vram_class)
+    if isinstance(found, Fit):
+        return ClassView(vram_class=vram_class, recipe=found.recipe.name, peak_bytes=found.peak_bytes)
+    return ClassView(vram_class=vram_class, reason=found.reason)
+
+
+def _own_shot(model: Model) -> Shot:
+    width, height = model.size
+    return Shot(
+        model=model.name,
+        model_identity=model.identity or "",
+        prompt="",
+        negative="",
+        seed=0,
+        width=width,
+        height=height,
+        steps=model.steps,
+        guidance=model.guidance,
+        sampler=model.sampler,
+    )
+
+
+def _cell(taken: ClassView) -> str:
+    return "no" if taken.peak_bytes is None else f"{taken.recipe} {format_gib(taken.peak_bytes)}"

@@ -1,0 +1,176 @@
+"""A manifest read, expanded and estimated: what `farm plan`, `farm submit` and `farm run` have in common."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from common.cards import REFERENCE_CARDS
+from common.catalog import Catalog, load_catalog
+from common.cost import Rates
+from common.errors import FarmError, FitsNothing, InvalidDocument, OverBudget, Problem
+from common.manifest.files import FileReader
+from common.manifest.parse import parse_manifest
+from common.manifest.parsed import ParsedManifest
+from common.nodes import Card
+from common.settings import Money, Settings
+from common.shot import PlannedShot
+from common.views import NodeView
+from coordinator.cli.show import counted, money
+from coordinator.estimate import Plan, Station, estimate
+from coordinator.expand import Census, Expansion, check_names, expand
+
+#: Prompts that a plan shows, from the whole length of the manifest.
+_SAMPLES = 3
+
+REFERENCE_STATIONS = tuple(Station(card=card) for card in REFERENCE_CARDS.values())
+
+
+class _View(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class GroupView(_View):
+    """What a group of the manifest multiplies to, duplicates included."""
+
+    name: str
+    combinations: int
+    #: The largest number where combinations differ.
+    variants: int
+    seeds: int
+    shots: int
+
+
+class Sample(_View):
+    name: str
+    prompt: str
+
+
+class PlanReport(_View):
+    """What `farm plan --json` prints."""
+
+    manifest: str
+    name: str
+    groups: tuple[GroupView, ...]
+    plan: Plan
+    money: Money
+    max_cost: float | None
+    random_seed: int
+    warnings: tuple[str, ...]
+    #: Models and LoRAs whose files the catalog does not fix yet: they are planned, not submitted.
+    unidentified: tuple[str, ...]
+    samples: tuple[Sample, ...]
+
+    def refusal(self) -> FarmError | None:
+        """Why this cannot be rendered as it is, if so."""
+        plan = self.plan
+        if plan.unfit:
+            reasons = dict.fromkeys(
+                f"{line.model}: {line.reason}" for line in plan.lines if not line.vram_class
+            )
+            return FitsNothing(f"{counted(plan.unfit, 'image')} fit no card:\n" + "\n".join(reasons))
+        if self.max_cost is not None and plan.cost is not None and plan.cost.low > self.max_cost:
+            return OverBudget(
+                f"{self.manifest}: {money(plan.cost.low, plan.currency)} is over the limits.max_cost of "
+                f"{money(self.max_cost, plan.currency)}; raise it, or ask for fewer or smaller images"
+            )
+        return None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedManifest:
+    """A plan, and what it was made from."""
+
+    parsed: ParsedManifest
+    expansion: Expansion
+    catalog: Catalog
+    report: PlanReport
+
+
+def make_plan(
+    manifest: str,
+    settings: Settings,
+    *,
+    root: Path | None = None,
+    stations: Sequence[Station] = REFERENCE_STATIONS,
+    together: bool = False,
+    random_seed: int | None = None,
+) -> PlannedManifest:
+    """The plan of a manifest file, or of standard input for `-`.
+
+    `together` says that `stations` are the cards of one farm, which share the work; else each is an example.
+    Raises InvalidDocument. What cannot be rendered or paid is in `report.refusal()`.
+    """
+    catalog = load_catalog(settings.catalogs)
+    content, folder = _read(manifest)
+    source = "standard input" if manifest == "-" else manifest
+    parsed = parse_manifest(content, source=source, files=FileReader(folder, root), catalog=catalog)
+    expansion = expand(parsed, catalog, random_seed=random_seed)
+    census = Census()
+    rates = Rates.of(settings.money)
+    plan = estimate(_through(expansion, census), catalog, stations, rates, together=together)
+    check_names(expansion, source, census)
+    limits = parsed.manifest.limits
+    warnings = [problem.at(source) for problem in (*parsed.warnings, *expansion.warnings)]
+    report = PlanReport(
+        manifest=source,
+        name=parsed.manifest.name or Path(source).stem,
+        groups=tuple(
+            GroupView(
+                name=group.name,
+                combinations=group.combinations,
+                variants=group.variants,
+                seeds=group.seeds,
+                shots=len(group),
+            )
+            for group in expansion.groups
+        ),
+        plan=plan,
+        money=settings.money,
+        max_cost=limits.max_cost,
+        random_seed=expansion.random_seed,
+        warnings=(*warnings, *_budget_warning(plan, limits.max_cost)),
+        unidentified=tuple(sorted({name for line in plan.lines for name in line.unidentified})),
+        samples=tuple(_samples(expansion)),
+    )
+    return PlannedManifest(parsed=parsed, expansion=expansion, catalog=catalog, report=report)
+
+
+def station_of(node: NodeView) -> Station:
+    """A node of a running farm, with what it was measured at."""
+    return Station(card=Card(**node.facts.model_dump()), terms=node.terms, speeds=node.speeds)
+
+
+def _read(manifest: str) -> tuple[bytes, Path]:
+    """Content, and the folder that its paths count from."""
+    if manifest == "-":
+        return sys.stdin.buffer.read(), Path.cwd()
+    path = Path(manifest)
+    try:
+        return path.read_bytes(), path.parent
+    except OSError as error:
+        raise InvalidDocument(manifest, [Problem(f"cannot be read: {error.strerror}")]) from None
+
+
+def _through(expansion: Expansion, census: Census) -> Iterator[PlannedShot]:
+    for planned in expansion:
+        census.add(planned)
+        yield planned
+
+
+def _budget_warning(plan: Plan, max_cost: float | None) -> list[str]:
+    if max_cost is None or plan.cost is None or not plan.cost.low <= max_cost < plan.cost.high:
+        return []
+    worst, limit = money(plan.cost.high, plan.currency), money(max_cost, plan.currency)
+    return [f"on the dearest of these cards it would cost {worst}, over the limits.max_cost of {limit}"]
+
+
+def _samples(expansion: Expansion) -> Iterator[Sample]:
+    last = len(expansion) - 1
+    for number in sorted({last * part // (_SAMPLES - 1) for part in range(_SAMPLES)} if last >= 0 else ()):
+        planned = expansion[number]
+        yield Sample(name=planned.name, prompt=planned.shot.prompt)
