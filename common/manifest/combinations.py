@@ -109,7 +109,7 @@ def _said(fields: ShotFields, before: dict[str, Any]) -> dict[str, Any]:
 def read_exclude(
     node: Node | None, path: str, axes: dict[str, Axis], reading: Reading
 ) -> tuple[dict[str, str], ...]:
-    """Entries of `exclude` by `axis` or `axis.field`; one that can match nothing is warned of."""
+    """Entries of `exclude` by `axis` or `axis.field`."""
     entries = []
     for index, entry in enumerate(_mappings(node)):
         where = f"{path}[{index}]"
@@ -122,9 +122,6 @@ def read_exclude(
                 continue
             for name, scalar in _flat(key, value, child_path(where, key), reading):
                 texts[name] = scalar.text
-                if scalar.text not in _texts(axes[axis], name.partition(".")[2]):
-                    message = f"`{scalar.text}` is no value of `{name}`, so this leaves nothing out"
-                    reading.warn(scalar.place, child_path(where, key), message)
         entries.append(texts)
     return tuple(entry for entry in entries if entry)
 
@@ -136,13 +133,6 @@ def _flat(key: str, value: Node, path: str, reading: Reading) -> list[tuple[str,
     else:
         found = [(key, scalar_of(value, path, reading))]
     return [(name, scalar) for name, scalar in found if scalar]
-
-
-def _texts(axis: Axis, field: str) -> set[str]:
-    """Every text that `axis` or `axis.field` can read."""
-    if not field:
-        return {value for value in axis.values if isinstance(value, str)}
-    return {value[field] for value in axis.values if isinstance(value, dict) and field in value}
 
 
 def check_zip(

@@ -147,7 +147,7 @@ class Aspect:
 
 _SIZE_KEYS = {
     "aspect": Key(Aspect(), "Width to height, such as `2:3`."),
-    "megapixels": Key(Number(0.01, 100), "Area in millions of pixels; the model's own if not given."),
+    "megapixels": Key(Number(0.01, 100), "Area; 1 is 1024 × 1024 pixels. The model's own if not given."),
     "width": Key(_SIDE, "Pixels."),
     "height": Key(_SIDE, "Pixels."),
 }

@@ -206,15 +206,6 @@ def test_exclude_may_nest_or_be_dotted() -> None:
     assert nested.exclude == group(axes, "exclude: [{f.name: story, bg: oak}]").exclude
 
 
-def test_an_exclude_that_matches_no_value_is_warned_of() -> None:
-    parsed = parse(
-        "version: 1\nshots:\n- model: m\n  prompt: p\n  axes: {bg: [oak]}\n  exclude: [{bg: aok}]\n"
-    )
-    (warning,) = parsed.warnings
-    assert (warning.line, warning.path) == (6, "shots[0].exclude[0].bg")
-    assert "`aok` is no value of `bg`" in warning.message
-
-
 def test_all_problems_are_told_at_once_in_the_order_of_lines() -> None:
     found = problems(
         "version: 1\npriority: high\nshots:\n- promt: a cat\n  steps: 0\n  seeds: [x]\n"
