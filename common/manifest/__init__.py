@@ -1,1 +1,1 @@
-"""The manifest as a person writes it: `parse.parse_manifest` reads it, `schema` and `inline` write about it."""
+"""The manifest as a person writes it; `common.manifest.parse` reads it."""

@@ -52,7 +52,7 @@ class Axes:
         axes: dict[str, Axis] = {}
         for name, place, value in node.items():
             where = child_path(path, name)
-            problem = _name_problem(name)
+            problem = name_problem(name)
             if problem:
                 reading.wrong(place, where, problem)
                 continue
@@ -71,7 +71,8 @@ class Axes:
         }
 
 
-def _name_problem(name: str) -> str | None:
+def name_problem(name: str) -> str | None:
+    """Why an axis cannot have this name, if so."""
     if name in _NOT_AXES:
         return f"`{name}` cannot be an axis; {_NOT_AXES[name]}"
     if name in RESERVED:

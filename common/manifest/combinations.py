@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.manifest import nodes
-from common.manifest.axes import RESERVED, read_value
+from common.manifest.axes import name_problem, read_value
 from common.manifest.forms import mapping_schema
 from common.manifest.keys import AXIS_KEYS
 from common.manifest.kinds import Text, scalar_of
@@ -77,7 +77,7 @@ class Entries:
 
 
 def read_include(
-    node: Node | None, path: str, reading: Reading
+    node: Node | None, path: str, axes: dict[str, Axis], reading: Reading
 ) -> tuple[tuple[dict[str, Spelling], ...], tuple[ShotFields, ...]]:
     """Entries of `include` as spelled, and what each sets."""
     spelled: list[dict[str, Spelling]] = []
@@ -87,8 +87,9 @@ def read_include(
         merged: dict[str, Any] = {}
         for key, place, value in entry.items():
             where = child_path(f"{path}[{index}]", key)
-            if key in RESERVED:
-                reading.wrong(place, where, f"`{key}` is reserved: {RESERVED[key]}; choose another name")
+            problem = _unknown_name(key, axes) if "." in key else name_problem(key)
+            if problem:
+                reading.wrong(place, where, problem)
                 continue
             read = read_value(value, where, key, reading)
             if read is not None:
@@ -115,15 +116,24 @@ def read_exclude(
         where = f"{path}[{index}]"
         texts: dict[str, str] = {}
         for key, place, value in entry.items():
-            axis = key.partition(".")[0]
-            if axis not in axes:
-                hint = suggestion(axis, axes)
-                reading.wrong(place, child_path(where, key), f"unknown axis `{axis}`{hint}")
-                continue
             for name, scalar in _flat(key, value, child_path(where, key), reading):
+                problem = _unknown_name(name, axes)
+                if problem:
+                    reading.wrong(place, child_path(where, key), problem)
                 texts[name] = scalar.text
         entries.append(texts)
     return tuple(entry for entry in entries if entry)
+
+
+def _unknown_name(name: str, axes: dict[str, Axis]) -> str | None:
+    """What is wrong with `axis` or `axis.field`, if it names nothing."""
+    axis, _, field = name.partition(".")
+    if axis not in axes:
+        return f"unknown axis `{axis}`{suggestion(axis, axes)}"
+    fields = {known: None for value in axes[axis].values if isinstance(value, dict) for known in value}
+    if field and field not in {**fields, "name": None, "index": None}:
+        return f"`{axis}` has no field `{field}`{suggestion(field, fields)}"
+    return None
 
 
 def _flat(key: str, value: Node, path: str, reading: Reading) -> list[tuple[str, Scalar]]:

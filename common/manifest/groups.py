@@ -62,7 +62,7 @@ def _read_group(node: Node, index: int, count: int, defaults: ShotFields, readin
         return Group(name=name)
     axes: dict[str, Axis] = values.get("axes", {})
     check_zip(node.get("zip"), f"{path}.zip", values.get("zip", ()), axes, reading)
-    include, include_sets = read_include(node.get("include"), f"{path}.include", reading)
+    include, include_sets = read_include(node.get("include"), f"{path}.include", axes, reading)
     values |= {
         "name": name,
         "include": include,
