@@ -46,6 +46,7 @@ class Farm:
     registry: CollectorRegistry
     dispatcher: Loop
     sweeper: Loop
+    quarantine: Loop
     started_at: float = field(default_factory=time.time)
 
     def join(self, join: Join) -> Joined:

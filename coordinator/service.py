@@ -7,6 +7,7 @@ import logging
 import secrets
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -32,12 +33,15 @@ from coordinator.ledger import Ledger, open_engine
 from coordinator.loop import Loop
 from coordinator.metrics import FarmCollector
 from coordinator.placing import placing
+from coordinator.quarantine import clear_quarantine
 from coordinator.sweep import Sweeper
 from coordinator.traffic import Traffic
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 #: Beats are committed this many times in a heartbeat's interval.
 _COMMITS_A_HEARTBEAT = 5
+#: Between two looks for what is left in quarantine.
+_QUARANTINE_S = 600.0
 
 
 def build_farm(settings: Settings) -> Farm:
@@ -77,6 +81,9 @@ def build_farm(settings: Settings) -> Farm:
         registry=registry,
         dispatcher=Loop("dispatcher", dispatch, period_s=timing.sweep_s),
         sweeper=Loop("sweeper", Sweeper(ledger, publisher).sweep, period_s=timing.sweep_s),
+        quarantine=Loop(
+            "quarantine", lambda: clear_quarantine(store, ledger, now=time.time()), period_s=_QUARANTINE_S
+        ),
     )
 
 
@@ -107,13 +114,14 @@ def running(farm: Farm) -> Iterator[None]:
     """The farm's own threads, as long as the block lasts."""
     farm.ledger.on_work(farm.claims.work_appeared)
     farm.ledger.on_work(farm.dispatcher.wake)
-    farm.dispatcher.start()
-    farm.sweeper.start()
+    loops = (farm.dispatcher, farm.sweeper, farm.quarantine)
+    for loop in loops:
+        loop.start()
     try:
         yield
     finally:
-        farm.dispatcher.stop()
-        farm.sweeper.stop()
+        for loop in loops:
+            loop.stop()
         farm.publisher.close()
 
 

@@ -16,6 +16,8 @@ import httpx
 import redis
 from PIL import Image, ImageDraw
 from pydantic import SecretStr
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
 
 from common.celeryapp import RENDER_TASK
 from common.messages import (
@@ -149,7 +151,10 @@ class ScriptedNode:
 
     def ticket(self) -> str:
         """The next ticket of the node's first queue, taken with the rights of a node."""
-        with redis.Redis.from_url(self.joined.broker_url) as broker:
+        # Like a Celery worker it tries again while the broker, just started, does not know it yet.
+        patience = Retry(ConstantBackoff(0.1), int(DEADLINE_S / 0.1))
+        trouble = [redis.ConnectionError, redis.AuthenticationError]
+        with redis.Redis.from_url(self.joined.broker_url, retry=patience, retry_on_error=trouble) as broker:
             popped: Any = broker.brpop([self.joined.queues[0]], timeout=DEADLINE_S)
         assert popped is not None, f"no ticket on {self.joined.queues[0]}"
         headers = json.loads(popped[1])["headers"]

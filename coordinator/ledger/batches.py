@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, exists, select, update
 
 from common.errors import Conflict, Gone, Invalid, NotFound
 from common.failures import Blame, failure
@@ -34,6 +35,15 @@ def batch_row(connection: Connection, batch_id: str, token: str) -> Row[Any]:
     if not hmac.compare_digest(row.token.encode(), token.encode()):
         raise Gone(f"the token is not that of batch {batch_id}; drop this work")
     return row
+
+
+def finished(connection: Connection, batch_ids: Iterable[str], closed_before: float) -> set[str]:
+    """See `Ledger.finished`."""
+    owed = exists().where(attempts.c.batch_id == batches.c.id, attempts.c.state == AttemptState.DELIVERED)
+    query = select(batches.c.id).where(
+        batches.c.id.in_(batch_ids), batches.c.closed_at < closed_before, ~owed
+    )
+    return set(connection.scalars(query))
 
 
 def granted_key(connection: Connection, batch_id: str, request: GrantRequest) -> str:

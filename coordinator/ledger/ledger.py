@@ -242,6 +242,11 @@ class Ledger:
         with self._transactions.write() as (write, backlog):
             return sweep(write, backlog, self._rules, self._grace)
 
+    def finished(self, batch_ids: Iterable[str], *, closed_before: float) -> set[str]:
+        """Those batches that closed before a time and have no upload that ingest still owes an answer."""
+        with self._transactions.read() as connection:
+            return batches.finished(connection, batch_ids, closed_before)
+
     # Accounts
 
     def totals(self) -> Totals:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +26,21 @@ SIGNER = TicketSigner("ticket-key")
 def farm(tmp_path: Path, own_valkey: ValkeyServer) -> Iterator[RunningFarm]:
     with running_farm(tmp_path, own_valkey.url) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def quiet_farm(
+    tmp_path_factory: pytest.TempPathFactory, valkey_server: ValkeyServer
+) -> Iterator[RunningFarm]:
+    """One farm for all tests that leave no trace in it."""
+    with running_farm(tmp_path_factory.mktemp("quiet"), valkey_server.url) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def quiet_operator(quiet_farm: RunningFarm) -> Iterator[httpx.Client]:
+    with quiet_farm.client("operator") as client:
+        yield client
 
 
 @pytest.fixture
@@ -62,9 +78,9 @@ def refused(answer: httpx.Response, status: int) -> str:
 @pytest.mark.parametrize(
     "headers", [{}, {"authorization": "Bearer wrong"}, {"authorization": "Basic b3A6b3A="}]
 )
-def test_a_call_without_a_known_key_is_refused(farm: RunningFarm, headers: dict[str, str]):
+def test_a_call_without_a_known_key_is_refused(quiet_farm: RunningFarm, headers: dict[str, str]):
     for path in ("/v1/jobs", "/v1/nodes", "/v1/status", "/metrics"):
-        refused(httpx.get(farm.url + path, headers=headers, trust_env=False), 401)
+        refused(httpx.get(quiet_farm.url + path, headers=headers, trust_env=False), 401)
 
 
 @pytest.mark.parametrize(
@@ -77,13 +93,13 @@ def test_a_call_without_a_known_key_is_refused(farm: RunningFarm, headers: dict[
         ("ingest", "GET", "/v1/status"),
     ],
 )
-def test_a_key_opens_its_own_doors_only(farm: RunningFarm, role: str, method: str, path: str):
-    with farm.client(role) as client:
+def test_a_key_opens_its_own_doors_only(quiet_farm: RunningFarm, role: str, method: str, path: str):
+    with quiet_farm.client(role) as client:
         assert "key" in refused(client.request(method, path, json={}), 403)
 
 
-def test_health_needs_no_key(farm: RunningFarm):
-    assert httpx.get(f"{farm.url}/healthz", trust_env=False).json() == {"status": "ok"}
+def test_health_needs_no_key(quiet_farm: RunningFarm):
+    assert httpx.get(f"{quiet_farm.url}/healthz", trust_env=False).json() == {"status": "ok"}
 
 
 def test_without_keys_the_farm_listens_on_this_machine_only():
@@ -97,47 +113,55 @@ def test_without_keys_the_farm_listens_on_this_machine_only():
 # Errors
 
 
-def test_every_mistake_is_answered_with_one_json_sentence(operator: httpx.Client):
-    refused(operator.get("/v1/nothing"), 404)
-    refused(operator.get("/v1/jobs/none"), 404)
-    refused(operator.delete("/v1/jobs"), 405)
-    refused(operator.post("/v1/jobs", content=b"{not json"), 422)
-    refused(operator.post("/v1/jobs", content=b"\xff\xfe", headers={"content-type": "application/json"}), 422)
-    assert "promt" in refused(operator.post("/v1/jobs", json={"manifest": MANIFEST, "promt": 1}), 422)
-    refused(operator.get("/v1/jobs/x/images?limit=0"), 422)
+def test_every_mistake_is_answered_with_one_json_sentence(quiet_operator: httpx.Client):
+    refused(quiet_operator.get("/v1/nothing"), 404)
+    refused(quiet_operator.get("/v1/jobs/none"), 404)
+    refused(quiet_operator.delete("/v1/jobs"), 405)
+    refused(quiet_operator.post("/v1/jobs", content=b"{not json"), 422)
+    refused(
+        quiet_operator.post("/v1/jobs", content=b"\xff\xfe", headers={"content-type": "application/json"}),
+        422,
+    )
+    assert "promt" in refused(quiet_operator.post("/v1/jobs", json={"manifest": MANIFEST, "promt": 1}), 422)
+    refused(quiet_operator.get("/v1/jobs/x/images?limit=0"), 422)
 
 
-def test_a_body_that_is_too_large_or_hides_its_length_is_refused_unread(operator: httpx.Client):
-    huge = {"content-length": str(2**40)}
-    assert "too large" in refused(operator.post("/v1/jobs", content=b"{}", headers=huge), 413)
-    refused(operator.post("/v1/jobs", content=iter([b"{}"])), 411)
+def test_a_body_that_is_too_large_is_refused_before_it_is_sent(quiet_farm: RunningFarm):
+    host, port = quiet_farm.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=DEADLINE_S) as line:
+        line.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: farm\r\nContent-Length: 1099511627776\r\n\r\n")
+        assert line.recv(1000).startswith(b"HTTP/1.1 413 ")
 
 
-def test_a_wrong_manifest_is_answered_with_all_its_problems(operator: httpx.Client):
+def test_a_body_that_hides_its_length_is_refused(quiet_operator: httpx.Client):
+    refused(quiet_operator.post("/v1/jobs", content=iter([b"{}"])), 411)
+
+
+def test_a_wrong_manifest_is_answered_with_all_its_problems(quiet_operator: httpx.Client):
     wrong = MANIFEST.replace("model: tiny", "modle: tiny").replace("seeds: 2", "seeds: many")
-    sentence = refused(operator.post("/v1/jobs", json={"manifest": wrong, "source": "mugs.yaml"}), 422)
+    sentence = refused(quiet_operator.post("/v1/jobs", json={"manifest": wrong, "source": "mugs.yaml"}), 422)
     assert "mugs.yaml:6" in sentence
     assert "mugs.yaml:9" in sentence
 
 
-def test_a_manifest_that_makes_another_number_than_planned_is_refused(operator: httpx.Client):
-    sentence = refused(operator.post("/v1/jobs", json={"manifest": MANIFEST, "expected": 5}), 409)
+def test_a_manifest_that_makes_another_number_than_planned_is_refused(quiet_operator: httpx.Client):
+    sentence = refused(quiet_operator.post("/v1/jobs", json={"manifest": MANIFEST, "expected": 5}), 409)
     assert "4 images" in sentence
-    assert operator.get("/v1/jobs").json() == []
+    assert quiet_operator.get("/v1/jobs").json() == []
 
 
-def test_a_model_without_identity_is_not_submitted(operator: httpx.Client):
+def test_a_model_without_identity_is_not_submitted(quiet_operator: httpx.Client):
     sentence = refused(
-        operator.post("/v1/jobs", json={"manifest": MANIFEST.replace("tiny", "z-image-turbo")}), 422
+        quiet_operator.post("/v1/jobs", json={"manifest": MANIFEST.replace("tiny", "z-image-turbo")}), 422
     )
     assert "z-image-turbo can be planned but not submitted" in sentence
 
 
-def test_a_manifest_over_its_budget_is_refused_before_anything_is_stored(operator: httpx.Client):
-    answer = operator.post("/v1/jobs", json={"manifest": MANIFEST + "limits: {max_cost: 0.000001}\n"})
+def test_a_manifest_over_its_budget_is_refused_before_anything_is_stored(quiet_operator: httpx.Client):
+    answer = quiet_operator.post("/v1/jobs", json={"manifest": MANIFEST + "limits: {max_cost: 0.000001}\n"})
     refused(answer, 422)
     assert answer.json()["exit_code"] == 4
-    assert operator.get("/v1/jobs").json() == []
+    assert quiet_operator.get("/v1/jobs").json() == []
 
 
 # Jobs

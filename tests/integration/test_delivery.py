@@ -1,0 +1,244 @@
+"""The whole way with real parts: submit, ticket, claim, grant, PUT, report, ingest, done."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from PIL import Image
+
+from common.keys import TicketSigner
+from common.messages import GrantRequest, Lease, OrderedShot, Verdict
+from common.settings import Settings, Storage
+from coordinator.quarantine import KEEP_S, clear_quarantine
+from tests.farm import DEADLINE_S, MANIFEST, RunningFarm, ScriptedNode, drawn, running_farm
+from tests.servers import S3Server, ValkeyServer
+
+_POLL_S = 0.05
+
+
+@contextmanager
+def ingest_worker(farm: RunningFarm, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`python -m coordinator.ingest` with the farm's settings in the folder it starts in."""
+    (folder / "farm.yaml").write_text(yaml.safe_dump(told(farm.settings)))
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+    process = subprocess.Popen([sys.executable, "-m", "coordinator.ingest"], cwd=folder, env=environment)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def told(settings: Settings) -> dict[str, Any]:
+    """What an ingest worker needs to know, as a settings file says it."""
+    storage = settings.storage.model_dump(mode="json")
+    storage["secret_key"] = settings.storage.secret_key.get_secret_value()
+    assert settings.keys.ingest is not None
+    return {
+        "broker_url": settings.broker_url,
+        "public_url": settings.api_url,
+        "storage": storage,
+        "keys": {"ingest": settings.keys.ingest.get_secret_value()},
+    }
+
+
+def until(found: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not found():
+        assert time.monotonic() < deadline
+        # The API offers an operator no long-poll.
+        time.sleep(_POLL_S)
+
+
+def counts(operator: httpx.Client, job: str) -> dict[str, int]:
+    answer: dict[str, int] = operator.get(f"/v1/jobs/{job}").json()["counts"]
+    return answer
+
+
+def submit(operator: httpx.Client, manifest: str = MANIFEST) -> str:
+    return str(operator.post("/v1/jobs", json={"manifest": manifest}).raise_for_status().json()["id"])
+
+
+def render_all(node: ScriptedNode, operator: httpx.Client, job: str, images: int) -> None:
+    """Take leases and deliver all their shots until the job has them."""
+    while counts(operator, job).get("waiting"):
+        lease = node.lease()
+        for shot in lease.shots:
+            node.deliver(lease, shot)
+        node.close(lease)
+    until(lambda: counts(operator, job) == {"done": images})
+
+
+@pytest.fixture(params=["directory", "s3"])
+def farm(request: pytest.FixtureRequest, tmp_path: Path, own_valkey: ValkeyServer) -> Iterator[RunningFarm]:
+    changes = {}
+    if request.param == "s3":
+        s3: S3Server = request.getfixturevalue("s3_server")
+        changes["storage"] = Storage(
+            url=f"s3://{s3.bucket}", endpoint=s3.endpoint, access_key=s3.access_key, secret_key=s3.secret_key
+        )
+    with running_farm(tmp_path, own_valkey.url, **changes) as running:
+        yield running
+
+
+@pytest.fixture
+def operator(farm: RunningFarm) -> Iterator[httpx.Client]:
+    with farm.client() as client:
+        yield client
+
+
+@pytest.fixture
+def node(farm: RunningFarm) -> Iterator[ScriptedNode]:
+    node = ScriptedNode(farm)
+    yield node
+    node.leave()
+
+
+def test_a_manifest_becomes_stored_images_that_say_what_they_are(
+    farm: RunningFarm, operator: httpx.Client, node: ScriptedNode, tmp_path: Path
+):
+    # A bucket is shared by the tests of this run, so these shots must be this test's own.
+    manifest = MANIFEST.replace("} mug", f"}} mug for {tmp_path.name}")
+    with ingest_worker(farm, tmp_path):
+        job = submit(operator, manifest)
+        render_all(node, operator, job, 4)
+        until(lambda: farm.farm.store.keys("quarantine/") == [])
+    images = operator.get(f"/v1/jobs/{job}/images").json()["images"]
+    assert len({image["sha256"] for image in images}) == 4
+    for image in images:
+        answer = httpx.get(image["url"], trust_env=False).raise_for_status()
+        assert len(answer.content) == image["size"]
+        picture = Image.open(io.BytesIO(answer.content))
+        assert picture.size == (128, 128)
+        assert picture.info["parameters"].startswith(image["prompt"] + "\n")
+        assert f"Seed: {image['seed']}" in picture.info["parameters"]
+        assert '"template":"a {colour} ' in picture.info["shotfarm"]
+        assert image["cost"] > 0
+    table = operator.get(f"/v1/jobs/{job}/table").json()
+    assert [(row["model"], row["vram_class"], row["images"]) for row in table["rows"]] == [("tiny", 8, 4)]
+
+
+@pytest.mark.parametrize("farm", ["directory"], indirect=True)
+class TestOneStore:
+    """What does not depend on the kind of store."""
+
+    def test_a_repeated_report_and_close_change_nothing(self, operator: httpx.Client, node: ScriptedNode):
+        job = submit(operator)
+        lease = node.lease()
+        shot = lease.shots[0]
+        report = node.deliver(lease, shot)
+        again = node.post(f"/v1/batches/{lease.batch_id}/reports", report).json()
+        assert (again["state"], again["repeated"]) == ("delivered", True)
+        node.close(lease)
+        node.close(lease)
+        assert counts(operator, job)["delivered"] == 1
+
+    def test_only_the_bytes_that_were_granted_can_be_uploaded(
+        self, operator: httpx.Client, node: ScriptedNode
+    ):
+        submit(operator)
+        lease = node.lease()
+        grant = granted(node, lease, lease.shots[0])
+        wrong = httpx.put(
+            grant["url"], content=drawn(lease.shots[0])[:-1] + b"x", headers=grant["headers"], trust_env=False
+        )
+        assert wrong.status_code == 403
+        assert httpx.get(grant["url"], trust_env=False).status_code == 403
+        tampered = grant["url"].replace("size=", "size=1")
+        assert httpx.put(tampered, content=b"x", headers=grant["headers"], trust_env=False).status_code == 403
+
+    def test_the_token_of_a_batch_is_needed_for_everything(self, operator: httpx.Client, node: ScriptedNode):
+        submit(operator)
+        lease = node.lease()
+        stranger = lease.model_copy(update={"token": "0" * 32})
+        with pytest.raises(httpx.HTTPStatusError, match="410"):
+            granted(node, stranger, lease.shots[0])
+        with pytest.raises(httpx.HTTPStatusError, match="410"):
+            node.close(stranger)
+
+    def test_an_upload_that_is_no_picture_is_refused_and_its_shot_waits_again(
+        self, farm: RunningFarm, operator: httpx.Client, node: ScriptedNode, tmp_path: Path
+    ):
+        with ingest_worker(farm, tmp_path):
+            job = submit(operator)
+            lease = node.lease()
+            node.deliver(lease, lease.shots[0], b"not a picture")
+            node.close(lease)
+            until(lambda: counts(operator, job) == {"waiting": 4})
+            render_all(node, operator, job, 4)
+        assert operator.get(f"/v1/jobs/{job}/table").json()["rows"][0]["failures"] == 1
+
+    def test_what_ingest_missed_is_asked_for_again(
+        self,
+        farm: RunningFarm,
+        operator: httpx.Client,
+        node: ScriptedNode,
+        own_valkey: ValkeyServer,
+        tmp_path: Path,
+    ):
+        job = submit(operator)
+        lease = node.lease()
+        for shot in lease.shots:
+            node.deliver(lease, shot)
+        node.close(lease)
+        # The messages to ingest are lost with the broker's memory.
+        own_valkey.kill()
+        own_valkey.start()
+        with ingest_worker(farm, tmp_path):
+            until(lambda: counts(operator, job).get("done") == len(lease.shots))
+
+    def test_quarantine_keeps_what_ingest_owes_and_forgets_the_rest_after_an_hour(
+        self, farm: RunningFarm, operator: httpx.Client, node: ScriptedNode
+    ):
+        submit(operator)
+        lease = node.lease()
+        delivered, left = lease.shots[0], lease.shots[-1]
+        node.deliver(lease, delivered)
+        grant = granted(node, lease, left)
+        httpx.put(
+            grant["url"], content=drawn(left), headers=grant["headers"], trust_env=False
+        ).raise_for_status()
+        node.close(lease)
+        store, ledger = farm.farm.store, farm.farm.ledger
+        assert clear_quarantine(store, ledger, now=time.time()) == 0
+        assert clear_quarantine(store, ledger, now=time.time() + KEEP_S + 60) == 0
+        (attempt,) = [shot.attempt_id for shot in lease.shots if shot.id == delivered.id]
+        ledger.verdict(attempt, Verdict(outcome="stored", sha256="0" * 64, size=1))
+        assert clear_quarantine(store, ledger, now=time.time() + KEEP_S + 60) == 2
+        assert store.keys("quarantine/") == []
+
+    def test_a_24_gb_shot_waits_for_a_24_gb_node(
+        self, farm: RunningFarm, operator: httpx.Client, node: ScriptedNode, tmp_path: Path
+    ):
+        large = ScriptedNode(farm, name="large", vram_gib=24)
+        manifest = MANIFEST.replace("tiny", "tiny-24")
+        job = submit(operator, manifest)
+        assert node.claim(TicketSigner("ticket-key").issue("public", 8).text, wait_s=0.1).lease is None
+        with ingest_worker(farm, tmp_path):
+            render_all(large, operator, job, 4)
+        large.leave()
+
+
+def granted(node: ScriptedNode, lease: Lease, shot: OrderedShot) -> dict[str, Any]:
+    data = drawn(shot)
+    wish = GrantRequest(
+        token=lease.token,
+        shot_id=shot.id,
+        sha256=hashlib.sha256(data).hexdigest(),
+        size=len(data),
+        content_type="image/png",
+    )
+    answer: dict[str, Any] = node.post(f"/v1/batches/{lease.batch_id}/grants", wish).json()
+    return answer
