@@ -1,0 +1,287 @@
+"""The grammar of templates: what is read as what, and where mistakes are."""
+
+from __future__ import annotations
+
+import sys
+from itertools import combinations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.manifest.prompt import MAX_DEPTH, PromptError, Reference, Template, bind, nodes, parse
+from common.manifest.prompt_variants import ENDLESS, Lines, count, draw, longest, nth
+from common.manifest.prompt_wildcards import MAX_DEPTH as WILDCARD_DEPTH
+from common.manifest.prompt_wildcards import parse_wildcards
+from coordinator.expand.draws import Draws
+
+
+def wildcards(**lines: tuple[str, ...]) -> dict[str, Lines]:
+    parsed, errors = parse_wildcards(lines)
+    assert not errors
+    return parsed
+
+
+def texts(template: str, **lines: tuple[str, ...]) -> list[str]:
+    """Every text a template can become, in order."""
+    known = wildcards(**lines)
+    parsed = parse(template)
+    return [nth(parsed, index, known) for index in range(count(parsed, known))]
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("plain", ["plain"]),
+        ("", [""]),
+        ("{a|b}", ["a", "b"]),
+        ("{ a | b }!", ["a!", "b!"]),
+        ("{a|}x", ["ax", "x"]),
+        ("{2$$a|b|c}", ["a, b", "a, c", "b, c"]),
+        ("{2$$ and $$a|b|c}", ["a and b", "a and c", "b and c"]),
+        ("{1-2$$a|b}", ["a", "b", "a, b"]),
+        ("{0-1$$a|b}", ["", "a", "b"]),
+        ("{0.5::a|b}", ["a", "b"]),
+        ("{rain|{2$$snow|fog|wind}}", ["rain", "snow, fog", "snow, wind", "fog, wind"]),
+        ("{a|b}{c|d}", ["ac", "ad", "bc", "bd"]),
+        ("{2$$a||b}", ["a", "a, b", "b"]),
+        (r"f\{2.8\}", ["f{2.8}"]),
+        (r"{a\|b|c\}}", ["a|b", "c}"]),
+        (r"{2$$\|$$a|b}", ["a|b"]),
+        (r"back\slash \(x\) \\", [r"back\slash \(x\) \\"]),
+        ("a | b", ["a | b"]),
+        ("5 $$ {a|costs $$}", ["5 $$ a", "5 $$ costs $$"]),
+        ("snake_case __ _x_", ["snake_case __ _x_"]),
+    ],
+)
+def test_a_template_becomes_these_texts(template: str, expected: list[str]) -> None:
+    assert texts(template) == expected
+
+
+def test_wildcards_become_their_lines_and_lines_expand() -> None:
+    lines = {"job": ("smith", "{old|young} __craft__"), "craft": ("baker", "tailor")}
+    assert texts("a __job__", **lines) == [
+        "a smith",
+        "a old baker",
+        "a old tailor",
+        "a young baker",
+        "a young tailor",
+    ]
+
+
+def test_wildcards_may_stand_in_folders_and_hold_single_underscores() -> None:
+    known, errors = parse_wildcards({"art/oil_paint-2": ("oil",)})
+    assert not errors
+    assert nth(parse("__art/oil_paint-2__!"), 0, known) == "oil!"
+
+
+def test_braces_without_bars_are_references() -> None:
+    found = list(nodes(parse("{a} { b.c } {x|{d-1.e_f}} {lora.v2.trigger}")))
+    assert found == [
+        Reference("a", "", 0),
+        Reference("b", "c", 4),
+        Reference("d-1", "e_f", 15),
+        Reference("lora.v2", "trigger", 26),
+    ]
+
+
+def test_values_are_bound_as_plain_text_or_as_templates() -> None:
+    template = parse("{x} {y|{x}}")
+    plain = bind(template, lambda _: "{a|b}")
+    assert [nth(plain, index, {}) for index in range(count(plain, {}))] == ["{a|b} y", "{a|b} {a|b}"]
+    expanding = bind(parse("{x} c"), lambda _: parse("{a|b}"))
+    assert [nth(expanding, index, {}) for index in range(count(expanding, {}))] == ["a c", "b c"]
+
+
+@pytest.mark.parametrize(
+    ("template", "offset", "words"),
+    [
+        ("a {b", 2, "never closed"),
+        ("a {b|{c}", 2, "never closed"),
+        ("{a|{b|c}", 0, "never closed"),
+        ("a} b", 1, "no brace was opened"),
+        ("{}", 0, "neither a reference"),
+        ("x {red hair}", 2, "neither a reference"),
+        ("{{a|b}}", 0, "neither a reference"),
+        ("{|}", 0, "empty"),
+        ("{2$$|}", 0, "empty"),
+        ("{4$$a|b|c}", 0, "4 of 3"),
+        ("{0$$a|b}", 1, "no count"),
+        ("{3-2$$a|b|c}", 1, "no count"),
+        ("{two$$a|b}", 1, "no count"),
+        ("{$$a|b}", 1, "no count"),
+        ("{-1$$a|b}", 1, "no count"),
+        ("{0::a|b}", 1, "above 0"),
+        ("ok {a|0.0::b}", 6, "above 0"),
+        ("nul \0", 4, "NUL"),
+        ("{a|" * (MAX_DEPTH + 1) + "b" + "}" * (MAX_DEPTH + 1), 3 * MAX_DEPTH, "deeper"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(template: str, offset: int, words: str) -> None:
+    with pytest.raises(PromptError, match=words) as caught:
+        parse(template)
+    assert caught.value.offset == offset
+
+
+MARKS = st.sampled_from(
+    ["{", "}", "|", "$$", "::", "__", "\\", "2", "-", "0.5", ".", " ", "a", "b c", "é", "\0", ","]
+)
+
+
+@given(st.lists(MARKS, max_size=60).map("".join))
+def test_any_text_is_read_or_refused_at_a_place_inside_it(text: str) -> None:
+    try:
+        offsets = [node.offset for node in nodes(parse(text))]
+    except PromptError as error:
+        offsets = [error.offset]
+    assert all(0 <= offset < len(text) for offset in offsets)
+
+
+@given(st.text(alphabet=st.characters(exclude_characters="\0_", exclude_categories=["Cs"])))
+def test_escaped_text_is_itself(text: str) -> None:
+    # A backslash before a mark would be taken for its escape.
+    text = text.replace("\\", "/")
+    escaped = "".join(f"\\{char}" if char in "{}|" else char for char in text)
+    assert texts(escaped) == [text]
+
+
+@pytest.mark.parametrize(
+    "attack",
+    ["{", "\\{", "{a|", "a$$", "{1$$", "{a$", "__a", "_", "{0.5::", "}", "(", "{a}", "\\", "{a|b}", "__a__"],
+)
+def test_reading_takes_time_in_proportion_to_the_text(attack: str) -> None:
+    """Counted in calls, not in seconds: four times the text may take five times the calls."""
+
+    def calls(times: int) -> int:
+        number = 0
+
+        def counted(*_: object) -> None:
+            nonlocal number
+            number += 1
+
+        sys.setprofile(counted)
+        try:
+            parse(attack * times)
+        except PromptError:
+            pass
+        finally:
+            sys.setprofile(None)
+        return number
+
+    assert calls(4000) <= 5 * calls(1000) + 100
+
+
+LEAVES = st.sampled_from(["a", "b", "cc", "__w__", "d e"])
+
+
+def _variant(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    options = st.lists(inner, min_size=1, max_size=3)
+    return st.tuples(options, st.integers(0, 3), st.integers(0, 3)).map(_spelled)
+
+
+def _spelled(parts: tuple[list[str], int, int]) -> str:
+    options, one, other = parts
+    low, high = sorted((min(one, len(options)), min(other, len(options))))
+    return f"{{{low}-{max(1, high)}$$+$${'|'.join(options)}}}"
+
+
+TEMPLATES = st.lists(st.recursive(LEAVES, _variant, max_leaves=5), max_size=3).map(" ".join)
+
+
+def every(template: Template, lines: tuple[str, ...]) -> list[str]:
+    """All texts of a template by plain enumeration, in no particular order."""
+    results = [""]
+    for node in template:
+        match node:
+            case str():
+                own = [node]
+            case Reference():
+                raise AssertionError
+            case _ if hasattr(node, "options"):
+                own = []
+                for size in range(node.low, node.high + 1):
+                    for some in combinations(node.options, size):
+                        ways = [[]]
+                        for option in some:
+                            ways = [[*way, text] for way in ways for text in every(option.body, lines)]
+                        own += [node.separator.join(filter(None, way)) for way in ways]
+            case _:
+                own = list(lines)
+        results = [before + text for before in results for text in own]
+    return results
+
+
+@given(TEMPLATES)
+def test_counting_and_numbering_agree_with_plain_enumeration(template: str) -> None:
+    lines = ("one", "two")
+    known = wildcards(w=lines)
+    parsed = parse(template)
+    number = count(parsed, known)
+    found = [nth(parsed, index, known) for index in range(min(number, 500))]
+    expected = every(parsed, lines)
+    assert number == len(expected)
+    if number <= 500:
+        assert sorted(found) == sorted(expected)
+
+
+@given(TEMPLATES, st.integers(0, 1000))
+def test_every_draw_is_one_of_the_texts_and_no_text_is_longer_than_said(template: str, seed: int) -> None:
+    lines = ("one", "two")
+    known = wildcards(w=lines)
+    parsed = parse(template)
+    drawn = draw(parsed, Draws(seed, "g", 0, ()), known)
+    assert drawn in set(every(parsed, lines))
+    assert len(drawn) <= longest(parsed, known)
+
+
+def test_weights_set_how_often_an_alternative_is_drawn() -> None:
+    template = parse("{0.9::often|0.1::rarely}")
+    drawn = [draw(template, Draws(seed, "g", 0, ()), {}) for seed in range(2000)]
+    assert 1740 <= drawn.count("often") <= 1860
+
+
+def test_equal_alternatives_are_drawn_equally_often() -> None:
+    template = parse("{a|b|c}")
+    drawn = [draw(template, Draws(0, "g", position, ()), {}) for position in range(3000)]
+    assert all(900 <= drawn.count(letter) <= 1100 for letter in "abc")
+
+
+def test_a_count_that_no_one_can_render_is_still_counted() -> None:
+    assert count(parse("{a|b}" * 50), {}) == 2**50
+    assert count(parse("{a|b}" * 5000), {}) == ENDLESS
+
+
+@pytest.mark.parametrize(
+    ("lines", "name", "line", "offset", "words"),
+    [
+        ({"a": ("x", "y __b__"), "b": ("__a__",)}, "a", 1, 2, "contains itself: __a__ → __b__ → __a__"),
+        ({"a": ("see __a__",)}, "a", 0, 4, "contains itself: __a__ → __a__"),
+        ({"a": ("x", "{y")}, "a", 1, 0, "never closed"),
+        ({"a": ("{x}",)}, "a", 0, 0, "references are not known"),
+        ({"a": ("__jib__",), "job": ("x",)}, "a", 0, 0, "did you mean `__job__`"),
+        ({"a": ()}, "a", 0, 0, "no lines"),
+        ({"a": ("__b__" * 200,), "b": ("x" * 200,)}, "a", 0, 0, "20,000 characters"),
+    ],
+)
+def test_a_wildcard_that_cannot_be_used_is_named_with_its_line(
+    lines: dict[str, tuple[str, ...]], name: str, line: int, offset: int, words: str
+) -> None:
+    error = parse_wildcards(lines)[1][0]
+    assert (error.name, error.line, error.offset) == (name, line, offset)
+    assert words in error.message
+
+
+def test_wildcards_nest_ten_levels_and_no_deeper() -> None:
+    def chain(levels: int) -> dict[str, tuple[str, ...]]:
+        return {f"w{i}": (f"__w{i + 1}__",) for i in range(levels - 1)} | {f"w{levels - 1}": ("end",)}
+
+    assert not parse_wildcards(chain(WILDCARD_DEPTH))[1]
+    errors = parse_wildcards(chain(WILDCARD_DEPTH + 1))[1]
+    assert [error.message for error in errors] == ["wildcards nest deeper than 10 levels"]
+
+
+def test_a_bomb_of_wildcards_is_refused_without_writing_it_out() -> None:
+    bomb = {f"w{i}": (f"__w{i + 1}__" * 10,) for i in range(9)} | {"w9": ("boom",)}
+    errors = parse_wildcards(bomb)[1]
+    assert errors
+    assert all("20,000 characters" in error.message for error in errors)
