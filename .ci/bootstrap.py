@@ -119,7 +119,7 @@ def pip_finds(requirement: str) -> bool:
 
 
 def pip(*arguments: str) -> None:
-    answer = subprocess.run([str(PYTHON), "-m", "pip", *arguments, "-q", "--disable-pip-version-check"])
+    answer = subprocess.run([str(PYTHON), "-m", "pip", *arguments, "-qq", "--disable-pip-version-check"])
     if answer.returncode:
         sys.exit("pip could not install what Shotfarm needs; the lines above say why")
 

@@ -9,6 +9,8 @@ from pydantic import BaseModel, RootModel
 from rich.console import Console
 from rich.table import Table
 
+from common.units import format_money, format_seconds
+
 #: Columns of a table where nobody's terminal limits it.
 _PIPE_WIDTH = 200
 
@@ -35,28 +37,11 @@ def table(*columns: str, rows: Iterable[Sequence[str]], right: Sequence[str] = (
 
 
 def money(amount: float | None, currency: str) -> str:
-    """Enough digits for the cost of one image, which may be far below a cent.
-
-    >>> money(12.345, "EUR"), money(0.000123, "EUR"), money(None, "EUR")
-    ('12.35 EUR', '0.000123 EUR', '-')
-    """
-    if amount is None:
-        return "-"
-    return f"{amount:.2f} {currency}" if amount >= 1 or amount == 0 else f"{amount:.3g} {currency}"
+    return "-" if amount is None else format_money(amount, currency)
 
 
 def duration(seconds: float | None) -> str:
-    """
-    >>> duration(8), duration(75.2), duration(3700), duration(None)
-    ('8 s', '1 min 15 s', '1 h 1 min', '-')
-    """
-    if seconds is None:
-        return "-"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    return "-" if seconds is None else format_seconds(seconds)
 
 
 def counted(number: int, noun: str) -> str:

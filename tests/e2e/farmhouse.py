@@ -1,0 +1,95 @@
+"""A folder with a farm in it, driven as a person does: by the `farm` command in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+
+_FARM = str(Path(sys.executable).parent / "farm")
+_WITHIN_S = 120
+_POLL_S = 0.1
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Farmhouse:
+    folder: Path
+
+    def farm(self, *arguments: str, exit_code: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end and check its exit code."""
+        done = subprocess.run(
+            [_FARM, *arguments],
+            cwd=self.folder,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_WITHIN_S,
+        )
+        assert done.returncode == exit_code, f"{done.returncode}\n{done.stdout}\n{done.stderr}\n{self.logs()}"
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Run a command in the background, as at a terminal of its own."""
+        return subprocess.Popen(
+            [_FARM, *arguments],
+            cwd=self.folder,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self.farm(*arguments, "--json").stdout)
+
+    def parts(self) -> dict[str, dict[str, Any]]:
+        """The supervised processes by name."""
+        return {part["name"]: part for part in self.json("status")["local"]["components"]}
+
+    def kill(self, name: str) -> int:
+        """`kill -9` a part; its process id."""
+        pid: int = self.parts()[name]["pid"]
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def processes(self) -> list[str]:
+        """Command lines of what runs in or for this folder."""
+        mine = str(self.folder)
+        found = []
+        for process in psutil.process_iter(["cwd", "cmdline"]):
+            words = process.info["cmdline"] or []
+            if (process.info["cwd"] or "").startswith(mine) or any(mine in word for word in words):
+                found.append(" ".join(words))
+        return found
+
+    def logs(self) -> str:
+        """The end of every log, for a failed assertion."""
+        logs = sorted((self.folder / ".farm" / "logs").glob("*.log"))
+        return "\n".join(f"--- {log.name}\n{log.read_text(errors='replace')[-2000:]}" for log in logs)
+
+    def wait_for(self, ask: Callable[[], _T], wanted: Callable[[_T], bool]) -> _T:
+        """Ask until the answer is the one wanted; nothing outside a process announces its state."""
+        deadline = time.monotonic() + _WITHIN_S
+        while not wanted(answer := ask()):
+            assert time.monotonic() < deadline, f"{answer}\n{self.logs()}"
+            time.sleep(_POLL_S)
+        return answer
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("FARM_")}

@@ -1,0 +1,73 @@
+"""`farm up`, `farm status`, `farm down`."""
+
+from __future__ import annotations
+
+import stat
+
+import httpx
+
+from tests.e2e.farmhouse import Farmhouse
+
+
+def test_down_leaves_nothing_running_and_up_finds_the_same_farm_again(house: Farmhouse) -> None:
+    house.farm("up")
+    before = (house.folder / ".farm" / "farm.yaml").read_text()
+    assert house.processes()
+    house.farm("down")
+    assert house.processes() == []
+    house.farm("up")
+    assert (house.folder / ".farm" / "farm.yaml").read_text() == before
+
+
+def test_up_waits_until_every_part_is_ready(running: Farmhouse) -> None:
+    parts = running.parts()
+    assert set(parts) == {"valkey", "seaweedfs", "coordinator", "ingest"}
+    assert {part["state"] for part in parts.values()} == {"ready"}
+
+
+def test_a_second_up_in_one_home_says_that_one_runs(running: Farmhouse) -> None:
+    assert "already runs" in running.farm("up", exit_code=1).stderr
+
+
+def test_two_homes_run_side_by_side(house: Farmhouse, running: Farmhouse) -> None:
+    house.farm("up")
+    addresses = [part["address"] for one in (house, running) for part in one.parts().values()]
+    named = [address for address in addresses if address]
+    assert len(named) == len(set(named))
+    assert {part["state"] for one in (house, running) for part in one.parts().values()} == {"ready"}
+
+
+def test_a_killed_part_is_started_again(running: Farmhouse) -> None:
+    killed = running.kill("valkey")
+    again = running.wait_for(running.parts, lambda parts: parts["valkey"]["restarts"] == 1)
+    assert again["valkey"]["pid"] != killed
+    running.wait_for(running.parts, lambda parts: parts["valkey"]["state"] == "ready")
+    running.wait_for(lambda: running.json("status"), lambda status: status["farm"]["broker"] == "up")
+
+
+def test_the_home_is_its_owners_only(running: Farmhouse) -> None:
+    home = running.folder / ".farm"
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    secrets = [*(home / "keys").iterdir(), home / "farm.yaml", home / "valkey" / "valkey.conf"]
+    assert {stat.S_IMODE(file.stat().st_mode) for file in secrets} == {0o600}
+
+
+def test_the_api_wants_a_key(running: Farmhouse) -> None:
+    url = running.parts()["coordinator"]["address"]
+    assert httpx.get(f"{url}/v1/jobs", trust_env=False).status_code == 401
+
+
+def test_commands_without_a_farm_say_how_to_start_one(house: Farmhouse) -> None:
+    for command in (("jobs",), ("status",), ("watch", "j1"), ("pull", "j1", "x"), ("cancel", "j1")):
+        assert "`farm up`" in house.farm(*command, exit_code=1).stderr
+
+
+def test_an_address_of_another_machine_is_refused(house: Farmhouse) -> None:
+    error = house.farm("up", "--listen", "203.0.113.9", exit_code=1).stderr
+    assert "--listen 203.0.113.9: this machine has no such address" in error
+
+
+def test_a_wrong_setting_is_named_before_anything_starts(house: Farmhouse) -> None:
+    (house.folder / "farm.yaml").write_text("money: {tarif_per_kwh: 0.3}\n")
+    assert "money.tarif_per_kwh" in house.farm("up", exit_code=2).stderr
+    (house.folder / "farm.yaml").unlink()
