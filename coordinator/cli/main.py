@@ -7,7 +7,7 @@ import sys
 import typer
 
 from common.errors import FarmError
-from coordinator.cli import jobs, local, pull, status, watch
+from coordinator.cli import jobs, local, plan, pull, run, schema, status, submit, watch
 from coordinator.cli.show import err
 
 _INTERRUPTED = 130
@@ -25,12 +25,16 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.command("run")(run.run_command)
+app.command("plan")(plan.plan_command)
+app.command("submit")(submit.submit_command)
 app.command("jobs")(jobs.jobs_command)
 app.command("watch")(watch.watch_command)
 app.command("pull")(pull.pull_command)
 app.command("pause")(jobs.pause_command)
 app.command("resume")(jobs.resume_command)
 app.command("cancel")(jobs.cancel_command)
+app.command("schema")(schema.schema_command)
 app.command("up")(local.up_command)
 app.command("status")(status.status_command)
 app.command("down")(local.down_command)
