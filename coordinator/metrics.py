@@ -77,8 +77,15 @@ def _work(totals: Totals) -> Iterator[Metric]:
         "farm_volunteer_cost", "Electricity that volunteers paid.", (*_WORK, "kind"), totals.volunteer_cost
     )
     yield _counter("farm_energy_joules", "Energy of the cards.", (*_WORK, "method"), totals.joules)
-    seconds = totals.seconds | _idle(totals.idle_seconds)
-    yield _counter("farm_gpu_seconds", "Seconds of the cards by phase.", (*_WORK, "phase"), seconds)
+    on_card = {key: value for key, value in totals.seconds.items() if key[1] != "ingest"}
+    yield _counter(
+        "farm_gpu_seconds",
+        "Seconds of the cards by phase.",
+        (*_WORK, "phase"),
+        on_card | _idle(totals.idle_seconds),
+    )
+    ingest = {labels: value for (labels, phase), value in totals.seconds.items() if phase == "ingest"}
+    yield _counter("farm_ingest_seconds", "Seconds of ingest, on no card.", _WORK, ingest)
     yield _counter(
         "farm_idle_energy_joules", "Energy of nodes without a lease.", ("vram_class",), totals.idle_joules
     )

@@ -1,0 +1,125 @@
+"""Ingest against a real store: what it writes, and that any part of it may be done twice."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from common.failures import FAILURES
+from common.messages import Delivery
+from common.shot import Shot
+from common.storage.directory import DirectoryStore
+from common.storage.signing import UrlSigner
+from coordinator.ingest.work import ingest
+
+SHOT = Shot(
+    model="tiny",
+    model_identity="sha256:" + "1" * 64,
+    prompt="a red mug",
+    negative="",
+    seed=7,
+    width=96,
+    height=64,
+    steps=4,
+    guidance=0.0,
+    sampler="euler",
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> DirectoryStore:
+    return DirectoryStore(tmp_path, UrlSigner("secret", "http://farm"))
+
+
+def picture(turned: bool = False) -> bytes:
+    image = Image.radial_gradient("L").resize((SHOT.width, SHOT.height)).convert("RGB")
+    out = io.BytesIO()
+    (image.transpose(Image.Transpose.ROTATE_180) if turned else image).save(out, "PNG")
+    return out.getvalue()
+
+
+def delivered(store: DirectoryStore, attempt: str, data: bytes, shot: Shot = SHOT) -> Delivery:
+    """An upload in quarantine and what the coordinator says of it."""
+    sha256 = hashlib.sha256(data).hexdigest()
+    key = f"quarantine/b-{attempt}/{shot.id}/{sha256}"
+    store.create(key, data, content_type="image/png", metadata={})
+    return Delivery(
+        attempt_id=attempt,
+        shot_id=shot.id,
+        spec=shot.to_dict(),
+        template="a {colour} mug",
+        key=key,
+        sha256=sha256,
+        size=len(data),
+        final_key=f"images/{shot.id[:2]}/{shot.id}.{shot.format}",
+        model_hash=shot.model_identity,
+        node="node-1",
+        recipe="fp32",
+    )
+
+
+def test_the_first_upload_of_a_shot_is_stored_under_its_own_name(store: DirectoryStore):
+    delivery = delivered(store, "a-1", picture())
+    verdict = ingest(delivery, store)
+    final = store.read(delivery.final_key, limit=10**6)
+    assert verdict.outcome == "stored"
+    assert (verdict.sha256, verdict.size) == (hashlib.sha256(final).hexdigest(), len(final))
+    head = store.head(delivery.final_key)
+    assert head is not None
+    assert (head.content_type, head.metadata) == ("image/png", {"attempt": "a-1", "sha256": verdict.sha256})
+    assert verdict.seconds > 0
+
+
+def test_a_run_that_ended_before_its_verdict_is_repeated_with_the_same_answer(store: DirectoryStore):
+    delivery = delivered(store, "a-1", picture())
+    first = ingest(delivery, store)
+    again = ingest(delivery, store)
+    assert (again.outcome, again.sha256, again.size) == ("stored", first.sha256, first.size)
+
+
+def test_the_second_upload_of_a_shot_is_a_duplicate_and_changes_nothing(store: DirectoryStore):
+    first = ingest(delivered(store, "a-1", picture()), store)
+    delivery = delivered(store, "a-2", picture(turned=True))
+    second = ingest(delivery, store)
+    assert (second.outcome, second.sha256) == ("duplicate", first.sha256)
+    final = store.read(delivery.final_key, limit=10**6)
+    assert hashlib.sha256(final).hexdigest() == first.sha256
+
+
+@pytest.mark.parametrize(
+    ("image_format", "kind"), [("png", "image/png"), ("webp", "image/webp"), ("jpeg", "image/jpeg")]
+)
+def test_the_stored_image_has_the_format_that_was_asked_for(
+    store: DirectoryStore, image_format: str, kind: str
+):
+    shot = SHOT._replace(format=image_format, quality=0 if image_format == "png" else 90)
+    delivery = delivered(store, "a-1", picture(), shot)
+    assert ingest(delivery, store).outcome == "stored"
+    head = store.head(delivery.final_key)
+    assert head is not None
+    assert head.content_type == kind
+    assert Image.open(io.BytesIO(store.read(delivery.final_key, limit=10**6))).format == image_format.upper()
+
+
+def test_a_missing_upload_is_the_farms_matter(store: DirectoryStore):
+    delivery = delivered(store, "a-1", picture())
+    store.delete(delivery.key)
+    verdict = ingest(delivery, store)
+    assert (verdict.outcome, verdict.failure) == ("rejected", "upload_missing")
+    assert verdict.failure in FAILURES
+
+
+def test_an_upload_larger_than_reported_is_not_even_read(store: DirectoryStore):
+    delivery = delivered(store, "a-1", picture())
+    verdict = ingest(delivery.model_copy(update={"size": 10}), store)
+    assert (verdict.outcome, verdict.failure) == ("rejected", "wrong_image")
+
+
+def test_nothing_is_stored_of_a_refused_upload(store: DirectoryStore):
+    delivery = delivered(store, "a-1", picture()[:-100])
+    assert ingest(delivery, store).outcome == "rejected"
+    assert store.head(delivery.final_key) is None
