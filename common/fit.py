@@ -144,7 +144,7 @@ def _lora_bytes(shot: Shot, model: Model, recipe: Recipe, phase: Phase) -> int:
     """LoRAs are where the denoiser is."""
     denoisers = (component for component in model.components if phase_of(component) == "denoise")
     held = any(_on_card(recipe, component, phase) for component in denoisers)
-    return len(shot.loras) * model.family.lora_bytes * held
+    return len(shot.loras) * model.activations.lora * held
 
 
 def _on_card(recipe: Recipe, component: str, phase: Phase) -> bool:
@@ -198,16 +198,18 @@ def _memory_reason(shot: Shot, model: Model, recipes: list[Recipe], card: Card) 
         )
     recipe = min(housed, key=lambda recipe: peak_bytes(shot, model, recipe))
     needs = peak_bytes(shot, model, recipe)
+    limit = _limit(card)
+    digits = 1 if format_gib(needs) != format_gib(limit) else 2
     sentence = (
-        f"needs {format_gib(needs)} at {format_size(shot.width, shot.height)}; "
-        f"{card.name} has {format_gib(_limit(card))} to give"
+        f"needs {format_gib(needs, digits)} at {format_size(shot.width, shot.height)}; "
+        f"{card.name} has {format_gib(limit, digits)} to give"
     )
-    smaller = _largest_that_fits(shot, model, recipe, _limit(card))
+    smaller = _largest_that_fits(shot, model, recipe, limit)
     if smaller is None:
         return f"{sentence}, and no size fits"
     return (
         f"{sentence}; {format_size(smaller.width, smaller.height)} fits "
-        f"({format_gib(peak_bytes(smaller, model, recipe))})"
+        f"({format_gib(peak_bytes(smaller, model, recipe), digits)})"
     )
 
 

@@ -10,9 +10,9 @@ JOULES_PER_KWH = 3.6e6
 SECONDS_PER_HOUR = 3600.0
 
 
-def format_gib(size: float) -> str:
+def format_gib(size: float, digits: int = 1) -> str:
     """Bytes for people: `13.1 GiB`, `96 MiB` below a tenth of a GiB."""
-    return f"{size / MIB:.0f} MiB" if size < GIB / 10 else f"{size / GIB:.1f} GiB"
+    return f"{size / MIB:.0f} MiB" if size < GIB / 10 else f"{size / GIB:.{digits}f} GiB"
 
 
 def format_seconds(seconds: float) -> str:

@@ -162,7 +162,7 @@ class NodeView(Message):
     facts: CardFacts
     terms: Literal["owned", "rented", "volunteer"]
     #: Model to the seconds measured for a megapixel and step.
-    speeds: dict[str, float] = {}
+    speeds: dict[str, float] = Field(default_factory=dict)
     vram_class: int
     #: `common.states`.
     state: str

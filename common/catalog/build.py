@@ -53,7 +53,6 @@ def _family(name: str, entry: FamilyEntry) -> Family:
         samplers=entry.samplers,
         guidance_doubles_above=entry.guidance_doubles_above,
         understands_emphasis=entry.understands_emphasis,
-        lora_bytes=round(entry.lora_mib * MIB),
         knobs=entry.knobs,
     )
 
@@ -64,6 +63,7 @@ def _activations(entry: ActivationsEntry) -> Activations:
         denoise_per_mp=round(entry.denoise_mib_per_mp * MIB),
         decode_per_mp=round(entry.decode_mib_per_mp * MIB),
         workspace=round(entry.workspace_mib * MIB),
+        lora=round(entry.lora_mib * MIB),
     )
 
 

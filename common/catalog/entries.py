@@ -39,6 +39,7 @@ class ActivationsEntry(Entry):
     denoise_mib_per_mp: Annotated[float, Field(ge=0)]
     decode_mib_per_mp: Annotated[float, Field(ge=0)]
     workspace_mib: Annotated[float, Field(ge=0)]
+    lora_mib: Annotated[float, Field(ge=0)]
 
 
 class RecipeEntry(Entry):
@@ -59,7 +60,6 @@ class FamilyEntry(Entry):
     samplers: Annotated[tuple[str, ...], Field(min_length=1)]
     guidance_doubles_above: float | None = None
     understands_emphasis: bool = False
-    lora_mib: Annotated[float, Field(ge=0)] = 0
     knobs: dict[str, tuple[float, float]] = {}
     activations: ActivationsEntry
     recipes: tuple[RecipeEntry, ...] = ()

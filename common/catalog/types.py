@@ -42,6 +42,8 @@ class Activations:
     decode_per_mp: int
     #: Driver context and kernel workspace, whatever the size and the dtype.
     workspace: int
+    #: One LoRA of usual rank, whatever the dtype.
+    lora: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,8 +64,6 @@ class Family:
     guidance_doubles_above: float | None = None
     #: Whether `(word:1.2)` and `BREAK` mean something to it; else they are text.
     understands_emphasis: bool = False
-    #: Bytes that one LoRA of usual rank takes beside the denoiser.
-    lora_bytes: int = 0
     #: Model-specific settings a manifest may give: name to (lowest, highest).
     knobs: dict[str, tuple[float, float]] = field(default_factory=dict)
 

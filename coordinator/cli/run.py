@@ -15,7 +15,7 @@ from common.views import JobView
 from coordinator.cli import options
 from coordinator.cli.connection import connect
 from coordinator.cli.local import narrator
-from coordinator.cli.plan import show_plan
+from coordinator.cli.plan_tables import show_plan
 from coordinator.cli.planning import make_plan
 from coordinator.cli.pull import pull
 from coordinator.cli.results import contact_sheet, cost_table

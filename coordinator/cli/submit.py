@@ -15,7 +15,7 @@ from common.settings import Settings, load_settings
 from common.views import Submit, Submitted
 from coordinator.cli import options
 from coordinator.cli.connection import connect, settings_in_force
-from coordinator.cli.plan import show_plan
+from coordinator.cli.plan_tables import show_plan
 from coordinator.cli.planning import REFERENCE_STATIONS, PlannedManifest, make_plan, station_of
 from coordinator.cli.show import counted, err, out, print_json
 from coordinator.cli.watch import follow, require_success

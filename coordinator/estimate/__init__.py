@@ -38,6 +38,7 @@ def estimate(
     low, high = total or (None, None)
     return Plan(
         lines=tuple(lines),
+        together=together,
         images=sum(line.images for line in lines),
         duplicates=duplicates,
         unfit=sum(line.images for line in lines if line.vram_class is None),

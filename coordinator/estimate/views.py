@@ -62,6 +62,8 @@ class Plan(View):
     """Everything `estimate` says. Cost and seconds include loading each model once."""
 
     lines: tuple[Line, ...]
+    #: Whether the cards share the work; else each stands for itself.
+    together: bool
     #: Shots to render; a shot that several groups ask for counts once.
     images: int
     duplicates: int

@@ -130,7 +130,7 @@ def test_every_lora_takes_memory_of_its_own() -> None:
     recipe = TURBO.recipe("bf16")
     with_two = shot_of(TURBO, loras=(LoraUse("a", "", 1.0), LoraUse("b", "", 1.0)))
     extra = peak_bytes(with_two, TURBO, recipe) - peak_bytes(SQUARE, TURBO, recipe)
-    assert extra == 2 * TURBO.family.lora_bytes > 0
+    assert extra == 2 * TURBO.activations.lora > 0
 
 
 def test_the_smallest_class_is_the_first_that_takes_it() -> None:
