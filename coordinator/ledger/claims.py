@@ -24,10 +24,12 @@ from coordinator.ledger.transactions import Write
 from coordinator.plan import Choice, choose, refusal
 
 
-def answer_claim(
-    write: Write, backlog: Backlog, rules: Rules, claim: Claim, lane: str, vram_class: int
-) -> ClaimAnswer:
-    """See `Ledger.claim`."""
+def recall(write: Write, rules: Rules, claim: Claim, lane: str, vram_class: int) -> Lease | None:
+    """The lease that this very claim was answered with before; None for a new one.
+
+    A new one means that the node has forgotten what it still held: that goes back to the backlog, in a
+    transaction before `compose`, which then finds it there. Raises as `Ledger.claim` does.
+    """
     node = node_row(write.connection, claim.node_id, claim.incarnation)
     if lane not in node.lanes or vram_class != node.vram_class:
         raise Forbidden(
@@ -36,14 +38,9 @@ def answer_claim(
         )
     known = write.connection.execute(select(batches).where(batches.c.ticket == claim.ticket)).one_or_none()
     if known is not None:
-        return ClaimAnswer(lease=_again(write, rules, claim, known))
+        return _again(write, rules, claim, known)
     end_forgotten(write, rules, node.id)
-    state = hear(write, node, loaded_model=claim.loaded_model, loaded_loras=list(claim.loaded_loras))
-    if state is not NodeState.READY:
-        return ClaimAnswer(
-            nothing=Nothing(reason=f"node {node.id} is {state}: {node.reason or 'by request'}")
-        )
-    return _compose(write, backlog, rules, claim, lane)
+    return None
 
 
 def _again(write: Write, rules: Rules, claim: Claim, batch: Row[Any]) -> Lease:
@@ -60,7 +57,12 @@ def _again(write: Write, rules: Rules, claim: Claim, batch: Row[Any]) -> Lease:
     return _lease(batch._asdict(), ordered, rules)
 
 
-def _compose(write: Write, backlog: Backlog, rules: Rules, claim: Claim, lane: str) -> ClaimAnswer:
+def compose(write: Write, backlog: Backlog, rules: Rules, claim: Claim, lane: str) -> ClaimAnswer:
+    """A batch for this node now, or why there is none."""
+    node = node_row(write.connection, claim.node_id, claim.incarnation)
+    state = hear(write, node, loaded_model=claim.loaded_model, loaded_loras=list(claim.loaded_loras))
+    if state is not NodeState.READY:
+        return ClaimAnswer(nothing=Nothing(reason=f"node {node.id} is {state}: {node.reason or 'as asked'}"))
     fleet = in_service(write.connection)
     member = fleet[claim.node_id]
     found = offer(member, fleet.values(), lane, backlog, rules.place)

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, Row, func, select, update
 from common.errors import Conflict, NotFound
 from common.states import ShotEvent, ShotState
 from coordinator.ledger.backlog import Backlog, OpenJob, groups_of, waiting_for_job
-from coordinator.ledger.moves import drop_unwanted, move_shots
-from coordinator.ledger.schema import attempts, batches, jobs, shots, wants
+from coordinator.ledger.moves import drop_unwanted, move_shots, wanted
+from coordinator.ledger.schema import attempts, batches, jobs, plain, shots, wants
 from coordinator.ledger.setbacks import pause
 from coordinator.ledger.transactions import Write
 
@@ -44,13 +44,14 @@ def open_job(write: Write, job_id: str) -> None:
 
 def recover(write: Write) -> None:
     """After a start: submissions that were cut off are cancelled, active jobs open again."""
-    for job_id, complete in write.connection.execute(
-        select(jobs.c.id, jobs.c.complete).where(jobs.c.intent == "active").order_by(jobs.c.submitted_at)
-    ).all():
+    active = select(jobs.c.id, jobs.c.complete).where(jobs.c.intent == "active").order_by(jobs.c.submitted_at)
+    for job_id, complete in write.connection.execute(active).all():
         if complete:
             open_job(write, job_id)
         else:
             cancel_job(write, job_id, "the coordinator stopped while it was submitted; submit it again")
+    left = select(shots.c.id).where(shots.c.state == plain(ShotState.WAITING), ~wanted())
+    drop_unwanted(write, write.connection.scalars(left).all())
 
 
 def job_cost(connection: Connection, job_id: str) -> float:
@@ -62,14 +63,13 @@ def job_cost(connection: Connection, job_id: str) -> float:
     return (connection.scalar(rendering) or 0.0) + (connection.scalar(around) or 0.0)
 
 
-def cancel_job(write: Write, job_id: str, reason: str = "") -> None:
+def cancel_job(write: Write, job_id: str, reason: str = "") -> list[str]:
+    """Want its shots no more; returns them, for `drop_unwanted`."""
     job_row(write.connection, job_id)
-    write.connection.execute(
-        update(jobs).where(jobs.c.id == job_id).values(intent="cancelled", reason=reason)
-    )
+    _set(write, job_id, intent="cancelled", reason=reason)
     write.after_commit(partial(Backlog.close, job_id=job_id))
     mine = select(wants.c.shot_id).where(wants.c.job_id == job_id, wants.c.again.is_(False))
-    drop_unwanted(write, write.connection.scalars(mine).all())
+    return list(write.connection.scalars(mine))
 
 
 def pause_job(write: Write, job_id: str, reason: str) -> None:

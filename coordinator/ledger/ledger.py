@@ -32,9 +32,9 @@ from common.settings import Timing
 from common.views import CostRow, ImageView, JobSummary, JobView, NodeView
 from coordinator.ledger import accounts, batches, ingest, jobs, nodes, views
 from coordinator.ledger.beats import answer_beat
-from coordinator.ledger.claims import answer_claim
+from coordinator.ledger.claims import compose, recall
 from coordinator.ledger.fleet import in_service
-from coordinator.ledger.moves import CHUNK
+from coordinator.ledger.moves import CHUNK, chunks, drop_unwanted
 from coordinator.ledger.records import (
     JoinedNode,
     NewJob,
@@ -96,7 +96,10 @@ class Ledger:
     def cancel_job(self, job_id: str) -> None:
         """Want its shots no more. Shots nobody else wants are cancelled, running ones by heartbeat."""
         with self._transactions.write() as (write, _):
-            jobs.cancel_job(write, job_id)
+            ids = jobs.cancel_job(write, job_id)
+        for some in chunks(ids):  # heartbeats need not wait for a large job's end
+            with self._transactions.write() as (write, _):
+                drop_unwanted(write, some)
 
     def pause_job(self, job_id: str, reason: str = "") -> None:
         """Let none of its shots be claimed for it; running ones finish. Raises Conflict when cancelled."""
@@ -184,8 +187,12 @@ class Ledger:
         The same ticket from the same incarnation gives the same lease again. Raises Gone for an older
         incarnation, Forbidden for a ticket of another lane or class, Conflict for a spent one.
         """
+        with self._transactions.write() as (write, _):
+            lease = recall(write, self._rules, claim, ticket_lane, ticket_class)
+        if lease is not None:
+            return ClaimAnswer(lease=lease)
         with self._transactions.write() as (write, backlog):
-            return answer_claim(write, backlog, self._rules, claim, ticket_lane, ticket_class)
+            return compose(write, backlog, self._rules, claim, ticket_lane)
 
     def on_work(self, listener: Callable[[], None]) -> None:
         """Call `listener`, from whatever thread, after each commit through which work may have appeared."""

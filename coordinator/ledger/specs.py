@@ -7,10 +7,12 @@ import json
 
 from common.shot import Shot
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"))
+
 
 def spec_of(shot: Shot) -> str:
     """`shot_of` is its inverse."""
-    return json.dumps(shot.to_dict(), ensure_ascii=False, separators=(",", ":"))
+    return _ENCODER.encode(shot.to_dict())
 
 
 def shot_of(spec: str) -> Shot:

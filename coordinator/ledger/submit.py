@@ -43,7 +43,8 @@ class Chunk:
         self._first = first
         self._placed = placed
         self._by_id = {one.planned.id: one for one in reversed(placed)}
-        self._keys = {one.planned.shot.group: group_key(one.planned.shot) for one in self._by_id.values()}
+        groups = {one.planned.shot.group: one.planned.shot for one in self._by_id.values()}
+        self._keys = {group: group_key(sample) for group, sample in groups.items()}
 
     def add(self, write: Write) -> Counter[str]:
         """Write them; how many distinct shots, new to this job, were new, reused, shared, unschedulable."""

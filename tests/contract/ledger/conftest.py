@@ -15,26 +15,30 @@ from tests.postgres import running_postgres
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """Socket folder of one cluster for all tests of this worker."""
+    """Socket folder of one cluster for all tests of this worker, with the newest schema in `template`."""
     with running_postgres() as folder:
+        _maintain(folder, "CREATE DATABASE template")
+        open_engine(f"postgresql://farm@/template?host={folder}").dispose()
         yield folder
 
 
+def _maintain(folder: str, *statements: str) -> None:
+    url = f"postgresql+psycopg://farm@/postgres?host={folder}"
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    engine.dispose()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """URL of an empty database."""
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of a database without rows."""
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'ledger.sqlite'}"
-        return
+        return f"sqlite:///{tmp_path / 'ledger.sqlite'}"
     folder = request.getfixturevalue("postgres")
-    maintenance = create_engine(
-        f"postgresql+psycopg://farm@/postgres?host={folder}", isolation_level="AUTOCOMMIT"
-    )
-    with maintenance.connect() as connection:
-        connection.execute(text("DROP DATABASE IF EXISTS ledger WITH (FORCE)"))
-        connection.execute(text("CREATE DATABASE ledger"))
-    maintenance.dispose()
-    yield f"postgresql://farm@/ledger?host={folder}"
+    _maintain(folder, "DROP DATABASE IF EXISTS ledger", "CREATE DATABASE ledger TEMPLATE template")
+    return f"postgresql://farm@/ledger?host={folder}"
 
 
 @pytest.fixture

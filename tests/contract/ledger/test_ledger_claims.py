@@ -1,0 +1,245 @@
+"""Claims: who gets what, once."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+import pytest
+
+from common.errors import Conflict, Forbidden, Gone, NotFound
+from common.messages import Claim
+from coordinator.ledger import JoinedNode, PlacedShot
+from coordinator.ledger.schema import attempts, batches
+from tests.contract.ledger.bench import Bench, Holder, lora, placed, planned, shot, work
+
+
+def test_a_claim_moves_its_shots_and_names_recipe_and_pass(bench: Bench) -> None:
+    job = bench.submit(placed(2))
+
+    lease = bench.join().lease()
+
+    assert (lease.model, lease.recipe, lease.pass_size) == ("tiny", "bf16", 2)
+    assert bench.counts(job.job_id) == {"running": 2}
+    assert bench.ledger.job(job.job_id).running == {"node": 2}
+    assert bench.node_state() == "busy"
+    assert bench.transitions(lease.shots[0].id) == ["claimed"]
+
+
+def test_the_same_ticket_of_the_same_incarnation_gives_the_same_lease(bench: Bench) -> None:
+    bench.submit(placed(8))
+    node = bench.join()
+
+    assert node.claim("t").lease == node.claim("t").lease
+    assert len(bench.rows(batches)) == 1
+
+
+def test_a_ticket_is_spent_by_its_first_claim(bench: Bench) -> None:
+    bench.submit(placed(8))
+    node, other = bench.join(), bench.join("other")
+    lease = node.lease(ticket="t")
+
+    with pytest.raises(Conflict, match="spent"):
+        other.claim("t")
+    bench.close(lease)
+    with pytest.raises(Conflict, match="spent"):
+        node.claim("t")
+
+
+def test_a_ticket_of_another_class_or_lane_is_refused(bench: Bench) -> None:
+    bench.submit(placed(1))
+    node = bench.join(vram_gib=8)
+    claim = Claim(node_id=node.id, incarnation=1, ticket="t")
+
+    with pytest.raises(Forbidden, match="24 GB"):
+        bench.ledger.claim(claim, ticket_lane="public", ticket_class=24)
+    with pytest.raises(Forbidden, match="lane private"):
+        bench.ledger.claim(claim, ticket_lane="private", ticket_class=8)
+
+
+def test_an_older_incarnation_may_not_claim(bench: Bench) -> None:
+    bench.submit(placed(1))
+    old = bench.join()
+    bench.join()
+
+    with pytest.raises(Gone, match="started again"):
+        old.claim()
+
+
+def test_a_node_that_never_joined_may_not_claim(bench: Bench) -> None:
+    stranger = Holder(bench, JoinedNode(node_id="stranger", incarnation=1, vram_class=8, lanes=("public",)))
+    with pytest.raises(NotFound, match="join"):
+        stranger.claim()
+
+
+def test_a_card_never_gets_shots_of_a_larger_class(bench: Bench) -> None:
+    bench.submit(placed(4, min_class=24))
+    small, large = bench.join("small", 8), bench.join("large", 24)
+
+    refused = small.claim().nothing
+    assert refused is not None
+    assert "24 GB" in refused.reason
+    assert large.claim().lease is not None
+
+
+def test_a_shot_that_does_not_fit_this_very_card_is_not_given_to_it(bench: Bench) -> None:
+    bench.submit(placed(1, min_class=8, width=4096))
+    refused = bench.join(vram_gib=8).claim().nothing
+
+    assert refused is not None
+    assert "4096 pixels need 24 GB" in refused.reason
+
+
+def test_a_node_gets_only_models_and_loras_that_it_holds(bench: Bench) -> None:
+    bench.submit(placed(1, model="rare"))
+    bench.submit(placed(1, loras=(lora("ana"),)))
+    node = bench.join(models=("tiny",))
+    assert node.claim().nothing is not None
+
+    fuller = bench.join("fuller", models=("tiny",), loras=("ana",))
+    assert [one.spec["loras"][0][0] for one in fuller.lease().shots] == ["ana"]
+
+
+def test_a_lane_of_its_own_is_served_by_its_nodes_only(bench: Bench) -> None:
+    bench.submit(placed(1), lane="ana")
+    assert bench.join().claim().nothing is not None
+
+    own = bench.join("own", lanes=("public", "ana"))
+    assert own.claim(lane="public").nothing is not None
+    assert own.claim(lane="ana").lease is not None
+
+
+def test_the_model_in_memory_is_kept(bench: Bench) -> None:
+    bench.submit([*placed(4), *placed(4, model="other")])
+
+    lease = bench.join().lease(loaded_model="other")
+
+    assert lease.model == "other"
+
+
+def test_the_first_batch_is_one_pass_and_the_next_what_the_measured_speed_allows(bench: Bench) -> None:
+    bench.submit(placed(400))
+    node = bench.join()
+    first = node.lease()
+    assert len(first.shots) == 2
+    bench.finish(first, work(3.0))
+
+    second = node.lease()
+
+    assert len(second.shots) == 40  # 120 s at 3 s an image
+
+
+def test_batches_shrink_towards_the_end(bench: Bench) -> None:
+    bench.submit(placed(40))
+    node, _other = bench.join(), bench.join("other")
+    bench.finish(node.lease(), work(3.0))
+
+    assert len(node.lease().shots) == 8  # a quarter of the 38 that are left, in whole passes
+
+
+def test_a_failed_shot_goes_to_another_node_where_one_can_take_it(bench: Bench) -> None:
+    bench.submit(placed(1))
+    node, other = bench.join(), bench.join("other")
+    lease = node.lease()
+    bench.fail(lease, "blank_image")
+    bench.close(lease)
+
+    refused = node.claim().nothing
+    assert refused is not None
+    assert "another can try" in refused.reason
+    assert len(other.lease().shots) == 1
+
+
+def test_a_failed_shot_goes_to_the_same_node_where_there_is_no_other(bench: Bench) -> None:
+    bench.submit(placed(1))
+    node = bench.join()
+    lease = node.lease()
+    bench.fail(lease, "blank_image")
+    bench.close(lease)
+
+    assert len(node.lease().shots) == 1
+
+
+def test_a_claim_with_a_new_ticket_gives_back_what_the_node_held(bench: Bench) -> None:
+    job = bench.submit(placed(2))
+    node = bench.join()
+    first = node.lease()
+
+    second = node.lease()
+
+    assert {one.id for one in second.shots} == {one.id for one in first.shots}
+    assert bench.counts(job.job_id) == {"running": 2}
+    with pytest.raises(Gone):
+        bench.deliver(first)
+
+
+def test_an_empty_backlog_is_answered_with_a_sentence(bench: Bench) -> None:
+    nothing = bench.join().claim().nothing
+    assert nothing is not None
+    assert nothing.reason == "no work waits in lane public"
+
+
+def test_a_hundred_claims_at_once_never_share_a_shot(bench: Bench) -> None:
+    bench.submit(placed(240))
+    nodes = [bench.join(f"node-{number}") for number in range(100)]
+    given: list[str] = []
+    start = threading.Barrier(len(nodes))
+
+    def claim(node: Holder) -> None:
+        start.wait()
+        lease = node.claim().lease
+        if lease is not None:
+            given.extend(one.id for one in lease.shots)
+
+    threads = [threading.Thread(target=claim, args=(node,)) for node in nodes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(given) == 200
+    assert max(Counter(given).values()) == 1
+    assert Counter(row.shot_id for row in bench.rows(attempts)) == Counter(given)
+
+
+def test_work_that_appears_is_announced_and_work_that_goes_is_not(bench: Bench) -> None:
+    calls: list[str] = []
+    bench.ledger.on_work(lambda: calls.append("work"))
+
+    bench.submit(placed(2))
+    assert calls == ["work"]
+    lease = bench.join().lease()
+    assert calls == ["work"]
+    bench.close(lease, "released")
+    assert calls == ["work", "work"]
+
+
+def test_warrants_count_ready_nodes_that_something_waits_for(bench: Bench) -> None:
+    assert bench.ledger.warrants() == {}
+    bench.submit(placed(10))
+    bench.submit(placed(1, model="other", min_class=24))
+    for name, gib in (("a", 8), ("b", 8), ("c", 24), ("d", 6)):
+        bench.join(name, gib)
+    bench.join("e", 8, models=())
+
+    assert bench.ledger.warrants() == {("public", 8): 2, ("public", 24): 1}
+    bench.join("a").lease()
+    assert bench.ledger.warrants() == {("public", 8): 1, ("public", 24): 1}
+
+
+def test_warrants_never_pass_the_images_that_wait(bench: Bench) -> None:
+    bench.submit(placed(1))
+    for name in ("a", "b", "c"):
+        bench.join(name)
+
+    assert bench.ledger.warrants() == {("public", 8): 1}
+
+
+def test_a_restarted_coordinator_knows_the_same_backlog(bench: Bench) -> None:
+    bench.submit([*placed(4), PlacedShot(planned(shot(99, model="other")), 24)])
+    bench.join()
+    before = bench.ledger.totals().waiting
+
+    bench.restart()
+
+    assert bench.ledger.totals().waiting == before == {("public", 8): 4, ("public", 24): 1}
