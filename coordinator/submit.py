@@ -14,7 +14,6 @@ from common.fit import Misfit, smallest_class
 from common.manifest.parse import parse_manifest
 from common.settings import Money
 from common.shot import PlannedShot, Shot
-from common.units import format_money
 from common.views import MisfitView, Submit, Submitted
 from coordinator.estimate import Station, estimate
 from coordinator.expand import expand
@@ -84,8 +83,8 @@ def _refuse_over_budget(
     cost = estimate(shots, catalog, stations, Rates.of(money), together=False).cost
     if cost is not None and cost.low > limit:
         raise OverBudget(
-            f"the estimate is {format_money(cost.low, money.currency)} at least, "
-            f"limits.max_cost allows {format_money(limit, money.currency)}: ask for less, or raise it"
+            f"the estimate is {cost.low:.3g} {money.currency} at least, "
+            f"limits.max_cost allows {limit:.3g}: ask for less, or raise it"
         )
 
 
