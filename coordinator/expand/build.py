@@ -19,7 +19,7 @@ from coordinator.expand.group import GroupExpansion
 from coordinator.expand.names import NamePattern
 from coordinator.expand.prompts import Prompts
 from coordinator.expand.rendering import Rendering, rendering
-from coordinator.expand.settings import Impossible, resolve
+from coordinator.expand.settings import Impossible, Merged, resolve
 
 #: Renderings kept at a time; shots that follow each other mostly share theirs.
 _RENDERINGS_KEPT = 4096
@@ -80,15 +80,16 @@ def _checked(
 
     @lru_cache(maxsize=_RENDERINGS_KEPT)
     def rendering_of(setters: tuple[Setter, ...]) -> Rendering:
-        return rendering(resolve(common + setters, catalog, findings), manifest)
+        return rendering(resolve(Merged(common + setters), catalog, findings), manifest)
 
     found = combinations(path, group, findings)
     for combination in found.representatives():
+        merged = Merged(common + combination.setters)
+        prompts.check(merged.prompt, combination, found)
+        prompts.check(merged.negative, combination, found)
         names.check(combination, found)
         with suppress(Impossible):
-            settings = rendering_of(combination.setters).settings
-            prompts.check(settings.prompt, combination, found)
-            prompts.check(settings.negative, combination, found)
+            rendering_of(combination.setters)
     return CheckedGroup(
         path=path,
         group=group,

@@ -47,19 +47,34 @@ class Impossible(Exception):
     """The setters of a combination name something that the catalog does not have; it was reported."""
 
 
-def resolve(setters: Iterable[Setter], catalog: Catalog, findings: Findings) -> Settings:
+class Merged:
+    """What setters say together: fields replace, LoRAs add up, and of equal names the last weight wins."""
+
+    def __init__(self, setters: Iterable[Setter]) -> None:
+        self.fields: dict[str, Written] = {}
+        self.loras: dict[str, Written] = {}
+        for setter in setters:
+            for name, value in setter.given.items():
+                if name == "loras":
+                    self.loras.update({ref.name: Written(ref, setter.place(name)) for ref in value})
+                else:
+                    self.fields[name] = Written(value, setter.place(name))
+
+    @property
+    def prompt(self) -> Written:
+        return self.fields.get("prompt", Written(""))
+
+    @property
+    def negative(self) -> Written:
+        return self.fields.get("negative", Written(""))
+
+
+def resolve(merged: Merged, catalog: Catalog, findings: Findings) -> Settings:
     """The settings of one combination, after reporting what does not go together.
 
     Raises `Impossible` where there is no telling what was meant.
     """
-    fields: dict[str, Written] = {}
-    uses: dict[str, Written] = {}
-    for setter in setters:
-        for name, value in setter.given.items():
-            if name == "loras":
-                uses.update({ref.name: Written(ref, setter.place(name)) for ref in value})
-            else:
-                fields[name] = Written(value, setter.place(name))
+    fields, uses = merged.fields, merged.loras
     model = _model(fields.get("model"), catalog, findings)
     loras = _loras(uses.values(), catalog, findings)
     if model is None or loras is None:
@@ -73,8 +88,8 @@ def resolve(setters: Iterable[Setter], catalog: Catalog, findings: Findings) -> 
         findings.warn(size.path, f"{spelled(size.value)} becomes {width}x{height} ({multiple})")
     settings = Settings(
         model=model,
-        prompt=fields.get("prompt", Written("")),
-        negative=fields.get("negative", Written("")),
+        prompt=merged.prompt,
+        negative=merged.negative,
         width=width,
         height=height,
         steps=fields.get("steps", Written(model.steps)).value,

@@ -8,18 +8,18 @@ from functools import lru_cache
 
 from common.catalog import Lora
 
-#: Around what is filled in once the rest of a prompt is known; it cannot occur in one.
+#: Starts what is filled in once the rest of a prompt is known; it cannot occur in one.
 _MARK = "\0"
-_ALL = f"{_MARK}{_MARK}"
-_ONE = re.compile(f"{_MARK}([^{_MARK}]+){_MARK}")
+_ALL = f"{_MARK}[]"
+_ONE = re.compile(rf"{_MARK}\[([^\]]+)\]")
 #: A place that stays empty takes one comma with it.
-_NOTHING = f"{_MARK}-{_MARK}"
+_NOTHING = f"{_MARK}-"
 _EMPTY = re.compile(f" ?, ?{_NOTHING}|{_NOTHING} ?, ?|{_NOTHING} ?")
 
 
 def place(lora: str = "") -> str:
     """What stands in a prompt for the triggers of one LoRA, or of all that are not named elsewhere."""
-    return f"{_MARK}{lora}{_MARK}"
+    return f"{_MARK}[{lora}]"
 
 
 def fill(prompt: str, loras: Sequence[Lora], *, in_front: bool = True) -> str:

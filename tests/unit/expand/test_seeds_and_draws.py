@@ -1,0 +1,141 @@
+"""Seeds, variants, and the purity of every draw."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.expand.making import expanded, group, prompts
+
+
+def seeds(*lines: str, prompt: str = "a cat", random_seed: int | None = None) -> list[int]:
+    found = expanded(group(*lines, prompt=prompt), random_seed=random_seed)
+    return [planned.shot.seed for planned in found]
+
+
+TWO = "axes: {bg: [oak, white]}"
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("seeds: 3", [0, 1, 2, 0, 1, 2]),
+        ("seeds: [11, 7]", [11, 7, 11, 7]),
+        ("seeds: {start: 100, count: 2}", [100, 101, 100, 101]),
+        ("seeds: {start: 5, count: 2, mode: increment}", [5, 6, 7, 8]),
+        ("steps: 4", [0, 0]),
+    ],
+)
+def test_seeds_are_counted_listed_or_run_on(written: str, expected: list[int]) -> None:
+    assert seeds(TWO, written) == expected
+
+
+def test_increment_starts_again_in_every_group() -> None:
+    second = "\n- {name: h, model: z-image-turbo, prompt: a dog, seeds: {start: 9, mode: increment}}"
+    found = expanded(group(TWO, "seeds: {start: 9, mode: increment}") + second)
+    assert [planned.shot.seed for planned in found] == [9, 10, 9]
+
+
+def test_random_seeds_differ_per_shot_and_stay_below_two_to_the_32() -> None:
+    found = seeds(TWO, "seeds: {count: 50, mode: random}", prompt="'{bg}'")
+    assert len(set(found)) == 100
+    assert all(0 <= seed < 2**32 for seed in found)
+
+
+def test_random_seeds_and_draws_follow_the_random_seed_and_the_group_alone() -> None:
+    lines = "seeds: {count: 8, mode: random}"
+    text = "'{a|b|c|d} {e|f|g|h}'"
+
+    def both(manifest: str, random_seed: int) -> list[tuple[int, str]]:
+        return [(s.shot.seed, s.shot.prompt) for s in expanded(manifest, random_seed=random_seed)]
+
+    written = group(lines, prompt=text)
+    assert both(written, 1) == both(written, 1)
+    assert both(written, 1) != both(written, 2)
+    assert both(written, 1) != both(written.replace("name: g", "name: h"), 1)
+    assert (
+        both(written, 1) == both(f"{group(lines, prompt=text)}\n- {{name: z, model: sdxl, prompt: x}}", 1)[:8]
+    )
+
+
+def test_the_manifest_gives_the_random_seed_that_a_reroll_replaces() -> None:
+    written = group("seeds: 20", prompt="'{a|b|c}'", top="random_seed: 5")
+    assert prompts(written) == prompts(group("seeds: 20", prompt="'{a|b|c}'"), random_seed=5)
+    assert prompts(written) != prompts(written, random_seed=6)
+    assert expanded(written).random_seed == 5
+    assert expanded(written, random_seed=6).random_seed == 6
+
+
+def test_axes_that_the_prompt_does_not_mention_keep_the_same_draw() -> None:
+    lines = "axes: {steps: [4, 8, 9], who: [ana, bo]}", "seeds: {count: 10, mode: random}"
+    found = expanded(group(*lines, prompt="'{who} {a|b|c|d}'"))
+    of_steps: dict[int, list[tuple[str, int]]] = {}
+    for planned in found:
+        of_steps.setdefault(planned.shot.steps, []).append((planned.shot.prompt, planned.shot.seed))
+    assert of_steps[4] == of_steps[8] == of_steps[9]
+
+
+def test_axes_that_the_prompt_mentions_have_draws_of_their_own() -> None:
+    found = prompts(group("axes: {who: [ana, bo]}", "seeds: 30", prompt="'{who} {a|b|c|d}'"))
+    moods = [text.split()[1] for text in found]
+    assert moods[:30] != moods[30:]
+
+
+def test_adding_an_axis_value_changes_no_draw_of_the_others() -> None:
+    text = "'{who} {a|b|c|d}'"
+    before = prompts(group("axes: {who: [ana, bo]}", "seeds: 10", prompt=text))
+    after = prompts(group("axes: {who: [zoe, ana, bo]}", "seeds: 10", prompt=text))
+    assert after[10:] == before
+
+
+def test_each_place_of_a_prompt_is_drawn_for_itself() -> None:
+    found = prompts(group("seeds: 200", prompt="'{a|b} {a|b} __w__ __w__'", top="wildcards: {w: [a, b]}"))
+    assert len(set(found)) == 16
+
+
+def test_the_negative_prompt_is_drawn_apart_from_the_prompt() -> None:
+    found = expanded(group("seeds: 40", "negative: '{a|b}'", prompt="'{a|b}'", model="z-image"))
+    assert len({(planned.shot.prompt, planned.shot.negative) for planned in found}) == 4
+
+
+def test_combinatorial_variants_multiply() -> None:
+    lines = "variants: combinatorial", "seeds: 2", TWO
+    found = expanded(group(*lines, prompt="'{bg} {a|b} __w__'", top="wildcards: {w: [x, y, z]}"))
+    counts = found.groups[0]
+    assert (counts.combinations, counts.variants, counts.seeds, len(counts)) == (2, 6, 2, 24)
+    assert [planned.shot.prompt for planned in found][:4] == ["oak a x", "oak a x", "oak a y", "oak a y"]
+    assert len({(planned.shot.prompt, planned.shot.seed) for planned in found}) == 24
+
+
+def test_combinatorial_variants_of_the_negative_multiply_too() -> None:
+    lines = "variants: combinatorial", "negative: '{x|y}'"
+    found = expanded(group(*lines, prompt="'{a|b}'", model="z-image"))
+    assert [(planned.shot.prompt, planned.shot.negative) for planned in found] == [
+        ("a", "x"),
+        ("a", "y"),
+        ("b", "x"),
+        ("b", "y"),
+    ]
+
+
+def test_combinations_may_have_different_numbers_of_variants() -> None:
+    lines = (
+        "variants: combinatorial",
+        "axes: {p: {values: ['{a|b|c}', d, '{e|f}'], expand: true}}",
+        "seeds: 2",
+    )
+    found = expanded(group(*lines, prompt="'{p}'"))
+    texts = [planned.shot.prompt for planned in found]
+    assert texts == [letter for letter in "abcdef" for _ in range(2)]
+    assert [found[number].shot.prompt for number in range(12)] == texts
+    assert found.groups[0].variants == 3
+
+
+def test_random_seeds_of_combinatorial_variants_differ() -> None:
+    lines = "variants: combinatorial", "seeds: {count: 5, mode: random}"
+    assert len(set(seeds(*lines, prompt="'{a|b|c}'"))) == 15
+
+
+def test_without_variants_random_and_combinatorial_are_the_same() -> None:
+    assert [s.id for s in expanded(group(TWO, "variants: combinatorial"))] == [
+        s.id for s in expanded(group(TWO))
+    ]
