@@ -7,7 +7,7 @@ import sys
 import typer
 
 from common.errors import FarmError
-from coordinator.cli import jobs, local, plan, pull, run, schema, status, submit, watch
+from coordinator.cli import jobs, local, models, plan, pull, run, schema, status, submit, watch
 from coordinator.cli.show import err
 
 _INTERRUPTED = 130
@@ -27,6 +27,7 @@ app = typer.Typer(
 
 app.command("run")(run.run_command)
 app.command("plan")(plan.plan_command)
+app.command("models")(models.models_command)
 app.command("submit")(submit.submit_command)
 app.command("jobs")(jobs.jobs_command)
 app.command("watch")(watch.watch_command)

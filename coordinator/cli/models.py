@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated
 
@@ -132,14 +133,14 @@ def models_table(views: list[ModelView]) -> Table:
             model.name,
             model.family,
             f"{format_size(model.width, model.height)}, {model.steps} steps",
-            *(_cell(each) for each in model.classes),
+            _held(model),
             _licence(model),
             _known(model),
         )
         for model in views
     ]
-    classes = (f"{vram_class} GB" for vram_class in VRAM_CLASSES)
-    return table("model", "family", "its own size", *classes, "licence", "identity", rows=rows)
+    headings = ("model", "family", "its own size", "class: recipe, predicted peak", "licence", "identity")
+    return table(*headings, rows=rows)
 
 
 def loras_table(views: list[ModelView]) -> Table:
@@ -188,5 +189,12 @@ def _own_shot(model: Model) -> Shot:
     )
 
 
-def _cell(taken: ClassView) -> str:
-    return "no" if taken.peak_bytes is None else f"{taken.recipe} {format_gib(taken.peak_bytes)}"
+def _held(model: ModelView) -> str:
+    """How each class takes it, a line for those that do it alike."""
+    alike = groupby(model.classes, key=lambda each: (each.recipe, each.peak_bytes))
+    return "\n".join(_held_alike([each.vram_class for each in members], *how) for how, members in alike)
+
+
+def _held_alike(classes: list[int], recipe: str | None, peak_bytes: int | None) -> str:
+    span = f"{classes[0]}" if len(classes) == 1 else f"{classes[0]}-{classes[-1]}"
+    return f"{span} GB: " + ("no" if peak_bytes is None else f"{recipe}, {format_gib(peak_bytes)}")

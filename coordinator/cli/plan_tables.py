@@ -23,7 +23,9 @@ def show_plan(planned: PlannedManifest) -> None:
     out.print(f"[bold]{report.name}[/]: {counted(report.plan.images, 'image')}{_duplicates(report.plan)}\n")
     out.print(groups_table(report), "")
     out.print(lines_table(report.plan), "")
-    out.print(takes_table(report.plan), "")
+    for line in _kinds(report.plan):
+        out.print(f"{line.model} {format_size(line.width, line.height)}", style="bold")
+        out.print(takes_table(line, report.plan.currency), "")
     for recipe in _recipes(planned):
         out.print(f"{recipe.name}: {recipe_words(recipe)}", style="dim")
     for reason in refusals(report.plan):
@@ -81,27 +83,11 @@ def lines_table(plan: Plan) -> Table:
     return table(*headings, rows=rows, right=("steps", "images", "peak"))
 
 
-def takes_table(plan: Plan) -> Table:
-    """Which card takes which kind of image: how, at what peak, in what time."""
-    rows = []
-    for line in _kinds(plan):
-        what = line.model, format_size(line.width, line.height)
-        for number, take in enumerate(line.takes):
-            rows.append(
-                (*(("", "") if number else what), f"{take.vram_class} GB", *_taken(take, plan.currency))
-            )
-    headings = (
-        "model",
-        "size",
-        "class",
-        "card",
-        "takes it",
-        "peak",
-        "images a pass",
-        "an image",
-        "an image costs",
-    )
-    return table(*headings, rows=rows, right=("peak", "an image", "an image costs"))
+def takes_table(line: Line, currency: str) -> Table:
+    """Which card takes an image of the line: how, at what peak, in what time, for how much."""
+    rows = [(f"{take.vram_class} GB", take.card, *_taken(take, currency)) for take in line.takes]
+    headings = ("class", "card", "takes it", "peak", "images a pass", "an image takes", "and costs")
+    return table(*headings, rows=rows, right=("peak", "an image takes", "and costs"))
 
 
 def refusals(plan: Plan) -> list[str]:
@@ -191,10 +177,9 @@ def _kinds(plan: Plan) -> list[Line]:
 
 def _taken(take: Take, currency: str) -> tuple[str, ...]:
     if not (take.recipe and take.peak_bytes and take.pass_peak_bytes):
-        return take.card, "no", "", "", "", ""
+        return "no", "", "", "", ""
     pass_peak = f" at {format_gib(take.pass_peak_bytes)}" if take.pass_size != 1 else ""
     return (
-        take.card,
         take.recipe,
         format_gib(take.peak_bytes),
         f"{take.pass_size}{pass_peak}",

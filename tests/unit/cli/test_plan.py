@@ -1,0 +1,189 @@
+"""`farm plan` and `farm models`: what they say without a farm, and how they exit."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from common.catalog import folder_identity
+from coordinator.cli.main import main
+
+MANIFESTS = Path(__file__).parents[3] / "manifests"
+CARDS = MANIFESTS / "cards"
+TURBO = """
+version: 1
+shots:
+- name: mugs
+  model: z-image-turbo
+  prompt: "a {colour} mug, {matte|glossy}"
+  axes: {colour: [red, blue]}
+  seeds: 3
+"""
+
+
+class Ran(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Farm = Callable[..., Ran]
+
+
+@pytest.fixture
+def farm(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., Ran]:
+    """Runs the command line in a folder without settings."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args: str | Path) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["farm", *map(str, args)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return Ran(int(ended.value.code or 0), said.out, said.err)
+
+    return run
+
+
+def manifest(folder: Path, text: str) -> Path:
+    path = folder / "manifest.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_plan_counts_what_a_manifest_multiplies_to(farm: Farm, tmp_path: Path) -> None:
+    ran = farm("plan", manifest(tmp_path, TURBO), "--json")
+    assert ran.code == 0, ran.err
+    report = json.loads(ran.out)
+    assert report["groups"] == [{"name": "mugs", "combinations": 2, "variants": 1, "seeds": 3, "shots": 6}]
+    assert (report["plan"]["images"], report["plan"]["duplicates"]) == (6, 0)
+
+
+def test_shots_that_two_groups_ask_for_are_counted_once(farm: Farm, tmp_path: Path) -> None:
+    again = TURBO + TURBO[TURBO.index("- name") :].replace("mugs", "again").replace("seeds: 3", "seeds: 4")
+    report = json.loads(farm("plan", manifest(tmp_path, again), "--json").out)
+    assert [group["shots"] for group in report["groups"]] == [6, 8]
+    assert report["plan"]["images"] + report["plan"]["duplicates"] == 14
+
+
+def test_a_plan_tells_every_class_how_it_takes_z_image_turbo(farm: Farm, tmp_path: Path) -> None:
+    report = json.loads(farm("plan", manifest(tmp_path, TURBO), "--json").out)
+    (line,) = report["plan"]["lines"]
+    takes = {take["vram_class"]: take for take in line["takes"]}
+    assert [takes[size]["recipe"] for size in (8, 12, 16, 24)] == ["gguf-q4-fp32", "fp8", "bf16", "bf16"]
+    assert takes[8]["peak_bytes"] < 7.3 * 2**30 < takes[16]["peak_bytes"]
+
+
+def test_a_plan_for_people_names_cards_rates_basis_and_samples(farm: Farm, tmp_path: Path) -> None:
+    ran = farm("plan", manifest(tmp_path, TURBO))
+    assert ran.code == 0
+    for said in (
+        "GTX 1070",
+        "gguf-q4-fp32",
+        "5.0 GiB",
+        "0.3 per kWh",
+        "host 50 W",
+        "reference estimate",
+        "red mug",
+    ):
+        assert said in ran.out
+    assert "identity unknown: z-image-turbo" in ran.err
+
+
+def test_a_plan_for_given_cards_speaks_of_them_only(farm: Farm, tmp_path: Path) -> None:
+    ran = farm("plan", manifest(tmp_path, TURBO), "--card", CARDS / "gtx-1070.yaml", "--json")
+    plan = json.loads(ran.out)["plan"]
+    assert [take["card"] for take in plan["lines"][0]["takes"]] == ["GTX 1070"]
+    assert plan["seconds"]["low"] == plan["seconds"]["high"]
+
+
+def test_what_fits_no_card_exits_with_3_and_says_what_would_fit(farm: Farm, tmp_path: Path) -> None:
+    huge = TURBO.replace("  seeds: 3", "  size: 4096x4096")
+    ran = farm("plan", manifest(tmp_path, huge), "--card", CARDS / "gtx-1070.yaml")
+    assert ran.code == 3
+    assert "needs" in ran.err
+    assert "fits (" in ran.err
+
+
+def test_what_costs_more_than_its_limit_exits_with_4(farm: Farm, tmp_path: Path) -> None:
+    ran = farm("plan", manifest(tmp_path, TURBO + "limits: {max_cost: 0.0001}\n"))
+    assert ran.code == 4
+    assert "limits.max_cost" in ran.err
+
+
+def test_a_limit_that_only_the_dearest_card_passes_is_a_warning(farm: Farm, tmp_path: Path) -> None:
+    plan = json.loads(farm("plan", manifest(tmp_path, TURBO), "--json").out)["plan"]
+    between = (plan["cost"]["low"] + plan["cost"]["high"]) / 2
+    ran = farm("plan", manifest(tmp_path, TURBO + f"limits: {{max_cost: {between:.6f}}}\n"))
+    assert ran.code == 0
+    assert "on the dearest of these cards" in ran.err
+
+
+def test_a_wrong_manifest_exits_with_2_and_its_line(farm: Farm, tmp_path: Path) -> None:
+    ran = farm("plan", manifest(tmp_path, TURBO.replace("prompt:", "promt:")))
+    assert ran.code == 2
+    assert "manifest.yaml:6" in ran.err
+    assert "did you mean `prompt`" in ran.err.replace("\n", " ")
+    assert "Traceback" not in ran.err
+
+
+def test_a_missing_manifest_exits_with_2(farm: Farm) -> None:
+    ran = farm("plan", "nowhere.yaml")
+    assert ran.code == 2
+    assert "nowhere.yaml: cannot be read" in ran.err
+
+
+def test_names_that_collide_are_found_while_planning(farm: Farm, tmp_path: Path) -> None:
+    ran = farm("plan", manifest(tmp_path, TURBO + "output: {name: same}\n"))
+    assert ran.code == 2
+    assert "the name of two images" in ran.err.replace("\n", " ")
+
+
+def test_a_manifest_may_come_from_standard_input(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(TURBO.encode())))
+    ran = farm("plan", "-", "--json")
+    assert ran.code == 0
+    assert json.loads(ran.out)["manifest"] == "standard input"
+
+
+def test_a_farms_own_catalog_is_planned_with(farm: Farm, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("models: {mine: {like: z-image-turbo, path: mine, min_class: 32}}")
+    (tmp_path / "farm.yaml").write_text("catalogs: [mine.yaml]\nmoney: {currency: USD}\n")
+    ran = farm("plan", manifest(tmp_path, TURBO.replace("z-image-turbo", "mine")), "--json")
+    plan = json.loads(ran.out)["plan"]
+    assert plan["lines"][0]["vram_class"] == 32
+    assert plan["currency"] == "USD"
+
+
+EXAMPLES = [path for path in sorted(MANIFESTS.glob("*.yaml")) if "\nshots:" in path.read_text()]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_can_be_planned(farm: Farm, path: Path) -> None:
+    ran = farm("plan", path, "--json")
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["plan"]["images"] > 0
+
+
+def test_models_are_listed_with_classes_licence_and_identity(farm: Farm) -> None:
+    views = {view["name"]: view for view in json.loads(farm("models", "--json").out)}
+    turbo = views["z-image-turbo"]
+    assert (turbo["family"], turbo["license"], turbo["identity"]) == ("z-image", "apache-2.0", None)
+    assert {each["vram_class"]: each["recipe"] for each in turbo["classes"]}[12] == "fp8"
+    assert [lora["name"] for lora in turbo["loras"]] == ["ana_v2", "bo_v1"]
+    assert "flux-non-commercial (not for sale)" in farm("models").out
+
+
+def test_the_identity_of_files_is_printed_as_the_catalog_wants_it(farm: Farm, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "weights.safetensors").write_bytes(b"x")
+    assert farm("models", "--identity", tmp_path / "model").out.strip() == folder_identity(tmp_path / "model")
+    assert farm("models", "--identity", tmp_path / "none").code == 2
