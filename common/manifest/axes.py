@@ -14,7 +14,8 @@ from common.manifest.kinds import Switch, Text, scalar_of
 from common.manifest.model import NOTHING, Axis, ShotFields, Spelling
 from common.manifest.nodes import Node, Scalar, child_path
 from common.manifest.ranges import RANGE_KEYS, ranged
-from common.manifest.reading import Key, Reading, described, read_keys, spelling
+from common.manifest.reading import Key, Reading, read_keys
+from common.manifest.wording import described, shortened, spelling
 
 AXIS_NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,62}"
 
@@ -78,7 +79,8 @@ def name_problem(name: str) -> str | None:
     if name in RESERVED:
         return f"`{name}` is reserved: {RESERVED[name]}; choose another name"
     if not re.fullmatch(AXIS_NAME, name):
-        return f"axis name `{name}` must be letters, digits, `_` and `-`, at most 63, starting with a letter"
+        word = shortened(name)
+        return f"axis name `{word}` must be letters, digits, `_` and `-`, at most 63, starting with a letter"
     return None
 
 
@@ -114,7 +116,7 @@ def _read_expand(node: nodes.Mapping, path: str, reading: Reading) -> bool:
 
 def _listed(node: Node, path: str, name: str, expand: bool, reading: Reading) -> Axis | None:
     if not isinstance(node, nodes.Sequence):
-        hint = f"; write `[{node.text}]`" if isinstance(node, Scalar) and node.text else ""
+        hint = f"; write `[{shortened(node.text)}]`" if isinstance(node, Scalar) and node.text else ""
         reading.wrong(node.place, path, f"must be a list, not {described(node)}{hint}")
         return None
     if not node.items:
@@ -188,7 +190,7 @@ def _field_problem(key: str) -> str:
         return f"`{key}` cannot differ by axis; {_NOT_AXES[key]}"
     if key == "index":
         return "`index` is reserved: it stands for the value's number; choose another name"
-    return f"field name `{key}` must be letters, digits, `_` and `-`, starting with a letter"
+    return f"field name `{shortened(key)}` must be letters, digits, `_` and `-`, starting with a letter"
 
 
 def axis_definitions() -> dict[str, Any]:

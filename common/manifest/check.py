@@ -29,7 +29,9 @@ class Use:
     def place(self, field: str) -> str:
         """The path of a field; a plain value of an axis is the field itself."""
         axis = self.path.rpartition(".")[2].partition("[")[0]
-        return self.path if ".axes." in self.path and axis == field else f"{self.path}.{field}"
+        if ".axes." in self.path and axis in (field, field.removesuffix("s")):
+            return self.path
+        return f"{self.path}.{field}"
 
 
 def check_catalog(manifest: Manifest, catalog: Catalog, reading: Reading) -> None:

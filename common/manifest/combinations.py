@@ -12,8 +12,9 @@ from common.manifest.keys import AXIS_KEYS
 from common.manifest.kinds import Text, scalar_of
 from common.manifest.model import NOTHING, Axis, ShotFields, Spelling
 from common.manifest.nodes import Node, Scalar, child_path
-from common.manifest.reading import Reading, described
+from common.manifest.reading import Reading
 from common.manifest.suggest import suggestion
+from common.manifest.wording import described, shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ def _unknown_name(name: str, axes: dict[str, Axis]) -> str | None:
     """What is wrong with `axis` or `axis.field`, if it names nothing."""
     axis, _, field = name.partition(".")
     if axis not in axes:
-        return f"unknown axis `{axis}`{suggestion(axis, axes)}"
+        return f"unknown axis `{shortened(axis)}`{suggestion(axis, axes)}"
     fields = {known: None for value in axes[axis].values if isinstance(value, dict) for known in value}
     if field and field not in {**fields, "name": None, "index": None}:
         return f"`{axis}` has no field `{field}`{suggestion(field, fields)}"
@@ -155,7 +156,7 @@ def check_zip(
     for group in zips:
         for name in group:
             if name not in axes:
-                reading.wrong(node.place, path, f"unknown axis `{name}`{suggestion(name, axes)}")
+                reading.wrong(node.place, path, f"unknown axis `{shortened(name)}`{suggestion(name, axes)}")
             elif name in seen:
                 reading.wrong(node.place, path, f"axis `{name}` is zipped twice")
             seen.add(name)

@@ -7,7 +7,8 @@ from common.manifest.files import UnusableFileError
 from common.manifest.lists import listed
 from common.manifest.nodes import Node, Place, Scalar
 from common.manifest.parsed import Origin
-from common.manifest.reading import Reading, described
+from common.manifest.reading import Reading
+from common.manifest.wording import described, shortened
 
 
 def read_file_list(node: nodes.Mapping, path: str, reading: Reading) -> nodes.Sequence | None:
@@ -22,13 +23,13 @@ def read_file_list(node: nodes.Mapping, path: str, reading: Reading) -> nodes.Se
 def load(name: str, place: Place, path: str, reading: Reading) -> nodes.Sequence | None:
     """The values of a file referred to at `place`, kept under `path` for later findings and inlining."""
     if reading.files is None:
-        message = f"`file: {name}` cannot be read here; `farm submit` puts the contents of files in its place"
+        message = f"`file: {shortened(name)}` cannot be read here; `farm submit` sends the contents instead"
         reading.wrong(place, path, message)
         return None
     try:
         values = listed(name, reading.files.read(name))
     except UnusableFileError as error:
-        reading.wrong(place, path, f"file `{name}` {error}")
+        reading.wrong(place, path, f"file `{shortened(name)}` {error}")
         return None
     lines = tuple(item.place.line for item in values.items)
     reading.text.origins[path] = Origin(name, lines, place)

@@ -10,7 +10,8 @@ from common.manifest import nodes
 from common.manifest.kinds import Choice, Name, Number
 from common.manifest.model import LoraRef, Seeds, Size
 from common.manifest.nodes import Node, Scalar
-from common.manifest.reading import Key, Reading, described, read_keys
+from common.manifest.reading import Key, Reading, read_keys
+from common.manifest.wording import described
 
 MAX_SEED = 2**63 - 1
 MAX_SIDE = 16_384

@@ -11,8 +11,9 @@ from common.manifest.keys import SHOT_KEYS
 from common.manifest.kinds import Name
 from common.manifest.model import Axis, Group, ShotFields
 from common.manifest.nodes import Node
-from common.manifest.reading import Key, Reading, described, read_keys
+from common.manifest.reading import Key, Reading, read_keys
 from common.manifest.suggest import nearest
+from common.manifest.wording import described
 
 GROUP_KEYS = {
     "name": Key(Name(), "Name of the group, unique in the manifest; part of the default file names."),

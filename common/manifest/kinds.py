@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.manifest.nodes import Node, Scalar
-from common.manifest.reading import Reading, described
+from common.manifest.reading import Reading
+from common.manifest.wording import described
 
 
 def scalar_of(node: Node, path: str, reading: Reading) -> Scalar | None:

@@ -19,9 +19,10 @@ from common.manifest.kinds import Choice, Name, Number, Switch, Text
 from common.manifest.model import Limits, Manifest, Output, ShotFields
 from common.manifest.nodes import Node
 from common.manifest.parsed import ParsedManifest
-from common.manifest.reading import Key, Reading, described, read_keys
+from common.manifest.reading import Key, Reading, read_keys
 from common.manifest.texts import check_tags, plain_texts, templates
 from common.manifest.wildcards import Wildcards, add_used
+from common.manifest.wording import described
 from common.manifest.yaml12 import read_yaml
 
 
@@ -55,9 +56,9 @@ class Later:
 @dataclass(frozen=True, slots=True)
 class Version:
     def read(self, node: Node, path: str, reading: Reading) -> int | None:
-        if isinstance(node, nodes.Scalar) and node.text == "1":
+        if isinstance(node, nodes.Scalar) and node.number() == 1:
             return 1
-        reading.wrong(node.place, path, f"must be 1, not {described(node)}")
+        reading.wrong(node.place, path, f"must be the number 1, not {described(node)}")
         return None
 
     def schema(self) -> dict[str, Any]:

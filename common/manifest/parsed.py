@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from common.errors import InvalidDocument, Problem
 from common.manifest.model import Manifest
 from common.manifest.nodes import Node, Place, Scalar, Sequence, find, place_in
+from common.manifest.wording import MAX_PATH, shortened
+
+_INDEX = re.compile(r"\[(\d{1,9})\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +47,13 @@ class Text:
     def at(self, place: Place, path: str, message: str, offset: int | None = None) -> Problem:
         """A problem at a place already known."""
         for prefix, origin in self.origins.items():
-            rest = path.removeprefix(prefix)
-            if rest != path and rest.startswith("["):
-                index = int(rest[1 : rest.index("]")])
+            value = _INDEX.match(path.removeprefix(prefix)) if path.startswith(prefix) else None
+            if value:
+                index = int(value[1])
                 line = f":{origin.lines[index]}" if index < len(origin.lines) else ""
                 column = f":{offset + 1}" if line and offset is not None else ""
                 message, place = f"{origin.file}{line}{column}: {message}", origin.place
-        return Problem(message, path, place.line, place.column)
+        return Problem(message, shortened(path, MAX_PATH), place.line, place.column)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from common.manifest.files import FileReader
 from common.manifest.nodes import Node, Place, child_path
 from common.manifest.parsed import Text
 from common.manifest.suggest import suggestion
+from common.manifest.wording import described, shortened
 
 
 @dataclass(slots=True)
@@ -76,30 +77,5 @@ def read_keys(
                 values[key] = read
         else:
             hint = (hints or {}).get(key) or suggestion(key, keys)
-            reading.wrong(place, child_path(path, key), f"unknown key `{key}`{hint}")
+            reading.wrong(place, child_path(path, key), f"unknown key `{shortened(key)}`{hint}")
     return values
-
-
-def described(node: Node) -> str:
-    match node:
-        case nodes.Sequence():
-            return "a list"
-        case nodes.Mapping():
-            return "a mapping"
-        case nodes.Scalar() if node.kind == "null":
-            return "nothing"
-    return f"`{shortened(node.text)}`"
-
-
-def shortened(text: str, limit: int = 60) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def spelling(node: Node) -> str:
-    """How a value reads where a text refers to it."""
-    match node:
-        case nodes.Scalar():
-            return node.text
-        case nodes.Sequence():
-            return ", ".join(spelling(item) for item in node.items)
-    return ", ".join(f"{key} {spelling(value)}" for key, _, value in node.items())

@@ -10,7 +10,7 @@ from common.manifest.parse import MANIFEST_KEYS
 
 
 def manifest_schema() -> dict[str, Any]:
-    """Draft 2020-12. It allows all that the parser does, which checks more: names, files, the catalog."""
+    """Draft 2020-12. The parser checks more: references, files, the catalog."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Shotfarm manifest, version 1",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from common.manifest.model import Axis, Group, ShotFields
 from common.manifest.reading import Reading
+from common.manifest.wording import shortened
 
 _LORA_TAG = re.compile(r"<(?:lora|lyco|hypernet):([^:<>]*)(?::([^<>]*))?>", re.IGNORECASE)
 _WEIGHTED = re.compile(r"\([^()]*:\s*\d*\.?\d+\s*\)")
@@ -62,7 +63,8 @@ def check_tags(path: str, text: str, reading: Reading) -> None:
     """Reports `<lora:x:1>`, which does nothing here."""
     for tag in _LORA_TAG.finditer(text) if "<" in text else ():
         weight = f"@{tag[2]}" if tag[2] else ""
-        message = f"`{tag[0]}` does nothing in a prompt; write `loras: [{tag[1]}{weight}]`"
+        lora = shortened(f"{tag[1]}{weight}")
+        message = f"`{shortened(tag[0])}` does nothing in a prompt; write `loras: [{lora}]`"
         reading.problems.append(reading.text.problem(path, message, tag.start()))
 
 
@@ -71,4 +73,4 @@ def other_syntax(text: str) -> Iterator[tuple[int, str]]:
     for pattern in (_WEIGHTED, _BREAK):
         match = pattern.search(text)
         if match:
-            yield match.start(), match[0]
+            yield match.start(), shortened(match[0])

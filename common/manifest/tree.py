@@ -9,6 +9,7 @@ import yaml
 
 from common.errors import Problem
 from common.manifest.nodes import Mapping, Node, Place, Scalar, Sequence, child_path
+from common.manifest.wording import MAX_PATH, shortened
 
 MAX_DEPTH = 32
 #: Values of a document with every alias written out.
@@ -81,7 +82,7 @@ class TreeBuilder:
         self._open.append(_Open(node, self._path(), event.anchor))
 
     def _problem(self, message: str, place: Place) -> Problem:
-        return Problem(message, self._path(), place.line, place.column)
+        return Problem(message, shortened(self._path(), MAX_PATH), place.line, place.column)
 
     def _fail(self, message: str, place: Place) -> NoReturn:
         raise UnreadableError(self._problem(message, place))
@@ -123,13 +124,15 @@ class TreeBuilder:
             self._fail(_KEY, place)
         if node.text in mapping.entries:
             first = mapping.entries[node.text][0].line
-            message = f"`{node.text}` is given twice, first in line {first}; keep one"
-            self.problems.append(Problem(message, child_path(top.path, node.text), place.line, place.column))
+            message = f"`{shortened(node.text)}` is given twice, first in line {first}; keep one"
+            path = shortened(child_path(top.path, node.text), MAX_PATH)
+            self.problems.append(Problem(message, path, place.line, place.column))
         top.key = (node.text, place)
 
     def _refuse_tag(self, event: Any, place: Place) -> None:
         if event.tag not in (None, "!"):
-            message = f"tags such as `{event.tag}` have no place here; remove it or put the value in quotes"
+            tag = shortened(event.tag)
+            message = f"tags such as `{tag}` have no place here; remove it or put the value in quotes"
             self.problems.append(self._problem(message, place))
 
     def _name(self, anchor: str | None, node: Node, weight: int, height: int) -> None:
@@ -137,8 +140,9 @@ class TreeBuilder:
             self._anchors[anchor] = (node, weight, height)
 
     def _aliased(self, anchor: str, place: Place) -> tuple[Node, int, int]:
+        name = shortened(anchor)
         if any(frame.anchor == anchor for frame in self._open):
-            self._fail(f"`*{anchor}` stands inside itself", place)
+            self._fail(f"`*{name}` stands inside itself", place)
         if anchor not in self._anchors:
-            self._fail(f"no anchor `&{anchor}` stands above; if `*{anchor}` is text, put it in quotes", place)
+            self._fail(f"no anchor `&{name}` stands above; if `*{name}` is text, put it in quotes", place)
         return self._anchors[anchor]

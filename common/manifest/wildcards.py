@@ -12,8 +12,9 @@ from common.manifest import nodes, prompt
 from common.manifest.filelists import load, read_file_list
 from common.manifest.kinds import Text, scalar_of
 from common.manifest.nodes import Node, child_path
-from common.manifest.reading import Reading, described
+from common.manifest.reading import Reading
 from common.manifest.suggest import nearest
+from common.manifest.wording import described, shortened
 
 #: Folder beside the manifest.
 FOLDER = "wildcards"
@@ -34,7 +35,7 @@ class Wildcards:
         for name, place, value in node.items():
             where = child_path(path, name)
             if not re.fullmatch(_NAME, name):
-                message = f"wildcard name `{name}` must not hold spaces, braces, `|` or a double `_`"
+                message = f"wildcard name `{shortened(name)}` must hold no spaces, braces, `|` or double `_`"
                 reading.wrong(place, where, message)
             wildcards[name] = _lines(value, where, reading)
         return wildcards
@@ -115,10 +116,10 @@ def _from_folder(
         looked = ""
         if reading.files is not None:
             others += [found.removesuffix(".txt") for found in reading.files.names(FOLDER)]
-            looked = f"; there is no `{file}` beside the manifest"
+            looked = f"; there is no `{shortened(file)}` beside the manifest"
         near = nearest(name, others)
         hint = f": did you mean `{near}`?" if near else looked
-        message = f"unknown wildcard `__{name}__`{hint}"
+        message = f"unknown wildcard `__{shortened(name)}__`{hint}"
         reading.problems.append(reading.text.problem(path, message, offset))
         return ()
     found = load(file, place, f"wildcards.{name}", reading)

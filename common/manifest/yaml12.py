@@ -15,6 +15,7 @@ from common.errors import InvalidDocument, Problem
 from common.manifest.nodes import Place, Scalar
 from common.manifest.parsed import Text
 from common.manifest.tree import TreeBuilder, UnreadableError
+from common.manifest.wording import shortened
 
 MAX_BYTES = 8 * 1024 * 1024
 
@@ -89,8 +90,9 @@ def _syntax_problem(text: str, place: Place, error: yaml.MarkedYAMLError) -> Pro
             )
         value, column = _value_of(line)
         if value and value[0] in _NEEDS_QUOTES and not _is_yaml(value):
+            quoted = shortened(value)
             message = (
-                f"a value that starts with `{value[0]}` reads as YAML syntax; put it in quotes: '{value}'"
+                f"a value that starts with `{value[0]}` reads as YAML syntax; put it in quotes: '{quoted}'"
             )
             return Problem(message, "", number, column)
     if "quoted scalar" in (error.context or "") and error.context_mark:

@@ -63,7 +63,7 @@ BROKEN = [
     ),
     ("deep-by-aliases.yaml", 33, "a31[0]", "deeper than"),
     ("missing-version.yaml", 1, "", "version: 1"),
-    ("future-version.yaml", 1, "version", "must be 1"),
+    ("future-version.yaml", 1, "version", "must be the number 1"),
     ("no-shots.yaml", 1, "", "lacks `shots`"),
     ("empty-shots.yaml", 2, "shots", "nothing to draw"),
     ("shots-is-mapping.yaml", 3, "shots", "list of groups"),

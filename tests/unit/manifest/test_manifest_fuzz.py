@@ -88,13 +88,13 @@ def outcome(content: str | bytes, catalog: Catalog) -> ParsedManifest | InvalidD
 @quick
 @given(content=st.one_of(st.text(), st.lists(st.sampled_from(FRAGMENTS), max_size=40).map("".join)))
 def test_any_text_is_a_manifest_or_invalid(content: str, catalog: Catalog) -> None:
-    outcome(content, catalog)
+    check(outcome(content, catalog))
 
 
 @quick
 @given(content=st.binary())
 def test_any_bytes_are_a_manifest_or_invalid(content: bytes, catalog: Catalog) -> None:
-    outcome(content, catalog)
+    check(outcome(content, catalog))
 
 
 @quick
@@ -118,10 +118,35 @@ def check(found: ParsedManifest | InvalidDocument) -> None:
     """Problems have lines, and a sound manifest survives being written out and read again."""
     if isinstance(found, InvalidDocument):
         assert found.problems
-        assert all(problem.line is not None for problem in found.problems)
+        for problem in found.problems:
+            assert problem.line is not None
+            assert "\n" not in problem.message
+            assert len(problem.message) < 400
     else:
         assert parse_manifest(inlined(found), source="again", files=None).manifest == found.manifest
 
 
 def test_the_sound_manifest_is_sound(catalog: Catalog) -> None:
     check(parse_manifest(SOUND, source="sound", files=None, catalog=catalog))
+
+
+@pytest.mark.parametrize("word", ["x" * 1_000_000, "a\\nb" * 100_000, "{" * 100_000, "__" * 100_000, "*" * 9])
+@pytest.mark.parametrize(
+    "content",
+    [
+        'version: 1\n"{}": 1\n',
+        'version: 1\nshots: [{{model: "{}", prompt: p}}]\n',
+        'version: 1\nshots: [{{model: m, prompt: "{}"}}]\n',
+        'version: 1\nshots: [{{model: m, prompt: p, axes: {{"{}": [a]}}}}]\n',
+        'version: 1\nshots: [{{model: m, prompt: p, size: "{}"}}]\n',
+        'version: 1\nshots: [{{model: m, prompt: p, loras: ["{}"]}}]\n',
+        'version: 1\nshots: [{{model: m, prompt: p, axes: {{x: {{file: "{}"}}}}}}]\n',
+        'version: 1\nwildcards: {{"{}": [a]}}\n',
+        'version: 1\n"{0}": 1\n"{0}": 2\n',
+        "version: 1\nshots: {}\n",
+        "version: 1\nshots: !{} x\n",
+        "version: 1\nshots: *{}\n",
+    ],
+)
+def test_a_message_stays_short_whatever_it_is_about(content: str, word: str, catalog: Catalog) -> None:
+    check(outcome(content.format(word), catalog))
