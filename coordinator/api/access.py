@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, params
 from pydantic import SecretStr
 
 from common.errors import Forbidden, Unauthorised
@@ -35,13 +35,16 @@ def configured(keys: Keys) -> dict[Role, str]:
     return {role: text for role, key in given.items() if key and (text := key.get_secret_value())}
 
 
-def allow(*roles: Role) -> Callable[[Request], Awaitable[None]]:
-    """A dependency that lets only these roles in; everyone, where no key is configured at all.
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """A dependency that lets only some roles in; everyone, where no key is configured at all.
 
     Raises Unauthorised without a known key, Forbidden with a key of another role.
     """
 
-    async def check(request: Request) -> None:
+    roles: tuple[Role, ...]
+
+    async def __call__(self, request: Request) -> None:
         keys = configured(request.app.state.farm.settings.keys)
         if not keys:
             return
@@ -51,7 +54,11 @@ def allow(*roles: Role) -> Callable[[Request], Awaitable[None]]:
         role = next((role for role, key in keys.items() if same_key(key, offered.strip())), None)
         if role is None:
             raise Unauthorised("the farm does not know this key")
-        if role not in roles:
-            raise Forbidden(f"the {role} key does not allow this; it takes the {' or '.join(roles)} key")
+        if role not in self.roles:
+            wanted = " or ".join(self.roles)
+            raise Forbidden(f"the {role} key does not allow this; it takes the {wanted} key")
 
-    return check
+
+def allow(*roles: Role) -> params.Depends:
+    """What a route or router lists among its dependencies."""
+    return params.Depends(Allowed(roles))

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+NOUNS = (jobs, nodes, claims, batches, deliveries, objects, status)
+
 
 def make_app(farm: Farm) -> FastAPI:
     """The API over one farm. The caller starts and stops the farm's own threads."""
     app = FastAPI(title="Shotfarm", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.farm = farm
-    for noun in (jobs, nodes, claims, batches, deliveries, objects, status):
+    for noun in NOUNS:
         app.include_router(noun.router)
     app.add_middleware(Door, count=farm.traffic.request)
     app.add_exception_handler(FarmError, _farm_error)

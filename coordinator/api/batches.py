@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 
 from common.messages import Ack, Close, Grant, GrantRequest, Report
 from coordinator.api.access import TheFarm, allow
 
-router = APIRouter(prefix="/v1/batches/{batch_id}", dependencies=[Depends(allow("node"))])
+router = APIRouter(prefix="/v1/batches/{batch_id}", dependencies=[allow("node")])
 
 
 @router.post("/grants", status_code=201)
 def grant(batch_id: str, wish: GrantRequest, farm: TheFarm) -> Grant:
-    """A presigned PUT for one rendered shot. 410: the lease is over. 422: larger than its pixels allow."""
+    """A presigned PUT for one rendered shot. 410: the lease is over. 422: larger than 64 MiB."""
     return farm.grant(batch_id, wish)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 
 from common.messages import Claim, ClaimAnswer
 from coordinator.api.access import TheFarm, allow
 
-router = APIRouter(prefix="/v1/claims", dependencies=[Depends(allow("node"))])
+router = APIRouter(prefix="/v1/claims", dependencies=[allow("node")])
 
 
 @router.post("")

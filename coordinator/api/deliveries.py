@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 
 from common.messages import Ack, Delivery, Verdict
 from coordinator.api.access import TheFarm, allow
 
-router = APIRouter(prefix="/v1/deliveries/{attempt_id}", dependencies=[Depends(allow("ingest"))])
+router = APIRouter(prefix="/v1/deliveries/{attempt_id}", dependencies=[allow("ingest")])
 
 
 @router.get("")

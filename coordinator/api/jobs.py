@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 
 from common.views import CostTable, ImagePage, ImageView, JobSummary, JobView, Submit, Submitted
 from coordinator.api.access import TheFarm, allow
@@ -14,7 +14,7 @@ from coordinator.submit import submit_manifest
 #: Seconds that an image's URL is good for.
 _URL_S = 3600
 
-router = APIRouter(prefix="/v1/jobs", dependencies=[Depends(allow("operator"))])
+router = APIRouter(prefix="/v1/jobs", dependencies=[allow("operator")])
 
 
 @router.post("", status_code=201)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 
 from common.messages import Beat, BeatAnswer, Join, Joined
 from common.views import NodeView
@@ -11,7 +11,7 @@ from coordinator.api.access import TheFarm, allow
 router = APIRouter(prefix="/v1/nodes")
 
 
-@router.post("", status_code=201, dependencies=[Depends(allow("node"))])
+@router.post("", status_code=201, dependencies=[allow("node")])
 def join(node: Join, farm: TheFarm) -> Joined:
     """Take part, from now on as a new incarnation: leases of an older one close as vanished.
 
@@ -20,7 +20,7 @@ def join(node: Join, farm: TheFarm) -> Joined:
     return farm.join(node)
 
 
-@router.post("/{node_id}/beats", dependencies=[Depends(allow("node"))])
+@router.post("/{node_id}/beats", dependencies=[allow("node")])
 async def beat(node_id: str, beat: Beat, farm: TheFarm) -> BeatAnswer:
     """Say that the node lives, and renew the lease it names.
 
@@ -30,6 +30,6 @@ async def beat(node_id: str, beat: Beat, farm: TheFarm) -> BeatAnswer:
     return await farm.beats.put(node_id, beat)
 
 
-@router.get("", dependencies=[Depends(allow("operator"))])
+@router.get("", dependencies=[allow("operator")])
 def nodes(farm: TheFarm) -> list[NodeView]:
     return farm.nodes()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -12,13 +12,13 @@ from coordinator.api.access import TheFarm, allow
 router = APIRouter()
 
 
-@router.get("/v1/status", dependencies=[Depends(allow("operator"))])
+@router.get("/v1/status", dependencies=[allow("operator")])
 def status(farm: TheFarm) -> StatusView:
     """Queues, nodes, jobs, traffic, and what fits nowhere with the smallest change that would."""
     return farm.status()
 
 
-@router.get("/v1/models", dependencies=[Depends(allow("operator", "node"))])
+@router.get("/v1/models", dependencies=[allow("operator", "node")])
 def models(farm: TheFarm) -> list[ModelView]:
     """The catalog of this farm."""
     return farm.models()
@@ -31,7 +31,7 @@ def health(farm: TheFarm) -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/metrics", dependencies=[Depends(allow("operator", "node", "ingest"))])
+@router.get("/metrics", dependencies=[allow("operator", "node", "ingest")])
 def metrics(farm: TheFarm) -> Response:
     """Prometheus text format. Any key of the farm opens it."""
     return Response(generate_latest(farm.registry), media_type=CONTENT_TYPE_LATEST)

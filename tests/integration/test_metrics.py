@@ -162,3 +162,10 @@ def test_promtool_finds_nothing_to_mend(worked: tuple[RunningFarm, int]):
         [str(promtool), "check", "metrics"], input=text, capture_output=True, text=True, check=False
     )
     assert (answer.returncode, answer.stdout + answer.stderr) == (0, "")
+
+
+def test_every_metric_is_in_the_reference(worked: tuple[RunningFarm, int]):
+    reference = Path("docs/reference/metrics.md").read_text(encoding="utf-8")
+    for metric in scraped(worked[0]).values():
+        name = f"{metric.name}_total" if metric.type == "counter" else metric.name
+        assert f"| `{name}` |" in reference
