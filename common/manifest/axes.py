@@ -10,7 +10,7 @@ from common.manifest import nodes
 from common.manifest.filelists import read_file_list
 from common.manifest.forms import mapping_schema
 from common.manifest.keys import AXIS_KEYS
-from common.manifest.kinds import Switch, Text, scalar_of
+from common.manifest.kinds import Later, Switch, Text, scalar_of
 from common.manifest.model import NOTHING, Axis, ShotFields, Spelling
 from common.manifest.nodes import Node, Scalar, child_path
 from common.manifest.ranges import RANGE_KEYS, ranged
@@ -32,7 +32,7 @@ _NOT_AXES = {
 }
 
 _VALUES_KEYS = {
-    "values": Key(Text(), "The values."),
+    "values": Key(Later({"type": "array"}), "The values."),
     "expand": Key(Switch(), "Whether `{a|b}` and `__wildcard__` inside the values expand."),
 }
 _FILE_KEYS = {
@@ -86,32 +86,22 @@ def name_problem(name: str) -> str | None:
 
 def _read_axis(node: Node, path: str, name: str, reading: Reading) -> Axis | None:
     """An axis in any of its forms; None after reporting why it has no values."""
-    expand = False
-    if isinstance(node, nodes.Mapping):
-        keys = node.entries.keys()
-        if "file" in keys:
-            expand = bool(read_keys(node, path, _FILE_KEYS, reading).get("expand", False))
-            found = read_file_list(node, path, reading)
-        elif keys & {"from", "to"}:
-            found = ranged(node, path, reading)
-        elif "values" in keys:
-            expand = bool(_read_expand(node, path, reading))
-            return _listed(node.entries["values"][1], path, name, expand, reading)
-        else:
-            message = (
-                "must be a list, `{file: …}`, `{from: …, to: …, step: …}` or `{values: […], expand: true}`"
-            )
-            reading.wrong(node.place, path, message)
-            return None
-        return None if found is None else _listed(found, path, name, expand, reading)
-    return _listed(node, path, name, expand, reading)
-
-
-def _read_expand(node: nodes.Mapping, path: str, reading: Reading) -> bool:
-    others = {key: entry for key, entry in node.entries.items() if key != "values"}
-    hints = dict.fromkeys(("file", "from", "to", "step"), " beside `values`")
-    read = read_keys(nodes.Mapping(node.place, others), path, _VALUES_KEYS, reading, hints=hints)
-    return bool(read.get("expand", False))
+    if not isinstance(node, nodes.Mapping):
+        return _listed(node, path, name, False, reading)
+    found: Node | None
+    if "file" in node.entries:
+        read = read_keys(node, path, _FILE_KEYS, reading)
+        found = read_file_list(node, path, reading)
+    elif "values" in node.entries:
+        read = read_keys(node, path, _VALUES_KEYS, reading)
+        found = read["values"]
+    elif node.entries.keys() & {"from", "to"}:
+        read, found = {}, ranged(node, path, reading)
+    else:
+        forms = "`{file: …}`, `{from: …, to: …, step: …}` or `{values: […], expand: true}`"
+        reading.wrong(node.place, path, f"must be a list, {forms}")
+        return None
+    return None if found is None else _listed(found, path, name, read.get("expand", False), reading)
 
 
 def _listed(node: Node, path: str, name: str, expand: bool, reading: Reading) -> Axis | None:
@@ -133,7 +123,8 @@ def _listed(node: Node, path: str, name: str, expand: bool, reading: Reading) ->
 
 def read_value(node: Node, path: str, name: str, reading: Reading) -> tuple[Spelling, ShotFields] | None:
     """One value of the axis `name`: what text reads, and what it sets; None after reporting a wrong one."""
-    if name in AXIS_KEYS and not (isinstance(node, nodes.Mapping) and _sets_more(name, node)):
+    has_several = isinstance(node, nodes.Mapping) and name in node.entries
+    if name in AXIS_KEYS and not has_several:
         field = AXIS_KEYS[name].kind.read(node, path, reading)
         if field is None:
             return None
@@ -148,11 +139,6 @@ def _spelled(node: Node) -> Spelling:
     if isinstance(node, nodes.Mapping):
         return {key: spelling(value) for key, _, value in node.items()}
     return spelling(node)
-
-
-def _sets_more(name: str, node: nodes.Mapping) -> bool:
-    """Whether a mapping on an axis named like a field has that field among several."""
-    return name in node.entries
 
 
 def _field(key: str) -> str:

@@ -118,3 +118,16 @@ class Name:
 
     def schema(self) -> dict[str, Any]:
         return {"type": ["string", "integer"], "pattern": f"^{NAME}$"}
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """A part that is read once the rest is known."""
+
+    shape: dict[str, Any]
+
+    def read(self, node: Node, path: str, reading: Reading) -> Node:
+        return node
+
+    def schema(self) -> dict[str, Any]:
+        return self.shape

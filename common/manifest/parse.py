@@ -15,7 +15,7 @@ from common.manifest.files import FileReader
 from common.manifest.forms import mapping_schema
 from common.manifest.groups import GROUP_KEYS, read_defaults, read_groups
 from common.manifest.keys import SHOT_KEYS
-from common.manifest.kinds import Choice, Name, Number, Switch, Text
+from common.manifest.kinds import Choice, Later, Name, Number, Switch, Text
 from common.manifest.model import Limits, Manifest, Output, ShotFields
 from common.manifest.nodes import Node
 from common.manifest.parsed import ParsedManifest
@@ -41,20 +41,9 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
-class Later:
-    """A part that is read once the rest is known."""
-
-    shape: dict[str, Any]
-
-    def read(self, node: Node, path: str, reading: Reading) -> Node:
-        return node
-
-    def schema(self) -> dict[str, Any]:
-        return self.shape
-
-
-@dataclass(frozen=True, slots=True)
 class Version:
+    """The number 1."""
+
     def read(self, node: Node, path: str, reading: Reading) -> int | None:
         if isinstance(node, nodes.Scalar) and node.number() == 1:
             return 1
