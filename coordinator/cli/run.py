@@ -79,8 +79,9 @@ def _farm(settings: Settings, settings_file: Path | None) -> Iterator[bool]:
 def _collect(client: FarmClient, job: JobView, folder: Path) -> None:
     pulled = pull(client, job.id, folder)
     page, sheet = contact_sheet(client, job, folder)
+    costs = client.table(job.id)
     out.print()
-    out.print(cost_table(client.table(job.id)))
+    out.print(cost_table(costs) if costs.rows else "everything was stored already: nothing to pay")
     out.print(f"\n{counted(pulled.fetched + pulled.kept, 'image')} in {folder}, {pulled.fetched} of them new")
     out.print(f"contact sheet: [bold]{page}[/] and {sheet}")
 

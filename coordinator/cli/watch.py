@@ -86,10 +86,14 @@ def _follow_logging(client: FarmClient, job_id: str) -> JobView:
 
 def _screen(job: JobView) -> RenderableType:
     bar = Table.grid(padding=(0, 2))
-    progress = ProgressBar(total=max(job.images, 1), completed=_done(job), width=_BAR_WIDTH)
+    progress = ProgressBar(
+        total=max(job.images, 1), completed=_done(job), width=_BAR_WIDTH, finished_style="green"
+    )
     bar.add_row(Text(job.name, style="bold"), progress, Text(_line(job)))
-    running = " · ".join(f"{node} {shots}" for node, shots in sorted(job.running.items())) or "nothing yet"
-    return Group(bar, Text(f"running: {running if not is_over(job) else 'all done'}", style="dim"))
+    if is_over(job):
+        return bar
+    running = " · ".join(f"{node} {shots}" for node, shots in sorted(job.running.items()))
+    return Group(bar, Text(f"running: {running or 'nothing yet'}", style="dim"))
 
 
 def _line(job: JobView) -> str:
