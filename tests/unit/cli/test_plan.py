@@ -12,7 +12,11 @@ from typing import NamedTuple
 import pytest
 
 from common.catalog import folder_identity
+from common.messages import CardFacts
+from common.nodes import GIB, Card
+from common.views import NodeView
 from coordinator.cli.main import main
+from coordinator.cli.planning import station_of
 
 MANIFESTS = Path(__file__).parents[3] / "manifests"
 CARDS = MANIFESTS / "cards"
@@ -187,3 +191,28 @@ def test_the_identity_of_files_is_printed_as_the_catalog_wants_it(farm: Farm, tm
     (tmp_path / "model" / "weights.safetensors").write_bytes(b"x")
     assert farm("models", "--identity", tmp_path / "model").out.strip() == folder_identity(tmp_path / "model")
     assert farm("models", "--identity", tmp_path / "none").code == 2
+
+
+def test_a_node_is_planned_for_as_it_is_and_was_measured() -> None:
+    facts = CardFacts(
+        name="GTX 1070",
+        backend="cpu",
+        vram_bytes=8 * GIB,
+        usable_bytes=7 * GIB,
+        ram_bytes=12 * GIB,
+        watts=150,
+    )
+    node = NodeView(
+        id="n", name="n", owner="ana", lanes=("public",), card="GTX 1070", facts=facts, terms="volunteer",
+        speeds={"shotfarm-demo": 0.5}, vram_class=8, state="ready", seen_at=0.0,
+    )  # fmt: skip
+    station = station_of(node)
+    assert station.card == Card(
+        name="GTX 1070",
+        backend="cpu",
+        vram_bytes=8 * GIB,
+        usable_bytes=7 * GIB,
+        ram_bytes=12 * GIB,
+        watts=150,
+    )
+    assert (station.terms, station.speeds) == ("volunteer", {"shotfarm-demo": 0.5})
