@@ -1,0 +1,110 @@
+"""The engine on a real card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy
+import pytest
+from PIL import Image
+
+from gpu_node import protocol
+from gpu_node.engine_client import EngineClient
+from gpu_node.probe import NvidiaProbe
+from tests.engine_talk import ask, load_order, render, render_order, shot
+
+torch = pytest.importorskip("torch")
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA card and a torch that can use it"),
+]
+
+BF16 = {"text_encoder": "bfloat16", "transformer": "bfloat16", "vae": "bfloat16"}
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineClient]:
+    client = EngineClient(device="cuda:0", threads=2, home=tmp_path_factory.mktemp("engine"))
+    client.start()
+    yield client
+    client.stop()
+
+
+def levels(file: Path) -> numpy.ndarray:
+    with Image.open(file) as image:
+        return numpy.asarray(image).astype(int)
+
+
+def test_the_card_computes_and_says_what_it_is() -> None:
+    probe = NvidiaProbe()
+
+    card = probe.card()
+    assert probe.kernels().problem == ""
+    assert card.compute_capability == torch.cuda.get_device_capability(0)
+    assert 0 < card.usable_bytes <= card.vram_bytes
+
+
+def test_a_working_card_draws_power_that_its_meter_counts(engine: EngineClient, tiny_model: Path) -> None:
+    meter = NvidiaProbe().meter()
+    ask(engine, load_order(tiny_model))
+    render(engine, shot(steps=200))
+
+    assert meter.method in ("counter", "sampled")
+    assert meter.joules() > 0
+    meter.close()
+
+
+def test_a_card_and_a_cpu_draw_the_same_picture(
+    engine: EngineClient, tiny_model: Path, tmp_path: Path
+) -> None:
+    one = shot(seed=3)
+    ask(engine, load_order(tiny_model))
+    cpu = EngineClient(device="cpu", threads=2, home=tmp_path)
+    cpu.start()
+    ask(cpu, load_order(tiny_model))
+
+    difference = abs(levels(render(engine, one)[one.id]) - levels(render(cpu, one)[one.id]))
+    cpu.stop()
+
+    assert difference.mean() < 2
+
+
+def test_a_pass_reports_the_memory_it_took(engine: EngineClient, tiny_model: Path) -> None:
+    one = shot()
+    ask(engine, load_order(tiny_model, compute_dtype="bfloat16", weights=BF16))
+    ask(engine, protocol.Encode(prompts=(one.prompt,)))
+
+    done = next(event for event in ask(engine, render_order(one)) if isinstance(event, protocol.Done))
+
+    assert done.peak_bytes is not None
+    assert done.peak_bytes > 0
+
+
+@pytest.mark.parametrize("word", ["text_encoder_first", "text_encoder_on_cpu"])
+def test_parked_text_encoders_give_nearly_the_same_picture(
+    engine: EngineClient, tiny_model: Path, word: str
+) -> None:
+    one = shot(seed=4)
+    ask(engine, load_order(tiny_model))
+    resident = levels(render(engine, one)[one.id])
+
+    ask(engine, load_order(tiny_model, placement=(word, "vae_slicing")))
+
+    assert abs(levels(render(engine, one)[one.id]) - resident).mean() < 2
+
+
+def test_a_pass_too_large_for_the_card_is_out_of_memory_and_the_engine_lives(
+    engine: EngineClient, tiny_model: Path
+) -> None:
+    ask(engine, load_order(tiny_model))
+    huge = shot(width=65536, height=65536, steps=1)
+    ask(engine, protocol.Encode(prompts=(huge.prompt,)))
+
+    failed = ask(engine, render_order(huge))[-1]
+
+    assert isinstance(failed, protocol.Failed)
+    assert failed.kind == "out_of_memory"
+    ask(engine, load_order(tiny_model))
+    assert render(engine, shot())

@@ -1,0 +1,164 @@
+"""A coordinator and a store that answer by script: a real HTTP server, to test a node alone against."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+
+from common.messages import (
+    Ack,
+    Beat,
+    BeatAnswer,
+    Claim,
+    ClaimAnswer,
+    Close,
+    Grant,
+    GrantRequest,
+    Join,
+    Joined,
+    Lease,
+    Nothing,
+    Report,
+)
+
+_PATIENCE_S = 60.0
+
+
+@dataclass
+class ScriptedFarm:
+    """What the node said, in order, and what it will be answered."""
+
+    broker_url: str = ""
+    url: str = ""
+    heartbeat_s: float = 0.2
+    stall_render_s: float = 30.0
+    joins: list[Join] = field(default_factory=list)
+    beats: list[Beat] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
+    grants: list[GrantRequest] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
+    closes: list[Close] = field(default_factory=list)
+    #: Uploaded bytes by key.
+    stored: dict[str, bytes] = field(default_factory=dict)
+    #: Leases that the next claims get; without one they get nothing.
+    leases: deque[Lease] = field(default_factory=deque)
+    #: Status codes that the next calls of a kind (`put`, `claims`, `reports` …) are refused with.
+    refusals: defaultdict[str, deque[int]] = field(default_factory=lambda: defaultdict(deque))
+    beat_answer: BeatAnswer = field(default_factory=lambda: BeatAnswer(order="go on"))
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def wait_for(self, what: Callable[[], object]) -> None:
+        """Return once `what()` is true after some call; fails the test if it never is."""
+        with self._changed:
+            assert self._changed.wait_for(what, timeout=_PATIENCE_S), "the node never came to it"
+
+    def said(self, kind: str, message: object) -> int | None:
+        """Note a call; the status it is refused with, if it is."""
+        with self._changed:
+            refusals = self.refusals[kind]
+            status = refusals.popleft() if refusals else None
+            if status is None and kind != "put":
+                getattr(self, kind).append(message)
+            self._changed.notify_all()
+        return status
+
+    def store(self, key: str, data: bytes) -> int:
+        with self._changed:
+            if key in self.stored:
+                return 412
+            self.stored[key] = data
+            self._changed.notify_all()
+            return 200
+
+    def joined(self) -> Joined:
+        return Joined(
+            node_id=self.joins[-1].name if self.joins else "node",
+            incarnation=len(self.joins),
+            vram_class=8,
+            queues=("render.public.vram08",),
+            broker_url=self.broker_url,
+            heartbeat_s=self.heartbeat_s,
+            lease_s=20,
+            claim_wait_s=0.5,
+            stall_render_s=self.stall_render_s,
+            stall_load_s=60,
+            hard_limit_s=600,
+        )
+
+    def claim(self) -> ClaimAnswer:
+        with self._changed:
+            if self.leases:
+                return ClaimAnswer(lease=self.leases.popleft())
+        return ClaimAnswer(nothing=Nothing(reason="the script has no work"))
+
+
+@contextmanager
+def running_farm(farm: ScriptedFarm, port: int = 0) -> Iterator[ScriptedFarm]:
+    """Serve `farm` at `farm.url` while inside."""
+    server = uvicorn.Server(uvicorn.Config(_app(farm), port=port, log_level="critical", lifespan="off"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    deadline = time.monotonic() + _PATIENCE_S
+    while not server.started:
+        assert time.monotonic() < deadline
+        thread.join(0.01)
+    farm.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    try:
+        yield farm
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def _app(farm: ScriptedFarm) -> FastAPI:
+    app = FastAPI()
+
+    def answer(kind: str, message: object, good: Callable[[], object]) -> Response:
+        if status := farm.said(kind, message):
+            return JSONResponse({"error": f"the script says {status}", "exit_code": 1}, status_code=status)
+        return JSONResponse(good().model_dump(mode="json"))  # type: ignore[attr-defined]
+
+    @app.get("/healthz")
+    def healthz() -> dict[str, str]:
+        return {}
+
+    @app.post("/v1/nodes")
+    def join(message: Join) -> Response:
+        return answer("joins", message, farm.joined)
+
+    @app.post("/v1/nodes/{node_id}/beats")
+    def beat(node_id: str, message: Beat) -> Response:
+        return answer("beats", message, lambda: farm.beat_answer)
+
+    @app.post("/v1/claims")
+    def claim(message: Claim) -> Response:
+        return answer("claims", message, farm.claim)
+
+    @app.post("/v1/batches/{batch_id}/grants")
+    def grant(batch_id: str, message: GrantRequest) -> Response:
+        key = f"quarantine/{batch_id}/{message.shot_id}/{message.sha256}"
+        put = Grant(key=key, url=f"{farm.url}/store/{key}", headers={"Content-Type": message.content_type})
+        return answer("grants", message, lambda: put)
+
+    @app.post("/v1/batches/{batch_id}/reports")
+    def report(batch_id: str, message: Report) -> Response:
+        return answer("reports", message, lambda: Ack(state="delivered"))
+
+    @app.post("/v1/batches/{batch_id}/close")
+    def close(batch_id: str, message: Close) -> Response:
+        return answer("closes", message, lambda: Ack(state="closed"))
+
+    @app.put("/store/{key:path}")
+    async def put(key: str, request: Request) -> Response:
+        data = await request.body()
+        return Response(status_code=farm.said("put", None) or farm.store(key, data))
+
+    return app
