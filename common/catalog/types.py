@@ -135,6 +135,7 @@ class Lora:
     base: str
     #: `sha256:<hex>` of the file.
     identity: str | None
+    #: File below `loras` in a node's model folders.
     path: str
     license: License
     triggers: tuple[str, ...] = ()

@@ -103,7 +103,7 @@ def test_the_shipped_weights_are_those_the_catalog_names(catalog: Catalog) -> No
     assert model.identity == folder_identity(folder / model.path), (
         "run `farm models --identity` on the folder"
     )
-    assert lora.identity == file_identity(folder / lora.path), "run `farm models --identity` on the file"
+    assert lora.identity == file_identity(folder / "loras" / lora.path), "run `farm models --identity` on the file"
 
 
 def test_a_farm_adds_its_own_models_and_loras(tmp_path: Path) -> None:
@@ -177,7 +177,9 @@ def test_a_folder_is_identified_by_the_sums_and_names_of_its_files(tmp_path: Pat
 
 
 def test_card_files_describe_the_reference_cards() -> None:
-    described = {load_card(path) for path in (Path(__file__).parents[2] / "manifests" / "cards").glob("*.yaml")}
+    described = {
+        load_card(path) for path in (Path(__file__).parents[2] / "manifests" / "cards").glob("*.yaml")
+    }
     assert described
     assert described <= set(REFERENCE_CARDS.values())
 
