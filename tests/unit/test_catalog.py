@@ -103,7 +103,8 @@ def test_the_shipped_weights_are_those_the_catalog_names(catalog: Catalog) -> No
     assert model.identity == folder_identity(folder / model.path), (
         "run `farm models --identity` on the folder"
     )
-    assert lora.identity == file_identity(folder / "loras" / lora.path), "run `farm models --identity` on the file"
+    found = file_identity(folder / "loras" / lora.path)
+    assert lora.identity == found, "run `farm models --identity` on the file"
 
 
 def test_a_farm_adds_its_own_models_and_loras(tmp_path: Path) -> None:
