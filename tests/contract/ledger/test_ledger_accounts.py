@@ -1,0 +1,111 @@
+"""Accounts: every sum the ledger tells equals the formula of the cost page over the raw rows."""
+
+from __future__ import annotations
+
+import pytest
+
+from common.messages import Spent
+from coordinator.ledger.schema import attempts, batches
+from tests.contract.ledger.bench import Bench, Holder, placed, work
+
+#: Relative; money is compared as the definition of done asks.
+CLOSE = 1e-6
+
+
+def _hand_made_cost(seconds: float, joules: float, vram_class: int, bench: Bench) -> float:
+    """design: (E_gpu + P_host·t) / 3.6e6 · tariff + t · card_per_hour / 3600."""
+    rates = bench.rates
+    electricity = (joules + rates.host_watts * seconds) / 3.6e6 * rates.tariff_per_kwh
+    return electricity + seconds * rates.card_per_hour[vram_class] / 3600
+
+
+def _one_failure_and_one_load(bench: Bench) -> tuple[str, Holder]:
+    job = bench.submit(placed(2))
+    node = bench.join()
+    lease = node.lease()
+    bench.store(bench.deliver(lease, 0, work(2.0, 100.0, encode=0.5, upload=9.0)).attempt_id)
+    bench.fail(lease, "blank_image", 1, work(3.0, 150.0))
+    bench.close(lease, load=Spent(joules=900.0, energy_method="sampled", seconds={"load": 12.0}))
+    bench.finish(node.lease(), work(4.0, 200.0))
+    return job.job_id, node
+
+
+def test_a_jobs_cost_is_that_of_all_attempts_and_loads(bench: Bench) -> None:
+    job_id, _ = _one_failure_and_one_load(bench)
+
+    expected = sum(
+        _hand_made_cost(seconds, joules, 8, bench)
+        for seconds, joules in ((2.5, 100.0), (3.0, 150.0), (4.0, 200.0), (12.0, 900.0))
+    )
+    assert bench.ledger.job(job_id).cost == pytest.approx(expected, rel=CLOSE)
+    (row,) = bench.ledger.cost_table(job_id)
+    assert (row.model, row.vram_class, row.images, row.failures) == ("tiny", 8, 2, 1)
+    assert row.cost == pytest.approx(expected, rel=CLOSE)
+    assert row.cost_per_image == pytest.approx(expected / 2, rel=CLOSE)
+    assert row.seconds_per_image == pytest.approx((2.5 + 3.0 + 4.0 + 12.0) / 2)
+
+
+def test_totals_agree_with_the_raw_rows_and_survive_a_restart(bench: Bench) -> None:
+    _one_failure_and_one_load(bench)
+    labels = ("tiny", "public", 8)
+    totals = bench.ledger.totals()
+
+    assert {outcome: count for (_, outcome), count in totals.attempts.items()} == {"stored": 2, "failed": 1}
+    assert totals.failures == {"": 2, "blank_image": 1}
+    assert totals.seconds[labels, "denoise"] == pytest.approx(9.0)
+    assert totals.seconds[labels, "load"] == pytest.approx(12.0)
+    assert totals.seconds[labels, "upload"] == pytest.approx(9.0)
+    assert totals.joules[labels, "sampled"] == pytest.approx(450.0)
+    assert totals.loads[labels] == 1
+    raw = sum(row.cost for row in bench.rows(attempts))
+    around = sum(row.load_cost + row.lost_cost for row in bench.rows(batches))
+    assert sum(totals.cost.values()) == pytest.approx(raw + around, rel=CLOSE)
+    bench.restart()
+    assert bench.ledger.totals() == totals
+
+
+def test_a_volunteers_electricity_is_on_no_bill_of_the_farm(bench: Bench) -> None:
+    job = bench.submit(placed(1))
+    bench.finish(bench.join(terms="volunteer").lease(), work(3600.0, 3.6e6))
+
+    totals = bench.ledger.totals()
+    assert bench.ledger.job(job.job_id).cost == 0
+    assert sum(totals.cost.values()) == 0
+    rates = bench.rates
+    expected = (3.6e6 + rates.host_watts * 3600) / 3.6e6 * rates.tariff_per_kwh
+    assert sum(totals.volunteer_cost.values()) == pytest.approx(expected, rel=CLOSE)
+
+
+def test_energy_that_nothing_measured_is_estimated_from_the_card(bench: Bench) -> None:
+    bench.submit(placed(1))
+    bench.finish(bench.join().lease(), Spent(seconds={"denoise": 10.0}))
+
+    (row,) = bench.rows(attempts)
+    assert row.energy_method == "estimated"
+    assert row.joules == pytest.approx(10.0 * bench.rates.card_watts[8])
+
+
+def test_images_per_minute_and_the_time_left_follow_what_was_stored(bench: Bench) -> None:
+    job = bench.submit(placed(10))
+    node = bench.join()
+    for _ in range(3):
+        bench.clock.now += 20
+        bench.finish(node.lease())
+
+    view = bench.ledger.job(job.job_id)
+    stored, left = view.counts["done"], view.counts["waiting"]
+    assert view.images_per_minute > 0
+    assert view.eta_s == pytest.approx(left / view.images_per_minute * 60)
+    assert stored + left == 10
+
+
+def test_the_backlog_and_the_fleet_are_counted_by_class(bench: Bench) -> None:
+    job = bench.submit([*placed(4), *placed(1, model="other", min_class=24)])
+    bench.join().lease()
+
+    totals = bench.ledger.totals()
+
+    assert totals.waiting == {("public", 8): 2, ("public", 24): 1}
+    assert totals.running == {("public", 8): 2}
+    assert totals.nodes == {(8, "busy"): 1}
+    assert set(totals.oldest_waiting.values()) == {bench.ledger.job(job.job_id).submitted_at}
