@@ -38,6 +38,7 @@ def plain_texts(groups: tuple[Group, ...]) -> Iterator[tuple[str, str]]:
 
 
 def _prompts(fields: ShotFields, path: str) -> Iterator[tuple[str, str]]:
+    """Path and text of the prompts that one place sets."""
     for name, text in (("prompt", fields.prompt), ("negative", fields.negative)):
         if text is not None:
             yield f"{path}.{name}", text

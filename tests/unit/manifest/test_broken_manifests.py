@@ -10,6 +10,7 @@ from common.catalog import Catalog, load_catalog
 from common.errors import InvalidDocument, Problem
 from common.manifest.files import FileReader
 from common.manifest.parse import parse_manifest
+from coordinator.expand import expand
 
 FOLDER = Path(__file__).parent / "broken"
 
@@ -74,15 +75,15 @@ BROKEN = [
     ("bad-group-name.yaml", 3, "shots[0].name", "must be a name"),
     ("bad-lane.yaml", 6, "lane", "must be a name"),
     ("unknown-model.yaml", 4, "shots[0].model", "did you mean `z-image-turbo`?"),
-    ("unknown-lora.yaml", 6, "shots[0].loras", "did you mean `ana_v2`?"),
-    ("lora-for-another-base.yaml", 6, "shots[0].loras", "takes those for sdxl"),
+    ("unknown-lora.yaml", 6, "shots[0].loras[0]", "did you mean `ana_v2`?"),
+    ("lora-for-another-base.yaml", 6, "shots[0].loras", "was made for `shotfarm-demo`"),
     ("lora-weight-text.yaml", 6, "shots[0].loras[0]", "must be a number"),
     ("lora-weight-nan.yaml", 6, "shots[0].loras[0]", "must be a number"),
     ("lora-tag-in-prompt.yaml", 5, "shots[0].prompt", "loras: [ana_v2@0.8]"),
     ("no-commercial-licence.yaml", 4, "shots[0].model", "commercial use"),
     ("unknown-sampler.yaml", 6, "shots[0].sampler", "did you mean `euler`?"),
-    ("knob-of-another-family.yaml", 6, "shots[0].shift", "no setting `shift`"),
-    ("knob-out-of-range.yaml", 6, "shots[0].blind_steps", "from 0 to 2"),
+    ("knob-of-another-family.yaml", 6, "shots[0].shift", "does not take `shift`"),
+    ("knob-out-of-range.yaml", 6, "shots[0].blind_steps", "must be 0 to 2"),
     ("unknown-format.yaml", 6, "output.format", "`webp`"),
     ("quality-zero.yaml", 6, "output.quality", "from 1 to 100"),
     ("metadata-no.yaml", 6, "output.metadata", "`true` or `false`"),
@@ -132,7 +133,7 @@ def catalog() -> Catalog:
 def problems(name: str, catalog: Catalog) -> tuple[Problem, ...]:
     content = (FOLDER / name).read_bytes()
     with pytest.raises(InvalidDocument) as caught:
-        parse_manifest(content, source=name, files=FileReader(FOLDER), catalog=catalog)
+        expand(parse_manifest(content, source=name, files=FileReader(FOLDER), catalog=catalog), catalog)
     assert caught.value.exit_code == 2
     assert str(caught.value).startswith(f"{name}:")
     return caught.value.problems
