@@ -42,16 +42,24 @@ PANELS = (
     ),
     Panel(
         title="Cost per image",
-        description="Everything spent, failed attempts, loading and idle time too, over the images stored.",
+        description="Everything ever spent, failed attempts and loading too, over the images ever stored.",
+        queries=(
+            (
+                f"sum by (model, vram_class) (farm_cost_total) / sum by (model, vram_class) ({STORED})",
+                "{{model}} on {{vram_class}} GB",
+            ),
+            (f"sum(farm_cost_total) / sum({STORED})", "the whole farm, idle time too"),
+        ),
+        unit="none",
+    ),
+    Panel(
+        title="Cost per image in the range shown",
+        description="The same over what was spent and stored in this range alone.",
         queries=(
             (
                 "sum by (model, vram_class) (increase(farm_cost_total[$__range]))"
                 f" / sum by (model, vram_class) (increase({STORED}[$__range]))",
                 "{{model}} on {{vram_class}} GB",
-            ),
-            (
-                f"sum(increase(farm_cost_total[$__range])) / sum(increase({STORED}[$__range]))",
-                "the whole farm, idle time too",
             ),
         ),
         unit="none",

@@ -48,10 +48,10 @@ def worked(
         yield farm, work(farm)
 
 
-def work(farm: RunningFarm) -> int:
+def work(farm: RunningFarm, manifest: str = MANIFEST) -> int:
     node = ScriptedNode(farm)
     with farm.client() as operator:
-        job = operator.post("/v1/jobs", json={"manifest": MANIFEST}).json()["id"]
+        job = operator.post("/v1/jobs", json={"manifest": manifest}).json()["id"]
         batches, failed = 0, False
         while operator.get(f"/v1/jobs/{job}").json()["counts"].get("waiting"):
             lease = node.lease()
