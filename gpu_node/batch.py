@@ -52,6 +52,7 @@ class Batch:
         self._conversation = Conversation(bench.engine, hand, self._settle)
         self._shots = shots_of(hand.lease)
         self._load = Spent()
+        self._prepared = False
         #: Of text encoding, for one shot.
         self._encode = Mark(0.0, 0.0)
         #: What the shots of a decoded pass cost, until they are written.
@@ -75,8 +76,13 @@ class Batch:
         order = load_order(self._hand.lease, self._shots[0].shot, self._library)
         waiting = deque(passes(self._shots, self._hand.lease.pass_size))
         while waiting and not self._stopping.is_set():
-            if self._engine.held != order or not self._load.seconds:
-                self._prepare(order)
+            if self._engine.held != order or not self._prepared:
+                try:
+                    self._prepare(order)
+                except RenderError as error:
+                    if failure(error.kind).blame is not Blame.SHOT:
+                        raise
+                    return self._refused(error)
             wanted = [one for one in waiting.popleft() if self._hand.is_wanted(one.id)]
             if wanted:
                 waiting.extendleft(self._render(order, wanted))
@@ -84,7 +90,8 @@ class Batch:
         return self._close("released" if waiting else "finished")
 
     def _prepare(self, order: protocol.Load) -> None:
-        """Model, LoRAs and texts into the engine."""
+        """Model, LoRAs and texts into the engine; what an engine that died had not written is lost."""
+        self._rendered = {}
         mark = self._hand.begin("load")
         try:
             self._conversation.load(order, stall_s=self._times.stall_load_s)
@@ -100,6 +107,7 @@ class Batch:
         cost = self._hand.since(mark)
         self._hand.end({"encode": cost.seconds})
         self._encode = Mark(cost.seconds / len(self._shots), cost.joules / len(self._shots))
+        self._prepared = True
 
     def _render(self, order: protocol.Load, one_pass: list[Ordered]) -> list[list[Ordered]]:
         """Render one pass; what comes back is to be rendered again, shot by shot: one spoils the others."""
@@ -162,18 +170,21 @@ class Batch:
         else:
             self._delivery.failure(outcome.shot_id or "", outcome.kind, outcome.message, rendered.spent)
 
+    def _refused(self, error: RenderError) -> Close:
+        """The model will not take these shots, such as for their LoRA: each of them failed."""
+        for one in self._shots:
+            self._delivery.failure(one.id, error.kind, str(error), self._spent({}, 0.0))
+        return self._close("finished")
+
     def _failed(self, error: RenderError) -> Close:
-        """A failure of the whole batch. One that is the shots' own is told of each of them."""
-        blame = failure(error.kind).blame
+        """A failure that ends the batch; it is no shot's own."""
         log.warning("batch %s: %s", self._hand.lease.batch_id, error)
-        if blame is Blame.SHOT:
-            for one in self._shots:
-                self._delivery.failure(one.id, error.kind, str(error), self._spent({}, 0.0))
-            return self._close("finished")
         # The next batch gets an engine that has nothing to do with this failure.
         self._engine.kill()
-        outcome: Ending = "oom" if blame is Blame.OUT_OF_MEMORY else "failed"
-        return self._close(outcome, error.kind, str(error))
+        outcome: Ending = "oom" if error.kind == "out_of_memory" else "failed"
+        # An engine that stalled beside its passes has blamed no shot.
+        kind = "engine_died" if error.kind == "stalled" else error.kind
+        return self._close(outcome, kind, str(error))
 
     def _close(self, outcome: Ending, kind: str | None = None, message: str = "") -> Close:
         return Close(

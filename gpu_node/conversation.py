@@ -32,10 +32,14 @@ class Conversation:
         self._on_outcome = on_outcome
 
     def load(self, order: protocol.Load, *, stall_s: float) -> protocol.Loaded:
-        """Start the engine where none runs. Raises RenderError and LeaseLost, as `ask` does."""
+        """Start the engine where none runs; raises like `ask`, but a load that stalls is a `load_error`."""
         self._engine.start()
         self._engine.held = None
-        answer = self.ask(order, stall_s=stall_s, limit_s=float("inf"))
+        try:
+            answer = self.ask(order, stall_s=stall_s, limit_s=float("inf"))
+        except RenderError as error:
+            kind = "load_error" if error.kind == "stalled" else error.kind
+            raise RenderError(kind, f"{order.model} was not loaded: {error}") from error
         assert isinstance(answer, protocol.Loaded)
         self._engine.held = order
         return answer

@@ -47,8 +47,9 @@ def main() -> None:
     parser.add_argument("--spool", required=True, type=Path, help="folder for finished images")
     parser.add_argument("--hashes", required=True, type=Path, help="file that remembers file hashes")
     arguments = parser.parse_args()
-    # A terminal's Ctrl-C reaches the whole group; the node decides when its engine ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A terminal's Ctrl-C, a service manager's stop reach both; the node decides when its engine ends.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     lines = Lines()
 
     # Only now, seconds long and talkative: stdin is watched and stdout is guarded.
