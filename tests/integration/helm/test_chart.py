@@ -158,7 +158,7 @@ def test_a_pool_is_one_gpu_a_pod_of_its_class(tmp_path: Path) -> None:
     assert old["spec"]["replicas"] == 3
     assert old["spec"]["template"]["metadata"]["labels"]["shotfarm/vram-class"] == "8"
     assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
-    assert container["args"].count("--lanes=night") == 1
+    assert container["args"].count("--lane=night") == 1
     assert "--models=/models" in container["args"]
 
 
