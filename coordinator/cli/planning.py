@@ -113,7 +113,7 @@ def make_plan(
     census = Census()
     rates = Rates.of(settings.money)
     plan = estimate(_through(expansion, census), catalog, stations, rates, together=together)
-    check_names(expansion, source, census)
+    check_names(expansion, census)
     limits = parsed.manifest.limits
     warnings = [problem.at(source) for problem in (*parsed.warnings, *expansion.warnings)]
     report = PlanReport(

@@ -23,9 +23,9 @@ class Setter:
         return cls(path, {name: value for name, value in given.items() if value not in (None, ())})
 
     def place(self, name: str) -> str:
-        """Path of the field; an axis named like it is the field itself."""
-        parent = self.path.rpartition("[")[0]
-        return self.path if parent.endswith(f".axes.{name}") else f"{self.path}.{name}"
+        """Path of the field; an axis named like it, or `lora`, is the field itself."""
+        axis = self.path.rpartition("[")[0].rpartition(".axes.")[2]
+        return self.path if axis in (name, name.removesuffix("s")) else f"{self.path}.{name}"
 
 
 @dataclass(frozen=True, slots=True)

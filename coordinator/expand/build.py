@@ -60,7 +60,7 @@ def expand(
             digits=digits,
         )
         expanded.append(GroupExpansion(frame, group.combinations, numbering, group.rendering, prompts, names))
-    return Expansion(expanded, random_seed=seed, warnings=findings.warnings)
+    return Expansion(expanded, random_seed=seed, findings=findings)
 
 
 def _checked(

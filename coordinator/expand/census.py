@@ -6,7 +6,6 @@ import unicodedata
 from array import array
 from itertools import pairwise
 
-from common.errors import InvalidDocument, Problem
 from common.shot import PlannedShot
 from coordinator.expand.expansion import Expansion
 
@@ -47,7 +46,7 @@ def take_census(expansion: Expansion) -> Census:
     return census
 
 
-def check_names(expansion: Expansion, source: str = "manifest", census: Census | None = None) -> None:
+def check_names(expansion: Expansion, census: Census | None = None) -> None:
     """Raises `InvalidDocument` with the first two shots whose names are equal but for upper and lower case.
 
     A census of the whole expansion, where one was taken already, saves looking at every shot again.
@@ -65,7 +64,7 @@ def check_names(expansion: Expansion, source: str = "manifest", census: Census |
             message = (
                 f"`{planned.name}` would be the name of two images: {both}; add what differs, or {{index}}"
             )
-            raise InvalidDocument(source, [Problem(message, "output.name")])
+            raise expansion.invalid("output.name", message)
 
 
 def fold(name: str) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import overload
 
-from common.errors import Problem
+from common.errors import InvalidDocument, Problem
 from common.shot import PlannedShot
+from coordinator.expand.findings import Findings
 from coordinator.expand.group import GroupExpansion
 
 
@@ -18,14 +19,20 @@ class Expansion(Sequence[PlannedShot]):
     Shot i is a pure function of manifest, catalog and random seed; none of its predecessors is built.
     """
 
-    def __init__(
-        self, groups: Sequence[GroupExpansion], *, random_seed: int, warnings: Sequence[Problem]
-    ) -> None:
+    def __init__(self, groups: Sequence[GroupExpansion], *, random_seed: int, findings: Findings) -> None:
         self.groups = tuple(groups)
         self.random_seed = random_seed
-        #: What the author should know: sizes that were rounded, settings without effect.
-        self.warnings = tuple(warnings)
+        self._findings = findings
         self._ends = list(accumulate(len(group) for group in groups))
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """What the author should know: sizes that were rounded, settings without effect."""
+        return self._findings.warnings
+
+    def invalid(self, path: str, message: str) -> InvalidDocument:
+        """The error for something that was found in the shots, at a dotted path of the manifest."""
+        return self._findings.invalid(path, message)
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0

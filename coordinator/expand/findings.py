@@ -29,8 +29,15 @@ class Findings:
     def raise_any(self) -> None:
         """Raises `InvalidDocument` with every problem, if there is one."""
         if self._problems:
-            name = self._source.source if isinstance(self._source, ParsedManifest) else "manifest"
-            raise InvalidDocument(name, list(self._problems))
+            raise self._invalid(list(self._problems))
+
+    def invalid(self, path: str, message: str) -> InvalidDocument:
+        """The error for something that is found after expansion."""
+        return self._invalid([self._at(path, message, None)])
+
+    def _invalid(self, problems: list[Problem]) -> InvalidDocument:
+        name = self._source.source if isinstance(self._source, ParsedManifest) else "manifest"
+        return InvalidDocument(name, problems)
 
     def _at(self, path: str, message: str, offset: int | None) -> Problem:
         if isinstance(self._source, ParsedManifest):

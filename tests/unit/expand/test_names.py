@@ -90,7 +90,7 @@ def test_a_cleaned_part_is_a_file_name_on_every_system(text: str) -> None:
 
 def test_colliding_names_are_refused_with_both_shots() -> None:
     message = collision("{who}", "axes: {who: [ana, bo]}", "seeds: 2")
-    assert "output.name: `ana` would be the name of two images" in message
+    assert message.startswith("m.yaml:2:16: output.name: `ana` would be the name of two images: ")
     assert "group `g` where who is ana with seed 0" in message
     assert "group `g` where who is ana with seed 1" in message
 

@@ -63,4 +63,4 @@ def test_no_example_has_duplicates_or_colliding_names() -> None:
         example = rulebook(name)
         census = take_census(example)
         assert census.distinct == len(example)
-        check_names(example, name, census)
+        check_names(example, census)
