@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import signal
 import socket
 import sys
 import time
@@ -125,12 +126,19 @@ def running(farm: Farm) -> Iterator[None]:
         farm.publisher.close()
 
 
-def web_server(farm: Farm) -> uvicorn.Server:
+class WebServer(uvicorn.Server):
     """The HTTP server of a farm; `should_exit` ends it."""
-    config = uvicorn.Config(
-        make_app(farm), log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2
-    )
-    return uvicorn.Server(config)
+
+    def __init__(self, farm: Farm) -> None:
+        config = uvicorn.Config(
+            make_app(farm), log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2
+        )
+        super().__init__(config)
+        self._claims = farm.claims
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._claims.close()
+        await super().shutdown(sockets)
 
 
 def serve(farm: Farm, server: uvicorn.Server, listener: socket.socket) -> None:
@@ -158,7 +166,11 @@ def main() -> int:
         listener = listen(settings)
         port = listener.getsockname()[1]
         farm = build_farm(settings.model_copy(update={"port": port}))
-        serve(farm, web_server(farm), listener)
+        server = WebServer(farm)
+        for name in (signal.SIGINT, signal.SIGTERM):
+            # uvicorn hands a signal on once it has ended; the default would kill us before we end in order.
+            signal.signal(name, lambda *_: setattr(server, "should_exit", True))
+        serve(farm, server, listener)
     except FarmError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -6,7 +6,8 @@ import hashlib
 import io
 import json
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,9 +38,10 @@ from common.messages import (
 from common.nodes import GIB
 from common.settings import Keys, Settings, Storage, Timing
 from coordinator.farm import Farm
-from coordinator.service import build_farm, listen, serve, web_server
+from coordinator.service import WebServer, build_farm, listen, serve
 
 DEADLINE_S = 30
+_POLL_S = 0.02
 
 #: Every duration a fifth of the usual one, ratios unchanged.
 FAST = Timing(
@@ -104,7 +106,7 @@ def running_farm(folder: Path, broker_url: str, **changes: Any) -> Iterator[Runn
     listener = listen(settings)
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})
     farm = build_farm(settings)
-    server = web_server(farm)
+    server = WebServer(farm)
     thread = threading.Thread(target=serve, args=(farm, server, listener), name="coordinator")
     thread.start()
     try:
@@ -115,6 +117,14 @@ def running_farm(folder: Path, broker_url: str, **changes: Any) -> Iterator[Runn
         server.should_exit = True
         thread.join(DEADLINE_S)
         assert not thread.is_alive()
+
+
+def until(found: Callable[[], bool]) -> None:
+    """Wait for something that the API lets nobody wait for."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not found():
+        assert time.monotonic() < deadline
+        time.sleep(_POLL_S)
 
 
 def card(vram_gib: int) -> CardFacts:

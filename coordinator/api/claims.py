@@ -17,4 +17,4 @@ async def claim(claim: Claim, request: Request, farm: TheFarm) -> ClaimAnswer:
     403: no ticket of this farm, or one of another lane or class than the node's. 409: the ticket is
     spent. 410: the incarnation is over, join again.
     """
-    return await farm.claims.answer(claim, has_left=request.is_disconnected)
+    return await farm.claims.answer(claim, hung_up=request.receive)

@@ -16,7 +16,7 @@ from common.messages import Beat, Claim, Join
 from common.settings import Keys, Settings
 from common.views import Submit
 from coordinator.service import check_settings
-from tests.farm import DEADLINE_S, KEYS, MANIFEST, RunningFarm, ScriptedNode, card, running_farm
+from tests.farm import DEADLINE_S, KEYS, MANIFEST, RunningFarm, ScriptedNode, card, running_farm, until
 from tests.servers import ValkeyServer
 
 SIGNER = TicketSigner("ticket-key")
@@ -60,6 +60,10 @@ def submit(operator: httpx.Client, manifest: str = MANIFEST) -> str:
     answer = operator.post("/v1/jobs", json=Submit(manifest=manifest).model_dump())
     assert answer.status_code == 201, answer.text
     return str(answer.json()["id"])
+
+
+def parked(operator: httpx.Client) -> bool:
+    return bool(operator.get("/v1/nodes").json()[0]["parked"])
 
 
 def refused(answer: httpx.Response, status: int) -> str:
@@ -234,11 +238,29 @@ def test_a_ticket_is_good_for_one_lease_which_it_gives_again(operator: httpx.Cli
 def test_a_waiting_claim_is_answered_when_work_appears(operator: httpx.Client, node: ScriptedNode):
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(node.claim, SIGNER.issue("public", 8).text)
-        while not operator.get("/v1/nodes").json()[0]["parked"]:
-            pass
+        until(lambda: parked(operator))
         assert not waiting.done()
         submit(operator)
         assert waiting.result(DEADLINE_S).lease is not None
+
+
+def test_a_node_that_hangs_up_while_it_waits_is_given_nothing(
+    farm: RunningFarm, operator: httpx.Client, node: ScriptedNode
+):
+    claim = Claim(
+        node_id=node.joined.node_id,
+        incarnation=node.joined.incarnation,
+        ticket=SIGNER.issue("public", 8).text,
+    )
+    with ThreadPoolExecutor(1) as pool:
+        hung_up = pool.submit(node.http.post, "/v1/claims", json=claim.model_dump(), timeout=1)
+        until(lambda: parked(operator))
+        with pytest.raises(httpx.ReadTimeout):
+            hung_up.result(DEADLINE_S)
+    until(lambda: not parked(operator))
+    submit(operator)
+    assert operator.get("/v1/nodes").json()[0]["batch_id"] is None
+    assert node.lease().shots
 
 
 def test_a_claim_that_waited_in_vain_says_why(node: ScriptedNode):

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,8 @@ from common.keys import TicketSigner
 from common.messages import GrantRequest, Lease, OrderedShot, Verdict
 from common.settings import Settings, Storage
 from coordinator.quarantine import KEEP_S, clear_quarantine
-from tests.farm import DEADLINE_S, MANIFEST, RunningFarm, ScriptedNode, drawn, running_farm
+from tests.farm import MANIFEST, RunningFarm, ScriptedNode, drawn, running_farm, until
 from tests.servers import S3Server, ValkeyServer
-
-_POLL_S = 0.05
 
 
 @contextmanager
@@ -52,14 +50,6 @@ def told(settings: Settings) -> dict[str, Any]:
         "storage": storage,
         "keys": {"ingest": settings.keys.ingest.get_secret_value()},
     }
-
-
-def until(found: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not found():
-        assert time.monotonic() < deadline
-        # The API offers an operator no long-poll.
-        time.sleep(_POLL_S)
 
 
 def counts(operator: httpx.Client, job: str) -> dict[str, int]:
