@@ -39,7 +39,6 @@ class Failure:
 
 _KNOWN = (
     Failure("invalid_spec", Blame.SHOT, "the pipeline refused its settings"),
-    Failure("unknown_sampler", Blame.SHOT, "the model has no such sampler"),
     Failure("lora_rejected", Blame.SHOT, "a LoRA does not fit the model, or only in part"),
     Failure("blank_image", Blame.SHOT, "the picture came out blank or not a number"),
     Failure("stalled", Blame.SHOT, "no step was made for too long"),
@@ -49,9 +48,7 @@ _KNOWN = (
     Failure("out_of_memory", Blame.OUT_OF_MEMORY, "the card ran out of memory"),
     Failure("model_missing", Blame.NODE, "the node does not hold the model's files"),
     Failure("model_mismatch", Blame.NODE, "the node's model files are not those of the catalog"),
-    Failure("model_broken", Blame.NODE, "the node's model files cannot be loaded"),
-    Failure("lora_mismatch", Blame.NODE, "the node's LoRA file is not that of the catalog"),
-    Failure("recipe_unsupported", Blame.NODE, "the node's software cannot hold the model this way"),
+    Failure("load_error", Blame.NODE, "the pipeline could not be loaded"),
     Failure("engine_died", Blame.NODE, "the rendering process died"),
     Failure("device_lost", Blame.NODE, "the card no longer answers"),
     Failure("disk_full", Blame.NODE, "the node's disk is full"),
@@ -59,7 +56,6 @@ _KNOWN = (
     Failure("wrong_image", Blame.NODE, "the upload is not what was reported: size, format or checksum"),
     Failure("upload_failed", Blame.FARM, "the store did not take the upload"),
     Failure("upload_missing", Blame.FARM, "the upload is not in the store"),
-    Failure("store_unavailable", Blame.FARM, "the store did not answer"),
     Failure("cancelled", Blame.CANCELLED, "nobody wants it any more"),
 )
 FAILURES = {failure.kind: failure for failure in _KNOWN}

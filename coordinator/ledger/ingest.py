@@ -67,11 +67,11 @@ def reject(write: Write, attempt_id: str, met: Failure, message: str, seconds: f
 
 
 def _store(write: Write, row: Row[Any], verdict: Verdict) -> None:
-    if verdict.sha256 is None or verdict.size is None:
-        raise Invalid("a stored image is reported with its sha256 and size")
     # A duplicate of an image the ledger knows is waste. One it does not know is this shot's all the same:
     # an earlier verdict was lost, or the ledger is younger than the store.
     known = bool(write.connection.scalar(select(exists().where(images.c.shot_id == row.shot_id))))
+    if not known and (verdict.sha256 is None or verdict.size is None):
+        raise Invalid("a stored image is reported with its sha256 and size")
     beaten = verdict.outcome == "duplicate" and known
     event = AttemptEvent.BEATEN if beaten else AttemptEvent.STORED
     move_attempts(write, [row.id], AttemptState.DELIVERED, event, ingest_s=verdict.seconds)

@@ -1,0 +1,140 @@
+"""The planner: who is served, in which order, and how much."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coordinator.plan import AFFINITY_BATCHES, Option, choose, refusal
+
+BATCH_S = 120.0
+
+
+def option(job: str = "a", group: str = "g", **fields: Any) -> Option:
+    usual: dict[str, Any] = {
+        "priority": 50,
+        "service_s": 0.0,
+        "submitted_at": 0.0,
+        "images": 1000,
+        "image_s": 1.0,
+        "pass_size": 4,
+        "loaded": False,
+        "takers": 1,
+    }
+    return Option(job_id=job, group_key=group, **usual | fields)
+
+
+def served(*options: Option) -> tuple[str, str]:
+    choice = choose(options, batch_s=BATCH_S)
+    assert choice is not None
+    return choice.option.job_id, choice.option.group_key
+
+
+def amount(*options: Option) -> int:
+    choice = choose(options, batch_s=BATCH_S)
+    assert choice is not None
+    return choice.images
+
+
+def test_nothing_is_chosen_from_nothing() -> None:
+    assert choose([], batch_s=BATCH_S) is None
+
+
+def test_priority_goes_before_the_loaded_model_and_before_fairness() -> None:
+    assert served(option("a", loaded=True), option("b", priority=51, service_s=9e9)) == ("b", "g")
+
+
+def test_of_equal_jobs_the_one_with_less_service_is_next() -> None:
+    assert served(option("a", service_s=10), option("b", service_s=5)) == ("b", "g")
+
+
+def test_of_jobs_with_equal_service_the_older_is_next() -> None:
+    assert served(option("a", submitted_at=2), option("b", submitted_at=1)) == ("b", "g")
+
+
+def test_a_loaded_model_is_kept_until_its_job_is_some_batches_ahead() -> None:
+    ahead = AFFINITY_BATCHES * BATCH_S
+    assert served(option("a", loaded=True, service_s=ahead - 1), option("b")) == ("a", "g")
+    assert served(option("a", loaded=True, service_s=ahead + 1), option("b")) == ("b", "g")
+
+
+def test_within_a_job_a_node_first_takes_what_few_others_can() -> None:
+    assert served(option(group="common", takers=9, loaded=True), option(group="rare", takers=2)) == (
+        "a",
+        "rare",
+    )
+
+
+def test_within_a_job_the_loaded_model_is_kept_among_equals() -> None:
+    assert served(option(group="cold"), option(group="warm", loaded=True)) == ("a", "warm")
+
+
+def test_a_batch_is_about_as_long_as_asked_in_whole_passes() -> None:
+    assert amount(option(image_s=1.0)) == 120
+    assert amount(option(image_s=7.0)) == 16
+
+
+def test_a_batch_is_one_pass_where_that_takes_longer_than_asked() -> None:
+    assert amount(option(image_s=500.0)) == 4
+
+
+def test_an_unmeasured_node_gets_one_pass() -> None:
+    assert amount(option(image_s=None)) == 4
+
+
+def test_towards_the_end_a_node_takes_half_its_share() -> None:
+    assert amount(option(images=80, image_s=1.0, takers=5)) == 8
+    assert amount(option(images=8, image_s=1.0, takers=5)) == 4
+
+
+def test_the_whole_backlog_counts_towards_the_end_not_one_group_alone() -> None:
+    few = option(group="few", images=20, takers=1)
+    assert amount(few) == 8
+    assert amount(few, option(group="many", images=1000, takers=2)) == 20
+
+
+def test_a_refusal_tells_the_reason_that_keeps_most_images_away() -> None:
+    assert refusal("public", {}) == "no work waits in lane public"
+    said = refusal("public", {"model x is not on this node": 3, "they need 24 GB": 70})
+    assert said == "73 images wait in lane public, none for this node: they need 24 GB"
+
+
+options = st.builds(
+    option,
+    job=st.sampled_from("abc"),
+    group=st.sampled_from("xyz"),
+    images=st.integers(1, 10_000),
+    image_s=st.none() | st.floats(0, 5000),
+    pass_size=st.integers(1, 12),
+    takers=st.integers(1, 80),
+    loaded=st.booleans(),
+    service_s=st.floats(0, 1e6),
+)
+
+
+@given(st.lists(options, min_size=1, max_size=9))
+def test_a_choice_is_an_option_with_at_least_a_pass_and_no_more_than_waits(found: list[Option]) -> None:
+    choice = choose(found, batch_s=BATCH_S)
+
+    assert choice is not None
+    assert choice.option in found
+    assert min(choice.option.pass_size, choice.option.images) <= choice.images <= choice.option.images
+
+
+@given(st.lists(options, min_size=1, max_size=9))
+def test_a_batch_never_takes_longer_than_asked_unless_it_is_one_pass(found: list[Option]) -> None:
+    choice = choose(found, batch_s=BATCH_S)
+
+    assert choice is not None
+    if choice.images > choice.option.pass_size:
+        assert choice.option.image_s is not None
+        assert choice.images * choice.option.image_s <= BATCH_S * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("turn", range(3))
+def test_the_order_of_the_options_does_not_matter(turn: int) -> None:
+    found = [option("a", service_s=3), option("b", service_s=2, takers=4), option("b", "h", takers=3)]
+    assert served(*found[turn:], *found[:turn]) == ("b", "h")

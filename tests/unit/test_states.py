@@ -1,0 +1,105 @@
+"""The transition tables: complete, unambiguous, and the page made from them is theirs."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from itertools import product
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from common.errors import Conflict
+from common.messages import Close
+from common.states import (
+    ATTEMPT,
+    BATCH,
+    NODE,
+    SHOT,
+    AttemptEvent,
+    AttemptState,
+    BatchEvent,
+    BatchState,
+    Machine,
+    NodeEvent,
+    NodeState,
+    ShotEvent,
+    ShotState,
+    page,
+)
+
+ALL: list[tuple[Machine[Any, Any], type[StrEnum], type[StrEnum]]] = [
+    (SHOT, ShotState, ShotEvent),
+    (ATTEMPT, AttemptState, AttemptEvent),
+    (BATCH, BatchState, BatchEvent),
+    (NODE, NodeState, NodeEvent),
+]
+FINAL = {
+    "shot": {ShotState.DONE},
+    "attempt": {
+        AttemptState.STORED,
+        AttemptState.WASTED,
+        AttemptState.REJECTED,
+        AttemptState.FAILED,
+        AttemptState.RELEASED,
+    },
+    "batch": {BatchState.CLOSED},
+    "node": set(),
+}
+
+
+def _names(value: Any) -> str | None:
+    return value.noun if isinstance(value, Machine) else None
+
+
+@pytest.mark.parametrize(("machine", "states", "events"), ALL, ids=_names)
+def test_every_pair_is_in_the_table_once_or_a_conflict(
+    machine: Machine[Any, Any], states: type[StrEnum], events: type[StrEnum]
+) -> None:
+    for state, event in product(states, events):
+        targets = [t.target for t in machine.transitions if (t.source, t.event) == (state, event)]
+        if targets:
+            assert [machine.after(state, event)] == targets
+        else:
+            with pytest.raises(Conflict, match=f"a {machine.noun} that is {state} cannot be {event}"):
+                machine.after(state, event)
+
+
+@pytest.mark.parametrize(("machine", "states", "events"), ALL, ids=_names)
+def test_every_state_can_be_reached_and_every_event_happens(
+    machine: Machine[Any, Any], states: type[StrEnum], events: type[StrEnum]
+) -> None:
+    assert _reachable(machine, *machine.initial) == set(states)
+    assert {t.event for t in machine.transitions} == set(events)
+
+
+@pytest.mark.parametrize(("machine", "states", "events"), ALL, ids=_names)
+def test_only_final_states_have_no_way_on(
+    machine: Machine[Any, Any], states: type[StrEnum], events: type[StrEnum]
+) -> None:
+    assert set(states) - {t.source for t in machine.transitions} == FINAL[machine.noun]
+
+
+def test_a_shot_can_be_done_from_every_state() -> None:
+    assert all(ShotState.DONE in _reachable(SHOT, state) for state in ShotState)
+
+
+def test_a_node_can_be_ready_again_from_every_state() -> None:
+    assert all(NodeState.READY in _reachable(NODE, state) for state in NodeState)
+
+
+def test_every_closing_a_node_may_send_is_an_event_of_a_batch() -> None:
+    sent = get_args(Close.model_fields["outcome"].annotation)
+    assert set(sent) == set(BatchEvent) - {BatchEvent.EXPIRED, BatchEvent.VANISHED}
+
+
+def test_the_page_of_states_is_made_from_the_tables() -> None:
+    written = Path(__file__).parents[2] / "docs" / "reference" / "states.md"
+    assert written.read_text() == page(), "run: python -m common.states > docs/reference/states.md"
+
+
+def _reachable(machine: Machine[Any, Any], *start: StrEnum) -> set[StrEnum]:
+    found = set(start)
+    while more := {t.target for t in machine.transitions if t.source in found} - found:
+        found |= more
+    return found
