@@ -14,7 +14,7 @@ from common.errors import Conflict, FitsNothing, SomeFailed
 from common.views import JobView
 from coordinator.cli import options
 from coordinator.cli.connection import connect
-from coordinator.cli.show import counted, duration, money, out
+from coordinator.cli.show import counted, duration, err, money
 from coordinator.client import FarmClient
 
 _POLL_S = 0.5
@@ -35,8 +35,8 @@ def watch_command(job: options.Job, settings: options.SettingsFile = None) -> No
 
 
 def follow(client: FarmClient, job_id: str) -> JobView:
-    """Show progress until nothing of the job is left to do, and return it as it then is."""
-    return _follow_live(client, job_id) if out.is_terminal else _follow_logging(client, job_id)
+    """Show progress on standard error until nothing of the job is left to do; the job as it then is."""
+    return _follow_live(client, job_id) if err.is_terminal else _follow_logging(client, job_id)
 
 
 def is_over(job: JobView) -> bool:
@@ -63,7 +63,7 @@ def require_success(job: JobView) -> None:
 
 def _follow_live(client: FarmClient, job_id: str) -> JobView:
     job = client.job(job_id)
-    with Live(_screen(job), console=out, refresh_per_second=8) as live:
+    with Live(_screen(job), console=err, refresh_per_second=8) as live:
         while not is_over(job):
             time.sleep(_POLL_S)
             job = client.job(job_id)
@@ -77,7 +77,7 @@ def _follow_logging(client: FarmClient, job_id: str) -> JobView:
         job = client.job(job_id)
         share = _done(job) / max(job.images, 1)
         if share >= next_share or is_over(job):
-            out.print(_line(job))
+            err.print(_line(job))
             next_share = share + _LOG_STEP
         if is_over(job):
             return job

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from common.catalog.identity import folder_identity
 from tests.e2e.farmhouse import Farmhouse
 
 
@@ -25,3 +26,60 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farmhouse]:
     house.farm("up")
     yield house
     house.farm("down")
+
+
+@pytest.fixture
+def studio(house: Farmhouse, tiny_model: Path) -> Farmhouse:
+    """A folder whose farm has two nodes of different classes, and manifests for them."""
+    furnish(house.folder, tiny_model)
+    return house
+
+
+@pytest.fixture(scope="module")
+def open_studio(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator[Farmhouse]:
+    """The same, with its farm up, for all tests of a module."""
+    house = Farmhouse(tmp_path_factory.mktemp("studio"))
+    furnish(house.folder, tiny_model)
+    house.farm("up")
+    yield house
+    house.farm("down")
+
+
+def furnish(folder: Path, model: Path) -> None:
+    """Settings, catalog, manifests: `tiny` fits both nodes, `tiny-24` the large one, `tiny-32` none."""
+    same = f'path: {model.name}, identity: "{folder_identity(model)}"'
+    (folder / "catalog.yaml").write_text(
+        "models:\n"
+        f"  tiny: {{like: shotfarm-demo, {same}}}\n"
+        f"  tiny-24: {{like: shotfarm-demo-24, {same}}}\n"
+        f"  tiny-32: {{like: shotfarm-demo, min_class: 32, {same}}}\n"
+    )
+    nodes = "".join(
+        f"- {{name: {name}, card: {_CARDS / card}}}\n"
+        for name, card in (("small", "gtx-1070.yaml"), ("large", "rtx-4090.yaml"))
+    )
+    (folder / "farm.yaml").write_text(f"catalogs: [catalog.yaml]\nmodels: [{model.parent}]\nnodes:\n{nodes}")
+    for name, images, steps in (("few", 2, 2), ("many", 12, 20)):
+        (folder / f"{name}.yaml").write_text(_MANIFEST.format(name=name, images=images, steps=steps))
+
+
+_CARDS = Path(__file__).parents[2] / "manifests" / "cards"
+_MANIFEST = """\
+version: 1
+name: {name}
+shots:
+- name: mug
+  model: tiny
+  prompt: a {{colour}} mug
+  axes: {{colour: [red, blue, green]}}
+  seeds: {images}
+  size: 128x128
+  steps: {steps}
+- name: tree
+  model: tiny-24
+  prompt: a {{colour}} tree
+  axes: {{colour: [red, blue]}}
+  size: 128x128
+  steps: {steps}
+output: {{name: "{{group}}/{{colour}}-{{seed}}"}}
+"""

@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
+
+from common.settings import load_settings
+from coordinator.client import FarmClient
 
 _FARM = str(Path(sys.executable).parent / "farm")
 _WITHIN_S = 120
@@ -76,6 +82,18 @@ class Farmhouse:
             if (process.info["cwd"] or "").startswith(mine) or any(mine in word for word in words):
                 found.append(" ".join(words))
         return found
+
+    def client(self) -> FarmClient:
+        """Of the farm that runs here; quicker than a command where a test asks often."""
+        in_force = load_settings(self.folder / ".farm" / "farm.yaml")
+        assert in_force.keys.operator is not None
+        return FarmClient(in_force.public_url, in_force.keys.operator.get_secret_value())
+
+    def stored_attempts(self) -> Counter[str]:
+        """How often the ledger says each shot was stored."""
+        with closing(sqlite3.connect(self.folder / ".farm" / "ledger.sqlite")) as ledger:
+            rows = ledger.execute("SELECT shot_id FROM attempts WHERE state = 'stored'")
+            return Counter(shot for (shot,) in rows)
 
     def logs(self) -> str:
         """The end of every log, for a failed assertion."""

@@ -1,0 +1,114 @@
+"""A farm with two nodes: submitting, watching, pulling, steering, and a node that is killed."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from tests.e2e.farmhouse import Farmhouse
+
+
+def submitted(studio: Farmhouse, manifest: str, *options: str) -> str:
+    """The id of a job made of the manifest."""
+    job: str = studio.json("submit", manifest, "--yes", *options)["id"]
+    return job
+
+
+def own(studio: Farmhouse, name: str, base: str = "few", **changes: str) -> str:
+    """A manifest whose shots no other test has, with further changes of its text."""
+    text = (studio.folder / f"{base}.yaml").read_text().replace("a {colour}", f"a {name} {{colour}}")
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    (studio.folder / f"{name}.yaml").write_text(text)
+    return f"{name}.yaml"
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    return {
+        file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(folder.rglob("*.png"))
+    }
+
+
+def test_a_killed_node_is_started_again_and_every_shot_is_stored_once(open_studio: Farmhouse) -> None:
+    job = submitted(open_studio, "many.yaml")
+    with open_studio.client() as client:
+        open_studio.wait_for(lambda: client.job(job), lambda view: view.counts.get("done", 0) > 0)
+        open_studio.kill("small")
+        open_studio.wait_for(lambda: client.job(job), lambda view: view.status == "done")
+        shots = {image.shot_id for image in client.images(job)}
+    open_studio.wait_for(open_studio.parts, lambda parts: parts["small"]["state"] == "ready")
+    assert open_studio.parts()["small"]["restarts"] >= 1
+    stored = open_studio.stored_attempts()
+    assert {shot: stored[shot] for shot in shots} == dict.fromkeys(shots, 1)
+
+
+def test_a_manifest_submitted_again_renders_nothing(open_studio: Farmhouse) -> None:
+    manifest = own(open_studio, "wooden")
+    open_studio.farm("submit", manifest, "--yes", "--watch")
+    again = open_studio.json("submit", manifest, "--yes")
+    assert (again["new"], again["reused"]) == (0, 8)
+
+
+def test_only_the_large_node_renders_what_needs_it(open_studio: Farmhouse) -> None:
+    job = submitted(open_studio, own(open_studio, "tall"), "--watch")
+    with open_studio.client() as client:
+        nodes = {image.node for image in client.images(job) if image.model == "tiny-24"}
+    assert nodes == {"large"}
+
+
+def test_pull_fetches_only_what_is_missing_or_damaged(open_studio: Farmhouse) -> None:
+    job = submitted(open_studio, own(open_studio, "round"), "--watch")
+    folder = open_studio.folder / "pulled"
+    assert open_studio.json("pull", job, "pulled")["fetched"] == 8
+    before = hashes(folder)
+    (folder / "mug" / "red-0.png").unlink()
+    (folder / "mug" / "red-1.png").write_bytes(b"half a picture")
+    again = open_studio.json("pull", job, "pulled")
+    assert (again["fetched"], again["kept"]) == (2, 6)
+    assert hashes(folder) == before
+    assert not list(folder.rglob("*.part"))
+
+
+def test_a_paused_job_renders_nothing_until_it_is_resumed(open_studio: Farmhouse) -> None:
+    job = submitted(open_studio, own(open_studio, "clay", "many"))
+    open_studio.farm("pause", job)
+    with open_studio.client() as client:
+        open_studio.wait_for(lambda: client.job(job), lambda view: not view.running)
+        assert client.job(job).status == "paused"
+        open_studio.farm("resume", job)
+        open_studio.wait_for(lambda: client.job(job), lambda view: view.status == "done")
+
+
+def test_a_cancelled_job_ends_and_says_so(open_studio: Farmhouse) -> None:
+    job = submitted(open_studio, own(open_studio, "iron", "many"))
+    open_studio.farm("cancel", job)
+    assert "was cancelled" in open_studio.farm("watch", job, exit_code=1).stderr
+
+
+def test_without_a_terminal_submit_wants_a_yes(open_studio: Farmhouse) -> None:
+    assert "--yes" in open_studio.farm("submit", "few.yaml", exit_code=5).stderr
+
+
+def test_what_fits_no_node_is_refused_with_the_reason(open_studio: Farmhouse) -> None:
+    manifest = own(
+        open_studio, "huge", **{"model: tiny-24": "model: tiny-32", "model: tiny\n": "model: tiny-32\n"}
+    )
+    error = open_studio.farm("submit", manifest, "--yes", exit_code=3).stderr
+    assert "tiny-32" in error
+
+
+def test_a_job_over_its_budget_is_refused(open_studio: Farmhouse) -> None:
+    manifest = own(open_studio, "dear", "many", **{"output:": "limits: {max_cost: 0.000001}\noutput:"})
+    assert "max_cost" in open_studio.farm("submit", manifest, "--yes", exit_code=4).stderr
+
+
+def test_an_unknown_job_is_said(open_studio: Farmhouse) -> None:
+    for command in (("watch", "j-none"), ("pull", "j-none", "x"), ("cancel", "j-none")):
+        assert "j-none" in open_studio.farm(*command, exit_code=1).stderr
+
+
+def test_status_shows_nodes_queues_and_jobs(open_studio: Farmhouse) -> None:
+    status = open_studio.json("status")["farm"]
+    assert {node["name"]: node["vram_class"] for node in status["nodes"]} == {"small": 8, "large": 24}
+    assert "small" in open_studio.farm("status").stdout

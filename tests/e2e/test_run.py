@@ -1,0 +1,50 @@
+"""`farm run`: from a manifest to a contact sheet, interrupted at will."""
+
+from __future__ import annotations
+
+import signal
+
+from PIL import Image
+
+from tests.e2e.farmhouse import Farmhouse
+
+_INTERRUPTED = 130
+
+
+def test_one_command_goes_from_manifest_to_contact_sheet(studio: Farmhouse) -> None:
+    said = studio.farm("run", "few.yaml", "--out", "pictures").stdout
+    pictures = sorted(file.name for file in (studio.folder / "pictures" / "mug").glob("*.png"))
+    assert pictures == ["blue-0.png", "blue-1.png", "green-0.png", "green-1.png", "red-0.png", "red-1.png"]
+    with Image.open(studio.folder / "pictures" / "contact-sheet.png") as sheet:
+        sheet.load()
+    assert (studio.folder / "pictures" / "contact-sheet.html").exists()
+    assert "8 images in pictures, 8 of them new" in said
+    assert studio.processes() == []
+
+
+def test_ctrl_c_stops_all_and_the_next_run_renders_only_the_rest(studio: Farmhouse) -> None:
+    running = studio.start("run", "many.yaml", "--out", "pictures")
+    assert running.stdout is not None
+    with running.stdout as lines:
+        # The progress line that follows the first stored image.
+        next(line for line in lines if "/38 " in line and not line.startswith("0/38"))
+        running.send_signal(signal.SIGINT)
+        rest = lines.read()
+    assert running.wait(60) == _INTERRUPTED, rest
+    assert "run it again to go on where it stopped" in rest
+    assert studio.processes() == []
+    stored = studio.stored_attempts()
+    assert 0 < len(stored) < 38
+    studio.farm("run", "many.yaml", "--out", "pictures")
+    after = studio.stored_attempts()
+    assert len(after) == 38
+    assert set(after.values()) == {1}
+    assert stored <= after
+
+
+def test_a_broken_manifest_starts_nothing(house: Farmhouse) -> None:
+    (house.folder / "m.yaml").write_text("version: 1\nshots:\n- name: a\n  promt: x\n")
+    error = house.farm("run", "m.yaml", exit_code=2).stderr
+    assert "m.yaml:4" in error
+    assert "did you mean `prompt`" in error
+    assert not (house.folder / ".farm").exists()
