@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from common.keys import TicketSigner
 from common.messages import Claim, ClaimAnswer
@@ -79,7 +80,8 @@ class Claims:
 
 
 async def _first(work: asyncio.Future[bool], left: asyncio.Future[object], *, timeout_s: float) -> None:
+    both: set[asyncio.Future[Any]] = {work, left}
     try:
-        await asyncio.wait({work, left}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(both, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     finally:
         work.cancel()
