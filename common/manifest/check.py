@@ -39,13 +39,13 @@ def _check_named(
     entry = known.get(name)
     if entry is None:
         message = f"unknown {kind} `{name}`{suggestion(name, known)}"
-        reading.problems.append(reading.text.problem(path, message))
+        reading.wrong_at(path, message)
     elif commercial and not entry.license.commercial:
         message = (
             f"{kind} `{name}` has the licence {entry.license.name}, which forbids commercial use; "
             "this manifest says `use: commercial`"
         )
-        reading.problems.append(reading.text.problem(path, message))
+        reading.wrong_at(path, message)
 
 
 def _check_syntax(manifest: Manifest, models: list[Model], reading: Reading) -> None:
@@ -55,7 +55,7 @@ def _check_syntax(manifest: Manifest, models: list[Model], reading: Reading) -> 
     for path, template in templates(manifest.defaults, manifest.shots).items():
         for offset, text in other_syntax(template):
             message = f"`{text}` is plain text for `{models[0].name}`: it takes no weights and no BREAK"
-            reading.warnings.append(reading.text.problem(path, message, offset))
+            reading.warn_at(path, message, offset)
 
 
 def _key(place: str, field: str, number: int | None = None) -> str:

@@ -86,7 +86,7 @@ def _check_lora_names(
     names = {lora.name for fields in places for lora in fields.loras}
     for axis in names & group.axes.keys():
         message = f"`{axis}` is a LoRA of this group, so `{{{axis}.trigger}}` has a meaning already"
-        reading.problems.append(reading.text.problem(f"{path}.axes.{axis}", message))
+        reading.wrong_at(f"{path}.axes.{axis}", message)
 
 
 def _check_set(

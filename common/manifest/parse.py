@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ from common.manifest.kinds import Choice, Later, Name, Number, Switch, Text
 from common.manifest.model import Limits, Manifest, Output, ShotFields
 from common.manifest.nodes import Node
 from common.manifest.parsed import ParsedManifest
-from common.manifest.reading import Key, Reading, read_keys
+from common.manifest.reading import MAX_FINDINGS, Key, Reading, TooManyError, read_keys
 from common.manifest.texts import check_tags, plain_texts, templates
 from common.manifest.wildcards import Wildcards, add_used
 from common.manifest.wording import described
@@ -100,13 +101,16 @@ def parse_manifest(
     `source` names it in messages. `files` reads what it refers to; None refuses every `file:`. With a
     `catalog` its models, LoRAs, samplers and licences are checked as well.
 
-    Raises InvalidDocument with every problem found, each with line, column and path.
+    Raises InvalidDocument with every problem found (the first hundred of a hopeless file), each with line,
+    column and path.
     """
     text, problems = read_yaml(content, source)
-    reading = Reading(text, files, list(problems))
-    manifest = _read(text.root, reading)
-    if manifest is not None and catalog is not None:
-        check_catalog(manifest, catalog, reading)
+    reading = Reading(text, files, problems[: MAX_FINDINGS - 1])
+    manifest = None
+    with suppress(TooManyError):
+        manifest = _read(text.root, reading)
+        if manifest is not None and catalog is not None:
+            check_catalog(manifest, catalog, reading)
     if reading.problems or manifest is None:
         raise InvalidDocument(source, sorted(reading.problems, key=lambda p: (p.line or 0, p.column or 0)))
     return ParsedManifest(manifest, text, tuple(reading.warnings), reading.contents)

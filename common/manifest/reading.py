@@ -14,10 +14,17 @@ from common.manifest.parsed import Text
 from common.manifest.suggest import suggestion
 from common.manifest.wording import described, shortened
 
+#: Nobody reads more at once, and finding them costs time.
+MAX_FINDINGS = 100
+
+
+class TooManyError(Exception):
+    """Ends a reading that has found `MAX_FINDINGS` problems."""
+
 
 @dataclass(slots=True)
 class Reading:
-    """What is known while a manifest is read. Problems are gathered, never raised."""
+    """What is known while a manifest is read. Problems are gathered, so that all are told at once."""
 
     text: Text
     #: None where files may not be read, as in the API.
@@ -30,10 +37,21 @@ class Reading:
     contents: dict[str, nodes.Sequence] = field(default_factory=dict)
 
     def wrong(self, place: Place, path: str, message: str) -> None:
-        self.problems.append(self.text.at(place, path, message))
+        """Raises TooManyError where a document is so broken that the rest would only repeat itself."""
+        self._add(self.text.at(place, path, message))
 
-    def warn(self, place: Place, path: str, message: str) -> None:
-        self.warnings.append(self.text.at(place, path, message))
+    def wrong_at(self, path: str, message: str, offset: int | None = None) -> None:
+        """The same where only the path is known; see `Text.problem`."""
+        self._add(self.text.problem(path, message, offset))
+
+    def warn_at(self, path: str, message: str, offset: int | None = None) -> None:
+        if len(self.warnings) < MAX_FINDINGS:
+            self.warnings.append(self.text.problem(path, message, offset))
+
+    def _add(self, problem: Problem) -> None:
+        self.problems.append(problem)
+        if len(self.problems) >= MAX_FINDINGS:
+            raise TooManyError
 
 
 class Kind(Protocol):

@@ -10,7 +10,7 @@ from common.manifest.reading import Reading
 from common.manifest.wording import shortened
 
 _LORA_TAG = re.compile(r"<(?:lora|lyco|hypernet):([^:<>]*)(?::([^<>]*))?>", re.IGNORECASE)
-_WEIGHTED = re.compile(r"\([^()]*:\s*\d*\.?\d+\s*\)")
+_WEIGHTED = re.compile(r"\([^()]{1,200}:\s{0,9}(?:\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})\s{0,9}\)")
 _BREAK = re.compile(r"\bBREAK\b")
 
 
@@ -62,11 +62,12 @@ def _spelled(value: str | dict[str, str], path: str) -> Iterator[tuple[str, str]
 
 def check_tags(path: str, text: str, reading: Reading) -> None:
     """Reports `<lora:x:1>`, which does nothing here."""
-    for tag in _LORA_TAG.finditer(text) if "<" in text else ():
+    tag = _LORA_TAG.search(text) if "<" in text else None
+    if tag:
         weight = f"@{tag[2]}" if tag[2] else ""
         lora = shortened(f"{tag[1]}{weight}")
         message = f"`{shortened(tag[0])}` does nothing in a prompt; write `loras: [{lora}]`"
-        reading.problems.append(reading.text.problem(path, message, tag.start()))
+        reading.wrong_at(path, message, tag.start())
 
 
 def other_syntax(text: str) -> Iterator[tuple[int, str]]:

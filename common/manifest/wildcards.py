@@ -101,7 +101,7 @@ def _mentions(path: str, text: str, reading: Reading) -> list[tuple[str, int]]:
         found = prompt.nodes(prompt.parse(text))
         return [(node.name, node.offset) for node in found if isinstance(node, prompt.Wildcard)]
     except prompt.PromptError as error:
-        reading.problems.append(reading.text.problem(path, error.message, error.offset))
+        reading.wrong_at(path, error.message, error.offset)
         return []
 
 
@@ -120,7 +120,7 @@ def _from_folder(
         near = nearest(name, others)
         hint = f": did you mean `{near}`?" if near else looked
         message = f"unknown wildcard `__{shortened(name)}__`{hint}"
-        reading.problems.append(reading.text.problem(path, message, offset))
+        reading.wrong_at(path, message, offset)
         return ()
     found = load(file, place, f"wildcards.{name}", reading)
     return () if found is None else _lines(found, f"wildcards.{name}", reading)

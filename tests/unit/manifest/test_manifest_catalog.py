@@ -95,3 +95,8 @@ def test_weights_and_break_in_a_prompt_are_placed(catalog: Catalog) -> None:
 def test_without_a_catalog_any_name_passes() -> None:
     content = "version: 1\nshots: [{model: anything, prompt: p, loras: [unheard-of]}]\n"
     assert parse_manifest(content, source="m.yaml", files=None).manifest.shots[0].model == "anything"
+
+
+def test_a_hostile_prompt_is_searched_in_linear_time(catalog: Catalog) -> None:
+    text = "(:" + "1" * 200_000
+    assert found(catalog, f"negative: {text}", "model: sdxl") == ([], [])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from common.catalog import load_catalog
 from common.errors import InvalidDocument, Problem
 from common.manifest.files import FileReader
 from common.manifest.model import NOTHING, Axis, Group, LoraRef, Manifest, Seeds, ShotFields, Size
@@ -219,6 +220,29 @@ def test_all_problems_are_told_at_once_in_the_order_of_lines() -> None:
         (6, "shots[0].seeds[0]"),
         (8, "shots[1].prompt"),
     ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "version: 1\n" + "".join(f"key{i}: 1\n" for i in range(20_000)),
+        "version: 1\n" + "key: 1\n" * 20_000,
+        "version: 1\nshots: [{model: m, prompt: p, seeds: [" + "x, " * 20_000 + "]}]\n",
+        "version: 1\nshots: [{model: m, prompt: '" + "<lora:a:1> " * 20_000 + "'}]\n",
+        "version: 1\nshots: [{model: m, prompt: '" + "__x__ " * 20_000 + "'}]\n",
+    ],
+)
+def test_a_hopeless_file_is_given_up_after_a_hundred_problems(content: str) -> None:
+    with pytest.raises(InvalidDocument) as caught:
+        parse_manifest(content, source="m.yaml", files=None)
+    assert len(caught.value.problems) <= 100
+
+
+def test_warnings_end_at_a_hundred() -> None:
+    shots = "- {model: sdxl, prompt: a (red:1.2) cat}\n" * 200
+    content = f"version: 1\nshots:\n{shots}"
+    parsed = parse_manifest(content, source="m.yaml", files=None, catalog=load_catalog())
+    assert len(parsed.warnings) == 100
 
 
 def test_a_problem_reads_as_source_line_column_path_and_remedy() -> None:
