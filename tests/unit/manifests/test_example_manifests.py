@@ -104,3 +104,8 @@ def test_the_schema_in_the_folder_is_the_parsers() -> None:
     assert json.loads(SCHEMA.read_text()) == manifest_schema(), (
         "run `farm schema > manifests/manifest.schema.json`"
     )
+
+
+@pytest.mark.parametrize("name", SHOTS)
+def test_the_index_tells_how_many_pictures_an_example_makes(name: str) -> None:
+    assert f"| [`{name}`]({name}) | {SHOTS[name]:,} |" in (FOLDER / "README.md").read_text()
