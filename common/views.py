@@ -77,6 +77,13 @@ class JobSummary(Message):
     counts: dict[str, int]
 
 
+class Priority(Message):
+    """POST /v1/jobs/{id}/priority."""
+
+    #: The larger goes first.
+    priority: Annotated[int, Field(ge=0, le=100)]
+
+
 class FailureView(Message):
     kind: str
     message: str

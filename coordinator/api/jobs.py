@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from common.views import CostTable, ImagePage, ImageView, JobSummary, JobView, Submit, Submitted
+from common.views import CostTable, ImagePage, ImageView, JobSummary, JobView, Priority, Submit, Submitted
 from coordinator.api.access import TheFarm, allow
 from coordinator.ledger.specs import image_key
 from coordinator.submit import submit_manifest
@@ -56,6 +56,27 @@ def pause(job_id: str, farm: TheFarm) -> JobView:
 def resume(job_id: str, farm: TheFarm) -> JobView:
     """Go on with a paused job; 409 for a cancelled one."""
     farm.ledger.resume_job(job_id)
+    return farm.ledger.job(job_id)
+
+
+@router.post("/{job_id}/priority")
+def prioritise(job_id: str, wish: Priority, farm: TheFarm) -> JobView:
+    """Change its priority; claims from now on follow it."""
+    farm.ledger.prioritise_job(job_id, wish.priority)
+    return farm.ledger.job(job_id)
+
+
+@router.post("/{job_id}/requeue")
+def requeue(job_id: str, farm: TheFarm) -> JobView:
+    """Give its failed and cancelled shots a fresh start; a cancelled job goes on with what was left."""
+    farm.ledger.requeue_job(job_id)
+    return farm.ledger.job(job_id)
+
+
+@router.post("/{job_id}/accept")
+def accept(job_id: str, farm: TheFarm) -> JobView:
+    """Be content without its failed shots."""
+    farm.ledger.accept_failures(job_id)
     return farm.ledger.job(job_id)
 
 

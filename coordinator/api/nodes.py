@@ -30,6 +30,21 @@ async def beat(node_id: str, beat: Beat, farm: TheFarm) -> BeatAnswer:
     return await farm.beats.put(node_id, beat)
 
 
+@router.post("/{node_id}/drain", dependencies=[allow("operator")])
+def drain(node_id: str, farm: TheFarm) -> list[NodeView]:
+    """Let it finish its batch and take no other. 409: there is nothing to drain."""
+    farm.ledger.drain_node(node_id)
+    return farm.nodes()
+
+
+@router.post("/{node_id}/admit", dependencies=[allow("operator")])
+def admit(node_id: str, farm: TheFarm) -> list[NodeView]:
+    """Let a drained or quarantined node work again. 409: it is neither."""
+    farm.ledger.admit_node(node_id)
+    farm.dispatcher.wake()
+    return farm.nodes()
+
+
 @router.get("", dependencies=[allow("operator")])
 def nodes(farm: TheFarm) -> list[NodeView]:
     return farm.nodes()

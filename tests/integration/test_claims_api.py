@@ -12,7 +12,7 @@ import pytest
 
 from common.errors import Invalid
 from common.keys import TicketSigner
-from common.messages import Beat, Claim, Join
+from common.messages import Beat, Claim, Join, Report
 from common.settings import Keys, Settings
 from common.views import Submit
 from coordinator.service import check_settings
@@ -194,6 +194,40 @@ def test_intents_act_at_once_and_a_cancelled_job_is_not_resumed(operator: httpx.
     assert operator.post(f"/v1/jobs/{job}/resume").json()["intent"] == "active"
     assert operator.post(f"/v1/jobs/{job}/cancel").json()["status"] == "cancelled"
     refused(operator.post(f"/v1/jobs/{job}/resume"), 409)
+
+
+def test_a_cancelled_job_goes_on_when_it_is_requeued(operator: httpx.Client):
+    job = submit(operator)
+    operator.post(f"/v1/jobs/{job}/cancel")
+    assert operator.post(f"/v1/jobs/{job}/requeue").json()["counts"] == {"waiting": 4}
+
+
+def test_failed_shots_can_be_accepted(operator: httpx.Client, node: ScriptedNode):
+    job = submit(operator)
+    while operator.get(f"/v1/jobs/{job}").json()["counts"] != {"failed": 4}:
+        lease = node.lease()
+        for shot in lease.shots:
+            failed = Report(token=lease.token, shot_id=shot.id, outcome="failed", failure="invalid_spec")
+            node.post(f"/v1/batches/{lease.batch_id}/reports", failed)
+        node.close(lease)
+        operator.post(f"/v1/jobs/{job}/resume")
+    view = operator.post(f"/v1/jobs/{job}/accept").json()
+    assert (view["counts"], view["status"]) == ({"accepted": 4}, "done")
+
+
+def test_the_priority_of_a_job_can_be_changed(operator: httpx.Client):
+    job = submit(operator)
+    assert operator.post(f"/v1/jobs/{job}/priority", json={"priority": 80}).json()["priority"] == 80
+    refused(operator.post(f"/v1/jobs/{job}/priority", json={"priority": 101}), 422)
+
+
+def test_a_drained_node_gets_nothing_until_it_is_admitted(operator: httpx.Client, node: ScriptedNode):
+    submit(operator)
+    node_id = node.joined.node_id
+    assert operator.post(f"/v1/nodes/{node_id}/drain").json()[0]["state"] == "offline"
+    assert node.claim(SIGNER.issue("public", 8).text, wait_s=0.1).lease is None
+    assert operator.post(f"/v1/nodes/{node_id}/admit").json()[0]["state"] == "ready"
+    assert node.lease().shots
 
 
 # Claims
