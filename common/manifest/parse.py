@@ -135,6 +135,9 @@ def _read(root: Node, reading: Reading) -> Manifest | None:
             )
     defaults = read_defaults(values["defaults"], reading) if "defaults" in values else ShotFields()
     groups = read_groups(values["shots"], defaults, reading) if "shots" in values else ()
+    output = values.get("output", Output())
+    if output.format == "png" and output.quality is not None:
+        reading.warn_at("output.quality", "png has no quality; leave it out, or choose webp or jpeg")
     used = templates(defaults, groups)
     wildcards = add_used(values.get("wildcards", {}), used, reading)
     lines = (

@@ -238,6 +238,11 @@ def test_a_hopeless_file_is_given_up_after_a_hundred_problems(content: str) -> N
     assert len(caught.value.problems) <= 100
 
 
+def test_a_quality_without_effect_is_warned_of() -> None:
+    (warning,) = parse("version: 1\nshots: [{model: m, prompt: p}]\noutput: {quality: 80}\n").warnings
+    assert (warning.line, warning.path) == (3, "output.quality")
+
+
 def test_warnings_end_at_a_hundred() -> None:
     shots = "- {model: sdxl, prompt: a (red:1.2) cat}\n" * 200
     content = f"version: 1\nshots:\n{shots}"
