@@ -63,7 +63,7 @@ class Publisher:
         self._app = make_app(broker_url)
         self._app.conf.broker_transport_options |= {**timeouts, "max_retries": 0}
         self._redis = redis.Redis.from_url(broker_url, **timeouts)
-        self._place = place(broker_url)
+        self._place = _place(broker_url)
 
     def publish_ticket(self, queue: str, ticket: str) -> None:
         """Raises Unavailable."""
@@ -110,7 +110,7 @@ class Publisher:
         return Unavailable(f"the broker at {self._place} does not answer ({error}); is it running?")
 
 
-def place(broker_url: str) -> str:
+def _place(broker_url: str) -> str:
     """The URL without user and password, for messages."""
     parts = urlsplit(broker_url)
     return f"{parts.hostname}:{parts.port}" if parts.hostname else parts.path

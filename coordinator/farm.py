@@ -7,8 +7,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
-from prometheus_client import CollectorRegistry
-
 from common.catalog import Catalog
 from common.celeryapp import Publisher
 from common.errors import Conflict, Invalid, Unavailable
@@ -23,6 +21,7 @@ from coordinator.broker_user import BrokerUser
 from coordinator.claims import Claims
 from coordinator.ledger import Ledger
 from coordinator.loop import Loop
+from coordinator.metrics import FarmCollector
 from coordinator.traffic import Traffic
 
 #: Bytes; more than a picture of any size that the catalog allows.
@@ -43,7 +42,7 @@ class Farm:
     claims: Claims
     beats: Beats
     traffic: Traffic
-    registry: CollectorRegistry
+    metrics: FarmCollector
     dispatcher: Loop
     sweeper: Loop
     quarantine: Loop

@@ -25,11 +25,6 @@ class Loop:
         self._trouble = ""
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
-    @property
-    def trouble(self) -> str:
-        """Why the last round failed; empty when it did not."""
-        return self._trouble
-
     def start(self) -> None:
         self._thread.start()
 

@@ -31,10 +31,6 @@ class FarmCollector(Collector):
         self._traffic = traffic
         self._currency = currency
 
-    def describe(self) -> list[Metric]:
-        """Nothing: registering must not read the ledger."""
-        return []
-
     def collect(self) -> Iterator[Metric]:
         totals = self._ledger.totals()
         yield from _work(totals)

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
-from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
 from common.catalog import load_catalog
@@ -67,8 +66,6 @@ def build_farm(settings: Settings) -> Farm:
         user.define()
         dispatcher.top_up()
 
-    registry = CollectorRegistry()
-    registry.register(FarmCollector(ledger, publisher, traffic, currency=settings.money.currency))
     return Farm(
         settings=settings,
         catalog=catalog,
@@ -79,7 +76,7 @@ def build_farm(settings: Settings) -> Farm:
         claims=claims,
         beats=Beats(ledger, gather_s=timing.heartbeat_s / _COMMITS_A_HEARTBEAT),
         traffic=traffic,
-        registry=registry,
+        metrics=FarmCollector(ledger, publisher, traffic, currency=settings.money.currency),
         dispatcher=Loop("dispatcher", dispatch, period_s=timing.sweep_s),
         sweeper=Loop("sweeper", Sweeper(ledger, publisher).sweep, period_s=timing.sweep_s),
         quarantine=Loop(

@@ -34,4 +34,4 @@ def health(farm: TheFarm) -> dict[str, str]:
 @router.get("/metrics", dependencies=[allow("operator", "node", "ingest")])
 def metrics(farm: TheFarm) -> Response:
     """Prometheus text format. Any key of the farm opens it."""
-    return Response(generate_latest(farm.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(farm.metrics), media_type=CONTENT_TYPE_LATEST)

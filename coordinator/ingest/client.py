@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import httpx
 
 from common.errors import FarmError, Unavailable
@@ -14,7 +16,9 @@ _SETTLED = (404, 409, 410)
 class Deliveries:
     def __init__(self, url: str, key: str) -> None:
         headers = {"authorization": f"Bearer {key}"} if key else {}
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=10)
+        # A proxy of the environment never leads back to this machine.
+        beyond = urlsplit(url).hostname not in ("127.0.0.1", "localhost", "::1")
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=10, trust_env=beyond)
 
     def fetch(self, attempt_id: str) -> Delivery | None:
         """None where nothing is left to do; raises Unavailable, or FarmError with the API's sentence."""
@@ -33,5 +37,5 @@ class Deliveries:
         except httpx.TransportError as error:
             raise Unavailable(f"the coordinator at {self._http.base_url} does not answer: {error}") from error
         if answer.is_error and answer.status_code not in _SETTLED:
-            raise FarmError(f"the coordinator refuses: {answer.json()['error']}")
+            raise FarmError(f"the coordinator refuses ({answer.status_code}): {answer.text[:300]}")
         return answer
