@@ -35,7 +35,8 @@ class Value:
     spelling: Spelling
     #: Position in its axis, from 0.
     index: int
-    path: str
+    #: Of the axis, or of the `include` entry that makes the value.
+    parent: str
     setter: Setter | None = None
     #: Whether variants and wildcards in its texts expand.
     expand: bool = False
@@ -48,8 +49,10 @@ class Value:
             return self.spelling if name in ("", "name") else None
         return self.spelling.get(name or "name")
 
-    def text_path(self, name: str) -> str:
-        return self.path if isinstance(self.spelling, str) else f"{self.path}.{name or 'name'}"
+    def path(self, name: str) -> str:
+        """Where the manifest says what `text(name)` is."""
+        path = f"{self.parent}[{self.index}]" if ".axes." in self.parent else self.parent
+        return path if isinstance(self.spelling, str) else f"{path}.{name or 'name'}"
 
     def matches(self, name: str, wanted: Spelling) -> bool:
         """Whether the field equals a text, or the value has all the fields of a mapping."""
@@ -90,10 +93,11 @@ def values(path: str, group: Group, axis: str) -> tuple[Value, ...]:
     """The values of an axis; `path` is the group's."""
     written = group.axes[axis]
     found = []
+    parent = f"{path}.axes.{axis}"
     for index, (spelling, sets) in enumerate(zip(written.values, written.sets, strict=True)):
-        place = f"{path}.axes.{axis}[{index}]"
-        setter = None if sets == NOTHING else Setter.of(place, sets)
-        found.append(Value(spelling, index, place, setter, written.expand))
+        silent = sets is NOTHING or sets == NOTHING
+        setter = None if silent else Setter.of(f"{parent}[{index}]", sets)
+        found.append(Value(spelling, index, parent, setter, written.expand))
     return tuple(found)
 
 

@@ -60,7 +60,8 @@ def expand(
             digits=digits,
         )
         expanded.append(GroupExpansion(frame, group.combinations, numbering, group.rendering, prompts, names))
-    return Expansion(expanded, random_seed=seed, findings=findings)
+    unidentified = dict.fromkeys(name for group in groups for name in group.unidentified)
+    return Expansion(expanded, random_seed=seed, unidentified=list(unidentified), findings=findings)
 
 
 def _checked(
@@ -83,13 +84,14 @@ def _checked(
         return rendering(resolve(Merged(common + setters), catalog, findings), manifest)
 
     found = combinations(path, group, findings)
+    unidentified: dict[str, None] = {}
     for combination in found.representatives():
         merged = Merged(common + combination.setters)
         prompts.check(merged.prompt, combination, found)
         prompts.check(merged.negative, combination, found)
         names.check(combination, found)
         with suppress(Impossible):
-            rendering_of(combination.setters)
+            unidentified.update(dict.fromkeys(rendering_of(combination.setters).unidentified))
     return CheckedGroup(
         path=path,
         group=group,
@@ -97,4 +99,5 @@ def _checked(
         seeds=group.seeds or manifest.defaults.seeds or Seeds(),
         combinatorial=(group.variants or manifest.defaults.variants) == "combinatorial",
         rendering=rendering_of,
+        unidentified=tuple(unidentified),
     )

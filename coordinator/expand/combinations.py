@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, chain, product
-from math import prod
+from math import inf, prod
 from typing import NamedTuple
 
 from common.manifest.model import NOTHING, Group, Spelling
@@ -33,11 +33,13 @@ class Addition:
     setters: tuple[Setter, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Combinations:
     """Random access by number: those of the product first, the last axis changing fastest, then `fresh`."""
 
     dimensions: Sequence[Dimension]
+    #: Combinations before `exclude` and `include`.
+    total: int
     #: Numbers, within the full product, of the combinations that no `exclude` entry matches.
     kept: Sequence[int]
     additions: Sequence[Addition] = ()
@@ -91,16 +93,20 @@ class Combinations:
 
     def representatives(self) -> Iterator[Combination]:
         """Combinations that between them show every tuple of setters and every set of names there is."""
-        if len(self.kept) < prod(len(each.rows) for each in self.dimensions) or self.additions or self.fresh:
-            seen: set[tuple[object, ...]] = set()
-            for combination in self:
-                shape = (combination.setters, *combination.values)
-                if shape not in seen:
-                    seen.add(shape)
-                    yield combination
+        firsts = [_first_of_each(dimension) for dimension in self.dimensions]
+        if len(self.kept) == self.total and not self.additions and not self.fresh:
+            for positions in product(*firsts):
+                yield self._at(sum(at * stride for at, stride in zip(positions, self._strides, strict=True)))
             return
-        for positions in product(*(_first_of_each(dimension) for dimension in self.dimensions)):
-            yield self._at(sum(at * stride for at, stride in zip(positions, self._strides, strict=True)))
+        enough = inf if self.additions or self.fresh else prod(map(len, firsts))
+        seen: set[tuple[object, ...]] = set()
+        for combination in self:
+            shape = (combination.setters, *combination.values)
+            if shape not in seen:
+                seen.add(shape)
+                yield combination
+            if len(seen) == enough:
+                return
 
 
 def _first_of_each(dimension: Dimension) -> list[int]:
@@ -125,7 +131,9 @@ def combinations(path: str, group: Group, findings: Findings) -> Combinations:
     Takes memory in proportion to the product only where there is an `exclude`: 9 bytes a combination.
     """
     factors = dimensions(path, group)
-    kept = _kept(path, group, factors, findings)
+    # Without axes `include` makes every combination, as it does in CI matrices.
+    total = prod(len(dimension.rows) for dimension in factors) if group.axes or not group.include else 0
+    kept = _kept(path, group, factors, total, findings)
     additions: list[Addition] = []
     fresh: list[Combination] = []
     for number, entry in enumerate(group.include):
@@ -139,7 +147,7 @@ def combinations(path: str, group: Group, findings: Findings) -> Combinations:
             place = f"{path}.include[{number}]"
             values, own = _made(place, factors, conditions, findings)
             fresh.append(Combination({**values, **extras}, own + setters))
-    return Combinations(factors, kept, additions, fresh)
+    return Combinations(factors, total, kept, additions, fresh)
 
 
 def _extras(path: str, group: Group, number: int) -> tuple[dict[str, Value], tuple[Setter, ...]]:
@@ -184,11 +192,10 @@ def _contains(kept: Sequence[int], number: int) -> bool:
     return at < len(kept) and kept[at] == number
 
 
-def _kept(path: str, group: Group, factors: Sequence[Dimension], findings: Findings) -> Sequence[int]:
+def _kept(
+    path: str, group: Group, factors: Sequence[Dimension], total: int, findings: Findings
+) -> Sequence[int]:
     """Numbers of the combinations that no entry excludes, in order."""
-    total = prod(len(dimension.rows) for dimension in factors)
-    if not group.axes and group.include:
-        total = 0
     if not group.exclude:
         return range(total)
     excluded = bytearray(total)

@@ -28,6 +28,8 @@ class CheckedGroup:
     seeds: Seeds
     combinatorial: bool
     rendering: Callable[[tuple[Setter, ...]], Rendering]
+    #: Models and LoRAs without a fixed identity.
+    unidentified: tuple[str, ...]
 
 
 def check_product(manifest: Manifest, findings: Findings) -> None:
@@ -86,9 +88,7 @@ def _texts(group: CheckedGroup, combination: Combination) -> tuple[str, str]:
 def _before_exclude(group: CheckedGroup, variants: int | list[int]) -> int:
     """Shots, with every excluded combination as large as the largest that is kept."""
     those = group.combinations
-    excluded = prod(len(dimension.rows) for dimension in those.dimensions) - len(those.kept)
-    if not group.group.axes:
-        excluded = 0
+    excluded = those.total - len(those.kept)
     if isinstance(variants, int):
         return variants * (len(those) + excluded) * len(group.seeds)
     return (sum(variants) + excluded * max(variants, default=1)) * len(group.seeds)

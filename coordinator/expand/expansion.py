@@ -19,9 +19,18 @@ class Expansion(Sequence[PlannedShot]):
     Shot i is a pure function of manifest, catalog and random seed; none of its predecessors is built.
     """
 
-    def __init__(self, groups: Sequence[GroupExpansion], *, random_seed: int, findings: Findings) -> None:
+    def __init__(
+        self,
+        groups: Sequence[GroupExpansion],
+        *,
+        random_seed: int,
+        unidentified: Sequence[str],
+        findings: Findings,
+    ) -> None:
         self.groups = tuple(groups)
         self.random_seed = random_seed
+        #: Models and LoRAs whose identity the catalog does not fix yet: their shots cannot be submitted.
+        self.unidentified = tuple(unidentified)
         self._findings = findings
         self._ends = list(accumulate(len(group) for group in groups))
 

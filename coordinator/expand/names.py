@@ -36,7 +36,7 @@ class NamePattern:
 
     def __init__(self, pattern: str | None, findings: Findings) -> None:
         self._findings = findings
-        self._checked: set[tuple[Reference, int]] = set()
+        self._checked: set[tuple[Reference, Combinations]] = set()
         try:
             nodes = parse(DEFAULT if pattern is None else pattern)
         except PromptError as error:
@@ -54,8 +54,8 @@ class NamePattern:
             if isinstance(node, str):
                 continue
             if node.name in combination.values:
-                checked = (node, id(among)) in self._checked
-                self._checked.add((node, id(among)))
+                checked = (node, among) in self._checked
+                self._checked.add((node, among))
                 for value in () if checked else among.values_of(node.name):
                     if value.text(node.field) is None:
                         self._findings.wrong(PATH, missing_field(node, value), node.offset)

@@ -28,7 +28,7 @@ class Prompts:
         self._findings = findings
         self._loras = loras
         self._parsed: dict[str, Parsed] = {}
-        self._checked: set[tuple[Written, int]] = set()
+        self._checked: set[tuple[Written, Combinations]] = set()
         self.wildcards, errors = parse_wildcards(manifest.wildcards)
         self.sound = not errors
         for error in errors:
@@ -39,8 +39,8 @@ class Prompts:
         template = self._parse(written.value, written.path)
         if template is None:
             return
-        first = (written, id(among)) not in self._checked
-        self._checked.add((written, id(among)))
+        first = (written, among) not in self._checked
+        self._checked.add((written, among))
         length = longest(template, self.wildcards) if self.sound else 0
         for node in nodes(template):
             if isinstance(node, Wildcard):
@@ -87,9 +87,9 @@ class Prompts:
             if text is None:
                 self._findings.wrong(path, missing_field(node, value), node.offset)
             elif "\0" in text:
-                self._findings.wrong(value.text_path(node.field), "a NUL character has no place in a prompt")
+                self._findings.wrong(value.path(node.field), "a NUL character has no place in a prompt")
             elif value.expand:
-                length = max(length, self._check_expanded(text, value.text_path(node.field)))
+                length = max(length, self._check_expanded(text, value.path(node.field)))
             else:
                 length = max(length, len(text))
         return length

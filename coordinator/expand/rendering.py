@@ -21,6 +21,12 @@ class Rendering:
     ids: ShotIds
     loras: tuple[Lora, ...]
 
+    @property
+    def unidentified(self) -> list[str]:
+        """The model and LoRAs whose identity the catalog does not fix."""
+        used = (self.settings.model, *self.loras)
+        return [each.name for each in used if each.identity is None]
+
 
 def rendering(settings: Settings, manifest: Manifest) -> Rendering:
     """Settings of one combination, with what the whole manifest says of its images."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.catalog import Catalog
 from common.errors import InvalidDocument
 from common.manifest.model import (
     NOTHING,
@@ -265,3 +267,18 @@ def test_a_plain_manifest_expands_without_the_text_it_came_from() -> None:
     )
     with pytest.raises(InvalidDocument, match=r"manifest: shots\[0\].prompt: .* never closed"):
         expand(manifest, catalog())
+
+
+def test_models_and_loras_without_a_fixed_identity_are_named() -> None:
+    known = catalog()
+    model, lora = known.models["z-image-turbo"], known.loras["ana"]
+    manifest = Manifest(version=1, shots=(Group(name="g", prompt="x", model=model.name, loras=(ANA,)),))
+
+    def unidentified(model_identity: str | None, lora_identity: str | None) -> tuple[str, ...]:
+        models = {model.name: replace(model, identity=model_identity)}
+        loras = {lora.name: replace(lora, identity=lora_identity)}
+        return expand(manifest, Catalog(models=models, loras=loras)).unidentified
+
+    assert unidentified("sha256:1", "sha256:2") == ()
+    assert unidentified("sha256:1", None) == ("ana",)
+    assert unidentified(None, None) == ("z-image-turbo", "ana")

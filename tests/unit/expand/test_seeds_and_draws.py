@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from coordinator.expand.draws import Draws
 from tests.unit.expand.making import expanded, group, prompts
 
 
@@ -85,6 +86,12 @@ def test_adding_an_axis_value_changes_no_draw_of_the_others() -> None:
     before = prompts(group("axes: {who: [ana, bo]}", "seeds: 10", prompt=text))
     after = prompts(group("axes: {who: [zoe, ana, bo]}", "seeds: 10", prompt=text))
     assert after[10:] == before
+
+
+def test_draws_and_random_seeds_never_change_between_versions() -> None:
+    draws = Draws(7, "hero", 2, ["{scene}=on a quay"])
+    assert draws.uniform("prompt/12") == 0.17029278877913911
+    assert draws.seed("seed/0") == 559209957
 
 
 def test_each_place_of_a_prompt_is_drawn_for_itself() -> None:
