@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import shutil
 import threading
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ from gpu_node.library import Holding, Library
 from gpu_node.node import Node
 from gpu_node.probe import Probe
 from gpu_node.progress import Progress
+
+log = logging.getLogger(__name__)
 
 #: What the pictures of a node, and the talk with it, depend on.
 _PACKAGES = ("shotfarm", "torch", "diffusers", "transformers", "peft", "celery")
@@ -55,11 +58,17 @@ def assembled(options: NodeOptions, probe: Probe, library: Library) -> Iterator[
     """
     with ExitStack() as parts:
         parts.enter_context(_owned(options.home))
-        join = _join(options, probe, library)
+        models = _usable(library.models())
+        if not models:
+            log.warning("this node holds no model of the catalog and will get no work; see `farm models`")
+        join = _join(options, probe, models, _usable(library.loras()))
+        pipelines = {library.catalog.models[name].family.pipeline for name in models}
         coordinator = parts.enter_context(closing(Coordinator(options.farm, read_key(options.key))))
         store = parts.enter_context(open_store_client())
         meter = parts.enter_context(closing(probe.meter()))
-        engine = EngineClient(device=probe.device, threads=options.threads, home=options.home)
+        engine = EngineClient(
+            device=probe.device, threads=options.threads, home=options.home, pipelines=sorted(pipelines)
+        )
         bench = Bench(
             coordinator=coordinator, store=store, engine=engine, library=library, stopping=threading.Event()
         )
@@ -86,7 +95,7 @@ def installed_versions() -> dict[str, str]:
     return {package: version(package) for package in _PACKAGES}
 
 
-def _join(options: NodeOptions, probe: Probe, library: Library) -> Join:
+def _join(options: NodeOptions, probe: Probe, models: tuple[str, ...], loras: tuple[str, ...]) -> Join:
     card = probe.card()
     kernels = probe.kernels()
     if kernels.problem:
@@ -96,14 +105,17 @@ def _join(options: NodeOptions, probe: Probe, library: Library) -> Join:
         card=CardFacts(**asdict(card)),
         owner=options.owner,
         lanes=options.lanes,
-        models=_usable(library.models()),
-        loras=_usable(library.loras()),
+        models=models,
+        loras=loras,
         terms=options.terms,
         versions=installed_versions(),
     )
 
 
 def _usable(holdings: list[Holding]) -> tuple[str, ...]:
+    for holding in holdings:
+        if holding.problem:
+            log.warning("not offered: %s", holding.problem)
     return tuple(holding.name for holding in holdings if not holding.problem)
 
 

@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--threads", required=True, type=int, help="CPU threads torch may use")
     parser.add_argument("--spool", required=True, type=Path, help="folder for finished images")
     parser.add_argument("--hashes", required=True, type=Path, help="file that remembers file hashes")
+    parser.add_argument("--pipeline", action="append", default=[], help="diffusers class to import at once")
     arguments = parser.parse_args()
     # A terminal's Ctrl-C, a service manager's stop reach both; the node decides when its engine ends.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -63,6 +64,9 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
+    # Importing one takes seconds, which would otherwise be the first batch's.
+    for name in arguments.pipeline:
+        getattr(diffusers, name, None)
     studio = Studio(arguments.device, arguments.spool, Hashes(arguments.hashes), lines.emit)
     studio.open()
     while True:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -23,12 +24,14 @@ _END_S = 5.0
 class EngineClient:
     """One engine at a time. Not for use by several threads at once, except `kill`.
 
-    `home` receives the engine's log and its memory of file hashes; images go to `spool`.
+    `home` receives the engine's log and its memory of file hashes; images go to `spool`. `pipelines` are
+    the diffusers classes that orders will likely name.
     """
 
-    def __init__(self, *, device: str, threads: int, home: Path) -> None:
+    def __init__(self, *, device: str, threads: int, home: Path, pipelines: Collection[str] = ()) -> None:
         self.spool = home / "spool"
         self._arguments = ["--device", device, "--threads", str(threads)]
+        self._arguments += [f"--pipeline={name}" for name in pipelines]
         self._arguments += ["--spool", str(self.spool), "--hashes", str(home / "hashes.json")]
         self._log = home / "engine.log"
         self._process: subprocess.Popen[str] | None = None

@@ -51,6 +51,7 @@ class Library:
         for name, model in self.catalog.models.items():
             if folder := self.model_folder(name):
                 found.append(self._holding(name, folder, model.identity, verify_model))
+        self._hashes.save()
         return found
 
     def loras(self) -> list[Holding]:
@@ -59,6 +60,7 @@ class Library:
         for name, lora in self.catalog.loras.items():
             if file := self.lora_file(name):
                 found.append(self._holding(name, file, lora.identity, verify_lora))
+        self._hashes.save()
         return found
 
     def _holding(self, name: str, path: Path, identity: str | None, verify: Verify) -> Holding:
