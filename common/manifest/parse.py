@@ -17,7 +17,7 @@ from common.manifest.forms import mapping_schema
 from common.manifest.groups import GROUP_KEYS, read_defaults, read_groups
 from common.manifest.keys import SHOT_KEYS
 from common.manifest.kinds import Choice, Later, Name, Number, Switch, Text
-from common.manifest.model import Limits, Manifest, Output, ShotFields
+from common.manifest.model import Group, Limits, Manifest, Output, ShotFields
 from common.manifest.nodes import Node
 from common.manifest.parsed import ParsedManifest
 from common.manifest.reading import MAX_FINDINGS, Key, Reading, TooManyError, read_keys
@@ -99,7 +99,7 @@ def parse_manifest(
     """The manifest that `content` spells, with its files and wildcards inlined.
 
     `source` names it in messages. `files` reads what it refers to; None refuses every `file:`. With a
-    `catalog` its models, LoRAs, samplers and licences are checked as well.
+    `catalog`, the models and LoRAs it names must be there and their licences allow the use.
 
     Raises InvalidDocument with every problem found (the first hundred of a hopeless file), each with line,
     column and path.
@@ -122,27 +122,38 @@ def _read(root: Node, reading: Reading) -> Manifest | None:
         message = f"must be a mapping that starts with `version: 1`, not {described(root)}"
         reading.wrong(root.place, "", message)
         return None
-    limits = root.get("limits")
-    found = limits.get("max_images") if isinstance(limits, nodes.Mapping) else None
-    number = found.number() if isinstance(found, nodes.Scalar) else None
-    if isinstance(number, int) and number > 0:
-        reading.max_values = number
+    reading.max_values = _max_images(root) or reading.max_values
     values = read_keys(root, "", MANIFEST_KEYS, reading, hints=_IN_A_GROUP)
-    for key in ("version", "shots"):
+    for key, remedy in (("version", "write `version: 1`"), ("shots", "list at least one group")):
         if key not in root.entries:
-            reading.wrong(
-                root.place, "", f"lacks `{key}`" + ("; write `version: 1`" if key == "version" else "")
-            )
+            reading.wrong(root.place, "", f"lacks `{key}`; {remedy}")
     defaults = read_defaults(values["defaults"], reading) if "defaults" in values else ShotFields()
     groups = read_groups(values["shots"], defaults, reading) if "shots" in values else ()
     output = values.get("output", Output())
     if output.format == "png" and output.quality is not None:
         reading.warn_at("output.quality", "png has no quality; leave it out, or choose webp or jpeg")
+    wildcards = _read_texts(values.get("wildcards", {}), defaults, groups, reading)
+    return Manifest(**{**values, "version": 1, "defaults": defaults, "shots": groups, "wildcards": wildcards})
+
+
+def _max_images(root: nodes.Mapping) -> int | None:
+    """The limit that the manifest sets, known before anything that it limits is read."""
+    limits = root.get("limits")
+    found = limits.get("max_images") if isinstance(limits, nodes.Mapping) else None
+    number = found.number() if isinstance(found, nodes.Scalar) else None
+    return number if isinstance(number, int) and number > 0 else None
+
+
+def _read_texts(
+    wildcards: dict[str, tuple[str, ...]],
+    defaults: ShotFields,
+    groups: tuple[Group, ...],
+    reading: Reading,
+) -> dict[str, tuple[str, ...]]:
+    """All wildcards that the prompts use, after reporting what is wrong in any text."""
     used = templates(defaults, groups)
-    wildcards = add_used(values.get("wildcards", {}), used, reading)
-    lines = (
-        (f"wildcards.{name}[{i}]", line) for name, all_ in wildcards.items() for i, line in enumerate(all_)
-    )
+    known = add_used(wildcards, used, reading)
+    lines = [(f"wildcards.{name}[{i}]", line) for name, own in known.items() for i, line in enumerate(own)]
     for path, written in [*used.items(), *plain_texts(groups), *lines]:
         check_tags(path, written, reading)
-    return Manifest(**{**values, "version": 1, "defaults": defaults, "shots": groups, "wildcards": wildcards})
+    return known
