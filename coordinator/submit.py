@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import PurePath
 
@@ -37,7 +37,7 @@ def submit_manifest(order: Submit, farm: Farm) -> Submitted:
             f"{order.source} makes {len(shots)} images here and not the {order.expected} that were planned: "
             "plan it again with this farm's catalog"
         )
-    _refuse_unknown_identity(shots)
+    _refuse_unknown_identity(shots.unidentified)
     _refuse_over_budget(shots, manifest.limits.max_cost, farm.catalog, farm.settings.money)
     job = NewJob(
         name=order.name or manifest.name or PurePath(order.source).stem,
@@ -61,17 +61,13 @@ def submit_manifest(order: Submit, farm: Farm) -> Submitted:
     )
 
 
-def _refuse_unknown_identity(shots: Iterable[PlannedShot]) -> None:
+def _refuse_unknown_identity(unidentified: Sequence[str]) -> None:
     """A shot's id must not change when the catalog learns what its model is."""
-    for planned in shots:
-        shot = planned.shot
-        names = [] if shot.model_identity else [shot.model]
-        names += [use.name for use in shot.loras if not use.identity]
-        if names:
-            raise Invalid(
-                f"{names[0]} can be planned but not submitted: the catalog does not say its identity; "
-                "set `identity` in a catalog file (`sha256:…` or `repo@commit`)"
-            )
+    if unidentified:
+        raise Invalid(
+            f"{unidentified[0]} can be planned but not submitted: the catalog does not say its identity; "
+            "set `identity` in a catalog file (`sha256:…` or `repo@commit`)"
+        )
 
 
 def _refuse_over_budget(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from common.catalog import Lora
+from common.catalog import Lora, Model
 from common.manifest.model import Manifest
 from common.shot import LoraUse, Shot, ShotIds
 from coordinator.expand.settings import Settings
@@ -24,7 +24,7 @@ class Rendering:
     @property
     def unidentified(self) -> list[str]:
         """The model and LoRAs whose identity the catalog does not fix."""
-        used = (self.settings.model, *self.loras)
+        used: tuple[Model | Lora, ...] = (self.settings.model, *self.loras)
         return [each.name for each in used if each.identity is None]
 
 
