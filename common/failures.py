@@ -12,6 +12,8 @@ from common.states import ShotEvent
 
 #: A shot's own failures before it is given up.
 MAX_ATTEMPTS = 3
+#: Times that an engine or node may die with a shot in hand before it is given up.
+MAX_CRASHES = 3
 #: A node's own failures in a row before it is quarantined.
 MAX_NODE_FAILURES = 3
 
@@ -44,6 +46,7 @@ _KNOWN = (
     Failure("stalled", Blame.SHOT, "no step was made for too long"),
     Failure("hard_limit", Blame.SHOT, "it took longer than an image may"),
     Failure("render_error", Blame.SHOT, "rendering failed"),
+    Failure("poison", Blame.SHOT, f"the engine or the node died {MAX_CRASHES} times while rendering it"),
     Failure("ingest_crash", Blame.SHOT, "ingest died repeatedly while checking it"),
     Failure("out_of_memory", Blame.OUT_OF_MEMORY, "the card ran out of memory"),
     Failure("model_missing", Blame.NODE, "the node does not hold the model's files"),

@@ -166,13 +166,11 @@ def _attempt() -> Iterator[Transition[AttemptState, AttemptEvent]]:
 def _batch() -> Iterator[Transition[BatchState, BatchEvent]]:
     s, e = BatchState, BatchEvent
     yield Transition(s.LEASED, e.FINISHED, s.CLOSED, "the node is through")
-    yield Transition(s.LEASED, e.RELEASED, s.CLOSED, "the node hands it back")
+    yield Transition(s.LEASED, e.RELEASED, s.CLOSED, "the node hands it back, or comes with a new ticket")
     yield Transition(s.LEASED, e.FAILED, s.CLOSED, "something failed that stops all of it")
     yield Transition(s.LEASED, e.OOM, s.CLOSED, "the card ran out of memory")
     yield Transition(s.LEASED, e.EXPIRED, s.CLOSED, "the lease ran out")
-    yield Transition(
-        s.LEASED, e.VANISHED, s.CLOSED, "the node came back as a new incarnation, or with a new ticket"
-    )
+    yield Transition(s.LEASED, e.VANISHED, s.CLOSED, "the node was started again")
 
 
 def _node() -> Iterator[Transition[NodeState, NodeEvent]]:

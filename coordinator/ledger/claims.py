@@ -11,9 +11,9 @@ from sqlalchemy import Row, Select, exists, insert, or_, select
 
 from common.errors import Conflict, Forbidden
 from common.messages import Claim, ClaimAnswer, Lease, Nothing, OrderedShot
-from common.states import AttemptState, BatchState, NodeEvent, NodeState, ShotEvent, ShotState
+from common.states import AttemptState, BatchEvent, BatchState, NodeEvent, NodeState, ShotEvent, ShotState
 from coordinator.ledger.backlog import Backlog
-from coordinator.ledger.endings import end_forgotten
+from coordinator.ledger.endings import end_held
 from coordinator.ledger.fleet import Member, in_service, offer
 from coordinator.ledger.moves import move_node, move_shots
 from coordinator.ledger.nodes import hear, node_row
@@ -39,7 +39,7 @@ def recall(write: Write, rules: Rules, claim: Claim, lane: str, vram_class: int)
     known = write.connection.execute(select(batches).where(batches.c.ticket == claim.ticket)).one_or_none()
     if known is not None:
         return _again(write, rules, claim, known)
-    end_forgotten(write, rules, node.id)
+    end_held(write, rules, node.id, BatchEvent.RELEASED)
     return None
 
 
@@ -51,7 +51,7 @@ def _again(write: Write, rules: Rules, claim: Claim, batch: Row[Any]) -> Lease:
         select(attempts.c.id, shots.c.id.label("shot_id"), shots.c.spec)
         .select_from(attempts.join(shots))
         .where(attempts.c.batch_id == batch.id)
-        .order_by(shots.c.since, shots.c.position)
+        .order_by(shots.c.crashes, shots.c.since, shots.c.position)
     )
     ordered = [(row.id, row.shot_id, row.spec) for row in write.connection.execute(query)]
     return _lease(batch._asdict(), ordered, rules)
@@ -67,7 +67,7 @@ def compose(write: Write, backlog: Backlog, rules: Rules, claim: Claim, lane: st
     member = fleet[claim.node_id]
     found = offer(member, fleet.values(), lane, backlog, rules.place)
     while choice := choose(found.options, batch_s=rules.timing.batch_s):
-        rows = write.connection.execute(_pick(choice, member)).all()
+        rows = _unsuspected(write.connection.execute(_pick(choice, member)).all())
         if rows:
             placement = found.placements[choice.option.group_key]
             lease = _grant(write, rules, claim, member, choice, placement, rows, lane)
@@ -85,7 +85,7 @@ def _pick(choice: Choice, member: Member) -> Select[Any]:
         attempts.c.state.in_((AttemptState.FAILED, AttemptState.REJECTED)),
     )
     return (
-        select(shots.c.id, shots.c.spec, shots.c.work)
+        select(shots.c.id, shots.c.spec, shots.c.crashes)
         .where(
             shots.c.group_key == choice.option.group_key,
             shots.c.state == plain(ShotState.WAITING),
@@ -93,9 +93,14 @@ def _pick(choice: Choice, member: Member) -> Select[Any]:
             exists().where(wants.c.shot_id == shots.c.id, wants.c.job_id == choice.option.job_id),
             or_(shots.c.attempts == 0, shots.c.attempts >= choice.option.takers, ~failed_here),
         )
-        .order_by(shots.c.since, shots.c.position)
+        .order_by(shots.c.crashes, shots.c.since, shots.c.position)
         .limit(choice.images)
     )
+
+
+def _unsuspected(rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
+    """The shots that no engine died with; where there are none, one that an engine did, alone."""
+    return [row for row in rows if row.crashes == 0] or rows[:1]
 
 
 def _grant(

@@ -24,8 +24,8 @@ from coordinator.ledger.charges import CARD_PHASES, card_seconds, prefixed, work
 from coordinator.ledger.fleet import card_of
 from coordinator.ledger.moves import close_batch, drop_unwanted, move_attempts, move_node, move_shots
 from coordinator.ledger.rules import Rules
-from coordinator.ledger.schema import attempts, batches, nodes, plain
-from coordinator.ledger.setbacks import charge_node, distrust, set_back
+from coordinator.ledger.schema import attempts, batches, nodes, plain, shots
+from coordinator.ledger.setbacks import charge_node, distrust, set_back, suspect
 from coordinator.ledger.transactions import Write
 
 
@@ -47,7 +47,7 @@ def end_batch(
     ).one()
     spent = _spending(write, rules, batch, load or Spent())
     close_batch(write, batch_id, event, failure=failure.kind if failure else "", message=message, **spent)
-    _undo(write, batch, failure, message)
+    _undo(write, batch, event, failure, message)
     move_node(write, batch.node_id, NodeState(batch.node_state), NodeEvent.FREED)
     if failure is not None and failure.blame is Blame.NODE:
         charge_node(write, batch.node_id)
@@ -55,32 +55,37 @@ def end_batch(
         distrust(write, batch.node_id)
 
 
-def end_forgotten(write: Write, rules: Rules, node_id: str) -> None:
-    """Close what a node still holds and has lost sight of: it came anew, or with a new ticket."""
+def end_held(write: Write, rules: Rules, node_id: str, event: BatchEvent) -> None:
+    """Close what a node still holds and will never speak of again."""
     held = batches.c.node_id == node_id, batches.c.state == plain(BatchState.LEASED)
     for batch_id in write.connection.scalars(select(batches.c.id).where(*held)).all():
-        end_batch(write, rules, batch_id, BatchEvent.VANISHED)
+        end_batch(write, rules, batch_id, event)
 
 
-def _undo(write: Write, batch: Row[Any], failure: Failure | None, message: str) -> None:
-    rows = write.connection.execute(
-        select(attempts.c.id, attempts.c.shot_id, attempts.c.state).where(attempts.c.batch_id == batch.id)
-    ).all()
+def _undo(write: Write, batch: Row[Any], event: BatchEvent, failure: Failure | None, message: str) -> None:
+    query = (
+        select(attempts.c.id, attempts.c.shot_id, attempts.c.state)
+        .select_from(attempts.join(shots))
+        .where(attempts.c.batch_id == batch.id)
+        .order_by(shots.c.crashes, shots.c.since, shots.c.position)
+    )
+    rows = write.connection.execute(query).all()
     undone = [row for row in rows if row.state == AttemptState.RUNNING]
-    if not undone:
-        return
     ids = [row.shot_id for row in undone]
     move_attempts(
         write, [row.id for row in undone], AttemptState.RUNNING, AttemptEvent.RELEASED, detail=batch.id
     )
     if failure is not None and _theirs(failure, len(undone), len(rows)):
         set_back(write, ids, ShotState.RUNNING, failure, message, batch.vram_class)
-    else:
-        move_shots(write, ids, ShotState.RUNNING, ShotEvent.RETURNED, detail=batch.id)
-        drop_unwanted(write, ids)
+        return
+    if event in (BatchEvent.EXPIRED, BatchEvent.VANISHED) or (failure and failure.kind == "engine_died"):
+        # Shots are rendered in order: those of the running pass are the first that are undone.
+        ids = ids[batch.pass_size :] + suspect(write, ids[: batch.pass_size])
+    move_shots(write, ids, ShotState.RUNNING, ShotEvent.RETURNED, detail=batch.id)
+    drop_unwanted(write, ids)
 
 
-def _theirs(failure: Failure, undone: int, shots: int) -> bool:
+def _theirs(failure: Failure, undone: int, all_of_them: int) -> bool:
     """Whether all undone shots bear the failure that ended their batch.
 
     Memory is the same for all, they are of one size. A fault of the shots' own is shared where not one
@@ -88,7 +93,7 @@ def _theirs(failure: Failure, undone: int, shots: int) -> bool:
     """
     if failure.blame is Blame.OUT_OF_MEMORY:
         return True
-    return failure.blame is Blame.SHOT and undone == shots
+    return failure.blame is Blame.SHOT and 0 < undone == all_of_them
 
 
 def _spending(write: Write, rules: Rules, batch: Row[Any], load: Spent) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def requeue_job(write: Write, job_id: str) -> int:
     """See `Ledger.requeue_job`."""
     job_row(write.connection, job_id)
     _set(write, job_id, intent="active", reason="")
-    fresh: dict[str, Any] = {"attempts": 0, "failure": "", "reason": ""}
+    fresh: dict[str, Any] = {"attempts": 0, "crashes": 0, "failure": "", "reason": ""}
     moved = 0
     for state in (ShotState.FAILED, ShotState.CANCELLED):
         ids = _shots_in(write.connection, job_id, state)

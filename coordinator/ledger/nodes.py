@@ -9,9 +9,9 @@ from sqlalchemy import Connection, Row, and_, insert, select, update
 from common.errors import Gone, NotFound
 from common.messages import CardFacts, Join
 from common.nodes import Card
-from common.states import NODE, BatchState, NodeEvent, NodeState, ShotEvent, ShotState
+from common.states import NODE, BatchEvent, BatchState, NodeEvent, NodeState, ShotEvent, ShotState
 from common.views import NodeView
-from coordinator.ledger.endings import end_forgotten
+from coordinator.ledger.endings import end_held
 from coordinator.ledger.fleet import card_of
 from coordinator.ledger.moves import move_node, move_shots
 from coordinator.ledger.records import JoinedNode
@@ -64,7 +64,7 @@ def join_node(write: Write, rules: Rules, join: Join) -> JoinedNode:
 
 
 def _begin_again(write: Write, rules: Rules, before: Row[Any], facts: dict[str, Any]) -> None:
-    end_forgotten(write, rules, before.id)
+    end_held(write, rules, before.id, BatchEvent.VANISHED)
     state = NodeState(node_row(write.connection, before.id).state)
     move_node(write, before.id, state, NodeEvent.JOINED, **facts)
 

@@ -106,13 +106,15 @@ shots = Table(
     _must("spec", Text),
     #: Its own failures so far.
     _must("attempts", Integer, "0"),
+    #: Times that the engine or the node died while it was, perhaps, rendering this.
+    _must("crashes", Integer, "0"),
     #: Kind and sentence of the last failure, or why it fits nothing.
     _must("failure", String, ""),
     _must("reason", Text, ""),
     #: Submission and place in it that first wanted the shot: the order of work.
     _must("since", Double),
     _must("position", Integer),
-    _partial("shots_waiting", "group_key", "since", "position", where="state = 'waiting'"),
+    _partial("shots_waiting", "group_key", "crashes", "since", "position", where="state = 'waiting'"),
     _partial("shots_unschedulable", "group_key", where="state = 'unschedulable'"),
     _partial("shots_failed", "id", where="state = 'failed'"),
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import func, select, update
 
-from common.failures import MAX_NODE_FAILURES, Blame, Failure, consequence
+from common.failures import MAX_CRASHES, MAX_NODE_FAILURES, Blame, Failure, consequence, failure
 from common.nodes import VRAM_CLASSES
 from common.states import NodeEvent, NodeState, ShotEvent, ShotState
 from coordinator.ledger.backlog import Backlog
@@ -22,26 +22,42 @@ _FAILED_SHARE = 0.10
 
 
 def set_back(
-    write: Write, ids: Sequence[str], source: ShotState, failure: Failure, message: str, vram_class: int
+    write: Write, ids: Sequence[str], source: ShotState, met: Failure, message: str, vram_class: int
 ) -> None:
-    """Let shots in `source` bear `failure`, which a card of `vram_class` met with them."""
-    reason = message or failure.sentence
+    """Let shots in `source` bear the failure that a card of `vram_class` met with them."""
+    reason = message or met.sentence
     larger = next((size for size in VRAM_CLASSES if size > vram_class), None)
     counted = select(shots.c.id, shots.c.attempts).where(shots.c.id.in_(ids))
     for shot_id, attempts in write.connection.execute(counted).all():
-        tried = attempts + (failure.blame is Blame.SHOT)
-        event = consequence(failure.blame, attempts=tried, larger_class=larger)
+        tried = attempts + (met.blame is Blame.SHOT)
+        event = consequence(met.blame, attempts=tried, larger_class=larger)
         values: dict[str, Any] = {"attempts": tried}
         if event is not ShotEvent.RETURNED:
-            values |= {"failure": failure.kind, "reason": reason}
+            values |= {"failure": met.kind, "reason": reason}
         if event is ShotEvent.ENLARGED:
             values["min_class"] = larger
         if event is ShotEvent.OUTGROWN:
             values["min_class"] = 0
-        move_shots(write, [shot_id], source, event, detail=failure.kind, **values)
+        move_shots(write, [shot_id], source, event, detail=met.kind, **values)
         if event is ShotEvent.EXHAUSTED:
             _pause_failing_jobs(write, shot_id)
     drop_unwanted(write, ids)
+
+
+def suspect(write: Write, ids: Sequence[str]) -> list[str]:
+    """Note that an engine or node died with these running shots; returns those that may be tried again.
+
+    A suspect is rendered last and alone. One that is there each time is poison and fails.
+    """
+    write.connection.execute(update(shots).where(shots.c.id.in_(ids)).values(crashes=shots.c.crashes + 1))
+    poison = failure("poison")
+    query = select(shots.c.id).where(shots.c.id.in_(ids), shots.c.crashes >= MAX_CRASHES)
+    given_up = write.connection.scalars(query).all()
+    values = {"failure": poison.kind, "reason": poison.sentence}
+    for shot_id in given_up:
+        move_shots(write, [shot_id], ShotState.RUNNING, ShotEvent.EXHAUSTED, detail=poison.kind, **values)
+        _pause_failing_jobs(write, shot_id)
+    return [shot_id for shot_id in ids if shot_id not in given_up]
 
 
 def charge_node(write: Write, node_id: str) -> None:

@@ -89,7 +89,7 @@ class Chunk:
 
     def _revive(self, write: Write, known: dict[str, ShotState]) -> None:
         """Shots that were given up wait again: somebody wants them."""
-        fresh: dict[str, Any] = {"attempts": 0, "failure": "", "reason": ""}
+        fresh: dict[str, Any] = {"attempts": 0, "crashes": 0, "failure": "", "reason": ""}
         for state in (ShotState.FAILED, ShotState.ACCEPTED, ShotState.CANCELLED):
             ids = [id_ for id_, now in known.items() if now is state]
             move_shots(write, ids, state, ShotEvent.REQUEUED, detail=self._job_id, **fresh)

@@ -243,3 +243,38 @@ def test_a_restarted_coordinator_knows_the_same_backlog(bench: Bench) -> None:
     bench.restart()
 
     assert bench.ledger.totals().waiting == before == {("public", 8): 4, ("public", 24): 1}
+
+
+def test_a_shot_that_a_node_died_with_is_rendered_last_and_alone(bench: Bench) -> None:
+    bench.submit(placed(4))
+    died_with = {one.id for one in bench.join().lease().shots}
+    node = bench.join()
+
+    leases = []
+    for _ in range(3):
+        leases.append(node.lease())
+        bench.finish(leases[-1])
+
+    assert [len(lease.shots) for lease in leases] == [2, 1, 1]
+    assert not died_with & {one.id for one in leases[0].shots}
+
+
+def test_a_shot_that_engines_die_with_every_time_is_poison(bench: Bench) -> None:
+    job = bench.submit(placed(1))
+    for name in ("a", "b", "c"):
+        lease = bench.join(name).lease()
+        bench.close(lease, "failed", failure="engine_died")
+
+    assert bench.counts(job.job_id) == {"failed": 1}
+    assert bench.ledger.job(job.job_id).failures[0].kind == "poison"
+    assert bench.ledger.requeue_job(job.job_id) == 1
+
+
+def test_a_node_whose_engine_always_dies_is_quarantined_before_it_spoils_a_shot(bench: Bench) -> None:
+    job = bench.submit(placed(20))
+    node = bench.join()
+    while (lease := node.claim().lease) is not None:
+        bench.close(lease, "failed", failure="engine_died")
+
+    assert bench.node_state() == "quarantined"
+    assert bench.counts(job.job_id) == {"waiting": 20}

@@ -93,11 +93,12 @@ Table(
     _must("work", Double),
     _must("spec", Text),
     _must("attempts", Integer, "0"),
+    _must("crashes", Integer, "0"),
     _must("failure", String, ""),
     _must("reason", Text, ""),
     _must("since", Double),
     _must("position", Integer),
-    _partial("shots_waiting", "group_key", "since", "position", where="state = 'waiting'"),
+    _partial("shots_waiting", "group_key", "crashes", "since", "position", where="state = 'waiting'"),
     _partial("shots_unschedulable", "group_key", where="state = 'unschedulable'"),
     _partial("shots_failed", "id", where="state = 'failed'"),
 )
