@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from common.errors import FarmError
 from common.messages import Beat, BeatAnswer
 from coordinator.ledger import Ledger
 
@@ -34,7 +33,8 @@ class Beats:
                 answers: list[BeatAnswer | Exception] = [
                     *await asyncio.to_thread(self._ledger.beats, [(node, beat) for node, beat, _ in gathered])
                 ]
-            except FarmError as error:
+            except Exception as error:
+                # Whatever it is, every node that waits here must hear of it.
                 answers = [error] * len(gathered)
             for (_, _, future), answer in zip(gathered, answers, strict=True):
                 _resolve(future, answer)
