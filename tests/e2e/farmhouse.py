@@ -10,8 +10,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ from common.settings import load_settings
 from coordinator.client import FarmClient
 
 _FARM = str(Path(sys.executable).parent / "farm")
-_WITHIN_S = 120
+_WITHIN_S = 240
 _POLL_S = 0.1
 
 _T = TypeVar("_T")
@@ -47,9 +47,10 @@ class Farmhouse:
         assert "Traceback" not in done.stderr, done.stderr
         return done
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Run a command in the background, as at a terminal of its own."""
-        return subprocess.Popen(
+    @contextmanager
+    def start(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """Run a command in the background, as at a terminal of its own, until the block ends."""
+        with subprocess.Popen(
             [_FARM, *arguments],
             cwd=self.folder,
             env=_environment(),
@@ -58,7 +59,11 @@ class Farmhouse:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
-        )
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def json(self, *arguments: str) -> Any:
         return json.loads(self.farm(*arguments, "--json").stdout)

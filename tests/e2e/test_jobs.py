@@ -5,7 +5,11 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.farmhouse import Farmhouse
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def submitted(studio: Farmhouse, manifest: str, *options: str) -> str:

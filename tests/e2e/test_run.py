@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import signal
 
+import pytest
 from PIL import Image
 
 from tests.e2e.farmhouse import Farmhouse
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 _INTERRUPTED = 130
 
@@ -23,14 +26,13 @@ def test_one_command_goes_from_manifest_to_contact_sheet(studio: Farmhouse) -> N
 
 
 def test_ctrl_c_stops_all_and_the_next_run_renders_only_the_rest(studio: Farmhouse) -> None:
-    running = studio.start("run", "many.yaml", "--out", "pictures")
-    assert running.stdout is not None
-    with running.stdout as lines:
+    with studio.start("run", "many.yaml", "--out", "pictures") as running:
+        assert running.stdout is not None
         # The progress line that follows the first stored image.
-        next(line for line in lines if "/38 " in line and not line.startswith("0/38"))
+        next(line for line in running.stdout if "/38 " in line and not line.startswith("0/38"))
         running.send_signal(signal.SIGINT)
-        rest = lines.read()
-    assert running.wait(60) == _INTERRUPTED, rest
+        rest = running.stdout.read()
+        assert running.wait(60) == _INTERRUPTED, rest
     assert "run it again to go on where it stopped" in rest
     assert studio.processes() == []
     stored = studio.stored_attempts()

@@ -5,8 +5,11 @@ from __future__ import annotations
 import stat
 
 import httpx
+import pytest
 
 from tests.e2e.farmhouse import Farmhouse
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_down_leaves_nothing_running_and_up_finds_the_same_farm_again(house: Farmhouse) -> None:
