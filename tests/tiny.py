@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ def save_z_image(folder: Path, *, seed: int = 0) -> Path:
     from transformers import Qwen3Config, Qwen3Model
 
     torch.manual_seed(seed)
-    tokenizer = _byte_tokenizer()
+    tokenizer = byte_tokenizer()
     encoder = Qwen3Model(
         Qwen3Config(
             vocab_size=len(tokenizer),
@@ -108,13 +107,13 @@ def _give_contrast(transformer: Any, vae: Any) -> None:
         vae.decoder.conv_out.weight.mul_(0.5)
 
 
-def _byte_tokenizer() -> Any:
+def byte_tokenizer() -> Any:
     """One token a byte, so that any text has a length that a test can count."""
     from tokenizers.pre_tokenizers import ByteLevel
     from transformers import Qwen2Tokenizer
 
     vocabulary = {sign: place for place, sign in enumerate(sorted(ByteLevel.alphabet()) + _SPECIAL)}
-    tokenizer = Qwen2Tokenizer(vocab=json.loads(json.dumps(vocabulary)), merges=[])
+    tokenizer = Qwen2Tokenizer(vocab=vocabulary, merges=[])
     tokenizer.add_special_tokens({"additional_special_tokens": _SPECIAL[:2]})
     tokenizer.pad_token = _SPECIAL[2]
     tokenizer.chat_template = _CHAT

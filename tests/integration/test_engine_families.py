@@ -1,0 +1,113 @@
+"""Every family of the catalog renders in the engine as a plain call of its pipeline does."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy
+import pytest
+from PIL import Image
+
+from common.catalog import load_catalog
+from common.shot import Shot
+from gpu_node import protocol
+from gpu_node.engine_client import EngineClient
+from tests.engine_talk import ask, load_order, render, shot
+from tests.tiny import save_z_image
+from tests.tiny_families import save_klein, save_sd15, save_sdxl
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model of the catalog whose family is tried, and how."""
+
+    model: str
+    save: Callable[[Path], Path]
+    sampler: str
+    guidance: float
+    negative: str = ""
+
+
+CASES = [
+    Case("sd15", save_sd15, "ddim", 5.0, "blurry"),
+    Case("sd15", save_sd15, "ddim", 1.0),
+    Case("sdxl", save_sdxl, "euler", 5.0, "blurry"),
+    # SDXL takes an empty negative prompt as zeros.
+    Case("sdxl", save_sdxl, "euler", 5.0),
+    Case("flux2-klein-4b", save_klein, "euler", 1.0),
+    Case("z-image-turbo", save_z_image, "euler", 0.0),
+    Case("z-image", save_z_image, "euler", 3.0, "blurry"),
+]
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineClient]:
+    client = EngineClient(device="cpu", threads=1, home=tmp_path_factory.mktemp("engine"))
+    client.start()
+    yield client
+    client.stop()
+
+
+@pytest.fixture(scope="module")
+def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Case], Path]:
+    built: dict[Callable[[Path], Path], Path] = {}
+
+    def folder(case: Case) -> Path:
+        if case.save not in built:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                built[case.save] = case.save(tmp_path_factory.mktemp("models") / case.save.__name__)
+        return built[case.save]
+
+    return folder
+
+
+def plain_call(pipeline: str, folder: Path, one: Shot, *, takes_negative: bool) -> numpy.ndarray:
+    import diffusers
+    import torch
+
+    torch.set_num_threads(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pipe = getattr(diffusers, pipeline).from_pretrained(str(folder), use_safetensors=True)
+        pipe.set_progress_bar_config(disable=True)
+        negative = {"negative_prompt": [one.negative or None]} if takes_negative and one.negative else {}
+        image = pipe(
+            prompt=[one.prompt],
+            width=one.width,
+            height=one.height,
+            num_inference_steps=one.steps,
+            guidance_scale=one.guidance,
+            generator=[torch.Generator("cpu").manual_seed(one.seed)],
+            **negative,
+        ).images[0]
+    return numpy.asarray(image).astype(int)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.model}-{case.guidance}-{case.negative}")
+def test_an_engines_picture_is_that_of_a_plain_call(
+    engine: EngineClient, folder_of: Callable[[Case], Path], case: Case
+) -> None:
+    family = load_catalog().models[case.model].family
+    folder = folder_of(case)
+    one = shot(seed=6, steps=3, sampler=case.sampler, guidance=case.guidance, negative=case.negative)
+    order = load_order(
+        folder,
+        pipeline=family.pipeline,
+        max_tokens=family.max_tokens,
+        guided_above=family.guidance_doubles_above,
+        weights={},
+    )
+    assert isinstance(ask(engine, order)[-1], protocol.Loaded)
+
+    # In company, so that joining the texts of a pass is tried too.
+    files = render(engine, one, one._replace(seed=7, prompt="a much longer prompt of a blue lamp"))
+
+    with Image.open(files[one.id]) as image:
+        found = numpy.asarray(image).astype(int)
+    expected = plain_call(family.pipeline, folder, one, takes_negative=family.takes_negative)
+    assert expected.std() > 1
+    assert abs(found - expected).max() <= 1
