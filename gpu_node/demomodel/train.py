@@ -1,4 +1,4 @@
-"""`python -m gpu_node.demomodel.train {vae,denoiser,decoder,lora,judge,all}`: make the demo model from nothing.
+"""`python -m gpu_node.demomodel.train PART`: make the demo model from nothing, or one part of it anew.
 
 Every part goes on where it was stopped, as long as its checkpoint lies in the training folder.
 """
