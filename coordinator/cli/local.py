@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -11,10 +11,10 @@ from rich.table import Table
 
 from common.settings import Settings, load_settings
 from coordinator.cli import options
-from coordinator.cli.show import err, out, table
-from coordinator.embedded.farm import run_farm, start_farm, stop_farm
+from coordinator.cli.show import out, table, whisper
+from coordinator.embedded.control import start_farm, stop_farm, supervisor_command
 from coordinator.embedded.home import Home
-from coordinator.embedded.state import FarmState
+from coordinator.embedded.state import FarmState, Narrator
 
 Listen = Annotated[
     str | None,
@@ -41,9 +41,9 @@ def up_command(
     """
     wanted = with_listen(load_settings(settings), listen)
     if foreground:
-        run_farm(wanted, on_change=narrator())
-        return
-    state = start_farm(wanted, settings_file=settings, on_change=narrator())
+        command = supervisor_command(wanted, settings)
+        os.execv(command[0], command)
+    state = start_farm(wanted, settings_file=settings, on_change=Narrator(whisper))
     out.print(components_table(state))
     for line in invitation(wanted, state):
         out.print(line)
@@ -62,19 +62,6 @@ def with_listen(settings: Settings, listen: str | None) -> Settings:
     return settings if listen is None else settings.model_copy(update={"listen": listen})
 
 
-def narrator() -> Callable[[FarmState], None]:
-    """Says on standard error what a farm does while it starts, each thing once."""
-    said: set[str] = set()
-
-    def narrate(state: FarmState) -> None:
-        for line in state.remarks + tuple(_sentences(state)):
-            if line not in said:
-                said.add(line)
-                err.print(line, style="dim")
-
-    return narrate
-
-
 def components_table(state: FarmState) -> Table:
     rows = [
         (part.name, part.state, str(part.pid or "-"), str(part.restarts), part.address)
@@ -90,14 +77,6 @@ def invitation(settings: Settings, state: FarmState) -> list[str]:
         f"the farm is up: {state.url}",
         f"another node: farm-node run --farm {state.url} --key {_short(key)}",
         "`farm status` shows it, `farm down` ends it",
-    ]
-
-
-def _sentences(state: FarmState) -> list[str]:
-    return [
-        f"{part.name} is ready" if part.state == "ready" else f"{part.name} ended and is started again"
-        for part in state.components
-        if part.state == "ready" or part.state == "waiting"
     ]
 
 

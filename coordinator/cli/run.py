@@ -14,18 +14,17 @@ from common.settings import Settings, load_settings
 from common.views import JobView
 from coordinator.cli import options
 from coordinator.cli.connection import connect
-from coordinator.cli.local import narrator
 from coordinator.cli.plan_tables import show_plan
 from coordinator.cli.planning import make_plan
 from coordinator.cli.pull import pull
 from coordinator.cli.results import contact_sheet, cost_table
-from coordinator.cli.show import counted, err, out
+from coordinator.cli.show import counted, err, out, whisper
 from coordinator.cli.submit import plan_for, require_possible, submit, tell
 from coordinator.cli.watch import follow, require_success
 from coordinator.client import FarmClient
-from coordinator.embedded.farm import start_farm, stop_farm
+from coordinator.embedded.control import start_farm, stop_farm
 from coordinator.embedded.home import Home
-from coordinator.embedded.state import supervisor_pid
+from coordinator.embedded.state import Narrator, supervisor_pid
 
 
 def run_command(
@@ -66,7 +65,7 @@ def _farm(settings: Settings, settings_file: Path | None) -> Iterator[bool]:
     if supervisor_pid(home) is not None:
         yield False
         return
-    start_farm(settings, settings_file=settings_file, on_change=narrator())
+    start_farm(settings, settings_file=settings_file, on_change=Narrator(whisper))
     try:
         yield True
     except KeyboardInterrupt:

@@ -20,6 +20,11 @@ out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDT
 err = Console(stderr=True, highlight=False)
 
 
+def whisper(sentence: str) -> None:
+    """Tell what goes on beside what was asked for."""
+    err.print(sentence, style="dim", markup=False)
+
+
 def print_json(data: BaseModel | Sequence[BaseModel]) -> None:
     """As JSON on standard output, uncoloured and unwrapped."""
     model = data if isinstance(data, BaseModel) else RootModel[list[BaseModel]](list(data))

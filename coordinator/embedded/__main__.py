@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 from common.errors import FarmError
 from common.settings import load_settings
 from coordinator.embedded.farm import run_farm
+from coordinator.embedded.state import Narrator
 
 
 def main() -> int:
@@ -20,7 +22,7 @@ def main() -> int:
         settings = load_settings(options.settings)
         if options.listen:
             settings = settings.model_copy(update={"listen": options.listen})
-        run_farm(settings, on_change=lambda state: None)
+        run_farm(settings, on_change=Narrator(partial(print, flush=True)))
     except FarmError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -1,11 +1,9 @@
-"""The embedded farm as a whole: run it here, start it in the background, look at it, end it."""
+"""The embedded farm in this process: arranged, supervised, told about, ended by a signal."""
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -15,24 +13,13 @@ from types import FrameType
 import yaml
 from pydantic import BaseModel, SecretStr
 
-from common.errors import Conflict, FarmError, Unavailable
+from common.errors import Conflict, FarmError
 from common.settings import Settings
 from coordinator.embedded.arrange import arrange
 from coordinator.embedded.home import Home, write_private
 from coordinator.embedded.process import Child
-from coordinator.embedded.state import (
-    ComponentState,
-    FarmState,
-    SupervisorLock,
-    read_state,
-    supervisor_pid,
-    write_state,
-)
+from coordinator.embedded.state import ComponentState, FarmState, SupervisorLock, write_state
 from coordinator.embedded.supervisor import Supervisor
-
-_POLL_S = 0.05
-#: All stages end within their own limits long before.
-_DOWN_WITHIN_S = 60
 
 
 def run_farm(settings: Settings, on_change: Callable[[FarmState], None]) -> None:
@@ -93,64 +80,6 @@ def _supervise(
         enter("stopping")
         supervisor.shut_down()
         home.state.unlink()
-
-
-def start_farm(
-    settings: Settings, *, settings_file: Path | None, on_change: Callable[[FarmState], None]
-) -> FarmState:
-    """Start the farm in the background and wait until it is ready.
-
-    Raises Conflict when it already runs in this home, Unavailable when it does not come up.
-    """
-    home = Home.at(settings.home)
-    if supervisor_pid(home) is not None:
-        raise Conflict(f"a farm already runs in {home.root}; `farm status` shows it, `farm down` ends it")
-    home.state.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "coordinator.embedded", "--listen", settings.listen]
-    if settings_file is not None:
-        command += ["--settings", str(settings_file)]
-    with (home.logs / "supervisor.log").open("ab") as log:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-        )
-    try:
-        return _wait_until_ready(home, process, on_change)
-    except KeyboardInterrupt:
-        process.terminate()
-        process.wait()
-        raise
-
-
-def _wait_until_ready(
-    home: Home, process: subprocess.Popen[bytes], on_change: Callable[[FarmState], None]
-) -> FarmState:
-    seen: FarmState | None = None
-    while True:
-        ended = process.poll() is not None
-        state = read_state(home)
-        if state is not None and state != seen:
-            seen = state
-            on_change(state)
-        if state is not None and state.phase == "ready":
-            return state
-        if ended:
-            reason = state.error if state is not None else ""
-            raise Unavailable(f"the farm did not start: {reason or f'the logs in {home.logs} say why'}")
-        time.sleep(_POLL_S)
-
-
-def stop_farm(home: Home) -> bool:
-    """End the farm of this home and wait until nothing of it runs; False when none ran."""
-    pid = supervisor_pid(home)
-    if not pid:
-        return False
-    os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + _DOWN_WITHIN_S
-    while supervisor_pid(home) is not None:
-        if time.monotonic() > deadline:
-            raise Unavailable(f"process {pid} does not end; see {home.logs / 'supervisor.log'}")
-        time.sleep(_POLL_S)
-    return True
 
 
 def settings_yaml(settings: Settings) -> str:

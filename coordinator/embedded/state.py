@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,6 +27,8 @@ class ComponentState(_Record):
 
 
 class FarmState(_Record):
+    """All that `farm up` and `farm status` know of the processes."""
+
     #: The supervisor's.
     pid: int
     phase: Literal["starting", "ready", "stopping", "failed"]
@@ -35,6 +38,27 @@ class FarmState(_Record):
     remarks: tuple[str, ...] = ()
     #: Why it failed.
     error: str = ""
+
+
+class Narrator:
+    """Says in sentences what happens to a farm, each thing once."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._said: set[str] = set()
+
+    def __call__(self, state: FarmState) -> None:
+        for sentence in (*state.remarks, *map(_sentence, state.components)):
+            if sentence and sentence not in self._said:
+                self._said.add(sentence)
+                self._say(sentence)
+
+
+def _sentence(part: ComponentState) -> str:
+    again = f", started again ({part.restarts})" if part.restarts else ""
+    if part.state == "ready":
+        return f"{part.name} is ready{again}"
+    return f"{part.name} ended{again}" if part.state == "waiting" else ""
 
 
 def read_state(home: Home) -> FarmState | None:
