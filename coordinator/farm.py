@@ -24,8 +24,8 @@ from coordinator.loop import Loop
 from coordinator.metrics import FarmCollector
 from coordinator.traffic import Traffic
 
-#: Bytes; more than a picture of any size that the catalog allows.
-MAX_UPLOAD = 64 * 2**20
+#: Bytes: a PNG of 11 megapixels at its worst, and what the API takes as one body.
+MAX_UPLOAD = 32 * 2**20
 
 #: What the ledger calls the failure of a shot that no class takes.
 _FITS_NOTHING = "fits_nothing"

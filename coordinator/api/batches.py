@@ -12,7 +12,7 @@ router = APIRouter(prefix="/v1/batches/{batch_id}", dependencies=[allow("node")]
 
 @router.post("/grants", status_code=201)
 def grant(batch_id: str, wish: GrantRequest, farm: TheFarm) -> Grant:
-    """A presigned PUT for one rendered shot. 410: the lease is over. 422: larger than 64 MiB."""
+    """A presigned PUT for one rendered shot. 410: the lease is over. 422: larger than 32 MiB."""
     return farm.grant(batch_id, wish)
 
 
