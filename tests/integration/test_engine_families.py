@@ -111,3 +111,34 @@ def test_an_engines_picture_is_that_of_a_plain_call(
     expected = plain_call(family.pipeline, folder, one, takes_negative=family.takes_negative)
     assert expected.std() > 1
     assert abs(found - expected).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("model", "save", "compute", "text"),
+    [
+        ("sd15", save_sd15, "bfloat16", "bfloat16"),
+        ("sdxl", save_sdxl, "bfloat16", "bfloat16"),
+        ("flux2-klein-4b", save_klein, "bfloat16", "bfloat16"),
+        ("z-image-turbo", save_z_image, "float32", "bfloat16"),
+    ],
+)
+def test_parts_in_different_dtypes_work_together(
+    engine: EngineClient,
+    folder_of: Callable[[Case], Path],
+    model: str,
+    save: Callable[[Path], Path],
+    compute: str,
+    text: str,
+) -> None:
+    family = load_catalog().models[model].family
+    folder = folder_of(Case(model, save, "euler", 0.0))
+    weights = {"text_encoder": text, "text_encoder_2": text, "vae": "float32"}
+    changes = {"pipeline": family.pipeline, "max_tokens": 77, "weights": weights, "compute_dtype": compute}
+    placement = ("text_encoder_on_cpu", "vae_slicing", "vae_tiling")
+    ask(engine, load_order(folder, guided_above=None, placement=placement, **changes))
+    one = shot(steps=2)
+
+    files = render(engine, one, one._replace(seed=2))
+
+    with Image.open(files[one.id]) as image:
+        assert numpy.asarray(image).std() > 1
