@@ -121,19 +121,17 @@ def nodes(template: Template) -> Iterator[Reference | Wildcard]:
 
 def bind(template: Template, value_of: Callable[[Reference], str | Template]) -> Template:
     """The template with every reference replaced by its value: a text, or a template that expands."""
-    return joined(_bound(node, value_of) for node in template)
+    return tuple([node if isinstance(node, str) else _bound(node, value_of) for node in template])
 
 
 def _bound(node: Node, value_of: Callable[[Reference], str | Template]) -> Node:
-    match node:
-        case Reference():
-            value = value_of(node)
-            return value if isinstance(value, str) else Expanded(value, node.offset)
-        case Choice(refers=True):
-            options = tuple(Option(bind(each.body, value_of), each.weight) for each in node.options)
-            return Choice(options, node.offset, node.low, node.high, node.separator)
-        case _:
-            return node
+    if isinstance(node, Reference):
+        value = value_of(node)
+        return value if isinstance(value, str) else Expanded(value, node.offset)
+    if isinstance(node, Choice) and node.refers:
+        options = tuple(Option(bind(each.body, value_of), each.weight) for each in node.options)
+        return Choice(options, node.offset, node.low, node.high, node.separator)
+    return node
 
 
 class _Parser:

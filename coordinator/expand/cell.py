@@ -8,8 +8,8 @@ from common.manifest.model import Seeds
 from common.shot import PlannedShot
 from coordinator.expand import names, triggers
 from coordinator.expand.draws import Draws
+from coordinator.expand.prompt import Prompt
 from coordinator.expand.rendering import Rendering
-from coordinator.expand.resolve import Prompt
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

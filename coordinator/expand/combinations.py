@@ -176,7 +176,7 @@ def _made(
             known = [row[column] for row in dimension.rows]
             found = next((v for v in known if all(v.matches(*item) for item in wanted.items())), None)
             if found is None and "" in wanted:
-                found = Value(wanted[""], len(known), f"{place}.{axis}")
+                found = Value(wanted[""], len(known), f"{place}.{axis}", expand=known[0].expand)
             if found is None:
                 message = f"matches no combination, and no value of `{axis}` fits to make a new one"
                 findings.wrong(f"{place}.{axis}.{next(iter(wanted))}", message)

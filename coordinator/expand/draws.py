@@ -18,7 +18,7 @@ class Draws:
 
     def __init__(self, random_seed: int, group: str, position: int, mentioned: Sequence[str]) -> None:
         about = "\0".join((str(random_seed), group, str(position), *mentioned))
-        self._key = blake2b(about.encode(), digest_size=32).digest()
+        self._about = blake2b(about.encode(), digest_size=32).digest()
 
     def uniform(self, place: str) -> float:
         """A number in [0, 1) with 53 random bits."""
@@ -29,4 +29,4 @@ class Draws:
         return self._bits(place) % SEEDS
 
     def _bits(self, place: str) -> int:
-        return int.from_bytes(blake2b(place.encode(), key=self._key, digest_size=8).digest())
+        return int.from_bytes(blake2b(self._about + place.encode(), digest_size=8).digest())

@@ -72,7 +72,7 @@ class NamePattern:
 
     def parts(self, group: str, values: Mapping[str, Value]) -> tuple[str, ...]:
         """The pattern with everything filled in that the shots of one combination share."""
-        return tuple(self._part(node, group, values) for node in self._nodes)
+        return tuple([self._part(node, group, values) for node in self._nodes])
 
     @staticmethod
     def _part(node: str | Reference, group: str, values: Mapping[str, Value]) -> str:

@@ -1,4 +1,4 @@
-"""Prompts of a group: read once, checked against its axes, and resolved for each combination."""
+"""The prompts of a manifest: each read once, and checked against the axes it meets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from common.manifest.suggest import suggestion
 from coordinator.expand.axes import Value
 from coordinator.expand.combinations import Combination, Combinations
 from coordinator.expand.findings import Findings
-from coordinator.expand.resolve import Parsed, Prompt
+from coordinator.expand.prompt import Parsed, Prompt
 from coordinator.expand.settings import Written
 
 TRIGGER = "trigger"
@@ -30,7 +30,7 @@ class Prompts:
         self._parsed: dict[str, Parsed] = {}
         self._checked: set[tuple[Written, Combinations]] = set()
         self.wildcards, errors = parse_wildcards(manifest.wildcards)
-        self.sound = not errors
+        self._sound = not errors
         for error in errors:
             findings.wrong(f"wildcards.{error.name}[{error.line}]", error.message, error.offset)
 
@@ -41,7 +41,7 @@ class Prompts:
             return
         first = (written, among) not in self._checked
         self._checked.add((written, among))
-        length = longest(template, self.wildcards) if self.sound else 0
+        length = self._longest(template)
         for node in nodes(template):
             if isinstance(node, Wildcard):
                 self._check_wildcard(node, written.path)
@@ -51,6 +51,10 @@ class Prompts:
                 self._unknown(node, written.path, combination, among)
         if length > MAX_LENGTH:
             self._findings.wrong(written.path, f"can become longer than {MAX_LENGTH:,} characters")
+
+    def bound(self, text: str, values: Mapping[str, Value]) -> Prompt:
+        """The prompt of one combination; everything in it was checked."""
+        return Prompt(self._parsed[text], values, self._parsed, self.wildcards)
 
     def _parse(self, text: str, path: str) -> Template | None:
         if text not in self._parsed:
@@ -102,11 +106,12 @@ class Prompts:
             else:
                 message = f"{node} stands in an axis value, where references are not known"
                 self._findings.wrong(path, message, node.offset)
-        return longest(template, self.wildcards) if template and self.sound else 0
+        return self._longest(template or ())
 
-    def bound(self, text: str, values: Mapping[str, Value]) -> Prompt:
-        """The prompt of one combination; everything in it was checked."""
-        return Prompt(self._parsed[text], values, self._parsed, self.wildcards)
+    def _longest(self, template: Template) -> int:
+        """Characters of the longest text without what references add; 0 where a wildcard is wrong."""
+        used = {node.name for node in nodes(template) if isinstance(node, Wildcard)}
+        return longest(template, self.wildcards) if self._sound and used <= self.wildcards.keys() else 0
 
 
 def described(combination: Combination) -> str:

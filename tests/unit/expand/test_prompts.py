@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.expand.making import expanded, group, prompts, refused, warned
+from common.errors import InvalidDocument
+from common.manifest.model import NOTHING, Axis, Group, Manifest
+from coordinator.expand import expand
+from tests.unit.expand.making import catalog, expanded, group, prompts, refused, warned
 
 
 def only(*lines: str, prompt: str) -> str:
@@ -109,6 +112,22 @@ def test_an_expanding_value_is_checked_where_it_stands() -> None:
     assert "never closed" in refused(group(axes, prompt="'{x}'"))[0]
     axes = "axes: {x: {values: ['{y}'], expand: true}, y: [z]}"
     assert "{y} stands in an axis value" in refused(group(axes, prompt="'{x}'"))[0]
+
+
+def test_unknown_wildcards_are_named_in_prompts_and_in_expanding_values() -> None:
+    axis = Axis(values=("__jbo__",), sets=(NOTHING,), expand=True)
+    one = Group(name="g", model="sdxl", prompt="a __joob__ {x}", axes={"x": axis})
+    with pytest.raises(InvalidDocument) as caught:
+        expand(Manifest(version=1, shots=(one,), wildcards={"job": ("smith",)}), catalog())
+    assert [(problem.path, problem.column, problem.message) for problem in caught.value.problems] == [
+        ("shots[0].prompt", 3, "unknown wildcard `__joob__`: did you mean `__job__`?"),
+        ("shots[0].axes.x[0]", 1, "unknown wildcard `__jbo__`: did you mean `__job__`?"),
+    ]
+
+
+def test_a_value_that_include_adds_to_an_expanding_axis_expands_too() -> None:
+    lines = "axes: {x: {values: [a], expand: true}}", "include: [{x: '{b|b}'}]"
+    assert prompts(group(*lines, prompt="'{x}'")) == ["a", "b"]
 
 
 def test_a_prompt_that_can_grow_without_measure_is_refused() -> None:
