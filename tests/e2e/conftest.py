@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from common.catalog.identity import folder_identity
 from tests.e2e.farmhouse import Farmhouse
@@ -45,7 +46,11 @@ def open_studio(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> I
     house.farm("down")
 
 
-def furnish(folder: Path, model: Path) -> None:
+NODES = (("small", "gtx-1070.yaml"), ("large", "rtx-4090.yaml"))
+CARDS = Path(__file__).parents[2] / "manifests" / "cards"
+
+
+def furnish(folder: Path, model: Path, nodes: tuple[tuple[str, str], ...] = NODES) -> None:
     """Settings, catalog, manifests: `tiny` fits both nodes, `tiny-24` the large one, `tiny-32` none."""
     same = f'path: {model.name}, identity: "{folder_identity(model)}"'
     (folder / "catalog.yaml").write_text(
@@ -54,16 +59,16 @@ def furnish(folder: Path, model: Path) -> None:
         f"  tiny-24: {{like: shotfarm-demo-24, {same}}}\n"
         f"  tiny-32: {{like: shotfarm-demo, min_class: 32, {same}}}\n"
     )
-    nodes = "".join(
-        f"- {{name: {name}, card: {_CARDS / card}}}\n"
-        for name, card in (("small", "gtx-1070.yaml"), ("large", "rtx-4090.yaml"))
-    )
-    (folder / "farm.yaml").write_text(f"catalogs: [catalog.yaml]\nmodels: [{model.parent}]\nnodes:\n{nodes}")
+    settings = {
+        "catalogs": ["catalog.yaml"],
+        "models": [str(model.parent)],
+        "nodes": [{"name": name, "card": str(CARDS / card)} for name, card in nodes],
+    }
+    (folder / "farm.yaml").write_text(yaml.safe_dump(settings))
     for name, images, steps in (("few", 2, 2), ("many", 12, 20)):
         (folder / f"{name}.yaml").write_text(_MANIFEST.format(name=name, images=images, steps=steps))
 
 
-_CARDS = Path(__file__).parents[2] / "manifests" / "cards"
 _MANIFEST = """\
 version: 1
 name: {name}

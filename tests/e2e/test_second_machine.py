@@ -1,96 +1,89 @@
-"""A node on another machine: a network namespace of its own, which reaches nothing but the farm's address."""
+"""A node on another machine, for which a network namespace of its own stands in."""
 
 from __future__ import annotations
 
+import json
 import os
-import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
+from tests.e2e.conftest import CARDS, furnish
 from tests.e2e.farmhouse import Farmhouse
-from tests.require import require_program, require_root
+from tests.require import require_program
 
-CARD = Path(__file__).parents[2] / "manifests" / "cards" / "rtx-3060.yaml"
-MANIFEST = """
-version: 1
-shots:
-- name: far
-  model: shotfarm-demo
-  prompt: a {colour} mug on a white background
-  axes: {colour: [red, blue, green]}
-output: {name: "{colour}"}
-"""
+IP = str(require_program("ip", "install iproute2", "/usr/sbin", "/sbin"))
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a network namespace"),
+]
+_NODE = str(Path(sys.executable).parent / "farm-node")
 
 
-@dataclass(frozen=True, slots=True)
-class OtherMachine:
-    namespace: str
-    #: Of this machine, as the other one reaches it.
-    farm_address: str
+@contextmanager
+def other_machine() -> Iterator[tuple[str, str]]:
+    """A namespace, and the address at which it reaches this machine; nothing else of it is reached."""
+    name, net = f"farm{os.getpid()}", f"10.213.{os.getpid() % 250}"
+    here, there = f"fa{os.getpid()}", f"fb{os.getpid()}"
 
-    def start(self, folder: Path, *command: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            ["ip", "netns", "exec", self.namespace, *command],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-
-
-@pytest.fixture
-def other_machine() -> Iterator[OtherMachine]:
-    require_program("ip", "apt-get install iproute2")
-    require_root("network namespaces")
-    number = os.getpid() % 250
-    name, here, there = f"sf{os.getpid()}", f"10.213.{number}.1", f"10.213.{number}.2"
-
-    def ip(*words: str) -> None:
-        subprocess.run(["ip", *words], check=True, capture_output=True)
+    def ip(*arguments: str) -> None:
+        subprocess.run([IP, *arguments], check=True)
 
     ip("netns", "add", name)
     try:
-        ip("link", "add", f"{name}a", "type", "veth", "peer", "name", f"{name}b", "netns", name)
-        ip("addr", "add", f"{here}/24", "dev", f"{name}a")
-        ip("link", "set", f"{name}a", "up")
-        ip("-n", name, "addr", "add", f"{there}/24", "dev", f"{name}b")
-        ip("-n", name, "link", "set", f"{name}b", "up")
-        yield OtherMachine(namespace=name, farm_address=here)
+        ip("link", "add", here, "type", "veth", "peer", "name", there, "netns", name)
+        ip("addr", "add", f"{net}.1/30", "dev", here)
+        ip("link", "set", here, "up")
+        ip("-n", name, "addr", "add", f"{net}.2/30", "dev", there)
+        ip("-n", name, "link", "set", there, "up")
+        yield name, f"{net}.1"
     finally:
-        ip("netns", "del", name)
+        # Takes the pair of interfaces along.
+        ip("netns", "delete", name)
 
 
-def test_a_node_on_another_machine_renders_and_delivers(
-    house: Farmhouse, other_machine: OtherMachine
-) -> None:
-    house.farm("up", "--listen", other_machine.farm_address)
-    url = house.parts()["coordinator"]["address"]
-    assert url.startswith(f"http://{other_machine.farm_address}:")
-    key = house.folder / ".farm" / "keys" / "node-key"
-    node = other_machine.start(
-        house.folder,
-        str(Path(sys.executable).parent / "farm-node"),
-        *("run", "--farm", url, "--key", str(key), "--name", "far", "--card", str(CARD), "--home", "far"),
-    )
+@contextmanager
+def far_node(house: Farmhouse, namespace: str, url: str) -> Iterator[None]:
+    settings = yaml.safe_load((house.folder / "farm.yaml").read_text())
+    key = house.folder / ".farm" / "keys" / "node"
+    command = [IP, "netns", "exec", namespace, _NODE, "run", "--farm", url, "--key", str(key)]
+    command += ["--name", "far", "--card", str(CARDS / "rtx-4090.yaml"), "--models", settings["models"][0]]
+    command += ["--catalog", str(house.folder / "catalog.yaml"), "--home", str(house.folder / "far")]
+    with (house.folder / "far.log").open("w") as log:
+        node = subprocess.Popen(command, cwd=house.folder, stdout=log, stderr=log)
     try:
-        house.wait_for(lambda: house.json("status")["farm"]["nodes"], bool)
-        (house.folder / "far.yaml").write_text(MANIFEST)
-        house.farm("submit", "far.yaml", "--yes", "--watch")
-        (job,) = house.json("jobs")
-        house.farm("pull", job["id"], "pictures")
-        assert sorted(file.name for file in (house.folder / "pictures").iterdir()) == [
-            "blue.png",
-            "green.png",
-            "red.png",
-        ]
+        yield
     finally:
-        node.send_signal(signal.SIGTERM)
-        output, _ = node.communicate(timeout=60)
-    assert node.returncode == 0, output
+        node.terminate()
+        node.wait(60)
+
+
+def is_open(address: str, port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((address, port)) == 0
+
+
+def test_a_node_on_another_machine_takes_part(house: Farmhouse, tiny_model: Path) -> None:
+    furnish(house.folder, tiny_model, nodes=())
+    with other_machine() as (namespace, address):
+        house.farm("up", "--listen", address)
+        url = house.json("status")["local"]["url"]
+        assert url.startswith(f"http://{address}:")
+        with far_node(house, namespace, url):
+            house.farm("submit", "few.yaml", "--yes", "--watch")
+        with house.client() as client:
+            job = client.jobs()[0]
+            images = list(client.images(job.id))
+        assert {image.node for image in images} == {"far"}
+        assert all(image.url and image.url.startswith(f"http://{address}:") for image in images)
+        ports = json.loads((house.folder / ".farm" / "ports.json").read_text())
+        inner = {name: port for name, port in ports.items() if name.endswith("+grpc")}
+        assert {name for name, port in inner.items() if is_open(address, port)} == set()
+        house.farm("down")
