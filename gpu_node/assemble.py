@@ -13,6 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
+from pydantic import ValidationError
+
 from common.catalog import Catalog
 from common.errors import Conflict, Invalid, Unavailable
 from common.messages import CardFacts, Join
@@ -53,8 +55,8 @@ class NodeOptions:
 def assembled(options: NodeOptions, probe: Probe, library: Library) -> Iterator[Node]:
     """A node that is ready to run; its parts are closed afterwards.
 
-    Raises Invalid for a key that cannot be read, Conflict where another node uses the home, Unavailable
-    where torch cannot compute on the card.
+    Raises Invalid for options the farm would refuse and for a key that cannot be read, Conflict where
+    another node uses the home, Unavailable where torch cannot compute on the card.
     """
     with ExitStack() as parts:
         parts.enter_context(_owned(options.home))
@@ -100,16 +102,20 @@ def _join(options: NodeOptions, probe: Probe, models: tuple[str, ...], loras: tu
     kernels = probe.kernels()
     if kernels.problem:
         raise Unavailable(f"{card.name}: {kernels.problem}; `farm-node doctor` says more")
-    return Join(
-        name=options.name,
-        card=CardFacts(**asdict(card)),
-        owner=options.owner,
-        lanes=options.lanes,
-        models=models,
-        loras=loras,
-        terms=options.terms,
-        versions=installed_versions(),
-    )
+    try:
+        return Join(
+            name=options.name,
+            card=CardFacts(**asdict(card)),
+            owner=options.owner,
+            lanes=options.lanes,
+            models=models,
+            loras=loras,
+            terms=options.terms,
+            versions=installed_versions(),
+        )
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise Invalid(f"the farm takes no such node: {wrong}") from None
 
 
 def _usable(holdings: list[Holding]) -> tuple[str, ...]:

@@ -71,6 +71,10 @@ class Batch:
         self._delivery.finish()
         if close is None or not self._delivery.close(close):
             log.warning("batch %s is lost: %s", self._hand.lease.batch_id, self._hand.reason)
+        self._engine.clear_spool()
+        if not self._stopping.is_set():
+            # One that died or was killed is up again before the next claim is answered.
+            self._engine.start()
 
     def _work(self) -> Close:
         order = load_order(self._hand.lease, self._shots[0].shot, self._library)

@@ -8,7 +8,6 @@ import re
 import signal
 import socket
 import sys
-from contextlib import closing
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -126,12 +125,14 @@ def doctor_command(
     library = _library(settings, models, catalog, _home(home, name or _host_name(), settings))
     console = Console()
     troubles = 0
-    with closing(Coordinator(farm, read_key(key))) as coordinator:
-        for finding in examine(find_probe(card), library, coordinator if farm else None):
-            troubles += not finding.good
-            mark = "[green]ok[/]  " if finding.good else "[red]no[/]  "
-            console.print(f"{mark}[bold]{finding.subject:9}[/]", end="")
-            console.print(finding.sentence, markup=False, highlight=False, soft_wrap=True)
+    coordinator = Coordinator(farm, read_key(key)) if farm else None
+    for finding in examine(find_probe(card), library, coordinator):
+        troubles += not finding.good
+        mark = "[green]ok[/]  " if finding.good else "[red]no[/]  "
+        console.print(f"{mark}[bold]{finding.subject:9}[/]", end="")
+        console.print(finding.sentence, markup=False, highlight=False, soft_wrap=True)
+    if coordinator is not None:
+        coordinator.close()
     if troubles:
         raise typer.Exit(1)
 

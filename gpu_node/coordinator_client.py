@@ -50,6 +50,11 @@ class Coordinator:
     """
 
     def __init__(self, url: str, key: str) -> None:
+        """Raises Invalid for what is no URL."""
+        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+            raise errors.Invalid(
+                f"--farm {url}: give the whole address that `farm status` shows, such as http://192.168.1.10:8080"
+            )
         self.url = url.rstrip("/")
         self._http = httpx.Client(
             base_url=self.url,

@@ -114,6 +114,11 @@ class EngineClient:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
 
+    def clear_spool(self) -> None:
+        """Forget images that nobody will ask for, such as those of a lost batch."""
+        for file in self.spool.glob("*"):
+            file.unlink(missing_ok=True)
+
     def stop(self) -> None:
         """End an engine that has nothing to do."""
         if self._process is None or self._process.stdin is None:

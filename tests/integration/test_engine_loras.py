@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from gpu_node import protocol
 from gpu_node.engine_client import EngineClient
-from tests.engine_talk import ask, load_order, lora_order, render, shot
+from tests.engine_talk import ask, load_order, lora_order, render, render_order, shot
 from tests.tiny import save_lora
 
 
@@ -123,3 +123,18 @@ def test_a_file_that_is_no_safetensors_is_refused(
     (tmp_path / "pickle.safetensors").write_bytes(b"\x80\x04not a tensor")
 
     refusal(engine, tiny_model, tmp_path / "pickle.safetensors")
+
+
+def test_a_lora_of_numbers_that_are_none_gives_no_picture(
+    engine: EngineClient, tiny_model: Path, lora: Path, tmp_path: Path
+) -> None:
+    broken = {key: tensor * float("nan") for key, tensor in load_file(str(lora)).items()}
+    save_file(broken, str(tmp_path / "nan.safetensors"))
+    ask(engine, load_order(tiny_model, loras=(lora_order(tmp_path / "nan.safetensors"),)))
+    one = shot()
+    ask(engine, protocol.Encode(prompts=(one.prompt,)))
+
+    events = ask(engine, render_order(one))
+
+    failed = next(event for event in events if isinstance(event, protocol.Failed))
+    assert (failed.kind, failed.shot_id) == ("blank_image", one.id)

@@ -35,6 +35,11 @@ def engine(tmp_path: Path) -> EngineClient:
     return client
 
 
+def hear_to_the_end(engine: EngineClient) -> None:
+    while True:
+        next_event(engine)
+
+
 def test_a_killed_engine_is_an_engine_that_died(engine: EngineClient, tiny_model: Path) -> None:
     ask(engine, load_order(tiny_model))
     endless = shot(steps=100_000)
@@ -45,8 +50,7 @@ def test_a_killed_engine_is_an_engine_that_died(engine: EngineClient, tiny_model
     os.kill(engine.pid, signal.SIGKILL)
 
     with pytest.raises(RenderError, match="killed by signal 9") as caught:
-        while True:
-            next_event(engine)
+        hear_to_the_end(engine)
 
     assert caught.value.kind == "engine_died"
 

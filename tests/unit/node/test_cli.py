@@ -1,0 +1,57 @@
+"""What `farm-node run` refuses before it joins anything."""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from common.errors import Conflict, FarmError, Invalid
+from gpu_node.cli import app
+
+CARD = Path(__file__).parents[3] / "manifests" / "cards" / "gtx-1070.yaml"
+
+
+def refusal(tmp_path: Path, *options: str) -> FarmError:
+    arguments = ["run", "--farm", "http://127.0.0.1:9", "--card", str(CARD), "--home", str(tmp_path / "home")]
+    error = CliRunner().invoke(app, [*arguments, *options]).exception
+    assert isinstance(error, FarmError)
+    return error
+
+
+def test_a_farm_without_a_scheme_is_no_address(tmp_path: Path) -> None:
+    error = refusal(tmp_path, "--farm", "farm.example:8080")
+
+    assert isinstance(error, Invalid)
+    assert "http://" in str(error)
+
+
+def test_a_key_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    assert "no-such-key" in str(refusal(tmp_path, "--key", "no-such-key"))
+
+
+@pytest.mark.parametrize(("option", "value"), [("--name", "my node!"), ("--lane", "a lane")])
+def test_a_name_that_the_farm_would_refuse_is_refused_here(tmp_path: Path, option: str, value: str) -> None:
+    error = refusal(tmp_path, option, value)
+
+    assert isinstance(error, Invalid)
+    assert option.removeprefix("--") in str(error)
+
+
+def test_a_home_that_another_node_uses_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    with (tmp_path / "home" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        error = refusal(tmp_path)
+
+    assert isinstance(error, Conflict)
+    assert "--home" in str(error)
+
+
+def test_help_needs_no_docs() -> None:
+    output = CliRunner().invoke(app, ["run", "--help"], terminal_width=200).output
+
+    for word in ("--farm", "--key", "--card", "--models", "--lane", "volunteer", "Ctrl-C"):
+        assert word in output
