@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import Connection, Row, exists, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
 from common.errors import Conflict, Invalid, NotFound
 from common.failures import Blame, Failure, failure
@@ -67,16 +67,12 @@ def reject(write: Write, attempt_id: str, met: Failure, message: str, seconds: f
 
 
 def _store(write: Write, row: Row[Any], verdict: Verdict) -> None:
-    # A duplicate of an image the ledger knows is waste. One it does not know is this shot's all the same:
-    # an earlier verdict was lost, or the ledger is younger than the store.
-    known = bool(write.connection.scalar(select(exists().where(images.c.shot_id == row.shot_id))))
-    if not known and (verdict.sha256 is None or verdict.size is None):
-        raise Invalid("a stored image is reported with its sha256 and size")
-    beaten = verdict.outcome == "duplicate" and known
+    if verdict.sha256 is None or verdict.size is None:
+        raise Invalid(f"attempt {row.id}: a stored image is reported with its sha256 and size")
+    beaten = verdict.outcome == "duplicate"
     event = AttemptEvent.BEATEN if beaten else AttemptEvent.STORED
     move_attempts(write, [row.id], AttemptState.DELIVERED, event, ingest_s=verdict.seconds)
-    if not known:
-        write.connection.execute(insert(images), [_sidecar(write, row, verdict)])
+    write.connection.execute(insert(images), [_sidecar(write, row, verdict)])
     move_shots(write, [row.shot_id], ShotState.DELIVERED, ShotEvent.STORED, detail=row.id)
     others = wants.c.shot_id == row.shot_id, wants.c.job_id != row.job_id
     write.connection.execute(update(wants).where(*others).values(reused=True))

@@ -256,12 +256,16 @@ def test_an_upload_rejected_for_the_shots_fault_three_times_fails(bench: Bench) 
     assert ack.state == "failed"
 
 
-def test_a_duplicate_that_the_ledger_does_not_know_is_done(bench: Bench) -> None:
+def test_an_image_that_another_attempt_stored_makes_the_shot_done_and_ours_waste(bench: Bench) -> None:
     bench.submit(placed(1))
     lease = bench.join().lease()
+    there = "cd" * 32
 
-    assert bench.store(bench.deliver(lease).attempt_id, outcome="duplicate").state == "done"
-    assert [row.state for row in bench.rows(attempts)] == ["stored"]
+    ack = bench.store(bench.deliver(lease).attempt_id, outcome="duplicate", sha256=there, size=7)
+
+    assert ack.state == "done"
+    assert [row.state for row in bench.rows(attempts)] == ["wasted"]
+    assert [(row.sha256, row.size) for row in bench.rows(images)] == [(there, 7)]
 
 
 def test_ingest_gets_all_it_needs_and_only_while_it_is_needed(bench: Bench) -> None:
