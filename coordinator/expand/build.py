@@ -7,12 +7,12 @@ from functools import lru_cache
 from itertools import accumulate
 
 from common.catalog import Catalog
-from common.manifest.model import Manifest, Seeds
+from common.manifest.model import Manifest
 from common.manifest.parsed import ParsedManifest
 from coordinator.expand.axes import Setter
 from coordinator.expand.cell import Frame
 from coordinator.expand.combinations import combinations
-from coordinator.expand.counting import CheckedGroup, check_product, number_groups
+from coordinator.expand.counting import CheckedGroup, check_product, multiplies, number_groups, seeds_of
 from coordinator.expand.expansion import Expansion
 from coordinator.expand.findings import Findings
 from coordinator.expand.group import GroupExpansion
@@ -96,8 +96,8 @@ def _checked(
         path=path,
         group=group,
         combinations=found,
-        seeds=group.seeds or manifest.defaults.seeds or Seeds(),
-        combinatorial=(group.variants or manifest.defaults.variants) == "combinatorial",
+        seeds=seeds_of(group, manifest),
+        combinatorial=multiplies(group, manifest),
         rendering=rendering_of,
         unidentified=tuple(unidentified),
     )

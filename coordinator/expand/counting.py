@@ -32,13 +32,21 @@ class CheckedGroup:
     unidentified: tuple[str, ...]
 
 
+def seeds_of(group: Group, manifest: Manifest) -> Seeds:
+    return group.seeds or manifest.defaults.seeds or Seeds()
+
+
+def multiplies(group: Group, manifest: Manifest) -> bool:
+    """Whether variants multiply the shots of a group; else one is drawn for each shot."""
+    return (group.variants or manifest.defaults.variants) == "combinatorial"
+
+
 def check_product(manifest: Manifest, findings: Findings) -> None:
     """Reports a product of axes and seeds that alone passes the limit."""
     products = []
     for group in manifest.shots:
         lengths = [len(group.axes[names[0]].values) for names in zipped_names(group)]
-        seeds = group.seeds or manifest.defaults.seeds or Seeds()
-        products.append(prod(lengths) * len(seeds))
+        products.append(prod(lengths) * len(seeds_of(group, manifest)))
     if sum(products) > manifest.limits.max_images:
         largest = max(range(len(products)), key=products.__getitem__)
         _refuse(sum(products), manifest, largest, findings)
@@ -102,10 +110,13 @@ def _numbering(group: CheckedGroup, variants: int | list[int]) -> Numbering:
 
 def _refuse(total: int, manifest: Manifest, largest: int, findings: Findings) -> None:
     group = manifest.shots[largest]
-    seeds = group.seeds or manifest.defaults.seeds or Seeds()
-    factors = [f"{len(axis.values):,} {name}" for name, axis in group.axes.items()]
+    factors = [f"{len(group.axes[names[0]].values):,} {'+'.join(names)}" for names in zipped_names(group)]
+    seeds = len(seeds_of(group, manifest))
+    factors.append(f"{seeds:,} {'seed' if seeds == 1 else 'seeds'}")
+    if multiplies(group, manifest):
+        factors.append("variants")
     message = (
         f"asks for {total:,} images, more than `limits.max_images` ({manifest.limits.max_images:,}); "
-        f"group `{group.name}` multiplies {' × '.join([*factors, f'{len(seeds):,} seeds'])}"
+        f"group `{group.name}` multiplies {' × '.join(factors)}"
     )
     findings.wrong(f"shots[{largest}]", message)

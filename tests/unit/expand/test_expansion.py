@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import islice
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.catalog import Catalog
@@ -73,6 +73,7 @@ SEEDS = st.builds(
 ) | st.just(Seeds(values=(3, 9)))
 
 
+@settings(max_examples=40)
 @given(manifests())
 def test_length_iteration_indexing_and_slicing_agree(manifest: Manifest) -> None:
     found = expand(manifest, catalog())
@@ -84,11 +85,13 @@ def test_length_iteration_indexing_and_slicing_agree(manifest: Manifest) -> None
     assert found[-1:] == shots[-1:]
 
 
+@settings(max_examples=40)
 @given(manifests())
 def test_the_same_manifest_is_the_same_shots(manifest: Manifest) -> None:
     assert list(expand(manifest, catalog())) == list(expand(manifest.model_copy(deep=True), catalog()))
 
 
+@settings(max_examples=40)
 @given(manifests())
 def test_every_id_is_the_id_of_its_shot_and_ignores_names_and_groups_without_draws(
     manifest: Manifest,
@@ -99,6 +102,7 @@ def test_every_id_is_the_id_of_its_shot_and_ignores_names_and_groups_without_dra
     assert [planned.id for planned in expand(renamed, catalog())] == [planned.id for planned in found]
 
 
+@settings(max_examples=40)
 @given(manifests())
 def test_a_census_counts_what_differs(manifest: Manifest) -> None:
     found = expand(manifest, catalog())
@@ -126,7 +130,7 @@ def test_a_product_over_the_limit_is_refused_with_the_number_it_would_have_been(
     axes = "axes: {a: {from: 1, to: 10000}, b: {from: 1, to: 10000}, c: {from: 1, to: 10000}}"
     (problem,) = refused(group(axes))
     assert "asks for 1,000,000,000,000 images, more than `limits.max_images` (10,000)" in problem
-    assert "group `g` multiplies 10,000 a × 10,000 b × 10,000 c × 1 seeds" in problem
+    assert "group `g` multiplies 10,000 a × 10,000 b × 10,000 c × 1 seed" in problem
 
 
 @pytest.mark.parametrize(
@@ -148,6 +152,13 @@ def test_the_limit_counts_seeds_variants_includes_and_what_is_excluded(
 ) -> None:
     (problem,) = refused(group(*lines, prompt=prompt))
     assert f"asks for {images} images" in problem
+
+
+def test_what_is_zipped_is_one_factor_of_a_refused_product() -> None:
+    lines = "axes: {a: {from: 1, to: 9000}, b: {from: 1, to: 9000}}", "zip: [[a, b]]", "seeds: 2"
+    (problem,) = refused(group(*lines, "variants: combinatorial"))
+    assert "asks for 18,000 images" in problem
+    assert "group `g` multiplies 9,000 a+b × 2 seeds × variants" in problem
 
 
 def test_the_limit_counts_all_groups_together() -> None:
