@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test lint bench clean
+.PHONY: help setup setup-dev demo test lint bench reference clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,6 +31,9 @@ test: lint  ## Lint and every test this machine can run; lists what it skipped a
 
 bench: setup-dev  ## Measure; only ratios decide
 	$(BIN)/python -m tests.benchmarks
+
+reference: setup-dev  ## Write docs/reference/farm.md from the commands' own help
+	$(BIN)/python -m typer coordinator.cli.main utils docs --name farm --output docs/reference/farm.md
 
 clean:  ## Remove the environment, the embedded farm's folder and everything rendered here
 	@if [ -x $(BIN)/farm ]; then $(BIN)/farm down; fi

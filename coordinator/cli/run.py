@@ -43,8 +43,9 @@ def run_command(
     Example: `farm run manifests/demo.yaml --settings manifests/demo-farm.yaml --out demo`
     """
     wanted = load_settings(settings)
-    # A wrong manifest is told before anything is started.
-    make_plan(manifest, wanted, root=root)
+    # A wrong manifest is told before anything is started; standard input can be read only once.
+    if manifest != "-":
+        make_plan(manifest, wanted, root=root)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with _farm(wanted, settings) as started, connect(settings) as client:
         planned = plan_for(client, manifest, wanted, root=root)

@@ -1,0 +1,34 @@
+"""The help of every command is complete, and the reference page knows them all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import typer
+
+from coordinator.cli.main import app
+
+_PAGE = Path(__file__).parents[3] / "docs" / "reference" / "farm.md"
+_GROUP = typer.main.get_command(app)
+_COMMANDS = getattr(_GROUP, "commands", {})
+
+
+def test_the_commands_of_the_contract_are_there() -> None:
+    wanted = {"plan", "submit", "jobs", "watch", "pull", "schema", "models", "cancel", "pause", "resume"}
+    assert wanted | {"status", "up", "down", "run"} == set(_COMMANDS)
+
+
+@pytest.mark.parametrize("name", sorted(_COMMANDS))
+def test_each_command_explains_itself_with_an_example(name: str) -> None:
+    assert f"`farm {name}" in _COMMANDS[name].help
+    assert all(option.help for option in _COMMANDS[name].params)
+
+
+@pytest.mark.parametrize("name", sorted(_COMMANDS))
+def test_the_reference_page_has_every_option(name: str) -> None:
+    _, _, section = _PAGE.read_text("utf-8").partition(f"## `farm {name}`")
+    section, _, _ = section.partition("\n## ")
+    options = [option for parameter in _COMMANDS[name].params for option in parameter.opts[:1]]
+    missing = [option for option in options if option.startswith("--") and option not in section]
+    assert not missing, "run `make reference`"
