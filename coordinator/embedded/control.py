@@ -73,13 +73,14 @@ def _wait_until_ready(
 
 def stop_farm(home: Home) -> bool:
     """End the farm of this home and wait until nothing of it runs; False when none ran."""
-    pid = supervisor_pid(home)
-    if not pid:
-        return False
-    os.kill(pid, signal.SIGTERM)
+    asked: int | None = None
     deadline = time.monotonic() + _DOWN_WITHIN_S
-    while supervisor_pid(home) is not None:
+    while (pid := supervisor_pid(home)) is not None:
+        # 0: it holds its lock and has not said its number yet.
+        if pid and asked is None:
+            os.kill(pid, signal.SIGTERM)
+            asked = pid
         if time.monotonic() > deadline:
             raise Unavailable(f"process {pid} does not end; see {home.logs / 'supervisor.log'}")
         time.sleep(_POLL_S)
-    return True
+    return asked is not None

@@ -100,7 +100,7 @@ class SupervisorLock:
 
 
 def supervisor_pid(home: Home) -> int | None:
-    """Process id of the supervisor that runs this home now; None when none does."""
+    """Process id of the supervisor that runs this home now, 0 before it said it; None when none runs."""
     try:
         descriptor = os.open(home.lock, os.O_RDONLY)
     except FileNotFoundError:
@@ -108,7 +108,6 @@ def supervisor_pid(home: Home) -> int | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        # Empty for the blink between its lock and its first word.
         return int(os.read(descriptor, 32).strip() or 0)
     else:
         return None

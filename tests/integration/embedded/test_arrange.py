@@ -1,0 +1,86 @@
+"""What a farm consists of, by its settings."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from common.errors import Invalid
+from common.settings import EmbeddedNode, Keys, Settings, Storage, load_settings
+from coordinator.embedded.arrange import Arrangement, arrange
+from coordinator.embedded.farm import settings_yaml
+from coordinator.embedded.home import Home
+from coordinator.embedded.ports import kept_ports
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home.at(tmp_path / "home")
+
+
+def names(arrangement: Arrangement) -> list[list[str]]:
+    return [[part.name for part in stage] for stage in arrangement.stages]
+
+
+def test_servers_come_first_then_the_coordinator_then_who_calls_it(home: Home) -> None:
+    settings = Settings(nodes=(EmbeddedNode(name="a"), EmbeddedNode(name="b")))
+    assert names(arrange(settings, home)) == [
+        ["valkey", "seaweedfs"],
+        ["coordinator"],
+        ["ingest", "a", "b"],
+    ]
+
+
+def test_servers_of_the_settings_are_used_and_none_started(home: Home) -> None:
+    storage = Storage(url="s3://pictures", endpoint="https://s3.example")
+    arrangement = arrange(Settings(broker_url="redis://redis.example", storage=storage), home)
+    assert names(arrangement) == [[], ["coordinator"], ["ingest"]]
+    assert arrangement.settings.storage == storage
+    assert arrangement.settings.broker_url == "redis://redis.example"
+
+
+def test_without_seaweedfs_pictures_go_to_a_folder_and_it_is_said(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coordinator.embedded.arrange.weed_binary", lambda: None)
+    arrangement = arrange(Settings(), home)
+    assert arrangement.settings.storage.url == f"file:{home.pictures}"
+    assert any("SeaweedFS has no build" in remark for remark in arrangement.remarks)
+
+
+def test_the_settings_in_force_read_back_as_they_were(home: Home) -> None:
+    in_force = arrange(Settings(nodes=(EmbeddedNode(name="a"),)), home).settings
+    file = home.root / "copy.yaml"
+    file.write_text(settings_yaml(in_force))
+    assert load_settings(file).model_dump() == in_force.model_dump()
+
+
+def test_a_key_of_the_settings_is_the_one_in_its_file(home: Home) -> None:
+    keys = arrange(Settings(keys=Keys(node=SecretStr("mine"))), home).settings.keys
+    assert keys.node == SecretStr("mine")
+    assert home.key("node") == "mine"
+    assert keys.operator == SecretStr(home.key("operator"))
+
+
+def test_on_every_address_the_advertised_one_is_not_the_wildcard(home: Home) -> None:
+    in_force = arrange(Settings(listen="0.0.0.0"), home).settings
+    for url in (in_force.public_url, in_force.public_broker_url, in_force.storage.public_endpoint):
+        assert "0.0.0.0" not in url
+
+
+def test_an_address_this_machine_lacks_is_refused(home: Home) -> None:
+    with pytest.raises(Invalid, match=r"203\.0\.113\.9: this machine has no such address"):
+        arrange(Settings(listen="203.0.113.9"), home)
+
+
+def test_a_port_is_kept_while_it_is_free_and_replaced_when_taken(tmp_path: Path) -> None:
+    file = tmp_path / "ports.json"
+    first = kept_ports(file, ("api", "valkey"))
+    assert kept_ports(file, ("api", "valkey")) == first
+    with socket.create_server(("127.0.0.1", first["api"])):
+        second = kept_ports(file, ("api", "valkey"))
+    assert second["api"] != first["api"]
+    assert second["valkey"] == first["valkey"]
