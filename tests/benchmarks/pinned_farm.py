@@ -1,0 +1,101 @@
+"""A farm as `farm up` starts it, with one CPU node whose engine has the render core to itself."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import psutil
+
+from common.views import Submit
+from coordinator.client import FarmClient
+from tests.benchmarks.cores import off_the_render_core, pin, render_core
+from tests.e2e.farmhouse import Farmhouse
+
+_CARD = Path(__file__).parents[2] / "manifests" / "cards" / "rtx-4090.yaml"
+_NODE = "bench"
+_SETTINGS = f"nodes: [{{name: {_NODE}, card: {_CARD}}}]\n"
+_POLL_S = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class FarmRun:
+    """One job, and where its seconds went."""
+
+    #: From submission until the last image is stored.
+    seconds: float
+    images: int
+    #: Until the node held its first batch.
+    start_s: float
+    #: Between the end of a batch and the begin of the next.
+    between_s: float
+    #: From the end of the last batch to that of the job.
+    tail_s: float
+    #: In which the engine encoded texts, denoised and decoded.
+    engine_s: float
+    batches: int
+    #: Images of a pass at the most.
+    pass_size: int
+
+
+@dataclass(frozen=True)
+class PinnedFarm:
+    house: Farmhouse
+    client: FarmClient
+
+    def run(self, manifest: str) -> FarmRun:
+        """Submit a manifest whose shots the farm does not have yet, and wait for the last image."""
+        began_at, begin = time.time(), time.perf_counter()
+        job = self.client.submit(Submit(manifest=manifest))
+        assert job.new == job.images, f"{job.reused} of {job.images} shots are rendered already"
+        while (view := self.client.job(job.id)).status != "done":
+            assert view.status in ("waiting", "running"), view
+            time.sleep(_POLL_S)
+        seconds = time.perf_counter() - begin
+        batches, engine_s = self._batches(job.id)
+        return FarmRun(
+            seconds=seconds,
+            images=job.images,
+            start_s=batches[0][0] - began_at,
+            between_s=sum(later[0] - earlier[1] for earlier, later in pairwise(batches)),
+            tail_s=began_at + seconds - batches[-1][1],
+            engine_s=engine_s,
+            batches=len(batches),
+            pass_size=batches[0][2],
+        )
+
+    def pin_engine(self) -> None:
+        """To be called once it has rendered: all its threads are there then."""
+        node = psutil.Process(self.house.parts()[_NODE]["pid"])
+        (engine,) = [child for child in node.children() if "gpu_node.engine" in child.cmdline()]
+        pin(engine.pid, render_core())
+
+    def _batches(self, job: str) -> tuple[list[tuple[float, float, int]], float]:
+        """(leased, closed, pass size) of each batch in order; seconds of the engine."""
+        with closing(sqlite3.connect(self.house.folder / ".farm" / "ledger.sqlite")) as ledger:
+            batches = ledger.execute(
+                "SELECT leased_at, closed_at, pass_size FROM batches WHERE job_id = ? ORDER BY leased_at",
+                (job,),
+            ).fetchall()
+            (engine_s,) = ledger.execute(
+                "SELECT sum(encode_s + denoise_s + decode_s) FROM attempts WHERE job_id = ?", (job,)
+            ).fetchone()
+        return batches, engine_s
+
+
+@contextmanager
+def pinned_farm(folder: Path) -> Iterator[PinnedFarm]:
+    house = Farmhouse(folder)
+    (folder / "farm.yaml").write_text(_SETTINGS)
+    with off_the_render_core():
+        try:
+            house.farm("up")
+            with house.client() as client:
+                yield PinnedFarm(house, client)
+        finally:
+            house.farm("down")
