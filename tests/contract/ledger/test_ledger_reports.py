@@ -6,7 +6,7 @@ import pytest
 
 from common.errors import Conflict, Gone, Invalid, NotFound
 from common.messages import GrantRequest, Lease, Report
-from coordinator.ledger.schema import attempts, images, nodes
+from coordinator.ledger.schema import images
 from tests.contract.ledger.bench import SHA, Bench, placed, work
 
 
@@ -230,67 +230,6 @@ def test_a_batch_out_of_memory_sends_all_its_shots_one_class_up(bench: Bench) ->
     bench.close(lease, "oom")
 
     assert {bench.shot_row(one.id).min_class for one in lease.shots} == {12}
-
-
-def test_a_rejected_upload_is_rendered_again_and_blames_the_node(bench: Bench) -> None:
-    bench.submit(placed(1))
-    lease = bench.join().lease()
-    attempt = bench.deliver(lease).attempt_id
-
-    ack = bench.store(attempt, outcome="rejected", failure="not_an_image", message="truncated")
-
-    assert ack.state == "waiting"
-    assert bench.store(attempt, outcome="rejected", failure="not_an_image").repeated
-    assert bench.shot_row(lease.shots[0].id).attempts == 0
-    assert bench.rows(nodes)[0].failures == 1
-
-
-def test_an_upload_rejected_for_the_shots_fault_three_times_fails(bench: Bench) -> None:
-    bench.submit(placed(1))
-    node = bench.join()
-    for _ in range(3):
-        lease = node.lease()
-        ack = bench.store(bench.deliver(lease).attempt_id, outcome="rejected", failure="blank_image")
-        bench.close(lease)
-
-    assert ack.state == "failed"
-
-
-def test_an_image_that_another_attempt_stored_makes_the_shot_done_and_ours_waste(bench: Bench) -> None:
-    bench.submit(placed(1))
-    lease = bench.join().lease()
-    there = "cd" * 32
-
-    ack = bench.store(bench.deliver(lease).attempt_id, outcome="duplicate", sha256=there, size=7)
-
-    assert ack.state == "done"
-    assert [row.state for row in bench.rows(attempts)] == ["wasted"]
-    assert [(row.sha256, row.size) for row in bench.rows(images)] == [(there, 7)]
-
-
-def test_ingest_gets_all_it_needs_and_only_while_it_is_needed(bench: Bench) -> None:
-    bench.submit(placed(1))
-    lease = bench.join().lease()
-    attempt = bench.deliver(lease).attempt_id
-    assert attempt is not None
-
-    delivery = bench.ledger.delivery(attempt)
-
-    assert delivery.final_key == f"images/{delivery.shot_id[:2]}/{delivery.shot_id}.png"
-    assert (delivery.template, delivery.recipe, delivery.node) == ("a {colour} mug", "bf16", "node")
-    assert delivery.model_hash == "sha256:tiny"
-    bench.store(attempt)
-    with pytest.raises(Conflict, match="needs no ingest"):
-        bench.ledger.delivery(attempt)
-
-
-def test_a_verdict_on_what_was_never_uploaded_is_refused(bench: Bench) -> None:
-    bench.submit(placed(1))
-    lease = bench.join().lease()
-    with pytest.raises(Conflict, match="no upload"):
-        bench.store(lease.shots[0].attempt_id)
-    with pytest.raises(NotFound):
-        bench.store("a-none")
 
 
 def test_a_job_pauses_itself_when_a_tenth_and_five_of_its_shots_failed(bench: Bench) -> None:
