@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import stat
 
 import httpx
@@ -74,3 +76,20 @@ def test_a_wrong_setting_is_named_before_anything_starts(house: Farmhouse) -> No
     (house.folder / "farm.yaml").write_text("money: {tarif_per_kwh: 0.3}\n")
     assert "money.tarif_per_kwh" in house.farm("up", exit_code=2).stderr
     (house.folder / "farm.yaml").unlink()
+
+
+def test_a_killed_supervisor_leaves_nothing_running_and_up_starts_again(house: Farmhouse) -> None:
+    house.farm("up")
+    os.kill(house.json("status")["local"]["pid"], signal.SIGKILL)
+    house.wait_for(house.processes, lambda processes: processes == [])
+    house.farm("up")
+    assert {part["state"] for part in house.parts().values()} == {"ready"}
+
+
+def test_in_the_foreground_a_signal_ends_all(house: Farmhouse) -> None:
+    with house.start("up", "--foreground") as foreground:
+        assert foreground.stdout is not None
+        next(line for line in foreground.stdout if line == "ingest is ready\n")
+        foreground.send_signal(signal.SIGINT)
+        assert foreground.wait(60) == 0
+    assert house.processes() == []
