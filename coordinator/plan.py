@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 
 #: How many batches a job may be ahead of another before a node drops its loaded model for that one.
 AFFINITY_BATCHES = 5
@@ -91,6 +92,9 @@ def _amount(option: Option, options: Sequence[Option], batch_s: float) -> int:
         # The first pass measures this node; a guess could be off by a factor of ten.
         return min(option.images, option.pass_size)
     left_s = sum(other.images * (other.image_s or option.image_s) for other in options)
-    share_s = left_s / (2 * option.takers)
-    passes = int(min(batch_s, share_s) / option.image_s / option.pass_size)
-    return min(option.images, max(1, passes) * option.pass_size)
+    # Half a share leaves something to the faster nodes at the end; a node alone has nobody to leave it to.
+    share_s = left_s / (2 * option.takers) if option.takers > 1 else inf
+    images = min(batch_s, share_s) / option.image_s
+    if images >= option.images:
+        return option.images
+    return min(option.images, max(1, int(images / option.pass_size)) * option.pass_size)

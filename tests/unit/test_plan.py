@@ -90,10 +90,14 @@ def test_towards_the_end_a_node_takes_half_its_share() -> None:
     assert amount(option(images=8, image_s=1.0, takers=5)) == 4
 
 
+def test_towards_the_end_a_node_that_is_alone_takes_all() -> None:
+    assert amount(option(images=80, image_s=1.0, takers=1)) == 80
+
+
 def test_the_whole_backlog_counts_towards_the_end_not_one_group_alone() -> None:
-    few = option(group="few", images=20, takers=1)
-    assert amount(few) == 8
-    assert amount(few, option(group="many", images=1000, takers=2)) == 20
+    few = option(group="few", images=20, takers=2)
+    assert amount(few) == 4
+    assert amount(few, option(group="many", images=1000, takers=3)) == 20
 
 
 def test_a_refusal_tells_the_reason_that_keeps_most_images_away() -> None:
