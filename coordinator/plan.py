@@ -50,7 +50,7 @@ def choose(options: Sequence[Option], *, batch_s: float) -> Choice | None:
     """The group to serve now and how many images of it; None without options.
 
     >>> small = Option(job_id="a", group_key="g", priority=50, service_s=0, submitted_at=0, images=9,
-    ...     image_s=10.0, pass_size=4, loaded=False, takers=1)
+    ...     image_s=10.0, pass_size=4, loaded=False, takers=2)
     >>> choose([small], batch_s=120).images
     4
     """
