@@ -99,6 +99,12 @@ def test_each_place_of_a_prompt_is_drawn_for_itself() -> None:
     assert len(set(found)) == 16
 
 
+def test_variants_inside_wildcards_and_expanding_values_are_drawn_for_themselves() -> None:
+    lines = "axes: {x: {values: ['{a|b}'], expand: true}}", "seeds: 200"
+    found = prompts(group(*lines, prompt="'{a|b} __w__ {x}'", top="wildcards: {w: ['{a|b}']}"))
+    assert len(set(found)) == 8
+
+
 def test_the_negative_prompt_is_drawn_apart_from_the_prompt() -> None:
     found = expanded(group("seeds: 40", "negative: '{a|b}'", prompt="'{a|b}'", model="z-image"))
     assert len({(planned.shot.prompt, planned.shot.negative) for planned in found}) == 4
