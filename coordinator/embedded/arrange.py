@@ -6,26 +6,24 @@ Where the settings name a broker, a store or a database of their own, that one i
 from __future__ import annotations
 
 import shutil
-import socket
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
-from pydantic import SecretStr, TypeAdapter
+from pydantic import SecretStr
 
-from common.errors import Invalid, Unavailable
+from common.errors import Unavailable
 from common.settings import EmbeddedNode, Keys, Settings, Storage
-from common.views import NodeView
+from coordinator.embedded.addresses import ANY, LOOPBACK, advertised_address, local_url
 from coordinator.embedded.home import Home, write_private
 from coordinator.embedded.ports import kept_ports
 from coordinator.embedded.process import Component
+from coordinator.embedded.ready import has_joined, is_healthy
 from coordinator.embedded.seaweed import PARTS, REGION, credentials, seaweed, weed_binary
 from coordinator.embedded.valkey import broker_url, valkey
 
-_LOOPBACK = "127.0.0.1"
-_ANY = "0.0.0.0"
+_PORTS = ("api", "valkey", "s3-relay", *(f"{part}+grpc" for part in PARTS))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,69 +36,40 @@ class Arrangement:
     remarks: tuple[str, ...]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Server:
+    """What stands in for a server that the settings leave open."""
+
+    components: tuple[Component, ...] = ()
+    #: Of the settings.
+    changes: dict[str, object] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+
 def arrange(settings: Settings, home: Home) -> Arrangement:
     """Raises Unavailable where a part is missing on this machine, Invalid for an address it does not have."""
-    listen = settings.listen
-    advertised = advertised_address(listen)
-    ports = kept_ports(home.ports, ("api", "valkey", "s3-relay", *(f"{part}+grpc" for part in PARTS)))
-    servers: list[Component] = []
-    remarks: list[str] = []
-    changes: dict[str, object] = {
+    advertised = advertised_address(settings.listen)
+    ports = kept_ports(home.ports, _PORTS)
+    port = settings.port or ports["api"]
+    broker = _Server() if settings.broker_url else _valkey(settings, home, ports, advertised)
+    store = _seaweed(settings, home, ports, advertised) if _wants_seaweed(settings.storage) else _Server()
+    own = {
         "home": home.root,
-        "port": settings.port or ports["api"],
+        "port": port,
+        "public_url": settings.public_url or f"http://{advertised}:{port}",
         "keys": _keys_in_force(settings, home),
     }
-    changes["public_url"] = settings.public_url or f"http://{advertised}:{changes['port']}"
-    if not settings.broker_url:
-        servers.append(valkey(home, port=ports["valkey"], binds=_binds(listen)))
-        changes["broker_url"] = broker_url(home, ports["valkey"])
-        changes["public_broker_url"] = f"redis://{advertised}:{ports['valkey']}/0"
-    if wants_seaweed(settings.storage):
-        weed = weed_binary()
-        if weed is None:
-            remarks.append(f"SeaweedFS has no build for this machine: pictures are kept in {home.pictures}")
-            changes["storage"] = Storage(url=f"file:{home.pictures}")
-        else:
-            parts = {part: ports[f"{part}+grpc"] for part in PARTS}
-            bucket = urlsplit(settings.storage.url).netloc
-            servers.append(seaweed(home, weed=weed, ports=parts, bucket=bucket))
-            public = f"http://{_LOOPBACK}:{parts['s3']}"
-            if listen != _LOOPBACK:
-                servers.append(_relay(listen, ports["s3-relay"], parts["s3"]))
-                public = f"http://{advertised}:{ports['s3-relay']}"
-            changes["storage"] = _embedded_storage(settings.storage, home, parts["s3"], public)
-    in_force = settings.model_copy(update=changes)
-    stages = (tuple(servers), (_coordinator(in_force),), (_ingest(), *_nodes(in_force, home)))
-    return Arrangement(settings=in_force, stages=stages, remarks=tuple(remarks))
-
-
-def advertised_address(listen: str) -> str:
-    """The address other machines reach `listen` at: itself, or for 0.0.0.0 the one of the default route."""
-    if listen != _ANY:
-        try:
-            with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-                probe.bind((listen, 0))
-        except OSError:
-            raise Invalid(
-                f"--listen {listen}: this machine has no such address; give one of its own, or 0.0.0.0"
-            ) from None
-        return listen
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            # Sends nothing; only asks the routing table. The address is one of those kept for examples.
-            probe.connect(("198.51.100.1", 9))
-        except OSError:
-            return _LOOPBACK
-        address: str = probe.getsockname()[0]
-        return address
-
-
-def wants_seaweed(storage: Storage) -> bool:
-    return storage.url.startswith("s3://") and not storage.endpoint and not storage.access_key
-
-
-def _binds(listen: str) -> tuple[str, ...]:
-    return (listen,) if listen in (_LOOPBACK, _ANY) else (_LOOPBACK, listen)
+    in_force = settings.model_copy(update=own | broker.changes | store.changes)
+    nodes = [_node(node, in_force, home.key_file("node")) for node in settings.nodes]
+    return Arrangement(
+        settings=in_force,
+        stages=(
+            (*broker.components, *store.components),
+            (_coordinator(in_force),),
+            (_ingest(), *nodes),
+        ),
+        remarks=broker.remarks + store.remarks,
+    )
 
 
 def _keys_in_force(settings: Settings, home: Home) -> Keys:
@@ -114,27 +83,48 @@ def _keys_in_force(settings: Settings, home: Home) -> Keys:
     return Keys(**keys)
 
 
-def _embedded_storage(storage: Storage, home: Home, port: int, public: str) -> Storage:
+def _valkey(settings: Settings, home: Home, ports: dict[str, int], advertised: str) -> _Server:
+    port, listen = ports["valkey"], settings.listen
+    binds = (listen,) if listen in (LOOPBACK, ANY) else (LOOPBACK, listen)
+    urls = {
+        "broker_url": broker_url(home, port),
+        "public_broker_url": f"redis://{advertised}:{port}/0",
+    }
+    return _Server(components=(valkey(home, port=port, binds=binds),), changes=dict(urls))
+
+
+def _wants_seaweed(storage: Storage) -> bool:
+    return storage.url.startswith("s3://") and not storage.endpoint and not storage.access_key
+
+
+def _seaweed(settings: Settings, home: Home, ports: dict[str, int], advertised: str) -> _Server:
+    """SeaweedFS; a directory where it has no build."""
+    weed = weed_binary()
+    if weed is None:
+        remark = f"SeaweedFS has no build for this machine: pictures are kept in {home.pictures}"
+        return _Server(changes={"storage": Storage(url=f"file:{home.pictures}")}, remarks=(remark,))
+    parts = {part: ports[f"{part}+grpc"] for part in PARTS}
+    components = [seaweed(home, weed=weed, ports=parts, bucket=urlsplit(settings.storage.url).netloc)]
+    endpoint = public = f"http://{LOOPBACK}:{parts['s3']}"
+    if settings.listen != LOOPBACK:
+        components.append(_relay(settings.listen, ports["s3-relay"], parts["s3"]))
+        public = f"http://{advertised}:{ports['s3-relay']}"
     access, secret = credentials(home)
-    return storage.model_copy(
+    storage = settings.storage.model_copy(
         update={
-            "endpoint": f"http://{_LOOPBACK}:{port}",
+            "endpoint": endpoint,
             "public_endpoint": public,
             "region": REGION,
             "access_key": access,
             "secret_key": SecretStr(secret),
         }
     )
+    return _Server(components=tuple(components), changes={"storage": storage})
 
 
 def _relay(listen: str, port: int, target: int) -> Component:
-    command = (
-        sys.executable,
-        "-m",
-        "coordinator.embedded.relay",
-        f"{listen}:{port}",
-        f"{_LOOPBACK}:{target}",
-    )
+    ends = f"{listen}:{port}", f"{LOOPBACK}:{target}"
+    command = (sys.executable, "-m", "coordinator.embedded.relay", *ends)
     return Component(name="s3-relay", command=command, address=f"{listen}:{port}")
 
 
@@ -142,17 +132,13 @@ def _coordinator(settings: Settings) -> Component:
     return Component(
         name="coordinator",
         command=(sys.executable, "-m", "coordinator.service"),
-        is_ready=lambda: _get(f"{local_url(settings)}/healthz") is not None,
+        is_ready=lambda: is_healthy(settings),
         address=settings.public_url,
     )
 
 
 def _ingest() -> Component:
     return Component(name="ingest", command=(sys.executable, "-m", "coordinator.ingest"))
-
-
-def _nodes(settings: Settings, home: Home) -> list[Component]:
-    return [_node(node, settings, home.key_file("node")) for node in settings.nodes]
 
 
 def _node(node: EmbeddedNode, settings: Settings, key: Path) -> Component:
@@ -164,35 +150,4 @@ def _node(node: EmbeddedNode, settings: Settings, key: Path) -> Component:
         command += ["--card", node.card]
     for lane in node.lanes:
         command += ["--lane", lane]
-    return Component(
-        name=node.name, command=tuple(command), is_ready=lambda: _has_joined(node.name, settings)
-    )
-
-
-def local_url(settings: Settings) -> str:
-    """The API as this machine reaches it, whatever stands before it for others."""
-    host = _LOOPBACK if settings.listen == _ANY else settings.listen
-    return f"http://{host}:{settings.port}"
-
-
-def _has_joined(name: str, settings: Settings) -> bool:
-    operator = settings.keys.operator
-    answer = _get(f"{local_url(settings)}/v1/nodes", operator.get_secret_value() if operator else "")
-    if answer is None:
-        return False
-    nodes = TypeAdapter(list[NodeView]).validate_json(answer.content)
-    return any(node.name == name and node.state in ("ready", "busy") for node in nodes)
-
-
-#: One for all questions: making one costs more than asking. No proxy leads back to this machine.
-_HTTP = httpx.Client(timeout=2, trust_env=False)
-
-
-def _get(url: str, key: str = "") -> httpx.Response | None:
-    """The answer if it is a good one."""
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    try:
-        answer = _HTTP.get(url, headers=headers)
-    except httpx.HTTPError:
-        return None
-    return answer if answer.is_success else None
+    return Component(name=node.name, command=tuple(command), is_ready=lambda: has_joined(node.name, settings))
