@@ -64,7 +64,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineClient]:
 def worker(farm: ScriptedFarm, engine: EngineClient, tiny_model: Path, tmp_path: Path) -> Iterator[Worker]:
     catalog = tmp_path / "catalog.yaml"
     catalog.write_text(
-        f"models:\n  tiny: {{like: shotfarm-demo, path: {tiny_model.name}}}\n"
+        f"models:\n  tiny: {{like: shotfarm-demo, path: {tiny_model.name}, identity: null}}\n"
         "loras:\n  style: {base: shotfarm-demo, path: style.safetensors, license: own-work}\n"
     )
     library = Library(

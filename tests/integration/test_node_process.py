@@ -56,7 +56,7 @@ class Node:
 @pytest.fixture
 def start_node(tiny_model: Path, tmp_path: Path) -> Iterator[StartNode]:
     (tmp_path / "catalog.yaml").write_text(
-        f"models:\n  tiny: {{like: shotfarm-demo, path: {tiny_model.name}}}\n"
+        f"models:\n  tiny: {{like: shotfarm-demo, path: {tiny_model.name}, identity: null}}\n"
     )
     (tmp_path / "key").write_text("secret\n")
     card = Path(__file__).parents[2] / "manifests" / "cards" / "gtx-1070.yaml"
