@@ -143,13 +143,14 @@ def test_a_node_whose_incarnation_is_over_joins_again_and_works_on(
     with running_farm(farm), tickets(farm.broker_url) as publish:
         node = start_node(farm.url)
         farm.wait_for(lambda: farm.beats)
+        before = len(farm.joins)
         farm.refusals["beats"].append(410)
-        farm.wait_for(lambda: len(farm.joins) == 2)
+        farm.wait_for(lambda: len(farm.joins) > before)
         farm.leases.append(lease(one))
         publish("ticket-1")
         farm.wait_for(lambda: farm.closes)
 
-        assert farm.claims[0].incarnation == 2
+        assert farm.claims[0].incarnation > before
         assert [report.shot_id for report in farm.reports] == [one.id]
         assert node.stop() == 0
 
