@@ -18,7 +18,7 @@ from common.settings import Settings
 from coordinator.embedded.arrange import arrange
 from coordinator.embedded.home import Home, write_private
 from coordinator.embedded.process import Child
-from coordinator.embedded.state import ComponentState, FarmState, SupervisorLock, write_state
+from coordinator.embedded.state import ComponentState, FarmState, hold_lock, write_state
 from coordinator.embedded.supervisor import Supervisor
 
 
@@ -28,8 +28,7 @@ def run_farm(settings: Settings, on_change: Callable[[FarmState], None]) -> None
     Raises Conflict when it already runs in this home, Unavailable when a part does not start.
     """
     home = Home.at(settings.home)
-    lock = SupervisorLock(home)
-    if not lock.acquire():
+    if not hold_lock(home):
         raise Conflict(f"a farm already runs in {home.root}; `farm status` shows it, `farm down` ends it")
     stop = threading.Event()
     _stop_on_signals(stop)
@@ -43,8 +42,6 @@ def run_farm(settings: Settings, on_change: Callable[[FarmState], None]) -> None
     except FarmError as error:
         say(FarmState(pid=os.getpid(), phase="failed", error=str(error)))
         raise
-    finally:
-        lock.release()
 
 
 def _supervise(

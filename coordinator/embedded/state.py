@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -73,30 +72,18 @@ def write_state(home: Home, state: FarmState) -> None:
     write_private(home.state, state.model_dump_json(indent=1))
 
 
-@dataclass(slots=True)
-class SupervisorLock:
-    """Held by the one supervisor of a home; the kernel lets go of it however that process ends."""
-
-    home: Home
-    _descriptor: int | None = None
-
-    def acquire(self) -> bool:
-        """False when another process holds it."""
-        descriptor = os.open(self.home.lock, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return False
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
-        self._descriptor = descriptor
-        return True
-
-    def release(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+def hold_lock(home: Home) -> bool:
+    """Become the one supervisor of this home until this process ends in any way; False if another is."""
+    descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return False
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"{os.getpid()}\n".encode())
+    # Left open: the kernel closes it after everything else of this process is over.
+    return True
 
 
 def supervisor_pid(home: Home) -> int | None:
