@@ -49,6 +49,11 @@ class Join(Message):
     terms: Literal["owned", "rented", "volunteer"] = "owned"
     protocol: int = PROTOCOL
     versions: dict[str, str] = {}
+    #: Random name of the joining process, the same for as long as it lives.
+    process: str = ""
+    #: Whether this process has joined before. It is refused when another process has taken the name since;
+    #: a fresh one (a restart after a kill) takes it over.
+    again: bool = False
 
 
 class Joined(Message):
@@ -93,7 +98,7 @@ class Beat(Message):
     loaded_loras: tuple[str, ...] = ()
     watts: float | None = None
     temperature_c: float | None = None
-    #: Seconds and joules since the last beat in which the node held no lease.
+    #: Cumulative seconds and joules of this incarnation outside any lease's phases.
     idle_s: Seconds = 0.0
     idle_joules: Joules = 0.0
 
@@ -198,6 +203,8 @@ class Close(Message):
     message: str = ""
     #: Model and LoRA loading of this batch, charged to it and not to a shot.
     load: Spent = Spent()
+    #: All of the lease, cumulative like a beat's, so that a pass that ended without reports is costed.
+    spent: Spent = Spent()
 
 
 class Ack(Message):
