@@ -86,7 +86,7 @@ def test_energy_that_nothing_measured_is_estimated_from_the_card(bench: Bench) -
 
 
 def test_images_per_minute_and_the_time_left_follow_what_was_stored(bench: Bench) -> None:
-    job = bench.submit(placed(10))
+    job = bench.submit(placed(200))
     node = bench.join()
     for _ in range(3):
         bench.clock.now += 20
@@ -96,7 +96,7 @@ def test_images_per_minute_and_the_time_left_follow_what_was_stored(bench: Bench
     stored, left = view.counts["done"], view.counts["waiting"]
     assert view.images_per_minute > 0
     assert view.eta_s == pytest.approx(left / view.images_per_minute * 60)
-    assert stored + left == 10
+    assert stored + left == 200
 
 
 def test_the_backlog_and_the_fleet_are_counted_by_class(bench: Bench) -> None:
