@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import secrets
 import shutil
 import threading
 from collections.abc import Iterator
@@ -60,11 +61,11 @@ def assembled(options: NodeOptions, probe: Probe, library: Library) -> Iterator[
     """
     with ExitStack() as parts:
         parts.enter_context(_owned(options.home))
-        models = _usable(library.models())
+        models = _usable(library.models(probe.card()))
         if not models:
             log.warning("this node holds no model of the catalog and will get no work; see `farm models`")
         join = _join(options, probe, models, _usable(library.loras()))
-        pipelines = {library.catalog.models[name].family.pipeline for name in models}
+        pipelines = {library.catalog.models[name].family.pipeline for name in join.models}
         coordinator = parts.enter_context(closing(Coordinator(options.farm, read_key(options.key))))
         store = parts.enter_context(open_store_client())
         meter = parts.enter_context(closing(probe.meter()))
@@ -97,7 +98,7 @@ def installed_versions() -> dict[str, str]:
     return {package: version(package) for package in _PACKAGES}
 
 
-def _join(options: NodeOptions, probe: Probe, models: tuple[str, ...], loras: tuple[str, ...]) -> Join:
+def _join(options: NodeOptions, probe: Probe, models: list[Holding], loras: list[Holding]) -> Join:
     card = probe.card()
     kernels = probe.kernels()
     if kernels.problem:
@@ -108,21 +109,25 @@ def _join(options: NodeOptions, probe: Probe, models: tuple[str, ...], loras: tu
             card=CardFacts(**asdict(card)),
             owner=options.owner,
             lanes=options.lanes,
-            models=models,
-            loras=loras,
+            models=tuple(holding.name for holding in models),
+            loras=tuple(holding.name for holding in loras),
+            missing_recipes={
+                holding.name: tuple(holding.missing_recipes) for holding in models if holding.missing_recipes
+            },
             terms=options.terms,
             versions=installed_versions(),
+            process=secrets.token_hex(8),
         )
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         raise Invalid(f"the farm takes no such node: {wrong}") from None
 
 
-def _usable(holdings: list[Holding]) -> tuple[str, ...]:
+def _usable(holdings: list[Holding]) -> list[Holding]:
     for holding in holdings:
         if holding.problem:
             log.warning("not offered: %s", holding.problem)
-    return tuple(holding.name for holding in holdings if not holding.problem)
+    return [holding for holding in holdings if not holding.problem]
 
 
 @contextmanager

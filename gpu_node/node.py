@@ -33,7 +33,10 @@ class Node:
         self._stopping = bench.stopping
 
     def run(self) -> None:
-        """Return after `stop`. Raises FarmError where the farm refuses this node for good."""
+        """Return after `stop`. Raises FarmError where the farm refuses this node for good.
+
+        Such as Conflict, where another process has joined under its name since.
+        """
         try:
             while not self._stopping.is_set():
                 joined = self._join()
@@ -65,6 +68,7 @@ class Node:
                 self._stopping.wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_S)
             else:
+                self._join_message = self._join_message.model_copy(update={"again": True})
                 queues = ", ".join(joined.queues)
                 log.info(
                     "joined as %s with a card of %s GB, for %s", joined.node_id, joined.vram_class, queues

@@ -155,6 +155,39 @@ def test_a_node_whose_incarnation_is_over_joins_again_and_works_on(
         assert node.stop() == 0
 
 
+def test_a_node_says_whether_the_same_process_has_joined_before(
+    farm: ScriptedFarm, start_node: StartNode
+) -> None:
+    with running_farm(farm):
+        node = start_node(farm.url)
+        farm.wait_for(lambda: farm.beats)
+        farm.refusals["beats"].append(410)
+        farm.wait_for(lambda: len(farm.joins) > 1)
+        assert node.stop() == 0
+        node = start_node(farm.url)
+        farm.wait_for(lambda: len(farm.joins) > 2)
+        assert node.stop() == 0
+
+    first, second, fresh = farm.joins
+    assert [join.again for join in farm.joins] == [False, True, False]
+    assert first.process == second.process
+    assert first.process != fresh.process
+
+
+def test_a_node_whose_name_another_has_taken_ends_with_a_sentence(
+    farm: ScriptedFarm, start_node: StartNode
+) -> None:
+    with running_farm(farm):
+        node = start_node(farm.url)
+        farm.wait_for(lambda: farm.beats)
+        farm.refusals["joins"].append(409)
+        farm.refusals["beats"].append(410)
+
+        assert node.process.wait(EXIT_WITHIN_S) == 1
+        assert "the script says 409" in node.said
+        assert "Traceback" not in node.said
+
+
 def test_a_node_waits_for_a_farm_that_is_away_and_says_so(farm: ScriptedFarm, start_node: StartNode) -> None:
     with running_farm(farm):
         url = farm.url
