@@ -21,7 +21,7 @@ from coordinator.ledger.records import Placement
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, plain, shots, wants
 from coordinator.ledger.transactions import Write
-from coordinator.plan import Choice, choose, refusal
+from coordinator.planner import Choice, choose, refusal
 
 
 def recall(write: Write, rules: Rules, claim: Claim, lane: str, vram_class: int) -> Lease | None:

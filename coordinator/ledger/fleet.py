@@ -15,7 +15,7 @@ from coordinator.ledger.backlog import Amount, Backlog, Group, Line
 from coordinator.ledger.records import Place, Placement
 from coordinator.ledger.schema import nodes
 from coordinator.ledger.speeds import measured_speeds
-from coordinator.plan import Option
+from coordinator.planner import Option
 
 #: States in which a node is counted on.
 IN_SERVICE = (NodeState.READY, NodeState.BUSY)
