@@ -8,17 +8,16 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from common.errors import Conflict, FarmError, Forbidden, Gone, NotFound, Unavailable
+from common.errors import FarmError, Gone, NotFound
 from common.messages import Claim, ClaimAnswer, Join, Joined, Lease
 from gpu_node.batch import Batch, Bench
 from gpu_node.heartbeat import Heartbeat
+from gpu_node.insist import insist
 from gpu_node.intake import Intake
 from gpu_node.progress import Progress
 
 log = logging.getLogger(__name__)
 
-#: Seconds between tries while the coordinator does not answer, doubling.
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
 #: Seconds that a stopping node gives its running pass and its deliveries.
 _STOP_S = 30.0
 #: Seconds between looks at the order to stop while a claim waits.
@@ -57,24 +56,12 @@ class Node:
 
     def _join(self) -> Joined | None:
         """None when the node stops before the coordinator answers."""
-        pause, said = _FIRST_PAUSE_S, ""
-        while not self._stopping.is_set():
-            try:
-                joined = self._bench.coordinator.join(self._join_message)
-            except Unavailable as error:
-                if str(error) != said:
-                    said = str(error)
-                    log.warning("%s; trying again until it does", said)
-                self._stopping.wait(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE_S)
-            else:
-                self._join_message = self._join_message.model_copy(update={"again": True})
-                queues = ", ".join(joined.queues)
-                log.info(
-                    "joined as %s with a card of %s GB, for %s", joined.node_id, joined.vram_class, queues
-                )
-                return joined
-        return None
+        joined = insist(lambda: self._bench.coordinator.join(self._join_message), self._stopping)
+        if joined is not None:
+            self._join_message = self._join_message.model_copy(update={"again": True})
+            queues = ", ".join(joined.queues)
+            log.info("joined as %s with a card of %s GB, for %s", joined.node_id, joined.vram_class, queues)
+        return joined
 
     def _serve(self, joined: Joined) -> None:
         """Take tickets until the node stops or its incarnation is over."""
@@ -98,12 +85,8 @@ class Node:
             lease = self._claim(ticket, joined)
         except (Gone, NotFound) as error:
             over(str(error))
-        except (Conflict, Forbidden) as error:
+        except FarmError as error:
             log.info("%s", error)
-        except Unavailable as error:
-            # The next ticket would meet the same: keep this one for a moment.
-            log.warning("%s", error)
-            self._stopping.wait(_FIRST_PAUSE_S)
         else:
             if lease is not None:
                 self._work(lease, joined)
@@ -117,7 +100,10 @@ class Node:
             self._progress.leave()
 
     def _claim(self, ticket: str, joined: Joined) -> Lease | None:
-        """A lease; None when there is no work, or the node stops while it waits for some."""
+        """A lease; None when there is no work, or the node stops while it waits for some.
+
+        Where the answer is lost, the same ticket is presented again: a lease may have been granted on it.
+        """
         held = self._bench.engine.held
         claim = Claim(
             node_id=joined.node_id,
@@ -127,11 +113,11 @@ class Node:
             loaded_loras=tuple(lora.name for lora in held.loras) if held else (),
             wait_s=joined.claim_wait_s,
         )
-        answers: queue.SimpleQueue[ClaimAnswer | FarmError] = queue.SimpleQueue()
+        answers: queue.SimpleQueue[ClaimAnswer | FarmError | None] = queue.SimpleQueue()
 
         def ask() -> None:
             try:
-                answers.put(self._bench.coordinator.claim(claim))
+                answers.put(insist(lambda: self._bench.coordinator.claim(claim), self._stopping))
             except FarmError as error:
                 answers.put(error)
 
@@ -142,5 +128,5 @@ class Node:
                 answer = answers.get(timeout=_LOOK_S)
                 if isinstance(answer, FarmError):
                     raise answer
-                return answer.lease
+                return answer.lease if answer is not None else None
         return None

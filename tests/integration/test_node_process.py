@@ -123,6 +123,22 @@ def test_a_ticket_becomes_a_claim_and_its_lease_pictures(farm: ScriptedFarm, sta
         assert node.stop(signal.SIGINT) == 0
 
 
+def test_a_ticket_whose_answer_was_lost_is_presented_again(
+    farm: ScriptedFarm, start_node: StartNode
+) -> None:
+    one = shot()
+    farm.leases.append(lease(one))
+    farm.refusals["claims"].extend([503, 502])
+    with running_farm(farm), tickets(farm.broker_url) as publish:
+        node = start_node(farm.url)
+        publish("ticket-1")
+        farm.wait_for(lambda: farm.closes)
+
+        assert [claim.ticket for claim in farm.claims] == ["ticket-1"]
+        assert [report.shot_id for report in farm.reports] == [one.id]
+        assert node.stop() == 0
+
+
 def test_a_stopped_node_hands_back_what_it_has_not_begun(farm: ScriptedFarm, start_node: StartNode) -> None:
     first, second = shot(seed=1, steps=400), shot(seed=2)
     farm.leases.append(lease(first, second))
