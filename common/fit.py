@@ -55,15 +55,25 @@ def fit(shot: Shot, model: Model, card: Card) -> Fit | Misfit:
         return Misfit(
             f"{model.name} is kept for cards of {model.min_class} GB and more (min_class in the catalog)"
         )
-    runnable = list(_runnable(model, card))
+    computed = list(runnable(model, card))
     limit = _limit(card)
-    for recipe in runnable:
+    for recipe in computed:
         peak = peak_bytes(shot, model, recipe)
         if peak <= limit and ram_bytes(model, recipe) <= card.ram_bytes:
             images = _pass_size(shot, model, recipe, limit)
             pass_peak = peak_bytes(shot, model, recipe, images)
             return Fit(recipe=recipe, peak_bytes=peak, pass_size=images, pass_peak_bytes=pass_peak)
-    return Misfit(_memory_reason(shot, model, runnable, card) if runnable else _recipe_reason(model, card))
+    return Misfit(_memory_reason(shot, model, computed, card) if computed else _recipe_reason(model, card))
+
+
+def runnable(model: Model, card: Card) -> Iterator[Recipe]:
+    """Recipes that the card could compute, whatever its memory."""
+    for recipe in model.recipes:
+        needed = recipe.min_compute_capability
+        if card.backend in recipe.backends and (
+            card.backend != "cuda" or needed is None or (card.compute_capability or (0, 0)) >= needed
+        ):
+            yield recipe
 
 
 def fits_class(shot: Shot, model: Model, vram_class: int) -> Fit | Misfit:
@@ -107,16 +117,6 @@ def forwards_per_step(shot: Shot, model: Model) -> int:
     """Runs of the denoiser for one step of one image: guidance adds one without the prompt."""
     doubles_above = model.family.guidance_doubles_above
     return 2 if doubles_above is not None and shot.guidance > doubles_above else 1
-
-
-def _runnable(model: Model, card: Card) -> Iterator[Recipe]:
-    """Recipes that the card could compute, whatever its memory."""
-    for recipe in model.recipes:
-        needed = recipe.min_compute_capability
-        if card.backend in recipe.backends and (
-            card.backend != "cuda" or needed is None or (card.compute_capability or (0, 0)) >= needed
-        ):
-            yield recipe
 
 
 def _limit(card: Card) -> int:

@@ -45,6 +45,8 @@ class Join(Message):
     #: Names of catalog models and LoRAs whose files the node holds.
     models: tuple[str, ...] = ()
     loras: tuple[str, ...] = ()
+    #: Model to the recipes that the node cannot follow, for want of a file that only they read.
+    missing_recipes: dict[str, tuple[str, ...]] = {}
     #: Whether the farm pays for its electricity and idle time (`owned`, `rented`) or not (`volunteer`).
     terms: Literal["owned", "rented", "volunteer"] = "owned"
     protocol: int = PROTOCOL

@@ -156,6 +156,7 @@ class Batch:
                 "recipe": order.recipe,
                 "dtype": order.compute_dtype,
                 "pass": count,
+                **({"gguf": order.gguf.identity} if order.gguf else {}),
             },
         )
         self._rendered |= {one.id: rendered for one in one_pass}

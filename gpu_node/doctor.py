@@ -29,7 +29,7 @@ def examine(probe: Probe, library: Library, coordinator: Coordinator | None) -> 
     card = probe.card()
     yield Finding("card", True, describe(card))
     yield _kernels(card, probe.kernels())
-    for holding in library.models():
+    for holding in library.models(card):
         yield _holding("model", holding)
     for holding in library.loras():
         yield _holding("LoRA", holding)
@@ -62,7 +62,8 @@ def _holding(kind: str, holding: Holding) -> Finding:
     if holding.problem:
         return Finding(kind, False, holding.problem)
     how = "the catalog's files" if holding.verified else "not compared: the catalog does not fix its identity"
-    return Finding(kind, True, f"{holding.name} in {holding.path}: {how}")
+    lacks = "".join(f"; {why}" for why in holding.missing_recipes.values())
+    return Finding(kind, True, f"{holding.name} in {holding.path}: {how}{lacks}")
 
 
 def _reachable(coordinator: Coordinator) -> Finding:

@@ -19,6 +19,12 @@ from gpu_node.errors import RenderError
 
 #: Seconds in which an engine that is asked to end does so.
 _END_S = 5.0
+#: Nothing is fetched, code least of all; cards count as NVML counts them.
+_ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "DIFFUSERS_GGUF_CUDA_KERNELS": "false",
+    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+}
 
 
 class EngineClient:
@@ -70,7 +76,7 @@ class EngineClient:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=os.environ | {"HF_HUB_OFFLINE": "1", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
+                env=os.environ | _ENVIRONMENT,
                 text=True,
                 encoding="utf-8",
             )

@@ -57,14 +57,16 @@ def verify_model(name: str, folder: Path, identity: str | None, hashes: Hashes) 
     return True
 
 
-def verify_lora(name: str, file: Path, identity: str | None, hashes: Hashes) -> bool:
-    """The same of a LoRA's file."""
+def verify_file(name: str, file: Path, identity: str | None, hashes: Hashes) -> bool:
+    """The same of a single file; raises RenderError `model_missing` too."""
+    if not file.is_file():
+        raise RenderError("model_missing", f"{name}: no file {file} on this node")
     if identity is None:
         return False
     if (found := file_identity(file, hashes.of)) != identity:
         raise RenderError(
             "model_mismatch",
-            f"{name}: {file} is {found[:19]}…, the catalog says {identity[:19]}…; fetch the LoRA again",
+            f"{name}: {file} is {found[:19]}…, the catalog says {identity[:19]}…; fetch the file again",
         )
     return True
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from common.catalog import Catalog
+from common.catalog import Catalog, Model, Recipe
+from common.fit import runnable
+from common.nodes import Card
 from gpu_node.errors import RenderError
-from gpu_node.identity import Hashes, verify_lora, verify_model
+from gpu_node.identity import Hashes, verify_file, verify_model
+from gpu_node.protocol import GgufOrder
 
 #: Models that come with the farm.
 SHIPPED = Path(__file__).parent / "demomodel" / "weights"
@@ -27,10 +30,14 @@ class Holding:
     verified: bool
     #: Why it cannot be used; empty where it can.
     problem: str = ""
+    #: Recipe of a model to the sentence why it cannot be followed.
+    missing_recipes: dict[str, str] = field(default_factory=dict)
 
 
 class Library:
-    """Looks for `MODEL_PATH` and `loras/LORA_PATH` in each of `folders`, then among the shipped ones."""
+    """Looks for `MODEL_PATH`, `gguf/GGUF_PATH` and `loras/LORA_PATH` in each of `folders`, then among the
+    shipped ones.
+    """
 
     def __init__(self, catalog: Catalog, folders: Sequence[Path], hashes: Hashes) -> None:
         self.catalog = catalog
@@ -45,12 +52,37 @@ class Library:
         lora = self.catalog.loras.get(name)
         return self._find(Path("loras") / lora.path) if lora else None
 
-    def models(self) -> list[Holding]:
-        """Every catalog model whose folder is here, compared with the catalog (seconds a GB, once)."""
+    def gguf_file(self, model: Model, recipe: Recipe) -> GgufOrder | None:
+        """What the recipe reads the transformer from; None where that is the model's folder.
+
+        Raises RenderError `model_missing`.
+        """
+        if not recipe.reads_gguf:
+            return None
+        needs = f"{model.name}: recipe {recipe.name} needs"
+        named = model.gguf.get(recipe.quantisation)
+        if named is None:
+            raise RenderError(
+                "model_missing", f"{needs} a {recipe.quantisation} file; the catalog names none"
+            )
+        path = Path("gguf") / named.path
+        file = self._find(path)
+        if file is None:
+            raise RenderError(
+                "model_missing", f"{needs} {path}, which is in none of this node's model folders"
+            )
+        return GgufOrder(file=file, identity=named.identity)
+
+    def models(self, card: Card) -> list[Holding]:
+        """Every catalog model whose folder is here, compared with the catalog (seconds a GB, once).
+
+        One of which `card` can compute only recipes whose files are not here has a problem.
+        """
         found = []
         for name, model in self.catalog.models.items():
             if folder := self.model_folder(name):
-                found.append(self._holding(name, folder, model.identity, verify_model))
+                holding = self._holding(name, folder, model.identity, verify_model)
+                found.append(holding if holding.problem else self._with_recipes(holding, model, card))
         self._hashes.save()
         return found
 
@@ -59,9 +91,25 @@ class Library:
         found = []
         for name, lora in self.catalog.loras.items():
             if file := self.lora_file(name):
-                found.append(self._holding(name, file, lora.identity, verify_lora))
+                found.append(self._holding(name, file, lora.identity, verify_file))
         self._hashes.save()
         return found
+
+    def _with_recipes(self, holding: Holding, model: Model, card: Card) -> Holding:
+        missing = {recipe.name: why for recipe in model.recipes if (why := self._lack(model, recipe))}
+        wanted = [recipe.name for recipe in runnable(model, card)]
+        nothing_left = wanted and missing.keys() >= set(wanted)
+        problem = missing[wanted[0]] if nothing_left else ""
+        return replace(holding, problem=problem, missing_recipes=missing)
+
+    def _lack(self, model: Model, recipe: Recipe) -> str:
+        """Why the recipe's own file cannot be used; empty where it can or there is none."""
+        try:
+            if gguf := self.gguf_file(model, recipe):
+                verify_file(model.name, gguf.file, gguf.identity, self._hashes)
+        except RenderError as error:
+            return str(error)
+        return ""
 
     def _holding(self, name: str, path: Path, identity: str | None, verify: Verify) -> Holding:
         try:

@@ -47,6 +47,7 @@ def load_order(lease: Lease, first: Shot, library: Library) -> protocol.Load:
         compute_dtype=recipe.compute_dtype,
         weights=recipe.weights,
         quantisation=recipe.quantisation,
+        gguf=library.gguf_file(model, recipe),
         placement=recipe.placement,
         loras=tuple(_lora_order(*use, library) for use in first.loras),
     )

@@ -11,7 +11,8 @@ import torch
 from safetensors import SafetensorError
 
 from gpu_node.errors import RenderError
-from gpu_node.identity import Hashes, verify_lora, verify_model
+from gpu_node.gguf import load_gguf
+from gpu_node.identity import Hashes, verify_file, verify_model
 from gpu_node.loras import apply_loras, remove_loras
 from gpu_node.placement import Placement, denoiser_of, free_cache
 from gpu_node.protocol import Load
@@ -69,6 +70,8 @@ class Shelf:
         if not order.folder.is_dir():
             raise RenderError("model_missing", f"{order.model}: no folder {order.folder} on this node")
         verified = verify_model(order.model, order.folder, order.identity, self._hashes)
+        if order.gguf is not None:
+            verify_file(order.model, order.gguf.file, order.gguf.identity, self._hashes)
         pipe = load_pipeline(order)
         if order.quantisation == "fp8":
             # Casting comes last: a LoRA cannot be set on weights that are already stored as fp8.
@@ -101,25 +104,30 @@ class Shelf:
 
     def _check_loras(self, order: Load) -> None:
         for lora in order.loras:
-            verify_lora(lora.name, lora.file, lora.identity, self._hashes)
+            verify_file(lora.name, lora.file, lora.identity, self._hashes)
 
 
 def load_pipeline(order: Load) -> Any:
-    """The pipeline of `order.folder` in host memory; safetensors only, nothing is fetched, no code that
-    comes with a model is run.
+    """The pipeline of `order.folder` in host memory; safetensors and GGUF only, nothing is fetched, no code
+    that comes with a model is run.
 
     Raises RenderError `load_error`.
     """
     import diffusers
 
-    if order.quantisation not in ("none", "fp8"):
+    if order.quantisation not in ("none", "fp8") and order.gguf is None:
         raise RenderError("load_error", f"{order.model}: this node cannot load {order.quantisation} weights")
     family = getattr(diffusers, order.pipeline, None)
     if family is None:
         raise RenderError("load_error", f"diffusers {diffusers.__version__} has no {order.pipeline}")
+    quantised = {} if order.gguf is None else {"transformer": load_gguf(order, order.gguf.file)}
     try:
         pipe = family.from_pretrained(
-            str(order.folder), dtype=_dtypes(order), use_safetensors=True, local_files_only=True
+            str(order.folder),
+            dtype=_dtypes(order),
+            use_safetensors=True,
+            local_files_only=True,
+            **quantised,
         )
     except (OSError, ValueError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
         if is_out_of_memory(error):

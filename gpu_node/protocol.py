@@ -22,6 +22,14 @@ class LoraOrder(Line):
     weight: float
 
 
+class GgufOrder(Line):
+    """The file that the transformer's weights are read from, and what the catalog says the file is."""
+
+    file: Path
+    #: `sha256:<hex>`.
+    identity: str
+
+
 class Load(Line):
     """Hold this model by this recipe with exactly these LoRAs. What is already so is left as it is."""
 
@@ -43,6 +51,8 @@ class Load(Line):
     weights: dict[str, str]
     #: `none`, or the denoiser's format where it is smaller than 16 bits.
     quantisation: str
+    #: None: the weights are in `folder`.
+    gguf: GgufOrder | None = None
     placement: tuple[str, ...] = ()
     loras: tuple[LoraOrder, ...] = ()
 

@@ -9,10 +9,17 @@ _CHAT = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+_ORIGINAL_NAMES = {
+    "all_final_layer.2-1.": "final_layer.",
+    "all_x_embedder.2-1.": "x_embedder.",
+    "to_out.0.": "out.",
+    "norm_k.": "k_norm.",
+    "norm_q.": "q_norm.",
+}
 _SPECIAL = ["<|im_start|>", "<|im_end|>", "<|endoftext|>"]
 
 
-def save_z_image(folder: Path, *, seed: int = 0) -> Path:
+def save_z_image(folder: Path, *, seed: int = 0, layers: int = 2) -> Path:
     """Write the pipeline to `folder`; 16-pixel size multiple, 8 latent channels."""
     import torch
     from diffusers import (
@@ -42,7 +49,7 @@ def save_z_image(folder: Path, *, seed: int = 0) -> Path:
         all_f_patch_size=(1,),
         in_channels=8,
         dim=64,
-        n_layers=2,
+        n_layers=layers,
         n_refiner_layers=1,
         n_heads=2,
         n_kv_heads=2,
@@ -94,6 +101,47 @@ def save_lora(file: Path, model: Path, *, layers: int | None = None, strangers: 
         tensors[f"transformer.{name}.lora_B.weight"] = torch.randn(width, 2) * 0.5
     save_file(tensors, str(file), metadata={"format": "pt"})
     return file
+
+
+def save_gguf(file: Path, model: Path, *, format_: str = "Q8_0", original_names: bool = False) -> Path:
+    """The model's transformer with its matrices in one of GGUF's formats.
+
+    `original_names` are those of the files that people share: query, key and value are one matrix there.
+    """
+    import gguf
+    from diffusers import ZImageTransformer2DModel
+
+    transformer = ZImageTransformer2DModel.from_pretrained(str(model), subfolder="transformer")
+    weights = {name: weight.numpy() for name, weight in transformer.state_dict().items()}
+    if original_names:
+        weights = _original(weights)
+    quantised = gguf.GGMLQuantizationType[format_]
+    writer = gguf.GGUFWriter(str(file), "lumina2")
+    for name, weight in weights.items():
+        if weight.ndim == 2 and weight.shape[0] > 1 and weight.shape[1] % 32 == 0:
+            writer.add_tensor(name, gguf.quants.quantize(weight, quantised), raw_dtype=quantised)
+        else:
+            writer.add_tensor(name, weight)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return file
+
+
+def _original(weights: dict[str, Any]) -> dict[str, Any]:
+    import numpy
+
+    renamed = {}
+    for name, weight in weights.items():
+        if name.endswith("to_q.weight"):
+            parts = [weights[name.replace("to_q", part)] for part in ("to_q", "to_k", "to_v")]
+            renamed[name.replace("to_q", "qkv")] = numpy.concatenate(parts)
+        elif not name.endswith(("to_k.weight", "to_v.weight")):
+            for ours, theirs in _ORIGINAL_NAMES.items():
+                name = name.replace(ours, theirs)
+            renamed[name] = weight
+    return renamed
 
 
 def _give_contrast(transformer: Any, vae: Any) -> None:

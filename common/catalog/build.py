@@ -10,7 +10,7 @@ from common.catalog.entries import (
     ModelEntry,
     RecipeEntry,
 )
-from common.catalog.types import Activations, Catalog, Family, License, Lora, Model, Recipe
+from common.catalog.types import Activations, Catalog, Family, GgufFile, License, Lora, Model, Recipe
 from common.units import MIB
 
 
@@ -24,6 +24,7 @@ def build_catalog(entries: CatalogEntries) -> Catalog:
 
 def _model(name: str, entry: ModelEntry, entries: CatalogEntries) -> Model:
     family = entries.families[entry.family]
+    recipes = map(_recipe, entries.recipes(entry))
     return Model(
         name=name,
         family=_family(entry.family, family),
@@ -33,14 +34,22 @@ def _model(name: str, entry: ModelEntry, entries: CatalogEntries) -> Model:
         license=_license(entry.license, entries),
         components={part: round(billions * 1e9) for part, billions in entry.components.items()},
         activations=_activations(entry.activations or family.activations),
-        recipes=tuple(_recipe(recipe) for recipe in entries.recipes(entry)),
+        recipes=tuple(recipe for recipe in recipes if _has_its_file(recipe, entry)),
         steps=entry.steps,
         guidance=entry.guidance,
         sampler=entry.sampler,
         size=entry.size,
         min_class=entry.min_class,
         reference_seconds=entry.reference_seconds,
+        gguf={
+            format_: GgufFile(path=file.path, identity=file.identity) for format_, file in entry.gguf.items()
+        },
     )
+
+
+def _has_its_file(recipe: Recipe, entry: ModelEntry) -> bool:
+    """A model whose files are fixed is held by no file that is not; before that it is only planned."""
+    return entry.identity is None or not recipe.reads_gguf or recipe.quantisation in entry.gguf
 
 
 def _family(name: str, entry: FamilyEntry) -> Family:

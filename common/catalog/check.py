@@ -40,6 +40,12 @@ def _model_problems(path: str, model: ModelEntry, entries: CatalogEntries) -> It
                 f"{path}.components",
                 f"recipe `{recipe.name}` and the components disagree about {_all(differ)}",
             )
+        for part, format_ in recipe.weights.items():
+            if format_.startswith("gguf") and part != "transformer":
+                yield (
+                    f"{path}.recipes",
+                    f"recipe `{recipe.name}` has `{part}` as {format_}; only a `transformer` can be GGUF",
+                )
 
 
 def _lora_problems(

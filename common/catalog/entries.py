@@ -70,6 +70,11 @@ class LicenseEntry(Entry):
     url: str = ""
 
 
+class GgufFileEntry(Entry):
+    path: str
+    identity: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+
+
 class ModelEntry(Entry):
     family: str
     #: None: the model's own name.
@@ -89,6 +94,7 @@ class ModelEntry(Entry):
     size: Pixels
     min_class: Annotated[int, Field(ge=0)] = 0
     reference_seconds: dict[int, Positive] = {}
+    gguf: dict[Literal["gguf-q8", "gguf-q4"], GgufFileEntry] = {}
 
 
 class LoraEntry(Entry):

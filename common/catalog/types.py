@@ -90,6 +90,21 @@ class Recipe:
         denoiser = next((f for part, f in self.weights.items() if phase_of(part) == "denoise"), "none")
         return denoiser if BYTES_PER_PARAMETER.get(denoiser, 2) < 2 else "none"
 
+    @property
+    def reads_gguf(self) -> bool:
+        """Whether the denoiser's weights come from a file of their own, one of `Model.gguf`."""
+        return self.quantisation.startswith("gguf")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GgufFile:
+    """The weights of a model's transformer, quantised beforehand."""
+
+    #: File below `gguf` in a node's model folders.
+    path: str
+    #: `sha256:<hex>` of the file.
+    identity: str
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class License:
@@ -123,6 +138,8 @@ class Model:
     min_class: int = 0
     #: VRAM class to seconds per megapixel and forward on the reference card of the class.
     reference_seconds: dict[int, float] = field(default_factory=dict)
+    #: Format, such as `gguf-q4`, to its file.
+    gguf: dict[str, GgufFile] = field(default_factory=dict)
 
     def recipe(self, name: str) -> Recipe:
         """Raises KeyError for a name the model does not have."""

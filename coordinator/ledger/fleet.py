@@ -32,6 +32,8 @@ class Member:
     lanes: frozenset[str]
     models: frozenset[str]
     loras: frozenset[str]
+    #: Model to the recipes that it has no file for.
+    missing_recipes: dict[str, list[str]]
     #: Model and LoRAs in memory.
     loaded: tuple[str | None, frozenset[str]]
     #: Model to seconds for a megapixel and step.
@@ -74,6 +76,7 @@ def _member(row: Row[Any], measured: dict[str, float]) -> Member:
         lanes=frozenset(row.lanes),
         models=frozenset(row.models),
         loras=frozenset(row.loras),
+        missing_recipes=row.missing_recipes,
         loaded=(row.loaded_model, frozenset(row.loaded_loras)),
         speeds=measured,
     )
@@ -123,8 +126,13 @@ def _in_lane(backlog: Backlog, lane: str) -> list[tuple[Line, Amount]]:
 
 
 def _placed(member: Member, line: Line, backlog: Backlog, place: Place) -> Placement | str:
-    lack = member.lacks(backlog.groups[line.group_key], line.min_class)
-    return lack or backlog.placement(line.group_key, member.card, place)
+    group = backlog.groups[line.group_key]
+    if lack := member.lacks(group, line.min_class):
+        return lack
+    placed = backlog.placement(line.group_key, member.card, place)
+    if isinstance(placed, Placement) and placed.recipe in member.missing_recipes.get(group.model, ()):
+        return f"the file for recipe {placed.recipe} of model {group.model} is not on this node"
+    return placed
 
 
 def _takers(fleet: Collection[Member], lane: str, line: Line, backlog: Backlog) -> int:

@@ -43,6 +43,7 @@ def join_node(write: Write, rules: Rules, join: Join) -> JoinedNode:
         "lanes": list(join.lanes),
         "models": list(join.models),
         "loras": list(join.loras),
+        "missing_recipes": join.missing_recipes,
         "versions": join.versions,
         "loaded_model": None,
         "loaded_loras": [],

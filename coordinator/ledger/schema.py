@@ -148,6 +148,8 @@ nodes = Table(
     _must("lanes", JSON),
     _must("models", JSON),
     _must("loras", JSON),
+    #: Model to the recipes it has no file for.
+    _must("missing_recipes", JSON, "{}"),
     _must("versions", JSON),
     _must("state", String),
     _must("reason", Text, ""),

@@ -201,7 +201,7 @@ def test_weights_stored_as_fp8_give_nearly_the_same_picture(engine: EngineClient
     assert 0 < abs(full - small).mean() < 64
 
 
-def test_a_format_this_node_cannot_load_is_said(engine: EngineClient, tiny_model: Path) -> None:
+def test_a_format_that_is_read_from_a_file_needs_one(engine: EngineClient, tiny_model: Path) -> None:
     failed = failure(ask(engine, load_order(tiny_model, quantisation="gguf-q4")))
 
     assert failed.kind == "load_error"

@@ -112,9 +112,22 @@ def test_a_farm_adds_its_own_models_and_loras(tmp_path: Path) -> None:
     catalog = load_catalog([write(tmp_path, MINE.format(digest=digest))])
     mine = catalog.models["my-model"]
     assert mine.identity == f"sha256:{digest}"
-    assert mine.recipes == catalog.models["z-image-turbo"].recipes
+    assert mine.activations == catalog.models["z-image-turbo"].activations
     assert mine.base == "my-model"
     assert catalog.loras["me"].base == "my-model"
+
+
+@pytest.mark.parametrize(("named", "held"), [(False, False), (True, True)])
+def test_a_model_with_fixed_files_has_only_recipes_whose_files_are_fixed(
+    tmp_path: Path, named: bool, held: bool
+) -> None:
+    digest = "ab" * 32
+    file = f"gguf: {{gguf-q4: {{path: q4.gguf, identity: 'sha256:{digest}'}}}}"
+    text = f"models: {{z: {{like: z-image-turbo, identity: 'sha256:{digest}', {file if named else ''}}}}}"
+    model = load_catalog([write(tmp_path, text)]).models["z"]
+
+    assert ("gguf-q4-fp32" in {recipe.name for recipe in model.recipes}) is held
+    assert isinstance(fits_class(shot_of(model), model, 8), Fit) is held
 
 
 def test_a_later_file_replaces_an_entry_of_its_name(tmp_path: Path) -> None:
@@ -149,6 +162,12 @@ def test_every_problem_of_a_file_is_told_with_its_line(tmp_path: Path) -> None:
         ("models: {a: {like: sdxl, family: nix}}", "no family `nix`"),
         ("models: {a: {like: sdxl, components: {unet: 1}}}", "disagree about `text_encoder`"),
         ("models: {a: {like: sdxl, recipes: []}}", "at least one recipe"),
+        (
+            "models: {a: {like: sdxl, recipes: [{name: q, compute_dtype: float32, weights: {text_encoder: "
+            "float32, text_encoder_2: float32, unet: gguf-q4, vae: float32}}]}}",
+            "only a `transformer` can be GGUF",
+        ),
+        ("models: {a: {like: z-image, gguf: {gguf-q4: {path: a.gguf}}}}", "identity: is missing"),
         ("loras: {a: {base: nix, path: a, license: own-work}}", "no model has the base `nix`"),
         ("loras: {a: {base: sdxl, license: own-work}}", "loras.a.path: is missing"),
         ("models: {a: 3}", "must be a mapping"),

@@ -100,6 +100,17 @@ def test_a_node_gets_only_models_and_loras_that_it_holds(bench: Bench) -> None:
     assert [one.spec["loras"][0][0] for one in fuller.lease().shots] == ["ana"]
 
 
+def test_a_node_gets_no_shots_for_whose_recipe_it_has_no_file(bench: Bench) -> None:
+    bench.submit(placed(1))
+    lacking = bench.join(missing_recipes={"tiny": ("bf16",)})
+    assert bench.ledger.warrants() == {}
+    refused = lacking.claim().nothing
+    assert refused is not None
+    assert "the file for recipe bf16 of model tiny is not on this node" in refused.reason
+
+    assert bench.join("other", missing_recipes={"tiny": ("fp8",), "another": ("bf16",)}).claim().lease
+
+
 def test_a_lane_of_its_own_is_served_by_its_nodes_only(bench: Bench) -> None:
     bench.submit(placed(1), lane="ana")
     assert bench.join().claim().nothing is not None

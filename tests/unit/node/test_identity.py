@@ -10,7 +10,7 @@ import pytest
 
 from common.catalog import file_identity, folder_identity
 from gpu_node.errors import RenderError
-from gpu_node.identity import Hashes, verify_lora, verify_model
+from gpu_node.identity import Hashes, verify_file, verify_model
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -112,6 +112,6 @@ def test_a_lora_is_its_file(tmp_path: Path, hashes: Hashes) -> None:
     file = tmp_path / "style.safetensors"
     file.write_bytes(b"lora")
 
-    assert verify_lora("style", file, file_identity(file), hashes) is True
+    assert verify_file("style", file, file_identity(file), hashes) is True
     with pytest.raises(RenderError, match="style"):
-        verify_lora("style", file, "sha256:" + "0" * 64, hashes)
+        verify_file("style", file, "sha256:" + "0" * 64, hashes)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from common.catalog import Catalog, file_identity, folder_identity, load_catalog
+from common.cards import REFERENCE_CARDS
+from common.catalog import Catalog, GgufFile, file_identity, folder_identity, load_catalog
 from gpu_node.identity import Hashes
 from gpu_node.library import Library
+
+PASCAL, AMPERE = REFERENCE_CARDS[8], REFERENCE_CARDS[12]
 
 
 @pytest.fixture
@@ -39,7 +43,7 @@ def library(folder: Path, catalog: Catalog) -> Library:
 def test_only_what_is_here_is_held(folder: Path) -> None:
     held = library(folder, catalog_with(None, None))
 
-    assert [(one.name, one.verified, one.problem) for one in held.models()] == [("sdxl", False, "")]
+    assert [(one.name, one.verified, one.problem) for one in held.models(AMPERE)] == [("sdxl", False, "")]
     assert [(one.name, one.verified, one.problem) for one in held.loras()] == [("ana_v2", False, "")]
     assert held.model_folder("sd15") is None
 
@@ -49,7 +53,7 @@ def test_files_that_are_the_catalogs_are_verified(folder: Path) -> None:
     lora = file_identity(folder / "loras" / "ana_v2.safetensors")
     held = library(folder, catalog_with(model, lora))
 
-    assert [one.verified for one in held.models() + held.loras()] == [True, True]
+    assert [one.verified for one in held.models(AMPERE) + held.loras()] == [True, True]
 
 
 def test_files_that_are_not_the_catalogs_have_a_problem(folder: Path) -> None:
@@ -57,7 +61,7 @@ def test_files_that_are_not_the_catalogs_have_a_problem(folder: Path) -> None:
 
     held = library(folder, catalog_with(other, other))
 
-    assert all("the catalog says" in one.problem for one in held.models() + held.loras())
+    assert all("the catalog says" in one.problem for one in held.models(AMPERE) + held.loras())
 
 
 def test_the_first_folder_that_has_a_model_wins(folder: Path, tmp_path: Path) -> None:
@@ -68,3 +72,58 @@ def test_the_first_folder_that_has_a_model_wins(folder: Path, tmp_path: Path) ->
     found = Library(catalog, (tmp_path / "second", folder), Hashes(tmp_path / "h.json")).model_folder("sdxl")
 
     assert found == second
+
+
+@pytest.fixture
+def turbo(tmp_path: Path) -> Library:
+    """A node that holds the folder of a model of which one recipe needs a file more."""
+    (tmp_path / "Tongyi-MAI" / "Z-Image-Turbo").mkdir(parents=True)
+    (tmp_path / "gguf").mkdir()
+    return turbo_library(tmp_path, file_content=b"quantised")
+
+
+def turbo_library(folder: Path, file_content: bytes | None) -> Library:
+    """The catalog names the file that has this content; None: it names none."""
+    model = load_catalog().models["z-image-turbo"]
+    digest = hashlib.sha256(file_content or b"").hexdigest()
+    files = {"gguf-q4": GgufFile(path="turbo-q4.gguf", identity=f"sha256:{digest}")}
+    named = replace(model, gguf=files if file_content is not None else {})
+    return Library(Catalog(models={model.name: named}, loras={}), (folder,), Hashes(folder / "hashes.json"))
+
+
+def test_a_card_that_needs_a_file_which_is_not_here_is_not_offered_the_model(turbo: Library) -> None:
+    (held,) = turbo.models(PASCAL)
+
+    assert held.problem == (
+        "z-image-turbo: recipe gguf-q4-fp32 needs gguf/turbo-q4.gguf, "
+        "which is in none of this node's model folders"
+    )
+
+
+def test_a_card_with_other_recipes_is_offered_the_model_without_the_one(turbo: Library) -> None:
+    (held,) = turbo.models(AMPERE)
+
+    assert held.problem == ""
+    assert set(held.missing_recipes) == {"gguf-q4-fp32"}
+
+
+def test_a_model_with_its_file_is_held_by_every_recipe(turbo: Library, tmp_path: Path) -> None:
+    (tmp_path / "gguf" / "turbo-q4.gguf").write_bytes(b"quantised")
+
+    for card in (PASCAL, AMPERE):
+        (held,) = turbo.models(card)
+        assert (held.problem, held.missing_recipes) == ("", {})
+
+
+def test_a_file_that_is_not_the_catalogs_is_as_good_as_none(turbo: Library, tmp_path: Path) -> None:
+    (tmp_path / "gguf" / "turbo-q4.gguf").write_bytes(b"other")
+    (old,), (new,) = turbo.models(PASCAL), turbo.models(AMPERE)
+
+    assert "the catalog says" in old.problem
+    assert (new.problem, set(new.missing_recipes)) == ("", {"gguf-q4-fp32"})
+
+
+def test_a_recipe_for_which_the_catalog_names_no_file_is_missing(turbo: Library, tmp_path: Path) -> None:
+    (held,) = turbo_library(tmp_path, file_content=None).models(PASCAL)
+
+    assert "needs a gguf-q4 file; the catalog names none" in held.problem

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.catalog import load_catalog
+from common.catalog import GgufFile, load_catalog
 from common.messages import Lease
 from common.shot import LoraUse
 from gpu_node.errors import RenderError
@@ -115,6 +116,24 @@ def test_what_this_node_cannot_hold_is_a_failure_with_a_kind(
         load_order(lease(model, recipe), shot(), library)
 
     assert caught.value.kind == kind
+
+
+def test_a_recipe_with_a_file_of_its_own_is_ordered_with_it(library: Library, tmp_path: Path) -> None:
+    turbo = library.catalog.models["z-image-turbo"]
+    named = GgufFile(path="turbo-q4.gguf", identity="sha256:" + "1" * 64)
+    library.catalog.models["z-image-turbo"] = replace(turbo, gguf={"gguf-q4": named})
+    wanted = lease("z-image-turbo", "gguf-q4-fp32")
+    with pytest.raises(RenderError, match=r"needs gguf/turbo-q4\.gguf") as caught:
+        load_order(wanted, shot(), library)
+    assert caught.value.kind == "model_missing"
+
+    (tmp_path / "gguf").mkdir()
+    (tmp_path / "gguf" / "turbo-q4.gguf").touch()
+
+    found = load_order(wanted, shot(), library).gguf
+    assert found is not None
+    assert (found.file, found.identity) == (tmp_path / "gguf" / "turbo-q4.gguf", named.identity)
+    assert load_order(lease("z-image-turbo", "fp8"), shot(), library).gguf is None
 
 
 def test_a_lora_that_is_not_here_is_missing(library: Library) -> None:
