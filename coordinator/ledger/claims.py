@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Row, Select, exists, insert, or_, select
+from sqlalchemy import Row, Select, exists, func, insert, or_, select
 
 from common.errors import Conflict, Forbidden
 from common.messages import Claim, ClaimAnswer, Lease, Nothing, OrderedShot
@@ -67,7 +67,8 @@ def compose(write: Write, backlog: Backlog, rules: Rules, claim: Claim, lane: st
     member = fleet[claim.node_id]
     found = offer(member, fleet.values(), lane, backlog, rules.place)
     while choice := choose(found.options, batch_s=rules.timing.batch_s):
-        rows = _unsuspected(write.connection.execute(_pick(choice, member)).all())
+        takers = found.takers[choice.option.job_id, choice.option.group_key]
+        rows = _unsuspected(write.connection.execute(_pick(choice, member, takers)).all())
         if rows:
             placement = found.placements[choice.option.group_key]
             lease = _grant(write, rules, claim, member, choice, placement, rows, lane)
@@ -77,12 +78,17 @@ def compose(write: Write, backlog: Backlog, rules: Rules, claim: Claim, lane: st
     return ClaimAnswer(nothing=Nothing(reason=refusal(lane, found.refusals)))
 
 
-def _pick(choice: Choice, member: Member) -> Select[Any]:
-    """The next shots of the chosen group, without those that failed here while other nodes can try them."""
-    failed_here = exists().where(
+def _pick(choice: Choice, member: Member, takers: Set[str]) -> Select[Any]:
+    """The next shots of the chosen group, without those that failed here while another node can try them."""
+    failed = (
         attempts.c.shot_id == shots.c.id,
-        attempts.c.node_id == member.id,
         attempts.c.state.in_((AttemptState.FAILED, AttemptState.REJECTED)),
+    )
+    failed_here = exists().where(*failed, attempts.c.node_id == member.id)
+    failed_at = (
+        select(func.count(attempts.c.node_id.distinct()))
+        .where(*failed, attempts.c.node_id.in_(takers))
+        .scalar_subquery()
     )
     return (
         select(shots.c.id, shots.c.spec, shots.c.crashes)
@@ -91,7 +97,7 @@ def _pick(choice: Choice, member: Member) -> Select[Any]:
             shots.c.state == plain(ShotState.WAITING),
             shots.c.min_class <= member.vram_class,
             exists().where(wants.c.shot_id == shots.c.id, wants.c.job_id == choice.option.job_id),
-            or_(shots.c.attempts == 0, shots.c.attempts >= choice.option.takers, ~failed_here),
+            or_(~failed_here, failed_at >= len(takers)),
         )
         .order_by(shots.c.crashes, shots.c.since, shots.c.position)
         .limit(choice.images)

@@ -89,24 +89,29 @@ class Offer:
     options: list[Option]
     #: Group to how the node's card takes it.
     placements: dict[str, Placement]
+    #: Job and group to the nodes in service that could take the shots as well, the node itself included.
+    takers: dict[tuple[str, str], frozenset[str]]
     #: Sentence to images that it keeps from the node.
     refusals: Counter[str]
 
 
 def offer(member: Member, fleet: Collection[Member], lane: str, backlog: Backlog, place: Place) -> Offer:
     """What of the backlog `member` could take for jobs of `lane`; `fleet` counts the other takers."""
-    found = Offer([], {}, Counter())
-    parts: dict[tuple[str, str], list[tuple[Amount, int]]] = {}
+    found = Offer([], {}, {}, Counter())
+    parts: dict[tuple[str, str], list[Amount]] = {}
     for line, amount in _in_lane(backlog, lane):
         placed = _placed(member, line, backlog, place)
         if isinstance(placed, str):
             found.refusals[placed] += amount.images
             continue
         found.placements[line.group_key] = placed
-        takers = _takers(fleet, lane, line, backlog)
-        parts.setdefault((line.job_id, line.group_key), []).append((amount, takers))
-    for (job_id, key), some in parts.items():
-        found.options.append(_option(member, job_id, key, some, backlog, found.placements[key]))
+        shots = line.job_id, line.group_key
+        parts.setdefault(shots, []).append(amount)
+        takers = _takers(fleet, lane, line, backlog, place)
+        # What counts is who can take all of them: those of the largest class.
+        found.takers[shots] = found.takers.get(shots, takers) & takers
+    for shots, amounts in parts.items():
+        found.options.append(_option(member, shots, amounts, found, backlog))
     return found
 
 
@@ -135,21 +140,22 @@ def _placed(member: Member, line: Line, backlog: Backlog, place: Place) -> Place
     return placed
 
 
-def _takers(fleet: Collection[Member], lane: str, line: Line, backlog: Backlog) -> int:
-    group = backlog.groups[line.group_key]
-    return sum(1 for other in fleet if lane in other.lanes and other.lacks(group, line.min_class) is None)
+def _takers(
+    fleet: Collection[Member], lane: str, line: Line, backlog: Backlog, place: Place
+) -> frozenset[str]:
+    return frozenset(
+        other.id
+        for other in fleet
+        if lane in other.lanes and isinstance(_placed(other, line, backlog, place), Placement)
+    )
 
 
 def _option(
-    member: Member,
-    job_id: str,
-    key: str,
-    parts: Sequence[tuple[Amount, int]],
-    backlog: Backlog,
-    placement: Placement,
+    member: Member, shots: tuple[str, str], amounts: Sequence[Amount], found: Offer, backlog: Backlog
 ) -> Option:
+    job_id, key = shots
     job, group = backlog.jobs[job_id], backlog.groups[key]
-    images = sum(amount.images for amount, _ in parts)
+    images = sum(amount.images for amount in amounts)
     speed = member.speeds.get(group.model)
     return Option(
         job_id=job_id,
@@ -158,8 +164,8 @@ def _option(
         service_s=job.service_s,
         submitted_at=job.submitted_at,
         images=images,
-        image_s=speed and speed * sum(amount.work for amount, _ in parts) / images,
-        pass_size=placement.pass_size,
+        image_s=speed and speed * sum(amount.work for amount in amounts) / images,
+        pass_size=found.placements[key].pass_size,
         loaded=member.has_loaded(group),
-        takers=max(1, min(takers for _, takers in parts)),
+        takers=len(found.takers[shots]),
     )

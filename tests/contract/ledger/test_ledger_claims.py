@@ -171,6 +171,42 @@ def test_a_failed_shot_goes_to_the_same_node_where_there_is_no_other(bench: Benc
     assert len(node.lease().shots) == 1
 
 
+def _fail_once(bench: Bench, node: Holder, kind: str) -> None:
+    lease = node.lease()
+    bench.fail(lease, kind)
+    bench.close(lease)
+
+
+def test_a_shot_that_failed_on_every_node_is_tried_on_any_whatever_the_kinds(bench: Bench) -> None:
+    bench.submit(placed(1))
+    node, other = bench.join(), bench.join("other")
+    _fail_once(bench, node, "render_error")
+    _fail_once(bench, other, "upload_failed")
+
+    _fail_once(bench, node, "render_error")
+    assert len(other.lease().shots) == 1
+
+
+def test_a_requeued_shot_that_failed_on_every_node_is_tried_again(bench: Bench) -> None:
+    job = bench.submit(placed(1))
+    node, other = bench.join(), bench.join("other")
+    for one in (node, other, node):
+        _fail_once(bench, one, "blank_image")
+    bench.ledger.requeue_job(job.job_id)
+    _fail_once(bench, node, "blank_image")
+
+    assert len(node.lease().shots) == 1
+
+
+def test_a_failed_shot_waits_for_no_node_whose_card_cannot_take_it(bench: Bench) -> None:
+    bench.submit(placed(1, width=4096))
+    node = bench.join(vram_gib=24)
+    bench.join("small")
+    _fail_once(bench, node, "blank_image")
+
+    assert len(node.lease().shots) == 1
+
+
 def test_a_claim_with_a_new_ticket_gives_back_what_the_node_held(bench: Bench) -> None:
     job = bench.submit(placed(2))
     node = bench.join()
