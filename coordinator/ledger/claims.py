@@ -11,9 +11,8 @@ from sqlalchemy import Row, Select, exists, func, insert, or_, select
 
 from common.errors import Conflict, Forbidden
 from common.messages import Claim, ClaimAnswer, Lease, Nothing, OrderedShot
-from common.states import AttemptState, BatchEvent, BatchState, NodeEvent, NodeState, ShotEvent, ShotState
+from common.states import AttemptState, BatchState, NodeEvent, NodeState, ShotEvent, ShotState
 from coordinator.ledger.backlog import Backlog
-from coordinator.ledger.endings import end_held
 from coordinator.ledger.fleet import Member, in_service, offer
 from coordinator.ledger.moves import move_node, move_shots
 from coordinator.ledger.nodes import hear, node_row
@@ -27,8 +26,7 @@ from coordinator.planner import Choice, choose, refusal
 def recall(write: Write, rules: Rules, claim: Claim, lane: str, vram_class: int) -> Lease | None:
     """The lease that this very claim was answered with before; None for a new one.
 
-    A new one means that the node has forgotten what it still held: that goes back to the backlog, in a
-    transaction before `compose`, which then finds it there. Raises as `Ledger.claim` does.
+    Raises as `Ledger.claim` does.
     """
     node = node_row(write.connection, claim.node_id, claim.incarnation)
     if lane not in node.lanes or vram_class != node.vram_class:
@@ -37,10 +35,7 @@ def recall(write: Write, rules: Rules, claim: Claim, lane: str, vram_class: int)
             f"node {node.id} serves {', '.join(node.lanes)} with {node.vram_class} GB"
         )
     known = write.connection.execute(select(batches).where(batches.c.ticket == claim.ticket)).one_or_none()
-    if known is not None:
-        return _again(write, rules, claim, known)
-    end_held(write, rules, node.id, BatchEvent.RELEASED)
-    return None
+    return None if known is None else _again(write, rules, claim, known)
 
 
 def _again(write: Write, rules: Rules, claim: Claim, batch: Row[Any]) -> Lease:

@@ -29,10 +29,12 @@ from common.messages import (
     Verdict,
 )
 from common.settings import Timing
+from common.states import BatchEvent
 from common.views import CostRow, ImageView, JobSummary, JobView, NodeView
 from coordinator.ledger import accounts, batches, ingest, jobs, nodes, views
 from coordinator.ledger.beats import answer_beat
 from coordinator.ledger.claims import compose, recall
+from coordinator.ledger.endings import end_held
 from coordinator.ledger.fleet import in_service
 from coordinator.ledger.moves import CHUNK, chunks, drop_unwanted
 from coordinator.ledger.records import (
@@ -181,14 +183,20 @@ class Ledger:
 
     # Work
 
-    def claim(self, claim: Claim, *, ticket_lane: str, ticket_class: int) -> ClaimAnswer:
+    def claim(
+        self, claim: Claim, *, ticket_lane: str, ticket_class: int, waited: bool = False
+    ) -> ClaimAnswer:
         """Compose a batch for this node, or say why not.
 
-        The same ticket from the same incarnation gives the same lease again. Raises Gone for an older
-        incarnation, Forbidden for a ticket of another lane or class, Conflict for a spent one.
+        The same ticket from the same incarnation gives the same lease again; a new one gives back what the
+        node held, unless it has `waited` since it was first seen. Raises Gone for an older incarnation,
+        Forbidden for a ticket of another lane or class, Conflict for a spent one.
         """
         with self._transactions.write() as (write, _):
             lease = recall(write, self._rules, claim, ticket_lane, ticket_class)
+            if lease is None and not waited:
+                # The node has forgotten what it held; `compose` finds that in the backlog then.
+                end_held(write, self._rules, claim.node_id, BatchEvent.RELEASED)
         if lease is not None:
             return ClaimAnswer(lease=lease)
         with self._transactions.write() as (write, backlog):

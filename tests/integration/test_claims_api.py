@@ -16,7 +16,7 @@ from common.messages import Beat, Claim, Join, Report
 from common.settings import Keys, Settings
 from common.views import Submit
 from coordinator.service import check_settings
-from tests.farm import DEADLINE_S, KEYS, MANIFEST, RunningFarm, ScriptedNode, card, running_farm, until
+from tests.farm import DEADLINE_S, KEYS, MANIFEST, QUICK, RunningFarm, ScriptedNode, card, running_farm, until
 from tests.servers import ValkeyServer
 
 SIGNER = TicketSigner("ticket-key")
@@ -295,6 +295,26 @@ def test_a_node_that_hangs_up_while_it_waits_is_given_nothing(
     submit(operator)
     assert operator.get("/v1/nodes").json()[0]["batch_id"] is None
     assert node.lease().shots
+
+
+def test_a_nodes_newer_claim_ends_its_older_one(tmp_path: Path, own_valkey: ValkeyServer):
+    patient = QUICK.model_copy(update={"claim_wait_s": 2 * DEADLINE_S})
+    with (
+        running_farm(tmp_path, own_valkey.url, timing=patient) as farm,
+        farm.client() as operator,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        node = ScriptedNode(farm)
+        older = pool.submit(node.claim, SIGNER.issue("public", 8).text, wait_s=2 * DEADLINE_S)
+        until(lambda: parked(operator))
+        newer = pool.submit(node.claim, SIGNER.issue("public", 8).text, wait_s=2 * DEADLINE_S)
+        assert older.result(DEADLINE_S / 2).lease is None
+        assert parked(operator)
+        submit(operator)
+        lease = newer.result(DEADLINE_S).lease
+        assert lease is not None
+        node.close(lease)
+        node.leave()
 
 
 def test_a_claim_that_waited_in_vain_says_why(node: ScriptedNode):

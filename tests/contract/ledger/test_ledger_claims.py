@@ -220,6 +220,18 @@ def test_a_claim_with_a_new_ticket_gives_back_what_the_node_held(bench: Bench) -
         bench.deliver(first)
 
 
+def test_a_claim_that_waited_takes_nothing_from_the_node(bench: Bench) -> None:
+    bench.submit(placed(2))
+    node = bench.join()
+    lease = node.lease()
+
+    stale = Claim(node_id=node.id, incarnation=1, ticket="stale")
+    answer = bench.ledger.claim(stale, ticket_lane="public", ticket_class=8, waited=True)
+
+    assert answer.nothing is not None
+    assert node.beat(lease).order == "go on"
+
+
 def test_an_empty_backlog_is_answered_with_a_sentence(bench: Bench) -> None:
     nothing = bench.join().claim().nothing
     assert nothing is not None
