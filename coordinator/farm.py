@@ -49,7 +49,7 @@ class Farm:
     started_at: float = field(default_factory=time.time)
 
     def join(self, join: Join) -> Joined:
-        """Raises Conflict when the node speaks another protocol."""
+        """Raises Conflict when the node speaks another protocol, and as `Ledger.join` does."""
         if join.protocol != PROTOCOL:
             raise Conflict(
                 f"node {join.name} speaks protocol {join.protocol}, this farm {PROTOCOL}: "

@@ -15,7 +15,7 @@ router = APIRouter(prefix="/v1/nodes")
 def join(node: Join, farm: TheFarm) -> Joined:
     """Take part, from now on as a new incarnation: leases of an older one close as vanished.
 
-    409: the node speaks another protocol version.
+    409: the node speaks another protocol version, or joins again after another process took its name.
     """
     return farm.join(node)
 

@@ -144,7 +144,10 @@ class Ledger:
     # Nodes
 
     def join(self, join: Join) -> JoinedNode:
-        """Begin a node's next incarnation; its older lease closes as vanished and the shots wait again."""
+        """Begin a node's next incarnation; its older lease closes as vanished and the shots wait again.
+
+        Raises Conflict for a process that joins again after another one took the name.
+        """
         with self._transactions.write() as (write, _):
             return nodes.join_node(write, self._rules, join)
 

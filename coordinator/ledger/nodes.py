@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, insert, select, update
 
-from common.errors import Gone, NotFound
+from common.errors import Conflict, Gone, NotFound
 from common.messages import CardFacts, Join
 from common.nodes import Card
 from common.states import NODE, BatchEvent, BatchState, NodeEvent, NodeState, ShotEvent, ShotState
@@ -37,6 +37,7 @@ def join_node(write: Write, rules: Rules, join: Join) -> JoinedNode:
     card = card_of(join.card.model_dump())
     facts = {
         "owner": join.owner,
+        "process": join.process,
         "terms": join.terms,
         "card": join.card.model_dump(mode="json"),
         "vram_class": card.vram_class,
@@ -56,12 +57,21 @@ def join_node(write: Write, rules: Rules, join: Join) -> JoinedNode:
         new = {"id": join.name, "state": NodeState.READY.value, "incarnation": incarnation}
         write.connection.execute(insert(nodes), [facts | new])
     else:
+        _must_own_name(before, join)
         incarnation = before.incarnation + 1
         _begin_again(write, rules, before, facts | {"incarnation": incarnation})
     _look_again(write, card, rules)
     return JoinedNode(
         node_id=join.name, incarnation=incarnation, vram_class=card.vram_class, lanes=join.lanes
     )
+
+
+def _must_own_name(before: Row[Any], join: Join) -> None:
+    """Two that join in turn would end each other's batches for ever; the one that came last stays."""
+    if join.again and join.process != before.process:
+        raise Conflict(
+            f"another process has joined as {join.name} since: start every node with a name of its own (--name)"
+        )
 
 
 def _begin_again(write: Write, rules: Rules, before: Row[Any], facts: dict[str, Any]) -> None:

@@ -154,6 +154,8 @@ nodes = Table(
     _must("state", String),
     _must("reason", Text, ""),
     _must("incarnation", Integer),
+    #: Random name of the process that joined last.
+    _must("process", String),
     _may("loaded_model", String),
     _must("loaded_loras", JSON),
     _may("watts", Double),

@@ -101,6 +101,18 @@ def test_a_node_that_joins_again_gives_its_shots_back_at_once(bench: Bench) -> N
     assert [row.outcome for row in bench.rows(batches)] == ["vanished"]
 
 
+def test_a_process_that_joins_again_is_refused_once_another_has_its_name(bench: Bench) -> None:
+    bench.submit(placed(2))
+    bench.join(process="first")
+    bench.join(process="first", again=True)
+    lease = bench.join(process="second").lease()
+
+    with pytest.raises(Conflict, match="--name"):
+        bench.join(process="first", again=True)
+    bench.finish(lease)
+    assert bench.join(process="third").joined.incarnation == 4
+
+
 def test_beats_of_an_older_incarnation_or_with_a_wrong_token_are_gone(bench: Bench) -> None:
     bench.submit(placed(1))
     old = bench.join()

@@ -131,6 +131,7 @@ Table(
     _must("state", String),
     _must("reason", Text, ""),
     _must("incarnation", Integer),
+    _must("process", String),
     _may("loaded_model", String),
     _must("loaded_loras", JSON),
     _may("watts", Double),
