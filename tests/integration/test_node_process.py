@@ -25,6 +25,11 @@ EXIT_WITHIN_S = 60
 
 StartNode = Callable[[str], "Node"]
 
+_HELD = "compute_dtype: float32, backends: [cpu], weights: {text_encoder: float32, vae: float32, transformer"
+RECIPE = f"{{name: fp32, {_HELD}: float32}}}}"
+#: The catalog names no file for it.
+GGUF_RECIPE = f"{{name: gguf, {_HELD}: gguf-q8}}}}"
+
 
 class Node:
     """A node process whose terminal is a file."""
@@ -57,6 +62,8 @@ class Node:
 def start_node(tiny_model: Path, tmp_path: Path) -> Iterator[StartNode]:
     (tmp_path / "catalog.yaml").write_text(
         f"models:\n  tiny: {{like: shotfarm-demo, path: {tiny_model.name}, identity: null}}\n"
+        f"  tiny-both: {{like: tiny, recipes: [{GGUF_RECIPE}, {RECIPE}]}}\n"
+        f"  tiny-gguf: {{like: tiny, recipes: [{GGUF_RECIPE}]}}\n"
     )
     (tmp_path / "key").write_text("secret\n")
     card = Path(__file__).parents[2] / "manifests" / "cards" / "gtx-1070.yaml"
@@ -105,6 +112,10 @@ def test_a_node_joins_with_what_it_is_and_holds(farm: ScriptedFarm, start_node: 
         assert (join.name, join.card.name, join.card.backend) == ("n1", "GTX 1070", "cpu")
         assert join.card.compute_capability is None
         assert "tiny" in join.models
+        assert "tiny-both" in join.models
+        assert join.missing_recipes == {"tiny-both": ("gguf",)}
+        assert "tiny-gguf" not in join.models
+        assert "not offered: tiny-gguf: recipe gguf needs a gguf-q8 file" in node.said
         assert "torch" in join.versions
         assert node.stop() == 0
 
