@@ -13,7 +13,7 @@ import httpx
 from common.failures import Blame, failure
 from common.messages import Close, Joined, Spent
 from gpu_node import protocol
-from gpu_node.conversation import Conversation, LeaseLost, Outcome
+from gpu_node.conversation import BatchOver, Conversation, Outcome
 from gpu_node.coordinator_client import Coordinator
 from gpu_node.deliver import Delivery, Rendered
 from gpu_node.engine_client import EngineClient
@@ -66,10 +66,10 @@ class Batch:
             close = self._work()
         except RenderError as error:
             close = self._failed(error)
-        except LeaseLost:
-            close = None
+        except BatchOver:
+            close = self._close("released")
         self._delivery.finish()
-        if close is None or not self._delivery.close(close):
+        if not self._delivery.close(close):
             log.warning("batch %s is lost: %s", self._hand.lease.batch_id, self._hand.reason)
         self._engine.clear_spool()
         if not self._stopping.is_set():

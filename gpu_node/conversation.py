@@ -1,4 +1,4 @@
-"""Orders to the engine and their answers, watched: a lost lease or a silent engine ends the conversation."""
+"""Orders to the engine and their answers, watched: the batch being over ends them, or a silent engine."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from gpu_node.engine_client import EngineClient
 from gpu_node.errors import RenderError
 from gpu_node.progress import BatchInHand
 
-#: Seconds between looks at the lease while the engine says nothing.
+#: Seconds between looks at the batch while the engine says nothing.
 _LOOK_S = 0.2
 
 #: What becomes of one shot of a pass.
 Outcome = protocol.Image | protocol.Failed
 
 
-class LeaseLost(Exception):
-    """The batch is no longer this node's; the engine was killed in the middle of it."""
+class BatchOver(Exception):
+    """Its lease was lost or it was given up; the engine was killed in the middle of it."""
 
 
 class Conversation:
@@ -69,9 +69,9 @@ class Conversation:
             self._next(stall_s)
 
     def _next(self, stall_s: float) -> protocol.Event | None:
-        if self._hand.lost.is_set():
+        if self._hand.over.is_set():
             self._engine.kill()
-            raise LeaseLost(self._hand.reason)
+            raise BatchOver(self._hand.reason)
         event = self._engine.event(_LOOK_S)
         match event:
             case protocol.Step():

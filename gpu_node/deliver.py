@@ -15,6 +15,7 @@ import httpx
 from common.errors import Conflict, FarmError, Gone, NotFound, Unavailable
 from common.messages import Close, Grant, GrantRequest, Report, Spent
 from gpu_node.coordinator_client import Coordinator
+from gpu_node.insist import insist
 from gpu_node.progress import BatchInHand
 from gpu_node.protocol import Image
 
@@ -25,8 +26,6 @@ _T = TypeVar("_T")
 #: Uploads at a time: one waits for the network while another is reported.
 _UPLOADS = 2
 _UPLOAD_TIMEOUT_S = 120.0
-#: Seconds between tries, doubling.
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 10.0
 #: Times that a store may refuse an upload, with a fresh grant each, before the shot is reported as failed.
 _REFUSALS = 4
 #: The very bytes are there already: the key names their hash.
@@ -35,6 +34,10 @@ _THERE_ALREADY = (409, 412)
 
 class Refused(FarmError):
     """The store answered and did not take the upload."""
+
+
+class Abandoned(FarmError):
+    """The batch was over before the call was answered."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,7 +50,7 @@ class Rendered:
 
 
 class Delivery:
-    """Delivers the shots of one batch on its own threads, for as long as the lease lives."""
+    """Delivers the shots of one batch on its own threads, until the batch is over."""
 
     def __init__(self, coordinator: Coordinator, store: httpx.Client, batch: BatchInHand) -> None:
         self._coordinator = coordinator
@@ -66,25 +69,33 @@ class Delivery:
         self._pending.append(self._threads.submit(self._run, self._report, report))
 
     def finish(self) -> None:
-        """Return when everything given is reported, or the lease is lost."""
+        """Return when everything given is reported, or the batch is over."""
         self._threads.shutdown(wait=True)
         for future in self._pending:
             future.result()
 
     def close(self, close: Close) -> bool:
-        """Close the batch; False when its lease was lost before."""
+        """Close the batch; False when its lease was lost, or nobody answers and it was given up."""
+        if self._batch.lost:
+            return False
         try:
             self._insist(lambda: self._coordinator.close_batch(self._batch.lease.batch_id, close))
         except (Gone, Conflict, NotFound) as error:
             self._batch.lose(str(error))
             return False
+        except Abandoned:
+            return False
         return True
 
     def _run(self, work: Callable[..., None], *arguments: object) -> None:
+        if self._batch.over.is_set():
+            return
         try:
             work(*arguments)
         except Gone as error:
             self._batch.lose(str(error))
+        except Abandoned:
+            pass
         except FarmError as error:
             # The shot is neither stored nor failed: it waits again once the batch closes.
             log.error("a shot of batch %s was not delivered: %s", self._batch.lease.batch_id, error)
@@ -156,16 +167,11 @@ class Delivery:
         )
 
     def _insist(self, call: Callable[[], _T]) -> _T:
-        """Repeat the call until it is answered; raises Gone once the lease is lost."""
-        pause = _FIRST_PAUSE_S
-        while not self._batch.lost.is_set():
-            try:
-                return call()
-            except Unavailable as error:
-                log.warning("%s; trying again", error)
-            self._batch.lost.wait(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_S)
-        raise Gone(self._batch.reason)
+        """Repeat the call until it is answered; raises Abandoned once the batch is over."""
+        answer = insist(call, self._batch.over)
+        if answer is None:
+            raise Abandoned(self._batch.reason)
+        return answer
 
 
 def open_store_client() -> httpx.Client:

@@ -48,11 +48,14 @@ class Node:
         """Finish the running pass, hand the rest back, end. From a signal handler or any thread."""
         self._stopping.set()
         Intake.stop()
+        last = threading.Timer(_STOP_S, self._give_up)
+        last.daemon = True
+        last.start()
+
+    def _give_up(self) -> None:
         batch = self._progress.batch
         if batch is not None:
-            last = threading.Timer(_STOP_S, batch.lose, ["the node stops"])
-            last.daemon = True
-            last.start()
+            batch.give_up("the node stops")
 
     def _join(self) -> Joined | None:
         """None when the node stops before the coordinator answers."""

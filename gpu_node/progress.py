@@ -27,9 +27,11 @@ class BatchInHand:
         self.lease = lease
         self.steps_done = 0
         self.shots_done = 0
-        #: Set when the lease is over; `reason` says why.
-        self.lost = threading.Event()
+        #: Set when nothing more is done for this batch; `reason` says why.
+        self.over = threading.Event()
         self.reason = ""
+        #: Whether it is over because the coordinator took the lease away.
+        self.lost = False
         self._meter = meter
         self._clock = clock
         self._lock = threading.Lock()
@@ -86,8 +88,13 @@ class BatchInHand:
 
     def lose(self, reason: str) -> None:
         """The lease is over: nothing of this batch may be done or said any more."""
+        self.lost = True
+        self.give_up(reason)
+
+    def give_up(self, reason: str) -> None:
+        """Do no more for this batch; what is undone is handed back."""
         self.reason = reason
-        self.lost.set()
+        self.over.set()
 
     def cancel(self, shots: Iterable[str]) -> None:
         with self._lock:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from common.catalog import load_catalog
-from common.messages import BeatAnswer, Lease, OrderedShot
+from common.messages import BeatAnswer, CardFacts, Join, Lease, OrderedShot
 from common.shot import LoraUse, Shot
 from gpu_node.batch import Batch, Bench
 from gpu_node.coordinator_client import Coordinator
@@ -23,6 +23,7 @@ from gpu_node.engine_client import EngineClient
 from gpu_node.heartbeat import Heartbeat
 from gpu_node.identity import Hashes
 from gpu_node.library import Library
+from gpu_node.node import Node
 from gpu_node.progress import Progress
 from tests.engine_talk import shot
 from tests.scripted_farm import ScriptedFarm, running_farm
@@ -211,6 +212,46 @@ def test_an_order_to_stop_ends_the_work_and_says_nothing_more(worker: Worker, fa
     assert worker.bench.engine.held is None
     assert worker.bench.engine.pid != working
     assert farm.reports == []
+    assert farm.closes == []
+
+
+def test_a_pass_that_outlasts_the_nodes_stop_is_given_up_and_handed_back(
+    worker: Worker, farm: ScriptedFarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpu_node.node._STOP_S", 0.1)
+    monkeypatch.setattr("celery.worker.state.should_stop", None)
+    card = CardFacts(name="card", backend="cpu", vram_bytes=1, usable_bytes=1, ram_bytes=1)
+    thread = in_background(lambda: worker.work(lease(shot(steps=100_000))))
+    farm.wait_for(lambda: any(beat.steps_done for beat in farm.beats))
+    Node(worker.bench, Join(name="n1", card=card), worker.progress).stop()
+    thread.join()
+
+    assert worker.bench.engine.exit_code is not None
+    assert farm.reports == []
+    assert [close.outcome for close in farm.closes] == ["released"]
+
+
+def test_a_batch_that_is_given_up_does_not_wait_for_the_store(worker: Worker, farm: ScriptedFarm) -> None:
+    farm.refusals["put"].extend([503] * 1000)
+    thread = in_background(lambda: worker.work(lease(shot())))
+    farm.wait_for(lambda: len(farm.grants) > 1)
+    worker.progress.batch.give_up("the node stops")  # type: ignore[union-attr]
+    thread.join()
+
+    assert farm.reports == []
+    assert len(farm.closes) == 1
+
+
+def test_a_batch_that_is_given_up_does_not_wait_for_the_coordinator(
+    worker: Worker, farm: ScriptedFarm
+) -> None:
+    farm.refusals["closes"].extend([503] * 1000)
+    thread = in_background(lambda: worker.work(lease(shot())))
+    farm.wait_for(lambda: len(farm.refusals["closes"]) < 999)
+    worker.progress.batch.give_up("the node stops")  # type: ignore[union-attr]
+    thread.join()
+
+    assert len(farm.reports) == 1
     assert farm.closes == []
 
 

@@ -134,9 +134,7 @@ def test_a_ticket_becomes_a_claim_and_its_lease_pictures(farm: ScriptedFarm, sta
         assert node.stop(signal.SIGINT) == 0
 
 
-def test_a_ticket_whose_answer_was_lost_is_presented_again(
-    farm: ScriptedFarm, start_node: StartNode
-) -> None:
+def test_a_ticket_whose_answer_was_lost_is_presented_again(farm: ScriptedFarm, start_node: StartNode) -> None:
     one = shot()
     farm.leases.append(lease(one))
     farm.refusals["claims"].extend([503, 502])
