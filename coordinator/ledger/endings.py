@@ -78,7 +78,9 @@ def _undo(write: Write, batch: Row[Any], event: BatchEvent, failure: Failure | N
     if failure is not None and _theirs(failure, len(undone), len(rows)):
         set_back(write, ids, ShotState.RUNNING, failure, message, batch.vram_class)
         return
-    if event in (BatchEvent.EXPIRED, BatchEvent.VANISHED) or (failure and failure.kind == "engine_died"):
+    gone = event in (BatchEvent.EXPIRED, BatchEvent.VANISHED)
+    # Where no heartbeat told of work, the node has not begun: perhaps it never got the lease.
+    if (gone and batch.spent_s) or (failure and failure.kind == "engine_died"):
         # Shots are rendered in order: those of the running pass are the first that are undone.
         ids = ids[batch.pass_size :] + suspect(write, ids[: batch.pass_size])
     move_shots(write, ids, ShotState.RUNNING, ShotEvent.RETURNED, detail=batch.id)

@@ -70,7 +70,7 @@ def _must_own_name(before: Row[Any], join: Join) -> None:
     """Two that join in turn would end each other's batches for ever; the one that came last stays."""
     if join.again and join.process != before.process:
         raise Conflict(
-            f"another process has joined as {join.name} since: start every node with a name of its own (--name)"
+            f"another process has joined as {join.name} since: give every node a name of its own (--name)"
         )
 
 

@@ -306,7 +306,10 @@ def test_a_restarted_coordinator_knows_the_same_backlog(bench: Bench) -> None:
 
 def test_a_shot_that_a_node_died_with_is_rendered_last_and_alone(bench: Bench) -> None:
     bench.submit(placed(4))
-    died_with = {one.id for one in bench.join().lease().shots}
+    node = bench.join()
+    lease = node.lease()
+    node.beat(lease, spent=work(1.0))
+    died_with = {one.id for one in lease.shots}
     node = bench.join()
 
     leases = []
@@ -316,6 +319,14 @@ def test_a_shot_that_a_node_died_with_is_rendered_last_and_alone(bench: Bench) -
 
     assert [len(lease.shots) for lease in leases] == [2, 1, 1]
     assert not died_with & {one.id for one in leases[0].shots}
+
+
+def test_shots_of_a_batch_that_never_began_are_no_suspects(bench: Bench) -> None:
+    bench.submit(placed(2))
+    lease = bench.join().lease()
+
+    assert len(bench.join().lease().shots) == 2
+    assert {bench.shot_row(one.id).crashes for one in lease.shots} == {0}
 
 
 def test_a_shot_that_engines_die_with_every_time_is_poison(bench: Bench) -> None:
