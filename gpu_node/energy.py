@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Literal, Protocol
 
 #: Samples a second where the card has no energy counter.
@@ -18,7 +19,8 @@ class Meter(Protocol):
 
     method: Method
 
-    def joules(self) -> float: ...
+    def joules(self) -> float:
+        """Never less than before; a reading that fails gives the last one."""
 
     def watts(self) -> float | None:
         """Drawn now; None where nothing tells."""
@@ -54,9 +56,12 @@ class CounterMeter:
     def __init__(self, sensors: Sensors) -> None:
         self._sensors = sensors
         self._start = sensors.joules()
+        self._joules = 0.0
 
     def joules(self) -> float:
-        return self._sensors.joules() - self._start
+        with suppress(SensorMissing):
+            self._joules = max(self._joules, self._sensors.joules() - self._start)
+        return self._joules
 
     def watts(self) -> float | None:
         return _or_none(self._sensors.watts)

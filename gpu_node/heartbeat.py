@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from common.errors import FarmError, Gone, NotFound, Unavailable
+from common.errors import Gone, NotFound, Unavailable
 from common.messages import Beat, BeatAnswer, Joined
 from gpu_node.coordinator_client import Coordinator
 from gpu_node.progress import Progress
@@ -46,23 +46,27 @@ class Heartbeat:
 
     def _run(self) -> None:
         while not self._ending.wait(self._joined.heartbeat_s):
-            batch = self._progress.batch
-            beat = self._progress.beat(self._joined.incarnation)
             try:
-                answer = self._coordinator.beat(self._joined.node_id, beat)
-            except (Gone, NotFound) as error:
-                if batch is not None:
-                    batch.lose(str(error))
-                self._over(str(error))
-                return
+                self._beat()
             except Unavailable as error:
                 self._say_away(str(error))
-            except FarmError as error:
-                log.error("a heartbeat was refused: %s", error)
-            else:
-                self._away = False
-                self._progress.heard(beat)
-                self._obey(beat, answer)
+            except Exception as error:  # a thread that ended would cost the lease, whatever the trouble
+                log.error("a heartbeat failed: %s", error)
+
+    def _beat(self) -> None:
+        batch = self._progress.batch
+        beat = self._progress.beat(self._joined.incarnation)
+        try:
+            answer = self._coordinator.beat(self._joined.node_id, beat)
+        except (Gone, NotFound) as error:
+            self._ending.set()
+            if batch is not None:
+                batch.lose(str(error))
+            self._over(str(error))
+        else:
+            self._away = False
+            self._progress.heard(beat)
+            self._obey(beat, answer)
 
     def _obey(self, beat: Beat, answer: BeatAnswer) -> None:
         batch = self._progress.batch

@@ -25,6 +25,7 @@ from gpu_node.identity import Hashes
 from gpu_node.library import Library
 from gpu_node.node import Node
 from gpu_node.progress import Progress
+from gpu_node.protocol import Load
 from tests.engine_talk import shot
 from tests.scripted_farm import ScriptedFarm, running_farm
 from tests.tiny import save_lora
@@ -200,6 +201,19 @@ def test_seconds_and_joules_of_a_running_pass_are_told_while_it_runs(
     assert joules == sorted(joules)
     assert joules[-1] > 0.3 * WATTS * 0.9
     assert any(beat.loaded_model == "tiny" for beat in beats)
+
+
+def test_a_heartbeat_that_fails_is_followed_by_the_next(worker: Worker, farm: ScriptedFarm) -> None:
+    troubles = [ZeroDivisionError(), ZeroDivisionError()]
+
+    def held() -> Load | None:
+        if troubles:
+            raise troubles.pop()
+        return None
+
+    progress = Progress(DeclaredMeter(WATTS), held)
+    with Heartbeat(worker.bench.coordinator, farm.joined(), progress, lambda why: None):
+        farm.wait_for(lambda: farm.beats)
 
 
 def test_an_order_to_stop_ends_the_work_and_says_nothing_more(worker: Worker, farm: ScriptedFarm) -> None:

@@ -45,6 +45,26 @@ def test_a_counter_is_read_from_the_nodes_start_on() -> None:
     assert (meter.joules(), meter.watts(), meter.temperature_c()) == (250.0, 80.0, 61.0)
 
 
+def test_a_counter_that_cannot_be_read_stands_still() -> None:
+    sensors = Sensors(5000.0, 80.0)
+    meter = CounterMeter(sensors)
+    sensors.values["joules"] = 5250.0
+    before = meter.joules()
+    sensors.values["joules"] = None
+
+    assert (before, meter.joules()) == (250.0, 250.0)
+
+
+def test_a_counter_that_starts_anew_takes_nothing_back() -> None:
+    sensors = Sensors(5000.0, 80.0)
+    meter = CounterMeter(sensors)
+    sensors.values["joules"] = 5250.0
+    meter.joules()
+    sensors.values["joules"] = 10.0
+
+    assert meter.joules() == 250.0
+
+
 def test_sampled_power_is_integrated_between_samples() -> None:
     clock, sensors = Clock(), Sensors(None, 100.0)
     meter = SampledMeter(sensors, clock)
