@@ -92,6 +92,7 @@ def close(write: Write, rules: Rules, batch_id: str, close: Close) -> Ack:
         failure=failure(kind) if kind else None,
         message=close.message,
         load=close.load,
+        spent=close.spent,
     )
     return Ack(state=BatchState.CLOSED)
 

@@ -9,7 +9,7 @@ from sqlalchemy import Row, select, update
 from common.messages import Beat, BeatAnswer
 from common.states import AttemptState, BatchState, NodeState
 from coordinator.ledger.batches import batch_row
-from coordinator.ledger.charges import idle_charge, prefixed
+from coordinator.ledger.charges import idle_charge, prefixed, spent_columns
 from coordinator.ledger.fleet import card_of
 from coordinator.ledger.moves import wanted
 from coordinator.ledger.nodes import hear, node_row
@@ -50,12 +50,7 @@ def _renew(write: Write, rules: Rules, batch: Row[Any], beat: Beat) -> None:
     write.connection.execute(
         update(batches)
         .where(batches.c.id == batch.id)
-        .values(
-            expires_at=write.now + rules.timing.lease_s,
-            spent_s=beat.spent.seconds,
-            spent_joules=beat.spent.joules,
-            spent_method=beat.spent.energy_method,
-        )
+        .values(expires_at=write.now + rules.timing.lease_s, **spent_columns(beat.spent))
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from common.cost import Terms, attempt_cost, estimated_joules, idle_cost
 from common.errors import Invalid
@@ -25,6 +26,15 @@ def phase_columns(spent: Spent) -> dict[str, float]:
     if unknown:
         raise Invalid(f"seconds of {', '.join(sorted(unknown))}: an attempt has {', '.join(ATTEMPT_PHASES)}")
     return {f"{phase}_s": spent.seconds.get(phase, 0.0) for phase in ATTEMPT_PHASES}
+
+
+def spent_columns(spent: Spent) -> dict[str, Any]:
+    """What a lease spent so far, as its batch keeps it."""
+    return {
+        "spent_s": spent.seconds,
+        "spent_joules": spent.joules,
+        "spent_method": spent.energy_method,
+    }
 
 
 def work_charge(spent: Spent, card: Card, terms: Terms, rules: Rules) -> dict[str, float]:

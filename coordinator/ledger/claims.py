@@ -10,9 +10,10 @@ from typing import Any
 from sqlalchemy import Row, Select, exists, func, insert, or_, select
 
 from common.errors import Conflict, Forbidden
-from common.messages import Claim, ClaimAnswer, Lease, Nothing, OrderedShot
+from common.messages import Claim, ClaimAnswer, Lease, Nothing, OrderedShot, Spent
 from common.states import AttemptState, BatchState, NodeEvent, NodeState, ShotEvent, ShotState
 from coordinator.ledger.backlog import Backlog
+from coordinator.ledger.charges import spent_columns
 from coordinator.ledger.fleet import Member, in_service, offer
 from coordinator.ledger.moves import move_node, move_shots
 from coordinator.ledger.nodes import hear, node_row
@@ -131,8 +132,7 @@ def _grant(
         "state": BatchState.LEASED.value,
         "leased_at": write.now,
         "expires_at": write.now + rules.timing.lease_s,
-        "spent_s": {},
-        "spent_method": "estimated",
+        **spent_columns(Spent()),
     }
     write.connection.execute(insert(batches), [batch])
     ordered = [(f"a-{rules.new_secret(8)}", row.id, row.spec) for row in rows]

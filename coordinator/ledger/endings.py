@@ -20,7 +20,7 @@ from common.states import (
     ShotState,
 )
 from coordinator.ledger.backlog import Backlog
-from coordinator.ledger.charges import CARD_PHASES, card_seconds, prefixed, work_charge
+from coordinator.ledger.charges import CARD_PHASES, card_seconds, prefixed, spent_columns, work_charge
 from coordinator.ledger.fleet import card_of
 from coordinator.ledger.moves import close_batch, drop_unwanted, move_attempts, move_node, move_shots
 from coordinator.ledger.rules import Rules
@@ -38,15 +38,15 @@ def end_batch(
     failure: Failure | None = None,
     message: str = "",
     load: Spent | None = None,
+    spent: Spent | None = None,
 ) -> None:
-    """Close a leased batch. What is undone returns at no cost, except to a `failure` that was theirs."""
-    batch = write.connection.execute(
-        select(batches, nodes.c.card, nodes.c.terms, nodes.c.state.label("node_state"))
-        .select_from(batches.join(nodes))
-        .where(batches.c.id == batch_id)
-    ).one()
-    spent = _spending(write, rules, batch, load or Spent())
-    close_batch(write, batch_id, event, failure=failure.kind if failure else "", message=message, **spent)
+    """Close a leased batch. What is undone returns at no cost, except to a `failure` that was theirs.
+
+    `load` is what loading took; `spent` all of the lease, where its end told more than its heartbeats.
+    """
+    batch = _batch_row(write, batch_id)
+    spending = _spending(write, rules, batch, load or Spent(), _newest(batch, spent or Spent()))
+    close_batch(write, batch_id, event, failure=failure.kind if failure else "", message=message, **spending)
     _undo(write, batch, event, failure, message)
     move_node(write, batch.node_id, NodeState(batch.node_state), NodeEvent.FREED)
     if failure is not None and failure.blame is Blame.NODE:
@@ -98,29 +98,52 @@ def _theirs(failure: Failure, undone: int, all_of_them: int) -> bool:
     return failure.blame is Blame.SHOT and 0 < undone == all_of_them
 
 
-def _spending(write: Write, rules: Rules, batch: Row[Any], load: Spent) -> dict[str, Any]:
-    """The batch's own columns: loading, and what its heartbeats told beyond what was reported."""
-    card = card_of(batch.card)
+def _batch_row(write: Write, batch_id: str) -> Row[Any]:
+    return write.connection.execute(
+        select(batches, nodes.c.card, nodes.c.terms, nodes.c.state.label("node_state"))
+        .select_from(batches.join(nodes))
+        .where(batches.c.id == batch_id)
+    ).one()
+
+
+def _newest(batch: Row[Any], told: Spent) -> Spent:
+    """All that the lease spent: what is kept of it, or what was told since."""
+    kept = Spent(seconds=batch.spent_s, joules=batch.spent_joules, energy_method=batch.spent_method)
+    return told if card_seconds(told.seconds) > card_seconds(kept.seconds) else kept
+
+
+def _spending(write: Write, rules: Rules, batch: Row[Any], load: Spent, spent: Spent) -> dict[str, Any]:
+    """The batch's own columns: loading, and what was spent beyond what was reported."""
+    load_s = load.seconds.get("load", 0.0)
+    loading = work_charge(load, card_of(batch.card), batch.terms, rules)
+    losing = _losing(write, rules, batch, spent, load_s, loading["joules"])
+    cost = loading["cost"] + losing["lost_cost"]
+    write.after_commit(partial(Backlog.charge, job_id=batch.job_id, cost=cost))
+    return {
+        "loads": int(max(load_s, spent.seconds.get("load", 0.0)) > 0),
+        "load_s": load_s,
+        **prefixed("load_", loading),
+        **losing,
+    }
+
+
+def _losing(
+    write: Write, rules: Rules, batch: Row[Any], spent: Spent, load_s: float, load_joules: float
+) -> dict[str, Any]:
+    """Columns of all that the lease spent, and of what was reported neither as an attempt nor as loading."""
     told = select(
         *(func.coalesce(func.sum(attempts.c[f"{phase}_s"]), 0.0) for phase in CARD_PHASES if phase != "load"),
         func.coalesce(func.sum(attempts.c.joules), 0.0),
     ).where(attempts.c.batch_id == batch.id)
     *seconds, joules = write.connection.execute(told).one()
-    load_s = load.seconds.get("load", 0.0)
-    loading = work_charge(load, card, batch.terms, rules)
-    lost_s = max(0.0, card_seconds(batch.spent_s) - sum(seconds) - load_s)
+    lost_s = max(0.0, card_seconds(spent.seconds) - sum(seconds) - load_s)
     lost = Spent(
         seconds={"denoise": lost_s},
-        joules=max(0.0, batch.spent_joules - joules - loading["joules"]) if lost_s else 0.0,
-        energy_method=batch.spent_method,
+        joules=max(0.0, spent.joules - joules - load_joules) if lost_s else 0.0,
+        energy_method=spent.energy_method,
     )
-    losing = work_charge(lost, card, batch.terms, rules)
-    cost = loading["cost"] + losing["cost"]
-    write.after_commit(partial(Backlog.charge, job_id=batch.job_id, cost=cost))
     return {
-        "loads": int(max(load_s, batch.spent_s.get("load", 0.0)) > 0),
-        "load_s": load_s,
+        **spent_columns(spent),
         "lost_s": lost_s,
-        **prefixed("load_", loading),
-        **prefixed("lost_", losing),
+        **prefixed("lost_", work_charge(lost, card_of(batch.card), batch.terms, rules)),
     }

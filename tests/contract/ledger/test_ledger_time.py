@@ -242,6 +242,21 @@ def test_what_a_killed_pass_spent_is_accounted_from_its_heartbeats(bench: Bench)
     assert bench.ledger.job(job.job_id).cost > 0
 
 
+def test_what_a_closing_tells_of_a_pass_without_reports_is_accounted(bench: Bench) -> None:
+    job = bench.submit(placed(2))
+    node = bench.join()
+    lease = node.lease()
+    node.beat(lease, spent=Spent(seconds={"load": 1.0}))
+    load = Spent(joules=50.0, energy_method="sampled", seconds={"load": 2.0})
+    spent = Spent(joules=450.0, energy_method="sampled", seconds={"denoise": 9.0, "load": 2.0})
+    bench.close(lease, "failed", failure="engine_died", load=load, spent=spent)
+
+    (batch,) = bench.rows(batches)
+    assert (batch.lost_s, batch.lost_joules) == (pytest.approx(9.0), pytest.approx(400.0))
+    assert batch.spent_method == "sampled"
+    assert bench.ledger.job(job.job_id).cost == pytest.approx(batch.load_cost + batch.lost_cost)
+
+
 def test_idle_time_is_told_by_heartbeats_and_adds_up(bench: Bench) -> None:
     node = bench.join()
     node.beat(idle_s=10.0, idle_joules=300.0)
