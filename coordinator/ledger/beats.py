@@ -14,7 +14,7 @@ from coordinator.ledger.fleet import card_of
 from coordinator.ledger.moves import wanted
 from coordinator.ledger.nodes import hear, node_row
 from coordinator.ledger.rules import Rules
-from coordinator.ledger.schema import attempts, batches, nodes, shots
+from coordinator.ledger.schema import attempts, batches, shots
 from coordinator.ledger.transactions import Write
 
 
@@ -35,14 +35,25 @@ def answer_beat(write: Write, rules: Rules, node_id: str, beat: Beat) -> BeatAns
 
 
 def _told(node: Row[Any], beat: Beat, rules: Rules) -> dict[str, Any]:
-    idle = idle_charge(beat.idle_s, beat.idle_joules, card_of(node.card), node.terms, rules)
     return {
         "loaded_model": beat.loaded_model,
         "loaded_loras": list(beat.loaded_loras),
         "watts": beat.watts,
         "temperature_c": beat.temperature_c,
-        "idle_s": nodes.c.idle_s + beat.idle_s,
-        **{name: nodes.c[name] + value for name, value in prefixed("idle_", idle).items()},
+        **_idle(node, beat, rules),
+    }
+
+
+def _idle(node: Row[Any], beat: Beat, rules: Rules) -> dict[str, Any]:
+    """What the node was idle for since its last beat; an older one that comes late tells nothing new."""
+    seconds = max(0.0, beat.idle_s - node.told_idle_s)
+    joules = max(0.0, beat.idle_joules - node.told_idle_joules)
+    idle = idle_charge(seconds, joules, card_of(node.card), node.terms, rules)
+    return {
+        "told_idle_s": node.told_idle_s + seconds,
+        "told_idle_joules": node.told_idle_joules + joules,
+        "idle_s": node.idle_s + seconds,
+        **{name: getattr(node, name) + value for name, value in prefixed("idle_", idle).items()},
     }
 
 

@@ -50,6 +50,8 @@ def join_node(write: Write, rules: Rules, join: Join) -> JoinedNode:
         "loaded_loras": [],
         "seen_at": write.now,
         "failures": 0,
+        "told_idle_s": 0.0,
+        "told_idle_joules": 0.0,
     }
     before = write.connection.execute(select(nodes).where(nodes.c.id == join.name)).one_or_none()
     if before is None:

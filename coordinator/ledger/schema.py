@@ -165,6 +165,9 @@ nodes = Table(
     _must("failures", Integer, "0"),
     _must("idle_s", Double, "0"),
     *_money("idle_"),
+    #: Of that, what this incarnation told: its heartbeats are cumulative.
+    _must("told_idle_s", Double, "0"),
+    _must("told_idle_joules", Double, "0"),
 )
 
 #: What a node was measured to need for a megapixel and step of a model, as a moving average.

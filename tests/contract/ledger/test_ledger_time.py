@@ -257,11 +257,12 @@ def test_what_a_closing_tells_of_a_pass_without_reports_is_accounted(bench: Benc
     assert bench.ledger.job(job.job_id).cost == pytest.approx(batch.load_cost + batch.lost_cost)
 
 
-def test_idle_time_is_told_by_heartbeats_and_adds_up(bench: Bench) -> None:
+def test_idle_time_is_cumulative_in_an_incarnation_and_adds_up_over_them(bench: Bench) -> None:
     node = bench.join()
-    node.beat(idle_s=10.0, idle_joules=300.0)
-    node.beat(idle_s=5.0, idle_joules=100.0)
+    for idle_s, joules in ((10.0, 300.0), (15.0, 400.0), (15.0, 400.0), (10.0, 300.0)):
+        node.beat(idle_s=idle_s, idle_joules=joules)
+    bench.join().beat(idle_s=5.0, idle_joules=100.0)
 
     (row,) = bench.rows(nodes)
-    assert (row.idle_s, row.idle_joules) == (15.0, 400.0)
+    assert (row.idle_s, row.idle_joules) == (20.0, 500.0)
     assert bench.ledger.totals().idle_cost[8] == pytest.approx(row.idle_cost) != 0

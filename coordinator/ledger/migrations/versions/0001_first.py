@@ -140,6 +140,8 @@ Table(
     _must("failures", Integer, "0"),
     _must("idle_s", Double, "0"),
     *_money("idle_"),
+    _must("told_idle_s", Double, "0"),
+    _must("told_idle_joules", Double, "0"),
 )
 
 Table(
