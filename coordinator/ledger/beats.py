@@ -10,6 +10,7 @@ from common.messages import Beat, BeatAnswer
 from common.states import AttemptState, BatchState, NodeState
 from coordinator.ledger.batches import batch_row
 from coordinator.ledger.charges import idle_charge, prefixed, spent_columns
+from coordinator.ledger.endings import charge_late
 from coordinator.ledger.fleet import card_of
 from coordinator.ledger.moves import wanted
 from coordinator.ledger.nodes import hear, node_row
@@ -24,6 +25,7 @@ def answer_beat(write: Write, rules: Rules, node_id: str, beat: Beat) -> BeatAns
     batch = None if beat.batch_id is None else batch_row(write.connection, beat.batch_id, beat.token or "")
     state = hear(write, node, **_told(node, beat, rules))
     if batch is not None and batch.state != BatchState.LEASED:
+        charge_late(write, rules, batch.id, beat.spent)
         return BeatAnswer(order="stop", reason=f"batch {batch.id} is over: {batch.outcome}")
     cancelled: tuple[str, ...] = ()
     if batch is not None:

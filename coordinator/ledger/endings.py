@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, func, select, update
 
 from common.failures import Blame, Failure
 from common.messages import Spent
@@ -60,6 +60,15 @@ def end_held(write: Write, rules: Rules, node_id: str, event: BatchEvent) -> Non
     held = batches.c.node_id == node_id, batches.c.state == plain(BatchState.LEASED)
     for batch_id in write.connection.scalars(select(batches.c.id).where(*held)).all():
         end_batch(write, rules, batch_id, event)
+
+
+def charge_late(write: Write, rules: Rules, batch_id: str, spent: Spent) -> None:
+    """Account what a node went on to spend on a batch before it heard that the lease was over."""
+    batch = _batch_row(write, batch_id)
+    losing = _losing(write, rules, batch, _newest(batch, spent), batch.load_s, batch.load_joules)
+    write.connection.execute(update(batches).where(batches.c.id == batch_id).values(**losing))
+    cost = losing["lost_cost"] - batch.lost_cost
+    write.after_commit(partial(Backlog.charge, job_id=batch.job_id, cost=cost))
 
 
 def _undo(write: Write, batch: Row[Any], event: BatchEvent, failure: Failure | None, message: str) -> None:

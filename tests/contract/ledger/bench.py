@@ -15,7 +15,7 @@ from common.nodes import GIB, Card
 from common.settings import Money, Timing
 from common.shot import LoraUse, PlannedShot, Shot
 from coordinator.ledger import JoinedNode, Ledger, NewJob, PlacedShot, Placement, Reported, Submitted
-from coordinator.ledger.backlog import Line
+from coordinator.ledger.backlog import Line, OpenJob
 from coordinator.ledger.schema import events, shots
 
 TIMING = Timing()
@@ -191,6 +191,11 @@ class Bench:
         """Images that wait, as the coordinator's memory has them."""
         with self.ledger._transactions.read_with_backlog() as (_, backlog):
             return {line: amount.images for line, amount in backlog.lines.items()}
+
+    def open_job(self, job_id: str) -> OpenJob:
+        """A job as the coordinator's memory has it."""
+        with self.ledger._transactions.read_with_backlog() as (_, backlog):
+            return backlog.jobs[job_id]
 
     def shot_row(self, shot_id: str) -> Any:
         return next(row for row in self.rows(shots) if row.id == shot_id)

@@ -242,6 +242,24 @@ def test_what_a_killed_pass_spent_is_accounted_from_its_heartbeats(bench: Bench)
     assert bench.ledger.job(job.job_id).cost > 0
 
 
+def test_what_a_node_spends_after_its_lease_lapsed_is_accounted_once(bench: Bench) -> None:
+    _past_the_grace(bench)
+    job = bench.submit(placed(2), max_cost=1000.0)
+    node = bench.join()
+    lease = node.lease()
+    node.beat(lease, spent=work(5.0, 200.0))
+    _let_pass(bench, TIMING.lease_s + 2 * TIMING.sweep_s)
+
+    for _ in range(2):
+        assert node.beat(lease, spent=work(30.0, 900.0)).order == "stop"
+
+    (batch,) = bench.rows(batches)
+    assert (batch.lost_s, batch.lost_joules) == (pytest.approx(30.0), pytest.approx(900.0))
+    cost = bench.ledger.job(job.job_id).cost
+    assert cost == pytest.approx(batch.lost_cost)
+    assert bench.open_job(job.job_id).cost == pytest.approx(cost)
+
+
 def test_what_a_closing_tells_of_a_pass_without_reports_is_accounted(bench: Bench) -> None:
     job = bench.submit(placed(2))
     node = bench.join()
