@@ -41,6 +41,7 @@ def _model(name: str, entry: ModelEntry, entries: CatalogEntries) -> Model:
         size=entry.size,
         min_class=entry.min_class,
         reference_seconds=entry.reference_seconds,
+        reference_basis=entry.reference_basis,
         gguf={
             format_: GgufFile(path=file.path, identity=file.identity) for format_, file in entry.gguf.items()
         },

@@ -94,6 +94,7 @@ class ModelEntry(Entry):
     size: Pixels
     min_class: Annotated[int, Field(ge=0)] = 0
     reference_seconds: dict[int, Positive] = {}
+    reference_basis: str = ""
     gguf: dict[Literal["gguf-q8", "gguf-q4"], GgufFileEntry] = {}
 
 

@@ -138,6 +138,8 @@ class Model:
     min_class: int = 0
     #: VRAM class to seconds per megapixel and forward on the reference card of the class.
     reference_seconds: dict[int, float] = field(default_factory=dict)
+    #: What those rest on, where it is no estimate for these cards.
+    reference_basis: str = ""
     #: Format, such as `gguf-q4`, to its file.
     gguf: dict[str, GgufFile] = field(default_factory=dict)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from common.errors import Unavailable
 from common.settings import Settings, load_settings
+from common.views import NodeView
 from coordinator.client import FarmClient
 from coordinator.embedded.home import Home
 
@@ -31,3 +32,8 @@ def settings_in_force(settings: Settings) -> Settings:
             "or set `public_url` and `keys.operator` of one that runs elsewhere"
         )
     return load_settings(home.settings)
+
+
+def in_service(node: NodeView) -> bool:
+    """Whether the node takes work now, or will when it has done what it has."""
+    return node.state in ("ready", "busy")

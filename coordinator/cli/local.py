@@ -11,7 +11,7 @@ from rich.table import Table
 
 from common.settings import Settings, load_settings
 from coordinator.cli import options
-from coordinator.cli.show import out, table, whisper
+from coordinator.cli.show import out, print_json, table, whisper
 from coordinator.embedded.control import start_farm, stop_farm, supervisor_command
 from coordinator.embedded.home import Home
 from coordinator.embedded.state import FarmState, Narrator
@@ -32,6 +32,7 @@ def up_command(
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Stay in the foreground; Ctrl-C ends the farm.")
     ] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Start the farm on this machine: Valkey, SeaweedFS, coordinator, ingest and the nodes of the settings.
 
@@ -44,6 +45,9 @@ def up_command(
         command = supervisor_command(wanted, settings)
         os.execv(command[0], command)
     state = start_farm(wanted, settings_file=settings, on_change=Narrator(whisper))
+    if as_json:
+        print_json(state)
+        return
     out.print(components_table(state))
     for line in invitation(wanted, state):
         out.print(line)

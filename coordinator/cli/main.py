@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import typer
 
 from common.errors import FarmError
+from common.helptext import Command, Group
 from coordinator.cli import jobs, local, models, plan, pull, run, schema, status, submit, watch
 from coordinator.cli.show import err
 
@@ -14,31 +16,36 @@ _INTERRUPTED = 130
 
 app = typer.Typer(
     name="farm",
+    cls=Group,
     help="Turn one YAML manifest into hundreds of pictures, on the GPUs you have.",
     epilog=(
-        "Exit codes: 0 done, 1 the farm cannot, 2 something given is wrong, 3 it fits nothing, "
+        "Exit codes: 0 done, 1 the farm could not do it, 2 something given is wrong, 3 it fits nothing, "
         "4 over budget, 5 declined, 6 some shots failed."
     ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["--help", "-h"]},
 )
 
-app.command("run")(run.run_command)
-app.command("plan")(plan.plan_command)
-app.command("models")(models.models_command)
-app.command("submit")(submit.submit_command)
-app.command("jobs")(jobs.jobs_command)
-app.command("watch")(watch.watch_command)
-app.command("pull")(pull.pull_command)
-app.command("pause")(jobs.pause_command)
-app.command("resume")(jobs.resume_command)
-app.command("cancel")(jobs.cancel_command)
-app.command("schema")(schema.schema_command)
-app.command("up")(local.up_command)
-app.command("status")(status.status_command)
-app.command("down")(local.down_command)
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "run": run.run_command,
+    "plan": plan.plan_command,
+    "models": models.models_command,
+    "submit": submit.submit_command,
+    "jobs": jobs.jobs_command,
+    "watch": watch.watch_command,
+    "pull": pull.pull_command,
+    "pause": jobs.pause_command,
+    "resume": jobs.resume_command,
+    "cancel": jobs.cancel_command,
+    "schema": schema.schema_command,
+    "up": local.up_command,
+    "status": status.status_command,
+    "down": local.down_command,
+}
+for name, command in _COMMANDS.items():
+    app.command(name, cls=Command)(command)
 
 
 def main() -> None:

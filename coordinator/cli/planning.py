@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from common.cards import REFERENCE_CARDS
 from common.catalog import Catalog, load_catalog
 from common.cost import Rates
-from common.errors import FarmError, FitsNothing, InvalidDocument, OverBudget, Problem
+from common.errors import FarmError, FitsNothing, Invalid, InvalidDocument, OverBudget, Problem
 from common.manifest.files import FileReader
 from common.manifest.parse import parse_manifest
 from common.manifest.parsed import ParsedManifest
@@ -65,12 +65,22 @@ class PlanReport(_View):
     unidentified: tuple[str, ...]
     samples: tuple[Sample, ...]
 
+    def unsubmittable(self) -> Invalid | None:
+        """Why this can be planned and not submitted, if so."""
+        if not self.unidentified:
+            return None
+        return Invalid(
+            f"no identity for {', '.join(self.unidentified)}: the catalog does not say which files these "
+            "are, so this can be planned and not submitted. Get the files, and put the identity that "
+            "`farm models --identity PATH` prints for them into a catalog file"
+        )
+
     def refusal(self) -> FarmError | None:
         """Why this cannot be rendered as it is, if so."""
         plan = self.plan
         if plan.unfit:
             reasons = dict.fromkeys(
-                f"{line.model}: {line.reason}" for line in plan.lines if not line.vram_class
+                misfit_words(line.model, line.reason) for line in plan.lines if not line.vram_class
             )
             return FitsNothing(f"{counted(plan.unfit, 'image')} fit no card:\n" + "\n".join(reasons))
         if self.max_cost is not None and plan.cost is not None and plan.cost.low > self.max_cost:
@@ -82,36 +92,47 @@ class PlanReport(_View):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Draft:
+    """A valid manifest, and what it is planned with."""
+
+    parsed: ParsedManifest
+    catalog: Catalog
+    money: Money
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedManifest:
     """A plan, and what it was made from."""
 
-    parsed: ParsedManifest
+    draft: Draft
     expansion: Expansion
-    catalog: Catalog
     report: PlanReport
 
 
-def make_plan(
-    manifest: str,
-    settings: Settings,
-    *,
-    root: Path | None = None,
-    stations: Sequence[Station] = REFERENCE_STATIONS,
-    together: bool = False,
-    random_seed: int | None = None,
-) -> PlannedManifest:
-    """The plan of a manifest file, or of standard input for `-`.
-
-    `together` says that `stations` are the cards of one farm, which share the work; else each is an example.
-    Raises InvalidDocument. What cannot be rendered or paid is in `report.refusal()`.
-    """
+def read_manifest(manifest: str, settings: Settings, root: Path | None = None) -> Draft:
+    """A manifest file, or standard input for `-`. Raises InvalidDocument."""
     catalog = load_catalog(settings.catalogs)
     content, folder = _read(manifest)
     source = "standard input" if manifest == "-" else manifest
     parsed = parse_manifest(content, source=source, files=FileReader(folder, root), catalog=catalog)
+    return Draft(parsed=parsed, catalog=catalog, money=settings.money)
+
+
+def make_plan(
+    draft: Draft,
+    *,
+    stations: Sequence[Station] = REFERENCE_STATIONS,
+    together: bool = False,
+    random_seed: int | None = None,
+) -> PlannedManifest:
+    """What `draft` takes on `stations`: cards of one farm that work `together`, or each an example.
+
+    Raises InvalidDocument. What cannot be rendered or paid is in `report.refusal()`.
+    """
+    parsed, catalog, source = draft.parsed, draft.catalog, draft.parsed.source
     expansion = expand(parsed, catalog, random_seed=random_seed)
     census = Census()
-    rates = Rates.of(settings.money)
+    rates = Rates.of(draft.money)
     plan = estimate(_through(expansion, census), catalog, stations, rates, together=together)
     check_names(expansion, census)
     limits = parsed.manifest.limits
@@ -130,14 +151,19 @@ def make_plan(
             for group in expansion.groups
         ),
         plan=plan,
-        money=settings.money,
+        money=draft.money,
         max_cost=limits.max_cost,
         random_seed=expansion.random_seed,
         warnings=(*warnings, *_budget_warning(plan, limits.max_cost)),
         unidentified=tuple(sorted({name for line in plan.lines for name in line.unidentified})),
         samples=tuple(_samples(expansion)),
     )
-    return PlannedManifest(parsed=parsed, expansion=expansion, catalog=catalog, report=report)
+    return PlannedManifest(draft=draft, expansion=expansion, report=report)
+
+
+def misfit_words(model: str, reason: str) -> str:
+    """Why cards do not take a model's images; some reasons begin with its name already."""
+    return reason if reason.startswith(f"{model} ") else f"{model}: {reason}"
 
 
 def station_of(node: NodeView) -> Station:

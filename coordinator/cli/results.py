@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import BaseModel
 from rich.table import Table
 
 from common.views import CostTable, ImageView, JobView
@@ -11,6 +12,17 @@ from coordinator.cli.pull import picture_file
 from coordinator.cli.show import counted, money, table
 from coordinator.client import FarmClient
 from coordinator.contact_sheet import Picture, write_contact_sheet
+
+
+class Outcome(BaseModel):
+    """What `farm watch --json` prints at the end."""
+
+    job: JobView
+    costs: CostTable
+
+
+def outcome(client: FarmClient, job: JobView) -> Outcome:
+    return Outcome(job=job, costs=client.table(job.id))
 
 
 def contact_sheet(client: FarmClient, job: JobView, folder: Path) -> tuple[Path, Path]:
@@ -23,8 +35,10 @@ def contact_sheet(client: FarmClient, job: JobView, folder: Path) -> tuple[Path,
     return write_contact_sheet(pictures, folder, f"{job.name}: {counted(len(pictures), 'image')}")
 
 
-def cost_table(costs: CostTable) -> Table:
+def cost_table(costs: CostTable) -> Table | str:
     """Images, seconds and money by model and class."""
+    if not costs.rows:
+        return "everything was stored already: nothing to pay"
     rows = [
         (
             row.model,

@@ -10,21 +10,31 @@ from typing import Annotated
 
 import typer
 
+from common.errors import Invalid
 from common.settings import Settings, load_settings
 from common.views import JobView
 from coordinator.cli import options
 from coordinator.cli.connection import connect
-from coordinator.cli.plan_tables import show_plan
-from coordinator.cli.planning import make_plan
-from coordinator.cli.pull import pull
-from coordinator.cli.results import contact_sheet, cost_table
-from coordinator.cli.show import counted, err, out, whisper
-from coordinator.cli.submit import plan_for, require_possible, submit, tell
-from coordinator.cli.watch import follow, require_success
+from coordinator.cli.plan_page import show_plan
+from coordinator.cli.planning import make_plan, read_manifest
+from coordinator.cli.pull import Pulled, pull
+from coordinator.cli.results import Outcome, contact_sheet, cost_table, outcome
+from coordinator.cli.show import counted, err, out, print_json, whisper
+from coordinator.cli.submit import plan_for, require_possible, submit, tell, warn_of_waits
+from coordinator.cli.watch import follow, is_over, require_success
 from coordinator.client import FarmClient
 from coordinator.embedded.control import start_farm, stop_farm
 from coordinator.embedded.home import Home
 from coordinator.embedded.state import Narrator, supervisor_pid
+
+
+class Rendered(Outcome):
+    """What `farm run --json` prints."""
+
+    pulled: Pulled
+    #: The contact sheet as a page and as one picture.
+    page: Path
+    sheet: Path
 
 
 def run_command(
@@ -34,56 +44,88 @@ def run_command(
     ] = Path("pictures"),
     root: options.Root = None,
     settings: options.SettingsFile = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Render a manifest here and now: start the farm, submit, watch, fetch the pictures, end the farm.
 
-    A farm that runs already is used and left running. Stop it with Ctrl-C whenever you like: run again, it
-    goes on where it stopped and renders nothing twice. Exit codes: those of submit and watch.
+    A farm that runs already is used and left running. Stop it with Ctrl-C whenever you like: what is left
+    of the job is cancelled; run again, it goes on where it stopped and renders nothing twice. Exit codes:
+    those of submit and watch.
 
     Example: `farm run manifests/demo.yaml --settings manifests/demo-farm.yaml --out demo`
     """
     wanted = load_settings(settings)
-    # A wrong manifest is told before anything is started; standard input can be read only once.
-    if manifest != "-":
-        make_plan(manifest, wanted, root=root)
+    draft = read_manifest(manifest, wanted, root)
+    # What can never be submitted is told before anything is started.
+    require_possible(make_plan(draft).report)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with _farm(wanted, settings) as started, connect(settings) as client:
-        planned = plan_for(client, manifest, wanted, root=root)
-        show_plan(planned)
-        require_possible(planned)
+        planned = plan_for(client, draft)
+        if not as_json:
+            show_plan(planned)
+        require_possible(planned.report)
+        warn_of_waits(planned.report)
         submitted = submit(client, planned)
-        tell(submitted)
-        job = follow(client, submitted.id)
-        _collect(client, job, folder)
-    _tell_how_to_go_on(manifest, settings, started)
+        if not as_json:
+            tell(submitted)
+        job = _watch_own(client, submitted.id, give_up=started)
+        rendered = _collect(client, job, folder)
+    if as_json:
+        print_json(rendered)
+    else:
+        _tell(rendered)
+        _tell_how_to_go_on(manifest, settings, started)
     require_success(job)
 
 
 @contextmanager
 def _farm(settings: Settings, settings_file: Path | None) -> Iterator[bool]:
-    """A running farm; true when it was started for this block, at whose end it is ended."""
+    """A running farm; true when it was started for this block, at whose end it is ended.
+
+    Raises Invalid where it would have no node.
+    """
     home = Home(settings.home.absolute())
     if supervisor_pid(home) is not None:
         yield False
         return
+    if not settings.nodes:
+        raise Invalid(
+            "nobody would render: the settings name no node. Write `nodes: [{name: mine}]` into farm.yaml "
+            "to use this machine's NVIDIA card, `nodes: [{name: mine, card: FILE}]` to let its CPU pose as "
+            "the card of a card file"
+        )
     start_farm(settings, settings_file=settings_file, on_change=Narrator(whisper))
     try:
         yield True
-    except KeyboardInterrupt:
-        err.print("stopping; run it again to go on where it stopped", style="yellow")
-        raise
     finally:
         stop_farm(home)
 
 
-def _collect(client: FarmClient, job: JobView, folder: Path) -> None:
+def _watch_own(client: FarmClient, job_id: str, *, give_up: bool) -> JobView:
+    """Follow the job; what is left of it then is cancelled, so that no later run renders and bills it."""
+    try:
+        job = follow(client, job_id, give_up=give_up)
+    except KeyboardInterrupt:
+        err.print("stopping; run it again to go on where it stopped", style="yellow")
+        client.cancel(job_id)
+        raise
+    if not is_over(job):
+        client.cancel(job_id)
+    return job
+
+
+def _collect(client: FarmClient, job: JobView, folder: Path) -> Rendered:
     pulled = pull(client, job.id, folder)
     page, sheet = contact_sheet(client, job, folder)
-    costs = client.table(job.id)
-    out.print()
-    out.print(cost_table(costs) if costs.rows else "everything was stored already: nothing to pay")
-    out.print(f"\n{counted(pulled.fetched + pulled.kept, 'image')} in {folder}, {pulled.fetched} of them new")
-    out.print(f"contact sheet: [bold]{page}[/] and {sheet}")
+    return Rendered(**dict(outcome(client, job)), pulled=pulled, page=page, sheet=sheet)
+
+
+def _tell(rendered: Rendered) -> None:
+    pulled = rendered.pulled
+    out.print("", cost_table(rendered.costs))
+    images = counted(pulled.fetched + pulled.kept, "image")
+    out.print(f"\n{images} in {pulled.folder}, {pulled.fetched} of them new")
+    out.print(f"contact sheet: [bold]{rendered.page}[/] and {rendered.sheet}")
 
 
 def _tell_how_to_go_on(manifest: str, settings_file: Path | None, started: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from pydantic import BaseModel, RootModel
 from rich.console import Console
@@ -32,12 +33,15 @@ def print_json(data: BaseModel | Sequence[BaseModel]) -> None:
 
 
 def table(*columns: str, rows: Iterable[Sequence[str]], right: Sequence[str] = ()) -> Table:
-    """A plain table; the columns named in `right` are aligned to the right."""
+    """A plain table; the columns named in `right` are aligned to the right, those without a word left out."""
+    rows = list(rows)
+    said = [number for number in range(len(columns)) if any(row[number] for row in rows)]
     made = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for number in said:
+        side: Literal["left", "right"] = "right" if columns[number] in right else "left"
+        made.add_column(columns[number], justify=side, overflow="fold")
     for row in rows:
-        made.add_row(*row)
+        made.add_row(*(row[number] for number in said))
     return made
 
 

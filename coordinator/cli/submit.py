@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import secrets
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from common.errors import Declined, FitsNothing
 from common.manifest.inline import inlined
-from common.settings import Settings, load_settings
+from common.settings import load_settings
 from common.views import Submit, Submitted
 from coordinator.cli import options
-from coordinator.cli.connection import connect, settings_in_force
-from coordinator.cli.plan_tables import show_plan
-from coordinator.cli.planning import REFERENCE_STATIONS, PlannedManifest, make_plan, station_of
+from coordinator.cli.connection import connect, in_service, settings_in_force
+from coordinator.cli.plan_page import show_plan
+from coordinator.cli.planning import (
+    REFERENCE_STATIONS,
+    Draft,
+    PlannedManifest,
+    PlanReport,
+    make_plan,
+    read_manifest,
+    station_of,
+)
 from coordinator.cli.show import counted, err, out, print_json
-from coordinator.cli.watch import follow, require_success
+from coordinator.cli.watch import watch_to_the_end
 from coordinator.client import FarmClient
 
 #: New random seeds are below this.
@@ -37,58 +44,62 @@ def submit_command(
     """Hand a manifest to the farm, after showing what it will make and cost and asking once.
 
     Submitting the same manifest again renders only what is not stored yet. Without a terminal --yes is
-    needed. Exit codes: 2 the manifest is wrong, 3 it fits nothing, 4 over budget, 5 declined.
+    needed. With --watch, --json prints the job and its costs at its end. Exit codes: 2 the manifest is
+    wrong, 3 it fits nothing, 4 over budget, 5 declined.
 
     Examples: `farm submit personas.yaml --watch` · `farm submit personas.yaml --reroll --yes`
     """
     in_force = settings_in_force(load_settings(settings))
     with connect(settings) as client:
-        planned = plan_for(client, manifest, in_force, root=root, reroll=reroll)
+        planned = plan_for(client, read_manifest(manifest, in_force, root), reroll=reroll)
         if not as_json:
             show_plan(planned)
-        require_possible(planned)
+        require_possible(planned.report)
+        warn_of_waits(planned.report)
         if not yes:
             _ask()
         submitted = submit(client, planned, reroll=reroll)
-        if as_json:
-            print_json(submitted)
-        else:
+        if not as_json:
             tell(submitted)
+        elif not watch:
+            print_json(submitted)
         if watch:
-            require_success(follow(client, submitted.id))
+            watch_to_the_end(client, submitted.id, as_json=as_json)
 
 
-def plan_for(
-    client: FarmClient, manifest: str, settings: Settings, *, root: Path | None = None, reroll: bool = False
-) -> PlannedManifest:
+def plan_for(client: FarmClient, draft: Draft, *, reroll: bool = False) -> PlannedManifest:
     """The plan for the farm's own nodes; for usual cards while it has none."""
-    stations = tuple(station_of(node) for node in client.nodes() if node.state in ("ready", "busy"))
+    stations = tuple(station_of(node) for node in client.nodes() if in_service(node))
     return make_plan(
-        manifest,
-        settings,
-        root=root,
+        draft,
         stations=stations or REFERENCE_STATIONS,
         together=bool(stations),
         random_seed=secrets.randbelow(_SEEDS) if reroll else None,
     )
 
 
-def require_possible(planned: PlannedManifest) -> None:
-    """Raises what stands in the way. Shots that only wait for a larger node are a warning."""
-    refusal = planned.report.refusal()
-    if refusal is None:
-        return
-    plan = planned.report.plan
-    if not isinstance(refusal, FitsNothing) or plan.unfit == plan.images:
-        raise refusal
-    err.print(f"{refusal}\nThese wait until a node joins that takes them.", style="yellow", markup=False)
+def require_possible(report: PlanReport) -> None:
+    """Raises what stands in the way of all; that some shots wait for a larger node does not."""
+    problem = report.unsubmittable() or report.refusal()
+    if problem is not None and not (isinstance(problem, FitsNothing) and _some_fit(report)):
+        raise problem
+
+
+def warn_of_waits(report: PlanReport) -> None:
+    if report.plan.unfit and _some_fit(report):
+        words = f"{report.refusal()}\nThese wait until a node joins that takes them."
+        err.print(words, style="yellow", markup=False)
+
+
+def _some_fit(report: PlanReport) -> bool:
+    return report.plan.unfit < report.plan.images
 
 
 def submit(client: FarmClient, planned: PlannedManifest, *, reroll: bool = False) -> Submitted:
     report = planned.report
     return client.submit(
         Submit(
-            manifest=inlined(planned.parsed),
+            manifest=inlined(planned.draft.parsed),
             source=report.manifest,
             random_seed=report.random_seed if reroll else None,
             expected=len(planned.expansion),

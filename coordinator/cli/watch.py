@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
 
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -11,32 +14,79 @@ from rich.table import Table
 from rich.text import Text
 
 from common.errors import Conflict, FitsNothing, SomeFailed
-from common.views import JobView
+from common.views import JobView, StatusView
 from coordinator.cli import options
-from coordinator.cli.connection import connect
-from coordinator.cli.show import counted, duration, err, money
+from coordinator.cli.connection import connect, in_service
+from coordinator.cli.results import cost_table, outcome
+from coordinator.cli.show import counted, duration, err, money, out, print_json
 from coordinator.client import FarmClient
 
 _POLL_S = 0.5
 #: Without a terminal a line is printed each time so much more of the job is done.
 _LOG_STEP = 0.1
+#: A shot on its way between two states is not given up.
+_HOPELESS_POLLS = 10
 _BAR_WIDTH = 40
 
 
-def watch_command(job: options.Job, settings: options.SettingsFile = None) -> None:
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Shots that wait for a node of a class or larger, and whether the farm has one."""
+
+    shots: int
+    vram_class: int
+    #: `known`: not now, but it may come back.
+    taker: Literal["in service", "known", "none"]
+
+    def __str__(self) -> str:
+        shots = f"{self.shots:,} shots wait" if self.shots > 1 else "1 shot waits"
+        return f"{shots} for a {self.vram_class} GB node; none is in service"
+
+
+def watch_command(
+    job: options.Job, settings: options.SettingsFile = None, as_json: options.AsJson = False
+) -> None:
     """Follow a job until it ends: done, running on which node, images a minute, time left, cost so far.
 
-    Ctrl-C stops watching, not the job. Exit code 6: some shots failed; 3: some fit no node.
+    At the end it tells what an image cost, by model and class. Ctrl-C stops watching, not the job.
+    Exit code 6: some shots failed; 3: some fit no node.
 
     Example: `farm watch 3f9c`
     """
     with connect(settings) as client:
-        require_success(follow(client, job))
+        watch_to_the_end(client, job, as_json=as_json)
 
 
-def follow(client: FarmClient, job_id: str) -> JobView:
-    """Show progress on standard error until nothing of the job is left to do; the job as it then is."""
-    return _follow_live(client, job_id) if err.is_terminal else _follow_logging(client, job_id)
+def watch_to_the_end(client: FarmClient, job_id: str, *, as_json: bool) -> None:
+    """Follow, and print what it cost. Raises as `require_success`."""
+    ended = outcome(client, follow(client, job_id))
+    if as_json:
+        print_json(ended)
+    else:
+        out.print("", cost_table(ended.costs))
+    require_success(ended.job)
+
+
+def follow(client: FarmClient, job_id: str, *, give_up: bool = False) -> JobView:
+    """Show progress on standard error until nothing of the job is left to do; the job as it then is.
+
+    With `give_up` shots that wait for a node of which the farm has none are not waited for.
+    """
+    polls = _polls(client, job_id, give_up=give_up)
+    return _show_live(polls) if err.is_terminal else _log(polls)
+
+
+def waits(status: StatusView, lane: str) -> list[Wait]:
+    """What waits on the lane, by class."""
+    found = []
+    for queue in status.queues:
+        if queue.lane == lane and queue.waiting:
+            takers = [n for n in status.nodes if lane in n.lanes and n.vram_class >= queue.vram_class]
+            if any(map(in_service, takers)):
+                found.append(Wait(queue.waiting, queue.vram_class, "in service"))
+            else:
+                found.append(Wait(queue.waiting, queue.vram_class, "known" if takers else "none"))
+    return found
 
 
 def is_over(job: JobView) -> bool:
@@ -54,37 +104,47 @@ def require_success(job: JobView) -> None:
         raise SomeFailed(f"{counted(failed, 'shot')} of job {job.id} failed. {kinds}".strip())
     if job.reason:
         raise SomeFailed(f"job {job.id} paused itself: {job.reason}; `farm resume {job.id}` goes on")
-    stuck = job.counts.get("unschedulable", 0)
+    stuck = job.counts.get("unschedulable", 0) + job.counts.get("waiting", 0)
     if stuck:
         raise FitsNothing(
             f"{counted(stuck, 'shot')} of job {job.id} fit no node of this farm; `farm status` says why"
         )
 
 
-def _follow_live(client: FarmClient, job_id: str) -> JobView:
-    job = client.job(job_id)
-    with Live(_screen(job), console=err, refresh_per_second=8) as live:
-        while not is_over(job):
-            time.sleep(_POLL_S)
-            job = client.job(job_id)
-            live.update(_screen(job))
+def _polls(client: FarmClient, job_id: str, *, give_up: bool) -> Iterator[tuple[JobView, str]]:
+    """The job, and what it waits for in vain, until it is over or given up."""
+    hopeless = 0
+    while True:
+        job = client.job(job_id)
+        waiting = waits(client.status(), job.lane) if _stands(job) else []
+        yield job, "\n".join(str(wait) for wait in waiting if wait.taker != "in service")
+        hopeless = hopeless + 1 if waiting and all(wait.taker == "none" for wait in waiting) else 0
+        if is_over(job) or (give_up and hopeless > _HOPELESS_POLLS):
+            return
+        time.sleep(_POLL_S)
+
+
+def _show_live(polls: Iterator[tuple[JobView, str]]) -> JobView:
+    with Live(console=err, refresh_per_second=8) as live:
+        for job, vain in polls:
+            live.update(_screen(job, vain))
     return job
 
 
-def _follow_logging(client: FarmClient, job_id: str) -> JobView:
-    next_share = 0.0
-    while True:
-        job = client.job(job_id)
+def _log(polls: Iterator[tuple[JobView, str]]) -> JobView:
+    next_share, said = 0.0, ""
+    for job, vain in polls:
         share = _done(job) / max(job.images, 1)
         if share >= next_share or is_over(job):
             err.print(_line(job))
             next_share = share + _LOG_STEP
-        if is_over(job):
-            return job
-        time.sleep(_POLL_S)
+        if vain and vain != said:
+            err.print(vain, style="yellow")
+        said = vain
+    return job
 
 
-def _screen(job: JobView) -> RenderableType:
+def _screen(job: JobView, vain: str) -> RenderableType:
     bar = Table.grid(padding=(0, 2))
     progress = ProgressBar(
         total=max(job.images, 1), completed=_done(job), width=_BAR_WIDTH, finished_style="green"
@@ -93,7 +153,9 @@ def _screen(job: JobView) -> RenderableType:
     if is_over(job):
         return bar
     running = " · ".join(f"{node} {shots}" for node, shots in sorted(job.running.items()))
-    return Group(bar, Text(f"running: {running or 'nothing yet'}", style="dim"))
+    return Group(
+        bar, Text(vain, style="yellow") if vain else Text(f"running: {running or 'nothing yet'}", style="dim")
+    )
 
 
 def _line(job: JobView) -> str:
@@ -110,6 +172,12 @@ def _line(job: JobView) -> str:
 
 def _done(job: JobView) -> int:
     return job.counts.get("done", 0) + job.counts.get("accepted", 0)
+
+
+def _stands(job: JobView) -> bool:
+    """Whether shots wait and none moves."""
+    moving = job.counts.get("running", 0) + job.counts.get("delivered", 0)
+    return bool(job.counts.get("waiting")) and not moving
 
 
 def _open(job: JobView) -> int:

@@ -6,14 +6,14 @@ good to a factor of two, and named as such.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from common.catalog import Catalog
 from common.cost import Rates
 from common.shot import PlannedShot
 from coordinator.estimate.kinds import alike, count_kinds
 from coordinator.estimate.lines import MEASURED, REFERENCE, Station, plan_line
-from coordinator.estimate.totals import totals
+from coordinator.estimate.totals import Total, totals
 from coordinator.estimate.views import Line, Plan, Range, Take
 
 __all__ = ["MEASURED", "REFERENCE", "Line", "Plan", "Range", "Station", "Take", "estimate"]
@@ -35,16 +35,20 @@ def estimate(
     kinds, duplicates = count_kinds(shots)
     lines = [plan_line(each, catalog, stations, rates) for each in alike(kinds, catalog)]
     total = totals(lines, catalog, stations, rates, together=together)
-    low, high = total or (None, None)
+
+    def span(amount: Callable[[Total], float]) -> Range | None:
+        return Range(low=amount(total[0]), high=amount(total[1])) if total else None
+
     return Plan(
         lines=tuple(lines),
         together=together,
         images=sum(line.images for line in lines),
         duplicates=duplicates,
         unfit=sum(line.images for line in lines if line.vram_class is None),
-        seconds=Range(low=low.seconds, high=high.seconds) if low and high else None,
-        cost=Range(low=low.cost, high=high.cost) if low and high else None,
-        volunteered=Range(low=low.volunteered, high=high.volunteered) if low and high else None,
+        seconds=span(lambda total: total.all.seconds),
+        loading=span(lambda total: total.loading.seconds),
+        cost=span(lambda total: total.all.cost),
+        volunteered=span(lambda total: total.all.volunteered),
         currency=rates.currency,
         basis=" and ".join(sorted({take.basis for line in lines for take in line.takes if take.basis})),
     )

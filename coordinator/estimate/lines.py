@@ -14,7 +14,7 @@ from coordinator.estimate.kinds import Kind
 from coordinator.estimate.views import Line, Take
 
 MEASURED = "measured on this farm"
-REFERENCE = "reference estimate"
+REFERENCE = "reference estimate, good to a factor of two"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +88,8 @@ def _pace(shot: Shot, model: Model, station: Station) -> tuple[float | None, str
     known = sorted(model.reference_seconds, key=lambda known: (known > vram_class, abs(known - vram_class)))
     if not known:
         return None, ""
-    return model.reference_seconds[known[0]] * forwards_per_step(shot, model), REFERENCE
+    pace = model.reference_seconds[known[0]] * forwards_per_step(shot, model)
+    return pace, model.reference_basis or REFERENCE
 
 
 def work_cost(seconds: float, station: Station, rates: Rates) -> Cost:

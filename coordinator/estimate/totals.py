@@ -34,9 +34,15 @@ class Amount(NamedTuple):
 NOTHING = Amount(0.0, 0.0, 0.0)
 
 
+class Total(NamedTuple):
+    #: Everything, loading too.
+    all: Amount
+    loading: Amount
+
+
 def totals(
     lines: Sequence[Line], catalog: Catalog, stations: Sequence[Station], rates: Rates, *, together: bool
-) -> tuple[Amount, Amount] | None:
+) -> tuple[Total, Total] | None:
     """Least and most that the lines take, the same where it is known who works; None without a figure.
 
     Lines that no card takes count nothing.
@@ -46,16 +52,17 @@ def totals(
         return None
     loads = _loads(fitting, catalog, stations, rates)
     if together:
-        shared = _sum(_shared(line) for line in fitting)
-        total = shared.plus(_sum(_all_at_once(each.values()) for each in loads.values()))
+        loading = _sum(_all_at_once(each.values()) for each in loads.values())
+        total = Total(_sum(_shared(line) for line in fitting).plus(loading), loading)
         return total, total
     return _extreme(min, fitting, loads), _extreme(max, fitting, loads)
 
 
-def _extreme(choose: Callable[..., float], lines: Sequence[Line], loads: _Loads) -> Amount:
+def _extreme(choose: Callable[..., float], lines: Sequence[Line], loads: _Loads) -> Total:
     """The best (or worst) card for each line, in each respect."""
     work = _sum(_each(choose, map(_per_image, _priced(line))).times(line.images) for line in lines)
-    return work.plus(_sum(_each(choose, each.values()) for each in loads.values()))
+    loading = _sum(_each(choose, each.values()) for each in loads.values())
+    return Total(work.plus(loading), loading)
 
 
 def _shared(line: Line) -> Amount:

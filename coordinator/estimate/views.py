@@ -71,6 +71,8 @@ class Plan(View):
     unfit: int
     #: Wall time; None where a figure is missing.
     seconds: Range | None
+    #: The part of `seconds` in which models are loaded.
+    loading: Range | None
     #: The farm's bill, in `currency`.
     cost: Range | None
     #: Electricity that volunteers pay.

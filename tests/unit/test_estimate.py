@@ -155,3 +155,9 @@ def test_loading_is_counted_once_for_each_model_and_card() -> None:
     assert made.seconds is not None
     image_s = made.lines[0].takes[0].seconds or 0
     assert made.seconds.low - 2 * image_s == LOAD_S
+    assert made.loading is not None
+    assert made.loading.low == made.loading.high == LOAD_S
+
+
+def test_figures_that_are_not_of_these_cards_say_what_they_rest_on() -> None:
+    assert plan([planned(shot_of(DEMO))]).basis == DEMO.reference_basis != ""

@@ -5,9 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -15,8 +13,8 @@ from common.catalog import folder_identity
 from common.messages import CardFacts
 from common.nodes import GIB, Card
 from common.views import NodeView
-from coordinator.cli.main import main
 from coordinator.cli.planning import station_of
+from tests.unit.cli.conftest import Farm
 
 MANIFESTS = Path(__file__).parents[3] / "manifests"
 CARDS = MANIFESTS / "cards"
@@ -29,32 +27,6 @@ shots:
   axes: {colour: [red, blue]}
   seeds: 3
 """
-
-
-class Ran(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Farm = Callable[..., Ran]
-
-
-@pytest.fixture
-def farm(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Callable[..., Ran]:
-    """Runs the command line in a folder without settings."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*args: str | Path) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["farm", *map(str, args)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return Ran(int(ended.value.code or 0), said.out, said.err)
-
-    return run
 
 
 def manifest(folder: Path, text: str) -> Path:
@@ -86,20 +58,77 @@ def test_a_plan_tells_every_class_how_it_takes_z_image_turbo(farm: Farm, tmp_pat
     assert takes[8]["peak_bytes"] < 7.3 * 2**30 < takes[16]["peak_bytes"]
 
 
-def test_a_plan_for_people_names_cards_rates_basis_and_samples(farm: Farm, tmp_path: Path) -> None:
+def test_a_plan_says_first_how_many_then_how_long_how_much_what_fits_and_samples(
+    farm: Farm, tmp_path: Path
+) -> None:
     ran = farm("plan", manifest(tmp_path, TURBO))
     assert ran.code == 0
-    for said in (
-        "GTX 1070",
-        "gguf-q4-fp32",
-        "5.0 GiB",
-        "0.3 per kWh",
-        "host 50 W",
-        "reference estimate",
+    order = (
+        "6 images (2 combinations × 3 seeds)",
+        "\ntime ",
+        "loading 1 model",
+        "\ncost ",
+        "EUR per 1,000 images",
+        "\nbasis  reference estimate, good to a factor of two",
+        "\nrates  0.3 EUR a kWh, host 50 W; own card an hour: 6 GB 0.005,",
+        "1024×1024      8       6  210  126  25  16  5.0  3.5",
+        "6 GB gguf-q4-fp32 5.0 GiB, 12 GB fp8 8.1 GiB, 16 GB bf16",
         "red mug",
-    ):
-        assert said in ran.out
-    assert "identity unknown: z-image-turbo" in ran.err
+    )
+    places = [ran.out.find(said) for said in order]
+    assert -1 not in places, order[places.index(-1)]
+    assert places == sorted(places)
+    assert "no identity for z-image-turbo" in unwrapped(ran.err)
+
+
+def test_the_page_of_a_plan_fits_one_screen(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coordinator.cli.show.out._width", 100)
+    for example in ("demo", "model-comparison", "product-catalogue"):
+        lines = farm("plan", MANIFESTS / f"{example}.yaml").out.splitlines()
+        assert len(lines) <= 36
+        assert max(map(len, lines)) <= 100
+
+
+def test_classes_that_take_everything_alike_share_a_column(farm: Farm) -> None:
+    assert "images  6-16  24-32\n" in farm("plan", MANIFESTS / "demo.yaml").out
+
+
+def test_a_reason_names_its_model_once(farm: Farm) -> None:
+    assert (
+        "not on 16 GB: shotfarm-demo-24 is kept for cards of 24 GB and more"
+        in farm("plan", MANIFESTS / "demo.yaml").out
+    )
+
+
+def test_seconds_that_no_card_was_measured_at_say_so(farm: Farm) -> None:
+    assert "timed on one CPU core, not on these cards" in farm("plan", MANIFESTS / "demo.yaml").out
+
+
+def test_rates_are_told_for_the_classes_that_can_work(farm: Farm, tmp_path: Path) -> None:
+    rates = next(
+        line
+        for line in farm("plan", manifest(tmp_path, TURBO), "--card", "gtx-1070").out.splitlines()
+        if line.startswith("rates")
+    )
+    assert "8 GB 0.01" in rates
+    assert "24 GB" not in rates
+
+
+def test_every_cards_part_is_shown_where_asked_for(farm: Farm) -> None:
+    said = farm("plan", MANIFESTS / "demo.yaml", "--cards").out
+    assert "shotfarm-demo 128×128, 9 steps\n" in said
+    assert "shotfarm-demo 128×128, 9 steps, 1 LoRA\n" in said
+    assert said.count("GTX 1070") == 3
+    assert "fp32: computes in float32" in said
+
+
+def test_a_reference_card_is_known_by_name(farm: Farm, tmp_path: Path) -> None:
+    by_name = farm("plan", manifest(tmp_path, TURBO), "--card", "RTX-4090", "--json")
+    (take,) = json.loads(by_name.out)["plan"]["lines"][0]["takes"]
+    assert take["card"] == "RTX 4090"
+    ran = farm("plan", tmp_path / "manifest.yaml", "--card", "rtx-4099")
+    assert ran.code == 2
+    assert "rtx-4099: no card file, and no card that is known by name: gtx-1660-super" in unwrapped(ran.err)
 
 
 def test_a_plan_for_given_cards_speaks_of_them_only(farm: Farm, tmp_path: Path) -> None:
@@ -165,6 +194,10 @@ def test_a_farms_own_catalog_is_planned_with(farm: Farm, tmp_path: Path) -> None
     plan = json.loads(ran.out)["plan"]
     assert plan["lines"][0]["vram_class"] == 32
     assert plan["currency"] == "USD"
+
+
+def unwrapped(said: str) -> str:
+    return " ".join(said.split())
 
 
 EXAMPLES = [path for path in sorted(MANIFESTS.glob("*.yaml")) if "\nshots:" in path.read_text()]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 import typer
 
 from coordinator.cli.main import app
+from tests.unit.cli.conftest import Farm
 
 _PAGE = Path(__file__).parents[3] / "docs" / "reference" / "farm.md"
 _GROUP = typer.main.get_command(app)
@@ -23,6 +25,17 @@ def test_the_commands_of_the_contract_are_there() -> None:
 def test_each_command_explains_itself_with_an_example(name: str) -> None:
     assert f"`farm {name}" in _COMMANDS[name].help
     assert all(option.help for option in _COMMANDS[name].params)
+
+
+@pytest.mark.parametrize("name", sorted(_COMMANDS))
+def test_a_table_can_be_had_as_json_and_flags_have_no_type(name: str, farm: Farm) -> None:
+    said = farm(name, "--help").out
+    assert ("--json" in said) == (name not in ("schema", "down"))
+    assert not re.search(r"<\w", said)
+
+
+def test_every_hint_names_the_same_option(farm: Farm) -> None:
+    assert "farm plan --help' for help" in farm("plan").err
 
 
 @pytest.mark.parametrize("name", sorted(_COMMANDS))

@@ -1,0 +1,77 @@
+"""`farm plan --cards`: each card and each kind of image: how, at what peak, in what time, for how much."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from common.catalog import Recipe
+from common.units import format_gib, format_size
+from coordinator.cli.planning import PlannedManifest
+from coordinator.cli.show import counted, duration, money, table
+from coordinator.estimate import Line, Plan, Take
+
+
+def card_tables(planned: PlannedManifest) -> Iterator[RenderableType]:
+    """A table for each kind of image, then what the recipes do."""
+    plan = planned.report.plan
+    for line in _kinds(plan):
+        loras = f", {counted(line.loras, 'LoRA')}" if line.loras else ""
+        steps = f", {counted(line.steps_high, 'step')}"
+        yield Text(f"{line.model} {format_size(line.width, line.height)}{steps}{loras}", style="bold")
+        yield takes_table(line, plan.currency)
+        yield ""
+    for recipe in _recipes(planned):
+        yield Text(f"{recipe.name}: {recipe_words(recipe)}", style="dim")
+
+
+def takes_table(line: Line, currency: str) -> Table:
+    rows = [(f"{take.vram_class} GB", take.card, *_taken(take, currency)) for take in line.takes]
+    headings = ("class", "card", "recipe", "peak", "images a pass", "an image", "1,000 images")
+    return table(*headings, rows=rows, right=("peak", "an image", "1,000 images"))
+
+
+def recipe_words(recipe: Recipe) -> str:
+    """What a recipe does, for people."""
+    formats = ", ".join(f"{part} {kind}" for part, kind in recipe.weights.items())
+    words = {
+        "text_encoder_first": "text is encoded first, then the encoder leaves the card",
+        "text_encoder_on_cpu": "text is encoded on the CPU",
+        "vae_slicing": "decoded one by one",
+        "vae_tiling": "in tiles",
+    }
+    placed = ", ".join(words[word] for word in recipe.placement) or "everything stays on the card"
+    return f"computes in {recipe.compute_dtype}; {formats}; {placed}"
+
+
+def _kinds(plan: Plan) -> list[Line]:
+    """One line for each kind of image, whatever the group."""
+    kinds = {
+        (line.model, line.width, line.height, line.loras, tuple(take.seconds for take in line.takes)): line
+        for line in plan.lines
+    }
+    return list(kinds.values())
+
+
+def _recipes(planned: PlannedManifest) -> list[Recipe]:
+    used = {
+        (line.model, take.recipe) for line in planned.report.plan.lines for take in line.takes if take.recipe
+    }
+    recipes = {name: planned.draft.catalog.models[model].recipe(name) for model, name in sorted(used)}
+    return list(recipes.values())
+
+
+def _taken(take: Take, currency: str) -> tuple[str, ...]:
+    if not (take.recipe and take.peak_bytes and take.pass_peak_bytes):
+        return "-", "", "", "", ""
+    pass_peak = f" at {format_gib(take.pass_peak_bytes)}" if take.pass_size != 1 else ""
+    return (
+        take.recipe,
+        format_gib(take.peak_bytes),
+        f"{take.pass_size}{pass_peak}",
+        f"{take.seconds:.2f} s" if take.seconds is not None and take.seconds < 10 else duration(take.seconds),
+        money(None if take.cost is None else 1000 * take.cost, currency),
+    )

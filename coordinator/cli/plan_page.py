@@ -1,0 +1,205 @@
+"""A plan on one page: what is made, how long it takes, what it costs, what fits where, and samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import groupby
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from common.settings import Money
+from common.units import format_gib, format_size
+from coordinator.cli.card_tables import card_tables
+from coordinator.cli.planning import GroupView, PlannedManifest, PlanReport, misfit_words
+from coordinator.cli.show import counted, duration, err, money, out, table
+from coordinator.estimate import Line, Plan, Range
+
+#: Rows of a table before the rest is only counted.
+_MOST_ROWS = 20
+
+
+def show_plan(planned: PlannedManifest, *, cards: bool = False) -> None:
+    """Print the plan for a person, with `cards` every card's part; warnings go to standard error."""
+    report = planned.report
+    for block in _made(report):
+        out.print(block)
+    out.print("", totals_table(report.plan, report.money), "")
+    out.print("seconds an image, by VRAM class in GB (- does not fit)", style="dim")
+    out.print(fits_table(report.plan), "")
+    for block in card_tables(planned) if cards else [recipes_table(report.plan)]:
+        out.print(block)
+    for reason in misfits(report.plan):
+        out.print(reason, style="dim", markup=False)
+    out.print("")
+    out.print(table("sample", "prompt", rows=[(each.name, each.prompt) for each in report.samples]))
+    for warning in report.warnings:
+        err.print(f"warning: {warning}", style="yellow", markup=False)
+
+
+def _made(report: PlanReport) -> list[RenderableType]:
+    """How many, and what each group multiplies to."""
+    plan, groups = report.plan, report.groups
+    product = [_product(groups[0])] if len(groups) == 1 else []
+    doubles = [f"{counted(plan.duplicates, 'duplicate')} left out"] if plan.duplicates else []
+    factors = f" ({', '.join([*product, *doubles])})" if product or doubles else ""
+    heading = Text.assemble((report.name, "bold"), f": {counted(plan.images, 'image')}{factors}")
+    if product:
+        return [heading]
+    rows = [(group.name, f"{group.shots:,}", f"= {_product(group)}") for group in groups]
+    return [heading, "", table("group", "images", "", rows=rows, right=("images",))]
+
+
+def _product(group: GroupView) -> str:
+    exact = group.combinations * group.variants * group.seeds == group.shots
+    factors = (
+        counted(group.combinations, "combination"),
+        ("" if exact else "up to ") + counted(group.variants, "variant") if group.variants > 1 else "",
+        counted(group.seeds, "seed") if group.seeds > 1 else "",
+    )
+    return " × ".join(filter(None, factors))
+
+
+def totals_table(plan: Plan, rates: Money) -> Table:
+    """Time and cost, and what they rest on."""
+    made = Table.grid(padding=(0, 2))
+    made.add_column(style="bold")
+    made.add_column(overflow="fold")
+    if plan.seconds is None or plan.loading is None or plan.cost is None or plan.volunteered is None:
+        made.add_row("time, cost", "nothing was measured and the catalog has no figure for these models")
+        return made
+    models = len({line.model for line in plan.lines if line.vram_class})
+    made.add_row("time", _time(plan, plan.seconds, plan.loading, models))
+    thousand = Range(
+        low=plan.cost.low * 1000 / max(plan.images, 1), high=plan.cost.high * 1000 / max(plan.images, 1)
+    )
+    each = f" ({_amount(thousand, plan.currency)} per 1,000 images)" if plan.cost.high else ""
+    beside = _amount(plan.volunteered, plan.currency)
+    volunteers = f"; volunteers pay {beside} for electricity" if plan.volunteered.high else ""
+    made.add_row("cost", f"{_amount(plan.cost, plan.currency)}{each}{volunteers}")
+    made.add_row("basis", plan.basis or "-")
+    made.add_row("rates", rates_words(plan, rates), style="dim")
+    return made
+
+
+def _time(plan: Plan, seconds: Range, loading: Range, models: int) -> str:
+    loads = f", incl. {_span(loading, duration)} loading {counted(models, 'model')}" if models else ""
+    low, high = duration(seconds.low), duration(seconds.high)
+    if plan.together:
+        return f"{low} on all these cards together{loads}"
+    if low == high:
+        return f"{low} on one card{loads}"
+    return f"{low} on the fastest card for each line to {high} on the slowest{loads}"
+
+
+def rates_words(plan: Plan, rates: Money) -> str:
+    """Currency, tariff, and the host and card rates of the classes that can work, which the cost rests on."""
+    used = {take.vram_class for line in plan.lines for take in line.takes if take.recipe}
+    tables = {"own": rates.card_per_hour, "rented": rates.rent_per_hour}
+    cards = [
+        f"; {whose} card an hour: "
+        + ", ".join(f"{vram} GB {rate:g}" for vram, rate in sorted(hourly.items()) if vram in used)
+        for whose, hourly in tables.items()
+        if used & hourly.keys()
+    ]
+    return (
+        f"{rates.tariff_per_kwh:g} {rates.currency} a kWh, host {rates.host_watts:g} W{''.join(cards)} "
+        "(settings: money)"
+    )
+
+
+def fits_table(plan: Plan) -> Table:
+    """What is rendered; the seconds an image takes in each VRAM class, alike classes in one column."""
+    shown, rest = plan.lines[:_MOST_ROWS], plan.lines[_MOST_ROWS:]
+    classes = sorted({take.vram_class for line in plan.lines for take in line.takes})
+    columns = {vram: tuple(_seconds(line, vram) for line in shown) for vram in classes}
+    alike = [(list(members), cells) for cells, members in groupby(classes, key=columns.__getitem__)]
+    spans = [f"{span[0]}" if len(span) == 1 else f"{span[0]}-{span[-1]}" for span, _ in alike]
+    several = len({line.group for line in plan.lines}) > 1
+    rows = [
+        (
+            line.group if several else "",
+            line.model,
+            format_size(line.width, line.height),
+            _steps(line),
+            _loras(line),
+            f"{line.images:,}",
+            *(cells[number] for _, cells in alike),
+        )
+        for number, line in enumerate(shown)
+    ]
+    if rest:
+        more = f"{len(rest)} more", "", "", "", f"{sum(line.images for line in rest):,}"
+        rows.append(("", *more, *("" for _ in alike)))
+    headings = ("group", "model", "size", "steps", "LoRAs", "images", *spans)
+    return table(*headings, rows=rows, right=("steps", "images", *spans))
+
+
+def recipes_table(plan: Plan) -> Table:
+    """How each model is held on cards, and its largest peak; what is said of a class holds up to the next."""
+    rows = []
+    for model in dict.fromkeys(line.model for line in plan.lines if line.vram_class):
+        peaks: dict[int, dict[str, int]] = {}
+        for take in (take for line in plan.lines if line.model == model for take in line.takes):
+            if take.recipe and take.peak_bytes:
+                held = peaks.setdefault(take.vram_class, {})
+                held[take.recipe] = max(take.peak_bytes, held.get(take.recipe, 0))
+        spans = [list(span) for _, span in groupby(sorted(peaks), key=lambda vram: sorted(peaks[vram]))]
+        held_from = (f"{span[0]} GB {_held([peaks[vram] for vram in span])}" for span in spans)
+        rows.append((model, ", ".join(held_from)))
+    return table("model", "from class: recipe, predicted peak", rows=rows)
+
+
+def _held(peaks: list[dict[str, int]]) -> str:
+    """Recipes, each with its largest peak in some classes."""
+    return " or ".join(f"{recipe} {format_gib(max(each[recipe] for each in peaks))}" for recipe in peaks[0])
+
+
+def misfits(plan: Plan) -> list[str]:
+    """Why cards do not take a model's images: of each model what stands in the way of the largest of them."""
+    nearest: dict[str, tuple[int, str]] = {}
+    for line in plan.lines:
+        for take in line.takes:
+            if take.reason and take.vram_class > nearest.get(line.model, (0, ""))[0]:
+                nearest[line.model] = take.vram_class, take.reason
+    return [
+        f"not on {vram_class} GB: {misfit_words(model, reason)}"
+        for model, (vram_class, reason) in nearest.items()
+    ]
+
+
+def _seconds(line: Line, vram_class: int) -> str:
+    """Of the cards of the class, from the fastest to the slowest."""
+    takes = [take for take in line.takes if take.vram_class == vram_class and take.recipe]
+    known = [take.seconds for take in takes if take.seconds is not None]
+    if not known:
+        return "fits" if takes else "-"
+    return _span(Range(low=min(known), high=max(known)), _brief, "-")
+
+
+def _brief(seconds: float) -> str:
+    return f"{seconds:.2f}" if seconds < 1 else f"{seconds:.1f}" if seconds < 10 else f"{seconds:,.0f}"
+
+
+def _steps(line: Line) -> str:
+    return str(line.steps_low) if line.steps_low == line.steps_high else f"{line.steps_low}-{line.steps_high}"
+
+
+def _loras(line: Line) -> str:
+    if not line.loras:
+        return ""
+    return str(line.loras) if line.lora_sets == 1 else f"{line.loras} ({line.lora_sets} sets)"
+
+
+def _amount(span: Range, currency: str) -> str:
+    """
+    >>> _amount(Range(low=0.5, high=2), "EUR")
+    '0.500 to 2.00 EUR'
+    """
+    return f"{_span(span, lambda amount: money(amount, '').strip())} {currency}"
+
+
+def _span(span: Range, show: Callable[[float], str], word: str = " to ") -> str:
+    low, high = show(span.low), show(span.high)
+    return low if low == high else f"{low}{word}{high}"
