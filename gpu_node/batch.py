@@ -20,7 +20,7 @@ from gpu_node.engine_client import EngineClient
 from gpu_node.errors import RenderError
 from gpu_node.library import Library
 from gpu_node.orders import Ordered, encode_order, load_order, passes, render_order, shots_of
-from gpu_node.progress import BatchInHand, Mark
+from gpu_node.progress import Amount, BatchInHand
 
 log = logging.getLogger(__name__)
 
@@ -51,10 +51,11 @@ class Batch:
         self._delivery = Delivery(bench.coordinator, bench.store, hand)
         self._conversation = Conversation(bench.engine, hand, self._settle)
         self._shots = shots_of(hand.lease)
-        self._load = Spent()
+        #: Model and LoRA loading of the batch.
+        self._load = Amount()
         self._prepared = False
-        #: Of text encoding, for one shot.
-        self._encode = Mark(0.0, 0.0)
+        #: Text encoding, for one shot.
+        self._encode = Amount()
         #: What the shots of a decoded pass cost, until they are written.
         self._rendered: dict[str, Rendered] = {}
         #: Outcomes of the running pass, whose cost is not known yet.
@@ -68,6 +69,8 @@ class Batch:
             close = self._failed(error)
         except BatchOver:
             close = self._close("released")
+        finally:
+            self._hand.end()
         self._delivery.finish()
         if not self._delivery.close(close):
             log.warning("batch %s is lost: %s", self._hand.lease.batch_id, self._hand.reason)
@@ -96,26 +99,21 @@ class Batch:
     def _prepare(self, order: protocol.Load) -> None:
         """Model, LoRAs and texts into the engine; what an engine that died had not written is lost."""
         self._rendered = {}
-        mark = self._hand.begin("load")
+        self._hand.begin("load")
         try:
             self._conversation.load(order, stall_s=self._times.stall_load_s)
         finally:
-            cost = self._hand.since(mark)
-            self._hand.end({"load": cost.seconds})
-            self._load = self._spent(
-                {"load": self._load.seconds.get("load", 0.0) + cost.seconds}, self._load.joules + cost.joules
-            )
-        mark = self._hand.begin("encode")
+            self._load += self._hand.end()
+        self._hand.begin("encode")
         texts = encode_order(self._shots, order)
         self._conversation.ask(texts, stall_s=self._times.stall_load_s, limit_s=self._times.hard_limit_s)
-        cost = self._hand.since(mark)
-        self._hand.end({"encode": cost.seconds})
-        self._encode = Mark(cost.seconds / len(self._shots), cost.joules / len(self._shots))
+        cost = self._hand.end()
+        self._encode = Amount(cost.seconds / len(self._shots), cost.joules / len(self._shots))
         self._prepared = True
 
     def _render(self, order: protocol.Load, one_pass: list[Ordered]) -> list[list[Ordered]]:
         """Render one pass; what comes back is to be rendered again, shot by shot: one spoils the others."""
-        mark = self._hand.begin("denoise")
+        self._hand.begin("denoise")
         try:
             done = self._conversation.ask(
                 render_order(one_pass),
@@ -123,8 +121,7 @@ class Batch:
                 limit_s=self._times.hard_limit_s * len(one_pass),
             )
         except RenderError as error:
-            cost = self._hand.since(mark)
-            self._hand.end({"denoise": cost.seconds})
+            cost = self._hand.end()
             self._early = []
             if failure(error.kind).blame is not Blame.SHOT:
                 raise
@@ -134,8 +131,8 @@ class Batch:
             self._delivery.failure(one_pass[0].id, error.kind, str(error), spent)
             return []
         assert isinstance(done, protocol.Done)
-        self._hand.end({"denoise": done.denoise_s, "decode": done.decode_s})
-        self._share(order, one_pass, done, self._hand.since(mark).joules)
+        cost = self._hand.end({"denoise": done.denoise_s, "decode": done.decode_s})
+        self._share(order, one_pass, done, cost.joules)
         return []
 
     def _share(
@@ -193,8 +190,12 @@ class Batch:
 
     def _close(self, outcome: Ending, kind: str | None = None, message: str = "") -> Close:
         return Close(
-            token=self._hand.lease.token, outcome=outcome, failure=kind, message=message, load=self._load
+            token=self._hand.lease.token,
+            outcome=outcome,
+            failure=kind,
+            message=message,
+            load=self._spent({"load": self._load.seconds}, self._load.joules),
         )
 
     def _spent(self, seconds: dict[str, float], joules: float) -> Spent:
-        return Spent(joules=max(joules, 0.0), energy_method=self._hand.energy_method, seconds=seconds)
+        return Spent(joules=joules, energy_method=self._hand.energy_method, seconds=seconds)

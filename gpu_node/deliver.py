@@ -75,11 +75,15 @@ class Delivery:
             future.result()
 
     def close(self, close: Close) -> bool:
-        """Close the batch; False when its lease was lost, or nobody answers and it was given up."""
+        """Close the batch and tell all that it cost.
+
+        False when its lease was lost, or when it was given up and nobody answers.
+        """
         if self._batch.lost:
             return False
+        whole = close.model_copy(update={"spent": self._batch.spent()})
         try:
-            self._insist(lambda: self._coordinator.close_batch(self._batch.lease.batch_id, close))
+            self._insist(lambda: self._coordinator.close_batch(self._batch.lease.batch_id, whole))
         except (Gone, Conflict, NotFound) as error:
             self._batch.lose(str(error))
             return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from common.messages import Beat, Lease, Spent
@@ -13,11 +13,18 @@ from gpu_node.protocol import Load
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """A moment of the work, to measure from."""
+class Amount:
+    """Of time and of the card's energy: spent on something, or counted from a start."""
 
-    seconds: float
-    joules: float
+    seconds: float = 0.0
+    joules: float = 0.0
+
+    def __add__(self, other: Amount) -> Amount:
+        return Amount(self.seconds + other.seconds, self.joules + other.joules)
+
+    def __sub__(self, other: Amount) -> Amount:
+        """Never less than nothing."""
+        return Amount(max(self.seconds - other.seconds, 0.0), max(self.joules - other.joules, 0.0))
 
 
 class BatchInHand:
@@ -35,37 +42,38 @@ class BatchInHand:
         self._meter = meter
         self._clock = clock
         self._lock = threading.Lock()
-        self._start = self.mark()
         self._seconds: dict[str, float] = {}
-        self._running: tuple[str, float] | None = None
+        #: By the engine's phases that are over.
+        self._worked = Amount()
+        #: Name and beginning of the engine's phase.
+        self._running: tuple[str, Amount] | None = None
         self._cancelled: set[str] = set()
 
     @property
     def energy_method(self) -> Method:
         return self._meter.method
 
-    def mark(self) -> Mark:
-        return Mark(self._clock(), self._meter.joules())
-
-    def since(self, mark: Mark) -> Mark:
-        """Seconds and joules from `mark` to now."""
-        now = self.mark()
-        return Mark(now.seconds - mark.seconds, now.joules - mark.joules)
-
-    def begin(self, phase: str) -> Mark:
+    def begin(self, phase: str) -> None:
         """The engine works on `phase` from now on, until `end`."""
-        self._meter.work(True)
         with self._lock:
-            self._running = (phase, self._clock())
-        return self.mark()
+            self._running = (phase, self._now())
+            self._meter.work(True)
 
-    def end(self, seconds: dict[str, float]) -> None:
-        """The running phase is over and took these seconds by phase."""
-        self._meter.work(False)
+    def end(self, seconds: Mapping[str, float] | None = None) -> Amount:
+        """The running phase, if any, is over; what it cost since it began.
+
+        `seconds` by finer phases, where the engine measured them, are counted in its place.
+        """
         with self._lock:
-            self._running = None
-            for phase, took in seconds.items():
-                self._seconds[phase] = self._seconds.get(phase, 0.0) + took
+            self._meter.work(False)
+            cost = self._since_begun()
+            if self._running is not None:
+                took = seconds or {self._running[0]: cost.seconds}
+                for phase, phase_s in took.items():
+                    self._seconds[phase] = self._seconds.get(phase, 0.0) + phase_s
+                self._worked += Amount(sum(took.values()), cost.joules)
+                self._running = None
+        return cost
 
     def add(self, phase: str, seconds: float) -> None:
         """Work beside the engine: saving, uploading."""
@@ -73,13 +81,13 @@ class BatchInHand:
             self._seconds[phase] = self._seconds.get(phase, 0.0) + seconds
 
     def spent(self) -> Spent:
-        """All that the batch has cost so far, the running phase included."""
+        """What the engine's phases have cost so far, the running one included, and the work beside them."""
         with self._lock:
-            seconds = dict(self._seconds)
+            seconds, running = dict(self._seconds), self._since_begun()
             if self._running is not None:
-                phase, since = self._running
-                seconds[phase] = seconds.get(phase, 0.0) + self._clock() - since
-        joules = max(self._meter.joules() - self._start.joules, 0.0)
+                phase = self._running[0]
+                seconds[phase] = seconds.get(phase, 0.0) + running.seconds
+            joules = self._worked.joules + running.joules
         return Spent(joules=joules, energy_method=self._meter.method, seconds=seconds)
 
     def count_shot(self) -> None:
@@ -104,6 +112,12 @@ class BatchInHand:
         with self._lock:
             return shot_id not in self._cancelled
 
+    def _since_begun(self) -> Amount:
+        return self._now() - self._running[1] if self._running is not None else Amount()
+
+    def _now(self) -> Amount:
+        return Amount(self._clock(), self._meter.joules())
+
 
 class Progress:
     """The batch in hand, or the time and energy that passed without one.
@@ -119,7 +133,7 @@ class Progress:
         self._clock = clock
         self._lock = threading.Lock()
         self._batch: BatchInHand | None = None
-        self._idle = Mark(0.0, 0.0)
+        self._idle = Amount()
         self._idle_since = self._now()
 
     @property
@@ -161,17 +175,17 @@ class Progress:
     def heard(self, beat: Beat) -> None:
         """The coordinator has this beat: its idle time is not told again."""
         with self._lock:
-            self._idle = Mark(
+            self._idle = Amount(
                 max(self._idle.seconds - beat.idle_s, 0.0), max(self._idle.joules - beat.idle_joules, 0.0)
             )
 
     def _bank_idle(self) -> None:
         now = self._now()
-        self._idle = Mark(
+        self._idle = Amount(
             self._idle.seconds + now.seconds - self._idle_since.seconds,
             self._idle.joules + max(now.joules - self._idle_since.joules, 0.0),
         )
         self._idle_since = now
 
-    def _now(self) -> Mark:
-        return Mark(self._clock(), self._meter.joules())
+    def _now(self) -> Amount:
+        return Amount(self._clock(), self._meter.joules())

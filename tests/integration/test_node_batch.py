@@ -125,6 +125,9 @@ def test_the_cost_of_a_batch_is_told_once_and_whole(worker: Worker, farm: Script
 
     close = farm.closes[0]
     assert close.load.seconds["load"] > 0
+    assert close.spent.joules == pytest.approx(
+        close.load.joules + sum(report.spent.joules for report in farm.reports)
+    )
     assert close.load.joules == pytest.approx(close.load.seconds["load"] * WATTS, rel=0.05)
     for report in farm.reports:
         assert report.spent.energy_method == "estimated"
@@ -243,6 +246,29 @@ def test_a_pass_that_outlasts_the_nodes_stop_is_given_up_and_handed_back(
     assert worker.bench.engine.exit_code is not None
     assert farm.reports == []
     assert [close.outcome for close in farm.closes] == ["released"]
+
+
+def test_a_pass_that_was_killed_is_costed_at_the_close_and_no_longer(
+    worker: Worker, farm: ScriptedFarm
+) -> None:
+    thread = in_background(lambda: worker.work(lease(shot(steps=100_000))))
+    farm.wait_for(lambda: any(beat.spent.seconds.get("denoise", 0) > 0.3 for beat in farm.beats))
+    last = farm.beats[-1].spent
+    os.kill(worker.bench.engine.pid or 0, signal.SIGKILL)
+    thread.join()
+
+    told = farm.closes[0].spent
+    assert told.seconds["denoise"] >= last.seconds["denoise"]
+    assert told.joules == pytest.approx(sum(told.seconds.values()) * WATTS, rel=0.01)
+
+
+def test_a_card_that_lost_its_lease_works_no_more(worker: Worker, farm: ScriptedFarm) -> None:
+    thread = in_background(lambda: worker.work(lease(shot(steps=100_000))))
+    farm.wait_for(lambda: any(beat.steps_done for beat in farm.beats))
+    farm.beat_answer = BeatAnswer(order="stop", reason="the job was cancelled")
+    thread.join()
+
+    assert worker.progress.beat(1).watts is None
 
 
 def test_a_batch_that_is_given_up_does_not_wait_for_the_store(worker: Worker, farm: ScriptedFarm) -> None:

@@ -67,6 +67,17 @@ def test_a_running_phase_counts_up_to_now_and_a_finished_one_as_measured(
     assert (batch.spent().seconds, batch.spent().joules) == ({"denoise": 1.5, "decode": 0.4}, 200.0)
 
 
+def test_a_phase_that_was_cut_short_costs_what_it_took(progress: Progress, clock: Clock) -> None:
+    batch = progress.take(LEASE)
+    batch.begin("denoise")
+    clock.now += 2
+    batch.end()
+    batch.end()
+    clock.now += 5
+
+    assert (batch.spent().seconds, batch.spent().joules) == ({"denoise": 2.0}, 200.0)
+
+
 def test_the_cost_of_a_batch_never_shrinks(progress: Progress, clock: Clock) -> None:
     batch = progress.take(LEASE)
     seen = []
