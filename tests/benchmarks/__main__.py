@@ -38,7 +38,10 @@ def main() -> int:
             f"no benchmark is called {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}"
         )
     machine = describe_machine()
-    results = {name: list(BENCHMARKS[name].measure()) for name in given.names or BENCHMARKS}
+    results = {}
+    for name in given.names or BENCHMARKS:
+        print(f"measuring {name} ...", file=sys.stderr)
+        results[name] = list(BENCHMARKS[name].measure())
     _print(machine, results)
     if given.json:
         figures = {name: [_record(figure) for figure in found] for name, found in results.items()}

@@ -9,23 +9,20 @@ from pathlib import Path
 
 from tests.benchmarks.machine import usable_cores
 
-
-def render_core() -> set[int]:
-    """The one that whoever renders is pinned to."""
-    return set(usable_cores()[:1])
+#: Those of the whole benchmark, before anybody was pinned.
+_ALL = set(usable_cores())
+#: The one that whoever renders is pinned to.
+RENDER_CORE = set(sorted(_ALL)[:1])
 
 
 @contextmanager
 def off_the_render_core() -> Iterator[None]:
     """This process, and those that it starts, leave the render core alone where there is another."""
-    before = set(usable_cores())
-    rest = before - render_core()
-    if rest:
-        pin(os.getpid(), rest)
+    pin(os.getpid(), _ALL - RENDER_CORE)
     try:
         yield
     finally:
-        pin(os.getpid(), before)
+        pin(os.getpid(), _ALL)
 
 
 def pin(pid: int, cores: set[int]) -> None:

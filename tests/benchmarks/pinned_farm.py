@@ -14,7 +14,7 @@ import psutil
 
 from common.views import Submit
 from coordinator.client import FarmClient
-from tests.benchmarks.cores import off_the_render_core, pin, render_core
+from tests.benchmarks.cores import RENDER_CORE, off_the_render_core, pin
 from tests.e2e.farmhouse import Farmhouse
 
 _CARD = Path(__file__).parents[2] / "manifests" / "cards" / "rtx-4090.yaml"
@@ -73,7 +73,7 @@ class PinnedFarm:
         """To be called once it has rendered: all its threads are there then."""
         node = psutil.Process(self.house.parts()[_NODE]["pid"])
         (engine,) = [child for child in node.children() if "gpu_node.engine" in child.cmdline()]
-        pin(engine.pid, render_core())
+        pin(engine.pid, RENDER_CORE)
 
     def _batches(self, job: str) -> tuple[list[tuple[float, float, int]], float]:
         """(leased, closed, pass size) of each batch in order; seconds of the engine."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.shot import Shot
-from tests.benchmarks.cores import pin, render_core
+from tests.benchmarks.cores import RENDER_CORE, pin
 
 _HERE = Path(__file__).parent
 
@@ -52,7 +52,7 @@ def resident_loop(model: Path) -> Iterator[ResidentLoop]:
             stdout=subprocess.PIPE,
             text=True,
         )
-        pin(process.pid, render_core())
+        pin(process.pid, RENDER_CORE)
         with process:
             yield ResidentLoop(process, Path(folder))
             assert process.stdin is not None
@@ -65,7 +65,7 @@ def process_per_image_s(model: Path, shot: Shot) -> float:
         begin = time.perf_counter()
         command = [sys.executable, str(_HERE / "single_image.py"), str(model)]
         process = subprocess.Popen([*command, json.dumps(shot.to_dict()), folder])
-        pin(process.pid, render_core())
+        pin(process.pid, RENDER_CORE)
         assert process.wait() == 0
         assert len(list(Path(folder).iterdir())) == 1
         return time.perf_counter() - begin
