@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
 import signal
 import socket
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -18,24 +20,27 @@ from rich.logging import RichHandler
 
 from common.catalog import load_catalog
 from common.errors import FarmError
+from common.helptext import Command, Group
 from common.settings import Settings, load_settings
 from gpu_node.assemble import NodeOptions, Terms, assembled, open_library, read_key
 from gpu_node.coordinator_client import Coordinator
-from gpu_node.doctor import examine
+from gpu_node.doctor import Finding, examine
 from gpu_node.library import Library
 from gpu_node.node import Node
 from gpu_node.probe import find_probe
 
 _AT_ONCE = 130
 
+out = Console()
 err = Console(stderr=True)
 app = typer.Typer(
     name="farm-node",
+    cls=Group,
     help="Lend a card to a Shotfarm: it takes work that fits it, renders it and delivers the pictures.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["--help", "-h"]},
 )
 
 Farm = Annotated[str, typer.Option("--farm", metavar="URL", help="The coordinator; `farm status` shows it.")]
@@ -47,7 +52,7 @@ CardFile = Annotated[
     typer.Option(
         "--card",
         metavar="FILE",
-        help="Render on the CPU, posing as this card (see manifests/cards/); else on the first NVIDIA card.",
+        help="Render on the CPU, posing as the card of this file; without it on the first NVIDIA card.",
     ),
 ]
 Models = Annotated[
@@ -58,14 +63,16 @@ CatalogFiles = Annotated[
     list[Path] | None,
     typer.Option("--catalog", metavar="FILE", help="Further catalog file, as the farm has it. Repeatable."),
 ]
-Name = Annotated[str, typer.Option("--name", help="Name on the farm; by default this host's.")]
+Name = Annotated[
+    str, typer.Option("--name", metavar="NAME", help="Name on the farm; by default this host's.")
+]
 Home = Annotated[
     Path | None,
     typer.Option("--home", metavar="DIR", help="Folder of this node alone; by default .farm/nodes/NAME."),
 ]
 
 
-@app.command("run")
+@app.command("run", cls=Command)
 def run_command(
     farm: Farm,
     key: Key = None,
@@ -74,9 +81,10 @@ def run_command(
     models: Models = None,
     catalog: CatalogFiles = None,
     lane: Annotated[
-        list[str] | None, typer.Option("--lane", help="Lane to work for; `public` by default. Repeatable.")
+        list[str] | None,
+        typer.Option("--lane", metavar="LANE", help="Lane to work for; `public` by default. Repeatable."),
     ] = None,
-    owner: Annotated[str, typer.Option("--owner", help="Whose card it is.")] = "farm",
+    owner: Annotated[str, typer.Option("--owner", metavar="NAME", help="Whose card it is.")] = "farm",
     terms: Annotated[
         Terms,
         typer.Option(
@@ -84,12 +92,16 @@ def run_command(
             help="Who pays: `owned` and `rented` cost the farm also while idle, `volunteer` nothing.",
         ),
     ] = "owned",
-    threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads for rendering.")] = 1,
+    threads: Annotated[
+        int, typer.Option("--threads", metavar="N", min=1, help="CPU threads for rendering.")
+    ] = 1,
     home: Home = None,
 ) -> None:
     """Take part until Ctrl-C: it finishes the running pass and hands the rest back; twice stops at once.
 
     A farm that does not answer is waited for.
+
+    Example: `farm-node run --farm http://192.168.1.10:8080 --key node.key --models ~/models`
     """
     settings = load_settings()
     name = name or _host_name()
@@ -110,7 +122,7 @@ def run_command(
         node.run()
 
 
-@app.command("doctor")
+@app.command("doctor", cls=Command)
 def doctor_command(
     farm: Annotated[str, typer.Option("--farm", metavar="URL", help="Also try to reach this farm.")] = "",
     key: Key = None,
@@ -119,22 +131,32 @@ def doctor_command(
     models: Models = None,
     catalog: CatalogFiles = None,
     home: Home = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
 ) -> None:
-    """Say what this machine can do for a farm, and what stands in its way. Exits with 1 if anything does."""
+    """Say what this machine can do for a farm, and what stands in its way. Exits with 1 if anything does.
+
+    Examples: `farm-node doctor --models ~/models` · `farm-node doctor --card gtx-1070.yaml --json`
+    """
     settings = load_settings()
     library = _library(settings, models, catalog, _home(home, name or _host_name(), settings))
-    console = Console()
-    troubles = 0
     coordinator = Coordinator(farm, read_key(key)) if farm else None
+    findings = []
     for finding in examine(find_probe(card), library, coordinator):
-        troubles += not finding.good
-        mark = "[green]ok[/]  " if finding.good else "[red]no[/]  "
-        console.print(f"{mark}[bold]{finding.subject:9}[/]", end="")
-        console.print(finding.sentence, markup=False, highlight=False, soft_wrap=True)
+        findings.append(finding)
+        if not as_json:
+            _tell(finding)
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     if coordinator is not None:
         coordinator.close()
-    if troubles:
+    if not all(finding.good for finding in findings):
         raise typer.Exit(1)
+
+
+def _tell(finding: Finding) -> None:
+    mark = "[green]ok[/]  " if finding.good else "[red]no[/]  "
+    out.print(f"{mark}[bold]{finding.subject:9}[/]", end="")
+    out.print(finding.sentence, markup=False, highlight=False, soft_wrap=True)
 
 
 def main() -> None:
