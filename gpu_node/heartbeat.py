@@ -65,7 +65,6 @@ class Heartbeat:
             self._over(str(error))
         else:
             self._away = False
-            self._progress.heard(beat)
             self._obey(beat, answer)
 
     def _obey(self, beat: Beat, answer: BeatAnswer) -> None:

@@ -62,6 +62,7 @@ class Node:
         joined = insist(lambda: self._bench.coordinator.join(self._join_message), self._stopping)
         if joined is not None:
             self._join_message = self._join_message.model_copy(update={"again": True})
+            self._progress.joined()
             queues = ", ".join(joined.queues)
             log.info("joined as %s with a card of %s GB, for %s", joined.node_id, joined.vram_class, queues)
         return joined

@@ -27,10 +27,45 @@ class Amount:
         return Amount(max(self.seconds - other.seconds, 0.0), max(self.joules - other.joules, 0.0))
 
 
-class BatchInHand:
-    """One leased batch while it is worked on: what it has cost, how far it is, what became of its lease."""
+class Idle:
+    """What passed outside the engine's phases; it only grows, until it is counted anew. Safe for threads."""
 
-    def __init__(self, lease: Lease, meter: Meter, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, now: Callable[[], Amount]) -> None:
+        self._now = now
+        self._lock = threading.Lock()
+        self.restart()
+
+    def restart(self) -> None:
+        with self._lock:
+            self._before = Amount()
+            #: When it last began; None in a phase.
+            self._since: Amount | None = self._now()
+
+    def pause(self) -> None:
+        with self._lock:
+            self._before, self._since = self._so_far(), None
+
+    def resume(self, spare_s: float = 0.0) -> None:
+        """`spare_s` of the phase that ends were none of its work."""
+        with self._lock:
+            self._before += Amount(seconds=spare_s)
+            self._since = self._now()
+
+    def amount(self) -> Amount:
+        with self._lock:
+            return self._so_far()
+
+    def _so_far(self) -> Amount:
+        return self._before + (self._now() - self._since if self._since is not None else Amount())
+
+
+class BatchInHand:
+    """One leased batch while it is worked on: what it has cost, how far it is, what became of its lease.
+
+    `idle` pauses while the engine works on it.
+    """
+
+    def __init__(self, lease: Lease, meter: Meter, now: Callable[[], Amount], idle: Idle) -> None:
         self.lease = lease
         self.steps_done = 0
         self.shots_done = 0
@@ -40,7 +75,8 @@ class BatchInHand:
         #: Whether it is over because the coordinator took the lease away.
         self.lost = False
         self._meter = meter
-        self._clock = clock
+        self._now = now
+        self._idle = idle
         self._lock = threading.Lock()
         self._seconds: dict[str, float] = {}
         #: By the engine's phases that are over.
@@ -56,6 +92,7 @@ class BatchInHand:
     def begin(self, phase: str) -> None:
         """The engine works on `phase` from now on, until `end`."""
         with self._lock:
+            self._idle.pause()
             self._running = (phase, self._now())
             self._meter.work(True)
 
@@ -71,8 +108,10 @@ class BatchInHand:
                 took = seconds or {self._running[0]: cost.seconds}
                 for phase, phase_s in took.items():
                     self._seconds[phase] = self._seconds.get(phase, 0.0) + phase_s
-                self._worked += Amount(sum(took.values()), cost.joules)
+                worked_s = sum(took.values())
+                self._worked += Amount(worked_s, cost.joules)
                 self._running = None
+                self._idle.resume(max(cost.seconds - worked_s, 0.0))
         return cost
 
     def add(self, phase: str, seconds: float) -> None:
@@ -115,12 +154,9 @@ class BatchInHand:
     def _since_begun(self) -> Amount:
         return self._now() - self._running[1] if self._running is not None else Amount()
 
-    def _now(self) -> Amount:
-        return Amount(self._clock(), self._meter.joules())
-
 
 class Progress:
-    """The batch in hand, or the time and energy that passed without one.
+    """The batch in hand, and the time and energy that passed without work.
 
     `held` tells what the engine holds.
     """
@@ -131,61 +167,41 @@ class Progress:
         self._held = held
         self._meter = meter
         self._clock = clock
-        self._lock = threading.Lock()
+        self._idle = Idle(self._now)
         self._batch: BatchInHand | None = None
-        self._idle = Amount()
-        self._idle_since = self._now()
 
     @property
     def batch(self) -> BatchInHand | None:
         return self._batch
 
+    def joined(self) -> None:
+        """A new incarnation begins, and counts its idle time from nothing."""
+        self._idle.restart()
+
     def take(self, lease: Lease) -> BatchInHand:
-        with self._lock:
-            self._bank_idle()
-            self._batch = BatchInHand(lease, self._meter, self._clock)
-            return self._batch
+        self._batch = BatchInHand(lease, self._meter, self._now, self._idle)
+        return self._batch
 
     def leave(self) -> None:
         """The batch in hand is closed or lost."""
-        with self._lock:
-            self._batch = None
-            self._idle_since = self._now()
+        self._batch = None
 
     def beat(self, incarnation: int) -> Beat:
-        with self._lock:
-            batch, held = self._batch, self._held()
-            if batch is None:
-                self._bank_idle()
-            return Beat(
-                incarnation=incarnation,
-                batch_id=batch and batch.lease.batch_id,
-                token=batch and batch.lease.token,
-                spent=batch.spent() if batch else Spent(),
-                steps_done=batch.steps_done if batch else 0,
-                shots_done=batch.shots_done if batch else 0,
-                loaded_model=held.model if held else None,
-                loaded_loras=tuple(lora.name for lora in held.loras) if held else (),
-                watts=self._meter.watts(),
-                temperature_c=self._meter.temperature_c(),
-                idle_s=self._idle.seconds,
-                idle_joules=self._idle.joules,
-            )
-
-    def heard(self, beat: Beat) -> None:
-        """The coordinator has this beat: its idle time is not told again."""
-        with self._lock:
-            self._idle = Amount(
-                max(self._idle.seconds - beat.idle_s, 0.0), max(self._idle.joules - beat.idle_joules, 0.0)
-            )
-
-    def _bank_idle(self) -> None:
-        now = self._now()
-        self._idle = Amount(
-            self._idle.seconds + now.seconds - self._idle_since.seconds,
-            self._idle.joules + max(now.joules - self._idle_since.joules, 0.0),
+        batch, held, idle = self._batch, self._held(), self._idle.amount()
+        return Beat(
+            incarnation=incarnation,
+            batch_id=batch and batch.lease.batch_id,
+            token=batch and batch.lease.token,
+            spent=batch.spent() if batch else Spent(),
+            steps_done=batch.steps_done if batch else 0,
+            shots_done=batch.shots_done if batch else 0,
+            loaded_model=held.model if held else None,
+            loaded_loras=tuple(lora.name for lora in held.loras) if held else (),
+            watts=self._meter.watts(),
+            temperature_c=self._meter.temperature_c(),
+            idle_s=idle.seconds,
+            idle_joules=idle.joules,
         )
-        self._idle_since = now
 
     def _now(self) -> Amount:
         return Amount(self._clock(), self._meter.joules())

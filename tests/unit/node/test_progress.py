@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from common.messages import Lease
-from gpu_node.energy import DeclaredMeter
+from gpu_node.energy import CounterMeter, DeclaredMeter
 from gpu_node.progress import Progress
 
 LEASE = Lease(batch_id="b-1", token="t-1", lease_s=20, model="m", recipe="r", pass_size=1, shots=())
@@ -29,28 +29,54 @@ def progress(clock: Clock) -> Progress:
     return Progress(DeclaredMeter(100.0, clock), lambda: None, clock)
 
 
-def test_idle_time_is_told_until_it_is_heard_and_then_no_more(progress: Progress, clock: Clock) -> None:
+def test_idle_time_is_told_as_a_sum_of_the_incarnation(progress: Progress, clock: Clock) -> None:
     clock.now += 5
-    unheard = progress.beat(1)
+    first = progress.beat(1)
     clock.now += 5
-    heard = progress.beat(1)
-    progress.heard(heard)
+    second = progress.beat(1)
+    progress.joined()
     clock.now += 1
 
-    assert (unheard.idle_s, heard.idle_s, progress.beat(1).idle_s) == (5.0, 10.0, 1.0)
+    assert (first.idle_s, second.idle_s, progress.beat(2).idle_s) == (5.0, 10.0, 1.0)
 
 
-def test_time_with_a_batch_is_not_idle(progress: Progress, clock: Clock) -> None:
+def test_of_a_lease_what_the_engine_does_not_work_is_idle(progress: Progress, clock: Clock) -> None:
     clock.now += 3
-    progress.take(LEASE)
+    batch = progress.take(LEASE)
+    clock.now += 1
+    batch.begin("denoise")
     clock.now += 100
     during = progress.beat(1)
+    batch.end({"denoise": 99.5})
+    clock.now += 10
+    uploading = progress.beat(1)
     progress.leave()
     clock.now += 4
 
-    assert (during.batch_id, during.token, during.idle_s) == ("b-1", "t-1", 3.0)
+    assert (during.batch_id, during.token, during.idle_s) == ("b-1", "t-1", 4.0)
+    assert (uploading.batch_id, uploading.idle_s) == ("b-1", 14.5)
     after = progress.beat(1)
-    assert (after.batch_id, after.idle_s) == (None, 7.0)
+    assert (after.batch_id, after.idle_s) == (None, 18.5)
+
+
+def test_every_joule_is_either_of_a_phase_or_idle(clock: Clock) -> None:
+    class Sensors:
+        def joules(self) -> float:
+            return clock.now * 60.0
+
+        watts = temperature_c = joules
+
+    progress = Progress(CounterMeter(Sensors()), lambda: None, clock)
+    clock.now += 3
+    batch = progress.take(LEASE)
+    clock.now += 1
+    batch.begin("denoise")
+    clock.now += 2
+    batch.end()
+    clock.now += 4
+    beat = progress.beat(1)
+
+    assert (beat.spent.joules, beat.idle_joules) == (120.0, 480.0)
 
 
 def test_a_running_phase_counts_up_to_now_and_a_finished_one_as_measured(
