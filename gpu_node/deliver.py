@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from common.errors import Conflict, FarmError, Gone, NotFound, Unavailable
+from common.errors import Conflict, FarmError, Gone, Invalid, NotFound, Unavailable
 from common.messages import Close, Grant, GrantRequest, Report, Spent
 from gpu_node.coordinator_client import Coordinator
 from gpu_node.insist import insist
@@ -110,6 +110,10 @@ class Delivery:
             grant = self._upload(image)
         except Refused as error:
             self._report(self._failed(image.shot_id, "upload_failed", str(error), rendered.spent))
+            return
+        except Invalid as error:
+            # Such as a picture larger than the farm takes: every node would render it in vain.
+            self._report(self._failed(image.shot_id, "invalid_spec", str(error), rendered.spent))
             return
         finally:
             image.file.unlink(missing_ok=True)

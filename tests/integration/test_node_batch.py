@@ -367,6 +367,16 @@ def test_a_store_that_refuses_for_good_fails_the_shot_without_blaming_it(
     assert "403" in farm.reports[0].message
 
 
+def test_a_picture_that_the_farm_takes_from_nobody_fails_its_shot(worker: Worker, farm: ScriptedFarm) -> None:
+    farm.refusals["grants"].append(422)
+
+    worker.work(lease(shot()))
+
+    assert [report.failure for report in farm.reports] == ["invalid_spec"]
+    assert "the script says 422" in farm.reports[0].message
+    assert farm.closes[0].outcome == "finished"
+
+
 def test_a_lease_that_is_gone_ends_the_deliveries(worker: Worker, farm: ScriptedFarm) -> None:
     farm.refusals["grants"].append(410)
 
