@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +24,9 @@ from gpu_node.orders import Ordered, encode_order, load_order, passes, render_or
 from gpu_node.progress import Amount, BatchInHand
 
 log = logging.getLogger(__name__)
+
+#: Seconds without a sign of life in which a failed batch still waits for the images of its earlier passes.
+_LAST_IMAGES_S = 10.0
 
 Ending = Literal["finished", "released", "failed", "oom"]
 
@@ -181,6 +185,8 @@ class Batch:
     def _failed(self, error: RenderError) -> Close:
         """A failure that ends the batch; it is no shot's own."""
         log.warning("batch %s: %s", self._hand.lease.batch_id, error)
+        with suppress(RenderError, BatchOver):
+            self._conversation.listen(lambda: not self._rendered, stall_s=_LAST_IMAGES_S)
         # The next batch gets an engine that has nothing to do with this failure.
         self._engine.kill()
         outcome: Ending = "oom" if error.kind == "out_of_memory" else "failed"

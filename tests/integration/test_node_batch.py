@@ -3,105 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from common.catalog import load_catalog
-from common.messages import BeatAnswer, CardFacts, Join, Lease, OrderedShot
-from common.shot import LoraUse, Shot
-from gpu_node.batch import Batch, Bench
-from gpu_node.coordinator_client import Coordinator
-from gpu_node.deliver import open_store_client
+from common.messages import BeatAnswer
+from common.shot import LoraUse
 from gpu_node.energy import DeclaredMeter
-from gpu_node.engine_client import EngineClient
 from gpu_node.heartbeat import Heartbeat
-from gpu_node.identity import Hashes
-from gpu_node.library import Library
-from gpu_node.node import Node
 from gpu_node.progress import Progress
 from gpu_node.protocol import Load
 from tests.engine_talk import shot
-from tests.scripted_farm import ScriptedFarm, running_farm
+from tests.node_worker import WATTS, Worker, in_background, lease
+from tests.scripted_farm import ScriptedFarm
 from tests.tiny import save_lora
-
-WATTS = 100.0
-
-
-@dataclass
-class Worker:
-    """A node without its tickets."""
-
-    farm: ScriptedFarm
-    bench: Bench
-    progress: Progress
-
-    def work(self, lease: Lease) -> None:
-        joined = self.farm.joined()
-        hand = self.progress.take(lease)
-        with Heartbeat(self.bench.coordinator, joined, self.progress, lambda why: None):
-            Batch(self.bench, joined, hand).run()
-        self.progress.leave()
-
-
-@pytest.fixture
-def farm() -> Iterator[ScriptedFarm]:
-    with running_farm(ScriptedFarm()) as farm:
-        yield farm
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineClient]:
-    client = EngineClient(device="cpu", threads=1, home=tmp_path_factory.mktemp("node"))
-    yield client
-    client.stop()
-
-
-@pytest.fixture
-def worker(farm: ScriptedFarm, engine: EngineClient, tiny_model: Path, tmp_path: Path) -> Iterator[Worker]:
-    catalog = tmp_path / "catalog.yaml"
-    catalog.write_text(
-        f"models:\n  tiny: {{like: shotfarm-demo, path: {tiny_model.name}, identity: null}}\n"
-        "loras:\n  style: {base: shotfarm-demo, path: style.safetensors, license: own-work}\n"
-    )
-    library = Library(
-        load_catalog((catalog,)), (tiny_model.parent, tmp_path), Hashes(tmp_path / "hashes.json")
-    )
-    coordinator = Coordinator(farm.url, "key")
-    with open_store_client() as store:
-        bench = Bench(
-            coordinator=coordinator,
-            store=store,
-            engine=engine,
-            library=library,
-            stopping=threading.Event(),
-        )
-        yield Worker(farm, bench, Progress(DeclaredMeter(WATTS), lambda: engine.held))
-    coordinator.close()
-
-
-def lease(*shots: Shot, pass_size: int = 2, model: str = "tiny") -> Lease:
-    ordered = tuple(OrderedShot(id=one.id, attempt_id=f"a-{one.seed}", spec=one.to_dict()) for one in shots)
-    return Lease(
-        batch_id="b-1",
-        token="t-1",
-        lease_s=20,
-        model=model,
-        recipe="fp32",
-        pass_size=pass_size,
-        shots=ordered,
-    )
-
-
-def in_background(work: Callable[[], None]) -> threading.Thread:
-    thread = threading.Thread(target=work)
-    thread.start()
-    return thread
 
 
 def test_every_shot_is_stored_and_reported_and_the_batch_closed(worker: Worker, farm: ScriptedFarm) -> None:
@@ -174,22 +89,6 @@ def test_a_model_that_is_not_here_is_the_nodes_failure(worker: Worker, farm: Scr
     assert (farm.closes[0].outcome, farm.closes[0].failure) == ("failed", "model_missing")
 
 
-def test_a_killed_engine_is_reported_and_the_next_batch_gets_a_new_one(
-    worker: Worker, farm: ScriptedFarm
-) -> None:
-    endless, plain = shot(steps=100_000), shot()
-    thread = in_background(lambda: worker.work(lease(endless)))
-    farm.wait_for(lambda: any(beat.steps_done for beat in farm.beats))
-    os.kill(worker.bench.engine.pid or 0, signal.SIGKILL)
-    thread.join()
-
-    worker.work(lease(plain))
-
-    assert (farm.closes[0].outcome, farm.closes[0].failure) == ("failed", "engine_died")
-    assert [report.shot_id for report in farm.reports] == [plain.id]
-    assert farm.closes[1].outcome == "finished"
-
-
 def test_seconds_and_joules_of_a_running_pass_are_told_while_it_runs(
     worker: Worker, farm: ScriptedFarm
 ) -> None:
@@ -219,82 +118,6 @@ def test_a_heartbeat_that_fails_is_followed_by_the_next(worker: Worker, farm: Sc
         farm.wait_for(lambda: farm.beats)
 
 
-def test_an_order_to_stop_ends_the_work_and_says_nothing_more(worker: Worker, farm: ScriptedFarm) -> None:
-    thread = in_background(lambda: worker.work(lease(shot(steps=100_000))))
-    farm.wait_for(lambda: any(beat.steps_done for beat in farm.beats))
-    working = worker.bench.engine.pid
-    farm.beat_answer = BeatAnswer(order="stop", reason="the job was cancelled")
-    thread.join()
-
-    assert worker.bench.engine.held is None
-    assert worker.bench.engine.pid != working
-    assert farm.reports == []
-    assert farm.closes == []
-
-
-def test_a_pass_that_outlasts_the_nodes_stop_is_given_up_and_handed_back(
-    worker: Worker, farm: ScriptedFarm, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gpu_node.node._STOP_S", 0.1)
-    monkeypatch.setattr("celery.worker.state.should_stop", None)
-    card = CardFacts(name="card", backend="cpu", vram_bytes=1, usable_bytes=1, ram_bytes=1)
-    thread = in_background(lambda: worker.work(lease(shot(steps=100_000))))
-    farm.wait_for(lambda: any(beat.steps_done for beat in farm.beats))
-    Node(worker.bench, Join(name="n1", card=card), worker.progress).stop()
-    thread.join()
-
-    assert worker.bench.engine.exit_code is not None
-    assert farm.reports == []
-    assert [close.outcome for close in farm.closes] == ["released"]
-
-
-def test_a_pass_that_was_killed_is_costed_at_the_close_and_no_longer(
-    worker: Worker, farm: ScriptedFarm
-) -> None:
-    thread = in_background(lambda: worker.work(lease(shot(steps=100_000))))
-    farm.wait_for(lambda: any(beat.spent.seconds.get("denoise", 0) > 0.3 for beat in farm.beats))
-    last = farm.beats[-1].spent
-    os.kill(worker.bench.engine.pid or 0, signal.SIGKILL)
-    thread.join()
-
-    told = farm.closes[0].spent
-    assert told.seconds["denoise"] >= last.seconds["denoise"]
-    assert told.joules == pytest.approx(sum(told.seconds.values()) * WATTS, rel=0.01)
-
-
-def test_a_card_that_lost_its_lease_works_no_more(worker: Worker, farm: ScriptedFarm) -> None:
-    thread = in_background(lambda: worker.work(lease(shot(steps=100_000))))
-    farm.wait_for(lambda: any(beat.steps_done for beat in farm.beats))
-    farm.beat_answer = BeatAnswer(order="stop", reason="the job was cancelled")
-    thread.join()
-
-    assert worker.progress.beat(1).watts is None
-
-
-def test_a_batch_that_is_given_up_does_not_wait_for_the_store(worker: Worker, farm: ScriptedFarm) -> None:
-    farm.refusals["put"].extend([503] * 1000)
-    thread = in_background(lambda: worker.work(lease(shot())))
-    farm.wait_for(lambda: len(farm.grants) > 1)
-    worker.progress.batch.give_up("the node stops")  # type: ignore[union-attr]
-    thread.join()
-
-    assert farm.reports == []
-    assert len(farm.closes) == 1
-
-
-def test_a_batch_that_is_given_up_does_not_wait_for_the_coordinator(
-    worker: Worker, farm: ScriptedFarm
-) -> None:
-    farm.refusals["closes"].extend([503] * 1000)
-    thread = in_background(lambda: worker.work(lease(shot())))
-    farm.wait_for(lambda: len(farm.refusals["closes"]) < 999)
-    worker.progress.batch.give_up("the node stops")  # type: ignore[union-attr]
-    thread.join()
-
-    assert len(farm.reports) == 1
-    assert farm.closes == []
-
-
 def test_a_cancelled_shot_that_has_not_begun_is_dropped(worker: Worker, farm: ScriptedFarm) -> None:
     long, dropped = shot(seed=1, steps=400), shot(seed=2)
     farm.beat_answer = BeatAnswer(order="go on", cancelled=(dropped.id,))
@@ -303,34 +126,6 @@ def test_a_cancelled_shot_that_has_not_begun_is_dropped(worker: Worker, farm: Sc
 
     assert [report.shot_id for report in farm.reports] == [long.id]
     assert farm.closes[0].outcome == "finished"
-
-
-def test_a_node_that_stops_finishes_its_pass_and_hands_the_rest_back(
-    worker: Worker, farm: ScriptedFarm
-) -> None:
-    first, second = shot(seed=1, steps=400), shot(seed=2)
-    thread = in_background(lambda: worker.work(lease(first, second, pass_size=1)))
-    farm.wait_for(lambda: any(beat.steps_done for beat in farm.beats))
-    worker.bench.stopping.set()
-    thread.join()
-
-    assert [report.shot_id for report in farm.reports] == [first.id]
-    assert farm.closes[0].outcome == "released"
-
-
-def test_an_engine_that_falls_silent_is_killed_and_its_shot_blamed(
-    worker: Worker, farm: ScriptedFarm
-) -> None:
-    farm.stall_render_s = 10.0
-    frozen, plain = shot(seed=1, steps=100_000), shot(seed=2)
-    thread = in_background(lambda: worker.work(lease(frozen, plain, pass_size=1)))
-    farm.wait_for(lambda: any(beat.steps_done for beat in farm.beats))
-    os.kill(worker.bench.engine.pid or 0, signal.SIGSTOP)
-    thread.join()
-
-    told = {report.shot_id: report for report in farm.reports}
-    assert told[frozen.id].failure == "stalled"
-    assert told[plain.id].outcome == "delivered"
 
 
 def test_deliveries_outlast_a_store_and_a_coordinator_that_are_away(
@@ -375,12 +170,3 @@ def test_a_picture_that_the_farm_takes_from_nobody_fails_its_shot(worker: Worker
     assert [report.failure for report in farm.reports] == ["invalid_spec"]
     assert "the script says 422" in farm.reports[0].message
     assert farm.closes[0].outcome == "finished"
-
-
-def test_a_lease_that_is_gone_ends_the_deliveries(worker: Worker, farm: ScriptedFarm) -> None:
-    farm.refusals["grants"].append(410)
-
-    worker.work(lease(shot(), shot(seed=2), pass_size=1))
-
-    assert farm.reports == []
-    assert farm.closes == []

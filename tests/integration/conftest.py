@@ -1,0 +1,57 @@
+"""A worker with a real engine, and a farm by script that it works for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from common.catalog import load_catalog
+from gpu_node.batch import Bench
+from gpu_node.coordinator_client import Coordinator
+from gpu_node.deliver import open_store_client
+from gpu_node.energy import DeclaredMeter
+from gpu_node.engine_client import EngineClient
+from gpu_node.identity import Hashes
+from gpu_node.library import Library
+from gpu_node.progress import Progress
+from tests.node_worker import WATTS, Worker
+from tests.scripted_farm import ScriptedFarm, running_farm
+
+
+@pytest.fixture
+def farm() -> Iterator[ScriptedFarm]:
+    with running_farm(ScriptedFarm()) as farm:
+        yield farm
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineClient]:
+    client = EngineClient(device="cpu", threads=1, home=tmp_path_factory.mktemp("node"))
+    yield client
+    client.stop()
+
+
+@pytest.fixture
+def worker(farm: ScriptedFarm, engine: EngineClient, tiny_model: Path, tmp_path: Path) -> Iterator[Worker]:
+    catalog = tmp_path / "catalog.yaml"
+    catalog.write_text(
+        f"models:\n  tiny: {{like: shotfarm-demo, path: {tiny_model.name}, identity: null}}\n"
+        "loras:\n  style: {base: shotfarm-demo, path: style.safetensors, license: own-work}\n"
+    )
+    library = Library(
+        load_catalog((catalog,)), (tiny_model.parent, tmp_path), Hashes(tmp_path / "hashes.json")
+    )
+    coordinator = Coordinator(farm.url, "key")
+    with open_store_client() as store:
+        bench = Bench(
+            coordinator=coordinator,
+            store=store,
+            engine=engine,
+            library=library,
+            stopping=threading.Event(),
+        )
+        yield Worker(farm, bench, Progress(DeclaredMeter(WATTS), lambda: engine.held))
+    coordinator.close()

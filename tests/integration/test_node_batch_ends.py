@@ -1,0 +1,189 @@
+"""How batches end before their time: a stop, a lost lease, an engine that dies, stalls or fails."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from common.messages import BeatAnswer, CardFacts, Join
+from gpu_node.node import Node
+from tests.engine_talk import shot
+from tests.node_worker import WATTS, Worker, in_background, lease
+from tests.scripted_farm import ScriptedFarm
+
+#: An engine that writes the image of its first pass once its second has failed.
+LATE_ENGINE = """
+import json, pathlib, sys
+
+def say(**event):
+    print(json.dumps(event), flush=True)
+
+shots = []
+for line in sys.stdin:
+    order = json.loads(line)
+    if order["order"] == "load":
+        say(event="loaded", seconds=0.0, verified=True, peak_bytes=None)
+        continue
+    if order["order"] == "encode":
+        say(event="encoded", seconds=0.0)
+        continue
+    shots.append(order["shots"][0]["id"])
+    if len(shots) == 1:
+        say(event="done", denoise_s=0.0, decode_s=0.0, peak_bytes=None)
+        continue
+    file = pathlib.Path(sys.argv[sys.argv.index("--spool") + 1]) / "late.png"
+    file.write_bytes(b"late")
+    say(event="failed", kind="out_of_memory", message="no more memory")
+    say(event="image", shot_id=shots[0], file=str(file), sha256="0" * 64, size=4,
+        content_type="image/png", save_s=0.0)
+"""
+
+
+def test_a_killed_engine_is_reported_and_the_next_batch_gets_a_new_one(
+    worker: Worker, farm: ScriptedFarm
+) -> None:
+    endless, plain = shot(steps=100_000), shot()
+    thread = in_background(lambda: worker.work(lease(endless)))
+    farm.wait_for(lambda: any(beat.steps_done for beat in farm.beats))
+    os.kill(worker.bench.engine.pid or 0, signal.SIGKILL)
+    thread.join()
+
+    worker.work(lease(plain))
+
+    assert (farm.closes[0].outcome, farm.closes[0].failure) == ("failed", "engine_died")
+    assert [report.shot_id for report in farm.reports] == [plain.id]
+    assert farm.closes[1].outcome == "finished"
+
+
+def test_an_order_to_stop_ends_the_work_and_says_nothing_more(worker: Worker, farm: ScriptedFarm) -> None:
+    thread = in_background(lambda: worker.work(lease(shot(steps=100_000))))
+    farm.wait_for(lambda: any(beat.steps_done for beat in farm.beats))
+    working = worker.bench.engine.pid
+    farm.beat_answer = BeatAnswer(order="stop", reason="the job was cancelled")
+    thread.join()
+
+    assert worker.bench.engine.held is None
+    assert worker.bench.engine.pid != working
+    assert farm.reports == []
+    assert farm.closes == []
+
+
+def test_a_pass_that_outlasts_the_nodes_stop_is_given_up_and_handed_back(
+    worker: Worker, farm: ScriptedFarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpu_node.node._STOP_S", 0.1)
+    monkeypatch.setattr("celery.worker.state.should_stop", None)
+    card = CardFacts(name="card", backend="cpu", vram_bytes=1, usable_bytes=1, ram_bytes=1)
+    thread = in_background(lambda: worker.work(lease(shot(steps=100_000))))
+    farm.wait_for(lambda: any(beat.steps_done for beat in farm.beats))
+    Node(worker.bench, Join(name="n1", card=card), worker.progress).stop()
+    thread.join()
+
+    assert worker.bench.engine.exit_code is not None
+    assert farm.reports == []
+    assert [close.outcome for close in farm.closes] == ["released"]
+
+
+def test_a_pass_that_was_killed_is_costed_at_the_close_and_no_longer(
+    worker: Worker, farm: ScriptedFarm
+) -> None:
+    thread = in_background(lambda: worker.work(lease(shot(steps=100_000))))
+    farm.wait_for(lambda: any(beat.spent.seconds.get("denoise", 0) > 0.3 for beat in farm.beats))
+    last = farm.beats[-1].spent
+    os.kill(worker.bench.engine.pid or 0, signal.SIGKILL)
+    thread.join()
+
+    told = farm.closes[0].spent
+    assert told.seconds["denoise"] >= last.seconds["denoise"]
+    assert told.joules == pytest.approx(sum(told.seconds.values()) * WATTS, rel=0.01)
+
+
+def test_a_card_that_lost_its_lease_works_no_more(worker: Worker, farm: ScriptedFarm) -> None:
+    thread = in_background(lambda: worker.work(lease(shot(steps=100_000))))
+    farm.wait_for(lambda: any(beat.steps_done for beat in farm.beats))
+    farm.beat_answer = BeatAnswer(order="stop", reason="the job was cancelled")
+    thread.join()
+
+    assert worker.progress.beat(1).watts is None
+
+
+def test_a_batch_that_is_given_up_does_not_wait_for_the_store(worker: Worker, farm: ScriptedFarm) -> None:
+    farm.refusals["put"].extend([503] * 1000)
+    thread = in_background(lambda: worker.work(lease(shot())))
+    farm.wait_for(lambda: len(farm.grants) > 1)
+    worker.progress.batch.give_up("the node stops")  # type: ignore[union-attr]
+    thread.join()
+
+    assert farm.reports == []
+    assert len(farm.closes) == 1
+
+
+def test_a_batch_that_is_given_up_does_not_wait_for_the_coordinator(
+    worker: Worker, farm: ScriptedFarm
+) -> None:
+    farm.refusals["closes"].extend([503] * 1000)
+    thread = in_background(lambda: worker.work(lease(shot())))
+    farm.wait_for(lambda: len(farm.refusals["closes"]) < 999)
+    worker.progress.batch.give_up("the node stops")  # type: ignore[union-attr]
+    thread.join()
+
+    assert len(farm.reports) == 1
+    assert farm.closes == []
+
+
+def test_a_node_that_stops_finishes_its_pass_and_hands_the_rest_back(
+    worker: Worker, farm: ScriptedFarm
+) -> None:
+    first, second = shot(seed=1, steps=400), shot(seed=2)
+    thread = in_background(lambda: worker.work(lease(first, second, pass_size=1)))
+    farm.wait_for(lambda: any(beat.steps_done for beat in farm.beats))
+    worker.bench.stopping.set()
+    thread.join()
+
+    assert [report.shot_id for report in farm.reports] == [first.id]
+    assert farm.closes[0].outcome == "released"
+
+
+def test_an_engine_that_falls_silent_is_killed_and_its_shot_blamed(
+    worker: Worker, farm: ScriptedFarm
+) -> None:
+    farm.stall_render_s = 10.0
+    frozen, plain = shot(seed=1, steps=100_000), shot(seed=2)
+    thread = in_background(lambda: worker.work(lease(frozen, plain, pass_size=1)))
+    farm.wait_for(lambda: any(beat.steps_done for beat in farm.beats))
+    os.kill(worker.bench.engine.pid or 0, signal.SIGSTOP)
+    thread.join()
+
+    told = {report.shot_id: report for report in farm.reports}
+    assert told[frozen.id].failure == "stalled"
+    assert told[plain.id].outcome == "delivered"
+
+
+def test_a_lease_that_is_gone_ends_the_deliveries(worker: Worker, farm: ScriptedFarm) -> None:
+    farm.refusals["grants"].append(410)
+
+    worker.work(lease(shot(), shot(seed=2), pass_size=1))
+
+    assert farm.reports == []
+    assert farm.closes == []
+
+
+def test_pictures_of_earlier_passes_outlive_a_batch_that_fails(
+    worker: Worker, farm: ScriptedFarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = tmp_path / "engine"
+    late.write_text(f"#!{sys.executable}\n{LATE_ENGINE}")
+    late.chmod(0o700)
+    worker.bench.engine.stop()
+    monkeypatch.setattr("sys.executable", str(late))
+    first, second = shot(seed=1), shot(seed=2)
+
+    worker.work(lease(first, second, pass_size=1))
+    worker.bench.engine.stop()
+
+    assert [(report.shot_id, report.outcome) for report in farm.reports] == [(first.id, "delivered")]
+    assert farm.closes[0].outcome == "oom"

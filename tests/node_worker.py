@@ -1,0 +1,51 @@
+"""A node without its tickets: it works on the leases that a test gives it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from common.messages import Lease, OrderedShot
+from common.shot import Shot
+from gpu_node.batch import Batch, Bench
+from gpu_node.heartbeat import Heartbeat
+from gpu_node.progress import Progress
+from tests.scripted_farm import ScriptedFarm
+
+WATTS = 100.0
+
+
+@dataclass
+class Worker:
+    """A node without its tickets."""
+
+    farm: ScriptedFarm
+    bench: Bench
+    progress: Progress
+
+    def work(self, lease: Lease) -> None:
+        joined = self.farm.joined()
+        hand = self.progress.take(lease)
+        with Heartbeat(self.bench.coordinator, joined, self.progress, lambda why: None):
+            Batch(self.bench, joined, hand).run()
+        self.progress.leave()
+
+
+def lease(*shots: Shot, pass_size: int = 2, model: str = "tiny") -> Lease:
+    ordered = tuple(OrderedShot(id=one.id, attempt_id=f"a-{one.seed}", spec=one.to_dict()) for one in shots)
+    return Lease(
+        batch_id="b-1",
+        token="t-1",
+        lease_s=20,
+        model=model,
+        recipe="fp32",
+        pass_size=pass_size,
+        shots=ordered,
+    )
+
+
+def in_background(work: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
