@@ -16,7 +16,7 @@ from common.settings import Money
 from common.shot import PlannedShot, Shot
 from common.views import MisfitView, Submit, Submitted
 from coordinator.estimate import Station, estimate
-from coordinator.expand import expand
+from coordinator.expand import check_names, expand
 from coordinator.farm import Farm
 from coordinator.ledger import NewJob, PlacedShot
 
@@ -38,6 +38,8 @@ def submit_manifest(order: Submit, farm: Farm) -> Submitted:
             "plan it again with this farm's catalog"
         )
     _refuse_unknown_identity(shots.unidentified)
+    if manifest.output.name is not None:
+        check_names(shots)
     _refuse_over_budget(shots, manifest.limits.max_cost, farm.catalog, farm.settings.money)
     job = NewJob(
         name=order.name or manifest.name or PurePath(order.source).stem,

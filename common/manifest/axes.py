@@ -13,11 +13,12 @@ from common.manifest.keys import AXIS_KEYS
 from common.manifest.kinds import Later, Switch, Text, scalar_of
 from common.manifest.model import NOTHING, Axis, ShotFields, Spelling
 from common.manifest.nodes import Node, Scalar, child_path
-from common.manifest.ranges import RANGE_KEYS, ranged
+from common.manifest.ranges import RANGE_KEYS, ranged, too_many
 from common.manifest.reading import Key, Reading, read_keys
 from common.manifest.wording import described, shortened, spelling
 
 AXIS_NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,62}"
+_LETTERS = "letters (a-z, A-Z), digits, `_` and `-`, starting with a letter"
 
 #: Names that prompts and output patterns give a meaning of their own.
 RESERVED = {
@@ -36,7 +37,7 @@ _VALUES_KEYS = {
     "expand": Key(Switch(), "Whether `{a|b}` and `__wildcard__` inside the values expand."),
 }
 _FILE_KEYS = {
-    "file": Key(Text(), "A txt, csv, json or yaml file beside the manifest."),
+    "file": Key(Later(Text().schema()), "A txt, csv, json or yaml file beside the manifest."),
     "expand": _VALUES_KEYS["expand"],
 }
 
@@ -80,7 +81,7 @@ def name_problem(name: str) -> str | None:
         return f"`{name}` is reserved: {RESERVED[name]}; choose another name"
     if not re.fullmatch(AXIS_NAME, name):
         word = shortened(name)
-        return f"axis name `{word}` must be letters, digits, `_` and `-`, at most 63, starting with a letter"
+        return f"axis name `{word}` must be {_LETTERS}, at most 63"
     return None
 
 
@@ -96,7 +97,12 @@ def _read_axis(node: Node, path: str, name: str, reading: Reading) -> Axis | Non
         read = read_keys(node, path, _VALUES_KEYS, reading)
         found = read["values"]
     elif node.entries.keys() & {"from", "to"}:
-        read, found = {}, ranged(node, path, reading)
+        numbers = ranged(node, path, reading)
+        if numbers is None:
+            return None
+        if name not in AXIS_KEYS:
+            return Axis(values=numbers)
+        read, found = {}, nodes.Sequence(node.place, [Scalar(node.place, number) for number in numbers])
     else:
         forms = "`{file: …}`, `{from: …, to: …, step: …}` or `{values: […], expand: true}`"
         reading.wrong(node.place, path, f"must be a list, {forms}")
@@ -105,6 +111,7 @@ def _read_axis(node: Node, path: str, name: str, reading: Reading) -> Axis | Non
 
 
 def _listed(node: Node, path: str, name: str, expand: bool, reading: Reading) -> Axis | None:
+    """The axis of a list; None after reporting what is wrong with any of it."""
     if not isinstance(node, nodes.Sequence):
         hint = f"; write `[{shortened(node.text)}]`" if isinstance(node, Scalar) and node.text else ""
         reading.wrong(node.place, path, f"must be a list, not {described(node)}{hint}")
@@ -112,13 +119,15 @@ def _listed(node: Node, path: str, name: str, expand: bool, reading: Reading) ->
     if not node.items:
         reading.wrong(node.place, path, "has no values, so there would be no shots")
         return None
-    if len(node.items) > reading.max_values:
-        message = f"has {len(node.items):,} values, more than `limits.max_images` ({reading.max_values:,})"
-        reading.wrong(node.place, path, message)
+    if too_many(len(node.items), node.place, path, reading):
         return None
     read = [read_value(item, f"{path}[{i}]", name, reading) for i, item in enumerate(node.items)]
     right = [value for value in read if value is not None]
-    return Axis(values=tuple(v for v, _ in right), sets=tuple(s for _, s in right), expand=expand)
+    if len(right) < len(read):
+        return None
+    sets = tuple(fields for _, fields in right)
+    silent = all(fields is NOTHING for fields in sets)
+    return Axis(values=tuple(value for value, _ in right), sets=() if silent else sets, expand=expand)
 
 
 def read_value(node: Node, path: str, name: str, reading: Reading) -> tuple[Spelling, ShotFields] | None:
@@ -176,7 +185,7 @@ def _field_problem(key: str) -> str:
         return f"`{key}` cannot differ by axis; {_NOT_AXES[key]}"
     if key == "index":
         return "`index` is reserved: it stands for the value's number; choose another name"
-    return f"field name `{shortened(key)}` must be letters, digits, `_` and `-`, starting with a letter"
+    return f"field name `{shortened(key)}` must be {_LETTERS}"
 
 
 def axis_definitions() -> dict[str, Any]:

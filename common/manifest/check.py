@@ -28,9 +28,7 @@ def check_catalog(manifest: Manifest, catalog: Catalog, reading: Reading) -> Non
         _check_named("model", name, catalog.models, path, commercial, reading)
     for path, name in loras.items():
         _check_named("LoRA", name, catalog.loras, path, commercial, reading)
-    _check_syntax(
-        manifest, [catalog.models[name] for name in models.values() if name in catalog.models], reading
-    )
+    _check_syntax(manifest, catalog, reading)
 
 
 def _check_named(
@@ -48,11 +46,18 @@ def _check_named(
         reading.wrong_at(path, message)
 
 
-def _check_syntax(manifest: Manifest, models: list[Model], reading: Reading) -> None:
-    """Warns of `(x:1.2)` and BREAK where no model in use understands them."""
-    if not models or any(model.family.understands_emphasis for model in models):
-        return
+def _check_syntax(manifest: Manifest, catalog: Catalog, reading: Reading) -> None:
+    """Warns of `(x:1.2)` and BREAK where no model that may read them understands them."""
+    readers: dict[str, list[Model]] = {"defaults": []}
+    for index, group in enumerate(manifest.shots):
+        path = f"shots[{index}]"
+        names = dict.fromkeys(name for _, name in _models(group, path, manifest.defaults))
+        readers[path] = [catalog.models[name] for name in names if name in catalog.models]
+        readers["defaults"] += readers[path]
     for path, template in templates(manifest.defaults, manifest.shots).items():
+        models = readers[path.partition(".")[0]]
+        if not models or any(model.family.understands_emphasis for model in models):
+            continue
         for offset, text in other_syntax(template):
             message = f"`{text}` is plain text for `{models[0].name}`: it takes no weights and no BREAK"
             reading.warn_at(path, message, offset)
@@ -79,7 +84,7 @@ def _places(group: Group, path: str, defaults: ShotFields) -> Iterator[tuple[str
 
 def _models(group: Group, path: str, defaults: ShotFields) -> Iterator[tuple[str, str]]:
     """Path and name of every model that the group's shots may use."""
-    replaced = any(all(fields.model for fields in axis.sets) for axis in group.axes.values())
+    replaced = any(axis.sets and all(fields.model for fields in axis.sets) for axis in group.axes.values())
     for place, fields in _places(group, path, defaults):
         overruled = replaced or group.model if place == "defaults" else replaced and place == path
         if fields.model and not overruled:

@@ -36,7 +36,8 @@ class Zip:
     @staticmethod
     def _group(node: Node, path: str, reading: Reading) -> tuple[str, ...]:
         if not isinstance(node, nodes.Sequence) or len(node.items) < 2:
-            reading.wrong(node.place, path, f"must list at least two axes, not {described(node)}")
+            found = "one" if isinstance(node, nodes.Sequence) and node.items else described(node)
+            reading.wrong(node.place, path, f"must list at least two axes, not {found}")
             return ()
         names = [scalar_of(item, f"{path}[{i}]", reading) for i, item in enumerate(node.items)]
         return tuple(name.text for name in names if name)

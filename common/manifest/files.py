@@ -66,5 +66,7 @@ class FileReader:
             return []
 
     def _near(self, name: str) -> str:
-        near = nearest(PurePath(name).name, self.names(str(PurePath(name).parent)))
-        return f"; did you mean `{near}`?" if near else ""
+        # By their stems: an equal ending makes any two short names look alike.
+        stems = {PurePath(found).stem: found for found in self.names(str(PurePath(name).parent))}
+        near = nearest(PurePath(name).stem, stems)
+        return f"; did you mean `{stems[near]}`?" if near else ""

@@ -121,21 +121,21 @@ class SeedsForm:
         return {"anyOf": [_COUNT.schema(), listed, mapping_schema(_SEEDS_KEYS)]}
 
 
-_SIDES = re.compile(r"(\d{1,9})\s*[x×]\s*(\d{1,9})")
-_RATIO = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*:\s*(\d{1,9}(?:\.\d{1,9})?)")
+_SIDES = re.compile(r"(\d{1,9})\s*[xX×]\s*(\d{1,9})")
+_RATIO = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(?:\s*[:/]\s*(\d{1,9}(?:\.\d{1,9})?))?")
 _SIDE = Number(16, MAX_SIDE, whole=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Aspect:
-    """`2:3`."""
+    """`2:3`, `2/3` or `1.5`."""
 
     def read(self, node: Node, path: str, reading: Reading) -> tuple[float, float] | None:
         match = _RATIO.fullmatch(node.text.strip()) if isinstance(node, Scalar) else None
         if match is None:
             reading.wrong(node.place, path, f"must be a ratio such as `2:3`, not {described(node)}")
             return None
-        width, height = float(match[1]), float(match[2])
+        width, height = float(match[1]), float(match[2] or 1)
         if not (width and height and 1 / MAX_ASPECT <= width / height <= MAX_ASPECT):
             message = f"must be between 1:{MAX_ASPECT:g} and {MAX_ASPECT:g}:1, not {described(node)}"
             reading.wrong(node.place, path, message)
@@ -143,7 +143,7 @@ class Aspect:
         return width, height
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "string", "pattern": r"^\d+(\.\d+)?\s*:\s*\d+(\.\d+)?$"}
+        return {"type": ["string", "number"], "pattern": r"^\d+(\.\d+)?(\s*[:/]\s*\d+(\.\d+)?)?$"}
 
 
 _SIZE_KEYS = {
@@ -188,7 +188,7 @@ class SizeForm:
         return size
 
     def schema(self) -> dict[str, Any]:
-        text = {"type": "string", "pattern": r"^\s*\d+\s*[x×]\s*\d+\s*$"}
+        text = {"type": "string", "pattern": r"^\s*\d+\s*[xX×]\s*\d+\s*$"}
         return {"anyOf": [text, mapping_schema(_SIZE_KEYS)]}
 
 

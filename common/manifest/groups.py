@@ -11,7 +11,7 @@ from common.manifest.keys import SHOT_KEYS
 from common.manifest.kinds import Name
 from common.manifest.model import Axis, Group, ShotFields
 from common.manifest.nodes import Node
-from common.manifest.reading import Key, Reading, read_keys
+from common.manifest.reading import MERGE, Key, Reading, read_keys
 from common.manifest.suggest import nearest
 from common.manifest.wording import described
 
@@ -26,13 +26,23 @@ GROUP_KEYS = {
     "exclude": Key(Entries("exclude"), "Combinations to leave out, by `axis` or `axis.field`."),
 }
 
+#: What other programs call things, and how a size is often begun.
+_ALIASES = {
+    **dict.fromkeys(("cfg", "cfg_scale", "scale", "guidance_scale"), ": did you mean `guidance`?"),
+    **dict.fromkeys(("width", "height"), "; write `size: 832x1216`"),
+    **dict.fromkeys(("aspect", "ratio", "megapixels"), "; write `size: {aspect: 2:3, megapixels: 1}`"),
+    **dict.fromkeys(("scheduler", "sampler_name"), ": did you mean `sampler`?"),
+    "num_inference_steps": ": did you mean `steps`?",
+    "format": "; write `output: {format: webp}` at the top level",
+}
 _TOP_KEYS = ("version", "output", "limits", "lane", "priority", "use", "wildcards", "random_seed")
 _AT_THE_TOP = dict.fromkeys(_TOP_KEYS, "; it belongs at the top level of the manifest")
 _IN_A_GROUP = dict.fromkeys(("axes", "zip", "include", "exclude"), "; it belongs in a group under `shots`")
 
 
 def read_defaults(node: Node, reading: Reading) -> ShotFields:
-    return ShotFields(**read_keys(node, "defaults", SHOT_KEYS, reading, hints=_AT_THE_TOP | _IN_A_GROUP))
+    hints = _ALIASES | _AT_THE_TOP | _IN_A_GROUP
+    return ShotFields(**read_keys(node, "defaults", SHOT_KEYS, reading, hints=hints))
 
 
 def read_groups(node: Node, defaults: ShotFields, reading: Reading) -> tuple[Group, ...]:
@@ -57,19 +67,18 @@ def read_groups(node: Node, defaults: ShotFields, reading: Reading) -> tuple[Gro
 
 def _read_group(node: Node, index: int, count: int, defaults: ShotFields, reading: Reading) -> Group:
     path = f"shots[{index}]"
-    values = read_keys(node, path, GROUP_KEYS, reading, hints=_AT_THE_TOP)
+    values = read_keys(node, path, GROUP_KEYS, reading, hints=_ALIASES | _AT_THE_TOP)
     name = values.get("name", "shots" if count == 1 else f"group{index + 1}")
     if not isinstance(node, nodes.Mapping):
         return Group(name=name)
+    values |= {"name": name, "include": (), "exclude": ()}
     axes: dict[str, Axis] = values.get("axes", {})
-    check_zip(node.get("zip"), f"{path}.zip", values.get("zip", ()), axes, reading)
-    include, include_sets = read_include(node.get("include"), f"{path}.include", axes, reading)
-    values |= {
-        "name": name,
-        "include": include,
-        "include_sets": include_sets,
-        "exclude": read_exclude(node.get("exclude"), f"{path}.exclude", axes, reading),
-    }
+    if _names(node.get("axes")) == axes.keys():
+        # With an axis missing they would only repeat that it is.
+        check_zip(node.get("zip"), f"{path}.zip", values.get("zip", ()), axes, reading)
+        include, include_sets = read_include(node.get("include"), f"{path}.include", axes, reading)
+        exclude = read_exclude(node.get("exclude"), f"{path}.exclude", axes, reading)
+        values |= {"include": include, "include_sets": include_sets, "exclude": exclude}
     group = Group(**values)
     _check_lora_names(group, defaults, node, path, reading)
     for field in ("prompt", "model"):
@@ -95,18 +104,12 @@ def _check_set(
     """Reports a group whose shots have no prompt or no model, unless it was given and wrong or misspelled."""
     places: list[Any] = [group, defaults, *group.include_sets]
     places += [fields for axis in group.axes.values() for fields in axis.sets]
-    keys = node.entries.keys() | _keys_of(reading, "defaults")
-    given = any(nearest(key, [field]) for key in keys) or _has_axis(node, field)
+    root = reading.text.root
+    keys = node.entries.keys() | (_names(root.get("defaults")) if isinstance(root, nodes.Mapping) else set())
+    given = any(key == MERGE or nearest(key, [field]) for key in keys) or field in _names(node.get("axes"))
     if not given and all(getattr(fields, field) is None for fields in places):
         reading.wrong(node.place, path, f"has no `{field}`; give it here or in `defaults`")
 
 
-def _keys_of(reading: Reading, key: str) -> set[str]:
-    root = reading.text.root
-    found = root.get(key) if isinstance(root, nodes.Mapping) else None
-    return set(found.entries) if isinstance(found, nodes.Mapping) else set()
-
-
-def _has_axis(node: nodes.Mapping, field: str) -> bool:
-    axes = node.get("axes")
-    return isinstance(axes, nodes.Mapping) and field in axes.entries
+def _names(node: Node | None) -> set[str]:
+    return set(node.entries) if isinstance(node, nodes.Mapping) else set()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 from common.manifest.forms import Loras, OneLora, SeedsForm, SizeForm
 from common.manifest.kinds import Choice, Name, Number, Text
-from common.manifest.reading import Key
+from common.manifest.nodes import Node, Sequence
+from common.manifest.reading import Key, Kind, Reading
 
 #: What an axis may set: an axis of that name, or that key inside a mapping value.
 AXIS_FIELDS = {
@@ -30,9 +34,31 @@ AXIS_FIELDS = {
     ),
 }
 
+
+@dataclass(frozen=True, slots=True)
+class One:
+    """A single value where several would be an axis."""
+
+    kind: Kind
+
+    def read(self, node: Node, path: str, reading: Reading) -> Any:
+        if isinstance(node, Sequence):
+            reading.wrong(node.place, path, "takes one value, not a list; to vary it, write it under `axes:`")
+            return None
+        return self.kind.read(node, path, reading)
+
+    def schema(self) -> dict[str, Any]:
+        return self.kind.schema()
+
+
+_LISTS_OR_TEXTS = ("prompt", "negative", "loras")
+
 #: What `defaults` and a group may set.
 SHOT_KEYS = {
-    **AXIS_FIELDS,
+    **{
+        name: key if name in _LISTS_OR_TEXTS else Key(One(key.kind), key.about)
+        for name, key in AXIS_FIELDS.items()
+    },
     "seeds": Key(SeedsForm(), "How many seeds (`4`), which (`[11, 12]`), or `{start, count, mode}`."),
     "variants": Key(
         Choice(("random", "combinatorial")),

@@ -9,6 +9,7 @@ from typing import Any
 
 from common.manifest.nodes import Node, Scalar
 from common.manifest.reading import Reading
+from common.manifest.suggest import nearest
 from common.manifest.wording import described
 
 
@@ -48,7 +49,7 @@ class Number:
         value = node.number() if isinstance(node, Scalar) else None
         noun = "a whole number" if self.whole else "a number"
         if value is None or math.isnan(value) or (self.whole and value != int_or_nan(value)):
-            reading.wrong(node.place, path, f"must be {noun}, not {described(node)}{self._quoted(node)}")
+            reading.wrong(node.place, path, f"must be {noun}, not {described(node)}{self._remedy(node)}")
             return None
         if not self.low <= value <= self.high:
             message = f"must be {noun} from {self.low:,} to {self.high:,}, not {described(node)}"
@@ -57,14 +58,18 @@ class Number:
         return int(value) if self.whole else float(value)
 
     @staticmethod
-    def _quoted(node: Node) -> str:
-        quoted = isinstance(node, Scalar) and node.style in ("'", '"')
-        is_number = quoted and isinstance(node, Scalar) and Scalar(node.place, node.text).number() is not None
-        return " in quotes" if is_number else ""
+    def _remedy(node: Node) -> str:
+        if not isinstance(node, Scalar) or not _GROUPED.fullmatch(node.text):
+            return ""
+        return f"; write `{re.sub('[_,]', '', node.text)}`"
 
     def schema(self) -> dict[str, Any]:
         kind = "integer" if self.whole else "number"
         return {"type": kind, "minimum": self.low, "maximum": self.high}
+
+
+#: Thousands set apart, as `20_000` or `20,000`.
+_GROUPED = re.compile(r"\d{1,3}(?:[_,]\d{3}){1,4}")
 
 
 def int_or_nan(value: float) -> float:
@@ -81,7 +86,9 @@ class Choice:
         if isinstance(node, Scalar) and node.text in self.words:
             return node.text
         words = " or ".join(f"`{word}`" for word in self.words)
-        reading.wrong(node.place, path, f"must be {words}, not {described(node)}")
+        near = nearest(node.text, self.words) if isinstance(node, Scalar) else None
+        hint = f": did you mean `{near}`?" if near else ""
+        reading.wrong(node.place, path, f"must be {words}, not {described(node)}{hint}")
         return None
 
     def schema(self) -> dict[str, Any]:

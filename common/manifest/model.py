@@ -77,8 +77,8 @@ class Axis(Strict):
     """
 
     values: tuple[Spelling, ...]
-    #: As long as `values`; `NOTHING` where a value sets no shot field.
-    sets: tuple[ShotFields, ...]
+    #: As long as `values`, with `NOTHING` for those that set no shot field; empty if none does.
+    sets: tuple[ShotFields, ...] = ()
     #: Whether `{a|b}` and `__wildcard__` inside the values expand.
     expand: bool = False
 

@@ -27,6 +27,7 @@ _COUNT = re.compile(r"(?P<count>[^|{}\\$]*)\$\$")
 _RANGE = re.compile(r"\s*(?P<low>\d{1,4})\s*(?:-\s*(?P<high>\d{1,4})\s*)?")
 _SEPARATOR = re.compile(r"(?P<separator>(?:\\[{}|]|[^|{}\\$])*)\$\$")
 _WEIGHT = re.compile(r"\s*(?P<weight>\d{1,9}(?:\.\d{1,9})?|\.\d{1,9})::")
+_NO_WEIGHT = re.compile(r"[^|{}\\:]*::")
 _ESCAPED = re.compile(r"\\([{}|])")
 
 
@@ -228,6 +229,9 @@ class _Parser:
                 self.pos = weight.end()
                 if float(weight["weight"]) == 0:
                     raise PromptError("a weight must be above 0; leave the alternative out", weight.start())
+            elif head := _NO_WEIGHT.match(self.text, self.pos):
+                message = f"`{_short(head[0])}` is no weight; write a number above 0 such as `0.5::`"
+                raise PromptError(message, self.pos)
             body = _stripped(self.template())
             options.append(Option(body, float(weight["weight"]) if weight else 1.0))
             self.pos += 1

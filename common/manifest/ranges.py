@@ -6,7 +6,7 @@ from decimal import Decimal, localcontext
 
 from common.manifest import nodes
 from common.manifest.kinds import Number
-from common.manifest.nodes import Scalar, child_path
+from common.manifest.nodes import Place, Scalar, child_path
 from common.manifest.reading import Key, Reading, read_keys
 
 _NUMBER = Number(-1e12, 1e12)
@@ -17,8 +17,23 @@ RANGE_KEYS = {
 }
 
 
-def ranged(node: nodes.Mapping, path: str, reading: Reading) -> nodes.Sequence | None:
-    """The values of a range as a list; None after reporting what is wrong with it.
+#: Values of one axis, whatever `limits.max_images` allows: each is kept in memory.
+MAX_VALUES = 1_000_000
+
+
+def too_many(count: int, place: Place, path: str, reading: Reading) -> bool:
+    """Whether an axis has more values than there may be; reports it."""
+    if count > reading.max_values:
+        limit = f"`limits.max_images` ({reading.max_values:,})"
+        reading.wrong(place, path, f"has {count:,} values, more than {limit}")
+    elif count > MAX_VALUES:
+        remedy = "part it into two axes, or use `seeds`"
+        reading.wrong(place, path, f"has {count:,} values, and one axis holds {MAX_VALUES:,}; {remedy}")
+    return count > min(reading.max_values, MAX_VALUES)
+
+
+def ranged(node: nodes.Mapping, path: str, reading: Reading) -> tuple[str, ...] | None:
+    """The values of a range as they are spelled; None after reporting what is wrong with it.
 
     The number of values is known before any is made.
     """
@@ -37,12 +52,9 @@ def ranged(node: nodes.Mapping, path: str, reading: Reading) -> nodes.Sequence |
         return None
     with localcontext(prec=60):
         count = int((last - first) / step) + 1
-        if count > reading.max_values:
-            limit = f"`limits.max_images` ({reading.max_values:,})"
-            reading.wrong(node.place, path, f"has {count:,} values, more than {limit}")
+        if too_many(count, node.place, path, reading):
             return None
-        values = [first + step * number for number in range(count)]
-    return nodes.Sequence(node.place, [Scalar(node.place, f"{value:f}") for value in values])
+        return tuple([f"{first + step * number:f}" for number in range(count)])
 
 
 def _decimal(node: nodes.Mapping, key: str, default: int) -> Decimal:

@@ -18,6 +18,10 @@ from common.manifest.wording import described, shortened
 MAX_FINDINGS = 100
 
 
+#: The merge key of YAML 1.1.
+MERGE = "<<"
+
+
 class TooManyError(Exception):
     """Ends a reading that has found `MAX_FINDINGS` problems."""
 
@@ -93,6 +97,8 @@ def read_keys(
             read = keys[key].kind.read(value, child_path(path, key), reading)
             if read is not None:
                 values[key] = read
+        elif key == MERGE:
+            reading.wrong(place, child_path(path, key), "YAML 1.2 has no merge keys; use `defaults`")
         else:
             hint = (hints or {}).get(key) or suggestion(key, keys)
             reading.wrong(place, child_path(path, key), f"unknown key `{shortened(key)}`{hint}")

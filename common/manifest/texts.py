@@ -28,13 +28,13 @@ def templates(defaults: ShotFields, groups: tuple[Group, ...]) -> dict[str, str]
 
 
 def plain_texts(groups: tuple[Group, ...]) -> Iterator[tuple[str, str]]:
-    """Axis values that stand in prompts as they are, by path."""
+    """Axis values that stand in prompts as they are and may hold a tag, by path."""
     for index, group in enumerate(groups):
         for name, axis in group.axes.items():
             if not axis.expand:
                 for number, value in enumerate(axis.values):
-                    path = f"shots[{index}].axes.{name}[{number}]"
-                    yield from _spelled(value, path)
+                    if "<" in str(value):
+                        yield from _spelled(value, f"shots[{index}].axes.{name}[{number}]")
 
 
 def _prompts(fields: ShotFields, path: str) -> Iterator[tuple[str, str]]:
@@ -45,11 +45,13 @@ def _prompts(fields: ShotFields, path: str) -> Iterator[tuple[str, str]]:
 
 
 def _of_axis(axis: Axis, path: str) -> Iterator[tuple[str, str]]:
-    for number, (value, fields) in enumerate(zip(axis.values, axis.sets, strict=True)):
-        where = f"{path}[{number}]"
-        if axis.expand:
-            yield from _spelled(value, where)
-        elif fields.prompt is not None or fields.negative is not None:
+    if axis.expand:
+        for number, value in enumerate(axis.values):
+            yield from _spelled(value, f"{path}[{number}]")
+        return
+    for number, fields in enumerate(axis.sets):
+        if fields.prompt is not None or fields.negative is not None:
+            value, where = axis.values[number], f"{path}[{number}]"
             yield from [(where, value)] if isinstance(value, str) else _prompts(fields, where)
 
 

@@ -20,12 +20,13 @@ def described(node: Node) -> str:
     """What stands where something else should."""
     match node:
         case nodes.Sequence():
-            return "a list"
+            return "a list" if node.items else "an empty list"
         case nodes.Mapping():
-            return "a mapping"
+            return "a mapping" if node.entries else "an empty mapping"
         case nodes.Scalar() if node.kind == "null":
             return "nothing"
-    return f"`{shortened(node.text)}`"
+    quoted = node.style and nodes.Scalar(node.place, node.text).kind in ("int", "float", "bool")
+    return f"`{shortened(node.text)}`{' in quotes' if quoted else ''}"
 
 
 def spelling(node: Node) -> str:

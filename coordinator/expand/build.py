@@ -9,17 +9,19 @@ from itertools import accumulate
 from common.catalog import Catalog
 from common.manifest.model import Manifest
 from common.manifest.parsed import ParsedManifest
-from coordinator.expand.axes import Setter
+from common.manifest.prompt import Reference
 from coordinator.expand.cell import Frame
 from coordinator.expand.combinations import combinations
 from coordinator.expand.counting import CheckedGroup, check_product, multiplies, number_groups, seeds_of
+from coordinator.expand.dimensions import Setter
+from coordinator.expand.effects import check_effects, check_triggers
 from coordinator.expand.expansion import Expansion
 from coordinator.expand.findings import Findings
 from coordinator.expand.group import GroupExpansion
 from coordinator.expand.names import NamePattern
 from coordinator.expand.prompts import Prompts
 from coordinator.expand.rendering import Rendering, rendering
-from coordinator.expand.settings import Impossible, Merged, resolve
+from coordinator.expand.settings import Impossible, Merged, Written, resolve
 
 #: Renderings kept at a time; shots that follow each other mostly share theirs.
 _RENDERINGS_KEPT = 4096
@@ -39,7 +41,7 @@ def expand(
     check_product(written, findings)
     findings.raise_any()
     prompts = Prompts(written, catalog.loras, findings)
-    names = NamePattern(written.output.name, findings)
+    names = NamePattern(written, findings)
     groups = [
         _checked(number, written, catalog, prompts, names, findings) for number in range(len(written.shots))
     ]
@@ -75,9 +77,6 @@ def _checked(
     """A group of the manifest, after reporting all that is wrong in it."""
     path, group = f"shots[{number}]", manifest.shots[number]
     common = (Setter.of("defaults", manifest.defaults), Setter.of(path, group))
-    for axis in group.axes.keys() & catalog.loras.keys():
-        message = f"`{axis}` is the name of a LoRA, for {{{axis}.trigger}}; choose another name"
-        findings.wrong(f"{path}.axes.{axis}", message)
 
     @lru_cache(maxsize=_RENDERINGS_KEPT)
     def rendering_of(setters: tuple[Setter, ...]) -> Rendering:
@@ -85,13 +84,18 @@ def _checked(
 
     found = combinations(path, group, findings)
     unidentified: dict[str, None] = {}
+    read: dict[tuple[Reference, Written], None] = {}
+    loras: set[str] = set()
     for combination in found.representatives():
         merged = Merged(common + combination.setters)
-        prompts.check(merged.prompt, combination, found)
-        prompts.check(merged.negative, combination, found)
-        names.check(combination, found)
+        loras.update(merged.loras)
+        for prompt in (merged.prompt, merged.negative):
+            read.update(dict.fromkeys((node, prompt) for node in prompts.check(prompt, combination, found)))
+        names.check(group.name, combination, found)
         with suppress(Impossible):
             unidentified.update(dict.fromkeys(rendering_of(combination.setters).unidentified))
+    check_triggers(group, read, loras, findings)
+    check_effects(path, group, seeds_of(group, manifest), found, {node.name for node, _ in read}, findings)
     return CheckedGroup(
         path=path,
         group=group,

@@ -6,8 +6,11 @@ import unicodedata
 from array import array
 from itertools import pairwise
 
+from common.manifest.wording import shortened
 from common.shot import PlannedShot
 from coordinator.expand.expansion import Expansion
+
+_ALIKE = "upper and lower case, and the ways to encode accents, count as equal"
 
 
 class Census:
@@ -57,14 +60,15 @@ def check_names(expansion: Expansion, census: Census | None = None) -> None:
     for number, planned in enumerate(expansion):
         other, other_id = first.setdefault(fold(planned.name), (number, planned.id))
         if other_id != planned.id:
-            both = " and ".join(
+            both = [
                 f"{expansion.describe(each)} with seed {expansion[each].shot.seed}"
                 for each in (other, number)
+            ]
+            alike = f" ({_ALIKE})" if both[0] != both[1] and fold(both[0]) == fold(both[1]) else ""
+            message = f"`{shortened(planned.name)}` would be the name of two images{alike}: "
+            raise expansion.invalid(
+                "output.name", f"{message}{' and '.join(both)}; add what differs, or {{index}}"
             )
-            message = (
-                f"`{planned.name}` would be the name of two images: {both}; add what differs, or {{index}}"
-            )
-            raise expansion.invalid("output.name", message)
 
 
 def fold(name: str) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from math import prod
 
 from common.manifest.model import Group, Manifest, Seeds
-from coordinator.expand.axes import Setter, zipped_names
 from coordinator.expand.combinations import Combination, Combinations
+from coordinator.expand.dimensions import Setter, zipped_names
 from coordinator.expand.findings import Findings
 from coordinator.expand.numbering import Numbering
 from coordinator.expand.prompts import Prompts
@@ -62,12 +62,13 @@ def number_groups(
     counts = [_variants(group, prompts) for group in groups]
     totals = [_before_exclude(group, count) for group, count in zip(groups, counts, strict=True)]
     if sum(totals) > manifest.limits.max_images:
-        _refuse(sum(totals), manifest, max(range(len(totals)), key=totals.__getitem__), findings)
+        largest = max(range(len(totals)), key=totals.__getitem__)
+        _refuse(sum(totals), manifest, largest, findings, len(groups[largest].combinations.fresh))
         return []
     numberings = [_numbering(group, count) for group, count in zip(groups, counts, strict=True)]
     for group, numbering in zip(groups, numberings, strict=True):
         if not numbering.shots:
-            findings.warn(f"{group.path}.exclude", "leaves nothing of this group")
+            findings.wrong(f"{group.path}.exclude", "leaves nothing of this group; exclude less")
         if group.seeds.mode == "increment" and group.seeds.start + numbering.shots - 1 > _MAX_SEED:
             findings.wrong(f"{group.path}.seeds", f"runs past the largest seed, {_MAX_SEED}")
     return numberings
@@ -96,7 +97,7 @@ def _texts(group: CheckedGroup, combination: Combination) -> tuple[str, str]:
 def _before_exclude(group: CheckedGroup, variants: int | list[int]) -> int:
     """Shots, with every excluded combination as large as the largest that is kept."""
     those = group.combinations
-    excluded = those.total - len(those.kept)
+    excluded = those.kept.excluded
     if isinstance(variants, int):
         return variants * (len(those) + excluded) * len(group.seeds)
     return (sum(variants) + excluded * max(variants, default=1)) * len(group.seeds)
@@ -108,7 +109,8 @@ def _numbering(group: CheckedGroup, variants: int | list[int]) -> Numbering:
     return Numbering.of(variants, len(group.seeds))
 
 
-def _refuse(total: int, manifest: Manifest, largest: int, findings: Findings) -> None:
+def _refuse(total: int, manifest: Manifest, largest: int, findings: Findings, included: int = 0) -> None:
+    """`included` combinations are made by `include` in the largest group."""
     group = manifest.shots[largest]
     factors = [f"{len(group.axes[names[0]].values):,} {'+'.join(names)}" for names in zipped_names(group)]
     seeds = len(seeds_of(group, manifest))
@@ -118,5 +120,6 @@ def _refuse(total: int, manifest: Manifest, largest: int, findings: Findings) ->
     message = (
         f"asks for {total:,} images, more than `limits.max_images` ({manifest.limits.max_images:,}); "
         f"group `{group.name}` multiplies {' × '.join(factors)}"
+        f"{f', and `include` adds {included:,}' if included else ''}"
     )
     findings.wrong(f"shots[{largest}]", message)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from common.shot import PlannedShot
-from coordinator.expand.axes import Setter
 from coordinator.expand.cell import Cell, Frame
 from coordinator.expand.combinations import Combinations
+from coordinator.expand.dimensions import Setter
 from coordinator.expand.names import NamePattern
 from coordinator.expand.numbering import Numbering
 from coordinator.expand.prompts import Prompts, described

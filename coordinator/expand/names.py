@@ -6,11 +6,13 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import chain
 
+from common.manifest.model import Manifest
 from common.manifest.prompt import PromptError, Reference, parse
 from common.manifest.suggest import suggestion
-from coordinator.expand.axes import Value
 from coordinator.expand.combinations import Combination, Combinations
+from coordinator.expand.dimensions import Value
 from coordinator.expand.findings import Findings
 from coordinator.expand.prompts import NAME_ONLY, described, missing_field
 
@@ -21,6 +23,8 @@ PATH = "output.name"
 #: UTF-8 bytes of one part of a path; leaves room for an extension within the 255 of most file systems.
 MAX_BYTES = 200
 
+#: Endings of file names, and the format that each stands for.
+_FORMATS = {"png": "png", "webp": "webp", "jpeg": "jpeg", "jpg": "jpeg"}
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]')
 _RESERVED = re.compile(r"(?i:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(?=$|\.)")
 #: Parts of letters, digits and a few signs that need no second look.
@@ -34,11 +38,14 @@ _SEED, _INDEX = "\0seed", "\0index"
 class NamePattern:
     """`output.name`, read once."""
 
-    def __init__(self, pattern: str | None, findings: Findings) -> None:
+    def __init__(self, manifest: Manifest, findings: Findings) -> None:
+        pattern = manifest.output.name
         self._findings = findings
+        #: Names that at least one group has a value for.
+        self._known = {name for group in manifest.shots for name in chain(group.axes, *group.include)}
         self._checked: set[tuple[Reference, Combinations]] = set()
         try:
-            nodes = parse(DEFAULT if pattern is None else pattern)
+            nodes = parse(self._without_ending(pattern, manifest.output.format) if pattern else DEFAULT)
         except PromptError as error:
             findings.wrong(PATH, error.message, error.offset)
             nodes = ()
@@ -48,7 +55,16 @@ class NamePattern:
                 PATH, "variants and wildcards have no place in a name; refer to an axis, or to {index}"
             )
 
-    def check(self, combination: Combination, among: Combinations) -> None:
+    def _without_ending(self, pattern: str, image_format: str) -> str:
+        """The pattern without the ending that every file gets from its format."""
+        stem, dot, ending = pattern.rpartition(".")
+        written = _FORMATS.get(ending.lower()) if dot else None
+        if written is not None and written != image_format:
+            message = f"`.{ending}` is left out: the files are {image_format} by `output.format`"
+            self._findings.warn(PATH, message)
+        return pattern if written is None else stem
+
+    def check(self, group: str, combination: Combination, among: Combinations) -> None:
         """Reports references that the shots of a combination have no value for."""
         for node in self._nodes:
             if isinstance(node, str):
@@ -60,11 +76,13 @@ class NamePattern:
                     if value.text(node.field) is None:
                         self._findings.wrong(PATH, missing_field(node, value), node.offset)
             elif node.field or node.name not in NAME_ONLY:
-                self._unknown(node, combination, among)
+                self._unknown(node, group, combination, among)
 
-    def _unknown(self, node: Reference, combination: Combination, among: Combinations) -> None:
+    def _unknown(self, node: Reference, group: str, combination: Combination, among: Combinations) -> None:
         if any(True for _ in among.values_of(node.name)):
             message = f"{node} has no value where {described(combination)}"
+        elif node.name in self._known:
+            message = f"group `{group}` has no {node}"
         else:
             known = [*combination.values, *NAME_ONLY]
             message = f"unknown reference {node}{suggestion(node.name, known)}"

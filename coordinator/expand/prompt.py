@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from common.manifest.prompt import Reference, Template, bind, nodes
 from common.manifest.prompt_variants import Lines, count, draw, nth
 from coordinator.expand import triggers
-from coordinator.expand.axes import Value
+from coordinator.expand.dimensions import Value
 from coordinator.expand.draws import Draws
 
 

@@ -10,8 +10,9 @@ from common.manifest.prompt import PromptError, Reference, Template, Wildcard, n
 from common.manifest.prompt_variants import longest
 from common.manifest.prompt_wildcards import MAX_LENGTH, parse_wildcards, unknown_wildcard
 from common.manifest.suggest import suggestion
-from coordinator.expand.axes import Value
+from common.manifest.wording import shortened
 from coordinator.expand.combinations import Combination, Combinations
+from coordinator.expand.dimensions import Value
 from coordinator.expand.findings import Findings
 from coordinator.expand.prompt import Parsed, Prompt
 from coordinator.expand.settings import Written
@@ -34,11 +35,14 @@ class Prompts:
         for error in errors:
             findings.wrong(f"wildcards.{error.name}[{error.line}]", error.message, error.offset)
 
-    def check(self, written: Written, combination: Combination, among: Combinations) -> None:
-        """Reports what cannot be resolved for a combination, or for any of its group that is like it."""
+    def check(self, written: Written, combination: Combination, among: Combinations) -> tuple[Reference, ...]:
+        """The references in a prompt.
+
+        Reports what cannot be resolved for a combination, or for any of its group that is like it.
+        """
         template = self._parse(written.value, written.path)
         if template is None:
-            return
+            return ()
         first = (written, among) not in self._checked
         self._checked.add((written, among))
         length = self._longest(template)
@@ -51,6 +55,7 @@ class Prompts:
                 self._unknown(node, written.path, combination, among)
         if length > MAX_LENGTH:
             self._findings.wrong(written.path, f"can become longer than {MAX_LENGTH:,} characters")
+        return tuple(node for _, node in self._parsed[written.value].references)
 
     def bound(self, text: str, values: Mapping[str, Value]) -> Prompt:
         """The prompt of one combination; everything in it was checked."""
@@ -117,15 +122,16 @@ class Prompts:
 def described(combination: Combination) -> str:
     """`persona is ana, bg is oak`, as far as the values have names."""
     named = ((axis, value.text()) for axis, value in combination.values.items())
-    return ", ".join(f"{axis} is {text}" for axis, text in named if text) or "there are no axes"
+    texts = [f"{axis} is {shortened(text) or 'empty'}" for axis, text in named if text is not None]
+    return ", ".join(texts) or "there are no axes"
 
 
 def missing_field(node: Reference, value: Value) -> str:
     """Why a reference does not read a value."""
     if isinstance(value.spelling, str):
-        return f"{node}: `{value.spelling}` is a text without fields; write {{{node.name}}}"
+        return f"{node}: `{shortened(value.spelling)}` is a text without fields; write {{{node.name}}}"
     if not node.field:
         fields = ", ".join(f"{{{node.name}.{name}}}" for name in value.spelling)
         return f"{node} is a mapping without `name`; write one of {fields}"
-    name = value.text() or f"value {value.index}"
+    name = value.text() or f"value {value.position}"
     return f"{node}: `{name}` has no field `{node.field}`{suggestion(node.field, value.spelling)}"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from common.manifest.model import NOTHING, Axis, Group, Manifest
 from coordinator.expand.combinations import combinations
 from coordinator.expand.findings import Findings
-from tests.unit.expand.making import expanded, group, prompts, refused
+from tests.unit.expand.making import expanded, group, prompts, refused, warned
 
 
 def test_axes_multiply_and_the_last_changes_fastest() -> None:
@@ -130,10 +130,40 @@ def test_a_plain_value_is_a_mapping_with_a_name() -> None:
     assert prompts(group(axes, prompt="'{who} {who.name} {who.index}'")) == ["ana ana 0", "bo bo 1"]
 
 
-def test_the_name_of_a_lora_is_no_name_of_an_axis() -> None:
-    assert (
-        "m.yaml:6:10: shots[0].axes.ana: `ana` is the name of a LoRA" in refused(group("axes: {ana: [x]}"))[0]
-    )
+def test_an_axis_may_be_named_like_a_lora_that_the_group_does_not_use() -> None:
+    assert prompts(group("axes: {ana: [{trigger: x}]}", prompt="'{ana.trigger}'")) == ["x"]
+    assert "`ana` is a LoRA of this group" in refused(group("loras: [ana]", "axes: {ana: [x]}"))[0]
+
+
+def test_an_exclude_that_matches_nothing_names_the_value_that_was_meant() -> None:
+    (warning,) = warned(group("axes: {steps: [4, 8]}", "exclude: [{steps: 9}]"))
+    assert warning.endswith("shots[0].exclude[0]: excludes nothing; no value of `steps` is `9`")
+    (warning,) = warned(group("axes: {a: [white, red]}", "exclude: [{a: whit}]", prompt="'{a}'"))
+    assert warning.endswith("no value of `a` is `whit`: did you mean `white`?")
+
+
+@pytest.mark.parametrize(
+    ("axis", "wanted"),
+    [("[3.0, 4.5]", "3"), ("{from: 1, to: 2, step: 0.5}", "1"), ("['3', '3.0', '4']", "3.0")],
+)
+def test_numbers_match_by_value_where_no_text_is_equal(axis: str, wanted: str) -> None:
+    found = expanded(group(f"axes: {{x: {axis}}}", f"exclude: [{{x: {wanted}}}]", prompt="'{x}'"))
+    assert len(found) == len(expanded(group(f"axes: {{x: {axis}}}", prompt="'{x}'"))) - 1
+    assert found.warnings == ()
+
+
+def test_an_axis_that_changes_no_picture_is_warned_of() -> None:
+    words = "changes no picture: no prompt refers to it, and it sets nothing"
+    (warning,) = warned(group("axes: {format: [png, webp]}"))
+    assert warning == f"m.yaml:6:10: shots[0].axes.format: `format` {words}"
+    for matters in (
+        ["axes: {c: [red]}"],
+        ["axes: {c: [red, blue]}", "seeds: {count: 2, mode: increment}"],
+        ["axes: {c: [red, blue]}", "include: [{c: red, steps: 3}]"],
+        ["axes: {c: [red, blue], steps: [3, 4]}", "zip: [[c, steps]]"],
+        ["axes: {c: [red, blue]}", "negative: '{c}'", "guidance: 5"],
+    ):
+        assert warned(group(*matters)) == []
 
 
 VALUES = st.lists(st.sampled_from("pqrs"), min_size=1, max_size=4, unique=True)

@@ -101,6 +101,29 @@ def test_names_that_differ_in_case_or_unicode_form_only_collide() -> None:
     assert "two images" in collision("{v}", "axes: {v: ['a:b', 'a?b']}", "negative: '{v}'")
 
 
+def test_a_collision_is_told_shortly_with_what_makes_it_one() -> None:
+    assert "where v is empty with seed 0" in collision("{v}x", "axes: {v: ['', ' ']}", "negative: '{v}'")
+    accents = collision("{v}", 'axes: {v: ["Caf\\u00e9", "Cafe\\u0301"]}', "negative: '{v}'")
+    assert "ways to encode accents" in accents
+    long = f"axes: {{v: [{'x' * 249}a, {'x' * 249}b]}}"
+    assert len(collision("{v}", long, "negative: '{v}'")) < 400
+
+
+def test_a_name_that_only_another_group_has_names_the_group_without_it() -> None:
+    first = group("axes: {c: [x]}", top="output: {name: '{c}-{index}'}")
+    (problem,) = refused(first + "\n- {name: h, model: sdxl, prompt: x}")
+    assert problem == "m.yaml:2:17: output.name: group `h` has no {c}"
+
+
+def test_the_ending_that_the_format_gives_is_not_doubled() -> None:
+    assert names("{seed}.png") == ["0"]
+    found = expanded(group(top="output: {name: '{seed}.jpg', format: webp}"))
+    assert found[0].name == "0"
+    assert [warning.message for warning in found.warnings] == [
+        "`.jpg` is left out: the files are webp by `output.format`"
+    ]
+
+
 def test_the_same_shot_twice_under_one_name_is_one_image() -> None:
     found = expanded(group("axes: {v: [oak, Oak]}", top="output: {name: '{seed}'}"))
     assert found[0].id == found[1].id

@@ -51,7 +51,7 @@ def test_references_may_stand_in_variants() -> None:
         ("{ana.trigger} waves", "[ana]", "ana woman waves"),
         ("{bo.trigger} meets {trigger}", "[ana, bo]", "bo man, grey beard meets ana woman"),
         ("{ana.trigger} waves", "[bo, ana]", "bo man, grey beard, ana woman waves"),
-        ("{ana.trigger}, a cat", "[silent]", "a cat"),
+        ("{silent.trigger}, a cat", "[silent]", "a cat"),
         ("{trigger} and {trigger}", "[ana]", "ana woman and "),
         ("grey beard, {trigger}", "[bo]", "grey beard, bo man"),
         ("{x|x}, {trigger}", "[ana]", "x, ana woman"),
@@ -136,8 +136,21 @@ def test_a_prompt_that_can_grow_without_measure_is_refused() -> None:
     assert "longer than 20,000 characters" in refused(written)[0]
 
 
+def test_the_triggers_of_a_lora_that_no_shot_of_the_group_has_are_an_error() -> None:
+    written = group("loras: [silent]", prompt="'{ana.trigger} waves'")
+    assert refused(written) == [
+        "m.yaml:5:12: shots[0].prompt: {ana.trigger}: no shot of group `g` has the LoRA `ana`; "
+        "add it to `loras`"
+    ]
+    lines = "axes: {who: [{name: a, lora: ana}, {name: b, lora: bo}]}"
+    assert prompts(group(lines, prompt="'{ana.trigger} waves'")) == [
+        "ana woman waves",
+        "bo man, grey beard waves",
+    ]
+
+
 def test_a_negative_prompt_without_effect_is_warned_of_once() -> None:
-    lines = "axes: {bg: [oak, white]}", "negative: blurry"
+    lines = "axes: {steps: [4, 5]}", "negative: blurry"
     assert warned(group(*lines, model="flux2-klein-4b")) == [
         "m.yaml:7:13: shots[0].negative: `flux2-klein-4b` ignores negative prompts"
     ]

@@ -33,7 +33,7 @@ def scalar(content: str) -> Scalar:
 @pytest.fixture(params=["C", "Python"])
 def loader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "Python":
-        monkeypatch.setattr(yaml12, "_LOADER", yaml.SafeLoader)
+        monkeypatch.setattr(yaml12, "LOADER", yaml.SafeLoader)
 
 
 @pytest.mark.parametrize(

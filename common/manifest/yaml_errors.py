@@ -1,0 +1,107 @@
+"""What a YAML syntax error means to the person who typed it, and what to write instead."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+from common.errors import Problem
+from common.manifest.wording import shortened
+
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+#: What YAML takes for syntax at the start of a value, and people mean as text.
+_NEEDS_QUOTES = frozenset("{[@%*&!`|>")
+#: What a parser stumbles over inside brackets that were meant as such.
+_INSIDE = frozenset("]}@%`")
+#: Keys whose values are text, so that a bracket there opens nothing.
+_TEXT_KEY = re.compile(r"(?:prompt|negative|look|text|name)\s*:\s*")
+
+
+def syntax_problem(text: str, error: yaml.MarkedYAMLError) -> Problem:
+    """One sentence for the parser's error, at the place where it must be mended."""
+    lines = [*text.splitlines(), ""]
+    mark, opened = error.problem_mark or error.context_mark, error.context_mark
+    line, column = (mark.line, mark.column) if mark else (0, 0)
+    # The mark may stand on the line after the broken one, where the parser first noticed.
+    here = lines[line] if line < len(lines) else ""
+    in_brackets = "flow" in (error.context or "")
+    for number in [line, *([opened.line] if opened else []), line - 1]:
+        found = _of_line(lines, number, in_brackets or here[column : column + 1] in _INSIDE)
+        if found is not None:
+            return found
+    if in_brackets and opened and not _after_quote(here, column):
+        bracket = lines[opened.line][opened.column]
+        place = f"line {opened.line + 1}, column {opened.column + 1}"
+        closing = {"{": "}", "[": "]"}.get(bracket, "]")
+        missing = f"a `,` is missing here, or the `{closing}` of the `{bracket}` in {place}"
+        return _problem(missing, line, column)
+    if "quoted scalar" in (error.context or "") and opened and "escape" not in (error.problem or ""):
+        line, column = opened.line, opened.column
+    reason = " ".join(part for part in (error.context, error.problem) if part)
+    return _problem(f"is not YAML: {reason}{_remedy(reason, here, column)}", line, column)
+
+
+def _remedy(reason: str, line: str, column: int) -> str:
+    if "escape" in reason:
+        return "; use single quotes, where a backslash is itself"
+    if "cannot start any token" in reason:
+        return f"; put a text that starts with `{line[column : column + 1]}` in quotes"
+    if "mapping values are not allowed" in reason:
+        return "; put a text that holds `: ` in quotes"
+    if quote := _after_quote(line, column):
+        return "; write '' for an apostrophe" if quote == "'" else '; write \\" for a quotation mark'
+    if line[column : column + 1] in ("]", "}"):
+        return f"; this `{line[column]}` closes nothing"
+    return ""
+
+
+def _after_quote(line: str, column: int) -> str:
+    """The quote that ended a text too early, if text goes on right behind it."""
+    before, here = line[column - 1 : column], line[column : column + 1]
+    return before if before in ("'", '"') and here.strip() else ""
+
+
+def _of_line(lines: list[str], number: int, in_brackets: bool) -> Problem | None:
+    """What is wrong with how a line is indented or how its value starts.
+
+    `in_brackets` says that brackets were meant as such, unless they stand where only a text can.
+    """
+    if not 0 <= number < len(lines):
+        return None
+    line = lines[number]
+    if "\t" in line[: len(line) - len(line.lstrip())]:
+        return _problem("a tab indents this line; YAML indents with spaces", number, line.index("\t"))
+    start = _value_of(line)
+    value = line[start:].strip()
+    if not value or value[0] not in _NEEDS_QUOTES or _is_yaml(value):
+        return None
+    is_text = _TEXT_KEY.fullmatch(line[:start].lstrip(" -"))
+    if value[0] in "{[" and in_brackets and not is_text:
+        return None
+    message = f"a value that starts with `{value[0]}` reads as YAML syntax; put it in quotes: "
+    return _problem(f"{message}'{shortened(value)}'", number, start)
+
+
+def _is_yaml(value: str) -> bool:
+    try:
+        return sum(1 for _ in yaml.parse(value, Loader=LOADER)) > 0
+    except yaml.YAMLError:
+        return False
+
+
+def _value_of(line: str) -> int:
+    """Where the text after `key:` and `-` starts in a line."""
+    at = len(line) - len(line.lstrip())
+    while line.startswith("- ", at):
+        at += 2
+    key, colon, rest = line[at:].partition(": ")
+    if colon and key[:1] not in _NEEDS_QUOTES | {'"', "'"}:
+        at += len(key) + 2 + len(rest) - len(rest.lstrip())
+    return at
+
+
+def _problem(message: str, line: int, column: int) -> Problem:
+    """`line` and `column` count from 0."""
+    return Problem(message, "", line + 1, column + 1)

@@ -1,0 +1,173 @@
+"""Dimensions: the factors of a group's product, with the values of their axes and what matches them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any, NamedTuple
+
+from common.manifest.model import NOTHING, Axis, Group, ShotFields, Spelling
+from common.manifest.suggest import nearest
+from common.manifest.wording import shortened
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Setter:
+    """Shot fields that one place of the manifest sets; equal only to itself."""
+
+    path: str
+    #: Field name to value; only those that are set.
+    given: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, path: str, fields: ShotFields) -> Setter:
+        given = {name: getattr(fields, name) for name in ShotFields.model_fields}
+        return cls(path, {name: value for name, value in given.items() if value not in (None, ())})
+
+    def place(self, name: str) -> str:
+        """Path of the field; an axis named like it, or `lora`, is the field itself."""
+        axis = self.path.rpartition("[")[0].rpartition(".axes.")[2]
+        return self.path if axis in (name, name.removesuffix("s")) else f"{self.path}.{name}"
+
+
+class Value(NamedTuple):
+    """One value of an axis; a plain text is a mapping that has only a `name`."""
+
+    spelling: Spelling
+    #: Position in its axis, from 0.
+    position: int
+    #: Of the axis, or of the `include` entry that makes the value.
+    parent: str
+    #: Whether variants and wildcards in its texts expand.
+    expand: bool = False
+
+    def text(self, name: str = "") -> str | None:
+        """What `{axis.name}` reads, or `{axis}`; None where it has no such field."""
+        if name == "index":
+            return str(self.position)
+        if isinstance(self.spelling, str):
+            return self.spelling if name in ("", "name") else None
+        return self.spelling.get(name or "name")
+
+    def path(self, name: str) -> str:
+        """Where the manifest says what `text(name)` is."""
+        path = f"{self.parent}[{self.position}]" if ".axes." in self.parent else self.parent
+        return path if isinstance(self.spelling, str) else f"{path}.{name or 'name'}"
+
+
+#: Wanted texts by axis and field; a mapping stands for all of its fields.
+Conditions = Mapping[tuple[str, str], Spelling]
+_Reading = Callable[[str], Hashable]
+
+
+class Dimension:
+    """One factor of the product: an axis, or several that are zipped. Its values are made when asked for."""
+
+    def __init__(self, path: str, group: Group, names: tuple[str, ...]) -> None:
+        """`path` is the group's."""
+        self.names = names
+        self._axes: list[tuple[str, Axis]] = [(f"{path}.axes.{name}", group.axes[name]) for name in names]
+        self._size = len(self._axes[0][1].values) if names else 0
+        self._setters: dict[int, tuple[Setter, ...]] = {}
+        for parent, axis in self._axes:
+            for at, fields in enumerate(axis.sets):
+                if fields is not NOTHING and fields != NOTHING:
+                    own = Setter.of(f"{parent}[{at}]", fields)
+                    self._setters[at] = (*self._setters.get(at, ()), own)
+        #: By axis and field, and by how texts are read, the positions of each reading.
+        self._positions: dict[tuple[str, str, _Reading], dict[Hashable, list[int]]] = {}
+
+    def __len__(self) -> int:
+        return self._size
+
+    @property
+    def sets(self) -> bool:
+        """Whether any of its values sets a shot field."""
+        return bool(self._setters)
+
+    def row(self, at: int) -> list[Value]:
+        """The values at one position, in the order of `names`."""
+        return [Value(axis.values[at], at, parent, axis.expand) for parent, axis in self._axes]
+
+    def setters(self, at: int) -> tuple[Setter, ...]:
+        return self._setters.get(at, ())
+
+    def values(self, name: str) -> Iterator[Value]:
+        """Every value of one of its axes."""
+        parent, axis = self._axes[self.names.index(name)]
+        return (Value(spelling, at, parent, axis.expand) for at, spelling in enumerate(axis.values))
+
+    def matching(self, conditions: Conditions) -> frozenset[int] | None:
+        """Positions whose values fulfil every condition on one of its axes; None if there is no such."""
+        found = [frozenset(self._having(*each)) for each in _flat(conditions) if each[0] in self.names]
+        return frozenset.intersection(*found) if found else None
+
+    def unmatched(self, conditions: Conditions) -> str:
+        """Which wanted text no value has, and the one that was probably meant; empty if there is none."""
+        for axis, name, text in _flat(conditions):
+            if axis in self.names and not self._having(axis, name, text):
+                near = nearest(text, (str(known) for known in self._indexed(axis, name, str)))
+                hint = f": did you mean `{shortened(near)}`?" if near else ""
+                return f"no value of `{f'{axis}.{name}' if name else axis}` is `{shortened(text)}`{hint}"
+        return ""
+
+    def _having(self, axis: str, name: str, text: str) -> Sequence[int]:
+        """Positions with this text or, where there are none, with the same number: `3` for `3.0`."""
+        same = self._indexed(axis, name, str).get(text)
+        return same or self._indexed(axis, name, _number).get(_number(text), ())
+
+    def _indexed(self, axis: str, name: str, reading: _Reading) -> Mapping[Hashable, Sequence[int]]:
+        if (axis, name, reading) not in self._positions:
+            found: dict[Hashable, list[int]] = {}
+            for value in self.values(axis):
+                text = value.text(name)
+                read = None if text is None else reading(text)
+                if read is not None:
+                    found.setdefault(read, []).append(value.position)
+            self._positions[axis, name, reading] = found
+        return self._positions[axis, name, reading]
+
+
+def _flat(conditions: Conditions) -> Iterator[tuple[str, str, str]]:
+    """Axis, field and text of every condition."""
+    for (axis, name), wanted in conditions.items():
+        if isinstance(wanted, str):
+            yield axis, name, wanted
+        else:
+            yield from ((axis, key, text) for key, text in wanted.items())
+
+
+def _number(text: str) -> Decimal | None:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+def dimensions(path: str, group: Group) -> list[Dimension]:
+    """The factors of the product in the order written; a zip stands where its first axis does."""
+    if not group.axes and group.include:
+        # As in CI matrices, `include` alone makes every combination.
+        return [Dimension(path, group, ())]
+    return [Dimension(path, group, names) for names in zipped_names(group)]
+
+
+def zipped_names(group: Group) -> Iterator[tuple[str, ...]]:
+    """The axes of each factor."""
+    zips = {axis: names for names in group.zip for axis in names}
+    done: set[str] = set()
+    for axis in group.axes:
+        if axis not in done:
+            names = zips.get(axis, (axis,))
+            done.update(names)
+            yield names
+
+
+def axis_and_field(key: str, group: Group) -> tuple[str, str]:
+    """`format.name` as axis and field; the whole key is the axis where one has that name."""
+    if key in group.axes:
+        return key, ""
+    axis, _, name = key.partition(".")
+    return (axis, name) if axis in group.axes else (key, "")
