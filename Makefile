@@ -4,9 +4,11 @@ PYTHON3 ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
+SEED ?= 1
+MINUTES ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test lint bench reference clean
+.PHONY: help setup setup-dev demo test lint bench chaos reference clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,6 +33,9 @@ test: lint  ## Lint and every test this machine can run; lists what it skipped a
 
 bench: setup-dev  ## Measure; only ratios decide
 	$(BIN)/python -m tests.benchmarks
+
+chaos: setup-dev  ## A farm under seeded faults: make chaos SEED=7 MINUTES=3; all rules must hold
+	$(BIN)/python -m tests.faults.chaos --seed $(SEED) --minutes $(MINUTES)
 
 reference: setup-dev  ## Write docs/reference/farm.md from the commands' own help
 	$(BIN)/python -m typer coordinator.cli.main utils docs --name farm --output docs/reference/farm.md

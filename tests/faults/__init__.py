@@ -1,0 +1,1 @@
+"""Faults on real processes, and what must hold after any of them."""

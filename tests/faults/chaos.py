@@ -1,0 +1,189 @@
+"""A seeded run under faults: `python -m tests.faults.chaos --seed N --minutes M`.
+
+A whole farm of real processes works on jobs while, every few seconds, something of it is killed, stopped,
+emptied or littered and an operator interferes. Afterwards all rules must hold, by ledger, event log and store
+together. The seed decides what is done and when; what the processes make of it is theirs. The exit code is 0
+only if every rule held; otherwise the folder of the run is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+import redis
+
+from tests.e2e.farmhouse import Farmhouse
+from tests.faults.blows import FAULTS, Blow
+from tests.faults.evidence import Evidence, Felled, gather
+from tests.faults.report import figures
+from tests.faults.rules import RULES
+from tests.faults.target import TIMING, Target
+from tests.faults.watch import Watch
+from tests.faults.work import SHOTS_A_JOB, Operator
+from tests.tiny import save_z_image
+
+#: Seconds between two faults.
+_PAUSE_S = (2.0, 6.0)
+#: At peace, a farm in which nothing changes for so long hangs; a model that loads without end takes longest.
+_STANDSTILL_S = TIMING.stall_load_s + 60
+_SHOWN = 5
+_DEADLY_PROMPT = Path(__file__).parent / "deadly_prompt"
+
+
+@dataclass(slots=True)
+class Siege:
+    """Faults done to a farm at work, one after the other."""
+
+    target: Target
+    draw: Random
+    began: float = field(default_factory=time.monotonic)
+    done: Counter[str] = field(default_factory=Counter)
+    felled: list[Felled] = field(default_factory=list)
+    #: When to end a blow that lasts, monotonic.
+    _lasting: list[tuple[float, Blow]] = field(default_factory=list)
+
+    def say(self, what: str) -> None:
+        print(f"{time.monotonic() - self.began:7.1f} s  {what}", flush=True)
+
+    def lay(self, seconds: float) -> None:
+        """Strike every few seconds; whatever lasts is over when this returns."""
+        end = time.monotonic() + seconds
+        pause = threading.Event()
+        next_at = time.monotonic() + self.draw.uniform(*_PAUSE_S)
+        while time.monotonic() < end:
+            pause.wait(max(0.0, min([next_at, *(at for at, _ in self._lasting)]) - time.monotonic()))
+            self._relieve(time.monotonic())
+            if time.monotonic() >= next_at:
+                self._strike()
+                next_at = time.monotonic() + self.draw.uniform(*_PAUSE_S)
+        while self._lasting:
+            pause.wait(max(0.0, min(at for at, _ in self._lasting) - time.monotonic()))
+            self._relieve(time.monotonic())
+
+    def _strike(self) -> None:
+        """The next fault that can be done now."""
+        at = time.time()
+        blow: Blow | None = None
+        while blow is None:
+            (fault,) = self.draw.choices(FAULTS, [fault.weight for fault in FAULTS])
+            # A broker that is away already cannot be emptied.
+            with suppress(redis.RedisError):
+                blow = fault.strike(self.target, self.draw)
+        self.done[fault.name] += 1
+        self.felled += [Felled(node=node, at=at, by=blow.what) for node in blow.felled]
+        if blow.end is not None:
+            self._lasting.append((time.monotonic() + blow.lasts_s, blow))
+        self.say(blow.what)
+
+    def _relieve(self, now: float) -> None:
+        for at, blow in list(self._lasting):
+            if at <= now and blow.end is not None:
+                blow.end()
+                self._lasting.remove((at, blow))
+
+
+def besiege(folder: Path, *, seed: int, minutes: float, shots: int) -> tuple[Evidence, Siege]:
+    """Run a farm in `folder` under faults and let it finish its work. AssertionError: it hangs."""
+    found_first = os.environ.get("PYTHONPATH", "")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_DEADLY_PROMPT), found_first)))
+    target = Target.furnished(folder, save_z_image(folder / "models" / "tiny"))
+    target.house.farm("up")
+    siege, watch = Siege(target, Random(seed)), Watch(target)
+    operator = Operator(target, Random(f"{seed} operator"), siege.say)
+    enough = threading.Event()
+    working = threading.Thread(
+        target=operator.work, args=(enough,), kwargs={"jobs": -(-shots // SHOTS_A_JOB)}, name="operator"
+    )
+    with watch.watching():
+        working.start()
+        try:
+            siege.lay(minutes * 60)
+        finally:
+            enough.set()
+            working.join()
+        siege.say("no more faults")
+        target.house.wait_for(target.is_ready, bool)
+        siege.say(f"all parts are ready; {operator.settle()} is cancelled, all others go on")
+        _await_rest(target)
+    siege.say(f"at rest after {operator.acts} acts of the operator")
+    return gather(target, watch, siege.felled), siege
+
+
+def _await_rest(target: Target) -> None:
+    """Until every shot is settled; as long as something changes it may take."""
+    pause = threading.Event()
+    before, since = -1, time.monotonic()
+    while True:
+        (row,) = target.rows("SELECT max(id) AS last FROM events WHERE noun = 'shot'")
+        left = target.rows(
+            "SELECT state, count(*) AS shots FROM shots"
+            " WHERE state NOT IN ('done', 'failed', 'cancelled') GROUP BY state"
+        )
+        if not left and not target.rows("SELECT 1 FROM batches WHERE state = 'leased'"):
+            return
+        if row["last"] != before:
+            before, since = row["last"], time.monotonic()
+        assert time.monotonic() - since < _STANDSTILL_S, f"the farm hangs: {left}\n{target.house.logs()}"
+        pause.wait(0.5)
+
+
+def _judge(found: Evidence) -> bool:
+    held = True
+    for rule in RULES:
+        broken = list(rule(found))
+        held = held and not broken
+        print(f"{'BROKEN' if broken else 'held':7} {rule.__name__.replace('_', ' ')}")
+        for sentence in broken[:_SHOWN]:
+            print(f"        {sentence}")
+        if broken[_SHOWN:]:
+            print(f"        and {len(broken) - _SHOWN} more")
+    return held
+
+
+def _run(folder: Path, options: argparse.Namespace) -> bool:
+    target = Target(Farmhouse(folder))
+    try:
+        found, siege = besiege(folder, seed=options.seed, minutes=options.minutes, shots=options.shots)
+    except AssertionError as error:
+        print(error)
+        return False
+    finally:
+        target.house.farm("down")
+    held = _judge(found)
+    left = target.house.processes()
+    print(f"{'BROKEN' if left else 'held':7} nothing is left running {left or ''}")
+    print(f"seed {options.seed}, {options.minutes:g} minutes: {sum(siege.done.values())} faults")
+    print(", ".join(f"{number} × {name}" for name, number in sorted(siege.done.items())))
+    print("\n".join(figures(found)))
+    return held and not left
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=3.0, help="how long faults are done")
+    parser.add_argument("--shots", type=int, default=600, help="at least so many different ones")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="chaos-"))
+    held = _run(folder, options)
+    if held:
+        shutil.rmtree(folder)
+        print("all rules held")
+        return 0
+    print(f"NOT all rules held; seed {options.seed}, everything is in {folder}")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

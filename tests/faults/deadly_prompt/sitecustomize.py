@@ -1,0 +1,31 @@
+"""Python runs this at its start in every process of a farm under faults; only engines are concerned.
+
+An engine that is told to render a prompt with the deadly word is killed, as by a driver or the kernel.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from typing import TextIO
+
+_WORD = "basilisk"
+
+
+class _Fatal:
+    """The engine's stdin; lets no order pass that would be its last."""
+
+    def __init__(self, orders: TextIO) -> None:
+        self._orders = orders
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._orders:
+            if '"order":"render"' in line and _WORD in line:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield line
+
+
+if "gpu_node.engine" in sys.orig_argv:
+    sys.stdin = _Fatal(sys.stdin)

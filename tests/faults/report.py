@@ -1,0 +1,46 @@
+"""The figures of a run under faults."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from tests.faults.evidence import Evidence
+from tests.faults.rules import held_by_felled, rows_cost
+
+_CARD_PHASES = ("encode_s", "denoise_s", "decode_s")
+
+
+def figures(found: Evidence) -> Iterator[str]:
+    """One line each."""
+    attempts, batches = found.tables["attempts"], found.tables["batches"]
+    yield f"jobs {len(found.tables['jobs'])}, shots {_counts(found.tables['shots'], 'state')}"
+    shared = Counter(want["shot_id"] for want in found.tables["wants"])
+    yield f"shots that several jobs want: {sum(1 for jobs in shared.values() if jobs > 1)}"
+    yield f"batches {_counts(batches, 'outcome')}"
+    yield f"attempts {_counts(attempts, 'state')}; failures {_counts(attempts, 'failure')}"
+    worked = {a["id"]: sum(a[phase] for phase in _CARD_PHASES) for a in attempts}
+    stored = sum(worked[a["id"]] for a in attempts if a["state"] == "stored")
+    lost = sum(batch["lost_s"] for batch in batches)
+    loading = sum(batch["load_s"] for batch in batches)
+    yield (
+        f"card seconds: {stored:.0f} for stored pictures, {sum(worked.values()) - stored:.0f} for others, "
+        f"{lost:.0f} killed, {loading:.0f} loading; cost of all {rows_cost(found):.4f}"
+    )
+    suspects = sum(1 for shot in found.tables["shots"] if shot["crashes"])
+    yield f"shots that some death put under suspicion: {suspects}"
+    waits = sorted(batch["closed_at"] - felled.at for felled, batch in held_by_felled(found))
+    if waits:
+        middle = waits[len(waits) // 2]
+        yield (
+            f"work of felled nodes waited again after {middle:.1f} s (median), {waits[-1]:.1f} s (longest, "
+            f"outages included) of {len(waits)}"
+        )
+    away = sum(end - begin for begin, end in found.outages)
+    yield f"coordinator away {len(found.outages)} times, {away:.0f} s in all"
+    yield f"objects {len(found.pictures)}, left in quarantine {len(found.quarantine)}"
+
+
+def _counts(rows: list[dict[str, object]], column: str) -> str:
+    found = Counter(str(row[column]) for row in rows if row[column])
+    return f"{len(rows)} ({', '.join(f'{number} {name}' for name, number in sorted(found.items()))})"

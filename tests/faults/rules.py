@@ -1,0 +1,192 @@
+"""What must hold after any fault; each rule yields a sentence for everything that breaks it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from common.states import ATTEMPT, BATCH, NODE, SHOT, Machine
+from tests.faults.evidence import Evidence, Felled, Row
+from tests.faults.target import TIMING, WAITS_AGAIN_S
+from tests.faults.work import DEADLY, ENDLESS
+
+#: The kinds of failure that the two hopeless shots must end with.
+_HOPELESS = {DEADLY: "poison", ENDLESS: "invalid_spec"}
+_CARD_PHASES = ("encode_s", "denoise_s", "decode_s")
+#: S3 tells creation in whole seconds.
+_STORE_CLOCK_S = 1.0
+
+
+def every_wanted_shot_is_done_or_failed_with_a_reason(found: Evidence) -> Iterator[str]:
+    for shot in found.tables["shots"]:
+        state = shot["state"]
+        if shot["id"] in found.wanted:
+            if state != "done" and not (state == "failed" and shot["failure"] and shot["reason"]):
+                yield f"{_named(found, shot)} is {state}"
+        elif state not in ("done", "failed", "cancelled"):
+            yield f"{_named(found, shot)} is {state}, and nobody wants it"
+
+
+def exactly_the_two_hopeless_shots_are_not_done(found: Evidence) -> Iterator[str]:
+    groups = {want["shot_id"]: want["name"].split("/")[0] for want in found.tables["wants"]}
+    for name in _HOPELESS.keys() - {groups[shot_id] for shot_id in found.wanted}:
+        yield f"nobody wants the {name} shot"
+    for shot in found.tables["shots"]:
+        expected = _HOPELESS.get(groups[shot["id"]])
+        failure = shot["failure"] if shot["state"] == "failed" else None
+        if shot["id"] in found.wanted and failure != expected:
+            reason = f"{shot['failure']}: {shot['reason']}"
+            yield f"{_named(found, shot)} is {shot['state']} ({reason}), not {expected or 'done'}"
+
+
+def every_shot_is_done_once(found: Evidence) -> Iterator[str]:
+    shot_events = [event for event in found.tables["events"] if event["noun"] == "shot"]
+    done = Counter(event["subject"] for event in shot_events if event["target"] == "done")
+    stored = Counter(a["shot_id"] for a in found.tables["attempts"] if a["state"] == "stored")
+    for shot in found.tables["shots"]:
+        times = int(shot["state"] == "done")
+        if done[shot["id"]] != times or (shot["id"] in found.images) != bool(times):
+            yield f"{_named(found, shot)} became done {done[shot['id']]} times and is {shot['state']}"
+        if stored[shot["id"]] > 1:
+            yield f"{_named(found, shot)} was stored by {stored[shot['id']]} attempts"
+
+
+def nothing_stored_is_rendered_again(found: Evidence) -> Iterator[str]:
+    for attempt in found.tables["attempts"]:
+        image = found.images.get(attempt["shot_id"])
+        if image and attempt["started_at"] > image["stored_at"]:
+            yield f"attempt {attempt['id']} at {attempt['shot_id'][:12]} began after its picture was stored"
+
+
+def no_object_is_overwritten(found: Evidence) -> Iterator[str]:
+    for key in sorted(found.changed):
+        yield f"{key} changed or vanished after it had been seen"
+    for image in found.images.values():
+        key, kept = image["key"], found.pictures.get(image["key"])
+        if kept is None:
+            yield f"{key} is not in the store"
+        elif (kept.get("attempt"), kept.get("sha256")) != (image["attempt_id"], image["sha256"]):
+            yield f"{key} is of {kept.get('attempt')}, the ledger says {image['attempt_id']}"
+        elif found.created[key] > image["stored_at"] + _STORE_CLOCK_S:
+            yield f"{key} was written after the ledger called it stored"
+
+
+def no_object_is_unreferenced(found: Evidence) -> Iterator[str]:
+    known = {image["key"] for image in found.images.values()}
+    for key in sorted(found.pictures.keys() - known):
+        yield f"{key} is no image of the ledger"
+    closed = {batch["id"] for batch in found.tables["batches"] if batch["state"] == "closed"}
+    for key in found.quarantine:
+        if key.split("/")[1] not in closed:
+            yield f"{key} belongs to no batch that is over: nothing will clear it"
+
+
+def nothing_is_left_in_hand(found: Evidence) -> Iterator[str]:
+    for table, open_states in (("batches", ("leased",)), ("attempts", ("running", "delivered"))):
+        for row in found.tables[table]:
+            if row["state"] in open_states:
+                yield f"{table}: {row['id']} is still {row['state']}"
+
+
+def no_shot_pays_for_others(found: Evidence) -> Iterator[str]:
+    """A shot's attempts are spent on its own failures only."""
+    for shot in found.tables["shots"]:
+        if shot["state"] != "failed" and shot["attempts"]:
+            yield f"{_named(found, shot)} lost {shot['attempts']} attempts"
+
+
+def waste_is_counted_and_costed(found: Evidence) -> Iterator[str]:
+    told: Counter[str] = Counter()
+    for attempt in found.tables["attempts"]:
+        worked = sum(attempt[phase] for phase in _CARD_PHASES)
+        told[attempt["batch_id"]] += worked
+        if worked and not attempt["cost"]:
+            yield f"attempt {attempt['id']} worked {worked:.1f} s at no cost"
+    for batch in found.tables["batches"]:
+        spent = sum(json.loads(batch["spent_s"]).get(p, 0.0) for p in ("load", "encode", "denoise", "decode"))
+        lost = max(0.0, spent - told[batch["id"]] - batch["load_s"])
+        if not math.isclose(lost, batch["lost_s"], abs_tol=1e-6):
+            yield f"batch {batch['id']} lost {lost:.2f} s by its heartbeats, and has {batch['lost_s']:.2f}"
+        if (batch["lost_s"] and not batch["lost_cost"]) or (batch["load_s"] and not batch["load_cost"]):
+            yield f"batch {batch['id']} lost {batch['lost_s']} s, loaded {batch['load_s']} s, all for nothing"
+    if not math.isclose(rows_cost(found), found.told_cost, rel_tol=1e-9):
+        yield f"the jobs cost {found.told_cost} by the API and {rows_cost(found)} by the rows"
+
+
+def a_dead_nodes_work_waits_again_in_time(found: Evidence) -> Iterator[str]:
+    for felled, batch in held_by_felled(found):
+        late = (batch["closed_at"] or math.inf) - _due(found, felled)
+        if late > 0:
+            yield f"{batch['id']} of {felled.node} ({felled.by}) closed {late:.1f} s too late"
+
+
+def every_transition_is_legal(found: Evidence) -> Iterator[str]:
+    machines: dict[str, tuple[Machine[Any, Any], str]] = {
+        "shot": (SHOT, "shots"),
+        "attempt": (ATTEMPT, "attempts"),
+        "batch": (BATCH, "batches"),
+        "node": (NODE, "nodes"),
+    }
+    for noun, (machine, table) in machines.items():
+        legal = {(t.source, t.event, t.target) for t in machine.transitions}
+        courses: dict[str, list[Row]] = {row["id"]: [] for row in found.tables[table]}
+        for event in sorted(found.tables["events"], key=lambda event: event["id"]):
+            if event["noun"] == noun:
+                courses[event["subject"]].append(event)
+        for row in found.tables[table]:
+            course = courses[row["id"]]
+            steps = [(event["source"], event["event"], event["target"]) for event in course]
+            ends = [target for _, _, target in steps]
+            begins = [source for source, _, _ in steps]
+            starts_well = not steps or begins[0] in machine.initial
+            is_chain = begins[1:] == ends[:-1] and (not steps or ends[-1] == row["state"])
+            if not (starts_well and is_chain and legal.issuperset(steps)):
+                yield f"{noun} {row['id']} went {' → '.join([*begins[:1], *ends])} and is {row['state']}"
+
+
+RULES: tuple[Callable[[Evidence], Iterable[str]], ...] = (
+    every_wanted_shot_is_done_or_failed_with_a_reason,
+    exactly_the_two_hopeless_shots_are_not_done,
+    every_shot_is_done_once,
+    nothing_stored_is_rendered_again,
+    no_object_is_overwritten,
+    no_object_is_unreferenced,
+    nothing_is_left_in_hand,
+    no_shot_pays_for_others,
+    waste_is_counted_and_costed,
+    a_dead_nodes_work_waits_again_in_time,
+    every_transition_is_legal,
+)
+
+
+def rows_cost(found: Evidence) -> float:
+    """What all attempts, loads and lost work cost, added up."""
+    attempts = (attempt["cost"] for attempt in found.tables["attempts"])
+    around = (batch["load_cost"] + batch["lost_cost"] for batch in found.tables["batches"])
+    return math.fsum((*attempts, *around))
+
+
+def held_by_felled(found: Evidence) -> Iterator[tuple[Felled, Row]]:
+    """Each node that was felled with the batch it held."""
+    for felled in found.felled:
+        for batch in found.tables["batches"]:
+            over = batch["closed_at"] or math.inf
+            if batch["node_id"] == felled.node and batch["leased_at"] <= felled.at < over:
+                yield felled, batch
+
+
+def _due(found: Evidence, felled: Felled) -> float:
+    """When the work must wait again: outages of the coordinator, and the grace after each, do not count."""
+    due = felled.at + WAITS_AGAIN_S
+    for begin, end in found.outages:
+        if begin < due and end > felled.at:
+            due = max(due, end + TIMING.grace_s + WAITS_AGAIN_S)
+    return due
+
+
+def _named(found: Evidence, shot: Row) -> str:
+    names = {want["name"] for want in found.tables["wants"] if want["shot_id"] == shot["id"]}
+    return f"shot {shot['id'][:12]} ({', '.join(sorted(names))})"

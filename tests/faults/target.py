@@ -1,0 +1,153 @@
+"""The farm that faults are done to: its processes, its broker, its ledger, its store."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+import psutil
+import redis
+import yaml
+from botocore.config import Config
+
+from common.failures import MAX_CRASHES
+from common.settings import Settings, Timing, load_settings
+from coordinator.client import FarmClient
+from coordinator.embedded.home import Home
+from coordinator.embedded.state import read_state
+from tests.e2e.conftest import furnish
+from tests.e2e.farmhouse import Farmhouse
+
+NODES = (
+    ("node-6", "gtx-1660s.yaml"),
+    ("node-8a", "gtx-1070.yaml"),
+    ("node-8b", "gtx-1070.yaml"),
+    ("node-24", "rtx-4090.yaml"),
+)
+#: Ticket queues of those nodes.
+QUEUES = ("render.public.vram06", "render.public.vram08", "render.public.vram24")
+_SCALE = 5
+#: All durations of the farm at a fifth, so that minutes show what otherwise takes half an hour.
+TIMING = Timing(**{name: seconds / _SCALE for name, seconds in Timing().model_dump().items()})
+#: Seconds after which a dead node's work waits again: 30 at full durations.
+WAITS_AGAIN_S = 30 / _SCALE
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    house: Farmhouse
+
+    @classmethod
+    def furnished(cls, folder: Path, model: Path) -> Target:
+        """A folder with settings for the nodes above; nothing runs yet."""
+        furnish(folder, model, NODES)
+        file = folder / "farm.yaml"
+        settings = yaml.safe_load(file.read_text())
+        file.write_text(yaml.safe_dump(settings | {"timing": TIMING.model_dump()}))
+        return cls(Farmhouse(folder))
+
+    @property
+    def home(self) -> Home:
+        return Home(self.house.folder / ".farm")
+
+    def settings(self) -> Settings:
+        """Those in force now: a port that was taken meanwhile is another after a restart."""
+        return load_settings(self.home.settings)
+
+    def client(self) -> FarmClient:
+        return self.house.client()
+
+    def pid(self, part: str) -> int | None:
+        """The process of a part; None while it does not run."""
+        state = read_state(self.home)
+        parts = state.components if state else ()
+        return next((one.pid for one in parts if one.name == part), None)
+
+    def kill(self, part: str) -> bool:
+        """`kill -9`; False when it did not run."""
+        pid = self.pid(part)
+        return pid is not None and send(pid, signal.SIGKILL)
+
+    def engine(self, node: str) -> int | None:
+        """The process of a node's engine."""
+        pid = self.pid(node)
+        with suppress(psutil.Error):
+            for child in psutil.Process(pid).children() if pid else ():
+                if "gpu_node.engine" in child.cmdline():
+                    return child.pid
+        return None
+
+    def tree(self) -> list[int]:
+        """The supervisor and all below it."""
+        state = read_state(self.home)
+        if state is None or not psutil.pid_exists(state.pid):
+            return []
+        top = psutil.Process(state.pid)
+        return [top.pid, *(child.pid for child in top.children(recursive=True))]
+
+    def is_ready(self) -> bool:
+        """Whether every part runs and answers."""
+        state = read_state(self.home)
+        return state is not None and all(part.state == "ready" for part in state.components)
+
+    @contextmanager
+    def broker(self) -> Iterator[redis.Redis]:
+        url = self.settings().broker_url
+        with redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) as broker:
+            yield broker
+
+    def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
+        """What the ledger holds, read beside the coordinator."""
+        ledger = sqlite3.connect(f"file:{self.home.root / 'ledger.sqlite'}?mode=ro", uri=True, timeout=30)
+        with closing(ledger):
+            ledger.row_factory = sqlite3.Row
+            return [dict(row) for row in ledger.execute(query, values)]
+
+    def may_kill(self, node: str) -> bool:
+        """Whether the node holds no shot that would be called poison at one more death, rightly or not."""
+        return not self.rows(
+            "SELECT 1 FROM attempts JOIN shots ON shots.id = shot_id"
+            " WHERE node_id = ? AND attempts.state = 'running' AND crashes >= ?",
+            node,
+            MAX_CRASHES - 1,
+        )
+
+    def store(self) -> tuple[Any, str]:
+        """An S3 client of the tests' own, and the bucket."""
+        storage = self.settings().storage
+        client = boto3.client(
+            "s3",
+            endpoint_url=storage.endpoint,
+            region_name=storage.region,
+            aws_access_key_id=storage.access_key,
+            aws_secret_access_key=storage.secret_key.get_secret_value(),
+            config=Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1}),
+        )
+        return client, urlsplit(storage.url).netloc
+
+    def objects(self, prefix: str) -> dict[str, tuple[str, float]]:
+        """Key to content tag and time of creation (seconds since 1970) of what the store holds."""
+        client, bucket = self.store()
+        with closing(client):
+            pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+            return {
+                item["Key"]: (item["ETag"], item["LastModified"].timestamp())
+                for page in pages
+                for item in page.get("Contents", ())
+            }
+
+
+def send(pid: int, number: signal.Signals) -> bool:
+    """Signal a process; False when it is gone."""
+    try:
+        psutil.Process(pid).send_signal(number)
+    except psutil.NoSuchProcess:
+        return False
+    return True

@@ -1,0 +1,144 @@
+"""What the farm under faults has to do: jobs that share shots, and an operator who changes his mind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from random import Random
+
+import httpx
+
+from common.errors import Conflict, FarmError, Unavailable
+from common.views import Submit
+from tests.faults.target import Target
+
+#: Names the two shots that no farm can make; one ends its engine, the other is longer than the model reads.
+DEADLY, ENDLESS = "deadly", "endless"
+
+_JOB = """\
+version: 1
+name: job-{number}
+priority: {priority}
+shots:
+- name: mug
+  model: tiny
+  prompt: a mug with the number {{number}} on it
+  axes: {{number: {{from: {first}, to: {last}}}}}
+  seeds: 2
+  size: 128x128
+  steps: {steps}
+- name: tree
+  model: tiny-24
+  prompt: a tree with {{number}} leaves
+  axes: {{number: {{from: {first}, to: {last_tree}}}}}
+  size: 128x128
+  steps: {steps}
+{hopeless}output: {{name: "{{group}}/{{number}}-{{seed}}"}}
+"""
+_HOPELESS = f"""\
+- name: {DEADLY}
+  model: tiny
+  prompt: the gaze of a basilisk {{number}}
+  axes: {{number: [0]}}
+  size: 128x128
+  steps: 2
+- name: {ENDLESS}
+  model: tiny
+  prompt: "{{number}} {"and on " * 100}"
+  axes: {{number: [0]}}
+  size: 128x128
+  steps: 2
+"""
+#: A job's numbers overlap by half with those of the one before.
+_NUMBERS = 60
+_STEPS = 8
+#: Shots that a further job adds.
+SHOTS_A_JOB = _NUMBERS // 2 * 2 + _NUMBERS // 6
+#: The first jobs want the hopeless shots too.
+_HOPELESS_JOBS = 2
+
+
+def manifest(number: int, priority: int) -> str:
+    """Job `number`, from 0: half of its shots are also the next one's."""
+    first = number * _NUMBERS // 2
+    return _JOB.format(
+        number=number,
+        priority=priority,
+        first=first,
+        last=first + _NUMBERS - 1,
+        last_tree=first + _NUMBERS // 6 - 1,
+        steps=_STEPS,
+        hopeless=_HOPELESS if number < _HOPELESS_JOBS else "",
+    )
+
+
+class Operator:
+    """Submits jobs and pauses, resumes, cancels, requeues and reprioritises them; each act may fail."""
+
+    _VERBS = ("pause", "resume", "resume", "cancel", "requeue", "requeue", "priority", "priority")
+
+    def __init__(self, target: Target, draw: Random, say: Callable[[str], None]) -> None:
+        self._target = target
+        self._draw = draw
+        self._say = say
+        self._submitted = 0
+        self.acts = 0
+
+    def work(self, until: threading.Event, *, jobs: int) -> None:
+        """Submit `jobs` and more where the farm runs dry, and interfere with them, until told to stop."""
+        while not until.is_set():
+            try:
+                if self._submitted < jobs or self._runs_dry():
+                    self._submit()
+                else:
+                    self._interfere()
+            except FarmError as error:
+                self._say(f"operator: refused: {error}")
+            until.wait(self._draw.uniform(1.0, 4.0))
+
+    def settle(self) -> str:
+        """Let the farm finish: one job is cancelled for good, all others go on. Returns the cancelled one."""
+        with self._target.client() as client:
+            ids = [job.id for job in client.jobs()]
+        doomed = self._draw.choice(ids[:-_HOPELESS_JOBS])
+        self._post(doomed, "cancel")
+        for job in ids:
+            # A submission that was cut off is cancelled for good: it was submitted again.
+            with suppress(Conflict):
+                if job != doomed:
+                    self._post(job, "requeue")
+        return doomed
+
+    def _submit(self) -> None:
+        text = manifest(self._submitted, self._draw.randrange(100))
+        with self._target.client() as client:
+            job = client.submit(Submit(manifest=text, source=f"job-{self._submitted}.yaml"))
+        self._submitted += 1
+        self._say(f"operator: submits {job.name}: {job.new} new shots, {job.reused} reused")
+
+    def _interfere(self) -> None:
+        with self._target.client() as client:
+            job = self._draw.choice(client.jobs())
+        verb = self._draw.choice(self._VERBS)
+        self._post(job.id, verb)
+        self.acts += 1
+        self._say(f"operator: {verb} {job.name}")
+
+    def _post(self, job_id: str, verb: str) -> None:
+        """Raises Unavailable where the farm does not answer, Conflict where it refuses."""
+        settings = self._target.settings()
+        assert settings.keys.operator is not None
+        headers = {"authorization": f"Bearer {settings.keys.operator.get_secret_value()}"}
+        body = {"priority": self._draw.randrange(100)} if verb == "priority" else None
+        url = f"{settings.api_url}/v1/jobs/{job_id}/{verb}"
+        try:
+            answer = httpx.post(url, json=body, headers=headers, timeout=20, trust_env=False)
+        except httpx.HTTPError as error:
+            raise Unavailable(f"{verb}: {error or type(error).__name__}") from None
+        if answer.is_error:
+            raise Conflict(f"{verb}: {answer.text}")
+
+    def _runs_dry(self) -> bool:
+        waiting = self._target.rows("SELECT count(*) AS shots FROM shots WHERE state = 'waiting'")
+        return bool(waiting[0]["shots"] < SHOTS_A_JOB)
