@@ -59,8 +59,13 @@ class OpenJob:
     max_cost: float | None
     #: In the farm's currency, so far.
     cost: float
-    #: Seconds of work given to it since it opened, not less than the least of the others then.
+    #: Seconds of work given to it, counted from where its rivals were when it came.
     service_s: float = 0.0
+
+    @property
+    def rivals(self) -> tuple[str, int]:
+        """What jobs that take turns have in common."""
+        return self.lane, self.priority
 
 
 @dataclass(slots=True)
@@ -68,6 +73,8 @@ class Backlog:
     jobs: dict[str, OpenJob] = field(default_factory=dict)
     lines: Amounts = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
+    #: Rivals to the service at which the last of them to be served stood: the time of a fair queue.
+    _turns: dict[tuple[str, int], float] = field(default_factory=dict)
     _placements: dict[tuple[str, Card], Placement | str] = field(default_factory=dict)
 
     def placement(self, group_key: str, card: Card, place: Place) -> Placement | str:
@@ -79,9 +86,9 @@ class Backlog:
 
     def open(self, job_id: str, job: OpenJob, lines: Amounts, known: dict[str, Group]) -> None:
         """Let a job take part, with what waits for it."""
+        before = self.jobs.get(job_id)
         self.close(job_id)
-        # A newcomer gets its share from now on, not what others had before it came.
-        job.service_s = min((other.service_s for other in self.jobs.values()), default=0.0)
+        self._queue(job, at_least=before.service_s if before else 0.0)
         self.jobs[job_id] = job
         self.lines.update(lines)
         self.groups.update(known)
@@ -92,13 +99,21 @@ class Backlog:
             del self.lines[line]
 
     def prioritise(self, job_id: str, priority: int) -> None:
-        if job_id in self.jobs:
-            self.jobs[job_id].priority = priority
+        job = self.jobs.get(job_id)
+        if job is not None and job.priority != priority:
+            job.priority = priority
+            self._queue(job)
 
     def serve(self, job_id: str, seconds: float) -> None:
         """Note work that was given to a job."""
-        if job_id in self.jobs:
-            self.jobs[job_id].service_s += seconds
+        job = self.jobs.get(job_id)
+        if job is not None:
+            self._turns[job.rivals] = max(job.service_s, self._turns.get(job.rivals, 0.0))
+            job.service_s += seconds
+
+    def _queue(self, job: OpenJob, *, at_least: float = 0.0) -> None:
+        """Give a job its share from now on, not what its rivals had before it came."""
+        job.service_s = max(at_least, self._turns.get(job.rivals, 0.0))
 
     def charge(self, job_id: str, cost: float) -> None:
         if job_id in self.jobs:

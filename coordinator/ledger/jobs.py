@@ -78,9 +78,11 @@ def pause_job(write: Write, job_id: str, reason: str) -> None:
 
 
 def resume_job(write: Write, job_id: str) -> None:
-    _must_live(job_row(write.connection, job_id))
-    _set(write, job_id, intent="active", reason="")
-    open_job(write, job_id)
+    job = job_row(write.connection, job_id)
+    _must_live(job)
+    if job.intent != "active":
+        _set(write, job_id, intent="active", reason="")
+        open_job(write, job_id)
 
 
 def prioritise_job(write: Write, job_id: str, priority: int) -> None:

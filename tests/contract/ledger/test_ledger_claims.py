@@ -140,6 +140,52 @@ def test_the_first_batch_is_one_pass_and_the_next_what_the_measured_speed_allows
     assert len(second.shots) == 40  # 120 s at 3 s an image
 
 
+def _serve(bench: Bench, node: Holder, batches: int) -> list[str]:
+    """Whose shots the node is given, batch by batch."""
+    served = []
+    for _ in range(batches):
+        lease = node.lease()
+        served.append(next(row.job_id for row in bench.rows(attempts) if row.batch_id == lease.batch_id))
+        bench.finish(lease, work(60.0))
+    return served
+
+
+def test_a_newcomer_shares_with_the_job_in_work_though_an_older_one_got_little(bench: Bench) -> None:
+    node = bench.join()
+    bench.submit(placed(2))
+    _serve(bench, node, 1)
+    old = bench.submit(placed(30, first=100)).job_id
+    _serve(bench, node, 6)
+
+    new = bench.submit(placed(30, first=200)).job_id
+
+    assert sorted(_serve(bench, node, 4)) == sorted([old, new] * 2)
+
+
+def test_resuming_an_active_job_gives_it_no_second_share(bench: Bench) -> None:
+    node = bench.join()
+    one = bench.submit(placed(30)).job_id
+    _serve(bench, node, 3)
+    bench.submit(placed(30, first=100))
+    _serve(bench, node, 1)
+    before = bench.open_job(one).service_s
+
+    bench.ledger.resume_job(one)
+
+    assert bench.open_job(one).service_s == before > 0
+
+
+def test_a_job_that_changes_its_priority_shares_with_its_new_rivals(bench: Bench) -> None:
+    node = bench.join()
+    late = bench.submit(placed(30)).job_id
+    first = bench.submit(placed(30, first=100), priority=80).job_id
+    _serve(bench, node, 6)
+
+    bench.ledger.prioritise_job(late, 80)
+
+    assert first in _serve(bench, node, 4)
+
+
 def test_batches_shrink_towards_the_end(bench: Bench) -> None:
     bench.submit(placed(40))
     node, _other = bench.join(), bench.join("other")
