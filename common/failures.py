@@ -23,8 +23,6 @@ class Blame(StrEnum):
     SHOT = "shot"
     #: The shot waits again at no cost; the node is charged.
     NODE = "node"
-    #: The shot waits again at no cost, and nobody is charged.
-    FARM = "farm"
     #: The shot waits for a larger VRAM class.
     OUT_OF_MEMORY = "out_of_memory"
     #: Nobody wants it any more.
@@ -57,8 +55,8 @@ _KNOWN = (
     Failure("disk_full", Blame.NODE, "the node's disk is full"),
     Failure("not_an_image", Blame.NODE, "the upload is not a whole image"),
     Failure("wrong_image", Blame.NODE, "the upload is not what was reported: size, format or checksum"),
-    Failure("upload_failed", Blame.FARM, "the store did not take the upload"),
-    Failure("upload_missing", Blame.FARM, "the upload is not in the store"),
+    Failure("upload_failed", Blame.NODE, "the store refuses what this node uploads"),
+    Failure("upload_missing", Blame.NODE, "the upload is not in the store"),
     Failure("cancelled", Blame.CANCELLED, "nobody wants it any more"),
 )
 FAILURES = {failure.kind: failure for failure in _KNOWN}
@@ -80,5 +78,5 @@ def consequence(blame: Blame, *, attempts: int, larger_class: int | None) -> Sho
             return ShotEvent.RETRIED if attempts < MAX_ATTEMPTS else ShotEvent.EXHAUSTED
         case Blame.OUT_OF_MEMORY:
             return ShotEvent.OUTGROWN if larger_class is None else ShotEvent.ENLARGED
-        case Blame.NODE | Blame.FARM | Blame.CANCELLED:
+        case Blame.NODE | Blame.CANCELLED:
             return ShotEvent.RETURNED

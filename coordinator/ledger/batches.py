@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Row, exists, select, update
+from sqlalchemy import Connection, Row, exists, select
 
 from common.errors import Conflict, Gone, Invalid, NotFound
 from common.failures import Blame, failure
@@ -140,7 +140,6 @@ def _deliver(write: Write, attempt: Row[Any], report: Report, facts: dict[str, A
     facts |= {"key": key, "sha256": report.sha256, "size": report.size, "asked_at": write.now}
     move_attempts(write, [attempt.id], AttemptState.RUNNING, AttemptEvent.DELIVERED, **facts)
     move_shots(write, [attempt.shot_id], ShotState.RUNNING, ShotEvent.DELIVERED, detail=attempt.id)
-    write.connection.execute(update(nodes).where(nodes.c.id == attempt.node_id).values(failures=0))
     learn(write, attempt.node_id, attempt.model, attempt.work, report.spent)
 
 

@@ -13,7 +13,7 @@ from common.messages import Ack, Delivery, Verdict
 from common.states import AttemptEvent, AttemptState, ShotEvent, ShotState
 from coordinator.ledger.moves import move_attempts, move_shots
 from coordinator.ledger.schema import ATTEMPT_PHASES, attempts, batches, images, shots, wants
-from coordinator.ledger.setbacks import charge_node, set_back
+from coordinator.ledger.setbacks import charge_node, forgive_node, set_back
 from coordinator.ledger.specs import image_key, shot_of
 from coordinator.ledger.transactions import Write
 
@@ -76,6 +76,7 @@ def _store(write: Write, row: Row[Any], verdict: Verdict) -> None:
     move_shots(write, [row.shot_id], ShotState.DELIVERED, ShotEvent.STORED, detail=row.id)
     others = wants.c.shot_id == row.shot_id, wants.c.job_id != row.job_id
     write.connection.execute(update(wants).where(*others).values(reused=True))
+    forgive_node(write, row.node_id)
 
 
 def _sidecar(write: Write, row: Row[Any], verdict: Verdict) -> dict[str, Any]:

@@ -61,9 +61,13 @@ def suspect(write: Write, ids: Sequence[str]) -> list[str]:
 
 
 def charge_node(write: Write, node_id: str) -> None:
-    """Count a failure of the node's own; a success forgives it."""
+    """Count a failure of the node's own; a stored picture forgives it."""
     write.connection.execute(update(nodes).where(nodes.c.id == node_id).values(failures=nodes.c.failures + 1))
     distrust(write, node_id)
+
+
+def forgive_node(write: Write, node_id: str) -> None:
+    write.connection.execute(update(nodes).where(nodes.c.id == node_id).values(failures=0))
 
 
 def distrust(write: Write, node_id: str) -> None:

@@ -160,15 +160,38 @@ def test_a_nodes_own_failures_cost_the_shot_nothing_and_quarantine_the_node(benc
     assert node.beat().order == "drain"
 
 
-def test_a_delivered_picture_forgives_a_nodes_earlier_failures(bench: Bench) -> None:
+def test_a_stored_picture_forgives_a_nodes_earlier_failures(bench: Bench) -> None:
     bench.submit(placed(20))
     node = bench.join()
     for kind in ("device_lost", "device_lost", "", "device_lost"):
         lease = node.lease()
-        bench.fail(lease, kind) if kind else bench.deliver(lease)
+        bench.fail(lease, kind) if kind else bench.store(bench.deliver(lease).attempt_id)
         bench.close(lease, "released")
 
     assert bench.node_state() == "ready"
+
+
+def test_a_node_that_delivers_rubbish_only_is_quarantined(bench: Bench) -> None:
+    bench.submit(placed(20))
+    node = bench.join()
+    for _ in range(3):
+        lease = node.lease()
+        attempt = bench.deliver(lease).attempt_id
+        bench.store(attempt, outcome="rejected", failure="not_an_image")
+        bench.close(lease, "released")
+
+    assert bench.node_state() == "quarantined"
+
+
+def test_a_node_whose_uploads_are_refused_is_quarantined(bench: Bench) -> None:
+    bench.submit(placed(20))
+    node = bench.join()
+    for _ in range(3):
+        lease = node.lease()
+        bench.fail(lease, "upload_failed")
+        bench.close(lease)
+
+    assert bench.node_state() == "quarantined"
 
 
 def test_out_of_memory_sends_a_shot_one_class_up(bench: Bench) -> None:
