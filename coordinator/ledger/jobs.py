@@ -42,14 +42,18 @@ def open_job(write: Write, job_id: str) -> None:
     )
 
 
-def recover(write: Write) -> None:
-    """After a start: submissions that were cut off are cancelled, active jobs open again."""
-    active = select(jobs.c.id, jobs.c.complete).where(jobs.c.intent == "active").order_by(jobs.c.submitted_at)
-    for job_id, complete in write.connection.execute(active).all():
-        if complete:
-            open_job(write, job_id)
-        else:
-            cancel_job(write, job_id, "the coordinator stopped while it was submitted; submit it again")
+def open_jobs(write: Write) -> None:
+    """Open every job that is active."""
+    active = select(jobs.c.id).where(jobs.c.intent == "active").order_by(jobs.c.submitted_at)
+    for job_id in write.connection.scalars(active).all():
+        open_job(write, job_id)
+
+
+def cancel_cut_off(write: Write) -> None:
+    """After a start: submissions that were cut off are cancelled, and what nobody wants with them."""
+    cut_off = select(jobs.c.id).where(jobs.c.complete.is_(False), jobs.c.intent != "cancelled")
+    for job_id in write.connection.scalars(cut_off).all():
+        cancel_job(write, job_id, "the coordinator stopped while it was submitted; submit it again")
     left = select(shots.c.id).where(shots.c.state == plain(ShotState.WAITING), ~wanted())
     drop_unwanted(write, write.connection.scalars(left).all())
 
@@ -93,7 +97,8 @@ def prioritise_job(write: Write, job_id: str, priority: int) -> None:
 
 def requeue_job(write: Write, job_id: str) -> int:
     """See `Ledger.requeue_job`."""
-    job_row(write.connection, job_id)
+    if not job_row(write.connection, job_id).complete:
+        raise Conflict(f"job {job_id} was never submitted whole; submit it again")
     _set(write, job_id, intent="active", reason="")
     fresh: dict[str, Any] = {"attempts": 0, "crashes": 0, "failure": "", "reason": ""}
     moved = 0

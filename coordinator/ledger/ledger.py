@@ -75,9 +75,9 @@ class Ledger:
         self._clock = clock
         self._rules = Rules(timing=timing, rates=rates, place=place, new_secret=new_secret)
         self._grace = Grace.begin(timing, clock())
-        self._transactions = Transactions(engine, clock=clock)
+        self._transactions = Transactions(engine, clock=clock, fill_backlog=jobs.open_jobs)
         with self._transactions.write() as (write, _):
-            jobs.recover(write)
+            jobs.cancel_cut_off(write)
 
     # Jobs
 
@@ -118,7 +118,10 @@ class Ledger:
             jobs.prioritise_job(write, job_id, priority)
 
     def requeue_job(self, job_id: str) -> int:
-        """Give its failed and cancelled shots a fresh start, and resume it. Returns their number."""
+        """Give its failed and cancelled shots a fresh start, and resume it. Returns their number.
+
+        Raises Conflict for a job whose submission was cut off.
+        """
         with self._transactions.write() as (write, _):
             return jobs.requeue_job(write, job_id)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import InterfaceError, OperationalError
 
+from common.errors import Unavailable
 from coordinator.ledger import leadership
 from coordinator.ledger.backlog import Backlog
 from coordinator.ledger.engine import unreachable, writing
@@ -38,10 +39,16 @@ class Write:
 class Transactions:
     """The ledger's access to its database. Threads may share it; it leads from its construction on."""
 
-    def __init__(self, engine: Engine, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, engine: Engine, *, clock: Callable[[], float], fill_backlog: Callable[[Write], None]
+    ) -> None:
+        """`fill_backlog` lets the backlog learn, after a commit, all that the tables hold for it."""
         self._engine = engine
         self._clock = clock
+        self._fill_backlog = fill_backlog
         self._backlog = Backlog()
+        #: Whether the backlog knows what the tables hold.
+        self._filled = False
         self._lock = threading.Lock()
         self._listeners: list[Callable[[], None]] = []
         with self._begin(writing(engine)) as connection:
@@ -51,11 +58,19 @@ class Transactions:
     def write(self) -> Iterator[tuple[Write, Backlog]]:
         """A transaction of the one writer; the backlog in memory follows when it is committed."""
         with self._lock:
-            with self._begin(writing(self._engine)) as connection:
-                leadership.check(connection, self._epoch)
-                write = Write(connection, self._clock())
-                yield write, self._backlog
+            try:
+                with self._begin(writing(self._engine)) as connection:
+                    leadership.check(connection, self._epoch)
+                    write = Write(connection, self._clock())
+                    if not self._filled:
+                        self._fill_backlog(write)
+                    yield write, self._backlog
+            except Unavailable:
+                # A commit whose answer was lost may have happened: only the tables know.
+                self._backlog, self._filled = Backlog(), False
+                raise
             write.committed(self._backlog)
+            self._filled = True
         if write.brings_work:
             for listener in self._listeners:
                 listener()

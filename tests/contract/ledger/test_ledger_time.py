@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from common.errors import Conflict, Gone, NotFound, Unavailable
 from common.messages import Beat, Spent
+from common.views import JobSummary
 from coordinator.ledger import PlacedShot, Swept
 from coordinator.ledger.schema import batches, nodes
 from tests.contract.ledger.bench import TIMING, Bench, placed, work
@@ -209,22 +211,67 @@ def test_a_replaced_coordinator_may_write_no_more(bench: Bench) -> None:
     bench.ledger.ping()
 
 
-def test_a_submission_that_a_crash_cut_off_is_cancelled_at_the_next_start(bench: Bench) -> None:
-    class Crash(BaseException):
-        pass
+class Crash(BaseException):
+    pass
+
+
+def _cut_off(bench: Bench, *, paused: bool = False) -> JobSummary:
+    """A submission during which the coordinator died, after the next start."""
 
     def dying() -> Iterator[PlacedShot]:
         yield from placed(5000)
+        if paused:
+            bench.ledger.pause_job(bench.ledger.jobs()[0].id)
         bench.restart()  # the old coordinator can write no more: as if it were gone
         raise Crash
 
     with pytest.raises((Crash, Unavailable)):
         bench.submit(dying())
     bench.restart()
-
     (job,) = bench.ledger.jobs()
+    return job
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_submission_that_a_crash_cut_off_is_cancelled_at_the_next_start(bench: Bench, paused: bool) -> None:
+    job = _cut_off(bench, paused=paused)
+
     assert (job.intent, job.counts) == ("cancelled", {"cancelled": 5000})
     assert "submit it again" in job.reason
+
+
+def test_a_submission_that_was_cut_off_cannot_be_requeued(bench: Bench) -> None:
+    job = _cut_off(bench)
+
+    with pytest.raises(Conflict, match="submit it again"):
+        bench.ledger.requeue_job(job.id)
+    assert bench.counts(job.id) == {"cancelled": 5000}
+
+
+def test_a_commit_whose_answer_is_lost_leaves_no_shot_forgotten(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.submit(placed(4))
+    node = bench.join()
+    lease = node.lease()
+    dialect = bench.engine.dialect
+    commit = dialect.do_commit
+
+    def commit_and_break(connection: Any) -> None:
+        commit(connection)
+        raise dialect.loaded_dbapi.OperationalError("server closed the connection unexpectedly")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(dialect, "do_commit", commit_and_break)
+        with pytest.raises(Unavailable):
+            bench.close(lease, "released")
+
+    announced: list[str] = []
+    bench.ledger.on_work(lambda: announced.append("work"))
+    bench.ledger.sweep()
+    assert announced
+    assert sum(bench.backlog_lines().values()) == 4
+    assert len(node.lease().shots) == 2
 
 
 def test_what_a_killed_pass_spent_is_accounted_from_its_heartbeats(bench: Bench) -> None:
