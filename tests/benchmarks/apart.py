@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from os import wait4, waitstatus_to_exitcode
+from pathlib import Path
 from typing import TypeVar
 
 _T = TypeVar("_T")
@@ -34,7 +35,10 @@ def apart(work: Callable[..., _T], *arguments: object) -> tuple[_T, Used]:
 
 
 def command_apart(command: Sequence[str]) -> tuple[str, Used]:
-    """Run a command to its good end: its output, and what it took from start to exit."""
+    """Run a command to its good end: its output, and what it took from start to exit.
+
+    Its peak memory is this process' own where that is larger.
+    """
     with tempfile.TemporaryFile("w+") as said:
         begin = time.perf_counter()
         process = subprocess.Popen(command, stdout=said)
@@ -51,7 +55,16 @@ def _measured(work: Callable[..., _T], *arguments: object) -> tuple[_T, Used]:
     begin, cpu = time.perf_counter(), time.process_time()
     result = work(*arguments)
     seconds, cpu_s = time.perf_counter() - begin, time.process_time() - cpu
-    return result, Used(seconds, cpu_s, _mb(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+    return result, Used(seconds, cpu_s, _peak_mb())
+
+
+def _peak_mb() -> float:
+    """Of this process. Linux lets `ru_maxrss` begin at the size of the parent, so it is read elsewhere there."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return _mb(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(peak.split()[1]) / 2**10
 
 
 def _mb(maxrss: int) -> float:
