@@ -59,7 +59,7 @@ def _measured(work: Callable[..., _T], *arguments: object) -> tuple[_T, Used]:
 
 
 def _peak_mb() -> float:
-    """Of this process. Linux lets `ru_maxrss` begin at the size of the parent, so it is read elsewhere there."""
+    """Of this process. On Linux `ru_maxrss` begins at the size of the parent, so it is not asked there."""
     status = Path("/proc/self/status")
     if not status.exists():
         return _mb(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
