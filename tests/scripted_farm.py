@@ -29,7 +29,8 @@ from common.messages import (
     Report,
 )
 
-_PATIENCE_S = 100.0
+#: Seconds, in every case more than a starved machine needs.
+_PATIENCE_S = 300.0
 
 
 @dataclass
@@ -39,7 +40,7 @@ class ScriptedFarm:
     broker_url: str = ""
     url: str = ""
     heartbeat_s: float = 0.2
-    stall_render_s: float = 100.0
+    stall_render_s: float = _PATIENCE_S
     joins: list[Join] = field(default_factory=list)
     beats: list[Beat] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
@@ -89,7 +90,7 @@ class ScriptedFarm:
             lease_s=20,
             claim_wait_s=0.5,
             stall_render_s=self.stall_render_s,
-            stall_load_s=100,
+            stall_load_s=_PATIENCE_S,
             hard_limit_s=600,
         )
 

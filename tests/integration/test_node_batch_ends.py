@@ -15,6 +15,8 @@ from tests.engine_talk import shot
 from tests.node_worker import WATTS, Worker, in_background, lease
 from tests.scripted_farm import ScriptedFarm
 
+pytestmark = pytest.mark.timeout(600)
+
 #: An engine that writes the image of its first pass once its second has failed.
 LATE_ENGINE = """
 import json, pathlib, sys
