@@ -37,6 +37,10 @@ class Grace:
     def begin(cls, timing: Timing, now: float) -> Grace:
         return cls(timing, now + timing.grace_s, now)
 
+    def set_back(self, now: float) -> bool:
+        """Whether the clock was set back since the last sweep."""
+        return now < self.last
+
     def over(self, now: float) -> bool:
         """Whether leases may expire at `now`; called at each sweep."""
         if not 0 <= now - self.last <= _LATE * self.timing.sweep_s:
@@ -47,6 +51,8 @@ class Grace:
 
 def sweep(write: Write, backlog: Backlog, rules: Rules, grace: Grace) -> Swept:
     """See `Ledger.sweep`."""
+    if grace.set_back(write.now):
+        _bring_back(write, rules)
     lapsed = grace.over(write.now)
     _pause_overspent(write, backlog)
     return Swept(
@@ -54,6 +60,17 @@ def sweep(write: Write, backlog: Backlog, rules: Rules, grace: Grace) -> Swept:
         lost=_miss(write, rules) if lapsed else (),
         ingest_again=_ask_again(write, rules),
     )
+
+
+def _bring_back(write: Write, rules: Rules) -> None:
+    """After the clock was set back, nothing was heard, asked or leased later than now."""
+    latest = {
+        batches.c.expires_at: write.now + rules.timing.lease_s,
+        nodes.c.seen_at: write.now,
+        attempts.c.asked_at: write.now,
+    }
+    for column, most in latest.items():
+        write.connection.execute(update(column.table).where(column > most).values({column: most}))
 
 
 def _expire(write: Write, rules: Rules) -> tuple[str, ...]:
