@@ -92,6 +92,21 @@ def test_no_lease_expires_in_the_grace_after_a_stall_or_a_clock_jump(bench: Benc
     assert node.beat(lease).order == "go on"
 
 
+def test_a_clock_that_is_set_back_lengthens_no_lease_and_no_silence(bench: Bench) -> None:
+    _past_the_grace(bench)
+    bench.submit(placed(4))
+    lease = bench.join().lease()
+    other = bench.join("other").lease()
+    attempt = bench.deliver(other).attempt_id
+    bench.clock.now -= 3600
+
+    found = _let_pass(bench, TIMING.grace_s + TIMING.lease_s + 2 * TIMING.sweep_s)
+
+    assert lease.batch_id in {batch for swept in found for batch in swept.expired}
+    assert bench.node_state() == "lost"
+    assert attempt in {one for swept in found for one in swept.ingest_again}
+
+
 def test_a_node_that_joins_again_gives_its_shots_back_at_once(bench: Bench) -> None:
     job = bench.submit(placed(2))
     bench.join().lease()
