@@ -234,9 +234,9 @@ class Delivery(Message):
 
 
 class Verdict(Message):
-    """POST /v1/deliveries/{attempt}: ingest stored the image, or refuses it."""
+    """POST /v1/deliveries/{attempt}: ingest stored the image, refuses it, or puts it off for a server's sake."""
 
-    outcome: Literal["stored", "duplicate", "rejected"]
+    outcome: Literal["stored", "duplicate", "rejected", "put off"]
     #: Of the stored object.
     sha256: Sha256 | None = None
     size: int | None = None

@@ -39,7 +39,10 @@ def ingest_app(settings: Settings, deliveries: Deliveries, store: Store) -> Cele
                 return
             verdict = ingest(delivery, store)
             deliveries.settle(attempt_id, verdict)
-            store.delete(delivery.key)
+            if verdict.outcome == "put off":
+                log.warning("attempt %s is put off: %s", attempt_id, verdict.message)
+            else:
+                store.delete(delivery.key)
         except FarmError as error:
             log.warning("attempt %s: %s", attempt_id, error)
 

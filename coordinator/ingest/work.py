@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 from PIL import Image
 
-from common.errors import Invalid, NotFound
+from common.errors import FarmError, Invalid, NotFound
 from common.infotext import farm_json, infotext
 from common.messages import Delivery, Verdict
 from common.shot import Shot
@@ -22,25 +22,28 @@ _VERSION = version("shotfarm")
 
 
 def ingest(delivery: Delivery, store: Store, *, monotonic: Callable[[], float] = time.monotonic) -> Verdict:
-    """Check, encode and store one upload. Raises Unavailable when the store is away."""
+    """Check, encode and store one upload; put off where the store does not work."""
     began = monotonic()
+    try:
+        verdict = _judged(delivery, store)
+    except FarmError as error:
+        # The upload is safe where it lies: it is no fault of its own, nor of the shot.
+        verdict = Verdict(outcome="put off", message=str(error))
+    return verdict.model_copy(update={"seconds": monotonic() - began})
+
+
+def _judged(delivery: Delivery, store: Store) -> Verdict:
     shot = Shot.from_dict(delivery.spec)
     picture = _fetched(delivery, store, shot)
     if isinstance(picture, Refusal):
-        return Verdict(
-            outcome="rejected",
-            failure=picture.failure,
-            message=picture.message,
-            seconds=monotonic() - began,
-        )
+        return Verdict(outcome="rejected", failure=picture.failure, message=picture.message)
     final = encoded(
         picture,
         shot,
         infotext=infotext(shot, version=f"shotfarm {_VERSION}"),
         record=farm_json(shot, template=delivery.template, recipe=delivery.recipe, version=_VERSION),
     )
-    verdict = _stored(delivery, store, final, CONTENT_TYPES[shot.format])
-    return verdict.model_copy(update={"seconds": monotonic() - began})
+    return _stored(delivery, store, final, CONTENT_TYPES[shot.format])
 
 
 def _fetched(delivery: Delivery, store: Store, shot: Shot) -> Image.Image | Refusal:

@@ -49,7 +49,11 @@ def settle(write: Write, attempt_id: str, verdict: Verdict) -> Ack:
         raise Conflict(f"attempt {attempt_id} is {row.state}; it has no upload to judge")
     if row.state != AttemptState.DELIVERED:
         return Ack(state=row.shot_state, repeated=True)
-    if verdict.outcome == "rejected":
+    if verdict.outcome == "put off":
+        # No fault of the upload: the try does not count, and the sweep asks again.
+        mine = attempts.c.id == attempt_id, attempts.c.tries > 0
+        write.connection.execute(update(attempts).where(*mine).values(tries=attempts.c.tries - 1))
+    elif verdict.outcome == "rejected":
         reject(write, row.id, failure(verdict.failure or "not_an_image"), verdict.message, verdict.seconds)
     else:
         _store(write, row, verdict)

@@ -105,12 +105,23 @@ def test_the_stored_image_has_the_format_that_was_asked_for(
     assert Image.open(io.BytesIO(store.read(delivery.final_key, limit=10**6))).format == image_format.upper()
 
 
-def test_a_missing_upload_is_the_farms_matter(store: DirectoryStore):
+def test_a_missing_upload_is_refused_as_such(store: DirectoryStore):
     delivery = delivered(store, "a-1", picture())
     store.delete(delivery.key)
     verdict = ingest(delivery, store)
     assert (verdict.outcome, verdict.failure) == ("rejected", "upload_missing")
     assert verdict.failure in FAILURES
+
+
+def test_an_upload_is_put_off_while_the_store_takes_no_pictures(store: DirectoryStore):
+    delivery = delivered(store, "a-1", picture())
+    in_the_way = store.root / "images"
+    in_the_way.write_bytes(b"")
+    verdict = ingest(delivery, store)
+    assert verdict.outcome == "put off"
+    assert "does not work" in verdict.message
+    in_the_way.unlink()
+    assert ingest(delivery, store).outcome == "stored"
 
 
 def test_an_upload_larger_than_reported_is_not_even_read(store: DirectoryStore):

@@ -203,6 +203,21 @@ def test_an_upload_that_ingest_began_three_times_and_never_answered_is_rejected(
     assert (row.state, row.attempts, row.failure) == ("waiting", 1, "ingest_crash")
 
 
+def test_an_upload_that_ingest_puts_off_is_asked_for_again_at_no_cost(bench: Bench) -> None:
+    bench.submit(placed(1))
+    lease = bench.join().lease()
+    attempt = bench.deliver(lease).attempt_id
+    assert attempt is not None
+    for _ in range(5):
+        bench.ledger.delivery(attempt)
+        assert bench.store(attempt, outcome="put off").state == "delivered"
+
+    found = _let_pass(bench, TIMING.ingest_again_s + 2 * TIMING.sweep_s)
+
+    assert attempt in {one for swept in found for one in swept.ingest_again}
+    assert bench.store(attempt).state == "done"
+
+
 def test_a_job_pauses_at_its_budget(bench: Bench) -> None:
     job = bench.submit(placed(10), max_cost=0.001)
     node = bench.join()
