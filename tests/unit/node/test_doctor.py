@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -84,3 +85,13 @@ def test_the_command_exits_by_what_it_found(tmp_path: Path) -> None:
     assert "vram08" in good.output
     assert bad.exit_code == 1
     assert "does not answer" in bad.output
+
+
+def test_a_program_reads_the_findings_as_json(tmp_path: Path) -> None:
+    arguments = ["doctor", "--card", str(CARDS / "gtx-1070.yaml"), "--home", str(tmp_path), "--json"]
+
+    run = CliRunner().invoke(app, arguments)
+
+    findings = json.loads(run.stdout)
+    assert {"subject", "good", "sentence"} == set(findings[0])
+    assert run.exit_code == (0 if all(finding["good"] for finding in findings) else 1)
