@@ -9,15 +9,15 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from common.errors import InvalidDocument, Problem
-from common.manifest.nodes import Mapping, Node, Scalar, child_path
-from common.manifest.parsed import Text
-from common.manifest.suggest import suggestion
+from common.manifest.source import SourceText
+from common.manifest.wording import suggestion
 from common.manifest.yaml12 import read_yaml
+from common.manifest.yaml_nodes import Mapping, Node, Scalar, child_path
 
 Entry = TypeVar("Entry", bound=BaseModel)
 
 
-def read_document(path: Path) -> tuple[Text, list[Problem]]:
+def read_document(path: Path) -> tuple[SourceText, list[Problem]]:
     """The file as a tree; raises InvalidDocument where it cannot be read."""
     try:
         content = path.read_bytes()
@@ -44,7 +44,7 @@ def plain(node: Node) -> Any:
 
 
 def validated(
-    kind: type[Entry], data: object, path: str, text: Text, problems: list[Problem]
+    kind: type[Entry], data: object, path: str, text: SourceText, problems: list[Problem]
 ) -> Entry | None:
     """`data`, found at `path` of the document, as `kind`; None after adding what is wrong to `problems`."""
     try:
@@ -54,7 +54,7 @@ def validated(
         return None
 
 
-def _problem(kind: type[BaseModel], item: ErrorDetails, path: str, text: Text) -> Problem:
+def _problem(kind: type[BaseModel], item: ErrorDetails, path: str, text: SourceText) -> Problem:
     for key in item["loc"]:
         path = child_path(path, key)
     if item["type"] == "extra_forbidden" and len(item["loc"]) == 1:

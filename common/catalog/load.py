@@ -13,9 +13,9 @@ from common.catalog.entries import CatalogEntries, Entry, FamilyEntry, LicenseEn
 from common.catalog.types import Catalog
 from common.document import plain, read_document, validated
 from common.errors import InvalidDocument, Problem
-from common.manifest.nodes import Mapping, child_path
-from common.manifest.parsed import Text
-from common.manifest.suggest import suggestion
+from common.manifest.source import SourceText
+from common.manifest.wording import suggestion
+from common.manifest.yaml_nodes import Mapping, child_path
 
 BUILT_IN = Path(__file__).parent.parent / "catalog.yaml"
 
@@ -53,7 +53,9 @@ class _Reader:
         if problems:
             raise InvalidDocument(str(path), problems)
 
-    def _take(self, text: Text, section: str, name: str, node: Mapping, problems: list[Problem]) -> None:
+    def _take(
+        self, text: SourceText, section: str, name: str, node: Mapping, problems: list[Problem]
+    ) -> None:
         path = child_path(section, name)
         data = plain(node)
         like = data.pop("like", None)
@@ -68,7 +70,7 @@ class _Reader:
             self.entries.section(section)[name] = entry
 
 
-def _entries(text: Text, problems: list[Problem]) -> Iterator[tuple[str, str, Mapping]]:
+def _entries(text: SourceText, problems: list[Problem]) -> Iterator[tuple[str, str, Mapping]]:
     """Section, name and value of each entry of the file."""
     if not isinstance(text.root, Mapping):
         problems.append(text.problem("", f"a catalog is a mapping with {', '.join(_SECTIONS)}"))

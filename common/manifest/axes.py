@@ -6,16 +6,16 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from common.manifest import nodes
-from common.manifest.filelists import read_file_list
-from common.manifest.forms import mapping_schema
-from common.manifest.keys import AXIS_KEYS
-from common.manifest.kinds import Later, Switch, Text, scalar_of
+from common.manifest import yaml_nodes as nodes
+from common.manifest.list_files import read_file_list
 from common.manifest.model import NOTHING, Axis, ShotFields, Spelling
-from common.manifest.nodes import Node, Scalar, child_path
+from common.manifest.plain_values import Later, Switch, Text, scalar_of
 from common.manifest.ranges import RANGE_KEYS, ranged, too_many
 from common.manifest.reading import Key, Reading, read_keys
+from common.manifest.shot_keys import AXIS_KEYS
+from common.manifest.shot_values import mapping_schema
 from common.manifest.wording import described, shortened, spelling
+from common.manifest.yaml_nodes import Node, Scalar, child_path
 
 AXIS_NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,62}"
 _LETTERS = "letters (a-z, A-Z), digits, `_` and `-`, starting with a letter"

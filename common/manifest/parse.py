@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel
 
 from common.catalog import Catalog
-from common.errors import InvalidDocument
-from common.manifest import nodes
-from common.manifest.check import check_catalog
+from common.errors import InvalidDocument, Problem
+from common.manifest import yaml_nodes as nodes
+from common.manifest.catalog_check import check_catalog
 from common.manifest.files import FileReader
-from common.manifest.forms import mapping_schema
 from common.manifest.groups import GROUP_KEYS, read_defaults, read_groups
-from common.manifest.keys import SHOT_KEYS
-from common.manifest.kinds import Choice, Later, Name, Number, Switch, Text
 from common.manifest.model import Group, Limits, Manifest, Output, ShotFields
-from common.manifest.nodes import Node
-from common.manifest.parsed import ParsedManifest
+from common.manifest.plain_values import Choice, Later, Name, Number, Switch, Text
+from common.manifest.prompt_texts import check_tags, plain_texts, templates
 from common.manifest.reading import MAX_FINDINGS, Key, Reading, TooManyError, read_keys
-from common.manifest.texts import check_tags, plain_texts, templates
-from common.manifest.wildcards import Wildcards, add_used
+from common.manifest.shot_keys import SHOT_KEYS
+from common.manifest.shot_values import mapping_schema
+from common.manifest.source import SourceText
+from common.manifest.wildcard_sources import Wildcards, add_used
 from common.manifest.wording import described
 from common.manifest.yaml12 import read_yaml
+from common.manifest.yaml_nodes import Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,30 @@ MANIFEST_KEYS = {
 _IN_A_GROUP = {
     key: "; it belongs in `defaults` or in a group under `shots`" for key in GROUP_KEYS if key != "name"
 }
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedManifest:
+    """A valid manifest, what it was read from, and what its author should know."""
+
+    manifest: Manifest
+    text: SourceText
+    warnings: tuple[Problem, ...] = ()
+    #: What each `{file: …}` stands for, by path.
+    contents: dict[str, nodes.Sequence] = field(default_factory=dict)
+
+    @property
+    def source(self) -> str:
+        return self.text.source
+
+    def problem(self, path: str, message: str, offset: int | None = None) -> Problem:
+        """See `SourceText.problem`. Paths are those of the manifest as typed: `shots[0].prompt`,
+        `defaults.negative`, `shots[0].axes.scene[3]`, `shots[0].axes.persona[1].look`, `wildcards.job[2]`.
+        """
+        return self.text.problem(path, message, offset)
+
+    def invalid(self, problems: list[Problem]) -> InvalidDocument:
+        return InvalidDocument(self.source, problems)
 
 
 def parse_manifest(

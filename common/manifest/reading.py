@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from common.errors import Problem
-from common.manifest import nodes
+from common.manifest import yaml_nodes as nodes
 from common.manifest.files import FileReader
-from common.manifest.nodes import Node, Place, child_path
-from common.manifest.parsed import Text
-from common.manifest.suggest import suggestion
-from common.manifest.wording import described, shortened
+from common.manifest.source import SourceText
+from common.manifest.wording import described, shortened, suggestion
+from common.manifest.yaml_nodes import Node, Place, child_path
 
 #: Nobody reads more at once, and finding them costs time.
 MAX_FINDINGS = 100
@@ -30,7 +29,7 @@ class TooManyError(Exception):
 class Reading:
     """What is known while a manifest is read. Problems are gathered, so that all are told at once."""
 
-    text: Text
+    text: SourceText
     #: None where files may not be read, as in the API.
     files: FileReader | None
     problems: list[Problem] = field(default_factory=list)
@@ -45,7 +44,7 @@ class Reading:
         self._add(self.text.at(place, path, message))
 
     def wrong_at(self, path: str, message: str, offset: int | None = None) -> None:
-        """The same where only the path is known; see `Text.problem`."""
+        """The same where only the path is known; see `SourceText.problem`."""
         self._add(self.text.problem(path, message, offset))
 
     def warn_at(self, path: str, message: str, offset: int | None = None) -> None:

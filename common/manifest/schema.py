@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from common.manifest.axes import axis_definitions
-from common.manifest.forms import mapping_schema
 from common.manifest.parse import MANIFEST_KEYS
+from common.manifest.shot_values import mapping_schema
 
 
 def manifest_schema() -> dict[str, Any]:

@@ -1,9 +1,12 @@
-"""How values and names read inside messages and texts."""
+"""How values and names read inside messages, and the known word that was probably meant."""
 
 from __future__ import annotations
 
-from common.manifest import nodes
-from common.manifest.nodes import Node
+import difflib
+from collections.abc import Iterable
+
+from common.manifest import yaml_nodes as nodes
+from common.manifest.yaml_nodes import Node
 
 _LIMIT = 60
 #: Characters of a dotted path.
@@ -37,3 +40,24 @@ def spelling(node: Node) -> str:
         case nodes.Sequence():
             return ", ".join(spelling(item) for item in node.items)
     return ", ".join(f"{key} {spelling(value)}" for key, _, value in node.items())
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that was most likely meant; None if none is near."""
+    by_lower = {name.lower(): name for name in known}
+    if word.lower() in by_lower:
+        return by_lower[word.lower()]
+    near = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[near[0]] if near else None
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """`: did you mean `prompt`?`, or the known words where none is near."""
+    words = list(known)
+    near = nearest(word, words)
+    if near is not None:
+        return f": did you mean `{near}`?"
+    if not words:
+        return ""
+    shown = ", ".join(f"`{name}`" for name in words[:12])
+    return f"; known are {shown}" + (" …" if len(words) > 12 else "")

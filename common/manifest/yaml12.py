@@ -12,15 +12,15 @@ from typing import Any
 import yaml
 
 from common.errors import InvalidDocument, Problem
-from common.manifest.nodes import Scalar
-from common.manifest.parsed import Text
-from common.manifest.tree import TreeBuilder, UnreadableError
+from common.manifest.source import SourceText
+from common.manifest.yaml_builder import TreeBuilder, UnreadableError
 from common.manifest.yaml_errors import LOADER, syntax_problem
+from common.manifest.yaml_nodes import Scalar
 
 MAX_BYTES = 8 * 1024 * 1024
 
 
-def read_yaml(content: str | bytes, source: str) -> tuple[Text, list[Problem]]:
+def read_yaml(content: str | bytes, source: str) -> tuple[SourceText, list[Problem]]:
     """The document as a tree, and what is wrong in it without hiding the rest (duplicate keys, tags).
 
     Raises InvalidDocument where nothing can be read: not UTF-8, too large, empty, broken syntax, a bomb.
@@ -36,7 +36,7 @@ def read_yaml(content: str | bytes, source: str) -> tuple[Text, list[Problem]]:
         raise InvalidDocument(
             source, [Problem("the file is empty; a manifest starts with `version: 1`", "", 1, 1)]
         )
-    return Text(source, text, builder.root), builder.problems
+    return SourceText(source, text, builder.root), builder.problems
 
 
 def _decoded(content: str | bytes, source: str) -> str:

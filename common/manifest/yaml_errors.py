@@ -26,15 +26,14 @@ def syntax_problem(text: str, error: yaml.MarkedYAMLError) -> Problem:
     line, column = (mark.line, mark.column) if mark else (0, 0)
     # The mark may stand on the line after the broken one, where the parser first noticed.
     here = lines[line] if line < len(lines) else ""
-    in_brackets = "flow" in (error.context or "")
+    in_brackets = (error.context or "").endswith(("flow mapping", "flow sequence"))
     for number in [line, *([opened.line] if opened else []), line - 1]:
         found = _of_line(lines, number, in_brackets or here[column : column + 1] in _INSIDE)
         if found is not None:
             return found
     if in_brackets and opened and not _after_quote(here, column):
-        bracket = lines[opened.line][opened.column]
+        closing, bracket = ("}", "{") if "mapping" in (error.context or "") else ("]", "[")
         place = f"line {opened.line + 1}, column {opened.column + 1}"
-        closing = {"{": "}", "[": "]"}.get(bracket, "]")
         missing = f"a `,` is missing here, or the `{closing}` of the `{bracket}` in {place}"
         return _problem(missing, line, column)
     if "quoted scalar" in (error.context or "") and opened and "escape" not in (error.problem or ""):

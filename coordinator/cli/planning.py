@@ -14,8 +14,7 @@ from common.catalog import Catalog, load_catalog
 from common.cost import Rates
 from common.errors import FarmError, FitsNothing, Invalid, InvalidDocument, OverBudget, Problem
 from common.manifest.files import FileReader
-from common.manifest.parse import parse_manifest
-from common.manifest.parsed import ParsedManifest
+from common.manifest.parse import ParsedManifest, parse_manifest
 from common.nodes import Card
 from common.settings import Money, Settings
 from common.shot import PlannedShot

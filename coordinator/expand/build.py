@@ -8,20 +8,19 @@ from itertools import accumulate
 
 from common.catalog import Catalog
 from common.manifest.model import Manifest
-from common.manifest.parsed import ParsedManifest
+from common.manifest.parse import ParsedManifest
 from common.manifest.prompt import Reference
-from coordinator.expand.cell import Frame
 from coordinator.expand.combinations import combinations
-from coordinator.expand.counting import CheckedGroup, check_product, multiplies, number_groups, seeds_of
 from coordinator.expand.dimensions import Setter
 from coordinator.expand.effects import check_effects, check_triggers
 from coordinator.expand.expansion import Expansion
 from coordinator.expand.findings import Findings
-from coordinator.expand.group import GroupExpansion
-from coordinator.expand.names import NamePattern
+from coordinator.expand.group import Frame, GroupExpansion
+from coordinator.expand.limits import CheckedGroup, check_product, multiplies, number_groups, seeds_of
+from coordinator.expand.output_names import NamePattern
 from coordinator.expand.prompts import Prompts
 from coordinator.expand.rendering import Rendering, rendering
-from coordinator.expand.settings import Impossible, Merged, Written, resolve
+from coordinator.expand.shot_settings import Impossible, Merged, Written, resolve
 
 #: Renderings kept at a time; shots that follow each other mostly share theirs.
 _RENDERINGS_KEPT = 4096

@@ -8,8 +8,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
 from common.manifest.model import NOTHING, Axis, Group, ShotFields, Spelling
-from common.manifest.suggest import nearest
-from common.manifest.wording import shortened
+from common.manifest.wording import nearest, shortened
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,7 +9,7 @@ from common.manifest.prompt import Reference
 from coordinator.expand.combinations import Combinations
 from coordinator.expand.findings import Findings
 from coordinator.expand.prompts import TRIGGER
-from coordinator.expand.settings import Written
+from coordinator.expand.shot_settings import Written
 
 
 def check_triggers(

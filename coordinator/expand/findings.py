@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from common.errors import InvalidDocument, Problem
 from common.manifest.model import Manifest
-from common.manifest.parsed import ParsedManifest
+from common.manifest.parse import ParsedManifest
 
 
 class Findings:

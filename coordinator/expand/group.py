@@ -3,15 +3,95 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
+from common.manifest.model import Seeds
 from common.shot import PlannedShot
-from coordinator.expand.cell import Cell, Frame
+from coordinator.expand import output_names, triggers
 from coordinator.expand.combinations import Combinations
 from coordinator.expand.dimensions import Setter
-from coordinator.expand.names import NamePattern
+from coordinator.expand.draws import Draws
 from coordinator.expand.numbering import Numbering
-from coordinator.expand.prompts import Prompts, described
+from coordinator.expand.output_names import NamePattern
+from coordinator.expand.prompts import Prompt, Prompts, described
 from coordinator.expand.rendering import Rendering
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Frame:
+    """What all shots of a group share."""
+
+    group: str
+    seeds: Seeds
+    #: Whether variants multiply; else they are drawn.
+    combinatorial: bool
+    random_seed: int
+    #: Number of the group's first shot in the manifest.
+    first: int
+    #: Digits of the number of the manifest's last shot: `{index}` is padded, so that names sort as shots do.
+    digits: int
+
+
+class Cell:
+    """One combination, with everything resolved that its shots share."""
+
+    def __init__(
+        self,
+        frame: Frame,
+        rendering: Rendering,
+        prompt: Prompt,
+        negative: Prompt,
+        name_parts: tuple[str, ...],
+    ) -> None:
+        self._frame = frame
+        self._rendering = rendering
+        self._template: str = rendering.settings.prompt.value
+        self._prompt = prompt
+        self._negative = negative
+        self._name_parts = name_parts
+        #: Both prompts, if nothing in them is drawn.
+        self._fixed: tuple[str, str] | None = None
+        if prompt.fixed is not None and negative.fixed is not None:
+            self._fixed = self._with_triggers(prompt.fixed, negative.fixed)
+
+    def planned(self, variant: int, position: int, number: int) -> PlannedShot:
+        """A shot by its variant, the position of its seed, and its number in the group."""
+        frame, rendering = self._frame, self._rendering
+        prompt, negative = self._fixed or self._texts(variant, position)
+        seed = self._seed(variant, position, number)
+        name = output_names.name(self._name_parts, seed, f"{frame.first + number:0{frame.digits}}")
+        shot = rendering.shot._replace(prompt=prompt, negative=negative, seed=seed)
+        return PlannedShot(rendering.ids.of(prompt, negative, seed), shot, name, self._template, frame.group)
+
+    def _seed(self, variant: int, position: int, number: int) -> int:
+        seeds = self._frame.seeds
+        if seeds.values is not None:
+            return seeds.values[position]
+        match seeds.mode:
+            case "fixed":
+                return seeds.start + position
+            case "increment":
+                return seeds.start + number
+            case "random":
+                return self._draws(self._prompt, position).seed(f"seed/{variant}")
+
+    def _texts(self, variant: int, position: int) -> tuple[str, str]:
+        """Prompt and negative with all variants decided."""
+        if self._frame.combinatorial:
+            first, second = divmod(variant, self._negative.count())
+            return self._with_triggers(self._prompt.nth(first), self._negative.nth(second))
+        negative = self._negative.fixed
+        if negative is None:
+            negative = self._negative.draw(self._draws(self._negative, position), "negative/")
+        prompt = self._prompt.draw(self._draws(self._prompt, position), "prompt/")
+        return self._with_triggers(prompt, negative)
+
+    def _with_triggers(self, prompt: str, negative: str) -> tuple[str, str]:
+        loras = self._rendering.loras
+        return triggers.fill(prompt, loras), triggers.fill(negative, loras, in_front=False)
+
+    def _draws(self, prompt: Prompt, position: int) -> Draws:
+        return Draws(self._frame.random_seed, self._frame.group, position, prompt.mentioned())
 
 
 class GroupExpansion:

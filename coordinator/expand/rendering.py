@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from common.catalog import Lora, Model
 from common.manifest.model import Manifest
 from common.shot import LoraUse, Shot, ShotIds
-from coordinator.expand.settings import Settings
+from coordinator.expand.shot_settings import Settings
 
 #: Quality of the formats that have one, where the manifest does not say.
 _QUALITY = {"webp": 90, "jpeg": 92}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from common.errors import InvalidDocument
 from coordinator.expand import check_names
-from coordinator.expand.names import MAX_BYTES, clean, safe
+from coordinator.expand.output_names import MAX_BYTES, clean, safe
 from tests.unit.expand.making import expanded, group, refused
 
 

@@ -11,10 +11,9 @@ import pytest
 from common.errors import InvalidDocument, Problem
 from common.manifest import files as manifest_files
 from common.manifest.files import FileReader, UnusableFileError
-from common.manifest.lists import listed
+from common.manifest.list_files import listed
 from common.manifest.model import Axis, ShotFields, Size
-from common.manifest.parse import parse_manifest
-from common.manifest.parsed import ParsedManifest
+from common.manifest.parse import ParsedManifest, parse_manifest
 
 HEAD = "version: 1\nshots:\n- model: m\n  prompt: '{x}'\n  axes:\n    x: "
 

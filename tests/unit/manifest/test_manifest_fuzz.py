@@ -12,8 +12,14 @@ from hypothesis import strategies as st
 from common.catalog import Catalog, load_catalog
 from common.errors import InvalidDocument
 from common.manifest.inline import inlined
-from common.manifest.parse import GROUP_KEYS, LIMITS_KEYS, MANIFEST_KEYS, OUTPUT_KEYS, parse_manifest
-from common.manifest.parsed import ParsedManifest
+from common.manifest.parse import (
+    GROUP_KEYS,
+    LIMITS_KEYS,
+    MANIFEST_KEYS,
+    OUTPUT_KEYS,
+    ParsedManifest,
+    parse_manifest,
+)
 
 WORDS = sorted(
     {*MANIFEST_KEYS, *GROUP_KEYS, *OUTPUT_KEYS, *LIMITS_KEYS, "from", "to", "step", "file", "values"}

@@ -10,8 +10,7 @@ from common.catalog import load_catalog
 from common.errors import InvalidDocument, Problem
 from common.manifest.files import FileReader
 from common.manifest.model import NOTHING, Axis, Group, LoraRef, Manifest, Seeds, ShotFields, Size
-from common.manifest.parse import parse_manifest
-from common.manifest.parsed import ParsedManifest
+from common.manifest.parse import ParsedManifest, parse_manifest
 from common.manifest.yaml12 import read_yaml
 
 RULEBOOK = Path(__file__).parent / "rulebook"

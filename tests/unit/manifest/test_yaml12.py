@@ -6,13 +6,13 @@ import pytest
 import yaml
 
 from common.errors import InvalidDocument
-from common.manifest import tree, yaml12
-from common.manifest.nodes import Mapping, Node, Place, Scalar, Sequence, find
-from common.manifest.parsed import Text
+from common.manifest import yaml12, yaml_builder
+from common.manifest.source import SourceText
 from common.manifest.yaml12 import read_yaml
+from common.manifest.yaml_nodes import Mapping, Node, Place, Scalar, Sequence, find
 
 
-def read(content: str | bytes) -> Text:
+def read(content: str | bytes) -> SourceText:
     text, problems = read_yaml(content, "m.yaml")
     assert not problems
     return text
@@ -146,7 +146,7 @@ def test_a_large_list_that_is_no_bomb_is_read() -> None:
     assert isinstance(root, Mapping)
     items = root.get("a")
     assert isinstance(items, Sequence)
-    assert len(items.items) == 100_000 < tree.MAX_NODES
+    assert len(items.items) == 100_000 < yaml_builder.MAX_NODES
 
 
 def test_a_file_over_the_limit_is_refused() -> None:

@@ -12,8 +12,7 @@ from common.catalog import Catalog, load_catalog
 from common.document import plain
 from common.manifest.files import FileReader
 from common.manifest.inline import inlined
-from common.manifest.parse import parse_manifest
-from common.manifest.parsed import ParsedManifest
+from common.manifest.parse import ParsedManifest, parse_manifest
 from common.manifest.schema import manifest_schema
 from coordinator.expand import Expansion, check_names, expand
 

@@ -7,10 +7,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from common.manifest.nodes import Node, Scalar
 from common.manifest.reading import Reading
-from common.manifest.suggest import nearest
-from common.manifest.wording import described
+from common.manifest.wording import described, nearest
+from common.manifest.yaml_nodes import Node, Scalar
 
 
 def scalar_of(node: Node, path: str, reading: Reading) -> Scalar | None:

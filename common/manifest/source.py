@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from common.errors import InvalidDocument, Problem
-from common.manifest.model import Manifest
-from common.manifest.nodes import Node, Place, Scalar, Sequence, find, place_in
+from common.errors import Problem
 from common.manifest.wording import MAX_PATH, shortened
+from common.manifest.yaml_nodes import Node, Place, Scalar, find, place_in
 
 _INDEX = re.compile(r"\[(\d{1,9})\]")
 
@@ -24,7 +23,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class SourceText:
     """The document as read."""
 
     source: str
@@ -54,27 +53,3 @@ class Text:
                 column = f":{offset + 1}" if line and offset is not None else ""
                 message, place = f"{origin.file}{line}{column}: {message}", origin.place
         return Problem(message, shortened(path, MAX_PATH), place.line, place.column)
-
-
-@dataclass(frozen=True, slots=True)
-class ParsedManifest:
-    """A valid manifest, what it was read from, and what its author should know."""
-
-    manifest: Manifest
-    text: Text
-    warnings: tuple[Problem, ...] = ()
-    #: What each `{file: …}` stands for, by path.
-    contents: dict[str, Sequence] = field(default_factory=dict)
-
-    @property
-    def source(self) -> str:
-        return self.text.source
-
-    def problem(self, path: str, message: str, offset: int | None = None) -> Problem:
-        """See `Text.problem`. Paths are those of the manifest as typed: `shots[0].prompt`,
-        `defaults.negative`, `shots[0].axes.scene[3]`, `shots[0].axes.persona[1].look`, `wildcards.job[2]`.
-        """
-        return self.text.problem(path, message, offset)
-
-    def invalid(self, problems: list[Problem]) -> InvalidDocument:
-        return InvalidDocument(self.source, problems)

@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 import yaml
 
 from common.errors import Problem
-from common.manifest.nodes import Mapping, Node, Place, Scalar, Sequence, child_path
 from common.manifest.wording import MAX_PATH, shortened
+from common.manifest.yaml_nodes import Mapping, Node, Place, Scalar, Sequence, child_path
 
 MAX_DEPTH = 32
 #: Values of a document with every alias written out.
