@@ -122,6 +122,30 @@ BROKEN = [
     ("seeds-negative.yaml", 6, "shots[0].seeds[0]", "from 0"),
     ("seeds-unknown-mode.yaml", 6, "shots[0].seeds.mode", "`random`"),
     ("merge-key.yaml", 4, "shots[0].<<", "no merge keys; use `defaults`"),
+    ("flow-missing-comma.yaml", 3, "", "a `,` is missing here, or the `}` of the `{` in line 3, column 3"),
+    ("flow-missing-bracket.yaml", 8, "", "or the `]` of the `[` in line 7, column 8"),
+    ("brace-in-double-quotes.yaml", 5, "", "use single quotes, where a backslash is itself"),
+    ("surrogate-escape.yaml", 5, "", "use single quotes, where a backslash is itself"),
+    ("apostrophe-in-quotes.yaml", 5, "", "write '' for an apostrophe"),
+    ("negative-weight.yaml", 5, "shots[0].prompt", "`-1::` is no weight; write a number above 0"),
+    ("nan-weight.yaml", 5, "shots[0].prompt", "`nan::` is no weight"),
+    ("exclude-leaves-nothing.yaml", 7, "shots[0].exclude", "leaves nothing of this group"),
+    ("too-long-axis.yaml", 6, "shots[0].axes.c", "4,000,000 values, and one axis holds 1,000,000"),
+    ("broken-axis-zipped.yaml", 6, "shots[0].axes.c", "lacks `to`"),
+    ("file-is-list.yaml", 6, "shots[0].axes.c.file", "must be a file name, not a list"),
+    ("model-is-list.yaml", 4, "shots[0].model", "to vary it, write it under `axes:`"),
+    ("steps-is-list.yaml", 6, "shots[0].steps", "to vary it, write it under `axes:`"),
+    ("exclude-empty-entry.yaml", 7, "shots[0].exclude[0]", "not an empty mapping"),
+    ("wildcard-empty-list.yaml", 6, "wildcards.job", "not an empty list"),
+    ("zip-of-one.yaml", 7, "shots[0].zip[0]", "at least two axes, not one"),
+    ("quoted-version.yaml", 1, "version", "not `1` in quotes"),
+    ("name-of-another-group.yaml", 8, "output.name", "group `h` has no {c}"),
+    ("trigger-of-absent-lora.yaml", 5, "shots[0].prompt", "no shot of group `g` has the LoRA `blueprint`"),
+    ("cfg-key.yaml", 6, "shots[0].cfg", "did you mean `guidance`?"),
+    ("width-key.yaml", 6, "shots[0].width", "write `size: 832x1216`"),
+    ("jpg-format.yaml", 6, "output.format", "did you mean `jpeg`?"),
+    ("grouped-number.yaml", 6, "limits.max_images", "write `20000`"),
+    ("umlaut-axis.yaml", 6, "shots[0].axes.größe", "letters (a-z, A-Z)"),
 ]
 
 
@@ -156,6 +180,11 @@ def test_a_message_is_one_sentence_that_names_its_line(name: str, catalog: Catal
         assert problem.column is not None
         assert "\n" not in problem.message
         assert len(problem.message) < 300
+
+
+@pytest.mark.parametrize("name", ["broken-axis-zipped.yaml", "file-is-list.yaml", "merge-key.yaml"])
+def test_one_mistake_is_told_once(name: str, catalog: Catalog) -> None:
+    assert len([problem for problem in problems(name, catalog) if problem.path != "x"]) == 1
 
 
 def test_every_broken_manifest_is_in_the_table() -> None:

@@ -92,6 +92,13 @@ def test_weights_and_break_in_a_prompt_are_placed(catalog: Catalog) -> None:
     assert [(w.line, w.column) for w in warnings] == [(4, 13), (4, 27)]
 
 
+def test_weights_are_plain_text_for_the_models_that_may_read_them(catalog: Catalog) -> None:
+    shots = "- {model: shotfarm-demo, prompt: a (red:1.3) cat}\n- {model: sdxl, prompt: a (red:1.3) cat}\n"
+    parsed = parse_manifest(f"version: 1\nshots:\n{shots}", source="m.yaml", files=None, catalog=catalog)
+    found = [(warning.line, warning.message.split("`")[3]) for warning in parsed.warnings]
+    assert found == [(3, "shotfarm-demo"), (4, "sdxl")]
+
+
 def test_without_a_catalog_any_name_passes() -> None:
     content = "version: 1\nshots: [{model: anything, prompt: p, loras: [unheard-of]}]\n"
     assert parse_manifest(content, source="m.yaml", files=None).manifest.shots[0].model == "anything"
