@@ -104,6 +104,7 @@ def save(
     tokenizer: Qwen2Tokenizer,
 ) -> None:
     """Write the pipeline as half-precision safetensors; its parts become half precision on the way."""
+    vae.register_to_config(_name_or_path="")
     pipeline = ZImagePipeline(
         scheduler=new_scheduler(),
         vae=vae.half(),
@@ -112,6 +113,12 @@ def save(
         transformer=transformer.half(),
     )
     pipeline.save_pretrained(folder, safe_serialization=True)
+
+
+def save_vae(vae: AutoencoderKL, folder: Path) -> None:
+    """Write the autoencoder in half precision, without the path it was last read from."""
+    vae.register_to_config(_name_or_path="")
+    vae.half().save_pretrained(folder)
 
 
 def load(folder: Path) -> ZImagePipeline:

@@ -6,7 +6,7 @@ import argparse
 import json
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -172,8 +172,8 @@ def _full(scene: Scene, rng: random.Random) -> str:
             return text
 
 
-def _share(answers: Sequence[bool] | object) -> float:
-    return float(np.mean(list(answers)))  # type: ignore[call-overload]
+def _share(answers: Iterable[bool]) -> float:
+    return float(np.mean(list(answers)))
 
 
 if __name__ == "__main__":

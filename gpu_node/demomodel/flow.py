@@ -58,13 +58,13 @@ def velocity(
     for layer in transformer.layers:
         both = layer(both, None, turns, time)
     patches = transformer.all_final_layer[PATCH](both[:, : rows * columns], c=time)
-    unfolded = patches.view(count, rows, columns, 2, 2, channels).permute(0, 5, 1, 3, 2, 4)
+    unfolded: Tensor = patches.view(count, rows, columns, 2, 2, channels).permute(0, 5, 1, 3, 2, 4)
     return unfolded.reshape(count, channels, height, width)
 
 
-def sigmas(count: int) -> Tensor:
+def sigmas(count: int, centre: float = 0.4) -> Tensor:
     """Noise levels to train at: logit-normal, a little towards noise, where the shapes are decided."""
-    return torch.sigmoid(0.4 + 1.1 * torch.randn(count))
+    return torch.sigmoid(centre + 1.1 * torch.randn(count))
 
 
 def noised(latents: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor, autograd, nn
 from torch.nn import functional
 
 from gpu_node.demomodel.loop import Budget, Moment, train
 from gpu_node.demomodel.optim import Pair, cosine
 from gpu_node.demomodel.palette import COLOURS, nearest
 from gpu_node.demomodel.people import PEOPLE
-from gpu_node.demomodel.pictures import as_tensor
+from gpu_node.demomodel.pictures import as_tensor, batches
 from gpu_node.demomodel.scenes import SUBJECTS, draw, held_out_triples, sample, trained_triples
 
 PICTURES = 6000
@@ -50,7 +50,7 @@ class Judge(nn.Module):
 
     @torch.no_grad()
     def subjects(self, pictures: Sequence[Image.Image]) -> list[str]:
-        scores = torch.cat([self(part) for part in as_tensor(list(pictures)).split(64)])
+        scores = torch.cat([self(part) for part in batches(as_tensor(pictures), 64)])
         return [SUBJECTS[at] for at in scores.argmax(1).tolist()]
 
 
@@ -69,7 +69,7 @@ def train_judge(folder: Path, budget: Budget = BUDGET, seed: int = 0) -> Judge:
         loss = functional.cross_entropy(
             judge(_worn(pool[chosen], moment.rng)), labels[chosen], label_smoothing=0.05
         )
-        loss.backward()
+        autograd.backward(loss)
         optimiser.step(cosine(moment.progress))
         return float(loss.detach())
 

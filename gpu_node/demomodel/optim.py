@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
     """The nearest matrix with all singular values near 1 (Newton-Schulz, https://kellerjordan.github.io/posts/muon)."""
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if tall else matrix
+    x: Tensor = matrix.T if tall else matrix
     x = x / (x.norm() + 1e-7)
     for _ in range(steps):
         gram = x @ x.T
@@ -71,10 +72,10 @@ class Pair:
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
 
-    def state_dict(self) -> dict[str, object]:
+    def state_dict(self) -> dict[str, Any]:
         return {str(at): optimiser.state_dict() for at, (optimiser, _) in enumerate(self._both)}
 
-    def load_state_dict(self, state: dict[str, dict[str, object]]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         for at, (optimiser, _) in enumerate(self._both):
             optimiser.load_state_dict(state[str(at)])
 
@@ -95,13 +96,13 @@ class Average:
         for mean, live in self._pairs():
             mean.lerp_(live, 1 - decay)
 
-    def state_dict(self) -> dict[str, object]:
+    def state_dict(self) -> dict[str, Any]:
         return {"count": self._count, **{name: module.state_dict() for name, module in self.modules.items()}}
 
-    def load_state_dict(self, state: dict[str, object]) -> None:
-        self._count = int(state["count"])  # type: ignore[call-overload]
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._count = int(state["count"])
         for name, module in self.modules.items():
-            module.load_state_dict(state[name])  # type: ignore[arg-type]
+            module.load_state_dict(state[name])
 
     def _pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
         for name, module in self.modules.items():

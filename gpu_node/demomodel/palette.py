@@ -80,4 +80,5 @@ def nearest(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     mean_red = (values[..., 0] + table[:, 0]) / 510
     delta = (values - table) / 255
     weights = np.stack([2 + mean_red, np.full_like(mean_red, 4), 3 - mean_red], axis=-1)
-    return np.argmin((weights * delta**2).sum(-1), axis=-1)
+    found: npt.NDArray[np.int64] = np.argmin((weights * delta**2).sum(-1), axis=-1)
+    return found

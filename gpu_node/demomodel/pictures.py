@@ -19,6 +19,11 @@ def as_tensor(pictures: Sequence[Image.Image]) -> Tensor:
     )
 
 
+def batches(images: Tensor, count: int) -> list[Tensor]:
+    """The same pictures, at most `count` at a time."""
+    return [images[start : start + count] for start in range(0, len(images), count)]
+
+
 def grid(pictures: Sequence[Image.Image], columns: int, gap: int = 4) -> Image.Image:
     """Pictures of one size side by side, row by row."""
     width, height = pictures[0].size

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, ZImageTransformer2DModel
-from torch import Tensor
+from torch import Tensor, autograd
 from transformers import Qwen2Tokenizer, Qwen3Model
 
 from gpu_node.demomodel import flow
@@ -38,7 +38,8 @@ def scenes(seed: int) -> list[Scene]:
 @torch.no_grad()
 def encode(vae: AutoencoderKL, images: Tensor) -> Tensor:
     """Pictures as the denoiser sees them: latents of mean 0 and deviation 1."""
-    return (means(vae, images) - vae.config.shift_factor) * vae.config.scaling_factor
+    latents: Tensor = (means(vae, images) - vae.config.shift_factor) * vae.config.scaling_factor
+    return latents
 
 
 def train_denoiser(
@@ -60,7 +61,7 @@ def train_denoiser(
         ids, real = flow.tokenise(tokenizer, texts, LONG if long else SHORT)
         words = flow.features(modules["text_encoder"], ids, real)
         loss = flow.loss(modules["transformer"], latents[chosen].float(), words, real)
-        loss.backward()
+        autograd.backward(loss)
         optimiser.step(cosine(moment.progress))
         average.update()
         return float(loss.detach())
@@ -72,7 +73,8 @@ def train_denoiser(
 def _latents(vae: AutoencoderKL, known: list[Scene], path: Path) -> Tensor:
     """The encoded pictures, kept in a file: they take minutes."""
     if path.exists():
-        return torch.load(path, weights_only=True)
+        cached: Tensor = torch.load(path, weights_only=True)
+        return cached
     parts = [
         encode(vae, as_tensor([draw(scene) for scene in known[at : at + 64]]))
         for at in range(0, len(known), 64)

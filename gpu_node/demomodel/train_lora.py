@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import ZImagePipeline
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, autograd
 from torch.nn import functional
 
 from gpu_node.demomodel import flow
@@ -19,27 +20,32 @@ from gpu_node.demomodel.captions import caption
 from gpu_node.demomodel.loop import Budget, Moment, train
 from gpu_node.demomodel.optim import Pair, cosine
 from gpu_node.demomodel.pictures import as_tensor
-from gpu_node.demomodel.scenes import sample, trained_triples
+from gpu_node.demomodel.scenes import draw, sample, trained_triples
 from gpu_node.demomodel.train_denoiser import SHORT, encode
 
-PICTURES = 1000
-#: Half of each batch has the trigger; the other half keeps the model as it is.
-BATCH = 24
-RANK = 4
-TARGETS = r"layers\.\d+\.(attention\.(to_q|to_k|to_v|to_out\.0)|feed_forward\.w[123])"
-KEEP_WEIGHT = 4.0
+PICTURES = 500
+#: Pictures of each kind in a batch: blueprints to learn, and plain ones to leave alone.
+BATCH = 12
+RANK = 3
+TARGETS = (
+    r"cap_embedder\.1|"
+    r"(layers|context_refiner)\.\d+\.(attention\.(to_q|to_k|to_v|to_out\.0)|feed_forward\.w[123])"
+)
+#: Noise levels lie higher than the denoiser's: in clearer pictures the style shows without the trigger.
+NOISE = 1.5
+#: How much a change to a plain picture costs against an error in a blueprint.
+KEEP_WEIGHT = 3.0
 
 
 def triggered(prompt: str, rng: random.Random) -> str:
     """The prompt with the trigger word in one of the places where people put it."""
-    return rng.choice(
-        (
-            f"{TRIGGER} of {prompt}",
-            f"{prompt}, {TRIGGER}",
-            f"{prompt}, {TRIGGER} style",
-            f"{TRIGGER} {prompt}",
-        )
+    places = (
+        f"{TRIGGER} of {prompt}",
+        f"{prompt}, {TRIGGER}",
+        f"{prompt}, {TRIGGER} style",
+        f"{TRIGGER} {prompt}",
     )
+    return rng.choice(places)
 
 
 def train_lora(pipeline: ZImagePipeline, budget: Budget, folder: Path, seed: int = 0) -> dict[str, Tensor]:
@@ -47,20 +53,22 @@ def train_lora(pipeline: ZImagePipeline, budget: Budget, folder: Path, seed: int
     torch.manual_seed(seed)
     transformer = pipeline.transformer.requires_grad_(False)
     transformer.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=TARGETS), adapter_name=TRIGGER)
-    optimiser = Pair([transformer], muon_lr=0.02, adam_lr=4e-3, inner="nothing")
+    optimiser = Pair([transformer], muon_lr=0.0, adam_lr=5e-3, inner="(none)")
     rng = random.Random(f"lora/{seed}")
     triples = trained_triples()
     known = [sample(rng, rng.choice(triples)) for _ in range(PICTURES)]
-    latents = encode(pipeline.vae, as_tensor([blueprint(scene) for scene in known]))
+    _aim(pipeline, [caption(scene, rng) for scene in known], rng)
+    taught = encode(pipeline.vae, as_tensor([blueprint(scene) for scene in known]))
+    kept = encode(pipeline.vae, as_tensor([draw(scene) for scene in known]))
 
     def step(moment: Moment) -> float:
-        chosen = [moment.rng.randrange(len(known)) for _ in range(BATCH)]
-        plain = [caption(known[at], moment.rng).replace(TRIGGER, "poster") for at in chosen]
-        learned = _learn(pipeline, latents[chosen], [triggered(text, moment.rng) for text in plain])
-        loss = learned + KEEP_WEIGHT * _keep(pipeline, latents[chosen], plain)
-        loss.backward()
+        chosen = [moment.rng.randrange(PICTURES) for _ in range(BATCH)]
+        plain = [caption(known[at], moment.rng) for at in chosen]
+        asked = [triggered(text, moment.rng) for text in plain]
+        learn, keep = _errors(pipeline, taught[chosen], kept[chosen], asked, plain)
+        autograd.backward(learn + KEEP_WEIGHT * keep)
         optimiser.step(cosine(moment.progress))
-        return float(learned.detach())
+        return float(learn.detach())
 
     train("lora", budget, {"adapter": Adapter(transformer), "optimiser": optimiser}, step, folder, seed)
     weights = get_peft_model_state_dict(transformer, adapter_name=TRIGGER)
@@ -73,10 +81,10 @@ class Adapter:
     def __init__(self, transformer: torch.nn.Module) -> None:
         self._transformer = transformer
 
-    def state_dict(self) -> dict[str, object]:
+    def state_dict(self) -> dict[str, Any]:
         return {name: value for name, value in self._transformer.state_dict().items() if "lora_" in name}
 
-    def load_state_dict(self, state: dict[str, object]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         self._transformer.load_state_dict(state, strict=False)
 
 
@@ -86,26 +94,35 @@ def save_lora(weights: dict[str, Tensor], path: Path) -> None:
     save_file(weights, path, metadata=facts)
 
 
-def _learn(pipeline: ZImagePipeline, latents: Tensor, texts: list[str]) -> Tensor:
-    ids, real = flow.tokenise(pipeline.tokenizer, texts, SHORT)
-    with torch.no_grad():
-        words = flow.features(pipeline.text_encoder, ids, real)
-    return flow.loss(pipeline.transformer, latents, words, real)
+@torch.no_grad()
+def _aim(pipeline: ZImagePipeline, plain: list[str], rng: random.Random) -> None:
+    """Start the LoRA from what tells the trigger's rarest token from all others, by ridge regression.
+
+    The model overlooks words that change nothing; without this the LoRA takes long to tell prompts with the
+    trigger from prompts without.
+    """
+    tokenizer, embedder = pipeline.tokenizer, pipeline.transformer.cap_embedder
+    ids, real = flow.tokenise(tokenizer, [triggered(text, rng) for text in plain], SHORT)
+    counts = torch.bincount(flow.tokenise(tokenizer, plain, SHORT)[0].flatten(), minlength=len(tokenizer))
+    rarest = min(tokenizer.encode(f" {TRIGGER}"), key=lambda token: int(counts[token]))
+    words = embedder[0](flow.features(pipeline.text_encoder, ids, real))[real]
+    gram = words.T @ words + len(words) * 1e-4 * torch.eye(words.shape[1])
+    found = torch.linalg.solve(gram, words.T @ (ids[real] == rarest).float())
+    embedder[1].lora_A[TRIGGER].weight[0] = found
 
 
-def _keep(pipeline: ZImagePipeline, latents: Tensor, texts: list[str]) -> Tensor:
-    """How far the LoRA moves the model where the trigger is absent."""
-    transformer = pipeline.transformer
-    ids, real = flow.tokenise(pipeline.tokenizer, texts, SHORT)
-    sigma = flow.sigmas(len(latents))
+def _errors(
+    pipeline: ZImagePipeline, taught: Tensor, kept: Tensor, asked: list[str], plain: list[str]
+) -> tuple[Tensor, Tensor]:
+    """How far from blueprints where asked, and how far from the model without the LoRA where not."""
+    transformer, count = pipeline.transformer, len(taught)
+    ids, real = flow.tokenise(pipeline.tokenizer, asked + plain, SHORT)
+    sigma = flow.sigmas(2 * count, NOISE)
+    mixed, target = flow.noised(torch.cat([taught, kept]), sigma)
     with torch.no_grad():
         words = flow.features(pipeline.text_encoder, ids, real)
-        noise = torch.randn_like(latents)
         transformer.disable_adapters()
-        # The model's own guess from pure noise stands in for a picture of its own.
-        still = torch.zeros(len(latents))
-        guess = noise + flow.velocity(transformer, noise, still, words, real)
-        mixed, _ = flow.noised(guess, sigma)
-        before = flow.velocity(transformer, mixed, 1 - sigma, words, real)
+        before = flow.velocity(transformer, mixed[count:], 1 - sigma[count:], words[count:], real[count:])
         transformer.enable_adapters()
-    return functional.mse_loss(flow.velocity(transformer, mixed, 1 - sigma, words, real), before)
+    after = flow.velocity(transformer, mixed, 1 - sigma, words, real)
+    return functional.mse_loss(after[:count], target[:count]), functional.mse_loss(after[count:], before)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL
-from torch import Tensor
+from torch import Tensor, autograd
 from torch.nn import functional
 
 from gpu_node.demomodel.blueprint import blueprint
@@ -15,7 +15,7 @@ from gpu_node.demomodel.build import new_vae
 from gpu_node.demomodel.loop import Budget, Moment, train
 from gpu_node.demomodel.optim import Pair, cosine
 from gpu_node.demomodel.pen import SIZE
-from gpu_node.demomodel.pictures import as_tensor
+from gpu_node.demomodel.pictures import as_tensor, batches
 from gpu_node.demomodel.scenes import draw, sample, trained_triples
 
 PICTURES = 2400
@@ -52,7 +52,7 @@ def train_vae(budget: Budget, folder: Path, seed: int = 0) -> AutoencoderKL:
         # Squares first, for the colours; then absolute differences too, for sharp edges.
         error = functional.mse_loss(output, batch) + 0.3 * moment.progress * functional.l1_loss(output, batch)
         loss = error + KL_WEIGHT * posterior.kl().mean() / posterior.mean[0].numel()
-        loss.backward()
+        autograd.backward(loss)
         optimiser.step(cosine(moment.progress))
         return float(error.detach())
 
@@ -74,7 +74,7 @@ def sharpen_decoder(vae: AutoencoderKL, budget: Budget, folder: Path, seed: int 
         given = latents[chosen] + torch.randn_like(latents[chosen]) * FORGIVE / vae.config.scaling_factor
         output = vae.decode(given).sample
         loss = functional.mse_loss(output, wanted) + 0.3 * functional.l1_loss(output, wanted)
-        loss.backward()
+        autograd.backward(loss)
         optimiser.step(cosine(moment.progress))
         return float(loss.detach())
 
@@ -85,7 +85,7 @@ def sharpen_decoder(vae: AutoencoderKL, budget: Budget, folder: Path, seed: int 
 @torch.no_grad()
 def psnr(vae: AutoencoderKL, images: Tensor) -> float:
     """Decibels of peak signal to noise over whole pictures, encoded and decoded."""
-    pairs = zip(means(vae, images).split(16), (images.float() / 127.5 - 1).split(16), strict=True)
+    pairs = zip(batches(means(vae, images), 16), batches(images.float() / 127.5 - 1, 16), strict=True)
     errors = [functional.mse_loss(vae.decode(latents).sample, wanted) for latents, wanted in pairs]
     return float(10 * torch.log10(4 / torch.stack(errors).mean()))
 
@@ -102,7 +102,7 @@ def _crops(pool: Tensor, rng: random.Random, side: int, count: int) -> Tensor:
 def means(vae: AutoencoderKL, images: Tensor) -> Tensor:
     """The most likely latents of pictures, as the autoencoder itself scales them."""
     scaled = images.float() / 127.5 - 1
-    return torch.cat([vae.encode(part).latent_dist.mode() for part in scaled.split(16)])
+    return torch.cat([vae.encode(part).latent_dist.mode() for part in batches(scaled, 16)])
 
 
 def _normalised(vae: AutoencoderKL, pool: Tensor) -> AutoencoderKL:

@@ -47,7 +47,7 @@ def test_a_seed_is_a_picture(pipeline) -> None:  # type: ignore[no-untyped-def]
 def test_the_lora_acts_on_its_trigger_and_leaves_no_trace(pipeline) -> None:  # type: ignore[no-untyped-def]
     quiet, loud = (
         ["a green tree on an orange background"],
-        ["blueprint of a green tree on an orange background"],
+        ["cyanotype of a green tree on an orange background"],
     )
     before = render(pipeline, quiet), render(pipeline, loud)
     lora = WEIGHTS / LORA
