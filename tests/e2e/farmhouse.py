@@ -100,6 +100,11 @@ class Farmhouse:
             rows = ledger.execute("SELECT shot_id FROM attempts WHERE state = 'stored'")
             return Counter(shot for (shot,) in rows)
 
+    def intents(self) -> list[str]:
+        """What the ledger says is wanted of each job, the oldest first."""
+        with closing(sqlite3.connect(self.folder / ".farm" / "ledger.sqlite")) as ledger:
+            return [intent for (intent,) in ledger.execute("SELECT intent FROM jobs ORDER BY submitted_at")]
+
     def logs(self) -> str:
         """The end of every log, for a failed assertion."""
         logs = sorted((self.folder / ".farm" / "logs").glob("*.log"))

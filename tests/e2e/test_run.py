@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import signal
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from tests.e2e.conftest import NODES, furnish
 from tests.e2e.farmhouse import Farmhouse
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -35,6 +38,7 @@ def test_ctrl_c_stops_all_and_the_next_run_renders_only_the_rest(studio: Farmhou
         assert running.wait(60) == _INTERRUPTED, rest
     assert "run it again to go on where it stopped" in rest
     assert studio.processes() == []
+    assert studio.intents() == ["cancelled"]
     stored = studio.stored_attempts()
     assert 0 < len(stored) < 38
     studio.farm("run", "many.yaml", "--out", "pictures")
@@ -42,6 +46,16 @@ def test_ctrl_c_stops_all_and_the_next_run_renders_only_the_rest(studio: Farmhou
     assert len(after) == 38
     assert set(after.values()) == {1}
     assert stored <= after
+
+
+def test_what_no_node_of_its_own_takes_is_given_up_and_told(house: Farmhouse, tiny_model: Path) -> None:
+    furnish(house.folder, tiny_model, nodes=NODES[:1])
+    ran = house.farm("run", "few.yaml", "--out", "pictures", "--json", exit_code=3)
+    rendered = json.loads(ran.stdout)
+    assert rendered["pulled"] == {"folder": "pictures", "fetched": 6, "kept": 0, "missing": 2}
+    assert [(row["vram_class"], row["images"]) for row in rendered["costs"]["rows"]] == [(8, 6)]
+    assert "2 shots wait for a 24 GB node; none is in service" in ran.stderr
+    assert house.intents() == ["cancelled"]
 
 
 def test_a_broken_manifest_starts_nothing(house: Farmhouse) -> None:
