@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 #: Bumped when a node and a coordinator of different versions would misunderstand each other.
 PROTOCOL = 1
@@ -21,6 +21,12 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 
 class Message(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*")
+    @classmethod
+    def _without_nul(cls, value: Any) -> Any:
+        """PostgreSQL keeps no text with a NUL in it."""
+        return value.replace("\0", "") if isinstance(value, str) else value
 
 
 class CardFacts(Message):
@@ -177,7 +183,7 @@ class Grant(Message):
 
 
 class Report(Message):
-    """POST /v1/batches/{id}/reports: one shot of the batch is uploaded, or failed. Repeating it changes nothing."""
+    """POST /v1/batches/{id}/reports: one shot is uploaded, or failed. Repeating it changes nothing."""
 
     token: str
     shot_id: Sha256
@@ -197,7 +203,7 @@ class Report(Message):
 
 
 class Close(Message):
-    """POST /v1/batches/{id}/close: the batch is over for this node; what it left undone returns to the backlog."""
+    """POST /v1/batches/{id}/close: the node is through; what it left undone returns to the backlog."""
 
     token: str
     outcome: Literal["finished", "released", "failed", "oom"]
@@ -234,7 +240,7 @@ class Delivery(Message):
 
 
 class Verdict(Message):
-    """POST /v1/deliveries/{attempt}: ingest stored the image, refuses it, or puts it off for a server's sake."""
+    """POST /v1/deliveries/{attempt}: ingest stored the image, refuses it, or tries again later."""
 
     outcome: Literal["stored", "duplicate", "rejected", "put off"]
     #: Of the stored object.

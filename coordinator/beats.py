@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
+from common.errors import FarmError
 from common.messages import Beat, BeatAnswer
 from coordinator.ledger import Ledger
 
@@ -29,15 +31,21 @@ class Beats:
         while self._waiting:
             await asyncio.sleep(self._gather_s)
             gathered, self._waiting = self._waiting, []
-            try:
-                answers: list[BeatAnswer | Exception] = [
-                    *await asyncio.to_thread(self._ledger.beats, [(node, beat) for node, beat, _ in gathered])
-                ]
-            except Exception as error:
-                # Whatever it is, every node that waits here must hear of it.
-                answers = [error] * len(gathered)
+            answers = await self._answers([(node, beat) for node, beat, _ in gathered])
             for (_, _, future), answer in zip(gathered, answers, strict=True):
                 _resolve(future, answer)
+
+    async def _answers(self, beats: Sequence[tuple[str, Beat]]) -> Sequence[BeatAnswer | Exception]:
+        """Whatever goes wrong, every node that waits hears of it."""
+        try:
+            return await asyncio.to_thread(self._ledger.beats, beats)
+        except FarmError as error:
+            return [error] * len(beats)
+        except Exception as error:
+            # One of them did it, and the others' leases must not run out for it.
+            if len(beats) == 1:
+                return [error]
+            return [answer for beat in beats for answer in await self._answers([beat])]
 
 
 def _resolve(future: asyncio.Future[BeatAnswer], answer: BeatAnswer | Exception) -> None:

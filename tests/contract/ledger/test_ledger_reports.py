@@ -66,6 +66,14 @@ def test_a_repeated_failure_counts_once(bench: Bench) -> None:
     assert bench.shot_row(lease.shots[0].id).attempts == 1
 
 
+def test_a_message_with_a_nul_is_kept_without_it(bench: Bench) -> None:
+    bench.submit(placed(1))
+    lease = bench.join().lease()
+    bench.close(lease, "failed", failure="lora_rejected", message="bad\0 file")
+
+    assert bench.shot_row(lease.shots[0].id).reason == "bad file"
+
+
 def test_a_wrong_token_is_gone(bench: Bench) -> None:
     bench.submit(placed(1))
     lease = bench.join().lease()

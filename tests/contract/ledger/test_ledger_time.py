@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from common.errors import Conflict, Gone, NotFound, Unavailable
 from common.messages import Beat, Spent
 from common.views import JobSummary
+from coordinator.beats import Beats
 from coordinator.ledger import PlacedShot, Swept
 from coordinator.ledger.schema import batches, nodes
 from tests.contract.ledger.bench import TIMING, Bench, placed, work
@@ -150,6 +152,22 @@ def test_many_beats_are_one_commit_each_with_its_own_answer(bench: Bench) -> Non
 
     assert [type(answer).__name__ for answer in answers] == ["BeatAnswer", "Gone", "NotFound"]
     assert isinstance(answers[2], NotFound)
+
+
+def test_a_beat_that_the_database_refuses_fails_no_other(bench: Bench) -> None:
+    """Watts that no database can keep stand for whatever a broken node may send."""
+    good, bad = bench.join("good"), bench.join("bad")
+    beats = Beats(bench.ledger, gather_s=0.01)
+    unfit: Any = Beat.model_construct(**Beat(incarnation=1).model_dump() | {"watts": object()})
+
+    async def both() -> list[Any]:
+        puts = beats.put(good.id, Beat(incarnation=1)), beats.put(bad.id, unfit)
+        return await asyncio.gather(*puts, return_exceptions=True)
+
+    answer, refusal = asyncio.run(both())
+
+    assert answer.order == "go on"
+    assert isinstance(refusal, Exception)
 
 
 def test_a_drained_node_finishes_its_batch_and_gets_no_other(bench: Bench) -> None:
