@@ -100,11 +100,21 @@ def check_settings(settings: Settings) -> None:
 
 
 def _with_ticket_key(settings: Settings) -> Settings:
-    """Without a key of its own a farm signs with one that lasts until it ends."""
+    """Without a key of its own a farm keeps one in its home, so that nodes outlive its restart."""
     if settings.keys.ticket.get_secret_value() != "unset":
         return settings
-    keys = settings.keys.model_copy(update={"ticket": SecretStr(secrets.token_hex(32))})
-    return settings.model_copy(update={"keys": keys})
+    file = settings.home / "ticket-key"
+    try:
+        if not file.exists():
+            settings.home.mkdir(parents=True, exist_ok=True)
+            file.touch(mode=0o600)
+            file.write_text(secrets.token_hex(32))
+        key = SecretStr(file.read_text())
+    except OSError as error:
+        raise Unavailable(
+            f"cannot keep a key in {file} ({error.strerror}): set FARM_KEYS__TICKET to a long random text"
+        ) from error
+    return settings.model_copy(update={"keys": settings.keys.model_copy(update={"ticket": key})})
 
 
 @contextmanager

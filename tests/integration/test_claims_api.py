@@ -373,6 +373,20 @@ def test_a_node_of_another_protocol_is_told_to_update(farm: RunningFarm, node: S
     assert "same version" in refused(node.http.post("/v1/nodes", json=message.model_dump()), 409)
 
 
+def test_a_farm_without_a_ticket_key_lets_nodes_into_the_broker_after_a_restart(
+    tmp_path: Path, own_valkey: ValkeyServer
+):
+    keys = KEYS.model_copy(update={"ticket": Keys().ticket})
+    urls = set()
+    for _ in range(2):
+        with running_farm(tmp_path, own_valkey.url, keys=keys) as farm:
+            node = ScriptedNode(farm)
+            urls.add(node.joined.broker_url)
+            node.leave()
+    assert len(urls) == 1
+    assert (tmp_path / "ticket-key").stat().st_mode & 0o077 == 0
+
+
 # The broker's absence
 
 
