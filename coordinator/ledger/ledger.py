@@ -84,7 +84,8 @@ class Ledger:
     def submit(self, job: NewJob, shots: Iterable[PlacedShot]) -> Submitted:
         """Want every shot for a new job. Stored ones are reused, ones of other jobs shared.
 
-        Commits in chunks; nothing of the job is claimed before the last one is in.
+        Commits in chunks; nothing of the job is claimed before the last one is in. Raises Conflict when it
+        is cancelled meanwhile.
         """
         job_id = f"j-{self._rules.new_secret(4)}"
         with self._transactions.write() as (write, _):

@@ -9,9 +9,10 @@ from typing import Any
 from sqlalchemy import Table, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from common.errors import Conflict
 from common.shot import Shot
 from common.states import ShotEvent, ShotState
-from coordinator.ledger.jobs import open_job
+from coordinator.ledger.jobs import job_row, open_job
 from coordinator.ledger.moves import move_shots
 from coordinator.ledger.records import NewJob, PlacedShot
 from coordinator.ledger.schema import groups, jobs, shots, wants
@@ -29,7 +30,14 @@ def begin_job(write: Write, job_id: str, job: NewJob) -> None:
     write.connection.execute(jobs.insert(), [row | {name: getattr(job, name) for name in same}])
 
 
+def _must_be_wanted(write: Write, job_id: str) -> None:
+    """Raises Conflict for a job that was cancelled while it is submitted."""
+    if job_row(write.connection, job_id).intent == "cancelled":
+        raise Conflict(f"job {job_id} was cancelled while it was submitted")
+
+
 def complete_job(write: Write, job_id: str) -> None:
+    _must_be_wanted(write, job_id)
     write.connection.execute(update(jobs).where(jobs.c.id == job_id).values(complete=True))
     open_job(write, job_id)
 
@@ -48,6 +56,7 @@ class Chunk:
 
     def add(self, write: Write) -> Counter[str]:
         """Write them; how many distinct shots, new to this job, were new, reused, shared, unschedulable."""
+        _must_be_wanted(write, self._job_id)
         ids = list(self._by_id)
         states = select(shots.c.id, shots.c.state).where(shots.c.id.in_(ids))
         known = {id_: ShotState(state) for id_, state in write.connection.execute(states)}

@@ -126,6 +126,19 @@ def test_a_shot_in_hand_that_nobody_wants_any_more_is_named_in_the_heartbeat(ben
     assert bench.counts(job.job_id) == {"cancelled": 2}
 
 
+def test_a_job_that_is_cancelled_while_it_is_submitted_leaves_nothing_waiting(bench: Bench) -> None:
+    def cancelling() -> Iterator[PlacedShot]:
+        yield from placed(5000)
+        bench.ledger.cancel_job(bench.ledger.jobs()[0].id)
+        yield from placed(10, first=5000)
+
+    with pytest.raises(Conflict, match="cancelled while"):
+        bench.submit(cancelling())
+
+    (job,) = bench.ledger.jobs()
+    assert set(job.counts) == {"cancelled"}
+
+
 def test_a_new_job_that_wants_a_cancelled_shot_gets_it(bench: Bench) -> None:
     first = bench.submit(placed(1))
     bench.ledger.cancel_job(first.job_id)
