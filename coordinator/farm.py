@@ -135,7 +135,7 @@ class Farm:
         return tuple(MisfitView(reason=reason, shots=shots) for reason, shots in counts.items())
 
     def _queues(self, nodes: list[NodeView]) -> tuple[tuple[QueueView, ...], str]:
-        waiting = self.ledger.totals().waiting
+        waiting = self.ledger.waiting()
         queues = sorted({*waiting, *((lane, node.vram_class) for node in nodes for lane in node.lanes)})
         tickets: dict[str, int] = {}
         broker = "up"

@@ -19,17 +19,22 @@ _MONEY = ("joules", "cost", "volunteered")
 _FAILURES = (AttemptState.FAILED, AttemptState.REJECTED)
 
 
-def totals(connection: Connection, backlog: Backlog) -> Totals:
-    """See `Ledger.totals`."""
+def waiting(backlog: Backlog) -> Totals:
+    """What waits, and nothing else yet."""
     found = Totals()
-    _add_attempts(connection, found)
-    _add_batches(connection, found)
-    _add_nodes(connection, found)
     for line, amount in backlog.lines.items():
         job = backlog.jobs[line.job_id]
         queue = job.lane, line.min_class
         found.waiting[queue] = found.waiting.get(queue, 0) + amount.images
         found.oldest_waiting[queue] = min(found.oldest_waiting.get(queue, job.submitted_at), job.submitted_at)
+    return found
+
+
+def totals(connection: Connection, found: Totals) -> Totals:
+    """See `Ledger.totals`; `found` holds what waits already."""
+    _add_attempts(connection, found)
+    _add_batches(connection, found)
+    _add_nodes(connection, found)
     return found
 
 

@@ -239,8 +239,10 @@ class Ledger:
 
         As many as the backlog has batches for the class, and at most its nodes that could take one now.
         """
-        with self._transactions.read_with_backlog() as (connection, backlog):
-            return warrants(in_service(connection).values(), backlog, self._rules.place)
+        with self._transactions.read() as connection:
+            fleet = in_service(connection).values()
+        with self._transactions.backlog() as backlog:
+            return warrants(fleet, backlog, self._rules.place)
 
     # Ingest
 
@@ -271,9 +273,17 @@ class Ledger:
 
     # Accounts
 
+    def waiting(self) -> dict[tuple[str, int], int]:
+        """(lane, smallest fitting class) to shots that wait, once for each open job that wants them."""
+        with self._transactions.backlog() as backlog:
+            return accounts.waiting(backlog).waiting
+
     def totals(self) -> Totals:
-        with self._transactions.read_with_backlog() as (connection, backlog):
-            return accounts.totals(connection, backlog)
+        with self._transactions.backlog() as backlog:
+            found = accounts.waiting(backlog)
+        # The sums walk whole tables: nobody may wait for them.
+        with self._transactions.read() as connection:
+            return accounts.totals(connection, found)
 
     def cost_table(self, job_id: str | None = None) -> list[CostRow]:
         """Cost per image by model and class, over all attempts; of one job, or of everything."""

@@ -82,10 +82,10 @@ class Transactions:
             yield connection
 
     @contextmanager
-    def read_with_backlog(self) -> Iterator[tuple[Connection, Backlog]]:
-        """A look while nobody writes, so that tables and backlog agree."""
-        with self._lock, self._begin(self._engine) as connection:
-            yield connection, self._backlog
+    def backlog(self) -> Iterator[Backlog]:
+        """The backlog while nobody writes; not for long."""
+        with self._lock:
+            yield self._backlog
 
     def ping(self) -> None:
         """Raises Unavailable when the database does not answer, or when another coordinator leads."""

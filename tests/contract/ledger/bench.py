@@ -189,12 +189,12 @@ class Bench:
 
     def backlog_lines(self) -> dict[Line, int]:
         """Images that wait, as the coordinator's memory has them."""
-        with self.ledger._transactions.read_with_backlog() as (_, backlog):
+        with self.ledger._transactions.backlog() as backlog:
             return {line: amount.images for line, amount in backlog.lines.items()}
 
     def open_job(self, job_id: str) -> OpenJob:
         """A job as the coordinator's memory has it."""
-        with self.ledger._transactions.read_with_backlog() as (_, backlog):
+        with self.ledger._transactions.backlog() as backlog:
             return backlog.jobs[job_id]
 
     def shot_row(self, shot_id: str) -> Any:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
+from sqlalchemy import event
 
 from common.messages import Spent
 from coordinator.ledger.schema import attempts, batches
@@ -62,6 +65,23 @@ def test_totals_agree_with_the_raw_rows_and_survive_a_restart(bench: Bench) -> N
     assert sum(totals.cost.values()) == pytest.approx(raw + around, rel=CLOSE)
     bench.restart()
     assert bench.ledger.totals() == totals
+
+
+def test_a_heartbeat_need_not_wait_for_totals(bench: Bench) -> None:
+    node = bench.join()
+    beaten: list[object] = []
+
+    def beat_meanwhile(_c: object, _k: object, statement: str, *_: object) -> None:
+        if "FROM attempts" in statement:
+            thread = threading.Thread(target=lambda: beaten.append(node.beat()), daemon=True)
+            thread.start()
+            thread.join(20)
+
+    event.listen(bench.engine, "before_cursor_execute", beat_meanwhile)
+    bench.ledger.totals()
+    event.remove(bench.engine, "before_cursor_execute", beat_meanwhile)
+
+    assert beaten
 
 
 def test_a_volunteers_electricity_is_on_no_bill_of_the_farm(bench: Bench) -> None:
