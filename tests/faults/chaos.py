@@ -31,14 +31,19 @@ from tests.faults.rules import RULES
 from tests.faults.target import TIMING, Target
 from tests.faults.watch import Watch
 from tests.faults.work import SHOTS_A_JOB, Operator
-from tests.tiny import save_z_image
 
 #: Seconds between two faults.
 _PAUSE_S = (2.0, 6.0)
 #: At peace, a farm in which nothing changes for so long hangs; a model that loads without end takes longest.
 _STANDSTILL_S = TIMING.stall_load_s + 60
 _SHOWN = 5
-_DEADLY_PROMPT = Path(__file__).parent / "deadly_prompt"
+#: At least; the last is to be cancelled.
+_JOBS = 3
+#: What each kind of engine sees at its start: the real one, and one that draws and is up in a second.
+_ENGINES = {
+    "diffusers": Path(__file__).parent / "deadly_prompt",
+    "quick": Path(__file__).parent / "quick_engine",
+}
 
 
 @dataclass(slots=True)
@@ -93,17 +98,20 @@ class Siege:
                 self._lasting.remove((at, blow))
 
 
-def besiege(folder: Path, *, seed: int, minutes: float, shots: int) -> tuple[Evidence, Siege]:
+def besiege(folder: Path, *, seed: int, minutes: float, shots: int, engine: str) -> tuple[Evidence, Siege]:
     """Run a farm in `folder` under faults and let it finish its work. AssertionError: it hangs."""
     found_first = os.environ.get("PYTHONPATH", "")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_DEADLY_PROMPT), found_first)))
-    target = Target.furnished(folder, save_z_image(folder / "models" / "tiny"))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_ENGINES[engine]), found_first)))
+    target = Target.furnished(folder, _model(folder / "models" / "tiny", engine))
     target.house.farm("up")
     siege, watch = Siege(target, Random(seed)), Watch(target)
     operator = Operator(target, Random(f"{seed} operator"), siege.say)
     enough = threading.Event()
     working = threading.Thread(
-        target=operator.work, args=(enough,), kwargs={"jobs": -(-shots // SHOTS_A_JOB)}, name="operator"
+        target=operator.work,
+        args=(enough,),
+        kwargs={"jobs": max(_JOBS, -(-shots // SHOTS_A_JOB))},
+        name="operator",
     )
     with watch.watching():
         working.start()
@@ -118,6 +126,18 @@ def besiege(folder: Path, *, seed: int, minutes: float, shots: int) -> tuple[Evi
         _await_rest(target)
     siege.say(f"at rest after {operator.acts} acts of the operator")
     return gather(target, watch, siege.felled), siege
+
+
+def _model(folder: Path, engine: str) -> Path:
+    """A tiny pipeline; for the quick engine, which reads none, a folder that looks like one."""
+    if engine == "quick":
+        folder.mkdir(parents=True)
+        (folder / "model_index.json").write_text("{}")
+        return folder
+    # Imports torch.
+    from tests.tiny import save_z_image
+
+    return save_z_image(folder)
 
 
 def _await_rest(target: Target) -> None:
@@ -154,7 +174,7 @@ def _judge(found: Evidence) -> bool:
 def _run(folder: Path, options: argparse.Namespace) -> bool:
     target = Target(Farmhouse(folder))
     try:
-        found, siege = besiege(folder, seed=options.seed, minutes=options.minutes, shots=options.shots)
+        found, siege = besiege(folder, **vars(options))
     except AssertionError as error:
         print(error)
         return False
@@ -163,7 +183,9 @@ def _run(folder: Path, options: argparse.Namespace) -> bool:
     held = _judge(found)
     left = target.house.processes()
     print(f"{'BROKEN' if left else 'held':7} nothing is left running {left or ''}")
-    print(f"seed {options.seed}, {options.minutes:g} minutes: {sum(siege.done.values())} faults")
+    print(
+        f"seed {options.seed}, {options.minutes:g} minutes, {options.engine} engine: {sum(siege.done.values())} faults"
+    )
     print(", ".join(f"{number} × {name}" for name, number in sorted(siege.done.items())))
     print("\n".join(figures(found)))
     return held and not left
@@ -174,6 +196,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=3.0, help="how long faults are done")
     parser.add_argument("--shots", type=int, default=600, help="at least so many different ones")
+    parser.add_argument("--engine", choices=_ENGINES, default="diffusers")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     held = _run(folder, options)

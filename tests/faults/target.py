@@ -76,12 +76,11 @@ class Target:
         return pid is not None and send(pid, signal.SIGKILL)
 
     def engine(self, node: str) -> int | None:
-        """The process of a node's engine."""
+        """The process of a node's engine: its only child."""
         pid = self.pid(node)
         with suppress(psutil.Error):
             for child in psutil.Process(pid).children() if pid else ():
-                if "gpu_node.engine" in child.cmdline():
-                    return child.pid
+                return int(child.pid)
         return None
 
     def tree(self) -> list[int]:

@@ -1,0 +1,78 @@
+"""An engine that draws where another would diffuse: up in a second, and a process of its own like any.
+
+It speaks the engine's protocol through the engine's own two ends. Told to render a prompt with the deadly
+word it is killed; a prompt that is longer than the model reads it refuses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+from common.shot import Shot
+from gpu_node import protocol
+from gpu_node.encode import Saver
+from gpu_node.engine import Lines
+
+_DEADLY = "basilisk"
+_LONGEST = 512
+_LOAD_S, _STEP_S = 0.5, 0.05
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--spool", required=True, type=Path)
+    arguments, _ = parser.parse_known_args()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    lines = Lines()
+    saver = Saver(arguments.spool, lines.emit)
+    lines.emit(protocol.Ready(device="cpu", versions={"draw": "1"}))
+    while True:
+        match lines.orders.get():
+            case protocol.Load():
+                _work(_LOAD_S)
+                lines.emit(protocol.Loaded(seconds=_LOAD_S, verified=False, peak_bytes=None))
+            case protocol.Encode():
+                lines.emit(protocol.Encoded(seconds=0.0))
+            case protocol.Render() as order:
+                lines.emit(_rendered(order, lines, saver))
+
+
+def _rendered(order: protocol.Render, lines: Lines, saver: Saver) -> protocol.Event:
+    shots = [Shot.from_dict(one.spec) for one in order.shots]
+    if any(_DEADLY in shot.prompt for shot in shots):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if any(len(shot.prompt) > _LONGEST for shot in shots):
+        return protocol.Failed(kind="invalid_spec", message=f"the prompt has more than {_LONGEST} letters")
+    began = time.monotonic()
+    for done in range(shots[0].steps):
+        _work(_STEP_S)
+        lines.emit(protocol.Step(done=done + 1, total=shots[0].steps))
+    for one, shot in zip(order.shots, shots, strict=True):
+        saver.save(one.id, shot, _drawn(shot))
+    return protocol.Done(denoise_s=time.monotonic() - began, decode_s=0.0, peak_bytes=None)
+
+
+def _drawn(shot: Shot) -> Image.Image:
+    """A picture of its own for every prompt and seed."""
+    colour = hashlib.sha256(f"{shot.prompt} {shot.seed}".encode()).hexdigest()[:6]
+    picture = Image.new("RGB", (shot.width, shot.height), "white")
+    ImageDraw.Draw(picture).ellipse((10, 10, 60, 80), fill=f"#{colour}", outline="black")
+    return picture
+
+
+def _work(seconds: float) -> None:
+    """Take time, as a card would."""
+    threading.Event().wait(seconds)
+
+
+if __name__ == "__main__":
+    main()
