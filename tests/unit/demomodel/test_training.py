@@ -1,6 +1,5 @@
 """The means of training: the batched objective, the optimiser, checkpoints."""
 
-import random
 from pathlib import Path
 
 import torch
@@ -64,7 +63,3 @@ def test_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
         return average.modules["model"].weight.flatten().tolist()
 
     assert run(tmp_path / "one", 20) == run(tmp_path / "two", 8, 20)
-
-
-def test_batches_depend_on_the_step_alone() -> None:
-    assert random.Random("vae/0/7").random() == random.Random("vae/0/7").random()
