@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from common.manifest.model import NOTHING, Axis, Group, ShotFields, Spelling
@@ -55,6 +56,9 @@ class Value(NamedTuple):
         return path if isinstance(self.spelling, str) else f"{path}.{name or 'name'}"
 
 
+#: Rows of a dimension kept at a time; the last one walks through all of its rows again and again.
+_ROWS_KEPT = 65_536
+
 #: Wanted texts by axis and field; a mapping stands for all of its fields.
 Conditions = Mapping[tuple[str, str], Spelling]
 _Reading = Callable[[str], Hashable]
@@ -74,6 +78,7 @@ class Dimension:
                 if fields is not NOTHING and fields != NOTHING:
                     own = Setter.of(f"{parent}[{at}]", fields)
                     self._setters[at] = (*self._setters.get(at, ()), own)
+        self.row = lru_cache(maxsize=_ROWS_KEPT)(self._row)
         #: By axis and field, and by how texts are read, the positions of each reading.
         self._positions: dict[tuple[str, str, _Reading], dict[Hashable, list[int]]] = {}
 
@@ -85,7 +90,7 @@ class Dimension:
         """Whether any of its values sets a shot field."""
         return bool(self._setters)
 
-    def row(self, at: int) -> list[Value]:
+    def _row(self, at: int) -> list[Value]:
         """The values at one position, in the order of `names`."""
         return [Value(axis.values[at], at, parent, axis.expand) for parent, axis in self._axes]
 

@@ -22,6 +22,7 @@ shots:
     colour: {colours}
     thing: {things}
     place: {places}
+  exclude: {exclude}
   seeds: {seeds}
 output: {{name: "{{colour}}/{{thing}}/{{place}}/{{seed}}"}}
 limits: {{max_images: {shots}}}
@@ -40,8 +41,29 @@ output: {{name: "{{colour}}-{{subject}}-{{seed}}"}}
 """
 
 
-def large(shots: int, *, seeds: int, prompt: str = "a {colour} {thing} in a {place}") -> str:
-    """So many shots, a multiple of 100 × `seeds`: colours × things × as many places as it takes."""
+_RANGE = """\
+version: 1
+shots:
+- name: bench
+  model: {model}
+  prompt: "drawing number {{number}}"
+  axes: {{number: {{from: 1, to: {shots}}}}}
+limits: {{max_images: {shots}}}
+"""
+
+
+def ranged(shots: int) -> str:
+    """So many shots, a million at most, as the values of one axis."""
+    return _RANGE.format(model=MODEL, shots=shots)
+
+
+def large(
+    shots: int, *, seeds: int, prompt: str = "a {colour} {thing} in a {place}", exclude: str = "[]"
+) -> str:
+    """So many shots, a multiple of 100 × `seeds`: colours × things × as many places as it takes.
+
+    What `exclude` matches is left out of them.
+    """
     return _LARGE.format(
         shots=shots,
         model=MODEL,
@@ -50,6 +72,7 @@ def large(shots: int, *, seeds: int, prompt: str = "a {colour} {thing} in a {pla
         things=[f"thing {number}" for number in range(_SIDE)],
         places=[f"place {number}" for number in range(shots // seeds // _SIDE**2)],
         seeds=seeds,
+        exclude=exclude,
     )
 
 
