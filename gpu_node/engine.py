@@ -34,10 +34,12 @@ class Lines:
             self._out.flush()
 
     def _read(self) -> None:
-        for line in sys.stdin:
-            self.orders.put(protocol.ORDER.validate_json(line))
-        # Nobody is left to render for, also in the middle of a step.
-        os._exit(0)
+        try:
+            for line in sys.stdin:
+                self.orders.put(protocol.ORDER.validate_json(line))
+        finally:
+            # Nobody is left to render for, or nobody who is understood; also in the middle of a step.
+            os._exit(0)
 
 
 def main() -> None:

@@ -89,6 +89,30 @@ def test_an_engine_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     os.close(child)
 
 
+def test_an_engine_that_is_sent_nonsense_ends(tmp_path: Path) -> None:
+    arguments = [
+        "--device",
+        "cpu",
+        "--threads",
+        "1",
+        "--spool",
+        str(tmp_path),
+        "--hashes",
+        str(tmp_path / "h"),
+    ]
+    engine = subprocess.Popen(
+        [sys.executable, "-m", "gpu_node.engine", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    assert engine.stdin is not None
+    engine.stdin.write(b'{"order": "sing"}\n')
+    engine.stdin.flush()
+    engine.wait(60)
+    engine.stdin.close()
+
+
 def test_an_engine_in_the_middle_of_a_pass_ends_when_its_stdin_closes(
     engine: EngineClient, tiny_model: Path
 ) -> None:
