@@ -13,7 +13,9 @@ import os
 import re
 import secrets
 import struct
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,6 +27,8 @@ _PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 _LENGTH = struct.Struct(">I")
 #: Unfinished files; no key can name it.
 _DRAFTS = ".drafts"
+#: Seconds after which an unfinished file is left for good.
+_DRAFT_S = 86400.0
 
 
 class DirectoryStore:
@@ -43,7 +47,7 @@ class DirectoryStore:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             try:
                 _write(draft, data + label + _LENGTH.pack(len(label)))
-                os.link(draft, path)
+                _link(draft, path)
             except FileExistsError:
                 return False
             finally:
@@ -78,17 +82,26 @@ class DirectoryStore:
     def delete(self, key: str) -> None:
         try:
             self._path(key).unlink(missing_ok=True)
+            self._remove_empty(self._path(key).parent)
         except OSError as error:
             raise self._unavailable(error) from error
 
+    def _remove_empty(self, folder: Path) -> None:
+        """Remove a folder and those around it, up to the first that holds something."""
+        with suppress(OSError):
+            while folder != self.root:
+                folder.rmdir()
+                folder = folder.parent
+
     def keys(self, prefix: str) -> list[str]:
         folder = self.root / prefix.rpartition("/")[0]
+        # Unlike `rglob`, a walk does without a folder that is removed meanwhile.
         found = (
-            path.relative_to(self.root).as_posix()
-            for path in folder.rglob("*")
-            if path.is_file() and path.parent.name != _DRAFTS
+            Path(within, name).relative_to(self.root).as_posix()
+            for within, _, names in os.walk(folder)
+            for name in names
         )
-        return sorted(key for key in found if key.startswith(prefix))
+        return sorted(key for key in found if key.startswith(prefix) and not key.startswith(_DRAFTS))
 
     def sign_put(self, key: str, *, size: int, sha256: str, content_type: str, expires_s: int) -> SignedPut:
         self._path(key)
@@ -102,6 +115,7 @@ class DirectoryStore:
         return self._signer.url(self._signer.permit("GET", key, expires_s=expires_s))
 
     def probe(self) -> None:
+        self._clear_drafts()
         key = f"probe/{secrets.token_hex(16)}"
         first, second = (self.create(key, b"", content_type="text/plain", metadata={}) for _ in range(2))
         self.delete(key)
@@ -109,6 +123,13 @@ class DirectoryStore:
             raise Misconfigured(
                 f"the folder {self.root} lets a second writer overwrite; choose another file system"
             )
+
+    def _clear_drafts(self) -> None:
+        """Remove what writers that were killed left unfinished."""
+        for draft in (self.root / _DRAFTS).glob("*"):
+            with suppress(FileNotFoundError):  # its writer has just finished it
+                if draft.stat().st_mtime < time.time() - _DRAFT_S:
+                    draft.unlink()
 
     def receive(self, key: str, query: Mapping[str, str], *, content_type: str, data: bytes) -> None:
         """Store what was PUT to a signed URL. Raises Forbidden for other bytes or another type than it was
@@ -155,6 +176,18 @@ def _write(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _link(draft: Path, path: Path) -> None:
+    """Give a finished draft its name. Raises FileExistsError."""
+    while True:
+        try:
+            return os.link(draft, path)
+        except FileNotFoundError:
+            if not draft.exists():
+                raise
+            # `delete` took the empty folder away in between.
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -312,3 +313,24 @@ def test_a_second_put_through_the_folder_is_a_conflict(directory: DirectoryStore
     query = dict(parse_qsl(urlsplit(upload.signed().url).query))
     with pytest.raises(Conflict, match="stored there already"):
         directory.receive(key, query, content_type=PNG, data=upload.data)
+
+
+def test_deleting_leaves_no_empty_folder(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path, UrlSigner("secret", "http://farm"))
+    for key in ("quarantine/b-1/shot-1/a", "quarantine/b-1/shot-2/a"):
+        store.create(key, b"", content_type="image/png", metadata={})
+    store.delete("quarantine/b-1/shot-1/a")
+    assert [path.name for path in (tmp_path / "quarantine/b-1").iterdir()] == ["shot-2"]
+    store.delete("quarantine/b-1/shot-2/a")
+    assert not (tmp_path / "quarantine").exists()
+
+
+def test_the_probe_clears_what_a_killed_writer_left_long_ago(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path, UrlSigner("secret", "http://farm"))
+    store.probe()
+    old, fresh = tmp_path / ".drafts" / "old", tmp_path / ".drafts" / "fresh"
+    for draft in (old, fresh):
+        draft.write_bytes(b"half a pic")
+    os.utime(old, (0, 0))
+    store.probe()
+    assert (old.exists(), fresh.exists()) == (False, True)
