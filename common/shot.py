@@ -56,6 +56,11 @@ class Shot(NamedTuple):
         """What shots of one batch share: model, LoRA set, size and sampler."""
         return (self.model, self.loras, self.width, self.height, self.sampler)
 
+    @property
+    def call(self) -> tuple[object, ...]:
+        """What the shots of one pass, which is one call of a pipeline, share besides their group."""
+        return (self.steps, self.guidance, self.knobs)
+
     def canonical(self) -> str:
         """The text whose SHA-256 is the id: names excluded, LoRAs in identity order, keys sorted."""
         return json.dumps(

@@ -20,6 +20,7 @@ from coordinator.ledger.nodes import hear, node_row
 from coordinator.ledger.records import Placement
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, plain, shots, wants
+from coordinator.ledger.specs import shot_of
 from coordinator.ledger.transactions import Write
 from coordinator.planner import Choice, choose, refusal
 
@@ -47,7 +48,7 @@ def _again(write: Write, rules: Rules, claim: Claim, batch: Row[Any]) -> Lease:
         select(attempts.c.id, shots.c.id.label("shot_id"), shots.c.spec)
         .select_from(attempts.join(shots))
         .where(attempts.c.batch_id == batch.id)
-        .order_by(shots.c.crashes, shots.c.since, shots.c.position)
+        .order_by(attempts.c.place)
     )
     ordered = [(row.id, row.shot_id, row.spec) for row in write.connection.execute(query)]
     return _lease(batch._asdict(), ordered, rules)
@@ -64,7 +65,7 @@ def compose(write: Write, backlog: Backlog, rules: Rules, claim: Claim, lane: st
     found = offer(member, fleet.values(), lane, backlog, rules.place)
     while choice := choose(found.options, batch_s=rules.timing.batch_s):
         takers = found.takers[choice.option.job_id, choice.option.group_key]
-        rows = _unsuspected(write.connection.execute(_pick(choice, member, takers)).all())
+        rows = _in_passes(_unsuspected(write.connection.execute(_pick(choice, member, takers)).all()))
         if rows:
             placement = found.placements[choice.option.group_key]
             lease = _grant(write, rules, claim, member, choice, placement, rows, lane)
@@ -105,6 +106,14 @@ def _unsuspected(rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
     return [row for row in rows if row.crashes == 0] or rows[:1]
 
 
+def _in_passes(rows: Sequence[Row[Any]]) -> list[Row[Any]]:
+    """As the node renders them: what fits one call together, so that an end tells which pass was running."""
+    calls: dict[tuple[object, ...], list[Row[Any]]] = {}
+    for row in rows:
+        calls.setdefault(shot_of(row.spec).call, []).append(row)
+    return [row for alike in calls.values() for row in alike]
+
+
 def _grant(
     write: Write,
     rules: Rules,
@@ -137,7 +146,8 @@ def _grant(
     write.connection.execute(insert(batches), [batch])
     ordered = [(f"a-{rules.new_secret(8)}", row.id, row.spec) for row in rows]
     write.connection.execute(
-        insert(attempts), [_attempt(batch, attempt, shot) for attempt, shot, _ in ordered]
+        insert(attempts),
+        [_attempt(batch, place, attempt, shot) for place, (attempt, shot, _) in enumerate(ordered)],
     )
     move_shots(write, [row.id for row in rows], ShotState.WAITING, ShotEvent.CLAIMED, detail=str(batch["id"]))
     move_node(write, member.id, NodeState.READY, NodeEvent.LEASED, detail=str(batch["id"]))
@@ -146,12 +156,13 @@ def _grant(
     return _lease(batch, ordered, rules)
 
 
-def _attempt(batch: dict[str, Any], attempt_id: str, shot_id: str) -> dict[str, Any]:
+def _attempt(batch: dict[str, Any], place: int, attempt_id: str, shot_id: str) -> dict[str, Any]:
     same = ("job_id", "node_id", "vram_class", "lane", "model")
     return {
         "id": attempt_id,
         "batch_id": batch["id"],
         "shot_id": shot_id,
+        "place": place,
         "state": AttemptState.RUNNING.value,
         "started_at": batch["leased_at"],
         **{name: batch[name] for name in same},

@@ -24,7 +24,7 @@ from coordinator.ledger.charges import CARD_PHASES, card_seconds, prefixed, spen
 from coordinator.ledger.fleet import card_of
 from coordinator.ledger.moves import close_batch, drop_unwanted, move_attempts, move_node, move_shots
 from coordinator.ledger.rules import Rules
-from coordinator.ledger.schema import attempts, batches, nodes, plain, shots
+from coordinator.ledger.schema import attempts, batches, nodes, plain
 from coordinator.ledger.setbacks import charge_node, distrust, set_back, suspect
 from coordinator.ledger.transactions import Write
 
@@ -74,9 +74,8 @@ def charge_late(write: Write, rules: Rules, batch_id: str, spent: Spent) -> None
 def _undo(write: Write, batch: Row[Any], event: BatchEvent, failure: Failure | None, message: str) -> None:
     query = (
         select(attempts.c.id, attempts.c.shot_id, attempts.c.state)
-        .select_from(attempts.join(shots))
         .where(attempts.c.batch_id == batch.id)
-        .order_by(shots.c.crashes, shots.c.since, shots.c.position)
+        .order_by(attempts.c.place)
     )
     rows = write.connection.execute(query).all()
     undone = [row for row in rows if row.state == AttemptState.RUNNING]

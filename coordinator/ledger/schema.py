@@ -224,6 +224,8 @@ attempts = Table(
     Column("id", String, primary_key=True),
     _reference("batch_id", "batches.id"),
     _reference("shot_id", "shots.id"),
+    #: In the order of rendering.
+    _must("place", Integer),
     #: The job it was claimed for, which pays.
     _reference("job_id", "jobs.id"),
     _reference("node_id", "nodes.id"),

@@ -193,6 +193,7 @@ Table(
     Column("id", String, primary_key=True),
     _reference("batch_id", "batches.id"),
     _reference("shot_id", "shots.id"),
+    _must("place", Integer),
     _reference("job_id", "jobs.id"),
     _reference("node_id", "nodes.id"),
     _must("vram_class", Integer),
