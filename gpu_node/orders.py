@@ -69,7 +69,7 @@ def passes(batch: Sequence[Ordered], pass_size: int) -> Iterator[list[Ordered]]:
     """The batch in its order, cut into passes of shots that one pipeline call can render together."""
     waiting = list(batch)
     while waiting:
-        alike = [one for one in waiting if _call(one.shot) == _call(waiting[0].shot)][:pass_size]
+        alike = [one for one in waiting if one.shot.call == waiting[0].shot.call][:pass_size]
         yield alike
         taken = {one.id for one in alike}
         waiting = [one for one in waiting if one.id not in taken]
@@ -79,11 +79,6 @@ def render_order(one_pass: Sequence[Ordered]) -> protocol.Render:
     return protocol.Render(
         shots=tuple(protocol.EngineShot(id=one.id, spec=one.shot.to_dict()) for one in one_pass)
     )
-
-
-def _call(shot: Shot) -> tuple[object, ...]:
-    """What one pipeline call has once for all its images."""
-    return (shot.width, shot.height, shot.steps, shot.guidance, shot.sampler, shot.knobs)
 
 
 def _lora_order(name: str, identity: str, weight: float, library: Library) -> protocol.LoraOrder:
