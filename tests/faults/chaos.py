@@ -183,9 +183,8 @@ def _run(folder: Path, options: argparse.Namespace) -> bool:
     held = _judge(found)
     left = target.house.processes()
     print(f"{'BROKEN' if left else 'held':7} nothing is left running {left or ''}")
-    print(
-        f"seed {options.seed}, {options.minutes:g} minutes, {options.engine} engine: {sum(siege.done.values())} faults"
-    )
+    faults = f"{sum(siege.done.values())} faults"
+    print(f"seed {options.seed}, {options.minutes:g} minutes, {options.engine} engine: {faults}")
     print(", ".join(f"{number} × {name}" for name, number in sorted(siege.done.items())))
     print("\n".join(figures(found)))
     return held and not left
