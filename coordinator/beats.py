@@ -20,7 +20,7 @@ class Beats:
         self._commit: asyncio.Task[None] | None = None
 
     async def put(self, node_id: str, beat: Beat) -> BeatAnswer:
-        """Raises Gone or NotFound as `Ledger.beat` does."""
+        """Raises Gone or NotFound as `Ledger.beats` tells."""
         answer: asyncio.Future[BeatAnswer] = asyncio.get_running_loop().create_future()
         self._waiting.append((node_id, beat, answer))
         if self._commit is None or self._commit.done():

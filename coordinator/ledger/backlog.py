@@ -59,6 +59,8 @@ class OpenJob:
     max_cost: float | None
     #: In the farm's currency, so far.
     cost: float
+    #: The same of what is in hand, as estimated when it was claimed.
+    reserved: float
     #: Seconds of work given to it, counted from where its rivals were when it came.
     service_s: float = 0.0
 
@@ -118,6 +120,10 @@ class Backlog:
     def charge(self, job_id: str, cost: float) -> None:
         if job_id in self.jobs:
             self.jobs[job_id].cost += cost
+
+    def reserve(self, job_id: str, cost: float) -> None:
+        if job_id in self.jobs:
+            self.jobs[job_id].reserved += cost
 
     def change(self, lines: Amounts, sign: int) -> None:
         """Add (`sign` 1) or take away (-1) what began or ceased to wait."""

@@ -20,7 +20,7 @@ from coordinator.ledger.transactions import Write
 
 
 def answer_beat(write: Write, rules: Rules, node_id: str, beat: Beat) -> BeatAnswer:
-    """See `Ledger.beat`."""
+    """See `Ledger.beats`."""
     node = node_row(write.connection, node_id, beat.incarnation)
     batch = None if beat.batch_id is None else batch_row(write.connection, beat.batch_id, beat.token or "")
     state = hear(write, node, **_told(node, beat, rules))

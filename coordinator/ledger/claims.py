@@ -14,7 +14,7 @@ from common.messages import Claim, ClaimAnswer, Lease, Nothing, OrderedShot, Spe
 from common.states import AttemptState, BatchState, NodeEvent, NodeState, ShotEvent, ShotState
 from coordinator.ledger.backlog import Backlog
 from coordinator.ledger.charges import spent_columns
-from coordinator.ledger.fleet import Member, in_service, offer
+from coordinator.ledger.fleet import Member, estimated_cost, in_service, offer
 from coordinator.ledger.moves import move_node, move_shots
 from coordinator.ledger.nodes import hear, node_row
 from coordinator.ledger.records import Placement
@@ -62,7 +62,7 @@ def compose(write: Write, backlog: Backlog, rules: Rules, claim: Claim, lane: st
         return ClaimAnswer(nothing=Nothing(reason=f"node {node.id} is {state}: {node.reason or 'as asked'}"))
     fleet = in_service(write.connection)
     member = fleet[claim.node_id]
-    found = offer(member, fleet.values(), lane, backlog, rules.place)
+    found = offer(member, fleet.values(), lane, backlog, rules)
     while choice := choose(found.options, batch_s=rules.timing.batch_s):
         takers = found.takers[choice.option.job_id, choice.option.group_key]
         rows = _in_passes(_unsuspected(write.connection.execute(_pick(choice, member, takers)).all()))
@@ -141,6 +141,7 @@ def _grant(
         "state": BatchState.LEASED.value,
         "leased_at": write.now,
         "expires_at": write.now + rules.timing.lease_s,
+        "estimate": estimated_cost(member, option, len(rows), rules),
         **spent_columns(Spent()),
     }
     write.connection.execute(insert(batches), [batch])
@@ -153,6 +154,7 @@ def _grant(
     move_node(write, member.id, NodeState.READY, NodeEvent.LEASED, detail=str(batch["id"]))
     seconds = (option.image_s or 0.0) * len(rows)
     write.after_commit(partial(Backlog.serve, job_id=option.job_id, seconds=seconds))
+    write.after_commit(partial(Backlog.reserve, job_id=option.job_id, cost=batch["estimate"]))
     return _lease(batch, ordered, rules)
 
 

@@ -47,6 +47,7 @@ def end_batch(
     batch = _batch_row(write, batch_id)
     spending = _spending(write, rules, batch, load or Spent(), _newest(batch, spent or Spent()))
     close_batch(write, batch_id, event, failure=failure.kind if failure else "", message=message, **spending)
+    write.after_commit(partial(Backlog.reserve, job_id=batch.job_id, cost=-batch.estimate))
     _undo(write, batch, event, failure, message)
     move_node(write, batch.node_id, NodeState(batch.node_state), NodeEvent.FREED)
     if failure is not None and failure.blame is Blame.NODE:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
+from common.cost import Terms
+from common.messages import Spent
 from common.nodes import Card
 from common.states import NodeState
-from coordinator.ledger.backlog import Amount, Backlog, Group, Line
+from coordinator.ledger.backlog import Amount, Backlog, Group, Line, OpenJob
+from coordinator.ledger.charges import work_charge
 from coordinator.ledger.records import Place, Placement
+from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import nodes
 from coordinator.ledger.speeds import measured_speeds
 from coordinator.planner import Option
@@ -28,6 +32,7 @@ class Member:
     id: str
     state: NodeState
     card: Card
+    terms: Terms
     vram_class: int
     lanes: frozenset[str]
     models: frozenset[str]
@@ -72,6 +77,7 @@ def _member(row: Row[Any], measured: dict[str, float]) -> Member:
         id=row.id,
         state=NodeState(row.state),
         card=card_of(row.card),
+        terms=row.terms,
         vram_class=row.vram_class,
         lanes=frozenset(row.lanes),
         models=frozenset(row.models),
@@ -95,8 +101,9 @@ class Offer:
     refusals: Counter[str]
 
 
-def offer(member: Member, fleet: Collection[Member], lane: str, backlog: Backlog, place: Place) -> Offer:
+def offer(member: Member, fleet: Collection[Member], lane: str, backlog: Backlog, rules: Rules) -> Offer:
     """What of the backlog `member` could take for jobs of `lane`; `fleet` counts the other takers."""
+    place = rules.place
     found = Offer([], {}, {}, Counter())
     parts: dict[tuple[str, str], list[Amount]] = {}
     for line, amount in _in_lane(backlog, lane):
@@ -111,8 +118,28 @@ def offer(member: Member, fleet: Collection[Member], lane: str, backlog: Backlog
         # What counts is who can take all of them: those of the largest class.
         found.takers[shots] = found.takers.get(shots, takers) & takers
     for shots, amounts in parts.items():
-        found.options.append(_option(member, shots, amounts, found, backlog))
+        option = _option(member, shots, amounts, found, backlog)
+        images = _affordable(member, option, backlog.jobs[option.job_id], rules)
+        if images < option.images:
+            found.refusals["their job's budget is taken by what is in hand"] += option.images - images
+        if images:
+            found.options.append(replace(option, images=images))
     return found
+
+
+def estimated_cost(member: Member, option: Option, images: int, rules: Rules) -> float:
+    """What so many images will cost the farm on this node; 0 until it was measured."""
+    spent = Spent(seconds={"denoise": (option.image_s or 0.0) * images})
+    return work_charge(spent, member.card, member.terms, rules)["cost"]
+
+
+def _affordable(member: Member, option: Option, job: OpenJob, rules: Rules) -> int:
+    """Images that the job's budget has room for besides what is in hand; the last one may pass it."""
+    image_cost = estimated_cost(member, option, 1, rules)
+    if job.max_cost is None or not image_cost:
+        return option.images
+    room = (job.max_cost - job.cost - job.reserved) / image_cost
+    return min(option.images, max(int(room), 0 if job.reserved else 1))
 
 
 def claimable(member: Member, lane: str, backlog: Backlog, place: Place) -> int:

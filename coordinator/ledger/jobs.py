@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select, update
 
 from common.errors import Conflict, NotFound
-from common.states import ShotEvent, ShotState
+from common.states import BatchState, ShotEvent, ShotState
 from coordinator.ledger.backlog import Backlog, OpenJob, groups_of, waiting_for_job
 from coordinator.ledger.moves import drop_unwanted, move_shots, wanted
 from coordinator.ledger.schema import attempts, batches, jobs, plain, shots, wants
@@ -35,6 +35,7 @@ def open_job(write: Write, job_id: str) -> None:
         submitted_at=row.submitted_at,
         max_cost=row.max_cost,
         cost=job_cost(write.connection, job_id),
+        reserved=_in_hand(write.connection, job_id),
     )
     known = groups_of(write.connection, job_id)
     write.after_commit(
@@ -65,6 +66,11 @@ def job_cost(connection: Connection, job_id: str) -> float:
         batches.c.job_id == job_id
     )
     return (connection.scalar(rendering) or 0.0) + (connection.scalar(around) or 0.0)
+
+
+def _in_hand(connection: Connection, job_id: str) -> float:
+    mine = batches.c.job_id == job_id, batches.c.state == plain(BatchState.LEASED)
+    return connection.scalar(select(func.coalesce(func.sum(batches.c.estimate), 0.0)).where(*mine)) or 0.0
 
 
 def cancel_job(write: Write, job_id: str, reason: str = "") -> list[str]:

@@ -84,8 +84,7 @@ class Ledger:
     def submit(self, job: NewJob, shots: Iterable[PlacedShot]) -> Submitted:
         """Want every shot for a new job. Stored ones are reused, ones of other jobs shared.
 
-        Commits in chunks; nothing of the job is claimed before the last one is in. Raises Conflict when it
-        is cancelled meanwhile.
+        Commits in chunks; nothing of it is claimed before the last. Raises Conflict when it is cancelled.
         """
         job_id = f"j-{self._rules.new_secret(4)}"
         with self._transactions.write() as (write, _):
@@ -119,10 +118,7 @@ class Ledger:
             jobs.prioritise_job(write, job_id, priority)
 
     def requeue_job(self, job_id: str) -> int:
-        """Give its failed and cancelled shots a fresh start, and resume it. Returns their number.
-
-        Raises Conflict for a job whose submission was cut off.
-        """
+        """Give its failed and cancelled shots, so many, a fresh start. Raises Conflict for one cut off."""
         with self._transactions.write() as (write, _):
             return jobs.requeue_job(write, job_id)
 
@@ -148,23 +144,15 @@ class Ledger:
     # Nodes
 
     def join(self, join: Join) -> JoinedNode:
-        """Begin a node's next incarnation; its older lease closes as vanished and the shots wait again.
-
-        Raises Conflict for a process that joins again after another one took the name.
-        """
+        """Begin a node's next incarnation. Raises Conflict where another process took the name since."""
         with self._transactions.write() as (write, _):
             return nodes.join_node(write, self._rules, join)
 
-    def beat(self, node_id: str, beat: Beat) -> BeatAnswer:
-        """Note that the node lives and renew the lease it names.
-
-        A lease that is over is answered `stop`. Raises Gone for an older incarnation or a wrong token.
-        """
-        with self._transactions.write() as (write, _):
-            return answer_beat(write, self._rules, node_id, beat)
-
     def beats(self, beats: Sequence[tuple[str, Beat]]) -> list[BeatAnswer | Gone | NotFound]:
-        """Many heartbeats, one commit: each answered, or with the error that `beat` would raise."""
+        """Note that nodes live and renew the leases they name, many in one commit.
+
+        A lease that is over is answered `stop`; Gone is for an older incarnation or a wrong token.
+        """
         answers: list[BeatAnswer | Gone | NotFound] = []
         with self._transactions.write() as (write, _):
             for node_id, beat in beats:
@@ -247,10 +235,7 @@ class Ledger:
     # Ingest
 
     def delivery(self, attempt_id: str) -> Delivery:
-        """What ingest needs to check and store an upload; counted as one try.
-
-        Raises Conflict when it is settled.
-        """
+        """What ingest needs for an upload; counted as one try. Raises Conflict when it is settled."""
         with self._transactions.write() as (write, _):
             return ingest.hand_over(write, attempt_id)
 

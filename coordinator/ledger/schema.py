@@ -202,6 +202,8 @@ batches = Table(
     _must("leased_at", Double),
     _must("expires_at", Double),
     _may("closed_at", Double),
+    #: What it will cost, as far as known when it was leased.
+    _must("estimate", Double),
     #: Cumulative `Spent` of its heartbeats.
     _must("spent_s", JSON),
     _must("spent_joules", Double, "0"),

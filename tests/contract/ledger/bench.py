@@ -110,7 +110,10 @@ class Holder:
     def beat(self, lease: Lease | None = None, **facts: Any) -> Any:
         held = {} if lease is None else {"batch_id": lease.batch_id, "token": lease.token}
         beat = Beat(incarnation=self.joined.incarnation, **held | facts)
-        return self.bench.ledger.beat(self.id, beat)
+        (answer,) = self.bench.ledger.beats([(self.id, beat)])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
 
 class Bench:

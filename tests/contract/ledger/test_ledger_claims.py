@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from common.errors import Conflict, Forbidden, Gone, NotFound
-from common.messages import Claim
+from common.messages import Claim, Spent
 from coordinator.ledger import JoinedNode, PlacedShot
 from coordinator.ledger.schema import attempts, batches
 from tests.contract.ledger.bench import Bench, Holder, lora, placed, planned, shot, work
@@ -184,6 +184,21 @@ def test_a_job_that_changes_its_priority_shares_with_its_new_rivals(bench: Bench
     bench.ledger.prioritise_job(late, 80)
 
     assert first in _serve(bench, node, 4)
+
+
+def test_what_is_in_hand_is_reserved_of_the_budget(bench: Bench) -> None:
+    nodes = [bench.join("a"), bench.join("b")]
+    bench.submit(placed(4))
+    for node in nodes:
+        bench.finish(node.lease(), Spent(seconds={"denoise": 60.0}))
+    per_image = bench.rows(attempts)[0].cost
+    job = bench.submit(placed(40, first=100), max_cost=3.5 * per_image).job_id
+
+    given = [len(node.lease().shots) for node in nodes]
+
+    assert given == [2, 1]
+    bench.restart()
+    assert bench.open_job(job).reserved == pytest.approx(3 * per_image, rel=1e-6)
 
 
 def test_batches_shrink_towards_the_end(bench: Bench) -> None:

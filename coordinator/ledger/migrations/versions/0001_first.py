@@ -174,6 +174,7 @@ Table(
     _must("leased_at", Double),
     _must("expires_at", Double),
     _may("closed_at", Double),
+    _must("estimate", Double),
     _must("spent_s", JSON),
     _must("spent_joules", Double, "0"),
     _must("spent_method", String),
