@@ -97,12 +97,12 @@ def _litter(target: Target, draw: Random) -> Blow:
     return Blow(what=f"{message!r} pushed on {queue}")
 
 
-def _steal(target: Target, draw: Random) -> Blow:
+def _steal(target: Target, draw: Random) -> Blow | None:
     queue = draw.choice((*QUEUES, "ingest"))
     with target.broker() as broker:
         stolen = broker.llen(queue)
         broker.delete(queue)
-    return Blow(what=f"{stolen} messages taken from {queue}")
+    return Blow(what=f"{stolen} messages taken from {queue}") if stolen else None
 
 
 def _mortal(target: Target, draw: Random) -> str | None:

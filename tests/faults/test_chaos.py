@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-_OPTIONS = "--seed 20 --minutes 0.8 --shots 200 --engine quick".split()
+_OPTIONS = ["--seed", "20", "--minutes", "0.8", "--shots", "200", "--engine", "quick"]
 #: The farm's start, and what is left when the faults are over, take most of it.
 _WITHIN_S = 570
 
