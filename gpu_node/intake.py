@@ -22,7 +22,11 @@ class Intake:
         # Celery keeps it for the whole process; a worker before this one was stopped by it.
         state.should_stop = None
 
-        @self._app.task(name=RENDER_TASK, bind=True)  # type: ignore[untyped-decorator]
+        # The pool's threads look the task up in Celery's default application. A shared task would stay there
+        # from the process's first intake, and take every later ticket for an incarnation that is over.
+        self._app.set_default()
+
+        @self._app.task(name=RENDER_TASK, bind=True, shared=False)  # type: ignore[untyped-decorator]
         def render(task: Any) -> None:
             take(task.request.id)
 
