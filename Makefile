@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 SEED ?= 1
 MINUTES ?= 3
+ENGINE ?= diffusers
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo test lint bench chaos reference clean
@@ -35,7 +36,7 @@ bench: setup-dev  ## Measure; only ratios decide
 	$(BIN)/python -m tests.benchmarks
 
 chaos: setup-dev  ## A farm under seeded faults: make chaos SEED=7 MINUTES=3; all rules must hold
-	$(BIN)/python -m tests.faults.chaos --seed $(SEED) --minutes $(MINUTES)
+	$(BIN)/python -m tests.faults.chaos --seed $(SEED) --minutes $(MINUTES) --engine $(ENGINE)
 
 reference: setup-dev  ## Write docs/reference/farm.md from the commands' own help
 	$(BIN)/python -m typer coordinator.cli.main utils docs --name farm --output docs/reference/farm.md

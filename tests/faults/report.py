@@ -43,4 +43,4 @@ def figures(found: Evidence) -> Iterator[str]:
 
 def _counts(rows: list[dict[str, object]], column: str) -> str:
     found = Counter(str(row[column]) for row in rows if row[column])
-    return f"{len(rows)} ({', '.join(f'{number} {name}' for name, number in sorted(found.items()))})"
+    return f"{found.total()} ({', '.join(f'{number} {name}' for name, number in sorted(found.items()))})"
