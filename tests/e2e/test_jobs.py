@@ -14,7 +14,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 def submitted(studio: Farmhouse, manifest: str, *options: str) -> str:
     """The id of a job made of the manifest."""
-    job: str = studio.json("submit", manifest, "--yes", *options)["id"]
+    answer = studio.json("submit", manifest, "--yes", *options)
+    job: str = answer["job"]["id"] if "--watch" in options else answer["id"]
     return job
 
 
