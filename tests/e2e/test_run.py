@@ -29,10 +29,13 @@ def test_one_command_goes_from_manifest_to_contact_sheet(studio: Farmhouse) -> N
 
 
 def test_ctrl_c_stops_all_and_the_next_run_renders_only_the_rest(studio: Farmhouse) -> None:
-    with studio.start("run", "many.yaml", "--out", "pictures") as running:
+    # Enough that the work is not over when the signal comes.
+    many = (studio.folder / "many.yaml").read_text()
+    (studio.folder / "lots.yaml").write_text(many.replace("seeds: 12", "seeds: 26"))
+    with studio.start("run", "lots.yaml", "--out", "pictures") as running:
         assert running.stdout is not None
         # The progress line that follows the first stored image.
-        next(line for line in running.stdout if "/38 " in line and not line.startswith("0/38"))
+        next(line for line in running.stdout if "/80 " in line and not line.startswith("0/80"))
         running.send_signal(signal.SIGINT)
         rest = running.stdout.read()
         assert running.wait(60) == _INTERRUPTED, rest
@@ -40,10 +43,10 @@ def test_ctrl_c_stops_all_and_the_next_run_renders_only_the_rest(studio: Farmhou
     assert studio.processes() == []
     assert studio.intents() == ["cancelled"]
     stored = studio.stored_attempts()
-    assert 0 < len(stored) < 38
-    studio.farm("run", "many.yaml", "--out", "pictures")
+    assert 0 < len(stored) < 80
+    studio.farm("run", "lots.yaml", "--out", "pictures")
     after = studio.stored_attempts()
-    assert len(after) == 38
+    assert len(after) == 80
     assert set(after.values()) == {1}
     assert stored <= after
 
