@@ -56,8 +56,12 @@ def checked(data: bytes, shot: Shot, *, sha256: str) -> Image.Image | Refusal:
 
 def _open(data: bytes, max_pixels: int) -> Image.Image:
     with _opening:
+        usual = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = max_pixels
-        return Image.open(io.BytesIO(data), formats=FORMATS)
+        try:
+            return Image.open(io.BytesIO(data), formats=FORMATS)
+        finally:
+            Image.MAX_IMAGE_PIXELS = usual
 
 
 def _refusal_of_emptiness(picture: Image.Image) -> Refusal | None:
