@@ -151,6 +151,18 @@ def test_no_secret_stands_in_the_manifests(tmp_path: Path) -> None:
                     assert entry["valueFrom"]["secretKeyRef"]["name"] == "farm-secrets"
 
 
+def test_rates_reach_the_program_as_it_reads_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    documents = render(tmp_path, SECRET | {"money": {"cardPerHour": {"8": 0.02, "24": 0.07}}})
+    (pod,) = [
+        d for d in documents if d["metadata"]["name"] == "night-coordinator" and d["kind"] == "Deployment"
+    ]
+    for entry in pod["spec"]["template"]["spec"]["containers"][0]["env"]:
+        if entry["name"].startswith("FARM_MONEY__"):
+            monkeypatch.setenv(entry["name"], entry["value"])
+    money = Settings().money
+    assert (money.card_per_hour, money.currency) == ({8: 0.02, 24: 0.07}, "EUR")
+
+
 def test_a_pool_is_one_gpu_a_pod_of_its_class(tmp_path: Path) -> None:
     documents = render(tmp_path, FULL)
     (old,) = [d for d in documents if d["metadata"]["name"] == "night-node-old"]
