@@ -7,6 +7,7 @@ Paths count from the folder of the settings file, `home` from the current one.
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Annotated
 
@@ -45,6 +46,12 @@ class Timing(Section):
     upload_grant_s: Positive = 600
     #: What a batch should take.
     batch_s: Positive = 120
+    #: A leading coordinator that shows no sign of life for so long is replaced by one that stands by.
+    leader_s: Positive = 10
+    #: After this long in quarantine a node may prove itself by a render.
+    quarantine_s: Positive = 600
+    #: A shot is tried again on the node where it failed by its own fault, once this long has passed.
+    retry_s: Positive = 30
 
 
 class Money(Section):
@@ -102,6 +109,8 @@ class Settings(BaseSettings):
 
     #: Everything the embedded farm keeps; 0700.
     home: Path = Path(".farm")
+    #: Whose lead a restarted coordinator resumes at once; empty: made from the host's name and `home`.
+    instance: str = ""
     #: Empty: SQLite in `home`.
     database_url: str = ""
     #: Empty: the embedded Valkey.
@@ -126,6 +135,11 @@ class Settings(BaseSettings):
     @property
     def database(self) -> str:
         return self.database_url or f"sqlite:///{(self.home / 'ledger.sqlite').absolute()}"
+
+    @property
+    def instance_name(self) -> str:
+        """What tells this coordinator from any other of the same farm, and stays over its restarts."""
+        return self.instance or f"{socket.gethostname()}:{self.home.absolute()}"
 
     @property
     def api_url(self) -> str:

@@ -60,7 +60,16 @@ def plain(state: StrEnum) -> BindParameter[str]:
 
 
 #: One row; a coordinator raises the epoch to lead, and whoever knows an older one may not write.
-leader = Table("leader", metadata, Column("id", Integer, primary_key=True), _must("epoch", Integer))
+leader = Table(
+    "leader",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _must("epoch", Integer),
+    #: Instance name of the coordinator that leads; empty once it has ended in order.
+    _must("holder", String, ""),
+    #: Raised by the leader at each sweep: its sign of life.
+    _must("beat", BigInteger, "0"),
+)
 
 jobs = Table(
     "jobs",
