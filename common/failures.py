@@ -23,6 +23,8 @@ class Blame(StrEnum):
     SHOT = "shot"
     #: The shot waits again at no cost; the node is charged.
     NODE = "node"
+    #: The shot waits again, and nobody is charged.
+    FARM = "farm"
     #: The shot waits for a larger VRAM class.
     OUT_OF_MEMORY = "out_of_memory"
     #: Nobody wants it any more.
@@ -57,6 +59,7 @@ _KNOWN = (
     Failure("wrong_image", Blame.NODE, "the upload is not what was reported: size, format or checksum"),
     Failure("upload_failed", Blame.NODE, "the store refuses what this node uploads"),
     Failure("upload_missing", Blame.NODE, "the upload is not in the store"),
+    Failure("store_unavailable", Blame.FARM, "the store did not answer"),
     Failure("cancelled", Blame.CANCELLED, "nobody wants it any more"),
 )
 FAILURES = {failure.kind: failure for failure in _KNOWN}
@@ -78,5 +81,5 @@ def consequence(blame: Blame, *, attempts: int, larger_class: int | None) -> Sho
             return ShotEvent.RETRIED if attempts < MAX_ATTEMPTS else ShotEvent.EXHAUSTED
         case Blame.OUT_OF_MEMORY:
             return ShotEvent.OUTGROWN if larger_class is None else ShotEvent.ENLARGED
-        case Blame.NODE | Blame.CANCELLED:
+        case Blame.NODE | Blame.FARM | Blame.CANCELLED:
             return ShotEvent.RETURNED

@@ -79,7 +79,9 @@ class NodeState(StrEnum):
     BUSY = "busy"
     DRAINING = "draining"
     OFFLINE = "offline"
+    PAUSED = "paused"
     QUARANTINED = "quarantined"
+    SELFTEST = "selftest"
     LOST = "lost"
 
 
@@ -88,8 +90,11 @@ class NodeEvent(StrEnum):
     LEASED = "leased"
     FREED = "freed"
     DRAINED = "drained"
-    ADMITTED = "admitted"
+    PAUSED = "paused"
+    RESUMED = "resumed"
     DISTRUSTED = "distrusted"
+    TESTED = "tested"
+    TRUSTED = "trusted"
     VANISHED = "vanished"
     HEARD = "heard"
 
@@ -175,18 +180,34 @@ def _batch() -> Iterator[Transition[BatchState, BatchEvent]]:
 
 def _node() -> Iterator[Transition[NodeState, NodeEvent]]:
     s, e = NodeState, NodeEvent
-    for source in (s.READY, s.OFFLINE, s.QUARANTINED, s.LOST):
+    for source in (s.READY, s.OFFLINE, s.LOST):
         yield Transition(source, e.JOINED, s.READY, "the node starts again")
+    for source in (s.QUARANTINED, s.SELFTEST):
+        yield Transition(source, e.JOINED, s.SELFTEST, "a new start wins back no trust")
+    yield Transition(s.PAUSED, e.JOINED, s.PAUSED, "a new start ends no pause")
     yield Transition(s.READY, e.LEASED, s.BUSY, "it holds a batch")
+    yield Transition(s.SELFTEST, e.LEASED, s.SELFTEST, "it holds one shot, to show that it works")
     yield Transition(s.BUSY, e.FREED, s.READY, "its batch is closed")
     yield Transition(s.DRAINING, e.FREED, s.OFFLINE, "its last batch is closed")
+    yield Transition(s.SELFTEST, e.FREED, s.SELFTEST, "its batch is closed; the verdict is ingest's")
     yield Transition(s.BUSY, e.DRAINED, s.DRAINING, "the operator wants it to stop after its batch")
     yield Transition(s.READY, e.DRAINED, s.OFFLINE, "the operator wants it to stop")
-    yield Transition(s.DRAINING, e.ADMITTED, s.BUSY, "the operator changes his mind")
-    for source in (s.OFFLINE, s.QUARANTINED):
-        yield Transition(source, e.ADMITTED, s.READY, "the operator lets it work again")
-    yield Transition(s.READY, e.DISTRUSTED, s.QUARANTINED, "it failed too often in a row")
+    for source in (s.READY, s.OFFLINE, s.LOST, s.QUARANTINED, s.SELFTEST):
+        yield Transition(source, e.PAUSED, s.PAUSED, "its owner or the operator wants the card now")
+    yield Transition(s.PAUSED, e.PAUSED, s.PAUSED, "the owner takes the operator's pause over")
+    yield Transition(s.DRAINING, e.RESUMED, s.BUSY, "the operator changes his mind")
+    yield Transition(s.OFFLINE, e.RESUMED, s.READY, "the operator lets it work again")
+    yield Transition(s.PAUSED, e.RESUMED, s.READY, "who paused it lets it work again")
+    for source in (s.READY, s.OFFLINE, s.LOST, s.SELFTEST):
+        yield Transition(source, e.DISTRUSTED, s.QUARANTINED, "it failed too often, or the operator says so")
+    yield Transition(s.PAUSED, e.DISTRUSTED, s.PAUSED, "it will have to pass a self-test once resumed")
+    yield Transition(s.QUARANTINED, e.TESTED, s.SELFTEST, "it has been quarantined for long enough")
+    yield Transition(s.PAUSED, e.TESTED, s.SELFTEST, "it is resumed, and was distrusted")
+    for source in (s.QUARANTINED, s.SELFTEST):
+        yield Transition(source, e.TRUSTED, s.READY, "its self-test passed, or it is forgiven")
+    yield Transition(s.PAUSED, e.TRUSTED, s.PAUSED, "it is forgiven")
     yield Transition(s.READY, e.VANISHED, s.LOST, "not heard of for the length of a lease")
+    yield Transition(s.SELFTEST, e.VANISHED, s.QUARANTINED, "not heard of in its self-test")
     yield Transition(s.LOST, e.HEARD, s.READY, "heard of again")
 
 

@@ -112,7 +112,8 @@ def drain_node(write: Write, node_id: str, reason: str) -> None:
 
 def admit_node(write: Write, node_id: str) -> None:
     state = NodeState(node_row(write.connection, node_id).state)
-    move_node(write, node_id, state, NodeEvent.ADMITTED, failures=0)
+    event = NodeEvent.TRUSTED if state is NodeState.QUARANTINED else NodeEvent.RESUMED
+    move_node(write, node_id, state, event, failures=0)
 
 
 def node_views(connection: Connection) -> list[NodeView]:

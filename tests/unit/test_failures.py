@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[2]
         (Blame.OUT_OF_MEMORY, 9, 12, ShotEvent.ENLARGED),
         (Blame.OUT_OF_MEMORY, 0, None, ShotEvent.OUTGROWN),
         (Blame.NODE, 9, None, ShotEvent.RETURNED),
+        (Blame.FARM, 9, 12, ShotEvent.RETURNED),
         (Blame.CANCELLED, 9, None, ShotEvent.RETURNED),
     ],
 )
