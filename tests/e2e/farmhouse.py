@@ -100,6 +100,23 @@ class Farmhouse:
             rows = ledger.execute("SELECT shot_id FROM attempts WHERE state = 'stored'")
             return Counter(shot for (shot,) in rows)
 
+    def stored_of(self, job: str) -> list[int]:
+        """How often the ledger says each shot of a job was stored."""
+        stored = self.stored_attempts()
+        with closing(sqlite3.connect(self.folder / ".farm" / "ledger.sqlite")) as ledger:
+            rows = ledger.execute("SELECT DISTINCT shot_id FROM wants WHERE job_id = ?", (job,))
+            return [stored[shot] for (shot,) in rows]
+
+    def duration_s(self, job: str) -> float:
+        """By the ledger's own times, from the submission to the last image."""
+        with closing(sqlite3.connect(self.folder / ".farm" / "ledger.sqlite")) as ledger:
+            ((seconds,),) = ledger.execute(
+                "SELECT MAX(stored_at) - submitted_at FROM jobs JOIN wants ON job_id = jobs.id "
+                "JOIN images USING (shot_id) WHERE jobs.id = ?",
+                (job,),
+            )
+            return float(seconds)
+
     def intents(self) -> list[str]:
         """What the ledger says is wanted of each job, the oldest first."""
         with closing(sqlite3.connect(self.folder / ".farm" / "ledger.sqlite")) as ledger:
