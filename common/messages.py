@@ -112,11 +112,25 @@ class Beat(Message):
 
 
 class BeatAnswer(Message):
-    #: `go on`; `stop`: drop the batch now, the lease is over; `drain`: finish the batch, take no more.
-    order: Literal["go on", "stop", "drain"]
+    #: `go on`; `stop`: drop the batch now, the lease is over; `drain`: finish the batch, take no more;
+    #: `pause`: drop the batch and free the card until told otherwise.
+    order: Literal["go on", "stop", "drain", "pause"]
     reason: str = ""
-    #: Shots of the batch that nobody wants any more: not started ones are dropped.
+    #: Shots of the batch that nobody wants any more: not started ones are dropped, and a pass of nothing else
+    #: ends at its next step.
     cancelled: tuple[str, ...] = ()
+
+
+class Listen(Message):
+    """POST /v1/nodes/{id}/orders: waits up to `wait_s` for an answer other than `known`."""
+
+    incarnation: int
+    #: The leased batch and its token; None while idle.
+    batch_id: str | None = None
+    token: str | None = None
+    #: What the node heard last of this batch.
+    known: BeatAnswer = BeatAnswer(order="go on")
+    wait_s: Seconds = 20.0
 
 
 class Claim(Message):

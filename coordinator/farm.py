@@ -22,6 +22,7 @@ from coordinator.claims import Claims
 from coordinator.ledger import Ledger
 from coordinator.loop import Loop
 from coordinator.metrics import FarmCollector
+from coordinator.orders import Orders
 from coordinator.traffic import Traffic
 
 #: Bytes: a PNG of 11 megapixels at its worst, and what the API takes as one body.
@@ -40,6 +41,7 @@ class Farm:
     publisher: Publisher
     broker_user: BrokerUser
     claims: Claims
+    orders: Orders
     beats: Beats
     traffic: Traffic
     metrics: FarmCollector

@@ -32,6 +32,7 @@ from coordinator.farm import Farm
 from coordinator.ledger import Ledger, open_engine
 from coordinator.loop import Loop
 from coordinator.metrics import FarmCollector
+from coordinator.orders import Orders
 from coordinator.placing import placing
 from coordinator.quarantine import clear_quarantine
 from coordinator.sweep import Sweeper
@@ -74,6 +75,7 @@ def build_farm(settings: Settings) -> Farm:
         publisher=publisher,
         broker_user=user,
         claims=claims,
+        orders=Orders(ledger, longest_wait_s=timing.claim_wait_s),
         beats=Beats(ledger, gather_s=timing.heartbeat_s / _COMMITS_A_HEARTBEAT),
         traffic=traffic,
         metrics=FarmCollector(ledger, publisher, traffic, currency=settings.money.currency),
@@ -122,6 +124,7 @@ def running(farm: Farm) -> Iterator[None]:
     """The farm's own threads, as long as the block lasts."""
     farm.ledger.on_work(farm.claims.work_appeared)
     farm.ledger.on_work(farm.dispatcher.wake)
+    farm.ledger.on_orders(farm.orders.orders_appeared)
     loops = (farm.dispatcher, farm.sweeper, farm.quarantine)
     for loop in loops:
         loop.start()
@@ -141,10 +144,11 @@ class WebServer(uvicorn.Server):
             make_app(farm), log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2
         )
         super().__init__(config)
-        self._claims = farm.claims
+        self._long_polls = (farm.claims, farm.orders)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._claims.close()
+        for polls in self._long_polls:
+            polls.close()
         await super().shutdown(sockets)
 
 

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from common.errors import FarmError, Invalid
 from common.views import ErrorView
-from coordinator.api import batches, claims, deliveries, jobs, nodes, objects, status
+from coordinator.api import batches, claims, deliveries, jobs, nodes, objects, orders, status
 from coordinator.api.door import Door
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-NOUNS = (jobs, nodes, claims, batches, deliveries, objects, status)
+NOUNS = (jobs, nodes, orders, claims, batches, deliveries, objects, status)
 
 
 def make_app(farm: Farm) -> FastAPI:

@@ -77,6 +77,7 @@ def cancel_job(write: Write, job_id: str, reason: str = "") -> list[str]:
     """Want its shots no more; returns them, for `drop_unwanted`."""
     job_row(write.connection, job_id)
     _set(write, job_id, intent="cancelled", reason=reason)
+    write.brings_orders = True
     write.after_commit(partial(Backlog.close, job_id=job_id))
     mine = select(wants.c.shot_id).where(wants.c.job_id == job_id, wants.c.again.is_(False))
     return list(write.connection.scalars(mine))

@@ -25,6 +25,7 @@ from common.messages import (
     Delivery,
     GrantRequest,
     Join,
+    Listen,
     Report,
     Verdict,
 )
@@ -32,7 +33,7 @@ from common.settings import Timing
 from common.states import BatchEvent
 from common.views import CostRow, ImageView, JobSummary, JobView, NodeView
 from coordinator.ledger import accounts, batches, ingest, jobs, nodes, views
-from coordinator.ledger.beats import answer_beat
+from coordinator.ledger.beats import answer_beat, answer_listener
 from coordinator.ledger.claims import compose, recall
 from coordinator.ledger.endings import end_held
 from coordinator.ledger.fleet import in_service
@@ -161,6 +162,15 @@ class Ledger:
                 except (Gone, NotFound) as error:
                     answers.append(error)
         return answers
+
+    def orders(self, node_id: str, listen: Listen) -> BeatAnswer:
+        """What a heartbeat would be answered now. Raises Gone as `beats` does."""
+        with self._transactions.read() as connection:
+            return answer_listener(connection, node_id, listen)
+
+    def on_orders(self, listener: Callable[[], None]) -> None:
+        """Call `listener`, from whatever thread, after each commit that may change what `orders` answers."""
+        self._transactions.on_orders(listener)
 
     def drain_node(self, node_id: str, reason: str = "") -> None:
         """Let the node finish its batch and claim no other; it is offline once it holds none."""

@@ -31,6 +31,10 @@ from coordinator.ledger.transactions import Write
 
 #: Ids of one statement; databases bound the parameters.
 CHUNK = 5000
+#: Ends of a batch that its node may not know of.
+_TAKEN_BACK = (BatchEvent.RELEASED, BatchEvent.EXPIRED, BatchEvent.VANISHED)
+#: What happens to a node by its own call.
+_NODES_OWN = (NodeEvent.JOINED, NodeEvent.LEASED, NodeEvent.FREED, NodeEvent.HEARD)
 
 T = TypeVar("T")
 S = TypeVar("S", ShotState, AttemptState, BatchState, NodeState)
@@ -88,12 +92,14 @@ def move_attempts(
 
 def close_batch(write: Write, batch_id: str, event: BatchEvent, *, detail: str = "", **values: Any) -> None:
     values |= {"outcome": event.value, "closed_at": write.now}
+    write.brings_orders |= event in _TAKEN_BACK
     _move(write, BATCH, batches, [batch_id], BatchState.LEASED, event, detail, values)
 
 
 def move_node(
     write: Write, node_id: str, source: NodeState, event: NodeEvent, *, detail: str = "", **values: Any
 ) -> None:
+    write.brings_orders |= event not in _NODES_OWN
     _move(write, NODE, nodes, [node_id], source, event, detail, {"reason": detail} | values)
 
 

@@ -26,6 +26,8 @@ class Write:
     _after: list[Callable[[Backlog], None]] = field(default_factory=list)
     #: Whether work may appear by it.
     brings_work: bool = False
+    #: Whether a node may have to do otherwise because of it.
+    brings_orders: bool = False
 
     def after_commit(self, change: Callable[[Backlog], None], *, brings_work: bool = False) -> None:
         self._after.append(change)
@@ -51,6 +53,7 @@ class Transactions:
         self._filled = False
         self._lock = threading.Lock()
         self._listeners: list[Callable[[], None]] = []
+        self._order_listeners: list[Callable[[], None]] = []
         with self._begin(writing(engine)) as connection:
             self._epoch = leadership.take(connection)
 
@@ -74,6 +77,9 @@ class Transactions:
         if write.brings_work:
             for listener in self._listeners:
                 listener()
+        if write.brings_orders:
+            for listener in self._order_listeners:
+                listener()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -95,6 +101,10 @@ class Transactions:
     def on_work(self, listener: Callable[[], None]) -> None:
         """Call `listener` after each commit through which work may have appeared."""
         self._listeners.append(listener)
+
+    def on_orders(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after each commit because of which a node may have to do otherwise."""
+        self._order_listeners.append(listener)
 
     @contextmanager
     def _begin(self, engine: Engine) -> Iterator[Connection]:
