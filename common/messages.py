@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from common.wire import storable
 
 #: Bumped when a node and a coordinator of different versions would misunderstand each other.
 PROTOCOL = 1
 
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Joules = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+#: Thirty years, and what cards would burn in them: sums of such stay numbers.
+Seconds = Annotated[float, Field(ge=0, le=1e9)]
+Joules = Annotated[float, Field(ge=0, le=1e13)]
+Watts = Annotated[float, Field(ge=0, le=1e5)]
+Bytes = Annotated[int, Field(ge=0)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 
@@ -22,11 +27,10 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 class Message(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    @field_validator("*")
+    @model_validator(mode="before")
     @classmethod
-    def _without_nul(cls, value: Any) -> Any:
-        """PostgreSQL keeps no text with a NUL in it."""
-        return value.replace("\0", "") if isinstance(value, str) else value
+    def _storable(cls, data: Any) -> Any:
+        return storable(data)
 
 
 class CardFacts(Message):
@@ -38,7 +42,7 @@ class CardFacts(Message):
     usable_bytes: Annotated[int, Field(gt=0)]
     ram_bytes: Annotated[int, Field(gt=0)]
     compute_capability: tuple[int, int] | None = None
-    watts: float | None = None
+    watts: Watts | None = None
 
 
 class Join(Message):
@@ -104,7 +108,7 @@ class Beat(Message):
     shots_done: int = 0
     loaded_model: str | None = None
     loaded_loras: tuple[str, ...] = ()
-    watts: float | None = None
+    watts: Watts | None = None
     temperature_c: float | None = None
     #: Cumulative seconds and joules of this incarnation outside any lease's phases.
     idle_s: Seconds = 0.0
@@ -205,13 +209,13 @@ class Report(Message):
     #: Of a delivered shot.
     key: str | None = None
     sha256: Sha256 | None = None
-    size: int | None = None
+    size: Bytes | None = None
     #: Of a failed shot: a kind of `common.failures`, and a sentence.
     failure: str | None = None
     message: str = ""
     #: This shot's share of its pass.
     spent: Spent = Spent()
-    peak_bytes: int | None = None
+    peak_bytes: Bytes | None = None
     #: What the bits depend on besides the spec: versions, dtype, batch size, recipe.
     fingerprint: dict[str, Any] = {}
 
@@ -259,7 +263,7 @@ class Verdict(Message):
     outcome: Literal["stored", "duplicate", "rejected", "put off"]
     #: Of the stored object.
     sha256: Sha256 | None = None
-    size: int | None = None
+    size: Bytes | None = None
     failure: str | None = None
     message: str = ""
     #: Seconds of ingest.

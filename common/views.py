@@ -30,7 +30,7 @@ class Submit(Message):
     name: str | None = None
     owner: str = "farm"
     #: Replaces the manifest's `random_seed` (what `--reroll` drew).
-    random_seed: int | None = None
+    random_seed: Annotated[int, Field(ge=0)] | None = None
     #: What the plan showed; another number of images is refused. None: not asked.
     expected: int | None = None
 
@@ -207,6 +207,18 @@ class StatusView(Message):
     requests_per_minute: float
     tickets_per_minute: float
     misfits: tuple[MisfitView, ...] = ()
+
+
+class Explanation(Message):
+    """GET /v1/explain/{subject}: why a job, a shot or a node stands as it does."""
+
+    #: Its full id or name.
+    subject: str
+    kind: Literal["job", "shot", "node"]
+    #: What is, and what holds it up, the weightiest first; at least one.
+    sentences: tuple[str, ...]
+    #: What a person can do about it; empty where nothing needs to be done.
+    remedy: str = ""
 
 
 class ModelView(Message):

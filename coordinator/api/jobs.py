@@ -84,7 +84,7 @@ def accept(job_id: str, farm: TheFarm) -> JobView:
 def images(
     job_id: str,
     farm: TheFarm,
-    after: Annotated[int, Query(ge=-1)] = -1,
+    after: Annotated[int, Query(ge=-1, lt=2**31)] = -1,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> ImagePage:
     """Its shots in the manifest's order behind place `after`; each stored one with a presigned GET."""
