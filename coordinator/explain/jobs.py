@@ -1,0 +1,89 @@
+"""One job: what is left of it and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from common.states import ShotState
+from common.views import Explanation
+from coordinator.explain.facts import JobSubject
+from coordinator.explain.waiting import budget_remedy, why_waiting
+from coordinator.explain.wording import Answer, counted, listed, spent
+
+_FITS_NOTHING = "fits_nothing"
+#: States in which a shot still needs somebody's doing, or the farm's.
+_UNDONE = (ShotState.WAITING, ShotState.RUNNING, ShotState.DELIVERED, ShotState.UNSCHEDULABLE)
+
+
+def explain_job(subject: JobSubject) -> Explanation:
+    """How it stands, then each group of its shots that is not stored, with its number and reason."""
+    answers = [_standing(subject), *_budget(subject), *_waits(subject), *_rest(subject)]
+    remedies = [answer.remedy for answer in answers if answer.remedy and not answer.goes_on]
+    return Explanation(
+        subject=subject.job.id,
+        kind="job",
+        sentences=tuple(f"{answer.sentence}." for answer in answers),
+        remedy=remedies[0] if remedies else "",
+    )
+
+
+def _standing(subject: JobSubject) -> Answer:
+    job, counts = subject.job, subject.counts
+    stored = counts.get(ShotState.DONE, 0)
+    words = f"Job {job.id} ({job.name}) is {subject.status}"
+    if subject.status == "paused" and job.reason:
+        words = f"Job {job.id} ({job.name}) paused itself: {job.reason}"
+    words += f"; {stored:,} of {counted(subject.images, 'image')} stored"
+    if job.intent == "cancelled":
+        return Answer(words, f"`farm requeue {job.id}` goes on with what was left")
+    return Answer(words)
+
+
+def _budget(subject: JobSubject) -> Iterator[Answer]:
+    budget = subject.job.budget
+    if budget is None:
+        return
+    undone = sum(subject.counts.get(state, 0) for state in _UNDONE)
+    over = budget.cost >= budget.limit and undone
+    left = f"; {counted(undone, 'image')} undone" if undone else ""
+    yield Answer(f"It {spent(budget)}{left}", budget_remedy(subject.job) if over else "")
+
+
+def _waits(subject: JobSubject) -> Iterator[Answer]:
+    """Each reason once, that of the most shots first."""
+    reasons: Counter[Answer] = Counter()
+    for waiting, images in subject.waits:
+        reasons[why_waiting(waiting)] += images
+    for answer, images in reasons.most_common():
+        yield answer._replace(sentence=f"{_shots(images, 'wait')}: {answer.sentence}")
+    if subject.retries:
+        yield Answer(f"{counted(subject.retries, 'shot')} of these failed before and will be tried again")
+    if subject.suspects:
+        died = "an engine or node died with them in hand"
+        yield Answer(f"{counted(subject.suspects, 'shot')} of these come last, each alone: {died}")
+
+
+def _rest(subject: JobSubject) -> Iterator[Answer]:
+    counts = subject.counts
+    if running := counts.get(ShotState.RUNNING):
+        nodes = [f"{number} on {node}" for node, number in sorted(subject.running.items())]
+        yield Answer(f"{_shots(running, 'run')}" + (f": {listed(nodes)}" if nodes else ""), goes_on=True)
+    if delivered := counts.get(ShotState.DELIVERED):
+        yield Answer(f"The pictures of {counted(delivered, 'shot')} are checked now", goes_on=True)
+    for failure in subject.failures:
+        if failure.kind == _FITS_NOTHING:
+            fix = "change the manifest so that they fit, or join a node with a larger card"
+            yield Answer(f"{_shots(failure.shots, 'fit')} no node: {failure.message}", fix)
+        else:
+            fix = f"`farm retry {subject.job.id}` tries them again, `farm accept SHOT` is content without one"
+            yield Answer(f"{counted(failure.shots, 'shot')} failed: {failure.message or failure.kind}", fix)
+    if accepted := counts.get(ShotState.ACCEPTED):
+        yield Answer(f"{counted(accepted, 'failed shot')} accepted without a picture")
+    if cancelled := counts.get(ShotState.CANCELLED):
+        yield Answer(f"{counted(cancelled, 'shot')} cancelled")
+
+
+def _shots(number: int, verb: str) -> str:
+    """`1 shot waits`, `2 shots wait`."""
+    return f"{counted(number, 'shot')} {verb}{'s' if number == 1 else ''}"

@@ -1,0 +1,75 @@
+"""One node: what it does, or why it gets nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from common.states import NodeState
+from common.views import Explanation
+from coordinator.explain.facts import LaneWork, NodeSubject
+from coordinator.explain.wording import Answer, capitalised, counted, in_hand, out_of_service
+from coordinator.planner import refusal
+
+#: Refusals of one lane before the rest is left out.
+_REFUSALS = 3
+
+
+def explain_node(subject: NodeSubject) -> Explanation:
+    """What it does now, what it gets next in each of its lanes, and what keeps the rest from it."""
+    answers = [*_standing(subject), *_version(subject)]
+    if subject.node.in_service:
+        for lane in subject.lanes:
+            answers += _lane(lane)
+        if all(lane.first is None for lane in subject.lanes):
+            answers += _other_lanes(subject)
+    needs_doing = [answer.remedy for answer in answers if answer.remedy]
+    return Explanation(
+        subject=subject.node.name,
+        kind="node",
+        sentences=tuple(f"{capitalised(answer.sentence)}." for answer in answers),
+        remedy=needs_doing[0] if needs_doing else "",
+    )
+
+
+def _standing(subject: NodeSubject) -> Iterator[Answer]:
+    node, hand = subject.node, subject.hand
+    if not node.in_service or node.state is NodeState.SELFTEST:
+        yield out_of_service(node)
+    if hand is not None:
+        yield Answer(
+            f"node {node.name} renders {counted(hand.shots, 'shot')} of job {hand.job_id} {in_hand(hand)}"
+        )
+    elif node.state in (NodeState.READY, NodeState.BUSY):
+        yield Answer(f"node {node.name} is ready for work and holds none")
+
+
+def _version(subject: NodeSubject) -> Iterator[Answer]:
+    if subject.version and subject.farm_version and subject.version != subject.farm_version:
+        yield Answer(
+            f"it runs shotfarm {subject.version}, this farm {subject.farm_version}",
+            f"install shotfarm=={subject.farm_version} on {subject.node.name}",
+        )
+
+
+def _lane(work: LaneWork) -> Iterator[Answer]:
+    if work.first is not None:
+        yield Answer(
+            f"next it takes {counted(work.images, 'shot')} of job {work.first.job_id} (lane {work.lane})"
+        )
+    elif not work.refusals:
+        yield Answer(refusal(work.lane, {}))
+    worst = sorted(work.refusals, key=lambda one: one.images, reverse=True)
+    for one in worst[:_REFUSALS]:
+        # A node that has work needs no remedy.
+        remedy = one.remedy if work.first is None else ""
+        yield Answer(
+            f"{counted(one.images, 'image')} of lane {work.lane} not for this node: {one.sentence}", remedy
+        )
+
+
+def _other_lanes(subject: NodeSubject) -> Iterator[Answer]:
+    for lane, images in sorted(subject.other_lanes.items()):
+        yield Answer(
+            f"{counted(images, 'image')} wait in lane {lane}, which it does not serve",
+            f"to let it work there too, start it with `--lane {lane}` besides its own",
+        )

@@ -1,0 +1,65 @@
+"""One shot: where it runs, or why it does not."""
+
+from __future__ import annotations
+
+from common.failures import MAX_ATTEMPTS
+from common.states import ShotState
+from common.views import Explanation
+from coordinator.explain.facts import ShotSubject
+from coordinator.explain.waiting import why_waiting
+from coordinator.explain.wording import Answer, capitalised, in_hand, listed
+
+#: Hex digits of an id that people read.
+SHORT = 12
+
+
+def explain_shot(shot: ShotSubject) -> Explanation:
+    """Where it runs or what became of it; while it waits, a sentence for each job that wants it."""
+    answers = _answers(shot)
+    name = f"shot {shot.id[:SHORT]}" + (f" ({shot.name})" if shot.name else "")
+    first, *others = answers
+    sentences = [f"{name} {first.sentence}.", *(f"{capitalised(other.sentence)}." for other in others)]
+    if shot.state is ShotState.WAITING and shot.attempts:
+        on = f" on {listed(shot.failed_on)}" if shot.failed_on else ""
+        sentences.append(f"Attempt {shot.attempts} of {MAX_ATTEMPTS} failed{on}: {shot.reason}.")
+    remedy = "" if any(answer.goes_on for answer in answers) else first.remedy
+    return Explanation(subject=shot.id, kind="shot", sentences=tuple(sentences), remedy=remedy)
+
+
+def _answers(shot: ShotSubject) -> list[Answer]:
+    job = shot.jobs[0] if shot.jobs else "JOB"
+    match shot.state:
+        case ShotState.WAITING:
+            return _waits(shot)
+        case ShotState.RUNNING:
+            where = f" on node {shot.hand.node}, {in_hand(shot.hand)}" if shot.hand else ""
+            return [Answer(f"is rendered now{where}", goes_on=True)]
+        case ShotState.DELIVERED:
+            by = f" by node {shot.hand.node}" if shot.hand else ""
+            return [Answer(f"was rendered{by}, and its picture is checked now", goes_on=True)]
+        case ShotState.DONE:
+            return [Answer("is stored", goes_on=True)]
+        case ShotState.ACCEPTED:
+            return [
+                Answer(f"failed and was accepted without a picture: {_why(shot)}", f"`farm requeue {job}`")
+            ]
+        case ShotState.FAILED:
+            on = f" on {listed(shot.failed_on)}" if shot.failed_on else ""
+            give_up = f"`farm accept {shot.id[:SHORT]}` is content without it"
+            return [Answer(f"failed{on}: {_why(shot)}", f"`farm retry {job}` tries it again; {give_up}")]
+        case ShotState.UNSCHEDULABLE:
+            remedy = "change the manifest so that it fits, or join a node with a larger card"
+            return [Answer(f"fits no node: {_why(shot)}", remedy)]
+        case ShotState.CANCELLED:
+            return [Answer("is cancelled: no job wants it any more", "`farm requeue` its job")]
+
+
+def _waits(shot: ShotSubject) -> list[Answer]:
+    """The way in which it goes on soonest comes first."""
+    answers = sorted(map(why_waiting, shot.waits), key=lambda answer: not answer.goes_on)
+    first, *others = answers or [Answer("no job that is not cancelled wants it", "`farm requeue` its job")]
+    return [first._replace(sentence=f"waits: {first.sentence}"), *others]
+
+
+def _why(shot: ShotSubject) -> str:
+    return shot.reason or shot.failure or "it was not said why"

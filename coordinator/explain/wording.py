@@ -1,0 +1,97 @@
+"""Words that all explanations share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from common.states import NodeState
+from common.units import format_money, format_seconds
+from coordinator.explain.facts import Budget, Hand, NodeFacts
+
+#: Names of a list before the rest is only counted.
+_NAMES = 3
+
+
+class Answer(NamedTuple):
+    """A sentence without a full stop, and what a person can do about it."""
+
+    sentence: str
+    remedy: str = ""
+    #: Whether it comes right without anybody's doing.
+    goes_on: bool = False
+
+
+def counted(number: int, noun: str) -> str:
+    """
+    >>> counted(1, "shot"), counted(2000, "shot")
+    ('1 shot', '2,000 shots')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def capitalised(clause: str) -> str:
+    """
+    >>> capitalised("job j-1 is paused by Ana")
+    'Job j-1 is paused by Ana'
+    """
+    return clause[:1].upper() + clause[1:]
+
+
+def listed(names: Sequence[str]) -> str:
+    """
+    >>> listed(["a", "b", "c", "d", "e"])
+    'a, b, c and 2 more'
+    """
+    rest = len(names) - _NAMES
+    return ", ".join(names[:_NAMES]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def in_hand(hand: Hand) -> str:
+    return f"in batch {hand.batch_id}, for {format_seconds(max(hand.since_s, 0.0))} so far"
+
+
+def spent(budget: Budget) -> str:
+    """
+    >>> spent(Budget(limit=1.0, cost=1.25, reserved=0.0, currency="EUR"))
+    'has cost 1.25 EUR of at most 1.00 EUR, 0.250 EUR too much'
+    """
+    money = [format_money(amount, budget.currency) for amount in (budget.cost, budget.limit)]
+    words = f"has cost {money[0]} of at most {money[1]}"
+    if budget.cost > budget.limit:
+        return f"{words}, {format_money(budget.cost - budget.limit, budget.currency)} too much"
+    if budget.reserved > 0:
+        return f"{words}, and {format_money(budget.reserved, budget.currency)} more is in hand"
+    return words
+
+
+def out_of_service(node: NodeFacts) -> Answer:
+    """Why a node takes no work, and what brings it back."""
+    name, because = node.name, f": {node.reason}" if node.reason else ""
+    resume = f"`farm node resume {name}`"
+    match node.state:
+        case NodeState.PAUSED if node.owners_pause:
+            return Answer(f"node {name} is paused by its owner", "its owner runs `farm-node resume` on it")
+        case NodeState.PAUSED:
+            return Answer(f"node {name} is paused{because}", resume)
+        case NodeState.DRAINING:
+            return Answer(f"node {name} finishes its batch and takes no other{because}", resume)
+        case NodeState.OFFLINE:
+            return Answer(f"node {name} is offline, drained{because}", resume)
+        case NodeState.QUARANTINED:
+            return Answer(
+                f"node {name} is quarantined{because}",
+                f"look at its log; it tests itself in a while, or `farm node forgive {name}` trusts it now",
+            )
+        case NodeState.LOST:
+            return Answer(
+                f"node {name} is lost{because}",
+                f"see that {name} is on and reaches this farm; `farm-node run` starts it again",
+            )
+        case NodeState.SELFTEST:
+            return Answer(
+                f"node {name} must render one shot well before it gets more{because}",
+                f"wait for it, or trust it at once: `farm node forgive {name}`",
+            )
+        case NodeState.READY | NodeState.BUSY:
+            return Answer(f"node {name} is {node.state}")
