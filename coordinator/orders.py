@@ -39,3 +39,7 @@ class Orders:
     def close(self) -> None:
         """Let every listening node go; to be called on the event loop."""
         self._polls.close()
+
+    def listening(self) -> frozenset[str]:
+        """Ids of the nodes that listen now."""
+        return self._polls.callers()
