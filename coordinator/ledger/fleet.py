@@ -27,7 +27,7 @@ IN_SERVICE = (NodeState.READY, NodeState.BUSY)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Member:
-    """A node in service."""
+    """A node, as far as it matters to what it can take."""
 
     id: str
     state: NodeState
@@ -67,8 +67,13 @@ def card_of(facts: dict[str, Any]) -> Card:
 
 def in_service(connection: Connection) -> dict[str, Member]:
     """Every node that is ready or busy, by id."""
+    return members(connection, IN_SERVICE)
+
+
+def members(connection: Connection, states: Collection[NodeState]) -> dict[str, Member]:
+    """Every node in one of these states, by id."""
     known = measured_speeds(connection)
-    rows = connection.execute(select(nodes).where(nodes.c.state.in_(IN_SERVICE)))
+    rows = connection.execute(select(nodes).where(nodes.c.state.in_(states)))
     return {row.id: _member(row, known.get(row.id, {})) for row in rows}
 
 
@@ -106,12 +111,12 @@ def offer(member: Member, fleet: Collection[Member], lane: str, backlog: Backlog
     place = rules.place
     found = Offer([], {}, {}, Counter())
     parts: dict[tuple[str, str], list[Amount]] = {}
-    for line, amount in _in_lane(backlog, lane):
-        placed = _placed(member, line, backlog, place)
-        if isinstance(placed, str):
-            found.refusals[placed] += amount.images
+    for line, amount in in_lane(backlog, lane):
+        answer = placed(member, line, backlog, place)
+        if isinstance(answer, str):
+            found.refusals[answer] += amount.images
             continue
-        found.placements[line.group_key] = placed
+        found.placements[line.group_key] = answer
         shots = line.job_id, line.group_key
         parts.setdefault(shots, []).append(amount)
         takers = _takers(fleet, lane, line, backlog, place)
@@ -146,25 +151,26 @@ def claimable(member: Member, lane: str, backlog: Backlog, place: Place) -> int:
     """Images of the lane that wait and that `member` could take."""
     return sum(
         amount.images
-        for line, amount in _in_lane(backlog, lane)
-        if not isinstance(_placed(member, line, backlog, place), str)
+        for line, amount in in_lane(backlog, lane)
+        if not isinstance(placed(member, line, backlog, place), str)
     )
 
 
-def _in_lane(backlog: Backlog, lane: str) -> list[tuple[Line, Amount]]:
+def in_lane(backlog: Backlog, lane: str) -> list[tuple[Line, Amount]]:
     return [
         (line, amount) for line, amount in backlog.lines.items() if backlog.jobs[line.job_id].lane == lane
     ]
 
 
-def _placed(member: Member, line: Line, backlog: Backlog, place: Place) -> Placement | str:
+def placed(member: Member, line: Line, backlog: Backlog, place: Place) -> Placement | str:
+    """How the node takes shots of a line, or why it cannot."""
     group = backlog.groups[line.group_key]
     if lack := member.lacks(group, line.min_class):
         return lack
-    placed = backlog.placement(line.group_key, member.card, place)
-    if isinstance(placed, Placement) and placed.recipe in member.missing_recipes.get(group.model, ()):
-        return f"the file for recipe {placed.recipe} of model {group.model} is not on this node"
-    return placed
+    answer = backlog.placement(line.group_key, member.card, place)
+    if isinstance(answer, Placement) and answer.recipe in member.missing_recipes.get(group.model, ()):
+        return f"the file for recipe {answer.recipe} of model {group.model} is not on this node"
+    return answer
 
 
 def _takers(
@@ -173,7 +179,7 @@ def _takers(
     return frozenset(
         other.id
         for other in fleet
-        if lane in other.lanes and isinstance(_placed(other, line, backlog, place), Placement)
+        if lane in other.lanes and isinstance(placed(other, line, backlog, place), Placement)
     )
 
 
