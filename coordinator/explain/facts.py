@@ -39,6 +39,7 @@ class JobFacts:
 
     id: str
     name: str
+    owner: str = ""
     lane: str
     priority: int
     #: What the operator wants: active, paused, cancelled.
@@ -54,6 +55,7 @@ class First(NamedTuple):
     """What the planner gives a node first of a lane's work."""
 
     job_id: str
+    owner: str
     priority: int
     group_key: str
     #: Whether the node has its model loaded.

@@ -124,4 +124,6 @@ def _ahead(waiting: Waiting, taker: Candidate) -> str:
         return f"its priority is {taker.first.priority}, here it is {waiting.job.priority}"
     if taker.first.loaded:
         return "its model is loaded there, and jobs take turns"
+    if taker.first.owner != waiting.job.owner:
+        return f"{taker.first.owner} got less work lately than {waiting.job.owner}"
     return "it got less work so far"

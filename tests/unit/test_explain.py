@@ -38,11 +38,11 @@ def node(name: str = "small", state: NodeState = NodeState.READY, **facts: Any) 
 
 
 def job(**facts: Any) -> JobFacts:
-    return JobFacts(**{"id": "j-1", "name": "mugs", "lane": "public", "priority": 50} | facts)
+    return JobFacts(**{"id": "j-1", "name": "mugs", "owner": "ana", "lane": "public", "priority": 50} | facts)
 
 
-def first(job_id: str = "j-1", group: str = "g", priority: int = 50, *, loaded: bool = False) -> First:
-    return First(job_id, priority, group, loaded)
+def first(job_id: str = "j-1", group: str = "g", priority: int = 50, owner: str = "ana") -> First:
+    return First(job_id, owner, priority, group, loaded=False)
 
 
 def waiting(*candidates: Candidate, **facts: Any) -> Waiting:
@@ -57,7 +57,12 @@ def shot(state: ShotState = ShotState.WAITING, **facts: Any) -> ShotSubject:
 names = st.sampled_from(["small", "large", "attic"])
 states = st.sampled_from(list(NodeState))
 firsts = st.none() | st.builds(
-    First, st.sampled_from(["j-1", "j-2"]), st.integers(50, 100), st.sampled_from(["g", "h"]), st.booleans()
+    First,
+    st.sampled_from(["j-1", "j-2"]),
+    st.sampled_from(["ana", "ben"]),
+    st.integers(50, 100),
+    st.sampled_from(["g", "h"]),
+    st.booleans(),
 )
 candidates = st.builds(
     lambda name, state, owners, **facts: Candidate(node=node(name, state, owners_pause=owners), **facts),
@@ -181,6 +186,11 @@ def test_a_jobs_groups_of_waiting_shots_add_up(several: list[tuple[Waiting, int]
         (
             waiting(Candidate(node=node(), first=first("j-2"))),
             "job j-2 comes first on node small: it got less work so far",
+            "`farm priority j-1 51`",
+        ),
+        (
+            waiting(Candidate(node=node(), first=first("j-2", owner="ben"))),
+            "job j-2 comes first on node small: ben got less work lately than ana",
             "`farm priority j-1 51`",
         ),
         (waiting(Candidate(node=node(), first=first())), "node small takes this next", ""),

@@ -1,0 +1,223 @@
+"""Facts for `coordinator.explain`, gathered in one transaction; nothing here changes anything."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select
+
+from common.errors import Invalid, NotFound
+from common.manifest.wording import nearest
+from common.states import AttemptState, BatchState, ShotState
+from common.views import Explanation
+from coordinator.explain import (
+    Budget,
+    Hand,
+    JobFacts,
+    JobSubject,
+    NodeSubject,
+    ShotSubject,
+    Waiting,
+    explain_job,
+    explain_node,
+    explain_shot,
+)
+from coordinator.ledger.backlog import Backlog, Line
+from coordinator.ledger.jobs import job_cost, job_row
+from coordinator.ledger.prospects import Prospects, needs
+from coordinator.ledger.rules import Rules
+from coordinator.ledger.schema import attempts, batches, jobs, plain, shots, wants
+from coordinator.ledger.transactions import Write
+from coordinator.ledger.views import job_view
+
+#: Hex digits from which a word may be the beginning of a shot's id.
+_SHOT = re.compile(r"[0-9a-f]{6,64}")
+
+
+def explain(write: Write, backlog: Backlog, rules: Rules, subject: str, version: str) -> Explanation:
+    """See `Ledger.explain`; `version` is that of this program."""
+    look = Prospects.at(write, backlog, rules)
+    if subject in look.rows:
+        return explain_node(_node(write, look, subject, version))
+    job_id = _job_id(write.connection, subject)
+    if job_id is not None:
+        return explain_job(_job(write, look, job_id))
+    shot_id = _shot_id(write.connection, subject)
+    if shot_id is not None:
+        return explain_shot(_shot(write, look, shot_id))
+    raise NotFound(_unknown(write.connection, look, subject))
+
+
+def _job_id(connection: Connection, subject: str) -> str | None:
+    mine = jobs.c.id.in_((subject, f"j-{subject}"))
+    return connection.scalar(select(jobs.c.id).where(mine))
+
+
+def _shot_id(connection: Connection, subject: str) -> str | None:
+    """The shot whose id begins so; raises Invalid where several do."""
+    if not _SHOT.fullmatch(subject):
+        return None
+    # A range and not a pattern: only that is looked up in the index.
+    begins = shots.c.id >= subject, shots.c.id < f"{subject}g"
+    ids = connection.scalars(select(shots.c.id).where(*begins).limit(2)).all()
+    if len(ids) > 1:
+        raise Invalid(f"the ids of several shots begin with {subject}: give more digits of the one you mean")
+    return ids[0] if ids else None
+
+
+def _unknown(connection: Connection, look: Prospects, subject: str) -> str:
+    known = [*look.rows, *connection.scalars(select(jobs.c.id))]
+    near = nearest(subject, known)
+    meant = f": did you mean `{near}`?" if near else ";"
+    return (
+        f"no job, shot or node is called {subject}{meant} "
+        "`farm jobs` and `farm nodes` list them, a shot goes by six or more digits of its id"
+    )
+
+
+def _job_facts(connection: Connection, look: Prospects, job_id: str) -> JobFacts:
+    row = job_row(connection, job_id)
+    budget = None
+    if row.max_cost is not None:
+        is_open = look.backlog.jobs.get(job_id)
+        budget = Budget(
+            limit=row.max_cost,
+            cost=is_open.cost if is_open else job_cost(connection, job_id),
+            reserved=is_open.reserved if is_open else 0.0,
+            currency=look.rules.rates.currency,
+        )
+    return JobFacts(
+        id=row.id,
+        name=row.name,
+        owner=row.owner,
+        lane=row.lane,
+        priority=row.priority,
+        intent=row.intent,
+        whole=row.complete,
+        reason=row.reason,
+        budget=budget,
+    )
+
+
+def _job(write: Write, look: Prospects, job_id: str) -> JobSubject:
+    view = job_view(write.connection, job_id, write.now, look.rules.rates.currency)
+    job = _job_facts(write.connection, look, job_id)
+    waiting = view.counts.get(ShotState.WAITING, 0)
+    if job_id in look.backlog.jobs:
+        lines = [(line, amount) for line, amount in look.backlog.lines.items() if line.job_id == job_id]
+        waits = tuple((_waiting(look, job, line, {}), amount.images) for line, amount in lines)
+    else:
+        waits = ((Waiting(job=job), waiting),) if waiting else ()
+    return JobSubject(
+        job=job,
+        status=view.status,
+        images=view.images,
+        counts=view.counts,
+        running=view.running,
+        waits=waits,
+        suspects=_count(write.connection, job_id, shots.c.crashes > 0),
+        retries=_count(write.connection, job_id, shots.c.attempts > 0),
+        failures=view.failures,
+    )
+
+
+def _count(connection: Connection, job_id: str, condition: Any) -> int:
+    """Shots of a job that wait and for which the condition holds."""
+    mine = wants.c.job_id == job_id, wants.c.again.is_(False), shots.c.state == plain(ShotState.WAITING)
+    query = select(func.count()).select_from(wants.join(shots)).where(*mine, condition)
+    return connection.scalar(query) or 0
+
+
+def _waiting(
+    look: Prospects, job: JobFacts, line: Line, failed_at: dict[str, float], crashes: int = 0
+) -> Waiting:
+    """What waits for an open job, with the nodes that may take it."""
+    return Waiting(
+        job=job,
+        group_key=line.group_key,
+        needs=needs(look.backlog.groups[line.group_key]),
+        vram_class=line.min_class,
+        candidates=look.candidates(line, failed_at),
+        crashes=crashes,
+    )
+
+
+def _shot(write: Write, look: Prospects, shot_id: str) -> ShotSubject:
+    row = write.connection.execute(select(shots).where(shots.c.id == shot_id)).one()
+    wanting = write.connection.execute(
+        select(wants.c.job_id, wants.c.name, jobs.c.intent)
+        .select_from(wants.join(jobs))
+        .where(wants.c.shot_id == shot_id, wants.c.again.is_(False))
+        .order_by(jobs.c.submitted_at)
+    ).all()
+    live = tuple(want.job_id for want in wanting if want.intent != "cancelled")
+    failed = _failed_at(write.connection, shot_id)
+    return ShotSubject(
+        id=shot_id,
+        name=wanting[0].name if wanting else "",
+        state=ShotState(row.state),
+        jobs=live or tuple(want.job_id for want in wanting),
+        waits=tuple(_shot_waits(write, look, row, job_id, failed) for job_id in live),
+        hand=_hand(write, attempts.c.shot_id == shot_id),
+        failure=row.failure,
+        reason=row.reason,
+        attempts=row.attempts,
+        failed_on=tuple(failed),
+    )
+
+
+def _shot_waits(
+    write: Write, look: Prospects, shot: Row[Any], job_id: str, failed: dict[str, float]
+) -> Waiting:
+    job = _job_facts(write.connection, look, job_id)
+    if shot.state != ShotState.WAITING or job_id not in look.backlog.jobs:
+        return Waiting(job=job)
+    line = Line(job_id, shot.group_key, shot.min_class)
+    return _waiting(look, job, line, failed, shot.crashes)
+
+
+def _failed_at(connection: Connection, shot_id: str) -> dict[str, float]:
+    """Node to when the shot failed on it last."""
+    failed = attempts.c.state.in_((AttemptState.FAILED, AttemptState.REJECTED))
+    query = (
+        select(attempts.c.node_id, func.max(attempts.c.settled_at))
+        .where(attempts.c.shot_id == shot_id, failed)
+        .group_by(attempts.c.node_id)
+        .order_by(func.max(attempts.c.settled_at))
+    )
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def _hand(write: Write, *conditions: Any) -> Hand | None:
+    """The newest batch with unsettled attempts of that kind."""
+    unsettled = attempts.c.state.in_((AttemptState.RUNNING, AttemptState.DELIVERED))
+    query = (
+        select(batches.c.id, batches.c.node_id, batches.c.job_id, batches.c.leased_at, func.count())
+        .select_from(attempts.join(batches, attempts.c.batch_id == batches.c.id))
+        .where(unsettled, *conditions)
+        .group_by(batches.c.id, batches.c.node_id, batches.c.job_id, batches.c.leased_at)
+        .order_by(batches.c.leased_at.desc())
+        .limit(1)
+    )
+    row = write.connection.execute(query).one_or_none()
+    if row is None:
+        return None
+    batch_id, node_id, job_id, leased_at, number = row
+    since_s = write.now - leased_at
+    return Hand(node=node_id, batch_id=batch_id, job_id=job_id, shots=number, since_s=since_s)
+
+
+def _node(write: Write, look: Prospects, name: str, version: str) -> NodeSubject:
+    row = look.rows[name]
+    lanes = look.images_in_lanes()
+    held = batches.c.node_id == name, batches.c.state == plain(BatchState.LEASED)
+    return NodeSubject(
+        node=look.node(name),
+        vram_class=row.vram_class,
+        version=row.versions.get("shotfarm", ""),
+        farm_version=version,
+        hand=_hand(write, *held),
+        lanes=tuple(look.lane_work(name, lane) for lane in row.lanes),
+        other_lanes={lane: images for lane, images in lanes.items() if lane not in row.lanes},
+    )

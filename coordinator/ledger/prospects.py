@@ -1,0 +1,152 @@
+"""What each node could do with what waits now, asked with the predicates of a claim."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Row, select
+
+from common.states import NodeState
+from coordinator.explain import Candidate, First, LaneWork, NodeFacts, Refusal
+from coordinator.ledger.backlog import Backlog, Group, Line
+from coordinator.ledger.fleet import IN_SERVICE, Member, Offer, in_lane, members, offer, placed
+from coordinator.ledger.rules import Rules
+from coordinator.ledger.schema import nodes
+from coordinator.ledger.transactions import Write
+from coordinator.planner import choose
+
+#: A node that is tested takes work too, one shot at a time.
+_COUNTED_ON = (*IN_SERVICE, NodeState.SELFTEST)
+#: Nodes that the planner is asked about for one kind of shots: it looks at everything that waits each time.
+_ASKED = 4
+
+
+@dataclass(slots=True)
+class Prospects:
+    """One look at nodes and backlog; good for one transaction."""
+
+    backlog: Backlog
+    rules: Rules
+    now: float
+    rows: Mapping[str, Row[Any]]
+    fleet: Mapping[str, Member]
+    _offers: dict[tuple[str, str], Offer] = field(default_factory=dict)
+
+    @classmethod
+    def at(cls, write: Write, backlog: Backlog, rules: Rules) -> Prospects:
+        rows = write.connection.execute(select(nodes).order_by(nodes.c.id))
+        fleet = members(write.connection, tuple(NodeState))
+        return cls(backlog, rules, write.now, {row.id: row for row in rows}, fleet)
+
+    def node(self, name: str) -> NodeFacts:
+        row = self.rows[name]
+        state = NodeState(row.state)
+        owners = state is NodeState.PAUSED and row.decided_by == "owner"
+        return NodeFacts(
+            name=name,
+            state=state,
+            reason=row.reason,
+            in_service=state in _COUNTED_ON,
+            owners_pause=owners,
+        )
+
+    def candidates(self, line: Line, failed_at: Mapping[str, float]) -> tuple[Candidate, ...]:
+        """The nodes of the lane, those first that are nearest to taking shots of the line.
+
+        `failed_at` says on which nodes, and when, the shot failed. Raises KeyError where the job is not open.
+        """
+        lane = self.backlog.jobs[line.job_id].lane
+        found, asked = [], 0
+        for member in sorted(self._of_lane(lane), key=lambda one: self._nearness(one, failed_at)):
+            answer = placed(member, line, self.backlog, self.rules.place)
+            facts = self.node(member.id)
+            if isinstance(answer, str):
+                found.append(Candidate(node=facts, lack=answer))
+            elif not facts.in_service:
+                found.append(Candidate(node=facts))
+            elif asked < _ASKED:
+                asked += 1
+                found.append(self._asked(member, line, facts, failed_at.get(member.id)))
+        return tuple(found)
+
+    def lane_work(self, name: str, lane: str) -> LaneWork:
+        """What one node gets of a lane, and what keeps the rest from it."""
+        member = self.fleet[name]
+        remedies: dict[str, str] = {}
+        for line, _ in in_lane(self.backlog, lane):
+            answer = placed(member, line, self.backlog, self.rules.place)
+            if isinstance(answer, str):
+                remedies[answer] = _remedy(member, self.backlog.groups[line.group_key])
+        found = self._offer(member, lane)
+        choice = choose(found.options, batch_s=self.rules.timing.batch_s)
+        return LaneWork(
+            lane=lane,
+            first=self._first(member, lane),
+            images=choice.images if choice else 0,
+            refusals=tuple(
+                Refusal(sentence, images, remedies.get(sentence, ""))
+                for sentence, images in found.refusals.items()
+            ),
+        )
+
+    def images_in_lanes(self) -> dict[str, int]:
+        """Lane to images that wait in it."""
+        found: dict[str, int] = {}
+        for line, amount in self.backlog.lines.items():
+            lane = self.backlog.jobs[line.job_id].lane
+            found[lane] = found.get(lane, 0) + amount.images
+        return found
+
+    def _of_lane(self, lane: str) -> Collection[Member]:
+        return [member for member in self.fleet.values() if lane in member.lanes]
+
+    def _nearness(self, member: Member, failed_at: Mapping[str, float]) -> tuple[bool, bool, str]:
+        return member.id in failed_at, member.state is not NodeState.READY, member.id
+
+    def _asked(self, member: Member, line: Line, facts: NodeFacts, failed_at: float | None) -> Candidate:
+        lane = self.backlog.jobs[line.job_id].lane
+        options = self._offer(member, lane).options
+        offered = {(option.job_id, option.group_key) for option in options}
+        rest_s = 0.0 if failed_at is None else max(0.0, failed_at + self.rules.timing.retry_s - self.now)
+        return Candidate(
+            node=facts,
+            over_budget=(line.job_id, line.group_key) not in offered,
+            failed=failed_at is not None,
+            rest_s=rest_s,
+            first=self._first(member, lane),
+        )
+
+    def _first(self, member: Member, lane: str) -> First | None:
+        choice = choose(self._offer(member, lane).options, batch_s=self.rules.timing.batch_s)
+        if choice is None:
+            return None
+        option = choice.option
+        return First(option.job_id, option.owner, option.priority, option.group_key, option.loaded)
+
+    def _offer(self, member: Member, lane: str) -> Offer:
+        known = self._offers.get((member.id, lane))
+        if known is None:
+            fleet = [one for one in self.fleet.values() if one.state in IN_SERVICE]
+            known = self._offers[member.id, lane] = offer(
+                member, fleet, lane, self.backlog, self.rules, self.now
+            )
+        return known
+
+
+def needs(group: Group) -> str:
+    loras = f" with LoRA {', '.join(group.loras)}" if group.loras else ""
+    return f"model {group.model}{loras}"
+
+
+def _remedy(member: Member, group: Group) -> str:
+    """What the owner of a node can do so that it takes a group; empty where only another card does."""
+    missing = [f"LoRA {name}" for name in group.loras if name not in member.loras]
+    if group.model not in member.models:
+        missing.insert(0, f"model {group.model}")
+    elif not missing and group.model in member.missing_recipes:
+        missing = [f"its recipes' files of model {group.model}"]
+    if not missing:
+        return ""
+    return f"put {' and '.join(missing)} into the models folder of {member.id}, then start it again"
