@@ -9,21 +9,23 @@ only if every rule held; otherwise the folder of the run is kept.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from urllib.parse import urlsplit
 
 import redis
 
 from tests.e2e.farmhouse import Farmhouse
+from tests.faults import engines
 from tests.faults.blows import FAULTS, Blow
 from tests.faults.evidence import Evidence, Felled, gather
 from tests.faults.report import figures
@@ -31,6 +33,7 @@ from tests.faults.rules import RULES
 from tests.faults.target import TIMING, Target
 from tests.faults.watch import Watch
 from tests.faults.work import SHOTS_A_JOB, Operator
+from tests.postgres import running_postgres
 
 #: Seconds between two faults.
 _PAUSE_S = (2.0, 6.0)
@@ -39,11 +42,6 @@ _STANDSTILL_S = TIMING.stall_load_s + 60
 _SHOWN = 5
 #: At least; the last is to be cancelled.
 _JOBS = 3
-#: What each kind of engine sees at its start: the real one, and one that draws and is up in a second.
-_ENGINES = {
-    "diffusers": Path(__file__).parent / "deadly_prompt",
-    "quick": Path(__file__).parent / "quick_engine",
-}
 
 
 @dataclass(slots=True)
@@ -98,11 +96,14 @@ class Siege:
                 self._lasting.remove((at, blow))
 
 
-def besiege(folder: Path, *, seed: int, minutes: float, shots: int, engine: str) -> tuple[Evidence, Siege]:
-    """Run a farm in `folder` under faults and let it finish its work. AssertionError: it hangs."""
-    found_first = os.environ.get("PYTHONPATH", "")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_ENGINES[engine]), found_first)))
-    target = Target.furnished(folder, _model(folder / "models" / "tiny", engine))
+def besiege(
+    folder: Path, *, seed: int, minutes: float, shots: int, engine: str, database: str
+) -> tuple[Evidence, Siege]:
+    """Run a farm in `folder` under faults and let it finish its work. AssertionError: it hangs.
+
+    `database` is its URL.
+    """
+    target = Target.furnished(folder, engines.put_in_place(engine, folder), database_url=database)
     target.house.farm("up")
     siege, watch = Siege(target, Random(seed)), Watch(target)
     operator = Operator(target, Random(f"{seed} operator"), siege.say)
@@ -126,18 +127,6 @@ def besiege(folder: Path, *, seed: int, minutes: float, shots: int, engine: str)
         _await_rest(target)
     siege.say(f"at rest after {operator.acts} acts of the operator")
     return gather(target, watch, siege.felled), siege
-
-
-def _model(folder: Path, engine: str) -> Path:
-    """A tiny pipeline; for the quick engine, which reads none, a folder that looks like one."""
-    if engine == "quick":
-        folder.mkdir(parents=True)
-        (folder / "model_index.json").write_text("{}")
-        return folder
-    # Imports torch.
-    from tests.tiny import save_z_image
-
-    return save_z_image(folder)
 
 
 def _await_rest(target: Target) -> None:
@@ -184,10 +173,21 @@ def _run(folder: Path, options: argparse.Namespace) -> bool:
     left = target.house.processes()
     print(f"{'BROKEN' if left else 'held':7} nothing is left running {left or ''}")
     faults = f"{sum(siege.done.values())} faults"
-    print(f"seed {options.seed}, {options.minutes:g} minutes, {options.engine} engine: {faults}")
+    kind = urlsplit(options.database).scheme or "sqlite"
+    print(f"seed {options.seed}, {options.minutes:g} minutes, {options.engine} engine, {kind}: {faults}")
     print(", ".join(f"{number} × {name}" for name, number in sorted(siege.done.items())))
     print("\n".join(figures(found)))
     return held and not left
+
+
+@contextmanager
+def _database(kind: str) -> Iterator[str]:
+    """The URL of a fresh one; SQLite is the farm's own, and has none."""
+    if kind == "sqlite":
+        yield ""
+        return
+    with running_postgres() as folder:
+        yield f"postgresql://farm@/postgres?host={folder}"
 
 
 def main() -> int:
@@ -195,10 +195,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=3.0, help="how long faults are done")
     parser.add_argument("--shots", type=int, default=600, help="at least so many different ones")
-    parser.add_argument("--engine", choices=_ENGINES, default="diffusers")
+    parser.add_argument("--engine", choices=engines.ENGINES, default="diffusers")
+    parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
-    held = _run(folder, options)
+    with _database(options.database) as url:
+        held = _run(folder, argparse.Namespace(**vars(options) | {"database": url}))
     if held:
         shutil.rmtree(folder)
         print("all rules held")

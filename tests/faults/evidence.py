@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from sqlalchemy import select
+
+from coordinator.ledger.schema import attempts, batches, events, images, jobs, nodes, shots, wants
 from tests.faults.target import Target
 from tests.faults.watch import Watch
 
 Row = dict[str, Any]
 
-_TABLES = ("jobs", "shots", "wants", "nodes", "batches", "attempts", "images", "events")
+_TABLES = (jobs, shots, wants, nodes, batches, attempts, images, events)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +71,7 @@ def gather(target: Target, watch: Watch, felled: list[Felled]) -> Evidence:
     with target.client() as farm:
         told_cost = sum(farm.job(job.id).cost for job in farm.jobs())
     return Evidence(
-        tables={table: target.rows(f"SELECT * FROM {table}") for table in _TABLES},
+        tables={table.name: target.rows(select(table)) for table in _TABLES},
         pictures=pictures,
         created={key: at for key, (_, at) in created.items()},
         quarantine=list(target.objects("quarantine/")),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -106,7 +105,7 @@ def waste_is_counted_and_costed(found: Evidence) -> Iterator[str]:
         if worked and not attempt["cost"]:
             yield f"attempt {attempt['id']} worked {worked:.1f} s at no cost"
     for batch in found.tables["batches"]:
-        spent = sum(json.loads(batch["spent_s"]).get(p, 0.0) for p in ("load", "encode", "denoise", "decode"))
+        spent = sum(batch["spent_s"].get(p, 0.0) for p in ("load", "encode", "denoise", "decode"))
         lost = max(0.0, spent - told[batch["id"]] - batch["load_s"])
         if not math.isclose(lost, batch["lost_s"], abs_tol=1e-6):
             yield f"batch {batch['id']} lost {lost:.2f} s by its heartbeats, and has {batch['lost_s']:.2f}"

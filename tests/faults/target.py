@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import psutil
 import redis
 import yaml
 from botocore.config import Config
+from sqlalchemy import Executable, NullPool, create_engine, make_url, text
 
 from common.failures import MAX_CRASHES
 from common.settings import Settings, Timing, load_settings
@@ -45,12 +45,14 @@ class Target:
     house: Farmhouse
 
     @classmethod
-    def furnished(cls, folder: Path, model: Path) -> Target:
-        """A folder with settings for the nodes above; nothing runs yet."""
+    def furnished(
+        cls, folder: Path, model: Path, *, timing: Timing = TIMING, database_url: str = ""
+    ) -> Target:
+        """A folder with settings for the nodes above; nothing runs yet. Without a database: SQLite in it."""
         furnish(folder, model, NODES)
         file = folder / "farm.yaml"
-        settings = yaml.safe_load(file.read_text())
-        file.write_text(yaml.safe_dump(settings | {"timing": TIMING.model_dump()}))
+        changes = {"timing": timing.model_dump(), "database_url": database_url}
+        file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | changes))
         return cls(Farmhouse(folder))
 
     @property
@@ -102,20 +104,22 @@ class Target:
         with redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) as broker:
             yield broker
 
-    def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
+    def rows(self, query: str | Executable, **values: object) -> list[dict[str, Any]]:
         """What the ledger holds, read beside the coordinator."""
-        ledger = sqlite3.connect(f"file:{self.home.root / 'ledger.sqlite'}?mode=ro", uri=True, timeout=30)
-        with closing(ledger):
-            ledger.row_factory = sqlite3.Row
-            return [dict(row) for row in ledger.execute(query, values)]
+        url = make_url(self.settings().database)
+        driver = {"postgresql": "postgresql+psycopg"}.get(url.drivername, url.drivername)
+        engine = create_engine(url.set(drivername=driver), poolclass=NullPool)
+        with engine.connect() as ledger:
+            found = ledger.execute(text(query) if isinstance(query, str) else query, values)
+            return [dict(row) for row in found.mappings()]
 
     def may_kill(self, node: str) -> bool:
         """Whether the node holds no shot that would be called poison at one more death, rightly or not."""
         return not self.rows(
             "SELECT 1 FROM attempts JOIN shots ON shots.id = shot_id"
-            " WHERE node_id = ? AND attempts.state = 'running' AND crashes >= ?",
-            node,
-            MAX_CRASHES - 1,
+            " WHERE node_id = :node AND attempts.state = 'running' AND crashes >= :crashes",
+            node=node,
+            crashes=MAX_CRASHES - 1,
         )
 
     def store(self) -> tuple[Any, str]:

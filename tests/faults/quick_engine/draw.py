@@ -62,10 +62,13 @@ def _rendered(order: protocol.Render, lines: Lines, saver: Saver) -> protocol.Ev
 
 
 def _drawn(shot: Shot) -> Image.Image:
-    """A picture of its own for every prompt and seed."""
-    colour = hashlib.sha256(f"{shot.prompt} {shot.seed}".encode()).hexdigest()[:6]
-    picture = Image.new("RGB", (shot.width, shot.height), "white")
-    ImageDraw.Draw(picture).ellipse((10, 10, 60, 80), fill=f"#{colour}", outline="black")
+    """A picture of its own for every prompt and seed: their hash, a colour for every three bytes of it."""
+    hashed = hashlib.sha256(f"{shot.prompt} {shot.seed}".encode()).hexdigest()
+    colours = [f"#{hashed[at : at + 6]}" for at in range(0, 60, 6)]
+    picture = Image.new("RGB", (shot.width, shot.height))
+    draw, step = ImageDraw.Draw(picture), shot.width / len(colours)
+    for place, colour in enumerate(colours):
+        draw.rectangle((place * step, 0, (place + 1) * step, shot.height), fill=colour)
     return picture
 
 

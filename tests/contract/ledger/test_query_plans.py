@@ -1,0 +1,101 @@
+"""No query of the sweeper, the dispatcher, a claim or a heartbeat walks a table that grows with the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import Engine, select
+
+from coordinator.ledger.schema import shots
+from tests.contract.ledger.bench import TIMING, Bench, placed
+from tests.contract.ledger.plans import walked_tables
+
+#: They grow with every shot; nodes, jobs and groups are few.
+GROWING = {"shots", "wants", "attempts", "batches", "images", "events"}
+
+
+@pytest.fixture
+def worked(bench: Bench) -> Bench:
+    """A ledger with shots in many states, and a batch in hand."""
+    first, second = bench.join("first"), bench.join("second")
+    bench.submit(placed(40), max_cost=100.0)
+    bench.submit(placed(40, first=20))
+    bench.submit(placed(3, first=100, width=4096, min_class=0))
+    bench.finish(first.lease())
+    bench.fail(first.lease(), "invalid_spec")
+    bench.deliver(second.lease())
+    cancelled = bench.submit(placed(5, first=200)).job_id
+    bench.ledger.cancel_job(cancelled)
+    return bench
+
+
+def _expire(bench: Bench) -> None:
+    """A lease lapses, nodes fall silent, ingest does not answer, until it is asked no more."""
+    swept = []
+    for _ in range(int(4 * TIMING.ingest_again_s / TIMING.sweep_s)):
+        bench.clock.now += TIMING.sweep_s
+        swept.append(bench.ledger.sweep())
+    assert any(one.expired for one in swept)
+    assert any(one.lost for one in swept)
+    assert any(one.ingest_again for one in swept)
+
+
+def _set_clock_back(bench: Bench) -> None:
+    bench.ledger.sweep()
+    bench.clock.now -= 3600
+    bench.ledger.sweep()
+
+
+def _pause_overspent(bench: Bench) -> None:
+    bench.submit(placed(40, first=300), max_cost=0.0001)
+    holder = bench.join("third")
+    bench.finish(holder.lease())
+    bench.ledger.sweep()
+
+
+def _dispatch(bench: Bench) -> None:
+    bench.join("third")
+    assert bench.ledger.warrants()
+    assert bench.ledger.nodes()
+
+
+def _claim(bench: Bench) -> None:
+    holder = bench.join("third")
+    lease = holder.lease()
+    holder.beat(lease)
+    bench.finish(lease)
+    lease = holder.lease(ticket="same")
+    assert holder.lease(ticket="same") == lease
+    bench.fail(lease, "corrupt_image")
+    bench.close(lease, "released")
+
+
+def _serve(bench: Bench) -> None:
+    """What the operator does to a job, and a coordinator's start."""
+    job_id = bench.submit(placed(5, first=400)).job_id
+    bench.ledger.pause_job(job_id)
+    bench.ledger.resume_job(job_id)
+    bench.ledger.cancel_job(job_id)
+    bench.ledger.requeue_job(job_id)
+    bench.restart()
+
+
+@pytest.mark.parametrize(
+    "act",
+    [_expire, _set_clock_back, _pause_overspent, _dispatch, _claim, _serve],
+    ids=lambda act: act.__name__.strip("_"),
+)
+def test_no_query_walks_a_table_that_grows(
+    engine: Engine, worked: Bench, act: Callable[[Bench], None]
+) -> None:
+    with walked_tables(engine) as walks:
+        act(worked)
+    assert not [walk for walk in walks if walk[0] in GROWING]
+
+
+def test_a_walk_through_a_table_is_found(engine: Engine, worked: Bench) -> None:
+    with walked_tables(engine) as walks, engine.begin() as connection:
+        connection.execute(select(shots.c.id).where(shots.c.reason == "none")).all()
+        connection.execute(select(shots.c.reason).where(shots.c.id == "none")).all()
+    assert [table for table, _ in walks] == ["shots"]
