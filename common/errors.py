@@ -1,12 +1,33 @@
 """Every error a person may meet. A message names the thing, the place and the remedy.
 
-Each class carries the exit code of the command line and the HTTP status of the API, so that one
-mistake reads the same wherever it is met.
+Each class carries the exit code of the command line, the HTTP status of the API and the reason that
+it is counted by, so that one mistake reads the same wherever it is met.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+#: What refusals are counted by. `unreadable`: no message of the API; `over`: an incarnation or lease that is;
+#: `repeated`: answered as before, without a second effect.
+Reason = Literal[
+    "key",
+    "ticket",
+    "token",
+    "upload",
+    "over",
+    "conflict",
+    "repeated",
+    "unknown",
+    "no_length",
+    "too_large",
+    "unreadable",
+    "invalid",
+    "budget",
+    "unavailable",
+    "fault",
+]
 
 
 class FarmError(Exception):
@@ -14,6 +35,7 @@ class FarmError(Exception):
 
     exit_code = 1
     status = 500
+    reason: Reason = "fault"
 
 
 class Invalid(FarmError):
@@ -21,6 +43,13 @@ class Invalid(FarmError):
 
     exit_code = 2
     status = 422
+    reason: Reason = "invalid"
+
+
+class TooLarge(Invalid):
+    """More bytes than the farm takes."""
+
+    reason: Reason = "too_large"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +85,7 @@ class FitsNothing(FarmError):
 
     exit_code = 3
     status = 422
+    reason: Reason = "invalid"
 
 
 class OverBudget(FarmError):
@@ -63,6 +93,7 @@ class OverBudget(FarmError):
 
     exit_code = 4
     status = 422
+    reason: Reason = "budget"
 
 
 class Declined(FarmError):
@@ -83,36 +114,60 @@ class Unauthorised(FarmError):
     """No key, or one the farm does not know."""
 
     status = 401
+    reason: Reason = "key"
 
 
 class Forbidden(FarmError):
     """The key is known and does not allow this."""
 
     status = 403
+    reason: Reason = "key"
+
+
+class WrongTicket(Forbidden):
+    """A ticket that this farm did not issue, or not to this node."""
+
+    reason: Reason = "ticket"
+
+
+class WrongUpload(Forbidden):
+    """Other bytes than the URL was signed for, or no URL of ours."""
+
+    reason: Reason = "upload"
 
 
 class NotFound(FarmError):
     """No such job, shot, node or batch."""
 
     status = 404
+    reason: Reason = "unknown"
 
 
 class Conflict(FarmError):
     """The request was right once and no longer is: a spent ticket, a closed batch."""
 
     status = 409
+    reason: Reason = "conflict"
 
 
 class Gone(FarmError):
     """The caller speaks for an incarnation or a lease that is over; it must drop that work."""
 
     status = 410
+    reason: Reason = "over"
+
+
+class WrongToken(Gone):
+    """The token is not that of the batch."""
+
+    reason: Reason = "token"
 
 
 class Unavailable(FarmError):
     """A server the farm depends on does not answer; try again later."""
 
     status = 503
+    reason: Reason = "unavailable"
 
 
 class Misconfigured(FarmError):

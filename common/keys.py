@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass
 from hashlib import sha256
 
-from common.errors import Forbidden
+from common.errors import WrongTicket
 
 
 def new_key() -> str:
@@ -48,10 +48,10 @@ class TicketSigner:
         return Ticket(f"{body}.{self._mac(body)}", lane, vram_class)
 
     def check(self, text: str) -> Ticket:
-        """The ticket that `text` is; raises Forbidden where this signer did not issue it."""
+        """The ticket that `text` is; raises WrongTicket where this signer did not issue it."""
         body, _, mac = text.rpartition(".")
         if not hmac.compare_digest(self._mac(body).encode(), mac.encode()):
-            raise Forbidden("this ticket was not issued by this farm; take the next one from the queue")
+            raise WrongTicket("this ticket was not issued by this farm; take the next one from the queue")
         _, _, rest = body.partition(".")
         lane, _, vram_class = rest.rpartition(".")
         return Ticket(text, lane, int(vram_class))

@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 from common.catalog import Catalog
 from common.celeryapp import Publisher
-from common.errors import Conflict, Invalid, Unavailable
+from common.errors import Conflict, TooLarge, Unavailable
 from common.messages import PROTOCOL, Ack, Close, Grant, GrantRequest, Join, Joined, Report
 from common.nodes import queue_name
 from common.settings import Settings
@@ -77,7 +77,7 @@ class Farm:
 
     def grant(self, batch_id: str, wish: GrantRequest) -> Grant:
         if wish.size > MAX_UPLOAD:
-            raise Invalid(f"an upload of {wish.size} bytes is too large; {MAX_UPLOAD} is the most")
+            raise TooLarge(f"an upload of {wish.size} bytes is too large; {MAX_UPLOAD} is the most")
         key = self.ledger.grant(batch_id, wish)
         put = self.store.sign_put(
             key,
@@ -90,6 +90,7 @@ class Farm:
 
     def report(self, batch_id: str, report: Report) -> Ack:
         reported = self.ledger.report(batch_id, report)
+        self._count_repeated(reported.repeated)
         if reported.attempt_id is not None:
             self._ask_ingest(reported.attempt_id)
         return Ack(state=reported.state, repeated=reported.repeated)
@@ -101,8 +102,13 @@ class Farm:
             # The upload is safe and the sweeper asks again; the dispatcher logs that the broker is away.
             self.dispatcher.wake()
 
+    def _count_repeated(self, repeated: bool) -> None:
+        if repeated:
+            self.traffic.refusal("repeated")
+
     def close_batch(self, batch_id: str, close: Close) -> Ack:
         ack = self.ledger.close(batch_id, close)
+        self._count_repeated(ack.repeated)
         self.dispatcher.wake()
         return ack
 

@@ -48,6 +48,12 @@ class FarmCollector(Collector):
             self._traffic.requests(),
         )
         yield _counter(
+            "farm_refusals",
+            "Requests refused since the coordinator's start.",
+            ("reason",),
+            self._traffic.refusals(),
+        )
+        yield _counter(
             "farm_tickets_published",
             "Tickets published since the coordinator's start.",
             ("lane", "vram_class"),

@@ -1,4 +1,4 @@
-"""What the coordinator does itself: requests answered, tickets published; in all and over a minute."""
+"""What the coordinator does itself: requests answered and refused, tickets published."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from typing import get_args
+
+from common.errors import Reason
 
 _MINUTE_S = 60.0
 
@@ -18,11 +21,16 @@ class Traffic:
         self._lock = threading.Lock()
         self._requests: Counter[tuple[str, int]] = Counter()
         self._tickets: Counter[tuple[str, int]] = Counter()
+        self._refusals: Counter[Reason] = Counter()
         self._recent_requests: deque[float] = deque()
         self._recent_tickets: deque[float] = deque()
 
     def request(self, route: str, status: int) -> None:
         self._note(self._requests, (route, status), self._recent_requests)
+
+    def refusal(self, reason: Reason) -> None:
+        with self._lock:
+            self._refusals[reason] += 1
 
     def ticket(self, lane: str, vram_class: int) -> None:
         self._note(self._tickets, (lane, vram_class), self._recent_tickets)
@@ -31,6 +39,11 @@ class Traffic:
         """(route, HTTP status) to requests."""
         with self._lock:
             return dict(self._requests)
+
+    def refusals(self) -> dict[Reason, int]:
+        """Every reason to requests refused for it; 0 where none was."""
+        with self._lock:
+            return {reason: self._refusals[reason] for reason in get_args(Reason)}
 
     def tickets(self) -> dict[tuple[str, int], int]:
         """(lane, class) to tickets published."""

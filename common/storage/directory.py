@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from common.errors import Conflict, Forbidden, Invalid, Misconfigured, NotFound, Unavailable
+from common.errors import Conflict, Invalid, Misconfigured, NotFound, Unavailable, WrongUpload
 from common.storage import SignedPut, Stored
 from common.storage.signing import UrlSigner
 
@@ -137,13 +137,13 @@ class DirectoryStore:
         """
         permit = self._signer.verify("PUT", key, query)
         if len(data) != permit.size:
-            raise Forbidden(f"PUT {key}: {len(data)} bytes came, the URL is signed for {permit.size}")
+            raise WrongUpload(f"PUT {key}: {len(data)} bytes came, the URL is signed for {permit.size}")
         if content_type != permit.content_type:
-            raise Forbidden(
+            raise WrongUpload(
                 f"PUT {key}: the type is {content_type}, the URL is signed for {permit.content_type}"
             )
         if hashlib.sha256(data).hexdigest() != permit.sha256:
-            raise Forbidden(f"PUT {key}: the bytes are not those the URL is signed for (SHA-256 differs)")
+            raise WrongUpload(f"PUT {key}: the bytes are not those the URL is signed for (SHA-256 differs)")
         if not self.create(key, data, content_type=content_type, metadata={}):
             raise Conflict(f"PUT {key}: something is stored there already")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from urllib.parse import quote, urlencode
 
-from common.errors import Forbidden
+from common.errors import WrongUpload
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,11 +78,11 @@ class UrlSigner:
             )
             signature = query["signature"]
         except (KeyError, ValueError):
-            raise Forbidden(f"{method} {key}: the URL is not a signed one") from None
+            raise WrongUpload(f"{method} {key}: the URL is not a signed one") from None
         if not hmac.compare_digest(self._signature(permit).encode(), signature.encode()):
-            raise Forbidden(f"{method} {key}: the signature of the URL is wrong")
+            raise WrongUpload(f"{method} {key}: the signature of the URL is wrong")
         if self._now() >= permit.expires_at:
-            raise Forbidden(f"{method} {key}: the URL has expired; ask for a new one")
+            raise WrongUpload(f"{method} {key}: the URL has expired; ask for a new one")
         return permit
 
     def _signature(self, permit: Permit) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
@@ -11,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from common.errors import FarmError, Invalid
+from common.errors import FarmError, Invalid, Reason
 from common.views import ErrorView
 from coordinator.api import batches, claims, deliveries, jobs, nodes, objects, orders, status
 from coordinator.api.door import Door
@@ -20,6 +19,10 @@ if TYPE_CHECKING:
     from coordinator.farm import Farm
 
 log = logging.getLogger(__name__)
+
+#: Mistakes of one message that are told, and characters of a sender's words that are said again.
+_TOLD = 10
+_LONG = 200
 
 NOUNS = (jobs, nodes, orders, claims, batches, deliveries, objects, status)
 
@@ -30,7 +33,7 @@ def make_app(farm: Farm) -> FastAPI:
     app.state.farm = farm
     for noun in NOUNS:
         app.include_router(noun.router)
-    app.add_middleware(Door, count=farm.traffic.request)
+    app.add_middleware(Door, traffic=farm.traffic)
     app.add_exception_handler(FarmError, _farm_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
@@ -38,34 +41,40 @@ def make_app(farm: Farm) -> FastAPI:
     return app
 
 
-def _answer(status: int, sentence: str, exit_code: int = 1) -> JSONResponse:
+def _answer(request: Request, status: int, reason: Reason, sentence: str, exit_code: int = 1) -> JSONResponse:
+    request.app.state.farm.traffic.refusal(reason)
     return JSONResponse(ErrorView(error=sentence, exit_code=exit_code).model_dump(), status_code=status)
 
 
 async def _farm_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, FarmError)
-    return _answer(error.status, str(error), error.exit_code)
+    return _answer(request, error.status, error.reason, str(error), error.exit_code)
 
 
 async def _validation_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    wrong = [
-        f"{'.'.join(str(part) for part in item['loc'] if part != 'body') or 'body'}: {item['msg']}"
-        for item in error.errors()
-    ]
-    return _answer(
-        Invalid.status, f"{request.method} {request.url.path}: {'; '.join(wrong)}", Invalid.exit_code
-    )
+    wrong = [f"{_place(item['loc'])}: {item['msg']}" for item in error.errors()[:_TOLD]]
+    sentence = f"{_called(request)}: {'; '.join(wrong)}"
+    return _answer(request, Invalid.status, "unreadable", sentence, Invalid.exit_code)
 
 
 async def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    reason = HTTPStatus(error.status_code).phrase.lower()
-    return _answer(error.status_code, f"{request.method} {request.url.path}: {reason}")
+    reason: Reason = "unknown" if error.status_code in (404, 405) else "unreadable"
+    what = str(error.detail)
+    return _answer(request, error.status_code, reason, f"{_called(request)}: {what[:1].lower()}{what[1:]}")
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return _answer(
-        500, f"{request.method} {request.url.path} failed inside the coordinator; its log says why"
-    )
+    sentence = f"{_called(request)} failed inside the coordinator; its log says why"
+    return _answer(request, 500, "fault", sentence)
+
+
+def _called(request: Request) -> str:
+    return f"{request.method} {request.url.path[:_LONG]}"
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """Where in a message something is wrong; a sender's own words are cut short."""
+    return ".".join(str(part)[:_LONG] for part in location if part != "body") or "body"

@@ -1,25 +1,25 @@
-"""What passes the door: bodies up to a size, and a count of every request by route and status."""
+"""What passes the door: addresses and bodies that can be read, and a count of every request."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from common.errors import Reason
 from common.views import ErrorView
+from coordinator.traffic import Traffic
 
 #: Bytes; a manifest with all its files inlined is the largest body.
 MAX_BODY = 32 * 2**20
 
 
 class Door:
-    """ASGI middleware; `count(route, status)` is called once a request."""
+    """ASGI middleware: counts each request in `traffic` and refuses what no route should have to read."""
 
-    def __init__(self, app: ASGIApp, count: Callable[[str, int], None]) -> None:
+    def __init__(self, app: ASGIApp, traffic: Traffic) -> None:
         self._app = app
-        self._count = count
+        self._traffic = traffic
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -34,20 +34,23 @@ class Door:
             await send(message)
 
         try:
-            await (_refusal(Headers(scope=scope)) or self._app)(scope, receive, watched)
+            await (self._refusal(scope) or self._app)(scope, receive, watched)
         finally:
-            self._count(getattr(scope.get("route"), "path", "unknown"), status)
+            self._traffic.request(getattr(scope.get("route"), "path", "unknown"), status)
 
+    def _refusal(self, scope: Scope) -> JSONResponse | None:
+        headers = Headers(scope=scope)
+        length = headers.get("content-length", "0")
+        if "\0" in scope["path"]:
+            return self._answer(404, "unknown", "no address of this farm has a NUL in it")
+        if "transfer-encoding" in headers:
+            return self._answer(411, "no_length", "say how long the body is: send Content-Length")
+        if not length.isdecimal() or int(length) > MAX_BODY:
+            return self._answer(
+                413, "too_large", f"a body of {length} bytes is too large; {MAX_BODY} is the most"
+            )
+        return None
 
-def _refusal(headers: Headers) -> JSONResponse | None:
-    """What answers a body that is too large, or that does not say how large it is."""
-    if "transfer-encoding" in headers:
-        return _sentence(411, "say how long the body is: send Content-Length")
-    length = headers.get("content-length", "0")
-    if not length.isdecimal() or int(length) > MAX_BODY:
-        return _sentence(413, f"a body of {length} bytes is too large; {MAX_BODY} is the most")
-    return None
-
-
-def _sentence(status: int, error: str) -> JSONResponse:
-    return JSONResponse(ErrorView(error=error).model_dump(), status_code=status)
+    def _answer(self, status: int, reason: Reason, sentence: str) -> JSONResponse:
+        self._traffic.refusal(reason)
+        return JSONResponse(ErrorView(error=sentence).model_dump(), status_code=status)

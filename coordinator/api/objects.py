@@ -7,7 +7,7 @@ import asyncio
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from common.errors import Forbidden, NotFound
+from common.errors import NotFound, WrongUpload
 from common.storage.directory import DirectoryStore
 from coordinator.api.access import TheFarm
 
@@ -23,7 +23,7 @@ async def put(key: str, request: Request, farm: TheFarm) -> Response:
     store = _directory(farm)
     query = dict(request.query_params)
     if int(request.headers.get("content-length", "0")) != store.upload_size(key, query):
-        raise Forbidden(f"PUT {key}: the length is not the one the URL is signed for")
+        raise WrongUpload(f"PUT {key}: the length is not the one the URL is signed for")
     data = await request.body()
     content_type = request.headers.get("content-type", "")
     await asyncio.to_thread(store.receive, key, query, content_type=content_type, data=data)

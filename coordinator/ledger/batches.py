@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, exists, select
 
-from common.errors import Conflict, Gone, Invalid, NotFound
+from common.errors import Conflict, Gone, Invalid, NotFound, WrongToken
 from common.failures import Blame, failure
 from common.messages import Ack, Close, GrantRequest, Report
 from common.states import AttemptEvent, AttemptState, BatchEvent, BatchState, ShotEvent, ShotState
@@ -33,7 +33,7 @@ def batch_row(connection: Connection, batch_id: str, token: str) -> Row[Any]:
     if row is None:
         raise NotFound(f"no batch {batch_id}")
     if not hmac.compare_digest(row.token.encode(), token.encode()):
-        raise Gone(f"the token is not that of batch {batch_id}; drop this work")
+        raise WrongToken(f"the token is not that of batch {batch_id}; drop this work")
     return row
 
 

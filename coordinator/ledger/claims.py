@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Row, Select, exists, func, insert, or_, select
 
-from common.errors import Conflict, Forbidden
+from common.errors import Conflict, WrongTicket
 from common.messages import Claim, ClaimAnswer, Lease, Nothing, OrderedShot, Spent
 from common.states import AttemptState, BatchState, NodeEvent, NodeState, ShotEvent, ShotState
 from coordinator.ledger.backlog import Backlog
@@ -32,7 +32,7 @@ def recall(write: Write, rules: Rules, claim: Claim, lane: str, vram_class: int)
     """
     node = node_row(write.connection, claim.node_id, claim.incarnation)
     if lane not in node.lanes or vram_class != node.vram_class:
-        raise Forbidden(
+        raise WrongTicket(
             f"the ticket is for lane {lane} and {vram_class} GB cards; "
             f"node {node.id} serves {', '.join(node.lanes)} with {node.vram_class} GB"
         )
