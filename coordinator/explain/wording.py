@@ -67,31 +67,38 @@ def spent(budget: Budget) -> str:
 
 def out_of_service(node: NodeFacts) -> Answer:
     """Why a node takes no work, and what brings it back."""
-    name, because = node.name, f": {node.reason}" if node.reason else ""
-    resume = f"`farm node resume {name}`"
+    return Answer(f"node {node.name} {_standing(node)}", _comeback(node))
+
+
+def _standing(node: NodeFacts) -> str:
+    """The ledger's reason begins with the state's own word where a person put it there."""
+    if node.reason.startswith(node.state):
+        return f"is {node.reason}"
+    because = f": {node.reason}" if node.reason else ""
+    match node.state:
+        case NodeState.DRAINING:
+            return f"finishes its batch and takes no other{because}"
+        case NodeState.SELFTEST:
+            return f"must render one shot well before it gets more{because}"
+        case NodeState.PAUSED if node.owners_pause:
+            return f"is paused by its owner{because}"
+    return f"is {node.state}{because}"
+
+
+def _comeback(node: NodeFacts) -> str:
+    name = node.name
     match node.state:
         case NodeState.PAUSED if node.owners_pause:
-            return Answer(f"node {name} is paused by its owner", "its owner runs `farm-node resume` on it")
-        case NodeState.PAUSED:
-            return Answer(f"node {name} is paused{because}", resume)
-        case NodeState.DRAINING:
-            return Answer(f"node {name} finishes its batch and takes no other{because}", resume)
+            return f"its owner runs `farm-node resume` on {name}"
+        case NodeState.PAUSED | NodeState.DRAINING:
+            return f"`farm node resume {name}`"
         case NodeState.OFFLINE:
-            return Answer(f"node {name} is offline, drained{because}", resume)
+            return f"`farm node resume {name}`; where it does not run, `farm-node run` starts it"
         case NodeState.QUARANTINED:
-            return Answer(
-                f"node {name} is quarantined{because}",
-                f"look at its log; it tests itself in a while, or `farm node forgive {name}` trusts it now",
-            )
-        case NodeState.LOST:
-            return Answer(
-                f"node {name} is lost{because}",
-                f"see that {name} is on and reaches this farm; `farm-node run` starts it again",
-            )
+            return f"look at its log; it tests itself in a while, or `farm node forgive {name}` trusts it now"
         case NodeState.SELFTEST:
-            return Answer(
-                f"node {name} must render one shot well before it gets more{because}",
-                f"wait for it, or trust it at once: `farm node forgive {name}`",
-            )
+            return f"wait for that shot, or trust it now: `farm node forgive {name}`"
+        case NodeState.LOST:
+            return f"see that {name} is on and reaches this farm; `farm-node run` starts it again"
         case NodeState.READY | NodeState.BUSY:
-            return Answer(f"node {name} is {node.state}")
+            return ""

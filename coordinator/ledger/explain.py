@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 
-from common.errors import Invalid, NotFound
+from common.errors import NotFound
 from common.manifest.wording import nearest
 from common.states import AttemptState, BatchState, ShotState
 from common.views import Explanation
@@ -28,11 +27,9 @@ from coordinator.ledger.jobs import job_cost, job_row
 from coordinator.ledger.prospects import Prospects, needs
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, jobs, plain, shots, wants
+from coordinator.ledger.shots import find_shot
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.views import job_view
-
-#: Hex digits from which a word may be the beginning of a shot's id.
-_SHOT = re.compile(r"[0-9a-f]{6,64}")
 
 
 def explain(write: Write, backlog: Backlog, rules: Rules, subject: str, version: str) -> Explanation:
@@ -40,30 +37,14 @@ def explain(write: Write, backlog: Backlog, rules: Rules, subject: str, version:
     look = Prospects.at(write, backlog, rules)
     if subject in look.rows:
         return explain_node(_node(write, look, subject, version))
-    job_id = _job_id(write.connection, subject)
+    job_id = write.connection.scalar(select(jobs.c.id).where(jobs.c.id == subject))
     if job_id is not None:
         return explain_job(_job(write, look, job_id))
-    shot_id = _shot_id(write.connection, subject)
-    if shot_id is not None:
-        return explain_shot(_shot(write, look, shot_id))
-    raise NotFound(_unknown(write.connection, look, subject))
-
-
-def _job_id(connection: Connection, subject: str) -> str | None:
-    mine = jobs.c.id.in_((subject, f"j-{subject}"))
-    return connection.scalar(select(jobs.c.id).where(mine))
-
-
-def _shot_id(connection: Connection, subject: str) -> str | None:
-    """The shot whose id begins so; raises Invalid where several do."""
-    if not _SHOT.fullmatch(subject):
-        return None
-    # A range and not a pattern: only that is looked up in the index.
-    begins = shots.c.id >= subject, shots.c.id < f"{subject}g"
-    ids = connection.scalars(select(shots.c.id).where(*begins).limit(2)).all()
-    if len(ids) > 1:
-        raise Invalid(f"the ids of several shots begin with {subject}: give more digits of the one you mean")
-    return ids[0] if ids else None
+    try:
+        shot = find_shot(write.connection, subject)
+    except NotFound:
+        raise NotFound(_unknown(write.connection, look, subject)) from None
+    return explain_shot(_shot(write, look, shot))
 
 
 def _unknown(connection: Connection, look: Prospects, subject: str) -> str:
@@ -143,23 +124,22 @@ def _waiting(
     )
 
 
-def _shot(write: Write, look: Prospects, shot_id: str) -> ShotSubject:
-    row = write.connection.execute(select(shots).where(shots.c.id == shot_id)).one()
+def _shot(write: Write, look: Prospects, row: Row[Any]) -> ShotSubject:
     wanting = write.connection.execute(
         select(wants.c.job_id, wants.c.name, jobs.c.intent)
         .select_from(wants.join(jobs))
-        .where(wants.c.shot_id == shot_id, wants.c.again.is_(False))
+        .where(wants.c.shot_id == row.id, wants.c.again.is_(False))
         .order_by(jobs.c.submitted_at)
     ).all()
     live = tuple(want.job_id for want in wanting if want.intent != "cancelled")
-    failed = _failed_at(write.connection, shot_id)
+    failed = _failed_at(write.connection, row.id)
     return ShotSubject(
-        id=shot_id,
+        id=row.id,
         name=wanting[0].name if wanting else "",
         state=ShotState(row.state),
         jobs=live or tuple(want.job_id for want in wanting),
         waits=tuple(_shot_waits(write, look, row, job_id, failed) for job_id in live),
-        hand=_hand(write, attempts.c.shot_id == shot_id),
+        hand=_hand(write, attempts.c.shot_id == row.id),
         failure=row.failure,
         reason=row.reason,
         attempts=row.attempts,
