@@ -3,18 +3,18 @@
 Pure: the ledger hands in what waits and fits, and acts on the answer. The order is
 
 1. the higher priority,
-2. the job that got the least work so far; a job whose model the node has loaded may be ahead by as much as
-   a reload is worth avoiding,
+2. the owner who got the least work lately, then of that owner's jobs the one that got the least so far; where
+   the node has a model of theirs loaded, both may be ahead by as much as a reload is worth avoiding,
 3. within the job: what the fewest other nodes can take, then what is loaded, then what waits longest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
-#: How many batches a job may be ahead of another before a node drops its loaded model for that one.
+#: How many batches a job or owner may be ahead of another before a node drops its loaded model for that one.
 AFFINITY_BATCHES = 5
 
 
@@ -24,7 +24,10 @@ class Option:
 
     job_id: str
     group_key: str
+    owner: str
     priority: int
+    #: Seconds of work given to the owner lately (`coordinator.fairness`).
+    owner_s: float
     #: Seconds of work given to the job so far.
     service_s: float
     #: When the job came: seconds since 1970.
@@ -49,15 +52,17 @@ class Choice:
 def choose(options: Sequence[Option], *, batch_s: float) -> Choice | None:
     """The group to serve now and how many images of it; None without options.
 
-    >>> small = Option(job_id="a", group_key="g", priority=50, service_s=0, submitted_at=0, images=9,
-    ...     image_s=10.0, pass_size=4, loaded=False, takers=2)
+    >>> small = Option(job_id="a", group_key="g", owner="me", priority=50, owner_s=0, service_s=0,
+    ...     submitted_at=0, images=9, image_s=10.0, pass_size=4, loaded=False, takers=2)
     >>> choose([small], batch_s=120).images
     4
     """
     if not options:
         return None
-    job = min(_jobs(options).items(), key=lambda item: _job_rank(item[1], batch_s))[0]
-    option = min((option for option in options if option.job_id == job), key=_group_rank)
+    owners = _alike(options, lambda option: (-option.priority, option.owner))
+    theirs = min(owners, key=lambda some: _owner_rank(some, batch_s))
+    job = min(_alike(theirs, lambda option: option.job_id), key=lambda some: _job_rank(some, batch_s))
+    option = min(job, key=_group_rank)
     return Choice(option=option, images=_amount(option, options, batch_s))
 
 
@@ -69,17 +74,27 @@ def refusal(lane: str, reasons: Mapping[str, int]) -> str:
     return f"{sum(reasons.values())} images wait in lane {lane}, none for this node: {worst}"
 
 
-def _jobs(options: Sequence[Option]) -> dict[str, list[Option]]:
-    jobs: dict[str, list[Option]] = {}
+def _alike(options: Sequence[Option], key: Callable[[Option], Hashable]) -> list[list[Option]]:
+    parts: dict[Hashable, list[Option]] = {}
     for option in options:
-        jobs.setdefault(option.job_id, []).append(option)
-    return jobs
+        parts.setdefault(key(option), []).append(option)
+    return list(parts.values())
 
 
-def _job_rank(options: Sequence[Option], batch_s: float) -> tuple[float, float, float, str]:
+def _owner_rank(options: Sequence[Option], batch_s: float) -> tuple[float, float, float, str]:
     one = options[0]
-    ahead = AFFINITY_BATCHES * batch_s if any(option.loaded for option in options) else 0.0
-    return (-one.priority, one.service_s - ahead, one.submitted_at, one.job_id)
+    oldest = min(option.submitted_at for option in options)
+    return (-one.priority, one.owner_s - _ahead(options, batch_s), oldest, one.owner)
+
+
+def _job_rank(options: Sequence[Option], batch_s: float) -> tuple[float, float, str]:
+    one = options[0]
+    return (one.service_s - _ahead(options, batch_s), one.submitted_at, one.job_id)
+
+
+def _ahead(options: Sequence[Option], batch_s: float) -> float:
+    """Seconds that these may be ahead of others, so that a loaded model is kept."""
+    return AFFINITY_BATCHES * batch_s if any(option.loaded for option in options) else 0.0
 
 
 def _group_rank(option: Option) -> tuple[int, bool, str]:

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, func, select
 from common.nodes import Card
 from common.shot import Shot
 from common.states import ShotState
+from coordinator.fairness import RecentUse
 from coordinator.ledger.records import Place, Placement
 from coordinator.ledger.schema import groups, shots, wants
 from coordinator.ledger.specs import shot_of
@@ -52,6 +53,7 @@ class Group(NamedTuple):
 class OpenJob:
     """A job whose shots may be claimed for it."""
 
+    owner: str
     lane: str
     priority: int
     #: Order of submission.
@@ -75,6 +77,7 @@ class Backlog:
     jobs: dict[str, OpenJob] = field(default_factory=dict)
     lines: Amounts = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
+    uses: RecentUse = field(default_factory=RecentUse)
     #: Rivals to the service at which the last of them to be served stood: the time of a fair queue.
     _turns: dict[tuple[str, int], float] = field(default_factory=dict)
     _placements: dict[tuple[str, Card], Placement | str] = field(default_factory=dict)
@@ -106,10 +109,11 @@ class Backlog:
             job.priority = priority
             self._queue(job)
 
-    def serve(self, job_id: str, seconds: float) -> None:
-        """Note work that was given to a job."""
+    def serve(self, job_id: str, seconds: float, now: float) -> None:
+        """Note work that was given to a job and its owner at `now`."""
         job = self.jobs.get(job_id)
         if job is not None:
+            self.uses.add(job.owner, seconds, now)
             self._turns[job.rivals] = max(job.service_s, self._turns.get(job.rivals, 0.0))
             job.service_s += seconds
 

@@ -62,7 +62,7 @@ def compose(write: Write, backlog: Backlog, rules: Rules, claim: Claim, lane: st
         return ClaimAnswer(nothing=Nothing(reason=f"node {node.id} is {state}: {node.reason or 'as asked'}"))
     fleet = in_service(write.connection)
     member = fleet[claim.node_id]
-    found = offer(member, fleet.values(), lane, backlog, rules)
+    found = offer(member, fleet.values(), lane, backlog, rules, write.now)
     while choice := choose(found.options, batch_s=rules.timing.batch_s):
         takers = found.takers[choice.option.job_id, choice.option.group_key]
         rows = _in_passes(_unsuspected(write.connection.execute(_pick(choice, member, takers)).all()))
@@ -153,7 +153,7 @@ def _grant(
     move_shots(write, [row.id for row in rows], ShotState.WAITING, ShotEvent.CLAIMED, detail=str(batch["id"]))
     move_node(write, member.id, NodeState.READY, NodeEvent.LEASED, detail=str(batch["id"]))
     seconds = (option.image_s or 0.0) * len(rows)
-    write.after_commit(partial(Backlog.serve, job_id=option.job_id, seconds=seconds))
+    write.after_commit(partial(Backlog.serve, job_id=option.job_id, seconds=seconds, now=write.now))
     write.after_commit(partial(Backlog.reserve, job_id=option.job_id, cost=batch["estimate"]))
     return _lease(batch, ordered, rules)
 

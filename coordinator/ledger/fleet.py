@@ -106,7 +106,9 @@ class Offer:
     refusals: Counter[str]
 
 
-def offer(member: Member, fleet: Collection[Member], lane: str, backlog: Backlog, rules: Rules) -> Offer:
+def offer(
+    member: Member, fleet: Collection[Member], lane: str, backlog: Backlog, rules: Rules, now: float
+) -> Offer:
     """What of the backlog `member` could take for jobs of `lane`; `fleet` counts the other takers."""
     place = rules.place
     found = Offer([], {}, {}, Counter())
@@ -123,7 +125,7 @@ def offer(member: Member, fleet: Collection[Member], lane: str, backlog: Backlog
         # What counts is who can take all of them: those of the largest class.
         found.takers[shots] = found.takers.get(shots, takers) & takers
     for shots, amounts in parts.items():
-        option = _option(member, shots, amounts, found, backlog)
+        option = _option(member, shots, amounts, found, backlog, now)
         images = _affordable(member, option, backlog.jobs[option.job_id], rules)
         if images < option.images:
             found.refusals["their job's budget is taken by what is in hand"] += option.images - images
@@ -184,7 +186,12 @@ def _takers(
 
 
 def _option(
-    member: Member, shots: tuple[str, str], amounts: Sequence[Amount], found: Offer, backlog: Backlog
+    member: Member,
+    shots: tuple[str, str],
+    amounts: Sequence[Amount],
+    found: Offer,
+    backlog: Backlog,
+    now: float,
 ) -> Option:
     job_id, key = shots
     job, group = backlog.jobs[job_id], backlog.groups[key]
@@ -193,7 +200,9 @@ def _option(
     return Option(
         job_id=job_id,
         group_key=key,
+        owner=job.owner,
         priority=job.priority,
+        owner_s=backlog.uses.of(job.owner, now),
         service_s=job.service_s,
         submitted_at=job.submitted_at,
         images=images,

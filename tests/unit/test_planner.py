@@ -15,7 +15,9 @@ BATCH_S = 120.0
 
 def option(job: str = "a", group: str = "g", **fields: Any) -> Option:
     usual: dict[str, Any] = {
+        "owner": "farm",
         "priority": 50,
+        "owner_s": 0.0,
         "service_s": 0.0,
         "submitted_at": 0.0,
         "images": 1000,
@@ -53,6 +55,24 @@ def test_of_equal_jobs_the_one_with_less_service_is_next() -> None:
 
 def test_of_jobs_with_equal_service_the_older_is_next() -> None:
     assert served(option("a", submitted_at=2), option("b", submitted_at=1)) == ("b", "g")
+
+
+def test_the_owner_who_had_less_lately_is_next_however_many_jobs_the_other_has() -> None:
+    studio = [option(job, owner="studio", owner_s=5000) for job in "abc"]
+    shop = option("z", owner="shop", owner_s=4000, service_s=4000, submitted_at=9)
+    assert served(*studio, shop) == ("z", "g")
+
+
+def test_a_loaded_model_is_kept_until_its_owner_is_some_batches_ahead() -> None:
+    ahead = AFFINITY_BATCHES * BATCH_S
+    rival = option("b", owner="other")
+    assert served(option("a", loaded=True, owner_s=ahead - 1), rival) == ("a", "g")
+    assert served(option("a", loaded=True, owner_s=ahead + 1), rival) == ("b", "g")
+
+
+def test_no_loaded_model_lets_one_job_starve_another_of_its_owner() -> None:
+    first = option("a", loaded=True, service_s=AFFINITY_BATCHES * BATCH_S + 1, owner_s=0)
+    assert served(first, option("b", owner_s=0)) == ("b", "g")
 
 
 def test_a_loaded_model_is_kept_until_its_job_is_some_batches_ahead() -> None:

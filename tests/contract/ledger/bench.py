@@ -200,6 +200,11 @@ class Bench:
         with self.ledger._transactions.backlog() as backlog:
             return backlog.jobs[job_id]
 
+    def use_of(self, owner: str) -> float:
+        """What the coordinator's memory has of an owner's recent work, in seconds."""
+        with self.ledger._transactions.backlog() as backlog:
+            return backlog.uses.of(owner, self.clock.now)
+
     def shot_row(self, shot_id: str) -> Any:
         return next(row for row in self.rows(shots) if row.id == shot_id)
 

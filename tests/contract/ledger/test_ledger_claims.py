@@ -162,6 +162,29 @@ def test_a_newcomer_shares_with_the_job_in_work_though_an_older_one_got_little(b
     assert sorted(_serve(bench, node, 4)) == sorted([old, new] * 2)
 
 
+def test_ten_shots_of_one_owner_do_not_wait_for_the_many_jobs_of_another(bench: Bench) -> None:
+    node = bench.join()
+    for first in (1000, 2000, 3000):
+        bench.submit(placed(500, first=first), owner="studio")
+    _serve(bench, node, 6)
+
+    shop = bench.submit(placed(10), owner="shop").job_id
+
+    assert {*_serve(bench, node, 2)} == {shop}
+
+
+def test_a_new_coordinator_knows_what_owners_had_lately(bench: Bench) -> None:
+    node = bench.join()
+    bench.submit(placed(30), owner="studio")
+    _serve(bench, node, 3)
+    before = bench.use_of("studio")
+
+    bench.restart()
+
+    assert bench.use_of("studio") == pytest.approx(before, rel=0.5)
+    assert before > 0
+
+
 def test_resuming_an_active_job_gives_it_no_second_share(bench: Bench) -> None:
     node = bench.join()
     one = bench.submit(placed(30)).job_id

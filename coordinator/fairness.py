@@ -1,0 +1,38 @@
+"""Fair share: the work that each owner has had of the farm lately.
+
+Use that decays is how batch schedulers share a machine over days (as Slurm's fair-share factor does): who
+had much waits for the others, and after a while it is forgotten.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+#: Seconds after which work counts half.
+HALF_LIFE_S = 3600.0
+#: Half-lives after which it counts for nothing worth reading from a ledger.
+REMEMBERED = 8
+
+
+@dataclass(slots=True)
+class RecentUse:
+    """Owner to seconds of work, each halved every `HALF_LIFE_S`. Times are seconds on one clock."""
+
+    #: Owner to seconds, and when they were that many.
+    _uses: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def add(self, owner: str, seconds: float, at: float) -> None:
+        """Work may be told of in any order of time."""
+        known = self._uses.get(owner, (0.0, at))[1]
+        latest = max(known, at)
+        self._uses[owner] = (self.of(owner, latest) + seconds * _left(latest - at), latest)
+
+    def of(self, owner: str, now: float) -> float:
+        """Seconds as they count at `now`."""
+        seconds, at = self._uses.get(owner, (0.0, now))
+        return seconds * _left(now - at)
+
+
+def _left(age_s: float) -> float:
+    """The part of work that still counts after so long; a clock that was set back adds nothing."""
+    return float(0.5 ** (max(age_s, 0.0) / HALF_LIFE_S))
