@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +25,8 @@ class Component:
     is_ready: Callable[[], bool] = lambda: True
     #: Working folder; None: the home.
     folder: Path | None = None
+    #: Variables of its own, besides the farm's.
+    environment: Mapping[str, str] = field(default_factory=dict)
     #: Where it listens, for people.
     address: str = ""
 
@@ -44,7 +46,7 @@ class Child:
             self.process = subprocess.Popen(
                 self.component.command,
                 cwd=self.component.folder or self.folder,
-                env=self.environment,
+                env={**self.environment, **self.component.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
