@@ -7,9 +7,11 @@ JOBS ?= 2
 SEED ?= 1
 MINUTES ?= 3
 ENGINE ?= diffusers
+DATABASE ?= sqlite
+SHOTS ?= 20000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test lint bench chaos reference clean
+.PHONY: help setup setup-dev demo test lint bench chaos soak reference clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,7 +38,10 @@ bench: setup-dev  ## Measure; only ratios decide
 	$(BIN)/python -m tests.benchmarks
 
 chaos: setup-dev  ## A farm under seeded faults: make chaos SEED=7 MINUTES=3; all rules must hold
-	$(BIN)/python -m tests.faults.chaos --seed $(SEED) --minutes $(MINUTES) --engine $(ENGINE)
+	$(BIN)/python -m tests.faults.chaos --seed $(SEED) --minutes $(MINUTES) --engine $(ENGINE) --database $(DATABASE)
+
+soak: setup-dev  ## A farm that makes 20,000 pictures; no process may grow: make soak SHOTS=20000
+	$(BIN)/python -m tests.faults.soak --shots $(SHOTS)
 
 reference: setup-dev  ## Write docs/reference/farm.md from the commands' own help
 	$(BIN)/python -m typer coordinator.cli.main utils docs --name farm --output docs/reference/farm.md

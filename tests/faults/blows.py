@@ -13,8 +13,8 @@ from tests.faults.target import NODES, QUEUES, TIMING, Target, send
 _NAMES = tuple(name for name, _ in NODES)
 #: A stopped node comes back this long after its stop, its lease long over.
 _ZOMBIE_S = 2 * TIMING.lease_s
-#: A stopped store comes back within these.
-_STORE_AWAY_S = (1.0, 6.0)
+#: What else is stopped goes on within these.
+_AWAY_S = (1.0, 6.0)
 _MALFORMED = (b"not json", b"{}", b"\xff\xfe\x00", b'{"body": 1}', b"[]")
 
 
@@ -75,19 +75,28 @@ def _flush(target: Target, _: Random) -> Blow:
 
 def _stop_node(target: Target, draw: Random) -> Blow | None:
     node = _mortal(target, draw)
-    pid = node and target.pid(node)
-    if not node or not pid or not send(pid, signal.SIGSTOP):
-        return None
-    what = f"SIGSTOP of {node} for {_ZOMBIE_S:.0f} s"
-    return Blow(what=what, felled=(node,), end=partial(send, pid, signal.SIGCONT), lasts_s=_ZOMBIE_S)
+    return node and _stopped(target, node, _ZOMBIE_S, felled=(node,))
 
 
-def _stop_store(target: Target, draw: Random) -> Blow | None:
-    pid, away = target.pid("seaweedfs"), draw.uniform(*_STORE_AWAY_S)
+def _stop(part: str, target: Target, draw: Random) -> Blow | None:
+    return _stopped(target, part, draw.uniform(*_AWAY_S))
+
+
+def _stopped(target: Target, part: str, seconds: float, felled: tuple[str, ...] = ()) -> Blow | None:
+    pid = target.pid(part)
     if pid is None or not send(pid, signal.SIGSTOP):
         return None
-    what = f"SIGSTOP of SeaweedFS for {away:.1f} s"
-    return Blow(what=what, end=partial(send, pid, signal.SIGCONT), lasts_s=away)
+    end = partial(send, pid, signal.SIGCONT)
+    return Blow(what=f"SIGSTOP of {part} for {seconds:.1f} s", felled=felled, end=end, lasts_s=seconds)
+
+
+def _ask_node_to_end(target: Target, draw: Random) -> Blow | None:
+    return _ask_to_end(draw.choice(_NAMES), target, draw)
+
+
+def _ask_to_end(part: str, target: Target, _: Random) -> Blow | None:
+    pid = target.pid(part)
+    return Blow(what=f"SIGTERM of {part}") if pid and send(pid, signal.SIGTERM) else None
 
 
 def _litter(target: Target, draw: Random) -> Blow:
@@ -113,13 +122,20 @@ def _mortal(target: Target, draw: Random) -> str | None:
 FAULTS = (
     Fault("engine killed", 4, _kill_engine),
     Fault("node killed", 3, _kill_node),
-    Fault("ingest killed", 3, partial(_kill, "ingest")),
-    Fault("coordinator killed", 3, partial(_kill, "coordinator")),
-    Fault("Valkey killed", 3, partial(_kill, "valkey")),
+    Fault("node stopped", 3, _stop_node),
+    Fault("node asked to end", 2, _ask_node_to_end),
+    Fault("ingest killed", 2, partial(_kill, "ingest")),
+    Fault("ingest stopped", 1, partial(_stop, "ingest")),
+    Fault("ingest asked to end", 1, partial(_ask_to_end, "ingest")),
+    Fault("coordinator killed", 2, partial(_kill, "coordinator")),
+    Fault("coordinator stopped", 2, partial(_stop, "coordinator")),
+    Fault("coordinator asked to end", 1, partial(_ask_to_end, "coordinator")),
+    Fault("Valkey killed", 2, partial(_kill, "valkey")),
+    Fault("Valkey stopped", 2, partial(_stop, "valkey")),
+    Fault("store killed", 2, partial(_kill, "seaweedfs")),
+    Fault("store stopped", 3, partial(_stop, "seaweedfs")),
     Fault("all killed", 1, _kill_tree),
     Fault("flushed", 3, _flush),
-    Fault("node stopped", 3, _stop_node),
-    Fault("store stopped", 3, _stop_store),
-    Fault("malformed message", 3, _litter),
+    Fault("malformed message", 2, _litter),
     Fault("messages lost", 4, _steal),
 )
