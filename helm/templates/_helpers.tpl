@@ -63,12 +63,44 @@ securityContext:
 {{ include "shotfarm.secretEnv" (dict "root" . "name" "FARM_KEYS__INGEST" "key" "ingest-key") }}
 {{- end -}}
 
-{{- define "shotfarm.scratch" -}}
-- {name: home, emptyDir: {}}
-- {name: tmp, emptyDir: {}}
+{{- define "shotfarm.settingsEnv" -}}
+{{- range $section, $entries := .Values.settings }}
+{{- range $name, $value := $entries }}
+- {name: FARM_{{ upper $section }}__{{ upper $name }}, value: {{ toJson $value | quote }}}
+{{- end }}
+{{- end }}
 {{- end -}}
 
-{{- define "shotfarm.scratchMounts" -}}
+{{- define "shotfarm.catalogEnv" -}}
+{{- with .Values.catalogs }}
+{{- $paths := list }}
+{{- range $name, $text := . }}{{ $paths = append $paths (printf "/etc/shotfarm/catalogs/%s" $name) }}{{ end }}
+- {name: FARM_CATALOGS, value: {{ toJson $paths | quote }}}
+{{- end }}
+{{- end -}}
+
+{{- define "shotfarm.annotations" -}}
+{{- $annotations := deepCopy .Values.podAnnotations }}
+{{- with .Values.catalogs }}
+{{- $_ := set $annotations "shotfarm/catalogs" (toJson . | sha256sum) }}
+{{- end }}
+{{- with $annotations }}
+annotations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- define "shotfarm.volumes" -}}
+- {name: home, emptyDir: {}}
+- {name: tmp, emptyDir: {}}
+{{- if .Values.catalogs }}
+- {name: catalogs, configMap: {name: {{ include "shotfarm.name" . }}-catalogs}}
+{{- end }}
+{{- end -}}
+
+{{- define "shotfarm.mounts" -}}
 - {name: home, mountPath: /var/lib/shotfarm}
 - {name: tmp, mountPath: /tmp}
+{{- if .Values.catalogs }}
+- {name: catalogs, mountPath: /etc/shotfarm/catalogs, readOnly: true}
+{{- end }}
 {{- end -}}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from common.settings import Settings
+from common.settings import Settings, Timing
 from tests.integration.helm.kube_stub import kube_api
 from tests.require import require_module
 
@@ -40,6 +40,8 @@ FULL = (
         "image": {"repository": "registry.example/shotfarm", "pullSecrets": [{"name": "pull"}]},
         "storage": {"url": "s3://pictures", "endpoint": "https://s3.example"},
         "podAnnotations": {"team": "studio"},
+        "catalogs": {"b.yaml": "models: {}\n", "a.yaml": "models:\n  mine: {like: shotfarm-demo}\n"},
+        "settings": {"timing": {"quarantine_s": 300, "sweep_s": 0.5}, "money": {"card_watts": {"8": 140}}},
     }
 )
 
@@ -81,6 +83,10 @@ def test_a_kubernetes_that_is_too_old_is_refused(tmp_path: Path) -> None:
         (SECRET | {"pools": {"a": {"vramClass": 8, "gpu": 1}}}, "gpu"),
         (SECRET | {"money": {"tariffPerKwh": "cheap"}}, "tariffPerKwh"),
         (SECRET | {"storage": {"url": "https://bucket"}}, "url"),
+        (SECRET | {"catalogs": {"mine.txt": "models: {}"}}, "mine.txt"),
+        (SECRET | {"settings": {"timing": {"quarantine_s": "long"}}}, "quarantine_s"),
+        (SECRET | {"settings": {"keys": {"operator": "secret"}}}, "keys"),
+        (SECRET | {"coordinator": {"replicas": 0}}, "replicas"),
     ],
 )
 def test_wrong_values_are_refused_by_name(tmp_path: Path, values: dict[str, Any], said: str) -> None:
@@ -151,16 +157,75 @@ def test_no_secret_stands_in_the_manifests(tmp_path: Path) -> None:
                     assert entry["valueFrom"]["secretKeyRef"]["name"] == "farm-secrets"
 
 
+def environment(documents: list[dict[str, Any]], deployment: str) -> dict[str, str]:
+    """The variables of a deployment that are no secrets."""
+    (found,) = [
+        d for d in documents if d["metadata"]["name"] == f"night-{deployment}" and d["kind"] == "Deployment"
+    ]
+    entries = found["spec"]["template"]["spec"]["containers"][0]["env"]
+    return {entry["name"]: entry["value"] for entry in entries if "value" in entry}
+
+
+def as_read(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Settings:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return Settings()
+
+
 def test_rates_reach_the_program_as_it_reads_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     documents = render(tmp_path, SECRET | {"money": {"cardPerHour": {"8": 0.02, "24": 0.07}}})
-    (pod,) = [
-        d for d in documents if d["metadata"]["name"] == "night-coordinator" and d["kind"] == "Deployment"
-    ]
-    for entry in pod["spec"]["template"]["spec"]["containers"][0]["env"]:
-        if entry["name"].startswith("FARM_MONEY__"):
-            monkeypatch.setenv(entry["name"], entry["value"])
-    money = Settings().money
+    money = as_read(environment(documents, "coordinator"), monkeypatch).money
     assert (money.card_per_hour, money.currency) == ({8: 0.02, 24: 0.07}, "EUR")
+
+
+@pytest.mark.parametrize("deployment", ["coordinator", "ingest"])
+def test_every_time_of_the_farm_can_be_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deployment: str
+) -> None:
+    fifth = {name: value / 5 for name, value in Timing().model_dump().items()}
+    documents = render(
+        tmp_path, SECRET | {"settings": {"timing": fifth, "money": {"card_watts": {"8": 140}}}}
+    )
+    settings = as_read(environment(documents, deployment), monkeypatch)
+    assert settings.timing == Timing(**fifth)
+    assert settings.money.card_watts == {8: 140}
+
+
+@pytest.mark.parametrize("deployment", ["coordinator", "ingest", "node-old"])
+def test_catalog_files_are_mounted_where_the_program_looks_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deployment: str
+) -> None:
+    documents = render(tmp_path, FULL)
+    (files,) = [d["data"] for d in documents if d["metadata"]["name"] == "night-catalogs"]
+    assert files == FULL["catalogs"]
+    (pod,) = [
+        d["spec"]["template"]["spec"]
+        for d in documents
+        if d["kind"] == "Deployment" and d["metadata"]["name"] == f"night-{deployment}"
+    ]
+    (volume,) = [v["name"] for v in pod["volumes"] if v.get("configMap", {}).get("name") == "night-catalogs"]
+    (mount,) = [m for m in pod["containers"][0]["volumeMounts"] if m["name"] == volume]
+    settings = as_read(environment(documents, deployment), monkeypatch)
+    assert settings.catalogs == tuple(Path(mount["mountPath"]) / name for name in sorted(files))
+
+
+def test_a_changed_catalog_starts_every_pod_again(tmp_path: Path) -> None:
+    changed = FULL | {"catalogs": {"a.yaml": "models: {}\n"}}
+    notes = [[pod["metadata"]["annotations"] for pod in pods(render(tmp_path, v))] for v in (FULL, changed)]
+    assert all(before != after for before, after in zip(*notes, strict=True))
+    assert all(note["team"] == "studio" for note in notes[0])
+
+
+def test_a_standby_lives_but_gets_no_calls(tmp_path: Path) -> None:
+    documents = render(tmp_path, SECRET | {"coordinator": {"replicas": 2}})
+    (coordinator,) = [
+        d for d in documents if d["metadata"]["name"] == "night-coordinator" and "replicas" in d["spec"]
+    ]
+    (container,) = coordinator["spec"]["template"]["spec"]["containers"]
+    assert coordinator["spec"]["replicas"] == 2
+    # The one says that it leads, the other that the process runs.
+    assert container["readinessProbe"]["httpGet"]["path"] == "/healthz"
+    assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
 
 
 def test_a_pool_is_one_gpu_a_pod_of_its_class(tmp_path: Path) -> None:
