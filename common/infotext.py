@@ -16,6 +16,9 @@ INFOTEXT_KEY = "parameters"
 #: Key of the farm's JSON in a PNG, and its XMP prefix elsewhere.
 FARM_KEY = "shotfarm"
 
+#: EXIF tag (ImageDescription) in which a node's upload names its shot.
+SHOT_TAG = 0x010E
+
 #: Hex digits that model hashes are cut to by convention.
 _SHORT_HASH = 10
 

@@ -12,6 +12,7 @@ from typing import Literal
 
 from PIL import Image as Pillow
 
+from common.infotext import SHOT_TAG
 from common.shot import Shot
 from gpu_node import protocol
 
@@ -22,16 +23,21 @@ _TYPES: dict[str, Literal["image/png", "image/webp", "image/jpeg"]] = {
 }
 
 
-def encode_image(image: Pillow.Image, format_: str, quality: int) -> bytes:
-    """The image as a PNG, WebP or JPEG file; the same pixels give the same bytes. `quality` is 1-100."""
+def encode_image(image: Pillow.Image, format_: str, quality: int, *, shot_id: str) -> bytes:
+    """The image as a PNG, WebP or JPEG file that names its shot, so that ingest sees a mix-up.
+
+    The same pixels of the same shot give the same bytes. `quality` is 1-100.
+    """
     out = io.BytesIO()
+    exif = Pillow.Exif()
+    exif[SHOT_TAG] = shot_id
     match format_:
         case "png":
-            image.save(out, "PNG")
+            image.save(out, "PNG", exif=exif)
         case "webp":
-            image.save(out, "WEBP", quality=quality)
+            image.save(out, "WEBP", quality=quality, exif=exif)
         case "jpeg":
-            image.save(out, "JPEG", quality=quality, subsampling="4:4:4")
+            image.save(out, "JPEG", quality=quality, subsampling="4:4:4", exif=exif)
         case _:
             raise ValueError(f"no such image format: {format_}")
     return out.getvalue()
@@ -60,7 +66,7 @@ class Saver:
         start = time.monotonic()
         file = self._spool / f"{shot_id}.{shot.format}"
         try:
-            data = encode_image(image, shot.format, shot.quality)
+            data = encode_image(image, shot.format, shot.quality, shot_id=shot_id)
             file.write_bytes(data)
         except (OSError, ValueError) as error:
             message = f"the image could not be written to {file}: {error}"

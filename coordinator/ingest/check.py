@@ -7,12 +7,17 @@ import io
 import threading
 from dataclasses import dataclass
 
-from PIL import Image, ImageStat, UnidentifiedImageError
+from PIL import Image, ImageStat
 
+from common.infotext import SHOT_TAG
 from common.shot import Shot
+from coordinator.ingest.ends import end_of
 
 #: The only decoders that ever see an upload.
 FORMATS = ("PNG", "WEBP", "JPEG")
+
+#: Characters of a decoder's own words that are told on.
+_LONG = 300
 
 #: Grey levels of standard deviation below which nothing is to be seen.
 _FLAT_BELOW = 1.0
@@ -37,20 +42,20 @@ def checked(data: bytes, shot: Shot, *, sha256: str) -> Image.Image | Refusal:
         return Refusal("wrong_image", "the uploaded bytes do not have the hash that was reported")
     try:
         with _open(data, shot.width * shot.height) as image:
-            if image.size != (shot.width, shot.height):
-                return Refusal(
-                    "wrong_image",
-                    f"the picture is {image.width}x{image.height}, asked for was {shot.width}x{shot.height}",
-                )
-            if getattr(image, "n_frames", 1) != 1:
-                return Refusal("not_an_image", "the upload is an animation")
+            refusal = _refusal_of_form(image, shot)
+            if refusal:
+                return refusal
             image.load()
+            refusal = _refusal_of_extras(image, data, shot)
+            if refusal:
+                return refusal
             # Copied pixel by pixel: no profile, text or comment of the sender survives.
             picture = Image.frombytes("RGB", image.size, image.convert("RGB").tobytes())
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         return Refusal("wrong_image", f"the picture has more pixels than {shot.width}x{shot.height}")
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        return Refusal("not_an_image", f"the upload does not decode as a picture: {error}")
+    except Exception as error:
+        # Decoders meet hostile bytes with whatever error they come upon.
+        return Refusal("not_an_image", f"the upload does not decode as a picture: {error}"[:_LONG])
     return _refusal_of_emptiness(picture) or picture
 
 
@@ -62,6 +67,35 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
             return Image.open(io.BytesIO(data), formats=FORMATS)
         finally:
             Image.MAX_IMAGE_PIXELS = usual
+
+
+def _refusal_of_form(image: Image.Image, shot: Shot) -> Refusal | None:
+    """What the header tells, before a pixel is decoded."""
+    if image.size != (shot.width, shot.height):
+        return Refusal(
+            "wrong_image",
+            f"the picture is {image.width}x{image.height}, asked for was {shot.width}x{shot.height}",
+        )
+    if getattr(image, "n_frames", 1) != 1:
+        return Refusal("not_an_image", "the upload is an animation")
+    # PNG loses nothing, so it does for every format.
+    if image.format not in ("PNG", shot.format.upper()):
+        return Refusal("wrong_image", f"the upload is a {image.format}, asked for was a {shot.format}")
+    return None
+
+
+def _refusal_of_extras(image: Image.Image, data: bytes, shot: Shot) -> Refusal | None:
+    """What the file holds besides its pixels: more behind the picture, or the name of another shot."""
+    surplus = len(data) - end_of(data, image.format or "")
+    if surplus:
+        return Refusal("wrong_image", f"{surplus} bytes lie behind the end of the picture")
+    named = image.getexif().get(SHOT_TAG, shot.id)
+    if named != shot.id:
+        return Refusal(
+            "wrong_image",
+            f"the upload says that it is shot {str(named)[:12]}, it was reported as {shot.id[:12]}",
+        )
+    return None
 
 
 def _refusal_of_emptiness(picture: Image.Image) -> Refusal | None:

@@ -4,10 +4,13 @@ import struct
 import zlib
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from common.failures import FAILURES
+from common.infotext import SHOT_TAG
 from common.shot import Shot
 from coordinator.ingest.check import Refusal, checked
 
@@ -21,14 +24,18 @@ def picture(size: tuple[int, int] = (64, 48)) -> Image.Image:
     return Image.radial_gradient("L").resize(size).convert("RGB")
 
 
-def png(image: Image.Image, **options: object) -> bytes:
+def saved(image: Image.Image, image_format: str, **options: object) -> bytes:
     out = io.BytesIO()
-    image.save(out, "PNG", **options)
+    image.save(out, image_format, **options)
     return out.getvalue()
 
 
-def check(data: bytes) -> Image.Image | Refusal:
-    return checked(data, SHOT, sha256=hashlib.sha256(data).hexdigest())
+def png(image: Image.Image, **options: object) -> bytes:
+    return saved(image, "PNG", **options)
+
+
+def check(data: bytes, shot: Shot = SHOT) -> Image.Image | Refusal:
+    return checked(data, shot, sha256=hashlib.sha256(data).hexdigest())
 
 
 def declaring(width: int, height: int) -> bytes:
@@ -47,9 +54,23 @@ def animation() -> bytes:
 
 
 def gif() -> bytes:
-    out = io.BytesIO()
-    picture().save(out, "GIF")
-    return out.getvalue()
+    return saved(picture(), "GIF")
+
+
+def named(shot_id: str) -> Image.Exif:
+    exif = Image.Exif()
+    exif[SHOT_TAG] = shot_id
+    return exif
+
+
+#: One file of every kind that may come, by its format.
+FILES = {
+    "png": png(picture()),
+    "webp": saved(picture(), "WEBP", quality=90),
+    "webp, lossless": saved(picture(), "WEBP", lossless=True),
+    "jpeg": saved(picture(), "JPEG", quality=90),
+    "jpeg, progressive": saved(picture(), "JPEG", progressive=True, restart_marker_blocks=2),
+}
 
 
 def test_a_good_picture_passes_with_its_pixels():
@@ -93,3 +114,64 @@ def test_what_is_not_the_picture_is_refused_by_kind(data: bytes, failure: str):
 def test_other_bytes_than_reported_are_refused():
     answer = checked(png(picture()), SHOT, sha256="0" * 64)
     assert answer == Refusal("wrong_image", "the uploaded bytes do not have the hash that was reported")
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_every_kind_of_file_passes_whole_and_alone(kind: str):
+    shot = SHOT._replace(format=kind.partition(",")[0])
+    assert isinstance(check(FILES[kind], shot), Image.Image)
+    for behind in (b"\0", b"PK\x03\x04" + b"an archive" * 20, FILES[kind]):
+        answer = check(FILES[kind] + behind, shot)
+        assert isinstance(answer, Refusal)
+        assert answer.failure == "wrong_image"
+        assert answer.message.startswith(f"{len(behind)} bytes lie behind")
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_file_that_breaks_off_anywhere_is_refused(kind: str):
+    shot, data = SHOT._replace(format=kind.partition(",")[0]), FILES[kind]
+    for length in range(0, len(data) - 1, 7):
+        assert isinstance(check(data[:length], shot), Refusal)
+
+
+def test_a_file_of_another_format_is_refused_but_for_png_which_loses_nothing():
+    answer = check(FILES["jpeg"])
+    assert answer == Refusal("wrong_image", "the upload is a JPEG, asked for was a png")
+    assert isinstance(check(FILES["png"], SHOT._replace(format="webp")), Image.Image)
+
+
+@pytest.mark.parametrize("image_format", ["png", "webp", "jpeg"])
+def test_a_file_that_names_another_shot_is_refused(image_format: str):
+    shot = SHOT._replace(format=image_format)
+    other = shot._replace(seed=2)
+    assert isinstance(check(saved(picture(), image_format, exif=named(shot.id)), shot), Image.Image)
+    answer = check(saved(picture(), image_format, exif=named(other.id)), shot)
+    assert isinstance(answer, Refusal)
+    assert answer.failure == "wrong_image"
+    assert other.id[:12] in answer.message
+
+
+def bomb_of_text() -> bytes:
+    """A PNG whose text chunk would take 64 MiB."""
+    chunk = b"zTXt" + b"x\0\0" + zlib.compress(bytes(2**26), 9)
+    framed = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    data = FILES["png"]
+    return data[:33] + framed + data[33:]
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    kind=st.sampled_from(sorted(FILES)),
+    at=st.integers(0, 2000),
+    gone=st.integers(0, 40),
+    put=st.binary(max_size=40),
+)
+@example(kind="png", at=33, gone=0, put=bomb_of_text()[33 : -len(FILES["png"]) + 33])
+def test_whatever_comes_is_a_picture_or_refused(kind: str, at: int, gone: int, put: bytes):
+    data = FILES[kind]
+    answer = check(data[:at] + put + data[at + gone :], SHOT._replace(format=kind.partition(",")[0]))
+    if isinstance(answer, Refusal):
+        assert answer.failure in FAILURES
+        assert len(answer.message) < 400
+    else:
+        assert (answer.size, answer.mode) == ((SHOT.width, SHOT.height), "RGB")

@@ -8,7 +8,10 @@ import numpy
 import pytest
 from PIL import Image
 
+from common.infotext import SHOT_TAG
 from gpu_node.encode import encode_image
+
+SHOT_ID = "ab" * 32
 
 
 @pytest.fixture
@@ -17,27 +20,37 @@ def picture() -> Image.Image:
     return Image.fromarray(levels)
 
 
+def encoded(image: Image.Image, format_: str, quality: int) -> bytes:
+    return encode_image(image, format_, quality, shot_id=SHOT_ID)
+
+
 @pytest.mark.parametrize(("format_", "quality"), [("png", 0), ("webp", 90), ("jpeg", 92)])
 def test_the_same_pixels_give_the_same_file_of_the_asked_format(
     picture: Image.Image, format_: str, quality: int
 ) -> None:
-    data = encode_image(picture, format_, quality)
+    data = encoded(picture, format_, quality)
 
-    assert encode_image(picture.copy(), format_, quality) == data
+    assert encoded(picture.copy(), format_, quality) == data
     with Image.open(io.BytesIO(data), formats=[format_]) as read:
         assert read.size == picture.size
 
 
 def test_png_keeps_every_level(picture: Image.Image) -> None:
-    with Image.open(io.BytesIO(encode_image(picture, "png", 0))) as read:
+    with Image.open(io.BytesIO(encoded(picture, "png", 0))) as read:
         assert read.tobytes() == picture.tobytes()
 
 
 @pytest.mark.parametrize("format_", ["webp", "jpeg"])
 def test_quality_is_heeded(picture: Image.Image, format_: str) -> None:
-    assert len(encode_image(picture, format_, 30)) < len(encode_image(picture, format_, 95))
+    assert len(encoded(picture, format_, 30)) < len(encoded(picture, format_, 95))
 
 
 def test_an_unknown_format_is_refused(picture: Image.Image) -> None:
     with pytest.raises(ValueError, match="gif"):
-        encode_image(picture, "gif", 0)
+        encoded(picture, "gif", 0)
+
+
+@pytest.mark.parametrize("format_", ["png", "webp", "jpeg"])
+def test_a_file_names_its_shot(picture: Image.Image, format_: str) -> None:
+    with Image.open(io.BytesIO(encoded(picture, format_, 90))) as read:
+        assert read.getexif()[SHOT_TAG] == SHOT_ID
