@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 import signal
 import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-import uvicorn
 from pydantic import SecretStr
 
 from common.catalog import load_catalog
@@ -29,14 +29,16 @@ from coordinator.broker_user import BrokerUser
 from coordinator.claims import Claims
 from coordinator.dispatch import Dispatcher
 from coordinator.farm import Farm
-from coordinator.ledger import Ledger, open_engine
+from coordinator.ledger import Candidate, Lead, Ledger, Replaced, open_engine
 from coordinator.loop import Loop
 from coordinator.metrics import FarmCollector
 from coordinator.orders import Orders
 from coordinator.placing import placing
 from coordinator.quarantine import clear_quarantine
+from coordinator.standby import stand_by
 from coordinator.sweep import Sweeper
 from coordinator.traffic import Traffic
+from coordinator.webserver import WebServer
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 #: Beats are committed this many times in a heartbeat's interval.
@@ -45,15 +47,13 @@ _COMMITS_A_HEARTBEAT = 5
 _QUARANTINE_S = 600.0
 
 
-def build_farm(settings: Settings) -> Farm:
+def build_farm(settings: Settings, lead: Lead) -> Farm:
     """A farm from its settings, not running yet. Raises Invalid or Unavailable with what to change."""
     check_settings(settings)
     settings = _with_ticket_key(settings)
     catalog = load_catalog(settings.catalogs)
     timing = settings.timing
-    ledger = Ledger(
-        open_engine(settings.database), timing=timing, rates=Rates.of(settings.money), place=placing(catalog)
-    )
+    ledger = Ledger(lead, timing=timing, rates=Rates.of(settings.money), place=placing(catalog))
     store = open_store(settings)
     store.probe()
     publisher = Publisher(settings.broker_url)
@@ -64,8 +64,13 @@ def build_farm(settings: Settings) -> Farm:
     dispatcher = Dispatcher(ledger, publisher, tickets, parked=claims.parked, published=traffic.ticket)
 
     def dispatch() -> None:
+        ledger.ping()  # nothing is sent for a ledger that another coordinator leads
         user.define()
         dispatcher.top_up()
+
+    def clear() -> None:
+        ledger.ping()
+        clear_quarantine(store, ledger, now=time.time())
 
     return Farm(
         settings=settings,
@@ -81,9 +86,7 @@ def build_farm(settings: Settings) -> Farm:
         metrics=FarmCollector(ledger, publisher, traffic, currency=settings.money.currency),
         dispatcher=Loop("dispatcher", dispatch, period_s=timing.sweep_s),
         sweeper=Loop("sweeper", Sweeper(ledger, publisher).sweep, period_s=timing.sweep_s),
-        quarantine=Loop(
-            "quarantine", lambda: clear_quarantine(store, ledger, now=time.time()), period_s=_QUARANTINE_S
-        ),
+        quarantine=Loop("quarantine", clear, period_s=_QUARANTINE_S),
     )
 
 
@@ -136,26 +139,50 @@ def running(farm: Farm) -> Iterator[None]:
         farm.publisher.close()
 
 
-class WebServer(uvicorn.Server):
-    """The HTTP server of a farm; `should_exit` ends it."""
+class FarmServer(WebServer):
+    """The HTTP server of a farm; it ends when another coordinator leads."""
 
     def __init__(self, farm: Farm) -> None:
-        config = uvicorn.Config(
-            make_app(farm), log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2
-        )
-        super().__init__(config)
+        super().__init__(make_app(farm))
         self._long_polls = (farm.claims, farm.orders)
+        self.replaced: Replaced | None = None
+        farm.ledger.on_replaced(self._end)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for polls in self._long_polls:
             polls.close()
         await super().shutdown(sockets)
 
+    def _end(self, replaced: Replaced) -> None:
+        self.replaced = replaced
+        self.should_exit = True
 
-def serve(farm: Farm, server: uvicorn.Server, listener: socket.socket) -> None:
-    """Run the farm and answer on `listener` until the server is told to exit, by SIGINT and SIGTERM too."""
+
+def serve(farm: Farm, server: FarmServer, listener: socket.socket) -> None:
+    """Run the farm and answer on `listener` until the server is told to exit, by SIGINT and SIGTERM too.
+
+    Raises Replaced when another coordinator leads.
+    """
     with running(farm):
         asyncio.run(server.serve(sockets=[listener]))
+    if server.replaced is not None:
+        raise server.replaced
+
+
+def run(settings: Settings, listener: socket.socket) -> None:
+    """Lead the farm as soon as that is allowed, and until told to end. Raises FarmError."""
+    timing = settings.timing
+    looks = math.ceil(timing.leader_s / timing.sweep_s)
+    candidate = Candidate(open_engine(settings.database), settings.instance_name, patience=looks)
+    lead = candidate.look() or asyncio.run(stand_by(candidate, listener, look_s=timing.sweep_s))
+    if lead is None:
+        return
+    try:
+        farm = build_farm(settings, lead)
+        serve(farm, FarmServer(farm), listener)
+    finally:
+        with suppress(Unavailable):  # then it is taken over, or led on from the next start
+            lead.release()
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -171,17 +198,15 @@ def listen(settings: Settings) -> socket.socket:
 
 def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Between its servers the process ends at once; a server that is told ends in order.
+        signal.signal(number, lambda *_: sys.exit(0))
     try:
         settings = load_settings()
         check_settings(settings)
         listener = listen(settings)
         port = listener.getsockname()[1]
-        farm = build_farm(settings.model_copy(update={"port": port}))
-        server = WebServer(farm)
-        for name in (signal.SIGINT, signal.SIGTERM):
-            # uvicorn hands a signal on once it has ended; the default would kill us before we end in order.
-            signal.signal(name, lambda *_: setattr(server, "should_exit", True))
-        serve(farm, server, listener)
+        run(settings.model_copy(update={"port": port}), listener)
     except FarmError as error:
         print(error, file=sys.stderr)
         return error.exit_code

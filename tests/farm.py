@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,8 @@ from common.messages import (
 from common.nodes import GIB
 from common.settings import Keys, Settings, Storage, Timing
 from coordinator.farm import Farm
-from coordinator.service import WebServer, build_farm, listen, serve
+from coordinator.ledger import Candidate, Replaced, open_engine
+from coordinator.service import FarmServer, build_farm, listen, serve
 
 DEADLINE_S = 60
 _POLL_S = 0.02
@@ -76,6 +78,8 @@ class RunningFarm:
     url: str
     farm: Farm
     settings: Settings
+    #: What it runs in; over when the farm has ended.
+    thread: threading.Thread
 
     def client(self, role: str = "operator") -> httpx.Client:
         return httpx.Client(
@@ -102,18 +106,25 @@ def running_farm(folder: Path, broker_url: str, **changes: Any) -> Iterator[Runn
     settings = Settings(**given | changes)
     listener = listen(settings)
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})
-    farm = build_farm(settings)
-    server = WebServer(farm)
-    thread = threading.Thread(target=serve, args=(farm, server, listener), name="coordinator")
+    lead = Candidate(open_engine(settings.database), settings.instance_name, patience=1).look()
+    assert lead is not None
+    farm = build_farm(settings, lead)
+    server = FarmServer(farm)
+    thread = threading.Thread(target=_serve, args=(farm, server, listener), name="coordinator")
     thread.start()
     try:
         # The listener queues connections from the start, so the first call waits by itself.
         httpx.get(f"{settings.api_url}/healthz", timeout=DEADLINE_S, trust_env=False).raise_for_status()
-        yield RunningFarm(url=settings.api_url, farm=farm, settings=settings)
+        yield RunningFarm(url=settings.api_url, farm=farm, settings=settings, thread=thread)
     finally:
         server.should_exit = True
         thread.join(DEADLINE_S)
         assert not thread.is_alive()
+
+
+def _serve(farm: Farm, server: FarmServer, listener: socket.socket) -> None:
+    with suppress(Replaced):  # the last that a process would say
+        serve(farm, server, listener)
 
 
 def until(found: Callable[[], bool]) -> None:

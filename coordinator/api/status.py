@@ -24,9 +24,15 @@ def models(farm: TheFarm) -> list[ModelView]:
     return farm.models()
 
 
+@router.get("/livez")
+def alive() -> dict[str, str]:
+    """200 as long as the process answers, also while it stands by for another coordinator; needs no key."""
+    return {"status": "ok"}
+
+
 @router.get("/healthz")
 def health(farm: TheFarm) -> dict[str, str]:
-    """200 once the ledger answers; needs no key and says nothing else."""
+    """200 where a coordinator leads and its ledger answers; needs no key and says nothing else."""
     farm.ledger.ping()
     return {"status": "ok"}
 

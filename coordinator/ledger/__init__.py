@@ -1,6 +1,7 @@
-"""The SQL ledger: `Ledger` is its whole surface, `open_engine` opens what it stands on."""
+"""The SQL ledger: `Ledger` is its whole surface; `open_engine` and `Candidate` are the way to it."""
 
 from coordinator.ledger.engine import open_engine
+from coordinator.ledger.leadership import Candidate, Lead, Replaced
 from coordinator.ledger.ledger import Ledger
 from coordinator.ledger.records import (
     JoinedNode,
@@ -15,11 +16,14 @@ from coordinator.ledger.records import (
 )
 
 __all__ = [
+    "Candidate",
     "JoinedNode",
+    "Lead",
     "Ledger",
     "NewJob",
     "PlacedShot",
     "Placement",
+    "Replaced",
     "Reported",
     "Submitted",
     "Swept",

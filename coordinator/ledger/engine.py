@@ -1,57 +1,88 @@
-"""Opening the ledger's database: SQLite or PostgreSQL, at the newest schema."""
+"""The ledger's database: SQLite or PostgreSQL, its transactions, and its troubles in a sentence."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+)
 
 from common.errors import Invalid, Unavailable
 
-#: How long SQLite waits for another process (a backup, an older coordinator) to let go of the file.
-_BUSY_S = 10
+#: How long a transaction waits for another process (a backup, another coordinator) to let go of a lock.
+_LOCK_S = 10
+#: PostgreSQL ends a transaction that stands still for so long: a stopped coordinator holds nobody up.
+_IDLE_S = 10
+_CONNECT_S = 5
 _DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}
+#: What databases say of troubles that a person can end, and how.
+_REMEDIES = {
+    "disk is full": "make room on that disk; what was refused is asked for again",
+    "no space left": "make room on the server's disk; what was refused is asked for again",
+    "not a database": "no SQLite file, or a damaged one: restore a backup, or move it away to begin anew",
+    "malformed": "the file is damaged: restore a backup, or move it away to begin anew",
+    "readonly": "let the coordinator's user write the file and its folder",
+    "unable to open": "let the coordinator's user write there, or set FARM_DATABASE_URL to another place",
+    "locked": "another process holds it: a backup, or a coordinator that was stopped in mid-write",
+    "password": "set FARM_DATABASE_URL to the right user and password",
+}
+_REMEDY = "see whether the server runs, and FARM_DATABASE_URL"
 
 
 def open_engine(url: str) -> Engine:
-    """A database at the newest schema, made if it is new.
+    """A database that answers, with whatever schema it has; `leadership.Candidate` brings it to the newest.
 
     `url` is `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`. Raises Invalid for another kind,
     Unavailable when it does not answer.
     """
-    engine = _engine(url)
+    engine = _engine(_parsed(url))
     try:
-        with writing(engine).begin() as connection:
-            migrate(connection)
-    except DBAPIError as error:
+        with transaction(engine):
+            return engine
+    except Unavailable:
         engine.dispose()
-        raise unreachable(engine, error) from error
-    return engine
+        raise
 
 
-def writing(engine: Engine) -> Engine:
-    """The same database for transactions that will write: SQLite locks when they begin, not midway."""
-    return engine.execution_options(writes=True)
+@contextmanager
+def transaction(engine: Engine, *, writes: bool = False) -> Iterator[Connection]:
+    """A transaction, committed when the block ends well.
+
+    One that `writes` locks SQLite when it begins, not midway. Raises Unavailable for what the database, and
+    no statement, is to blame for.
+    """
+    try:
+        with engine.execution_options(writes=writes).begin() as connection:
+            yield connection
+    except DBAPIError as error:
+        # SQLite has no class of its own for a file that is none.
+        if (
+            isinstance(error, OperationalError | InterfaceError | InternalError)
+            or type(error) is DatabaseError
+        ):
+            raise _trouble(engine.url, error) from error
+        raise
 
 
-def migrate(connection: Connection) -> None:
-    """Bring the schema up to the newest revision."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+def _trouble(url: URL, error: DBAPIError) -> Unavailable:
+    place = url.render_as_string(hide_password=True)
+    said = str(error.orig).strip().partition("\n")[0]
+    remedy = next((remedy for words, remedy in _REMEDIES.items() if words in said.lower()), _REMEDY)
+    return Unavailable(f"the ledger's database {place} does not work ({said}): {remedy}")
 
 
-def unreachable(engine: Engine, error: DBAPIError) -> Unavailable:
-    place = engine.url.render_as_string(hide_password=True)
-    return Unavailable(f"the ledger's database {place} does not answer: {error.orig}; see `database_url`")
-
-
-def _engine(url: str) -> Engine:
+def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
     except ArgumentError:
@@ -61,23 +92,48 @@ def _engine(url: str) -> Engine:
         raise Invalid(
             f"database_url is for {parsed.get_backend_name()}; the ledger takes sqlite or postgresql"
         )
-    engine = create_engine(parsed.set(drivername=driver), pool_pre_ping=driver != "sqlite")
-    if driver == "sqlite":
-        if parsed.database:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
+    return parsed.set(drivername=driver)
+
+
+def _engine(url: URL) -> Engine:
+    if url.drivername != "sqlite":
+        # Without the second a network that is cut would be noticed after many minutes.
+        given = {"connect_timeout": _CONNECT_S, "tcp_user_timeout": _LOCK_S * 1000}
+        engine = create_engine(url, pool_pre_ping=True, connect_args=given)
+        event.listen(engine, "connect", _prepare_postgresql)
+        return engine
+    if url.database:
+        _make_folder(Path(url.database).parent)
+    engine = create_engine(url)
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(
+            f"cannot make the folder {folder} for the ledger ({error.strerror}): "
+            "let the coordinator's user write there, or set FARM_DATABASE_URL to another place"
+        ) from error
+
+
+def _prepare_postgresql(connection: Any, _record: object) -> None:
+    connection.execute(f"SET lock_timeout = '{_LOCK_S}s'")
+    connection.execute(f"SET idle_in_transaction_session_timeout = '{_IDLE_S}s'")
+    connection.commit()
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     # The driver's own BEGIN comes late and is never IMMEDIATE; `_begin_sqlite` does it instead.
     connection.isolation_level = None
     for pragma in (
+        f"busy_timeout={_LOCK_S * 1000}",
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
-        f"busy_timeout={_BUSY_S * 1000}",
         "cache_size=-65536",
     ):
         connection.execute(f"PRAGMA {pragma}")

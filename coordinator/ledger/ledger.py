@@ -11,8 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
-from sqlalchemy import Engine
-
 from common.cost import Rates
 from common.errors import Gone, NotFound
 from common.messages import (
@@ -37,6 +35,7 @@ from coordinator.ledger.beats import answer_beat, answer_listener
 from coordinator.ledger.claims import compose, recall
 from coordinator.ledger.endings import end_held
 from coordinator.ledger.fleet import in_service
+from coordinator.ledger.leadership import Lead, Replaced, beat
 from coordinator.ledger.moves import CHUNK, chunks, drop_unwanted
 from coordinator.ledger.records import (
     JoinedNode,
@@ -58,13 +57,13 @@ from coordinator.ledger.warrants import warrants
 class Ledger:
     """All that the coordinator knows, kept in SQL.
 
-    A `Ledger` leads from its construction on: what an older one still tries to write raises Unavailable.
+    Only a coordinator that leads has one; once another has taken over, whatever is written raises Replaced.
     Every method that names a job, node, batch or attempt raises NotFound where there is none.
     """
 
     def __init__(
         self,
-        engine: Engine,
+        lead: Lead,
         *,
         timing: Timing,
         rates: Rates,
@@ -72,11 +71,11 @@ class Ledger:
         clock: Callable[[], float] = time.time,
         new_secret: Callable[[int], str] = secrets.token_hex,
     ) -> None:
-        """`engine` comes from `open_engine`; `clock` gives seconds since 1970; `new_secret` random hex."""
+        """`lead` comes from a `Candidate`; `clock` gives seconds since 1970; `new_secret` random hex."""
         self._clock = clock
         self._rules = Rules(timing=timing, rates=rates, place=place, new_secret=new_secret)
         self._grace = Grace.begin(timing, clock())
-        self._transactions = Transactions(engine, clock=clock, fill_backlog=jobs.open_jobs)
+        self._transactions = Transactions(lead, clock=clock, fill_backlog=jobs.open_jobs)
         with self._transactions.write() as (write, _):
             jobs.cancel_cut_off(write)
 
@@ -257,8 +256,12 @@ class Ledger:
     # Time
 
     def sweep(self) -> Swept:
-        """Expire leases, miss nodes, ask ingest again. Call it every `timing.sweep_s`."""
+        """Expire leases, miss nodes, ask ingest again, show that the leader lives.
+
+        Call it every `timing.sweep_s`.
+        """
         with self._transactions.write() as (write, backlog):
+            beat(write.connection)
             return sweep(write, backlog, self._rules, self._grace)
 
     def finished(self, batch_ids: Iterable[str], *, closed_before: float) -> set[str]:
@@ -286,8 +289,12 @@ class Ledger:
             return accounts.cost_table(connection, job_id)
 
     def ping(self) -> None:
-        """Raises Unavailable when the database does not answer, or when another coordinator leads."""
+        """Raises Unavailable when the database does not answer, Replaced when another coordinator leads."""
         self._transactions.ping()
+
+    def on_replaced(self, listener: Callable[[Replaced], None]) -> None:
+        """Call `listener`, from whatever thread, whenever another coordinator is found to lead."""
+        self._transactions.on_replaced(listener)
 
     def _fill(self, job_id: str, shots: Iterable[PlacedShot]) -> Submitted:
         fates: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""Transactions: one writer at a time, errors of the database as the farm's own, and what follows a commit."""
+"""Transactions: one writer at a time, as long as it leads, and what follows a commit."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy import Connection
 
 from common.errors import Unavailable
-from coordinator.ledger import leadership
 from coordinator.ledger.backlog import Backlog
-from coordinator.ledger.engine import unreachable, writing
+from coordinator.ledger.engine import transaction
+from coordinator.ledger.leadership import Lead, Replaced
 
 
 @dataclass(slots=True)
@@ -39,13 +38,13 @@ class Write:
 
 
 class Transactions:
-    """The ledger's access to its database. Threads may share it; it leads from its construction on."""
+    """The ledger's access to its database. Threads may share it."""
 
     def __init__(
-        self, engine: Engine, *, clock: Callable[[], float], fill_backlog: Callable[[Write], None]
+        self, lead: Lead, *, clock: Callable[[], float], fill_backlog: Callable[[Write], None]
     ) -> None:
         """`fill_backlog` lets the backlog learn, after a commit, all that the tables hold for it."""
-        self._engine = engine
+        self._lead = lead
         self._clock = clock
         self._fill_backlog = fill_backlog
         self._backlog = Backlog()
@@ -54,16 +53,16 @@ class Transactions:
         self._lock = threading.Lock()
         self._listeners: list[Callable[[], None]] = []
         self._order_listeners: list[Callable[[], None]] = []
-        with self._begin(writing(engine)) as connection:
-            self._epoch = leadership.take(connection)
+        self._replaced_listeners: list[Callable[[Replaced], None]] = []
 
     @contextmanager
     def write(self) -> Iterator[tuple[Write, Backlog]]:
         """A transaction of the one writer; the backlog in memory follows when it is committed."""
         with self._lock:
             try:
-                with self._begin(writing(self._engine)) as connection:
-                    leadership.check(connection, self._epoch)
+                with transaction(self._lead.engine, writes=True) as connection:
+                    with self._telling_when_replaced():
+                        self._lead.hold(connection)
                     write = Write(connection, self._clock())
                     if not self._filled:
                         self._fill_backlog(write)
@@ -84,7 +83,7 @@ class Transactions:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A consistent look that waits for nobody."""
-        with self._begin(self._engine) as connection:
+        with transaction(self._lead.engine) as connection:
             yield connection
 
     @contextmanager
@@ -94,9 +93,9 @@ class Transactions:
             yield self._backlog
 
     def ping(self) -> None:
-        """Raises Unavailable when the database does not answer, or when another coordinator leads."""
-        with self.read() as connection:
-            leadership.check(connection, self._epoch)
+        """Raises Unavailable when the database does not answer, Replaced when another coordinator leads."""
+        with self.read() as connection, self._telling_when_replaced():
+            self._lead.check(connection)
 
     def on_work(self, listener: Callable[[], None]) -> None:
         """Call `listener` after each commit through which work may have appeared."""
@@ -106,10 +105,15 @@ class Transactions:
         """Call `listener` after each commit because of which a node may have to do otherwise."""
         self._order_listeners.append(listener)
 
+    def on_replaced(self, listener: Callable[[Replaced], None]) -> None:
+        """Call `listener`, from whatever thread, whenever another coordinator is found to lead."""
+        self._replaced_listeners.append(listener)
+
     @contextmanager
-    def _begin(self, engine: Engine) -> Iterator[Connection]:
+    def _telling_when_replaced(self) -> Iterator[None]:
         try:
-            with engine.begin() as connection:
-                yield connection
-        except (OperationalError, InterfaceError) as error:
-            raise unreachable(engine, error) from error
+            yield
+        except Replaced as error:
+            for listener in self._replaced_listeners:
+                listener(error)
+            raise

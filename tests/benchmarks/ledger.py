@@ -11,7 +11,7 @@ from pathlib import Path
 
 from common.settings import Settings, Storage
 from common.views import Submit
-from coordinator.ledger import open_engine
+from coordinator.ledger import Candidate, open_engine
 from coordinator.ledger.moves import chunks
 from coordinator.ledger.specs import spec_of
 from coordinator.service import build_farm
@@ -47,7 +47,10 @@ def submit(shots: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         store = Storage(url=f"file:{home / 'pictures'}")
-        farm = build_farm(Settings(home=home, broker_url=_NO_BROKER, storage=store))
+        settings = Settings(home=home, broker_url=_NO_BROKER, storage=store)
+        lead = Candidate(open_engine(settings.database), settings.instance_name, patience=1).look()
+        assert lead is not None
+        farm = build_farm(settings, lead)
         submitted = submit_manifest(Submit(manifest=large(shots, seeds=100)), farm)
         assert submitted.new == shots
 

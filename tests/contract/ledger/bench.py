@@ -14,7 +14,16 @@ from common.messages import Beat, CardFacts, Claim, ClaimAnswer, Close, Join, Le
 from common.nodes import GIB, Card
 from common.settings import Money, Timing
 from common.shot import LoraUse, PlannedShot, Shot
-from coordinator.ledger import JoinedNode, Ledger, NewJob, PlacedShot, Placement, Reported, Submitted
+from coordinator.ledger import (
+    Candidate,
+    JoinedNode,
+    Ledger,
+    NewJob,
+    PlacedShot,
+    Placement,
+    Reported,
+    Submitted,
+)
 from coordinator.ledger.backlog import Line, OpenJob
 from coordinator.ledger.schema import events, shots
 
@@ -126,7 +135,9 @@ class Bench:
 
     def restart(self) -> Ledger:
         """A new coordinator on the same database."""
-        self.ledger = Ledger(self.engine, timing=TIMING, rates=self.rates, place=place, clock=self.clock)
+        lead = Candidate(self.engine, "bench", patience=1).look()
+        assert lead is not None
+        self.ledger = Ledger(lead, timing=TIMING, rates=self.rates, place=place, clock=self.clock)
         return self.ledger
 
     def submit(self, shots: Iterable[PlacedShot], **fields: Any) -> Submitted:

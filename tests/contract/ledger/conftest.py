@@ -9,6 +9,8 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 
 from coordinator.ledger import open_engine
+from coordinator.ledger.engine import transaction
+from coordinator.ledger.revisions import upgrade
 from tests.contract.ledger.bench import Bench
 from tests.postgres import running_postgres
 
@@ -18,7 +20,9 @@ def postgres() -> Iterator[str]:
     """Socket folder of one cluster for all tests of this worker, with the newest schema in `template`."""
     with running_postgres() as folder:
         _maintain(folder, "CREATE DATABASE template")
-        open_engine(f"postgresql://farm@/template?host={folder}").dispose()
+        engine = open_engine(f"postgresql://farm@/template?host={folder}")
+        _at_newest_schema(engine)
+        engine.dispose()
         yield folder
 
 
@@ -29,6 +33,11 @@ def _maintain(folder: str, *statements: str) -> None:
         for statement in statements:
             connection.execute(text(statement))
     engine.dispose()
+
+
+def _at_newest_schema(engine: Engine) -> None:
+    with transaction(engine, writes=True) as connection:
+        upgrade(connection)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -44,6 +53,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
     engine = open_engine(database_url)
+    _at_newest_schema(engine)
     yield engine
     engine.dispose()
 
