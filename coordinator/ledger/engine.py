@@ -25,6 +25,8 @@ _LOCK_S = 10
 #: PostgreSQL ends a transaction that stands still for so long: a stopped coordinator holds nobody up.
 _IDLE_S = 10
 _CONNECT_S = 5
+#: Of each connection to SQLite. It fills up over thousands of shots; the system caches the file anyway.
+_CACHE_KIB = 8192
 _DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}
 #: What databases say of troubles that a person can end, and how.
 _REMEDIES = {
@@ -134,7 +136,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
-        "cache_size=-65536",
+        f"cache_size=-{_CACHE_KIB}",
     ):
         connection.execute(f"PRAGMA {pragma}")
 
