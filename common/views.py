@@ -57,6 +57,14 @@ class Submitted(Message):
     random_seed: int
 
 
+class BudgetView(Message):
+    """What a job has cost of what it may."""
+
+    limit: float
+    cost: float
+    currency: str
+
+
 class JobSummary(Message):
     """One line of GET /v1/jobs."""
 
@@ -75,6 +83,8 @@ class JobSummary(Message):
     images: int
     #: Shots by state (`common.states`).
     counts: dict[str, int]
+    #: None: it has no limit.
+    budget: BudgetView | None = None
 
 
 class Priority(Message):
@@ -139,6 +149,12 @@ class ImagePage(Message):
     next: int | None = None
 
 
+class AcceptedShot(Message):
+    """POST /v1/shots/{id}/accept: the whole id of the shot that nobody waits for any more."""
+
+    id: Sha256
+
+
 class CostRow(Message):
     model: str
     vram_class: int
@@ -174,6 +190,8 @@ class NodeView(Message):
     #: `common.states`.
     state: str
     reason: str = ""
+    #: Whose doing its state is.
+    decided_by: Literal["farm", "operator", "owner"] = "farm"
     #: Whether it long-polls for work now.
     parked: bool = False
     batch_id: str | None = None
@@ -182,6 +200,19 @@ class NodeView(Message):
     watts: float | None = None
     temperature_c: float | None = None
     seen_at: float
+
+
+#: Whose wish a node follows.
+Who = Literal["operator", "owner"]
+
+
+class NodeWish(Message):
+    """POST /v1/nodes/{id}/drain, pause, resume, quarantine, forgive."""
+
+    #: For whoever asks why.
+    reason: Annotated[str, Field(max_length=200)] = ""
+    #: Whose wish it is, on a farm without keys; with keys the node's key is its owner's.
+    by: Who = "operator"
 
 
 class QueueView(Message):

@@ -4,28 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Self, TypeVar
-from urllib.parse import urlsplit
+from typing import Literal, Self, TypeVar
+from urllib.parse import quote, urlsplit
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from common import errors
 from common.views import (
+    AcceptedShot,
     CostTable,
     ErrorView,
+    Explanation,
     ImagePage,
     ImageView,
     JobSummary,
     JobView,
     ModelView,
     NodeView,
+    NodeWish,
+    Priority,
     StatusView,
     Submit,
     Submitted,
 )
 
 _T = TypeVar("_T")
+
+#: What an operator may ask of a node.
+NodeVerb = Literal["drain", "pause", "resume", "quarantine", "forgive"]
 
 _TIMEOUT_S = 30.0
 #: A hundred thousand shots are expanded and stored before the answer.
@@ -90,6 +97,24 @@ class FarmClient:
     def resume(self, job_id: str) -> JobView:
         return self._call(JobView, "POST", f"/v1/jobs/{job_id}/resume")
 
+    def retry(self, job_id: str) -> JobView:
+        return self._call(JobView, "POST", f"/v1/jobs/{job_id}/retry")
+
+    def requeue(self, job_id: str) -> JobView:
+        return self._call(JobView, "POST", f"/v1/jobs/{job_id}/requeue")
+
+    def prioritise(self, job_id: str, priority: int) -> JobView:
+        wish = Priority(priority=priority).model_dump()
+        return self._call(JobView, "POST", f"/v1/jobs/{job_id}/priority", wish)
+
+    def accept(self, shot_id: str) -> AcceptedShot:
+        """`shot_id` may be cut to 6 digits or more."""
+        return self._call(AcceptedShot, "POST", f"/v1/shots/{quote(shot_id, safe='')}/accept")
+
+    def explain(self, subject: str) -> Explanation:
+        """Of a job's id, a node's name, or a shot's id or its beginning."""
+        return self._call(Explanation, "GET", f"/v1/explain/{quote(subject, safe='')}")
+
     def table(self, job_id: str) -> CostTable:
         return self._call(CostTable, "GET", f"/v1/jobs/{job_id}/table")
 
@@ -103,6 +128,10 @@ class FarmClient:
 
     def nodes(self) -> list[NodeView]:
         return self._call(list[NodeView], "GET", "/v1/nodes")
+
+    def steer_node(self, name: str, verb: NodeVerb, reason: str = "") -> NodeView:
+        wish = NodeWish(reason=reason).model_dump()
+        return self._call(NodeView, "POST", f"/v1/nodes/{quote(name, safe='')}/{verb}", wish)
 
     def models(self) -> list[ModelView]:
         return self._call(list[ModelView], "GET", "/v1/models")

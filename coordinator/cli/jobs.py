@@ -1,16 +1,22 @@
-"""`farm jobs`, and what steers one: cancel, pause, resume."""
+"""`farm jobs`, and what steers one: cancel, pause, resume, retry, requeue, priority, accept."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Annotated
 
+import typer
 from rich.table import Table
 
+from common.states import ShotState
 from common.views import JobSummary, JobView
 from coordinator.cli import options
 from coordinator.cli.connection import connect
+from coordinator.cli.names import the_job
 from coordinator.cli.show import counted, out, print_json, table
+from coordinator.explain import SHORT, UNDONE, Budget
+from coordinator.explain.wording import spent
 
 
 def jobs_command(settings: options.SettingsFile = None, as_json: options.AsJson = False) -> None:
@@ -33,10 +39,12 @@ def cancel_command(
 ) -> None:
     """Stop a job for good. Stored images stay, and so do shots that another job wants too.
 
-    Example: `farm cancel 3f9c`
+    What nodes render of it is broken off within seconds.
+
+    Example: `farm cancel j-3f9c01aa`
     """
     with connect(settings) as client:
-        _say(client.cancel(job), "cancelled", as_json)
+        _say(client.cancel(the_job(client, job).id), "cancelled", as_json)
 
 
 def pause_command(
@@ -44,10 +52,10 @@ def pause_command(
 ) -> None:
     """Start none of a job's waiting shots until it is resumed; what runs now is finished.
 
-    Example: `farm pause 3f9c`
+    Example: `farm pause j-3f9c01aa`
     """
     with connect(settings) as client:
-        _say(client.pause(job), "paused", as_json)
+        _say(client.pause(the_job(client, job).id), "paused", as_json)
 
 
 def resume_command(
@@ -55,10 +63,76 @@ def resume_command(
 ) -> None:
     """Go on with a paused job.
 
-    Example: `farm resume 3f9c`
+    Example: `farm resume j-3f9c01aa`
     """
     with connect(settings) as client:
-        _say(client.resume(job), "resumed", as_json)
+        _say(client.resume(the_job(client, job).id), "resumed", as_json)
+
+
+def retry_command(
+    job: options.Job, settings: options.SettingsFile = None, as_json: options.AsJson = False
+) -> None:
+    """Try a job's failed shots again, and only those, with all their attempts.
+
+    Example: `farm retry j-3f9c01aa`
+    """
+    with connect(settings) as client:
+        known = the_job(client, job)
+        failed = known.counts.get(ShotState.FAILED, 0)
+        _say(client.retry(known.id), f"goes on: {counted(failed, 'failed shot')} to try again", as_json)
+
+
+def requeue_command(
+    job: options.Job, settings: options.SettingsFile = None, as_json: options.AsJson = False
+) -> None:
+    """Begin a job's failed and cancelled shots anew; a cancelled job goes on with what was left.
+
+    Example: `farm requeue j-3f9c01aa`
+    """
+    with connect(settings) as client:
+        known = the_job(client, job)
+        again = sum(known.counts.get(state, 0) for state in (ShotState.FAILED, ShotState.CANCELLED))
+        _say(client.requeue(known.id), f"goes on: {counted(again, 'shot')} to begin anew", as_json)
+
+
+def priority_command(
+    job: options.Job,
+    priority: Annotated[
+        int, typer.Argument(metavar="N", min=0, max=100, help="0 to 100, the larger goes first; 50 is usual.")
+    ],
+    settings: options.SettingsFile = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Let a job go before those of a lower priority, from the next batch on.
+
+    Example: `farm priority j-3f9c01aa 80`
+    """
+    with connect(settings) as client:
+        changed = client.prioritise(the_job(client, job).id, priority)
+        _say(changed, f"has priority {changed.priority} now", as_json)
+
+
+def accept_command(
+    shots: Annotated[
+        list[str], typer.Argument(metavar="SHOT", help="Failed shots, by six or more digits of their ids.")
+    ],
+    settings: options.SettingsFile = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Be content without the picture of a failed shot; its job can be done then.
+
+    `farm explain JOB` names the shots that failed.
+
+    Example: `farm accept 51b2f0 9e0c44`
+    """
+    with connect(settings) as client:
+        accepted = []
+        for shot in shots:
+            accepted.append(client.accept(shot))
+            if not as_json:
+                out.print(f"shot {accepted[-1].id[:SHORT]} is accepted without a picture")
+    if as_json:
+        print_json(accepted)
 
 
 def jobs_table(jobs: Sequence[JobSummary]) -> Table:
@@ -71,7 +145,7 @@ def jobs_table(jobs: Sequence[JobSummary]) -> Table:
             ", ".join(f"{count} {state}" for state, count in job.counts.items() if count and state != "done"),
             str(job.priority),
             f"{datetime.fromtimestamp(job.submitted_at):%Y-%m-%d %H:%M}",
-            job.reason,
+            stopped(job),
         )
         for job in jobs
     ]
@@ -79,9 +153,30 @@ def jobs_table(jobs: Sequence[JobSummary]) -> Table:
     return table(*headings, rows=rows, right=("done", "priority"))
 
 
+def stopped(job: JobSummary) -> str:
+    """Why a job paused itself; of one that spent its budget how much, and what is undone."""
+    budget = over_budget(job)
+    if budget is None:
+        return job.reason
+    undone = sum(job.counts.get(state, 0) for state in UNDONE)
+    return f"it {spent(budget)}; {counted(undone, 'image')} undone"
+
+
+def over_budget(job: JobSummary) -> Budget | None:
+    """The budget of a job that spent it before it was done."""
+    view = job.budget
+    if view is None or view.cost < view.limit or not any(job.counts.get(state) for state in UNDONE):
+        return None
+    return Budget(limit=view.limit, cost=view.cost, reserved=0.0, currency=view.currency)
+
+
 def _say(job: JobView, done: str, as_json: bool) -> None:
     if as_json:
         print_json(job)
     else:
         stored = job.counts.get("done", 0)
-        out.print(f"job {job.id} ({job.name}) {done}; {stored} of {counted(job.images, 'image')} stored")
+        out.print(
+            f"job {job.id} ({job.name}) {done}; {stored} of {counted(job.images, 'image')} stored",
+            markup=False,
+            soft_wrap=True,
+        )

@@ -9,7 +9,20 @@ import typer
 
 from common.errors import FarmError
 from common.helptext import Command, Group
-from coordinator.cli import jobs, local, models, plan, pull, run, schema, status, submit, watch
+from coordinator.cli import (
+    explain,
+    jobs,
+    local,
+    models,
+    nodes,
+    plan,
+    pull,
+    run,
+    schema,
+    status,
+    submit,
+    watch,
+)
 from coordinator.cli.show import err
 
 _INTERRUPTED = 130
@@ -39,6 +52,12 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "pause": jobs.pause_command,
     "resume": jobs.resume_command,
     "cancel": jobs.cancel_command,
+    "retry": jobs.retry_command,
+    "requeue": jobs.requeue_command,
+    "accept": jobs.accept_command,
+    "priority": jobs.priority_command,
+    "explain": explain.explain_command,
+    "nodes": nodes.nodes_command,
     "schema": schema.schema_command,
     "up": local.up_command,
     "status": status.status_command,
@@ -46,6 +65,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 }
 for name, command in _COMMANDS.items():
     app.command(name, cls=Command)(command)
+app.add_typer(nodes.node_app, name="node")
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import typer
 Manifest = Annotated[
     str, typer.Argument(metavar="MANIFEST", help="The YAML file to render; `-` reads standard input.")
 ]
-Job = Annotated[str, typer.Argument(metavar="JOB", help="Id of a job, as `farm jobs` lists them.")]
+Job = Annotated[str, typer.Argument(metavar="JOB", help="A job: its id, the beginning of that, or its name.")]
 SettingsFile = Annotated[
     Path | None,
     typer.Option(

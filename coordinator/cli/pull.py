@@ -18,6 +18,7 @@ from common.errors import Invalid, Unavailable
 from common.views import ImageView
 from coordinator.cli import options
 from coordinator.cli.connection import connect
+from coordinator.cli.names import the_job
 from coordinator.cli.show import counted, err, out, print_json
 from coordinator.client import FarmClient
 
@@ -50,10 +51,10 @@ def pull_command(
     May be stopped and repeated at any time, also while the job runs: images that are there with the
     right bytes are left alone.
 
-    Example: `farm pull 3f9c pictures`
+    Example: `farm pull j-3f9c01aa pictures`
     """
     with connect(settings) as client:
-        pulled = pull(client, job, folder, parallel)
+        pulled = pull(client, the_job(client, job).id, folder, parallel)
     if as_json:
         print_json(pulled)
         return

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 from rich.console import RenderableType
+from rich.text import Text
 
 from common.errors import Unavailable
 from common.settings import load_settings
-from common.views import NodeView, StatusView
+from common.views import StatusView
 from coordinator.cli import options
 from coordinator.cli.connection import connect
-from coordinator.cli.jobs import jobs_table
+from coordinator.cli.jobs import jobs_table, stopped
 from coordinator.cli.local import components_table
+from coordinator.cli.nodes import idle_sentences, nodes_table
 from coordinator.cli.show import counted, out, print_json, table
 from coordinator.embedded.home import Home
 from coordinator.embedded.state import FarmState, read_state, supervisor_pid
@@ -27,7 +29,7 @@ class Status(BaseModel):
 
 
 def status_command(settings: options.SettingsFile = None, as_json: options.AsJson = False) -> None:
-    """Show the farm: its parts, nodes, queues and jobs, what fits no node and why, and how busy the API is.
+    """Show the farm: its parts, nodes, queues and jobs, what does not go on and why, how busy the API is.
 
     Exit code 1 when no farm answers.
 
@@ -59,34 +61,27 @@ def _blocks(local: FarmState | None, view: StatusView | None) -> list[Renderable
         return blocks
     if view.broker != "up":
         blocks.append(f"broker: {view.broker}")
-    blocks.append(_nodes(view.nodes) if view.nodes else "no node has joined: `farm-node run` makes one")
+    blocks.append(nodes_table(view.nodes) if view.nodes else "no node has joined: `farm-node run` makes one")
     blocks.append(_queues(view) if view.queues else "no queues yet")
     blocks.append(jobs_table(view.jobs[:_LATEST_JOBS]) if view.jobs else "no jobs")
-    blocks += [
-        f"{counted(misfit.shots, 'shot')} fit no node ({misfit.example}): {misfit.reason}"
-        for misfit in view.misfits
-    ]
+    problems = _problems(view)
+    if problems:
+        pointer = "`farm explain JOB`, `farm explain NODE` or `farm explain SHOT` says more"
+        blocks.append(Text("\n".join([*problems, pointer])))
     traffic = f"{view.requests_per_minute:.0f} requests, {view.tickets_per_minute:.0f} tickets"
     blocks.append(f"{traffic} in the last minute")
     return blocks
 
 
-def _nodes(nodes: tuple[NodeView, ...]) -> RenderableType:
-    rows = [
-        (
-            node.name,
-            node.state + (" (parked)" if node.parked else ""),
-            f"{node.vram_class} GB",
-            node.card,
-            ", ".join(node.lanes),
-            node.loaded_model or "-",
-            f"{node.watts:.0f} W" if node.watts is not None else "-",
-            node.reason,
-        )
-        for node in nodes
+def _problems(view: StatusView) -> list[str]:
+    """What does not go on by itself: idle nodes, jobs that paused themselves, shots that fit nowhere."""
+    stuck = [
+        f"job {job.id} ({job.name}) paused itself: {stopped(job)}"
+        for job in view.jobs
+        if job.reason and job.intent == "paused"
     ]
-    headings = ("node", "state", "class", "card", "lanes", "loaded", "power", "")
-    return table(*headings, rows=rows, right=("class", "power"))
+    misfits = [f"{counted(misfit.shots, 'shot')} fit no node: {misfit.reason}" for misfit in view.misfits]
+    return [*idle_sentences(view.nodes), *stuck, *misfits]
 
 
 def _queues(view: StatusView) -> RenderableType:

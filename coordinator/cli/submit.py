@@ -120,6 +120,8 @@ def tell(submitted: Submitted) -> None:
     )
     for misfit in submitted.misfits:
         err.print(f"{counted(misfit.shots, 'shot')}: {misfit.reason}", style="yellow", markup=False)
+    if submitted.unschedulable:
+        err.print(f"They wait for a node that takes them: `farm explain {submitted.id}`", style="yellow")
 
 
 def _ask() -> None:

@@ -13,10 +13,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from common.errors import Conflict, FitsNothing, SomeFailed
+from common.errors import Conflict, FitsNothing, OverBudget, SomeFailed
 from common.views import JobView, StatusView
 from coordinator.cli import options
 from coordinator.cli.connection import connect, in_service
+from coordinator.cli.jobs import over_budget, stopped
+from coordinator.cli.names import the_job
 from coordinator.cli.results import cost_table, outcome
 from coordinator.cli.show import counted, duration, err, money, out, print_json
 from coordinator.client import FarmClient
@@ -49,12 +51,12 @@ def watch_command(
     """Follow a job until it ends: done, running on which node, images a minute, time left, cost so far.
 
     At the end it tells what an image cost, by model and class. Ctrl-C stops watching, not the job.
-    Exit code 6: some shots failed; 3: some fit no node.
+    Exit code 6: some shots failed; 3: some fit no node; 4: it stopped at its budget.
 
-    Example: `farm watch 3f9c`
+    Example: `farm watch j-3f9c01aa`
     """
     with connect(settings) as client:
-        watch_to_the_end(client, job, as_json=as_json)
+        watch_to_the_end(client, the_job(client, job).id, as_json=as_json)
 
 
 def watch_to_the_end(client: FarmClient, job_id: str, *, as_json: bool) -> None:
@@ -95,19 +97,24 @@ def is_over(job: JobView) -> bool:
 
 
 def require_success(job: JobView) -> None:
-    """Raises SomeFailed, FitsNothing or Conflict when the job did not end with all its images."""
+    """Raises SomeFailed, OverBudget, FitsNothing or Conflict when the job did not end with all its images."""
     if job.intent == "cancelled":
         raise Conflict(f"job {job.id} was cancelled with {_done(job)} of {counted(job.images, 'image')} done")
     failed = job.counts.get("failed", 0)
     if failed:
         kinds = "; ".join(f"{failure.shots} × {failure.kind}: {failure.message}" for failure in job.failures)
         raise SomeFailed(f"{counted(failed, 'shot')} of job {job.id} failed. {kinds}".strip())
+    if over_budget(job):
+        raise OverBudget(
+            f"job {job.id} stopped: {stopped(job)}; submit its manifest again with a higher limits.max_cost, "
+            "what is stored is reused"
+        )
     if job.reason:
         raise SomeFailed(f"job {job.id} paused itself: {job.reason}; `farm resume {job.id}` goes on")
     stuck = job.counts.get("unschedulable", 0) + job.counts.get("waiting", 0)
     if stuck:
         raise FitsNothing(
-            f"{counted(stuck, 'shot')} of job {job.id} fit no node of this farm; `farm status` says why"
+            f"{counted(stuck, 'shot')} of job {job.id} fit no node; `farm explain {job.id}` says why"
         )
 
 

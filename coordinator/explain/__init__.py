@@ -14,11 +14,14 @@ from coordinator.explain.facts import (
     ShotSubject,
     Waiting,
 )
-from coordinator.explain.jobs import explain_job
+from coordinator.explain.jobs import UNDONE, explain_job
 from coordinator.explain.nodes import explain_node
 from coordinator.explain.shots import explain_shot
+from coordinator.explain.wording import SHORT
 
 __all__ = [
+    "SHORT",
+    "UNDONE",
     "Budget",
     "Candidate",
     "First",

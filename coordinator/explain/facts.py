@@ -142,6 +142,8 @@ class JobSubject:
     retries: int = 0
     #: Of failed and unschedulable shots.
     failures: tuple[FailureView, ...] = ()
+    #: Id and output name of the first that failed.
+    failed: tuple[tuple[str, str], ...] = ()
 
 
 class Refusal(NamedTuple):

@@ -9,11 +9,11 @@ from common.states import ShotState
 from common.views import Explanation
 from coordinator.explain.facts import JobSubject
 from coordinator.explain.waiting import budget_remedy, why_waiting
-from coordinator.explain.wording import Answer, counted, listed, spent
+from coordinator.explain.wording import SHORT, Answer, counted, listed, spent
 
 _FITS_NOTHING = "fits_nothing"
-#: States in which a shot still needs somebody's doing, or the farm's.
-_UNDONE = (ShotState.WAITING, ShotState.RUNNING, ShotState.DELIVERED, ShotState.UNSCHEDULABLE)
+#: States of shots that a job still asks for.
+UNDONE = (ShotState.WAITING, ShotState.RUNNING, ShotState.DELIVERED, ShotState.UNSCHEDULABLE)
 
 
 def explain_job(subject: JobSubject) -> Explanation:
@@ -44,7 +44,7 @@ def _budget(subject: JobSubject) -> Iterator[Answer]:
     budget = subject.job.budget
     if budget is None:
         return
-    undone = sum(subject.counts.get(state, 0) for state in _UNDONE)
+    undone = sum(subject.counts.get(state, 0) for state in UNDONE)
     over = budget.cost >= budget.limit and undone
     left = f"; {counted(undone, 'image')} undone" if undone else ""
     yield Answer(f"It {spent(budget)}{left}", budget_remedy(subject.job) if over else "")
@@ -78,6 +78,10 @@ def _rest(subject: JobSubject) -> Iterator[Answer]:
         else:
             fix = f"`farm retry {subject.job.id}` tries them again, `farm accept SHOT` is content without one"
             yield Answer(f"{counted(failure.shots, 'shot')} failed: {failure.message or failure.kind}", fix)
+    if subject.failed:
+        names = [f"{shot_id[:SHORT]} ({name})" for shot_id, name in subject.failed]
+        more = counts.get(ShotState.FAILED, 0) - len(names)
+        yield Answer(f"Failed: {', '.join(names)}" + (f" and {more:,} more" if more > 0 else ""))
     if accepted := counts.get(ShotState.ACCEPTED):
         yield Answer(f"{counted(accepted, 'failed shot')} accepted without a picture")
     if cancelled := counts.get(ShotState.CANCELLED):

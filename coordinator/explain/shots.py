@@ -7,10 +7,7 @@ from common.states import ShotState
 from common.views import Explanation
 from coordinator.explain.facts import ShotSubject
 from coordinator.explain.waiting import why_waiting
-from coordinator.explain.wording import Answer, capitalised, in_hand, listed
-
-#: Hex digits of an id that people read.
-SHORT = 12
+from coordinator.explain.wording import SHORT, Answer, capitalised, in_hand, listed
 
 
 def explain_shot(shot: ShotSubject) -> Explanation:

@@ -9,6 +9,8 @@ from common.states import NodeState
 from common.units import format_money, format_seconds
 from coordinator.explain.facts import Budget, Hand, NodeFacts
 
+#: Hex digits of a shot's id that people read.
+SHORT = 12
 #: Names of a list before the rest is only counted.
 _NAMES = 3
 

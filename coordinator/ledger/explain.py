@@ -31,6 +31,9 @@ from coordinator.ledger.shots import find_shot
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.views import job_view
 
+#: Failed shots of a job that are named.
+_NAMED = 12
+
 
 def explain(write: Write, backlog: Backlog, rules: Rules, subject: str, version: str) -> Explanation:
     """See `Ledger.explain`; `version` is that of this program."""
@@ -100,7 +103,16 @@ def _job(write: Write, look: Prospects, job_id: str) -> JobSubject:
         suspects=_count(write.connection, job_id, shots.c.crashes > 0),
         retries=_count(write.connection, job_id, shots.c.attempts > 0),
         failures=view.failures,
+        failed=_failed(write.connection, job_id),
     )
+
+
+def _failed(connection: Connection, job_id: str) -> tuple[tuple[str, str], ...]:
+    """Id and name of the first shots of a job that failed, in the manifest's order."""
+    mine = wants.c.job_id == job_id, wants.c.again.is_(False), shots.c.state == plain(ShotState.FAILED)
+    query = select(shots.c.id, wants.c.name).select_from(wants.join(shots)).where(*mine)
+    rows = connection.execute(query.order_by(wants.c.position).limit(_NAMED))
+    return tuple((row.id, row.name) for row in rows)
 
 
 def _count(connection: Connection, job_id: str, condition: Any) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, func, select
 
 from common.states import AttemptState, ShotState
-from common.views import FailureView, ImageView, JobSummary, JobView
+from common.views import BudgetView, FailureView, ImageView, JobSummary, JobView
 from coordinator.ledger.jobs import job_cost, job_row
 from coordinator.ledger.schema import attempts, images, jobs, shots, wants
 from coordinator.ledger.specs import shot_of
@@ -37,7 +37,7 @@ def status(intent: str, counts: Mapping[str, int]) -> str:
     return "waiting" if counts.keys() <= {ShotState.WAITING, ShotState.UNSCHEDULABLE} else "running"
 
 
-def job_summaries(connection: Connection) -> list[JobSummary]:
+def job_summaries(connection: Connection, currency: str) -> list[JobSummary]:
     """See `Ledger.jobs`."""
     counted = (
         select(wants.c.job_id, shots.c.state, func.count())
@@ -49,7 +49,10 @@ def job_summaries(connection: Connection) -> list[JobSummary]:
     for job_id, state, number in connection.execute(counted):
         counts.setdefault(job_id, {})[state] = number
     rows = connection.execute(select(jobs).order_by(jobs.c.submitted_at.desc()))
-    return [JobSummary(**_summary(row, counts.get(row.id, {}))) for row in rows]
+    return [
+        JobSummary(**_summary(row, counts.get(row.id, {})), budget=_budget(connection, row, currency))
+        for row in rows
+    ]
 
 
 def job_view(connection: Connection, job_id: str, now: float, currency: str) -> JobView:
@@ -64,6 +67,7 @@ def job_view(connection: Connection, job_id: str, now: float, currency: str) -> 
     left = sum(number for state, number in counts.items() if state not in SETTLED)
     return JobView(
         **_summary(row, counts),
+        budget=_budget(connection, row, currency),
         running=_pairs(connection, running),
         images_per_minute=rate,
         eta_s=left / rate * 60 if rate else None,
@@ -104,6 +108,12 @@ def _summary(row: Row[Any], counts: Mapping[str, int]) -> dict[str, Any]:
         "images": sum(counts.values()),
         "counts": counts,
     }
+
+
+def _budget(connection: Connection, row: Row[Any], currency: str) -> BudgetView | None:
+    if row.max_cost is None:
+        return None
+    return BudgetView(limit=row.max_cost, cost=job_cost(connection, row.id), currency=currency)
 
 
 def _images_per_minute(connection: Connection, job_id: str, now: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -12,13 +13,19 @@ from coordinator.cli.main import app
 from tests.unit.cli.conftest import Farm
 
 _PAGE = Path(__file__).parents[3] / "docs" / "reference" / "farm.md"
-_GROUP = typer.main.get_command(app)
-_COMMANDS = getattr(_GROUP, "commands", {})
+_GROUP: Any = typer.main.get_command(app)
+#: Every command by all its words.
+_COMMANDS: dict[str, Any] = {
+    **{name: one for name, one in _GROUP.commands.items() if name != "node"},
+    **{f"node {name}": one for name, one in _GROUP.commands["node"].commands.items()},
+}
 
 
 def test_the_commands_of_the_contract_are_there() -> None:
     wanted = {"plan", "submit", "jobs", "watch", "pull", "schema", "models", "cancel", "pause", "resume"}
-    assert wanted | {"status", "up", "down", "run"} == set(_COMMANDS)
+    wanted |= {"retry", "requeue", "accept", "priority", "explain", "nodes", "status", "up", "down", "run"}
+    verbs = ("drain", "pause", "resume", "quarantine", "forgive")
+    assert wanted | {f"node {verb}" for verb in verbs} == set(_COMMANDS)
 
 
 @pytest.mark.parametrize("name", sorted(_COMMANDS))
@@ -29,7 +36,7 @@ def test_each_command_explains_itself_with_an_example(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(_COMMANDS))
 def test_a_table_can_be_had_as_json_and_flags_have_no_type(name: str, farm: Farm) -> None:
-    said = farm(name, "--help").out
+    said = farm(*name.split(), "--help").out
     assert ("--json" in said) == (name not in ("schema", "down"))
     assert not re.search(r"<\w", said)
 
@@ -40,8 +47,8 @@ def test_every_hint_names_the_same_option(farm: Farm) -> None:
 
 @pytest.mark.parametrize("name", sorted(_COMMANDS))
 def test_the_reference_page_has_every_option(name: str) -> None:
-    _, _, section = _PAGE.read_text("utf-8").partition(f"## `farm {name}`")
-    section, _, _ = section.partition("\n## ")
+    _, _, section = _PAGE.read_text("utf-8").partition(f"# `farm {name}`")
+    section, _, _ = section.partition("\n##")
     options = [option for parameter in _COMMANDS[name].params for option in parameter.opts[:1]]
     missing = [option for option in options if option.startswith("--") and option not in section]
     assert not missing, "run `make reference`"

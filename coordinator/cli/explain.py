@@ -1,0 +1,54 @@
+"""`farm explain`: why a job, a shot or a node stands as it does."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from common.errors import NotFound
+from common.views import Explanation
+from coordinator.cli import options
+from coordinator.cli.connection import connect
+from coordinator.cli.names import the_job
+from coordinator.cli.show import out, print_json
+from coordinator.client import FarmClient
+
+
+def explain_command(
+    subject: Annotated[
+        str,
+        typer.Argument(
+            metavar="JOB|SHOT|NODE", help="A job, a node's name, or six or more digits of a shot's id."
+        ),
+    ],
+    settings: options.SettingsFile = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Say why a shot is not running, what is left of a job, or why a node gets nothing; and what to do.
+
+    Of a job it names the shots that failed.
+
+    Examples: `farm explain j-3f9c01aa` · `farm explain workshop` · `farm explain 51b2f0`
+    """
+    with connect(settings) as client:
+        explanation = _explained(client, subject)
+    if as_json:
+        print_json(explanation)
+        return
+    for sentence in explanation.sentences:
+        out.print(sentence, markup=False, soft_wrap=True)
+    if explanation.remedy:
+        out.print(f"→ {explanation.remedy}", style="bold", markup=False, soft_wrap=True)
+
+
+def _explained(client: FarmClient, subject: str) -> Explanation:
+    """A job may also go by its name, or by the beginning of its id."""
+    try:
+        return client.explain(subject)
+    except NotFound as unknown:
+        try:
+            job = the_job(client, subject)
+        except NotFound:
+            raise unknown from None
+        return client.explain(job.id)

@@ -1,0 +1,41 @@
+"""What a person called a job or a node: its id, the beginning of that, or its name."""
+
+from __future__ import annotations
+
+from common.errors import Invalid, NotFound
+from common.manifest.wording import nearest
+from common.views import JobSummary, NodeView
+from coordinator.client import FarmClient
+
+
+def the_job(client: FarmClient, word: str) -> JobSummary:
+    """The one job with this id, with an id that begins so, or with this name.
+
+    Raises NotFound with the nearest that is known, Invalid where several are meant.
+    """
+    jobs = client.jobs()
+    for meant in (
+        [job for job in jobs if job.id == word],
+        [job for job in jobs if word and job.id.removeprefix("j-").startswith(word.removeprefix("j-"))],
+        [job for job in jobs if job.name == word],
+    ):
+        if len(meant) == 1:
+            return meant[0]
+        if meant:
+            ids = ", ".join(job.id for job in meant[:3])
+            raise Invalid(f"{word} is meant by {len(meant)} jobs ({ids}, …): give the id of one")
+    known = [name for job in jobs for name in (job.id, job.name)]
+    raise NotFound(_unknown("job", word, known, "`farm jobs` lists them"))
+
+
+def the_node(client: FarmClient, word: str) -> NodeView:
+    """Raises NotFound with the nearest name that is known."""
+    nodes = {node.name: node for node in client.nodes()}
+    if word not in nodes:
+        raise NotFound(_unknown("node", word, list(nodes), "`farm nodes` lists them"))
+    return nodes[word]
+
+
+def _unknown(noun: str, word: str, known: list[str], remedy: str) -> str:
+    near = nearest(word, known)
+    return f"no {noun} {word}: did you mean `{near}`? {remedy}" if near else f"no {noun} {word}; {remedy}"
