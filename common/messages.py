@@ -14,6 +14,8 @@ from common.wire import storable
 
 #: Bumped when a node and a coordinator of different versions would misunderstand each other.
 PROTOCOL = 1
+#: Headers of every call of a node: its version of shotfarm, and its protocol.
+VERSION_HEADER, PROTOCOL_HEADER = "Farm-Version", "Farm-Protocol"
 
 #: Thirty years, and what cards would burn in them: sums of such stay numbers.
 Seconds = Annotated[float, Field(ge=0, le=1e9)]

@@ -64,6 +64,8 @@ class Batch:
         self._rendered: dict[str, Rendered] = {}
         #: Outcomes of the running pass, whose cost is not known yet.
         self._early: list[Outcome] = []
+        #: What this node itself failed with beside the passes: no later one would do better.
+        self._broken: RenderError | None = None
 
     def run(self) -> None:
         """Return when the batch is closed, or its lease lost. Raises nothing."""
@@ -87,6 +89,9 @@ class Batch:
         order = load_order(self._hand.lease, self._shots[0].shot, self._library)
         waiting = deque(passes(self._shots, self._hand.lease.pass_size))
         while waiting and not self._stopping.is_set():
+            wanted = [one for one in waiting.popleft() if self._hand.is_wanted(one.id)]
+            if not wanted:
+                continue
             if self._engine.held != order or not self._prepared:
                 try:
                     self._prepare(order)
@@ -94,16 +99,23 @@ class Batch:
                     if failure(error.kind).blame is not Blame.SHOT:
                         raise
                     return self._refused(error)
-            wanted = [one for one in waiting.popleft() if self._hand.is_wanted(one.id)]
-            if wanted:
-                waiting.extendleft(self._render(order, wanted))
+            waiting.extendleft(self._render(order, wanted))
+            self._must_be_sound()
         self._conversation.listen(lambda: not self._rendered, stall_s=self._times.stall_render_s)
+        self._must_be_sound()
         return self._close("released" if waiting else "finished")
+
+    def _must_be_sound(self) -> None:
+        if self._broken is not None:
+            raise self._broken
 
     def _prepare(self, order: protocol.Load) -> None:
         """Model, LoRAs and texts into the engine; what an engine that died had not written is lost."""
         self._rendered = {}
         self._hand.begin("load")
+        if self._stopping.is_set():
+            # Whoever stops the node ends what it finds loading, and may have looked before this began.
+            raise BatchOver("the node stops")
         try:
             self._conversation.load(order, stall_s=self._times.stall_load_s)
         finally:
@@ -123,10 +135,14 @@ class Batch:
                 render_order(one_pass),
                 stall_s=self._times.stall_render_s,
                 limit_s=self._times.hard_limit_s * len(one_pass),
+                unwanted=lambda: not any(self._hand.is_wanted(one.id) for one in one_pass),
             )
         except RenderError as error:
             cost = self._hand.end()
             self._early = []
+            if failure(error.kind).blame is Blame.CANCELLED:
+                self._drop(one_pass, error, cost)
+                return []
             if failure(error.kind).blame is not Blame.SHOT:
                 raise
             if len(one_pass) > 1:
@@ -138,6 +154,13 @@ class Batch:
         cost = self._hand.end({"denoise": done.denoise_s, "decode": done.decode_s})
         self._share(order, one_pass, done, cost.joules)
         return []
+
+    def _drop(self, one_pass: list[Ordered], error: RenderError, cost: Amount) -> None:
+        """Nobody wanted the pass any more; each of its shots bears its part of what it cost until then."""
+        count = len(one_pass)
+        for one in one_pass:
+            spent = self._spent({"denoise": cost.seconds / count}, cost.joules / count)
+            self._delivery.failure(one.id, error.kind, str(error), spent)
 
     def _share(
         self, order: protocol.Load, one_pass: list[Ordered], done: protocol.Done, joules: float
@@ -173,6 +196,8 @@ class Batch:
         elif isinstance(outcome, protocol.Image):
             self._hand.add("save", outcome.save_s)
             self._delivery.image(outcome, rendered)
+        elif failure(outcome.kind).blame is Blame.NODE:
+            self._broken = RenderError(outcome.kind, outcome.message)
         else:
             self._delivery.failure(outcome.shot_id or "", outcome.kind, outcome.message, rendered.spent)
 

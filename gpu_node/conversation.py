@@ -1,9 +1,10 @@
-"""Orders to the engine and their answers, watched: the batch being over ends them, or a silent engine."""
+"""Orders to the engine and their answers, watched: they end with their batch, or with a silent engine."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from gpu_node import protocol
 from gpu_node.engine_client import EngineClient
@@ -32,26 +33,37 @@ class Conversation:
         self._on_outcome = on_outcome
 
     def load(self, order: protocol.Load, *, stall_s: float) -> protocol.Loaded:
-        """Start the engine where none runs; raises like `ask`, but a load that stalls is a `load_error`."""
+        """Start the engine where none runs; raises like `ask`.
+
+        An engine that stalls or dies over a load met a `load_error`: no shot has begun.
+        """
         self._engine.start()
         self._engine.held = None
         try:
             answer = self.ask(order, stall_s=stall_s, limit_s=float("inf"))
         except RenderError as error:
-            kind = "load_error" if error.kind == "stalled" else error.kind
+            kind = "load_error" if error.kind in ("stalled", "engine_died") else error.kind
             raise RenderError(kind, f"{order.model} was not loaded: {error}") from error
         assert isinstance(answer, protocol.Loaded)
         self._engine.held = order
         return answer
 
-    def ask(self, order: protocol.Order, *, stall_s: float, limit_s: float) -> protocol.Event:
-        """The event that ends the order.
+    def ask(
+        self,
+        order: protocol.Order,
+        *,
+        stall_s: float,
+        limit_s: float,
+        unwanted: Callable[[], bool] = lambda: False,
+    ) -> protocol.Event:
+        """The event that ends the order; once it is `unwanted`, the engine is told to end it early.
 
         Raises RenderError with the engine's own failure, `engine_died`, `stalled` after `stall_s` without
         a sign of life, or `hard_limit` after `limit_s`; the engine is then dead but in the first case.
         """
-        self._engine.send(order)
+        self._send(order)
         start = time.monotonic()
+        interrupted = False
         while True:
             event = self._next(stall_s)
             match event:
@@ -59,6 +71,9 @@ class Conversation:
                     return event
                 case protocol.Failed(shot_id=None):
                     raise RenderError(event.kind, event.message)
+            if not interrupted and unwanted():
+                interrupted = True
+                self._send(protocol.Interrupt())
             if time.monotonic() - start > limit_s:
                 self._engine.kill()
                 raise RenderError("hard_limit", f"it took longer than {limit_s:.0f} s and was stopped")
@@ -68,11 +83,26 @@ class Conversation:
         while not until():
             self._next(stall_s)
 
+    def _send(self, order: protocol.Order) -> None:
+        with self._deaths():
+            self._engine.send(order)
+
+    @contextmanager
+    def _deaths(self) -> Iterator[None]:
+        """An engine that dies after its batch was over was meant to."""
+        try:
+            yield
+        except RenderError:
+            if self._hand.over.is_set():
+                raise BatchOver(self._hand.reason) from None
+            raise
+
     def _next(self, stall_s: float) -> protocol.Event | None:
         if self._hand.over.is_set():
             self._engine.kill()
             raise BatchOver(self._hand.reason)
-        event = self._engine.event(_LOOK_S)
+        with self._deaths():
+            event = self._engine.event(_LOOK_S)
         match event:
             case protocol.Step():
                 self._hand.steps_done = event.done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -10,6 +11,9 @@ from pydantic import BaseModel, ValidationError
 
 from common import errors
 from common.messages import (
+    PROTOCOL,
+    PROTOCOL_HEADER,
+    VERSION_HEADER,
     Ack,
     Beat,
     BeatAnswer,
@@ -20,6 +24,7 @@ from common.messages import (
     GrantRequest,
     Join,
     Joined,
+    Listen,
     Report,
 )
 from common.views import ErrorView
@@ -58,7 +63,12 @@ class Coordinator:
         self.url = url.rstrip("/")
         self._http = httpx.Client(
             base_url=self.url,
-            headers={"Authorization": f"Bearer {key}"} if key else {},
+            headers={
+                # A farm that speaks another protocol refuses the call, and says which version to install.
+                VERSION_HEADER: version("shotfarm"),
+                PROTOCOL_HEADER: str(PROTOCOL),
+                **({"Authorization": f"Bearer {key}"} if key else {}),
+            },
             timeout=_TIMEOUT_S,
             # A proxy of the environment never leads back to this machine.
             trust_env=urlsplit(url).hostname not in _LOOPBACK,
@@ -69,6 +79,18 @@ class Coordinator:
 
     def beat(self, node_id: str, beat: Beat) -> BeatAnswer:
         return self._post(BeatAnswer, f"/v1/nodes/{node_id}/beats", beat)
+
+    def listen(self, node_id: str, listen: Listen) -> BeatAnswer:
+        """Returns when there is something else to do, at the latest after `listen.wait_s`."""
+        return self._post(BeatAnswer, f"/v1/nodes/{node_id}/orders", listen, listen.wait_s + _TIMEOUT_S)
+
+    def pause(self, node_id: str) -> None:
+        """Let the node's owner have his card back. Raises NotFound, or Conflict where it cannot be."""
+        self._send("POST", f"/v1/nodes/{node_id}/pause", None, _TIMEOUT_S)
+
+    def resume(self, node_id: str) -> None:
+        """Undo `pause`. Raises NotFound, or Conflict for a pause that is the operator's."""
+        self._send("POST", f"/v1/nodes/{node_id}/resume", None, _TIMEOUT_S)
 
     def claim(self, claim: Claim) -> ClaimAnswer:
         """Returns when there is work, at the latest after `claim.wait_s`."""

@@ -23,6 +23,8 @@ class Lines:
 
     def __init__(self) -> None:
         self.orders: queue.SimpleQueue[protocol.Order] = queue.SimpleQueue()
+        #: Set when the order in hand should end at its next step.
+        self.interrupted = threading.Event()
         self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
         self._lock = threading.Lock()
         os.dup2(2, 1)
@@ -36,10 +38,18 @@ class Lines:
     def _read(self) -> None:
         try:
             for line in sys.stdin:
-                self.orders.put(protocol.ORDER.validate_json(line))
+                self._take(protocol.ORDER.validate_json(line))
         finally:
             # Nobody is left to render for, or nobody who is understood; also in the middle of a step.
             os._exit(0)
+
+    def _take(self, order: protocol.Order) -> None:
+        if isinstance(order, protocol.Interrupt):
+            self.interrupted.set()
+        else:
+            # The node sends it after the answer to the one before: an interrupt meant that one.
+            self.interrupted.clear()
+            self.orders.put(order)
 
 
 def main() -> None:
@@ -69,7 +79,9 @@ def main() -> None:
     # Importing one takes seconds, which would otherwise be the first batch's.
     for name in arguments.pipeline:
         getattr(diffusers, name, None)
-    studio = Studio(arguments.device, arguments.spool, Hashes(arguments.hashes), lines.emit)
+    studio = Studio(
+        arguments.device, arguments.spool, Hashes(arguments.hashes), lines.emit, lines.interrupted
+    )
     studio.open()
     while True:
         studio.fulfil(lines.orders.get())

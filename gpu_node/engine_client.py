@@ -28,7 +28,7 @@ _ENVIRONMENT = {
 
 
 class EngineClient:
-    """One engine at a time. Not for use by several threads at once, except `kill`.
+    """One engine at a time. Not for use by several threads at once, except `kill`, `suspend` and `resume`.
 
     `home` receives the engine's log and its memory of file hashes; images go to `spool`. `pipelines` are
     the diffusers classes that orders will likely name.
@@ -43,6 +43,9 @@ class EngineClient:
         self._process: subprocess.Popen[str] | None = None
         self._events: queue.SimpleQueue[protocol.Event | None] = queue.SimpleQueue()
         self._heard_at = time.monotonic()
+        #: Whoever starts or ends it.
+        self._lock = threading.RLock()
+        self._suspended = False
         #: The model it holds; None after a start, a death or a failed load.
         self.held: protocol.Load | None = None
         #: What `Ready` said.
@@ -63,9 +66,13 @@ class EngineClient:
         return time.monotonic() - self._heard_at
 
     def start(self) -> None:
-        """Start the engine unless it runs. It is ready once `Ready` arrives."""
-        if self._process is not None and self.exit_code is None:
-            return
+        """Start the engine unless it runs or is suspended. It is ready once `Ready` arrives."""
+        with self._lock:
+            running = self._process is not None and self.exit_code is None
+            if not running and not self._suspended:
+                self._start()
+
+    def _start(self) -> None:
         self.spool.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.held = None
         self._events = queue.SimpleQueue()
@@ -79,6 +86,8 @@ class EngineClient:
                 env=os.environ | _ENVIRONMENT,
                 text=True,
                 encoding="utf-8",
+                # A terminal's Ctrl-C is the node's alone; it decides when its engine ends.
+                process_group=0,
             )
         threading.Thread(
             target=_listen, args=(self._process, self._events), name="engine-events", daemon=True
@@ -86,8 +95,8 @@ class EngineClient:
 
     def send(self, order: protocol.Order) -> None:
         """Raises RenderError `engine_died`."""
-        assert self._process is not None
-        assert self._process.stdin is not None
+        if self._process is None or self._process.stdin is None:
+            raise RenderError("engine_died", "the engine was not started")
         self._heard_at = time.monotonic()
         try:
             self._process.stdin.write(order.model_dump_json() + "\n")
@@ -112,13 +121,29 @@ class EngineClient:
 
     def kill(self) -> None:
         """End the engine at once; all it held is free when this returns."""
-        self.held = None
-        if self._process is not None and self._process.stdin is not None:
-            self._process.kill()
-            self._process.wait()
-            # An order that it never read is lost with it.
-            with contextlib.suppress(OSError):
-                self._process.stdin.close()
+        with self._lock:
+            self.held = None
+            if self._process is not None and self._process.stdin is not None:
+                self._process.kill()
+                self._process.wait()
+                # An order that it never read is lost with it.
+                with contextlib.suppress(OSError):
+                    self._process.stdin.close()
+
+    def suspend(self) -> bool:
+        """Run no engine until `resume`; the card is free when this returns. False where it was so before."""
+        with self._lock:
+            was, self._suspended = self._suspended, True
+            self.kill()
+        return not was
+
+    def resume(self) -> bool:
+        """Start the engine where it was suspended; whether it was."""
+        with self._lock:
+            was, self._suspended = self._suspended, False
+            if was:
+                self.start()
+        return was
 
     def clear_spool(self) -> None:
         """Forget images that nobody will ask for, such as those of a lost batch."""

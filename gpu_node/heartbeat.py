@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from common.errors import Gone, NotFound, Unavailable
-from common.messages import Beat, BeatAnswer, Joined
+from common.errors import Conflict, Gone, NotFound, Unavailable
+from common.messages import Joined
 from gpu_node.coordinator_client import Coordinator
 from gpu_node.progress import Progress
+from gpu_node.steering import Steering
 
 log = logging.getLogger(__name__)
 
 
 class Heartbeat:
-    """Beats every `joined.heartbeat_s` while it is entered; `over` is called once the incarnation is.
+    """Beats every `joined.heartbeat_s` while it is entered, and at once where that is urgent.
 
     A coordinator that does not answer changes nothing: the batch goes on, since only the coordinator can
     tell that a lease is over, and what a late node says is refused by its token.
     """
 
     def __init__(
-        self, coordinator: Coordinator, joined: Joined, progress: Progress, over: Callable[[str], None]
+        self, coordinator: Coordinator, joined: Joined, progress: Progress, steering: Steering
     ) -> None:
         self._coordinator = coordinator
         self._joined = joined
         self._progress = progress
-        self._over = over
+        self._steering = steering
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._away = False
@@ -42,10 +42,15 @@ class Heartbeat:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ending.set()
+        self._progress.urgent.set()
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._ending.wait(self._joined.heartbeat_s):
+        while True:
+            self._progress.urgent.wait(self._joined.heartbeat_s)
+            self._progress.urgent.clear()
+            if self._ending.is_set():
+                return
             try:
                 self._beat()
             except Unavailable as error:
@@ -58,23 +63,12 @@ class Heartbeat:
         beat = self._progress.beat(self._joined.incarnation)
         try:
             answer = self._coordinator.beat(self._joined.node_id, beat)
-        except (Gone, NotFound) as error:
+        except (Gone, NotFound, Conflict) as error:
             self._ending.set()
-            if batch is not None:
-                batch.lose(str(error))
-            self._over(str(error))
+            self._steering.end(str(error))
         else:
             self._away = False
-            self._obey(beat, answer)
-
-    def _obey(self, beat: Beat, answer: BeatAnswer) -> None:
-        batch = self._progress.batch
-        # The answer may be late: it counts for the batch that the beat was about, and no other.
-        if batch is None or batch.lease.batch_id != beat.batch_id:
-            return
-        if answer.order == "stop":
-            batch.lose(answer.reason or "the coordinator took it back")
-        batch.cancel(answer.cancelled)
+            self._steering.obey(batch, answer)
 
     def _say_away(self, why: str) -> None:
         if not self._away:

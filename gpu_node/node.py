@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 
 from common.errors import FarmError, Gone, NotFound
@@ -14,12 +13,16 @@ from gpu_node.batch import Batch, Bench
 from gpu_node.heartbeat import Heartbeat
 from gpu_node.insist import insist
 from gpu_node.intake import Intake
+from gpu_node.listener import Listener
 from gpu_node.progress import Progress
+from gpu_node.steering import Steering
 
 log = logging.getLogger(__name__)
 
 #: Seconds that a stopping node gives its running pass and its deliveries.
 _STOP_S = 30.0
+#: What the engine does for a batch before there is anything worth finishing.
+_BEFORE_PASSES = ("load", "encode")
 #: Seconds between looks at the order to stop while a claim waits.
 _LOOK_S = 0.2
 
@@ -48,11 +51,15 @@ class Node:
         """Finish the running pass, hand the rest back, end. From a signal handler or any thread."""
         self._stopping.set()
         Intake.stop()
-        last = threading.Timer(_STOP_S, self._give_up)
+        batch = self._progress.batch
+        if batch is not None and batch.phase in _BEFORE_PASSES:
+            batch.give_up("the node stops")
+        last = threading.Timer(_STOP_S, self.give_up)
         last.daemon = True
         last.start()
 
-    def _give_up(self) -> None:
+    def give_up(self) -> None:
+        """Hand back also what is running, after `stop`."""
         batch = self._progress.batch
         if batch is not None:
             batch.give_up("the node stops")
@@ -75,33 +82,38 @@ class Node:
             log.warning("%s; joining again", why)
             Intake.stop()
 
-        def take(ticket: str) -> None:
-            self._take(ticket, joined, over)
+        steering = Steering(self._progress, self._bench.engine, over)
+        told = (self._bench.coordinator, joined, self._progress, steering)
+        with Heartbeat(*told), Listener(*told) as listener:
 
-        intake = Intake(joined.broker_url, joined.queues, joined.node_id, take)
-        with Heartbeat(self._bench.coordinator, joined, self._progress, over):
+            def take(ticket: str) -> None:
+                self._take(ticket, joined, steering, listener)
+
+            intake = Intake(joined.broker_url, joined.queues, joined.node_id, take)
             if not self._stopping.is_set():
                 intake.run()
 
-    def _take(self, ticket: str, joined: Joined, over: Callable[[str], None]) -> None:
+    def _take(self, ticket: str, joined: Joined, steering: Steering, listener: Listener) -> None:
         """Claim with the ticket, and work on what comes of it."""
         try:
             lease = self._claim(ticket, joined)
         except (Gone, NotFound) as error:
-            over(str(error))
+            steering.end(str(error))
         except FarmError as error:
             log.info("%s", error)
         else:
             if lease is not None:
-                self._work(lease, joined)
+                self._work(lease, joined, listener)
 
-    def _work(self, lease: Lease, joined: Joined) -> None:
+    def _work(self, lease: Lease, joined: Joined, listener: Listener) -> None:
         hand = self._progress.take(lease)
+        listener.attend()
         log.info("batch %s: %d × %s by %s", lease.batch_id, len(lease.shots), lease.model, lease.recipe)
         try:
             Batch(self._bench, joined, hand).run()
         finally:
             self._progress.leave()
+            listener.attend()
 
     def _claim(self, ticket: str, joined: Joined) -> Lease | None:
         """A lease; None when there is no work, or the node stops while it waits for some.

@@ -62,10 +62,12 @@ class Idle:
 class BatchInHand:
     """One leased batch while it is worked on: what it has cost, how far it is, what became of its lease.
 
-    `idle` pauses while the engine works on it.
+    `idle` pauses while the engine works on it; `urgent` is set when its first pass begins.
     """
 
-    def __init__(self, lease: Lease, meter: Meter, now: Callable[[], Amount], idle: Idle) -> None:
+    def __init__(
+        self, lease: Lease, meter: Meter, now: Callable[[], Amount], idle: Idle, urgent: threading.Event
+    ) -> None:
         self.lease = lease
         self.steps_done = 0
         self.shots_done = 0
@@ -77,6 +79,7 @@ class BatchInHand:
         self._meter = meter
         self._now = now
         self._idle = idle
+        self._urgent = urgent
         self._lock = threading.Lock()
         self._seconds: dict[str, float] = {}
         #: By the engine's phases that are over.
@@ -89,9 +92,18 @@ class BatchInHand:
     def energy_method(self) -> Method:
         return self._meter.method
 
+    @property
+    def phase(self) -> str:
+        """What the engine does for it now; empty for nothing."""
+        with self._lock:
+            return self._running[0] if self._running is not None else ""
+
     def begin(self, phase: str) -> None:
         """The engine works on `phase` from now on, until `end`."""
         with self._lock:
+            if phase == "denoise" and phase not in self._seconds:
+                # From now on a shot may be why the engine or the node dies.
+                self._urgent.set()
             self._idle.pause()
             self._running = (phase, self._now())
             self._meter.work(True)
@@ -168,6 +180,8 @@ class Progress:
         self._meter = meter
         self._clock = clock
         self._idle = Idle(self._now)
+        #: Set when the coordinator should hear of it at once.
+        self.urgent = threading.Event()
         self._batch: BatchInHand | None = None
 
     @property
@@ -179,7 +193,7 @@ class Progress:
         self._idle.restart()
 
     def take(self, lease: Lease) -> BatchInHand:
-        self._batch = BatchInHand(lease, self._meter, self._now, self._idle)
+        self._batch = BatchInHand(lease, self._meter, self._now, self._idle, self.urgent)
         return self._batch
 
     def leave(self) -> None:

@@ -79,6 +79,15 @@ class Render(Line):
     shots: tuple[EngineShot, ...]
 
 
+class Interrupt(Line):
+    """End the running pass at its next step: nobody wants it any more. It fails as `cancelled`.
+
+    Meant for the order before it; where that has been answered already, nothing happens.
+    """
+
+    order: Literal["interrupt"] = "interrupt"
+
+
 class Ready(Line):
     """The engine is up; `versions` of what the bits of an image depend on."""
 
@@ -141,7 +150,7 @@ class Done(Line):
     peak_bytes: int | None
 
 
-Order = Load | Encode | Render
+Order = Load | Encode | Render | Interrupt
 Event = Ready | Loaded | Encoded | Step | Image | Failed | Done
 
 ORDER: TypeAdapter[Order] = TypeAdapter(Annotated[Order, Field(discriminator="order")])

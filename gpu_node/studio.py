@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -22,13 +23,22 @@ _PACKAGES = ("torch", "diffusers", "transformers", "peft", "safetensors", "pillo
 
 
 class Studio:
-    """Fulfils orders one by one on `device` (`cpu`, `cuda:0`); image files go to `spool`."""
+    """Fulfils orders one by one on `device` (`cpu`, `cuda:0`); image files go to `spool`.
+
+    A pass ends at its next step once `interrupted` is set.
+    """
 
     def __init__(
-        self, device: str, spool: Path, hashes: Hashes, emit: Callable[[protocol.Event], None]
+        self,
+        device: str,
+        spool: Path,
+        hashes: Hashes,
+        emit: Callable[[protocol.Event], None],
+        interrupted: threading.Event,
     ) -> None:
         self._device = device
         self._emit = emit
+        self._interrupted = interrupted
         self._shelf = Shelf(device, hashes)
         self._saver = Saver(spool, emit)
 
@@ -78,6 +88,8 @@ class Studio:
         self._emit(protocol.Done(denoise_s=done.denoise_s, decode_s=done.decode_s, peak_bytes=self._peak()))
 
     def _step(self, done: int, total: int) -> None:
+        if self._interrupted.is_set():
+            raise RenderError("cancelled", f"it was interrupted after step {done} of {total}")
         self._emit(protocol.Step(done=done, total=total))
 
     def _held(self) -> LoadedModel:

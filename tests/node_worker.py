@@ -10,7 +10,9 @@ from common.messages import Lease, OrderedShot
 from common.shot import Shot
 from gpu_node.batch import Batch, Bench
 from gpu_node.heartbeat import Heartbeat
+from gpu_node.listener import Listener
 from gpu_node.progress import Progress
+from gpu_node.steering import Steering
 from tests.scripted_farm import ScriptedFarm
 
 WATTS = 100.0
@@ -27,9 +29,11 @@ class Worker:
     def work(self, lease: Lease) -> None:
         joined = self.farm.joined()
         hand = self.progress.take(lease)
-        with Heartbeat(self.bench.coordinator, joined, self.progress, lambda why: None):
+        steering = Steering(self.progress, self.bench.engine, lambda why: None)
+        told = (self.bench.coordinator, joined, self.progress, steering)
+        with Heartbeat(*told), Listener(*told):
             Batch(self.bench, joined, hand).run()
-        self.progress.leave()
+            self.progress.leave()
 
 
 def lease(*shots: Shot, pass_size: int = 2, model: str = "tiny") -> Lease:

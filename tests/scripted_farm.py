@@ -25,6 +25,7 @@ from common.messages import (
     Join,
     Joined,
     Lease,
+    Listen,
     Nothing,
     Report,
 )
@@ -53,7 +54,10 @@ class ScriptedFarm:
     leases: deque[Lease] = field(default_factory=deque)
     #: Status codes that the next calls of a kind (`put`, `claims`, `reports` …) are refused with.
     refusals: defaultdict[str, deque[int]] = field(default_factory=lambda: defaultdict(deque))
+    #: What heartbeats and listeners are answered; `order` changes it.
     beat_answer: BeatAnswer = field(default_factory=lambda: BeatAnswer(order="go on"))
+    #: What listeners asked.
+    listens: list[Listen] = field(default_factory=list)
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def wait_for(self, what: Callable[[], object]) -> None:
@@ -93,6 +97,17 @@ class ScriptedFarm:
             stall_load_s=_PATIENCE_S,
             hard_limit_s=600,
         )
+
+    def order(self, answer: BeatAnswer) -> None:
+        """Let heartbeats and listeners hear this from now on."""
+        with self._changed:
+            self.beat_answer = answer
+            self._changed.notify_all()
+
+    def listen(self, message: Listen) -> BeatAnswer:
+        with self._changed:
+            self._changed.wait_for(lambda: self.beat_answer != message.known, timeout=message.wait_s)
+            return self.beat_answer
 
     def claim(self) -> ClaimAnswer:
         with self._changed:
@@ -138,6 +153,10 @@ def _app(farm: ScriptedFarm) -> FastAPI:
     @app.post("/v1/nodes/{node_id}/beats")
     def beat(node_id: str, message: Beat) -> Response:
         return answer("beats", message, lambda: farm.beat_answer)
+
+    @app.post("/v1/nodes/{node_id}/orders")
+    def listen(node_id: str, message: Listen) -> Response:
+        return answer("listens", message, lambda: farm.listen(message))
 
     @app.post("/v1/claims")
     def claim(message: Claim) -> Response:

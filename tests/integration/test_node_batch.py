@@ -13,6 +13,7 @@ from gpu_node.energy import DeclaredMeter
 from gpu_node.heartbeat import Heartbeat
 from gpu_node.progress import Progress
 from gpu_node.protocol import Load
+from gpu_node.steering import Steering
 from tests.engine_talk import shot
 from tests.node_worker import WATTS, Worker, in_background, lease
 from tests.scripted_farm import ScriptedFarm
@@ -116,7 +117,8 @@ def test_a_heartbeat_that_fails_is_followed_by_the_next(worker: Worker, farm: Sc
         return None
 
     progress = Progress(DeclaredMeter(WATTS), held)
-    with Heartbeat(worker.bench.coordinator, farm.joined(), progress, lambda why: None):
+    steering = Steering(progress, worker.bench.engine, lambda why: None)
+    with Heartbeat(worker.bench.coordinator, farm.joined(), progress, steering):
         farm.wait_for(lambda: farm.beats)
 
 

@@ -1,0 +1,60 @@
+"""What the coordinator wants of this node, however it is heard, put into effect."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from common.messages import BeatAnswer
+from gpu_node.engine_client import EngineClient
+from gpu_node.progress import BatchInHand, Progress
+
+log = logging.getLogger(__name__)
+
+
+class Steering:
+    """For one incarnation; `on_over` is called once, when the coordinator says that it has ended."""
+
+    def __init__(self, progress: Progress, engine: EngineClient, on_over: Callable[[str], None]) -> None:
+        self._progress = progress
+        self._engine = engine
+        self._on_over = on_over
+        self._lock = threading.Lock()
+        self._ended = False
+
+    def obey(self, batch: BatchInHand | None, answer: BeatAnswer) -> None:
+        """Do as the answer says. It was asked for when `batch` was in hand, and counts for no other."""
+        with self._lock:
+            if self._ended:
+                return
+            if answer.order == "pause":
+                self._pause(answer.reason)
+                return
+            if self._engine.resume():
+                log.info("resumed")
+        if batch is not None and answer.order == "stop":
+            batch.lose(answer.reason or "the coordinator took it back")
+        elif batch is not None:
+            batch.cancel(answer.cancelled)
+
+    def end(self, why: str) -> None:
+        """The incarnation is over, and with it the lease of the batch in hand."""
+        with self._lock:
+            if self._ended:
+                return
+            self._ended = True
+        if (batch := self._progress.batch) is not None:
+            batch.lose(why)
+        self._on_over(why)
+
+    def close(self) -> None:
+        """Obey nothing that is still heard for this incarnation."""
+        with self._lock:
+            self._ended = True
+
+    def _pause(self, reason: str) -> None:
+        if (batch := self._progress.batch) is not None:
+            batch.lose(f"paused: {reason}")
+        if self._engine.suspend():
+            log.info("paused (%s); the card is free", reason)
