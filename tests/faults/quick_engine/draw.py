@@ -55,6 +55,8 @@ def _rendered(order: protocol.Render, lines: Lines, saver: Saver) -> protocol.Ev
     began = time.monotonic()
     for done in range(shots[0].steps):
         _work(_STEP_S)
+        if lines.interrupted.is_set():
+            return protocol.Failed(kind="cancelled", message=f"it was interrupted after {done + 1} steps")
         lines.emit(protocol.Step(done=done + 1, total=shots[0].steps))
     for one, shot in zip(order.shots, shots, strict=True):
         saver.save(one.id, shot, _drawn(shot))
