@@ -81,11 +81,8 @@ class Candidate:
         self._patience = patience
         self._seen: _Sign | None = None
         self._unchanged = 0
-
-    @property
-    def leader(self) -> str:
-        """Who led at the last look."""
-        return self._seen.holder if self._seen else ""
+        #: Instance name of who led when that was last seen.
+        self.leader = ""
 
     def look(self) -> Lead | None:
         """Take the lead if that is allowed now, and bring the schema to the newest revision with it.
@@ -98,10 +95,10 @@ class Candidate:
                 sign = _sign(connection)
         except Unavailable:
             # A leader cannot show itself either while the database is away.
-            self._unchanged = 0
+            self._seen, self._unchanged = None, 0
             raise
         self._unchanged = self._unchanged + 1 if sign == self._seen else 0
-        self._seen = sign
+        self._seen, self.leader = sign, sign.holder if sign else ""
         free = sign is None or sign.holder in ("", self._instance)
         return self._take() if free or self._unchanged >= self._patience else None
 

@@ -1,0 +1,196 @@
+"""Who may lead: one coordinator, its successor only when it ended or fell silent, on either database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Barrier
+from typing import Any
+
+import pytest
+from alembic import command
+from sqlalchemy import Engine, text
+
+from common.cost import Rates
+from common.errors import Invalid, Unavailable
+from common.settings import Money
+from coordinator.ledger import Candidate, Lead, Ledger, Replaced, open_engine
+from coordinator.ledger.engine import transaction
+from coordinator.ledger.revisions import config
+from tests.contract.ledger.bench import TIMING, Bench, place, placed
+
+PATIENCE = 3
+
+
+def candidate(engine: Engine, instance: str) -> Candidate:
+    return Candidate(engine, instance, patience=PATIENCE)
+
+
+def led(engine: Engine, instance: str) -> Lead:
+    lead = candidate(engine, instance).look()
+    assert lead is not None
+    return lead
+
+
+def ledger(lead: Lead) -> Ledger:
+    return Ledger(lead, timing=TIMING, rates=Rates.of(Money()), place=place)
+
+
+def test_the_first_leads_and_the_second_stands_by_and_knows_for_whom(engine: Engine) -> None:
+    led(engine, "first")
+    second = candidate(engine, "second")
+
+    assert second.look() is None
+    assert second.leader == "first"
+
+
+def test_a_new_database_is_led_by_one_of_those_that_start_at_once(database_url: str) -> None:
+    barrier = Barrier(4)
+    engines = [open_engine(database_url) for _ in range(4)]
+
+    def start(number: int) -> Lead | None:
+        barrier.wait()
+        return candidate(engines[number], f"coordinator {number}").look()
+
+    with ThreadPoolExecutor(4) as pool:
+        leads = list(pool.map(start, range(4)))
+    for engine in engines:
+        engine.dispose()
+    assert [lead.epoch for lead in leads if lead] == [1]
+
+
+def test_a_silent_leader_is_replaced_after_as_many_looks_as_patience_has(engine: Engine) -> None:
+    led(engine, "first")
+    second = candidate(engine, "second")
+
+    looks = [second.look() for _ in range(PATIENCE + 1)]
+
+    assert looks[:PATIENCE] == [None] * PATIENCE
+    assert looks[PATIENCE] == Lead(engine, 2)
+
+
+def test_a_leader_that_sweeps_is_never_replaced(engine: Engine) -> None:
+    first = ledger(led(engine, "first"))
+    second = candidate(engine, "second")
+
+    for _ in range(3 * PATIENCE):
+        assert second.look() is None
+        first.sweep()
+    first.ping()
+
+
+def test_of_two_that_stand_by_one_takes_over_and_the_other_waits_for_that_one(engine: Engine) -> None:
+    led(engine, "first")
+    two = [candidate(engine, "second"), candidate(engine, "third")]
+
+    looks = [one.look() for _ in range(PATIENCE + 1) for one in two]
+
+    assert [look for look in looks if look] == [Lead(engine, 2)]
+    assert two[1].leader == "second"
+
+
+def test_a_leader_that_ends_in_order_is_followed_at_once(engine: Engine) -> None:
+    lead = led(engine, "first")
+    second = candidate(engine, "second")
+    assert second.look() is None
+
+    lead.release()
+
+    assert second.look() == Lead(engine, 2)
+
+
+def test_a_leader_that_is_started_again_goes_on_at_once(engine: Engine) -> None:
+    led(engine, "first")
+
+    assert led(engine, "first").epoch == 2
+
+
+def test_who_could_not_look_counts_anew(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    led(engine, "first")
+    second = candidate(engine, "second")
+    for _ in range(PATIENCE):
+        assert second.look() is None
+
+    def broken(connection: object) -> None:
+        raise engine.dialect.loaded_dbapi.OperationalError("the server is away")
+
+    with monkeypatch.context() as away:
+        away.setattr(engine.dialect, "do_commit", broken)
+        with pytest.raises(Unavailable, match="the server is away"):
+            second.look()
+
+    assert [second.look() for _ in range(PATIENCE)] == [None] * PATIENCE
+    assert second.look() is not None
+
+
+@pytest.mark.parametrize(
+    "act",
+    [lambda old: old.sweep(), lambda old: old.ping(), lambda old: old.submit(None, ())],
+    ids=["sweep", "ping", "submit"],
+)
+def test_whoever_was_replaced_acts_no_more_and_hears_of_it(engine: Engine, act: Callable[[Any], Any]) -> None:
+    old = ledger(led(engine, "first"))
+    heard: list[Replaced] = []
+    old.on_replaced(heard.append)
+    led(engine, "first").release()
+
+    with pytest.raises(Replaced, match="another coordinator"):
+        act(old)
+    assert len(heard) == 1
+
+
+def test_whoever_was_replaced_releases_nothing(engine: Engine) -> None:
+    old = led(engine, "first")
+    new = candidate(engine, "second")
+    while new.look() is None:
+        pass
+    old.release()
+
+    assert candidate(engine, "third").look() is None
+
+
+def _look_until_taken(candidate: Candidate) -> Lead:
+    """As one that stands by does: what the database refuses is tried again."""
+    lead = None
+    while lead is None:
+        with suppress(Unavailable):
+            lead = candidate.look()
+    return lead
+
+
+def _stopped_in_mid_write(engine: Engine, lead: Lead, successor: Candidate) -> None:
+    with transaction(engine, writes=True) as connection:
+        lead.hold(connection)
+        assert _look_until_taken(successor).epoch == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_leader_that_stops_in_mid_write_holds_nobody_up(engine: Engine) -> None:
+    """The server ends its idle transaction. SQLite has no such server: its file stays locked meanwhile."""
+    with pytest.raises(Unavailable, match="idle-in-transaction"):
+        _stopped_in_mid_write(engine, led(engine, "first"), candidate(engine, "second"))
+
+
+@pytest.mark.parametrize("instance", ["first", "second"])
+def test_a_ledger_of_newer_code_is_refused_with_what_to_install(engine: Engine, instance: str) -> None:
+    led(engine, "first")
+    with transaction(engine, writes=True) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    with pytest.raises(Invalid, match=r"newer shotfarm \(schema 9999.*install that version"):
+        candidate(engine, instance).look()
+
+
+def test_to_lead_brings_an_older_ledger_up_with_all_that_is_in_it(bench: Bench, engine: Engine) -> None:
+    job = bench.submit(placed(4))
+    lease = bench.join().lease()
+    with transaction(engine, writes=True) as connection:
+        command.downgrade(config(connection), "0002")
+
+    bench.restart()
+
+    assert bench.counts(job.job_id) == {"waiting": 2, "running": 2}
+    bench.finish(lease)
+    assert bench.counts(job.job_id) == {"waiting": 2, "done": 2}
