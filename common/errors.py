@@ -18,6 +18,7 @@ Reason = Literal[
     "upload",
     "over",
     "conflict",
+    "version",
     "repeated",
     "unknown",
     "no_length",

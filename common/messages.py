@@ -61,7 +61,6 @@ class Join(Message):
     missing_recipes: dict[str, tuple[str, ...]] = {}
     #: Whether the farm pays for its electricity and idle time (`owned`, `rented`) or not (`volunteer`).
     terms: Literal["owned", "rented", "volunteer"] = "owned"
-    protocol: int = PROTOCOL
     versions: dict[str, str] = {}
     #: Random name of the joining process, the same for as long as it lives.
     process: str = ""

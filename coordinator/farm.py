@@ -9,8 +9,8 @@ from importlib.metadata import version
 
 from common.catalog import Catalog
 from common.celeryapp import Publisher
-from common.errors import Conflict, TooLarge, Unavailable
-from common.messages import PROTOCOL, Ack, Close, Grant, GrantRequest, Join, Joined, Report
+from common.errors import TooLarge, Unavailable
+from common.messages import Ack, Close, Grant, GrantRequest, Join, Joined, Report
 from common.nodes import queue_name
 from common.settings import Settings
 from common.states import ShotState
@@ -51,12 +51,7 @@ class Farm:
     started_at: float = field(default_factory=time.time)
 
     def join(self, join: Join) -> Joined:
-        """Raises Conflict when the node speaks another protocol, and as `Ledger.join` does."""
-        if join.protocol != PROTOCOL:
-            raise Conflict(
-                f"node {join.name} speaks protocol {join.protocol}, this farm {PROTOCOL}: "
-                "install the same version of shotfarm on both"
-            )
+        """Raises as `Ledger.join` does."""
         broker_url = self.broker_user.url()
         node = self.ledger.join(join)
         self.dispatcher.wake()

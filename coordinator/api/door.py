@@ -1,12 +1,15 @@
-"""What passes the door: addresses and bodies that can be read, and a count of every request."""
+"""What passes the door: readable addresses and bodies, nodes of our version, and a count of every request."""
 
 from __future__ import annotations
+
+from importlib.metadata import version
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.errors import Reason
+from common.messages import PROTOCOL, PROTOCOL_HEADER, VERSION_HEADER
 from common.views import ErrorView
 from coordinator.traffic import Traffic
 
@@ -49,8 +52,20 @@ class Door:
             return self._answer(
                 413, "too_large", f"a body of {length} bytes is too large; {MAX_BODY} is the most"
             )
+        if headers.get(PROTOCOL_HEADER, str(PROTOCOL)) != str(PROTOCOL):
+            return self._answer(409, "version", _other_version(headers))
         return None
 
     def _answer(self, status: int, reason: Reason, sentence: str) -> JSONResponse:
         self._traffic.refusal(reason)
         return JSONResponse(ErrorView(error=sentence).model_dump(), status_code=status)
+
+
+def _other_version(headers: Headers) -> str:
+    """What a node is told whose messages would not be understood; it ends with this sentence."""
+    ours = version("shotfarm")
+    theirs, protocol = headers.get(VERSION_HEADER, "?")[:32], headers[PROTOCOL_HEADER][:32]
+    return (
+        f"this node runs shotfarm {theirs} (protocol {protocol}), "
+        f"the farm {ours} (protocol {PROTOCOL}): install shotfarm=={ours} on the node"
+    )

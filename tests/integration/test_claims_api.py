@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -12,11 +13,11 @@ import pytest
 
 from common.errors import Invalid
 from common.keys import TicketSigner
-from common.messages import Beat, Claim, Join, Report
+from common.messages import PROTOCOL, PROTOCOL_HEADER, VERSION_HEADER, Beat, Claim, Report
 from common.settings import Keys, Settings
 from common.views import Submit
 from coordinator.service import check_settings
-from tests.farm import DEADLINE_S, KEYS, MANIFEST, QUICK, RunningFarm, ScriptedNode, card, running_farm, until
+from tests.farm import DEADLINE_S, KEYS, MANIFEST, QUICK, RunningFarm, ScriptedNode, running_farm, until
 from tests.servers import ValkeyServer
 
 SIGNER = TicketSigner("ticket-key")
@@ -368,9 +369,17 @@ def test_a_coordinator_that_was_replaced_ends_and_its_successor_goes_on(
             assert client.post(path, json=beat).json()["order"] == "go on"
 
 
-def test_a_node_of_another_protocol_is_told_to_update(farm: RunningFarm, node: ScriptedNode):
-    message = Join(name="old", card=card(8), protocol=0)
-    assert "same version" in refused(node.http.post("/v1/nodes", json=message.model_dump()), 409)
+@pytest.mark.parametrize(("node", "protocol"), [("0.0.9", PROTOCOL - 1), ("9.0.0", PROTOCOL + 1)])
+def test_a_node_of_another_version_is_told_which_to_install_before_its_message_is_read(
+    quiet_farm: RunningFarm, node: str, protocol: int
+):
+    ours = version("shotfarm")
+    headers = {VERSION_HEADER: node, PROTOCOL_HEADER: str(protocol)}
+    with quiet_farm.client("node") as client:
+        for path in ("/v1/nodes", "/v1/claims", "/v1/nodes/n1/beats", "/v1/nodes/n1/orders"):
+            said = refused(client.post(path, json={"of": "another version"}, headers=headers), 409)
+            assert f"shotfarm {node} (protocol {protocol})" in said
+            assert f"install shotfarm=={ours}" in said
 
 
 def test_a_farm_without_a_ticket_key_lets_nodes_into_the_broker_after_a_restart(
