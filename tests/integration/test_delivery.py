@@ -4,52 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import yaml
 from PIL import Image
 
 from common.keys import TicketSigner
 from common.messages import GrantRequest, Lease, OrderedShot, Verdict
-from common.settings import Settings, Storage
+from common.settings import Storage
 from coordinator.quarantine import KEEP_S, clear_quarantine
 from tests.farm import MANIFEST, RunningFarm, ScriptedNode, drawn, running_farm, until
+from tests.ingest_worker import ingest_worker
 from tests.servers import S3Server, ValkeyServer
-
-
-@contextmanager
-def ingest_worker(farm: RunningFarm, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`python -m coordinator.ingest` with the farm's settings in the folder it starts in."""
-    (folder / "farm.yaml").write_text(yaml.safe_dump(told(farm.settings)))
-    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
-    process = subprocess.Popen([sys.executable, "-m", "coordinator.ingest"], cwd=folder, env=environment)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
-def told(settings: Settings) -> dict[str, Any]:
-    """What an ingest worker needs to know, as a settings file says it."""
-    storage = settings.storage.model_dump(mode="json")
-    storage["secret_key"] = settings.storage.secret_key.get_secret_value()
-    assert settings.keys.ingest is not None
-    return {
-        "broker_url": settings.broker_url,
-        "public_url": settings.api_url,
-        "storage": storage,
-        "keys": {"ingest": settings.keys.ingest.get_secret_value()},
-    }
 
 
 def counts(operator: httpx.Client, job: str) -> dict[str, int]:

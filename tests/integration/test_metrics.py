@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prometheus_client import Metric
-from prometheus_client.parser import text_string_to_metric_families
 
 from common.messages import Report, Spent, Verdict
 from common.settings import Money
 from tests.farm import MANIFEST, RunningFarm, ScriptedNode, running_farm
 from tests.require import require_program
+from tests.scrape import scraped, total
 from tests.servers import ValkeyServer
 
 MONEY = Money(currency="CHF", tariff_per_kwh=0.25, host_watts=60, card_per_hour={8: 0.02})
@@ -26,16 +25,6 @@ def cost(seconds: float, joules: float) -> float:
     """The formula of the books, written out once more."""
     electricity = (joules + MONEY.host_watts * seconds) / 3.6e6 * MONEY.tariff_per_kwh
     return electricity + seconds * MONEY.card_per_hour[8] / 3600
-
-
-def scraped(farm: RunningFarm) -> dict[str, Metric]:
-    with farm.client() as client:
-        text = client.get("/metrics").raise_for_status().text
-    return {metric.name: metric for metric in text_string_to_metric_families(text)}
-
-
-def total(metric: Metric, **labels: str) -> float:
-    return sum(sample.value for sample in metric.samples if labels.items() <= sample.labels.items())
 
 
 @pytest.fixture(scope="module")
