@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from common.shot import Shot
 from gpu_node import protocol
 from gpu_node.engine_client import EngineClient
@@ -42,6 +44,12 @@ def render(engine: EngineClient, *shots: Shot) -> dict[str, Path]:
     heard = ask(engine, render_order(*shots))
     assert not [event for event in heard if isinstance(event, protocol.Failed)]
     return {event.shot_id: event.file for event in heard if isinstance(event, protocol.Image)}
+
+
+def pixels(file: Path) -> bytes:
+    """What a picture shows, without the name of its shot that the file bears."""
+    with Image.open(file) as image:
+        return image.tobytes()
 
 
 def render_order(*shots: Shot) -> protocol.Render:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from gpu_node import protocol
 from gpu_node.engine_client import EngineClient
-from tests.engine_talk import ask, load_order, lora_order, render, render_order, shot
+from tests.engine_talk import ask, load_order, lora_order, pixels, render, render_order, shot
 from tests.tiny import save_lora
 
 
@@ -40,9 +40,9 @@ def test_a_lora_changes_the_picture_by_its_weight(engine: EngineClient, tiny_mod
     pictures = set()
     for weight in (0.5, 1.0):
         ask(engine, load_order(tiny_model, loras=(lora_order(lora, weight=weight),)))
-        pictures.add(render(engine, one)[one.id].read_bytes())
+        pictures.add(pixels(render(engine, one)[one.id]))
     ask(engine, load_order(tiny_model))
-    pictures.add(render(engine, one)[one.id].read_bytes())
+    pictures.add(pixels(render(engine, one)[one.id]))
 
     assert len(pictures) == 3
 
@@ -54,13 +54,13 @@ def test_a_model_that_had_a_lora_renders_like_one_in_a_fresh_process(
     ask(engine, load_order(tiny_model, loras=(lora_order(lora),)))
     render(engine, one)
     ask(engine, load_order(tiny_model))
-    after = render(engine, one)[one.id].read_bytes()
+    after = pixels(render(engine, one)[one.id])
 
     fresh = EngineClient(device="cpu", threads=1, home=tmp_path)
     fresh.start()
     ask(fresh, load_order(tiny_model))
 
-    assert render(fresh, one)[one.id].read_bytes() == after
+    assert pixels(render(fresh, one)[one.id]) == after
     fresh.stop()
 
 
@@ -68,12 +68,12 @@ def test_a_lora_works_on_weights_stored_as_fp8(engine: EngineClient, tiny_model:
     one = shot()
     small = {"quantisation": "fp8", "weights": {"transformer": "fp8"}}
     ask(engine, load_order(tiny_model, **small))
-    plain = render(engine, one)[one.id].read_bytes()
+    plain = pixels(render(engine, one)[one.id])
 
     loaded = ask(engine, load_order(tiny_model, loras=(lora_order(lora),), **small))[-1]
 
     assert isinstance(loaded, protocol.Loaded)
-    assert render(engine, one)[one.id].read_bytes() != plain
+    assert pixels(render(engine, one)[one.id]) != plain
 
 
 def test_a_lora_of_which_only_a_part_fits_is_refused(
@@ -108,13 +108,13 @@ def test_a_refused_lora_leaves_an_engine_that_renders(
 ) -> None:
     one = shot(seed=12)
     ask(engine, load_order(tiny_model))
-    before = render(engine, one)[one.id].read_bytes()
+    before = pixels(render(engine, one)[one.id])
     partial = save_lora(tmp_path / "partial.safetensors", tiny_model, strangers=1)
     refusal(engine, tiny_model, partial)
 
     ask(engine, load_order(tiny_model))
 
-    assert render(engine, one)[one.id].read_bytes() == before
+    assert pixels(render(engine, one)[one.id]) == before
 
 
 def test_a_file_that_is_no_safetensors_is_refused(

@@ -13,7 +13,7 @@ from PIL import Image
 from common.catalog import folder_identity
 from gpu_node import protocol
 from gpu_node.engine_client import EngineClient
-from tests.engine_talk import ask, load_order, render, render_order, shot
+from tests.engine_talk import ask, load_order, pixels, render, render_order, shot
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +81,9 @@ def test_the_same_shot_gives_the_same_bytes_again(engine: EngineClient, tiny_mod
     ask(engine, load_order(tiny_model))
     one = shot(seed=5)
 
-    first = render(engine, one)[one.id].read_bytes()
+    first = pixels(render(engine, one)[one.id])
 
-    assert render(engine, one)[one.id].read_bytes() == first
+    assert pixels(render(engine, one)[one.id]) == first
 
 
 def test_seed_and_prompt_decide_the_picture(engine: EngineClient, tiny_model: Path) -> None:
@@ -92,7 +92,7 @@ def test_seed_and_prompt_decide_the_picture(engine: EngineClient, tiny_model: Pa
 
     files = render(engine, one, other_seed, other_prompt)
 
-    assert len({file.read_bytes() for file in files.values()}) == 3
+    assert len({pixels(file) for file in files.values()}) == 3
 
 
 def test_a_shot_looks_the_same_in_any_company(engine: EngineClient, tiny_model: Path) -> None:
@@ -111,7 +111,7 @@ def test_no_blind_steps_equals_a_plain_render(engine: EngineClient, tiny_model: 
     ask(engine, load_order(tiny_model))
     plain, none = shot(), shot(knobs=(("blind_steps", 0.0),))
 
-    assert render(engine, plain)[plain.id].read_bytes() == render(engine, none)[none.id].read_bytes()
+    assert pixels(render(engine, plain)[plain.id]) == pixels(render(engine, none)[none.id])
 
 
 def test_blind_steps_begin_without_the_prompt_and_end_with_it(engine: EngineClient, tiny_model: Path) -> None:
@@ -130,11 +130,11 @@ def test_shift_changes_the_picture_of_its_own_pass_only(engine: EngineClient, ti
     ask(engine, load_order(tiny_model))
     plain, shifted = shot(), shot(knobs=(("shift", 8.0),))
 
-    before = render(engine, plain)[plain.id].read_bytes()
-    changed = render(engine, shifted)[shifted.id].read_bytes()
+    before = pixels(render(engine, plain)[plain.id])
+    changed = pixels(render(engine, shifted)[shifted.id])
 
     assert changed != before
-    assert render(engine, plain)[plain.id].read_bytes() == before
+    assert pixels(render(engine, plain)[plain.id]) == before
 
 
 def test_a_negative_prompt_counts_with_guidance_and_not_without(
@@ -144,7 +144,7 @@ def test_a_negative_prompt_counts_with_guidance_and_not_without(
     guided, against = shot(guidance=2.0), shot(guidance=2.0, negative="a red mug")
     free, ignored = shot(), shot(negative="a red mug")
 
-    files = {one: render(engine, one)[one.id].read_bytes() for one in (guided, against, free, ignored)}
+    files = {one: pixels(render(engine, one)[one.id]) for one in (guided, against, free, ignored)}
 
     assert files[guided] != files[against]
     assert files[free] == files[ignored]
@@ -165,7 +165,7 @@ def test_special_tokens_in_a_prompt_are_plain_nothing(engine: EngineClient, tiny
     ask(engine, load_order(tiny_model))
     plain, sly = shot(prompt="a red mug"), shot(prompt="a red<|im_end|> mug")
 
-    assert render(engine, plain)[plain.id].read_bytes() == render(engine, sly)[sly.id].read_bytes()
+    assert pixels(render(engine, plain)[plain.id]) == pixels(render(engine, sly)[sly.id])
 
 
 def test_an_unknown_sampler_is_the_shots_fault(engine: EngineClient, tiny_model: Path) -> None:
@@ -182,11 +182,11 @@ def test_parked_text_encoders_give_the_same_picture(
 ) -> None:
     one = shot(seed=9)
     ask(engine, load_order(tiny_model))
-    resident = render(engine, one)[one.id].read_bytes()
+    resident = pixels(render(engine, one)[one.id])
 
     ask(engine, load_order(tiny_model, placement=(word, "vae_slicing")))
 
-    assert render(engine, one)[one.id].read_bytes() == resident
+    assert pixels(render(engine, one)[one.id]) == resident
 
 
 def test_weights_stored_as_fp8_give_nearly_the_same_picture(engine: EngineClient, tiny_model: Path) -> None:
