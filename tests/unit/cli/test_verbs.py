@@ -1,0 +1,155 @@
+"""What the operator's verbs print and end with, against a coordinator over real HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.messages import Lease, Report
+from common.views import Submit
+from tests.farm import MANIFEST, QUICK, RunningFarm, ScriptedNode, running_farm
+from tests.servers import ValkeyServer
+from tests.unit.cli.conftest import Farm
+
+
+@pytest.fixture
+def coordinator(
+    tmp_path_factory: pytest.TempPathFactory, own_valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[RunningFarm]:
+    folder: Path = tmp_path_factory.mktemp("coordinator")
+    with running_farm(folder, own_valkey.url, timing=QUICK.model_copy(update={"retry_s": 0.1})) as running:
+        monkeypatch.setenv("FARM_PUBLIC_URL", running.url)
+        monkeypatch.setenv("FARM_KEYS__OPERATOR", "operator-key")
+        yield running
+
+
+@pytest.fixture
+def node(coordinator: RunningFarm) -> Iterator[ScriptedNode]:
+    node = ScriptedNode(coordinator)
+    yield node
+    node.leave()
+
+
+@pytest.fixture
+def job(coordinator: RunningFarm) -> str:
+    return submitted(coordinator)
+
+
+def submitted(coordinator: RunningFarm, manifest: str = MANIFEST) -> str:
+    with coordinator.client() as client:
+        answer = client.post("/v1/jobs", json=Submit(manifest=manifest).model_dump()).raise_for_status()
+    return str(answer.json()["id"])
+
+
+def fail_all(node: ScriptedNode, lease: Lease) -> list[str]:
+    """Report a failure of its own for every shot of a batch; their ids."""
+    for shot in lease.shots:
+        report = Report(token=lease.token, shot_id=shot.id, outcome="failed", failure="invalid_spec")
+        node.post(f"/v1/batches/{lease.batch_id}/reports", report)
+    node.close(lease)
+    return [shot.id for shot in lease.shots]
+
+
+def told(farm: Farm, *words: str) -> Any:
+    ran = farm(*words, "--json")
+    assert ran.code == 0, ran.err
+    return json.loads(ran.out)
+
+
+def test_a_job_goes_by_its_id_the_beginning_of_that_or_its_name(farm: Farm, job: str) -> None:
+    for word in (job, job.removeprefix("j-"), job[:6], "mugs"):
+        assert f"job {job} (mugs) paused; 0 of 4 images stored" in farm("pause", word).out
+
+
+def test_an_unknown_job_is_one_sentence_with_the_nearest(farm: Farm, job: str) -> None:
+    ran = farm("retry", "mug")
+    assert (ran.code, ran.err.count("\n")) == (1, 1)
+    assert "no job mug: did you mean `mugs`?" in ran.err
+
+
+def test_an_unknown_node_is_one_sentence_with_the_nearest(farm: Farm, node: ScriptedNode) -> None:
+    ran = farm("node", "pause", "nod-1")
+    assert ran.code == 1
+    assert "no node nod-1: did you mean `node-1`?" in ran.err
+
+
+def test_a_name_of_several_jobs_is_refused_with_their_ids(
+    farm: Farm, coordinator: RunningFarm, job: str
+) -> None:
+    other = submitted(coordinator)
+    ran = farm("cancel", "mugs")
+    assert ran.code == 2
+    assert job in ran.err
+    assert other in ran.err
+
+
+def test_priority_says_what_it_is_now_and_refuses_what_is_none(farm: Farm, job: str) -> None:
+    assert "has priority 80 now" in farm("priority", job, "80").out
+    assert told(farm, "priority", job, "7")["priority"] == 7
+    assert farm("priority", job, "101").code == 2
+
+
+def test_requeue_begins_a_cancelled_job_anew(farm: Farm, job: str) -> None:
+    farm("cancel", job)
+    assert "goes on: 4 shots to begin anew" in farm("requeue", job).out
+    assert told(farm, "jobs")[0]["counts"] == {"waiting": 4}
+
+
+def test_explain_says_what_a_job_lacks_and_what_would_change_it(farm: Farm, job: str) -> None:
+    said = farm("explain", "mugs").out
+    assert "4 shots wait: no node serves lane public." in said
+    assert "→ start one for it: `farm-node run --lane public`" in said
+    assert told(farm, "explain", job)["kind"] == "job"
+
+
+def test_explain_of_an_unknown_thing_ends_with_1(farm: Farm, job: str) -> None:
+    ran = farm("explain", "nobody")
+    assert ran.code == 1
+    assert "no job, shot or node is called nobody" in ran.err
+
+
+def test_failed_shots_are_named_accepted_and_retried(farm: Farm, node: ScriptedNode, job: str) -> None:
+    for _ in range(3):
+        failed = fail_all(node, node.lease())
+        farm("node", "forgive", "node-1")
+    first = failed[0]
+    said = farm("explain", job).out
+    assert "4 shots failed: the pipeline refused its settings" in said
+    assert first[:12] in said
+    assert f"shot {first[:12]} is accepted without a picture" in farm("accept", first[:8]).out
+    assert farm("accept", first[:8]).code == 1
+    assert "goes on: 3 failed shots to try again" in farm("retry", job).out
+    assert told(farm, "jobs")[0]["counts"] == {"accepted": 1, "waiting": 3}
+
+
+def test_a_node_is_drained_paused_quarantined_forgiven_and_resumed(farm: Farm, node: ScriptedNode) -> None:
+    paused = farm("node", "pause", "node-1", "--reason", "a game").out
+    assert "node node-1 is paused by the operator: a game; `farm node resume node-1`" in paused
+    assert told(farm, "nodes")[0]["state"] == "paused"
+    assert "node node-1 is paused by the operator: a game" in farm("status").out
+    assert "node node-1 is ready" in farm("node", "resume", "node-1").out
+    assert "node node-1 is quarantined by the operator" in farm("node", "quarantine", "node-1").out
+    assert told(farm, "explain", "node-1")["remedy"].endswith("trusts it now")
+    assert "node node-1 is ready" in farm("node", "forgive", "node-1").out
+    assert "node node-1 is offline" in farm("node", "drain", "node-1").out
+    assert told(farm, "node", "resume", "node-1")["state"] == "ready"
+
+
+def test_what_a_nodes_owner_paused_only_its_owner_resumes(farm: Farm, node: ScriptedNode) -> None:
+    node.http.post("/v1/nodes/node-1/pause").raise_for_status()
+    ran = farm("node", "resume", "node-1")
+    assert ran.code == 1
+    assert "only its owner resumes it" in ran.err
+    assert "node node-1 is paused by its owner" in farm("status").out
+
+
+def test_status_names_what_does_not_go_on_and_where_more_is_said(farm: Farm, node: ScriptedNode) -> None:
+    assert "`farm explain" not in farm("status").out
+    farm("node", "quarantine", "node-1", "--reason", "green pictures")
+    said = farm("status").out
+    assert "node node-1 is quarantined by the operator: green pictures" in said
+    assert "`farm explain JOB`" in said
