@@ -14,8 +14,6 @@ from common.states import ShotEvent
 MAX_ATTEMPTS = 3
 #: Times that an engine or node may die with a shot in hand before it is given up.
 MAX_CRASHES = 3
-#: A node's own failures in a row before it is quarantined.
-MAX_NODE_FAILURES = 3
 
 
 class Blame(StrEnum):
@@ -63,6 +61,11 @@ _KNOWN = (
     Failure("cancelled", Blame.CANCELLED, "nobody wants it any more"),
 )
 FAILURES = {failure.kind: failure for failure in _KNOWN}
+
+
+def kinds(*blames: Blame) -> tuple[str, ...]:
+    """Every kind of failure that is one of these faults."""
+    return tuple(failure.kind for failure in _KNOWN if failure.blame in blames)
 
 
 def failure(kind: str) -> Failure:

@@ -142,6 +142,7 @@ class Machine(Generic[S, E]):
 def _shot() -> Iterator[Transition[ShotState, ShotEvent]]:
     s, e = ShotState, ShotEvent
     yield Transition(s.WAITING, e.CLAIMED, s.RUNNING, "a node's batch contains it")
+    yield Transition(s.WAITING, e.OUTGROWN, s.UNSCHEDULABLE, "requeued, and it fits no class as before")
     yield Transition(s.WAITING, e.UNWANTED, s.CANCELLED, "no live job wants it")
     yield Transition(s.RUNNING, e.DELIVERED, s.DELIVERED, "the upload is reported")
     yield Transition(s.DELIVERED, e.STORED, s.DONE, "ingest stored the image")
@@ -198,7 +199,7 @@ def _node() -> Iterator[Transition[NodeState, NodeEvent]]:
     yield Transition(s.DRAINING, e.RESUMED, s.BUSY, "the operator changes his mind")
     yield Transition(s.OFFLINE, e.RESUMED, s.READY, "the operator lets it work again")
     yield Transition(s.PAUSED, e.RESUMED, s.READY, "who paused it lets it work again")
-    for source in (s.READY, s.OFFLINE, s.LOST, s.SELFTEST):
+    for source in (s.READY, s.OFFLINE, s.LOST, s.SELFTEST, s.QUARANTINED):
         yield Transition(source, e.DISTRUSTED, s.QUARANTINED, "it failed too often, or the operator says so")
     yield Transition(s.PAUSED, e.DISTRUSTED, s.PAUSED, "it will have to pass a self-test once resumed")
     yield Transition(s.QUARANTINED, e.TESTED, s.SELFTEST, "it has been quarantined for long enough")

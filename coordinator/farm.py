@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 from common.catalog import Catalog
 from common.celeryapp import Publisher
-from common.errors import TooLarge, Unavailable
+from common.errors import NotFound, TooLarge, Unavailable
 from common.messages import Ack, Close, Grant, GrantRequest, Join, Joined, Report
 from common.nodes import queue_name
 from common.settings import Settings
@@ -110,6 +110,13 @@ class Farm:
     def nodes(self) -> list[NodeView]:
         parked = self.claims.parked()
         return [node.model_copy(update={"parked": node.id in parked}) for node in self.ledger.nodes()]
+
+    def node(self, node_id: str) -> NodeView:
+        """Raises NotFound."""
+        found = next((node for node in self.nodes() if node.id == node_id), None)
+        if found is None:
+            raise NotFound(f"no node {node_id}; `farm nodes` lists them")
+        return found
 
     def status(self) -> StatusView:
         nodes, jobs = self.nodes(), self.ledger.jobs()

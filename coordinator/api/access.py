@@ -25,6 +25,15 @@ async def _farm(request: Request) -> Farm:
 TheFarm = Annotated[Farm, Depends(_farm)]
 
 
+async def _role(request: Request) -> Role | None:
+    role: Role | None = request.state.role
+    return role
+
+
+#: Whose key the caller showed; None where no key is configured at all.
+TheRole = Annotated[Role | None, Depends(_role)]
+
+
 def configured(keys: Keys) -> dict[Role, str]:
     """The keys by role; empty when none is set."""
     given: dict[Role, SecretStr | None] = {
@@ -45,6 +54,7 @@ class Allowed:
     roles: tuple[Role, ...]
 
     async def __call__(self, request: Request) -> None:
+        request.state.role = None
         keys = configured(request.app.state.farm.settings.keys)
         if not keys:
             return
@@ -57,6 +67,7 @@ class Allowed:
         if role not in self.roles:
             wanted = " or ".join(self.roles)
             raise Forbidden(f"the {role} key does not allow this; it takes the {wanted} key")
+        request.state.role = role
 
 
 def allow(*roles: Role) -> params.Depends:

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from common.errors import FarmError, Invalid, Reason
 from common.views import ErrorView
-from coordinator.api import batches, claims, deliveries, jobs, nodes, objects, orders, status
+from coordinator.api import batches, claims, deliveries, explain, jobs, nodes, objects, orders, shots, status
 from coordinator.api.door import Door
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 _TOLD = 10
 _LONG = 200
 
-NOUNS = (jobs, nodes, orders, claims, batches, deliveries, objects, status)
+NOUNS = (jobs, shots, nodes, orders, claims, batches, deliveries, objects, status, explain)
 
 
 def make_app(farm: Farm) -> FastAPI:

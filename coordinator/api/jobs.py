@@ -66,6 +66,13 @@ def prioritise(job_id: str, wish: Priority, farm: TheFarm) -> JobView:
     return farm.ledger.job(job_id)
 
 
+@router.post("/{job_id}/retry")
+def retry(job_id: str, farm: TheFarm) -> JobView:
+    """Give its failed shots, and no others, a fresh start; 409 for a cancelled job."""
+    farm.ledger.retry_job(job_id)
+    return farm.ledger.job(job_id)
+
+
 @router.post("/{job_id}/requeue")
 def requeue(job_id: str, farm: TheFarm) -> JobView:
     """Give its failed and cancelled shots a fresh start; a cancelled job goes on with what was left."""

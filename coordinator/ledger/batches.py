@@ -15,16 +15,17 @@ from common.messages import Ack, Close, GrantRequest, Report
 from common.states import AttemptEvent, AttemptState, BatchEvent, BatchState, ShotEvent, ShotState
 from coordinator.ledger.backlog import Backlog
 from coordinator.ledger.charges import phase_columns, work_charge
-from coordinator.ledger.endings import end_batch
+from coordinator.ledger.endings import end_batch, note_farms_fault
 from coordinator.ledger.fleet import card_of
 from coordinator.ledger.moves import move_attempts, move_shots
 from coordinator.ledger.records import Reported
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, nodes, shots
-from coordinator.ledger.setbacks import charge_node, set_back
+from coordinator.ledger.setbacks import set_back
 from coordinator.ledger.specs import quarantine_key
 from coordinator.ledger.speeds import learn
 from coordinator.ledger.transactions import Write
+from coordinator.ledger.trust import charge_node
 
 
 def batch_row(connection: Connection, batch_id: str, token: str) -> Row[Any]:
@@ -128,7 +129,7 @@ def _book(write: Write, rules: Rules, attempt: Row[Any], report: Report) -> None
     if report.outcome == "delivered":
         _deliver(write, attempt, report, facts)
     else:
-        _fail(write, attempt, report, facts)
+        _fail(write, rules, attempt, report, facts)
 
 
 def _deliver(write: Write, attempt: Row[Any], report: Report, facts: dict[str, Any]) -> None:
@@ -143,12 +144,13 @@ def _deliver(write: Write, attempt: Row[Any], report: Report, facts: dict[str, A
     learn(write, attempt.node_id, attempt.model, attempt.work, report.spent)
 
 
-def _fail(write: Write, attempt: Row[Any], report: Report, facts: dict[str, Any]) -> None:
+def _fail(write: Write, rules: Rules, attempt: Row[Any], report: Report, facts: dict[str, Any]) -> None:
     if report.failure is None:
         raise Invalid("a failed shot is reported with the kind of its failure")
     met = failure(report.failure)
     facts["failure"] = met.kind
     move_attempts(write, [attempt.id], AttemptState.RUNNING, AttemptEvent.FAILED, detail=met.kind, **facts)
     set_back(write, [attempt.shot_id], ShotState.RUNNING, met, report.message, attempt.vram_class)
+    note_farms_fault(write, rules, met)
     if met.blame is Blame.NODE:
-        charge_node(write, attempt.node_id)
+        charge_node(write, rules, attempt.node_id)

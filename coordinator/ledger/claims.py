@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence, Set
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Row, Select, exists, func, insert, or_, select
+from sqlalchemy import Row, Select, and_, exists, func, insert, or_, select
 
 from common.errors import Conflict, WrongTicket
+from common.failures import Blame, kinds
 from common.messages import Claim, ClaimAnswer, Lease, Nothing, OrderedShot, Spent
 from common.states import AttemptState, BatchState, NodeEvent, NodeState, ShotEvent, ShotState
 from coordinator.ledger.backlog import Backlog
@@ -58,30 +59,47 @@ def compose(write: Write, backlog: Backlog, rules: Rules, claim: Claim, lane: st
     """A batch for this node now, or why there is none."""
     node = node_row(write.connection, claim.node_id, claim.incarnation)
     state = hear(write, node, loaded_model=claim.loaded_model, loaded_loras=list(claim.loaded_loras))
-    if state is not NodeState.READY:
-        return ClaimAnswer(nothing=Nothing(reason=f"node {node.id} is {state}: {node.reason or 'as asked'}"))
     fleet = in_service(write.connection)
-    member = fleet[claim.node_id]
+    member = fleet.get(claim.node_id)
+    if member is None or state is NodeState.BUSY:
+        return ClaimAnswer(nothing=Nothing(reason=f"node {node.id} is {state}: {node.reason or 'as asked'}"))
     found = offer(member, fleet.values(), lane, backlog, rules, write.now)
     while choice := choose(found.options, batch_s=rules.timing.batch_s):
         takers = found.takers[choice.option.job_id, choice.option.group_key]
-        rows = _in_passes(_unsuspected(write.connection.execute(_pick(choice, member, takers)).all()))
+        waiting = write.connection.execute(_pick(choice, member, takers, write.now - rules.timing.retry_s))
+        rows = _in_passes(_unsuspected(waiting.all()))
+        if member.state is NodeState.SELFTEST:
+            rows = rows[:1]
         if rows:
             placement = found.placements[choice.option.group_key]
             lease = _grant(write, rules, claim, member, choice, placement, rows, lane)
             return ClaimAnswer(lease=lease)
         found.options.remove(choice.option)
-        found.refusals["they failed on this node, and another can try them"] += choice.option.images
+        found.refusals[_failed_here(rules)] += choice.option.images
     return ClaimAnswer(nothing=Nothing(reason=refusal(lane, found.refusals)))
 
 
-def _pick(choice: Choice, member: Member, takers: Set[str]) -> Select[Any]:
-    """The next shots of the chosen group, without those that failed here while another node can try them."""
+def _failed_here(rules: Rules) -> str:
+    wait = f"{rules.timing.retry_s:.0f} s"
+    return f"they failed on this node; another tries them, or where there is none this one after {wait}"
+
+
+def _pick(choice: Choice, member: Member, takers: Set[str], failed_before: float) -> Select[Any]:
+    """The next shots of the chosen group, without those that failed here while another node can try them.
+
+    Where none can, what failed here by its own fault waits until that is longer ago than `failed_before`.
+    """
     failed = (
         attempts.c.shot_id == shots.c.id,
         attempts.c.state.in_((AttemptState.FAILED, AttemptState.REJECTED)),
+        attempts.c.failure.not_in(kinds(Blame.FARM, Blame.CANCELLED)),
     )
     failed_here = exists().where(*failed, attempts.c.node_id == member.id)
+    # The blame of a kind that is unknown is the shot's: what is not another's is its own.
+    own = attempts.c.failure.not_in(kinds(*set(Blame) - {Blame.SHOT}))
+    just_failed_here = exists().where(
+        *failed, own, attempts.c.node_id == member.id, attempts.c.settled_at > failed_before
+    )
     failed_at = (
         select(func.count(attempts.c.node_id.distinct()))
         .where(*failed, attempts.c.node_id.in_(takers))
@@ -94,7 +112,7 @@ def _pick(choice: Choice, member: Member, takers: Set[str]) -> Select[Any]:
             shots.c.state == plain(ShotState.WAITING),
             shots.c.min_class <= member.vram_class,
             exists().where(wants.c.shot_id == shots.c.id, wants.c.job_id == choice.option.job_id),
-            or_(~failed_here, failed_at >= len(takers)),
+            or_(~failed_here, and_(failed_at >= len(takers), ~just_failed_here)),
         )
         .order_by(shots.c.crashes, shots.c.since, shots.c.position)
         .limit(choice.images)
@@ -151,7 +169,7 @@ def _grant(
         [_attempt(batch, place, attempt, shot) for place, (attempt, shot, _) in enumerate(ordered)],
     )
     move_shots(write, [row.id for row in rows], ShotState.WAITING, ShotEvent.CLAIMED, detail=str(batch["id"]))
-    move_node(write, member.id, NodeState.READY, NodeEvent.LEASED, detail=str(batch["id"]))
+    move_node(write, member.id, member.state, NodeEvent.LEASED, detail=str(batch["id"]))
     seconds = (option.image_s or 0.0) * len(rows)
     write.after_commit(partial(Backlog.serve, job_id=option.job_id, seconds=seconds, now=write.now))
     write.after_commit(partial(Backlog.reserve, job_id=option.job_id, cost=batch["estimate"]))

@@ -25,8 +25,14 @@ from coordinator.ledger.fleet import card_of
 from coordinator.ledger.moves import close_batch, drop_unwanted, move_attempts, move_node, move_shots
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, nodes, plain
-from coordinator.ledger.setbacks import charge_node, distrust, set_back, suspect
+from coordinator.ledger.setbacks import set_back, suspect
 from coordinator.ledger.transactions import Write
+from coordinator.ledger.trust import charge_node, doubt_node
+
+#: How a batch ends that its node never closed.
+_GONE = (BatchEvent.EXPIRED, BatchEvent.VANISHED)
+#: Phases in which a shot may have been what killed its engine or node.
+_SUSPICIOUS = frozenset({"denoise", "decode"})
 
 
 def end_batch(
@@ -45,15 +51,17 @@ def end_batch(
     `load` is what loading took; `spent` all of the lease, where its end told more than its heartbeats.
     """
     batch = _batch_row(write, batch_id)
-    spending = _spending(write, rules, batch, load or Spent(), _newest(batch, spent or Spent()))
+    spent = _newest(batch, spent or Spent())
+    spending = _spending(write, rules, batch, load or Spent(), spent)
     close_batch(write, batch_id, event, failure=failure.kind if failure else "", message=message, **spending)
     write.after_commit(partial(Backlog.reserve, job_id=batch.job_id, cost=-batch.estimate))
-    _undo(write, batch, event, failure, message)
-    move_node(write, batch.node_id, NodeState(batch.node_state), NodeEvent.FREED)
-    if failure is not None and failure.blame is Blame.NODE:
-        charge_node(write, batch.node_id)
-    else:
-        distrust(write, batch.node_id)
+    _undo(write, batch, event, failure, message, spent)
+    node_state = NodeState(batch.node_state)
+    # Once drained it is offline for the reason for which it was drained.
+    kept = {name: getattr(batch, name) for name in ("reason", "decided_by")}
+    kept = kept if node_state is NodeState.DRAINING else {}
+    move_node(write, batch.node_id, node_state, NodeEvent.FREED, **kept)
+    _judge_node(write, rules, batch.node_id, failure, event in _GONE and node_state is NodeState.SELFTEST)
 
 
 def end_held(write: Write, rules: Rules, node_id: str, event: BatchEvent) -> None:
@@ -72,7 +80,26 @@ def charge_late(write: Write, rules: Rules, batch_id: str, spent: Spent) -> None
     write.after_commit(partial(Backlog.charge, job_id=batch.job_id, cost=cost))
 
 
-def _undo(write: Write, batch: Row[Any], event: BatchEvent, failure: Failure | None, message: str) -> None:
+def _judge_node(
+    write: Write, rules: Rules, node_id: str, failure: Failure | None, vanished_in_test: bool
+) -> None:
+    """Charge the node, which holds no batch now, or act on what it was charged while it did."""
+    note_farms_fault(write, rules, failure)
+    if vanished_in_test or (failure is not None and failure.blame is Blame.NODE):
+        charge_node(write, rules, node_id)
+    else:
+        doubt_node(write, rules, node_id)
+
+
+def note_farms_fault(write: Write, rules: Rules, met: Failure | None) -> None:
+    """Blame no node for a while after a failure that was the farm's."""
+    if met is not None and met.blame is Blame.FARM:
+        rules.note_trouble(write.now)
+
+
+def _undo(
+    write: Write, batch: Row[Any], event: BatchEvent, failure: Failure | None, message: str, spent: Spent
+) -> None:
     query = (
         select(attempts.c.id, attempts.c.shot_id, attempts.c.state)
         .where(attempts.c.batch_id == batch.id)
@@ -81,15 +108,16 @@ def _undo(write: Write, batch: Row[Any], event: BatchEvent, failure: Failure | N
     rows = write.connection.execute(query).all()
     undone = [row for row in rows if row.state == AttemptState.RUNNING]
     ids = [row.shot_id for row in undone]
-    move_attempts(
-        write, [row.id for row in undone], AttemptState.RUNNING, AttemptEvent.RELEASED, detail=batch.id
-    )
+    running = [row.id for row in undone]
     if failure is not None and _theirs(failure, len(undone), len(rows)):
+        facts = {"failure": failure.kind, "message": message}
+        move_attempts(write, running, AttemptState.RUNNING, AttemptEvent.FAILED, detail=failure.kind, **facts)
         set_back(write, ids, ShotState.RUNNING, failure, message, batch.vram_class)
         return
-    gone = event in (BatchEvent.EXPIRED, BatchEvent.VANISHED)
-    # Where no heartbeat told of work, the node has not begun: perhaps it never got the lease.
-    if (gone and batch.spent_s) or (failure and failure.kind == "engine_died"):
+    move_attempts(write, running, AttemptState.RUNNING, AttemptEvent.RELEASED, detail=batch.id)
+    died = event in _GONE or (failure is not None and failure.kind == "engine_died")
+    # While the pipeline was loaded no shot can have been at fault.
+    if died and not _SUSPICIOUS.isdisjoint(spent.seconds):
         # Shots are rendered in order: those of the running pass are the first that are undone.
         ids = ids[batch.pass_size :] + suspect(write, ids[: batch.pass_size])
     move_shots(write, ids, ShotState.RUNNING, ShotEvent.RETURNED, detail=batch.id)
@@ -109,7 +137,14 @@ def _theirs(failure: Failure, undone: int, all_of_them: int) -> bool:
 
 def _batch_row(write: Write, batch_id: str) -> Row[Any]:
     return write.connection.execute(
-        select(batches, nodes.c.card, nodes.c.terms, nodes.c.state.label("node_state"))
+        select(
+            batches,
+            nodes.c.card,
+            nodes.c.terms,
+            nodes.c.state.label("node_state"),
+            nodes.c.reason,
+            nodes.c.decided_by,
+        )
         .select_from(batches.join(nodes))
         .where(batches.c.id == batch_id)
     ).one()
@@ -118,7 +153,7 @@ def _batch_row(write: Write, batch_id: str) -> Row[Any]:
 def _newest(batch: Row[Any], told: Spent) -> Spent:
     """All that the lease spent: what is kept of it, or what was told since."""
     kept = Spent(seconds=batch.spent_s, joules=batch.spent_joules, energy_method=batch.spent_method)
-    return told if card_seconds(told.seconds) > card_seconds(kept.seconds) else kept
+    return told if card_seconds(told.seconds) >= card_seconds(kept.seconds) else kept
 
 
 def _spending(write: Write, rules: Rules, batch: Row[Any], load: Spent, spent: Spent) -> dict[str, Any]:

@@ -7,17 +7,17 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, Select, exists, or_, select
 
 from common.cost import Terms
 from common.messages import Spent
 from common.nodes import Card
-from common.states import NodeState
+from common.states import AttemptState, BatchState, NodeState
 from coordinator.ledger.backlog import Amount, Backlog, Group, Line, OpenJob
 from coordinator.ledger.charges import work_charge
 from coordinator.ledger.records import Place, Placement
 from coordinator.ledger.rules import Rules
-from coordinator.ledger.schema import nodes
+from coordinator.ledger.schema import attempts, batches, nodes, plain
 from coordinator.ledger.speeds import measured_speeds
 from coordinator.planner import Option
 
@@ -66,8 +66,22 @@ def card_of(facts: dict[str, Any]) -> Card:
 
 
 def in_service(connection: Connection) -> dict[str, Member]:
-    """Every node that is ready or busy, by id."""
-    return members(connection, IN_SERVICE)
+    """Every node that is ready or busy, or may take the one shot of its self-test; by id."""
+    found = members(connection, (*IN_SERVICE, NodeState.SELFTEST))
+    for node_id in connection.scalars(_under_test()):
+        del found[node_id]
+    return found
+
+
+def _under_test() -> Select[str]:
+    """Nodes that hold the shot of their self-test, or wait for ingest's verdict on it."""
+    held = exists().where(batches.c.node_id == nodes.c.id, batches.c.state == plain(BatchState.LEASED))
+    unjudged = exists().where(
+        attempts.c.node_id == nodes.c.id,
+        attempts.c.state == plain(AttemptState.DELIVERED),
+        attempts.c.started_at >= nodes.c.distrusted_at,
+    )
+    return select(nodes.c.id).where(nodes.c.state == NodeState.SELFTEST, or_(held, unjudged))
 
 
 def members(connection: Connection, states: Collection[NodeState]) -> dict[str, Member]:
@@ -121,7 +135,7 @@ def offer(
         found.placements[line.group_key] = answer
         shots = line.job_id, line.group_key
         parts.setdefault(shots, []).append(amount)
-        takers = _takers(fleet, lane, line, backlog, place)
+        takers = _takers(member, fleet, lane, line, backlog, place)
         # What counts is who can take all of them: those of the largest class.
         found.takers[shots] = found.takers.get(shots, takers) & takers
     for shots, amounts in parts.items():
@@ -176,12 +190,15 @@ def placed(member: Member, line: Line, backlog: Backlog, place: Place) -> Placem
 
 
 def _takers(
-    fleet: Collection[Member], lane: str, line: Line, backlog: Backlog, place: Place
+    member: Member, fleet: Collection[Member], lane: str, line: Line, backlog: Backlog, place: Place
 ) -> frozenset[str]:
+    """Nodes that could take the line; another one that is in its self-test may never do it."""
     return frozenset(
         other.id
         for other in fleet
-        if lane in other.lanes and isinstance(placed(other, line, backlog, place), Placement)
+        if (other is member or other.state in IN_SERVICE)
+        and lane in other.lanes
+        and isinstance(placed(other, line, backlog, place), Placement)
     )
 
 

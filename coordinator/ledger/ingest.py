@@ -12,10 +12,12 @@ from common.failures import Blame, Failure, failure
 from common.messages import Ack, Delivery, Verdict
 from common.states import AttemptEvent, AttemptState, ShotEvent, ShotState
 from coordinator.ledger.moves import move_attempts, move_shots
+from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import ATTEMPT_PHASES, attempts, batches, images, shots, wants
-from coordinator.ledger.setbacks import charge_node, forgive_node, set_back
+from coordinator.ledger.setbacks import set_back
 from coordinator.ledger.specs import image_key, shot_of
 from coordinator.ledger.transactions import Write
+from coordinator.ledger.trust import charge_node, credit_node
 
 
 def hand_over(write: Write, attempt_id: str) -> Delivery:
@@ -42,7 +44,7 @@ def hand_over(write: Write, attempt_id: str) -> Delivery:
     )
 
 
-def settle(write: Write, attempt_id: str, verdict: Verdict) -> Ack:
+def settle(write: Write, rules: Rules, attempt_id: str, verdict: Verdict) -> Ack:
     """See `Ledger.verdict`."""
     row = _attempt_row(write.connection, attempt_id)
     if row.state in (AttemptState.RUNNING, AttemptState.FAILED, AttemptState.RELEASED):
@@ -50,24 +52,27 @@ def settle(write: Write, attempt_id: str, verdict: Verdict) -> Ack:
     if row.state != AttemptState.DELIVERED:
         return Ack(state=row.shot_state, repeated=True)
     if verdict.outcome == "put off":
-        # No fault of the upload: the try does not count, and the sweep asks again.
+        # The store does not work: the try does not count, and the sweep asks again.
+        rules.note_trouble(write.now)
         mine = attempts.c.id == attempt_id, attempts.c.tries > 0
         write.connection.execute(update(attempts).where(*mine).values(tries=attempts.c.tries - 1))
     elif verdict.outcome == "rejected":
-        reject(write, row.id, failure(verdict.failure or "not_an_image"), verdict.message, verdict.seconds)
+        reject(
+            write, rules, row.id, failure(verdict.failure or "not_an_image"), verdict.message, verdict.seconds
+        )
     else:
         _store(write, row, verdict)
     return Ack(state=_attempt_row(write.connection, attempt_id).shot_state)
 
 
-def reject(write: Write, attempt_id: str, met: Failure, message: str, seconds: float) -> None:
+def reject(write: Write, rules: Rules, attempt_id: str, met: Failure, message: str, seconds: float) -> None:
     """Refuse a delivered upload; its shot bears it as the kind of failure says."""
     row = _attempt_row(write.connection, attempt_id)
     facts = {"failure": met.kind, "message": message, "ingest_s": seconds}
     move_attempts(write, [row.id], AttemptState.DELIVERED, AttemptEvent.REJECTED, detail=met.kind, **facts)
     set_back(write, [row.shot_id], ShotState.DELIVERED, met, message, row.vram_class)
     if met.blame is Blame.NODE:
-        charge_node(write, row.node_id)
+        charge_node(write, rules, row.node_id)
 
 
 def _store(write: Write, row: Row[Any], verdict: Verdict) -> None:
@@ -80,7 +85,7 @@ def _store(write: Write, row: Row[Any], verdict: Verdict) -> None:
     move_shots(write, [row.shot_id], ShotState.DELIVERED, ShotEvent.STORED, detail=row.id)
     others = wants.c.shot_id == row.shot_id, wants.c.job_id != row.job_id
     write.connection.execute(update(wants).where(*others).values(reused=True))
-    forgive_node(write, row.node_id)
+    credit_node(write, row.node_id, row.started_at)
 
 
 def _sidecar(write: Write, row: Row[Any], verdict: Verdict) -> dict[str, Any]:

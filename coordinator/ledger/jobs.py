@@ -15,6 +15,7 @@ from coordinator.ledger.charges import CARD_PHASES
 from coordinator.ledger.moves import drop_unwanted, move_shots, wanted
 from coordinator.ledger.schema import attempts, batches, jobs, plain, shots, wants
 from coordinator.ledger.setbacks import pause
+from coordinator.ledger.shots import find_shot, give_fresh_start
 from coordinator.ledger.transactions import Write
 
 
@@ -125,27 +126,44 @@ def prioritise_job(write: Write, job_id: str, priority: int) -> None:
     write.after_commit(partial(Backlog.prioritise, job_id=job_id, priority=priority), brings_work=True)
 
 
+def retry_job(write: Write, job_id: str) -> int:
+    """See `Verbs.retry_job`."""
+    _must_live(job_row(write.connection, job_id))
+    return _begin_anew(write, job_id, ShotState.FAILED)
+
+
 def requeue_job(write: Write, job_id: str) -> int:
-    """See `Ledger.requeue_job`."""
+    """See `Verbs.requeue_job`."""
     if not job_row(write.connection, job_id).complete:
         raise Conflict(f"job {job_id} was never submitted whole; submit it again")
+    return _begin_anew(write, job_id, ShotState.FAILED, ShotState.CANCELLED)
+
+
+def _begin_anew(write: Write, job_id: str, *states: ShotState) -> int:
+    """Give the job's shots in these states a fresh start, and go on with it."""
     _set(write, job_id, intent="active", reason="")
-    fresh: dict[str, Any] = {"attempts": 0, "crashes": 0, "failure": "", "reason": ""}
     moved = 0
-    for state in (ShotState.FAILED, ShotState.CANCELLED):
+    for state in states:
         ids = _shots_in(write.connection, job_id, state)
-        move_shots(write, ids, state, ShotEvent.REQUEUED, detail=job_id, **fresh)
+        give_fresh_start(write, ids, state, job_id)
         moved += len(ids)
     open_job(write, job_id)
     return moved
 
 
 def accept_failures(write: Write, job_id: str) -> int:
-    """See `Ledger.accept_failures`."""
+    """See `Verbs.accept_failures`."""
     job_row(write.connection, job_id)
     ids = _shots_in(write.connection, job_id, ShotState.FAILED)
     move_shots(write, ids, ShotState.FAILED, ShotEvent.ACCEPTED, detail=job_id)
     return len(ids)
+
+
+def accept_shot(write: Write, shot_id: str) -> str:
+    """See `Verbs.accept_shot`."""
+    found = find_shot(write.connection, shot_id)
+    move_shots(write, [found.id], ShotState(found.state), ShotEvent.ACCEPTED, detail="by itself")
+    return str(found.id)
 
 
 def _set(write: Write, job_id: str, **values: Any) -> None:

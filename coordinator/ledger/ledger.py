@@ -29,14 +29,16 @@ from common.messages import (
 )
 from common.settings import Timing
 from common.states import BatchEvent
-from common.views import CostRow, ImageView, JobSummary, JobView, NodeView
+from common.views import CostRow, Explanation, ImageView, JobSummary, JobView, NodeView
 from coordinator.ledger import accounts, batches, ingest, jobs, nodes, views
 from coordinator.ledger.beats import answer_beat, answer_listener
 from coordinator.ledger.claims import compose, recall
 from coordinator.ledger.endings import end_held
+from coordinator.ledger.explain import explain
 from coordinator.ledger.fleet import in_service
+from coordinator.ledger.incident import Incident
 from coordinator.ledger.leadership import Lead, Replaced, beat
-from coordinator.ledger.moves import CHUNK, chunks, drop_unwanted
+from coordinator.ledger.moves import CHUNK
 from coordinator.ledger.records import (
     JoinedNode,
     NewJob,
@@ -51,10 +53,11 @@ from coordinator.ledger.rules import Rules
 from coordinator.ledger.submit import FATES, Chunk, begin_job, complete_job
 from coordinator.ledger.sweep import Grace, sweep
 from coordinator.ledger.transactions import Transactions
+from coordinator.ledger.verbs import Verbs
 from coordinator.ledger.warrants import warrants
 
 
-class Ledger:
+class Ledger(Verbs):
     """All that the coordinator knows, kept in SQL.
 
     Only a coordinator that leads has one; once another has taken over, whatever is written raises Replaced.
@@ -73,8 +76,9 @@ class Ledger:
     ) -> None:
         """`lead` comes from a `Candidate`; `clock` gives seconds since 1970; `new_secret` random hex."""
         self._clock = clock
-        self._rules = Rules(timing=timing, rates=rates, place=place, new_secret=new_secret)
         self._grace = Grace.begin(timing, clock())
+        incident = Incident(began=clock(), until=self._grace.until)
+        self._rules = Rules(timing=timing, rates=rates, place=place, new_secret=new_secret, incident=incident)
         self._transactions = Transactions(lead, clock=clock, fill_backlog=jobs.open_jobs)
         with self._transactions.write() as (write, _):
             jobs.cancel_cut_off(write)
@@ -95,42 +99,10 @@ class Ledger:
             self.cancel_job(job_id)
             raise
 
-    def cancel_job(self, job_id: str) -> None:
-        """Want its shots no more. Shots nobody else wants are cancelled, running ones by heartbeat."""
-        with self._transactions.write() as (write, _):
-            ids = jobs.cancel_job(write, job_id)
-        for some in chunks(ids):  # heartbeats need not wait for a large job's end
-            with self._transactions.write() as (write, _):
-                drop_unwanted(write, some)
-
-    def pause_job(self, job_id: str, reason: str = "") -> None:
-        """Let none of its shots be claimed for it; running ones finish. Raises Conflict when cancelled."""
-        with self._transactions.write() as (write, _):
-            jobs.pause_job(write, job_id, reason)
-
-    def resume_job(self, job_id: str) -> None:
-        """Undo `pause_job`. Raises Conflict when cancelled."""
-        with self._transactions.write() as (write, _):
-            jobs.resume_job(write, job_id)
-
-    def prioritise_job(self, job_id: str, priority: int) -> None:
-        with self._transactions.write() as (write, _):
-            jobs.prioritise_job(write, job_id, priority)
-
-    def requeue_job(self, job_id: str) -> int:
-        """Give its failed and cancelled shots, so many, a fresh start. Raises Conflict for one cut off."""
-        with self._transactions.write() as (write, _):
-            return jobs.requeue_job(write, job_id)
-
-    def accept_failures(self, job_id: str) -> int:
-        """Be content without its failed shots. Returns their number."""
-        with self._transactions.write() as (write, _):
-            return jobs.accept_failures(write, job_id)
-
     def jobs(self) -> list[JobSummary]:
         """The newest first."""
         with self._transactions.read() as connection:
-            return views.job_summaries(connection)
+            return views.job_summaries(connection, self._rules.rates.currency)
 
     def job(self, job_id: str) -> JobView:
         with self._transactions.read() as connection:
@@ -170,16 +142,6 @@ class Ledger:
     def on_orders(self, listener: Callable[[], None]) -> None:
         """Call `listener`, from whatever thread, after each commit that may change what `orders` answers."""
         self._transactions.on_orders(listener)
-
-    def drain_node(self, node_id: str, reason: str = "") -> None:
-        """Let the node finish its batch and claim no other; it is offline once it holds none."""
-        with self._transactions.write() as (write, _):
-            nodes.drain_node(write, node_id, reason)
-
-    def admit_node(self, node_id: str) -> None:
-        """Undo `drain_node`, or forgive a quarantined node."""
-        with self._transactions.write() as (write, _):
-            nodes.admit_node(write, node_id)
 
     def nodes(self) -> list[NodeView]:
         with self._transactions.read() as connection:
@@ -251,7 +213,15 @@ class Ledger:
     def verdict(self, attempt_id: str, verdict: Verdict) -> Ack:
         """Settle a delivered attempt; repeating it changes nothing."""
         with self._transactions.write() as (write, _):
-            return ingest.settle(write, attempt_id, verdict)
+            return ingest.settle(write, self._rules, attempt_id, verdict)
+
+    def explain(self, subject: str, *, version: str) -> Explanation:
+        """Why a job, node or shot (6 digits of its id or more) stands as it does, and what would change it.
+
+        `version` is the farm's own. Raises NotFound with the nearest name, Conflict as `accept_shot` does.
+        """
+        with self._transactions.write() as (write, backlog):
+            return explain(write, backlog, self._rules, subject, version)
 
     # Time
 

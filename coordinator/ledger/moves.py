@@ -35,6 +35,8 @@ CHUNK = 5000
 _TAKEN_BACK = (BatchEvent.RELEASED, BatchEvent.EXPIRED, BatchEvent.VANISHED)
 #: What happens to a node by its own call.
 _NODES_OWN = (NodeEvent.JOINED, NodeEvent.LEASED, NodeEvent.FREED, NodeEvent.HEARD)
+#: Events after which a node that waits in a claim may be given work.
+_BRING_NODES = (NodeEvent.RESUMED, NodeEvent.TESTED, NodeEvent.TRUSTED)
 
 T = TypeVar("T")
 S = TypeVar("S", ShotState, AttemptState, BatchState, NodeState)
@@ -99,8 +101,12 @@ def close_batch(write: Write, batch_id: str, event: BatchEvent, *, detail: str =
 def move_node(
     write: Write, node_id: str, source: NodeState, event: NodeEvent, *, detail: str = "", **values: Any
 ) -> None:
+    """Move a node; a state that lasts keeps its reason and whose doing it was."""
     write.brings_orders |= event not in _NODES_OWN
-    _move(write, NODE, nodes, [node_id], source, event, detail, {"reason": detail} | values)
+    write.brings_work |= event in _BRING_NODES
+    if NODE.after(source, event) is not source:
+        values = {"reason": detail, "decided_by": "farm"} | values
+    _move(write, NODE, nodes, [node_id], source, event, detail, values)
 
 
 def _move(

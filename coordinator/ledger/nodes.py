@@ -1,4 +1,4 @@
-"""Nodes: they join, are heard of, drain, and are distrusted after too many failures of their own."""
+"""Nodes: they join, are heard of, and are seen."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from coordinator.ledger.schema import batches, groups, nodes, plain, shots
 from coordinator.ledger.specs import shot_of
 from coordinator.ledger.speeds import measured_speeds
 from coordinator.ledger.transactions import Write
+from coordinator.ledger.trust import doubt_node
 
 
 def node_row(connection: Connection, node_id: str, incarnation: int | None = None) -> Row[Any]:
@@ -49,7 +50,6 @@ def join_node(write: Write, rules: Rules, join: Join) -> JoinedNode:
         "loaded_model": None,
         "loaded_loras": [],
         "seen_at": write.now,
-        "failures": 0,
         "told_idle_s": 0.0,
         "told_idle_joules": 0.0,
     }
@@ -78,8 +78,11 @@ def _must_own_name(before: Row[Any], join: Join) -> None:
 
 def _begin_again(write: Write, rules: Rules, before: Row[Any], facts: dict[str, Any]) -> None:
     end_held(write, rules, before.id, BatchEvent.VANISHED)
-    state = NodeState(node_row(write.connection, before.id).state)
-    move_node(write, before.id, state, NodeEvent.JOINED, **facts)
+    node = node_row(write.connection, before.id)
+    if node.state == NodeState.QUARANTINED:
+        facts |= {"record": "", "decided_by": node.decided_by, "reason": node.reason}
+    move_node(write, before.id, NodeState(node.state), NodeEvent.JOINED, **facts)
+    doubt_node(write, rules, before.id)
 
 
 def _look_again(write: Write, card: Card, rules: Rules) -> None:
@@ -103,17 +106,6 @@ def hear(write: Write, node: Row[Any], **facts: Any) -> NodeState:
         state = NODE.after(state, NodeEvent.HEARD)
     write.connection.execute(update(nodes).where(nodes.c.id == node.id).values(seen_at=write.now, **facts))
     return state
-
-
-def drain_node(write: Write, node_id: str, reason: str) -> None:
-    state = NodeState(node_row(write.connection, node_id).state)
-    move_node(write, node_id, state, NodeEvent.DRAINED, detail=reason)
-
-
-def admit_node(write: Write, node_id: str) -> None:
-    state = NodeState(node_row(write.connection, node_id).state)
-    event = NodeEvent.TRUSTED if state is NodeState.QUARANTINED else NodeEvent.RESUMED
-    move_node(write, node_id, state, event, failures=0)
 
 
 def node_views(connection: Connection) -> list[NodeView]:
@@ -141,6 +133,7 @@ def _view(row: Row[Any], measured: dict[str, float]) -> NodeView:
         vram_class=row.vram_class,
         state=row.state,
         reason=row.reason,
+        decided_by=row.decided_by,
         batch_id=row.batch_id,
         loaded_model=row.loaded_model,
         models=tuple(row.models),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from common.cost import Rates
 from common.settings import Timing
+from coordinator.ledger.incident import Incident
 from coordinator.ledger.records import Place
 
 
@@ -17,3 +18,9 @@ class Rules:
     place: Place
     #: Random hex text of so many bytes.
     new_secret: Callable[[int], str]
+    #: Of the farm's own, while which no node is blamed.
+    incident: Incident
+
+    def note_trouble(self, now: float) -> None:
+        """Something of the farm's own does not work: from a little before now, and for a while."""
+        self.incident.note(now - self.timing.lease_s, now + self.timing.grace_s)

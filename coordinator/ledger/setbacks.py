@@ -1,4 +1,4 @@
-"""Setbacks: what a failure does to its shots, its node and their jobs."""
+"""Setbacks: what a failure does to its shots and their jobs."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from sqlalchemy import func, select, update
 
-from common.failures import MAX_CRASHES, MAX_NODE_FAILURES, Blame, Failure, consequence, failure
+from common.failures import MAX_CRASHES, Blame, Failure, consequence, failure
 from common.nodes import VRAM_CLASSES
-from common.states import NodeEvent, NodeState, ShotEvent, ShotState
+from common.states import ShotEvent, ShotState
 from coordinator.ledger.backlog import Backlog
-from coordinator.ledger.moves import drop_unwanted, move_node, move_shots
-from coordinator.ledger.schema import jobs, nodes, plain, shots, wants
+from coordinator.ledger.moves import drop_unwanted, move_shots
+from coordinator.ledger.schema import jobs, plain, shots, wants
 from coordinator.ledger.transactions import Write
 
 #: A job with at least this many failed shots, and this share of them, pauses itself.
@@ -58,26 +58,6 @@ def suspect(write: Write, ids: Sequence[str]) -> list[str]:
         move_shots(write, [shot_id], ShotState.RUNNING, ShotEvent.EXHAUSTED, detail=poison.kind, **values)
         _pause_failing_jobs(write, shot_id)
     return [shot_id for shot_id in ids if shot_id not in given_up]
-
-
-def charge_node(write: Write, node_id: str) -> None:
-    """Count a failure of the node's own; a stored picture forgives it."""
-    write.connection.execute(update(nodes).where(nodes.c.id == node_id).values(failures=nodes.c.failures + 1))
-    distrust(write, node_id)
-
-
-def forgive_node(write: Write, node_id: str) -> None:
-    write.connection.execute(update(nodes).where(nodes.c.id == node_id).values(failures=0))
-
-
-def distrust(write: Write, node_id: str) -> None:
-    """Quarantine a node without a batch that failed too often in a row."""
-    state, failures = write.connection.execute(
-        select(nodes.c.state, nodes.c.failures).where(nodes.c.id == node_id)
-    ).one()
-    if state == NodeState.READY and failures >= MAX_NODE_FAILURES:
-        reason = f"{failures} failures of its own in a row; look at its log, then start it again"
-        move_node(write, node_id, NodeState.READY, NodeEvent.DISTRUSTED, detail=reason)
 
 
 def pause(write: Write, job_id: str, reason: str) -> None:

@@ -15,7 +15,8 @@ from common.states import ShotEvent, ShotState
 from coordinator.ledger.jobs import job_row, open_job
 from coordinator.ledger.moves import move_shots
 from coordinator.ledger.records import NewJob, PlacedShot
-from coordinator.ledger.schema import groups, jobs, shots, wants
+from coordinator.ledger.schema import groups, jobs, plain, shots, wants
+from coordinator.ledger.shots import give_fresh_start
 from coordinator.ledger.specs import group_key, spec_of, work
 from coordinator.ledger.transactions import Write
 
@@ -98,17 +99,17 @@ class Chunk:
 
     def _revive(self, write: Write, known: dict[str, ShotState]) -> None:
         """Shots that were given up wait again: somebody wants them."""
-        fresh: dict[str, Any] = {"attempts": 0, "crashes": 0, "failure": "", "reason": ""}
         for state in (ShotState.FAILED, ShotState.ACCEPTED, ShotState.CANCELLED):
-            ids = [id_ for id_, now in known.items() if now is state]
-            move_shots(write, ids, state, ShotEvent.REQUEUED, detail=self._job_id, **fresh)
+            given_up = [id_ for id_, now in known.items() if now is state]
+            give_fresh_start(write, given_up, state, self._job_id)
+        stuck = select(shots.c.id).where(
+            shots.c.id.in_(list(known)), shots.c.state == plain(ShotState.UNSCHEDULABLE)
+        )
+        ids = write.connection.scalars(stuck).all()
+        fresh: dict[str, Any] = {"attempts": 0, "crashes": 0, "failure": "", "reason": ""}
         for size in {one.min_class for one in self._placed} - {0}:
-            ids = [
-                id_
-                for id_, now in known.items()
-                if now is ShotState.UNSCHEDULABLE and self._by_id[id_].min_class == size
-            ]
-            move_shots(write, ids, ShotState.UNSCHEDULABLE, ShotEvent.FITS, min_class=size, **fresh)
+            fitting = [id_ for id_ in ids if self._by_id[id_].min_class == size]
+            move_shots(write, fitting, ShotState.UNSCHEDULABLE, ShotEvent.FITS, min_class=size, **fresh)
 
     def _want(self, write: Write, known: dict[str, ShotState], earlier: set[str]) -> None:
         rows, seen = [], set(earlier)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import select, update
+from sqlalchemy import select, true, update
 
 from common.failures import failure
 from common.settings import Timing
-from common.states import AttemptState, BatchEvent, BatchState, NodeEvent, NodeState
+from common.states import NODE, AttemptState, BatchEvent, BatchState, NodeEvent, NodeState
 from coordinator.ledger.backlog import Backlog
 from coordinator.ledger.endings import end_batch
 from coordinator.ledger.ingest import reject
@@ -18,6 +18,7 @@ from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, nodes, plain
 from coordinator.ledger.setbacks import pause
 from coordinator.ledger.transactions import Write
+from coordinator.ledger.trust import amnesty, begin_due_tests
 
 #: Times that ingest may begin with an upload and never answer.
 _INGEST_TRIES = 3
@@ -53,8 +54,13 @@ def sweep(write: Write, backlog: Backlog, rules: Rules, grace: Grace) -> Swept:
     """See `Ledger.sweep`."""
     if grace.set_back(write.now):
         _bring_back(write, rules)
+    heard_until = grace.last
     lapsed = grace.over(write.now)
+    if not lapsed:
+        rules.incident.note(min(heard_until, write.now), grace.until)
     _pause_overspent(write, backlog)
+    amnesty(write, rules)
+    begin_due_tests(write, rules)
     return Swept(
         expired=_expire(write, rules) if lapsed else (),
         lost=_miss(write, rules) if lapsed else (),
@@ -64,13 +70,17 @@ def sweep(write: Write, backlog: Backlog, rules: Rules, grace: Grace) -> Swept:
 
 def _bring_back(write: Write, rules: Rules) -> None:
     """After the clock was set back, nothing was heard, asked or leased later than now."""
-    latest = {
-        batches.c.expires_at: write.now + rules.timing.lease_s,
-        nodes.c.seen_at: write.now,
-        attempts.c.asked_at: write.now,
-    }
-    for column, most in latest.items():
-        write.connection.execute(update(column.table).where(column > most).values({column: most}))
+    rules.incident.set_back(write.now)
+    leased = batches.c.state == plain(BatchState.LEASED)
+    delivered = attempts.c.state == plain(AttemptState.DELIVERED)
+    for column, among, most in (
+        (batches.c.expires_at, leased, write.now + rules.timing.lease_s),
+        (attempts.c.asked_at, delivered, write.now),
+        (nodes.c.seen_at, true(), write.now),
+        (nodes.c.distrusted_at, true(), write.now),
+    ):
+        late = update(column.table).where(among, column > most)
+        write.connection.execute(late.values({column: most}))
 
 
 def _expire(write: Write, rules: Rules) -> tuple[str, ...]:
@@ -82,12 +92,15 @@ def _expire(write: Write, rules: Rules) -> tuple[str, ...]:
 
 
 def _miss(write: Write, rules: Rules) -> tuple[str, ...]:
-    silent = nodes.c.state == NodeState.READY, nodes.c.seen_at < write.now - rules.timing.lease_s
-    lost = tuple(write.connection.scalars(select(nodes.c.id).where(*silent)))
-    for node_id in lost:
-        reason = f"not heard of for {rules.timing.lease_s:.0f} s"
-        move_node(write, node_id, NodeState.READY, NodeEvent.VANISHED, detail=reason)
-    return lost
+    counted_on = nodes.c.state.in_(NODE.sources(NodeEvent.VANISHED))
+    silent = nodes.c.seen_at < write.now - rules.timing.lease_s
+    lost = write.connection.execute(select(nodes.c.id, nodes.c.state).where(counted_on, silent)).all()
+    reason = f"not heard of for {rules.timing.lease_s:.0f} s"
+    for node_id, state in lost:
+        # Only from its self-test does a node vanish into quarantine.
+        again = {"distrusted_at": write.now} if state == NodeState.SELFTEST else {}
+        move_node(write, node_id, NodeState(state), NodeEvent.VANISHED, detail=reason, **again)
+    return tuple(node_id for node_id, _ in lost)
 
 
 def _ask_again(write: Write, rules: Rules) -> tuple[str, ...]:
@@ -98,7 +111,7 @@ def _ask_again(write: Write, rules: Rules) -> tuple[str, ...]:
     again = []
     for attempt_id, tries in write.connection.execute(unanswered).all():
         if tries >= _INGEST_TRIES:
-            reject(write, attempt_id, failure("ingest_crash"), "", 0.0)
+            reject(write, rules, attempt_id, failure("ingest_crash"), "", 0.0)
         else:
             again.append(attempt_id)
     write.connection.execute(update(attempts).where(attempts.c.id.in_(again)).values(asked_at=write.now))

@@ -16,7 +16,7 @@ def warrants(fleet: Iterable[Member], backlog: Backlog, place: Place) -> dict[tu
     takers: Counter[tuple[str, int]] = Counter()
     images: dict[tuple[str, int], int] = {}
     for member in fleet:
-        if member.state is not NodeState.READY:
+        if member.state is NodeState.BUSY:
             continue
         for lane in member.lanes:
             waiting = claimable(member, lane, backlog, place)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, Table, select
+from sqlalchemy import Engine, Table, delete, select
 
 from common.cost import Rates
 from common.messages import Beat, CardFacts, Claim, ClaimAnswer, Close, Join, Lease, Report, Spent, Verdict
@@ -25,7 +25,7 @@ from coordinator.ledger import (
     Submitted,
 )
 from coordinator.ledger.backlog import Line, OpenJob
-from coordinator.ledger.schema import events, shots
+from coordinator.ledger.schema import events, metadata, shots
 
 TIMING = Timing()
 START = 1_000_000.0
@@ -140,6 +140,14 @@ class Bench:
         self.ledger = Ledger(lead, timing=TIMING, rates=self.rates, place=place, clock=self.clock)
         return self.ledger
 
+    def clear(self) -> None:
+        """The database as it was before its first coordinator, and the clock with it."""
+        with self.engine.begin() as connection:
+            for table in reversed(metadata.sorted_tables):
+                connection.execute(delete(table))
+        self.clock.now = START
+        self.restart()
+
     def submit(self, shots: Iterable[PlacedShot], **fields: Any) -> Submitted:
         given: dict[str, Any] = {
             "name": "mugs",
@@ -190,6 +198,16 @@ class Bench:
         for index in range(len(lease.shots)):
             self.store(self.deliver(lease, index, spent).attempt_id)
         self.close(lease)
+
+    def rest(self) -> None:
+        """Let a shot that failed on a node be tried there again."""
+        self.clock.now += TIMING.retry_s
+
+    def past_the_grace(self) -> None:
+        """Sweep as a coordinator does until its start is no excuse any more."""
+        for _ in range(int(TIMING.grace_s / TIMING.sweep_s) + 1):
+            self.clock.now += TIMING.sweep_s
+            self.ledger.sweep()
 
     def counts(self, job_id: str) -> dict[str, int]:
         return self.ledger.job(job_id).counts

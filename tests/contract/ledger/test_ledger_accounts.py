@@ -29,6 +29,7 @@ def _one_failure_and_one_load(bench: Bench) -> tuple[str, Holder]:
     bench.store(bench.deliver(lease, 0, work(2.0, 100.0, encode=0.5, upload=9.0)).attempt_id)
     bench.fail(lease, "blank_image", 1, work(3.0, 150.0))
     bench.close(lease, load=Spent(joules=900.0, energy_method="sampled", seconds={"load": 12.0}))
+    bench.rest()
     bench.finish(node.lease(), work(4.0, 200.0))
     return job.job_id, node
 

@@ -241,16 +241,46 @@ def test_a_failed_shot_goes_to_another_node_where_one_can_take_it(bench: Bench) 
 
     refused = node.claim().nothing
     assert refused is not None
-    assert "another can try" in refused.reason
+    assert "another tries them" in refused.reason
     assert len(other.lease().shots) == 1
 
 
-def test_a_failed_shot_goes_to_the_same_node_where_there_is_no_other(bench: Bench) -> None:
+def test_a_failed_shot_goes_to_the_same_node_after_a_while_where_there_is_no_other(bench: Bench) -> None:
     bench.submit(placed(1))
     node = bench.join()
     lease = node.lease()
     bench.fail(lease, "blank_image")
     bench.close(lease)
+
+    refused = node.claim().nothing
+    assert refused is not None
+    assert "after 30 s" in refused.reason
+    bench.rest()
+    assert len(node.lease().shots) == 1
+
+
+def test_a_batch_that_failed_whole_is_not_tried_again_at_once(bench: Bench) -> None:
+    bench.submit(placed(1))
+    node = bench.join()
+    bench.close(node.lease(), "failed", failure="lora_rejected")
+
+    assert node.claim().lease is None
+    bench.rest()
+    assert node.claim().lease is not None
+
+
+def test_a_failure_that_was_not_the_shots_lets_it_be_tried_there_at_once(bench: Bench) -> None:
+    bench.submit(placed(1))
+    node = bench.join()
+    _fail_once(bench, node, "upload_failed")
+
+    assert len(node.lease().shots) == 1
+
+
+def test_a_failure_of_the_farms_own_keeps_a_shot_from_no_node(bench: Bench) -> None:
+    bench.submit(placed(1))
+    node, _ = bench.join(), bench.join("other")
+    _fail_once(bench, node, "store_unavailable")
 
     assert len(node.lease().shots) == 1
 
@@ -267,6 +297,7 @@ def test_a_shot_that_failed_on_every_node_is_tried_on_any_whatever_the_kinds(ben
     _fail_once(bench, node, "render_error")
     _fail_once(bench, other, "upload_failed")
 
+    bench.rest()
     _fail_once(bench, node, "render_error")
     assert len(other.lease().shots) == 1
 
@@ -276,9 +307,11 @@ def test_a_requeued_shot_that_failed_on_every_node_is_tried_again(bench: Bench) 
     node, other = bench.join(), bench.join("other")
     for one in (node, other, node):
         _fail_once(bench, one, "blank_image")
+        bench.rest()
     bench.ledger.requeue_job(job.job_id)
     _fail_once(bench, node, "blank_image")
 
+    bench.rest()
     assert len(node.lease().shots) == 1
 
 
@@ -288,6 +321,7 @@ def test_a_failed_shot_waits_for_no_node_whose_card_cannot_take_it(bench: Bench)
     bench.join("small")
     _fail_once(bench, node, "blank_image")
 
+    bench.rest()
     assert len(node.lease().shots) == 1
 
 
@@ -430,7 +464,7 @@ def test_a_shot_that_engines_die_with_every_time_is_poison(bench: Bench) -> None
     job = bench.submit(placed(1))
     for name in ("a", "b", "c"):
         lease = bench.join(name).lease()
-        bench.close(lease, "failed", failure="engine_died")
+        bench.close(lease, "failed", failure="engine_died", spent=work(1.0))
 
     assert bench.counts(job.job_id) == {"failed": 1}
     assert bench.ledger.job(job.job_id).failures[0].kind == "poison"
@@ -440,8 +474,9 @@ def test_a_shot_that_engines_die_with_every_time_is_poison(bench: Bench) -> None
 def test_a_node_whose_engine_always_dies_is_quarantined_before_it_spoils_a_shot(bench: Bench) -> None:
     job = bench.submit(placed(20))
     node = bench.join()
+    bench.past_the_grace()
     while (lease := node.claim().lease) is not None:
-        bench.close(lease, "failed", failure="engine_died")
+        bench.close(lease, "failed", failure="engine_died", spent=work(1.0))
 
     assert bench.node_state() == "quarantined"
     assert bench.counts(job.job_id) == {"waiting": 20}

@@ -1,32 +1,40 @@
-"""A seeded walk through everything that may happen, in any order: what must hold always, holds."""
+"""A walk through everything that may happen, in any order: what must hold always, holds."""
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from random import Random
 
-import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from common.errors import Conflict, Gone
 from common.failures import FAILURES
-from common.messages import Lease
+from common.messages import Lease, Spent
 from common.states import AttemptState, ShotState
 from coordinator.ledger.backlog import Line
 from coordinator.ledger.schema import attempts, batches, images, jobs, nodes, shots, wants
-from tests.contract.ledger.bench import TIMING, Bench, Holder, placed
+from tests.contract.ledger.bench import TIMING, Bench, Holder, placed, work
 
-STEPS = 100
+#: The database is wiped for every walk, so that one fixture serves them all.
+walks = settings(
+    max_examples=8,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+randoms = st.randoms(use_true_random=False)
 NAMES = ("a", "b", "c")
 
 
 class Walk:
     """One random course of events; leases are kept after their end, so that late calls come too."""
 
-    def __init__(self, bench: Bench, seed: int) -> None:
+    def __init__(self, bench: Bench, random: Random) -> None:
+        bench.clear()
         self.bench = bench
-        self.random = random.Random(seed)
+        self.random = random
         self.nodes: dict[str, Holder] = {}
         self.leases: list[Lease] = []
         self.deliveries: list[str] = []
@@ -78,7 +86,7 @@ class Walk:
 
     def verdict(self) -> None:
         if self.deliveries:
-            outcome = self.random.choice(("stored", "duplicate", "rejected"))
+            outcome = self.random.choice(("stored", "duplicate", "rejected", "put off"))
             failure = self.random.choice(list(FAILURES))
             self.bench.store(self.random.choice(self.deliveries[-3:]), outcome=outcome, failure=failure)
 
@@ -86,7 +94,8 @@ class Walk:
         lease = self._lease()
         if lease is not None:
             outcome = self.random.choice(("finished", "released", "failed", "oom"))
-            self.bench.close(lease, outcome, failure=self.random.choice(list(FAILURES)))
+            spent = self.random.choice((Spent(), work(1.0)))
+            self.bench.close(lease, outcome, failure=self.random.choice(list(FAILURES)), spent=spent)
 
     def _lease(self) -> Lease | None:
         """Mostly one in force, now and then one that is over."""
@@ -100,7 +109,7 @@ class Walk:
         if known:
             ledger = self.bench.ledger
             verbs: list[Callable[[str], object]] = [ledger.cancel_job, ledger.pause_job, ledger.resume_job]
-            verbs += [ledger.requeue_job, ledger.accept_failures]
+            verbs += [ledger.retry_job, ledger.requeue_job, ledger.accept_failures]
             self.random.choice(verbs)(self.random.choice(known).id)
 
     def pass_time(self) -> None:
@@ -110,8 +119,16 @@ class Walk:
 
     def operate(self) -> None:
         if self.nodes:
-            ledger = self.bench.ledger
-            self.random.choice((ledger.drain_node, ledger.admit_node))(self.random.choice(list(self.nodes)))
+            ledger, name = self.bench.ledger, self.random.choice(list(self.nodes))
+            who = self.random.choice(("operator", "owner"))
+            verbs: list[Callable[[], None]] = [
+                lambda: ledger.drain_node(name),
+                lambda: ledger.pause_node(name, who=who),
+                lambda: ledger.resume_node(name, who=who),
+                lambda: ledger.quarantine_node(name),
+                lambda: ledger.forgive_node(name),
+            ]
+            self.random.choice(verbs)()
 
 
 def check(bench: Bench) -> None:
@@ -128,14 +145,26 @@ def check(bench: Bench) -> None:
     )
     # An image is stored for every shot that is done, and for no other.
     assert {row.shot_id for row in bench.rows(images)} == {i for i, now in state.items() if now == "done"}
-    # A node holds at most one lease, and is busy or draining while it does.
-    held = Counter(row.node_id for row in bench.rows(batches) if row.state == "leased")
-    assert not held or max(held.values()) == 1
-    assert held.keys() == {row.id for row in bench.rows(nodes) if row.state in ("busy", "draining")}
+    _check_nodes(bench)
     # Attempts run in leased batches only.
     leased = {row.id for row in bench.rows(batches) if row.state == "leased"}
     assert {row.batch_id for row in bench.rows(attempts) if row.state == "running"} <= leased
     _check_backlog(bench)
+
+
+def _check_nodes(bench: Bench) -> None:
+    fleet = {row.id: row for row in bench.rows(nodes)}
+    held = Counter(row.node_id for row in bench.rows(batches) if row.state == "leased")
+    # A node holds at most one lease, and is busy, draining or tested while it does.
+    assert not held or max(held.values()) == 1
+    tested = {id_ for id_, row in fleet.items() if row.state == "selftest"}
+    assert held.keys() - tested == {id_ for id_, row in fleet.items() if row.state in ("busy", "draining")}
+    # A node is distrusted while it is quarantined or tested, and may be while it is paused.
+    for row in fleet.values():
+        assert row.state == "paused" or (row.state in ("quarantined", "selftest")) == bool(row.distrusted_at)
+    # The batch of a test is one shot.
+    shots_held = Counter(row.node_id for row in bench.rows(attempts) if row.state == "running")
+    assert all(shots_held[id_] <= 1 for id_ in tested)
 
 
 def _check_backlog(bench: Bench) -> None:
@@ -154,18 +183,20 @@ def _check_backlog(bench: Bench) -> None:
     assert {row.id for row in rows.values() if row.state == "waiting"} <= wanted
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_no_course_of_events_breaks_the_ledger(bench: Bench, seed: int) -> None:
-    walk = Walk(bench, seed)
-    for _ in range(STEPS):
+@walks
+@given(random=randoms, steps=st.integers(20, 80))
+def test_no_course_of_events_breaks_the_ledger(bench: Bench, random: Random, steps: int) -> None:
+    walk = Walk(bench, random)
+    for _ in range(steps):
         walk.step()
         check(bench)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_whatever_happened_a_willing_node_finishes_the_job(bench: Bench, seed: int) -> None:
-    walk = Walk(bench, seed)
-    for _ in range(STEPS // 3):
+@walks
+@given(random=randoms, steps=st.integers(5, 40))
+def test_whatever_happened_a_willing_node_finishes_the_job(bench: Bench, random: Random, steps: int) -> None:
+    walk = Walk(bench, random)
+    for _ in range(steps):
         walk.step()
     job = bench.submit(placed(10, first=100))
     bench.ledger.sweep()

@@ -145,6 +145,7 @@ def test_a_shot_fails_for_good_after_three_failures_of_its_own(bench: Bench) -> 
         lease = node.lease()
         states.append(bench.fail(lease, "blank_image").state)
         bench.close(lease)
+        bench.rest()
 
     assert states == ["waiting", "waiting", "failed"]
     view = bench.ledger.job(job.job_id)
@@ -155,6 +156,7 @@ def test_a_shot_fails_for_good_after_three_failures_of_its_own(bench: Bench) -> 
 def test_a_nodes_own_failures_cost_the_shot_nothing_and_quarantine_the_node(bench: Bench) -> None:
     bench.submit(placed(1))
     node = bench.join()
+    bench.past_the_grace()
     for _ in range(3):
         lease = node.lease()
         assert bench.fail(lease, "device_lost").state == "waiting"
@@ -171,6 +173,7 @@ def test_a_nodes_own_failures_cost_the_shot_nothing_and_quarantine_the_node(benc
 def test_a_stored_picture_forgives_a_nodes_earlier_failures(bench: Bench) -> None:
     bench.submit(placed(20))
     node = bench.join()
+    bench.past_the_grace()
     for kind in ("device_lost", "device_lost", "", "device_lost"):
         lease = node.lease()
         bench.fail(lease, kind) if kind else bench.store(bench.deliver(lease).attempt_id)
@@ -182,6 +185,7 @@ def test_a_stored_picture_forgives_a_nodes_earlier_failures(bench: Bench) -> Non
 def test_a_node_that_delivers_rubbish_only_is_quarantined(bench: Bench) -> None:
     bench.submit(placed(20))
     node = bench.join()
+    bench.past_the_grace()
     for _ in range(3):
         lease = node.lease()
         attempt = bench.deliver(lease).attempt_id
@@ -194,6 +198,7 @@ def test_a_node_that_delivers_rubbish_only_is_quarantined(bench: Bench) -> None:
 def test_a_node_whose_uploads_are_refused_is_quarantined(bench: Bench) -> None:
     bench.submit(placed(20))
     node = bench.join()
+    bench.past_the_grace()
     for _ in range(3):
         lease = node.lease()
         bench.fail(lease, "upload_failed")
@@ -271,6 +276,7 @@ def test_a_job_pauses_itself_when_a_tenth_and_five_of_its_shots_failed(bench: Be
         for index in range(len(lease.shots)):
             bench.fail(lease, "blank_image", index)
         bench.close(lease)
+        bench.rest()
 
     view = bench.ledger.job(job.job_id)
     assert view.intent == "paused"
@@ -287,6 +293,7 @@ def test_accepted_failures_make_a_job_done(bench: Bench) -> None:
         lease = node.lease()
         bench.fail(lease, "blank_image")
         bench.close(lease)
+        bench.rest()
 
     assert bench.ledger.accept_failures(job.job_id) == 1
     assert bench.ledger.job(job.job_id).status == "done"

@@ -181,18 +181,18 @@ def test_a_drained_node_finishes_its_batch_and_gets_no_other(bench: Bench) -> No
     assert bench.node_state() == "offline"
     refused = node.claim().nothing
     assert refused is not None
-    assert "maintenance" in refused.reason or "offline" in refused.reason
-    bench.ledger.admit_node(node.id)
+    assert "offline: drained by the operator: maintenance" in refused.reason
+    bench.ledger.resume_node(node.id)
     assert node.claim().lease is not None
 
 
-def test_a_node_that_is_lost_cannot_be_admitted_but_joins_again(bench: Bench) -> None:
+def test_a_node_that_is_lost_cannot_be_resumed_but_joins_again(bench: Bench) -> None:
     _past_the_grace(bench)
     node = bench.join()
     _let_pass(bench, TIMING.lease_s + 2 * TIMING.sweep_s)
 
     with pytest.raises(Conflict, match="lost"):
-        bench.ledger.admit_node(node.id)
+        bench.ledger.resume_node(node.id)
     bench.join()
     assert bench.node_state() == "ready"
 

@@ -1,0 +1,41 @@
+"""Shots by themselves: found by how their id begins, and begun anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, select, update
+
+from common.errors import Conflict, NotFound
+from common.states import ShotEvent, ShotState
+from coordinator.ledger.moves import chunks, move_shots
+from coordinator.ledger.schema import shots
+from coordinator.ledger.transactions import Write
+
+#: Digits of an id that are enough to look for.
+_LEAST_DIGITS = 6
+
+
+def find_shot(connection: Connection, shot_id: str) -> Row[Any]:
+    """The row of the one shot whose id begins so. Raises NotFound, or Conflict when more than one does."""
+    is_id = len(shot_id) >= _LEAST_DIGITS and set(shot_id) <= set("0123456789abcdef")
+    # "g" follows the last digit; the range walks the key's index on every database.
+    begins_so = shots.c.id >= shot_id, shots.c.id < shot_id + "g"
+    found = connection.execute(select(shots).where(*begins_so).limit(2)).all() if is_id else []
+    if not found:
+        raise NotFound(f"no shot {shot_id}; give {_LEAST_DIGITS} or more of the first digits of its id")
+    if len(found) > 1:
+        raise Conflict(f"more than one shot's id begins with {shot_id}; give more of its digits")
+    return found[0]
+
+
+def give_fresh_start(write: Write, ids: Sequence[str], source: ShotState, detail: str) -> None:
+    """Let shots that were given up wait again; those that fit no class say so again."""
+    for some in chunks(ids):
+        misfits = select(shots.c.id).where(shots.c.id.in_(some), shots.c.min_class == 0)
+        unfit = write.connection.scalars(misfits).all()
+        move_shots(write, some, source, ShotEvent.REQUEUED, detail=detail, attempts=0, crashes=0)
+        move_shots(write, unfit, ShotState.WAITING, ShotEvent.OUTGROWN, detail=detail)
+        cleared = shots.c.id.in_(some), shots.c.state == ShotState.WAITING
+        write.connection.execute(update(shots).where(*cleared).values(failure="", reason=""))

@@ -1,0 +1,114 @@
+"""Trust: a node's own failures bring it into quarantine; a self-test, a pardon or an amnesty out of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Row, exists, select, update
+
+from common.states import BatchState, NodeEvent, NodeState
+from common.trust import BAD, GOOD, doubt, noted
+from coordinator.ledger.moves import move_node
+from coordinator.ledger.rules import Rules
+from coordinator.ledger.schema import batches, nodes, plain
+from coordinator.ledger.transactions import Write
+
+
+def charge_node(write: Write, rules: Rules, node_id: str) -> None:
+    """Note a failure of the node's own, unless the farm itself is in trouble."""
+    if not rules.incident.lasts(write.now):
+        _note(write, node_id, BAD)
+        doubt_node(write, rules, node_id)
+
+
+def credit_node(write: Write, node_id: str, started_at: float) -> None:
+    """Note a picture that came out well; one that was begun as a self-test wins the trust back."""
+    _note(write, node_id, GOOD)
+    row = _row(write, node_id)
+    if row.distrusted_at is not None and started_at >= row.distrusted_at:
+        _trust(write, row)
+
+
+def doubt_node(write: Write, rules: Rules, node_id: str) -> None:
+    """Quarantine a node without a batch whose record is too bad, or that failed its self-test."""
+    row = _row(write, node_id)
+    doubts = None
+    if row.state == NodeState.READY:
+        doubts = doubt(row.record)
+    elif row.state == NodeState.SELFTEST and BAD in row.record and not _holds_batch(write, node_id):
+        doubts = "it failed its self-test"
+    if doubts and not rules.incident.lasts(write.now):
+        wait = f"{rules.timing.quarantine_s:.0f} s"
+        quarantine(write, row, f"{doubts}; look at its log. It is tested after {wait}", "farm")
+
+
+def quarantine(write: Write, node: Row[Any], reason: str, decided_by: str) -> None:
+    """Distrust a node without a batch until a self-test passes; a paused one stays paused till then."""
+    state = NodeState(node.state)
+    values: dict[str, Any] = {"distrusted_at": write.now}
+    if state is not NodeState.PAUSED:
+        values |= {"reason": reason, "decided_by": decided_by}
+    move_node(write, node.id, state, NodeEvent.DISTRUSTED, detail=reason, **values)
+
+
+def begin_test(write: Write, node: Row[Any]) -> None:
+    """Let a distrusted node show by one shot that it works; its record begins anew."""
+    move_node(
+        write,
+        node.id,
+        NodeState(node.state),
+        NodeEvent.TESTED,
+        detail="its next picture is its self-test",
+        record="",
+        decided_by=node.decided_by,
+    )
+
+
+def forgive(write: Write, node: Row[Any]) -> None:
+    """Trust a node again, with a clean record."""
+    if node.distrusted_at is not None:
+        _trust(write, node)
+    else:
+        write.connection.execute(update(nodes).where(nodes.c.id == node.id).values(record=""))
+
+
+def begin_due_tests(write: Write, rules: Rules) -> None:
+    """Begin the self-test of nodes that were quarantined for long enough and that live."""
+    due = (
+        nodes.c.state == NodeState.QUARANTINED,
+        nodes.c.distrusted_at <= write.now - rules.timing.quarantine_s,
+        nodes.c.seen_at >= write.now - rules.timing.lease_s,
+    )
+    for row in write.connection.execute(select(nodes).where(*due)).all():
+        begin_test(write, row)
+
+
+def amnesty(write: Write, rules: Rules) -> None:
+    """After an incident of the farm's own: forgive the nodes that it quarantined since that began."""
+    if rules.incident.over(write.now):
+        blamed = (
+            nodes.c.state.in_((NodeState.QUARANTINED, NodeState.SELFTEST)),
+            nodes.c.distrusted_at >= rules.incident.began,
+            nodes.c.decided_by == "farm",
+        )
+        for row in write.connection.execute(select(nodes).where(*blamed)).all():
+            _trust(write, row)
+        write.after_commit(lambda _: rules.incident.close())
+
+
+def _trust(write: Write, node: Row[Any]) -> None:
+    move_node(write, node.id, NodeState(node.state), NodeEvent.TRUSTED, record="", distrusted_at=None)
+
+
+def _note(write: Write, node_id: str, outcome: str) -> None:
+    record = noted(_row(write, node_id).record, outcome)
+    write.connection.execute(update(nodes).where(nodes.c.id == node_id).values(record=record))
+
+
+def _row(write: Write, node_id: str) -> Row[Any]:
+    return write.connection.execute(select(nodes).where(nodes.c.id == node_id)).one()
+
+
+def _holds_batch(write: Write, node_id: str) -> bool:
+    held = exists().where(batches.c.node_id == node_id, batches.c.state == plain(BatchState.LEASED))
+    return bool(write.connection.scalar(select(held)))

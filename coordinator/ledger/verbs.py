@@ -1,0 +1,96 @@
+"""The verbs of those who govern the farm: what may be asked of jobs, shots and nodes."""
+
+from __future__ import annotations
+
+from common.views import Who
+from coordinator.ledger import jobs, node_verbs
+from coordinator.ledger.moves import chunks, drop_unwanted
+from coordinator.ledger.rules import Rules
+from coordinator.ledger.transactions import Transactions
+
+
+class Verbs:
+    """A part of `Ledger`, each verb one transaction; Conflict says that the state does not allow it."""
+
+    _transactions: Transactions
+    _rules: Rules
+
+    # Jobs
+
+    def cancel_job(self, job_id: str) -> None:
+        """Want its shots no more. Shots nobody else wants are cancelled, running ones by heartbeat."""
+        with self._transactions.write() as (write, _):
+            ids = jobs.cancel_job(write, job_id)
+        for some in chunks(ids):  # heartbeats need not wait for a large job's end
+            with self._transactions.write() as (write, _):
+                drop_unwanted(write, some)
+
+    def pause_job(self, job_id: str, reason: str = "") -> None:
+        """Let none of its shots be claimed for it; running ones finish. Raises Conflict when cancelled."""
+        with self._transactions.write() as (write, _):
+            jobs.pause_job(write, job_id, reason)
+
+    def resume_job(self, job_id: str) -> None:
+        """Undo `pause_job`. Raises Conflict when cancelled."""
+        with self._transactions.write() as (write, _):
+            jobs.resume_job(write, job_id)
+
+    def prioritise_job(self, job_id: str, priority: int) -> None:
+        with self._transactions.write() as (write, _):
+            jobs.prioritise_job(write, job_id, priority)
+
+    def retry_job(self, job_id: str) -> int:
+        """Give its failed shots, so many, a fresh start and go on. Raises Conflict when cancelled."""
+        with self._transactions.write() as (write, _):
+            return jobs.retry_job(write, job_id)
+
+    def requeue_job(self, job_id: str) -> int:
+        """The same for cancelled shots too, and for a cancelled job. Raises Conflict for one cut off."""
+        with self._transactions.write() as (write, _):
+            return jobs.requeue_job(write, job_id)
+
+    def accept_failures(self, job_id: str) -> int:
+        """Be content without its failed shots. Returns their number."""
+        with self._transactions.write() as (write, _):
+            return jobs.accept_failures(write, job_id)
+
+    def accept_shot(self, shot_id: str) -> str:
+        """Be content without a failed shot; returns its whole id. `shot_id` may be cut to 6 digits or more.
+
+        Raises Conflict when it has not failed, or when more than one shot begins so.
+        """
+        with self._transactions.write() as (write, _):
+            return jobs.accept_shot(write, shot_id)
+
+    # Nodes
+
+    def drain_node(self, node_id: str, reason: str = "") -> None:
+        """Let the node finish its batch and claim no other; it is offline once it holds none."""
+        with self._transactions.write() as (write, _):
+            node_verbs.drain(write, node_id, reason)
+
+    def pause_node(self, node_id: str, reason: str = "", *, who: Who = "operator") -> None:
+        """Take its batch back at once, without blame, and give it none until it is resumed.
+
+        The owner's pause takes the operator's over. Raises Conflict for the operator where it is the owner's.
+        """
+        with self._transactions.write() as (write, _):
+            node_verbs.pause(write, self._rules, node_id, reason, who)
+
+    def resume_node(self, node_id: str, *, who: Who = "operator") -> None:
+        """Undo `drain_node` or `pause_node`; a node that is distrusted passes a self-test first.
+
+        Raises Conflict where the pause is not theirs: the owner's is ended by the owner, and no other.
+        """
+        with self._transactions.write() as (write, _):
+            node_verbs.resume(write, self._rules, node_id, who)
+
+    def quarantine_node(self, node_id: str, reason: str = "") -> None:
+        """Take its batch back, without blame; after `timing.quarantine_s` it must pass a self-test."""
+        with self._transactions.write() as (write, _):
+            node_verbs.quarantine(write, self._rules, node_id, reason)
+
+    def forgive_node(self, node_id: str) -> None:
+        """Trust a quarantined node at once, and let any node's record begin anew."""
+        with self._transactions.write() as (write, _):
+            node_verbs.forgive(write, node_id)
