@@ -11,7 +11,7 @@ import httpx
 
 from common.errors import Conflict, FarmError, Unavailable
 from common.views import Submit
-from tests.faults.target import Target
+from tests.faults.target import NODES, Target
 
 #: Names the two shots that no farm can make; one ends its engine, the other is longer than the model reads.
 DEADLY, ENDLESS = "deadly", "endless"
@@ -57,6 +57,8 @@ _STEPS = 8
 SHOTS_A_JOB = _NUMBERS // 2 * 2 + _NUMBERS // 6
 #: The first jobs want the hopeless shots too.
 _HOPELESS_JOBS = 2
+#: Share of the operator's acts that concern a node.
+_OF_NODES = 0.3
 
 
 def manifest(number: int, priority: int) -> str:
@@ -74,9 +76,10 @@ def manifest(number: int, priority: int) -> str:
 
 
 class Operator:
-    """Submits jobs and pauses, resumes, cancels, requeues and reprioritises them; each act may fail."""
+    """Submits jobs, steers them and the nodes; each act may be refused."""
 
-    _VERBS = ("pause", "resume", "resume", "cancel", "requeue", "requeue", "priority", "priority")
+    _VERBS = ("pause", "resume", "resume", "cancel", "requeue", "requeue", "retry", "priority", "priority")
+    _NODE_VERBS = ("drain", "pause", "resume", "resume", "quarantine", "forgive", "forgive")
 
     def __init__(self, target: Target, draw: Random, say: Callable[[str], None]) -> None:
         self._target = target
@@ -91,23 +94,34 @@ class Operator:
             try:
                 if self._submitted < jobs or self._runs_dry():
                     self._submit()
+                elif self._draw.random() < _OF_NODES:
+                    self._steer_node()
                 else:
-                    self._interfere()
+                    self._steer_job()
             except FarmError as error:
                 self._say(f"operator: refused: {error}")
             until.wait(self._draw.uniform(1.0, 4.0))
 
     def settle(self) -> str:
-        """Let the farm finish: one job is cancelled for good, all others go on. Returns the cancelled one."""
+        """Let the farm finish: one job is cancelled for good, all others and all nodes go on.
+
+        Returns the cancelled one.
+        """
         with self._target.client() as client:
             ids = [job.id for job in client.jobs()]
         doomed = self._draw.choice(ids[:-_HOPELESS_JOBS])
-        self._post(doomed, "cancel")
+        self._post(f"jobs/{doomed}", "cancel")
         for job in ids:
             # A submission that was cut off is cancelled for good: it was submitted again.
             with suppress(Conflict):
                 if job != doomed:
-                    self._post(job, "requeue")
+                    self._post(f"jobs/{job}", "requeue")
+        for node, _ in NODES:
+            # Most of them are neither paused, draining nor quarantined.
+            with suppress(Conflict):
+                self._post(f"nodes/{node}", "resume")
+            with suppress(Conflict):
+                self._post(f"nodes/{node}", "forgive")
         return doomed
 
     def _submit(self) -> None:
@@ -117,21 +131,27 @@ class Operator:
         self._submitted += 1
         self._say(f"operator: submits {job.name}: {job.new} new shots, {job.reused} reused")
 
-    def _interfere(self) -> None:
+    def _steer_job(self) -> None:
         with self._target.client() as client:
             job = self._draw.choice(client.jobs())
         verb = self._draw.choice(self._VERBS)
-        self._post(job.id, verb)
+        self._post(f"jobs/{job.id}", verb)
         self.acts += 1
         self._say(f"operator: {verb} {job.name}")
 
-    def _post(self, job_id: str, verb: str) -> None:
+    def _steer_node(self) -> None:
+        (node, _), verb = self._draw.choice(NODES), self._draw.choice(self._NODE_VERBS)
+        self._post(f"nodes/{node}", verb)
+        self.acts += 1
+        self._say(f"operator: {verb} {node}")
+
+    def _post(self, subject: str, verb: str) -> None:
         """Raises Unavailable where the farm does not answer, Conflict where it refuses."""
         settings = self._target.settings()
         assert settings.keys.operator is not None
         headers = {"authorization": f"Bearer {settings.keys.operator.get_secret_value()}"}
         body = {"priority": self._draw.randrange(100)} if verb == "priority" else None
-        url = f"{settings.api_url}/v1/jobs/{job_id}/{verb}"
+        url = f"{settings.api_url}/v1/{subject}/{verb}"
         try:
             answer = httpx.post(url, json=body, headers=headers, timeout=20, trust_env=False)
         except httpx.HTTPError as error:
