@@ -222,13 +222,39 @@ def test_the_priority_of_a_job_can_be_changed(operator: httpx.Client):
     refused(operator.post(f"/v1/jobs/{job}/priority", json={"priority": 101}), 422)
 
 
-def test_a_drained_node_gets_nothing_until_it_is_admitted(operator: httpx.Client, node: ScriptedNode):
+def test_a_drained_node_gets_nothing_until_it_is_resumed(operator: httpx.Client, node: ScriptedNode):
     submit(operator)
     node_id = node.joined.node_id
-    assert operator.post(f"/v1/nodes/{node_id}/drain").json()[0]["state"] == "offline"
+    assert operator.post(f"/v1/nodes/{node_id}/drain").json()["state"] == "offline"
     assert node.claim(SIGNER.issue("public", 8).text, wait_s=0.1).lease is None
-    assert operator.post(f"/v1/nodes/{node_id}/admit").json()[0]["state"] == "ready"
+    assert operator.post(f"/v1/nodes/{node_id}/resume").json()["state"] == "ready"
     assert node.lease().shots
+
+
+def test_a_pause_with_the_nodes_key_is_its_owners(operator: httpx.Client, node: ScriptedNode):
+    path = f"/v1/nodes/{node.joined.node_id}"
+    paused = node.http.post(f"{path}/pause", json={"reason": "a game"}).json()
+    assert (paused["state"], paused["reason"]) == ("paused", "paused by its owner: a game")
+    assert "only its owner resumes it" in refused(operator.post(f"{path}/resume", json={"by": "owner"}), 409)
+    assert node.http.post(f"{path}/resume").json()["state"] == "ready"
+    assert operator.post(f"{path}/pause", json={"by": "owner"}).json()["reason"] == "paused by the operator"
+    assert "farm node resume" in refused(node.http.post(f"{path}/resume"), 409)
+
+
+def test_the_nodes_key_governs_no_more_than_its_pause(operator: httpx.Client, node: ScriptedNode):
+    path = f"/v1/nodes/{node.joined.node_id}"
+    for verb in ("drain", "quarantine", "forgive"):
+        refused(node.http.post(f"{path}/{verb}"), 403)
+    assert operator.post(f"{path}/quarantine", json={"reason": "odd"}).json()["state"] == "quarantined"
+    assert operator.post(f"{path}/forgive").json()["state"] == "ready"
+    refused(operator.post("/v1/nodes/nobody/pause"), 404)
+
+
+def test_a_shot_that_has_not_failed_cannot_be_accepted(operator: httpx.Client):
+    job = submit(operator)
+    shot_id = operator.get(f"/v1/jobs/{job}/images").json()["images"][0]["shot_id"]
+    assert "waiting cannot be accepted" in refused(operator.post(f"/v1/shots/{shot_id[:12]}/accept"), 409)
+    refused(operator.post("/v1/shots/none/accept"), 404)
 
 
 # Claims
