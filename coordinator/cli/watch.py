@@ -61,7 +61,12 @@ def watch_command(
 
 def watch_to_the_end(client: FarmClient, job_id: str, *, as_json: bool) -> None:
     """Follow, and print what it cost. Raises as `require_success`."""
-    ended = outcome(client, follow(client, job_id))
+    try:
+        job = follow(client, job_id)
+    except KeyboardInterrupt:
+        err.print(f"job {job_id} goes on; `farm watch {job_id}` follows it again", style="yellow")
+        raise
+    ended = outcome(client, job)
     if as_json:
         print_json(ended)
     else:
