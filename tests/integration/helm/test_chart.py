@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
+from fastapi.routing import APIRoute
 
 from common.settings import Settings, Timing
+from coordinator.api import status
 from tests.integration.helm.kube_stub import kube_api
 from tests.require import require_module
 
@@ -226,6 +228,8 @@ def test_a_standby_lives_but_gets_no_calls(tmp_path: Path) -> None:
     # The one says that it leads, the other that the process runs.
     assert container["readinessProbe"]["httpGet"]["path"] == "/healthz"
     assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
+    answered = {route.path for route in status.router.routes if isinstance(route, APIRoute)}
+    assert {"/healthz", "/livez"} <= answered
 
 
 def test_a_pool_is_one_gpu_a_pod_of_its_class(tmp_path: Path) -> None:
