@@ -20,7 +20,7 @@ from coordinator.planner import choose
 #: A node that is tested takes work too, one shot at a time.
 _COUNTED_ON = (*IN_SERVICE, NodeState.SELFTEST)
 #: Nodes that the planner is asked about for one kind of shots: it looks at everything that waits each time.
-_ASKED = 4
+_ASKED = 3
 
 
 @dataclass(slots=True)
