@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import signal
+from operator import itemgetter
 
 import psutil
 import pytest
 
-from tests.faults.evidence import Evidence
-from tests.faults.target import TIMING, Target, send
+from tests.faults.lone_node import engine_of, lone_node, state_of
+from tests.faults.target import Target, send
 from tests.faults.trial import Trial
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
-def outcomes(found: Evidence) -> list[str]:
-    """How the batches ended."""
-    return [batch["outcome"] for batch in found.tables["batches"]]
+outcome = itemgetter("outcome")
 
 
 def kill_all(target: Target) -> None:
@@ -27,7 +26,8 @@ def kill_all(target: Target) -> None:
 
 
 def test_a_killed_engine_costs_its_node_a_batch_and_its_shots_nothing(trial: Trial) -> None:
-    node = trial.begin()
+    node = trial.begin(steps=60)
+    trial.until_leased(node)
     engine = trial.target.engine(node)
     assert engine is not None
     trial.felling(node, "kill -9 of its engine")
@@ -41,7 +41,7 @@ def test_a_killed_nodes_work_is_done_by_whoever_comes_next(trial: Trial) -> None
     node = trial.begin()
     trial.felling(node, "kill -9")
     assert trial.target.kill(node)
-    assert {"vanished", "expired"}.intersection(outcomes(trial.judge()))
+    assert {"vanished", "expired"}.intersection(map(outcome, trial.judge().tables["batches"]))
 
 
 @pytest.mark.parametrize("part", ["ingest", "coordinator", "valkey"])
@@ -52,7 +52,7 @@ def test_a_part_that_is_killed_is_started_again_and_nothing_is_lost(trial: Trial
 
 
 def test_after_all_is_killed_the_next_start_renders_nothing_twice_that_was_stored(trial: Trial) -> None:
-    trial.begin(shots=24)
+    trial.begin()
     kill_all(trial.target)
     stored = trial.stored()
     assert stored
@@ -67,21 +67,33 @@ def test_a_node_stopped_past_its_lease_comes_back_and_changes_nothing(trial: Tri
     trial.felling(node, "SIGSTOP")
     assert send(pid, signal.SIGSTOP)
     try:
-        trial.target.house.wait_for(lambda: outcomes_so_far(trial), lambda ended: "expired" in ended)
+        trial.target.house.wait_for(trial.batches, lambda batches: "expired" in map(outcome, batches))
     finally:
         send(pid, signal.SIGCONT)
     trial.judge()
-    trial.target.house.wait_for(lambda: node_state(trial, node), lambda state: state == "ready")
+    trial.target.house.wait_for(lambda: state_of(trial.target, node), lambda state: state == "ready")
     assert psutil.pid_exists(pid)
 
 
-def outcomes_so_far(trial: Trial) -> list[str]:
-    return [
-        row["outcome"]
-        for row in trial.target.rows("SELECT outcome FROM batches WHERE job_id = :job", job=trial.jobs[0])
-    ]
+def test_an_engine_whose_node_is_killed_ends_by_itself(trial: Trial) -> None:
+    with lone_node(trial.target, "orphaning") as node:
+        trial.submit(shots=40)
+        trial.until_leased("orphaning")
+        engine = engine_of(node)
+        trial.felling("orphaning", "kill -9")
+        node.kill()
+        gone, _ = psutil.wait_procs([engine], timeout=60)
+        assert gone == [engine]
+    trial.judge()
 
 
-def node_state(trial: Trial, node: str) -> str:
-    (row,) = trial.target.rows("SELECT state FROM nodes WHERE id = :node", node=node)
-    return str(row["state"])
+def test_a_node_started_again_gets_its_old_lease_closed_and_works_on(trial: Trial) -> None:
+    with lone_node(trial.target, "reborn") as node:
+        trial.submit(shots=40)
+        trial.until_leased("reborn")
+        trial.felling("reborn", "kill -9")
+        node.kill()
+    with lone_node(trial.target, "reborn"):
+        found = trial.judge()
+    lost = [b for b in found.tables["batches"] if b["node_id"] == "reborn" and b["outcome"] != "finished"]
+    assert [batch["outcome"] for batch in lost] in (["vanished"], ["expired"])

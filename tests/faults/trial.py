@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,7 +38,7 @@ class Trial:
     felled: list[Felled] = field(default_factory=list)
 
     def submit(
-        self, *, shots: int = 16, steps: int = 10, subject: str = "", max_cost: float | None = None
+        self, *, shots: int = 24, steps: int = 30, subject: str = "", max_cost: float | None = None
     ) -> str:
         """A job of new shots, or of those of an earlier one with the same subject; a step takes 0.05 s."""
         group = {
@@ -57,15 +57,19 @@ class Trial:
         return job
 
     def begin(self, **job: Any) -> str:
-        """Submit a job, wait until some of it is done and more is being rendered; a node that does so."""
+        """Submit a job and wait until some of it is done and a node has just leased more; that node."""
         self.submit(**job)
-        self.target.house.wait_for(lambda: self.fates()["done"], lambda done: done > 0)
+        self.target.house.wait_for(lambda: self.fates()["done"], bool)
         return self.node_at_work()
 
     def node_at_work(self) -> str:
-        """A node that renders a shot of this trial."""
-        at_work = self.target.house.wait_for(lambda: self._attempts("running"), bool)
-        return str(at_work[0]["node_id"])
+        """A node that has just leased a batch of this trial."""
+        now = time.time()
+        return str(self._leased(lambda batch: batch["leased_at"] > now)["node_id"])
+
+    def until_leased(self, node: str) -> None:
+        """Wait until the node holds a batch of this trial and has begun to render it."""
+        self._leased(lambda batch: batch["node_id"] == node and "denoise" in batch["spent_s"])
 
     def felling(self, node: str, by: str) -> None:
         """To be said right before the node dies or falls silent."""
@@ -79,14 +83,21 @@ class Trial:
         )
         return Counter(row["state"] for row in states)
 
+    def batches(self) -> list[Row]:
+        """Of this trial, the oldest first."""
+        return self.target.rows(f"SELECT * FROM batches WHERE job_id IN ({self._own}) ORDER BY leased_at")
+
     def stored(self) -> set[str]:
         """Attempts of this trial whose picture is stored."""
-        return {attempt["id"] for attempt in self._attempts("stored")}
+        stored = self.target.rows(
+            f"SELECT id FROM attempts WHERE job_id IN ({self._own}) AND state = 'stored'"
+        )
+        return {attempt["id"] for attempt in stored}
 
     def settle(self) -> None:
         """Wait until every shot is settled and nothing is in hand."""
         self.target.house.wait_for(
-            lambda: (self.fates(), self._open_batches()),
+            lambda: (self.fates(), [batch["id"] for batch in self.batches() if not batch["closed_at"]]),
             lambda found: not found[1] and not set(found[0]).difference(_SETTLED),
         )
 
@@ -104,13 +115,11 @@ class Trial:
     def _own(self) -> str:
         return ", ".join(f"'{job}'" for job in self.jobs)
 
-    def _attempts(self, state: str) -> list[Row]:
-        return self.target.rows(
-            f"SELECT id, node_id FROM attempts WHERE job_id IN ({self._own}) AND state = :state", state=state
-        )
+    def _leased(self, is_meant: Callable[[Row], bool]) -> Row:
+        def meant() -> list[Row]:
+            return [batch for batch in self.batches() if batch["state"] == "leased" and is_meant(batch)]
 
-    def _open_batches(self) -> list[Row]:
-        return self.target.rows(f"SELECT id FROM batches WHERE job_id IN ({self._own}) AND closed_at IS NULL")
+        return self.target.house.wait_for(meant, bool)[-1]
 
     def _own_part(self, found: Evidence) -> Evidence:
         """Without the rows and objects of other trials; nodes are everybody's."""
