@@ -9,9 +9,11 @@ import re
 import signal
 import socket
 import sys
+import threading
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -97,7 +99,7 @@ def run_command(
     ] = 1,
     home: Home = None,
 ) -> None:
-    """Take part until Ctrl-C: it finishes the running pass and hands the rest back; twice stops at once.
+    """Take part until Ctrl-C: it finishes the running pass and hands the rest back; twice it hands back all.
 
     A farm that does not answer is waited for.
 
@@ -116,10 +118,35 @@ def run_command(
         threads=threads,
     )
     _log_to_terminal()
+    _on_signals(lambda: sys.exit(0))  # there is nothing to hand back yet
     library = _library(settings, models, catalog, options.home)
     with assembled(options, find_probe(card), library) as node:
         _stop_on_signals(node)
         node.run()
+
+
+@app.command("pause", cls=Command)
+def pause_command(farm: Farm, key: Key = None, name: Name = "") -> None:
+    """Have your card back: its memory is free a moment later, and the node works no more until `resume`.
+
+    What it was rendering waits for another node; nobody is blamed.
+
+    Example: `farm-node pause --farm http://192.168.1.10:8080 --key node.key`
+    """
+    with closing(Coordinator(farm, read_key(key))) as coordinator:
+        coordinator.pause(name or _host_name())
+    out.print("paused; `farm-node resume` lends the card again", highlight=False)
+
+
+@app.command("resume", cls=Command)
+def resume_command(farm: Farm, key: Key = None, name: Name = "") -> None:
+    """Lend the card again after `pause`.
+
+    Example: `farm-node resume --farm http://192.168.1.10:8080 --key node.key`
+    """
+    with closing(Coordinator(farm, read_key(key))) as coordinator:
+        coordinator.resume(name or _host_name())
+    out.print("resumed", highlight=False)
 
 
 @app.command("doctor", cls=Command)
@@ -193,16 +220,32 @@ def _log_to_terminal() -> None:
 
 
 def _stop_on_signals(node: Node) -> None:
-    """The first signal stops the node in good order, the second at once; the engine ends with its parent."""
+    """The first signal stops the node in good order, the second without its running pass, a third at once.
 
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda _number, _frame: os._exit(_AT_ONCE))
-        err.print("stopping after the running pass; once more stops at once", style="dim")
-        node.stop()
+    The engine ends with its parent.
+    """
 
+    def stop() -> None:
+        _on_signals(give_up)
+        err.print("stopping after the running pass; once more stops without it", style="dim")
+        _beside(node.stop)
+
+    def give_up() -> None:
+        _on_signals(lambda: os._exit(_AT_ONCE))
+        err.print("handing back what is running; once more ends at once", style="dim")
+        _beside(node.give_up)
+
+    _on_signals(stop)
+
+
+def _beside(work: Callable[[], None]) -> None:
+    """On a thread: the handler interrupts the main one, which may hold what the work needs."""
+    threading.Thread(target=work, daemon=True).start()
+
+
+def _on_signals(act: Callable[[], object]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, handle)
+        signal.signal(number, lambda _number, _frame: act())
 
 
 if __name__ == "__main__":

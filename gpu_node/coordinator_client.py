@@ -27,7 +27,7 @@ from common.messages import (
     Listen,
     Report,
 )
-from common.views import ErrorView
+from common.views import ErrorView, NodeWish
 
 _T = TypeVar("_T", bound=BaseModel)
 
@@ -86,11 +86,11 @@ class Coordinator:
 
     def pause(self, node_id: str) -> None:
         """Let the node's owner have his card back. Raises NotFound, or Conflict where it cannot be."""
-        self._send("POST", f"/v1/nodes/{node_id}/pause", None, _TIMEOUT_S)
+        self._wish(node_id, "pause")
 
     def resume(self, node_id: str) -> None:
         """Undo `pause`. Raises NotFound, or Conflict for a pause that is the operator's."""
-        self._send("POST", f"/v1/nodes/{node_id}/resume", None, _TIMEOUT_S)
+        self._wish(node_id, "resume")
 
     def claim(self, claim: Claim) -> ClaimAnswer:
         """Returns when there is work, at the latest after `claim.wait_s`."""
@@ -111,6 +111,10 @@ class Coordinator:
 
     def close(self) -> None:
         self._http.close()
+
+    def _wish(self, node_id: str, verb: str) -> None:
+        wish = NodeWish(by="owner").model_dump_json(exclude_defaults=True)
+        self._send("POST", f"/v1/nodes/{node_id}/{verb}", wish, _TIMEOUT_S)
 
     def _post(self, kind: type[_T], path: str, message: BaseModel, timeout_s: float = _TIMEOUT_S) -> _T:
         answer = self._send("POST", path, message.model_dump_json(), timeout_s)

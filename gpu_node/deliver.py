@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeVar
 
 import httpx
@@ -15,7 +16,7 @@ import httpx
 from common.errors import Conflict, FarmError, Gone, Invalid, NotFound, Unavailable
 from common.messages import Close, Grant, GrantRequest, Report, Spent
 from gpu_node.coordinator_client import Coordinator
-from gpu_node.insist import insist
+from gpu_node.insist import insist, pauses
 from gpu_node.progress import BatchInHand
 from gpu_node.protocol import Image
 
@@ -25,15 +26,25 @@ _T = TypeVar("_T")
 
 #: Uploads at a time: one waits for the network while another is reported.
 _UPLOADS = 2
-_UPLOAD_TIMEOUT_S = 120.0
-#: Times that a store may refuse an upload, with a fresh grant each, before the shot is reported as failed.
-_REFUSALS = 4
+#: Without a byte in either direction; a slow store may take its time.
+_TIMEOUT = httpx.Timeout(30.0, connect=5.0)
+#: Times that a store may refuse an upload, with a fresh grant each and a longer pause before it, until the
+#: shot is reported as failed: three quarters of a minute.
+_REFUSALS = 10
 #: The very bytes are there already: the key names their hash.
-_THERE_ALREADY = (409, 412)
+_THERE_ALREADY = 412
+#: What the store says of bytes that are not those that were granted; other refusals are the farm's matter.
+_BAD_BYTES = (400, 411, 413)
+#: It is asked too much at this moment.
+_BUSY = (408, 429)
 
 
 class Refused(FarmError):
-    """The store answered and did not take the upload."""
+    """The store answered and did not take the upload; `kind` is one of `common.failures`."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        self.kind = kind
+        super().__init__(message)
 
 
 class Abandoned(FarmError):
@@ -109,7 +120,7 @@ class Delivery:
         try:
             grant = self._upload(image)
         except Refused as error:
-            self._report(self._failed(image.shot_id, "upload_failed", str(error), rendered.spent))
+            self._report(self._failed(image.shot_id, error.kind, str(error), rendered.spent))
             return
         except Invalid as error:
             # Such as a picture larger than the farm takes: every node would render it in vain.
@@ -136,9 +147,11 @@ class Delivery:
 
     def _upload(self, image: Image) -> Grant:
         data = image.file.read_bytes()
-        for _ in range(_REFUSALS - 1):
+        for pause_s in islice(pauses(), _REFUSALS - 1):
             with suppress(Refused):
                 return self._insist(lambda: self._put(image, data))
+            if self._batch.over.wait(pause_s):
+                raise Abandoned(self._batch.reason)
         return self._insist(lambda: self._put(image, data))
 
     def _put(self, image: Image, data: bytes) -> Grant:
@@ -155,10 +168,12 @@ class Delivery:
             answer = self._store.put(grant.url, content=data, headers=grant.headers)
         except httpx.HTTPError as error:
             raise Unavailable(f"the store does not answer ({error or type(error).__name__})") from error
-        if answer.is_success or answer.status_code in _THERE_ALREADY:
+        if answer.is_success or answer.status_code == _THERE_ALREADY:
             return grant
         said = f"the store answered {answer.status_code} to PUT {grant.key}: {answer.text[:200]}"
-        raise Unavailable(said) if answer.is_server_error else Refused(said)
+        if answer.is_server_error or answer.status_code in _BUSY:
+            raise Unavailable(said)
+        raise Refused("upload_failed" if answer.status_code in _BAD_BYTES else "store_unavailable", said)
 
     def _report(self, report: Report) -> None:
         self._insist(lambda: self._coordinator.report(self._batch.lease.batch_id, report))
@@ -185,4 +200,4 @@ class Delivery:
 def open_store_client() -> httpx.Client:
     """For presigned URLs. A proxy of the environment is used, but never leads back to this machine."""
     direct = {f"all://{host}": httpx.HTTPTransport() for host in ("127.0.0.1", "localhost", "[::1]")}
-    return httpx.Client(timeout=_UPLOAD_TIMEOUT_S, mounts=direct)
+    return httpx.Client(timeout=_TIMEOUT, mounts=direct)

@@ -67,10 +67,19 @@ class Saver:
         file = self._spool / f"{shot_id}.{shot.format}"
         try:
             data = encode_image(image, shot.format, shot.quality, shot_id=shot_id)
-            file.write_bytes(data)
         except (OSError, ValueError) as error:
-            message = f"the image could not be written to {file}: {error}"
-            self._emit(protocol.Failed(kind="disk_full", message=message, shot_id=shot_id))
+            self._fail(
+                shot_id, "render_error", f"the picture could not be made a {shot.format} file: {error}"
+            )
+            return
+        try:
+            file.write_bytes(data)
+        except OSError as error:
+            # Half a file would only take room.
+            file.unlink(missing_ok=True)
+            self._fail(
+                shot_id, "disk_full", f"cannot write {file} ({error.strerror}): make room on that disk"
+            )
             return
         self._emit(
             protocol.Image(
@@ -82,3 +91,6 @@ class Saver:
                 save_s=time.monotonic() - start,
             )
         )
+
+    def _fail(self, shot_id: str, kind: str, message: str) -> None:
+        self._emit(protocol.Failed(kind=kind, message=message, shot_id=shot_id))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 from common.catalog.identity import file_identity, file_sha256, folder_identity
@@ -31,11 +32,12 @@ class Hashes:
         return digest
 
     def save(self) -> None:
-        """Write what is known; a reader never meets half a file."""
-        self._memory.parent.mkdir(parents=True, exist_ok=True)
+        """Write what is known, if it can be; a reader never meets half a file."""
         part = self._memory.with_suffix(".part")
-        part.write_text(json.dumps(self._known))
-        part.replace(self._memory)
+        with suppress(OSError):
+            self._memory.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(json.dumps(self._known))
+            part.replace(self._memory)
 
 
 def verify_model(name: str, folder: Path, identity: str | None, hashes: Hashes) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -60,7 +62,8 @@ class Studio:
         except RenderError as failure:
             self._emit(protocol.Failed(kind=failure.kind, message=str(failure)))
         except Exception as error:
-            traceback.print_exc()
+            with suppress(OSError):  # the log's disk may be full
+                traceback.print_exc()
             kind = _kind(error)
             if kind != "render_error":
                 self._shelf.drop()
@@ -109,6 +112,8 @@ class Studio:
 def _kind(error: Exception) -> str:
     if is_out_of_memory(error):
         return "out_of_memory"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "disk_full"
     return "device_lost" if "CUDA error" in str(error) else "render_error"
 
 

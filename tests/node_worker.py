@@ -11,7 +11,7 @@ from common.shot import Shot
 from gpu_node.batch import Batch, Bench
 from gpu_node.heartbeat import Heartbeat
 from gpu_node.listener import Listener
-from gpu_node.progress import Progress
+from gpu_node.progress import BatchInHand, Progress
 from gpu_node.steering import Steering
 from tests.scripted_farm import ScriptedFarm
 
@@ -27,8 +27,10 @@ class Worker:
     progress: Progress
 
     def work(self, lease: Lease) -> None:
+        self.work_on(self.progress.take(lease))
+
+    def work_on(self, hand: BatchInHand) -> None:
         joined = self.farm.joined()
-        hand = self.progress.take(lease)
         steering = Steering(self.progress, self.bench.engine, lambda why: None)
         told = (self.bench.coordinator, joined, self.progress, steering)
         with Heartbeat(*told), Listener(*told):

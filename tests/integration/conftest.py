@@ -17,6 +17,7 @@ from gpu_node.engine_client import EngineClient
 from gpu_node.identity import Hashes
 from gpu_node.library import Library
 from gpu_node.progress import Progress
+from tests.node_process import NodeStarter
 from tests.node_worker import WATTS, Worker
 from tests.scripted_farm import ScriptedFarm, running_farm
 
@@ -55,3 +56,10 @@ def worker(farm: ScriptedFarm, engine: EngineClient, tiny_model: Path, tmp_path:
         )
         yield Worker(farm, bench, Progress(DeclaredMeter(WATTS), lambda: engine.held))
     coordinator.close()
+
+
+@pytest.fixture
+def start_node(tiny_model: Path, tmp_path: Path) -> Iterator[NodeStarter]:
+    starter = NodeStarter(tiny_model, tmp_path)
+    yield starter
+    starter.end()

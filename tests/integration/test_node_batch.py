@@ -155,17 +155,6 @@ def test_an_upload_that_arrived_unnoticed_is_not_a_failure(worker: Worker, farm:
     assert [report.outcome for report in farm.reports] == ["delivered", "delivered"]
 
 
-def test_a_store_that_refuses_for_good_fails_the_shot_without_blaming_it(
-    worker: Worker, farm: ScriptedFarm
-) -> None:
-    farm.refusals["put"].extend([403] * 4)
-
-    worker.work(lease(shot()))
-
-    assert [report.failure for report in farm.reports] == ["upload_failed"]
-    assert "403" in farm.reports[0].message
-
-
 def test_a_picture_that_the_farm_takes_from_nobody_fails_its_shot(worker: Worker, farm: ScriptedFarm) -> None:
     farm.refusals["grants"].append(422)
 

@@ -1,0 +1,167 @@
+"""What a node does when it is told to: with a heartbeat an hour, all of it is heard by listening."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from common.messages import BeatAnswer
+from gpu_node.listener import Listener
+from gpu_node.progress import BatchInHand
+from gpu_node.steering import Steering
+from tests.engine_talk import shot
+from tests.farm import until
+from tests.node_worker import Worker, in_background, lease
+from tests.scripted_farm import ScriptedFarm
+
+pytestmark = pytest.mark.timeout(600)
+
+#: Two simple enough passes around one that would take hours.
+FIRST, ENDLESS, LAST = shot(seed=1), shot(seed=2, steps=100_000), shot(seed=3)
+PAUSE = BeatAnswer(order="pause", reason="a game")
+GO_ON = BeatAnswer(order="go on")
+
+
+@pytest.fixture
+def farm(farm: ScriptedFarm) -> ScriptedFarm:
+    farm.heartbeat_s = 3600
+    return farm
+
+
+def in_pass(worker: Worker, steps: int) -> bool:
+    """Whether a pass is so far at least."""
+    batch: BatchInHand | None = worker.progress.batch
+    return batch is not None and batch.phase == "denoise" and batch.steps_done >= steps
+
+
+def beats(farm: ScriptedFarm) -> int:
+    return sum(beat.batch_id is not None for beat in farm.beats)
+
+
+def test_a_pass_that_nobody_wants_ends_at_its_next_step_and_the_batch_goes_on(
+    worker: Worker, farm: ScriptedFarm
+) -> None:
+    thread = in_background(lambda: worker.work(lease(FIRST, ENDLESS, LAST, pass_size=1)))
+    until_reported(farm, FIRST.id)
+    until(lambda: in_pass(worker, 10))
+    engine = worker.bench.engine.pid
+    farm.order(BeatAnswer(order="go on", cancelled=(ENDLESS.id,)))
+    thread.join()
+
+    told = {report.shot_id: report for report in farm.reports}
+    assert {told[one.id].outcome for one in (FIRST, LAST)} == {"delivered"}
+    assert (told[ENDLESS.id].outcome, told[ENDLESS.id].failure) == ("failed", "cancelled")
+    assert told[ENDLESS.id].spent.seconds["denoise"] > 0
+    assert told[ENDLESS.id].spent.joules > 0
+    assert farm.closes[0].outcome == "finished"
+    assert worker.bench.engine.pid == engine
+    # It was heard without a heartbeat: the only one told of the first pass.
+    assert beats(farm) == 1
+
+
+def test_a_pass_of_which_something_is_wanted_is_finished(worker: Worker, farm: ScriptedFarm) -> None:
+    kept, dropped = shot(seed=1, steps=400), shot(seed=2, steps=400)
+    thread = in_background(lambda: worker.work(lease(kept, dropped, pass_size=2)))
+    until(lambda: in_pass(worker, 1))
+    farm.order(BeatAnswer(order="go on", cancelled=(dropped.id,)))
+    thread.join()
+
+    assert kept.id in {report.shot_id for report in farm.reports if report.outcome == "delivered"}
+
+
+def test_a_model_is_not_loaded_for_shots_that_nobody_wants(worker: Worker, farm: ScriptedFarm) -> None:
+    worker.bench.engine.kill()
+    hand = worker.progress.take(lease(FIRST))
+    hand.cancel([FIRST.id])
+    worker.work_on(hand)
+
+    assert farm.closes[0].outcome == "finished"
+    assert farm.closes[0].load.seconds["load"] == 0
+
+
+def test_the_first_pass_of_a_batch_is_told_at_once(worker: Worker, farm: ScriptedFarm) -> None:
+    worker.work(lease(FIRST, LAST, pass_size=1))
+
+    assert ["denoise" in beat.spent.seconds for beat in farm.beats] == [True]
+    assert farm.beats[0].batch_id == "b-1"
+
+
+def test_an_engine_that_dies_while_loading_is_no_shots_fault(worker: Worker, farm: ScriptedFarm) -> None:
+    worker.bench.engine.kill()
+    thread = in_background(lambda: worker.work(lease(FIRST)))
+    until(lambda: worker.progress.batch is not None and worker.progress.batch.phase == "load")
+    until(lambda: worker.bench.engine.exit_code is None)
+    os.kill(worker.bench.engine.pid or 0, signal.SIGKILL)
+    thread.join()
+
+    assert (farm.closes[0].outcome, farm.closes[0].failure) == ("failed", "load_error")
+    assert farm.reports == []
+
+
+def test_a_paused_node_drops_its_batch_and_frees_the_card_until_it_is_resumed(
+    worker: Worker, farm: ScriptedFarm
+) -> None:
+    engine = worker.bench.engine
+    thread = in_background(lambda: worker.work(lease(ENDLESS)))
+    until(lambda: in_pass(worker, 1))
+    farm.order(PAUSE)
+    thread.join()
+
+    assert (farm.reports, farm.closes) == ([], [])
+    assert engine.exit_code is not None
+
+    with listening(worker):
+        farm.order(GO_ON)
+        until(lambda: engine.exit_code is None)
+    worker.work(lease(FIRST))
+    assert farm.closes[0].outcome == "finished"
+
+
+def test_an_idle_node_that_is_paused_frees_the_card_too(worker: Worker, farm: ScriptedFarm) -> None:
+    engine = worker.bench.engine
+    engine.start()
+    with listening(worker):
+        farm.order(PAUSE)
+        until(lambda: engine.exit_code is not None)
+        # Whoever starts it now must not take the card back.
+        engine.start()
+        assert engine.exit_code is not None
+        farm.order(GO_ON)
+        until(lambda: engine.exit_code is None)
+
+
+def test_orders_are_heard_again_after_the_coordinator_was_away(worker: Worker, farm: ScriptedFarm) -> None:
+    farm.heartbeat_s = 0.2
+    farm.refusals["listens"].extend([503, 500])
+    worker.bench.engine.start()
+    with listening(worker):
+        farm.order(PAUSE)
+        until(lambda: worker.bench.engine.exit_code is not None)
+        farm.order(GO_ON)
+        until(lambda: worker.bench.engine.exit_code is None)
+
+
+def test_what_is_heard_when_the_incarnation_is_over_is_not_obeyed(worker: Worker, farm: ScriptedFarm) -> None:
+    ends: list[str] = []
+    steering = Steering(worker.progress, worker.bench.engine, ends.append)
+    worker.bench.engine.start()
+    hand = worker.progress.take(lease(FIRST))
+    steering.end("the node was started again")
+    steering.end("and again")
+    steering.obey(hand, PAUSE)
+
+    assert hand.lost
+    assert ends == ["the node was started again"]
+    assert worker.bench.engine.exit_code is None
+    worker.progress.leave()
+
+
+def listening(worker: Worker) -> Listener:
+    steering = Steering(worker.progress, worker.bench.engine, lambda why: None)
+    return Listener(worker.bench.coordinator, worker.farm.joined(), worker.progress, steering)
+
+
+def until_reported(farm: ScriptedFarm, shot_id: str) -> None:
+    farm.wait_for(lambda: any(report.shot_id == shot_id for report in farm.reports))

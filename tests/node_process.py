@@ -1,0 +1,103 @@
+"""`farm-node run` as people start it: a process whose terminal is a file."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from common.celeryapp import Publisher
+
+QUEUE = "render.public.vram08"
+#: Seconds, more than a starved machine needs.
+EXIT_WITHIN_S = 180
+
+_HELD = "compute_dtype: float32, backends: [cpu], weights: {text_encoder: float32, vae: float32, transformer"
+_RECIPE = f"{{name: fp32, {_HELD}: float32}}}}"
+#: The catalog names no file for it.
+_GGUF_RECIPE = f"{{name: gguf, {_HELD}: gguf-q8}}}}"
+
+
+class Node:
+    """A node process whose terminal is a file."""
+
+    def __init__(self, command: list[str], folder: Path) -> None:
+        self.terminal = folder / "terminal.txt"
+        with self.terminal.open("w") as output:
+            self.process = subprocess.Popen(
+                command, cwd=folder, env=os.environ | {"COLUMNS": "200"}, stderr=output, stdout=output
+            )
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(EXIT_WITHIN_S)
+
+    def wait_until_it_says(self, words: str) -> None:
+        """Fails the test if the process ends before."""
+        process = os.pidfd_open(self.process.pid)
+        while words not in self.said:
+            ended, _, _ = select.select([process], [], [], 0.1)
+            assert not ended, self.said
+        os.close(process)
+
+    @property
+    def said(self) -> str:
+        return self.terminal.read_text()
+
+    @property
+    def engine(self) -> int:
+        """Process id of its engine; 0 where it has none."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return int(children[0]) if children else 0
+
+
+class NodeStarter:
+    """Starts nodes that hold a tiny model, in a folder of their own; ends them all at last."""
+
+    def __init__(self, model: Path, folder: Path) -> None:
+        self._folder = folder
+        self._nodes: list[Node] = []
+        card = Path(__file__).parents[1] / "manifests" / "cards" / "gtx-1070.yaml"
+        (folder / "catalog.yaml").write_text(
+            f"models:\n  tiny: {{like: shotfarm-demo, path: {model.name}, identity: null}}\n"
+            f"  tiny-both: {{like: tiny, recipes: [{_GGUF_RECIPE}, {_RECIPE}]}}\n"
+            f"  tiny-gguf: {{like: tiny, recipes: [{_GGUF_RECIPE}]}}\n"
+        )
+        (folder / "key").write_text("node-key\n")
+        self._options = ["--name", "n1", "--card", str(card), "--models", str(model.parent)]
+        self._options += ["--catalog", "catalog.yaml", "--home", "home"]
+
+    def __call__(self, url: str) -> Node:
+        command = [sys.executable, "-m", "gpu_node.cli", "run", "--farm", url, "--key", "key"]
+        self._nodes.append(Node([*command, *self._options], self._folder))
+        return self._nodes[-1]
+
+    def end(self) -> None:
+        for node in self._nodes:
+            node.process.kill()
+            node.process.wait()
+
+
+@contextmanager
+def tickets(url: str) -> Iterator[Callable[[str], None]]:
+    publisher = Publisher(url)
+    try:
+        yield lambda ticket: publisher.publish_ticket(QUEUE, ticket)
+    finally:
+        publisher.close()
+
+
+@contextmanager
+def outlived(pid: int) -> Iterator[Callable[[], bool]]:
+    """Whether that process, whoever's child it is, has ended within ten seconds."""
+    process = os.pidfd_open(pid)
+    try:
+        # A pidfd becomes readable when its process ends.
+        yield lambda: bool(select.select([process], [], [], 10)[0])
+    finally:
+        os.close(process)
