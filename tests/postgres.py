@@ -19,24 +19,37 @@ _INITDB = ("initdb", "apt-get install postgresql", "/usr/lib/postgresql/17/bin",
 @contextmanager
 def running_postgres() -> Iterator[str]:
     """The socket folder of a fresh cluster with the superuser `farm`."""
-    programs = require_program(*_INITDB).parent
+    initdb = require_program(*_INITDB)
     # Not pytest's folder: its path may be too long for a socket, and closed to the other user.
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
     user = _unprivileged_user()
     if user is not None:
         shutil.chown(folder, user)
     try:
-        data = folder / "data"
-        _run([programs / "initdb", "-D", data, "-U", "farm", "-A", "trust", "--no-sync"], user, folder)
-        options = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off"
-        control: list[str | Path] = [programs / "pg_ctl", "-D", data, "-w"]
-        _run([*control, "-o", options, "-l", folder / "log", "start"], user, folder)
+        _run([initdb, "-D", folder / "data", "-U", "farm", "-A", "trust", "--no-sync"], user, folder)
+        start_postgres(str(folder))
         try:
             yield str(folder)
         finally:
-            _run([*control, "-m", "immediate", "stop"], user, folder)
+            stop_postgres(str(folder))
     finally:
         shutil.rmtree(folder)
+
+
+def start_postgres(folder: str) -> None:
+    """The cluster in this socket folder, until it answers."""
+    options = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off"
+    _control(folder, "-o", options, "-l", f"{folder}/log", "start")
+
+
+def stop_postgres(folder: str) -> None:
+    """As if it crashed: no session ends in order."""
+    _control(folder, "-m", "immediate", "stop")
+
+
+def _control(folder: str, *arguments: str) -> None:
+    program = require_program(*_INITDB).with_name("pg_ctl")
+    _run([program, "-D", f"{folder}/data", "-w", *arguments], _unprivileged_user(), Path(folder))
 
 
 def _unprivileged_user() -> str | None:

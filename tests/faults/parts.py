@@ -129,7 +129,8 @@ class Parts:
         """A batch of which a picture is done and others are not."""
         query = (
             "SELECT batch_id FROM attempts JOIN batches ON batches.id = batch_id"
-            " WHERE batches.state = 'leased' GROUP BY batch_id HAVING min(attempts.state) <> max(attempts.state)"
+            " WHERE batches.state = 'leased'"
+            " GROUP BY batch_id HAVING min(attempts.state) <> max(attempts.state)"
         )
         return str(self.until(lambda: self.rows(query))[0]["batch_id"])
 

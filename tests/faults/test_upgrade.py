@@ -1,0 +1,52 @@
+"""A coordinator is upgraded with work in flight: its ledger is of the revision before, with a live lease."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.script import ScriptDirectory
+
+from coordinator.ledger.engine import transaction
+from coordinator.ledger.revisions import config
+from tests.faults.parts import DEADLINE_S, Parts, farm_of_parts
+from tests.servers import ValkeyServer
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+def downgrade(parts: Parts) -> str:
+    """Make the ledger what the program before this one left; its revision."""
+    with parts.ledger() as engine, transaction(engine, writes=True) as connection:
+        scripts = ScriptDirectory.from_config(config(connection))
+        newest = scripts.get_revision("head")
+        assert newest is not None
+        assert isinstance(newest.down_revision, str)
+        command.downgrade(config(connection), newest.down_revision)
+    return newest.down_revision
+
+
+def test_an_upgraded_coordinator_takes_live_leases_over_and_nothing_is_rendered_twice(
+    tmp_path: Path, own_valkey: ValkeyServer
+) -> None:
+    with farm_of_parts(tmp_path, own_valkey.url) as parts:
+        old = parts.coordinator("first")
+        parts.until_it_answers("first", 200)
+        parts.workers()
+        parts.submit()
+        batch = parts.batch_at_work()
+        assert old.process is not None
+        old.process.send_signal(signal.SIGKILL)
+        old.process.wait(DEADLINE_S)
+        before = downgrade(parts)
+        assert parts.rows("SELECT version_num FROM alembic_version") == [{"version_num": before}]
+
+        parts.coordinator("first")
+        parts.until_it_answers("first", 200)
+        parts.until_settled()
+
+        assert parts.rows("SELECT version_num FROM alembic_version") != [{"version_num": before}]
+        parts.assert_each_shot_was_rendered_once()
+        assert parts.rows(f"SELECT outcome FROM batches WHERE id = '{batch}'") == [{"outcome": "finished"}]
