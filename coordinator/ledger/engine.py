@@ -106,7 +106,8 @@ def _engine(url: URL) -> Engine:
         return engine
     if url.database:
         _make_folder(Path(url.database).parent)
-    engine = create_engine(url)
+    # Each connection keeps pages and statements of its own: the one that was used last is used again.
+    engine = create_engine(url, pool_use_lifo=True)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
