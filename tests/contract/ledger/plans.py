@@ -63,7 +63,7 @@ def _walked_by_postgresql(rows: list[Any]) -> Iterator[str]:
         narrowed = "Index Cond" in plan or plan.get("Index Name") in _PARTIAL
         if plan["Node Type"] in _POSTGRESQL_SCANS and not narrowed:
             # The index of a bitmap belongs to the table of the node above.
-            yield plan.get("Relation Name") or _TABLES[plan["Index Name"]]
+            yield plan.get("Relation Name") or _TABLES.get(plan["Index Name"], "")
 
 
 _WALKED = {"sqlite": _walked_by_sqlite, "postgresql": _walked_by_postgresql}
