@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 #: What the farm promises, whatever the job.
 A_KILL_COSTS_AT_MOST_S = 60
-#: A machine that needs a quarter of a minute for what takes a few seconds starts a node that much more slowly.
+#: A machine that takes a quarter of a minute for a few seconds of work starts a node as slowly.
 STARVED = 4
 
 
