@@ -125,7 +125,7 @@ def idle_sentences(nodes: Iterable[NodeView]) -> list[str]:
     for node in nodes:
         if not in_service(node):
             answer = out_of_service(_facts(node))
-            said.append(f"{answer.sentence}: {answer.remedy}" if answer.remedy else answer.sentence)
+            said.append(f"{answer.sentence} → {answer.remedy}" if answer.remedy else answer.sentence)
     return said
 
 
@@ -146,5 +146,5 @@ def _steer(name: str, verb: NodeVerb, reason: str, settings: options.SettingsFil
         print_json(node)
         return
     answer = out_of_service(_facts(node))
-    back = f"; {answer.remedy}" if answer.remedy else ""
+    back = f" → {answer.remedy}" if answer.remedy else ""
     out.print(f"{answer.sentence}{back}", markup=False, soft_wrap=True)

@@ -11,6 +11,15 @@ from coordinator.explain.facts import JobSubject
 from coordinator.explain.waiting import budget_remedy, why_waiting
 from coordinator.explain.wording import SHORT, Answer, counted, listed, spent
 
+#: What `farm jobs` calls a job's status, as the end of a sentence.
+_STATUS = {
+    "waiting": "waits",
+    "running": "runs",
+    "paused": "is paused",
+    "cancelled": "is cancelled",
+    "done": "is done",
+    "failed": "ended without all of its images",
+}
 _FITS_NOTHING = "fits_nothing"
 #: States of shots that a job still asks for.
 UNDONE = (ShotState.WAITING, ShotState.RUNNING, ShotState.DELIVERED, ShotState.UNSCHEDULABLE)
@@ -31,7 +40,7 @@ def explain_job(subject: JobSubject) -> Explanation:
 def _standing(subject: JobSubject) -> Answer:
     job, counts = subject.job, subject.counts
     stored = counts.get(ShotState.DONE, 0)
-    words = f"Job {job.id} ({job.name}) is {subject.status}"
+    words = f"Job {job.id} ({job.name}) {_STATUS.get(subject.status, subject.status)}"
     if subject.status == "paused" and job.reason:
         words = f"Job {job.id} ({job.name}) paused itself: {job.reason}"
     words += f"; {stored:,} of {counted(subject.images, 'image')} stored"

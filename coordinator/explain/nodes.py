@@ -63,7 +63,7 @@ def _lane(work: LaneWork) -> Iterator[Answer]:
         # A node that has work needs no remedy.
         remedy = one.remedy if work.first is None else ""
         yield Answer(
-            f"{counted(one.images, 'image')} of lane {work.lane} not for this node: {one.sentence}", remedy
+            f"it cannot take {counted(one.images, 'image')} of lane {work.lane}: {one.sentence}", remedy
         )
 
 

@@ -126,4 +126,4 @@ def _ahead(waiting: Waiting, taker: Candidate) -> str:
         return "its model is loaded there, and jobs take turns"
     if taker.first.owner != waiting.job.owner:
         return f"{taker.first.owner} got less work lately than {waiting.job.owner}"
-    return "it got less work so far"
+    return "it got less work so far, or came earlier"

@@ -92,10 +92,8 @@ def _comeback(node: NodeFacts) -> str:
     match node.state:
         case NodeState.PAUSED if node.owners_pause:
             return f"its owner runs `farm-node resume` on {name}"
-        case NodeState.PAUSED | NodeState.DRAINING:
+        case NodeState.PAUSED | NodeState.DRAINING | NodeState.OFFLINE:
             return f"`farm node resume {name}`"
-        case NodeState.OFFLINE:
-            return f"`farm node resume {name}`; where it does not run, `farm-node run` starts it"
         case NodeState.QUARANTINED:
             return f"look at its log; it tests itself in a while, or `farm node forgive {name}` trusts it now"
         case NodeState.SELFTEST:

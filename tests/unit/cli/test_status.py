@@ -54,7 +54,7 @@ def test_a_node_that_does_nothing_is_named_with_what_would_change_it(state: str)
 
 def test_a_pause_of_the_owner_is_not_the_operators_to_end() -> None:
     (said,) = idle_sentences([node("paused", reason="paused by its owner", decided_by="owner")])
-    assert said == "node attic is paused by its owner: its owner runs `farm-node resume` on attic"
+    assert said == "node attic is paused by its owner → its owner runs `farm-node resume` on attic"
 
 
 def test_a_job_that_spent_its_budget_shows_cost_limit_overshoot_and_what_is_undone() -> None:

@@ -128,7 +128,7 @@ def test_failed_shots_are_named_accepted_and_retried(farm: Farm, node: ScriptedN
 
 def test_a_node_is_drained_paused_quarantined_forgiven_and_resumed(farm: Farm, node: ScriptedNode) -> None:
     paused = farm("node", "pause", "node-1", "--reason", "a game").out
-    assert "node node-1 is paused by the operator: a game; `farm node resume node-1`" in paused
+    assert "node node-1 is paused by the operator: a game → `farm node resume node-1`" in paused
     assert told(farm, "nodes")[0]["state"] == "paused"
     assert "node node-1 is paused by the operator: a game" in farm("status").out
     assert "node node-1 is ready" in farm("node", "resume", "node-1").out
