@@ -11,12 +11,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
+import httpx
 import psutil
 import redis
 import yaml
 from botocore.config import Config
 from sqlalchemy import Executable, NullPool, create_engine, make_url, text
 
+from common.errors import FarmError
 from common.failures import MAX_CRASHES
 from common.settings import Settings, Timing, load_settings
 from coordinator.client import FarmClient
@@ -38,6 +40,8 @@ _SCALE = 5
 TIMING = Timing(**{name: seconds / _SCALE for name, seconds in Timing().model_dump().items()})
 #: Seconds after which a dead node's work waits again: 30 at full durations.
 WAITS_AGAIN_S = 30 / _SCALE
+#: An answer slower than this is none: a coordinator that stalls so long keeps leases alive, as after a start.
+_SLOW_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +98,19 @@ class Target:
         return [top.pid, *(child.pid for child in top.children(recursive=True))]
 
     def is_ready(self) -> bool:
-        """Whether every part runs and answers."""
+        """Whether every part runs, and the coordinator answers."""
         state = read_state(self.home)
-        return state is not None and all(part.state == "ready" for part in state.components)
+        if state is None or any(part.state != "ready" for part in state.components):
+            return False
+        # What was killed just now is not missed yet.
+        return self.answers() and all(part.pid and psutil.pid_exists(part.pid) for part in state.components)
+
+    def answers(self) -> bool:
+        """Whether the coordinator leads and answers in time."""
+        with suppress(httpx.HTTPError, FarmError):
+            url = f"{self.settings().api_url}/healthz"
+            return httpx.get(url, timeout=_SLOW_S, trust_env=False).is_success
+        return False
 
     @contextmanager
     def broker(self) -> Iterator[redis.Redis]:

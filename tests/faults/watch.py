@@ -8,15 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
-from common.errors import FarmError
 from tests.faults.target import Target
 
 _ASK_S = 0.2
-#: An answer slower than this is none: a coordinator that stalls so long keeps leases alive, as after a start.
-_SLOW_S = 1.0
 _LOOK_AT_STORE_S = 10.0
 
 
@@ -62,7 +58,7 @@ class Watch:
         silent_since = None
         while not over.wait(_ASK_S):
             asked = time.time()
-            if self._answers():
+            if self.target.answers():
                 if silent_since is not None:
                     self.outages.append((silent_since, time.time()))
                 silent_since = None
@@ -70,12 +66,6 @@ class Watch:
                 silent_since = asked
         if silent_since is not None:
             self.outages.append((silent_since, time.time()))
-
-    def _answers(self) -> bool:
-        with suppress(httpx.HTTPError, FarmError):
-            url = f"{self.target.settings().api_url}/healthz"
-            return httpx.get(url, timeout=_SLOW_S, trust_env=False).is_success
-        return False
 
     def _look(self, over: threading.Event) -> None:
         while not over.wait(_LOOK_AT_STORE_S):
