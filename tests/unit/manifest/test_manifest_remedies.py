@@ -1,0 +1,80 @@
+"""What people write from habit is understood, or refused once, with what to write instead."""
+
+from __future__ import annotations
+
+import pytest
+
+from common.errors import InvalidDocument
+from common.manifest.parse import ParsedManifest, parse_manifest
+
+
+def parsed(*lines: str) -> ParsedManifest:
+    """A manifest of one group that has these lines besides model and prompt."""
+    text = "\n".join(["version: 1", "shots:", "- model: sdxl", "  prompt: a cat", *(f"  {x}" for x in lines)])
+    return parse_manifest(text, source="m.yaml", files=None)
+
+
+def refused(*lines: str) -> list[str]:
+    with pytest.raises(InvalidDocument) as caught:
+        parsed(*lines)
+    return str(caught.value).splitlines()
+
+
+@pytest.mark.parametrize(
+    "line", ["steps: [4, 8]", "guidance: [1]", "sampler: [euler]", "model: [sdxl, tiny]"]
+)
+def test_several_values_of_a_single_one_are_sent_to_the_axes(line: str) -> None:
+    if line.startswith("model"):
+        text = f"version: 1\nshots:\n- prompt: a cat\n  {line}\n"
+        with pytest.raises(InvalidDocument) as caught:
+            parse_manifest(text, source="m.yaml", files=None)
+        (problem,) = str(caught.value).splitlines()
+    else:
+        (problem,) = refused(line)
+    assert "takes one value, not a list; to vary it, write it under `axes:`" in problem
+
+
+@pytest.mark.parametrize("aspect", ["2:3", "2/3", "2 / 3", "0.6666667"])
+def test_an_aspect_may_be_written_as_ratio_fraction_or_number(aspect: str) -> None:
+    (group,) = parsed(f"size: {{aspect: {aspect}, megapixels: 1}}").manifest.shots
+    assert group.size is not None
+    assert group.size.aspect == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("size", ["832X1216", "832 x 1216", "832×1216"])
+def test_a_size_may_be_written_with_any_cross(size: str) -> None:
+    (group,) = parsed(f"size: {size}").manifest.shots
+    (usual,) = parsed("size: 832x1216").manifest.shots
+    assert group.size == usual.size
+
+
+@pytest.mark.parametrize(
+    ("line", "remedy"),
+    [
+        ("num_inference_steps: 4", "did you mean `steps`?"),
+        ("guidance_scale: 4", "did you mean `guidance`?"),
+        ("scheduler: euler", "did you mean `sampler`?"),
+        ("width: 512", "write `size: 832x1216`"),
+        ("aspect: 2:3", "write `size: {aspect: 2:3, megapixels: 1}`"),
+        ("format: webp", "write `output: {format: webp}` at the top level"),
+    ],
+)
+def test_the_names_of_other_programs_are_translated(line: str, remedy: str) -> None:
+    (problem,) = refused(line)
+    assert remedy in problem
+
+
+def test_a_broken_axis_is_not_reported_again_by_what_names_it() -> None:
+    problems = refused(
+        "axes: {colour: [], size: [512x512, 256x256]}",
+        "zip: [[colour, size]]",
+        "include: [{colour: red}]",
+        "exclude: [{colour: blue}]",
+    )
+    assert len(problems) == 1
+    assert "colour" in problems[0]
+
+
+def test_a_bracket_that_closes_nothing_is_named() -> None:
+    with pytest.raises(InvalidDocument, match="this `]` closes nothing"):
+        parse_manifest("version: 1\nname: a]\nshots: []]\n", source="m.yaml", files=None)
