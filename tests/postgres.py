@@ -17,8 +17,8 @@ _INITDB = ("initdb", "apt-get install postgresql", "/usr/lib/postgresql/17/bin",
 
 
 @contextmanager
-def running_postgres() -> Iterator[str]:
-    """The socket folder of a fresh cluster with the superuser `farm`."""
+def running_postgres(*, authentication: str = "trust", password: str = "") -> Iterator[str]:
+    """The socket folder of a fresh cluster with the superuser `farm`, whose password may matter."""
     initdb = require_program(*_INITDB)
     # Not pytest's folder: its path may be too long for a socket, and closed to the other user.
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
@@ -26,7 +26,11 @@ def running_postgres() -> Iterator[str]:
     if user is not None:
         shutil.chown(folder, user)
     try:
-        _run([initdb, "-D", folder / "data", "-U", "farm", "-A", "trust", "--no-sync"], user, folder)
+        given: list[str | Path] = ["-D", folder / "data", "-U", "farm", "-A", authentication, "--no-sync"]
+        if password:
+            (folder / "password").write_text(password)
+            given += ["--pwfile", folder / "password"]
+        _run([initdb, *given], user, folder)
         start_postgres(str(folder))
         try:
             yield str(folder)

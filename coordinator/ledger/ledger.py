@@ -80,6 +80,8 @@ class Ledger(Verbs):
         incident = Incident(began=clock(), until=self._grace.until)
         self._rules = Rules(timing=timing, rates=rates, place=place, new_secret=new_secret, incident=incident)
         self._transactions = Transactions(lead, clock=clock, fill_backlog=jobs.open_jobs)
+        #: Submissions that failed midway and are not cancelled yet.
+        self._broken_off: set[str] = set()
         with self._transactions.write() as (write, _):
             jobs.cancel_cut_off(write)
 
@@ -96,7 +98,8 @@ class Ledger(Verbs):
         try:
             return self._fill(job_id, shots)
         except BaseException:
-            self.cancel_job(job_id)
+            self._broken_off.add(job_id)
+            self._cancel_broken_off()
             raise
 
     def jobs(self) -> list[JobSummary]:
@@ -230,6 +233,7 @@ class Ledger(Verbs):
 
         Call it every `timing.sweep_s`.
         """
+        self._cancel_broken_off()
         with self._transactions.write() as (write, backlog):
             beat(write.connection)
             return sweep(write, backlog, self._rules, self._grace)
@@ -265,6 +269,12 @@ class Ledger(Verbs):
     def on_replaced(self, listener: Callable[[Replaced], None]) -> None:
         """Call `listener`, from whatever thread, whenever another coordinator is found to lead."""
         self._transactions.on_replaced(listener)
+
+    def _cancel_broken_off(self) -> None:
+        """Where the database does not work, the next sweep cancels them."""
+        for job_id in tuple(self._broken_off):
+            self.cancel_job(job_id)
+            self._broken_off.discard(job_id)
 
     def _fill(self, job_id: str, shots: Iterable[PlacedShot]) -> Submitted:
         fates: Counter[str] = Counter()

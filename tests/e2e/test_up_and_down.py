@@ -86,10 +86,11 @@ def test_a_killed_supervisor_leaves_nothing_running_and_up_starts_again(house: F
     assert {part["state"] for part in house.parts().values()} == {"ready"}
 
 
-def test_in_the_foreground_a_signal_ends_all(house: Farmhouse) -> None:
+@pytest.mark.parametrize("asking", [signal.SIGINT, signal.SIGTERM])
+def test_in_the_foreground_a_signal_ends_all(house: Farmhouse, asking: signal.Signals) -> None:
     with house.start("up", "--foreground") as foreground:
         assert foreground.stdout is not None
         next(line for line in foreground.stdout if line == "ingest is ready\n")
-        foreground.send_signal(signal.SIGINT)
+        foreground.send_signal(asking)
         assert foreground.wait(60) == 0
     assert house.processes() == []

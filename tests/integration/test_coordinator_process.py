@@ -1,4 +1,4 @@
-"""`python -m coordinator.service` as a process: how it starts, refuses to start, and ends."""
+"""The coordinator and ingest as processes: how they start, refuse to start, and end."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +17,23 @@ import yaml
 
 from common.celeryapp import Publisher
 from common.keys import TicketSigner
-from common.messages import Claim, Join, Joined
+from common.messages import Claim, Join, Joined, Listen
 from common.settings import Keys, Settings
 from coordinator.broker_user import BrokerUser
 from coordinator.embedded.ports import kept_ports
-from tests.farm import DEADLINE_S, card
+from tests.farm import DEADLINE_S, card, until
 from tests.servers import ValkeyServer
 
 KEYS = {"operator": "operator-key", "node": "node-key", "ingest": "ingest-key", "ticket": "ticket-key"}
 
 
-def started(folder: Path, settings: dict[str, Any]) -> subprocess.Popen[str]:
+def started(
+    folder: Path, settings: dict[str, Any], *, program: str = "coordinator.service"
+) -> subprocess.Popen[str]:
     (folder / "farm.yaml").write_text(yaml.safe_dump(settings))
     environment = {k: v for k, v in os.environ.items() if not k.startswith("FARM_")}
     return subprocess.Popen(
-        [sys.executable, "-m", "coordinator.service"],
+        [sys.executable, "-m", program],
         cwd=folder,
         env={**environment, "PYTHONPATH": str(Path.cwd())},
         stderr=subprocess.PIPE,
@@ -57,31 +60,72 @@ def test_a_farm_that_must_not_start_says_what_to_change(
     assert "Traceback" not in said
 
 
-def test_it_ends_when_asked_to_although_a_claim_waits(tmp_path: Path, valkey_server: ValkeyServer):
-    port = kept_ports(tmp_path / "ports.json", ("api",))["api"]
-    settings = {
-        "broker_url": valkey_server.url,
+def started_farm(folder: Path, broker_url: str, **settings: Any) -> tuple[subprocess.Popen[str], str]:
+    """A coordinator and where it will answer."""
+    port = kept_ports(folder / "ports.json", ("api",))["api"]
+    common = {
+        "broker_url": broker_url,
         "port": port,
         "keys": KEYS,
-        "storage": {"url": f"file:{tmp_path / 'pictures'}"},
-        "home": str(tmp_path),
+        "storage": {"url": f"file:{folder / 'pictures'}"},
+        "home": str(folder),
     }
-    process = started(tmp_path, settings)
-    transport = httpx.HTTPTransport(retries=8)  # waits longer each time, for half a minute in all
-    url, key = f"http://127.0.0.1:{port}", {"authorization": "Bearer node-key"}
-    with httpx.Client(base_url=url, headers=key, transport=transport, timeout=DEADLINE_S) as node:
+    return started(folder, common | settings), f"http://127.0.0.1:{port}"
+
+
+def http(url: str, role: str) -> httpx.Client:
+    # It connects again for half a minute, while the coordinator starts.
+    transport = httpx.HTTPTransport(retries=8)
+    headers = {"authorization": f"Bearer {role}-key"}
+    return httpx.Client(base_url=url, headers=headers, transport=transport, timeout=DEADLINE_S)
+
+
+@pytest.mark.parametrize("asking", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_in_order_when_asked_to_and_lets_waiting_nodes_go(
+    tmp_path: Path, valkey_server: ValkeyServer, asking: signal.Signals
+):
+    process, url = started_farm(tmp_path, valkey_server.url)
+    with http(url, "node") as node, http(url, "operator") as operator, ThreadPoolExecutor(2) as calls:
         join = Join(name="waiting", card=card(8))
         joined = Joined.model_validate_json(node.post("/v1/nodes", json=join.model_dump()).content)
+        listen = Listen(incarnation=joined.incarnation, wait_s=DEADLINE_S).model_dump()
+        listening = calls.submit(node.post, f"/v1/nodes/{joined.node_id}/orders", json=listen)
         claim = Claim(
             node_id=joined.node_id,
             incarnation=joined.incarnation,
             ticket=TicketSigner("ticket-key").issue("public", 8).text,
+            wait_s=DEADLINE_S,
         )
-        patience = httpx.Timeout(DEADLINE_S, read=0.5)
-        with pytest.raises(httpx.ReadTimeout):
-            node.post("/v1/claims", json=claim.model_dump(), timeout=patience)
-        process.send_signal(signal.SIGTERM)
+        claiming = calls.submit(node.post, "/v1/claims", json=claim.model_dump())
+        until(lambda: operator.get("/v1/nodes").json()[0]["parked"])
+        process.send_signal(asking)
         _, said = process.communicate(timeout=DEADLINE_S)
+        assert claiming.result(DEADLINE_S).json()["lease"] is None
+        assert listening.result(DEADLINE_S).json()["order"] == "go on"
+    assert process.returncode == 0
+    assert "Traceback" not in said
+
+
+def test_with_a_damaged_ledger_it_ends_with_a_sentence_and_leaves_the_file_alone(tmp_path: Path):
+    ledger = tmp_path / "ledger.sqlite"
+    ledger.write_text("no database at all " * 100)
+    before = ledger.read_bytes()
+    process, _ = started_farm(tmp_path, "redis://127.0.0.1:1/0")
+    _, said = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 1
+    assert f"{ledger} does not work (file is not a database): no SQLite file, or a damaged one" in said
+    assert "Traceback" not in said
+    assert ledger.read_bytes() == before
+
+
+@pytest.mark.parametrize("asking", [signal.SIGTERM, signal.SIGINT])
+def test_ingest_ends_in_order_when_asked_to(tmp_path: Path, own_valkey: ValkeyServer, asking: signal.Signals):
+    settings = {"broker_url": own_valkey.url, "storage": {"url": f"file:{tmp_path / 'pictures'}"}}
+    process = started(tmp_path, settings, program="coordinator.ingest")
+    with redis.Redis.from_url(own_valkey.url) as broker:
+        until(lambda: any(client["cmd"] == "brpop" for client in broker.client_list()))
+    process.send_signal(asking)
+    _, said = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 0
     assert "Traceback" not in said
 

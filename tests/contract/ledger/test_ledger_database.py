@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -14,6 +21,9 @@ from common.states import SHOT, ShotEvent, ShotState
 from coordinator.ledger import open_engine
 from coordinator.ledger.schema import events, metadata, shots
 from tests.contract.ledger.bench import Bench, placed
+from tests.postgres import running_postgres
+
+_NOBODY = 65534
 
 
 def test_migrations_make_the_schema_that_the_program_uses(engine: Engine) -> None:
@@ -44,6 +54,69 @@ def test_a_database_that_does_not_answer_is_named_without_its_password(tmp_path:
 def test_a_folder_in_place_of_the_sqlite_file_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="does not work"):
         open_engine(f"sqlite:///{tmp_path}")
+
+
+@contextmanager
+def closed_folder() -> Iterator[Path]:
+    """A folder that this process may read only: root, who may all, is nobody for a while."""
+    # Not pytest's own, which nobody else may enter.
+    folder = Path(tempfile.mkdtemp(prefix="closed-"))
+    folder.chmod(0o555)
+    user = os.geteuid()
+    os.seteuid(user or _NOBODY)
+    try:
+        yield folder
+    finally:
+        os.seteuid(user)
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("inside", ["ledger.sqlite", "new/ledger.sqlite"])
+def test_a_folder_that_may_not_be_written_is_named_with_what_to_change(inside: str) -> None:
+    with closed_folder() as folder:
+        with pytest.raises(Unavailable, match="let the coordinator's user write there") as caught:
+            open_engine(f"sqlite:///{folder / inside}")
+        assert str(folder) in str(caught.value)
+
+
+def test_a_damaged_sqlite_file_is_named_with_what_to_do(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.sqlite"
+    file.write_text("no database at all " * 100)
+    with pytest.raises(Unavailable, match=r"ledger\.sqlite does not work .*restore a backup"):
+        open_engine(f"sqlite:///{file}")
+
+
+def test_a_wrong_password_is_told_without_any_password() -> None:
+    with running_postgres(authentication="scram-sha-256", password="right") as folder:
+        with pytest.raises(Unavailable, match="password authentication failed") as caught:
+            open_engine(f"postgresql://farm:wrong@/postgres?host={folder}")
+        open_engine(f"postgresql://farm:right@/postgres?host={folder}").dispose()
+    assert "set FARM_DATABASE_URL to the right user and password" in str(caught.value)
+    assert "wrong" not in str(caught.value)
+
+
+def test_a_submission_that_the_database_breaks_off_is_cancelled_once_it_works(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dialect = bench.engine.dialect
+    commit, commits = dialect.do_commit, count()
+
+    def soon_broken(connection: Any) -> None:
+        if next(commits) >= 2:  # the job and its first chunk are in
+            raise dialect.loaded_dbapi.OperationalError("no space left on device")
+        commit(connection)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(dialect, "do_commit", soon_broken)
+        with pytest.raises(Unavailable, match="make room"):
+            bench.submit(placed(6000))
+    (job,) = bench.ledger.jobs()
+    assert job.intent == "active"
+
+    bench.ledger.sweep()
+
+    assert bench.ledger.job(job.id).intent == "cancelled"
+    assert bench.counts(job.id) == {"cancelled": 5000}
 
 
 def test_the_event_log_replayed_gives_every_shots_state(bench: Bench) -> None:
