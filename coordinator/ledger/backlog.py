@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import inf
 from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
@@ -65,6 +66,11 @@ class OpenJob:
     reserved: float
     #: Seconds of work given to it, counted from where its rivals were when it came.
     service_s: float = 0.0
+
+    @property
+    def room(self) -> float:
+        """What its budget leaves besides what is in hand."""
+        return inf if self.max_cost is None else self.max_cost - self.cost - self.reserved
 
     @property
     def rivals(self) -> tuple[str, int]:

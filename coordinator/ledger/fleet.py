@@ -23,6 +23,8 @@ from coordinator.planner import Option
 
 #: States in which a node is counted on.
 IN_SERVICE = (NodeState.READY, NodeState.BUSY)
+#: Of an image: what sums of estimates may be off by.
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,7 +144,7 @@ def offer(
         option = _option(member, shots, amounts, found, backlog, now)
         images = _affordable(member, option, backlog.jobs[option.job_id], rules)
         if images < option.images:
-            found.refusals["their job's budget is taken by what is in hand"] += option.images - images
+            found.refusals["their job's budget has no room for them now"] += option.images - images
         if images:
             found.options.append(replace(option, images=images))
     return found
@@ -154,13 +156,23 @@ def estimated_cost(member: Member, option: Option, images: int, rules: Rules) ->
     return work_charge(spent, member.card, member.terms, rules)["cost"]
 
 
+def too_dear(fleet: Collection[Member], backlog: Backlog, rules: Rules, now: float) -> set[str]:
+    """Jobs whose budget has no room for an image on any node that could take one."""
+    could, would = set(), set()
+    for member in fleet:
+        for lane in member.lanes:
+            found = offer(member, (), lane, backlog, rules, now)
+            could |= {job_id for job_id, _ in found.takers}
+            would |= {option.job_id for option in found.options}
+    return could - would
+
+
 def _affordable(member: Member, option: Option, job: OpenJob, rules: Rules) -> int:
-    """Images that the job's budget has room for besides what is in hand; the last one may pass it."""
+    """Images that the job's budget has room for besides what is in hand."""
+    if job.room <= 0:
+        return 0
     image_cost = estimated_cost(member, option, 1, rules)
-    if job.max_cost is None or not image_cost:
-        return option.images
-    room = (job.max_cost - job.cost - job.reserved) / image_cost
-    return min(option.images, max(int(room), 0 if job.reserved else 1))
+    return int(min(option.images, job.room / image_cost + _ROUNDING)) if image_cost else option.images
 
 
 def claimable(member: Member, lane: str, backlog: Backlog, place: Place) -> int:

@@ -9,8 +9,10 @@ from sqlalchemy import select, true, update
 from common.failures import failure
 from common.settings import Timing
 from common.states import NODE, AttemptState, BatchEvent, BatchState, NodeEvent, NodeState
-from coordinator.ledger.backlog import Backlog
+from common.units import format_money
+from coordinator.ledger.backlog import Backlog, OpenJob
 from coordinator.ledger.endings import end_batch
+from coordinator.ledger.fleet import in_service, too_dear
 from coordinator.ledger.ingest import reject
 from coordinator.ledger.moves import move_node
 from coordinator.ledger.records import Swept
@@ -22,6 +24,8 @@ from coordinator.ledger.trust import amnesty, begin_due_tests
 
 #: Times that ingest may begin with an upload and never answer.
 _INGEST_TRIES = 3
+#: Money that only rounding leaves.
+_NOTHING = 1e-12
 #: A sweep this many periods late means that the coordinator stalled or the clock jumped.
 _LATE = 5
 
@@ -58,7 +62,7 @@ def sweep(write: Write, backlog: Backlog, rules: Rules, grace: Grace) -> Swept:
     lapsed = grace.over(write.now)
     if not lapsed:
         rules.incident.note(min(heard_until, write.now), grace.until)
-    _pause_overspent(write, backlog)
+    _pause_overspent(write, backlog, rules)
     amnesty(write, rules)
     begin_due_tests(write, rules)
     return Swept(
@@ -118,8 +122,22 @@ def _ask_again(write: Write, rules: Rules) -> tuple[str, ...]:
     return tuple(again)
 
 
-def _pause_overspent(write: Write, backlog: Backlog) -> None:
-    for job_id, job in backlog.jobs.items():
-        if job.max_cost is not None and job.cost >= job.max_cost:
-            reason = f"it has cost {job.cost:.2f} of at most {job.max_cost:.2f}; resubmit with a higher limit"
-            pause(write, job_id, reason)
+def _pause_overspent(write: Write, backlog: Backlog, rules: Rules) -> None:
+    """Pause jobs whose budget is spent, or has no room for another image while none is in hand."""
+    limited = {job_id: job for job_id, job in backlog.jobs.items() if job.max_cost is not None}
+    idle = {job_id for job_id, job in limited.items() if job.cost and job.reserved < _NOTHING}
+    stuck = idle & too_dear(in_service(write.connection).values(), backlog, rules, write.now) if idle else ()
+    for job_id, job in limited.items():
+        if job.cost >= (job.max_cost or 0.0):
+            pause(write, job_id, f"{_spent(job, rules)}; resubmit with a higher limit")
+        elif job_id in stuck:
+            pause(
+                write,
+                job_id,
+                f"{_spent(job, rules)}: too little is left for another image; resubmit with a higher limit",
+            )
+
+
+def _spent(job: OpenJob, rules: Rules) -> str:
+    cost, limit = (format_money(money or 0.0, rules.rates.currency) for money in (job.cost, job.max_cost))
+    return f"it has cost {cost} of at most {limit}"
