@@ -38,7 +38,13 @@ class Trial:
     felled: list[Felled] = field(default_factory=list)
 
     def submit(
-        self, *, shots: int = 24, steps: int = 30, subject: str = "", max_cost: float | None = None
+        self,
+        *,
+        shots: int = 24,
+        steps: int = 30,
+        size: str = "128x128",
+        subject: str = "",
+        max_cost: float | None = None,
     ) -> str:
         """A job of new shots, or of those of an earlier one with the same subject; a step takes 0.05 s."""
         group = {
@@ -46,7 +52,7 @@ class Trial:
             "model": "tiny",
             "prompt": f"mug {{number}} of {subject or uuid4()}",
             "axes": {"number": {"from": 1, "to": shots}},
-            "size": "128x128",
+            "size": size,
             "steps": steps,
         }
         limits = {} if max_cost is None else {"limits": {"max_cost": max_cost}}
