@@ -6,11 +6,14 @@ import httpx
 from pydantic import TypeAdapter
 
 from common.settings import Settings
+from common.states import NodeState
 from common.views import NodeView
 from coordinator.embedded.addresses import local_url
 
 #: One for all questions: making one costs more than asking. No proxy leads back to this machine.
 _HTTP = httpx.Client(timeout=2, trust_env=False)
+#: States of a node whose process is not heard of.
+_AWAY = (NodeState.LOST, NodeState.OFFLINE)
 
 
 def is_healthy(settings: Settings) -> bool:
@@ -18,13 +21,13 @@ def is_healthy(settings: Settings) -> bool:
 
 
 def has_joined(name: str, settings: Settings) -> bool:
-    """Whether the node of this name is in service."""
+    """Whether the node of this name is there; it may be paused or in quarantine, which it outlives."""
     operator = settings.keys.operator
     answer = _get(f"{local_url(settings)}/v1/nodes", operator.get_secret_value() if operator else "")
     if answer is None:
         return False
     nodes = TypeAdapter(list[NodeView]).validate_json(answer.content)
-    return any(node.name == name and node.state in ("ready", "busy") for node in nodes)
+    return any(node.name == name and node.state not in _AWAY for node in nodes)
 
 
 def _get(url: str, key: str = "") -> httpx.Response | None:
