@@ -47,6 +47,7 @@ class Farm:
     metrics: FarmCollector
     dispatcher: Loop
     sweeper: Loop
+    leading: Loop
     quarantine: Loop
     started_at: float = field(default_factory=time.time)
 

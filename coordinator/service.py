@@ -86,6 +86,8 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
         metrics=FarmCollector(ledger, publisher, traffic, currency=settings.money.currency),
         dispatcher=Loop("dispatcher", dispatch, period_s=timing.sweep_s),
         sweeper=Loop("sweeper", Sweeper(ledger, publisher).sweep, period_s=timing.sweep_s),
+        # Apart from the sweeper: a broker that hangs must not make a leader look dead.
+        leading=Loop("leading", ledger.show_life, period_s=timing.sweep_s),
         quarantine=Loop("quarantine", clear, period_s=_QUARANTINE_S),
     )
 
@@ -128,7 +130,7 @@ def running(farm: Farm) -> Iterator[None]:
     farm.ledger.on_work(farm.claims.work_appeared)
     farm.ledger.on_work(farm.dispatcher.wake)
     farm.ledger.on_orders(farm.orders.orders_appeared)
-    loops = (farm.dispatcher, farm.sweeper, farm.quarantine)
+    loops = (farm.leading, farm.dispatcher, farm.sweeper, farm.quarantine)
     for loop in loops:
         loop.start()
     try:

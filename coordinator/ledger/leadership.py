@@ -62,7 +62,7 @@ class Lead:
             )
 
 
-def beat(connection: Connection) -> None:
+def show_life(connection: Connection) -> None:
     """Show those who stand by that the leader, whose transaction this is, lives."""
     connection.execute(update(leader).values(beat=leader.c.beat + 1))
 

@@ -37,7 +37,7 @@ from coordinator.ledger.endings import end_held
 from coordinator.ledger.explain import explain
 from coordinator.ledger.fleet import in_service
 from coordinator.ledger.incident import Incident
-from coordinator.ledger.leadership import Lead, Replaced, beat
+from coordinator.ledger.leadership import Lead, Replaced, show_life
 from coordinator.ledger.moves import CHUNK
 from coordinator.ledger.records import (
     JoinedNode,
@@ -229,13 +229,9 @@ class Ledger(Verbs):
     # Time
 
     def sweep(self) -> Swept:
-        """Expire leases, miss nodes, ask ingest again, show that the leader lives.
-
-        Call it every `timing.sweep_s`.
-        """
+        """Expire leases, miss nodes, ask ingest again. Call it every `timing.sweep_s`."""
         self._cancel_broken_off()
         with self._transactions.write() as (write, backlog):
-            beat(write.connection)
             return sweep(write, backlog, self._rules, self._grace)
 
     def finished(self, batch_ids: Iterable[str], *, closed_before: float) -> set[str]:
@@ -265,6 +261,11 @@ class Ledger(Verbs):
     def ping(self) -> None:
         """Raises Unavailable when the database does not answer, Replaced when another coordinator leads."""
         self._transactions.ping()
+
+    def show_life(self) -> None:
+        """Tell coordinators that stand by to go on so. Call it every `timing.sweep_s`."""
+        with self._transactions.write() as (write, _):
+            show_life(write.connection)
 
     def on_replaced(self, listener: Callable[[Replaced], None]) -> None:
         """Call `listener`, from whatever thread, whenever another coordinator is found to lead."""

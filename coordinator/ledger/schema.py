@@ -45,7 +45,7 @@ leader = Table(
     must("epoch", Integer),
     #: Instance name of the coordinator that leads; empty once it has ended in order.
     must("holder", String, ""),
-    #: Raised by the leader at each sweep: its sign of life.
+    #: Raised by the leader every few seconds: its sign of life.
     must("beat", BigInteger, "0"),
 )
 

@@ -70,13 +70,13 @@ def test_a_silent_leader_is_replaced_after_as_many_looks_as_patience_has(engine:
     assert looks[PATIENCE] == Lead(engine, 2)
 
 
-def test_a_leader_that_sweeps_is_never_replaced(engine: Engine) -> None:
+def test_a_leader_that_shows_life_is_never_replaced(engine: Engine) -> None:
     first = ledger(led(engine, "first"))
     second = candidate(engine, "second")
 
     for _ in range(3 * PATIENCE):
         assert second.look() is None
-        first.sweep()
+        first.show_life()
     first.ping()
 
 
