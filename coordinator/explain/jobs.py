@@ -28,7 +28,8 @@ UNDONE = (ShotState.WAITING, ShotState.RUNNING, ShotState.DELIVERED, ShotState.U
 def explain_job(subject: JobSubject) -> Explanation:
     """How it stands, then each group of its shots that is not stored, with its number and reason."""
     answers = [_standing(subject), *_budget(subject), *_waits(subject), *_rest(subject)]
-    remedies = [answer.remedy for answer in answers if answer.remedy and not answer.goes_on]
+    # What stands still needs a remedy more than what only waits for its turn.
+    remedies = [one.remedy for one in sorted(answers, key=lambda answer: answer.goes_on) if one.remedy]
     return Explanation(
         subject=subject.job.id,
         kind="job",

@@ -19,8 +19,7 @@ def explain_shot(shot: ShotSubject) -> Explanation:
     if shot.state is ShotState.WAITING and shot.attempts:
         on = f" on {listed(shot.failed_on)}" if shot.failed_on else ""
         sentences.append(f"Attempt {shot.attempts} of {MAX_ATTEMPTS} failed{on}: {shot.reason}.")
-    remedy = "" if any(answer.goes_on for answer in answers) else first.remedy
-    return Explanation(subject=shot.id, kind="shot", sentences=tuple(sentences), remedy=remedy)
+    return Explanation(subject=shot.id, kind="shot", sentences=tuple(sentences), remedy=first.remedy)
 
 
 def _answers(shot: ShotSubject) -> list[Answer]:

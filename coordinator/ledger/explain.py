@@ -51,7 +51,10 @@ def explain(write: Write, backlog: Backlog, rules: Rules, subject: str, version:
 
 
 def _unknown(connection: Connection, look: Prospects, subject: str) -> str:
-    known = [*look.rows, *connection.scalars(select(jobs.c.id))]
+    known = [
+        *look.rows,
+        *(word for row in connection.execute(select(jobs.c.id, jobs.c.name)) for word in row),
+    ]
     near = nearest(subject, known)
     meant = f": did you mean `{near}`?" if near else ";"
     return (
