@@ -23,7 +23,7 @@ class FileReader:
     def exists(self, name: str) -> bool:
         try:
             return self._path(name).is_file()
-        except UnusableFileError:
+        except (OSError, UnusableFileError):
             return False
 
     def read(self, name: str) -> str:

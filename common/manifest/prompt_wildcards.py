@@ -8,7 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from common.errors import Invalid
 from common.manifest.prompt import PromptError, Reference, Template, nodes, parse
 from common.manifest.prompt_variants import Lines
-from common.manifest.wording import suggestion
+from common.manifest.wording import shortened, suggestion
 
 #: Wildcards inside the lines of wildcards.
 MAX_DEPTH = 10
@@ -70,7 +70,9 @@ def _unusable(parsed: Mapping[str, Lines]) -> Iterator[WildcardError]:
 
 def unknown_wildcard(name: str, known: Iterable[str]) -> str:
     """The sentence for a wildcard that nothing gives."""
-    return f"unknown wildcard `__{name}__`" + suggestion(f"__{name}__", [f"__{other}__" for other in known])
+    return f"unknown wildcard `__{shortened(name)}__`" + suggestion(
+        f"__{name}__", [f"__{other}__" for other in known]
+    )
 
 
 def _deep(parsed: Mapping[str, Lines]) -> Iterator[WildcardError]:

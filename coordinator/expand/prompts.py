@@ -163,7 +163,7 @@ class Prompts:
         elif node.name in NAME_ONLY:
             message = f"{node} is known in `output.name` only"
         else:
-            message = f"unknown reference {node}{suggestion(node.name, [*combination.values, TRIGGER])}"
+            message = f"unknown reference {shortened(str(node))}{suggestion(node.name, [*combination.values, TRIGGER])}"
         self._findings.wrong(path, message, node.offset)
 
     def _check_values(self, node: Reference, path: str, among: Combinations) -> int:
@@ -212,4 +212,5 @@ def missing_field(node: Reference, value: Value) -> str:
         fields = ", ".join(f"{{{node.name}.{name}}}" for name in value.spelling)
         return f"{node} is a mapping without `name`; write one of {fields}"
     name = value.text() or f"value {value.position}"
-    return f"{node}: `{name}` has no field `{node.field}`{suggestion(node.field, value.spelling)}"
+    near = suggestion(node.field, value.spelling)
+    return f"{shortened(str(node))}: `{shortened(name)}` has no field `{shortened(node.field)}`{near}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,6 @@ def test_an_example_with_replaced_values_is_planned_or_refused(
                 case "nest":
                     place[key] = [inner] if data.draw(st.booleans()) else {"x": inner}
                 case _:
-                    place[key] = data.draw(VALUES)
+                    place[key] = deepcopy(data.draw(VALUES))
             break
     check(plan(yaml.safe_dump(document, allow_unicode=True), catalog))
