@@ -15,6 +15,7 @@ from coordinator.cli.jobs import jobs_table, stopped
 from coordinator.cli.local import components_table
 from coordinator.cli.nodes import idle_sentences, nodes_table
 from coordinator.cli.show import counted, out, print_json, table
+from coordinator.cli.watch import waits
 from coordinator.embedded.home import Home
 from coordinator.embedded.state import FarmState, read_state, supervisor_pid
 
@@ -74,14 +75,18 @@ def _blocks(local: FarmState | None, view: StatusView | None) -> list[Renderable
 
 
 def _problems(view: StatusView) -> list[str]:
-    """What does not go on by itself: idle nodes, jobs that paused themselves, shots that fit nowhere."""
+    """What does not go on by itself: idle nodes, paused jobs, shots without a node that takes them."""
     stuck = [
         f"job {job.id} ({job.name}) paused itself: {stopped(job)}"
         for job in view.jobs
         if job.reason and job.intent == "paused"
     ]
     misfits = [f"{counted(misfit.shots, 'shot')} fit no node: {misfit.reason}" for misfit in view.misfits]
-    return [*idle_sentences(view.nodes), *stuck, *misfits]
+    lanes = sorted({queue.lane for queue in view.queues})
+    vain = [
+        f"lane {lane}: {wait}" for lane in lanes for wait in waits(view, lane) if wait.taker != "in service"
+    ]
+    return [*idle_sentences(view.nodes), *stuck, *vain, *misfits]
 
 
 def _queues(view: StatusView) -> RenderableType:
