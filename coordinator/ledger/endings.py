@@ -153,7 +153,8 @@ def _batch_row(write: Write, batch_id: str) -> Row[Any]:
 def _newest(batch: Row[Any], told: Spent) -> Spent:
     """All that the lease spent: what is kept of it, or what was told since."""
     kept = Spent(seconds=batch.spent_s, joules=batch.spent_joules, energy_method=batch.spent_method)
-    return told if card_seconds(told.seconds) >= card_seconds(kept.seconds) else kept
+    later = told.seconds and card_seconds(told.seconds) >= card_seconds(kept.seconds)
+    return told if later else kept
 
 
 def _spending(write: Write, rules: Rules, batch: Row[Any], load: Spent, spent: Spent) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def _under_test() -> Select[str]:
     unjudged = exists().where(
         attempts.c.node_id == nodes.c.id,
         attempts.c.state == plain(AttemptState.DELIVERED),
-        attempts.c.started_at >= nodes.c.distrusted_at,
+        attempts.c.started_at > nodes.c.distrusted_at,
     )
     return select(nodes.c.id).where(nodes.c.state == NodeState.SELFTEST, or_(held, unjudged))
 

@@ -256,6 +256,8 @@ class Ledger(Verbs):
     def cost_table(self, job_id: str | None = None) -> list[CostRow]:
         """Cost per image by model and class, over all attempts; of one job, or of everything."""
         with self._transactions.read() as connection:
+            if job_id is not None:
+                jobs.job_row(connection, job_id)
             return accounts.cost_table(connection, job_id)
 
     def ping(self) -> None:

@@ -25,7 +25,7 @@ def credit_node(write: Write, node_id: str, started_at: float) -> None:
     """Note a picture that came out well; one that was begun as a self-test wins the trust back."""
     _note(write, node_id, GOOD)
     row = _row(write, node_id)
-    if row.distrusted_at is not None and started_at >= row.distrusted_at:
+    if row.distrusted_at is not None and started_at > row.distrusted_at:
         _trust(write, row)
 
 

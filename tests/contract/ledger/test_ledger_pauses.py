@@ -1,0 +1,144 @@
+"""Pauses of nodes: at once, without blame, and ended only by whom they came from."""
+
+from __future__ import annotations
+
+import pytest
+
+from common.errors import Conflict, NotFound
+from coordinator.ledger.schema import batches, nodes
+from tests.contract.ledger.bench import TIMING, Bench, placed, work
+
+
+def test_a_pause_takes_the_batch_back_at_once_and_blames_nobody(bench: Bench) -> None:
+    bench.past_the_grace()
+    job = bench.submit(placed(2))
+    node = bench.join()
+    lease = node.lease()
+    node.beat(lease, spent=work(5.0))
+    heard: list[str] = []
+    bench.ledger.on_orders(lambda: heard.append("orders"))
+
+    bench.ledger.pause_node(node.id, "a game", who="owner")
+
+    assert heard
+    answer = node.beat(lease)
+    assert (answer.order, answer.reason) == ("pause", "paused by its owner: a game")
+    assert bench.counts(job.job_id) == {"waiting": 2}
+    assert [row.outcome for row in bench.rows(batches)] == ["released"]
+    assert {(row.crashes, row.attempts) for row in map(bench.shot_row, (one.id for one in lease.shots))} == {
+        (0, 0)
+    }
+    (row,) = bench.rows(nodes)
+    assert row.record == ""
+    refused = node.claim().nothing
+    assert refused is not None
+    assert "a game" in refused.reason
+
+
+def test_a_pause_lasts_over_silence_and_restarts(bench: Bench) -> None:
+    bench.past_the_grace()
+    node = bench.join()
+    bench.ledger.pause_node(node.id)
+    for _ in range(int(TIMING.lease_s / TIMING.sweep_s) + 2):
+        bench.clock.now += TIMING.sweep_s
+        bench.ledger.sweep()
+    bench.submit(placed(1))
+
+    again = bench.join()
+
+    assert bench.node_state() == "paused"
+    assert again.beat().reason == "paused by the operator"
+    assert again.claim().lease is None
+    bench.ledger.resume_node(node.id)
+    assert again.claim().lease is not None
+
+
+def test_a_pause_is_ended_only_by_whom_it_came_from(bench: Bench) -> None:
+    bench.join()
+    bench.ledger.pause_node("node", who="owner")
+    with pytest.raises(Conflict, match="paused by its owner; only its owner resumes it"):
+        bench.ledger.resume_node("node")
+    with pytest.raises(Conflict, match="only its owner"):
+        bench.ledger.pause_node("node")
+    bench.ledger.resume_node("node", who="owner")
+
+    bench.ledger.pause_node("node")
+    with pytest.raises(Conflict, match="ask for `farm node resume node`"):
+        bench.ledger.resume_node("node", who="owner")
+    assert bench.node_state() == "paused"
+
+
+def test_the_owners_pause_takes_the_operators_over(bench: Bench) -> None:
+    bench.join()
+    bench.ledger.pause_node("node", "a test")
+
+    bench.ledger.pause_node("node", who="owner")
+
+    with pytest.raises(Conflict, match="only its owner"):
+        bench.ledger.resume_node("node")
+    bench.ledger.resume_node("node", who="owner")
+    assert bench.node_state() == "ready"
+
+
+@pytest.mark.parametrize("state", ["ready", "offline", "draining"])
+def test_an_owner_resumes_nothing_but_a_pause(bench: Bench, state: str) -> None:
+    bench.submit(placed(1))
+    node = bench.join()
+    if state == "draining":
+        node.lease()
+    if state != "ready":
+        bench.ledger.drain_node("node")
+
+    with pytest.raises(Conflict, match="nothing to resume"):
+        bench.ledger.resume_node("node", who="owner")
+    assert bench.node_state() == state
+
+
+def test_an_operator_resumes_a_draining_node_with_its_batch(bench: Bench) -> None:
+    bench.submit(placed(2))
+    node = bench.join()
+    lease = node.lease()
+    bench.ledger.drain_node("node")
+
+    bench.ledger.resume_node("node")
+
+    assert node.beat(lease).order == "go on"
+    assert bench.node_state() == "busy"
+
+
+def test_a_distrusted_node_that_is_paused_and_resumed_is_tested(bench: Bench) -> None:
+    bench.submit(placed(4))
+    node = bench.join()
+    bench.ledger.quarantine_node("node")
+    bench.ledger.pause_node("node", who="owner")
+
+    bench.ledger.resume_node("node", who="owner")
+
+    assert bench.node_state() == "selftest"
+    assert len(node.lease().shots) == 1
+
+
+def test_a_paused_node_that_is_distrusted_stays_paused_and_keeps_whose_pause_it_is(bench: Bench) -> None:
+    bench.join()
+    bench.ledger.pause_node("node", "a game", who="owner")
+
+    bench.ledger.quarantine_node("node", "green pictures")
+
+    (row,) = bench.rows(nodes)
+    assert (row.state, row.decided_by, row.reason) == ("paused", "owner", "paused by its owner: a game")
+    bench.ledger.forgive_node("node")
+    bench.ledger.resume_node("node", who="owner")
+    assert bench.node_state() == "ready"
+
+
+def test_verbs_on_a_node_that_never_joined_name_it(bench: Bench) -> None:
+    ledger = bench.ledger
+    for verb in (
+        ledger.drain_node,
+        ledger.pause_node,
+        ledger.resume_node,
+        ledger.quarantine_node,
+        ledger.forgive_node,
+    ):
+        with pytest.raises(NotFound, match="nobody"):
+            verb("nobody")
