@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 #: Mistakes of one message that are told, and characters of a sender's words that are said again.
 _TOLD = 10
 _LONG = 200
+#: Characters of one line of a sentence; a manifest has a line for every problem.
+_LINE = 1000
 
 NOUNS = (jobs, shots, nodes, orders, claims, batches, deliveries, objects, status, explain)
 
@@ -48,7 +50,8 @@ def _answer(request: Request, status: int, reason: Reason, sentence: str, exit_c
 
 async def _farm_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, FarmError)
-    return _answer(request, error.status, error.reason, str(error), error.exit_code)
+    sentence = "\n".join(line[:_LINE] for line in str(error).splitlines())
+    return _answer(request, error.status, error.reason, sentence, error.exit_code)
 
 
 async def _validation_error(request: Request, error: Exception) -> JSONResponse:

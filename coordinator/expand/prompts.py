@@ -163,7 +163,8 @@ class Prompts:
         elif node.name in NAME_ONLY:
             message = f"{node} is known in `output.name` only"
         else:
-            message = f"unknown reference {shortened(str(node))}{suggestion(node.name, [*combination.values, TRIGGER])}"
+            near = suggestion(node.name, [*combination.values, TRIGGER])
+            message = f"unknown reference {shortened(str(node))}{near}"
         self._findings.wrong(path, message, node.offset)
 
     def _check_values(self, node: Reference, path: str, among: Combinations) -> int:
