@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -11,7 +12,7 @@ import typer
 from common.errors import Declined, FitsNothing
 from common.manifest.inline import inlined
 from common.settings import load_settings
-from common.views import Submit, Submitted
+from common.views import NodeView, Submit, Submitted
 from coordinator.cli import options
 from coordinator.cli.connection import connect, in_service, settings_in_force
 from coordinator.cli.plan_page import show_plan
@@ -68,13 +69,25 @@ def submit_command(
 
 
 def plan_for(client: FarmClient, draft: Draft, *, reroll: bool = False) -> PlannedManifest:
-    """The plan for the farm's own nodes; for usual cards while it has none."""
-    stations = tuple(station_of(node) for node in client.nodes() if in_service(node))
+    """The plan for the nodes in service; for usual cards while there are none.
+
+    Where they take nothing of it, those count too that are paused, lost or such: it can wait for them.
+    """
+    seed = secrets.randbelow(_SEEDS) if reroll else None
+    nodes = client.nodes()
+    serving = [node for node in nodes if in_service(node)]
+    planned = _plan(draft, serving, seed)
+    if _some_fit(planned.report) or len(serving) == len(nodes):
+        return planned
+    words = "No node in service takes any of this; planned with those that `farm status` shows to be away."
+    err.print(words, style="yellow", markup=False)
+    return _plan(draft, nodes, seed)
+
+
+def _plan(draft: Draft, nodes: Sequence[NodeView], seed: int | None) -> PlannedManifest:
+    stations = tuple(station_of(node) for node in nodes)
     return make_plan(
-        draft,
-        stations=stations or REFERENCE_STATIONS,
-        together=bool(stations),
-        random_seed=secrets.randbelow(_SEEDS) if reroll else None,
+        draft, stations=stations or REFERENCE_STATIONS, together=bool(stations), random_seed=seed
     )
 
 

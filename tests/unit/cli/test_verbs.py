@@ -147,6 +147,20 @@ def test_what_a_nodes_owner_paused_only_its_owner_resumes(farm: Farm, node: Scri
     assert "node node-1 is paused by its owner" in farm("status").out
 
 
+def test_what_only_a_node_that_is_away_takes_can_be_submitted(
+    farm: Farm, coordinator: RunningFarm, node: ScriptedNode, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    large = ScriptedNode(coordinator, name="large", vram_gib=24)
+    large.leave()
+    farm("node", "pause", "large")
+    monkeypatch.setenv("FARM_CATALOGS", json.dumps([str(file) for file in coordinator.settings.catalogs]))
+    (tmp_path / "tall.yaml").write_text(MANIFEST.replace("model: tiny", "model: tiny-24"))
+    ran = farm("submit", "tall.yaml", "--yes")
+    assert ran.code == 0, ran.err
+    assert "No node in service takes any of this" in ran.err
+    assert "node large is paused by the operator" in farm("explain", "mugs").out
+
+
 def test_status_names_what_does_not_go_on_and_where_more_is_said(farm: Farm, node: ScriptedNode) -> None:
     assert "`farm explain" not in farm("status").out
     farm("node", "quarantine", "node-1", "--reason", "green pictures")

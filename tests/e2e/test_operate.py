@@ -1,0 +1,178 @@
+"""The operator's verbs on a farm whose every part is a real process: what they do, and what explain says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from common.catalog.identity import file_identity
+from common.views import JobView, NodeView, Submit
+from tests.e2e.conftest import furnish
+from tests.e2e.farmhouse import Farmhouse
+from tests.tiny import save_lora
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def farm(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator[Farmhouse]:
+    """A farm of a small and a large node, and a LoRA that no engine takes."""
+    house = Farmhouse(tmp_path_factory.mktemp("operated"))
+    furnish(house.folder, tiny_model)
+    _add_strange_lora(house.folder, tiny_model)
+    settings = yaml.safe_load((house.folder / "farm.yaml").read_text())
+    settings["models"].append(str(house.folder))
+    settings["timing"] = {"retry_s": 0.5}
+    (house.folder / "farm.yaml").write_text(yaml.safe_dump(settings))
+    house.farm("up")
+    yield house
+    house.farm("down")
+
+
+def _add_strange_lora(folder: Path, model: Path) -> None:
+    """A LoRA in the farm's catalog that has weights for layers which the model lacks."""
+    (folder / "loras").mkdir()
+    strange = save_lora(folder / "loras" / "strange.safetensors", model, strangers=1)
+    catalog = yaml.safe_load((folder / "catalog.yaml").read_text())
+    catalog["loras"] = {
+        "strange": {
+            "base": "shotfarm-demo",
+            "path": strange.name,
+            "license": "own-work",
+            "identity": file_identity(strange),
+        }
+    }
+    (folder / "catalog.yaml").write_text(yaml.safe_dump(catalog))
+
+
+def submitted(farm: Farmhouse, name: str, *, model: str = "tiny", seeds: int = 2, **shot: Any) -> str:
+    """The id of a job whose shots no other test has; without a plan, which would want a node in service."""
+    group = {"name": name, "model": model, "prompt": f"a {name}", "seeds": seeds, "size": "128x128"}
+    manifest = {"version": 1, "name": name, "shots": [group | {"steps": 4} | shot]}
+    with farm.client() as client:
+        return client.submit(Submit(manifest=yaml.safe_dump(manifest))).id
+
+
+def explained(farm: Farmhouse, subject: str) -> str:
+    answer = farm.json("explain", subject)
+    return " ".join([*answer["sentences"], answer["remedy"]])
+
+
+def node(farm: Farmhouse, name: str) -> NodeView:
+    with farm.client() as client:
+        return next(node for node in client.nodes() if node.name == name)
+
+
+def ended(farm: Farmhouse, job: str, status: str = "done") -> JobView:
+    with farm.client() as client:
+        return farm.wait_for(lambda: client.job(job), lambda view: view.status == status)
+
+
+def test_a_drained_node_gets_nothing_until_it_is_resumed(farm: Farmhouse) -> None:
+    farm.farm("node", "drain", "large", "--reason", "new fans")
+    farm.wait_for(lambda: node(farm, "large"), lambda view: view.state == "offline")
+    job = submitted(farm, "oak", model="tiny-24")
+    assert "no node that can take this is in service: node large is offline" in explained(farm, job)
+    assert "`farm node resume large`" in explained(farm, job)
+    assert "node large is offline" in farm.farm("status").stdout
+
+    farm.farm("node", "resume", "large")
+
+    ended(farm, job)
+
+
+def test_a_paused_node_frees_its_card_and_the_rest_is_rendered_elsewhere(farm: Farmhouse) -> None:
+    job = submitted(farm, "elm", seeds=60, steps=20)
+    farm.wait_for(lambda: node(farm, "small"), lambda view: view.state == "busy")
+    assert (
+        "is paused by the operator: a game"
+        in farm.farm("node", "pause", "small", "--reason", "a game").stdout
+    )
+    assert node(farm, "small").batch_id is None
+    assert "a game" in explained(farm, "small")
+    with farm.client() as client:
+        farm.wait_for(lambda: client.job(job), lambda view: view.running.keys() == {"large"})
+
+    farm.farm("node", "resume", "small")
+
+    done = ended(farm, job)
+    assert done.counts == {"done": 60}
+
+
+def test_a_quarantined_node_is_trusted_again_when_it_is_forgiven(farm: Farmhouse) -> None:
+    farm.farm("node", "quarantine", "large", "--reason", "green pictures")
+    job = submitted(farm, "ash", model="tiny-24")
+    assert "node large is quarantined by the operator: green pictures" in explained(farm, job)
+    assert "`farm node forgive large`" in explained(farm, "large")
+
+    farm.farm("node", "forgive", "large")
+
+    ended(farm, job)
+
+
+def test_a_paused_job_is_explained_and_goes_on_when_it_is_resumed(farm: Farmhouse) -> None:
+    job = submitted(farm, "fir", seeds=60, steps=20)
+    farm.farm("pause", job)
+    assert "paused by the operator" in explained(farm, job)
+    assert f"`farm resume {job}`" in explained(farm, job)
+    farm.farm("resume", "fir")
+    ended(farm, job)
+
+
+def test_a_job_of_higher_priority_comes_first_and_a_cancelled_one_can_be_requeued(farm: Farmhouse) -> None:
+    low = submitted(farm, "yew", seeds=80, steps=20)
+    high = submitted(farm, "box", seeds=40, steps=20)
+    farm.farm("priority", high, "90")
+    assert f"job {high} comes first" in explained(farm, low)
+    farm.farm("cancel", low)
+    assert "is cancelled" in explained(farm, low)
+    assert "to begin anew" in farm.farm("requeue", low).stdout
+    farm.farm("cancel", low)
+    ended(farm, high)
+
+
+def test_failed_shots_are_retried_and_accepted_one_by_one(farm: Farmhouse) -> None:
+    job = submitted(farm, "fig", loras=["strange"])
+    ended(farm, job, "failed")
+    said = explained(farm, job)
+    assert "2 shots failed" in said
+    with farm.client() as client:
+        first, second = (image.shot_id for image in client.images(job))
+    assert first[:12] in said
+    assert "failed on" in explained(farm, first[:8])
+
+    assert "goes on: 2 failed shots to try again" in farm.farm("retry", job).stdout
+    ended(farm, job, "failed")
+    farm.farm("accept", first[:12], second[:12])
+
+    assert ended(farm, job).counts == {"accepted": 2}
+
+
+def test_what_fits_no_node_is_said_at_submit_by_status_and_by_explain(farm: Farmhouse) -> None:
+    huge = {"name": "big", "model": "tiny-32", "prompt": "a plum", "size": "128x128", "steps": 4}
+    small = {**huge, "name": "fits", "model": "tiny", "prompt": "a small plum"}
+    (farm.folder / "plum.yaml").write_text(yaml.safe_dump({"version": 1, "shots": [huge, small]}))
+    said = farm.farm("submit", "plum.yaml", "--yes")
+    assert "tiny-32 is kept for cards of 32 GB" in said.stderr
+    assert "they need a card of 32 GB or more" in explained(farm, "plum")
+    assert "1 shot waits for a 32 GB node; none is in service" in farm.farm("status").stdout
+    farm.farm("cancel", "plum")
+
+
+def test_unknown_names_are_one_sentence_and_exit_code_1(farm: Farmhouse) -> None:
+    for words in (
+        ("explain", "nothing"),
+        ("retry", "j-none"),
+        ("requeue", "j-none"),
+        ("priority", "j-none", "5"),
+        ("accept", "abcdef0123"),
+        ("node", "pause", "smal"),
+    ):
+        ran = farm.farm(*words, exit_code=1)
+        assert ran.stderr.count("\n") == 1
+        assert not ran.stdout
+    assert "did you mean `small`?" in ran.stderr
