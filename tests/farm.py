@@ -120,6 +120,7 @@ def running_farm(folder: Path, broker_url: str, **changes: Any) -> Iterator[Runn
         server.should_exit = True
         thread.join(DEADLINE_S)
         assert not thread.is_alive()
+        lead.engine.dispose()
 
 
 def _serve(farm: Farm, server: FarmServer, listener: socket.socket) -> None:
