@@ -14,6 +14,9 @@ from common.nodes import queue_name
 from common.views import NodeView
 from coordinator.ledger import Ledger
 
+#: States of a node in which a ticket is of use; a distrusted one needs one for its self-test.
+_MAY_TAKE_ONE = ("ready", "selftest")
+
 
 class Dispatcher:
     def __init__(
@@ -55,7 +58,7 @@ def ticket_limits(
     free: Counter[tuple[str, int]] = Counter(
         (lane, node.vram_class)
         for node in nodes
-        if node.state == "ready" and node.batch_id is None and node.id not in parked
+        if node.state in _MAY_TAKE_ONE and node.batch_id is None and node.id not in parked
         for lane in node.lanes
     )
     limits = {queue: min(batches, free[queue]) for queue, batches in warrants.items()}

@@ -30,6 +30,11 @@ def test_no_more_tickets_lie_than_free_nodes_can_take():
     assert ticket_limits({("public", 8): 9}, nodes, frozenset({"parked"})) == {("public", 8): 1}
 
 
+def test_a_node_that_is_to_be_tested_needs_a_ticket_too():
+    nodes = [node("distrusted", state="quarantined"), node("tested", state="selftest")]
+    assert ticket_limits({("public", 8): 9}, nodes, frozenset()) == {("public", 8): 1}
+
+
 def test_a_node_counts_for_its_own_class_only():
     nodes = [node("small", vram_class=8), node("large", vram_class=24)]
     limits = ticket_limits({("public", 8): 5, ("public", 24): 5, ("public", 12): 5}, nodes, frozenset())
