@@ -151,6 +151,12 @@ class Conflict(FarmError):
     reason: Reason = "conflict"
 
 
+class OtherVersion(Conflict):
+    """The caller's messages would not be understood; it must install the version that the sentence names."""
+
+    reason: Reason = "version"
+
+
 class Gone(FarmError):
     """The caller speaks for an incarnation or a lease that is over; it must drop that work."""
 

@@ -14,7 +14,8 @@ from common.wire import storable
 
 #: Bumped when a node and a coordinator of different versions would misunderstand each other.
 PROTOCOL = 1
-#: Headers of every call of a node: its version of shotfarm, and its protocol.
+#: Headers of every call of a node: its version of shotfarm, and its protocol. A farm of another protocol
+#: answers with its own version.
 VERSION_HEADER, PROTOCOL_HEADER = "Farm-Version", "Farm-Protocol"
 
 #: Thirty years, and what cards would burn in them: sums of such stay numbers.

@@ -136,6 +136,8 @@ class Coordinator:
             raise errors.Unavailable(f"the farm at {self.url} does not answer ({reason})") from error
         if answer.is_success:
             return answer
+        if answer.status_code == errors.OtherVersion.status and VERSION_HEADER in answer.headers:
+            raise errors.OtherVersion(_sentence(answer))
         raise _BY_STATUS.get(answer.status_code, errors.Unavailable)(_sentence(answer))
 
 

@@ -7,7 +7,7 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from common.errors import Conflict, Gone, NotFound, Unavailable
+from common.errors import Gone, NotFound, OtherVersion, Unavailable
 from common.messages import Joined
 from gpu_node.coordinator_client import Coordinator
 from gpu_node.progress import Progress
@@ -63,7 +63,7 @@ class Heartbeat:
         beat = self._progress.beat(self._joined.incarnation)
         try:
             answer = self._coordinator.beat(self._joined.node_id, beat)
-        except (Gone, NotFound, Conflict) as error:
+        except (Gone, NotFound, OtherVersion) as error:
             self._ending.set()
             self._steering.end(str(error))
         else:

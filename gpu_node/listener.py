@@ -7,7 +7,7 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from common.errors import Conflict, Gone, NotFound, Unavailable
+from common.errors import Gone, NotFound, OtherVersion, Unavailable
 from common.messages import BeatAnswer, Joined, Listen
 from gpu_node.coordinator_client import Coordinator
 from gpu_node.progress import BatchInHand, Progress
@@ -54,7 +54,7 @@ class Listener:
             try:
                 known = self._coordinator.listen(self._joined.node_id, self._call(batch, known))
                 self._steering.obey(batch, known)
-            except (Gone, NotFound, Conflict) as error:
+            except (Gone, NotFound, OtherVersion) as error:
                 self._steering.end(str(error))
                 return
             except Unavailable:  # the heartbeat says so

@@ -8,7 +8,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from common.errors import Reason
+from common.errors import OtherVersion, Reason
 from common.messages import PROTOCOL, PROTOCOL_HEADER, VERSION_HEADER
 from common.views import ErrorView
 from coordinator.traffic import Traffic
@@ -53,7 +53,9 @@ class Door:
                 413, "too_large", f"a body of {length} bytes is too large; {MAX_BODY} is the most"
             )
         if headers.get(PROTOCOL_HEADER, str(PROTOCOL)) != str(PROTOCOL):
-            return self._answer(409, "version", _other_version(headers))
+            answer = self._answer(OtherVersion.status, OtherVersion.reason, _other_version(headers))
+            answer.headers[VERSION_HEADER] = version("shotfarm")
+            return answer
         return None
 
     def _answer(self, status: int, reason: Reason, sentence: str) -> JSONResponse:
