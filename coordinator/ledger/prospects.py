@@ -11,14 +11,12 @@ from sqlalchemy import Row, select
 from common.states import NodeState
 from coordinator.explain import Candidate, First, LaneWork, NodeFacts, Refusal
 from coordinator.ledger.backlog import Backlog, Group, Line
-from coordinator.ledger.fleet import IN_SERVICE, Member, Offer, in_lane, members, offer, placed
+from coordinator.ledger.fleet import Member, Offer, in_lane, in_service, members, offer, placed
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import nodes
 from coordinator.ledger.transactions import Write
 from coordinator.planner import choose
 
-#: A node that is tested takes work too, one shot at a time.
-_COUNTED_ON = (*IN_SERVICE, NodeState.SELFTEST)
 #: Nodes that the planner is asked about for one kind of shots: it looks at everything that waits each time.
 _ASKED = 3
 
@@ -31,14 +29,17 @@ class Prospects:
     rules: Rules
     now: float
     rows: Mapping[str, Row[Any]]
+    #: Every node, and those that a claim counts on.
     fleet: Mapping[str, Member]
+    serving: Mapping[str, Member]
     _offers: dict[tuple[str, str], Offer] = field(default_factory=dict)
 
     @classmethod
     def at(cls, write: Write, backlog: Backlog, rules: Rules) -> Prospects:
         rows = write.connection.execute(select(nodes).order_by(nodes.c.id))
         fleet = members(write.connection, tuple(NodeState))
-        return cls(backlog, rules, write.now, {row.id: row for row in rows}, fleet)
+        serving = in_service(write.connection)
+        return cls(backlog, rules, write.now, {row.id: row for row in rows}, fleet, serving)
 
     def node(self, name: str) -> NodeFacts:
         row = self.rows[name]
@@ -48,7 +49,7 @@ class Prospects:
             name=name,
             state=state,
             reason=row.reason,
-            in_service=state in _COUNTED_ON,
+            in_service=name in self.serving,
             owners_pause=owners,
         )
 
@@ -128,7 +129,7 @@ class Prospects:
     def _offer(self, member: Member, lane: str) -> Offer:
         known = self._offers.get((member.id, lane))
         if known is None:
-            fleet = [one for one in self.fleet.values() if one.state in IN_SERVICE]
+            fleet = self.serving.values()
             known = self._offers[member.id, lane] = offer(
                 member, fleet, lane, self.backlog, self.rules, self.now
             )

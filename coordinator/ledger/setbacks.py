@@ -19,6 +19,8 @@ from coordinator.ledger.transactions import Write
 #: A job with at least this many failed shots, and this share of them, pauses itself.
 _FAILED_SHOTS = 5
 _FAILED_SHARE = 0.10
+#: What would make a shot fit that the largest class ran out of memory with.
+_SMALLER = "no class is larger, a smaller size would need less"
 
 
 def set_back(
@@ -37,7 +39,7 @@ def set_back(
         if event is ShotEvent.ENLARGED:
             values["min_class"] = larger
         if event is ShotEvent.OUTGROWN:
-            values["min_class"] = 0
+            values |= {"min_class": 0, "reason": f"{reason} on {vram_class} GB; {_SMALLER}"}
         move_shots(write, [shot_id], source, event, detail=met.kind, **values)
         if event is ShotEvent.EXHAUSTED:
             _pause_failing_jobs(write, shot_id)

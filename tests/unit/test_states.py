@@ -88,6 +88,31 @@ def test_a_node_can_be_ready_again_from_every_state() -> None:
     assert all(NodeState.READY in _reachable(NODE, state) for state in NodeState)
 
 
+def test_a_distrusted_node_works_again_only_by_trust_or_a_pause_that_remembers() -> None:
+    ways_out = {
+        (t.event, t.target)
+        for t in NODE.transitions
+        if t.source in (NodeState.QUARANTINED, NodeState.SELFTEST)
+        and t.target not in (NodeState.QUARANTINED, NodeState.SELFTEST)
+    }
+    assert ways_out == {(NodeEvent.TRUSTED, NodeState.READY), (NodeEvent.PAUSED, NodeState.PAUSED)}
+
+
+def test_a_pause_is_ended_by_nothing_but_being_resumed() -> None:
+    ends = {t.event for t in NODE.transitions if t.source == NodeState.PAUSED != t.target}
+    assert ends == {NodeEvent.RESUMED, NodeEvent.TESTED}
+
+
+@pytest.mark.parametrize("state", NodeState)
+def test_a_node_holds_a_batch_in_no_state_that_cannot_be_freed(state: NodeState) -> None:
+    leased = {t.target for t in NODE.transitions if t.event == NodeEvent.LEASED}
+    held = _reachable_by(leased, {NodeEvent.DRAINED, NodeEvent.RESUMED}) - {
+        NodeState.OFFLINE,
+        NodeState.READY,
+    }
+    assert (state in held) == (state in NODE.sources(NodeEvent.FREED))
+
+
 def test_every_closing_a_node_may_send_is_an_event_of_a_batch() -> None:
     sent = get_args(Close.model_fields["outcome"].annotation)
     assert set(sent) == set(BatchEvent) - {BatchEvent.EXPIRED, BatchEvent.VANISHED}
@@ -96,6 +121,13 @@ def test_every_closing_a_node_may_send_is_an_event_of_a_batch() -> None:
 def test_the_page_of_states_is_made_from_the_tables() -> None:
     written = Path(__file__).parents[2] / "docs" / "reference" / "states.md"
     assert written.read_text() == page(), "run: python -m common.states > docs/reference/states.md"
+
+
+def _reachable_by(start: set[Any], events: set[NodeEvent]) -> set[Any]:
+    found = set(start)
+    while more := {t.target for t in NODE.transitions if t.source in found and t.event in events} - found:
+        found |= more
+    return found
 
 
 def _reachable(machine: Machine[Any, Any], *start: StrEnum) -> set[StrEnum]:

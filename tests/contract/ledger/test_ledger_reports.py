@@ -225,7 +225,10 @@ def test_out_of_memory_on_the_largest_class_is_unschedulable(bench: Bench) -> No
     lease = bench.join(vram_gib=32).lease()
 
     assert bench.fail(lease, "out_of_memory").state == "unschedulable"
-    assert bench.ledger.job(job.job_id).failures[0].kind == "out_of_memory"
+    (failure,) = bench.ledger.job(job.job_id).failures
+    assert failure.kind == "out_of_memory"
+    assert "on 32 GB" in failure.message
+    assert "a smaller size" in failure.message
 
 
 @pytest.mark.parametrize("outcome", ["finished", "released"])
