@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 from PIL import Image
 
-from common.errors import FarmError, Invalid, NotFound
+from common.errors import FarmError, Invalid, NotFound, Unavailable
 from common.infotext import farm_json, infotext
 from common.messages import Delivery, Verdict
 from common.shot import Shot
@@ -19,6 +19,8 @@ from coordinator.ingest.encode import encoded
 
 CONTENT_TYPES = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
 _VERSION = version("shotfarm")
+#: Of writing an object that was removed right after it kept us from it.
+_TRIES = 3
 
 
 def ingest(delivery: Delivery, store: Store, *, monotonic: Callable[[], float] = time.monotonic) -> Verdict:
@@ -62,11 +64,12 @@ def _stored(delivery: Delivery, store: Store, final: bytes, content_type: str) -
     """Create the final object; where there is one already, it tells whose it is."""
     sha256 = hashlib.sha256(final).hexdigest()
     metadata = {"attempt": delivery.attempt_id, "sha256": sha256}
-    if store.create(delivery.final_key, final, content_type=content_type, metadata=metadata):
-        return Verdict(outcome="stored", sha256=sha256, size=len(final))
-    there = store.head(delivery.final_key)
-    if there is None:  # removed in between: as if we had been first
-        return _stored(delivery, store, final, content_type)
-    # Our own, when an earlier run of this very delivery stored it and ended before it could say so.
-    outcome = "stored" if there.metadata.get("attempt") == delivery.attempt_id else "duplicate"
-    return Verdict(outcome=outcome, sha256=there.metadata.get("sha256"), size=there.size)
+    for _ in range(_TRIES):
+        if store.create(delivery.final_key, final, content_type=content_type, metadata=metadata):
+            return Verdict(outcome="stored", sha256=sha256, size=len(final))
+        there = store.head(delivery.final_key)
+        if there is not None:
+            # Our own, when an earlier run of this very delivery stored it and ended before it could say so.
+            outcome = "stored" if there.metadata.get("attempt") == delivery.attempt_id else "duplicate"
+            return Verdict(outcome=outcome, sha256=there.metadata.get("sha256"), size=there.size)
+    raise Unavailable(f"the store says there is an object at {delivery.final_key}, and has none to show")
