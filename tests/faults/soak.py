@@ -25,8 +25,6 @@ from tests.faults import engines
 from tests.faults.memory import Courses
 from tests.faults.target import NODES, Target
 
-#: MB that a process may grow by in 1,000 shots.
-LIMIT_MB = 1.0
 _SAMPLE_S = 1.0
 #: Shots of a job, and how many may wait before another job is submitted.
 _JOB = 500
@@ -55,6 +53,8 @@ class Soak:
     shots: int
     #: Shots after which memory is judged.
     warm: int
+    #: MB that a process may grow by in 1,000 shots.
+    limit_mb: float
     courses: Courses = field(default_factory=Courses)
     #: Shots done to monotonic seconds and bytes of the ledger, when warm and at the end.
     marks: list[tuple[int, float, dict[str, int]]] = field(default_factory=list)
@@ -114,8 +114,8 @@ def _judge(soak: Soak) -> Iterator[tuple[bool, str]]:
         points = [mb for _, mb in soak.courses.after(name, soak.warm)]
         restarted = len(soak.courses.pids[name]) > 1
         yield (
-            slope <= LIMIT_MB and not restarted,
-            f"{name}: {slope:+.2f} MB per 1,000 shots, at most {LIMIT_MB:g}; "
+            slope <= soak.limit_mb and not restarted,
+            f"{name}: {slope:+.2f} MB per 1,000 shots, at most {soak.limit_mb:g}; "
             f"{points[0]:.0f} MB when warm, {points[-1]:.0f} MB at the end"
             f"{', but it was started again' * restarted}",
         )
@@ -143,11 +143,12 @@ def _figures(soak: Soak) -> Iterator[str]:
     yield ", ".join(f"{name}: {value}" for name, value in describe_machine().items())
 
 
-def _run(folder: Path, shots: int, warm: int) -> bool:
+def _run(folder: Path, shots: int, warm: int, limit_mb: float) -> bool:
     target = Target.furnished(folder, engines.put_in_place("quick", folder), timing=_TIMING)
-    soak = Soak(target, shots, warm)
+    soak = Soak(target, shots, warm, limit_mb)
     try:
         target.house.farm("up")
+        target.fill_store_buffers()
         soak.run()
         judged = list(_judge(soak))
     except AssertionError as error:
@@ -165,9 +166,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.soak", description=__doc__)
     parser.add_argument("--shots", type=int, default=20_000)
     parser.add_argument("--warm", type=int, help="shots before memory is judged; default: a quarter")
+    parser.add_argument("--limit", type=float, default=1.0, help="MB a process may grow by in 1,000 shots")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
-    if _run(folder, options.shots, options.warm or options.shots // 4):
+    if _run(folder, options.shots, options.warm or options.shots // 4, options.limit):
         shutil.rmtree(folder)
         return 0
     print(f"NOT all held; everything is in {folder}")
