@@ -1,0 +1,106 @@
+"""The store of a farm at work fails in every way that an S3 may; all rules hold afterwards."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.s3_proxy import S3Proxy, Trouble, running_proxy
+from tests.faults.target import TIMING, send
+from tests.faults.trial import Trial, farm_at_work
+from tests.faults.watch import Watch
+from tests.servers import S3Server, running_s3
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+#: "Two minutes", as all durations of these farms at a fifth.
+_AWAY_S = 24.0
+#: Longer than all tries of one upload take.
+_REFUSING_S = 2 * TIMING.lease_s
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with running_s3(tmp_path_factory.mktemp("s3")) as store:
+        yield store
+
+
+@pytest.fixture(scope="module")
+def proxy(store: S3Server) -> Iterator[S3Proxy]:
+    with running_proxy(store.endpoint) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def watched(store: S3Server, proxy: S3Proxy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
+    """A farm that reaches its store through the proxy."""
+    storage = {
+        "url": f"s3://{store.bucket}",
+        "endpoint": proxy.url,
+        "access_key": store.access_key,
+        "secret_key": store.secret_key,
+    }
+    with farm_at_work(tmp_path_factory.mktemp("farm"), storage=storage) as watch:
+        yield watch
+
+
+def suffer(proxy: S3Proxy, trouble: Trouble, seconds: float) -> None:
+    """Let whoever asks the store meet the trouble, for so long from the first on."""
+    with proxy.trouble(trouble):
+        proxy.wait_until_met(trouble)
+        threading.Event().wait(seconds)
+
+
+def test_a_store_that_is_down_for_two_minutes_is_waited_for(trial: Trial, proxy: S3Proxy) -> None:
+    trial.begin()
+    suffer(proxy, Trouble(status=0), _AWAY_S)
+    found = trial.judge()
+    assert not any(node["distrusted_at"] for node in found.tables["nodes"])
+
+
+def test_a_slow_store_only_takes_its_time(trial: Trial, proxy: S3Proxy) -> None:
+    with proxy.trouble(Trouble(delay_s=TIMING.heartbeat_s)) as slow:
+        trial.submit(shots=8)
+        trial.settle()
+    assert slow.met
+    assert {batch["outcome"] for batch in trial.judge().tables["batches"]} == {"finished"}
+
+
+@pytest.mark.parametrize("status", [500, 403, 412, 409])
+def test_a_store_that_refuses_uploads_for_a_while_costs_no_attempt(
+    trial: Trial, proxy: S3Proxy, status: int
+) -> None:
+    trial.begin()
+    suffer(proxy, Trouble(method="PUT", prefix="quarantine/", status=status), _REFUSING_S)
+    found = trial.judge()
+    assert not any(node["distrusted_at"] for node in found.tables["nodes"])
+
+
+@pytest.mark.parametrize("status", [500, 403, 412, 409])
+def test_a_store_that_refuses_ingest_for_a_while_costs_no_attempt(
+    trial: Trial, proxy: S3Proxy, status: int
+) -> None:
+    trial.begin()
+    suffer(proxy, Trouble(method="PUT", prefix="images/", status=status), _REFUSING_S)
+    trial.judge()
+
+
+def test_ingest_that_is_killed_between_its_put_and_its_verdict_leaves_no_stray_picture(
+    trial: Trial, proxy: S3Proxy
+) -> None:
+    ingest = trial.target.pid("ingest")
+    assert ingest is not None
+
+    def kill() -> None:
+        send(ingest, signal.SIGKILL)
+
+    with proxy.trouble(Trouble(method="PUT", prefix="images/", answered=kill)) as killed:
+        trial.submit()
+        proxy.wait_until_met(killed)
+        trial.target.house.wait_for(lambda: trial.target.pid("ingest"), lambda pid: pid not in (None, ingest))
+    found = trial.judge()
+    # Its second run found the picture of the first, and knew it by its attempt.
+    assert all(attempt["state"] == "stored" for attempt in found.tables["attempts"])
