@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from sqlalchemy import select, true, update
@@ -21,6 +22,8 @@ from coordinator.ledger.schema import attempts, batches, nodes, plain
 from coordinator.ledger.setbacks import pause
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.trust import amnesty, begin_due_tests
+
+log = logging.getLogger(__name__)
 
 #: Times that ingest may begin with an upload and never answer.
 _INGEST_TRIES = 3
@@ -50,6 +53,8 @@ class Grace:
         """Whether leases may expire at `now`; called at each sweep."""
         if not 0 <= now - self.last <= _LATE * self.timing.sweep_s:
             self.until = now + self.timing.grace_s
+            since, grace = now - self.last, self.timing.grace_s
+            log.warning("the last sweep was %.1f s ago: no lease runs out for another %.0f s", since, grace)
         self.last = now
         return now >= self.until
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +18,7 @@ from tests.faults.watch import Watch
 
 Row = dict[str, Any]
 
+_STALL = re.compile(r"(\S+ \S+) WARNING coordinator\.ledger\.sweep: the last sweep was (\d+\.\d) s ago")
 _TABLES = (jobs, shots, wants, nodes, batches, attempts, images, events)
 
 
@@ -40,6 +44,7 @@ class Evidence:
     quarantine: list[str]
     #: Keys whose object changed or vanished while it was watched.
     changed: set[str]
+    #: From and to when the coordinator did not answer, or did not sweep.
     outages: list[tuple[float, float]]
     felled: list[Felled]
     #: What the API says that all jobs have cost.
@@ -76,7 +81,15 @@ def gather(target: Target, watch: Watch, felled: list[Felled]) -> Evidence:
         created={key: at for key, (_, at) in created.items()},
         quarantine=list(target.objects("quarantine/")),
         changed=watch.changed,
-        outages=sorted(watch.outages),
+        outages=sorted([*watch.outages, *_stalls(target)]),
         felled=felled,
         told_cost=told_cost,
     )
+
+
+def _stalls(target: Target) -> Iterator[tuple[float, float]]:
+    """From and to when the coordinator got no processor and did not sweep; it says so and begins a grace."""
+    for line in (target.home.logs / "coordinator.log").read_text(errors="replace").splitlines():
+        if found := _STALL.match(line):
+            end = datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S,%f").timestamp()
+            yield end - float(found[2]), end

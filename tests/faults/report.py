@@ -37,7 +37,7 @@ def figures(found: Evidence) -> Iterator[str]:
             f"outages included) of {len(waits)}"
         )
     away = sum(end - begin for begin, end in found.outages)
-    yield f"coordinator away {len(found.outages)} times, {away:.0f} s in all"
+    yield f"coordinator away or without a processor {len(found.outages)} times, {away:.0f} s in all"
     yield f"objects {len(found.pictures)}, left in quarantine {len(found.quarantine)}"
 
 
