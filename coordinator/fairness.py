@@ -27,6 +27,9 @@ class RecentUse:
         latest = max(known, at)
         self._uses[owner] = (self.of(owner, latest) + seconds * _left(latest - at), latest)
 
+    def copy(self) -> RecentUse:
+        return RecentUse(self._uses.copy())
+
     def of(self, owner: str, now: float) -> float:
         """Seconds as they count at `now`."""
         seconds, at = self._uses.get(owner, (0.0, now))

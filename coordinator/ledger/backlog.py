@@ -7,7 +7,7 @@ here; at start, and when a job opens, the counts come from the tables.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import NamedTuple
 
@@ -87,6 +87,16 @@ class Backlog:
     #: Rivals to the service at which the last of them to be served stood: the time of a fair queue.
     _turns: dict[tuple[str, int], float] = field(default_factory=dict)
     _placements: dict[tuple[str, Card], Placement | str] = field(default_factory=dict)
+
+    def copy(self) -> Backlog:
+        """As it is now, for a long look at it."""
+        return Backlog(
+            jobs={job_id: replace(job) for job_id, job in self.jobs.items()},
+            lines={line: replace(amount) for line, amount in self.lines.items()},
+            groups=self.groups.copy(),
+            uses=self.uses.copy(),
+            _placements=self._placements,
+        )
 
     def placement(self, group_key: str, card: Card, place: Place) -> Placement | str:
         """How `card` takes a group, worked out once: neither catalog nor cards change while a farm runs."""

@@ -15,7 +15,7 @@ from common.messages import Ack, Close, GrantRequest, Report
 from common.states import AttemptEvent, AttemptState, BatchEvent, BatchState, ShotEvent, ShotState
 from coordinator.ledger.backlog import Backlog
 from coordinator.ledger.charges import phase_columns, work_charge
-from coordinator.ledger.endings import end_batch, note_farms_fault
+from coordinator.ledger.endings import end_batch
 from coordinator.ledger.fleet import card_of
 from coordinator.ledger.moves import move_attempts, move_shots
 from coordinator.ledger.records import Reported
@@ -151,6 +151,5 @@ def _fail(write: Write, rules: Rules, attempt: Row[Any], report: Report, facts: 
     facts["failure"] = met.kind
     move_attempts(write, [attempt.id], AttemptState.RUNNING, AttemptEvent.FAILED, detail=met.kind, **facts)
     set_back(write, [attempt.shot_id], ShotState.RUNNING, met, report.message, attempt.vram_class)
-    note_farms_fault(write, rules, met)
     if met.blame is Blame.NODE:
         charge_node(write, rules, attempt.node_id)

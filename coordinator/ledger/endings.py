@@ -84,17 +84,10 @@ def _judge_node(
     write: Write, rules: Rules, node_id: str, failure: Failure | None, vanished_in_test: bool
 ) -> None:
     """Charge the node, which holds no batch now, or act on what it was charged while it did."""
-    note_farms_fault(write, rules, failure)
     if vanished_in_test or (failure is not None and failure.blame is Blame.NODE):
         charge_node(write, rules, node_id)
     else:
         doubt_node(write, rules, node_id)
-
-
-def note_farms_fault(write: Write, rules: Rules, met: Failure | None) -> None:
-    """Blame no node for a while after a failure that was the farm's."""
-    if met is not None and met.blame is Blame.FARM:
-        rules.note_trouble(write.now)
 
 
 def _undo(

@@ -28,26 +28,27 @@ from coordinator.ledger.prospects import Prospects, needs
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, jobs, plain, shots, wants
 from coordinator.ledger.shots import find_shot
-from coordinator.ledger.transactions import Write
 from coordinator.ledger.views import job_view
 
 #: Failed shots of a job that are named.
 _NAMED = 12
 
 
-def explain(write: Write, backlog: Backlog, rules: Rules, subject: str, version: str) -> Explanation:
+def explain(
+    connection: Connection, backlog: Backlog, rules: Rules, subject: str, version: str, *, now: float
+) -> Explanation:
     """See `Ledger.explain`; `version` is that of this program."""
-    look = Prospects.at(write, backlog, rules)
+    look = Prospects.at(connection, backlog, rules, now)
     if subject in look.rows:
-        return explain_node(_node(write, look, subject, version))
-    job_id = write.connection.scalar(select(jobs.c.id).where(jobs.c.id == subject))
+        return explain_node(_node(connection, look, subject, version))
+    job_id = connection.scalar(select(jobs.c.id).where(jobs.c.id == subject))
     if job_id is not None:
-        return explain_job(_job(write, look, job_id))
+        return explain_job(_job(connection, look, job_id))
     try:
-        shot = find_shot(write.connection, subject)
+        shot = find_shot(connection, subject)
     except NotFound:
-        raise NotFound(_unknown(write.connection, look, subject)) from None
-    return explain_shot(_shot(write, look, shot))
+        raise NotFound(_unknown(connection, look, subject)) from None
+    return explain_shot(_shot(connection, look, shot))
 
 
 def _unknown(connection: Connection, look: Prospects, subject: str) -> str:
@@ -87,9 +88,9 @@ def _job_facts(connection: Connection, look: Prospects, job_id: str) -> JobFacts
     )
 
 
-def _job(write: Write, look: Prospects, job_id: str) -> JobSubject:
-    view = job_view(write.connection, job_id, write.now, look.rules.rates.currency)
-    job = _job_facts(write.connection, look, job_id)
+def _job(connection: Connection, look: Prospects, job_id: str) -> JobSubject:
+    view = job_view(connection, job_id, look.now, look.rules.rates.currency)
+    job = _job_facts(connection, look, job_id)
     waiting = view.counts.get(ShotState.WAITING, 0)
     if job_id in look.backlog.jobs:
         lines = [(line, amount) for line, amount in look.backlog.lines.items() if line.job_id == job_id]
@@ -103,10 +104,10 @@ def _job(write: Write, look: Prospects, job_id: str) -> JobSubject:
         counts=view.counts,
         running=view.running,
         waits=waits,
-        suspects=_count(write.connection, job_id, shots.c.crashes > 0),
-        retries=_count(write.connection, job_id, shots.c.attempts > 0),
+        suspects=_count(connection, job_id, shots.c.crashes > 0),
+        retries=_count(connection, job_id, shots.c.attempts > 0),
         failures=view.failures,
-        failed=_failed(write.connection, job_id),
+        failed=_failed(connection, job_id),
     )
 
 
@@ -139,22 +140,22 @@ def _waiting(
     )
 
 
-def _shot(write: Write, look: Prospects, row: Row[Any]) -> ShotSubject:
-    wanting = write.connection.execute(
+def _shot(connection: Connection, look: Prospects, row: Row[Any]) -> ShotSubject:
+    wanting = connection.execute(
         select(wants.c.job_id, wants.c.name, jobs.c.intent)
         .select_from(wants.join(jobs))
         .where(wants.c.shot_id == row.id, wants.c.again.is_(False))
         .order_by(jobs.c.submitted_at)
     ).all()
     live = tuple(want.job_id for want in wanting if want.intent != "cancelled")
-    failed = _failed_at(write.connection, row.id)
+    failed = _failed_at(connection, row.id)
     return ShotSubject(
         id=row.id,
         name=wanting[0].name if wanting else "",
         state=ShotState(row.state),
         jobs=live or tuple(want.job_id for want in wanting),
-        waits=tuple(_shot_waits(write, look, row, job_id, failed) for job_id in live),
-        hand=_hand(write, attempts.c.shot_id == row.id),
+        waits=tuple(_shot_waits(connection, look, row, job_id, failed) for job_id in live),
+        hand=_hand(connection, look.now, attempts.c.shot_id == row.id),
         failure=row.failure,
         reason=row.reason,
         attempts=row.attempts,
@@ -163,9 +164,9 @@ def _shot(write: Write, look: Prospects, row: Row[Any]) -> ShotSubject:
 
 
 def _shot_waits(
-    write: Write, look: Prospects, shot: Row[Any], job_id: str, failed: dict[str, float]
+    connection: Connection, look: Prospects, shot: Row[Any], job_id: str, failed: dict[str, float]
 ) -> Waiting:
-    job = _job_facts(write.connection, look, job_id)
+    job = _job_facts(connection, look, job_id)
     if shot.state != ShotState.WAITING or job_id not in look.backlog.jobs:
         return Waiting(job=job)
     line = Line(job_id, shot.group_key, shot.min_class)
@@ -184,7 +185,7 @@ def _failed_at(connection: Connection, shot_id: str) -> dict[str, float]:
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
-def _hand(write: Write, *conditions: Any) -> Hand | None:
+def _hand(connection: Connection, now: float, *conditions: Any) -> Hand | None:
     """The newest batch with unsettled attempts of that kind."""
     unsettled = attempts.c.state.in_((AttemptState.RUNNING, AttemptState.DELIVERED))
     query = (
@@ -195,15 +196,15 @@ def _hand(write: Write, *conditions: Any) -> Hand | None:
         .order_by(batches.c.leased_at.desc())
         .limit(1)
     )
-    row = write.connection.execute(query).one_or_none()
+    row = connection.execute(query).one_or_none()
     if row is None:
         return None
     batch_id, node_id, job_id, leased_at, number = row
-    since_s = write.now - leased_at
+    since_s = now - leased_at
     return Hand(node=node_id, batch_id=batch_id, job_id=job_id, shots=number, since_s=since_s)
 
 
-def _node(write: Write, look: Prospects, name: str, version: str) -> NodeSubject:
+def _node(connection: Connection, look: Prospects, name: str, version: str) -> NodeSubject:
     row = look.rows[name]
     lanes = look.images_in_lanes()
     held = batches.c.node_id == name, batches.c.state == plain(BatchState.LEASED)
@@ -212,7 +213,7 @@ def _node(write: Write, look: Prospects, name: str, version: str) -> NodeSubject
         vram_class=row.vram_class,
         version=row.versions.get("shotfarm", ""),
         farm_version=version,
-        hand=_hand(write, *held),
+        hand=_hand(connection, look.now, *held),
         lanes=tuple(look.lane_work(name, lane) for lane in row.lanes),
         other_lanes={lane: images for lane, images in lanes.items() if lane not in row.lanes},
     )

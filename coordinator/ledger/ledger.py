@@ -223,8 +223,11 @@ class Ledger(Verbs):
 
         `version` is the farm's own. Raises NotFound with the nearest name, Conflict as `accept_shot` does.
         """
-        with self._transactions.write() as (write, backlog):
-            return explain(write, backlog, self._rules, subject, version)
+        with self._transactions.backlog() as present:
+            backlog = present.copy()
+        # It may take seconds where much waits: nobody may wait for them.
+        with self._transactions.read() as connection:
+            return explain(connection, backlog, self._rules, subject, version, now=self._clock())
 
     # Time
 

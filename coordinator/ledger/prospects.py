@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Connection, Row, select
 
 from common.states import NodeState
 from coordinator.explain import Candidate, First, LaneWork, NodeFacts, Refusal
@@ -14,7 +14,6 @@ from coordinator.ledger.backlog import Backlog, Group, Line
 from coordinator.ledger.fleet import Member, Offer, in_lane, in_service, members, offer, placed
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import nodes
-from coordinator.ledger.transactions import Write
 from coordinator.planner import choose
 
 #: Nodes that the planner is asked about for one kind of shots: it looks at everything that waits each time.
@@ -35,11 +34,11 @@ class Prospects:
     _offers: dict[tuple[str, str], Offer] = field(default_factory=dict)
 
     @classmethod
-    def at(cls, write: Write, backlog: Backlog, rules: Rules) -> Prospects:
-        rows = write.connection.execute(select(nodes).order_by(nodes.c.id))
-        fleet = members(write.connection, tuple(NodeState))
-        serving = in_service(write.connection)
-        return cls(backlog, rules, write.now, {row.id: row for row in rows}, fleet, serving)
+    def at(cls, connection: Connection, backlog: Backlog, rules: Rules, now: float) -> Prospects:
+        rows = connection.execute(select(nodes).order_by(nodes.c.id))
+        fleet = members(connection, tuple(NodeState))
+        serving = in_service(connection)
+        return cls(backlog, rules, now, {row.id: row for row in rows}, fleet, serving)
 
     def node(self, name: str) -> NodeFacts:
         row = self.rows[name]

@@ -259,6 +259,18 @@ def test_a_nodes_word_that_the_store_is_away_charges_nobody(bench: Bench, whole_
     assert (bench.node_state(), _row(bench).record) == ("ready", "")
 
 
+def test_a_nodes_word_that_the_store_is_away_forgives_no_other_node(bench: Bench) -> None:
+    bench.past_the_grace()
+    bench.submit(placed(40))
+    cut_off, node = bench.join("cut-off"), bench.join()
+    lease = cut_off.lease()
+    bench.close(lease, "failed", failure="store_unavailable")
+
+    _fail(bench, node, "upload_failed", times=3)
+
+    assert bench.node_state() == "quarantined"
+
+
 def test_nodes_quarantined_since_an_incident_began_are_forgiven_when_it_ends(bench: Bench) -> None:
     node = _quarantined(bench)
     bench.submit(placed(4, first=500))
