@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from math import inf
 from urllib.parse import urlsplit
 
 _PATIENCE_S = 60
-_REFUSAL = (
-    '<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>told</Message></Error>'
-)
+_REFUSAL = '<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>told</Message></Error>'
 #: What S3 calls the statuses it answers with.
 _CODES = {
     403: "AccessDenied",
@@ -35,11 +34,13 @@ class Trouble:
     delay_s: float = 0.0
     #: Called when the store has answered and the client does not know yet.
     answered: Callable[[], object] | None = None
+    #: Requests that it happens to at most.
+    most: float = inf
     #: Requests that met it.
     met: int = 0
 
     def concerns(self, method: str, key: str) -> bool:
-        return self.method in ("", method) and key.startswith(self.prefix)
+        return self.met < self.most and self.method in ("", method) and key.startswith(self.prefix)
 
 
 @dataclass
@@ -53,11 +54,13 @@ class S3Proxy:
     @contextmanager
     def trouble(self, trouble: Trouble) -> Iterator[Trouble]:
         """As long as the block lasts."""
-        self.troubles.append(trouble)
+        with self._changed:
+            self.troubles.append(trouble)
         try:
             yield trouble
         finally:
-            self.troubles.remove(trouble)
+            with self._changed:
+                self.troubles.remove(trouble)
 
     def wait_until_met(self, trouble: Trouble, times: int = 1) -> None:
         with self._changed:
@@ -67,12 +70,12 @@ class S3Proxy:
         """What a request has to suffer."""
         # The first part of the path is the bucket.
         key = urlsplit(path).path.lstrip("/").partition("/")[2]
-        for trouble in list(self.troubles):
-            if trouble.concerns(method, key):
-                with self._changed:
+        with self._changed:
+            for trouble in self.troubles:
+                if trouble.concerns(method, key):
                     trouble.met += 1
                     self._changed.notify_all()
-                return trouble
+                    return trouble
         return None
 
 

@@ -1,0 +1,82 @@
+"""A node with a full disk and nodes with a wrong clock, among healthy ones; all rules hold afterwards."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import repeat
+from pathlib import Path
+
+import pytest
+
+from tests.faults.lone_node import log_of, lone_node
+from tests.faults.trial import Trial
+from tests.require import require_program
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+_DISK_BYTES = 1_000_000
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[Path]:
+    """A file system of its own with room for a few pictures."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={_DISK_BYTES}", "tmpfs", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Leave no byte; the file that takes them all."""
+    file = disk / "filling"
+    with file.open("wb", buffering=0) as filling, pytest.raises(OSError, match="No space left"):
+        deque(map(filling.write, repeat(bytes(4096))), maxlen=0)
+    return file
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system")
+def test_a_node_whose_disk_is_full_hands_its_shots_back_and_costs_them_nothing(
+    trial: Trial, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "disk") as disk, lone_node(trial.target, "full", home=disk):
+        filling = fill(disk)
+        trial.submit(shots=40)
+        found = trial.judge()
+        filling.unlink()
+    failures = {(batch["node_id"], batch["failure"]) for batch in found.tables["batches"] if batch["failure"]}
+    assert failures == {("full", "disk_full")}
+
+
+def with_clock(hours: int) -> tuple[str, ...]:
+    """What a command is run through so that its clock is so many hours early; durations stay right."""
+    require_program("faketime", "apt-get install faketime")
+    (library,) = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
+    wrong = {"LD_PRELOAD": library, "FAKETIME": f"{hours:+d}h", "FAKETIME_DONT_FAKE_MONOTONIC": 1}
+    # Not by the program of that name, which would stand between the node and its signals.
+    return ("env", *(f"{name}={value}" for name, value in wrong.items()))
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_node_whose_clock_is_wrong_works_like_any_other(trial: Trial, hours: int) -> None:
+    name = f"{'late' if hours < 0 else 'early'}-clock"
+    with lone_node(trial.target, name, through=with_clock(hours)):
+        trial.submit(shots=40)
+        trial.until_leased(name)
+        found = trial.judge()
+    assert time.strftime("%H:", time.localtime(time.time() + hours * 3600)) in clock_times(trial, name)
+    mine = [batch for batch in found.tables["batches"] if batch["node_id"] == name]
+    assert mine
+    assert {batch["outcome"] for batch in mine} == {"finished"}
+
+
+def clock_times(trial: Trial, node: str) -> set[str]:
+    """The hours in the node's log."""
+    return set(re.findall(r"^(\d\d:)\d\d:\d\d ", log_of(trial.target, node).read_text(), re.MULTILINE))

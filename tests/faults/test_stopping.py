@@ -1,0 +1,69 @@
+"""Every part is told to stop in mid-job, by SIGTERM or Ctrl-C: it ends in order and loses nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.parts import NODE, Parts, farm_of_parts
+from tests.faults.trial import Trial, farm_at_work
+from tests.servers import ValkeyServer
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+_COORDINATOR = "first"
+_IN_ORDER = {"finished", "released"}
+
+
+@pytest.fixture
+def parts(tmp_path: Path, own_valkey: ValkeyServer) -> Iterator[Parts]:
+    """A farm at work, of processes that nobody supervises."""
+    with farm_of_parts(tmp_path, own_valkey.url) as parts:
+        parts.coordinator(_COORDINATOR)
+        parts.until_it_answers(_COORDINATOR, 200)
+        parts.workers()
+        parts.submit()
+        parts.batch_at_work()
+        yield parts
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("part", [_COORDINATOR, "ingest", NODE[0]])
+def test_a_part_that_is_told_to_stop_ends_in_order_and_goes_on_when_started_again(
+    parts: Parts, part: str, number: signal.Signals
+) -> None:
+    child = parts.started[part]
+    assert child.pid is not None
+    # As a terminal's Ctrl-C reaches the engine too.
+    os.killpg(child.pid, number)
+    parts.until(lambda: child.exit_status is not None)
+    assert child.exit_status == 0, parts.logs()
+    child.start()
+    parts.until_settled()
+    assert {shot["state"] for shot in parts.rows("SELECT state FROM shots")} == {"done"}
+    assert {batch["outcome"] for batch in parts.rows("SELECT outcome FROM batches")} <= _IN_ORDER
+    ended = {attempt["state"] for attempt in parts.rows("SELECT state FROM attempts")}
+    assert ended <= {"stored", "released"}
+
+
+def test_a_farm_that_is_told_to_stop_hands_its_work_back_and_finishes_it_after_the_next_start(
+    tmp_path: Path,
+) -> None:
+    with farm_at_work(tmp_path) as watch:
+        trial, house = Trial(watch.target, watch), watch.target.house
+        trial.begin()
+        house.farm("down")
+        assert house.processes() == []
+        assert {batch["outcome"] for batch in trial.batches()} <= _IN_ORDER
+        with house.start("up", "--foreground") as farm:
+            trial.node_at_work()
+            farm.send_signal(signal.SIGINT)
+            assert farm.wait(60) == 0
+        assert house.processes() == []
+        assert {batch["outcome"] for batch in trial.batches()} <= _IN_ORDER
+        house.farm("up")
+        trial.judge()
