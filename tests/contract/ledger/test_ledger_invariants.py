@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from random import Random
@@ -13,10 +12,9 @@ from hypothesis import strategies as st
 from common.errors import Conflict, Gone
 from common.failures import FAILURES
 from common.messages import Lease, Spent
-from common.states import AttemptState, ShotState
-from coordinator.ledger.backlog import Line
-from coordinator.ledger.schema import attempts, batches, images, jobs, nodes, shots, wants
+from coordinator.ledger.schema import batches
 from tests.contract.ledger.bench import TIMING, Bench, Holder, placed, work
+from tests.ledger_rules import check_ledger
 
 #: The database is wiped for every walk, so that one fixture serves them all.
 walks = settings(
@@ -131,65 +129,13 @@ class Walk:
             self.random.choice(verbs)()
 
 
-def check(bench: Bench) -> None:
-    """What must hold between any two calls."""
-    state = {row.id: row.state for row in bench.rows(shots)}
-    open_attempts = Counter(
-        (row.shot_id, row.state)
-        for row in bench.rows(attempts)
-        if row.state in (AttemptState.RUNNING, AttemptState.DELIVERED)
-    )
-    # A shot is in hand exactly when one attempt at it is, and in the same state.
-    assert open_attempts == Counter(
-        (shot_id, now) for shot_id, now in state.items() if now in (ShotState.RUNNING, ShotState.DELIVERED)
-    )
-    # An image is stored for every shot that is done, and for no other.
-    assert {row.shot_id for row in bench.rows(images)} == {i for i, now in state.items() if now == "done"}
-    _check_nodes(bench)
-    # Attempts run in leased batches only.
-    leased = {row.id for row in bench.rows(batches) if row.state == "leased"}
-    assert {row.batch_id for row in bench.rows(attempts) if row.state == "running"} <= leased
-    _check_backlog(bench)
-
-
-def _check_nodes(bench: Bench) -> None:
-    fleet = {row.id: row for row in bench.rows(nodes)}
-    held = Counter(row.node_id for row in bench.rows(batches) if row.state == "leased")
-    # A node holds at most one lease, and is busy, draining or tested while it does.
-    assert not held or max(held.values()) == 1
-    tested = {id_ for id_, row in fleet.items() if row.state == "selftest"}
-    assert held.keys() - tested == {id_ for id_, row in fleet.items() if row.state in ("busy", "draining")}
-    # A node is distrusted while it is quarantined or tested, and may be while it is paused.
-    for row in fleet.values():
-        assert row.state == "paused" or (row.state in ("quarantined", "selftest")) == bool(row.distrusted_at)
-    # The batch of a test is one shot.
-    shots_held = Counter(row.node_id for row in bench.rows(attempts) if row.state == "running")
-    assert all(shots_held[id_] <= 1 for id_ in tested)
-
-
-def _check_backlog(bench: Bench) -> None:
-    """What the memory counts is what the tables hold, and nothing waits that no live job wants."""
-    rows = {row.id: row for row in bench.rows(shots)}
-    intents = {row.id: row.intent for row in bench.rows(jobs)}
-    expected: Counter[Line] = Counter()
-    wanted = set()
-    for want in bench.rows(wants):
-        row = rows[want.shot_id]
-        if intents[want.job_id] != "cancelled":
-            wanted.add(row.id)
-        if intents[want.job_id] == "active" and row.state == "waiting":
-            expected[Line(want.job_id, row.group_key, row.min_class)] += 1
-    assert bench.backlog_lines() == dict(expected)
-    assert {row.id for row in rows.values() if row.state == "waiting"} <= wanted
-
-
 @walks
 @given(random=randoms, steps=st.integers(20, 80))
 def test_no_course_of_events_breaks_the_ledger(bench: Bench, random: Random, steps: int) -> None:
     walk = Walk(bench, random)
     for _ in range(steps):
         walk.step()
-        check(bench)
+        check_ledger(bench.ledger)
 
 
 @walks
@@ -205,4 +151,4 @@ def test_whatever_happened_a_willing_node_finishes_the_job(bench: Bench, random:
         bench.finish(lease)
 
     assert bench.ledger.job(job.job_id).status == "done"
-    check(bench)
+    check_ledger(bench.ledger)

@@ -1,0 +1,76 @@
+"""What must hold in a ledger between any two calls, by its tables and its memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from sqlalchemy import Connection, Table, select
+
+from common.states import AttemptState, ShotState
+from coordinator.ledger import Ledger
+from coordinator.ledger.backlog import Backlog, Line
+from coordinator.ledger.schema import attempts, batches, images, jobs, nodes, shots, wants
+
+
+def check_ledger(ledger: Ledger) -> None:
+    """Looks while nobody writes, so the ledger may be that of a farm at work."""
+    with ledger._transactions.backlog() as backlog, ledger._transactions.read() as connection:
+        _check_shots(connection)
+        _check_nodes(connection)
+        _check_backlog(connection, backlog)
+
+
+def _rows(connection: Connection, table: Table) -> list[Any]:
+    return list(connection.execute(select(table)))
+
+
+def _check_shots(connection: Connection) -> None:
+    state = {row.id: row.state for row in _rows(connection, shots)}
+    tried = _rows(connection, attempts)
+    open_attempts = Counter(
+        (row.shot_id, row.state)
+        for row in tried
+        if row.state in (AttemptState.RUNNING, AttemptState.DELIVERED)
+    )
+    # A shot is in hand exactly when one attempt at it is, and in the same state.
+    assert open_attempts == Counter(
+        (shot_id, now) for shot_id, now in state.items() if now in (ShotState.RUNNING, ShotState.DELIVERED)
+    )
+    # An image is stored for every shot that is done, and for no other.
+    stored = {row.shot_id for row in _rows(connection, images)}
+    assert stored == {id_ for id_, now in state.items() if now == "done"}
+    # Attempts run in leased batches only.
+    leased = {row.id for row in _rows(connection, batches) if row.state == "leased"}
+    assert {row.batch_id for row in tried if row.state == "running"} <= leased
+
+
+def _check_nodes(connection: Connection) -> None:
+    fleet = {row.id: row for row in _rows(connection, nodes)}
+    held = Counter(row.node_id for row in _rows(connection, batches) if row.state == "leased")
+    # A node holds at most one lease, and is busy, draining or tested while it does.
+    assert not held or max(held.values()) == 1
+    tested = {id_ for id_, row in fleet.items() if row.state == "selftest"}
+    assert held.keys() - tested == {id_ for id_, row in fleet.items() if row.state in ("busy", "draining")}
+    # A node is distrusted while it is quarantined or tested, and may be while it is paused.
+    for row in fleet.values():
+        assert row.state == "paused" or (row.state in ("quarantined", "selftest")) == bool(row.distrusted_at)
+    # The batch of a test is one shot.
+    shots_held = Counter(row.node_id for row in _rows(connection, attempts) if row.state == "running")
+    assert all(shots_held[id_] <= 1 for id_ in tested)
+
+
+def _check_backlog(connection: Connection, backlog: Backlog) -> None:
+    """What the memory counts is what the tables hold, and nothing waits that no live job wants."""
+    rows = {row.id: row for row in _rows(connection, shots)}
+    intents = {row.id: row.intent for row in _rows(connection, jobs)}
+    expected: Counter[Line] = Counter()
+    wanted = set()
+    for want in _rows(connection, wants):
+        row = rows[want.shot_id]
+        if intents[want.job_id] != "cancelled":
+            wanted.add(row.id)
+        if intents[want.job_id] == "active" and row.state == "waiting":
+            expected[Line(want.job_id, row.group_key, row.min_class)] += 1
+    assert {line: amount.images for line, amount in backlog.lines.items()} == dict(expected)
+    assert {row.id for row in rows.values() if row.state == "waiting"} <= wanted
