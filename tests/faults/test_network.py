@@ -24,7 +24,7 @@ pytestmark = [
 ]
 
 _NODE = "far"
-_CUT_S = 2 * TIMING.lease_s
+_CUT_S = 1.5 * TIMING.lease_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,6 @@ def test_a_node_cut_off_from_the_broker_finishes_its_batch_and_comes_back(
     with wiring.broker.pulled():
         threading.Event().wait(_CUT_S)
         trial.submit()
-    cut(wiring.broker)
     assert {batch["outcome"] for batch in trial.judge().tables["batches"]} == {"finished"}
 
 

@@ -18,8 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 #: "Two minutes", as all durations of these farms at a fifth.
 _AWAY_S = 24.0
-#: Longer than all tries of one upload take.
-_REFUSING_S = 2 * TIMING.lease_s
+_REFUSING_S = TIMING.lease_s
 
 
 @pytest.fixture(scope="module")
