@@ -132,7 +132,7 @@ def _coordinator(settings: Settings) -> Component:
     return Component(
         name="coordinator",
         command=(sys.executable, "-m", "coordinator.service"),
-        # By default the C library keeps a heap for each of its threads, as large as each one's largest request.
+        # By default the C library keeps a heap for many a thread, as large as the largest request it served.
         environment={"MALLOC_ARENA_MAX": "2"},
         is_ready=lambda: is_healthy(settings),
         address=settings.public_url,
