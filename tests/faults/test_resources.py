@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import time
-from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import repeat
 from pathlib import Path
 
 import pytest
 
+from tests.faults.disk import fill, small_disk
 from tests.faults.lone_node import log_of, lone_node
 from tests.faults.trial import Trial
 from tests.require import require_program
@@ -23,30 +19,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 _DISK_BYTES = 1_000_000
 
 
-@contextmanager
-def small_disk(folder: Path) -> Iterator[Path]:
-    """A file system of its own with room for a few pictures."""
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={_DISK_BYTES}", "tmpfs", folder], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def fill(disk: Path) -> Path:
-    """Leave no byte; the file that takes them all."""
-    file = disk / "filling"
-    with file.open("wb", buffering=0) as filling, pytest.raises(OSError, match="No space left"):
-        deque(map(filling.write, repeat(bytes(4096))), maxlen=0)
-    return file
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system")
 def test_a_node_whose_disk_is_full_hands_its_shots_back_and_costs_them_nothing(
     trial: Trial, tmp_path: Path
 ) -> None:
-    with small_disk(tmp_path / "disk") as disk, lone_node(trial.target, "full", home=disk):
+    with small_disk(tmp_path / "disk", _DISK_BYTES) as disk, lone_node(trial.target, "full", home=disk):
         filling = fill(disk)
         trial.submit(shots=40)
         found = trial.judge()
