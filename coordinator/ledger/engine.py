@@ -26,7 +26,7 @@ _LOCK_S = 10
 _IDLE_S = 10
 _CONNECT_S = 5
 #: Of each connection to SQLite. It fills up over thousands of shots; the system caches the file anyway.
-_CACHE_KIB = 8192
+_CACHE_KIB = 2048
 _DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}
 #: What databases say of troubles that a person can end, and how.
 _REMEDIES = {
