@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    YamlConfigSettingsSource,
+    SettingsError,
 )
 
 from common.errors import InvalidDocument, Problem
@@ -156,6 +158,7 @@ def load_settings(path: Path | None = None) -> Settings:
     file = path or Path("farm.yaml")
     if path is not None and not path.is_file():
         raise InvalidDocument(str(path), [Problem("no such settings file")])
+    written = _read(file) if file.is_file() else {}
 
     class FromFile(Settings):
         @classmethod
@@ -167,17 +170,37 @@ def load_settings(path: Path | None = None) -> Settings:
             dotenv_settings: PydanticBaseSettingsSource,
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return (
-                init_settings,
-                env_settings,
-                YamlConfigSettingsSource(settings_cls, yaml_file=file, yaml_file_encoding="utf-8"),
-            )
+            return init_settings, env_settings, InitSettingsSource(settings_cls, written)
 
     try:
         return _anchored(FromFile(), file.parent.absolute())
     except ValidationError as error:
         problems = [Problem(item["msg"], ".".join(map(str, item["loc"]))) for item in error.errors()]
         raise InvalidDocument(str(file), problems) from None
+    except SettingsError as error:
+        remedy = "lists and tables in `FARM_*` variables are JSON"
+        raise InvalidDocument("environment", [Problem(f"{error}; {remedy}")]) from None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """What the file sets; raises InvalidDocument where it is no mapping in YAML."""
+    try:
+        written = yaml.safe_load(file.read_text("utf-8"))
+    except OSError as error:
+        problem = Problem(f"cannot be read: {error.strerror}")
+    except UnicodeDecodeError:
+        problem = Problem("is not UTF-8 text; save it as UTF-8")
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = (None, None) if mark is None else (mark.line + 1, mark.column + 1)
+        problem = Problem(f"is no YAML: {error.problem}", "", *place)
+    except yaml.YAMLError as error:
+        problem = Problem(f"is no YAML: {str(error).splitlines()[0]}")
+    else:
+        if isinstance(written, dict | None):
+            return written or {}
+        problem = Problem("settings are a mapping of names to values, such as `port: 8080`")
+    raise InvalidDocument(str(file), [problem])
 
 
 def _anchored(settings: Settings, folder: Path) -> Settings:

@@ -33,9 +33,7 @@ def read_yaml(content: str | bytes, source: str) -> tuple[SourceText, list[Probl
     except UnreadableError as fatal:
         raise InvalidDocument(source, [*builder.problems, fatal.problem]) from None
     if builder.root is None or (isinstance(builder.root, Scalar) and builder.root.kind == "null"):
-        raise InvalidDocument(
-            source, [Problem("the file is empty; a manifest starts with `version: 1`", "", 1, 1)]
-        )
+        raise InvalidDocument(source, [Problem("the file is empty", "", 1, 1)])
     return SourceText(source, text, builder.root), builder.problems
 
 
