@@ -6,13 +6,35 @@ import hmac
 import secrets
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 
-from common.errors import WrongTicket
+from common.errors import Invalid, WrongTicket
+
+#: Permission bits of those who are neither owner nor of the file's group.
+_ANYONE = 0o007
 
 
 def new_key() -> str:
     """A fresh bearer key: 43 characters, 256 bits."""
     return secrets.token_urlsafe(32)
+
+
+def read_key(file: Path) -> str:
+    """The key that the file holds.
+
+    Raises Invalid where it cannot be read, holds no key, or every user of the machine can read it.
+    """
+    try:
+        mode, text = file.stat().st_mode, file.read_text("ascii").strip()
+    except OSError as error:
+        raise Invalid(f"key file {file}: cannot be read: {error.strerror}; name another file") from None
+    except UnicodeDecodeError:
+        raise Invalid(f"key file {file}: holds no key, which is plain ASCII; ask who runs the farm") from None
+    if len(text.split()) != 1:
+        raise Invalid(f"key file {file}: must hold one key and nothing else; ask who runs the farm")
+    if mode & _ANYONE:
+        raise Invalid(f"key file {file}: every user of this machine can read it; run `chmod 600 {file}`")
+    return text
 
 
 def same_key(known: str, offered: str) -> bool:

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from common.catalog import Catalog
 from common.errors import Conflict, Invalid, Unavailable
+from common.keys import read_key
 from common.messages import CardFacts, Join
 from gpu_node.batch import Bench
 from gpu_node.coordinator_client import Coordinator
@@ -66,7 +67,7 @@ def assembled(options: NodeOptions, probe: Probe, library: Library) -> Iterator[
             log.warning("this node holds no model of the catalog and will get no work; see `farm models`")
         join = _join(options, probe, models, _usable(library.loras()))
         pipelines = {library.catalog.models[name].family.pipeline for name in join.models}
-        coordinator = parts.enter_context(closing(Coordinator(options.farm, read_key(options.key))))
+        coordinator = parts.enter_context(closing(Coordinator(options.farm, node_key(options.key))))
         store = parts.enter_context(open_store_client())
         meter = parts.enter_context(closing(probe.meter()))
         engine = EngineClient(
@@ -78,16 +79,9 @@ def assembled(options: NodeOptions, probe: Probe, library: Library) -> Iterator[
         yield Node(bench, join, Progress(meter, lambda: engine.held))
 
 
-def read_key(file: Path | None) -> str:
+def node_key(file: Path | None) -> str:
     """The key in `file`; empty for None. Raises Invalid."""
-    if file is None:
-        return ""
-    try:
-        return file.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Invalid(
-            f"--key {file}: cannot be read ({error}); ask the farm's operator for a node key"
-        ) from None
+    return "" if file is None else read_key(file)
 
 
 def open_library(catalog: Catalog, folders: tuple[Path, ...], home: Path) -> Library:

@@ -24,7 +24,7 @@ from common.catalog import load_catalog
 from common.errors import FarmError
 from common.helptext import Command, Group
 from common.settings import Settings, load_settings
-from gpu_node.assemble import NodeOptions, Terms, assembled, open_library, read_key
+from gpu_node.assemble import NodeOptions, Terms, assembled, node_key, open_library
 from gpu_node.coordinator_client import Coordinator
 from gpu_node.doctor import Finding, examine
 from gpu_node.library import Library
@@ -133,7 +133,7 @@ def pause_command(farm: Farm, key: Key = None, name: Name = "") -> None:
 
     Example: `farm-node pause --farm http://192.168.1.10:8080 --key node.key`
     """
-    with closing(Coordinator(farm, read_key(key))) as coordinator:
+    with closing(Coordinator(farm, node_key(key))) as coordinator:
         coordinator.pause(name or _host_name())
     out.print("paused; `farm-node resume` lends the card again", highlight=False)
 
@@ -144,7 +144,7 @@ def resume_command(farm: Farm, key: Key = None, name: Name = "") -> None:
 
     Example: `farm-node resume --farm http://192.168.1.10:8080 --key node.key`
     """
-    with closing(Coordinator(farm, read_key(key))) as coordinator:
+    with closing(Coordinator(farm, node_key(key))) as coordinator:
         coordinator.resume(name or _host_name())
     out.print("resumed", highlight=False)
 
@@ -166,7 +166,7 @@ def doctor_command(
     """
     settings = load_settings()
     library = _library(settings, models, catalog, _home(home, name or _host_name(), settings))
-    coordinator = Coordinator(farm, read_key(key)) if farm else None
+    coordinator = Coordinator(farm, node_key(key)) if farm else None
     findings = []
     for finding in examine(find_probe(card), library, coordinator):
         findings.append(finding)

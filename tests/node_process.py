@@ -69,12 +69,13 @@ class NodeStarter:
             f"  tiny-gguf: {{like: tiny, recipes: [{_GGUF_RECIPE}]}}\n"
         )
         (folder / "key").write_text("node-key\n")
+        (folder / "key").chmod(0o600)
         self._options = ["--name", "n1", "--card", str(card), "--models", str(model.parent)]
         self._options += ["--catalog", "catalog.yaml", "--home", "home"]
 
-    def __call__(self, url: str) -> Node:
+    def __call__(self, url: str, *options: str) -> Node:
         command = [sys.executable, "-m", "gpu_node.cli", "run", "--farm", url, "--key", "key"]
-        self._nodes.append(Node([*command, *self._options], self._folder))
+        self._nodes.append(Node([*command, *self._options, *options], self._folder))
         return self._nodes[-1]
 
     def end(self) -> None:

@@ -7,6 +7,8 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.keys import read_key
+
 
 @dataclass(frozen=True, slots=True)
 class Home:
@@ -67,7 +69,8 @@ class Home:
         return file
 
     def key(self, name: str) -> str:
-        return self.key_file(name).read_text().strip()
+        """Raises Invalid where somebody spoilt its file."""
+        return read_key(self.key_file(name))
 
 
 def write_private(file: Path, text: str) -> None:

@@ -73,6 +73,7 @@ class Parts:
         self.start("ingest", sys.executable, "-m", "coordinator.ingest")
         key = self.folder / "node.key"
         key.write_text(KEYS["node"])
+        key.chmod(0o600)
         name, card = NODE
         program = str(Path(sys.executable).with_name("farm-node"))
         options = ("--farm", self.url, "--key", str(key), "--name", name, "--card", str(CARDS / card))

@@ -1,9 +1,11 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.errors import Forbidden
-from common.keys import TicketSigner, new_key, same_key
+from common.errors import Forbidden, Invalid
+from common.keys import TicketSigner, new_key, read_key, same_key
 
 LANES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", fullmatch=True)
 
@@ -49,3 +51,35 @@ def test_a_key_equals_itself_only():
     assert same_key(key, key)
     assert not same_key(key, new_key())
     assert not same_key(key, key + " ")
+
+
+def test_a_key_file_that_only_its_owner_reads_gives_its_key(tmp_path: Path):
+    (tmp_path / "key").write_text("secret\n")
+    (tmp_path / "key").chmod(0o640)
+
+    assert read_key(tmp_path / "key") == "secret"
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "said"),
+    [
+        (b"", 0o600, "must hold one key"),
+        (b" \n", 0o600, "must hold one key"),
+        (b"one two\n", 0o600, "must hold one key"),
+        ("schlüssel".encode(), 0o600, "holds no key"),
+        (b"\xff\xfe", 0o600, "holds no key"),
+        (b"secret", 0o644, "run `chmod 600"),
+        (b"secret", 0o602, "run `chmod 600"),
+    ],
+)
+def test_a_key_file_that_is_no_secret_is_refused_by_its_name(
+    tmp_path: Path, content: bytes, mode: int, said: str
+):
+    (tmp_path / "node.key").write_bytes(content)
+    (tmp_path / "node.key").chmod(mode)
+
+    with pytest.raises(Invalid, match=said) as refused:
+        read_key(tmp_path / "node.key")
+
+    assert str(tmp_path / "node.key") in str(refused.value)
+    assert "secret" not in str(refused.value)

@@ -32,6 +32,28 @@ def test_a_key_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert "no-such-key" in str(refusal(tmp_path, "--key", "no-such-key"))
 
 
+def test_a_key_file_that_everybody_reads_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("node-key")
+    (tmp_path / "key").chmod(0o644)
+
+    error = refusal(tmp_path, "--key", str(tmp_path / "key"))
+
+    assert error.exit_code == 2
+    assert f"chmod 600 {tmp_path / 'key'}" in str(error)
+
+
+@pytest.mark.parametrize("option", ["--card", "--catalog"])
+@pytest.mark.parametrize("content", [b"", b"name: [", b"\xff\xfe", b"- x", b"nane: x"])
+def test_a_wrong_card_or_catalog_is_named_with_its_line(tmp_path: Path, option: str, content: bytes) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_bytes(content)
+
+    error = refusal(tmp_path, option, str(file))
+
+    assert error.exit_code == 2
+    assert str(error).startswith(f"{file}:1:")
+
+
 @pytest.mark.parametrize(("option", "value"), [("--name", "my node!"), ("--lane", "a lane")])
 def test_a_name_that_the_farm_would_refuse_is_refused_here(tmp_path: Path, option: str, value: str) -> None:
     error = refusal(tmp_path, option, value)
