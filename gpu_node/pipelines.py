@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
 from gpu_node.errors import RenderError
 from gpu_node.gguf import load_gguf
@@ -17,6 +16,10 @@ from gpu_node.loras import apply_loras, remove_loras
 from gpu_node.placement import Placement, denoiser_of, free_cache
 from gpu_node.protocol import Load
 from gpu_node.text import Texts
+from gpu_node.weights import check_weights
+
+#: What torch, its backends and the system say when memory does not suffice.
+_OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory", "STATUS_ALLOC_FAILED")
 
 
 @dataclass(kw_only=True)
@@ -120,6 +123,7 @@ def load_pipeline(order: Load) -> Any:
     family = getattr(diffusers, order.pipeline, None)
     if family is None:
         raise RenderError("load_error", f"diffusers {diffusers.__version__} has no {order.pipeline}")
+    check_weights(order.model, order.folder, unread=() if order.gguf is None else ("transformer",))
     quantised = {} if order.gguf is None else {"transformer": load_gguf(order, order.gguf.file)}
     try:
         pipe = family.from_pretrained(
@@ -129,12 +133,13 @@ def load_pipeline(order: Load) -> Any:
             local_files_only=True,
             **quantised,
         )
-    except (OSError, ValueError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # every library refuses in its own way
         if is_out_of_memory(error):
             raise
-        why = str(error).splitlines()[0]
+        why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise RenderError(
-            "load_error", f"{order.model}: {order.folder} is no {order.pipeline}: {why}"
+            "load_error",
+            f"{order.model}: {order.folder} is no {order.pipeline}: {why}; fetch the model again",
         ) from error
     pipe.set_progress_bar_config(disable=True)
     return pipe
@@ -142,7 +147,8 @@ def load_pipeline(order: Load) -> Any:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether the card's memory, or the host's, did not suffice."""
-    return isinstance(error, torch.cuda.OutOfMemoryError | MemoryError) or "not enough memory" in str(error)
+    known = isinstance(error, torch.cuda.OutOfMemoryError | MemoryError)
+    return known or any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
 def _dtypes(order: Load) -> dict[str, torch.dtype]:

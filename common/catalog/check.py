@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
 
 from common.catalog.entries import CatalogEntries, LoraEntry, ModelEntry
+
+#: Endings of files that are unpickled by whoever opens them, and so can run code.
+PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
+_WEIGHTS = PICKLES | {".gguf", ".safetensors"}
 
 
 def problems_between(entries: CatalogEntries) -> Iterator[tuple[str, str]]:
@@ -17,6 +22,10 @@ def problems_between(entries: CatalogEntries) -> Iterator[tuple[str, str]]:
 
 
 def _model_problems(path: str, model: ModelEntry, entries: CatalogEntries) -> Iterator[tuple[str, str]]:
+    if PurePosixPath(model.path).suffix in _WEIGHTS:
+        yield f"{path}.path", f"`{model.path}` is one file; a model is a folder in the layout of diffusers"
+    for quantised, file in model.gguf.items():
+        yield from _path_problems(f"{path}.gguf.{quantised}.path", file.path, ".gguf")
     if model.license not in entries.licenses:
         yield f"{path}.license", f"no license `{model.license}`; known: {', '.join(entries.licenses)}"
     family = entries.families.get(model.family)
@@ -51,10 +60,18 @@ def _model_problems(path: str, model: ModelEntry, entries: CatalogEntries) -> It
 def _lora_problems(
     path: str, lora: LoraEntry, bases: set[str], entries: CatalogEntries
 ) -> Iterator[tuple[str, str]]:
+    yield from _path_problems(f"{path}.path", lora.path, ".safetensors")
     if lora.base not in bases:
         yield f"{path}.base", f"no model has the base `{lora.base}`; known: {_all(sorted(bases))}"
     if lora.license not in entries.licenses:
         yield f"{path}.license", f"no license `{lora.license}`; known: {', '.join(entries.licenses)}"
+
+
+def _path_problems(path: str, file: str, ending: str) -> Iterator[tuple[str, str]]:
+    if PurePosixPath(file).suffix in PICKLES:
+        yield path, f"`{file}` is a pickle, which can run code and is never opened; convert it to {ending}"
+    elif not file.endswith(ending):
+        yield path, f"`{file}` must be a {ending} file"
 
 
 def _all(names: Iterable[str]) -> str:

@@ -56,8 +56,11 @@ def test_a_model_that_is_not_there_is_missing(engine: EngineClient, tmp_path: Pa
     assert failure(ask(engine, load_order(tmp_path / "nowhere"))).kind == "model_missing"
 
 
-def test_a_folder_that_is_no_pipeline_is_a_load_error(engine: EngineClient, tmp_path: Path) -> None:
-    (tmp_path / "model_index.json").write_text("{}")
+@pytest.mark.parametrize("index", ["{}", "[]", "null", "no JSON"])
+def test_a_folder_that_is_no_pipeline_is_a_load_error(
+    engine: EngineClient, tmp_path: Path, index: str
+) -> None:
+    (tmp_path / "model_index.json").write_text(index)
 
     assert failure(ask(engine, load_order(tmp_path))).kind == "load_error"
 

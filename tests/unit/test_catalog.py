@@ -153,6 +153,9 @@ def test_every_problem_of_a_file_is_told_with_its_line(tmp_path: Path) -> None:
     assert "did you mean `loras`" in message
 
 
+SHA = "sha256:" + "0" * 64
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -170,6 +173,13 @@ def test_every_problem_of_a_file_is_told_with_its_line(tmp_path: Path) -> None:
         ("models: {a: {like: z-image, gguf: {gguf-q4: {path: a.gguf}}}}", "identity: is missing"),
         ("loras: {a: {base: nix, path: a, license: own-work}}", "no model has the base `nix`"),
         ("loras: {a: {base: sdxl, license: own-work}}", "loras.a.path: is missing"),
+        ("loras: {a: {base: sdxl, path: a.pt, license: own-work}}", "`a.pt` is a pickle"),
+        ("loras: {a: {base: sdxl, path: a.zip, license: own-work}}", "must be a .safetensors file"),
+        ("models: {a: {like: sdxl, path: a.ckpt}}", "`a.ckpt` is one file; a model is a folder"),
+        (
+            f"models: {{a: {{like: z-image, gguf: {{gguf-q4: {{path: a.bin, identity: {SHA}}}}}}}}}",
+            "`a.bin` is a pickle",
+        ),
         ("models: {a: 3}", "must be a mapping"),
         ("- 1", "a catalog is a mapping"),
         ("models: {a: {like: sdxl}, a: {like: sd15}}", "a"),

@@ -1,0 +1,130 @@
+"""Model and LoRA files that are not what they should be fail the batch for the node; no shot is charged."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from common.catalog import load_catalog
+from common.failures import Blame, failure
+from common.messages import Close
+from common.shot import LoraUse, Shot
+from gpu_node.identity import Hashes
+from gpu_node.library import Library
+from tests.engine_talk import shot
+from tests.node_worker import Worker, lease
+from tests.scripted_farm import ScriptedFarm
+
+ENCODER = "text_encoder/model.safetensors"
+TRANSFORMER = "transformer/diffusion_pytorch_model.safetensors"
+ZEROS = "sha256:" + "0" * 64
+
+
+class Payload:
+    """Writes `file` when it is unpickled."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return Path.touch, (self.file,)
+
+
+@pytest.fixture
+def model(tiny_model: Path, tmp_path: Path) -> Path:
+    """A whole model that the test may spoil."""
+    return shutil.copytree(tiny_model, tmp_path / "mine")
+
+
+def close_of(worker: Worker, farm: ScriptedFarm, tmp_path: Path, one: Shot, *, lora: str = "") -> Close:
+    """How the node, which holds `mine`, closes a batch of that shot."""
+    catalog = tmp_path / "mine.yaml"
+    catalog.write_text(
+        "models:\n  mine: {like: shotfarm-demo, path: mine, identity: null}\n"
+        f"loras:\n  style: {{base: shotfarm-demo, path: style.safetensors, license: own-work{lora}}}\n"
+    )
+    library = Library(load_catalog((catalog,)), (tmp_path,), Hashes(tmp_path / "hashes.json"))
+    worker.bench = replace(worker.bench, library=library)
+    worker.work(lease(one, model="mine"))
+    assert farm.reports == []
+    (close,) = farm.closes
+    assert close.outcome == "failed"
+    assert failure(close.failure or "").blame is Blame.NODE
+    return close
+
+
+@pytest.mark.parametrize(("part", "keep"), [(ENCODER, 0), (ENCODER, 0.5), (TRANSFORMER, 0.999)])
+def test_a_truncated_model_file_is_named(
+    worker: Worker, farm: ScriptedFarm, tmp_path: Path, model: Path, part: str, keep: float
+) -> None:
+    whole = (model / part).read_bytes()
+    (model / part).write_bytes(whole[: int(len(whole) * keep)])
+
+    close = close_of(worker, farm, tmp_path, shot())
+
+    assert close.failure == "load_error"
+    assert f"{model / part} is no whole safetensors file" in close.message
+    assert "fetch the model again" in close.message
+
+
+def test_a_corrupt_model_file_is_named(
+    worker: Worker, farm: ScriptedFarm, tmp_path: Path, model: Path
+) -> None:
+    (model / TRANSFORMER).write_bytes(b"\xff" * 1000)
+
+    close = close_of(worker, farm, tmp_path, shot())
+
+    assert close.failure == "load_error"
+    assert str(model / TRANSFORMER) in close.message
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.ckpt"])
+def test_a_pickle_is_refused_and_never_opened(
+    worker: Worker, farm: ScriptedFarm, tmp_path: Path, model: Path, name: str
+) -> None:
+    (model / ENCODER).unlink()
+    (model / "text_encoder" / name).write_bytes(pickle.dumps(Payload(tmp_path / "it ran")))
+
+    close = close_of(worker, farm, tmp_path, shot())
+
+    assert close.failure == "load_error"
+    assert f"{name} is a pickle, which is never opened" in close.message
+    assert not (tmp_path / "it ran").exists()
+
+
+def test_a_pickle_that_is_called_safetensors_is_never_opened(
+    worker: Worker, farm: ScriptedFarm, tmp_path: Path, model: Path
+) -> None:
+    (model / ENCODER).write_bytes(pickle.dumps(Payload(tmp_path / "it ran")))
+
+    assert close_of(worker, farm, tmp_path, shot()).failure == "load_error"
+    assert not (tmp_path / "it ran").exists()
+
+
+def test_a_model_that_is_one_file_is_missing(worker: Worker, farm: ScriptedFarm, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_bytes(b"all in one")
+
+    close = close_of(worker, farm, tmp_path, shot())
+
+    assert close.failure == "model_missing"
+    assert str(tmp_path / "mine") in close.message
+
+
+@pytest.mark.parametrize("content", [b"no safetensors", b"", None])
+def test_a_lora_that_is_not_the_catalogs_is_the_nodes_failure(
+    worker: Worker, farm: ScriptedFarm, tmp_path: Path, model: Path, content: bytes | None
+) -> None:
+    (tmp_path / "loras").mkdir()
+    if content is not None:
+        (tmp_path / "loras" / "style.safetensors").write_bytes(content)
+    one = shot(loras=(LoraUse("style", ZEROS, 1.0),))
+
+    close = close_of(worker, farm, tmp_path, one, lora=f", identity: '{ZEROS}'")
+
+    assert close.failure == ("model_missing" if content is None else "model_mismatch")
+    assert "style" in close.message
