@@ -17,10 +17,12 @@ log = logging.getLogger(__name__)
 
 #: Seconds between an answer and the next call: a server that answers at once is not flooded.
 _BREATH_S = 0.1
+#: Seconds before a coordinator that does not answer is called again: orders are to be heard within 2.
+_AWAY_S = 1.0
 
 
 class Listener:
-    """Listens while it is entered. A coordinator that does not answer is asked again, a heartbeat later."""
+    """Listens while it is entered. A coordinator that does not answer is called again a second later."""
 
     def __init__(
         self, coordinator: Coordinator, joined: Joined, progress: Progress, steering: Steering
@@ -52,13 +54,15 @@ class Listener:
         while not self._ending.is_set() and self._progress.batch is batch:
             pause_s = _BREATH_S
             try:
-                known = self._coordinator.listen(self._joined.node_id, self._call(batch, known))
+                answer = self._coordinator.listen(self._joined.node_id, self._call(batch, known))
+                _say(answer, known)
+                known = answer
                 self._steering.obey(batch, known)
             except (Gone, NotFound, OtherVersion) as error:
                 self._steering.end(str(error))
                 return
             except Unavailable:  # the heartbeat says so
-                pause_s = self._joined.heartbeat_s
+                pause_s = _AWAY_S
             except Exception as error:  # whatever the trouble, orders are to be heard again after it
                 log.error("listening failed: %s", error)
                 pause_s = self._joined.heartbeat_s
@@ -72,3 +76,11 @@ class Listener:
             known=known,
             wait_s=self._joined.claim_wait_s,
         )
+
+
+def _say(answer: BeatAnswer, known: BeatAnswer) -> None:
+    """Log what is new in an answer."""
+    if (answer.order, answer.reason) != (known.order, known.reason):
+        log.info("heard: %s%s", answer.order, f" ({answer.reason})" if answer.reason else "")
+    if dropped := set(answer.cancelled) - set(known.cancelled):
+        log.info("heard: %d of the batch's images are cancelled", len(dropped))

@@ -133,7 +133,6 @@ def test_an_idle_node_that_is_paused_frees_the_card_too(worker: Worker, farm: Sc
 
 
 def test_orders_are_heard_again_after_the_coordinator_was_away(worker: Worker, farm: ScriptedFarm) -> None:
-    farm.heartbeat_s = 0.2
     farm.refusals["listens"].extend([503, 500])
     worker.bench.engine.start()
     with listening(worker):
@@ -141,6 +140,26 @@ def test_orders_are_heard_again_after_the_coordinator_was_away(worker: Worker, f
         until(lambda: worker.bench.engine.exit_code is not None)
         farm.order(GO_ON)
         until(lambda: worker.bench.engine.exit_code is None)
+
+
+def test_an_order_is_logged_once(
+    worker: Worker, farm: ScriptedFarm, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "gpu_node.listener")
+    worker.progress.take(lease(FIRST))
+    try:
+        with listening(worker):
+            farm.order(BeatAnswer(order="go on", cancelled=(FIRST.id,)))
+            farm.wait_for(lambda: len(farm.listens) > 1)
+            farm.order(BeatAnswer(order="stop", reason="its lease ran out", cancelled=(FIRST.id,)))
+            until(lambda: worker.progress.batch is not None and worker.progress.batch.lost)
+    finally:
+        worker.progress.leave()
+
+    assert caplog.messages == [
+        "heard: 1 of the batch's images are cancelled",
+        "heard: stop (its lease ran out)",
+    ]
 
 
 def test_what_is_heard_when_the_incarnation_is_over_is_not_obeyed(worker: Worker, farm: ScriptedFarm) -> None:
