@@ -75,7 +75,8 @@ class JobSummary(Message):
     priority: int
     #: What the operator wants: `active`, `paused`, `cancelled`.
     intent: str
-    #: What follows from intent and shots: `waiting`, `running`, `paused`, `cancelled`, `done`, `failed`.
+    #: What follows from intent and shots: `waiting`, `running`, `paused`, `cancelled`, `done`, `failed`,
+    #: `unschedulable` (what is left fits no node).
     status: str
     #: Why the farm itself paused it.
     reason: str = ""
@@ -95,6 +96,10 @@ class Priority(Message):
 
 
 class FailureView(Message):
+    """Shots of a job that it does not get as things are, and why."""
+
+    #: `failed`; `unschedulable`: no node of the farm takes them.
+    state: str = "failed"
     kind: str
     message: str
     shots: int

@@ -28,9 +28,6 @@ from coordinator.traffic import Traffic
 #: Bytes: a PNG of 11 megapixels at its worst, and what the API takes as one body.
 MAX_UPLOAD = 32 * 2**20
 
-#: What the ledger calls the failure of a shot that no class takes.
-_FITS_NOTHING = "fits_nothing"
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Farm:
@@ -141,7 +138,7 @@ class Farm:
         for job in jobs:
             if job.intent == "active" and job.counts.get(ShotState.UNSCHEDULABLE):
                 for failure in self.ledger.job(job.id).failures:
-                    if failure.kind == _FITS_NOTHING:
+                    if failure.state == ShotState.UNSCHEDULABLE:
                         counts[failure.message] += failure.shots
         return tuple(MisfitView(reason=reason, shots=shots) for reason, shots in counts.items())
 

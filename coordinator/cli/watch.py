@@ -107,7 +107,11 @@ def require_success(job: JobView) -> None:
         raise Conflict(f"job {job.id} was cancelled with {_done(job)} of {counted(job.images, 'image')} done")
     failed = job.counts.get("failed", 0)
     if failed:
-        kinds = "; ".join(f"{failure.shots} × {failure.kind}: {failure.message}" for failure in job.failures)
+        kinds = "; ".join(
+            f"{failure.shots} × {failure.kind}: {failure.message}"
+            for failure in job.failures
+            if failure.state == "failed"
+        )
         raise SomeFailed(f"{counted(failed, 'shot')} of job {job.id} failed. {kinds}".strip())
     if over_budget(job):
         raise OverBudget(

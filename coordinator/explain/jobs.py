@@ -19,8 +19,8 @@ _STATUS = {
     "cancelled": "is cancelled",
     "done": "is done",
     "failed": "ended without all of its images",
+    "unschedulable": "is left with shots that fit no node",
 }
-_FITS_NOTHING = "fits_nothing"
 #: States of shots that a job still asks for.
 UNDONE = (ShotState.WAITING, ShotState.RUNNING, ShotState.DELIVERED, ShotState.UNSCHEDULABLE)
 
@@ -82,8 +82,10 @@ def _rest(subject: JobSubject) -> Iterator[Answer]:
     if delivered := counts.get(ShotState.DELIVERED):
         yield Answer(f"The pictures of {counted(delivered, 'shot')} are checked now", goes_on=True)
     for failure in subject.failures:
-        if failure.kind == _FITS_NOTHING:
+        if failure.state == ShotState.UNSCHEDULABLE:
             fix = "change the manifest so that they fit, or join a node with a larger card"
+            if failure.kind == "out_of_memory":
+                fix += f"; `farm requeue {subject.job.id}` tries them again as they are"
             yield Answer(f"{_shots(failure.shots, 'fit')} no node: {failure.message}", fix)
         else:
             fix = f"`farm retry {subject.job.id}` tries them again, `farm accept SHOT` is content without one"

@@ -15,26 +15,27 @@ from coordinator.ledger.specs import shot_of
 
 #: Seconds over which images per minute are counted.
 _WINDOW_S = 120.0
-#: States that only a person, or another node, changes any more.
-SETTLED = frozenset(
-    {ShotState.DONE, ShotState.ACCEPTED, ShotState.FAILED, ShotState.CANCELLED, ShotState.UNSCHEDULABLE}
-)
+#: States of shots that the farm works on now, and of all that it works towards.
+_IN_HAND = frozenset({ShotState.RUNNING, ShotState.DELIVERED})
+_OPEN = _IN_HAND | {ShotState.WAITING}
 
 
 def status(intent: str, counts: Mapping[str, int]) -> str:
     """A job's status from what the operator wants and its shots' states.
 
-    >>> status("active", {"done": 3, "running": 1}), status("active", {"done": 3, "failed": 1})
-    ('running', 'failed')
+    >>> status("active", {"done": 3, "waiting": 1}), status("active", {"done": 3, "failed": 1})
+    ('waiting', 'failed')
     """
     if intent == "cancelled":
         return "cancelled"
-    if all(state in SETTLED for state in counts):
+    if _OPEN.isdisjoint(counts):
+        if ShotState.UNSCHEDULABLE in counts:
+            return "unschedulable"
         good = counts.keys() <= {ShotState.DONE, ShotState.ACCEPTED}
         return "done" if good else "failed"
     if intent == "paused":
         return "paused"
-    return "waiting" if counts.keys() <= {ShotState.WAITING, ShotState.UNSCHEDULABLE} else "running"
+    return "waiting" if _IN_HAND.isdisjoint(counts) else "running"
 
 
 def job_summaries(connection: Connection, currency: str) -> list[JobSummary]:
@@ -64,7 +65,7 @@ def job_view(connection: Connection, job_id: str, now: float, currency: str) -> 
     held = attempts.c.job_id == job_id, attempts.c.state == AttemptState.RUNNING
     running = select(attempts.c.node_id, func.count()).where(*held).group_by(attempts.c.node_id)
     rate = _images_per_minute(connection, job_id, now)
-    left = sum(number for state, number in counts.items() if state not in SETTLED)
+    left = sum(number for state, number in counts.items() if state in _OPEN)
     return JobView(
         **_summary(row, counts),
         budget=_budget(connection, row, currency),
@@ -131,19 +132,19 @@ def _images_per_minute(connection: Connection, job_id: str, now: float) -> float
 
 def _failures(connection: Connection, job_id: str) -> tuple[FailureView, ...]:
     query = (
-        select(shots.c.failure, func.min(shots.c.reason), func.count())
+        select(shots.c.state, shots.c.failure, func.min(shots.c.reason), func.count())
         .select_from(wants.join(shots))
         .where(
             wants.c.job_id == job_id,
             wants.c.again.is_(False),
             shots.c.state.in_((ShotState.FAILED, ShotState.UNSCHEDULABLE)),
         )
-        .group_by(shots.c.failure)
+        .group_by(shots.c.state, shots.c.failure)
         .order_by(func.count().desc())
     )
     return tuple(
-        FailureView(kind=kind or "fits_nothing", message=reason, shots=number)
-        for kind, reason, number in connection.execute(query)
+        FailureView(state=state, kind=kind or "fits_nothing", message=reason, shots=number)
+        for state, kind, reason, number in connection.execute(query)
     )
 
 

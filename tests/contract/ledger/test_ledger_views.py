@@ -1,0 +1,58 @@
+"""A job's status and failures: what people are shown is what its shots are."""
+
+from __future__ import annotations
+
+from tests.contract.ledger.bench import Bench, placed
+
+
+def _status(bench: Bench, job_id: str) -> str:
+    (summary,) = [job for job in bench.ledger.jobs() if job.id == job_id]
+    assert summary.status == bench.ledger.job(job_id).status
+    return summary.status
+
+
+def test_a_job_runs_only_while_a_node_or_ingest_has_one_of_its_shots(bench: Bench) -> None:
+    job = bench.submit(placed(3)).job_id
+    assert _status(bench, job) == "waiting"
+    node = bench.join()
+    lease = node.lease()
+    assert _status(bench, job) == "running"
+    attempt = bench.deliver(lease).attempt_id
+    bench.close(lease, "released")
+    assert _status(bench, job) == "running", "a picture is checked"
+    bench.store(attempt)
+    assert _status(bench, job) == "waiting", "one is stored, and nobody has the others"
+
+
+def test_what_outgrew_the_largest_class_is_no_failure_of_the_job(bench: Bench) -> None:
+    job = bench.submit(placed(2)).job_id
+    lease = bench.join("big", 32).lease()
+    for index in range(2):
+        bench.fail(lease, "out_of_memory", index)
+    bench.close(lease)
+
+    view = bench.ledger.job(job)
+
+    assert _status(bench, job) == "unschedulable"
+    assert [(one.state, one.kind, one.shots) for one in view.failures] == [
+        ("unschedulable", "out_of_memory", 2)
+    ]
+    explained = bench.ledger.explain(job, version="0.1.0")
+    assert any("2 shots fit no node" in sentence for sentence in explained.sentences)
+    assert "failed" not in " ".join(explained.sentences)
+    assert "a larger card" in explained.remedy
+    assert "farm retry" not in explained.remedy
+
+
+def test_shots_that_failed_and_such_that_fit_nothing_are_told_apart(bench: Bench) -> None:
+    job = bench.submit([*placed(1), *placed(1, min_class=0, width=4096)]).job_id
+    node = bench.join()
+    for _ in range(3):
+        lease = node.lease()
+        bench.fail(lease, "blank_image")
+        bench.close(lease)
+        bench.rest()
+
+    found = {one.state: one.kind for one in bench.ledger.job(job).failures}
+    assert found == {"failed": "blank_image", "unschedulable": "fits_nothing"}
+    assert bench.ledger.job(job).eta_s is None
