@@ -21,6 +21,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 #: Those of the trial's nodes.
 _TICKET_QUEUES = ("render.public.vram08", "render.public.vram24")
+#: Of two nodes, and ingest.
+_WORKERS = 3
 _NO_HEADERS = b'{"body": "W1tdLCB7fSwge31d", "content-encoding": "utf-8", "properties": {}}'
 _UNKNOWN_TASK = (
     b'{"body": "W1tdLCB7fSwge31d", "content-type": "application/json", "content-encoding": "utf-8",'
@@ -31,11 +33,27 @@ _UNKNOWN_TASK = (
 _MALFORMED = (b"not json", b"{}", b"[]", b"null", b"\xff\xfe\x00", b'{"body": 1}', _NO_HEADERS, _UNKNOWN_TASK)
 
 
+def waiting_workers(broker: redis.Redis) -> int:
+    """Workers that wait for a message, and so hold neither a ticket nor a claim."""
+    return sum(client["cmd"] == "brpop" and "b" in client["flags"] for client in broker.client_list())
+
+
 def test_a_broker_that_is_emptied_in_mid_job_costs_nothing(trial: Trial) -> None:
-    trial.begin()
+    node = trial.target.pid("node-24")
+    assert node is not None
     with trial.target.broker() as broker:
-        broker.flushall()
-    trial.judge()
+        trial.target.house.wait_for(lambda: waiting_workers(broker), lambda idle: idle == _WORKERS)
+        # Too slow for its tickets; the other node works meanwhile.
+        assert send(node, signal.SIGSTOP)
+        try:
+            trial.submit()
+            trial.target.house.wait_for(lambda: broker.llen("render.public.vram24"), bool)
+            broker.flushall()
+        finally:
+            send(node, signal.SIGCONT)
+    found = trial.judge()
+    assert {batch["outcome"] for batch in found.tables["batches"]} == {"finished"}
+    assert {attempt["state"] for attempt in found.tables["attempts"]} == {"stored"}
 
 
 def test_tickets_lost_between_broker_and_worker_come_back(trial: Trial) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import signal
+from collections import Counter
 from operator import itemgetter
+from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.faults.lone_node import engine_of, lone_node, state_of
-from tests.faults.target import Target, send
-from tests.faults.trial import Trial
+from tests.faults.target import TIMING, Target, send
+from tests.faults.trial import Trial, farm_at_work
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -47,8 +49,11 @@ def test_a_killed_nodes_work_is_done_by_whoever_comes_next(trial: Trial) -> None
 @pytest.mark.parametrize("part", ["ingest", "coordinator", "valkey"])
 def test_a_part_that_is_killed_is_started_again_and_nothing_is_lost(trial: Trial, part: str) -> None:
     trial.begin()
-    assert trial.target.kill(part)
+    killed = trial.target.pid(part)
+    assert killed is not None
+    assert send(killed, signal.SIGKILL)
     trial.judge()
+    trial.target.house.wait_for(lambda: trial.target.pid(part), lambda pid: pid not in (None, killed))
 
 
 def test_after_all_is_killed_the_next_start_renders_nothing_twice_that_was_stored(trial: Trial) -> None:
@@ -87,13 +92,18 @@ def test_an_engine_whose_node_is_killed_ends_by_itself(trial: Trial) -> None:
     trial.judge()
 
 
-def test_a_node_started_again_gets_its_old_lease_closed_and_works_on(trial: Trial) -> None:
-    with lone_node(trial.target, "reborn") as node:
-        trial.submit(shots=40)
-        trial.until_leased("reborn")
-        trial.felling("reborn", "kill -9")
-        node.kill()
-    with lone_node(trial.target, "reborn"):
-        found = trial.judge()
-    lost = [b for b in found.tables["batches"] if b["node_id"] == "reborn" and b["outcome"] != "finished"]
-    assert [batch["outcome"] for batch in lost] in (["vanished"], ["expired"])
+def test_a_node_started_again_gets_its_old_lease_closed_and_works_on(tmp_path: Path) -> None:
+    # So long a lease that nothing else closes it.
+    timing = TIMING.model_copy(update={"lease_s": 120.0})
+    with farm_at_work(tmp_path, nodes=("node-24",), timing=timing) as watch:
+        trial = Trial(watch.target, watch)
+        with lone_node(trial.target, "reborn") as node:
+            trial.submit(shots=40)
+            trial.until_leased("reborn")
+            node.kill()
+        with lone_node(trial.target, "reborn"):
+            found = trial.judge()
+    of_reborn = [batch for batch in found.tables["batches"] if batch["node_id"] == "reborn"]
+    outcomes = Counter(map(outcome, of_reborn))
+    assert outcomes.pop("vanished") == 1
+    assert set(outcomes) == {"finished"}
