@@ -229,6 +229,8 @@ class Close(Message):
     outcome: Literal["finished", "released", "failed", "oom"]
     failure: str | None = None
     message: str = ""
+    #: What the card held when its memory ran out.
+    peak_bytes: Bytes | None = None
     #: Model and LoRA loading of this batch, charged to it and not to a shot.
     load: Spent = Spent()
     #: All of the lease, cumulative like a beat's, so that a pass that ended without reports is costed.

@@ -217,14 +217,17 @@ class Batch:
         outcome: Ending = "oom" if error.kind == "out_of_memory" else "failed"
         # An engine that stalled beside its passes has blamed no shot.
         kind = "engine_died" if error.kind == "stalled" else error.kind
-        return self._close(outcome, kind, str(error))
+        return self._close(outcome, kind, str(error), error.peak_bytes)
 
-    def _close(self, outcome: Ending, kind: str | None = None, message: str = "") -> Close:
+    def _close(
+        self, outcome: Ending, kind: str | None = None, message: str = "", peak_bytes: int | None = None
+    ) -> Close:
         return Close(
             token=self._hand.lease.token,
             outcome=outcome,
             failure=kind,
             message=message,
+            peak_bytes=peak_bytes,
             load=self._spent({"load": self._load.seconds}, self._load.joules),
         )
 

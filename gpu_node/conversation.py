@@ -43,7 +43,8 @@ class Conversation:
             answer = self.ask(order, stall_s=stall_s, limit_s=float("inf"))
         except RenderError as error:
             kind = "load_error" if error.kind in ("stalled", "engine_died") else error.kind
-            raise RenderError(kind, f"{order.model} was not loaded: {error}") from error
+            message = f"{order.model} was not loaded: {error}"
+            raise RenderError(kind, message, error.peak_bytes) from error
         assert isinstance(answer, protocol.Loaded)
         self._engine.held = order
         return answer
@@ -70,7 +71,7 @@ class Conversation:
                 case protocol.Loaded() | protocol.Encoded() | protocol.Done():
                     return event
                 case protocol.Failed(shot_id=None):
-                    raise RenderError(event.kind, event.message)
+                    raise RenderError(event.kind, event.message, event.peak_bytes)
             if not interrupted and unwanted():
                 interrupted = True
                 self._send(protocol.Interrupt())

@@ -19,6 +19,8 @@ from gpu_node.errors import RenderError
 
 #: Seconds in which an engine that is asked to end does so.
 _END_S = 5.0
+#: Last words of one that ended for want of memory instead of saying so.
+_OUT_OF_MEMORY = ("bad_alloc", "MemoryError")
 #: Nothing is fetched, code least of all; cards count as NVML counts them.
 _ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
@@ -167,7 +169,8 @@ class EngineClient:
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
         last = self._log.read_text(errors="replace").strip().splitlines()[-1:]
         said = f"; its last words: {last[0]}" if last else ""
-        return RenderError("engine_died", f"the engine {how}{said} (log: {self._log})")
+        kind = "out_of_memory" if any(words in said for words in _OUT_OF_MEMORY) else "engine_died"
+        return RenderError(kind, f"the engine {how}{said} (log: {self._log})")
 
 
 def _listen(process: subprocess.Popen[str], events: queue.SimpleQueue[protocol.Event | None]) -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 
 class RenderError(Exception):
-    """`kind` is one of `common.failures`; the message is a sentence for a person."""
+    """`kind` is one of `common.failures`; the message is a sentence for a person.
 
-    def __init__(self, kind: str, message: str) -> None:
+    `peak_bytes` is what was held when memory ran out, where that is known.
+    """
+
+    def __init__(self, kind: str, message: str, peak_bytes: int | None = None) -> None:
         self.kind = kind
+        self.peak_bytes = peak_bytes
         super().__init__(message)

@@ -139,6 +139,8 @@ class Failed(Line):
     kind: str
     message: str
     shot_id: str | None = None
+    #: What was held when memory ran out.
+    peak_bytes: int | None = None
 
 
 class Done(Line):

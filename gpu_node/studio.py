@@ -11,13 +11,14 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
-
+from common.failures import failure
 from common.shot import Shot
+from common.units import format_gib
 from gpu_node import protocol
 from gpu_node.encode import Saver
 from gpu_node.errors import RenderError
 from gpu_node.identity import Hashes
+from gpu_node.peak import Peak
 from gpu_node.pipelines import LoadedModel, Shelf, is_out_of_memory
 from gpu_node.render import render_pass
 
@@ -39,6 +40,7 @@ class Studio:
         interrupted: threading.Event,
     ) -> None:
         self._device = device
+        self._peak = Peak(device)
         self._emit = emit
         self._interrupted = interrupted
         self._shelf = Shelf(device, hashes)
@@ -59,20 +61,24 @@ class Studio:
                     self._encode(order)
                 case protocol.Render():
                     self._render(order)
-        except RenderError as failure:
-            self._emit(protocol.Failed(kind=failure.kind, message=str(failure)))
+        except RenderError as error:
+            self._emit(protocol.Failed(kind=error.kind, message=str(error)))
         except Exception as error:
             with suppress(OSError):  # the log's disk may be full
                 traceback.print_exc()
             kind = _kind(error)
+            peak = self._peak.measured() if kind == "out_of_memory" else None
             if kind != "render_error":
                 self._shelf.drop()
-            self._emit(protocol.Failed(kind=kind, message=_sentence(error)))
+            message = _sentence(error) if peak is None else _outgrown(error, peak)
+            self._emit(protocol.Failed(kind=kind, message=message, peak_bytes=peak))
 
     def _load(self, order: protocol.Load) -> None:
-        self._forget_peak()
+        self._peak.forget()
         model, seconds = self._shelf.hold(order)
-        self._emit(protocol.Loaded(seconds=seconds, verified=model.verified, peak_bytes=self._peak()))
+        self._emit(
+            protocol.Loaded(seconds=seconds, verified=model.verified, peak_bytes=self._peak.measured())
+        )
 
     def _encode(self, order: protocol.Encode) -> None:
         start = time.monotonic()
@@ -80,7 +86,7 @@ class Studio:
         self._emit(protocol.Encoded(seconds=time.monotonic() - start))
 
     def _render(self, order: protocol.Render) -> None:
-        self._forget_peak()
+        self._peak.forget()
         shots = [Shot.from_dict(one.spec) for one in order.shots]
         done = render_pass(self._held(), shots, self._step)
         for one, shot, picture in zip(order.shots, shots, done.pictures, strict=True):
@@ -88,7 +94,9 @@ class Studio:
                 self._emit(protocol.Failed(kind=picture.kind, message=str(picture), shot_id=one.id))
             else:
                 self._saver.save(one.id, shot, picture)
-        self._emit(protocol.Done(denoise_s=done.denoise_s, decode_s=done.decode_s, peak_bytes=self._peak()))
+        self._emit(
+            protocol.Done(denoise_s=done.denoise_s, decode_s=done.decode_s, peak_bytes=self._peak.measured())
+        )
 
     def _step(self, done: int, total: int) -> None:
         if self._interrupted.is_set():
@@ -100,14 +108,6 @@ class Studio:
             raise RenderError("load_error", "no model is loaded")
         return self._shelf.model
 
-    def _forget_peak(self) -> None:
-        if self._device != "cpu":
-            torch.cuda.reset_peak_memory_stats(self._device)
-
-    def _peak(self) -> int | None:
-        """Bytes of the card that torch held at the most since `_forget_peak`; None on a CPU."""
-        return None if self._device == "cpu" else int(torch.cuda.max_memory_reserved(self._device))
-
 
 def _kind(error: Exception) -> str:
     if is_out_of_memory(error):
@@ -115,6 +115,10 @@ def _kind(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "disk_full"
     return "device_lost" if "CUDA error" in str(error) else "render_error"
+
+
+def _outgrown(error: Exception, peak_bytes: int) -> str:
+    return f"{failure('out_of_memory').sentence} at {format_gib(peak_bytes)} ({_sentence(error)})"
 
 
 def _sentence(error: Exception) -> str:

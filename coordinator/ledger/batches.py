@@ -92,6 +92,7 @@ def close(write: Write, rules: Rules, batch_id: str, close: Close) -> Ack:
         BatchEvent(close.outcome),
         failure=failure(kind) if kind else None,
         message=close.message,
+        peak_bytes=close.peak_bytes,
         load=close.load,
         spent=close.spent,
     )

@@ -43,19 +43,22 @@ def end_batch(
     *,
     failure: Failure | None = None,
     message: str = "",
+    peak_bytes: int | None = None,
     load: Spent | None = None,
     spent: Spent | None = None,
 ) -> None:
     """Close a leased batch. What is undone returns at no cost, except to a `failure` that was theirs.
 
-    `load` is what loading took; `spent` all of the lease, where its end told more than its heartbeats.
+    `peak_bytes` is what the card held as its memory ran out; `load` what loading took; `spent` all of the
+    lease, where its end told more than its heartbeats.
     """
     batch = _batch_row(write, batch_id)
     spent = _newest(batch, spent or Spent())
     spending = _spending(write, rules, batch, load or Spent(), spent)
     close_batch(write, batch_id, event, failure=failure.kind if failure else "", message=message, **spending)
     write.after_commit(partial(Backlog.reserve, job_id=batch.job_id, cost=-batch.estimate))
-    _undo(write, batch, event, failure, message, spent)
+    facts = {"message": message, "peak_bytes": peak_bytes}
+    _undo(write, batch, event, failure, facts, spent)
     node_state = NodeState(batch.node_state)
     # Once drained it is offline for the reason for which it was drained.
     kept = {name: getattr(batch, name) for name in ("reason", "decided_by")}
@@ -91,7 +94,12 @@ def _judge_node(
 
 
 def _undo(
-    write: Write, batch: Row[Any], event: BatchEvent, failure: Failure | None, message: str, spent: Spent
+    write: Write,
+    batch: Row[Any],
+    event: BatchEvent,
+    failure: Failure | None,
+    facts: dict[str, Any],
+    spent: Spent,
 ) -> None:
     query = (
         select(attempts.c.id, attempts.c.shot_id, attempts.c.state)
@@ -103,9 +111,9 @@ def _undo(
     ids = [row.shot_id for row in undone]
     running = [row.id for row in undone]
     if failure is not None and _theirs(failure, len(undone), len(rows)):
-        facts = {"failure": failure.kind, "message": message}
+        facts |= {"failure": failure.kind}
         move_attempts(write, running, AttemptState.RUNNING, AttemptEvent.FAILED, detail=failure.kind, **facts)
-        set_back(write, ids, ShotState.RUNNING, failure, message, batch.vram_class)
+        set_back(write, ids, ShotState.RUNNING, failure, facts["message"], batch.vram_class)
         return
     move_attempts(write, running, AttemptState.RUNNING, AttemptEvent.RELEASED, detail=batch.id)
     died = event in _GONE or (failure is not None and failure.kind == "engine_died")

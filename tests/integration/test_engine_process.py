@@ -26,6 +26,11 @@ while engine.event(60) is None: pass
 print(engine.pid, flush=True)
 sys.stdin.read()
 """
+#: What C++ does where nobody catches that memory ran out.
+_ABORTS = """
+import ctypes
+ctypes.CDLL("libstdc++.so.6")._ZSt17__throw_bad_allocv()
+"""
 
 
 @pytest.fixture
@@ -38,6 +43,22 @@ def engine(tmp_path: Path) -> EngineClient:
 def hear_to_the_end(engine: EngineClient) -> None:
     while True:
         next_event(engine)
+
+
+def test_an_engine_that_aborts_for_want_of_memory_ran_out_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "engine"
+    broken.write_text(f"#!{sys.executable}\n{_ABORTS}")
+    broken.chmod(0o700)
+    monkeypatch.setattr("sys.executable", str(broken))
+    client = EngineClient(device="cpu", threads=1, home=tmp_path)
+    client.start()
+
+    with pytest.raises(RenderError, match=r"killed by signal 6.*bad_alloc") as caught:
+        hear_to_the_end(client)
+
+    assert caught.value.kind == "out_of_memory"
 
 
 def test_a_killed_engine_is_an_engine_that_died(engine: EngineClient, tiny_model: Path) -> None:
