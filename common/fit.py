@@ -56,7 +56,7 @@ def fit(shot: Shot, model: Model, card: Card) -> Fit | Misfit:
             f"{model.name} is kept for cards of {model.min_class} GB and more (min_class in the catalog)"
         )
     computed = list(runnable(model, card))
-    limit = _limit(card)
+    limit = peak_limit(card)
     for recipe in computed:
         peak = peak_bytes(shot, model, recipe)
         if peak <= limit and ram_bytes(model, recipe) <= card.ram_bytes:
@@ -119,7 +119,8 @@ def forwards_per_step(shot: Shot, model: Model) -> int:
     return 2 if doubles_above is not None and shot.guidance > doubles_above else 1
 
 
-def _limit(card: Card) -> int:
+def peak_limit(card: Card) -> int:
+    """Bytes that a pass may take of the card at the most."""
     return int(card.usable_bytes * (1 - HEADROOM))
 
 
@@ -198,7 +199,7 @@ def _memory_reason(shot: Shot, model: Model, recipes: list[Recipe], card: Card) 
         )
     recipe = min(housed, key=lambda recipe: peak_bytes(shot, model, recipe))
     needs = peak_bytes(shot, model, recipe)
-    limit = _limit(card)
+    limit = peak_limit(card)
     digits = 1 if format_gib(needs) != format_gib(limit) else 2
     sentence = (
         f"needs {format_gib(needs, digits)} at {format_size(shot.width, shot.height)}; "

@@ -155,7 +155,7 @@ def _shot() -> Iterator[Transition[ShotState, ShotEvent]]:
     yield Transition(s.UNSCHEDULABLE, e.FITS, s.WAITING, "a node joined, or a job came, that makes it fit")
     yield Transition(s.UNSCHEDULABLE, e.UNWANTED, s.CANCELLED, "no live job wants it")
     yield Transition(s.FAILED, e.ACCEPTED, s.ACCEPTED, "the operator is content without it")
-    for source in (s.FAILED, s.ACCEPTED, s.CANCELLED):
+    for source in (s.FAILED, s.ACCEPTED, s.CANCELLED, s.UNSCHEDULABLE):
         yield Transition(source, e.REQUEUED, s.WAITING, "the operator or a new job wants it again")
 
 

@@ -85,14 +85,15 @@ def retry_command(
 def requeue_command(
     job: options.Job, settings: options.SettingsFile = None, as_json: options.AsJson = False
 ) -> None:
-    """Begin a job's failed and cancelled shots anew; a cancelled job goes on with what was left.
+    """Begin shots anew that failed, were cancelled or outgrew all cards; a cancelled job goes on, too.
 
     Example: `farm requeue j-3f9c01aa`
     """
     with connect(settings) as client:
         known = the_job(client, job)
-        again = sum(known.counts.get(state, 0) for state in (ShotState.FAILED, ShotState.CANCELLED))
-        _say(client.requeue(known.id), f"goes on: {counted(again, 'shot')} to begin anew", as_json)
+        after = client.requeue(known.id)
+        again = _given_up(known) - _given_up(after)
+        _say(after, f"goes on: {counted(again, 'shot')} to begin anew", as_json)
 
 
 def priority_command(
@@ -168,6 +169,11 @@ def over_budget(job: JobSummary) -> Budget | None:
     if view is None or view.cost < view.limit or not any(job.counts.get(state) for state in UNDONE):
         return None
     return Budget(limit=view.limit, cost=view.cost, reserved=0.0, currency=view.currency)
+
+
+def _given_up(job: JobSummary | JobView) -> int:
+    states = ShotState.FAILED, ShotState.CANCELLED, ShotState.UNSCHEDULABLE
+    return sum(job.counts.get(state, 0) for state in states)
 
 
 def _say(job: JobView, done: str, as_json: bool) -> None:

@@ -45,6 +45,8 @@ def _answers(shot: ShotSubject) -> list[Answer]:
             return [Answer(f"failed{on}: {_why(shot)}", f"`farm retry {job}` tries it again; {give_up}")]
         case ShotState.UNSCHEDULABLE:
             remedy = "change the manifest so that it fits, or join a node with a larger card"
+            if shot.failure == "out_of_memory":
+                remedy += f"; `farm requeue {job}` tries it again as it is"
             return [Answer(f"fits no node: {_why(shot)}", remedy)]
         case ShotState.CANCELLED:
             return [Answer("is cancelled: no job wants it any more", "`farm requeue` its job")]

@@ -136,7 +136,7 @@ def requeue_job(write: Write, job_id: str) -> int:
     """See `Verbs.requeue_job`."""
     if not job_row(write.connection, job_id).complete:
         raise Conflict(f"job {job_id} was never submitted whole; submit it again")
-    return _begin_anew(write, job_id, ShotState.FAILED, ShotState.CANCELLED)
+    return _begin_anew(write, job_id, ShotState.FAILED, ShotState.CANCELLED, ShotState.UNSCHEDULABLE)
 
 
 def _begin_anew(write: Write, job_id: str, *states: ShotState) -> int:
@@ -176,6 +176,9 @@ def _shots_in(connection: Connection, job_id: str, state: ShotState) -> list[str
         .select_from(wants.join(shots))
         .where(wants.c.job_id == job_id, wants.c.again.is_(False), shots.c.state == state)
     )
+    if state is ShotState.UNSCHEDULABLE:
+        # What no card can take by the plan has nothing to begin anew with.
+        query = query.where(shots.c.min_class > 0)
     return list(connection.scalars(query))
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, insert, select, update
+from sqlalchemy import Connection, Row, and_, func, insert, select, update
 
 from common.errors import Conflict, Gone, NotFound
+from common.fit import peak_limit
 from common.messages import CardFacts, Join
 from common.nodes import Card
 from common.states import NODE, BatchEvent, BatchState, NodeEvent, NodeState, ShotEvent, ShotState
@@ -16,7 +17,7 @@ from coordinator.ledger.fleet import card_of
 from coordinator.ledger.moves import move_node, move_shots
 from coordinator.ledger.records import JoinedNode
 from coordinator.ledger.rules import Rules
-from coordinator.ledger.schema import batches, groups, nodes, plain, shots
+from coordinator.ledger.schema import attempts, batches, groups, nodes, plain, shots
 from coordinator.ledger.specs import shot_of
 from coordinator.ledger.speeds import measured_speeds
 from coordinator.ledger.transactions import Write
@@ -86,14 +87,21 @@ def _begin_again(write: Write, rules: Rules, before: Row[Any], facts: dict[str, 
 
 
 def _look_again(write: Write, card: Card, rules: Rules) -> None:
-    """Let shots that fitted no class wait for this card where it takes them."""
+    """Let shots that fitted no class wait for this card where it takes them.
+
+    One that ran out of memory goes by the peak that was measured, besides what the plan expects.
+    """
     stuck = shots.c.state == plain(ShotState.UNSCHEDULABLE)
+    largest = select(func.max(attempts.c.peak_bytes)).where(attempts.c.shot_id == shots.c.id)
+    measured = func.coalesce(largest.scalar_subquery(), 0)
     samples = select(groups.c.key, groups.c.sample).where(
         groups.c.key.in_(select(shots.c.group_key).where(stuck))
     )
     for key, sample in write.connection.execute(samples).all():
         if not isinstance(rules.place(shot_of(sample), card), str):
-            ids = write.connection.scalars(select(shots.c.id).where(stuck, shots.c.group_key == key)).all()
+            enough = shots.c.min_class <= card.vram_class, measured < peak_limit(card)
+            fitting = select(shots.c.id).where(stuck, shots.c.group_key == key, *enough)
+            ids = write.connection.scalars(fitting).all()
             facts: dict[str, Any] = {"min_class": card.vram_class, "failure": "", "reason": ""}
             move_shots(write, ids, ShotState.UNSCHEDULABLE, ShotEvent.FITS, **facts)
 

@@ -85,7 +85,7 @@ shots = Table(
     Column("id", String, primary_key=True),
     must("state", String),
     reference("group_key", "groups.key"),
-    #: GiB; 0 while unschedulable.
+    #: GiB; 0 where none is large enough by the plan.
     must("min_class", Integer),
     #: Megapixels times steps: what speeds are measured in.
     must("work", Double),

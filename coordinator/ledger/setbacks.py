@@ -39,7 +39,7 @@ def set_back(
         if event is ShotEvent.ENLARGED:
             values["min_class"] = larger
         if event is ShotEvent.OUTGROWN:
-            values |= {"min_class": 0, "reason": f"{reason} on {vram_class} GB; {_SMALLER}"}
+            values |= {"min_class": vram_class, "reason": f"{reason} on {vram_class} GB; {_SMALLER}"}
         move_shots(write, [shot_id], source, event, detail=met.kind, **values)
         if event is ShotEvent.EXHAUSTED:
             _pause_failing_jobs(write, shot_id)

@@ -45,7 +45,10 @@ class Verbs:
             return jobs.retry_job(write, job_id)
 
     def requeue_job(self, job_id: str) -> int:
-        """The same for cancelled shots too, and for a cancelled job. Raises Conflict for one cut off."""
+        """The same also for cancelled shots, those that outgrew the largest class, and a cancelled job.
+
+        Raises Conflict for one cut off.
+        """
         with self._transactions.write() as (write, _):
             return jobs.requeue_job(write, job_id)
 

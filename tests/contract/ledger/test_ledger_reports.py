@@ -6,7 +6,8 @@ import pytest
 
 from common.errors import Conflict, Gone, Invalid, NotFound
 from common.messages import GrantRequest, Lease, Report
-from coordinator.ledger.schema import images
+from common.nodes import GIB
+from coordinator.ledger.schema import attempts, images
 from tests.contract.ledger.bench import SHA, Bench, placed, work
 
 
@@ -266,9 +267,22 @@ def test_a_batch_that_failed_midway_charges_nobody_else(bench: Bench) -> None:
 def test_a_batch_out_of_memory_sends_all_its_shots_one_class_up(bench: Bench) -> None:
     bench.submit(placed(2))
     lease = bench.join().lease()
-    bench.close(lease, "oom")
+    bench.close(lease, "oom", message="it ran out at 7 GiB", peak_bytes=7 * GIB)
 
     assert {bench.shot_row(one.id).min_class for one in lease.shots} == {12}
+    kept = [(row.message, row.peak_bytes) for row in bench.rows(attempts)]
+    assert kept == [("it ran out at 7 GiB", 7 * GIB)] * 2
+
+
+def test_what_outgrew_the_largest_class_waits_for_a_card_with_more_than_its_peak(bench: Bench) -> None:
+    job = bench.submit(placed(1))
+    bench.close(bench.join(vram_gib=32).lease(), "oom", peak_bytes=31 * GIB)
+
+    for gib in (24, 32):
+        bench.join("other", gib)
+        assert bench.counts(job.job_id) == {"unschedulable": 1}
+    larger = bench.join("larger", 48)
+    assert larger.claim().lease is not None
 
 
 def test_a_job_pauses_itself_when_a_tenth_and_five_of_its_shots_failed(bench: Bench) -> None:
