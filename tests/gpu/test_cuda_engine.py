@@ -106,5 +106,7 @@ def test_a_pass_too_large_for_the_card_is_out_of_memory_and_the_engine_lives(
 
     assert isinstance(failed, protocol.Failed)
     assert failed.kind == "out_of_memory"
+    assert failed.peak_bytes is not None
+    assert "ran out of memory at" in failed.message
     ask(engine, load_order(tiny_model))
     assert render(engine, shot())
