@@ -1,4 +1,4 @@
-"""Where shots fit, as the ledger asks for it: the catalog and `common.fit` behind one function."""
+"""Where shots fit, and how fast, as the ledger asks for it: catalog, fit and estimate behind one function."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from common.catalog import Catalog
 from common.fit import Misfit, fit
 from common.nodes import Card
 from common.shot import Shot
+from coordinator.estimate import load_seconds, reference_pace
 from coordinator.ledger import Placement
 from coordinator.ledger.records import Place
 
@@ -20,6 +21,11 @@ def placing(catalog: Catalog) -> Place:
         answer = fit(shot, model, card)
         if isinstance(answer, Misfit):
             return answer.reason
-        return Placement(answer.recipe.name, answer.pass_size)
+        return Placement(
+            answer.recipe.name,
+            answer.pass_size,
+            pace_s=reference_pace(shot, model, card),
+            load_s=load_seconds(model, answer.recipe),
+        )
 
     return place

@@ -41,6 +41,10 @@ class Option:
     loaded: bool
     #: Nodes in service that can take them, this one included.
     takers: int
+    #: What one takes here as far as anything tells, for what it will cost; None: nothing does.
+    expected_s: float | None = None
+    #: What loading the model takes first; 0 where it is loaded.
+    load_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

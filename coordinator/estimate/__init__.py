@@ -12,11 +12,22 @@ from common.catalog import Catalog
 from common.cost import Rates
 from common.shot import PlannedShot
 from coordinator.estimate.kinds import alike, count_kinds
-from coordinator.estimate.lines import MEASURED, REFERENCE, Station, plan_line
-from coordinator.estimate.totals import Total, totals
+from coordinator.estimate.lines import MEASURED, REFERENCE, Station, plan_line, reference_pace
+from coordinator.estimate.totals import Total, load_seconds, totals
 from coordinator.estimate.views import Line, Plan, Range, Take
 
-__all__ = ["MEASURED", "REFERENCE", "Line", "Plan", "Range", "Station", "Take", "estimate"]
+__all__ = [
+    "MEASURED",
+    "REFERENCE",
+    "Line",
+    "Plan",
+    "Range",
+    "Station",
+    "Take",
+    "estimate",
+    "load_seconds",
+    "reference_pace",
+]
 
 
 def estimate(

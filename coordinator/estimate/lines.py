@@ -84,12 +84,15 @@ def _pace(shot: Shot, model: Model, station: Station) -> tuple[float | None, str
     measured = station.speeds.get(model.name)
     if measured is not None:
         return measured, MEASURED
-    vram_class = station.card.vram_class
+    pace = reference_pace(shot, model, station.card)
+    return (None, "") if pace is None else (pace, model.reference_basis or REFERENCE)
+
+
+def reference_pace(shot: Shot, model: Model, card: Card) -> float | None:
+    """Seconds for a megapixel and step by the catalog's figures, those of the nearest class; None without."""
+    vram_class = card.vram_class
     known = sorted(model.reference_seconds, key=lambda known: (known > vram_class, abs(known - vram_class)))
-    if not known:
-        return None, ""
-    pace = model.reference_seconds[known[0]] * forwards_per_step(shot, model)
-    return pace, model.reference_basis or REFERENCE
+    return model.reference_seconds[known[0]] * forwards_per_step(shot, model) if known else None
 
 
 def work_cost(seconds: float, station: Station, rates: Rates) -> Cost:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from common.catalog import Catalog
+from common.catalog import Catalog, Model, Recipe
 from common.cost import Rates
 from common.fit import model_bytes
 from coordinator.estimate.lines import Station, work_cost
@@ -99,6 +99,11 @@ def _sum(amounts: Iterable[Amount]) -> Amount:
     return total
 
 
+def load_seconds(model: Model, recipe: Recipe) -> float:
+    """What reading a model and making it ready takes."""
+    return _LOAD_S + model_bytes(model, recipe) / _LOAD_BYTES_PER_S
+
+
 #: By model, then by number of the station: what loading it takes there.
 _Loads = dict[str, dict[int, Amount]]
 
@@ -110,7 +115,7 @@ def _loads(lines: Sequence[Line], catalog: Catalog, stations: Sequence[Station],
         model = catalog.models[line.model]
         for number, take in enumerate(line.takes):
             if take.recipe:
-                seconds = _LOAD_S + model_bytes(model, model.recipe(take.recipe)) / _LOAD_BYTES_PER_S
+                seconds = load_seconds(model, model.recipe(take.recipe))
                 cost = work_cost(seconds, stations[number], rates)
                 loads[line.model][number] = Amount(seconds, cost.farm, cost.volunteered)
     return loads

@@ -15,7 +15,7 @@ from common.messages import Claim, ClaimAnswer, Lease, Nothing, OrderedShot, Spe
 from common.states import AttemptState, BatchState, NodeEvent, NodeState, ShotEvent, ShotState
 from coordinator.ledger.backlog import Backlog
 from coordinator.ledger.charges import spent_columns
-from coordinator.ledger.fleet import Member, estimated_cost, in_service, offer
+from coordinator.ledger.fleet import Member, expected_seconds, in_service, offer, reservation
 from coordinator.ledger.moves import move_node, move_shots
 from coordinator.ledger.nodes import hear, node_row
 from coordinator.ledger.records import Placement
@@ -72,7 +72,9 @@ def compose(write: Write, backlog: Backlog, rules: Rules, claim: Claim, lane: st
             rows = rows[:1]
         if rows:
             placement = found.placements[choice.option.group_key]
-            lease = _grant(write, rules, claim, member, choice, placement, rows, lane)
+            job = backlog.jobs[choice.option.job_id]
+            estimate = reservation(member, choice.option, len(rows), job, rules)
+            lease = _grant(write, rules, claim, member, choice, placement, rows, lane, estimate)
             return ClaimAnswer(lease=lease)
         found.options.remove(choice.option)
         found.refusals[_failed_here(rules)] += choice.option.images
@@ -141,6 +143,7 @@ def _grant(
     placement: Placement,
     rows: Sequence[Row[Any]],
     lane: str,
+    estimate: float,
 ) -> Lease:
     option = choice.option
     batch = {
@@ -159,7 +162,7 @@ def _grant(
         "state": BatchState.LEASED.value,
         "leased_at": write.now,
         "expires_at": write.now + rules.timing.lease_s,
-        "estimate": estimated_cost(member, option, len(rows), rules),
+        "estimate": estimate,
         **spent_columns(Spent()),
     }
     write.connection.execute(insert(batches), [batch])
@@ -170,9 +173,9 @@ def _grant(
     )
     move_shots(write, [row.id for row in rows], ShotState.WAITING, ShotEvent.CLAIMED, detail=str(batch["id"]))
     move_node(write, member.id, member.state, NodeEvent.LEASED, detail=str(batch["id"]))
-    seconds = (option.image_s or 0.0) * len(rows)
+    seconds = expected_seconds(option, len(rows))
     write.after_commit(partial(Backlog.serve, job_id=option.job_id, seconds=seconds, now=write.now))
-    write.after_commit(partial(Backlog.reserve, job_id=option.job_id, cost=batch["estimate"]))
+    write.after_commit(partial(Backlog.reserve, job_id=option.job_id, cost=estimate))
     return _lease(batch, ordered, rules)
 
 

@@ -18,7 +18,7 @@ from coordinator.ledger.charges import work_charge
 from coordinator.ledger.records import Place, Placement
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, nodes, plain
-from coordinator.ledger.speeds import measured_speeds
+from coordinator.ledger.speeds import measured_speeds, slowest
 from coordinator.planner import Option
 
 #: States in which a node is counted on.
@@ -43,8 +43,9 @@ class Member:
     missing_recipes: dict[str, list[str]]
     #: Model and LoRAs in memory.
     loaded: tuple[str | None, frozenset[str]]
-    #: Model to seconds for a megapixel and step.
+    #: Model to seconds for a megapixel and step, and to the most that any node was measured to need.
     speeds: dict[str, float]
+    slowest: dict[str, float]
 
     def lacks(self, group: Group, min_class: int) -> str | None:
         """Why this node cannot take shots of a group, as far as its files and class tell; None if it can."""
@@ -59,6 +60,11 @@ class Member:
 
     def has_loaded(self, group: Group) -> bool:
         return self.loaded == (group.model, frozenset(group.loras))
+
+    def expected_pace(self, model: str, placement: Placement) -> float | None:
+        """Seconds for a megapixel and step: measured here, else estimated, else the worst of any node."""
+        known = self.speeds.get(model), placement.pace_s, self.slowest.get(model)
+        return next((pace for pace in known if pace is not None), None)
 
 
 def card_of(facts: dict[str, Any]) -> Card:
@@ -89,11 +95,12 @@ def _under_test() -> Select[str]:
 def members(connection: Connection, states: Collection[NodeState]) -> dict[str, Member]:
     """Every node in one of these states, by id."""
     known = measured_speeds(connection)
+    worst = slowest(known)
     rows = connection.execute(select(nodes).where(nodes.c.state.in_(states)))
-    return {row.id: _member(row, known.get(row.id, {})) for row in rows}
+    return {row.id: _member(row, known.get(row.id, {}), worst) for row in rows}
 
 
-def _member(row: Row[Any], measured: dict[str, float]) -> Member:
+def _member(row: Row[Any], measured: dict[str, float], worst: dict[str, float]) -> Member:
     return Member(
         id=row.id,
         state=NodeState(row.state),
@@ -106,6 +113,7 @@ def _member(row: Row[Any], measured: dict[str, float]) -> Member:
         missing_recipes=row.missing_recipes,
         loaded=(row.loaded_model, frozenset(row.loaded_loras)),
         speeds=measured,
+        slowest=worst,
     )
 
 
@@ -150,9 +158,25 @@ def offer(
     return found
 
 
-def estimated_cost(member: Member, option: Option, images: int, rules: Rules) -> float:
-    """What so many images will cost the farm on this node; 0 until it was measured."""
-    spent = Spent(seconds={"denoise": (option.image_s or 0.0) * images})
+def expected_seconds(option: Option, images: int) -> float:
+    """What so many images and the load before them will take; without the images where nothing tells."""
+    return option.load_s + (option.expected_s or 0.0) * images
+
+
+def reservation(member: Member, option: Option, images: int, job: OpenJob, rules: Rules) -> float:
+    """What a batch takes of its job's budget: its estimate; where nothing tells one, all that is left."""
+    if job.max_cost is not None and _is_unknown(member, option, rules):
+        return job.room
+    return _cost(member, expected_seconds(option, images), rules)
+
+
+def _is_unknown(member: Member, option: Option, rules: Rules) -> bool:
+    return option.expected_s is None and _cost(member, 1.0, rules) > 0
+
+
+def _cost(member: Member, seconds: float, rules: Rules) -> float:
+    """The farm's bill for so long on this node."""
+    spent = Spent(seconds={"denoise": seconds})
     return work_charge(spent, member.card, member.terms, rules)["cost"]
 
 
@@ -169,10 +193,16 @@ def too_dear(fleet: Collection[Member], backlog: Backlog, rules: Rules, now: flo
 
 def _affordable(member: Member, option: Option, job: OpenJob, rules: Rules) -> int:
     """Images that the job's budget has room for besides what is in hand."""
+    if job.max_cost is None:
+        return option.images
     if job.room <= 0:
         return 0
-    image_cost = estimated_cost(member, option, 1, rules)
-    return int(min(option.images, job.room / image_cost + _ROUNDING)) if image_cost else option.images
+    if _is_unknown(member, option, rules):
+        # The first pass measures it. What is in hand may take all that is left.
+        return 0 if job.reserved > _ROUNDING * job.max_cost else option.images
+    image_cost = _cost(member, option.expected_s or 0.0, rules)
+    room = job.room - _cost(member, option.load_s, rules)
+    return max(0, int(min(option.images, room / image_cost + _ROUNDING))) if image_cost else option.images
 
 
 def claimable(member: Member, lane: str, backlog: Backlog, place: Place) -> int:
@@ -225,7 +255,10 @@ def _option(
     job_id, key = shots
     job, group = backlog.jobs[job_id], backlog.groups[key]
     images = sum(amount.images for amount in amounts)
+    placement = found.placements[key]
+    work = sum(amount.work for amount in amounts) / images
     speed = member.speeds.get(group.model)
+    pace = member.expected_pace(group.model, placement)
     return Option(
         job_id=job_id,
         group_key=key,
@@ -235,8 +268,10 @@ def _option(
         service_s=job.service_s,
         submitted_at=job.submitted_at,
         images=images,
-        image_s=speed and speed * sum(amount.work for amount in amounts) / images,
-        pass_size=found.placements[key].pass_size,
+        image_s=speed and speed * work,
+        pass_size=placement.pass_size,
         loaded=member.has_loaded(group),
         takers=len(found.takers[shots]),
+        expected_s=pace and pace * work,
+        load_s=0.0 if member.loaded[0] == group.model else placement.load_s,
     )

@@ -20,6 +20,10 @@ class Placement(NamedTuple):
     recipe: str
     #: Images of one pass at the most.
     pass_size: int
+    #: Seconds for a megapixel and step as they are estimated before any is measured; None: nothing tells.
+    pace_s: float | None = None
+    #: The same for loading the model.
+    load_s: float = 0.0
 
 
 class Place(Protocol):

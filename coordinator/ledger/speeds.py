@@ -27,6 +27,15 @@ def learn(write: Write, node_id: str, model: str, work: float, spent: Spent) -> 
         write.connection.execute(update(speeds).where(*mine).values(seconds=average))
 
 
+def slowest(known: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Model to the most seconds that any node was measured to need; `known` as of `measured_speeds`."""
+    found: dict[str, float] = {}
+    for speeds_of_node in known.values():
+        for model, seconds in speeds_of_node.items():
+            found[model] = max(seconds, found.get(model, 0.0))
+    return found
+
+
 def measured_speeds(connection: Connection) -> dict[str, dict[str, float]]:
     """Node to model to seconds for a megapixel and step."""
     known: dict[str, dict[str, float]] = {}

@@ -25,6 +25,7 @@ from coordinator.ledger import (
     Submitted,
 )
 from coordinator.ledger.backlog import Line, OpenJob
+from coordinator.ledger.records import Place
 from coordinator.ledger.schema import events, metadata, shots
 
 TIMING = Timing()
@@ -131,13 +132,14 @@ class Bench:
         self.clock = Clock()
         self.numbers = itertools.count()
         self.rates = Rates.of(Money())
+        self.place: Place = place
         self.ledger = self.restart()
 
     def restart(self) -> Ledger:
         """A new coordinator on the same database."""
         lead = Candidate(self.engine, "bench", patience=1).look()
         assert lead is not None
-        self.ledger = Ledger(lead, timing=TIMING, rates=self.rates, place=place, clock=self.clock)
+        self.ledger = Ledger(lead, timing=TIMING, rates=self.rates, place=self.place, clock=self.clock)
         return self.ledger
 
     def clear(self) -> None:

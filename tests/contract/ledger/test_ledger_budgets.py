@@ -4,11 +4,28 @@ from __future__ import annotations
 
 import pytest
 
+from common.cost import attempt_cost, estimated_joules
 from common.messages import Spent
+from coordinator.ledger import Placement
 from coordinator.ledger.schema import attempts, batches
 from tests.contract.ledger.bench import Bench, Holder, placed
 
 MINUTE = Spent(seconds={"denoise": 60.0})
+
+
+@pytest.fixture
+def estimating(bench: Bench) -> Bench:
+    """A farm whose catalog knows before any measurement: 10 s for an image, 10 s for a load."""
+    bench.place = lambda shot, card: Placement("bf16", 2, pace_s=1.0, load_s=10.0)
+    bench.restart()
+    return bench
+
+
+def _cost_of(bench: Bench, seconds: float) -> float:
+    """Of so long on a card of 8 GB."""
+    joules = estimated_joules(seconds, 8, bench.rates, None)
+    cost = attempt_cost(seconds=seconds, joules=joules, vram_class=8, terms="owned", rates=bench.rates)
+    return cost.farm
 
 
 def _measured(bench: Bench, *nodes: Holder) -> float:
@@ -98,3 +115,51 @@ def test_overshoot_is_at_most_the_error_of_the_estimate(bench: Bench, spent: flo
     rendered = sum(len(lease.shots) for lease in leases)
     assert view.cost <= limit + rendered * per_image * (spent - 1.0) * 1.001
     assert view.intent == "paused"
+
+
+def test_new_nodes_together_stay_within_a_budget_at_the_catalogs_estimate(estimating: Bench) -> None:
+    job = _job(estimating, 40, _cost_of(estimating, 95.0))
+    nodes = [estimating.join(f"new-{number}") for number in range(6)]
+
+    leases = [lease for node in nodes if (lease := node.claim().lease)]
+
+    assert len(leases) == 3, "two images of 10 s behind a load of 10 s each, three times"
+    assert estimating.open_job(job).room >= 0
+
+
+def test_a_model_that_is_loaded_leaves_its_load_to_the_budget(estimating: Bench) -> None:
+    job = _job(estimating, 40, _cost_of(estimating, 25.0))
+    node = estimating.join()
+
+    assert len(node.lease(loaded_model="tiny").shots) == 2
+    assert estimating.open_job(job).room == pytest.approx(_cost_of(estimating, 5.0))
+
+
+def test_while_nothing_tells_what_an_image_costs_one_batch_of_a_limited_job_is_in_hand(bench: Bench) -> None:
+    job = _job(bench, 40, 1e-6)
+    nodes = [bench.join(f"new-{number}") for number in range(10)]
+
+    (lease,) = [lease for node in nodes if (lease := node.claim().lease)]
+    bench.restart()
+
+    assert len(lease.shots) == 2
+    assert all(node.claim().lease is None for node in nodes[1:])
+    bench.finish(lease, MINUTE)
+    bench.ledger.sweep()
+    assert bench.ledger.job(job).intent == "paused"
+
+
+def test_what_one_node_was_measured_at_is_the_estimate_of_those_nothing_tells_of(bench: Bench) -> None:
+    per_image = _measured(bench, bench.join("known"))
+    _job(bench, 40, 4 * per_image)
+    nodes = [bench.join(f"new-{number}") for number in range(4)]
+
+    leases = [lease for node in nodes if (lease := node.claim().lease)]
+
+    assert [len(lease.shots) for lease in leases] == [2, 2]
+
+
+def test_volunteers_take_what_nothing_tells_the_price_of_all_at_once(bench: Bench) -> None:
+    _job(bench, 8, 1e-6)
+    nodes = [bench.join(f"gift-{number}", terms="volunteer") for number in range(3)]
+    assert all(node.claim().lease for node in nodes)
