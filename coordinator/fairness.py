@@ -20,15 +20,28 @@ class RecentUse:
 
     #: Owner to seconds, and when they were that many.
     _uses: dict[str, tuple[float, float]] = field(default_factory=dict)
+    #: Work in hand by its name: whose it is, the seconds that it counts as, and since when.
+    _in_hand: dict[str, tuple[str, float, float]] = field(default_factory=dict)
 
     def add(self, owner: str, seconds: float, at: float) -> None:
-        """Work may be told of in any order of time."""
+        """Work may be told of in any order of time; negative seconds take back what was counted too much."""
         known = self._uses.get(owner, (0.0, at))[1]
         latest = max(known, at)
-        self._uses[owner] = (self.of(owner, latest) + seconds * _left(latest - at), latest)
+        self._uses[owner] = (max(0.0, self.of(owner, latest) + seconds * _left(latest - at)), latest)
+
+    def lend(self, work: str, owner: str, seconds: float, at: float) -> None:
+        """Count work that begins at its estimate, until `settle` says what it took."""
+        self.add(owner, seconds, at)
+        self._in_hand[work] = owner, seconds, at
+
+    def settle(self, work: str, seconds: float) -> None:
+        """Count what work in hand took instead; what is forgotten by now counts for nothing."""
+        if work in self._in_hand:
+            owner, counted, at = self._in_hand.pop(work)
+            self.add(owner, seconds - counted, at)
 
     def copy(self) -> RecentUse:
-        return RecentUse(self._uses.copy())
+        return RecentUse(self._uses.copy(), self._in_hand.copy())
 
     def of(self, owner: str, now: float) -> float:
         """Seconds as they count at `now`."""

@@ -125,11 +125,11 @@ class Backlog:
             job.priority = priority
             self._queue(job)
 
-    def serve(self, job_id: str, seconds: float, now: float) -> None:
-        """Note work that was given to a job and its owner at `now`."""
+    def serve(self, job_id: str, batch_id: str, seconds: float, now: float) -> None:
+        """Note a batch that was given to a job and its owner at `now`, at its estimate."""
         job = self.jobs.get(job_id)
         if job is not None:
-            self.uses.add(job.owner, seconds, now)
+            self.uses.lend(batch_id, job.owner, seconds, now)
             self._turns[job.rivals] = max(job.service_s, self._turns.get(job.rivals, 0.0))
             job.service_s += seconds
 

@@ -167,16 +167,19 @@ def _grant(
     }
     write.connection.execute(insert(batches), [batch])
     ordered = [(f"a-{rules.new_secret(8)}", row.id, row.spec) for row in rows]
-    write.connection.execute(
-        insert(attempts),
-        [_attempt(batch, place, attempt, shot) for place, (attempt, shot, _) in enumerate(ordered)],
-    )
+    begun = [_attempt(batch, place, attempt, shot) for place, (attempt, shot, _) in enumerate(ordered)]
+    write.connection.execute(insert(attempts), begun)
     move_shots(write, [row.id for row in rows], ShotState.WAITING, ShotEvent.CLAIMED, detail=str(batch["id"]))
     move_node(write, member.id, member.state, NodeEvent.LEASED, detail=str(batch["id"]))
-    seconds = expected_seconds(option, len(rows))
-    write.after_commit(partial(Backlog.serve, job_id=option.job_id, seconds=seconds, now=write.now))
-    write.after_commit(partial(Backlog.reserve, job_id=option.job_id, cost=estimate))
+    _count_in_hand(write, batch, expected_seconds(option, len(rows)))
     return _lease(batch, ordered, rules)
+
+
+def _count_in_hand(write: Write, batch: dict[str, Any], seconds: float) -> None:
+    job_id = batch["job_id"]
+    served = partial(Backlog.serve, job_id=job_id, batch_id=batch["id"], seconds=seconds, now=write.now)
+    write.after_commit(served)
+    write.after_commit(partial(Backlog.reserve, job_id=job_id, cost=batch["estimate"]))
 
 
 def _attempt(batch: dict[str, Any], place: int, attempt_id: str, shot_id: str) -> dict[str, Any]:

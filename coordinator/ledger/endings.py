@@ -28,6 +28,7 @@ from coordinator.ledger.schema import attempts, batches, nodes, plain
 from coordinator.ledger.setbacks import set_back, suspect
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.trust import charge_node, doubt_node
+from coordinator.ledger.uses import add_late_use, settle_use
 
 #: How a batch ends that its node never closed.
 _GONE = (BatchEvent.EXPIRED, BatchEvent.VANISHED)
@@ -57,6 +58,7 @@ def end_batch(
     spending = _spending(write, rules, batch, load or Spent(), spent)
     close_batch(write, batch_id, event, failure=failure.kind if failure else "", message=message, **spending)
     write.after_commit(partial(Backlog.reserve, job_id=batch.job_id, cost=-batch.estimate))
+    settle_use(write, batch_id)
     facts = {"message": message, "peak_bytes": peak_bytes}
     _undo(write, batch, event, failure, facts, spent)
     node_state = NodeState(batch.node_state)
@@ -79,6 +81,7 @@ def charge_late(write: Write, rules: Rules, batch_id: str, spent: Spent) -> None
     batch = _batch_row(write, batch_id)
     losing = _losing(write, rules, batch, _newest(batch, spent), batch.load_s, batch.load_joules)
     write.connection.execute(update(batches).where(batches.c.id == batch_id).values(**losing))
+    add_late_use(write, batch_id, losing["lost_s"] - batch.lost_s)
     cost = losing["lost_cost"] - batch.lost_cost
     write.after_commit(partial(Backlog.charge, job_id=batch.job_id, cost=cost))
 

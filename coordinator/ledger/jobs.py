@@ -9,14 +9,13 @@ from sqlalchemy import Connection, Row, func, select, update
 
 from common.errors import Conflict, NotFound
 from common.states import BatchState, ShotEvent, ShotState
-from coordinator.fairness import HALF_LIFE_S, REMEMBERED
 from coordinator.ledger.backlog import Backlog, OpenJob, groups_of, waiting_for_job
-from coordinator.ledger.charges import CARD_PHASES
 from coordinator.ledger.moves import drop_unwanted, move_shots, wanted
 from coordinator.ledger.schema import attempts, batches, jobs, plain, shots, wants
 from coordinator.ledger.setbacks import pause
 from coordinator.ledger.shots import find_shot, give_fresh_start
 from coordinator.ledger.transactions import Write
+from coordinator.ledger.uses import recall_uses
 
 
 def job_row(connection: Connection, job_id: str) -> Row[Any]:
@@ -49,29 +48,10 @@ def open_job(write: Write, job_id: str) -> None:
 
 def open_jobs(write: Write) -> None:
     """Open every job that is active, knowing what each owner has had lately."""
-    for owner, seconds, at in _recent_work(write.connection, write.now):
-        write.after_commit(partial(_remember, owner=owner, seconds=seconds, at=at))
+    recall_uses(write)
     active = select(jobs.c.id).where(jobs.c.intent == "active").order_by(jobs.c.submitted_at)
     for job_id in write.connection.scalars(active).all():
         open_job(write, job_id)
-
-
-def _remember(backlog: Backlog, *, owner: str, seconds: float, at: float) -> None:
-    backlog.uses.add(owner, seconds, at)
-
-
-def _recent_work(connection: Connection, now: float) -> list[tuple[str, float, float]]:
-    """Owner, seconds of a card, and when: of every batch that was leased of late."""
-    rendering = (attempts.c[f"{phase}_s"] for phase in CARD_PHASES if phase != "load")
-    query = (
-        select(
-            jobs.c.owner, batches.c.leased_at, batches.c.load_s + batches.c.lost_s, func.sum(sum(rendering))
-        )
-        .select_from(batches.join(jobs).join(attempts, attempts.c.batch_id == batches.c.id))
-        .where(batches.c.leased_at > now - REMEMBERED * HALF_LIFE_S)
-        .group_by(batches.c.id, jobs.c.owner)
-    )
-    return [(owner, around + worked, at) for owner, at, around, worked in connection.execute(query)]
 
 
 def cancel_cut_off(write: Write) -> None:

@@ -38,6 +38,22 @@ def test_the_order_in_which_work_is_told_does_not_matter(told: list[tuple[float,
     assert forwards.of("shop", 1e6) == pytest.approx(backwards.of("shop", 1e6))
 
 
+def test_work_counts_at_its_estimate_and_then_as_what_it_took() -> None:
+    use = RecentUse()
+    use.lend("batch", "shop", 80.0, at=0.0)
+    use.settle("batch", 20.0)
+    assert use.of("shop", HALF_LIFE_S) == pytest.approx(10.0)
+    use.settle("batch", 99.0)
+    assert use.of("shop", HALF_LIFE_S) == pytest.approx(10.0), "it is settled"
+
+
+def test_what_was_taken_back_leaves_no_debt() -> None:
+    use = RecentUse()
+    use.add("shop", 10.0, at=0.0)
+    use.add("shop", -30.0, at=0.0)
+    assert use.of("shop", 0.0) == 0.0
+
+
 @given(works)
 def test_use_never_exceeds_the_work_that_was_given(told: list[tuple[float, float]]) -> None:
     use = RecentUse()

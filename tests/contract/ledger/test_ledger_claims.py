@@ -181,8 +181,48 @@ def test_a_new_coordinator_knows_what_owners_had_lately(bench: Bench) -> None:
 
     bench.restart()
 
-    assert bench.use_of("studio") == pytest.approx(before, rel=0.5)
+    assert bench.use_of("studio") == pytest.approx(before)
     assert before > 0
+
+
+def test_a_batch_counts_for_its_owner_what_it_took_once_it_is_over(bench: Bench) -> None:
+    bench.submit(placed(40), owner="studio")
+    node = bench.join()
+    bench.finish(node.lease(), work(60.0))
+    assert bench.use_of("studio") == pytest.approx(120.0), "nothing told before what the first pass took"
+
+    lease = node.lease()
+    assert bench.use_of("studio") == pytest.approx(120.0 + 60.0 * len(lease.shots))
+    bench.close(lease, "released", spent=work(5.0))
+
+    assert bench.use_of("studio") == pytest.approx(125.0)
+
+
+def test_what_was_in_hand_at_a_restart_counts_for_its_owner_in_the_end(bench: Bench) -> None:
+    bench.submit(placed(40), owner="studio")
+    node = bench.join()
+    lease = node.lease()
+    attempt = bench.deliver(lease, spent=work(30.0)).attempt_id
+    bench.restart()
+    assert bench.use_of("studio") == pytest.approx(30.0)
+
+    bench.store(attempt)
+    bench.store(bench.deliver(lease, 1, work(20.0)).attempt_id)
+    bench.close(lease, load=Spent(seconds={"load": 4.0}))
+
+    assert bench.use_of("studio") == pytest.approx(54.0)
+
+
+def test_a_cancelled_job_counts_for_its_owner_what_it_had(bench: Bench) -> None:
+    job = bench.submit(placed(40), owner="studio").job_id
+    node = bench.join()
+    bench.finish(node.lease(), work(60.0))
+    lease = node.lease()
+    bench.ledger.cancel_job(job)
+
+    bench.close(lease, "released", spent=work(3.0))
+
+    assert bench.use_of("studio") == pytest.approx(123.0)
 
 
 def test_resuming_an_active_job_gives_it_no_second_share(bench: Bench) -> None:
