@@ -71,7 +71,7 @@ class Candidate:
     lack: str = ""
     #: Whether the job's budget has no room for another image besides what is in hand.
     over_budget: bool = False
-    #: Whether the shot failed on it, and seconds until it may be tried on it again.
+    #: Whether other nodes should try the shot first, which failed on it, and seconds until it may again.
     failed: bool = False
     rest_s: float = 0.0
     #: None where the planner was not asked.

@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy import Row, Select, and_, exists, func, insert, or_, select
 
 from common.errors import Conflict, WrongTicket
-from common.failures import Blame, kinds
 from common.messages import Claim, ClaimAnswer, Lease, Nothing, OrderedShot, Spent
 from common.states import AttemptState, BatchState, NodeEvent, NodeState, ShotEvent, ShotState
 from coordinator.ledger.backlog import Backlog
@@ -19,6 +18,7 @@ from coordinator.ledger.fleet import Member, expected_seconds, in_service, offer
 from coordinator.ledger.moves import move_node, move_shots
 from coordinator.ledger.nodes import hear, node_row
 from coordinator.ledger.records import Placement
+from coordinator.ledger.retries import by_its_own_fault, failed
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, plain, shots, wants
 from coordinator.ledger.specs import shot_of
@@ -91,20 +91,15 @@ def _pick(choice: Choice, member: Member, takers: Set[str], failed_before: float
 
     Where none can, what failed here by its own fault waits until that is longer ago than `failed_before`.
     """
-    failed = (
-        attempts.c.shot_id == shots.c.id,
-        attempts.c.state.in_((AttemptState.FAILED, AttemptState.REJECTED)),
-        attempts.c.failure.not_in(kinds(Blame.FARM, Blame.CANCELLED)),
-    )
-    failed_here = exists().where(*failed, attempts.c.node_id == member.id)
-    # The blame of a kind that is unknown is the shot's: what is not another's is its own.
-    own = attempts.c.failure.not_in(kinds(*set(Blame) - {Blame.SHOT}))
+    its_failures = attempts.c.shot_id == shots.c.id, failed()
+    here = attempts.c.node_id == member.id
+    failed_here = exists().where(*its_failures, here)
     just_failed_here = exists().where(
-        *failed, own, attempts.c.node_id == member.id, attempts.c.settled_at > failed_before
+        *its_failures, by_its_own_fault(), here, attempts.c.settled_at > failed_before
     )
     failed_at = (
         select(func.count(attempts.c.node_id.distinct()))
-        .where(*failed, attempts.c.node_id.in_(takers))
+        .where(*its_failures, attempts.c.node_id.in_(takers))
         .scalar_subquery()
     )
     return (

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, case, func, select
 
 from common.errors import NotFound
 from common.manifest.wording import nearest
@@ -25,6 +26,7 @@ from coordinator.explain import (
 from coordinator.ledger.backlog import Backlog, Line
 from coordinator.ledger.jobs import job_cost, job_row
 from coordinator.ledger.prospects import Prospects, needs
+from coordinator.ledger.retries import by_its_own_fault, failed
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, jobs, plain, shots, wants
 from coordinator.ledger.shots import find_shot
@@ -148,41 +150,41 @@ def _shot(connection: Connection, look: Prospects, row: Row[Any]) -> ShotSubject
         .order_by(jobs.c.submitted_at)
     ).all()
     live = tuple(want.job_id for want in wanting if want.intent != "cancelled")
-    failed = _failed_at(connection, row.id)
+    failed_at = _failed_at(connection, row.id)
     return ShotSubject(
         id=row.id,
         name=wanting[0].name if wanting else "",
         state=ShotState(row.state),
         jobs=live or tuple(want.job_id for want in wanting),
-        waits=tuple(_shot_waits(connection, look, row, job_id, failed) for job_id in live),
+        waits=tuple(_shot_waits(connection, look, row, job_id, failed_at) for job_id in live),
         hand=_hand(connection, look.now, attempts.c.shot_id == row.id),
         failure=row.failure,
         reason=row.reason,
         attempts=row.attempts,
-        failed_on=tuple(failed),
+        failed_on=tuple(node for node, at in failed_at.items() if at > -inf),
     )
 
 
 def _shot_waits(
-    connection: Connection, look: Prospects, shot: Row[Any], job_id: str, failed: dict[str, float]
+    connection: Connection, look: Prospects, shot: Row[Any], job_id: str, failed_at: dict[str, float]
 ) -> Waiting:
     job = _job_facts(connection, look, job_id)
     if shot.state != ShotState.WAITING or job_id not in look.backlog.jobs:
         return Waiting(job=job)
     line = Line(job_id, shot.group_key, shot.min_class)
-    return _waiting(look, job, line, failed, shot.crashes)
+    return _waiting(look, job, line, failed_at, shot.crashes)
 
 
 def _failed_at(connection: Connection, shot_id: str) -> dict[str, float]:
-    """Node to when the shot failed on it last."""
-    failed = attempts.c.state.in_((AttemptState.FAILED, AttemptState.REJECTED))
+    """Nodes that others are preferred to, since the shot failed there; see `Prospects.candidates`."""
+    last = func.max(case((by_its_own_fault(), attempts.c.settled_at)))
     query = (
-        select(attempts.c.node_id, func.max(attempts.c.settled_at))
-        .where(attempts.c.shot_id == shot_id, failed)
+        select(attempts.c.node_id, last)
+        .where(attempts.c.shot_id == shot_id, failed())
         .group_by(attempts.c.node_id)
         .order_by(func.max(attempts.c.settled_at))
     )
-    return {row[0]: row[1] for row in connection.execute(query)}
+    return {node: -inf if at is None else at for node, at in connection.execute(query)}
 
 
 def _hand(connection: Connection, now: float, *conditions: Any) -> Hand | None:

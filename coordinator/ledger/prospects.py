@@ -55,7 +55,8 @@ class Prospects:
     def candidates(self, line: Line, failed_at: Mapping[str, float]) -> tuple[Candidate, ...]:
         """The nodes of the lane, those first that are nearest to taking shots of the line.
 
-        `failed_at` says on which nodes, and when, the shot failed. Raises KeyError where the job is not open.
+        `failed_at` names the nodes that others are preferred to, since the shot failed there, and when it did
+        by its own fault last (-inf: never). Raises KeyError where the job is not open.
         """
         lane = self.backlog.jobs[line.job_id].lane
         found, asked = [], 0

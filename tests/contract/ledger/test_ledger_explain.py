@@ -186,6 +186,45 @@ def test_what_failed_on_the_only_node_rests_there_and_then_is_tried_again(bench:
     assert "node node takes this next" in said(bench, shot)
 
 
+@pytest.mark.parametrize(
+    ("kind", "keeps"),
+    [("blank_image", True), ("unheard_of", True), ("upload_failed", False), ("store_unavailable", False)],
+)
+def test_a_failure_is_said_to_keep_a_shot_from_its_node_where_a_claim_says_so(
+    bench: Bench, kind: str, keeps: bool
+) -> None:
+    job = bench.submit(placed(1)).job_id
+    node = bench.join()
+    lease = node.lease()
+    bench.fail(lease, kind)
+    bench.close(lease)
+    (shot,) = shots_of(bench, job)
+
+    sentences = said(bench, shot)
+
+    assert ("node node takes this next" in sentences) is not keeps
+    assert ("Attempt 1 of 3 failed on node" in sentences) is keeps
+    assert (node.claim().lease is None) is keeps
+
+
+@pytest.mark.parametrize(
+    ("kind", "taker"), [("blank_image", "b"), ("upload_failed", "b"), ("store_unavailable", "a")]
+)
+def test_the_node_that_is_said_to_take_a_shot_next_is_one_that_a_claim_gives_it(
+    bench: Bench, kind: str, taker: str
+) -> None:
+    job = bench.submit(placed(1)).job_id
+    nodes = {"a": bench.join("a")}
+    lease = nodes["a"].lease()
+    bench.fail(lease, kind)
+    bench.close(lease)
+    nodes["b"] = bench.join("b")
+    (shot,) = shots_of(bench, job)
+
+    assert f"node {taker} takes this next" in said(bench, shot)
+    assert nodes[taker].claim().lease is not None
+
+
 def test_a_shot_that_an_engine_died_with_is_said_to_come_last_and_alone(bench: Bench) -> None:
     job = bench.submit(placed(1)).job_id
     lease = bench.join().lease()
