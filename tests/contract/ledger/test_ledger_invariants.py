@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from random import Random
+from typing import Any, Literal
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import Conflict, Gone
-from common.failures import FAILURES
+from common.failures import FAILURES, Blame, kinds
 from common.messages import Lease, Spent
-from coordinator.ledger.schema import batches
+from common.states import ATTEMPT, BATCH, NODE, SHOT, Machine
+from coordinator.ledger.schema import batches, events, shots, wants
 from tests.contract.ledger.bench import TIMING, Bench, Holder, placed, work
 from tests.ledger_rules import check_ledger
 
@@ -24,6 +27,11 @@ walks = settings(
 )
 randoms = st.randoms(use_true_random=False)
 NAMES = ("a", "b", "c")
+#: What an explanation promises of a node that is free.
+PROMISE = re.compile(r"[Nn]ode (\w+) takes (?:this|other shots of the same job) next")
+MACHINES: tuple[Machine[Any, Any], ...] = (SHOT, ATTEMPT, BATCH, NODE)
+#: What needs more patience or more accidents than a walk of a few hundred steps has.
+RARE = {("shot", "exhausted"), ("shot", "accepted"), ("shot", "outgrown"), ("node", "tested")}
 
 
 class Walk:
@@ -36,22 +44,16 @@ class Walk:
         self.nodes: dict[str, Holder] = {}
         self.leases: list[Lease] = []
         self.deliveries: list[str] = []
+        for _ in NAMES:
+            self.join()
+            self.submit()
 
     def step(self) -> None:
-        usual = [self.claim, self.claim, self.report, self.report, self.report, self.verdict, self.verdict]
-        rare = [
-            self.submit,
-            self.submit,
-            self.join,
-            self.beat,
-            self.close,
-            self.steer,
-            self.operate,
-            self.pass_time,
-        ]
+        usual = [self.claim, self.report, self.report, self.verdict]
+        rare = [self.submit, self.join, self.beat, self.close, self.steer, self.operate, self.pass_time]
         # Too late, or not now: the rules say so, and nothing may have changed.
         with suppress(Gone, Conflict):
-            self.random.choice([*usual, *rare, self.bench.restart])()
+            self.random.choice([*usual * 6, *rare * 3, self.bench.restart])()
 
     def submit(self) -> None:
         model = self.random.choice(("tiny", "other"))
@@ -76,24 +78,28 @@ class Walk:
         lease = self._lease()
         if lease is not None:
             index = self.random.randrange(len(lease.shots))
-            if self.random.random() < 0.6:
+            if self.random.random() < 0.7:
                 attempt = self.bench.deliver(lease, index).attempt_id
                 self.deliveries += [attempt] if attempt else []
             else:
-                self.bench.fail(lease, self.random.choice(list(FAILURES)), index)
+                self.bench.fail(lease, self._failure(), index)
 
     def verdict(self) -> None:
         if self.deliveries:
-            outcome = self.random.choice(("stored", "duplicate", "rejected", "put off"))
-            failure = self.random.choice(list(FAILURES))
-            self.bench.store(self.random.choice(self.deliveries[-3:]), outcome=outcome, failure=failure)
+            outcome = self.random.choice(("stored", "stored", "duplicate", "rejected", "put off"))
+            attempt = self.random.choice(self.deliveries[-3:])
+            self.bench.store(attempt, outcome=outcome, failure=self._failure())
 
     def close(self) -> None:
         lease = self._lease()
         if lease is not None:
             outcome = self.random.choice(("finished", "released", "failed", "oom"))
             spent = self.random.choice((Spent(), work(1.0)))
-            self.bench.close(lease, outcome, failure=self.random.choice(list(FAILURES)), spent=spent)
+            self.bench.close(lease, outcome, failure=self._failure(), spent=spent)
+
+    def _failure(self) -> str:
+        """Every other one is the shot's own, so that some shots use up their attempts."""
+        return self.random.choice(sorted(FAILURES if self.random.random() < 0.5 else kinds(Blame.SHOT)))
 
     def _lease(self) -> Lease | None:
         """Mostly one in force, now and then one that is over."""
@@ -111,22 +117,45 @@ class Walk:
             self.random.choice(verbs)(self.random.choice(known).id)
 
     def pass_time(self) -> None:
-        for _ in range(self.random.randrange(1, 9)):
+        for _ in range(self.random.choice((1, 2, 4, 8, 16, 32))):
             self.bench.clock.now += TIMING.sweep_s
             self.bench.ledger.sweep()
 
     def operate(self) -> None:
         if self.nodes:
             ledger, name = self.bench.ledger, self.random.choice(list(self.nodes))
-            who = self.random.choice(("operator", "owner"))
-            verbs: list[Callable[[], None]] = [
-                lambda: ledger.drain_node(name),
-                lambda: ledger.pause_node(name, who=who),
+            who: Literal["operator", "owner"] = self.random.choice(("operator", "owner"))
+            usual: list[Callable[[], None]] = [
                 lambda: ledger.resume_node(name, who=who),
-                lambda: ledger.quarantine_node(name),
                 lambda: ledger.forgive_node(name),
             ]
-            self.random.choice(verbs)()
+            rare: list[Callable[[], None]] = [
+                lambda: ledger.drain_node(name),
+                lambda: ledger.pause_node(name, who=who),
+                lambda: ledger.quarantine_node(name),
+            ]
+            # Else most nodes would be out of service, and nothing more would happen.
+            self.random.choice(usual * 2 + rare)()
+
+    def explain(self) -> dict[str, str]:
+        """Ask why each shot waits; node to a shot of which it was said that the node takes its job next."""
+        promised: dict[str, str] = {}
+        for waiting in [row.id for row in self.bench.rows(shots) if row.state == "waiting"]:
+            told = self.bench.ledger.explain(waiting, version="1").sentences
+            assert told[0].partition(" waits: ")[2], told
+            promised |= dict.fromkeys(PROMISE.findall(" ".join(told)), waiting)
+        return promised
+
+    def keep_a_promise(self, promised: dict[str, str]) -> None:
+        """Let one of these nodes claim: it gets what its shot's job wants."""
+        if promised:
+            name = self.random.choice(sorted(promised))
+            lease = self.nodes[name].claim().lease
+            assert lease is not None, f"{name} takes {promised[name]} next, and gets nothing"
+            self.leases.append(lease)
+            (job_id,) = {row.job_id for row in self.bench.rows(batches) if row.id == lease.batch_id}
+            wanting = {row.job_id for row in self.bench.rows(wants) if row.shot_id == promised[name]}
+            assert job_id in wanting
 
 
 @walks
@@ -136,6 +165,28 @@ def test_no_course_of_events_breaks_the_ledger(bench: Bench, random: Random, ste
     for _ in range(steps):
         walk.step()
         check_ledger(bench.ledger)
+
+
+@walks
+@given(random=randoms, steps=st.integers(20, 80))
+def test_every_shot_that_waits_is_explained_and_who_is_said_to_take_it_does(
+    bench: Bench, random: Random, steps: int
+) -> None:
+    walk = Walk(bench, random)
+    for step in range(steps):
+        walk.step()
+        if step % 10 == 0:
+            walk.keep_a_promise(walk.explain())
+
+
+def test_walks_come_by_nearly_everything_that_may_happen(bench: Bench) -> None:
+    seen = set()
+    for seed in range(3):
+        walk = Walk(bench, Random(seed))
+        for _ in range(300):
+            walk.step()
+        seen |= {(row.noun, row.event) for row in bench.rows(events)}
+    assert {(m.noun, one.event) for m in MACHINES for one in m.transitions} - seen <= RARE
 
 
 @walks
