@@ -79,6 +79,9 @@ def retry_command(
     with connect(settings) as client:
         known = the_job(client, job)
         failed = known.counts.get(ShotState.FAILED, 0)
+        if not failed and known.intent != "cancelled":
+            _say(client.job(known.id), "stays as it is: nothing of it has failed", as_json)
+            return
         _say(client.retry(known.id), f"goes on: {counted(failed, 'failed shot')} to try again", as_json)
 
 

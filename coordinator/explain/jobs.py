@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 from common.states import ShotState
 from common.views import Explanation
@@ -63,8 +64,11 @@ def _budget(subject: JobSubject) -> Iterator[Answer]:
 def _waits(subject: JobSubject) -> Iterator[Answer]:
     """Each reason once, that of the most shots first."""
     reasons: Counter[Answer] = Counter()
+    # A node that is yet to be started must be large enough for all of them.
+    largest = max((waiting.vram_class for waiting, _ in subject.waits), default=0)
     for waiting, images in subject.waits:
-        reasons[why_waiting(waiting)] += images
+        counted_on = waiting if waiting.candidates else replace(waiting, vram_class=largest)
+        reasons[why_waiting(counted_on)] += images
     for answer, images in reasons.most_common():
         yield answer._replace(sentence=f"{_shots(images, 'wait')}: {answer.sentence}")
     if subject.retries:

@@ -41,7 +41,8 @@ def _without_node(waiting: Waiting) -> Answer | None:
     """Where no node in service can take them."""
     lane = waiting.job.lane
     if not waiting.candidates:
-        return Answer(f"no node serves lane {lane}", f"start one for it: `farm-node run --lane {lane}`")
+        card = f" on a card of {waiting.vram_class} GB or more" if waiting.vram_class else ""
+        return Answer(f"no node serves lane {lane}", f"start one for it: `farm-node run --lane {lane}`{card}")
     able = [one for one in waiting.candidates if not one.lack]
     if not able:
         return _beyond_all(waiting)

@@ -52,6 +52,15 @@ def test_without_a_node_in_the_lane_it_is_said_how_to_get_one(bench: Bench) -> N
     assert "3 images wait in lane studio, which it does not serve." in explained(bench, "node").sentences
 
 
+def test_the_node_that_is_missing_is_named_with_the_class_that_all_shots_need(bench: Bench) -> None:
+    job = bench.submit([*placed(5), *placed(2, min_class=32, width=4096)]).job_id
+    answer = explained(bench, job)
+    assert "7 shots wait: no node serves lane public." in answer.sentences
+    assert answer.remedy == "start one for it: `farm-node run --lane public` on a card of 32 GB or more"
+    small = explained(bench, shots_of(bench, job)[0])
+    assert small.remedy.endswith("on a card of 8 GB or more")
+
+
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [

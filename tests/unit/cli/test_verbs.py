@@ -99,10 +99,16 @@ def test_requeue_begins_a_cancelled_job_anew(farm: Farm, job: str) -> None:
     assert told(farm, "jobs")[0]["counts"] == {"waiting": 4}
 
 
+def test_retry_of_a_job_without_failures_says_so_and_changes_nothing(farm: Farm, job: str) -> None:
+    farm("pause", job)
+    assert f"job {job} (mugs) stays as it is: nothing of it has failed" in farm("retry", job).out
+    assert told(farm, "retry", job)["intent"] == "paused"
+
+
 def test_explain_says_what_a_job_lacks_and_what_would_change_it(farm: Farm, job: str) -> None:
     said = farm("explain", "mugs").out
     assert "4 shots wait: no node serves lane public." in said
-    assert "→ start one for it: `farm-node run --lane public`" in said
+    assert "→ start one for it: `farm-node run --lane public` on a card of 6 GB or more" in said
     assert told(farm, "explain", job)["kind"] == "job"
 
 
