@@ -1,4 +1,7 @@
-"""No query of sweeper, dispatcher, node or operator walks a table that grows with the work."""
+"""No query of sweeper, dispatcher or node, and none about one job, walks a table that grows with the work.
+
+The list of jobs, the totals of all work and a start do.
+"""
 
 from __future__ import annotations
 
@@ -78,11 +81,24 @@ def _steer(bench: Bench) -> None:
     bench.ledger.resume_job(job_id)
     bench.ledger.cancel_job(job_id)
     bench.ledger.requeue_job(job_id)
+    bench.ledger.prioritise_job(job_id, 60)
+    bench.ledger.retry_job(job_id)
+    bench.ledger.accept_failures(job_id)
+
+
+def _ask(bench: Bench) -> None:
+    """What the operator asks about one job, shot or node."""
+    job_id = bench.submit(placed(5, first=400)).job_id
+    bench.ledger.job(job_id)
+    bench.ledger.images(job_id)
+    bench.ledger.cost_table(job_id)
+    for subject in (job_id, placed(1, first=400)[0].planned.id, "first"):
+        assert bench.ledger.explain(subject, version="1").sentences
 
 
 @pytest.mark.parametrize(
     "act",
-    [_expire, _set_clock_back, _pause_overspent, _dispatch, _claim, _steer],
+    [_expire, _set_clock_back, _pause_overspent, _dispatch, _claim, _steer, _ask],
     ids=lambda act: act.__name__.strip("_"),
 )
 def test_no_query_walks_a_table_that_grows(
