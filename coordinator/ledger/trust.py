@@ -97,7 +97,10 @@ def amnesty(write: Write, rules: Rules) -> None:
 
 
 def _trust(write: Write, node: Row[Any]) -> None:
-    move_node(write, node.id, NodeState(node.state), NodeEvent.TRUSTED, record="", distrusted_at=None)
+    state = NodeState(node.state)
+    move_node(write, node.id, state, NodeEvent.TRUSTED, record="", distrusted_at=None)
+    if state is NodeState.SELFTEST and _holds_batch(write, node.id):
+        move_node(write, node.id, NodeState.READY, NodeEvent.LEASED, detail="it still holds its self-test")
 
 
 def _note(write: Write, node_id: str, outcome: str) -> None:

@@ -184,6 +184,22 @@ def test_a_forgiven_node_is_ready_with_a_clean_record(bench: Bench) -> None:
     assert _row(bench).record == ""
 
 
+@pytest.mark.parametrize("how", ["forgiven", "its picture is stored"])
+def test_a_node_that_is_trusted_while_it_holds_its_self_test_is_busy_until_the_batch_is_closed(
+    bench: Bench, how: str
+) -> None:
+    _, lease = _tested(bench)
+    if how == "forgiven":
+        bench.ledger.forgive_node("node")
+    else:
+        bench.store(bench.deliver(lease).attempt_id)
+    assert bench.node_state() == "busy"
+
+    bench.close(lease)
+
+    assert bench.node_state() == "ready"
+
+
 @pytest.mark.parametrize("vram", [8, 12])
 def test_a_shot_that_failed_waits_for_no_node_in_its_self_test(bench: Bench, vram: int) -> None:
     node, _ = _tested(bench)
