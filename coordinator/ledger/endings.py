@@ -60,7 +60,7 @@ def end_batch(
     write.after_commit(partial(Backlog.reserve, job_id=batch.job_id, cost=-batch.estimate))
     settle_use(write, batch_id)
     facts = {"message": message, "peak_bytes": peak_bytes}
-    _undo(write, batch, event, failure, facts, spent)
+    _undo(write, batch, _died(rules, write.now, event, failure), failure, facts, spent)
     node_state = NodeState(batch.node_state)
     # Once drained it is offline for the reason for which it was drained.
     kept = {name: getattr(batch, name) for name in ("reason", "decided_by")}
@@ -99,7 +99,7 @@ def _judge_node(
 def _undo(
     write: Write,
     batch: Row[Any],
-    event: BatchEvent,
+    died: bool,
     failure: Failure | None,
     facts: dict[str, Any],
     spent: Spent,
@@ -119,13 +119,18 @@ def _undo(
         set_back(write, ids, ShotState.RUNNING, failure, facts["message"], batch.vram_class)
         return
     move_attempts(write, running, AttemptState.RUNNING, AttemptEvent.RELEASED, detail=batch.id)
-    died = event in _GONE or (failure is not None and failure.kind == "engine_died")
     # While the pipeline was loaded no shot can have been at fault.
     if died and not _SUSPICIOUS.isdisjoint(spent.seconds):
         # Shots are rendered in order: those of the running pass are the first that are undone.
-        ids = ids[batch.pass_size :] + suspect(write, ids[: batch.pass_size])
+        ids = ids[batch.pass_size :] + suspect(write, ids[: batch.pass_size], ShotState.RUNNING)
     move_shots(write, ids, ShotState.RUNNING, ShotEvent.RETURNED, detail=batch.id)
     drop_unwanted(write, ids)
+
+
+def _died(rules: Rules, now: float, event: BatchEvent, failure: Failure | None) -> bool:
+    """Whether an engine or node died of itself: not with the farm, nor unheard while that was in trouble."""
+    gone = event in _GONE and not rules.incident.lasts(now)
+    return gone or (failure is not None and failure.kind == "engine_died")
 
 
 def _theirs(failure: Failure, undone: int, all_of_them: int) -> bool:

@@ -46,8 +46,8 @@ def set_back(
     drop_unwanted(write, ids)
 
 
-def suspect(write: Write, ids: Sequence[str]) -> list[str]:
-    """Note that an engine or node died with these running shots; returns those that may be tried again.
+def suspect(write: Write, ids: Sequence[str], source: ShotState) -> list[str]:
+    """Note that an engine, node or ingest died with these shots; returns those that may be tried again.
 
     A suspect is rendered last and alone. One that is there each time is poison and fails.
     """
@@ -57,7 +57,7 @@ def suspect(write: Write, ids: Sequence[str]) -> list[str]:
     given_up = write.connection.scalars(query).all()
     values = {"failure": poison.kind, "reason": poison.sentence}
     for shot_id in given_up:
-        move_shots(write, [shot_id], ShotState.RUNNING, ShotEvent.EXHAUSTED, detail=poison.kind, **values)
+        move_shots(write, [shot_id], source, ShotEvent.EXHAUSTED, detail=poison.kind, **values)
         _pause_failing_jobs(write, shot_id)
     return [shot_id for shot_id in ids if shot_id not in given_up]
 

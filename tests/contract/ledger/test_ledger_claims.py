@@ -463,6 +463,7 @@ def test_a_restarted_coordinator_knows_the_same_backlog(bench: Bench) -> None:
 
 
 def test_a_shot_that_a_node_died_with_is_rendered_last_and_alone(bench: Bench) -> None:
+    bench.past_the_grace()
     bench.submit(placed(4))
     node = bench.join()
     lease = node.lease()
@@ -480,6 +481,7 @@ def test_a_shot_that_a_node_died_with_is_rendered_last_and_alone(bench: Bench) -
 
 
 def test_the_pass_that_was_running_is_suspected_though_steps_differ_from_shot_to_shot(bench: Bench) -> None:
+    bench.past_the_grace()
     node = bench.join()
     bench.submit(placed(1))
     bench.finish(node.lease(), work(3.0))
@@ -498,6 +500,20 @@ def test_shots_of_a_batch_that_never_began_are_no_suspects(bench: Bench) -> None
 
     assert len(bench.join().lease().shots) == 2
     assert {bench.shot_row(one.id).crashes for one in lease.shots} == {0}
+
+
+def test_a_shot_in_hand_each_time_that_the_whole_farm_is_killed_is_no_suspect(bench: Bench) -> None:
+    bench.submit(placed(1))
+    for _ in range(3):
+        bench.past_the_grace()
+        node = bench.join()
+        lease = node.lease()
+        node.beat(lease, spent=work(1.0))
+        bench.restart()
+        bench.join()
+
+    shot = bench.shot_row(lease.shots[0].id)
+    assert (shot.state, shot.crashes) == ("waiting", 0)
 
 
 def test_a_shot_that_engines_die_with_every_time_is_poison(bench: Bench) -> None:

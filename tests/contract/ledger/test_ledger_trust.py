@@ -339,6 +339,7 @@ def test_a_clock_jump_is_an_incident_that_ends(bench: Bench, jump: float) -> Non
 def test_only_a_pass_whose_denoising_had_begun_is_suspected(
     bench: Bench, phases: dict[str, float], crashes: int, how: str
 ) -> None:
+    bench.past_the_grace()
     bench.submit(placed(2))
     node = bench.join()
     lease = node.lease()
