@@ -19,6 +19,7 @@ _CODES = {
     409: "ConditionalRequestConflict",
     412: "PreconditionFailed",
     500: "InternalError",
+    503: "SlowDown",
 }
 _HOP_BY_HOP = ("connection", "transfer-encoding", "keep-alive")
 

@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 #: "Two minutes", as all durations of these farms at a fifth.
 _AWAY_S = 24.0
 _REFUSING_S = TIMING.lease_s
+_HANGING_S = 10.0
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,14 @@ def test_a_slow_store_only_takes_its_time(trial: Trial, proxy: S3Proxy) -> None:
     assert {batch["outcome"] for batch in trial.judge().tables["batches"]} == {"finished"}
 
 
-@pytest.mark.parametrize("status", [500, 403, 409])
+def test_a_store_that_takes_calls_and_never_answers_costs_no_attempt(trial: Trial, proxy: S3Proxy) -> None:
+    trial.begin()
+    suffer(proxy, Trouble(delay_s=_HANGING_S, status=0), _HANGING_S)
+    found = trial.judge()
+    assert not any(node["distrusted_at"] for node in found.tables["nodes"])
+
+
+@pytest.mark.parametrize("status", [500, 503, 403, 409])
 def test_a_store_that_refuses_uploads_for_a_while_costs_no_attempt(
     trial: Trial, proxy: S3Proxy, status: int
 ) -> None:
