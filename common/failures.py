@@ -12,7 +12,7 @@ from common.states import ShotEvent
 
 #: A shot's own failures before it is given up.
 MAX_ATTEMPTS = 3
-#: Times that an engine or node may die with a shot in hand before it is given up.
+#: Times that an engine, node or ingest may die with a shot in hand before it is given up.
 MAX_CRASHES = 3
 
 
@@ -44,8 +44,7 @@ _KNOWN = (
     Failure("stalled", Blame.SHOT, "no step was made for too long"),
     Failure("hard_limit", Blame.SHOT, "it took longer than an image may"),
     Failure("render_error", Blame.SHOT, "rendering failed"),
-    Failure("poison", Blame.SHOT, f"the engine or the node died {MAX_CRASHES} times while rendering it"),
-    Failure("ingest_crash", Blame.SHOT, "ingest died repeatedly while checking it"),
+    Failure("poison", Blame.SHOT, f"engine, node or ingest died {MAX_CRASHES} times with it in hand"),
     Failure("out_of_memory", Blame.OUT_OF_MEMORY, "the card ran out of memory"),
     Failure("model_missing", Blame.NODE, "the node does not hold the model's files"),
     Failure("model_mismatch", Blame.NODE, "the node's model files are not those of the catalog"),
@@ -57,6 +56,7 @@ _KNOWN = (
     Failure("wrong_image", Blame.NODE, "the upload is not what was reported: size, format or checksum"),
     Failure("upload_failed", Blame.NODE, "the store refuses what this node uploads"),
     Failure("upload_missing", Blame.NODE, "the upload is not in the store"),
+    Failure("ingest_crash", Blame.FARM, "ingest began several times to check it and never ended"),
     Failure("store_unavailable", Blame.FARM, "the store did not answer"),
     Failure("cancelled", Blame.CANCELLED, "nobody wants it any more"),
 )

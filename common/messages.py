@@ -265,7 +265,8 @@ class Verdict(Message):
     """POST /v1/deliveries/{attempt}: ingest stored the image, refuses it, or tries again later."""
 
     outcome: Literal["stored", "duplicate", "rejected", "put off"]
-    #: Of the stored object.
+    #: Of the stored object; the attempt is the one that its metadata names.
+    attempt_id: str | None = None
     sha256: Sha256 | None = None
     size: Bytes | None = None
     failure: str | None = None

@@ -85,7 +85,7 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
         traffic=traffic,
         metrics=FarmCollector(ledger, publisher, traffic, currency=settings.money.currency),
         dispatcher=Loop("dispatcher", dispatch, period_s=timing.sweep_s),
-        sweeper=Loop("sweeper", Sweeper(ledger, publisher).sweep, period_s=timing.sweep_s),
+        sweeper=Loop("sweeper", Sweeper(ledger, publisher, store).sweep, period_s=timing.sweep_s),
         # Apart from the sweeper: a broker that hangs must not make a leader look dead.
         leading=Loop("leading", ledger.show_life, period_s=timing.sweep_s),
         quarantine=Loop("quarantine", clear, period_s=_QUARANTINE_S),

@@ -66,10 +66,15 @@ def _stored(delivery: Delivery, store: Store, final: bytes, content_type: str) -
     metadata = {"attempt": delivery.attempt_id, "sha256": sha256}
     for _ in range(_TRIES):
         if store.create(delivery.final_key, final, content_type=content_type, metadata=metadata):
-            return Verdict(outcome="stored", sha256=sha256, size=len(final))
+            return Verdict(outcome="stored", attempt_id=delivery.attempt_id, sha256=sha256, size=len(final))
         there = store.head(delivery.final_key)
         if there is not None:
             # Our own, when an earlier run of this very delivery stored it and ended before it could say so.
-            outcome = "stored" if there.metadata.get("attempt") == delivery.attempt_id else "duplicate"
-            return Verdict(outcome=outcome, sha256=there.metadata.get("sha256"), size=there.size)
+            owner = there.metadata.get("attempt")
+            return Verdict(
+                outcome="stored" if owner == delivery.attempt_id else "duplicate",
+                attempt_id=owner,
+                sha256=there.metadata.get("sha256"),
+                size=there.size,
+            )
     raise Unavailable(f"the store says there is an object at {delivery.final_key}, and has none to show")

@@ -11,10 +11,10 @@ from common.errors import Conflict, Invalid, NotFound
 from common.failures import Blame, Failure, failure
 from common.messages import Ack, Delivery, Verdict
 from common.states import AttemptEvent, AttemptState, ShotEvent, ShotState
-from coordinator.ledger.moves import move_attempts, move_shots
+from coordinator.ledger.moves import drop_unwanted, move_attempts, move_shots
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import ATTEMPT_PHASES, attempts, batches, images, shots, wants
-from coordinator.ledger.setbacks import set_back
+from coordinator.ledger.setbacks import set_back, suspect
 from coordinator.ledger.specs import image_key, shot_of
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.trust import charge_node, credit_node
@@ -70,7 +70,12 @@ def reject(write: Write, rules: Rules, attempt_id: str, met: Failure, message: s
     row = _attempt_row(write.connection, attempt_id)
     facts = {"failure": met.kind, "message": message, "ingest_s": seconds}
     move_attempts(write, [row.id], AttemptState.DELIVERED, AttemptEvent.REJECTED, detail=met.kind, **facts)
-    set_back(write, [row.shot_id], ShotState.DELIVERED, met, message, row.vram_class)
+    if met.kind == "ingest_crash" and not rules.incident.lasts(write.now):
+        spared = suspect(write, [row.shot_id], ShotState.DELIVERED)
+        move_shots(write, spared, ShotState.DELIVERED, ShotEvent.RETURNED, detail=met.kind)
+        drop_unwanted(write, spared)
+    else:
+        set_back(write, [row.shot_id], ShotState.DELIVERED, met, message, row.vram_class)
     if met.blame is Blame.NODE:
         charge_node(write, rules, row.node_id)
 
@@ -81,11 +86,19 @@ def _store(write: Write, row: Row[Any], verdict: Verdict) -> None:
     beaten = verdict.outcome == "duplicate"
     event = AttemptEvent.BEATEN if beaten else AttemptEvent.STORED
     move_attempts(write, [row.id], AttemptState.DELIVERED, event, ingest_s=verdict.seconds)
-    write.connection.execute(insert(images), [_sidecar(write, row, verdict)])
+    # The object may be of an earlier attempt, whose ingest died before it could say so.
+    owner = _attempt_row(write.connection, _owner(write, row, verdict))
+    write.connection.execute(insert(images), [_sidecar(write, owner, verdict)])
     move_shots(write, [row.shot_id], ShotState.DELIVERED, ShotEvent.STORED, detail=row.id)
     others = wants.c.shot_id == row.shot_id, wants.c.job_id != row.job_id
     write.connection.execute(update(wants).where(*others).values(reused=True))
     credit_node(write, row.node_id, row.started_at)
+
+
+def _owner(write: Write, row: Row[Any], verdict: Verdict) -> str:
+    """The attempt that the stored object names, where it is one of this shot."""
+    named = attempts.c.id == verdict.attempt_id, attempts.c.shot_id == row.shot_id
+    return write.connection.scalar(select(attempts.c.id).where(*named)) or str(row.id)
 
 
 def _sidecar(write: Write, row: Row[Any], verdict: Verdict) -> dict[str, Any]:

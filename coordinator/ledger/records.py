@@ -102,6 +102,8 @@ class Swept:
     lost: tuple[str, ...]
     #: Attempts delivered a while ago that ingest must be asked for again.
     ingest_again: tuple[str, ...]
+    #: Attempts that ingest began too often and never answered, each with the key of its shot's image.
+    unanswered: tuple[tuple[str, str], ...]
 
 
 class WorkLabels(NamedTuple):

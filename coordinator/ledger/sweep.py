@@ -7,19 +7,18 @@ from dataclasses import dataclass
 
 from sqlalchemy import select, true, update
 
-from common.failures import failure
 from common.settings import Timing
 from common.states import NODE, AttemptState, BatchEvent, BatchState, NodeEvent, NodeState
 from common.units import format_money
 from coordinator.ledger.backlog import Backlog, OpenJob
 from coordinator.ledger.endings import end_batch
 from coordinator.ledger.fleet import in_service, too_dear
-from coordinator.ledger.ingest import reject
 from coordinator.ledger.moves import move_node
 from coordinator.ledger.records import Swept
 from coordinator.ledger.rules import Rules
-from coordinator.ledger.schema import attempts, batches, nodes, plain
+from coordinator.ledger.schema import attempts, batches, nodes, plain, shots
 from coordinator.ledger.setbacks import pause
+from coordinator.ledger.specs import image_key, shot_of
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.trust import amnesty, begin_due_tests
 
@@ -70,10 +69,12 @@ def sweep(write: Write, backlog: Backlog, rules: Rules, grace: Grace) -> Swept:
     _pause_overspent(write, backlog, rules)
     amnesty(write, rules)
     begin_due_tests(write, rules)
+    again, unanswered = _unsettled(write, rules)
     return Swept(
         expired=_expire(write, rules) if lapsed else (),
         lost=_miss(write, rules) if lapsed else (),
-        ingest_again=_ask_again(write, rules),
+        ingest_again=again,
+        unanswered=unanswered,
     )
 
 
@@ -112,19 +113,22 @@ def _miss(write: Write, rules: Rules) -> tuple[str, ...]:
     return tuple(node_id for node_id, _ in lost)
 
 
-def _ask_again(write: Write, rules: Rules) -> tuple[str, ...]:
+def _unsettled(write: Write, rules: Rules) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """Uploads to ask ingest for again; those that it began too often, with the key of the image."""
     late = write.now - rules.timing.ingest_again_s
-    unanswered = select(attempts.c.id, attempts.c.tries).where(
-        attempts.c.state == plain(AttemptState.DELIVERED), attempts.c.asked_at < late
+    query = (
+        select(attempts.c.id, attempts.c.tries, attempts.c.shot_id, shots.c.spec)
+        .select_from(attempts.join(shots))
+        .where(attempts.c.state == plain(AttemptState.DELIVERED), attempts.c.asked_at < late)
     )
-    again = []
-    for attempt_id, tries in write.connection.execute(unanswered).all():
-        if tries >= _INGEST_TRIES:
-            reject(write, rules, attempt_id, failure("ingest_crash"), "", 0.0)
+    again, unanswered = [], []
+    for row in write.connection.execute(query).all():
+        if row.tries >= _INGEST_TRIES:
+            unanswered.append((row.id, image_key(row.shot_id, shot_of(row.spec).format)))
         else:
-            again.append(attempt_id)
+            again.append(row.id)
     write.connection.execute(update(attempts).where(attempts.c.id.in_(again)).values(asked_at=write.now))
-    return tuple(again)
+    return tuple(again), tuple(unanswered)
 
 
 def _pause_overspent(write: Write, backlog: Backlog, rules: Rules) -> None:

@@ -187,7 +187,7 @@ class Bench:
         )
         return self.ledger.report(lease.batch_id, report)
 
-    def store(self, attempt_id: str | None, **fields: Any) -> Any:
+    def store(self, attempt_id: str | None, /, **fields: Any) -> Any:
         assert attempt_id is not None
         given: dict[str, Any] = {"outcome": "stored", "sha256": SHA, "size": 100}
         return self.ledger.verdict(attempt_id, Verdict(**given | fields))

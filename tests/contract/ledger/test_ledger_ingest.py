@@ -47,6 +47,55 @@ def test_an_image_that_another_attempt_stored_makes_the_shot_done_and_ours_waste
     assert [(row.sha256, row.size) for row in bench.rows(images)] == [(there, 7)]
 
 
+def test_a_shot_that_ingest_dies_with_each_time_spends_no_attempt_and_is_poison(bench: Bench) -> None:
+    bench.past_the_grace()
+    job = bench.submit(placed(1))
+    found = []
+    for name in ("a", "b", "c"):
+        lease = bench.join(name).lease()
+        bench.store(bench.deliver(lease).attempt_id, outcome="rejected", failure="ingest_crash")
+        bench.close(lease)
+        shot = bench.shot_row(lease.shots[0].id)
+        found.append((shot.state, shot.attempts, shot.crashes))
+
+    assert found == [("waiting", 0, 1), ("waiting", 0, 2), ("failed", 0, 3)]
+    assert bench.ledger.job(job.job_id).failures[0].kind == "poison"
+    assert {row.record for row in bench.rows(nodes)} == {""}
+
+
+def test_that_ingest_dies_while_the_farm_is_in_trouble_counts_for_nothing(bench: Bench) -> None:
+    bench.submit(placed(1))
+    lease = bench.join().lease()
+
+    ack = bench.store(bench.deliver(lease).attempt_id, outcome="rejected", failure="ingest_crash")
+
+    assert ack.state == "waiting"
+    assert bench.shot_row(lease.shots[0].id).crashes == 0
+
+
+def test_the_row_of_an_image_names_the_attempt_that_its_object_names(bench: Bench) -> None:
+    bench.submit(placed(1))
+    first = bench.join("a").lease()
+    earlier = bench.deliver(first).attempt_id
+    bench.store(earlier, outcome="rejected", failure="ingest_crash")
+    bench.close(first)
+    second = bench.join("b").lease()
+
+    bench.store(bench.deliver(second).attempt_id, outcome="duplicate", attempt_id=earlier)
+
+    assert [(row.attempt_id, row.node_id) for row in bench.rows(images)] == [(earlier, "a")]
+
+
+def test_an_object_that_names_an_attempt_of_another_shot_is_not_believed(bench: Bench) -> None:
+    bench.submit(placed(2))
+    lease = bench.join().lease()
+    mine, other = bench.deliver(lease).attempt_id, bench.deliver(lease, 1).attempt_id
+
+    bench.store(mine, outcome="duplicate", attempt_id=other)
+
+    assert [row.attempt_id for row in bench.rows(images)] == [mine]
+
+
 def test_ingest_gets_all_it_needs_and_only_while_it_is_needed(bench: Bench) -> None:
     bench.submit(placed(1))
     lease = bench.join().lease()

@@ -207,18 +207,20 @@ def test_ingest_is_asked_again_for_what_it_did_not_answer(bench: Bench) -> None:
     assert [again for again in found if again] == [(attempt,), (attempt,)]
 
 
-def test_an_upload_that_ingest_began_three_times_and_never_answered_is_rejected(bench: Bench) -> None:
+def test_an_upload_that_ingest_began_three_times_and_never_answered_is_named_with_its_image(
+    bench: Bench,
+) -> None:
     bench.submit(placed(1))
     lease = bench.join().lease()
     attempt = bench.deliver(lease).attempt_id
     assert attempt is not None
     for _ in range(3):
-        bench.ledger.delivery(attempt)
+        key = bench.ledger.delivery(attempt).final_key
 
-    _let_pass(bench, TIMING.ingest_again_s + 2 * TIMING.sweep_s)
+    found = _let_pass(bench, TIMING.ingest_again_s + 2 * TIMING.sweep_s)
 
-    row = bench.shot_row(lease.shots[0].id)
-    assert (row.state, row.attempts, row.failure) == ("waiting", 1, "ingest_crash")
+    assert found[-1].unanswered == ((attempt, key),)
+    assert not any(swept.ingest_again for swept in found)
 
 
 def test_an_upload_that_ingest_puts_off_is_asked_for_again_at_no_cost(bench: Bench) -> None:
