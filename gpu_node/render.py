@@ -97,7 +97,7 @@ class _Watch:
 def _picture(pixels: Any, finite: bool, shot: Shot) -> Pillow.Image | RenderError:
     """`pixels`: height × width × 3 in 0..1."""
     if not finite or not numpy.isfinite(pixels).all():
-        return RenderError("blank_image", "the model computed values that are not numbers")
+        return RenderError("not_a_number", "the model computed values that are not numbers")
     levels = (pixels * 255).round().astype("uint8")
     if levels.shape != (shot.height, shot.width, 3):
         height, width = levels.shape[:2]
@@ -105,5 +105,5 @@ def _picture(pixels: Any, finite: bool, shot: Shot) -> Pillow.Image | RenderErro
             "render_error", f"the picture is {width}×{height}, ordered were {shot.width}×{shot.height}"
         )
     if int(levels.max()) - int(levels.min()) <= _FLAT_LEVELS:
-        return RenderError("blank_image", "the picture is one flat colour")
+        return RenderError("flat_image", "the picture is one flat colour")
     return Pillow.fromarray(levels)

@@ -39,7 +39,7 @@ class Refusal:
 def checked(data: bytes, shot: Shot, *, sha256: str) -> Image.Image | Refusal:
     """The fully decoded picture as bare RGB pixels, with nothing else of what was uploaded."""
     if hashlib.sha256(data).hexdigest() != sha256:
-        return Refusal("wrong_image", "the uploaded bytes do not have the hash that was reported")
+        return Refusal("wrong_checksum", "the uploaded bytes do not have the hash that was reported")
     try:
         with _open(data, shot.width * shot.height) as image:
             refusal = _refusal_of_form(image, shot)
@@ -52,7 +52,7 @@ def checked(data: bytes, shot: Shot, *, sha256: str) -> Image.Image | Refusal:
             # Copied pixel by pixel: no profile, text or comment of the sender survives.
             picture = Image.frombytes("RGB", image.size, image.convert("RGB").tobytes())
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return Refusal("wrong_image", f"the picture has more pixels than {shot.width}x{shot.height}")
+        return Refusal("wrong_size", f"the picture has more pixels than {shot.width}x{shot.height}")
     except Exception as error:
         # Decoders meet hostile bytes with whatever error they come upon.
         return Refusal("not_an_image", f"the upload does not decode as a picture: {error}"[:_LONG])
@@ -73,14 +73,14 @@ def _refusal_of_form(image: Image.Image, shot: Shot) -> Refusal | None:
     """What the header tells, before a pixel is decoded."""
     if image.size != (shot.width, shot.height):
         return Refusal(
-            "wrong_image",
+            "wrong_size",
             f"the picture is {image.width}x{image.height}, asked for was {shot.width}x{shot.height}",
         )
     if getattr(image, "n_frames", 1) != 1:
         return Refusal("not_an_image", "the upload is an animation")
     # PNG loses nothing, so it does for every format.
     if image.format not in ("PNG", shot.format.upper()):
-        return Refusal("wrong_image", f"the upload is a {image.format}, asked for was a {shot.format}")
+        return Refusal("wrong_format", f"the upload is a {image.format}, asked for was a {shot.format}")
     return None
 
 
@@ -88,11 +88,11 @@ def _refusal_of_extras(image: Image.Image, data: bytes, shot: Shot) -> Refusal |
     """What the file holds besides its pixels: more behind the picture, or the name of another shot."""
     surplus = len(data) - end_of(data, image.format or "")
     if surplus:
-        return Refusal("wrong_image", f"{surplus} bytes lie behind the end of the picture")
+        return Refusal("trailing_bytes", f"{surplus} bytes lie behind the end of the picture")
     named = image.getexif().get(SHOT_TAG, shot.id)
     if named != shot.id:
         return Refusal(
-            "wrong_image",
+            "wrong_shot",
             f"the upload says that it is shot {str(named)[:12]}, it was reported as {shot.id[:12]}",
         )
     return None
@@ -102,7 +102,7 @@ def _refusal_of_emptiness(picture: Image.Image) -> Refusal | None:
     """NaN in half precision decodes to black, a broken VAE to one flat colour."""
     stat = ImageStat.Stat(picture)
     if max(high for _, high in stat.extrema) < _BLACK_BELOW:
-        return Refusal("blank_image", "the picture is black, as if the model had computed NaN")
+        return Refusal("black_image", "the picture is black, as if the model had computed NaN")
     if max(stat.stddev) < _FLAT_BELOW:
-        return Refusal("blank_image", "the picture is one flat colour")
+        return Refusal("flat_image", "the picture is one flat colour")
     return None

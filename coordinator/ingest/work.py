@@ -55,7 +55,7 @@ def _fetched(delivery: Delivery, store: Store, shot: Shot) -> Image.Image | Refu
         return Refusal("upload_missing", f"nothing lies at {delivery.key}")
     except Invalid:
         return Refusal(
-            "wrong_image", f"the upload is larger than the {delivery.size} bytes that were reported"
+            "wrong_checksum", f"the upload is larger than the {delivery.size} bytes that were reported"
         )
     return checked(data, shot, sha256=delivery.sha256)
 

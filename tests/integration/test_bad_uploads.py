@@ -246,11 +246,11 @@ def of_another_shot(shot: OrderedShot, other: OrderedShot) -> bytes:
     [
         (truncated, "not_an_image"),
         (no_picture, "not_an_image"),
-        (trailing, "wrong_image"),
-        (jpeg, "wrong_image"),
-        (bomb, "wrong_image"),
-        (of_another_size, "wrong_image"),
-        (of_another_shot, "wrong_image"),
+        (trailing, "trailing_bytes"),
+        (jpeg, "wrong_format"),
+        (bomb, "wrong_size"),
+        (of_another_size, "wrong_size"),
+        (of_another_shot, "wrong_shot"),
     ],
 )
 def test_an_upload_that_is_not_the_picture_is_refused_and_counted(

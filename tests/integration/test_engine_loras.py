@@ -137,4 +137,4 @@ def test_a_lora_of_numbers_that_are_none_gives_no_picture(
     events = ask(engine, render_order(one))
 
     failed = next(event for event in events if isinstance(event, protocol.Failed))
-    assert (failed.kind, failed.shot_id) == ("blank_image", one.id)
+    assert (failed.kind, failed.shot_id) == ("not_a_number", one.id)

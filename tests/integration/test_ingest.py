@@ -127,7 +127,7 @@ def test_an_upload_is_put_off_while_the_store_takes_no_pictures(store: Directory
 def test_an_upload_larger_than_reported_is_not_even_read(store: DirectoryStore):
     delivery = delivered(store, "a-1", picture())
     verdict = ingest(delivery.model_copy(update={"size": 10}), store)
-    assert (verdict.outcome, verdict.failure) == ("rejected", "wrong_image")
+    assert (verdict.outcome, verdict.failure) == ("rejected", "wrong_checksum")
 
 
 def test_nothing_is_stored_of_a_refused_upload(store: DirectoryStore):

@@ -255,7 +255,7 @@ def test_a_job_at_its_budget_says_cost_limit_overshoot_and_what_is_undone() -> N
 
 def test_a_job_with_failures_says_how_many_of_each_kind() -> None:
     failures = (
-        FailureView(kind="blank_image", message="all black", shots=2),
+        FailureView(kind="flat_image", message="all black", shots=2),
         FailureView(
             state="unschedulable", kind="fits_nothing", message="needs 40 GiB; 1024×1024 fits", shots=1
         ),

@@ -95,11 +95,11 @@ def test_nothing_but_pixels_passes():
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not_an_image"),
         (gif(), "not_an_image"),
         (animation(), "not_an_image"),
-        (png(picture((48, 64))), "wrong_image"),
-        (declaring(60_000, 60_000), "wrong_image"),
-        (declaring(65, 48), "wrong_image"),
-        (png(Image.new("RGB", (64, 48))), "blank_image"),
-        (png(Image.new("RGB", (64, 48), (200, 30, 30))), "blank_image"),
+        (png(picture((48, 64))), "wrong_size"),
+        (declaring(60_000, 60_000), "wrong_size"),
+        (declaring(65, 48), "wrong_size"),
+        (png(Image.new("RGB", (64, 48))), "black_image"),
+        (png(Image.new("RGB", (64, 48), (200, 30, 30))), "flat_image"),
     ],
     ids=["truncated", "empty", "svg", "gif", "animated", "turned", "bomb", "a pixel more", "black", "flat"],
 )
@@ -113,7 +113,7 @@ def test_what_is_not_the_picture_is_refused_by_kind(data: bytes, failure: str):
 
 def test_other_bytes_than_reported_are_refused():
     answer = checked(png(picture()), SHOT, sha256="0" * 64)
-    assert answer == Refusal("wrong_image", "the uploaded bytes do not have the hash that was reported")
+    assert answer == Refusal("wrong_checksum", "the uploaded bytes do not have the hash that was reported")
 
 
 @pytest.mark.parametrize("kind", FILES)
@@ -123,7 +123,7 @@ def test_every_kind_of_file_passes_whole_and_alone(kind: str):
     for behind in (b"\0", b"PK\x03\x04" + b"an archive" * 20, FILES[kind]):
         answer = check(FILES[kind] + behind, shot)
         assert isinstance(answer, Refusal)
-        assert answer.failure == "wrong_image"
+        assert answer.failure == "trailing_bytes"
         assert answer.message.startswith(f"{len(behind)} bytes lie behind")
 
 
@@ -136,7 +136,7 @@ def test_a_file_that_breaks_off_anywhere_is_refused(kind: str):
 
 def test_a_file_of_another_format_is_refused_but_for_png_which_loses_nothing():
     answer = check(FILES["jpeg"])
-    assert answer == Refusal("wrong_image", "the upload is a JPEG, asked for was a png")
+    assert answer == Refusal("wrong_format", "the upload is a JPEG, asked for was a png")
     assert isinstance(check(FILES["png"], SHOT._replace(format="webp")), Image.Image)
 
 
@@ -147,7 +147,7 @@ def test_a_file_that_names_another_shot_is_refused(image_format: str):
     assert isinstance(check(saved(picture(), image_format, exif=named(shot.id)), shot), Image.Image)
     answer = check(saved(picture(), image_format, exif=named(other.id)), shot)
     assert isinstance(answer, Refusal)
-    assert answer.failure == "wrong_image"
+    assert answer.failure == "wrong_shot"
     assert other.id[:12] in answer.message
 
 

@@ -27,7 +27,7 @@ def _one_failure_and_one_load(bench: Bench) -> tuple[str, Holder]:
     node = bench.join()
     lease = node.lease()
     bench.store(bench.deliver(lease, 0, work(2.0, 100.0, encode=0.5, upload=9.0)).attempt_id)
-    bench.fail(lease, "blank_image", 1, work(3.0, 150.0))
+    bench.fail(lease, "flat_image", 1, work(3.0, 150.0))
     bench.close(lease, load=Spent(joules=900.0, energy_method="sampled", seconds={"load": 12.0}))
     bench.rest()
     bench.finish(node.lease(), work(4.0, 200.0))
@@ -55,7 +55,7 @@ def test_totals_agree_with_the_raw_rows_and_survive_a_restart(bench: Bench) -> N
     totals = bench.ledger.totals()
 
     assert {outcome: count for (_, outcome), count in totals.attempts.items()} == {"stored": 2, "failed": 1}
-    assert totals.failures == {"": 2, "blank_image": 1}
+    assert totals.failures == {"": 2, "flat_image": 1}
     assert totals.seconds[labels, "denoise"] == pytest.approx(9.0)
     assert totals.seconds[labels, "load"] == pytest.approx(12.0)
     assert totals.seconds[labels, "upload"] == pytest.approx(9.0)

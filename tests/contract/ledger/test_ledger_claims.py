@@ -276,7 +276,7 @@ def test_a_failed_shot_goes_to_another_node_where_one_can_take_it(bench: Bench) 
     bench.submit(placed(1))
     node, other = bench.join(), bench.join("other")
     lease = node.lease()
-    bench.fail(lease, "blank_image")
+    bench.fail(lease, "flat_image")
     bench.close(lease)
 
     refused = node.claim().nothing
@@ -289,7 +289,7 @@ def test_a_failed_shot_goes_to_the_same_node_after_a_while_where_there_is_no_oth
     bench.submit(placed(1))
     node = bench.join()
     lease = node.lease()
-    bench.fail(lease, "blank_image")
+    bench.fail(lease, "flat_image")
     bench.close(lease)
 
     refused = node.claim().nothing
@@ -346,10 +346,10 @@ def test_a_requeued_shot_that_failed_on_every_node_is_tried_again(bench: Bench) 
     job = bench.submit(placed(1))
     node, other = bench.join(), bench.join("other")
     for one in (node, other, node):
-        _fail_once(bench, one, "blank_image")
+        _fail_once(bench, one, "flat_image")
         bench.rest()
     bench.ledger.requeue_job(job.job_id)
-    _fail_once(bench, node, "blank_image")
+    _fail_once(bench, node, "flat_image")
 
     bench.rest()
     assert len(node.lease().shots) == 1
@@ -359,7 +359,7 @@ def test_a_failed_shot_waits_for_no_node_whose_card_cannot_take_it(bench: Bench)
     bench.submit(placed(1, width=4096))
     node = bench.join(vram_gib=24)
     bench.join("small")
-    _fail_once(bench, node, "blank_image")
+    _fail_once(bench, node, "flat_image")
 
     bench.rest()
     assert len(node.lease().shots) == 1

@@ -122,7 +122,7 @@ def test_a_submission_that_the_database_breaks_off_is_cancelled_once_it_works(
 def test_the_event_log_replayed_gives_every_shots_state(bench: Bench) -> None:
     bench.submit(placed(12))
     node, other = bench.join(), bench.join("other")
-    for kind in ("", "blank_image", "out_of_memory", "device_lost", "", "blank_image"):
+    for kind in ("", "flat_image", "out_of_memory", "device_lost", "", "flat_image"):
         lease = (node if len(kind) % 2 else other).claim().lease
         if lease is None:
             continue

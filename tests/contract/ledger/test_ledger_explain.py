@@ -186,7 +186,7 @@ def test_a_job_that_passed_its_budget_shows_overshoot_and_what_is_undone(bench: 
 def test_what_failed_on_the_only_node_rests_there_and_then_is_tried_again(bench: Bench) -> None:
     job = bench.submit(placed(1)).job_id
     lease = bench.join().lease()
-    bench.fail(lease, "blank_image")
+    bench.fail(lease, "flat_image")
     bench.close(lease)
     (shot,) = shots_of(bench, job)
     assert "this failed on node node, which tries again in" in said(bench, shot)
@@ -197,7 +197,7 @@ def test_what_failed_on_the_only_node_rests_there_and_then_is_tried_again(bench:
 
 @pytest.mark.parametrize(
     ("kind", "keeps"),
-    [("blank_image", True), ("unheard_of", True), ("upload_failed", False), ("store_unavailable", False)],
+    [("flat_image", True), ("unheard_of", True), ("upload_failed", False), ("store_unavailable", False)],
 )
 def test_a_failure_is_said_to_keep_a_shot_from_its_node_where_a_claim_says_so(
     bench: Bench, kind: str, keeps: bool
@@ -217,7 +217,7 @@ def test_a_failure_is_said_to_keep_a_shot_from_its_node_where_a_claim_says_so(
 
 
 @pytest.mark.parametrize(
-    ("kind", "taker"), [("blank_image", "b"), ("upload_failed", "b"), ("store_unavailable", "a")]
+    ("kind", "taker"), [("flat_image", "b"), ("upload_failed", "b"), ("store_unavailable", "a")]
 )
 def test_the_node_that_is_said_to_take_a_shot_next_is_one_that_a_claim_gives_it(
     bench: Bench, kind: str, taker: str

@@ -28,7 +28,7 @@ def test_an_upload_rejected_for_the_shots_fault_three_times_fails(bench: Bench) 
     node = bench.join()
     for _ in range(3):
         lease = node.lease()
-        ack = bench.store(bench.deliver(lease).attempt_id, outcome="rejected", failure="blank_image")
+        ack = bench.store(bench.deliver(lease).attempt_id, outcome="rejected", failure="flat_image")
         bench.close(lease)
         bench.rest()
 

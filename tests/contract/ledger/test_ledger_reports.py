@@ -61,9 +61,9 @@ def test_a_repeated_report_is_answered_alike_and_counts_once(bench: Bench) -> No
 def test_a_repeated_failure_counts_once(bench: Bench) -> None:
     bench.submit(placed(1))
     lease = bench.join().lease()
-    bench.fail(lease, "blank_image")
+    bench.fail(lease, "flat_image")
 
-    assert bench.fail(lease, "blank_image").repeated
+    assert bench.fail(lease, "flat_image").repeated
     assert bench.shot_row(lease.shots[0].id).attempts == 1
 
 
@@ -144,14 +144,14 @@ def test_a_shot_fails_for_good_after_three_failures_of_its_own(bench: Bench) -> 
     states = []
     for _ in range(3):
         lease = node.lease()
-        states.append(bench.fail(lease, "blank_image").state)
+        states.append(bench.fail(lease, "flat_image").state)
         bench.close(lease)
         bench.rest()
 
     assert states == ["waiting", "waiting", "failed"]
     view = bench.ledger.job(job.job_id)
     assert view.status == "failed"
-    assert [(failure.kind, failure.shots) for failure in view.failures] == [("blank_image", 1)]
+    assert [(failure.kind, failure.shots) for failure in view.failures] == [("flat_image", 1)]
 
 
 def test_a_nodes_own_failures_cost_the_shot_nothing_and_quarantine_the_node(bench: Bench) -> None:
@@ -291,7 +291,7 @@ def test_a_job_pauses_itself_when_a_tenth_and_five_of_its_shots_failed(bench: Be
     while bench.ledger.job(job.job_id).intent == "active":
         lease = node.lease()
         for index in range(len(lease.shots)):
-            bench.fail(lease, "blank_image", index)
+            bench.fail(lease, "flat_image", index)
         bench.close(lease)
         bench.rest()
 
@@ -308,7 +308,7 @@ def test_accepted_failures_make_a_job_done(bench: Bench) -> None:
     node = bench.join()
     for _ in range(3):
         lease = node.lease()
-        bench.fail(lease, "blank_image")
+        bench.fail(lease, "flat_image")
         bench.close(lease)
         bench.rest()
 

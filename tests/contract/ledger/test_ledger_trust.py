@@ -115,7 +115,7 @@ def test_a_self_test_that_ingest_refuses_for_the_nodes_fault_is_failed(bench: Be
 
 def test_a_self_test_that_failed_by_the_shots_fault_judges_nobody(bench: Bench) -> None:
     node, lease = _tested(bench)
-    bench.fail(lease, "blank_image")
+    bench.fail(lease, "flat_image")
     bench.close(lease)
 
     assert bench.node_state() == "selftest"
@@ -206,7 +206,7 @@ def test_a_shot_that_failed_waits_for_no_node_in_its_self_test(bench: Bench, vra
     bench.ledger.quarantine_node(node.id)
     bench.join()
     other = bench.join("other", vram)
-    _fail(bench, other, "blank_image", times=1)
+    _fail(bench, other, "flat_image", times=1)
     bench.rest()
     shot_id = other.claim().lease.shots[0].id  # type: ignore[union-attr]
 

@@ -49,10 +49,10 @@ def test_shots_that_failed_and_such_that_fit_nothing_are_told_apart(bench: Bench
     node = bench.join()
     for _ in range(3):
         lease = node.lease()
-        bench.fail(lease, "blank_image")
+        bench.fail(lease, "flat_image")
         bench.close(lease)
         bench.rest()
 
     found = {one.state: one.kind for one in bench.ledger.job(job).failures}
-    assert found == {"failed": "blank_image", "unschedulable": "fits_nothing"}
+    assert found == {"failed": "flat_image", "unschedulable": "fits_nothing"}
     assert bench.ledger.job(job).eta_s is None
