@@ -89,7 +89,7 @@ class Waiting:
     #: Smallest class that takes them.
     vram_class: int = 0
     candidates: tuple[Candidate, ...] = ()
-    #: Times that an engine or node died with the shot.
+    #: Times that an engine, a node or ingest died with the shot.
     crashes: int = 0
 
 
@@ -136,7 +136,7 @@ class JobSubject:
     running: Mapping[str, int] = field(default_factory=dict)
     #: What waits, and how many of it.
     waits: tuple[tuple[Waiting, int], ...] = ()
-    #: Shots that wait after an engine or node died with them: they are rendered last, and alone.
+    #: Shots that wait after an engine, a node or ingest died with them: they are rendered last, and alone.
     suspects: int = 0
     #: Shots that wait for another attempt after a failure of their own.
     retries: int = 0

@@ -74,7 +74,7 @@ def _waits(subject: JobSubject) -> Iterator[Answer]:
     if subject.retries:
         yield Answer(f"{counted(subject.retries, 'shot')} of these failed before and will be tried again")
     if subject.suspects:
-        died = "an engine or node died with them in hand"
+        died = "an engine, a node or ingest died with them in hand"
         yield Answer(f"{counted(subject.suspects, 'shot')} of these come last, each alone: {died}")
 
 

@@ -99,9 +99,9 @@ def _in_turn(waiting: Waiting, takers: Iterable[Candidate]) -> Answer:
         )
     if waiting.crashes:
         died = (
-            f"an engine or node died with this {waiting.crashes} times"
+            f"an engine, a node or ingest died with this {waiting.crashes} times"
             if waiting.crashes > 1
-            else ("an engine or node died with this")
+            else ("an engine, a node or ingest died with this")
         )
         return Answer(f"{died}, so node {name} renders it alone, after all others of its kind", goes_on=True)
     if first is not None and first.group_key != waiting.group_key:

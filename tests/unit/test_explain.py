@@ -202,7 +202,7 @@ def test_a_jobs_groups_of_waiting_shots_add_up(several: list[tuple[Waiting, int]
         ),
         (
             waiting(Candidate(node=node(), first=first()), crashes=1),
-            "an engine or node died with this, so node small renders it alone",
+            "an engine, a node or ingest died with this, so node small renders it alone",
             "",
         ),
     ],

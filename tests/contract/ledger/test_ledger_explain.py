@@ -239,7 +239,7 @@ def test_a_shot_that_an_engine_died_with_is_said_to_come_last_and_alone(bench: B
     lease = bench.join().lease()
     bench.close(lease, "failed", failure="engine_died", spent=Spent(seconds={"denoise": 1.0}))
     (shot,) = shots_of(bench, job)
-    assert "an engine or node died with this, so node node renders it alone" in said(bench, shot)
+    assert "an engine, a node or ingest died with this, so node node renders it alone" in said(bench, shot)
     assert "1 shot of these comes last" in said(bench, job) or "1 shot of these come last" in said(bench, job)
 
 
