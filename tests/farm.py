@@ -7,7 +7,6 @@ import io
 import json
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -41,9 +40,9 @@ from common.settings import Keys, Settings, Storage, Timing
 from coordinator.farm import Farm
 from coordinator.ledger import Candidate, Replaced, open_engine
 from coordinator.service import FarmServer, build_farm, listen, serve
+from tests import waiting
 
 DEADLINE_S = 60
-_POLL_S = 0.02
 
 #: What tests wait for comes soon; leases last as usual, so that a slow machine loses none.
 QUICK = Timing(heartbeat_s=1, sweep_s=0.4, claim_wait_s=4, ingest_again_s=6)
@@ -130,10 +129,7 @@ def _serve(farm: Farm, server: FarmServer, listener: socket.socket) -> None:
 
 def until(found: Callable[[], bool]) -> None:
     """Wait for something that the API lets nobody wait for."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not found():
-        assert time.monotonic() < deadline
-        time.sleep(_POLL_S)
+    waiting.until(found, within_s=DEADLINE_S)
 
 
 def card(vram_gib: int) -> CardFacts:

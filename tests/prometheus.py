@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,9 +13,9 @@ import yaml
 
 from coordinator.embedded.ports import kept_ports
 from tests.require import require_program
+from tests.waiting import until
 
 _READY_WITHIN_S = 20
-_POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +36,7 @@ class Prometheus:
 
     def wait_for(self, promql: str, *, within_s: float) -> list[dict[str, object]]:
         """The first answer that is not empty."""
-        deadline = time.monotonic() + within_s
-        while not (result := self.query(promql)):
-            assert time.monotonic() < deadline, f"no data for {promql} within {within_s} s"
-            # Prometheus announces no scrape; the next one is a second away.
-            time.sleep(_POLL_S)
-        return result
+        return until(lambda: self.query(promql), within_s=within_s, evidence=lambda: f"no data for {promql}")
 
 
 @contextmanager
@@ -77,13 +71,11 @@ def running_prometheus(folder: Path, target: str, *, key: str) -> Iterator[Prome
 
 
 def _wait_ready(server: Prometheus, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + _READY_WITHIN_S
-    while True:
+    def ready() -> bool:
         assert process.poll() is None, "Prometheus ended at its start"
-        assert time.monotonic() < deadline, "Prometheus is not ready in time"
         try:
-            if httpx.get(f"{server.url}/-/ready").status_code == 200:
-                return
+            return httpx.get(f"{server.url}/-/ready").status_code == 200
         except httpx.TransportError:
-            # It does not listen yet, and nothing announces when it will.
-            time.sleep(_POLL_S)
+            return False
+
+    until(ready, within_s=_READY_WITHIN_S)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,9 +14,9 @@ from coordinator.embedded.ports import kept_ports
 from coordinator.embedded.process import Child, Component
 from coordinator.embedded.seaweed import PARTS, credentials, seaweed, weed_binary
 from coordinator.embedded.valkey import broker_url, valkey
+from tests.waiting import until
 
 _READY_WITHIN_S = 30
-_POLL_S = 0.02
 
 
 @dataclass(slots=True)
@@ -28,12 +27,12 @@ class Server:
 
     def start(self) -> None:
         self.child.start()
-        deadline = time.monotonic() + _READY_WITHIN_S
-        while not self.child.component.is_ready():
+
+        def ready() -> bool:
             assert self.child.exit_status is None, self.child.log.read_text()
-            assert time.monotonic() < deadline, self.child.log.read_text()
-            # Nothing announces that a server of another make listens now.
-            time.sleep(_POLL_S)
+            return self.child.component.is_ready()
+
+        until(ready, within_s=_READY_WITHIN_S, evidence=self.child.log.read_text)
 
     def kill(self) -> None:
         assert self.child.process is not None

@@ -16,11 +16,13 @@ from common.views import Submit
 from coordinator.client import FarmClient
 from tests.benchmarks.cores import RENDER_CORE, off_the_render_core, pin
 from tests.e2e.farmhouse import Farmhouse
+from tests.waiting import until
 
 _CARD = Path(__file__).parents[2] / "manifests" / "cards" / "rtx-4090.yaml"
 _NODE = "bench"
 _SETTINGS = f"nodes: [{{name: {_NODE}, card: {_CARD}}}]\n"
-_POLL_S = 0.02
+#: Seconds; a run takes a quarter of a minute.
+_WITHIN_S = 600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +55,12 @@ class PinnedFarm:
         began_at, begin = time.time(), time.perf_counter()
         job = self.client.submit(Submit(manifest=manifest))
         assert job.new == job.images, f"{job.reused} of {job.images} shots are rendered already"
-        while (view := self.client.job(job.id)).status != "done":
-            assert view.status in ("waiting", "running"), view
-            time.sleep(_POLL_S)
+        ended = until(
+            lambda: self.client.job(job.id),
+            lambda view: view.status not in ("waiting", "running"),
+            within_s=_WITHIN_S,
+        )
+        assert ended.status == "done", ended
         seconds = time.perf_counter() - begin
         batches, engine_s = self._batches(job.id)
         return FarmRun(

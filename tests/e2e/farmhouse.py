@@ -8,7 +8,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -20,10 +19,10 @@ import psutil
 
 from common.settings import load_settings
 from coordinator.client import FarmClient
+from tests.waiting import until
 
 _FARM = str(Path(sys.executable).parent / "farm")
 _WITHIN_S = 240
-_POLL_S = 0.1
 
 _T = TypeVar("_T")
 
@@ -128,12 +127,8 @@ class Farmhouse:
         return "\n".join(f"--- {log.name}\n{log.read_text(errors='replace')[-2000:]}" for log in logs)
 
     def wait_for(self, ask: Callable[[], _T], wanted: Callable[[_T], bool]) -> _T:
-        """Ask until the answer is the one wanted; nothing outside a process announces its state."""
-        deadline = time.monotonic() + _WITHIN_S
-        while not wanted(answer := ask()):
-            assert time.monotonic() < deadline, f"{answer}\n{self.logs()}"
-            time.sleep(_POLL_S)
-        return answer
+        """Ask until the answer is the one wanted."""
+        return until(ask, wanted, within_s=_WITHIN_S, evidence=self.logs)
 
 
 def _environment() -> dict[str, str]:

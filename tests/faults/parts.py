@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -27,11 +26,11 @@ from tests.e2e.conftest import CARDS, furnish
 from tests.faults.address import one_address
 from tests.faults.engines import put_in_place
 from tests.faults.target import TIMING
+from tests.waiting import until
 
 KEYS = {role: f"{role}-key" for role in ("operator", "node", "ingest", "ticket")}
 NODE = ("node-8", "gtx-1070.yaml")
 DEADLINE_S = 120
-_POLL_S = 0.05
 _SETTLED = {"done", "failed", "cancelled"}
 
 _T = TypeVar("_T")
@@ -149,11 +148,9 @@ class Parts:
         assert len(pictures) == len(shots)
 
     def until(self, ask: Callable[[], _T | None]) -> _T:
-        """Ask until there is an answer; nothing outside a process announces its state."""
-        deadline = time.monotonic() + DEADLINE_S
-        while not (answer := ask()):
-            assert time.monotonic() < deadline, self.logs()
-            time.sleep(_POLL_S)
+        """Ask until there is an answer."""
+        answer = until(ask, within_s=DEADLINE_S, evidence=self.logs)
+        assert answer is not None
         return answer
 
     def logs(self) -> str:

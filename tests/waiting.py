@@ -1,0 +1,26 @@
+"""Waiting for what nobody announces: a foreign server, the next scrape, what a farm's processes do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+_T = TypeVar("_T")
+
+_POLL_S = 0.05
+
+
+def until(
+    ask: Callable[[], _T],
+    wanted: Callable[[_T], bool] = bool,
+    *,
+    within_s: float,
+    evidence: Callable[[], str] = str,
+) -> _T:
+    """Ask until the answer is one that is `wanted`; AssertionError with the `evidence` after `within_s`."""
+    deadline = time.monotonic() + within_s
+    while not wanted(answer := ask()):
+        assert time.monotonic() < deadline, f"{answer}\n{evidence()}"
+        time.sleep(_POLL_S)
+    return answer
