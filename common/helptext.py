@@ -1,4 +1,4 @@
-"""How the help of both programs looks: no type beside what is named already, or takes no value."""
+"""How the help of both programs looks: no braces, no type beside what is named already or takes no value."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ def _nothing(ctx: object) -> str:
 class Command(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
         return _untyped(super().get_params(ctx))
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)]
 
 
 class Group(TyperGroup):
