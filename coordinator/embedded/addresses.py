@@ -18,13 +18,10 @@ def advertised_address(listen: str) -> str:
     """
     if listen == ANY:
         return _default_route()
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.bind((listen, 0))
-    except OSError:
+    if not listen or not _is_ours(listen):
         raise Invalid(
-            f"--listen {listen}: this machine has no such address; give one of its own, or 0.0.0.0"
-        ) from None
+            f"--listen {listen or '(empty)'}: this machine has no such address; give one of its own, or {ANY}"
+        )
     return listen
 
 
@@ -32,6 +29,15 @@ def local_url(settings: Settings) -> str:
     """The API as this machine reaches it, whatever stands before it for others."""
     host = LOOPBACK if settings.listen == ANY else settings.listen
     return f"http://{host}:{settings.port}"
+
+
+def _is_ours(address: str) -> bool:
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True
 
 
 def _default_route() -> str:

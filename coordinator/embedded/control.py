@@ -12,6 +12,7 @@ from pathlib import Path
 
 from common.errors import Conflict, Unavailable
 from common.settings import Settings
+from coordinator.embedded.addresses import advertised_address
 from coordinator.embedded.home import Home
 from coordinator.embedded.state import FarmState, read_state, supervisor_pid
 
@@ -31,8 +32,10 @@ def start_farm(
 ) -> FarmState:
     """Start the farm in the background and wait until it is ready.
 
-    Raises Conflict when it already runs in this home, Unavailable when it does not come up.
+    Raises Conflict when it already runs in this home, Invalid for an address that this machine does not
+    have, Unavailable when it does not come up.
     """
+    advertised_address(settings.listen)
     home = Home.at(settings.home)
     if supervisor_pid(home) is not None:
         raise Conflict(f"a farm already runs in {home.root}; `farm status` shows it, `farm down` ends it")

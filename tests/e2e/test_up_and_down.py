@@ -67,11 +67,6 @@ def test_commands_without_a_farm_say_how_to_start_one(house: Farmhouse) -> None:
         assert "`farm up`" in house.farm(*command, exit_code=1).stderr
 
 
-def test_an_address_of_another_machine_is_refused(house: Farmhouse) -> None:
-    error = house.farm("up", "--listen", "203.0.113.9", exit_code=1).stderr
-    assert "--listen 203.0.113.9: this machine has no such address" in error
-
-
 def test_a_wrong_setting_is_named_before_anything_starts(house: Farmhouse) -> None:
     (house.folder / "farm.yaml").write_text("money: {tarif_per_kwh: 0.3}\n")
     assert "money.tarif_per_kwh" in house.farm("up", exit_code=2).stderr

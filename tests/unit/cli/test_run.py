@@ -1,8 +1,10 @@
-"""What `farm run` and `farm submit` refuse before anything is started."""
+"""What `farm run` and `farm up` refuse before anything is started."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+import pytest
 
 from tests.unit.cli.conftest import Farm
 
@@ -27,3 +29,15 @@ def test_no_farm_is_started_for_what_it_would_not_accept(farm: Farm, tmp_path: P
     said = refused(farm, tmp_path, DEMO.replace("shotfarm-demo", "sdxl"))
     assert "no identity for sdxl" in said
     assert "`farm models --identity PATH`" in said
+
+
+@pytest.mark.parametrize(
+    ("address", "named"), [("203.0.113.9", "203.0.113.9"), ("no host", "no host"), ("", "(empty)")]
+)
+def test_no_farm_is_started_at_an_address_that_is_not_this_machines(
+    farm: Farm, tmp_path: Path, address: str, named: str
+) -> None:
+    ran = farm("up", "--listen", address)
+    assert ran.code == 2
+    assert f"--listen {named}: this machine has no such address" in ran.err
+    assert not (tmp_path / ".farm").exists()
