@@ -10,6 +10,14 @@ JOULES_PER_KWH = 3.6e6
 SECONDS_PER_HOUR = 3600.0
 
 
+def counted(number: int, noun: str) -> str:
+    """
+    >>> counted(1, "shot"), counted(2000, "shot")
+    ('1 shot', '2,000 shots')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def format_gib(size: float, digits: int = 1) -> str:
     """Bytes for people: `13.1 GiB`, `96 MiB` below a tenth of a GiB."""
     return f"{size / MIB:.0f} MiB" if size < GIB / 10 else f"{size / GIB:.{digits}f} GiB"

@@ -9,9 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from common.catalog import Recipe
-from common.units import format_gib, format_size
+from common.units import counted, format_gib, format_size
 from coordinator.cli.planning import PlannedManifest
-from coordinator.cli.show import counted, duration, money, table
+from coordinator.cli.show import duration, money, table
 from coordinator.estimate import Line, Plan, Take
 
 

@@ -10,11 +10,12 @@ import typer
 from rich.table import Table
 
 from common.states import ShotState
+from common.units import counted
 from common.views import JobSummary, JobView
 from coordinator.cli import options
 from coordinator.cli.connection import connect
 from coordinator.cli.names import the_job
-from coordinator.cli.show import counted, out, print_json, table
+from coordinator.cli.show import out, print_json, table
 from coordinator.explain import SHORT, UNDONE, Budget
 from coordinator.explain.wording import spent
 

@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from common.settings import Money
-from common.units import format_gib, format_size
+from common.units import counted, format_gib, format_size
 from coordinator.cli.card_tables import card_tables
 from coordinator.cli.planning import GroupView, PlannedManifest, PlanReport, misfit_words
-from coordinator.cli.show import counted, duration, err, money, out, table
+from coordinator.cli.show import duration, err, money, out, table
 from coordinator.estimate import Line, Plan, Range
 
 #: Rows of a table before the rest is only counted.

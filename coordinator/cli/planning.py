@@ -18,8 +18,9 @@ from common.manifest.parse import ParsedManifest, parse_manifest
 from common.nodes import Card
 from common.settings import Money, Settings
 from common.shot import PlannedShot
+from common.units import counted
 from common.views import NodeView
-from coordinator.cli.show import counted, money
+from coordinator.cli.show import money
 from coordinator.estimate import Plan, Station, estimate
 from coordinator.expand import Census, Expansion, check_names, expand
 

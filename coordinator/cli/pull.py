@@ -15,11 +15,12 @@ from pydantic import BaseModel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from common.errors import Invalid, Unavailable
+from common.units import counted
 from common.views import ImageView
 from coordinator.cli import options
 from coordinator.cli.connection import connect
 from coordinator.cli.names import the_job
-from coordinator.cli.show import counted, err, out, print_json
+from coordinator.cli.show import err, out, print_json
 from coordinator.client import FarmClient
 
 _EXTENSION = {"png": ".png", "webp": ".webp", "jpeg": ".jpg"}

@@ -7,9 +7,10 @@ from pathlib import Path
 from pydantic import BaseModel
 from rich.table import Table
 
+from common.units import counted
 from common.views import CostTable, ImageView, JobView
 from coordinator.cli.pull import picture_file
-from coordinator.cli.show import counted, money, table
+from coordinator.cli.show import money, table
 from coordinator.client import FarmClient
 from coordinator.contact_sheet import Picture, write_contact_sheet
 

@@ -12,6 +12,7 @@ import typer
 
 from common.errors import Invalid
 from common.settings import Settings, load_settings
+from common.units import counted
 from common.views import JobView
 from coordinator.cli import options
 from coordinator.cli.connection import connect
@@ -19,7 +20,7 @@ from coordinator.cli.plan_page import show_plan
 from coordinator.cli.planning import make_plan, read_manifest
 from coordinator.cli.pull import Pulled, pull
 from coordinator.cli.results import Outcome, contact_sheet, cost_table, outcome
-from coordinator.cli.show import counted, err, out, print_json, whisper
+from coordinator.cli.show import err, out, print_json, whisper
 from coordinator.cli.submit import plan_for, require_possible, submit, tell, warn_of_waits
 from coordinator.cli.watch import follow, is_over, require_success
 from coordinator.client import FarmClient

@@ -51,11 +51,3 @@ def money(amount: float | None, currency: str) -> str:
 
 def duration(seconds: float | None) -> str:
     return "-" if seconds is None else format_seconds(seconds)
-
-
-def counted(number: int, noun: str) -> str:
-    """
-    >>> counted(1, "image"), counted(2, "image")
-    ('1 image', '2 images')
-    """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -8,13 +8,14 @@ from rich.text import Text
 
 from common.errors import Unavailable
 from common.settings import load_settings
+from common.units import counted
 from common.views import StatusView
 from coordinator.cli import options
 from coordinator.cli.connection import connect
 from coordinator.cli.jobs import jobs_table, stopped
 from coordinator.cli.local import components_table
 from coordinator.cli.nodes import idle_sentences, nodes_table
-from coordinator.cli.show import counted, out, print_json, table
+from coordinator.cli.show import out, print_json, table
 from coordinator.cli.watch import waits
 from coordinator.embedded.home import Home
 from coordinator.embedded.state import FarmState, read_state, supervisor_pid

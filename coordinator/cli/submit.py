@@ -12,6 +12,7 @@ import typer
 from common.errors import Declined, FitsNothing
 from common.manifest.inline import inlined
 from common.settings import load_settings
+from common.units import counted
 from common.views import NodeView, Submit, Submitted
 from coordinator.cli import options
 from coordinator.cli.connection import connect, in_service, settings_in_force
@@ -25,7 +26,7 @@ from coordinator.cli.planning import (
     read_manifest,
     station_of,
 )
-from coordinator.cli.show import counted, err, out, print_json
+from coordinator.cli.show import err, out, print_json
 from coordinator.cli.watch import watch_to_the_end
 from coordinator.client import FarmClient
 

@@ -14,13 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 from common.errors import Conflict, FitsNothing, OverBudget, SomeFailed
+from common.units import counted
 from common.views import JobView, StatusView
 from coordinator.cli import options
 from coordinator.cli.connection import connect, in_service
 from coordinator.cli.jobs import over_budget, stopped
 from coordinator.cli.names import the_job
 from coordinator.cli.results import cost_table, outcome
-from coordinator.cli.show import counted, duration, err, money, out, print_json
+from coordinator.cli.show import duration, err, money, out, print_json
 from coordinator.client import FarmClient
 
 _POLL_S = 0.5

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from common.states import ShotState
+from common.units import counted
 from common.views import Explanation
 from coordinator.explain.facts import JobSubject
 from coordinator.explain.waiting import budget_remedy, why_waiting
-from coordinator.explain.wording import SHORT, Answer, counted, listed, spent
+from coordinator.explain.wording import SHORT, Answer, listed, spent
 
 #: What `farm jobs` calls a job's status, as the end of a sentence.
 _STATUS = {

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from common.states import NodeState
+from common.units import counted
 from common.views import Explanation
 from coordinator.explain.facts import LaneWork, NodeSubject
-from coordinator.explain.wording import Answer, capitalised, counted, in_hand, out_of_service
+from coordinator.explain.wording import Answer, capitalised, in_hand, out_of_service
 from coordinator.planner import refusal
 
 #: Refusals of one lane before the rest is left out.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from common.states import NodeState
-from common.units import format_seconds
+from common.units import counted, format_seconds
 from coordinator.explain.facts import Candidate, JobFacts, Waiting
-from coordinator.explain.wording import Answer, counted, listed, out_of_service, spent
+from coordinator.explain.wording import Answer, listed, out_of_service, spent
 
 
 def why_waiting(waiting: Waiting) -> Answer:

@@ -24,14 +24,6 @@ class Answer(NamedTuple):
     goes_on: bool = False
 
 
-def counted(number: int, noun: str) -> str:
-    """
-    >>> counted(1, "shot"), counted(2000, "shot")
-    ('1 shot', '2,000 shots')
-    """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def capitalised(clause: str) -> str:
     """
     >>> capitalised("job j-1 is paused by Ana")
