@@ -40,8 +40,6 @@ class MisfitView(Message):
 
     reason: str
     shots: int
-    #: One of them, by its output name.
-    example: str = ""
 
 
 class Submitted(Message):
@@ -101,6 +99,7 @@ class FailureView(Message):
     #: `failed`; `unschedulable`: no node of the farm takes them.
     state: str = "failed"
     kind: str
+    #: The last of a kind may stand for several that few shots have.
     message: str
     shots: int
 

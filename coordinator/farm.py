@@ -19,6 +19,7 @@ from common.views import JobSummary, MisfitView, ModelView, NodeView, QueueView,
 from coordinator.beats import Beats
 from coordinator.broker_user import BrokerUser
 from coordinator.claims import Claims
+from coordinator.explain.wording import misfits
 from coordinator.ledger import Ledger
 from coordinator.loop import Loop
 from coordinator.metrics import FarmCollector
@@ -140,7 +141,7 @@ class Farm:
                 for failure in self.ledger.job(job.id).failures:
                     if failure.state == ShotState.UNSCHEDULABLE:
                         counts[failure.message] += failure.shots
-        return tuple(MisfitView(reason=reason, shots=shots) for reason, shots in counts.items())
+        return misfits(counts)
 
     def _queues(self, nodes: list[NodeView]) -> tuple[tuple[QueueView, ...], str]:
         waiting = self.ledger.waiting()

@@ -14,9 +14,10 @@ from common.fit import Misfit, smallest_class
 from common.manifest.parse import parse_manifest
 from common.settings import Money
 from common.shot import PlannedShot, Shot
-from common.views import MisfitView, Submit, Submitted
+from common.views import Submit, Submitted
 from coordinator.estimate import Station, estimate
 from coordinator.expand import check_names, expand
+from coordinator.explain.wording import misfits
 from coordinator.farm import Farm
 from coordinator.ledger import NewJob, PlacedShot
 
@@ -58,7 +59,7 @@ def submit_manifest(order: Submit, farm: Farm) -> Submitted:
         new=submitted.new,
         reused=submitted.reused + submitted.shared,
         unschedulable=submitted.unschedulable,
-        misfits=tuple(MisfitView(reason=reason, shots=count) for reason, count in submitted.misfits.items()),
+        misfits=misfits(submitted.misfits),
         random_seed=job.random_seed,
     )
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 
 from common.states import ShotState
 from common.units import counted
 from common.views import Explanation
 from coordinator.explain.facts import JobSubject
 from coordinator.explain.waiting import budget_remedy, why_waiting
-from coordinator.explain.wording import SHORT, Answer, listed, spent
+from coordinator.explain.wording import SHORT, Answer, a_few, listed, spent
 
 #: What `farm jobs` calls a job's status, as the end of a sentence.
 _STATUS = {
@@ -63,14 +62,17 @@ def _budget(subject: JobSubject) -> Iterator[Answer]:
 
 
 def _waits(subject: JobSubject) -> Iterator[Answer]:
-    """Each reason once, that of the most shots first."""
-    reasons: Counter[Answer] = Counter()
-    # A node that is yet to be started must be large enough for all of them.
-    largest = max((waiting.vram_class for waiting, _ in subject.waits), default=0)
-    for waiting, images in subject.waits:
-        counted_on = waiting if waiting.candidates else replace(waiting, vram_class=largest)
-        reasons[why_waiting(counted_on)] += images
-    for answer, images in reasons.most_common():
+    """Each reason once: first those that stand still, and of these that of the most shots."""
+    answers: dict[str, Answer] = {}
+    shots: Counter[str] = Counter()
+    # Where only their class differs, the remedy must do for the largest: it is asked last.
+    for waiting, images in sorted(subject.waits, key=lambda one: one[0].vram_class):
+        answer = why_waiting(waiting)
+        answers[answer.sentence] = answer
+        shots[answer.sentence] += images
+    reasons = [(answers[sentence], images) for sentence, images in shots.most_common()]
+    reasons.sort(key=lambda reason: reason[0].goes_on)
+    for answer, images in a_few(reasons, Answer):
         yield answer._replace(sentence=f"{_shots(images, 'wait')}: {answer.sentence}")
     if subject.retries:
         yield Answer(f"{counted(subject.retries, 'shot')} of these failed before and will be tried again")

@@ -8,11 +8,8 @@ from common.states import NodeState
 from common.units import counted
 from common.views import Explanation
 from coordinator.explain.facts import LaneWork, NodeSubject
-from coordinator.explain.wording import Answer, capitalised, in_hand, out_of_service
+from coordinator.explain.wording import Answer, a_few, capitalised, in_hand, out_of_service
 from coordinator.planner import refusal
-
-#: Refusals of one lane before the rest is left out.
-_REFUSALS = 3
 
 
 def explain_node(subject: NodeSubject) -> Explanation:
@@ -60,12 +57,12 @@ def _lane(work: LaneWork) -> Iterator[Answer]:
     elif not work.refusals:
         yield Answer(refusal(work.lane, {}))
     worst = sorted(work.refusals, key=lambda one: one.images, reverse=True)
-    for one in worst[:_REFUSALS]:
-        # A node that has work needs no remedy.
-        remedy = one.remedy if work.first is None else ""
-        yield Answer(
-            f"it cannot take {counted(one.images, 'image')} of lane {work.lane}: {one.sentence}", remedy
-        )
+    # A node that has work needs no remedy.
+    needy = work.first is None
+    reasons = [(Answer(one.sentence, one.remedy if needy else ""), one.images) for one in worst]
+    for answer, images in a_few(reasons, Answer):
+        words = f"it cannot take {counted(images, 'image')} of lane {work.lane}: {answer.sentence}"
+        yield answer._replace(sentence=words)
 
 
 def _other_lanes(subject: NodeSubject) -> Iterator[Answer]:

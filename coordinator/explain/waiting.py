@@ -63,7 +63,7 @@ def _beyond_all(waiting: Waiting) -> Answer:
     lacks = "; ".join(f"{listed(names)}: {lack}" for lack, names in by_lack.items())
     size = f"{waiting.vram_class} GB or more" if waiting.vram_class else "enough memory"
     return Answer(
-        f"no node of lane {waiting.job.lane} can take this ({lacks})",
+        f"no node of lane {waiting.job.lane} can render {waiting.needs} ({lacks})",
         f"give one of them what it lacks, or join a node of {size} that has {waiting.needs}",
     )
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 from common.states import NodeState
-from common.units import format_money, format_seconds
+from common.units import counted, format_money, format_seconds
+from common.views import MisfitView
 from coordinator.explain.facts import Budget, Hand, NodeFacts
 
 #: Hex digits of a shot's id that people read.
 SHORT = 12
 #: Names of a list before the rest is only counted.
 _NAMES = 3
+#: Reasons that are told before the rest is summed up.
+_REASONS = 3
+
+Reason = TypeVar("Reason")
 
 
 class Answer(NamedTuple):
@@ -39,6 +45,25 @@ def listed(names: Sequence[str]) -> str:
     """
     rest = len(names) - _NAMES
     return ", ".join(names[:_NAMES]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def a_few(
+    reasons: Sequence[tuple[Reason, int]], summed_up: Callable[[str], Reason]
+) -> Iterator[tuple[Reason, int]]:
+    """The first of some reasons, each with its number of shots, and one of all that come behind them.
+
+    >>> list(a_few([("black", 5), ("flat", 3), ("torn", 2), ("odd", 1), ("blue", 1)], str))
+    [('black', 5), ('flat', 3), ('torn', 2), ('2 more reasons', 2)]
+    """
+    yield from reasons[:_REASONS]
+    if rest := reasons[_REASONS:]:
+        yield summed_up(counted(len(rest), "more reason")), sum(shots for _, shots in rest)
+
+
+def misfits(shots: Mapping[str, int]) -> tuple[MisfitView, ...]:
+    """A few of the reasons why shots fit no node, those of the most shots first."""
+    ranked = Counter(shots).most_common()
+    return tuple(MisfitView(reason=reason, shots=number) for reason, number in a_few(ranked, str))
 
 
 def in_hand(hand: Hand) -> str:

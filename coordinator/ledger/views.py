@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, Select, func, select
 
 from common.states import AttemptState, ShotState
 from common.views import BudgetView, FailureView, ImageView, JobSummary, JobView
+from coordinator.explain.wording import a_few
 from coordinator.ledger.jobs import job_cost, job_row
 from coordinator.ledger.schema import attempts, images, jobs, shots, wants
 from coordinator.ledger.specs import shot_of
@@ -131,20 +132,25 @@ def _images_per_minute(connection: Connection, job_id: str, now: float) -> float
 
 
 def _failures(connection: Connection, job_id: str) -> tuple[FailureView, ...]:
+    """Each kind with those of its reasons that most shots have; the rest of these in one."""
     query = (
-        select(shots.c.state, shots.c.failure, func.min(shots.c.reason), func.count())
+        select(shots.c.state, shots.c.failure, shots.c.reason, func.count())
         .select_from(wants.join(shots))
         .where(
             wants.c.job_id == job_id,
             wants.c.again.is_(False),
             shots.c.state.in_((ShotState.FAILED, ShotState.UNSCHEDULABLE)),
         )
-        .group_by(shots.c.state, shots.c.failure)
-        .order_by(func.count().desc())
+        .group_by(shots.c.state, shots.c.failure, shots.c.reason)
+        .order_by(func.count().desc(), shots.c.reason)
     )
+    kinds: dict[tuple[str, str], list[tuple[str, int]]] = {}
+    for state, kind, reason, number in connection.execute(query):
+        kinds.setdefault((state, kind or "fits_nothing"), []).append((reason, number))
     return tuple(
-        FailureView(state=state, kind=kind or "fits_nothing", message=reason, shots=number)
-        for state, kind, reason, number in connection.execute(query)
+        FailureView(state=state, kind=kind, message=message, shots=number)
+        for (state, kind), reasons in kinds.items()
+        for message, number in a_few(reasons, str)
     )
 
 

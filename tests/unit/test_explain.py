@@ -138,7 +138,7 @@ def test_a_jobs_groups_of_waiting_shots_add_up(several: list[tuple[Waiting, int]
         (waiting(job=job(intent="paused", reason="5 failed")), "paused by itself: 5", "`farm resume j-1`"),
         (
             waiting(Candidate(node=node(), lack="model sdxl is not on this node")),
-            r"no node of lane public can take this (small: model sdxl is not on this node)",
+            r"no node of lane public can render model sdxl (small: model sdxl is not on this node)",
             "join a node of 8 GB or more that has model sdxl",
         ),
         (
@@ -265,6 +265,25 @@ def test_a_job_with_failures_says_how_many_of_each_kind() -> None:
     said = explain_job(subject).sentences
     assert "2 shots failed: all black." in said
     assert "1 shot fits no node: needs 40 GiB; 1024×1024 fits." in said
+
+
+def test_a_job_says_each_reason_why_its_shots_wait_once_and_a_few_of_many() -> None:
+    def lacking(needs: str, vram_class: int) -> Waiting:
+        lack = Candidate(node=node(), lack="LoRA ink is not on this node")
+        return waiting(lack, needs=needs, vram_class=vram_class)
+
+    mine = waiting(Candidate(node=node(), first=first()))
+    several = [(mine, 90), (lacking("model a", 8), 5), (lacking("model a", 24), 2)]
+    several += [(lacking(f"model {name}", 8), 2) for name in "bcd"]
+    subject = JobSubject(
+        job=job(), status="running", images=103, counts={"waiting": 103}, waits=tuple(several)
+    )
+    said = explain_job(subject)
+    groups = [sentence for sentence in said.sentences if " wait: " in sentence]
+    assert "7 shots wait: no node of lane public can render model a (small: LoRA ink" in groups[0]
+    assert [group.split()[0] for group in groups] == ["7", "2", "2", "92"]
+    assert groups[3] == "92 shots wait: 2 more reasons."
+    assert "join a node of 24 GB or more that has model a" in said.remedy
 
 
 def test_an_idle_node_says_what_keeps_each_lane_from_it_and_what_to_put_there() -> None:

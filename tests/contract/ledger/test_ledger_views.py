@@ -56,3 +56,25 @@ def test_shots_that_failed_and_such_that_fit_nothing_are_told_apart(bench: Bench
     found = {one.state: one.kind for one in bench.ledger.job(job).failures}
     assert found == {"failed": "flat_image", "unschedulable": "fits_nothing"}
     assert bench.ledger.job(job).eta_s is None
+
+
+def test_each_reason_why_shots_fit_nothing_is_told_with_its_number_and_the_rarest_are_summed_up(
+    bench: Bench,
+) -> None:
+    numbers = {"needs 40 GiB": 2, "needs 50 GiB": 4, "needs 60 GiB": 3, "needs 70 GiB": 1, "needs 80 GiB": 1}
+    misfits = [
+        one._replace(min_class=0, reason=reason)
+        for place, (reason, number) in enumerate(numbers.items())
+        for one in placed(number, first=10 * place)
+    ]
+    job = bench.submit(misfits).job_id
+
+    assert [(one.message, one.shots) for one in bench.ledger.job(job).failures] == [
+        ("needs 50 GiB", 4),
+        ("needs 60 GiB", 3),
+        ("needs 40 GiB", 2),
+        ("2 more reasons", 2),
+    ]
+    explained = bench.ledger.explain(job, version="0.1.0").sentences
+    assert "3 shots fit no node: needs 60 GiB." in explained
+    assert "2 shots fit no node: 2 more reasons." in explained
