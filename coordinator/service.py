@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from pydantic import SecretStr
@@ -63,15 +63,6 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
     claims = Claims(ledger, tickets, longest_wait_s=timing.claim_wait_s)
     dispatcher = Dispatcher(ledger, publisher, tickets, parked=claims.parked, published=traffic.ticket)
 
-    def dispatch() -> None:
-        ledger.ping()  # nothing is sent for a ledger that another coordinator leads
-        user.define()
-        dispatcher.top_up()
-
-    def clear() -> None:
-        ledger.ping()
-        clear_quarantine(store, ledger, now=time.time())
-
     return Farm(
         settings=settings,
         catalog=catalog,
@@ -84,12 +75,29 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
         beats=Beats(ledger, gather_s=timing.heartbeat_s / _COMMITS_A_HEARTBEAT),
         traffic=traffic,
         metrics=FarmCollector(ledger, publisher, traffic, currency=settings.money.currency),
-        dispatcher=Loop("dispatcher", dispatch, period_s=timing.sweep_s),
+        dispatcher=Loop(
+            "dispatcher", _as_leader(ledger, user.define, dispatcher.top_up), period_s=timing.sweep_s
+        ),
         sweeper=Loop("sweeper", Sweeper(ledger, publisher, store).sweep, period_s=timing.sweep_s),
         # Apart from the sweeper: a broker that hangs must not make a leader look dead.
         leading=Loop("leading", ledger.show_life, period_s=timing.sweep_s),
-        quarantine=Loop("quarantine", clear, period_s=_QUARANTINE_S),
+        quarantine=Loop(
+            "quarantine",
+            _as_leader(ledger, lambda: clear_quarantine(store, ledger, now=time.time())),
+            period_s=_QUARANTINE_S,
+        ),
     )
+
+
+def _as_leader(ledger: Ledger, *steps: Callable[[], object]) -> Callable[[], None]:
+    """These steps, where no other coordinator leads: nothing is sent or deleted for its ledger."""
+
+    def work() -> None:
+        ledger.ping()
+        for step in steps:
+            step()
+
+    return work
 
 
 def check_settings(settings: Settings) -> None:
