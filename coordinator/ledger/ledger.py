@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
 
 from common.cost import Rates
 from common.errors import Gone, NotFound
@@ -38,7 +36,6 @@ from coordinator.ledger.explain import explain
 from coordinator.ledger.fleet import in_service
 from coordinator.ledger.incident import Incident
 from coordinator.ledger.leadership import Lead, Replaced, show_life
-from coordinator.ledger.moves import CHUNK
 from coordinator.ledger.records import (
     JoinedNode,
     NewJob,
@@ -50,7 +47,7 @@ from coordinator.ledger.records import (
     Totals,
 )
 from coordinator.ledger.rules import Rules
-from coordinator.ledger.submit import FATES, Chunk, begin_job, complete_job
+from coordinator.ledger.submit import begin_job, fill_job
 from coordinator.ledger.sweep import Grace, sweep
 from coordinator.ledger.transactions import Transactions
 from coordinator.ledger.verbs import Verbs
@@ -96,7 +93,7 @@ class Ledger(Verbs):
         with self._transactions.write() as (write, _):
             begin_job(write, job_id, job)
         try:
-            return self._fill(job_id, shots)
+            return fill_job(self._transactions, job_id, shots)
         except BaseException:
             self._broken_off.add(job_id)
             self._cancel_broken_off()
@@ -232,7 +229,10 @@ class Ledger(Verbs):
     # Time
 
     def sweep(self) -> Swept:
-        """Expire leases, miss nodes, ask ingest again. Call it every `timing.sweep_s`."""
+        """Expire leases, miss nodes, ask ingest again. Call it every `timing.sweep_s`.
+
+        What cannot be moved stays as it was, is named in what is returned, and hinders nothing else.
+        """
         self._cancel_broken_off()
         with self._transactions.write() as (write, backlog):
             return sweep(write, backlog, self._rules, self._grace)
@@ -281,22 +281,3 @@ class Ledger(Verbs):
         for job_id in tuple(self._broken_off):
             self.cancel_job(job_id)
             self._broken_off.discard(job_id)
-
-    def _fill(self, job_id: str, shots: Iterable[PlacedShot]) -> Submitted:
-        fates: Counter[str] = Counter()
-        misfits: Counter[str] = Counter()
-        rest, first = iter(shots), 0
-        while placed := list(islice(rest, CHUNK)):
-            chunk = Chunk(job_id, first, placed)
-            with self._transactions.write() as (write, _):
-                fates += chunk.add(write)
-            misfits.update(one.reason for one in placed if one.min_class == 0)
-            first += len(placed)
-        with self._transactions.write() as (write, _):
-            complete_job(write, job_id)
-        return Submitted(
-            job_id=job_id,
-            images=fates.total(),
-            misfits=dict(misfits),
-            **{fate: fates[fate] for fate in FATES},
-        )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Table, select, update
@@ -13,15 +14,15 @@ from common.errors import Conflict
 from common.shot import Shot
 from common.states import ShotEvent, ShotState
 from coordinator.ledger.jobs import job_row, open_job
-from coordinator.ledger.moves import move_shots
-from coordinator.ledger.records import NewJob, PlacedShot
+from coordinator.ledger.moves import CHUNK, move_shots
+from coordinator.ledger.records import NewJob, PlacedShot, Submitted
 from coordinator.ledger.schema import groups, jobs, plain, shots, wants
 from coordinator.ledger.shots import give_fresh_start
 from coordinator.ledger.specs import group_key, spec_of, work
-from coordinator.ledger.transactions import Write
+from coordinator.ledger.transactions import Transactions, Write
 
 #: What became of a shot at submission.
-FATES = NEW, REUSED, SHARED, UNSCHEDULABLE = "new", "reused", "shared", "unschedulable"
+_FATES = _NEW, _REUSED, _SHARED, _UNSCHEDULABLE = "new", "reused", "shared", "unschedulable"
 
 
 def begin_job(write: Write, job_id: str, job: NewJob) -> None:
@@ -31,19 +32,36 @@ def begin_job(write: Write, job_id: str, job: NewJob) -> None:
     write.connection.execute(jobs.insert(), [row | {name: getattr(job, name) for name in same}])
 
 
+def fill_job(transactions: Transactions, job_id: str, shots: Iterable[PlacedShot]) -> Submitted:
+    """Add all shots of a job, chunk by chunk, and let it take part. Raises as `Ledger.submit` does."""
+    fates: Counter[str] = Counter()
+    misfits: Counter[str] = Counter()
+    rest, first = iter(shots), 0
+    while placed := list(islice(rest, CHUNK)):
+        chunk = _Chunk(job_id, first, placed)
+        with transactions.write() as (write, _):
+            fates += chunk.add(write)
+        misfits.update(one.reason for one in placed if one.min_class == 0)
+        first += len(placed)
+    with transactions.write() as (write, _):
+        _must_be_wanted(write, job_id)
+        write.connection.execute(update(jobs).where(jobs.c.id == job_id).values(complete=True))
+        open_job(write, job_id)
+    return Submitted(
+        job_id=job_id,
+        images=fates.total(),
+        misfits=dict(misfits),
+        **{fate: fates[fate] for fate in _FATES},
+    )
+
+
 def _must_be_wanted(write: Write, job_id: str) -> None:
     """Raises Conflict for a job that was cancelled while it is submitted."""
     if job_row(write.connection, job_id).intent == "cancelled":
         raise Conflict(f"job {job_id} was cancelled while it was submitted")
 
 
-def complete_job(write: Write, job_id: str) -> None:
-    _must_be_wanted(write, job_id)
-    write.connection.execute(update(jobs).where(jobs.c.id == job_id).values(complete=True))
-    open_job(write, job_id)
-
-
-class Chunk:
+class _Chunk:
     """Up to some thousand shots of one job, made ready before the database is locked."""
 
     def __init__(self, job_id: str, first: int, placed: Sequence[PlacedShot]) -> None:
@@ -71,10 +89,10 @@ class Chunk:
     def _fate(self, one: PlacedShot, known: dict[str, ShotState]) -> str:
         state = known.get(one.planned.id)
         if state is ShotState.DONE:
-            return REUSED
+            return _REUSED
         if one.min_class == 0:
-            return UNSCHEDULABLE
-        return NEW if state is None else SHARED
+            return _UNSCHEDULABLE
+        return _NEW if state is None else _SHARED
 
     def _add_shots(self, write: Write, known: dict[str, ShotState]) -> None:
         samples = {self._keys[one.planned.shot.group]: one.planned.shot for one in self._by_id.values()}
