@@ -9,9 +9,11 @@ from coordinator.ledger.records import (
     PlacedShot,
     Placement,
     Reported,
+    Stuck,
     Submitted,
     Swept,
     Totals,
+    Unanswered,
     WorkLabels,
 )
 
@@ -25,9 +27,11 @@ __all__ = [
     "Placement",
     "Replaced",
     "Reported",
+    "Stuck",
     "Submitted",
     "Swept",
     "Totals",
+    "Unanswered",
     "WorkLabels",
     "open_engine",
 ]

@@ -92,6 +92,25 @@ class Reported:
     attempt_id: str | None
 
 
+class Unanswered(NamedTuple):
+    """A delivered attempt that ingest began too often and never answered for."""
+
+    attempt_id: str
+    shot_id: str
+    #: Of the shot's image in the store.
+    key: str
+
+
+class Stuck(NamedTuple):
+    """What a sweep could not move and left as it was: a defect, since no event brings that about."""
+
+    #: Such as `batch b-12`.
+    name: str
+    #: The node or shot that `farm explain` tells of.
+    subject: str
+    reason: str
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Swept:
     """What one sweep found."""
@@ -102,8 +121,8 @@ class Swept:
     lost: tuple[str, ...]
     #: Attempts delivered a while ago that ingest must be asked for again.
     ingest_again: tuple[str, ...]
-    #: Attempts that ingest began too often and never answered, each with the key of its shot's image.
-    unanswered: tuple[tuple[str, str], ...]
+    unanswered: tuple[Unanswered, ...]
+    stuck: tuple[Stuck, ...]
 
 
 class WorkLabels(NamedTuple):

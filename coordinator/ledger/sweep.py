@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy import select, true, update
 
+from common.errors import Conflict
 from common.settings import Timing
 from common.states import NODE, AttemptState, BatchEvent, BatchState, NodeEvent, NodeState
 from common.units import format_money
@@ -14,13 +17,13 @@ from coordinator.ledger.backlog import Backlog, OpenJob
 from coordinator.ledger.endings import end_batch
 from coordinator.ledger.fleet import in_service, too_dear
 from coordinator.ledger.moves import move_node
-from coordinator.ledger.records import Swept
+from coordinator.ledger.records import Stuck, Swept, Unanswered
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, nodes, plain, shots
 from coordinator.ledger.setbacks import pause
 from coordinator.ledger.specs import image_key, shot_of
 from coordinator.ledger.transactions import Write
-from coordinator.ledger.trust import amnesty, begin_due_tests
+from coordinator.ledger.trust import begin_test, blamed, due_for_test, forgive
 
 log = logging.getLogger(__name__)
 
@@ -67,15 +70,28 @@ def sweep(write: Write, backlog: Backlog, rules: Rules, grace: Grace) -> Swept:
     if not lapsed:
         rules.incident.note(min(heard_until, write.now), grace.until)
     _pause_overspent(write, backlog, rules)
-    amnesty(write, rules)
-    begin_due_tests(write, rules)
+    stuck: list[Stuck] = []
+    _trust_again(write, rules, stuck)
     again, unanswered = _unsettled(write, rules)
+    expired = _expire(write, rules, stuck) if lapsed else []
+    lost = _miss(write, rules, stuck) if lapsed else []
     return Swept(
-        expired=_expire(write, rules) if lapsed else (),
-        lost=_miss(write, rules) if lapsed else (),
+        expired=tuple(expired),
+        lost=tuple(lost),
         ingest_again=again,
         unanswered=unanswered,
+        stuck=tuple(stuck),
     )
+
+
+@contextmanager
+def _apart(write: Write, stuck: list[Stuck], name: str, subject: str) -> Iterator[None]:
+    """Leave what cannot be moved as it was, so that it keeps nothing else from moving."""
+    try:
+        with write.apart():
+            yield
+    except Conflict as error:
+        stuck.append(Stuck(name, subject, str(error)))
 
 
 def _bring_back(write: Write, rules: Rules) -> None:
@@ -93,28 +109,44 @@ def _bring_back(write: Write, rules: Rules) -> None:
         write.connection.execute(late.values({column: most}))
 
 
-def _expire(write: Write, rules: Rules) -> tuple[str, ...]:
+def _trust_again(write: Write, rules: Rules, stuck: list[Stuck]) -> None:
+    """Forgive the nodes blamed in an incident that is over; test those in quarantine for long enough."""
+    if rules.incident.over(write.now):
+        for node in blamed(write, rules):
+            with _apart(write, stuck, f"node {node.id}", node.id):
+                forgive(write, node)
+        write.after_commit(lambda _: rules.incident.close())
+    for node in due_for_test(write, rules):
+        with _apart(write, stuck, f"node {node.id}", node.id):
+            begin_test(write, node)
+
+
+def _expire(write: Write, rules: Rules, stuck: list[Stuck]) -> list[str]:
     late = batches.c.state == plain(BatchState.LEASED), batches.c.expires_at < write.now
-    expired = tuple(write.connection.scalars(select(batches.c.id).where(*late)))
-    for batch_id in expired:
-        end_batch(write, rules, batch_id, BatchEvent.EXPIRED)
+    expired = []
+    for batch in write.connection.execute(select(batches.c.id, batches.c.node_id).where(*late)).all():
+        with _apart(write, stuck, f"batch {batch.id}", batch.node_id):
+            end_batch(write, rules, batch.id, BatchEvent.EXPIRED)
+            expired.append(batch.id)
     return expired
 
 
-def _miss(write: Write, rules: Rules) -> tuple[str, ...]:
+def _miss(write: Write, rules: Rules, stuck: list[Stuck]) -> list[str]:
     counted_on = nodes.c.state.in_(NODE.sources(NodeEvent.VANISHED))
     silent = nodes.c.seen_at < write.now - rules.timing.lease_s
-    lost = write.connection.execute(select(nodes.c.id, nodes.c.state).where(counted_on, silent)).all()
     reason = f"not heard of for {rules.timing.lease_s:.0f} s"
-    for node_id, state in lost:
+    lost = []
+    for node in write.connection.execute(select(nodes.c.id, nodes.c.state).where(counted_on, silent)).all():
         # Only from its self-test does a node vanish into quarantine.
-        again = {"distrusted_at": write.now} if state == NodeState.SELFTEST else {}
-        move_node(write, node_id, NodeState(state), NodeEvent.VANISHED, detail=reason, **again)
-    return tuple(node_id for node_id, _ in lost)
+        again = {"distrusted_at": write.now} if node.state == NodeState.SELFTEST else {}
+        with _apart(write, stuck, f"node {node.id}", node.id):
+            move_node(write, node.id, NodeState(node.state), NodeEvent.VANISHED, detail=reason, **again)
+            lost.append(node.id)
+    return lost
 
 
-def _unsettled(write: Write, rules: Rules) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
-    """Uploads to ask ingest for again; those that it began too often, with the key of the image."""
+def _unsettled(write: Write, rules: Rules) -> tuple[tuple[str, ...], tuple[Unanswered, ...]]:
+    """Uploads to ask ingest for again; those that it began too often."""
     late = write.now - rules.timing.ingest_again_s
     query = (
         select(attempts.c.id, attempts.c.tries, attempts.c.shot_id, shots.c.spec)
@@ -124,7 +156,8 @@ def _unsettled(write: Write, rules: Rules) -> tuple[tuple[str, ...], tuple[tuple
     again, unanswered = [], []
     for row in write.connection.execute(query).all():
         if row.tries >= _INGEST_TRIES:
-            unanswered.append((row.id, image_key(row.shot_id, shot_of(row.spec).format)))
+            key = image_key(row.shot_id, shot_of(row.spec).format)
+            unanswered.append(Unanswered(row.id, row.shot_id, key))
         else:
             again.append(row.id)
     write.connection.execute(update(attempts).where(attempts.c.id.in_(again)).values(asked_at=write.now))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
-from common.errors import Unavailable
+from common.errors import FarmError, Unavailable
 from coordinator.ledger.backlog import Backlog
 from coordinator.ledger.engine import transaction
 from coordinator.ledger.leadership import Lead, Replaced
@@ -31,6 +31,21 @@ class Write:
     def after_commit(self, change: Callable[[Backlog], None], *, brings_work: bool = False) -> None:
         self._after.append(change)
         self.brings_work |= brings_work
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """A part that leaves nothing behind when it raises a FarmError, so that the rest may be kept."""
+        after, brings_work, brings_orders = len(self._after), self.brings_work, self.brings_orders
+        savepoint = self.connection.begin_nested()
+        try:
+            yield
+        except FarmError:
+            # Not on the database's own errors: it may have lost the savepoint, and would say only that.
+            savepoint.rollback()
+            del self._after[after:]
+            self.brings_work, self.brings_orders = brings_work, brings_orders
+            raise
+        savepoint.commit()
 
     def committed(self, backlog: Backlog) -> None:
         for change in self._after:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Row, exists, select, update
@@ -72,28 +73,24 @@ def forgive(write: Write, node: Row[Any]) -> None:
         write.connection.execute(update(nodes).where(nodes.c.id == node.id).values(record=""))
 
 
-def begin_due_tests(write: Write, rules: Rules) -> None:
-    """Begin the self-test of nodes that were quarantined for long enough and that live."""
+def due_for_test(write: Write, rules: Rules) -> Sequence[Row[Any]]:
+    """Nodes that were quarantined for long enough and that live."""
     due = (
         nodes.c.state == NodeState.QUARANTINED,
         nodes.c.distrusted_at <= write.now - rules.timing.quarantine_s,
         nodes.c.seen_at >= write.now - rules.timing.lease_s,
     )
-    for row in write.connection.execute(select(nodes).where(*due)).all():
-        begin_test(write, row)
+    return write.connection.execute(select(nodes).where(*due)).all()
 
 
-def amnesty(write: Write, rules: Rules) -> None:
-    """After an incident of the farm's own: forgive the nodes that it quarantined since that began."""
-    if rules.incident.over(write.now):
-        blamed = (
-            nodes.c.state.in_((NodeState.QUARANTINED, NodeState.SELFTEST)),
-            nodes.c.distrusted_at >= rules.incident.began,
-            nodes.c.decided_by == "farm",
-        )
-        for row in write.connection.execute(select(nodes).where(*blamed)).all():
-            _trust(write, row)
-        write.after_commit(lambda _: rules.incident.close())
+def blamed(write: Write, rules: Rules) -> Sequence[Row[Any]]:
+    """Nodes that the farm quarantined since the present incident of its own began."""
+    since = (
+        nodes.c.state.in_((NodeState.QUARANTINED, NodeState.SELFTEST)),
+        nodes.c.distrusted_at >= rules.incident.began,
+        nodes.c.decided_by == "farm",
+    )
+    return write.connection.execute(select(nodes).where(*since)).all()
 
 
 def _trust(write: Write, node: Row[Any]) -> None:
