@@ -23,10 +23,11 @@ from coordinator.ledger import (
     Placement,
     Reported,
     Submitted,
+    Swept,
 )
 from coordinator.ledger.backlog import Line, OpenJob
 from coordinator.ledger.records import Place
-from coordinator.ledger.schema import events, metadata, shots
+from coordinator.ledger.schema import events, metadata, nodes, shots
 
 TIMING = Timing()
 START = 1_000_000.0
@@ -125,6 +126,13 @@ class Holder:
             raise answer
         return answer
 
+    def fail(self, kind: str, times: int = 1) -> None:
+        """Claim, fail one shot and give the others back, so many times."""
+        for _ in range(times):
+            lease = self.lease()
+            self.bench.fail(lease, kind)
+            self.bench.close(lease, "released")
+
 
 class Bench:
     def __init__(self, engine: Engine) -> None:
@@ -205,17 +213,37 @@ class Bench:
         """Let a shot that failed on a node be tried there again."""
         self.clock.now += TIMING.retry_s
 
-    def past_the_grace(self) -> None:
-        """Sweep as a coordinator does until its start is no excuse any more."""
-        for _ in range(int(TIMING.grace_s / TIMING.sweep_s) + 1):
+    def let_pass(self, seconds: float, *living: Holder) -> list[Swept]:
+        """Sweep as the coordinator does while `seconds` pass and these nodes live; what the sweeps found."""
+        found = []
+        for _ in range(int(seconds / TIMING.sweep_s)):
             self.clock.now += TIMING.sweep_s
-            self.ledger.sweep()
+            for node in living:
+                node.beat()
+            found.append(self.ledger.sweep())
+        return found
+
+    def past_the_grace(self) -> None:
+        """Until the coordinator's start is no excuse any more."""
+        self.let_pass(TIMING.grace_s + TIMING.sweep_s)
+
+    def quarantined(self) -> Holder:
+        """A node that failed three times in a row by its own fault, with work that waits."""
+        self.past_the_grace()
+        self.submit(placed(40))
+        node = self.join()
+        node.fail("device_lost", 3)
+        assert self.node_state() == "quarantined"
+        return node
 
     def counts(self, job_id: str) -> dict[str, int]:
         return self.ledger.job(job_id).counts
 
     def node_state(self, name: str = "node") -> str:
         return next(node.state for node in self.ledger.nodes() if node.id == name)
+
+    def node_row(self, name: str = "node") -> Any:
+        return next(row for row in self.rows(nodes) if row.id == name)
 
     def rows(self, table: Table) -> list[Any]:
         with self.engine.begin() as connection:

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import event
 
 from common.messages import Spent
-from coordinator.ledger.schema import attempts, batches
-from tests.contract.ledger.bench import Bench, Holder, placed, work
+from coordinator.ledger.schema import attempts, batches, nodes
+from tests.contract.ledger.bench import TIMING, Bench, Holder, placed, work
 
 #: Relative; money is compared as the definition of done asks.
 CLOSE = 1e-6
@@ -130,3 +130,62 @@ def test_the_backlog_and_the_fleet_are_counted_by_class(bench: Bench) -> None:
     assert totals.running == {("public", 8): 2}
     assert totals.nodes == {(8, "busy"): 1}
     assert set(totals.oldest_waiting.values()) == {bench.ledger.job(job.job_id).submitted_at}
+
+
+def test_what_a_killed_pass_spent_is_accounted_from_its_heartbeats(bench: Bench) -> None:
+    bench.past_the_grace()
+    job = bench.submit(placed(2))
+    node = bench.join()
+    lease = node.lease()
+    bench.deliver(lease, 0, work(2.0, 100.0))
+    spent = Spent(joules=450.0, energy_method="sampled", seconds={"denoise": 9.0, "load": 1.0})
+    node.beat(lease, spent=spent)
+    bench.let_pass(TIMING.lease_s + 2 * TIMING.sweep_s)
+
+    (batch,) = bench.rows(batches)
+    assert (batch.lost_s, batch.lost_joules) == (pytest.approx(8.0), pytest.approx(350.0))
+    assert bench.ledger.job(job.job_id).cost > 0
+
+
+def test_what_a_node_spends_after_its_lease_lapsed_is_accounted_once(bench: Bench) -> None:
+    bench.past_the_grace()
+    job = bench.submit(placed(2), max_cost=1000.0)
+    node = bench.join()
+    lease = node.lease()
+    node.beat(lease, spent=work(5.0, 200.0))
+    bench.let_pass(TIMING.lease_s + 2 * TIMING.sweep_s)
+
+    for _ in range(2):
+        assert node.beat(lease, spent=work(30.0, 900.0)).order == "stop"
+
+    (batch,) = bench.rows(batches)
+    assert (batch.lost_s, batch.lost_joules) == (pytest.approx(30.0), pytest.approx(900.0))
+    cost = bench.ledger.job(job.job_id).cost
+    assert cost == pytest.approx(batch.lost_cost)
+    assert bench.open_job(job.job_id).cost == pytest.approx(cost)
+
+
+def test_what_a_closing_tells_of_a_pass_without_reports_is_accounted(bench: Bench) -> None:
+    job = bench.submit(placed(2))
+    node = bench.join()
+    lease = node.lease()
+    node.beat(lease, spent=Spent(seconds={"load": 1.0}))
+    load = Spent(joules=50.0, energy_method="sampled", seconds={"load": 2.0})
+    spent = Spent(joules=450.0, energy_method="sampled", seconds={"denoise": 9.0, "load": 2.0})
+    bench.close(lease, "failed", failure="engine_died", load=load, spent=spent)
+
+    (batch,) = bench.rows(batches)
+    assert (batch.lost_s, batch.lost_joules) == (pytest.approx(9.0), pytest.approx(400.0))
+    assert batch.spent_method == "sampled"
+    assert bench.ledger.job(job.job_id).cost == pytest.approx(batch.load_cost + batch.lost_cost)
+
+
+def test_idle_time_is_cumulative_in_an_incarnation_and_adds_up_over_them(bench: Bench) -> None:
+    node = bench.join()
+    for idle_s, joules in ((10.0, 300.0), (15.0, 400.0), (15.0, 400.0), (10.0, 300.0)):
+        node.beat(idle_s=idle_s, idle_joules=joules)
+    bench.join().beat(idle_s=5.0, idle_joules=100.0)
+
+    (row,) = bench.rows(nodes)
+    assert (row.idle_s, row.idle_joules) == (20.0, 500.0)
+    assert bench.ledger.totals().idle_cost[8] == pytest.approx(row.idle_cost) != 0

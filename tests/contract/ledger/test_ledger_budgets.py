@@ -8,7 +8,7 @@ from common.cost import attempt_cost, estimated_joules
 from common.messages import Spent
 from coordinator.ledger import Placement
 from coordinator.ledger.schema import attempts, batches
-from tests.contract.ledger.bench import Bench, Holder, placed
+from tests.contract.ledger.bench import Bench, Holder, placed, work
 
 MINUTE = Spent(seconds={"denoise": 60.0})
 
@@ -163,3 +163,30 @@ def test_volunteers_take_what_nothing_tells_the_price_of_all_at_once(bench: Benc
     _job(bench, 8, 1e-6)
     nodes = [bench.join(f"gift-{number}", terms="volunteer") for number in range(3)]
     assert all(node.claim().lease for node in nodes)
+
+
+def test_a_job_pauses_at_its_budget(bench: Bench) -> None:
+    job = bench.submit(placed(10), max_cost=0.001)
+    node = bench.join()
+    bench.finish(node.lease(), work(3600.0))
+    bench.ledger.sweep()
+
+    view = bench.ledger.job(job.job_id)
+    assert view.intent == "paused"
+    assert "of at most" in view.reason
+    assert node.claim().nothing is not None
+
+
+def test_what_is_in_hand_is_reserved_of_the_budget(bench: Bench) -> None:
+    nodes = [bench.join("a"), bench.join("b")]
+    bench.submit(placed(4))
+    for node in nodes:
+        bench.finish(node.lease(), Spent(seconds={"denoise": 60.0}))
+    per_image = bench.rows(attempts)[0].cost
+    job = bench.submit(placed(40, first=100), max_cost=3.5 * per_image).job_id
+
+    given = [len(node.lease().shots) for node in nodes]
+
+    assert given == [2, 1]
+    bench.restart()
+    assert bench.open_job(job).reserved == pytest.approx(3 * per_image, rel=1e-6)

@@ -150,3 +150,29 @@ def test_a_failed_transaction_leaves_neither_state_nor_event(bench: Bench) -> No
 
     assert len(bench.rows(events)) == before
     assert bench.shot_row(lease.shots[0].id).state == "running"
+
+
+def test_a_commit_whose_answer_is_lost_leaves_no_shot_forgotten(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.submit(placed(4))
+    node = bench.join()
+    lease = node.lease()
+    dialect = bench.engine.dialect
+    commit = dialect.do_commit
+
+    def commit_and_break(connection: Any) -> None:
+        commit(connection)
+        raise dialect.loaded_dbapi.OperationalError("server closed the connection unexpectedly")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(dialect, "do_commit", commit_and_break)
+        with pytest.raises(Unavailable):
+            bench.close(lease, "released")
+
+    announced: list[str] = []
+    bench.ledger.on_work(lambda: announced.append("work"))
+    bench.ledger.sweep()
+    assert announced
+    assert sum(bench.backlog_lines().values()) == 4
+    assert len(node.lease().shots) == 2

@@ -1,12 +1,13 @@
-"""Verdicts of ingest: an image is stored once, and a refusal falls on whose fault it is."""
+"""Ingest is asked until it answers; an image is stored once, and a refusal falls on whose fault it is."""
 
 from __future__ import annotations
 
 import pytest
 
 from common.errors import Conflict, NotFound
+from coordinator.ledger import Unanswered
 from coordinator.ledger.schema import attempts, images, nodes
-from tests.contract.ledger.bench import Bench, placed
+from tests.contract.ledger.bench import TIMING, Bench, placed
 
 
 def test_a_rejected_upload_is_rendered_again_and_blames_the_node(bench: Bench) -> None:
@@ -119,3 +120,44 @@ def test_a_verdict_on_what_was_never_uploaded_is_refused(bench: Bench) -> None:
         bench.store(lease.shots[0].attempt_id)
     with pytest.raises(NotFound):
         bench.store("a-none")
+
+
+def test_ingest_is_asked_again_for_what_it_did_not_answer(bench: Bench) -> None:
+    bench.submit(placed(1))
+    lease = bench.join().lease()
+    attempt = bench.deliver(lease).attempt_id
+
+    found = [swept.ingest_again for swept in bench.let_pass(2 * TIMING.ingest_again_s + 6)]
+
+    assert [again for again in found if again] == [(attempt,), (attempt,)]
+
+
+def test_an_upload_that_ingest_began_three_times_and_never_answered_is_named_with_its_image(
+    bench: Bench,
+) -> None:
+    bench.submit(placed(1))
+    lease = bench.join().lease()
+    attempt = bench.deliver(lease).attempt_id
+    assert attempt is not None
+    for _ in range(3):
+        key = bench.ledger.delivery(attempt).final_key
+
+    found = bench.let_pass(TIMING.ingest_again_s + 2 * TIMING.sweep_s)
+
+    assert found[-1].unanswered == (Unanswered(attempt, lease.shots[0].id, key),)
+    assert not any(swept.ingest_again for swept in found)
+
+
+def test_an_upload_that_ingest_puts_off_is_asked_for_again_at_no_cost(bench: Bench) -> None:
+    bench.submit(placed(1))
+    lease = bench.join().lease()
+    attempt = bench.deliver(lease).attempt_id
+    assert attempt is not None
+    for _ in range(5):
+        bench.ledger.delivery(attempt)
+        assert bench.store(attempt, outcome="put off").state == "delivered"
+
+    found = bench.let_pass(TIMING.ingest_again_s + 2 * TIMING.sweep_s)
+
+    assert attempt in {one for swept in found for one in swept.ingest_again}
+    assert bench.store(attempt).state == "done"

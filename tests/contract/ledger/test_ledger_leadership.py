@@ -194,3 +194,14 @@ def test_to_lead_brings_an_older_ledger_up_with_all_that_is_in_it(bench: Bench, 
     assert bench.counts(job.job_id) == {"waiting": 2, "running": 2}
     bench.finish(lease)
     assert bench.counts(job.job_id) == {"waiting": 2, "done": 2}
+
+
+def test_a_replaced_coordinator_may_write_no_more(bench: Bench) -> None:
+    old = bench.ledger
+    bench.restart()
+
+    with pytest.raises(Unavailable, match="another coordinator"):
+        old.sweep()
+    with pytest.raises(Unavailable, match="another coordinator"):
+        old.ping()
+    bench.ledger.ping()

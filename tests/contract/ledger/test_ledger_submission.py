@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from common.errors import Conflict, NotFound
+from common.errors import Conflict, NotFound, Unavailable
+from common.views import JobSummary
 from coordinator.ledger import PlacedShot
 from coordinator.ledger.schema import wants
 from tests.contract.ledger.bench import Bench, placed, planned, shot
@@ -184,3 +185,40 @@ def test_priority_decides_which_job_is_served(bench: Bench) -> None:
 def test_an_unknown_job_is_not_found(bench: Bench) -> None:
     with pytest.raises(NotFound, match="farm jobs"):
         bench.ledger.job("j-none")
+
+
+class Crash(BaseException):
+    pass
+
+
+def _cut_off(bench: Bench, *, paused: bool = False) -> JobSummary:
+    """A submission during which the coordinator died, after the next start."""
+
+    def dying() -> Iterator[PlacedShot]:
+        yield from placed(5000)
+        if paused:
+            bench.ledger.pause_job(bench.ledger.jobs()[0].id)
+        bench.restart()  # the old coordinator can write no more: as if it were gone
+        raise Crash
+
+    with pytest.raises((Crash, Unavailable)):
+        bench.submit(dying())
+    bench.restart()
+    (job,) = bench.ledger.jobs()
+    return job
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_submission_that_a_crash_cut_off_is_cancelled_at_the_next_start(bench: Bench, paused: bool) -> None:
+    job = _cut_off(bench, paused=paused)
+
+    assert (job.intent, job.counts) == ("cancelled", {"cancelled": 5000})
+    assert "submit it again" in job.reason
+
+
+def test_a_submission_that_was_cut_off_cannot_be_requeued(bench: Bench) -> None:
+    job = _cut_off(bench)
+
+    with pytest.raises(Conflict, match="submit it again"):
+        bench.ledger.requeue_job(job.id)
+    assert bench.counts(job.id) == {"cancelled": 5000}

@@ -1,0 +1,102 @@
+"""Nodes: they join, send heartbeats, are drained and are missed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from common.errors import Conflict, Gone, NotFound
+from common.messages import Beat
+from coordinator.beats import Beats
+from coordinator.ledger.schema import batches
+from tests.contract.ledger.bench import TIMING, Bench, placed
+
+
+def test_a_node_that_joins_again_gives_its_shots_back_at_once(bench: Bench) -> None:
+    job = bench.submit(placed(2))
+    bench.join().lease()
+
+    again = bench.join()
+
+    assert again.joined.incarnation == 2
+    assert bench.counts(job.job_id) == {"waiting": 2}
+    assert [row.outcome for row in bench.rows(batches)] == ["vanished"]
+
+
+def test_a_process_that_joins_again_is_refused_once_another_has_its_name(bench: Bench) -> None:
+    bench.submit(placed(2))
+    bench.join(process="first")
+    bench.join(process="first", again=True)
+    lease = bench.join(process="second").lease()
+
+    with pytest.raises(Conflict, match="--name"):
+        bench.join(process="first", again=True)
+    bench.finish(lease)
+    assert bench.join(process="third").joined.incarnation == 4
+
+
+def test_beats_of_an_older_incarnation_or_with_a_wrong_token_are_gone(bench: Bench) -> None:
+    bench.submit(placed(1))
+    old = bench.join()
+    node = bench.join()
+    lease = node.lease()
+
+    with pytest.raises(Gone, match="started again"):
+        old.beat()
+    with pytest.raises(Gone, match="token"):
+        node.beat(lease, token="stolen")
+
+
+def test_many_beats_are_one_commit_each_with_its_own_answer(bench: Bench) -> None:
+    node = bench.join()
+    answers = bench.ledger.beats(
+        [(node.id, Beat(incarnation=1)), (node.id, Beat(incarnation=7)), ("stranger", Beat(incarnation=1))]
+    )
+
+    assert [type(answer).__name__ for answer in answers] == ["BeatAnswer", "Gone", "NotFound"]
+    assert isinstance(answers[2], NotFound)
+
+
+def test_a_beat_that_the_database_refuses_fails_no_other(bench: Bench) -> None:
+    """Watts that no database can keep stand for whatever a broken node may send."""
+    good, bad = bench.join("good"), bench.join("bad")
+    beats = Beats(bench.ledger, gather_s=0.01)
+    unfit: Any = Beat.model_construct(**Beat(incarnation=1).model_dump() | {"watts": object()})
+
+    async def both() -> list[Any]:
+        puts = beats.put(good.id, Beat(incarnation=1)), beats.put(bad.id, unfit)
+        return await asyncio.gather(*puts, return_exceptions=True)
+
+    answer, refusal = asyncio.run(both())
+
+    assert answer.order == "go on"
+    assert isinstance(refusal, Exception)
+
+
+def test_a_drained_node_finishes_its_batch_and_gets_no_other(bench: Bench) -> None:
+    bench.submit(placed(4))
+    node = bench.join()
+    lease = node.lease()
+    bench.ledger.drain_node(node.id, "maintenance")
+
+    assert node.beat(lease).order == "drain"
+    bench.finish(lease)
+    assert bench.node_state() == "offline"
+    refused = node.claim().nothing
+    assert refused is not None
+    assert "offline: drained by the operator: maintenance" in refused.reason
+    bench.ledger.resume_node(node.id)
+    assert node.claim().lease is not None
+
+
+def test_a_node_that_is_lost_cannot_be_resumed_but_joins_again(bench: Bench) -> None:
+    bench.past_the_grace()
+    node = bench.join()
+    bench.let_pass(TIMING.lease_s + 2 * TIMING.sweep_s)
+
+    with pytest.raises(Conflict, match="lost"):
+        bench.ledger.resume_node(node.id)
+    bench.join()
+    assert bench.node_state() == "ready"
