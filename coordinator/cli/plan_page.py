@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from itertools import groupby
 
 from rich.console import RenderableType
@@ -66,6 +66,9 @@ def totals_table(plan: Plan, rates: Money) -> Table:
     made = Table.grid(padding=(0, 2))
     made.add_column(style="bold")
     made.add_column(overflow="fold")
+    if plan.unfit == plan.images:
+        made.add_row("time, cost", "none of these images fits a card")
+        return made
     if plan.seconds is None or plan.loading is None or plan.cost is None or plan.volunteered is None:
         made.add_row("time, cost", "nothing was measured and the catalog has no figure for these models")
         return made
@@ -84,7 +87,8 @@ def totals_table(plan: Plan, rates: Money) -> Table:
 
 
 def _time(plan: Plan, seconds: Range, loading: Range, models: int) -> str:
-    loads = f", incl. {_span(loading, duration)} loading {counted(models, 'model')}" if models else ""
+    loads = f", incl. {_span(loading, duration)} loading {counted(models, 'model')}"
+    loads += f"; without the {plan.unfit:,} that fit no card" if plan.unfit else ""
     low, high = duration(seconds.low), duration(seconds.high)
     if plan.together:
         return f"{low} on all these cards together{loads}"
@@ -157,16 +161,29 @@ def _held(peaks: list[dict[str, int]]) -> str:
 
 
 def misfits(plan: Plan) -> list[str]:
-    """Why cards do not take a model's images: of each model what stands in the way of the largest of them."""
-    nearest: dict[str, tuple[int, str]] = {}
-    for line in plan.lines:
-        for take in line.takes:
-            if take.reason and take.vram_class > nearest.get(line.model, (0, ""))[0]:
-                nearest[line.model] = take.vram_class, take.reason
-    return [
-        f"not on {vram_class} GB: {misfit_words(model, reason)}"
-        for model, (vram_class, reason) in nearest.items()
-    ]
+    """Which classes do not take a model's images, by those that fewest take, and why the largest does not.
+
+    What no card takes is not the page's to say: it is why the plan is refused.
+    """
+    fitting = [line for line in plan.lines if line.vram_class]
+    said = []
+    for model in dict.fromkeys(line.model for line in fitting):
+        line = max((line for line in fitting if line.model == model), key=lambda line: len(_unfit(line)))
+        if unfit := _unfit(line):
+            said.append(f"{_where(line, unfit)}: {misfit_words(model, unfit[max(unfit)])}")
+    return said
+
+
+def _unfit(line: Line) -> dict[int, str]:
+    """The VRAM classes of which no card takes a line, each with a reason."""
+    fit = {take.vram_class for take in line.takes if take.recipe}
+    return {take.vram_class: take.reason for take in line.takes if take.vram_class not in fit}
+
+
+def _where(line: Line, unfit: Collection[int]) -> str:
+    if line.vram_class and max(unfit) < line.vram_class:
+        return f"not below {line.vram_class} GB"
+    return f"not on {', '.join(map(str, sorted(unfit)))} GB"
 
 
 def _seconds(line: Line, vram_class: int) -> str:

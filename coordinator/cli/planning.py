@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,8 @@ from common.units import counted
 from common.views import NodeView
 from coordinator.cli.show import money
 from coordinator.estimate import Plan, Station, estimate
-from coordinator.expand import Census, Expansion, check_names, expand
+from coordinator.expand import Census, Expansion, GroupExpansion, check_names, expand
+from coordinator.explain.wording import misfits
 
 #: Prompts that a plan shows, from the whole length of the manifest.
 _SAMPLES = 3
@@ -43,6 +45,16 @@ class GroupView(_View):
     variants: int
     seeds: int
     shots: int
+
+    @classmethod
+    def of(cls, group: GroupExpansion) -> GroupView:
+        return cls(
+            name=group.name,
+            combinations=group.combinations,
+            variants=group.variants,
+            seeds=group.seeds,
+            shots=len(group),
+        )
 
 
 class Sample(_View):
@@ -79,10 +91,12 @@ class PlanReport(_View):
         """Why this cannot be rendered as it is, if so."""
         plan = self.plan
         if plan.unfit:
-            reasons = dict.fromkeys(
-                misfit_words(line.model, line.reason) for line in plan.lines if not line.vram_class
-            )
-            return FitsNothing(f"{counted(plan.unfit, 'image')} fit no card:\n" + "\n".join(reasons))
+            images: Counter[str] = Counter()
+            for line in plan.lines:
+                if not line.vram_class:
+                    images[misfit_words(line.model, line.reason)] += line.images
+            reasons = [f"{counted(misfit.shots, 'image')}: {misfit.reason}" for misfit in misfits(images)]
+            return FitsNothing("\n".join([f"{counted(plan.unfit, 'image')} fit no card:", *reasons]))
         if self.max_cost is not None and plan.cost is not None and plan.cost.low > self.max_cost:
             return OverBudget(
                 f"{self.manifest}: {money(plan.cost.low, plan.currency)} is over the limits.max_cost of "
@@ -129,36 +143,12 @@ def make_plan(
 
     Raises InvalidDocument. What cannot be rendered or paid is in `report.refusal()`.
     """
-    parsed, catalog, source = draft.parsed, draft.catalog, draft.parsed.source
-    expansion = expand(parsed, catalog, random_seed=random_seed)
+    expansion = expand(draft.parsed, draft.catalog, random_seed=random_seed)
     census = Census()
-    rates = Rates.of(draft.money)
-    plan = estimate(_through(expansion, census), catalog, stations, rates, together=together)
+    shots, rates = _through(expansion, census), Rates.of(draft.money)
+    plan = estimate(shots, draft.catalog, stations, rates, together=together)
     check_names(expansion, census)
-    limits = parsed.manifest.limits
-    warnings = [problem.at(source) for problem in (*parsed.warnings, *expansion.warnings)]
-    report = PlanReport(
-        manifest=source,
-        name=parsed.manifest.name or Path(source).stem,
-        groups=tuple(
-            GroupView(
-                name=group.name,
-                combinations=group.combinations,
-                variants=group.variants,
-                seeds=group.seeds,
-                shots=len(group),
-            )
-            for group in expansion.groups
-        ),
-        plan=plan,
-        money=draft.money,
-        max_cost=limits.max_cost,
-        random_seed=expansion.random_seed,
-        warnings=(*warnings, *_budget_warning(plan, limits.max_cost)),
-        unidentified=tuple(sorted({name for line in plan.lines for name in line.unidentified})),
-        samples=tuple(_samples(expansion)),
-    )
-    return PlannedManifest(draft=draft, expansion=expansion, report=report)
+    return PlannedManifest(draft=draft, expansion=expansion, report=_report(draft, expansion, plan))
 
 
 def misfit_words(model: str, reason: str) -> str:
@@ -186,6 +176,24 @@ def _through(expansion: Expansion, census: Census) -> Iterator[PlannedShot]:
     for planned in expansion:
         census.add(planned)
         yield planned
+
+
+def _report(draft: Draft, expansion: Expansion, plan: Plan) -> PlanReport:
+    source, manifest = draft.parsed.source, draft.parsed.manifest
+    max_cost = manifest.limits.max_cost
+    warnings = [problem.at(source) for problem in (*draft.parsed.warnings, *expansion.warnings)]
+    return PlanReport(
+        manifest=source,
+        name=manifest.name or Path(source).stem,
+        groups=tuple(map(GroupView.of, expansion.groups)),
+        plan=plan,
+        money=draft.money,
+        max_cost=max_cost,
+        random_seed=expansion.random_seed,
+        warnings=(*warnings, *_budget_warning(plan, max_cost)),
+        unidentified=tuple(sorted({name for line in plan.lines for name in line.unidentified})),
+        samples=tuple(_samples(expansion)),
+    )
 
 
 def _budget_warning(plan: Plan, max_cost: float | None) -> list[str]:

@@ -95,9 +95,30 @@ def test_classes_that_take_everything_alike_share_a_column(farm: Farm) -> None:
 
 def test_a_reason_names_its_model_once(farm: Farm) -> None:
     assert (
-        "not on 16 GB: shotfarm-demo-24 is kept for cards of 24 GB and more"
+        "not below 24 GB: shotfarm-demo-24 is kept for cards of 24 GB and more"
         in farm("plan", MANIFESTS / "demo.yaml").out
     )
+
+
+def test_the_page_says_below_which_class_the_largest_images_fit_nothing_and_what_would(
+    farm: Farm, tmp_path: Path
+) -> None:
+    sizes = TURBO.replace("model: z-image-turbo", "model: sdxl").replace(
+        "colour: [red, blue]", "colour: [red], size: [1024x1024, 2048x2048, 8192x8192]"
+    )
+    said = farm("plan", manifest(tmp_path, sizes)).out
+    assert "\nnot below 32 GB: sdxl: needs 26.6 GiB at 8192×8192; RTX 4090 has" in said
+    assert said.count("sdxl: needs") == 1
+
+
+def test_the_page_names_the_classes_that_do_not_fit_between_others_that_do(
+    farm: Farm, tmp_path: Path
+) -> None:
+    poor = {"name": "RTX 3090", "vram_gib": 24, "usable_gib": 22, "ram_gib": 0.5, "watts": 350}
+    (tmp_path / "poor.json").write_text(json.dumps(poor | {"compute_capability": "8.6"}))
+    said = farm("plan", manifest(tmp_path, TURBO), "--card", "rtx-3060", "--card", "poor.json").out
+    assert "not on 24 GB: z-image-turbo: needs" in said
+    assert "the machine of RTX 3090 has 0.5 GiB" in said
 
 
 def test_seconds_that_no_card_was_measured_at_say_so(farm: Farm) -> None:
@@ -142,8 +163,15 @@ def test_what_fits_no_card_exits_with_3_and_says_what_would_fit(farm: Farm, tmp_
     huge = TURBO.replace("  seeds: 3", "  size: 4096x4096")
     ran = farm("plan", manifest(tmp_path, huge), "--card", CARDS / "gtx-1070.yaml")
     assert ran.code == 3
-    assert "needs" in ran.err
+    assert "2 images fit no card:\n2 images: z-image-turbo: needs" in ran.err
     assert "fits (" in ran.err
+    assert "time, cost  none of these images fits a card" in ran.out
+
+
+def test_time_and_cost_say_what_they_leave_out(farm: Farm, tmp_path: Path) -> None:
+    mixed = TURBO.replace("colour: [red, blue]", "colour: [red], size: [1024x1024, 4096x4096]")
+    ran = farm("plan", manifest(tmp_path, mixed), "--card", "gtx-1070")
+    assert "loading 1 model; without the 3 that fit no card" in ran.out
 
 
 def test_what_costs_more_than_its_limit_exits_with_4(farm: Farm, tmp_path: Path) -> None:
