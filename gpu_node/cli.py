@@ -21,8 +21,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from common.catalog import load_catalog
-from common.errors import FarmError
-from common.helptext import Command, Group
+from common.commandline import Command, command_line, run_command_line
 from common.settings import Settings, load_settings
 from gpu_node.assemble import NodeOptions, Terms, assembled, node_key, open_library
 from gpu_node.coordinator_client import Coordinator
@@ -35,14 +34,9 @@ _AT_ONCE = 130
 
 out = Console()
 err = Console(stderr=True)
-app = typer.Typer(
-    name="farm-node",
-    cls=Group,
-    help="Lend a card to a Shotfarm: it takes work that fits it, renders it and delivers the pictures.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["--help", "-h"]},
+app = command_line(
+    "farm-node",
+    about="Lend a card to a Shotfarm: it takes work that fits it, renders it and delivers the pictures.",
 )
 
 Farm = Annotated[str, typer.Option("--farm", metavar="URL", help="The coordinator; `farm status` shows it.")]
@@ -187,14 +181,7 @@ def _tell(finding: Finding) -> None:
 
 
 def main() -> None:
-    """Run the command line; an error the node can explain is one sentence, never a traceback."""
-    try:
-        app()
-    except FarmError as error:
-        err.print(str(error), style="red", markup=False, soft_wrap=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(_AT_ONCE)
+    run_command_line(app, err)
 
 
 def _library(

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 
-import typer
-
-from common.errors import FarmError
-from common.helptext import Command, Group
+from common.commandline import Command, command_line, run_command_line
 from coordinator.cli import (
     explain,
     jobs,
@@ -25,20 +21,13 @@ from coordinator.cli import (
 )
 from coordinator.cli.show import err
 
-_INTERRUPTED = 130
-
-app = typer.Typer(
-    name="farm",
-    cls=Group,
-    help="Turn one YAML manifest into hundreds of pictures, on the GPUs you have.",
+app = command_line(
+    "farm",
+    about="Turn one YAML manifest into hundreds of pictures, on the GPUs you have.",
     epilog=(
         "Exit codes: 0 done, 1 the farm could not do it, 2 something given is wrong, 3 it fits nothing, "
         "4 over budget, 5 declined, 6 some shots failed."
     ),
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["--help", "-h"]},
 )
 
 _COMMANDS: dict[str, Callable[..., None]] = {
@@ -69,14 +58,7 @@ app.add_typer(nodes.node_app, name="node")
 
 
 def main() -> None:
-    """Run the command line; an error the farm can explain is one sentence, never a traceback."""
-    try:
-        app()
-    except FarmError as error:
-        err.print(str(error), style="red", markup=False, soft_wrap=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(_INTERRUPTED)
+    run_command_line(app, err)
 
 
 if __name__ == "__main__":

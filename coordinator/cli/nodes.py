@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from common.helptext import Command, Group
+from common.commandline import Command, Group
 from common.states import NodeState
 from common.views import NodeView
 from coordinator.cli import options

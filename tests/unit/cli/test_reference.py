@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,10 @@ def test_a_table_can_be_had_as_json_and_the_usage_shows_plain_words(name: str, f
     assert "{" not in said
     assert ("--json" in said) == (name not in ("schema", "down"))
     assert not re.search(r"<\w", said)
+
+
+def test_the_version_is_that_of_the_package(farm: Farm) -> None:
+    assert farm("--version").out.strip() == version("shotfarm")
 
 
 def test_every_hint_names_the_same_option(farm: Farm) -> None:

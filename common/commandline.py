@@ -1,0 +1,84 @@
+"""What the command lines of both programs have in common: how help looks, and how errors end."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperCommand, TyperGroup
+
+from common.errors import FarmError
+
+_INTERRUPTED = 130
+
+
+class Command(TyperCommand):
+    """Its help shows no braces, and no type beside what is named already or takes no value."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _untyped(super().get_params(ctx))
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)]
+
+
+class Group(TyperGroup):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _untyped(super().get_params(ctx))
+
+
+def command_line(name: str, about: str, epilog: str | None = None) -> typer.Typer:
+    """A program without commands yet."""
+    app = typer.Typer(
+        name=name,
+        cls=Group,
+        help=about,
+        epilog=epilog,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+        context_settings={"help_option_names": ["--help", "-h"]},
+    )
+    app.callback()(_options)
+    return app
+
+
+def run_command_line(app: typer.Typer, err: Console) -> None:
+    """Run a program; an error that it can explain is a sentence on `err`, never a traceback."""
+    try:
+        app()
+    except FarmError as error:
+        err.print(str(error), style="red", markup=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(version("shotfarm"))
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and end.", callback=_tell_version, is_eager=True),
+    ] = False,
+) -> None:
+    pass
+
+
+def _untyped(params: list[Any]) -> list[Any]:
+    for param in params:
+        if param.param_type_name == "argument" or param.is_flag:
+            # Of this one object: the method that the help asks for the word of its type column.
+            vars(param)["display_type_rich"] = _nothing
+    return params
+
+
+def _nothing(ctx: object) -> str:
+    return ""
