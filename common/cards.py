@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from common.document import plain, read_document, validated
+from common.document.typed import plain, read_document, validated
 from common.errors import InvalidDocument
 from common.nodes import Card
 from common.units import GIB

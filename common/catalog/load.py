@@ -11,11 +11,11 @@ from common.catalog.build import build_catalog
 from common.catalog.check import problems_between
 from common.catalog.entries import CatalogEntries, Entry, FamilyEntry, LicenseEntry, LoraEntry, ModelEntry
 from common.catalog.types import Catalog
-from common.document import plain, read_document, validated
+from common.document.nodes import Mapping, child_path
+from common.document.source import SourceText
+from common.document.typed import plain, read_document, validated
 from common.errors import InvalidDocument, Problem
-from common.manifest.source import SourceText
-from common.manifest.wording import suggestion
-from common.manifest.yaml_nodes import Mapping, child_path
+from common.wording import suggestion
 
 BUILT_IN = Path(__file__).parent.parent / "catalog.yaml"
 

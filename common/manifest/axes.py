@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from common.manifest import yaml_nodes as nodes
+from common.document import nodes
+from common.document.nodes import Node, Scalar, child_path, described, spelling
 from common.manifest.list_files import read_file_list
 from common.manifest.model import NOTHING, Axis, ShotFields, Spelling
 from common.manifest.plain_values import Later, Switch, Text, scalar_of
@@ -14,8 +15,7 @@ from common.manifest.ranges import RANGE_KEYS, ranged, too_many
 from common.manifest.reading import Key, Reading, read_keys
 from common.manifest.shot_keys import AXIS_KEYS
 from common.manifest.shot_values import mapping_schema
-from common.manifest.wording import described, shortened, spelling
-from common.manifest.yaml_nodes import Node, Scalar, child_path
+from common.wording import shortened
 
 AXIS_NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,62}"
 _LETTERS = "letters (a-z, A-Z), digits, `_` and `-`, starting with a letter"

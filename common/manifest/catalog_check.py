@@ -11,7 +11,7 @@ from common.catalog import Catalog, Lora, Model
 from common.manifest.model import NOTHING, Group, Manifest, ShotFields
 from common.manifest.prompt_texts import other_syntax, templates
 from common.manifest.reading import Reading
-from common.manifest.wording import suggestion
+from common.wording import suggestion
 
 
 def check_catalog(manifest: Manifest, catalog: Catalog, reading: Reading) -> None:

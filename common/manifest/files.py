@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path, PurePath
 
-from common.manifest.wording import nearest
+from common.wording import nearest
 
 MAX_BYTES = 8 * 1024 * 1024
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from common.manifest import yaml_nodes as nodes
+from common.document import nodes
+from common.document.nodes import Node, described
 from common.manifest.axes import Axes
 from common.manifest.matrix import Entries, Zip, check_zip, read_exclude, read_include
 from common.manifest.model import Axis, Group, ShotFields
 from common.manifest.plain_values import Name
 from common.manifest.reading import MERGE, Key, Reading, read_keys
 from common.manifest.shot_keys import SHOT_KEYS
-from common.manifest.wording import described, nearest
-from common.manifest.yaml_nodes import Node
+from common.wording import nearest
 
 GROUP_KEYS = {
     "name": Key(Name(), "Name of the group, unique in the manifest; part of the default file names."),

@@ -6,9 +6,9 @@ import json
 import re
 from collections.abc import Iterator
 
-from common.manifest import yaml_nodes as nodes
+from common.document import nodes
+from common.document.nodes import Node, Scalar, child_path
 from common.manifest.parse import ParsedManifest
-from common.manifest.yaml_nodes import Node, Scalar, child_path
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 #: Characters that YAML refuses, folds or skips in quotes.

@@ -8,14 +8,14 @@ import json
 from pathlib import PurePath
 from typing import Any
 
+from common.document import nodes
+from common.document.nodes import Mapping, Node, Place, Scalar, Sequence, described
+from common.document.source import Origin
+from common.document.yaml12 import read_yaml
 from common.errors import InvalidDocument
-from common.manifest import yaml_nodes as nodes
 from common.manifest.files import UnusableFileError
 from common.manifest.reading import Reading
-from common.manifest.source import Origin
-from common.manifest.wording import described, shortened
-from common.manifest.yaml12 import read_yaml
-from common.manifest.yaml_nodes import Mapping, Node, Place, Scalar, Sequence
+from common.wording import shortened
 
 SUFFIXES = (".txt", ".csv", ".json", ".yaml", ".yml")
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from common.manifest import yaml_nodes as nodes
+from common.document import nodes
+from common.document.nodes import Node, Scalar, child_path, described
 from common.manifest.axes import name_problem, read_value
 from common.manifest.model import NOTHING, Axis, ShotFields, Spelling
 from common.manifest.plain_values import Text, scalar_of
 from common.manifest.reading import Reading
 from common.manifest.shot_keys import AXIS_KEYS
 from common.manifest.shot_values import mapping_schema
-from common.manifest.wording import described, shortened, suggestion
-from common.manifest.yaml_nodes import Node, Scalar, child_path
+from common.wording import shortened, suggestion
 
 
 @dataclass(frozen=True, slots=True)

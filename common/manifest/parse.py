@@ -9,8 +9,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from common.catalog import Catalog
+from common.document import nodes
+from common.document.nodes import Node, described
+from common.document.source import SourceText
+from common.document.yaml12 import read_yaml
 from common.errors import InvalidDocument, Problem
-from common.manifest import yaml_nodes as nodes
 from common.manifest.catalog_check import check_catalog
 from common.manifest.files import FileReader
 from common.manifest.groups import GROUP_KEYS, read_defaults, read_groups
@@ -20,11 +23,7 @@ from common.manifest.prompt_texts import check_tags, plain_texts, templates
 from common.manifest.reading import MAX_FINDINGS, Key, Reading, TooManyError, read_keys
 from common.manifest.shot_keys import SHOT_KEYS
 from common.manifest.shot_values import mapping_schema
-from common.manifest.source import SourceText
 from common.manifest.wildcard_sources import Wildcards, add_used
-from common.manifest.wording import described
-from common.manifest.yaml12 import read_yaml
-from common.manifest.yaml_nodes import Node
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from common.document.nodes import Node, Scalar, described
 from common.manifest.reading import Reading
-from common.manifest.wording import described, nearest
-from common.manifest.yaml_nodes import Node, Scalar
+from common.wording import nearest
 
 
 def scalar_of(node: Node, path: str, reading: Reading) -> Scalar | None:

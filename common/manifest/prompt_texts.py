@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from common.manifest.model import Axis, Group, ShotFields
 from common.manifest.reading import Reading
-from common.manifest.wording import shortened
+from common.wording import shortened
 
 _LORA_TAG = re.compile(r"<(?:lora|lyco|hypernet):([^:<>]*)(?::([^<>]*))?>", re.IGNORECASE)
 _WEIGHTED = re.compile(r"\([^()]{1,200}:\s{0,9}(?:\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})\s{0,9}\)")

@@ -8,7 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from common.errors import Invalid
 from common.manifest.prompt import PromptError, Reference, Template, nodes, parse
 from common.manifest.prompt_variants import Lines
-from common.manifest.wording import shortened, suggestion
+from common.wording import shortened, suggestion
 
 #: Wildcards inside the lines of wildcards.
 MAX_DEPTH = 10

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from decimal import Decimal, localcontext
 
-from common.manifest import yaml_nodes as nodes
+from common.document import nodes
+from common.document.nodes import Place, Scalar, child_path
 from common.manifest.plain_values import Number
 from common.manifest.reading import Key, Reading, read_keys
-from common.manifest.yaml_nodes import Place, Scalar, child_path
 
 _NUMBER = Number(-1e12, 1e12)
 RANGE_KEYS = {

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from common.document import nodes
+from common.document.nodes import Node, Place, child_path, described
+from common.document.source import SourceText
 from common.errors import Problem
-from common.manifest import yaml_nodes as nodes
 from common.manifest.files import FileReader
-from common.manifest.source import SourceText
-from common.manifest.wording import described, shortened, suggestion
-from common.manifest.yaml_nodes import Node, Place, child_path
+from common.wording import shortened, suggestion
 
 #: Nobody reads more at once, and finding them costs time.
 MAX_FINDINGS = 100

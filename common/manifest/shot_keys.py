@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from common.document.nodes import Node, Sequence
 from common.manifest.plain_values import Choice, Name, Number, Text
 from common.manifest.reading import Key, Kind, Reading
 from common.manifest.shot_values import Loras, OneLora, SeedsForm, SizeForm
-from common.manifest.yaml_nodes import Node, Sequence
 
 #: What an axis may set: an axis of that name, or that key inside a mapping value.
 AXIS_FIELDS = {

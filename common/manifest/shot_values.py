@@ -6,12 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from common.manifest import yaml_nodes as nodes
+from common.document import nodes
+from common.document.nodes import Node, Scalar, described
 from common.manifest.model import LoraRef, Seeds, Size
 from common.manifest.plain_values import Choice, Name, Number
 from common.manifest.reading import Key, Reading, read_keys
-from common.manifest.wording import described
-from common.manifest.yaml_nodes import Node, Scalar
 
 MAX_SEED = 2**63 - 1
 MAX_SIDE = 16_384

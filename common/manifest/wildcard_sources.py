@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from common.document import nodes
+from common.document.nodes import Node, child_path, described
 from common.manifest import prompt
-from common.manifest import yaml_nodes as nodes
 from common.manifest.list_files import load, read_file_list
 from common.manifest.plain_values import Text, scalar_of
 from common.manifest.reading import Reading
-from common.manifest.wording import described, nearest, shortened
-from common.manifest.yaml_nodes import Node, child_path
+from common.wording import nearest, shortened
 
 #: Folder beside the manifest.
 FOLDER = "wildcards"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from common.errors import Invalid, NotFound
-from common.manifest.wording import nearest
 from common.views import JobSummary, NodeView
+from common.wording import nearest
 from coordinator.client import FarmClient
 
 

@@ -6,8 +6,8 @@ import unicodedata
 from array import array
 from itertools import pairwise
 
-from common.manifest.wording import shortened
 from common.shot import PlannedShot
+from common.wording import shortened
 from coordinator.expand.expansion import Expansion
 
 _ALIKE = "upper and lower case, and the ways to encode accents, count as equal"

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from common.manifest.model import NOTHING, Axis, Group, ShotFields, Spelling
-from common.manifest.wording import nearest, shortened
+from common.wording import nearest, shortened
 
 
 @dataclass(frozen=True, slots=True, eq=False)

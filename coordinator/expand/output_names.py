@@ -10,7 +10,7 @@ from itertools import chain
 
 from common.manifest.model import Manifest
 from common.manifest.prompt import PromptError, Reference, parse
-from common.manifest.wording import suggestion
+from common.wording import suggestion
 from coordinator.expand.combinations import Combination, Combinations
 from coordinator.expand.dimensions import Value
 from coordinator.expand.findings import Findings

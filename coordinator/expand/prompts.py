@@ -10,7 +10,7 @@ from common.manifest.model import Manifest
 from common.manifest.prompt import PromptError, Reference, Template, Wildcard, bind, nodes, parse
 from common.manifest.prompt_variants import Lines, count, draw, longest, nth
 from common.manifest.prompt_wildcards import MAX_LENGTH, parse_wildcards, unknown_wildcard
-from common.manifest.wording import shortened, suggestion
+from common.wording import shortened, suggestion
 from coordinator.expand import triggers
 from coordinator.expand.combinations import Combination, Combinations
 from coordinator.expand.dimensions import Value

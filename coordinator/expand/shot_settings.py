@@ -8,7 +8,7 @@ from typing import Any
 
 from common.catalog import Catalog, Lora, Model
 from common.manifest.model import LoraRef
-from common.manifest.wording import suggestion
+from common.wording import suggestion
 from coordinator.expand.dimensions import Setter
 from coordinator.expand.findings import Findings
 from coordinator.expand.sizes import pixels, spelled

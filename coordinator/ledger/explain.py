@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, case, func, select
 
 from common.errors import NotFound
-from common.manifest.wording import nearest
 from common.states import AttemptState, BatchState, ShotState
 from common.views import Explanation
+from common.wording import nearest
 from coordinator.explain import (
     Budget,
     Hand,

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from common.document import plain
+from common.document.typed import plain
+from common.document.yaml12 import read_yaml
 from common.manifest.parse import GROUP_KEYS, LIMITS_KEYS, MANIFEST_KEYS, OUTPUT_KEYS
 from common.manifest.reading import Key
 from common.manifest.schema import manifest_schema
-from common.manifest.yaml12 import read_yaml
 
 RULEBOOK = Path(__file__).parent / "rulebook"
 BROKEN = Path(__file__).parent / "broken"

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from common.catalog import load_catalog
+from common.document.yaml12 import read_yaml
 from common.errors import InvalidDocument, Problem
 from common.manifest.files import FileReader
 from common.manifest.model import NOTHING, Axis, Group, LoraRef, Manifest, Seeds, ShotFields, Size
 from common.manifest.parse import ParsedManifest, parse_manifest
-from common.manifest.yaml12 import read_yaml
 
 RULEBOOK = Path(__file__).parent / "rulebook"
 

@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from common.catalog import Catalog, load_catalog
-from common.document import plain
+from common.document.typed import plain
 from common.manifest.files import FileReader
 from common.manifest.inline import inlined
 from common.manifest.parse import ParsedManifest, parse_manifest

@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from common.catalog import load_catalog
-from common.document import plain
+from common.document.typed import plain
 from common.errors import Invalid
 from common.manifest.files import FileReader
 from common.manifest.groups import GROUP_KEYS

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from common.wording import shortened
+
 _NULL = re.compile(r"null|Null|NULL|~|")
 _BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
 _INT = re.compile(r"[-+]?[0-9]+")
@@ -82,6 +84,30 @@ class Mapping:
 
 
 Node = Scalar | Sequence | Mapping
+
+
+def described(node: Node) -> str:
+    """What stands where something else should."""
+    match node:
+        case Sequence():
+            return "a list" if node.items else "an empty list"
+        case Mapping():
+            return "a mapping" if node.entries else "an empty mapping"
+        case Scalar() if node.kind == "null":
+            return "nothing"
+    quoted = node.style and Scalar(node.place, node.text).kind in ("int", "float", "bool")
+    return f"`{shortened(node.text)}`{' in quotes' if quoted else ''}"
+
+
+def spelling(node: Node) -> str:
+    """How a value reads where a text refers to it."""
+    match node:
+        case Scalar():
+            return node.text
+        case Sequence():
+            return ", ".join(spelling(item) for item in node.items)
+    return ", ".join(f"{key} {spelling(value)}" for key, _, value in node.items())
+
 
 _STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 

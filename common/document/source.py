@@ -1,24 +1,24 @@
-"""A manifest together with the text it came from, so that every later finding can name its line."""
+"""A document together with the text it came from, so that every later finding can name its line."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
 
+from common.document.nodes import Node, Place, Scalar, find, place_in
 from common.errors import Problem
-from common.manifest.wording import MAX_PATH, shortened
-from common.manifest.yaml_nodes import Node, Place, Scalar, find, place_in
+from common.wording import MAX_PATH, shortened
 
 _INDEX = re.compile(r"\[(\d{1,9})\]")
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Values that came from a file: a reference in the manifest and the line of each value there."""
+    """Values that came from a file: a reference in the document and the line of each value there."""
 
     file: str
     lines: tuple[int, ...]
-    #: Where the manifest refers to the file.
+    #: Where the document refers to the file.
     place: Place
 
 

@@ -1,12 +1,9 @@
-"""How values and names read inside messages, and the known word that was probably meant."""
+"""How words read inside messages, and the known one that was probably meant."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-
-from common.manifest import yaml_nodes as nodes
-from common.manifest.yaml_nodes import Node
 
 _LIMIT = 60
 #: Characters of a dotted path.
@@ -17,29 +14,6 @@ def shortened(text: str, limit: int = _LIMIT) -> str:
     """The text on one line, cut where it is long."""
     line = " ".join(text[: limit * 2].split())
     return line if len(line) <= limit and len(text) <= limit * 2 else f"{line[: limit - 1]}…"
-
-
-def described(node: Node) -> str:
-    """What stands where something else should."""
-    match node:
-        case nodes.Sequence():
-            return "a list" if node.items else "an empty list"
-        case nodes.Mapping():
-            return "a mapping" if node.entries else "an empty mapping"
-        case nodes.Scalar() if node.kind == "null":
-            return "nothing"
-    quoted = node.style and nodes.Scalar(node.place, node.text).kind in ("int", "float", "bool")
-    return f"`{shortened(node.text)}`{' in quotes' if quoted else ''}"
-
-
-def spelling(node: Node) -> str:
-    """How a value reads where a text refers to it."""
-    match node:
-        case nodes.Scalar():
-            return node.text
-        case nodes.Sequence():
-            return ", ".join(spelling(item) for item in node.items)
-    return ", ".join(f"{key} {spelling(value)}" for key, _, value in node.items())
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

@@ -11,11 +11,11 @@ from typing import Any
 
 import yaml
 
+from common.document.builder import TreeBuilder, UnreadableError
+from common.document.nodes import Scalar
+from common.document.source import SourceText
+from common.document.syntax import LOADER, syntax_problem
 from common.errors import InvalidDocument, Problem
-from common.manifest.source import SourceText
-from common.manifest.yaml_builder import TreeBuilder, UnreadableError
-from common.manifest.yaml_errors import LOADER, syntax_problem
-from common.manifest.yaml_nodes import Scalar
 
 MAX_BYTES = 8 * 1024 * 1024
 

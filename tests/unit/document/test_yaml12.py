@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from common.document import builder, yaml12
+from common.document.nodes import Mapping, Node, Place, Scalar, Sequence, find
+from common.document.source import SourceText
+from common.document.yaml12 import read_yaml
 from common.errors import InvalidDocument
-from common.manifest import yaml12, yaml_builder
-from common.manifest.source import SourceText
-from common.manifest.yaml12 import read_yaml
-from common.manifest.yaml_nodes import Mapping, Node, Place, Scalar, Sequence, find
 
 
 def read(content: str | bytes) -> SourceText:
@@ -146,7 +146,7 @@ def test_a_large_list_that_is_no_bomb_is_read() -> None:
     assert isinstance(root, Mapping)
     items = root.get("a")
     assert isinstance(items, Sequence)
-    assert len(items.items) == 100_000 < yaml_builder.MAX_NODES
+    assert len(items.items) == 100_000 < builder.MAX_NODES
 
 
 def test_a_file_over_the_limit_is_refused() -> None:

@@ -7,9 +7,9 @@ from typing import Any, NoReturn
 
 import yaml
 
+from common.document.nodes import Mapping, Node, Place, Scalar, Sequence, child_path
 from common.errors import Problem
-from common.manifest.wording import MAX_PATH, shortened
-from common.manifest.yaml_nodes import Mapping, Node, Place, Scalar, Sequence, child_path
+from common.wording import MAX_PATH, shortened
 
 MAX_DEPTH = 32
 #: Values of a document with every alias written out.

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from common.errors import Problem
-from common.manifest.wording import shortened
+from common.wording import shortened
 
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 #: What YAML takes for syntax at the start of a value, and people mean as text.

@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from common.document.nodes import Mapping, Node, Scalar, child_path
+from common.document.source import SourceText
+from common.document.yaml12 import read_yaml
 from common.errors import InvalidDocument, Problem
-from common.manifest.source import SourceText
-from common.manifest.wording import suggestion
-from common.manifest.yaml12 import read_yaml
-from common.manifest.yaml_nodes import Mapping, Node, Scalar, child_path
+from common.wording import suggestion
 
 Entry = TypeVar("Entry", bound=BaseModel)
 
