@@ -10,21 +10,18 @@ The terms of the node say who pays: the farm pays an `owned` card's electricity 
 `rented` one the rent, which includes electricity, and of a `volunteer`'s nothing; what the volunteer
 pays for electricity is told apart.
 
-Amounts are floats: a sum over a million attempts, added with `math.fsum` or one by one, keeps nine
-significant digits, and no amount here is an invoice.
+Amounts are floats: a sum over a million attempts, added one by one, keeps nine significant
+digits, and no amount here is an invoice.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
+from common.nodes import Terms
 from common.settings import Money
 from common.units import JOULES_PER_KWH, SECONDS_PER_HOUR
-
-Terms = Literal["owned", "rented", "volunteer"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,17 +91,3 @@ def estimated_joules(
     """Energy of a card that nothing measures: its declared watts, else those assumed for its class."""
     watts = rates.card_watts.get(vram_class, 0.0) if declared_watts is None else declared_watts
     return watts * seconds
-
-
-def total(costs: Iterable[Cost]) -> Cost:
-    costs = tuple(costs)
-    return Cost(
-        electricity=math.fsum(cost.electricity for cost in costs),
-        hours=math.fsum(cost.hours for cost in costs),
-        volunteered=math.fsum(cost.volunteered for cost in costs),
-    )
-
-
-def cost_per_image(costs: Iterable[Cost], accepted: int) -> float | None:
-    """The farm's bill for attempts, failed ones too, loads and idling, by accepted image; None without."""
-    return total(costs).farm / accepted if accepted else None

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from common.nodes import Terms
 from common.wire import storable
 
 #: Bumped when a node and a coordinator of different versions would misunderstand each other.
@@ -61,7 +62,7 @@ class Join(Message):
     #: Model to the recipes that the node cannot follow, for want of a file that only they read.
     missing_recipes: dict[str, tuple[str, ...]] = {}
     #: Whether the farm pays for its electricity and idle time (`owned`, `rented`) or not (`volunteer`).
-    terms: Literal["owned", "rented", "volunteer"] = "owned"
+    terms: Terms = "owned"
     versions: dict[str, str] = {}
     #: Random name of the joining process, the same for as long as it lives.
     process: str = ""

@@ -1,10 +1,14 @@
-"""Cards, VRAM classes and the queues that lead to them."""
+"""Cards, on what terms they are lent, VRAM classes and the queues that lead to them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-GIB = 1024**3
+from common.units import GIB
+
+#: Who pays for a node: see `common.cost`.
+Terms = Literal["owned", "rented", "volunteer"]
 
 #: GiB; a card belongs to the largest class it fills.
 VRAM_CLASSES = (6, 8, 12, 16, 24, 32)

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from common.messages import CardFacts, Message, Sha256
+from common.nodes import Terms
 
 
 class ErrorView(Message):
@@ -187,7 +188,7 @@ class NodeView(Message):
     card: str
     #: What a plan for this farm reckons with.
     facts: CardFacts
-    terms: Literal["owned", "rented", "volunteer"]
+    terms: Terms
     #: Model to the seconds measured for a megapixel and step.
     speeds: dict[str, float] = Field(default_factory=dict)
     vram_class: int

@@ -12,7 +12,6 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
 
 from pydantic import ValidationError
 
@@ -20,6 +19,7 @@ from common.catalog import Catalog
 from common.errors import Conflict, Invalid, Unavailable
 from common.keys import read_key
 from common.messages import CardFacts, Join
+from common.nodes import Terms
 from gpu_node.batch import Bench
 from gpu_node.coordinator_client import Coordinator
 from gpu_node.deliver import open_store_client
@@ -34,8 +34,6 @@ log = logging.getLogger(__name__)
 
 #: What the pictures of a node, and the talk with it, depend on.
 _PACKAGES = ("shotfarm", "torch", "diffusers", "transformers", "peft", "celery")
-
-Terms = Literal["owned", "rented", "volunteer"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

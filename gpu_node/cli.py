@@ -22,8 +22,9 @@ from rich.logging import RichHandler
 
 from common.catalog import load_catalog
 from common.commandline import Command, command_line, run_command_line
+from common.nodes import Terms
 from common.settings import Settings, load_settings
-from gpu_node.assemble import NodeOptions, Terms, assembled, node_key, open_library
+from gpu_node.assemble import NodeOptions, assembled, node_key, open_library
 from gpu_node.coordinator_client import Coordinator
 from gpu_node.doctor import Finding, examine
 from gpu_node.library import Library

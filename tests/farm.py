@@ -35,8 +35,8 @@ from common.messages import (
     Report,
     Spent,
 )
-from common.nodes import GIB
 from common.settings import Keys, Settings, Storage, Timing
+from common.units import GIB
 from coordinator.farm import Farm
 from coordinator.ledger import Candidate, Replaced, open_engine
 from coordinator.service import FarmServer, build_farm, listen, serve

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from common.catalog import Catalog, Model
-from common.cost import Cost, Rates, Terms, attempt_cost, estimated_joules
+from common.cost import Cost, Rates, attempt_cost, estimated_joules
 from common.fit import Misfit, fit, forwards_per_step
-from common.nodes import Card
+from common.nodes import Card, Terms
 from common.shot import Shot
 from coordinator.estimate.kinds import Kind
 from coordinator.estimate.views import Line, Take

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from common.cost import Terms, attempt_cost, estimated_joules, idle_cost
+from common.cost import attempt_cost, estimated_joules, idle_cost
 from common.errors import Invalid
 from common.messages import Spent
-from common.nodes import Card
+from common.nodes import Card, Terms
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import ATTEMPT_PHASES
 

@@ -9,9 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, exists, or_, select
 
-from common.cost import Terms
 from common.messages import Spent
-from common.nodes import Card
+from common.nodes import Card, Terms
 from common.states import AttemptState, BatchState, NodeState
 from coordinator.ledger.backlog import Amount, Backlog, Group, Line, OpenJob
 from coordinator.ledger.charges import work_charge

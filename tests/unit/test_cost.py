@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.cost import Cost, Rates, Terms, attempt_cost, cost_per_image, estimated_joules, idle_cost, total
+from common.cost import Cost, Rates, attempt_cost, estimated_joules, idle_cost
+from common.nodes import Terms
 from common.settings import Money
 
 RATES = Rates.of(
@@ -66,17 +67,6 @@ def test_what_nothing_measures_is_estimated_from_declared_or_assumed_watts() -> 
     assert estimated_joules(10, 6, RATES) == 0
 
 
-def test_an_image_pays_for_failed_attempts_loads_and_idling_too() -> None:
-    stored, failed, load = cost("owned"), cost("owned", seconds=60), cost("owned", seconds=30, joules=0)
-    idle = idle_cost(seconds=10, joules=100, vram_class=24, terms="owned", rates=RATES)
-    per_image = cost_per_image([stored, failed, load, idle], accepted=2)
-    assert per_image == pytest.approx((stored.farm + failed.farm + load.farm + idle.farm) / 2)
-
-
-def test_without_images_there_is_no_cost_of_one() -> None:
-    assert cost_per_image([cost("owned")], accepted=0) is None
-
-
 ATTEMPTS = st.lists(
     st.tuples(st.floats(0, 1e5), st.floats(0, 1e8), st.sampled_from([8, 24])), min_size=1, max_size=200
 )
@@ -84,7 +74,7 @@ ATTEMPTS = st.lists(
 
 @given(ATTEMPTS)
 def test_sums_agree_with_exact_arithmetic_to_a_millionth(attempts: list[tuple[float, float, int]]) -> None:
-    farm = total(cost("owned", seconds=s, joules=j, vram_class=c) for s, j, c in attempts).farm
+    farm = sum(cost("owned", seconds=s, joules=j, vram_class=c).farm for s, j, c in attempts)
     exact = sum(
         (Decimal(j) + 50 * Decimal(s)) / 3_600_000 * Decimal("0.30")
         + Decimal(s) * {8: Decimal("0.01"), 24: Decimal("0.06")}[c] / 3600

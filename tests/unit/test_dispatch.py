@@ -1,5 +1,5 @@
 from common.messages import CardFacts
-from common.nodes import GIB
+from common.units import GIB
 from common.views import NodeView
 from coordinator.dispatch import ticket_limits
 

@@ -11,9 +11,10 @@ from sqlalchemy import Engine, Table, delete, select
 
 from common.cost import Rates
 from common.messages import Beat, CardFacts, Claim, ClaimAnswer, Close, Join, Lease, Report, Spent, Verdict
-from common.nodes import GIB, Card
+from common.nodes import Card
 from common.settings import Money, Timing
 from common.shot import LoraUse, PlannedShot, Shot
+from common.units import GIB
 from coordinator.ledger import (
     Candidate,
     JoinedNode,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from common.nodes import GIB
+from common.units import GIB
 from coordinator.ledger.schema import attempts
 from tests.contract.ledger.bench import Bench, placed
 

@@ -11,7 +11,8 @@ import pytest
 
 from common.catalog import folder_identity
 from common.messages import CardFacts
-from common.nodes import GIB, Card
+from common.nodes import Card
+from common.units import GIB
 from common.views import NodeView
 from coordinator.cli.planning import station_of
 from tests.unit.cli.conftest import Farm

@@ -6,7 +6,7 @@ import pytest
 
 from common.errors import OverBudget
 from common.messages import CardFacts
-from common.nodes import GIB
+from common.units import GIB
 from common.views import BudgetView, JobSummary, JobView, NodeView
 from coordinator.cli.jobs import over_budget, stopped
 from coordinator.cli.nodes import idle_sentences

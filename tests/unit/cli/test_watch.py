@@ -6,7 +6,7 @@ import pytest
 
 from common.errors import Conflict, FitsNothing, SomeFailed
 from common.messages import CardFacts
-from common.nodes import GIB
+from common.units import GIB
 from common.views import FailureView, JobView, NodeView, QueueView, StatusView
 from coordinator.cli.watch import is_over, require_success, waits
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import InvalidDocument, Unavailable
-from common.nodes import GIB
+from common.units import GIB
 from gpu_node.probe import find_probe
 
 CARDS = Path(__file__).parents[3] / "manifests" / "cards"
