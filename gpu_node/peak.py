@@ -21,7 +21,9 @@ class Peak:
     def forget(self) -> None:
         """Let the peak begin at what is held now."""
         if self._device != "cpu":
-            torch.cuda.reset_peak_memory_stats(self._device)
+            # Until the first use of a card nothing is held on it, and torch refuses to forget.
+            if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+                torch.cuda.reset_peak_memory_stats(self._device)
             return
         # Where the kernel lets nobody, the peak is that of the process so far.
         with suppress(OSError):

@@ -46,6 +46,16 @@ def test_the_card_computes_and_says_what_it_is() -> None:
     assert 0 < card.usable_bytes <= card.vram_bytes
 
 
+def test_the_first_order_of_a_fresh_engine_succeeds(tiny_model: Path, tmp_path: Path) -> None:
+    engine = EngineClient(device="cuda:0", threads=2, home=tmp_path)
+    engine.start()
+
+    heard = ask(engine, load_order(tiny_model))
+    engine.stop()
+
+    assert not [event for event in heard if isinstance(event, protocol.Failed)]
+
+
 def test_a_working_card_draws_power_that_its_meter_counts(engine: EngineClient, tiny_model: Path) -> None:
     meter = NvidiaProbe().meter()
     ask(engine, load_order(tiny_model))
