@@ -53,6 +53,11 @@ def run_command_line(app: typer.Typer, err: Console) -> None:
     except FarmError as error:
         err.print(str(error), style="red", markup=False, soft_wrap=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        # A folder that cannot be made, a full disk: whatever file it is, the system's words say it best.
+        place = f"{error.filename}: " if error.filename else ""
+        err.print(f"{place}{error.strerror or error}", style="red", markup=False, soft_wrap=True)
+        sys.exit(FarmError.exit_code)
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Literal, Self, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from common import errors
+from common.farmhttp import farm_http, no_farm, silence
 from common.views import (
     AcceptedShot,
     CostTable,
@@ -38,7 +39,6 @@ _TIMEOUT_S = 30.0
 #: A hundred thousand shots are expanded and stored before the answer.
 _SUBMIT_TIMEOUT_S = 600.0
 _PAGE = 500
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 _BY_EXIT_CODE: dict[int, type[errors.FarmError]] = {
     kind.exit_code: kind
@@ -61,14 +61,9 @@ class FarmClient:
     """Calls raise Unavailable while the farm does not answer, and otherwise what the farm says is wrong."""
 
     def __init__(self, url: str, key: str | None) -> None:
+        """Raises Invalid for what is no URL, or cannot be a key."""
         self.url = url.rstrip("/")
-        self._http = httpx.Client(
-            base_url=self.url,
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=_TIMEOUT_S,
-            # A proxy of the environment never leads back to this machine.
-            trust_env=urlsplit(url).hostname not in _LOOPBACK,
-        )
+        self._http = farm_http(url, key, given_as="public_url", timeout_s=_TIMEOUT_S)
 
     def __enter__(self) -> Self:
         return self
@@ -145,19 +140,20 @@ class FarmClient:
         try:
             answer = self._http.request(method, path, json=body, timeout=timeout_s)
         except httpx.HTTPError as error:
-            raise errors.Unavailable(
-                f"the farm at {self.url} does not answer ({type(error).__name__}); "
-                "`farm status` shows what runs, `farm up` starts it"
-            ) from None
+            remedy = "`farm status` shows what runs, `farm up` starts it"
+            raise errors.Unavailable(f"{silence(self.url, error)}; {remedy}") from None
         if answer.is_error:
             raise _error(answer)
-        return TypeAdapter(kind).validate_json(answer.content)
+        try:
+            return TypeAdapter(kind).validate_json(answer.content)
+        except ValidationError:
+            raise errors.Unavailable(no_farm(answer)) from None
 
 
 def _error(answer: httpx.Response) -> errors.FarmError:
     try:
         view = ErrorView.model_validate_json(answer.content)
     except ValidationError:
-        return errors.Unavailable(f"{answer.request.url} answered {answer.status_code}: no answer of a farm")
+        return errors.Unavailable(no_farm(answer))
     kind = _BY_EXIT_CODE.get(view.exit_code) or _BY_STATUS.get(answer.status_code, errors.FarmError)
     return kind(view.error)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from importlib.metadata import version
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
 from common import errors
+from common.farmhttp import farm_http, no_farm, silence
 from common.messages import (
     PROTOCOL,
     PROTOCOL_HEADER,
@@ -33,7 +33,6 @@ _T = TypeVar("_T", bound=BaseModel)
 
 #: Seconds for an answer that needs no waiting.
 _TIMEOUT_S = 10.0
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 _BY_STATUS: dict[int, type[errors.FarmError]] = {
     kind.status: kind
@@ -55,24 +54,11 @@ class Coordinator:
     """
 
     def __init__(self, url: str, key: str) -> None:
-        """Raises Invalid for what is no URL."""
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-            raise errors.Invalid(
-                f"--farm {url}: give the whole address that `farm status` shows, such as http://192.168.1.10:8080"
-            )
+        """Raises Invalid for what is no URL, or cannot be a key."""
         self.url = url.rstrip("/")
-        self._http = httpx.Client(
-            base_url=self.url,
-            headers={
-                # A farm that speaks another protocol refuses the call, and says which version to install.
-                VERSION_HEADER: version("shotfarm"),
-                PROTOCOL_HEADER: str(PROTOCOL),
-                **({"Authorization": f"Bearer {key}"} if key else {}),
-            },
-            timeout=_TIMEOUT_S,
-            # A proxy of the environment never leads back to this machine.
-            trust_env=urlsplit(url).hostname not in _LOOPBACK,
-        )
+        # A farm that speaks another protocol refuses the call, and says which version to install.
+        speaks = {VERSION_HEADER: version("shotfarm"), PROTOCOL_HEADER: str(PROTOCOL)}
+        self._http = farm_http(url, key, given_as="--farm", timeout_s=_TIMEOUT_S, headers=speaks)
 
     def join(self, join: Join) -> Joined:
         return self._post(Joined, "/v1/nodes", join)
@@ -132,8 +118,7 @@ class Coordinator:
         try:
             answer = self._http.request(method, path, content=body, headers=headers, timeout=timeout_s)
         except (httpx.HTTPError, RuntimeError) as error:  # RuntimeError: disconnected meanwhile
-            reason = str(error) or type(error).__name__
-            raise errors.Unavailable(f"the farm at {self.url} does not answer ({reason})") from error
+            raise errors.Unavailable(silence(self.url, error)) from error
         if answer.is_success:
             return answer
         if answer.status_code == errors.OtherVersion.status and VERSION_HEADER in answer.headers:
@@ -145,4 +130,4 @@ def _sentence(answer: httpx.Response) -> str:
     try:
         return ErrorView.model_validate_json(answer.content).error
     except ValidationError:
-        return f"{answer.request.url} answered {answer.status_code}"
+        return no_farm(answer)

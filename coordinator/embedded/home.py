@@ -7,6 +7,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.errors import Invalid
 from common.keys import read_key
 
 
@@ -16,10 +17,16 @@ class Home:
 
     @classmethod
     def at(cls, root: Path) -> Home:
-        """The home at `root`, made where it does not exist."""
+        """The home at `root`, made where it does not exist. Raises Invalid where it cannot be."""
         home = cls(root.absolute())
         for folder in (home.root, home.logs, home.keys, home.valkey, home.seaweed):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                raise Invalid(
+                    f"{folder}: no folder can be made here ({error.strerror}); set `home` in farm.yaml, "
+                    "or FARM_HOME, to another"
+                ) from None
         return home
 
     @property
