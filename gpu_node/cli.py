@@ -203,8 +203,15 @@ def _host_name() -> str:
 
 def _log_to_terminal() -> None:
     handler = RichHandler(console=err, show_path=False, show_level=False, log_time_format="%H:%M:%S")
+    handler.addFilter(_without_traceback)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     logging.getLogger("gpu_node").setLevel(logging.INFO)
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Celery logs one with its sentence where its worker ends by an error."""
+    record.exc_info = None
+    return True
 
 
 def _stop_on_signals(node: Node) -> None:

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 _STOP_S = 30.0
 #: What the engine does for a batch before there is anything worth finishing.
 _BEFORE_PASSES = ("load", "encode")
+#: Seconds before a node whose broker refused it joins again, under a new incarnation.
+_REST_S = 5.0
 #: Seconds between looks at the order to stop while a claim waits.
 _LOOK_S = 0.2
 
@@ -84,14 +86,16 @@ class Node:
 
         steering = Steering(self._progress, self._bench.engine, over)
         told = (self._bench.coordinator, joined, self._progress, steering)
+        # Before anybody listens: whoever hears at once that the incarnation is over stops this intake.
+        intake = Intake(joined.broker_url, joined.queues, joined.node_id)
         with Heartbeat(*told), Listener(*told) as listener:
 
             def take(ticket: str) -> None:
                 self._take(ticket, joined, steering, listener)
 
-            intake = Intake(joined.broker_url, joined.queues, joined.node_id, take)
-            if not self._stopping.is_set():
-                intake.run()
+            if not self._stopping.is_set() and not intake.run(take):
+                log.warning("no more tickets can be taken from the broker; joining again in %.0f s", _REST_S)
+                self._stopping.wait(_REST_S)
 
     def _take(self, ticket: str, joined: Joined, steering: Steering, listener: Listener) -> None:
         """Claim with the ticket, and work on what comes of it."""

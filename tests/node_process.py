@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import redis
+
 from common.celeryapp import Publisher
 
 QUEUE = "render.public.vram08"
@@ -86,6 +88,9 @@ class NodeStarter:
 
 @contextmanager
 def tickets(url: str) -> Iterator[Callable[[str], None]]:
+    """Puts tickets on the queue, on which no other test's are left."""
+    with redis.Redis.from_url(url) as broker:
+        broker.delete(QUEUE)
     publisher = Publisher(url)
     try:
         yield lambda ticket: publisher.publish_ticket(QUEUE, ticket)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+import redis
 
 from tests.engine_talk import shot
 from tests.node_process import EXIT_WITHIN_S, NodeStarter, tickets
@@ -84,6 +85,43 @@ def test_a_node_whose_incarnation_is_over_joins_again_and_works_on(
 
         assert all(claim.incarnation > before for claim in farm.claims)
         assert [report.shot_id for report in farm.reports] == [one.id]
+        assert node.stop() == 0
+
+
+def test_a_node_that_hears_at_once_that_its_incarnation_is_over_joins_again(
+    farm: ScriptedFarm, start_node: NodeStarter
+) -> None:
+    farm.heartbeat_s = 0.001
+    for call in ("beats", "listens"):
+        farm.refusals[call].extend([410] * 30)
+    with running_farm(farm):
+        node = start_node(farm.url)
+        farm.wait_for(lambda: len(farm.joins) > 30)
+
+        assert node.stop() == 0
+
+
+def test_a_node_whose_broker_refuses_it_rests_before_it_joins_again(
+    own_valkey: ValkeyServer, start_node: NodeStarter
+) -> None:
+    farm = ScriptedFarm(broker_url=own_valkey.url)
+    with (
+        running_farm(farm),
+        tickets(farm.broker_url) as publish,
+        redis.Redis.from_url(own_valkey.url) as broker,
+    ):
+        node = start_node(farm.url)
+        farm.wait_for(lambda: farm.joins)
+        # A replica takes no tickets off its queues.
+        broker.replicaof("127.0.0.1", "1")
+        farm.wait_for(lambda: len(farm.joins) > 1)
+        assert node.said.count("joining again") >= len(farm.joins) - 1
+
+        broker.replicaof("NO", "ONE")
+        farm.leases.append(lease(shot()))
+        numbers = itertools.count()
+        farm.wait_for(lambda: farm.closes or publish(f"ticket-{next(numbers)}"))
+        assert "Traceback" not in node.said
         assert node.stop() == 0
 
 
