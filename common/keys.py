@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import os
 import secrets
 from dataclasses import dataclass
 from hashlib import sha256
@@ -35,6 +36,25 @@ def read_key(file: Path) -> str:
     if mode & _ANYONE:
         raise Invalid(f"key file {file}: every user of this machine can read it; run `chmod 600 {file}`")
     return text
+
+
+def kept_key(file: Path) -> str:
+    """The key that the file holds; a fresh one where there is no such file.
+
+    Raises Invalid as `read_key` does, OSError where no file can be made.
+    """
+    if not file.exists():
+        write_private(file, new_key() + "\n")
+    return read_key(file)
+
+
+def write_private(file: Path, text: str) -> None:
+    """Write `text` whole or not at all, readable by its owner only. Raises OSError."""
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(text)
+    draft.replace(file)
 
 
 def same_key(known: str, offered: str) -> bool:

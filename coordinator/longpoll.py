@@ -90,7 +90,7 @@ class LongPoll:
             yield mine.newer
         finally:
             mine.over.set()
-            if self._held[caller] is mine:
+            if self._held.get(caller) is mine:
                 del self._held[caller]
 
 

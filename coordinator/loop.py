@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 class Loop:
     """Calls `work` every `period_s`, and at once when woken.
 
-    What goes wrong is logged once until it goes right again; it never ends the loop.
+    What goes wrong is logged once until it goes right or wrong in another way; it never ends the loop.
     """
 
     def __init__(self, name: str, work: Callable[[], object], *, period_s: float) -> None:
@@ -57,6 +57,6 @@ class Loop:
             self._trouble = ""
 
     def _note(self, trouble: str, unexpected: Exception | None = None) -> None:
-        if not self._trouble:
+        if trouble != self._trouble:
             log.error("%s: %s", self._thread.name, trouble, exc_info=unexpected)
         self._trouble = trouble

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import secrets
 import signal
 import socket
 import sys
@@ -19,7 +18,7 @@ from common.catalog import load_catalog
 from common.celeryapp import Publisher
 from common.cost import Rates
 from common.errors import FarmError, Invalid, Unavailable
-from common.keys import TicketSigner
+from common.keys import TicketSigner, kept_key
 from common.settings import Settings, load_settings
 from common.storage.open import open_store
 from coordinator.api.access import configured
@@ -120,11 +119,8 @@ def _with_ticket_key(settings: Settings) -> Settings:
         return settings
     file = settings.home / "ticket-key"
     try:
-        if not file.exists():
-            settings.home.mkdir(parents=True, exist_ok=True)
-            file.touch(mode=0o600)
-            file.write_text(secrets.token_hex(32))
-        key = SecretStr(file.read_text())
+        settings.home.mkdir(parents=True, exist_ok=True)
+        key = SecretStr(kept_key(file))
     except OSError as error:
         raise Unavailable(
             f"cannot keep a key in {file} ({error.strerror}): set FARM_KEYS__TICKET to a long random text"

@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from common.errors import Unavailable
+from common.keys import write_private
 from common.settings import EmbeddedNode, Keys, Settings, Storage
 from coordinator.embedded.addresses import ANY, LOOPBACK, advertised_address, local_url
-from coordinator.embedded.home import Home, write_private
+from coordinator.embedded.home import Home
 from coordinator.embedded.ports import kept_ports
 from coordinator.embedded.process import Component
 from coordinator.embedded.ready import has_joined, is_healthy

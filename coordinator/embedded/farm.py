@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -14,12 +15,15 @@ import yaml
 from pydantic import BaseModel, SecretStr
 
 from common.errors import Conflict, FarmError
+from common.keys import write_private
 from common.settings import Settings
 from coordinator.embedded.arrange import arrange
-from coordinator.embedded.home import Home, write_private
+from coordinator.embedded.home import Home
 from coordinator.embedded.process import Child
 from coordinator.embedded.state import ComponentState, FarmState, hold_lock, write_state
 from coordinator.embedded.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
 
 
 def run_farm(settings: Settings, on_change: Callable[[FarmState], None]) -> None:
@@ -34,7 +38,11 @@ def run_farm(settings: Settings, on_change: Callable[[FarmState], None]) -> None
     _stop_on_signals(stop)
 
     def say(state: FarmState) -> None:
-        write_state(home, state)
+        try:
+            write_state(home, state)
+        except OSError as error:
+            # `farm status` then lags behind; a full disk ends no farm.
+            log.warning("%s cannot be written (%s): make room in %s", home.state, error.strerror, home.root)
         on_change(state)
 
     try:
@@ -76,7 +84,7 @@ def _supervise(
     finally:
         enter("stopping")
         supervisor.shut_down()
-        home.state.unlink()
+        home.state.unlink(missing_ok=True)
 
 
 def settings_yaml(settings: Settings) -> str:

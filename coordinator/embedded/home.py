@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import Invalid
-from common.keys import read_key
+from common.keys import kept_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +69,9 @@ class Home:
     def key_file(self, name: str) -> Path:
         """A file with a secret in it, generated once."""
         file = self.keys / name
-        if not file.exists():
-            write_private(file, secrets.token_urlsafe(24) + "\n")
+        kept_key(file)
         return file
 
     def key(self, name: str) -> str:
         """Raises Invalid where somebody spoilt its file."""
-        return read_key(self.key_file(name))
-
-
-def write_private(file: Path, text: str) -> None:
-    """Write `text` whole or not at all, readable by its owner only."""
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(text)
-    draft.replace(file)
+        return kept_key(self.keys / name)

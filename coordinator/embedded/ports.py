@@ -7,6 +7,8 @@ import random
 import socket
 from pathlib import Path
 
+from common.keys import write_private
+
 #: Below the range from which systems take ports for outgoing connections.
 _RANGE = (11_000, 21_000)
 #: SeaweedFS' own parts look for a gRPC port this far above the HTTP port.
@@ -25,7 +27,8 @@ def kept_ports(file: Path, names: tuple[str, ...]) -> dict[str, int]:
         if port is None or not _usable(name, port):
             port = _another(name, taken=set(known.values()) | set(chosen.values()))
         chosen[name] = port
-    file.write_text(json.dumps(known | chosen, indent=1))
+    if not chosen.items() <= known.items():
+        write_private(file, json.dumps(known | chosen, indent=1))
     return chosen
 
 

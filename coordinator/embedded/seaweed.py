@@ -16,7 +16,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from coordinator.embedded.home import Home, write_private
+from common.keys import write_private
+from coordinator.embedded.home import Home
 from coordinator.embedded.ports import GRPC_OFFSET
 from coordinator.embedded.process import Component
 

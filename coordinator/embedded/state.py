@@ -9,7 +9,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from coordinator.embedded.home import Home, write_private
+from common.keys import write_private
+from coordinator.embedded.home import Home
 
 
 class _Record(BaseModel):

@@ -11,7 +11,8 @@ import shutil
 import redis
 
 from common.errors import Unavailable
-from coordinator.embedded.home import Home, write_private
+from common.keys import write_private
+from coordinator.embedded.home import Home
 from coordinator.embedded.process import Component
 
 #: Names another server binary, for machines whose own is preferred.

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import Forbidden, Invalid
-from common.keys import TicketSigner, new_key, read_key, same_key
+from common.keys import TicketSigner, kept_key, new_key, read_key, same_key
 
 LANES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", fullmatch=True)
 
@@ -51,6 +51,20 @@ def test_a_key_equals_itself_only():
     assert same_key(key, key)
     assert not same_key(key, new_key())
     assert not same_key(key, key + " ")
+
+
+def test_a_key_is_made_once_and_kept_for_its_owner_only(tmp_path: Path):
+    key = kept_key(tmp_path / "key")
+
+    assert kept_key(tmp_path / "key") == key == read_key(tmp_path / "key")
+    assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_file_that_was_emptied_is_refused_and_not_filled_again(tmp_path: Path):
+    (tmp_path / "key").touch(mode=0o600)
+
+    with pytest.raises(Invalid, match="must hold one key"):
+        kept_key(tmp_path / "key")
 
 
 def test_a_key_file_that_only_its_owner_reads_gives_its_key(tmp_path: Path):

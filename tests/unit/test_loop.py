@@ -40,6 +40,20 @@ def test_trouble_is_logged_once_and_its_end_too(caplog: pytest.LogCaptureFixture
     ]
 
 
+def test_another_trouble_is_logged_too(caplog: pytest.LogCaptureFixture):
+    rounds = Rounds(Unavailable("the broker is away"), Unavailable("the disk is full"))
+    loop = Loop("dispatcher", rounds, period_s=0.001)
+    with caplog.at_level(logging.WARNING):
+        loop.start()
+        rounds.wait(4)
+        loop.stop()
+    assert [record.message for record in caplog.records] == [
+        "dispatcher: the broker is away",
+        "dispatcher: the disk is full",
+        "dispatcher works again",
+    ]
+
+
 def test_a_bug_does_not_end_the_loop():
     rounds = Rounds(ZeroDivisionError())
     loop = Loop("sweeper", rounds, period_s=0.001)
