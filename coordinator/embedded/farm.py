@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 
-import yaml
 from pydantic import BaseModel, SecretStr
 
 from common.errors import Conflict, FarmError
@@ -88,23 +87,22 @@ def _supervise(
 
 
 def settings_yaml(settings: Settings) -> str:
-    """The settings as a file that `load_settings` reads back, secrets in the clear."""
+    """The settings as a file that `load_settings` reads back, secrets in the clear.
+
+    JSON is YAML that leaves no text to be taken for a number, as the key `12e5` would be.
+    """
     heading = "# The settings in force, written by `farm up`. Change your own farm.yaml instead.\n"
-    return heading + yaml.safe_dump(_plain(settings), sort_keys=False, allow_unicode=True)
+    return heading + json.dumps(settings, default=_plain, indent=2, ensure_ascii=False) + "\n"
 
 
 def _plain(value: object) -> object:
     match value:
         case BaseModel():
-            return {name: _plain(getattr(value, name)) for name in type(value).model_fields}
+            return vars(value)
         case SecretStr():
             return value.get_secret_value()
-        case Path():
-            return str(value)
-        case tuple():
-            return [_plain(item) for item in value]
         case _:
-            return value
+            return str(value)
 
 
 def _child_environment() -> dict[str, str]:

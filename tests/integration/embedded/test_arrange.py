@@ -52,7 +52,8 @@ def test_without_seaweedfs_pictures_go_to_a_folder_and_it_is_said(
 
 
 def test_the_settings_in_force_read_back_as_they_were(home: Home) -> None:
-    in_force = arrange(Settings(nodes=(EmbeddedNode(name="a"),)), home).settings
+    given = Settings(nodes=(EmbeddedNode(name="a"),), keys=Keys(operator=SecretStr("12e5")))
+    in_force = arrange(given, home).settings
     file = home.root / "copy.yaml"
     file.write_text(settings_yaml(in_force))
     assert load_settings(file).model_dump() == in_force.model_dump()
