@@ -73,12 +73,16 @@ class Problem:
 
 
 class InvalidDocument(Invalid):
-    """A manifest, catalog or settings file with every problem found in it, not only the first."""
+    """A manifest, catalog or settings file with every problem found in it, from its top to its end."""
 
     def __init__(self, source: str, problems: list[Problem]) -> None:
         self.source = source
-        self.problems = tuple(problems)
-        super().__init__("\n".join(problem.at(source) for problem in problems))
+        self.problems = tuple(sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0)))
+        super().__init__("\n".join(problem.at(source) for problem in self.problems))
+
+
+class EmptyDocument(InvalidDocument):
+    """A file that says nothing: wrong for a manifest or a catalog, and settings that change nothing."""
 
 
 class FitsNothing(FarmError):

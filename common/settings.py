@@ -7,21 +7,17 @@ Paths count from the folder of the settings file, `home` from the current one.
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    InitSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-)
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
-from common.errors import InvalidDocument, Problem
+from common.document.nodes import Mapping
+from common.document.typed import dotted, plain, read_document, sentence, validated
+from common.errors import EmptyDocument, InvalidDocument, Problem
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -101,14 +97,7 @@ class EmbeddedNode(Section):
     lanes: tuple[str, ...] = ("public",)
 
 
-class Settings(BaseSettings):
-    model_config = SettingsConfigDict(
-        env_prefix="FARM_",
-        env_nested_delimiter="__",
-        extra="forbid",
-        frozen=True,
-    )
-
+class Settings(Section):
     #: Everything the embedded farm keeps; 0700.
     home: Path = Path(".farm")
     #: Whose lead a restarted coordinator resumes at once; empty: made from the host's name and `home`.
@@ -150,57 +139,64 @@ class Settings(BaseSettings):
         return self.public_url or f"http://{host}:{self.port}"
 
 
+class _Environment(Settings, BaseSettings):
+    """How variables name the settings."""
+
+    model_config = SettingsConfigDict(env_prefix="FARM_", env_nested_delimiter="__")
+
+
 def load_settings(path: Path | None = None) -> Settings:
     """Settings from `path` (default `farm.yaml` where it exists) under the environment's `FARM_*`.
 
-    Raises InvalidDocument with every wrong setting.
+    Raises InvalidDocument with every wrong setting of the file, or else of the environment.
     """
     file = path or Path("farm.yaml")
     if path is not None and not path.is_file():
         raise InvalidDocument(str(path), [Problem("no such settings file")])
     written = _read(file) if file.is_file() else {}
-
-    class FromFile(Settings):
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return init_settings, env_settings, InitSettingsSource(settings_cls, written)
-
     try:
-        return _anchored(FromFile(), file.parent.absolute())
+        settings = Settings.model_validate(_over(written, EnvSettingsSource(_Environment)()))
     except ValidationError as error:
-        problems = [Problem(item["msg"], ".".join(map(str, item["loc"]))) for item in error.errors()]
-        raise InvalidDocument(str(file), problems) from None
+        problems = [Problem(sentence(Settings, item), _variable(item["loc"])) for item in error.errors()]
+        raise InvalidDocument("environment", problems) from None
     except SettingsError as error:
         remedy = "lists and tables in `FARM_*` variables are JSON"
         raise InvalidDocument("environment", [Problem(f"{error}; {remedy}")]) from None
+    return _anchored(settings, file.parent.absolute())
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """What the file sets; raises InvalidDocument where it is no mapping in YAML."""
+    """What the file sets; raises InvalidDocument where any of it is no setting."""
     try:
-        written = yaml.safe_load(file.read_text("utf-8"))
-    except OSError as error:
-        problem = Problem(f"cannot be read: {error.strerror}")
-    except UnicodeDecodeError:
-        problem = Problem("is not UTF-8 text; save it as UTF-8")
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = (None, None) if mark is None else (mark.line + 1, mark.column + 1)
-        problem = Problem(f"is no YAML: {error.problem}", "", *place)
-    except yaml.YAMLError as error:
-        problem = Problem(f"is no YAML: {str(error).splitlines()[0]}")
-    else:
-        if isinstance(written, dict | None):
-            return written or {}
-        problem = Problem("settings are a mapping of names to values, such as `port: 8080`")
-    raise InvalidDocument(str(file), [problem])
+        text, problems = read_document(file)
+    except EmptyDocument:
+        return {}
+    if not isinstance(text.root, Mapping):
+        remark = "settings are a mapping of names to values, such as `port: 8080`"
+        raise InvalidDocument(str(file), [*problems, text.problem("", remark)])
+    written: dict[str, Any] = plain(text.root)
+    validated(Settings, written, "", text, problems)
+    if problems:
+        raise InvalidDocument(str(file), problems)
+    return written
+
+
+def _over(written: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+    """Both, tables merged; where both set a value, that of the variable."""
+    return written | {
+        name: _over(written[name], value)
+        if isinstance(value, dict) and isinstance(written.get(name), dict)
+        else value
+        for name, value in variables.items()
+    }
+
+
+def _variable(loc: tuple[str | int, ...]) -> str:
+    """The variable that sets what stands at `loc`, and the way on inside its JSON: `FARM_NODES[0].card`."""
+    given = {name.upper() for name in os.environ}
+    names = ["FARM_" + "__".join(map(str, loc[:end])).upper() for end in range(len(loc) + 1)]
+    end = max(end for end, name in enumerate(names) if name in given)
+    return dotted(names[end], loc[end:])
 
 
 def _anchored(settings: Settings, folder: Path) -> Settings:

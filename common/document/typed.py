@@ -1,9 +1,9 @@
-"""YAML files of the farm's own (catalogs, cards) read into strict types, every problem with its line."""
+"""The farm's own files (settings, catalogs, cards) read into strict types, every problem with its line."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -15,6 +15,16 @@ from common.errors import InvalidDocument, Problem
 from common.wording import suggestion
 
 Entry = TypeVar("Entry", bound=BaseModel)
+
+#: For pydantic's kinds of error whose own sentence speaks to a programmer.
+_SENTENCES = {
+    "missing": "is missing",
+    **dict.fromkeys(("string_type", "path_type"), "must be text"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "must be a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "must be a number"),
+    **dict.fromkeys(("list_type", "tuple_type"), "must be a list"),
+    **dict.fromkeys(("dict_type", "model_type"), "must be a mapping"),
+}
 
 
 def read_document(path: Path) -> tuple[SourceText, list[Problem]]:
@@ -50,14 +60,40 @@ def validated(
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        problems += [_problem(kind, item, path, text) for item in error.errors()]
+        problems += [text.problem(dotted(path, item["loc"]), sentence(kind, item)) for item in error.errors()]
         return None
 
 
-def _problem(kind: type[BaseModel], item: ErrorDetails, path: str, text: SourceText) -> Problem:
-    for key in item["loc"]:
-        path = child_path(path, key)
-    if item["type"] == "extra_forbidden" and len(item["loc"]) == 1:
-        return text.problem(path, f"unknown key{suggestion(str(item['loc'][0]), kind.model_fields)}")
-    message = {"extra_forbidden": "unknown key", "missing": "is missing"}.get(item["type"], item["msg"])
-    return text.problem(path, message)
+def dotted(path: str, loc: tuple[str | int, ...]) -> str:
+    """The dotted path of what stands at `loc`, a place as pydantic says it, below `path`."""
+    for key in loc:
+        # Pydantic's mark for a key that is wrong itself.
+        path = path if key == "[key]" else child_path(path, key)
+    return path
+
+
+def sentence(kind: type[BaseModel], item: ErrorDetails) -> str:
+    """What is wrong with one value given for `kind`, and what to write; secrets are not repeated."""
+    match item["type"]:
+        case "extra_forbidden":
+            *above, key = item["loc"]
+            return f"unknown key{suggestion(str(key), _known(kind, above))}"
+        case "string_type" | "path_type" if isinstance(item["input"], int | float):
+            return "must be text; put it in quotes"
+    return _SENTENCES.get(item["type"]) or item["msg"].replace("Input should be", "must be")
+
+
+def _known(kind: type[BaseModel], loc: list[str | int]) -> list[str]:
+    """The keys that the mapping at `loc` of a `kind` takes."""
+    kinds = [kind]
+    for key in loc:
+        held = [model.model_fields[key].annotation for model in kinds if key in model.model_fields]
+        kinds = [model for annotation in held for model in _models(annotation)] or kinds
+    return [name for model in kinds for name in model.model_fields]
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The models inside a type, such as `Card` in `tuple[Card, ...] | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models(part)]

@@ -15,7 +15,7 @@ from common.document.builder import TreeBuilder, UnreadableError
 from common.document.nodes import Scalar
 from common.document.source import SourceText
 from common.document.syntax import LOADER, syntax_problem
-from common.errors import InvalidDocument, Problem
+from common.errors import EmptyDocument, InvalidDocument, Problem
 
 MAX_BYTES = 8 * 1024 * 1024
 
@@ -23,7 +23,8 @@ MAX_BYTES = 8 * 1024 * 1024
 def read_yaml(content: str | bytes, source: str) -> tuple[SourceText, list[Problem]]:
     """The document as a tree, and what is wrong in it without hiding the rest (duplicate keys, tags).
 
-    Raises InvalidDocument where nothing can be read: not UTF-8, too large, empty, broken syntax, a bomb.
+    Raises InvalidDocument where nothing can be read: not UTF-8, too large, broken syntax, a bomb;
+    EmptyDocument where nothing stands in it.
     """
     text = _decoded(content, source)
     builder = TreeBuilder()
@@ -33,7 +34,7 @@ def read_yaml(content: str | bytes, source: str) -> tuple[SourceText, list[Probl
     except UnreadableError as fatal:
         raise InvalidDocument(source, [*builder.problems, fatal.problem]) from None
     if builder.root is None or (isinstance(builder.root, Scalar) and builder.root.kind == "null"):
-        raise InvalidDocument(source, [Problem("the file is empty", "", 1, 1)])
+        raise EmptyDocument(source, [Problem("the file is empty", "", 1, 1)])
     return SourceText(source, text, builder.root), builder.problems
 
 

@@ -135,7 +135,7 @@ def parse_manifest(
         if manifest is not None and catalog is not None:
             check_catalog(manifest, catalog, reading)
     if reading.problems or manifest is None:
-        raise InvalidDocument(source, sorted(reading.problems, key=lambda p: (p.line or 0, p.column or 0)))
+        raise InvalidDocument(source, reading.problems)
     return ParsedManifest(manifest, text, tuple(reading.warnings), reading.contents)
 
 

@@ -36,21 +36,65 @@ def test_a_file_that_sets_nothing_changes_nothing(tmp_path: Path, content: str) 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"port: [", "farm.yaml:1:8: is no YAML: expected the node content"),
-        (b"port: 1\n  listen: x", "farm.yaml:2:9: is no YAML: mapping values are not allowed here"),
-        (b"listen: !!python/object:os.system {}", "farm.yaml:1:9: is no YAML: could not determine"),
-        (b"- port: 1", "farm.yaml: settings are a mapping"),
-        (b"port", "farm.yaml: settings are a mapping"),
-        (b"\xff\xfe", "farm.yaml: is not UTF-8 text"),
-        (b"listen: \x00", "farm.yaml: is no YAML: unacceptable character"),
-        (b"port: many", "farm.yaml: port: "),
-        (b"prot: 1", "farm.yaml: prot: "),
+        (b"port: 1\nlisten: @x", "farm.yaml:2:9: a value that starts with `@` reads as YAML syntax"),
+        (b"port: 1\n  listen: x", "farm.yaml:2:9: is not YAML: mapping values are not allowed"),
+        (b"listen: !!python/object:os.system {}", "farm.yaml:1:9: listen: tags such as"),
+        (b"- port: 1", "farm.yaml:1:1: settings are a mapping of names to values, such as `port: 8080`"),
+        (b"port", "farm.yaml:1:1: settings are a mapping"),
+        (b"\xff\xfe", "farm.yaml:1:1: is not UTF-8 text"),
+        (b"listen: \x00", "farm.yaml:1:1: holds the control character 0x00; remove it"),
+        (b"port: 1\nport: 2", "farm.yaml:2:1: port: `port` is given twice, first in line 1; keep one"),
+        (b"port: many", "farm.yaml:1:7: port: must be a whole number"),
+        (b"port: 65536", "farm.yaml:1:7: port: must be less than or equal to 65535"),
+        (b"instance: 12e5", "farm.yaml:1:11: instance: must be text; put it in quotes"),
+        (b"money:\n  host_watts: .inf", "farm.yaml:2:15: money.host_watts: must be a finite number"),
+        (b"timing:\nport: 1", "farm.yaml:1:8: timing: must be a mapping"),
+        (b"catalogs: mine.yaml", "farm.yaml:1:11: catalogs: must be a list"),
+        (b"nodes:\n- lanes: [public]", "farm.yaml:2:3: nodes[0].name: is missing"),
     ],
 )
 def test_a_wrong_file_is_explained(tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "farm.yaml").write_bytes(content)
 
     assert said in refusal(tmp_path / "farm.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "meant"),
+    [
+        ("prot: 1", "prot: unknown key: did you mean `port`?"),
+        ("money: {curency: CHF}", "money.curency: unknown key: did you mean `currency`?"),
+        ("nodes: [{name: a, crad: x}]", "nodes[0].crad: unknown key: did you mean `card`?"),
+    ],
+)
+def test_an_unknown_setting_is_answered_with_the_known_one(tmp_path: Path, content: str, meant: str) -> None:
+    (tmp_path / "farm.yaml").write_text(content)
+
+    assert meant in refusal(tmp_path / "farm.yaml")
+
+
+def test_all_that_is_wrong_is_said_from_the_top_down(tmp_path: Path) -> None:
+    (tmp_path / "farm.yaml").write_text("prot: 1\nmoney: {host_watts: -1}\nport: many\n")
+
+    lines = refusal(tmp_path / "farm.yaml").splitlines()
+
+    assert [line.split(":")[1] for line in lines] == ["1", "2", "3"]
+
+
+def test_a_wrong_secret_is_not_repeated(tmp_path: Path) -> None:
+    (tmp_path / "farm.yaml").write_text("keys: {operator: 123456}\n")
+
+    said = refusal(tmp_path / "farm.yaml")
+
+    assert "keys.operator: must be text" in said
+    assert "123456" not in said
+
+
+@pytest.mark.parametrize("word", ["no", "on", "9:16", "2026-11-20"])
+def test_a_word_is_a_word(tmp_path: Path, word: str) -> None:
+    (tmp_path / "farm.yaml").write_text(f"instance: {word}\n")
+
+    assert load_settings(tmp_path / "farm.yaml").instance == word
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -65,3 +109,34 @@ def test_a_list_in_a_variable_is_json(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
     assert '"catalogs"' in said
     assert "JSON" in said
+
+
+def test_a_table_of_the_file_is_filled_up_by_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "farm.yaml").write_text("money: {card_per_hour: {8: 0.1, 12: 0.2}}\n")
+    monkeypatch.setenv("FARM_MONEY__CARD_PER_HOUR", '{"8": 0.3, "24": 0.4}')
+
+    assert load_settings(tmp_path / "farm.yaml").money.card_per_hour == {8: 0.3, 12: 0.2, 24: 0.4}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("FARM_PORT", "many", "environment: FARM_PORT: must be a whole number"),
+        ("FARM_MONEY__HOST_WATTS", "-1", "environment: FARM_MONEY__HOST_WATTS: must be greater than"),
+        (
+            "FARM_MONEY__CURENCY",
+            "CHF",
+            "FARM_MONEY__CURENCY: unknown key: did you mean `currency`?",
+        ),
+        ("FARM_NODES", '[{"card": "x"}]', "environment: FARM_NODES[0].name: is missing"),
+    ],
+)
+def test_a_wrong_variable_is_named_and_the_sound_file_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    (tmp_path / "farm.yaml").write_text("port: 81\nmoney: {currency: CHF}\n")
+    monkeypatch.setenv(name, value)
+
+    assert said in refusal(tmp_path / "farm.yaml")

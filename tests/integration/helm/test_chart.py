@@ -11,7 +11,7 @@ import pytest
 import yaml
 from fastapi.routing import APIRoute
 
-from common.settings import Settings, Timing
+from common.settings import Settings, Timing, load_settings
 from coordinator.api import status
 from tests.integration.helm.kube_stub import kube_api
 from tests.require import require_module
@@ -171,7 +171,7 @@ def environment(documents: list[dict[str, Any]], deployment: str) -> dict[str, s
 def as_read(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Settings:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    return Settings()
+    return load_settings()
 
 
 def test_rates_reach_the_program_as_it_reads_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
