@@ -67,10 +67,16 @@ def _idle(node: Row[Any], beat: Beat, rules: Rules) -> dict[str, Any]:
     """What the node was idle for since its last beat; an older one that comes late tells nothing new."""
     seconds = max(0.0, beat.idle_s - node.told_idle_s)
     joules = max(0.0, beat.idle_joules - node.told_idle_joules)
-    idle = idle_charge(seconds, joules, card_of(node.card), node.terms, rules)
-    return {
+    told = {
         "told_idle_s": node.told_idle_s + seconds,
         "told_idle_joules": node.told_idle_joules + joules,
+    }
+    if node.state == NodeState.PAUSED and node.decided_by == "owner":
+        # What its owner does with the card meanwhile is no idling of the farm's.
+        return told
+    idle = idle_charge(seconds, joules, card_of(node.card), node.terms, rules)
+    return {
+        **told,
         "idle_s": node.idle_s + seconds,
         **{name: getattr(node, name) + value for name, value in prefixed("idle_", idle).items()},
     }

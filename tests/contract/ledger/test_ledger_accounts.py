@@ -189,3 +189,24 @@ def test_idle_time_is_cumulative_in_an_incarnation_and_adds_up_over_them(bench: 
     (row,) = bench.rows(nodes)
     assert (row.idle_s, row.idle_joules) == (20.0, 500.0)
     assert bench.ledger.totals().idle_cost[8] == pytest.approx(row.idle_cost) != 0
+
+
+def test_a_card_that_its_owner_has_back_idles_at_nobodys_cost(bench: Bench) -> None:
+    node = bench.join()
+    node.beat(idle_s=10.0, idle_joules=300.0)
+    bench.ledger.pause_node("node", who="owner")
+    node.beat(idle_s=3610.0, idle_joules=900_300.0)
+    bench.ledger.resume_node("node", who="owner")
+    node.beat(idle_s=3615.0, idle_joules=900_400.0)
+
+    (row,) = bench.rows(nodes)
+    assert (row.idle_s, row.idle_joules) == (15.0, 400.0)
+
+
+def test_a_card_that_the_operator_pauses_still_idles_at_the_farms_cost(bench: Bench) -> None:
+    node = bench.join()
+    bench.ledger.pause_node("node")
+    node.beat(idle_s=10.0, idle_joules=300.0)
+
+    (row,) = bench.rows(nodes)
+    assert (row.idle_s, row.idle_joules) == (10.0, 300.0)
