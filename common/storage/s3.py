@@ -164,11 +164,11 @@ class S3Store:
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
         if code in _EXISTS:
             return _Exists(key)
-        if code in _UNDECIDED:
-            return _Undecided(key)
         if code in _MISSING:
             return NotFound(f"nothing is stored at {key}")
         what = f"{self._where}, bucket {self._bucket}: {error.response['Error'].get('Message') or code}"
+        if code in _UNDECIDED:
+            return _Undecided(f"the picture store waits for another call to end: {what}")
         if status >= 500:
             return Unavailable(f"the picture store does not work: {what}")
         return Misconfigured(
@@ -180,7 +180,7 @@ class _Exists(FarmError):
     """The key has an object already."""
 
 
-class _Undecided(FarmError):
+class _Undecided(Unavailable):
     """Several write the key at once, and the server has not chosen one."""
 
 

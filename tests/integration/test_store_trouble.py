@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from common.errors import Unavailable
 from common.failures import Blame, failure
+from common.storage.s3 import S3Store
 from tests.engine_talk import shot
+from tests.faults.s3_proxy import Trouble, running_proxy
 from tests.node_worker import Worker, in_background, lease
 from tests.scripted_farm import ScriptedFarm
 
@@ -76,6 +79,13 @@ def test_a_store_that_refuses_for_good_is_the_farms_fault_unless_the_bytes_are_w
     assert str(status) in farm.reports[0].message
     assert failure(kind).blame is blame
     assert farm.closes[0].outcome == "finished"
+
+
+def test_a_store_that_answers_409_to_a_read_is_unavailable_and_says_where() -> None:
+    with running_proxy("http://127.0.0.1:9") as proxy, proxy.trouble(Trouble(status=409)):
+        store = S3Store("pictures", endpoint=proxy.url, access_key="a", secret_key="b")
+        with pytest.raises(Unavailable, match=f"waits for another call to end: {proxy.url}, bucket pictures"):
+            store.head("x")
 
 
 def test_a_full_disk_ends_the_batch_with_one_failure_and_keeps_what_was_written(
