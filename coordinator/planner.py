@@ -16,6 +16,8 @@ from math import inf
 
 #: How many batches a job or owner may be ahead of another before a node drops its loaded model for that one.
 AFFINITY_BATCHES = 5
+#: Images of a batch, however fast a node says that it is: a lease is one message, and its end one commit.
+MOST_IMAGES = 1000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,13 +109,14 @@ def _group_rank(option: Option) -> tuple[int, bool, str]:
 
 def _amount(option: Option, options: Sequence[Option], batch_s: float) -> int:
     """Images worth `batch_s`, less towards the end so that all nodes finish together; whole passes."""
+    most = min(option.images, MOST_IMAGES)
     if option.image_s is None or option.image_s == 0:
         # The first pass measures this node; a guess could be off by a factor of ten.
-        return min(option.images, option.pass_size)
+        return min(most, option.pass_size)
     left_s = sum(other.images * (other.image_s or option.image_s) for other in options)
     # Half a share leaves something to the faster nodes at the end; a node alone has nobody to leave it to.
     share_s = left_s / (2 * option.takers) if option.takers > 1 else inf
     images = min(batch_s, share_s) / option.image_s
-    if images >= option.images:
-        return option.images
-    return min(option.images, max(1, int(images / option.pass_size)) * option.pass_size)
+    if images >= most:
+        return most
+    return min(most, max(1, int(images / option.pass_size)) * option.pass_size)

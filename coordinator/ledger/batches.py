@@ -17,7 +17,7 @@ from coordinator.ledger.backlog import Backlog
 from coordinator.ledger.charges import phase_columns, work_charge
 from coordinator.ledger.endings import end_batch
 from coordinator.ledger.fleet import card_of
-from coordinator.ledger.moves import move_attempts, move_shots
+from coordinator.ledger.moves import chunks, move_attempts, move_shots
 from coordinator.ledger.records import Reported
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, nodes, shots
@@ -41,10 +41,9 @@ def batch_row(connection: Connection, batch_id: str, token: str) -> Row[Any]:
 def finished(connection: Connection, batch_ids: Iterable[str], closed_before: float) -> set[str]:
     """See `Ledger.finished`."""
     owed = exists().where(attempts.c.batch_id == batches.c.id, attempts.c.state == AttemptState.DELIVERED)
-    query = select(batches.c.id).where(
-        batches.c.id.in_(batch_ids), batches.c.closed_at < closed_before, ~owed
-    )
-    return set(connection.scalars(query))
+    over = select(batches.c.id).where(batches.c.closed_at < closed_before, ~owed)
+    parts = (over.where(batches.c.id.in_(some)) for some in chunks(list(batch_ids)))
+    return {batch_id for part in parts for batch_id in connection.scalars(part)}
 
 
 def granted_key(connection: Connection, batch_id: str, request: GrantRequest) -> str:

@@ -148,19 +148,16 @@ def _miss(write: Write, rules: Rules, stuck: list[Stuck]) -> list[str]:
 def _unsettled(write: Write, rules: Rules) -> tuple[tuple[str, ...], tuple[Unanswered, ...]]:
     """Uploads to ask ingest for again; those that it began too often."""
     late = write.now - rules.timing.ingest_again_s
-    query = (
-        select(attempts.c.id, attempts.c.tries, attempts.c.shot_id, shots.c.spec)
-        .select_from(attempts.join(shots))
-        .where(attempts.c.state == plain(AttemptState.DELIVERED), attempts.c.asked_at < late)
-    )
-    again, unanswered = [], []
-    for row in write.connection.execute(query).all():
-        if row.tries >= _INGEST_TRIES:
-            key = image_key(row.shot_id, shot_of(row.spec).format)
-            unanswered.append(Unanswered(row.id, row.shot_id, key))
-        else:
-            again.append(row.id)
-    write.connection.execute(update(attempts).where(attempts.c.id.in_(again)).values(asked_at=write.now))
+    due = attempts.c.state == plain(AttemptState.DELIVERED), attempts.c.asked_at < late
+    given_up = attempts.c.tries >= _INGEST_TRIES
+    lost = select(attempts.c.id, attempts.c.shot_id, shots.c.spec).select_from(attempts.join(shots))
+    unanswered = [
+        Unanswered(row.id, row.shot_id, image_key(row.shot_id, shot_of(row.spec).format))
+        for row in write.connection.execute(lost.where(*due, given_up))
+    ]
+    # By the condition and not by ids: while ingest is away, more pile up than one statement may name.
+    ask = update(attempts).where(*due, ~given_up).values(asked_at=write.now).returning(attempts.c.id)
+    again = write.connection.scalars(ask).all()
     return tuple(again), tuple(unanswered)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.planner import AFFINITY_BATCHES, Option, choose, refusal
+from coordinator.planner import AFFINITY_BATCHES, MOST_IMAGES, Option, choose, refusal
 
 BATCH_S = 120.0
 
@@ -99,6 +99,10 @@ def test_a_batch_is_about_as_long_as_asked_in_whole_passes() -> None:
 
 def test_a_batch_is_one_pass_where_that_takes_longer_than_asked() -> None:
     assert amount(option(image_s=500.0)) == 4
+
+
+def test_a_batch_has_an_end_however_fast_a_node_says_that_it_is() -> None:
+    assert amount(option(images=100_000, image_s=1e-6)) == MOST_IMAGES
 
 
 def test_an_unmeasured_node_gets_one_pass() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from sqlalchemy import event
 
 from common.errors import Conflict, NotFound
 from coordinator.ledger import Unanswered
@@ -130,6 +133,24 @@ def test_ingest_is_asked_again_for_what_it_did_not_answer(bench: Bench) -> None:
     found = [swept.ingest_again for swept in bench.let_pass(2 * TIMING.ingest_again_s + 6)]
 
     assert [again for again in found if again] == [(attempt,), (attempt,)]
+
+
+def test_what_ingest_is_asked_again_for_is_not_named_one_by_one_to_the_database(bench: Bench) -> None:
+    sizes: list[int] = []
+
+    def note(_: Any, __: Any, ___: str, parameters: Any, *____: Any) -> None:
+        sizes.append(len(parameters))
+
+    bench.submit(placed(12))
+    owed = set()
+    for number in range(6):
+        lease = bench.join(f"node-{number}").lease()
+        owed |= {bench.deliver(lease, index).attempt_id for index in range(len(lease.shots))}
+    bench.clock.now += TIMING.ingest_again_s + 1
+    event.listen(bench.engine, "before_cursor_execute", note)
+
+    assert set(bench.ledger.sweep().ingest_again) == owed
+    assert max(sizes) < len(owed)
 
 
 def test_an_upload_that_ingest_began_three_times_and_never_answered_is_named_with_its_image(
