@@ -158,14 +158,15 @@ class Ledger(Verbs):
         node held, unless it has `waited` since it was first seen. Raises Gone for an older incarnation,
         Forbidden for a ticket of another lane or class, Conflict for a spent one.
         """
-        with self._transactions.write() as (write, _):
-            lease = recall(write, self._rules, claim, ticket_lane, ticket_class)
-            if lease is None and not waited:
-                # The node has forgotten what it held; `compose` finds that in the backlog then.
-                end_held(write, self._rules, claim.node_id, BatchEvent.RELEASED)
-        if lease is not None:
-            return ClaimAnswer(lease=lease)
+        if not waited:
+            with self._transactions.write() as (write, _):
+                if recall(write, self._rules, claim, ticket_lane, ticket_class) is None:
+                    # The node has forgotten what it held; `compose` finds that in the backlog then.
+                    end_held(write, self._rules, claim.node_id, BatchEvent.RELEASED)
         with self._transactions.write() as (write, backlog):
+            lease = recall(write, self._rules, claim, ticket_lane, ticket_class)
+            if lease is not None:
+                return ClaimAnswer(lease=lease)
             return compose(write, backlog, self._rules, claim, ticket_lane)
 
     def on_work(self, listener: Callable[[], None]) -> None:

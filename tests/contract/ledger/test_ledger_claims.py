@@ -46,6 +46,20 @@ def test_a_ticket_is_spent_by_its_first_claim(bench: Bench) -> None:
         node.claim("t")
 
 
+def test_a_ticket_that_two_nodes_claim_at_once_is_spent_by_one(bench: Bench) -> None:
+    bench.submit(placed(8))
+    node, other = bench.join(), bench.join("other")
+    node.lease()
+    claimed = []
+    # What the node gives back is announced halfway through its claim.
+    bench.ledger.on_work(lambda: claimed.append(other.claim("t").lease))
+
+    with pytest.raises(Conflict, match="spent"):
+        node.claim("t")
+
+    assert claimed[0] is not None
+
+
 def test_a_ticket_of_another_class_or_lane_is_refused(bench: Bench) -> None:
     bench.submit(placed(1))
     node = bench.join(vram_gib=8)
