@@ -24,7 +24,7 @@ from coordinator.ledger.charges import CARD_PHASES, card_seconds, prefixed, spen
 from coordinator.ledger.fleet import card_of
 from coordinator.ledger.moves import close_batch, drop_unwanted, move_attempts, move_node, move_shots
 from coordinator.ledger.rules import Rules
-from coordinator.ledger.schema import attempts, batches, nodes, plain
+from coordinator.ledger.schema import attempts, batches, jobs, nodes, plain
 from coordinator.ledger.setbacks import set_back, suspect
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.trust import charge_node, doubt_node
@@ -57,7 +57,9 @@ def end_batch(
     spent = _newest(batch, spent or Spent())
     spending = _spending(write, rules, batch, load or Spent(), spent)
     close_batch(write, batch_id, event, failure=failure.kind if failure else "", message=message, **spending)
-    write.after_commit(partial(Backlog.reserve, job_id=batch.job_id, cost=-batch.estimate))
+    # What it did not cost of a budget may be enough for a node that waits.
+    freed = partial(Backlog.reserve, job_id=batch.job_id, cost=-batch.estimate)
+    write.after_commit(freed, brings_work=batch.max_cost is not None)
     settle_use(write, batch_id)
     facts = {"message": message, "peak_bytes": peak_bytes}
     _undo(write, batch, _died(rules, write.now, event, failure), failure, facts, spent)
@@ -153,8 +155,9 @@ def _batch_row(write: Write, batch_id: str) -> Row[Any]:
             nodes.c.state.label("node_state"),
             nodes.c.reason,
             nodes.c.decided_by,
+            jobs.c.max_cost,
         )
-        .select_from(batches.join(nodes))
+        .select_from(batches.join(nodes).join(jobs))
         .where(batches.c.id == batch_id)
     ).one()
 

@@ -162,8 +162,9 @@ def _unsettled(write: Write, rules: Rules) -> tuple[tuple[str, ...], tuple[Unans
 
 
 def _pause_overspent(write: Write, backlog: Backlog, rules: Rules) -> None:
-    """Pause jobs whose budget is spent, or has no room for another image while none is in hand."""
-    limited = {job_id: job for job_id, job in backlog.jobs.items() if job.max_cost is not None}
+    """Pause jobs with images that wait whose budget is spent, or has no room for one while none is in hand."""
+    waits = {line.job_id: backlog.jobs[line.job_id] for line in backlog.lines}
+    limited = {job_id: job for job_id, job in waits.items() if job.max_cost is not None}
     idle = {job_id for job_id, job in limited.items() if job.cost and job.reserved < _NOTHING}
     stuck = idle & too_dear(in_service(write.connection).values(), backlog, rules, write.now) if idle else ()
     for job_id, job in limited.items():

@@ -177,6 +177,32 @@ def test_a_job_pauses_at_its_budget(bench: Bench) -> None:
     assert node.claim().nothing is not None
 
 
+def test_a_job_that_is_done_is_not_paused_although_it_cost_more_than_its_budget(bench: Bench) -> None:
+    job = bench.submit(placed(2), max_cost=0.001).job_id
+    bench.finish(bench.join().lease(), work(3600.0))
+
+    bench.ledger.sweep()
+
+    view = bench.ledger.job(job)
+    assert view.cost > 0.001
+    assert (view.status, view.intent) == ("done", "active")
+
+
+def test_a_node_that_waits_hears_when_a_budget_has_room_again(bench: Bench) -> None:
+    _job(bench, 4, 1.0)
+    lease, waiting = bench.join().lease(), bench.join("other")
+    assert waiting.claim().lease is None, "nothing tells yet what an image costs"
+    for index in range(2):
+        bench.store(bench.deliver(lease, index).attempt_id)
+    announced: list[str] = []
+    bench.ledger.on_work(lambda: announced.append("work"))
+
+    bench.close(lease)
+
+    assert announced
+    assert waiting.claim().lease is not None
+
+
 def test_what_is_in_hand_is_reserved_of_the_budget(bench: Bench) -> None:
     nodes = [bench.join("a"), bench.join("b")]
     bench.submit(placed(4))
