@@ -126,8 +126,13 @@ class Delivery:
             # Such as a picture larger than the farm takes: every node would render it in vain.
             self._report(self._failed(image.shot_id, "invalid_spec", str(error), rendered.spent))
             return
+        except OSError as error:
+            message = f"cannot read {image.file} back ({error.strerror}): look at that disk"
+            self._report(self._failed(image.shot_id, "disk_full", message, rendered.spent))
+            return
         finally:
-            image.file.unlink(missing_ok=True)
+            with suppress(OSError):
+                image.file.unlink(missing_ok=True)
         upload_s = time.monotonic() - start
         self._batch.add("upload", upload_s)
         seconds = rendered.spent.seconds | {"save": image.save_s, "upload": upload_s}

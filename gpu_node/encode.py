@@ -6,7 +6,7 @@ import hashlib
 import io
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
@@ -50,24 +50,17 @@ class Saver:
         self._spool = spool
         self._emit = emit
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="saver")
-        self._pending: list[Future[None]] = []
 
     def save(self, shot_id: str, shot: Shot, image: Pillow.Image) -> None:
         """Emit an `Image` event once the file is written, or `Failed` for the shot."""
-        self._pending = [future for future in self._pending if not future.done()]
-        self._pending.append(self._thread.submit(self._save, shot_id, shot, image))
-
-    def wait(self) -> None:
-        """Return when every image given so far is written or failed."""
-        for future in self._pending:
-            future.result()
+        self._thread.submit(self._save, shot_id, shot, image)
 
     def _save(self, shot_id: str, shot: Shot, image: Pillow.Image) -> None:
         start = time.monotonic()
         file = self._spool / f"{shot_id}.{shot.format}"
         try:
             data = encode_image(image, shot.format, shot.quality, shot_id=shot_id)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # whatever it is, a shot that is never told of would stall its batch
             self._fail(
                 shot_id, "render_error", f"the picture could not be made a {shot.format} file: {error}"
             )

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import io
+import queue
+from pathlib import Path
+from typing import cast
 
 import numpy
 import pytest
 from PIL import Image
 
 from common.infotext import SHOT_TAG
-from gpu_node.encode import encode_image
+from gpu_node import protocol
+from gpu_node.encode import Saver, encode_image
+from tests.engine_talk import shot
 
 SHOT_ID = "ab" * 32
 
@@ -54,3 +59,13 @@ def test_an_unknown_format_is_refused(picture: Image.Image) -> None:
 def test_a_file_names_its_shot(picture: Image.Image, format_: str) -> None:
     with Image.open(io.BytesIO(encoded(picture, format_, 90))) as read:
         assert read.getexif()[SHOT_TAG] == SHOT_ID
+
+
+def test_a_picture_that_cannot_be_encoded_fails_its_shot_whatever_the_trouble(tmp_path: Path) -> None:
+    said: queue.SimpleQueue[protocol.Event] = queue.SimpleQueue()
+    no_picture = cast(Image.Image, object())
+    Saver(tmp_path, said.put).save(SHOT_ID, shot(), no_picture)
+
+    failed = said.get(timeout=60)
+    assert isinstance(failed, protocol.Failed)
+    assert (failed.shot_id, failed.kind) == (SHOT_ID, "render_error")
