@@ -49,8 +49,12 @@ CardFile = Annotated[
     typer.Option(
         "--card",
         metavar="FILE",
-        help="Render on the CPU, posing as the card of this file; without it on the first NVIDIA card.",
+        help="Render on the CPU, posing as the card of this file; without it on an NVIDIA card.",
     ),
+]
+Gpu = Annotated[
+    int,
+    typer.Option("--gpu", metavar="N", min=0, help="The NVIDIA card, as nvidia-smi counts them."),
 ]
 Models = Annotated[
     list[Path] | None,
@@ -75,6 +79,7 @@ def run_command(
     key: Key = None,
     name: Name = "",
     card: CardFile = None,
+    gpu: Gpu = 0,
     models: Models = None,
     catalog: CatalogFiles = None,
     lane: Annotated[
@@ -90,8 +95,14 @@ def run_command(
         ),
     ] = "owned",
     threads: Annotated[
-        int, typer.Option("--threads", metavar="N", min=1, help="CPU threads for rendering.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            "--threads",
+            metavar="N",
+            min=1,
+            help="CPU threads of the engine; by default 1 where the CPU renders, else all.",
+        ),
+    ] = None,
     home: Home = None,
 ) -> None:
     """Take part until Ctrl-C: it finishes the running pass and hands the rest back; twice it hands back all.
@@ -102,6 +113,7 @@ def run_command(
     """
     settings = load_settings()
     name = name or _host_name()
+    probe = find_probe(card, gpu)
     options = NodeOptions(
         name=name,
         farm=farm,
@@ -110,12 +122,12 @@ def run_command(
         lanes=tuple(lane or ("public",)),
         owner=owner,
         terms=terms,
-        threads=threads,
+        threads=threads or probe.threads,
     )
     _log_to_terminal()
     _on_signals(lambda: sys.exit(0))  # there is nothing to hand back yet
     library = _library(settings, models, catalog, options.home)
-    with assembled(options, find_probe(card), library) as node:
+    with assembled(options, probe, library) as node:
         _stop_on_signals(node)
         node.run()
 
@@ -150,6 +162,7 @@ def doctor_command(
     key: Key = None,
     name: Name = "",
     card: CardFile = None,
+    gpu: Gpu = 0,
     models: Models = None,
     catalog: CatalogFiles = None,
     home: Home = None,
@@ -163,7 +176,7 @@ def doctor_command(
     library = _library(settings, models, catalog, _home(home, name or _host_name(), settings))
     coordinator = Coordinator(farm, node_key(key)) if farm else None
     findings = []
-    for finding in examine(find_probe(card), library, coordinator):
+    for finding in examine(find_probe(card, gpu), library, coordinator):
         findings.append(finding)
         if not as_json:
             _tell(finding)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from common.cards import load_card
 from common.errors import Unavailable
 from common.nodes import Card
 from gpu_node.energy import Meter, NvmlSensors, open_meter
+from gpu_node.host_memory import host_memory_bytes
 
 #: Share of the host's memory that offloaded weights may take.
 _RAM_SHARE = 0.75
@@ -40,6 +42,14 @@ class Probe(Protocol):
     def device(self) -> str:
         """Torch device of the engine."""
 
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What a process needs for that device to be this one."""
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of the engine, unless its owner says otherwise."""
+
     def card(self) -> Card: ...
 
     def meter(self) -> Meter: ...
@@ -53,6 +63,9 @@ class CpuProbe:
 
     file: Path
     device: str = field(default="cpu", init=False)
+    environment: Mapping[str, str] = field(default_factory=dict, init=False)
+    #: Several such nodes share a machine.
+    threads: int = field(default=1, init=False)
 
     def card(self) -> Card:
         """Raises InvalidDocument."""
@@ -68,11 +81,18 @@ class CpuProbe:
 
 
 class NvidiaProbe:
-    """One CUDA card, by NVML; `index` counts as NVML and CUDA_DEVICE_ORDER=PCI_BUS_ID do."""
+    """One CUDA card, by NVML; `index` counts as `nvidia-smi` does.
+
+    CUDA may count otherwise, so its processes are shown this card alone, by name.
+    """
+
+    device = "cuda:0"
 
     def __init__(self, index: int = 0) -> None:
-        self.device = f"cuda:{index}"
         self._nvml, self._handle = _open_nvml(index)
+        self.environment = {"CUDA_VISIBLE_DEVICES": str(self._nvml.nvmlDeviceGetUUID(self._handle))}
+        #: Where text is encoded beside the card, it is these that take the time.
+        self.threads = len(os.sched_getaffinity(0))
 
     def card(self) -> Card:
         nvml, handle = self._nvml, self._handle
@@ -83,7 +103,7 @@ class NvidiaProbe:
             backend="cuda",
             vram_bytes=total,
             usable_bytes=total - self._taken(),
-            ram_bytes=int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * _RAM_SHARE),
+            ram_bytes=int(host_memory_bytes() * _RAM_SHARE),
             compute_capability=(int(major), int(minor)),
             watts=self._limit(),
         )
@@ -92,23 +112,7 @@ class NvidiaProbe:
         return open_meter(NvmlSensors(self._nvml, self._handle), self._limit())
 
     def kernels(self) -> Kernels:
-        answer = subprocess.run(
-            [sys.executable, "-m", "gpu_node.kernels", self.device],
-            capture_output=True,
-            text=True,
-            timeout=_KERNEL_CHECK_S,
-            check=False,
-        )
-        if answer.returncode != 0:
-            last = (answer.stderr.strip().splitlines() or ["it said nothing"])[-1]
-            return Kernels(torch="?", archs=(), check="", problem=f"torch cannot be used: {last}")
-        found = json.loads(answer.stdout.splitlines()[-1])
-        return Kernels(
-            torch=found["torch"],
-            archs=tuple(found["archs"]),
-            check="a computation on the card came out right",
-            problem=found["problem"],
-        )
+        return check_kernels(self.device, self.environment)
 
     def _taken(self) -> int:
         """Bytes that driver and desktop hold for good; what other programs compute with comes and goes."""
@@ -127,9 +131,37 @@ class NvidiaProbe:
             return None
 
 
-def find_probe(card_file: Path | None) -> Probe:
-    """The card file's CPU where one is given, else the first CUDA card. Raises Unavailable."""
-    return CpuProbe(card_file) if card_file is not None else NvidiaProbe()
+def check_kernels(device: str, environment: Mapping[str, str], timeout_s: float = _KERNEL_CHECK_S) -> Kernels:
+    """Let torch compute on the device, in a process of its own as the engine is."""
+    try:
+        answer = subprocess.run(
+            [sys.executable, "-m", "gpu_node.kernels", device],
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return _unusable(f"it computed nothing on {device} within {timeout_s:.0f} s")
+    if answer.returncode != 0:
+        return _unusable((answer.stderr.strip().splitlines() or ["it said nothing"])[-1])
+    found = json.loads(answer.stdout.splitlines()[-1])
+    return Kernels(
+        torch=found["torch"],
+        archs=tuple(found["archs"]),
+        check="a computation on the card came out right",
+        problem=found["problem"],
+    )
+
+
+def _unusable(why: str) -> Kernels:
+    return Kernels(torch="?", archs=(), check="", problem=f"torch cannot be used: {why}")
+
+
+def find_probe(card_file: Path | None, gpu: int = 0) -> Probe:
+    """The card file's CPU where one is given, else that CUDA card of the machine. Raises Unavailable."""
+    return CpuProbe(card_file) if card_file is not None else NvidiaProbe(gpu)
 
 
 def _open_nvml(index: int) -> tuple[Any, Any]:
@@ -143,4 +175,4 @@ def _open_nvml(index: int) -> tuple[Any, Any]:
         pynvml.nvmlInit()
         return pynvml, pynvml.nvmlDeviceGetHandleByIndex(index)
     except pynvml.NVMLError as error:
-        raise Unavailable(f"no NVIDIA card found on this machine ({error}); {remedy}") from None
+        raise Unavailable(f"no NVIDIA card {index} found on this machine ({error}); {remedy}") from None

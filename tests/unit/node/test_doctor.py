@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,8 @@ class OldCard:
     """A Pascal card under a torch that has no kernels for it."""
 
     device: str = "cuda:0"
+    environment: Mapping[str, str] = field(default_factory=dict)
+    threads: int = 1
 
     def card(self) -> Card:
         return load_card(CARDS / "gtx-1070.yaml")

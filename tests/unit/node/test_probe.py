@@ -8,7 +8,7 @@ import pytest
 
 from common.errors import InvalidDocument, Unavailable
 from common.units import GIB
-from gpu_node.probe import find_probe
+from gpu_node.probe import check_kernels, find_probe
 
 CARDS = Path(__file__).parents[3] / "manifests" / "cards"
 
@@ -42,3 +42,17 @@ def test_without_a_card_or_a_card_file_the_remedy_is_named() -> None:
             find_probe(None)
     else:
         pytest.skip("this machine has an NVIDIA driver")
+
+
+def test_a_torch_that_computes_nothing_in_time_is_a_problem_and_no_crash() -> None:
+    kernels = check_kernels("cpu", {}, timeout_s=0.001)
+
+    assert "computed nothing on cpu within" in kernels.problem
+
+
+def test_the_kernel_check_sees_the_cards_that_the_engine_will_see(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("import os\nraise SystemExit(os.environ['CUDA_VISIBLE_DEVICES'])\n")
+
+    kernels = check_kernels("cuda:0", {"CUDA_VISIBLE_DEVICES": "GPU-1", "PYTHONPATH": str(tmp_path)})
+
+    assert kernels.problem.endswith(": GPU-1")
