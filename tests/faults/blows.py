@@ -1,4 +1,4 @@
-"""The faults: what can be done to a farm's processes, broker and store from outside."""
+"""The faults: what can be done to a farm's processes, broker and database from outside."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from functools import partial
 from random import Random
 
 from tests.faults.target import NODES, QUEUES, TIMING, Target, send
+from tests.postgres import start_postgres, stop_postgres
 
-_NAMES = tuple(name for name, _ in NODES)
+NAMES = tuple(name for name, _ in NODES)
 #: A stopped node comes back this long after its stop, its lease long over.
 _ZOMBIE_S = 2 * TIMING.lease_s
 #: What else is stopped goes on within these.
-_AWAY_S = (1.0, 6.0)
+AWAY_S = (1.0, 6.0)
 _MALFORMED = (b"not json", b"{}", b"\xff\xfe\x00", b'{"body": 1}', b"[]")
 
 
@@ -56,17 +57,6 @@ def _kill(part: str, target: Target, _: Random) -> Blow | None:
     return Blow(what=f"kill -9 of {part}") if target.kill(part) else None
 
 
-def _kill_tree(target: Target, _: Random) -> Blow | None:
-    if not all(map(target.may_kill, _NAMES)):
-        return None
-    pids = target.tree()
-    for pid in pids:
-        send(pid, signal.SIGKILL)
-    target.house.wait_for(target.house.processes, lambda processes: processes == [])
-    target.house.farm("up")
-    return Blow(what=f"kill -9 of the supervisor and its {len(pids) - 1} processes, then `farm up`")
-
-
 def _flush(target: Target, _: Random) -> Blow:
     with target.broker() as broker:
         broker.flushall()
@@ -79,7 +69,7 @@ def _stop_node(target: Target, draw: Random) -> Blow | None:
 
 
 def _stop(part: str, target: Target, draw: Random) -> Blow | None:
-    return _stopped(target, part, draw.uniform(*_AWAY_S))
+    return _stopped(target, part, draw.uniform(*AWAY_S))
 
 
 def _stopped(target: Target, part: str, seconds: float, felled: tuple[str, ...] = ()) -> Blow | None:
@@ -91,7 +81,7 @@ def _stopped(target: Target, part: str, seconds: float, felled: tuple[str, ...] 
 
 
 def _ask_node_to_end(target: Target, draw: Random) -> Blow | None:
-    return _ask_to_end(draw.choice(_NAMES), target, draw)
+    return _ask_to_end(draw.choice(NAMES), target, draw)
 
 
 def _ask_to_end(part: str, target: Target, _: Random) -> Blow | None:
@@ -114,8 +104,14 @@ def _steal(target: Target, draw: Random) -> Blow | None:
     return Blow(what=f"{stolen} messages taken from {queue}") if stolen else None
 
 
+def _restart_postgres(socket: str, _: Target, __: Random) -> Blow:
+    stop_postgres(socket)
+    start_postgres(socket)
+    return Blow(what="crash of PostgreSQL, then its start")
+
+
 def _mortal(target: Target, draw: Random) -> str | None:
-    node = draw.choice(_NAMES)
+    node = draw.choice(NAMES)
     return node if target.may_kill(node) else None
 
 
@@ -132,10 +128,12 @@ FAULTS = (
     Fault("coordinator asked to end", 1, partial(_ask_to_end, "coordinator")),
     Fault("Valkey killed", 2, partial(_kill, "valkey")),
     Fault("Valkey stopped", 2, partial(_stop, "valkey")),
-    Fault("store killed", 2, partial(_kill, "seaweedfs")),
-    Fault("store stopped", 3, partial(_stop, "seaweedfs")),
-    Fault("all killed", 1, _kill_tree),
     Fault("flushed", 3, _flush),
     Fault("malformed message", 2, _litter),
     Fault("messages lost", 4, _steal),
 )
+
+
+def postgres_faults(socket: str) -> tuple[Fault, ...]:
+    """What can be done to the server with this socket folder."""
+    return (Fault("PostgreSQL restarted", 2, partial(_restart_postgres, socket)),)

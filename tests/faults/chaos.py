@@ -1,9 +1,9 @@
 """A seeded run under faults: `python -m tests.faults.chaos --seed N --minutes M`.
 
 A whole farm of real processes works on jobs while, every few seconds, something of it is killed, stopped,
-emptied or littered and an operator interferes. Afterwards all rules must hold, by ledger, event log and store
-together. The seed decides what is done and when; what the processes make of it is theirs. The exit code is 0
-only if every rule held; otherwise the folder of the run is kept.
+emptied or littered, or refused by its store, and an operator interferes. Afterwards all rules must hold, by
+ledger, event log and store together. The seed decides what is done and when; what the processes make of it is
+theirs. The exit code is 0 only if every rule held; otherwise the folder of the run is kept.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from urllib.parse import urlsplit
 
 import redis
 
-from tests.e2e.farmhouse import Farmhouse
 from tests.faults import engines
-from tests.faults.blows import FAULTS, Blow
+from tests.faults.blows import FAULTS, Blow, Fault, postgres_faults
 from tests.faults.evidence import Evidence, Felled, gather
+from tests.faults.proxied_store import proxied_store
 from tests.faults.report import figures
 from tests.faults.rules import RULES
+from tests.faults.store_blows import store_faults
 from tests.faults.target import TIMING, Target
 from tests.faults.watch import Watch
 from tests.faults.work import SHOTS_A_JOB, Operator
@@ -50,6 +50,7 @@ class Siege:
 
     target: Target
     draw: Random
+    faults: tuple[Fault, ...]
     began: float = field(default_factory=time.monotonic)
     done: Counter[str] = field(default_factory=Counter)
     felled: list[Felled] = field(default_factory=list)
@@ -79,7 +80,7 @@ class Siege:
         at = time.time()
         blow: Blow | None = None
         while blow is None:
-            (fault,) = self.draw.choices(FAULTS, [fault.weight for fault in FAULTS])
+            (fault,) = self.draw.choices(self.faults, [fault.weight for fault in self.faults])
             # A broker that is away already cannot be emptied.
             with suppress(redis.RedisError):
                 blow = fault.strike(self.target, self.draw)
@@ -97,15 +98,11 @@ class Siege:
 
 
 def besiege(
-    folder: Path, *, seed: int, minutes: float, shots: int, engine: str, database: str
+    target: Target, faults: tuple[Fault, ...], *, seed: int, minutes: float, shots: int
 ) -> tuple[Evidence, Siege]:
-    """Run a farm in `folder` under faults and let it finish its work. AssertionError: it hangs.
-
-    `database` is its URL.
-    """
-    target = Target.furnished(folder, engines.put_in_place(engine, folder), database_url=database)
+    """Run a farm under faults and let it finish its work. AssertionError: it hangs."""
     target.house.farm("up")
-    siege, watch = Siege(target, Random(seed)), Watch(target)
+    siege, watch = Siege(target, Random(seed), faults), Watch(target)
     operator = Operator(target, Random(f"{seed} operator"), siege.say)
     enough = threading.Event()
     working = threading.Thread(
@@ -161,33 +158,39 @@ def _judge(found: Evidence) -> bool:
 
 
 def _run(folder: Path, options: argparse.Namespace) -> bool:
-    target = Target(Farmhouse(folder))
-    try:
-        found, siege = besiege(folder, **vars(options))
-    except AssertionError as error:
-        print(error)
-        return False
-    finally:
-        target.house.farm("down")
+    farm = folder / "farm"
+    farm.mkdir()
+    with proxied_store(folder / "store") as store, _database(options.database) as (url, database_faults):
+        model = engines.put_in_place(options.engine, farm)
+        target = Target.furnished(farm, model, store=store, database_url=url)
+        faults = (*FAULTS, *store_faults(store), *database_faults)
+        try:
+            found, siege = besiege(
+                target, faults, seed=options.seed, minutes=options.minutes, shots=options.shots
+            )
+        except AssertionError as error:
+            print(error)
+            return False
+        finally:
+            target.house.farm("down")
     held = _judge(found)
     left = target.house.processes()
     print(f"{'BROKEN' if left else 'held':7} nothing is left running {left or ''}")
-    faults = f"{sum(siege.done.values())} faults"
-    kind = urlsplit(options.database).scheme or "sqlite"
-    print(f"seed {options.seed}, {options.minutes:g} minutes, {options.engine} engine, {kind}: {faults}")
+    print(f"seed {options.seed}, {options.minutes:g} minutes, {options.engine} engine, {options.database}")
+    print(f"{siege.done.total()} faults; {store.proxy.met} calls met a store in trouble")
     print(", ".join(f"{number} × {name}" for name, number in sorted(siege.done.items())))
     print("\n".join(figures(found)))
     return held and not left
 
 
 @contextmanager
-def _database(kind: str) -> Iterator[str]:
-    """The URL of a fresh one; SQLite is the farm's own, and has none."""
+def _database(kind: str) -> Iterator[tuple[str, tuple[Fault, ...]]]:
+    """The URL of a fresh one and its faults; SQLite is the farm's own, and has neither."""
     if kind == "sqlite":
-        yield ""
+        yield "", ()
         return
-    with running_postgres() as folder:
-        yield f"postgresql://farm@/postgres?host={folder}"
+    with running_postgres() as socket:
+        yield f"postgresql://farm@/postgres?host={socket}", postgres_faults(socket)
 
 
 def main() -> int:
@@ -199,9 +202,7 @@ def main() -> int:
     parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
-    with _database(options.database) as url:
-        held = _run(folder, argparse.Namespace(**vars(options) | {"database": url}))
-    if held:
+    if _run(folder, options):
         shutil.rmtree(folder)
         print("all rules held")
         return 0

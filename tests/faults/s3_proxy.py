@@ -50,6 +50,8 @@ class S3Proxy:
     store: str
     url: str = ""
     troubles: list[Trouble] = field(default_factory=list)
+    #: Requests that met any trouble.
+    met: int = 0
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     @contextmanager
@@ -75,6 +77,7 @@ class S3Proxy:
             for trouble in self.troubles:
                 if trouble.concerns(method, key):
                     trouble.met += 1
+                    self.met += 1
                     self._changed.notify_all()
                     return trouble
         return None

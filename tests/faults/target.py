@@ -27,6 +27,7 @@ from coordinator.embedded.home import Home
 from coordinator.embedded.state import read_state
 from tests.e2e.conftest import furnish
 from tests.e2e.farmhouse import Farmhouse
+from tests.faults.proxied_store import ProxiedStore
 
 NODES = (
     ("node-6", "gtx-1660s.yaml"),
@@ -36,11 +37,11 @@ NODES = (
 )
 #: Ticket queues of those nodes.
 QUEUES = ("render.public.vram06", "render.public.vram08", "render.public.vram24")
-_SCALE = 5
+SCALE = 5
 #: All durations of the farm at a fifth, so that minutes show what otherwise takes half an hour.
-TIMING = Timing(**{name: seconds / _SCALE for name, seconds in Timing().model_dump().items()})
+TIMING = Timing(**{name: seconds / SCALE for name, seconds in Timing().model_dump().items()})
 #: Seconds after which a dead node's work waits again: 30 at full durations.
-WAITS_AGAIN_S = 30 / _SCALE
+WAITS_AGAIN_S = 30 / SCALE
 #: An answer slower than this is none: a coordinator that stalls so long keeps leases alive, as after a start.
 _SLOW_S = 1.0
 #: Entries that fill the buffers of the store, bytes of each, and the folders that spread them over them.
@@ -50,17 +51,28 @@ _FILLINGS, _FILLING, _FOLDERS = 6000, 20_000, 997
 @dataclass(frozen=True, slots=True)
 class Target:
     house: Farmhouse
+    #: Where tests reach the store past its proxy; empty: as the farm does.
+    s3_endpoint: str = ""
 
     @classmethod
     def furnished(
-        cls, folder: Path, model: Path, *, timing: Timing = TIMING, database_url: str = ""
+        cls,
+        folder: Path,
+        model: Path,
+        *,
+        timing: Timing = TIMING,
+        store: ProxiedStore | None = None,
+        **settings: object,
     ) -> Target:
-        """A folder with settings for the nodes above; nothing runs yet. Without a database: SQLite in it."""
+        """A folder with settings for the nodes above and further ones; nothing runs yet.
+
+        Without a store: a SeaweedFS of the farm's own.
+        """
         furnish(folder, model, NODES)
         file = folder / "farm.yaml"
-        changes = {"timing": timing.model_dump(), "database_url": database_url}
+        changes = settings | {"timing": timing.model_dump()} | ({"storage": store.settings} if store else {})
         file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | changes))
-        return cls(Farmhouse(folder))
+        return cls(Farmhouse(folder), store.server.endpoint if store else "")
 
     @property
     def home(self) -> Home:
@@ -144,7 +156,7 @@ class Target:
         storage = self.settings().storage
         client = boto3.client(
             "s3",
-            endpoint_url=storage.endpoint,
+            endpoint_url=self.s3_endpoint or storage.endpoint,
             region_name=storage.region,
             aws_access_key_id=storage.access_key,
             aws_secret_access_key=storage.secret_key.get_secret_value(),

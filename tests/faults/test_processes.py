@@ -46,7 +46,7 @@ def test_a_killed_nodes_work_is_done_by_whoever_comes_next(trial: Trial) -> None
     assert {"vanished", "expired"}.intersection(map(outcome, trial.judge().tables["batches"]))
 
 
-@pytest.mark.parametrize("part", ["ingest", "coordinator", "valkey"])
+@pytest.mark.parametrize("part", ["ingest", "coordinator", "valkey", "seaweedfs"])
 def test_a_part_that_is_killed_is_started_again_and_nothing_is_lost(trial: Trial, part: str) -> None:
     trial.begin()
     killed = trial.target.pid(part)

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.s3_proxy import S3Proxy, Trouble, running_proxy
+from tests.faults.proxied_store import ProxiedStore, proxied_store
+from tests.faults.s3_proxy import S3Proxy, Trouble
 from tests.faults.target import TIMING, send
 from tests.faults.trial import Trial, farm_at_work
 from tests.faults.watch import Watch
-from tests.servers import S3Server, running_s3
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -23,27 +23,20 @@ _HANGING_S = 10.0
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with running_s3(tmp_path_factory.mktemp("s3")) as store:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxiedStore]:
+    with proxied_store(tmp_path_factory.mktemp("s3")) as store:
         yield store
 
 
-@pytest.fixture(scope="module")
-def proxy(store: S3Server) -> Iterator[S3Proxy]:
-    with running_proxy(store.endpoint) as proxy:
-        yield proxy
+@pytest.fixture
+def proxy(store: ProxiedStore) -> S3Proxy:
+    return store.proxy
 
 
 @pytest.fixture(scope="module")
-def watched(store: S3Server, proxy: S3Proxy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
+def watched(store: ProxiedStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
     """A farm that reaches its store through the proxy."""
-    storage = {
-        "url": f"s3://{store.bucket}",
-        "endpoint": proxy.url,
-        "access_key": store.access_key,
-        "secret_key": store.secret_key,
-    }
-    with farm_at_work(tmp_path_factory.mktemp("farm"), storage=storage) as watch:
+    with farm_at_work(tmp_path_factory.mktemp("farm"), store=store) as watch:
         yield watch
 
 

@@ -19,6 +19,7 @@ from common.settings import Timing
 from common.views import Submit
 from tests.faults.engines import put_in_place
 from tests.faults.evidence import Evidence, Felled, Row, gather
+from tests.faults.proxied_store import ProxiedStore
 from tests.faults.rules import RULES, exactly_the_two_hopeless_shots_are_not_done
 from tests.faults.target import TIMING, Target
 from tests.faults.watch import Watch
@@ -154,14 +155,20 @@ class Trial:
 
 @contextmanager
 def farm_at_work(
-    folder: Path, *, nodes: tuple[str, ...] = NODES, timing: Timing = TIMING, **settings: object
+    folder: Path,
+    *,
+    nodes: tuple[str, ...] = NODES,
+    timing: Timing = TIMING,
+    store: ProxiedStore | None = None,
+    **settings: object,
 ) -> Iterator[Watch]:
     """A farm of quick engines with some of the nodes of `target.NODES` and further settings, watched."""
     # Only these farms have quick engines.
     with patch.dict(os.environ):
-        target = Target.furnished(folder, put_in_place("quick", folder), timing=timing)
+        model = put_in_place("quick", folder)
+        target = Target.furnished(folder, model, timing=timing, store=store, **settings)
         file = target.house.folder / "farm.yaml"
-        wanted = yaml.safe_load(file.read_text()) | settings
+        wanted = yaml.safe_load(file.read_text())
         wanted["nodes"] = [node for node in wanted["nodes"] if node["name"] in nodes]
         file.write_text(yaml.safe_dump(wanted))
         watch = Watch(target)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from random import Random
 
 import httpx
+from sqlalchemy.exc import OperationalError
 
 from common.errors import Conflict, FarmError, Unavailable
 from common.views import Submit
@@ -98,7 +99,7 @@ class Operator:
                     self._steer_node()
                 else:
                     self._steer_job()
-            except FarmError as error:
+            except (FarmError, OperationalError) as error:
                 self._say(f"operator: refused: {error}")
             until.wait(self._draw.uniform(1.0, 4.0))
 
