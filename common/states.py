@@ -125,7 +125,7 @@ class Machine(Generic[S, E]):
         for transition in self.transitions:
             if transition.source == state and transition.event == event:
                 return transition.target
-        raise Conflict(f"a {self.noun} that is {state} cannot be {event}; see docs/reference/states.md")
+        raise Conflict(f"a {self.noun} that is {state} cannot be {event}; `farm explain` says how it stands")
 
     def sources(self, event: E) -> tuple[S, ...]:
         """The states in which `event` may happen."""

@@ -63,7 +63,10 @@ class Allowed:
             raise Unauthorised("this farm wants a key: send `Authorization: Bearer KEY`")
         role = next((role for role, key in keys.items() if same_key(key, offered.strip())), None)
         if role is None:
-            raise Unauthorised("the farm does not know this key")
+            raise Unauthorised(
+                "the farm does not know this key: compare it with `keys` in the farm's settings, "
+                "or with the files in `keys` of its home"
+            )
         if role not in self.roles:
             wanted = " or ".join(self.roles)
             raise Forbidden(f"the {role} key does not allow this; it takes the {wanted} key")

@@ -19,7 +19,9 @@ def explain_command(
     subject: Annotated[
         str,
         typer.Argument(
-            metavar="JOB|SHOT|NODE", help="A job, a node's name, or six or more digits of a shot's id."
+            metavar="JOB|SHOT|NODE",
+            parser=options.word,
+            help="A job, a node's name, or six or more digits of a shot's id.",
         ),
     ],
     settings: options.SettingsFile = None,

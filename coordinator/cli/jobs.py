@@ -97,7 +97,8 @@ def requeue_command(
         known = the_job(client, job)
         after = client.requeue(known.id)
         again = _given_up(known) - _given_up(after)
-        _say(after, f"goes on: {counted(again, 'shot')} to begin anew", as_json)
+        done = f"goes on: {counted(again, 'shot')} to begin anew" if again else "has nothing to begin anew"
+        _say(after, done, as_json)
 
 
 def priority_command(
@@ -119,7 +120,10 @@ def priority_command(
 
 def accept_command(
     shots: Annotated[
-        list[str], typer.Argument(metavar="SHOT", help="Failed shots, by six or more digits of their ids.")
+        list[str],
+        typer.Argument(
+            metavar="SHOT", parser=options.word, help="Failed shots, by six or more digits of their ids."
+        ),
     ],
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,

@@ -19,7 +19,10 @@ from coordinator.client import NodeVerb
 from coordinator.explain import NodeFacts
 from coordinator.explain.wording import out_of_service
 
-Node = Annotated[str, typer.Argument(metavar="NODE", help="Name of a node, as `farm nodes` lists them.")]
+Node = Annotated[
+    str,
+    typer.Argument(metavar="NODE", parser=options.word, help="Name of a node, as `farm nodes` lists them."),
+]
 Reason = Annotated[
     str, typer.Option("--reason", metavar="TEXT", help="Why; shown to whoever asks why it does nothing.")
 ]

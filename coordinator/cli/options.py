@@ -7,10 +7,21 @@ from typing import Annotated
 
 import typer
 
+
+def word(said: str) -> str:
+    """What may be part of an address of the API. Raises BadParameter."""
+    if not said.strip() or "/" in said:
+        raise typer.BadParameter("give a name or an id, which has letters or digits and no slash")
+    return said
+
+
 Manifest = Annotated[
     str, typer.Argument(metavar="MANIFEST", help="The YAML file to render; `-` reads standard input.")
 ]
-Job = Annotated[str, typer.Argument(metavar="JOB", help="A job: its id, the beginning of that, or its name.")]
+Job = Annotated[
+    str,
+    typer.Argument(metavar="JOB", parser=word, help="A job: its id, the beginning of that, or its name."),
+]
 SettingsFile = Annotated[
     Path | None,
     typer.Option(
@@ -24,6 +35,10 @@ Reroll = Annotated[
 Root = Annotated[
     Path | None,
     typer.Option(
-        "--root", metavar="DIR", help="Let the manifest read files below DIR, not only beside itself."
+        "--root",
+        metavar="DIR",
+        exists=True,
+        file_okay=False,
+        help="Let the manifest read files below DIR, not only beside itself.",
     ),
 ]

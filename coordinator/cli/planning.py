@@ -169,7 +169,7 @@ def _read(manifest: str) -> tuple[bytes, Path]:
     try:
         return path.read_bytes(), path.parent
     except OSError as error:
-        raise InvalidDocument(manifest, [Problem(f"cannot be read: {error.strerror}")]) from None
+        raise InvalidDocument(manifest or "(empty)", [Problem(f"cannot be read: {error.strerror}")]) from None
 
 
 def _through(expansion: Expansion, census: Census) -> Iterator[PlannedShot]:

@@ -42,7 +42,9 @@ class Pulled(BaseModel):
 
 def pull_command(
     job: options.Job,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to put them; made if missing.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", file_okay=False, help="Where to put them; made if missing.")
+    ],
     parallel: Annotated[int, typer.Option(metavar="N", min=1, max=64, help="Downloads at a time.")] = 4,
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,

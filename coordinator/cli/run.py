@@ -41,7 +41,8 @@ class Rendered(Outcome):
 def run_command(
     manifest: options.Manifest,
     folder: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Where pictures and contact sheet go.")
+        Path,
+        typer.Option("--out", metavar="DIR", file_okay=False, help="Where pictures and contact sheet go."),
     ] = Path("pictures"),
     root: options.Root = None,
     settings: options.SettingsFile = None,

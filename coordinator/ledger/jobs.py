@@ -164,4 +164,4 @@ def _shots_in(connection: Connection, job_id: str, state: ShotState) -> list[str
 
 def _must_live(job: Row[Any]) -> None:
     if job.intent == "cancelled":
-        raise Conflict(f"job {job.id} is cancelled; requeue it to go on with what was left")
+        raise Conflict(f"job {job.id} is cancelled; `farm requeue {job.id}` goes on with what was left")

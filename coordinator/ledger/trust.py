@@ -40,7 +40,7 @@ def doubt_node(write: Write, rules: Rules, node_id: str) -> None:
         doubts = "it failed its self-test"
     if doubts and not rules.incident.lasts(write.now):
         wait = f"{rules.timing.quarantine_s:.0f} s"
-        quarantine(write, row, f"{doubts}; look at its log. It is tested after {wait}", "farm")
+        quarantine(write, row, f"{doubts}, and is tested {wait} later", "farm")
 
 
 def quarantine(write: Write, node: Row[Any], reason: str, decided_by: str) -> None:

@@ -203,6 +203,12 @@ def test_a_missing_manifest_exits_with_2(farm: Farm) -> None:
     assert "nowhere.yaml: cannot be read" in ran.err
 
 
+def test_a_folder_that_is_not_there_lets_nothing_be_read(farm: Farm, tmp_path: Path) -> None:
+    ran = farm("plan", manifest(tmp_path, TURBO), "--root", "nowhere")
+    assert ran.code == 2
+    assert "'nowhere' does not exist" in ran.err
+
+
 def test_names_that_collide_are_found_while_planning(farm: Farm, tmp_path: Path) -> None:
     ran = farm("plan", manifest(tmp_path, TURBO + "output: {name: same}\n"))
     assert ran.code == 2

@@ -71,6 +71,30 @@ def test_an_unknown_job_is_one_sentence_with_the_nearest(farm: Farm, job: str) -
     assert "no job mug: did you mean `mugs`?" in ran.err
 
 
+@pytest.mark.parametrize("word", ["", " ", "a/b"])
+@pytest.mark.parametrize("command", ["pause", "explain", "accept", "node drain"])
+def test_what_can_be_no_name_is_a_wrong_argument(farm: Farm, job: str, command: str, word: str) -> None:
+    ran = farm(*command.split(), word)
+    assert ran.code == 2
+    assert "give a name or an id" in ran.err
+
+
+def test_a_wrong_key_says_where_the_right_one_is(
+    farm: Farm, job: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FARM_KEYS__OPERATOR", "another-key")
+    ran = farm("jobs")
+    assert (ran.code, ran.err.count("\n")) == (1, 1)
+    assert "does not know this key: compare it with `keys` in the farm's settings" in ran.err
+
+
+def test_pictures_are_not_pulled_onto_a_file(farm: Farm, job: str, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    ran = farm("pull", job, "taken")
+    assert ran.code == 2
+    assert "'taken' is a file" in ran.err
+
+
 def test_an_unknown_node_is_one_sentence_with_the_nearest(farm: Farm, node: ScriptedNode) -> None:
     ran = farm("node", "pause", "nod-1")
     assert ran.code == 1
@@ -97,6 +121,10 @@ def test_requeue_begins_a_cancelled_job_anew(farm: Farm, job: str) -> None:
     farm("cancel", job)
     assert "goes on: 4 shots to begin anew" in farm("requeue", job).out
     assert told(farm, "jobs")[0]["counts"] == {"waiting": 4}
+
+
+def test_requeue_of_a_job_that_gave_nothing_up_says_so(farm: Farm, job: str) -> None:
+    assert "has nothing to begin anew" in farm("requeue", job).out
 
 
 def test_retry_of_a_job_without_failures_says_so_and_changes_nothing(farm: Farm, job: str) -> None:
