@@ -48,20 +48,12 @@ class SensorMissing(Exception):
     """This card or driver does not measure that."""
 
 
-class CounterMeter:
-    """The card's own energy counter (Volta and newer)."""
-
-    method: Method = "counter"
+class _SensorMeter:
+    """What both meters that ask the card have in common."""
 
     def __init__(self, sensors: Sensors) -> None:
         self._sensors = sensors
-        self._start = sensors.joules()
         self._joules = 0.0
-
-    def joules(self) -> float:
-        with suppress(SensorMissing):
-            self._joules = max(self._joules, self._sensors.joules() - self._start)
-        return self._joules
 
     def watts(self) -> float | None:
         return _or_none(self._sensors.watts)
@@ -76,16 +68,30 @@ class CounterMeter:
         pass
 
 
-class SampledMeter(CounterMeter):
+class CounterMeter(_SensorMeter):
+    """The card's own energy counter (Volta and newer)."""
+
+    method: Method = "counter"
+
+    def __init__(self, sensors: Sensors) -> None:
+        super().__init__(sensors)
+        self._start = sensors.joules()
+
+    def joules(self) -> float:
+        with suppress(SensorMissing):
+            self._joules = max(self._joules, self._sensors.joules() - self._start)
+        return self._joules
+
+
+class SampledMeter(_SensorMeter):
     """Power read `SAMPLE_HZ` times a second and integrated (Pascal)."""
 
     method: Method = "sampled"
 
     def __init__(self, sensors: Sensors, clock: Callable[[], float] = time.monotonic) -> None:
-        self._sensors = sensors
+        super().__init__(sensors)
         self._clock = clock
         self._lock = threading.Lock()
-        self._joules = 0.0
         self._last = (clock(), sensors.watts())
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="energy", daemon=True)
