@@ -11,13 +11,13 @@ from coordinator.ledger import Ledger
 from coordinator.longpoll import LongPoll
 
 
-class Claims:
-    """Answers claims on one event loop; `work_appeared` may be called from any thread."""
+class Claims(LongPoll):
+    """A node whose claim is held is parked."""
 
     def __init__(self, ledger: Ledger, tickets: TicketSigner, *, longest_wait_s: float) -> None:
+        super().__init__(longest_wait_s=longest_wait_s)
         self._ledger = ledger
         self._tickets = tickets
-        self._polls = LongPoll(longest_wait_s=longest_wait_s)
 
     async def answer(self, claim: Claim, hung_up: Callable[[], Awaitable[object]]) -> ClaimAnswer:
         """A lease, or after the wait the reason why there is none.
@@ -40,18 +40,6 @@ class Claims:
             waited = True
             return answer
 
-        return await self._polls.hold(
+        return await self._hold(
             claim.node_id, look, lambda answer: answer.lease is not None, wait_s=claim.wait_s, hung_up=hung_up
         )
-
-    def work_appeared(self) -> None:
-        """Let every waiting claim look again."""
-        self._polls.wake()
-
-    def close(self) -> None:
-        """Let every waiting claim go without a lease; to be called on the event loop."""
-        self._polls.close()
-
-    def parked(self) -> frozenset[str]:
-        """Ids of the nodes that wait in a claim now."""
-        return self._polls.callers()

@@ -26,7 +26,7 @@ from coordinator.metrics import FarmCollector
 from coordinator.orders import Orders
 from coordinator.traffic import Traffic
 
-#: Bytes: a PNG of 11 megapixels at its worst, and what the API takes as one body.
+#: Bytes: a PNG of 11 megapixels at its worst.
 MAX_UPLOAD = 32 * 2**20
 
 
@@ -62,7 +62,6 @@ class Farm:
             queues=tuple(queue_name(lane, node.vram_class) for lane in node.lanes),
             broker_url=broker_url,
             heartbeat_s=timing.heartbeat_s,
-            lease_s=timing.lease_s,
             claim_wait_s=timing.claim_wait_s,
             stall_render_s=timing.stall_render_s,
             stall_load_s=timing.stall_load_s,
@@ -107,7 +106,7 @@ class Farm:
         return ack
 
     def nodes(self) -> list[NodeView]:
-        parked = self.claims.parked()
+        parked = self.claims.callers()
         return [node.model_copy(update={"parked": node.id in parked}) for node in self.ledger.nodes()]
 
     def node(self, node_id: str) -> NodeView:

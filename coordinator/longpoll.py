@@ -18,7 +18,7 @@ class _Turn(NamedTuple):
 
 
 class LongPoll:
-    """Holds one call of each caller on one event loop; `wake` may be called from any thread."""
+    """Holds one call of each caller on one event loop; `wake` and `callers` may be called from any thread."""
 
     def __init__(self, *, longest_wait_s: float) -> None:
         self._longest_wait_s = longest_wait_s
@@ -28,7 +28,7 @@ class LongPoll:
         self._bell = asyncio.Event()
         self._closed = False
 
-    async def hold(
+    async def _hold(
         self,
         caller: str,
         look: Callable[[], Awaitable[T]],

@@ -60,7 +60,7 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
     tickets = TicketSigner(settings.keys.ticket.get_secret_value())
     traffic = Traffic()
     claims = Claims(ledger, tickets, longest_wait_s=timing.claim_wait_s)
-    dispatcher = Dispatcher(ledger, publisher, tickets, parked=claims.parked, published=traffic.ticket)
+    dispatcher = Dispatcher(ledger, publisher, tickets, parked=claims.callers, published=traffic.ticket)
 
     return Farm(
         settings=settings,
@@ -131,9 +131,9 @@ def _with_ticket_key(settings: Settings) -> Settings:
 @contextmanager
 def running(farm: Farm) -> Iterator[None]:
     """The farm's own threads, as long as the block lasts."""
-    farm.ledger.on_work(farm.claims.work_appeared)
+    farm.ledger.on_work(farm.claims.wake)
     farm.ledger.on_work(farm.dispatcher.wake)
-    farm.ledger.on_orders(farm.orders.orders_appeared)
+    farm.ledger.on_orders(farm.orders.wake)
     loops = (farm.leading, farm.dispatcher, farm.sweeper, farm.quarantine)
     for loop in loops:
         loop.start()

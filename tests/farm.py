@@ -45,7 +45,7 @@ from tests import waiting
 DEADLINE_S = 60
 
 #: What tests wait for comes soon; leases last as usual, so that a slow machine loses none.
-QUICK = Timing(heartbeat_s=1, sweep_s=0.4, claim_wait_s=4, ingest_again_s=6)
+QUICK = Timing(heartbeat_s=1, sweep_s=0.4, claim_wait_s=4, ingest_again_s=6, retry_s=0.5)
 KEYS = Keys(
     operator=SecretStr("operator-key"),
     node=SecretStr("node-key"),

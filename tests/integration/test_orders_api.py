@@ -70,7 +70,7 @@ def submit(operator: httpx.Client) -> str:
 
 
 def held(farm: RunningFarm) -> frozenset[str]:
-    return farm.farm.orders.listening()
+    return farm.farm.orders.callers()
 
 
 def heard(call: Future[httpx.Response]) -> BeatAnswer:
