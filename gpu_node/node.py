@@ -107,10 +107,11 @@ class Node:
             log.info("%s", error)
         else:
             if lease is not None:
-                self._work(lease, joined, listener)
+                self._work(lease, joined, steering, listener)
 
-    def _work(self, lease: Lease, joined: Joined, listener: Listener) -> None:
+    def _work(self, lease: Lease, joined: Joined, steering: Steering, listener: Listener) -> None:
         hand = self._progress.take(lease)
+        steering.leased()
         listener.attend()
         log.info("batch %s: %d × %s by %s", lease.batch_id, len(lease.shots), lease.model, lease.recipe)
         try:

@@ -26,17 +26,24 @@ class Steering:
     def obey(self, batch: BatchInHand | None, answer: BeatAnswer) -> None:
         """Do as the answer says. It was asked for when `batch` was in hand, and counts for no other."""
         with self._lock:
-            if self._ended:
+            if self._ended or self._progress.batch is not batch:
                 return
             if answer.order == "pause":
-                self._pause(answer.reason)
+                self._pause(batch, answer.reason)
                 return
-            if self._engine.resume():
-                log.info("resumed")
+            self._resume()
         if batch is not None and answer.order == "stop":
             batch.lose(answer.reason or "the coordinator took it back")
         elif batch is not None:
             batch.cancel(answer.cancelled)
+
+    def leased(self) -> None:
+        """A lease was granted, which no paused node gets: it was resumed, even if that was not heard yet.
+
+        To be called before its batch is listened for.
+        """
+        with self._lock:
+            self._resume()
 
     def end(self, why: str) -> None:
         """The incarnation is over, and with it the lease of the batch in hand."""
@@ -53,8 +60,12 @@ class Steering:
         with self._lock:
             self._ended = True
 
-    def _pause(self, reason: str) -> None:
-        if (batch := self._progress.batch) is not None:
+    def _resume(self) -> None:
+        if self._engine.resume():
+            log.info("resumed")
+
+    def _pause(self, batch: BatchInHand | None, reason: str) -> None:
+        if batch is not None:
             batch.lose(f"paused: {reason}")
         if self._engine.suspend():
             log.info("paused (%s); the card is free", reason)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import redis
 
 from common.celeryapp import Publisher
@@ -54,8 +55,8 @@ class Node:
     @property
     def engine(self) -> int:
         """Process id of its engine; 0 where it has none."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return int(children[0]) if children else 0
+        children = psutil.Process(self.process.pid).children()
+        return children[0].pid if children else 0
 
 
 class NodeStarter:

@@ -97,6 +97,22 @@ def test_an_owner_has_his_card_back_and_lends_it_again(
     assert node.stop() == 0
 
 
+def test_a_node_that_is_resumed_works_at_once_and_is_blamed_for_no_pause(
+    operator: httpx.Client, node: Node
+) -> None:
+    begin(operator, node)
+    for _ in range(4):
+        with outlived(node.engine) as gone:
+            operator.post("/v1/nodes/n1/pause").raise_for_status()
+            assert gone()
+        operator.post("/v1/nodes/n1/resume").raise_for_status()
+        until(lambda: node.engine != 0)
+
+    until(lambda: state(operator)["state"] == "busy")
+    assert "was not loaded" not in node.said
+    assert node.stop() == 0
+
+
 def test_a_cancelled_job_is_out_of_its_nodes_hands_at_once(operator: httpx.Client, node: Node) -> None:
     job = begin(operator, node)
     engine = node.engine

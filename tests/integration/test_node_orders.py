@@ -177,6 +177,17 @@ def test_what_is_heard_when_the_incarnation_is_over_is_not_obeyed(worker: Worker
     worker.progress.leave()
 
 
+def test_an_order_asked_for_before_the_batch_in_hand_counts_for_nothing(worker: Worker) -> None:
+    steering = Steering(worker.progress, worker.bench.engine, lambda why: None)
+    worker.bench.engine.start()
+    hand = worker.progress.take(lease(FIRST))
+    steering.obey(None, PAUSE)
+
+    assert not hand.lost
+    assert worker.bench.engine.exit_code is None
+    worker.progress.leave()
+
+
 def listening(worker: Worker) -> Listener:
     steering = Steering(worker.progress, worker.bench.engine, lambda why: None)
     return Listener(worker.bench.coordinator, worker.farm.joined(), worker.progress, steering)
