@@ -58,7 +58,13 @@ Gpu = Annotated[
 ]
 Models = Annotated[
     list[Path] | None,
-    typer.Option("--models", metavar="DIR", help="Folder with models, and LoRAs in DIR/loras. Repeatable."),
+    typer.Option(
+        "--models",
+        metavar="DIR",
+        exists=True,
+        file_okay=False,
+        help="Folder with models, and LoRAs in DIR/loras. Repeatable.",
+    ),
 ]
 CatalogFiles = Annotated[
     list[Path] | None,

@@ -62,6 +62,14 @@ def test_a_name_that_the_farm_would_refuse_is_refused_here(tmp_path: Path, optio
     assert option.removeprefix("--") in str(error)
 
 
+@pytest.mark.parametrize("command", [("run", "--farm", "http://127.0.0.1:9"), ("doctor",)])
+def test_a_folder_of_models_that_is_not_there_is_a_wrong_option(command: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, [*command, "--card", str(CARD), "--models", "nowhere"])
+
+    assert result.exit_code == 2
+    assert "'nowhere' does not exist" in result.output
+
+
 def test_a_home_that_another_node_uses_is_refused(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     with (tmp_path / "home" / "lock").open("w") as lock:
