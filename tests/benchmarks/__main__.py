@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import expansion, ledger, planning, throughput
+from tests.benchmarks import expansion, ledger, orders, planning, throughput
 from tests.benchmarks.figures import Figure, decide
 from tests.benchmarks.machine import describe_machine
 
@@ -25,6 +25,7 @@ BENCHMARKS = {
     "expansion": expansion,
     "ledger": ledger,
     "planning": planning,
+    "orders": orders,
 }
 
 

@@ -37,6 +37,7 @@ shots:
   axes: {{colour: [red, blue], subject: [mug, lamp, car, shoe, tree]}}
   seeds: {{start: {first_seed}, count: {seeds}}}
   size: 128x128
+  steps: {steps}
 output: {{name: "{{colour}}-{{subject}}-{{seed}}"}}
 """
 
@@ -76,9 +77,9 @@ def large(
     )
 
 
-def drawings(first_seed: int, seeds: int) -> str:
-    """`PROMPTS` × `seeds` shots that a small model draws."""
-    return _DRAWINGS.format(model=MODEL, first_seed=first_seed, seeds=seeds)
+def drawings(first_seed: int, seeds: int, *, steps: int = 9) -> str:
+    """`PROMPTS` × `seeds` shots that a small model draws, by default in the steps that it is made for."""
+    return _DRAWINGS.format(model=MODEL, first_seed=first_seed, seeds=seeds, steps=steps)
 
 
 def expanded(text: str, catalog: Catalog) -> Expansion:

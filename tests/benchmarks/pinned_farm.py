@@ -1,4 +1,4 @@
-"""A farm as `farm up` starts it, with one CPU node whose engine has the render core to itself."""
+"""A farm of one node whose engine has the render core to itself, and where its seconds go."""
 
 from __future__ import annotations
 
@@ -15,12 +15,10 @@ import psutil
 from common.views import Submit
 from coordinator.client import FarmClient
 from tests.benchmarks.cores import RENDER_CORE, off_the_render_core, pin
+from tests.benchmarks.farm_of_one import NODE, farm_of_one
 from tests.e2e.farmhouse import Farmhouse
 from tests.waiting import until
 
-_CARD = Path(__file__).parents[2] / "manifests" / "cards" / "rtx-4090.yaml"
-_NODE = "bench"
-_SETTINGS = f"nodes: [{{name: {_NODE}, card: {_CARD}}}]\n"
 #: Seconds; a run takes a quarter of a minute.
 _WITHIN_S = 600
 
@@ -76,7 +74,7 @@ class PinnedFarm:
 
     def pin_engine(self) -> None:
         """To be called once it has rendered: all its threads are there then."""
-        node = psutil.Process(self.house.parts()[_NODE]["pid"])
+        node = psutil.Process(self.house.parts()[NODE]["pid"])
         (engine,) = [child for child in node.children() if "gpu_node.engine" in child.cmdline()]
         pin(engine.pid, RENDER_CORE)
 
@@ -95,12 +93,5 @@ class PinnedFarm:
 
 @contextmanager
 def pinned_farm(folder: Path) -> Iterator[PinnedFarm]:
-    house = Farmhouse(folder)
-    (folder / "farm.yaml").write_text(_SETTINGS)
-    with off_the_render_core():
-        try:
-            house.farm("up")
-            with house.client() as client:
-                yield PinnedFarm(house, client)
-        finally:
-            house.farm("down")
+    with off_the_render_core(), farm_of_one(folder) as house, house.client() as client:
+        yield PinnedFarm(house, client)
