@@ -19,6 +19,8 @@ from tests.postgres import running_postgres
 def postgres() -> Iterator[str]:
     """Socket folder of one cluster for all tests of this worker, with the newest schema in `template`."""
     with running_postgres() as folder:
+        # It analyses tables in mid-test, and plans for a handful of rows say nothing of many.
+        _maintain(folder, "ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()")
         _maintain(folder, "CREATE DATABASE template")
         engine = open_engine(f"postgresql://farm@/template?host={folder}")
         _at_newest_schema(engine)
