@@ -80,7 +80,6 @@ class Joined(Message):
     #: redis:// URL under the node's own restricted user, at the advertised address.
     broker_url: str
     heartbeat_s: Seconds
-    lease_s: Seconds
     claim_wait_s: Seconds
     stall_render_s: Seconds
     stall_load_s: Seconds
@@ -108,7 +107,6 @@ class Beat(Message):
     spent: Spent = Spent()
     #: Step progress of the running pass.
     steps_done: int = 0
-    shots_done: int = 0
     loaded_model: str | None = None
     loaded_loras: tuple[str, ...] = ()
     watts: Watts | None = None
@@ -161,11 +159,10 @@ class OrderedShot(Message):
 
 
 class Lease(Message):
-    """The right of one node to work on one batch for `lease_s` from this answer or the last renewal."""
+    """The right of one node to work on one batch; each heartbeat that names it renews it."""
 
     batch_id: str
     token: str
-    lease_s: Seconds
     model: str
     #: Name of the catalog recipe that the fit chose for this card.
     recipe: str

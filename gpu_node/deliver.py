@@ -182,7 +182,6 @@ class Delivery:
 
     def _report(self, report: Report) -> None:
         self._insist(lambda: self._coordinator.report(self._batch.lease.batch_id, report))
-        self._batch.count_shot()
 
     def _failed(self, shot_id: str, kind: str, message: str, spent: Spent) -> Report:
         return Report(

@@ -70,7 +70,6 @@ class BatchInHand:
     ) -> None:
         self.lease = lease
         self.steps_done = 0
-        self.shots_done = 0
         #: Set when nothing more is done for this batch; `reason` says why.
         self.over = threading.Event()
         self.reason = ""
@@ -141,10 +140,6 @@ class BatchInHand:
             joules = self._worked.joules + running.joules
         return Spent(joules=joules, energy_method=self._meter.method, seconds=seconds)
 
-    def count_shot(self) -> None:
-        with self._lock:
-            self.shots_done += 1
-
     def lose(self, reason: str) -> None:
         """The lease is over: nothing of this batch may be done or said any more."""
         self.lost = True
@@ -208,7 +203,6 @@ class Progress:
             token=batch and batch.lease.token,
             spent=batch.spent() if batch else Spent(),
             steps_done=batch.steps_done if batch else 0,
-            shots_done=batch.shots_done if batch else 0,
             loaded_model=held.model if held else None,
             loaded_loras=tuple(lora.name for lora in held.loras) if held else (),
             watts=self._meter.watts(),

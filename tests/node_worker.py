@@ -43,7 +43,6 @@ def lease(*shots: Shot, pass_size: int = 2, model: str = "tiny") -> Lease:
     return Lease(
         batch_id="b-1",
         token="t-1",
-        lease_s=20,
         model=model,
         recipe="fp32",
         pass_size=pass_size,

@@ -52,6 +52,8 @@ class ScriptedFarm:
     stored: dict[str, bytes] = field(default_factory=dict)
     #: Leases that the next claims get; without one they get nothing.
     leases: deque[Lease] = field(default_factory=deque)
+    #: Why a claim without a lease gets nothing.
+    why_nothing: str = "the script has no work"
     #: Status codes that the next calls of a kind (`put`, `claims`, `reports` …) are refused with.
     refusals: defaultdict[str, deque[int]] = field(default_factory=lambda: defaultdict(deque))
     #: What heartbeats and listeners are answered; `order` changes it.
@@ -91,7 +93,6 @@ class ScriptedFarm:
             queues=("render.public.vram08",),
             broker_url=self.broker_url,
             heartbeat_s=self.heartbeat_s,
-            lease_s=20,
             claim_wait_s=0.5,
             stall_render_s=self.stall_render_s,
             stall_load_s=_PATIENCE_S,
@@ -113,7 +114,7 @@ class ScriptedFarm:
         with self._changed:
             if self.leases:
                 return ClaimAnswer(lease=self.leases.popleft())
-        return ClaimAnswer(nothing=Nothing(reason="the script has no work"))
+        return ClaimAnswer(nothing=Nothing(reason=self.why_nothing))
 
 
 @contextmanager

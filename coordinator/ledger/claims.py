@@ -26,7 +26,7 @@ from coordinator.ledger.transactions import Write
 from coordinator.planner import Choice, choose, refusal
 
 
-def recall(write: Write, rules: Rules, claim: Claim, lane: str, vram_class: int) -> Lease | None:
+def recall(write: Write, claim: Claim, lane: str, vram_class: int) -> Lease | None:
     """The lease that this very claim was answered with before; None for a new one.
 
     Raises as `Ledger.claim` does.
@@ -38,10 +38,10 @@ def recall(write: Write, rules: Rules, claim: Claim, lane: str, vram_class: int)
             f"node {node.id} serves {', '.join(node.lanes)} with {node.vram_class} GB"
         )
     known = write.connection.execute(select(batches).where(batches.c.ticket == claim.ticket)).one_or_none()
-    return None if known is None else _again(write, rules, claim, known)
+    return None if known is None else _again(write, claim, known)
 
 
-def _again(write: Write, rules: Rules, claim: Claim, batch: Row[Any]) -> Lease:
+def _again(write: Write, claim: Claim, batch: Row[Any]) -> Lease:
     same = (batch.node_id, batch.incarnation) == (claim.node_id, claim.incarnation)
     if not same or batch.state != BatchState.LEASED:
         raise Conflict("this ticket is spent; take the next one from the queue")
@@ -52,7 +52,7 @@ def _again(write: Write, rules: Rules, claim: Claim, batch: Row[Any]) -> Lease:
         .order_by(attempts.c.place)
     )
     ordered = [(row.id, row.shot_id, row.spec) for row in write.connection.execute(query)]
-    return _lease(batch._asdict(), ordered, rules)
+    return _lease(batch._asdict(), ordered)
 
 
 def compose(write: Write, backlog: Backlog, rules: Rules, claim: Claim, lane: str) -> ClaimAnswer:
@@ -167,7 +167,7 @@ def _grant(
     move_shots(write, [row.id for row in rows], ShotState.WAITING, ShotEvent.CLAIMED, detail=str(batch["id"]))
     move_node(write, member.id, member.state, NodeEvent.LEASED, detail=str(batch["id"]))
     _count_in_hand(write, batch, expected_seconds(option, len(rows)))
-    return _lease(batch, ordered, rules)
+    return _lease(batch, ordered)
 
 
 def _count_in_hand(write: Write, batch: dict[str, Any], seconds: float) -> None:
@@ -190,11 +190,10 @@ def _attempt(batch: dict[str, Any], place: int, attempt_id: str, shot_id: str) -
     }
 
 
-def _lease(batch: Mapping[str, Any], ordered: Sequence[tuple[str, str, str]], rules: Rules) -> Lease:
+def _lease(batch: Mapping[str, Any], ordered: Sequence[tuple[str, str, str]]) -> Lease:
     return Lease(
         batch_id=batch["id"],
         token=batch["token"],
-        lease_s=rules.timing.lease_s,
         model=batch["model"],
         recipe=batch["recipe"],
         pass_size=batch["pass_size"],

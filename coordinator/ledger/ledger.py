@@ -160,11 +160,11 @@ class Ledger(Verbs):
         """
         if not waited:
             with self._transactions.write() as (write, _):
-                if recall(write, self._rules, claim, ticket_lane, ticket_class) is None:
+                if recall(write, claim, ticket_lane, ticket_class) is None:
                     # The node has forgotten what it held; `compose` finds that in the backlog then.
                     end_held(write, self._rules, claim.node_id, BatchEvent.RELEASED)
         with self._transactions.write() as (write, backlog):
-            lease = recall(write, self._rules, claim, ticket_lane, ticket_class)
+            lease = recall(write, claim, ticket_lane, ticket_class)
             if lease is not None:
                 return ClaimAnswer(lease=lease)
             return compose(write, backlog, self._rules, claim, ticket_lane)

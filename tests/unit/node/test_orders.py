@@ -81,7 +81,7 @@ def test_blind_steps_need_the_empty_prompt_too() -> None:
 
 
 def lease(model: str, recipe: str) -> Lease:
-    return Lease(batch_id="b", token="t", lease_s=20, model=model, recipe=recipe, pass_size=1, shots=())
+    return Lease(batch_id="b", token="t", model=model, recipe=recipe, pass_size=1, shots=())
 
 
 @pytest.fixture

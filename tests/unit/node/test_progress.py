@@ -8,7 +8,7 @@ from common.messages import Lease
 from gpu_node.energy import CounterMeter, DeclaredMeter
 from gpu_node.progress import Progress
 
-LEASE = Lease(batch_id="b-1", token="t-1", lease_s=20, model="m", recipe="r", pass_size=1, shots=())
+LEASE = Lease(batch_id="b-1", token="t-1", model="m", recipe="r", pass_size=1, shots=())
 
 
 class Clock:
