@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
@@ -173,7 +173,7 @@ def _run(folder: Path, options: argparse.Namespace) -> bool:
             return False
         finally:
             target.house.farm("down")
-    held = _judge(found)
+    held = _judge(replace(found, store_outages=store.ailed))
     left = target.house.processes()
     print(f"{'BROKEN' if left else 'held':7} nothing is left running {left or ''}")
     print(f"seed {options.seed}, {options.minutes:g} minutes, {options.engine} engine, {options.database}")

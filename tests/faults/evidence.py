@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -49,6 +49,8 @@ class Evidence:
     felled: list[Felled]
     #: What the API says that all jobs have cost.
     told_cost: float
+    #: From and to when the store was in trouble.
+    store_outages: Sequence[tuple[float, float]] = ()
 
     @cached_property
     def intents(self) -> dict[str, str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -18,6 +19,8 @@ from tests.servers import S3Server, running_s3
 class ProxiedStore:
     server: S3Server
     proxy: S3Proxy
+    #: From and to when it ailed, seconds since 1970.
+    ailed: list[tuple[float, float]] = field(default_factory=list)
 
     @property
     def settings(self) -> dict[str, str]:
@@ -35,6 +38,14 @@ class ProxiedStore:
         server = self.server.child
         runs = server.exit_status is None and psutil.Process(server.pid).status() != psutil.STATUS_STOPPED
         return runs and not self.proxy.troubles
+
+    @contextmanager
+    def ailing(self, ailment: AbstractContextManager[object]) -> Iterator[None]:
+        """Remember that it ailed as long as the block lasts."""
+        began = time.time()
+        with ailment:
+            yield
+        self.ailed.append((began, time.time()))
 
     @contextmanager
     def killed(self) -> Iterator[None]:

@@ -117,9 +117,10 @@ def waste_is_counted_and_costed(found: Evidence) -> Iterator[str]:
 
 def a_dead_nodes_work_waits_again_in_time(found: Evidence) -> Iterator[str]:
     for felled, batch in held_by_felled(found):
-        late = (batch["closed_at"] or math.inf) - _due(found, felled)
-        # A batch that was finished all the same left nothing that waits.
-        if late > 0 and batch["outcome"] != "finished":
+        # A node that lives, without its engine, holds its batch until all it has rendered is delivered.
+        of_store = () if batch["outcome"] == "expired" else found.store_outages
+        late = (batch["closed_at"] or math.inf) - _due(felled, [*found.outages, *of_store])
+        if late > 0:
             yield f"{batch['id']} of {felled.node} ({felled.by}) closed {late:.1f} s too late"
 
 
@@ -178,10 +179,10 @@ def held_by_felled(found: Evidence) -> Iterator[tuple[Felled, Row]]:
                 yield felled, batch
 
 
-def _due(found: Evidence, felled: Felled) -> float:
-    """When the work must wait again: outages of the coordinator, and the grace after each, do not count."""
+def _due(felled: Felled, excused: Iterable[tuple[float, float]]) -> float:
+    """When the work must wait again: excused outages, and the grace after each, do not count."""
     due = felled.at + WAITS_AGAIN_S
-    for begin, end in found.outages:
+    for begin, end in sorted(excused):
         if begin < due and end > felled.at:
             due = max(due, end + TIMING.grace_s + WAITS_AGAIN_S)
     return due

@@ -80,7 +80,7 @@ def _ailing(
     if not store.is_well:
         return None
     ending = ExitStack()
-    ending.enter_context(ailment)
+    ending.enter_context(store.ailing(ailment))
     return Blow(what=f"{what} for {seconds:.1f} s", end=ending.close, lasts_s=seconds)
 
 
