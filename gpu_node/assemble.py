@@ -69,7 +69,11 @@ def assembled(options: NodeOptions, probe: Probe, library: Library) -> Iterator[
         store = parts.enter_context(open_store_client())
         meter = parts.enter_context(closing(probe.meter()))
         engine = EngineClient(
-            device=probe.device, threads=options.threads, home=options.home, pipelines=sorted(pipelines)
+            device=probe.device,
+            threads=options.threads,
+            home=options.home,
+            pipelines=sorted(pipelines),
+            environment=probe.environment,
         )
         bench = Bench(
             coordinator=coordinator, store=store, engine=engine, library=library, stopping=threading.Event()

@@ -213,7 +213,8 @@ class Batch:
         with suppress(RenderError, BatchOver):
             self._conversation.listen(lambda: not self._rendered, stall_s=_LAST_IMAGES_S)
         # The next batch gets an engine that has nothing to do with this failure.
-        self._engine.kill()
+        with suppress(RenderError):
+            self._engine.kill()
         outcome: Ending = "oom" if error.kind == "out_of_memory" else "failed"
         # An engine that stalled beside its passes has blamed no shot.
         kind = "engine_died" if error.kind == "stalled" else error.kind

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import queue
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -21,28 +22,36 @@ from gpu_node.errors import RenderError
 _END_S = 5.0
 #: Last words of one that ended for want of memory instead of saying so.
 _OUT_OF_MEMORY = ("bad_alloc", "MemoryError")
-#: Nothing is fetched, code least of all; cards count as NVML counts them.
-_ENVIRONMENT = {
-    "HF_HUB_OFFLINE": "1",
-    "DIFFUSERS_GGUF_CUDA_KERNELS": "false",
-    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-}
+#: Nothing is fetched, code least of all.
+_ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "DIFFUSERS_GGUF_CUDA_KERNELS": "false"}
 
 
 class EngineClient:
     """One engine at a time. Not for use by several threads at once, except `kill`, `suspend` and `resume`.
 
     `home` receives the engine's log and its memory of file hashes; images go to `spool`. `pipelines` are
-    the diffusers classes that orders will likely name.
+    the diffusers classes that orders will likely name; `environment` is the engine's beside this process'.
     """
 
-    def __init__(self, *, device: str, threads: int, home: Path, pipelines: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        device: str,
+        threads: int,
+        home: Path,
+        pipelines: Collection[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.spool = home / "spool"
         self._arguments = ["--device", device, "--threads", str(threads)]
         self._arguments += [f"--pipeline={name}" for name in pipelines]
         self._arguments += ["--spool", str(self.spool), "--hashes", str(home / "hashes.json")]
+        self._environment = {**os.environ, **_ENVIRONMENT, **(environment or {})}
         self._log = home / "engine.log"
         self._process: subprocess.Popen[str] | None = None
+        #: Kind and message of what is raised without one.
+        self._absent = "engine_died", "the engine was not started"
+        self._orders: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._events: queue.SimpleQueue[protocol.Event | None] = queue.SimpleQueue()
         self._heard_at = time.monotonic()
         #: Whoever starts or ends it.
@@ -68,13 +77,22 @@ class EngineClient:
         return time.monotonic() - self._heard_at
 
     def start(self) -> None:
-        """Start the engine unless it runs or is suspended. It is ready once `Ready` arrives."""
+        """Start the engine unless it runs or is suspended. It is ready once `Ready` arrives.
+
+        Where that fails, whoever sends an order hears why.
+        """
         with self._lock:
             running = self._process is not None and self.exit_code is None
             if not running and not self._suspended:
-                self._start()
+                try:
+                    self._start()
+                except OSError as error:
+                    kind = "disk_full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "engine_died"
+                    self._process, self._absent = None, (kind, f"the engine cannot be started: {error}")
 
     def _start(self) -> None:
+        self._orders.put(None)
+        self._orders = queue.SimpleQueue()
         self.spool.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.held = None
         self._events = queue.SimpleQueue()
@@ -85,29 +103,28 @@ class EngineClient:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=os.environ | _ENVIRONMENT,
+                env=self._environment,
                 text=True,
                 encoding="utf-8",
                 # A terminal's Ctrl-C is the node's alone; it decides when its engine ends.
                 process_group=0,
             )
-        threading.Thread(
-            target=_listen, args=(self._process, self._events), name="engine-events", daemon=True
-        ).start()
+        for name, work, lines in (("orders", _tell, self._orders), ("events", _listen, self._events)):
+            threading.Thread(
+                target=work, args=(self._process, lines), name=f"engine-{name}", daemon=True
+            ).start()
 
     def send(self, order: protocol.Order) -> None:
-        """Raises RenderError `engine_died`."""
-        if self._process is None or self._process.stdin is None:
-            raise RenderError("engine_died", "the engine was not started")
+        """Never waits; an engine that does not read it is silent, or dead. Raises RenderError without one."""
+        if self._process is None:
+            raise RenderError(*self._absent)
         self._heard_at = time.monotonic()
-        try:
-            self._process.stdin.write(order.model_dump_json() + "\n")
-            self._process.stdin.flush()
-        except (OSError, ValueError):
-            raise self._death() from None
+        self._orders.put(order.model_dump_json() + "\n")
 
     def event(self, timeout_s: float) -> protocol.Event | None:
-        """The engine's next event; None when none came in time. Raises RenderError `engine_died`."""
+        """The engine's next event; None when none came in time. Raises RenderError where it is dead."""
+        if self._process is None:
+            raise RenderError(*self._absent)
         try:
             event = self._events.get(timeout=timeout_s)
         except queue.Empty:
@@ -122,15 +139,22 @@ class EngineClient:
         return event
 
     def kill(self) -> None:
-        """End the engine at once; all it held is free when this returns."""
+        """End the engine at once; all it held is free when this returns.
+
+        Raises RenderError `device_lost` where the driver does not let go of it; it is forgotten then.
+        """
         with self._lock:
             self.held = None
-            if self._process is not None and self._process.stdin is not None:
-                self._process.kill()
-                self._process.wait()
-                # An order that it never read is lost with it.
-                with contextlib.suppress(OSError):
-                    self._process.stdin.close()
+            if self._process is None:
+                return
+            self._process.kill()
+            self._orders.put(None)
+            try:
+                self._process.wait(_END_S)
+            except subprocess.TimeoutExpired:
+                message = f"the engine (process {self.pid}) hangs in its card's driver: restart this machine"
+                self._process, self._absent = None, ("device_lost", message)
+                raise RenderError(*self._absent) from None
 
     def suspend(self) -> bool:
         """Run no engine until `resume`; the card is free when this returns. False where it was so before."""
@@ -149,19 +173,21 @@ class EngineClient:
 
     def clear_spool(self) -> None:
         """Forget images that nobody will ask for, such as those of a lost batch."""
-        for file in self.spool.glob("*"):
-            file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            for file in self.spool.glob("*"):
+                file.unlink(missing_ok=True)
 
     def stop(self) -> None:
+        self._orders.put(None)
         """End an engine that has nothing to do."""
-        if self._process is None or self._process.stdin is None:
+        if self._process is None:
             return
         self.held = None
         try:
-            self._process.stdin.close()
-            self._process.wait(timeout=_END_S)
-        except (OSError, subprocess.TimeoutExpired):
-            self.kill()
+            self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(RenderError):
+                self.kill()
 
     def _death(self) -> RenderError:
         self.kill()
@@ -169,6 +195,16 @@ class EngineClient:
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
         last = self._log.read_text(errors="replace").strip().splitlines()[-1:]
         said = f"; its last words: {last[0]}" if last else ""
+def _tell(process: subprocess.Popen[str], orders: queue.SimpleQueue[str | None]) -> None:
+    """Write each order to the process until None; then its stdin closes, and it ends."""
+    assert process.stdin is not None
+    # One that died reads no more, and is known by its other end.
+    with contextlib.suppress(OSError), process.stdin:
+        for line in iter(orders.get, None):
+            process.stdin.write(line)
+            process.stdin.flush()
+
+
         kind = "out_of_memory" if any(words in said for words in _OUT_OF_MEMORY) else "engine_died"
         return RenderError(kind, f"the engine {how}{said} (log: {self._log})")
 

@@ -88,6 +88,46 @@ def test_a_dead_engine_starts_again_and_holds_nothing(engine: EngineClient, tiny
     engine.stop()
 
 
+def test_an_engine_that_not_even_a_kill_ends_is_given_up_as_a_lost_card(
+    engine: EngineClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hanging = engine.pid or 0
+    given_up: list[subprocess.Popen[str]] = []
+    with monkeypatch.context() as unkillable:
+        unkillable.setattr("gpu_node.engine_client._END_S", 0.1)
+        unkillable.setattr("subprocess.Popen.kill", lambda process: given_up.append(process))
+        os.kill(hanging, signal.SIGSTOP)
+        with pytest.raises(RenderError, match="restart this machine") as caught:
+            engine.kill()
+    os.kill(hanging, signal.SIGKILL)
+    given_up[0].wait()
+
+    assert caught.value.kind == "device_lost"
+    engine.start()
+    assert engine.pid != hanging
+    engine.stop()
+
+
+@pytest.mark.timeout(120)
+def test_an_engine_that_reads_nothing_holds_nobody_up(engine: EngineClient) -> None:
+    os.kill(engine.pid or 0, signal.SIGSTOP)
+    # More than fits a pipe.
+    engine.send(protocol.Encode(prompts=("a very long prompt " * 10_000,)))
+
+    assert engine.event(0.1) is None
+    engine.kill()
+
+
+def test_an_engine_that_cannot_be_started_says_why_once_it_is_needed(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    client = EngineClient(device="cpu", threads=1, home=tmp_path / "file")
+    client.start()
+
+    with pytest.raises(RenderError, match=r"cannot be started.*file/spool"):
+        client.send(render_order(shot()))
+    client.kill()
+
+
 def test_an_engine_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", _PARENT, str(tmp_path)],
