@@ -91,10 +91,10 @@ class EngineClient:
                     self._process, self._absent = None, (kind, f"the engine cannot be started: {error}")
 
     def _start(self) -> None:
-        self._orders.put(None)
-        self._orders = queue.SimpleQueue()
         self.spool.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.held = None
+        self._orders.put(None)
+        self._orders = queue.SimpleQueue()
         self._events = queue.SimpleQueue()
         self._heard_at = time.monotonic()
         with self._log.open("w") as log:
@@ -178,11 +178,11 @@ class EngineClient:
                 file.unlink(missing_ok=True)
 
     def stop(self) -> None:
-        self._orders.put(None)
         """End an engine that has nothing to do."""
         if self._process is None:
             return
         self.held = None
+        self._orders.put(None)
         try:
             self._process.wait(_END_S)
         except subprocess.TimeoutExpired:
@@ -195,6 +195,10 @@ class EngineClient:
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
         last = self._log.read_text(errors="replace").strip().splitlines()[-1:]
         said = f"; its last words: {last[0]}" if last else ""
+        kind = "out_of_memory" if any(words in said for words in _OUT_OF_MEMORY) else "engine_died"
+        return RenderError(kind, f"the engine {how}{said} (log: {self._log})")
+
+
 def _tell(process: subprocess.Popen[str], orders: queue.SimpleQueue[str | None]) -> None:
     """Write each order to the process until None; then its stdin closes, and it ends."""
     assert process.stdin is not None
@@ -203,10 +207,6 @@ def _tell(process: subprocess.Popen[str], orders: queue.SimpleQueue[str | None])
         for line in iter(orders.get, None):
             process.stdin.write(line)
             process.stdin.flush()
-
-
-        kind = "out_of_memory" if any(words in said for words in _OUT_OF_MEMORY) else "engine_died"
-        return RenderError(kind, f"the engine {how}{said} (log: {self._log})")
 
 
 def _listen(process: subprocess.Popen[str], events: queue.SimpleQueue[protocol.Event | None]) -> None:
