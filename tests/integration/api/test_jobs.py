@@ -1,0 +1,66 @@
+"""Jobs: submitted, looked at and steered."""
+
+from __future__ import annotations
+
+import httpx
+
+from common.messages import Report
+from tests.farm import MANIFEST, ScriptedNode
+from tests.integration.api.calls import refused, submit
+
+
+def test_a_submitted_job_tells_what_is_new_and_what_another_job_wants_too(operator: httpx.Client):
+    first = operator.post("/v1/jobs", json={"manifest": MANIFEST}).json()
+    second = operator.post("/v1/jobs", json={"manifest": MANIFEST, "name": "again"}).json()
+    assert (first["name"], first["images"], first["new"], first["reused"]) == ("mugs", 4, 4, 0)
+    assert (second["name"], second["images"], second["new"], second["reused"]) == ("again", 4, 0, 4)
+    assert [job["id"] for job in operator.get("/v1/jobs").json()] == [second["id"], first["id"]]
+
+
+def test_images_come_in_pages_in_the_manifests_order(operator: httpx.Client):
+    job = submit(operator)
+    first = operator.get(f"/v1/jobs/{job}/images", params={"limit": 3}).json()
+    rest = operator.get(f"/v1/jobs/{job}/images", params={"limit": 3, "after": first["next"]}).json()
+    names = [image["name"] for image in first["images"] + rest["images"]]
+    assert names == ["red-0", "red-1", "blue-0", "blue-1"]
+    assert rest["next"] is None
+
+
+def test_intents_act_at_once_and_a_cancelled_job_is_not_resumed(operator: httpx.Client):
+    job = submit(operator)
+    assert operator.post(f"/v1/jobs/{job}/pause").json()["status"] == "paused"
+    assert operator.post(f"/v1/jobs/{job}/resume").json()["intent"] == "active"
+    assert operator.post(f"/v1/jobs/{job}/cancel").json()["status"] == "cancelled"
+    refused(operator.post(f"/v1/jobs/{job}/resume"), 409)
+
+
+def test_a_cancelled_job_goes_on_when_it_is_requeued(operator: httpx.Client):
+    job = submit(operator)
+    operator.post(f"/v1/jobs/{job}/cancel")
+    assert operator.post(f"/v1/jobs/{job}/requeue").json()["counts"] == {"waiting": 4}
+
+
+def test_the_priority_of_a_job_can_be_changed(operator: httpx.Client):
+    job = submit(operator)
+    assert operator.post(f"/v1/jobs/{job}/priority", json={"priority": 80}).json()["priority"] == 80
+    refused(operator.post(f"/v1/jobs/{job}/priority", json={"priority": 101}), 422)
+
+
+def test_failed_shots_can_be_accepted(operator: httpx.Client, node: ScriptedNode):
+    job = submit(operator)
+    while operator.get(f"/v1/jobs/{job}").json()["counts"] != {"failed": 4}:
+        lease = node.lease()
+        for shot in lease.shots:
+            failed = Report(token=lease.token, shot_id=shot.id, outcome="failed", failure="invalid_spec")
+            node.post(f"/v1/batches/{lease.batch_id}/reports", failed)
+        node.close(lease)
+        operator.post(f"/v1/jobs/{job}/resume")
+    view = operator.post(f"/v1/jobs/{job}/accept").json()
+    assert (view["counts"], view["status"]) == ({"accepted": 4}, "done")
+
+
+def test_a_shot_that_has_not_failed_cannot_be_accepted(operator: httpx.Client):
+    job = submit(operator)
+    shot_id = operator.get(f"/v1/jobs/{job}/images").json()["images"][0]["shot_id"]
+    assert "waiting cannot be accepted" in refused(operator.post(f"/v1/shots/{shot_id[:12]}/accept"), 409)
+    refused(operator.post("/v1/shots/none/accept"), 404)

@@ -1,0 +1,47 @@
+"""Whose key opens what."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from common.errors import Invalid
+from common.settings import Keys, Settings
+from coordinator.service import check_settings
+from tests.farm import KEYS, RunningFarm
+from tests.integration.api.calls import refused
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"authorization": "Bearer wrong"}, {"authorization": "Basic b3A6b3A="}]
+)
+def test_a_call_without_a_known_key_is_refused(quiet_farm: RunningFarm, headers: dict[str, str]):
+    for path in ("/v1/jobs", "/v1/nodes", "/v1/status", "/metrics"):
+        refused(httpx.get(quiet_farm.url + path, headers=headers, trust_env=False), 401)
+
+
+@pytest.mark.parametrize(
+    ("role", "method", "path"),
+    [
+        ("node", "GET", "/v1/jobs"),
+        ("node", "GET", "/v1/deliveries/x"),
+        ("operator", "POST", "/v1/claims"),
+        ("ingest", "POST", "/v1/nodes"),
+        ("ingest", "GET", "/v1/status"),
+    ],
+)
+def test_a_key_opens_its_own_doors_only(quiet_farm: RunningFarm, role: str, method: str, path: str):
+    with quiet_farm.client(role) as client:
+        assert "key" in refused(client.request(method, path, json={}), 403)
+
+
+def test_health_needs_no_key(quiet_farm: RunningFarm):
+    assert httpx.get(f"{quiet_farm.url}/healthz", trust_env=False).json() == {"status": "ok"}
+
+
+def test_without_keys_the_farm_listens_on_this_machine_only():
+    open_farm = Settings(broker_url="redis://x", keys=Keys(), listen="0.0.0.0")
+    with pytest.raises(Invalid, match="FARM_KEYS__OPERATOR"):
+        check_settings(open_farm)
+    check_settings(open_farm.model_copy(update={"listen": "127.0.0.1"}))
+    check_settings(open_farm.model_copy(update={"keys": KEYS}))
