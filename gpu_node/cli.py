@@ -180,7 +180,8 @@ def doctor_command(
     """
     settings = load_settings()
     library = _library(settings, models, catalog, _home(home, name or _host_name(), settings))
-    coordinator = Coordinator(farm, node_key(key)) if farm else None
+    secret = node_key(key)
+    coordinator = Coordinator(farm, secret) if farm else None
     findings = []
     for finding in examine(find_probe(card, gpu), library, coordinator):
         findings.append(finding)

@@ -32,6 +32,12 @@ def test_a_key_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert "no-such-key" in str(refusal(tmp_path, "--key", "no-such-key"))
 
 
+def test_a_key_file_that_is_not_there_is_named_also_where_no_farm_is_asked() -> None:
+    error = CliRunner().invoke(app, ["doctor", "--card", str(CARD), "--key", "no-such-key"]).exception
+
+    assert "no-such-key" in str(error)
+
+
 def test_a_key_file_that_everybody_reads_is_refused(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("node-key")
     (tmp_path / "key").chmod(0o644)
