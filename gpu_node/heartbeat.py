@@ -1,4 +1,4 @@
-"""The thread that says the node lives, renews the lease in hand and hears what the coordinator wants."""
+"""The thread that says the node lives, renews the lease in hand and hears what becomes of it."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Heartbeat:
             self._steering.end(str(error))
         else:
             self._away = False
-            self._steering.obey(batch, answer)
+            self._steering.heed(batch, answer)
 
     def _say_away(self, why: str) -> None:
         if not self._away:

@@ -24,7 +24,7 @@ class Steering:
         self._ended = False
 
     def obey(self, batch: BatchInHand | None, answer: BeatAnswer) -> None:
-        """Do as the answer says. It was asked for when `batch` was in hand, and counts for no other."""
+        """Do as a listener's answer says. It was asked for with `batch` in hand, and counts for no other."""
         with self._lock:
             if self._ended or self._progress.batch is not batch:
                 return
@@ -32,9 +32,18 @@ class Steering:
                 self._pause(batch, answer.reason)
                 return
             self._resume()
-        if batch is not None and answer.order == "stop":
+        self.heed(batch, answer)
+
+    def heed(self, batch: BatchInHand | None, answer: BeatAnswer) -> None:
+        """Do what the answer says of the batch, also a heartbeat's.
+
+        Pauses are the listener's alone: what a heartbeat was answered may be older than what was heard.
+        """
+        if batch is None or self._ended:
+            return
+        if answer.order == "stop":
             batch.lose(answer.reason or "the coordinator took it back")
-        elif batch is not None:
+        else:
             batch.cancel(answer.cancelled)
 
     def leased(self) -> None:

@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from common.messages import BeatAnswer
+from gpu_node.heartbeat import Heartbeat
 from gpu_node.listener import Listener
 from gpu_node.progress import BatchInHand
 from gpu_node.steering import Steering
@@ -186,6 +187,18 @@ def test_an_order_asked_for_before_the_batch_in_hand_counts_for_nothing(worker: 
     assert not hand.lost
     assert worker.bench.engine.exit_code is None
     worker.progress.leave()
+
+
+def test_a_heartbeat_answered_before_the_pause_does_not_undo_it(worker: Worker, farm: ScriptedFarm) -> None:
+    farm.heartbeat_s = 0.05
+    worker.bench.engine.start()
+    steering = Steering(worker.progress, worker.bench.engine, lambda why: None)
+    steering.obey(None, PAUSE)
+    with Heartbeat(worker.bench.coordinator, farm.joined(), worker.progress, steering):
+        farm.wait_for(lambda: len(farm.beats) > 2)
+
+    assert worker.bench.engine.exit_code is not None
+    worker.bench.engine.resume()
 
 
 def listening(worker: Worker) -> Listener:
