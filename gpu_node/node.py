@@ -35,6 +35,8 @@ class Node:
         self._join_message = join
         self._progress = progress
         self._stopping = bench.stopping
+        #: Why the last claim that got nothing did.
+        self._nothing = ""
 
     def run(self) -> None:
         """Return after `stop`. Raises FarmError where the farm refuses this node for good.
@@ -149,5 +151,13 @@ class Node:
                 answer = answers.get(timeout=_LOOK_S)
                 if isinstance(answer, FarmError):
                     raise answer
+                if answer is not None and answer.nothing is not None:
+                    self._tell(answer.nothing.reason)
                 return answer.lease if answer is not None else None
         return None
+
+    def _tell(self, why: str) -> None:
+        """Log why there is no work, once until it changes."""
+        if why != self._nothing:
+            self._nothing = why
+            log.info("no work: %s", why)

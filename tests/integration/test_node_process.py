@@ -68,6 +68,23 @@ def test_a_ticket_whose_answer_was_lost_is_presented_again(
         assert node.stop() == 0
 
 
+def test_why_there_is_no_work_is_said_once_until_it_changes(
+    farm: ScriptedFarm, start_node: NodeStarter
+) -> None:
+    with running_farm(farm), tickets(farm.broker_url) as publish:
+        node = start_node(farm.url)
+        for number in range(3):
+            publish(f"ticket-{number}")
+        farm.wait_for(lambda: len(farm.claims) == 3)
+        node.wait_until_it_says("no work: the script has no work")
+        farm.why_nothing = "the node lacks every model"
+        publish("ticket-3")
+        node.wait_until_it_says("no work: the node lacks every model")
+
+        assert node.said.count("no work: the script") == 1
+        assert node.stop() == 0
+
+
 def test_a_node_whose_incarnation_is_over_joins_again_and_works_on(
     farm: ScriptedFarm, start_node: NodeStarter
 ) -> None:
