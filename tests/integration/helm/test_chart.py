@@ -27,6 +27,8 @@ POOLS = {
             "vramClass": 8,
             "replicas": 3,
             "lanes": ["public", "night"],
+            "owner": "Ann: studio",
+            "terms": "rented",
             "nodeSelector": {"nvidia.com/gpu.product": "NVIDIA-GeForce-GTX-1070"},
             "modelsClaim": "models",
             "runtimeClassName": "nvidia",
@@ -83,6 +85,7 @@ def test_a_kubernetes_that_is_too_old_is_refused(tmp_path: Path) -> None:
         ({}, "existingSecret"),
         (SECRET | {"pools": {"a": {"vramClass": 10}}}, "vramClass"),
         (SECRET | {"pools": {"a": {"vramClass": 8, "gpu": 1}}}, "gpu"),
+        (SECRET | {"pools": {"a": {"vramClass": 8, "terms": "lent"}}}, "terms"),
         (SECRET | {"money": {"tariffPerKwh": "cheap"}}, "tariffPerKwh"),
         (SECRET | {"storage": {"url": "https://bucket"}}, "url"),
         (SECRET | {"catalogs": {"mine.txt": "models: {}"}}, "mine.txt"),
@@ -241,6 +244,17 @@ def test_a_pool_is_one_gpu_a_pod_of_its_class(tmp_path: Path) -> None:
     assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
     assert container["args"].count("--lane=night") == 1
     assert "--models=/models" in container["args"]
+
+
+def test_a_pool_says_whose_its_cards_are_and_who_pays(tmp_path: Path) -> None:
+    documents = {document["metadata"]["name"]: document for document in render(tmp_path, FULL)}
+
+    def arguments(pool: str) -> list[str]:
+        (container,) = documents[f"night-node-{pool}"]["spec"]["template"]["spec"]["containers"]
+        return list(container["args"])
+
+    assert {"--owner=Ann: studio", "--terms=rented"} <= set(arguments("old"))
+    assert {"--owner=farm", "--terms=owned"} <= set(arguments("large"))
 
 
 def test_every_node_flag_exists_in_the_program(tmp_path: Path) -> None:
