@@ -42,7 +42,7 @@ def listed(name: str, content: str) -> Sequence:
 
 
 def _text(text: str, line: int, column: int = 1) -> Scalar:
-    """SourceText of a file: a number where it looks like one, never `null` or nothing."""
+    """Text of a file: a number where it looks like one, never `null` or nothing."""
     scalar = Scalar(Place(line, column), text)
     return Scalar(scalar.place, text, '"') if scalar.kind == "null" else scalar
 
