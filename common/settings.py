@@ -94,6 +94,8 @@ class EmbeddedNode(Section):
     name: str
     #: Card file that a CPU node poses as (see `manifests/cards/`); empty: probe the machine.
     card: str = ""
+    #: The NVIDIA card of a node without a card file, as `nvidia-smi` counts them.
+    gpu: Annotated[int, Field(ge=0)] = 0
     lanes: tuple[str, ...] = ("public",)
 
 

@@ -151,6 +151,8 @@ def _node(node: EmbeddedNode, settings: Settings, key: Path) -> Component:
     command = [program, "run", "--farm", local_url(settings), "--key", str(key), "--name", node.name]
     if node.card:
         command += ["--card", node.card]
+    if node.gpu:
+        command += ["--gpu", str(node.gpu)]
     for lane in node.lanes:
         command += ["--lane", lane]
     return Component(name=node.name, command=tuple(command), is_ready=lambda: has_joined(node.name, settings))

@@ -34,6 +34,13 @@ def test_servers_come_first_then_the_coordinator_then_who_calls_it(home: Home) -
     ]
 
 
+def test_a_node_for_a_second_card_is_told_which(home: Home) -> None:
+    settings = Settings(nodes=(EmbeddedNode(name="a"), EmbeddedNode(name="b", gpu=1)))
+    _, first, second = arrange(settings, home).stages[-1]
+    assert "--gpu" not in first.command
+    assert second.command[-4:-2] == ("--gpu", "1")
+
+
 def test_servers_of_the_settings_are_used_and_none_started(home: Home) -> None:
     storage = Storage(url="s3://pictures", endpoint="https://s3.example")
     arrangement = arrange(Settings(broker_url="redis://redis.example", storage=storage), home)
