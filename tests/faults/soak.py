@@ -29,6 +29,8 @@ _SAMPLE_S = 1.0
 #: Shots of a job, and how many may wait before another job is submitted.
 _JOB = 500
 _WAITING = 500
+#: Rows of so many shots fill the coordinator's caches of the ledger.
+_CACHED = 5000
 #: Nothing was done for so long: the farm hangs.
 _STANDSTILL_S = 120.0
 #: Batches of some seconds: the engine that draws would be given thousands of shots at once.
@@ -77,6 +79,12 @@ class Soak:
             if done // 1000 != before // 1000:
                 print(f"{done} shots are done", flush=True)
             pause.wait(_SAMPLE_S)
+
+    def fill_caches(self) -> None:
+        """Let the coordinator hold as much of the ledger as it ever will, by a job that is cancelled."""
+        manifest = _MANIFEST.format(number="cancelled", first=self.shots, last=self.shots + _CACHED - 1)
+        with self.target.client() as client:
+            client.cancel(client.submit(Submit(manifest=manifest)).id)
 
     def _done(self) -> int:
         (row,) = self.target.rows("SELECT count(*) AS shots FROM images")
@@ -149,6 +157,8 @@ def _run(folder: Path, shots: int, warm: int, limit_mb: float) -> bool:
     try:
         target.house.farm("up")
         target.fill_store_buffers()
+        if warm < _CACHED:
+            soak.fill_caches()
         soak.run()
         judged = list(_judge(soak))
     except AssertionError as error:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-#: So early caches are still filling by a few MB; what kept pictures or rows of shots would grow by far more.
-_OPTIONS = ["--shots", "1500", "--warm", "500", "--limit", "5"]
+_OPTIONS = ["--shots", "1500", "--warm", "500"]
 _WITHIN_S = 570
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(_WITHIN_S + 30)]
