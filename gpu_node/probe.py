@@ -168,7 +168,8 @@ def _open_nvml(index: int) -> tuple[Any, Any]:
     import pynvml
 
     remedy = (
-        "install NVIDIA's driver, or render on the CPU with --card FILE (a card it stands in for, "
+        "`nvidia-smi -L` lists what there is; install NVIDIA's driver where there is no such program, "
+        "or render on the CPU with --card FILE (a card it stands in for, "
         "such as manifests/cards/gtx-1070.yaml)"
     )
     try:

@@ -26,7 +26,12 @@ BF16 = {"text_encoder": "bfloat16", "transformer": "bfloat16", "vae": "bfloat16"
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineClient]:
-    client = EngineClient(device="cuda:0", threads=2, home=tmp_path_factory.mktemp("engine"))
+    client = EngineClient(
+        device="cuda:0",
+        threads=2,
+        home=tmp_path_factory.mktemp("engine"),
+        environment=NvidiaProbe().environment,
+    )
     client.start()
     yield client
     client.stop()
