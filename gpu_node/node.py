@@ -24,7 +24,7 @@ _STOP_S = 30.0
 #: What the engine does for a batch before there is anything worth finishing.
 _BEFORE_PASSES = ("load", "encode")
 #: Seconds before a node whose broker refused it joins again, under a new incarnation.
-_REST_S = 5.0
+_REST_S = 2.0
 #: Seconds between looks at the order to stop while a claim waits.
 _LOOK_S = 0.2
 
