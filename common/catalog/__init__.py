@@ -12,8 +12,9 @@ from common.catalog.types import (
     Lora,
     Model,
     Phase,
-    Placement,
+    PlacementWord,
     Recipe,
+    lora_parts,
     phase_of,
 )
 
@@ -27,10 +28,11 @@ __all__ = [
     "Lora",
     "Model",
     "Phase",
-    "Placement",
+    "PlacementWord",
     "Recipe",
     "file_identity",
     "folder_identity",
     "load_catalog",
+    "lora_parts",
     "phase_of",
 ]

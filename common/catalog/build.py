@@ -62,7 +62,6 @@ def _family(name: str, entry: FamilyEntry) -> Family:
         max_tokens=entry.max_tokens,
         samplers=entry.samplers,
         guidance_doubles_above=entry.guidance_doubles_above,
-        understands_emphasis=entry.understands_emphasis,
         knobs=entry.knobs,
     )
 

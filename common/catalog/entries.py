@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from common.catalog.types import Placement
+from common.catalog.types import PlacementWord
 
 Identity = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64}|[\w.-]+/[\w.-]+@[0-9a-f]{40})$")]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -46,7 +46,7 @@ class RecipeEntry(Entry):
     name: str
     compute_dtype: Dtype
     weights: dict[str, Format]
-    placement: tuple[Placement, ...] = ()
+    placement: tuple[PlacementWord, ...] = ()
     backends: tuple[Literal["cuda", "cpu"], ...] = ("cuda",)
     min_compute_capability: Capability | None = None
     max_pass: Annotated[int, Field(ge=1, le=12)] = 12
@@ -59,7 +59,6 @@ class FamilyEntry(Entry):
     max_tokens: Annotated[int, Field(ge=1)]
     samplers: Annotated[tuple[str, ...], Field(min_length=1)]
     guidance_doubles_above: float | None = None
-    understands_emphasis: bool = False
     knobs: dict[str, tuple[float, float]] = {}
     activations: ActivationsEntry
     recipes: tuple[RecipeEntry, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
@@ -16,8 +17,7 @@ BYTES_PER_PARAMETER = MappingProxyType(
 #: encoders make room for the denoiser and the VAE. `text_encoder_on_cpu`: they are never on the card.
 #: With neither everything stays on the card. `vae_slicing`: images of a pass are decoded one at a time.
 #: `vae_tiling`: in tiles of 512 pixels, which changes the pixels a little.
-Placement = Literal["text_encoder_first", "text_encoder_on_cpu", "vae_slicing", "vae_tiling"]
-
+PlacementWord = Literal["text_encoder_first", "text_encoder_on_cpu", "vae_slicing", "vae_tiling"]
 
 #: The parts of a render, each with its own need of memory.
 Phase = Literal["encode", "denoise", "decode"]
@@ -28,6 +28,12 @@ def phase_of(component: str) -> Phase:
     if component.startswith("text_encoder"):
         return "encode"
     return "decode" if component == "vae" else "denoise"
+
+
+def lora_parts(components: Collection[str]) -> set[str]:
+    """Which of a model's components a LoRA can change: the denoiser, and beside a U-Net the text encoders."""
+    phases = {"denoise", "encode"} if "unet" in components else {"denoise"}
+    return {component for component in components if phase_of(component) in phases}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,8 +68,6 @@ class Family:
     samplers: tuple[str, ...]
     #: Guidance above this runs two forwards a step, with and without the prompt; None: it never does.
     guidance_doubles_above: float | None = None
-    #: Whether `(word:1.2)` and `BREAK` mean something to it; else they are text.
-    understands_emphasis: bool = False
     #: Model-specific settings a manifest may give: name to (lowest, highest).
     knobs: dict[str, tuple[float, float]] = field(default_factory=dict)
 
@@ -77,7 +81,7 @@ class Recipe:
     compute_dtype: str
     #: Component (as diffusers names it) to the format of its weights, a key of `BYTES_PER_PARAMETER`.
     weights: dict[str, str]
-    placement: tuple[Placement, ...] = ()
+    placement: tuple[PlacementWord, ...] = ()
     backends: tuple[str, ...] = ("cuda",)
     #: Lowest CUDA compute capability; None: any.
     min_compute_capability: tuple[int, int] | None = None

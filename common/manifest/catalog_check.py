@@ -47,7 +47,7 @@ def _check_named(
 
 
 def _check_syntax(manifest: Manifest, catalog: Catalog, reading: Reading) -> None:
-    """Warns of `(x:1.2)` and BREAK where no model that may read them understands them."""
+    """Warns of `(x:1.2)` and BREAK, which no model of the farm understands."""
     readers: dict[str, list[Model]] = {"defaults": []}
     for index, group in enumerate(manifest.shots):
         path = f"shots[{index}]"
@@ -56,7 +56,7 @@ def _check_syntax(manifest: Manifest, catalog: Catalog, reading: Reading) -> Non
         readers["defaults"] += readers[path]
     for path, template in templates(manifest.defaults, manifest.shots).items():
         models = readers[path.partition(".")[0]]
-        if not models or any(model.family.understands_emphasis for model in models):
+        if not models:
             continue
         for offset, text in other_syntax(template):
             message = f"`{text}` is plain text for `{models[0].name}`: it takes no weights and no BREAK"
