@@ -10,7 +10,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -29,11 +28,9 @@ from gpu_node.library import Holding, Library
 from gpu_node.node import Node
 from gpu_node.probe import Probe
 from gpu_node.progress import Progress
+from gpu_node.versions import installed_versions
 
 log = logging.getLogger(__name__)
-
-#: What the pictures of a node, and the talk with it, depend on.
-_PACKAGES = ("shotfarm", "torch", "diffusers", "transformers", "peft", "celery")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,10 +85,6 @@ def node_key(file: Path | None) -> str:
 
 def open_library(catalog: Catalog, folders: tuple[Path, ...], home: Path) -> Library:
     return Library(catalog, folders, Hashes(home / "hashes.json"))
-
-
-def installed_versions() -> dict[str, str]:
-    return {package: version(package) for package in _PACKAGES}
 
 
 def _join(options: NodeOptions, probe: Probe, models: list[Holding], loras: list[Holding]) -> Join:

@@ -22,11 +22,15 @@ from gpu_node.errors import RenderError
 from gpu_node.library import Library
 from gpu_node.orders import Ordered, encode_order, load_order, passes, render_order, shots_of
 from gpu_node.progress import Amount, BatchInHand
+from gpu_node.versions import installed_versions
 
 log = logging.getLogger(__name__)
 
 #: Seconds without a sign of life in which a failed batch still waits for the images of its earlier passes.
 _LAST_IMAGES_S = 10.0
+
+#: What the shots of a batch are to blame for before the first of them begins: they all ask for the same.
+_REFUSALS = frozenset({"invalid_spec", "lora_rejected"})
 
 Ending = Literal["finished", "released", "failed", "oom"]
 
@@ -96,9 +100,9 @@ class Batch:
                 try:
                     self._prepare(order)
                 except RenderError as error:
-                    if failure(error.kind).blame is not Blame.SHOT:
-                        raise
-                    return self._refused(error)
+                    if error.kind in _REFUSALS:
+                        return self._refused(error)
+                    raise _unprepared(error) from error
             waiting.extendleft(self._render(order, wanted))
             self._must_be_sound()
         self._conversation.listen(lambda: not self._rendered, stall_s=self._times.stall_render_s)
@@ -122,7 +126,11 @@ class Batch:
             self._load += self._hand.end()
         self._hand.begin("encode")
         texts = encode_order(self._shots, order)
-        self._conversation.ask(texts, stall_s=self._times.stall_load_s, limit_s=self._times.hard_limit_s)
+        self._conversation.ask(
+            texts,
+            stall_s=self._times.stall_load_s,
+            limit_s=self._times.hard_limit_s * (len(texts.prompts) + len(texts.negatives)),
+        )
         cost = self._hand.end()
         self._encode = Amount(cost.seconds / len(self._shots), cost.joules / len(self._shots))
         self._prepared = True
@@ -176,7 +184,7 @@ class Batch:
             spent=self._spent(seconds, joules / count + self._encode.joules),
             peak_bytes=done.peak_bytes,
             fingerprint={
-                **self._engine.versions,
+                **installed_versions(),
                 "recipe": order.recipe,
                 "dtype": order.compute_dtype,
                 "pass": count,
@@ -234,3 +242,9 @@ class Batch:
 
     def _spent(self, seconds: dict[str, float], joules: float) -> Spent:
         return Spent(joules=joules, energy_method=self._hand.energy_method, seconds=seconds)
+
+
+def _unprepared(error: RenderError) -> RenderError:
+    """No shot has begun: what would later be the fault of one is the node's."""
+    blames_shots = failure(error.kind).blame is Blame.SHOT
+    return RenderError("load_error", str(error), error.peak_bytes) if blames_shots else error

@@ -32,7 +32,7 @@ class Conversation:
         self._hand = hand
         self._on_outcome = on_outcome
 
-    def load(self, order: protocol.Load, *, stall_s: float) -> protocol.Loaded:
+    def load(self, order: protocol.Load, *, stall_s: float) -> None:
         """Start the engine where none runs; raises like `ask`.
 
         An engine that stalls or dies over a load met a `load_error`: no shot has begun.
@@ -40,14 +40,12 @@ class Conversation:
         self._engine.start()
         self._engine.held = None
         try:
-            answer = self.ask(order, stall_s=stall_s, limit_s=float("inf"))
+            self.ask(order, stall_s=stall_s, limit_s=float("inf"))
         except RenderError as error:
             kind = "load_error" if error.kind in ("stalled", "engine_died") else error.kind
             message = f"{order.model} was not loaded: {error}"
             raise RenderError(kind, message, error.peak_bytes) from error
-        assert isinstance(answer, protocol.Loaded)
         self._engine.held = order
-        return answer
 
     def ask(
         self,
@@ -68,7 +66,7 @@ class Conversation:
         while True:
             event = self._next(stall_s)
             match event:
-                case protocol.Loaded() | protocol.Encoded() | protocol.Done():
+                case protocol.Fulfilled() | protocol.Done():
                     return event
                 case protocol.Failed(shot_id=None):
                     raise RenderError(event.kind, event.message, event.peak_bytes)

@@ -1,7 +1,7 @@
 """The engine: a child process that holds one model and renders passes; `python -m gpu_node.engine`.
 
 It takes `protocol.Order` lines from stdin and answers with `protocol.Event` lines. Each order ends with
-exactly one `Loaded`, `Encoded`, `Done` or `Failed` without a shot. It may be killed at any moment; when
+exactly one `Fulfilled`, `Done` or `Failed` without a shot. It may be killed at any moment; when
 its stdin closes, by whatever death of its parent, it ends by itself.
 """
 

@@ -59,8 +59,6 @@ class EngineClient:
         self._suspended = False
         #: The model it holds; None after a start, a death or a failed load.
         self.held: protocol.Load | None = None
-        #: What `Ready` said.
-        self.versions: dict[str, str] = {}
 
     @property
     def pid(self) -> int | None:
@@ -134,8 +132,6 @@ class EngineClient:
             self._events.put(None)
             raise self._death()
         self._heard_at = time.monotonic()
-        if isinstance(event, protocol.Ready):
-            self.versions = event.versions
         return event
 
     def kill(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from gpu_node.errors import RenderError
+from gpu_node.errors import RenderError, first_line
 from gpu_node.protocol import Load
 
 
@@ -35,7 +35,7 @@ def load_gguf(order: Load, file: Path) -> Any:
             local_files_only=True,
         )
     except (OSError, ValueError, KeyError, AttributeError, RuntimeError, ImportError) as error:
-        why = (str(error).splitlines() or [type(error).__name__])[0]
         raise RenderError(
-            "load_error", f"{order.model}: {file} does not hold all weights of its transformer: {why}"
+            "load_error",
+            f"{order.model}: {file} does not hold all weights of its transformer: {first_line(error)}",
         ) from error

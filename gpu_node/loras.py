@@ -14,7 +14,7 @@ from typing import Any
 
 from safetensors import safe_open
 
-from gpu_node.errors import RenderError
+from gpu_node.errors import RenderError, first_line, is_device_lost, is_out_of_memory
 from gpu_node.protocol import LoraOrder
 
 _PARTS = ("transformer", "unet", "text_encoder", "text_encoder_2")
@@ -31,7 +31,8 @@ _DOWN = re.compile(r"\.(lora_A|lora_down|lora\.down)(\.[\w-]+)?\.weight$|\.lokr_
 def apply_loras(pipe: Any, loras: tuple[LoraOrder, ...], pipeline: str) -> None:
     """Set exactly these LoRAs at their weights on a pipeline that has none.
 
-    Raises RenderError `lora_rejected`; the pipeline is then spoilt and must be dropped.
+    Raises RenderError `lora_rejected`, and what the card or its memory raised; the pipeline is then spoilt
+    and must be dropped.
     """
     for place, lora in enumerate(loras):
         _apply(pipe, lora, f"lora{place}", pipeline)
@@ -76,7 +77,9 @@ def _apply(pipe: Any, lora: LoraOrder, adapter: str, pipeline: str) -> None:
         pipe.load_lora_weights(str(lora.file.parent), adapter_name=adapter, **where)
         wanted = max(_count_down(shapes), _count_down(_converted(pipe, lora, where)))
     except Exception as error:  # every family refuses in its own way
-        raise _mismatch(lora, f"{pipeline} cannot take it: {str(error).splitlines()[0][:200]}") from error
+        if is_out_of_memory(error) or is_device_lost(error):
+            raise
+        raise _mismatch(lora, f"{pipeline} cannot take it: {first_line(error)[:200]}") from error
     if not any(adapter in adapters for adapters in pipe.get_list_adapters().values()):
         raise _mismatch(lora, f"none of its {wanted} layers exists in the model")
     if (taken := _layers(pipe, adapter)) != wanted:

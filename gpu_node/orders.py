@@ -33,9 +33,11 @@ def load_order(lease: Lease, first: Shot, library: Library) -> protocol.Load:
     folder = library.model_folder(lease.model)
     if model is None or folder is None:
         raise RenderError("model_missing", f"model {lease.model} is not on this node; see `farm-node doctor`")
-    recipe = {recipe.name: recipe for recipe in model.recipes}.get(lease.recipe)
-    if recipe is None:
-        raise RenderError("load_error", f"the node's catalog has no recipe {lease.recipe} for {lease.model}")
+    try:
+        recipe = model.recipe(lease.recipe)
+    except KeyError:
+        message = f"the node's catalog has no recipe {lease.recipe} for {lease.model}"
+        raise RenderError("load_error", message) from None
     return protocol.Load(
         model=lease.model,
         folder=folder,

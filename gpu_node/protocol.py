@@ -89,33 +89,28 @@ class Interrupt(Line):
 
 
 class Ready(Line):
-    """The engine is up; `versions` of what the bits of an image depend on."""
+    """The engine is up."""
 
     event: Literal["ready"] = "ready"
-    device: str
-    versions: dict[str, str]
 
 
-class Loaded(Line):
-    event: Literal["loaded"] = "loaded"
-    #: Seconds spent on hashing, reading weights and setting LoRAs.
-    seconds: float
-    #: Whether the files were compared with the catalog's identity.
-    verified: bool
-    peak_bytes: int | None
+class Fulfilled(Line):
+    """The model is held, or the texts are encoded. The engine takes the next order."""
+
+    event: Literal["fulfilled"] = "fulfilled"
 
 
-class Encoded(Line):
-    event: Literal["encoded"] = "encoded"
-    seconds: float
+class Alive(Line):
+    """One text is encoded, which can take minutes on a CPU; the order goes on."""
+
+    event: Literal["alive"] = "alive"
 
 
 class Step(Line):
-    """Denoising step `done` of `total` of the running pass is over."""
+    """Denoising step `done` of the running pass is over, counted from 1."""
 
     event: Literal["step"] = "step"
     done: int
-    total: int
 
 
 class Image(Line):
@@ -153,7 +148,7 @@ class Done(Line):
 
 
 Order = Load | Encode | Render | Interrupt
-Event = Ready | Loaded | Encoded | Step | Image | Failed | Done
+Event = Ready | Fulfilled | Alive | Step | Image | Failed | Done
 
 ORDER: TypeAdapter[Order] = TypeAdapter(Annotated[Order, Field(discriminator="order")])
 EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])

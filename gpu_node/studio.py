@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import errno
 import threading
-import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 
 from common.failures import failure
@@ -16,13 +14,11 @@ from common.shot import Shot
 from common.units import format_gib
 from gpu_node import protocol
 from gpu_node.encode import Saver
-from gpu_node.errors import RenderError
+from gpu_node.errors import RenderError, is_device_lost, is_out_of_memory
 from gpu_node.identity import Hashes
 from gpu_node.peak import Peak
-from gpu_node.pipelines import LoadedModel, Shelf, is_out_of_memory
+from gpu_node.pipelines import LoadedModel, Shelf
 from gpu_node.render import render_pass
-
-_PACKAGES = ("torch", "diffusers", "transformers", "peft", "safetensors", "pillow")
 
 
 class Studio:
@@ -39,7 +35,6 @@ class Studio:
         emit: Callable[[protocol.Event], None],
         interrupted: threading.Event,
     ) -> None:
-        self._device = device
         self._peak = Peak(device)
         self._emit = emit
         self._interrupted = interrupted
@@ -48,8 +43,7 @@ class Studio:
 
     def open(self) -> None:
         """Say that orders may come."""
-        versions = {package: version(package) for package in _PACKAGES}
-        self._emit(protocol.Ready(device=self._device, versions=versions))
+        self._emit(protocol.Ready())
 
     def fulfil(self, order: protocol.Order) -> None:
         """Answer the order with events; whatever goes wrong is an event too."""
@@ -68,22 +62,17 @@ class Studio:
                 traceback.print_exc()
             kind = _kind(error)
             peak = self._peak.measured() if kind == "out_of_memory" else None
-            if kind != "render_error":
-                self._shelf.drop()
             message = _sentence(error) if peak is None else _outgrown(error, peak)
             self._emit(protocol.Failed(kind=kind, message=message, peak_bytes=peak))
 
     def _load(self, order: protocol.Load) -> None:
         self._peak.forget()
-        model, seconds = self._shelf.hold(order)
-        self._emit(
-            protocol.Loaded(seconds=seconds, verified=model.verified, peak_bytes=self._peak.measured())
-        )
+        self._shelf.hold(order)
+        self._emit(protocol.Fulfilled())
 
     def _encode(self, order: protocol.Encode) -> None:
-        start = time.monotonic()
-        self._held().texts.encode(order.prompts, order.negatives)
-        self._emit(protocol.Encoded(seconds=time.monotonic() - start))
+        self._held().texts.encode(order.prompts, order.negatives, lambda: self._emit(protocol.Alive()))
+        self._emit(protocol.Fulfilled())
 
     def _render(self, order: protocol.Render) -> None:
         self._peak.forget()
@@ -101,7 +90,7 @@ class Studio:
     def _step(self, done: int, total: int) -> None:
         if self._interrupted.is_set():
             raise RenderError("cancelled", f"it was interrupted after step {done} of {total}")
-        self._emit(protocol.Step(done=done, total=total))
+        self._emit(protocol.Step(done=done))
 
     def _held(self) -> LoadedModel:
         if self._shelf.model is None:
@@ -114,7 +103,7 @@ def _kind(error: Exception) -> str:
         return "out_of_memory"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "disk_full"
-    return "device_lost" if "CUDA error" in str(error) else "render_error"
+    return "device_lost" if is_device_lost(error) else "render_error"
 
 
 def _outgrown(error: Exception, peak_bytes: int) -> str:

@@ -36,13 +36,19 @@ class Texts:
     def forget(self) -> None:
         self._known = {}
 
-    def encode(self, prompts: Sequence[str], negatives: Sequence[str]) -> None:
-        """Know these texts and forget all others; those already known are not encoded again."""
+    def encode(self, prompts: Sequence[str], negatives: Sequence[str], on_text: Callable[[], None]) -> None:
+        """Know these texts and forget all others; those already known are not encoded again.
+
+        `on_text` after each that was encoded.
+        """
         wanted = _sides(prompts, negatives)
         if self._known.keys() >= wanted.keys():
             return
         with self._placement.encoding(), torch.no_grad():
-            self._known = {side: self._known.get(side) or self._encode(*side) for side in wanted}
+            known, self._known = self._known, {}
+            for side in wanted:
+                self._known[side] = known.get(side) or self._encode(*side)
+                on_text()
 
     def arguments(self, shots: Sequence[Shot]) -> dict[str, Any]:
         """Keyword arguments of a pipeline call for a pass whose shots share their guidance.

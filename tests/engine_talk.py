@@ -40,7 +40,7 @@ def render(engine: EngineClient, *shots: Shot) -> dict[str, Path]:
         prompts=tuple(dict.fromkeys([shot.prompt for shot in shots] + [""])),
         negatives=tuple(dict.fromkeys(shot.negative for shot in shots)),
     )
-    assert isinstance(ask(engine, texts)[-1], protocol.Encoded)
+    assert isinstance(ask(engine, texts)[-1], protocol.Fulfilled)
     heard = ask(engine, render_order(*shots))
     assert not [event for event in heard if isinstance(event, protocol.Failed)]
     return {event.shot_id: event.file for event in heard if isinstance(event, protocol.Image)}
@@ -96,7 +96,7 @@ def shot(**changes: Any) -> Shot:
 
 
 def _answered(heard: list[protocol.Event], order: protocol.Order) -> bool:
-    ends = [e for e in heard if isinstance(e, protocol.Loaded | protocol.Encoded | protocol.Done)]
+    ends = [e for e in heard if isinstance(e, protocol.Fulfilled | protocol.Done)]
     if any(isinstance(event, protocol.Failed) and event.shot_id is None for event in heard):
         return True
     shots = len(order.shots) if isinstance(order, protocol.Render) else 0

@@ -43,7 +43,7 @@ def gguf_order(model: Path, file: Path, *, identity: str = "", **changes: Any) -
 
 def picture(engine: EngineClient, order: protocol.Load) -> numpy.ndarray:
     loaded = ask(engine, order)[-1]
-    assert isinstance(loaded, protocol.Loaded), loaded
+    assert isinstance(loaded, protocol.Fulfilled), loaded
     one = shot(seed=9)
     with Image.open(render(engine, one)[one.id]) as image:
         return numpy.asarray(image.convert("RGB")).astype(int)

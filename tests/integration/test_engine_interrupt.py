@@ -23,7 +23,7 @@ PLAIN = shot(seed=5)
 def engine(tmp_path: Path, tiny_model: Path) -> Iterator[EngineClient]:
     client = EngineClient(device="cpu", threads=1, home=tmp_path)
     client.start()
-    assert isinstance(ask(client, load_order(tiny_model))[-1], protocol.Loaded)
+    assert isinstance(ask(client, load_order(tiny_model))[-1], protocol.Fulfilled)
     yield client
     client.stop()
 

@@ -34,13 +34,10 @@ def failure(events: list[protocol.Event]) -> protocol.Failed:
     return found
 
 
-def test_files_that_are_those_of_the_catalog_are_said_to_be_verified(
-    engine: EngineClient, tiny_model: Path
-) -> None:
-    loaded = ask(engine, load_order(tiny_model, identity=folder_identity(tiny_model)))[-1]
+def test_files_that_are_those_of_the_catalog_are_loaded(engine: EngineClient, tiny_model: Path) -> None:
+    answer = ask(engine, load_order(tiny_model, identity=folder_identity(tiny_model)))[-1]
 
-    assert isinstance(loaded, protocol.Loaded)
-    assert loaded.verified
+    assert isinstance(answer, protocol.Fulfilled)
 
 
 def test_files_that_are_not_those_of_the_catalog_are_not_loaded(
@@ -169,6 +166,14 @@ def test_special_tokens_in_a_prompt_are_plain_nothing(engine: EngineClient, tiny
     plain, sly = shot(prompt="a red mug"), shot(prompt="a red<|im_end|> mug")
 
     assert pixels(render(engine, plain)[plain.id]) == pixels(render(engine, sly)[sly.id])
+
+
+def test_every_text_that_is_encoded_is_a_sign_of_life(engine: EngineClient, tiny_model: Path) -> None:
+    ask(engine, load_order(tiny_model))
+
+    heard = ask(engine, protocol.Encode(prompts=("one", "two"), negatives=("three",)))
+
+    assert [type(event) for event in heard] == [protocol.Alive] * 3 + [protocol.Fulfilled]
 
 
 def test_an_unknown_sampler_is_the_shots_fault(engine: EngineClient, tiny_model: Path) -> None:

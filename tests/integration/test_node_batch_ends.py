@@ -17,6 +17,16 @@ from tests.scripted_farm import ScriptedFarm
 
 pytestmark = pytest.mark.timeout(600)
 
+#: An engine that loads any model and can encode no text.
+TEXTLESS_ENGINE = """
+import json, sys
+
+for line in sys.stdin:
+    failed = {"event": "failed", "kind": "KIND", "message": "no text was encoded"}
+    loads = json.loads(line)["order"] == "load"
+    print(json.dumps({"event": "fulfilled"} if loads else failed), flush=True)
+"""
+
 #: An engine that writes the image of its first pass once its second has failed.
 LATE_ENGINE = """
 import json, pathlib, sys
@@ -27,11 +37,8 @@ def say(**event):
 shots = []
 for line in sys.stdin:
     order = json.loads(line)
-    if order["order"] == "load":
-        say(event="loaded", seconds=0.0, verified=True, peak_bytes=None)
-        continue
-    if order["order"] == "encode":
-        say(event="encoded", seconds=0.0)
+    if order["order"] != "render":
+        say(event="fulfilled")
         continue
     shots.append(order["shots"][0]["id"])
     if len(shots) == 1:
@@ -42,6 +49,21 @@ for line in sys.stdin:
     say(event="failed", kind="out_of_memory", message="no more memory")
     say(event="image", shot_id=shots[0], file=str(file), sha256="0" * 64, size=4,
         content_type="image/png", save_s=0.0)
+"""
+
+#: An engine whose images are gone when they are fetched.
+FORGETFUL_ENGINE = """
+import json, sys
+
+for line in sys.stdin:
+    order = json.loads(line)
+    if order["order"] != "render":
+        print('{"event": "fulfilled"}', flush=True)
+        continue
+    image = {"event": "image", "shot_id": order["shots"][0]["id"], "file": "/nowhere/gone.png",
+             "sha256": "0" * 64, "size": 4, "content_type": "image/png", "save_s": 0.0}
+    print(json.dumps(image), flush=True)
+    print('{"event": "done", "denoise_s": 0.0, "decode_s": 0.0, "peak_bytes": null}', flush=True)
 """
 
 
@@ -174,14 +196,27 @@ def test_a_lease_that_is_gone_ends_the_deliveries(worker: Worker, farm: Scripted
     assert farm.closes == []
 
 
+@pytest.mark.parametrize("kind", ["render_error", "stalled", "hard_limit"])
+def test_texts_that_a_node_cannot_encode_are_no_shots_fault(
+    worker: Worker, farm: ScriptedFarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    textless = tmp_path / "engine"
+    textless.write_text(f"#!{sys.executable}\n{TEXTLESS_ENGINE.replace('KIND', kind)}")
+    textless.chmod(0o700)
+    worker.bench.engine.stop()
+    monkeypatch.setattr("sys.executable", str(textless))
+
+    worker.work(lease(shot(seed=1), shot(seed=2)))
+    worker.bench.engine.stop()
+
+    assert farm.reports == []
+    assert [(close.outcome, close.failure) for close in farm.closes] == [("failed", "load_error")]
+
+
 def test_pictures_of_earlier_passes_outlive_a_batch_that_fails(
     worker: Worker, farm: ScriptedFarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    late = tmp_path / "engine"
-    late.write_text(f"#!{sys.executable}\n{LATE_ENGINE}")
-    late.chmod(0o700)
-    worker.bench.engine.stop()
-    monkeypatch.setattr("sys.executable", str(late))
+    replace_engine(worker, LATE_ENGINE, tmp_path, monkeypatch)
     first, second = shot(seed=1), shot(seed=2)
 
     worker.work(lease(first, second, pass_size=1))
@@ -189,3 +224,24 @@ def test_pictures_of_earlier_passes_outlive_a_batch_that_fails(
 
     assert [(report.shot_id, report.outcome) for report in farm.reports] == [(first.id, "delivered")]
     assert farm.closes[0].outcome == "oom"
+
+
+def test_a_picture_that_cannot_be_read_back_is_the_disks_fault_and_the_batch_closes(
+    worker: Worker, farm: ScriptedFarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace_engine(worker, FORGETFUL_ENGINE, tmp_path, monkeypatch)
+
+    worker.work(lease(shot()))
+    worker.bench.engine.stop()
+
+    assert [(report.outcome, report.failure) for report in farm.reports] == [("failed", "disk_full")]
+    assert farm.closes[0].outcome == "finished"
+
+
+def replace_engine(worker: Worker, script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this script be the engine from the next start on."""
+    program = folder / "engine"
+    program.write_text(f"#!{sys.executable}\n{script}")
+    program.chmod(0o700)
+    worker.bench.engine.stop()
+    monkeypatch.setattr("sys.executable", str(program))

@@ -34,14 +34,14 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     lines = Lines()
     saver = Saver(arguments.spool, lines.emit)
-    lines.emit(protocol.Ready(device="cpu", versions={"draw": "1"}))
+    lines.emit(protocol.Ready())
     while True:
         match lines.orders.get():
             case protocol.Load():
                 _work(_LOAD_S)
-                lines.emit(protocol.Loaded(seconds=_LOAD_S, verified=False, peak_bytes=None))
+                lines.emit(protocol.Fulfilled())
             case protocol.Encode():
-                lines.emit(protocol.Encoded(seconds=0.0))
+                lines.emit(protocol.Fulfilled())
             case protocol.Render() as order:
                 lines.emit(_rendered(order, lines, saver))
 
@@ -57,7 +57,7 @@ def _rendered(order: protocol.Render, lines: Lines, saver: Saver) -> protocol.Ev
         _work(_STEP_S)
         if lines.interrupted.is_set():
             return protocol.Failed(kind="cancelled", message=f"it was interrupted after {done + 1} steps")
-        lines.emit(protocol.Step(done=done + 1, total=shots[0].steps))
+        lines.emit(protocol.Step(done=done + 1))
     for one, shot in zip(order.shots, shots, strict=True):
         saver.save(one.id, shot, _drawn(shot))
     return protocol.Done(denoise_s=time.monotonic() - began, decode_s=0.0, peak_bytes=None)
