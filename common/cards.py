@@ -28,7 +28,7 @@ class CardFile(BaseModel):
     vram_gib: _Gib
     #: What desktop and driver leave to the farm.
     usable_gib: _Gib
-    #: Host memory for weights that are not on the card.
+    #: Host memory that weights may take while they are loaded, and where they are not on the card.
     ram_gib: _Gib
     compute_capability: Annotated[str, Field(pattern=r"^\d+\.\d+$")]
     #: Declared draw under load.

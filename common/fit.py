@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from common.cards import REFERENCE_CARDS
-from common.catalog import BYTES_PER_PARAMETER, Model, Phase, Recipe, phase_of
+from common.catalog import BYTES_PER_PARAMETER, Model, Phase, Recipe, lora_parts, phase_of
 from common.nodes import VRAM_CLASSES, Card
 from common.shot import Shot
 from common.units import format_gib, format_size
@@ -104,8 +104,15 @@ def peak_bytes(shot: Shot, model: Model, recipe: Recipe, images: int = 1) -> int
 
 
 def ram_bytes(model: Model, recipe: Recipe) -> int:
-    """Bytes of host memory for the weights that are not on the card."""
-    return model_bytes(model, recipe) - min(_weights_bytes(model, recipe, phase) for phase in _PHASES)
+    """Bytes of host memory that loading takes: every weight passes through it on its way to the card.
+
+    A denoiser that becomes fp8 is read in 16 bits, before anything that no LoRA can change.
+    """
+    casting = (
+        2 * model.components[part] if recipe.weights[part] == "fp8" else _component_bytes(model, recipe, part)
+        for part in lora_parts(model.components)
+    )
+    return max(model_bytes(model, recipe), sum(casting))
 
 
 def model_bytes(model: Model, recipe: Recipe) -> int:
@@ -194,7 +201,7 @@ def _memory_reason(shot: Shot, model: Model, recipes: list[Recipe], card: Card) 
     if not housed:
         needs = min(ram_bytes(model, recipe) for recipe in recipes)
         return (
-            f"needs {format_gib(needs)} of host memory for the weights that are not on the card; "
+            f"needs {format_gib(needs)} of host memory to load the weights; "
             f"the machine of {card.name} has {format_gib(card.ram_bytes)}"
         )
     recipe = min(housed, key=lambda recipe: peak_bytes(shot, model, recipe))

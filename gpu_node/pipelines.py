@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import gc
-import time
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from gpu_node.errors import RenderError
+from common.catalog import lora_parts
+from gpu_node.errors import RenderError, first_line, is_out_of_memory
 from gpu_node.gguf import load_gguf
 from gpu_node.identity import Hashes, verify_file, verify_model
 from gpu_node.loras import apply_loras, remove_loras
-from gpu_node.placement import Placement, denoiser_of, free_cache
+from gpu_node.placement import Placement, denoiser_of, free_caches
 from gpu_node.protocol import Load
 from gpu_node.text import Texts
 from gpu_node.weights import check_weights
 
-#: What torch, its backends and the system say when memory does not suffice.
-_OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory", "STATUS_ALLOC_FAILED")
+#: Parts of a family that are never read. A checker that makes a suspect picture black would have it rendered
+#: anew: one flat colour is a failure.
+_NEVER: dict[str, dict[str, object]] = {
+    "StableDiffusionPipeline": {
+        "safety_checker": None,
+        "feature_extractor": None,
+        "requires_safety_checker": False,
+    }
+}
 
 
 @dataclass(kw_only=True)
@@ -30,8 +37,6 @@ class LoadedModel:
     pipe: Any
     placement: Placement
     texts: Texts
-    #: Whether the files were compared with the catalog's identity.
-    verified: bool
     #: The model's own scheduler; every pass works with a fresh copy.
     scheduler: Any
 
@@ -44,14 +49,13 @@ class Shelf:
         self._hashes = hashes
         self.model: LoadedModel | None = None
 
-    def hold(self, order: Load) -> tuple[LoadedModel, float]:
-        """The ordered model with exactly the ordered LoRAs, and the seconds it took to get there.
+    def hold(self, order: Load) -> None:
+        """Have the ordered model with exactly the ordered LoRAs.
 
         Raises RenderError; afterwards nothing is held, so that no half-changed model can render.
         """
-        start = time.monotonic()
         if self.model is not None and self.model.order == order:
-            return self.model, 0.0
+            return
         try:
             if self.model is None or not _same_model(self.model.order, order):
                 self.drop()
@@ -62,35 +66,39 @@ class Shelf:
             raise
         finally:
             self._hashes.save()
-        return self.model, time.monotonic() - start
 
     def drop(self) -> None:
         self.model = None
         gc.collect()
-        free_cache()
+        free_caches()
 
     def _load(self, order: Load) -> LoadedModel:
         if not order.folder.is_dir():
             raise RenderError("model_missing", f"{order.model}: no folder {order.folder} on this node")
-        verified = verify_model(order.model, order.folder, order.identity, self._hashes)
+        verify_model(order.model, order.folder, order.identity, self._hashes)
         if order.gguf is not None:
             verify_file(order.model, order.gguf.file, order.gguf.identity, self._hashes)
-        pipe = load_pipeline(order)
-        if order.quantisation == "fp8":
-            # Casting comes last: a LoRA cannot be set on weights that are already stored as fp8.
-            self._check_loras(order)
-            apply_loras(pipe, order.loras, order.pipeline)
-            denoiser_of(pipe).enable_layerwise_casting(
-                storage_dtype=torch.float8_e4m3fn, compute_dtype=getattr(torch, order.compute_dtype)
-            )
+        pipe = self._load_as_fp8(order) if order.quantisation == "fp8" else load_pipeline(order)
         placement = Placement(pipe, self._device, order.placement)
         return LoadedModel(
             order=order,
             pipe=pipe,
             placement=placement,
             texts=Texts(pipe, order, placement),
-            verified=verified,
             scheduler=pipe.scheduler,
+        )
+
+    def _load_as_fp8(self, order: Load) -> Any:
+        """The denoiser is read and cast first: the host never holds its 16 bits beside all the rest."""
+        last = order.weights.keys() - lora_parts(order.weights)
+        pipe = load_pipeline(order, **dict.fromkeys(last))
+        # Before casting: a LoRA cannot be set on weights that are already stored as fp8.
+        self._check_loras(order)
+        apply_loras(pipe, order.loras, order.pipeline)
+        store_as_fp8(denoiser_of(pipe), getattr(torch, order.compute_dtype))
+        free_caches()
+        return load_pipeline(
+            order, **{name: part for name, part in pipe.components.items() if part is not None}
         )
 
     def _set_loras(self, model: LoadedModel, order: Load) -> None:
@@ -110,10 +118,11 @@ class Shelf:
             verify_file(lora.name, lora.file, lora.identity, self._hashes)
 
 
-def load_pipeline(order: Load) -> Any:
+def load_pipeline(order: Load, **given: Any) -> Any:
     """The pipeline of `order.folder` in host memory; safetensors and GGUF only, nothing is fetched, no code
     that comes with a model is run.
 
+    `given` are components that are not read: loaded before, or None for one that is not needed now.
     Raises RenderError `load_error`.
     """
     import diffusers
@@ -123,20 +132,22 @@ def load_pipeline(order: Load) -> Any:
     family = getattr(diffusers, order.pipeline, None)
     if family is None:
         raise RenderError("load_error", f"diffusers {diffusers.__version__} has no {order.pipeline}")
-    check_weights(order.model, order.folder, unread=() if order.gguf is None else ("transformer",))
-    quantised = {} if order.gguf is None else {"transformer": load_gguf(order, order.gguf.file)}
+    given |= _NEVER.get(order.pipeline, {})
+    if order.gguf is not None:
+        given["transformer"] = load_gguf(order, order.gguf.file)
+    check_weights(order.model, order.folder, unread=given)
     try:
         pipe = family.from_pretrained(
             str(order.folder),
             dtype=_dtypes(order),
             use_safetensors=True,
             local_files_only=True,
-            **quantised,
+            **given,
         )
     except Exception as error:  # every library refuses in its own way
         if is_out_of_memory(error):
             raise
-        why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        why = first_line(error).rstrip(".")
         raise RenderError(
             "load_error",
             f"{order.model}: {order.folder} is no {order.pipeline}: {why}; fetch the model again",
@@ -145,16 +156,19 @@ def load_pipeline(order: Load) -> Any:
     return pipe
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the card's memory, or the host's, did not suffice."""
-    known = isinstance(error, torch.cuda.OutOfMemoryError | MemoryError)
-    return known or any(words in str(error) for words in _OUT_OF_MEMORY)
+def store_as_fp8(denoiser: Any, compute_dtype: torch.dtype) -> None:
+    """Keep weights that were read as bfloat16 in 8 bits; each layer makes full ones while it computes."""
+    denoiser.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=compute_dtype)
+    for tensor in (*denoiser.parameters(), *denoiser.buffers()):
+        if tensor.dtype == torch.bfloat16:
+            tensor.data = tensor.data.to(compute_dtype)
 
 
 def _dtypes(order: Load) -> dict[str, torch.dtype]:
-    """Torch dtype by component; quantised weights are read in the dtype they compute in."""
+    """Torch dtype by component; what becomes fp8 is read in 16 bits."""
     compute = getattr(torch, order.compute_dtype)
-    found = {part: getattr(torch, format_, compute) for part, format_ in order.weights.items()}
+    read = {"fp8": torch.bfloat16}
+    found = {part: read.get(name) or getattr(torch, name, compute) for part, name in order.weights.items()}
     return found | {"default": compute}
 
 

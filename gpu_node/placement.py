@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
 
-from gpu_node.errors import RenderError
-
 #: Below the usual tile of 1024 pixels, at which tiling saves nothing for pictures of 1024×1024.
 _TILE_PIXELS = 512
 
-_WORDS = frozenset({"text_encoder_first", "text_encoder_on_cpu", "vae_slicing", "vae_tiling"})
-_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
+_ENCODERS = ("text_encoder", "text_encoder_2")
 
 
 class Placement:
-    """Holds a pipeline on `device` as the words of `common.catalog.Placement` say.
-
-    Raises RenderError `load_error` for a word it does not know.
-    """
+    """Holds a pipeline on `device` as the words of `common.catalog.PlacementWord` say."""
 
     def __init__(self, pipe: Any, device: str, words: tuple[str, ...]) -> None:
-        if unknown := set(words) - _WORDS:
-            raise RenderError("load_error", f"this node does not know the placement {sorted(unknown)}")
         self.device = device
         #: Where text is encoded.
         self.text_device = "cpu" if "text_encoder_on_cpu" in words else device
@@ -52,7 +45,9 @@ class Placement:
             return
         self.attach_encoders()
         encoders = {name: part for name in _ENCODERS if (part := getattr(self._pipe, name, None)) is not None}
-        self._pipe.to("cpu")
+        # An encoder that works on the host needs no room on the card.
+        if self.text_device != "cpu":
+            self._pipe.to("cpu")
         try:
             for encoder in encoders.values():
                 encoder.to(self.text_device)
@@ -60,7 +55,7 @@ class Placement:
         finally:
             for encoder in encoders.values():
                 encoder.to("cpu")
-            free_cache()
+            free_caches()
             # A pipeline runs where its first part is: a parked encoder would draw it to the CPU.
             self._encoders = encoders
             self._pipe.register_modules(**dict.fromkeys(encoders))
@@ -72,9 +67,12 @@ def denoiser_of(pipe: Any) -> Any:
     return pipe.transformer if hasattr(pipe, "transformer") else pipe.unet
 
 
-def free_cache() -> None:
+def free_caches() -> None:
+    """Give back what is only kept for later use: of the card by torch, of the host by the C library."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    with suppress(AttributeError):  # glibc's alone
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _tile(vae: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ import numpy
 import pytest
 from PIL import Image
 
-from common.catalog import load_catalog
+from common.catalog import load_catalog, lora_parts
 from common.shot import Shot
 from gpu_node import protocol
 from gpu_node.engine_client import EngineClient
@@ -101,7 +103,7 @@ def test_an_engines_picture_is_that_of_a_plain_call(
         guided_above=family.guidance_doubles_above,
         weights={},
     )
-    assert isinstance(ask(engine, order)[-1], protocol.Loaded)
+    assert isinstance(ask(engine, order)[-1], protocol.Fulfilled)
 
     # In company, so that joining the texts of a pass is tried too.
     files = render(engine, one, one._replace(seed=7, prompt="a much longer prompt of a blue lamp"))
@@ -111,6 +113,63 @@ def test_an_engines_picture_is_that_of_a_plain_call(
     expected = plain_call(family.pipeline, folder, one, takes_negative=family.takes_negative)
     assert expected.std() > 1
     assert abs(found - expected).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("model", "save", "recipe"),
+    [
+        ("sdxl", save_sdxl, "fp8-fp32"),
+        ("flux2-klein-4b", save_klein, "fp8-fp32"),
+        ("z-image-turbo", save_z_image, "fp8-small"),
+    ],
+)
+def test_every_family_that_is_held_as_fp8_renders(
+    engine: EngineClient,
+    folder_of: Callable[[Case], Path],
+    model: str,
+    save: Callable[[Path], Path],
+    recipe: str,
+) -> None:
+    known = load_catalog().models[model]
+    held = known.recipe(recipe)
+    changes = {"compute_dtype": held.compute_dtype, "weights": held.weights, "placement": held.placement}
+    order = load_order(
+        folder_of(Case(model, save, "euler", 0.0)),
+        pipeline=known.family.pipeline,
+        max_tokens=77,
+        guided_above=None,
+        quantisation=held.quantisation,
+        **changes,
+    )
+    assert isinstance(ask(engine, order)[-1], protocol.Fulfilled)
+    one = shot(steps=2)
+
+    with Image.open(render(engine, one)[one.id]) as image:
+        assert numpy.asarray(image).std() > 1
+
+
+def test_what_a_lora_can_change_is_what_diffusers_says() -> None:
+    import diffusers
+
+    for model in load_catalog().models.values():
+        said = getattr(diffusers, model.family.pipeline)._lora_loadable_modules
+        assert lora_parts(model.components) == set(said) & model.components.keys()
+
+
+def test_a_safety_checker_is_not_read(
+    engine: EngineClient, folder_of: Callable[[Case], Path], tmp_path: Path
+) -> None:
+    family = load_catalog().models["sd15"].family
+    folder = shutil.copytree(folder_of(CASES[0]), tmp_path / "with-checker")
+    index = folder / "model_index.json"
+    checker = {"safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"]}
+    index.write_text(json.dumps(json.loads(index.read_text()) | checker))
+    (folder / "safety_checker").mkdir()
+    (folder / "safety_checker" / "pytorch_model.bin").touch()
+
+    answer = ask(engine, load_order(folder, pipeline=family.pipeline, max_tokens=77, weights={}))[-1]
+
+    assert isinstance(answer, protocol.Fulfilled)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,118 @@
+"""What loading takes of the host's memory, against what a plan says that it takes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from common.catalog import load_catalog
+from common.fit import ram_bytes
+from common.units import MIB
+from tests.engine_talk import load_order
+
+pytestmark = pytest.mark.timeout(300)
+
+#: What libraries take for themselves while they load.
+OWN = 48 * MIB
+
+#: Loads the model of the order in its argument; prints how much anonymous memory that took at the most.
+#: Mapped files do not count: the system takes their pages back when it needs them.
+LOAD = """
+import sys, threading
+from pathlib import Path
+import diffusers, transformers
+from gpu_node.identity import Hashes
+from gpu_node.pipelines import Shelf
+from gpu_node.protocol import Load
+
+def anonymous():
+    told = Path("/proc/self/status").read_text().split("RssAnon:")[1]
+    return int(told.split()[0]) * 1024
+
+def watch():
+    while not loaded.wait(0.002):
+        seen.append(anonymous())
+
+getattr(diffusers, "ZImagePipeline"), getattr(transformers, "Qwen3Model")
+loaded, seen = threading.Event(), [anonymous()]
+watcher = threading.Thread(target=watch)
+watcher.start()
+Shelf("cpu", Hashes(Path(sys.argv[2]))).hold(Load.model_validate_json(sys.argv[1]))
+loaded.set()
+watcher.join()
+print(max(seen) - seen[0])
+"""
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_loading_fp8_takes_no_more_of_the_host_than_is_predicted(tmp_path: Path, dtype: str) -> None:
+    components = save_medium_z_image(tmp_path / "model", dtype)
+    klein = load_catalog().models["flux2-klein-4b"]
+    recipe = klein.recipe("fp8-fp32")
+    order = load_order(
+        tmp_path / "model",
+        compute_dtype=recipe.compute_dtype,
+        weights=recipe.weights,
+        quantisation=recipe.quantisation,
+        placement=recipe.placement,
+    )
+
+    arguments = [order.model_dump_json(), str(tmp_path / "hashes.json")]
+    answer = subprocess.run(
+        [sys.executable, "-c", LOAD, *arguments], capture_output=True, text=True, check=False
+    )
+
+    assert answer.returncode == 0, answer.stderr
+    predicted = ram_bytes(replace(klein, components=components), recipe)
+    assert int(answer.stdout) < predicted * 1.1 + OWN
+
+
+def save_medium_z_image(folder: Path, dtype: str) -> dict[str, int]:
+    """Write a pipeline whose files are of that dtype; component to its number of parameters."""
+    import torch
+    from diffusers import (
+        AutoencoderKL,
+        FlowMatchEulerDiscreteScheduler,
+        ZImagePipeline,
+        ZImageTransformer2DModel,
+    )
+    from transformers import Qwen3Config, Qwen3Model
+
+    from tests.tiny import byte_tokenizer
+
+    tokenizer = byte_tokenizer()
+    encoder = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=1024,
+        intermediate_size=3072,
+        num_hidden_layers=2,
+        num_attention_heads=8,
+        num_key_value_heads=8,
+        head_dim=128,
+    )
+    # Without a place for numbers first: drawing a hundred million of them takes a while.
+    with torch.device("meta"):
+        parts = {
+            "text_encoder": Qwen3Model(encoder),
+            "transformer": ZImageTransformer2DModel(
+                in_channels=8,
+                dim=1024,
+                n_layers=6,
+                n_refiner_layers=1,
+                n_heads=8,
+                n_kv_heads=8,
+                cap_feat_dim=1024,
+            ),
+            "vae": AutoencoderKL(block_out_channels=(32,), norm_num_groups=8, latent_channels=8),
+        }
+    for part in parts.values():
+        part.to(getattr(torch, dtype)).to_empty(device="cpu")
+        for parameter in part.parameters():
+            torch.nn.init.constant_(parameter, 0.01)
+    scheduler = FlowMatchEulerDiscreteScheduler()
+    ZImagePipeline(scheduler=scheduler, tokenizer=tokenizer, **parts).save_pretrained(str(folder))
+    return {name: sum(one.numel() for one in part.parameters()) for name, part in parts.items()}
