@@ -20,6 +20,8 @@ from gpu_node.errors import RenderError
 
 #: Seconds in which an engine that is asked to end does so.
 _END_S = 5.0
+#: Seconds in which one that is killed has given back all it held, however much.
+_DEATH_S = 30.0
 #: Last words of one that ended for want of memory instead of saying so.
 _OUT_OF_MEMORY = ("bad_alloc", "MemoryError")
 #: Nothing is fetched, code least of all.
@@ -146,7 +148,7 @@ class EngineClient:
             self._process.kill()
             self._orders.put(None)
             try:
-                self._process.wait(_END_S)
+                self._process.wait(_DEATH_S)
             except subprocess.TimeoutExpired:
                 message = f"the engine (process {self.pid}) hangs in its card's driver: restart this machine"
                 self._process, self._absent = None, ("device_lost", message)

@@ -94,7 +94,7 @@ def test_an_engine_that_not_even_a_kill_ends_is_given_up_as_a_lost_card(
     hanging = engine.pid or 0
     given_up: list[subprocess.Popen[str]] = []
     with monkeypatch.context() as unkillable:
-        unkillable.setattr("gpu_node.engine_client._END_S", 0.1)
+        unkillable.setattr("gpu_node.engine_client._DEATH_S", 0.1)
         unkillable.setattr("subprocess.Popen.kill", lambda process: given_up.append(process))
         os.kill(hanging, signal.SIGSTOP)
         with pytest.raises(RenderError, match="restart this machine") as caught:
