@@ -29,7 +29,7 @@ _SAMPLE_S = 1.0
 #: Shots of a job, and how many may wait before another job is submitted.
 _JOB = 500
 _WAITING = 500
-#: Rows of so many shots fill the coordinator's caches of the ledger; a run that is warm earlier is a short one.
+#: Rows of so many shots fill the coordinator's caches of the ledger; short runs are warm earlier.
 _CACHED = 5000
 #: Its garbage comes and goes by a quarter of its heap over more shots than a short run has.
 _JUDGED_IN_LONG_RUNS = "seaweedfs"
