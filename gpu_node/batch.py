@@ -54,7 +54,7 @@ class Batch:
         self._engine = bench.engine
         self._library = bench.library
         self._stopping = bench.stopping
-        self._times = joined
+        self._joined = joined
         self._hand = hand
         self._delivery = Delivery(bench.coordinator, bench.store, hand)
         self._conversation = Conversation(bench.engine, hand, self._settle)
@@ -105,7 +105,7 @@ class Batch:
                     raise _unprepared(error) from error
             waiting.extendleft(self._render(order, wanted))
             self._must_be_sound()
-        self._conversation.listen(lambda: not self._rendered, stall_s=self._times.stall_render_s)
+        self._conversation.listen(lambda: not self._rendered, stall_s=self._joined.stall_render_s)
         self._must_be_sound()
         return self._close("released" if waiting else "finished")
 
@@ -121,15 +121,15 @@ class Batch:
             # Whoever stops the node ends what it finds loading, and may have looked before this began.
             raise BatchOver("the node stops")
         try:
-            self._conversation.load(order, stall_s=self._times.stall_load_s)
+            self._conversation.load(order, stall_s=self._joined.stall_load_s)
         finally:
             self._load += self._hand.end()
         self._hand.begin("encode")
         texts = encode_order(self._shots, order)
         self._conversation.ask(
             texts,
-            stall_s=self._times.stall_load_s,
-            limit_s=self._times.hard_limit_s * (len(texts.prompts) + len(texts.negatives)),
+            stall_s=self._joined.stall_load_s,
+            limit_s=self._joined.hard_limit_s * (len(texts.prompts) + len(texts.negatives)),
         )
         cost = self._hand.end()
         self._encode = Amount(cost.seconds / len(self._shots), cost.joules / len(self._shots))
@@ -141,8 +141,8 @@ class Batch:
         try:
             done = self._conversation.ask(
                 render_order(one_pass),
-                stall_s=self._times.stall_render_s,
-                limit_s=self._times.hard_limit_s * len(one_pass),
+                stall_s=self._joined.stall_render_s,
+                limit_s=self._joined.hard_limit_s * len(one_pass),
                 unwanted=lambda: not any(self._hand.is_wanted(one.id) for one in one_pass),
             )
         except RenderError as error:
