@@ -39,7 +39,7 @@ class Texts:
     def encode(self, prompts: Sequence[str], negatives: Sequence[str], on_text: Callable[[], None]) -> None:
         """Know these texts and forget all others; those already known are not encoded again.
 
-        `on_text` after each that was encoded.
+        `on_text` is called after each.
         """
         wanted = _sides(prompts, negatives)
         if self._known.keys() >= wanted.keys():
