@@ -11,14 +11,14 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select, true
 
 from common.nodes import Card
 from common.shot import Shot
 from common.states import ShotState
 from coordinator.fairness import RecentUse
 from coordinator.ledger.records import Place, Placement
-from coordinator.ledger.schema import groups, shots, wants
+from coordinator.ledger.schema import groups, plain, shots, wants
 from coordinator.ledger.specs import shot_of
 
 
@@ -60,17 +60,17 @@ class OpenJob:
     #: Order of submission.
     submitted_at: float
     max_cost: float | None
-    #: In the farm's currency, so far.
+    #: In the farm's currency, so far; of a job with a limit.
     cost: float
-    #: The same of what is in hand, as estimated when it was claimed.
-    reserved: float
+    #: Batches in hand that will cost something to the same of each, as estimated when it was claimed.
+    reserved: dict[str, float]
     #: Seconds of work given to it, counted from where its rivals were when it came.
     service_s: float = 0.0
 
     @property
     def room(self) -> float:
         """What its budget leaves besides what is in hand."""
-        return inf if self.max_cost is None else self.max_cost - self.cost - self.reserved
+        return inf if self.max_cost is None else self.max_cost - self.cost - sum(self.reserved.values())
 
     @property
     def rivals(self) -> tuple[str, int]:
@@ -91,7 +91,7 @@ class Backlog:
     def copy(self) -> Backlog:
         """As it is now, for a long look at it."""
         return Backlog(
-            jobs={job_id: replace(job) for job_id, job in self.jobs.items()},
+            jobs={id_: replace(job, reserved=job.reserved.copy()) for id_, job in self.jobs.items()},
             lines={line: replace(amount) for line, amount in self.lines.items()},
             groups=self.groups.copy(),
             uses=self.uses.copy(),
@@ -105,14 +105,15 @@ class Backlog:
             known = self._placements[group_key, card] = place(self.groups[group_key].sample, card)
         return known
 
-    def open(self, job_id: str, job: OpenJob, lines: Amounts, known: dict[str, Group]) -> None:
-        """Let a job take part, with what waits for it."""
+    def learn(self, known: dict[str, Group]) -> None:
+        self.groups.update(known)
+
+    def open(self, job_id: str, job: OpenJob) -> None:
+        """Let a job take part, with nothing that waits yet."""
         before = self.jobs.get(job_id)
         self.close(job_id)
         self._queue(job, at_least=before.service_s if before else 0.0)
         self.jobs[job_id] = job
-        self.lines.update(lines)
-        self.groups.update(known)
 
     def close(self, job_id: str) -> None:
         self.jobs.pop(job_id, None)
@@ -141,9 +142,13 @@ class Backlog:
         if job_id in self.jobs:
             self.jobs[job_id].cost += cost
 
-    def reserve(self, job_id: str, cost: float) -> None:
+    def reserve(self, job_id: str, batch_id: str, cost: float) -> None:
+        if job_id in self.jobs and cost:
+            self.jobs[job_id].reserved[batch_id] = cost
+
+    def release(self, job_id: str, batch_id: str) -> None:
         if job_id in self.jobs:
-            self.jobs[job_id].reserved += cost
+            self.jobs[job_id].reserved.pop(batch_id, None)
 
     def change(self, lines: Amounts, sign: int) -> None:
         """Add (`sign` 1) or take away (-1) what began or ceased to wait."""
@@ -157,8 +162,13 @@ class Backlog:
                 del self.lines[line]
 
 
+def waiting(connection: Connection) -> Amounts:
+    """What waits for any job, counted in the tables."""
+    return _counted(connection, shots.c.state == plain(ShotState.WAITING))
+
+
 def waiting_for_job(connection: Connection, job_id: str) -> Amounts:
-    """What waits for a job, counted in the tables."""
+    """The same for one job."""
     return _counted(connection, wants.c.job_id == job_id, shots.c.state == ShotState.WAITING)
 
 
@@ -173,7 +183,8 @@ def _counted(connection: Connection, *conditions: object) -> Amounts:
         select(*columns, func.count(), func.sum(shots.c.work))
         .select_from(wants.join(shots))
         .where(wants.c.again.is_(False), *conditions)  # type: ignore[arg-type]
-        .group_by(*columns)
+        # Grouped by shots first, SQLite begins with those that wait and not with all that jobs ever wanted.
+        .group_by(shots.c.group_key, shots.c.min_class, wants.c.job_id)
     )
     return {
         Line(job, group, size): Amount(images, work)
@@ -181,8 +192,16 @@ def _counted(connection: Connection, *conditions: object) -> Amounts:
     }
 
 
+def all_groups(connection: Connection) -> dict[str, Group]:
+    return _groups(connection, true())
+
+
 def groups_of(connection: Connection, job_id: str) -> dict[str, Group]:
     """Every group that the job has shots in, waiting or not."""
     keys = select(shots.c.group_key).select_from(wants.join(shots)).where(wants.c.job_id == job_id)
-    rows = connection.execute(select(groups).where(groups.c.key.in_(keys)))
+    return _groups(connection, groups.c.key.in_(keys))
+
+
+def _groups(connection: Connection, condition: ColumnElement[bool]) -> dict[str, Group]:
+    rows = connection.execute(select(groups).where(condition))
     return {row.key: Group(row.model, tuple(row.loras), shot_of(row.sample)) for row in rows}

@@ -171,10 +171,9 @@ def _grant(
 
 
 def _count_in_hand(write: Write, batch: dict[str, Any], seconds: float) -> None:
-    job_id = batch["job_id"]
-    served = partial(Backlog.serve, job_id=job_id, batch_id=batch["id"], seconds=seconds, now=write.now)
-    write.after_commit(served)
-    write.after_commit(partial(Backlog.reserve, job_id=job_id, cost=batch["estimate"]))
+    of_it = {"job_id": batch["job_id"], "batch_id": batch["id"]}
+    write.after_commit(partial(Backlog.serve, **of_it, seconds=seconds, now=write.now))
+    write.after_commit(partial(Backlog.reserve, **of_it, cost=batch["estimate"]))
 
 
 def _attempt(batch: dict[str, Any], place: int, attempt_id: str, shot_id: str) -> dict[str, Any]:

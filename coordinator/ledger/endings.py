@@ -58,7 +58,7 @@ def end_batch(
     spending = _spending(write, rules, batch, load or Spent(), spent)
     close_batch(write, batch_id, event, failure=failure.kind if failure else "", message=message, **spending)
     # What it did not cost of a budget may be enough for a node that waits.
-    freed = partial(Backlog.reserve, job_id=batch.job_id, cost=-batch.estimate)
+    freed = partial(Backlog.release, job_id=batch.job_id, batch_id=batch_id)
     write.after_commit(freed, brings_work=batch.max_cost is not None)
     settle_use(write, batch_id)
     facts = {"message": message, "peak_bytes": peak_bytes}

@@ -74,7 +74,7 @@ def _job_facts(connection: Connection, look: Prospects, job_id: str) -> JobFacts
         budget = Budget(
             limit=row.max_cost,
             cost=is_open.cost if is_open else job_cost(connection, job_id),
-            reserved=is_open.reserved if is_open else 0.0,
+            reserved=sum(is_open.reserved.values()) if is_open else 0.0,
             currency=look.rules.rates.currency,
         )
     return JobFacts(

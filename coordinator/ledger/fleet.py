@@ -198,7 +198,7 @@ def _affordable(member: Member, option: Option, job: OpenJob, rules: Rules) -> i
         return 0
     if _is_unknown(member, option, rules):
         # The first pass measures it. What is in hand may take all that is left.
-        return 0 if job.reserved > _ROUNDING * job.max_cost else option.images
+        return 0 if job.reserved else option.images
     image_cost = _cost(member, option.expected_s or 0.0, rules)
     room = job.room - _cost(member, option.load_s, rules)
     return max(0, int(min(option.images, room / image_cost + _ROUNDING))) if image_cost else option.images

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, Select, func, select, update
 
 from common.errors import Conflict, NotFound
 from common.states import BatchState, ShotEvent, ShotState
-from coordinator.ledger.backlog import Backlog, OpenJob, groups_of, waiting_for_job
-from coordinator.ledger.moves import drop_unwanted, move_shots, wanted
+from coordinator.ledger.backlog import (
+    Amounts,
+    Backlog,
+    Group,
+    OpenJob,
+    all_groups,
+    groups_of,
+    waiting,
+    waiting_for_job,
+)
+from coordinator.ledger.moves import drop_all_unwanted, drop_unwanted, move_shots
 from coordinator.ledger.schema import attempts, batches, jobs, plain, shots, wants
 from coordinator.ledger.setbacks import pause
 from coordinator.ledger.shots import find_shot, give_fresh_start
@@ -28,39 +38,48 @@ def job_row(connection: Connection, job_id: str) -> Row[Any]:
 def open_job(write: Write, job_id: str) -> None:
     """Let a job's shots be claimed for it once this is committed, if it is active and all there."""
     row = job_row(write.connection, job_id)
-    if row.intent != "active" or not row.complete:
-        return
-    lines = waiting_for_job(write.connection, job_id)
-    job = OpenJob(
-        owner=row.owner,
-        lane=row.lane,
-        priority=row.priority,
-        submitted_at=row.submitted_at,
-        max_cost=row.max_cost,
-        cost=job_cost(write.connection, job_id),
-        reserved=_in_hand(write.connection, job_id),
-    )
-    known = groups_of(write.connection, job_id)
-    write.after_commit(
-        partial(Backlog.open, job_id=job_id, job=job, lines=lines, known=known), brings_work=True
-    )
+    if row.intent == "active" and row.complete:
+        _open(write, [row], waiting_for_job(write.connection, job_id), groups_of(write.connection, job_id))
 
 
 def open_jobs(write: Write) -> None:
-    """Open every job that is active, knowing what each owner has had lately."""
+    """Open every job that is active, knowing what each owner has had lately.
+
+    Goes by what waits, not by all that jobs ever wanted: finished ones stay active, for a shot of theirs may
+    be asked for again.
+    """
+    # A cancellation may have been cut off between its chunks.
+    drop_all_unwanted(write)
     recall_uses(write)
-    active = select(jobs.c.id).where(jobs.c.intent == "active").order_by(jobs.c.submitted_at)
-    for job_id in write.connection.scalars(active).all():
-        open_job(write, job_id)
+    columns = jobs.c.id, jobs.c.owner, jobs.c.lane, jobs.c.priority, jobs.c.submitted_at, jobs.c.max_cost
+    active: Select[Any] = select(*columns).where(jobs.c.intent == "active", jobs.c.complete)
+    rows = write.connection.execute(active.order_by(jobs.c.submitted_at)).all()
+    _open(write, rows, waiting(write.connection), all_groups(write.connection))
+
+
+def _open(write: Write, rows: Sequence[Row[Any]], lines: Amounts, known: dict[str, Group]) -> None:
+    write.after_commit(partial(Backlog.learn, known=known))
+    reserved = _in_hand(write.connection)
+    for row in rows:
+        job = OpenJob(
+            owner=row.owner,
+            lane=row.lane,
+            priority=row.priority,
+            submitted_at=row.submitted_at,
+            max_cost=row.max_cost,
+            cost=0.0 if row.max_cost is None else job_cost(write.connection, row.id),
+            reserved=reserved.get(row.id, {}),
+        )
+        write.after_commit(partial(Backlog.open, job_id=row.id, job=job), brings_work=True)
+    write.after_commit(partial(Backlog.change, lines=lines, sign=1))
 
 
 def cancel_cut_off(write: Write) -> None:
-    """After a start: submissions that were cut off are cancelled, and what nobody wants with them."""
+    """After a start: submissions that were cut off are cancelled."""
     cut_off = select(jobs.c.id).where(jobs.c.complete.is_(False), jobs.c.intent != "cancelled")
     for job_id in write.connection.scalars(cut_off).all():
-        cancel_job(write, job_id, "the coordinator stopped while it was submitted; submit it again")
-    left = select(shots.c.id).where(shots.c.state == plain(ShotState.WAITING), ~wanted())
-    drop_unwanted(write, write.connection.scalars(left).all())
+        reason = "the coordinator stopped while it was submitted; submit it again"
+        drop_unwanted(write, cancel_job(write, job_id, reason))
 
 
 def job_cost(connection: Connection, job_id: str) -> float:
@@ -72,9 +91,13 @@ def job_cost(connection: Connection, job_id: str) -> float:
     return (connection.scalar(rendering) or 0.0) + (connection.scalar(around) or 0.0)
 
 
-def _in_hand(connection: Connection, job_id: str) -> float:
-    mine = batches.c.job_id == job_id, batches.c.state == plain(BatchState.LEASED)
-    return connection.scalar(select(func.coalesce(func.sum(batches.c.estimate), 0.0)).where(*mine)) or 0.0
+def _in_hand(connection: Connection) -> dict[str, dict[str, float]]:
+    """Job to its batches in hand that will cost something, and what each was estimated at."""
+    leased = batches.c.state == plain(BatchState.LEASED), batches.c.estimate > 0
+    found: dict[str, dict[str, float]] = {}
+    for row in connection.execute(select(batches.c.id, batches.c.job_id, batches.c.estimate).where(*leased)):
+        found.setdefault(row.job_id, {})[row.id] = row.estimate
+    return found
 
 
 def cancel_job(write: Write, job_id: str, reason: str = "") -> list[str]:

@@ -7,7 +7,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Exists, Table, exists, insert, select, update
+from sqlalchemy import ColumnElement, Exists, Table, exists, insert, select, true, update
 
 from common.errors import Conflict
 from common.states import (
@@ -26,7 +26,7 @@ from common.states import (
     ShotState,
 )
 from coordinator.ledger.backlog import Backlog, amounts
-from coordinator.ledger.schema import attempts, batches, events, jobs, nodes, shots, wants
+from coordinator.ledger.schema import attempts, batches, events, jobs, nodes, plain, shots, wants
 from coordinator.ledger.transactions import Write
 
 #: Ids of one statement; databases bound the parameters.
@@ -73,9 +73,18 @@ def wanted() -> Exists:
 def drop_unwanted(write: Write, ids: Sequence[str]) -> None:
     """Cancel those of these shots that wait, or cannot be scheduled, and that no live job wants."""
     for some in chunks(ids):
-        for state in SHOT.sources(ShotEvent.UNWANTED):
-            query = select(shots.c.id).where(shots.c.id.in_(some), shots.c.state == state, ~wanted())
-            move_shots(write, write.connection.scalars(query).all(), state, ShotEvent.UNWANTED)
+        _drop_unwanted(write, shots.c.id.in_(some))
+
+
+def drop_all_unwanted(write: Write) -> None:
+    """The same of all shots."""
+    _drop_unwanted(write, true())
+
+
+def _drop_unwanted(write: Write, among: ColumnElement[bool]) -> None:
+    for state in SHOT.sources(ShotEvent.UNWANTED):
+        query = select(shots.c.id).where(among, shots.c.state == plain(state), ~wanted())
+        move_shots(write, write.connection.scalars(query).all(), state, ShotEvent.UNWANTED)
 
 
 def move_attempts(

@@ -29,8 +29,6 @@ log = logging.getLogger(__name__)
 
 #: Times that ingest may begin with an upload and never answer.
 _INGEST_TRIES = 3
-#: Money that only rounding leaves.
-_NOTHING = 1e-12
 #: A sweep this many periods late means that the coordinator stalled or the clock jumped.
 _LATE = 5
 
@@ -162,10 +160,10 @@ def _unsettled(write: Write, rules: Rules) -> tuple[tuple[str, ...], tuple[Unans
 
 
 def _pause_overspent(write: Write, backlog: Backlog, rules: Rules) -> None:
-    """Pause jobs with images that wait whose budget is spent, or has no room for one while none is in hand."""
+    """Pause jobs with shots that wait and a budget that is spent, or has no room for one and none in hand."""
     waits = {line.job_id: backlog.jobs[line.job_id] for line in backlog.lines}
     limited = {job_id: job for job_id, job in waits.items() if job.max_cost is not None}
-    idle = {job_id for job_id, job in limited.items() if job.cost and job.reserved < _NOTHING}
+    idle = {job_id for job_id, job in limited.items() if job.cost and not job.reserved}
     stuck = idle & too_dear(in_service(write.connection).values(), backlog, rules, write.now) if idle else ()
     for job_id, job in limited.items():
         if job.cost >= (job.max_cost or 0.0):

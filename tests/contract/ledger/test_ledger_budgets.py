@@ -215,4 +215,4 @@ def test_what_is_in_hand_is_reserved_of_the_budget(bench: Bench) -> None:
 
     assert given == [2, 1]
     bench.restart()
-    assert bench.open_job(job).reserved == pytest.approx(3 * per_image, rel=1e-6)
+    assert sum(bench.open_job(job).reserved.values()) == pytest.approx(3 * per_image, rel=1e-6)

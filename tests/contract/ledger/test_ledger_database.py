@@ -95,21 +95,28 @@ def test_a_wrong_password_is_told_without_any_password() -> None:
     assert "wrong" not in str(caught.value)
 
 
-def test_a_submission_that_the_database_breaks_off_is_cancelled_once_it_works(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    dialect = bench.engine.dialect
-    commit, commits = dialect.do_commit, count()
+@contextmanager
+def disk_full_after(commits: int, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let so many commits succeed, and no other."""
+    dialect = engine.dialect
+    commit, done = dialect.do_commit, count()
 
     def soon_broken(connection: Any) -> None:
-        if next(commits) >= 2:  # the job and its first chunk are in
+        if next(done) >= commits:
             raise dialect.loaded_dbapi.OperationalError("no space left on device")
         commit(connection)
 
     with monkeypatch.context() as broken:
         broken.setattr(dialect, "do_commit", soon_broken)
-        with pytest.raises(Unavailable, match="make room"):
-            bench.submit(placed(6000))
+        yield
+
+
+def test_a_submission_that_the_database_breaks_off_is_cancelled_once_it_works(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_and_first_chunk = disk_full_after(2, bench.engine, monkeypatch)
+    with job_and_first_chunk, pytest.raises(Unavailable, match="make room"):
+        bench.submit(placed(6000))
     (job,) = bench.ledger.jobs()
     assert job.intent == "active"
 
@@ -117,6 +124,20 @@ def test_a_submission_that_the_database_breaks_off_is_cancelled_once_it_works(
 
     assert bench.ledger.job(job.id).intent == "cancelled"
     assert bench.counts(job.id) == {"cancelled": 5000}
+
+
+def test_a_cancellation_that_the_database_breaks_off_is_ended_once_it_works(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = bench.submit(placed(2)).job_id
+    with disk_full_after(1, bench.engine, monkeypatch), pytest.raises(Unavailable):
+        bench.ledger.cancel_job(job)
+    assert bench.ledger.job(job).intent == "cancelled"
+    assert bench.counts(job) == {"waiting": 2}
+
+    bench.ledger.sweep()
+
+    assert bench.counts(job) == {"cancelled": 2}
 
 
 def test_the_event_log_replayed_gives_every_shots_state(bench: Bench) -> None:

@@ -195,7 +195,8 @@ def _cut_off(bench: Bench, *, paused: bool = False) -> JobSummary:
     """A submission during which the coordinator died, after the next start."""
 
     def dying() -> Iterator[PlacedShot]:
-        yield from placed(5000)
+        yield from placed(1, width=4096, min_class=0)
+        yield from placed(4999)
         if paused:
             bench.ledger.pause_job(bench.ledger.jobs()[0].id)
         bench.restart()  # the old coordinator can write no more: as if it were gone

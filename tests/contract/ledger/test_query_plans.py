@@ -109,6 +109,12 @@ def test_no_query_walks_a_table_that_grows(
     assert not [walk for walk in walks if walk[0] in GROWING]
 
 
+def test_a_start_reads_what_waits_and_not_all_that_jobs_ever_wanted(engine: Engine, worked: Bench) -> None:
+    with walked_tables(engine) as walks:
+        worked.restart()
+    assert not [walk for walk in walks if walk[0] in {"shots", "wants", "images", "events"}]
+
+
 def test_a_walk_through_a_table_is_found(engine: Engine, worked: Bench) -> None:
     with walked_tables(engine) as walks, engine.begin() as connection:
         connection.execute(select(shots.c.id).where(shots.c.reason == "none")).all()
