@@ -17,6 +17,7 @@ from sqlalchemy.exc import (
     InternalError,
     OperationalError,
 )
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from common.errors import Invalid, Unavailable
 
@@ -61,12 +62,20 @@ def open_engine(url: str) -> Engine:
 def transaction(engine: Engine, *, writes: bool = False) -> Iterator[Connection]:
     """A transaction, committed when the block ends well.
 
-    One that `writes` locks SQLite when it begins, not midway. Raises Unavailable for what the database, and
-    no statement, is to blame for.
+    One that `writes` locks SQLite when it begins, not midway; all statements of any other see the database as
+    it was at the first. Raises Unavailable for what the database, and no statement, is to blame for.
     """
+    options: dict[str, Any] = {"writes": writes}
+    if not writes and engine.dialect.name == "postgresql":
+        # SQLite gives nothing less.
+        options["isolation_level"] = "REPEATABLE READ"
     try:
-        with engine.execution_options(writes=writes).begin() as connection:
+        with engine.execution_options(**options).begin() as connection:
             yield connection
+    except PoolTimeout as error:
+        raise Unavailable(
+            "all connections to the ledger's database are in use; what was refused is asked for again"
+        ) from error
     except DBAPIError as error:
         # SQLite has no class of its own for a file that is none.
         if (

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine
+from sqlalchemy import Engine, create_engine, func, select
 
 from common.errors import Invalid, Unavailable
 from common.states import SHOT, ShotEvent, ShotState
 from coordinator.ledger import open_engine
+from coordinator.ledger.engine import transaction
 from coordinator.ledger.schema import events, metadata, shots
 from tests.contract.ledger.bench import Bench, placed
 from tests.postgres import running_postgres
@@ -93,6 +94,21 @@ def test_a_wrong_password_is_told_without_any_password() -> None:
         open_engine(f"postgresql://farm:right@/postgres?host={folder}").dispose()
     assert "set FARM_DATABASE_URL to the right user and password" in str(caught.value)
     assert "wrong" not in str(caught.value)
+
+
+def test_a_look_sees_nothing_of_what_is_committed_meanwhile(bench: Bench) -> None:
+    images = select(func.count()).select_from(shots)
+    with transaction(bench.engine) as look:
+        before = look.scalar(images)
+        bench.submit(placed(1))
+        assert look.scalar(images) == before
+
+
+def test_a_caller_that_finds_every_connection_in_use_is_asked_to_come_again(tmp_path: Path) -> None:
+    small = create_engine(f"sqlite:///{tmp_path / 'small'}", pool_size=1, max_overflow=0, pool_timeout=0)
+    with transaction(small), pytest.raises(Unavailable, match="in use"), transaction(small):
+        pass
+    small.dispose()
 
 
 @contextmanager
