@@ -66,7 +66,7 @@ def compose(write: Write, backlog: Backlog, rules: Rules, claim: Claim, lane: st
     found = offer(member, fleet.values(), lane, backlog, rules, write.now)
     while choice := choose(found.options, batch_s=rules.timing.batch_s):
         takers = found.takers[choice.option.job_id, choice.option.group_key]
-        waiting = write.connection.execute(_pick(choice, member, takers, write.now - rules.timing.retry_s))
+        waiting = write.connection.execute(_pick(choice, member, takers, write.now, rules))
         rows = _in_passes(_unsuspected(waiting.all()))
         if member.state is NodeState.SELFTEST:
             rows = rows[:1]
@@ -86,17 +86,16 @@ def _failed_here(rules: Rules) -> str:
     return f"they failed on this node; another tries them, or where there is none this one after {wait}"
 
 
-def _pick(choice: Choice, member: Member, takers: Set[str], failed_before: float) -> Select[Any]:
+def _pick(choice: Choice, member: Member, takers: Set[str], now: float, rules: Rules) -> Select[Any]:
     """The next shots of the chosen group, without those that failed here while another node can try them.
 
-    Where none can, what failed here by its own fault waits until that is longer ago than `failed_before`.
+    Where none can, what failed here by its own fault rests first; a clock that was set back adds nothing.
     """
     its_failures = attempts.c.shot_id == shots.c.id, failed()
     here = attempts.c.node_id == member.id
     failed_here = exists().where(*its_failures, here)
-    just_failed_here = exists().where(
-        *its_failures, by_its_own_fault(), here, attempts.c.settled_at > failed_before
-    )
+    just = attempts.c.settled_at > now - rules.timing.retry_s, attempts.c.settled_at <= now
+    just_failed_here = exists().where(*its_failures, by_its_own_fault(), here, *just)
     failed_at = (
         select(func.count(attempts.c.node_id.distinct()))
         .where(*its_failures, attempts.c.node_id.in_(takers))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
@@ -110,12 +111,13 @@ class Prospects:
         lane = self.backlog.jobs[line.job_id].lane
         options = self._offer(member, lane).options
         offered = {(option.job_id, option.group_key) for option in options}
-        rest_s = 0.0 if failed_at is None else max(0.0, failed_at + self.rules.timing.retry_s - self.now)
+        # As a claim has it: a clock that was set back adds nothing.
+        ago = inf if failed_at is None or failed_at > self.now else self.now - failed_at
         return Candidate(
             node=facts,
             over_budget=(line.job_id, line.group_key) not in offered,
             failed=failed_at is not None,
-            rest_s=rest_s,
+            rest_s=max(0.0, self.rules.timing.retry_s - ago),
             first=self._first(member, lane),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.contract.ledger.bench import Bench, placed
+from tests.contract.ledger.saying import said, shots_of
 
 
 def test_a_failed_shot_goes_to_another_node_where_one_can_take_it(bench: Bench) -> None:
@@ -29,6 +30,16 @@ def test_a_failed_shot_goes_to_the_same_node_after_a_while_where_there_is_no_oth
     assert refused is not None
     assert "after 30 s" in refused.reason
     bench.rest()
+    assert len(node.lease().shots) == 1
+
+
+def test_a_clock_that_is_set_back_lets_no_failed_shot_rest_longer(bench: Bench) -> None:
+    job = bench.submit(placed(1)).job_id
+    node = bench.join()
+    node.fail("flat_image")
+    bench.clock.now -= 3600
+
+    assert "node node takes this next" in said(bench, shots_of(bench, job)[0])
     assert len(node.lease().shots) == 1
 
 
