@@ -21,6 +21,9 @@ from coordinator.ledger.records import Place, Placement
 from coordinator.ledger.schema import groups, plain, shots, wants
 from coordinator.ledger.specs import shot_of
 
+#: Groups on cards whose placement is remembered.
+_PLACEMENTS = 100_000
+
 
 class Line(NamedTuple):
     """Shots that one job waits for, alike for a planner."""
@@ -99,9 +102,12 @@ class Backlog:
         )
 
     def placement(self, group_key: str, card: Card, place: Place) -> Placement | str:
-        """How `card` takes a group, worked out once: neither catalog nor cards change while a farm runs."""
+        """How `card` takes a group, worked out once: the catalog does not change while a farm runs."""
         known = self._placements.get((group_key, card))
         if known is None:
+            if len(self._placements) >= _PLACEMENTS:
+                # What a card has free is measured at each join: most of these may be outdated.
+                self._placements.clear()
             known = self._placements[group_key, card] = place(self.groups[group_key].sample, card)
         return known
 

@@ -123,7 +123,8 @@ def _undo(
     move_attempts(write, running, AttemptState.RUNNING, AttemptEvent.RELEASED, detail=batch.id)
     # While the pipeline was loaded no shot can have been at fault.
     if died and not _SUSPICIOUS.isdisjoint(spent.seconds):
-        # Shots are rendered in order: those of the running pass are the first that are undone.
+        # Shots are rendered in order: the pass that ran is the first that is undone. Only of a node that died
+        # with its uploads is it a later one; then those that it had rendered pass for suspects.
         ids = ids[batch.pass_size :] + suspect(write, ids[: batch.pass_size], ShotState.RUNNING)
     move_shots(write, ids, ShotState.RUNNING, ShotEvent.RETURNED, detail=batch.id)
     drop_unwanted(write, ids)
