@@ -91,6 +91,8 @@ class Waiting:
     candidates: tuple[Candidate, ...] = ()
     #: Times that an engine, a node or ingest died with the shot.
     crashes: int = 0
+    #: Seconds at most for which shots that have all failed rest where they did; None: one of them has not.
+    failed_rest_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -77,6 +77,10 @@ def _among(waiting: Waiting, takers: Sequence[Candidate]) -> Answer:
             f"wait for what is in hand, which may cost less; or {budget_remedy(job)}",
             goes_on=job.budget.reserved > 0,
         )
+    if waiting.failed_rest_s is not None:
+        wait = format_seconds(waiting.failed_rest_s)
+        where = f"on another node or, where there is none, there within {wait}"
+        return Answer(f"this failed, and is tried again {where}", goes_on=True)
     fresh = [one for one in affordable or takers if not one.failed]
     rested = fresh or [one for one in affordable or takers if one.rest_s <= 0]
     if not rested:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, func, select
+from sqlalchemy import Connection, Row, case, exists, func, select
 
 from common.errors import NotFound
 from common.states import AttemptState, BatchState, ShotState
@@ -96,7 +96,12 @@ def _job(connection: Connection, look: Prospects, job_id: str) -> JobSubject:
     waiting = view.counts.get(ShotState.WAITING, 0)
     if job_id in look.backlog.jobs:
         lines = [(line, amount) for line, amount in look.backlog.lines.items() if line.job_id == job_id]
-        waits = tuple((_waiting(look, job, line, {}), amount.images) for line, amount in lines)
+        fresh = _fresh(connection, job_id)
+        rest_s = look.rules.timing.retry_s
+        waits = tuple(
+            (_waiting(look, job, line, {}, failed_rest_s=None if line in fresh else rest_s), amount.images)
+            for line, amount in lines
+        )
     else:
         waits = ((Waiting(job=job), waiting),) if waiting else ()
     return JobSubject(
@@ -128,8 +133,22 @@ def _count(connection: Connection, job_id: str, condition: Any) -> int:
     return connection.scalar(query) or 0
 
 
+def _fresh(connection: Connection, job_id: str) -> set[Line]:
+    """What waits for a job with a shot in it that failed nowhere yet."""
+    mine = wants.c.job_id == job_id, wants.c.again.is_(False), shots.c.state == plain(ShotState.WAITING)
+    failures = exists().where(attempts.c.shot_id == shots.c.id, failed())
+    query = select(shots.c.group_key, shots.c.min_class).distinct().select_from(wants.join(shots))
+    return {Line(job_id, *row) for row in connection.execute(query.where(*mine, ~failures))}
+
+
 def _waiting(
-    look: Prospects, job: JobFacts, line: Line, failed_at: dict[str, float], crashes: int = 0
+    look: Prospects,
+    job: JobFacts,
+    line: Line,
+    failed_at: dict[str, float],
+    *,
+    crashes: int = 0,
+    failed_rest_s: float | None = None,
 ) -> Waiting:
     """What waits for an open job, with the nodes that may take it."""
     return Waiting(
@@ -139,6 +158,7 @@ def _waiting(
         vram_class=line.min_class,
         candidates=look.candidates(line, failed_at),
         crashes=crashes,
+        failed_rest_s=failed_rest_s,
     )
 
 
@@ -172,7 +192,7 @@ def _shot_waits(
     if shot.state != ShotState.WAITING or job_id not in look.backlog.jobs:
         return Waiting(job=job)
     line = Line(job_id, shot.group_key, shot.min_class)
-    return _waiting(look, job, line, failed_at, shot.crashes)
+    return _waiting(look, job, line, failed_at, crashes=shot.crashes)
 
 
 def _failed_at(connection: Connection, shot_id: str) -> dict[str, float]:

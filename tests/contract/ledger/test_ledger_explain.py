@@ -74,6 +74,7 @@ def test_what_failed_on_the_only_node_rests_there_and_then_is_tried_again(bench:
     bench.close(lease)
     (shot,) = shots_of(bench, job)
     assert "this failed on node node, which tries again in" in said(bench, shot)
+    assert "1 shot waits: this failed, and is tried again on another node or" in said(bench, job)
     assert "Attempt 1 of 3 failed on node" in said(bench, shot)
     bench.clock.now += 31
     assert "node node takes this next" in said(bench, shot)
@@ -116,6 +117,15 @@ def test_the_node_that_is_said_to_take_a_shot_next_is_one_that_a_claim_gives_it(
 
     assert f"node {taker} takes this next" in said(bench, shot)
     assert nodes[taker].claim().lease is not None
+
+
+def test_a_job_whose_shots_have_not_all_failed_names_the_node_that_takes_the_others(bench: Bench) -> None:
+    job = bench.submit(placed(2)).job_id
+    lease = bench.join().lease()
+    bench.fail(lease, "flat_image")
+    bench.close(lease, "released")
+
+    assert "2 shots wait: node node takes this next" in said(bench, job)
 
 
 def test_a_shot_that_an_engine_died_with_is_said_to_come_last_and_alone(bench: Bench) -> None:
