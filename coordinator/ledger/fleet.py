@@ -204,15 +204,6 @@ def _affordable(member: Member, option: Option, job: OpenJob, rules: Rules) -> i
     return max(0, int(min(option.images, room / image_cost + _ROUNDING))) if image_cost else option.images
 
 
-def claimable(member: Member, lane: str, backlog: Backlog, place: Place) -> int:
-    """Images of the lane that wait and that `member` could take."""
-    return sum(
-        amount.images
-        for line, amount in in_lane(backlog, lane)
-        if not isinstance(placed(member, line, backlog, place), str)
-    )
-
-
 def in_lane(backlog: Backlog, lane: str) -> list[tuple[Line, Amount]]:
     return [
         (line, amount) for line, amount in backlog.lines.items() if backlog.jobs[line.job_id].lane == lane

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 
 from common.cost import Rates
 from common.errors import Gone, NotFound
@@ -194,15 +194,16 @@ class Ledger(Verbs):
         with self._transactions.write() as (write, _):
             return batches.close(write, self._rules, batch_id, close)
 
-    def warrants(self) -> dict[tuple[str, int], int]:
+    def warrants(self, parked: Container[str] = ()) -> dict[tuple[str, int], int]:
         """(lane, class) to the tickets that should lie on that queue now.
 
-        As many as the backlog has batches for the class, and at most its nodes that could take one now.
+        One for each node of the class that is free and could take something of the lane now, and at most the
+        images that wait; nodes that are `parked` in a claim have a ticket already.
         """
         with self._transactions.read() as connection:
             fleet = in_service(connection).values()
         with self._transactions.backlog() as backlog:
-            return warrants(fleet, backlog, self._rules.place)
+            return warrants(fleet, parked, backlog, self._rules.place)
 
     # Ingest
 

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from common.states import NodeState
 from coordinator.ledger.backlog import Backlog
-from coordinator.ledger.fleet import Member, claimable
+from coordinator.ledger.fleet import Member, in_lane, placed
 from coordinator.ledger.records import Place
 
 
-def warrants(fleet: Iterable[Member], backlog: Backlog, place: Place) -> dict[tuple[str, int], int]:
-    """See `Ledger.warrants`: (lane, class) to tickets, for ready nodes that something waits for."""
+def warrants(
+    fleet: Iterable[Member], parked: Container[str], backlog: Backlog, place: Place
+) -> dict[tuple[str, int], int]:
+    """See `Ledger.warrants`."""
     takers: Counter[tuple[str, int]] = Counter()
     images: dict[tuple[str, int], int] = {}
     for member in fleet:
-        if member.state is NodeState.BUSY:
+        if member.state is NodeState.BUSY or member.id in parked:
             continue
         for lane in member.lanes:
-            waiting = claimable(member, lane, backlog, place)
+            waiting = _claimable(member, lane, backlog, place)
             if waiting:
                 queue = (lane, member.vram_class)
                 takers[queue] += 1
                 images[queue] = max(images.get(queue, 0), waiting)
     return {queue: min(number, images[queue]) for queue, number in takers.items()}
+
+
+def _claimable(member: Member, lane: str, backlog: Backlog, place: Place) -> int:
+    """Images of the lane that wait and that `member` could take."""
+    return sum(
+        amount.images
+        for line, amount in in_lane(backlog, lane)
+        if not isinstance(placed(member, line, backlog, place), str)
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from coordinator.ledger import PlacedShot
-from tests.contract.ledger.bench import Bench, placed, planned, shot
+from tests.contract.ledger.bench import TIMING, Bench, placed, planned, shot
 
 
 def test_work_that_appears_is_announced_and_work_that_goes_is_not(bench: Bench) -> None:
@@ -29,6 +29,33 @@ def test_warrants_count_ready_nodes_that_something_waits_for(bench: Bench) -> No
     assert bench.ledger.warrants() == {("public", 8): 2, ("public", 24): 1}
     bench.join("a").lease()
     assert bench.ledger.warrants() == {("public", 8): 1, ("public", 24): 1}
+
+
+def test_a_node_that_is_parked_in_a_claim_needs_no_other_ticket(bench: Bench) -> None:
+    bench.submit(placed(10))
+    for name in ("a", "b"):
+        bench.join(name)
+
+    assert bench.ledger.warrants(parked={"a"}) == {("public", 8): 1}
+    assert bench.ledger.warrants(parked={"a", "b"}) == {}
+
+
+def test_a_node_that_is_to_be_tested_needs_a_ticket_too(bench: Bench) -> None:
+    node = bench.quarantined()
+    assert bench.ledger.warrants() == {}
+
+    bench.let_pass(TIMING.quarantine_s + TIMING.sweep_s, node)
+
+    assert bench.node_state() == "selftest"
+    assert bench.ledger.warrants() == {("public", 8): 1}
+
+
+def test_a_node_of_two_lanes_may_be_served_by_either(bench: Bench) -> None:
+    bench.submit(placed(1))
+    bench.submit(placed(1, first=10), lane="studio")
+    bench.join(lanes=("public", "studio"))
+
+    assert bench.ledger.warrants() == {("public", 8): 1, ("studio", 8): 1}
 
 
 def test_warrants_never_pass_the_images_that_wait(bench: Bench) -> None:
