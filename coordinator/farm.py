@@ -44,9 +44,8 @@ class Farm:
     traffic: Traffic
     metrics: FarmCollector
     dispatcher: Loop
-    sweeper: Loop
-    leading: Loop
-    quarantine: Loop
+    #: What else it does by itself.
+    loops: tuple[Loop, ...]
     started_at: float = field(default_factory=time.time)
 
     def join(self, join: Join) -> Joined:

@@ -20,6 +20,7 @@ from common.cost import Rates
 from common.errors import FarmError, Invalid, Unavailable
 from common.keys import TicketSigner, kept_key
 from common.settings import Settings, load_settings
+from common.storage import Store
 from common.storage.open import open_store
 from coordinator.api.access import configured
 from coordinator.api.app import make_app
@@ -77,14 +78,19 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
         dispatcher=Loop(
             "dispatcher", _as_leader(ledger, user.define, dispatcher.top_up), period_s=timing.sweep_s
         ),
-        sweeper=Loop("sweeper", Sweeper(ledger, publisher, store).sweep, period_s=timing.sweep_s),
-        # Apart from the sweeper: a broker that hangs must not make a leader look dead.
-        leading=Loop("leading", ledger.show_life, period_s=timing.sweep_s),
-        quarantine=Loop(
-            "quarantine",
-            _as_leader(ledger, lambda: clear_quarantine(store, ledger, now=time.time())),
-            period_s=_QUARANTINE_S,
-        ),
+        loops=_loops(ledger, publisher, store, period_s=timing.sweep_s),
+    )
+
+
+def _loops(ledger: Ledger, publisher: Publisher, store: Store, *, period_s: float) -> tuple[Loop, ...]:
+    """Each by itself: no server that hangs may make a leader look dead, or leases outlive their holders."""
+    sweeper = Sweeper(ledger, publisher, store)
+    clear = _as_leader(ledger, lambda: clear_quarantine(store, ledger, now=time.time()))
+    return (
+        Loop("leading", ledger.show_life, period_s=period_s),
+        Loop("sweeper", sweeper.sweep, period_s=period_s),
+        Loop("uploads", sweeper.settle, period_s=period_s),
+        Loop("quarantine", clear, period_s=_QUARANTINE_S),
     )
 
 
@@ -134,7 +140,7 @@ def running(farm: Farm) -> Iterator[None]:
     farm.ledger.on_work(farm.claims.wake)
     farm.ledger.on_work(farm.dispatcher.wake)
     farm.ledger.on_orders(farm.orders.wake)
-    loops = (farm.leading, farm.dispatcher, farm.sweeper, farm.quarantine)
+    loops = (farm.dispatcher, *farm.loops)
     for loop in loops:
         loop.start()
     try:

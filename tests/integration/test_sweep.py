@@ -41,7 +41,9 @@ def test_an_upload_that_was_stored_before_ingest_died_is_not_given_up(
     assert store.create(key, b"picture", content_type="image/png", metadata=told)
 
     bench.clock.now += TIMING.ingest_again_s + 1
-    Sweeper(bench.ledger, Publisher(valkey_server.url), store).sweep()
+    sweeper = Sweeper(bench.ledger, Publisher(valkey_server.url), store)
+    sweeper.sweep()
+    sweeper.settle()
 
     assert [bench.shot_row(one.id).state for one in lease.shots[:2]] == ["done", "waiting"]
     assert [(row.attempt_id, row.size) for row in bench.rows(images)] == [(stored, 7)]

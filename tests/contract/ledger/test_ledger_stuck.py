@@ -100,6 +100,7 @@ def test_an_upload_that_cannot_be_settled_keeps_no_other_from_being_settled(
     bench.clock.now += TIMING.ingest_again_s + 1
 
     sweeper.sweep()
+    sweeper.settle()
 
     states = [bench.shot_row(one.id).state for one in lease.shots]
     assert states[broken] == "running"
