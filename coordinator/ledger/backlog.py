@@ -83,6 +83,7 @@ class OpenJob:
 
 @dataclass(slots=True)
 class Backlog:
+    place: Place
     jobs: dict[str, OpenJob] = field(default_factory=dict)
     lines: Amounts = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
@@ -94,6 +95,7 @@ class Backlog:
     def copy(self) -> Backlog:
         """As it is now, for a long look at it."""
         return Backlog(
+            self.place,
             jobs={id_: replace(job, reserved=job.reserved.copy()) for id_, job in self.jobs.items()},
             lines={line: replace(amount) for line, amount in self.lines.items()},
             groups=self.groups.copy(),
@@ -101,14 +103,14 @@ class Backlog:
             _placements=self._placements,
         )
 
-    def placement(self, group_key: str, card: Card, place: Place) -> Placement | str:
+    def placement(self, group_key: str, card: Card) -> Placement | str:
         """How `card` takes a group, worked out once: the catalog does not change while a farm runs."""
         known = self._placements.get((group_key, card))
         if known is None:
             if len(self._placements) >= _PLACEMENTS:
                 # What a card has free is measured at each join: most of these may be outdated.
                 self._placements.clear()
-            known = self._placements[group_key, card] = place(self.groups[group_key].sample, card)
+            known = self._placements[group_key, card] = self.place(self.groups[group_key].sample, card)
         return known
 
     def learn(self, known: dict[str, Group]) -> None:

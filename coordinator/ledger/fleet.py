@@ -14,7 +14,7 @@ from common.nodes import Card, Terms
 from common.states import AttemptState, BatchState, NodeState
 from coordinator.ledger.backlog import Amount, Backlog, Group, Line, OpenJob
 from coordinator.ledger.charges import work_charge
-from coordinator.ledger.records import Place, Placement
+from coordinator.ledger.records import Placement
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, nodes, plain
 from coordinator.ledger.speeds import measured_speeds, slowest
@@ -133,18 +133,17 @@ def offer(
     member: Member, fleet: Collection[Member], lane: str, backlog: Backlog, rules: Rules, now: float
 ) -> Offer:
     """What of the backlog `member` could take for jobs of `lane`; `fleet` counts the other takers."""
-    place = rules.place
     found = Offer([], {}, {}, Counter())
     parts: dict[tuple[str, str], list[Amount]] = {}
     for line, amount in in_lane(backlog, lane):
-        answer = placed(member, line, backlog, place)
+        answer = placed(member, line, backlog)
         if isinstance(answer, str):
             found.refusals[answer] += amount.images
             continue
         found.placements[line.group_key] = answer
         shots = line.job_id, line.group_key
         parts.setdefault(shots, []).append(amount)
-        takers = _takers(member, fleet, lane, line, backlog, place)
+        takers = _takers(member, fleet, lane, line, backlog)
         # What counts is who can take all of them: those of the largest class.
         found.takers[shots] = found.takers.get(shots, takers) & takers
     for shots, amounts in parts.items():
@@ -210,19 +209,19 @@ def in_lane(backlog: Backlog, lane: str) -> list[tuple[Line, Amount]]:
     ]
 
 
-def placed(member: Member, line: Line, backlog: Backlog, place: Place) -> Placement | str:
+def placed(member: Member, line: Line, backlog: Backlog) -> Placement | str:
     """How the node takes shots of a line, or why it cannot."""
     group = backlog.groups[line.group_key]
     if lack := member.lacks(group, line.min_class):
         return lack
-    answer = backlog.placement(line.group_key, member.card, place)
+    answer = backlog.placement(line.group_key, member.card)
     if isinstance(answer, Placement) and answer.recipe in member.missing_recipes.get(group.model, ()):
         return f"the file for recipe {answer.recipe} of model {group.model} is not on this node"
     return answer
 
 
 def _takers(
-    member: Member, fleet: Collection[Member], lane: str, line: Line, backlog: Backlog, place: Place
+    member: Member, fleet: Collection[Member], lane: str, line: Line, backlog: Backlog
 ) -> frozenset[str]:
     """Nodes that could take the line; another one that is in its self-test may never do it."""
     return frozenset(
@@ -230,7 +229,7 @@ def _takers(
         for other in fleet
         if (other is member or other.state in IN_SERVICE)
         and lane in other.lanes
-        and isinstance(placed(other, line, backlog, place), Placement)
+        and isinstance(placed(other, line, backlog), Placement)
     )
 
 

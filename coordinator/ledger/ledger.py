@@ -29,6 +29,7 @@ from common.settings import Timing
 from common.states import BatchEvent
 from common.views import CostRow, Explanation, ImageView, JobSummary, JobView, NodeView
 from coordinator.ledger import accounts, batches, ingest, jobs, nodes, views
+from coordinator.ledger.backlog import Backlog
 from coordinator.ledger.beats import answer_beat, answer_listener
 from coordinator.ledger.claims import compose, recall
 from coordinator.ledger.endings import end_held
@@ -76,7 +77,9 @@ class Ledger(Verbs):
         self._grace = Grace.begin(timing, clock())
         incident = Incident(began=clock(), until=self._grace.until)
         self._rules = Rules(timing=timing, rates=rates, place=place, new_secret=new_secret, incident=incident)
-        self._transactions = Transactions(lead, clock=clock, fill_backlog=jobs.open_jobs)
+        self._transactions = Transactions(
+            lead, clock=clock, new_backlog=lambda: Backlog(place), fill_backlog=jobs.open_jobs
+        )
         #: Submissions that failed midway and are not cancelled yet.
         self._broken_off: set[str] = set()
         with self._transactions.write() as (write, _):
@@ -203,7 +206,7 @@ class Ledger(Verbs):
         with self._transactions.read() as connection:
             fleet = in_service(connection).values()
         with self._transactions.backlog() as backlog:
-            return warrants(fleet, parked, backlog, self._rules.place)
+            return warrants(fleet, parked, backlog)
 
     # Ingest
 

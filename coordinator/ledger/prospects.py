@@ -62,7 +62,7 @@ class Prospects:
         lane = self.backlog.jobs[line.job_id].lane
         found, asked = [], 0
         for member in sorted(self._of_lane(lane), key=lambda one: self._nearness(one, failed_at)):
-            answer = placed(member, line, self.backlog, self.rules.place)
+            answer = placed(member, line, self.backlog)
             facts = self.node(member.id)
             if isinstance(answer, str):
                 found.append(Candidate(node=facts, lack=answer))
@@ -78,7 +78,7 @@ class Prospects:
         member = self.fleet[name]
         remedies: dict[str, str] = {}
         for line, _ in in_lane(self.backlog, lane):
-            answer = placed(member, line, self.backlog, self.rules.place)
+            answer = placed(member, line, self.backlog)
             if isinstance(answer, str):
                 remedies[answer] = _remedy(member, self.backlog.groups[line.group_key])
         found = self._offer(member, lane)

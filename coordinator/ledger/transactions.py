@@ -56,13 +56,19 @@ class Transactions:
     """The ledger's access to its database. Threads may share it."""
 
     def __init__(
-        self, lead: Lead, *, clock: Callable[[], float], fill_backlog: Callable[[Write], None]
+        self,
+        lead: Lead,
+        *,
+        clock: Callable[[], float],
+        new_backlog: Callable[[], Backlog],
+        fill_backlog: Callable[[Write], None],
     ) -> None:
         """`fill_backlog` lets the backlog learn, after a commit, all that the tables hold for it."""
         self._lead = lead
         self._clock = clock
         self._fill_backlog = fill_backlog
-        self._backlog = Backlog()
+        self._new_backlog = new_backlog
+        self._backlog = new_backlog()
         #: Whether the backlog knows what the tables hold.
         self._filled = False
         self._lock = threading.Lock()
@@ -84,7 +90,7 @@ class Transactions:
                     yield write, self._backlog
             except Unavailable:
                 # A commit whose answer was lost may have happened: only the tables know.
-                self._backlog, self._filled = Backlog(), False
+                self._backlog, self._filled = self._new_backlog(), False
                 raise
             write.committed(self._backlog)
             self._filled = True

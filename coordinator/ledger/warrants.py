@@ -8,12 +8,9 @@ from collections.abc import Container, Iterable
 from common.states import NodeState
 from coordinator.ledger.backlog import Backlog
 from coordinator.ledger.fleet import Member, in_lane, placed
-from coordinator.ledger.records import Place
 
 
-def warrants(
-    fleet: Iterable[Member], parked: Container[str], backlog: Backlog, place: Place
-) -> dict[tuple[str, int], int]:
+def warrants(fleet: Iterable[Member], parked: Container[str], backlog: Backlog) -> dict[tuple[str, int], int]:
     """See `Ledger.warrants`."""
     takers: Counter[tuple[str, int]] = Counter()
     images: dict[tuple[str, int], int] = {}
@@ -21,7 +18,7 @@ def warrants(
         if member.state is NodeState.BUSY or member.id in parked:
             continue
         for lane in member.lanes:
-            waiting = _claimable(member, lane, backlog, place)
+            waiting = _claimable(member, lane, backlog)
             if waiting:
                 queue = (lane, member.vram_class)
                 takers[queue] += 1
@@ -29,10 +26,10 @@ def warrants(
     return {queue: min(number, images[queue]) for queue, number in takers.items()}
 
 
-def _claimable(member: Member, lane: str, backlog: Backlog, place: Place) -> int:
+def _claimable(member: Member, lane: str, backlog: Backlog) -> int:
     """Images of the lane that wait and that `member` could take."""
     return sum(
         amount.images
         for line, amount in in_lane(backlog, lane)
-        if not isinstance(placed(member, line, backlog, place), str)
+        if not isinstance(placed(member, line, backlog), str)
     )
