@@ -18,9 +18,9 @@ def may(name: str, kind: type[TypeEngine[Any]]) -> Column[Any]:
     return Column(name, kind)
 
 
-def reference(name: str, target: str, *, nullable: bool = False) -> Column[Any]:
+def reference(name: str, target: str) -> Column[Any]:
     """A column that names a row of another table, as in `jobs.id`."""
-    return Column(name, String, ForeignKey(target), nullable=nullable)
+    return Column(name, String, ForeignKey(target), nullable=False)
 
 
 def money(prefix: str = "") -> tuple[Column[Any], ...]:

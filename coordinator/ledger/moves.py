@@ -135,7 +135,8 @@ def _move(
         update(table).where(table.c.id.in_(ids), table.c.state == source).values(state=target.value, **values)
     )
     if moved.rowcount != len(ids):
-        raise Conflict(f"{len(ids) - moved.rowcount} of {len(ids)} {machine.noun}s are no longer {source}")
+        gone = len(ids) - moved.rowcount
+        raise Conflict(f"{gone} of {len(ids)} {machine.noun} rows are no longer {source}")
     common = {"at": write.now, "noun": machine.noun, "event": event.value, "detail": detail}
     common |= {"source": source.value, "target": target.value}
     write.connection.execute(insert(events), [{"subject": subject, **common} for subject in ids])

@@ -46,7 +46,7 @@ def test_retry_goes_on_with_a_job_that_paused_itself_but_not_with_a_cancelled_on
     bench.ledger.retry_job(job)
     assert bench.ledger.job(job).intent == "active"
     bench.ledger.cancel_job(job)
-    with pytest.raises(Conflict, match="requeue it"):
+    with pytest.raises(Conflict, match="farm requeue"):
         bench.ledger.retry_job(job)
     assert bench.ledger.requeue_job(job) == 1
 
