@@ -85,6 +85,10 @@ class NodeState(StrEnum):
     LOST = "lost"
 
 
+#: States of a node that takes work now, or will when it has done what it has.
+IN_SERVICE = (NodeState.READY, NodeState.BUSY)
+
+
 class NodeEvent(StrEnum):
     JOINED = "joined"
     LEASED = "leased"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from common.errors import Unavailable
 from common.settings import Settings, load_settings
+from common.states import IN_SERVICE
 from common.views import NodeView
 from coordinator.client import FarmClient
 from coordinator.embedded.home import Home
@@ -36,4 +37,4 @@ def settings_in_force(settings: Settings) -> Settings:
 
 def in_service(node: NodeView) -> bool:
     """Whether the node takes work now, or will when it has done what it has."""
-    return node.state in ("ready", "busy")
+    return node.state in IN_SERVICE

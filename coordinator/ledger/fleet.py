@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, Select, exists, or_, select
 
 from common.messages import Spent
 from common.nodes import Card, Terms
-from common.states import AttemptState, BatchState, NodeState
+from common.states import IN_SERVICE, AttemptState, BatchState, NodeState
 from coordinator.ledger.backlog import Amount, Backlog, Group, Line, OpenJob
 from coordinator.ledger.charges import work_charge
 from coordinator.ledger.records import Placement
@@ -20,8 +20,6 @@ from coordinator.ledger.schema import attempts, batches, nodes, plain
 from coordinator.ledger.speeds import measured_speeds, slowest
 from coordinator.planner import Option
 
-#: States in which a node is counted on.
-IN_SERVICE = (NodeState.READY, NodeState.BUSY)
 #: Of an image: what sums of estimates may be off by.
 _ROUNDING = 1e-6
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.states import NodeState, ShotState
+from common.states import IN_SERVICE, NodeState, ShotState
 from common.views import FailureView
 from coordinator.explain import (
     Budget,
@@ -29,7 +29,6 @@ from coordinator.explain import (
 )
 from coordinator.explain.waiting import why_waiting
 
-IN_SERVICE = (NodeState.READY, NodeState.BUSY)
 SHOT = "3f" * 32
 
 
