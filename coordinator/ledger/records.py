@@ -137,6 +137,7 @@ class WorkLabels(NamedTuple):
 class Totals:
     """Sums over everything the ledger ever recorded; they only grow, also across restarts.
 
+    One exception: where a node comes back with a card of another class, its idle time goes with it.
     The farm's bill is the sum of `cost`; a volunteer's electricity is in `volunteer_cost` alone.
     """
 
