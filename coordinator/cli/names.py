@@ -23,7 +23,8 @@ def the_job(client: FarmClient, word: str) -> JobSummary:
             return meant[0]
         if meant:
             ids = ", ".join(job.id for job in meant[:3])
-            raise Invalid(f"{word} is meant by {len(meant)} jobs ({ids}, …): give the id of one")
+            more = ", …" if len(meant) > 3 else ""
+            raise Invalid(f"{len(meant)} jobs are called {word} ({ids}{more}): give the id of one")
     known = [name for job in jobs for name in (job.id, job.name)]
     raise NotFound(_unknown("job", word, known, "`farm jobs` lists them"))
 

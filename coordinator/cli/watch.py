@@ -43,7 +43,7 @@ class Wait:
 
     def __str__(self) -> str:
         shots = f"{self.shots:,} shots wait" if self.shots > 1 else "1 shot waits"
-        return f"{shots} for a {self.vram_class} GB node; none is in service"
+        return f"{shots} for a node of {self.vram_class} GB or more; none is in service"
 
 
 def watch_command(

@@ -159,7 +159,7 @@ def test_what_fits_no_node_is_said_at_submit_by_status_and_by_explain(farm: Farm
     said = farm.farm("submit", "plum.yaml", "--yes")
     assert "tiny-32 is kept for cards of 32 GB" in said.stderr
     assert "they need a card of 32 GB or more" in explained(farm, "plum")
-    assert "1 shot waits for a 32 GB node; none is in service" in farm.farm("status").stdout
+    assert "1 shot waits for a node of 32 GB or more; none is in service" in farm.farm("status").stdout
     farm.farm("cancel", "plum")
 
 

@@ -57,7 +57,7 @@ def test_what_no_node_of_its_own_takes_is_given_up_and_told(house: Farmhouse, ti
     rendered = json.loads(ran.stdout)
     assert rendered["pulled"] == {"folder": "pictures", "fetched": 6, "kept": 0, "missing": 2}
     assert [(row["vram_class"], row["images"]) for row in rendered["costs"]["rows"]] == [(8, 6)]
-    assert "2 shots wait for a 24 GB node; none is in service" in ran.stderr
+    assert "2 shots wait for a node of 24 GB or more; none is in service" in ran.stderr
     assert house.intents() == ["cancelled"]
 
 
