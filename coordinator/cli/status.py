@@ -70,8 +70,8 @@ def _blocks(local: FarmState | None, view: StatusView | None) -> list[Renderable
     if problems:
         pointer = "`farm explain JOB`, `farm explain NODE` or `farm explain SHOT` says more"
         blocks.append(Text("\n".join([*problems, pointer])))
-    traffic = f"{view.requests_per_minute:.0f} requests, {view.tickets_per_minute:.0f} tickets"
-    blocks.append(f"{traffic} in the last minute")
+    requests, tickets = round(view.requests_per_minute), round(view.tickets_per_minute)
+    blocks.append(f"{counted(requests, 'request')}, {counted(tickets, 'ticket')} in the last minute")
     return blocks
 
 
