@@ -22,13 +22,26 @@ from rich.logging import RichHandler
 
 from common.catalog import load_catalog
 from common.commandline import Command, command_line, run_command_line
-from common.nodes import Terms
 from common.settings import Settings, load_settings
 from gpu_node.assemble import NodeOptions, assembled, node_key, open_library
 from gpu_node.coordinator_client import Coordinator
 from gpu_node.doctor import Finding, examine
 from gpu_node.library import Library
 from gpu_node.node import Node
+from gpu_node.options import (
+    CardFile,
+    CatalogFiles,
+    Farm,
+    Gpu,
+    Home,
+    Key,
+    Lanes,
+    Models,
+    NodeName,
+    Owner,
+    Threads,
+    WhoPays,
+)
 from gpu_node.probe import find_probe
 
 _AT_ONCE = 130
@@ -40,75 +53,20 @@ app = command_line(
     about="Lend a card to a Shotfarm: it takes work that fits it, renders it and delivers the pictures.",
 )
 
-Farm = Annotated[str, typer.Option("--farm", metavar="URL", help="The coordinator; `farm status` shows it.")]
-Key = Annotated[
-    Path | None, typer.Option("--key", metavar="FILE", help="File with the node key that the farm gave out.")
-]
-CardFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--card",
-        metavar="FILE",
-        help="Render on the CPU, posing as the card of this file; without it on an NVIDIA card.",
-    ),
-]
-Gpu = Annotated[
-    int,
-    typer.Option("--gpu", metavar="N", min=0, help="The NVIDIA card, as nvidia-smi counts them."),
-]
-Models = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--models",
-        metavar="DIR",
-        exists=True,
-        file_okay=False,
-        help="Folder with models, and LoRAs in DIR/loras. Repeatable.",
-    ),
-]
-CatalogFiles = Annotated[
-    list[Path] | None,
-    typer.Option("--catalog", metavar="FILE", help="Further catalog file, as the farm has it. Repeatable."),
-]
-Name = Annotated[
-    str, typer.Option("--name", metavar="NAME", help="Name on the farm; by default this host's.")
-]
-Home = Annotated[
-    Path | None,
-    typer.Option("--home", metavar="DIR", help="Folder of this node alone; by default .farm/nodes/NAME."),
-]
-
 
 @app.command("run", cls=Command)
 def run_command(
     farm: Farm,
     key: Key = None,
-    name: Name = "",
+    name: NodeName = None,
     card: CardFile = None,
     gpu: Gpu = 0,
     models: Models = None,
     catalog: CatalogFiles = None,
-    lane: Annotated[
-        list[str] | None,
-        typer.Option("--lane", metavar="LANE", help="Lane to work for; `public` by default. Repeatable."),
-    ] = None,
-    owner: Annotated[str, typer.Option("--owner", metavar="NAME", help="Whose card it is.")] = "farm",
-    terms: Annotated[
-        Terms,
-        typer.Option(
-            "--terms",
-            help="Who pays: `owned` and `rented` cost the farm also while idle, `volunteer` nothing.",
-        ),
-    ] = "owned",
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            "--threads",
-            metavar="N",
-            min=1,
-            help="CPU threads of the engine; by default 1 where the CPU renders, else all.",
-        ),
-    ] = None,
+    lane: Lanes = None,
+    owner: Owner = "farm",
+    terms: WhoPays = "owned",
+    threads: Threads = None,
     home: Home = None,
 ) -> None:
     """Take part until Ctrl-C: it finishes the running pass and hands the rest back; twice it hands back all.
@@ -139,7 +97,7 @@ def run_command(
 
 
 @app.command("pause", cls=Command)
-def pause_command(farm: Farm, key: Key = None, name: Name = "") -> None:
+def pause_command(farm: Farm, key: Key = None, name: NodeName = None) -> None:
     """Have your card back: its memory is free a moment later, and the node works no more until `resume`.
 
     What it was rendering waits for another node; nobody is blamed.
@@ -152,7 +110,7 @@ def pause_command(farm: Farm, key: Key = None, name: Name = "") -> None:
 
 
 @app.command("resume", cls=Command)
-def resume_command(farm: Farm, key: Key = None, name: Name = "") -> None:
+def resume_command(farm: Farm, key: Key = None, name: NodeName = None) -> None:
     """Lend the card again after `pause`.
 
     Example: `farm-node resume --farm http://192.168.1.10:8080 --key node.key`
@@ -166,7 +124,7 @@ def resume_command(farm: Farm, key: Key = None, name: Name = "") -> None:
 def doctor_command(
     farm: Annotated[str, typer.Option("--farm", metavar="URL", help="Also try to reach this farm.")] = "",
     key: Key = None,
-    name: Name = "",
+    name: NodeName = None,
     card: CardFile = None,
     gpu: Gpu = 0,
     models: Models = None,
