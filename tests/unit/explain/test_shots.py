@@ -1,0 +1,155 @@
+"""Shots: each that waits is schedulable by a named node, or blocked by something named."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.states import NodeState, ShotState
+from coordinator.explain import (
+    Budget,
+    Candidate,
+    Hand,
+    Waiting,
+    explain_shot,
+)
+from coordinator.explain.waiting import why_waiting
+from tests.unit.explain.facts import first, job, node, shot, waiting, waits
+
+
+@given(waits)
+def test_what_waits_is_schedulable_by_a_named_node_or_blocked_by_something_named(one: Waiting) -> None:
+    answer = why_waiting(one)
+    in_service = {c.node.name for c in one.candidates if c.node.in_service and not c.lack}
+    says_node = any(f"node {name}" in answer.sentence for name in in_service)
+    assert says_node or answer.remedy or not one.job.whole
+    assert answer.goes_on or answer.remedy
+
+
+@given(waits)
+def test_a_lone_job_with_a_free_able_node_is_taken_by_it(one: Waiting) -> None:
+    free = Candidate(node=node("free"), first=first())
+    lone = waiting(*one.candidates, free, crashes=one.crashes)
+    assert why_waiting(lone).goes_on
+    assert "node free" in why_waiting(waiting(free)).sentence
+
+
+@given(st.lists(waits, max_size=3), st.sampled_from(list(ShotState)), st.integers(0, 3))
+def test_every_shot_has_a_sentence_that_names_it(
+    several: list[Waiting], state: ShotState, tries: int
+) -> None:
+    said = explain_shot(shot(state, waits=tuple(several), attempts=tries, reason="all black"))
+    assert said.sentences[0].startswith("shot 3f3f3f3f3f3f (mug/red-0) ")
+    assert all(sentence.endswith(".") for sentence in said.sentences)
+
+
+@pytest.mark.parametrize(
+    ("one", "sentence", "remedy"),
+    [
+        (waiting(), "no node serves lane public", "`farm-node run --lane public`"),
+        (waiting(job=job(intent="paused")), "paused by the operator", "`farm resume j-1`"),
+        (waiting(job=job(intent="paused", reason="5 failed")), "paused by itself: 5", "`farm resume j-1`"),
+        (
+            waiting(Candidate(node=node(), lack="model sdxl is not on this node")),
+            r"no node of lane public can render model sdxl (small: model sdxl is not on this node)",
+            "join a node of 8 GB or more that has model sdxl",
+        ),
+        (
+            waiting(Candidate(node=node(state=NodeState.PAUSED))),
+            "no node that can take this is in service: node small is paused",
+            "`farm node resume small`",
+        ),
+        (
+            waiting(Candidate(node=node(state=NodeState.PAUSED, owners_pause=True))),
+            "node small is paused by its owner",
+            "`farm-node resume`",
+        ),
+        (
+            waiting(Candidate(node=node(state=NodeState.QUARANTINED, reason="3 failures"))),
+            "node small is quarantined: 3 failures",
+            "`farm node forgive small`",
+        ),
+        (
+            waiting(Candidate(node=node(state=NodeState.LOST))),
+            "node small is lost",
+            "`farm-node run` starts it again",
+        ),
+        (
+            waiting(
+                Candidate(node=node(), over_budget=True),
+                job=job(budget=Budget(limit=2, cost=1.5, reserved=0.5, currency="EUR")),
+            ),
+            "has cost 1.50 EUR of at most 2.00 EUR, and 0.500 EUR more is in hand: there is no room",
+            "higher limits.max_cost",
+        ),
+        (
+            waiting(job=job(budget=Budget(limit=2, cost=2.5, reserved=0, currency="EUR"), intent="paused")),
+            "has cost 2.50 EUR of at most 2.00 EUR, 0.500 EUR too much",
+            "higher limits.max_cost",
+        ),
+        (
+            waiting(Candidate(node=node(), first=first("j-2", priority=80))),
+            "job j-2 comes first on node small: its priority is 80, here it is 50",
+            "`farm priority j-1 81`",
+        ),
+        (
+            waiting(Candidate(node=node(), first=first("j-2"))),
+            "job j-2 comes first on node small: it got less work so far",
+            "`farm priority j-1 51`",
+        ),
+        (
+            waiting(Candidate(node=node(), first=first("j-2", owner="ben"))),
+            "job j-2 comes first on node small: ben got less work lately than ana",
+            "`farm priority j-1 51`",
+        ),
+        (waiting(Candidate(node=node(), first=first())), "node small takes this next", ""),
+        (
+            waiting(Candidate(node=node(state=NodeState.BUSY), first=first())),
+            "node small takes this when its batch is over",
+            "",
+        ),
+        (
+            waiting(Candidate(node=node(), first=first(), failed=True, rest_s=12)),
+            "this failed on node small, which tries again in 12 s",
+            "",
+        ),
+        (
+            waiting(Candidate(node=node(), first=first()), crashes=1),
+            "an engine, a node or ingest died with this, so node small renders it alone",
+            "",
+        ),
+    ],
+)
+def test_the_first_hindrance_is_said_with_its_remedy(one: Waiting, sentence: str, remedy: str) -> None:
+    answer = why_waiting(one)
+    assert sentence in answer.sentence
+    assert remedy in answer.remedy
+    assert bool(answer.remedy) == bool(remedy)
+
+
+def test_a_fresh_node_takes_what_failed_on_another() -> None:
+    tired = Candidate(node=node(), first=first(), failed=True, rest_s=12)
+    fresh = Candidate(node=node("large"), first=first())
+    assert "node large takes this next" in why_waiting(waiting(tired, fresh)).sentence
+
+
+def test_a_shot_goes_on_by_the_job_that_may() -> None:
+    paused = waiting(job=job(id="j-2", intent="paused"))
+    said = explain_shot(shot(waits=(paused, waiting(Candidate(node=node(), first=first())))))
+    assert said.sentences[0] == "shot 3f3f3f3f3f3f (mug/red-0) waits: node small takes this next."
+    assert said.sentences[1] == "Job j-2 is paused by the operator."
+    assert said.remedy == ""
+
+
+def test_a_failed_shot_says_where_why_and_what_to_do() -> None:
+    said = explain_shot(shot(ShotState.FAILED, reason="all black", failed_on=("small", "large")))
+    assert "failed on small, large: all black" in said.sentences[0]
+    assert "`farm retry j-1`" in said.remedy
+    assert "`farm accept 3f3f3f3f3f3f`" in said.remedy
+
+
+def test_a_running_shot_says_where() -> None:
+    hand = Hand(node="small", batch_id="b-1", job_id="j-1", shots=4, since_s=12)
+    said = explain_shot(shot(ShotState.RUNNING, hand=hand))
+    assert "is rendered now on node small, in batch b-1, for 12 s so far" in said.sentences[0]
