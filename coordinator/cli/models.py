@@ -66,7 +66,9 @@ def models_command(
     identity: Annotated[
         Path | None,
         typer.Option(
-            "--identity", metavar="PATH", help="Only print the identity of this model folder or LoRA file."
+            "--identity",
+            metavar="PATH",
+            help="Only print the identity of this model folder, LoRA or GGUF file.",
         ),
     ] = None,
     settings: options.SettingsFile = None,
