@@ -32,7 +32,7 @@ lint: setup-dev  ## ruff, mypy --strict, import-linter
 	$(BIN)/lint-imports
 
 test: lint  ## Lint and every test this machine can run; lists what it skipped and why
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 bench: setup-dev  ## Measure; only ratios decide
 	$(BIN)/python -m tests.benchmarks
