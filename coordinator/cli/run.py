@@ -126,7 +126,7 @@ def _tell(rendered: Rendered) -> None:
     pulled = rendered.pulled
     out.print("", cost_table(rendered.costs))
     images = counted(pulled.fetched + pulled.kept, "image")
-    out.print(f"\n{images} in {pulled.folder}, {pulled.fetched} of them new")
+    out.print(f"\n{images} in {pulled.folder}, {pulled.fetched} of them fetched now")
     out.print(f"contact sheet: [bold]{rendered.page}[/] and {rendered.sheet}")
 
 

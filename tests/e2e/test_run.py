@@ -24,7 +24,7 @@ def test_one_command_goes_from_manifest_to_contact_sheet(studio: Farmhouse) -> N
     with Image.open(studio.folder / "pictures" / "contact-sheet.png") as sheet:
         sheet.load()
     assert (studio.folder / "pictures" / "contact-sheet.html").exists()
-    assert "8 images in pictures, 8 of them new" in said
+    assert "8 images in pictures, 8 of them fetched now" in said
     assert studio.processes() == []
 
 
