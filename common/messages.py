@@ -138,6 +138,12 @@ class Listen(Message):
     wait_s: Seconds = 20.0
 
 
+class Leave(Message):
+    """POST /v1/nodes/{id}/leave: the node has ended."""
+
+    incarnation: int
+
+
 class Claim(Message):
     """POST /v1/claims: presents a ticket, waits up to `wait_s` for work."""
 

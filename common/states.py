@@ -99,6 +99,7 @@ class NodeEvent(StrEnum):
     DISTRUSTED = "distrusted"
     TESTED = "tested"
     TRUSTED = "trusted"
+    LEFT = "left"
     VANISHED = "vanished"
     HEARD = "heard"
 
@@ -211,6 +212,7 @@ def _node() -> Iterator[Transition[NodeState, NodeEvent]]:
     for source in (s.QUARANTINED, s.SELFTEST):
         yield Transition(source, e.TRUSTED, s.READY, "its self-test passed, or it is forgiven")
     yield Transition(s.PAUSED, e.TRUSTED, s.PAUSED, "it is forgiven")
+    yield Transition(s.READY, e.LEFT, s.OFFLINE, "its owner ended it in order")
     yield Transition(s.READY, e.VANISHED, s.LOST, "not heard of for the length of a lease")
     yield Transition(s.SELFTEST, e.VANISHED, s.QUARANTINED, "not heard of in its self-test")
     yield Transition(s.LOST, e.HEARD, s.READY, "heard of again")

@@ -24,6 +24,7 @@ from common.messages import (
     GrantRequest,
     Join,
     Joined,
+    Leave,
     Listen,
     Report,
 )
@@ -33,6 +34,8 @@ _T = TypeVar("_T", bound=BaseModel)
 
 #: Seconds for an answer that needs no waiting.
 _TIMEOUT_S = 10.0
+#: Seconds for the last call of a node; without it the farm misses the node a little later.
+_GOODBYE_S = 2.0
 
 _BY_STATUS: dict[int, type[errors.FarmError]] = {
     kind.status: kind
@@ -69,6 +72,11 @@ class Coordinator:
     def listen(self, node_id: str, listen: Listen) -> BeatAnswer:
         """Returns when there is something else to do, at the latest after `listen.wait_s`."""
         return self._post(BeatAnswer, f"/v1/nodes/{node_id}/orders", listen, listen.wait_s + _TIMEOUT_S)
+
+    def leave(self, node_id: str, incarnation: int) -> None:
+        """Say that this node has ended, to a farm that answers soon: nobody waits for more."""
+        message = Leave(incarnation=incarnation).model_dump_json()
+        self._send("POST", f"/v1/nodes/{node_id}/leave", message, _GOODBYE_S)
 
     def pause(self, node_id: str) -> None:
         """Let the node's owner have his card back. Raises NotFound, or Conflict where it cannot be."""

@@ -43,13 +43,15 @@ class Node:
 
         Such as Conflict, where another process has joined under its name since.
         """
+        joined: Joined | None = None
         try:
-            while not self._stopping.is_set():
-                joined = self._join()
-                if joined is not None:
-                    self._serve(joined)
+            while not self._stopping.is_set() and (joined := self._join()) is not None:
+                self._serve(joined)
         finally:
             self._bench.engine.stop()
+            if joined is not None:
+                with suppress(FarmError):
+                    self._bench.coordinator.leave(joined.node_id, joined.incarnation)
 
     def stop(self) -> None:
         """Finish the running pass, hand the rest back, end. From a signal handler or any thread."""

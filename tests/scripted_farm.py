@@ -25,6 +25,7 @@ from common.messages import (
     Join,
     Joined,
     Lease,
+    Leave,
     Listen,
     Nothing,
     Report,
@@ -58,6 +59,7 @@ class ScriptedFarm:
     refusals: defaultdict[str, deque[int]] = field(default_factory=lambda: defaultdict(deque))
     #: What heartbeats and listeners are answered; `order` changes it.
     beat_answer: BeatAnswer = field(default_factory=lambda: BeatAnswer(order="go on"))
+    leaves: list[Leave] = field(default_factory=list)
     #: What listeners asked.
     listens: list[Listen] = field(default_factory=list)
     _changed: threading.Condition = field(default_factory=threading.Condition)
@@ -151,6 +153,10 @@ def _app(farm: ScriptedFarm) -> FastAPI:
     def join(message: Join) -> Response:
         return answer("joins", message, farm.joined)
 
+    @app.post("/v1/nodes/{node_id}/leave")
+    def leave(node_id: str, message: Leave) -> Response:
+        return answer("leaves", message, lambda: message)
+
     @app.post("/v1/nodes/{node_id}/beats")
     def beat(node_id: str, message: Beat) -> Response:
         return answer("beats", message, lambda: farm.beat_answer)
@@ -163,6 +169,11 @@ def _app(farm: ScriptedFarm) -> FastAPI:
     def claim(message: Claim) -> Response:
         return answer("claims", message, farm.claim)
 
+    _deliver(app, farm, answer)
+    return app
+
+
+def _deliver(app: FastAPI, farm: ScriptedFarm, answer: Callable[..., Response]) -> None:
     @app.post("/v1/batches/{batch_id}/grants")
     def grant(batch_id: str, message: GrantRequest) -> Response:
         key = f"quarantine/{batch_id}/{message.shot_id}/{message.sha256}"
@@ -181,5 +192,3 @@ def _app(farm: ScriptedFarm) -> FastAPI:
     async def put(key: str, request: Request) -> Response:
         data = await request.body()
         return Response(status_code=farm.said("put", None) or farm.store(key, data))
-
-    return app

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from common.messages import Beat, BeatAnswer, Join, Joined
+from common.messages import Beat, BeatAnswer, Join, Joined, Leave
 from common.views import NodeView, NodeWish, Who
 from coordinator.api.access import Role, TheFarm, TheRole, allow
 
@@ -31,6 +31,13 @@ async def beat(node_id: str, beat: Beat, farm: TheFarm) -> BeatAnswer:
     answered `stop`; 410: the incarnation is over, join again.
     """
     return await farm.beats.put(node_id, beat)
+
+
+@router.post("/{node_id}/leave", dependencies=[allow("node")])
+def leave(node_id: str, leave: Leave, farm: TheFarm) -> NodeView:
+    """Say that the node has ended: it is offline until it joins again. 410: it has joined again since."""
+    farm.ledger.leave_node(node_id, leave.incarnation)
+    return farm.node(node_id)
 
 
 @router.post("/{node_id}/drain", dependencies=[allow("operator")])

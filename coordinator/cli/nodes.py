@@ -123,10 +123,14 @@ def nodes_table(nodes: Sequence[NodeView]) -> Table:
 
 
 def idle_sentences(nodes: Iterable[NodeView]) -> list[str]:
-    """A sentence for each node that does nothing and will not by itself, with what would change it."""
+    """A sentence for each node that does nothing and will not by itself, with what would change it.
+
+    Those that their owners ended, as every evening, are not worth one.
+    """
     said = []
     for node in nodes:
-        if not in_service(node):
+        ended = node.state == NodeState.OFFLINE and node.decided_by == "owner"
+        if not in_service(node) and not ended:
             answer = out_of_service(_facts(node))
             said.append(f"{answer.sentence} → {answer.remedy}" if answer.remedy else answer.sentence)
     return said
@@ -138,7 +142,7 @@ def _facts(node: NodeView) -> NodeFacts:
         state=NodeState(node.state),
         reason=node.reason,
         in_service=in_service(node),
-        owners_pause=node.decided_by == "owner",
+        by_owner=node.decided_by == "owner",
     )
 
 

@@ -20,8 +20,8 @@ class NodeFacts:
     reason: str = ""
     #: Whether it is counted on for work now.
     in_service: bool
-    #: Whether its owner paused it: the operator cannot resume it then.
-    owners_pause: bool = False
+    #: Whether its owner put it into its state: the operator cannot bring it back then.
+    by_owner: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -99,7 +99,7 @@ def _standing(node: NodeFacts) -> str:
             return f"finishes its batch and takes no other{because}"
         case NodeState.SELFTEST:
             return f"must render one shot well before it gets more{because}"
-        case NodeState.PAUSED if node.owners_pause:
+        case NodeState.PAUSED if node.by_owner:
             return f"is paused by its owner{because}"
     return f"is {node.state}{because}"
 
@@ -107,7 +107,9 @@ def _standing(node: NodeFacts) -> str:
 def _comeback(node: NodeFacts) -> str:
     name = node.name
     match node.state:
-        case NodeState.PAUSED if node.owners_pause:
+        case NodeState.OFFLINE if node.by_owner:
+            return f"its owner runs `farm-node run` on {name}"
+        case NodeState.PAUSED if node.by_owner:
             return f"its owner runs `farm-node resume` on {name}"
         case NodeState.PAUSED | NodeState.DRAINING | NodeState.OFFLINE:
             return f"`farm node resume {name}`"

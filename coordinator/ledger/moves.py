@@ -34,7 +34,7 @@ CHUNK = 5000
 #: Ends of a batch that its node may not know of.
 _TAKEN_BACK = (BatchEvent.RELEASED, BatchEvent.EXPIRED, BatchEvent.VANISHED)
 #: What happens to a node by its own call.
-_NODES_OWN = (NodeEvent.JOINED, NodeEvent.LEASED, NodeEvent.FREED, NodeEvent.HEARD)
+_NODES_OWN = (NodeEvent.JOINED, NodeEvent.LEASED, NodeEvent.FREED, NodeEvent.LEFT, NodeEvent.HEARD)
 #: Events after which a node that waits in a claim may be given work.
 _BRING_NODES = (NodeEvent.RESUMED, NodeEvent.TESTED, NodeEvent.TRUSTED)
 

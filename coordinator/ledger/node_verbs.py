@@ -20,6 +20,15 @@ from coordinator.ledger.transactions import Write
 _NAMES: dict[str, str] = {"operator": "the operator", "owner": "its owner"}
 
 
+def leave(write: Write, rules: Rules, node_id: str, incarnation: int) -> None:
+    """See `Verbs.leave_node`. Whoever is paused or distrusted stays so till he joins again."""
+    node_row(write.connection, node_id, incarnation)
+    end_held(write, rules, node_id, BatchEvent.RELEASED)
+    if node_row(write.connection, node_id).state == NodeState.READY:
+        ended = {"detail": "ended by its owner", "decided_by": "owner"}
+        move_node(write, node_id, NodeState.READY, NodeEvent.LEFT, **ended)
+
+
 def drain(write: Write, node_id: str, reason: str) -> None:
     """See `Verbs.drain_node`."""
     state = NodeState(node_row(write.connection, node_id).state)
@@ -41,6 +50,8 @@ def pause(write: Write, rules: Rules, node_id: str, reason: str, who: Who) -> No
 def resume(write: Write, rules: Rules, node_id: str, who: Who) -> None:
     """See `Verbs.resume_node`."""
     node = node_row(write.connection, node_id)
+    if node.state == NodeState.OFFLINE and node.decided_by == "owner":
+        raise Conflict(f"node {node_id} was {node.reason}: `farm-node run` there brings it back")
     if node.state == NodeState.PAUSED:
         _must_be_theirs(node, who)
     elif who == "owner":

@@ -44,13 +44,12 @@ class Prospects:
     def node(self, name: str) -> NodeFacts:
         row = self.rows[name]
         state = NodeState(row.state)
-        owners = state is NodeState.PAUSED and row.decided_by == "owner"
         return NodeFacts(
             name=name,
             state=state,
             reason=row.reason,
             in_service=name in self.serving,
-            owners_pause=owners,
+            by_owner=row.decided_by == "owner",
         )
 
     def candidates(self, line: Line, failed_at: Mapping[str, float]) -> tuple[Candidate, ...]:

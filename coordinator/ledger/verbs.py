@@ -67,6 +67,11 @@ class Verbs:
 
     # Nodes
 
+    def leave_node(self, node_id: str, incarnation: int) -> None:
+        """Take back what a node held that has ended, and count on it no more. Raises Gone as `beats` does."""
+        with self._transactions.write() as (write, _):
+            node_verbs.leave(write, self._rules, node_id, incarnation)
+
     def drain_node(self, node_id: str, reason: str = "") -> None:
         """Let the node finish its batch and claim no other; it is offline once it holds none."""
         with self._transactions.write() as (write, _):

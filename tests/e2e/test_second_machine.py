@@ -79,6 +79,8 @@ def test_a_node_on_another_machine_takes_part(house: Farmhouse, tiny_model: Path
         with far_node(house, namespace, url):
             house.farm("submit", "few.yaml", "--yes", "--watch")
         with house.client() as client:
+            # It was ended in order, and said so.
+            assert [(node.name, node.state) for node in client.nodes()] == [("far", "offline")]
             job = client.jobs()[0]
             images = list(client.images(job.id))
         assert {image.node for image in images} == {"far"}

@@ -58,6 +58,7 @@ def test_while_it_waits_for_work(farm: ScriptedFarm, start_node: NodeStarter, nu
 
         assert ended_well(node, number)
         assert farm.closes == []
+        assert [leave.incarnation for leave in farm.leaves] == [1]
 
 
 def test_while_it_loads(farm: ScriptedFarm, start_node: NodeStarter) -> None:

@@ -131,6 +131,7 @@ class Walk:
             ]
             rare: list[Callable[[], None]] = [
                 lambda: ledger.drain_node(name),
+                lambda: ledger.leave_node(name, self.nodes[name].joined.incarnation),
                 lambda: ledger.pause_node(name, who=who),
                 lambda: ledger.quarantine_node(name),
             ]
@@ -181,7 +182,7 @@ def test_every_shot_that_waits_is_explained_and_who_is_said_to_take_it_does(
 
 def test_walks_come_by_nearly_everything_that_may_happen(bench: Bench) -> None:
     seen = set()
-    for seed in range(3):
+    for seed in range(5):
         walk = Walk(bench, Random(seed))
         for _ in range(300):
             walk.step()

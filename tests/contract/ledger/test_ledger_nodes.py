@@ -91,6 +91,37 @@ def test_a_drained_node_finishes_its_batch_and_gets_no_other(bench: Bench) -> No
     assert node.claim().lease is not None
 
 
+def test_a_node_that_leaves_is_offline_at_once_and_what_it_held_waits(bench: Bench) -> None:
+    job = bench.submit(placed(4))
+    node = bench.join()
+    node.lease()
+
+    bench.ledger.leave_node(node.id, node.joined.incarnation)
+
+    assert bench.node_state() == "offline"
+    assert bench.counts(job.job_id) == {"waiting": 4}
+    with pytest.raises(Conflict, match="ended by its owner: `farm-node run`"):
+        bench.ledger.resume_node(node.id)
+    assert bench.join().claim().lease is not None
+
+
+def test_only_the_last_incarnation_of_a_node_may_leave(bench: Bench) -> None:
+    old = bench.join()
+    bench.join()
+
+    with pytest.raises(Gone, match="started again"):
+        bench.ledger.leave_node(old.id, old.joined.incarnation)
+    assert bench.node_state() == "ready"
+
+
+def test_a_node_that_leaves_sheds_neither_a_pause_nor_distrust(bench: Bench) -> None:
+    node = bench.join()
+    for steer, state in ((bench.ledger.quarantine_node, "quarantined"), (bench.ledger.pause_node, "paused")):
+        steer(node.id)
+        bench.ledger.leave_node(node.id, node.joined.incarnation)
+        assert bench.node_state() == state
+
+
 def test_a_node_that_is_lost_cannot_be_resumed_but_joins_again(bench: Bench) -> None:
     bench.past_the_grace()
     node = bench.join()

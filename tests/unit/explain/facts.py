@@ -52,7 +52,7 @@ firsts = st.none() | st.builds(
     st.booleans(),
 )
 candidates = st.builds(
-    lambda name, state, owners, **facts: Candidate(node=node(name, state, owners_pause=owners), **facts),
+    lambda name, state, owners, **facts: Candidate(node=node(name, state, by_owner=owners), **facts),
     name=names,
     state=states,
     owners=st.booleans(),

@@ -42,7 +42,7 @@ def test_a_node_out_of_service_says_so_and_what_brings_it_back(
     state: NodeState, owners: bool, reason: bool
 ) -> None:
     said = explain_node(
-        NodeSubject(node=node(state=state, owners_pause=owners, reason="hot" * reason), vram_class=8)
+        NodeSubject(node=node(state=state, by_owner=owners, reason="hot" * reason), vram_class=8)
     )
     assert "ode small" in said.sentences[0]
     assert said.remedy or state in IN_SERVICE

@@ -61,7 +61,7 @@ def test_every_shot_has_a_sentence_that_names_it(
             "`farm node resume small`",
         ),
         (
-            waiting(Candidate(node=node(state=NodeState.PAUSED, owners_pause=True))),
+            waiting(Candidate(node=node(state=NodeState.PAUSED, by_owner=True))),
             "node small is paused by its owner",
             "`farm-node resume`",
         ),
