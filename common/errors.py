@@ -64,6 +64,10 @@ class Problem:
     line: int | None = None
     column: int | None = None
 
+    def place(self) -> tuple[int, int]:
+        """Where it stands, to sort by; alike for all that have no line, which keep their order."""
+        return (0, 0) if self.line is None else (self.line, self.column or 0)
+
     def at(self, source: str) -> str:
         place = source if self.line is None else f"{source}:{self.line}"
         if self.line is not None and self.column is not None:
@@ -77,7 +81,7 @@ class InvalidDocument(Invalid):
 
     def __init__(self, source: str, problems: list[Problem]) -> None:
         self.source = source
-        self.problems = tuple(sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0)))
+        self.problems = tuple(sorted(problems, key=Problem.place))
         super().__init__("\n".join(problem.at(source) for problem in self.problems))
 
 
