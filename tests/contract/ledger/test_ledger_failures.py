@@ -102,8 +102,11 @@ def test_what_outgrew_the_largest_class_waits_for_a_card_with_more_than_its_peak
     assert larger.claim().lease is not None
 
 
-def test_a_job_pauses_itself_when_a_tenth_and_five_of_its_shots_failed(bench: Bench) -> None:
-    job = bench.submit(placed(20))
+@pytest.mark.parametrize(("images", "failed"), [(20, 5), (50, 5), (51, 6), (60, 6)])
+def test_a_job_pauses_itself_once_a_tenth_and_five_of_its_shots_failed(
+    bench: Bench, images: int, failed: int
+) -> None:
+    job = bench.submit(placed(images))
     node = bench.join()
     while bench.ledger.job(job.job_id).intent == "active":
         lease = node.lease()
@@ -114,8 +117,8 @@ def test_a_job_pauses_itself_when_a_tenth_and_five_of_its_shots_failed(bench: Be
 
     view = bench.ledger.job(job.job_id)
     assert view.intent == "paused"
-    assert "5 of 20 shots failed" in view.reason
-    # The second of the pass in which the job paused failed too.
+    assert f"{failed} of {images} shots failed" in view.reason
+    # The fifth was the first of a pass, whose second failed too.
     assert bench.ledger.requeue_job(job.job_id) == view.counts["failed"] == 6
     assert bench.ledger.job(job.job_id).intent == "active"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from common.messages import Spent
+from coordinator.fairness import HALF_LIFE_S
 from coordinator.ledger.schema import attempts
 from tests.contract.ledger.bench import Bench, Holder, placed, work
 
@@ -40,6 +41,22 @@ def test_ten_shots_of_one_owner_do_not_wait_for_the_many_jobs_of_another(bench: 
     shop = bench.submit(placed(10), owner="shop").job_id
 
     assert {*_serve(bench, node, 2)} == {shop}
+
+
+@pytest.mark.parametrize(("waited_s", "next_owner"), [(0.0, "shop"), (HALF_LIFE_S, "studio")])
+def test_an_owner_who_had_much_has_its_turn_sooner_the_longer_ago_that_was(
+    bench: Bench, waited_s: float, next_owner: str
+) -> None:
+    node = bench.join()
+    jobs = {"studio": bench.submit(placed(30), owner="studio").job_id}
+    _serve(bench, node, 5)
+    bench.clock.now += waited_s
+    jobs["shop"] = bench.submit(placed(30, first=100), owner="shop").job_id
+
+    # Then it had three fifths of what the studio had: less than all of that, more than the half.
+    assert {*_serve(bench, node, 3)} == {jobs["shop"]}
+
+    assert _serve(bench, node, 1) == [jobs[next_owner]]
 
 
 def test_a_new_coordinator_knows_what_owners_had_lately(bench: Bench) -> None:
