@@ -62,6 +62,11 @@ def explained(farm: Farmhouse, subject: str) -> str:
     return " ".join([*answer["sentences"], answer["remedy"]])
 
 
+def unwrapped(said: str) -> str:
+    """What a command said, in one line."""
+    return " ".join(said.split())
+
+
 def node(farm: Farmhouse, name: str) -> NodeView:
     with farm.client() as client:
         return next(node for node in client.nodes() if node.name == name)
@@ -150,6 +155,23 @@ def test_failed_shots_are_retried_and_accepted_one_by_one(farm: Farmhouse) -> No
     farm.farm("accept", first[:12], second[:12])
 
     assert ended(farm, job).counts == {"accepted": 2}
+
+
+def test_what_fits_no_card_at_all_is_said_with_the_size_that_would_at_submit_and_by_status(
+    farm: Farmhouse,
+) -> None:
+    poster = {"name": "poster", "model": "tiny", "prompt": "a pear", "size": "16384x16384", "steps": 4}
+    small = {**poster, "name": "small", "size": "128x128"}
+    (farm.folder / "pear.yaml").write_text(yaml.safe_dump({"version": 1, "shots": [poster, small]}))
+    said = farm.farm("submit", "pear.yaml", "--yes")
+    assert "1 to render, 1 fit no node" in unwrapped(said.stdout)
+    (misfit,) = farm.json("status")["farm"]["misfits"]
+    assert "16384×16384" in misfit["reason"]
+    assert "9392×9392 fits" in misfit["reason"]
+    assert f"1 shot: {misfit['reason']}" in unwrapped(said.stderr)
+    assert f"fit no node: {misfit['reason']}" in unwrapped(farm.farm("status").stdout)
+    farm.farm("cancel", "pear")
+    assert "fit no node" not in farm.farm("status").stdout
 
 
 def test_what_fits_no_node_is_said_at_submit_by_status_and_by_explain(farm: Farmhouse) -> None:
