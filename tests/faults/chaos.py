@@ -176,11 +176,14 @@ def _run(folder: Path, options: argparse.Namespace) -> bool:
     held = _judge(replace(found, store_outages=store.ailed))
     left = target.house.processes()
     print(f"{'BROKEN' if left else 'held':7} nothing is left running {left or ''}")
+    submitted = len(found.submitted)
+    few = submitted < options.shots
+    print(f"{'BROKEN' if few else 'held':7} at least {options.shots} shots were submitted: {submitted}")
     print(f"seed {options.seed}, {options.minutes:g} minutes, {options.engine} engine, {options.database}")
     print(f"{siege.done.total()} faults; {store.proxy.met} calls met a store in trouble")
     print(", ".join(f"{number} × {name}" for name, number in sorted(siege.done.items())))
     print("\n".join(figures(found)))
-    return held and not left
+    return held and not left and not few
 
 
 @contextmanager

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
-from sqlalchemy import select
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import Executable, select
 
+from common.settings import Settings
+from coordinator.client import FarmClient
 from coordinator.ledger.schema import attempts, batches, events, images, jobs, nodes, shots, wants
 from tests.faults.target import Target
 from tests.faults.watch import Watch
@@ -20,6 +25,16 @@ Row = dict[str, Any]
 
 _STALL = re.compile(r"(\S+ \S+) WARNING coordinator\.ledger\.sweep: the last sweep was (\d+\.\d) s ago")
 _TABLES = (jobs, shots, wants, nodes, batches, attempts, images, events)
+
+
+class Farm(Protocol):
+    """Whatever runs a ledger and an API."""
+
+    def settings(self) -> Settings: ...
+
+    def client(self) -> FarmClient: ...
+
+    def rows(self, query: Executable) -> list[Row]: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +64,8 @@ class Evidence:
     felled: list[Felled]
     #: What the API says that all jobs have cost.
     told_cost: float
+    #: How attempts ended to how many such ends of the event log the farm's metrics do not have.
+    uncounted: Counter[str]
     #: From and to when the store was in trouble.
     store_outages: Sequence[tuple[float, float]] = ()
 
@@ -64,6 +81,12 @@ class Evidence:
         }
 
     @cached_property
+    def submitted(self) -> set[str]:
+        """Shots of all jobs whose submission was not cut off."""
+        whole = {job["id"] for job in self.tables["jobs"] if job["complete"]}
+        return {want["shot_id"] for want in self.tables["wants"] if want["job_id"] in whole}
+
+    @cached_property
     def images(self) -> dict[str, Row]:
         """By shot."""
         return {image["shot_id"]: image for image in self.tables["images"]}
@@ -75,18 +98,40 @@ def gather(target: Target, watch: Watch, felled: list[Felled]) -> Evidence:
     client, bucket = target.store()
     with closing(client):
         pictures = {key: client.head_object(Bucket=bucket, Key=key)["Metadata"] for key in created}
-    with target.client() as farm:
-        told_cost = sum(farm.job(job.id).cost for job in farm.jobs())
-    return Evidence(
-        tables={table.name: target.rows(select(table)) for table in _TABLES},
+    return evidence_of(
+        target,
         pictures=pictures,
         created={key: at for key, (_, at) in created.items()},
         quarantine=list(target.objects("quarantine/")),
         changed=watch.changed,
         outages=sorted([*watch.outages, *_stalls(target)]),
         felled=felled,
-        told_cost=told_cost,
     )
+
+
+def evidence_of(farm: Farm, **seen: Any) -> Evidence:
+    """What ledger, event log and API of any farm tell, beside what was `seen` of its store and its parts."""
+    with farm.client() as client:
+        told_cost = sum(client.job(job.id).cost for job in client.jobs())
+    tables = {table.name: farm.rows(select(table)) for table in _TABLES}
+    attempt_events = (event for event in tables["events"] if event["noun"] == "attempt")
+    ended = Counter(event["target"] for event in attempt_events if event["target"] != "delivered")
+    # Asked last: what ends meanwhile is counted too much, never too little.
+    return Evidence(tables=tables, told_cost=told_cost, uncounted=ended - _counted(farm), **seen)
+
+
+def _counted(farm: Farm) -> Counter[str]:
+    """Attempts by how they ended, as the farm's metrics count them."""
+    settings = farm.settings()
+    assert settings.keys.operator is not None
+    headers = {"authorization": f"Bearer {settings.keys.operator.get_secret_value()}"}
+    answer = httpx.get(f"{settings.api_url}/metrics", headers=headers, timeout=20, trust_env=False)
+    counted: Counter[str] = Counter()
+    for metric in text_string_to_metric_families(answer.raise_for_status().text):
+        if metric.name == "farm_images":
+            for sample in metric.samples:
+                counted[sample.labels["outcome"]] += int(sample.value)
+    return counted
 
 
 def _stalls(target: Target) -> Iterator[tuple[float, float]]:

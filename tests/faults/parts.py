@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -14,10 +15,12 @@ from unittest.mock import patch
 
 import httpx
 import yaml
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, Executable, text
 
-from common.settings import Timing
-from common.views import JobView, Submit
+from common.settings import Settings, Timing
+from common.storage.directory import DirectoryStore
+from common.storage.open import open_store
+from common.views import Submit
 from coordinator.client import FarmClient
 from coordinator.embedded.ports import kept_ports
 from coordinator.embedded.process import Child, Component
@@ -25,6 +28,8 @@ from coordinator.ledger import open_engine
 from tests.e2e.conftest import CARDS, furnish
 from tests.faults.address import one_address
 from tests.faults.engines import put_in_place
+from tests.faults.evidence import Evidence, Row, evidence_of
+from tests.faults.rules import COMMON_RULES
 from tests.faults.target import TIMING
 from tests.waiting import until
 
@@ -39,23 +44,33 @@ _T = TypeVar("_T")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parts:
     folder: Path
-    #: The same for all parts.
-    settings: dict[str, Any]
+    #: Settings that are the same for all parts.
+    common: dict[str, Any]
     #: Of each coordinator.
     ports: dict[str, int]
     started: dict[str, Child] = field(default_factory=dict)
+    #: Key to tag and creation of pictures when they were first seen.
+    seen: dict[str, tuple[str, float]] = field(default_factory=dict)
+    #: Keys whose picture was another one, or gone, at a later look.
+    changed: set[str] = field(default_factory=set)
 
     @property
     def url(self) -> str:
         """Where whichever coordinator leads is reached."""
-        return str(self.settings["public_url"])
+        return str(self.common["public_url"])
+
+    def settings(self) -> Settings:
+        return Settings.model_validate(self.common)
+
+    def client(self) -> FarmClient:
+        return FarmClient(self.url, KEYS["operator"])
 
     def start(self, name: str, *command: str, **settings: Any) -> Child:
         """A process in a folder of its own, with the common settings and further ones."""
         home = self.folder / name
         home.mkdir(exist_ok=True)
         (home / "farm.yaml").write_text(
-            yaml.safe_dump(self.settings | {"home": str(home), "instance": name} | settings)
+            yaml.safe_dump(self.common | {"home": str(home), "instance": name} | settings)
         )
         environment = {k: v for k, v in os.environ.items() if not k.startswith("FARM_")}
         child = Child(Component(name=name, command=command), home / "log", home, environment)
@@ -105,21 +120,18 @@ class Parts:
             "steps": steps,
         }
         manifest = yaml.safe_dump({"version": 1, "name": "mugs", "shots": [group]})
-        with FarmClient(self.url, KEYS["operator"]) as client:
+        with self.client() as client:
             return client.submit(Submit(manifest=manifest, source="mugs.yaml")).id
 
-    def job(self, job_id: str) -> JobView:
-        with FarmClient(self.url, KEYS["operator"]) as client:
-            return client.job(job_id)
-
-    def rows(self, query: str) -> list[dict[str, Any]]:
+    def rows(self, query: str | Executable) -> list[Row]:
         """What the ledger holds, read beside the coordinator."""
         with self.ledger() as engine, engine.begin() as connection:
-            return [dict(row) for row in connection.execute(text(query)).mappings()]
+            found = connection.execute(text(query) if isinstance(query, str) else query)
+            return [dict(row) for row in found.mappings()]
 
     @contextmanager
     def ledger(self) -> Iterator[Engine]:
-        engine = open_engine(self.settings["database_url"])
+        engine = open_engine(self.common["database_url"])
         try:
             yield engine
         finally:
@@ -139,17 +151,51 @@ class Parts:
         self.until(lambda: {row["state"] for row in self.rows("SELECT state FROM shots")} <= _SETTLED)
         self.until(lambda: not self.rows("SELECT id FROM batches WHERE state = 'leased'"))
 
-    def assert_each_shot_was_rendered_once(self) -> None:
-        shots = self.rows("SELECT state FROM shots")
-        attempts = self.rows("SELECT state FROM attempts")
-        assert {row["state"] for row in shots} == {"done"}, self.logs()
-        assert [row["state"] for row in attempts] == ["stored"] * len(shots), self.logs()
-        pictures = [path for path in (self.folder / "pictures" / "images").rglob("*") if path.is_file()]
-        assert len(pictures) == len(shots)
+    def judge(self) -> Evidence:
+        """What is left once all is settled; every rule must hold by it, and every shot be done."""
+        self.until_settled()
+        store, created = open_store(self.settings()), self.look()
+        stored = {key: store.head(key) for key in created}
+        found = evidence_of(
+            self,
+            pictures={key: kept.metadata for key, kept in stored.items() if kept},
+            created={key: at for key, (_, at) in created.items()},
+            quarantine=store.keys("quarantine/"),
+            changed=self.changed,
+            outages=[],
+            felled=[],
+        )
+        broken = [sentence for rule in COMMON_RULES for sentence in rule(found)]
+        states = Counter(shot["state"] for shot in found.tables["shots"])
+        broken += [f"{number} shots are {state}" for state, number in states.items() if state != "done"]
+        assert not broken, "\n".join([*broken, self.logs()])
+        return found
+
+    def judge_as_if_nothing_had_been(self) -> Evidence:
+        """The same, and each shot must have been rendered once."""
+        found = self.judge()
+        ended = [attempt["state"] for attempt in found.tables["attempts"]]
+        assert ended == ["stored"] * len(found.tables["shots"]), self.logs()
+        return found
+
+    def look(self) -> dict[str, tuple[str, float]]:
+        """Tag and creation of the pictures that are stored now."""
+        store = open_store(self.settings())
+        assert isinstance(store, DirectoryStore)
+        files = {key: (store.root / key).stat() for key in store.keys("images/")}
+        now = {key: (f"{file.st_ino} {file.st_size}", file.st_mtime) for key, file in files.items()}
+        self.changed.update(key for key, first in self.seen.items() if now.get(key) != first)
+        self.seen.update(now | self.seen)
+        return now
 
     def until(self, ask: Callable[[], _T | None]) -> _T:
-        """Ask until there is an answer."""
-        answer = until(ask, within_s=DEADLINE_S, evidence=self.logs)
+        """Ask until there is an answer, looking at the pictures each time."""
+
+        def looking() -> _T | None:
+            self.look()
+            return ask()
+
+        answer = until(looking, within_s=DEADLINE_S, evidence=self.logs)
         assert answer is not None
         return answer
 
@@ -182,7 +228,7 @@ def farm_of_parts(
         parts = Parts(
             folder=folder,
             ports=dict(zip(coordinators, ports, strict=True)),
-            settings={
+            common={
                 "broker_url": broker_url,
                 "database_url": database_url or f"sqlite:///{folder / 'ledger.sqlite'}",
                 "public_url": f"http://127.0.0.1:{front}",

@@ -6,7 +6,13 @@ from collections import Counter
 from collections.abc import Iterator
 
 from tests.faults.evidence import Evidence
-from tests.faults.rules import held_by_felled, rows_cost
+from tests.faults.rules import (
+    every_wanted_shot_is_done_or_failed_with_a_reason,
+    held_by_felled,
+    no_object_is_overwritten,
+    no_picture_is_missing,
+    rows_cost,
+)
 
 _CARD_PHASES = ("encode_s", "denoise_s", "decode_s")
 
@@ -39,6 +45,16 @@ def figures(found: Evidence) -> Iterator[str]:
     away = sum(end - begin for begin, end in found.outages)
     yield f"coordinator away or without a processor {len(found.outages)} times, {away:.0f} s in all"
     yield f"objects {len(found.pictures)}, left in quarantine {len(found.quarantine)}"
+    lost = [*every_wanted_shot_is_done_or_failed_with_a_reason(found), *no_picture_is_missing(found)]
+    yield f"lost {len(lost)}"
+    yield f"overwritten {len(list(no_object_is_overwritten(found)))}"
+    yield f"not done {_not_done(found)}"
+
+
+def _not_done(found: Evidence) -> str:
+    """Number and kinds of failure of what is wanted in vain."""
+    wanted = [shot for shot in found.tables["shots"] if shot["id"] in found.wanted]
+    return _counts([shot for shot in wanted if shot["state"] != "done"], "failure")
 
 
 def _counts(rows: list[dict[str, object]], column: str) -> str:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from common.states import ATTEMPT, BATCH, NODE, SHOT, Machine
+from common.states import ATTEMPT, BATCH, NODE, SHOT, Machine, ShotEvent
 from tests.faults.evidence import Evidence, Felled, Row
 from tests.faults.target import TIMING, WAITS_AGAIN_S
 from tests.faults.work import DEADLY, ENDLESS
@@ -30,7 +30,7 @@ def every_wanted_shot_is_done_or_failed_with_a_reason(found: Evidence) -> Iterat
 
 
 def exactly_the_two_hopeless_shots_are_not_done(found: Evidence) -> Iterator[str]:
-    groups = {want["shot_id"]: want["name"].split("/")[0] for want in found.tables["wants"]}
+    groups = _groups(found)
     for name in _HOPELESS.keys() - {groups[shot_id] for shot_id in found.wanted}:
         yield f"nobody wants the {name} shot"
     for shot in found.tables["shots"]:
@@ -39,6 +39,16 @@ def exactly_the_two_hopeless_shots_are_not_done(found: Evidence) -> Iterator[str
         if shot["id"] in found.wanted and failure != expected:
             reason = f"{shot['failure']}: {shot['reason']}"
             yield f"{_named(found, shot)} is {shot['state']} ({reason}), not {expected or 'done'}"
+
+
+def only_the_two_hopeless_shots_ever_lose_an_attempt(found: Evidence) -> Iterator[str]:
+    """By the event log: a requeue covers it up in the shots' own rows."""
+    groups = _groups(found)
+    for event in found.tables["events"]:
+        if event["noun"] == "shot" and event["event"] in (ShotEvent.RETRIED, ShotEvent.EXHAUSTED):
+            shot_id, met = event["subject"], event["detail"]
+            if met != _HOPELESS.get(groups[shot_id]):
+                yield f"shot {shot_id[:12]} ({groups[shot_id]}) was {event['event']}: {met}"
 
 
 def every_shot_is_done_once(found: Evidence) -> Iterator[str]:
@@ -60,14 +70,18 @@ def nothing_stored_is_rendered_again(found: Evidence) -> Iterator[str]:
             yield f"attempt {attempt['id']} at {attempt['shot_id'][:12]} began after its picture was stored"
 
 
+def no_picture_is_missing(found: Evidence) -> Iterator[str]:
+    for image in found.images.values():
+        if image["key"] not in found.pictures:
+            yield f"{image['key']} is not in the store"
+
+
 def no_object_is_overwritten(found: Evidence) -> Iterator[str]:
     for key in sorted(found.changed):
         yield f"{key} changed or vanished after it had been seen"
-    for image in found.images.values():
-        key, kept = image["key"], found.pictures.get(image["key"])
-        if kept is None:
-            yield f"{key} is not in the store"
-        elif (kept.get("attempt"), kept.get("sha256")) != (image["attempt_id"], image["sha256"]):
+    for image in (image for image in found.images.values() if image["key"] in found.pictures):
+        key, kept = image["key"], found.pictures[image["key"]]
+        if (kept.get("attempt"), kept.get("sha256")) != (image["attempt_id"], image["sha256"]):
             yield f"{key} is of {kept.get('attempt')}, the ledger says {image['attempt_id']}"
         elif found.created[key] > image["stored_at"] + _STORE_CLOCK_S:
             yield f"{key} was written after the ledger called it stored"
@@ -115,6 +129,25 @@ def waste_is_counted_and_costed(found: Evidence) -> Iterator[str]:
         yield f"the jobs cost {found.told_cost} by the API and {rows_cost(found)} by the rows"
 
 
+def every_attempt_is_in_the_account(found: Evidence) -> Iterator[str]:
+    for ending, missing in sorted(found.uncounted.items()):
+        yield f"{missing} attempts ended {ending} that the farm's metrics do not count"
+
+
+def a_pass_that_died_is_waste(found: Evidence) -> Iterator[str]:
+    """With its engine; or with its node, where that is known to have begun and reported nothing."""
+    reported = {attempt["batch_id"] for attempt in found.tables["attempts"] if attempt["denoise_s"]}
+    for batch in found.tables["batches"]:
+        of_node = batch["outcome"] in ("expired", "vanished") and "denoise" in batch["spent_s"]
+        died = batch["failure"] == "engine_died" or (of_node and batch["id"] not in reported)
+        if died and not (batch["lost_s"] > 0 and batch["lost_cost"] > 0):
+            yield f"batch {batch['id']} died at work ({batch['outcome']}), and nothing of it counts as lost"
+    for event in found.tables["events"]:
+        poisonous = event["noun"] == "shot" and event["detail"] == "poison"
+        if poisonous and not _lost_with(found, event["subject"]):
+            yield f"shot {event['subject'][:12]} is poison, and no pass that died with it counts as lost"
+
+
 def a_dead_nodes_work_waits_again_in_time(found: Evidence) -> Iterator[str]:
     for felled, batch in held_by_felled(found):
         # A node that lives, without its engine, holds its batch until all it has rendered is delivered.
@@ -148,19 +181,24 @@ def every_transition_is_legal(found: Evidence) -> Iterator[str]:
                 yield f"{noun} {row['id']} went {' → '.join([*begins[:1], *ends])} and is {row['state']}"
 
 
-RULES: tuple[Callable[[Evidence], Iterable[str]], ...] = (
+#: Of any farm at rest.
+COMMON_RULES: tuple[Callable[[Evidence], Iterable[str]], ...] = (
     every_wanted_shot_is_done_or_failed_with_a_reason,
-    exactly_the_two_hopeless_shots_are_not_done,
+    only_the_two_hopeless_shots_ever_lose_an_attempt,
     every_shot_is_done_once,
     nothing_stored_is_rendered_again,
+    no_picture_is_missing,
     no_object_is_overwritten,
     no_object_is_unreferenced,
     nothing_is_left_in_hand,
     no_shot_pays_for_others,
     waste_is_counted_and_costed,
+    every_attempt_is_in_the_account,
+    a_pass_that_died_is_waste,
     a_dead_nodes_work_waits_again_in_time,
     every_transition_is_legal,
 )
+RULES = (exactly_the_two_hopeless_shots_are_not_done, *COMMON_RULES)
 
 
 def rows_cost(found: Evidence) -> float:
@@ -186,6 +224,17 @@ def _due(felled: Felled, excused: Iterable[tuple[float, float]]) -> float:
         if begin < due and end > felled.at:
             due = max(due, end + TIMING.grace_s + WAITS_AGAIN_S)
     return due
+
+
+def _groups(found: Evidence) -> dict[str, str]:
+    """Shot to the manifest's group it is of."""
+    return {want["shot_id"]: want["name"].split("/")[0] for want in found.tables["wants"]}
+
+
+def _lost_with(found: Evidence, shot_id: str) -> float:
+    """Seconds lost by all batches that held the shot."""
+    held = {attempt["batch_id"] for attempt in found.tables["attempts"] if attempt["shot_id"] == shot_id}
+    return math.fsum(batch["lost_s"] for batch in found.tables["batches"] if batch["id"] in held)
 
 
 def _named(found: Evidence, shot: Row) -> str:

@@ -43,11 +43,9 @@ def test_a_part_that_is_told_to_stop_ends_in_order_and_goes_on_when_started_agai
     parts.until(lambda: child.exit_status is not None)
     assert child.exit_status == 0, parts.logs()
     child.start()
-    parts.until_settled()
-    assert {shot["state"] for shot in parts.rows("SELECT state FROM shots")} == {"done"}
-    assert {batch["outcome"] for batch in parts.rows("SELECT outcome FROM batches")} <= _IN_ORDER
-    ended = {attempt["state"] for attempt in parts.rows("SELECT state FROM attempts")}
-    assert ended <= {"stored", "released"}
+    found = parts.judge()
+    assert {batch["outcome"] for batch in found.tables["batches"]} <= _IN_ORDER
+    assert {attempt["state"] for attempt in found.tables["attempts"]} <= {"stored", "released"}
 
 
 def test_a_farm_that_is_told_to_stop_hands_its_work_back_and_finishes_it_after_the_next_start(
