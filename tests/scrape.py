@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -23,3 +27,17 @@ def total(metric: Metric, **labels: str) -> float:
 def counted(farm: RunningFarm, name: str, **labels: str) -> float:
     """A counter of the farm as it stands now; 0 where it has no such sample."""
     return total(scraped(farm)[name], **labels)
+
+
+@contextmanager
+def refusals(farm: RunningFarm, **reasons: int) -> Iterator[None]:
+    """So many requests of this block are refused and counted for each of these reasons, none for another."""
+    before = _refused(farm)
+    yield
+    found = _refused(farm) - before
+    assert found == Counter(reasons), found
+
+
+def _refused(farm: RunningFarm) -> Counter[str]:
+    samples = scraped(farm)["farm_refusals"].samples
+    return Counter({sample.labels["reason"]: int(sample.value) for sample in samples})

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from common.messages import Lease
 from tests.farm import RunningFarm, ScriptedNode, running_farm
+from tests.integration.api.calls import submit
 from tests.servers import ValkeyServer
+
+JoinAs = Callable[[str], ScriptedNode]
 
 
 @pytest.fixture
@@ -25,10 +29,33 @@ def operator(farm: RunningFarm) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def node(farm: RunningFarm) -> Iterator[ScriptedNode]:
-    node = ScriptedNode(farm)
-    yield node
-    node.leave()
+def joined(farm: RunningFarm) -> Iterator[JoinAs]:
+    """Lets a node of a name join; all leave in the end."""
+    nodes: list[ScriptedNode] = []
+
+    def join(name: str) -> ScriptedNode:
+        nodes.append(ScriptedNode(farm, name=name))
+        return nodes[-1]
+
+    yield join
+    for node in nodes:
+        node.leave()
+
+
+@pytest.fixture
+def node(joined: JoinAs) -> ScriptedNode:
+    return joined("node-1")
+
+
+@pytest.fixture
+def job(operator: httpx.Client) -> str:
+    """Four shots."""
+    return submit(operator)
+
+
+@pytest.fixture
+def lease(node: ScriptedNode, job: str) -> Lease:
+    return node.lease()
 
 
 @pytest.fixture(scope="module")

@@ -10,14 +10,16 @@ from common.settings import Keys, Settings
 from coordinator.service import check_settings
 from tests.farm import KEYS, RunningFarm
 from tests.integration.api.calls import refused
+from tests.scrape import refusals
 
 
 @pytest.mark.parametrize(
     "headers", [{}, {"authorization": "Bearer wrong"}, {"authorization": "Basic b3A6b3A="}]
 )
 def test_a_call_without_a_known_key_is_refused(quiet_farm: RunningFarm, headers: dict[str, str]):
-    for path in ("/v1/jobs", "/v1/nodes", "/v1/status", "/metrics"):
-        refused(httpx.get(quiet_farm.url + path, headers=headers, trust_env=False), 401)
+    with refusals(quiet_farm, key=4):
+        for path in ("/v1/jobs", "/v1/nodes", "/v1/status", "/metrics"):
+            refused(httpx.get(quiet_farm.url + path, headers=headers, trust_env=False), 401)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +33,7 @@ def test_a_call_without_a_known_key_is_refused(quiet_farm: RunningFarm, headers:
     ],
 )
 def test_a_key_opens_its_own_doors_only(quiet_farm: RunningFarm, role: str, method: str, path: str):
-    with quiet_farm.client(role) as client:
+    with quiet_farm.client(role) as client, refusals(quiet_farm, key=1):
         assert "key" in refused(client.request(method, path, json={}), 403)
 
 

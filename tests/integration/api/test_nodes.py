@@ -12,6 +12,7 @@ from common.keys import TicketSigner
 from common.messages import PROTOCOL, PROTOCOL_HEADER, VERSION_HEADER, Beat, Claim
 from tests.farm import DEADLINE_S, RunningFarm, ScriptedNode, running_farm
 from tests.integration.api.calls import refused, submit
+from tests.scrape import refusals
 from tests.servers import ValkeyServer
 
 SIGNER = TicketSigner("ticket-key")
@@ -50,13 +51,14 @@ def test_an_older_incarnation_is_gone(farm: RunningFarm, operator: httpx.Client,
     lease = node.lease()
     ScriptedNode(farm, name="node-1").leave()
     beat = Beat(incarnation=node.joined.incarnation, batch_id=lease.batch_id, token=lease.token)
-    refused(node.http.post(f"/v1/nodes/{node.joined.node_id}/beats", json=beat.model_dump()), 410)
     claim = Claim(
         node_id=node.joined.node_id,
         incarnation=node.joined.incarnation,
         ticket=SIGNER.issue("public", 8).text,
     )
-    refused(node.http.post("/v1/claims", json=claim.model_dump()), 410)
+    with refusals(farm, over=2):
+        refused(node.http.post(f"/v1/nodes/{node.joined.node_id}/beats", json=beat.model_dump()), 410)
+        refused(node.http.post("/v1/claims", json=claim.model_dump()), 410)
 
 
 def test_heartbeats_of_many_nodes_are_each_answered_rightly(farm: RunningFarm):
@@ -95,7 +97,7 @@ def test_a_node_of_another_version_is_told_which_to_install_before_its_message_i
 ):
     ours = version("shotfarm")
     headers = {VERSION_HEADER: node, PROTOCOL_HEADER: str(protocol)}
-    with quiet_farm.client("node") as client:
+    with quiet_farm.client("node") as client, refusals(quiet_farm, version=4):
         for path in ("/v1/nodes", "/v1/claims", "/v1/nodes/n1/beats", "/v1/nodes/n1/orders"):
             said = refused(client.post(path, json={"of": "another version"}, headers=headers), 409)
             assert f"shotfarm {node} (protocol {protocol})" in said

@@ -1,4 +1,4 @@
-"""A mistake is answered with one sentence, before anything is stored."""
+"""A mistake is answered with one sentence and counted by its reason, before anything is stored."""
 
 from __future__ import annotations
 
@@ -8,54 +8,73 @@ import httpx
 
 from tests.farm import DEADLINE_S, MANIFEST, RunningFarm
 from tests.integration.api.calls import refused
+from tests.scrape import refusals
 
 
-def test_every_mistake_is_answered_with_one_json_sentence(quiet_operator: httpx.Client):
-    refused(quiet_operator.get("/v1/nothing"), 404)
-    refused(quiet_operator.get("/v1/jobs/none"), 404)
-    refused(quiet_operator.delete("/v1/jobs"), 405)
-    refused(quiet_operator.post("/v1/jobs", content=b"{not json"), 422)
-    refused(
-        quiet_operator.post("/v1/jobs", content=b"\xff\xfe", headers={"content-type": "application/json"}),
-        422,
-    )
-    assert "promt" in refused(quiet_operator.post("/v1/jobs", json={"manifest": MANIFEST, "promt": 1}), 422)
-    refused(quiet_operator.get("/v1/jobs/x/images?limit=0"), 422)
+def test_every_mistake_is_answered_with_one_json_sentence(
+    quiet_farm: RunningFarm, quiet_operator: httpx.Client
+):
+    with refusals(quiet_farm, unknown=3, unreadable=4):
+        refused(quiet_operator.get("/v1/nothing"), 404)
+        refused(quiet_operator.get("/v1/jobs/none"), 404)
+        refused(quiet_operator.delete("/v1/jobs"), 405)
+        refused(quiet_operator.post("/v1/jobs", content=b"{not json"), 422)
+        unreadable, headers = b"\xff\xfe", {"content-type": "application/json"}
+        refused(quiet_operator.post("/v1/jobs", content=unreadable, headers=headers), 422)
+        misspelt = {"manifest": MANIFEST, "promt": 1}
+        assert "promt" in refused(quiet_operator.post("/v1/jobs", json=misspelt), 422)
+        refused(quiet_operator.get("/v1/jobs/x/images?limit=0"), 422)
 
 
 def test_a_body_that_is_too_large_is_refused_before_it_is_sent(quiet_farm: RunningFarm):
     host, port = quiet_farm.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=DEADLINE_S) as line:
+    with (
+        refusals(quiet_farm, too_large=1),
+        socket.create_connection((host, int(port)), timeout=DEADLINE_S) as line,
+    ):
         line.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: farm\r\nContent-Length: 1099511627776\r\n\r\n")
         assert line.recv(1000).startswith(b"HTTP/1.1 413 ")
 
 
-def test_a_body_that_hides_its_length_is_refused(quiet_operator: httpx.Client):
-    refused(quiet_operator.post("/v1/jobs", content=iter([b"{}"])), 411)
+def test_a_body_that_hides_its_length_is_refused(quiet_farm: RunningFarm, quiet_operator: httpx.Client):
+    with refusals(quiet_farm, no_length=1):
+        refused(quiet_operator.post("/v1/jobs", content=iter([b"{}"])), 411)
 
 
-def test_a_wrong_manifest_is_answered_with_all_its_problems(quiet_operator: httpx.Client):
+def test_a_wrong_manifest_is_answered_with_all_its_problems(
+    quiet_farm: RunningFarm, quiet_operator: httpx.Client
+):
     wrong = MANIFEST.replace("model: tiny", "modle: tiny").replace("seeds: 2", "seeds: many")
-    sentence = refused(quiet_operator.post("/v1/jobs", json={"manifest": wrong, "source": "mugs.yaml"}), 422)
+    with refusals(quiet_farm, invalid=1):
+        answer = quiet_operator.post("/v1/jobs", json={"manifest": wrong, "source": "mugs.yaml"})
+        sentence = refused(answer, 422)
     assert "mugs.yaml:6" in sentence
     assert "mugs.yaml:9" in sentence
 
 
-def test_a_manifest_that_makes_another_number_than_planned_is_refused(quiet_operator: httpx.Client):
-    sentence = refused(quiet_operator.post("/v1/jobs", json={"manifest": MANIFEST, "expected": 5}), 409)
+def test_a_manifest_that_makes_another_number_than_planned_is_refused(
+    quiet_farm: RunningFarm, quiet_operator: httpx.Client
+):
+    with refusals(quiet_farm, conflict=1):
+        sentence = refused(quiet_operator.post("/v1/jobs", json={"manifest": MANIFEST, "expected": 5}), 409)
     assert "4 images" in sentence
     assert quiet_operator.get("/v1/jobs").json() == []
 
 
-def test_a_model_without_identity_is_not_submitted(quiet_operator: httpx.Client):
-    sentence = refused(
-        quiet_operator.post("/v1/jobs", json={"manifest": MANIFEST.replace("tiny", "z-image-turbo")}), 422
-    )
+def test_a_model_without_identity_is_not_submitted(quiet_farm: RunningFarm, quiet_operator: httpx.Client):
+    manifest = MANIFEST.replace("tiny", "z-image-turbo")
+    with refusals(quiet_farm, invalid=1):
+        sentence = refused(quiet_operator.post("/v1/jobs", json={"manifest": manifest}), 422)
     assert "z-image-turbo can be planned but not submitted" in sentence
 
 
-def test_a_manifest_over_its_budget_is_refused_before_anything_is_stored(quiet_operator: httpx.Client):
-    answer = quiet_operator.post("/v1/jobs", json={"manifest": MANIFEST + "limits: {max_cost: 0.000001}\n"})
-    refused(answer, 422)
+def test_a_manifest_over_its_budget_is_refused_before_anything_is_stored(
+    quiet_farm: RunningFarm, quiet_operator: httpx.Client
+):
+    with refusals(quiet_farm, budget=1):
+        answer = quiet_operator.post(
+            "/v1/jobs", json={"manifest": MANIFEST + "limits: {max_cost: 0.000001}\n"}
+        )
+        refused(answer, 422)
     assert answer.json()["exit_code"] == 4
     assert quiet_operator.get("/v1/jobs").json() == []
