@@ -5,7 +5,7 @@ Pure: the ledger hands in what waits and fits, and acts on the answer. The order
 1. the higher priority,
 2. the owner who got the least work lately, then of that owner's jobs the one that got the least so far; where
    the node has a model of theirs loaded, both may be ahead by as much as a reload is worth avoiding,
-3. within the job: what the fewest other nodes can take, then what is loaded, then what waits longest.
+3. within the job: what the fewest other nodes can take, then what is loaded; of a group the longest first.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ MOST_IMAGES = 1000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Option:
-    """Shots of one job and group that wait and that the claiming node can take."""
+    """Shots of one job and group, each the same work, that wait and that the claiming node can take."""
 
     job_id: str
     group_key: str
+    #: Megapixel-steps of each.
+    work: float
     owner: str
     priority: int
     #: Seconds of work given to the owner lately (`coordinator.fairness`).
@@ -48,6 +50,11 @@ class Option:
     #: What loading the model takes first; 0 where it is loaded.
     load_s: float = 0.0
 
+    @property
+    def lot(self) -> tuple[str, str, float]:
+        """What one batch is taken from."""
+        return (self.job_id, self.group_key, self.work)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Choice:
@@ -58,7 +65,7 @@ class Choice:
 def choose(options: Sequence[Option], *, batch_s: float) -> Choice | None:
     """The group to serve now and how many images of it; None without options.
 
-    >>> small = Option(job_id="a", group_key="g", owner="me", priority=50, owner_s=0, service_s=0,
+    >>> small = Option(job_id="a", group_key="g", work=1, owner="me", priority=50, owner_s=0, service_s=0,
     ...     submitted_at=0, images=9, image_s=10.0, pass_size=4, loaded=False, takers=2)
     >>> choose([small], batch_s=120).images
     4
@@ -103,8 +110,8 @@ def _ahead(options: Sequence[Option], batch_s: float) -> float:
     return AFFINITY_BATCHES * batch_s if any(option.loaded for option in options) else 0.0
 
 
-def _group_rank(option: Option) -> tuple[int, bool, str]:
-    return (option.takers, not option.loaded, option.group_key)
+def _group_rank(option: Option) -> tuple[int, bool, str, float]:
+    return (option.takers, not option.loaded, option.group_key, -option.work)
 
 
 def _amount(option: Option, options: Sequence[Option], batch_s: float) -> int:

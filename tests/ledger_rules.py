@@ -71,6 +71,6 @@ def _check_backlog(connection: Connection, backlog: Backlog) -> None:
         if intents[want.job_id] != "cancelled":
             wanted.add(row.id)
         if intents[want.job_id] == "active" and row.state == "waiting":
-            expected[Line(want.job_id, row.group_key, row.min_class)] += 1
-    assert {line: amount.images for line, amount in backlog.lines.items()} == dict(expected)
+            expected[Line(want.job_id, row.group_key, row.work, row.min_class)] += 1
+    assert backlog.lines == expected
     assert {row.id for row in rows.values() if row.state == "waiting"} <= wanted

@@ -51,15 +51,22 @@ class JobFacts:
     budget: Budget | None = None
 
 
+#: What one batch is taken from: job, group and megapixel-steps of a shot.
+Lot = tuple[str, str, float]
+
+
 class First(NamedTuple):
     """What the planner gives a node first of a lane's work."""
 
-    job_id: str
     owner: str
     priority: int
-    group_key: str
+    lot: Lot
     #: Whether the node has its model loaded.
     loaded: bool
+
+    @property
+    def job_id(self) -> str:
+        return self.lot[0]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +90,7 @@ class Waiting:
     """Shots that wait for one job, alike for the planner."""
 
     job: JobFacts
-    group_key: str = ""
+    lot: Lot = ("", "", 0.0)
     #: What they are rendered with: `model sdxl with LoRA ink`.
     needs: str = ""
     #: Smallest class that takes them.

@@ -108,7 +108,7 @@ def _in_turn(waiting: Waiting, takers: Iterable[Candidate]) -> Answer:
             else ("an engine, a node or ingest died with this")
         )
         return Answer(f"{died}, so node {name} renders it alone, after all others of its kind", goes_on=True)
-    if first is not None and first.group_key != waiting.group_key:
+    if first is not None and first.lot != waiting.lot:
         return Answer(f"node {name} takes other shots of the same job {when}, then this", goes_on=True)
     return Answer(f"node {name} takes this {when}", goes_on=True)
 
@@ -117,7 +117,7 @@ def _distance(waiting: Waiting, taker: Candidate) -> tuple[bool, bool, bool, str
     first = taker.first
     return (
         first is not None and first.job_id != waiting.job.id,
-        first is None or first.group_key != waiting.group_key,
+        first is None or first.lot != waiting.lot,
         taker.node.state is NodeState.BUSY,
         taker.node.name,
     )

@@ -22,10 +22,10 @@ _FAILURES = (AttemptState.FAILED, AttemptState.REJECTED)
 def waiting(backlog: Backlog) -> Totals:
     """What waits, and nothing else yet."""
     found = Totals()
-    for line, amount in backlog.lines.items():
+    for line, images in backlog.lines.items():
         job = backlog.jobs[line.job_id]
         queue = job.lane, line.min_class
-        found.waiting[queue] = found.waiting.get(queue, 0) + amount.images
+        found.waiting[queue] = found.waiting.get(queue, 0) + images
         found.oldest_waiting[queue] = min(found.oldest_waiting.get(queue, job.submitted_at), job.submitted_at)
     return found
 

@@ -30,18 +30,20 @@ class Line(NamedTuple):
 
     job_id: str
     group_key: str
+    #: Megapixel-steps of each.
+    work: float
     #: GiB.
     min_class: int
 
-
-@dataclass(slots=True)
-class Amount:
-    images: int = 0
-    #: Megapixel-steps.
-    work: float = 0.0
+    @property
+    def lot(self) -> Lot:
+        return (self.job_id, self.group_key, self.work)
 
 
-Amounts = dict[Line, Amount]
+#: What a batch is taken from: job, group and work, so that its cost is known before it is claimed.
+Lot = tuple[str, str, float]
+#: Images by line.
+Amounts = dict[Line, int]
 
 
 class Group(NamedTuple):
@@ -97,7 +99,7 @@ class Backlog:
         return Backlog(
             self.place,
             jobs={id_: replace(job, reserved=job.reserved.copy()) for id_, job in self.jobs.items()},
-            lines={line: replace(amount) for line, amount in self.lines.items()},
+            lines=self.lines.copy(),
             groups=self.groups.copy(),
             uses=self.uses.copy(),
             _placements=self._placements,
@@ -160,14 +162,11 @@ class Backlog:
 
     def change(self, lines: Amounts, sign: int) -> None:
         """Add (`sign` 1) or take away (-1) what began or ceased to wait."""
-        for line, amount in lines.items():
-            if line.job_id not in self.jobs:
-                continue
-            known = self.lines.setdefault(line, Amount())
-            known.images += sign * amount.images
-            known.work += sign * amount.work
-            if known.images <= 0:
-                del self.lines[line]
+        for line, images in lines.items():
+            if line.job_id in self.jobs:
+                self.lines[line] = self.lines.get(line, 0) + sign * images
+                if self.lines[line] <= 0:
+                    del self.lines[line]
 
 
 def waiting(connection: Connection) -> Amounts:
@@ -186,18 +185,15 @@ def amounts(connection: Connection, shot_ids: Iterable[str]) -> Amounts:
 
 
 def _counted(connection: Connection, *conditions: object) -> Amounts:
-    columns = (wants.c.job_id, shots.c.group_key, shots.c.min_class)
+    columns = (wants.c.job_id, shots.c.group_key, shots.c.work, shots.c.min_class)
     query = (
-        select(*columns, func.count(), func.sum(shots.c.work))
+        select(*columns, func.count())
         .select_from(wants.join(shots))
         .where(wants.c.again.is_(False), *conditions)  # type: ignore[arg-type]
         # Grouped by shots first, SQLite begins with those that wait and not with all that jobs ever wanted.
-        .group_by(shots.c.group_key, shots.c.min_class, wants.c.job_id)
+        .group_by(shots.c.group_key, shots.c.work, shots.c.min_class, wants.c.job_id)
     )
-    return {
-        Line(job, group, size): Amount(images, work)
-        for job, group, size, images, work in connection.execute(query)
-    }
+    return {Line(*line): images for *line, images in connection.execute(query)}
 
 
 def all_groups(connection: Connection) -> dict[str, Group]:

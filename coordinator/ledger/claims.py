@@ -65,7 +65,7 @@ def compose(write: Write, backlog: Backlog, rules: Rules, claim: Claim, lane: st
         return ClaimAnswer(nothing=Nothing(reason=f"node {node.id} is {state}: {node.reason or 'as asked'}"))
     found = offer(member, fleet.values(), lane, backlog, rules, write.now)
     while choice := choose(found.options, batch_s=rules.timing.batch_s):
-        takers = found.takers[choice.option.job_id, choice.option.group_key]
+        takers = found.takers[choice.option.lot]
         waiting = write.connection.execute(_pick(choice, member, takers, write.now, rules))
         rows = _in_passes(_unsuspected(waiting.all()))
         if member.state is NodeState.SELFTEST:
@@ -105,6 +105,7 @@ def _pick(choice: Choice, member: Member, takers: Set[str], now: float, rules: R
         select(shots.c.id, shots.c.spec, shots.c.crashes)
         .where(
             shots.c.group_key == choice.option.group_key,
+            shots.c.work == choice.option.work,
             shots.c.state == plain(ShotState.WAITING),
             shots.c.min_class <= member.vram_class,
             exists().where(wants.c.shot_id == shots.c.id, wants.c.job_id == choice.option.job_id),

@@ -95,12 +95,12 @@ def _job(connection: Connection, look: Prospects, job_id: str) -> JobSubject:
     job = _job_facts(connection, look, job_id)
     waiting = view.counts.get(ShotState.WAITING, 0)
     if job_id in look.backlog.jobs:
-        lines = [(line, amount) for line, amount in look.backlog.lines.items() if line.job_id == job_id]
+        lines = [(line, images) for line, images in look.backlog.lines.items() if line.job_id == job_id]
         fresh = _fresh(connection, job_id)
         rest_s = look.rules.timing.retry_s
         waits = tuple(
-            (_waiting(look, job, line, {}, failed_rest_s=None if line in fresh else rest_s), amount.images)
-            for line, amount in lines
+            (_waiting(look, job, line, {}, failed_rest_s=None if line in fresh else rest_s), images)
+            for line, images in lines
         )
     else:
         waits = ((Waiting(job=job), waiting),) if waiting else ()
@@ -137,8 +137,9 @@ def _fresh(connection: Connection, job_id: str) -> set[Line]:
     """What waits for a job with a shot in it that failed nowhere yet."""
     mine = wants.c.job_id == job_id, wants.c.again.is_(False), shots.c.state == plain(ShotState.WAITING)
     failures = exists().where(attempts.c.shot_id == shots.c.id, failed())
-    query = select(shots.c.group_key, shots.c.min_class).distinct().select_from(wants.join(shots))
-    return {Line(job_id, *row) for row in connection.execute(query.where(*mine, ~failures))}
+    columns = shots.c.group_key, shots.c.work, shots.c.min_class
+    query = select(*columns).distinct().select_from(wants.join(shots)).where(*mine, ~failures)
+    return {Line(job_id, *row) for row in connection.execute(query)}
 
 
 def _waiting(
@@ -153,7 +154,7 @@ def _waiting(
     """What waits for an open job, with the nodes that may take it."""
     return Waiting(
         job=job,
-        group_key=line.group_key,
+        lot=line.lot,
         needs=needs(look.backlog.groups[line.group_key]),
         vram_class=line.min_class,
         candidates=look.candidates(line, failed_at),
@@ -191,7 +192,7 @@ def _shot_waits(
     job = _job_facts(connection, look, job_id)
     if shot.state != ShotState.WAITING or job_id not in look.backlog.jobs:
         return Waiting(job=job)
-    line = Line(job_id, shot.group_key, shot.min_class)
+    line = Line(job_id, shot.group_key, shot.work, shot.min_class)
     return _waiting(look, job, line, failed_at, crashes=shot.crashes)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, Select, exists, or_, select
 from common.messages import Spent
 from common.nodes import Card, Terms
 from common.states import IN_SERVICE, AttemptState, BatchState, NodeState
-from coordinator.ledger.backlog import Amount, Backlog, Group, Line, OpenJob
+from coordinator.ledger.backlog import Backlog, Group, Line, Lot, OpenJob
 from coordinator.ledger.charges import work_charge
 from coordinator.ledger.records import Placement
 from coordinator.ledger.rules import Rules
@@ -121,8 +121,8 @@ class Offer:
     options: list[Option]
     #: Group to how the node's card takes it.
     placements: dict[str, Placement]
-    #: Job and group to the nodes in service that could take the shots as well, the node itself included.
-    takers: dict[tuple[str, str], frozenset[str]]
+    #: Lot to the nodes in service that could take all of it as well, the node itself included.
+    takers: dict[Lot, frozenset[str]]
     #: Sentence to images that it keeps from the node.
     refusals: Counter[str]
 
@@ -132,25 +132,27 @@ def offer(
 ) -> Offer:
     """What of the backlog `member` could take for jobs of `lane`; `fleet` counts the other takers."""
     found = Offer([], {}, {}, Counter())
-    parts: dict[tuple[str, str], list[Amount]] = {}
-    for line, amount in in_lane(backlog, lane):
+    lots: Counter[Lot] = Counter()
+    takers: dict[tuple[str, int], frozenset[str]] = {}
+    for line, images in in_lane(backlog, lane):
         answer = placed(member, line, backlog)
         if isinstance(answer, str):
-            found.refusals[answer] += amount.images
+            found.refusals[answer] += images
             continue
         found.placements[line.group_key] = answer
-        shots = line.job_id, line.group_key
-        parts.setdefault(shots, []).append(amount)
-        takers = _takers(member, fleet, lane, line, backlog)
+        lots[line.lot] += images
+        kind = line.group_key, line.min_class
+        if kind not in takers:
+            takers[kind] = _takers(member, fleet, lane, line, backlog)
         # What counts is who can take all of them: those of the largest class.
-        found.takers[shots] = found.takers.get(shots, takers) & takers
-    for shots, amounts in parts.items():
-        option = _option(member, shots, amounts, found, backlog, now)
-        images = _affordable(member, option, backlog.jobs[option.job_id], rules)
-        if images < option.images:
-            found.refusals["their job's budget has no room for them now"] += option.images - images
-        if images:
-            found.options.append(replace(option, images=images))
+        found.takers[line.lot] = found.takers.get(line.lot, takers[kind]) & takers[kind]
+    for lot, images in lots.items():
+        option = _option(member, lot, images, found, backlog, now)
+        affordable = _affordable(member, option, backlog.jobs[option.job_id], rules)
+        if affordable < images:
+            found.refusals["their job's budget has no room for them now"] += images - affordable
+        if affordable:
+            found.options.append(replace(option, images=affordable))
     return found
 
 
@@ -182,7 +184,7 @@ def too_dear(fleet: Collection[Member], backlog: Backlog, rules: Rules, now: flo
     for member in fleet:
         for lane in member.lanes:
             found = offer(member, (), lane, backlog, rules, now)
-            could |= {job_id for job_id, _ in found.takers}
+            could |= {job_id for job_id, *_ in found.takers}
             would |= {option.job_id for option in found.options}
     return could - would
 
@@ -201,9 +203,10 @@ def _affordable(member: Member, option: Option, job: OpenJob, rules: Rules) -> i
     return max(0, int(min(option.images, room / image_cost + _ROUNDING))) if image_cost else option.images
 
 
-def in_lane(backlog: Backlog, lane: str) -> list[tuple[Line, Amount]]:
+def in_lane(backlog: Backlog, lane: str) -> list[tuple[Line, int]]:
+    """What waits in a lane, with its images."""
     return [
-        (line, amount) for line, amount in backlog.lines.items() if backlog.jobs[line.job_id].lane == lane
+        (line, images) for line, images in backlog.lines.items() if backlog.jobs[line.job_id].lane == lane
     ]
 
 
@@ -231,24 +234,16 @@ def _takers(
     )
 
 
-def _option(
-    member: Member,
-    shots: tuple[str, str],
-    amounts: Sequence[Amount],
-    found: Offer,
-    backlog: Backlog,
-    now: float,
-) -> Option:
-    job_id, key = shots
+def _option(member: Member, lot: Lot, images: int, found: Offer, backlog: Backlog, now: float) -> Option:
+    job_id, key, work = lot
     job, group = backlog.jobs[job_id], backlog.groups[key]
-    images = sum(amount.images for amount in amounts)
     placement = found.placements[key]
-    work = sum(amount.work for amount in amounts) / images
     speed = member.speeds.get(group.model)
     pace = member.expected_pace(group.model, placement)
     return Option(
         job_id=job_id,
         group_key=key,
+        work=work,
         owner=job.owner,
         priority=job.priority,
         owner_s=backlog.uses.of(job.owner, now),
@@ -258,7 +253,7 @@ def _option(
         image_s=speed and speed * work,
         pass_size=placement.pass_size,
         loaded=member.has_loaded(group),
-        takers=len(found.takers[shots]),
+        takers=len(found.takers[lot]),
         expected_s=pace and pace * work,
         load_s=0.0 if member.loaded[0] == group.model else placement.load_s,
     )

@@ -95,9 +95,9 @@ class Prospects:
     def images_in_lanes(self) -> dict[str, int]:
         """Lane to images that wait in it."""
         found: dict[str, int] = {}
-        for line, amount in self.backlog.lines.items():
+        for line, images in self.backlog.lines.items():
             lane = self.backlog.jobs[line.job_id].lane
-            found[lane] = found.get(lane, 0) + amount.images
+            found[lane] = found.get(lane, 0) + images
         return found
 
     def _of_lane(self, lane: str) -> Collection[Member]:
@@ -109,12 +109,12 @@ class Prospects:
     def _asked(self, member: Member, line: Line, facts: NodeFacts, failed_at: float | None) -> Candidate:
         lane = self.backlog.jobs[line.job_id].lane
         options = self._offer(member, lane).options
-        offered = {(option.job_id, option.group_key) for option in options}
+        offered = {option.lot for option in options}
         # As a claim has it: a clock that was set back adds nothing.
         ago = inf if failed_at is None or failed_at > self.now else self.now - failed_at
         return Candidate(
             node=facts,
-            over_budget=(line.job_id, line.group_key) not in offered,
+            over_budget=line.lot not in offered,
             failed=failed_at is not None,
             rest_s=max(0.0, self.rules.timing.retry_s - ago),
             first=self._first(member, lane),
@@ -125,7 +125,7 @@ class Prospects:
         if choice is None:
             return None
         option = choice.option
-        return First(option.job_id, option.owner, option.priority, option.group_key, option.loaded)
+        return First(option.owner, option.priority, option.lot, option.loaded)
 
     def _offer(self, member: Member, lane: str) -> Offer:
         known = self._offers.get((member.id, lane))

@@ -29,7 +29,7 @@ def warrants(fleet: Iterable[Member], parked: Container[str], backlog: Backlog) 
 def _claimable(member: Member, lane: str, backlog: Backlog) -> int:
     """Images of the lane that wait and that `member` could take."""
     return sum(
-        amount.images
-        for line, amount in in_lane(backlog, lane)
+        images
+        for line, images in in_lane(backlog, lane)
         if not isinstance(placed(member, line, backlog), str)
     )

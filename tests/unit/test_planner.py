@@ -15,6 +15,7 @@ BATCH_S = 120.0
 
 def option(job: str = "a", group: str = "g", **fields: Any) -> Option:
     usual: dict[str, Any] = {
+        "work": 1.0,
         "owner": "farm",
         "priority": 50,
         "owner_s": 0.0,
@@ -90,6 +91,12 @@ def test_within_a_job_a_node_first_takes_what_few_others_can() -> None:
 
 def test_within_a_job_the_loaded_model_is_kept_among_equals() -> None:
     assert served(option(group="cold"), option(group="warm", loaded=True)) == ("a", "warm")
+
+
+def test_of_a_group_the_longest_shots_come_first_but_no_group_is_left_for_them() -> None:
+    short, long = option(work=1.0, images=7), option(work=9.0, images=3)
+    assert amount(short, long) == 3
+    assert amount(long, option(group="a", images=5)) == 5
 
 
 def test_a_batch_is_about_as_long_as_asked_in_whole_passes() -> None:

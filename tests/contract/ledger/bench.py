@@ -253,7 +253,7 @@ class Bench:
     def backlog_lines(self) -> dict[Line, int]:
         """Images that wait, as the coordinator's memory has them."""
         with self.ledger._transactions.backlog() as backlog:
-            return {line: amount.images for line, amount in backlog.lines.items()}
+            return backlog.lines.copy()
 
     def open_job(self, job_id: str) -> OpenJob:
         """A job as the coordinator's memory has it."""

@@ -8,7 +8,7 @@ from common.cost import attempt_cost, estimated_joules
 from common.messages import Spent
 from coordinator.ledger import Placement
 from coordinator.ledger.schema import attempts, batches
-from tests.contract.ledger.bench import Bench, Holder, placed, work
+from tests.contract.ledger.bench import Bench, Holder, placed, shot, work
 
 MINUTE = Spent(seconds={"denoise": 60.0})
 
@@ -53,6 +53,39 @@ def test_no_batch_passes_a_budget_at_its_estimate(bench: Bench) -> None:
     view = bench.ledger.job(job)
     assert view.counts["done"] == 7
     assert view.cost <= 7.9 * per_image
+
+
+def test_shots_of_unequal_work_are_reserved_each_at_its_own_estimate(bench: Bench) -> None:
+    node = bench.join()
+    per_image = _measured(bench, node)
+    usual = shot().steps
+    long, short = placed(2, first=50_000, steps=10 * usual), placed(20, first=60_000)
+    limit = 25.5 * per_image
+    job = bench.submit([*short[:10], *long, *short[10:]], max_cost=limit).job_id
+
+    while lease := node.claim().lease:
+        images = [ordered.spec["steps"] / usual for ordered in lease.shots]
+        reserved = sum(bench.open_job(job).reserved.values())
+        assert reserved == pytest.approx(sum(images) * per_image)
+        assert bench.ledger.job(job).cost + reserved <= limit
+        bench.finish(lease, Spent(seconds={"denoise": 60.0 * images[0]}))
+
+    assert bench.counts(job) == {"done": 7, "waiting": 15}, "two long ones, and five short ones besides"
+
+
+def test_a_job_that_has_room_for_its_short_shots_only_goes_on_with_them(bench: Bench) -> None:
+    node = bench.join()
+    per_image = _measured(bench, node)
+    usual = shot().steps
+    mixed = [*placed(2, first=50_000, steps=10 * usual), *placed(3, first=60_000)]
+    job = bench.submit(mixed, max_cost=3.5 * per_image).job_id
+
+    while lease := node.claim().lease:
+        bench.finish(lease, MINUTE)
+        bench.ledger.sweep()
+
+    assert bench.counts(job) == {"done": 3, "waiting": 2}
+    assert bench.ledger.job(job).intent == "paused"
 
 
 def test_a_budget_that_is_met_exactly_is_used_to_the_last_image(bench: Bench) -> None:

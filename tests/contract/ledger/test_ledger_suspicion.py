@@ -26,17 +26,19 @@ def test_a_shot_that_a_node_died_with_is_rendered_last_and_alone(bench: Bench) -
     assert not died_with & {one.id for one in leases[0].shots}
 
 
-def test_the_pass_that_was_running_is_suspected_though_steps_differ_from_shot_to_shot(bench: Bench) -> None:
+def test_the_pass_that_was_running_is_suspected_though_guidance_differs_from_shot_to_shot(
+    bench: Bench,
+) -> None:
     bench.past_the_grace()
     node = bench.join()
     bench.submit(placed(1))
     bench.finish(node.lease(), work(3.0))
-    bench.submit([PlacedShot(planned(shot(seed, steps=10 + seed % 2)), 8) for seed in range(10, 14)])
+    bench.submit([PlacedShot(planned(shot(seed, guidance=5.0 + seed % 2)), 8) for seed in range(10, 14)])
     lease = node.lease()
     node.beat(lease, spent=work(1.0))
     bench.join()
 
-    assert [one.spec["steps"] for one in lease.shots] == [10, 10, 11, 11]
+    assert [one.spec["guidance"] for one in lease.shots] == [5.0, 5.0, 6.0, 6.0]
     assert [bench.shot_row(one.id).crashes for one in lease.shots] == [1, 1, 0, 0]
 
 

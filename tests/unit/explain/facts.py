@@ -29,11 +29,11 @@ def job(**facts: Any) -> JobFacts:
 
 
 def first(job_id: str = "j-1", group: str = "g", priority: int = 50, owner: str = "ana") -> First:
-    return First(job_id, owner, priority, group, loaded=False)
+    return First(owner, priority, (job_id, group, 1.0), loaded=False)
 
 
 def waiting(*candidates: Candidate, **facts: Any) -> Waiting:
-    given_: dict[str, Any] = {"job": job(), "group_key": "g", "needs": "model sdxl", "vram_class": 8}
+    given_: dict[str, Any] = {"job": job(), "lot": ("j-1", "g", 1.0), "needs": "model sdxl", "vram_class": 8}
     return Waiting(candidates=candidates, **given_ | facts)
 
 
@@ -45,10 +45,9 @@ names = st.sampled_from(["small", "large", "attic"])
 states = st.sampled_from(NodeState)
 firsts = st.none() | st.builds(
     First,
-    st.sampled_from(["j-1", "j-2"]),
     st.sampled_from(["ana", "ben"]),
     st.integers(50, 100),
-    st.sampled_from(["g", "h"]),
+    st.tuples(st.sampled_from(["j-1", "j-2"]), st.sampled_from(["g", "h"]), st.sampled_from([1.0, 2.0])),
     st.booleans(),
 )
 candidates = st.builds(
