@@ -13,6 +13,9 @@ Terms = Literal["owned", "rented", "volunteer"]
 #: GiB; a card belongs to the largest class it fills.
 VRAM_CLASSES = (6, 8, 12, 16, 24, 32)
 
+#: Seconds that a node which is told to stop gives its running pass and its deliveries.
+LAST_PASS_S = 30.0
+
 #: Cards report a little less than the box says (an RTX 4090 has 23.99 GiB, an A5000 23.7).
 _CLASS_SLACK = 0.95
 

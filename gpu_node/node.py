@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from common.errors import FarmError, Gone, NotFound
 from common.messages import Claim, ClaimAnswer, Join, Joined, Lease
+from common.nodes import LAST_PASS_S
 from gpu_node.batch import Batch, Bench
 from gpu_node.heartbeat import Heartbeat
 from gpu_node.insist import insist
@@ -19,8 +20,6 @@ from gpu_node.steering import Steering
 
 log = logging.getLogger(__name__)
 
-#: Seconds that a stopping node gives its running pass and its deliveries.
-_STOP_S = 30.0
 #: What the engine does for a batch before there is anything worth finishing.
 _BEFORE_PASSES = ("load", "encode")
 #: Seconds before a node whose broker refused it joins again, under a new incarnation.
@@ -60,7 +59,7 @@ class Node:
         batch = self._progress.batch
         if batch is not None and batch.phase in _BEFORE_PASSES:
             batch.give_up("the node stops")
-        last = threading.Timer(_STOP_S, self.give_up)
+        last = threading.Timer(LAST_PASS_S, self.give_up)
         last.daemon = True
         last.start()
 

@@ -56,10 +56,15 @@ def up_command(
 def down_command(settings: options.SettingsFile = None) -> None:
     """End the farm of this machine. Nothing of it is left running; everything stored stays.
 
+    Nodes finish their running pass first, for half a minute at most; asked once more, they hand it back.
+
     Example: `farm down`
     """
     home = Home(load_settings(settings).home.absolute())
-    out.print("the farm is down" if stop_farm(home) else f"no farm runs in {home.root}")
+    ended = stop_farm(
+        home, lambda: whisper("nodes finish their running pass; `farm down` once more hands it back")
+    )
+    out.print("the farm is down" if ended else f"no farm runs in {home.root}")
 
 
 def with_listen(settings: Settings, listen: str | None) -> Settings:

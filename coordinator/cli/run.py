@@ -100,7 +100,7 @@ def _farm(settings: Settings, settings_file: Path | None) -> Iterator[bool]:
     try:
         yield True
     finally:
-        stop_farm(home)
+        stop_farm(home, lambda: whisper("the farm is ending"))
 
 
 def _watch_own(client: FarmClient, job_id: str, *, give_up: bool) -> JobView:

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from common.errors import Unavailable
 from common.keys import write_private
+from common.nodes import LAST_PASS_S
 from common.settings import EmbeddedNode, Keys, Settings, Storage
 from coordinator.embedded.addresses import ANY, LOOPBACK, advertised_address, local_url
 from coordinator.embedded.home import Home
@@ -155,4 +156,10 @@ def _node(node: EmbeddedNode, settings: Settings, key: Path) -> Component:
         command += ["--gpu", str(node.gpu)]
     for lane in node.lanes:
         command += ["--lane", lane]
-    return Component(name=node.name, command=tuple(command), is_ready=lambda: has_joined(node.name, settings))
+    return Component(
+        name=node.name,
+        command=tuple(command),
+        is_ready=lambda: has_joined(node.name, settings),
+        # Its last pass, then what it has to say and clear away.
+        stop_within_s=LAST_PASS_S + 15.0,
+    )

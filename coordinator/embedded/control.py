@@ -18,7 +18,9 @@ from coordinator.embedded.state import FarmState, read_state, supervisor_pid
 
 _POLL_S = 0.05
 #: All stages end within their own limits long before.
-_DOWN_WITHIN_S = 60
+_DOWN_WITHIN_S = 120
+#: After this long, whoever waits is told for what.
+_LONG_S = 3.0
 
 
 def supervisor_command(settings: Settings, settings_file: Path | None) -> list[str]:
@@ -74,16 +76,23 @@ def _wait_until_ready(
         time.sleep(_POLL_S)
 
 
-def stop_farm(home: Home) -> bool:
-    """End the farm of this home and wait until nothing of it runs; False when none ran."""
+def stop_farm(home: Home, on_wait: Callable[[], None]) -> bool:
+    """End the farm of this home and wait until nothing of it runs; False when none ran.
+
+    Asked once more meanwhile, the farm ends without the passes that run. `on_wait` is for when it takes long.
+    """
     asked: int | None = None
-    deadline = time.monotonic() + _DOWN_WITHIN_S
+    began = time.monotonic()
+    told = False
     while (pid := supervisor_pid(home)) is not None:
         # 0: it holds its lock and has not said its number yet.
         if pid and asked is None:
             os.kill(pid, signal.SIGTERM)
             asked = pid
-        if time.monotonic() > deadline:
+        if not told and time.monotonic() > began + _LONG_S:
+            on_wait()
+            told = True
+        if time.monotonic() > began + _DOWN_WITHIN_S:
             raise Unavailable(f"process {pid} does not end; see {home.logs / 'supervisor.log'}")
         time.sleep(_POLL_S)
     return asked is not None

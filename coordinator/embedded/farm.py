@@ -34,7 +34,7 @@ def run_farm(settings: Settings, on_change: Callable[[FarmState], None]) -> None
     if not hold_lock(home):
         raise Conflict(f"a farm already runs in {home.root}; `farm status` shows it, `farm down` ends it")
     stop = threading.Event()
-    _stop_on_signals(stop)
+    _on_signals(stop.set)
 
     def say(state: FarmState) -> None:
         try:
@@ -75,6 +75,13 @@ def _supervise(
         for stage in arrangement.stages
     )
     supervisor = Supervisor(stages=stages, publish=publish, clock=time.monotonic, stop=stop)
+
+    def end() -> None:
+        """The first signal ends all in good order, a second without the passes that run."""
+        stop.set()
+        supervisor.hurry()
+
+    _on_signals(end)
     try:
         supervisor.bring_up()
         if not stop.is_set():
@@ -111,9 +118,9 @@ def _child_environment() -> dict[str, str]:
     return kept | {"PYTHONUNBUFFERED": "1"}
 
 
-def _stop_on_signals(stop: threading.Event) -> None:
+def _on_signals(act: Callable[[], None]) -> None:
     def on_signal(number: int, frame: FrameType | None) -> None:
-        stop.set()
+        act()
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, on_signal)

@@ -29,6 +29,8 @@ class Component:
     environment: Mapping[str, str] = field(default_factory=dict)
     #: Where it listens, for people.
     address: str = ""
+    #: Seconds that it has to end by itself before it is killed.
+    stop_within_s: float = 10.0
 
 
 @dataclass(slots=True)

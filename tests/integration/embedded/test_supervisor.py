@@ -19,6 +19,7 @@ from common.errors import Unavailable
 from coordinator.embedded.process import Child, Component
 from coordinator.embedded.state import ComponentState
 from coordinator.embedded.supervisor import Supervisor
+from tests.waiting import until
 
 _WITHIN_S = 30
 _FOREVER = (sys.executable, "-c", "import signal; signal.pause()")
@@ -27,6 +28,13 @@ _STUBBORN = (
     "-c",
     "import signal, pathlib; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
     "pathlib.Path('deaf').touch(); signal.pause()",
+)
+_TOLD_TWICE = (
+    sys.executable,
+    "-c",
+    "import signal, pathlib; terms = {signal.SIGTERM}; signal.pthread_sigmask(signal.SIG_BLOCK, terms);"
+    "pathlib.Path('deaf').touch(); signal.sigwait(terms);"
+    "pathlib.Path('told').touch(); signal.sigwait(terms)",
 )
 _FAILING = (sys.executable, "-c", "print('no such card'); raise SystemExit(1)")
 
@@ -51,9 +59,13 @@ class Told:
 
 
 def child(
-    folder: Path, name: str, command: tuple[str, ...], ready: Callable[[], bool] = lambda: True
+    folder: Path,
+    name: str,
+    command: tuple[str, ...],
+    ready: Callable[[], bool] = lambda: True,
+    **more: float,
 ) -> Child:
-    component = Component(name=name, command=command, is_ready=ready)
+    component = Component(name=name, command=command, is_ready=ready, **more)
     return Child(component, folder / f"{name}.log", folder, dict(os.environ))
 
 
@@ -111,12 +123,24 @@ def test_a_part_that_keeps_dying_is_given_up_with_its_last_words(tmp_path: Path)
         supervisor.bring_up()
 
 
-def test_whoever_does_not_end_when_asked_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("coordinator.embedded.supervisor._STOP_WITHIN_S", 0.5)
-    stubborn = child(tmp_path, "node", _STUBBORN, (tmp_path / "deaf").exists)
+def test_whoever_does_not_end_when_asked_is_killed(tmp_path: Path) -> None:
+    stubborn = child(tmp_path, "node", _STUBBORN, (tmp_path / "deaf").exists, stop_within_s=0.5)
     with supervised((stubborn,)) as told:
         told.wait_for(lambda states: states["node"].state == "ready")
     assert stubborn.exit_status == -signal.SIGKILL
+
+
+def test_whoever_does_not_end_yet_is_asked_again_when_the_end_is_urged(tmp_path: Path) -> None:
+    asked_twice = child(tmp_path, "node", _TOLD_TWICE, (tmp_path / "deaf").exists, stop_within_s=_WITHIN_S)
+    stop = threading.Event()
+    supervisor = Supervisor(stages=((asked_twice,),), publish=Told(), clock=time.monotonic, stop=stop)
+    supervisor.bring_up()
+    thread = threading.Thread(target=supervisor.shut_down)
+    thread.start()
+    until((tmp_path / "told").exists, within_s=_WITHIN_S)
+    supervisor.hurry()
+    thread.join(_WITHIN_S)
+    assert asked_twice.exit_status == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent died")
