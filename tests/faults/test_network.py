@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from common.celeryapp import make_app
+from coordinator.broker_user import USER
 from tests.faults.cables import Cable, carried, second_machine
 from tests.faults.lone_node import lone_node, state_of
 from tests.faults.target import TIMING
@@ -25,6 +28,9 @@ pytestmark = [
 
 _NODE = "far"
 _CUT_S = 1.5 * TIMING.lease_s
+#: Longer than a node waits for an answer of the broker, whose patience does not run at a fifth.
+_UNNOTICED_S = 1.5 * make_app("").conf.broker_transport_options["socket_timeout"]
+_QUEUE = "render.public.vram08"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,21 @@ def cut(cable: Cable) -> None:
         threading.Event().wait(_CUT_S)
 
 
+def listening(trial: Trial) -> str:
+    """The broker's number for the connection by which the node, without a ticket in hand, waits for one."""
+
+    def waiting() -> list[str]:
+        with trial.target.broker() as broker:
+            return [
+                client["id"]
+                for client in broker.client_list()
+                if client["user"] == USER and client["cmd"] == "brpop" and "b" in client["flags"]
+            ]
+
+    (connection,) = trial.target.house.wait_for(waiting, bool)
+    return connection
+
+
 def test_a_node_cut_off_from_the_coordinator_loses_its_batch_and_comes_back(
     trial: Trial, wiring: Wiring
 ) -> None:
@@ -93,14 +114,26 @@ def test_a_node_cut_off_from_the_coordinator_loses_its_batch_and_comes_back(
     assert "expired" in {batch["outcome"] for batch in trial.judge().tables["batches"]}
 
 
-def test_a_node_cut_off_from_the_broker_finishes_its_batch_and_comes_back(
-    trial: Trial, wiring: Wiring
-) -> None:
+def test_a_batch_is_finished_while_its_node_is_cut_off_from_the_broker(trial: Trial, wiring: Wiring) -> None:
     begin(trial)
     with wiring.broker.pulled():
-        threading.Event().wait(_CUT_S)
-        trial.submit()
+        trial.target.house.wait_for(trial.in_hand, operator.not_)
     assert {batch["outcome"] for batch in trial.judge().tables["batches"]} == {"finished"}
+
+
+def test_an_idle_node_cut_off_from_the_broker_notices_and_takes_work_afterwards(
+    trial: Trial, wiring: Wiring
+) -> None:
+    before = listening(trial)
+    with wiring.broker.pulled():
+        threading.Event().wait(_UNNOTICED_S)
+        trial.submit()
+        # The broker has the ticket, and nobody to give it to.
+        with trial.target.broker() as broker:
+            trial.target.house.wait_for(lambda: broker.llen(_QUEUE), bool)
+        assert not trial.batches()
+    assert {batch["outcome"] for batch in trial.judge().tables["batches"]} == {"finished"}
+    assert listening(trial) != before
 
 
 def test_a_node_cut_off_from_the_store_keeps_its_lease_and_delivers_afterwards(

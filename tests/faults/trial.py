@@ -94,6 +94,10 @@ class Trial:
         """Of this trial, the oldest first."""
         return self.target.rows(f"SELECT * FROM batches WHERE job_id IN ({self._own}) ORDER BY leased_at")
 
+    def in_hand(self) -> list[str]:
+        """Batches of this trial that are not over."""
+        return [batch["id"] for batch in self.batches() if not batch["closed_at"]]
+
     def stored(self) -> set[str]:
         """Attempts of this trial whose picture is stored."""
         stored = self.target.rows(
@@ -104,7 +108,7 @@ class Trial:
     def settle(self) -> None:
         """Wait until every shot is settled and nothing is in hand."""
         self.target.house.wait_for(
-            lambda: (self.fates(), [batch["id"] for batch in self.batches() if not batch["closed_at"]]),
+            lambda: (self.fates(), self.in_hand()),
             lambda found: not found[1] and not set(found[0]).difference(_SETTLED),
         )
 
