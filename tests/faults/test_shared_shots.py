@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+import time
 from uuid import uuid4
 
 import pytest
@@ -13,8 +15,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 #: The first job wants these, the second the first half of them.
 _SHOTS = 24
+#: A third job that has nothing to do with them.
+_OTHERS = 4
 #: So small that the estimate at submission is far below what the engine's pace will cost.
 _SMALL = "64x64"
+#: Of sums of money.
+_ROUNDING = 1e-12
 
 
 def submit_both(trial: Trial) -> tuple[str, str]:
@@ -31,6 +37,20 @@ def wait_until_done(trial: Trial, job: str) -> JobView:
         return trial.target.house.wait_for(lambda: client.job(job), lambda view: view.status == "done")
 
 
+def times_of_leases(trial: Trial, job: str) -> list[float]:
+    return [batch["leased_at"] for batch in trial.batches() if batch["job_id"] == job]
+
+
+def underestimated(trial: Trial, job: str) -> float:
+    """What those batches of the job that cost more than their estimates cost more, together."""
+    rendering = "SELECT sum(cost) FROM attempts WHERE batch_id = batches.id"
+    costs = trial.target.rows(
+        f"SELECT estimate, load_cost + lost_cost + ({rendering}) AS cost FROM batches WHERE job_id = :job",
+        job=job,
+    )
+    return sum(max(0.0, batch["cost"] - batch["estimate"]) for batch in costs)
+
+
 def test_what_another_job_wants_is_made_although_one_is_cancelled(trial: Trial) -> None:
     first, second = submit_both(trial)
     with trial.target.client() as client:
@@ -45,10 +65,16 @@ def test_what_another_job_wants_is_made_although_one_is_paused(trial: Trial) -> 
     first, second = submit_both(trial)
     with trial.target.client() as client:
         client.pause(first)
+        paused_at = time.time()
         wait_until_done(trial, second)
-        assert trial.fates()["waiting"] > 0
+        # But for the pause, what the first job waits for would have its turn by now.
+        wait_until_done(trial, trial.submit(shots=_OTHERS, steps=2))
+        view = client.job(first)
+        assert view.status == "paused"
+        assert view.counts["waiting"]
+        assert all(leased_at < paused_at for leased_at in times_of_leases(trial, first))
         client.resume(first)
-    assert len(trial.judge().wanted) == _SHOTS
+    assert len(trial.judge().wanted) == _SHOTS + _OTHERS
 
 
 def test_what_another_job_wants_is_made_although_one_is_out_of_money(trial: Trial) -> None:
@@ -60,7 +86,11 @@ def test_what_another_job_wants_is_made_although_one_is_out_of_money(trial: Tria
         first = trial.submit(shots=_SHOTS, size=_SMALL, subject=subject, max_cost=cost / 3)
         second = trial.submit(shots=_SHOTS // 2, size=_SMALL, subject=subject)
         wait_until_done(trial, second)
-        assert client.job(first).cost < cost
-        assert trial.fates()["waiting"] > 0
+        trial.target.house.wait_for(lambda: client.job(first).status, lambda status: status == "paused")
+        trial.target.house.wait_for(trial.in_hand, operator.not_)
+        view = client.job(first)
+        assert view.reason.startswith("it has cost")
+        assert 0 < view.cost <= cost / 3 + underestimated(trial, first) + _ROUNDING
+        assert view.counts["waiting"]
         client.cancel(first)
     trial.judge()
