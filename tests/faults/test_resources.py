@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.disk import fill, small_disk
-from tests.faults.lone_node import log_of, lone_node
+from tests.faults.evidence import Evidence, Row
+from tests.faults.lone_node import log_of, lone_node, state_of
 from tests.faults.trial import Trial
 from tests.require import require_program
 
@@ -20,16 +21,29 @@ _DISK_BYTES = 1_000_000
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system")
-def test_a_node_whose_disk_is_full_hands_its_shots_back_and_costs_them_nothing(
+def test_a_node_whose_disk_is_full_costs_its_shots_nothing_and_renders_once_there_is_room(
     trial: Trial, tmp_path: Path
 ) -> None:
     with small_disk(tmp_path / "disk", _DISK_BYTES) as disk, lone_node(trial.target, "full", home=disk):
         filling = fill(disk)
-        trial.submit(shots=40)
-        found = trial.judge()
+        trial.submit(shots=60)
+        trial.target.house.wait_for(
+            lambda: state_of(trial.target, "full"), lambda state: state == "quarantined"
+        )
         filling.unlink()
+        room_at = time.time()
+        with trial.target.client() as client:
+            client.steer_node("full", "forgive")
+        trial.submit(shots=24)
+        found = trial.judge()
     failures = {(batch["node_id"], batch["failure"]) for batch in found.tables["batches"] if batch["failure"]}
     assert failures == {("full", "disk_full")}
+    afterwards = [batch for batch in batches_of(found, "full") if batch["leased_at"] > room_at]
+    assert {batch["outcome"] for batch in afterwards} == {"finished"}
+
+
+def batches_of(found: Evidence, node: str) -> list[Row]:
+    return [batch for batch in found.tables["batches"] if batch["node_id"] == node]
 
 
 def with_clock(hours: int) -> tuple[str, ...]:
@@ -49,9 +63,7 @@ def test_a_node_whose_clock_is_wrong_works_like_any_other(trial: Trial, hours: i
         trial.until_leased(name)
         found = trial.judge()
     assert time.strftime("%H:", time.localtime(time.time() + hours * 3600)) in clock_times(trial, name)
-    mine = [batch for batch in found.tables["batches"] if batch["node_id"] == name]
-    assert mine
-    assert {batch["outcome"] for batch in mine} == {"finished"}
+    assert {batch["outcome"] for batch in batches_of(found, name)} == {"finished"}
 
 
 def clock_times(trial: Trial, node: str) -> set[str]:
