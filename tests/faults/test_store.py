@@ -47,10 +47,15 @@ def suffer(proxy: S3Proxy, trouble: Trouble, seconds: float) -> None:
         threading.Event().wait(seconds)
 
 
-def test_a_store_that_is_down_for_two_minutes_is_waited_for(trial: Trial, proxy: S3Proxy) -> None:
+def test_a_store_that_is_killed_and_away_for_two_minutes_is_waited_for(
+    trial: Trial, store: ProxiedStore
+) -> None:
     trial.begin()
-    suffer(proxy, Trouble(status=0), _AWAY_S)
+    with store.killed():
+        threading.Event().wait(_AWAY_S)
+        done = trial.fates()["done"]
     found = trial.judge()
+    assert done < len(found.wanted)
     assert not any(node["distrusted_at"] for node in found.tables["nodes"])
 
 
