@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy
@@ -13,6 +16,11 @@ from gpu_node import protocol
 from gpu_node.engine_client import EngineClient
 from gpu_node.probe import NvidiaProbe
 from tests.engine_talk import ask, load_order, render, render_order, shot
+from tests.node_process import Node, outlived, tickets
+from tests.node_worker import lease
+from tests.scripted_farm import ScriptedFarm, running_farm
+from tests.servers import ValkeyServer
+from tests.waiting import until
 
 torch = pytest.importorskip("torch")
 
@@ -22,6 +30,8 @@ pytestmark = [
 ]
 
 BF16 = {"text_encoder": "bfloat16", "transformer": "bfloat16", "vae": "bfloat16"}
+#: The driver takes memory back a moment after its process has ended.
+FREED_WITHIN_S = 60
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +45,33 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineClient]:
     client.start()
     yield client
     client.stop()
+
+
+@pytest.fixture
+def farm(valkey_server: ValkeyServer) -> Iterator[ScriptedFarm]:
+    with running_farm(ScriptedFarm(broker_url=valkey_server.url)) as farm:
+        yield farm
+
+
+@contextmanager
+def running_node(farm: ScriptedFarm, model: Path, folder: Path) -> Iterator[Node]:
+    """A node process with the first card, which stays dead when it dies."""
+    (folder / "catalog.yaml").write_text(
+        f"models:\n  tiny: {{like: shotfarm-demo, path: {model.name}, identity: null}}\n"
+    )
+    command = [sys.executable, "-m", "gpu_node.cli", "run", "--farm", farm.url, "--name", "n1"]
+    command += ["--models", str(model.parent), "--catalog", "catalog.yaml", "--home", "home"]
+    node = Node(command, folder)
+    try:
+        yield node
+    finally:
+        node.stop(signal.SIGKILL)
+
+
+def free_bytes() -> int:
+    """Of the first card, as any process on it sees."""
+    free, _ = torch.cuda.mem_get_info(0)
+    return int(free)
 
 
 def levels(file: Path) -> numpy.ndarray:
@@ -125,3 +162,19 @@ def test_a_pass_too_large_for_the_card_is_out_of_memory_and_the_engine_lives(
     assert "ran out of memory at" in failed.message
     ask(engine, load_order(tiny_model))
     assert render(engine, shot())
+
+
+def test_a_node_killed_in_a_pass_leaves_no_engine_and_gives_the_cards_memory_back(
+    farm: ScriptedFarm, tiny_model: Path, tmp_path: Path
+) -> None:
+    before = free_bytes()
+    farm.leases.append(lease(shot(steps=100_000)))
+    with tickets(farm.broker_url) as publish, running_node(farm, tiny_model, tmp_path) as node:
+        publish("ticket-1")
+        farm.wait_for(lambda: any(beat.steps_done for beat in farm.beats))
+        assert free_bytes() < before
+        with outlived(node.engine) as gone:
+            node.stop(signal.SIGKILL)
+
+            assert gone()
+    until(lambda: free_bytes() >= before, within_s=FREED_WITHIN_S)
