@@ -47,13 +47,13 @@ class Farmhouse:
         return done
 
     @contextmanager
-    def start(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    def start(self, *arguments: str, stdin: int = subprocess.DEVNULL) -> Iterator[subprocess.Popen[str]]:
         """Run a command in the background, as at a terminal of its own, until the block ends."""
         with subprocess.Popen(
             [_FARM, *arguments],
             cwd=self.folder,
             env=_environment(),
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
