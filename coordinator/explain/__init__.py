@@ -3,6 +3,7 @@
 from coordinator.explain.facts import (
     Budget,
     Candidate,
+    Check,
     First,
     Hand,
     JobFacts,
@@ -24,6 +25,7 @@ __all__ = [
     "UNDONE",
     "Budget",
     "Candidate",
+    "Check",
     "First",
     "Hand",
     "JobFacts",

@@ -113,6 +113,16 @@ class Hand:
     since_s: float
 
 
+class Check(NamedTuple):
+    """Ingest's look at pictures that were delivered."""
+
+    #: Seconds since the first of them came, and between two times that ingest is asked.
+    waited_s: float
+    again_s: float
+    #: Why ingest put it off; empty: it did not.
+    trouble: str = ""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShotSubject:
     id: str
@@ -125,6 +135,7 @@ class ShotSubject:
     waits: tuple[Waiting, ...] = ()
     #: While it runs, or its picture is checked.
     hand: Hand | None = None
+    check: Check | None = None
     #: Kind and sentence of its last failure, or why it fits nothing.
     failure: str = ""
     reason: str = ""
@@ -143,6 +154,8 @@ class JobSubject:
     counts: Mapping[str, int]
     #: Shots in hand, by node.
     running: Mapping[str, int] = field(default_factory=dict)
+    #: Of delivered pictures.
+    check: Check | None = None
     #: What waits, and how many of it.
     waits: tuple[tuple[Waiting, int], ...] = ()
     #: Shots that wait after an engine, a node or ingest died with them: they are rendered last, and alone.

@@ -10,7 +10,7 @@ from common.units import counted
 from common.views import Explanation
 from coordinator.explain.facts import JobSubject
 from coordinator.explain.waiting import budget_remedy, why_waiting
-from coordinator.explain.wording import SHORT, Answer, a_few, listed, spent
+from coordinator.explain.wording import SHORT, Answer, a_few, checking, listed, spent
 
 #: What `farm jobs` calls a job's status, as the end of a sentence.
 _STATUS = {
@@ -87,7 +87,8 @@ def _rest(subject: JobSubject) -> Iterator[Answer]:
         nodes = [f"{number} on {node}" for node, number in sorted(subject.running.items())]
         yield Answer(f"{_shots(running, 'run')}" + (f": {listed(nodes)}" if nodes else ""), goes_on=True)
     if delivered := counts.get(ShotState.DELIVERED):
-        yield Answer(f"The pictures of {counted(delivered, 'shot')} are checked now", goes_on=True)
+        answer = checking(subject.check)
+        yield answer._replace(sentence=f"The check of {counted(delivered, 'picture')} {answer.sentence}")
     for failure in subject.failures:
         if failure.state == ShotState.UNSCHEDULABLE:
             fix = "change the manifest so that they fit, or join a node with a larger card"

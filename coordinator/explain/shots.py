@@ -7,7 +7,7 @@ from common.states import ShotState
 from common.views import Explanation
 from coordinator.explain.facts import ShotSubject
 from coordinator.explain.waiting import why_waiting
-from coordinator.explain.wording import SHORT, Answer, capitalised, in_hand, listed
+from coordinator.explain.wording import SHORT, Answer, capitalised, checking, in_hand, listed
 
 
 def explain_shot(shot: ShotSubject) -> Explanation:
@@ -32,7 +32,8 @@ def _answers(shot: ShotSubject) -> list[Answer]:
             return [Answer(f"is rendered now{where}", goes_on=True)]
         case ShotState.DELIVERED:
             by = f" by node {shot.hand.node}" if shot.hand else ""
-            return [Answer(f"was rendered{by}, and its picture is checked now", goes_on=True)]
+            answer = checking(shot.check)
+            return [answer._replace(sentence=f"was rendered{by}; the check of its picture {answer.sentence}")]
         case ShotState.DONE:
             return [Answer("is stored", goes_on=True)]
         case ShotState.ACCEPTED:

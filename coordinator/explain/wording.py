@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 from common.states import NodeState
 from common.units import counted, format_money, format_seconds
 from common.views import MisfitView
-from coordinator.explain.facts import Budget, Hand, NodeFacts
+from coordinator.explain.facts import Budget, Check, Hand, NodeFacts
 
 #: Hex digits of a shot's id that people read.
 SHORT = 12
@@ -68,6 +68,26 @@ def misfits(shots: Mapping[str, int]) -> tuple[MisfitView, ...]:
 
 def in_hand(hand: Hand) -> str:
     return f"in batch {hand.batch_id}, for {format_seconds(max(hand.since_s, 0.0))} so far"
+
+
+def checking(check: Check | None) -> Answer:
+    """How the check of delivered pictures stands.
+
+    >>> checking(Check(waited_s=95, again_s=30)).sentence
+    'waits for ingest, which was asked every 30 s and has not answered for 1 min 35 s'
+    """
+    if check is not None and check.trouble:
+        return Answer(
+            f"waits for the store, as ingest says: {check.trouble}",
+            "see that the store runs; all goes on then",
+        )
+    if check is not None and check.waited_s > check.again_s:
+        again, waited = format_seconds(check.again_s), format_seconds(check.waited_s)
+        return Answer(
+            f"waits for ingest, which was asked every {again} and has not answered for {waited}",
+            "see that `python -m coordinator.ingest` runs; its log says what it lacks",
+        )
+    return Answer("is under way", goes_on=True)
 
 
 def spent(budget: Budget) -> str:

@@ -8,11 +8,12 @@ from typing import Any
 from sqlalchemy import Connection, Row, case, exists, func, select
 
 from common.errors import NotFound
-from common.states import AttemptState, BatchState, ShotState
+from common.states import AttemptEvent, AttemptState, BatchState, ShotState
 from common.views import Explanation
 from common.wording import nearest
 from coordinator.explain import (
     Budget,
+    Check,
     Hand,
     JobFacts,
     JobSubject,
@@ -28,7 +29,7 @@ from coordinator.ledger.jobs import job_cost, job_row
 from coordinator.ledger.prospects import Prospects, needs
 from coordinator.ledger.retries import by_its_own_fault, failed
 from coordinator.ledger.rules import Rules
-from coordinator.ledger.schema import attempts, batches, jobs, plain, shots, wants
+from coordinator.ledger.schema import attempts, batches, events, jobs, plain, shots, wants
 from coordinator.ledger.shots import find_shot
 from coordinator.ledger.views import job_view
 
@@ -110,6 +111,7 @@ def _job(connection: Connection, look: Prospects, job_id: str) -> JobSubject:
         images=view.images,
         counts=view.counts,
         running=view.running,
+        check=_check(connection, look, attempts.c.job_id == job_id),
         waits=waits,
         suspects=_count(connection, job_id, shots.c.crashes > 0),
         retries=_count(connection, job_id, shots.c.attempts > 0),
@@ -179,6 +181,7 @@ def _shot(connection: Connection, look: Prospects, row: Row[Any]) -> ShotSubject
         jobs=live or tuple(want.job_id for want in wanting),
         waits=tuple(_shot_waits(connection, look, row, job_id, failed_at) for job_id in live),
         hand=_hand(connection, look.now, attempts.c.shot_id == row.id),
+        check=_check(connection, look, attempts.c.shot_id == row.id),
         failure=row.failure,
         reason=row.reason,
         attempts=row.attempts,
@@ -225,6 +228,20 @@ def _hand(connection: Connection, now: float, *conditions: Any) -> Hand | None:
     batch_id, node_id, job_id, leased_at, number = row
     since_s = now - leased_at
     return Hand(node=node_id, batch_id=batch_id, job_id=job_id, shots=number, since_s=since_s)
+
+
+def _check(connection: Connection, look: Prospects, *conditions: Any) -> Check | None:
+    """Of those delivered attempts; None where there are none."""
+    query = (
+        select(func.min(events.c.at), func.max(attempts.c.message))
+        .select_from(attempts.join(events, events.c.subject == attempts.c.id))
+        .where(attempts.c.state == plain(AttemptState.DELIVERED), *conditions)
+        .where(events.c.event == AttemptEvent.DELIVERED)
+    )
+    since, trouble = connection.execute(query).one()
+    if since is None:
+        return None
+    return Check(look.now - since, look.rules.timing.ingest_again_s, trouble)
 
 
 def _node(connection: Connection, look: Prospects, name: str, version: str) -> NodeSubject:

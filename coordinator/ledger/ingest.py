@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, case, insert, select, update
 
 from common.errors import Conflict, Invalid, NotFound
 from common.failures import Blame, Failure, failure
@@ -54,8 +54,9 @@ def settle(write: Write, rules: Rules, attempt_id: str, verdict: Verdict) -> Ack
     if verdict.outcome == "put off":
         # The store does not work: the try does not count, and the sweep asks again.
         rules.note_trouble(write.now)
-        mine = attempts.c.id == attempt_id, attempts.c.tries > 0
-        write.connection.execute(update(attempts).where(*mine).values(tries=attempts.c.tries - 1))
+        tries = case((attempts.c.tries > 0, attempts.c.tries - 1), else_=0)
+        mine = update(attempts).where(attempts.c.id == attempt_id)
+        write.connection.execute(mine.values(tries=tries, message=verdict.message))
     elif verdict.outcome == "rejected":
         reject(
             write, rules, row.id, failure(verdict.failure or "not_an_image"), verdict.message, verdict.seconds
@@ -85,7 +86,8 @@ def _store(write: Write, row: Row[Any], verdict: Verdict) -> None:
         raise Invalid(f"attempt {row.id}: a stored image is reported with its sha256 and size")
     beaten = verdict.outcome == "duplicate"
     event = AttemptEvent.BEATEN if beaten else AttemptEvent.STORED
-    move_attempts(write, [row.id], AttemptState.DELIVERED, event, ingest_s=verdict.seconds)
+    judged: dict[str, Any] = {"ingest_s": verdict.seconds, "message": ""}
+    move_attempts(write, [row.id], AttemptState.DELIVERED, event, **judged)
     # The object may be of an earlier attempt, whose ingest died before it could say so.
     owner = _attempt_row(write.connection, _owner(write, row, verdict))
     write.connection.execute(insert(images), [_sidecar(write, owner, verdict)])

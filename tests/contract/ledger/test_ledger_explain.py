@@ -7,8 +7,8 @@ import pytest
 from common.errors import NotFound
 from common.messages import Spent
 from common.states import ShotState
-from coordinator.ledger.schema import batches, shots
-from tests.contract.ledger.bench import Bench, placed, work
+from coordinator.ledger.schema import attempts, batches, shots
+from tests.contract.ledger.bench import TIMING, Bench, placed, work
 from tests.contract.ledger.saying import explained, said, shots_of
 
 
@@ -195,3 +195,27 @@ def test_every_shot_that_waits_is_schedulable_or_explained_at_every_moment(bench
         assert answer.sentences
         named = any("node node" in sentence for sentence in answer.sentences)
         assert row.state != ShotState.WAITING or named or answer.remedy
+
+
+def test_a_picture_that_nobody_checks_says_how_long_it_waits_and_for_what(bench: Bench) -> None:
+    job = bench.submit(placed(2)).job_id
+    lease = bench.join().lease()
+    first, _ = (bench.deliver(lease, index).attempt_id for index in range(2))
+    shot = lease.shots[0].id
+    assert "by node node; the check of its picture is under way" in said(bench, shot)
+    assert "The check of 2 pictures is under way" in said(bench, job)
+
+    bench.clock.now += TIMING.ingest_again_s + 1
+    silent = f"waits for ingest, which was asked every {TIMING.ingest_again_s:.0f} s and has not answered for"
+    assert silent in said(bench, shot)
+    assert silent in said(bench, job)
+    assert "its log says" in explained(bench, job).remedy
+
+    bench.store(first, outcome="put off", message="the store answers 503")
+    assert "waits for the store, as ingest says: the store answers 503" in said(bench, shot)
+    assert "the store answers 503" in said(bench, job)
+
+    bench.store(first)
+    assert "is stored" in said(bench, shot)
+    assert "503" not in said(bench, job)
+    assert all(row.message == "" for row in bench.rows(attempts))
