@@ -4,181 +4,42 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-import httpx
 import pytest
-import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
-from schemathesis import GenerationMode
-from schemathesis.schemas import APIOperation
 
-from common.keys import TicketSigner
-from common.messages import Beat, Claim, Close, GrantRequest, Join, Lease, Message, Report, Spent, Verdict
-from common.settings import Timing
+from common.messages import Beat, Claim, Close, GrantRequest, Join, Message, Report, Spent, Verdict
 from common.views import Priority, Submit
-from coordinator.api.app import make_app
-from tests.farm import MANIFEST, RunningFarm, ScriptedNode, card, running_farm
-from tests.ledger_rules import check_ledger
+from tests.farm import MANIFEST, card
+from tests.integration.meddling import JSON, OPERATIONS, SIGNER, Scene, caller, check, check_farm, staged
 from tests.postgres import running_postgres
 from tests.servers import ValkeyServer
 
-SIGNER = TicketSigner("ticket-key")
-ROLES = ("operator", "node", "ingest", "unknown")
 #: JSON that careless readers and databases stumble over.
 NASTY = ("null", '"a\\u0000b"', '"\\ud800"', "9223372036854775807", "-1", "1e400")
 #: The same of whole messages; the reader knows no difference between its fields here.
 HUGE = ("NaN", "9" * 5000, "[" * 40 + "]" * 40, '{"\\ud800": "' + "x" * 10**5 + '"}')
-#: Waits are short: a claim that is answered at once says as much.
-HASTY = Timing(heartbeat_s=0.05, claim_wait_s=0.05, sweep_s=0.4, lease_s=60)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scene:
-    """A farm in mid-work, with the names by which to meddle with it."""
-
-    farm: RunningFarm
-    callers: dict[str, httpx.Client]
-    job: str
-    node: ScriptedNode
-    lease: Lease
-
-    def names(self) -> dict[str, Any]:
-        """Values of message fields and path parameters that lead somewhere."""
-        shot = self.lease.shots[0]
-        return {
-            "job_id": self.job,
-            "node_id": self.node.joined.node_id,
-            "incarnation": self.node.joined.incarnation,
-            "batch_id": self.lease.batch_id,
-            "token": self.lease.token,
-            "shot_id": shot.id,
-            "attempt_id": shot.attempt_id,
-            "ticket": SIGNER.issue("public", 8).text,
-            "subject": shot.id,
-            "manifest": MANIFEST,
-        }
 
 
 @pytest.fixture(scope="module")
 def sqlite(tmp_path_factory: pytest.TempPathFactory, valkey_server: ValkeyServer) -> Iterator[Scene]:
-    yield from staged(tmp_path_factory.mktemp("sqlite"), valkey_server)
+    with staged(tmp_path_factory.mktemp("sqlite"), valkey_server) as scene:
+        yield scene
 
 
 @pytest.fixture(scope="module")
 def postgresql(tmp_path_factory: pytest.TempPathFactory, valkey_server: ValkeyServer) -> Iterator[Scene]:
+    folder = tmp_path_factory.mktemp("postgresql")
     with running_postgres() as socket:
         url = f"postgresql://farm@/postgres?host={socket}"
-        yield from staged(tmp_path_factory.mktemp("postgresql"), valkey_server, database_url=url)
+        with staged(folder, valkey_server, database_url=url) as scene:
+            yield scene
 
 
 @pytest.fixture
 def scene(request: pytest.FixtureRequest) -> Scene:
     found: Scene = request.getfixturevalue(getattr(request, "param", "sqlite"))
     return found
-
-
-def staged(folder: Path, valkey: ValkeyServer, **changes: Any) -> Iterator[Scene]:
-    with running_farm(folder, valkey.url, timing=HASTY, **changes) as farm:
-        callers = {role: farm.client(role) for role in ROLES}
-        manifest = MANIFEST.replace("seeds: 2", "seeds: 50")
-        job = callers["operator"].post("/v1/jobs", json={"manifest": manifest}).json()["id"]
-        node = ScriptedNode(farm)
-        yield Scene(farm=farm, callers=callers, job=job, node=node, lease=node.lease())
-        node.leave()
-        for client in callers.values():
-            client.close()
-
-
-def check(answer: httpx.Response) -> None:
-    """An answer of 400 and above is one sentence for people, and none is a fault."""
-    said = f"{answer.request.method} {answer.request.url!s:.200}: {answer.status_code} {answer.text[:300]}"
-    assert answer.status_code < 500, said
-    if answer.status_code >= 400:
-        assert set(answer.json()) == {"error", "exit_code"}, said
-        assert answer.json()["error"], said
-        assert "Traceback" not in answer.text, said
-        assert len(answer.text) < 5000, said
-
-
-def check_farm(scene: Scene) -> None:
-    """All that people look at can be read, a willing node gets work and delivers it, the ledger is sound."""
-    operator = scene.callers["operator"]
-    for path in ("/v1/status", "/v1/nodes", "/v1/jobs", "/v1/models", "/metrics", "/healthz"):
-        assert operator.get(path).status_code == 200, path
-    job = operator.post("/v1/jobs", json={"manifest": MANIFEST.replace("mug", "cup")}).json()["id"]
-    operator.post(f"/v1/jobs/{job}/requeue").raise_for_status()
-    operator.post(f"/v1/jobs/{job}/priority", json={"priority": 100}).raise_for_status()
-    willing = ScriptedNode(scene.farm, name="willing")
-    for path in ("", "/images", "/table"):
-        assert operator.get(f"/v1/jobs/{scene.job}{path}").status_code == 200, path
-    while operator.get(f"/v1/jobs/{job}").json()["counts"] != {"done": 4}:
-        answer = willing.claim(SIGNER.issue("public", 8).text, wait_s=1)
-        assert answer.lease is not None, answer.nothing
-        for shot in answer.lease.shots:
-            willing.deliver(answer.lease, shot)
-            scene.farm.farm.ledger.verdict(
-                shot.attempt_id, Verdict(outcome="stored", sha256="0" * 64, size=1)
-            )
-        willing.close(answer.lease)
-    willing.leave()
-    check_ledger(scene.farm.farm.ledger)
-
-
-# From the API's own description
-
-
-def operations() -> list[APIOperation[Any, Any, Any, Any]]:
-    """Every route, from the OpenAPI document; only routes are looked at, so no farm is needed."""
-
-    class NoFarm:
-        traffic = None
-
-    document = make_app(NoFarm()).openapi()  # type: ignore[arg-type]
-    return [found.ok() for found in schemathesis.openapi.from_dict(document).get_all_operations()]
-
-
-OPERATIONS = operations()
-
-
-@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
-def test_no_call_that_the_description_leads_to_is_a_fault(scene: Scene, mode: GenerationMode):
-    names = scene.names()
-
-    @settings(
-        max_examples=40,
-        derandomize=True,
-        deadline=None,
-        database=None,
-        phases=(Phase.generate,),
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(data=st.data())
-    def call(data: st.DataObject) -> None:
-        role = data.draw(st.sampled_from(ROLES), label="role")
-        operation = data.draw(st.sampled_from(OPERATIONS), label="operation")
-        case = data.draw(operation.as_strategy(generation_mode=mode), label="case")
-        known = data.draw(st.sets(st.sampled_from(sorted(names))), label="true names")
-        path = operation.path
-        for name, value in (case.path_parameters or {}).items():
-            path = path.replace(f"{{{name}}}", quote(str(names[name] if name in known else value), safe="%"))
-        body = case.body if isinstance(case.body, (dict, list, str, int, float, bool)) else None
-        if isinstance(body, dict):
-            body |= {name: names[name] for name in known & body.keys()}
-        content = case.body if isinstance(case.body, bytes) else json.dumps(body).encode()
-        client = scene.callers[role]
-        query = {name: str(value) for name, value in (case.query or {}).items()}
-        check(client.request(operation.method.upper(), path, params=query, content=content, headers=JSON))
-
-    call()
-    check_farm(scene)
-
-
-JSON = {"content-type": "application/json"}
 
 
 # Every value of every message, replaced
@@ -283,8 +144,7 @@ def test_no_name_in_an_address_is_a_fault(scene: Scene, name: str):
             continue
         before, _, after = operation.path.partition("{")
         path = before + name + after.partition("}")[2]
-        for role in ROLES:
-            client, method = scene.callers[role], operation.method.upper()
-            answer = client.request(method, f"{path}?{name}={name}&after={name}", content=b"{}", headers=JSON)
-            check(answer)
-            assert answer.status_code >= 400, (method, path)
+        client, method = scene.callers[caller(operation)], operation.method.upper()
+        answer = client.request(method, f"{path}?{name}={name}&after={name}", content=b"{}", headers=JSON)
+        check(answer)
+        assert answer.status_code >= 400, (method, path)
