@@ -144,6 +144,7 @@ def test_a_shot_that_outgrows_the_largest_class_says_at_how_much_and_can_be_requ
     assert told["kind"] == "out_of_memory"
     assert f"at {format_gib(attempt.peak_bytes)}" in told["message"]
     assert "on 32 GB" in told["message"]
+    assert operator.get("/v1/status").json()["misfits"] == [{"reason": told["message"], "shots": 1}]
     explained = operator.get(f"/v1/explain/{attempt.shot_id}").json()
     assert f"`farm requeue {job}`" in explained["remedy"]
     assert node.stop() == 0
