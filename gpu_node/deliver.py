@@ -31,7 +31,7 @@ _TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 #: Times that a store may refuse an upload, with a fresh grant each and a longer pause before it, until the
 #: shot is reported as failed: three quarters of a minute.
 _REFUSALS = 10
-#: The very bytes are there already: the key names their hash.
+#: The very bytes are there already: the key names their hash. An earlier call came through without an answer.
 _THERE_ALREADY = 412
 #: What the store says of bytes that are not those that were granted; other refusals are the farm's matter.
 _BAD_BYTES = (400, 411, 413)
@@ -69,6 +69,8 @@ class Delivery:
         self._batch = batch
         self._threads = ThreadPoolExecutor(max_workers=_UPLOADS, thread_name_prefix="deliver")
         self._pending: list[Future[None]] = []
+        #: Keys that may be there: a PUT of them ended without an answer to rely on.
+        self._maybe_there: set[str] = set()
 
     def image(self, image: Image, rendered: Rendered) -> None:
         """Upload and report one image; its file is gone afterwards."""
@@ -172,11 +174,13 @@ class Delivery:
         try:
             answer = self._store.put(grant.url, content=data, headers=grant.headers)
         except httpx.HTTPError as error:
+            self._maybe_there.add(grant.key)
             raise Unavailable(f"the store does not answer ({error or type(error).__name__})") from error
-        if answer.is_success or answer.status_code == _THERE_ALREADY:
+        if answer.is_success or (answer.status_code == _THERE_ALREADY and grant.key in self._maybe_there):
             return grant
         said = f"the store answered {answer.status_code} to PUT {grant.key}: {answer.text[:200]}"
         if answer.is_server_error or answer.status_code in _BUSY:
+            self._maybe_there.add(grant.key)
             raise Unavailable(said)
         raise Refused("upload_failed" if answer.status_code in _BAD_BYTES else "store_unavailable", said)
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from math import inf
 from urllib.parse import urlsplit
 
 _PATIENCE_S = 60
@@ -35,13 +34,11 @@ class Trouble:
     delay_s: float = 0.0
     #: Called when the store has answered and the client does not know yet.
     answered: Callable[[], object] | None = None
-    #: Requests that it happens to at most.
-    most: float = inf
     #: Requests that met it.
     met: int = 0
 
     def concerns(self, method: str, key: str) -> bool:
-        return self.met < self.most and self.method in ("", method) and key.startswith(self.prefix)
+        return self.method in ("", method) and key.startswith(self.prefix)
 
 
 @dataclass

@@ -15,8 +15,8 @@ from tests.faults.target import SCALE, TIMING, Target, send
 #: "S3 down for 2 minutes", as all durations here at a fifth.
 _DOWN_S = 120 / SCALE
 _STATUSES = (500, 503, 403, 409)
-#: A 412 is believed of uploads: the nodes would look as if they had lied, and soon none would be trusted.
-_STATUSES_OF_PICTURES = (*_STATUSES, 412)
+#: "It is there already", of what is not.
+_STATUSES_OF_PUTS = (*_STATUSES, 412)
 
 
 def store_faults(store: ProxiedStore) -> tuple[Fault, ...]:
@@ -28,10 +28,10 @@ def store_faults(store: ProxiedStore) -> tuple[Fault, ...]:
         Fault("store slow", 2, partial(_slow, store)),
         Fault("store silent", 2, partial(_silent, store)),
         Fault("store refuses all", 2, partial(_refuse, store, "everything", "", _STATUSES)),
-        Fault("store refuses uploads", 2, partial(_refuse, store, "uploads", "quarantine/", _STATUSES)),
         Fault(
-            "store refuses pictures", 2, partial(_refuse, store, "pictures", "images/", _STATUSES_OF_PICTURES)
+            "store refuses uploads", 2, partial(_refuse, store, "uploads", "quarantine/", _STATUSES_OF_PUTS)
         ),
+        Fault("store refuses pictures", 2, partial(_refuse, store, "pictures", "images/", _STATUSES_OF_PUTS)),
         Fault("all killed", 1, partial(_kill_all, store)),
         Fault("all asked to end", 1, partial(_end_all, store)),
     )

@@ -74,7 +74,7 @@ def test_a_store_that_takes_calls_and_never_answers_costs_no_attempt(trial: Tria
     assert not any(node["distrusted_at"] for node in found.tables["nodes"])
 
 
-@pytest.mark.parametrize("status", [500, 503, 403, 409])
+@pytest.mark.parametrize("status", [500, 503, 403, 409, 412])
 def test_a_store_that_refuses_uploads_for_a_while_costs_no_attempt(
     trial: Trial, proxy: S3Proxy, status: int
 ) -> None:
@@ -82,16 +82,6 @@ def test_a_store_that_refuses_uploads_for_a_while_costs_no_attempt(
     suffer(proxy, Trouble(method="PUT", prefix="quarantine/", status=status), _REFUSING_S)
     found = trial.judge()
     assert not any(node["distrusted_at"] for node in found.tables["nodes"])
-
-
-def test_a_store_that_wrongly_says_uploads_are_there_costs_no_attempt(trial: Trial, proxy: S3Proxy) -> None:
-    # One more in a row, and ingest would distrust who says it has uploaded them.
-    lie = Trouble(method="PUT", prefix="quarantine/", status=412, most=2)
-    with proxy.trouble(lie):
-        trial.begin()
-        proxy.wait_until_met(lie, 2)
-    rejected = [a for a in trial.judge().tables["attempts"] if a["state"] == "rejected"]
-    assert [attempt["failure"] for attempt in rejected] == ["upload_missing"] * 2
 
 
 @pytest.mark.parametrize("status", [500, 403, 412, 409])

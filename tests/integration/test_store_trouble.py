@@ -45,7 +45,16 @@ def test_a_store_that_is_busy_or_broken_is_asked_again(
     assert [report.outcome for report in farm.reports] == ["delivered"]
 
 
-@pytest.mark.parametrize("status", [403, 409])
+def test_a_store_is_believed_that_has_what_it_did_not_answer_for(worker: Worker, farm: ScriptedFarm) -> None:
+    farm.refusals["put"].extend([500, 412])
+
+    worker.work(lease(shot()))
+
+    assert len(farm.grants) == 2
+    assert [report.outcome for report in farm.reports] == ["delivered"]
+
+
+@pytest.mark.parametrize("status", [403, 409, 412])
 @pytest.mark.usefixtures("_impatient")
 def test_an_upload_that_was_refused_is_tried_with_a_fresh_grant(
     worker: Worker, farm: ScriptedFarm, status: int
