@@ -17,7 +17,7 @@ MAX_CRASHES = 3
 
 
 class Blame(StrEnum):
-    #: The shot is charged one of its attempts.
+    #: The shot is charged one of its attempts; so is the node, if another renders the shot well.
     SHOT = "shot"
     #: The shot waits again at no cost; the node is charged.
     NODE = "node"
@@ -39,6 +39,7 @@ class Failure:
 
 _KNOWN = (
     Failure("invalid_spec", Blame.SHOT, "the pipeline refused its settings"),
+    Failure("unsupported_size", Blame.SHOT, "the model makes another size than was asked for"),
     Failure("lora_rejected", Blame.SHOT, "a LoRA does not fit the model, or only in part"),
     Failure("not_a_number", Blame.SHOT, "the model computed values that are not numbers"),
     Failure("black_image", Blame.SHOT, "the picture is black"),

@@ -102,8 +102,10 @@ def _picture(pixels: Any, finite: bool, shot: Shot) -> Pillow.Image | RenderErro
     if levels.shape != (shot.height, shot.width, 3):
         height, width = levels.shape[:2]
         return RenderError(
-            "render_error", f"the picture is {width}×{height}, ordered were {shot.width}×{shot.height}"
+            "unsupported_size", f"the picture is {width}×{height}, ordered were {shot.width}×{shot.height}"
         )
+    if int(levels.max()) <= _FLAT_LEVELS:
+        return RenderError("black_image", "the picture is black, as if the model had computed NaN")
     if int(levels.max()) - int(levels.min()) <= _FLAT_LEVELS:
         return RenderError("flat_image", "the picture is one flat colour")
     return Pillow.fromarray(levels)

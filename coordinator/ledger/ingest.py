@@ -17,7 +17,7 @@ from coordinator.ledger.schema import ATTEMPT_PHASES, attempts, batches, images,
 from coordinator.ledger.setbacks import set_back, suspect
 from coordinator.ledger.specs import image_key, shot_of
 from coordinator.ledger.transactions import Write
-from coordinator.ledger.trust import charge_node, credit_node
+from coordinator.ledger.trust import charge_node, charge_others, credit_node
 
 
 def hand_over(write: Write, attempt_id: str) -> Delivery:
@@ -63,6 +63,7 @@ def settle(write: Write, rules: Rules, attempt_id: str, verdict: Verdict) -> Ack
         )
     else:
         _store(write, row, verdict)
+        charge_others(write, rules, row.shot_id, row.node_id)
     return Ack(state=_attempt_row(write.connection, attempt_id).shot_state)
 
 

@@ -132,6 +132,9 @@ def prioritise_job(write: Write, job_id: str, priority: int) -> None:
 def retry_job(write: Write, job_id: str) -> int:
     """See `Verbs.retry_job`."""
     _must_live(job_row(write.connection, job_id))
+    if not _shots_in(write.connection, job_id, ShotState.FAILED):
+        # A pause has another reason then, and stays.
+        return 0
     return _begin_anew(write, job_id, ShotState.FAILED)
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
-from sqlalchemy import Row, exists, select, update
+from sqlalchemy import Row, exists, func, select, update
 
 from common.states import BatchState, NodeEvent, NodeState
 from common.trust import BAD, GOOD, doubt, noted
 from coordinator.ledger.moves import move_node
+from coordinator.ledger.retries import by_its_own_fault, failed
 from coordinator.ledger.rules import Rules
-from coordinator.ledger.schema import batches, nodes, plain
+from coordinator.ledger.schema import attempts, batches, events, nodes, plain
 from coordinator.ledger.transactions import Write
 
 
@@ -28,6 +30,18 @@ def credit_node(write: Write, node_id: str, started_at: float) -> None:
     row = _row(write, node_id)
     if row.distrusted_at is not None and started_at > row.distrusted_at:
         _trust(write, row)
+
+
+def charge_others(write: Write, rules: Rules, shot_id: str, node_id: str) -> None:
+    """Note the shot's own failures on other nodes as theirs: `node_id` has rendered it well.
+
+    What failed before such a node was last trusted again is forgiven.
+    """
+    theirs = attempts.c.shot_id == shot_id, attempts.c.node_id != node_id, failed(), by_its_own_fault()
+    query = select(attempts.c.node_id, attempts.c.started_at).where(*theirs)
+    for other, started_at in write.connection.execute(query).all():
+        if started_at > _trusted_at(write, other):
+            charge_node(write, rules, other)
 
 
 def doubt_node(write: Write, rules: Rules, node_id: str) -> None:
@@ -103,6 +117,13 @@ def _trust(write: Write, node: Row[Any]) -> None:
 def _note(write: Write, node_id: str, outcome: str) -> None:
     record = noted(_row(write, node_id).record, outcome)
     write.connection.execute(update(nodes).where(nodes.c.id == node_id).values(record=record))
+
+
+def _trusted_at(write: Write, node_id: str) -> float:
+    """When it was trusted again last; -inf: it was never distrusted."""
+    trusted = events.c.subject == node_id, events.c.event == NodeEvent.TRUSTED
+    at = write.connection.scalar(select(func.max(events.c.at)).where(*trusted))
+    return -inf if at is None else float(at)
 
 
 def _row(write: Write, node_id: str) -> Row[Any]:

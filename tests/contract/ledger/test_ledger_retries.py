@@ -101,3 +101,12 @@ def test_a_failed_shot_waits_for_no_node_whose_card_cannot_take_it(bench: Bench)
 
     bench.rest()
     assert len(node.lease().shots) == 1
+
+
+def test_a_retry_where_nothing_failed_leaves_a_pause_as_it_is(bench: Bench) -> None:
+    job = bench.submit(placed(2)).job_id
+    bench.ledger.pause_job(job)
+
+    assert bench.ledger.retry_job(job) == 0
+
+    assert bench.ledger.job(job).intent == "paused"
