@@ -31,8 +31,23 @@ class Courses:
                 self.points.setdefault(name, []).append((done, memory_mb))
                 self.pids.setdefault(name, set()).add(pid)
 
-    def slope(self, name: str, *, since: int) -> float:
-        """MB a unit of work once `since` of it were done, by Theil and Sen: the median slope of all pairs.
+    def growth(self, name: str, *, since: int) -> float:
+        """MB a unit of work once `since` of it were done: the smaller of its slope and that of its peaks.
+
+        A leak raises both. A collector's garbage that comes and goes over thousands of shots moves only one.
+        """
+        return min(self._slope(name, since), self._peaks(name, since))
+
+    def _peaks(self, name: str, since: int) -> float:
+        """From the peak of the first half to that of the second."""
+        later = self.after(name, since)
+        middle = (since + later[-1][0]) / 2
+        first = max(mb for done, mb in later if done <= middle)
+        second = max(mb for done, mb in later if done >= middle)
+        return (second - first) / (later[-1][0] - middle)
+
+    def _slope(self, name: str, since: int) -> float:
+        """By Theil and Sen: the median slope of all pairs.
 
         Unlike least squares it is hardly moved by steps and peaks that come and go, as collectors make them.
         """

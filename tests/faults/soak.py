@@ -122,12 +122,12 @@ def _judge(soak: Soak) -> Iterator[tuple[bool, str]]:
     for name in soak.courses.points:
         if name == _JUDGED_IN_LONG_RUNS and soak.warm < _CACHED:
             continue
-        slope = soak.courses.slope(name, since=soak.warm) * 1000
+        growth = soak.courses.growth(name, since=soak.warm) * 1000
         points = [mb for _, mb in soak.courses.after(name, soak.warm)]
         restarted = len(soak.courses.pids[name]) > 1
         yield (
-            slope <= soak.limit_mb and not restarted,
-            f"{name}: {slope:+.2f} MB per 1,000 shots, at most {soak.limit_mb:g}; "
+            growth <= soak.limit_mb and not restarted,
+            f"{name}: {growth:+.2f} MB per 1,000 shots, at most {soak.limit_mb:g}; "
             f"{points[0]:.0f} MB when warm, {points[-1]:.0f} MB at the end"
             f"{', but it was started again' * restarted}",
         )
