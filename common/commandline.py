@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -59,7 +60,9 @@ def run_command_line(app: typer.Typer, err: Console) -> None:
         err.print(f"{place}{error.strerror or error}", style="red", markup=False, soft_wrap=True)
         sys.exit(FarmError.exit_code)
     except KeyboardInterrupt:
-        sys.exit(_INTERRUPTED)
+        sys.stdout.flush()
+        # Not by way of `sys.exit`: that waits for threads, which may wait for a server that hangs.
+        os._exit(_INTERRUPTED)
 
 
 def _tell_version(asked: bool) -> None:

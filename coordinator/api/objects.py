@@ -6,6 +6,7 @@ import asyncio
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
+from starlette.requests import ClientDisconnect
 
 from common.errors import NotFound, WrongUpload
 from common.storage.directory import DirectoryStore
@@ -24,7 +25,10 @@ async def put(key: str, request: Request, farm: TheFarm) -> Response:
     query = dict(request.query_params)
     if int(request.headers.get("content-length", "0")) != store.upload_size(key, query):
         raise WrongUpload(f"PUT {key}: the length is not the one the URL is signed for")
-    data = await request.body()
+    try:
+        data = await request.body()
+    except ClientDisconnect:
+        raise WrongUpload(f"PUT {key}: it broke off") from None
     content_type = request.headers.get("content-type", "")
     await asyncio.to_thread(store.receive, key, query, content_type=content_type, data=data)
     return Response(status_code=201)

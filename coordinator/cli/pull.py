@@ -133,13 +133,17 @@ def _in_parallel(
 ) -> Iterator[str]:
     """Results as they come; an image is taken only for a free worker, so that no URL grows old in a queue."""
     pending: set[Future[str]] = set()
-    with ThreadPoolExecutor(parallel) as pool:
+    pool = ThreadPoolExecutor(parallel)
+    try:
         for image in images:
             pending.add(pool.submit(work, image))
             if len(pending) >= parallel:
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in done)
         yield from (future.result() for future in pending)
+    finally:
+        # Whoever ends it early does not wait for a store that hangs.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _sha256(file: Path) -> str:

@@ -82,7 +82,10 @@ def _problems(view: StatusView) -> list[str]:
         for job in view.jobs
         if job.reason and job.intent == "paused"
     ]
-    misfits = [f"{counted(misfit.shots, 'shot')} fit no node: {misfit.reason}" for misfit in view.misfits]
+    misfits = [
+        f"{counted(misfit.shots, 'shot')} {'fits' if misfit.shots == 1 else 'fit'} no node: {misfit.reason}"
+        for misfit in view.misfits
+    ]
     lanes = sorted({queue.lane for queue in view.queues})
     vain = [
         f"lane {lane}: {wait}" for lane in lanes for wait in waits(view, lane) if wait.taker != "in service"
