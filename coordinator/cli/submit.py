@@ -127,7 +127,8 @@ def tell(submitted: Submitted) -> None:
     if submitted.reused:
         parts.append(f"{submitted.reused} stored or on their way already")
     if submitted.unschedulable:
-        parts.append(f"{submitted.unschedulable} fit no node")
+        fit = "fits" if submitted.unschedulable == 1 else "fit"
+        parts.append(f"{submitted.unschedulable} {fit} no node")
     out.print(
         f"\njob [bold]{submitted.id}[/] ({submitted.name}): {counted(submitted.images, 'image')}, "
         + ", ".join(parts)

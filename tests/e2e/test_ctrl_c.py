@@ -96,7 +96,7 @@ def test_a_submitted_job_goes_on_when_nobody_watches_any_more(
     with elsewhere.start("submit", "mugs.yaml", "--yes", "--watch") as watching:
         assert watching.stdout is not None
         next(line for line in watching.stdout if "none is in service" in line)
-        (sentence,) = interrupted(watching)
+        *_, sentence = interrupted(watching)
     with farm.client() as operator:
         (job,) = operator.get("/v1/jobs").json()
     assert sentence == f"job {job['id']} goes on; `farm watch {job['id']}` follows it again"

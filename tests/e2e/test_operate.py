@@ -164,14 +164,14 @@ def test_what_fits_no_card_at_all_is_said_with_the_size_that_would_at_submit_and
     small = {**poster, "name": "small", "size": "128x128"}
     (farm.folder / "pear.yaml").write_text(yaml.safe_dump({"version": 1, "shots": [poster, small]}))
     said = farm.farm("submit", "pear.yaml", "--yes")
-    assert "1 to render, 1 fit no node" in unwrapped(said.stdout)
+    assert "1 to render, 1 fits no node" in unwrapped(said.stdout)
     (misfit,) = farm.json("status")["farm"]["misfits"]
     assert "16384×16384" in misfit["reason"]
     assert "9392×9392 fits" in misfit["reason"]
     assert f"1 shot: {misfit['reason']}" in unwrapped(said.stderr)
-    assert f"fit no node: {misfit['reason']}" in unwrapped(farm.farm("status").stdout)
+    assert f"1 shot fits no node: {misfit['reason']}" in unwrapped(farm.farm("status").stdout)
     farm.farm("cancel", "pear")
-    assert "fit no node" not in farm.farm("status").stdout
+    assert "no node:" not in farm.farm("status").stdout
 
 
 def test_what_fits_no_node_is_said_at_submit_by_status_and_by_explain(farm: Farmhouse) -> None:
