@@ -59,9 +59,12 @@ def run_command_line(app: typer.Typer, err: Console) -> None:
         place = f"{error.filename}: " if error.filename else ""
         err.print(f"{place}{error.strerror or error}", style="red", markup=False, soft_wrap=True)
         sys.exit(FarmError.exit_code)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as end:
+        # Typer has made an exit code of Ctrl-C in a command.
+        if isinstance(end, SystemExit) and end.code != _INTERRUPTED:
+            raise
         sys.stdout.flush()
-        # Not by way of `sys.exit`: that waits for threads, which may wait for a server that hangs.
+        # An exit in order waits for threads, which may wait for a server that hangs.
         os._exit(_INTERRUPTED)
 
 

@@ -11,21 +11,20 @@ from tests.faults.trial import Trial, farm_at_work
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 _NODE = "node-8a"
-#: A pass of 15 s: half of what a node gets for its last one, and more than other parts get.
-_STEPS = 300
+#: A pass of 12 s: less than a node gets for its last one, and more than other parts get.
+_STEPS = 250
 
 
 def test_the_running_pass_of_a_node_is_finished_and_delivered(tmp_path: Path) -> None:
     with farm_at_work(tmp_path, nodes=(_NODE,)) as watch:
         trial, house = Trial(watch.target, watch), watch.target.house
-        trial.submit(shots=5, steps=_STEPS)
+        trial.submit(shots=4, steps=_STEPS)
         trial.until_leased(_NODE)
         assert "`farm down` once more" in house.farm("down").stderr
         assert house.processes() == []
         ends = [batch["outcome"] for batch in trial.batches()]
         house.farm("up")
         found = trial.judge()
-        # Four were rendered together, before the end or, where it came early, in no pass that was killed.
-        assert ends[0] in {"released", "finished"}
+        assert set(ends) <= {"released", "finished"}
         assert all(attempt["state"] in {"stored", "released"} for attempt in found.tables["attempts"])
         assert sum(batch["lost_s"] for batch in found.tables["batches"]) == 0

@@ -149,6 +149,7 @@ def test_deliveries_outlast_a_store_and_a_coordinator_that_are_away(
 def test_an_upload_that_arrived_unnoticed_is_not_a_failure(worker: Worker, farm: ScriptedFarm) -> None:
     one = shot()
     worker.work(lease(one))
+    farm.refusals["put"].append(500)
 
     worker.work(lease(one))
 

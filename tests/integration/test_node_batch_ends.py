@@ -99,7 +99,7 @@ def test_an_order_to_stop_ends_the_work_and_says_nothing_more(worker: Worker, fa
 def test_a_pass_that_outlasts_the_nodes_stop_is_given_up_and_handed_back(
     worker: Worker, farm: ScriptedFarm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gpu_node.node._STOP_S", 0.1)
+    monkeypatch.setattr("gpu_node.node.LAST_PASS_S", 0.1)
     monkeypatch.setattr("celery.worker.state.should_stop", None)
     card = CardFacts(name="card", backend="cpu", vram_bytes=1, usable_bytes=1, ram_bytes=1)
     thread = in_background(lambda: worker.work(lease(shot(steps=100_000))))
