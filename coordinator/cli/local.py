@@ -62,7 +62,8 @@ def down_command(settings: options.SettingsFile = None) -> None:
     """
     home = Home(load_settings(settings).home.absolute())
     ended = stop_farm(
-        home, lambda: whisper("nodes finish their running pass; `farm down` once more hands it back")
+        home,
+        lambda: whisper("a node that renders finishes its pass first; `farm down` once more hands it back"),
     )
     out.print("the farm is down" if ended else f"no farm runs in {home.root}")
 
