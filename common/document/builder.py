@@ -15,7 +15,8 @@ MAX_DEPTH = 32
 #: Values of a document with every alias written out.
 MAX_NODES = 1_000_000
 
-_DEEP = f"nests deeper than {MAX_DEPTH} levels"
+#: Also where the parser itself gives up first: libyaml does at 1,000 levels, before its first event.
+DEEP = f"nests deeper than {MAX_DEPTH} levels"
 _KEY = "a list or mapping stands where a key belongs; put it in quotes"
 
 
@@ -78,7 +79,7 @@ class TreeBuilder:
         if self._expects_key():
             self._fail(_KEY, place)
         if len(self._open) >= MAX_DEPTH:
-            self._fail(_DEEP, place)
+            self._fail(DEEP, place)
         self._open.append(_Open(node, self._path(), event.anchor))
 
     def _problem(self, message: str, place: Place) -> Problem:
@@ -107,7 +108,7 @@ class TreeBuilder:
         top.weight += weight
         top.height = max(top.height, height + 1)
         if len(self._open) + height > MAX_DEPTH:
-            self._fail(_DEEP, place)
+            self._fail(DEEP, place)
         if top.weight > MAX_NODES:
             self._fail(f"writes out to more than {MAX_NODES:,} values", place)
         if isinstance(top.node, Sequence):

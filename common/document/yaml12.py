@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from common.document.builder import TreeBuilder, UnreadableError
+from common.document.builder import DEEP, TreeBuilder, UnreadableError
 from common.document.nodes import Scalar
 from common.document.source import SourceText
 from common.document.syntax import LOADER, syntax_problem
@@ -66,4 +66,7 @@ def _events(text: str) -> Iterator[Any]:
         message = f"holds the control character {code:#04x}; remove it"
         raise UnreadableError(Problem(message, "", line, 1)) from None
     except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        if mark and "nesting depth" in (error.problem or ""):
+            raise UnreadableError(Problem(DEEP, "", mark.line + 1, mark.column + 1)) from None
         raise UnreadableError(syntax_problem(text, error)) from None
