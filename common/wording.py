@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
+import re
 from collections.abc import Iterable
+from itertools import islice
+
+from common import lookalikes
 
 _LIMIT = 60
 #: Characters of a dotted path.
 MAX_PATH = 300
+#: Known words are listed where there are no more.
+_FEW = 8
+#: Longer words are no slips of known ones, and slow to compare.
+_LONGEST = 80
+#: Of more known words only so many are compared.
+_COMPARED = 2_000
+#: Ways to write one word: upper and lower case, blanks, `_` and `-`.
+_JOINTS = re.compile(r"[\s_-]+")
 
 
 def shortened(text: str, limit: int = _LIMIT) -> str:
@@ -17,21 +28,79 @@ def shortened(text: str, limit: int = _LIMIT) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that was most likely meant; None if none is near."""
-    by_lower = {name.lower(): name for name in known}
-    if word.lower() in by_lower:
-        return by_lower[word.lower()]
-    near = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
-    return by_lower[near[0]] if near else None
+    """The known word that was most likely meant; None if none is near, and never the word itself.
+
+    Near is the same word in another spelling, one that the other begins with, and one at most two slips
+    away (a letter more, less, other or swapped), no more than a third of it. Numbers are never near.
+    """
+    typed = _spelled(word)
+    if not typed or typed.isdigit() or len(typed) > _LONGEST:
+        return None
+    best: tuple[int, int, str] | None = None
+    for number, name in enumerate(islice(known, _COMPARED)):
+        distance = _distance(typed, _spelled(name))
+        if distance is not None and name != word and (best is None or (distance, number) < best[:2]):
+            best = (distance, number, name)
+    return best[2] if best else None
+
+
+def _spelled(word: str) -> str:
+    return _JOINTS.sub("", lookalikes.plain(word)).casefold()
+
+
+def _distance(typed: str, name: str) -> int | None:
+    """Slips between two words; None where they are too many for the one to mean the other."""
+    shorter, longer = sorted((typed, name), key=len)
+    most = min(2, len(longer) // 3)
+    if len(longer) - len(shorter) <= most and (slips := _slips(typed, name, most)) <= most:
+        return slips
+    return 3 if len(shorter) >= 3 and longer.startswith(shorter) and not name.isdigit() else None
+
+
+def _slips(one: str, other: str, most: int) -> int:
+    """Optimal string alignment distance (Damerau 1964), counted no further than `most` + 1."""
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for i, char in enumerate(one, start=1):
+        previous, row = row, [i]
+        for j, its in enumerate(other, start=1):
+            cost = min(previous[j] + 1, row[j - 1] + 1, previous[j - 1] + (char != its))
+            if i > 1 and j > 1 and char == other[j - 2] and one[i - 2] == its:
+                cost = min(cost, before[j - 2] + 1)
+            row.append(cost)
+        if min(row) > most:
+            return most + 1
+        before = previous
+    return row[-1]
+
+
+def did_you_mean(word: str, near: str) -> str:
+    """`: did you mean `prompt`?`, or which character of the word only looks right."""
+    odd = lookalikes.odd_character(word)
+    if odd and lookalikes.plain(word).strip() == near:
+        return f": {odd}; write `{near}`"
+    return f": did you mean `{near}`?"
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """`: did you mean `prompt`?`, or the known words where none is near."""
+    """`: did you mean `prompt`?`, or the known words where none is near and they are few."""
     words = list(known)
     near = nearest(word, words)
     if near is not None:
-        return f": did you mean `{near}`?"
-    if not words:
+        return did_you_mean(word, near)
+    if not words or len(words) > _FEW:
         return ""
-    shown = ", ".join(f"`{name}`" for name in words[:12])
-    return f"; known are {shown}" + (" …" if len(words) > 12 else "")
+    return f"; known {'are' if len(words) > 1 else 'is'} {listed(words)}"
+
+
+def listed(words: Iterable[str], last: str = "and") -> str:
+    """`a`, `b` and `c`, in backticks."""
+    *most, final = [f"`{shortened(word)}`" for word in words]
+    return f"{', '.join(most)} {last} {final}" if most else final
+
+
+def quoted(text: str) -> str:
+    """A text in the quotes of YAML that leave it readable."""
+    if "\\" in text or '"' in text:
+        return "'" + text.replace("'", "''") + "'"
+    return f'"{text}"'
