@@ -39,7 +39,7 @@ def submit_manifest(order: Submit, farm: Farm) -> Submitted:
             "plan it again with this farm's catalog"
         )
     _refuse_unknown_identity(shots.unidentified)
-    if manifest.output.name is not None:
+    if manifest.names_files:
         check_names(shots)
     _refuse_over_budget(shots, manifest.limits.max_cost, farm.catalog, farm.settings.money)
     job = NewJob(

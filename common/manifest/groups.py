@@ -8,7 +8,8 @@ from common.document import nodes
 from common.document.nodes import Node, described
 from common.manifest.axes import Axes
 from common.manifest.matrix import Entries, Zip, check_zip, read_exclude, read_include
-from common.manifest.model import Axis, Group, ShotFields
+from common.manifest.model import Axis, Group, Output, ShotFields
+from common.manifest.output_keys import OUTPUT_KEYS, Section
 from common.manifest.plain_values import Name
 from common.manifest.reading import MERGE, Key, Reading, read_keys
 from common.manifest.shot_keys import SHOT_KEYS
@@ -23,6 +24,9 @@ GROUP_KEYS = {
         Entries("include"), "Additions to combinations, or further combinations, as in CI matrices."
     ),
     "exclude": Key(Entries("exclude"), "Combinations to leave out, by `axis` or `axis.field`."),
+    "output": Key(
+        Section(Output, OUTPUT_KEYS), "File format and names of this group, over the manifest's `output`."
+    ),
 }
 
 #: What other programs call things, and how a size is often begun.
@@ -32,15 +36,15 @@ _ALIASES = {
     **dict.fromkeys(("aspect", "ratio", "megapixels"), "; write `size: {aspect: 2:3, megapixels: 1}`"),
     **dict.fromkeys(("scheduler", "sampler_name"), ": did you mean `sampler`?"),
     "num_inference_steps": ": did you mean `steps`?",
-    "format": "; write `output: {format: webp}` at the top level",
+    "format": "; write `output: {format: webp}`",
 }
-_TOP_KEYS = ("version", "output", "limits", "lane", "priority", "use", "wildcards", "random_seed")
+_TOP_KEYS = ("version", "limits", "lane", "priority", "use", "wildcards", "random_seed")
 _AT_THE_TOP = dict.fromkeys(_TOP_KEYS, "; it belongs at the top level of the manifest")
 _IN_A_GROUP = dict.fromkeys(("axes", "zip", "include", "exclude"), "; it belongs in a group under `shots`")
 
 
 def read_defaults(node: Node, reading: Reading) -> ShotFields:
-    hints = _ALIASES | _AT_THE_TOP | _IN_A_GROUP
+    hints = _ALIASES | _AT_THE_TOP | _IN_A_GROUP | {"output": _AT_THE_TOP["limits"]}
     return ShotFields(**read_keys(node, "defaults", SHOT_KEYS, reading, hints=hints))
 
 
@@ -105,7 +109,9 @@ def _check_set(
     places += [fields for axis in group.axes.values() for fields in axis.sets]
     root = reading.text.root
     keys = node.entries.keys() | (_names(root.get("defaults")) if isinstance(root, nodes.Mapping) else set())
-    given = any(key == MERGE or nearest(key, [field]) for key in keys) or field in _names(node.get("axes"))
+    given = any(key in (MERGE, field) or nearest(key, [field]) for key in keys) or field in _names(
+        node.get("axes")
+    )
     if not given and all(getattr(fields, field) is None for fields in places):
         reading.wrong(node.place, path, f"has no `{field}`; give it here or in `defaults`")
 

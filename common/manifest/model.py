@@ -83,18 +83,6 @@ class Axis(Strict):
     expand: bool = False
 
 
-class Group(ShotFields):
-    name: str
-    axes: dict[str, Axis] = Field(default_factory=dict)
-    zip: tuple[tuple[str, ...], ...] = ()
-    #: Extra combinations or additions, as in CI matrices; keys are axis names, `axis.field` or new names.
-    include: tuple[dict[str, Spelling], ...] = ()
-    #: As long as `include`: the shot fields that each entry sets.
-    include_sets: tuple[ShotFields, ...] = ()
-    #: Keys are `axis` or `axis.field`; a combination that equals all texts of one entry is left out.
-    exclude: tuple[dict[str, str], ...] = ()
-
-
 class Output(Strict):
     format: Literal["png", "webp", "jpeg"] = "png"
     #: None: the format's own default (webp 90, jpeg 92).
@@ -103,6 +91,20 @@ class Output(Strict):
     name: str | None = None
     #: Whether images carry their settings (A1111 infotext and the farm's own JSON).
     metadata: bool = True
+
+
+class Group(ShotFields):
+    name: str
+    #: Where its pictures differ from the manifest's `output`: only the keys that are set.
+    output: Output | None = None
+    axes: dict[str, Axis] = Field(default_factory=dict)
+    zip: tuple[tuple[str, ...], ...] = ()
+    #: Extra combinations or additions, as in CI matrices; keys are axis names, `axis.field` or new names.
+    include: tuple[dict[str, Spelling], ...] = ()
+    #: As long as `include`: the shot fields that each entry sets.
+    include_sets: tuple[ShotFields, ...] = ()
+    #: Keys are `axis` or `axis.field`; a combination that equals all texts of one entry is left out.
+    exclude: tuple[dict[str, str], ...] = ()
 
 
 class Limits(Strict):
@@ -124,3 +126,15 @@ class Manifest(Strict):
     priority: Annotated[int, Field(ge=0, le=100)] = 50
     #: Wildcard name to its lines.
     wildcards: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+
+    def output_of(self, group: Group) -> Output:
+        """What the group says of its files, for the rest what the manifest says."""
+        own = group.output
+        if own is None:
+            return self.output
+        return self.output.model_copy(update={key: getattr(own, key) for key in own.model_fields_set})
+
+    @property
+    def names_files(self) -> bool:
+        """Whether file names follow a pattern that somebody wrote, and so may collide."""
+        return any(self.output_of(group).name is not None for group in self.shots)

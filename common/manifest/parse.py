@@ -6,8 +6,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import BaseModel
-
 from common.catalog import Catalog
 from common.document import nodes
 from common.document.nodes import Node, described
@@ -18,26 +16,13 @@ from common.manifest.catalog_check import check_catalog
 from common.manifest.files import FileReader
 from common.manifest.groups import GROUP_KEYS, read_defaults, read_groups
 from common.manifest.model import Group, Limits, Manifest, Output, ShotFields
-from common.manifest.plain_values import Choice, Later, Name, Number, Switch, Text
+from common.manifest.output_keys import OUTPUT_KEYS, Section, check_quality
+from common.manifest.plain_values import Choice, Later, Name, Number
 from common.manifest.prompt_texts import check_tags, plain_texts, templates
 from common.manifest.reading import MAX_FINDINGS, Key, Reading, TooManyError, read_keys
 from common.manifest.shot_keys import SHOT_KEYS
 from common.manifest.shot_values import mapping_schema
 from common.manifest.wildcard_sources import Wildcards, add_used
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A mapping that becomes a model of its own."""
-
-    model: type[BaseModel]
-    keys: dict[str, Key]
-
-    def read(self, node: Node, path: str, reading: Reading) -> BaseModel:
-        return self.model(**read_keys(node, path, self.keys, reading))
-
-    def schema(self) -> dict[str, Any]:
-        return mapping_schema(self.keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +39,6 @@ class Version:
         return {"const": 1}
 
 
-OUTPUT_KEYS = {
-    "format": Key(Choice(("png", "webp", "jpeg")), "File format; `png` if not given."),
-    "quality": Key(Number(1, 100, whole=True), "Of webp (90 if not given) and jpeg (92)."),
-    "name": Key(Text(), "File name pattern with `{axis}`, `{seed}` and the like; `/` makes folders."),
-    "metadata": Key(Switch(), "Whether images carry their settings; `true` if not given."),
-}
 LIMITS_KEYS = {
     "max_images": Key(
         Number(1, 1_000_000_000, whole=True), "Most images, counted before `exclude`; 10,000 if not given."
@@ -88,7 +67,9 @@ MANIFEST_KEYS = {
 }
 
 _IN_A_GROUP = {
-    key: "; it belongs in `defaults` or in a group under `shots`" for key in GROUP_KEYS if key != "name"
+    key: "; it belongs in `defaults` or in a group under `shots`"
+    for key in GROUP_KEYS
+    if key not in ("name", "output")
 }
 
 
@@ -152,9 +133,7 @@ def _read(root: Node, reading: Reading) -> Manifest | None:
             reading.wrong(root.place, "", f"lacks `{key}`; {remedy}")
     defaults = read_defaults(values["defaults"], reading) if "defaults" in values else ShotFields()
     groups = read_groups(values["shots"], defaults, reading) if "shots" in values else ()
-    output = values.get("output", Output())
-    if output.format == "png" and output.quality is not None:
-        reading.warn_at("output.quality", "png has no quality; leave it out, or choose webp or jpeg")
+    check_quality(values.get("output", Output()), groups, reading)
     wildcards = _read_texts(values.get("wildcards", {}), defaults, groups, reading)
     return Manifest(**{**values, "version": 1, "defaults": defaults, "shots": groups, "wildcards": wildcards})
 

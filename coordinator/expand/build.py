@@ -40,9 +40,9 @@ def expand(
     check_product(written, findings)
     findings.raise_any()
     prompts = Prompts(written, catalog.loras, findings)
-    names = NamePattern(written, findings)
+    names = [NamePattern(written, number, findings) for number in range(len(written.shots))]
     groups = [
-        _checked(number, written, catalog, prompts, names, findings) for number in range(len(written.shots))
+        _checked(number, written, catalog, prompts, pattern, findings) for number, pattern in enumerate(names)
     ]
     findings.raise_any()
     numberings = number_groups(groups, written, prompts, findings)
@@ -51,7 +51,7 @@ def expand(
     ends = list(accumulate((numbering.shots for numbering in numberings), initial=0))
     digits = len(str(max(0, ends[-1] - 1)))
     expanded = []
-    for group, numbering, first in zip(groups, numberings, ends, strict=False):
+    for group, numbering, first, pattern in zip(groups, numberings, ends, names, strict=False):
         frame = Frame(
             group=group.group.name,
             seeds=group.seeds,
@@ -60,7 +60,9 @@ def expand(
             first=first,
             digits=digits,
         )
-        expanded.append(GroupExpansion(frame, group.combinations, numbering, group.rendering, prompts, names))
+        expanded.append(
+            GroupExpansion(frame, group.combinations, numbering, group.rendering, prompts, pattern)
+        )
     unidentified = dict.fromkeys(name for group in groups for name in group.unidentified)
     return Expansion(expanded, random_seed=seed, unidentified=list(unidentified), findings=findings)
 
@@ -79,7 +81,7 @@ def _checked(
 
     @lru_cache(maxsize=_RENDERINGS_KEPT)
     def rendering_of(setters: tuple[Setter, ...]) -> Rendering:
-        return rendering(resolve(Merged(common + setters), catalog, findings), manifest)
+        return rendering(resolve(Merged(common + setters), catalog, findings), manifest, group)
 
     found = combinations(path, group, findings)
     unidentified: dict[str, None] = {}

@@ -7,7 +7,7 @@ from array import array
 from itertools import pairwise
 
 from common.shot import PlannedShot
-from common.wording import shortened
+from common.wording import quoted, shortened
 from coordinator.expand.expansion import Expansion
 
 _ALIKE = "upper and lower case, and the ways to encode accents, count as equal"
@@ -65,15 +65,18 @@ def check_names(expansion: Expansion, census: Census | None = None) -> None:
                 for each in (other, number)
             ]
             alike = f" ({_ALIKE})" if both[0] != both[1] and fold(both[0]) == fold(both[1]) else ""
+            names = expansion.group_of(number).naming
+            remedy = f"add what differs, or write `{quoted(f'{names.pattern}-{{index}}')}`"
             message = f"`{shortened(planned.name)}` would be the name of two images{alike}: "
-            raise expansion.invalid(
-                "output.name", f"{message}{' and '.join(both)}; add what differs, or {{index}}"
-            )
+            raise expansion.invalid(names.path, f"{message}{' and '.join(both)}; {remedy}")
 
 
 def fold(name: str) -> str:
     """Equal for names that one file system or another takes for the same."""
-    return unicodedata.normalize("NFC", name.casefold())
+    if name.isascii():
+        return name.lower()
+    # Folding knows letters without their accents; upper case makes one of `ı` and `i`.
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).upper().casefold())
 
 
 def _distinct(hashes: array[int]) -> int:

@@ -73,3 +73,7 @@ class Expansion(Sequence[PlannedShot]):
         """Where in the manifest a shot comes from: its group and the values of its axes."""
         at = bisect(self._ends, index)
         return self.groups[at].describe(index - (self._ends[at - 1] if at else 0))
+
+    def group_of(self, index: int) -> GroupExpansion:
+        """The group that a shot comes from."""
+        return self.groups[bisect(self._ends, index)]

@@ -118,6 +118,10 @@ class GroupExpansion:
         return self._frame.group
 
     @property
+    def naming(self) -> NamePattern:
+        return self._names
+
+    @property
     def combinations(self) -> int:
         return self._numbering.combinations
 

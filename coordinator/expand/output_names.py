@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
+from hashlib import blake2b
 from itertools import chain
 
 from common.manifest.model import Manifest
@@ -22,9 +24,14 @@ PATH = "output.name"
 
 #: UTF-8 bytes of one part of a path; leaves room for an extension within the 255 of most file systems.
 MAX_BYTES = 200
+#: Kept free in a part for each `{seed}` and `{index}`, which are never cut.
+_DIGITS = 20
+#: The least that is kept free for each value.
+_LEAST = 16
 
 #: Endings of file names, and the format that each stands for.
 _FORMATS = {"png": "png", "webp": "webp", "jpeg": "jpeg", "jpg": "jpeg"}
+_ENDING = re.compile(rf"(?<=.)\.({'|'.join(_FORMATS)})", re.IGNORECASE)
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]')
 _RESERVED = re.compile(r"(?i:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(?=$|\.)")
 #: Parts of letters, digits and a few signs that need no second look.
@@ -33,36 +40,75 @@ _PLAIN = re.compile(
 )
 #: Stand for what differs between the shots of one combination; a sanitised text never holds NUL.
 _SEED, _INDEX = "\0seed", "\0index"
+_OWN = {"seed": _SEED, "index": _INDEX}
+
+
+@dataclass(slots=True)
+class _Part:
+    """One part of the path that a pattern makes."""
+
+    #: Bytes that are never cut: those of the pattern itself, and room for numbers.
+    fixed: int = 0
+    #: Which nodes of the pattern are values.
+    values: list[int] = field(default_factory=list)
 
 
 class NamePattern:
-    """`output.name`, read once."""
+    """The name pattern of one group, read once: its own, else that of the manifest."""
 
-    def __init__(self, manifest: Manifest, findings: Findings) -> None:
-        pattern = manifest.output.name
+    def __init__(self, manifest: Manifest, number: int, findings: Findings) -> None:
+        group = manifest.shots[number]
+        output = manifest.output_of(group)
+        #: Where the manifest says it.
+        self.path = f"shots[{number}].output.name" if group.output and group.output.name else PATH
+        self._format = output.format
         self._findings = findings
         #: Names that at least one group has a value for.
-        self._known = {name for group in manifest.shots for name in chain(group.axes, *group.include)}
+        self._known = {name for each in manifest.shots for name in chain(each.axes, *each.include)}
         self._checked: set[tuple[Reference, Combinations]] = set()
+        #: Without the ending that every file gets from its format.
+        self.pattern = self._without_ending(output.name) if output.name else DEFAULT
         try:
-            nodes = parse(self._without_ending(pattern, manifest.output.format) if pattern else DEFAULT)
+            nodes = parse(self.pattern)
         except PromptError as error:
-            findings.wrong(PATH, error.message, error.offset)
+            findings.wrong(self.path, error.message, error.offset)
             nodes = ()
         self._nodes = [node for node in nodes if isinstance(node, str | Reference)]
         if len(self._nodes) < len(nodes):
-            findings.wrong(
-                PATH, "variants and wildcards have no place in a name; refer to an axis, or to {index}"
-            )
+            message = "variants and wildcards have no place in a name; refer to an axis, or to {index}"
+            findings.wrong(self.path, message)
+        self._parts = self._path_parts(group.name)
+        self._numbers = sum(_DIGITS for node in self._nodes if str(node) in ("{seed}", "{index}"))
 
-    def _without_ending(self, pattern: str, image_format: str) -> str:
-        """The pattern without the ending that every file gets from its format."""
-        stem, dot, ending = pattern.rpartition(".")
-        written = _FORMATS.get(ending.lower()) if dot else None
-        if written is not None and written != image_format:
-            message = f"`.{ending}` is left out: the files are {image_format} by `output.format`"
-            self._findings.warn(PATH, message)
+    def _without_ending(self, pattern: str) -> str:
+        stem, _, ending = pattern.rpartition(".")
+        written = _FORMATS.get(ending.lower()) if stem else None
+        if written is not None:
+            self._check_ending(ending)
         return pattern if written is None else stem
+
+    def _check_ending(self, ending: str) -> None:
+        """Warns of an ending that is not the one files get."""
+        if _FORMATS[ending.lower()] != self._format:
+            message = f"`.{ending}` is left out: the files are {self._format} by `output.format`"
+            self._findings.warn(self.path, message)
+
+    def _path_parts(self, group: str) -> list[_Part]:
+        """The parts between slashes, after reporting one whose own text leaves no room for its values."""
+        parts = [_Part()]
+        for number, node in enumerate(self._nodes):
+            if isinstance(node, str):
+                first, *rest = [len(text.encode("utf-8", "replace")) for text in node.split("/")]
+                parts[-1].fixed += first
+                parts += [_Part(fixed) for fixed in rest]
+            elif node.field or node.name not in NAME_ONLY:
+                parts[-1].values.append(number)
+            else:
+                parts[-1].fixed += len(group) if node.name == "group" else _DIGITS
+        if any(part.fixed + _LEAST * len(part.values) > MAX_BYTES for part in parts):
+            message = f"leaves no room for its values in {MAX_BYTES} bytes; write less text between them"
+            self._findings.wrong(self.path, message)
+        return parts
 
     def check(self, group: str, combination: Combination, among: Combinations) -> None:
         """Reports references that the shots of a combination have no value for."""
@@ -70,13 +116,19 @@ class NamePattern:
             if isinstance(node, str):
                 continue
             if node.name in combination.values:
-                checked = (node, among) in self._checked
-                self._checked.add((node, among))
-                for value in () if checked else among.values_of(node.name):
-                    if value.text(node.field) is None:
-                        self._findings.wrong(PATH, missing_field(node, value), node.offset)
+                if (node, among) not in self._checked:
+                    self._checked.add((node, among))
+                    self._check_values(node, among)
             elif node.field or node.name not in NAME_ONLY:
                 self._unknown(node, group, combination, among)
+
+    def _check_values(self, node: Reference, among: Combinations) -> None:
+        for value in among.values_of(node.name):
+            text = value.text(node.field)
+            if text is None:
+                self._findings.wrong(self.path, missing_field(node, value), node.offset)
+            elif node is self._nodes[-1] and (ending := _ENDING.fullmatch(text, max(0, text.rfind(".")))):
+                self._check_ending(ending[1])
 
     def _unknown(self, node: Reference, group: str, combination: Combination, among: Combinations) -> None:
         if any(True for _ in among.values_of(node.name)):
@@ -86,11 +138,27 @@ class NamePattern:
         else:
             known = [*combination.values, *NAME_ONLY]
             message = f"unknown reference {node}{suggestion(node.name, known)}"
-        self._findings.wrong(PATH, message, node.offset)
+        self._findings.wrong(self.path, message, node.offset)
 
     def parts(self, group: str, values: Mapping[str, Value]) -> tuple[str, ...]:
-        """The pattern with everything filled in that the shots of one combination share."""
-        return tuple([self._part(node, group, values) for node in self._nodes])
+        """The pattern with everything filled in that the shots of one combination share.
+
+        Where a part of the path would pass `MAX_BYTES`, its longest values are shortened, each with a hash
+        of the whole: what tells names apart is never cut.
+        """
+        texts = [self._part(node, group, values) for node in self._nodes]
+        if len("".join(texts).encode("utf-8", "replace")) + self._numbers > MAX_BYTES:
+            self._fit(texts)
+        joined: list[str] = []
+        for text in texts:
+            if joined and text not in _OWN.values() and joined[-1] not in _OWN.values():
+                joined[-1] += text
+            else:
+                joined.append(text)
+        last = joined[-1] if joined else ""
+        if _ENDING.fullmatch(last, max(0, last.rfind("."))):
+            joined[-1] = last.rpartition(".")[0]
+        return tuple(joined)
 
     @staticmethod
     def _part(node: str | Reference, group: str, values: Mapping[str, Value]) -> str:
@@ -98,7 +166,39 @@ class NamePattern:
             return node
         if node.name in values:
             return safe(values[node.name].text(node.field) or "")
-        return {"seed": _SEED, "index": _INDEX}.get(node.name) or safe(group)
+        return _OWN.get(node.name) or safe(group)
+
+    def _fit(self, texts: list[str]) -> None:
+        """Shortens the longest values of every part of the path that has no room for them."""
+        for part in self._parts:
+            sizes = {number: len(texts[number].encode("utf-8", "replace")) for number in part.values}
+            left = MAX_BYTES - part.fixed
+            waiting = len(sizes)
+            for number, size in sorted(sizes.items(), key=lambda item: item[1]):
+                share = left // waiting
+                if size > share:
+                    texts[number] = _cut(texts[number], share)
+                left -= min(size, share)
+                waiting -= 1
+
+
+@lru_cache(maxsize=65_536)
+def _cut(text: str, most: int) -> str:
+    """The beginning of a text and a hash of the whole, in at most so many UTF-8 bytes.
+
+    Letters keep their accents and emoji their parts.
+    """
+    tail = f"~{blake2b(text.encode('utf-8', 'replace'), digest_size=4).hexdigest()}"
+    whole = len(text.encode("utf-8", "replace")[: most - len(tail)].decode(errors="ignore"))
+    end = whole
+    while end and (_continues(text[end]) or text[end - 1] == "\u200d"):
+        end -= 1
+    return text[: end or whole].rstrip(" .") + tail
+
+
+def _continues(char: str) -> bool:
+    """Whether a character belongs to the one before it: an accent, a joiner, a skin tone."""
+    return unicodedata.category(char)[0] == "M" or char == "\u200d" or "\U0001f3fb" <= char <= "\U0001f3ff"
 
 
 def name(parts: tuple[str, ...], seed: int, index: str) -> str:

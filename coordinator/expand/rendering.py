@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from common.catalog import Lora, Model
-from common.manifest.model import Manifest
+from common.manifest.model import Group, Manifest
 from common.shot import LoraUse, Shot, ShotIds
 from coordinator.expand.shot_settings import Settings
 
@@ -28,9 +28,9 @@ class Rendering:
         return [each.name for each in used if each.identity is None]
 
 
-def rendering(settings: Settings, manifest: Manifest) -> Rendering:
-    """Settings of one combination, with what the whole manifest says of its images."""
-    output = manifest.output
+def rendering(settings: Settings, manifest: Manifest, group: Group) -> Rendering:
+    """Settings of one combination, with what its group and the whole manifest say of its images."""
+    output = manifest.output_of(group)
     shot = Shot(
         model=settings.model.name,
         model_identity=settings.model.identity or "",

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from common.errors import InvalidDocument
 from coordinator.expand import check_names
-from coordinator.expand.output_names import MAX_BYTES, clean, safe
+from coordinator.expand.output_names import MAX_BYTES, _cut, clean, safe
 from tests.unit.expand.making import expanded, group, refused
 
 
@@ -105,8 +105,18 @@ def test_a_collision_is_told_shortly_with_what_makes_it_one() -> None:
     assert "where v is empty with seed 0" in collision("{v}x", "axes: {v: ['', ' ']}", "negative: '{v}'")
     accents = collision("{v}", 'axes: {v: ["Caf\\u00e9", "Cafe\\u0301"]}', "negative: '{v}'")
     assert "ways to encode accents" in accents
-    long = f"axes: {{v: [{'x' * 249}a, {'x' * 249}b]}}"
-    assert len(collision("{v}", long, "negative: '{v}'")) < 400
+    long = f"axes: {{v: [{'x' * 190}a, {'x' * 190}A]}}"
+    assert len(collision("{v}", long, "negative: '{v}'")) < 450
+
+
+@pytest.mark.parametrize(
+    ("pattern", "remedy"),
+    [("{who}", '"{who}-{index}"'), ("{who}.png", '"{who}-{index}"'), ("x", '"x-{index}"')],
+)
+def test_what_a_collision_advises_ends_it(pattern: str, remedy: str) -> None:
+    lines = "axes: {who: [ana, bo]}", "seeds: 2"
+    assert f"or write `{remedy}`" in collision(pattern, *lines)
+    check_names(expanded(group(*lines, top=f"output: {{name: {remedy}}}")))
 
 
 def test_a_name_that_only_another_group_has_names_the_group_without_it() -> None:
@@ -128,3 +138,134 @@ def test_the_same_shot_twice_under_one_name_is_one_image() -> None:
     found = expanded(group("axes: {v: [oak, Oak]}", top="output: {name: '{seed}'}"))
     assert found[0].id == found[1].id
     check_names(found)
+
+
+@pytest.mark.parametrize(
+    "scene", ["雪" * 67, "雪" * 300, "e\u0301" * 150, "x" * 500, "\U0001f44b\U0001f3fd" * 60]
+)
+@pytest.mark.parametrize(
+    "pattern", ["{scene}-{seed}", "a/{scene}-{index}-{seed}/b", "{seed} {scene} end", "{scene}{index}"]
+)
+def test_a_long_value_is_shortened_and_what_tells_names_apart_is_not(scene: str, pattern: str) -> None:
+    found = expanded(
+        group(f'axes: {{scene: ["{scene}"]}}', "seeds: [7, 12]", top=f"output: {{name: '{pattern}'}}")
+    )
+    check_names(found)
+    assert found[0].name != found[1].name
+    for number, planned in enumerate(found):
+        assert all(len(part.encode()) <= MAX_BYTES for part in planned.name.split("/"))
+        shown = planned.name.split("/")[1] if "/" in pattern else planned.name
+        if "{seed}" in pattern:
+            assert str(planned.shot.seed) in shown
+        if "{index}" in pattern:
+            assert shown.endswith(f"{number}") or f"-{number}-" in shown
+
+
+def test_the_longest_values_are_shortened_and_short_ones_kept_whole() -> None:
+    axes = f"axes: {{a: [{'x' * 300}], b: [oak], c: [{'y' * 300}]}}"
+    ((name),) = names("{a} in {b} with {c}", axes)
+    first, kept, last = name.partition(" in oak with ")
+    assert kept
+    assert abs(len(first) - len(last)) <= 1
+    assert len(name) == MAX_BYTES
+
+
+def test_values_that_begin_alike_keep_names_of_their_own_when_they_are_shortened() -> None:
+    axes = f"axes: {{v: [{'x' * 300}a, {'x' * 300}b]}}"
+    first, second = names("{v}-{seed}", axes)
+    assert first != second
+    assert names("{v}-{seed}", axes) == [first, second]
+
+
+@given(st.text(st.sampled_from("e\u0301雪x\u200d\U0001f3fd "), min_size=201, max_size=400))
+def test_a_shortened_value_ends_at_a_whole_character(text: str) -> None:
+    kept = _cut(text, 100).rpartition("~")[0]
+    assert text.startswith(kept)
+    assert len(_cut(text, 100).encode()) <= 100
+
+
+def test_a_pattern_without_room_for_its_values_is_refused() -> None:
+    top = f"output: {{name: '{'x' * 190}{{v}}'}}"
+    (problem,) = refused(group("axes: {v: [a]}", top=top))
+    assert "output.name: leaves no room for its values in 200 bytes; write less text between them" in problem
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("00001-0-3.png", "00001-0-3"),
+        ("a.PNG", "a"),
+        ("a.jpeg", "a"),
+        ("a.webp", "a"),
+        ("a.b.png", "a.b"),
+        ("a.txt", "a.txt"),
+        ("v1.5", "v1.5"),
+        (".png", "png"),
+    ],
+)
+def test_the_ending_of_a_value_is_not_doubled(value: str, name: str) -> None:
+    assert names("{v}", f"axes: {{v: [{value}]}}") == [name]
+    assert names("{v}.png", f"axes: {{v: [{value}]}}") == [name]
+    assert names("{v}-{seed}", f"axes: {{v: [{value}]}}") == [f"{clean(value)}-0"]
+
+
+def test_a_value_that_ends_like_another_format_is_told_of() -> None:
+    found = expanded(
+        group("axes: {v: [a.jpg, b.jpg, c.png]}", "negative: '{v}'", top="output: {name: '{v}'}")
+    )
+    told = "`.jpg` is left out: the files are png by `output.format`"
+    assert [warning.message for warning in found.warnings].count(told) == 1
+
+
+def test_names_that_are_equal_without_their_endings_collide() -> None:
+    assert "two images" in collision("{v}", "axes: {v: [a.png, a.jpg]}", "negative: '{v}'")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("a", "a."), ("a", "a "), ("ß", "SS"), ("İx", "i̇x"), ("ıx", "Ix"), ("ﬁ", "FI")]
+)
+def test_names_that_some_file_system_takes_for_equal_collide(one: str, other: str) -> None:
+    assert "two images" in collision("{v}", f'axes: {{v: ["{one}", "{other}"]}}', "negative: '{v}'")
+
+
+TWO = """\
+version: 1
+defaults: {{model: sdxl, prompt: x}}
+output: {{name: "{top}", format: webp, quality: 80}}
+shots:
+- {{name: a, axes: {{p: [u, v]}}, negative: "{{p}}", output: {{name: "{first}"}}}}
+- {{name: b, axes: {{q: [u, w]}}, negative: "not {{q}}", output: {{{second}}}}}
+"""
+
+
+def test_groups_with_different_axes_have_name_patterns_of_their_own() -> None:
+    found = expanded(TWO.format(top="{index}", first="a/{p}", second="name: 'b/{q}', format: png"))
+    assert [planned.name for planned in found] == ["a/u", "a/v", "b/u", "b/w"]
+    assert [(each.shot.format, each.shot.quality) for each in found] == [("webp", 80)] * 2 + [("png", 0)] * 2
+    check_names(found)
+
+
+def test_a_group_keeps_what_it_does_not_say_of_the_output() -> None:
+    found = expanded(TWO.format(top="{index}", first="{p}", second="quality: 70"))
+    assert [planned.name for planned in found] == ["u", "v", "2", "3"]
+    assert [each.shot.quality for each in found] == [80, 80, 70, 70]
+
+
+def test_names_of_two_groups_collide() -> None:
+    found = expanded(TWO.format(top="{index}", first="{p}", second="name: '{q}'"))
+    with pytest.raises(InvalidDocument) as caught:
+        check_names(found)
+    message = str(caught.value)
+    assert message.startswith("m.yaml:6:")
+    assert "shots[1].output.name: `u` would be the name of two images" in message
+    assert "group `a` where p is u with seed 0 and group `b` where q is u with seed 0" in message
+
+
+def test_a_wrong_pattern_of_a_group_is_named_there() -> None:
+    (problem,) = refused(TWO.format(top="{index}", first="{p}", second="name: '{qq}'"))
+    assert problem.startswith("m.yaml:6:")
+    assert "shots[1].output.name: unknown reference {qq}" in problem
+
+
+def test_a_pattern_that_every_group_replaces_is_not_read() -> None:
+    assert len(expanded(TWO.format(top="{nothing}", first="{p}", second="name: '2{q}'"))) == 4

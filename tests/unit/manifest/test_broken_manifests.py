@@ -21,7 +21,7 @@ BROKEN = [
     ("misspelled-default.yaml", 3, "defaults.modl", "did you mean `model`?"),
     ("misspelled-limit.yaml", 7, "limits.max_image", "did you mean `max_images`?"),
     ("key-in-wrong-place.yaml", 6, "steps", "belongs in `defaults` or in a group"),
-    ("output-inside-group.yaml", 6, "shots[0].output", "top level"),
+    ("limits-inside-group.yaml", 6, "shots[0].limits", "top level"),
     ("wrong-type-steps.yaml", 6, "shots[0].steps", "whole number"),
     ("fractional-steps.yaml", 6, "shots[0].steps", "whole number"),
     ("quoted-number.yaml", 6, "shots[0].steps", "in quotes"),

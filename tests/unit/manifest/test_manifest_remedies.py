@@ -58,7 +58,7 @@ def test_a_size_may_be_written_with_any_cross(size: str) -> None:
         ("scheduler: euler", "did you mean `sampler`?"),
         ("width: 512", "write `size: 832x1216`"),
         ("aspect: 2:3", "write `size: {aspect: 2:3, megapixels: 1}`"),
-        ("format: webp", "write `output: {format: webp}` at the top level"),
+        ("format: webp", "write `output: {format: webp}`"),
     ],
 )
 def test_the_names_of_other_programs_are_translated(line: str, remedy: str) -> None:

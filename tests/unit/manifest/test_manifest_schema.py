@@ -86,7 +86,7 @@ def test_friendly_forms_follow_the_schema(line: str) -> None:
         "seeds-zero.yaml",
         "range-without-end.yaml",
         "axis-value-steps.yaml",
-        "output-inside-group.yaml",
+        "limits-inside-group.yaml",
         "future-version.yaml",
         "bad-group-name.yaml",
     ],

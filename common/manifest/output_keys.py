@@ -1,0 +1,53 @@
+"""`output`, of the manifest and of a group: how pictures are encoded and named."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from common.document.nodes import Node
+from common.manifest.model import Group, Output
+from common.manifest.plain_values import Choice, Number, Switch, Text
+from common.manifest.reading import Key, Reading, read_keys
+from common.manifest.shot_values import mapping_schema
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A mapping that becomes a model of its own."""
+
+    model: type[BaseModel]
+    keys: dict[str, Key]
+
+    def read(self, node: Node, path: str, reading: Reading) -> BaseModel:
+        return self.model(**read_keys(node, path, self.keys, reading))
+
+    def schema(self) -> dict[str, Any]:
+        return mapping_schema(self.keys)
+
+
+_NO_QUALITY = "png has no quality; leave it out, or choose webp or jpeg"
+
+OUTPUT_KEYS = {
+    "format": Key(Choice(("png", "webp", "jpeg")), "File format; `png` if not given."),
+    "quality": Key(Number(1, 100, whole=True), "Of webp (90 if not given) and jpeg (92)."),
+    "name": Key(Text(), "File name pattern with `{axis}`, `{seed}` and the like; `/` makes folders."),
+    "metadata": Key(Switch(), "Whether images carry their settings; `true` if not given."),
+}
+
+
+def check_quality(output: Output, groups: tuple[Group, ...], reading: Reading) -> None:
+    """Warns of a quality that is given for png files, which have none."""
+    formats = {_own_format(group) or output.format for group in groups} or {output.format}
+    if output.quality is not None and formats == {"png"}:
+        reading.warn_at("output.quality", _NO_QUALITY)
+    for number, group in enumerate(groups):
+        if group.output and group.output.quality and (_own_format(group) or output.format) == "png":
+            reading.warn_at(f"shots[{number}].output.quality", _NO_QUALITY)
+
+
+def _own_format(group: Group) -> str | None:
+    own = group.output
+    return own.format if own and "format" in own.model_fields_set else None
