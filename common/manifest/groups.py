@@ -7,8 +7,8 @@ from typing import Any
 from common.document import nodes
 from common.document.nodes import Node, described
 from common.manifest.axes import Axes
-from common.manifest.matrix import Entries, Zip, check_zip, read_exclude, read_include
-from common.manifest.model import Axis, Group, Output, ShotFields
+from common.manifest.matrix import Entries, TypedAxes, Zip, check_zip, read_exclude, read_include
+from common.manifest.model import Group, Output, ShotFields
 from common.manifest.output_keys import OUTPUT_KEYS, Section
 from common.manifest.plain_values import Name
 from common.manifest.reading import MERGE, Key, Reading, read_keys
@@ -75,9 +75,9 @@ def _read_group(node: Node, index: int, count: int, defaults: ShotFields, readin
     if not isinstance(node, nodes.Mapping):
         return Group(name=name)
     values |= {"name": name, "include": (), "exclude": ()}
-    axes: dict[str, Axis] = values.get("axes", {})
-    if _names(node.get("axes")) == axes.keys():
-        # With an axis missing they would only repeat that it is.
+    typed = node.get("axes")
+    if typed is None or isinstance(typed, nodes.Mapping):
+        axes = TypedAxes(values.get("axes", {}), tuple(typed.entries) if typed else ())
         check_zip(node.get("zip"), f"{path}.zip", values.get("zip", ()), axes, reading)
         include, include_sets = read_include(node.get("include"), f"{path}.include", axes, reading)
         exclude = read_exclude(node.get("exclude"), f"{path}.exclude", axes, reading)

@@ -77,8 +77,29 @@ class Entries:
         return {"type": "array", "items": entry}
 
 
+@dataclass(frozen=True, slots=True)
+class TypedAxes:
+    """The axes of a group: those that could be read, and the names of all that are typed."""
+
+    read: dict[str, Axis]
+    names: tuple[str, ...]
+
+    def unknown(self, name: str) -> str | None:
+        """What is wrong with `axis` or `axis.field`, if it names nothing."""
+        axis, _, field = name.partition(".")
+        if axis not in self.names:
+            return f"unknown axis `{shortened(axis)}`{suggestion(axis, self.names)}"
+        if axis not in self.read:
+            return None
+        values = self.read[axis].values
+        fields = {known: None for value in values if isinstance(value, dict) for known in value}
+        if field and field not in {**fields, "name": None, "index": None}:
+            return f"`{axis}` has no field `{field}`{suggestion(field, fields)}"
+        return None
+
+
 def read_include(
-    node: Node | None, path: str, axes: dict[str, Axis], reading: Reading
+    node: Node | None, path: str, axes: TypedAxes, reading: Reading
 ) -> tuple[tuple[dict[str, Spelling], ...], tuple[ShotFields, ...]]:
     """Entries of `include` as spelled, and what each sets."""
     spelled: list[dict[str, Spelling]] = []
@@ -88,7 +109,7 @@ def read_include(
         merged: dict[str, Any] = {}
         for key, place, value in entry.items():
             where = child_path(f"{path}[{index}]", key)
-            problem = _unknown_name(key, axes) if "." in key else name_problem(key)
+            problem = axes.unknown(key) if "." in key else name_problem(key)
             if problem:
                 reading.wrong(place, where, problem)
                 continue
@@ -109,7 +130,7 @@ def _said(fields: ShotFields, before: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_exclude(
-    node: Node | None, path: str, axes: dict[str, Axis], reading: Reading
+    node: Node | None, path: str, axes: TypedAxes, reading: Reading
 ) -> tuple[dict[str, str], ...]:
     """Entries of `exclude` by `axis` or `axis.field`."""
     entries = []
@@ -118,23 +139,12 @@ def read_exclude(
         texts: dict[str, str] = {}
         for key, place, value in entry.items():
             for name, scalar in _flat(key, value, child_path(where, key), reading):
-                problem = _unknown_name(name, axes)
+                problem = axes.unknown(name)
                 if problem:
                     reading.wrong(place, child_path(where, key), problem)
                 texts[name] = scalar.text
         entries.append(texts)
     return tuple(entry for entry in entries if entry)
-
-
-def _unknown_name(name: str, axes: dict[str, Axis]) -> str | None:
-    """What is wrong with `axis` or `axis.field`, if it names nothing."""
-    axis, _, field = name.partition(".")
-    if axis not in axes:
-        return f"unknown axis `{shortened(axis)}`{suggestion(axis, axes)}"
-    fields = {known: None for value in axes[axis].values if isinstance(value, dict) for known in value}
-    if field and field not in {**fields, "name": None, "index": None}:
-        return f"`{axis}` has no field `{field}`{suggestion(field, fields)}"
-    return None
 
 
 def _flat(key: str, value: Node, path: str, reading: Reading) -> list[tuple[str, Scalar]]:
@@ -147,7 +157,7 @@ def _flat(key: str, value: Node, path: str, reading: Reading) -> list[tuple[str,
 
 
 def check_zip(
-    node: Node | None, path: str, zips: tuple[tuple[str, ...], ...], axes: dict[str, Axis], reading: Reading
+    node: Node | None, path: str, zips: tuple[tuple[str, ...], ...], axes: TypedAxes, reading: Reading
 ) -> None:
     """Reports zipped axes that are unknown, zipped twice, or of unequal lengths."""
     if node is None:
@@ -155,12 +165,12 @@ def check_zip(
     seen: set[str] = set()
     for group in zips:
         for name in group:
-            if name not in axes:
-                reading.wrong(node.place, path, f"unknown axis `{shortened(name)}`{suggestion(name, axes)}")
+            if problem := axes.unknown(name):
+                reading.wrong(node.place, path, problem)
             elif name in seen:
                 reading.wrong(node.place, path, f"axis `{name}` is zipped twice")
             seen.add(name)
-        lengths = {name: len(axes[name].values) for name in group if name in axes}
+        lengths = {name: len(axes.read[name].values) for name in group if name in axes.read}
         if len(set(lengths.values())) > 1:
             counted = ", ".join(f"`{name}` has {count}" for name, count in lengths.items())
             reading.wrong(node.place, path, f"zipped axes must have equally many values: {counted}")

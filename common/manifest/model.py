@@ -6,6 +6,7 @@ inlined, numbers within sane bounds. `common.manifest.parse` makes them and says
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -106,6 +107,16 @@ class Group(ShotFields):
     #: Keys are `axis` or `axis.field`; a combination that equals all texts of one entry is left out.
     exclude: tuple[dict[str, str], ...] = ()
 
+    def factors(self) -> Iterator[tuple[str, ...]]:
+        """The axes of each factor of the product, in the order written; a zip stands at its first axis."""
+        zips = {axis: names for names in self.zip for axis in names}
+        done: set[str] = set()
+        for axis in self.axes:
+            if axis not in done:
+                names = zips.get(axis, (axis,))
+                done.update(names)
+                yield names
+
 
 class Limits(Strict):
     max_images: Annotated[int, Field(ge=1)] = 10_000
@@ -133,6 +144,13 @@ class Manifest(Strict):
         if own is None:
             return self.output
         return self.output.model_copy(update={key: getattr(own, key) for key in own.model_fields_set})
+
+    def seeds_of(self, group: Group) -> Seeds:
+        return group.seeds or self.defaults.seeds or Seeds()
+
+    def multiplies(self, group: Group) -> bool:
+        """Whether variants multiply the shots of a group; else one is drawn for each shot."""
+        return (group.variants or self.defaults.variants) == "combinatorial"
 
     @property
     def names_files(self) -> bool:

@@ -15,11 +15,13 @@ from common.errors import InvalidDocument, Problem
 from common.manifest.catalog_check import check_catalog
 from common.manifest.files import FileReader
 from common.manifest.groups import GROUP_KEYS, read_defaults, read_groups
+from common.manifest.limits import check_product
 from common.manifest.model import Group, Limits, Manifest, Output, ShotFields
 from common.manifest.output_keys import OUTPUT_KEYS, Section, check_quality
 from common.manifest.plain_values import Choice, Later, Name, Number
 from common.manifest.prompt_texts import check_tags, plain_texts, templates
 from common.manifest.reading import MAX_FINDINGS, Key, Reading, TooManyError, read_keys
+from common.manifest.references import check_references
 from common.manifest.shot_keys import SHOT_KEYS
 from common.manifest.shot_values import mapping_schema
 from common.manifest.wildcard_sources import Wildcards, add_used
@@ -109,7 +111,7 @@ def parse_manifest(
     column and path.
     """
     text, problems = read_yaml(content, source)
-    reading = Reading(text, files, problems[: MAX_FINDINGS - 1])
+    reading = Reading(text, files, catalog, problems[: MAX_FINDINGS - 1])
     manifest = None
     with suppress(TooManyError):
         manifest = _read(text.root, reading)
@@ -134,8 +136,12 @@ def _read(root: Node, reading: Reading) -> Manifest | None:
     defaults = read_defaults(values["defaults"], reading) if "defaults" in values else ShotFields()
     groups = read_groups(values["shots"], defaults, reading) if "shots" in values else ()
     check_quality(values.get("output", Output()), groups, reading)
+    check_references(root, values | {"defaults": defaults}, groups, reading)
     wildcards = _read_texts(values.get("wildcards", {}), defaults, groups, reading)
-    return Manifest(**{**values, "version": 1, "defaults": defaults, "shots": groups, "wildcards": wildcards})
+    parts = {"version": 1, "defaults": defaults, "shots": groups, "wildcards": wildcards}
+    manifest = Manifest(**values | parts)
+    check_product(manifest, reading)
+    return manifest
 
 
 def _max_images(root: nodes.Mapping) -> int | None:

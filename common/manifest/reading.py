@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from common.catalog import Catalog
 from common.document import nodes
 from common.document.nodes import Node, Place, child_path, described
 from common.document.source import SourceText
@@ -32,6 +33,8 @@ class Reading:
     text: SourceText
     #: None where files may not be read, as in the API.
     files: FileReader | None
+    #: None where nobody asks whether models and LoRAs exist.
+    catalog: Catalog | None = None
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
     #: No axis may have more values: each of them makes at least one image.

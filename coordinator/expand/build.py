@@ -16,7 +16,7 @@ from coordinator.expand.effects import check_effects, check_triggers
 from coordinator.expand.expansion import Expansion
 from coordinator.expand.findings import Findings
 from coordinator.expand.group import Frame, GroupExpansion
-from coordinator.expand.limits import CheckedGroup, check_product, multiplies, number_groups, seeds_of
+from coordinator.expand.limits import CheckedGroup, number_groups
 from coordinator.expand.output_names import NamePattern
 from coordinator.expand.prompts import Prompts
 from coordinator.expand.rendering import Rendering, rendering
@@ -31,14 +31,12 @@ def expand(
 ) -> Expansion:
     """The shots of a manifest, checked but not built. `random_seed` stands in for the manifest's own.
 
-    Raises `InvalidDocument` with every problem found: more shots than `limits.max_images`, unknown models,
-    LoRAs and references, LoRAs that do not go with their model. Output names that collide are found by
-    `check_names`, which looks at every shot.
+    Raises `InvalidDocument` with every problem that the parser cannot see: what differs from combination to
+    combination, and more shots than `limits.max_images` by variants and `include`. Output names that collide
+    are found by `check_names`, which looks at every shot.
     """
     written = manifest.manifest if isinstance(manifest, ParsedManifest) else manifest
     findings = Findings(manifest)
-    check_product(written, findings)
-    findings.raise_any()
     prompts = Prompts(written, catalog.loras, findings)
     names = [NamePattern(written, number, findings) for number in range(len(written.shots))]
     groups = [
@@ -96,13 +94,13 @@ def _checked(
         with suppress(Impossible):
             unidentified.update(dict.fromkeys(rendering_of(combination.setters).unidentified))
     check_triggers(group, read, loras, findings)
-    check_effects(path, group, seeds_of(group, manifest), found, {node.name for node, _ in read}, findings)
+    check_effects(path, group, manifest.seeds_of(group), found, {node.name for node, _ in read}, findings)
     return CheckedGroup(
         path=path,
         group=group,
         combinations=found,
-        seeds=seeds_of(group, manifest),
-        combinatorial=multiplies(group, manifest),
+        seeds=manifest.seeds_of(group),
+        combinatorial=manifest.multiplies(group),
         rendering=rendering_of,
         unidentified=tuple(unidentified),
     )

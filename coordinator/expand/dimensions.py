@@ -155,18 +155,7 @@ def dimensions(path: str, group: Group) -> list[Dimension]:
     if not group.axes and group.include:
         # As in CI matrices, `include` alone makes every combination.
         return [Dimension(path, group, ())]
-    return [Dimension(path, group, names) for names in zipped_names(group)]
-
-
-def zipped_names(group: Group) -> Iterator[tuple[str, ...]]:
-    """The axes of each factor."""
-    zips = {axis: names for names in group.zip for axis in names}
-    done: set[str] = set()
-    for axis in group.axes:
-        if axis not in done:
-            names = zips.get(axis, (axis,))
-            done.update(names)
-            yield names
+    return [Dimension(path, group, names) for names in group.factors()]
 
 
 def axis_and_field(key: str, group: Group) -> tuple[str, str]:

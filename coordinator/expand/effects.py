@@ -6,9 +6,9 @@ from collections.abc import Iterable, Set
 
 from common.manifest.model import Group, Seeds
 from common.manifest.prompt import Reference
+from common.manifest.references import TRIGGER
 from coordinator.expand.combinations import Combinations
 from coordinator.expand.findings import Findings
-from coordinator.expand.prompts import TRIGGER
 from coordinator.expand.shot_settings import Written
 
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 
+from common.manifest.limits import too_many_images
 from common.manifest.model import Group, Manifest, Seeds
 from coordinator.expand.combinations import Combination, Combinations
-from coordinator.expand.dimensions import Setter, zipped_names
+from coordinator.expand.dimensions import Setter
 from coordinator.expand.findings import Findings
 from coordinator.expand.numbering import Numbering
 from coordinator.expand.prompts import Prompts
@@ -32,26 +33,6 @@ class CheckedGroup:
     unidentified: tuple[str, ...]
 
 
-def seeds_of(group: Group, manifest: Manifest) -> Seeds:
-    return group.seeds or manifest.defaults.seeds or Seeds()
-
-
-def multiplies(group: Group, manifest: Manifest) -> bool:
-    """Whether variants multiply the shots of a group; else one is drawn for each shot."""
-    return (group.variants or manifest.defaults.variants) == "combinatorial"
-
-
-def check_product(manifest: Manifest, findings: Findings) -> None:
-    """Reports a product of axes and seeds that alone passes the limit."""
-    products = []
-    for group in manifest.shots:
-        lengths = [len(group.axes[names[0]].values) for names in zipped_names(group)]
-        products.append(prod(lengths) * len(seeds_of(group, manifest)))
-    if sum(products) > manifest.limits.max_images:
-        largest = max(range(len(products)), key=products.__getitem__)
-        _refuse(sum(products), manifest, largest, findings)
-
-
 def number_groups(
     groups: Sequence[CheckedGroup], manifest: Manifest, prompts: Prompts, findings: Findings
 ) -> list[Numbering]:
@@ -63,7 +44,8 @@ def number_groups(
     totals = [_before_exclude(group, count) for group, count in zip(groups, counts, strict=True)]
     if sum(totals) > manifest.limits.max_images:
         largest = max(range(len(totals)), key=totals.__getitem__)
-        _refuse(sum(totals), manifest, largest, findings, len(groups[largest].combinations.fresh))
+        included = len(groups[largest].combinations.fresh)
+        findings.wrong(*too_many_images(totals, manifest, included))
         return []
     numberings = [_numbering(group, count) for group, count in zip(groups, counts, strict=True)]
     for group, numbering in zip(groups, numberings, strict=True):
@@ -107,19 +89,3 @@ def _numbering(group: CheckedGroup, variants: int | list[int]) -> Numbering:
     if isinstance(variants, int):
         return Numbering(len(group.combinations), len(group.seeds), variants)
     return Numbering.of(variants, len(group.seeds))
-
-
-def _refuse(total: int, manifest: Manifest, largest: int, findings: Findings, included: int = 0) -> None:
-    """`included` combinations are made by `include` in the largest group."""
-    group = manifest.shots[largest]
-    factors = [f"{len(group.axes[names[0]].values):,} {'+'.join(names)}" for names in zipped_names(group)]
-    seeds = len(seeds_of(group, manifest))
-    factors.append(f"{seeds:,} {'seed' if seeds == 1 else 'seeds'}")
-    if multiplies(group, manifest):
-        factors.append("variants")
-    message = (
-        f"asks for {total:,} images, more than `limits.max_images` ({manifest.limits.max_images:,}); "
-        f"group `{group.name}` multiplies {' × '.join(factors)}"
-        f"{f', and `include` adds {included:,}' if included else ''}"
-    )
-    findings.wrong(f"shots[{largest}]", message)

@@ -8,15 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import chain
 
 from common.manifest.model import Manifest
 from common.manifest.prompt import PromptError, Reference, parse
-from common.wording import suggestion
+from common.manifest.references import NAME_ONLY
 from coordinator.expand.combinations import Combination, Combinations
 from coordinator.expand.dimensions import Value
 from coordinator.expand.findings import Findings
-from coordinator.expand.prompts import NAME_ONLY, described, missing_field
+from coordinator.expand.prompts import missing_field, without_value
 
 #: Unique by construction: `{index}` differs between any two shots.
 DEFAULT = "{group}/{index}-{seed}"
@@ -63,8 +62,6 @@ class NamePattern:
         self.path = f"shots[{number}].output.name" if group.output and group.output.name else PATH
         self._format = output.format
         self._findings = findings
-        #: Names that at least one group has a value for.
-        self._known = {name for each in manifest.shots for name in chain(each.axes, *each.include)}
         self._checked: set[tuple[Reference, Combinations]] = set()
         #: Without the ending that every file gets from its format.
         self.pattern = self._without_ending(output.name) if output.name else DEFAULT
@@ -120,7 +117,7 @@ class NamePattern:
                     self._checked.add((node, among))
                     self._check_values(node, among)
             elif node.field or node.name not in NAME_ONLY:
-                self._unknown(node, group, combination, among)
+                self._findings.wrong(self.path, without_value(node, combination, among), node.offset)
 
     def _check_values(self, node: Reference, among: Combinations) -> None:
         for value in among.values_of(node.name):
@@ -129,16 +126,6 @@ class NamePattern:
                 self._findings.wrong(self.path, missing_field(node, value), node.offset)
             elif node is self._nodes[-1] and (ending := _ENDING.fullmatch(text, max(0, text.rfind(".")))):
                 self._check_ending(ending[1])
-
-    def _unknown(self, node: Reference, group: str, combination: Combination, among: Combinations) -> None:
-        if any(True for _ in among.values_of(node.name)):
-            message = f"{node} has no value where {described(combination)}"
-        elif node.name in self._known:
-            message = f"group `{group}` has no {node}"
-        else:
-            known = [*combination.values, *NAME_ONLY]
-            message = f"unknown reference {node}{suggestion(node.name, known)}"
-        self._findings.wrong(self.path, message, node.offset)
 
     def parts(self, group: str, values: Mapping[str, Value]) -> tuple[str, ...]:
         """The pattern with everything filled in that the shots of one combination share.

@@ -10,6 +10,7 @@ from common.manifest.model import Manifest
 from common.manifest.prompt import PromptError, Reference, Template, Wildcard, bind, nodes, parse
 from common.manifest.prompt_variants import Lines, count, draw, longest, nth
 from common.manifest.prompt_wildcards import MAX_LENGTH, parse_wildcards, unknown_wildcard
+from common.manifest.references import TRIGGER
 from common.wording import shortened, suggestion
 from coordinator.expand import triggers
 from coordinator.expand.combinations import Combination, Combinations
@@ -95,11 +96,6 @@ class Prompt:
         return self._expanding[text].template if value.expand else text
 
 
-TRIGGER = "trigger"
-#: References that `output.name` takes beside axes.
-NAME_ONLY = ("seed", "index", "group")
-
-
 class Prompts:
     """All templates of a manifest, each parsed once. Problems go to `findings`."""
 
@@ -130,7 +126,7 @@ class Prompts:
             elif node.name in combination.values:
                 length += self._check_values(node, written.path, among) if first else 0
             elif not self._is_trigger(node):
-                self._unknown(node, written.path, combination, among)
+                self._findings.wrong(written.path, without_value(node, combination, among), node.offset)
         if length > MAX_LENGTH:
             self._findings.wrong(written.path, f"can become longer than {MAX_LENGTH:,} characters")
         return tuple(node for _, node in self._parsed[written.value].references)
@@ -156,16 +152,6 @@ class Prompts:
         if node.field:
             return node.field == TRIGGER and node.name in self._loras
         return node.name == TRIGGER
-
-    def _unknown(self, node: Reference, path: str, combination: Combination, among: Combinations) -> None:
-        if any(True for _ in among.values_of(node.name)):
-            message = f"{node} has no value where {described(combination)}"
-        elif node.name in NAME_ONLY:
-            message = f"{node} is known in `output.name` only"
-        else:
-            near = suggestion(node.name, [*combination.values, TRIGGER])
-            message = f"unknown reference {shortened(str(node))}{near}"
-        self._findings.wrong(path, message, node.offset)
 
     def _check_values(self, node: Reference, path: str, among: Combinations) -> int:
         """Characters of the longest value, after reporting values that have no such text."""
@@ -203,6 +189,13 @@ def described(combination: Combination) -> str:
     named = ((axis, value.text()) for axis, value in combination.values.items())
     texts = [f"{axis} is {shortened(text) or 'empty'}" for axis, text in named if text is not None]
     return ", ".join(texts) or "there are no axes"
+
+
+def without_value(node: Reference, combination: Combination, among: Combinations) -> str:
+    """Why a reference reads nothing in one combination."""
+    if any(True for _ in among.values_of(node.name)):
+        return f"{node} has no value where {described(combination)}"
+    return f"unknown reference {shortened(str(node))}"
 
 
 def missing_field(node: Reference, value: Value) -> str:

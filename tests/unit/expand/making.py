@@ -48,7 +48,7 @@ def group(*lines: str, prompt: str = "a cat", model: str = "z-image-turbo", top:
 
 
 def expanded(manifest: str, *, random_seed: int | None = None) -> Expansion:
-    parsed = parse_manifest(manifest, source="m.yaml", files=None)
+    parsed = parse_manifest(manifest, source="m.yaml", files=None, catalog=catalog())
     return expand(parsed, catalog(), random_seed=random_seed)
 
 

@@ -42,7 +42,7 @@ def test_the_default_pattern_is_unique() -> None:
     ("pattern", "words"),
     [
         ("{personna}", "unknown reference {personna}: did you mean `persona`?"),
-        ("{persona.nam}", "{persona.nam}: `ana` has no field `nam`: did you mean `name`?"),
+        ("{persona.nam}", "{persona.nam}: no value of `persona` has a field `nam`: did you mean `name`?"),
         ("{a|b}", "variants and wildcards have no place"),
         ("__w__", "variants and wildcards have no place"),
         ("{x", "this brace is never closed"),
@@ -122,7 +122,8 @@ def test_what_a_collision_advises_ends_it(pattern: str, remedy: str) -> None:
 def test_a_name_that_only_another_group_has_names_the_group_without_it() -> None:
     first = group("axes: {c: [x]}", top="output: {name: '{c}-{index}'}")
     (problem,) = refused(first + "\n- {name: h, model: sdxl, prompt: x}")
-    assert problem == "m.yaml:2:17: output.name: group `h` has no {c}"
+    told = "group `h` has no {c}; give it that axis, or an `output` with a name of its own"
+    assert problem == f"m.yaml:2:17: output.name: {told}"
 
 
 def test_the_ending_that_the_format_gives_is_not_doubled() -> None:

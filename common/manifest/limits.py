@@ -1,0 +1,47 @@
+"""How many images a manifest asks for, held against `limits.max_images` before anything is built."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from common.manifest.model import Group, Manifest
+from common.manifest.reading import Reading
+
+
+def check_product(manifest: Manifest, reading: Reading) -> None:
+    """Reports a product of axes and seeds that alone passes the limit."""
+    if any(problem.path.startswith("limits") for problem in reading.problems):
+        return
+    products = [_product(group, manifest) for group in manifest.shots]
+    if sum(products) > manifest.limits.max_images:
+        reading.wrong_at(*too_many_images(products, manifest))
+
+
+def _product(group: Group, manifest: Manifest) -> int:
+    lengths = [len(group.axes[name].values) for name, *_ in group.factors() if name in group.axes]
+    return prod(lengths) * len(manifest.seeds_of(group))
+
+
+def too_many_images(totals: Sequence[int], manifest: Manifest, included: int = 0) -> tuple[str, str]:
+    """Path and sentence for more images than the limit; `totals` are those of each group.
+
+    `included` combinations are made by `include` in the largest group.
+    """
+    largest = max(range(len(totals)), key=totals.__getitem__)
+    group = manifest.shots[largest]
+    factors = [
+        f"{len(group.axes[names[0]].values):,} {'+'.join(names)}"
+        for names in group.factors()
+        if names[0] in group.axes
+    ]
+    seeds = len(manifest.seeds_of(group))
+    factors.append(f"{seeds:,} {'seed' if seeds == 1 else 'seeds'}")
+    if manifest.multiplies(group):
+        factors.append("variants")
+    message = (
+        f"asks for {sum(totals):,} images, more than `limits.max_images` ({manifest.limits.max_images:,}); "
+        f"group `{group.name}` multiplies {' × '.join(factors)}"
+        f"{f', and `include` adds {included:,}' if included else ''}"
+    )
+    return f"shots[{largest}]", message

@@ -1,0 +1,193 @@
+"""Every `{reference}` of a manifest held against what its groups know, before anything is expanded.
+
+An axis that is broken counts as known, so that its references are not wrong too. Whether each single value
+has the field, and each combination the name, is for `coordinator.expand` to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from common.document import nodes
+from common.document.nodes import Node
+from common.manifest import prompt
+from common.manifest.model import Group, ShotFields, Spelling
+from common.manifest.prompt import Reference
+from common.manifest.reading import Reading
+from common.wording import did_you_mean, listed, nearest, shortened, suggestion
+
+TRIGGER = "trigger"
+#: References that name patterns take beside axes.
+NAME_ONLY = ("seed", "index", "group")
+#: Fields that every value has.
+_OF_ANY_VALUE = ("name", "index")
+
+
+@dataclass(slots=True)
+class Known:
+    """What the references of one group may name."""
+
+    group: str
+    #: Axis, or key of `include`, to the fields of its values; None where they could not be read.
+    fields: dict[str, set[str] | None] = field(default_factory=dict)
+    #: An example of the plain texts among the values of a name.
+    texts: dict[str, str] = field(default_factory=dict)
+
+    def add(self, name: str, value: Spelling) -> None:
+        fields = self.fields.setdefault(name, set())
+        if isinstance(value, str):
+            self.texts.setdefault(name, value)
+        elif fields is not None:
+            fields.update(value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A text with references."""
+
+    path: str
+    text: str
+    #: Whether it is a name pattern, where the seed and the like are known too.
+    is_name: bool = False
+
+    def references(self) -> Iterator[Reference]:
+        if "{" not in self.text:
+            return
+        try:
+            found = list(prompt.nodes(prompt.parse(self.text)))
+        except prompt.PromptError:
+            # Told where wildcards are looked for, and where names are read.
+            return
+        yield from (node for node in found if isinstance(node, Reference))
+
+
+def check_references(
+    root: nodes.Mapping, values: Mapping[str, object], groups: tuple[Group, ...], reading: Reading
+) -> None:
+    """Reports each reference in prompts and name patterns that its group cannot know.
+
+    `values` are the parts of the manifest that could be read.
+    """
+    shots = root.get("shots")
+    written = shots.items if isinstance(shots, nodes.Sequence) else []
+    known = [_known(group, node) for group, node in zip(groups, written, strict=False)]
+    anywhere = {name for each in known if each for name in each.fields}
+    told: set[tuple[str, int]] = set()
+    for number, (group, each) in enumerate(zip(groups, known, strict=False)):
+        for text in _texts(number, group, values) if each else ():
+            for node in text.references():
+                message = _problem(node, text.is_name, each, anywhere, reading) if each else None
+                if message and (text.path, node.offset) not in told:
+                    told.add((text.path, node.offset))
+                    reading.wrong_at(text.path, message, node.offset)
+
+
+def _known(group: Group, written: Node) -> Known | None:
+    """What a group knows; None where its axes cannot be told."""
+    if not isinstance(written, nodes.Mapping):
+        return None
+    axes = written.get("axes")
+    if not isinstance(axes, nodes.Mapping | None):
+        return None
+    if axes is None and any(nearest(key, ["axes"]) for key in written.entries):
+        return None
+    known = Known(group.name)
+    for name, axis in group.axes.items():
+        for value in axis.values:
+            known.add(name, value)
+    broken = axes.entries.keys() - group.axes.keys() if axes else set()
+    known.fields |= dict.fromkeys(broken)
+    for entry in _mappings(written.get("include")):
+        known.fields |= dict.fromkeys(key for key in entry.entries if key not in known.fields)
+    for spelled in group.include:
+        for name, value in spelled.items():
+            if known.fields.get(name, ()) is None and name not in broken:
+                known.fields[name] = set()
+            known.add(name, value)
+    return known
+
+
+def _mappings(node: Node | None) -> list[nodes.Mapping]:
+    items = node.items if isinstance(node, nodes.Sequence) else []
+    return [item for item in items if isinstance(item, nodes.Mapping)]
+
+
+def _texts(number: int, group: Group, values: Mapping[str, object]) -> Iterator[_Text]:
+    """The texts that the shots of a group may read."""
+    defaults = values.get("defaults")
+    for name in ("prompt", "negative"):
+        replaced = any(
+            axis.sets and all(getattr(fields, name) is not None for fields in axis.sets)
+            for axis in group.axes.values()
+        )
+        own = getattr(group, name)
+        if own is not None and not replaced:
+            yield _Text(f"shots[{number}].{name}", own)
+        elif isinstance(defaults, ShotFields) and not replaced and (text := getattr(defaults, name)):
+            yield _Text(f"defaults.{name}", text)
+        for axis_name, axis in group.axes.items():
+            for at, fields in enumerate(axis.sets):
+                if text := getattr(fields, name):
+                    path = f"shots[{number}].axes.{axis_name}[{at}]"
+                    yield _Text(path if isinstance(axis.values[at], str) else f"{path}.{name}", text)
+        for at, fields in enumerate(group.include_sets):
+            if text := getattr(fields, name):
+                yield _Text(f"shots[{number}].include[{at}].{name}", text)
+    output = values.get("output")
+    if group.output is not None and group.output.name:
+        yield _Text(f"shots[{number}].output.name", group.output.name, is_name=True)
+    elif text := getattr(output, "name", None):
+        yield _Text("output.name", text, is_name=True)
+
+
+def _problem(
+    node: Reference, is_name: bool, known: Known, anywhere: set[str], reading: Reading
+) -> str | None:
+    """What is wrong with one reference of a group, if anything."""
+    if node.name in known.fields:
+        return _field_problem(node, known)
+    if node.field == TRIGGER and not is_name:
+        loras = reading.catalog.loras if reading.catalog else None
+        if loras is None or node.name in loras:
+            return None
+        near = nearest(node.name, loras)
+        hint = did_you_mean(node.name, near) if near else f"; {_give(node.name)}"
+        return f"unknown reference {shortened(str(node))}{hint}"
+    if not node.field and ((is_name and node.name in NAME_ONLY) or (not is_name and node.name == TRIGGER)):
+        return None
+    if node.name in NAME_ONLY and not node.field:
+        return f"{node} is known in `output.name` only; leave it out"
+    if node.name in anywhere:
+        where = "an `output` with a name" if is_name else "a prompt"
+        return f"group `{known.group}` has no {node}; give it that axis, or {where} of its own"
+    return f"unknown reference {shortened(str(node))}{_meant(node, is_name, known)}"
+
+
+def _field_problem(node: Reference, known: Known) -> str | None:
+    """What is wrong with `{axis.field}`, where no value of the axis has the field."""
+    fields = known.fields[node.name]
+    if not node.field or fields is None or node.field in fields or node.field in _OF_ANY_VALUE:
+        return None
+    if not fields:
+        text = shortened(known.texts.get(node.name, ""))
+        return f"{node}: `{text}` is a text without fields; write `{{{node.name}}}`"
+    hint = suggestion(node.field, fields)
+    return f"{shortened(str(node))}: no value of `{node.name}` has a field `{shortened(node.field)}`{hint}"
+
+
+def _meant(node: Reference, is_name: bool, known: Known) -> str:
+    names = [*known.fields, *(NAME_ONLY if is_name else (TRIGGER,))]
+    near = nearest(node.name, names)
+    if near is not None:
+        return did_you_mean(node.name, near)
+    owners = [name for name, fields in known.fields.items() if fields and node.name in fields]
+    if owners and not node.field:
+        return did_you_mean(node.name, f"{owners[0]}.{node.name}")
+    if known.fields and len(names) <= 8:
+        return f"; known {'are' if len(names) > 1 else 'is'} {listed(names)}"
+    return f"; {_give(node.name)}"
+
+
+def _give(name: str) -> str:
+    return f"list its values under `axes:`, or write `\\{{{shortened(name)}\\}}` for the text"
