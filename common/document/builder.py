@@ -62,7 +62,9 @@ class TreeBuilder:
                 self._add(*self._aliased(str(event.anchor), place), place)
             case yaml.ScalarEvent():
                 self._refuse_tag(event, place)
-                scalar = Scalar(place, event.value, event.style or "")
+                # Nobody means the line end that a block of text ends with.
+                text = event.value.rstrip("\n") if event.style in ("|", ">") else event.value
+                scalar = Scalar(place, text, event.style or "")
                 self._name(event.anchor, scalar, 1, 0)
                 self._add(scalar, 1, 0, place)
             case yaml.MappingStartEvent():

@@ -11,22 +11,31 @@ from common.errors import Problem
 from common.wording import shortened
 
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+#: The line ends of YAML 1.2, and no other character.
+LINE_END = re.compile(r"\r\n|\r|\n")
 #: What YAML takes for syntax at the start of a value, and people mean as text.
 _NEEDS_QUOTES = frozenset("{[@%*&!`|>")
 #: What a parser stumbles over inside brackets that were meant as such.
 _INSIDE = frozenset("]}@%`")
+#: How far above a bracket that is not closed its values are looked at.
+_LINES_IN_BRACKETS = 50
+#: A comment without a blank behind its `#`, as a colour is written.
+_COMMENT = re.compile(r"(?<!\S)#[^\s,\]}]+")
+_QUOTED = re.compile(r""""(?:[^"\\]|\\.)*"|'[^']*'""")
 #: Keys whose values are text, so that a bracket there opens nothing.
 _TEXT_KEY = re.compile(r"(?:prompt|negative|look|text|name)\s*:\s*")
 
 
 def syntax_problem(text: str, error: yaml.MarkedYAMLError) -> Problem:
     """One sentence for the parser's error, at the place where it must be mended."""
-    lines = [*text.splitlines(), ""]
+    lines = [*LINE_END.split(text), ""]
     mark, opened = error.problem_mark or error.context_mark, error.context_mark
     line, column = (mark.line, mark.column) if mark else (0, 0)
     # The mark may stand on the line after the broken one, where the parser first noticed.
     here = lines[line] if line < len(lines) else ""
     in_brackets = (error.context or "").endswith(("flow mapping", "flow sequence"))
+    if "parsing a flow" in (error.context or "") and (comment := _comment_in_brackets(lines, line)):
+        return comment
     for number in [line, *([opened.line] if opened else []), line - 1]:
         found = _of_line(lines, number, in_brackets or here[column : column + 1] in _INSIDE)
         if found is not None:
@@ -81,6 +90,17 @@ def _of_line(lines: list[str], number: int, in_brackets: bool) -> Problem | None
         return None
     message = f"a value that starts with `{value[0]}` reads as YAML syntax; put it in quotes: "
     return _problem(f"{message}'{shortened(value)}'", number, start)
+
+
+def _comment_in_brackets(lines: list[str], last: int) -> Problem | None:
+    """The nearest `#ff0000` above that was meant as a value and hides the bracket that closes."""
+    for number in range(min(last, len(lines) - 1), max(-1, last - _LINES_IN_BRACKETS), -1):
+        found = _COMMENT.search(_QUOTED.sub(lambda quoted: "_" * len(quoted[0]), lines[number]))
+        if found and any(bracket in lines[number][: found.start()] for bracket in ("[", "{", ",")):
+            value = shortened(lines[number][found.start() : found.end()])
+            message = f'`#` begins a comment here; quote a text that starts with it: `"{value}"`'
+            return _problem(message, number, found.start())
+    return None
 
 
 def _is_yaml(value: str) -> bool:

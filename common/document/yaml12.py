@@ -19,6 +19,10 @@ from common.errors import EmptyDocument, InvalidDocument, Problem
 
 MAX_BYTES = 8 * 1024 * 1024
 
+#: Characters that PyYAML takes for line ends or refuses. In YAML 1.2 they are part of the text they stand in.
+_NO_LINE_ENDS = "\x0c\x85\u2028\u2029"
+_PRIVATE_USE = range(0xE000, 0xF900)
+
 
 def read_yaml(content: str | bytes, source: str) -> tuple[SourceText, list[Problem]]:
     """The document as a tree, and what is wrong in it without hiding the rest (duplicate keys, tags).
@@ -56,10 +60,21 @@ def _decoded(content: str | bytes, source: str) -> str:
     return text.removeprefix("\ufeff")
 
 
+def _hidden(text: str) -> dict[int, str]:
+    """Characters that PyYAML must not see, each with one for the parser that the text does not hold."""
+    free = (chr(code) for code in _PRIVATE_USE if chr(code) not in text)
+    return {ord(char): next(free) for char in _NO_LINE_ENDS if char in text}
+
+
 def _events(text: str) -> Iterator[Any]:
     """PyYAML's events; its errors as one sentence each."""
+    hidden = _hidden(text)
+    shown = {ord(other): chr(code) for code, other in hidden.items()}
     try:
-        yield from yaml.parse(text, Loader=LOADER)
+        for event in yaml.parse(text.translate(hidden) if hidden else text, Loader=LOADER):
+            if hidden and isinstance(event, yaml.ScalarEvent):
+                event.value = event.value.translate(shown)
+            yield event
     except yaml.reader.ReaderError as error:
         code = error.character if isinstance(error.character, int) else ord(str(error.character)[0])
         line = text.count("\n", 0, text.find(chr(code)) + 1) + 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import PurePath
 from typing import Any
 
@@ -16,6 +17,12 @@ from common.errors import InvalidDocument
 from common.manifest.files import UnusableFileError
 from common.manifest.reading import Reading
 from common.wording import shortened
+
+#: No other character ends a line of a list.
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_COMMENT = re.compile(r"\s#(?:\s|$)")
+#: A comment that looks like a colour.
+_COLOUR = re.compile(r"\s*(#(?:[0-9a-fA-F]{6}|[0-9a-fA-F]{8}|[0-9a-fA-F]{3}))\s*")
 
 SUFFIXES = (".txt", ".csv", ".json", ".yaml", ".yml")
 
@@ -49,11 +56,21 @@ def _text(text: str, line: int, column: int = 1) -> Scalar:
 
 def _lines(content: str) -> Sequence:
     values = Sequence(Place(1, 1))
-    for number, line in enumerate(content.splitlines(), start=1):
-        text = line.strip()
-        if text and not text.startswith("#"):
+    for number, line in enumerate(_LINE_END.split(content), start=1):
+        text = _uncommented(line)
+        if text:
             values.items.append(_text(text, number))
+    if not values.items and "#" in content:
+        raise UnusableFileError("holds comments only; write `\\#` for a `#` that begins a value")
     return values
+
+
+def _uncommented(line: str) -> str:
+    """A line's value: a `#` in front or between blanks begins a comment; `\\#` is the character."""
+    text = line.strip()
+    if text.startswith("#"):
+        return ""
+    return _COMMENT.split(text, maxsplit=1)[0].rstrip().replace("\\#", "#")
 
 
 def _rows(content: str) -> Sequence:
@@ -154,14 +171,27 @@ def load(name: str, place: Place, path: str, reading: Reading) -> nodes.Sequence
         reading.wrong(place, path, message)
         return None
     try:
-        values = listed(name, reading.files.read(name))
+        content = reading.files.read(name)
+        values = listed(name, content)
     except UnusableFileError as error:
         reading.wrong(place, path, f"file `{shortened(name)}` {error}")
         return None
+    if PurePath(name).suffix.lower() == ".txt":
+        _warn_of_colours(name, content, path, reading)
     lines = tuple(item.place.line for item in values.items)
     reading.text.origins[path] = Origin(name, lines, place)
     reading.contents[path] = _at_reference(values, place)
     return reading.contents[path]
+
+
+def _warn_of_colours(name: str, content: str, path: str, reading: Reading) -> None:
+    """Tells that a line such as `#ff5733` is left out."""
+    for number, line in enumerate(_LINE_END.split(content) if "#" in content else (), start=1):
+        if colour := _COLOUR.fullmatch(line):
+            message = (
+                f"{name}:{number}: `{colour[1]}` is a comment and left out; write `\\{colour[1]}` to keep it"
+            )
+            reading.warn_at(path, message, number, kind="colours as comments")
 
 
 def _at_reference(values: nodes.Sequence, place: Place) -> nodes.Sequence:

@@ -119,7 +119,7 @@ def parse_manifest(
             check_catalog(manifest, catalog, reading)
     if reading.problems or manifest is None:
         raise InvalidDocument(source, reading.problems)
-    return ParsedManifest(manifest, text, tuple(reading.warnings), reading.contents)
+    return ParsedManifest(manifest, text, reading.warnings.told(), reading.contents)
 
 
 def _read(root: Node, reading: Reading) -> Manifest | None:

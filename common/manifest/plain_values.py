@@ -9,7 +9,7 @@ from typing import Any
 
 from common.document.nodes import Node, Scalar, described
 from common.manifest.reading import Reading
-from common.wording import nearest
+from common.wording import nearest, shortened
 
 
 def scalar_of(node: Node, path: str, reading: Reading) -> Scalar | None:
@@ -19,9 +19,19 @@ def scalar_of(node: Node, path: str, reading: Reading) -> Scalar | None:
         reading.wrong(node.place, path, message)
         return None
     if node.kind == "null" and node.text == "":
-        reading.wrong(node.place, path, "has no value")
+        reading.wrong(node.place, path, f"has no value{_commented(node, reading)}")
         return None
     return node
+
+
+#: A `#ff0000` where a value should begin.
+_COMMENT = re.compile(r"-?[ \t]*(#\S+)")
+
+
+def _commented(node: Scalar, reading: Reading) -> str:
+    """What to write where YAML took the value for a comment."""
+    comment = _COMMENT.match(reading.text.content, node.place.index)
+    return f'; `#` begins a comment, so quote it: `"{shortened(comment[1])}"`' if comment else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from common.catalog import Catalog
@@ -26,6 +26,29 @@ class TooManyError(Exception):
     """Ends a reading that has found `MAX_FINDINGS` problems."""
 
 
+class Warnings:
+    """What the author should know: of each kind the first, with the number of places where it stands."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, Problem] = {}
+        self._places: dict[str, set[Hashable]] = {}
+
+    def add(self, kind: str, place: Hashable, problem: Callable[[], Problem]) -> None:
+        """`problem` is made for the first of its kind; the same place counts once."""
+        if kind not in self._first and len(self._first) < MAX_FINDINGS:
+            self._first[kind] = problem()
+        self._places.setdefault(kind, set()).add(place)
+
+    def told(self) -> tuple[Problem, ...]:
+        return tuple(self._counted(problem, len(self._places[kind])) for kind, problem in self._first.items())
+
+    @staticmethod
+    def _counted(problem: Problem, count: int) -> Problem:
+        if count == 1:
+            return problem
+        return replace(problem, message=f"{problem.message} ({count:,} times, first here)")
+
+
 @dataclass(slots=True)
 class Reading:
     """What is known while a manifest is read. Problems are gathered, so that all are told at once."""
@@ -36,7 +59,7 @@ class Reading:
     #: None where nobody asks whether models and LoRAs exist.
     catalog: Catalog | None = None
     problems: list[Problem] = field(default_factory=list)
-    warnings: list[Problem] = field(default_factory=list)
+    warnings: Warnings = field(default_factory=Warnings)
     #: No axis may have more values: each of them makes at least one image.
     max_values: int = 10_000
     #: What `{file: …}` mappings stand for, by path.
@@ -50,9 +73,9 @@ class Reading:
         """The same where only the path is known; see `SourceText.problem`."""
         self._add(self.text.problem(path, message, offset))
 
-    def warn_at(self, path: str, message: str, offset: int | None = None) -> None:
-        if len(self.warnings) < MAX_FINDINGS:
-            self.warnings.append(self.text.problem(path, message, offset))
+    def warn_at(self, path: str, message: str, offset: int | None = None, kind: str = "") -> None:
+        """Warnings of one kind are told once, with their number; equal messages are of one kind."""
+        self.warnings.add(kind or message, (path, offset), lambda: self.text.problem(path, message, offset))
 
     def _add(self, problem: Problem) -> None:
         self.problems.append(problem)

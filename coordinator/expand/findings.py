@@ -5,6 +5,7 @@ from __future__ import annotations
 from common.errors import InvalidDocument, Problem
 from common.manifest.model import Manifest
 from common.manifest.parse import ParsedManifest
+from common.manifest.reading import Warnings
 
 
 class Findings:
@@ -13,18 +14,19 @@ class Findings:
     def __init__(self, source: Manifest | ParsedManifest) -> None:
         self._source = source
         self._problems: dict[Problem, None] = {}
-        self._warnings: dict[Problem, None] = {}
+        self._warnings = Warnings()
 
     def wrong(self, path: str, message: str, offset: int | None = None) -> None:
         """`offset` counts characters into the text at `path`."""
         self._problems[self._at(path, message, offset)] = None
 
-    def warn(self, path: str, message: str, offset: int | None = None) -> None:
-        self._warnings[self._at(path, message, offset)] = None
+    def warn(self, path: str, message: str, offset: int | None = None, kind: str = "") -> None:
+        """Warnings of one kind are told once, with their number; equal messages are of one kind."""
+        self._warnings.add(kind or message, (path, offset), lambda: self._at(path, message, offset))
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
-        return tuple(self._warnings)
+        return self._warnings.told()
 
     def raise_any(self) -> None:
         """Raises `InvalidDocument` with every problem, if there is one."""

@@ -183,3 +183,44 @@ def test_an_offset_into_a_text_is_found_in_the_source(
 def test_an_offset_behind_an_escape_falls_back_to_the_start() -> None:
     problem = read('p: "\\u00e9 {b"\n').problem("p", "brace", 2)
     assert (problem.line, problem.column) == (1, 4)
+
+
+@pytest.mark.usefixtures("loader")
+@pytest.mark.parametrize("char", ["\u2028", "\u2029", "\x85", "\x0c"])
+@pytest.mark.parametrize("style", ["{}", "'{}'", '"{}"', "|\n  {}\n", ">\n  {}\n"])
+def test_no_other_character_ends_a_line(char: str, style: str) -> None:
+    text = f"a lamp{char}with \ue000 shade"
+    document = read(f"a{char}: {style.format(text)}\nb: [x{char}y, {{c: d}}]\n")
+    assert isinstance(document.root, Mapping)
+    value = document.root.get(f"a{char}")
+    assert isinstance(value, Scalar)
+    assert value.text == text
+    assert document.problem("b[1]", "x").line == 2 + style.count("\n")
+
+
+@pytest.mark.usefixtures("loader")
+@pytest.mark.parametrize("header", ["|", ">", "|-", "|+", ">+", ">-"])
+def test_a_block_of_text_ends_with_its_last_character(header: str) -> None:
+    root = read(f"a: {header}\n  one\n\n\nb: {header}\n  x\n").root
+    assert isinstance(root, Mapping)
+    assert [value.text for _, _, value in root.items() if isinstance(value, Scalar)] == ["one", "x"]
+
+
+@pytest.mark.usefixtures("loader")
+@pytest.mark.parametrize(
+    ("content", "line", "column", "value"),
+    [
+        ("c: [red, #ff0000, blue]\n", 1, 10, "#ff0000"),
+        ("c: [red, #ff0000, blue]\nd: 1\n", 1, 10, "#ff0000"),
+        ('- {p: "{c}", axes: {c: [red, #ff0000, blue]}}\n', 1, 30, "#ff0000"),
+        ("c: [red,\n  'a #b', #abc]\nd: 1\n", 2, 11, "#abc"),
+    ],
+)
+def test_a_comment_inside_brackets_is_named_at_its_place(
+    content: str, line: int, column: int, value: str
+) -> None:
+    with pytest.raises(InvalidDocument) as caught:
+        read(content)
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.column) == (line, column)
+    assert f'`"{value}"`' in problem.message

@@ -40,6 +40,37 @@ def test_a_txt_file_gives_a_value_a_line_without_comments_and_blanks(tmp_path: P
     assert axis(tmp_path, "s.txt").values == ("a quay: noon", "no", "null", "{a|b}")
 
 
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("Tri-X 320   # Lower contrast", "Tri-X 320"),
+        ("red #", "red"),
+        ("red #1 of 3", "red #1 of 3"),
+        ("red#", "red#"),
+        (r"\#ff5733", "#ff5733"),
+        (r"a \# b # c", "a # b"),
+        ("http://x // y", "http://x // y"),
+        (
+            "a lamp\u2028with\u2029a\x85shade\x0cof\x0bglass\x1c",
+            "a lamp\u2028with\u2029a\x85shade\x0cof\x0bglass",
+        ),
+    ],
+)
+def test_a_hash_between_blanks_begins_a_comment_and_no_other_character_ends_a_line(
+    tmp_path: Path, line: str, value: str
+) -> None:
+    (tmp_path / "s.txt").write_bytes(f"{line}\r# no\r\n #no\nlast".encode())
+    assert axis(tmp_path, "s.txt").values == (value, "last")
+
+
+def test_a_colour_that_reads_as_a_comment_is_warned_of_once(tmp_path: Path) -> None:
+    (tmp_path / "s.txt").write_text("blue\n#ff5733\n#note\n #FFF\n")
+    (warning,) = parse(tmp_path, "{file: s.txt}").warnings
+    assert warning.message == (
+        "s.txt:2: `#ff5733` is a comment and left out; write `\\#ff5733` to keep it (2 times, first here)"
+    )
+
+
 def test_a_csv_file_gives_mappings_by_its_header(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text('sku,text,size\nA1,"a mug, blue",512x512\n\n007,,\n', encoding="utf-8")
     found = axis(tmp_path, "p.csv")
@@ -125,7 +156,8 @@ def test_an_impossible_name_is_explained(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "fragment"),
     [
-        ("e.txt", "# nothing\n", "no values"),
+        ("e.txt", "\n \n", "no values"),
+        ("e.txt", "# nothing\n#ff0000\n", "comments only"),
         ("e.csv", "", "column names"),
         ("e.csv", "sku,text\n", "no values"),
         ("e.csv", "sku;text\nA;b\n", "commas"),

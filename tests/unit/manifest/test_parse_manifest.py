@@ -242,11 +242,13 @@ def test_a_quality_without_effect_is_warned_of() -> None:
     assert (warning.line, warning.path) == (3, "output.quality")
 
 
-def test_warnings_end_at_a_hundred() -> None:
+def test_equal_warnings_are_told_once_with_their_number() -> None:
     shots = "- {model: sdxl, prompt: a (red:1.2) cat}\n" * 200
     content = f"version: 1\nshots:\n{shots}"
     parsed = parse_manifest(content, source="m.yaml", files=None, catalog=load_catalog())
-    assert len(parsed.warnings) == 100
+    (warning,) = parsed.warnings
+    assert warning.line == 3
+    assert warning.message.endswith(" (200 times, first here)")
 
 
 def test_a_problem_reads_as_source_line_column_path_and_remedy() -> None:
