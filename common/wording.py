@@ -100,7 +100,7 @@ def listed(words: Iterable[str], last: str = "and") -> str:
 
 
 def quoted(text: str) -> str:
-    """A text in the quotes of YAML that leave it readable."""
+    """A text of one line in the quotes of YAML that leave it readable."""
     if "\\" in text or '"' in text:
         return "'" + text.replace("'", "''") + "'"
     return f'"{text}"'

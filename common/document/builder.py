@@ -64,7 +64,8 @@ class TreeBuilder:
                 self._refuse_tag(event, place)
                 # Nobody means the line end that a block of text ends with.
                 text = event.value.rstrip("\n") if event.style in ("|", ">") else event.value
-                scalar = Scalar(place, text, event.style or "")
+                mark = event.end_mark
+                scalar = Scalar(place, text, event.style or "", mark.index if mark else -1)
                 self._name(event.anchor, scalar, 1, 0)
                 self._add(scalar, 1, 0, place)
             case yaml.MappingStartEvent():

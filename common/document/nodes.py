@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from common.wording import shortened
+from common.wording import quoted, shortened
 
 _NULL = re.compile(r"null|Null|NULL|~|")
 _BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
@@ -35,6 +35,8 @@ class Scalar:
     text: str
     #: `""` for plain, `'`, `"`, `|` or `>`.
     style: str = ""
+    #: Where it ends in the source, as `Place.index` counts; -1 for what was not read from one.
+    end: int = field(default=-1, compare=False)
 
     @property
     def kind(self) -> str:
@@ -107,6 +109,25 @@ def spelling(node: Node) -> str:
         case Sequence():
             return ", ".join(spelling(item) for item in node.items)
     return ", ".join(f"{key} {spelling(value)}" for key, _, value in node.items())
+
+
+#: Texts that need no quotes inside brackets.
+_PLAIN = re.compile(r"""[^\s\[\]{},#&*!|>'"%@`?:-](?:[^\[\]{},#\n\\]*[^\s\[\]{},#:\\])?""")
+
+
+def flow(node: Node) -> str:
+    """A value as it is written inside brackets: `[a, "1"]`, `{name: ana}`."""
+    match node:
+        case Sequence():
+            return f"[{', '.join(flow(item) for item in node.items)}]"
+        case Mapping():
+            return f"{{{', '.join(f'{key}: {flow(value)}' for key, _, value in node.items())}}}"
+    looks_like_text = Scalar(node.place, node.text).kind == "text"
+    if not node.style and not looks_like_text:
+        return node.text
+    if looks_like_text and _PLAIN.fullmatch(node.text) and ": " not in node.text:
+        return node.text
+    return quoted(node.text)
 
 
 _STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")

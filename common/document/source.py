@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from common.document.nodes import Node, Place, Scalar, find, place_in
+from common.document.nodes import Mapping, Node, Place, Scalar, find, place_in
 from common.errors import Problem
 from common.wording import MAX_PATH, shortened
 
@@ -31,6 +31,17 @@ class SourceText:
     root: Node
     #: Dotted path of a list whose values a file gave.
     origins: dict[str, Origin] = field(default_factory=dict)
+    #: Where values begin, as `Place.index` counts, that a `#` made empty.
+    commented: set[int] = field(default_factory=set)
+    #: What its author should know, and what hides nothing.
+    doubts: list[Problem] = field(default_factory=list)
+
+    def braces(self, node: Node) -> str:
+        """The source of a mapping that one line holds in one pair of braces; empty for any other."""
+        line = self.content[node.place.index :].partition("\n")[0]
+        inside, closed, _ = line[1:].partition("}")
+        is_one = isinstance(node, Mapping) and line.startswith("{") and closed and "{" not in inside
+        return f"{{{inside}}}" if is_one else ""
 
     def problem(self, path: str, message: str, offset: int | None = None) -> Problem:
         """A problem at a dotted path such as `shots[0].axes.scene[3]`, or at the nearest place above it.

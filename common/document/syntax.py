@@ -98,7 +98,7 @@ def _comment_in_brackets(lines: list[str], last: int) -> Problem | None:
         found = _COMMENT.search(_QUOTED.sub(lambda quoted: "_" * len(quoted[0]), lines[number]))
         if found and any(bracket in lines[number][: found.start()] for bracket in ("[", "{", ",")):
             value = shortened(lines[number][found.start() : found.end()])
-            message = f'`#` begins a comment here; quote a text that starts with it: `"{value}"`'
+            message = f'`#` begins a comment here; write `"{value}"`'
             return _problem(message, number, found.start())
     return None
 

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from common.document.builder import DEEP, TreeBuilder, UnreadableError
+from common.document.comments import doubtful_comments
 from common.document.nodes import Scalar
 from common.document.source import SourceText
 from common.document.syntax import LOADER, syntax_problem
@@ -39,7 +40,8 @@ def read_yaml(content: str | bytes, source: str) -> tuple[SourceText, list[Probl
         raise InvalidDocument(source, [*builder.problems, fatal.problem]) from None
     if builder.root is None or (isinstance(builder.root, Scalar) and builder.root.kind == "null"):
         raise EmptyDocument(source, [Problem("the file is empty", "", 1, 1)])
-    return SourceText(source, text, builder.root), builder.problems
+    found = SourceText(source, text, builder.root)
+    return found, [*builder.problems, *doubtful_comments(found)]
 
 
 def _decoded(content: str | bytes, source: str) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 
 from common.document import nodes
 from common.document.nodes import Node, Scalar, child_path, described, spelling
+from common.manifest import value_remedies
+from common.manifest.key_remedies import of_axis
 from common.manifest.list_files import read_file_list
 from common.manifest.model import NOTHING, Axis, ShotFields, Spelling
 from common.manifest.plain_values import Later, Switch, Text, scalar_of
@@ -105,7 +107,7 @@ def _read_axis(node: Node, path: str, name: str, reading: Reading) -> Axis | Non
         read, found = {}, nodes.Sequence(node.place, [Scalar(node.place, number) for number in numbers])
     else:
         forms = "`{file: …}`, `{from: …, to: …, step: …}` or `{values: […], expand: true}`"
-        reading.wrong(node.place, path, f"must be a list, {forms}")
+        reading.wrong(node.place, path, f"must be a list, {forms}{of_axis(node)}")
         return None
     return None if found is None else _listed(found, path, name, read.get("expand", False), reading)
 
@@ -113,9 +115,16 @@ def _read_axis(node: Node, path: str, name: str, reading: Reading) -> Axis | Non
 def _listed(node: Node, path: str, name: str, expand: bool, reading: Reading) -> Axis | None:
     """The axis of a list; None after reporting what is wrong with any of it."""
     if not isinstance(node, nodes.Sequence):
-        hint = f"; write `[{shortened(node.text)}]`" if isinstance(node, Scalar) and node.text else ""
-        reading.wrong(node.place, path, f"must be a list, not {described(node)}{hint}")
+        text = node.text if isinstance(node, Scalar) else ""
+        hint = (
+            value_remedies.write("", value_remedies.spelled_range(text) or value_remedies.listed(text))
+            if text
+            else ""
+        )
+        if not isinstance(node, Scalar) or node.place.index not in reading.text.commented:
+            reading.wrong(node.place, path, f"must be a list, not {described(node)}{hint}")
         return None
+    _check_range(node, path, name, reading)
     if not node.items:
         reading.wrong(node.place, path, "has no values, so there would be no shots")
         return None
@@ -128,6 +137,16 @@ def _listed(node: Node, path: str, name: str, expand: bool, reading: Reading) ->
     sets = tuple(fields for _, fields in right)
     silent = all(fields is NOTHING for fields in sets)
     return Axis(values=tuple(value for value, _ in right), sets=() if silent else sets, expand=expand)
+
+
+def _check_range(node: nodes.Sequence, path: str, name: str, reading: Reading) -> None:
+    """Warns of a list whose only text spells a range, which no list is read as."""
+    only = node.items[0] if len(node.items) == 1 else None
+    if isinstance(only, Scalar) and not only.style and value_remedies.is_written_as_range(only.text):
+        meant = value_remedies.spelled_range(only.text)
+        reading.warn_at(
+            path, f"`{shortened(only.text)}` is one text here; for a range write `{name}: {meant}`"
+        )
 
 
 def read_value(node: Node, path: str, name: str, reading: Reading) -> tuple[Spelling, ShotFields] | None:

@@ -6,7 +6,9 @@ from typing import Any
 
 from common.document import nodes
 from common.document.nodes import Node, described
+from common.manifest import key_remedies
 from common.manifest.axes import Axes
+from common.manifest.key_remedies import belongs
 from common.manifest.matrix import Entries, TypedAxes, Zip, check_zip, read_exclude, read_include
 from common.manifest.model import Group, Output, ShotFields
 from common.manifest.output_keys import OUTPUT_KEYS, Section
@@ -29,23 +31,17 @@ GROUP_KEYS = {
     ),
 }
 
-#: What other programs call things, and how a size is often begun.
-_ALIASES = {
-    **dict.fromkeys(("cfg", "cfg_scale", "scale", "guidance_scale"), ": did you mean `guidance`?"),
-    **dict.fromkeys(("width", "height"), "; write `size: 832x1216`"),
-    **dict.fromkeys(("aspect", "ratio", "megapixels"), "; write `size: {aspect: 2:3, megapixels: 1}`"),
-    **dict.fromkeys(("scheduler", "sampler_name"), ": did you mean `sampler`?"),
-    "num_inference_steps": ": did you mean `steps`?",
-    "format": "; write `output: {format: webp}`",
-}
-_TOP_KEYS = ("version", "limits", "lane", "priority", "use", "wildcards", "random_seed")
-_AT_THE_TOP = dict.fromkeys(_TOP_KEYS, "; it belongs at the top level of the manifest")
+_AT_THE_TOP = dict.fromkeys(
+    ("version", "limits", "lane", "priority", "use", "wildcards", "random_seed"),
+    "; it belongs at the top level of the manifest",
+)
 _IN_A_GROUP = dict.fromkeys(("axes", "zip", "include", "exclude"), "; it belongs in a group under `shots`")
+_OF_DEFAULTS = belongs(_AT_THE_TOP | _IN_A_GROUP | {"output": _AT_THE_TOP["limits"]}, key_remedies.of_shots)
+_OF_A_GROUP = belongs(_AT_THE_TOP, key_remedies.of_group)
 
 
 def read_defaults(node: Node, reading: Reading) -> ShotFields:
-    hints = _ALIASES | _AT_THE_TOP | _IN_A_GROUP | {"output": _AT_THE_TOP["limits"]}
-    return ShotFields(**read_keys(node, "defaults", SHOT_KEYS, reading, hints=hints))
+    return ShotFields(**read_keys(node, "defaults", SHOT_KEYS, reading, remedy=_OF_DEFAULTS))
 
 
 def read_groups(node: Node, defaults: ShotFields, reading: Reading) -> tuple[Group, ...]:
@@ -70,7 +66,7 @@ def read_groups(node: Node, defaults: ShotFields, reading: Reading) -> tuple[Gro
 
 def _read_group(node: Node, index: int, count: int, defaults: ShotFields, reading: Reading) -> Group:
     path = f"shots[{index}]"
-    values = read_keys(node, path, GROUP_KEYS, reading, hints=_ALIASES | _AT_THE_TOP)
+    values = read_keys(node, path, GROUP_KEYS, reading, remedy=_OF_A_GROUP)
     name = values.get("name", "shots" if count == 1 else f"group{index + 1}")
     if not isinstance(node, nodes.Mapping):
         return Group(name=name)

@@ -7,6 +7,7 @@ from typing import Any
 
 from common.document import nodes
 from common.document.nodes import Node, Scalar, child_path, described
+from common.manifest import value_remedies
 from common.manifest.axes import name_problem, read_value
 from common.manifest.model import NOTHING, Axis, ShotFields, Spelling
 from common.manifest.plain_values import Text, scalar_of
@@ -107,6 +108,8 @@ def read_include(
     for index, entry in enumerate(_mappings(node)):
         texts: dict[str, Spelling] = {}
         merged: dict[str, Any] = {}
+        if _holds_list(entry, f"{path}[{index}]", reading):
+            continue
         for key, place, value in entry.items():
             where = child_path(f"{path}[{index}]", key)
             problem = axes.unknown(key) if "." in key else name_problem(key)
@@ -120,6 +123,18 @@ def read_include(
         spelled.append(texts)
         sets.append(ShotFields(**merged) if merged else NOTHING)
     return tuple(spelled), tuple(sets)
+
+
+def _holds_list(entry: nodes.Mapping, path: str, reading: Reading) -> bool:
+    """Whether an entry has several values for an axis, which takes as many entries; reports it."""
+    lists = [key for key, _, value in entry.items() if isinstance(value, nodes.Sequence) and value.items]
+    lists = [key for key in lists if key != "loras"]
+    if lists:
+        message = (
+            f"takes one value for `{shortened(lists[0])}`, not a list; {value_remedies.one_entry_each(entry)}"
+        )
+        reading.wrong(entry.place, path, message)
+    return bool(lists)
 
 
 def _said(fields: ShotFields, before: dict[str, Any]) -> dict[str, Any]:
@@ -137,6 +152,8 @@ def read_exclude(
     for index, entry in enumerate(_mappings(node)):
         where = f"{path}[{index}]"
         texts: dict[str, str] = {}
+        if _holds_list(entry, where, reading):
+            continue
         for key, place, value in entry.items():
             for name, scalar in _flat(key, value, child_path(where, key), reading):
                 problem = axes.unknown(name)

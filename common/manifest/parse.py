@@ -15,6 +15,7 @@ from common.errors import InvalidDocument, Problem
 from common.manifest.catalog_check import check_catalog
 from common.manifest.files import FileReader
 from common.manifest.groups import GROUP_KEYS, read_defaults, read_groups
+from common.manifest.key_remedies import of_manifest
 from common.manifest.limits import check_product
 from common.manifest.model import Group, Limits, Manifest, Output, ShotFields
 from common.manifest.output_keys import OUTPUT_KEYS, Section, check_quality
@@ -34,7 +35,9 @@ class Version:
     def read(self, node: Node, path: str, reading: Reading) -> int | None:
         if isinstance(node, nodes.Scalar) and node.number() == 1:
             return 1
-        reading.wrong(node.place, path, f"must be the number 1, not {described(node)}")
+        text = node.text if isinstance(node, nodes.Scalar) else ""
+        hint = "; write `1`" if text.strip().lower().lstrip("v") in ("1", "1.0") else ""
+        reading.wrong(node.place, path, f"must be the number 1, not {described(node)}{hint}")
         return None
 
     def schema(self) -> dict[str, Any]:
@@ -68,11 +71,7 @@ MANIFEST_KEYS = {
     "wildcards": Key(Wildcards(), "Wildcard name to its lines, or `{file: NAME}`."),
 }
 
-_IN_A_GROUP = {
-    key: "; it belongs in `defaults` or in a group under `shots`"
-    for key in GROUP_KEYS
-    if key not in ("name", "output")
-}
+_REMEDY = of_manifest(GROUP_KEYS.keys() - MANIFEST_KEYS.keys(), SHOT_KEYS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +111,8 @@ def parse_manifest(
     """
     text, problems = read_yaml(content, source)
     reading = Reading(text, files, catalog, problems[: MAX_FINDINGS - 1])
+    for doubt in text.doubts:
+        reading.warn(doubt, kind="comment")
     manifest = None
     with suppress(TooManyError):
         manifest = _read(text.root, reading)
@@ -129,7 +130,7 @@ def _read(root: Node, reading: Reading) -> Manifest | None:
         reading.wrong(root.place, "", message)
         return None
     reading.max_values = _max_images(root) or reading.max_values
-    values = read_keys(root, "", MANIFEST_KEYS, reading, hints=_IN_A_GROUP)
+    values = read_keys(root, "", MANIFEST_KEYS, reading, remedy=_REMEDY)
     for key, remedy in (("version", "write `version: 1`"), ("shots", "list at least one group")):
         if key not in root.entries:
             reading.wrong(root.place, "", f"lacks `{key}`; {remedy}")

@@ -5,33 +5,39 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from common.document.nodes import Node, Scalar, described
+from common import lookalikes
+from common.document import nodes
+from common.document.nodes import Node, Place, Scalar, described, flow
+from common.manifest import value_remedies
 from common.manifest.reading import Reading
-from common.wording import nearest, shortened
+from common.wording import did_you_mean, listed, nearest, quoted
 
 
 def scalar_of(node: Node, path: str, reading: Reading) -> Scalar | None:
     """The scalar where one is expected; None after saying what to do about anything else."""
     if not isinstance(node, Scalar):
-        message = f"must be text, and this reads as {described(node)}; put it in quotes"
-        reading.wrong(node.place, path, message)
+        reading.wrong(node.place, path, f"must be text, not {described(node)}{_as_text(node, reading)}")
         return None
     if node.kind == "null" and node.text == "":
-        reading.wrong(node.place, path, f"has no value{_commented(node, reading)}")
+        if node.place.index not in reading.text.commented:
+            reading.wrong(node.place, path, "has no value")
         return None
+    if not node.style and node.text[-1] in lookalikes.TYPOGRAPHIC_QUOTES.get(node.text[0], ""):
+        odd = lookalikes.named(node.text[0])
+        reading.warn_at(path, f'{odd}, and part of the text; write `"` for quotes that are not')
     return node
 
 
-#: A `#ff0000` where a value should begin.
-_COMMENT = re.compile(r"-?[ \t]*(#\S+)")
-
-
-def _commented(node: Scalar, reading: Reading) -> str:
-    """What to write where YAML took the value for a comment."""
-    comment = _COMMENT.match(reading.text.content, node.place.index)
-    return f'; `#` begins a comment, so quote it: `"{shortened(comment[1])}"`' if comment else ""
+def _as_text(node: Node, reading: Reading) -> str:
+    """What to write where a list or a mapping stands for a text."""
+    if isinstance(node, nodes.Sequence):
+        parts = [item.text for item in node.items if isinstance(item, Scalar)]
+        joined = flow(Scalar(node.place, ", ".join(parts)))
+        return value_remedies.write("", joined) if parts and len(parts) == len(node.items) else ""
+    braces = reading.text.braces(node)
+    return f"; put it in quotes: {quoted(braces)}" if braces else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,30 +61,42 @@ class Number:
     whole: bool = False
 
     def read(self, node: Node, path: str, reading: Reading) -> float | int | None:
-        value = node.number() if isinstance(node, Scalar) else None
-        noun = "a whole number" if self.whole else "a number"
-        if value is None or math.isnan(value) or (self.whole and value != int_or_nan(value)):
-            reading.wrong(node.place, path, f"must be {noun}, not {described(node)}{self._remedy(node)}")
+        if problem := self.problem(node):
+            reading.wrong(node.place, path, f"{problem}{self._remedy(node)}")
             return None
-        if not self.low <= value <= self.high:
-            message = f"must be {noun} from {self.low:,} to {self.high:,}, not {described(node)}"
-            reading.wrong(node.place, path, message)
-            return None
-        return int(value) if self.whole else float(value)
+        return self.number(node)
 
-    @staticmethod
-    def _remedy(node: Node) -> str:
-        if not isinstance(node, Scalar) or not _GROUPED.fullmatch(node.text):
+    def number(self, node: Node) -> float | int | None:
+        """What a value spells, whether or not it is in bounds; None where that is not such a number."""
+        value = node.number() if isinstance(node, Scalar) else None
+        if value is None or math.isnan(value) or (self.whole and value != int_or_nan(value)):
+            return None
+        return int(value) if self.whole and math.isfinite(value) else float(value)
+
+    def problem(self, node: Node) -> str | None:
+        """What is wrong with a value, if anything, without a remedy."""
+        value = self.number(node)
+        noun = "a whole number" if self.whole else "a number"
+        if value is None:
+            return f"must be {noun}, not {described(node)}"
+        if not self.low <= value <= self.high:
+            return f"must be {noun} from {self.low:,} to {self.high:,}, not {described(node)}"
+        return None
+
+    def _remedy(self, node: Node) -> str:
+        if not isinstance(node, Scalar):
             return ""
-        return f"; write `{re.sub('[_,]', '', node.text)}`"
+        return value_remedies.write(node.text, value_remedies.number(node.text, self._fits))
+
+    def _fits(self, text: str) -> bool:
+        number = Scalar(Place(1, 1), text).number()
+        if number is None or not math.isfinite(number) or (self.whole and number != int(number)):
+            return False
+        return self.low <= number <= self.high
 
     def schema(self) -> dict[str, Any]:
         kind = "integer" if self.whole else "number"
         return {"type": kind, "minimum": self.low, "maximum": self.high}
-
-
-#: Thousands set apart, as `20_000` or `20,000`.
-_GROUPED = re.compile(r"\d{1,3}(?:[_,]\d{3}){1,4}")
 
 
 def int_or_nan(value: float) -> float:
@@ -94,10 +112,11 @@ class Choice:
     def read(self, node: Node, path: str, reading: Reading) -> str | None:
         if isinstance(node, Scalar) and node.text in self.words:
             return node.text
-        words = " or ".join(f"`{word}`" for word in self.words)
-        near = nearest(node.text, self.words) if isinstance(node, Scalar) else None
-        hint = f": did you mean `{near}`?" if near else ""
-        reading.wrong(node.place, path, f"must be {words}, not {described(node)}{hint}")
+        text = node.text if isinstance(node, Scalar) else ""
+        bare = text.strip().removeprefix("image/").removeprefix(".")
+        near = next((word for word in self.words if word == bare), None) or nearest(bare, self.words)
+        hint = did_you_mean(text, near) if near else ""
+        reading.wrong(node.place, path, f"must be {listed(self.words, 'or')}, not {described(node)}{hint}")
         return None
 
     def schema(self) -> dict[str, Any]:
@@ -111,7 +130,9 @@ class Switch:
     def read(self, node: Node, path: str, reading: Reading) -> bool | None:
         if isinstance(node, Scalar) and node.kind == "bool":
             return node.text.lower() == "true"
-        reading.wrong(node.place, path, f"must be `true` or `false`, not {described(node)}")
+        text = node.text if isinstance(node, Scalar) else ""
+        hint = value_remedies.write(text, value_remedies.switch(text))
+        reading.wrong(node.place, path, f"must be `true` or `false`, not {described(node)}{hint}")
         return None
 
     def schema(self) -> dict[str, Any]:
@@ -123,14 +144,29 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A name that can stand in paths, queues and labels."""
+    """A name that can stand in paths, queues and labels; `of` is what the catalog names so, if it does."""
+
+    of: Literal["", "model", "LoRA", "sampler"] = ""
 
     def read(self, node: Node, path: str, reading: Reading) -> str | None:
         if isinstance(node, Scalar) and re.fullmatch(NAME, node.text):
             return node.text
         message = f"must be a name of letters, digits, `.`, `_` and `-`, at most 63, not {described(node)}"
-        reading.wrong(node.place, path, message)
+        text = node.text if isinstance(node, Scalar) else ""
+        reading.wrong(node.place, path, message + value_remedies.write(text, self._meant(text, reading)))
         return None
+
+    def _meant(self, text: str, reading: Reading) -> str | None:
+        name = value_remedies.sampler(text) if self.of == "sampler" else value_remedies.slug(text)
+        if name is None or not self.of or reading.catalog is None:
+            return name
+        models = reading.catalog.models
+        known = {
+            "model": dict.fromkeys(models),
+            "LoRA": dict.fromkeys(reading.catalog.loras),
+            "sampler": {each: None for model in models.values() for each in model.family.samplers},
+        }[self.of]
+        return name if name in known else nearest(name, known)
 
     def schema(self) -> dict[str, Any]:
         return {"type": ["string", "integer"], "pattern": f"^{NAME}$"}

@@ -12,7 +12,8 @@ from common.document.nodes import Node, Place, child_path, described
 from common.document.source import SourceText
 from common.errors import Problem
 from common.manifest.files import FileReader
-from common.wording import shortened, suggestion
+from common.manifest.key_remedies import KeyRemedy
+from common.wording import listed, shortened, suggestion
 
 #: Nobody reads more at once, and finding them costs time.
 MAX_FINDINGS = 100
@@ -77,6 +78,10 @@ class Reading:
         """Warnings of one kind are told once, with their number; equal messages are of one kind."""
         self.warnings.add(kind or message, (path, offset), lambda: self.text.problem(path, message, offset))
 
+    def warn(self, problem: Problem, kind: str) -> None:
+        """The same for a warning that was made already."""
+        self.warnings.add(kind, problem.place(), lambda: problem)
+
     def _add(self, problem: Problem) -> None:
         self.problems.append(problem)
         if len(self.problems) >= MAX_FINDINGS:
@@ -106,14 +111,14 @@ def read_keys(
     keys: Mapping[str, Key],
     reading: Reading,
     *,
-    hints: Mapping[str, str] | None = None,
+    remedy: KeyRemedy | None = None,
 ) -> dict[str, Any]:
     """The values of a mapping's known keys that are right; everything else is reported.
 
-    `hints` says for keys that belong elsewhere where that is.
+    `remedy` knows what to write for keys that belong elsewhere.
     """
     if not isinstance(node, nodes.Mapping):
-        known = ", ".join(f"`{key}`" for key in list(keys)[:4])
+        known = listed(list(keys)[:4])
         reading.wrong(node.place, path, f"must be a mapping with keys such as {known}, not {described(node)}")
         return {}
     values: dict[str, Any] = {}
@@ -125,6 +130,8 @@ def read_keys(
         elif key == MERGE:
             reading.wrong(place, child_path(path, key), "YAML 1.2 has no merge keys; use `defaults`")
         else:
-            hint = (hints or {}).get(key) or suggestion(key, keys)
-            reading.wrong(place, child_path(path, key), f"unknown key `{shortened(key)}`{hint}")
+            hint = remedy(key, node) if remedy else None
+            if hint != "":
+                hint = hint or suggestion(key, keys) or "; remove it"
+                reading.wrong(place, child_path(path, key), f"unknown key `{shortened(key)}`{hint}")
     return values

@@ -6,10 +6,13 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from common import lookalikes
 from common.document import nodes
-from common.document.nodes import Node, Scalar, described
+from common.document.nodes import Node, Scalar, described, flow
+from common.manifest import value_remedies
+from common.manifest.key_remedies import of_seeds, of_size
 from common.manifest.model import LoraRef, Seeds, Size
-from common.manifest.plain_values import Choice, Name, Number
+from common.manifest.plain_values import NAME, Choice, Name, Number
 from common.manifest.reading import Key, Reading, read_keys
 
 MAX_SEED = 2**63 - 1
@@ -19,7 +22,7 @@ MAX_ASPECT = 20.0
 
 _WEIGHT = Number(-10, 10)
 _LORA_KEYS = {
-    "name": Key(Name(), "Catalog name of the LoRA."),
+    "name": Key(Name("LoRA"), "Catalog name of the LoRA."),
     "weight": Key(_WEIGHT, "Strength; 1 if not given."),
 }
 
@@ -30,6 +33,12 @@ class Lora:
 
     def read(self, node: Node, path: str, reading: Reading) -> LoraRef | None:
         if isinstance(node, nodes.Mapping):
+            if (weights := _weights(node)) is not None:
+                listed = flow(weights) if len(weights.items) > 1 else flow(weights.items[0])
+                reading.wrong(
+                    node.place, path, f"must be a LoRA such as `name@0.8`, not a mapping; write `{listed}`"
+                )
+                return None
             values = read_keys(node, path, _LORA_KEYS, reading)
             if "name" not in values and node.get("name") is None:
                 reading.wrong(node.place, path, "lacks the `name` of the LoRA; write `name@0.8`")
@@ -37,14 +46,42 @@ class Lora:
         if not isinstance(node, Scalar) or not node.text:
             reading.wrong(node.place, path, f"must be a LoRA such as `name@0.8`, not {described(node)}")
             return None
-        word, at, weight = node.text.partition("@")
-        name = Name().read(Scalar(node.place, word.strip()), path, reading)
-        number = _WEIGHT.read(Scalar(node.place, weight.strip()), path, reading) if at else 1.0
-        return None if name is None or number is None else LoraRef(name=name, weight=number)
+        word, at, weight = (part.strip() for part in node.text.partition("@"))
+        number = _WEIGHT.read(Scalar(node.place, weight), path, Reading(reading.text, None)) if at else 1.0
+        if number is None or not re.fullmatch(NAME, word):
+            self._refuse(node, path, reading)
+            return None
+        return LoraRef(name=word, weight=number)
+
+    @staticmethod
+    def _refuse(node: Scalar, path: str, reading: Reading) -> None:
+        """Says of a text what the LoRA in it is, as far as there is one."""
+        word, at, weight = (part.strip() for part in node.text.partition("@"))
+        meant = value_remedies.lora(node.text)
+        scratch = Reading(reading.text, None)
+        right = meant not in (None, node.text) and Lora().read(Scalar(node.place, meant or ""), path, scratch)
+        hint = value_remedies.write(node.text, meant) if right else ""
+        if at and re.fullmatch(NAME, word):
+            # Only the weight is wrong, and its own sentence says how.
+            problem = _WEIGHT.problem(Scalar(node.place, weight))
+            reading.wrong(node.place, path, f"the weight {problem}{hint}")
+        else:
+            reading.wrong(node.place, path, f"must be a LoRA such as `name@0.8`, not {described(node)}{hint}")
 
     def schema(self) -> dict[str, Any]:
         text = {"type": "string", "pattern": r"^[^@]+(@ *[-+.0-9eE]+ *)?$"}
         return {"anyOf": [text, mapping_schema(_LORA_KEYS, required=("name",))]}
+
+
+def _weights(node: nodes.Mapping) -> nodes.Sequence | None:
+    """The LoRAs of a mapping from names to weights: `{ana: 0.8}` for `ana@0.8`."""
+    if not node.entries or node.entries.keys() & _LORA_KEYS.keys():
+        return None
+    values = [value.number() if isinstance(value, Scalar) else None for _, _, value in node.items()]
+    if any(value is None for value in values):
+        return None
+    texts = [f"{key}@{value.text}" for key, _, value in node.items() if isinstance(value, Scalar)]
+    return nodes.Sequence(node.place, [Scalar(node.place, text) for text in texts])
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +131,45 @@ class SeedsForm:
 
     def read(self, node: Node, path: str, reading: Reading) -> Seeds | None:
         if isinstance(node, Scalar):
-            count = _COUNT.read(node, path, reading)
-            return None if count is None else Seeds(count=int(count))
+            return self._counted(node, path, reading)
         if isinstance(node, nodes.Sequence):
             return self._listed(node, path, reading)
-        seeds = Seeds(**read_keys(node, path, _SEEDS_KEYS, reading))
+        seeds = Seeds(**read_keys(node, path, _SEEDS_KEYS, reading, remedy=of_seeds))
         if seeds.start + seeds.count - 1 > MAX_SEED:
             reading.wrong(node.place, path, f"runs past the largest seed, {MAX_SEED}")
         return seeds
+
+    @staticmethod
+    def _counted(node: Scalar, path: str, reading: Reading) -> Seeds | None:
+        """As many seeds as the number says, unless it can only be a seed itself."""
+        number = _COUNT.number(node)
+        if number is not None and 1 <= number <= reading.max_values:
+            return Seeds(count=int(number))
+        meant = value_remedies.seeds(node.text, reading.max_values)
+        hint = value_remedies.write("", meant and f"seeds: {meant}")
+        if number is not None and reading.max_values < number <= MAX_SEED:
+            limit = f"`limits.max_images` ({reading.max_values:,})"
+            message = (
+                f"asks for {int(number):,} images, more than {limit}; if it is a seed{hint.removeprefix(';')}"
+            )
+        else:
+            message = (
+                f"must be a whole number from 1, a list of seeds or a mapping, not {described(node)}{hint}"
+            )
+        reading.wrong(node.place, path, message)
+        return None
 
     @staticmethod
     def _listed(node: nodes.Sequence, path: str, reading: Reading) -> Seeds | None:
         if not node.items:
             reading.wrong(node.place, path, "lists no seed; write a count such as `seeds: 4`, or `[11, 12]`")
             return None
+        for index, item in enumerate(node.items):
+            if isinstance(item, Scalar) and item.text.lower() in value_remedies.RANDOM:
+                remedy = f"write `seeds: {{mode: random, count: {len(node.items)}}}`"
+                message = f"must be a whole number from 0, not {described(item)}; {remedy}"
+                reading.wrong(item.place, f"{path}[{index}]", message)
+                return None
         read = [_SEED.read(item, f"{path}[{i}]", reading) for i, item in enumerate(node.items)]
         values = [int(seed) for seed in read if seed is not None]
         for index, seed in enumerate(values):
@@ -120,8 +182,8 @@ class SeedsForm:
         return {"anyOf": [_COUNT.schema(), listed, mapping_schema(_SEEDS_KEYS)]}
 
 
-_SIDES = re.compile(r"(\d{1,9})\s*[xX×]\s*(\d{1,9})")
-_RATIO = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(?:\s*[:/]\s*(\d{1,9}(?:\.\d{1,9})?))?")
+_SIDES = re.compile(r"([0-9]{1,9})\s*[xX×]\s*([0-9]{1,9})")
+_RATIO = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(?:\s*[:/]\s*([0-9]{1,9}(?:\.[0-9]{1,9})?))?")
 _SIDE = Number(16, MAX_SIDE, whole=True)
 
 
@@ -132,7 +194,10 @@ class Aspect:
     def read(self, node: Node, path: str, reading: Reading) -> tuple[float, float] | None:
         match = _RATIO.fullmatch(node.text.strip()) if isinstance(node, Scalar) else None
         if match is None:
-            reading.wrong(node.place, path, f"must be a ratio such as `2:3`, not {described(node)}")
+            text = node.text if isinstance(node, Scalar) else ""
+            meant = re.sub(r"\s*(?:[x*,-]|to|by)\s*", ":", lookalikes.plain(text).strip())
+            hint = value_remedies.write(text, meant if _RATIO.fullmatch(meant) else None)
+            reading.wrong(node.place, path, f"must be a ratio such as `2:3`, not {described(node)}{hint}")
             return None
         width, height = float(match[1]), float(match[2] or 1)
         if not (width and height and 1 / MAX_ASPECT <= width / height <= MAX_ASPECT):
@@ -162,9 +227,10 @@ class SizeForm:
             return self._mapped(node, path, reading)
         match = _SIDES.fullmatch(node.text.strip()) if isinstance(node, Scalar) else None
         if match is None:
+            text = node.text if isinstance(node, Scalar) else ""
             example = "`832x1216` or `{aspect: 2:3, megapixels: 1}`"
-            message = f"must be a size such as {example}, not {described(node)}"
-            reading.wrong(node.place, path, message)
+            hint = value_remedies.write(text, value_remedies.size(text))
+            reading.wrong(node.place, path, f"must be a size such as {example}, not {described(node)}{hint}")
             return None
         sides = [_SIDE.read(Scalar(node.place, side), path, reading) for side in match.groups()]
         if sides[0] is None or sides[1] is None:
@@ -172,8 +238,10 @@ class SizeForm:
         return self._proportionate(Size(width=int(sides[0]), height=int(sides[1])), node, path, reading)
 
     def _mapped(self, node: nodes.Mapping, path: str, reading: Reading) -> Size | None:
-        values = read_keys(node, path, _SIZE_KEYS, reading)
+        values = read_keys(node, path, _SIZE_KEYS, reading, remedy=of_size)
         given = node.entries.keys()
+        if not given <= _SIZE_KEYS.keys():
+            return Size()
         if not given:
             reading.wrong(node.place, path, "is empty; write `832x1216` or `{aspect: 2:3, megapixels: 1}`")
         elif given & {"width", "height"} and (given & {"aspect", "megapixels"} or len(given) < 2):

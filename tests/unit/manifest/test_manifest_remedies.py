@@ -31,7 +31,11 @@ def test_several_values_of_a_single_one_are_sent_to_the_axes(line: str) -> None:
         (problem,) = str(caught.value).splitlines()
     else:
         (problem,) = refused(line)
-    assert "takes one value, not a list; to vary it, write it under `axes:`" in problem
+    values = line.partition(": ")[2]
+    if "," in values:
+        assert f"takes one value, not a list; to vary it, write `{line}` under `axes:`" in problem
+    else:
+        assert f"takes one value, not a list; write `{values[1:-1]}`" in problem
 
 
 @pytest.mark.parametrize("aspect", ["2:3", "2/3", "2 / 3", "0.6666667"])
@@ -53,11 +57,11 @@ def test_a_size_may_be_written_with_any_cross(size: str) -> None:
 @pytest.mark.parametrize(
     ("line", "remedy"),
     [
-        ("num_inference_steps: 4", "did you mean `steps`?"),
-        ("guidance_scale: 4", "did you mean `guidance`?"),
-        ("scheduler: euler", "did you mean `sampler`?"),
-        ("width: 512", "write `size: 832x1216`"),
-        ("aspect: 2:3", "write `size: {aspect: 2:3, megapixels: 1}`"),
+        ("num_inference_steps: 4", "write `steps: 4`"),
+        ("guidance_scale: 4", "write `guidance: 4`"),
+        ("scheduler: euler", "write `sampler: euler`"),
+        ("width: 512", "write `size: 512x512`"),
+        ("aspect: 2:3", "write `size: {aspect: 2:3}`"),
         ("format: webp", "write `output: {format: webp}`"),
     ],
 )

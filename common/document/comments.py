@@ -1,0 +1,78 @@
+"""Comments that were hardly meant as such: `color: #ff0000`, `a mug #1 seller`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from common.document.nodes import Mapping, Node, Place, Scalar, Sequence, child_path
+from common.document.source import SourceText
+from common.errors import Problem
+from common.wording import MAX_PATH, quoted, shortened
+
+#: A `#` with a character right behind it, where a comment may begin.
+_DOUBTFUL = re.compile(r"(?:^|(?<=[\s\[{,]))#[^\s#!]", re.MULTILINE)
+#: The same behind a value.
+_BEHIND = re.compile(r"[ \t]+(#[^\s#!][^\n]*)")
+#: The same on a line of its own between values in brackets.
+_BETWEEN = re.compile(r"\n[ \t]*(#[^\s#!,\]}][^\s,\]}]*)")
+
+
+def doubtful_comments(text: SourceText) -> list[Problem]:
+    """Values that a `#` made empty, which are wrong; texts that it cut short go to `text.doubts`.
+
+    `# ordinary` comments are none of them, nor are any behind numbers.
+    """
+    return list(_found(text)) if _DOUBTFUL.search(text.content) else []
+
+
+def _found(text: SourceText) -> Iterator[Problem]:
+    waiting: list[tuple[Node, str]] = [(text.root, "")]
+    seen: set[int] = set()
+    while waiting:
+        node, path = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        match node:
+            case Mapping():
+                waiting += [(value, child_path(path, key)) for key, _, value in node.items()]
+            case Sequence():
+                waiting += [(item, child_path(path, index)) for index, item in enumerate(node.items)]
+                yield from _between(text, node, path)
+            case Scalar() if not node.style and node.kind in ("null", "text") and node.end >= 0:
+                if comment := _BEHIND.match(text.content, node.end):
+                    yield from _behind(text, node, path, comment)
+
+
+def _behind(text: SourceText, scalar: Scalar, path: str, comment: re.Match[str]) -> Iterator[Problem]:
+    place, lost = _place(text, comment.start(1)), comment[1].rstrip()
+    if not scalar.text:
+        text.commented.add(scalar.place.index)
+        yield _begins(lost, path, place)
+        return
+    whole = quoted(f"{scalar.text}{comment[0].rstrip()}")
+    message = f"`{shortened(lost)}` is a comment here; if it is text, write `{shortened(whole, 200)}`"
+    text.doubts.append(Problem(message, shortened(path, MAX_PATH), place.line, place.column))
+
+
+def _between(text: SourceText, node: Sequence, path: str) -> Iterator[Problem]:
+    """Lines between values in brackets that are comments: the list is read without them."""
+    if text.content[node.place.index : node.place.index + 1] != "[":
+        return
+    for item, following in zip(node.items, [*node.items[1:], None], strict=True):
+        if not isinstance(item, Scalar) or item.end < 0:
+            continue
+        end = following.place.index if following else text.content.find("]", item.end)
+        for comment in _BETWEEN.finditer(text.content, item.end, max(item.end, end)):
+            yield _begins(comment[1], path, _place(text, comment.start(1)))
+
+
+def _begins(lost: str, path: str, place: Place) -> Problem:
+    message = f"`#` begins a comment here; write `{shortened(quoted(lost), 200)}`"
+    return Problem(message, shortened(path, MAX_PATH), place.line, place.column)
+
+
+def _place(text: SourceText, index: int) -> Place:
+    start = text.content.rfind("\n", 0, index) + 1
+    return Place(text.content.count("\n", 0, index) + 1, index - start + 1, index)

@@ -1,0 +1,304 @@
+"""What to write for a key that a place does not know: keys of other programs, or of another place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from common.document import nodes
+from common.document.nodes import Node, Scalar, flow
+from common.manifest import value_remedies
+from common.wording import quoted
+
+#: Says of a key and the mapping it stands in what to write: the end of a message. None where nothing is
+#: known of the key, empty where another key of the mapping says it already.
+KeyRemedy = Callable[[str, nodes.Mapping], str | None]
+
+_Values = Mapping[str, Node]
+
+
+def spelled(key: str) -> str:
+    """A key without the ways that programs differ in: `Negative prompt`, `negative_prompt`."""
+    return re.sub(r"[\s_-]+", "", key).lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Habit:
+    """Keys of other programs that together say what one of ours says."""
+
+    #: As `spelled`, to what each of them is.
+    keys: Mapping[str, str]
+    #: Our key, which may be there already.
+    ours: str
+    #: The line to write, from the values by what they are.
+    line: Callable[[_Values], str]
+
+    def remedy(self, key: str, mapping: nodes.Mapping) -> str:
+        mine = {each: self.keys[spelled(each)] for each in mapping.entries if spelled(each) in self.keys}
+        first, *others = mine
+        if self.ours in mapping.entries:
+            return f"; remove it, since `{self.ours}` says it"
+        if key != first:
+            return ""
+        values = {role: value for each, role in mine.items() if (value := mapping.get(each)) is not None}
+        place = f" in place of it and {' and '.join(f'`{each}`' for each in others)}" if others else ""
+        return f"; write `{self.line(values)}`{place}"
+
+
+def _text(node: Node) -> str:
+    return node.text if isinstance(node, Scalar) else flow(node)
+
+
+def _named(ours: str) -> Callable[[_Values], str]:
+    """The value as it is, under our key."""
+    return lambda values: f"{ours}: {flow(next(iter(values.values())))}"
+
+
+def _size(values: _Values) -> str:
+    if aspect := values.get("aspect"):
+        area = f", megapixels: {_text(values['megapixels'])}" if "megapixels" in values else ""
+        return f"size: {{aspect: {_text(aspect)}{area}}}"
+    if area_only := values.get("megapixels"):
+        return f"size: {{megapixels: {_text(area_only)}}}"
+    width = _text(values.get("width") or values["height"])
+    return f"size: {width}x{_text(values['height']) if 'height' in values else width}"
+
+
+def _seeds(values: _Values) -> str:
+    value = values["seed"]
+    if isinstance(value, Scalar):
+        meant = value_remedies.seeds(value.text, most=0)
+        return f"seeds: {meant or flow(nodes.Sequence(value.place, [value]))}"
+    items = value.items if isinstance(value, nodes.Sequence) else []
+    if any(isinstance(item, Scalar) and item.text in value_remedies.RANDOM for item in items):
+        return f"seeds: {{mode: random, count: {len(items)}}}"
+    return f"seeds: {flow(value)}"
+
+
+def _count(values: _Values) -> str:
+    product = 1
+    for value in values.values():
+        text = _text(value)
+        if not re.fullmatch(r"\d{1,6}", text):
+            return f"seeds: {text}"
+        product *= int(text)
+    return f"seeds: {product}"
+
+
+def _model(values: _Values) -> str:
+    text = _text(values["model"])
+    return f"model: {value_remedies.slug(text) or text}"
+
+
+def _sampler(values: _Values) -> str:
+    text = _text(values["sampler"])
+    return f"sampler: {value_remedies.sampler(text) or text}"
+
+
+def _loras(values: _Values) -> str:
+    value = values["lora"]
+    if isinstance(value, Scalar):
+        weight = f"@{_text(values['weight'])}" if "weight" in values else ""
+        return f"loras: [{(value_remedies.lora(value.text) or value.text) + weight}]"
+    return f"loras: {flow(value)}"
+
+
+def _output(values: _Values) -> str:
+    parts = [f"{role}: {_in_output(role, value)}" for role, value in values.items()]
+    return f"output: {{{', '.join(parts)}}}"
+
+
+def _in_output(role: str, value: Node) -> str:
+    text = _text(value)
+    if role == "format":
+        return {"jpg": "jpeg"}.get(text.lower().lstrip("."), text.lower().lstrip("."))
+    return quoted(text) if role == "name" else flow(value)
+
+
+def _alike(role: str, *keys: str) -> dict[str, str]:
+    return dict.fromkeys(keys, role)
+
+
+_HABITS = (
+    Habit(_alike("seed", "seed", "noiseseed", "randomseed", "initialseed"), "seeds", _seeds),
+    Habit(
+        {
+            **_alike("width", "width", "w"),
+            **_alike("height", "height", "h"),
+            **_alike("aspect", "aspect", "aspectratio", "ratio", "ar"),
+            **_alike("megapixels", "megapixels", "megapixel", "mp"),
+        },
+        "size",
+        _size,
+    ),
+    Habit(_alike("size", "resolution", "dimensions", "imagesize"), "size", _named("size")),
+    Habit(
+        _alike("guidance", "cfg", "cfgscale", "scale", "guidancescale", "unconditionalguidancescale"),
+        "guidance",
+        _named("guidance"),
+    ),
+    Habit(
+        _alike("sampler", "scheduler", "samplername", "samplingmethod", "samplerindex"),
+        "sampler",
+        _sampler,
+    ),
+    Habit(
+        _alike("steps", "numinferencesteps", "samplingsteps", "numsteps", "inferencesteps", "ddimsteps"),
+        "steps",
+        _named("steps"),
+    ),
+    Habit(
+        {
+            key: key
+            for key in (
+                *("batchsize", "niter", "batchcount", "numimages", "numimagesperprompt", "numoutputs"),
+                *("numsamples", "count", "images", "repeat", "repeats", "samples"),
+            )
+        },
+        "seeds",
+        _count,
+    ),
+    Habit(_alike("negative", "negativeprompt", "negprompt", "uc"), "negative", _named("negative")),
+    Habit(_alike("prompt", "positive", "positiveprompt", "caption", "text"), "prompt", _named("prompt")),
+    Habit(
+        _alike(
+            "model",
+            *("modelname", "checkpoint", "checkpointname", "ckpt", "ckptname", "sdmodelcheckpoint"),
+            *("modelid", "modelpath", "basemodel", "pretrainedmodelnameorpath"),
+        ),
+        "model",
+        _model,
+    ),
+    Habit(
+        {
+            **_alike("lora", "lora", "loraname", "loranames", "lorapath", "adapter"),
+            **_alike("weight", "loraweight", "lorastrength", "lorascale"),
+        },
+        "loras",
+        _loras,
+    ),
+    Habit(
+        {
+            **_alike("format", "format", "fileformat", "outputformat", "imageformat", "extension"),
+            **_alike("quality", "quality", "jpegquality"),
+            **_alike("metadata", "metadata"),
+            **_alike("name", "filename", "filenamepattern", "outputname"),
+        },
+        "output",
+        _output,
+    ),
+)
+_HABIT_OF = {key: habit for habit in _HABITS for key in habit.keys}
+
+#: Settings of other programs that the farm does not have, and why.
+_WITHOUT = {
+    **dict.fromkeys(
+        ("strength", "denoisingstrength", "denoise", "image", "initimage", "mask", "controlnet", "ipadapter"),
+        "; remove it: pictures are made from text only",
+    ),
+    **dict.fromkeys(
+        (
+            *("clipskip", "vae", "tiling", "hiresfix", "enablehr", "hrscale", "upscale", "upscaler"),
+            *("restorefaces", "refiner", "eta", "subseed", "subseedstrength", "device", "dtype"),
+        ),
+        "; remove it: the farm has no such setting",
+    ),
+}
+
+
+def of_shots(key: str, mapping: nodes.Mapping) -> str | None:
+    """For the keys of a group and of `defaults`."""
+    if habit := _HABIT_OF.get(spelled(key)):
+        return habit.remedy(key, mapping)
+    return _WITHOUT.get(spelled(key))
+
+
+def of_group(key: str, mapping: nodes.Mapping) -> str | None:
+    """For the keys of a group, among them axes that stand outside `axes:`."""
+    value = mapping.get(key)
+    if (remedy := of_shots(key, mapping)) is not None:
+        return remedy
+    is_axis = isinstance(value, nodes.Sequence) and bool(value.items)
+    if isinstance(value, nodes.Mapping):
+        is_axis = bool(value.entries.keys() & {"file", "values", "from"})
+    if value is not None and is_axis and re.fullmatch(r"[^\W\d][\w-]*", key):
+        return under(f"{key}: {flow(value)}", "axes")
+    return None
+
+
+def under(line: str, place: str) -> str:
+    """Where a line belongs; not spelled out where it is long."""
+    return f"; write `{line}` under `{place}:`" if len(line) <= 200 else f"; write it under `{place}:`"
+
+
+def belongs(places: Mapping[str, str], otherwise: KeyRemedy | None = None) -> KeyRemedy:
+    """For keys that are right in another place: which one, by key; `otherwise` knows the rest."""
+
+    def remedy(key: str, mapping: nodes.Mapping) -> str | None:
+        if key in places:
+            return places[key]
+        return otherwise(key, mapping) if otherwise else None
+
+    return remedy
+
+
+def of_manifest(group_keys: Iterable[str], shot_keys: Iterable[str]) -> KeyRemedy:
+    """For the top level: keys of shots belong in `defaults`, the other keys of groups in a group."""
+    in_group, in_defaults = set(group_keys), set(shot_keys)
+
+    def remedy(key: str, mapping: nodes.Mapping) -> str | None:
+        value = mapping.get(key)
+        if key in in_defaults and value is not None:
+            return under(f"{key}: {flow(value)}", "defaults")
+        if key in in_group:
+            return "; it belongs in a group under `shots`"
+        found = of_shots(key, mapping)
+        if found is None or not found.startswith("; write `"):
+            return found
+        return f"{found} under `defaults:`" if not found.startswith("; write `output:") else found
+
+    return remedy
+
+
+def of_seeds(key: str, mapping: nodes.Mapping) -> str | None:
+    """For the mapping that `seeds` may be: `{from: 1, to: 5}`, `{start: 1, end: 5}`."""
+    first = _first_of(mapping, "from", "start", "first", "min")
+    last = _first_of(mapping, "to", "end", "stop", "last", "max")
+    if not (isinstance(first, Scalar) and isinstance(last, Scalar)):
+        return None
+    numbers = [node.number() for node in (first, last)]
+    if not all(isinstance(number, int) for number in numbers):
+        return None
+    wrong = [each for each in mapping.entries if each not in ("start", "count", "mode")]
+    if key != wrong[0]:
+        return ""
+    count = int(numbers[1] or 0) - int(numbers[0] or 0) + 1
+    return f"; write `seeds: {{start: {numbers[0]}, count: {count}}}`" if count > 0 else None
+
+
+def of_size(key: str, mapping: nodes.Mapping) -> str | None:
+    """For the mapping that `size` may be: `{w: 512, h: 768}`."""
+    habit = _HABIT_OF.get(spelled(key))
+    if habit is None or habit.line is not _size:
+        return None
+    roles = {
+        habit.keys[spelled(each)]: value for each, _, value in mapping.items() if spelled(each) in habit.keys
+    }
+    wrong = [each for each in mapping.entries if habit.keys.get(spelled(each)) != each]
+    return f"; write `{_size(roles)}`" if key == wrong[0] else ""
+
+
+def _first_of(mapping: nodes.Mapping, *keys: str) -> Node | None:
+    return next((mapping.get(key) for key in keys if key in mapping.entries), None)
+
+
+def of_axis(node: nodes.Mapping) -> str:
+    """For a mapping that is no form of an axis: `{start: 1, stop: 10}`, `{min: 1, max: 10, by: 3}`."""
+    first = _first_of(node, "start", "first", "min", "begin")
+    last = _first_of(node, "to", "end", "stop", "last", "max")
+    step = _first_of(node, "step", "by", "increment")
+    if first is None or last is None:
+        return ""
+    by = f", step: {_text(step)}" if step is not None else ""
+    return f"; write `{{from: {_text(first)}, to: {_text(last)}{by}}}`"

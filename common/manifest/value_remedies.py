@@ -1,0 +1,221 @@
+"""What was meant by a value that cannot be read, as far as its spelling tells."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from itertools import islice, product
+
+from common import lookalikes
+from common.document import nodes
+from common.document.nodes import Node, Scalar, flow
+
+#: Longer texts are no slips of short values.
+_LONGEST = 200
+
+
+def write(text: str, meant: str | None) -> str:
+    """The end of a message on a value: what to write instead, or which of its characters only looks right."""
+    if meant is None or len(meant) > _LONGEST:
+        return ""
+    odd = lookalikes.odd_character(text)
+    if odd and lookalikes.plain(text).strip() == meant:
+        return f": {odd}; write `{lookalikes.meant_instead(text)}`"
+    return f"; write `{meant}`"
+
+
+_GROUPED = re.compile(r"(\d{1,3})((?:[_,' ]\d{3}){1,4})")
+_DECIMAL_COMMA = re.compile(r"([-+]?\d{1,9}),(\d{1,9})")
+_WITH_UNIT = re.compile(r"[^\d.,+-]{0,4}([-+]?\d[\d.,_']{0,20}) ?([^\d]{0,20})")
+
+
+def number(text: str, fits: Callable[[str], bool]) -> str | None:
+    """The number in `20 000`, `7,5`, `$3`, `90%`, `20 steps` or `10k`, of those that fit."""
+    text = lookalikes.plain(text[:_LONGEST]).strip()
+    candidates = [text]
+    if _GROUPED.fullmatch(text):
+        candidates.append(re.sub("[_,' ]", "", text))
+    if comma := _DECIMAL_COMMA.fullmatch(text):
+        candidates.append(f"{comma[1]}.{comma[2]}")
+    if unit := _WITH_UNIT.fullmatch(text):
+        thousand = unit[2].strip().lower() == "k"
+        found = [unit[1], re.sub("[_,']", "", unit[1]), unit[1].replace(",", ".")]
+        candidates += [f"{_times_thousand(each)}" for each in found] if thousand else found
+    return next((each for each in candidates if fits(each)), None)
+
+
+def _times_thousand(text: str) -> str:
+    try:
+        return f"{(Decimal(text) * 1000).normalize():f}"
+    except InvalidOperation:
+        return text
+
+
+_NUMBER = r"[-+]?\d{1,12}(?:\.\d{1,9})?"
+_SPAN = re.compile(
+    rf"({_NUMBER})\s*(-|–|\.\.\.?|…|:|\bto\b|\bbis\b)\s*({_NUMBER})"
+    rf"(?:\s*(?::|/|,|\bstep\b|\bby\b|\bin steps of\b)\s*=?\s*({_NUMBER}))?",
+    re.IGNORECASE,
+)
+_RANGE_CALL = re.compile(rf"range\(\s*({_NUMBER})\s*(?:,\s*({_NUMBER})\s*)?(?:,\s*({_NUMBER})\s*)?\)")
+
+
+def span(text: str) -> tuple[str, str, str] | None:
+    """First, last and step of `1-10:3`, `1..10`, `10-30 step 10` or Python's `range(1, 10)`."""
+    text = lookalikes.plain(text[:_LONGEST]).strip().strip("[]()") if "range" not in text else text.strip()
+    if match := _SPAN.fullmatch(text):
+        return match[1], match[3], match[4] or "1"
+    call = _RANGE_CALL.fullmatch(text)
+    if call is None or "." in call[0]:
+        return None
+    first, end = (int(call[1]), int(call[2])) if call[2] else (0, int(call[1]))
+    step = int(call[3] or 1)
+    return str(first), str(end - (1 if step > 0 else -1)), str(step)
+
+
+def spelled_range(text: str) -> str | None:
+    """A range as a manifest has it: `{from: 1, to: 10, step: 3}`."""
+    found = span(text)
+    if found is None:
+        return None
+    first, last, step = found
+    if Decimal(first) > Decimal(last) and Decimal(step) > 0:
+        step = f"-{step}"
+    if Decimal(step) == 0:
+        return None
+    return f"{{from: {first}, to: {last}}}" if step == "1" else f"{{from: {first}, to: {last}, step: {step}}}"
+
+
+def is_written_as_range(text: str) -> bool:
+    """Whether a text can hardly be anything but a range: `18-25` may be one, `1-10:3` and `1..10` are."""
+    found = span(text)
+    return found is not None and ("range" in text or ".." in text or found[2] != "1")
+
+
+def listed(text: str) -> str:
+    """A text as the list it may be: `white, oak` as `[white, oak]`."""
+    place = nodes.Place(1, 1)
+    parts = [part.strip() for part in lookalikes.plain(text).strip("[]").split(",")]
+    return flow(nodes.Sequence(place, [Scalar(place, part) for part in parts if part]))
+
+
+_SIDES = re.compile(
+    r"(\d{2,5})\s*(?:px)?\s*(?:[x*,;/:\s-]|by|\bpx\b)\s*(\d{2,5})\s*(?:px|pixels?)?", re.IGNORECASE
+)
+_ONE_SIDE = re.compile(r"(\d{2,5})\s*(?:px|pixels?|x)?", re.IGNORECASE)
+_ASPECT = re.compile(r"(\d{1,2}(?:\.\d{1,3})?)\s*(?:[:/x*-]|by|to)\s*(\d{1,2}(?:\.\d{1,3})?)", re.IGNORECASE)
+_AREA = re.compile(r"(\d{1,3}(?:\.\d{1,3})?)\s*(?:mp|mpx|megapixels?)", re.IGNORECASE)
+_SHAPES = {
+    "square": "{aspect: 1:1}",
+    "portrait": "{aspect: 2:3}",
+    "landscape": "{aspect: 3:2}",
+    "wide": "{aspect: 16:9}",
+    "hd": "1280x720",
+    "720p": "1280x720",
+    "full hd": "1920x1080",
+    "1080p": "1920x1080",
+}
+
+
+def size(text: str) -> str | None:
+    """The size in `1024`, `1024*768`, `16:9`, `1 MP` or `portrait`."""
+    text = lookalikes.plain(text[:_LONGEST]).strip()
+    if text.lower() in _SHAPES:
+        return _SHAPES[text.lower()]
+    if aspect := _ASPECT.fullmatch(text):
+        return f"{{aspect: {aspect[1]}:{aspect[2]}}}"
+    if area := _AREA.fullmatch(text):
+        return f"{{megapixels: {area[1]}}}"
+    if sides := _SIDES.fullmatch(text):
+        return f"{sides[1]}x{sides[2]}"
+    if side := _ONE_SIDE.fullmatch(text):
+        return f"{side[1]}x{side[1]}"
+    return None
+
+
+#: How other programs ask for seeds of their choice.
+RANDOM = ("-1", "random", "rand", "rnd", "randomize", "auto", "?")
+
+
+def seeds(text: str, most: int) -> str | None:
+    """What `seeds` should say for `-1`, `random`, `1-4`, `1, 2` or a seed; `most` is the largest count."""
+    text = lookalikes.plain(text[:_LONGEST]).strip()
+    if text.lower() in RANDOM:
+        return "{mode: random, count: 1}"
+    if re.fullmatch(r"\d{1,19}", text):
+        return f"[{int(text)}]" if int(text) > most or int(text) == 0 else text
+    found = span(text)
+    if found and all(re.fullmatch(r"\d{1,18}", each) for each in found) and found[2] == "1":
+        count = int(found[1]) - int(found[0]) + 1
+        return f"{{start: {found[0]}, count: {count}}}" if count > 0 else None
+    if re.fullmatch(r"\d{1,19}(?:\s*[,;]\s*\d{1,19})+", text):
+        return f"[{', '.join(re.findall(r'[0-9]+', text))}]"
+    return number(text, lambda each: re.fullmatch(r"[1-9]\d{0,5}", each) is not None)
+
+
+_LORA_TAG = re.compile(r"<(?:lora|lyco|hypernet):([^:<>]+)(?::([^<>:]*))?[^<>]*>", re.IGNORECASE)
+_WEIGHTED = re.compile(r"(.+?)\s*(?:[:=@*]|\s)\s*\(?([-+]?\d{0,2}[.,]?\d{1,4})\s*(%?)\)?")
+
+
+def lora(text: str) -> str | None:
+    """The LoRA in `blueprint:0.8`, `<lora:blueprint:0.8>` or `blueprint@80%`."""
+    text = lookalikes.plain(text[:_LONGEST]).strip()
+    if tag := _LORA_TAG.fullmatch(text):
+        return f"{slug(tag[1])}@{tag[2]}" if tag[2] else slug(tag[1])
+    if match := _WEIGHTED.fullmatch(text):
+        weight = match[2].replace(",", ".")
+        if match[3]:
+            weight = f"{Decimal(weight) / 100:f}"
+        return f"{slug(match[1])}@{weight}"
+    return slug(text)
+
+
+def sampler(text: str) -> str | None:
+    """`dpmpp_2m` for `DPM++ 2M Karras`, `euler` for `Euler a`."""
+    words = text[:_LONGEST].lower().replace("++", "pp").replace("karras", " ").replace("_", " ").split()
+    if words[:1] == ["euler"]:
+        return "euler"
+    return slug("_".join(words))
+
+
+def slug(text: str) -> str | None:
+    """A text as a name: accents off, blanks and other signs as `-`; None where nothing is left of it."""
+    plain = unicodedata.normalize("NFKD", lookalikes.plain(text[:_LONGEST]))
+    plain = plain.encode("ascii", "ignore").decode().replace("\\", "/")
+    stem = re.sub(
+        r"\.(?:safetensors|ckpt|pt|pth|bin|gguf)$", "", plain.rpartition("/")[2], flags=re.IGNORECASE
+    )
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("._-")[:63]
+    return name or None
+
+
+_SWITCHES = {
+    **dict.fromkeys(("yes", "y", "on", "1", "true"), "true"),
+    **dict.fromkeys(("no", "n", "off", "0", "false"), "false"),
+}
+
+
+def switch(text: str) -> str | None:
+    """`true` or `false` for the words other programs have for it."""
+    return _SWITCHES.get(lookalikes.plain(text).strip().lower())
+
+
+def one_entry_each(entry: nodes.Mapping) -> str:
+    """The entries that one with lists in it stands for: `{a: x, b: p}`, `{a: y, b: p}`."""
+    choices = [
+        [(key, item) for item in (value.items if isinstance(value, nodes.Sequence) else [value])]
+        for key, _, value in entry.items()
+    ]
+    count = 1
+    for each in choices:
+        count *= len(each)
+    few = islice(product(*choices), 6)
+    shown = ", ".join(f"`{flow(_mapping(entries))}`" for entries in few)
+    return f"write one entry for each: {shown}{', …' if count > 6 else ''}"
+
+
+def _mapping(entries: tuple[tuple[str, Node], ...]) -> nodes.Mapping:
+    place = nodes.Place(1, 1)
+    return nodes.Mapping(place, {key: (place, value) for key, value in entries})
