@@ -105,8 +105,10 @@ def _check_set(
     places += [fields for axis in group.axes.values() for fields in axis.sets]
     root = reading.text.root
     keys = node.entries.keys() | (_names(root.get("defaults")) if isinstance(root, nodes.Mapping) else set())
-    given = any(key in (MERGE, field) or nearest(key, [field]) for key in keys) or field in _names(
-        node.get("axes")
+    given = (
+        key_remedies.gives(field, keys)
+        or any(key in (MERGE, field) or nearest(key, [field]) for key in keys)
+        or field in _names(node.get("axes"))
     )
     if not given and all(getattr(fields, field) is None for fields in places):
         reading.wrong(node.place, path, f"has no `{field}`; give it here or in `defaults`")

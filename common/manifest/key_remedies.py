@@ -261,6 +261,39 @@ def of_manifest(group_keys: Iterable[str], shot_keys: Iterable[str]) -> KeyRemed
     return remedy
 
 
+def renamed(names: Mapping[str, str]) -> KeyRemedy:
+    """For a mapping whose keys people call otherwise; `names` are as `spelled`."""
+
+    def remedy(key: str, mapping: nodes.Mapping) -> str | None:
+        ours, value = names.get(spelled(key)), mapping.get(key)
+        if ours is None or value is None:
+            return None
+        if ours in mapping.entries:
+            return f"; remove it, since `{ours}` says it"
+        return f"; write `{ours}: {flow(value)}`"
+
+    return remedy
+
+
+def after_comma(key: str, mapping: nodes.Mapping) -> str | None:
+    """For the `5` of `{guidance: 7,5}`, where a comma parts entries."""
+    keys = list(mapping.entries)
+    before = keys[keys.index(key) - 1] if keys[0] != key else ""
+    whole, rest = mapping.get(before), mapping.get(key)
+    if not (isinstance(whole, Scalar) and isinstance(rest, Scalar) and rest.kind == "null"):
+        return None
+    digits = re.match(r"[0-9]+", key)
+    if digits is None or not re.fullmatch(r"[-+]?[0-9]+", whole.text):
+        return None
+    return f": a comma ends `{before}: {whole.text}`; write `{before}: {whole.text}.{digits[0]}`"
+
+
+def gives(field: str, keys: Iterable[str]) -> bool:
+    """Whether one of the keys is another program's for a field of ours."""
+    habits = [_HABIT_OF.get(spelled(key)) for key in keys]
+    return any(habit is not None and habit.ours == field for habit in habits)
+
+
 def of_seeds(key: str, mapping: nodes.Mapping) -> str | None:
     """For the mapping that `seeds` may be: `{from: 1, to: 5}`, `{start: 1, end: 5}`."""
     first = _first_of(mapping, "from", "start", "first", "min")

@@ -8,10 +8,20 @@ from typing import Any
 from pydantic import BaseModel
 
 from common.document.nodes import Node
+from common.manifest.key_remedies import renamed
 from common.manifest.model import Group, Output
 from common.manifest.plain_values import Choice, Number, Switch, Text
 from common.manifest.reading import Key, Reading, read_keys
 from common.manifest.shot_values import mapping_schema
+
+_RENAMED = renamed(
+    {
+        **dict.fromkeys(("filename", "file", "pattern", "path"), "name"),
+        **dict.fromkeys(("type", "extension", "ext", "fileformat"), "format"),
+        **dict.fromkeys(("images", "maxshots", "shots", "max"), "max_images"),
+        **dict.fromkeys(("budget", "cost", "maxprice", "maxbudget"), "max_cost"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +32,7 @@ class Section:
     keys: dict[str, Key]
 
     def read(self, node: Node, path: str, reading: Reading) -> BaseModel:
-        return self.model(**read_keys(node, path, self.keys, reading))
+        return self.model(**read_keys(node, path, self.keys, reading, remedy=_RENAMED))
 
     def schema(self) -> dict[str, Any]:
         return mapping_schema(self.keys)

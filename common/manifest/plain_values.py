@@ -86,7 +86,12 @@ class Number:
     def _remedy(self, node: Node) -> str:
         if not isinstance(node, Scalar):
             return ""
-        return value_remedies.write(node.text, value_remedies.number(node.text, self._fits))
+        meant = value_remedies.number(node.text, self._fits)
+        plain = lookalikes.plain(node.text).strip()
+        if meant is None and plain != node.text and Scalar(node.place, plain).number() is not None:
+            # Out of bounds, too, which is told once it can be read.
+            meant = plain
+        return value_remedies.write(node.text, meant)
 
     def _fits(self, text: str) -> bool:
         number = Scalar(Place(1, 1), text).number()

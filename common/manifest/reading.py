@@ -12,7 +12,7 @@ from common.document.nodes import Node, Place, child_path, described
 from common.document.source import SourceText
 from common.errors import Problem
 from common.manifest.files import FileReader
-from common.manifest.key_remedies import KeyRemedy
+from common.manifest.key_remedies import KeyRemedy, after_comma
 from common.wording import listed, shortened, suggestion
 
 #: Nobody reads more at once, and finding them costs time.
@@ -132,6 +132,6 @@ def read_keys(
         else:
             hint = remedy(key, node) if remedy else None
             if hint != "":
-                hint = hint or suggestion(key, keys) or "; remove it"
+                hint = hint or after_comma(key, node) or suggestion(key, keys) or "; remove it"
                 reading.wrong(place, child_path(path, key), f"unknown key `{shortened(key)}`{hint}")
     return values

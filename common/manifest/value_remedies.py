@@ -34,16 +34,21 @@ _WITH_UNIT = re.compile(r"[^\d.,+-]{0,4}([-+]?\d[\d.,_']{0,20}) ?([^\d]{0,20})")
 def number(text: str, fits: Callable[[str], bool]) -> str | None:
     """The number in `20 000`, `7,5`, `$3`, `90%`, `20 steps` or `10k`, of those that fit."""
     text = lookalikes.plain(text[:_LONGEST]).strip()
-    candidates = [text]
-    if _GROUPED.fullmatch(text):
-        candidates.append(re.sub("[_,' ]", "", text))
-    if comma := _DECIMAL_COMMA.fullmatch(text):
-        candidates.append(f"{comma[1]}.{comma[2]}")
-    if unit := _WITH_UNIT.fullmatch(text):
+    candidates = [text, *_regrouped(text)]
+    if re.fullmatch(r"[0-9OoIl]{2,9}", text) and re.search("[0-9]", text):
+        candidates.append(re.sub("[Il]", "1", re.sub("[Oo]", "0", text)))
+    elif unit := _WITH_UNIT.fullmatch(text):
         thousand = unit[2].strip().lower() == "k"
-        found = [unit[1], re.sub("[_,']", "", unit[1]), unit[1].replace(",", ".")]
+        found = [unit[1], *_regrouped(unit[1])]
         candidates += [f"{_times_thousand(each)}" for each in found] if thousand else found
     return next((each for each in candidates if fits(each)), None)
+
+
+def _regrouped(text: str) -> list[str]:
+    """A number without what parts its thousands, and with a point for a decimal comma."""
+    found = [re.sub("[_,' ]", "", text)] if _GROUPED.fullmatch(text) else []
+    comma = _DECIMAL_COMMA.fullmatch(text)
+    return [*found, f"{comma[1]}.{comma[2]}"] if comma else found
 
 
 def _times_thousand(text: str) -> str:
@@ -169,7 +174,7 @@ def lora(text: str) -> str | None:
         if match[3]:
             weight = f"{Decimal(weight) / 100:f}"
         return f"{slug(match[1])}@{weight}"
-    return slug(text)
+    return slug(text) if "@" not in text else None
 
 
 def sampler(text: str) -> str | None:

@@ -1,0 +1,219 @@
+"""Each remedy that a message names is applied to the manifest: the problem is gone, and no new one comes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from common.manifest.files import FileReader
+from tests.unit.manifest.remedying import problems_of, remedied
+
+BROKEN = Path(__file__).parent / "broken"
+
+#: Lines of a group (of the manifest, where they start with `top`), and part of the message.
+CASES = [
+    ("seed: 42", "write `seeds: [42]`"),
+    ("seed: [1, 2]", "write `seeds: [1, 2]`"),
+    ("seed: -1", "write `seeds: {mode: random, count: 1}`"),
+    ("seed: random", "write `seeds: {mode: random, count: 1}`"),
+    ("Seed: 3254369738", "write `seeds: [3254369738]`"),
+    ("seeds: -1", "write `seeds: {mode: random, count: 1}`"),
+    ("seeds: random", "write `seeds: {mode: random, count: 1}`"),
+    ("seeds: [-1]", "write `seeds: {mode: random, count: 1}`"),
+    ("seeds: [random, random]", "write `seeds: {mode: random, count: 2}`"),
+    ("seeds: 3254369738", "write `seeds: [3254369738]`"),
+    ("seeds: 20000", "write `seeds: [20000]`"),
+    ("seeds: 0", "write `seeds: [0]`"),
+    ("seeds: 1, 2, 3", "write `seeds: [1, 2, 3]`"),
+    ("seeds: 1-4", "write `seeds: {start: 1, count: 4}`"),
+    ("seeds: 100..103", "write `seeds: {start: 100, count: 4}`"),
+    ("seeds: {from: 1, to: 5}", "write `seeds: {start: 1, count: 5}`"),
+    ('seeds: "4"', "write `seeds: 4`"),
+    ("seeds: 4 seeds", "write `seeds: 4`"),
+    ("axes: {frame: 1-10:3}", "write `{from: 1, to: 10, step: 3}`"),
+    ("axes: {frame: 1..10}", "write `{from: 1, to: 10}`"),
+    ("axes: {frame: 1-10}", "write `{from: 1, to: 10}`"),
+    ("axes: {frame: 10-30 step 10}", "write `{from: 10, to: 30, step: 10}`"),
+    ('axes: {frame: "range(1,10)"}', "write `{from: 1, to: 9}`"),
+    ("axes: {frame: 10-1}", "write `{from: 10, to: 1, step: -1}`"),
+    ("axes: {frame: {start: 1, stop: 10}}", "write `{from: 1, to: 10}`"),
+    ("axes: {frame: {min: 1, max: 10, by: 3}}", "write `{from: 1, to: 10, step: 3}`"),
+    ("axes: {bg: white}", "write `[white]`"),
+    ("axes:\n    bg: white, oak", "write `[white, oak]`"),
+    ("axes: {bg: [white, [oak, sea]]}", 'write `"oak, sea"`'),
+    (
+        "axes: {a: [x, y], b: [p, q]}\n  exclude: [{a: [x, y], b: p}]",
+        "write one entry for each: `{a: x, b: p}`, `{a: y, b: p}`",
+    ),
+    (
+        "axes: {a: [x, y], b: [p, q]}\n  exclude:\n  - a: [x]\n    b: [p, q]",
+        "write one entry for each: `{a: x, b: p}`, `{a: x, b: q}`",
+    ),
+    (
+        "axes: {a: [x, y]}\n  include: [{a: [x, y], steps: 4}]",
+        "write one entry for each: `{a: x, steps: 4}`, `{a: y, steps: 4}`",
+    ),
+    ("prompt: [a mug, a lamp]", "write `prompt: [a mug, a lamp]` under `axes:`"),
+    ("prompt: [a mug]", "write `a mug`"),
+    ("prompt: {cat}\n  axes: {cat: [tabby]}", 'put it in quotes: "{cat}"'),
+    ("prompt: {cat|dog}", 'put it in quotes: "{cat|dog}"'),
+    ("prompt: {cat|dog} on a mat", "put it in quotes: "),
+    ("negative: [blurry, text]", 'write `"blurry, text"`'),
+    ("steps: [4, 8]", "write `steps: [4, 8]` under `axes:`"),
+    ("steps: 10, 20", "write `steps: [10, 20]` under `axes:`"),
+    ("steps: 10-20", "write `steps: {from: 10, to: 20}` under `axes:`"),
+    ("steps: [8]", "write `8`"),
+    ("model: [sdxl, sd15]", "write `model: [sdxl, sd15]` under `axes:`"),
+    ("model: sdxl, sd15", "write `model: [sdxl, sd15]` under `axes:`"),
+    ("size: 512x512, 768x768", "write `size: [512x512, 768x768]` under `axes:`"),
+    ("sampler: [euler, ddim]\n  model: sdxl", "write `sampler: [euler, ddim]` under `axes:`"),
+    ("width: 512\n  height: 768", "write `size: 512x768` in place of it and `height`"),
+    ("height: 768\n  Width: 512", "write `size: 512x768` in place of it and `Width`"),
+    ("width: 512", "write `size: 512x512`"),
+    ("aspect_ratio: 2:3", "write `size: {aspect: 2:3}`"),
+    (
+        "aspect: 2:3\n  megapixels: 0.5",
+        "write `size: {aspect: 2:3, megapixels: 0.5}` in place of it and `megapixels`",
+    ),
+    ("width: 512\n  size: 512x512", "remove it, since `size` says it"),
+    ("resolution: 512x768", "write `size: 512x768`"),
+    ("cfg: 3", "write `guidance: 3`"),
+    ("CFG scale: 3.5", "write `guidance: 3.5`"),
+    ("guidance_scale: 3", "write `guidance: 3`"),
+    ("scheduler: euler", "write `sampler: euler`"),
+    ("sampler_name: Euler a", "write `sampler: euler`"),
+    ("sampler: DPM++ 2M Karras\n  model: sdxl", "write `dpmpp_2m`"),
+    ("num_inference_steps: 4", "write `steps: 4`"),
+    ("num_images: 4", "write `seeds: 4`"),
+    ("batch_size: 2\n  n_iter: 3", "write `seeds: 6` in place of it and `n_iter`"),
+    ("count: 3", "write `seeds: 3`"),
+    ("negative_prompt: blurry", "write `negative: blurry`"),
+    ("Negative prompt: blurry", "write `negative: blurry`"),
+    ("model_name: sdxl", "write `model: sdxl`"),
+    ("checkpoint: models/sdxl.safetensors", "write `model: sdxl`"),
+    ("model: sdxl.safetensors", "did you mean `sdxl`?"),
+    ("model: SDXL", "did you mean `sdxl`?"),
+    ("model: Z-Image Turbo", "write `z-image-turbo`"),
+    ("lora: blueprint", "write `loras: [blueprint]`"),
+    ("lora: blueprint:0.8", "write `loras: [blueprint@0.8]`"),
+    (
+        "lora_name: blueprint\n  lora_weight: 0.8",
+        "write `loras: [blueprint@0.8]` in place of it and `lora_weight`",
+    ),
+    ("loras: [blueprint:0.8]", "write `blueprint@0.8`"),
+    ('loras: ["<lora:blueprint:0.8>"]', "write `blueprint@0.8`"),
+    ("loras: {blueprint: 0.8}", "write `blueprint@0.8`"),
+    ("loras: [blueprint@80%]", "write `blueprint@0.8`"),
+    ('loras: ["blueprint@0,8"]', "write `blueprint@0.8`"),
+    ("colour: [red, blue]", "write `colour: [red, blue]` under `axes:`"),
+    ("frame: {from: 1, to: 3}", "write `frame: {from: 1, to: 3}` under `axes:`"),
+    ("styles: [noir, pop]", "write `styles: [noir, pop]` under `axes:`"),
+    ("strength: 0.5", "remove it: pictures are made from text only"),
+    ("clip_skip: 2", "remove it: the farm has no such setting"),
+    ("from: draft", "unknown key `from`; remove it"),
+    ("filename: cat", 'write `output: {name: "cat"}`'),
+    ("format: jpg\n  quality: 80", "write `output: {format: jpeg, quality: 80}` in place of it and `qual"),
+    ("Steps: 4", "did you mean `steps`?"),
+    ("size: 512", "write `512x512`"),
+    ("size: 512*768", "write `512x768`"),
+    ("size: [512, 768]", "write `512x768`"),
+    ("size: 1:1", "write `{aspect: 1:1}`"),
+    ("size: 0.5 MP", "write `{megapixels: 0.5}`"),
+    ("size: portrait", "write `{aspect: 2:3}`"),
+    ("size: {w: 512, h: 768}", "write `size: 512x768`"),
+    ("size: 832х1216", "`х` is U+0445, Cyrillic; write `x`"),
+    ("size: ８３２x１２１６", "`８` is U+FF18, full-width; write `832x1216`"),
+    ("size: {aspect: 2x3}", "write `2:3`"),
+    ("size: {aspect: 2：3}", "`：` is U+FF1A, full-width; write `:`"),
+    ("guidance: 7,5", "write `7.5`"),
+    ("guidance: –1", "`–` is U+2013, an en dash; write `-`"),
+    ('steps: "9"', "write `9`"),
+    ("steps: 20 steps", "write `20`"),
+    ("steps: ２０", "`２` is U+FF12, full-width; write `20`"),
+    ("steps: 2О", "write `20`"),
+    ("loras: [blueprint@–0.5]", "`–` is U+2013, an en dash; write `-`"),
+    ("рrompt: a cat", "`р` is U+0440, Cyrillic; write `prompt`"),
+    ("\u00a0steps: 4", "U+00A0 is a no-break space; write `steps`"),
+    ("model: sdxl\u00a0", "U+00A0 is a no-break space; write `sdxl`"),
+    ("model: z‑image", "`‑` is U+2011, a non-breaking hyphen; write `-`"),
+    ("axes: {thing: [mug]}\n  prompt: a {thіng}", "`і` is U+0456, Cyrillic; write `thing`"),
+    ("axes: {thing: [mug]}\n  prompt: a {thng}", "did you mean `thing`?"),
+    ("axes: {who: [{name: ana, look: red}]}\n  prompt: a {look}", "did you mean `who.look`?"),
+    ("axes: {who: [{name: ana, look: red}]}\n  prompt: a {who.lok}", "did you mean `look`?"),
+    ("axes: {bg: [oak]}\n  prompt: a {bg.look}", "write `{bg}`"),
+    ("axes: {bg: [red, #ff0000, blue]}", '`#` begins a comment here; write `"#ff0000"`'),
+    ("axes:\n    bg:\n    - red\n    - #ff0000", '`#` begins a comment here; write `"#ff0000"`'),
+    ("axes:\n    bg: [red,\n      #ff0000,\n      blue]", '`#` begins a comment here; write `"#ff0000"`'),
+    ("axes:\n    p:\n    - name: a\n      color: #ff0000", '`#` begins a comment here; write `"#ff0000"`'),
+    ("negative: #ff0000", '`#` begins a comment here; write `"#ff0000"`'),
+    ("top limits: {max_cost: $3}", "write `3`"),
+    ("top limits: {max_cost: 3 EUR}", "write `3`"),
+    ("top limits: {max_cost: '3,50 €'}", "write `3.50`"),
+    ("top limits: {max_cost: 3,50}", "unknown key `50`: a comma ends `max_cost: 3`; write `max_cost: 3.50`"),
+    ("size: {aspect: 2:3, megapixels: 1,5}", "write `megapixels: 1.5`"),
+    ("top limits: {max_images: 20\u00a0000}", "write `20000`"),
+    ("top limits: {max_images: 10k}", "write `10000`"),
+    ("top output: {format: webp, quality: 90%}", "write `90`"),
+    ("top output: {format: jpg}", "did you mean `jpeg`?"),
+    ("top output: {format: PNG}", "did you mean `png`?"),
+    ("top output: {format: .webp}", "did you mean `webp`?"),
+    ("top output: {metadata: no}", "write `false`"),
+    ("top output: {metadata: Yes}", "write `true`"),
+    ("top output: {filename: cat}", "write `name: cat`"),
+    ("top use: commercial use", "did you mean `commercial`?"),
+    ("top use: non-commercial", "did you mean `noncommercial`?"),
+    ("top lane: my lane", "write `my-lane`"),
+    ("top name: Weihnachtsgrüße", "write `Weihnachtsgrue"),
+    ("top seed: 42", "write `seeds: [42]` under `defaults:`"),
+    ("top steps: 4", "write `steps: 4` under `defaults:`"),
+    ("top limits: {budget: 3}", "write `max_cost: 3`"),
+    ("variants: Combinatorial", "did you mean `combinatorial`?"),
+    ("variants: random_", "did you mean `random`?"),
+]
+
+
+def manifest(lines: str) -> str:
+    """A manifest of one group with these lines, which replace its own."""
+    top = lines.removeprefix("top ") if lines.startswith("top ") else ""
+    own = "" if top else lines
+    rest = {"model": "shotfarm-demo", "prompt": "a cat"}
+    if own.startswith("рrompt"):
+        del rest["prompt"]
+    if own.startswith(("checkpoint", "model_name")):
+        del rest["model"]
+    keys = set(re.findall(r"^ *(\w+):", own, re.MULTILINE))
+    kept = [f"  {key}: {value}" for key, value in rest.items() if key not in keys]
+    group = ["- name: g", *kept, *([f"  {own}"] if own else [])]
+    return "\n".join(["version: 1", *([top] if top else []), "shots:", *group, ""])
+
+
+@pytest.mark.parametrize(("lines", "words"), CASES, ids=[case[0] for case in CASES])
+def test_a_remedy_makes_the_manifest_right(lines: str, words: str) -> None:
+    content = manifest(lines)
+    (problem,) = problems_of(content, None)
+    assert words in problem.message
+    mended = remedied(content, problem)
+    if mended is not None and lines != "guidance: –1":
+        assert problems_of(mended, None) == (), mended
+
+
+#: Its remedy lets the parser see what else is wrong: no axis has that name.
+SHOWS_MORE = "prompt-is-mapping.yaml"
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in BROKEN.glob("*.yaml")))
+def test_a_remedy_of_a_broken_manifest_ends_its_problem(name: str) -> None:
+    try:
+        content = (BROKEN / name).read_text()
+    except UnicodeDecodeError:
+        pytest.skip("is no text")
+    files = FileReader(BROKEN)
+    before = problems_of(content, files)
+    for problem in before:
+        mended = remedied(content, problem)
+        if mended is None:
+            continue
+        after = {each.message for each in problems_of(mended, files)}
+        assert name == SHOWS_MORE or after <= {each.message for each in before if each != problem}, mended
