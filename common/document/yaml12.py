@@ -65,7 +65,7 @@ def _decoded(content: str | bytes, source: str) -> str:
 def _hidden(text: str) -> dict[int, str]:
     """Characters that PyYAML must not see, each with one for the parser that the text does not hold."""
     free = (chr(code) for code in _PRIVATE_USE if chr(code) not in text)
-    return {ord(char): next(free) for char in _NO_LINE_ENDS if char in text}
+    return {ord(char): next(free, char) for char in _NO_LINE_ENDS if char in text}
 
 
 def _events(text: str) -> Iterator[Any]:

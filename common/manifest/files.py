@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path, PurePath
 
 from common.wording import nearest
 
 MAX_BYTES = 8 * 1024 * 1024
+#: Of a folder with more files, the first are known.
+MAX_FILES = 50_000
 
 
 class UnusableFileError(Exception):
@@ -65,8 +68,35 @@ class FileReader:
         except (OSError, UnusableFileError):
             return []
 
+    def below(self, folder: str) -> list[str]:
+        """Paths of all files below a folder, relative to it, sorted; `MAX_FILES` at most.
+
+        Links to folders are followed, none back to a folder that leads to it.
+        """
+        top = self.folder / folder
+        found: list[str] = []
+        waiting = [(top, frozenset({os.path.realpath(top)}))]
+        for parent, above in waiting:
+            for entry in _entries(parent):
+                if entry.is_file():
+                    found.append(Path(entry.path).relative_to(top).as_posix())
+                elif (real := os.path.realpath(entry.path)) not in above and len(waiting) < MAX_FILES:
+                    waiting.append((Path(entry.path), above | {real}))
+            if len(found) >= MAX_FILES:
+                break
+        return sorted(found[:MAX_FILES])
+
     def _near(self, name: str) -> str:
         # By their stems: an equal ending makes any two short names look alike.
         stems = {PurePath(found).stem: found for found in self.names(str(PurePath(name).parent))}
         near = nearest(PurePath(name).stem, stems)
         return f"; did you mean `{stems[near]}`?" if near else ""
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """Files and folders in a folder, sorted; none where it cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((each for each in entries if each.is_file() or each.is_dir()), key=lambda e: e.name)
+    except OSError:
+        return []

@@ -178,6 +178,11 @@ def load(name: str, place: Place, path: str, reading: Reading) -> nodes.Sequence
         return None
     if PurePath(name).suffix.lower() == ".txt":
         _warn_of_colours(name, content, path, reading)
+    return kept(values, name, place, path, reading)
+
+
+def kept(values: Sequence, name: str, place: Place, path: str, reading: Reading) -> Sequence:
+    """Values of the file `name` that is referred to at `place`, kept under `path` for later findings."""
     lines = tuple(item.place.line for item in values.items)
     reading.text.origins[path] = Origin(name, lines, place)
     reading.contents[path] = _at_reference(values, place)

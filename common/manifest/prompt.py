@@ -3,7 +3,8 @@ r"""The prompt language, parsed once into a tree.
     {axis}  {axis.field}                  a reference
     {a|b}  {0.5::a|b}  {a|}               a variant: one of them, with weights, or nothing
     {2$$a|b|c}  {1-2$$ and $$a|b|c}       several in the order written, joined by ", " or the text given
-    __name__  __folder/name__             a line of a wildcard
+    {2$$__name__}                         several different lines of a wildcard
+    __name__  __folder/name__             a line of a wildcard; `\` separates folders too
     \{ \} \|                              the characters themselves; any other backslash is text
 
 Variants nest and may hold references and wildcards. Parsing takes time in proportion to the text.
@@ -12,6 +13,7 @@ Variants nest and may hold references and wildcards. Parsing takes time in propo
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -21,13 +23,30 @@ from common.errors import Invalid
 #: Braces inside braces.
 MAX_DEPTH = 32
 
-_TOKEN = re.compile(r"\\[{}|]|[{}|\0]|__(?P<wildcard>(?:[^\s_{}|\\]|_(?!_))+)__")
+#: Alternatives that a `2$$` picks.
+MAX_PICKED = 100
+
+#: Of the name of a wildcard, whose backslashes separate folders.
+_LETTER = r"(?:[^\s_{}|\\,\0]|_(?!_)|\\(?![{}|]))"
+#: Between words a name holds blanks, unless its `__` stand inside words as in `snake__case of two__words`.
+_SPACED = rf"(?<!\w)__(?P<spaced>{_LETTER}{{1,60}}(?: {{1,9}}{_LETTER}{{1,60}}){{1,9}})__(?!\w)"
+_WILDCARD = rf"__(?P<wildcard>{_LETTER}+)__|{_SPACED}"
+WILDCARD_NAME = rf"{_LETTER}+(?: +{_LETTER}+)*"
+
+_TOKEN = re.compile(rf"\\[{{}}|]|[{{}}|\0]|{_WILDCARD}")
 _REFERENCE = re.compile(r"\{\s*(?P<path>[\w.\-]+)\s*\}")
 _COUNT = re.compile(r"(?P<count>[^|{}\\$]*)\$\$")
 _RANGE = re.compile(r"\s*(?P<low>\d{1,4})\s*(?:-\s*(?P<high>\d{1,4})\s*)?")
 _SEPARATOR = re.compile(r"(?P<separator>(?:\\[{}|]|[^|{}\\$])*)\$\$")
 _WEIGHT = re.compile(r"\s*(?P<weight>\d{1,9}(?:\.\d{1,9})?|\.\d{1,9})::")
 _NO_WEIGHT = re.compile(r"[^|{}\\:]*::")
+#: What was meant as a weight in front of a line, where a word before `::` is text.
+#: What takes its underscores with it.
+_TAKEN = re.compile(rf"{_WILDCARD}|{_REFERENCE.pattern}|\Z")
+_UNDERSCORES = re.compile(r"__+")
+_BAD_WEIGHT = re.compile(r"[-+.,\d%\s]{1,40}::")
+_DOUBLED = re.compile(r"\{(?P<inner>\{\s*[\w.\-]+[^{}]*\})\}")
+_ASSIGNED = re.compile(r"\{\s*(?P<name>\w+)\s*=")
 _ESCAPED = re.compile(r"\\([{}|])")
 
 
@@ -54,6 +73,8 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Wildcard:
+    """`__name__`, as written; once linked (`prompt_wildcards`) by the name of one that is known."""
+
     name: str
     offset: int
 
@@ -79,6 +100,8 @@ class Choice:
     ends: tuple[float, ...] = field(init=False)
     #: Whether there are references inside.
     refers: bool = field(init=False)
+    #: The wildcard whose lines are the options, if it is the only alternative of several to be picked.
+    lines_of: Wildcard | None = None
 
     def __post_init__(self) -> None:
         ends = tuple(accumulate(option.weight for option in self.options))
@@ -105,6 +128,41 @@ def parse(text: str) -> Template:
     return _Parser(text).template()
 
 
+def parse_line(text: str) -> Option:
+    """A line of a wildcard, which may begin with its weight: `20::hat`."""
+    parser = _Parser(text)
+    weight = parser.weight()
+    if weight is None and (bad := _BAD_WEIGHT.match(text)):
+        raise PromptError(f"`{_short(bad[0])}` is no weight; write a number above 0 such as `0.5::`", 0)
+    body = parser.template()
+    return Option(body) if weight is None else Option(_stripped(body), weight)
+
+
+def normal_name(name: str) -> str:
+    """The name of a wildcard in the one form in which it is looked up: `a\b` is `a/b`."""
+    return unicodedata.normalize("NFC", name.replace("\\", "/")).strip("/")
+
+
+def leftovers(text: str) -> list[int]:
+    """Where words begin in which a `__` is left that belongs to no wildcard.
+
+    Inside a word (`snake__case`) and alone in a text (`fill in the __`) it is one of other kinds of text.
+    """
+    found: list[int] = []
+    alone: list[int] = []
+    at = 0
+    for taken in _TAKEN.finditer(text) if "__" in text else ():
+        for run in _UNDERSCORES.finditer(text, at, taken.start()):
+            before, after = text[run.start() - 1 : run.start()], text[run.end() : run.end() + 1]
+            if not before.strip() and not after.strip():
+                alone.append(run.start())
+            elif not (before.isalnum() and after.isalnum()):
+                found.append(run.start() - len(text[at : run.start()].rpartition(" ")[2]))
+            at = run.end()
+        at = taken.end()
+    return sorted(found + alone) if found or len(alone) > 1 else []
+
+
 def nodes(template: Template) -> Iterator[Reference | Wildcard]:
     """Every reference and wildcard of a template, those inside variants too, in the order written."""
     for node in template:
@@ -123,6 +181,32 @@ def nodes(template: Template) -> Iterator[Reference | Wildcard]:
 def bind(template: Template, value_of: Callable[[Reference], str | Template]) -> Template:
     """The template with every reference replaced by its value: a text, or a template that expands."""
     return tuple([node if isinstance(node, str) else _bound(node, value_of) for node in template])
+
+
+def linked(template: Template, name_of: Callable[[str], str]) -> Template:
+    """The template with the name of every wildcard replaced."""
+    if not any(isinstance(node, Wildcard) for node in nodes(template)):
+        return template
+    return tuple([_linked(node, name_of) for node in template])
+
+
+def _linked(node: Node, name_of: Callable[[str], str]) -> Node:
+    if isinstance(node, Wildcard):
+        return Wildcard(name_of(node.name), node.offset)
+    if not isinstance(node, Choice):
+        return node
+    options = tuple(Option(linked(each.body, name_of), each.weight) for each in node.options)
+    lines_of = Wildcard(name_of(node.lines_of.name), node.lines_of.offset) if node.lines_of else None
+    return Choice(options, node.offset, node.low, node.high, node.separator, lines_of)
+
+
+def choices(template: Template) -> Iterator[Choice]:
+    """Every variant of a template, those inside others too."""
+    for node in template:
+        if isinstance(node, Choice):
+            yield node
+            for option in node.options:
+                yield from choices(option.body)
 
 
 def _bound(node: Node, value_of: Callable[[Reference], str | Template]) -> Node:
@@ -165,8 +249,8 @@ class _Parser:
     def _plain(self, token: re.Match[str]) -> Node:
         """A token that opens nothing."""
         mark = token.group()
-        if name := token["wildcard"]:
-            return Wildcard(name, token.start())
+        if name := token["wildcard"] or token["spaced"]:
+            return Wildcard(normal_name(name), token.start())
         if mark == "}":
             raise PromptError(
                 "no brace was opened before this `}`; write `\\}` for the character", token.start()
@@ -189,18 +273,32 @@ class _Parser:
         options = self._options()
         self.open.pop()
         if header is None and len(options) == 1:
-            content = self.text[start : self.pos]
-            raise PromptError(
-                f"`{_short(content)}` is neither a reference like {{axis}} nor a variant like {{a|b}}; "
-                "write `\\{` for the character",
-                start,
-            )
+            raise PromptError(self._no_variant(start), start)
+        if self.text.startswith("{%", start):
+            raise PromptError(self._no_variant(start), start)
         if not any(option.body for option in options):
             raise PromptError("this variant is empty", start)
         low, high, separator = header or (1, 1, ", ")
+        if len(options) == 1 and len(options[0].body) == 1 and isinstance(options[0].body[0], Wildcard):
+            return Choice(options, start, low, high, separator, options[0].body[0])
         if high > len(options):
             raise PromptError(f"asks for {high} of {len(options)} alternatives", start)
         return Choice(options, start, low, high, separator)
+
+    def _no_variant(self, start: int) -> str:
+        """What to write instead of braces that are no part of the language."""
+        content = self.text[start : self.pos]
+        if content.startswith("{%"):
+            return f"`{_short(content)}` is of another program; write variants such as {{a|b}}, or axes"
+        if doubled := _DOUBLED.fullmatch(content):
+            return f"`{_short(content)}` has one pair of braces too many; write `{_short(doubled['inner'])}`"
+        if self.text[:start].endswith("$") and (assigned := _ASSIGNED.match(content)):
+            name = assigned["name"]
+            return f"`${_short(content)}` sets nothing; make `{name}` an axis and refer to it as `{{{name}}}`"
+        return (
+            f"`{_short(content)}` is neither a reference like {{axis}} nor a variant like {{a|b}}; "
+            "write `\\{` for the character"
+        )
 
     def _header(self) -> tuple[int, int, str] | None:
         """The `2$$` or `1-2$$ and $$` at the start of a variant: lowest and highest count, separator."""
@@ -213,6 +311,8 @@ class _Parser:
         if not 0 < high >= low:
             wrong = f"{count['count']}$$"
             raise PromptError(f"`{_short(wrong)}` is no count; write `2$$` or `1-3$$`", self.pos)
+        if high > MAX_PICKED:
+            raise PromptError(f"asks for {high} alternatives; {MAX_PICKED} is the most", self.pos)
         self.pos = count.end()
         separator = _SEPARATOR.match(self.text, self.pos)
         if separator is None:
@@ -220,20 +320,25 @@ class _Parser:
         self.pos = separator.end()
         return low, high, _ESCAPED.sub(r"\1", separator["separator"])
 
+    def weight(self) -> float | None:
+        """The `0.5::` in front of an alternative."""
+        weight = _WEIGHT.match(self.text, self.pos)
+        if weight is None:
+            return None
+        if float(weight["weight"]) == 0:
+            raise PromptError("a weight must be above 0; leave the alternative out", self.pos)
+        self.pos = weight.end()
+        return float(weight["weight"])
+
     def _options(self) -> tuple[Option, ...]:
         """The alternatives up to the closing brace."""
         options = []
         while True:
-            weight = _WEIGHT.match(self.text, self.pos)
-            if weight:
-                self.pos = weight.end()
-                if float(weight["weight"]) == 0:
-                    raise PromptError("a weight must be above 0; leave the alternative out", weight.start())
-            elif head := _NO_WEIGHT.match(self.text, self.pos):
+            weight = self.weight()
+            if weight is None and (head := _NO_WEIGHT.match(self.text, self.pos)):
                 message = f"`{_short(head[0])}` is no weight; write a number above 0 such as `0.5::`"
                 raise PromptError(message, self.pos)
-            body = _stripped(self.template())
-            options.append(Option(body, float(weight["weight"]) if weight else 1.0))
+            options.append(Option(_stripped(self.template()), 1.0 if weight is None else weight))
             self.pos += 1
             if self.text[self.pos - 1] == "}":
                 return tuple(options)

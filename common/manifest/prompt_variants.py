@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect
+from bisect import bisect, insort
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Protocol
 
 from common.manifest.prompt import Choice, Expanded, Option, Reference, Template, Wildcard
@@ -20,23 +20,51 @@ class Draws(Protocol):
 
 
 class Lines:
-    """The lines of one wildcard, each a template."""
+    """The lines of one wildcard, or of several together, each a template with its weight."""
 
-    def __init__(self, name: str, lines: tuple[Template, ...], wildcards: Mapping[str, Lines]) -> None:
+    def __init__(
+        self,
+        name: str,
+        lines: tuple[Option, ...],
+        wildcards: Mapping[str, Lines],
+        members: tuple[str, ...] = (),
+    ) -> None:
         self.name = name
-        self.templates = lines
+        #: The wildcards whose lines these are, where they are several.
+        self.members = members
+        self._own = lines
         self._wildcards = wildcards
+        #: For each number of lines to be picked, the ways to do so.
+        self.ways: dict[int, list[list[int]]] = {}
+
+    @cached_property
+    def options(self) -> tuple[Option, ...]:
+        lines = chain.from_iterable(self._wildcards[member].options for member in self.members)
+        return (*self._own, *lines)
+
+    @cached_property
+    def weights(self) -> list[float]:
+        """For each line, the weights of it and the lines before it."""
+        return list(accumulate(line.weight for line in self.options))
+
+    @cached_property
+    def different(self) -> Choice:
+        """The lines as alternatives of which several can be picked, none twice."""
+        weights: dict[Template, float] = {}
+        for line in self.options:
+            weights[line.body] = weights.get(line.body, 0.0) + line.weight
+        return Choice(tuple(Option(body, weight) for body, weight in weights.items()), 0)
 
     @cached_property
     def ends(self) -> list[int]:
         """For each line, the number of texts that it and the lines before it can become."""
-        counts = (count(line, self._wildcards) for line in self.templates)
+        counts = (count(line.body, self._wildcards) for line in self.options)
         return list(accumulate(counts, lambda total, more: min(total + more, ENDLESS)))
 
     @cached_property
     def longest(self) -> int:
         """Characters of the longest text."""
-        return max((longest(line, self._wildcards) for line in self.templates), default=0)
+        return max((longest(line.body, self._wildcards) for line in self.options), default=0)
 
 
 def count(template: Template, wildcards: Mapping[str, Lines]) -> int:
@@ -70,7 +98,8 @@ def longest(template: Template, wildcards: Mapping[str, Lines]) -> int:
             case Expanded():
                 total += longest(node.body, wildcards)
             case Choice():
-                lengths = sorted(longest(option.body, wildcards) for option in node.options)
+                options = _alternatives(node, wildcards).options
+                lengths = sorted(longest(option.body, wildcards) for option in options)
                 total += sum(lengths[-node.high :]) + len(node.separator) * (node.high - 1)
             case Reference():
                 pass
@@ -89,7 +118,7 @@ def nth(template: Template, index: int, wildcards: Mapping[str, Lines]) -> str:
                 index, inside = divmod(index, lines.ends[-1])
                 line = bisect(lines.ends, inside)
                 before = lines.ends[line - 1] if line else 0
-                parts.append(nth(lines.templates[line], inside - before, wildcards))
+                parts.append(nth(lines.options[line].body, inside - before, wildcards))
             case Expanded():
                 index, inside = divmod(index, count(node.body, wildcards))
                 parts.append(nth(node.body, inside, wildcards))
@@ -110,32 +139,56 @@ def draw(template: Template, draws: Draws, wildcards: Mapping[str, Lines], place
             case str():
                 parts.append(node)
             case Wildcard():
-                lines = wildcards[node.name].templates
-                line = int(draws.uniform(f"{place}{node.offset}") * len(lines))
-                parts.append(draw(lines[line], draws, wildcards, f"{place}{node.offset}:{line}/"))
+                lines = wildcards[node.name]
+                line = _share(lines.weights, draws.uniform(f"{place}{node.offset}"))
+                parts.append(
+                    draw(lines.options[line].body, draws, wildcards, f"{place}{node.offset}:{line}/")
+                )
             case Expanded():
                 parts.append(draw(node.body, draws, wildcards, f"{place}{node.offset}/"))
             case Choice():
-                picked = _drawn(node, draws, f"{place}{node.offset}")
-                texts = (draw(option.body, draws, wildcards, place) for option in picked)
+                at = f"{place}{node.offset}"
+                alternatives = _alternatives(node, wildcards)
+                texts = []
+                for number in _drawn(node, alternatives.ends, draws, at):
+                    # Two lines of a wildcard may hold a variant at the same offset.
+                    inner = place if alternatives is node else f"{at}:{number}/"
+                    texts.append(draw(alternatives.options[number].body, draws, wildcards, inner))
                 parts.append(node.separator.join(filter(None, texts)))
             case Reference():
                 raise TypeError(f"{node} is not bound")
     return "".join(parts)
 
 
-def _drawn(choice: Choice, draws: Draws, place: str) -> list[Option]:
-    """The options drawn, by weight and without repetition, in the order written."""
+def _alternatives(choice: Choice, wildcards: Mapping[str, Lines]) -> Choice:
+    """What a choice picks from: its options, or the lines of its only one."""
+    return wildcards[choice.lines_of.name].different if choice.lines_of else choice
+
+
+def _drawn(choice: Choice, ends: Sequence[float], draws: Draws, place: str) -> list[int]:
+    """Numbers of the alternatives drawn, by weight and without repetition, in the order written.
+
+    `ends` has the weights of each alternative and all before it.
+    """
     if choice.low == choice.high == 1:
-        return [choice.options[_share(choice.ends, draws.uniform(place))]]
+        return [_share(ends, draws.uniform(place))]
     span = choice.high - choice.low + 1
     number = choice.low + int(draws.uniform(f"{place}$") * span)
-    left = list(enumerate(choice.options))
-    picked = []
-    for turn in range(number):
-        ends = list(accumulate(option.weight for _, option in left))
-        picked.append(left.pop(_share(ends, draws.uniform(f"{place}#{turn}"))))
-    return [option for _, option in sorted(picked, key=lambda pair: pair[0])]
+    picked: list[int] = []
+    left = ends[-1]
+    for turn in range(min(number, len(ends))):
+        at = draws.uniform(f"{place}#{turn}") * left
+        # Those picked before take no share.
+        for taken in picked:
+            start = ends[taken - 1] if taken else 0.0
+            at += ends[taken] - start if at >= start else 0.0
+        one = min(bisect(ends, at), len(ends) - 1)
+        while one in picked:
+            # Rounding led into a share that is taken.
+            one = (one + 1) % len(ends)
+        insort(picked, one)
+        left -= ends[one] - (ends[one - 1] if one else 0.0)
+    return picked
 
 
 def _share(ends: Sequence[float], uniform: float) -> int:
@@ -144,14 +197,23 @@ def _share(ends: Sequence[float], uniform: float) -> int:
 
 
 def _ways(choice: Choice, wildcards: Mapping[str, Lines]) -> list[list[int]]:
-    """`ways[i][k]`: the number of texts of choosing k of the options from the i-th on."""
-    table = [[1] + [0] * choice.high]
-    for option in reversed(choice.options):
+    """`ways[i][k]`: the number of texts of choosing k of the alternatives from the i-th on."""
+    if choice.lines_of is None:
+        return _table(choice.options, choice.high, wildcards)
+    lines = wildcards[choice.lines_of.name]
+    if choice.high not in lines.ways:
+        lines.ways[choice.high] = _table(lines.different.options, choice.high, wildcards)
+    return lines.ways[choice.high]
+
+
+def _table(options: Sequence[Option], high: int, wildcards: Mapping[str, Lines]) -> list[list[int]]:
+    table = [[1] + [0] * high]
+    for option in reversed(options):
         alone = count(option.body, wildcards)
-        after = table[0]
+        after = table[-1]
         with_it = (min(alone * ways, ENDLESS) for ways in after)
-        table.insert(0, [1, *(min(a + b, ENDLESS) for a, b in zip(after[1:], with_it, strict=False))])
-    return table
+        table.append([1, *(min(a + b, ENDLESS) for a, b in zip(after[1:], with_it, strict=False))])
+    return table[::-1]
 
 
 def _nth_choice(choice: Choice, index: int, ways: list[list[int]], wildcards: Mapping[str, Lines]) -> str:
@@ -161,7 +223,7 @@ def _nth_choice(choice: Choice, index: int, ways: list[list[int]], wildcards: Ma
         index -= ways[0][left]
         left += 1
     texts = []
-    for position, option in enumerate(choice.options):
+    for position, option in enumerate(_alternatives(choice, wildcards).options):
         if not left:
             break
         rest = ways[position + 1][left - 1]

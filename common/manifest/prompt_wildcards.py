@@ -1,4 +1,4 @@
-"""The wildcards of a manifest, parsed and checked: every line readable, no cycle, no endless text."""
+"""The wildcards of a manifest, parsed, linked and checked: every line readable, no cycle, no endless text."""
 
 from __future__ import annotations
 
@@ -6,8 +6,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 
 from common.errors import Invalid
-from common.manifest.prompt import PromptError, Reference, Template, nodes, parse
+from common.manifest.prompt import (
+    Choice,
+    Option,
+    PromptError,
+    Reference,
+    Template,
+    choices,
+    linked,
+    nodes,
+    parse_line,
+)
 from common.manifest.prompt_variants import Lines
+from common.manifest.wildcard_names import WildcardNames
 from common.wording import shortened, suggestion
 
 #: Wildcards inside the lines of wildcards.
@@ -29,36 +40,64 @@ class WildcardError(Invalid):
         self.offset = offset
 
 
-def parse_wildcards(wildcards: Mapping[str, tuple[str, ...]]) -> tuple[dict[str, Lines], list[WildcardError]]:
+class WildcardSet(dict[str, Lines]):
+    """Lines by the name of their wildcard; those that one mention takes from several, by all their names."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        super().__init__()
+        self._names = WildcardNames(names)
+
+    def link(self, template: Template, within: str = "") -> Template:
+        """The template with its wildcards named as they are here, where they are known.
+
+        `within` is the wildcard in whose lines the template stands.
+        """
+        return linked(template, lambda mention: self._known(mention, within))
+
+    def _known(self, mention: str, within: str) -> str:
+        found = self._names.find(mention, within)
+        if len(found) < 2:
+            return found[0] if found else mention
+        # No name holds a NUL.
+        together = "\0".join(found)
+        if together not in self:
+            self[together] = Lines(together, (), self, found)
+        return together
+
+
+def parse_wildcards(wildcards: Mapping[str, tuple[str, ...]]) -> tuple[WildcardSet, list[WildcardError]]:
     """Each wildcard's lines as templates, and what is wrong with them.
 
     With any error the lines are only good for finding further ones.
     """
     errors: list[WildcardError] = []
-    parsed: dict[str, Lines] = {}
+    parsed = WildcardSet(wildcards)
     for name, lines in wildcards.items():
-        templates = tuple(_parse_line(name, number, line, errors) for number, line in enumerate(lines))
-        if not templates:
+        options = [_parse_line(name, number, line, errors) for number, line in enumerate(lines)]
+        if not options:
             errors.append(WildcardError("has no lines", name, 0, 0))
-        parsed[name] = Lines(name, templates, parsed)
-    errors.extend(_unusable(parsed))
+        own = tuple(Option(parsed.link(option.body, name), option.weight) for option in options)
+        parsed[name] = Lines(name, own, parsed)
+    errors.extend(_unusable({name: parsed[name] for name in wildcards}, parsed))
     if not errors:
         errors.extend(_deep(parsed))
     return parsed, errors
 
 
-def _parse_line(name: str, number: int, line: str, errors: list[WildcardError]) -> Template:
+def _parse_line(name: str, number: int, line: str, errors: list[WildcardError]) -> Option:
     try:
-        return parse(line)
+        return parse_line(line)
     except PromptError as error:
         errors.append(WildcardError(error.message, name, number, error.offset))
-        return ()
+        return Option(())
 
 
-def _unusable(parsed: Mapping[str, Lines]) -> Iterator[WildcardError]:
-    for lines in parsed.values():
-        for number, template in enumerate(lines.templates):
-            for node in nodes(template):
+def _unusable(own: Mapping[str, Lines], parsed: Mapping[str, Lines]) -> Iterator[WildcardError]:
+    for lines in own.values():
+        for number, option in enumerate(lines.options):
+            for choice, message in too_few(option.body, parsed):
+                yield WildcardError(message, lines.name, number, choice.offset)
+            for node in nodes(option.body):
                 if isinstance(node, Reference):
                     message = (
                         f"{node} stands in a wildcard, where references are not known; write it in the prompt"
@@ -66,6 +105,16 @@ def _unusable(parsed: Mapping[str, Lines]) -> Iterator[WildcardError]:
                     yield WildcardError(message, lines.name, number, node.offset)
                 elif node.name not in parsed:
                     yield WildcardError(unknown_wildcard(node.name, parsed), lines.name, number, node.offset)
+
+
+def too_few(template: Template, wildcards: Mapping[str, Lines]) -> Iterator[tuple[Choice, str]]:
+    """Variants that pick more lines of a wildcard than there are, and the sentence that says so."""
+    for choice in choices(template):
+        if choice.lines_of and choice.lines_of.name in wildcards:
+            count = len(wildcards[choice.lines_of.name].different.options)
+            if choice.high > count:
+                message = f"asks for {choice.high} different lines of a wildcard that has {count}"
+                yield choice, message
 
 
 def unknown_wildcard(name: str, known: Iterable[str]) -> str:
@@ -78,19 +127,25 @@ def unknown_wildcard(name: str, known: Iterable[str]) -> str:
 def _deep(parsed: Mapping[str, Lines]) -> Iterator[WildcardError]:
     """Wildcards that contain themselves, nest too deep or write out to endless texts."""
     inner = {
-        name: {node.name for template in lines.templates for node in nodes(template)}
+        name: set(lines.members) or {node.name for option in lines.options for node in nodes(option.body)}
         for name, lines in parsed.items()
     }
     try:
         order = list(TopologicalSorter(inner).static_order())
     except CycleError as error:
-        circle = error.args[1][::-1]
-        way = " → ".join(f"__{name}__" for name in circle)
+        circle = error.args[1][:0:-1]
+        while parsed[circle[0]].members:
+            circle = [*circle[1:], circle[0]]
+        circle.append(circle[0])
+        way = " → ".join(f"__{name}__" for name in circle if not parsed[name].members)
         yield _at_mention(parsed[circle[0]], circle[1], f"contains itself: {way}")
         return
     depths: dict[str, int] = {}
     for name in order:
-        depths[name] = 1 + max((depths[other] for other in inner[name]), default=0)
+        depths[name] = max((depths[other] for other in inner[name]), default=0)
+        if parsed[name].members:
+            continue
+        depths[name] += 1
         if depths[name] == MAX_DEPTH + 1:
             deepest = next(other for other in inner[name] if depths[other] == MAX_DEPTH)
             yield _at_mention(parsed[name], deepest, f"wildcards nest deeper than {MAX_DEPTH} levels")
@@ -99,8 +154,8 @@ def _deep(parsed: Mapping[str, Lines]) -> Iterator[WildcardError]:
 
 
 def _at_mention(lines: Lines, other: str, message: str) -> WildcardError:
-    for number, template in enumerate(lines.templates):
-        for node in nodes(template):
+    for number, option in enumerate(lines.options):
+        for node in nodes(option.body):
             if node.name == other:
                 return WildcardError(message, lines.name, number, node.offset)
     raise KeyError(other)

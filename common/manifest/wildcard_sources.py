@@ -1,26 +1,30 @@
-"""Wildcards: `wildcards:` of the manifest, and `wildcards/NAME.txt` beside it for each `__NAME__` in use."""
+"""Wildcards: `wildcards:` of the manifest, and files in `wildcards/` beside it for each `__name__` in use."""
 
 from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from common.document import nodes
-from common.document.nodes import Node, child_path, described
+from common.document.nodes import Node, Place, Scalar, child_path, described
+from common.document.yaml12 import read_yaml
+from common.errors import InvalidDocument
 from common.manifest import prompt
-from common.manifest.list_files import load, read_file_list
+from common.manifest.files import UnusableFileError
+from common.manifest.list_files import kept, load, read_file_list
 from common.manifest.plain_values import Text, scalar_of
 from common.manifest.reading import Reading
+from common.manifest.wildcard_names import PACKS, WildcardNames
 from common.wording import nearest, shortened
 
 #: Folder beside the manifest.
 FOLDER = "wildcards"
 
-#: Of a name between `__` and `__`, where one underscore may stand but not two.
-_NAME = r"[^\s_{}|\\](?:[^\s_{}|\\]|_(?!_))*"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +38,15 @@ class Wildcards:
         wildcards = {}
         for name, place, value in node.items():
             where = child_path(path, name)
-            if not re.fullmatch(_NAME, name):
-                message = f"wildcard name `{shortened(name)}` must hold no spaces, braces, `|` or double `_`"
-                reading.wrong(place, where, message)
-            wildcards[name] = _lines(value, where, reading)
+            wildcards[prompt.normal_name(name)] = _lines(value, where, reading)
+            if _CONTROL.search(name):
+                reading.wrong(place, where, "the name of a wildcard holds a control character; remove it")
+            elif not re.fullmatch(prompt.WILDCARD_NAME, name):
+                message = (
+                    f"no prompt can mention `__{shortened(name)}__`; a name holds no comma, braces, `|` or "
+                    "double `_`, and no blanks around it"
+                )
+                reading.warn_at(where, message)
         return wildcards
 
     def schema(self) -> dict[str, Any]:
@@ -51,7 +60,7 @@ class Wildcards:
         listed = {"type": "array", "items": text, "minItems": 1}
         return {
             "type": "object",
-            "propertyNames": {"pattern": f"^{_NAME}$"},
+            "propertyNames": {"pattern": f"^(?:{prompt.WILDCARD_NAME})$"},
             "additionalProperties": {"anyOf": [listed, file]},
         }
 
@@ -66,61 +75,160 @@ def _lines(node: Node, path: str, reading: Reading) -> tuple[str, ...]:
         reading.wrong(node.place, path, f"must be a list of texts or `{{file: …}}`, not {described(node)}")
         return ()
     read = [scalar_of(item, f"{path}[{i}]", reading) for i, item in enumerate(node.items)]
-    return tuple(scalar.text for scalar in read if scalar)
+    return tuple(scalar.text if scalar else "" for scalar in read)
+
+
+class _Folder:
+    """The wildcards that the manifest and the files beside it give; packs are read when they are needed."""
+
+    def __init__(self, own: Mapping[str, tuple[str, ...]], reading: Reading) -> None:
+        self._own = own
+        self._reading = reading
+        #: Sentences about packs that cannot be read.
+        self.broken: list[str] = []
+
+    def find(self, mention: str, within: str) -> tuple[str, ...]:
+        return self._without_packs.find_file(mention, within) or self.names.find(mention, within)
+
+    def lines(self, name: str, place: Place) -> tuple[str, ...]:
+        """The lines of a wildcard that a file gives; `place` is that of the mention."""
+        path = f"wildcards.{name}"
+        if name in self._files:
+            found = load(self._files[name], place, path, self._reading)
+            return () if found is None else _lines(found, path, self._reading)
+        file, values = self._packed[name]
+        if isinstance(values, Scalar):
+            values = _as_lines(values)
+        return _lines(kept(values, file, place, path, self._reading), path, self._reading)
+
+    @cached_property
+    def names(self) -> WildcardNames:
+        return WildcardNames({*self._own, *self._files, *self._packed})
+
+    @cached_property
+    def _without_packs(self) -> WildcardNames:
+        return WildcardNames({*self._own, *self._files})
+
+    @cached_property
+    def _below(self) -> list[str]:
+        return self._reading.files.below(FOLDER) if self._reading.files else []
+
+    @cached_property
+    def _files(self) -> dict[str, str]:
+        """File of each wildcard that is one."""
+        texts = [name for name in self._below if name.lower().endswith(".txt") and not _CONTROL.search(name)]
+        return {prompt.normal_name(name[: -len(".txt")]): f"{FOLDER}/{name}" for name in texts}
+
+    @cached_property
+    def _packed(self) -> dict[str, tuple[str, Scalar | nodes.Sequence]]:
+        """File and values of each list in a pack."""
+        found: dict[str, tuple[str, Scalar | nodes.Sequence]] = {}
+        for name in self._below:
+            file = f"{FOLDER}/{name}"
+            if name.lower().endswith(PACKS) and (root := self._root(file)) is not None:
+                for keys, values in _leaves(root, ""):
+                    found.setdefault(prompt.normal_name(f"{name}{keys}"), (file, values))
+        return found
+
+    def _root(self, file: str) -> Node | None:
+        if self._reading.files is None:
+            return None
+        try:
+            text, problems = read_yaml(self._reading.files.read(file), file)
+        except UnusableFileError as error:
+            self.broken.append(f"`{file}` {error}")
+            return None
+        except InvalidDocument as error:
+            problems = list(error.problems)
+        if problems:
+            line = f" in line {problems[0].line}" if problems[0].line else ""
+            self.broken.append(f"`{file}` cannot be read{line}: {problems[0].message}")
+            return None
+        return text.root
+
+
+def _leaves(node: Node, keys: str) -> Iterator[tuple[str, Scalar | nodes.Sequence]]:
+    """The lists and texts of a pack with the keys that lead to them, each with a `/` in front."""
+    if isinstance(node, nodes.Mapping):
+        for key, _, value in node.items():
+            if not _CONTROL.search(key):
+                yield from _leaves(value, f"{keys}/{key}")
+    elif isinstance(node, nodes.Sequence) or node.kind != "null":
+        yield keys, node
+
+
+def _as_lines(text: Scalar) -> nodes.Sequence:
+    """The lines of a text in a pack that are not blank."""
+    first = text.place.line + (text.style in ("|", ">"))
+    lines: list[Node] = [
+        Scalar(Place(number, 1), line.strip(), '"')
+        for number, line in enumerate(text.text.split("\n"), start=first)
+        if line.strip()
+    ]
+    return nodes.Sequence(text.place, lines)
 
 
 def add_used(
     wildcards: dict[str, tuple[str, ...]], templates: dict[str, str], reading: Reading
 ) -> dict[str, tuple[str, ...]]:
-    """`wildcards` with those read from files for every `__NAME__` that the templates use, lines included.
+    """`wildcards` with those read from files for every `__name__` that the templates use, lines included.
 
     `templates` are texts by path. One that cannot be read, and a wildcard that neither the manifest nor a
     file gives, is reported at its place.
     """
     known = dict(wildcards)
-    waiting = deque([*templates.items(), *_numbered(known)])
+    folder = _Folder(wildcards, reading)
+    unknown: set[str] = set()
+    waiting = deque([(path, text, "") for path, text in templates.items()])
+    waiting.extend(_numbered(known))
     while waiting:
-        path, text = waiting.popleft()
-        for name, offset in _mentions(path, text, reading):
-            if name not in known:
-                known[name] = _from_folder(name, path, offset, known, reading)
-                waiting.extend(_numbered({name: known[name]}))
+        path, text, within = waiting.popleft()
+        for node in _mentions(path, text, within, reading):
+            found = folder.find(node.name, within)
+            if not found and node.name not in unknown:
+                unknown.add(node.name)
+                reading.wrong_at(path, _unknown(node.name, folder, reading), node.offset)
+            for name in found:
+                if name not in known:
+                    known[name] = folder.lines(name, _place(path, node.offset, reading))
+                    waiting.extend(_numbered({name: known[name]}))
     return {name: lines for name, lines in known.items() if lines}
 
 
-def _numbered(wildcards: Mapping[str, tuple[str, ...]]) -> list[tuple[str, str]]:
-    return [
-        (f"wildcards.{name}[{i}]", line) for name, lines in wildcards.items() for i, line in enumerate(lines)
-    ]
+def _numbered(wildcards: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, str, str]]:
+    """Path, text and wildcard of every line."""
+    for name, lines in wildcards.items():
+        yield from ((f"wildcards.{name}[{i}]", line, name) for i, line in enumerate(lines))
 
 
-def _mentions(path: str, text: str, reading: Reading) -> list[tuple[str, int]]:
-    if not any(mark in text for mark in ("__", "{", "}", "|")):
+def _mentions(path: str, text: str, within: str, reading: Reading) -> list[prompt.Wildcard]:
+    if not any(mark in text for mark in ("__", "{", "}", "|", "::")):
         return []
     try:
-        found = prompt.nodes(prompt.parse(text))
-        return [(node.name, node.offset) for node in found if isinstance(node, prompt.Wildcard)]
+        template = prompt.parse_line(text).body if within else prompt.parse(text)
     except prompt.PromptError as error:
         reading.wrong_at(path, error.message, error.offset)
         return []
+    return [node for node in prompt.nodes(template) if isinstance(node, prompt.Wildcard)]
 
 
-def _from_folder(
-    name: str, path: str, offset: int, known: dict[str, tuple[str, ...]], reading: Reading
-) -> tuple[str, ...]:
-    file = f"{FOLDER}/{name}.txt"
+def _place(path: str, offset: int, reading: Reading) -> Place:
     problem = reading.text.problem(path, "", offset)
-    place = nodes.Place(problem.line or 1, problem.column or 1)
-    if reading.files is None or not reading.files.exists(file):
-        others = [other for other, lines in known.items() if lines]
-        looked = ""
-        if reading.files is not None:
-            others += [found.removesuffix(".txt") for found in reading.files.names(FOLDER)]
-            looked = f"; there is no `{shortened(file)}` beside the manifest"
-        near = nearest(name, others)
-        hint = f": did you mean `{near}`?" if near else looked
-        message = f"unknown wildcard `__{shortened(name)}__`{hint}"
-        reading.wrong_at(path, message, offset)
-        return ()
-    found = load(file, place, f"wildcards.{name}", reading)
-    return () if found is None else _lines(found, f"wildcards.{name}", reading)
+    return Place(problem.line or 1, problem.column or 1)
+
+
+def _unknown(mention: str, folder: _Folder, reading: Reading) -> str:
+    """The sentence for a wildcard that neither the manifest nor a file gives."""
+    written = f"__{shortened(mention)}__"
+    if "*" in mention:
+        message = f"no wildcard fits `{written}`"
+    elif folder.names.is_folder(mention):
+        message = f"`{written}` is a folder of wildcards; write `__{shortened(mention)}/*__` for all of them"
+    else:
+        message = f"unknown wildcard `{written}`"
+        near = nearest(mention, folder.names.mentions())
+        if near is not None:
+            message += f": did you mean `__{near}__`?"
+        elif reading.files is not None and not folder.broken:
+            message += f"; there is no `{FOLDER}/{shortened(mention)}.txt` beside the manifest"
+    return "; ".join([message, *folder.broken[:1]])

@@ -9,7 +9,7 @@ from common.catalog import Lora
 from common.manifest.model import Manifest
 from common.manifest.prompt import PromptError, Reference, Template, Wildcard, bind, nodes, parse
 from common.manifest.prompt_variants import Lines, count, draw, longest, nth
-from common.manifest.prompt_wildcards import MAX_LENGTH, parse_wildcards, unknown_wildcard
+from common.manifest.prompt_wildcards import MAX_LENGTH, parse_wildcards, too_few, unknown_wildcard
 from common.manifest.references import TRIGGER
 from common.wording import shortened, suggestion
 from coordinator.expand import triggers
@@ -138,10 +138,13 @@ class Prompts:
     def _parse(self, text: str, path: str) -> Template | None:
         if text not in self._parsed:
             try:
-                self._parsed[text] = Parsed.of(parse(text))
+                template = self.wildcards.link(parse(text))
             except PromptError as error:
                 self._findings.wrong(path, error.message, error.offset)
                 return None
+            self._parsed[text] = Parsed.of(template)
+        for choice, message in too_few(self._parsed[text].template, self.wildcards):
+            self._findings.wrong(path, message, choice.offset)
         return self._parsed[text].template
 
     def _check_wildcard(self, node: Wildcard, path: str) -> None:

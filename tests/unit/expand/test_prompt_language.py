@@ -9,14 +9,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from common.manifest.prompt import MAX_DEPTH, PromptError, Reference, Template, bind, nodes, parse
-from common.manifest.prompt_variants import ENDLESS, Lines, count, draw, longest, nth
+from common.manifest.prompt import MAX_DEPTH, PromptError, Reference, Template, bind, leftovers, nodes, parse
+from common.manifest.prompt_variants import ENDLESS, count, draw, longest, nth
 from common.manifest.prompt_wildcards import MAX_DEPTH as WILDCARD_DEPTH
-from common.manifest.prompt_wildcards import parse_wildcards
+from common.manifest.prompt_wildcards import WildcardSet, parse_wildcards
 from coordinator.expand.draws import Draws
 
 
-def wildcards(**lines: tuple[str, ...]) -> dict[str, Lines]:
+def wildcards(**lines: tuple[str, ...]) -> WildcardSet:
     parsed, errors = parse_wildcards(lines)
     assert not errors
     return parsed
@@ -25,7 +25,7 @@ def wildcards(**lines: tuple[str, ...]) -> dict[str, Lines]:
 def texts(template: str, **lines: tuple[str, ...]) -> list[str]:
     """Every text a template can become, in order."""
     known = wildcards(**lines)
-    parsed = parse(template)
+    parsed = known.link(parse(template))
     return [nth(parsed, index, known) for index in range(count(parsed, known))]
 
 
@@ -52,10 +52,17 @@ def texts(template: str, **lines: tuple[str, ...]) -> list[str]:
         ("a | b", ["a | b"]),
         ("5 $$ {a|costs $$}", ["5 $$ a", "5 $$ costs $$"]),
         ("snake_case __ _x_", ["snake_case __ _x_"]),
+        ("{2$$__w__}", ["x, y", "x, z", "y, z"]),
+        ("{0-1$$ + $$ __w__ }", ["", "x", "y", "z"]),
+        ("{2$$__w__|a}", ["x, a", "y, a", "z, a"]),
+        ("__W__", ["x", "y", "z"]),
+        ("a __w__ of__w__", [f"a {one} of{other}" for one in "xyz" for other in "xyz"]),
+        ("snake__case of other__case", ["snake__case of other__case"]),
+        ("a __ b __ c", ["a __ b __ c"]),
     ],
 )
 def test_a_template_becomes_these_texts(template: str, expected: list[str]) -> None:
-    assert texts(template) == expected
+    assert texts(template, w=("2::x", "y", "z")) == expected
 
 
 def test_wildcards_become_their_lines_and_lines_expand() -> None:
@@ -102,7 +109,13 @@ def test_values_are_bound_as_plain_text_or_as_templates() -> None:
         ("a} b", 1, "no brace was opened"),
         ("{}", 0, "neither a reference"),
         ("x {red hair}", 2, "neither a reference"),
-        ("{{a|b}}", 0, "neither a reference"),
+        ("{{a|b}}", 0, "one pair of braces too many; write `{a|b}`"),
+        ("a {{ season }}", 2, "one pair of braces too many"),
+        ("{% if x %}a{% endif %}", 0, "of another program"),
+        ("{% if x | y %}a", 0, "of another program"),
+        ("a ${season={dry|wet}}", 3, "make `season` an axis"),
+        ("{3$$__w__, big}", 0, "3 of 1"),
+        ("{101$$__w__}", 1, "100 is the most"),
         ("{|}", 0, "empty"),
         ("{2$$|}", 0, "empty"),
         ("{4$$a|b|c}", 0, "4 of 3"),
@@ -147,7 +160,26 @@ def test_escaped_text_is_itself(text: str) -> None:
 
 @pytest.mark.parametrize(
     "attack",
-    ["{", "\\{", "{a|", "a$$", "{1$$", "{a$", "__a", "_", "{0.5::", "}", "(", "{a}", "\\", "{a|b}", "__a__"],
+    [
+        "{",
+        "\\{",
+        "{a|",
+        "a$$",
+        "{1$$",
+        "{a$",
+        "__a",
+        "__a b",
+        "a__ ",
+        "__a b__c",
+        "_",
+        "{0.5::",
+        "}",
+        "(",
+        "{a}",
+        "\\",
+        "{a|b}",
+        "__a__",
+    ],
 )
 def test_reading_takes_time_in_proportion_to_the_text(attack: str) -> None:
     """Counted in calls, not in seconds: four times the text may take five times the calls."""
@@ -232,6 +264,58 @@ def test_every_draw_is_one_of_the_texts_and_no_text_is_longer_than_said(template
     drawn = draw(parsed, Draws(seed, "g", 0, ()), known)
     assert drawn in set(every(parsed, lines))
     assert len(drawn) <= longest(parsed, known)
+
+
+def test_lines_that_are_equal_are_picked_once() -> None:
+    assert texts("{2$$__w__}", w=("a", "b", "a", "3::b")) == ["a, b"]
+
+
+@given(st.integers(0, 5000), st.integers(1, 4), st.integers(0, 3))
+def test_several_lines_of_a_wildcard_are_different(seed: int, low: int, more: int) -> None:
+    known = wildcards(w=tuple(f"{weight}::{letter}" for weight, letter in enumerate("abcdefg", start=1)))
+    template = parse(f"{{{low}-{low + more}$$ $$__w__}}")
+    drawn = draw(known.link(template), Draws(seed, "g", 0, ()), known).split()
+    assert drawn == sorted(set(drawn))
+    assert low <= len(drawn) <= low + more
+
+
+def test_weights_of_lines_set_how_often_they_are_drawn() -> None:
+    known = wildcards(w=("9::often", "rarely"))
+    drawn = [draw(parse("__w__"), Draws(seed, "g", 0, ()), known) for seed in range(2000)]
+    assert 1740 <= drawn.count("often") <= 1860
+
+
+def test_more_lines_than_there_are_cannot_be_picked() -> None:
+    (error,) = parse_wildcards({"a": ("x {1-4$$__b__}",), "b": ("x", "y", "2::x")})[1]
+    assert (error.name, error.line, error.offset) == ("a", 0, 2)
+    assert error.message == "asks for 4 different lines of a wildcard that has 2"
+
+
+@pytest.mark.parametrize("line", ["0::x", "-1::x", "1,5::x", "50%::x"])
+def test_a_weight_that_is_none_is_named_with_its_line(line: str) -> None:
+    (error,) = parse_wildcards({"a": ("x", line)})[1]
+    assert (error.line, error.offset) == (1, 0)
+    assert "weight" in error.message
+
+
+@pytest.mark.parametrize(
+    ("text", "offsets"),
+    [
+        ("__a1___camera__", [6]),
+        ("a __hair", [2]),
+        ("a hair__ mug", [2]),
+        ("__{a|b}__", [0, 2]),
+        ("__ hair color __", [0, 14]),
+        ("(__a, b__)", [0, 6]),
+        ("__a__ __b__ __people/*__ __hair color__", []),
+        ("snake__case, fill in the ____", []),
+        ("{my__axis} {a__b.c__d}", []),
+    ],
+)
+def test_underscores_that_no_wildcard_takes_are_found_where_their_word_begins(
+    text: str, offsets: list[int]
+) -> None:
+    assert leftovers(text) == offsets
 
 
 def test_weights_set_how_often_an_alternative_is_drawn() -> None:

@@ -115,7 +115,7 @@ BROKEN = [
     ("file-ragged-csv.yaml", 7, "shots[0].axes.p", "line 3"),
     ("file-wrong-size.yaml", 7, "shots[0].axes.p[1].size", "sizes.csv:3"),
     ("file-broken-json.yaml", 7, "shots[0].axes.p", "JSON"),
-    ("unknown-wildcard.yaml", 5, "shots[0].prompt", "did you mean `job`?"),
+    ("unknown-wildcard.yaml", 5, "shots[0].prompt", "did you mean `__job__`?"),
     ("unbalanced-brace.yaml", 5, "shots[0].prompt", ""),
     ("seeds-zero.yaml", 6, "shots[0].seeds", "from 1"),
     ("seeds-listed-twice.yaml", 6, "shots[0].seeds[2]", "twice"),

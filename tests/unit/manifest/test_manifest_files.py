@@ -231,7 +231,7 @@ def test_an_unknown_wildcard_in_a_wildcard_names_that_file_and_line(tmp_path: Pa
     with pytest.raises(InvalidDocument) as caught:
         wildcards(tmp_path, "a __job__")
     (found,) = caught.value.problems
-    assert found.message == "wildcards/job.txt:2:5: unknown wildcard `__trde__`: did you mean `trade`?"
+    assert found.message == "wildcards/job.txt:2:5: unknown wildcard `__trde__`: did you mean `__trade__`?"
     assert found.line == 3
 
 
