@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 
 from common.errors import Problem
-from common.wording import shortened
+from common.lookalikes import TYPOGRAPHIC_QUOTES, named, plain
+from common.wording import quoted, shortened
 
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 #: The line ends of YAML 1.2, and no other character.
@@ -36,10 +37,17 @@ def syntax_problem(text: str, error: yaml.MarkedYAMLError) -> Problem:
     in_brackets = (error.context or "").endswith(("flow mapping", "flow sequence"))
     if "parsing a flow" in (error.context or "") and (comment := _comment_in_brackets(lines, line)):
         return comment
-    for number in [line, *([opened.line] if opened else []), line - 1]:
+    near = [line, *([opened.line] if opened else []), line - 1]
+    for number in near:
+        odd = odd_syntax(lines[number]) if 0 <= number < len(lines) else None
+        if odd is not None:
+            return _problem(odd[1], number, odd[0])
+    for number in near:
         found = _of_line(lines, number, in_brackets or here[column : column + 1] in _INSIDE)
         if found is not None:
             return found
+    if in_brackets and (comma := re.search("[\uff0c\u3001\uff1b]", here)):
+        return _problem(f"{named(comma[0])}; write `, `", line, comma.start())
     if in_brackets and opened and not _after_quote(here, column):
         closing, bracket = ("}", "{") if "mapping" in (error.context or "") else ("]", "[")
         place = f"line {opened.line + 1}, column {opened.column + 1}"
@@ -47,6 +55,9 @@ def syntax_problem(text: str, error: yaml.MarkedYAMLError) -> Problem:
         return _problem(missing, line, column)
     if "quoted scalar" in (error.context or "") and opened and "escape" not in (error.problem or ""):
         line, column = opened.line, opened.column
+        typed = re.search("[\u201c-\u201f]", lines[line][column:]) if line < len(lines) else None
+        if typed:
+            return _problem(f"{named(typed[0])}; write `{lines[line][column]}`", line, column + typed.start())
     reason = " ".join(part for part in (error.context, error.problem) if part)
     return _problem(f"is not YAML: {reason}{_remedy(reason, here, column)}", line, column)
 
@@ -90,6 +101,50 @@ def _of_line(lines: list[str], number: int, in_brackets: bool) -> Problem | None
         return None
     message = f"a value that starts with `{value[0]}` reads as YAML syntax; put it in quotes: "
     return _problem(f"{message}'{shortened(value)}'", number, start)
+
+
+#: What may stand before a key: blanks of any kind, and a bullet of any kind.
+_START = re.compile(r"(?P<indent>\s*)(?:(?P<bullet>[-\u2010-\u2015\u2212\u2022\u00b7])(?P<gap>\s+))?")
+_KEY = re.compile(
+    r"(?P<key>[A-Za-z_][\w -]{0,60}?)(?P<colon>\s*(?::|\uff1a|\u2236|\ua789|=)\s*)(?P<value>.*)"
+)
+_BLANKS = " \t"
+
+
+def odd_syntax(line: str) -> tuple[int, str] | None:
+    """Where in a line a character stands that only looks like syntax, and a sentence on it."""
+    start = _START.match(line)
+    assert start is not None
+    for blanks in ("indent", "gap"):
+        for offset, char in enumerate(start[blanks] or ""):
+            if char not in _BLANKS:
+                return start.start(blanks) + offset, f"{named(char)}; write ` `"
+    if start["bullet"] not in (None, "-"):
+        return start.start("bullet"), f"{named(start['bullet'])}; write `-`"
+    invisible = line[start.end() : start.end() + 1]
+    if invisible and not invisible.isascii() and not plain(invisible).strip():
+        return start.end(), f"{named(invisible)}; remove it"
+    key = _KEY.match(line, start.end())
+    return _odd_value(line, start, key) if key else None
+
+
+def _odd_value(line: str, start: re.Match[str], key: re.Match[str]) -> tuple[int, str] | None:
+    """The same for what parts key and value, and what the value begins with."""
+    colon, value = key["colon"], key["value"].rstrip()
+    sign = colon.strip()
+    odd = next((char for char in colon if char not in f"{_BLANKS}:="), None)
+    if odd is not None:
+        blank = "" if not odd.isspace() and (colon[colon.index(odd) + 1 :] or not value) else " "
+        return key.start("colon") + colon.index(odd), f"{named(odd)}; write `{plain(odd).strip()}{blank}`"
+    if value and (sign == "=" or (colon == ":" and not value.startswith(("//", ":")))):
+        return (
+            key.start(),
+            f"a `:` and a blank part key and value; write `{key['key']}: {shortened(value, 200)}`",
+        )
+    closing = TYPOGRAPHIC_QUOTES.get(value[:1], "")
+    if closing and value[-1] in closing and len(value) > 1:
+        return key.start("value"), f"{named(value[0])}; write `{quoted(value[1:-1])}`"
+    return None
 
 
 def _comment_in_brackets(lines: list[str], last: int) -> Problem | None:

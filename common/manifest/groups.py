@@ -104,7 +104,12 @@ def _check_set(
     places: list[Any] = [group, defaults, *group.include_sets]
     places += [fields for axis in group.axes.values() for fields in axis.sets]
     root = reading.text.root
-    keys = node.entries.keys() | (_names(root.get("defaults")) if isinstance(root, nodes.Mapping) else set())
+    # A key that stands in the wrong place is told once, there.
+    keys = (
+        _names(node)
+        | _names(root)
+        | (_names(root.get("defaults")) if isinstance(root, nodes.Mapping) else set())
+    )
     given = (
         key_remedies.gives(field, keys)
         or any(key in (MERGE, field) or nearest(key, [field]) for key in keys)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from common import lookalikes
 from common.document import nodes
 from common.document.nodes import Node, Scalar, flow
 from common.manifest import value_remedies
@@ -273,6 +274,16 @@ def renamed(names: Mapping[str, str]) -> KeyRemedy:
         return f"; write `{ours}: {flow(value)}`"
 
     return remedy
+
+
+def odd_indentation(key: str, place: nodes.Place, mapping: nodes.Mapping) -> str | None:
+    """For a key that blanks stand before which only look like indentation."""
+    first = key[:1]
+    if first.isascii() or lookalikes.plain(first).strip():
+        return None
+    is_indented = place.column == 1 and first.isspace() and place != mapping.place
+    meant = " " if is_indented else lookalikes.plain(key).strip()
+    return f": {lookalikes.named(first)}; write `{meant}`"
 
 
 def after_comma(key: str, mapping: nodes.Mapping) -> str | None:

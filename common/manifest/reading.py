@@ -10,9 +10,10 @@ from common.catalog import Catalog
 from common.document import nodes
 from common.document.nodes import Node, Place, child_path, described
 from common.document.source import SourceText
+from common.document.syntax import odd_syntax
 from common.errors import Problem
 from common.manifest.files import FileReader
-from common.manifest.key_remedies import KeyRemedy, after_comma
+from common.manifest.key_remedies import KeyRemedy, after_comma, odd_indentation
 from common.wording import listed, shortened, suggestion
 
 #: Nobody reads more at once, and finding them costs time.
@@ -119,7 +120,11 @@ def read_keys(
     """
     if not isinstance(node, nodes.Mapping):
         known = listed(list(keys)[:4])
-        reading.wrong(node.place, path, f"must be a mapping with keys such as {known}, not {described(node)}")
+        typed = odd_syntax(node.text) if isinstance(node, nodes.Scalar) and not node.style else None
+        hint = f"; {typed[1]}" if typed else ""
+        reading.wrong(
+            node.place, path, f"must be a mapping with keys such as {known}, not {described(node)}{hint}"
+        )
         return {}
     values: dict[str, Any] = {}
     for key, place, value in node.items():
@@ -130,8 +135,8 @@ def read_keys(
         elif key == MERGE:
             reading.wrong(place, child_path(path, key), "YAML 1.2 has no merge keys; use `defaults`")
         else:
-            hint = remedy(key, node) if remedy else None
-            if hint != "":
-                hint = hint or after_comma(key, node) or suggestion(key, keys) or "; remove it"
+            found = odd_indentation(key, place, node) or (remedy(key, node) if remedy else None)
+            if found != "":
+                hint = found or after_comma(key, node) or suggestion(key, keys) or "; remove it"
                 reading.wrong(place, child_path(path, key), f"unknown key `{shortened(key)}`{hint}")
     return values

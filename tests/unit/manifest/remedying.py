@@ -52,13 +52,12 @@ def remedied(content: str, problem: Problem) -> str | None:
         return _in_source(content, problem, found[1])
     if "`#` begins a comment here" in message and (found := _WRITE.search(message)):
         return _in_source(content, problem, found[1], _HASH)
+    if in_line := _of_line(content, problem):
+        return in_line
     try:
         root = read_yaml(content, "m.yaml")[0].root
     except InvalidDocument:
-        odd = _ODD.search(message)
-        return (
-            _in_source(content, problem, odd[3], re.compile(re.escape(chr(int(odd[2], 16))))) if odd else None
-        )
+        return None
     target = _Target.at(root, problem.path)
     if found := _DID_YOU_MEAN.search(message):
         target.rename(found[1] or found[2], found[3])
@@ -76,6 +75,19 @@ def remedied(content: str, problem: Problem) -> str | None:
     else:
         return None
     return "".join(f"{line}\n" for line in _lines(root, ""))
+
+
+def _of_line(content: str, problem: Problem) -> str | None:
+    """What is mended in the source, as the tree does not hold it."""
+    message = problem.message
+    if message.startswith("a `:` and a blank part key and value") and (found := _WRITE.search(message)):
+        return _in_source(content, problem, found[1])
+    odd = _ODD.search(message) or re.search(r"(`.` is )?U\+([0-9A-F]{4})[^`]*(; remove it)$", message)
+    if odd is None or (problem.path and odd[3] != " "):
+        return None
+    text = "" if odd[3] == "; remove it" else odd[3]
+    what = ".+" if text[:1] in ("'", '"') and len(text) > 1 else chr(int(odd[2], 16))
+    return _in_source(content, problem, text, re.compile(what + ("+" if text == " " else "")))
 
 
 def _write(root: Node, target: _Target, message: str, found: re.Match[str]) -> None:
@@ -99,7 +111,8 @@ def _in_source(content: str, problem: Problem, text: str, what: re.Pattern[str] 
     line = lines[problem.line - 1]
     match = what.search(line, problem.column - 1)
     assert match, (line, problem)
-    lines[problem.line - 1] = line[: match.start()] + text + line[match.end() :]
+    wide = text * len(match[0]) if text == " " else text
+    lines[problem.line - 1] = line[: match.start()] + wide + line[match.end() :]
     return "\n".join(lines)
 
 
@@ -217,6 +230,9 @@ class _Target:
             if isinstance(container, Mapping) and step == key:
                 container.entries[key] = (container.entries[key][0], value)
                 return
+        if isinstance(self.way[-1][0], Sequence) and isinstance(self.node, Scalar):
+            self._replace(node)
+            return
         _rekey(self.mapping, self.key, key)
         self.mapping.entries[key] = (self.mapping.place, value)
 

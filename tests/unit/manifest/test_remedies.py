@@ -199,8 +199,75 @@ def test_a_remedy_makes_the_manifest_right(lines: str, words: str) -> None:
         assert problems_of(mended, None) == (), mended
 
 
+#: Whole manifests in which something only looks like YAML, and part of the message.
+LOOKS_RIGHT = [
+    (
+        "version: 1\nshots:\n- model: sdxl\n\u00a0\u00a0prompt: a cat\n",
+        "U+00A0 is a no-break space; write ` `",
+    ),
+    (
+        "version: 1\nshots:\n- model: sdxl\n  \u00a0prompt: a cat\n",
+        "U+00A0 is a no-break space; write `prompt`",
+    ),
+    ("version: 1\nshots:\n-\u00a0model: sdxl\n  prompt: a cat\n", "U+00A0 is a no-break space; write ` `"),
+    ("version: 1\nshots:\n- model: sdxl\n  prompt:\u00a0a cat\n", "U+00A0 is a no-break space; write ` `"),
+    (
+        "\u00a0version: 1\nshots:\n- {model: sdxl, prompt: a cat}\n",
+        "U+00A0 is a no-break space; write `version`",
+    ),
+    (
+        "version: 1\nshots:\n- model: sdxl\n  prompt\uff1a a cat\n",
+        "`\uff1a` is U+FF1A, full-width; write `:`",
+    ),
+    (
+        "version: 1\nshots:\n- model\uff1asdxl\n  prompt: a cat\n",
+        "`\uff1a` is U+FF1A, full-width; write `: `",
+    ),
+    (
+        "version\uff1a 1\nshots:\n- {model: sdxl, prompt: a cat}\n",
+        "`\uff1a` is U+FF1A, full-width; write `:`",
+    ),
+    (
+        "version: 1\nshots:\n- {model: sdxl\uff0c prompt: a cat}\n",
+        "`\uff0c` is U+FF0C, full-width; write `, `",
+    ),
+    (
+        "version: 1\nshots:\n\u2013 model: sdxl\n  prompt: a cat\n",
+        "`\u2013` is U+2013, an en dash; write `-`",
+    ),
+    ("version: 1\nshots:\n\u2022 model: sdxl\n  prompt: a cat\n", "`\u2022` is U+2022, a bullet; write `-`"),
+    (
+        "version: 1\nshots:\n\ufeff- model: sdxl\n  prompt: a cat\n",
+        "U+FEFF is a zero width no-break space; remove it",
+    ),
+    (
+        "version: 1\nshots:\n- model: sdxl\n  \u200bprompt: a cat\n",
+        "U+200B is a zero width space; write `prompt`",
+    ),
+    (
+        "version: 1\nshots:\n- model: sdxl\n  prompt: \u201ca cat: grey\u201d\n",
+        '`\u201c` is U+201C, a left double quotation mark; write `"a cat: grey"`',
+    ),
+    (
+        'version: 1\nshots:\n- model: sdxl\n  prompt: "a cat\u201d\n',
+        '`\u201d` is U+201D, a right double quotation mark; write `"`',
+    ),
+    ("version: 1\nshots:\n- model: sdxl\n  prompt:a cat\n", "write `prompt: a cat`"),
+    ("version = 1\nshots:\n- {model: sdxl, prompt: a cat}\n", "write `version: 1`"),
+    ("version: 1\nshots:\n- prompt:a cat\ndefaults: {model: sdxl}\n", "write `prompt: a cat`"),
+]
+
 #: Its remedy lets the parser see what else is wrong: no axis has that name.
 SHOWS_MORE = "prompt-is-mapping.yaml"
+
+
+@pytest.mark.parametrize(("content", "words"), LOOKS_RIGHT, ids=[words for _, words in LOOKS_RIGHT])
+def test_what_only_looks_like_yaml_is_named_by_code_point(content: str, words: str) -> None:
+    (problem,) = problems_of(content, None)
+    assert words in problem.message
+    mended = remedied(content, problem)
+    assert mended is not None
+    assert problems_of(mended, None) == (), mended
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in BROKEN.glob("*.yaml")))
