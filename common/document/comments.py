@@ -14,6 +14,7 @@ from common.wording import MAX_PATH, quoted, shortened
 _DOUBTFUL = re.compile(r"(?:^|(?<=[\s\[{,]))#[^\s#!]", re.MULTILINE)
 #: The same behind a value.
 _BEHIND = re.compile(r"[ \t]+(#[^\s#!][^\n]*)")
+_SWALLOWED = re.compile(r":[ \t]+(#[^\s#!][^\n]*)\n\s*$")
 #: The same on a line of its own between values in brackets.
 _BETWEEN = re.compile(r"\n[ \t]*(#[^\s#!,\]}][^\s,\]}]*)")
 
@@ -23,7 +24,11 @@ def doubtful_comments(text: SourceText) -> list[Problem]:
 
     `# ordinary` comments are none of them, nor are any behind numbers.
     """
-    return list(_found(text)) if _DOUBTFUL.search(text.content) else []
+    if not _DOUBTFUL.search(text.content):
+        return []
+    problems = list(_found(text))
+    text.doubts.sort(key=Problem.place)
+    return problems
 
 
 def _found(text: SourceText) -> Iterator[Problem]:
@@ -41,8 +46,16 @@ def _found(text: SourceText) -> Iterator[Problem]:
                 waiting += [(item, child_path(path, index)) for index, item in enumerate(node.items)]
                 yield from _between(text, node, path)
             case Scalar() if not node.style and node.kind in ("null", "text") and node.end >= 0:
-                if comment := _BEHIND.match(text.content, node.end):
+                if comment := _BEHIND.match(text.content, node.end) or _before(text, node):
                     yield from _behind(text, node, path, comment)
+
+
+def _before(text: SourceText, scalar: Scalar) -> re.Match[str] | None:
+    """The same for a value in brackets that is empty: the parser places it at what follows."""
+    if scalar.text:
+        return None
+    line = text.content.rfind("\n", 0, text.content.rfind("\n", 0, scalar.place.index)) + 1
+    return _SWALLOWED.search(text.content, line, scalar.place.index)
 
 
 def _behind(text: SourceText, scalar: Scalar, path: str, comment: re.Match[str]) -> Iterator[Problem]:

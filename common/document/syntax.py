@@ -21,7 +21,7 @@ _INSIDE = frozenset("]}@%`")
 #: How far above a bracket that is not closed its values are looked at.
 _LINES_IN_BRACKETS = 50
 #: A comment without a blank behind its `#`, as a colour is written.
-_COMMENT = re.compile(r"(?<!\S)#[^\s,\]}]+")
+_COMMENT = re.compile(r"(?<![^\s\[{,])#[^\s,\]}]+")
 _QUOTED = re.compile(r""""(?:[^"\\]|\\.)*"|'[^']*'""")
 #: Keys whose values are text, so that a bracket there opens nothing.
 _TEXT_KEY = re.compile(r"(?:prompt|negative|look|text|name)\s*:\s*")

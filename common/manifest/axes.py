@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.document import nodes
-from common.document.nodes import Node, Scalar, child_path, described, spelling
+from common.document.nodes import Node, Scalar, child_path, described, flow, spelling
 from common.manifest import value_remedies
 from common.manifest.key_remedies import of_axis
 from common.manifest.list_files import read_file_list
 from common.manifest.model import NOTHING, Axis, ShotFields, Spelling
-from common.manifest.plain_values import Later, Switch, Text, scalar_of
+from common.manifest.plain_values import Later, Number, Switch, Text, scalar_of
 from common.manifest.ranges import RANGE_KEYS, ranged, too_many
 from common.manifest.reading import Key, Reading, read_keys
 from common.manifest.shot_keys import AXIS_KEYS
@@ -51,7 +51,7 @@ class Axes:
     def read(self, node: Node, path: str, reading: Reading) -> dict[str, Axis] | None:
         if not isinstance(node, nodes.Mapping):
             message = f"must be a mapping of axis names to values, not {described(node)}"
-            reading.wrong(node.place, path, message)
+            reading.wrong(node.place, path, message + _merged(node))
             return None
         axes: dict[str, Axis] = {}
         for name, place, value in node.items():
@@ -73,6 +73,16 @@ class Axes:
             "propertyNames": {"pattern": f"^{AXIS_NAME}$", "not": {"enum": sorted({*RESERVED, *_NOT_AXES})}},
             "additionalProperties": {"$ref": "#/$defs/axis"},
         }
+
+
+def _merged(node: Node) -> str:
+    """What to write for a list of axes, one a mapping."""
+    items = node.items if isinstance(node, nodes.Sequence) else []
+    entries = {
+        key: entry for item in items if isinstance(item, nodes.Mapping) for key, entry in item.entries.items()
+    }
+    whole = flow(nodes.Mapping(node.place, entries))
+    return value_remedies.write("", whole) if entries else ""
 
 
 def name_problem(name: str) -> str | None:
@@ -124,7 +134,8 @@ def _listed(node: Node, path: str, name: str, expand: bool, reading: Reading) ->
         if not isinstance(node, Scalar) or node.place.index not in reading.text.commented:
             reading.wrong(node.place, path, f"must be a list, not {described(node)}{hint}")
         return None
-    _check_range(node, path, name, reading)
+    if not _is_no_range(node, path, name, reading):
+        return None
     if not node.items:
         reading.wrong(node.place, path, "has no values, so there would be no shots")
         return None
@@ -139,14 +150,23 @@ def _listed(node: Node, path: str, name: str, expand: bool, reading: Reading) ->
     return Axis(values=tuple(value for value, _ in right), sets=() if silent else sets, expand=expand)
 
 
-def _check_range(node: nodes.Sequence, path: str, name: str, reading: Reading) -> None:
-    """Warns of a list whose only text spells a range, which no list is read as."""
+def _is_no_range(node: nodes.Sequence, path: str, name: str, reading: Reading) -> bool:
+    """False after reporting a list whose only text spells a range for a number; others are warned of."""
     only = node.items[0] if len(node.items) == 1 else None
-    if isinstance(only, Scalar) and not only.style and value_remedies.is_written_as_range(only.text):
-        meant = value_remedies.spelled_range(only.text)
+    if not isinstance(only, Scalar) or only.style or only.number() is not None:
+        return True
+    meant = value_remedies.spelled_range(only.text)
+    if meant is None:
+        return True
+    if name in AXIS_KEYS and isinstance(AXIS_KEYS[name].kind, Number):
+        message = f"must hold numbers, not {described(only)}; write `{name}: {meant}`"
+        reading.wrong(only.place, f"{path}[0]", message)
+        return False
+    if name not in AXIS_KEYS and value_remedies.is_written_as_range(only.text):
         reading.warn_at(
             path, f"`{shortened(only.text)}` is one text here; for a range write `{name}: {meant}`"
         )
+    return True
 
 
 def read_value(node: Node, path: str, name: str, reading: Reading) -> tuple[Spelling, ShotFields] | None:

@@ -32,8 +32,8 @@ class Habit:
     keys: Mapping[str, str]
     #: Our key, which may be there already.
     ours: str
-    #: The line to write, from the values by what they are.
-    line: Callable[[_Values], str]
+    #: The line to write, from the values by what they are; None where they do not say one.
+    line: Callable[[_Values], str | None]
 
     def remedy(self, key: str, mapping: nodes.Mapping) -> str:
         mine = {each: self.keys[spelled(each)] for each in mapping.entries if spelled(each) in self.keys}
@@ -44,7 +44,8 @@ class Habit:
             return ""
         values = {role: value for each, role in mine.items() if (value := mapping.get(each)) is not None}
         place = f" in place of it and {' and '.join(f'`{each}`' for each in others)}" if others else ""
-        return f"; write `{self.line(values)}`{place}"
+        line = self.line(values)
+        return f"; its name here is `{self.ours}`" if line is None else f"; write `{line}`{place}"
 
 
 def _text(node: Node) -> str:
@@ -56,20 +57,25 @@ def _named(ours: str) -> Callable[[_Values], str]:
     return lambda values: f"{ours}: {flow(next(iter(values.values())))}"
 
 
-def _size(values: _Values) -> str:
+def _size(values: _Values) -> str | None:
     if aspect := values.get("aspect"):
         area = f", megapixels: {_text(values['megapixels'])}" if "megapixels" in values else ""
         return f"size: {{aspect: {_text(aspect)}{area}}}"
     if area_only := values.get("megapixels"):
         return f"size: {{megapixels: {_text(area_only)}}}"
-    width = _text(values.get("width") or values["height"])
-    return f"size: {width}x{_text(values['height']) if 'height' in values else width}"
+    sides = [_text(values[side]) for side in ("width", "height") if side in values]
+    if not all(re.fullmatch(r"[0-9]{1,5}", side) for side in sides):
+        return None
+    return f"size: {sides[0]}x{sides[-1]}"
 
 
-def _seeds(values: _Values) -> str:
+def _seeds(values: _Values) -> str | None:
     value = values["seed"]
     if isinstance(value, Scalar):
         meant = value_remedies.seeds(value.text, most=0)
+        number = value.number()
+        if isinstance(number, int) and number >= 2**63:
+            return None
         return f"seeds: {meant or flow(nodes.Sequence(value.place, [value]))}"
     items = value.items if isinstance(value, nodes.Sequence) else []
     if any(isinstance(item, Scalar) and item.text in value_remedies.RANDOM for item in items):
@@ -95,6 +101,11 @@ def _model(values: _Values) -> str:
 def _sampler(values: _Values) -> str:
     text = _text(values["sampler"])
     return f"sampler: {value_remedies.sampler(text) or text}"
+
+
+def _name(values: _Values) -> str | None:
+    name = value_remedies.slug(_text(values["name"]))
+    return f"name: {name}" if name else None
 
 
 def _loras(values: _Values) -> str:
@@ -133,7 +144,7 @@ _HABITS = (
         "size",
         _size,
     ),
-    Habit(_alike("size", "resolution", "dimensions", "imagesize"), "size", _named("size")),
+    Habit(_alike("size", "resolution", "dimensions", "dims", "imagesize"), "size", _named("size")),
     Habit(
         _alike("guidance", "cfg", "cfgscale", "scale", "guidancescale", "unconditionalguidancescale"),
         "guidance",
@@ -160,6 +171,7 @@ _HABITS = (
         "seeds",
         _count,
     ),
+    Habit(_alike("name", "title", "id", "label", "groupname"), "name", _name),
     Habit(_alike("negative", "negativeprompt", "negprompt", "uc"), "negative", _named("negative")),
     Habit(_alike("prompt", "positive", "positiveprompt", "caption", "text"), "prompt", _named("prompt")),
     Habit(
@@ -192,6 +204,9 @@ _HABITS = (
 )
 _HABIT_OF = {key: habit for habit in _HABITS for key in habit.keys}
 
+#: Keys whose words belong in the prompt.
+_OF_A_PROMPT = ("style", "styles", "suffix", "promptsuffix", "postfix", "modifiers", "artist", "mood")
+
 #: Settings of other programs that the farm does not have, and why.
 _WITHOUT = {
     **dict.fromkeys(
@@ -212,6 +227,12 @@ def of_shots(key: str, mapping: nodes.Mapping) -> str | None:
     """For the keys of a group and of `defaults`."""
     if habit := _HABIT_OF.get(spelled(key)):
         return habit.remedy(key, mapping)
+    prompt, value = mapping.get("prompt"), mapping.get(key)
+    if spelled(key) in _OF_A_PROMPT and isinstance(value, Scalar):
+        if not isinstance(prompt, Scalar):
+            return "; write its words into `prompt`"
+        joined = Scalar(value.place, f"{prompt.text}, {value.text}")
+        return f"; write `prompt: {flow(joined)}` in place of it"
     return _WITHOUT.get(spelled(key))
 
 
@@ -306,7 +327,14 @@ def gives(field: str, keys: Iterable[str]) -> bool:
 
 
 def of_seeds(key: str, mapping: nodes.Mapping) -> str | None:
-    """For the mapping that `seeds` may be: `{from: 1, to: 5}`, `{start: 1, end: 5}`."""
+    """For the mapping that `seeds` may be: `{from: 1, to: 5}`, `{values: [1, 2]}`, `{seed: 7, count: 4}`."""
+    value = mapping.get(key)
+    if spelled(key) in ("values", "list", "seeds") and isinstance(value, nodes.Sequence):
+        return f"; write `seeds: {flow(value)}`"
+    if spelled(key) in ("seed", "first") and "start" not in mapping.entries and value is not None:
+        return f"; write `start: {flow(value)}`"
+    if spelled(key) in ("n", "number", "num") and "count" not in mapping.entries and value is not None:
+        return f"; write `count: {flow(value)}`"
     first = _first_of(mapping, "from", "start", "first", "min")
     last = _first_of(mapping, "to", "end", "stop", "last", "max")
     if not (isinstance(first, Scalar) and isinstance(last, Scalar)):
@@ -330,7 +358,10 @@ def of_size(key: str, mapping: nodes.Mapping) -> str | None:
         habit.keys[spelled(each)]: value for each, _, value in mapping.items() if spelled(each) in habit.keys
     }
     wrong = [each for each in mapping.entries if habit.keys.get(spelled(each)) != each]
-    return f"; write `{_size(roles)}`" if key == wrong[0] else ""
+    if key != wrong[0]:
+        return ""
+    line = _size(roles)
+    return None if line is None else f"; write `{line}`"
 
 
 def _first_of(mapping: nodes.Mapping, *keys: str) -> Node | None:
@@ -338,11 +369,11 @@ def _first_of(mapping: nodes.Mapping, *keys: str) -> Node | None:
 
 
 def of_axis(node: nodes.Mapping) -> str:
-    """For a mapping that is no form of an axis: `{start: 1, stop: 10}`, `{min: 1, max: 10, by: 3}`."""
+    """For a mapping that is no form of an axis: `{start: 1, stop: 10, by: 3}`, `{name: ana}`."""
     first = _first_of(node, "start", "first", "min", "begin")
     last = _first_of(node, "to", "end", "stop", "last", "max")
     step = _first_of(node, "step", "by", "increment")
     if first is None or last is None:
-        return ""
+        return f"; write `[{flow(node)}]`" if node.entries and len(flow(node)) <= 200 else ""
     by = f", step: {_text(step)}" if step is not None else ""
     return f"; write `{{from: {_text(first)}, to: {_text(last)}{by}}}`"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.document import nodes
-from common.document.nodes import Node, Scalar, child_path, described
+from common.document.nodes import Node, Scalar, child_path, described, flow
 from common.manifest import value_remedies
 from common.manifest.axes import name_problem, read_value
 from common.manifest.model import NOTHING, Axis, ShotFields, Spelling
@@ -24,7 +24,7 @@ class Zip:
     def read(self, node: Node, path: str, reading: Reading) -> tuple[tuple[str, ...], ...] | None:
         if not isinstance(node, nodes.Sequence):
             message = f"must be a list of lists of axis names such as `[[a, b]]`, not {described(node)}"
-            reading.wrong(node.place, path, message)
+            reading.wrong(node.place, path, message + value_remedies.write("", self._meant(node)))
             return None
         flat = bool(node.items) and all(isinstance(item, Scalar) for item in node.items)
         groups = [node] if flat else node.items
@@ -32,6 +32,18 @@ class Zip:
             self._group(group, path if flat else f"{path}[{i}]", reading) for i, group in enumerate(groups)
         ]
         return tuple(group for group in read if group)
+
+    @staticmethod
+    def _meant(node: Node) -> str | None:
+        """The groups of `a, b` and of `{a: b}`."""
+        if isinstance(node, Scalar):
+            return f"[{value_remedies.listed(node.text)}]" if "," in node.text else None
+        if isinstance(node, nodes.Mapping) and node.entries:
+            pairs = [
+                nodes.Sequence(node.place, [Scalar(node.place, key), value]) for key, _, value in node.items()
+            ]
+            return flow(nodes.Sequence(node.place, list(pairs)))
+        return None
 
     @staticmethod
     def _group(node: Node, path: str, reading: Reading) -> tuple[str, ...]:
@@ -55,7 +67,8 @@ class Entries:
 
     def read(self, node: Node, path: str, reading: Reading) -> list[nodes.Mapping] | None:
         if not isinstance(node, nodes.Sequence):
-            reading.wrong(node.place, path, f"must be a list of mappings, not {described(node)}")
+            hint = value_remedies.write("", f"[{flow(node)}]" if isinstance(node, nodes.Mapping) else None)
+            reading.wrong(node.place, path, f"must be a list of mappings, not {described(node)}{hint}")
             return None
         for index, item in enumerate(node.items):
             if not isinstance(item, nodes.Mapping) or not item.entries:

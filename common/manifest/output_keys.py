@@ -7,12 +7,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from common.document.nodes import Node
+from common.document.nodes import Node, Scalar, described
 from common.manifest.key_remedies import renamed
 from common.manifest.model import Group, Output
 from common.manifest.plain_values import Choice, Number, Switch, Text
 from common.manifest.reading import Key, Reading, read_keys
 from common.manifest.shot_values import mapping_schema
+from common.wording import quoted
 
 _RENAMED = renamed(
     {
@@ -32,7 +33,18 @@ class Section:
     keys: dict[str, Key]
 
     def read(self, node: Node, path: str, reading: Reading) -> BaseModel:
+        if isinstance(node, Scalar) and node.text and (meant := self._meant(node)):
+            reading.wrong(node.place, path, f"must be a mapping, not {described(node)}; write `{meant}`")
+            return self.model()
         return self.model(**read_keys(node, path, self.keys, reading, remedy=_RENAMED))
+
+    def _meant(self, node: Scalar) -> str | None:
+        """What a value that stands alone says: a number of images, a format, else a name."""
+        if "format" not in self.keys:
+            return f"{{max_images: {node.text}}}" if node.kind == "int" else None
+        if node.text.lower().lstrip(".") in ("png", "webp", "jpeg"):
+            return f"{{format: {node.text.lower().lstrip('.')}}}"
+        return f"{{name: {quoted(node.text)}}}" if "{" in node.text else None
 
     def schema(self) -> dict[str, Any]:
         return mapping_schema(self.keys)

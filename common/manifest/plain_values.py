@@ -10,7 +10,7 @@ from typing import Any, Literal
 from common import lookalikes
 from common.document import nodes
 from common.document.nodes import Node, Place, Scalar, described, flow
-from common.manifest import value_remedies
+from common.manifest import prompt, value_remedies
 from common.manifest.reading import Reading
 from common.wording import did_you_mean, listed, nearest, quoted
 
@@ -37,6 +37,10 @@ def _as_text(node: Node, reading: Reading) -> str:
         joined = flow(Scalar(node.place, ", ".join(parts)))
         return value_remedies.write("", joined) if parts and len(parts) == len(node.items) else ""
     braces = reading.text.braces(node)
+    try:
+        prompt.parse(braces)
+    except prompt.PromptError:
+        braces = braces.replace("{", "\\{").replace("}", "\\}")
     return f"; put it in quotes: {quoted(braces)}" if braces else ""
 
 

@@ -6,6 +6,7 @@ from decimal import Decimal, localcontext
 
 from common.document import nodes
 from common.document.nodes import Place, Scalar, child_path
+from common.manifest.key_remedies import renamed
 from common.manifest.plain_values import Number
 from common.manifest.reading import Key, Reading, read_keys
 
@@ -16,6 +17,14 @@ RANGE_KEYS = {
     "step": Key(_NUMBER, "Distance of two values; 1 if not given, negative to count down."),
 }
 
+
+#: What other programs call the ends and the step.
+_RENAMED_TO = {
+    **dict.fromkeys(("by", "increment", "steps", "interval"), "step"),
+    **dict.fromkeys(("start", "first", "min", "begin"), "from"),
+    **dict.fromkeys(("stop", "end", "last", "max", "until"), "to"),
+}
+_RENAMED = renamed(_RENAMED_TO)
 
 #: Values of one axis, whatever `limits.max_images` allows: each is kept in memory.
 MAX_VALUES = 1_000_000
@@ -37,9 +46,10 @@ def ranged(node: nodes.Mapping, path: str, reading: Reading) -> tuple[str, ...] 
 
     The number of values is known before any is made.
     """
-    read = read_keys(node, path, RANGE_KEYS, reading)
+    read = read_keys(node, path, RANGE_KEYS, reading, remedy=_RENAMED)
+    given = {_RENAMED_TO.get(key, key) for key in node.entries}
     for key in ("from", "to"):
-        if key not in node.entries:
+        if key not in given:
             reading.wrong(node.place, path, f"lacks `{key}`")
     if not {"from", "to"} <= read.keys() or ("step" in node.entries and "step" not in read):
         return None

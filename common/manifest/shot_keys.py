@@ -12,6 +12,8 @@ from common.manifest.reading import Key, Kind, Reading
 from common.manifest.shot_values import Loras, OneLora, SeedsForm, SizeForm
 from common.manifest.value_remedies import spelled_range, write
 
+#: Words for a value that is not given.
+_OWN = ("auto", "default", "none", "null", "~")
 #: Values that a text of one line may hold.
 _FEW = 20
 
@@ -53,6 +55,12 @@ class One:
                 node.place, path, f"takes one value, not {described(node)}{self._of_list(node, path)}"
             )
             return None
+        if isinstance(node, Scalar) and not isinstance(self.kind, Text) and node.text.lower() in _OWN:
+            message = (
+                f"must be a value, not {described(node)}; remove it, since the model's own is taken then"
+            )
+            reading.wrong(node.place, path, message)
+            return None
         if isinstance(node, Scalar) and (several := self._several(node, reading)):
             reading.wrong(
                 node.place, path, f"takes one value, not {described(node)}{self._varied(several, path)}"
@@ -68,6 +76,8 @@ class One:
             and all(re.fullmatch(r"[0-9]{2,5}", text) for text in texts)
         ):
             return f"; write `{'x'.join(texts)}`"
+        if len(texts) < len(node.items):
+            return ""
         if self.name == "negative" and texts:
             return write("", flow(Scalar(node.place, ", ".join(texts))))
         if len(node.items) == 1:

@@ -6,11 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from common import lookalikes
 from common.document import nodes
 from common.document.nodes import Node, Scalar, described, flow
 from common.manifest import value_remedies
-from common.manifest.key_remedies import of_seeds, of_size
+from common.manifest.key_remedies import of_seeds, of_size, renamed
 from common.manifest.model import LoraRef, Seeds, Size
 from common.manifest.plain_values import NAME, Choice, Name, Number
 from common.manifest.reading import Key, Reading, read_keys
@@ -27,6 +26,18 @@ _LORA_KEYS = {
 }
 
 
+#: What other programs call the name of a LoRA.
+_NAMES = ("lora", "model", "lora_name", "file", "path", "id")
+_RENAMED = renamed(
+    {
+        **{each.replace("_", ""): "name" for each in _NAMES},
+        **dict.fromkeys(
+            ("strength", "scale", "multiplier", "modelstrength", "loraweight", "value"), "weight"
+        ),
+    }
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Lora:
     """`name`, `name@0.8` or `{name: name, weight: 0.8}`."""
@@ -39,8 +50,8 @@ class Lora:
                     node.place, path, f"must be a LoRA such as `name@0.8`, not a mapping; write `{listed}`"
                 )
                 return None
-            values = read_keys(node, path, _LORA_KEYS, reading)
-            if "name" not in values and node.get("name") is None:
+            values = read_keys(node, path, _LORA_KEYS, reading, remedy=_RENAMED)
+            if "name" not in values and not node.entries.keys() & {"name", *_NAMES}:
                 reading.wrong(node.place, path, "lacks the `name` of the LoRA; write `name@0.8`")
             return LoraRef(**values) if "name" in values else None
         if not isinstance(node, Scalar) or not node.text:
@@ -134,10 +145,26 @@ class SeedsForm:
             return self._counted(node, path, reading)
         if isinstance(node, nodes.Sequence):
             return self._listed(node, path, reading)
+        if isinstance(node, nodes.Mapping) and self._is_random(node, path, reading):
+            return None
         seeds = Seeds(**read_keys(node, path, _SEEDS_KEYS, reading, remedy=of_seeds))
         if seeds.start + seeds.count - 1 > MAX_SEED:
             reading.wrong(node.place, path, f"runs past the largest seed, {MAX_SEED}")
         return seeds
+
+    @staticmethod
+    def _is_random(node: nodes.Mapping, path: str, reading: Reading) -> bool:
+        """Whether `start` or `count` asks for random seeds, which `mode` does; reports it."""
+        for key in ("start", "count"):
+            value = node.get(key)
+            if isinstance(value, Scalar) and value.text.lower() in value_remedies.RANDOM:
+                remedy = (
+                    "remove it, since `mode` says it" if "mode" in node.entries else "write `mode: random`"
+                )
+                message = f"must be a whole number, not {described(value)}; {remedy}"
+                reading.wrong(value.place, f"{path}.{key}", message)
+                return True
+        return False
 
     @staticmethod
     def _counted(node: Scalar, path: str, reading: Reading) -> Seeds | None:
@@ -163,6 +190,14 @@ class SeedsForm:
     def _listed(node: nodes.Sequence, path: str, reading: Reading) -> Seeds | None:
         if not node.items:
             reading.wrong(node.place, path, "lists no seed; write a count such as `seeds: 4`, or `[11, 12]`")
+            return None
+        only = node.items[0] if len(node.items) == 1 else None
+        if isinstance(only, Scalar) and value_remedies.span(only.text):
+            meant = value_remedies.seeds(only.text, reading.max_values)
+            hint = value_remedies.write("", meant and f"seeds: {meant}")
+            reading.wrong(
+                only.place, f"{path}[0]", f"must be a whole number from 0, not {described(only)}{hint}"
+            )
             return None
         for index, item in enumerate(node.items):
             if isinstance(item, Scalar) and item.text.lower() in value_remedies.RANDOM:
@@ -195,8 +230,7 @@ class Aspect:
         match = _RATIO.fullmatch(node.text.strip()) if isinstance(node, Scalar) else None
         if match is None:
             text = node.text if isinstance(node, Scalar) else ""
-            meant = re.sub(r"\s*(?:[x*,-]|to|by)\s*", ":", lookalikes.plain(text).strip())
-            hint = value_remedies.write(text, meant if _RATIO.fullmatch(meant) else None)
+            hint = value_remedies.write(text, value_remedies.aspect(text))
             reading.wrong(node.place, path, f"must be a ratio such as `2:3`, not {described(node)}{hint}")
             return None
         width, height = float(match[1]), float(match[2] or 1)
@@ -245,7 +279,10 @@ class SizeForm:
         if not given:
             reading.wrong(node.place, path, "is empty; write `832x1216` or `{aspect: 2:3, megapixels: 1}`")
         elif given & {"width", "height"} and (given & {"aspect", "megapixels"} or len(given) < 2):
-            reading.wrong(node.place, path, "takes both `width` and `height`, or `aspect` and `megapixels`")
+            message = "takes both `width` and `height`, or `aspect` and `megapixels`"
+            side = next(iter(values.values()), None) if len(given) == 1 else None
+            hint = value_remedies.write("", side and f"{{width: {side}, height: {side}}}")
+            reading.wrong(node.place, path, message + hint)
         return self._proportionate(Size(**values), node, path, reading)
 
     @staticmethod

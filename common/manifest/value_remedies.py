@@ -26,7 +26,7 @@ def write(text: str, meant: str | None) -> str:
     return f"; write `{meant}`"
 
 
-_GROUPED = re.compile(r"(\d{1,3})((?:[_,' ]\d{3}){1,4})")
+_GROUPED = re.compile(r"\d{1,3}(?:[_,' ]\d{3}){1,4}(?:\.\d{1,9})?")
 _DECIMAL_COMMA = re.compile(r"([-+]?\d{1,9}),(\d{1,9})")
 _WITH_UNIT = re.compile(r"[^\d.,+-]{0,4}([-+]?\d[\d.,_']{0,20}) ?([^\d]{0,20})")
 
@@ -160,6 +160,14 @@ def seeds(text: str, most: int) -> str | None:
     return number(text, lambda each: re.fullmatch(r"[1-9]\d{0,5}", each) is not None)
 
 
+def aspect(text: str) -> str | None:
+    """The ratio in `2x3` or `portrait`."""
+    text = lookalikes.plain(text[:_LONGEST]).strip()
+    shape = re.fullmatch(r"\{aspect: (.*)\}", _SHAPES.get(text.lower(), ""))
+    ratio = re.sub(r"\s*(?:[x*,-]|to|by)\s*", ":", text)
+    return shape[1] if shape else ratio if re.fullmatch(r"[0-9.]{1,9}[:/][0-9.]{1,9}", ratio) else None
+
+
 _LORA_TAG = re.compile(r"<(?:lora|lyco|hypernet):([^:<>]+)(?::([^<>:]*))?[^<>]*>", re.IGNORECASE)
 _WEIGHTED = re.compile(r"(.+?)\s*(?:[:=@*]|\s)\s*\(?([-+]?\d{0,2}[.,]?\d{1,4})\s*(%?)\)?")
 
@@ -169,6 +177,8 @@ def lora(text: str) -> str | None:
     text = lookalikes.plain(text[:_LONGEST]).strip()
     if tag := _LORA_TAG.fullmatch(text):
         return f"{slug(tag[1])}@{tag[2]}" if tag[2] else slug(tag[1])
+    if "," in text.replace("@0,", "") or "+" in text or text.count("@") > 1:
+        return None
     if match := _WEIGHTED.fullmatch(text):
         weight = match[2].replace(",", ".")
         if match[3]:

@@ -29,7 +29,9 @@ _DID_YOU_MEAN = re.compile(r"(?:`([^`]+)`|\{([^{}]+)\})[^`{}]*did you mean `([^`
 _ODD = re.compile(r"(?:`(.)` is )?U\+([0-9A-F]{4,6})[^`]*; write `([^`]+)`$")
 _EACH = re.compile(r"write one entry for each: (`.*`)$")
 _QUOTES = re.compile(r"put it in quotes: (.*)$")
-_WRITE = re.compile(r"write `([^`]+)`(?: under (?:the )?`(\w+):`(?: of a group)?| in place of it and (.+)|)$")
+_WRITE = re.compile(
+    r"write `([^`]+)`(?: under (?:the )?`(\w+):`(?: of a group)?| in place of it(?: and (.+))?|)$"
+)
 _TAG = re.compile(r"`(<[^`]*>)` does nothing in a prompt; write `loras: ([^`]+)`$")
 _HASH = re.compile(r"#[^\s,\]}]+")
 

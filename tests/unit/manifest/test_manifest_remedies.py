@@ -84,3 +84,42 @@ def test_a_broken_axis_is_not_reported_again_by_what_names_it() -> None:
 def test_a_bracket_that_closes_nothing_is_named() -> None:
     with pytest.raises(InvalidDocument, match="this `]` closes nothing"):
         parse_manifest("version: 1\nname: a]\nshots: []]\n", source="m.yaml", files=None)
+
+
+def warned(*lines: str) -> list[str]:
+    return [problem.message for problem in parsed(*lines).warnings]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("negative: a mug #1 seller", 'is a comment here; if it is text, write `"a mug #1 seller"`'),
+        ("negative: “blurry”", "`“` is U+201C, a left double quotation mark, and part of the text"),
+        ("axes: {frame: [1-10:3]}", "one text here; for a range write `frame: {from: 1, to: 10, step: 3}`"),
+        ("axes: {frame: [1..10]}", "one text here; for a range write `frame: {from: 1, to: 10}`"),
+    ],
+)
+def test_what_is_probably_not_meant_is_warned_of(line: str, words: str) -> None:
+    (warning,) = warned(line)
+    assert words in warning
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "negative: blurry # what nobody wants",
+        "negative: “a” and b",
+        "negative: it’s",
+        "axes: {age: [18-25]}",
+        "axes: {age: [18-25, 1..10]}",
+        'axes: {frame: ["1..10"]}',
+    ],
+)
+def test_what_may_well_be_meant_is_not_warned_of(line: str) -> None:
+    assert warned(line) == []
+
+
+def test_a_list_is_never_advised_to_be_put_in_quotes() -> None:
+    with pytest.raises(InvalidDocument) as caught:
+        parsed("axes: {a: [[x, {b: c}]]}")
+    assert "quotes" not in str(caught.value)

@@ -169,6 +169,36 @@ CASES = [
     ("top seed: 42", "write `seeds: [42]` under `defaults:`"),
     ("top steps: 4", "write `steps: 4` under `defaults:`"),
     ("top limits: {budget: 3}", "write `max_cost: 3`"),
+    ("axes: {who: {name: ana, look: red}}", "write `[{name: ana, look: red}]`"),
+    ("axes: {steps: [4-8]}", "write `steps: {from: 4, to: 8}`"),
+    ("axes: {steps: 4-8}", "write `{from: 4, to: 8}`"),
+    ("axes: {n: {from: 1, to: 10, by: 2}}", "write `step: 2`"),
+    ("axes: {n: {start: 1, to: 10}}", "write `from: 1`"),
+    ("axes:\n  - bg: [x, y]\n  - fg: [a]", "write `{bg: [x, y], fg: [a]}`"),
+    ("axes: {bg: [x, y], fg: [a, b]}\n  zip: bg, fg", "write `[[bg, fg]]`"),
+    ("axes: {bg: [x, y], fg: [a, b]}\n  zip: {bg: fg}", "write `[[bg, fg]]`"),
+    ("axes: {bg: [x, y], fg: [a, b]}\n  exclude: {bg: x}", "write `[{bg: x}]`"),
+    ("axes: {bg: [x, y], fg: [a, b]}\n  include: {bg: z, fg: c}", "write `[{bg: z, fg: c}]`"),
+    ("axes: {size: [512*512, 64x64]}", "write `512x512`"),
+    ("top limits: 400", "write `{max_images: 400}`"),
+    ("top output: webp", "write `{format: webp}`"),
+    ('top output: "{seed}.png"', 'write `{name: "{seed}.png"}`'),
+    ("guidance: auto", "remove it, since the model's own is taken then"),
+    ("guidance: 7.5x", "write `7.5`"),
+    ("steps: 20s", "write `20`"),
+    ("seeds: [1-4]", "write `seeds: {start: 1, count: 4}`"),
+    ("seeds: {count: 4, start: -1}", "write `mode: random`"),
+    ("seeds: {count: random, mode: random}", "remove it, since `mode` says it"),
+    ("seeds: {count: 4, seed: 7}", "write `start: 7`"),
+    ("seeds: {values: [1, 2]}", "write `seeds: [1, 2]`"),
+    ("seed: 18446744073709551615", "its name here is `seeds`"),
+    ("loras: [{name: blueprint, strength: 0.8}]", "write `weight: 0.8`"),
+    ("loras: [{lora: blueprint, weight: 0.8}]", "write `name: blueprint`"),
+    ("size: {width: 512}", "write `{width: 512, height: 512}`"),
+    ("size: {aspect: portrait}", "write `2:3`"),
+    ("style: noir", 'write `prompt: "a cat, noir"` in place of it'),
+    ("negative: {a: b}", r"put it in quotes: '\{a: b\}'"),
+    ("title: a", "remove it, since `name` says it"),
     ("variants: Combinatorial", "did you mean `combinatorial`?"),
     ("variants: random_", "did you mean `random`?"),
 ]
@@ -257,6 +287,15 @@ LOOKS_RIGHT = [
     ("version: 1\nshots:\n- prompt:a cat\ndefaults: {model: sdxl}\n", "write `prompt: a cat`"),
 ]
 
+
+def is_text(path: Path) -> bool:
+    try:
+        path.read_text()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 #: Its remedy lets the parser see what else is wrong: no axis has that name.
 SHOWS_MORE = "prompt-is-mapping.yaml"
 
@@ -270,12 +309,9 @@ def test_what_only_looks_like_yaml_is_named_by_code_point(content: str, words: s
     assert problems_of(mended, None) == (), mended
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in BROKEN.glob("*.yaml")))
+@pytest.mark.parametrize("name", sorted(path.name for path in BROKEN.glob("*.yaml") if is_text(path)))
 def test_a_remedy_of_a_broken_manifest_ends_its_problem(name: str) -> None:
-    try:
-        content = (BROKEN / name).read_text()
-    except UnicodeDecodeError:
-        pytest.skip("is no text")
+    content = (BROKEN / name).read_text()
     files = FileReader(BROKEN)
     before = problems_of(content, files)
     for problem in before:
