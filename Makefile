@@ -11,7 +11,7 @@ DATABASE ?= sqlite
 SHOTS ?= 20000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test lint bench chaos soak reference clean
+.PHONY: help setup setup-dev lock demo test test-newest lint bench chaos soak reference clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,6 +21,9 @@ setup:  ## Make .venv with everything the farm needs; instant when nothing chang
 
 setup-dev:  ## The same with what tests and lint need
 	@$(PYTHON3) .ci/bootstrap.py --dev
+
+lock:  ## Pin what pyproject.toml needs, with hashes, in .ci/requirements; make lock UPGRADE=1 takes newer versions
+	@$(PYTHON3) .ci/lock.py $(if $(UPGRADE),--upgrade)
 
 demo: setup  ## Start a farm here, render manifests/demo.yaml, show the contact sheet
 	@$(BIN)/farm run manifests/demo.yaml --settings manifests/demo-farm.yaml --out demo
@@ -33,6 +36,10 @@ lint: setup-dev  ## ruff, mypy --strict, import-linter
 
 test: lint  ## Lint and every test this machine can run; lists what it skipped and why
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
+test-newest:  ## Unit tests with the newest versions that pyproject.toml allows, in .venv-newest
+	@$(PYTHON3) .ci/bootstrap.py --newest
+	.venv-newest/bin/python -m pytest tests/unit -n $(JOBS)
 
 bench: setup-dev  ## Measure; only ratios decide
 	$(BIN)/python -m tests.benchmarks
@@ -48,4 +55,4 @@ reference: setup-dev  ## Write docs/reference/farm.md from the commands' own hel
 
 clean:  ## Remove the environment, the embedded farm's folder and everything rendered here
 	@if [ -x $(BIN)/farm ]; then $(BIN)/farm down; fi
-	rm -rf $(VENV) .farm demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-newest .farm demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

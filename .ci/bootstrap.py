@@ -1,8 +1,10 @@
-"""Set up .venv for this checkout: torch first, in the build this machine's card needs, then everything else.
+"""Set up .venv for this checkout: what .ci/requirements pins, torch in the build that this machine needs.
 
 Standard library only, and readable by an old Python, which then says what is missing.
 
-    python3 .ci/bootstrap.py [--dev]
+    python3 .ci/bootstrap.py [--dev | --newest]
+
+`--newest` makes .venv-newest, with the newest versions that pyproject.toml allows, for the unit tests.
 
 FARM_TORCH=cpu|cu126|cu130|skip overrides the choice of build; `skip` leaves torch as it is.
 """
@@ -10,7 +12,6 @@ FARM_TORCH=cpu|cu126|cu130|skip overrides the choice of build; `skip` leaves tor
 import argparse
 import hashlib
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -19,38 +20,60 @@ from pathlib import Path
 OLDEST = (3, 11)
 NEWER_NAMES = ("python3.14", "python3.13", "python3.12", "python3.11")
 ROOT = Path(__file__).resolve().parent.parent
-VENV = ROOT / ".venv"
-PYTHON = VENV / "bin" / "python"
-CONSTRAINTS = ROOT / "constraints.txt"
+LOCKS = ROOT / ".ci" / "requirements"
+TORCH = LOCKS / "torch.txt"
+#: Nothing is built, which would fetch build tools that nothing pins; and all that is needed is in the file.
+LOCKED = ("--require-hashes", "--only-binary", ":all:", "--no-deps", "-r")
 BUILDS = ("cpu", "cu126", "cu130", "skip")
 #: Cards older than this run only on the CUDA 12.6 builds, which torch keeps up to 2.14.
 OLDEST_OF_CUDA_13 = (7, 5)
 TORCH_INDEX = "https://download.pytorch.org/whl/"
-#: Helm itself, for the chart's tests. Declares a newer Python than it needs; built for this platform only.
-HELM = ("helm-sdkpy==0.1.32", "--ignore-requires-python")
-HELM_PLATFORM = ("Linux", "x86_64")
 
 
 def main() -> None:
     options = argparse.ArgumentParser()
-    options.add_argument("--dev", action="store_true", help="also what tests and lint need")
-    dev = options.parse_args().dev
+    what = options.add_mutually_exclusive_group()
+    what.add_argument("--dev", action="store_true", help="also what tests and lint need")
+    what.add_argument("--newest", action="store_true", help="the newest versions, in .venv-newest")
+    asked = options.parse_args()
     use_new_enough_python()
     build = torch_build()
-    stamp, wanted = VENV / "stamp", fingerprint(build, dev)
-    if PYTHON.exists() and stamp.exists() and wanted in stamp.read_text().split():
+    if asked.newest:
+        set_up_newest(Environment(ROOT / ".venv-newest"), build)
+    else:
+        set_up(Environment(ROOT / ".venv"), build, asked.dev)
+
+
+def set_up(environment: "Environment", build: str, dev: bool) -> None:
+    """Install what the lock files pin, unless it is there."""
+    stamp, wanted = environment.folder / "stamp", fingerprint(build, dev)
+    if environment.exists() and stamp.exists() and wanted in stamp.read_text().split():
         return
     say("setting up .venv, which takes a minute or two the first time")
-    if not PYTHON.exists():
-        make_venv()
-    install_torch(build)
-    extras = "embedded,node,dev" if dev else "embedded,node"
-    say("installing shotfarm and the rest")
-    pip("install", "-e", f"{ROOT}[{extras}]", "-c", str(CONSTRAINTS))
-    if dev and (platform.system(), platform.machine()) == HELM_PLATFORM:
-        pip("install", *HELM)
+    environment.make()
+    environment.pip("install", *LOCKED, str(LOCKS / "build.txt"))
+    say("installing what shotfarm needs")
+    environment.pip("install", *LOCKED, str(LOCKS / ("dev.txt" if dev else "run.txt")))
+    if dev:
+        # Helm declares a newer Python than it needs.
+        environment.pip("install", "--ignore-requires-python", *LOCKED, str(LOCKS / "helm.txt"))
+    environment.install_torch(build)
+    environment.pip("install", "--no-deps", "--no-build-isolation", "-e", str(ROOT))
+    if build != "skip":
+        environment.check()
     # What tests and lint need includes what running needs.
     stamp.write_text("\n".join([wanted, fingerprint(build, dev=False)]))
+    say("done")
+
+
+def set_up_newest(environment: "Environment", build: str) -> None:
+    """Install the newest versions, but torch as it is pinned: another build of it is several GB."""
+    say("installing the newest versions into .venv-newest")
+    environment.make()
+    environment.pip("install", "--upgrade", "pip", "setuptools")
+    environment.install_torch(build)
+    eagerly = ("--upgrade", "--upgrade-strategy", "eager", "-c", str(LOCKS / "torch.txt"))
+    environment.pip("install", *eagerly, "-e", f"{ROOT}[embedded,node,dev]")
     say("done")
 
 
@@ -91,37 +114,58 @@ def compute_capabilities() -> "list[tuple[int, ...]]":
 
 def fingerprint(build: str, dev: bool) -> str:
     """Changes with whatever makes another installation necessary."""
-    parts = (ROOT / "pyproject.toml").read_bytes() + CONSTRAINTS.read_bytes()
+    files = [ROOT / "pyproject.toml", *sorted(LOCKS.glob("*.txt"))]
+    parts = b"".join(file.read_bytes() for file in files)
     return hashlib.sha256(parts + f"{ROOT} {build} {dev}".encode()).hexdigest()
 
 
-def make_venv() -> None:
-    answer = subprocess.run([sys.executable, "-m", "venv", str(VENV)], capture_output=True, text=True)
-    if answer.returncode:
-        sys.exit("python -m venv failed; on Debian and Ubuntu install python3-venv:\n" + answer.stdout)
+class Environment:
+    """A virtual environment in `folder`."""
 
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.python = folder / "bin" / "python"
 
-def install_torch(build: str) -> None:
-    if build == "skip":
-        return
-    version = next(line for line in CONSTRAINTS.read_text().splitlines() if line.startswith("torch=="))
-    say(f"installing {version} ({build})")
-    if sys.platform != "linux":
-        pip("install", version)
-    elif build != "cpu" or not pip_finds(version + "+cpu"):
-        pip("install", version, "--index-url", TORCH_INDEX + build)
+    def exists(self) -> bool:
+        return self.python.exists()
 
+    def make(self) -> None:
+        if self.exists():
+            return
+        command = [sys.executable, "-m", "venv", str(self.folder)]
+        answer = subprocess.run(command, capture_output=True, text=True)
+        if answer.returncode:
+            sys.exit("python -m venv failed; on Debian and Ubuntu install python3-venv:\n" + answer.stdout)
 
-def pip_finds(requirement: str) -> bool:
-    """Install it where pip's own sources have it; a mirror or a wheel folder may."""
-    command = [str(PYTHON), "-m", "pip", "install", "-q", requirement]
-    return subprocess.run(command, capture_output=True).returncode == 0
+    def install_torch(self, build: str) -> None:
+        """The pinned version; with what CUDA builds need besides, which they name exactly."""
+        if build == "skip":
+            return
+        version = next(line for line in TORCH.read_text().splitlines() if line.startswith("torch=="))
+        say(f"installing {version} ({build})")
+        if sys.platform != "linux":
+            self.pip("install", "--no-deps", version)
+        elif build != "cpu":
+            self.pip("install", version, "--index-url", TORCH_INDEX + build)
+        elif not self.pip_finds(version + "+cpu"):
+            self.pip("install", "--no-deps", version, "--index-url", TORCH_INDEX + build)
 
+    def pip_finds(self, requirement: str) -> bool:
+        """Install it where pip's own sources have it; a mirror or a wheel folder may."""
+        command = [str(self.python), "-m", "pip", "install", "-q", "--no-deps", requirement]
+        return subprocess.run(command, capture_output=True).returncode == 0
 
-def pip(*arguments: str) -> None:
-    answer = subprocess.run([str(PYTHON), "-m", "pip", *arguments, "-qq", "--disable-pip-version-check"])
-    if answer.returncode:
-        sys.exit("pip could not install what Shotfarm needs; the lines above say why")
+    def pip(self, *arguments: str) -> None:
+        command = [str(self.python), "-m", "pip", *arguments, "-qq", "--disable-pip-version-check"]
+        if subprocess.run(command).returncode:
+            sys.exit("pip could not install what Shotfarm needs; the lines above say why")
+
+    def check(self) -> None:
+        """Whether all that is declared is there, also what an edited pyproject.toml declares."""
+        command = [str(self.python), "-m", "pip", "check", "--disable-pip-version-check"]
+        answer = subprocess.run(command, capture_output=True, text=True)
+        if answer.returncode:
+            sys.exit("what is installed does not suffice; `make lock` pins anew:\n" + answer.stdout)
 
 
 def say(sentence: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +74,19 @@ def test_an_unknown_build_is_refused_with_those_there_are(
 def test_another_choice_makes_another_installation(bootstrap: ModuleType) -> None:
     prints = {bootstrap.fingerprint(build, dev) for build in bootstrap.BUILDS for dev in (False, True)}
     assert len(prints) == 2 * len(bootstrap.BUILDS)
+
+
+@pytest.mark.parametrize("file", ["build.txt", "run.txt", "dev.txt", "helm.txt", "torch.txt"])
+def test_another_pin_makes_another_installation(
+    bootstrap: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    locks = tmp_path / "requirements"
+    shutil.copytree(bootstrap.LOCKS, locks)
+    monkeypatch.setattr(bootstrap, "LOCKS", locks)
+    before = bootstrap.fingerprint("cpu", dev=True)
+    with (locks / file).open("a") as lock:
+        lock.write("another==1.0\n")
+    assert bootstrap.fingerprint("cpu", dev=True) != before
 
 
 def test_an_old_python_is_told_what_is_missing(bootstrap: ModuleType, tmp_path: Path) -> None:

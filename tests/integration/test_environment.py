@@ -1,0 +1,22 @@
+"""The environment that tests run in is the one that is pinned."""
+
+from __future__ import annotations
+
+from importlib.metadata import distributions
+
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from tests.lock_files import pins
+
+#: What a CUDA build of torch brings, named by that build.
+_OF_TORCH = ("nvidia-", "cuda-", "triton")
+
+
+def test_whatever_is_installed_is_pinned_at_its_version_and_the_other_way_round() -> None:
+    files = ("build.txt", "dev.txt", "helm.txt", "torch.txt")
+    wanted = {name: pin.version for file in files for name, pin in pins(file).items() if pin.is_for_here}
+    found = {canonicalize_name(one.metadata["Name"]): Version(one.version).public for one in distributions()}
+    of_torch = {name for name in found if name.startswith(_OF_TORCH) and name not in wanted}
+    installed = {name: version for name, version in found.items() if name not in {"shotfarm", *of_torch}}
+    assert installed == wanted, "`make clean setup-dev` makes it anew; `make lock` pins what is new"
