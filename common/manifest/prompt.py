@@ -110,16 +110,8 @@ class Choice:
         object.__setattr__(self, "refers", refers)
 
 
-@dataclass(frozen=True, slots=True)
-class Expanded:
-    """A bound reference whose text is a template itself."""
-
-    body: Template
-    offset: int
-
-
 #: A string is literal text.
-Node = str | Reference | Wildcard | Choice | Expanded
+Node = str | Reference | Wildcard | Choice
 Template = tuple[Node, ...]
 
 
@@ -172,14 +164,12 @@ def nodes(template: Template) -> Iterator[Reference | Wildcard]:
             case Choice():
                 for option in node.options:
                     yield from nodes(option.body)
-            case Expanded():
-                yield from nodes(node.body)
             case str():
                 pass
 
 
-def bind(template: Template, value_of: Callable[[Reference], str | Template]) -> Template:
-    """The template with every reference replaced by its value: a text, or a template that expands."""
+def bind(template: Template, value_of: Callable[[Reference], str]) -> Template:
+    """The template with every reference replaced by its text."""
     return tuple([node if isinstance(node, str) else _bound(node, value_of) for node in template])
 
 
@@ -209,10 +199,9 @@ def choices(template: Template) -> Iterator[Choice]:
                 yield from choices(option.body)
 
 
-def _bound(node: Node, value_of: Callable[[Reference], str | Template]) -> Node:
+def _bound(node: Node, value_of: Callable[[Reference], str]) -> Node:
     if isinstance(node, Reference):
-        value = value_of(node)
-        return value if isinstance(value, str) else Expanded(value, node.offset)
+        return value_of(node)
     if isinstance(node, Choice) and node.refers:
         options = tuple(Option(bind(each.body, value_of), each.weight) for each in node.options)
         return Choice(options, node.offset, node.low, node.high, node.separator)

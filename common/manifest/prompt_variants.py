@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import accumulate, chain
 from typing import Protocol
 
-from common.manifest.prompt import Choice, Expanded, Option, Reference, Template, Wildcard
+from common.manifest.prompt import Choice, Option, Reference, Template, Wildcard
 
 #: Counts and lengths stop growing here: nobody renders more, and exact ones could fill the memory.
 ENDLESS = 10**30
@@ -76,8 +76,6 @@ def count(template: Template, wildcards: Mapping[str, Lines]) -> int:
                 product *= sum(_ways(node, wildcards)[0][node.low : node.high + 1])
             case Wildcard():
                 product *= wildcards[node.name].ends[-1]
-            case Expanded():
-                product *= count(node.body, wildcards)
             case Reference():
                 raise TypeError(f"{node} is not bound")
             case str():
@@ -95,8 +93,6 @@ def longest(template: Template, wildcards: Mapping[str, Lines]) -> int:
                 total += len(node)
             case Wildcard():
                 total += wildcards[node.name].longest
-            case Expanded():
-                total += longest(node.body, wildcards)
             case Choice():
                 options = _alternatives(node, wildcards).options
                 lengths = sorted(longest(option.body, wildcards) for option in options)
@@ -119,9 +115,6 @@ def nth(template: Template, index: int, wildcards: Mapping[str, Lines]) -> str:
                 line = bisect(lines.ends, inside)
                 before = lines.ends[line - 1] if line else 0
                 parts.append(nth(lines.options[line].body, inside - before, wildcards))
-            case Expanded():
-                index, inside = divmod(index, count(node.body, wildcards))
-                parts.append(nth(node.body, inside, wildcards))
             case Choice():
                 ways = _ways(node, wildcards)
                 index, inside = divmod(index, sum(ways[0][node.low : node.high + 1]))
@@ -144,8 +137,6 @@ def draw(template: Template, draws: Draws, wildcards: Mapping[str, Lines], place
                 parts.append(
                     draw(lines.options[line].body, draws, wildcards, f"{place}{node.offset}:{line}/")
                 )
-            case Expanded():
-                parts.append(draw(node.body, draws, wildcards, f"{place}{node.offset}/"))
             case Choice():
                 at = f"{place}{node.offset}"
                 alternatives = _alternatives(node, wildcards)

@@ -54,6 +54,7 @@ def expand(
             group=group.group.name,
             seeds=group.seeds,
             combinatorial=group.combinatorial,
+            expands=any(axis.expand for axis in group.group.axes.values()),
             random_seed=seed,
             first=first,
             digits=digits,
@@ -82,6 +83,7 @@ def _checked(
         return rendering(resolve(Merged(common + setters), catalog, findings), manifest, group)
 
     found = combinations(path, group, findings)
+    prompts.check_expanding(group.axes, found)
     unidentified: dict[str, None] = {}
     read: dict[tuple[Reference, Written], None] = {}
     loras: set[str] = set()
@@ -102,5 +104,6 @@ def _checked(
         seeds=manifest.seeds_of(group),
         combinatorial=manifest.multiplies(group),
         rendering=rendering_of,
+        names=names,
         unidentified=tuple(unidentified),
     )

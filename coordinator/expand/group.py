@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from common.manifest.model import Seeds
 from common.shot import PlannedShot
 from coordinator.expand import output_names, triggers
 from coordinator.expand.combinations import Combinations
-from coordinator.expand.dimensions import Setter
+from coordinator.expand.dimensions import Setter, Value
+from coordinator.expand.drawn_values import DrawnValues
 from coordinator.expand.draws import Draws
 from coordinator.expand.numbering import Numbering
 from coordinator.expand.output_names import NamePattern
@@ -25,6 +27,8 @@ class Frame:
     seeds: Seeds
     #: Whether variants multiply; else they are drawn.
     combinatorial: bool
+    #: Whether values of axes are drawn.
+    expands: bool
     random_seed: int
     #: Number of the group's first shot in the manifest.
     first: int
@@ -54,16 +58,19 @@ class Cell:
         if prompt.fixed is not None and negative.fixed is not None:
             self._fixed = self._with_triggers(prompt.fixed, negative.fixed)
 
-    def planned(self, variant: int, position: int, number: int) -> PlannedShot:
-        """A shot by its variant, the position of its seed, and its number in the group."""
+    def planned(self, variant: int, position: int, number: int, way: int = 0) -> PlannedShot:
+        """A shot by its variant, the position of its seed, and its number in the group.
+
+        `way` tells apart the cells of one combination whose values are drawn.
+        """
         frame, rendering = self._frame, self._rendering
         prompt, negative = self._fixed or self._texts(variant, position)
-        seed = self._seed(variant, position, number)
+        seed = self._seed(f"{way}/{variant}" if way else str(variant), position, number)
         name = output_names.name(self._name_parts, seed, f"{frame.first + number:0{frame.digits}}")
         shot = rendering.shot._replace(prompt=prompt, negative=negative, seed=seed)
         return PlannedShot(rendering.ids.of(prompt, negative, seed), shot, name, self._template, frame.group)
 
-    def _seed(self, variant: int, position: int, number: int) -> int:
+    def _seed(self, variant: str, position: int, number: int) -> int:
         seeds = self._frame.seeds
         if seeds.values is not None:
             return seeds.values[position]
@@ -92,6 +99,35 @@ class Cell:
 
     def _draws(self, prompt: Prompt, position: int) -> Draws:
         return Draws(self._frame.random_seed, self._frame.group, position, prompt.mentioned())
+
+
+class DrawingCell:
+    """One combination with values that are drawn for each of its shots."""
+
+    def __init__(
+        self,
+        frame: Frame,
+        drawn: DrawnValues,
+        prompts: tuple[Prompt, Prompt],
+        cell: Callable[[Mapping[str, Value]], Cell],
+    ) -> None:
+        """`prompts` are prompt and negative with the values as written; `cell` is that of drawn values."""
+        self._frame = frame
+        self._drawn = drawn
+        self._prompt = prompts[0]
+        self._others = prompts[0].count() * prompts[1].count() if frame.combinatorial else 1
+        self._cell = cell
+
+    def planned(self, variant: int, position: int, number: int) -> PlannedShot:
+        """A shot by its variant, the position of its seed, and its number in the group."""
+        frame = self._frame
+        way, inner = divmod(variant, self._others)
+        if frame.combinatorial:
+            values = self._drawn.nth(way)
+        else:
+            draws = Draws(frame.random_seed, frame.group, position, self._prompt.mentioned())
+            values = self._drawn.draw(draws)
+        return self._cell(values).planned(inner, position, number, way)
 
 
 class GroupExpansion:
@@ -156,9 +192,17 @@ class GroupExpansion:
         combination = self._combinations[self._numbering.combination(number)]
         return f"group `{self.name}` where {described(combination)}"
 
-    def _cell(self, combination: int) -> Cell:
+    def _cell(self, combination: int) -> Cell | DrawingCell:
         values, setters = self._combinations[combination]
         rendering = self._rendering(setters)
+        if not self._frame.expands:
+            return self._resolved(rendering, values)
+        texts = rendering.settings.prompt.value, rendering.settings.negative.value
+        drawn = self._prompts.drawn(texts, self._names.references, values)
+        prompts = self._prompts.bound(texts[0], values), self._prompts.bound(texts[1], values)
+        return DrawingCell(self._frame, drawn, prompts, partial(self._resolved, rendering))
+
+    def _resolved(self, rendering: Rendering, values: Mapping[str, Value]) -> Cell:
         settings = rendering.settings
         return Cell(
             self._frame,

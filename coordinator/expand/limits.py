@@ -12,6 +12,7 @@ from coordinator.expand.combinations import Combination, Combinations
 from coordinator.expand.dimensions import Setter
 from coordinator.expand.findings import Findings
 from coordinator.expand.numbering import Numbering
+from coordinator.expand.output_names import NamePattern
 from coordinator.expand.prompts import Prompts
 from coordinator.expand.rendering import Rendering
 
@@ -29,6 +30,7 @@ class CheckedGroup:
     seeds: Seeds
     combinatorial: bool
     rendering: Callable[[tuple[Setter, ...]], Rendering]
+    names: NamePattern
     #: Models and LoRAs without a fixed identity.
     unidentified: tuple[str, ...]
 
@@ -67,8 +69,9 @@ def _variants(group: CheckedGroup, prompts: Prompts) -> int | list[int]:
 
 
 def _count(group: CheckedGroup, combination: Combination, prompts: Prompts) -> int:
-    texts = _texts(group, combination)
-    return prod(prompts.bound(text, combination.values).count() for text in texts)
+    texts, values = _texts(group, combination), combination.values
+    drawn = prompts.drawn(texts, group.names.references, values)
+    return drawn.count() * prod(prompts.bound(text, values).count() for text in texts)
 
 
 def _texts(group: CheckedGroup, combination: Combination) -> tuple[str, str]:

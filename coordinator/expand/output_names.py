@@ -107,6 +107,10 @@ class NamePattern:
             self._findings.wrong(self.path, message)
         return parts
 
+    @property
+    def references(self) -> list[Reference]:
+        return [node for node in self._nodes if isinstance(node, Reference)]
+
     def check(self, group: str, combination: Combination, among: Combinations) -> None:
         """Reports references that the shots of a combination have no value for."""
         for node in self._nodes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from common.catalog import Lora
@@ -15,6 +15,7 @@ from common.wording import shortened, suggestion
 from coordinator.expand import triggers
 from coordinator.expand.combinations import Combination, Combinations
 from coordinator.expand.dimensions import Value
+from coordinator.expand.drawn_values import DrawnValues
 from coordinator.expand.draws import Draws
 from coordinator.expand.findings import Findings
 from coordinator.expand.shot_settings import Written
@@ -44,17 +45,14 @@ class Prompt:
         self,
         parsed: Parsed,
         values: Mapping[str, Value],
-        expanding: Mapping[str, Parsed],
         wildcards: Mapping[str, Lines],
     ) -> None:
-        """`expanding` has the templates that the texts of expanding values are."""
         self._parsed = parsed
         self._values = values
-        self._expanding = expanding
         self._wildcards = wildcards
         #: The text, if there is nothing to draw.
         self.fixed = self._plain_text() if parsed.plain else None
-        self._bound: Template = () if self.fixed is not None else bind(parsed.template, self._value)
+        self._bound: Template = () if self.fixed is not None else bind(parsed.template, self._text)
 
     def mentioned(self) -> list[str]:
         """What the template reads from axes; its draws depend on nothing else of the combination."""
@@ -75,25 +73,16 @@ class Prompt:
     def draw(self, draws: Draws, place: str) -> str:
         return self.fixed if self.fixed is not None else draw(self._bound, draws, self._wildcards, place)
 
-    def _plain_text(self) -> str | None:
-        """The text, unless a value expands."""
-        texts = []
-        for node in self._parsed.template:
-            if isinstance(node, str):
-                texts.append(node)
-            elif isinstance(node, Reference):
-                value = self._value(node)
-                if not isinstance(value, str):
-                    return None
-                texts.append(value)
+    def _plain_text(self) -> str:
+        template = self._parsed.template
+        texts = [self._text(node) if isinstance(node, Reference) else str(node) for node in template]
         return "".join(texts)
 
-    def _value(self, reference: Reference) -> str | Template:
+    def _text(self, reference: Reference) -> str:
         value = self._values.get(reference.name)
         if value is None:
             return triggers.place(reference.name if reference.field else "")
-        text = value.text(reference.field) or ""
-        return self._expanding[text].template if value.expand else text
+        return value.text(reference.field) or ""
 
 
 class Prompts:
@@ -103,6 +92,8 @@ class Prompts:
         self._findings = findings
         self._loras = loras
         self._parsed: dict[str, Parsed] = {}
+        #: Of the texts of axes that expand.
+        self._templates: dict[str, Template] = {}
         self._checked: set[tuple[Written, Combinations]] = set()
         self.wildcards, errors = parse_wildcards(manifest.wildcards)
         self._sound = not errors
@@ -133,7 +124,23 @@ class Prompts:
 
     def bound(self, text: str, values: Mapping[str, Value]) -> Prompt:
         """The prompt of one combination; everything in it was checked."""
-        return Prompt(self._parsed[text], values, self._parsed, self.wildcards)
+        return Prompt(self._parsed[text], values, self.wildcards)
+
+    def drawn(
+        self, texts: Iterable[str], in_name: Iterable[Reference], values: Mapping[str, Value]
+    ) -> DrawnValues:
+        """The values of one combination with these prompts, of which those that expand are drawn."""
+        read = [node for text in texts for _, node in self._parsed[text].references]
+        return DrawnValues(values, [*read, *in_name], self._templates, self.wildcards)
+
+    def check_expanding(self, axes: Iterable[str], among: Combinations) -> None:
+        """Reports what is wrong in the values of axes that expand."""
+        for axis in axes:
+            for value in among.values_of(axis):
+                fields = ["name"] if isinstance(value.spelling, str) else value.spelling
+                for name in fields if value.expand else ():
+                    text = value.text(name) or ""
+                    self._templates[text] = self._check_expanded(text, value.path(name))
 
     def _parse(self, text: str, path: str) -> Template | None:
         if text not in self._parsed:
@@ -166,20 +173,20 @@ class Prompts:
             elif "\0" in text:
                 self._findings.wrong(value.path(node.field), "a NUL character has no place in a prompt")
             elif value.expand:
-                length = max(length, self._check_expanded(text, value.path(node.field)))
+                length = max(length, self._longest(self._templates.get(text, ())))
             else:
                 length = max(length, len(text))
         return length
 
-    def _check_expanded(self, text: str, path: str) -> int:
-        template = self._parse(text, path)
-        for node in nodes(template or ()):
+    def _check_expanded(self, text: str, path: str) -> Template:
+        template = self._parse(text, path) or ()
+        for node in nodes(template):
             if isinstance(node, Wildcard):
                 self._check_wildcard(node, path)
             else:
                 message = f"{node} stands in an axis value, where references are not known"
                 self._findings.wrong(path, message, node.offset)
-        return self._longest(template or ())
+        return template
 
     def _longest(self, template: Template) -> int:
         """Characters of the longest text without what references add; 0 where a wildcard is wrong."""

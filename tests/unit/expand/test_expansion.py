@@ -96,7 +96,9 @@ def test_every_id_is_the_id_of_its_shot_and_ignores_names_and_groups_without_dra
 ) -> None:
     found = list(expand(manifest, catalog()))
     assert all(planned.id == planned.shot.id for planned in found)
-    renamed = manifest.model_copy(update={"name": "other", "output": Output(name="{index}"), "priority": 9})
+    # What a name mentions is drawn for it.
+    output = Output(name=f"other-{manifest.output.name or ''}-{{index}}")
+    renamed = manifest.model_copy(update={"name": "other", "output": output, "priority": 9})
     assert [planned.id for planned in expand(renamed, catalog())] == [planned.id for planned in found]
 
 

@@ -92,12 +92,10 @@ def test_braces_without_bars_are_references() -> None:
     ]
 
 
-def test_values_are_bound_as_plain_text_or_as_templates() -> None:
+def test_values_are_bound_as_plain_text() -> None:
     template = parse("{x} {y|{x}}")
     plain = bind(template, lambda _: "{a|b}")
     assert [nth(plain, index, {}) for index in range(count(plain, {}))] == ["{a|b} y", "{a|b} {a|b}"]
-    expanding = bind(parse("{x} c"), lambda _: parse("{a|b}"))
-    assert [nth(expanding, index, {}) for index in range(count(expanding, {}))] == ["a c", "b c"]
 
 
 @pytest.mark.parametrize(

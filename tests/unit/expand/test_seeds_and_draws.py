@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from coordinator.expand.draws import Draws
-from tests.unit.expand.making import expanded, group, prompts
+from tests.unit.expand.making import expanded, group, prompts, refused
 
 
 def seeds(*lines: str, prompt: str = "a cat", random_seed: int | None = None) -> list[int]:
@@ -152,3 +152,74 @@ def test_without_variants_random_and_combinatorial_are_the_same() -> None:
     assert [s.id for s in expanded(group(TWO, "variants: combinatorial"))] == [
         s.id for s in expanded(group(TWO))
     ]
+
+
+EPOCH = "axes: {epoch: {values: ['__epoch__'], expand: true}}"
+EPOCHS = "wildcards: {epoch: [Gothic, 1920s, '{early|late} Baroque']}"
+
+
+@pytest.mark.parametrize("variants", ["random", "combinatorial"])
+def test_a_value_is_drawn_once_a_shot_for_prompt_negative_and_name(variants: str) -> None:
+    top = f"{EPOCHS}\noutput: {{name: '{{epoch}}-{{seed}}'}}"
+    lines = EPOCH, "negative: 'no {epoch} {x|y}'", "seeds: 40", f"variants: {variants}"
+    found = expanded(group(*lines, prompt="'{epoch} house, {epoch} {garden|yard}'", top=top, model="z-image"))
+    seen = set()
+    for planned in found:
+        epoch = planned.name.partition("-")[0]
+        seen.add(epoch)
+        assert planned.shot.prompt in (f"{epoch} house, {epoch} garden", f"{epoch} house, {epoch} yard")
+        assert planned.shot.negative in (f"no {epoch} x", f"no {epoch} y")
+    assert seen == {"Gothic", "1920s", "early Baroque", "late Baroque"}
+    assert len(found) == (40 if variants == "random" else 4 * 2 * 2 * 40)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "negative", "name"),
+    [
+        ("{epoch}, {epoch}, {epoch}", "", "{index}"),
+        ("a house", "no {epoch} or {epoch.name}", "{index}"),
+        ("a house", "", "{epoch}-{index}"),
+        ("{epoch} {{epoch}|a}", "{epoch}", "{epoch}-{index}"),
+    ],
+)
+def test_a_drawn_value_multiplies_once_wherever_it_is_mentioned(
+    prompt: str, negative: str, name: str
+) -> None:
+    top = f"{EPOCHS}\noutput: {{name: '{name}'}}"
+    lines = EPOCH, f"negative: '{negative}'", "variants: combinatorial"
+    found = expanded(group(*lines, prompt=f"'{prompt}'", top=top, model="z-image"))
+    assert len(found) == 4 * (2 if "|" in prompt else 1)
+    texts = [(shot.shot.prompt, shot.shot.negative, shot.name.partition("-")[0]) for shot in found]
+    assert len(set(texts)) == len(found)
+
+
+def test_each_field_of_a_value_is_drawn_for_itself() -> None:
+    axes = "axes: {who: {values: [{name: ana, hair: '{red|dark}', eyes: '{red|dark}'}], expand: true}}"
+    found = prompts(group(axes, "seeds: 60", prompt="'{who}: {who.hair} hair, {who.eyes} eyes, {who.hair}'"))
+    assert len(set(found)) == 4
+    assert {text.partition(",")[0].split()[1] == text.rpartition(" ")[2] for text in found} == {True}
+
+
+def test_values_that_are_equal_in_two_axes_are_drawn_apart() -> None:
+    axes = "axes: {a: {values: ['{x|y}'], expand: true}, b: {values: ['{x|y}'], expand: true}}"
+    assert len(set(prompts(group(axes, "seeds: 60", prompt="'{a}{b}'")))) == 4
+
+
+def test_an_axis_that_no_prompt_mentions_keeps_the_draws_of_values() -> None:
+    axes = "axes: {steps: [4, 5], epoch: {values: ['__epoch__'], expand: true}}"
+    found = prompts(group(axes, "seeds: 20", prompt="'{epoch}'", top=EPOCHS))
+    assert found[:20] == found[20:]
+    assert len(set(found)) > 1
+
+
+def test_random_seeds_differ_where_only_the_negative_draws() -> None:
+    lines = EPOCH, "negative: '{epoch}'", "variants: combinatorial", "seeds: {count: 3, mode: random}"
+    found = expanded(group(*lines, prompt="a house", top=EPOCHS, model="z-image"))
+    assert len({shot.shot.seed for shot in found}) == len(found) == 12
+
+
+def test_an_expanding_value_that_only_a_name_mentions_is_checked() -> None:
+    axes = "axes: {x: {values: ['{y}', '{9$$__epoch__}'], expand: true}, y: [z]}"
+    found = "\n".join(refused(group(axes, top=f"{EPOCHS}\noutput: {{name: '{{x}}-{{index}}'}}")))
+    assert "{y} stands in an axis value" in found
+    assert "asks for 9 different lines of a wildcard that has 3" in found

@@ -1,0 +1,60 @@
+"""Values of axes with `expand: true`: each drawn once for a shot, whatever mentions it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import prod
+
+from common.manifest.prompt import Reference, Template
+from common.manifest.prompt_variants import ENDLESS, Draws, Lines, count, draw, nth
+from coordinator.expand.dimensions import Value
+
+
+class DrawnValues:
+    """The values of one combination, of which those that expand are drawn for each shot."""
+
+    def __init__(
+        self,
+        values: Mapping[str, Value],
+        read: Iterable[Reference],
+        templates: Mapping[str, Template],
+        wildcards: Mapping[str, Lines],
+    ) -> None:
+        """`read` are the references of prompt, negative and name; `templates` are those of their texts."""
+        self._values = values
+        self._wildcards = wildcards
+        #: Template of each text that is read, by axis and field.
+        self._drawn: dict[tuple[str, str], Template] = {}
+        for reference in read:
+            value = values.get(reference.name)
+            text = value.text(reference.field) if value is not None and value.expand else None
+            if text is not None and reference.field != "index":
+                self._drawn[reference.name, reference.field or "name"] = templates[text]
+
+    def count(self) -> int:
+        """In how many ways they can be drawn."""
+        return min(ENDLESS, prod(count(template, self._wildcards) for template in self._drawn.values()))
+
+    def nth(self, index: int) -> Mapping[str, Value]:
+        """The values in way `index` of `count()`; what is read last changes fastest."""
+        texts = {}
+        for key, template in reversed(self._drawn.items()):
+            index, inside = divmod(index, count(template, self._wildcards))
+            texts[key] = nth(template, inside, self._wildcards)
+        return self._with(texts)
+
+    def draw(self, draws: Draws) -> Mapping[str, Value]:
+        """The values of one shot."""
+        texts = {}
+        for (axis, field), template in self._drawn.items():
+            place = f"axis/{axis}.{field}/{self._values[axis].text(field)}\0"
+            texts[axis, field] = draw(template, draws, self._wildcards, place)
+        return self._with(texts)
+
+    def _with(self, texts: Mapping[tuple[str, str], str]) -> Mapping[str, Value]:
+        values = dict(self._values)
+        for (axis, field), text in texts.items():
+            spelling = values[axis].spelling
+            said = text if isinstance(spelling, str) else {**spelling, field: text}
+            values[axis] = values[axis]._replace(spelling=said)
+        return values
