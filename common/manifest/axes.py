@@ -177,10 +177,16 @@ def read_value(node: Node, path: str, name: str, reading: Reading) -> tuple[Spel
         if field is None:
             return None
         return _spelled(node), ShotFields(**{_field(name): field})
-    if isinstance(node, nodes.Mapping):
+    if isinstance(node, nodes.Mapping) and not _is_braced(node, reading):
         return _mapped(node, path, reading)
     scalar = scalar_of(node, path, reading)
     return None if scalar is None else (scalar.text, NOTHING)
+
+
+def _is_braced(node: nodes.Mapping, reading: Reading) -> bool:
+    """Whether a mapping is a text such as `{a|b}` without its quotes."""
+    empty = all(isinstance(value, Scalar) and value.kind == "null" for _, _, value in node.items())
+    return empty and bool(node.entries) and bool(reading.text.braces(node))
 
 
 def _spelled(node: Node) -> Spelling:
