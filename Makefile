@@ -11,7 +11,7 @@ DATABASE ?= sqlite
 SHOTS ?= 20000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev lock demo test test-newest lint bench chaos soak reference clean
+.PHONY: help setup setup-dev lock demo test test-newest lint bench chaos soak fuzz reference clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -49,6 +49,9 @@ chaos: setup-dev  ## A farm under seeded faults: make chaos SEED=7 MINUTES=3; al
 
 soak: setup-dev  ## A farm that makes 20,000 pictures; no process may grow: make soak SHOTS=20000
 	$(BIN)/python -m tests.faults.soak --shots $(SHOTS)
+
+fuzz: setup-dev  ## Plan people's files at random and look for crashes and hangs: make fuzz MINUTES=10
+	FARM_FUZZ_MINUTES=$(MINUTES) $(BIN)/python -m pytest -n 0 tests/unit/manifests/test_fuzzed_files.py
 
 reference: setup-dev  ## Write docs/reference/farm.md from the commands' own help
 	$(BIN)/python -m typer coordinator.cli.main utils docs --name farm --output docs/reference/farm.md

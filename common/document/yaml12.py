@@ -31,7 +31,7 @@ def read_yaml(content: str | bytes, source: str) -> tuple[SourceText, list[Probl
     Raises InvalidDocument where nothing can be read: not UTF-8, too large, broken syntax, a bomb;
     EmptyDocument where nothing stands in it.
     """
-    text = _decoded(content, source)
+    text = decoded(content, source)
     builder = TreeBuilder()
     try:
         for event in _events(text):
@@ -44,7 +44,8 @@ def read_yaml(content: str | bytes, source: str) -> tuple[SourceText, list[Probl
     return found, [*builder.problems, *doubtful_comments(found)]
 
 
-def _decoded(content: str | bytes, source: str) -> str:
+def decoded(content: str | bytes, source: str) -> str:
+    """The text of a document; raises InvalidDocument where it is too large or not UTF-8."""
     size = len(content) if isinstance(content, bytes) else len(content.encode("utf-8", "replace"))
     if size > MAX_BYTES:
         limit = f"{MAX_BYTES // 1024**2} MiB"

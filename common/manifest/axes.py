@@ -8,19 +8,24 @@ from typing import Any
 
 from common.document import nodes
 from common.document.nodes import Node, Scalar, child_path, described, flow, spelling
-from common.manifest import value_remedies
+from common.manifest import tables, value_remedies
+from common.manifest.aliases import SIDES, field_of, sampler_of
 from common.manifest.key_remedies import of_axis
-from common.manifest.list_files import read_file_list
-from common.manifest.model import NOTHING, Axis, ShotFields, Spelling
+from common.manifest.list_files import FileOptions, read_file_list
+from common.manifest.model import NOTHING, Axis, ShotFields, Size, Spelling
 from common.manifest.plain_values import Later, Number, Switch, Text, scalar_of
+from common.manifest.prompt import COLUMN_INDEX, normal
 from common.manifest.ranges import RANGE_KEYS, ranged, too_many
 from common.manifest.reading import Key, Reading, read_keys
-from common.manifest.shot_keys import AXIS_KEYS
-from common.manifest.shot_values import mapping_schema
-from common.wording import shortened
+from common.manifest.shot_keys import AXIS_KEYS, VALUE_KEYS
+from common.manifest.shot_values import SIDE, SizeForm, mapping_schema
+from common.wording import shortened, suggestion
 
-AXIS_NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,62}"
-_LETTERS = "letters (a-z, A-Z), digits, `_` and `-`, starting with a letter"
+#: Letters of any script.
+AXIS_NAME = r"[^\W\d][\w-]{0,62}"
+#: The same for JSON Schema, whose `\w` knows ASCII only.
+_SCHEMA_NAME = r"^[^\s!-@\[-^`{-~][^\s!-,./:-@\[-^`{-~]{0,62}$"
+_LETTERS = "letters, digits, `_` and `-`, starting with a letter"
 
 #: Names that prompts and output patterns give a meaning of their own.
 RESERVED = {
@@ -34,13 +39,22 @@ _NOT_AXES = {
     "seed": "write `seeds:` beside `axes`",
 }
 
+_COLUMNS = Key(
+    Later({"type": "object", "additionalProperties": {"type": ["string", "null"]}}),
+    "Columns to be called otherwise (`{Variant SKU: sku}`), or to set nothing (`{size: null}`).",
+)
+
 _VALUES_KEYS = {
     "values": Key(Later({"type": "array"}), "The values."),
     "expand": Key(Switch(), "Whether `{a|b}` and `__wildcard__` inside the values expand."),
+    "columns": _COLUMNS,
 }
 _FILE_KEYS = {
-    "file": Key(Later(Text().schema()), "A txt, csv, json or yaml file beside the manifest."),
+    "file": Key(Later(Text().schema()), "A txt, csv, xlsx, json or yaml file beside the manifest."),
     "expand": _VALUES_KEYS["expand"],
+    "columns": _COLUMNS,
+    "sheet": Key(Text(), "Sheet of a workbook; the first if not given."),
+    "key": Key(Text(), "Where in a JSON or YAML file the list stands, as `campaign.personas`."),
 }
 
 
@@ -54,9 +68,9 @@ class Axes:
             reading.wrong(node.place, path, message + _merged(node))
             return None
         axes: dict[str, Axis] = {}
-        for name, place, value in node.items():
-            where = child_path(path, name)
-            problem = name_problem(name)
+        for typed, place, value in node.items():
+            where, name = child_path(path, typed), normal(typed)
+            problem = name_problem(name) or (f"`{name}` is given twice; keep one" if name in axes else None)
             if problem:
                 reading.wrong(place, where, problem)
                 continue
@@ -70,7 +84,7 @@ class Axes:
         return {
             "type": "object",
             "properties": properties,
-            "propertyNames": {"pattern": f"^{AXIS_NAME}$", "not": {"enum": sorted({*RESERVED, *_NOT_AXES})}},
+            "propertyNames": {"pattern": _SCHEMA_NAME, "not": {"enum": sorted({*RESERVED, *_NOT_AXES})}},
             "additionalProperties": {"$ref": "#/$defs/axis"},
         }
 
@@ -104,7 +118,7 @@ def _read_axis(node: Node, path: str, name: str, reading: Reading) -> Axis | Non
     found: Node | None
     if "file" in node.entries:
         read = read_keys(node, path, _FILE_KEYS, reading)
-        found = read_file_list(node, path, reading)
+        found = read_file_list(node, path, reading, FileOptions(read.get("sheet"), read.get("key")))
     elif "values" in node.entries:
         read = read_keys(node, path, _VALUES_KEYS, reading)
         found = read["values"]
@@ -119,7 +133,32 @@ def _read_axis(node: Node, path: str, name: str, reading: Reading) -> Axis | Non
         forms = "`{file: …}`, `{from: …, to: …, step: …}` or `{values: […], expand: true}`"
         reading.wrong(node.place, path, f"must be a list, {forms}{of_axis(node)}")
         return None
+    if found is not None and "columns" in read:
+        found = _renamed(found, read["columns"], path, reading)
     return None if found is None else _listed(found, path, name, read.get("expand", False), reading)
+
+
+def _renamed(values: Node, columns: Node, path: str, reading: Reading) -> Node | None:
+    """The values with their fields called as `columns` says; None after reporting what it names in vain."""
+    where = f"{path}.columns"
+    if not isinstance(columns, nodes.Mapping) or not isinstance(values, nodes.Sequence):
+        reading.wrong(
+            columns.place, where, f"must be a mapping of columns to names, not {described(columns)}"
+        )
+        return None
+    names: dict[str, str | None] = {}
+    for key, place, value in columns.items():
+        if not isinstance(value, Scalar):
+            reading.wrong(place, child_path(where, key), f"must be a name or null, not {described(value)}")
+        else:
+            names[key] = None if value.kind == "null" else value.text
+    renamed, unknown = tables.renamed(values, names)
+    known = {key for item in values.items if isinstance(item, nodes.Mapping) for key in item.entries}
+    for key in unknown:
+        message = f"there is no column `{shortened(key)}`{suggestion(key, known)}"
+        reading.wrong(columns.entries[key][0], child_path(where, key), message)
+    reading.plain[path] = frozenset(key for key, name in names.items() if name is None)
+    return renamed
 
 
 def _listed(node: Node, path: str, name: str, expand: bool, reading: Reading) -> Axis | None:
@@ -141,13 +180,24 @@ def _listed(node: Node, path: str, name: str, expand: bool, reading: Reading) ->
         return None
     if too_many(len(node.items), node.place, path, reading):
         return None
-    read = [read_value(item, f"{path}[{i}]", name, reading) for i, item in enumerate(node.items)]
+    read = _read_values(node, path, name, reading)
     right = [value for value in read if value is not None]
     if len(right) < len(read):
         return None
     sets = tuple(fields for _, fields in right)
     silent = all(fields is NOTHING for fields in sets)
     return Axis(values=tuple(value for value, _ in right), sets=() if silent else sets, expand=expand)
+
+
+def _read_values(
+    node: nodes.Sequence, path: str, name: str, reading: Reading
+) -> list[tuple[Spelling, ShotFields] | None]:
+    """Each value of a list; of a file, what is wrong with a column is reported once, with its first row."""
+    if path not in reading.contents:
+        return [read_value(item, f"{path}[{i}]", name, reading) for i, item in enumerate(node.items)]
+    with reading.once_a_column():
+        return [read_value(item, f"{path}[{i}]", name, reading) for i, item in enumerate(node.items)]
+    return [None]
 
 
 def _is_no_range(node: nodes.Sequence, path: str, name: str, reading: Reading) -> bool:
@@ -171,22 +221,15 @@ def _is_no_range(node: nodes.Sequence, path: str, name: str, reading: Reading) -
 
 def read_value(node: Node, path: str, name: str, reading: Reading) -> tuple[Spelling, ShotFields] | None:
     """One value of the axis `name`: what text reads, and what it sets; None after reporting a wrong one."""
+    field = field_of(name)
     has_several = isinstance(node, nodes.Mapping) and name in node.entries
-    if name in AXIS_KEYS and not has_several:
-        field = AXIS_KEYS[name].kind.read(node, path, reading)
-        if field is None:
-            return None
-        return _spelled(node), ShotFields(**{_field(name): field})
-    if isinstance(node, nodes.Mapping) and not _is_braced(node, reading):
+    if field in VALUE_KEYS and not has_several:
+        read = VALUE_KEYS[field].kind.read(_in_our_words(field, node), path, reading)
+        return None if read is None else (_spelled(node), ShotFields(**{field: read}))
+    if isinstance(node, nodes.Mapping):
         return _mapped(node, path, reading)
     scalar = scalar_of(node, path, reading)
     return None if scalar is None else (scalar.text, NOTHING)
-
-
-def _is_braced(node: nodes.Mapping, reading: Reading) -> bool:
-    """Whether a mapping is a text such as `{a|b}` without its quotes."""
-    empty = all(isinstance(value, Scalar) and value.kind == "null" for _, _, value in node.items())
-    return empty and bool(node.entries) and bool(reading.text.braces(node))
 
 
 def _spelled(node: Node) -> Spelling:
@@ -195,42 +238,78 @@ def _spelled(node: Node) -> Spelling:
     return spelling(node)
 
 
-def _field(key: str) -> str:
-    return "loras" if key == "lora" else key
-
-
 def _mapped(node: nodes.Mapping, path: str, reading: Reading) -> tuple[Spelling, ShotFields] | None:
+    """Texts by field, and what those fields set that are called like a shot field, here or elsewhere."""
     if not node.entries:
         reading.wrong(node.place, path, "is an empty mapping")
         return None
+    plain = reading.plain.get(path.rpartition("[")[0], frozenset())
     texts: dict[str, str] = {}
     sets: dict[str, Any] = {}
+    sides: dict[str, tuple[str, Node]] = {}
     for key, place, value in node.items():
         where = child_path(path, key)
-        if key in _NOT_AXES or key == "index" or not re.fullmatch(AXIS_NAME, key):
-            reading.wrong(place, where, _field_problem(key))
-        elif key in AXIS_KEYS and not _is_empty_text(value, key):
-            field = AXIS_KEYS[key].kind.read(value, where, reading)
-            if field is not None:
-                sets[_field(key)] = sets.get(_field(key), ()) + field if _field(key) == "loras" else field
-            texts[key] = spelling(value)
+        field = None if key in plain else field_of(key)
+        if field is None or _sets_nothing(field, value):
+            texts[_text_key(key)] = _text(value, where, reading)
+            continue
+        texts[_text_key(key)] = spelling(value)
+        if field in SIDES:
+            sides[field] = key, value
+        elif field in sets and field != "loras":
+            reading.wrong(place, where, f"sets `{field}`, as another field of the same value does; keep one")
         else:
-            scalar = scalar_of(value, where, reading)
-            texts[key] = scalar.text if scalar else ""
+            read = VALUE_KEYS[field].kind.read(_in_our_words(field, value), where, reading)
+            if read is not None:
+                sets[field] = sets.get(field, ()) + read if field == "loras" else read
+    if len(sides) == len(SIDES) and "size" not in sets:
+        size = _size_of(sides, node.place, path, reading)
+        sets |= {"size": size} if size else {}
+    if "name" not in texts and (name := next((key for key in texts if key.lower() == "name"), None)):
+        texts["name"] = texts[name]
     return texts, ShotFields(**sets) if sets else NOTHING
 
 
-def _is_empty_text(value: Node, key: str) -> bool:
-    """An empty cell of a csv column such as `steps` sets nothing."""
-    return key != "negative" and isinstance(value, Scalar) and value.text == "" and bool(value.style)
+def _text_key(key: str) -> str:
+    """What `{axis.field}` looks the field up by."""
+    return COLUMN_INDEX if key == "index" else normal(" ".join(key.split()))
 
 
-def _field_problem(key: str) -> str:
-    if key in _NOT_AXES:
-        return f"`{key}` cannot differ by axis; {_NOT_AXES[key]}"
-    if key == "index":
-        return "`index` is reserved: it stands for the value's number; choose another name"
-    return f"field name `{shortened(key)}` must be {_LETTERS}"
+def _sets_nothing(field: str, value: Node) -> bool:
+    """An empty cell of a column such as `steps` sets nothing; one of `negative` means none."""
+    return isinstance(value, Scalar) and value.text == "" and (field != "negative" or value.kind == "null")
+
+
+def _text(value: Node, path: str, reading: Reading) -> str:
+    """What a field reads that sets nothing: the texts of a list are joined, nothing is an empty text."""
+    if isinstance(value, nodes.Mapping) or (
+        isinstance(value, nodes.Sequence) and not all(isinstance(item, Scalar) for item in value.items)
+    ):
+        remedy = "give each of its texts a field of its own"
+        reading.wrong(value.place, path, f"must be text or a list of texts, not {described(value)}; {remedy}")
+        return ""
+    return spelling(value)
+
+
+def _in_our_words(field: str, value: Node) -> Node:
+    """The value of a field as we spell it: texts of a list joined, samplers by their names here."""
+    if field in ("prompt", "negative") and isinstance(value, nodes.Sequence):
+        return Scalar(value.place, spelling(value), '"')
+    if field == "sampler" and isinstance(value, Scalar):
+        return Scalar(value.place, sampler_of(value.text), value.style)
+    return value
+
+
+def _size_of(
+    sides: dict[str, tuple[str, Node]], place: nodes.Place, path: str, reading: Reading
+) -> Size | None:
+    """The size that the fields `width` and `height` give together; `sides` has the key and value of each."""
+    pixels = [
+        SIDE.read(value, child_path(path, key), reading) for key, value in (sides[side] for side in SIDES)
+    ]
+    if None in pixels:
+        return None
+    return SizeForm().read(Scalar(place, "x".join(f"{side}" for side in pixels)), path, reading)
 
 
 def axis_definitions() -> dict[str, Any]:
@@ -240,10 +319,9 @@ def axis_definitions() -> dict[str, Any]:
         "type": "object",
         "minProperties": 1,
         "properties": {
-            name: {**key.kind.schema(), "description": key.about} for name, key in AXIS_KEYS.items()
+            name: {**key.kind.schema(), "description": key.about} for name, key in VALUE_KEYS.items()
         },
-        "propertyNames": {"pattern": f"^{AXIS_NAME}$", "not": {"enum": sorted({"index", *_NOT_AXES})}},
-        "additionalProperties": text,
+        "additionalProperties": {"anyOf": [text, {"type": "null"}, {"type": "array", "items": text}]},
     }
     return {
         "mappingValue": mapping,

@@ -24,10 +24,11 @@ def check_catalog(manifest: Manifest, catalog: Catalog, reading: Reading) -> Non
         models |= dict(_models(group, path, manifest.defaults))
         for place, fields in _places(group, path, manifest.defaults):
             loras |= {_key(place, "loras", number): ref.name for number, ref in enumerate(fields.loras)}
-    for path, name in models.items():
-        _check_named("model", name, catalog.models, path, commercial, reading)
-    for path, name in loras.items():
-        _check_named("LoRA", name, catalog.loras, path, commercial, reading)
+    with reading.once_a_column():
+        for path, name in models.items():
+            _check_named("model", name, catalog.models, path, commercial, reading)
+        for path, name in loras.items():
+            _check_named("LoRA", name, catalog.loras, path, commercial, reading)
     _check_syntax(manifest, catalog, reading)
 
 

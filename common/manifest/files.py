@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path, PurePath
 
 from common.wording import nearest
@@ -14,6 +15,11 @@ MAX_FILES = 50_000
 
 class UnusableFileError(Exception):
     """The file cannot be used; the message says why and what to do, without naming the file again."""
+
+    def __init__(self, message: str, line: int | None = None) -> None:
+        super().__init__(message)
+        #: 1-based, where the message is about one line of the file.
+        self.line = line
 
 
 class FileReader:
@@ -30,9 +36,28 @@ class FileReader:
             return False
 
     def read(self, name: str) -> str:
-        """The text of a file.
+        """The text of a file: UTF-8, or UTF-16 with its mark, as spreadsheets write "Unicode text".
 
-        Raises UnusableFileError where it is missing, outside the root, no plain file, too large or not UTF-8.
+        Raises UnusableFileError as `read_bytes`, and where it is no such text.
+        """
+        content = self.read_bytes(name)
+        if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+            try:
+                return content.decode("utf-16")
+            except UnicodeDecodeError:
+                raise UnusableFileError("is broken UTF-16 text; save it as UTF-8") from None
+        try:
+            return content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = 1 + len(re.findall(rb"\r\n|\r|\n", content[: error.start]))
+            raise UnusableFileError(
+                "is not UTF-8 text; save it as UTF-8 (in spreadsheet programs: CSV UTF-8)", line
+            ) from None
+
+    def read_bytes(self, name: str) -> bytes:
+        """The content of a file.
+
+        Raises UnusableFileError where it is missing, outside the root, no plain file or too large.
         """
         path = self._path(name)
         try:
@@ -46,11 +71,7 @@ class FileReader:
             raise UnusableFileError(f"cannot be read: {error.strerror}") from None
         if len(content) > MAX_BYTES:
             raise UnusableFileError(f"is larger than {MAX_BYTES // 1024**2} MiB")
-        try:
-            return content.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = content.count(b"\n", 0, error.start) + 1
-            raise UnusableFileError(f"is not UTF-8 text (line {line}); save it as UTF-8") from None
+        return content
 
     def _path(self, name: str) -> Path:
         try:

@@ -44,10 +44,12 @@ class _Inliner:
         match node:
             case nodes.Mapping() if path in self.parsed.contents:
                 values = self.parsed.contents[path]
-                expand = node.entries.get("expand")
-                if expand is None:
+                kept: dict[str, tuple[nodes.Place, Node]] = {
+                    key: node.entries[key] for key in ("expand", "columns") if key in node.entries
+                }
+                if not kept:
                     return values
-                return nodes.Mapping(node.place, {"values": (node.place, values), "expand": expand})
+                return nodes.Mapping(node.place, {"values": (node.place, values), **kept})
             case nodes.Mapping():
                 entries = {
                     key: (place, self._inlined(value, child_path(path, key)))

@@ -1,22 +1,22 @@
-"""List files: `{file: NAME}` in a manifest, and the list that a txt, csv, json or yaml file is."""
+"""List files: `{file: NAME}` in a manifest, and the list that a text, table, JSON or YAML file is."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any
 
 from common.document import nodes
+from common.document.json_tree import read_json, read_json_lines
 from common.document.nodes import Mapping, Node, Place, Scalar, Sequence, described
 from common.document.source import Origin
 from common.document.yaml12 import read_yaml
-from common.errors import InvalidDocument
-from common.manifest.files import UnusableFileError
+from common.errors import InvalidDocument, Problem
+from common.manifest.files import FileReader, UnusableFileError
 from common.manifest.reading import Reading
-from common.wording import shortened
+from common.manifest.tables import Doubt, Table, csv_table, xlsx_table
+from common.wording import shortened, suggestion
 
 #: No other character ends a line of a list.
 _LINE_END = re.compile(r"\r\n|\r|\n")
@@ -24,34 +24,78 @@ _COMMENT = re.compile(r"\s#(?:\s|$)")
 #: A comment that looks like a colour.
 _COLOUR = re.compile(r"\s*(#(?:[0-9a-fA-F]{6}|[0-9a-fA-F]{8}|[0-9a-fA-F]{3}))\s*")
 
-SUFFIXES = (".txt", ".csv", ".json", ".yaml", ".yml")
+SUFFIXES = (".txt", ".csv", ".tsv", ".tab", ".xlsx", ".json", ".jsonl", ".ndjson", ".yaml", ".yml")
+#: The item of a list that a path begins with.
+_ITEM = re.compile(r"\[(\d{1,9})\]")
 
 
-def listed(name: str, content: str) -> Sequence:
-    """The values a file gives, each at its line there; strings become texts, csv rows mappings.
+@dataclass(frozen=True, slots=True)
+class FileOptions:
+    """What in a file is meant."""
 
-    Raises UnusableFileError for a kind of file that is not known, a broken or an empty one.
+    #: Sheet of a workbook; None for the first.
+    sheet: str | None = None
+    #: Dotted keys to the list inside a JSON or YAML file.
+    key: str | None = None
+
+
+NO_OPTIONS = FileOptions()
+
+
+def _read(name: str, files: FileReader, options: FileOptions) -> Table:
+    """The values of a file, each at its line there, and what to know of its lines.
+
+    Raises UnusableFileError for a kind of file that is not known or that holds no values, InvalidDocument
+    for JSON and YAML that is wrong.
     """
+    kind = PurePath(name).suffix.lower()
+    if kind not in SUFFIXES:
+        raise UnusableFileError(f"is not a list file; use one of {', '.join(SUFFIXES)}")
+    if options.sheet is not None and kind != ".xlsx":
+        raise UnusableFileError("has no sheets; leave `sheet` out")
+    if options.key is not None and kind not in (".json", ".yaml", ".yml"):
+        raise UnusableFileError("has no keys; leave `key` out")
+    if kind == ".xlsx":
+        table = xlsx_table(files.read_bytes(name), options.sheet)
+    elif kind in (".csv", ".tsv", ".tab"):
+        table = csv_table(files.read(name), tabs=kind != ".csv")
+    else:
+        content = files.read(name)
+        doubts = list(_colours(content)) if kind == ".txt" else []
+        table = Table(listed(name, content, options.key), doubts)
+    if not table.rows.items:
+        raise UnusableFileError("holds no values")
+    return table
+
+
+def listed(name: str, content: str, key: str | None = None) -> Sequence:
+    """The values that a list of texts, a JSON or a YAML file gives; see `_read`."""
     match PurePath(name).suffix.lower():
         case ".txt":
-            values = _lines(content)
-        case ".csv":
-            values = _rows(content)
+            return _lines(content)
         case ".json":
-            values = _json(content)
-        case ".yaml" | ".yml":
-            values = _yaml(name, content)
+            values = _unlined(_json(content, key))
+        case ".jsonl" | ".ndjson":
+            values = _unlined(_json_lines(content))
         case _:
-            raise UnusableFileError(f"is not a list file; use one of {', '.join(SUFFIXES)}")
-    if not values.items:
-        raise UnusableFileError("holds no values")
-    return values
+            values = _yaml(name, content, key)
+    return values if isinstance(values, Sequence) else Sequence(values.place, [values])
 
 
-def _text(text: str, line: int, column: int = 1) -> Scalar:
+def _in_file(name: str, problem: Problem) -> str:
+    """A problem of a file's own document, with its line and item there."""
+    found = _ITEM.match(problem.path)
+    item = f"item {int(found[1]) + 1}, " if found else ""
+    field = problem.path[found.end() :].lstrip(".") if found else problem.path
+    # Of a key that is given twice the message begins with the key.
+    what = f"`{field}` " if field and not problem.message.startswith(f"`{field}`") else ""
+    return f"{shortened(name)}:{problem.line}: {item}{what}{problem.message}"
+
+
+def _text(text: str, place: Place) -> Scalar:
     """Text of a file: a number where it looks like one, never `null` or nothing."""
-    scalar = Scalar(Place(line, column), text)
-    return Scalar(scalar.place, text, '"') if scalar.kind == "null" else scalar
+    scalar = Scalar(place, text)
+    return Scalar(place, text, '"') if scalar.kind == "null" else scalar
 
 
 def _lines(content: str) -> Sequence:
@@ -59,7 +103,7 @@ def _lines(content: str) -> Sequence:
     for number, line in enumerate(_LINE_END.split(content), start=1):
         text = _uncommented(line)
         if text:
-            values.items.append(_text(text, number))
+            values.items.append(_text(text, Place(number, 1)))
     if not values.items and "#" in content:
         raise UnusableFileError("holds comments only; write `\\#` for a `#` that begins a value")
     return values
@@ -73,112 +117,112 @@ def _uncommented(line: str) -> str:
     return _COMMENT.split(text, maxsplit=1)[0].rstrip().replace("\\#", "#")
 
 
-def _rows(content: str) -> Sequence:
-    if "\0" in content:
-        raise UnusableFileError("holds a NUL character")
-    reader = csv.reader(io.StringIO(content, newline=""), strict=True)
-    values = Sequence(Place(1, 1))
+def _unlined(values: nodes.Node) -> nodes.Node:
+    """Values of a JSON file as those of any list: a number in quotes is one, and `null` an empty cell."""
+    match values:
+        case Scalar():
+            return _text(values.text, values.place) if values.style else values
+        case Sequence():
+            return Sequence(values.place, [_unlined(item) for item in values.items])
+    entries = {
+        key: (place, Scalar(item.place, "", '"') if _is_null(item) else _unlined(item))
+        for key, (place, item) in values.entries.items()
+    }
+    return Mapping(values.place, entries)
+
+
+def _is_null(node: Node) -> bool:
+    return isinstance(node, Scalar) and node.kind == "null"
+
+
+def _json(content: str, key: str | None) -> Sequence:
+    """A list, a mapping of names to mappings, or JSON Lines."""
     try:
-        header = [name.strip() for name in next(reader, [])]
-        _check_header(header)
-        for row in reader:
-            line = reader.line_num
-            if not any(cell.strip() for cell in row):
-                continue
-            if len(row) != len(header):
-                raise UnusableFileError(f"has {len(row)} cells in line {line}, and {len(header)} columns")
-            place = Place(line, 1)
-            cells: dict[str, tuple[Place, Node]] = {
-                name: (place, _text(cell.strip(), line)) for name, cell in zip(header, row, strict=True)
-            }
-            values.items.append(Mapping(place, cells))
-    except csv.Error as error:
-        raise UnusableFileError(f"is not CSV in line {reader.line_num}: {error}") from None
+        text, problems = read_json(content, "")
+        root: Node = text.root
+    except InvalidDocument as broken:
+        if "stands behind the end" not in broken.problems[0].message:
+            raise
+        # A document that goes on behind its end may be a list with an item a line.
+        return _json_lines(content)
+    if problems:
+        raise InvalidDocument("", problems)
+    return _picked(root, key)
+
+
+def _json_lines(content: str) -> Sequence:
+    values, problems = read_json_lines(content)
+    if problems:
+        raise InvalidDocument("", problems)
     return values
 
 
-def _check_header(header: list[str]) -> None:
-    if not any(header):
-        raise UnusableFileError("must start with a line of column names")
-    if len(header) == 1 and ";" in header[0]:
-        raise UnusableFileError("must separate its columns by commas, not semicolons")
-    for index, name in enumerate(header):
-        if not name:
-            raise UnusableFileError(f"has no name for column {index + 1}")
-        if name in header[:index]:
-            raise UnusableFileError(f"names the column `{name}` twice")
-
-
-def _json(content: str) -> Sequence:
-    try:
-        data = json.loads(content, parse_int=_Spelled, parse_float=_Spelled, parse_constant=_Spelled)
-    except json.JSONDecodeError as error:
-        raise UnusableFileError(f"is not JSON in line {error.lineno}: {error.msg}") from None
-    except RecursionError:
-        raise UnusableFileError("nests too deep") from None
-    if not isinstance(data, list):
-        raise UnusableFileError("must hold a list")
-    try:
-        return Sequence(Place(1, 1), [_from_json(item) for item in data])
-    except RecursionError:
-        raise UnusableFileError("nests too deep") from None
-
-
-class _Spelled(str):
-    """A JSON number as it was written."""
-
-
-def _from_json(data: Any) -> Node:
-    place = Place(1, 1)
-    match data:
-        case list():
-            return Sequence(place, [_from_json(item) for item in data])
-        case dict():
-            return Mapping(place, {key: (place, _from_json(value)) for key, value in data.items()})
-        case bool():
-            return Scalar(place, "true" if data else "false")
-        case None:
-            return Scalar(place, "")
-    return Scalar(place, str(data)) if isinstance(data, _Spelled) else _text(data, 1)
-
-
-def _yaml(name: str, content: str) -> Sequence:
-    try:
-        text, problems = read_yaml(content, name)
-    except InvalidDocument as error:
-        problems = list(error.problems)
+def _yaml(name: str, content: str, key: str | None) -> Sequence:
+    text, problems = read_yaml(content, name)
     if problems:
-        line = f" in line {problems[0].line}" if problems[0].line else ""
-        raise UnusableFileError(f"cannot be read{line}: {problems[0].message}")
-    if not isinstance(text.root, Sequence):
-        raise UnusableFileError("must hold a list")
-    return text.root
+        raise InvalidDocument("", problems)
+    return _picked(text.root, key)
 
 
-def read_file_list(node: nodes.Mapping, path: str, reading: Reading) -> nodes.Sequence | None:
+def _picked(root: Node, key: str | None) -> Sequence:
+    """The list that a document is or holds at `key`; of a mapping of mappings the keys become names."""
+    node = root
+    for step in key.split(".") if key else ():
+        inner = node.get(step) if isinstance(node, Mapping) else None
+        if inner is None:
+            known = list(node.entries) if isinstance(node, Mapping) else []
+            raise UnusableFileError(f"has no key `{shortened(step)}`{suggestion(step, known)}")
+        node = inner
+    if isinstance(node, Sequence):
+        return node
+    if isinstance(node, Mapping) and node.entries:
+        if all(isinstance(value, Mapping) for _, _, value in node.items()):
+            return Sequence(node.place, [_named(name, at, value) for name, at, value in node.items()])
+        held = [name for name, _, value in node.items() if isinstance(value, Sequence)]
+        if held:
+            path = f"{key}.{held[0]}" if key else held[0]
+            raise UnusableFileError(f"must hold a list; pick the one inside with `key: {path}`")
+    raise UnusableFileError("must hold a list")
+
+
+def _named(name: str, place: Place, value: Node) -> Node:
+    own = value.entries if isinstance(value, Mapping) else {}
+    return Mapping(place, {"name": (place, Scalar(place, name, '"')), **own})
+
+
+def read_file_list(
+    node: nodes.Mapping, path: str, reading: Reading, options: FileOptions = NO_OPTIONS
+) -> nodes.Sequence | None:
     """The values of the file that `node` refers to; None after reporting why there are none."""
     reference = node.entries["file"][1]
     if not isinstance(reference, Scalar) or not reference.text:
         reading.wrong(reference.place, f"{path}.file", f"must be a file name, not {described(reference)}")
         return None
-    return load(reference.text, reference.place, path, reading)
+    return load(reference.text, reference.place, path, reading, options)
 
 
-def load(name: str, place: Place, path: str, reading: Reading) -> nodes.Sequence | None:
+def load(
+    name: str, place: Place, path: str, reading: Reading, options: FileOptions = NO_OPTIONS
+) -> nodes.Sequence | None:
     """The values of a file referred to at `place`, kept under `path` for later findings and inlining."""
     if reading.files is None:
         message = f"`file: {shortened(name)}` cannot be read here; `farm submit` sends the contents instead"
         reading.wrong(place, path, message)
         return None
     try:
-        content = reading.files.read(name)
-        values = listed(name, content)
+        table = _read(name, reading.files, options)
     except UnusableFileError as error:
-        reading.wrong(place, path, f"file `{shortened(name)}` {error}")
+        where = f"{shortened(name)}:{error.line}:" if error.line else f"file `{shortened(name)}`"
+        reading.wrong(place, path, f"{where} {error}")
         return None
-    if PurePath(name).suffix.lower() == ".txt":
-        _warn_of_colours(name, content, path, reading)
-    return kept(values, name, place, path, reading)
+    except InvalidDocument as error:
+        for problem in error.problems:
+            reading.wrong(place, path, _in_file(name, problem))
+        return None
+    for doubt in table.doubts:
+        message = f"{shortened(name)}:{doubt.line}: {doubt.message}"
+        reading.warn_at(path, message, doubt.line, kind=doubt.kind)
+    return kept(table.rows, name, place, path, reading)
 
 
 def kept(values: Sequence, name: str, place: Place, path: str, reading: Reading) -> Sequence:
@@ -189,14 +233,12 @@ def kept(values: Sequence, name: str, place: Place, path: str, reading: Reading)
     return reading.contents[path]
 
 
-def _warn_of_colours(name: str, content: str, path: str, reading: Reading) -> None:
-    """Tells that a line such as `#ff5733` is left out."""
+def _colours(content: str) -> Iterator[Doubt]:
+    """Lines such as `#ff5733`, which are left out."""
     for number, line in enumerate(_LINE_END.split(content) if "#" in content else (), start=1):
         if colour := _COLOUR.fullmatch(line):
-            message = (
-                f"{name}:{number}: `{colour[1]}` is a comment and left out; write `\\{colour[1]}` to keep it"
-            )
-            reading.warn_at(path, message, number, kind="colours as comments")
+            message = f"`{colour[1]}` is a comment and left out; write `\\{colour[1]}` to keep it"
+            yield Doubt(number, message, "colours as comments")
 
 
 def _at_reference(values: nodes.Sequence, place: Place) -> nodes.Sequence:

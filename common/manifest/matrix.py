@@ -125,7 +125,7 @@ def read_include(
             continue
         for key, place, value in entry.items():
             where = child_path(f"{path}[{index}]", key)
-            problem = axes.unknown(key) if "." in key else name_problem(key)
+            problem = axes.unknown(key) if "." in key else None if key == "seed" else name_problem(key)
             if problem:
                 reading.wrong(place, where, problem)
                 continue

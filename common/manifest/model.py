@@ -61,6 +61,8 @@ class ShotFields(Strict):
     shift: float | None = None
     blind_steps: int | None = None
     variants: Literal["random", "combinatorial"] | None = None
+    #: First seed of the shots of one axis value, in place of that of `seeds`.
+    seed: int | None = None
 
 
 #: What `{axis}` reads: a text in its source spelling, or texts by field for `{axis.field}`.

@@ -8,11 +8,13 @@ from typing import Any
 
 from common.catalog import Catalog
 from common.document import nodes
+from common.document.json_tree import is_json, read_json
 from common.document.nodes import Node, described
 from common.document.source import SourceText
-from common.document.yaml12 import read_yaml
+from common.document.yaml12 import decoded, read_yaml
 from common.errors import InvalidDocument, Problem
 from common.manifest.catalog_check import check_catalog
+from common.manifest.columns import check_columns
 from common.manifest.files import FileReader
 from common.manifest.groups import GROUP_KEYS, read_defaults, read_groups
 from common.manifest.key_remedies import of_manifest
@@ -110,7 +112,7 @@ def parse_manifest(
     Raises InvalidDocument with every problem found (the first hundred of a hopeless file), each with line,
     column and path.
     """
-    text, problems = read_yaml(content, source)
+    text, problems = _document(content, source)
     reading = Reading(text, files, catalog, problems[: MAX_FINDINGS - 1])
     for doubt in text.doubts:
         reading.warn(doubt, kind="comment")
@@ -122,6 +124,20 @@ def parse_manifest(
     if reading.problems or manifest is None:
         raise InvalidDocument(source, reading.problems)
     return ParsedManifest(manifest, text, reading.warnings.told(), reading.contents)
+
+
+def _document(content: str | bytes, source: str) -> tuple[SourceText, list[Problem]]:
+    """The tree of a manifest, which may be JSON. Raises InvalidDocument."""
+    text = decoded(content, source)
+    if not (source.lower().endswith(".json") or is_json(text)):
+        return read_yaml(text, source)
+    try:
+        return read_json(text, source)
+    except InvalidDocument as broken:
+        # YAML in braces may look like JSON at its beginning.
+        with suppress(InvalidDocument):
+            return read_yaml(text, source)
+        raise broken from None
 
 
 def _read(root: Node, reading: Reading) -> Manifest | None:
@@ -138,7 +154,9 @@ def _read(root: Node, reading: Reading) -> Manifest | None:
     defaults = read_defaults(values["defaults"], reading) if "defaults" in values else ShotFields()
     groups = read_groups(values["shots"], defaults, reading) if "shots" in values else ()
     check_quality(values.get("output", Output()), groups, reading)
-    check_references(root, values | {"defaults": defaults}, groups, reading)
+    parts = values | {"defaults": defaults}
+    check_references(root, parts, groups, reading)
+    check_columns(parts, groups, reading)
     wildcards = _read_texts(values.get("wildcards", {}), defaults, groups, reading)
     parts = {"version": 1, "defaults": defaults, "shots": groups, "wildcards": wildcards}
     manifest = Manifest(**values | parts)

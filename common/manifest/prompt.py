@@ -34,7 +34,15 @@ _WILDCARD = rf"__(?P<wildcard>{_LETTER}+)__|{_SPACED}"
 WILDCARD_NAME = rf"{_LETTER}+(?: +{_LETTER}+)*"
 
 _TOKEN = re.compile(rf"\\[{{}}|]|[{{}}|\0]|{_WILDCARD}")
-_REFERENCE = re.compile(r"\{\s*(?P<path>[\w.\-]+)\s*\}")
+_REFERENCE = re.compile(
+    r"""\{\s*(?:(?P<path>[\w.\-]+)|(?P<axis>[\w\-]+)\s*\[\s*(?:"(?P<double>[^"\n]*)"|'(?P<single>[^'\n]*)')\s*\])\s*\}"""
+)
+#: `{p[Variant SKU]}` and `{p.Variant SKU}`, which were meant as `{p["Variant SKU"]}`.
+_UNQUOTED = re.compile(
+    r"\{\s*(?P<axis>[\w\-]+)\s*(?:\[(?P<inside>[^\[\]{}|]+)\]|\.(?P<behind>[^\[\]{}|]+))\s*\}"
+)
+#: The field of a column that is called like a value's position: `{p["index"]}`.
+COLUMN_INDEX = '"index"'
 _COUNT = re.compile(r"(?P<count>[^|{}\\$]*)\$\$")
 _RANGE = re.compile(r"\s*(?P<low>\d{1,4})\s*(?:-\s*(?P<high>\d{1,4})\s*)?")
 _SEPARATOR = re.compile(r"(?P<separator>(?:\\[{}|]|[^|{}\\$])*)\$\$")
@@ -61,14 +69,17 @@ class PromptError(Invalid):
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """`{name}` or `{name.field}`; `field` is empty for the value itself."""
+    """`{name}`, `{name.field}` or `{name["any heading"]}`; `field` is empty for the value itself."""
 
     name: str
     field: str
     offset: int
 
     def __str__(self) -> str:
-        return f"{{{self.name}.{self.field}}}" if self.field else f"{{{self.name}}}"
+        if not self.field or re.fullmatch(r"[\w-]+", self.field):
+            return f"{{{self.name}.{self.field}}}" if self.field else f"{{{self.name}}}"
+        inside = self.field.strip('"') if self.field == COLUMN_INDEX else self.field
+        return f"{{{self.name}['{inside}']}}" if '"' in inside else f'{{{self.name}["{inside}"]}}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +219,21 @@ def _bound(node: Node, value_of: Callable[[Reference], str]) -> Node:
     return node
 
 
+def _referred(match: re.Match[str], start: int) -> Reference:
+    if match["path"] is None:
+        heading = " ".join(normal(match["double"] or match["single"] or "").split())
+        return Reference(normal(match["axis"]), COLUMN_INDEX if heading == "index" else heading, start)
+    path = normal(match["path"])
+    # The names of LoRAs may hold dots, those of axes not.
+    name, _, field = path.rpartition(".") if path.endswith(".trigger") else path.partition(".")
+    return Reference(name, field, start)
+
+
+def normal(name: str) -> str:
+    """A name in the one form in which it is looked up, however its accents are encoded."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
 class _Parser:
     """Recursive descent; `pos` is the next character to read."""
 
@@ -252,8 +278,7 @@ class _Parser:
         start = self.pos
         if reference := _REFERENCE.match(self.text, start):
             self.pos = reference.end()
-            name, dot, field = reference["path"].rpartition(".")
-            return Reference(name if dot else field, field if dot else "", start)
+            return _referred(reference, start)
         if len(self.open) == MAX_DEPTH:
             raise PromptError(f"braces nest deeper than {MAX_DEPTH} levels", start)
         self.open.append(start)
@@ -277,6 +302,9 @@ class _Parser:
     def _no_variant(self, start: int) -> str:
         """What to write instead of braces that are no part of the language."""
         content = self.text[start : self.pos]
+        if (unquoted := _UNQUOTED.fullmatch(content)) and "$$" not in content:
+            heading = (unquoted["inside"] or unquoted["behind"]).strip(" \"'“”‘’")
+            return f"`{_short(content)}` is no reference; write `{Reference(unquoted['axis'], heading, 0)}`"
         if content.startswith("{%"):
             return f"`{_short(content)}` is of another program; write variants such as {{a|b}}, or axes"
         if doubled := _DOUBLED.fullmatch(content):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -12,11 +12,10 @@ from common.document import nodes
 from common.document.nodes import Node, Place, child_path, described
 from common.document.source import SourceText
 from common.document.syntax import odd_syntax
-from common.document.yaml12 import read_yaml
-from common.errors import InvalidDocument, Problem
+from common.errors import Problem
+from common.manifest.aliases import column_remedy
 from common.manifest.files import FileReader
 from common.manifest.key_remedies import KeyRemedy, after_comma, odd_indentation
-from common.manifest.value_remedies import LONGEST
 from common.wording import listed, shortened, suggestion
 
 #: Nobody reads more at once, and finding them costs time.
@@ -69,10 +68,35 @@ class Reading:
     max_values: int = 10_000
     #: What `{file: …}` mappings stand for, by path.
     contents: dict[str, nodes.Sequence] = field(default_factory=dict)
+    #: Columns that set nothing though they are called like a shot field, by the path of their axis.
+    plain: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def wrong(self, place: Place, path: str, message: str) -> None:
         """Raises TooManyError where a document is so broken that the rest would only repeat itself."""
         self._add(self.text.at(place, path, message))
+
+    @contextmanager
+    def once_a_column(self) -> Iterator[None]:
+        """What is wrong inside with a column of a file is told once, with its first row and their number."""
+        before, self.problems = self.problems, []
+        with suppress(TooManyError):
+            yield
+        found, self.problems = self.problems, before
+        columns: dict[tuple[str, str], list[Problem]] = {}
+        for problem in found:
+            columns.setdefault(self._column(problem.path) or (problem.path, ""), []).append(problem)
+        for (_, column), (first, *others) in columns.items():
+            count = f" ({len(others) + 1:,} rows are like this, first here)" if others else ""
+            message = f"{first.message}{column_remedy(column)}{count}"
+            self._add(replace(first, message=message))
+
+    def _column(self, path: str) -> tuple[str, str] | None:
+        """The axis whose values a file gave, and the column, that a path leads to."""
+        for axis in self.text.origins:
+            if path.startswith(f"{axis}["):
+                _, _, column = path.removeprefix(axis).partition("]")
+                return axis, column.lstrip(".").partition("[")[0]
+        return None
 
     def wrong_at(self, path: str, message: str, offset: int | None = None) -> None:
         """The same where only the path is known; see `SourceText.problem`."""
@@ -141,34 +165,5 @@ def read_keys(
             found = odd_indentation(key, place, node) or (remedy(key, node) if remedy else None)
             if found != "":
                 hint = found or after_comma(key, node) or suggestion(key, keys) or "; remove it"
-                message = f"unknown key `{shortened(key)}`{_proven(hint, keys, reading)}"
-                reading.wrong(place, child_path(path, key), message)
+                reading.wrong(place, child_path(path, key), f"unknown key `{shortened(key)}`{hint}")
     return values
-
-
-#: Advice of a whole entry.
-_ENTRY = re.compile(r"; write `(?P<entry>(?P<key>\w+): [^`]*)`")
-
-
-def _proven(hint: str, keys: Mapping[str, Key], reading: Reading) -> str:
-    """A hint whose entry would be right; of another only which key it is for."""
-    advice = _ENTRY.match(hint)
-    kind = keys[advice["key"]].kind if advice and advice["key"] in keys else None
-    if advice is None or kind is None:
-        return hint
-    if len(advice["entry"]) <= LONGEST and would_read(kind, advice["entry"], reading):
-        return hint
-    return f"; its name here is `{advice['key']}`"
-
-
-def would_read(kind: Kind, entry: str, reading: Reading) -> bool:
-    """Whether the value of an entry, written as `key: value`, would be right."""
-    try:
-        text, problems = read_yaml(entry, "")
-    except InvalidDocument:
-        return False
-    scratch = Reading(text, None, reading.catalog, problems, max_values=reading.max_values)
-    root = text.root
-    for key, _, value in root.items() if isinstance(root, nodes.Mapping) else ():
-        kind.read(value, key, scratch)
-    return not scratch.problems

@@ -83,6 +83,11 @@ def check_references(
                     reading.wrong_at(text.path, message, node.offset)
 
 
+def read_by(number: int, group: Group, values: Mapping[str, object]) -> set[tuple[str, str]]:
+    """Axis and field of every reference of a group; the field is empty for the value itself."""
+    return {(node.name, node.field) for text in _texts(number, group, values) for node in text.references()}
+
+
 def _known(group: Group, written: Node) -> Known | None:
     """What a group knows; None where its axes cannot be told."""
     if not isinstance(written, nodes.Mapping):

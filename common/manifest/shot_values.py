@@ -15,7 +15,7 @@ from common.manifest.plain_values import NAME, Choice, Name, Number
 from common.manifest.reading import Key, Reading, read_keys
 
 MAX_SEED = 2**63 - 1
-MAX_SIDE = 16_384
+MAXSIDE = 16_384
 #: Wider or narrower pictures are typing mistakes.
 MAX_ASPECT = 20.0
 
@@ -100,6 +100,8 @@ class Loras:
     """A list of LoRAs, or one."""
 
     def read(self, node: Node, path: str, reading: Reading) -> tuple[LoraRef, ...] | None:
+        if isinstance(node, Scalar):
+            node = _separate(node)
         if not isinstance(node, nodes.Sequence):
             one = Lora().read(node, path, reading)
             return None if one is None else (one,)
@@ -111,11 +113,27 @@ class Loras:
         return {"anyOf": [*one["anyOf"], {"type": "array", "items": one}]}
 
 
+#: What separates the LoRAs of one text.
+_BETWEEN_LORAS = re.compile(r"\s*[,;\n]\s*|\s+\+\s+")
+
+
+def _separate(node: Scalar) -> nodes.Node:
+    """`a@0.8 + b@0.5`, as a cell of a table holds several, as a list."""
+    if "<" in node.text:
+        return node
+    parts = [part for part in _BETWEEN_LORAS.split(node.text) if part]
+    return (
+        nodes.Sequence(node.place, [Scalar(node.place, part) for part in parts]) if len(parts) > 1 else node
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class OneLora:
-    """One LoRA, as the list that `loras` would be."""
+    """One LoRA, as the list that `loras` would be; a text may hold several."""
 
     def read(self, node: Node, path: str, reading: Reading) -> tuple[LoraRef, ...] | None:
+        if isinstance(node, Scalar):
+            return Loras().read(node, path, reading)
         one = Lora().read(node, path, reading)
         return None if one is None else (one,)
 
@@ -124,6 +142,28 @@ class OneLora:
 
 
 _SEED = Number(0, MAX_SEED, whole=True)
+#: Leaves room for the seeds that follow it.
+_FIRST_SEED = Number(0, MAX_SEED - 1_000_000_000, whole=True)
+
+
+@dataclass(frozen=True, slots=True)
+class RowSeed:
+    """A seed; `-1`, which other programs take for a random one, leaves it to the group."""
+
+    def read(self, node: Node, path: str, reading: Reading) -> int | None:
+        if isinstance(node, Scalar) and node.text.strip() in value_remedies.RANDOM:
+            message = (
+                f"`{node.text}` leaves the seed to the group; for random ones write `seeds: {{mode: random}}`"
+            )
+            reading.warn_at(path, message)
+            return None
+        seed = _FIRST_SEED.read(node, path, reading)
+        return None if seed is None else int(seed)
+
+    def schema(self) -> dict[str, Any]:
+        return _FIRST_SEED.schema()
+
+
 _COUNT = Number(1, 1_000_000_000, whole=True)
 _SEEDS_KEYS = {
     "start": Key(_SEED, "First seed; 0 if not given."),
@@ -219,7 +259,7 @@ class SeedsForm:
 
 _SIDES = re.compile(r"([0-9]{1,9})\s*[xX×]\s*([0-9]{1,9})")
 _RATIO = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(?:\s*[:/]\s*([0-9]{1,9}(?:\.[0-9]{1,9})?))?")
-_SIDE = Number(16, MAX_SIDE, whole=True)
+SIDE = Number(16, MAXSIDE, whole=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,8 +287,8 @@ class Aspect:
 _SIZE_KEYS = {
     "aspect": Key(Aspect(), "Width to height, such as `2:3`."),
     "megapixels": Key(Number(0.01, 100), "Area; 1 is 1024 × 1024 pixels. The model's own if not given."),
-    "width": Key(_SIDE, "Pixels."),
-    "height": Key(_SIDE, "Pixels."),
+    "width": Key(SIDE, "Pixels."),
+    "height": Key(SIDE, "Pixels."),
 }
 
 
@@ -266,7 +306,7 @@ class SizeForm:
             hint = value_remedies.write(text, value_remedies.size(text))
             reading.wrong(node.place, path, f"must be a size such as {example}, not {described(node)}{hint}")
             return None
-        sides = [_SIDE.read(Scalar(node.place, side), path, reading) for side in match.groups()]
+        sides = [SIDE.read(Scalar(node.place, side), path, reading) for side in match.groups()]
         if sides[0] is None or sides[1] is None:
             return None
         return self._proportionate(Size(width=int(sides[0]), height=int(sides[1])), node, path, reading)

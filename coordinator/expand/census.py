@@ -10,8 +10,6 @@ from common.shot import PlannedShot
 from common.wording import quoted, shortened
 from coordinator.expand.expansion import Expansion
 
-#: Longer patterns are not repeated.
-_LONGEST = 120
 _ALIKE = "upper and lower case, and the ways to encode accents, count as equal"
 
 
@@ -68,8 +66,7 @@ def check_names(expansion: Expansion, census: Census | None = None) -> None:
             ]
             alike = f" ({_ALIKE})" if both[0] != both[1] and fold(both[0]) == fold(both[1]) else ""
             names = expansion.group_of(number).naming
-            longer = quoted(f"{names.pattern}-{{index}}")
-            remedy = f"add what differs, or write `{longer}`" if len(longer) <= _LONGEST else "add {index}"
+            remedy = f"add what differs, or write `{quoted(f'{names.pattern}-{{index}}')}`"
             message = f"`{shortened(planned.name)}` would be the name of two images{alike}: "
             raise expansion.invalid(names.path, f"{message}{' and '.join(both)}; {remedy}")
 

@@ -72,6 +72,8 @@ class Cell:
 
     def _seed(self, variant: str, position: int, number: int) -> int:
         seeds = self._frame.seeds
+        if (first := self._rendering.settings.seed) is not None:
+            return first + position
         if seeds.values is not None:
             return seeds.values[position]
         match seeds.mode:

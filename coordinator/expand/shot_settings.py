@@ -41,6 +41,8 @@ class Settings:
     #: With their weights, in the order of the manifest.
     loras: tuple[tuple[Lora, float], ...]
     knobs: tuple[tuple[str, float], ...]
+    #: First seed, in place of that of the group's `seeds`.
+    seed: int | None = None
 
 
 class Impossible(Exception):
@@ -97,6 +99,7 @@ def resolve(merged: Merged, catalog: Catalog, findings: Findings) -> Settings:
         sampler=_sampler(fields.get("sampler", Written(model.sampler)), model, findings),
         loras=loras,
         knobs=tuple((name, float(fields[name].value)) for name in KNOBS if name in fields),
+        seed=fields.get("seed", Written(None)).value,
     )
     _check_knobs(fields, model, findings)
     _check_negative(settings, findings)

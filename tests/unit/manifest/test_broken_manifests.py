@@ -93,7 +93,7 @@ BROKEN = [
     ("reserved-axis.yaml", 7, "shots[0].axes.index", "reserved"),
     ("seed-axis.yaml", 7, "shots[0].axes.seed", "write `seeds:`"),
     ("axis-named-like-lora.yaml", 7, "shots[0].axes.ana_v2", "meaning already"),
-    ("axis-name-with-dot.yaml", 7, "shots[0].axes.a.b", "letters (a-z, A-Z), digits"),
+    ("axis-name-with-dot.yaml", 7, "shots[0].axes.a.b", "must be letters, digits"),
     ("axis-is-text.yaml", 6, "shots[0].axes.bg", "write `[white]`"),
     ("axis-without-values.yaml", 6, "shots[0].axes.bg", "no values"),
     ("axis-value-null.yaml", 9, "shots[0].axes.bg[1]", "no value"),
@@ -107,12 +107,12 @@ BROKEN = [
     ("exclude-unknown-axis.yaml", 8, "shots[0].exclude[0].gb", "unknown axis `gb`"),
     ("exclude-unknown-field.yaml", 8, "shots[0].exclude[0].f.loko", "did you mean `look`?"),
     ("include-unknown-axis.yaml", 8, "shots[0].include[0].gb.name", "unknown axis `gb`"),
-    ("include-reserved-name.yaml", 7, "shots[0].include[0].seed", "write `seeds:`"),
+    ("include-reserved-name.yaml", 7, "shots[0].include[0].index", "reserved"),
     ("missing-file.yaml", 7, "shots[0].axes.scene", "did you mean `scenes.txt`?"),
     ("file-above-folder.yaml", 7, "shots[0].axes.scene", "--root"),
-    ("file-not-utf8.yaml", 7, "shots[0].axes.scene", "line 2"),
+    ("file-not-utf8.yaml", 7, "shots[0].axes.scene", "latin1.txt:2: is not UTF-8"),
     ("file-of-unknown-kind.yaml", 7, "shots[0].axes.scene", ".csv"),
-    ("file-ragged-csv.yaml", 7, "shots[0].axes.p", "line 3"),
+    ("file-ragged-csv.yaml", 7, "shots[0].axes.p", "ragged.csv:3: has 1 cells"),
     ("file-wrong-size.yaml", 7, "shots[0].axes.p[1].size", "sizes.csv:3"),
     ("file-broken-json.yaml", 7, "shots[0].axes.p", "JSON"),
     ("unknown-wildcard.yaml", 5, "shots[0].prompt", "did you mean `__job__`?"),
@@ -145,7 +145,6 @@ BROKEN = [
     ("width-key.yaml", 6, "shots[0].width", "write `size: 512x512`"),
     ("jpg-format.yaml", 6, "output.format", "did you mean `jpeg`?"),
     ("grouped-number.yaml", 6, "limits.max_images", "write `20000`"),
-    ("umlaut-axis.yaml", 6, "shots[0].axes.größe", "letters (a-z, A-Z)"),
 ]
 
 

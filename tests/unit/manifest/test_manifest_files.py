@@ -11,7 +11,6 @@ import pytest
 from common.errors import InvalidDocument, Problem
 from common.manifest import files as manifest_files
 from common.manifest.files import FileReader, UnusableFileError
-from common.manifest.list_files import listed
 from common.manifest.model import Axis, ShotFields, Size
 from common.manifest.parse import ParsedManifest, parse_manifest
 
@@ -101,7 +100,7 @@ def test_values_of_a_file_expand_where_the_axis_says_so(tmp_path: Path) -> None:
     assert parse(tmp_path, "{file: s.txt, expand: true}").manifest.shots[0].axes["x"].expand
 
 
-@pytest.mark.parametrize("name", ["../s.txt", "/etc/hostname", "a/../../s.txt"])
+@pytest.mark.parametrize("name", ["../s.txt", "/etc/hostname.txt", "a/../../s.txt"])
 def test_a_file_above_the_folder_is_refused(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "inner"
     folder.mkdir()
@@ -160,30 +159,45 @@ def test_an_impossible_name_is_explained(tmp_path: Path, name: str) -> None:
         ("e.txt", "# nothing\n#ff0000\n", "comments only"),
         ("e.csv", "", "column names"),
         ("e.csv", "sku,text\n", "no values"),
-        ("e.csv", "sku;text\nA;b\n", "commas"),
-        ("e.csv", "sku,sku\nA,b\n", "`sku` twice"),
-        ("e.csv", "sku,\nA,b\n", "no name for column 2"),
-        ("e.csv", 'sku,text\nA,"b\n', "is not CSV"),
-        ("e.csv", "sku,text\nA\n", "1 cells in line 2, and 2 columns"),
-        ("e.csv", "sku\n\0\n", "NUL"),
+        ("e.csv", 'sku,text\n\nA,"b\n', "e.csv:3: is not CSV: a quote that opens here is never closed"),
+        ("e.csv", "sku,text\nA\n", "e.csv:2: has 1 cells here and 2 columns"),
+        (
+            "e.csv",
+            "sku,text\nA,b,c\n",
+            "e.csv:2: has 3 cells here and 2 columns; put a cell that holds `,` in quotes",
+        ),
+        ("e.csv", "sku\n\0\n", "e.csv:2: holds a NUL character"),
+        ("e.xlsx", "sku,text", "is no workbook"),
+        ("e.xlsx", "PK\x03\x04broken", "is no workbook"),
         ("e.json", "{}", "must hold a list"),
-        ("e.json", '["a"', "is not JSON in line 1"),
-        ("e.json", "[" * 200_000, "nests too deep"),
+        ("e.json", '["a"', "e.json:1: is not JSON: a `,` or `]` is missing"),
+        ("e.json", '[\n"a",\n]', "e.json:2: is not JSON: a `,` stands before `]`"),
+        ("e.json", '[{"a": NaN}]', "write a number, or null"),
+        ("e.json", "['a']", "write strings in double quotes"),
+        ("e.json", '[{"a": 1, "a": 2}]', "e.json:1: item 1, `a` is given twice"),
+        ("e.json", '["a",\n{"b": "\\udc00"}]', "e.json:2: item 2, `b` holds half a character"),
+        ("e.jsonl", '{"a": 1}\n{"a": }\n', "e.jsonl:2: is not JSON: a value is missing"),
+        ("e.json", "[" * 200_000, "nests deeper than"),
         ("e.yaml", "a: 1\n", "must hold a list"),
-        ("e.yaml", "- a\n- @b\n", "line 2"),
+        ("e.yaml", "- a\n- @b\n", "e.yaml:2: a value that starts with `@`"),
         ("e.doc", "a", "use one of .txt"),
     ],
 )
-def test_a_file_that_holds_no_list_is_explained(name: str, content: str, fragment: str) -> None:
-    with pytest.raises(UnusableFileError, match=fragment):
-        listed(name, content)
+def test_a_file_that_holds_no_list_is_explained(
+    tmp_path: Path, name: str, content: str, fragment: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    assert fragment in problem(tmp_path, f"{{file: {name}}}").message
 
 
 def test_a_wrong_value_names_the_file_and_its_line_at_the_reference(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("sku,steps\nA,4\n\nB,four\n")
     found = problem(tmp_path, "{file: p.csv}")
     assert (found.line, found.column, found.path) == (6, 15, "shots[0].axes.x[1].steps")
-    assert found.message == "p.csv:4: must be a whole number, not `four`"
+    assert found.message == (
+        "p.csv:4: must be a whole number, not `four`; the column `steps` sets the picture's `steps`: "
+        "rename it, or add `columns: {steps: null}` beside `file`"
+    )
 
 
 def test_a_later_finding_in_a_file_names_its_line_and_column(tmp_path: Path) -> None:
