@@ -1,6 +1,7 @@
 """The models and LoRAs that a manifest names: the catalog knows them, and their licences allow the use.
 
-Whether they go together depends on the combination; `coordinator.expand` checks that.
+What goes with none of a group's models is told here, together with all else that is wrong; what depends on
+the combination, by `coordinator.expand`.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from common.catalog import Catalog, Lora, Model
+from common.catalog.compatibility import KNOBS, knob_problem, lora_problem, sampler_problem
 from common.manifest.model import NOTHING, Group, Manifest, ShotFields
 from common.manifest.prompt_texts import other_syntax, templates
 from common.manifest.reading import Reading
@@ -22,6 +24,7 @@ def check_catalog(manifest: Manifest, catalog: Catalog, reading: Reading) -> Non
     for index, group in enumerate(manifest.shots):
         path = f"shots[{index}]"
         models |= dict(_models(group, path, manifest.defaults))
+        _check_fit(group, path, manifest.defaults, catalog, reading)
         for place, fields in _places(group, path, manifest.defaults):
             loras |= {_key(place, "loras", number): ref.name for number, ref in enumerate(fields.loras)}
     with reading.once_a_column():
@@ -45,6 +48,34 @@ def _check_named(
             "this manifest says `use: commercial`"
         )
         reading.wrong_at(path, message)
+
+
+def _check_fit(group: Group, path: str, defaults: ShotFields, catalog: Catalog, reading: Reading) -> None:
+    """Reports what a group sets and none of its models takes, each thing once."""
+    names = dict.fromkeys(name for _, name in _models(group, path, defaults))
+    models = [catalog.models[name] for name in names if name in catalog.models]
+    if not models or len(models) < len(names):
+        return
+    for place, fields in _places(group, path, defaults):
+        for name in ("sampler", *KNOBS):
+            value = getattr(fields, name)
+            if value is None or _is_overruled(place, path, name, group):
+                continue
+            told = [
+                sampler_problem(value, model) if name == "sampler" else knob_problem(name, value, model)
+                for model in models
+            ]
+            _tell(_key(place, name), told, reading)
+        for ref in fields.loras:
+            if lora := catalog.loras.get(ref.name):
+                _tell(_key(place, "loras"), [lora_problem(lora, model, catalog) for model in models], reading)
+
+
+def _tell(path: str, told: list[str | None], reading: Reading) -> None:
+    """The first of the problems, if every model has one and none was told there."""
+    first = told[0]
+    if first is not None and all(told) and not any(each.path == path for each in reading.problems):
+        reading.wrong_at(path, first)
 
 
 def _check_syntax(manifest: Manifest, catalog: Catalog, reading: Reading) -> None:
@@ -83,10 +114,17 @@ def _places(group: Group, path: str, defaults: ShotFields) -> Iterator[tuple[str
         yield f"{path}.include[{index}]", fields
 
 
+def _is_overruled(place: str, path: str, name: str, group: Group) -> bool:
+    """Whether no shot of the group gets what a place says of a field."""
+    if place not in ("defaults", path):
+        return False
+    axes = group.axes.values()
+    replaced = any(axis.sets and all(getattr(each, name) is not None for each in axis.sets) for axis in axes)
+    return replaced or (place == "defaults" and getattr(group, name) is not None)
+
+
 def _models(group: Group, path: str, defaults: ShotFields) -> Iterator[tuple[str, str]]:
     """Path and name of every model that the group's shots may use."""
-    replaced = any(axis.sets and all(fields.model for fields in axis.sets) for axis in group.axes.values())
     for place, fields in _places(group, path, defaults):
-        overruled = replaced or group.model if place == "defaults" else replaced and place == path
-        if fields.model and not overruled:
+        if fields.model and not _is_overruled(place, path, "model", group):
             yield _key(place, "model"), fields.model

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.catalog import Catalog, Lora, Model
+from common.catalog.compatibility import KNOBS, knob_problem, lora_doubt, lora_problem, sampler_problem
 from common.manifest.model import LoraRef
 from common.wording import suggestion
 from coordinator.expand.dimensions import Setter
 from coordinator.expand.findings import Findings
 from coordinator.expand.sizes import pixels, spelled
-
-#: Shot fields that only some families take, in order.
-KNOBS = ("blind_steps", "shift")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,41 +131,22 @@ def _loras(
 
 def _check_base(lora: Lora, path: str, model: Model, catalog: Catalog, findings: Findings) -> None:
     """A LoRA for another base is wrong, or doubtful where the layers have the same shapes."""
-    if lora.base == model.base:
-        return
-    made_for = f"LoRA `{lora.name}` was made for `{lora.base}`"
-    if any(
-        other.base == lora.base
-        and other.family.name == model.family.name
-        and other.components == model.components
-        for other in catalog.models.values()
-    ):
-        findings.warn(path, f"{made_for}; on `{model.name}` it may work less well")
-        return
-    fitting = [each.name for each in catalog.loras.values() if each.base == model.base]
-    remedy = f"those for `{model.base}` are {', '.join(fitting)}" if fitting else "leave it out"
-    findings.wrong(path, f"{made_for} and cannot work on `{model.name}`; {remedy}")
+    if problem := lora_problem(lora, model, catalog):
+        findings.wrong(path, problem)
+    elif doubt := lora_doubt(lora, model, catalog):
+        findings.warn(path, doubt)
 
 
 def _sampler(written: Written, model: Model, findings: Findings) -> str:
-    if written.value not in model.family.samplers:
-        hint = suggestion(written.value, model.family.samplers)
-        findings.wrong(written.path, f"`{model.name}` has no sampler `{written.value}`{hint}")
+    if problem := sampler_problem(written.value, model):
+        findings.wrong(written.path, problem)
     return str(written.value)
 
 
 def _check_knobs(fields: dict[str, Written], model: Model, findings: Findings) -> None:
     for name in KNOBS:
-        if name not in fields:
-            continue
-        bounds = model.family.knobs.get(name)
-        if bounds is None:
-            findings.wrong(
-                fields[name].path, f"`{model.name}` does not take `{name}`; leave it out for this model"
-            )
-        elif not bounds[0] <= fields[name].value <= bounds[1]:
-            limits = f"{bounds[0]:g} to {bounds[1]:g}"
-            findings.wrong(fields[name].path, f"`{name}` of `{model.name}` must be {limits}")
+        if name in fields and (problem := knob_problem(name, fields[name].value, model)):
+            findings.wrong(fields[name].path, problem)
 
 
 def _check_negative(settings: Settings, findings: Findings) -> None:

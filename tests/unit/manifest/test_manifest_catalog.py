@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from common.catalog import Catalog, load_catalog
@@ -107,3 +109,44 @@ def test_without_a_catalog_any_name_passes() -> None:
 def test_a_hostile_prompt_is_searched_in_linear_time(catalog: Catalog) -> None:
     text = "(:" + "1" * 200_000
     assert found(catalog, f"negative: {text}", "model: sdxl") == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("lines", "path", "words"),
+    [
+        (
+            ["model: sdxl", "sampler: eular"],
+            "shots[0].sampler",
+            "`sdxl` has no sampler `eular`: did you mean",
+        ),
+        (["model: sdxl", "shift: 3"], "shots[0].shift", "`sdxl` does not take `shift`"),
+        (["model: z-image", "blind_steps: 9"], "shots[0].blind_steps", "must be 0 to 2"),
+        (["model: sd15", "loras: [ink]"], "shots[0].loras", "was made for `sdxl` and cannot work on `sd15`"),
+        (["axes: {model: [sdxl, sd15], shift: [3]}"], "shots[0].axes.shift[0]", "does not take `shift`"),
+    ],
+)
+def test_what_none_of_the_models_takes_is_told_with_the_other_problems(
+    catalog: Catalog, lines: list[str], path: str, words: str
+) -> None:
+    found = messages(catalog, *lines, "stps: 4", "negative: '{thng}'")
+    assert [where for where, _ in found] == sorted(
+        [path, "shots[0].negative", "shots[0].stps"], key=_line(lines)
+    )
+    assert words in dict(found)[path]
+
+
+def _line(lines: list[str]) -> Callable[[str], int]:
+    order = [line.partition(":")[0] for line in [*lines, "stps: 4", "negative: x"]]
+    return lambda path: order.index(path.partition("].")[2].partition(".")[0])
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["sampler: nothing", "model: sdxl", "axes: {sampler: [euler, ddim]}"],
+        ["axes: {on: [{model: sdxl, sampler: ddim}, {model: z-image, shift: 3}]}"],
+        ["axes: {model: [sdxl, z-image]}", "shift: 3"],
+    ],
+)
+def test_what_one_of_the_models_takes_is_left_to_each_combination(catalog: Catalog, lines: list[str]) -> None:
+    assert found(catalog, *lines)[0] == []

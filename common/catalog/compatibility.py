@@ -1,0 +1,51 @@
+"""What goes with a model: samplers and knobs of its family, LoRAs for its base."""
+
+from __future__ import annotations
+
+from common.catalog.types import Catalog, Lora, Model
+from common.wording import suggestion
+
+#: Shot fields that only some families take, in order.
+KNOBS = ("blind_steps", "shift")
+
+
+def sampler_problem(name: str, model: Model) -> str | None:
+    """Why the model cannot use a sampler, if so."""
+    if name in model.family.samplers:
+        return None
+    return f"`{model.name}` has no sampler `{name}`{suggestion(name, model.family.samplers)}"
+
+
+def knob_problem(name: str, value: float, model: Model) -> str | None:
+    """Why the model cannot take a knob, if so."""
+    bounds = model.family.knobs.get(name)
+    if bounds is None:
+        return f"`{model.name}` does not take `{name}`; leave it out for this model"
+    if not bounds[0] <= value <= bounds[1]:
+        return f"`{name}` of `{model.name}` must be {bounds[0]:g} to {bounds[1]:g}"
+    return None
+
+
+def lora_problem(lora: Lora, model: Model, catalog: Catalog) -> str | None:
+    """Why a LoRA cannot work on the model, if so."""
+    if lora.base == model.base or _has_same_layers(lora, model, catalog):
+        return None
+    fitting = [each.name for each in catalog.loras.values() if each.base == model.base]
+    remedy = f"those for `{model.base}` are {', '.join(fitting)}" if fitting else "leave it out"
+    return f"LoRA `{lora.name}` was made for `{lora.base}` and cannot work on `{model.name}`; {remedy}"
+
+
+def lora_doubt(lora: Lora, model: Model, catalog: Catalog) -> str | None:
+    """Why a LoRA may work less well on the model than on its own, if so."""
+    if lora.base == model.base or not _has_same_layers(lora, model, catalog):
+        return None
+    return f"LoRA `{lora.name}` was made for `{lora.base}`; on `{model.name}` it may work less well"
+
+
+def _has_same_layers(lora: Lora, model: Model, catalog: Catalog) -> bool:
+    return any(
+        other.base == lora.base
+        and other.family.name == model.family.name
+        and other.components == model.components
+        for other in catalog.models.values()
+    )
