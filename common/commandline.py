@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 from typer.core import TyperCommand, TyperGroup
 
 from common.errors import FarmError
+from common.terminal import err, speak_any_encoding
 
 _INTERRUPTED = 130
+#: What typer raises for a command line that it cannot read, and the base of all that it explains.
+_Misuse: Any = typer.BadParameter.__mro__[2]
 
 
 class Command(TyperCommand):
@@ -47,25 +49,44 @@ def command_line(name: str, about: str, epilog: str | None = None) -> typer.Type
     return app
 
 
-def run_command_line(app: typer.Typer, err: Console) -> None:
-    """Run a program; an error that it can explain is a sentence on `err`, never a traceback."""
+def run_command_line(app: typer.Typer) -> NoReturn:
+    """Run a program and exit; an error that it can explain is a sentence on stderr, never a traceback."""
+    speak_any_encoding()
     try:
-        app()
+        code = app(standalone_mode=False)
+    except _Misuse as error:
+        _tell_usage(error)
+        code = error.exit_code
+    except typer.Abort:
+        err.say("aborted", style="red")
+        code = FarmError.exit_code
     except FarmError as error:
-        err.print(str(error), style="red", markup=False, soft_wrap=True)
-        sys.exit(error.exit_code)
+        err.print(str(error), style="red", soft_wrap=True)
+        code = error.exit_code
     except OSError as error:
         # A folder that cannot be made, a full disk: whatever file it is, the system's words say it best.
         place = f"{error.filename}: " if error.filename else ""
-        err.print(f"{place}{error.strerror or error}", style="red", markup=False, soft_wrap=True)
-        sys.exit(FarmError.exit_code)
-    except (KeyboardInterrupt, SystemExit) as end:
-        # Typer has made an exit code of Ctrl-C in a command.
-        if isinstance(end, SystemExit) and end.code != _INTERRUPTED:
-            raise
+        err.say(f"{place}{error.strerror or error}", style="red")
+        code = FarmError.exit_code
+    except KeyboardInterrupt:
+        code = _INTERRUPTED
+    if code == _INTERRUPTED:
+        # Typer has made this of Ctrl-C in a command.
         sys.stdout.flush()
         # An exit in order waits for threads, which may wait for a server that hangs.
         os._exit(_INTERRUPTED)
+    sys.exit(code)
+
+
+def _tell_usage(error: Any) -> None:
+    """What is wrong with the words of a command, and how they go; nothing more where the help was shown."""
+    if not error.format_message():
+        return
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        err.print(context.get_usage(), soft_wrap=True)
+        err.say(f"Try '{context.command_path} --help' for help.", style="dim")
+    err.say(error.format_message(), style="red")
 
 
 def _tell_version(asked: bool) -> None:

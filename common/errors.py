@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from common.wording import visible
+
 #: What refusals are counted by. `unreadable`: no message of the API; `over`: an incarnation or lease that is;
 #: `repeated`: answered as before, without a second effect.
 Reason = Literal[
@@ -69,11 +71,12 @@ class Problem:
         return (0, 0) if self.line is None else (self.line, self.column or 0)
 
     def at(self, source: str) -> str:
+        """On one line."""
         place = source if self.line is None else f"{source}:{self.line}"
         if self.line is not None and self.column is not None:
             place += f":{self.column}"
         path = f"{self.path}: " if self.path else ""
-        return f"{place}: {path}{self.message}"
+        return visible(f"{place}: {path}{self.message}")
 
 
 class InvalidDocument(Invalid):

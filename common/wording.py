@@ -1,4 +1,4 @@
-"""How words read inside messages, and the known one that was probably meant."""
+"""How words read inside messages, what they hide, and the known one that was probably meant."""
 
 from __future__ import annotations
 
@@ -19,12 +19,36 @@ _LONGEST = 80
 _COMPARED = 2_000
 #: Ways to write one word: upper and lower case, blanks, `_` and `-`.
 _JOINTS = re.compile(r"[\s_-]+")
+#: What a screen obeys, orders text by or does not show: controls (C0, C1), marks of direction and without
+#: width, line separators, tags, halves of characters. The joiners of emoji and of letters are text.
+_UNSEEN = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    r"\ud800-\udfff\U000e0000-\U000e007f]"
+)
 
 
 def shortened(text: str, limit: int = _LIMIT) -> str:
     """The text on one line, cut where it is long."""
     line = " ".join(text[: limit * 2].split())
     return line if len(line) <= limit and len(text) <= limit * 2 else f"{line[: limit - 1]}…"
+
+
+def visible(text: str) -> str:
+    """The text on one line, with what a screen would obey or not show written as its escape.
+
+    >>> print(visible("a\\x1b[2J\\nmug"))
+    a\\x1b[2J\\nmug
+    """
+    return _UNSEEN.sub(_escape, text)
+
+
+def visible_lines(text: str) -> str:
+    """As `visible`, of a text that may have several lines."""
+    return "\n".join(map(visible, text.split("\n")))
+
+
+def _escape(unseen: re.Match[str]) -> str:
+    return unseen[0].encode("unicode_escape").decode()
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

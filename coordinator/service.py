@@ -22,6 +22,7 @@ from common.keys import TicketSigner, kept_key
 from common.settings import Settings, load_settings
 from common.storage import Store
 from common.storage.open import open_store
+from common.terminal import err, log_to_stderr
 from coordinator.api.access import configured
 from coordinator.api.app import make_app
 from coordinator.beats import Beats
@@ -209,7 +210,7 @@ def listen(settings: Settings) -> socket.socket:
 
 
 def main() -> int:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_stderr(logging.INFO)
     for number in (signal.SIGINT, signal.SIGTERM):
         # Between its servers the process ends at once; a server that is told ends in order.
         signal.signal(number, lambda *_: sys.exit(0))
@@ -220,7 +221,7 @@ def main() -> int:
         port = listener.getsockname()[1]
         run(settings.model_copy(update={"port": port}), listener)
     except FarmError as error:
-        print(error, file=sys.stderr)
+        err.print(str(error), soft_wrap=True)
         return error.exit_code
     return 0
 

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.highlighter import NullHighlighter
 from rich.logging import RichHandler
 
 from common.catalog import load_catalog
 from common.commandline import Command, command_line, run_command_line
 from common.settings import Settings, load_settings
+from common.terminal import LogFormatter, err, out
 from gpu_node.assemble import NodeOptions, assembled, node_key, open_library
 from gpu_node.coordinator_client import Coordinator
 from gpu_node.doctor import Finding, examine
@@ -46,8 +47,6 @@ from gpu_node.probe import find_probe
 
 _AT_ONCE = 130
 
-out = Console()
-err = Console(stderr=True)
 app = command_line(
     "farm-node",
     about="Lend a card to a Shotfarm: it takes work that fits it, renders it and delivers the pictures.",
@@ -106,7 +105,7 @@ def pause_command(farm: Farm, key: Key = None, name: NodeName = None) -> None:
     """
     with closing(Coordinator(farm, node_key(key))) as coordinator:
         coordinator.pause(name or _host_name())
-    out.print("paused; `farm-node resume` lends the card again", highlight=False)
+    out.say("paused; `farm-node resume` lends the card again")
 
 
 @app.command("resume", cls=Command)
@@ -117,7 +116,7 @@ def resume_command(farm: Farm, key: Key = None, name: NodeName = None) -> None:
     """
     with closing(Coordinator(farm, node_key(key))) as coordinator:
         coordinator.resume(name or _host_name())
-    out.print("resumed", highlight=False)
+    out.say("resumed")
 
 
 @app.command("doctor", cls=Command)
@@ -154,13 +153,12 @@ def doctor_command(
 
 
 def _tell(finding: Finding) -> None:
-    mark = "[green]ok[/]  " if finding.good else "[red]no[/]  "
-    out.print(f"{mark}[bold]{finding.subject:9}[/]", end="")
-    out.print(finding.sentence, markup=False, highlight=False, soft_wrap=True)
+    mark = ("ok  ", "green") if finding.good else ("no  ", "red")
+    out.say(mark, (f"{finding.subject:9}", "bold"), finding.sentence)
 
 
 def main() -> None:
-    run_command_line(app, err)
+    run_command_line(app)
 
 
 def _library(
@@ -180,9 +178,17 @@ def _host_name() -> str:
 
 
 def _log_to_terminal() -> None:
-    handler = RichHandler(console=err, show_path=False, show_level=False, log_time_format="%H:%M:%S")
+    handler = RichHandler(
+        console=err,
+        show_path=False,
+        show_level=False,
+        log_time_format="%H:%M:%S",
+        highlighter=NullHighlighter(),
+        keywords=[],
+    )
     handler.addFilter(_without_traceback)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    handler.setFormatter(LogFormatter("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("gpu_node").setLevel(logging.INFO)
 
 
@@ -200,12 +206,12 @@ def _stop_on_signals(node: Node) -> None:
 
     def stop() -> None:
         _on_signals(give_up)
-        err.print("stopping after the running pass; once more stops without it", style="dim")
+        err.say("stopping after the running pass; once more stops without it", style="dim")
         _beside(node.stop)
 
     def give_up() -> None:
         _on_signals(lambda: os._exit(_AT_ONCE))
-        err.print("handing back what is running; once more ends at once", style="dim")
+        err.say("handing back what is running; once more ends at once", style="dim")
         _beside(node.give_up)
 
     _on_signals(stop)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from rich.console import RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from common.catalog import Recipe
+from common.terminal import styled
 from common.units import counted, format_gib, format_size
 from coordinator.cli.planning import PlannedManifest
 from coordinator.cli.show import duration, money, table
@@ -21,11 +21,11 @@ def card_tables(planned: PlannedManifest) -> Iterator[RenderableType]:
     for line in _kinds(plan):
         loras = f", {counted(line.loras, 'LoRA')}" if line.loras else ""
         steps = f", {counted(line.steps_high, 'step')}"
-        yield Text(f"{line.model} {format_size(line.width, line.height)}{steps}{loras}", style="bold")
+        yield styled(f"{line.model} {format_size(line.width, line.height)}{steps}{loras}", style="bold")
         yield takes_table(line, plan.currency)
         yield ""
     for recipe in _recipes(planned):
-        yield Text(f"{recipe.name}: {recipe_words(recipe)}", style="dim")
+        yield styled(f"{recipe.name}: {recipe_words(recipe)}", style="dim")
 
 
 def takes_table(line: Line, currency: str) -> Table:

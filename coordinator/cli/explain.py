@@ -39,9 +39,9 @@ def explain_command(
         print_json(explanation)
         return
     for sentence in explanation.sentences:
-        out.print(sentence, markup=False, soft_wrap=True)
+        out.say(sentence)
     if explanation.remedy:
-        out.print(f"→ {explanation.remedy}", style="bold", markup=False, soft_wrap=True)
+        out.say(f"→ {explanation.remedy}", style="bold")
 
 
 def _explained(client: FarmClient, subject: str) -> Explanation:

@@ -139,7 +139,7 @@ def accept_command(
         for shot in shots:
             accepted.append(client.accept(shot))
             if not as_json:
-                out.print(f"shot {accepted[-1].id[:SHORT]} is accepted without a picture")
+                out.say(f"shot {accepted[-1].id[:SHORT]} is accepted without a picture")
     if as_json:
         print_json(accepted)
 
@@ -189,8 +189,4 @@ def _say(job: JobView, done: str, as_json: bool) -> None:
         print_json(job)
     else:
         stored = job.counts.get("done", 0)
-        out.print(
-            f"job {job.id} ({job.name}) {done}; {stored} of {counted(job.images, 'image')} stored",
-            markup=False,
-            soft_wrap=True,
-        )
+        out.say(f"job {job.id} ({job.name}) {done}; {stored} of {counted(job.images, 'image')} stored")

@@ -50,7 +50,7 @@ def up_command(
         return
     out.print(components_table(state))
     for line in invitation(wanted, state):
-        out.print(line)
+        out.say(line)
 
 
 def down_command(settings: options.SettingsFile = None) -> None:
@@ -65,7 +65,7 @@ def down_command(settings: options.SettingsFile = None) -> None:
         home,
         lambda: whisper("a node that renders finishes its pass first; `farm down` once more hands it back"),
     )
-    out.print("the farm is down" if ended else f"no farm runs in {home.root}")
+    out.say("the farm is down" if ended else f"no farm runs in {home.root}")
 
 
 def with_listen(settings: Settings, listen: str | None) -> Settings:

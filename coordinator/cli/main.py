@@ -19,7 +19,6 @@ from coordinator.cli import (
     submit,
     watch,
 )
-from coordinator.cli.show import err
 
 app = command_line(
     "farm",
@@ -58,7 +57,7 @@ app.add_typer(nodes.node_app, name="node")
 
 
 def main() -> None:
-    run_command_line(app, err)
+    run_command_line(app)
 
 
 if __name__ == "__main__":

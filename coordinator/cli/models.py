@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from pydantic import BaseModel, ConfigDict
+from rich.console import RenderableType
 from rich.table import Table
 
 from common.catalog import Catalog, Model, file_identity, folder_identity, load_catalog
@@ -16,6 +17,7 @@ from common.fit import Fit, fits_class
 from common.nodes import VRAM_CLASSES
 from common.settings import load_settings
 from common.shot import Shot
+from common.terminal import styled_lines
 from common.units import format_gib, format_size
 from coordinator.cli import options
 from coordinator.cli.show import out, print_json, table
@@ -81,7 +83,7 @@ def models_command(
     Examples: `farm models` · `farm models --identity ~/models/my-model`
     """
     if identity is not None:
-        out.print(identity_of(identity), soft_wrap=True)
+        out.say(identity_of(identity))
         return
     catalog = load_catalog(load_settings(settings).catalogs)
     views = [view(model, catalog) for model in catalog.models.values()]
@@ -191,10 +193,10 @@ def _own_shot(model: Model) -> Shot:
     )
 
 
-def _held(model: ModelView) -> str:
+def _held(model: ModelView) -> RenderableType:
     """How each class takes it, a line for those that do it alike."""
     alike = groupby(model.classes, key=lambda each: (each.recipe, each.peak_bytes))
-    return "\n".join(_held_alike([each.vram_class for each in members], *how) for how, members in alike)
+    return styled_lines(_held_alike([each.vram_class for each in members], *how) for how, members in alike)
 
 
 def _held_alike(classes: list[int], recipe: str | None, peak_bytes: int | None) -> str:

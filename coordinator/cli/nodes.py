@@ -154,4 +154,4 @@ def _steer(name: str, verb: NodeVerb, reason: str, settings: options.SettingsFil
         return
     answer = out_of_service(_facts(node))
     back = f" → {answer.remedy}" if answer.remedy else ""
-    out.print(f"{answer.sentence}{back}", markup=False, soft_wrap=True)
+    out.say(f"{answer.sentence}{back}")

@@ -60,7 +60,7 @@ def plan_command(
         show_plan(planned, cards=cards)
     unsubmittable = planned.report.unsubmittable()
     if unsubmittable is not None:
-        err.print(str(unsubmittable), style="yellow", markup=False)
+        err.say(str(unsubmittable), style="yellow")
     refusal = planned.report.refusal()
     if refusal is not None:
         raise refusal

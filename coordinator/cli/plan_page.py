@@ -7,9 +7,9 @@ from itertools import groupby
 
 from rich.console import RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from common.settings import Money
+from common.terminal import styled
 from common.units import counted, format_gib, format_size
 from coordinator.cli.card_tables import card_tables
 from coordinator.cli.planning import GroupView, PlannedManifest, PlanReport, misfit_words
@@ -31,11 +31,11 @@ def show_plan(planned: PlannedManifest, *, cards: bool = False) -> None:
     for block in card_tables(planned) if cards else [recipes_table(report.plan)]:
         out.print(block)
     for reason in misfits(report.plan):
-        out.print(reason, style="dim", markup=False)
+        out.print(styled(reason), style="dim")
     out.print("")
     out.print(table("sample", "prompt", rows=[(each.name, each.prompt) for each in report.samples]))
     for warning in report.warnings:
-        err.print(f"warning: {warning}", style="yellow", markup=False)
+        err.say(f"warning: {warning}", style="yellow")
 
 
 def _made(report: PlanReport) -> list[RenderableType]:
@@ -44,7 +44,7 @@ def _made(report: PlanReport) -> list[RenderableType]:
     product = [_product(groups[0])] if len(groups) == 1 else []
     doubles = [f"{counted(plan.duplicates, 'duplicate')} left out"] if plan.duplicates else []
     factors = f" ({', '.join([*product, *doubles])})" if product or doubles else ""
-    heading = Text.assemble((report.name, "bold"), f": {counted(plan.images, 'image')}{factors}")
+    heading = styled((report.name, "bold"), f": {counted(plan.images, 'image')}{factors}")
     if product:
         return [heading]
     rows = [(group.name, f"{group.shots:,}", f"= {_product(group)}") for group in groups]

@@ -62,7 +62,7 @@ def pull_command(
         print_json(pulled)
         return
     still = f", {pulled.missing} not rendered yet" if pulled.missing else ""
-    out.print(f"{counted(pulled.fetched, 'image')} fetched, {pulled.kept} were there{still}: {pulled.folder}")
+    out.say(f"{counted(pulled.fetched, 'image')} fetched, {pulled.kept} were there{still}: {pulled.folder}")
 
 
 def pull(client: FarmClient, job_id: str, folder: Path, parallel: int = 4) -> Pulled:

@@ -108,7 +108,7 @@ def _watch_own(client: FarmClient, job_id: str, *, give_up: bool) -> JobView:
     try:
         job = follow(client, job_id, give_up=give_up)
     except KeyboardInterrupt:
-        err.print("stopping; run it again to go on where it stopped", style="yellow")
+        err.say("stopping; run it again to go on where it stopped", style="yellow")
         client.cancel(job_id)
         raise
     if not is_over(job):
@@ -126,12 +126,14 @@ def _tell(rendered: Rendered) -> None:
     pulled = rendered.pulled
     out.print("", cost_table(rendered.costs))
     images = counted(pulled.fetched + pulled.kept, "image")
-    out.print(f"\n{images} in {pulled.folder}, {pulled.fetched} of them fetched now")
-    out.print(f"contact sheet: [bold]{rendered.page}[/] and {rendered.sheet}")
+    out.print("")
+    out.say(f"{images} in {pulled.folder}, {pulled.fetched} of them fetched now")
+    out.say("contact sheet: ", (str(rendered.page), "bold"), f" and {rendered.sheet}")
 
 
 def _tell_how_to_go_on(manifest: str, settings_file: Path | None, started: bool) -> None:
     option = f" --settings {settings_file}" if settings_file else ""
-    out.print(f"\nnow change {manifest} and run it again: only what is new is rendered")
+    out.print("")
+    out.say(f"now change {manifest} and run it again: only what is new is rendered")
     if started:
-        out.print(f"or keep a farm running: farm up{option}, then farm submit {manifest} --watch")
+        out.say(f"or keep a farm running: farm up{option}, then farm submit {manifest} --watch")

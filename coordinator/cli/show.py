@@ -2,46 +2,54 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from pydantic import BaseModel, RootModel
-from rich.console import Console
+from pydantic import BaseModel
+from rich.console import RenderableType
 from rich.table import Table
 
+from common.terminal import err, out, styled
 from common.units import format_money, format_seconds
 
-#: Columns of a table where nobody's terminal limits it.
-_PIPE_WIDTH = 200
-
-#: What a command was asked for.
-out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-#: What it has to say beside that.
-err = Console(stderr=True, highlight=False)
+__all__ = ["duration", "err", "money", "out", "print_json", "table", "whisper"]
 
 
 def whisper(sentence: str) -> None:
     """Tell what goes on beside what was asked for."""
-    err.print(sentence, style="dim", markup=False)
+    err.say(sentence, style="dim")
 
 
 def print_json(data: BaseModel | Sequence[BaseModel]) -> None:
-    """As JSON on standard output, uncoloured and unwrapped."""
-    model = data if isinstance(data, BaseModel) else RootModel[list[BaseModel]](list(data))
-    sys.stdout.write(model.model_dump_json(indent=2, serialize_as_any=True) + "\n")
+    """As JSON on standard output, uncoloured and unwrapped; in ASCII where the encoding lacks characters."""
+    dumped = _dumped(data) if isinstance(data, BaseModel) else [_dumped(each) for each in data]
+    text = json.dumps(dumped, indent=2, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(dumped, indent=2)
+    sys.stdout.write(f"{text}\n")
 
 
-def table(*columns: str, rows: Iterable[Sequence[str]], right: Sequence[str] = ()) -> Table:
-    """A plain table; the columns named in `right` are aligned to the right, those without a word left out."""
+def _dumped(model: BaseModel) -> object:
+    return model.model_dump(mode="json", serialize_as_any=True)
+
+
+def table(*columns: str, rows: Iterable[Sequence[RenderableType]], right: Sequence[str] = ()) -> Table:
+    """A plain table; the columns named in `right` are aligned to the right, those without a word left out.
+
+    A string is one line; what should have several is `styled_lines`.
+    """
     rows = list(rows)
     said = [number for number in range(len(columns)) if any(row[number] for row in rows)]
     made = Table(box=None, pad_edge=False, header_style="bold")
     for number in said:
         side: Literal["left", "right"] = "right" if columns[number] in right else "left"
-        made.add_column(columns[number], justify=side, overflow="fold")
+        made.add_column(styled(columns[number]), justify=side, overflow="fold")
     for row in rows:
-        made.add_row(*(row[number] for number in said))
+        made.add_row(*(styled(cell) if isinstance(cell := row[number], str) else cell for number in said))
     return made
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 from rich.console import RenderableType
-from rich.text import Text
 
 from common.errors import Unavailable
 from common.settings import load_settings
+from common.terminal import styled, styled_lines
 from common.units import counted
 from common.views import StatusView
 from coordinator.cli import options
@@ -62,14 +62,14 @@ def _blocks(local: FarmState | None, view: StatusView | None) -> list[Renderable
     if view is None:
         return blocks
     if view.broker != "up":
-        blocks.append(f"broker: {view.broker}")
+        blocks.append(styled(f"broker: {view.broker}"))
     blocks.append(nodes_table(view.nodes) if view.nodes else "no node has joined: `farm-node run` makes one")
     blocks.append(_queues(view) if view.queues else "no queues yet")
     blocks.append(jobs_table(view.jobs[:_LATEST_JOBS]) if view.jobs else "no jobs")
     problems = _problems(view)
     if problems:
         pointer = "`farm explain JOB`, `farm explain NODE` or `farm explain SHOT` says more"
-        blocks.append(Text("\n".join([*problems, pointer])))
+        blocks.append(styled_lines([*problems, pointer]))
     requests, tickets = round(view.requests_per_minute), round(view.tickets_per_minute)
     blocks.append(f"{counted(requests, 'request')}, {counted(tickets, 'ticket')} in the last minute")
     return blocks

@@ -81,7 +81,7 @@ def plan_for(client: FarmClient, draft: Draft, *, reroll: bool = False) -> Plann
     if _some_fit(planned.report) or len(serving) == len(nodes):
         return planned
     words = "No node in service takes any of this; planned with those that `farm status` shows to be away."
-    err.print(words, style="yellow", markup=False)
+    err.say(words, style="yellow")
     return _plan(draft, nodes, seed)
 
 
@@ -101,8 +101,8 @@ def require_possible(report: PlanReport) -> None:
 
 def warn_of_waits(report: PlanReport) -> None:
     if report.plan.unfit and _some_fit(report):
-        words = f"{report.refusal()}\nThese wait until a node joins that takes them."
-        err.print(words, style="yellow", markup=False)
+        err.print(str(report.refusal()), style="yellow", soft_wrap=True)
+        err.say("These wait until a node joins that takes them.", style="yellow")
 
 
 def _some_fit(report: PlanReport) -> bool:
@@ -129,14 +129,13 @@ def tell(submitted: Submitted) -> None:
     if submitted.unschedulable:
         fit = "fits" if submitted.unschedulable == 1 else "fit"
         parts.append(f"{submitted.unschedulable} {fit} no node")
-    out.print(
-        f"\njob [bold]{submitted.id}[/] ({submitted.name}): {counted(submitted.images, 'image')}, "
-        + ", ".join(parts)
-    )
+    out.print("")
+    counts = f"{counted(submitted.images, 'image')}, {', '.join(parts)}"
+    out.say("job ", (submitted.id, "bold"), f" ({submitted.name}): {counts}")
     for misfit in submitted.misfits:
-        err.print(f"{counted(misfit.shots, 'shot')}: {misfit.reason}", style="yellow", markup=False)
+        err.say(f"{counted(misfit.shots, 'shot')}: {misfit.reason}", style="yellow")
     if submitted.unschedulable:
-        err.print(f"They wait for a node that takes them: `farm explain {submitted.id}`", style="yellow")
+        err.say(f"They wait for a node that takes them: `farm explain {submitted.id}`", style="yellow")
 
 
 def _ask() -> None:

@@ -11,9 +11,9 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
-from rich.text import Text
 
 from common.errors import Conflict, FitsNothing, OverBudget, SomeFailed
+from common.terminal import styled, styled_lines
 from common.units import counted
 from common.views import JobView, StatusView
 from coordinator.cli import options
@@ -65,7 +65,7 @@ def watch_to_the_end(client: FarmClient, job_id: str, *, as_json: bool) -> None:
     try:
         job = follow(client, job_id)
     except KeyboardInterrupt:
-        err.print(f"job {job_id} goes on; `farm watch {job_id}` follows it again", style="yellow")
+        err.say(f"job {job_id} goes on; `farm watch {job_id}` follows it again", style="yellow")
         raise
     ended = outcome(client, job)
     if as_json:
@@ -153,7 +153,7 @@ def _log(polls: Iterator[tuple[JobView, str]]) -> JobView:
     for job, vain in polls:
         share = _done(job) / max(job.images, 1)
         if share >= next_share or is_over(job):
-            err.print(_line(job))
+            err.say(_line(job))
             next_share = share + _LOG_STEP
         if vain and vain != said:
             err.print(vain, style="yellow")
@@ -166,13 +166,12 @@ def _screen(job: JobView, vain: str) -> RenderableType:
     progress = ProgressBar(
         total=max(job.images, 1), completed=_done(job), width=_BAR_WIDTH, finished_style="green"
     )
-    bar.add_row(Text(job.name, style="bold"), progress, Text(_line(job)))
+    bar.add_row(styled(job.name, style="bold"), progress, _line(job))
     if is_over(job):
         return bar
     running = " · ".join(f"{node} {shots}" for node, shots in sorted(job.running.items()))
-    return Group(
-        bar, Text(vain, style="yellow") if vain else Text(f"running: {running or 'nothing yet'}", style="dim")
-    )
+    goes = styled(f"running: {running or 'nothing yet'}", style="dim")
+    return Group(bar, styled_lines(vain.split("\n"), style="yellow") if vain else goes)
 
 
 def _line(job: JobView) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
-from functools import partial
 from pathlib import Path
 
 from common.errors import FarmError
 from common.settings import load_settings
+from common.terminal import err, log_to_stderr, out
 from coordinator.embedded.farm import run_farm
 from coordinator.embedded.state import Narrator
 
@@ -18,13 +19,14 @@ def main() -> int:
     parser.add_argument("--settings", type=Path)
     parser.add_argument("--listen")
     options = parser.parse_args()
+    log_to_stderr(logging.WARNING)
     try:
         settings = load_settings(options.settings)
         if options.listen:
             settings = settings.model_copy(update={"listen": options.listen})
-        run_farm(settings, on_change=Narrator(partial(print, flush=True)))
+        run_farm(settings, on_change=Narrator(out.say))
     except FarmError as error:
-        print(error, file=sys.stderr)
+        err.print(str(error), soft_wrap=True)
         return error.exit_code
     return 0
 

@@ -16,6 +16,7 @@ from common.nodes import INGEST_QUEUE
 from common.settings import Settings, load_settings
 from common.storage import Store
 from common.storage.open import open_store
+from common.terminal import err, log_to_stderr
 from coordinator.ingest.client import Deliveries
 from coordinator.ingest.work import ingest
 
@@ -50,7 +51,7 @@ def ingest_app(settings: Settings, deliveries: Deliveries, store: Store) -> Cele
 
 
 def main() -> int:
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_stderr(logging.WARNING)
     # More pixels than asked for is an error, not something to mention.
     warnings.simplefilter("error", Image.DecompressionBombWarning)
     try:
@@ -58,7 +59,7 @@ def main() -> int:
         key = settings.keys.ingest.get_secret_value() if settings.keys.ingest else ""
         app = ingest_app(settings, Deliveries(settings.api_url, key), open_store(settings))
     except FarmError as error:
-        print(error, file=sys.stderr)
+        err.print(str(error), soft_wrap=True)
         return error.exit_code
     threads = min(_MOST_THREADS, os.cpu_count() or 1)
     app.worker_main(
