@@ -32,7 +32,7 @@ def read_json(text: str, source: str) -> tuple[SourceText, list[Problem]]:
         root = reader.document()
     except UnreadableError as fatal:
         raise InvalidDocument(source, [*reader.problems, fatal.problem]) from None
-    return SourceText(source, text, root), reader.problems
+    return SourceText(source, text, root, is_json=True), reader.problems
 
 
 def read_json_lines(text: str) -> tuple[Sequence, list[Problem]]:

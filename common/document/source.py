@@ -33,11 +33,15 @@ class SourceText:
     origins: dict[str, Origin] = field(default_factory=dict)
     #: Where values begin, as `Place.index` counts, that a `#` made empty.
     commented: set[int] = field(default_factory=set)
+    #: Whether it is JSON, where no quotes are missing around braces.
+    is_json: bool = False
     #: What its author should know, and what hides nothing.
     doubts: list[Problem] = field(default_factory=list)
 
     def braces(self, node: Node) -> str:
         """The source of a mapping that one line holds in one pair of braces; empty for any other."""
+        if self.is_json:
+            return ""
         line = self.content[node.place.index :].partition("\n")[0]
         inside, closed, _ = line[1:].partition("}")
         is_one = isinstance(node, Mapping) and line.startswith("{") and closed and "{" not in inside
@@ -63,4 +67,6 @@ class SourceText:
                 line = f":{origin.lines[index]}" if index < len(origin.lines) else ""
                 column = f":{offset + 1}" if line and offset is not None else ""
                 message, place = f"{origin.file}{line}{column}: {message}", origin.place
-        return Problem(message, shortened(path, MAX_PATH), place.line, place.column)
+        # A value that a message quotes may hold line ends.
+        one_line = re.sub(r"\s*\n\s*", " ", message)
+        return Problem(one_line, shortened(path, MAX_PATH), place.line, place.column)

@@ -97,10 +97,10 @@ def _of_line(lines: list[str], number: int, in_brackets: bool) -> Problem | None
     if not value or value[0] not in _NEEDS_QUOTES or _is_yaml(value):
         return None
     is_text = _TEXT_KEY.fullmatch(line[:start].lstrip(" -"))
-    if value[0] in "{[" and in_brackets and not is_text:
+    if not is_text and (value[0] == "[" or (value[0] == "{" and in_brackets)):
         return None
     message = f"a value that starts with `{value[0]}` reads as YAML syntax; put it in quotes: "
-    return _problem(f"{message}'{shortened(value)}'", number, start)
+    return _problem(f"{message}{quoted(shortened(value, 200))}", number, start)
 
 
 #: What may stand before a key: blanks of any kind, and a bullet of any kind.

@@ -226,10 +226,16 @@ def read_value(node: Node, path: str, name: str, reading: Reading) -> tuple[Spel
     if field in VALUE_KEYS and not has_several:
         read = VALUE_KEYS[field].kind.read(_in_our_words(field, node), path, reading)
         return None if read is None else (_spelled(node), ShotFields(**{field: read}))
-    if isinstance(node, nodes.Mapping):
+    if isinstance(node, nodes.Mapping) and not _is_braced(node, reading):
         return _mapped(node, path, reading)
     scalar = scalar_of(node, path, reading)
     return None if scalar is None else (scalar.text, NOTHING)
+
+
+def _is_braced(node: nodes.Mapping, reading: Reading) -> bool:
+    """Whether a mapping is a text such as `{a|b}` without its quotes."""
+    empty = all(isinstance(value, Scalar) and value.kind == "null" for _, _, value in node.items())
+    return empty and bool(node.entries) and bool(reading.text.braces(node))
 
 
 def _spelled(node: Node) -> Spelling:

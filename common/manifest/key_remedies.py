@@ -45,7 +45,9 @@ class Habit:
         values = {role: value for each, role in mine.items() if (value := mapping.get(each)) is not None}
         place = f" in place of it and {' and '.join(f'`{each}`' for each in others)}" if others else ""
         line = self.line(values)
-        return f"; its name here is `{self.ours}`" if line is None else f"; write `{line}`{place}"
+        if line is None or len(line) > value_remedies.LONGEST:
+            return f"; its name here is `{self.ours}`"
+        return f"; write `{line}`{place}"
 
 
 def _text(node: Node) -> str:
@@ -251,7 +253,11 @@ def of_group(key: str, mapping: nodes.Mapping) -> str | None:
 
 def under(line: str, place: str) -> str:
     """Where a line belongs; not spelled out where it is long."""
-    return f"; write `{line}` under `{place}:`" if len(line) <= 200 else f"; write it under `{place}:`"
+    return (
+        f"; write `{line}` under `{place}:`"
+        if len(line) <= value_remedies.LONGEST
+        else f"; write it under `{place}:`"
+    )
 
 
 def belongs(places: Mapping[str, str], otherwise: KeyRemedy | None = None) -> KeyRemedy:
@@ -374,6 +380,8 @@ def of_axis(node: nodes.Mapping) -> str:
     last = _first_of(node, "to", "end", "stop", "last", "max")
     step = _first_of(node, "step", "by", "increment")
     if first is None or last is None:
-        return f"; write `[{flow(node)}]`" if node.entries and len(flow(node)) <= 200 else ""
+        return (
+            f"; write `[{flow(node)}]`" if node.entries and len(flow(node)) <= value_remedies.LONGEST else ""
+        )
     by = f", step: {_text(step)}" if step is not None else ""
     return f"; write `{{from: {_text(first)}, to: {_text(last)}{by}}}`"

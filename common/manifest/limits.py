@@ -7,6 +7,7 @@ from math import prod
 
 from common.manifest.model import Group, Manifest
 from common.manifest.reading import Reading
+from common.wording import shortened
 
 
 def check_product(manifest: Manifest, reading: Reading) -> None:
@@ -31,7 +32,7 @@ def too_many_images(totals: Sequence[int], manifest: Manifest, included: int = 0
     largest = max(range(len(totals)), key=totals.__getitem__)
     group = manifest.shots[largest]
     factors = [
-        f"{len(group.axes[names[0]].values):,} {'+'.join(names)}"
+        f"{len(group.axes[names[0]].values):,} {shortened('+'.join(names))}"
         for names in group.factors()
         if names[0] in group.axes
     ]

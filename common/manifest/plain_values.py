@@ -92,7 +92,11 @@ class Number:
             return ""
         meant = value_remedies.number(node.text, self._fits)
         plain = lookalikes.plain(node.text).strip()
-        if meant is None and plain != node.text and Scalar(node.place, plain).number() is not None:
+        if (
+            meant is None
+            and lookalikes.odd_character(node.text)
+            and Scalar(node.place, plain).number() is not None
+        ):
             # Out of bounds, too, which is told once it can be read.
             meant = plain
         return value_remedies.write(node.text, meant)

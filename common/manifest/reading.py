@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -12,10 +13,12 @@ from common.document import nodes
 from common.document.nodes import Node, Place, child_path, described
 from common.document.source import SourceText
 from common.document.syntax import odd_syntax
-from common.errors import Problem
+from common.document.yaml12 import read_yaml
+from common.errors import InvalidDocument, Problem
 from common.manifest.aliases import column_remedy
 from common.manifest.files import FileReader
 from common.manifest.key_remedies import KeyRemedy, after_comma, odd_indentation
+from common.manifest.value_remedies import LONGEST
 from common.wording import listed, shortened, suggestion
 
 #: Nobody reads more at once, and finding them costs time.
@@ -165,5 +168,34 @@ def read_keys(
             found = odd_indentation(key, place, node) or (remedy(key, node) if remedy else None)
             if found != "":
                 hint = found or after_comma(key, node) or suggestion(key, keys) or "; remove it"
-                reading.wrong(place, child_path(path, key), f"unknown key `{shortened(key)}`{hint}")
+                message = f"unknown key `{shortened(key)}`{_proven(hint, keys, reading)}"
+                reading.wrong(place, child_path(path, key), message)
     return values
+
+
+#: Advice of a whole entry.
+_ENTRY = re.compile(r"; write `(?P<entry>(?P<key>\w+): [^`]*)`")
+
+
+def _proven(hint: str, keys: Mapping[str, Key], reading: Reading) -> str:
+    """A hint whose entry would be right; of another only which key it is for."""
+    advice = _ENTRY.match(hint)
+    kind = keys[advice["key"]].kind if advice and advice["key"] in keys else None
+    if advice is None or kind is None:
+        return hint
+    if len(advice["entry"]) <= LONGEST and would_read(kind, advice["entry"], reading):
+        return hint
+    return f"; its name here is `{advice['key']}`"
+
+
+def would_read(kind: Kind, entry: str, reading: Reading) -> bool:
+    """Whether the value of an entry, written as `key: value`, would be right."""
+    try:
+        text, problems = read_yaml(entry, "")
+    except InvalidDocument:
+        return False
+    scratch = Reading(text, None, reading.catalog, problems, max_values=reading.max_values)
+    root = text.root
+    for key, _, value in root.items() if isinstance(root, nodes.Mapping) else ():
+        kind.read(value, key, scratch)
+    return not scratch.problems

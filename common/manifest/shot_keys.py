@@ -8,9 +8,9 @@ from typing import Any
 
 from common.document.nodes import Node, Scalar, Sequence, described, flow
 from common.manifest.plain_values import Choice, Name, Number, Text
-from common.manifest.reading import Key, Kind, Reading
+from common.manifest.reading import Key, Kind, Reading, would_read
 from common.manifest.shot_values import Loras, OneLora, RowSeed, SeedsForm, SizeForm
-from common.manifest.value_remedies import spelled_range, write
+from common.manifest.value_remedies import LONGEST, spelled_range, write
 
 #: Words for a value that is not given.
 _OWN = ("auto", "default", "none", "null", "~")
@@ -50,62 +50,49 @@ class One:
     kind: Kind
 
     def read(self, node: Node, path: str, reading: Reading) -> Any:
+        hint = ""
         if isinstance(node, Sequence):
-            reading.wrong(
-                node.place, path, f"takes one value, not {described(node)}{self._of_list(node, path)}"
-            )
-            return None
-        if isinstance(node, Scalar) and not isinstance(self.kind, Text) and node.text.lower() in _OWN:
-            message = (
-                f"must be a value, not {described(node)}; remove it, since the model's own is taken then"
-            )
-            reading.wrong(node.place, path, message)
-            return None
-        if isinstance(node, Scalar) and (several := self._several(node, reading)):
-            reading.wrong(
-                node.place, path, f"takes one value, not {described(node)}{self._varied(several, path)}"
-            )
+            hint = self._of_list(node, path, reading)
+        elif isinstance(node, Scalar) and not isinstance(self.kind, Text) and node.text.lower() in _OWN:
+            hint = "; remove it, since the model's own is taken then"
+        elif isinstance(node, Scalar):
+            hint = self._of_text(node, path, reading)
+        if hint or isinstance(node, Sequence):
+            reading.wrong(node.place, path, f"takes one value, not {described(node)}{hint}")
             return None
         return self.kind.read(node, path, reading)
 
-    def _of_list(self, node: Sequence, path: str) -> str:
+    def _of_list(self, node: Sequence, path: str, reading: Reading) -> str:
         texts = [item.text for item in node.items if isinstance(item, Scalar)]
-        if (
-            self.name == "size"
-            and len(texts) == 2
-            and all(re.fullmatch(r"[0-9]{2,5}", text) for text in texts)
-        ):
-            return f"; write `{'x'.join(texts)}`"
-        if len(texts) < len(node.items):
+        if not texts or len(texts) < len(node.items):
             return ""
-        if self.name == "negative" and texts:
-            return write("", flow(Scalar(node.place, ", ".join(texts))))
-        if len(node.items) == 1:
-            return write("", flow(node.items[0]))
-        return self._varied(flow(node), path) if node.items else ""
+        one = flow(node.items[0])
+        if self.name == "size" and len(texts) == 2 and all(text.isdecimal() for text in texts):
+            one = "x".join(texts)
+        elif self.name == "negative":
+            one = flow(Scalar(node.place, ", ".join(texts)))
+        elif len(texts) > 1:
+            return self._varied([flow(item) for item in node.items], path, reading)
+        return write("", one) if would_read(self.kind, f"{self.name}: {one}", reading) else ""
 
-    def _several(self, node: Scalar, reading: Reading) -> str | None:
-        """The values that `10, 20` or `4-8` stands for, as an axis has them."""
+    def _of_text(self, node: Scalar, path: str, reading: Reading) -> str:
+        """What to write for a text such as `10, 20` or `4-8` where one number or name belongs."""
         if isinstance(self.kind, Text) or node.style:
-            return None
+            return ""
         if isinstance(self.kind, Number) and (found := spelled_range(node.text)):
-            return found
+            return self._under_axes(found, path)
         parts = re.split(r"\s*[,;|]\s+|\s*\|\s*", node.text.strip())
-        if len(parts) < 2 or len(parts) > _FEW:
-            return None
-        scratch = Reading(reading.text, None)
-        for part in parts:
-            self.kind.read(Scalar(node.place, part), "", scratch)
-        return f"[{', '.join(parts)}]" if not scratch.problems else None
+        right = all(would_read(self.kind, f"{self.name}: {part}", reading) for part in parts)
+        return self._varied(parts, path, reading) if 1 < len(parts) <= _FEW and right else ""
 
-    def _varied(self, values: str, path: str) -> str:
+    def _varied(self, values: list[str], path: str, reading: Reading) -> str:
+        right = all(would_read(self.kind, f"{self.name}: {value}", reading) for value in values[:_FEW])
+        return self._under_axes(f"[{', '.join(values)}]" if right else "", path)
+
+    def _under_axes(self, values: str, path: str) -> str:
         where = "`axes:`" if path.startswith("shots") else "the `axes:` of a group"
-        line = f"{self.name}: {values}"
-        return (
-            f"; to vary it, write `{line}` under {where}"
-            if len(line) <= 200
-            else f"; to vary it, write it under {where}"
-        )
+        line = f"`{self.name}: {values}`" if values and len(values) <= LONGEST else "it"
+        return f"; to vary it, write {line} under {where}"
 
     def schema(self) -> dict[str, Any]:
         return self.kind.schema()

@@ -12,13 +12,13 @@ from common import lookalikes
 from common.document import nodes
 from common.document.nodes import Node, Scalar, flow
 
-#: Longer texts are no slips of short values.
-_LONGEST = 200
+#: Longer texts are no slips of short values, and longer advice is not read.
+LONGEST = 200
 
 
 def write(text: str, meant: str | None) -> str:
     """The end of a message on a value: what to write instead, or which of its characters only looks right."""
-    if meant is None or len(meant) > _LONGEST:
+    if meant is None or len(meant) > LONGEST:
         return ""
     odd = lookalikes.odd_character(text)
     if odd and lookalikes.plain(text).strip() == meant:
@@ -33,7 +33,7 @@ _WITH_UNIT = re.compile(r"[^\d.,+-]{0,4}([-+]?\d[\d.,_']{0,20}) ?([^\d]{0,20})")
 
 def number(text: str, fits: Callable[[str], bool]) -> str | None:
     """The number in `20 000`, `7,5`, `$3`, `90%`, `20 steps` or `10k`, of those that fit."""
-    text = lookalikes.plain(text[:_LONGEST]).strip()
+    text = lookalikes.plain(text[:LONGEST]).strip()
     candidates = [text, *_regrouped(text)]
     if re.fullmatch(r"[0-9OoIl]{2,9}", text) and re.search("[0-9]", text):
         candidates.append(re.sub("[Il]", "1", re.sub("[Oo]", "0", text)))
@@ -69,7 +69,7 @@ _RANGE_CALL = re.compile(rf"range\(\s*({_NUMBER})\s*(?:,\s*({_NUMBER})\s*)?(?:,\
 
 def span(text: str) -> tuple[str, str, str] | None:
     """First, last and step of `1-10:3`, `1..10`, `10-30 step 10` or Python's `range(1, 10)`."""
-    text = lookalikes.plain(text[:_LONGEST]).strip().strip("[]()") if "range" not in text else text.strip()
+    text = lookalikes.plain(text[:LONGEST]).strip().strip("[]()") if "range" not in text else text.strip()
     if match := _SPAN.fullmatch(text):
         return match[1], match[3], match[4] or "1"
     call = _RANGE_CALL.fullmatch(text)
@@ -126,7 +126,7 @@ _SHAPES = {
 
 def size(text: str) -> str | None:
     """The size in `1024`, `1024*768`, `16:9`, `1 MP` or `portrait`."""
-    text = lookalikes.plain(text[:_LONGEST]).strip()
+    text = lookalikes.plain(text[:LONGEST]).strip()
     if text.lower() in _SHAPES:
         return _SHAPES[text.lower()]
     if aspect := _ASPECT.fullmatch(text):
@@ -146,7 +146,7 @@ RANDOM = ("-1", "random", "rand", "rnd", "randomize", "auto", "?")
 
 def seeds(text: str, most: int) -> str | None:
     """What `seeds` should say for `-1`, `random`, `1-4`, `1, 2` or a seed; `most` is the largest count."""
-    text = lookalikes.plain(text[:_LONGEST]).strip()
+    text = lookalikes.plain(text[:LONGEST]).strip()
     if text.lower() in RANDOM:
         return "{mode: random, count: 1}"
     if re.fullmatch(r"\d{1,19}", text):
@@ -162,7 +162,7 @@ def seeds(text: str, most: int) -> str | None:
 
 def aspect(text: str) -> str | None:
     """The ratio in `2x3` or `portrait`."""
-    text = lookalikes.plain(text[:_LONGEST]).strip()
+    text = lookalikes.plain(text[:LONGEST]).strip()
     shape = re.fullmatch(r"\{aspect: (.*)\}", _SHAPES.get(text.lower(), ""))
     ratio = re.sub(r"\s*(?:[x*,-]|to|by)\s*", ":", text)
     return shape[1] if shape else ratio if re.fullmatch(r"[0-9.]{1,9}[:/][0-9.]{1,9}", ratio) else None
@@ -174,7 +174,7 @@ _WEIGHTED = re.compile(r"(.+?)\s*(?:[:=@*]|\s)\s*\(?([-+]?\d{0,2}[.,]?\d{1,4})\s
 
 def lora(text: str) -> str | None:
     """The LoRA in `blueprint:0.8`, `<lora:blueprint:0.8>` or `blueprint@80%`."""
-    text = lookalikes.plain(text[:_LONGEST]).strip()
+    text = lookalikes.plain(text[:LONGEST]).strip()
     if tag := _LORA_TAG.fullmatch(text):
         return f"{slug(tag[1])}@{tag[2]}" if tag[2] else slug(tag[1])
     if "," in text.replace("@0,", "") or "+" in text or text.count("@") > 1:
@@ -189,7 +189,7 @@ def lora(text: str) -> str | None:
 
 def sampler(text: str) -> str | None:
     """`dpmpp_2m` for `DPM++ 2M Karras`, `euler` for `Euler a`."""
-    words = text[:_LONGEST].lower().replace("++", "pp").replace("karras", " ").replace("_", " ").split()
+    words = text[:LONGEST].lower().replace("++", "pp").replace("karras", " ").replace("_", " ").split()
     if words[:1] == ["euler"]:
         return "euler"
     return slug("_".join(words))
@@ -197,7 +197,7 @@ def sampler(text: str) -> str | None:
 
 def slug(text: str) -> str | None:
     """A text as a name: accents off, blanks and other signs as `-`; None where nothing is left of it."""
-    plain = unicodedata.normalize("NFKD", lookalikes.plain(text[:_LONGEST]))
+    plain = unicodedata.normalize("NFKD", lookalikes.plain(text[:LONGEST]))
     plain = plain.encode("ascii", "ignore").decode().replace("\\", "/")
     stem = re.sub(
         r"\.(?:safetensors|ckpt|pt|pth|bin|gguf)$", "", plain.rpartition("/")[2], flags=re.IGNORECASE
@@ -226,9 +226,13 @@ def one_entry_each(entry: nodes.Mapping) -> str:
     count = 1
     for each in choices:
         count *= len(each)
-    few = islice(product(*choices), 6)
-    shown = ", ".join(f"`{flow(_mapping(entries))}`" for entries in few)
-    return f"write one entry for each: {shown}{', …' if count > 6 else ''}"
+    entries = [f"`{flow(_mapping(each))}`" for each in islice(product(*choices), 7)]
+    shown = ", ".join(entries)
+    return (
+        f"write one entry for each: {shown}"
+        if count < 7 and len(shown) <= LONGEST
+        else "write one entry for each"
+    )
 
 
 def _mapping(entries: tuple[tuple[str, Node], ...]) -> nodes.Mapping:

@@ -10,6 +10,8 @@ from common.shot import PlannedShot
 from common.wording import quoted, shortened
 from coordinator.expand.expansion import Expansion
 
+#: Longer patterns are not repeated.
+_LONGEST = 120
 _ALIKE = "upper and lower case, and the ways to encode accents, count as equal"
 
 
@@ -66,7 +68,8 @@ def check_names(expansion: Expansion, census: Census | None = None) -> None:
             ]
             alike = f" ({_ALIKE})" if both[0] != both[1] and fold(both[0]) == fold(both[1]) else ""
             names = expansion.group_of(number).naming
-            remedy = f"add what differs, or write `{quoted(f'{names.pattern}-{{index}}')}`"
+            longer = quoted(f"{names.pattern}-{{index}}")
+            remedy = f"add what differs, or write `{longer}`" if len(longer) <= _LONGEST else "add {index}"
             message = f"`{shortened(planned.name)}` would be the name of two images{alike}: "
             raise expansion.invalid(names.path, f"{message}{' and '.join(both)}; {remedy}")
 

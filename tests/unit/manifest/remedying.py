@@ -50,8 +50,9 @@ def problems_of(content: str, files: FileReader | None) -> tuple[Problem, ...]:
 def remedied(content: str, problem: Problem) -> str | None:
     """The manifest with the problem's remedy applied; None where its message has none of these forms."""
     message = problem.message
-    if found := _QUOTES.search(message):
-        return _in_source(content, problem, found[1])
+    quotes = _QUOTES.search(message)
+    if quotes and not problem.path:
+        return _in_source(content, problem, quotes[1])
     if "`#` begins a comment here" in message and (found := _WRITE.search(message)):
         return _in_source(content, problem, found[1], _HASH)
     if in_line := _of_line(content, problem):
@@ -65,6 +66,8 @@ def remedied(content: str, problem: Problem) -> str | None:
         target.rename(found[1] or found[2], found[3])
     elif (odd := _ODD.search(message)) is not None:
         target.respell(chr(int(odd[2], 16)), odd[3])
+    elif quotes:
+        target.put(quotes[1])
     elif found := _EACH.search(message):
         target.put_each([_node(text) for text in re.findall(r"`([^`]+)`", found[1])])
     elif re.search(r"; remove it(?:$|: |, since )", message):

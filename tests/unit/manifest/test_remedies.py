@@ -60,6 +60,8 @@ CASES = [
     ("prompt: {cat}\n  axes: {cat: [tabby]}", 'put it in quotes: "{cat}"'),
     ("prompt: {cat|dog}", 'put it in quotes: "{cat|dog}"'),
     ("prompt: {cat|dog} on a mat", "put it in quotes: "),
+    ("axes: {c: [{red|blue}, green]}", 'put it in quotes: "{red|blue}"'),
+    ("axes:\n    c:\n    - {red, blue}", r"put it in quotes: '\{red, blue\}'"),
     ("negative: [blurry, text]", 'write `"blurry, text"`'),
     ("steps: [4, 8]", "write `steps: [4, 8]` under `axes:`"),
     ("steps: 10, 20", "write `steps: [10, 20]` under `axes:`"),
@@ -320,3 +322,14 @@ def test_a_remedy_of_a_broken_manifest_ends_its_problem(name: str) -> None:
             continue
         after = {each.message for each in problems_of(mended, files)}
         assert name == SHOWS_MORE or after <= {each.message for each in before if each != problem}, mended
+
+
+@pytest.mark.parametrize(
+    "key", ["text", "cfg", "filename", "style", "colour", "limits", "lora", "title", "prompts"]
+)
+@pytest.mark.parametrize(
+    "value", ["x" * 5000, "[" + "x, " * 2000 + "]", "{a: " + "y" * 900 + "}", "1, " * 900]
+)
+def test_a_message_stays_short_whatever_it_is_about(key: str, value: str) -> None:
+    for content in (manifest(f"{key}: {value}"), manifest(f"top {key}: {value}")):
+        assert all(len(problem.message) < 500 for problem in problems_of(content, None))
