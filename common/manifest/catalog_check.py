@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 
 from common.catalog import Catalog, Lora, Model
 from common.catalog.compatibility import KNOBS, knob_problem, lora_problem, sampler_problem
+from common.manifest.foreign_syntax import foreign
 from common.manifest.model import NOTHING, Group, Manifest, ShotFields
-from common.manifest.prompt_texts import other_syntax, templates
+from common.manifest.prompt_texts import prompt_texts
 from common.manifest.reading import Reading
-from common.wording import suggestion
+from common.wording import shortened, suggestion
 
 
 def check_catalog(manifest: Manifest, catalog: Catalog, reading: Reading) -> None:
@@ -79,20 +80,18 @@ def _tell(path: str, told: list[str | None], reading: Reading) -> None:
 
 
 def _check_syntax(manifest: Manifest, catalog: Catalog, reading: Reading) -> None:
-    """Warns of `(x:1.2)` and BREAK, which no model of the farm understands."""
+    """Warns of what no model of the farm understands in prompts, of each kind once."""
     readers: dict[str, list[Model]] = {"defaults": []}
     for index, group in enumerate(manifest.shots):
         path = f"shots[{index}]"
         names = dict.fromkeys(name for _, name in _models(group, path, manifest.defaults))
         readers[path] = [catalog.models[name] for name in names if name in catalog.models]
         readers["defaults"] += readers[path]
-    for path, template in templates(manifest.defaults, manifest.shots).items():
-        models = readers[path.partition(".")[0]]
-        if not models:
-            continue
-        for offset, text in other_syntax(template):
-            message = f"`{text}` is plain text for `{models[0].name}`: it takes no weights and no BREAK"
-            reading.warn_at(path, message, offset)
+    for text in prompt_texts(manifest.defaults, manifest.shots, manifest.output, manifest.wildcards):
+        models = readers.get(text.path.partition(".")[0], readers["defaults"])
+        for kind, offset, found, remedy in foreign(text) if models else ():
+            message = f"`{shortened(found)}` is plain text for `{models[0].name}`: {remedy}"
+            reading.warn_at(text.path, message, offset, kind)
 
 
 def _key(place: str, field: str, number: int | None = None) -> str:

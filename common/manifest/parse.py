@@ -19,10 +19,10 @@ from common.manifest.files import FileReader
 from common.manifest.groups import GROUP_KEYS, read_defaults, read_groups
 from common.manifest.key_remedies import of_manifest
 from common.manifest.limits import check_product
-from common.manifest.model import Group, Limits, Manifest, Output, ShotFields
+from common.manifest.model import Limits, Manifest, Output, ShotFields
 from common.manifest.output_keys import OUTPUT_KEYS, Section, check_quality
 from common.manifest.plain_values import Choice, Later, Name, Number
-from common.manifest.prompt_texts import check_tags, plain_texts, templates
+from common.manifest.prompt_texts import check_tags, prompt_texts, templates
 from common.manifest.reading import MAX_FINDINGS, Key, Reading, TooManyError, read_keys
 from common.manifest.references import check_references
 from common.manifest.shot_keys import SHOT_KEYS
@@ -157,7 +157,9 @@ def _read(root: Node, reading: Reading) -> Manifest | None:
     parts = values | {"defaults": defaults}
     check_references(root, parts, groups, reading)
     check_columns(parts, groups, reading)
-    wildcards = _read_texts(values.get("wildcards", {}), defaults, groups, reading)
+    output = values.get("output", Output())
+    wildcards = add_used(values.get("wildcards", {}), templates(defaults, groups, output), reading)
+    check_tags(prompt_texts(defaults, groups, output, wildcards), reading)
     parts = {"version": 1, "defaults": defaults, "shots": groups, "wildcards": wildcards}
     manifest = Manifest(**values | parts)
     check_product(manifest, reading)
@@ -170,18 +172,3 @@ def _max_images(root: nodes.Mapping) -> int | None:
     found = limits.get("max_images") if isinstance(limits, nodes.Mapping) else None
     number = found.number() if isinstance(found, nodes.Scalar) else None
     return number if isinstance(number, int) and number > 0 else None
-
-
-def _read_texts(
-    wildcards: dict[str, tuple[str, ...]],
-    defaults: ShotFields,
-    groups: tuple[Group, ...],
-    reading: Reading,
-) -> dict[str, tuple[str, ...]]:
-    """All wildcards that the prompts use, after reporting what is wrong in any text."""
-    used = templates(defaults, groups)
-    known = add_used(wildcards, used, reading)
-    lines = [(f"wildcards.{name}[{i}]", line) for name, own in known.items() for i, line in enumerate(own)]
-    for path, written in [*used.items(), *plain_texts(groups), *lines]:
-        check_tags(path, written, reading)
-    return known

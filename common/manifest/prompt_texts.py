@@ -1,40 +1,85 @@
-"""The texts of a manifest that become prompts, and what other programs' syntax means in them here."""
+"""The texts of a manifest that become prompts, and the tags in them that belong under `loras`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import Literal
 
-from common.manifest.model import Axis, Group, ShotFields
+from common.manifest.model import Axis, Group, Output, ShotFields, Spelling
+from common.manifest.prompt import PromptError, Reference, nodes, parse
 from common.manifest.reading import Reading
 from common.wording import shortened
 
 _LORA_TAG = re.compile(r"<(?:lora|lyco|hypernet):([^:<>]*)(?::([^<>]*))?>", re.IGNORECASE)
-_WEIGHTED = re.compile(r"\([^()]{1,200}:\s{0,9}(?:\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})\s{0,9}\)")
-_BREAK = re.compile(r"\bBREAK\b")
+
+#: Axis to the fields that prompts or names read; empty for the value itself.
+Fields = dict[str, set[str]]
 
 
-def templates(defaults: ShotFields, groups: tuple[Group, ...]) -> dict[str, str]:
-    """Texts in which references, variants and wildcards work, by path."""
+@dataclass(frozen=True, slots=True)
+class PromptText:
+    """A text that goes to models."""
+
+    path: str
+    text: str
+    #: `template` where references, variants and wildcards work, `line` of a wildcard, `value` that is plain.
+    kind: Literal["template", "value", "line"]
+
+
+def templates(defaults: ShotFields, groups: tuple[Group, ...], output: Output) -> dict[str, str]:
+    """Texts in which references, variants and wildcards work, by path.
+
+    Of the values of axes that expand those that something reads.
+    """
     found = dict(_prompts(defaults, "defaults"))
     for index, group in enumerate(groups):
         path = f"shots[{index}]"
-        found.update(_prompts(group, path))
+        found.update(_of_group(group, path))
+        read = _read(group, chain(_of_group(group, path), _prompts(defaults, "")), output)
         for name, axis in group.axes.items():
-            found.update(_of_axis(axis, f"{path}.axes.{name}"))
-        for number, fields in enumerate(group.include_sets):
-            found.update(_prompts(fields, f"{path}.include[{number}]"))
+            if axis.expand:
+                found.update(_values(axis, f"{path}.axes.{name}", read.get(name, set())))
     return found
 
 
-def plain_texts(groups: tuple[Group, ...]) -> Iterator[tuple[str, str]]:
-    """Axis values that stand in prompts as they are and may hold a tag, by path."""
+def prompt_texts(
+    defaults: ShotFields,
+    groups: tuple[Group, ...],
+    output: Output,
+    wildcards: Mapping[str, tuple[str, ...]],
+) -> Iterator[PromptText]:
+    """Every text that goes to models, as far as prompts read it."""
+    for path, text in templates(defaults, groups, output).items():
+        yield PromptText(path, text, "template")
     for index, group in enumerate(groups):
+        path = f"shots[{index}]"
+        read = _read(group, chain(_of_group(group, path), _prompts(defaults, "")), Output())
         for name, axis in group.axes.items():
-            if not axis.expand:
-                for number, value in enumerate(axis.values):
-                    if "<" in str(value):
-                        yield from _spelled(value, f"shots[{index}].axes.{name}[{number}]")
+            if not axis.expand and name in read:
+                for where, text in _values(axis, f"{path}.axes.{name}", read[name]):
+                    yield PromptText(where, text, "value")
+        for number, entry in enumerate(group.include):
+            for name in entry.keys() & (read.keys() - group.axes.keys()):
+                for where, text in _read_of(entry[name], f"{path}.include[{number}].{name}", read[name]):
+                    yield PromptText(where, text, "value")
+    for name, lines in wildcards.items():
+        for number, line in enumerate(lines):
+            yield PromptText(f"wildcards.{name}[{number}]", line, "line")
+
+
+def _of_group(group: Group, path: str) -> Iterator[tuple[str, str]]:
+    """Path and text of all prompts that a group sets."""
+    yield from _prompts(group, path)
+    for name, axis in group.axes.items():
+        for number, fields in enumerate(axis.sets):
+            if fields.prompt is not None or fields.negative is not None:
+                value, where = axis.values[number], f"{path}.axes.{name}[{number}]"
+                yield from [(where, value)] if isinstance(value, str) else _prompts(fields, where)
+    for number, fields in enumerate(group.include_sets):
+        yield from _prompts(fields, f"{path}.include[{number}]")
 
 
 def _prompts(fields: ShotFields, path: str) -> Iterator[tuple[str, str]]:
@@ -44,37 +89,57 @@ def _prompts(fields: ShotFields, path: str) -> Iterator[tuple[str, str]]:
             yield f"{path}.{name}", text
 
 
-def _of_axis(axis: Axis, path: str) -> Iterator[tuple[str, str]]:
-    if axis.expand:
-        for number, value in enumerate(axis.values):
-            yield from _spelled(value, f"{path}[{number}]")
-        return
-    for number, fields in enumerate(axis.sets):
-        if fields.prompt is not None or fields.negative is not None:
-            value, where = axis.values[number], f"{path}[{number}]"
-            yield from [(where, value)] if isinstance(value, str) else _prompts(fields, where)
+def _read(group: Group, prompts: Iterable[tuple[str, str]], output: Output) -> Fields:
+    """What the prompts and the name pattern read from axes."""
+    name = group.output.name if group.output and group.output.name else output.name
+    read: Fields = {}
+    for text in {*(text for _, text in prompts), name or ""}:
+        for node in _references(text):
+            read.setdefault(node.name, set()).add(node.field)
+    return read
 
 
-def _spelled(value: str | dict[str, str], path: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, str):
+def _references(text: str) -> Iterator[Reference]:
+    if "{" in text:
+        try:
+            yield from [node for node in nodes(parse(text)) if isinstance(node, Reference)]
+        except PromptError:
+            # Told where wildcards are looked for.
+            return
+
+
+def _values(axis: Axis, path: str, fields: set[str]) -> Iterator[tuple[str, str]]:
+    """Path and text of the fields of an axis' values."""
+    for number, value in enumerate(axis.values):
+        yield from _read_of(value, f"{path}[{number}]", fields)
+
+
+def _read_of(value: Spelling, path: str, fields: set[str]) -> Iterator[tuple[str, str]]:
+    names = {field or "name" for field in fields}
+    if not isinstance(value, str):
+        yield from ((f"{path}.{name}", value[name]) for name in sorted(names & value.keys()))
+    elif "name" in names:
         yield path, value
-    else:
-        yield from ((f"{path}.{field}", text) for field, text in value.items())
 
 
-def check_tags(path: str, text: str, reading: Reading) -> None:
-    """Reports `<lora:x:1>`, which does nothing here."""
-    tag = _LORA_TAG.search(text) if "<" in text else None
-    if tag:
+def check_tags(texts: Iterable[PromptText], reading: Reading) -> None:
+    """Reports `<lora:x:1>`, which does nothing here: the first in prompts, in values and in wildcards."""
+    found: dict[str, list[tuple[PromptText, re.Match[str]]]] = {}
+    for text in texts:
+        if "<" in text.text:
+            found.setdefault(text.kind, []).extend((text, tag) for tag in _LORA_TAG.finditer(text.text))
+    for kind, tags in found.items():
+        if not tags:
+            continue
+        text, tag = tags[0]
         weight = f"@{tag[2]}" if tag[2] else ""
         lora = shortened(f"{tag[1]}{weight}")
-        message = f"`{shortened(tag[0])}` does nothing in a prompt; write `loras: [{lora}]`"
-        reading.wrong_at(path, message, tag.start())
-
-
-def other_syntax(text: str) -> Iterator[tuple[int, str]]:
-    """The first `(x:1.2)` and the first BREAK, which only some programs read as more than text."""
-    for pattern in (_WEIGHTED, _BREAK):
-        match = pattern.search(text)
-        if match:
-            yield match.start(), shortened(match[0])
+        if kind == "template":
+            remedy = f"write `loras: [{lora}]`"
+        else:
+            axis = "an axis" if kind == "line" else "the axis"
+            mapping = f"{{name: {shortened(tag[1])}, text: …, loras: [{lora}]}}"
+            remedy = f"make {axis} a list of mappings such as `{mapping}`"
+        count = f" ({len(tags):,} times, first here)" if len(tags) > 1 else ""
+        message = f"`{shortened(tag[0])}` does nothing in a prompt; {remedy}{count}"
+        reading.wrong_at(text.path, message, tag.start())

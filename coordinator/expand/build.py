@@ -83,7 +83,6 @@ def _checked(
         return rendering(resolve(Merged(common + setters), catalog, findings), manifest, group)
 
     found = combinations(path, group, findings)
-    prompts.check_expanding(group.axes, found)
     unidentified: dict[str, None] = {}
     read: dict[tuple[Reference, Written], None] = {}
     loras: set[str] = set()
@@ -95,6 +94,7 @@ def _checked(
         names.check(group.name, combination, found)
         with suppress(Impossible):
             unidentified.update(dict.fromkeys(rendering_of(combination.setters).unidentified))
+    prompts.check_expanding(names.references, found)
     check_triggers(group, read, loras, findings)
     check_effects(path, group, manifest.seeds_of(group), found, {node.name for node, _ in read}, findings)
     return CheckedGroup(

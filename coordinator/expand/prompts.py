@@ -133,14 +133,13 @@ class Prompts:
         read = [node for text in texts for _, node in self._parsed[text].references]
         return DrawnValues(values, [*read, *in_name], self._templates, self.wildcards)
 
-    def check_expanding(self, axes: Iterable[str], among: Combinations) -> None:
-        """Reports what is wrong in the values of axes that expand."""
-        for axis in axes:
-            for value in among.values_of(axis):
-                fields = ["name"] if isinstance(value.spelling, str) else value.spelling
-                for name in fields if value.expand else ():
-                    text = value.text(name) or ""
-                    self._templates[text] = self._check_expanded(text, value.path(name))
+    def check_expanding(self, in_name: Iterable[Reference], among: Combinations) -> None:
+        """Reports what is wrong in values that expand and that a name mentions."""
+        for node in in_name:
+            for value in among.values_of(node.name):
+                text = value.text(node.field)
+                if value.expand and text is not None:
+                    self._check_expanded(text, value.path(node.field))
 
     def _parse(self, text: str, path: str) -> Template | None:
         if text not in self._parsed:
@@ -173,13 +172,13 @@ class Prompts:
             elif "\0" in text:
                 self._findings.wrong(value.path(node.field), "a NUL character has no place in a prompt")
             elif value.expand:
-                length = max(length, self._longest(self._templates.get(text, ())))
+                length = max(length, self._longest(self._check_expanded(text, value.path(node.field))))
             else:
                 length = max(length, len(text))
         return length
 
     def _check_expanded(self, text: str, path: str) -> Template:
-        template = self._parse(text, path) or ()
+        template = self._templates[text] = self._parse(text, path) or ()
         for node in nodes(template):
             if isinstance(node, Wildcard):
                 self._check_wildcard(node, path)

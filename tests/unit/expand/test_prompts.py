@@ -120,8 +120,8 @@ def test_unknown_wildcards_are_named_in_prompts_and_in_expanding_values() -> Non
     with pytest.raises(InvalidDocument) as caught:
         expand(Manifest(version=1, shots=(one,), wildcards={"job": ("smith",)}), catalog())
     assert [(problem.path, problem.column, problem.message) for problem in caught.value.problems] == [
-        ("shots[0].axes.x[0]", 1, "unknown wildcard `__jbo__`: did you mean `__job__`?"),
         ("shots[0].prompt", 3, "unknown wildcard `__joob__`: did you mean `__job__`?"),
+        ("shots[0].axes.x[0]", 1, "unknown wildcard `__jbo__`: did you mean `__job__`?"),
     ]
 
 

@@ -25,7 +25,7 @@ def test_expansion_of_a_files_values_survives_inlining(tmp_path: Path) -> None:
     (tmp_path / "s.txt").write_text("{a|b} __job__\n")
     (tmp_path / "wildcards").mkdir()
     (tmp_path / "wildcards/job.txt").write_text("baker\n")
-    content = "version: 1\nshots:\n- {model: m, prompt: p, axes: {x: {file: s.txt, expand: true}}}\n"
+    content = "version: 1\nshots:\n- {model: m, prompt: '{x}', axes: {x: {file: s.txt, expand: true}}}\n"
     parsed = parse_manifest(content, source="m.yaml", files=FileReader(tmp_path))
     again = parse_manifest(inlined(parsed), source="inlined", files=None).manifest
     assert again == parsed.manifest
