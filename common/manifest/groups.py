@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from common.document import nodes
-from common.document.nodes import Node, described
+from common.document.nodes import Node, described, flow
+from common.document.syntax import odd_syntax
 from common.manifest import key_remedies
 from common.manifest.axes import Axes
 from common.manifest.key_remedies import belongs
@@ -15,6 +16,7 @@ from common.manifest.output_keys import OUTPUT_KEYS, Section
 from common.manifest.plain_values import Name
 from common.manifest.reading import MERGE, Key, Reading, read_keys
 from common.manifest.shot_keys import SHOT_KEYS
+from common.manifest.value_remedies import write
 from common.wording import nearest
 
 GROUP_KEYS = {
@@ -66,6 +68,10 @@ def read_groups(node: Node, defaults: ShotFields, reading: Reading) -> tuple[Gro
 
 def _read_group(node: Node, index: int, count: int, defaults: ShotFields, reading: Reading) -> Group:
     path = f"shots[{index}]"
+    if isinstance(node, nodes.Scalar) and node.text and odd_syntax(node.text) is None:
+        hint = write("", f"{{prompt: {flow(node)}}}")
+        reading.wrong(node.place, path, f"must be a mapping such as `prompt: …`, not {described(node)}{hint}")
+        return Group(name=f"group{index + 1}")
     values = read_keys(node, path, GROUP_KEYS, reading, remedy=_OF_A_GROUP)
     name = values.get("name", "shots" if count == 1 else f"group{index + 1}")
     if not isinstance(node, nodes.Mapping):

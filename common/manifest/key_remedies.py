@@ -277,6 +277,9 @@ def of_manifest(group_keys: Iterable[str], shot_keys: Iterable[str]) -> KeyRemed
 
     def remedy(key: str, mapping: nodes.Mapping) -> str | None:
         value = mapping.get(key)
+        groups = value.items if isinstance(value, nodes.Sequence) else []
+        if "shots" not in mapping.entries and any(isinstance(group, nodes.Mapping) for group in groups):
+            return ": did you mean `shots`?"
         if key in in_defaults and value is not None:
             return under(f"{key}: {flow(value)}", "defaults")
         if key in in_group:

@@ -28,7 +28,6 @@ from common.manifest.references import check_references
 from common.manifest.shot_keys import SHOT_KEYS
 from common.manifest.shot_values import mapping_schema
 from common.manifest.wildcard_sources import Wildcards, add_used
-from common.wording import nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +148,8 @@ def _read(root: Node, reading: Reading) -> Manifest | None:
     reading.max_values = _max_images(root) or reading.max_values
     values = read_keys(root, "", MANIFEST_KEYS, reading, remedy=_REMEDY)
     for key, remedy in (("version", "write `version: 1`"), ("shots", "list at least one group")):
-        if key not in root.entries and nearest(key, root.entries) is None:
+        meant = any(each.message.endswith((f"`{key}`?", f"write `{key}`")) for each in reading.problems)
+        if key not in root.entries and not meant:
             reading.wrong(root.place, "", f"lacks `{key}`; {remedy}")
     defaults = read_defaults(values["defaults"], reading) if "defaults" in values else ShotFields()
     groups = read_groups(values["shots"], defaults, reading) if "shots" in values else ()

@@ -212,8 +212,9 @@ def missing_field(node: Reference, value: Value) -> str:
     if isinstance(value.spelling, str):
         return f"{node}: `{shortened(value.spelling)}` is a text without fields; write {{{node.name}}}"
     if not node.field:
-        fields = ", ".join(f"{{{node.name}.{name}}}" for name in value.spelling)
-        return f"{node} is a mapping without `name`; write one of {fields}"
+        fields = [f"`{{{node.name}.{name}}}`" for name in value.spelling]
+        remedy = f"write {fields[0]}" if len(fields) == 1 else f"write one of {', '.join(fields)}"
+        return f"{node} is a mapping without `name`; {remedy}"
     name = value.text() or f"value {value.position}"
     near = suggestion(node.field, value.spelling)
     return f"{shortened(str(node))}: `{shortened(name)}` has no field `{shortened(node.field)}`{near}"

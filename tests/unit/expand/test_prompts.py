@@ -78,7 +78,7 @@ def test_the_negative_prompt_gets_trigger_words_only_where_it_asks_for_them() ->
         ("{scnee}", "5:12", "unknown reference {scnee}: did you mean `scene`?"),
         ("on {who.lok}", "5:15", "{who.lok}: no value of `who` has a field `lok`: did you mean `look`?"),
         ("on {scene.look}", "5:15", "{scene.look}: `sea` is a text without fields; write `{scene}`"),
-        ("{pose}", "5:12", "{pose} is a mapping without `name`; write one of {pose.leg}, {pose.arm}"),
+        ("{pose}", "5:12", "{pose} is a mapping without `name`; write one of `{pose.leg}`, `{pose.arm}`"),
         ("a {seed}", "5:14", "{seed} is known in `output.name` only"),
         ("a {anna.trigger}", "5:14", "unknown reference {anna.trigger}"),
         ("{a|{scnee}}", "5:15", "unknown reference {scnee}"),

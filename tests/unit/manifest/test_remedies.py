@@ -231,7 +231,7 @@ def test_a_remedy_makes_the_manifest_right(lines: str, words: str) -> None:
         assert problems_of(mended, None) == (), mended
 
 
-#: Whole manifests in which something only looks like YAML, and part of the message.
+#: Whole manifests in which something only looks like YAML or like a frame, and part of the message.
 LOOKS_RIGHT = [
     (
         "version: 1\nshots:\n- model: sdxl\n\u00a0\u00a0prompt: a cat\n",
@@ -286,6 +286,9 @@ LOOKS_RIGHT = [
     ),
     ("version: 1\nshots:\n- model: sdxl\n  prompt:a cat\n", "write `prompt: a cat`"),
     ("version = 1\nshots:\n- {model: sdxl, prompt: a cat}\n", "write `version: 1`"),
+    ("version: 1\njobs:\n- {model: sdxl, prompt: a cat}\n", "did you mean `shots`?"),
+    ("version: 1\nshot:\n- {model: sdxl, prompt: a cat}\n", "did you mean `shots`?"),
+    ("version: 1\ndefaults: {model: sdxl}\nshots: [a cat]\n", "write `{prompt: a cat}`"),
     ("version: 1\nshots:\n- prompt:a cat\ndefaults: {model: sdxl}\n", "write `prompt: a cat`"),
 ]
 
