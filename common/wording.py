@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from itertools import islice
@@ -124,7 +125,9 @@ def listed(words: Iterable[str], last: str = "and") -> str:
 
 
 def quoted(text: str) -> str:
-    """A text of one line in the quotes of YAML that leave it readable."""
+    """A text in the quotes of YAML that leave it readable, on one line."""
+    if not text.isprintable():
+        return json.dumps(text)
     if "\\" in text or '"' in text:
         return "'" + text.replace("'", "''") + "'"
     return f'"{text}"'

@@ -74,6 +74,7 @@ def test_a_word_that_only_looks_right_is_told_by_its_odd_character() -> None:
     assert suggestion("\u00a0prompt", GROUP) == ": U+00A0 is a no-break space; write `prompt`"
 
 
-@pytest.mark.parametrize("text", ["a cat", "it's", 'the "x"', r"f\{2\}"])
+@pytest.mark.parametrize("text", ["a cat", "it's", 'the "x"', r"f\{2\}", "two\nlines", "a\u2028b"])
 def test_a_quoted_text_reads_as_itself(text: str) -> None:
     assert yaml.safe_load(quoted(text)) == text
+    assert quoted(text).isprintable()
