@@ -90,7 +90,8 @@ class Reading:
             columns.setdefault(self._column(problem.path) or (problem.path, ""), []).append(problem)
         for (_, column), (first, *others) in columns.items():
             count = f" ({len(others) + 1:,} rows are like this, first here)" if others else ""
-            message = f"{first.message}{column_remedy(column)}{count}"
+            remedy = "" if "; write `" in first.message else column_remedy(column)
+            message = f"{first.message}{remedy}{count}"
             self._add(replace(first, message=message))
 
     def _column(self, path: str) -> tuple[str, str] | None:
