@@ -61,6 +61,8 @@ class ShotFields(Strict):
     shift: float | None = None
     blind_steps: int | None = None
     variants: Literal["random", "combinatorial"] | None = None
+    #: Whether shots may have an empty prompt.
+    allow_empty: bool | None = None
     #: First seed of the shots of one axis value, in place of that of `seeds`.
     seed: int | None = None
 
@@ -153,6 +155,11 @@ class Manifest(Strict):
     def multiplies(self, group: Group) -> bool:
         """Whether variants multiply the shots of a group; else one is drawn for each shot."""
         return (group.variants or self.defaults.variants) == "combinatorial"
+
+    def allows_empty(self, group: Group) -> bool:
+        """Whether shots of a group may have an empty prompt."""
+        own = group.allow_empty
+        return bool(self.defaults.allow_empty if own is None else own)
 
     @property
     def names_files(self) -> bool:

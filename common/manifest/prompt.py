@@ -48,10 +48,10 @@ _RANGE = re.compile(r"\s*(?P<low>\d{1,4})\s*(?:-\s*(?P<high>\d{1,4})\s*)?")
 _SEPARATOR = re.compile(r"(?P<separator>(?:\\[{}|]|[^|{}\\$])*)\$\$")
 _WEIGHT = re.compile(r"\s*(?P<weight>\d{1,9}(?:\.\d{1,9})?|\.\d{1,9})::")
 _NO_WEIGHT = re.compile(r"[^|{}\\:]*::")
-#: What was meant as a weight in front of a line, where a word before `::` is text.
 #: What takes its underscores with it.
 _TAKEN = re.compile(rf"{_WILDCARD}|{_REFERENCE.pattern}|\Z")
 _UNDERSCORES = re.compile(r"__+")
+#: What was meant as a weight in front of a line, where a word before `::` is text.
 _BAD_WEIGHT = re.compile(r"[-+.,\d%\s]{1,40}::")
 _DOUBLED = re.compile(r"\{(?P<inner>\{\s*[\w.\-]+[^{}]*\})\}")
 _ASSIGNED = re.compile(r"\{\s*(?P<name>\w+)\s*=")

@@ -34,6 +34,8 @@ class Lines:
         self.members = members
         self._own = lines
         self._wildcards = wildcards
+        #: Whether a line can become empty; None until that was asked.
+        self.blank: bool | None = None
         #: For each number of lines to be picked, the ways to do so.
         self.ways: dict[int, list[list[int]]] = {}
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.document.nodes import Node, Scalar, Sequence, described, flow
-from common.manifest.plain_values import Choice, Name, Number, Text
+from common.manifest.plain_values import Choice, Name, Number, Switch, Text
 from common.manifest.reading import Key, Kind, Reading, would_read
 from common.manifest.shot_values import Loras, OneLora, RowSeed, SeedsForm, SizeForm
 from common.manifest.value_remedies import LONGEST, spelled_range, write
@@ -109,6 +109,7 @@ SHOT_KEYS = {
         Choice(("random", "combinatorial")),
         "Whether `{a|b}` and wildcards are drawn once per shot (`random`) or multiply the shots.",
     ),
+    "allow_empty": Key(Switch(), "Whether shots may have an empty prompt; `false` if not given."),
 }
 
 #: The singular, for mapping values and axes that carry one LoRA each.

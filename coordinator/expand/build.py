@@ -13,6 +13,7 @@ from common.manifest.prompt import Reference
 from coordinator.expand.combinations import combinations
 from coordinator.expand.dimensions import Setter
 from coordinator.expand.effects import check_effects, check_triggers
+from coordinator.expand.empty_texts import blamed, tell_empty_prompts
 from coordinator.expand.expansion import Expansion
 from coordinator.expand.findings import Findings
 from coordinator.expand.group import Frame, GroupExpansion
@@ -62,8 +63,30 @@ def expand(
         expanded.append(
             GroupExpansion(frame, group.combinations, numbering, group.rendering, prompts, pattern)
         )
+    for group, shots in zip(groups, expanded, strict=True):
+        _check_prompts(group, shots, written, prompts, findings)
+    findings.raise_any()
     unidentified = dict.fromkeys(name for group in groups for name in group.unidentified)
     return Expansion(expanded, random_seed=seed, unidentified=list(unidentified), findings=findings)
+
+
+def _check_prompts(
+    group: CheckedGroup, shots: GroupExpansion, manifest: Manifest, prompts: Prompts, findings: Findings
+) -> None:
+    """Reports shots with an empty prompt. None is looked at where no value and no draw can leave one."""
+    found = group.combinations
+    asked = {group.rendering(each.setters).settings.prompt for each in found.representatives()}
+    possible = [prompt for prompt in asked if prompts.may_be_empty(prompt.value, found.values_of)]
+    if not possible or manifest.allows_empty(group.group):
+        return
+    empty = list(shots.without_prompt())
+    if empty:
+        values = [
+            blamed(each, [node for text in possible for node in prompts.references(text.value)])
+            for each in empty
+        ]
+        counts = len(empty), len(found)
+        tell_empty_prompts(group.path, possible[0], [value for value in values if value], counts, findings)
 
 
 def _checked(

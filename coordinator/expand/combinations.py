@@ -20,6 +20,10 @@ class Combination(NamedTuple):
     #: What sets shot fields, the later over the earlier.
     setters: tuple[Setter, ...]
 
+    def values_of(self, name: str) -> list[Value]:
+        """The value of one name, as `Combinations.values_of` gives all."""
+        return [self.values[name]]
+
 
 @dataclass(frozen=True, slots=True)
 class Addition:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from common.document.source import Origin
 from common.errors import InvalidDocument, Problem
 from common.manifest.model import Manifest
 from common.manifest.parse import ParsedManifest
 from common.manifest.reading import Warnings
+from coordinator.expand.dimensions import Value
+
+#: Rows that one sentence names.
+_ROWS = 8
 
 
 class Findings:
@@ -23,6 +30,24 @@ class Findings:
     def warn(self, path: str, message: str, offset: int | None = None, kind: str = "") -> None:
         """Warnings of one kind are told once, with their number; equal messages are of one kind."""
         self._warnings.add(kind or message, (path, offset), lambda: self._at(path, message, offset))
+
+    def origin(self, path: str) -> Origin | None:
+        """The file that gave the values at a path."""
+        return self._source.text.origins.get(path) if isinstance(self._source, ParsedManifest) else None
+
+    def rows(self, values: Sequence[Value]) -> str:
+        """`lines 3 and 7`: where values stand in their file, else which of their axis they are."""
+        origin = self.origin(values[0].parent)
+        if origin:
+            numbers = [origin.lines[value.position] for value in values if value.parent == values[0].parent]
+        else:
+            numbers = [value.position + 1 for value in values]
+        shown = [str(number) for number in dict.fromkeys(numbers)]
+        noun = "line" if origin else "value"
+        if len(shown) > _ROWS:
+            return f"{noun}s {', '.join(shown[:_ROWS])} …"
+        *most, last = shown
+        return f"{noun}s {', '.join(most)} and {last}" if most else f"{noun} {last}"
 
     @property
     def warnings(self) -> tuple[Problem, ...]:

@@ -9,10 +9,11 @@ from functools import partial
 from common.manifest.model import Seeds
 from common.shot import PlannedShot
 from coordinator.expand import output_names, triggers
-from coordinator.expand.combinations import Combinations
+from coordinator.expand.combinations import Combination, Combinations
 from coordinator.expand.dimensions import Setter, Value
 from coordinator.expand.drawn_values import DrawnValues
 from coordinator.expand.draws import Draws
+from coordinator.expand.empty_texts import is_blank
 from coordinator.expand.numbering import Numbering
 from coordinator.expand.output_names import NamePattern
 from coordinator.expand.prompts import Prompt, Prompts, described
@@ -188,6 +189,16 @@ class GroupExpansion:
                 variant, position = divmod(each - first, self.seeds)
                 yield cell.planned(variant, position, each)
             number = end
+
+    def without_prompt(self) -> Iterator[Combination]:
+        """The combinations of which some shot has an empty prompt."""
+        for number in range(self.combinations):
+            combination = self._combinations[number]
+            text = self._rendering(combination.setters).settings.prompt.value
+            if self._prompts.may_be_empty(text, combination.values_of):
+                shots = self.shots(self._numbering.first(number), self._numbering.first(number + 1))
+                if any(is_blank(planned.shot.prompt) for planned in shots):
+                    yield combination
 
     def describe(self, number: int) -> str:
         """Where in the manifest a shot comes from."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from common.catalog import Lora
@@ -17,6 +17,7 @@ from coordinator.expand.combinations import Combination, Combinations
 from coordinator.expand.dimensions import Value
 from coordinator.expand.drawn_values import DrawnValues
 from coordinator.expand.draws import Draws
+from coordinator.expand.empty_texts import is_blank, may_be_blank, warn_of_empty_values
 from coordinator.expand.findings import Findings
 from coordinator.expand.shot_settings import Written
 
@@ -115,7 +116,9 @@ class Prompts:
             if isinstance(node, Wildcard):
                 self._check_wildcard(node, written.path)
             elif node.name in combination.values:
-                length += self._check_values(node, written.path, among) if first else 0
+                if first:
+                    length += self._check_values(node, written.path, among)
+                    warn_of_empty_values(node, written, template, among.values_of(node.name), self._findings)
             elif not self._is_trigger(node):
                 self._findings.wrong(written.path, without_value(node, combination, among), node.offset)
         if length > MAX_LENGTH:
@@ -140,6 +143,25 @@ class Prompts:
                 text = value.text(node.field)
                 if value.expand and text is not None:
                     self._check_expanded(text, value.path(node.field))
+
+    def may_be_empty(self, text: str, values_of: Callable[[str], Iterable[Value]]) -> bool:
+        """Whether a prompt can become one of blanks and commas; `values_of` an axis are those it may have."""
+
+        def blank(node: Reference) -> bool:
+            if self._is_trigger(node):
+                return True
+            read = ((value, value.text(node.field) or "") for value in values_of(node.name))
+            return any(
+                self._expands_to_blank(text) if value.expand else is_blank(text) for value, text in read
+            )
+
+        return may_be_blank(self._parsed[text].template, blank, self.wildcards)
+
+    def _expands_to_blank(self, text: str) -> bool:
+        return may_be_blank(self._templates[text], lambda _: False, self.wildcards)
+
+    def references(self, text: str) -> list[Reference]:
+        return [node for _, node in self._parsed[text].references]
 
     def _parse(self, text: str, path: str) -> Template | None:
         if text not in self._parsed:

@@ -60,7 +60,7 @@ def test_references_may_stand_in_variants() -> None:
 def test_trigger_words_stand_where_they_are_placed_or_in_front_and_never_twice(
     prompt: str, loras: str, expected: str
 ) -> None:
-    assert only(f"loras: {loras}", prompt=f'"{prompt}"') == expected
+    assert only(f"loras: {loras}", "allow_empty: true", prompt=f'"{prompt}"') == expected
 
 
 def test_the_negative_prompt_gets_trigger_words_only_where_it_asks_for_them() -> None:
