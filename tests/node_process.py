@@ -7,7 +7,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,11 +29,12 @@ _GGUF_RECIPE = f"{{name: gguf, {_HELD}: gguf-q8}}}}"
 class Node:
     """A node process whose terminal is a file."""
 
-    def __init__(self, command: list[str], folder: Path) -> None:
+    def __init__(self, command: list[str], folder: Path, variables: Mapping[str, str]) -> None:
         self.terminal = folder / "terminal.txt"
+        environment = {**os.environ, "COLUMNS": "200", **variables}
         with self.terminal.open("w") as output:
             self.process = subprocess.Popen(
-                command, cwd=folder, env=os.environ | {"COLUMNS": "200"}, stderr=output, stdout=output
+                command, cwd=folder, env=environment, stderr=output, stdout=output
             )
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
@@ -60,9 +61,13 @@ class Node:
 
 
 class NodeStarter:
-    """Starts nodes that hold a tiny model, in a folder of their own; ends them all at last."""
+    """Starts nodes that hold a tiny model, in a folder of their own; ends them all at last.
 
-    def __init__(self, model: Path, folder: Path) -> None:
+    `variables` are theirs besides this process'.
+    """
+
+    def __init__(self, model: Path, folder: Path, variables: Mapping[str, str] | None = None) -> None:
+        self._variables = variables or {}
         self._folder = folder
         self._nodes: list[Node] = []
         card = Path(__file__).parents[1] / "manifests" / "cards" / "gtx-1070.yaml"
@@ -78,7 +83,7 @@ class NodeStarter:
 
     def __call__(self, url: str, *options: str) -> Node:
         command = [sys.executable, "-m", "gpu_node.cli", "run", "--farm", url, "--key", "key"]
-        self._nodes.append(Node([*command, *self._options, *options], self._folder))
+        self._nodes.append(Node([*command, *self._options, *options], self._folder, self._variables))
         return self._nodes[-1]
 
     def end(self) -> None:

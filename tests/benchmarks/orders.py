@@ -13,7 +13,6 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-from common.settings import load_settings
 from common.views import Submit
 from coordinator.client import FarmClient
 from gpu_node.coordinator_client import Coordinator
@@ -95,8 +94,7 @@ class SteeredFarm:
 @contextmanager
 def steered_farm(folder: Path) -> Iterator[SteeredFarm]:
     with farm_of_one(folder) as house:
-        home = folder / ".farm"
-        in_force = load_settings(home / "farm.yaml")
+        home, in_force = folder / ".farm", house.settings()
         assert in_force.keys.node is not None
         with (
             house.client() as operator,

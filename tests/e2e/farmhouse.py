@@ -9,15 +9,16 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
+import yaml
 
-from common.settings import load_settings
+from common.settings import Settings
 from coordinator.client import FarmClient
 from tests.waiting import until
 
@@ -27,16 +28,23 @@ _WITHIN_S = 240
 _T = TypeVar("_T")
 
 
+def own_environment() -> dict[str, str]:
+    """This process', without what would be a setting of the farm."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("FARM_")}
+
+
 @dataclass(frozen=True, slots=True)
 class Farmhouse:
     folder: Path
+    #: Of all commands.
+    environment: Mapping[str, str] = field(default_factory=own_environment)
 
     def farm(self, *arguments: str, exit_code: int = 0) -> subprocess.CompletedProcess[str]:
         """Run a command to its end and check its exit code."""
         done = subprocess.run(
             [_FARM, *arguments],
             cwd=self.folder,
-            env=_environment(),
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -52,7 +60,7 @@ class Farmhouse:
         with subprocess.Popen(
             [_FARM, *arguments],
             cwd=self.folder,
-            env=_environment(),
+            env=self.environment,
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -87,9 +95,16 @@ class Farmhouse:
                 found.append(" ".join(words))
         return found
 
+    def settings(self) -> Settings:
+        """Those in force now; a port that was taken meanwhile is another after a restart.
+
+        By their file alone, so that threads may ask while a test changes variables.
+        """
+        return Settings.model_validate(yaml.safe_load((self.folder / ".farm" / "farm.yaml").read_text()))
+
     def client(self) -> FarmClient:
         """Of the farm that runs here; quicker than a command where a test asks often."""
-        in_force = load_settings(self.folder / ".farm" / "farm.yaml")
+        in_force = self.settings()
         assert in_force.keys.operator is not None
         return FarmClient(in_force.public_url, in_force.keys.operator.get_secret_value())
 
@@ -129,7 +144,3 @@ class Farmhouse:
     def wait_for(self, ask: Callable[[], _T], wanted: Callable[[_T], bool]) -> _T:
         """Ask until the answer is the one wanted."""
         return until(ask, wanted, within_s=_WITHIN_S, evidence=self.logs)
-
-
-def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("FARM_")}

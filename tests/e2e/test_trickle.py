@@ -15,7 +15,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from common.settings import Timing, load_settings
+from common.settings import Timing
 from tests.e2e.conftest import NODES, furnish
 from tests.e2e.farmhouse import Farmhouse
 
@@ -65,7 +65,7 @@ def long_job(house: Farmhouse, name: str, model: str) -> str:
 
 
 def talk(house: Farmhouse) -> Talk:
-    settings = load_settings(house.folder / ".farm" / "farm.yaml")
+    settings = house.settings()
     assert settings.keys.operator is not None
     key = settings.keys.operator.get_secret_value()
     answer = httpx.get(

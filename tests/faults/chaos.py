@@ -161,8 +161,7 @@ def _run(folder: Path, options: argparse.Namespace) -> bool:
     farm = folder / "farm"
     farm.mkdir()
     with proxied_store(folder / "store") as store, _database(options.database) as (url, database_faults):
-        model = engines.put_in_place(options.engine, farm)
-        target = Target.furnished(farm, model, store=store, database_url=url)
+        target = Target.furnished(farm, options.engine, store=store, database_url=url)
         faults = (*FAULTS, *store_faults(store), *database_faults)
         try:
             found, siege = besiege(

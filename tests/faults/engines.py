@@ -9,15 +9,22 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tests.e2e.farmhouse import own_environment
+
 _HERE = Path(__file__).parent
 #: What engines of each kind see at their start; both end at a deadly prompt.
 ENGINES = {"diffusers": _HERE / "deadly_prompt", "quick": _HERE / "quick_engine"}
 
 
-def put_in_place(engine: str, folder: Path) -> Path:
-    """Let farms that this process starts have engines of a kind; the model for them, made in `folder`."""
-    found_first = os.environ.get("PYTHONPATH", "")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ENGINES[engine]), found_first)))
+def with_engine(engine: str) -> dict[str, str]:
+    """The environment of a farm that has engines of a kind."""
+    environment = own_environment()
+    found_first = environment.get("PYTHONPATH", "")
+    return environment | {"PYTHONPATH": os.pathsep.join(filter(None, (str(ENGINES[engine]), found_first)))}
+
+
+def model_of(engine: str, folder: Path) -> Path:
+    """The model for engines of a kind, made in `folder`."""
     model = folder / "models" / "tiny"
     if engine == "quick":
         # It reads no model: a folder that looks like one is enough.

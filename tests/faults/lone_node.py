@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -32,11 +31,15 @@ def lone_node(
     command += ["--key", str(target.home.key_file("node")), "--card", str(CARDS / "gtx-1070.yaml")]
     command += ["--models", models[0], "--catalog", str(folder / "catalog.yaml")]
     command += ["--home", str(home or folder / name)]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("FARM_")}
     with (
         log_of(target, name).open("ab") as log,
         subprocess.Popen(
-            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            command,
+            cwd=folder,
+            env=target.house.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
         ) as process,
     ):
         try:

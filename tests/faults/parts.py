@@ -11,7 +11,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
-from unittest.mock import patch
 
 import httpx
 import yaml
@@ -27,7 +26,7 @@ from coordinator.embedded.process import Child, Component
 from coordinator.ledger import open_engine
 from tests.e2e.conftest import CARDS, furnish
 from tests.faults.address import one_address
-from tests.faults.engines import put_in_place
+from tests.faults.engines import model_of, with_engine
 from tests.faults.evidence import Evidence, Row, evidence_of
 from tests.faults.rules import COMMON_RULES
 from tests.faults.target import TIMING
@@ -72,8 +71,7 @@ class Parts:
         (home / "farm.yaml").write_text(
             yaml.safe_dump(self.common | {"home": str(home), "instance": name} | settings)
         )
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("FARM_")}
-        child = Child(Component(name=name, command=command), home / "log", home, environment)
+        child = Child(Component(name=name, command=command), home / "log", home, with_engine("quick"))
         child.start()
         self.started[name] = child
         return child
@@ -222,8 +220,7 @@ def farm_of_parts(
 ) -> Iterator[Parts]:
     """Nothing runs yet but the address; whatever is started ends with the block."""
     with ExitStack() as ending:
-        ending.enter_context(patch.dict(os.environ))  # only this farm has quick engines
-        furnish(folder, put_in_place("quick", folder), (NODE,))
+        furnish(folder, model_of("quick", folder), (NODE,))
         front, *ports = kept_ports(folder / "ports.json", ("front", *coordinators)).values()
         parts = Parts(
             folder=folder,

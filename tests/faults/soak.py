@@ -21,7 +21,6 @@ from common.settings import Timing
 from common.views import Submit
 from coordinator.embedded.state import read_state
 from tests.benchmarks.machine import describe_machine
-from tests.faults import engines
 from tests.faults.memory import Courses
 from tests.faults.target import NODES, Target
 
@@ -156,7 +155,7 @@ def _figures(soak: Soak) -> Iterator[str]:
 
 
 def _run(folder: Path, shots: int, warm: int, limit_mb: float) -> bool:
-    target = Target.furnished(folder, engines.put_in_place("quick", folder), timing=_TIMING)
+    target = Target.furnished(folder, "quick", timing=_TIMING)
     soak = Soak(target, shots, warm, limit_mb)
     try:
         target.house.farm("up")

@@ -19,14 +19,14 @@ import yaml
 from botocore.config import Config
 from sqlalchemy import Executable, NullPool, create_engine, make_url, text
 
-from common.errors import FarmError
 from common.failures import MAX_CRASHES
-from common.settings import Settings, Timing, load_settings
+from common.settings import Settings, Timing
 from coordinator.client import FarmClient
 from coordinator.embedded.home import Home
 from coordinator.embedded.state import read_state
 from tests.e2e.conftest import furnish
 from tests.e2e.farmhouse import Farmhouse
+from tests.faults.engines import model_of, with_engine
 from tests.faults.proxied_store import ProxiedStore
 
 NODES = (
@@ -58,7 +58,7 @@ class Target:
     def furnished(
         cls,
         folder: Path,
-        model: Path,
+        engine: str,
         *,
         timing: Timing = TIMING,
         store: ProxiedStore | None = None,
@@ -66,21 +66,21 @@ class Target:
     ) -> Target:
         """A folder with settings for the nodes above and further ones; nothing runs yet.
 
-        Without a store: a SeaweedFS of the farm's own.
+        Its engines are of that kind of `ENGINES`. Without a store: a SeaweedFS of the farm's own.
         """
-        furnish(folder, model, NODES)
+        furnish(folder, model_of(engine, folder), NODES)
         file = folder / "farm.yaml"
         changes = settings | {"timing": timing.model_dump()} | ({"storage": store.settings} if store else {})
         file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | changes))
-        return cls(Farmhouse(folder), store.server.endpoint if store else "")
+        return cls(Farmhouse(folder, with_engine(engine)), store.server.endpoint if store else "")
 
     @property
     def home(self) -> Home:
         return Home(self.house.folder / ".farm")
 
     def settings(self) -> Settings:
-        """Those in force now: a port that was taken meanwhile is another after a restart."""
-        return load_settings(self.home.settings)
+        """Those in force now."""
+        return self.house.settings()
 
     def client(self) -> FarmClient:
         return self.house.client()
@@ -122,7 +122,7 @@ class Target:
 
     def answers(self) -> bool:
         """Whether the coordinator leads and answers in time."""
-        with suppress(httpx.HTTPError, FarmError):
+        with suppress(httpx.HTTPError, OSError):
             url = f"{self.settings().api_url}/healthz"
             return httpx.get(url, timeout=_SLOW_S, trust_env=False).is_success
         return False
@@ -154,7 +154,8 @@ class Target:
     def store(self) -> tuple[Any, str]:
         """An S3 client of the tests' own, and the bucket."""
         storage = self.settings().storage
-        client = boto3.client(
+        # A session of its own, because threads cannot share one.
+        client = boto3.Session().client(
             "s3",
             endpoint_url=self.s3_endpoint or storage.endpoint,
             region_name=storage.region,

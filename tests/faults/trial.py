@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -10,14 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 from uuid import uuid4
 
 import yaml
 
 from common.settings import Timing
 from common.views import Submit
-from tests.faults.engines import put_in_place
 from tests.faults.evidence import Evidence, Felled, Row, gather
 from tests.faults.proxied_store import ProxiedStore
 from tests.faults.rules import COMMON_RULES
@@ -166,21 +163,18 @@ def farm_at_work(
     **settings: object,
 ) -> Iterator[Watch]:
     """A farm of quick engines with some of the nodes of `target.NODES` and further settings, watched."""
-    # Only these farms have quick engines.
-    with patch.dict(os.environ):
-        model = put_in_place("quick", folder)
-        target = Target.furnished(folder, model, timing=timing, store=store, **settings)
-        file = target.house.folder / "farm.yaml"
-        wanted = yaml.safe_load(file.read_text())
-        wanted["nodes"] = [node for node in wanted["nodes"] if node["name"] in nodes]
-        file.write_text(yaml.safe_dump(wanted))
-        watch = Watch(target)
-        try:
-            began = time.time()
-            target.house.farm("up")
-            # A start is followed by grace, as an outage is.
-            watch.outages.append((began, time.time()))
-            with watch.watching():
-                yield watch
-        finally:
-            target.house.farm("down")
+    target = Target.furnished(folder, "quick", timing=timing, store=store, **settings)
+    file = target.house.folder / "farm.yaml"
+    wanted = yaml.safe_load(file.read_text())
+    wanted["nodes"] = [node for node in wanted["nodes"] if node["name"] in nodes]
+    file.write_text(yaml.safe_dump(wanted))
+    watch = Watch(target)
+    try:
+        began = time.time()
+        target.house.farm("up")
+        # A start is followed by grace, as an outage is.
+        watch.outages.append((began, time.time()))
+        with watch.watching():
+            yield watch
+    finally:
+        target.house.farm("down")

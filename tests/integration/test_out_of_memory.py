@@ -52,9 +52,7 @@ def operator(farm: RunningFarm) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def start(
-    farm: RunningFarm, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[StartNode]:
+def start(farm: RunningFarm, tiny_model: Path, tmp_path: Path) -> Iterator[StartNode]:
     """Starts a node of that name and class (GB), whose engine has a memory cap or none."""
     starters: list[NodeStarter] = []
 
@@ -66,11 +64,8 @@ def start(
             f"{{name: {name}, vram_gib: {vram_gib}, usable_gib: {vram_gib}, ram_gib: 16, "
             'compute_capability: "6.1", watts: 100}'
         )
-        starters.append(NodeStarter(tiny_model, folder))
-        with monkeypatch.context() as patch:
-            if capped:
-                patch.setenv("PYTHONPATH", str(CAP))
-            node = starters[-1](farm.url, "--name", name, "--card", str(card), "--threads", "1")
+        starters.append(NodeStarter(tiny_model, folder, {"PYTHONPATH": str(CAP)} if capped else None))
+        node = starters[-1](farm.url, "--name", name, "--card", str(card), "--threads", "1")
         node.wait_until_it_says(f"joined as {name}")
         return node
 
