@@ -123,4 +123,6 @@ def _on_signals(act: Callable[[], None]) -> None:
         act()
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, on_signal)
+        # Started by `nohup`, a farm outlives its terminal.
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, on_signal)

@@ -89,3 +89,17 @@ def test_in_the_foreground_a_signal_ends_all(house: Farmhouse, asking: signal.Si
         foreground.send_signal(asking)
         assert foreground.wait(60) == 0
     assert house.processes() == []
+
+
+def test_started_by_nohup_it_outlives_its_terminal(house: Farmhouse) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with house.start("up", "--foreground") as foreground:
+            assert foreground.stdout is not None
+            next(line for line in foreground.stdout if line == "ingest is ready\n")
+            foreground.send_signal(signal.SIGHUP)
+            assert {part["state"] for part in house.parts().values()} == {"ready"}
+            foreground.send_signal(signal.SIGINT)
+            assert foreground.wait(60) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
