@@ -68,6 +68,11 @@ _OURS = {spelled(name): ours for ours, names in _THEIRS.items() for name in (our
 _OURS |= {"shift": "shift", "blindsteps": "blind_steps"}
 
 
+def theirs(field: str) -> tuple[str, ...]:
+    """What other programs call a field, as `spelled`, our own name among them."""
+    return tuple(dict.fromkeys(spelled(name) for name in (field, *_THEIRS[field])))
+
+
 @lru_cache(maxsize=65_536)
 def field_of(key: str) -> str | None:
     """The shot field that a column or field of this name sets; `width` and `height` together are `size`."""

@@ -10,6 +10,7 @@ from common import lookalikes
 from common.document import nodes
 from common.document.nodes import Node, Scalar, flow
 from common.manifest import value_remedies
+from common.manifest.aliases import WITHOUT, spelled, theirs
 from common.wording import quoted
 
 #: Says of a key and the mapping it stands in what to write: the end of a message. None where nothing is
@@ -17,11 +18,6 @@ from common.wording import quoted
 KeyRemedy = Callable[[str, nodes.Mapping], str | None]
 
 _Values = Mapping[str, Node]
-
-
-def spelled(key: str) -> str:
-    """A key without the ways that programs differ in: `Negative prompt`, `negative_prompt`."""
-    return re.sub(r"[\s_-]+", "", key).lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,60 +130,44 @@ def _alike(role: str, *keys: str) -> dict[str, str]:
     return dict.fromkeys(keys, role)
 
 
+#: How many pictures, and how many times.
+_COUNTS = (
+    *("batchsize", "niter", "batchcount", "numimages", "numimagesperprompt", "numoutputs", "imagecount"),
+    *("numsamples", "count", "images", "repeat", "repeats", "samples"),
+)
+
 _HABITS = (
-    Habit(_alike("seed", "seed", "noiseseed", "randomseed", "initialseed"), "seeds", _seeds),
+    Habit(_alike("seed", *theirs("seed"), "randomseed", "initialseed"), "seeds", _seeds),
     Habit(
         {
-            **_alike("width", "width", "w"),
-            **_alike("height", "height", "h"),
+            **_alike("width", *theirs("width"), "w"),
+            **_alike("height", *theirs("height"), "h"),
             **_alike("aspect", "aspect", "aspectratio", "ratio", "ar"),
             **_alike("megapixels", "megapixels", "megapixel", "mp"),
         },
         "size",
         _size,
     ),
-    Habit(_alike("size", "resolution", "dimensions", "dims", "imagesize"), "size", _named("size")),
-    Habit(
-        _alike("guidance", "cfg", "cfgscale", "scale", "guidancescale", "unconditionalguidancescale"),
-        "guidance",
-        _named("guidance"),
-    ),
-    Habit(
-        _alike("sampler", "scheduler", "samplername", "samplingmethod", "samplerindex"),
-        "sampler",
-        _sampler,
-    ),
-    Habit(
-        _alike("steps", "numinferencesteps", "samplingsteps", "numsteps", "inferencesteps", "ddimsteps"),
-        "steps",
-        _named("steps"),
-    ),
-    Habit(
-        {
-            key: key
-            for key in (
-                *("batchsize", "niter", "batchcount", "numimages", "numimagesperprompt", "numoutputs"),
-                *("numsamples", "count", "images", "repeat", "repeats", "samples"),
-            )
-        },
-        "seeds",
-        _count,
-    ),
+    Habit(_alike("size", *theirs("size"), "resolution", "dimensions", "dims"), "size", _named("size")),
+    Habit(_alike("guidance", *theirs("guidance"), "scale"), "guidance", _named("guidance")),
+    Habit(_alike("sampler", *theirs("sampler")), "sampler", _sampler),
+    Habit(_alike("steps", *theirs("steps"), "ddimsteps"), "steps", _named("steps")),
+    Habit({key: key for key in _COUNTS}, "seeds", _count),
     Habit(_alike("name", "title", "id", "label", "groupname"), "name", _name),
-    Habit(_alike("negative", "negativeprompt", "negprompt", "uc"), "negative", _named("negative")),
-    Habit(_alike("prompt", "positive", "positiveprompt", "caption", "text"), "prompt", _named("prompt")),
+    Habit(_alike("negative", *theirs("negative"), "uc"), "negative", _named("negative")),
+    Habit(_alike("prompt", *theirs("prompt"), "positive", "caption", "text"), "prompt", _named("prompt")),
     Habit(
         _alike(
             "model",
-            *("modelname", "checkpoint", "checkpointname", "ckpt", "ckptname", "sdmodelcheckpoint"),
-            *("modelid", "modelpath", "basemodel", "pretrainedmodelnameorpath"),
+            *theirs("model"),
+            *("modelname", "ckpt", "modelid", "modelpath", "basemodel", "pretrainedmodelnameorpath"),
         ),
         "model",
         _model,
     ),
     Habit(
         {
-            **_alike("lora", "lora", "loraname", "loranames", "lorapath", "adapter"),
+            **_alike("lora", *theirs("loras"), "loraname", "loranames", "lorapath", "adapter"),
             **_alike("weight", "loraweight", "lorastrength", "lorascale"),
         },
         "loras",
@@ -211,17 +191,9 @@ _OF_A_PROMPT = ("style", "styles", "suffix", "promptsuffix", "postfix", "modifie
 
 #: Settings of other programs that the farm does not have, and why.
 _WITHOUT = {
-    **dict.fromkeys(
-        ("strength", "denoisingstrength", "denoise", "image", "initimage", "mask", "controlnet", "ipadapter"),
-        "; remove it: pictures are made from text only",
-    ),
-    **dict.fromkeys(
-        (
-            *("clipskip", "vae", "tiling", "hiresfix", "enablehr", "hrscale", "upscale", "upscaler"),
-            *("restorefaces", "refiner", "eta", "subseed", "subseedstrength", "device", "dtype"),
-        ),
-        "; remove it: the farm has no such setting",
-    ),
+    **{key: why for key, why in WITHOUT.items() if key not in ("seeds", "variants")},
+    **dict.fromkeys(("strength", "image", "mask", "ipadapter"), WITHOUT["denoise"]),
+    **dict.fromkeys(("upscale", "device", "dtype"), WITHOUT["vae"]),
 }
 
 
@@ -235,7 +207,8 @@ def of_shots(key: str, mapping: nodes.Mapping) -> str | None:
             return "; write its words into `prompt`"
         joined = Scalar(value.place, f"{prompt.text}, {value.text}")
         return f"; write `prompt: {flow(joined)}` in place of it"
-    return _WITHOUT.get(spelled(key))
+    why = _WITHOUT.get(spelled(key))
+    return f"; remove it: {why}" if why else None
 
 
 def of_group(key: str, mapping: nodes.Mapping) -> str | None:
