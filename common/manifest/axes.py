@@ -14,17 +14,14 @@ from common.manifest.key_remedies import of_axis
 from common.manifest.list_files import FileOptions, read_file_list
 from common.manifest.model import NOTHING, Axis, ShotFields, Size, Spelling
 from common.manifest.plain_values import Later, Number, Switch, Text, scalar_of
-from common.manifest.prompt import COLUMN_INDEX, normal
+from common.manifest.prompt import COLUMN_INDEX, NAME_CHARACTER, normal
 from common.manifest.ranges import RANGE_KEYS, ranged, too_many
 from common.manifest.reading import Key, Reading, read_keys
 from common.manifest.shot_keys import AXIS_KEYS, VALUE_KEYS
 from common.manifest.shot_values import SIDE, SizeForm, mapping_schema
 from common.wording import shortened, suggestion
 
-#: Letters of any script.
-AXIS_NAME = r"[^\W\d][\w-]{0,62}"
-#: The same for JSON Schema, whose `\w` knows ASCII only.
-_SCHEMA_NAME = r"^[^\s!-@\[-^`{-~][^\s!-,./:-@\[-^`{-~]{0,62}$"
+AXIS_NAME = rf"(?![\d-]){NAME_CHARACTER}{{1,63}}"
 _LETTERS = "letters, digits, `_` and `-`, starting with a letter"
 
 #: Names that prompts and output patterns give a meaning of their own.
@@ -84,7 +81,7 @@ class Axes:
         return {
             "type": "object",
             "properties": properties,
-            "propertyNames": {"pattern": _SCHEMA_NAME, "not": {"enum": sorted({*RESERVED, *_NOT_AXES})}},
+            "propertyNames": {"pattern": f"^{AXIS_NAME}$", "not": {"enum": sorted({*RESERVED, *_NOT_AXES})}},
             "additionalProperties": {"$ref": "#/$defs/axis"},
         }
 
@@ -197,7 +194,6 @@ def _read_values(
         return [read_value(item, f"{path}[{i}]", name, reading) for i, item in enumerate(node.items)]
     with reading.once_a_column():
         return [read_value(item, f"{path}[{i}]", name, reading) for i, item in enumerate(node.items)]
-    return [None]
 
 
 def _is_no_range(node: nodes.Sequence, path: str, name: str, reading: Reading) -> bool:

@@ -34,13 +34,19 @@ _WILDCARD = rf"__(?P<wildcard>{_LETTER}+)__|{_SPACED}"
 WILDCARD_NAME = rf"{_LETTER}+(?: +{_LETTER}+)*"
 
 _TOKEN = re.compile(rf"\\[{{}}|]|[{{}}|\0]|{_WILDCARD}")
+#: A letter of any script with its marks, a digit, `_` or `-`: every character that is no blank, no control
+#: character and no other sign of ASCII.
+NAME_CHARACTER = r"[^\x00-,./:-@\[-^`{-\xa0\s]"
+_QUOTED_FIELD = r"""\[\s*(?:"(?P<double>[^"\n]*)"|'(?P<single>[^'\n]*)')\s*\]"""
 _REFERENCE = re.compile(
-    r"""\{\s*(?:(?P<path>[\w.\-]+)|(?P<axis>[\w\-]+)\s*\[\s*(?:"(?P<double>[^"\n]*)"|'(?P<single>[^'\n]*)')\s*\])\s*\}"""
+    rf"\{{\s*(?:(?P<path>(?:{NAME_CHARACTER}|\.)+)|(?P<axis>{NAME_CHARACTER}+)\s*{_QUOTED_FIELD})\s*\}}"
 )
 #: `{p[Variant SKU]}` and `{p.Variant SKU}`, which were meant as `{p["Variant SKU"]}`.
 _UNQUOTED = re.compile(
-    r"\{\s*(?P<axis>[\w\-]+)\s*(?:\[(?P<inside>[^\[\]{}|]+)\]|\.(?P<behind>[^\[\]{}|]+))\s*\}"
+    rf"\{{\s*(?P<axis>{NAME_CHARACTER}+)\s*(?:\[(?P<inside>[^\[\]{{}}|]+)\]|\.(?P<behind>[^\[\]{{}}|]+))\s*\}}"
 )
+#: Characters of a reference whose right form is spelled out.
+_LONGEST_REFERENCE = 100
 #: The field of a column that is called like a value's position: `{p["index"]}`.
 COLUMN_INDEX = '"index"'
 _COUNT = re.compile(r"(?P<count>[^|{}\\$]*)\$\$")
@@ -76,7 +82,7 @@ class Reference:
     offset: int
 
     def __str__(self) -> str:
-        if not self.field or re.fullmatch(r"[\w-]+", self.field):
+        if not self.field or re.fullmatch(f"{NAME_CHARACTER}+", self.field):
             return f"{{{self.name}.{self.field}}}" if self.field else f"{{{self.name}}}"
         inside = self.field.strip('"') if self.field == COLUMN_INDEX else self.field
         return f"{{{self.name}['{inside}']}}" if '"' in inside else f'{{{self.name}["{inside}"]}}'
@@ -302,7 +308,8 @@ class _Parser:
     def _no_variant(self, start: int) -> str:
         """What to write instead of braces that are no part of the language."""
         content = self.text[start : self.pos]
-        if (unquoted := _UNQUOTED.fullmatch(content)) and "$$" not in content:
+        is_short = len(content) <= _LONGEST_REFERENCE and "$$" not in content
+        if is_short and (unquoted := _UNQUOTED.fullmatch(content)):
             heading = (unquoted["inside"] or unquoted["behind"]).strip(" \"'“”‘’")
             return f"`{_short(content)}` is no reference; write `{Reference(unquoted['axis'], heading, 0)}`"
         if content.startswith("{%"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -67,6 +67,8 @@ class Reading:
     catalog: Catalog | None = None
     problems: list[Problem] = field(default_factory=list)
     warnings: Warnings = field(default_factory=Warnings)
+    #: Whether problems are told without end, because only some of them will be kept.
+    endless: bool = False
     #: No axis may have more values: each of them makes at least one image.
     max_values: int = 10_000
     #: What `{file: …}` mappings stand for, by path.
@@ -81,10 +83,9 @@ class Reading:
     @contextmanager
     def once_a_column(self) -> Iterator[None]:
         """What is wrong inside with a column of a file is told once, with its first row and their number."""
-        before, self.problems = self.problems, []
-        with suppress(TooManyError):
-            yield
-        found, self.problems = self.problems, before
+        before, self.problems, self.endless = self.problems, [], True
+        yield
+        found, self.problems, self.endless = self.problems, before, False
         columns: dict[tuple[str, str], list[Problem]] = {}
         for problem in found:
             columns.setdefault(self._column(problem.path) or (problem.path, ""), []).append(problem)
@@ -116,7 +117,7 @@ class Reading:
 
     def _add(self, problem: Problem) -> None:
         self.problems.append(problem)
-        if len(self.problems) >= MAX_FINDINGS:
+        if len(self.problems) >= MAX_FINDINGS and not self.endless:
             raise TooManyError
 
 
