@@ -49,6 +49,6 @@ def _host(url: str) -> str | None:
     """None for what is no address of a server."""
     try:
         parts = httpx.URL(url)
-    except httpx.InvalidURL:
+    except (httpx.InvalidURL, UnicodeError):
         return None
     return parts.host if parts.scheme in ("http", "https") and parts.host else None

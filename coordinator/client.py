@@ -81,43 +81,45 @@ class FarmClient:
         return self._call(list[JobSummary], "GET", "/v1/jobs")
 
     def job(self, job_id: str) -> JobView:
-        return self._call(JobView, "GET", f"/v1/jobs/{job_id}")
+        return self._call(JobView, "GET", f"/v1/jobs/{_quoted(job_id)}")
 
     def cancel(self, job_id: str) -> JobView:
-        return self._call(JobView, "POST", f"/v1/jobs/{job_id}/cancel")
+        return self._call(JobView, "POST", f"/v1/jobs/{_quoted(job_id)}/cancel")
 
     def pause(self, job_id: str) -> JobView:
-        return self._call(JobView, "POST", f"/v1/jobs/{job_id}/pause")
+        return self._call(JobView, "POST", f"/v1/jobs/{_quoted(job_id)}/pause")
 
     def resume(self, job_id: str) -> JobView:
-        return self._call(JobView, "POST", f"/v1/jobs/{job_id}/resume")
+        return self._call(JobView, "POST", f"/v1/jobs/{_quoted(job_id)}/resume")
 
     def retry(self, job_id: str) -> JobView:
-        return self._call(JobView, "POST", f"/v1/jobs/{job_id}/retry")
+        return self._call(JobView, "POST", f"/v1/jobs/{_quoted(job_id)}/retry")
 
     def requeue(self, job_id: str) -> JobView:
-        return self._call(JobView, "POST", f"/v1/jobs/{job_id}/requeue")
+        return self._call(JobView, "POST", f"/v1/jobs/{_quoted(job_id)}/requeue")
 
     def prioritise(self, job_id: str, priority: int) -> JobView:
         wish = Priority(priority=priority).model_dump()
-        return self._call(JobView, "POST", f"/v1/jobs/{job_id}/priority", wish)
+        return self._call(JobView, "POST", f"/v1/jobs/{_quoted(job_id)}/priority", wish)
 
     def accept(self, shot_id: str) -> AcceptedShot:
         """`shot_id` may be cut to 6 digits or more."""
-        return self._call(AcceptedShot, "POST", f"/v1/shots/{quote(shot_id, safe='')}/accept")
+        return self._call(AcceptedShot, "POST", f"/v1/shots/{_quoted(shot_id)}/accept")
 
     def explain(self, subject: str) -> Explanation:
         """Of a job's id, a node's name, or a shot's id or its beginning."""
-        return self._call(Explanation, "GET", f"/v1/explain/{quote(subject, safe='')}")
+        return self._call(Explanation, "GET", f"/v1/explain/{_quoted(subject)}")
 
     def table(self, job_id: str) -> CostTable:
-        return self._call(CostTable, "GET", f"/v1/jobs/{job_id}/table")
+        return self._call(CostTable, "GET", f"/v1/jobs/{_quoted(job_id)}/table")
 
     def images(self, job_id: str) -> Iterator[ImageView]:
         """All shots of the job in the manifest's order; a page is fetched, its URLs signed, when reached."""
         after: int | None = -1
         while after is not None:
-            page = self._call(ImagePage, "GET", f"/v1/jobs/{job_id}/images?after={after}&limit={_PAGE}")
+            page = self._call(
+                ImagePage, "GET", f"/v1/jobs/{_quoted(job_id)}/images?after={after}&limit={_PAGE}"
+            )
             yield from page.images
             after = page.next
 
@@ -126,7 +128,7 @@ class FarmClient:
 
     def steer_node(self, name: str, verb: NodeVerb, reason: str = "") -> NodeView:
         wish = NodeWish(reason=reason).model_dump()
-        return self._call(NodeView, "POST", f"/v1/nodes/{quote(name, safe='')}/{verb}", wish)
+        return self._call(NodeView, "POST", f"/v1/nodes/{_quoted(name)}/{verb}", wish)
 
     def models(self) -> list[ModelView]:
         return self._call(list[ModelView], "GET", "/v1/models")
@@ -148,6 +150,11 @@ class FarmClient:
             return TypeAdapter(kind).validate_json(answer.content)
         except ValidationError:
             raise errors.Unavailable(no_farm(answer)) from None
+
+
+def _quoted(word: str) -> str:
+    """As a part of an address, whatever it holds."""
+    return quote(word, safe="")
 
 
 def _error(answer: httpx.Response) -> errors.FarmError:

@@ -24,7 +24,13 @@ Node = Annotated[
     typer.Argument(metavar="NODE", parser=options.word, help="Name of a node, as `farm nodes` lists them."),
 ]
 Reason = Annotated[
-    str, typer.Option("--reason", metavar="TEXT", help="Why; shown to whoever asks why it does nothing.")
+    str,
+    typer.Option(
+        "--reason",
+        metavar="TEXT",
+        parser=options.text,
+        help="Why; shown to whoever asks why it does nothing.",
+    ),
 ]
 
 node_app = typer.Typer(

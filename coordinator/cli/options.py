@@ -11,7 +11,18 @@ import typer
 def word(said: str) -> str:
     """What may be part of an address of the API. Raises BadParameter."""
     if not said.strip() or "/" in said:
-        raise typer.BadParameter("give a name or an id, which has letters or digits and no slash")
+        raise typer.BadParameter(
+            f"give a name or an id, which has letters or digits and no slash, not `{said}`"
+        )
+    return text(said)
+
+
+def text(said: str) -> str:
+    """What can be sent to the farm. Raises BadParameter."""
+    try:
+        said.encode()
+    except UnicodeEncodeError:
+        raise typer.BadParameter(f"`{said}` has bytes that are no text in UTF-8") from None
     return said
 
 

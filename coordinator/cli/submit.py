@@ -14,6 +14,7 @@ from common.manifest.inline import inlined
 from common.settings import load_settings
 from common.units import counted
 from common.views import NodeView, Submit, Submitted
+from common.wording import visible
 from coordinator.cli import options
 from coordinator.cli.connection import connect, in_service, settings_in_force
 from coordinator.cli.plan_page import show_plan
@@ -114,7 +115,8 @@ def submit(client: FarmClient, planned: PlannedManifest, *, reroll: bool = False
     return client.submit(
         Submit(
             manifest=inlined(planned.draft.parsed),
-            source=report.manifest,
+            # A file's name may have bytes that no message can.
+            source=visible(report.manifest),
             random_seed=report.random_seed if reroll else None,
             expected=len(planned.expansion),
         )

@@ -1,0 +1,152 @@
+"""A coordinator that answers operators without a ledger: every text of every view is the same given one."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from PIL import Image
+from pydantic import BaseModel
+
+from common import views
+from common.messages import Sha256
+from common.units import GIB
+
+#: What the command line asks for by these names.
+JOB, NODE, SHOT = "j-1", "n-1", "0" * 64
+
+
+def _png() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(buffer, "png")
+    return buffer.getvalue()
+
+
+PICTURE = _png()
+
+
+@dataclass
+class AnsweringFarm:
+    text: str = "a text"
+    #: Whether each call is refused, in the words of `text`.
+    refuses: bool = False
+    url: str = ""
+
+    def answer(self, method: str, path: str) -> tuple[int, bytes]:
+        if path == "/picture":
+            return 200, PICTURE
+        if self.refuses:
+            return 422, _json(views.ErrorView(error=self.text, exit_code=2).model_dump())
+        return 200, _json(self._view(method, path))
+
+    def _view(self, method: str, path: str) -> Any:
+        if (method, path) == ("GET", "/v1/jobs"):
+            return [self._filled(views.JobSummary, id=JOB)]
+        if path == "/v1/nodes":
+            return [self._filled(views.NodeView, state="ready"), self._filled(views.NodeView, name=NODE)]
+        for pattern, kind in _VIEWS.items():
+            if re.fullmatch(pattern, path):
+                # The name of a picture becomes that of a file.
+                given = {"name": self.text[:40]} if kind is views.ImagePage else {}
+                return self._filled(kind, **given)
+        raise AssertionError(f"no view for {method} {path}")
+
+    def _filled(self, kind: Any, **given: object) -> Any:
+        return filled(kind, self.text, {**_GIVEN, "url": f"{self.url}/picture", **given})
+
+
+#: What is a word of the contract, or must fit the rest.
+_GIVEN: dict[str, object] = {
+    "state": "paused",
+    "format": "png",
+    "sha256": hashlib.sha256(PICTURE).hexdigest(),
+    "next": None,
+    "vram_bytes": 8 * GIB,
+    "usable_bytes": 8 * GIB,
+    "ram_bytes": 8 * GIB,
+    "compute_capability": [8, 9],
+}
+
+_VIEWS: dict[str, type[BaseModel]] = {
+    "/v1/jobs": views.Submitted,
+    "/v1/jobs/[^/]+/table": views.CostTable,
+    "/v1/jobs/[^/]+/images.*": views.ImagePage,
+    "/v1/jobs/[^/]+(/[a-z]+)?": views.JobView,
+    "/v1/shots/[^/]+/accept": views.AcceptedShot,
+    "/v1/explain/[^/]+": views.Explanation,
+    "/v1/nodes/[^/]+/[a-z]+": views.NodeView,
+    "/v1/status": views.StatusView,
+}
+
+
+def filled(kind: Any, text: str, given: dict[str, object]) -> Any:
+    """As JSON, a value of the type `kind`: `given` by names of fields, else `text`, 1 and lists of one."""
+    arguments = get_args(kind)
+    if kind == Sha256:
+        return SHOT
+    if get_origin(kind) is Annotated:
+        return filled(arguments[0], text, given)
+    if get_origin(kind) is Literal:
+        return arguments[0]
+    if get_origin(kind) in (Union, UnionType):
+        return filled(next(each for each in arguments if each is not NoneType), text, given)
+    if get_origin(kind) is dict:
+        return {filled(arguments[0], text, given): filled(arguments[1], text, given)}
+    if get_origin(kind) in (tuple, list):
+        return [filled(each, text, given) for each in arguments if each is not ...]
+    if issubclass(kind, BaseModel):
+        hints = get_type_hints(kind, include_extras=True)
+        fields = {name: hints[name] for name in kind.model_fields}
+        return {
+            name: given[name] if name in given else filled(each, text, given) for name, each in fields.items()
+        }
+    return text if kind is str else kind(1)
+
+
+@contextmanager
+def answering_farm() -> Iterator[AnsweringFarm]:
+    """Serves at `url` while inside."""
+    farm = AnsweringFarm()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(farm))
+    farm.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield farm
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _json(data: Any) -> bytes:
+    return json.dumps(data).encode()
+
+
+def _handler(farm: AnsweringFarm) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            status, body = farm.answer(self.command, self.path)
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    return Handler

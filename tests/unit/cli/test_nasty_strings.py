@@ -1,0 +1,353 @@
+"""No text of a person, a file or another machine is obeyed, changed or lost by any command, and none ends it.
+
+Every command stands in `COMMANDS` or `NODE_COMMANDS`; one that is missing fails a test here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import typer
+
+from common.messages import CardFacts, Join
+from common.terminal import err, out
+from common.wording import visible, visible_lines
+from coordinator.cli.main import app
+from coordinator.embedded.state import FarmState
+from gpu_node.assemble import NodeOptions, node_key
+from gpu_node.cli import app as node_app
+from gpu_node.cli import main as node_main
+from gpu_node.coordinator_client import Coordinator
+from gpu_node.doctor import Finding
+from gpu_node.probe import Probe
+from tests.answering_farm import JOB, NODE, SHOT, AnsweringFarm, answering_farm, filled
+from tests.nasty_strings import NASTY, UNSAYABLE, WORST
+from tests.unit.cli.conftest import Farm, Ran
+
+MANIFEST = "{version: 1, shots: [{name: a, model: shotfarm-demo, prompt: a red mug}]}"
+#: So wide that nothing is wrapped.
+_WIDE = 100_000
+_CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+#: Each with its own mark, so that one which is lost is missed.
+_CHUNKS = [
+    "".join(f"‹{number}›{text}" for number, text in enumerate(NASTY) if number % 3 == rest)
+    for rest in range(3)
+]
+
+
+class Case(NamedTuple):
+    #: The command, its arguments, its options.
+    words: tuple[str, ...]
+    #: What it ends with when the farm answers.
+    code: int = 0
+    #: Whether it shows any text of what the farm answers, and calls the farm at all.
+    shows: bool = True
+    calls: bool = True
+
+
+COMMANDS = {
+    "run": Case(("run", "m.yaml", "--out", "pictures"), code=6),
+    "plan": Case(("plan", "m.yaml", "--farm", "--cards")),
+    "models": Case(("models", "--settings", "models.yaml"), calls=False),
+    "submit": Case(("submit", "m.yaml", "--yes")),
+    "jobs": Case(("jobs",)),
+    "watch": Case(("watch", JOB), code=6),
+    "pull": Case(("pull", JOB, "pictures"), shows=False),
+    "pause": Case(("pause", JOB)),
+    "resume": Case(("resume", JOB)),
+    "cancel": Case(("cancel", JOB)),
+    "retry": Case(("retry", JOB)),
+    "requeue": Case(("requeue", JOB)),
+    "accept": Case(("accept", SHOT[:6]), shows=False),
+    "priority": Case(("priority", JOB, "50")),
+    "explain": Case(("explain", JOB)),
+    "nodes": Case(("nodes",)),
+    "schema": Case(("schema",), shows=False, calls=False),
+    "up": Case(("up",), calls=False),
+    "status": Case(("status",)),
+    "down": Case(("down",), shows=False, calls=False),
+    "node drain": Case(("node", "drain", NODE)),
+    "node pause": Case(("node", "pause", NODE)),
+    "node resume": Case(("node", "resume", NODE)),
+    "node quarantine": Case(("node", "quarantine", NODE)),
+    "node forgive": Case(("node", "forgive", NODE)),
+}
+NODE_COMMANDS = {
+    "run": ("run", "--card", "card.yaml"),
+    "pause": ("pause",),
+    "resume": ("resume",),
+    "doctor": ("doctor", "--card", "card.yaml"),
+}
+
+
+def every_command(program: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, command in program.commands.items():
+        inner = getattr(command, "commands", {})
+        found |= {f"{name} {verb}": one for verb, one in inner.items()} if inner else {name: command}
+    return found
+
+
+_TLS = ssl.create_default_context()
+_PROGRAMS = {app: typer.main.get_command(app), node_app: typer.main.get_command(node_app)}
+
+
+@pytest.fixture(autouse=True)
+def _made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Making a program's commands and reading all certificates take longer than most commands."""
+    monkeypatch.setattr("typer.main.get_command", _PROGRAMS.__getitem__)
+    monkeypatch.setattr("ssl.create_default_context", lambda **_: _TLS)
+
+
+def options_of(command: Any) -> list[str]:
+    return [option for param in command.params for option in param.opts]
+
+
+_EVERY = every_command(_PROGRAMS[app])
+_EVERY_NODE = every_command(_PROGRAMS[node_app])
+
+
+def test_every_command_is_tried_with_nasty_strings() -> None:
+    assert set(COMMANDS) == set(_EVERY), "give each new command a line in COMMANDS"
+    assert set(NODE_COMMANDS) == set(_EVERY_NODE), "give each new command a line in NODE_COMMANDS"
+
+
+@pytest.fixture(scope="module")
+def answering() -> Iterator[AnsweringFarm]:
+    with answering_farm() as farm:
+        yield farm
+
+
+@pytest.fixture
+def answers(
+    answering: AnsweringFarm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, farm: Farm
+) -> AnsweringFarm:
+    """A farm to connect to, its supervisor on this machine as far as the command line sees, a manifest."""
+    answering.text, answering.refuses = "a text", False
+    monkeypatch.setenv("FARM_PUBLIC_URL", answering.url)
+    monkeypatch.setenv("FARM_KEYS__OPERATOR", "operator-key")
+    monkeypatch.setattr(out, "_width", _WIDE)
+    monkeypatch.setattr(err, "_width", _WIDE)
+
+    def local(*_: object) -> FarmState:
+        return FarmState.model_validate(filled(FarmState, answering.text, {}))
+
+    def started(*_: object, on_change: Callable[[FarmState], None], **__: object) -> FarmState:
+        on_change(local())
+        return local()
+
+    monkeypatch.setattr("coordinator.cli.run.supervisor_pid", lambda _: 1)
+    monkeypatch.setattr("coordinator.cli.status.supervisor_pid", lambda _: 1)
+    monkeypatch.setattr("coordinator.cli.status.read_state", local)
+    monkeypatch.setattr("coordinator.cli.local.start_farm", started)
+    (tmp_path / "m.yaml").write_text(MANIFEST)
+    (tmp_path / "models.yaml").write_text("catalogs: [catalog.yaml]")
+    write_catalog(tmp_path, "a text")
+    return answering
+
+
+def write_catalog(folder: Path, text: str) -> None:
+    # A key of YAML is short.
+    licence = text[:100]
+    lora = {"base": "shotfarm-demo", "path": "x.safetensors", "license": licence, "triggers": [text]}
+    catalog = {"licenses": {licence: {"commercial": True}}, "loras": {"style": lora}}
+    (folder / "catalog.yaml").write_text(in_yaml(catalog))
+
+
+def in_yaml(data: object) -> str:
+    """In which any character may be said."""
+    text = json.dumps(data, ensure_ascii=False)
+    return re.sub(r"[^\x20-\x7e\xa1-\ud7ff]", lambda char: f"\\U{ord(char[0]):08x}", text)
+
+
+def check(ran: Ran, code: int, *shown: str) -> None:
+    assert ran.code == code, ran
+    printed = ran.out + ran.err
+    assert not _CONTROLS.search(printed), printed
+    for text in shown:
+        assert visible(text) in printed or visible_lines(text) in printed
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_a_farm_says_is_shown_as_it_is(
+    name: str, farm: Farm, answers: AnsweringFarm, tmp_path: Path
+) -> None:
+    case = COMMANDS[name]
+    for text in (*_CHUNKS, *filter(sayable, WORST)):
+        answers.text = text
+        write_catalog(tmp_path, text)
+        check(farm(*case.words), case.code, *([text] if case.shows else []))
+
+
+@pytest.mark.parametrize("name", [name for name, one in _EVERY.items() if "--json" in options_of(one)])
+def test_json_holds_every_text_exactly(name: str, farm: Farm, answers: AnsweringFarm, tmp_path: Path) -> None:
+    case = COMMANDS[name]
+    for text in (*_CHUNKS, *filter(sayable, WORST)):
+        answers.text = text
+        write_catalog(tmp_path, text)
+        ran = farm(*case.words, "--json")
+        assert ran.code == case.code
+        if case.shows:
+            assert text in texts(json.loads(ran.out))
+
+
+@pytest.mark.parametrize("name", [name for name, case in COMMANDS.items() if case.calls])
+def test_why_a_farm_refuses_is_shown_as_it_is(name: str, farm: Farm, answers: AnsweringFarm) -> None:
+    answers.refuses = True
+    for text in (*_CHUNKS, *filter(sayable, WORST)):
+        answers.text = text
+        check(farm(*COMMANDS[name].words), 2, text)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_is_given_to_a_command_is_shown_as_it_is(name: str, farm: Farm, answers: AnsweringFarm) -> None:
+    words = COMMANDS[name].words
+    arguments = len(name.split())
+    for param in _EVERY[name].params:
+        for text in WORST:
+            if param.param_type_name == "argument":
+                given = (*words[:arguments], text, *words[arguments + 1 :])
+            elif param.is_flag:
+                continue
+            else:
+                given = (*words, param.opts[0], text)
+            ran = farm(*given)
+            told = ran.code in (1, 2) and sayable(text) and param.metavar != "N"
+            check(ran, ran.code, *([text] if told else []))
+        arguments += param.param_type_name == "argument"
+
+
+@pytest.fixture
+def node(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    answering: AnsweringFarm,
+) -> Farm:
+    """Runs the command line of a node, whose farm refuses all; what would render is left out."""
+    answering.refuses = True
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(out, "_width", _WIDE)
+    monkeypatch.setattr(err, "_width", _WIDE)
+    monkeypatch.setattr("gpu_node.cli._log_to_terminal", lambda: None)
+    monkeypatch.setattr("gpu_node.cli._on_signals", lambda _: None)
+    monkeypatch.setattr("gpu_node.cli.assembled", joining)
+    card = "{name: a card, vram_gib: 8, usable_gib: 8, ram_gib: 8, compute_capability: '6.1', watts: 100}"
+    (tmp_path / "card.yaml").write_text(card)
+
+    def run(*args: str | Path) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["farm-node", *map(str, args)])
+        with pytest.raises(SystemExit) as ended:
+            node_main()
+        said = capsys.readouterr()
+        return Ran(int(ended.value.code or 0), said.out, said.err)
+
+    return run
+
+
+@contextmanager
+def joining(options: NodeOptions, probe: Probe, _: object) -> Iterator[None]:
+    """A node that only joins."""
+    join = Join(name=options.name, card=CardFacts(**asdict(probe.card())))
+    with closing(Coordinator(options.farm, node_key(options.key))) as coordinator:
+        coordinator.join(join)
+    yield
+
+
+@pytest.mark.parametrize("name", NODE_COMMANDS)
+def test_why_a_farm_refuses_a_node_is_shown_as_it_is(name: str, node: Farm, answering: AnsweringFarm) -> None:
+    for text in (*_CHUNKS, *filter(sayable, WORST)):
+        answering.text = text
+        ran = node(*NODE_COMMANDS[name], "--farm", answering.url)
+        check(ran, ran.code, text)
+        assert ran.code in (1, 2)
+
+
+@pytest.mark.parametrize("name", NODE_COMMANDS)
+def test_nothing_that_is_given_to_a_node_is_obeyed(name: str, node: Farm, answering: AnsweringFarm) -> None:
+    for param in _EVERY_NODE[name].params:
+        for text in WORST:
+            if not param.is_flag:
+                ran = node(*NODE_COMMANDS[name], "--farm", answering.url, param.opts[0], text)
+                check(ran, ran.code)
+
+
+@pytest.mark.parametrize("text", [*NASTY, *UNSAYABLE])
+def test_what_the_doctor_finds_is_shown_as_it_is(
+    text: str, node: Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [Finding("card", True, text), Finding(text, False, "no")]
+    monkeypatch.setattr("gpu_node.cli.examine", lambda *_: found)
+    check(node("doctor", "--card", "card.yaml"), 1, text)
+    assert text in texts(json.loads(node("doctor", "--card", "card.yaml", "--json").out))
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_a_prompt_is_planned_and_shown_as_it_is(text: str, farm: Farm, answers: AnsweringFarm) -> None:
+    prompt = in_prompt(text)
+    shot = {"name": "a", "model": "shotfarm-demo", "prompt": prompt}
+    Path("m.yaml").write_text(in_yaml({"version": 1, "shots": [shot]}))
+    planned = farm("plan", "m.yaml", "--json")
+    assert planned.code == 0, planned.err
+    (sample,) = json.loads(planned.out)["samples"]
+    check(farm("plan", "m.yaml"), 0, sample["prompt"])
+    assert " ".join(sample["prompt"].split()) == " ".join(text.split())
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_what_a_manifest_holds_is_refused_in_words_that_show_it(
+    text: str, farm: Farm, answers: AnsweringFarm
+) -> None:
+    """As the name of everything that has one, and as every kind of value."""
+    given = {text: text, "name": text, "model": text, "prompt": [text], "size": text, "loras": [text]}
+    axes = {text: [text], "other": {"file": text}}
+    manifest = {"version": 1, text: text, "name": text, "shots": [given | {"axes": axes}]}
+    Path("m.yaml").write_text(in_yaml(manifest))
+    ran = farm("plan", "m.yaml")
+    check(ran, 2)
+    assert len(ran.err.splitlines()) > 5
+
+
+@pytest.mark.parametrize("text", [*(text for text in NASTY if "/" not in text), "two\nlines", "bytes \udcff"])
+def test_a_file_may_be_called_anything(text: str, farm: Farm, answers: AnsweringFarm) -> None:
+    text = text[:60]
+    name = f"{text}.yaml"
+    Path(name).write_text(MANIFEST)
+    planned = farm("plan", "--json", "--", name)
+    check(farm("plan", "--", name), 0, text)
+    assert json.loads(planned.out)["manifest"] == name
+    check(farm("submit", "--yes", "--", name), 0, text)
+    Path(name).write_text("version: 1\nshots: 3")
+    check(farm("plan", "--", name), 2, name)
+    Path(name).unlink()
+    check(farm("plan", "--", name), 2, name)
+
+
+def sayable(text: str) -> bool:
+    """Whether a farm can send it."""
+    return not re.search("[\0\ud800-\udfff]", text)
+
+
+def texts(data: Any) -> Iterator[str]:
+    if isinstance(data, dict):
+        yield from data
+        data = list(data.values())
+    if isinstance(data, list):
+        for each in data:
+            yield from texts(each)
+    elif isinstance(data, str):
+        yield data
+
+
+def in_prompt(text: str) -> str:
+    """As a manifest says a text that is not to be read as its own language."""
+    return re.sub(r"[{}]", lambda char: f"\\{char[0]}", text)
