@@ -79,7 +79,11 @@ class FileReader:
         except (ValueError, OSError, RuntimeError):
             raise UnusableFileError("is no file name") from None
         if not path.is_relative_to(self.root):
-            raise UnusableFileError("lies above the manifest's folder; `--root FOLDER` allows a wider one")
+            # A stranger's archive can hold links: only the person who plans may widen the folder.
+            is_link = Path(os.path.normpath(self.folder / name)).is_relative_to(self.root)
+            where = "leads by a link out of" if is_link else "lies above"
+            wider = os.path.commonpath([self.root, path.parent])
+            raise UnusableFileError(f"{where} the manifest's folder; `--root {wider}` allows a wider one")
         return path
 
     def names(self, folder: str) -> list[str]:
