@@ -284,9 +284,7 @@ def _sets_nothing(field: str, value: Node) -> bool:
 
 def _text(value: Node, path: str, reading: Reading) -> str:
     """What a field reads that sets nothing: the texts of a list are joined, nothing is an empty text."""
-    if isinstance(value, nodes.Mapping) or (
-        isinstance(value, nodes.Sequence) and not all(isinstance(item, Scalar) for item in value.items)
-    ):
+    if isinstance(value, nodes.Mapping):
         remedy = "give each of its texts a field of its own"
         reading.wrong(value.place, path, f"must be text or a list of texts, not {described(value)}; {remedy}")
         return ""

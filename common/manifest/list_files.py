@@ -13,6 +13,7 @@ from common.document.nodes import Mapping, Node, Place, Scalar, Sequence, descri
 from common.document.source import Origin
 from common.document.yaml12 import read_yaml
 from common.errors import InvalidDocument, Problem
+from common.manifest.aliases import field_of
 from common.manifest.files import FileReader, UnusableFileError
 from common.manifest.reading import Reading
 from common.manifest.tables import Doubt, Table, csv_table, xlsx_table
@@ -79,7 +80,7 @@ def listed(name: str, content: str, key: str | None = None) -> Sequence:
             values = _unlined(_json_lines(content))
         case _:
             values = _yaml(name, content, key)
-    return values if isinstance(values, Sequence) else Sequence(values.place, [values])
+    return _flat(values) if isinstance(values, Sequence) else Sequence(values.place, [values])
 
 
 def _in_file(name: str, problem: Problem) -> str:
@@ -129,6 +130,28 @@ def _unlined(values: nodes.Node) -> nodes.Node:
         for key, (place, item) in values.entries.items()
     }
     return Mapping(values.place, entries)
+
+
+def _flat(values: Sequence) -> Sequence:
+    """The items with the fields of mappings inside them as fields of their own: `traits.hair`."""
+    return Sequence(
+        values.place, [_flattened(item) if isinstance(item, Mapping) else item for item in values.items]
+    )
+
+
+def _flattened(item: Mapping) -> Mapping:
+    if not any(isinstance(value, Mapping) for _, _, value in item.items()):
+        return item
+    entries: dict[str, tuple[Place, Node]] = {}
+    for key, place, value in item.items():
+        if isinstance(value, Mapping) and field_of(key) is None:
+            inner = _flattened(value).entries.items()
+            entries |= {
+                f"{key}.{name}": entry for name, entry in inner if f"{key}.{name}" not in item.entries
+            }
+        else:
+            entries[key] = place, value
+    return Mapping(item.place, entries)
 
 
 def _is_null(node: Node) -> bool:

@@ -354,7 +354,12 @@ def test_a_document_a_line_is_a_list_whatever_its_ending(tmp_path: Path, put: Pu
         assert values(tmp_path, name) == ({"name": "ana", "hair": "brown, wavy", "age": ""}, {"name": "bo"})
 
 
-def test_a_nested_field_is_refused_with_its_item(tmp_path: Path, put: Put) -> None:
-    put("p.json", '[{"name": "ana"},\n {"name": "bo", "face": {"eyes": "blue"}}]')
-    (message,) = problems(tmp_path, "{file: p.json}")
-    assert message.startswith("p.json:2: must be text or a list of texts, not a mapping")
+@pytest.mark.parametrize("name", ["p.json", "p.yaml", "p.jsonl"])
+def test_fields_inside_a_field_are_read_by_their_path(tmp_path: Path, put: Put, name: str) -> None:
+    face = '{"eyes": {"left": "blue"}, "marks": [{"kind": "scar"}, "freckles"]}'
+    row = f'{{"name": "bo", "face": {face}, "size": {{"aspect": "1:1"}}}}'
+    put(name, row if name == "p.jsonl" else f"[{row}]")
+    found = parsed(tmp_path, f"{{file: {name}}}", prompt="'{p}, {p.face.eyes.left}, {p[\"face.marks\"]}'")
+    (planned,) = shots(found)
+    assert planned.shot.prompt == "bo, blue, kind scar, freckles"
+    assert planned.shot.width == planned.shot.height
