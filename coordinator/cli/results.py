@@ -12,7 +12,7 @@ from common.views import CostTable, ImageView, JobView
 from coordinator.cli.pull import picture_file
 from coordinator.cli.show import money, table
 from coordinator.client import FarmClient
-from coordinator.contact_sheet import Picture, write_contact_sheet
+from coordinator.contact_sheet import Picture, Sheet, write_contact_sheet
 
 
 class Outcome(BaseModel):
@@ -26,14 +26,18 @@ def outcome(client: FarmClient, job: JobView) -> Outcome:
     return Outcome(job=job, costs=client.table(job.id))
 
 
-def contact_sheet(client: FarmClient, job: JobView, folder: Path) -> tuple[Path, Path]:
-    """Write the sheet of what was pulled into `folder`; the paths of its page and its PNG."""
-    pictures = [
-        Picture(file=file, name=image.name, prompt=image.prompt, facts=_facts(image, job.currency))
-        for image in client.images(job.id)
-        if (file := picture_file(folder, image)).exists()
-    ]
-    return write_contact_sheet(pictures, folder, f"{job.name}: {counted(len(pictures), 'image')}")
+def contact_sheet(client: FarmClient, job: JobView, folder: Path) -> Sheet:
+    """Write the sheet of what was pulled into `folder`."""
+    pictures, others = [], []
+    for image in client.images(job.id):
+        file = picture_file(folder, image)
+        if image.url is not None and file.exists():
+            facts = _facts(image, job.currency)
+            pictures.append(Picture(file=file, name=image.name, prompt=image.prompt, facts=facts))
+        else:
+            others.append(file)
+    title = f"{job.name}: {counted(len(pictures), 'image')}"
+    return write_contact_sheet(pictures, folder, title, others=others)
 
 
 def cost_table(costs: CostTable) -> Table | str:

@@ -27,6 +27,10 @@ from coordinator.client import FarmClient
 from coordinator.embedded.control import start_farm, stop_farm
 from coordinator.embedded.home import Home
 from coordinator.embedded.state import Narrator, supervisor_pid
+from coordinator.lettering import remedy
+
+#: Characters without a font that are named.
+_SOME = 12
 
 
 class Rendered(Outcome):
@@ -118,8 +122,12 @@ def _watch_own(client: FarmClient, job_id: str, *, give_up: bool) -> JobView:
 
 def _collect(client: FarmClient, job: JobView, folder: Path) -> Rendered:
     pulled = pull(client, job.id, folder)
-    page, sheet = contact_sheet(client, job, folder)
-    return Rendered(**dict(outcome(client, job)), pulled=pulled, page=page, sheet=sheet)
+    sheet = contact_sheet(client, job, folder)
+    if sheet.missing:
+        some = f"{sheet.missing[:_SOME]} …" if len(sheet.missing) > _SOME else sheet.missing
+        words = f"no font here has {some}; {sheet.png.name} shows codes in their place until you install"
+        err.say(f"{words} {remedy(sheet.missing)}", style="yellow")
+    return Rendered(**dict(outcome(client, job)), pulled=pulled, page=sheet.page, sheet=sheet.png)
 
 
 def _tell(rendered: Rendered) -> None:
