@@ -65,13 +65,16 @@ class Problem:
     #: 1-based; None where the text has no place for it (a missing key of the whole file).
     line: int | None = None
     column: int | None = None
+    #: The file it stands in, if that is not the document itself but one that it extends.
+    file: str = ""
 
-    def place(self) -> tuple[int, int]:
-        """Where it stands, to sort by; alike for all that have no line, which keep their order."""
-        return (0, 0) if self.line is None else (self.line, self.column or 0)
+    def place(self) -> tuple[str, int, int]:
+        """Where it stands, to sort by; alike for all of a file that have no line, which keep their order."""
+        return (self.file, 0, 0) if self.line is None else (self.file, self.line, self.column or 0)
 
     def at(self, source: str) -> str:
         """On one line."""
+        source = self.file or source
         place = source if self.line is None else f"{source}:{self.line}"
         if self.line is not None and self.column is not None:
             place += f":{self.column}"
@@ -80,11 +83,18 @@ class Problem:
 
 
 class InvalidDocument(Invalid):
-    """A manifest, catalog or settings file with every problem found in it, from its top to its end."""
+    """A manifest, catalog or settings file with every problem found in it, from its top to its end.
+
+    What several parts of it take from one place is told once.
+    """
 
     def __init__(self, source: str, problems: list[Problem]) -> None:
         self.source = source
-        self.problems = tuple(sorted(problems, key=Problem.place))
+        told: dict[tuple[object, ...], Problem] = {}
+        for each in problems:
+            field = each.path if each.line is None else each.path.rpartition("]")[2]
+            told.setdefault((each.place(), field, each.message), each)
+        self.problems = tuple(sorted(told.values(), key=Problem.place))
         super().__init__("\n".join(problem.at(source) for problem in self.problems))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from common.wording import quoted, shortened
 
@@ -26,6 +26,8 @@ class Place:
     line: int
     column: int
     index: int = 0
+    #: The file, if that is not the document itself but one that it extends.
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,8 @@ def flow(node: Node) -> str:
     return quoted(node.text)
 
 
-_STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
+_INDEX = re.compile(r"\[(\d{1,9})\]")
+_KEY_END = re.compile(r"[.\[]")
 
 
 def child_path(path: str, key: str | int) -> str:
@@ -145,28 +148,33 @@ def find(root: Node, path: str) -> tuple[Node, Place, str]:
 
     The place of a mapping or list is that of its key, which is what a reader looks for.
     """
-    node, place, end = root, root.place, 0
-    for step in _STEP.finditer(path):
-        index, key = step.groups()
-        if index is not None and isinstance(node, Sequence) and int(index) < len(node.items):
-            node = node.items[int(index)]
+    node, place, at = root, root.place, 0
+    while at < len(path):
+        index = _INDEX.match(path, at)
+        if index is None:
+            key, end = _key(node, path, at + (path[at] == "."))
+            if key is None or not isinstance(node, Mapping):
+                break
+            place, node = node.entries[key]
+        elif isinstance(node, Sequence) and int(index[1]) < len(node.items):
+            node, end = node.items[int(index[1])], index.end()
             place = node.place
-        elif key is not None and isinstance(node, Mapping):
-            dotted = key if key in node.entries else path[step.start() :]
-            if dotted not in node.entries:
-                break
-            place, node = node.entries[dotted]
-            end = step.start() + len(dotted)
-            if dotted != key:
-                break
-            continue
-        elif index is not None and isinstance(node, Mapping) and isinstance(node.get("values"), Sequence):
+        elif isinstance(node, Mapping) and isinstance(values := node.get("values"), Sequence):
             # The long form of an axis, `{values: [...], expand: true}`.
-            return find(node.entries["values"][1], path[step.start() :])
+            return find(values, path[at:])
         else:
             break
-        end = step.end()
-    return node, node.place if isinstance(node, Scalar) else place, path[end:].lstrip(".")
+        at = end
+    return node, node.place if isinstance(node, Scalar) else place, path[at:].lstrip(".")
+
+
+def _key(node: Node, path: str, start: int) -> tuple[str | None, int]:
+    """The key of a mapping that a path goes on with at `start`, and where it ends; keys may hold dots."""
+    keys = node.entries if isinstance(node, Mapping) else {}
+    for end in (*(match.start() for match in _KEY_END.finditer(path, start)), len(path)):
+        if path[start:end] in keys:
+            return path[start:end], end
+    return None, start
 
 
 def place_in(scalar: Scalar, source: str, offset: int) -> Place:
@@ -193,4 +201,31 @@ def place_in(scalar: Scalar, source: str, offset: int) -> Place:
         at += 1
     line_start = source.rfind("\n", 0, at) + 1
     line = scalar.place.line + source.count("\n", scalar.place.index, at)
-    return Place(line, at - line_start + 1, at)
+    return Place(line, at - line_start + 1, at, scalar.place.file)
+
+
+def in_file(node: Node, file: str) -> Node:
+    """The tree with every place in `file`; what anchors share stays shared."""
+    return _in_file(node, file, {})
+
+
+def _in_file(node: Node, file: str, done: dict[int, Node]) -> Node:
+    if id(node) in done:
+        return done[id(node)]
+    place = replace(node.place, file=file)
+    moved: Node
+    match node:
+        case Scalar():
+            moved = replace(node, place=place)
+        case Sequence():
+            moved = Sequence(place, [_in_file(item, file, done) for item in node.items])
+        case Mapping():
+            moved = Mapping(
+                place,
+                {
+                    key: (replace(key_place, file=file), _in_file(value, file, done))
+                    for key, key_place, value in node.items()
+                },
+            )
+    done[id(node)] = moved
+    return moved

@@ -29,6 +29,8 @@ class SourceText:
     source: str
     content: str
     root: Node
+    #: Other files that it is put together from, by name.
+    parts: dict[str, SourceText] = field(default_factory=dict)
     #: Dotted path of a list whose values a file gave.
     origins: dict[str, Origin] = field(default_factory=dict)
     #: Where values begin, as `Place.index` counts, that a `#` made empty.
@@ -40,12 +42,21 @@ class SourceText:
 
     def braces(self, node: Node) -> str:
         """The source of a mapping that one line holds in one pair of braces; empty for any other."""
-        if self.is_json:
+        part = self._part(node.place)
+        if part.is_json:
             return ""
-        line = self.content[node.place.index :].partition("\n")[0]
+        line = part.content[node.place.index :].partition("\n")[0]
         inside, closed, _ = line[1:].partition("}")
         is_one = isinstance(node, Mapping) and line.startswith("{") and closed and "{" not in inside
         return f"{{{inside}}}" if is_one else ""
+
+    def is_commented(self, place: Place) -> bool:
+        """Whether a `#` made the value empty that begins here, which was told already."""
+        return place.index in self._part(place).commented
+
+    def _part(self, place: Place) -> SourceText:
+        """The file that a place is in."""
+        return self.parts.get(place.file, self)
 
     def problem(self, path: str, message: str, offset: int | None = None) -> Problem:
         """A problem at a dotted path such as `shots[0].axes.scene[3]`, or at the nearest place above it.
@@ -55,7 +66,7 @@ class SourceText:
         """
         node, place, rest = find(self.root, path)
         if offset is not None and isinstance(node, Scalar) and not rest:
-            place = place_in(node, self.content, offset)
+            place = place_in(node, self._part(node.place).content, offset)
         return self.at(place, path, message, offset)
 
     def at(self, place: Place, path: str, message: str, offset: int | None = None) -> Problem:
@@ -69,4 +80,4 @@ class SourceText:
                 message, place = f"{origin.file}{line}{column}: {message}", origin.place
         # A value that a message quotes may hold line ends.
         one_line = re.sub(r"\s*\n\s*", " ", message)
-        return Problem(one_line, shortened(path, MAX_PATH), place.line, place.column)
+        return Problem(one_line, shortened(path, MAX_PATH), place.line, place.column, place.file)

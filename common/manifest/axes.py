@@ -54,6 +54,11 @@ _FILE_KEYS = {
     "key": Key(Text(), "Where in a JSON or YAML file the list stands, as `campaign.personas`."),
 }
 
+_LIST_KEYS = {
+    "list": Key(Text(), "Name of a list under `lists`."),
+    "expand": _VALUES_KEYS["expand"],
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Axes:
@@ -126,8 +131,11 @@ def _read_axis(node: Node, path: str, name: str, reading: Reading) -> Axis | Non
         if name not in AXIS_KEYS:
             return Axis(values=numbers)
         read, found = {}, nodes.Sequence(node.place, [Scalar(node.place, number) for number in numbers])
+    elif "list" in node.entries:
+        # It is none that is known, which was told where lists are looked up.
+        return None
     else:
-        forms = "`{file: …}`, `{from: …, to: …, step: …}` or `{values: […], expand: true}`"
+        forms = "`{file: …}`, `{list: …}`, `{from: …, to: …, step: …}` or `{values: […], expand: true}`"
         reading.wrong(node.place, path, f"must be a list, {forms}{of_axis(node)}")
         return None
     if found is not None and "columns" in read:
@@ -167,7 +175,7 @@ def _listed(node: Node, path: str, name: str, expand: bool, reading: Reading) ->
             if text
             else ""
         )
-        if not isinstance(node, Scalar) or node.place.index not in reading.text.commented:
+        if not isinstance(node, Scalar) or not reading.text.is_commented(node.place):
             reading.wrong(node.place, path, f"must be a list, not {described(node)}{hint}")
         return None
     if not _is_no_range(node, path, name, reading):
@@ -326,6 +334,7 @@ def axis_definitions() -> dict[str, Any]:
     return {
         "mappingValue": mapping,
         "fileAxis": mapping_schema(_FILE_KEYS, required=("file",)),
+        "listAxis": mapping_schema(_LIST_KEYS, required=("list",)),
         "rangeAxis": mapping_schema(RANGE_KEYS, required=("from", "to")),
         "axis": _axis_schema({"anyOf": [text, {"$ref": "#/$defs/mappingValue"}]}),
     }
@@ -335,7 +344,8 @@ def _axis_schema(value: dict[str, Any]) -> dict[str, Any]:
     values = {"type": "array", "minItems": 1, "items": value}
     long_form = mapping_schema(_VALUES_KEYS, required=("values",))
     long_form["properties"]["values"] = values
-    return {"anyOf": [values, {"$ref": "#/$defs/fileAxis"}, {"$ref": "#/$defs/rangeAxis"}, long_form]}
+    named = [{"$ref": f"#/$defs/{form}Axis"} for form in ("file", "list", "range")]
+    return {"anyOf": [values, *named, long_form]}
 
 
 def _field_axis_schema(name: str, key: Key) -> dict[str, Any]:

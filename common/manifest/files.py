@@ -29,6 +29,13 @@ class FileReader:
         self.folder = folder.resolve()
         self.root = (root or folder).resolve()
 
+    def beside(self, name: str) -> FileReader:
+        """What reads the files that the file `name` refers to: from its folder, below the same root.
+
+        Raises UnusableFileError.
+        """
+        return FileReader(self._path(name).parent, self.root)
+
     def exists(self, name: str) -> bool:
         try:
             return self._path(name).is_file()

@@ -121,7 +121,7 @@ def _check_set(
         or any(key in (MERGE, field) or nearest(key, [field]) for key in keys)
         or field in _names(node.get("axes"))
     )
-    if not given and all(getattr(fields, field) is None for fields in places):
+    if not given and not reading.is_partial and all(getattr(fields, field) is None for fields in places):
         reading.wrong(node.place, path, f"has no `{field}`; give it here or in `defaults`")
 
 

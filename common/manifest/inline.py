@@ -16,7 +16,7 @@ _UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
 def inlined(parsed: ParsedManifest) -> str:
-    """YAML in which every `{file: …}` and wildcard file stands as a list.
+    """YAML in which every `{file: …}` and wildcard file stands as a list, and all that it extends.
 
     Parsed without files it gives an equal manifest; comments and anchors are gone.
     """

@@ -43,7 +43,7 @@ class FileOptions:
 NO_OPTIONS = FileOptions()
 
 
-def _read(name: str, files: FileReader, options: FileOptions) -> Table:
+def read_table(name: str, files: FileReader, options: FileOptions) -> Table:
     """The values of a file, each at its line there, and what to know of its lines.
 
     Raises UnusableFileError for a kind of file that is not known or that holds no values, InvalidDocument
@@ -70,7 +70,7 @@ def _read(name: str, files: FileReader, options: FileOptions) -> Table:
 
 
 def listed(name: str, content: str, key: str | None = None) -> Sequence:
-    """The values that a list of texts, a JSON or a YAML file gives; see `_read`."""
+    """The values that a list of texts, a JSON or a YAML file gives; see `read_table`."""
     match PurePath(name).suffix.lower():
         case ".txt":
             return _lines(content)
@@ -225,15 +225,24 @@ def read_file_list(
 
 
 def load(
-    name: str, place: Place, path: str, reading: Reading, options: FileOptions = NO_OPTIONS
+    name: str,
+    place: Place,
+    path: str,
+    reading: Reading,
+    options: FileOptions = NO_OPTIONS,
+    files: FileReader | None = None,
 ) -> nodes.Sequence | None:
-    """The values of a file referred to at `place`, kept under `path` for later findings and inlining."""
-    if reading.files is None:
+    """The values of a file referred to at `place`, kept under `path` for later findings and inlining.
+
+    `files` reads it, where that is not what reads the files of that place.
+    """
+    files = files or reading.files_at(place)
+    if files is None:
         message = f"`file: {shortened(name)}` cannot be read here; `farm submit` sends the contents instead"
         reading.wrong(place, path, message)
         return None
     try:
-        table = _read(name, reading.files, options)
+        table = read_table(name, files, options)
     except UnusableFileError as error:
         where = f"{shortened(name)}:{error.line}:" if error.line else f"file `{shortened(name)}`"
         reading.wrong(place, path, f"{where} {error}")

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 from common.catalog import Catalog
 from common.document import nodes
-from common.document.json_tree import is_json, read_json
 from common.document.nodes import Node, described
 from common.document.source import SourceText
-from common.document.yaml12 import decoded, read_yaml
 from common.errors import InvalidDocument, Problem
 from common.manifest.catalog_check import check_catalog
 from common.manifest.columns import check_columns
+from common.manifest.composition import composed, document
 from common.manifest.files import FileReader
 from common.manifest.groups import GROUP_KEYS, read_defaults, read_groups
 from common.manifest.key_remedies import of_manifest
 from common.manifest.limits import check_product
 from common.manifest.model import Limits, Manifest, Output, ShotFields
 from common.manifest.output_keys import OUTPUT_KEYS, Section, check_quality
-from common.manifest.plain_values import Choice, Later, Name, Number
+from common.manifest.plain_values import Choice, Later, Name, Number, Text, Version
 from common.manifest.prompt_texts import check_tags, prompt_texts, templates
 from common.manifest.reading import MAX_FINDINGS, Key, Reading, TooManyError, read_keys
 from common.manifest.references import check_references
@@ -29,32 +27,19 @@ from common.manifest.shot_keys import SHOT_KEYS
 from common.manifest.shot_values import mapping_schema
 from common.manifest.wildcard_sources import Wildcards, add_used
 
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """The number 1."""
-
-    def read(self, node: Node, path: str, reading: Reading) -> int | None:
-        if isinstance(node, nodes.Scalar) and node.number() == 1:
-            return 1
-        text = node.text if isinstance(node, nodes.Scalar) else ""
-        hint = "; write `1`" if text.strip().lower().lstrip("v") in ("1", "1.0") else ""
-        reading.wrong(node.place, path, f"must be the number 1, not {described(node)}{hint}")
-        return None
-
-    def schema(self) -> dict[str, Any]:
-        return {"const": 1}
-
-
 LIMITS_KEYS = {
     "max_images": Key(
         Number(1, 1_000_000_000, whole=True), "Most images, counted before `exclude`; 10,000 if not given."
     ),
     "max_cost": Key(Number(0.000001, 1e9), "Most money, in the farm's currency."),
 }
+_FILES = {"anyOf": [Text().schema(), {"type": "array", "items": Text().schema(), "minItems": 1}]}
 MANIFEST_KEYS = {
     "version": Key(Version(), "Version of the manifest's language: 1."),
     "name": Key(Name(), "Name of the job; the file's name if not given."),
+    "extends": Key(
+        Later(_FILES), "A manifest to start from, or a list of them; what this one says goes over them."
+    ),
     "random_seed": Key(
         Number(0, 2**63 - 1, whole=True), "Changes every draw and random seed; 0 if not given."
     ),
@@ -70,6 +55,10 @@ MANIFEST_KEYS = {
     ),
     "lane": Key(Name(), "Which nodes may work on it; `public` if not given."),
     "priority": Key(Number(0, 100, whole=True), "0 to 100; 50 if not given."),
+    "lists": Key(
+        Later({"type": "object", "additionalProperties": {"$ref": "#/$defs/axis"}}),
+        "Values that axes of any group take by name: `{list: NAME}`.",
+    ),
     "wildcards": Key(Wildcards(), "Wildcard name to its lines, or `{file: NAME}`."),
 }
 
@@ -111,10 +100,14 @@ def parse_manifest(
     Raises InvalidDocument with every problem found (the first hundred of a hopeless file), each with line,
     column and path.
     """
-    text, problems = _document(content, source)
-    reading = Reading(text, files, catalog, problems[: MAX_FINDINGS - 1])
-    for doubt in text.doubts:
-        reading.warn(doubt, kind="comment")
+    text, problems = document(content, source)
+    whole = composed(text, files)
+    text = whole.text
+    reading = Reading(text, files, catalog, [*problems, *whole.problems][: MAX_FINDINGS - 1])
+    reading.readers, reading.is_partial = whole.readers, whole.is_partial
+    for part in (text, *text.parts.values()):
+        for doubt in part.doubts:
+            reading.warn(doubt, kind="comment")
     manifest = None
     with suppress(TooManyError):
         manifest = _read(text.root, reading)
@@ -123,20 +116,6 @@ def parse_manifest(
     if reading.problems or manifest is None:
         raise InvalidDocument(source, reading.problems)
     return ParsedManifest(manifest, text, reading.warnings.told(), reading.contents)
-
-
-def _document(content: str | bytes, source: str) -> tuple[SourceText, list[Problem]]:
-    """The tree of a manifest, which may be JSON. Raises InvalidDocument."""
-    text = decoded(content, source)
-    if not (source.lower().endswith(".json") or is_json(text)):
-        return read_yaml(text, source)
-    try:
-        return read_json(text, source)
-    except InvalidDocument as broken:
-        # YAML in braces may look like JSON at its beginning.
-        with suppress(InvalidDocument):
-            return read_yaml(text, source)
-        raise broken from None
 
 
 def _read(root: Node, reading: Reading) -> Manifest | None:
@@ -149,7 +128,8 @@ def _read(root: Node, reading: Reading) -> Manifest | None:
     values = read_keys(root, "", MANIFEST_KEYS, reading, remedy=_REMEDY)
     for key, remedy in (("version", "write `version: 1`"), ("shots", "list at least one group")):
         meant = any(each.message.endswith((f"`{key}`?", f"write `{key}`")) for each in reading.problems)
-        if key not in root.entries and not meant:
+        may_stand_elsewhere = key == "shots" and reading.is_partial
+        if key not in root.entries and not meant and not may_stand_elsewhere:
             reading.wrong(root.place, "", f"lacks `{key}`; {remedy}")
     defaults = read_defaults(values["defaults"], reading) if "defaults" in values else ShotFields()
     groups = read_groups(values["shots"], defaults, reading) if "shots" in values else ()

@@ -21,7 +21,7 @@ def scalar_of(node: Node, path: str, reading: Reading) -> Scalar | None:
         reading.wrong(node.place, path, f"must be text, not {described(node)}{_as_text(node, reading)}")
         return None
     if node.kind == "null" and node.text == "":
-        if node.place.index not in reading.text.commented:
+        if not reading.text.is_commented(node.place):
             reading.wrong(node.place, path, "has no value")
         return None
     if not node.style and node.text[-1] in lookalikes.TYPOGRAPHIC_QUOTES.get(node.text[0], ""):
@@ -150,6 +150,29 @@ class Switch:
 
     def schema(self) -> dict[str, Any]:
         return {"type": "boolean"}
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """The number 1."""
+
+    def read(self, node: Node, path: str, reading: Reading) -> int | None:
+        problem = self.problem(node)
+        if problem:
+            reading.wrong(node.place, path, problem)
+        return None if problem else 1
+
+    @staticmethod
+    def problem(node: Node) -> str | None:
+        """What is wrong with a value, if anything."""
+        if isinstance(node, Scalar) and node.number() == 1:
+            return None
+        text = node.text if isinstance(node, Scalar) else ""
+        hint = "; write `1`" if text.strip().lower().lstrip("v") in ("1", "1.0") else ""
+        return f"must be the number 1, not {described(node)}{hint}"
+
+    def schema(self) -> dict[str, Any]:
+        return {"const": 1}
 
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"

@@ -71,10 +71,18 @@ class Reading:
     endless: bool = False
     #: No axis may have more values: each of them makes at least one image.
     max_values: int = 10_000
+    #: What reads the files that another file of `text.parts` refers to, the nearest first.
+    readers: Mapping[str, FileReader] = field(default_factory=dict)
+    #: Whether a file could not be read that may hold what is missing.
+    is_partial: bool = False
     #: What `{file: …}` mappings stand for, by path.
     contents: dict[str, nodes.Sequence] = field(default_factory=dict)
     #: Columns that set nothing though they are called like a shot field, by the path of their axis.
     plain: dict[str, frozenset[str]] = field(default_factory=dict)
+
+    def files_at(self, place: Place) -> FileReader | None:
+        """What reads files that are referred to at a place."""
+        return self.readers.get(place.file, self.files)
 
     def wrong(self, place: Place, path: str, message: str) -> None:
         """Raises TooManyError where a document is so broken that the rest would only repeat itself."""

@@ -14,7 +14,7 @@ from common.document.nodes import Node, Place, Scalar, child_path, described
 from common.document.yaml12 import read_yaml
 from common.errors import InvalidDocument
 from common.manifest import prompt
-from common.manifest.files import UnusableFileError
+from common.manifest.files import FileReader, UnusableFileError
 from common.manifest.list_files import kept, load, read_file_list
 from common.manifest.plain_values import Text, scalar_of
 from common.manifest.reading import Reading
@@ -94,7 +94,8 @@ class _Folder:
         """The lines of a wildcard that a file gives; `place` is that of the mention."""
         path = f"wildcards.{name}"
         if name in self._files:
-            found = load(self._files[name], place, path, self._reading)
+            reader, file = self._files[name]
+            found = load(file, place, path, self._reading, files=reader)
             return () if found is None else _lines(found, path, self._reading)
         file, values = self._packed[name]
         if isinstance(values, Scalar):
@@ -110,31 +111,36 @@ class _Folder:
         return WildcardNames({*self._own, *self._files})
 
     @cached_property
-    def _below(self) -> list[str]:
-        return self._reading.files.below(FOLDER) if self._reading.files else []
+    def _below(self) -> list[tuple[FileReader, str]]:
+        """Every file beside the manifest, then beside those that it extends, with what reads it."""
+        files = self._reading.files
+        readers = {each.folder: each for each in (files, *self._reading.readers.values()) if each}
+        return [(reader, name) for reader in readers.values() for name in reader.below(FOLDER)]
 
     @cached_property
-    def _files(self) -> dict[str, str]:
+    def _files(self) -> dict[str, tuple[FileReader, str]]:
         """File of each wildcard that is one."""
-        texts = [name for name in self._below if name.lower().endswith(".txt") and not _CONTROL.search(name)]
-        return {prompt.normal_name(name[: -len(".txt")]): f"{FOLDER}/{name}" for name in texts}
+        found: dict[str, tuple[FileReader, str]] = {}
+        for reader, name in self._below:
+            if name.lower().endswith(".txt") and not _CONTROL.search(name):
+                file = reader, f"{FOLDER}/{name}"
+                found.setdefault(prompt.normal_name(name[: -len(".txt")]), file)
+        return found
 
     @cached_property
     def _packed(self) -> dict[str, tuple[str, Scalar | nodes.Sequence]]:
         """File and values of each list in a pack."""
         found: dict[str, tuple[str, Scalar | nodes.Sequence]] = {}
-        for name in self._below:
+        for reader, name in self._below:
             file = f"{FOLDER}/{name}"
-            if name.lower().endswith(PACKS) and (root := self._root(file)) is not None:
+            if name.lower().endswith(PACKS) and (root := self._root(reader, file)) is not None:
                 for keys, values in _leaves(root, ""):
                     found.setdefault(prompt.normal_name(f"{name}{keys}"), (file, values))
         return found
 
-    def _root(self, file: str) -> Node | None:
-        if self._reading.files is None:
-            return None
+    def _root(self, reader: FileReader, file: str) -> Node | None:
         try:
-            text, problems = read_yaml(self._reading.files.read(file), file)
+            text, problems = read_yaml(reader.read(file), file)
         except UnusableFileError as error:
             self.broken.append(f"`{file}` {error}")
             return None
@@ -214,7 +220,7 @@ def _mentions(path: str, text: str, within: str, reading: Reading) -> list[promp
 
 def _place(path: str, offset: int, reading: Reading) -> Place:
     problem = reading.text.problem(path, "", offset)
-    return Place(problem.line or 1, problem.column or 1)
+    return Place(problem.line or 1, problem.column or 1, file=problem.file)
 
 
 def _unknown(mention: str, folder: _Folder, reading: Reading) -> str:

@@ -53,6 +53,7 @@ def test_the_manifests_of_the_rule_book_follow_the_schema(name: str) -> None:
         "axes: {x: [1, no, {a: b}]}",
         "axes: {x: {file: a.txt, expand: true}}",
         "axes: {x: {from: 1, to: 2}}",
+        "axes: {x: {list: a, expand: true}, steps: {list: b}}",
         "axes: {x: {values: [a], expand: true}}",
         "axes: {loras: [[a, b@1], c]}",
         "axes: {size: [64x64, {aspect: 1:1}]}",

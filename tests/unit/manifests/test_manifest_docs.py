@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator
 
 from common.catalog import load_catalog
 from common.document.typed import plain
+from common.document.yaml12 import read_yaml
 from common.errors import Invalid
 from common.manifest.files import FileReader
 from common.manifest.groups import GROUP_KEYS
@@ -38,7 +39,7 @@ def test_an_example_of_the_docs_plans_as_written(block: str) -> None:
     shots = expand(parsed, catalog)
     check_names(shots)
     assert len({shot.id for shot in shots}) == len(shots)
-    Draft202012Validator(manifest_schema()).validate(plain(parsed.text.root))
+    Draft202012Validator(manifest_schema()).validate(plain(read_yaml(block, "docs")[0].root))
 
 
 @pytest.mark.parametrize("key", sorted({*MANIFEST_KEYS, *GROUP_KEYS, *OUTPUT_KEYS, *LIMITS_KEYS, "lora"}))

@@ -1,0 +1,350 @@
+"""A manifest put together from its files: what it `extends`, its files of presets, and its `lists`.
+
+Everything after this sees one tree, in which each value knows its file and place.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import PurePath
+from typing import TypeGuard
+
+from common.document import nodes
+from common.document.json_tree import is_json, read_json
+from common.document.nodes import Node, Place, Scalar, child_path, described, in_file
+from common.document.source import SourceText
+from common.document.yaml12 import decoded, read_yaml
+from common.errors import InvalidDocument, Problem
+from common.manifest.aliases import field_of
+from common.manifest.files import FileReader, UnusableFileError
+from common.manifest.list_files import NO_OPTIONS, read_table
+from common.manifest.plain_values import Version
+from common.manifest.shot_keys import VALUE_KEYS
+from common.wording import nearest, shortened, suggestion
+
+#: Files that extend each other.
+MAX_DEPTH = 10
+#: Files that one names under `extends`.
+MAX_BASES = 100
+
+#: Parts whose keys add up to those of the base; every other part replaces the base's.
+MERGED = ("defaults", "output", "limits", "wildcards", "presets", "lists")
+#: What each file says for itself.
+_OWN = ("version", "name", "extends")
+
+#: Files that are read as a document; others hold presets as rows of a table.
+_DOCUMENTS = (".yaml", ".yml", ".json")
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """A document with everything that it extends."""
+
+    text: SourceText
+    problems: list[Problem]
+    #: What reads the files that a file of `text.parts` refers to, the nearest first.
+    readers: Mapping[str, FileReader]
+    #: Whether a part could not be read, so that what is missing may stand there.
+    is_partial: bool
+
+
+def document(content: str | bytes, source: str) -> tuple[SourceText, list[Problem]]:
+    """The tree of a manifest, which may be JSON. Raises InvalidDocument."""
+    text = decoded(content, source)
+    if not (source.lower().endswith(".json") or is_json(text)):
+        return read_yaml(text, source)
+    try:
+        return read_json(text, source)
+    except InvalidDocument as broken:
+        # YAML in braces may look like JSON at its beginning.
+        with suppress(InvalidDocument):
+            return read_yaml(text, source)
+        raise broken from None
+
+
+def composed(text: SourceText, files: FileReader | None) -> Composition:
+    """The document with its bases merged, files of presets read and lists put where they are named."""
+    composer = _Composer(text, files)
+    root = text.root
+    if isinstance(root, nodes.Mapping):
+        root = composer.lists_placed(composer.merged(root, files, []))
+    return Composition(
+        replace(text, root=root, parts=composer.parts),
+        composer.problems,
+        composer.readers,
+        composer.is_partial,
+    )
+
+
+@dataclass(slots=True)
+class _Composer:
+    text: SourceText
+    files: FileReader | None
+    problems: list[Problem] = field(default_factory=list)
+    parts: dict[str, SourceText] = field(default_factory=dict)
+    readers: dict[str, FileReader] = field(default_factory=dict)
+    is_partial: bool = False
+    #: Files that were merged already.
+    _merged: dict[str, nodes.Mapping] = field(default_factory=dict)
+
+    def merged(self, root: nodes.Mapping, files: FileReader | None, above: list[str]) -> nodes.Mapping:
+        """A file's root over those that it extends; `above` are the files that extend it."""
+        own = self._with_presets(root, files)
+        if "extends" not in own.entries:
+            return own
+        chain = [*above, root.place.file or posixpath.normpath(self.text.source)]
+        references = self._references(own.entries["extends"][1], "extends")
+        # The last is the nearest.
+        bases = [self._base(*each, files, chain) for each in reversed(references)]
+        result = nodes.Mapping(own.place)
+        for base in reversed(bases):
+            result = _over(result, _without(base, _OWN) if base else nodes.Mapping(own.place))
+        return _over(result, _without(own, ("extends",)))
+
+    def _references(self, node: Node, path: str) -> list[tuple[Scalar, str]]:
+        """The file names under a key, each with its path."""
+        if isinstance(node, nodes.Sequence) and len(node.items) > MAX_BASES:
+            self._wrong(node.place, path, f"lists {len(node.items):,} files; {MAX_BASES} is the most")
+            return []
+        items = node.items if isinstance(node, nodes.Sequence) else [node]
+        found = [item for item in items if isinstance(item, Scalar) and item.kind != "null" and item.text]
+        if not items or len(found) < len(items):
+            wrong = next((item for item in items if item not in found), node)
+            self._wrong(wrong.place, path, f"must be a file name or a list of them, not {described(wrong)}")
+        several = isinstance(node, nodes.Sequence)
+        return [(item, f"{path}[{items.index(item)}]" if several else path) for item in found]
+
+    def _base(
+        self, reference: Scalar, path: str, files: FileReader | None, chain: list[str]
+    ) -> nodes.Mapping | None:
+        """The root of a file that is extended, with its own bases; None after reporting why there is none."""
+        name = self._shown(reference)
+        if name in chain:
+            circle = " > ".join(shortened(each) for each in [*chain[chain.index(name) :], name])
+            self._wrong(reference.place, path, f"`{shortened(name)}` extends itself: {circle}; leave one out")
+            return None
+        if len(chain) > MAX_DEPTH:
+            self._wrong(reference.place, path, f"files extend each other more than {MAX_DEPTH} deep")
+            return None
+        if name not in self._merged:
+            root = self._read(reference, path, files, "extends")
+            if root is None or files is None:
+                return None
+            if not isinstance(root, nodes.Mapping):
+                message = f"must be a mapping that starts with `version: 1`, not {described(root)}"
+                self._wrong(root.place, "", message)
+                return None
+            self._check_version(root)
+            self.readers[name] = files.beside(reference.text)
+            self._merged[name] = self.merged(root, self.readers[name], chain)
+        return self._merged[name]
+
+    def _shown(self, reference: Scalar) -> str:
+        """A file as it is reached from where the manifest's own name is."""
+        folder = posixpath.dirname(reference.place.file or self.text.source)
+        return posixpath.normpath(posixpath.join(folder, reference.text))
+
+    def _read(self, reference: Scalar, path: str, files: FileReader | None, key: str) -> Node | None:
+        """The root of a file; None after reporting why it cannot be read."""
+        if files is None:
+            word = f"`{key}: {shortened(reference.text)}`"
+            message = f"{word} cannot be read here; `farm submit` sends the contents instead"
+            self._wrong(reference.place, path, message)
+            return None
+        name = self._shown(reference)
+        try:
+            text, problems = document(files.read(reference.text), name)
+        except UnusableFileError as error:
+            self._unusable(reference, path, error)
+            return None
+        except InvalidDocument as error:
+            self._add(error.problems, name)
+            self.is_partial = True
+            return None
+        self._add(problems, name)
+        root = in_file(text.root, name)
+        doubts = [replace(doubt, file=name) for doubt in text.doubts]
+        self.parts[name] = replace(text, root=root, doubts=doubts)
+        return root
+
+    def _check_version(self, root: nodes.Mapping) -> None:
+        """Reports a base without the version that its language has."""
+        version = root.get("version")
+        problem = "lacks `version`; write `version: 1`" if version is None else Version().problem(version)
+        if problem:
+            place = root.place if version is None else version.place
+            self._add([Problem(problem, "version" if version else "", place.line, place.column)], place.file)
+
+    def _with_presets(self, root: nodes.Mapping, files: FileReader | None) -> nodes.Mapping:
+        """The root with the presets of `presets: {file: NAME}`, over which those beside it go."""
+        presets = root.get("presets")
+        if not isinstance(presets, nodes.Mapping) or isinstance(presets.get("file"), nodes.Mapping | None):
+            return root
+        found = nodes.Mapping(presets.place)
+        for reference, path in self._references(presets.entries["file"][1], "presets.file"):
+            found.entries.update(self._presets(reference, path, files).entries)
+        found.entries.update(_without(presets, ("file",)).entries)
+        entries = root.entries | {"presets": (root.entries["presets"][0], found)}
+        return nodes.Mapping(root.place, entries)
+
+    def _presets(self, reference: Scalar, path: str, files: FileReader | None) -> nodes.Mapping:
+        """The presets of a file by name: a mapping of them, or rows that each have a `name`."""
+        name = self._shown(reference)
+        root: Node | None
+        if files is None or PurePath(name).suffix.lower() in _DOCUMENTS:
+            root = self._read(reference, path, files, "file")
+        else:
+            root = self._table(reference, path, files)
+        if isinstance(root, nodes.Mapping):
+            return root
+        found = nodes.Mapping(reference.place)
+        if isinstance(root, nodes.Sequence):
+            for row in root.items:
+                self._add_row(row, found)
+        elif root is not None:
+            message = f"must be a mapping of names to presets, or a list of them, not {described(root)}"
+            self._wrong(root.place, "", message)
+        return found
+
+    def _table(self, reference: Scalar, path: str, files: FileReader) -> Node | None:
+        """The rows of a table; None after reporting why they cannot be read."""
+        name = self._shown(reference)
+        try:
+            rows = in_file(read_table(reference.text, files, NO_OPTIONS).rows, name)
+        except UnusableFileError as error:
+            self._unusable(reference, path, error)
+            return None
+        except InvalidDocument as error:
+            self._add(error.problems, name)
+            self.is_partial = True
+            return None
+        self.parts[name] = SourceText(name, "", rows)
+        return rows
+
+    def _add_row(self, row: Node, found: nodes.Mapping) -> None:
+        """Adds a preset that is written as a row; empty cells and columns of other matters set nothing."""
+        cells = row.entries if isinstance(row, nodes.Mapping) else {}
+        key = next((each for each in cells if each.lower() == "name"), "")
+        name = cells[key][1] if key else None
+        if not (isinstance(name, Scalar) and name.text):
+            self._wrong(row.place, "presets", "is no preset; give it a `name`", is_partial=False)
+        elif name.text in found.entries:
+            first = found.entries[name.text][0].line
+            message = f"is given twice, first in line {first}; keep one"
+            self._wrong(name.place, child_path("presets", name.text), message, is_partial=False)
+        else:
+            said = {
+                column: entry
+                for column, entry in cells.items()
+                if column != key and _may_set(column) and not _is_empty(entry[1])
+            }
+            found.entries[name.text] = (name.place, nodes.Mapping(row.place, said))
+
+    def lists_placed(self, root: nodes.Mapping) -> nodes.Mapping:
+        """The root with each axis `{list: NAME}` replaced by that list, and without `lists`."""
+        lists = root.get("lists")
+        if not isinstance(lists, nodes.Mapping | None):
+            message = f"must be a mapping of names to values, not {described(lists)}" if lists else ""
+            self._wrong(root.entries["lists"][1].place, "lists", message)
+        known = lists.entries if isinstance(lists, nodes.Mapping) else {}
+        entries = dict(_without(root, ("lists",)).entries)
+        shots = root.get("shots")
+        if isinstance(shots, nodes.Sequence) and any(True for _ in _list_axes(shots)):
+            groups = [self._with_lists(group, number, known) for number, group in enumerate(shots.items)]
+            entries["shots"] = (entries["shots"][0], nodes.Sequence(shots.place, groups))
+        return nodes.Mapping(root.place, entries)
+
+    def _with_lists(self, group: Node, number: int, known: Mapping[str, tuple[Place, Node]]) -> Node:
+        axes = group.get("axes") if isinstance(group, nodes.Mapping) else None
+        if not isinstance(axes, nodes.Mapping) or not isinstance(group, nodes.Mapping):
+            return group
+        path = f"shots[{number}].axes"
+        placed = {
+            name: (place, self._placed(value, child_path(path, name), known))
+            for name, place, value in axes.items()
+        }
+        axes_entry = (group.entries["axes"][0], nodes.Mapping(axes.place, placed))
+        return nodes.Mapping(group.place, group.entries | {"axes": axes_entry})
+
+    def _placed(self, axis: Node, path: str, known: Mapping[str, tuple[Place, Node]]) -> Node:
+        """What an axis is made from; itself where it names no list, or none that is known."""
+        if not _names_list(axis):
+            return axis
+        name = axis.entries["list"][1]
+        others = [key for key in axis.entries if key not in ("list", "expand")]
+        if others:
+            place = axis.entries[others[0]][0]
+            message = f"`{shortened(others[0])}` does not go with `list`; write it where the list stands"
+            self._wrong(place, child_path(path, others[0]), message, is_partial=False)
+        elif not isinstance(name, Scalar) or name.text not in known:
+            word = name.text if isinstance(name, Scalar) else described(name)
+            hint = suggestion(word, known) or ("" if known else "; list its values under `lists:`")
+            if not self.is_partial:
+                self._wrong(name.place, path, f"unknown list `{shortened(word)}`{hint}", is_partial=False)
+        else:
+            values = known[name.text][1]
+            if _names_list(values):
+                message = f"list `{shortened(name.text)}` names another list; write its values"
+                self._wrong(values.place, child_path("lists", name.text), message, is_partial=False)
+                return axis
+            return _expanding(values, axis.entries.get("expand"))
+        return axis
+
+    def _unusable(self, reference: Scalar, path: str, error: UnusableFileError) -> None:
+        line = f" in line {error.line}" if error.line else ""
+        self._wrong(reference.place, path, f"file `{shortened(reference.text)}`{line} {error}")
+
+    def _add(self, problems: Iterable[Problem], file: str) -> None:
+        self.problems += [replace(problem, file=file) for problem in problems]
+
+    def _wrong(self, place: Place, path: str, message: str, *, is_partial: bool = True) -> None:
+        self.is_partial |= is_partial
+        self.problems.append(Problem(message, path, place.line, place.column, place.file))
+
+
+def _over(base: nodes.Mapping, own: nodes.Mapping) -> nodes.Mapping:
+    """A root over that of a base: the keys of the parts in `MERGED` add up, every other part replaces."""
+    entries = dict(base.entries)
+    for key, (place, node) in own.entries.items():
+        below = base.get(key)
+        if key in MERGED and isinstance(below, nodes.Mapping) and isinstance(node, nodes.Mapping):
+            node = nodes.Mapping(node.place, below.entries | node.entries)
+        entries[key] = (place, node)
+    return nodes.Mapping(own.place, entries)
+
+
+def _without(mapping: nodes.Mapping, keys: tuple[str, ...]) -> nodes.Mapping:
+    return nodes.Mapping(mapping.place, {k: each for k, each in mapping.entries.items() if k not in keys})
+
+
+def _may_set(column: str) -> bool:
+    """Whether a column of a table of presets sets a field, or was meant to."""
+    return field_of(column) is not None or nearest(column, VALUE_KEYS) is not None
+
+
+def _is_empty(node: Node) -> bool:
+    return isinstance(node, Scalar) and (node.kind == "null" or not node.text)
+
+
+def _names_list(axis: Node) -> TypeGuard[nodes.Mapping]:
+    return isinstance(axis, nodes.Mapping) and "list" in axis.entries
+
+
+def _list_axes(shots: nodes.Sequence) -> Iterator[Node]:
+    """The axes that name a list."""
+    for group in shots.items:
+        axes = group.get("axes") if isinstance(group, nodes.Mapping) else None
+        if isinstance(axes, nodes.Mapping):
+            yield from (value for _, _, value in axes.items() if _names_list(value))
+
+
+def _expanding(values: Node, expand: tuple[Place, Node] | None) -> Node:
+    """The values of a list with the `expand` that an axis says of them."""
+    if expand is None:
+        return values
+    if isinstance(values, nodes.Mapping):
+        return nodes.Mapping(values.place, {**values.entries, "expand": expand})
+    return nodes.Mapping(values.place, {"values": (values.place, values), "expand": expand})

@@ -1,0 +1,91 @@
+"""`lists`: values that any axis takes by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from common.errors import InvalidDocument
+from common.manifest.files import FileReader
+from common.manifest.inline import inlined
+from common.manifest.model import ShotFields
+from common.manifest.parse import ParsedManifest, parse_manifest
+
+
+def parse(folder: Path, lists: str, *axes: str) -> ParsedManifest:
+    groups = "\n".join(f"- {{model: m, prompt: p, axes: {{{each}}}}}" for each in axes)
+    content = f"version: 1\nlists: {lists}\nshots:\n{groups}\n"
+    return parse_manifest(content, source="m.yaml", files=FileReader(folder))
+
+
+def problems(folder: Path, lists: str, *axes: str) -> list[str]:
+    with pytest.raises(InvalidDocument) as caught:
+        parse(folder, lists, *axes)
+    return str(caught.value).split("\n")
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ("[a, b]", ("a", "b")),
+        ("[{name: a, look: b}]", ({"name": "a", "look": "b"},)),
+        ("{from: 1, to: 3}", ("1", "2", "3")),
+        ("{values: [a], expand: true}", ("a",)),
+        ("{file: f.txt}", ("f",)),
+        ("{file: p.csv, columns: {Variant SKU: sku}}", ({"sku": "A1"},)),
+    ],
+)
+def test_a_list_has_any_form_of_an_axis_and_serves_any_group(
+    values: str, expected: object, tmp_path: Path
+) -> None:
+    (tmp_path / "f.txt").write_text("f\n")
+    (tmp_path / "p.csv").write_text("Variant SKU\nA1\n")
+    parsed = parse(tmp_path, f"{{one: {values}}}", "x: {list: one}", "x: {list: one}, y: {list: one}")
+    first, second = parsed.manifest.shots
+    assert first.axes["x"].values == second.axes["x"].values == second.axes["y"].values == expected
+    assert first.axes["x"].expand == ("expand" in values)
+    assert parse_manifest(inlined(parsed), source="again", files=None).manifest == parsed.manifest
+
+
+@pytest.mark.parametrize("values", ["[a]", "{file: f.txt}", "{values: [a]}"])
+def test_an_axis_may_expand_a_list(values: str, tmp_path: Path) -> None:
+    (tmp_path / "f.txt").write_text("f\n")
+    plain, expanding = parse(
+        tmp_path, f"{{one: {values}}}", "x: {list: one}", "x: {list: one, expand: true}"
+    ).manifest.shots
+    assert (plain.axes["x"].expand, expanding.axes["x"].expand) == (False, True)
+
+
+def test_a_list_sets_fields_where_the_axis_does(tmp_path: Path) -> None:
+    (group,) = parse(tmp_path, "{one: [4, 8]}", "steps: {list: one}").manifest.shots
+    assert group.axes["steps"].sets == (ShotFields(steps=4), ShotFields(steps=8))
+
+
+def test_a_list_that_nothing_names_is_no_concern(tmp_path: Path) -> None:
+    assert parse(tmp_path, "{one: {file: nowhere.txt}}", "x: [a]").warnings == ()
+
+
+def test_a_wrong_value_is_told_once_at_the_lists_own_place(tmp_path: Path) -> None:
+    (found,) = problems(tmp_path, "{one: [4, eight]}", "steps: {list: one}", "steps: {list: one}")
+    assert found == "m.yaml:2:18: shots[0].axes.steps[1]: must be a whole number, not `eight`"
+
+
+@pytest.mark.parametrize(
+    ("lists", "axis", "found"),
+    [
+        ("{scenes: [a]}", "{list: scene}", "4:42: shots[0].axes.x: unknown list `scene`: did you mean"),
+        ("{scenes: [a]}", "{list: kitchen}", "4:42: shots[0].axes.x: unknown list `kitchen`; known is `sce"),
+        ("{}", "{list: a}", "4:42: shots[0].axes.x: unknown list `a`; list its values under `lists:`"),
+        ("{a: [b]}", "{list: [a]}", "4:42: shots[0].axes.x: unknown list `a list`; known is `a`"),
+        ("{a: [b]}", "{list: a, step: 2}", "4:45: shots[0].axes.x.step: `step` does not go with `list`"),
+        ("{a: {list: b}, b: [c]}", "{list: a}", "2:12: lists.a: list `a` names another list; write its"),
+        ("{a: b}", "{list: a}", "2:12: shots[0].axes.x: must be a list, not `b`; write `[b]`"),
+        ("[a]", "[b]", "2:8: lists: must be a mapping of names to values, not a list"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_list_is_told_at_its_place(
+    lists: str, axis: str, found: str, tmp_path: Path
+) -> None:
+    (told,) = problems(tmp_path, lists, f"x: {axis}")
+    assert told.startswith(f"m.yaml:{found}")
