@@ -35,10 +35,13 @@ class Failure:
     blame: Blame
     #: What happened, for a person, without a full stop.
     sentence: str
+    #: How many of a shot's own failures end it, this one included: 1 where no other node could do better.
+    attempts: int = MAX_ATTEMPTS
 
 
 _KNOWN = (
     Failure("invalid_spec", Blame.SHOT, "the pipeline refused its settings"),
+    Failure("prompt_too_long", Blame.SHOT, "the prompt is longer than the model reads", attempts=1),
     Failure("unsupported_size", Blame.SHOT, "the model makes another size than was asked for"),
     Failure("lora_rejected", Blame.SHOT, "a LoRA does not fit the model, or only in part"),
     Failure("not_a_number", Blame.SHOT, "the model computed values that are not numbers"),
@@ -80,15 +83,17 @@ def failure(kind: str) -> Failure:
     return FAILURES.get(kind) or Failure(kind, Blame.SHOT, f"it failed for a reason unknown here ({kind})")
 
 
-def consequence(blame: Blame, *, attempts: int, larger_class: int | None) -> ShotEvent:
+def consequence(
+    blame: Blame, *, attempts: int, larger_class: int | None, most: int = MAX_ATTEMPTS
+) -> ShotEvent:
     """What a failure does to its shot.
 
-    `attempts` counts the shot's own failures, this one included. `larger_class` is the next VRAM class
-    (GiB) above the card's; None on the largest.
+    `attempts` counts the shot's own failures, this one included; `most` of them end it. `larger_class` is
+    the next VRAM class (GiB) above the card's; None on the largest.
     """
     match blame:
         case Blame.SHOT:
-            return ShotEvent.RETRIED if attempts < MAX_ATTEMPTS else ShotEvent.EXHAUSTED
+            return ShotEvent.RETRIED if attempts < most else ShotEvent.EXHAUSTED
         case Blame.OUT_OF_MEMORY:
             return ShotEvent.OUTGROWN if larger_class is None else ShotEvent.ENLARGED
         case Blame.NODE | Blame.FARM | Blame.CANCELLED:

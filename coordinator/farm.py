@@ -24,6 +24,7 @@ from coordinator.ledger import Ledger
 from coordinator.loop import Loop
 from coordinator.metrics import FarmCollector
 from coordinator.orders import Orders
+from coordinator.tokens import Tokenizers
 from coordinator.traffic import Traffic
 
 #: Bytes: a PNG of 11 megapixels at its worst.
@@ -34,6 +35,7 @@ MAX_UPLOAD = 32 * 2**20
 class Farm:
     settings: Settings
     catalog: Catalog
+    tokenizers: Tokenizers
     ledger: Ledger
     store: Store
     publisher: Publisher

@@ -38,6 +38,7 @@ from coordinator.placing import placing
 from coordinator.quarantine import clear_quarantine
 from coordinator.standby import stand_by
 from coordinator.sweep import Sweeper
+from coordinator.tokens import Tokenizers
 from coordinator.traffic import Traffic
 from coordinator.webserver import WebServer
 
@@ -53,8 +54,15 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
     check_settings(settings)
     settings = _with_ticket_key(settings)
     catalog = load_catalog(settings.catalogs)
+    tokenizers = Tokenizers(catalog, settings.models)
     timing = settings.timing
-    ledger = Ledger(lead, timing=timing, rates=Rates.of(settings.money), place=placing(catalog))
+    ledger = Ledger(
+        lead,
+        timing=timing,
+        rates=Rates.of(settings.money),
+        place=placing(catalog),
+        whole=tokenizers.whole,
+    )
     store = open_store(settings)
     store.probe()
     publisher = Publisher(settings.broker_url)
@@ -67,6 +75,7 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
     return Farm(
         settings=settings,
         catalog=catalog,
+        tokenizers=tokenizers,
         ledger=ledger,
         store=store,
         publisher=publisher,

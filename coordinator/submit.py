@@ -16,10 +16,11 @@ from common.settings import Money
 from common.shot import PlannedShot, Shot
 from common.views import Submit, Submitted
 from coordinator.estimate import Station, estimate
-from coordinator.expand import check_names, expand
+from coordinator.expand import expand
 from coordinator.explain.wording import misfits
 from coordinator.farm import Farm
 from coordinator.ledger import NewJob, PlacedShot
+from coordinator.shot_checks import ShotChecks
 
 #: Kinds of shots whose class is remembered.
 _KINDS = 4096
@@ -39,8 +40,10 @@ def submit_manifest(order: Submit, farm: Farm) -> Submitted:
             "plan it again with this farm's catalog"
         )
     _refuse_unknown_identity(shots.unidentified)
-    if manifest.names_files:
-        check_names(shots)
+    checks = ShotChecks(shots, farm.tokenizers)
+    for _ in checks.passing():
+        pass
+    checks.raise_any()
     _refuse_over_budget(shots, manifest.limits.max_cost, farm.catalog, farm.settings.money)
     job = NewJob(
         name=order.name or manifest.name or PurePath(order.source).stem,

@@ -8,13 +8,11 @@ from pathlib import Path
 
 from common.catalog import Catalog, Model, Recipe
 from common.fit import runnable
+from common.model_files import find_files
 from common.nodes import Card
 from gpu_node.errors import RenderError
 from gpu_node.identity import Hashes, verify_file, verify_model
 from gpu_node.protocol import GgufOrder
-
-#: Models that come with the farm.
-SHIPPED = Path(__file__).parent / "demomodel" / "weights"
 
 #: (name, path, identity, hashes) to whether the files were compared; raises RenderError where they differ.
 Verify = Callable[[str, Path, str | None, Hashes], bool]
@@ -41,7 +39,7 @@ class Library:
 
     def __init__(self, catalog: Catalog, folders: Sequence[Path], hashes: Hashes) -> None:
         self.catalog = catalog
-        self._folders = (*folders, SHIPPED)
+        self._folders = tuple(folders)
         self._hashes = hashes
 
     def model_folder(self, name: str) -> Path | None:
@@ -119,5 +117,4 @@ class Library:
         return Holding(name=name, path=path, verified=verified)
 
     def _find(self, path: Path) -> Path | None:
-        places = (folder / path for folder in self._folders)
-        return next((place.absolute() for place in places if place.exists()), None)
+        return find_files(path, self._folders)

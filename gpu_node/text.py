@@ -86,9 +86,9 @@ class Texts:
         tokens = len(self._pipe.tokenizer(written).input_ids)
         longest = self._order.max_tokens
         if tokens > longest:
-            return RenderError(
-                "invalid_spec", f"the prompt has {tokens} tokens, the model reads {longest}; shorten it"
-            )
+            which = "negative prompt" if negative else "prompt"
+            message = f"the {which} has {tokens} tokens, the model reads {longest}; shorten it"
+            return RenderError("prompt_too_long", message)
         length = min(longest, -(-tokens // _PAD_TOKENS) * _PAD_TOKENS)
         found = self._family.encode(self._pipe, plain, negative, self._placement.text_device, length)
         dtype = getattr(torch, self._order.compute_dtype)

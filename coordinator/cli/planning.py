@@ -18,13 +18,14 @@ from common.manifest.files import FileReader
 from common.manifest.parse import ParsedManifest, parse_manifest
 from common.nodes import Card
 from common.settings import Money, Settings
-from common.shot import PlannedShot
 from common.units import counted
 from common.views import NodeView
 from coordinator.cli.show import money
 from coordinator.estimate import Plan, Station, estimate
-from coordinator.expand import Census, Expansion, GroupExpansion, check_names, expand
+from coordinator.expand import Expansion, GroupExpansion, expand
 from coordinator.explain.wording import misfits
+from coordinator.shot_checks import ShotChecks
+from coordinator.tokens import Tokenizers
 
 #: Prompts that a plan shows, from the whole length of the manifest.
 _SAMPLES = 3
@@ -111,6 +112,7 @@ class Draft:
 
     parsed: ParsedManifest
     catalog: Catalog
+    tokenizers: Tokenizers
     money: Money
 
 
@@ -129,7 +131,8 @@ def read_manifest(manifest: str, settings: Settings, root: Path | None = None) -
     content, folder = _read(manifest)
     source = "standard input" if manifest == "-" else manifest
     parsed = parse_manifest(content, source=source, files=FileReader(folder, root), catalog=catalog)
-    return Draft(parsed=parsed, catalog=catalog, money=settings.money)
+    tokenizers = Tokenizers(catalog, settings.models)
+    return Draft(parsed=parsed, catalog=catalog, tokenizers=tokenizers, money=settings.money)
 
 
 def make_plan(
@@ -144,10 +147,9 @@ def make_plan(
     Raises InvalidDocument. What cannot be rendered or paid is in `report.refusal()`.
     """
     expansion = expand(draft.parsed, draft.catalog, random_seed=random_seed)
-    census = Census()
-    shots, rates = _through(expansion, census), Rates.of(draft.money)
-    plan = estimate(shots, draft.catalog, stations, rates, together=together)
-    check_names(expansion, census)
+    checks, rates = ShotChecks(expansion, draft.tokenizers), Rates.of(draft.money)
+    plan = estimate(checks.passing(), draft.catalog, stations, rates, together=together)
+    checks.raise_any()
     return PlannedManifest(draft=draft, expansion=expansion, report=_report(draft, expansion, plan))
 
 
@@ -170,12 +172,6 @@ def _read(manifest: str) -> tuple[bytes, Path]:
         return path.read_bytes(), path.parent
     except OSError as error:
         raise InvalidDocument(manifest or "(empty)", [Problem(f"cannot be read: {error.strerror}")]) from None
-
-
-def _through(expansion: Expansion, census: Census) -> Iterator[PlannedShot]:
-    for planned in expansion:
-        census.add(planned)
-        yield planned
 
 
 def _report(draft: Draft, expansion: Expansion, plan: Plan) -> PlanReport:

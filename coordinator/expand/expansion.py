@@ -11,6 +11,7 @@ from common.errors import InvalidDocument, Problem
 from common.shot import PlannedShot
 from coordinator.expand.findings import Findings
 from coordinator.expand.group import GroupExpansion
+from coordinator.expand.shot_settings import Settings
 
 
 class Expansion(Sequence[PlannedShot]):
@@ -73,6 +74,11 @@ class Expansion(Sequence[PlannedShot]):
         """Where in the manifest a shot comes from: its group and the values of its axes."""
         at = bisect(self._ends, index)
         return self.groups[at].describe(index - (self._ends[at - 1] if at else 0))
+
+    def settings_of(self, index: int) -> Settings:
+        """What a shot is rendered with, and where the manifest says so."""
+        at = bisect(self._ends, index)
+        return self.groups[at].settings_of(index - (self._ends[at - 1] if at else 0))
 
     def group_of(self, index: int) -> GroupExpansion:
         """The group that a shot comes from."""

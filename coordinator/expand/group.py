@@ -18,6 +18,7 @@ from coordinator.expand.numbering import Numbering
 from coordinator.expand.output_names import NamePattern
 from coordinator.expand.prompts import Prompt, Prompts, described
 from coordinator.expand.rendering import Rendering
+from coordinator.expand.shot_settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -204,6 +205,10 @@ class GroupExpansion:
         """Where in the manifest a shot comes from."""
         combination = self._combinations[self._numbering.combination(number)]
         return f"group `{self.name}` where {described(combination)}"
+
+    def settings_of(self, number: int) -> Settings:
+        """What a shot is rendered with, and where the manifest says so."""
+        return self._rendering(self._combinations[self._numbering.combination(number)].setters).settings
 
     def _cell(self, combination: int) -> Cell | DrawingCell:
         values, setters = self._combinations[combination]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Row, exists, select
 
 from common.errors import Conflict, Gone, Invalid, NotFound, WrongToken
-from common.failures import Blame, failure
+from common.failures import MAX_ATTEMPTS, Blame, Failure, failure
 from common.messages import Ack, Close, GrantRequest, Report
 from common.states import AttemptEvent, AttemptState, BatchEvent, BatchState, ShotEvent, ShotState
 from coordinator.ledger.backlog import Backlog
@@ -22,7 +23,7 @@ from coordinator.ledger.records import Reported
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, nodes, shots
 from coordinator.ledger.setbacks import set_back
-from coordinator.ledger.specs import quarantine_key
+from coordinator.ledger.specs import quarantine_key, shot_of
 from coordinator.ledger.speeds import learn
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.trust import charge_node
@@ -147,9 +148,17 @@ def _deliver(write: Write, attempt: Row[Any], report: Report, facts: dict[str, A
 def _fail(write: Write, rules: Rules, attempt: Row[Any], report: Report, facts: dict[str, Any]) -> None:
     if report.failure is None:
         raise Invalid("a failed shot is reported with the kind of its failure")
-    met = failure(report.failure)
+    met = _borne_out(write, rules, attempt.shot_id, failure(report.failure))
     facts["failure"] = met.kind
     move_attempts(write, [attempt.id], AttemptState.RUNNING, AttemptEvent.FAILED, detail=met.kind, **facts)
     set_back(write, [attempt.shot_id], ShotState.RUNNING, met, report.message, attempt.vram_class)
     if met.blame is Blame.NODE:
         charge_node(write, rules, attempt.node_id)
+
+
+def _borne_out(write: Write, rules: Rules, shot_id: str, told: Failure) -> Failure:
+    """What a node told; of a prompt that is not too long by the farm's own count, others may try the shot."""
+    if told.kind != "prompt_too_long":
+        return told
+    spec = write.connection.execute(select(shots.c.spec).where(shots.c.id == shot_id)).scalar_one()
+    return replace(told, attempts=MAX_ATTEMPTS) if rules.whole(shot_of(spec)) else told

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from sqlalchemy import Row, func, select, update
 
-from common.failures import Blame, Failure
+from common.failures import MAX_ATTEMPTS, Blame, Failure
 from common.messages import Spent
 from common.states import (
     AttemptEvent,
@@ -118,7 +119,9 @@ def _undo(
     if failure is not None and _theirs(failure, len(undone), len(rows)):
         facts |= {"failure": failure.kind}
         move_attempts(write, running, AttemptState.RUNNING, AttemptEvent.FAILED, detail=failure.kind, **facts)
-        set_back(write, ids, ShotState.RUNNING, failure, facts["message"], batch.vram_class)
+        # A close speaks of all its shots at once: none of them is given up at its word alone.
+        shared = replace(failure, attempts=MAX_ATTEMPTS)
+        set_back(write, ids, ShotState.RUNNING, shared, facts["message"], batch.vram_class)
         return
     move_attempts(write, running, AttemptState.RUNNING, AttemptEvent.RELEASED, detail=batch.id)
     # While the pipeline was loaded no shot can have been at fault.

@@ -26,6 +26,7 @@ from common.messages import (
     Verdict,
 )
 from common.settings import Timing
+from common.shot import Shot
 from common.states import BatchEvent
 from common.views import CostRow, Explanation, ImageView, JobSummary, JobView, NodeView
 from coordinator.ledger import accounts, batches, ingest, jobs, nodes, views
@@ -69,14 +70,20 @@ class Ledger(Verbs):
         timing: Timing,
         rates: Rates,
         place: Place,
+        whole: Callable[[Shot], bool] = lambda _: False,
         clock: Callable[[], float] = time.time,
         new_secret: Callable[[int], str] = secrets.token_hex,
     ) -> None:
-        """`lead` comes from a `Candidate`; `clock` gives seconds since 1970; `new_secret` random hex."""
+        """`lead` comes from a `Candidate`; `clock` gives seconds since 1970; `new_secret` random hex.
+
+        `whole` says whether a shot's model is known to read all of its prompts.
+        """
         self._clock = clock
         self._grace = Grace.begin(timing, clock())
         incident = Incident(began=clock(), until=self._grace.until)
-        self._rules = Rules(timing=timing, rates=rates, place=place, new_secret=new_secret, incident=incident)
+        self._rules = Rules(
+            timing=timing, rates=rates, place=place, whole=whole, new_secret=new_secret, incident=incident
+        )
         self._transactions = Transactions(
             lead, clock=clock, new_backlog=lambda: Backlog(place), fill_backlog=jobs.open_jobs
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from common.cost import Rates
 from common.settings import Timing
+from common.shot import Shot
 from coordinator.ledger.incident import Incident
 from coordinator.ledger.records import Place
 
@@ -16,6 +17,8 @@ class Rules:
     timing: Timing
     rates: Rates
     place: Place
+    #: Whether a shot's model is known to read all of its prompts.
+    whole: Callable[[Shot], bool]
     #: Random hex text of so many bytes.
     new_secret: Callable[[int], str]
     #: Of the farm's own, while which no node is blamed.

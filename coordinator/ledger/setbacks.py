@@ -32,7 +32,7 @@ def set_back(
     counted = select(shots.c.id, shots.c.attempts).where(shots.c.id.in_(ids))
     for shot_id, attempts in write.connection.execute(counted).all():
         tried = attempts + (met.blame is Blame.SHOT)
-        event = consequence(met.blame, attempts=tried, larger_class=larger)
+        event = consequence(met.blame, attempts=tried, larger_class=larger, most=met.attempts)
         values: dict[str, Any] = {"attempts": tried}
         if event is not ShotEvent.RETURNED:
             values |= {"failure": met.kind, "reason": reason}

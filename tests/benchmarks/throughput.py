@@ -10,8 +10,8 @@ from pathlib import Path
 from statistics import median
 
 from common.catalog import Catalog, load_catalog
+from common.model_files import SHIPPED
 from common.shot import Shot
-from gpu_node.library import SHIPPED
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.manifests import MODEL, PROMPTS, drawings, expanded
 from tests.benchmarks.pinned_farm import FarmRun, PinnedFarm, pinned_farm

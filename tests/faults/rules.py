@@ -13,7 +13,7 @@ from tests.faults.target import TIMING, WAITS_AGAIN_S
 from tests.faults.work import DEADLY, ENDLESS
 
 #: The kinds of failure that the two hopeless shots must end with.
-_HOPELESS = {DEADLY: "poison", ENDLESS: "invalid_spec"}
+_HOPELESS = {DEADLY: "poison", ENDLESS: "prompt_too_long"}
 _CARD_PHASES = ("encode_s", "denoise_s", "decode_s")
 #: S3 tells creation in whole seconds.
 _STORE_CLOCK_S = 1.0

@@ -157,7 +157,7 @@ def test_a_prompt_too_long_for_the_model_is_refused_not_cut(engine: EngineClient
 
     failed = failure(ask(engine, render_order(long)))
 
-    assert failed.kind == "invalid_spec"
+    assert failed.kind == "prompt_too_long"
     assert "tokens" in failed.message
 
 

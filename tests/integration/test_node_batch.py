@@ -65,7 +65,7 @@ def test_a_shot_that_the_model_refuses_fails_alone(worker: Worker, farm: Scripte
 
     told = {report.shot_id: report for report in farm.reports}
     assert told[good.id].outcome == "delivered"
-    assert (told[long.id].outcome, told[long.id].failure) == ("failed", "invalid_spec")
+    assert (told[long.id].outcome, told[long.id].failure) == ("failed", "prompt_too_long")
     assert farm.closes[0].outcome == "finished"
 
 

@@ -34,6 +34,14 @@ def test_a_failure_falls_on_whose_fault_it_is(
     assert consequence(blame, attempts=attempts, larger_class=larger_class) is event
 
 
+def test_a_prompt_that_is_too_long_is_the_only_failure_that_one_node_decides() -> None:
+    once = [known for known in FAILURES.values() if known.attempts < MAX_ATTEMPTS]
+    assert [known.kind for known in once] == ["prompt_too_long"]
+    (known,) = once
+    event = consequence(known.blame, attempts=1, larger_class=None, most=known.attempts)
+    assert event is ShotEvent.EXHAUSTED
+
+
 @pytest.mark.parametrize("blame", Blame)
 @pytest.mark.parametrize("state", [ShotState.RUNNING, ShotState.DELIVERED])
 @pytest.mark.parametrize("larger_class", [12, None])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,13 +142,16 @@ class Bench:
         self.numbers = itertools.count()
         self.rates = Rates.of(Money())
         self.place: Place = place
+        self.whole: Callable[[Shot], bool] = lambda _: False
         self.ledger = self.restart()
 
     def restart(self) -> Ledger:
         """A new coordinator on the same database."""
         lead = Candidate(self.engine, "bench", patience=1).look()
         assert lead is not None
-        self.ledger = Ledger(lead, timing=TIMING, rates=self.rates, place=self.place, clock=self.clock)
+        self.ledger = Ledger(
+            lead, timing=TIMING, rates=self.rates, place=self.place, whole=self.whole, clock=self.clock
+        )
         return self.ledger
 
     def clear(self) -> None:

@@ -25,6 +25,33 @@ def test_a_shot_fails_for_good_after_three_failures_of_its_own(bench: Bench) -> 
     assert [(failure.kind, failure.shots) for failure in view.failures] == [("flat_image", 1)]
 
 
+def test_a_prompt_that_is_too_long_fails_its_shot_at_once(bench: Bench) -> None:
+    job = bench.submit(placed(1))
+    assert bench.fail(bench.join().lease(), "prompt_too_long").state == "failed"
+    (failure,) = bench.ledger.job(job.job_id).failures
+    assert (failure.kind, failure.shots) == ("prompt_too_long", 1)
+
+
+def test_a_prompt_that_the_farm_itself_has_counted_is_tried_elsewhere(bench: Bench) -> None:
+    bench.whole = lambda shot: shot.prompt == "a red mug"
+    bench.restart()
+    bench.submit(placed(1))
+    states = []
+    for name in ("liar", "liar", "other"):
+        lease = bench.join(name).lease()
+        states.append(bench.fail(lease, "prompt_too_long").state)
+        bench.close(lease)
+        bench.rest()
+    assert states == ["waiting", "waiting", "failed"]
+
+
+def test_no_shot_is_given_up_because_its_whole_batch_is_said_to_be_too_long(bench: Bench) -> None:
+    bench.submit(placed(2))
+    lease = bench.join().lease()
+    bench.close(lease, "failed", failure="prompt_too_long")
+    assert [bench.shot_row(one.id).state for one in lease.shots] == ["waiting"] * 2
+
+
 def test_out_of_memory_sends_a_shot_one_class_up(bench: Bench) -> None:
     bench.submit(placed(1))
     node = bench.join()

@@ -1,6 +1,7 @@
-"""Python runs this at its start in every process of a farm under faults; only engines are concerned.
+"""Python runs this at its start in every process of a farm under faults.
 
-An engine that is told to render a prompt with the deadly word is killed, as by a driver or the kernel.
+An engine that is told to render a prompt with the deadly word is killed, as by a driver or the kernel. The
+coordinator has no tokenizers, so that a prompt which is too long comes as far as an engine.
 """
 
 from __future__ import annotations
@@ -29,3 +30,5 @@ class _Fatal:
 
 if "gpu_node.engine" in sys.orig_argv:
     sys.stdin = _Fatal(sys.stdin)
+if "coordinator.service" in sys.orig_argv:
+    sys.modules["tokenizers"] = None  # type: ignore[assignment]

@@ -51,7 +51,8 @@ def _rendered(order: protocol.Render, lines: Lines, saver: Saver) -> protocol.Ev
     if any(_DEADLY in shot.prompt for shot in shots):
         os.kill(os.getpid(), signal.SIGKILL)
     if any(len(shot.prompt) > _LONGEST for shot in shots):
-        return protocol.Failed(kind="invalid_spec", message=f"the prompt has more than {_LONGEST} letters")
+        message = f"the prompt has more than {_LONGEST} letters"
+        return protocol.Failed(kind="prompt_too_long", message=message)
     began = time.monotonic()
     for done in range(shots[0].steps):
         _work(_STEP_S)

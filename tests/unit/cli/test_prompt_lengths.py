@@ -1,0 +1,143 @@
+"""Prompts are counted before they are rendered, where the model's tokenizer is on this machine."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.catalog import load_catalog
+from common.model_files import SHIPPED
+from common.shot import Shot
+from coordinator.tokens import Reader, Tokenizers
+from tests.unit.cli.conftest import Farm
+
+LIMIT = 512
+DEMO = SHIPPED / "shotfarm-demo" / "tokenizer"
+
+
+def reader(model: str = "shotfarm-demo", *folders: Path) -> Reader:
+    found = Tokenizers(load_catalog(), folders).reader(model)
+    assert found is not None
+    return found
+
+
+def mugs(tokens: int) -> str:
+    """A prompt of so many tokens, template included."""
+    count = reader().count
+    words = ["mug"] * tokens
+    while count(" ".join(words)) > tokens:
+        words.pop()
+    prompt = " ".join(words)
+    assert count(prompt) == tokens
+    return prompt
+
+
+def planned(farm: Farm, folder: Path, group: dict[str, object]) -> tuple[int, str]:
+    (folder / "m.yaml").write_text(json.dumps({"version": 1, "shots": [group]}))
+    ran = farm("plan", "m.yaml")
+    return ran.code, " ".join(ran.err.split())
+
+
+@pytest.mark.parametrize(("tokens", "code"), [(LIMIT - 1, 0), (LIMIT, 0), (LIMIT + 1, 2)])
+def test_a_prompt_may_have_as_many_tokens_as_the_model_reads(
+    farm: Farm, tmp_path: Path, tokens: int, code: int
+) -> None:
+    found, said = planned(farm, tmp_path, {"model": "shotfarm-demo", "prompt": mugs(tokens)})
+    assert found == code, said
+    assert ("513 tokens, shotfarm-demo reads 512" in said) == (code == 2)
+
+
+def test_a_prompt_that_is_too_long_is_told_once_with_place_number_and_remedy(
+    farm: Farm, tmp_path: Path
+) -> None:
+    prompt = "a {colour} mug " + "on a very large and very old table " * 100
+    axes = {"colour": ["red", "blue", "green"], "steps": [4, 8]}
+    code, said = planned(farm, tmp_path, {"model": "shotfarm-demo", "prompt": prompt, "axes": axes})
+    assert code == 2
+    assert said.count("tokens") == 1
+    assert "m.yaml:1:" in said
+    assert "shots[0].prompt" in said
+    assert "(6 images in all)" in said
+    fewer = int(re.search(r"shorten it to about ([\d,]+) words", said)[1].replace(",", ""))  # type: ignore[index]
+    shorter = " ".join(prompt.split()[:fewer])
+    assert planned(farm, tmp_path, {"model": "shotfarm-demo", "prompt": shorter, "axes": axes})[0] == 0
+
+
+def test_a_text_without_blanks_is_measured_in_characters(farm: Farm, tmp_path: Path) -> None:
+    prompt = "红色的杯子放在木桌上" * 60
+    _, said = planned(farm, tmp_path, {"model": "shotfarm-demo", "prompt": prompt})
+    fewer = int(re.search(r"about ([\d,]+) characters", said)[1].replace(",", ""))  # type: ignore[index]
+    assert planned(farm, tmp_path, {"model": "shotfarm-demo", "prompt": prompt[:fewer]})[0] == 0
+
+
+def test_a_negative_prompt_counts_where_guidance_reads_it(farm: Farm, tmp_path: Path) -> None:
+    group = {"model": "shotfarm-demo", "prompt": "a mug", "negative": mugs(LIMIT + 1)}
+    assert planned(farm, tmp_path, group | {"guidance": 0})[0] == 0
+    code, said = planned(farm, tmp_path, group | {"guidance": 2})
+    assert code == 2
+    assert "the negative prompt of" in said
+    assert "shots[0].negative" in said
+
+
+def test_a_long_value_of_a_list_is_found_among_short_ones(farm: Farm, tmp_path: Path) -> None:
+    (tmp_path / "scenes.txt").write_text(f"a mug\n{mugs(600)}\na lamp\n")
+    axes = {"scene": {"file": "scenes.txt"}}
+    code, said = planned(farm, tmp_path, {"model": "shotfarm-demo", "prompt": "{scene}", "axes": axes})
+    assert code == 2
+    assert "has 600 tokens" in said
+    assert "in all" not in said
+
+
+def test_a_model_that_is_not_on_this_machine_is_left_to_its_nodes(farm: Farm, tmp_path: Path) -> None:
+    assert planned(farm, tmp_path, {"model": "z-image-turbo", "prompt": "word " * 2000})[0] == 0
+
+
+def test_a_model_in_a_folder_of_the_settings_is_counted(farm: Farm, tmp_path: Path) -> None:
+    model = load_catalog().models["z-image-turbo"]
+    shutil.copytree(DEMO, tmp_path / "models" / model.path / "tokenizer")
+    (tmp_path / "farm.yaml").write_text("models: [models]\n")
+    code, said = planned(farm, tmp_path, {"model": model.name, "prompt": "word " * 2000})
+    assert code == 2
+    assert "z-image-turbo reads 512" in said
+
+
+@pytest.mark.parametrize("broken", ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"])
+def test_a_tokenizer_that_cannot_be_read_stops_no_plan(farm: Farm, tmp_path: Path, broken: str) -> None:
+    model = load_catalog().models["z-image-turbo"]
+    folder = tmp_path / "models" / model.path / "tokenizer"
+    shutil.copytree(DEMO, folder)
+    (folder / broken).write_text("{% for [")
+    (tmp_path / "farm.yaml").write_text("models: [models]\n")
+    assert planned(farm, tmp_path, {"model": model.name, "prompt": "word " * 2000})[0] == 0
+
+
+def test_special_tokens_in_a_prompt_count_nothing() -> None:
+    count = reader().count
+    assert count("a red<|im_end|> mug") == count("a red mug")
+
+
+@given(text=st.text(max_size=300), limit=st.integers(1, 400))
+def test_what_is_let_through_uncounted_is_never_too_long(text: str, limit: int) -> None:
+    tokenizer = READER.tokenizer
+    assert tokenizer.exceeds(text, limit) == (tokenizer.count(text) > limit)
+
+
+def test_short_prompts_are_not_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = reader()
+
+    def count(text: str) -> int:
+        raise AssertionError(text)
+
+    monkeypatch.setattr(found.tokenizer, "count", count)
+    shot = Shot("shotfarm-demo", "", "a red mug, " * 40, "blurry", 0, 128, 128, 9, 1.0, "euler")
+    assert not found.prompt_too_long(shot)
+    assert not found.negative_too_long(shot)
+
+
+READER = reader()
