@@ -112,8 +112,9 @@ class Draft:
 
     parsed: ParsedManifest
     catalog: Catalog
-    tokenizers: Tokenizers
     money: Money
+    #: Folders of models, beside those that come with the farm.
+    models: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,8 +132,7 @@ def read_manifest(manifest: str, settings: Settings, root: Path | None = None) -
     content, folder = _read(manifest)
     source = "standard input" if manifest == "-" else manifest
     parsed = parse_manifest(content, source=source, files=FileReader(folder, root), catalog=catalog)
-    tokenizers = Tokenizers(catalog, settings.models)
-    return Draft(parsed=parsed, catalog=catalog, tokenizers=tokenizers, money=settings.money)
+    return Draft(parsed=parsed, catalog=catalog, money=settings.money, models=settings.models)
 
 
 def make_plan(
@@ -147,7 +147,8 @@ def make_plan(
     Raises InvalidDocument. What cannot be rendered or paid is in `report.refusal()`.
     """
     expansion = expand(draft.parsed, draft.catalog, random_seed=random_seed)
-    checks, rates = ShotChecks(expansion, draft.tokenizers), Rates.of(draft.money)
+    checks = ShotChecks(expansion, Tokenizers(draft.catalog, draft.models))
+    rates = Rates.of(draft.money)
     plan = estimate(checks.passing(), draft.catalog, stations, rates, together=together)
     checks.raise_any()
     return PlannedManifest(draft=draft, expansion=expansion, report=_report(draft, expansion, plan))
