@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +12,14 @@ from common.cards import REFERENCE_CARDS, load_card
 from common.errors import Invalid, Unavailable
 from common.nodes import Card
 from common.settings import load_settings
+from common.shot import PlannedShot
+from common.units import counted
 from coordinator.cli import options
 from coordinator.cli.connection import connect, in_service
 from coordinator.cli.plan_page import show_plan
-from coordinator.cli.planning import REFERENCE_STATIONS, make_plan, read_manifest, station_of
-from coordinator.cli.show import err, print_json
+from coordinator.cli.plan_shots import ShownPlan, check_file, chosen, resolved, show_shots, write_shots
+from coordinator.cli.planning import REFERENCE_STATIONS, PlanReport, make_plan, read_manifest, station_of
+from coordinator.cli.show import err, out, print_json, whisper
 from coordinator.estimate import Station
 
 CardNames = Annotated[
@@ -39,6 +43,20 @@ def plan_command(
     cards: Annotated[
         bool, typer.Option("--cards", help="Add what every card makes of every kind of image.")
     ] = False,
+    file: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Write every shot with all its settings: .json or .csv."),
+    ] = None,
+    first: Annotated[
+        int | None, typer.Option("--shots", metavar="N", min=1, help="Show the first N shots.")
+    ] = None,
+    spread: Annotated[
+        int | None,
+        typer.Option("--sample", metavar="K", min=1, help="Show K shots from the whole length."),
+    ] = None,
+    names: Annotated[
+        bool, typer.Option("--names", help="Show nothing but the names of the pictures.")
+    ] = False,
     root: options.Root = None,
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
@@ -48,22 +66,45 @@ def plan_command(
     Needs no farm: without --card or --farm it reckons with one usual card of every VRAM class.
     Exit codes: 2 the manifest is wrong, 3 some images fit no card, 4 over limits.max_cost.
 
-    Examples: `farm plan personas.yaml` · `farm plan personas.yaml --card gtx-1070`
+    Examples: `farm plan personas.yaml --card gtx-1070` · `farm plan personas.yaml --out shots.csv`
     """
+    if first is not None and spread is not None:
+        raise Invalid("--shots shows the first ones, --sample some of all: say one of them")
+    if file is not None:
+        check_file(file)
     in_force = load_settings(settings)
     stations, together = _stations(card or [], farm, settings)
     draft = read_manifest(manifest, in_force, root)
     planned = make_plan(draft, stations=stations, together=together)
+    if file is not None:
+        write_shots(planned.expansion, file)
+    shots = chosen(planned.expansion, first, spread)
+    listed = first is not None or spread is not None
     if as_json:
-        print_json(planned.report)
+        print_json(_with_shots(planned.report, shots, listed, names))
+    elif names:
+        for planned_shot in shots:
+            out.say(planned_shot.name)
     else:
-        show_plan(planned, cards=cards)
+        show_plan(planned, cards=cards, samples=not listed)
+        show_shots(shots if listed else ())
+    if file is not None:
+        whisper(f"{counted(len(planned.expansion), 'shot')} in {file}")
     unsubmittable = planned.report.unsubmittable()
     if unsubmittable is not None:
         err.say(str(unsubmittable), style="yellow")
     refusal = planned.report.refusal()
     if refusal is not None:
         raise refusal
+
+
+def _with_shots(report: PlanReport, shots: Iterable[PlannedShot], listed: bool, names: bool) -> PlanReport:
+    """The report, with the shots or names that were asked for."""
+    if names:
+        return ShownPlan(**dict(report), names=tuple(planned.name for planned in shots))
+    if listed:
+        return ShownPlan(**dict(report), shots=tuple(map(resolved, shots)))
+    return report
 
 
 def _stations(cards: list[str], farm: bool, settings: Path | None) -> tuple[tuple[Station, ...], bool]:

@@ -20,7 +20,7 @@ from coordinator.estimate import Line, Plan, Range
 _MOST_ROWS = 20
 
 
-def show_plan(planned: PlannedManifest, *, cards: bool = False) -> None:
+def show_plan(planned: PlannedManifest, *, cards: bool = False, samples: bool = True) -> None:
     """Print the plan for a person, with `cards` every card's part; warnings go to standard error."""
     report = planned.report
     for block in _made(report):
@@ -32,8 +32,9 @@ def show_plan(planned: PlannedManifest, *, cards: bool = False) -> None:
         out.print(block)
     for reason in misfits(report.plan):
         out.print(styled(reason), style="dim")
-    out.print("")
-    out.print(table("sample", "prompt", rows=[(each.name, each.prompt) for each in report.samples]))
+    if samples:
+        out.print("")
+        out.print(table("sample", "prompt", rows=[(each.name, each.prompt) for each in report.samples]))
     for warning in report.warnings:
         err.say(f"warning: {warning}", style="yellow")
 

@@ -1,0 +1,130 @@
+"""The resolved shots of a plan, one by one: in a file, on the screen, or only by their names."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+from common.errors import Invalid, Unavailable
+from common.shot import PlannedShot, Shot
+from common.units import format_size
+from coordinator.cli.planning import PlanReport
+from coordinator.cli.show import out
+from coordinator.expand import Expansion
+
+#: What is told of each shot, in this order.
+KEYS = (
+    *("name", "group", "prompt", "negative", "seed", "width", "height", "steps", "guidance", "sampler"),
+    "loras",
+)
+
+
+class ShownPlan(PlanReport):
+    """What `farm plan --json` prints where shots are asked for, too."""
+
+    shots: tuple[dict[str, Any], ...] | None = None
+    names: tuple[str, ...] | None = None
+
+
+def resolved(planned: PlannedShot) -> dict[str, Any]:
+    """What will be rendered, by `KEYS`; LoRAs as a manifest writes them."""
+    shot = planned.shot
+    values = (shot.prompt, shot.negative, shot.seed, shot.width, shot.height, shot.steps, shot.guidance)
+    return dict(zip(KEYS, (planned.name, planned.group, *values, shot.sampler, _loras(shot)), strict=True))
+
+
+def chosen(expansion: Expansion, first: int | None, spread: int | None) -> Iterator[PlannedShot]:
+    """The `first` shots, or as many spread over the whole length; all where neither is a number."""
+    if spread is not None:
+        last = len(expansion) - 1
+        numbers = {last * part // max(1, spread - 1) for part in range(spread)} if last >= 0 else ()
+        return (expansion[number] for number in sorted(numbers))
+    return expansion.shots(0, len(expansion) if first is None else first)
+
+
+def show_shots(shots: Iterable[PlannedShot]) -> None:
+    """Print each with all that it is rendered with."""
+    for planned in shots:
+        shot = planned.shot
+        knobs = [f"{name} {value:g}" for name, value in shot.knobs]
+        settings = f"guidance {shot.guidance:g}", shot.sampler, *_loras(shot), *knobs
+        size = format_size(shot.width, shot.height)
+        facts = f"seed {shot.seed}", size, f"{shot.steps} steps", *settings, shot.model
+        out.print("")
+        out.say((planned.name, "bold"))
+        out.say(f"  {shot.prompt}")
+        if shot.negative:
+            out.say(f"  without: {shot.negative}")
+        out.say((f"  {', '.join(facts)}", "dim"))
+
+
+def check_file(file: Path) -> None:
+    """Raises Invalid where shots are not to be written there: nothing is replaced but a plan of before."""
+    if file.suffix.lower() not in _WRITERS:
+        raise Invalid(f"--out {file}: shots are written as .json or .csv; end the name with one of them")
+    if not file.parent.is_dir():
+        raise Invalid(f"--out {file}: there is no folder {file.parent}; make it, or choose another")
+    if file.is_dir() or (file.exists() and not _is_plan(file)):
+        what = "a folder" if file.is_dir() else "no plan"
+        raise Invalid(f"--out {file}: what is there is {what} and is not replaced; choose another name")
+
+
+def write_shots(shots: Iterable[PlannedShot], file: Path) -> None:
+    """Write them as they are made; the file is there only once it is whole. Raises Unavailable."""
+    draft = file.with_name(f".{file.name}.part")
+    write, encoding = _WRITERS[file.suffix.lower()]
+    try:
+        with draft.open("w", encoding=encoding, newline="") as stream:
+            write(shots, stream)
+        draft.replace(file)
+    except OSError as error:
+        raise Unavailable(f"{file} cannot be written: {error.strerror or error}") from None
+    finally:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+
+
+def _json(shots: Iterable[PlannedShot], stream: TextIO) -> None:
+    between = "[\n"
+    for planned in shots:
+        stream.write(f"{between}{json.dumps(resolved(planned), ensure_ascii=False)}")
+        between = ",\n"
+    stream.write("\n]\n" if between == ",\n" else "[]\n")
+
+
+def _csv(shots: Iterable[PlannedShot], stream: TextIO) -> None:
+    rows = csv.writer(stream)
+    rows.writerow(KEYS)
+    for planned in shots:
+        *cells, loras = resolved(planned).values()
+        rows.writerow((*cells, " + ".join(loras)))
+
+
+#: How to write a file of each ending, and its encoding; spreadsheets know UTF-8 by its mark alone.
+_WRITERS: dict[str, tuple[Callable[[Iterable[PlannedShot], TextIO], None], str]] = {
+    ".json": (_json, "utf-8"),
+    ".csv": (_csv, "utf-8-sig"),
+}
+
+
+def _is_plan(file: Path) -> bool:
+    """Whether a file begins like those that are written here, or is empty."""
+    begins = {".json": '[\n{"name": ', ".csv": ",".join(KEYS)}[file.suffix.lower()]
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            found = stream.read(len(begins))
+    except (OSError, UnicodeDecodeError):
+        return False
+    return found in ("", begins)
+
+
+def _loras(shot: Shot) -> Sequence[str]:
+    return [f"{use.name}@{_number(use.weight)}" for use in shot.loras]
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else repr(value)
