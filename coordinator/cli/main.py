@@ -13,6 +13,7 @@ from coordinator.cli import (
     nodes,
     plan,
     pull,
+    random,
     run,
     schema,
     status,
@@ -31,6 +32,7 @@ app = command_line(
 
 _COMMANDS: dict[str, Callable[..., None]] = {
     "run": run.run_command,
+    "random": random.random_command,
     "plan": plan.plan_command,
     "models": models.models_command,
     "submit": submit.submit_command,

@@ -1,0 +1,109 @@
+"""`farm random`: a first picture without a manifest, and the manifest that made it."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from common.catalog import Model, load_catalog
+from common.errors import Invalid, Unavailable
+from common.settings import load_settings
+from common.wording import shortened, suggestion
+from coordinator.cli import options
+from coordinator.cli.run import run_command
+from coordinator.cli.show import out
+
+_DEMO = "shotfarm-demo"
+#: New random seeds are below this.
+_SEEDS = 2**31
+
+#: What the demo model was trained to draw; objects and backgrounds of colours that never meet.
+_DRAWINGS = (
+    "a {red|blue|green|purple} {mug|lamp|car|house|boat|fish|robot|umbrella} on a {white|yellow} background",
+    "a {yellow|white|pink|red} {tree|star|moon|cat|mushroom|flower} on a {blue|black} background",
+    "a {woman|man} with {red|black|brown} hair and {light|tan} skin in a {green|blue|purple} jacket, "
+    "{white|yellow} background",
+)
+#: What models of any other family draw well.
+_SCENES = (
+    "a {lighthouse|windmill|stone bridge|small harbour} {at sunrise|after the rain|under the first snow}, "
+    "{oil painting|watercolour|photograph}, {warm|soft|clear} light",
+    "portrait of {an old sailor|a young gardener|a baker|a violinist} in {a workshop|a greenhouse|a café}, "
+    "{natural light|evening light}, {35 mm photograph|charcoal drawing}",
+    "{a ceramic teapot|a pair of leather boots|a wooden toy train|a bowl of lemons} on "
+    "{a linen cloth|an oak table|a windowsill}, {studio light|morning light}, still life",
+    "{a fox|an owl|a hare|a heron} in {a birch wood|a misty meadow|a reed bed}, {autumn|spring|winter}, "
+    "{wildlife photograph|woodcut|children's book illustration}",
+)
+
+_MANIFEST = """\
+version: 1
+name: random-{seed}
+random_seed: {seed}    # another number draws other pictures
+shots:
+- name: random
+  model: {model}
+  prompt: >-
+    {prompt}
+  seeds: {{count: {count}, mode: random}}
+"""
+
+
+def random_command(
+    model: Annotated[
+        str, typer.Option("--model", metavar="MODEL", help="A model of the catalog: `farm models`.")
+    ] = _DEMO,
+    count: Annotated[
+        int, typer.Option("--count", metavar="N", min=1, max=1000, help="How many pictures.")
+    ] = 1,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed", metavar="N", min=0, max=_SEEDS - 1, help="The same number, the same pictures."
+        ),
+    ] = None,
+    folder: Annotated[
+        Path,
+        typer.Option("--out", metavar="DIR", file_okay=False, help="Where pictures and manifest go."),
+    ] = Path("pictures"),
+    settings: options.SettingsFile = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Render a random example: draws a prompt that the model is good at, shows the manifest, renders it.
+
+    The manifest stays beside the pictures, to be changed and rendered with `farm run`. Exit codes: those of
+    `farm run`.
+
+    Example: `farm random --settings manifests/demo-farm.yaml --count 4`
+    """
+    catalog = load_catalog(load_settings(settings).catalogs)
+    if model not in catalog.models:
+        raise Invalid(f"--model {shortened(model)}: the catalog has none{suggestion(model, catalog.models)}")
+    number = secrets.randbelow(_SEEDS) if seed is None else seed
+    file = folder / f"random-{number}.yaml"
+    text = example(catalog.models[model], number, count)
+    _keep(file, text)
+    if not as_json:
+        out.say((str(file), "bold"))
+        out.print(text)
+    run_command(str(file), folder=folder, settings=settings, as_json=as_json)
+
+
+def example(model: Model, seed: int, count: int) -> str:
+    """A manifest of `count` pictures of one theme, all of it drawn by `seed`."""
+    themes = _DRAWINGS if model.base == _DEMO else _SCENES
+    return _MANIFEST.format(seed=seed, model=model.name, prompt=themes[seed % len(themes)], count=count)
+
+
+def _keep(file: Path, text: str) -> None:
+    """Raises Invalid where somebody changed what an earlier call wrote there, Unavailable where it cannot."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if file.exists() and file.read_text("utf-8", errors="replace") != text:
+            raise Invalid(f"{file} is there and says something else: `farm run` it, or choose another --seed")
+        file.write_text(text, "utf-8")
+    except OSError as error:
+        raise Unavailable(f"{file} cannot be written: {error.strerror or error}") from None
