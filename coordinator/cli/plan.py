@@ -52,7 +52,7 @@ def plan_command(
     ] = None,
     spread: Annotated[
         int | None,
-        typer.Option("--sample", metavar="K", min=1, help="Show K shots from the whole length."),
+        typer.Option("--sample", metavar="N", min=1, help="Show N shots from the whole length."),
     ] = None,
     names: Annotated[
         bool, typer.Option("--names", help="Show nothing but the names of the pictures.")

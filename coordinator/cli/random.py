@@ -11,7 +11,7 @@ import typer
 from common.catalog import Model, load_catalog
 from common.errors import Invalid, Unavailable
 from common.settings import load_settings
-from common.wording import shortened, suggestion
+from common.wording import suggestion
 from coordinator.cli import options
 from coordinator.cli.run import run_command
 from coordinator.cli.show import out
@@ -81,7 +81,7 @@ def random_command(
     """
     catalog = load_catalog(load_settings(settings).catalogs)
     if model not in catalog.models:
-        raise Invalid(f"--model {shortened(model)}: the catalog has none{suggestion(model, catalog.models)}")
+        raise Invalid(f"--model {model}: the catalog has none{suggestion(model, catalog.models)}")
     number = secrets.randbelow(_SEEDS) if seed is None else seed
     file = folder / f"random-{number}.yaml"
     text = example(catalog.models[model], number, count)
