@@ -69,7 +69,7 @@ def _lines(node: Node, indent: str) -> Iterator[str]:
                 name = (
                     key
                     if _PLAIN_KEY.fullmatch(key) and Scalar(node.place, key).kind == "text"
-                    else _quoted(key)
+                    else quoted(key)
                 )
                 yield from _entry(f"{indent}{name}:", value, f"{indent}  ")
         case nodes.Sequence() if node.items:
@@ -93,8 +93,9 @@ def _short(node: Node) -> str:
             return "{}"
         case nodes.Sequence():
             return "[]"
-    return _quoted(node.text) if node.kind == "text" else node.text
+    return quoted(node.text) if node.kind == "text" else node.text
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A text in the double quotes of YAML, whatever it holds."""
     return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text, ensure_ascii=False))

@@ -15,7 +15,7 @@ from common.manifest.plain_values import NAME, Choice, Name, Number
 from common.manifest.reading import Key, Reading, read_keys
 
 MAX_SEED = 2**63 - 1
-MAXSIDE = 16_384
+MAX_SIDE = 16_384
 #: Wider or narrower pictures are typing mistakes.
 MAX_ASPECT = 20.0
 
@@ -259,7 +259,7 @@ class SeedsForm:
 
 _SIDES = re.compile(r"([0-9]{1,9})\s*[xX×]\s*([0-9]{1,9})")
 _RATIO = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(?:\s*[:/]\s*([0-9]{1,9}(?:\.[0-9]{1,9})?))?")
-SIDE = Number(16, MAXSIDE, whole=True)
+SIDE = Number(16, MAX_SIDE, whole=True)
 
 
 @dataclass(frozen=True, slots=True)

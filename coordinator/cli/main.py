@@ -7,6 +7,7 @@ from collections.abc import Callable
 from common.commandline import Command, command_line, run_command_line
 from coordinator.cli import (
     explain,
+    importing,
     jobs,
     local,
     models,
@@ -34,6 +35,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "run": run.run_command,
     "random": random.random_command,
     "plan": plan.plan_command,
+    "import": importing.import_command,
     "models": models.models_command,
     "submit": submit.submit_command,
     "jobs": jobs.jobs_command,

@@ -25,7 +25,7 @@ _COMMANDS: dict[str, Any] = {
 def test_the_commands_of_the_contract_are_there() -> None:
     wanted = {"plan", "submit", "jobs", "watch", "pull", "schema", "models", "cancel", "pause", "resume"}
     wanted |= {"retry", "requeue", "accept", "priority", "explain", "nodes", "status", "up", "down", "run"}
-    wanted |= {"random"}
+    wanted |= {"random", "import"}
     verbs = ("drain", "pause", "resume", "quarantine", "forgive")
     assert wanted | {f"node {verb}" for verb in verbs} == set(_COMMANDS)
 

@@ -1,0 +1,282 @@
+"""`farm import`: a manifest made from what people have, with what was taken of it and what was left."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import BaseModel, ConfigDict
+
+from common.catalog import Catalog, load_catalog
+from common.errors import Invalid, InvalidDocument
+from common.manifest.files import FileReader
+from common.manifest.parse import parse_manifest
+from common.settings import load_settings
+from common.units import counted
+from coordinator.cli import options
+from coordinator.cli.show import err, print_json, table, whisper
+from coordinator.expand import Census, check_names, expand
+from coordinator.importing import recognition
+from coordinator.importing.composing import Choices, composed
+from coordinator.importing.imported import Account, Source, TableSource, UnusableSource, Wishes
+from coordinator.importing.writing import written
+
+#: Headings that a terminal shows when it asks.
+_SHOWN = 30
+
+
+class TakenView(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    theirs: str
+    ours: str
+    #: The value, or how many different ones.
+    value: str
+    count: int
+
+
+class LeftView(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    what: str
+    why: str
+    count: int
+    #: Where first, such as `line 3`.
+    place: str
+
+
+class ImportReport(BaseModel):
+    """What `farm import --json` prints."""
+
+    model_config = ConfigDict(frozen=True)
+
+    file: str
+    #: What the file is.
+    kind: str
+    manifest: str
+    #: Shots of the manifest; None where it cannot be planned.
+    images: int | None
+    taken: tuple[TakenView, ...]
+    left: tuple[LeftView, ...]
+    #: Why the manifest cannot be planned yet.
+    problems: tuple[str, ...]
+
+
+def import_command(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="The file to import; `-` reads standard input.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Write the manifest there instead of printing it."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file that --out names.")] = False,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--as",
+            metavar="FORMAT",
+            help=f"What the file is, if it looks otherwise: {', '.join(recognition.FORMATS)}, picture.",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="MODEL", help="The catalog's model for all of it.")
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            "--columns", metavar="A,B", help="Of a table: the columns that the prompt and names use."
+        ),
+    ] = None,
+    more: Annotated[
+        int | None,
+        typer.Option(
+            "--more",
+            "--count",
+            metavar="N",
+            min=1,
+            max=10_000,
+            help="N new pictures like each, with random seeds.",
+        ),
+    ] = None,
+    settings: options.SettingsFile = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Make a manifest from a picture, a prompt list, a table or a workflow of another program.
+
+    It is printed; what was taken and what was left is told beside it. Reads pictures with settings (A1111,
+    Forge, InvokeAI, SwarmUI, ComfyUI, this farm), prompt lists, CSV, xlsx, JSON and ComfyUI workflows.
+
+    Examples: `farm import 012.png --more 10 --out more.yaml` · `farm import goods.csv --columns sku,text`
+    """
+    catalog = load_catalog(load_settings(settings).catalogs)
+    if out is not None and out.exists() and not force:
+        raise Invalid(f"{out} exists already; name another file, or say --force to replace it")
+    account = Account()
+    try:
+        content = _content(file)
+        source = recognition.recognised(content, file, account, recognition.checked(kind) if kind else None)
+        if file == "-" and isinstance(source, TableSource):
+            raise UnusableSource("is a table that the manifest refers to; save it as a file and import that")
+        choices = Choices(model=model, columns=tuple(_columns(columns, source)), more=more)
+        name = "" if file == "-" else Path(file).stem
+        document = composed(source, catalog, account, choices, name=name, file=_relative(file, out))
+    except UnusableSource as error:
+        raise Invalid(f"{_shown(file)}: {error}") from None
+    text = written(document)
+    images, problems = _planned(text, out, catalog, source, account, more)
+    if as_json:
+        print_json(_report(file, source, text, images, problems, account))
+    if out is not None:
+        out.write_text(text, encoding="utf-8")
+    elif not as_json:
+        sys.stdout.write(text)
+    if not as_json:
+        _show(file, source, account, images, out)
+    if problems:
+        raise Invalid("\n".join(["the manifest cannot be planned yet:", *problems]))
+
+
+def _shown(file: str) -> str:
+    return "standard input" if file == "-" else file
+
+
+def _content(file: str) -> bytes:
+    """The file's bytes, as many as any kind may have. Raises UnusableSource."""
+    most = recognition.MAX_PICTURE_BYTES
+    if file == "-":
+        content = sys.stdin.buffer.read(most + 1)
+    else:
+        path = Path(file)
+        if path.is_dir():
+            raise UnusableSource("is a folder; name a file in it")
+        if path.exists() and not path.is_file():
+            raise UnusableSource("is no plain file")
+        try:
+            with path.open("rb") as opened:
+                content = opened.read(recognition.MAX_TEXT_BYTES + 1)
+                if recognition.may_be_large(content):
+                    content += opened.read(most - len(content) + 1)
+        except FileNotFoundError:
+            raise UnusableSource("does not exist") from None
+        except OSError as error:
+            raise UnusableSource(f"cannot be read: {error.strerror}") from None
+    if len(content) > most:
+        raise UnusableSource(f"is larger than {most // 1024**2} MiB")
+    return content
+
+
+def _columns(typed: str | None, source: Source) -> list[str]:
+    if typed is not None:
+        if not isinstance(source, TableSource):
+            raise UnusableSource(
+                "says itself what is drawn; --columns is for tables without a column `prompt`"
+            )
+        return [each for each in typed.split(",") if each.strip()]
+    if (
+        isinstance(source, TableSource)
+        and len(source.headings) > 1
+        and sys.stdin.isatty()
+        and sys.stderr.isatty()
+    ):
+        return _asked(source)
+    return []
+
+
+def _asked(source: TableSource) -> list[str]:
+    """The columns that a person at the terminal chooses, by number or heading."""
+    headings = source.headings
+    rows = [
+        (str(number), each, source.rows[0].get(each, "")) for number, each in enumerate(headings[:_SHOWN], 1)
+    ]
+    err.print(table("", "column", "first row", rows=rows))
+    answer = typer.prompt(
+        "Columns for the prompt and the names (numbers or headings; empty: my choice)",
+        default="",
+        show_default=False,
+        err=True,
+    )
+    chosen = [each.strip() for each in answer.split(",") if each.strip()]
+    return [
+        headings[int(each) - 1]
+        if each.isdecimal() and each not in headings and 0 < int(each) <= len(headings)
+        else each
+        for each in chosen
+    ]
+
+
+def _relative(file: str, out: Path | None) -> str:
+    """How the manifest names the file: from its own folder."""
+    folder = out.parent if out is not None else Path.cwd()
+    return os.path.relpath(Path(file).resolve(), folder.resolve()).replace(os.sep, "/")
+
+
+def _planned(
+    text: str, out: Path | None, catalog: Catalog, source: Source, account: Account, more: int | None
+) -> tuple[int | None, tuple[str, ...]]:
+    """How many images the manifest makes, or why it cannot be planned."""
+    folder = out.parent if out is not None else Path.cwd()
+    name = str(out) if out is not None else "manifest"
+    try:
+        parsed = parse_manifest(text, source=name, files=FileReader(folder), catalog=catalog)
+        expansion = expand(parsed, catalog)
+        census = Census()
+        ids = []
+        for planned in expansion:
+            census.add(planned)
+            ids.append(planned.id)
+        check_names(expansion, census)
+    except InvalidDocument as error:
+        return None, tuple(str(error).split("\n"))
+    if isinstance(source, Wishes) and source.shot_id and more is None and ids != [source.shot_id]:
+        account.leave(
+            "the files of its model or LoRAs", "the catalog has others now, so the picture will differ"
+        )
+    return len(ids), ()
+
+
+def _report(
+    file: str, source: Source, text: str, images: int | None, problems: tuple[str, ...], account: Account
+) -> ImportReport:
+    return ImportReport(
+        file=_shown(file),
+        kind=_kind(source),
+        manifest=text,
+        images=images,
+        taken=tuple(
+            TakenView(theirs=each.theirs, ours=each.ours, value=each.value, count=each.count)
+            for each in account.taken
+        ),
+        left=tuple(
+            LeftView(what=each.what, why=each.why, count=each.count, place=each.place)
+            for each in account.left
+        ),
+        problems=problems,
+    )
+
+
+def _kind(source: Source) -> str:
+    return source.kind if isinstance(source, Wishes | TableSource) else "A1111 styles"
+
+
+def _show(file: str, source: Source, account: Account, images: int | None, out: Path | None) -> None:
+    err.say(f"{_shown(file)}: {_kind(source)}", style="bold")
+    if account.taken:
+        rows = [(each.theirs, each.ours, each.value) for each in account.taken]
+        err.print(table("taken", "as", "value", rows=rows))
+    if account.left:
+        reasons = [(f"{each.what}{_times(each.count, each.place)}", each.why) for each in account.left]
+        err.print(table("left", "why", rows=reasons))
+    if images is not None:
+        where = f"wrote {out}: " if out is not None else ""
+        shown = f"; `farm plan {out}` shows what they take" if out is not None else ""
+        whisper(f"{where}{counted(images, 'image')}{shown}")
+
+
+def _times(count: int, place: str) -> str:
+    if count > 1:
+        return f" ({count:,} times{f', first in {place}' if place else ''})"
+    return f" ({place})" if place else ""

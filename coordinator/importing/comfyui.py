@@ -1,0 +1,230 @@
+"""ComfyUI workflows that make a picture from text: followed from what is saved back to what it is made of.
+
+What asks for more than the farm does (pictures to start from, ControlNet, a second pass) is refused, because
+the picture would be another one; what only adds to the finished picture is left out and told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from common.wording import shortened
+from coordinator.importing import comfygraph
+from coordinator.importing.comfygraph import Graph, GraphNode, Link
+from coordinator.importing.imported import Account, UnusableSource, Wish, Wishes
+from coordinator.importing.texts import is_dynamic
+
+_SAVES = ("SaveImage", "PreviewImage", "SaveImageWebsocket", "Image Save", "SaveImageExtended")
+_DECODES = ("VAEDecode", "VAEDecodeTiled")
+_SAMPLERS = ("KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced")
+_CHECKPOINTS = {
+    "CheckpointLoaderSimple": "ckpt_name",
+    "CheckpointLoader": "ckpt_name",
+    "UNETLoader": "unet_name",
+    "UnetLoaderGGUF": "unet_name",
+}
+_SHIFTS = ("ModelSamplingAuraFlow", "ModelSamplingSD3")
+_ENLARGES = (
+    *("ImageUpscaleWithModel", "ImageScale", "ImageScaleBy", "ImageScaleToTotalPixels", "UltimateSDUpscale"),
+    *("ImageSharpen", "ImageBlur", "FaceDetailer", "ImageScaleToMaxDimension"),
+)
+#: Schedules that are as good as a sampler's own.
+_PLAIN_SCHEDULES = ("normal", "simple", "sgm_uniform", "")
+_TEXT_ONLY = "the farm makes pictures from text only"
+#: Links in a row; a graph with a circle has more.
+_MAX_STEPS = 200
+
+is_workflow = comfygraph.is_graph
+
+
+def workflow(data: Any, account: Account) -> Wishes:
+    """The pictures that a workflow saves. Raises UnusableSource where the farm cannot make them so."""
+    graph = comfygraph.graph(data)
+    reader = _Reader(graph, account)
+    samplers: dict[str, GraphNode] = {}
+    for node in graph.values():
+        if node.type in _SAVES and not node.is_muted and (sampler := reader.sampler(node)):
+            samplers[sampler.id] = sampler
+    if not samplers:
+        raise UnusableSource("is a ComfyUI workflow that saves no picture made from text")
+    wishes = [reader.wish(sampler) for sampler in samplers.values()]
+    is_drawn = comfygraph.is_editors(data) and any(is_dynamic(wish.text("prompt")) for wish in wishes)
+    return Wishes("ComfyUI workflow", wishes, is_template=is_drawn)
+
+
+class _Reader:
+    def __init__(self, graph: Graph, account: Account) -> None:
+        self.graph = graph
+        self.account = account
+
+    def source(self, link: Any) -> GraphNode | None:
+        """The node that a link leads to, past those that only pass on."""
+        for _ in range(_MAX_STEPS):
+            node = self.graph.get(link.node) if isinstance(link, Link) else None
+            if node is None or node.is_muted or not node.passes:
+                return None if node is None or node.is_muted else node
+            assert isinstance(link, Link)
+            link = node.passes.get(link.slot)
+        raise UnusableSource("is a ComfyUI workflow that goes in a circle")
+
+    def value(self, node: GraphNode, name: str) -> Any:
+        """A plain value of an input, from a node that holds one where it is linked."""
+        found = node.inputs.get(name)
+        for _ in range(_MAX_STEPS):
+            if not isinstance(found, Link):
+                return found
+            holder = self.source(found)
+            plain = (
+                [each for each in holder.inputs.values() if isinstance(each, str | int | float | Link)]
+                if holder
+                else []
+            )
+            if holder is None or len(plain) != 1:
+                where = f"from {holder}" if holder else "from nowhere"
+                raise UnusableSource(
+                    f"takes `{name}` of {node} {where}, which cannot be followed; put the value there"
+                )
+            found = plain[0]
+        raise UnusableSource("is a ComfyUI workflow that goes in a circle")
+
+    def sampler(self, saved: GraphNode) -> GraphNode | None:
+        """The sampler of a picture that is saved; None where it comes from none."""
+        node = self.source(saved.inputs.get("images") or saved.inputs.get("image"))
+        for _ in range(_MAX_STEPS):
+            if node is None or node.type == "LoadImage":
+                return None
+            if node.type in _DECODES:
+                found = self.source(node.inputs.get("samples"))
+                if found is None or found.type not in _SAMPLERS:
+                    raise UnusableSource(
+                        f"makes its picture with {found or node}; {_TEXT_ONLY}, with one sampler"
+                    )
+                return found
+            if node.type not in _ENLARGES:
+                raise UnusableSource(f"changes the picture with {node}, which the farm cannot")
+            self.account.leave(str(node), "the farm's picture is the one before it")
+            node = self.source(node.inputs.get("image") or node.inputs.get("upscale_image"))
+        return None
+
+    def wish(self, sampler: GraphNode) -> Wish:
+        wish = Wish()
+        guider, noise, chosen, sigmas = (
+            self.source(sampler.inputs.get(name)) or sampler
+            for name in ("guider", "noise", "sampler", "sigmas")
+        )
+        self._latent(sampler, wish)
+        positive = guider.inputs.get("positive") or guider.inputs.get("conditioning")
+        wish.say("prompt", "positive prompt", self.text(positive, "positive", wish))
+        if negative := self.text(guider.inputs.get("negative"), "negative", wish):
+            wish.say("negative", "negative prompt", negative)
+        for ours, node, name in (
+            ("seed", noise, "noise_seed" if "noise_seed" in noise.inputs else "seed"),
+            ("steps", sigmas, "steps"),
+            ("guidance", guider, "cfg"),
+        ):
+            if (value := self.value(node, name)) is not None:
+                wish.say(ours, f"{node.type}.{name}", f"{value}")
+        self._schedule(wish, sampler, chosen, sigmas)
+        self._model(guider.inputs.get("model"), wish)
+        return wish
+
+    def _schedule(self, wish: Wish, sampler: GraphNode, chosen: GraphNode, sigmas: GraphNode) -> None:
+        name, schedule = self.value(chosen, "sampler_name"), str(self.value(sigmas, "scheduler") or "")
+        if name is not None:
+            spoken = f"{name} karras" if schedule == "karras" else str(name)
+            wish.say("sampler", f"{chosen.type}.sampler_name", spoken)
+        if schedule not in (*_PLAIN_SCHEDULES, "karras"):
+            self.account.leave(f"scheduler: {schedule}", "each sampler of the farm has its own schedule")
+        first, last = self.value(sampler, "start_at_step"), self.value(sampler, "end_at_step")
+        steps = self.value(sampler, "steps")
+        if first or (isinstance(last, int) and isinstance(steps, int) and last < steps):
+            raise UnusableSource(f"samples a part of the steps with {sampler}, which the farm cannot")
+
+    def _latent(self, sampler: GraphNode, wish: Wish) -> None:
+        latent = self.source(sampler.inputs.get("latent_image"))
+        if latent is None:
+            return
+        if latent.type in _SAMPLERS or "Upscale" in latent.type:
+            raise UnusableSource(
+                f"paints the picture a second time, with {sampler} after {latent}; the farm has one pass"
+            )
+        if not (latent.type.startswith("Empty") and "width" in latent.inputs):
+            raise UnusableSource(f"starts from {latent}; {_TEXT_ONLY}")
+        for side in ("width", "height"):
+            wish.say(side, f"{latent.type}.{side}", f"{self.value(latent, side)}")
+        batch = self.value(latent, "batch_size")
+        if isinstance(batch, int) and batch > 1:
+            wish.say("count", f"{latent.type}.batch_size", str(batch))
+            self.account.leave(
+                f"batch_size: {batch}", "its pictures get seeds of their own, so all but the first differ"
+            )
+        denoise = self.value(sampler, "denoise")
+        if isinstance(denoise, int | float) and denoise < 1:
+            self.account.leave(f"denoise: {denoise:g}", "the farm denoises wholly")
+
+    def text(self, link: Any, which: str, wish: Wish) -> str:
+        """The words of a conditioning."""
+        node = self.source(link)
+        for _ in range(_MAX_STEPS):
+            if node is None or node.type == "ConditioningZeroOut":
+                return ""
+            match node.type:
+                case "CLIPTextEncode":
+                    self._clip(node)
+                    return self._words(node, "text")
+                case "CLIPTextEncodeSDXL":
+                    return self._words(node, "text_g")
+                case "CLIPTextEncodeFlux":
+                    return self._words(node, "t5xxl")
+                case "FluxGuidance":
+                    guidance = self.value(node, "guidance")
+                    self.account.leave(
+                        f"FluxGuidance: {guidance}", "the farm's models take no distilled guidance"
+                    )
+                    node = self.source(node.inputs.get("conditioning"))
+                case _:
+                    raise UnusableSource(f"makes the {which} prompt with {node}, which the farm cannot")
+        return ""
+
+    def _words(self, node: GraphNode, name: str) -> str:
+        words = self.value(node, name)
+        return words if isinstance(words, str) else ""
+
+    def _clip(self, node: GraphNode) -> None:
+        clip = self.source(node.inputs.get("clip"))
+        if clip is not None and clip.type == "CLIPSetLastLayer":
+            self.account.leave("CLIPSetLastLayer", "the farm reads all layers of a text encoder", kind="clip")
+
+    def _model(self, link: Any, wish: Wish) -> None:
+        for node in self._chain(link):
+            if node.type in _CHECKPOINTS:
+                wish.say("model", f"{node.type}", str(self.value(node, _CHECKPOINTS[node.type])))
+            elif node.type in ("LoraLoader", "LoraLoaderModelOnly"):
+                weight = self.value(node, "strength_model")
+                clip = self.value(node, "strength_clip")
+                if clip is not None and clip != weight:
+                    self.account.leave(
+                        f"strength_clip: {clip}", "a LoRA has one weight here", kind="strength_clip"
+                    )
+                wish.loras.insert(0, (str(self.value(node, "lora_name")), _number(weight)))
+            elif node.type in _SHIFTS:
+                wish.say("shift", f"{node.type}.shift", f"{self.value(node, 'shift')}")
+            elif any("image" in name.lower() or "control" in name.lower() for name in node.inputs):
+                raise UnusableSource(f"changes the model with {node}; {_TEXT_ONLY}")
+            else:
+                self.account.leave(str(node), "the farm has no such change of a model")
+
+    def _chain(self, link: Any) -> Iterator[GraphNode]:
+        """The nodes that a model comes through, the last first."""
+        for _ in range(_MAX_STEPS):
+            node = self.source(link)
+            if node is None:
+                return
+            yield node
+            link = node.inputs.get("model")
+        raise UnusableSource(f"is a ComfyUI workflow that goes in a circle at {shortened(str(link))}")
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else 1.0

@@ -1,0 +1,163 @@
+"""Models, LoRAs and samplers of other programs, by the catalog's names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from common.catalog import Catalog, Lora, Model
+
+#: Files of models that the farm's catalog calls otherwise, as `_bare`.
+_FILES = {
+    "sdxlbase": "sdxl",
+    "sdxlbase10": "sdxl",
+    "sdxl10": "sdxl",
+    "sdxlbase1009vae": "sdxl",
+    "v15": "sd15",
+    "sdv15": "sd15",
+    "stablediffusionv15": "sd15",
+    "sd15": "sd15",
+    "zimagebase": "z-image",
+    "flux2klein4b": "flux2-klein-4b",
+    "flux2klein9b": "flux2-klein-9b",
+}
+#: Parts of the names of files that only say how weights are stored.
+_STORED = re.compile(
+    r"fp16|fp32|fp8|bf16|e4m3fn|e5m2|q\d(?:_[0k](?:_[sml])?)?|scaled|pruned|emaonly|ema[-_]?only|mixed|nf4",
+    re.IGNORECASE,
+)
+_ENDING = re.compile(r"\.(?:safetensors|ckpt|gguf|sft|pt|pth|bin)$", re.IGNORECASE)
+_HASH = re.compile(r"\s*\[[0-9a-f]{6,64}\]\s*$")
+
+#: Words in names of models, to families of the catalog.
+_FAMILIES = (
+    (re.compile(r"z[-_ ]?image", re.IGNORECASE), "z-image"),
+    (re.compile(r"klein|flux[-_. ]?2", re.IGNORECASE), "flux2-klein"),
+    (re.compile(r"xl|pony|illustrious|noob[-_ ]?ai", re.IGNORECASE), "sdxl"),
+    (re.compile(r"sd[-_. ]?1|(?<!\d)1[.-]5(?!\d)|v1-", re.IGNORECASE), "sd15"),
+)
+#: Words of models whose family the farm does not have.
+_OTHERS = re.compile(
+    r"flux|sd[-_. ]?3|qwen|hunyuan|wan|pixart|chroma|lumina|cascade|kolors|hidream", re.IGNORECASE
+)
+
+#: Samplers as `_bare_sampler`, to the farm's by how close they are; all behind the first only resemble them.
+_SAMPLERS: dict[str, tuple[str, ...]] = {
+    "euler": ("euler",),
+    "eulera": ("euler_a", "euler"),
+    "eulerancestral": ("euler_a", "euler"),
+    "eulercfgpp": ("", "euler"),
+    "ddim": ("ddim",),
+    "ddimuniform": ("ddim",),
+    "plms": ("", "ddim"),
+    "pndm": ("", "ddim"),
+    "dpmpp2m": ("dpmpp_2m",),
+    "dpmpp2mkarras": ("dpmpp_2m_karras", "dpmpp_2m"),
+    "dpmpp2mk": ("dpmpp_2m_karras", "dpmpp_2m"),
+    "dpmsolverpp": ("dpmpp_2m",),
+    "dpmsolver": ("", "dpmpp_2m"),
+    "dpmpp2msde": ("dpmpp_2m_sde", "dpmpp_2m"),
+    "dpmpp2msdegpu": ("dpmpp_2m_sde", "dpmpp_2m"),
+    "dpmpp2msdekarras": ("dpmpp_2m_sde_karras", "dpmpp_2m"),
+    "dpmpp3msde": ("", "dpmpp_2m"),
+    "dpmpp3msdekarras": ("", "dpmpp_2m"),
+    "dpmppsde": ("", "dpmpp_2m"),
+    "dpmppsdekarras": ("", "dpmpp_2m"),
+    "dpmpp2sa": ("", "dpmpp_2m"),
+    "heun": ("heun",),
+    "unipc": ("unipc",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A name of the catalog, and whether it is what the other program meant or only its kin."""
+
+    name: str
+    is_same: bool
+
+
+def model(theirs: str, catalog: Catalog) -> Found | None:
+    """The catalog's model of that name or file, else the first of its family; None where no word tells."""
+    if theirs in catalog.models:
+        return Found(theirs, is_same=True)
+    bare = _bare(theirs)
+    known = {_bare(each.name): each.name for each in catalog.models.values()}
+    known |= {
+        _bare(each.path): each.name for each in reversed(list(catalog.models.values())) if "/" in each.path
+    }
+    name = known.get(bare) or _FILES.get(bare)
+    if name in catalog.models:
+        return Found(name, is_same=True)
+    family = next((family for word, family in _FAMILIES if word.search(theirs)), "")
+    of_family = of(family, catalog)
+    return Found(of_family, is_same=False) if of_family else None
+
+
+def is_of_another_family(theirs: str) -> bool:
+    return bool(_OTHERS.search(theirs)) and not any(word.search(theirs) for word, _ in _FAMILIES)
+
+
+def of(family: str, catalog: Catalog) -> str | None:
+    """The first model of a family that is for pictures people want; the demo's are drawings."""
+    names = [each.name for each in catalog.models.values() if each.family.name == family]
+    return next((name for name in names if not name.startswith("shotfarm-demo")), None)
+
+
+def lora(theirs: str, catalog: Catalog) -> Lora | None:
+    bare = _bare(theirs)
+    for each in catalog.loras.values():
+        if theirs == each.name or bare in (_bare(each.name), _bare(each.path)):
+            return each
+    return None
+
+
+def takes(model: Model, lora: Lora, catalog: Catalog) -> bool:
+    """Whether a LoRA works on a model: it was made for its base, or for one with the same layers."""
+    return lora.base == model.base or any(
+        other.base == lora.base
+        and other.family.name == model.family.name
+        and other.components == model.components
+        for other in catalog.models.values()
+    )
+
+
+def sampler(theirs: str, family: Iterable[str]) -> Found | None:
+    """The family's sampler that another program calls so; None for one that nothing here resembles."""
+    has = list(family)
+    if theirs in has:
+        return Found(theirs, is_same=True)
+    bare = _bare_sampler(theirs)
+    for number, name in enumerate(_SAMPLERS.get(bare, ())):
+        if name in has:
+            return Found(name, is_same=number == 0)
+    return None
+
+
+def _bare_sampler(text: str) -> str:
+    bare = re.sub(r"[^a-z0-9]", "", text.lower().replace("++", "pp"))
+    for schedule in (
+        "exponential",
+        "polyexponential",
+        "sgmuniform",
+        "simple",
+        "automatic",
+        "uniform",
+        "beta",
+        "normal",
+    ):
+        bare = bare.removesuffix(schedule)
+    return bare.removeprefix("k") if bare.removeprefix("k") in _SAMPLERS else bare
+
+
+def _bare(name: str) -> str:
+    """The letters and digits of a model's name, without folder, ending, hash and how it is stored."""
+    name = _HASH.sub("", name.strip()).replace("\\", "/").rpartition("/")[2]
+    name = _STORED.sub("", _ENDING.sub("", name))
+    return re.sub(r"[^a-z0-9]", "", name.lower()).removeprefix("stablediffusion") or name.lower()
+
+
+def names(catalog: Mapping[str, object]) -> str:
+    """The names of a catalog's part, as a sentence lists them."""
+    return ", ".join(list(catalog)[:8])

@@ -1,0 +1,52 @@
+"""Prompt files of kohya's sd-scripts: `a cat --n blurry --w 512 --h 768 --d 42 --s 20 --l 7.5`."""
+
+from __future__ import annotations
+
+from coordinator.importing.imported import Account, Wish, Wishes
+from coordinator.importing.lines import flags, lines
+
+#: Their letters.
+_FLAGS = {
+    "n": "negative",
+    "w": "width",
+    "h": "height",
+    "d": "seed",
+    "s": "steps",
+    "l": "guidance",
+    "g": "guidance",
+    "ss": "sampler",
+    "fs": "shift",
+}
+_LEFT = {
+    "am": "weights of LoRAs stand in `loras`, and the list does not name them",
+    "cn": "the farm makes pictures from text only",
+    "ctr": "the farm makes pictures from text only",
+    "i": "the farm makes pictures from text only",
+    "ci": "the farm makes pictures from text only",
+    "t": "the farm makes pictures, no films",
+    "f": "the farm makes pictures, no films",
+}
+#: Flags that no other program writes so.
+MARKS = frozenset(("n", "w", "h", "d", "l", "am", "ss", "fs"))
+
+
+def prompt_file(text: str, account: Account) -> Wishes:
+    return Wishes(
+        "kohya prompt file",
+        [_wish(line, place, account) for place, line in lines(text, account)],
+        family="sd",
+    )
+
+
+def _wish(line: str, place: str, account: Account) -> Wish:
+    wish = Wish(place=place)
+    before, found = flags(line)
+    wish.say("prompt", "line", before)
+    for name, value in found:
+        key = name.lower()
+        if key in _FLAGS:
+            wish.say(_FLAGS[key], f"--{name}", value)
+        else:
+            why = _LEFT.get(key, "the farm has no such setting")
+            account.leave(f"--{name} {value}".strip(), why, place, name)
+    return wish

@@ -1,0 +1,47 @@
+"""The farm's own record in its pictures: the very same shot again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from common.shot import Shot
+from coordinator.importing.imported import Account, Wish, Wishes
+
+_QUALITY = {"webp": 90, "jpeg": 92}
+
+
+def record(data: Any, account: Account) -> Wishes | None:
+    """The shot of a record; None where it is none."""
+    if not isinstance(data, dict) or not isinstance(data.get("shot"), dict):
+        return None
+    try:
+        shot = Shot.from_dict(data["shot"])
+        # Raises where a field is no value of its kind.
+        _ = shot.canonical()
+    except (TypeError, ValueError):
+        return None
+    wish = Wish()
+    said = {
+        "prompt": shot.prompt,
+        "negative": shot.negative,
+        "model": shot.model,
+        "size": f"{shot.width}x{shot.height}",
+        "steps": str(shot.steps),
+        "guidance": repr(float(shot.guidance)),
+        "sampler": shot.sampler,
+        "seed": str(shot.seed),
+    }
+    for ours, text in said.items():
+        if text:
+            wish.say(ours, ours, text)
+    for name, value in shot.knobs:
+        wish.say(name, name, repr(float(value)))
+    wish.loras = [(use.name, float(use.weight)) for use in shot.loras]
+    output: dict[str, object] = {} if shot.format == "png" else {"format": shot.format}
+    if shot.quality != _QUALITY.get(shot.format, 0):
+        output["quality"] = shot.quality
+    if not shot.metadata:
+        output["metadata"] = False
+    return Wishes(
+        "picture of this farm", [wish], is_ours=True, shot_id=shot.id, output=output, lane=shot.realm
+    )

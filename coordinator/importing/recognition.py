@@ -1,0 +1,318 @@
+"""Which program wrote a file: told by what is in it first, by its ending second."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import PurePath
+from typing import Any
+
+from common.document.nodes import Mapping, spelling
+from common.manifest.aliases import field_of
+from common.manifest.files import UnusableFileError
+from common.manifest.tables import Table, csv_table, xlsx_table
+from common.wording import nearest
+from coordinator.importing import (
+    a1111,
+    comfyui,
+    invokeai,
+    kohya,
+    lines,
+    midjourney,
+    ours,
+    pictures,
+    swarmui,
+    texts,
+)
+from coordinator.importing.imported import (
+    Account,
+    Source,
+    Styles,
+    TableSource,
+    UnusableSource,
+    Wish,
+    Wishes,
+    fill,
+    is_setting,
+)
+
+#: Bytes of a text or table; a manifest reads no larger list.
+MAX_TEXT_BYTES = 8 * 1024 * 1024
+#: Bytes of a picture: of 16,384 pixels a side without compression in 8 bits it has a little more.
+MAX_PICTURE_BYTES = 256 * 1024 * 1024
+
+KNOWN = (
+    "pictures (PNG, JPEG, WebP) with their settings, prompt lists of A1111, kohya, InvokeAI, SwarmUI and "
+    "Midjourney, CSV and xlsx tables, `styles.csv`, JSON lists and ComfyUI workflows"
+)
+_BINARY = (
+    (b"PK\x03\x04", "is an archive; unpack it and import what is inside"),
+    (b"%PDF", "is a PDF; save its text as .txt or .csv"),
+    (b"GIF8", "is a GIF, which carries no settings"),
+    (b"GGUF", "is a model; `farm models --identity` names it for a catalog"),
+    (b"\xd0\xcf\x11\xe0", "is an old workbook; save it as .xlsx or .csv"),
+)
+_LIST_FLAGS = frozenset(
+    (
+        *("prompt", "negative_prompt", "steps", "cfg_scale", "width", "height", "sampler_name", "n_iter"),
+        *(
+            "batch_size",
+            "sampler_index",
+            "restore_faces",
+            "tiling",
+            "styles",
+            "subseed",
+            "sd_model",
+            "outpath_samples",
+        ),
+    )
+)
+#: Fields by two of which a table shows that its column `text` holds prompts.
+_ASKING = {"negative", "steps", "guidance", "sampler", "seed", "size", "width", "loras"}
+_STYLES = {"name", "prompt", "negative_prompt"}
+
+
+def recognised(content: bytes, name: str, account: Account, kind: str | None = None) -> Source:
+    """What a file asks for. `kind`, one of `FORMATS`, overrides what it looks like.
+
+    Raises UnusableSource for a file that is broken, or of which nothing is known.
+    """
+    if kind == "picture" or (kind is None and pictures.is_picture(content)):
+        if not pictures.is_picture(content):
+            raise UnusableSource("is no PNG, JPEG or WebP picture")
+        return pictures.settings(content, account)
+    if len(content) > MAX_TEXT_BYTES:
+        raise UnusableSource(f"is larger than {MAX_TEXT_BYTES // 1024**2} MiB; split it")
+    if kind in (None, "table") and (content.startswith(b"PK\x03\x04") and b"xl/" in content):
+        return _table(_read(xlsx_table, content), account, kind)
+    text = _decoded(content, account)
+    if not text.strip():
+        raise UnusableSource("is empty")
+    if kind is not None:
+        return FORMATS[kind](text, account)
+    return _of_text(text, PurePath(name).suffix.lower(), account)
+
+
+def may_be_large(head: bytes) -> bool:
+    """Whether a file that begins so may have more than `MAX_TEXT_BYTES`."""
+    return pictures.is_picture(head)
+
+
+def _decoded(content: bytes, account: Account) -> str:
+    for head, what in _BINARY:
+        if content.startswith(head):
+            raise UnusableSource(what)
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16", errors="replace")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        if b"\0" in content:
+            raise UnusableSource(f"is of no kind that can be imported: {KNOWN}") from None
+        account.leave("its encoding", "it is no UTF-8; it was read as Windows text (cp1252)")
+        return content.decode("cp1252", errors="replace")
+    if "\0" in text:
+        raise UnusableSource(f"is of no kind that can be imported: {KNOWN}")
+    return text
+
+
+def _of_text(text: str, ending: str, account: Account) -> Source:
+    if text.lstrip()[:1] in ("{", "["):
+        data = _json(text)
+        if data is not None:
+            return _of_json(data, account)
+        if ending in (".json", ".jsonl", ".ndjson"):
+            raise UnusableSource("is broken JSON; export it again")
+    if ending in (".yaml", ".yml"):
+        raise UnusableSource("is YAML; a manifest needs no import, and a list is an axis: `{file: NAME}`")
+    if a1111.is_infotext(text):
+        return a1111.infotext(text, account)
+    if ending in (".csv", ".tsv", ".tab") or _is_table(text):
+        return _csv(text, account)
+    return _list(text, account)
+
+
+def _json(text: str) -> Any:
+    """The document, or the list of those of JSON Lines; None for what is neither."""
+    try:
+        return json.loads(text, parse_constant=str)
+    except RecursionError:
+        raise UnusableSource("nests too deep") from None
+    except ValueError:
+        pass
+    try:
+        return [json.loads(line, parse_constant=str) for line in text.split("\n") if line.strip()]
+    except (ValueError, RecursionError):
+        return None
+
+
+def _of_json(data: Any, account: Account) -> Source:
+    if comfyui.is_workflow(data):
+        return comfyui.workflow(data, account)
+    if isinstance(data, dict):
+        if found := ours.record(data, account):
+            return found
+        for key, read in ((swarmui.KEY, swarmui.parameters), (invokeai.KEY, invokeai.metadata)):
+            if isinstance(data.get(key), dict):
+                return read(data[key], account)
+        if "positive_prompt" in data:
+            return invokeai.metadata(data, account)
+        if isinstance(data.get("prompt"), dict) and comfyui.is_workflow(data["prompt"]):
+            # What the API of ComfyUI takes.
+            return comfyui.workflow(data["prompt"], account)
+        if isinstance(data.get("prompt"), str):
+            return _objects([data], account)
+        if data and all(isinstance(each, dict) for each in data.values()):
+            return _objects([{"name": name, **each} for name, each in data.items()], account)
+        raise UnusableSource(f"is JSON of no kind that can be imported: {KNOWN}")
+    if isinstance(data, list) and data and all(isinstance(each, dict) for each in data):
+        return _objects(data, account)
+    if isinstance(data, list) and data and all(isinstance(each, str) for each in data):
+        return _list("\n".join(each.replace("\n", " ") for each in data), account)
+    raise UnusableSource("is JSON that holds no list of objects or texts")
+
+
+def _objects(data: list[dict[str, Any]], account: Account) -> Source:
+    rows = [{str(key): _cell(value) for key, value in each.items()} for each in data]
+    return _of_rows(
+        rows, [f"item {number}" for number in range(1, len(rows) + 1)], account, "list of objects"
+    )
+
+
+def _cell(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case list():
+            return ", ".join(_cell(each) for each in value)
+        case dict():
+            return ", ".join(f"{key} {_cell(each)}" for key, each in value.items())
+    return str(value)
+
+
+def _csv(text: str, account: Account, kind: str | None = None) -> Source:
+    heading = text.lstrip("\r\n").partition("\n")[0]
+    return _table(_read(lambda content: csv_table(content, tabs="\t" in heading), text), account, kind)
+
+
+def _read(read: Callable[[Any], Table], content: str | bytes) -> Table:
+    try:
+        return read(content)
+    except UnusableFileError as error:
+        raise UnusableSource(f"line {error.line} {error}" if error.line else f"{error}") from None
+
+
+def _table(table: Table, account: Account, kind: str | None) -> Source:
+    rows = [
+        {key: spelling(cell) for key, _, cell in row.items()}
+        for row in table.rows.items
+        if isinstance(row, Mapping)
+    ]
+    for doubt in table.doubts:
+        account.leave(doubt.message, "see the table", f"line {doubt.line}")
+    if not rows:
+        raise UnusableSource("has no rows below its headings")
+    found = [f"line {row.place.line}" for row in table.rows.items]
+    if kind == "table":
+        return TableSource("table", tuple(rows))
+    return _of_rows(rows, found, account, "table")
+
+
+def _of_rows(rows: list[dict[str, str]], where: list[str], account: Account, kind: Any) -> Source:
+    """Rows that say what to make each, by a column of prompts; else rows that a prompt refers to."""
+    headings = {key.strip().lower().replace(" ", "_") for row in rows for key in row}
+    if headings == _STYLES and kind == "table":
+        return a1111.styles(rows)
+    if not any(field_of(each) == "prompt" for each in headings):
+        asked = {field_of(each) for each in headings} & _ASKING
+        if not ("text" in headings and len(asked) > 1):
+            return TableSource(kind, tuple(rows))
+        rows = [{_as_prompt(key): value for key, value in row.items()} for row in rows]
+    wishes = []
+    for row, place in zip(rows, where, strict=True):
+        wish = Wish(place=place)
+        fill(wish, row.items(), account)
+        wishes.append(wish)
+    family = "sd" if headings - {"prompt", "name", "filename"} else ""
+    return Wishes("table of prompts" if kind == "table" else "list of prompts", wishes, family=family)
+
+
+def _as_prompt(heading: str) -> str:
+    return "prompt" if heading.strip().lower() == "text" else heading
+
+
+def _is_table(text: str) -> bool:
+    """Whether a text of another ending begins with headings, a prompt among them."""
+    heading = text.lstrip().partition("\n")[0].strip()
+    for separator in (",", ";", "\t"):
+        cells = [cell.strip(' "').lower() for cell in heading.split(separator)]
+        if len(cells) > 1 and "prompt" in cells and all(map(is_setting, cells)):
+            return True
+    return False
+
+
+def _list(text: str, account: Account) -> Source:
+    """A list of prompts by the flags and tags that most of it has."""
+    names = Counter(lines.flag_names(text))
+    votes = {
+        "a1111": sum(count for name, count in names.items() if name.lower() in _LIST_FLAGS),
+        "kohya": sum(count for name, count in names.items() if name in kohya.MARKS),
+        "midjourney": sum(count for name, count in names.items() if name.lower() in midjourney.MARKS),
+        "swarmui": sum(bool(swarmui.MARK.search(line)) for _, line in lines.lines(text)),
+        "invokeai": sum(bool(invokeai.MARK.search(line)) for _, line in lines.lines(text)),
+    }
+    kind = max(votes, key=lambda each: votes[each])
+    if not votes[kind]:
+        is_dynamic = any(texts.is_dynamic(line) for _, line in lines.lines(text))
+        kind = "dynamic" if is_dynamic else "kohya" if "s" in names else "a1111"
+    return FORMATS[kind](text, account)
+
+
+def _comfyui(text: str, account: Account) -> Source:
+    data = _json(text)
+    if not comfyui.is_workflow(data):
+        raise UnusableSource("is no ComfyUI workflow")
+    return comfyui.workflow(data, account)
+
+
+def _any_json(text: str, account: Account) -> Source:
+    data = _json(text)
+    if data is None:
+        raise UnusableSource("is no JSON")
+    return _of_json(data, account)
+
+
+def _styles(text: str, account: Account) -> Source:
+    found = _csv(text, account)
+    if not isinstance(found, Styles):
+        raise UnusableSource("is no `styles.csv`, which has the columns name, prompt and negative_prompt")
+    return found
+
+
+#: By the words of `--as`; a picture is told by its first bytes.
+FORMATS: dict[str, Callable[[str, Account], Source]] = {
+    "a1111": a1111.flag_list,
+    "infotext": a1111.infotext,
+    "kohya": kohya.prompt_file,
+    "invokeai": invokeai.prompt_list,
+    "dynamic": invokeai.dynamic_list,
+    "swarmui": swarmui.prompt_list,
+    "midjourney": midjourney.prompt_list,
+    "csv": _csv,
+    "table": lambda text, account: _csv(text, account, "table"),
+    "styles": _styles,
+    "json": _any_json,
+    "comfyui": _comfyui,
+}
+
+
+def checked(kind: str) -> str:
+    """The word of `--as`. Raises UnusableSource for one that is none."""
+    if kind in FORMATS or kind == "picture":
+        return kind
+    near = nearest(kind, [*FORMATS, "picture"])
+    hint = f"; did you mean `{near}`?" if near else ""
+    raise UnusableSource(f"`--as {kind}` is no format{hint} It takes {', '.join([*FORMATS, 'picture'])}")

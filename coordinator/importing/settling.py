@@ -1,0 +1,336 @@
+"""Wishes as the farm can fulfil them: values in its bounds, names of its catalog, the rest told."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from common.catalog import Catalog, Model
+from common.manifest.shot_values import MAX_ASPECT, MAX_SEED, MAX_SIDE
+from common.wording import shortened
+from coordinator.importing import known, texts
+from coordinator.importing.imported import Account, Said, UnusableSource, Wish, Wishes
+
+#: Where neither a file nor a person names a model.
+_DEFAULT_FAMILY = "z-image"
+#: The longer side of pictures of the older family.
+_SMALL_SIDE = 768
+_MAX_COUNT = 10_000
+_SIZE = re.compile(r"\s*(\d{1,6})\s*[xX×*]\s*(\d{1,6})\s*")
+_ASPECT = re.compile(r"\s*(\d{1,5}(?:\.\d{1,5})?)\s*[:/]\s*(\d{1,5}(?:\.\d{1,5})?)\s*")
+_NUMBER = re.compile(r"\s*[-+]?(?:\d{1,25}(?:\.\d{0,25})?|\.\d{1,25})(?:[eE][-+]?\d{1,3})?\s*")
+_PLAIN_SCHEDULES = ("", "automatic", "normal", "simple", "karras", "default", "sgm_uniform")
+_RANDOM = ("", "-1", "random", "none", "null")
+
+Value = str | int | float | list[str] | dict[str, str]
+
+
+@dataclass(slots=True)
+class Row:
+    """One picture, or `count` with seeds that follow each other, by the farm's names."""
+
+    #: Shot fields in the manifest's order; prompts are templates or plain text, as their source's.
+    fields: dict[str, Value] = field(default_factory=dict)
+    #: None: a random one.
+    seed: int | None = None
+    count: int = 1
+    #: File name that the source gives.
+    name: str = ""
+    place: str = ""
+
+
+@dataclass(slots=True)
+class Settling:
+    """What rows have in common: the catalog, the person's own choice of a model, and the account."""
+
+    catalog: Catalog
+    account: Account
+    #: A model of the catalog, in place of any that the source names.
+    model: str | None = None
+    _models: dict[str, tuple[Model, bool]] = field(default_factory=dict)
+
+    def default_model(self) -> str:
+        """For files that ask for no picture themselves, the person's choice, or one for every purpose."""
+        self._check_model()
+        name = self.model or self._first_of("")
+        self._tell_model(None, name, False, "")
+        return name
+
+    def _check_model(self) -> None:
+        if self.model is not None and self.model not in self.catalog.models:
+            raise UnusableSource(
+                f"`--model {shortened(self.model)}`: the catalog has no such model; "
+                f"it has {known.names(self.catalog.models)} (`farm models`)"
+            )
+
+    def rows(self, source: Wishes) -> list[Row]:
+        """The rows of a source. Raises UnusableSource where it asks for nothing."""
+        self._check_model()
+        rows = [self._row(wish, source) for wish in source.wishes]
+        found = [row for row in rows if row is not None]
+        if not found:
+            raise UnusableSource("holds no prompt")
+        return found
+
+    def _row(self, wish: Wish, source: Wishes) -> Row | None:
+        row = Row(place=wish.place)
+        loras = list(wish.loras)
+        if said := wish.fields.get("loras"):
+            loras += texts.named_loras(said.text)
+        for name in ("prompt", "negative"):
+            self._text(name, wish, row, loras, source)
+        if not row.fields.get("prompt"):
+            self.account.leave("an entry without a prompt", "there is nothing to draw", wish.place)
+            return None
+        model, is_theirs = self._model(wish, source)
+        row.fields["model"] = model.name
+        self._loras(loras, model, row)
+        self._size(wish, row)
+        self._number("steps", wish, row, 1, 1000, whole=True)
+        # Elsewhere 1 is no guidance; families that count from 0 take one less.
+        less = 1 if is_theirs and not source.is_ours and model.family.guidance_doubles_above == 0 else 0
+        self._number("guidance", wish, row, 0, 100, less=less)
+        self._sampler(wish, row, model)
+        for name in ("shift", "blind_steps"):
+            self._knob(name, wish, row, model)
+        self._seed(wish, row)
+        row.name = wish.text("name").strip()
+        return row
+
+    def _text(self, name: str, wish: Wish, row: Row, loras: list[tuple[str, float]], source: Wishes) -> None:
+        said = wish.fields.get(name)
+        if said is None:
+            return
+        text, found = said.text, list[tuple[str, float]]()
+        if not source.shot_id:
+            text = texts.whole(text, self.account, wish.place)
+            text, found = texts.without_loras(text, self.account, wish.place)
+            texts.tell_kept(text, self.account, wish.place, is_template=source.is_template)
+        if name == "prompt":
+            loras += found
+        for lora, _ in found if name == "negative" else ():
+            self.account.leave(f"LoRA {shortened(lora, 40)}", "a negative prompt takes no LoRAs", wish.place)
+        if text:
+            row.fields[name] = text
+            self.account.take(said.theirs, name, shortened(text, 48))
+
+    def _model(self, wish: Wish, source: Wishes) -> tuple[Model, bool]:
+        """The model, and whether it is the one that the source means."""
+        said = wish.fields.get("model")
+        theirs = said.text.strip() if said else ""
+        if theirs not in self._models:
+            name, is_same = self._chosen(theirs, source)
+            self._models[theirs] = (self.catalog.models[name], is_same)
+            self._tell_model(said, name, is_same, wish.place)
+        model, is_same = self._models[theirs]
+        return model, is_same
+
+    def _tell_model(self, said: Said | None, name: str, is_same: bool, place: str) -> None:
+        if said and (is_same or self.model):
+            self.account.take(said.theirs, "model", _became(said.text.strip(), name))
+        elif said:
+            is_other = known.is_of_another_family(said.text)
+            why = "no model of its family is in the catalog" if is_other else "the catalog does not have it"
+            what = f"{said.theirs}: {shortened(said.text, 40)}"
+            self.account.leave(what, f"{why}; `{name}` is taken, or say `--model NAME`", place, what)
+        elif not self.model:
+            self.account.leave("model", f"the file names none; `{name}` is taken, or say `--model NAME`")
+
+    def _chosen(self, theirs: str, source: Wishes) -> tuple[str, bool]:
+        found = known.model(theirs, self.catalog) if theirs else None
+        if self.model is not None:
+            return self.model, found is not None and found.is_same and found.name == self.model
+        if found is not None:
+            return found.name, found.is_same
+        family = source.family
+        if family == "sd":
+            family = "sd15" if _are_small(source) else "sdxl"
+        return self._first_of(family), False
+
+    def _first_of(self, family: str) -> str:
+        for each in (family, _DEFAULT_FAMILY):
+            if name := known.of(each, self.catalog):
+                return name
+        return next(iter(self.catalog.models))
+
+    def _loras(self, loras: list[tuple[str, float]], model: Model, row: Row) -> None:
+        found = []
+        for theirs, weight in loras:
+            lora = known.lora(theirs, self.catalog)
+            what = f"LoRA {shortened(theirs, 40)}"
+            if lora is None:
+                why = "the catalog does not have it; register it there and add it to `loras`"
+            elif not known.takes(model, lora, self.catalog):
+                why = f"it was made for `{lora.base}` and cannot work on `{model.name}`"
+            elif not -10 <= weight <= 10:
+                why = f"its weight {weight:g} is not between -10 and 10"
+            else:
+                found.append(lora.name if weight == 1 else f"{lora.name}@{spelled(weight)}")
+                self.account.take(what, "loras", found[-1])
+                continue
+            self.account.leave(what, why, row.place, what)
+        if found:
+            row.fields["loras"] = found
+
+    def _size(self, wish: Wish, row: Row) -> None:
+        said = wish.fields.get("size")
+        width, height = wish.fields.get("width"), wish.fields.get("height")
+        theirs, text = (said.theirs, said.text) if said else ("", "")
+        if width and height:
+            theirs, text = (
+                f"{width.theirs}, {height.theirs.rpartition('.')[2]}",
+                f"{width.text}x{height.text}",
+            )
+        elif width or height:
+            one = width or height
+            assert one is not None
+            self.account.leave(
+                f"{one.theirs}: {shortened(one.text, 20)}", "a size needs both sides", row.place, one.theirs
+            )
+        if match := _SIZE.fullmatch(text.replace(".0", "")):
+            sides = int(match[1]), int(match[2])
+            if (
+                all(16 <= side <= MAX_SIDE for side in sides)
+                and 1 / MAX_ASPECT <= sides[0] / sides[1] <= MAX_ASPECT
+            ):
+                row.fields["size"] = f"{sides[0]}x{sides[1]}"
+                self.account.take(theirs, "size", f"{sides[0]}x{sides[1]}")
+                return
+        if text:
+            self.account.leave(
+                f"{theirs}: {shortened(text, 20)}", "is no size that can be made", row.place, theirs
+            )
+        if "aspect" in wish.fields and "size" not in row.fields:
+            self._aspect(wish, row)
+
+    def _aspect(self, wish: Wish, row: Row) -> None:
+        said = wish.fields["aspect"]
+        match = _ASPECT.fullmatch(said.text)
+        ratio = float(match[1]) / float(match[2]) if match and float(match[2]) else 0.0
+        if match and 1 / MAX_ASPECT <= ratio <= MAX_ASPECT:
+            row.fields["size"] = {"aspect": f"{match[1]}:{match[2]}"}
+            self.account.take(said.theirs, "size", f"{match[1]}:{match[2]}")
+        elif not said.text.lower().startswith("custom"):
+            self.account.leave(
+                f"{said.theirs}: {shortened(said.text, 20)}", "is no ratio of sides", row.place, said.theirs
+            )
+
+    def _number(
+        self, name: str, wish: Wish, row: Row, low: float, high: float, *, whole: bool = False, less: int = 0
+    ) -> None:
+        said = wish.fields.get(name)
+        if said is None or not said.text.strip():
+            return
+        number = float(said.text) if _NUMBER.fullmatch(said.text) else None
+        if number is None or not low <= number <= high or (whole and number != int(number)):
+            bounds = f"is no {'whole ' if whole else ''}number from {low:g} to {high:g}"
+            self.account.leave(
+                f"{said.theirs}: {shortened(said.text, 20)}",
+                f"{bounds}; the model's own is used",
+                row.place,
+                said.theirs,
+            )
+            return
+        value = int(number) if whole else _plain(max(low, number - less))
+        row.fields[name] = value
+        self.account.take(said.theirs, name, _became(said.text.strip(), spelled(value)))
+
+    def _sampler(self, wish: Wish, row: Row, model: Model) -> None:
+        said = wish.fields.get("sampler")
+        if said is None or not said.text.strip():
+            return
+        schedule = wish.text("schedule").strip()
+        theirs = said.text.strip()
+        if schedule.lower() == "karras" and "karras" not in theirs.lower():
+            theirs = f"{theirs} {schedule}"
+        elif schedule.lower() not in _PLAIN_SCHEDULES:
+            why = "each sampler of the farm has its own schedule"
+            self.account.leave(
+                f"{wish.fields['schedule'].theirs}: {shortened(schedule, 20)}", why, row.place, "schedule"
+            )
+        found = known.sampler(theirs, model.family.samplers)
+        if found is None:
+            why = f"`{model.name}` has {', '.join(model.family.samplers)}; its own `{model.sampler}` is used"
+            self.account.leave(f"{said.theirs}: {shortened(theirs, 30)}", why, row.place, f"sampler {theirs}")
+            return
+        row.fields["sampler"] = found.name
+        self.account.take(said.theirs, "sampler", _became(theirs, found.name))
+        if not found.is_same:
+            why = f"`{found.name}` is the closest that `{model.name}` has; pictures will differ"
+            self.account.leave(f"{said.theirs}: {shortened(theirs, 30)}", why, row.place, f"sampler {theirs}")
+
+    def _knob(self, name: str, wish: Wish, row: Row, model: Model) -> None:
+        said = wish.fields.get(name)
+        if said is None:
+            return
+        bounds = model.family.knobs.get(name)
+        if bounds is None:
+            self.account.leave(
+                f"{said.theirs}: {shortened(said.text, 20)}",
+                f"`{model.name}` does not take it",
+                row.place,
+                name,
+            )
+        else:
+            self._number(name, wish, row, *bounds, whole=name == "blind_steps")
+
+    def _seed(self, wish: Wish, row: Row) -> None:
+        said, count = wish.fields.get("seed"), wish.fields.get("count")
+        if count is not None:
+            number = int(count.text) if count.text.strip().isdecimal() and len(count.text) < 9 else 0
+            if 1 <= number <= _MAX_COUNT:
+                row.count = number
+                if number > 1:
+                    self.account.take(count.theirs, "seeds", count.text)
+            else:
+                self.account.leave(
+                    f"{count.theirs}: {shortened(count.text, 20)}",
+                    "is no number of pictures",
+                    row.place,
+                    count.theirs,
+                )
+        if said is None:
+            return
+        text = said.text.strip().removesuffix(".0")
+        if text.isdecimal() and len(text) < 25 and int(text) + row.count - 1 <= MAX_SEED:
+            row.seed = int(text)
+            self.account.take(said.theirs, "seeds", text)
+        elif text.lower() in _RANDOM:
+            self.account.take(said.theirs, "seeds", f"{text or 'none'} → random")
+        else:
+            self.account.leave(
+                f"{said.theirs}: {shortened(text, 24)}",
+                f"seeds here are whole numbers to {MAX_SEED}; a random one is taken",
+                row.place,
+                said.theirs,
+            )
+
+
+def _are_small(source: Wishes) -> bool:
+    """Whether all sizes that a source gives are those of the older family."""
+    sides = [wish.text(side) for wish in source.wishes for side in ("width", "height")]
+    sides += [
+        side
+        for wish in source.wishes
+        if (size := _SIZE.fullmatch(wish.text("size")))
+        for side in size.groups()
+    ]
+    known_sides = [int(side) for side in sides if side.isdecimal() and len(side) < 7]
+    return bool(known_sides) and max(known_sides) <= _SMALL_SIDE
+
+
+def _became(theirs: str, ours: str) -> str:
+    return shortened(ours) if theirs == ours else f"{shortened(theirs, 40)} → {shortened(ours)}"
+
+
+def _plain(number: float) -> int | float:
+    return int(number) if number == int(number) else number
+
+
+def spelled(number: float) -> str:
+    """A number as it is typed: `7`, `0.8`, never in powers of ten.
+
+    >>> spelled(7.0), spelled(0.8)
+    ('7', '0.8')
+    """
+    return str(_plain(number))

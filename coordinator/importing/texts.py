@@ -1,0 +1,93 @@
+"""Prompts of other programs as texts of a manifest: tags that set something taken out, the rest as it is."""
+
+from __future__ import annotations
+
+import re
+
+from common.manifest.foreign_syntax import foreign
+from common.manifest.prompt_texts import PromptText
+from common.wording import shortened
+from coordinator.importing.imported import Account
+
+_LORA = re.compile(
+    r"<(?P<kind>lora|lyco|hypernet):(?P<name>[^:<>]*)(?P<weights>(?::[^:<>]*)*)>", re.IGNORECASE
+)
+_NUMBER = re.compile(r"[-+]?(?:\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})")
+_HALF = re.compile("[\ud800-\udfff]")
+#: What the manifest's language would take for its own.
+_MARK = re.compile(r"[{}]|(?<=\\)\|")
+_VARIANT = re.compile(r"\{[^{}|]{0,500}\|[^{}]{0,500}\}|\{\d{1,4}(?:-\d{1,4})?\$\$")
+
+
+def whole(text: str, account: Account, place: str) -> str:
+    """The text without characters that no manifest can hold."""
+    if "\0" in text:
+        account.leave("a NUL character", "no prompt can hold it", place)
+        text = text.replace("\0", "")
+    if _HALF.search(text):
+        account.leave("half a character", "it is no text; � stands in its place", place)
+        text = _HALF.sub("\ufffd", text)
+    return text.replace("\r\n", "\n").replace("\r", "\n").strip()
+
+
+def without_loras(text: str, account: Account, place: str) -> tuple[str, list[tuple[str, float]]]:
+    """The text without its LoRA tags; the LoRAs with their weights."""
+    if "<" not in text:
+        return text, []
+    found: list[tuple[str, float]] = []
+    parts: list[str] = []
+    at = 0
+    for tag in _LORA.finditer(text):
+        before = text[at : tag.start()]
+        parts.append(before[:-1] if before.endswith(" ") else before)
+        at = tag.end()
+        weights = [part.strip() for part in tag["weights"].split(":")[1:]]
+        if tag["kind"].lower() == "hypernet":
+            account.leave(shortened(tag[0]), "the farm reads no hypernetworks", place, "hypernet")
+            continue
+        weight = next((float(each) for each in weights if _NUMBER.fullmatch(each)), 1.0)
+        if len({each for each in weights if _NUMBER.fullmatch(each)}) > 1:
+            account.leave(shortened(tag[0]), "a LoRA has one weight here, the first", place, "weights")
+        found.append((tag["name"].strip(), weight))
+    parts.append(text[at:])
+    return _tidied(parts) if found or at else text, found
+
+
+def named_loras(text: str) -> list[tuple[str, float]]:
+    """The LoRAs of a cell such as `ana@0.8 + ink@0.5`, `ana:0.8, ink` or `<lora:ana:0.8>`."""
+    found: list[tuple[str, float]] = []
+    for part in re.split(r"[,;+|\n]", text.replace("<lora:", " ").replace(">", ",")):
+        name, _, weight = re.sub(r"[@:](?=[^@:]*$)", "\0", part.strip(), count=1).partition("\0")
+        if name.strip():
+            found.append((name.strip(), float(weight) if _NUMBER.fullmatch(weight.strip()) else 1.0))
+    return found
+
+
+def _tidied(parts: list[str]) -> str:
+    """Parts of a text joined; of the commas around what was taken out one is enough."""
+    text = parts[0]
+    for part in parts[1:]:
+        if part.lstrip().startswith(",") and (not text.strip() or text.rstrip().endswith(",")):
+            part = part.lstrip()[1:]
+        text += part
+    return text.strip()
+
+
+def tell_kept(text: str, account: Account, place: str, *, is_template: bool) -> None:
+    """Says what stands in a prompt that other programs read as more than text."""
+    for kind, _, word, remedy in foreign(PromptText("", text, "template" if is_template else "value")):
+        if kind != "unexpanded":
+            account.leave(f"`{shortened(word, 40)}`", f"is kept as text: {remedy}", place, kind)
+
+
+def escaped(text: str, account: Account, place: str) -> str:
+    """Plain text in the manifest's language."""
+    if found := _VARIANT.search(text):
+        why = "braces are text in such a file; for a variant remove the backslashes before them"
+        account.leave(f"`{shortened(found[0], 40)}`", why, place, "variant")
+    return _MARK.sub(lambda mark: f"\\{mark[0]}", text)
+
+
+def is_dynamic(text: str) -> bool:
+    """Whether a text has variants or wildcards, as dynamic prompts do."""
+    return bool(_VARIANT.search(text) or re.search(r"__[\w/*\\. -]{1,100}__", text))

@@ -1,0 +1,238 @@
+"""Pictures with settings become manifests that make them again, or others like them."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import zlib
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from common.infotext import farm_json, infotext
+from common.shot import LoraUse, Shot
+from coordinator.importing.imported import UnusableSource
+from coordinator.ingest.encode import encoded
+from tests.unit.importing.making import CATALOG, Imported, as_json, chunk, imported, png
+
+_MODEL = CATALOG.models["shotfarm-demo"]
+_LORA = CATALOG.loras["blueprint"]
+
+INFOTEXT = (
+    "a cat, <lora:foo:0.7> masterpiece\nin a hat\nNegative prompt: blurry,\nbad\n"
+    "Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: 123, Size: 832x1216, "
+    'Model: sd_xl_base_1.0, Clip skip: 2, Lora hashes: "foo: 123", Version: v1.9'
+)
+
+
+def _shot(**changes: Any) -> Shot:
+    shot = Shot(
+        model=_MODEL.name,
+        model_identity=_MODEL.identity or "",
+        prompt="a mug",
+        negative="",
+        seed=4242,
+        width=128,
+        height=96,
+        steps=9,
+        guidance=1.5,
+        sampler="euler",
+    )
+    return shot._replace(**changes)
+
+
+def _picture(shot: Shot) -> bytes:
+    return encoded(
+        Image.new("RGB", (16, 16)),
+        shot,
+        infotext=infotext(shot, version="shotfarm 0.1.0"),
+        record=farm_json(shot, template="a {thing}", recipe="fp32", version="0.1.0"),
+    )
+
+
+_USE = LoraUse(_LORA.name, _LORA.identity or "", 0.85)
+_ODD = 'cyanotype, a {red|blue} mug __x__, (y:1.2) 颜色 \\{ [a:b:0.5] "quoted" <b>\nline two: # no comment'
+
+
+@pytest.mark.parametrize(
+    ("prompt", "negative", "format_", "more"),
+    [
+        (prompt, negative, format_, more)
+        for prompt, negative in itertools.product(("cyanotype, a mug", _ODD), ("", "blurry, __bad__ {x}"))
+        for format_ in (("png", 0), ("webp", 80), ("webp", 90), ("jpeg", 92), ("jpeg", 70))
+        for more in ({}, {"loras": (_USE,), "knobs": (("blind_steps", 1.0), ("shift", 3.2500001))})
+    ],
+)
+def test_a_picture_of_the_farm_becomes_the_very_same_shot(
+    prompt: str, negative: str, format_: tuple[str, int], more: dict[str, Any]
+) -> None:
+    shot = _shot(prompt=prompt, negative=negative, format=format_[0], quality=format_[1], **more)
+    assert imported(_picture(shot), f"x.{format_[0]}").ids == [shot.id]
+
+
+@given(
+    prompt=st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1),
+    seed=st.integers(0, 2**63 - 1),
+    guidance=st.floats(0, 100),
+)
+@settings(max_examples=60, deadline=None)
+def test_any_text_of_a_picture_of_the_farm_comes_back(prompt: str, seed: int, guidance: float) -> None:
+    shot = _shot(prompt=prompt, seed=seed, guidance=guidance)
+    found = imported(png(shotfarm=farm_json(shot, template="", recipe="", version="1")), "x.png")
+    assert found.ids == [shot.id]
+
+
+def test_a_shot_of_a_private_lane_stays_in_it() -> None:
+    shot = _shot(realm="studio")
+    found = imported(_picture(shot), "x.png")
+    assert found.ids == [shot.id]
+    assert found.document["lane"] == "studio"
+
+
+def test_more_like_one_have_new_seeds_and_all_else_alike() -> None:
+    shot = _shot(prompt="a lamp")
+    found = imported(_picture(shot), "x.png", more=10).shots
+    assert len({each.seed for each in found} | {shot.seed}) == 11
+    assert {each._replace(seed=shot.seed).id for each in found} == {shot.id}
+
+
+def test_infotext_gives_prompts_and_settings_and_tells_the_rest() -> None:
+    found = imported(png(parameters=INFOTEXT), "x.png")
+    (shot,) = found.shots
+    assert shot.prompt == "a cat, masterpiece\nin a hat"
+    assert shot.negative == "blurry,\nbad"
+    assert (shot.model, shot.steps, shot.guidance, shot.seed) == ("sdxl", 20, 7.0, 123)
+    assert (shot.width, shot.height, shot.sampler) == (832, 1216, "dpmpp_2m")
+    assert set(found.left) == {"Clip skip: 2", "LoRA foo", "Sampler: DPM++ 2M Karras"}
+    assert "catalog does not have it" in found.left["LoRA foo"]
+
+
+def _jpeg(comment: bytes) -> bytes:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9286] = comment
+    out = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(out, "JPEG", exif=exif.tobytes())
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        b"UNICODE\0" + INFOTEXT.encode("utf-16-be"),
+        b"UNICODE\0" + INFOTEXT.encode("utf-16-le"),
+        b"UNICODE\0" + INFOTEXT.encode("utf-16"),
+        b"ASCII\0\0\0" + INFOTEXT.encode(),
+        b"\0" * 8 + INFOTEXT.encode(),
+        INFOTEXT.encode(),
+    ],
+)
+def test_user_comments_are_read_in_every_encoding(comment: bytes) -> None:
+    assert imported(_jpeg(comment), "x.jpg").shots[0].seed == 123
+
+
+def test_packed_and_international_texts_of_a_png_are_read() -> None:
+    for packed in (True, False):
+        info = PngInfo()
+        info.add_itxt("parameters", INFOTEXT.replace("a cat", "猫"), zip=packed)
+        out = io.BytesIO()
+        Image.new("RGB", (8, 8)).save(out, "PNG", pnginfo=info)
+        assert imported(out.getvalue(), "x.png").shots[0].prompt.startswith("猫")
+
+
+def test_a_picture_made_from_another_is_told() -> None:
+    text = INFOTEXT.replace("Clip skip: 2", "Denoising strength: 0.4")
+    assert "made from another one" in imported(png(parameters=text)).left["Denoising strength: 0.4"]
+
+
+def test_swarmui_parameters_are_read() -> None:
+    data = {
+        "prompt": "a cat <lora:x:1>",
+        "negativeprompt": "bad",
+        "model": "Official/sd_xl_base_1.0",
+        "seed": 7,
+        "steps": 21,
+        "cfgscale": 6.5,
+        "width": 1024,
+        "height": 896,
+        "sampler": "euler",
+        "scheduler": "normal",
+        "loras": ["blueprint"],
+        "loraweights": ["0.8"],
+        "swarm_version": "0.9",
+    }
+    found = imported(png(parameters=as_json({"sui_image_params": data})), "x.png")
+    (shot,) = found.shots
+    assert (shot.prompt, shot.negative, shot.seed, shot.steps) == ("a cat", "bad", 7, 21)
+    assert (shot.model, shot.guidance, shot.width, shot.height) == ("sdxl", 6.5, 1024, 896)
+    assert set(found.left) == {"LoRA blueprint", "LoRA x"}
+
+
+def test_invokeai_metadata_is_read() -> None:
+    data = {
+        "generation_mode": "sdxl_txt2img",
+        "positive_prompt": "a {cat}",
+        "negative_prompt": "bad",
+        "width": 1024,
+        "height": 1024,
+        "seed": 9,
+        "cfg_scale": 5.5,
+        "steps": 30,
+        "scheduler": "ddim",
+        "model": {"name": "Juggernaut v9", "base": "sdxl"},
+        "loras": [{"model": {"name": "ink"}, "weight": 0.75}],
+    }
+    found = imported(png(invokeai_metadata=as_json(data)), "x.png")
+    (shot,) = found.shots
+    assert (shot.prompt, shot.model, shot.guidance, shot.sampler) == ("a {cat}", "sdxl", 5.5, "ddim")
+    assert "`sdxl` is taken" in found.left["model: Juggernaut v9"]
+    assert "LoRA ink" in found.left
+
+
+def test_the_persons_model_takes_the_place_of_any_other() -> None:
+    found = imported(png(parameters=INFOTEXT), "x.png", model="shotfarm-demo")
+    assert {shot.model for shot in found.shots} == {"shotfarm-demo"}
+    assert found.shots[0].guidance == 7.0
+    with pytest.raises(UnusableSource, match="no such model"):
+        imported(png(parameters=INFOTEXT), "x.png", model="nope")
+
+
+_BOMB = zlib.compress(b"a" * 200_000_000)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (png(), "carries no settings"),
+        (png(parameters="just a text"), "carries no settings"),
+        (png(parameters=INFOTEXT)[:80], "ends too early"),
+        (png(shotfarm="{"), "carries no settings"),
+        (png(shotfarm=as_json({"shot": {"prompt": 3}})), "carries no settings"),
+        (png(prompt="[" * 100_000), "carries no settings"),
+        (png()[:-12] + chunk(b"zTXt", b"parameters\0\0" + _BOMB) + png()[-12:], "more than 8 MiB"),
+        (png()[:-12] + chunk(b"zTXt", b"parameters\0\0junk") + png()[-12:], "cannot be unpacked"),
+        (b"\xff\xd8\xff\xe1\xff\xffExif\0\0II", "carries no settings"),
+        (b"RIFF\0\0\0\0WEBPEXIF\xff\xff\xff\x7f", "carries no settings"),
+    ],
+)
+def test_a_picture_that_says_nothing_is_one_sentence(content: bytes, why: str) -> None:
+    with pytest.raises(UnusableSource, match=why):
+        imported(content, "x.png")
+
+
+@given(st.binary(max_size=300))
+@settings(max_examples=200, deadline=None)
+def test_broken_blocks_end_in_a_sentence_or_a_manifest(data: bytes) -> None:
+    for head in (
+        b"\x89PNG\r\n\x1a\n",
+        b"\xff\xd8\xff\xe1\x01\x00Exif\0\0II*\0\x08\0\0\0",
+        b"RIFF0000WEBPEXIF",
+    ):
+        try:
+            found: Imported | None = imported(head + data, "x.png")
+        except UnusableSource:
+            found = None
+        assert found is None or found.shots

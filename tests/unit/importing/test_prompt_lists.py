@@ -1,0 +1,191 @@
+"""Prompt lists of other programs, a prompt a line."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from coordinator.importing.imported import UnusableSource
+from tests.unit.importing.making import imported
+
+_FLAGS = (
+    '--prompt "a mug, \\"hot\\"" --negative_prompt "blurry" --steps 20 --cfg_scale 7 --width 512 '
+    '--height 768 --seed 42 --sampler_name "Euler a" --n_iter 2 --batch_size 2\n'
+)
+
+
+def test_flags_of_a1111_set_fields_and_successive_seeds() -> None:
+    found = imported(_FLAGS)
+    assert [shot.seed for shot in found.shots] == [42, 43, 44, 45]
+    shot = found.shots[0]
+    assert (shot.prompt, shot.negative, shot.steps, shot.guidance) == ('a mug, "hot"', "blurry", 20, 7.0)
+    assert (shot.width, shot.height, shot.model, shot.sampler) == (512, 768, "sd15", "euler")
+    assert "closest" in found.left["--sampler_name: Euler a"]
+
+
+def test_values_without_quotes_go_on_to_the_next_flag() -> None:
+    found = imported(
+        "--prompt a lamp on a table --steps 30 --foo bar --restore_faces\n--prompt a key --steps=12\n"
+    )
+    assert [(shot.prompt, shot.steps) for shot in found.shots] == [("a lamp on a table", 30), ("a key", 12)]
+    assert found.left["--foo: bar"] == "the farm has no such setting"
+
+
+def test_an_apostrophe_is_no_quote() -> None:
+    assert imported("--prompt a dog's bed --steps 9").shots[0].prompt == "a dog's bed"
+    assert imported("--prompt 'a dog' --steps 9").shots[0].prompt == "a dog"
+
+
+def test_prompts_with_a_mixture_of_settings_share_a_group_and_name_what_differs() -> None:
+    text = "\n".join(
+        f'--prompt "mug {number}" --steps {20 + number % 2} --seed {number}' for number in range(300)
+    )
+    found = imported(text, "many.txt")
+    assert len(found.document["shots"]) == 1
+    assert [(shot.prompt, shot.steps, shot.seed) for shot in found.shots][::150] == [
+        ("mug 0", 20, 0),
+        ("mug 150", 20, 150),
+    ]
+    assert found.document["shots"][0]["axes"]["row"][1] == {"text": "mug 1", "steps": 21, "seed": 1}
+
+
+def test_a_seed_of_minus_one_is_a_random_one_beside_those_that_are_given() -> None:
+    found = imported("--prompt a --seed -1\n--prompt b --seed 7\n--prompt c --seed -1\n")
+    seeds = [shot.seed for shot in found.shots]
+    assert seeds[1] == 7
+    assert len({*seeds, -1}) == 4
+
+
+def test_seeds_beyond_the_farms_are_told() -> None:
+    found = imported("--prompt a --seed 18446744073709551615")
+    assert "random one" in found.left["--seed: 18446744073709551615"]
+
+
+def test_a_kohya_prompt_file_is_read() -> None:
+    found = imported(
+        "# a comment\na cat --n blurry, bad --w 512 --h 768 --d 42 --s 20 --l 7.5 --am 0.8\n\n"
+        "a dog --d 1 --l 7.5\n"
+    )
+    cat, dog = found.shots
+    assert (cat.prompt, cat.negative, cat.seed, cat.steps, cat.guidance) == (
+        "a cat",
+        "blurry, bad",
+        42,
+        20,
+        7.5,
+    )
+    assert (cat.width, cat.height) == (512, 768)
+    assert (dog.prompt, dog.negative, dog.seed) == ("a dog", "", 1)
+    assert {"--am 0.8", "# a comment"} <= set(found.left)
+
+
+def test_a_midjourney_list_gives_ratios_and_negatives_and_tells_the_rest() -> None:
+    found = imported("/imagine prompt: a cat --ar 2:3 --s 250 --no people, cars\na dog --ar 16:9 --v 6\n")
+    cat, dog = found.shots
+    assert (cat.prompt, cat.negative) == ("a cat", "people, cars")
+    assert cat.height / cat.width == pytest.approx(1.5, rel=0.05)
+    assert dog.width / dog.height == pytest.approx(16 / 9, rel=0.05)
+    assert {"--s 250", "--v 6"} <= set(found.left)
+
+
+def test_a_swarmui_list_is_translated() -> None:
+    found = imported(
+        "a <random:red,blue> mug\na <random[2]:oak|pine|<random:x,y>> lamp <lora:ink:0.8>\n"
+        "<setvar[c]:oak> table, <var:c> chair, <alternate:cat,dog>, {brace} <comment:hidden>\n"
+        "<random:a {b} | c, d || e> <segment:face> a nice face\n",
+        kind="swarmui",
+    )
+    rows = [row["text"] for row in found.document["shots"][0]["axes"]["row"]["values"]]
+    assert rows == [
+        "a {red|blue} mug",
+        "a {2$$ $$oak|pine|{x|y}} lamp",
+        "oak table, oak chair, cat, dog, \\{brace\\}",
+        "{a \\{b\\} \\| c, d|e}",
+    ]
+    assert {"LoRA ink", "<alternate:cat,dog>", "<segment:face> a nice face"} <= set(found.left)
+
+
+def test_a_swarmui_wildcard_is_one_here() -> None:
+    found = imported("a <wildcard:people/job> and <wildcard[2,]:tag>", kind="swarmui")
+    assert "a __people/job__ and {2$$, $$__tag__}" in found.text
+
+
+def test_invokeai_weights_are_told_and_brackets_are_its_negative() -> None:
+    found = imported("a cat++ on a (roof)1.3 [blurry, ugly]\na dog\n")
+    cat, dog = found.shots
+    assert (cat.prompt, cat.negative, dog.negative) == ("a cat++ on a (roof)1.3", "blurry, ugly", "")
+    assert "is kept as text" in found.left["`(roof)1.3`"]
+
+
+def test_dynamic_prompts_stay_what_they_are() -> None:
+    found = imported("a {red|blue} mug\n{2$$rain|fog|wind} over a lamp\n")
+    assert found.shots[0].prompt in ("a red mug", "a blue mug")
+
+
+def test_plain_lines_are_prompts() -> None:
+    found = imported("a mug\r\n\r\na lamp {on} a table\rthe last")
+    assert [shot.prompt for shot in found.shots] == ["a mug", "a lamp {on} a table", "the last"]
+
+
+def test_what_sets_nothing_is_told_once_with_its_count_and_first_place() -> None:
+    text = "".join(f"--prompt mug{number} --clip_skip 2\n" for number in range(5))
+    (left,) = [each for each in imported(text).account.left if "clip" in each.what]
+    assert (left.count, left.place) == (5, "line 1")
+
+
+_WORDS = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1, max_size=60)
+_PLAIN = _WORDS.map(str.strip).filter(
+    lambda text: (
+        bool(text)
+        and not text.startswith(("#", '"', "'"))
+        and "--" not in text
+        and "—" not in text
+        and "<" not in text
+    )
+)
+
+
+@given(st.lists(_PLAIN, min_size=1, max_size=4, unique=True))
+@settings(max_examples=100, deadline=None)
+def test_any_prompt_of_a_kohya_file_comes_out_as_it_is(prompts: list[str]) -> None:
+    found = imported("\n".join(f"{prompt} --s 20" for prompt in prompts), kind="kohya")
+    assert [shot.prompt for shot in found.shots] == prompts
+
+
+@given(
+    st.lists(
+        _WORDS.map(str.strip).filter(lambda text: bool(text) and "<" not in text),
+        min_size=1,
+        max_size=4,
+        unique=True,
+    )
+)
+@settings(max_examples=100, deadline=None)
+def test_any_quoted_prompt_of_a_flag_list_comes_out_as_it_is(prompts: list[str]) -> None:
+    quoted = [prompt.replace("\\", "\\\\").replace('"', '\\"') for prompt in prompts]
+    text = "\n".join(f'--prompt "{prompt}" --negative_prompt "{prompt}" --steps 20' for prompt in quoted)
+    found = imported(text, kind="a1111")
+    assert [(shot.prompt, shot.negative) for shot in found.shots] == [(prompt, prompt) for prompt in prompts]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "<random:" * 20_000,
+        "{" * 50_000,
+        "--prompt " * 20_000,
+        '--a "' * 30_000,
+        "(a:1.2)" * 20_000,
+        "[" * 50_000,
+    ],
+)
+def test_no_line_takes_long(line: str) -> None:
+    start = time.perf_counter()
+    for kind in ("a1111", "kohya", "swarmui", "invokeai", "midjourney", None):
+        with contextlib.suppress(UnusableSource):
+            imported(line, kind=kind)
+    assert time.perf_counter() - start < 6
