@@ -151,17 +151,19 @@ def _content(file: str) -> bytes:
         content = sys.stdin.buffer.read(most + 1)
     else:
         path = Path(file)
-        if path.is_dir():
-            raise UnusableSource("is a folder; name a file in it")
-        if path.exists() and not path.is_file():
-            raise UnusableSource("is no plain file")
         try:
+            if path.is_dir():
+                raise UnusableSource("is a folder; name a file in it")
+            if path.exists() and not path.is_file():
+                raise UnusableSource("is no plain file")
             with path.open("rb") as opened:
                 content = opened.read(recognition.MAX_TEXT_BYTES + 1)
                 if recognition.may_be_large(content):
                     content += opened.read(most - len(content) + 1)
         except FileNotFoundError:
             raise UnusableSource("does not exist") from None
+        except ValueError:
+            raise UnusableSource("is no file name") from None
         except OSError as error:
             raise UnusableSource(f"cannot be read: {error.strerror}") from None
     if len(content) > most:
@@ -173,7 +175,7 @@ def _columns(typed: str | None, source: Source) -> list[str]:
     if typed is not None:
         if not isinstance(source, TableSource):
             raise UnusableSource(
-                "says itself what is drawn; --columns is for tables without a column `prompt`"
+                f"says itself what is drawn; `--columns {typed}` is for tables without a column `prompt`"
             )
         return [each for each in typed.split(",") if each.strip()]
     if (

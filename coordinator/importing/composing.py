@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from common.catalog import Catalog
+from coordinator.expand.empty_texts import is_blank
 from coordinator.importing import texts
 from coordinator.importing.imported import Account, Source, Styles, TableSource, UnusableSource, Wishes
 from coordinator.importing.settling import Row, Settling
@@ -124,6 +125,8 @@ def _group(rows: Sequence[Row], source: Wishes, account: Account) -> Document:
             group[key] = f"{{row.{_TEXTS[key]}}}"
         elif key in shared:
             group[key] = _text(str(shared[key]), source, account, rows[0].place)
+    if any(is_blank(str(row.fields["prompt"])) for row in rows):
+        group["allow_empty"] = True
     group |= {key: value for key, value in shared.items() if key not in _TEXTS}
     entries = [_entry(row, fields, as_values, source, account) for row, fields in zip(rows, own, strict=True)]
     _name(group, entries, rows, account)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from common.catalog import Catalog, Model
 from common.manifest.shot_values import MAX_ASPECT, MAX_SEED, MAX_SIDE
 from common.wording import shortened
+from coordinator.expand.empty_texts import is_blank
 from coordinator.importing import known, texts
 from coordinator.importing.imported import Account, Said, UnusableSource, Wish, Wishes
 
@@ -59,7 +60,7 @@ class Settling:
     def _check_model(self) -> None:
         if self.model is not None and self.model not in self.catalog.models:
             raise UnusableSource(
-                f"`--model {shortened(self.model)}`: the catalog has no such model; "
+                f"`--model {self.model}`: the catalog has no such model; "
                 f"it has {known.names(self.catalog.models)} (`farm models`)"
             )
 
@@ -79,7 +80,9 @@ class Settling:
             loras += texts.named_loras(said.text)
         for name in ("prompt", "negative"):
             self._text(name, wish, row, loras, source)
-        if not row.fields.get("prompt"):
+        if source.shot_id:
+            row.fields.setdefault("prompt", "")
+        elif is_blank(str(row.fields.get("prompt", ""))):
             self.account.leave("an entry without a prompt", "there is nothing to draw", wish.place)
             return None
         model, is_theirs = self._model(wish, source)

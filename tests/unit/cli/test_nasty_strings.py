@@ -58,6 +58,7 @@ COMMANDS = {
     "run": Case(("run", "m.yaml", "--out", "pictures"), code=6),
     "plan": Case(("plan", "m.yaml", "--farm", "--cards")),
     "random": Case(("random", "--seed", "7", "--out", "pictures"), code=6),
+    "import": Case(("import", "list.txt"), shows=False, calls=False),
     "models": Case(("models", "--settings", "models.yaml"), calls=False),
     "submit": Case(("submit", "m.yaml", "--yes")),
     "jobs": Case(("jobs",)),
@@ -151,6 +152,7 @@ def answers(
     monkeypatch.setattr("coordinator.cli.status.read_state", local)
     monkeypatch.setattr("coordinator.cli.local.start_farm", started)
     (tmp_path / "m.yaml").write_text(MANIFEST)
+    (tmp_path / "list.txt").write_text("a mug --s 20")
     (tmp_path / "models.yaml").write_text("catalogs: [catalog.yaml]")
     write_catalog(tmp_path, "a text")
     return answering

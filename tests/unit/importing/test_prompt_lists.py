@@ -140,7 +140,7 @@ def test_what_sets_nothing_is_told_once_with_its_count_and_first_place() -> None
 _WORDS = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1, max_size=60)
 _PLAIN = _WORDS.map(str.strip).filter(
     lambda text: (
-        bool(text)
+        bool(text.strip(", "))
         and not text.startswith(("#", '"', "'"))
         and "--" not in text
         and "—" not in text
@@ -158,7 +158,7 @@ def test_any_prompt_of_a_kohya_file_comes_out_as_it_is(prompts: list[str]) -> No
 
 @given(
     st.lists(
-        _WORDS.map(str.strip).filter(lambda text: bool(text) and "<" not in text),
+        _WORDS.map(str.strip).filter(lambda text: bool(text.strip(", ")) and "<" not in text),
         min_size=1,
         max_size=4,
         unique=True,
