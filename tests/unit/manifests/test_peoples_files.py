@@ -1,0 +1,467 @@
+"""What people's own files mean: inputs after public bug reports and real files, with the right answers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from common.errors import InvalidDocument
+from common.settings import load_settings
+from common.shot import PlannedShot
+from coordinator.cli.main import main
+from coordinator.cli.planning import make_plan, read_manifest
+
+HEAD = "version: 1\ndefaults: {model: shotfarm-demo}\n"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What `farm plan` makes of a manifest."""
+
+    shots: list[PlannedShot] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def prompts(self) -> list[str]:
+        assert not self.problems
+        return [planned.shot.prompt for planned in self.shots]
+
+    @property
+    def names(self) -> list[str]:
+        assert not self.problems
+        return [planned.name for planned in self.shots]
+
+    @property
+    def problem(self) -> str:
+        (problem,) = self.problems
+        return problem
+
+    def warned(self, *words: str) -> str:
+        """The one warning that holds all of these words."""
+        found = [warning for warning in self.warnings if all(word in warning for word in words)]
+        assert len(found) == 1, self.warnings
+        return found[0]
+
+
+class Desk:
+    """A folder with a manifest and the files beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def put(self, name: str, content: str | bytes) -> None:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    def plan(self, manifest: str, name: str = "m.yaml", head: str = HEAD) -> Answer:
+        self.put(name, head + manifest)
+        try:
+            planned = make_plan(read_manifest(name, load_settings(None)))
+        except InvalidDocument as error:
+            return Answer(problems=str(error).splitlines())
+        return Answer(list(planned.expansion), [], list(planned.report.warnings))
+
+    def shots(self, *lines: str, top: str = "") -> Answer:
+        """The plan of one group with these lines."""
+        return self.plan(
+            "\n".join([*filter(None, [top]), "shots:", f"- {lines[0]}", *(f"  {x}" for x in lines[1:])])
+        )
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    monkeypatch.chdir(tmp_path)
+    return Desk(tmp_path)
+
+
+# Text that crashed, or vanished.
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "a mug with the text [b]SALE[/b] and [/i]",
+        "a mug, [low emphasis] on [white:red:0.5] table",
+        "portrait of girl:dragon:0.5 and :smile:",
+    ],
+)
+def test_markup_and_emoji_names_are_planned_and_shown_exactly(
+    desk: Desk, prompt: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert desk.shots(f"prompt: {json.dumps(prompt)}").prompts == [prompt]
+    monkeypatch.setattr("sys.argv", ["farm", "plan", "m.yaml"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code
+    assert prompt in capsys.readouterr().out
+
+
+def test_a_schedule_of_another_tool_is_plain_text_and_warned_of(desk: Desk) -> None:
+    answer = desk.shots('prompt: "a mug, [low emphasis] on [white:red:0.5] table"')
+    answer.warned("[white:red:0.5]", "plain text")
+
+
+def test_half_a_character_in_a_list_is_refused_with_file_item_and_field(desk: Desk) -> None:
+    desk.put("p.json", '[{"name":"ana","look":"smile \\ud83d"}]')
+    answer = desk.shots('prompt: "{p.look}"', "axes: {p: {file: p.json}}")
+    assert "p.json:1" in answer.problem
+    assert "look" in answer.problem
+    assert "half" in answer.problem
+
+
+def test_a_json_manifest_is_read_as_json(desk: Desk) -> None:
+    shots = '[{"model": "shotfarm-demo", "prompt": "a \\ud83d\\ude00 mug"}]'
+    text = f'{{"version": 1, "shots": {shots}}}'
+    assert desk.plan(text, "m.json", head="").prompts == ["a 😀 mug"]
+
+
+# Silently not what was asked.
+
+
+def test_a_batch_csv_of_another_tool_sets_what_its_columns_say(desk: Desk) -> None:
+    desk.put(
+        "p.csv",
+        "filename,prompt,negative_prompt,width,height,steps,cfg_scale\n"
+        "00001-0-3.png,a red mug,blurry,512,768,20,7\n",
+    )
+    answer = desk.plan('output: {name: "{row.filename}"}\nshots:\n- axes: {row: {file: p.csv}}\n')
+    (planned,) = answer.shots
+    shot = planned.shot
+    assert (shot.prompt, shot.negative, shot.width, shot.height) == ("a red mug", "blurry", 512, 768)
+    assert (shot.steps, shot.guidance, planned.name) == (20, 7.0, "00001-0-3")
+    answer.warned("negative_prompt", "width", "cfg_scale")
+
+
+def test_headings_in_capitals_set_fields_too(desk: Desk) -> None:
+    desk.put("p.csv", "Name,Text,Size,Steps,Negative,Loras\nx,a mug,96x128,4,blurry,blueprint@1\n")
+    answer = desk.shots('prompt: "{p.Text}"', "axes: {p: {file: p.csv}}")
+    (planned,) = answer.shots
+    shot = planned.shot
+    assert (shot.width, shot.height, shot.steps, shot.negative) == (96, 128, 4, "blurry")
+    assert [use.name for use in shot.loras] == ["blueprint"]
+
+
+@pytest.mark.parametrize(
+    ("file", "mention"),
+    [
+        ("wildcards/hair color.txt", "__hair color__"),
+        ("wildcards/European Art/painters.txt", "__European Art/painters__"),
+        ("wildcards/nested/test.txt", r"__nested\test__"),
+        ("wildcards/颜色.txt", "__颜色__"),
+        ("wildcards/people/a/b.txt", "__people/*__"),
+    ],
+)
+def test_a_wildcard_may_have_any_name(desk: Desk, file: str, mention: str) -> None:
+    if "*" in mention:
+        file = "wildcards/people/b.txt"
+    desk.put(file, "drawn\n")
+    assert desk.shots(f"prompt: 'a {mention} mug'").prompts == ["a drawn mug"]
+
+
+def test_underscores_left_over_are_told_with_their_place(desk: Desk) -> None:
+    desk.put("wildcards/a1.txt", "x\n")
+    desk.put("wildcards/camera.txt", "y\n")
+    answer = desk.shots('prompt: "__a1___camera__"')
+    told = answer.problems or answer.warnings
+    # The prompt's text begins in column 12.
+    assert any("__" in line and ":4:1" in line for line in told), told
+
+
+def test_a_wildcard_line_may_have_a_weight(desk: Desk) -> None:
+    desk.put("wildcards/w.txt", "20::hat\ncap\n")
+    prompts = desk.shots("prompt: __w__", "seeds: 200").prompts
+    assert set(prompts) == {"hat", "cap"}
+    assert prompts.count("hat") > 150
+
+
+def test_several_lines_of_one_wildcard_are_different(desk: Desk) -> None:
+    desk.put("wildcards/tags.txt", "a\nb\nc\n")
+    for prompt in desk.shots("prompt: '{2$$__tags__}'", "seeds: 50").prompts:
+        one, other = prompt.split(", ")
+        assert {one, other} < {"a", "b", "c"}
+        assert one != other
+
+
+@pytest.mark.parametrize("text", ["(freckles:1.3)", "a face BREAK a hat"])
+def test_syntax_that_the_family_ignores_is_warned_of_in_list_values_and_wildcard_lines(
+    desk: Desk, text: str
+) -> None:
+    desk.put("wildcards/w.txt", f"{text}\n")
+    desk.put("l.txt", f"{text}\n")
+    token = "BREAK" if "BREAK" in text else text
+    desk.shots("prompt: a __w__").warned(token)
+    desk.shots('prompt: "a {l}"', "axes: {l: {file: l.txt}}").warned(token)
+    desk.shots('prompt: "a {l}"', f"axes: {{l: ['{text}']}}").warned(token)
+
+
+def test_a_dollar_before_a_reference_is_warned_of(desk: Desk) -> None:
+    answer = desk.shots('prompt: "a ${season} road"', "axes: {season: [summer]}")
+    assert answer.problems or answer.warned("${season}")
+
+
+def test_a_comment_behind_a_wildcard_line_is_none_of_its_text(desk: Desk) -> None:
+    desk.put("wildcards/film.txt", "Tri-X 320   # Lower contrast\n")
+    assert desk.shots("prompt: __film__").prompts == ["Tri-X 320"]
+
+
+def test_a_comment_line_in_a_block_of_prompt_text_is_warned_of(desk: Desk) -> None:
+    answer = desk.shots("prompt: |", "  a mug", "  # in red", "  on a table")
+    answer.warned("#")
+    assert not answer.prompts[0].endswith("\n")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "token"),
+    [("<random:a,b> mug", "<random:"), ("{a:0.3|b:0.7} mug", "0.3"), ("a cat --n blurry --w 512", "--n")],
+)
+def test_syntax_of_other_tools_is_warned_of_or_refused(desk: Desk, prompt: str, token: str) -> None:
+    answer = desk.shots(f'prompt: "{prompt}"')
+    assert any(token in line for line in answer.problems + answer.warnings)
+
+
+def test_an_escaped_hash_is_a_value(desk: Desk) -> None:
+    desk.put("wildcards/c.txt", "\\#ff5733\n# none\n")
+    assert desk.shots("prompt: __c__").prompts == ["#ff5733"]
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85", "\x0c"])
+def test_lines_end_at_line_ends_only(desk: Desk, mark: str) -> None:
+    desk.put("l.txt", f"a lamp{mark}with a shade\n")
+    assert len(desk.shots('prompt: "{l}"', "axes: {l: {file: l.txt}}").prompts) == 1
+
+
+def test_empty_cells_are_warned_of_with_their_rows(desk: Desk) -> None:
+    desk.put("p.csv", "Title,Type\nMug,cup\n,cup\n,cup\n")
+    answer = desk.shots('prompt: "{p.Title}, product photo, {p.Type}"', "axes: {p: {file: p.csv}}")
+    assert "3" in answer.warned("Title", "empty")
+
+
+def test_an_empty_prompt_is_refused_unless_it_is_allowed(desk: Desk) -> None:
+    desk.put("p.csv", "sku,prompt\na,a mug\nb,\n")
+    assert "empty" in desk.shots("axes: {p: {file: p.csv}}").problem
+    assert desk.shots("allow_empty: true", "axes: {p: {file: p.csv}}").prompts == ["a mug", ""]
+
+
+@pytest.mark.parametrize("variants", ["random", "combinatorial"])
+def test_a_value_is_drawn_once_a_shot(desk: Desk, variants: str) -> None:
+    desk.put("wildcards/epoch.txt", "Gothic\n1920s\n")
+    answer = desk.plan(
+        'output: {name: "{epoch}-{seed}"}\nshots:\n'
+        '- prompt: "{epoch} house, {epoch} garden"\n  negative: "no {epoch}"\n  guidance: 3\n'
+        '  axes: {epoch: {values: ["__epoch__"], expand: true}}\n'
+        f"  variants: {variants}\n  seeds: [0, 1, 2, 3]\n"
+    )
+    if variants == "combinatorial":
+        assert len(answer.shots) == 8
+    for planned in answer.shots:
+        epoch = planned.name.partition("-")[0]
+        assert epoch in ("Gothic", "1920s")
+        assert planned.shot.prompt == f"{epoch} house, {epoch} garden"
+        assert planned.shot.negative == f"no {epoch}"
+
+
+def test_a_long_name_keeps_what_tells_it_apart(desk: Desk) -> None:
+    scene = "山" * 67
+    answer = desk.plan(
+        'output: {name: "{scene}-{seed}"}\nshots:\n'
+        f'- prompt: "{{scene}}"\n  axes: {{scene: [{scene}]}}\n  seeds: 2\n'
+    )
+    assert [name[-2:] for name in answer.names] == ["-0", "-1"]
+    assert all(len(name.encode()) <= 200 for name in answer.names)
+
+
+def test_a_name_given_twice_in_json_is_refused(desk: Desk) -> None:
+    desk.put("p.json", '[{"name":"ana","look":"a","name":"bo"}]')
+    answer = desk.shots('prompt: "{p.look}"', "axes: {p: {file: p.json}}")
+    assert "p.json:1" in answer.problem
+    assert "`name`" in answer.problem
+    assert "twice" in answer.problem
+
+
+# Remedies.
+
+
+@pytest.mark.parametrize(
+    ("line", "remedy"),
+    [
+        ("seed: 42", "seeds: [42]"),
+        ("seeds: -1", "{mode: random, count: 1}"),
+        ("seeds: random", "{mode: random, count: 1}"),
+        ("seeds: 3254369738", "seeds: [3254369738]"),
+        ("axes: {frame: 1-10:3}", "{from: 1, to: 10, step: 3}"),
+    ],
+)
+def test_the_remedy_is_what_was_meant(desk: Desk, line: str, remedy: str) -> None:
+    answer = desk.shots("prompt: a mug", line)
+    assert remedy in answer.problem
+    assert "seeds`?" not in answer.problem
+
+
+@pytest.mark.parametrize(("column", "cell"), [("lora", "blueprint:0.8"), ("loras", "blueprint:0.8")])
+def test_a_colon_before_the_weight_is_told_to_be_an_at(desk: Desk, column: str, cell: str) -> None:
+    desk.put("p.csv", f'name,{column}\na,"{cell}"\n')
+    assert "blueprint@0.8" in desk.shots('prompt: "{p}"', "axes: {p: {file: p.csv}}").problem
+
+
+@pytest.mark.parametrize("cell", ["blueprint@0.8, blueprint@0.5", "blueprint@0.8 + blueprint@0.5"])
+def test_a_cell_holds_several_loras(desk: Desk, cell: str) -> None:
+    desk.put("p.csv", f'name,loras\na,"{cell}"\n')
+    (planned,) = desk.shots('prompt: "{p}"', "axes: {p: {file: p.csv}}").shots
+    assert [(use.name, use.weight) for use in planned.shot.loras] == [("blueprint", 0.5)]
+
+
+def test_a_lora_tag_in_a_wildcard_line_leads_to_an_axis(desk: Desk) -> None:
+    desk.put("wildcards/who.txt", "ana <lora:blueprint:0.8>\n")
+    problem = desk.shots("prompt: __who__").problem
+    assert "axis" in problem
+    assert "loras" in problem
+
+
+def test_lists_are_never_told_to_be_quoted(desk: Desk) -> None:
+    answer = desk.shots('prompt: "{a}"', "axes: {a: [x, y], b: [p, q]}", "exclude: [{a: [x, y], b: p}]")
+    assert "quotes" not in answer.problem
+    assert "quotes" not in desk.shots("prompt: [a mug, a lamp]").problem
+
+
+def test_a_list_in_a_field_is_joined(desk: Desk) -> None:
+    desk.put("p.json", '[{"name": "ana", "hair": ["brown", "wavy"]}]')
+    assert desk.shots('prompt: "{p.hair} hair"', "axes: {p: {file: p.json}}").prompts == ["brown, wavy hair"]
+
+
+def test_a_pack_of_wildcards_names_its_neighbour(desk: Desk) -> None:
+    desk.put("wildcards/jumbo/creatures/adnd.txt", "a __beasts__\n")
+    desk.put("wildcards/jumbo/creatures/beasts.txt", "wyvern\n")
+    assert desk.shots("prompt: __jumbo/creatures/adnd__").prompts == ["a wyvern"]
+
+
+def test_an_unknown_wildcard_is_told_once_and_never_suggests_itself(desk: Desk) -> None:
+    desk.put("wildcards/big.txt", "".join(f"{n} __nowhere__\n" for n in range(15)))
+    problem = desk.shots("prompt: __big__").problem
+    assert "did you mean `nowhere`" not in problem
+
+
+def test_a_yaml_pack_is_read_by_its_keys(desk: Desk) -> None:
+    desk.put("wildcards/pack.yaml", "animals:\n  birds: [wren]\n")
+    assert desk.shots("prompt: __pack/animals/birds__").prompts == ["wren"]
+
+
+def test_a_look_alike_letter_is_named_by_its_code_point(desk: Desk) -> None:
+    problem = desk.shots("prompt: a mug", "size: 832х1216").problem
+    assert "U+0445" in problem
+    assert "Cyrillic" in problem
+    assert "`x`" in problem
+
+
+def test_an_invisible_blank_is_named_by_its_code_point(desk: Desk) -> None:
+    answer = desk.plan("shots:\n- name: a\n \u00a0prompt: a mug\n")
+    assert any("U+00A0" in problem for problem in answer.problems)
+
+
+def test_a_linked_folder_of_wildcards_is_followed(
+    desk: Desk, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    outside = tmp_path_factory.mktemp("outside")
+    (outside / "color.txt").write_text("red\n")
+    (desk.folder / "wildcards").symlink_to(outside)
+    answer = desk.shots("prompt: a __color__ mug")
+    assert answer.problems == [] or all("--root" in problem for problem in answer.problems)
+    if not answer.problems:
+        assert answer.prompts == ["a red mug"]
+
+
+def test_a_comment_inside_a_flow_list_is_named_at_its_place(desk: Desk) -> None:
+    answer = desk.plan('shots:\n- {prompt: "{c}", axes: {c: [red, #ff0000, blue]}}\n')
+    assert any('"#ff0000"' in problem and ":4:" in problem for problem in answer.problems)
+
+
+def test_a_shop_export_is_read_and_nothing_said_of_unused_columns(desk: Desk) -> None:
+    filler = [f"Option {n} (Value)" for n in range(40)]
+    header = ["Handle", "Title", "Variant SKU", "Body (HTML)", "Google Shopping / MPN", *filler]
+    rows = [[f"mug-{n}", f"Mug {n}", f"SKU-{n}", "<p>nice</p>", "", *[""] * len(filler)] for n in range(16)]
+    desk.put("shop.csv", "\n".join(",".join(row) for row in [header, *rows]) + "\n")
+    answer = desk.plan(
+        """output: {name: '{p["Variant SKU"]}'}\nshots:\n"""
+        "- prompt: '{p.Title}, product photo'\n  axes: {p: {file: shop.csv}}\n"
+    )
+    assert answer.prompts[3] == "Mug 3, product photo"
+    assert answer.names[3] == "SKU-3"
+    assert answer.warnings == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "sep=,\nsku,text\na,mug\n",
+        "sku\ttext\na\tmug\n",
+        "sku;text\na;mug\n",
+        "sku,text,,\na,mug,,\n",
+        "# products\nsku,text\na,mug\n",
+        "\ufeffsku,text\r\na,mug\r\n",
+    ],
+)
+def test_tables_of_every_dialect_are_read(desk: Desk, content: str) -> None:
+    desk.put("p.csv", content)
+    assert desk.shots('prompt: "{p.text}"', "axes: {p: {file: p.csv}}").prompts == ["mug"]
+
+
+def test_a_mistake_in_json_is_named_at_its_own_line(desk: Desk) -> None:
+    desk.put("p.json", '[\n {"name": "a"},\n {"name": "b"},\n {"name": "c", "steps": "many"}\n]\n')
+    assert "p.json:4" in desk.shots('prompt: "{p}"', "axes: {p: {file: p.json}}").problem
+
+
+def test_a_mapping_of_mappings_and_json_lines_are_lists(desk: Desk) -> None:
+    desk.put("p.json", '{"ana": {"look": "red hair"}}')
+    assert desk.shots('prompt: "{p}: {p.look}"', "axes: {p: {file: p.json}}").prompts == ["ana: red hair"]
+    desk.put("l.jsonl", '{"name": "ana", "look": "red"}\n{"name": "bo", "look": "grey"}\n')
+    assert desk.shots('prompt: "{p.look}"', "axes: {p: {file: l.jsonl}}").prompts == ["red", "grey"]
+
+
+def test_a_list_inside_a_mapping_is_picked_by_its_key(desk: Desk) -> None:
+    desk.put("p.json", '{"personas": [{"name": "ana"}]}')
+    assert "key: personas" in desk.shots('prompt: "{p}"', "axes: {p: {file: p.json}}").problem
+    assert desk.shots('prompt: "{p}"', "axes: {p: {file: p.json, key: personas}}").prompts == ["ana"]
+
+
+@pytest.mark.parametrize(
+    ("heading", "reference"),
+    [
+        ("Größe", "{p.Größe}"),
+        ("артикул", "{p.артикул}"),
+        ("名字", "{p.名字}"),
+        ("2024", "{p.2024}"),
+        ("index", '{p["index"]}'),
+        ("meta.title", '{p["meta.title"]}'),
+    ],
+)
+def test_a_heading_may_be_anything(desk: Desk, heading: str, reference: str) -> None:
+    desk.put("p.csv", f"sku,{heading}\na,mug\n")
+    assert desk.shots(f"prompt: '{reference}'", "axes: {p: {file: p.csv}}").prompts == ["mug"]
+
+
+def test_a_heading_that_sets_the_size_says_so_and_how_to_be_plain(desk: Desk) -> None:
+    desk.put("p.csv", "sku,size,model\na,XL,X200\nb,M,X201\n")
+    answer = desk.shots('prompt: "{p.sku} {p.size}"', "axes: {p: {file: p.csv}}")
+    assert all("columns: {" in problem for problem in answer.problems)
+    assert len(answer.problems) == 2
+    columns = "axes: {p: {file: p.csv, columns: {size: null, model: null}}}"
+    assert desk.shots('prompt: "{p.sku} {p.size}"', columns).prompts == ["a XL", "b M"]
+
+
+def test_a_prompt_that_the_model_cannot_read_is_told_before_it_is_rendered(desk: Desk) -> None:
+    answer = desk.shots(f"prompt: {' '.join(['mug'] * 1840)}")
+    assert any("512" in line and "token" in line for line in answer.problems + answer.warnings)
+
+
+def test_no_far_fetched_suggestion_is_made(desk: Desk) -> None:
+    assert "did you mean" not in desk.shots("prompt: a mug", "from: draft").problem
+
+
+def test_a_reference_that_nothing_gives_is_told_beside_every_other_problem(desk: Desk) -> None:
+    answer = desk.shots('prompt: "a {thng}"', "stepps: 4", "axes: {thing: {file: gone.txt}}")
+    assert len(answer.problems) == 3
+    assert any("{thng}" in problem and "did you mean" in problem for problem in answer.problems)
