@@ -267,33 +267,36 @@ def _plain(heading: str) -> str:
 
 
 def _of_styles(source: Styles, name: str, account: Account, model: str) -> Document:
-    """The manifest with a preset for each style, and one prompt drawn in all of them."""
-    presets: Document = {}
+    """The manifest that draws one subject in each style."""
+    styles: list[Document] = []
     for number, (title, prompt, negative) in enumerate(source.styles, start=1):
-        key = _slug(title) or f"style{number}"
-        while key in presets:
-            key = f"{key[:58]}-{number}"
         place = f"style {number}"
-        presets[key] = {
-            field: _style(text, field, account, place)
-            for field, text in (("prompt", prompt), ("negative", negative))
-            if text
-        }
-        account.take("name", "presets", key)
-    account.leave("a prompt", "styles add to one; put yours in place of `a red mug on a table`")
+        # A style without words of its own for the prompt draws the subject as it is.
+        style: Document = {"name": title, "prompt": _style(prompt, account, place)}
+        if negative:
+            style["negative"] = texts.escaped(texts.whole(negative, account, place), account, place)
+        styles.append(style)
+        account.take("name", "style", title)
+    if not styles:
+        raise UnusableSource("holds no style")
+    account.leave("a subject", f"styles add to one; put yours in place of `{_SUBJECT}`")
     group: Document = {"name": name} if name else {}
-    group |= {"model": model, "prompt": "a red mug on a table", "axes": {"preset": list(presets)}}
-    return {"version": 1, "presets": presets, "shots": [group]}
+    group |= {"model": model, "axes": {"subject": [_SUBJECT], "style": styles}}
+    return {"version": 1, "shots": [group]}
 
 
-def _style(text: str, field: str, account: Account, place: str) -> str:
-    """A style's text as that of a preset, where what it adds to is `{prompt}` or `{negative}`."""
+#: What styles are drawn with until a person says something else.
+_SUBJECT = "a red mug on a table"
+
+
+def _style(text: str, account: Account, place: str) -> str:
+    """A style's text with `{subject}` where that stands; behind it where the style does not say."""
     text, loras = texts.without_loras(texts.whole(text, account, place), account, place)
     for lora, _ in loras:
-        account.leave(f"LoRA {lora}", "add it to the preset's `loras`, if the catalog has it", place)
+        account.leave(f"LoRA {lora}", "add it to the style's `loras`, if the catalog has it", place)
     before, mark, after = text.partition("{prompt}")
     before, after = (texts.escaped(part, account, place) for part in (before, after))
-    return f"{before}{{{field}}}{after}" if mark else f"{{{field}}}, {before}"
+    return f"{before}{{subject}}{after}" if mark else ", ".join(filter(None, ("{subject}", before)))
 
 
 def _slug(text: str) -> str:

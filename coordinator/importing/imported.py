@@ -65,7 +65,7 @@ _PARTS = {
 _SAID = {
     "denoisingstrength": "the picture was made from another one; the farm makes pictures from text only",
     "clipskip": "the farm reads all layers of a text encoder",
-    "styles": "import `styles.csv` itself for presets",
+    "styles": "import `styles.csv` itself for an axis of styles",
 }
 #: Values by which a setting says that it is off.
 _OFF = {"", "0", "0.0", "false", "none", "null", "automatic", "off"}

@@ -167,3 +167,17 @@ def test_rows_that_are_alike_are_several_pictures_unless_their_seed_is() -> None
     assert len(seeds) == len(set(seeds)) == 3
     assert 5 in seeds
     assert "a picture that was asked for before" in found.left
+
+
+def test_styles_are_an_axis_that_draws_one_subject_in_each() -> None:
+    found = imported(
+        "name,prompt,negative_prompt\n"
+        'Film,"still of {prompt}, grain",cartoon\nOil,"oil, {thick}",\nNo,,blurry\n',
+        "styles.csv",
+        model="sdxl",
+    )
+    assert [(shot.prompt, shot.negative) for shot in found.shots] == [
+        ("still of a red mug on a table, grain", "cartoon"),
+        ("a red mug on a table, oil, {thick}", ""),
+        ("a red mug on a table", "blurry"),
+    ]
