@@ -40,6 +40,8 @@ def make_app(broker_url: str) -> Celery:
         worker_disable_prefetch=True,
         worker_enable_remote_control=False,
         worker_send_task_events=False,
+        # Its programs have set up their own log.
+        worker_hijack_root_logger=False,
         broker_connection_max_retries=None,
         broker_connection_retry_on_startup=True,
         broker_transport_options={

@@ -59,7 +59,7 @@ class LogFormatter(logging.Formatter):
     """A record is one line, apart from its traceback."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
-        return visible(super().formatMessage(record))
+        return visible(super().formatMessage(record).rstrip())
 
     def formatException(self, ei: Any) -> str:  # noqa: N802
         return visible_lines(super().formatException(ei))

@@ -144,7 +144,7 @@ def _polls(client: FarmClient, job_id: str, *, give_up: bool) -> Iterator[tuple[
 def _show_live(polls: Iterator[tuple[JobView, str]]) -> JobView:
     with Live(console=err, refresh_per_second=8) as live:
         for job, vain in polls:
-            live.update(_screen(job, vain))
+            live.update(screen(job, vain))
     return job
 
 
@@ -161,7 +161,8 @@ def _log(polls: Iterator[tuple[JobView, str]]) -> JobView:
     return job
 
 
-def _screen(job: JobView, vain: str) -> RenderableType:
+def screen(job: JobView, vain: str) -> RenderableType:
+    """What a terminal shows of a running job; `vain` is what it waits for in vain, a sentence a line."""
     bar = Table.grid(padding=(0, 2))
     progress = ProgressBar(
         total=max(job.images, 1), completed=_done(job), width=_BAR_WIDTH, finished_style="green"

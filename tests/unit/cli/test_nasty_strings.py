@@ -5,6 +5,7 @@ Every command stands in `COMMANDS` or `NODE_COMMANDS`; one that is missing fails
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import ssl
@@ -20,8 +21,11 @@ import typer
 
 from common.messages import CardFacts, Join
 from common.terminal import err, out
+from common.views import ErrorView, JobView
 from common.wording import visible, visible_lines
 from coordinator.cli.main import app
+from coordinator.cli.show import print_json
+from coordinator.cli.watch import screen
 from coordinator.embedded.state import FarmState
 from gpu_node.assemble import NodeOptions, node_key
 from gpu_node.cli import app as node_app
@@ -334,6 +338,30 @@ def test_a_file_may_be_called_anything(text: str, farm: Farm, answers: Answering
     check(farm("plan", "--", name), 2, name)
     Path(name).unlink()
     check(farm("plan", "--", name), 2, name)
+
+
+@pytest.mark.parametrize("text", [*NASTY, *UNSAYABLE])
+def test_the_screen_of_a_watcher_shows_every_text_as_it_is(
+    text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(err, "_width", _WIDE)
+    job = JobView.model_construct(**filled(JobView, text, {"reason": "", "counts": {"waiting": 1}}))
+    err.print(screen(job, ""), screen(job, text))
+    said = capsys.readouterr().err
+    assert not _CONTROLS.search(said)
+    # The name, the name again, the node that renders it, and what it waits for.
+    assert said.count(visible(text)) + said.count(visible_lines(text)) >= 4
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_json_is_exact_in_every_encoding(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding, errors="backslashreplace")
+    monkeypatch.setattr("sys.stdout", stream)
+    said = [ErrorView.model_construct(error=text) for text in (*NASTY, *UNSAYABLE)]
+    print_json(said)
+    stream.flush()
+    printed = json.loads(stream.buffer.getvalue().decode(encoding))
+    assert [each["error"] for each in printed] == [each.error for each in said]
 
 
 def sayable(text: str) -> bool:
