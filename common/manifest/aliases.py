@@ -65,7 +65,7 @@ def spelled(key: str) -> str:
 
 
 _OURS = {spelled(name): ours for ours, names in _THEIRS.items() for name in (ours, *names)}
-_OURS |= {"shift": "shift", "blindsteps": "blind_steps"}
+_OURS |= {"shift": "shift", "blindsteps": "blind_steps", "preset": "preset"}
 
 
 def theirs(field: str) -> tuple[str, ...]:

@@ -12,9 +12,13 @@ from common.catalog import Catalog, Lora, Model
 from common.catalog.compatibility import KNOBS, knob_problem, lora_problem, sampler_problem
 from common.manifest.foreign_syntax import foreign
 from common.manifest.model import NOTHING, Group, Manifest, ShotFields
-from common.manifest.prompt_texts import prompt_texts
+from common.manifest.presets import whole, with_presets
+from common.manifest.prompt_texts import PromptText, prompt_texts
 from common.manifest.reading import Reading
 from common.wording import shortened, suggestion
+
+#: Fields of which the last that is said counts, as far as the catalog knows them.
+_SINGLE = {"model", "sampler", *KNOBS}
 
 
 def check_catalog(manifest: Manifest, catalog: Catalog, reading: Reading) -> None:
@@ -24,9 +28,9 @@ def check_catalog(manifest: Manifest, catalog: Catalog, reading: Reading) -> Non
     loras: dict[str, str] = {}
     for index, group in enumerate(manifest.shots):
         path = f"shots[{index}]"
-        models |= dict(_models(group, path, manifest.defaults))
-        _check_fit(group, path, manifest.defaults, catalog, reading)
-        for place, fields in _places(group, path, manifest.defaults):
+        models |= dict(_models(group, path, manifest))
+        _check_fit(group, path, manifest, catalog, reading)
+        for place, _, fields in _places(group, path, manifest):
             loras |= {_key(place, "loras", number): ref.name for number, ref in enumerate(fields.loras)}
     with reading.once_a_column():
         for path, name in models.items():
@@ -51,16 +55,16 @@ def _check_named(
         reading.wrong_at(path, message)
 
 
-def _check_fit(group: Group, path: str, defaults: ShotFields, catalog: Catalog, reading: Reading) -> None:
+def _check_fit(group: Group, path: str, manifest: Manifest, catalog: Catalog, reading: Reading) -> None:
     """Reports what a group sets and none of its models takes, each thing once."""
-    names = dict.fromkeys(name for _, name in _models(group, path, defaults))
+    names = dict.fromkeys(name for _, name in _models(group, path, manifest))
     models = [catalog.models[name] for name in names if name in catalog.models]
     if not models or len(models) < len(names):
         return
-    for place, fields in _places(group, path, defaults):
+    for place, owner, fields in _places(group, path, manifest):
         for name in ("sampler", *KNOBS):
             value = getattr(fields, name)
-            if value is None or _is_overruled(place, path, name, group):
+            if value is None or _is_overruled(owner, path, name, group, manifest):
                 continue
             told = [
                 sampler_problem(value, model) if name == "sampler" else knob_problem(name, value, model)
@@ -84,14 +88,20 @@ def _check_syntax(manifest: Manifest, catalog: Catalog, reading: Reading) -> Non
     readers: dict[str, list[Model]] = {"defaults": []}
     for index, group in enumerate(manifest.shots):
         path = f"shots[{index}]"
-        names = dict.fromkeys(name for _, name in _models(group, path, manifest.defaults))
+        names = dict.fromkeys(name for _, name in _models(group, path, manifest))
         readers[path] = [catalog.models[name] for name in names if name in catalog.models]
         readers["defaults"] += readers[path]
-    for text in prompt_texts(manifest.defaults, manifest.shots, manifest.output, manifest.wildcards):
+    for text in _prompt_texts(manifest):
         models = readers.get(text.path.partition(".")[0], readers["defaults"])
         for kind, offset, found, remedy in foreign(text) if models else ():
             message = f"`{shortened(found)}` is plain text for `{models[0].name}`: {remedy}"
             reading.warn_at(text.path, message, offset, kind)
+
+
+def _prompt_texts(manifest: Manifest) -> Iterator[PromptText]:
+    return prompt_texts(
+        manifest.defaults, manifest.shots, manifest.output, manifest.presets, manifest.wildcards
+    )
 
 
 def _key(place: str, field: str, number: int | None = None) -> str:
@@ -101,29 +111,42 @@ def _key(place: str, field: str, number: int | None = None) -> str:
     return path if number is None else f"{path}[{number}]"
 
 
-def _places(group: Group, path: str, defaults: ShotFields) -> Iterator[tuple[str, ShotFields]]:
-    """Everything that sets fields of the group's shots, by path."""
-    yield "defaults", defaults
-    yield path, group
+def _places(group: Group, path: str, manifest: Manifest) -> Iterator[tuple[str, str, ShotFields]]:
+    """Everything that sets fields of the group's shots: its path, that of the place that says or takes it on,
+    and what it sets there."""
+    yield from _said("defaults", manifest.defaults, manifest)
+    yield from _said(path, group, manifest)
     for name, axis in group.axes.items():
         for index, fields in enumerate(axis.sets):
             if fields is not NOTHING:
-                yield f"{path}.axes.{name}[{index}]", fields
+                yield from _said(f"{path}.axes.{name}[{index}]", fields, manifest)
     for index, fields in enumerate(group.include_sets):
-        yield f"{path}.include[{index}]", fields
+        yield from _said(f"{path}.include[{index}]", fields, manifest)
 
 
-def _is_overruled(place: str, path: str, name: str, group: Group) -> bool:
+def _said(place: str, fields: ShotFields, manifest: Manifest) -> Iterator[tuple[str, str, ShotFields]]:
+    """A place and its presets without what a later of them says; LoRAs add up."""
+    later: set[str] = set()
+    for path, each in reversed(list(with_presets(place, fields, manifest.presets))):
+        yield path, place, each.model_copy(update=dict.fromkeys(later)) if later else each
+        later |= {name for name, value in each if value is not None and name in _SINGLE}
+
+
+def _is_overruled(place: str, path: str, name: str, group: Group, manifest: Manifest) -> bool:
     """Whether no shot of the group gets what a place says of a field."""
     if place not in ("defaults", path):
         return False
+    presets = manifest.presets
     axes = group.axes.values()
-    replaced = any(axis.sets and all(getattr(each, name) is not None for each in axis.sets) for axis in axes)
-    return replaced or (place == "defaults" and getattr(group, name) is not None)
+    replaced = any(
+        axis.sets and all(getattr(whole(each, presets), name) is not None for each in axis.sets)
+        for axis in axes
+    )
+    return replaced or (place == "defaults" and getattr(whole(group, presets), name) is not None)
 
 
-def _models(group: Group, path: str, defaults: ShotFields) -> Iterator[tuple[str, str]]:
+def _models(group: Group, path: str, manifest: Manifest) -> Iterator[tuple[str, str]]:
     """Path and name of every model that the group's shots may use."""
-    for place, fields in _places(group, path, defaults):
-        if fields.model and not _is_overruled(place, path, "model", group):
+    for place, owner, fields in _places(group, path, manifest):
+        if fields.model and not _is_overruled(owner, path, "model", group, manifest):
             yield _key(place, "model"), fields.model

@@ -191,7 +191,7 @@ class _Composer:
         return nodes.Mapping(root.place, entries)
 
     def _presets(self, reference: Scalar, path: str, files: FileReader | None) -> nodes.Mapping:
-        """The presets of a file by name: a mapping of them, or rows that each have a `name`."""
+        """The presets of a file by name: a mapping of them, a manifest, or rows that each have a `name`."""
         name = self._shown(reference)
         root: Node | None
         if files is None or PurePath(name).suffix.lower() in _DOCUMENTS:
@@ -199,7 +199,8 @@ class _Composer:
         else:
             root = self._table(reference, path, files)
         if isinstance(root, nodes.Mapping):
-            return root
+            of_manifest = root.get("presets") if "version" in root.entries else None
+            return of_manifest if isinstance(of_manifest, nodes.Mapping) else root
         found = nodes.Mapping(reference.place)
         if isinstance(root, nodes.Sequence):
             for row in root.items:

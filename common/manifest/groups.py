@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 from common.document import nodes
 from common.document.nodes import Node, described, flow
@@ -14,6 +14,7 @@ from common.manifest.matrix import Entries, TypedAxes, Zip, check_zip, read_excl
 from common.manifest.model import Group, Output, ShotFields
 from common.manifest.output_keys import OUTPUT_KEYS, Section
 from common.manifest.plain_values import Name
+from common.manifest.presets import used_presets
 from common.manifest.reading import MERGE, Key, Reading, read_keys
 from common.manifest.shot_keys import SHOT_KEYS
 from common.manifest.value_remedies import write
@@ -46,7 +47,9 @@ def read_defaults(node: Node, reading: Reading) -> ShotFields:
     return ShotFields(**read_keys(node, "defaults", SHOT_KEYS, reading, remedy=_OF_DEFAULTS))
 
 
-def read_groups(node: Node, defaults: ShotFields, reading: Reading) -> tuple[Group, ...]:
+def read_groups(
+    node: Node, defaults: ShotFields, presets: Mapping[str, ShotFields], reading: Reading
+) -> tuple[Group, ...]:
     """The groups that are right; names given where there are none."""
     if not isinstance(node, nodes.Sequence):
         message = f"must be a list of groups, each starting with `- `, not {described(node)}"
@@ -57,7 +60,9 @@ def read_groups(node: Node, defaults: ShotFields, reading: Reading) -> tuple[Gro
     names: dict[str, int] = {}
     groups = []
     for index, item in enumerate(node.items):
-        group = _read_group(item, index, len(node.items), defaults, reading)
+        group = _read_group(item, index, len(node.items), reading)
+        if isinstance(item, nodes.Mapping):
+            _check_group(group, defaults, presets, item, f"shots[{index}]", reading)
         if group.name.lower() in names:
             message = f"the name `{group.name}` is taken by `shots[{names[group.name.lower()]}]`"
             reading.wrong(item.place, f"shots[{index}].name", message)
@@ -66,7 +71,7 @@ def read_groups(node: Node, defaults: ShotFields, reading: Reading) -> tuple[Gro
     return tuple(groups)
 
 
-def _read_group(node: Node, index: int, count: int, defaults: ShotFields, reading: Reading) -> Group:
+def _read_group(node: Node, index: int, count: int, reading: Reading) -> Group:
     path = f"shots[{index}]"
     if isinstance(node, nodes.Scalar) and node.text and odd_syntax(node.text) is None:
         hint = write("", f"{{prompt: {flow(node)}}}")
@@ -84,19 +89,28 @@ def _read_group(node: Node, index: int, count: int, defaults: ShotFields, readin
         include, include_sets = read_include(node.get("include"), f"{path}.include", axes, reading)
         exclude = read_exclude(node.get("exclude"), f"{path}.exclude", axes, reading)
         values |= {"include": include, "include_sets": include_sets, "exclude": exclude}
-    group = Group(**values)
-    _check_lora_names(group, defaults, node, path, reading)
-    for field in ("prompt", "model"):
-        _check_set(field, group, defaults, node, path, reading)
-    return group
+    return Group(**values)
 
 
-def _check_lora_names(
-    group: Group, defaults: ShotFields, node: nodes.Mapping, path: str, reading: Reading
+def _check_group(
+    group: Group,
+    defaults: ShotFields,
+    presets: Mapping[str, ShotFields],
+    node: nodes.Mapping,
+    path: str,
+    reading: Reading,
 ) -> None:
-    """Reports axes named like a LoRA of the group: `{name.trigger}` would have two meanings."""
-    places: list[ShotFields] = [group, defaults, *group.include_sets]
+    """Reports what the places that set fields of a group lack or must not hold together."""
+    places = [group, defaults, *group.include_sets]
     places += [fields for axis in group.axes.values() for fields in axis.sets]
+    places += used_presets(defaults, (group,), presets).values()
+    _check_lora_names(group, places, path, reading)
+    for field in ("prompt", "model"):
+        _check_set(field, group, places, node, path, reading)
+
+
+def _check_lora_names(group: Group, places: list[ShotFields], path: str, reading: Reading) -> None:
+    """Reports axes named like a LoRA of the group: `{name.trigger}` would have two meanings."""
     names = {lora.name for fields in places for lora in fields.loras}
     for axis in names & group.axes.keys():
         message = f"`{axis}` is a LoRA of this group, so `{{{axis}.trigger}}` has a meaning already"
@@ -104,11 +118,9 @@ def _check_lora_names(
 
 
 def _check_set(
-    field: str, group: Group, defaults: ShotFields, node: nodes.Mapping, path: str, reading: Reading
+    field: str, group: Group, places: list[ShotFields], node: nodes.Mapping, path: str, reading: Reading
 ) -> None:
     """Reports a group whose shots have no prompt or no model, unless it was given and wrong or misspelled."""
-    places: list[Any] = [group, defaults, *group.include_sets]
-    places += [fields for axis in group.axes.values() for fields in axis.sets]
     root = reading.text.root
     # A key that stands in the wrong place is told once, there.
     keys = (

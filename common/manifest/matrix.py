@@ -141,7 +141,7 @@ def read_include(
 def _holds_list(entry: nodes.Mapping, path: str, reading: Reading) -> bool:
     """Whether an entry has several values for an axis, which takes as many entries; reports it."""
     lists = [key for key, _, value in entry.items() if isinstance(value, nodes.Sequence) and value.items]
-    lists = [key for key in lists if key != "loras"]
+    lists = [key for key in lists if key not in ("loras", "preset")]
     if lists:
         message = (
             f"takes one value for `{shortened(lists[0])}`, not a list; {value_remedies.one_entry_each(entry)}"
@@ -152,8 +152,8 @@ def _holds_list(entry: nodes.Mapping, path: str, reading: Reading) -> bool:
 
 def _said(fields: ShotFields, before: dict[str, Any]) -> dict[str, Any]:
     said = {name: getattr(fields, name) for name in fields.model_fields_set}
-    if "loras" in said:
-        said["loras"] = before.get("loras", ()) + said["loras"]
+    for name in said.keys() & {"loras", "preset"}:
+        said[name] = before.get(name, ()) + said[name]
     return said
 
 

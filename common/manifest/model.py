@@ -63,6 +63,8 @@ class ShotFields(Strict):
     variants: Literal["random", "combinatorial"] | None = None
     #: Whether shots may have an empty prompt.
     allow_empty: bool | None = None
+    #: Presets that the place takes on; what it says itself goes over them.
+    preset: tuple[str, ...] = ()
     #: First seed of the shots of one axis value, in place of that of `seeds`.
     seed: int | None = None
 
@@ -139,6 +141,7 @@ class Manifest(Strict):
     use: Literal["commercial", "noncommercial"] = "noncommercial"
     lane: str = "public"
     priority: Annotated[int, Field(ge=0, le=100)] = 50
+    presets: dict[str, ShotFields] = Field(default_factory=dict)
     #: Wildcard name to its lines.
     wildcards: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 

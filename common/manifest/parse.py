@@ -20,6 +20,7 @@ from common.manifest.limits import check_product
 from common.manifest.model import Limits, Manifest, Output, ShotFields
 from common.manifest.output_keys import OUTPUT_KEYS, Section, check_quality
 from common.manifest.plain_values import Choice, Later, Name, Number, Text, Version
+from common.manifest.presets import presets_schema, read_presets
 from common.manifest.prompt_texts import check_tags, prompt_texts, templates
 from common.manifest.reading import MAX_FINDINGS, Key, Reading, TooManyError, read_keys
 from common.manifest.references import check_references
@@ -59,6 +60,7 @@ MANIFEST_KEYS = {
         Later({"type": "object", "additionalProperties": {"$ref": "#/$defs/axis"}}),
         "Values that axes of any group take by name: `{list: NAME}`.",
     ),
+    "presets": Key(Later(presets_schema()), "What a shot is made with, by name: `preset: NAME` takes it on."),
     "wildcards": Key(Wildcards(), "Wildcard name to its lines, or `{file: NAME}`."),
 }
 
@@ -131,15 +133,18 @@ def _read(root: Node, reading: Reading) -> Manifest | None:
         may_stand_elsewhere = key == "shots" and reading.is_partial
         if key not in root.entries and not meant and not may_stand_elsewhere:
             reading.wrong(root.place, "", f"lacks `{key}`; {remedy}")
+    presets = read_presets(values["presets"], reading) if "presets" in values else {}
+    reading.presets = presets.keys()
+    values |= {"presets": presets}
     defaults = read_defaults(values["defaults"], reading) if "defaults" in values else ShotFields()
-    groups = read_groups(values["shots"], defaults, reading) if "shots" in values else ()
+    groups = read_groups(values["shots"], defaults, presets, reading) if "shots" in values else ()
     check_quality(values.get("output", Output()), groups, reading)
     parts = values | {"defaults": defaults}
     check_references(root, parts, groups, reading)
     check_columns(parts, groups, reading)
     output = values.get("output", Output())
-    wildcards = add_used(values.get("wildcards", {}), templates(defaults, groups, output), reading)
-    check_tags(prompt_texts(defaults, groups, output, wildcards), reading)
+    wildcards = add_used(values.get("wildcards", {}), templates(defaults, groups, output, presets), reading)
+    check_tags(prompt_texts(defaults, groups, output, presets, wildcards), reading)
     parts = {"version": 1, "defaults": defaults, "shots": groups, "wildcards": wildcards}
     manifest = Manifest(**values | parts)
     check_product(manifest, reading)

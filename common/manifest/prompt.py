@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
 from common.errors import Invalid
@@ -205,6 +205,28 @@ def _linked(node: Node, name_of: Callable[[str], str]) -> Node:
     options = tuple(Option(linked(each.body, name_of), each.weight) for each in node.options)
     lines_of = Wildcard(name_of(node.lines_of.name), node.lines_of.offset) if node.lines_of else None
     return Choice(options, node.offset, node.low, node.high, node.separator, lines_of)
+
+
+def put_around(template: Template, name: str, inner: Template, apart: int) -> Template:
+    """The template with another in place of each `{name}`; what it draws itself moves `apart` characters."""
+    found: list[Node] = []
+    for node in template:
+        match node:
+            case Reference() if node.name == name and not node.field:
+                found += inner
+            case Choice():
+                found.append(_choice_around(node, name, inner, apart))
+            case str():
+                found.append(node)
+            case _:
+                found.append(replace(node, offset=node.offset + apart))
+    return joined(found)
+
+
+def _choice_around(choice: Choice, name: str, inner: Template, apart: int) -> Choice:
+    options = tuple(Option(put_around(each.body, name, inner, apart), each.weight) for each in choice.options)
+    lines_of = replace(choice.lines_of, offset=choice.lines_of.offset + apart) if choice.lines_of else None
+    return Choice(options, choice.offset + apart, choice.low, choice.high, choice.separator, lines_of)
 
 
 def choices(template: Template) -> Iterator[Choice]:

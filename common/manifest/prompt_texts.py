@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Literal
 
 from common.manifest.model import Axis, Group, Output, ShotFields, Spelling
+from common.manifest.presets import used_presets
 from common.manifest.prompt import PromptError, Reference, nodes, parse
 from common.manifest.reading import Reading
 from common.wording import shortened
@@ -29,16 +30,18 @@ class PromptText:
     kind: Literal["template", "value", "line"]
 
 
-def templates(defaults: ShotFields, groups: tuple[Group, ...], output: Output) -> dict[str, str]:
+def templates(
+    defaults: ShotFields, groups: tuple[Group, ...], output: Output, presets: Mapping[str, ShotFields]
+) -> dict[str, str]:
     """Texts in which references, variants and wildcards work, by path.
 
     Of the values of axes that expand those that something reads.
     """
-    found = dict(_prompts(defaults, "defaults"))
+    found = dict(_shared(defaults, groups, presets))
     for index, group in enumerate(groups):
         path = f"shots[{index}]"
         found.update(_of_group(group, path))
-        read = _read(group, chain(_of_group(group, path), _prompts(defaults, "")), output)
+        read = _read(group, chain(_of_group(group, path), _shared(defaults, (group,), presets)), output)
         for name, axis in group.axes.items():
             if axis.expand:
                 found.update(_values(axis, f"{path}.axes.{name}", read.get(name, set())))
@@ -49,14 +52,15 @@ def prompt_texts(
     defaults: ShotFields,
     groups: tuple[Group, ...],
     output: Output,
+    presets: Mapping[str, ShotFields],
     wildcards: Mapping[str, tuple[str, ...]],
 ) -> Iterator[PromptText]:
     """Every text that goes to models, as far as prompts read it."""
-    for path, text in templates(defaults, groups, output).items():
+    for path, text in templates(defaults, groups, output, presets).items():
         yield PromptText(path, text, "template")
     for index, group in enumerate(groups):
         path = f"shots[{index}]"
-        read = _read(group, chain(_of_group(group, path), _prompts(defaults, "")), Output())
+        read = _read(group, chain(_of_group(group, path), _shared(defaults, (group,), presets)), Output())
         for name, axis in group.axes.items():
             if not axis.expand and name in read:
                 for where, text in _values(axis, f"{path}.axes.{name}", read[name]):
@@ -68,6 +72,15 @@ def prompt_texts(
     for name, lines in wildcards.items():
         for number, line in enumerate(lines):
             yield PromptText(f"wildcards.{name}[{number}]", line, "line")
+
+
+def _shared(
+    defaults: ShotFields, groups: tuple[Group, ...], presets: Mapping[str, ShotFields]
+) -> Iterator[tuple[str, str]]:
+    """Path and text of all prompts that `defaults` sets, and presets that something takes on."""
+    yield from _prompts(defaults, "defaults")
+    for path, fields in used_presets(defaults, groups, presets).items():
+        yield from _prompts(fields, path)
 
 
 def _of_group(group: Group, path: str) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -75,6 +75,8 @@ class Reading:
     readers: Mapping[str, FileReader] = field(default_factory=dict)
     #: Whether a file could not be read that may hold what is missing.
     is_partial: bool = False
+    #: Names of the presets that places may take on.
+    presets: Set[str] = frozenset()
     #: What `{file: …}` mappings stand for, by path.
     contents: dict[str, nodes.Sequence] = field(default_factory=dict)
     #: Columns that set nothing though they are called like a shot field, by the path of their axis.

@@ -6,13 +6,14 @@ has the field, and each combination the name, is for `coordinator.expand` to say
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from common.document import nodes
 from common.document.nodes import Node
 from common.manifest import prompt
 from common.manifest.model import Group, ShotFields, Spelling
+from common.manifest.presets import PROMPTS, is_around, with_presets
 from common.manifest.prompt import Reference
 from common.manifest.reading import Reading
 from common.wording import did_you_mean, listed, nearest, shortened, suggestion
@@ -50,6 +51,18 @@ class _Text:
     text: str
     #: Whether it is a name pattern, where the seed and the like are known too.
     is_name: bool = False
+    #: `prompt` or `negative` where it is put around what was said before.
+    around: str = ""
+    #: Whether nothing was said before.
+    is_bare: bool = False
+    #: The axis that replaces it in every shot.
+    lost_to: str = ""
+    #: The prompt that it replaces, where that or this is of a preset.
+    instead_of: str = ""
+
+    @property
+    def is_of_preset(self) -> bool:
+        return self.path.startswith("presets.")
 
     def references(self) -> Iterator[Reference]:
         if "{" not in self.text:
@@ -76,8 +89,9 @@ def check_references(
     told: set[tuple[str, int]] = set()
     for number, (group, each) in enumerate(zip(groups, known, strict=False)):
         for text in _texts(number, group, values) if each else ():
+            _warn_of_presets(text, reading)
             for node in text.references():
-                message = _problem(node, text.is_name, each, anywhere, reading) if each else None
+                message = _problem(node, text, each, anywhere, reading) if each else None
                 if message and (text.path, node.offset) not in told:
                     told.add((text.path, node.offset))
                     reading.wrong_at(text.path, message, node.offset)
@@ -120,25 +134,8 @@ def _mappings(node: Node | None) -> list[nodes.Mapping]:
 
 def _texts(number: int, group: Group, values: Mapping[str, object]) -> Iterator[_Text]:
     """The texts that the shots of a group may read."""
-    defaults = values.get("defaults")
-    for name in ("prompt", "negative"):
-        replaced = any(
-            axis.sets and all(getattr(fields, name) is not None for fields in axis.sets)
-            for axis in group.axes.values()
-        )
-        own = getattr(group, name)
-        if own is not None and not replaced:
-            yield _Text(f"shots[{number}].{name}", own)
-        elif isinstance(defaults, ShotFields) and not replaced and (text := getattr(defaults, name)):
-            yield _Text(f"defaults.{name}", text)
-        for axis_name, axis in group.axes.items():
-            for at, fields in enumerate(axis.sets):
-                if text := getattr(fields, name):
-                    path = f"shots[{number}].axes.{axis_name}[{at}]"
-                    yield _Text(path if isinstance(axis.values[at], str) else f"{path}.{name}", text)
-        for at, fields in enumerate(group.include_sets):
-            if text := getattr(fields, name):
-                yield _Text(f"shots[{number}].include[{at}].{name}", text)
+    for name in PROMPTS:
+        yield from _prompts(number, group, name, values)
     output = values.get("output")
     if group.output is not None and group.output.name:
         yield _Text(f"shots[{number}].output.name", group.output.name, is_name=True)
@@ -146,10 +143,75 @@ def _texts(number: int, group: Group, values: Mapping[str, object]) -> Iterator[
         yield _Text("output.name", text, is_name=True)
 
 
-def _problem(
-    node: Reference, is_name: bool, known: Known, anywhere: set[str], reading: Reading
-) -> str | None:
+def _prompts(number: int, group: Group, name: str, values: Mapping[str, object]) -> Iterator[_Text]:
+    """The prompts, or negatives, that the shots of a group may have, with what each is put around."""
+    defaults, path = values.get("defaults"), f"shots[{number}]"
+    presets = values.get("presets")
+    known = presets if isinstance(presets, Mapping) else {}
+    shared = _said("defaults", defaults, name, known) if isinstance(defaults, ShotFields) else _Said()
+    own = _said(path, group, name, known)
+    base = _inside_out([*shared.first, *own.first, *shared.around, *own.around])
+    told: list[_Text] = []
+    for axis_name, axis in group.axes.items():
+        chains = []
+        for at, fields in enumerate(axis.sets):
+            place = f"{path}.axes.{axis_name}[{at}]"
+            said = _said(place, fields, name, known, is_field=isinstance(axis.values[at], str))
+            chains.append(_inside_out([*said.first, *said.around], base or told))
+        if chains and all(chain and not chain[0].around for chain in chains):
+            # Every value replaces what was said before.
+            yield from (replace(text, lost_to=axis_name) for text in base if text.around)
+            base = []
+        told += [text for chain in chains for text in chain]
+    for at, fields in enumerate(group.include_sets):
+        said = _said(f"{path}.include[{at}]", fields, name, known)
+        told += _inside_out([*said.first, *said.around], base or told)
+    yield from [*base, *told]
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """The texts that a place sets, and those of its presets that are put around them."""
+
+    first: list[_Text] = field(default_factory=list)
+    around: list[_Text] = field(default_factory=list)
+
+
+def _said(
+    path: str, fields: ShotFields, name: str, presets: Mapping[str, ShotFields], *, is_field: bool = False
+) -> _Said:
+    """`is_field` says that the place is the field itself."""
+    said = _Said()
+    for place, each in with_presets(path, fields, presets):
+        if text := getattr(each, name):
+            around = name if is_around(text, name) else ""
+            where = place if is_field and place == path else f"{place}.{name}"
+            into = said.around if around and place != path else said.first
+            into.append(_Text(where, text, around=around))
+    return said
+
+
+def _inside_out(texts: Iterable[_Text], before: Sequence[_Text] = ()) -> list[_Text]:
+    """Those of the texts, in the order they apply, that are not replaced by a later one.
+
+    `before` are texts that apply before all of them.
+    """
+    found: list[_Text] = []
+    for text in texts:
+        inner = found or before
+        if text.around:
+            found.append(text if inner else replace(text, is_bare=True))
+        else:
+            replaced = inner[-1] if inner and (inner[-1].is_of_preset or text.is_of_preset) else None
+            found = [replace(text, instead_of=replaced.path) if replaced else text]
+    return found
+
+
+def _problem(node: Reference, text: _Text, known: Known, anywhere: set[str], reading: Reading) -> str | None:
     """What is wrong with one reference of a group, if anything."""
+    is_name = text.is_name
+    if text.around and node.name == text.around and not node.field:
+        return _around_problem(node, text, reading)
     if node.name in known.fields:
         return _field_problem(node, known)
     if node.field == TRIGGER and not is_name:
@@ -167,6 +229,33 @@ def _problem(
         where = "an `output` with a name" if is_name else "a prompt"
         return f"group `{known.group}` has no {node}; give it that axis, or {where} of its own"
     return f"unknown reference {shortened(str(node))}{_meant(node, is_name, known)}"
+
+
+def _warn_of_presets(text: _Text, reading: Reading) -> None:
+    """Warns of a preset whose prompt stands in place of another, or another in place of it."""
+    if text.instead_of:
+        preset, other = text.path, text.instead_of
+        verb = "replaces"
+        if not text.is_of_preset:
+            preset, other, verb = other, preset, "is replaced by"
+        name = "{prompt}" if preset.endswith(".prompt") else "{negative}"
+        message = f"{verb} `{other}`; write `{name}` in the preset where that should stand"
+        reading.warn_at(preset, message, kind=f"{preset} {verb}")
+
+
+def _around_problem(node: Reference, text: _Text, reading: Reading) -> str | None:
+    """What is wrong with `{prompt}` in a prompt, if anything."""
+    if text.lost_to == node.name:
+        return (
+            f"{node} reads the {node.name} set before, and the axis `{node.name}` replaces this one; "
+            "call the axis otherwise, such as `subject`, and write `{subject}`"
+        )
+    if text.lost_to:
+        return f"every value of `{text.lost_to}` replaces this {node.name}; write {node} in those, too"
+    if text.is_bare and not reading.is_partial:
+        where = "in the group" if ".axes." in text.path or text.is_of_preset else "in `defaults`"
+        return f"{node} reads the {node.name} set before, and none is; write one {where}"
+    return None
 
 
 def _field_problem(node: Reference, known: Known) -> str | None:

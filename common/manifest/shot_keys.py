@@ -9,7 +9,7 @@ from typing import Any
 from common.document.nodes import Node, Scalar, Sequence, described, flow
 from common.manifest.plain_values import Choice, Name, Number, Switch, Text
 from common.manifest.reading import Key, Kind, Reading, would_read
-from common.manifest.shot_values import Loras, OneLora, RowSeed, SeedsForm, SizeForm
+from common.manifest.shot_values import Loras, OneLora, PresetNames, RowSeed, SeedsForm, SizeForm
 from common.manifest.value_remedies import LONGEST, spelled_range, write
 
 #: Words for a value that is not given.
@@ -28,6 +28,7 @@ AXIS_FIELDS = {
     "negative": Key(
         Text(), "What not to draw, where the model's family takes it; the same syntax as `prompt`."
     ),
+    "preset": Key(PresetNames(), "Name of a preset under `presets`, or a list of them, to take on."),
     "loras": Key(
         Loras(), "LoRAs of the catalog as `name@weight`. They add up over defaults, group and axes."
     ),
@@ -101,7 +102,7 @@ class One:
 #: What `defaults` and a group may set.
 SHOT_KEYS = {
     **{
-        name: key if name == "loras" else Key(One(name, key.kind), key.about)
+        name: key if name in ("loras", "preset") else Key(One(name, key.kind), key.about)
         for name, key in AXIS_FIELDS.items()
     },
     "seeds": Key(SeedsForm(), "How many seeds (`4`), which (`[11, 12]`), or `{start, count, mode}`."),

@@ -13,6 +13,7 @@ from common.manifest.key_remedies import of_seeds, of_size, renamed
 from common.manifest.model import LoraRef, Seeds, Size
 from common.manifest.plain_values import NAME, Choice, Name, Number
 from common.manifest.reading import Key, Reading, read_keys
+from common.wording import shortened, suggestion
 
 MAX_SEED = 2**63 - 1
 MAX_SIDE = 16_384
@@ -125,6 +126,45 @@ def _separate(node: Scalar) -> nodes.Node:
     return (
         nodes.Sequence(node.place, [Scalar(node.place, part) for part in parts]) if len(parts) > 1 else node
     )
+
+
+@dataclass(frozen=True, slots=True)
+class PresetNames:
+    """The name of a preset, or a list of them; a cell of a table may hold several."""
+
+    def read(self, node: Node, path: str, reading: Reading) -> tuple[str, ...] | None:
+        if isinstance(node, Scalar) and node.text not in reading.presets:
+            node = self._several(node, reading)
+        if not isinstance(node, nodes.Sequence):
+            one = self._one(node, path, reading)
+            return None if one is None else (one,)
+        names = [self._one(item, f"{path}[{number}]", reading) for number, item in enumerate(node.items)]
+        return None if None in names else tuple(name for name in names if name is not None)
+
+    @staticmethod
+    def _several(node: Scalar, reading: Reading) -> Node:
+        parts = [part for part in _BETWEEN_LORAS.split(node.text) if part]
+        if len(parts) < 2 or not set(parts) <= reading.presets:
+            return node
+        return nodes.Sequence(node.place, [Scalar(node.place, part) for part in parts])
+
+    @staticmethod
+    def _one(node: Node, path: str, reading: Reading) -> str | None:
+        if not isinstance(node, Scalar) or node.kind == "null":
+            message = f"must be the name of a preset, or a list of them, not {described(node)}"
+            reading.wrong(node.place, path, message)
+            return None
+        if node.text in reading.presets:
+            return node.text
+        if not reading.is_partial:
+            none = "" if reading.presets else "; this manifest has no `presets`"
+            hint = suggestion(node.text, sorted(reading.presets)) or none
+            reading.wrong(node.place, path, f"unknown preset `{shortened(node.text)}`{hint}")
+        return None
+
+    def schema(self) -> dict[str, Any]:
+        name = {"type": "string"}
+        return {"anyOf": [name, {"type": "array", "items": name}]}
 
 
 @dataclass(frozen=True, slots=True)

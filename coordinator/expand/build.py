@@ -76,14 +76,13 @@ def _check_prompts(
     """Reports shots with an empty prompt. None is looked at where no value and no draw can leave one."""
     found = group.combinations
     asked = {group.rendering(each.setters).settings.prompt for each in found.representatives()}
-    possible = [prompt for prompt in asked if prompts.may_be_empty(prompt.value, found.values_of)]
+    possible = [prompt for prompt in asked if prompts.may_be_empty(prompt, found.values_of)]
     if not possible or manifest.allows_empty(group.group):
         return
     empty = list(shots.without_prompt())
     if empty:
         values = [
-            blamed(each, [node for text in possible for node in prompts.references(text.value)])
-            for each in empty
+            blamed(each, [node for text in possible for node in prompts.references(text)]) for each in empty
         ]
         counts = len(empty), len(found)
         tell_empty_prompts(group.path, possible[0], [value for value in values if value], counts, findings)
@@ -99,13 +98,17 @@ def _checked(
 ) -> CheckedGroup:
     """A group of the manifest, after reporting all that is wrong in it."""
     path, group = f"shots[{number}]", manifest.shots[number]
-    common = (Setter.of("defaults", manifest.defaults), Setter.of(path, group))
+    shared, own = (
+        Setter.all_of(place, fields, manifest.presets)
+        for place, fields in (("defaults", manifest.defaults), (path, group))
+    )
+    common = (*shared[0], *own[0], *shared[1], *own[1])
 
     @lru_cache(maxsize=_RENDERINGS_KEPT)
     def rendering_of(setters: tuple[Setter, ...]) -> Rendering:
         return rendering(resolve(Merged(common + setters), catalog, findings), manifest, group)
 
-    found = combinations(path, group, findings)
+    found = combinations(path, group, manifest.presets, findings)
     unidentified: dict[str, None] = {}
     read: dict[tuple[Reference, Written], None] = {}
     loras: set[str] = set()

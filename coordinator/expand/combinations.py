@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import chain, product
 from typing import NamedTuple
 
-from common.manifest.model import NOTHING, Group
+from common.manifest.model import Group, ShotFields
 from coordinator.expand.dimensions import Conditions, Dimension, Setter, Value, axis_and_field, dimensions
 from coordinator.expand.exclusions import Box, Kept, strides
 from coordinator.expand.findings import Findings
@@ -112,9 +112,11 @@ class Combinations:
         return list(first.values())
 
 
-def combinations(path: str, group: Group, findings: Findings) -> Combinations:
+def combinations(
+    path: str, group: Group, presets: Mapping[str, ShotFields], findings: Findings
+) -> Combinations:
     """The combinations of a group; `path` is the group's."""
-    factors = dimensions(path, group)
+    factors = dimensions(path, group, presets)
     kept = _kept(path, group, factors, findings)
     additions: list[Addition] = []
     fresh: list[Combination] = []
@@ -122,7 +124,7 @@ def combinations(path: str, group: Group, findings: Findings) -> Combinations:
         conditions = {axis_and_field(key, group): wanted for key, wanted in entry.items()}
         conditions = {key: wanted for key, wanted in conditions.items() if key[0] in group.axes}
         matching = [dimension.matching(conditions) for dimension in factors]
-        extras, setters = _extras(path, group, number)
+        extras, setters = _extras(path, group, presets, number)
         if kept.meets(matching):
             additions.append(Addition(matching, extras, setters))
         else:
@@ -144,7 +146,9 @@ def _kept(path: str, group: Group, factors: Sequence[Dimension], findings: Findi
     return Kept([len(dimension) for dimension in factors], boxes)
 
 
-def _extras(path: str, group: Group, number: int) -> tuple[dict[str, Value], tuple[Setter, ...]]:
+def _extras(
+    path: str, group: Group, presets: Mapping[str, ShotFields], number: int
+) -> tuple[dict[str, Value], tuple[Setter, ...]]:
     """What an `include` entry gives beside axes: further names, and shot fields."""
     place = f"{path}.include[{number}]"
     names = {
@@ -153,7 +157,8 @@ def _extras(path: str, group: Group, number: int) -> tuple[dict[str, Value], tup
         if axis_and_field(key, group)[0] not in group.axes
     }
     sets = group.include_sets[number]
-    return names, () if sets == NOTHING else (Setter.of(place, sets),)
+    said, around = Setter.all_of(place, sets, presets)
+    return names, said + around
 
 
 def _made(

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from common.manifest.model import NOTHING, Axis, Group, ShotFields, Spelling
+from common.manifest.presets import PROMPTS, is_around, with_presets
 from common.wording import nearest, shortened
 
 
@@ -23,7 +24,27 @@ class Setter:
     @classmethod
     def of(cls, path: str, fields: ShotFields) -> Setter:
         given = {name: getattr(fields, name) for name in ShotFields.model_fields}
+        del given["preset"]
         return cls(path, {name: value for name, value in given.items() if value not in (None, ())})
+
+    @classmethod
+    def all_of(
+        cls, path: str, fields: ShotFields, presets: Mapping[str, ShotFields]
+    ) -> tuple[tuple[Setter, ...], tuple[Setter, ...]]:
+        """What a place and its presets set, the later over the earlier, and the prompts of its presets that
+        are put around others."""
+        said: list[Setter] = []
+        around: list[Setter] = []
+        for place, each in with_presets(path, fields, presets):
+            setter = cls.of(place, each)
+            outer = {
+                name for name in PROMPTS if place != path and is_around(setter.given.get(name, ""), name)
+            }
+            for into, names in ((said, setter.given.keys() - outer), (around, outer)):
+                if names:
+                    given = {name: value for name, value in setter.given.items() if name in names}
+                    into.append(cls(place, given))
+        return tuple(said), tuple(around)
 
     def place(self, name: str) -> str:
         """Path of the field; an axis named like it, or `lora`, is the field itself."""
@@ -67,7 +88,9 @@ _Reading = Callable[[str], Hashable]
 class Dimension:
     """One factor of the product: an axis, or several that are zipped. Its values are made when asked for."""
 
-    def __init__(self, path: str, group: Group, names: tuple[str, ...]) -> None:
+    def __init__(
+        self, path: str, group: Group, presets: Mapping[str, ShotFields], names: tuple[str, ...]
+    ) -> None:
         """`path` is the group's."""
         self.names = names
         self._axes: list[tuple[str, Axis]] = [(f"{path}.axes.{name}", group.axes[name]) for name in names]
@@ -76,8 +99,8 @@ class Dimension:
         for parent, axis in self._axes:
             for at, fields in enumerate(axis.sets):
                 if fields is not NOTHING and fields != NOTHING:
-                    own = Setter.of(f"{parent}[{at}]", fields)
-                    self._setters[at] = (*self._setters.get(at, ()), own)
+                    said, around = Setter.all_of(f"{parent}[{at}]", fields, presets)
+                    self._setters[at] = (*self._setters.get(at, ()), *said, *around)
         self.row = lru_cache(maxsize=_ROWS_KEPT)(self._row)
         #: By axis and field, and by how texts are read, the positions of each reading.
         self._positions: dict[tuple[str, str, _Reading], dict[Hashable, list[int]]] = {}
@@ -150,12 +173,12 @@ def _number(text: str) -> Decimal | None:
     return number if number.is_finite() else None
 
 
-def dimensions(path: str, group: Group) -> list[Dimension]:
+def dimensions(path: str, group: Group, presets: Mapping[str, ShotFields]) -> list[Dimension]:
     """The factors of the product in the order written; a zip stands where its first axis does."""
     if not group.axes and group.include:
         # As in CI matrices, `include` alone makes every combination.
-        return [Dimension(path, group, ())]
-    return [Dimension(path, group, names) for names in group.factors()]
+        return [Dimension(path, group, presets, ())]
+    return [Dimension(path, group, presets, names) for names in group.factors()]
 
 
 def axis_and_field(key: str, group: Group) -> tuple[str, str]:

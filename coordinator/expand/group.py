@@ -51,7 +51,7 @@ class Cell:
     ) -> None:
         self._frame = frame
         self._rendering = rendering
-        self._template: str = rendering.settings.prompt.value
+        self._template = rendering.settings.prompt.template
         self._prompt = prompt
         self._negative = negative
         self._name_parts = name_parts
@@ -195,8 +195,8 @@ class GroupExpansion:
         """The combinations of which some shot has an empty prompt."""
         for number in range(self.combinations):
             combination = self._combinations[number]
-            text = self._rendering(combination.setters).settings.prompt.value
-            if self._prompts.may_be_empty(text, combination.values_of):
+            prompt = self._rendering(combination.setters).settings.prompt
+            if self._prompts.may_be_empty(prompt, combination.values_of):
                 shots = self.shots(self._numbering.first(number), self._numbering.first(number + 1))
                 if any(is_blank(planned.shot.prompt) for planned in shots):
                     yield combination
@@ -215,7 +215,7 @@ class GroupExpansion:
         rendering = self._rendering(setters)
         if not self._frame.expands:
             return self._resolved(rendering, values)
-        texts = rendering.settings.prompt.value, rendering.settings.negative.value
+        texts = rendering.settings.prompt, rendering.settings.negative
         drawn = self._prompts.drawn(texts, self._names.references, values)
         prompts = self._prompts.bound(texts[0], values), self._prompts.bound(texts[1], values)
         return DrawingCell(self._frame, drawn, prompts, partial(self._resolved, rendering))
@@ -225,7 +225,7 @@ class GroupExpansion:
         return Cell(
             self._frame,
             rendering,
-            self._prompts.bound(settings.prompt.value, values),
-            self._prompts.bound(settings.negative.value, values),
+            self._prompts.bound(settings.prompt, values),
+            self._prompts.bound(settings.negative, values),
             self._names.parts(self.name, values),
         )

@@ -15,6 +15,7 @@ from coordinator.expand.numbering import Numbering
 from coordinator.expand.output_names import NamePattern
 from coordinator.expand.prompts import Prompts
 from coordinator.expand.rendering import Rendering
+from coordinator.expand.shot_settings import Written
 
 #: Seeds fit the integers of every database.
 _MAX_SEED = 2**63 - 1
@@ -74,9 +75,9 @@ def _count(group: CheckedGroup, combination: Combination, prompts: Prompts) -> i
     return drawn.count() * prod(prompts.bound(text, values).count() for text in texts)
 
 
-def _texts(group: CheckedGroup, combination: Combination) -> tuple[str, str]:
+def _texts(group: CheckedGroup, combination: Combination) -> tuple[Written, Written]:
     settings = group.rendering(combination.setters).settings
-    return settings.prompt.value, settings.negative.value
+    return settings.prompt, settings.negative
 
 
 def _before_exclude(group: CheckedGroup, variants: int | list[int]) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from common.catalog import Lora
 from common.manifest.model import Manifest
-from common.manifest.prompt import PromptError, Reference, Template, Wildcard, bind, nodes, parse
+from common.manifest.prompt import PromptError, Reference, Template, Wildcard, bind, nodes, parse, put_around
 from common.manifest.prompt_variants import Lines, count, draw, longest, nth
 from common.manifest.prompt_wildcards import MAX_LENGTH, parse_wildcards, too_few, unknown_wildcard
 from common.manifest.references import TRIGGER
@@ -19,7 +19,11 @@ from coordinator.expand.drawn_values import DrawnValues
 from coordinator.expand.draws import Draws
 from coordinator.expand.empty_texts import is_blank, may_be_blank, warn_of_empty_values
 from coordinator.expand.findings import Findings
-from coordinator.expand.shot_settings import Written
+from coordinator.expand.shot_settings import MAX_AROUND, Written
+
+#: More than the characters of a text: what is drawn in a prompt that is put around another has places of its
+#: own, so that the same is drawn in the other as without it.
+_APART = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,8 @@ class Prompts:
         self._findings = findings
         self._loras = loras
         self._parsed: dict[str, Parsed] = {}
+        #: Of prompts that are put around others, with those inside.
+        self._put_around: dict[Written, Parsed] = {}
         #: Of the texts of axes that expand.
         self._templates: dict[str, Template] = {}
         self._checked: set[tuple[Written, Combinations]] = set()
@@ -102,38 +108,66 @@ class Prompts:
             findings.wrong(f"wildcards.{error.name}[{error.line}]", error.message, error.offset)
 
     def check(self, written: Written, combination: Combination, among: Combinations) -> tuple[Reference, ...]:
-        """The references in a prompt.
+        """The references in a prompt, and in those that it is put around.
 
         Reports what cannot be resolved for a combination, or for any of its group that is like it.
         """
+        found: dict[Reference, None] = {}
+        length = self._check(written, combination, among, found)
+        if length > MAX_LENGTH:
+            self._findings.wrong(written.path, f"can become longer than {MAX_LENGTH:,} characters")
+        return tuple(found)
+
+    def _check(
+        self,
+        written: Written,
+        combination: Combination,
+        among: Combinations,
+        found: dict[Reference, None],
+    ) -> int:
+        """Characters of the longest text; adds the references to `found`."""
+        inner = self._check(written.inner, combination, among, found) if written.inner else 0
         template = self._parse(written.value, written.path)
         if template is None:
-            return ()
+            return inner
         first = (written, among) not in self._checked
         self._checked.add((written, among))
         length = self._longest(template)
         for node in nodes(template):
             if isinstance(node, Wildcard):
                 self._check_wildcard(node, written.path)
+            elif written.around == node.name and not node.field:
+                length += inner
+                if written.inner is None:
+                    self._findings.wrong(written.path, nothing_before(written, combination), node.offset)
             elif node.name in combination.values:
                 if first:
                     length += self._check_values(node, written.path, among)
                     warn_of_empty_values(node, written, template, among.values_of(node.name), self._findings)
             elif not self._is_trigger(node):
                 self._findings.wrong(written.path, without_value(node, combination, among), node.offset)
-        if length > MAX_LENGTH:
-            self._findings.wrong(written.path, f"can become longer than {MAX_LENGTH:,} characters")
-        return tuple(node for _, node in self._parsed[written.value].references)
+        found.update(dict.fromkeys(self.references(written)))
+        return length
 
-    def bound(self, text: str, values: Mapping[str, Value]) -> Prompt:
+    def bound(self, written: Written, values: Mapping[str, Value]) -> Prompt:
         """The prompt of one combination; everything in it was checked."""
-        return Prompt(self._parsed[text], values, self.wildcards)
+        return Prompt(self._whole(written), values, self.wildcards)
+
+    def _whole(self, written: Written) -> Parsed:
+        """A prompt with what it is put around."""
+        if written.inner is None:
+            return self._parsed[written.value]
+        if written not in self._put_around:
+            inner, outer = self._whole(written.inner), self._parsed[written.value]
+            template = put_around(outer.template, written.around, inner.template, written.depth * _APART)
+            self._put_around[written] = Parsed.of(template)
+        return self._put_around[written]
 
     def drawn(
-        self, texts: Iterable[str], in_name: Iterable[Reference], values: Mapping[str, Value]
+        self, texts: Iterable[Written], in_name: Iterable[Reference], values: Mapping[str, Value]
     ) -> DrawnValues:
         """The values of one combination with these prompts, of which those that expand are drawn."""
-        read = [node for text in texts for _, node in self._parsed[text].references]
+        read = [node for text in texts for _, node in self._whole(text).references]
         return DrawnValues(values, [*read, *in_name], self._templates, self.wildcards)
 
     def check_expanding(self, in_name: Iterable[Reference], among: Combinations) -> None:
@@ -144,7 +178,7 @@ class Prompts:
                 if value.expand and text is not None:
                     self._check_expanded(text, value.path(node.field))
 
-    def may_be_empty(self, text: str, values_of: Callable[[str], Iterable[Value]]) -> bool:
+    def may_be_empty(self, written: Written, values_of: Callable[[str], Iterable[Value]]) -> bool:
         """Whether a prompt can become one of blanks and commas; `values_of` an axis are those it may have."""
 
         def blank(node: Reference) -> bool:
@@ -155,13 +189,15 @@ class Prompts:
                 self._expands_to_blank(text) if value.expand else is_blank(text) for value, text in read
             )
 
-        return may_be_blank(self._parsed[text].template, blank, self.wildcards)
+        return may_be_blank(self._whole(written).template, blank, self.wildcards)
 
     def _expands_to_blank(self, text: str) -> bool:
         return may_be_blank(self._templates[text], lambda _: False, self.wildcards)
 
-    def references(self, text: str) -> list[Reference]:
-        return [node for _, node in self._parsed[text].references]
+    def references(self, written: Written) -> list[Reference]:
+        """Those of a prompt to axes and triggers."""
+        read = self._parsed[written.value].references
+        return [node for _, node in read if node.field or node.name != written.around]
 
     def _parse(self, text: str, path: str) -> Template | None:
         if text not in self._parsed:
@@ -213,6 +249,14 @@ class Prompts:
         """Characters of the longest text without what references add; 0 where a wildcard is wrong."""
         used = {node.name for node in nodes(template) if isinstance(node, Wildcard)}
         return longest(template, self.wildcards) if self._sound and used <= self.wildcards.keys() else 0
+
+
+def nothing_before(written: Written, combination: Combination) -> str:
+    """Why `{prompt}` reads nothing in one combination."""
+    if written.depth > MAX_AROUND:
+        return f"is put around more than {MAX_AROUND} others; name fewer presets"
+    name = written.around
+    return f"{{{name}}} reads the {name} set before, and none is where {described(combination)}"
 
 
 def described(combination: Combination) -> str:

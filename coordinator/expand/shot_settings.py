@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from common.catalog import Catalog, Lora, Model
 from common.catalog.compatibility import KNOBS, knob_problem, lora_doubt, lora_problem, sampler_problem
 from common.manifest.model import LoraRef
+from common.manifest.presets import PROMPTS, is_around, put_around
 from common.wording import suggestion
 from coordinator.expand.dimensions import Setter
 from coordinator.expand.findings import Findings
 from coordinator.expand.sizes import pixels, spelled
+
+#: Prompts around each other.
+MAX_AROUND = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,18 @@ class Written:
 
     value: Any
     path: str = ""
+    #: `prompt` or `negative` where it is one that is put around what was said before.
+    around: str = ""
+    #: What was said before; None if nothing was.
+    inner: Written | None = None
+    #: How many it is put around, inner ones included.
+    depth: int = 0
+
+    @property
+    def template(self) -> str:
+        """Of a prompt, with what it is put around."""
+        whole = str(self.value)
+        return put_around(whole, self.around, self.inner.template) if self.inner else whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +64,10 @@ class Impossible(Exception):
 
 
 class Merged:
-    """What setters say together: fields replace, LoRAs add up, and of equal names the last weight wins."""
+    """What setters say together: fields replace, LoRAs add up, and of equal names the last weight wins.
+
+    A prompt that mentions `{prompt}` is put around the one before.
+    """
 
     def __init__(self, setters: Iterable[Setter]) -> None:
         self.fields: dict[str, Written] = {}
@@ -57,6 +76,8 @@ class Merged:
             for name, value in setter.given.items():
                 if name == "loras":
                     self.loras.update({ref.name: Written(ref, setter.place(name)) for ref in value})
+                elif name in PROMPTS and is_around(value, name):
+                    self.fields[name] = _put_around(Written(value, setter.place(name), name), self.fields)
                 else:
                     self.fields[name] = Written(value, setter.place(name))
 
@@ -67,6 +88,13 @@ class Merged:
     @property
     def negative(self) -> Written:
         return self.fields.get("negative", Written(""))
+
+
+def _put_around(prompt: Written, before: Mapping[str, Written]) -> Written:
+    """A prompt with the one before it inside; one that is too deep is left without, and told of."""
+    inner = before.get(prompt.around)
+    depth = inner.depth + 1 if inner else 0
+    return replace(prompt, inner=inner if depth <= MAX_AROUND else None, depth=depth)
 
 
 def resolve(merged: Merged, catalog: Catalog, findings: Findings) -> Settings:

@@ -224,6 +224,6 @@ def naive(group: Group) -> list[dict[str, object]]:
 
 @given(groups())
 def test_combinations_equal_a_word_by_word_reading_of_the_rules(group: Group) -> None:
-    found = combinations("shots[0]", group, Findings(Manifest(version=1, shots=(group,))))
+    found = combinations("shots[0]", group, {}, Findings(Manifest(version=1, shots=(group,))))
     texts = [{name: value.text() for name, value in each.values.items()} for each in found]
     assert texts == naive(group)

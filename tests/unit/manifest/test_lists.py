@@ -83,7 +83,7 @@ def test_a_wrong_value_is_told_once_at_the_lists_own_place(tmp_path: Path) -> No
         ("{a: b}", "{list: a}", "2:12: shots[0].axes.x: must be a list, not `b`; write `[b]`"),
         ("[a]", "[b]", "2:8: lists: must be a mapping of names to values, not a list"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_with_a_list_is_told_at_its_place(
     lists: str, axis: str, found: str, tmp_path: Path
 ) -> None:

@@ -30,6 +30,7 @@ SHOTS = {
     "persona-campaign.yaml": 72,
     "product-catalogue.yaml": 70,
     "stress-100k.yaml": 100_000,
+    "styles.yaml": 24,
     "tea-posters.yaml": 40,
 }
 
@@ -90,6 +91,18 @@ def test_an_example_names_its_schema_and_follows_it(name: str) -> None:
     assert (FOLDER / name).read_text().startswith(EDITOR_LINE)
     text, _ = read_yaml((FOLDER / name).read_bytes(), name)
     Draft202012Validator(manifest_schema()).validate(plain(text.root))
+
+
+@pytest.mark.parametrize("path", sorted((FOLDER / "presets").glob("*.yaml")), ids=lambda path: path.stem)
+def test_each_preset_that_is_shared_plans_alone(path: Path, catalog: Catalog) -> None:
+    names = list(plain(read_yaml(path.read_bytes(), path.name)[0].root)["presets"])
+    content = (
+        f"version: 1\nextends: presets/{path.name}\n"
+        f"shots: [{{model: sdxl, prompt: a red mug, axes: {{preset: {names}}}}}]\n"
+    )
+    found = parse_manifest(content, source="m", files=FileReader(FOLDER), catalog=catalog)
+    assert not found.warnings
+    assert all("a red mug" in planned.shot.prompt for planned in expand(found, catalog))
 
 
 def test_the_demo_needs_grouping_and_a_large_card(catalog: Catalog) -> None:

@@ -1,0 +1,111 @@
+"""Presets: what a shot is made with, by name; taken on by `defaults`, a group or an axis value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from common.document import nodes
+from common.document.nodes import Node, child_path, described
+from common.manifest.aliases import field_of
+from common.manifest.axes import read_value
+from common.manifest.key_remedies import of_shots
+from common.manifest.model import NOTHING, Group, ShotFields
+from common.manifest.reading import Reading
+from common.manifest.shot_keys import VALUE_KEYS
+from common.manifest.shot_values import mapping_schema
+from common.wording import shortened, suggestion
+
+#: Fields that may be put around what was said before: `{prompt}` in a prompt, `{negative}` in a negative.
+PROMPTS = ("prompt", "negative")
+_AROUND = {name: re.compile(rf"(?<!\\)\{{\s*{name}\s*\}}") for name in PROMPTS}
+
+_ELSEWHERE = {
+    "preset": "; presets name no presets, so write what that one sets",
+    "seeds": "; write it in the group, or in `defaults`",
+    "variants": "; write it in the group, or in `defaults`",
+    "axes": "; it belongs in a group under `shots`",
+}
+
+
+def is_around(text: str, name: str) -> bool:
+    """Whether a prompt or negative mentions what was said before it."""
+    return "{" in text and _AROUND[name].search(text) is not None
+
+
+def put_around(text: str, name: str, inner: str) -> str:
+    """The text with that in place of `{prompt}` or `{negative}`."""
+    return _AROUND[name].sub(lambda _: inner, text)
+
+
+def presets_schema() -> dict[str, Any]:
+    """JSON Schema of `presets`."""
+    keys = {name: key for name, key in VALUE_KEYS.items() if name != "preset"}
+    files = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+    return {
+        "type": "object",
+        "properties": {"file": {"anyOf": [*files["anyOf"], mapping_schema(keys)]}},
+        "additionalProperties": mapping_schema(keys),
+    }
+
+
+def read_presets(node: Node, reading: Reading) -> dict[str, ShotFields]:
+    """Presets by name; those that are wrong are reported and set nothing."""
+    if not isinstance(node, nodes.Mapping):
+        message = f"must be a mapping of names to settings, or `{{file: …}}`, not {described(node)}"
+        reading.wrong(node.place, "presets", message)
+        return {}
+    return {name: _read(value, child_path("presets", name), reading) for name, _, value in node.items()}
+
+
+def _read(node: Node, path: str, reading: Reading) -> ShotFields:
+    if not isinstance(node, nodes.Mapping):
+        message = f"must be a mapping such as `{{steps: 8}}`, not {described(node)}"
+        reading.wrong(node.place, path, message)
+        return NOTHING
+    known: dict[str, tuple[nodes.Place, Node]] = {}
+    for key, place, value in node.items():
+        if key in _ELSEWHERE or field_of(key) is None:
+            hint = _ELSEWHERE.get(key) or of_shots(key, node) or suggestion(key, VALUE_KEYS) or "; remove it"
+            reading.wrong(place, child_path(path, key), f"unknown key `{shortened(key)}`{hint}")
+            continue
+        if key not in VALUE_KEYS and (field := field_of(key)) in VALUE_KEYS:
+            reading.warn_at(child_path(path, key), f"`{shortened(key)}` is read as `{field}`")
+        known[key] = place, value
+    read = read_value(nodes.Mapping(node.place, known), path, "", reading) if known else None
+    return read[1] if read else NOTHING
+
+
+def with_presets(
+    path: str, fields: ShotFields, presets: Mapping[str, ShotFields]
+) -> Iterator[tuple[str, ShotFields]]:
+    """What a place takes on and says, the later over the earlier, each by its path."""
+    for name in fields.preset:
+        if name in presets:
+            yield child_path("presets", name), presets[name]
+    yield path, fields
+
+
+def whole(fields: ShotFields, presets: Mapping[str, ShotFields]) -> ShotFields:
+    """What a place says with its presets; LoRAs are its own."""
+    if not fields.preset:
+        return fields
+    said = {
+        name: value
+        for _, each in with_presets("", fields, presets)
+        for name, value in each
+        if value not in (None, ())
+    }
+    return ShotFields(**{name: said[name] for name in ShotFields.model_fields if name in said})
+
+
+def used_presets(
+    defaults: ShotFields, groups: tuple[Group, ...], presets: Mapping[str, ShotFields]
+) -> dict[str, ShotFields]:
+    """The presets that something names, by path."""
+    names = dict.fromkeys(defaults.preset)
+    for group in groups:
+        places = (group, *group.include_sets, *(each for axis in group.axes.values() for each in axis.sets))
+        names |= dict.fromkeys(name for fields in places for name in fields.preset)
+    return {child_path("presets", name): presets[name] for name in names if name in presets}

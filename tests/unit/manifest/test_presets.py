@@ -1,0 +1,374 @@
+"""`presets`: what a shot is made with, by name, from the manifest or from files of styles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from common.catalog import load_catalog
+from common.errors import InvalidDocument
+from common.manifest.files import FileReader
+from common.manifest.inline import inlined
+from common.manifest.parse import ParsedManifest, parse_manifest
+from common.shot import Shot
+from coordinator.expand import expand
+
+CATALOG = load_catalog()
+
+
+def parse(folder: Path, content: str) -> ParsedManifest:
+    whole = f"version: 1\n{content}\n"
+    return parse_manifest(whole, source="m.yaml", files=FileReader(folder), catalog=CATALOG)
+
+
+def shots(folder: Path, content: str) -> list[Shot]:
+    """Of a manifest, which are the same when it is sent as one text."""
+    parsed = parse(folder, content)
+    again = parse_manifest(inlined(parsed), source="again", files=None, catalog=CATALOG)
+    assert again.manifest == parsed.manifest
+    return [planned.shot for planned in expand(parsed, CATALOG)]
+
+
+def prompts(folder: Path, content: str) -> list[str]:
+    return [shot.prompt for shot in shots(folder, content)]
+
+
+def told(folder: Path, content: str) -> list[str]:
+    """The problems of a manifest, else its warnings."""
+    try:
+        parsed = parse(folder, content)
+        expansion = expand(parsed, CATALOG)
+    except InvalidDocument as error:
+        return str(error).split("\n")
+    return [warning.at("m.yaml") for warning in (*parsed.warnings, *expansion.warnings)]
+
+
+STYLES = """\
+presets:
+  film: {prompt: "still of {prompt}, grain", negative: "drawing, {negative}", steps: 7}
+  print: {prompt: "poster of {prompt}", size: 64x96, loras: [blueprint@0.5]}
+  night: {prompt: "{prompt} at night", guidance: 2, negative: day}
+  plain: {}
+defaults: {model: shotfarm-demo, negative: blurry}
+"""
+
+
+def test_the_place_goes_over_its_preset_and_a_preset_over_what_was_before(tmp_path: Path) -> None:
+    (shot,) = shots(tmp_path, f"{STYLES}shots: [{{prompt: mug, preset: [film, night], guidance: 3}}]")
+    assert (shot.steps, shot.guidance) == (7, 3)
+    (shot,) = shots(
+        tmp_path, STYLES.replace("blurry}", "x, steps: 4}") + "shots: [{prompt: p, preset: film}]"
+    )
+    assert shot.steps == 7
+
+
+@pytest.mark.parametrize(
+    ("shot", "prompt", "negative"),
+    [
+        ("{prompt: a mug, preset: film}", "still of a mug, grain", "drawing, blurry"),
+        ("{prompt: a mug, preset: [film, night]}", "still of a mug, grain at night", "drawing, day"),
+        ("{prompt: a mug, preset: [night, film]}", "still of a mug at night, grain", "drawing, day"),
+        ("{prompt: a mug, preset: []}", "a mug", "blurry"),
+        ("{prompt: a mug, preset: plain}", "a mug", "blurry"),
+        ("{prompt: '{x}', axes: {x: [{name: a, preset: film}]}}", "still of a, grain", "drawing, blurry"),
+        (
+            "{prompt: a mug, preset: night, axes: {preset: [film]}}",
+            "still of a mug at night, grain",
+            "drawing, day",
+        ),
+        (
+            "{prompt: a mug, axes: {x: [1]}, include: [{x: 1, preset: film}]}",
+            "still of a mug, grain",
+            "drawing, blurry",
+        ),
+        (
+            "{prompt: a mug, axes: {x: [{prompt: '{prompt}, {x.y}', y: oak, preset: film}]}}",
+            "still of a mug, oak, grain",
+            "drawing, blurry",
+        ),
+        (
+            "{prompt: a mug, axes: {a: [{prompt: '{prompt} 1'}], b: [{prompt: '{prompt} 2'}]}}",
+            "a mug 1 2",
+            "blurry",
+        ),
+        (
+            "{prompt: 'a {c} mug', axes: {c: [red], preset: [film]}}",
+            "still of a red mug, grain",
+            "drawing, blurry",
+        ),
+        (
+            "{prompt: a mug, axes: {preset: [[film, night]]}}",
+            "still of a mug, grain at night",
+            "drawing, day",
+        ),
+        ("{prompt: '\\{prompt\\}', preset: film}", "still of {prompt}, grain", "drawing, blurry"),
+    ],
+)
+def test_a_prompt_that_mentions_one_is_put_around_it(
+    shot: str, prompt: str, negative: str, tmp_path: Path
+) -> None:
+    (made,) = shots(tmp_path, f"{STYLES}shots: [{shot}]")
+    assert (made.prompt, made.negative) == (prompt, negative)
+
+
+def test_a_preset_of_the_defaults_is_put_around_the_prompt_of_each_group(tmp_path: Path) -> None:
+    content = STYLES.replace("blurry}", "blurry, preset: film}") + "shots: [{prompt: a}, {prompt: b}]"
+    assert prompts(tmp_path, content) == ["still of a, grain", "still of b, grain"]
+
+
+def test_an_axis_named_preset_reads_its_name_in_prompts_and_names(tmp_path: Path) -> None:
+    content = STYLES + (
+        "shots: [{prompt: 'mug {preset}', axes: {preset: [plain, film]}}]\noutput: {name: '{preset}'}"
+    )
+    expansion = expand(parse(tmp_path, content), CATALOG)
+    assert [(shot.name, shot.shot.prompt) for shot in expansion] == [
+        ("plain", "mug plain"),
+        ("film", "still of mug film, grain"),
+    ]
+
+
+def test_loras_of_presets_add_up(tmp_path: Path) -> None:
+    (shot,) = shots(tmp_path, f"{STYLES}shots: [{{prompt: a mug, preset: print, loras: [blueprint@0.8]}}]")
+    assert [(use.name, use.weight) for use in shot.loras] == [("blueprint", 0.8)]
+    assert (shot.width, shot.height) == (64, 96)
+
+
+def test_what_is_drawn_inside_is_the_same_with_and_without_a_style(tmp_path: Path) -> None:
+    content = STYLES.replace("still of", "{old|new} still of") + (
+        "shots: [{prompt: '{red|blue|green|white|black|grey} mug', seeds: 12, axes: {preset: [plain, film]}}]"
+    )
+    made = prompts(tmp_path, content)
+    plain, film = made[:12], made[12:]
+    assert len(set(plain)) > 2
+    assert {text.split()[0] for text in film} == {"old", "new"}
+    assert [text.split("still of ")[1].removesuffix(", grain") for text in film] == plain
+
+
+def test_variants_inside_and_outside_multiply(tmp_path: Path) -> None:
+    content = STYLES.replace("still of", "{old|new} still of") + (
+        "shots: [{prompt: '{red|blue} mug', variants: combinatorial, preset: film}]"
+    )
+    assert sorted(prompts(tmp_path, content)) == [
+        f"{age} still of {colour} mug, grain" for age in ("new", "old") for colour in ("blue", "red")
+    ]
+
+
+def test_a_prompt_may_stand_in_a_variant_with_all_that_it_holds(tmp_path: Path) -> None:
+    content = (
+        "presets: {a: {prompt: '{{prompt}|{prompt}}, oil'}}\n"
+        "shots: [{model: shotfarm-demo, prompt: '0.5::a | b', preset: a}]"
+    )
+    assert prompts(tmp_path, content) == ["0.5::a | b, oil"]
+
+
+ROWS = {
+    "s.json": '[{"name": "Film Still", "prompt": "still of {prompt}", "negative_prompt": "drawing"},'
+    ' {"name": "none", "prompt": "{prompt}", "negative_prompt": null}]',
+    "s.csv": "name,prompt,negative_prompt\nFilm Still,still of {prompt},drawing\nnone,{prompt},\n",
+    "s.tsv": "name\tprompt\tNegative prompt\nFilm Still\tstill of {prompt}\tdrawing\nnone\t{prompt}\t\n",
+    "s.yaml": "- {name: Film Still, prompt: 'still of {prompt}', negative: drawing}\n- {name: none}\n",
+    "t.yaml": "Film Still: {prompt: 'still of {prompt}', negative: drawing}\nnone: {}\n",
+    "t.json": '{"Film Still": {"prompt": "still of {prompt}", "negative": "drawing"}, "none": {}}',
+    "m.yaml": "version: 1\npresets: {none: {}, Film Still: {prompt: 'still of {prompt}',"
+    " negative: drawing}}\n",
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_file_of_styles_gives_presets(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(ROWS[name])
+    content = (
+        f"presets: {{file: {name}, own: {{steps: 3}}}}\n"
+        "shots: [{model: shotfarm-demo, prompt: mug, axes: {preset: [Film Still, none, own]}}]"
+    )
+    made = shots(tmp_path, content)
+    assert [(shot.prompt, shot.negative) for shot in made] == [
+        ("still of mug", "drawing"),
+        ("mug", ""),
+        ("mug", ""),
+    ]
+
+
+@pytest.mark.parametrize("name", ["s.json", "s.csv", "s.tsv"])
+def test_a_file_of_styles_is_an_axis_as_it_is(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(ROWS[name])
+    content = (
+        f"shots: [{{model: shotfarm-demo, prompt: mug, axes: {{style: {{file: {name}}}}}}}]\n"
+        "output: {name: '{style}'}"
+    )
+    expansion = expand(parse(tmp_path, content), CATALOG)
+    assert [(shot.name, shot.shot.prompt, shot.shot.negative) for shot in expansion] == [
+        ("Film Still", "still of mug", "drawing"),
+        ("none", "mug", ""),
+    ]
+
+
+def test_presets_of_a_base_are_taken_one_by_one(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("version: 1\npresets: {a: {steps: 3, guidance: 2}, b: {steps: 4}}\n")
+    parsed = parse(
+        tmp_path,
+        "extends: base.yaml\npresets: {a: {steps: 5}}\n"
+        "shots: [{model: shotfarm-demo, prompt: m, axes: {preset: [a, b]}}]",
+    )
+    assert [shot.shot.steps for shot in expand(parsed, CATALOG)] == [5, 4]
+    assert parsed.manifest.presets["a"].guidance is None
+
+
+def test_a_cell_may_hold_several_presets(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text('name,preset\na,film + night\nb,"film, night"\nc,film\nd,\n')
+    content = f"{STYLES}shots: [{{prompt: mug, axes: {{p: {{file: p.csv}}, x: [1]}}}}]"
+    assert prompts(tmp_path, content) == [
+        *["still of mug, grain at night"] * 2,
+        "still of mug, grain",
+        "mug",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (
+            "presets: {a: {promt: x}}\nshots: [{prompt: p}]",
+            "2:15: presets.a.promt: unknown key `promt`: did you mean `prompt`?",
+        ),
+        ("presets: {a: {steps: x}}\nshots: [{prompt: p}]", "2:22: presets.a.steps: must be a whole number"),
+        (
+            "presets: {a: {preset: b}}\nshots: [{prompt: p}]",
+            "2:15: presets.a.preset: unknown key `preset`; presets name no presets",
+        ),
+        (
+            "presets: {a: {seeds: 2}}\nshots: [{prompt: p}]",
+            "2:15: presets.a.seeds: unknown key `seeds`; write it in the group",
+        ),
+        (
+            "presets: {a: 3}\nshots: [{prompt: p}]",
+            "2:14: presets.a: must be a mapping such as `{steps: 8}`, not `3`",
+        ),
+        ("presets: [a]\nshots: [{prompt: p}]", "2:10: presets: must be a mapping of names to settings"),
+        (
+            "presets: {cinema: {}}\nshots: [{prompt: p, preset: cinma}]",
+            "3:29: shots[0].preset: unknown preset `cinma`: did you mean `cinema`?",
+        ),
+        (
+            "shots: [{prompt: p, preset: a}]",
+            "2:29: shots[0].preset: unknown preset `a`; this manifest has no `presets`",
+        ),
+        (
+            "presets: {b: {}}\nshots: [{prompt: p, preset: [b, {a: b}]}]",
+            "3:33: shots[0].preset[1]: must be the name of a preset, or a list",
+        ),
+        (
+            "presets: {b: {}}\nshots: [{prompt: p, axes: {x: [{preset: c}]}}]",
+            "3:41: shots[0].axes.x[0].preset: unknown preset `c`; known is `b`",
+        ),
+        (
+            "presets: {a: {model: nope}}\nshots: [{prompt: p, preset: a}]",
+            "2:22: presets.a.model: unknown model `nope`",
+        ),
+        (
+            "presets: {a: {sampler: nope}}\nshots: [{prompt: p, preset: a}]",
+            "2:24: presets.a.sampler: `shotfarm-demo` has no sampler `nope`",
+        ),
+        (
+            "presets: {'v1.5 [x]': {prompt: '{prompt} {b'}}\nshots: [{prompt: p, preset: 'v1.5 [x]'}]",
+            "2:42: presets.v1.5 [x].prompt: this brace is never closed",
+        ),
+        (
+            "presets: {a: {prompt: '{prompt} {thng}'}}\nshots: [{prompt: p, preset: a}]",
+            "2:33: presets.a.prompt: unknown reference {thng}",
+        ),
+        (
+            "presets: {a: {prompt: '{prompt} __no__'}}\nshots: [{prompt: p, preset: a}]",
+            "2:33: presets.a.prompt: unknown wildcard `__no__`",
+        ),
+        ("presets: {a: {prompt: '{prompt} __no__ {thng} (x:1.2)', model: nope}}\nshots: [{prompt: p}]", None),
+        (
+            "presets: {a: {prompt: '{prompt} x'}}\nshots: [{preset: a}]",
+            "2:24: presets.a.prompt: {prompt} reads the prompt set before, and none is;"
+            " write one in the group",
+        ),
+        (
+            "shots: [{prompt: '{prompt} x'}]",
+            "2:19: shots[0].prompt: {prompt} reads the prompt set before, and none is;"
+            " write one in `defaults`",
+        ),
+        (
+            "shots: [{prompt: p, negative: '{negative} x'}]",
+            "2:32: shots[0].negative: {negative} reads the negative set before",
+        ),
+        (
+            "shots: [{axes: {s: [{prompt: '{prompt} x', name: a}]}}]",
+            "2:31: shots[0].axes.s[0].prompt: {prompt} reads the prompt set before",
+        ),
+        (
+            "shots: [{axes: {s: [{prompt: a}, {x: b}], t: [{prompt: '{prompt} x'}]}}]",
+            "2:57: shots[0].axes.t[0].prompt: {prompt} reads the prompt set before, and none is where",
+        ),
+        (
+            "shots: [{prompt: '{prompt} x', axes: {prompt: [a, b]}}]",
+            "2:19: shots[0].prompt: {prompt} reads the prompt set before, and the axis `prompt` replaces",
+        ),
+        (
+            "defaults: {model: shotfarm-demo, prompt: d}\nshots: [{prompt: '{prompt} x',"
+            " axes: {s: [{prompt: a}, {prompt: b}]}}]",
+            "3:19: shots[0].prompt: every value of `s` replaces this prompt; write {prompt} in those, too",
+        ),
+        (
+            "presets: {a: {prompt: x}}\nshots: [{prompt: p, preset: a}]",
+            "2:23: presets.a.prompt: is replaced by `shots[0].prompt`; write `{prompt}` in the preset",
+        ),
+        (
+            "presets: {a: {prompt: x}}\nshots: [{prompt: p, axes: {preset: [a]}}]",
+            "2:23: presets.a.prompt: replaces `shots[0].prompt`; write `{prompt}` in the preset",
+        ),
+        (
+            "presets: {file: no.yaml}\nshots: [{prompt: p, preset: a}]",
+            "2:17: presets.file: file `no.yaml` does not exist",
+        ),
+        (
+            "presets: {file: rows.csv}\nshots: [{prompt: p}]",
+            "rows.csv:3:1: presets: is no preset; give it a `name`",
+        ),
+        (
+            "presets: {file: twice.json}\nshots: [{prompt: p}]",
+            "twice.json:3:11: presets.a: is given twice, first in line 2; keep one",
+        ),
+        (
+            "presets: {file: wrong.yaml}\nshots: [{prompt: p}]",
+            "wrong.yaml:1:12: presets.a.steps: must be a whole number, not `x`",
+        ),
+        (
+            "presets: {file: brace.json}\nshots: [{prompt: p, preset: a}]",
+            "brace.json:1:36: presets.a.prompt: this brace is never closed",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_preset_is_told_at_its_place(
+    content: str, found: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.csv").write_text("name,prompt\na,x\n,y\n")
+    (tmp_path / "twice.json").write_text('[\n{"name": "a"},\n {"name": "a"}]')
+    (tmp_path / "wrong.yaml").write_text("a: {steps: x}\n")
+    (tmp_path / "brace.json").write_text('[{"name": "a", "prompt": "{prompt} {b"}]')
+    if "defaults:" not in content:
+        content += "\ndefaults: {model: shotfarm-demo}"
+    messages = told(tmp_path, content)
+    wanted = [] if found is None else [found if found[0] not in "234" else f"m.yaml:{found}"]
+    assert [each[: len(want)] for each, want in zip(messages, wanted, strict=True)] == wanted
+
+
+def test_presets_without_files_are_read_where_no_files_are(tmp_path: Path) -> None:
+    with pytest.raises(InvalidDocument, match="cannot be read here; `farm submit` sends"):
+        parse_manifest(
+            "version: 1\npresets: {file: s.yaml}\nshots: [{model: m, prompt: p}]\n", source="m", files=None
+        )
+
+
+def test_presets_around_each_other_have_an_end(tmp_path: Path) -> None:
+    names = ", ".join(["film"] * 40)
+    (message,) = told(tmp_path, f"{STYLES}shots: [{{prompt: p, preset: [{names}], negative: ''}}]")[:1]
+    assert "is put around more than 32 others" in message
+    doubled = STYLES.replace("still of {prompt}", "{prompt} {prompt}")
+    (message, *_) = told(tmp_path, f"{doubled}shots: [{{prompt: p, preset: [{names[:180]}]}}]")
+    assert "can become longer than" in message
