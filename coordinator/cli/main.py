@@ -11,6 +11,7 @@ from coordinator.cli import (
     jobs,
     local,
     models,
+    new,
     nodes,
     plan,
     pull,
@@ -34,6 +35,7 @@ app = command_line(
 _COMMANDS: dict[str, Callable[..., None]] = {
     "run": run.run_command,
     "random": random.random_command,
+    "new": new.new_command,
     "plan": plan.plan_command,
     "import": importing.import_command,
     "models": models.models_command,

@@ -1,0 +1,234 @@
+"""`farm new`: a first manifest from four answers."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from common.catalog import Catalog, load_catalog
+from common.errors import Declined, FarmError, Invalid, InvalidDocument
+from common.manifest.files import FileReader
+from common.manifest.parse import parse_manifest
+from common.settings import load_settings
+from common.units import counted
+from common.wording import listed, shortened, suggestion
+from coordinator.cli import options
+from coordinator.cli.show import err, out, table
+from coordinator.expand import check_names, expand
+from coordinator.importing.writing import written
+
+#: Comes with the farm and runs on any machine.
+_MODEL = "shotfarm-demo"
+
+#: What pictures are for: in words, and what the manifest says.
+_PURPOSES: dict[str, tuple[str, dict[str, Any]]] = {
+    "myself": ("PNG files", {}),
+    "web": ("WebP files, small", {"output": {"format": "webp"}}),
+    "shop": (
+        "JPEG files; models must allow commercial use",
+        {"output": {"format": "jpeg"}, "use": "commercial"},
+    ),
+}
+_HEAD = """\
+# Made by `farm new`. What may stand here: docs/reference/manifest.md. `farm plan` shows what it makes.
+"""
+#: What has a meaning in a prompt; `__` has no escape, so such a text becomes an axis value, which is plain.
+_SYNTAX = re.compile(r"[{}|]")
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a first manifest says; everything as it was typed."""
+
+    picture: str
+    model: str
+    #: Words separated by commas that each make a picture, or how many pictures.
+    vary: str
+    purpose: str
+
+
+def new_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The manifest to write.")] = Path(
+        "pictures.yaml"
+    ),
+    picture: Annotated[
+        str | None, typer.Option("--picture", metavar="TEXT", help="What the pictures show.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="MODEL", help="A model of the catalog: `farm models`.")
+    ] = None,
+    vary: Annotated[
+        str | None,
+        typer.Option(
+            "--vary",
+            metavar="WORDS",
+            help="What differs, separated by commas (`red, blue`), or how many pictures (`4`).",
+        ),
+    ] = None,
+    purpose: Annotated[
+        str | None,
+        typer.Option("--for", metavar="PURPOSE", help=f"What they are for: {', '.join(_PURPOSES)}."),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask: take what the questions propose.")
+    ] = False,
+    settings: options.SettingsFile = None,
+) -> None:
+    """Write a first manifest by asking four questions: what, with which model, how many, and what for.
+
+    What is typed is taken as it is, and no file is overwritten. Without a terminal give the answers as
+    options, or --picture and --yes. Exit codes: 2 an answer is wrong, 5 nobody was there to ask.
+
+    Examples: `farm new` · `farm new mugs.yaml --picture "a mug on a table" --vary "red, blue" --yes`
+    """
+    _check_free(file)
+    catalog = load_catalog(load_settings(settings).catalogs)
+    given = {"--picture": picture, "--model": model, "--vary": vary, "--for": purpose}
+    asks = not yes and sys.stdin.isatty()
+    missing = [option for option, value in given.items() if value is None]
+    if missing and not asks and (not yes or picture is None):
+        raise Declined(f"nobody is there to ask: give {listed(missing)}, or --picture and --yes")
+    if asks and missing:
+        err.say("Four questions; Enter takes what stands in brackets. Ctrl-C writes nothing.", style="dim")
+    checks: dict[str, Callable[[str], str]] = {
+        "--picture": _picture,
+        "--model": lambda said: _model(said, catalog),
+        "--vary": _vary,
+        "--for": _purpose,
+    }
+    answers = Answers(
+        *(_answer(option, given[option], check, catalog, asks=asks) for option, check in checks.items())
+    )
+    text = manifest(answers)
+    images = _planned(text, file, catalog)
+    _write(file, text)
+    out.say("Wrote ", (str(file), "bold"), f": {counted(images, 'picture')}.")
+    out.say("Next: ", (f"farm plan {shlex.quote(str(file))}", "bold"))
+
+
+_QUESTIONS = {
+    "--picture": ("What should the pictures show?", None),
+    "--model": ("Which model?", _MODEL),
+    "--vary": ("What differs between them, separated by commas, or how many pictures?", "1"),
+    "--for": (f"What are they for: {', '.join(_PURPOSES)}?", "myself"),
+}
+
+
+def _answer(
+    option: str, given: str | None, check: Callable[[str], str], catalog: Catalog, *, asks: bool
+) -> str:
+    """What was given, is proposed, or is typed; a typed answer that is wrong is asked for again."""
+    question, proposed = _QUESTIONS[option]
+    if given is not None:
+        try:
+            return check(given)
+        except Invalid as error:
+            raise Invalid(f"{option}: {error}") from None
+    if not asks:
+        return check(proposed or "")
+    if option == "--model":
+        rows = [(each.name, f"{each.steps}", each.license.name) for each in catalog.models.values()]
+        err.print(table("model", "steps", "licence", rows=rows, right=("steps",)))
+    while True:
+        try:
+            return check(typer.prompt(question, default=proposed, err=True))
+        except Invalid as error:
+            err.say(str(error), style="yellow")
+
+
+def _text(said: str) -> str:
+    """What was typed on one line. Raises Invalid where that is no text."""
+    try:
+        said.encode("utf-8")
+    except UnicodeEncodeError:
+        raise Invalid("holds bytes that are no text; type it again") from None
+    return " ".join("".join(char if char.isprintable() else " " for char in said).split())
+
+
+def _picture(said: str) -> str:
+    text = _text(said)
+    if not text.strip(" ,"):
+        raise Invalid("say what the pictures show, such as `a mug on a table`")
+    return text
+
+
+def _model(said: str, catalog: Catalog) -> str:
+    name = _text(said)
+    if name not in catalog.models:
+        raise Invalid(f"the catalog has no model `{shortened(name)}`{suggestion(name, catalog.models)}")
+    return name
+
+
+def _vary(said: str) -> str:
+    text = _text(said)
+    if text.isdecimal() and not 1 <= int(text[:9]) <= 1000:
+        raise Invalid("ask for 1 to 1000 pictures to begin with")
+    return text
+
+
+def _purpose(said: str) -> str:
+    word = _text(said).lower()
+    if word not in _PURPOSES:
+        raise Invalid(f"`{shortened(word)}` is none of {listed(_PURPOSES)}{suggestion(word, _PURPOSES)}")
+    return word
+
+
+def manifest(answers: Answers) -> str:
+    """The manifest that answers make: the picture once for each word that differs, or some seeds of it."""
+    words = [] if answers.vary.isdecimal() else list(dict.fromkeys(map(str.strip, answers.vary.split(","))))
+    words = [word for word in words if word]
+    axes: dict[str, Any] = {"variation": words} if words else {}
+    prompt = _SYNTAX.sub(r"\\\g<0>", answers.picture)
+    if "__" in answers.picture:
+        axes = {"picture": [answers.picture], **axes}
+        prompt = "{picture}"
+    group: dict[str, Any] = {
+        "name": "first",
+        "model": answers.model,
+        "prompt": f"{prompt}, {{variation}}" if words else prompt,
+        **({"axes": axes} if axes else {}),
+        **({"seeds": int(answers.vary)} if answers.vary.isdecimal() else {}),
+    }
+    return _HEAD + written({"version": 1, "shots": [group], **_PURPOSES[answers.purpose][1]})
+
+
+def _planned(text: str, file: Path, catalog: Catalog) -> int:
+    """How many pictures a manifest makes. Raises Invalid with what is wrong with the answers."""
+    try:
+        files = FileReader(file.parent)
+        shots = expand(parse_manifest(text, source=str(file), files=files, catalog=catalog), catalog)
+        check_names(shots)
+    except InvalidDocument as error:
+        told = "; ".join(dict.fromkeys(problem.message for problem in error.problems))
+        raise Invalid(f"no manifest can be made of these answers: {told}") from None
+    return len(shots)
+
+
+def _check_free(file: Path) -> None:
+    if os.path.lexists(file):
+        raise Invalid(f"{file} is there already; name another file: `farm new FILE`")
+
+
+def _write(file: Path, text: str) -> None:
+    """Writes a file that must not be there; nothing is left of one that could not be written whole."""
+    try:
+        opened = file.open("x", encoding="utf-8")
+    except FileExistsError:
+        _check_free(file)
+        raise
+    except OSError as error:
+        raise FarmError(f"{file} cannot be written: {error.strerror}") from None
+    try:
+        with opened:
+            opened.write(text)
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
