@@ -19,7 +19,7 @@ from common.manifest.files import FileReader
 from common.manifest.parse import parse_manifest
 from common.settings import load_settings
 from common.units import counted
-from common.wording import listed, shortened, suggestion
+from common.wording import listed, nearest, shortened, suggestion
 from coordinator.cli import options
 from coordinator.cli.show import err, out, table
 from coordinator.expand import check_names, expand
@@ -56,9 +56,9 @@ class Answers:
 
 
 def new_command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The manifest to write.")] = Path(
-        "pictures.yaml"
-    ),
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The manifest to write; `-` prints it.")
+    ] = Path("pictures.yaml"),
     picture: Annotated[
         str | None, typer.Option("--picture", metavar="TEXT", help="What the pictures show.")
     ] = None,
@@ -109,6 +109,9 @@ def new_command(
     )
     text = manifest(answers)
     images = _planned(text, file, catalog)
+    if str(file) == "-":
+        sys.stdout.write(text)
+        return
     _write(file, text)
     out.say("Wrote ", (str(file), "bold"), f": {counted(images, 'picture')}.")
     out.say("Next: ", (f"farm plan {shlex.quote(str(file))}", "bold"))
@@ -156,28 +159,29 @@ def _text(said: str) -> str:
 def _picture(said: str) -> str:
     text = _text(said)
     if not text.strip(" ,"):
-        raise Invalid("say what the pictures show, such as `a mug on a table`")
+        raise Invalid(f"`{said}` shows nothing; write something such as `a mug on a table`")
     return text
 
 
 def _model(said: str, catalog: Catalog) -> str:
     name = _text(said)
     if name not in catalog.models:
-        raise Invalid(f"the catalog has no model `{shortened(name)}`{suggestion(name, catalog.models)}")
+        raise Invalid(f"the catalog has no model `{said}`{suggestion(name, catalog.models)}")
     return name
 
 
 def _vary(said: str) -> str:
     text = _text(said)
     if text.isdecimal() and not 1 <= int(text[:9]) <= 1000:
-        raise Invalid("ask for 1 to 1000 pictures to begin with")
+        raise Invalid(f"`{shortened(text)}` pictures are not for a first time; ask for 1 to 1000")
     return text
 
 
 def _purpose(said: str) -> str:
     word = _text(said).lower()
     if word not in _PURPOSES:
-        raise Invalid(f"`{shortened(word)}` is none of {listed(_PURPOSES)}{suggestion(word, _PURPOSES)}")
+        near = suggestion(word, _PURPOSES) if nearest(word, _PURPOSES) else ""
+        raise Invalid(f"must be {listed(_PURPOSES, 'or')}, not `{said}`{near}")
     return word
 
 
@@ -213,7 +217,7 @@ def _planned(text: str, file: Path, catalog: Catalog) -> int:
 
 
 def _check_free(file: Path) -> None:
-    if os.path.lexists(file):
+    if str(file) != "-" and os.path.lexists(file):
         raise Invalid(f"{file} is there already; name another file: `farm new FILE`")
 
 

@@ -45,7 +45,7 @@ def sheet(tmp_path: Path) -> Path:
         file.parent.mkdir(exist_ok=True)
         Image.new("RGB", (64, 64), colour).save(file)
         pictures.append(Picture(file=file, name=name, prompt=HOSTILE, facts="seed 1"))
-    return write_contact_sheet(pictures, tmp_path, "tea & cakes")[0]
+    return write_contact_sheet(pictures, tmp_path, "tea & cakes").page
 
 
 def test_every_picture_is_shown_whatever_its_name(page: sync_api.Page, sheet: Path) -> None:

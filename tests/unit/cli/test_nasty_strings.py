@@ -63,6 +63,7 @@ COMMANDS = {
     "plan": Case(("plan", "m.yaml", "--farm", "--cards")),
     "random": Case(("random", "--seed", "7", "--out", "pictures"), code=6),
     "import": Case(("import", "list.txt"), shows=False, calls=False),
+    "new": Case(("new", "-", "--picture", "a mug", "--yes"), shows=False, calls=False),
     "models": Case(("models", "--settings", "models.yaml"), calls=False),
     "submit": Case(("submit", "m.yaml", "--yes")),
     "jobs": Case(("jobs",)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 from pathlib import Path
 
@@ -87,6 +86,13 @@ def test_four_answers_as_options_write_a_manifest_and_tell_what_to_do_next(
     assert "format: webp" in (tmp_path / "my mugs.yaml").read_text("utf-8")
 
 
+def test_a_manifest_may_be_printed(farm: Farm, tmp_path: Path) -> None:
+    ran = farm("new", "-", *GIVEN)
+    assert ran.out.startswith("# Made by `farm new`")
+    assert parse_manifest(ran.out, source="-", files=None).manifest.shots[0].prompt == "a mug, {variation}"
+    assert not list(tmp_path.iterdir())
+
+
 def test_yes_takes_what_the_questions_propose(farm: Farm, tmp_path: Path) -> None:
     assert farm("new", "--picture", "a mug", "--yes").code == 0
     assert "model: shotfarm-demo" in (tmp_path / "pictures.yaml").read_text("utf-8")
@@ -104,7 +110,7 @@ def test_where_nobody_can_be_asked_what_is_missing_is_told(
 
 def test_no_file_is_overwritten(farm: Farm, tmp_path: Path) -> None:
     (tmp_path / "pictures.yaml").write_text("mine")
-    os.symlink("nowhere", tmp_path / "link.yaml")
+    (tmp_path / "link.yaml").symlink_to("nowhere")
     for name in ("pictures.yaml", "link.yaml", "."):
         ran = farm("new", name, *GIVEN)
         assert ran.code == 2
@@ -115,10 +121,10 @@ def test_no_file_is_overwritten(farm: Farm, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "said"),
     [
-        ("--picture", " , ", "say what the pictures show"),
+        ("--picture", " , ", "shows nothing; write something such as"),
         ("--model", "shotfarm-dmo", "did you mean `shotfarm-demo`?"),
-        ("--vary", "0", "ask for 1 to 1000 pictures"),
-        ("--vary", "9" * 5000, "ask for 1 to 1000 pictures"),
+        ("--vary", "0", "ask for 1 to 1000"),
+        ("--vary", "9" * 5000, "ask for 1 to 1000"),
         ("--for", "shops", "did you mean `shop`?"),
         ("--picture", "a <lora:x:1> mug", "no manifest can be made of these answers: `<lora:x:1>` does"),
     ],
