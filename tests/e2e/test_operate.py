@@ -129,15 +129,17 @@ def test_a_paused_job_is_explained_and_goes_on_when_it_is_resumed(farm: Farmhous
 
 
 def test_a_job_of_higher_priority_comes_first_and_a_cancelled_one_can_be_requeued(farm: Farmhouse) -> None:
-    low = submitted(farm, "yew", seeds=80, steps=20)
-    high = submitted(farm, "box", seeds=40, steps=20)
+    # More than is rendered while a busy machine starts three commands.
+    low = submitted(farm, "yew", seeds=800, steps=20)
+    high = submitted(farm, "box", seeds=800, steps=20)
     farm.farm("priority", high, "90")
     assert f"job {high} comes first" in explained(farm, low)
     farm.farm("cancel", low)
     assert "is cancelled" in explained(farm, low)
     assert "to begin anew" in farm.farm("requeue", low).stdout
     farm.farm("cancel", low)
-    ended(farm, high)
+    farm.farm("cancel", high)
+    ended(farm, high, "cancelled")
 
 
 def test_failed_shots_are_retried_and_accepted_one_by_one(farm: Farmhouse) -> None:
