@@ -51,7 +51,10 @@ class Prompt:
         parsed: Parsed,
         values: Mapping[str, Value],
         wildcards: Mapping[str, Lines],
+        own: str = "",
     ) -> None:
+        """`own` is a prompt that a value sets, and that no other combination need have."""
+        self._own = own
         self._parsed = parsed
         self._values = values
         self._wildcards = wildcards
@@ -60,9 +63,10 @@ class Prompt:
         self._bound: Template = () if self.fixed is not None else bind(parsed.template, self._text)
 
     def mentioned(self) -> list[str]:
-        """What the template reads from axes; its draws depend on nothing else of the combination."""
+        """What the template is and reads from axes; its draws depend on nothing else of the combination."""
         values = self._values
-        return [
+        own = [f"prompt={self._own}"] if self._own else []
+        return own + [
             f"{written}={values[each.name].text(each.field)}"
             for written, each in self._parsed.references
             if each.name in values
@@ -151,7 +155,7 @@ class Prompts:
 
     def bound(self, written: Written, values: Mapping[str, Value]) -> Prompt:
         """The prompt of one combination; everything in it was checked."""
-        return Prompt(self._whole(written), values, self.wildcards)
+        return Prompt(self._whole(written), values, self.wildcards, written.own)
 
     def _whole(self, written: Written) -> Parsed:
         """A prompt with what it is put around."""

@@ -38,6 +38,15 @@ class Written:
         whole = str(self.value)
         return put_around(whole, self.around, self.inner.template) if self.inner else whole
 
+    @property
+    def own(self) -> str:
+        """Of a prompt, what it is put around at last, if an axis or `include` sets that; else empty."""
+        innermost = self
+        while innermost.inner is not None:
+            innermost = innermost.inner
+        is_own = ".axes." in innermost.path or ".include[" in innermost.path
+        return str(innermost.value) if is_own else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:

@@ -223,3 +223,23 @@ def test_an_expanding_value_that_only_a_name_mentions_is_checked() -> None:
     found = "\n".join(refused(group(axes, top=f"{EPOCHS}\noutput: {{name: '{{x}}-{{index}}'}}")))
     assert "{y} stands in an axis value" in found
     assert "asks for 9 different lines of a wildcard that has 3" in found
+
+
+def test_rows_that_set_their_prompts_have_random_seeds_of_their_own() -> None:
+    rows = "axes: {row: [{name: a, prompt: a cat}, {name: b, prompt: a dog}, {name: c, prompt: a cat}]}"
+    found = expanded(group(rows, "seeds: {count: 2, mode: random}", prompt=""))
+    seeds = [planned.shot.seed for planned in found]
+    assert len(set(seeds[:4])) == 4
+    assert seeds[4:] == seeds[:2]
+
+
+def test_rows_that_set_their_prompts_draw_for_themselves_and_alike_in_every_style() -> None:
+    axes = """\
+    axes:
+      row: [{name: a, prompt: 'a {1|2|3|4|5|6|7|8|9} x'}, {name: b, prompt: 'b {1|2|3|4|5|6|7|8|9} x'}]
+      style: [{name: plain}, {name: film, prompt: 'film, {prompt}'}]
+    """
+    texts = [planned.shot.prompt for planned in expanded(group(axes, "seeds: 20", prompt=""))]
+    plain, film, other = texts[:20], texts[20:40], texts[40:60]
+    assert film == [f"film, {text}" for text in plain]
+    assert [text[2:] for text in plain] != [text[2:] for text in other]
