@@ -65,43 +65,49 @@ class ImportReport(BaseModel):
     problems: tuple[str, ...]
 
 
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="FILE", help="Write the manifest there instead of printing it."),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace the file that --out names.")]
+Kind = Annotated[
+    str | None,
+    typer.Option(
+        "--as",
+        metavar="FORMAT",
+        help=f"What the file is, if it looks otherwise: {', '.join(recognition.FORMATS)}, picture.",
+    ),
+]
+ModelName = Annotated[
+    str | None, typer.Option("--model", metavar="MODEL", help="The catalog's model for all of it.")
+]
+Columns = Annotated[
+    str | None,
+    typer.Option("--columns", metavar="A,B", help="Of a table: the columns that the prompt and names use."),
+]
+More = Annotated[
+    int | None,
+    typer.Option(
+        "--more",
+        "--count",
+        metavar="N",
+        min=1,
+        max=10_000,
+        help="N new pictures like each, with random seeds.",
+    ),
+]
+
+
 def import_command(
     file: Annotated[
         str, typer.Argument(metavar="FILE", help="The file to import; `-` reads standard input.")
     ],
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="FILE", help="Write the manifest there instead of printing it."),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file that --out names.")] = False,
-    kind: Annotated[
-        str | None,
-        typer.Option(
-            "--as",
-            metavar="FORMAT",
-            help=f"What the file is, if it looks otherwise: {', '.join(recognition.FORMATS)}, picture.",
-        ),
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", metavar="MODEL", help="The catalog's model for all of it.")
-    ] = None,
-    columns: Annotated[
-        str | None,
-        typer.Option(
-            "--columns", metavar="A,B", help="Of a table: the columns that the prompt and names use."
-        ),
-    ] = None,
-    more: Annotated[
-        int | None,
-        typer.Option(
-            "--more",
-            "--count",
-            metavar="N",
-            min=1,
-            max=10_000,
-            help="N new pictures like each, with random seeds.",
-        ),
-    ] = None,
+    out: Out = None,
+    force: Force = False,
+    kind: Kind = None,
+    model: ModelName = None,
+    columns: Columns = None,
+    more: More = None,
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -117,16 +123,12 @@ def import_command(
         raise Invalid(f"{out} exists already; name another file, or say --force to replace it")
     account = Account()
     try:
-        content = _content(file)
-        source = recognition.recognised(content, file, account, recognition.checked(kind) if kind else None)
-        if file == "-" and isinstance(source, TableSource):
-            raise UnusableSource("is a table that the manifest refers to; save it as a file and import that")
+        source = _source(file, kind, account)
         choices = Choices(model=model, columns=tuple(_columns(columns, source)), more=more)
         name = "" if file == "-" else Path(file).stem
-        document = composed(source, catalog, account, choices, name=name, file=_relative(file, out))
+        text = written(composed(source, catalog, account, choices, name=name, file=_relative(file, out)))
     except UnusableSource as error:
         raise Invalid(f"{_shown(file)}: {error}") from None
-    text = written(document)
     images, problems = _planned(text, out, catalog, source, account, more)
     if as_json:
         print_json(_report(file, source, text, images, problems, account))
@@ -138,6 +140,15 @@ def import_command(
         _show(file, source, account, images, out)
     if problems:
         raise Invalid("\n".join(["the manifest cannot be planned yet:", *problems]))
+
+
+def _source(file: str, kind: str | None, account: Account) -> Source:
+    """What the file holds. Raises UnusableSource."""
+    content = _content(file)
+    source = recognition.recognised(content, file, account, recognition.checked(kind) if kind else None)
+    if file == "-" and isinstance(source, TableSource):
+        raise UnusableSource("is a table that the manifest refers to; save it as a file and import that")
+    return source
 
 
 def _shown(file: str) -> str:
