@@ -287,7 +287,8 @@ def _text_key(key: str) -> str:
 
 def _sets_nothing(field: str, value: Node) -> bool:
     """An empty cell of a column such as `steps` sets nothing; one of `negative` means none."""
-    return isinstance(value, Scalar) and value.text == "" and (field != "negative" or value.kind == "null")
+    is_empty = isinstance(value, Scalar) and value.text == "" and field != "negative"
+    return is_empty or (isinstance(value, Scalar) and value.kind == "null")
 
 
 def _text(value: Node, path: str, reading: Reading) -> str:
@@ -296,7 +297,7 @@ def _text(value: Node, path: str, reading: Reading) -> str:
         remedy = "give each of its texts a field of its own"
         reading.wrong(value.place, path, f"must be text or a list of texts, not {described(value)}; {remedy}")
         return ""
-    return spelling(value)
+    return "" if isinstance(value, Scalar) and value.kind == "null" else spelling(value)
 
 
 def _in_our_words(field: str, value: Node) -> Node:

@@ -24,6 +24,9 @@ def scalar_of(node: Node, path: str, reading: Reading) -> Scalar | None:
         if not reading.text.is_commented(node.place):
             reading.wrong(node.place, path, "has no value")
         return None
+    if node.kind == "null":
+        message = f"`{node.text}` is a word here; leave it out where nothing is meant, or put it in quotes"
+        reading.warn_at(path, message)
     if not node.style and node.text[-1] in lookalikes.TYPOGRAPHIC_QUOTES.get(node.text[0], ""):
         odd = lookalikes.named(node.text[0])
         reading.warn_at(path, f'{odd}, and part of the text; write `"` for quotes that are not')

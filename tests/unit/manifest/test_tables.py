@@ -110,6 +110,19 @@ def test_only_line_ends_end_a_row(tmp_path: Path, put: Put, mark: str) -> None:
     assert len(values(tmp_path, "t.csv")) == 1
 
 
+@pytest.mark.parametrize("null", ["null", "~", "", "'null'"])
+def test_null_in_a_field_is_nothing_and_elsewhere_a_word_that_is_told_of(tmp_path: Path, null: str) -> None:
+    text = HEAD + f"  axes: {{p: [{{name: a, steps: 4, look: {null}}}, {{name: b, steps: {null or '~'}}}]}}\n"
+    if null == "'null'":
+        text = text.replace("steps: 'null'", "steps: 5")
+    found = parse_manifest(text, source="m.yaml", files=None, catalog=load_catalog())
+    first = found.manifest.shots[0].axes["p"].values[0]
+    assert first == {"name": "a", "steps": "4", "look": "null" if null == "'null'" else ""}
+    word = f"version: 1\nshots:\n- {{model: shotfarm-demo, prompt: {null or 'x'}}}\n"
+    told = parse_manifest(word, source="m.yaml", files=None, catalog=load_catalog()).warnings
+    assert len(told) == (null in ("null", "~"))
+
+
 @pytest.mark.parametrize("null", ["null", "NULL", "", '""', " "])
 def test_an_empty_cell_sets_nothing(tmp_path: Path, put: Put, null: str) -> None:
     put("t.csv", f"name,steps\na,{null}\n")
