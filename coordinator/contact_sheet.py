@@ -14,6 +14,8 @@ from PIL.PngImagePlugin import PngInfo
 from common.wording import visible
 from coordinator.lettering import Lettering
 
+#: Of the sheet's files, unless others have it.
+NAME = "contact-sheet"
 #: Pictures on the PNG at the most; the page shows all.
 LONGEST_PNG = 200
 
@@ -83,7 +85,7 @@ def write_contact_sheet(
 
 
 def _free_stem(folder: Path, taken: Collection[str]) -> str:
-    stems = chain(["contact-sheet"], (f"contact-sheet-{number}" for number in count(2)))
+    stems = chain([NAME], (f"{NAME}-{number}" for number in count(2)))
     return next(stem for stem in stems if all(_is_free(folder / f"{stem}{kind}", taken) for kind in _MARKS))
 
 

@@ -6,11 +6,11 @@ Everything after this sees one tree, in which each value knows its file and plac
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
-from typing import TypeGuard
+from typing import TypeGuard, TypeVar
 
 from common.document import nodes
 from common.document.json_tree import is_json, read_json
@@ -37,6 +37,9 @@ _OWN = ("version", "name", "extends")
 
 #: Files that are read as a document; others hold presets as rows of a table.
 _DOCUMENTS = (".yaml", ".yml", ".json")
+
+
+Loaded = TypeVar("Loaded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,15 +158,10 @@ class _Composer:
             self._wrong(reference.place, path, message)
             return None
         name = self._shown(reference)
-        try:
-            text, problems = document(files.read(reference.text), name)
-        except UnusableFileError as error:
-            self._unusable(reference, path, error)
+        found = self._loaded(reference, path, lambda: document(files.read(reference.text), name))
+        if found is None:
             return None
-        except InvalidDocument as error:
-            self._add(error.problems, name)
-            self.is_partial = True
-            return None
+        text, problems = found
         self._add(problems, name)
         root = in_file(text.root, name)
         doubts = [replace(doubt, file=name) for doubt in text.doubts]
@@ -212,18 +210,24 @@ class _Composer:
 
     def _table(self, reference: Scalar, path: str, files: FileReader) -> Node | None:
         """The rows of a table; None after reporting why they cannot be read."""
+        table = self._loaded(reference, path, lambda: read_table(reference.text, files, NO_OPTIONS))
+        if table is None:
+            return None
         name = self._shown(reference)
-        try:
-            rows = in_file(read_table(reference.text, files, NO_OPTIONS).rows, name)
-        except UnusableFileError as error:
-            self._unusable(reference, path, error)
-            return None
-        except InvalidDocument as error:
-            self._add(error.problems, name)
-            self.is_partial = True
-            return None
+        rows = in_file(table.rows, name)
         self.parts[name] = SourceText(name, "", rows)
         return rows
+
+    def _loaded(self, reference: Scalar, path: str, load: Callable[[], Loaded]) -> Loaded | None:
+        """What `load` makes of the file that is referred to; None after reporting why it cannot."""
+        try:
+            return load()
+        except UnusableFileError as error:
+            self._unusable(reference, path, error)
+        except InvalidDocument as error:
+            self._add(error.problems, self._shown(reference))
+            self.is_partial = True
+        return None
 
     def _add_row(self, row: Node, found: nodes.Mapping) -> None:
         """Adds a preset that is written as a row; empty cells and columns of other matters set nothing."""

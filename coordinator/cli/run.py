@@ -14,6 +14,7 @@ from common.errors import Invalid
 from common.settings import Settings, load_settings
 from common.units import counted
 from common.views import JobView
+from coordinator import contact_sheet as contact_sheets
 from coordinator.cli import options
 from coordinator.cli.connection import connect
 from coordinator.cli.plan_page import show_plan
@@ -137,6 +138,8 @@ def _tell(rendered: Rendered) -> None:
     out.print("")
     out.say(f"{images} in {pulled.folder}, {pulled.fetched} of them fetched now")
     out.say("contact sheet: ", (str(rendered.page), "bold"), f" and {rendered.sheet}")
+    if rendered.page.stem != contact_sheets.NAME:
+        whisper(f"another file here is called {contact_sheets.NAME}, and stays as it is")
 
 
 def _tell_how_to_go_on(manifest: str, settings_file: Path | None, started: bool) -> None:
