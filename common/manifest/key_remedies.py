@@ -11,7 +11,7 @@ from common.document import nodes
 from common.document.nodes import Node, Scalar, flow
 from common.manifest import value_remedies
 from common.manifest.aliases import WITHOUT, spelled, theirs
-from common.wording import quoted
+from common.wording import nearest, quoted
 
 #: Says of a key and the mapping it stands in what to write: the end of a message. None where nothing is
 #: known of the key, empty where another key of the mapping says it already.
@@ -197,6 +197,10 @@ _WITHOUT = {
 }
 
 
+#: What varies, in CI matrices, parameter sweeps and other farms.
+_AXES = frozenset(("matrix", "grid", "sweep", "parameters", "params", "variables", "vars"))
+
+
 def of_shots(key: str, mapping: nodes.Mapping) -> str | None:
     """For the keys of a group and of `defaults`."""
     if habit := _HABIT_OF.get(spelled(key)):
@@ -214,6 +218,8 @@ def of_shots(key: str, mapping: nodes.Mapping) -> str | None:
 def of_group(key: str, mapping: nodes.Mapping) -> str | None:
     """For the keys of a group, among them axes that stand outside `axes:`."""
     value = mapping.get(key)
+    if means_axes(key) and "axes" not in mapping.entries:
+        return ": did you mean `axes`?"
     if (remedy := of_shots(key, mapping)) is not None:
         return remedy
     is_axis = isinstance(value, nodes.Sequence) and bool(value.items)
@@ -222,6 +228,11 @@ def of_group(key: str, mapping: nodes.Mapping) -> str | None:
     if value is not None and is_axis and re.fullmatch(r"[^\W\d][\w-]*", key):
         return under(f"{key}: {flow(value)}", "axes")
     return None
+
+
+def means_axes(key: str) -> bool:
+    """Whether a key of a group is another program's word for `axes`, or a slip of it."""
+    return spelled(key) in _AXES or nearest(key, ["axes"]) is not None
 
 
 def under(line: str, place: str) -> str:
@@ -253,6 +264,8 @@ def of_manifest(group_keys: Iterable[str], shot_keys: Iterable[str]) -> KeyRemed
         groups = value.items if isinstance(value, nodes.Sequence) else []
         if "shots" not in mapping.entries and any(isinstance(group, nodes.Mapping) for group in groups):
             return ": did you mean `shots`?"
+        if key == "preset" and isinstance(value, nodes.Mapping):
+            return ": did you mean `presets`?"
         if key in in_defaults and value is not None:
             return under(f"{key}: {flow(value)}", "defaults")
         if key in in_group:

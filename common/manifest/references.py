@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from common.document import nodes
 from common.document.nodes import Node
 from common.manifest import prompt
+from common.manifest.key_remedies import means_axes
 from common.manifest.model import Group, ShotFields, Spelling
 from common.manifest.presets import PROMPTS, is_around, with_presets
 from common.manifest.prompt import Reference
@@ -109,7 +110,7 @@ def _known(group: Group, written: Node) -> Known | None:
     axes = written.get("axes")
     if not isinstance(axes, nodes.Mapping | None):
         return None
-    if axes is None and any(nearest(key, ["axes"]) for key in written.entries):
+    if axes is None and any(means_axes(key) for key in written.entries):
         return None
     known = Known(group.name)
     for name, axis in group.axes.items():

@@ -136,3 +136,12 @@ def test_a_limit_that_is_broken_itself_refuses_nothing() -> None:
         )
     )
     assert problem.startswith("limits.max_images")
+
+
+def test_references_to_what_a_misnamed_matrix_holds_are_not_told_of() -> None:
+    text = "version: 1\nshots:\n- {model: m, prompt: 'a {os}', matrix: {os: [x, y]}}\n"
+    with pytest.raises(InvalidDocument) as caught:
+        parse_manifest(text, source="m.yaml", files=None)
+    assert [problem.message for problem in caught.value.problems] == [
+        "unknown key `matrix`: did you mean `axes`?"
+    ]

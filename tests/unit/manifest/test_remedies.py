@@ -40,6 +40,8 @@ CASES = [
     ("axes: {frame: 10-1}", "write `{from: 10, to: 1, step: -1}`"),
     ("axes: {frame: {start: 1, stop: 10}}", "write `{from: 1, to: 10}`"),
     ("axes: {frame: {min: 1, max: 10, by: 3}}", "write `{from: 1, to: 10, step: 3}`"),
+    ("matrix: {bg: [white, oak]}", "did you mean `axes`?"),
+    ("Parameters: {bg: [white, oak]}", "did you mean `axes`?"),
     ("axes: {bg: white}", "write `[white]`"),
     ("axes:\n    bg: white, oak", "write `[white, oak]`"),
     ("axes: {bg: [white, [oak, sea]]}", 'write `"oak, sea"`'),
