@@ -40,15 +40,16 @@ def explain_job(subject: JobSubject) -> Explanation:
 
 
 def _standing(subject: JobSubject) -> Answer:
-    job, counts = subject.job, subject.counts
-    stored = counts.get(ShotState.DONE, 0)
-    words = f"Job {job.id} ({job.name}) {_STATUS.get(subject.status, subject.status)}"
+    job, remedy = subject.job, ""
+    how = _STATUS.get(subject.status, subject.status)
     if subject.status == "paused" and job.reason:
-        words = f"Job {job.id} ({job.name}) paused itself: {job.reason}"
-    words += f"; {stored:,} of {counted(subject.images, 'image')} stored"
-    if job.intent == "cancelled":
-        return Answer(words, f"`farm requeue {job.id}` goes on with what was left")
-    return Answer(words)
+        how = f"paused itself: {job.reason}"
+    elif subject.status == "paused":
+        how, remedy = "is paused by the operator", f"`farm resume {job.id}`"
+    elif job.intent == "cancelled":
+        remedy = f"`farm requeue {job.id}` goes on with what was left"
+    stored = f"{subject.counts.get(ShotState.DONE, 0):,} of {counted(subject.images, 'image')} stored"
+    return Answer(f"Job {job.id} ({job.name}) {how}; {stored}", remedy)
 
 
 def _budget(subject: JobSubject) -> Iterator[Answer]:

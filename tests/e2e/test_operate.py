@@ -91,7 +91,8 @@ def test_a_drained_node_gets_nothing_until_it_is_resumed(farm: Farmhouse) -> Non
 
 
 def test_a_paused_node_frees_its_card_and_the_rest_is_rendered_elsewhere(farm: Farmhouse) -> None:
-    job = submitted(farm, "elm", seeds=60, steps=20)
+    # More than both nodes render while a busy machine starts a command.
+    job = submitted(farm, "elm", seeds=240, steps=20)
     farm.wait_for(lambda: node(farm, "small"), lambda view: view.state == "busy")
     assert (
         "is paused by the operator: a game"
@@ -105,7 +106,7 @@ def test_a_paused_node_frees_its_card_and_the_rest_is_rendered_elsewhere(farm: F
     farm.farm("node", "resume", "small")
 
     done = ended(farm, job)
-    assert done.counts == {"done": 60}
+    assert done.counts == {"done": 240}
 
 
 def test_a_quarantined_node_is_trusted_again_when_it_is_forgiven(farm: Farmhouse) -> None:
