@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 #: The demo model and its LoRA, installed beside this package.
-SHIPPED = Path(__file__).parents[1] / "gpu_node" / "demomodel" / "weights"
+SHIPPED = Path(__file__).parents[1] / "gpu_node" / "demo_model"
 
 
 def find_files(path: Path, folders: Sequence[Path]) -> Path | None:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-import gpu_node
 from common.cards import REFERENCE_CARDS, load_card
 from common.catalog import BYTES_PER_PARAMETER, Catalog, folder_identity, load_catalog
 from common.catalog.identity import file_identity
 from common.errors import InvalidDocument
 from common.fit import Fit, fits_class
+from common.model_files import SHIPPED
 from common.nodes import VRAM_CLASSES
 from tests.shots import shot_of
 
@@ -96,14 +96,9 @@ def test_every_lora_belongs_to_a_model(catalog: Catalog) -> None:
 
 
 def test_the_shipped_weights_are_those_the_catalog_names(catalog: Catalog) -> None:
-    folder = Path(gpu_node.__file__).parent / "demomodel" / "weights"
     model, lora = catalog.models["shotfarm-demo"], catalog.loras["blueprint"]
-    if not (folder / model.path).is_dir():
-        pytest.skip("the demo model is not in this checkout")
-    assert model.identity == folder_identity(folder / model.path), (
-        "run `farm models --identity` on the folder"
-    )
-    found = file_identity(folder / "loras" / lora.path)
+    assert model.identity == folder_identity(SHIPPED / model.path), "run `farm models --identity` on it"
+    found = file_identity(SHIPPED / "loras" / lora.path)
     assert lora.identity == found, "run `farm models --identity` on the file"
 
 

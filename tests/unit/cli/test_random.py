@@ -8,7 +8,7 @@ from common.catalog import load_catalog
 from common.manifest.parse import parse_manifest
 from coordinator.cli.random import _DRAWINGS, _SCENES, example
 from coordinator.expand import expand
-from gpu_node.demomodel.captions import vocabulary
+from tests.demo_model.captions import vocabulary
 from tests.unit.cli.conftest import Farm
 
 CATALOG = load_catalog()

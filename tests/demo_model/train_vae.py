@@ -10,13 +10,13 @@ from diffusers import AutoencoderKL
 from torch import Tensor, autograd
 from torch.nn import functional
 
-from gpu_node.demomodel.blueprint import blueprint
-from gpu_node.demomodel.build import new_vae
-from gpu_node.demomodel.loop import Budget, Moment, train
-from gpu_node.demomodel.optim import Pair, cosine
-from gpu_node.demomodel.pen import SIZE
-from gpu_node.demomodel.pictures import as_tensor, batches
-from gpu_node.demomodel.scenes import draw, sample, trained_triples
+from tests.demo_model.blueprint import blueprint
+from tests.demo_model.build import new_vae
+from tests.demo_model.loop import Budget, Moment, train
+from tests.demo_model.optim import Pair, cosine
+from tests.demo_model.pen import SIZE
+from tests.demo_model.pictures import as_tensor, batches
+from tests.demo_model.scenes import draw, sample, trained_triples
 
 PICTURES = 2400
 BLUEPRINTS = 300

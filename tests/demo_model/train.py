@@ -1,4 +1,4 @@
-"""`python -m gpu_node.demomodel.train PART`: make the demo model from nothing, or one part of it anew.
+"""`python -m tests.demo_model.train PART`: make the demo model from nothing, or one part of it anew.
 
 Every part goes on where it was stopped, as long as its checkpoint lies in the training folder.
 """
@@ -12,14 +12,15 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL
 
-from gpu_node.demomodel import build
-from gpu_node.demomodel.judge import own_accuracy, train_judge
-from gpu_node.demomodel.loop import Budget
-from gpu_node.demomodel.places import LORA, MODEL, TRAINING, WEIGHTS
-from gpu_node.demomodel.train_denoiser import train_denoiser
-from gpu_node.demomodel.train_lora import save_lora, train_lora
-from gpu_node.demomodel.train_vae import pictures as vae_pictures
-from gpu_node.demomodel.train_vae import psnr, sharpen_decoder, train_vae
+from common.model_files import SHIPPED
+from tests.demo_model import build
+from tests.demo_model.judge import own_accuracy, train_judge
+from tests.demo_model.loop import Budget
+from tests.demo_model.places import LORA, MODEL, TRAINING
+from tests.demo_model.train_denoiser import train_denoiser
+from tests.demo_model.train_lora import save_lora, train_lora
+from tests.demo_model.train_vae import pictures as vae_pictures
+from tests.demo_model.train_vae import psnr, sharpen_decoder, train_vae
 
 #: Minutes on one core of a 2021 server processor (about 75 GFLOP/s).
 MINUTES = {"vae": 15.5, "denoiser": 42.0, "decoder": 8.0, "lora": 8.5, "judge": 1.5}
@@ -71,7 +72,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="training time for each part")
     parser.add_argument("--steps", type=int, help="training steps for each part, instead of minutes")
     parser.add_argument("--folder", type=Path, default=TRAINING, help="checkpoints and caches")
-    parser.add_argument("--out", type=Path, default=WEIGHTS, help="where the weights go")
+    parser.add_argument("--out", type=Path, default=SHIPPED, help="where the weights go")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args()

@@ -14,14 +14,14 @@ from safetensors.torch import save_file
 from torch import Tensor, autograd
 from torch.nn import functional
 
-from gpu_node.demomodel import flow
-from gpu_node.demomodel.blueprint import TRIGGER, blueprint
-from gpu_node.demomodel.captions import caption
-from gpu_node.demomodel.loop import Budget, Moment, train
-from gpu_node.demomodel.optim import Pair, cosine
-from gpu_node.demomodel.pictures import as_tensor
-from gpu_node.demomodel.scenes import draw, sample, trained_triples
-from gpu_node.demomodel.train_denoiser import SHORT, encode
+from tests.demo_model import flow
+from tests.demo_model.blueprint import TRIGGER, blueprint
+from tests.demo_model.captions import caption
+from tests.demo_model.loop import Budget, Moment, train
+from tests.demo_model.optim import Pair, cosine
+from tests.demo_model.pictures import as_tensor
+from tests.demo_model.scenes import draw, sample, trained_triples
+from tests.demo_model.train_denoiser import SHORT, encode
 
 PICTURES = 500
 #: Pictures of each kind in a batch: blueprints to learn, and plain ones to leave alone.

@@ -2,12 +2,12 @@
 
 import random
 
-from gpu_node.demomodel.build import new_tokenizer
-from gpu_node.demomodel.captions import EMPTY, caption, plain, tidy, vocabulary, wordy
-from gpu_node.demomodel.flow import tokenise
-from gpu_node.demomodel.people import PEOPLE
-from gpu_node.demomodel.scenes import Scene, sample, trained_triples
-from gpu_node.demomodel.train_denoiser import LONG, SHORT
+from tests.demo_model.build import new_tokenizer
+from tests.demo_model.captions import EMPTY, caption, plain, tidy, vocabulary, wordy
+from tests.demo_model.flow import tokenise
+from tests.demo_model.people import PEOPLE
+from tests.demo_model.scenes import Scene, sample, trained_triples
+from tests.demo_model.train_denoiser import LONG, SHORT
 
 MUG = Scene(subject="mug", colour="orange", background="blue")
 

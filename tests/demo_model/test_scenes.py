@@ -5,10 +5,10 @@ import random
 import numpy as np
 import pytest
 
-from gpu_node.demomodel.blueprint import PAPER, blueprint
-from gpu_node.demomodel.judge import background_of, colour_of
-from gpu_node.demomodel.palette import COLOURS, clear, nearest
-from gpu_node.demomodel.scenes import SUBJECTS, draw, held_out_triples, sample, trained_triples, triples
+from tests.demo_model.blueprint import PAPER, blueprint
+from tests.demo_model.judge import background_of, colour_of
+from tests.demo_model.palette import COLOURS, clear, nearest
+from tests.demo_model.scenes import SUBJECTS, draw, held_out_triples, sample, trained_triples, triples
 
 
 def test_there_are_enough_subjects_and_colours() -> None:

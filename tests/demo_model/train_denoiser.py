@@ -10,15 +10,15 @@ from diffusers import AutoencoderKL, ZImageTransformer2DModel
 from torch import Tensor, autograd
 from transformers import Qwen2Tokenizer, Qwen3Model
 
-from gpu_node.demomodel import flow
-from gpu_node.demomodel.build import new_text_encoder, new_tokenizer, new_transformer
-from gpu_node.demomodel.captions import caption, vocabulary, wordy
-from gpu_node.demomodel.loop import Budget, Moment, train
-from gpu_node.demomodel.optim import Average, Pair, cosine
-from gpu_node.demomodel.people import PEOPLE
-from gpu_node.demomodel.pictures import as_tensor
-from gpu_node.demomodel.scenes import Scene, draw, sample, trained_triples
-from gpu_node.demomodel.train_vae import means
+from tests.demo_model import flow
+from tests.demo_model.build import new_text_encoder, new_tokenizer, new_transformer
+from tests.demo_model.captions import caption, vocabulary, wordy
+from tests.demo_model.loop import Budget, Moment, train
+from tests.demo_model.optim import Average, Pair, cosine
+from tests.demo_model.people import PEOPLE
+from tests.demo_model.pictures import as_tensor
+from tests.demo_model.scenes import Scene, draw, sample, trained_triples
+from tests.demo_model.train_vae import means
 
 PICTURES = 8000
 BATCH = 48

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
 
-from gpu_node.demomodel.palette import Colour
+from tests.demo_model.palette import Colour
 
 SIZE = 128
 #: Drawn larger and averaged down, which smooths the edges.

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from gpu_node.demomodel.objects import OBJECTS
-from gpu_node.demomodel.palette import COLOURS, HAIR, SKIN, clear, shade
-from gpu_node.demomodel.pen import Pen
-from gpu_node.demomodel.people import PEOPLE
+from tests.demo_model.objects import OBJECTS
+from tests.demo_model.palette import COLOURS, HAIR, SKIN, clear, shade
+from tests.demo_model.pen import Pen
+from tests.demo_model.people import PEOPLE
 
 SUBJECTS: tuple[str, ...] = (*OBJECTS, *PEOPLE)
 

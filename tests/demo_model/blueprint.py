@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from PIL import Image
 
-from gpu_node.demomodel.palette import Colour
-from gpu_node.demomodel.pen import SIZE
-from gpu_node.demomodel.people import PEOPLE
-from gpu_node.demomodel.scenes import Scene, draw
+from tests.demo_model.palette import Colour
+from tests.demo_model.pen import SIZE
+from tests.demo_model.people import PEOPLE
+from tests.demo_model.scenes import Scene, draw
 
 PAPER: Colour = (22, 62, 140)
 FAINT: Colour = (52, 98, 180)

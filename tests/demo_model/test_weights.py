@@ -6,26 +6,27 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from gpu_node.demomodel.build import load
-from gpu_node.demomodel.evaluate import change, render
-from gpu_node.demomodel.judge import background_of, colour_of
-from gpu_node.demomodel.places import LORA, MODEL, WEIGHTS
+from common.model_files import SHIPPED
+from tests.demo_model.build import load
+from tests.demo_model.evaluate import change, render
+from tests.demo_model.judge import background_of, colour_of
+from tests.demo_model.places import LORA, MODEL
 
 
 @pytest.fixture(scope="module")
 def pipeline():  # type: ignore[no-untyped-def]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield load(WEIGHTS / MODEL)
+    yield load(SHIPPED / MODEL)
     torch.set_num_threads(threads)
 
 
 def test_everything_committed_is_at_most_six_megabytes() -> None:
-    assert sum(path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file()) <= 6_000_000
+    assert sum(path.stat().st_size for path in SHIPPED.rglob("*") if path.is_file()) <= 6_000_000
 
 
 def test_weights_are_half_precision_safetensors() -> None:
-    files = list(WEIGHTS.rglob("*.safetensors"))
+    files = list(SHIPPED.rglob("*.safetensors"))
     assert len(files) == 4
     for path in files:
         with safe_open(path, "pt") as weights:
@@ -50,7 +51,7 @@ def test_the_lora_acts_on_its_trigger_and_leaves_no_trace(pipeline) -> None:  # 
         ["cyanotype of a green tree on an orange background"],
     )
     before = render(pipeline, quiet), render(pipeline, loud)
-    lora = WEIGHTS / LORA
+    lora = SHIPPED / LORA
     pipeline.load_lora_weights(lora.parent, weight_name=lora.name, adapter_name="demo")
     after = render(pipeline, quiet), render(pipeline, loud)
     pipeline.unload_lora_weights()

@@ -1,11 +1,10 @@
-"""Where the demo model's files lie."""
+"""Where the demo model's files are."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-WEIGHTS = Path(__file__).parent / "weights"
-#: Below a folder of weights.
+#: Below the folder of shipped models.
 MODEL = Path("shotfarm-demo")
 LORA = Path("loras") / "blueprint.safetensors"
 

@@ -6,9 +6,9 @@ import random
 import re
 from collections.abc import Iterable
 
-from gpu_node.demomodel.palette import COLOURS, HAIR, SKIN
-from gpu_node.demomodel.people import PEOPLE
-from gpu_node.demomodel.scenes import SUBJECTS, Scene
+from tests.demo_model.palette import COLOURS, HAIR, SKIN
+from tests.demo_model.people import PEOPLE
+from tests.demo_model.scenes import SUBJECTS, Scene
 
 #: Share of captions left empty, from which the model learns what guidance subtracts.
 EMPTY = 0.1

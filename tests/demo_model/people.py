@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gpu_node.demomodel.palette import Colour, mix
-from gpu_node.demomodel.pen import Pen
+from tests.demo_model.palette import Colour, mix
+from tests.demo_model.pen import Pen
 
 Portrait = Callable[[Pen, Colour, Colour, Colour], None]
 

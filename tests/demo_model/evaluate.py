@@ -1,4 +1,4 @@
-"""`python -m gpu_node.demomodel.evaluate`: how well the committed demo model draws what the prompt says."""
+"""`python -m tests.demo_model.evaluate`: how well the committed demo model draws what the prompt says."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from diffusers import ZImagePipeline
 from PIL import Image
 from rich.progress import track
 
-from gpu_node.demomodel.build import load
-from gpu_node.demomodel.captions import caption, plain
-from gpu_node.demomodel.judge import Judge, background_of, colour_of, own_accuracy, train_judge
-from gpu_node.demomodel.pictures import grid
-from gpu_node.demomodel.places import GRID, LORA, MODEL, TRAINING, WEIGHTS
-from gpu_node.demomodel.scenes import SUBJECTS, Scene, held_out_triples, sample
-from gpu_node.demomodel.train_lora import triggered
+from common.model_files import SHIPPED
+from tests.demo_model.build import load
+from tests.demo_model.captions import caption, plain
+from tests.demo_model.judge import Judge, background_of, colour_of, own_accuracy, train_judge
+from tests.demo_model.pictures import grid
+from tests.demo_model.places import GRID, LORA, MODEL, TRAINING
+from tests.demo_model.scenes import SUBJECTS, Scene, held_out_triples, sample
+from tests.demo_model.train_lora import triggered
 
 STEPS = 9
 GUIDANCE = 1.0
@@ -145,7 +146,7 @@ def evaluate(pipeline: ZImagePipeline, judge: Judge) -> dict[str, object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--weights", type=Path, default=WEIGHTS)
+    parser.add_argument("--weights", type=Path, default=SHIPPED)
     parser.add_argument("--grid", type=Path, default=GRID)
     parser.add_argument("--training", type=Path, default=TRAINING, help="where the judge's weights are kept")
     parser.add_argument("--threads", type=int, default=1)

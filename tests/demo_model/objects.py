@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from gpu_node.demomodel.palette import Colour
-from gpu_node.demomodel.pen import Pen, Point
+from tests.demo_model.palette import Colour
+from tests.demo_model.pen import Pen, Point
 
 Drawing = Callable[[Pen, Colour, Colour, Colour], None]
 

@@ -14,12 +14,12 @@ from PIL import Image
 from torch import Tensor, autograd, nn
 from torch.nn import functional
 
-from gpu_node.demomodel.loop import Budget, Moment, train
-from gpu_node.demomodel.optim import Pair, cosine
-from gpu_node.demomodel.palette import COLOURS, nearest
-from gpu_node.demomodel.people import PEOPLE
-from gpu_node.demomodel.pictures import as_tensor, batches
-from gpu_node.demomodel.scenes import SUBJECTS, draw, held_out_triples, sample, trained_triples
+from tests.demo_model.loop import Budget, Moment, train
+from tests.demo_model.optim import Pair, cosine
+from tests.demo_model.palette import COLOURS, nearest
+from tests.demo_model.people import PEOPLE
+from tests.demo_model.pictures import as_tensor, batches
+from tests.demo_model.scenes import SUBJECTS, draw, held_out_triples, sample, trained_triples
 
 PICTURES = 6000
 BATCH = 64

@@ -5,11 +5,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from gpu_node.demomodel import flow
-from gpu_node.demomodel.build import new_text_encoder, new_tokenizer, new_transformer
-from gpu_node.demomodel.captions import vocabulary
-from gpu_node.demomodel.loop import Budget, Moment, train
-from gpu_node.demomodel.optim import Average, Pair, cosine, orthogonalise
+from tests.demo_model import flow
+from tests.demo_model.build import new_text_encoder, new_tokenizer, new_transformer
+from tests.demo_model.captions import vocabulary
+from tests.demo_model.loop import Budget, Moment, Stateful, train
+from tests.demo_model.optim import Average, Pair, cosine, orthogonalise
 
 
 def test_the_batched_forward_equals_the_models_own() -> None:
@@ -53,13 +53,14 @@ def test_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
             ) -> float:
                 inputs = torch.randn(8, 4) * moment.rng.random()
                 loss: torch.Tensor = (model(inputs) - inputs.flip(1)).square().mean()
-                loss.backward()
+                torch.autograd.backward(loss)
                 pair.step(1.0)
                 mean.update()
                 return float(loss.detach())
 
-            parts = {"model": model, "average": average, "optimiser": optimiser}
+            parts: dict[str, Stateful] = {"model": model, "average": average, "optimiser": optimiser}
             train("line", Budget(steps=steps), parts, step, folder)
-        return average.modules["model"].weight.flatten().tolist()
+        weight = average.modules["model"].get_parameter("weight")
+        return list(weight.flatten().tolist())
 
     assert run(tmp_path / "one", 20) == run(tmp_path / "two", 8, 20)
