@@ -62,7 +62,6 @@ _KNOWN = (
     Failure("wrong_size", Blame.NODE, "the picture is not of the size that was asked for"),
     Failure("wrong_checksum", Blame.NODE, "the upload is not the bytes that were reported"),
     Failure("wrong_format", Blame.NODE, "the picture is not of the format that was asked for"),
-    Failure("trailing_bytes", Blame.NODE, "the upload goes on behind the end of the picture"),
     Failure("wrong_shot", Blame.NODE, "the upload names another shot"),
     Failure("upload_failed", Blame.NODE, "the store refuses what this node uploads"),
     Failure("upload_missing", Blame.NODE, "the upload is not in the store"),

@@ -11,7 +11,6 @@ from PIL import Image, ImageStat
 
 from common.infotext import SHOT_TAG
 from common.shot import Shot
-from coordinator.ingest.ends import end_of
 
 #: The only decoders that ever see an upload.
 FORMATS = ("PNG", "WEBP", "JPEG")
@@ -46,7 +45,7 @@ def checked(data: bytes, shot: Shot, *, sha256: str) -> Image.Image | Refusal:
             if refusal:
                 return refusal
             image.load()
-            refusal = _refusal_of_extras(image, data, shot)
+            refusal = _refusal_of_name(image, shot)
             if refusal:
                 return refusal
             # Copied pixel by pixel: no profile, text or comment of the sender survives.
@@ -84,11 +83,8 @@ def _refusal_of_form(image: Image.Image, shot: Shot) -> Refusal | None:
     return None
 
 
-def _refusal_of_extras(image: Image.Image, data: bytes, shot: Shot) -> Refusal | None:
-    """What the file holds besides its pixels: more behind the picture, or the name of another shot."""
-    surplus = len(data) - end_of(data, image.format or "")
-    if surplus:
-        return Refusal("trailing_bytes", f"{surplus} bytes lie behind the end of the picture")
+def _refusal_of_name(image: Image.Image, shot: Shot) -> Refusal | None:
+    """The engine writes the id of the shot into the file; a file may do without."""
     named = image.getexif().get(SHOT_TAG, shot.id)
     if named != shot.id:
         return Refusal(

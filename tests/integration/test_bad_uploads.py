@@ -209,10 +209,6 @@ def truncated(shot: OrderedShot, other: OrderedShot) -> bytes:
     return drawn(shot)[:-40]
 
 
-def trailing(shot: OrderedShot, other: OrderedShot) -> bytes:
-    return drawn(shot) + b"PK\x03\x04 and the rest of an archive"
-
-
 def no_picture(shot: OrderedShot, other: OrderedShot) -> bytes:
     return b"<html><script>alert(1)</script></html>"
 
@@ -253,7 +249,6 @@ def of_another_shot(shot: OrderedShot, other: OrderedShot) -> bytes:
     [
         (truncated, "not_an_image"),
         (no_picture, "not_an_image"),
-        (trailing, "trailing_bytes"),
         (jpeg, "wrong_format"),
         (bomb, "wrong_size"),
         (of_another_size, "wrong_size"),

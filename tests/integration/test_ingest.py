@@ -90,6 +90,20 @@ def test_the_second_upload_of_a_shot_is_a_duplicate_and_changes_nothing(store: D
     assert hashlib.sha256(final).hexdigest() == first.sha256
 
 
+@pytest.mark.parametrize("image_format", ["PNG", "WEBP", "JPEG"])
+def test_nothing_that_rides_on_an_upload_reaches_the_stored_image(tmp_path: Path, image_format: str):
+    shot = SHOT._replace(format=image_format.lower(), quality=0 if image_format == "PNG" else 90)
+    out = io.BytesIO()
+    Image.open(io.BytesIO(picture())).save(out, image_format)
+    finals = []
+    for name, behind in (("bare", b""), ("laden", b"PK\x03\x04 and the rest of an archive")):
+        store = DirectoryStore(tmp_path / name, UrlSigner("secret", "http://farm"))
+        delivery = delivered(store, "a-1", out.getvalue() + behind, shot)
+        assert ingest(delivery, store).outcome == "stored"
+        finals.append(store.read(delivery.final_key, limit=10**6))
+    assert finals[0] == finals[1]
+
+
 @pytest.mark.parametrize(
     ("image_format", "kind"), [("png", "image/png"), ("webp", "image/webp"), ("jpeg", "image/jpeg")]
 )
