@@ -105,14 +105,14 @@ class DirectoryStore:
 
     def sign_put(self, key: str, *, size: int, sha256: str, content_type: str, expires_s: int) -> SignedPut:
         self._path(key)
-        permit = self._signer.permit(
+        url = self._signer.url(
             "PUT", key, expires_s=expires_s, size=size, sha256=sha256, content_type=content_type
         )
-        return SignedPut(url=self._signer.url(permit), headers={"Content-Type": content_type})
+        return SignedPut(url=url, headers={"Content-Type": content_type})
 
     def sign_get(self, key: str, *, expires_s: int) -> str:
         self._path(key)
-        return self._signer.url(self._signer.permit("GET", key, expires_s=expires_s))
+        return self._signer.url("GET", key, expires_s=expires_s)
 
     def probe(self) -> None:
         self._clear_drafts()
