@@ -16,9 +16,9 @@ import httpx
 from common.errors import Conflict, FarmError, Gone, Invalid, NotFound, Unavailable
 from common.messages import Close, Grant, GrantRequest, Report, Spent
 from gpu_node.coordinator_client import Coordinator
-from gpu_node.insist import insist, pauses
 from gpu_node.progress import BatchInHand
 from gpu_node.protocol import Image
+from gpu_node.retry import pauses, retry_until
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ _UPLOADS = 2
 #: Without a byte in either direction; a slow store may take its time.
 _TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 #: Times that a store may refuse an upload, with a fresh grant each and a longer pause before it, until the
-#: shot is reported as failed: three quarters of a minute.
+#: shot is reported as failed: about a minute.
 _REFUSALS = 10
 #: The very bytes are there already: the key names their hash. An earlier call came through without an answer.
 _THERE_ALREADY = 412
@@ -96,7 +96,7 @@ class Delivery:
             return False
         whole = close.model_copy(update={"spent": self._batch.spent()})
         try:
-            self._insist(lambda: self._coordinator.close_batch(self._batch.lease.batch_id, whole))
+            self._retry(lambda: self._coordinator.close_batch(self._batch.lease.batch_id, whole))
         except (Gone, Conflict, NotFound) as error:
             self._batch.lose(str(error))
             return False
@@ -156,10 +156,10 @@ class Delivery:
         data = image.file.read_bytes()
         for pause_s in islice(pauses(), _REFUSALS - 1):
             with suppress(Refused):
-                return self._insist(lambda: self._put(image, data))
+                return self._retry(lambda: self._put(image, data))
             if self._batch.over.wait(pause_s):
                 raise Abandoned(self._batch.reason)
-        return self._insist(lambda: self._put(image, data))
+        return self._retry(lambda: self._put(image, data))
 
     def _put(self, image: Image, data: bytes) -> Grant:
         """One try, with a grant of its own: an older one may have expired."""
@@ -185,7 +185,7 @@ class Delivery:
         raise Refused("upload_failed" if answer.status_code in _BAD_BYTES else "store_unavailable", said)
 
     def _report(self, report: Report) -> None:
-        self._insist(lambda: self._coordinator.report(self._batch.lease.batch_id, report))
+        self._retry(lambda: self._coordinator.report(self._batch.lease.batch_id, report))
 
     def _failed(self, shot_id: str, kind: str, message: str, spent: Spent) -> Report:
         return Report(
@@ -197,9 +197,9 @@ class Delivery:
             spent=spent,
         )
 
-    def _insist(self, call: Callable[[], _T]) -> _T:
+    def _retry(self, call: Callable[[], _T]) -> _T:
         """Repeat the call until it is answered; raises Abandoned once the batch is over."""
-        answer = insist(call, self._batch.over)
+        answer = retry_until(self._batch.over, call)
         if answer is None:
             raise Abandoned(self._batch.reason)
         return answer

@@ -12,10 +12,10 @@ from common.messages import Claim, ClaimAnswer, Join, Joined, Lease
 from common.nodes import LAST_PASS_S
 from gpu_node.batch import Batch, Bench
 from gpu_node.heartbeat import Heartbeat
-from gpu_node.insist import insist
 from gpu_node.intake import Intake
 from gpu_node.listener import Listener
 from gpu_node.progress import Progress
+from gpu_node.retry import retry_until
 from gpu_node.steering import Steering
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class Node:
 
     def _join(self) -> Joined | None:
         """None when the node stops before the coordinator answers."""
-        joined = insist(lambda: self._bench.coordinator.join(self._join_message), self._stopping)
+        joined = retry_until(self._stopping, lambda: self._bench.coordinator.join(self._join_message))
         if joined is not None:
             self._join_message = self._join_message.model_copy(update={"again": True})
             self._progress.joined()
@@ -141,7 +141,7 @@ class Node:
 
         def ask() -> None:
             try:
-                answers.put(insist(lambda: self._bench.coordinator.claim(claim), self._stopping))
+                answers.put(retry_until(self._stopping, lambda: self._bench.coordinator.claim(claim)))
             except FarmError as error:
                 answers.put(error)
 

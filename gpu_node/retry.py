@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import threading
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -15,20 +16,22 @@ _T = TypeVar("_T")
 
 #: Seconds between tries, doubling.
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 10.0
+#: Share of a pause that is added by chance, so that nodes that lost a server together do not return together.
+_JITTER = 0.5
 
 
 def pauses() -> Iterator[float]:
-    """Seconds between one try and the next, without end."""
+    """Seconds between one attempt and the next, without end."""
     pause_s = _FIRST_PAUSE_S
     while True:
-        yield pause_s
+        yield pause_s * random.uniform(1, 1 + _JITTER)
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
-def insist(call: Callable[[], _T], given_up: threading.Event) -> _T | None:
-    """The call's answer, however often it must be made; None once `given_up`, but for the first try.
+def retry_until(stopped: threading.Event, call: Callable[[], _T]) -> _T | None:
+    """The answer of `call`, which is repeated while it raises Unavailable; None once `stopped` is set.
 
-    Raises what the call raises, Unavailable excepted.
+    The first attempt is made in any case, no other after `stopped` is set. Raises what else `call` raises.
     """
     said = ""
     for pause_s in pauses():
@@ -37,7 +40,7 @@ def insist(call: Callable[[], _T], given_up: threading.Event) -> _T | None:
         except Unavailable as error:
             if str(error) != said:
                 said = str(error)
-                log.warning("%s; trying again until it does", said)
-        if given_up.wait(pause_s):
+                log.warning("%s; retrying", said)
+        if stopped.wait(pause_s):
             break
     return None
