@@ -35,34 +35,16 @@ class FarmCollector(Collector):
         totals = self._ledger.totals()
         yield from _work(totals)
         yield from _backlog(totals)
-        yield from _nodes(self._ledger.nodes())
-        yield from self._traffic_metrics()
-        yield self._tickets(totals)
+        nodes = self._ledger.nodes()
+        yield from _nodes(nodes)
+        yield from self._traffic.collect()
+        yield self._tickets(totals, nodes)
         yield InfoMetricFamily("farm_money", "Currency of every cost.", value={"currency": self._currency})
 
-    def _traffic_metrics(self) -> Iterator[Metric]:
-        yield _counter(
-            "farm_requests",
-            "Requests answered since the coordinator's start.",
-            ("route", "status"),
-            self._traffic.requests(),
-        )
-        yield _counter(
-            "farm_refusals",
-            "Requests refused since the coordinator's start.",
-            ("reason",),
-            self._traffic.refusals(),
-        )
-        yield _counter(
-            "farm_tickets_published",
-            "Tickets published since the coordinator's start.",
-            ("lane", "vram_class"),
-            self._traffic.tickets(),
-        )
-
-    def _tickets(self, totals: Totals) -> Metric:
+    def _tickets(self, totals: Totals, nodes: list[NodeView]) -> Metric:
         """No samples while the broker is away: the number is not known then."""
-        queues = sorted({*totals.waiting, *totals.running, *self._traffic.tickets()})
+        served = {(lane, node.vram_class) for node in nodes for lane in node.lanes}
+        queues = sorted({*totals.waiting, *totals.running, *served})
         try:
             lying = self._publisher.depths([queue_name(*queue) for queue in queues]) if queues else {}
         except FarmError:

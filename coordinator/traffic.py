@@ -4,71 +4,78 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter, deque
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import get_args
+
+from prometheus_client import Counter, disable_created_metrics
+from prometheus_client.core import Metric
 
 from common.errors import Reason
 
 _MINUTE_S = 60.0
+
+# The start of every label's counter would double the series, and is the coordinator's own start.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Traffic:
     """Counts since the start of this process; safe to share between threads."""
 
     def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._monotonic = monotonic
-        self._lock = threading.Lock()
-        self._requests: Counter[tuple[str, int]] = Counter()
-        self._tickets: Counter[tuple[str, int]] = Counter()
-        self._refusals: Counter[Reason] = Counter()
-        self._recent_requests: deque[float] = deque()
-        self._recent_tickets: deque[float] = deque()
+        self._requests = _counter("farm_requests", "Requests answered", "route", "status")
+        self._refusals = _counter("farm_refusals", "Requests refused", "reason")
+        self._tickets = _counter("farm_tickets_published", "Tickets published", "lane", "vram_class")
+        for reason in get_args(Reason):
+            self._refusals.labels(reason)
+        self._recent_requests = _LastMinute(monotonic)
+        self._recent_tickets = _LastMinute(monotonic)
 
     def request(self, route: str, status: int) -> None:
-        self._note(self._requests, (route, status), self._recent_requests)
+        self._requests.labels(route, status).inc()
+        self._recent_requests.note()
 
     def refusal(self, reason: Reason) -> None:
-        with self._lock:
-            self._refusals[reason] += 1
+        self._refusals.labels(reason).inc()
 
     def ticket(self, lane: str, vram_class: int) -> None:
-        self._note(self._tickets, (lane, vram_class), self._recent_tickets)
+        self._tickets.labels(lane, vram_class).inc()
+        self._recent_tickets.note()
 
-    def requests(self) -> dict[tuple[str, int], int]:
-        """(route, HTTP status) to requests."""
-        with self._lock:
-            return dict(self._requests)
-
-    def refusals(self) -> dict[Reason, int]:
-        """Every reason to requests refused for it; 0 where none was."""
-        with self._lock:
-            return {reason: self._refusals[reason] for reason in get_args(Reason)}
-
-    def tickets(self) -> dict[tuple[str, int], int]:
-        """(lane, class) to tickets published."""
-        with self._lock:
-            return dict(self._tickets)
+    def collect(self) -> Iterator[Metric]:
+        for counter in (self._requests, self._refusals, self._tickets):
+            yield from counter.collect()
 
     def requests_per_minute(self) -> int:
-        return self._last_minute(self._recent_requests)
+        return self._recent_requests.count()
 
     def tickets_per_minute(self) -> int:
-        return self._last_minute(self._recent_tickets)
+        return self._recent_tickets.count()
 
-    def _note(self, counter: Counter[tuple[str, int]], key: tuple[str, int], recent: deque[float]) -> None:
-        now = self._monotonic()
+
+def _counter(name: str, text: str, *labels: str) -> Counter:
+    return Counter(name, f"{text} since the coordinator's start.", labels, registry=None)
+
+
+class _LastMinute:
+    """How often something was noted in the last minute, which a counter cannot tell."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._moments: deque[float] = deque()
+
+    def note(self) -> None:
         with self._lock:
-            counter[key] += 1
-            recent.append(now)
-            self._forget(recent, now)
+            self._moments.append(self._monotonic())
+            self._forget()
 
-    def _last_minute(self, recent: deque[float]) -> int:
+    def count(self) -> int:
         with self._lock:
-            self._forget(recent, self._monotonic())
-            return len(recent)
+            self._forget()
+            return len(self._moments)
 
-    @staticmethod
-    def _forget(recent: deque[float], now: float) -> None:
-        while recent and recent[0] < now - _MINUTE_S:
-            recent.popleft()
+    def _forget(self) -> None:
+        since = self._monotonic() - _MINUTE_S
+        while self._moments and self._moments[0] < since:
+            self._moments.popleft()

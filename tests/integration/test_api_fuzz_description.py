@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from schemathesis import Case, GenerationMode
 
 from tests.integration.meddling import JSON, OPERATIONS, Operation, Scene, caller, check, check_farm, staged
-from tests.scrape import counted
+from tests.scrape import counted, total
 from tests.servers import ValkeyServer
 
 
@@ -70,10 +70,10 @@ def meddle(scene: Scene, operation: Operation, mode: GenerationMode) -> None:
     assert calls_of(scene, operation) > before, f"{operation.label} was never reached"
 
 
-def calls_of(scene: Scene, operation: Operation) -> int:
+def calls_of(scene: Scene, operation: Operation) -> float:
     """Requests that were led to what answers at the operation's address."""
     path = operation.path.replace("{key}", "{key:path}")
-    return sum(calls for (route, _), calls in scene.farm.farm.traffic.requests().items() if route == path)
+    return sum(total(metric, route=path) for metric in scene.farm.farm.traffic.collect())
 
 
 def body_of(case: Case, names: dict[str, Any], known: set[str]) -> Any:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from common.messages import Lease, Report
-from tests.farm import MANIFEST, QUICK, ScriptedNode, running_farm
+from tests.farm import MANIFEST, QUICK, RunningFarm, ScriptedNode, running_farm
+from tests.scrape import counted
 from tests.servers import ValkeyServer
 
 TIMING = QUICK.model_copy(update={"claim_wait_s": 1, "retry_s": 5})
@@ -17,12 +18,16 @@ def test_a_shot_in_back_off_costs_a_ticket_a_claim_wait_at_the_most(tmp_path: Pa
         node = ScriptedNode(farm)
         operator.post("/v1/jobs", json={"manifest": ONE}).raise_for_status()
         first = failed(node, node.lease())
-        before = farm.farm.traffic.tickets()
+        before = published(farm)
         again = node.lease()
         node.leave()
-        tickets = farm.farm.traffic.tickets()["public", 8] - before["public", 8]
+        tickets = published(farm) - before
     assert [shot.id for shot in again.shots] == [shot.id for shot in first.shots]
     assert tickets <= TIMING.retry_s / TIMING.claim_wait_s + 1
+
+
+def published(farm: RunningFarm) -> float:
+    return counted(farm, "farm_tickets_published", lane="public", vram_class="8")
 
 
 def failed(node: ScriptedNode, lease: Lease) -> Lease:

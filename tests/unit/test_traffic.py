@@ -1,4 +1,16 @@
+from typing import get_args
+
+from common.errors import Reason
 from coordinator.traffic import Traffic
+
+
+def told(traffic: Traffic) -> dict[tuple[str, ...], float]:
+    """Name and labels to the value of every sample."""
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for metric in traffic.collect()
+        for sample in metric.samples
+    }
 
 
 def test_totals_stay_and_the_last_minute_passes():
@@ -12,5 +24,16 @@ def test_totals_stay_and_the_last_minute_passes():
     assert (traffic.requests_per_minute(), traffic.tickets_per_minute()) == (3, 1)
     now[0] += 31
     assert (traffic.requests_per_minute(), traffic.tickets_per_minute()) == (1, 0)
-    assert traffic.requests() == {("/v1/claims", 200): 2, ("/v1/jobs", 404): 1}
-    assert traffic.tickets() == {("public", 8): 1}
+    refused = {("farm_refusals_total", reason): 0 for reason in get_args(Reason)}
+    assert told(traffic) == refused | {
+        ("farm_requests_total", "/v1/claims", "200"): 2,
+        ("farm_requests_total", "/v1/jobs", "404"): 1,
+        ("farm_tickets_published_total", "public", "8"): 1,
+    }
+
+
+def test_two_farms_of_one_process_count_apart():
+    one, other = Traffic(), Traffic()
+    one.refusal("key")
+    assert told(one)["farm_refusals_total", "key"] == 1
+    assert told(other)["farm_refusals_total", "key"] == 0
