@@ -10,7 +10,7 @@ from common.document import nodes
 from common.document.nodes import Node, Scalar, child_path, described, flow, spelling
 from common.manifest import tables, value_remedies
 from common.manifest.aliases import SIDES, field_of, sampler_of
-from common.manifest.key_remedies import of_axis
+from common.manifest.axis_remedies import of_axis, of_axis_text, one_file
 from common.manifest.list_files import FileOptions, read_file_list
 from common.manifest.model import NOTHING, Axis, ShotFields, Size, Spelling
 from common.manifest.plain_values import Later, Number, Switch, Text, scalar_of
@@ -169,16 +169,15 @@ def _renamed(values: Node, columns: Node, path: str, reading: Reading) -> Node |
 def _listed(node: Node, path: str, name: str, expand: bool, reading: Reading) -> Axis | None:
     """The axis of a list; None after reporting what is wrong with any of it."""
     if not isinstance(node, nodes.Sequence):
-        text = node.text if isinstance(node, Scalar) else ""
-        hint = (
-            value_remedies.write("", value_remedies.spelled_range(text) or value_remedies.listed(text))
-            if text
-            else ""
-        )
+        hint = value_remedies.write("", of_axis_text(node, reading.lists)) if isinstance(node, Scalar) else ""
         if not isinstance(node, Scalar) or not reading.text.is_commented(node.place):
             reading.wrong(node.place, path, f"must be a list, not {described(node)}{hint}")
         return None
     if not _is_no_range(node, path, name, reading):
+        return None
+    if (file := one_file(node)) is not None and path not in reading.contents:
+        message = f"names a file where values belong; write `{file}`"
+        reading.wrong(node.place, path, message)
         return None
     if not node.items:
         reading.wrong(node.place, path, "has no values, so there would be no shots")

@@ -52,6 +52,8 @@ class Composition:
     readers: Mapping[str, FileReader]
     #: Whether a part could not be read, so that what is missing may stand there.
     is_partial: bool
+    #: Names of the lists, which are in their places.
+    lists: frozenset[str] = frozenset()
 
 
 def document(content: str | bytes, source: str) -> tuple[SourceText, list[Problem]]:
@@ -79,6 +81,7 @@ def composed(text: SourceText, files: FileReader | None) -> Composition:
         composer.problems,
         composer.readers,
         composer.is_partial,
+        composer.lists,
     )
 
 
@@ -90,6 +93,7 @@ class _Composer:
     parts: dict[str, SourceText] = field(default_factory=dict)
     readers: dict[str, FileReader] = field(default_factory=dict)
     is_partial: bool = False
+    lists: frozenset[str] = frozenset()
     #: Files that were merged already.
     _merged: dict[str, nodes.Mapping] = field(default_factory=dict)
 
@@ -116,7 +120,10 @@ class _Composer:
         found = [item for item in items if isinstance(item, Scalar) and item.kind != "null" and item.text]
         if not items or len(found) < len(items):
             wrong = next((item for item in items if item not in found), node)
-            self._wrong(wrong.place, path, f"must be a file name or a list of them, not {described(wrong)}")
+            file = wrong.get("file") if isinstance(wrong, nodes.Mapping) else None
+            hint = f"; write `{shortened(file.text)}`" if isinstance(file, Scalar) else ""
+            message = f"must be a file name or a list of them, not {described(wrong)}{hint}"
+            self._wrong(wrong.place, path, message)
         several = isinstance(node, nodes.Sequence)
         return [(item, f"{path}[{items.index(item)}]" if several else path) for item in found]
 
@@ -255,6 +262,7 @@ class _Composer:
             message = f"must be a mapping of names to values, not {described(lists)}" if lists else ""
             self._wrong(root.entries["lists"][1].place, "lists", message)
         known = lists.entries if isinstance(lists, nodes.Mapping) else {}
+        self.lists = frozenset(known)
         entries = dict(_without(root, ("lists",)).entries)
         shots = root.get("shots")
         if isinstance(shots, nodes.Sequence) and any(True for _ in _list_axes(shots)):

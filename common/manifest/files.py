@@ -119,9 +119,14 @@ class FileReader:
         return sorted(found[:MAX_FILES])
 
     def _near(self, name: str) -> str:
+        if re.match(r"https?://", name):
+            return "; save it beside the manifest and write its name"
+        forward = name.replace("\\", "/")
+        if forward != name and self.exists(forward):
+            return f"; did you mean `{forward}`?"
         # By their stems: an equal ending makes any two short names look alike.
         stems = {PurePath(found).stem: found for found in self.names(str(PurePath(name).parent))}
-        near = nearest(PurePath(name).stem, stems)
+        near = name if (name := PurePath(name).stem) in stems else nearest(name, stems)
         return f"; did you mean `{stems[near]}`?" if near else ""
 
 

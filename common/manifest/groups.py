@@ -17,7 +17,7 @@ from common.manifest.plain_values import Name
 from common.manifest.presets import used_presets
 from common.manifest.reading import MERGE, Key, Reading, read_keys
 from common.manifest.shot_keys import SHOT_KEYS
-from common.manifest.value_remedies import write
+from common.manifest.value_remedies import is_list_file, write
 from common.wording import nearest
 
 GROUP_KEYS = {
@@ -53,7 +53,7 @@ def read_groups(
     """The groups that are right; names given where there are none."""
     if not isinstance(node, nodes.Sequence):
         message = f"must be a list of groups, each starting with `- `, not {described(node)}"
-        reading.wrong(node.place, "shots", message)
+        reading.wrong(node.place, "shots", message + write("", _as_list(node)))
         return ()
     if not node.items:
         reading.wrong(node.place, "shots", "has no groups, so there is nothing to draw")
@@ -64,11 +64,31 @@ def read_groups(
         if isinstance(item, nodes.Mapping):
             _check_group(group, defaults, presets, item, f"shots[{index}]", reading)
         if group.name.lower() in names:
-            message = f"the name `{group.name}` is taken by `shots[{names[group.name.lower()]}]`"
+            message = (
+                f"the name `{group.name}` is taken by `shots[{names[group.name.lower()]}]`; choose another"
+            )
             reading.wrong(item.place, f"shots[{index}].name", message)
         names.setdefault(group.name.lower(), index)
         groups.append(group)
     return tuple(groups)
+
+
+def _as_list(node: Node) -> str | None:
+    """The groups of a mapping: one, or several by name, or the rows of a table."""
+    if isinstance(node, nodes.Scalar) and is_list_file(node.text):
+        return f"[{{axes: {{row: {{file: {flow(node)}}}}}}}]"
+    if not isinstance(node, nodes.Mapping) or not node.entries:
+        return None
+    if node.entries.keys() == {"file"}:
+        return f"[{{axes: {{row: {flow(node)}}}}}]"
+    if node.entries.keys() & GROUP_KEYS.keys():
+        return f"[{flow(node)}]"
+    groups = [
+        nodes.Mapping(group.place, {"name": (place, nodes.Scalar(place, name)), **group.entries})
+        for name, place, group in node.items()
+        if isinstance(group, nodes.Mapping)
+    ]
+    return flow(nodes.Sequence(node.place, list(groups))) if len(groups) == len(node.entries) else None
 
 
 def _read_group(node: Node, index: int, count: int, reading: Reading) -> Group:
@@ -131,7 +151,9 @@ def _check_set(
     given = (
         key_remedies.gives(field, keys)
         or any(key in (MERGE, field) or nearest(key, [field]) for key in keys)
-        or field in _names(node.get("axes"))
+        # A table, or an axis that could not be read, may set it.
+        or "file" in node.entries
+        or _names(node.get("axes")) - group.axes.keys()
     )
     if not given and not reading.is_partial and all(getattr(fields, field) is None for fields in places):
         reading.wrong(node.place, path, f"has no `{field}`; give it here or in `defaults`")

@@ -11,7 +11,8 @@ from common.document import nodes
 from common.document.nodes import Node, Scalar, flow
 from common.manifest import value_remedies
 from common.manifest.aliases import WITHOUT, spelled, theirs
-from common.wording import nearest, quoted
+from common.manifest.combination_remedies import as_axes, means_axes, of_combination
+from common.wording import quoted
 
 #: Says of a key and the mapping it stands in what to write: the end of a message. None where nothing is
 #: known of the key, empty where another key of the mapping says it already.
@@ -58,7 +59,7 @@ def _named(ours: str) -> Callable[[_Values], str]:
 def _size(values: _Values) -> str | None:
     if aspect := values.get("aspect"):
         area = f", megapixels: {_text(values['megapixels'])}" if "megapixels" in values else ""
-        return f"size: {{aspect: {_text(aspect)}{area}}}"
+        return f"size: {{aspect: {value_remedies.aspect(_text(aspect)) or _text(aspect)}{area}}}"
     if area_only := values.get("megapixels"):
         return f"size: {{megapixels: {_text(area_only)}}}"
     sides = [_text(values[side]) for side in ("width", "height") if side in values]
@@ -111,16 +112,29 @@ def _loras(values: _Values) -> str:
     if isinstance(value, Scalar):
         weight = f"@{_text(values['weight'])}" if "weight" in values else ""
         return f"loras: [{(value_remedies.lora(value.text) or value.text) + weight}]"
+    if isinstance(value, nodes.Sequence) and all(isinstance(item, Scalar) for item in value.items):
+        return (
+            f"loras: [{', '.join(value_remedies.lora(_text(item)) or _text(item) for item in value.items)}]"
+        )
     return f"loras: {flow(value)}"
 
 
 def _output(values: _Values) -> str:
-    parts = [f"{role}: {_in_output(role, value)}" for role, value in values.items()]
+    parts = [
+        f"{'name' if role in _PARTS_OF_NAMES else role}: {_in_output(role, value)}"
+        for role, value in values.items()
+    ]
     return f"output: {{{', '.join(parts)}}}"
+
+
+#: Keys of other programs that say a part of a name.
+_PARTS_OF_NAMES = ("folder", "prefix")
 
 
 def _in_output(role: str, value: Node) -> str:
     text = _text(value)
+    if role in ("folder", "prefix"):
+        return quoted(f"{text.rstrip('/')}/{{group}}-{{index}}" if role == "folder" else f"{text}-{{index}}")
     if role == "format":
         return {"jpg": "jpeg"}.get(text.lower().lstrip("."), text.lower().lstrip("."))
     return quoted(text) if role == "name" else flow(value)
@@ -133,7 +147,8 @@ def _alike(role: str, *keys: str) -> dict[str, str]:
 #: How many pictures, and how many times.
 _COUNTS = (
     *("batchsize", "niter", "batchcount", "numimages", "numimagesperprompt", "numoutputs", "imagecount"),
-    *("numsamples", "count", "images", "repeat", "repeats", "samples"),
+    *("numsamples", "count", "images", "repeat", "repeats", "samples", "n", "num", "number", "quantity"),
+    *("imagesperprompt", "picturesperprompt", "imagespercombination", "pictures", "batches"),
 )
 
 _HABITS = (
@@ -142,7 +157,7 @@ _HABITS = (
         {
             **_alike("width", *theirs("width"), "w"),
             **_alike("height", *theirs("height"), "h"),
-            **_alike("aspect", "aspect", "aspectratio", "ratio", "ar"),
+            **_alike("aspect", "aspect", "aspectratio", "ratio", "ar", "orientation"),
             **_alike("megapixels", "megapixels", "megapixel", "mp"),
         },
         "size",
@@ -178,7 +193,9 @@ _HABITS = (
             **_alike("format", "format", "fileformat", "outputformat", "imageformat", "extension"),
             **_alike("quality", "quality", "jpegquality"),
             **_alike("metadata", "metadata"),
-            **_alike("name", "filename", "filenamepattern", "outputname"),
+            **_alike("name", "filename", "filenamepattern", "outputname", "namepattern"),
+            **_alike("folder", "outputdir", "outdir", "outputfolder", "outputpath", "savepath", "savedir"),
+            **_alike("prefix", "filenameprefix"),
         },
         "output",
         _output,
@@ -191,14 +208,35 @@ _OF_A_PROMPT = ("style", "styles", "suffix", "promptsuffix", "postfix", "modifie
 
 #: Settings of other programs that the farm does not have, and why.
 _WITHOUT = {
-    **{key: why for key, why in WITHOUT.items() if key not in ("seeds", "variants")},
+    **{key: why for key, why in WITHOUT.items() if key not in ("seeds", "variants", "version")},
     **dict.fromkeys(("strength", "image", "mask", "ipadapter"), WITHOUT["denoise"]),
     **dict.fromkeys(("upscale", "device", "dtype"), WITHOUT["vae"]),
+    **dict.fromkeys(("failfast", "maxparallel", "timeout", "needs", "dependson"), "the farm plans the work"),
+    **dict.fromkeys(("shuffle", "order", "orderby", "sort"), "shots come in the order of their axes"),
+    **dict.fromkeys(
+        ("sample", "pick", "limit", "max", "maxcombinations", "take"),
+        "every combination is made; to draw some, write `{a|b}` in the prompt, and `seeds`",
+    ),
 }
-
-
-#: What varies, in CI matrices, parameter sweeps and other farms.
-_AXES = frozenset(("matrix", "grid", "sweep", "parameters", "params", "variables", "vars"))
+#: Words about a manifest, which are nothing to render.
+_REMARKS = (
+    "description",
+    "comment",
+    "comments",
+    "note",
+    "notes",
+    "author",
+    "tags",
+    "date",
+    "created",
+    "about",
+)
+#: Other programs switch a part off with a key.
+_SWITCHES = ("enabled", "enable", "disabled", "disable", "active", "skip")
+#: Where other programs name the file that theirs starts from.
+_BASES = ("include", "import", "imports", "base", "parent", "inherit", "inherits", "extend", "from")
+_DOCUMENTS = (".yaml", ".yml", ".json")
+_TEXTS = ("prompts", "captions", "texts")
 
 
 def of_shots(key: str, mapping: nodes.Mapping) -> str | None:
@@ -211,6 +249,10 @@ def of_shots(key: str, mapping: nodes.Mapping) -> str | None:
             return "; write its words into `prompt`"
         joined = Scalar(value.place, f"{prompt.text}, {value.text}")
         return f"; write `prompt: {flow(joined)}` in place of it"
+    if spelled(key) in _REMARKS:
+        return "; remove it, or make it a comment with `# ` in front"
+    if spelled(key) in _SWITCHES and isinstance(value, Scalar):
+        return "; remove it, and put `# ` in front of each line that should not count"
     why = _WITHOUT.get(spelled(key))
     return f"; remove it: {why}" if why else None
 
@@ -218,8 +260,12 @@ def of_shots(key: str, mapping: nodes.Mapping) -> str | None:
 def of_group(key: str, mapping: nodes.Mapping) -> str | None:
     """For the keys of a group, among them axes that stand outside `axes:`."""
     value = mapping.get(key)
-    if means_axes(key) and "axes" not in mapping.entries:
-        return ": did you mean `axes`?"
+    if (remedy := of_combination(key, mapping)) is not None:
+        return remedy
+    if spelled(key) in _TEXTS and isinstance(value, nodes.Sequence):
+        return under(f"prompt: {flow(value)}", "axes")
+    if isinstance(value, Scalar) and value_remedies.is_list_file(value.text):
+        return under(f"row: {{file: {flow(value)}}}", "axes")
     if (remedy := of_shots(key, mapping)) is not None:
         return remedy
     is_axis = isinstance(value, nodes.Sequence) and bool(value.items)
@@ -228,11 +274,6 @@ def of_group(key: str, mapping: nodes.Mapping) -> str | None:
     if value is not None and is_axis and re.fullmatch(r"[^\W\d][\w-]*", key):
         return under(f"{key}: {flow(value)}", "axes")
     return None
-
-
-def means_axes(key: str) -> bool:
-    """Whether a key of a group is another program's word for `axes`, or a slip of it."""
-    return spelled(key) in _AXES or nearest(key, ["axes"]) is not None
 
 
 def under(line: str, place: str) -> str:
@@ -264,8 +305,16 @@ def of_manifest(group_keys: Iterable[str], shot_keys: Iterable[str]) -> KeyRemed
         groups = value.items if isinstance(value, nodes.Sequence) else []
         if "shots" not in mapping.entries and any(isinstance(group, nodes.Mapping) for group in groups):
             return ": did you mean `shots`?"
-        if key == "preset" and isinstance(value, nodes.Mapping):
+        if spelled(key) in ("preset", "style", "styles") and isinstance(value, nodes.Mapping):
             return ": did you mean `presets`?"
+        if spelled(key) in _BASES and isinstance(value, Scalar) and value.text.lower().endswith(_DOCUMENTS):
+            return f"; write `extends: {flow(value)}`"
+        if "shots" not in mapping.entries and (group := _only_group(key, value)):
+            return f"; write `shots: [{group}]`"
+        if means_axes(key):
+            inner = value.get("matrix") if isinstance(value, nodes.Mapping) else None
+            line = as_axes(inner or value)
+            return f"; write `{line}` in a group under `shots`" if line else "; write `axes:` in a group"
         if key in in_defaults and value is not None:
             return under(f"{key}: {flow(value)}", "defaults")
         if key in in_group:
@@ -276,6 +325,15 @@ def of_manifest(group_keys: Iterable[str], shot_keys: Iterable[str]) -> KeyRemed
         return f"{found} under `defaults:`" if not found.startswith("; write `output:") else found
 
     return remedy
+
+
+def _only_group(key: str, value: Node | None) -> str | None:
+    """The group of a manifest that has none, of its prompt or prompts."""
+    if key == "prompt" and isinstance(value, Scalar):
+        return f"{{prompt: {flow(value)}}}"
+    if spelled(key) in _TEXTS and isinstance(value, nodes.Sequence):
+        return f"{{axes: {{prompt: {flow(value)}}}}}"
+    return None
 
 
 def renamed(names: Mapping[str, str]) -> KeyRemedy:
@@ -330,8 +388,8 @@ def of_seeds(key: str, mapping: nodes.Mapping) -> str | None:
         return f"; write `start: {flow(value)}`"
     if spelled(key) in ("n", "number", "num") and "count" not in mapping.entries and value is not None:
         return f"; write `count: {flow(value)}`"
-    first = _first_of(mapping, "from", "start", "first", "min")
-    last = _first_of(mapping, "to", "end", "stop", "last", "max")
+    first = first_of(mapping, "from", "start", "first", "min")
+    last = first_of(mapping, "to", "end", "stop", "last", "max")
     if not (isinstance(first, Scalar) and isinstance(last, Scalar)):
         return None
     numbers = [node.number() for node in (first, last)]
@@ -340,6 +398,10 @@ def of_seeds(key: str, mapping: nodes.Mapping) -> str | None:
     wrong = [each for each in mapping.entries if each not in ("start", "count", "mode")]
     if key != wrong[0]:
         return ""
+    step = first_of(mapping, "step", "by", "increment")
+    if isinstance(step, Scalar) and re.fullmatch(r"[1-9]\d{0,8}", step.text) and step.text != "1":
+        values = range(int(numbers[0] or 0), int(numbers[1] or 0) + 1, int(step.text))
+        return f"; write `seeds: [{', '.join(map(str, values))}]`" if 0 < len(values) <= 20 else None
     count = int(numbers[1] or 0) - int(numbers[0] or 0) + 1
     return f"; write `seeds: {{start: {numbers[0]}, count: {count}}}`" if count > 0 else None
 
@@ -359,18 +421,5 @@ def of_size(key: str, mapping: nodes.Mapping) -> str | None:
     return None if line is None else f"; write `{line}`"
 
 
-def _first_of(mapping: nodes.Mapping, *keys: str) -> Node | None:
+def first_of(mapping: nodes.Mapping, *keys: str) -> Node | None:
     return next((mapping.get(key) for key in keys if key in mapping.entries), None)
-
-
-def of_axis(node: nodes.Mapping) -> str:
-    """For a mapping that is no form of an axis: `{start: 1, stop: 10, by: 3}`, `{name: ana}`."""
-    first = _first_of(node, "start", "first", "min", "begin")
-    last = _first_of(node, "to", "end", "stop", "last", "max")
-    step = _first_of(node, "step", "by", "increment")
-    if first is None or last is None:
-        return (
-            f"; write `[{flow(node)}]`" if node.entries and len(flow(node)) <= value_remedies.LONGEST else ""
-        )
-    by = f", step: {_text(step)}" if step is not None else ""
-    return f"; write `{{from: {_text(first)}, to: {_text(last)}{by}}}`"

@@ -7,7 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from common.document import nodes
 from common.document.nodes import Node, Scalar, described
+from common.manifest.aliases import spelled
 from common.manifest.key_remedies import renamed
 from common.manifest.model import Group, Output
 from common.manifest.plain_values import Choice, Number, Switch, Text
@@ -17,12 +19,29 @@ from common.wording import quoted
 
 _RENAMED = renamed(
     {
-        **dict.fromkeys(("filename", "file", "pattern", "path"), "name"),
+        **dict.fromkeys(("filename", "file", "pattern", "path", "template", "filenamepattern"), "name"),
         **dict.fromkeys(("type", "extension", "ext", "fileformat"), "format"),
         **dict.fromkeys(("images", "maxshots", "shots", "max"), "max_images"),
         **dict.fromkeys(("budget", "cost", "maxprice", "maxbudget"), "max_cost"),
     }
 )
+
+
+_FOLDERS = ("dir", "directory", "folder", "outdir", "outputdir", "out")
+
+
+def _remedy(key: str, mapping: nodes.Mapping) -> str | None:
+    """A folder stands in front of the name; other keys are called otherwise."""
+    folder, name = mapping.get(key), mapping.get("name")
+    if spelled(key) not in _FOLDERS or not isinstance(folder, Scalar):
+        return _RENAMED(key, mapping)
+    pattern = name.text if isinstance(name, Scalar) else "{group}-{index}"
+    line = f"`name: {quoted(_in_folder(folder.text, pattern))}`"
+    return f"; remove it, and write {line}" if name else f"; write {line}"
+
+
+def _in_folder(folder: str, pattern: str) -> str:
+    return f"{folder.rstrip('/')}/{pattern}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +55,7 @@ class Section:
         if isinstance(node, Scalar) and node.text and (meant := self._meant(node)):
             reading.wrong(node.place, path, f"must be a mapping, not {described(node)}; write `{meant}`")
             return self.model()
-        return self.model(**read_keys(node, path, self.keys, reading, remedy=_RENAMED))
+        return self.model(**read_keys(node, path, self.keys, reading, remedy=_remedy))
 
     def _meant(self, node: Scalar) -> str | None:
         """What a value that stands alone says: a number of images, a format, else a name."""
@@ -44,6 +63,8 @@ class Section:
             return f"{{max_images: {node.text}}}" if node.kind == "int" else None
         if node.text.lower().lstrip(".") in ("png", "webp", "jpeg"):
             return f"{{format: {node.text.lower().lstrip('.')}}}"
+        if "/" in node.text and "{" not in node.text:
+            return f"{{name: {quoted(_in_folder(node.text, '{group}-{index}'))}}}"
         return f"{{name: {quoted(node.text)}}}" if "{" in node.text else None
 
     def schema(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from common.document import nodes
 from common.document.nodes import Node, described
 from common.document.source import SourceText
 from common.errors import InvalidDocument, Problem
+from common.manifest import value_remedies
 from common.manifest.catalog_check import check_catalog
 from common.manifest.columns import check_columns
 from common.manifest.composition import composed, document
@@ -42,7 +43,8 @@ MANIFEST_KEYS = {
         Later(_FILES), "A manifest to start from, or a list of them; what this one says goes over them."
     ),
     "random_seed": Key(
-        Number(0, 2**63 - 1, whole=True), "Changes every draw and random seed; 0 if not given."
+        Number(0, 2**63 - 1, whole=True, habit=value_remedies.random_seed),
+        "Changes every draw and random seed; 0 if not given.",
     ),
     "defaults": Key(Later(mapping_schema(SHOT_KEYS)), "What every group starts from."),
     "shots": Key(
@@ -51,11 +53,11 @@ MANIFEST_KEYS = {
     "output": Key(Section(Output, OUTPUT_KEYS), "File format and names."),
     "limits": Key(Section(Limits, LIMITS_KEYS), "What the job may not pass."),
     "use": Key(
-        Choice(("commercial", "noncommercial")),
+        Choice(("commercial", "noncommercial"), habit=value_remedies.use),
         "What the images are for, checked against licences; `noncommercial` if not given.",
     ),
     "lane": Key(Name(), "Which nodes may work on it; `public` if not given."),
-    "priority": Key(Number(0, 100, whole=True), "0 to 100; 50 if not given."),
+    "priority": Key(Number(0, 100, whole=True, habit=value_remedies.priority), "0 to 100; 50 if not given."),
     "lists": Key(
         Later({"type": "object", "additionalProperties": {"$ref": "#/$defs/axis"}}),
         "Values that axes of any group take by name: `{list: NAME}`.",
@@ -106,7 +108,7 @@ def parse_manifest(
     whole = composed(text, files)
     text = whole.text
     reading = Reading(text, files, catalog, [*problems, *whole.problems][: MAX_FINDINGS - 1])
-    reading.readers, reading.is_partial = whole.readers, whole.is_partial
+    reading.readers, reading.is_partial, reading.lists = whole.readers, whole.is_partial, whole.lists
     for part in (text, *text.parts.values()):
         for doubt in part.doubts:
             reading.warn(doubt, kind="comment")
@@ -129,7 +131,10 @@ def _read(root: Node, reading: Reading) -> Manifest | None:
     reading.max_values = _max_images(root) or reading.max_values
     values = read_keys(root, "", MANIFEST_KEYS, reading, remedy=_REMEDY)
     for key, remedy in (("version", "write `version: 1`"), ("shots", "list at least one group")):
-        meant = any(each.message.endswith((f"`{key}`?", f"write `{key}`")) for each in reading.problems)
+        meant = any(
+            each.message.endswith((f"`{key}`?", f"write `{key}`")) or f"; write `{key}: " in each.message
+            for each in reading.problems
+        )
         may_stand_elsewhere = key == "shots" and reading.is_partial
         if key not in root.entries and not meant and not may_stand_elsewhere:
             reading.wrong(root.place, "", f"lacks `{key}`; {remedy}")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Literal
 
 from common import lookalikes
@@ -66,6 +68,8 @@ class Number:
     low: float
     high: float
     whole: bool = False
+    #: The end of the message on a text that other programs have here; empty where it knows none.
+    habit: Callable[[str], str] | None = None
 
     def read(self, node: Node, path: str, reading: Reading) -> float | int | None:
         if problem := self.problem(node):
@@ -87,12 +91,14 @@ class Number:
         if value is None:
             return f"must be {noun}, not {described(node)}"
         if not self.low <= value <= self.high:
-            return f"must be {noun} from {self.low:,} to {self.high:,}, not {described(node)}"
+            return f"must be {noun} from {_counted(self.low)} to {_counted(self.high)}, not {described(node)}"
         return None
 
     def _remedy(self, node: Node) -> str:
         if not isinstance(node, Scalar):
             return ""
+        if self.habit is not None and (hint := self.habit(node.text)):
+            return hint
         meant = value_remedies.number(node.text, self._fits)
         plain = lookalikes.plain(node.text).strip()
         if (
@@ -115,6 +121,10 @@ class Number:
         return {"type": kind, "minimum": self.low, "maximum": self.high}
 
 
+def _counted(bound: float) -> str:
+    return f"{Decimal(str(bound)):,f}".removesuffix(".0")
+
+
 def int_or_nan(value: float) -> float:
     return int(value) if math.isfinite(value) else value
 
@@ -124,6 +134,8 @@ class Choice:
     """One of a few words."""
 
     words: tuple[str, ...]
+    #: As that of `Number`.
+    habit: Callable[[str], str] | None = None
 
     def read(self, node: Node, path: str, reading: Reading) -> str | None:
         if isinstance(node, Scalar) and node.text in self.words:
@@ -131,7 +143,7 @@ class Choice:
         text = node.text if isinstance(node, Scalar) else ""
         bare = text.strip().removeprefix("image/").removeprefix(".")
         near = next((word for word in self.words if word == bare), None) or nearest(bare, self.words)
-        hint = did_you_mean(text, near) if near else ""
+        hint = did_you_mean(text, near) if near else self.habit(text) if self.habit else ""
         reading.wrong(node.place, path, f"must be {listed(self.words, 'or')}, not {described(node)}{hint}")
         return None
 

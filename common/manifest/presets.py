@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from common.document import nodes
-from common.document.nodes import Node, child_path, described
+from common.document.nodes import Node, child_path, described, flow
 from common.manifest.aliases import field_of
 from common.manifest.axes import read_value
 from common.manifest.key_remedies import of_shots
@@ -15,6 +15,7 @@ from common.manifest.model import NOTHING, Group, ShotFields
 from common.manifest.reading import Reading
 from common.manifest.shot_keys import VALUE_KEYS
 from common.manifest.shot_values import mapping_schema
+from common.manifest.value_remedies import is_list_file, write
 from common.wording import shortened, suggestion
 
 #: Fields that may be put around what was said before: `{prompt}` in a prompt, `{negative}` in a negative.
@@ -54,15 +55,37 @@ def read_presets(node: Node, reading: Reading) -> dict[str, ShotFields]:
     """Presets by name; those that are wrong are reported and set nothing."""
     if not isinstance(node, nodes.Mapping):
         message = f"must be a mapping of names to settings, or `{{file: …}}`, not {described(node)}"
-        reading.wrong(node.place, "presets", message)
+        reading.wrong(node.place, "presets", message + write("", _as_mapping(node)))
+        reading.is_partial = True
         return {}
     return {name: _read(value, child_path("presets", name), reading) for name, _, value in node.items()}
 
 
+def _as_mapping(node: Node) -> str | None:
+    """The file that a text names, and the presets of a list by their names."""
+    if isinstance(node, nodes.Scalar):
+        return f"{{file: {flow(node)}}}" if is_list_file(node.text) else None
+    items = node.items if isinstance(node, nodes.Sequence) else []
+    named = {
+        name.text: item for item in items if (name := _name_of(item)) and isinstance(item, nodes.Mapping)
+    }
+    entries: dict[str, tuple[nodes.Place, Node]] = {
+        name: (item.place, nodes.Mapping(item.place, {k: v for k, v in item.entries.items() if k != "name"}))
+        for name, item in named.items()
+    }
+    return flow(nodes.Mapping(node.place, entries)) if named and len(named) == len(items) else None
+
+
+def _name_of(item: Node) -> nodes.Scalar | None:
+    name = item.get("name") if isinstance(item, nodes.Mapping) else None
+    return name if isinstance(name, nodes.Scalar) else None
+
+
 def _read(node: Node, path: str, reading: Reading) -> ShotFields:
     if not isinstance(node, nodes.Mapping):
+        meant = f"{{prompt: {flow(node)}}}" if isinstance(node, nodes.Scalar) and node.text else None
         message = f"must be a mapping such as `{{steps: 8}}`, not {described(node)}"
-        reading.wrong(node.place, path, message)
+        reading.wrong(node.place, path, message + write("", meant))
         return NOTHING
     known: dict[str, tuple[nodes.Place, Node]] = {}
     for key, place, value in node.items():

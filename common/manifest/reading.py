@@ -77,6 +77,8 @@ class Reading:
     is_partial: bool = False
     #: Names of the presets that places may take on.
     presets: Set[str] = frozenset()
+    #: Names under `lists`.
+    lists: Set[str] = frozenset()
     #: What `{file: …}` mappings stand for, by path.
     contents: dict[str, nodes.Sequence] = field(default_factory=dict)
     #: Columns that set nothing though they are called like a shot field, by the path of their axis.
@@ -185,8 +187,8 @@ def read_keys(
     return values
 
 
-#: Advice of a whole entry.
-_ENTRY = re.compile(r"; write `(?P<entry>(?P<key>\w+): [^`]*)`")
+#: Advice of a whole entry of the same mapping.
+_ENTRY = re.compile(r"; write `(?P<entry>(?P<key>\w+): [^`]*)`(?! under)")
 
 
 def _proven(hint: str, keys: Mapping[str, Key], reading: Reading) -> str:

@@ -6,13 +6,14 @@ has the field, and each combination the name, is for `coordinator.expand` to say
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from common.document import nodes
 from common.document.nodes import Node
 from common.manifest import prompt
-from common.manifest.key_remedies import means_axes
+from common.manifest.combination_remedies import means_axes
 from common.manifest.model import Group, ShotFields, Spelling
 from common.manifest.presets import PROMPTS, is_around, with_presets
 from common.manifest.prompt import Reference
@@ -229,7 +230,11 @@ def _problem(node: Reference, text: _Text, known: Known, anywhere: set[str], rea
     if node.name in anywhere:
         where = "an `output` with a name" if is_name else "a prompt"
         return f"group `{known.group}` has no {node}; give it that axis, or {where} of its own"
-    return f"unknown reference {shortened(str(node))}{_meant(node, is_name, known)}"
+    if node.name in reading.lists and not node.field:
+        hint = f"; write `{node.name}: {{list: {node.name}}}` under `axes:`"
+    else:
+        hint = _meant(node, is_name, known)
+    return f"unknown reference {shortened(str(node))}{hint}"
 
 
 def _warn_of_presets(text: _Text, reading: Reading) -> None:
@@ -285,4 +290,6 @@ def _meant(node: Reference, is_name: bool, known: Known) -> str:
 
 
 def _give(name: str) -> str:
+    if re.fullmatch(r"__.+__", name):
+        return f"write `{shortened(name)}` without braces"
     return f"list its values under `axes:`, or write `\\{{{shortened(name)}\\}}` for the text"

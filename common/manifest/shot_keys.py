@@ -10,7 +10,7 @@ from common.document.nodes import Node, Scalar, Sequence, described, flow
 from common.manifest.plain_values import Choice, Name, Number, Switch, Text
 from common.manifest.reading import Key, Kind, Reading, would_read
 from common.manifest.shot_values import Loras, OneLora, PresetNames, RowSeed, SeedsForm, SizeForm
-from common.manifest.value_remedies import LONGEST, spelled_range, write
+from common.manifest.value_remedies import LONGEST, spelled_range, variants, write
 
 #: Words for a value that is not given.
 _OWN = ("auto", "default", "none", "null", "~")
@@ -107,7 +107,7 @@ SHOT_KEYS = {
     },
     "seeds": Key(SeedsForm(), "How many seeds (`4`), which (`[11, 12]`), or `{start, count, mode}`."),
     "variants": Key(
-        Choice(("random", "combinatorial")),
+        Choice(("random", "combinatorial"), habit=variants),
         "Whether `{a|b}` and wildcards are drawn once per shot (`random`) or multiply the shots.",
     ),
     "allow_empty": Key(Switch(), "Whether shots may have an empty prompt; `false` if not given."),

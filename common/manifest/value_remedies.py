@@ -99,10 +99,49 @@ def is_written_as_range(text: str) -> bool:
     return found is not None and ("range" in text or ".." in text or found[2] != "1")
 
 
+_PRIORITIES = {
+    **dict.fromkeys(("low", "lowest", "min", "background", "idle"), "20"),
+    **dict.fromkeys(("normal", "medium", "default", "mid"), "50"),
+    **dict.fromkeys(("high", "higher", "important"), "80"),
+    **dict.fromkeys(("highest", "max", "urgent", "critical", "top", "asap"), "100"),
+}
+
+
+def priority(text: str) -> str:
+    """The end of a message on a priority that is none: `; write `80`` for `high`."""
+    meant = _PRIORITIES.get(text.strip().lower())
+    if meant is None and re.fullmatch(r"-?\d{1,9}", text):
+        meant = "0" if text.startswith("-") else "100"
+    return f"; write `{meant}`" if meant else ""
+
+
+def random_seed(text: str) -> str:
+    """The end of a message on a `random_seed` that asks for another one each time."""
+    if text.strip().lower() not in RANDOM:
+        return ""
+    return "; remove it, and submit with `--reroll` for other draws each time"
+
+
+def use(text: str) -> str:
+    """The end of a message on `use`, for other words for it."""
+    private = ("personal", "private", "hobby", "free", "home", "research")
+    public = ("business", "client", "paid", "sale")
+    meant = "noncommercial" if text.lower() in private else "commercial" if text.lower() in public else None
+    return f"; write `{meant}`" if meant else ""
+
+
+def variants(text: str) -> str:
+    """The end of a message on `variants`, for a number of pictures and for other words for all."""
+    if re.fullmatch(r"[1-9]\d{0,5}", text):
+        return f"; for {text} pictures of each combination write `seeds: {text}` in place of it"
+    return "; write `combinatorial`" if text.lower() in ("all", "every", "each", "exhaustive") else ""
+
+
 def listed(text: str) -> str:
-    """A text as the list it may be: `white, oak` as `[white, oak]`."""
+    """A text as the list it may be: `white, oak`, or a value a line, as `[white, oak]`."""
     place = nodes.Place(1, 1)
-    parts = [part.strip() for part in lookalikes.plain(text).strip("[]").split(",")]
+    between = "\n" if "\n" in text.strip() else ","
+    parts = [part.strip() for part in lookalikes.plain(text.strip()).strip("[]").split(between)]
     return flow(nodes.Sequence(place, [Scalar(place, part) for part in parts if part]))
 
 
@@ -121,7 +160,14 @@ _SHAPES = {
     "720p": "1280x720",
     "full hd": "1920x1080",
     "1080p": "1920x1080",
+    "2k": "2560x1440",
+    "4k": "3840x2160",
+    "vertical": "{aspect: 2:3}",
+    "horizontal": "{aspect: 3:2}",
 }
+_PAPER = re.compile(r"a\d(?: (portrait|landscape))?", re.IGNORECASE)
+_LENGTH = r"(\d{1,4}(?:[.,]\d{1,3})?)\s*(?:cm|mm|in|inch|inches|\")?"
+_PRINT = re.compile(rf"{_LENGTH}\s*[x*×]\s*{_LENGTH}(?<![\d.,])", re.IGNORECASE)
 
 
 def size(text: str) -> str | None:
@@ -129,10 +175,17 @@ def size(text: str) -> str | None:
     text = lookalikes.plain(text[:LONGEST]).strip()
     if text.lower() in _SHAPES:
         return _SHAPES[text.lower()]
+    if paper := _PAPER.fullmatch(text):
+        return "{aspect: 297:210}" if (paper[1] or "").lower() == "landscape" else "{aspect: 210:297}"
+    if lengths := _PRINT.fullmatch(text):
+        width, height = (length.replace(",", ".") for length in lengths.groups())
+        return f"{{aspect: {width}:{height}}}"
     if aspect := _ASPECT.fullmatch(text):
         return f"{{aspect: {aspect[1]}:{aspect[2]}}}"
     if area := _AREA.fullmatch(text):
         return f"{{megapixels: {area[1]}}}"
+    if re.search("[x*×]", text):
+        text = re.sub(r"(?<=\d)[,.' ](?=\d{3}(?!\d))", "", text)
     if sides := _SIDES.fullmatch(text):
         return f"{sides[1]}x{sides[2]}"
     if side := _ONE_SIDE.fullmatch(text):
@@ -202,13 +255,19 @@ def slug(text: str) -> str | None:
     stem = re.sub(
         r"\.(?:safetensors|ckpt|pt|pth|bin|gguf)$", "", plain.rpartition("/")[2], flags=re.IGNORECASE
     )
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("._-")[:63]
+    name = re.sub(r"[^A-Za-z0-9._-]+(?:-+[^A-Za-z0-9._-]+)*", "-", stem).strip("._-")[:63]
     return name or None
+
+
+def is_list_file(text: str) -> bool:
+    """Whether a text is the name of a table or list."""
+    endings = "txt|csv|tsv|tab|xlsx|jsonl?|ndjson|ya?ml"
+    return bool(re.fullmatch(rf"[^\n{{}}|]{{1,{LONGEST}}}\.(?:{endings})", text, re.IGNORECASE))
 
 
 _SWITCHES = {
     **dict.fromkeys(("yes", "y", "on", "1", "true"), "true"),
-    **dict.fromkeys(("no", "n", "off", "0", "false"), "false"),
+    **dict.fromkeys(("no", "n", "off", "0", "false", "none", "never"), "false"),
 }
 
 

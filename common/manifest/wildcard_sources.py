@@ -7,10 +7,10 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeGuard
 
 from common.document import nodes
-from common.document.nodes import Node, Place, Scalar, child_path, described
+from common.document.nodes import Node, Place, Scalar, child_path, described, flow
 from common.document.yaml12 import read_yaml
 from common.errors import InvalidDocument
 from common.manifest import prompt
@@ -18,6 +18,7 @@ from common.manifest.files import FileReader, UnusableFileError
 from common.manifest.list_files import kept, load, read_file_list
 from common.manifest.plain_values import Text, scalar_of
 from common.manifest.reading import Reading
+from common.manifest.value_remedies import is_list_file, listed, write
 from common.manifest.wildcard_names import PACKS, WildcardNames
 from common.wording import nearest, shortened
 
@@ -33,7 +34,12 @@ class Wildcards:
 
     def read(self, node: Node, path: str, reading: Reading) -> dict[str, tuple[str, ...]] | None:
         if not isinstance(node, nodes.Mapping):
-            reading.wrong(node.place, path, f"must be a mapping of names to lists, not {described(node)}")
+            hint = (
+                f"; files are read from the folder `{FOLDER}/` without it" if isinstance(node, Scalar) else ""
+            )
+            reading.wrong(
+                node.place, path, f"must be a mapping of names to lists, not {described(node)}{hint}"
+            )
             return None
         wildcards = {}
         for name, place, value in node.items():
@@ -42,9 +48,14 @@ class Wildcards:
             if _CONTROL.search(name):
                 reading.wrong(place, where, "the name of a wildcard holds a control character; remove it")
             elif not re.fullmatch(prompt.WILDCARD_NAME, name):
+                bare = re.fullmatch(r"__(.+)__", name)
                 message = (
-                    f"no prompt can mention `__{shortened(name)}__`; a name holds no comma, braces, `|` or "
-                    "double `_`, and no blanks around it"
+                    f"names have no `__` here; write `{bare[1]}`"
+                    if bare
+                    else (
+                        f"no prompt can mention `__{shortened(name)}__`; a name holds no comma, braces, "
+                        "`|` or double `_`, and no blanks around it"
+                    )
                 )
                 reading.warn_at(where, message)
         return wildcards
@@ -72,10 +83,29 @@ def _lines(node: Node, path: str, reading: Reading) -> tuple[str, ...]:
             return ()
         node = found
     if not isinstance(node, nodes.Sequence) or not node.items:
-        reading.wrong(node.place, path, f"must be a list of texts or `{{file: …}}`, not {described(node)}")
+        hint = write("", _as_list(node))
+        reading.wrong(
+            node.place, path, f"must be a list of texts or `{{file: …}}`, not {described(node)}{hint}"
+        )
         return ()
     read = [scalar_of(item, f"{path}[{i}]", reading) for i, item in enumerate(node.items)]
     return tuple(scalar.text if scalar else "" for scalar in read)
+
+
+def _as_list(node: Node) -> str | None:
+    """The lines of a text, and of a mapping from lines to their weights."""
+    if isinstance(node, Scalar) and node.text:
+        return f"{{file: {flow(node)}}}" if is_list_file(node.text) else listed(node.text)
+    entries = node.items() if isinstance(node, nodes.Mapping) else ()
+    weights = [(line, value.text) for line, _, value in entries if is_weight(value)]
+    if not weights or not isinstance(node, nodes.Mapping) or len(weights) < len(node.entries):
+        return None
+    lines: list[Node] = [Scalar(node.place, f"{weight}::{line}") for line, weight in weights]
+    return flow(nodes.Sequence(node.place, lines))
+
+
+def is_weight(node: Node) -> TypeGuard[Scalar]:
+    return isinstance(node, Scalar) and not node.style and (node.number() or 0) > 0
 
 
 class _Folder:
@@ -223,6 +253,13 @@ def _place(path: str, offset: int, reading: Reading) -> Place:
     return Place(problem.line or 1, problem.column or 1, file=problem.file)
 
 
+def _elsewhere(mention: str, files: FileReader) -> str:
+    """Where the file of a wildcard lies, if in a place where none is looked for."""
+    folders = ("Wildcards", "wildcard", "Wildcard", "")
+    name = next((name for each in folders if files.exists(name := f"{each}/{mention}.txt".lstrip("/"))), None)
+    return f"; move `{shortened(name)}` there" if name else ""
+
+
 def _unknown(mention: str, folder: _Folder, reading: Reading) -> str:
     """The sentence for a wildcard that neither the manifest nor a file gives."""
     written = f"__{shortened(mention)}__"
@@ -232,9 +269,15 @@ def _unknown(mention: str, folder: _Folder, reading: Reading) -> str:
         message = f"`{written}` is a folder of wildcards; write `__{shortened(mention)}/*__` for all of them"
     else:
         message = f"unknown wildcard `{written}`"
-        near = nearest(mention, folder.names.mentions())
+        mentions = folder.names.mentions()
+        last = mention.replace("\\", "/").rpartition("/")[2]
+        near = next((each for each in mentions if each != mention and each.rpartition("/")[2] == last), None)
+        near = near or nearest(mention, mentions)
         if near is not None:
             message += f": did you mean `__{near}__`?"
+        elif mention in reading.lists:
+            message += f"; that is a list, so make it an axis with `{{list: {mention}}}`"
         elif reading.files is not None and not folder.broken:
             message += f"; there is no `{FOLDER}/{shortened(mention)}.txt` beside the manifest"
+            message += _elsewhere(mention, reading.files)
     return "; ".join([message, *folder.broken[:1]])
