@@ -13,6 +13,7 @@ from typing import get_args
 
 from common.cards import REFERENCE_CARDS
 from common.catalog import BYTES_PER_PARAMETER, Model, Phase, Recipe, lora_parts, phase_of
+from common.catalog.samplers import forwards_of
 from common.nodes import VRAM_CLASSES, Card
 from common.shot import Shot
 from common.units import format_gib, format_size
@@ -121,7 +122,12 @@ def model_bytes(model: Model, recipe: Recipe) -> int:
 
 
 def forwards_per_step(shot: Shot, model: Model) -> int:
-    """Runs of the denoiser for one step of one image: guidance adds one without the prompt."""
+    """Runs of the denoiser for one step of one image, at once and one after the other."""
+    return forwards_at_once(shot, model) * forwards_of(shot.sampler)
+
+
+def forwards_at_once(shot: Shot, model: Model) -> int:
+    """Runs of the denoiser that share the card: guidance adds one without the prompt."""
     doubles_above = model.family.guidance_doubles_above
     return 2 if doubles_above is not None and shot.guidance > doubles_above else 1
 
@@ -171,7 +177,7 @@ def _activation_bytes(shot: Shot, model: Model, recipe: Recipe, phase: Phase, im
             on_card = "text_encoder_on_cpu" not in recipe.placement
             return use.encode * _width(recipe.compute_dtype) * on_card
         case "denoise":
-            forwards = images * forwards_per_step(shot, model)
+            forwards = images * forwards_at_once(shot, model)
             return int(use.denoise_per_mp * _width(recipe.compute_dtype) * shot.megapixels * forwards)
         case "decode":
             at_once = shot.megapixels * (1 if "vae_slicing" in recipe.placement else images)

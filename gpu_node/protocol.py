@@ -107,7 +107,7 @@ class Alive(Line):
 
 
 class Step(Line):
-    """Denoising step `done` of the running pass is over, counted from 1."""
+    """The denoiser ran; `done` steps of the running pass are over."""
 
     event: Literal["step"] = "step"
     done: int

@@ -90,7 +90,8 @@ class _Watch:
             self.ended = time.monotonic()
             # Some pipelines hand the latents to the VAE in the denoiser's dtype, whatever the VAE's is.
             tensors["latents"] = tensors["latents"].to(self._decode_dtype)
-        self._on_step(min(step + 1, self._steps), self._steps)
+        # Heun's method runs the denoiser twice a step, and the pipeline calls after each run.
+        self._on_step((step + 1) * self._steps // pipe.num_timesteps, self._steps)
         return tensors
 
 

@@ -49,15 +49,6 @@ WITHOUT = {
     "variants": "write `variants:` beside `axes`",
 }
 
-#: Samplers that other programs call otherwise, as `spelled`, to those of the catalog's families.
-_SAMPLERS = {
-    "euler": "euler",
-    "ddim": "ddim",
-    "dpm++2m": "dpmpp_2m",
-    "dpmpp2m": "dpmpp_2m",
-    "keuler": "euler",
-}
-
 
 def spelled(key: str) -> str:
     """A key without the ways that programs differ in: `Negative prompt`, `negative_prompt`."""
@@ -93,8 +84,3 @@ def column_remedy(column: str) -> str:
 def without(key: str) -> str | None:
     """What is said of a setting of other programs that the farm does not have."""
     return WITHOUT.get(spelled(key))
-
-
-def sampler_of(text: str) -> str:
-    """A sampler's name in the farm, where it is the same as another program's; else the text itself."""
-    return _SAMPLERS.get(spelled(text), text)

@@ -6,10 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from common.catalog.samplers import sampler_of
 from common.document import nodes
 from common.document.nodes import Node, Scalar, child_path, described, flow, spelling
 from common.manifest import tables, value_remedies
-from common.manifest.aliases import SIDES, field_of, sampler_of
+from common.manifest.aliases import SIDES, field_of
 from common.manifest.axis_remedies import of_axis, of_axis_text, one_file
 from common.manifest.list_files import FileOptions, read_file_list
 from common.manifest.model import NOTHING, Axis, ShotFields, Size, Spelling
@@ -304,7 +305,7 @@ def _in_our_words(field: str, value: Node) -> Node:
     if field in ("prompt", "negative") and isinstance(value, nodes.Sequence):
         return Scalar(value.place, spelling(value), '"')
     if field == "sampler" and isinstance(value, Scalar):
-        return Scalar(value.place, sampler_of(value.text), value.style)
+        return Scalar(value.place, sampler_of(value.text) or value.text, value.style)
     return value
 
 

@@ -9,6 +9,7 @@ from decimal import Decimal, InvalidOperation
 from itertools import islice, product
 
 from common import lookalikes
+from common.catalog.samplers import samplers_akin
 from common.document import nodes
 from common.document.nodes import Node, Scalar, flow
 
@@ -241,11 +242,9 @@ def lora(text: str) -> str | None:
 
 
 def sampler(text: str) -> str | None:
-    """`dpmpp_2m` for `DPM++ 2M Karras`, `euler` for `Euler a`."""
-    words = text[:LONGEST].lower().replace("++", "pp").replace("karras", " ").replace("_", " ").split()
-    if words[:1] == ["euler"]:
-        return "euler"
-    return slug("_".join(words))
+    """`dpmpp_2m_karras` for `DPM++ 2M Karras`, `euler` for `LMS`."""
+    akin = samplers_akin(text[:LONGEST])
+    return akin[0] if akin else slug(text.replace(" ", "_"))
 
 
 def slug(text: str) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from common.catalog import Catalog
-from common.fit import forwards_per_step
+from common.fit import forwards_at_once, forwards_per_step
 from common.shot import PlannedShot
 
 
@@ -33,7 +33,8 @@ def count_kinds(shots: Iterable[PlannedShot]) -> tuple[list[Kind], int]:
             continue
         seen.add(mark)
         shot = planned.shot
-        key = (planned.group, shot.model, shot.width, shot.height, shot.guidance, shot.loras, shot.steps)
+        size = (shot.width, shot.height)
+        key = (planned.group, shot.model, size, shot.guidance, shot.sampler, shot.loras, shot.steps)
         counts[key] += 1
         if counts[key] == 1:
             examples[key] = planned
@@ -45,7 +46,8 @@ def alike(kinds: Iterable[Kind], catalog: Catalog) -> Iterable[list[Kind]]:
     lines: defaultdict[tuple[object, ...], list[Kind]] = defaultdict(list)
     for kind in kinds:
         shot = kind.example.shot
-        forwards = forwards_per_step(shot, catalog.models[shot.model])
+        model = catalog.models[shot.model]
+        forwards = (forwards_at_once(shot, model), forwards_per_step(shot, model))
         size = (shot.width, shot.height)
         lines[kind.example.group, shot.model, size, forwards, len(shot.loras)].append(kind)
     return lines.values()

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from common.catalog import Catalog, Lora, Model
+from common.catalog.samplers import sampler_of, samplers_akin
 
 #: Files of models that the farm's catalog calls otherwise, as `_bare`.
 _FILES = {
@@ -41,33 +42,6 @@ _FAMILIES = (
 _OTHERS = re.compile(
     r"flux|sd[-_. ]?3|qwen|hunyuan|wan|pixart|chroma|lumina|cascade|kolors|hidream", re.IGNORECASE
 )
-
-#: Samplers as `_bare_sampler`, to the farm's by how close they are; all behind the first only resemble them.
-_SAMPLERS: dict[str, tuple[str, ...]] = {
-    "euler": ("euler",),
-    "eulera": ("euler_a", "euler"),
-    "eulerancestral": ("euler_a", "euler"),
-    "eulercfgpp": ("", "euler"),
-    "ddim": ("ddim",),
-    "ddimuniform": ("ddim",),
-    "plms": ("", "ddim"),
-    "pndm": ("", "ddim"),
-    "dpmpp2m": ("dpmpp_2m",),
-    "dpmpp2mkarras": ("dpmpp_2m_karras", "dpmpp_2m"),
-    "dpmpp2mk": ("dpmpp_2m_karras", "dpmpp_2m"),
-    "dpmsolverpp": ("dpmpp_2m",),
-    "dpmsolver": ("", "dpmpp_2m"),
-    "dpmpp2msde": ("dpmpp_2m_sde", "dpmpp_2m"),
-    "dpmpp2msdegpu": ("dpmpp_2m_sde", "dpmpp_2m"),
-    "dpmpp2msdekarras": ("dpmpp_2m_sde_karras", "dpmpp_2m"),
-    "dpmpp3msde": ("", "dpmpp_2m"),
-    "dpmpp3msdekarras": ("", "dpmpp_2m"),
-    "dpmppsde": ("", "dpmpp_2m"),
-    "dpmppsdekarras": ("", "dpmpp_2m"),
-    "dpmpp2sa": ("", "dpmpp_2m"),
-    "heun": ("heun",),
-    "unipc": ("unipc",),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,30 +99,12 @@ def takes(model: Model, lora: Lora, catalog: Catalog) -> bool:
 
 def sampler(theirs: str, family: Iterable[str]) -> Found | None:
     """The family's sampler that another program calls so; None for one that nothing here resembles."""
-    has = list(family)
-    if theirs in has:
-        return Found(theirs, is_same=True)
-    bare = _bare_sampler(theirs)
-    for number, name in enumerate(_SAMPLERS.get(bare, ())):
-        if name in has:
-            return Found(name, is_same=number == 0)
-    return None
-
-
-def _bare_sampler(text: str) -> str:
-    bare = re.sub(r"[^a-z0-9]", "", text.lower().replace("++", "pp"))
-    for schedule in (
-        "exponential",
-        "polyexponential",
-        "sgmuniform",
-        "simple",
-        "automatic",
-        "uniform",
-        "beta",
-        "normal",
-    ):
-        bare = bare.removesuffix(schedule)
-    return bare.removeprefix("k") if bare.removeprefix("k") in _SAMPLERS else bare
+    has = set(family)
+    same = theirs if theirs in has else sampler_of(theirs)
+    if same is not None and same in has:
+        return Found(same, is_same=True)
+    akin = next((name for name in samplers_akin(theirs) if name in has), None)
+    return Found(akin, is_same=False) if akin else None
 
 
 def _bare(name: str) -> str:

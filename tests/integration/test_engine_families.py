@@ -17,7 +17,7 @@ from common.catalog import load_catalog, lora_parts
 from common.shot import Shot
 from gpu_node import protocol
 from gpu_node.engine_client import EngineClient
-from tests.engine_talk import ask, load_order, render, shot
+from tests.engine_talk import ask, load_order, render, render_order, shot
 from tests.tiny import save_z_image
 from tests.tiny_families import save_klein, save_sd15, save_sdxl
 
@@ -34,15 +34,29 @@ class Case:
 
 
 CASES = [
-    Case("sd15", save_sd15, "ddim", 5.0, "blurry"),
     Case("sd15", save_sd15, "ddim", 1.0),
-    Case("sdxl", save_sdxl, "euler", 5.0, "blurry"),
     # SDXL takes an empty negative prompt as zeros.
     Case("sdxl", save_sdxl, "euler", 5.0),
     Case("flux2-klein-4b", save_klein, "euler", 1.0),
     Case("z-image-turbo", save_z_image, "euler", 0.0),
     Case("z-image", save_z_image, "euler", 3.0, "blurry"),
+    *(
+        Case(model, save, sampler, 5.0, "blurry")
+        for model, save in (("sd15", save_sd15), ("sdxl", save_sdxl))
+        for sampler in load_catalog().models[model].family.samplers
+    ),
 ]
+
+#: Scheduler of diffusers for a sampler of models that predict noise, and how it is set.
+SCHEDULERS: dict[str, tuple[str, dict[str, object]]] = {
+    "ddim": ("DDIMScheduler", {}),
+    "dpmpp_2m": ("DPMSolverMultistepScheduler", {"use_karras_sigmas": False}),
+    "dpmpp_2m_karras": ("DPMSolverMultistepScheduler", {"use_karras_sigmas": True}),
+    "euler": ("EulerDiscreteScheduler", {}),
+    "euler_a": ("EulerAncestralDiscreteScheduler", {}),
+    "heun": ("HeunDiscreteScheduler", {}),
+    "unipc": ("UniPCMultistepScheduler", {}),
+}
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +90,9 @@ def plain_call(pipeline: str, folder: Path, one: Shot, *, takes_negative: bool) 
         warnings.simplefilter("ignore")
         pipe = getattr(diffusers, pipeline).from_pretrained(str(folder), use_safetensors=True)
         pipe.set_progress_bar_config(disable=True)
+        if not type(pipe.scheduler).__name__.startswith("FlowMatch"):
+            name, settings = SCHEDULERS[one.sampler]
+            pipe.scheduler = getattr(diffusers, name).from_config(pipe.scheduler.config, **settings)
         negative = {"negative_prompt": [one.negative or None]} if takes_negative and one.negative else {}
         image = pipe(
             prompt=[one.prompt],
@@ -89,7 +106,9 @@ def plain_call(pipeline: str, folder: Path, one: Shot, *, takes_negative: bool) 
     return numpy.asarray(image).astype(int)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.model}-{case.guidance}-{case.negative}")
+@pytest.mark.parametrize(
+    "case", CASES, ids=lambda case: f"{case.model}-{case.sampler}-{case.guidance}-{case.negative}"
+)
 def test_an_engines_picture_is_that_of_a_plain_call(
     engine: EngineClient, folder_of: Callable[[Case], Path], case: Case
 ) -> None:
@@ -113,6 +132,20 @@ def test_an_engines_picture_is_that_of_a_plain_call(
     expected = plain_call(family.pipeline, folder, one, takes_negative=family.takes_negative)
     assert expected.std() > 1
     assert abs(found - expected).max() <= 1
+
+
+def test_a_sampler_that_runs_the_denoiser_twice_a_step_counts_its_steps_and_not_its_runs(
+    engine: EngineClient, folder_of: Callable[[Case], Path]
+) -> None:
+    family = load_catalog().models["sd15"].family
+    folder = folder_of(Case("sd15", save_sd15, "heun", 5.0))
+    ask(engine, load_order(folder, pipeline=family.pipeline, max_tokens=77, guided_above=1.0, weights={}))
+    one = shot(steps=3, sampler="heun", guidance=5.0)
+    ask(engine, protocol.Encode(prompts=(one.prompt,), negatives=("",)))
+
+    steps = [event.done for event in ask(engine, render_order(one)) if isinstance(event, protocol.Step)]
+
+    assert steps == [0, 1, 1, 2, 3]
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,15 @@ def test_every_card_is_told_how_it_would_take_a_line() -> None:
     assert old.cost == pytest.approx(by_hand.farm)
 
 
+def test_a_sampler_that_runs_the_denoiser_twice_a_step_is_a_line_of_twice_the_time() -> None:
+    sdxl = CATALOG.models["sdxl"]
+    shots = [planned(shot_of(sdxl, sampler=sampler)) for sampler in ("euler", "heun", "unipc")]
+    once, twice = plan(shots).lines
+    assert (once.images, twice.images) == (2, 1)
+    for take, doubled in zip(once.takes, twice.takes, strict=True):
+        assert (doubled.seconds, doubled.peak_bytes) == (2 * (take.seconds or 0), take.peak_bytes)
+
+
 def test_guidance_takes_twice_the_time() -> None:
     (plain,) = plan(turbo_shots(1)).lines
     (guided,) = plan(turbo_shots(1, guidance=4.0)).lines

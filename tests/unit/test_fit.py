@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 
 from common.cards import REFERENCE_CARDS
 from common.catalog import load_catalog
-from common.fit import HEADROOM, Fit, Misfit, fit, fits_class, peak_bytes, ram_bytes, smallest_class
+from common.fit import (
+    HEADROOM,
+    Fit,
+    Misfit,
+    fit,
+    fits_class,
+    forwards_per_step,
+    peak_bytes,
+    ram_bytes,
+    smallest_class,
+)
 from common.nodes import VRAM_CLASSES, Card
 from common.shot import LoraUse
 from common.units import GIB
@@ -133,6 +143,13 @@ def test_guidance_doubles_what_denoising_takes_where_the_family_says_so() -> Non
         return peak_bytes(shot_of(SDXL, guidance=guidance), SDXL, recipe, images)
 
     assert denoising(1.0, 12) == denoising(6.0, 6)
+
+
+def test_a_sampler_that_runs_the_denoiser_twice_a_step_takes_the_time_of_two_and_the_memory_of_one() -> None:
+    euler, heun = shot_of(SDXL, sampler="euler"), shot_of(SDXL, sampler="heun")
+    assert forwards_per_step(heun, SDXL) == 2 * forwards_per_step(euler, SDXL) == 4
+    for recipe in SDXL.recipes:
+        assert peak_bytes(heun, SDXL, recipe, 4) == peak_bytes(euler, SDXL, recipe, 4)
 
 
 def test_every_lora_takes_memory_of_its_own() -> None:

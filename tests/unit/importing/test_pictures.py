@@ -106,8 +106,8 @@ def test_infotext_gives_prompts_and_settings_and_tells_the_rest() -> None:
     assert shot.prompt == "a cat, masterpiece\nin a hat"
     assert shot.negative == "blurry,\nbad"
     assert (shot.model, shot.steps, shot.guidance, shot.seed) == ("sdxl", 20, 7.0, 123)
-    assert (shot.width, shot.height, shot.sampler) == (832, 1216, "dpmpp_2m")
-    assert set(found.left) == {"Clip skip: 2", "LoRA foo", "Sampler: DPM++ 2M Karras"}
+    assert (shot.width, shot.height, shot.sampler) == (832, 1216, "dpmpp_2m_karras")
+    assert set(found.left) == {"Clip skip: 2", "LoRA foo"}
     assert "catalog does not have it" in found.left["LoRA foo"]
 
 
