@@ -128,8 +128,7 @@ def forwards_per_step(shot: Shot, model: Model) -> int:
 
 def forwards_at_once(shot: Shot, model: Model) -> int:
     """Runs of the denoiser that share the card: guidance adds one without the prompt."""
-    doubles_above = model.family.guidance_doubles_above
-    return 2 if doubles_above is not None and shot.guidance > doubles_above else 1
+    return 2 if model.family.is_doubled_by(shot.guidance) else 1
 
 
 def peak_limit(card: Card) -> int:

@@ -37,6 +37,7 @@ def _model(name: str, entry: ModelEntry, entries: CatalogEntries) -> Model:
         recipes=tuple(recipe for recipe in recipes if _has_its_file(recipe, entry)),
         steps=entry.steps,
         guidance=entry.guidance,
+        distilled=entry.distilled,
         sampler=entry.sampler,
         size=entry.size,
         min_class=entry.min_class,

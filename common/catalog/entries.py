@@ -89,6 +89,7 @@ class ModelEntry(Entry):
     recipes: tuple[RecipeEntry, ...] | None = None
     steps: Annotated[int, Field(ge=1)]
     guidance: Annotated[float, Field(ge=0)]
+    distilled: bool = False
     sampler: str
     size: Pixels
     min_class: Annotated[int, Field(ge=0)] = 0

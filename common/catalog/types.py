@@ -71,6 +71,10 @@ class Family:
     #: Model-specific settings a manifest may give: name to (lowest, highest).
     knobs: dict[str, tuple[float, float]] = field(default_factory=dict)
 
+    def is_doubled_by(self, guidance: float) -> bool:
+        """Whether a step runs a second forward, without the prompt."""
+        return self.guidance_doubles_above is not None and guidance > self.guidance_doubles_above
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
@@ -138,6 +142,8 @@ class Model:
     sampler: str
     #: Pixels, width and height.
     size: tuple[int, int]
+    #: Trained to need no guidance but its own: another that doubles the forwards is warned of.
+    distilled: bool = False
     #: Operator's policy: cards below this class never get it, even where it would fit.
     min_class: int = 0
     #: VRAM class to seconds per megapixel and forward on the reference card of the class.

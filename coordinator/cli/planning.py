@@ -20,8 +20,8 @@ from common.nodes import Card
 from common.settings import Money, Settings
 from common.units import counted
 from common.views import NodeView
-from coordinator.cli.show import money
-from coordinator.estimate import Plan, Station, estimate
+from coordinator.cli.show import duration, money
+from coordinator.estimate import Line, Plan, Station, estimate
 from coordinator.expand import Expansion, GroupExpansion, expand
 from coordinator.explain.wording import misfits
 from coordinator.shot_checks import ShotChecks
@@ -187,10 +187,34 @@ def _report(draft: Draft, expansion: Expansion, plan: Plan) -> PlanReport:
         money=draft.money,
         max_cost=max_cost,
         random_seed=expansion.random_seed,
-        warnings=(*warnings, *_budget_warning(plan, max_cost)),
+        warnings=(*warnings, *_guidance_warnings(plan, draft.catalog), *_budget_warning(plan, max_cost)),
         unidentified=tuple(sorted({name for line in plan.lines for name in line.unidentified})),
         samples=tuple(_samples(expansion)),
     )
+
+
+def _guidance_warnings(plan: Plan, catalog: Catalog) -> Iterator[str]:
+    """Of each distilled model with a guidance that doubles its time, with both times."""
+    doubled: dict[str, list[Line]] = {}
+    for line in plan.lines:
+        model = catalog.models[line.model]
+        doubles = model.family.is_doubled_by
+        if model.distilled and doubles(line.guidance_low) and not doubles(model.guidance):
+            doubled.setdefault(model.name, []).append(line)
+    for name, lines in doubled.items():
+        most = max(lines, key=lambda line: line.images)
+        known = ((take.card, take.seconds) for take in most.takes if take.seconds is not None)
+        times = [f", on {card} from {duration(s / 2)} to {duration(s)} each" for card, s in known][:1]
+        yield (
+            f"`{name}` is distilled for guidance {catalog.models[name].guidance:g}: guidance {_span(lines)} "
+            f"doubles the time and cost of {counted(sum(line.images for line in lines), 'image')}"
+            f"{''.join(times)}; leave `guidance` out"
+        )
+
+
+def _span(lines: Sequence[Line]) -> str:
+    low, high = min(line.guidance_low for line in lines), max(line.guidance_high for line in lines)
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
 def _budget_warning(plan: Plan, max_cost: float | None) -> list[str]:

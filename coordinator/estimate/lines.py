@@ -42,6 +42,8 @@ def plan_line(kinds: Sequence[Kind], catalog: Catalog, stations: Sequence[Statio
         height=shot.height,
         steps_low=min(kind.example.shot.steps for kind in kinds),
         steps_high=max(kind.example.shot.steps for kind in kinds),
+        guidance_low=min(kind.example.shot.guidance for kind in kinds),
+        guidance_high=max(kind.example.shot.guidance for kind in kinds),
         loras=len(shot.loras),
         lora_sets=len({kind.example.shot.loras for kind in kinds if kind.example.shot.loras}),
         images=images,

@@ -39,6 +39,8 @@ class Line(View):
     height: int
     steps_low: int
     steps_high: int
+    guidance_low: float
+    guidance_high: float
     loras: int
     lora_sets: int
     images: int

@@ -51,6 +51,39 @@ def test_shots_that_two_groups_ask_for_are_counted_once(farm: Farm, tmp_path: Pa
     assert report["plan"]["images"] + report["plan"]["duplicates"] == 14
 
 
+def _warnings(farm: Farm, folder: Path, model: str, guidance: str, *options: str) -> list[str]:
+    text = TURBO.replace("z-image-turbo", model) + f"  guidance: {guidance}\n"
+    warnings = json.loads(farm("plan", manifest(folder, text), "--json", *options).out)["warnings"]
+    return [warning for warning in warnings if "distilled" in warning]
+
+
+@pytest.mark.parametrize("guidance", ["0.5", "1", "7"])
+def test_a_guidance_that_doubles_what_a_distilled_model_takes_is_told_with_both_times(
+    farm: Farm, tmp_path: Path, guidance: str
+) -> None:
+    (warning,) = _warnings(farm, tmp_path, "z-image-turbo", guidance, "--card", "gtx-1070")
+    assert f"distilled for guidance 0: guidance {guidance} doubles" in warning
+    assert "of 6 images, on GTX 1070 from 2 min 06 s to 4 min 12 s each" in warning
+
+
+@pytest.mark.parametrize(
+    ("model", "guidance"),
+    [
+        # Its own.
+        ("z-image-turbo", "0"),
+        # Made for guidance, though `like` a distilled one.
+        ("z-image", "7"),
+        ("sdxl", "7"),
+        # Distilled, of a family that guidance costs nothing.
+        ("flux2-klein-4b", "7"),
+    ],
+)
+def test_a_guidance_that_doubles_nothing_or_that_the_model_is_made_for_is_not_told_of(
+    farm: Farm, tmp_path: Path, model: str, guidance: str
+) -> None:
+    assert not _warnings(farm, tmp_path, model, guidance)
+
+
 def test_a_plan_tells_every_class_how_it_takes_z_image_turbo(farm: Farm, tmp_path: Path) -> None:
     report = json.loads(farm("plan", manifest(tmp_path, TURBO), "--json").out)
     (line,) = report["plan"]["lines"]
