@@ -8,10 +8,12 @@ from importlib.metadata import version
 from typing import Annotated, Any, NoReturn
 
 import typer
+from pydantic import ValidationError
 from typer.core import TyperCommand, TyperGroup
 
 from common.errors import FarmError
 from common.terminal import err, speak_any_encoding
+from common.wording import shortened
 
 _INTERRUPTED = 130
 #: What typer raises for a command line that it cannot read, and the base of all that it explains.
@@ -86,7 +88,9 @@ def _tell_usage(error: Any) -> None:
     if context is not None:
         err.print(context.get_usage(), soft_wrap=True)
         err.say(f"Try '{context.command_path} --help' for help.", style="dim")
-    err.say(error.format_message(), style="red")
+    cause = error.__cause__
+    given = f": `{shortened(str(cause.errors()[0]['input']))}`" if isinstance(cause, ValidationError) else ""
+    err.say(f"{error.format_message()}{given}", style="red")
 
 
 def _tell_version(asked: bool) -> None:

@@ -58,12 +58,32 @@ def syntax_problem(text: str, error: yaml.MarkedYAMLError) -> Problem:
         typed = re.search("[\u201c-\u201f]", lines[line][column:]) if line < len(lines) else None
         if typed:
             return _problem(f"{named(typed[0])}; write `{lines[line][column]}`", line, column + typed.start())
+        if "end of stream" in (error.problem or ""):
+            return _problem("this quotation mark is never closed", line, column)
     reason = " ".join(part for part in (error.context, error.problem) if part)
+    if said := _in_words(reason, here, column):
+        return _problem(said, line, column)
     return _problem(f"is not YAML: {reason}{_remedy(reason, here, column)}", line, column)
 
 
+def _in_words(reason: str, line: str, column: int) -> str | None:
+    """A sentence for the errors that people meet most, where the parser speaks of tokens and blocks."""
+    before, behind = line[:column].rstrip(), line[column:].strip()
+    if "cannot start any token" in reason and line[column : column + 1] == "\t":
+        return "a tab stands here; write blanks in its place"
+    if "while parsing a block" not in reason or not behind:
+        return None
+    if not before:
+        return "this line is indented like none that it could belong to; begin it in the column of those"
+    if before[-1] in "\"'" and before != line[:column]:
+        return "the text goes on behind its closing quotation mark; put all of it in one pair of quotes"
+    return None
+
+
 def _remedy(reason: str, line: str, column: int) -> str:
-    if "escape" in reason:
+    if "block sequence entries" in reason:
+        return "; put a text that starts with `- ` in quotes"
+    if "escape" in reason or "hexdecimal" in reason:
         return "; use single quotes, where a backslash is itself"
     if "cannot start any token" in reason:
         return f"; put a text that starts with `{line[column : column + 1]}` in quotes"

@@ -45,6 +45,7 @@ WITHOUT = {
         ("batchsize", "batchcount", "niter", "numimages", "numimagesperprompt", "imagecount", "images"),
         "`seeds` of the group says how many",
     ),
+    **dict.fromkeys(("aspect", "aspectratio", "ar"), "write a column `size` such as `1344x768`"),
     "seeds": "write a column `seed` for a seed of each row",
     "variants": "write `variants:` beside `axes`",
 }

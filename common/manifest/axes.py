@@ -17,7 +17,7 @@ from common.manifest.model import NOTHING, Axis, ShotFields, Size, Spelling
 from common.manifest.plain_values import Later, Number, Switch, Text, scalar_of
 from common.manifest.prompt import COLUMN_INDEX, NAME_CHARACTER, normal
 from common.manifest.ranges import RANGE_KEYS, ranged, too_many
-from common.manifest.reading import Key, Reading, read_keys
+from common.manifest.reading import MERGE, Key, Reading, read_keys
 from common.manifest.shot_keys import AXIS_KEYS, VALUE_KEYS
 from common.manifest.shot_values import SIDE, SizeForm, mapping_schema
 from common.wording import shortened, suggestion
@@ -259,6 +259,9 @@ def _mapped(node: nodes.Mapping, path: str, reading: Reading) -> tuple[Spelling,
     sides: dict[str, tuple[str, Node]] = {}
     for key, place, value in node.items():
         where = child_path(path, key)
+        if key.partition(".")[0] == MERGE:
+            reading.wrong(place, where, "YAML 1.2 has no merge keys; write the fields out")
+            continue
         field = None if key in plain else field_of(key)
         if field is None or _sets_nothing(field, value):
             texts[_text_key(key)] = _text(value, where, reading)

@@ -45,7 +45,9 @@ def _check_named(
 ) -> None:
     entry = known.get(name)
     if entry is None:
-        message = f"unknown {kind} `{name}`{suggestion(name, known)}"
+        is_none = name.lower() in ("none", "null", "no", "nothing", "default")
+        hint = "; leave it out where none is meant" if is_none else suggestion(name, known)
+        message = f"unknown {kind} `{name}`{hint}"
         reading.wrong_at(path, message)
     elif commercial and not entry.license.commercial:
         message = (

@@ -35,8 +35,8 @@ def check_columns(values: Mapping[str, object], groups: tuple[Group, ...], readi
                 reading.warn_at(path, message, kind=f"{path}: {message}")
         for index, entry in enumerate(group.include):
             for key in entry:
-                if key not in group.axes and (taken := _taken(key)):
-                    reading.warn_at(child_path(f"shots[{number}].include[{index}]", key), taken)
+                if key not in group.axes and (said := _taken(key) or _unread(key, group, read)):
+                    reading.warn_at(child_path(f"shots[{number}].include[{index}]", key), said)
 
 
 def _told(name: str, axis: Axis, keys: list[str], read: Set[tuple[str, str]]) -> Iterator[str]:
@@ -64,6 +64,15 @@ def _taken(key: str) -> str | None:
     if field in SIDES:
         return f"`{key}` sets nothing; write `size: 832x1216`"
     return f"`{shortened(key)}` is read as `{field}`"
+
+
+def _unread(key: str, group: Group, read: Set[tuple[str, str]]) -> str | None:
+    """Said of a key of `include` that is no axis, sets nothing and is read by nothing."""
+    if key in VALUE_KEYS or any(name == key for name, _ in read):
+        return None
+    near = nearest(key, group.axes)
+    hint = did_you_mean(key, near) if near else ""
+    return f"`{shortened(key)}` is no axis of this group, and nothing refers to it{hint}"
 
 
 def _vain(key: str) -> str | None:

@@ -106,6 +106,12 @@ TABLE = (
         "it takes no weights and no BREAK; say in words what matters most",
     ),
     Foreign(
+        "line weight",
+        re.compile(r"\A\s{0,9}\d{1,9}(?:\.\d{1,9})?::(?=\s{0,9}\w)"),
+        "only lines of wildcards and variants have weights; leave it out, or write a wildcard",
+        ("template", "value"),
+    ),
+    Foreign(
         "break",
         re.compile(r"\b(?:BREAK|ADDCOMM|ADDBASE|ADDROW|ADDCOL)\b"),
         "it takes no weights and no BREAK; leave it out",

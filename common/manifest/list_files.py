@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePath
 
 from common.document import nodes
@@ -62,10 +63,11 @@ def read_table(name: str, files: FileReader, options: FileOptions) -> Table:
         table = csv_table(files.read(name), tabs=kind != ".csv")
     else:
         content = files.read(name)
-        doubts = list(_colours(content)) if kind == ".txt" else []
-        table = Table(listed(name, content, options.key), doubts)
+        table = Table(listed(name, content, options.key))
+        if kind == ".txt":
+            table.doubts += [*_colours(content), *_looks(table.rows)]
     if not table.rows.items:
-        raise UnusableFileError("holds no values")
+        raise UnusableFileError(f"holds no values{table.elsewhere}")
     return table
 
 
@@ -74,6 +76,8 @@ def listed(name: str, content: str, key: str | None = None) -> Sequence:
     match PurePath(name).suffix.lower():
         case ".txt":
             return _lines(content)
+        case ".json" if not content.strip():
+            raise UnusableFileError("is empty")
         case ".json":
             values = _unlined(_json(content, key))
         case ".jsonl" | ".ndjson":
@@ -253,7 +257,9 @@ def load(
         return None
     for doubt in table.doubts:
         message = f"{shortened(name)}:{doubt.line}: {doubt.message}"
-        reading.warn_at(path, message, doubt.line, kind=doubt.kind)
+        reading.warnings.add(
+            doubt.kind or message, (path, doubt.line), partial(reading.text.at, place, path, message)
+        )
     return kept(table.rows, name, place, path, reading)
 
 
@@ -263,6 +269,24 @@ def kept(values: Sequence, name: str, place: Place, path: str, reading: Reading)
     reading.text.origins[path] = Origin(name, lines, place)
     reading.contents[path] = _at_reference(values, place)
     return reading.contents[path]
+
+
+#: How lines of other kinds of lists look, and what in them is none of the value.
+_LOOKS = (
+    (re.compile(r"[-*\u2022\u2013] \S.*", re.DOTALL), "begins with a dash or bullet"),
+    (re.compile(r"\d{1,4}[.)] \S.*", re.DOTALL), "begins with a number"),
+    (re.compile(r"([\"'`])(?!.*\1.*\1.).*\1,?", re.DOTALL), "stands in quotes"),
+    (re.compile(r".*[^,],", re.DOTALL), "ends with a comma"),
+)
+
+
+def _looks(values: Sequence) -> Iterator[Doubt]:
+    """Whether all lines look like those of a list in YAML, Markdown, Python or the like."""
+    texts = [item.text for item in values.items if isinstance(item, Scalar)]
+    for pattern, look in _LOOKS if len(texts) > 1 else ():
+        if all(pattern.fullmatch(text) for text in texts):
+            line = values.items[0].place.line
+            yield Doubt(line, f"every line {look}, which is part of the text; leave it out", look)
 
 
 def _colours(content: str) -> Iterator[Doubt]:

@@ -53,6 +53,7 @@ _COUNT = re.compile(r"(?P<count>[^|{}\\$]*)\$\$")
 _RANGE = re.compile(r"\s*(?P<low>\d{1,4})\s*(?:-\s*(?P<high>\d{1,4})\s*)?")
 _SEPARATOR = re.compile(r"(?P<separator>(?:\\[{}|]|[^|{}\\$])*)\$\$")
 _WEIGHT = re.compile(r"\s*(?P<weight>\d{1,9}(?:\.\d{1,9})?|\.\d{1,9})::")
+_WEIGHT_BEHIND = re.compile(r"(?P<text>[^|{}:]{1,200})::\s*(?P<weight>\d{1,9}(?:\.\d{1,9})?)\s*(?=[|}])")
 _NO_WEIGHT = re.compile(r"[^|{}\\:]*::")
 #: What takes its underscores with it.
 _TAKEN = re.compile(rf"{_WILDCARD}|{_REFERENCE.pattern}|\Z")
@@ -324,7 +325,8 @@ class _Parser:
         if len(options) == 1 and len(options[0].body) == 1 and isinstance(options[0].body[0], Wildcard):
             return Choice(options, start, low, high, separator, options[0].body[0])
         if high > len(options):
-            raise PromptError(f"asks for {high} of {len(options)} alternatives", start)
+            most = len(options)
+            raise PromptError(f"asks for {high} of {most} alternatives; {most} is the most here", start)
         return Choice(options, start, low, high, separator)
 
     def _no_variant(self, start: int) -> str:
@@ -381,6 +383,9 @@ class _Parser:
         options = []
         while True:
             weight = self.weight()
+            if weight is None and (behind := _WEIGHT_BEHIND.match(self.text, self.pos)):
+                meant = f"{behind['weight']}::{_short(behind['text'].strip())}"
+                raise PromptError(f"weights stand in front; write `{meant}`", self.pos)
             if weight is None and (head := _NO_WEIGHT.match(self.text, self.pos)):
                 message = f"`{_short(head[0])}` is no weight; write a number above 0 such as `0.5::`"
                 raise PromptError(message, self.pos)

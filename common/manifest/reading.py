@@ -15,7 +15,7 @@ from common.document.source import SourceText
 from common.document.syntax import odd_syntax
 from common.document.yaml12 import read_yaml
 from common.errors import InvalidDocument, Problem
-from common.manifest.aliases import column_remedy
+from common.manifest.aliases import column_remedy, field_of
 from common.manifest.files import FileReader
 from common.manifest.key_remedies import KeyRemedy, after_comma, odd_indentation
 from common.manifest.value_remedies import LONGEST
@@ -100,7 +100,8 @@ class Reading:
         found, self.problems, self.endless = self.problems, before, False
         columns: dict[tuple[str, str], list[Problem]] = {}
         for problem in found:
-            columns.setdefault(self._column(problem.path) or (problem.path, ""), []).append(problem)
+            axis, column = self._column(problem.path) or (problem.path, "")
+            columns.setdefault((axis, self._as_typed(axis, column)), []).append(problem)
         for (_, column), (first, *others) in columns.items():
             count = f" ({len(others) + 1:,} rows are like this, first here)" if others else ""
             remedy = "" if "; write `" in first.message else column_remedy(column)
@@ -114,6 +115,13 @@ class Reading:
                 _, _, column = path.removeprefix(axis).partition("]")
                 return axis, column.lstrip(".").partition("[")[0]
         return None
+
+    def _as_typed(self, axis: str, column: str) -> str:
+        """The heading in the file of a column that is known by the field it sets."""
+        rows = self.contents[axis].items if axis in self.contents else []
+        keys = rows[0].entries if rows and isinstance(rows[0], nodes.Mapping) else {}
+        same = (key for key in keys if field_of(key) == field_of(column) is not None)
+        return column if column in keys else next(same, column)
 
     def wrong_at(self, path: str, message: str, offset: int | None = None) -> None:
         """The same where only the path is known; see `SourceText.problem`."""

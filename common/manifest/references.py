@@ -13,10 +13,11 @@ from dataclasses import dataclass, field, replace
 from common.document import nodes
 from common.document.nodes import Node
 from common.manifest import prompt
+from common.manifest.aliases import field_of
 from common.manifest.combination_remedies import means_axes
 from common.manifest.model import Group, ShotFields, Spelling
 from common.manifest.presets import PROMPTS, is_around, with_presets
-from common.manifest.prompt import Reference
+from common.manifest.prompt import COLUMN_INDEX, Reference
 from common.manifest.reading import Reading
 from common.wording import did_you_mean, listed, nearest, shortened, suggestion
 
@@ -66,8 +67,13 @@ class _Text:
     def is_of_preset(self) -> bool:
         return self.path.startswith("presets.")
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether nothing reads it."""
+        return bool(self.lost_to) and not self.around
+
     def references(self) -> Iterator[Reference]:
-        if "{" not in self.text:
+        if "{" not in self.text or self.is_lost:
             return
         try:
             found = list(prompt.nodes(prompt.parse(self.text)))
@@ -92,8 +98,13 @@ def check_references(
     for number, (group, each) in enumerate(zip(groups, known, strict=False)):
         for text in _texts(number, group, values) if each else ():
             _warn_of_presets(text, reading)
+            if text.is_lost:
+                reading.warn_at(text.path, _lost(text, group, f"shots[{number}]", reading))
             for node in text.references():
-                message = _problem(node, text, each, anywhere, reading) if each else None
+                if each is None:
+                    continue
+                _warn_of_index(node, text, each, reading)
+                message = _problem(node, text, each, anywhere, reading)
                 if message and (text.path, node.offset) not in told:
                     told.add((text.path, node.offset))
                     reading.wrong_at(text.path, message, node.offset)
@@ -162,7 +173,12 @@ def _prompts(number: int, group: Group, name: str, values: Mapping[str, object])
             chains.append(_inside_out([*said.first, *said.around], base or told))
         if chains and all(chain and not chain[0].around for chain in chains):
             # Every value replaces what was said before.
-            yield from (replace(text, lost_to=axis_name) for text in base if text.around)
+            # Of presets it is told that they replace it.
+            by_presets = any(chain[0].is_of_preset for chain in chains)
+            lost = (
+                each for each in base if each.around or (each.path == f"{path}.{name}" and not by_presets)
+            )
+            yield from (replace(text, lost_to=axis_name) for text in lost)
             base = []
         told += [text for chain in chains for text in chain]
     for at, fields in enumerate(group.include_sets):
@@ -247,6 +263,31 @@ def _warn_of_presets(text: _Text, reading: Reading) -> None:
         name = "{prompt}" if preset.endswith(".prompt") else "{negative}"
         message = f"{verb} `{other}`; write `{name}` in the preset where that should stand"
         reading.warn_at(preset, message, kind=f"{preset} {verb}")
+
+
+def _lost(text: _Text, group: Group, path: str, reading: Reading) -> str:
+    """Said of a prompt of a group that each value of an axis replaces."""
+    name, (_, _, field) = text.lost_to, text.path.rpartition(".")
+    value = group.axes[name].values[0]
+    key = next((key for key in value if field_of(key) == field), "") if isinstance(value, dict) else ""
+    said = f"no shot reads this {field}: every value of `{shortened(name)}` sets one"
+    if not key:
+        return f"{said}; remove one of them"
+    quoted_key = key if key.isidentifier() else f'"{key}"'
+    is_table = f"{path}.axes.{name}" in reading.contents
+    keep = (
+        f"add `columns: {{{quoted_key}: null}}` beside `file`"
+        if is_table
+        else f"call `{key}` otherwise there"
+    )
+    return f"{said}; for this one {keep}"
+
+
+def _warn_of_index(node: Reference, text: _Text, known: Known, reading: Reading) -> None:
+    """Warns of `{row.index}` where the rows have a column of that name, too."""
+    if node.field == "index" and COLUMN_INDEX in (known.fields.get(node.name) or ()):
+        message = f'{node} is the number of the value; its column `index` is {{{node.name}["index"]}}'
+        reading.warn_at(text.path, message, node.offset)
 
 
 def _around_problem(node: Reference, text: _Text, reading: Reading) -> str | None:

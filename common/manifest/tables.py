@@ -25,6 +25,8 @@ _SEP_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 _MAX_UNPACKED = 256 * 1024 * 1024
 #: Rows of blanks after which a sheet is over: spreadsheets format a million of them.
 _BLANK_ROWS = 1000
+#: What spreadsheets write for a formula that has no result.
+_SHEET_ERROR = re.compile(r'(?:^|[,;\t|"])(#(?:REF!|N/A|VALUE!|DIV/0!|NAME\?|NUM!|NULL!))', re.MULTILINE)
 #: Cells of a csv file that databases write for nothing.
 _NULLS = ("null", "NULL", "Null")
 
@@ -44,6 +46,8 @@ class Table:
 
     rows: Sequence = field(default_factory=lambda: Sequence(Place(1, 1)))
     doubts: list[Doubt] = field(default_factory=list)
+    #: The end of a message on a table without rows: where there may be some.
+    elsewhere: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,12 @@ def csv_table(content: str, *, tabs: bool = False) -> Table:
             break
         skipped, first = skipped + 1, ""
     separator = separator or _separator(first, tabs)
-    return _table(_csv_rows(_chained(first, lines), separator, skipped), separator)
+    table = _table(_csv_rows(_chained(first, lines), separator, skipped), separator)
+    if error := _SHEET_ERROR.search(content):
+        line = content.count("\n", 0, error.start(1)) + 1
+        message = f"`{error[1]}` is an error of a spreadsheet, and read as text; mend or clear it"
+        table.doubts.append(Doubt(line, message))
+    return table
 
 
 def _chained(first: str, rest: Iterable[str]) -> Iterator[str]:
@@ -107,6 +116,8 @@ def _csv_words(error: str) -> str:
         return 'a quote that opens here is never closed; write `""` for the character in a quoted cell'
     if "expected after" in error:
         return 'text follows a closing quote; write `""` for the character in a quoted cell'
+    if "field larger" in error:
+        return "a cell has more than 131,072 characters; look for a quote that is not closed"
     return error
 
 
@@ -137,7 +148,10 @@ def xlsx_table(content: bytes, sheet: str | None = None) -> Table:
         except Exception as error:
             # The library has no error of its own for the many ways in which a workbook can be broken.
             raise UnusableFileError(f"cannot be read as a workbook: {shortened(str(error))}") from None
-    return _table(iter(rows), "")
+    table = _table(iter(rows), "")
+    others = [other for other in names if other != name]
+    table.elsewhere = f"; for another sheet write `sheet: {shortened(others[0])}`" if others else ""
+    return table
 
 
 def _checked_workbook(content: bytes) -> bool:
@@ -241,12 +255,18 @@ def _check_width(row: _Row, names: list[str], separator: str) -> None:
     extra = any(row.cells[len(names) :])
     if extra or (separator and len(row.cells) < len(names)):
         remedy = (
-            f"put a cell that holds `{separator}` in quotes"
+            f"put a cell that holds `{separator}` in double quotes"
             if extra and separator.strip()
             else "add what is missing"
         )
         columns = len(list(filter(None, names)))
-        raise UnusableFileError(f"has {len(row.cells)} cells here and {columns} columns; {remedy}", row.line)
+        raise UnusableFileError(
+            f"has {len(row.cells)} cells here and {_counted(columns, 'column')}; {remedy}", row.line
+        )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _cell(text: str, place: Place) -> Scalar:

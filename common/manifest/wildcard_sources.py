@@ -128,6 +128,10 @@ class _Folder:
             found = load(file, place, path, self._reading, files=reader)
             return () if found is None else _lines(found, path, self._reading)
         file, values = self._packed[name]
+        if isinstance(values, nodes.Mapping):
+            message = f"weights stand in front of the lines{write('', _as_list(values))}"
+            self._reading.wrong(place, path, f"{file}:{values.place.line}: {message}")
+            return ()
         if isinstance(values, Scalar):
             values = _as_lines(values)
         return _lines(kept(values, file, place, path, self._reading), path, self._reading)
@@ -158,9 +162,9 @@ class _Folder:
         return found
 
     @cached_property
-    def _packed(self) -> dict[str, tuple[str, Scalar | nodes.Sequence]]:
+    def _packed(self) -> dict[str, tuple[str, Node]]:
         """File and values of each list in a pack."""
-        found: dict[str, tuple[str, Scalar | nodes.Sequence]] = {}
+        found: dict[str, tuple[str, Node]] = {}
         for reader, name in self._below:
             file = f"{FOLDER}/{name}"
             if name.lower().endswith(PACKS) and (root := self._root(reader, file)) is not None:
@@ -183,13 +187,16 @@ class _Folder:
         return text.root
 
 
-def _leaves(node: Node, keys: str) -> Iterator[tuple[str, Scalar | nodes.Sequence]]:
-    """The lists and texts of a pack with the keys that lead to them, each with a `/` in front."""
-    if isinstance(node, nodes.Mapping):
+def _leaves(node: Node, keys: str) -> Iterator[tuple[str, Node]]:
+    """The lists and texts of a pack with the keys that lead to them, each with a `/` in front.
+
+    So is a mapping from lines to weights, which is none of lists.
+    """
+    if isinstance(node, nodes.Mapping) and (not _as_list(node) or not keys):
         for key, _, value in node.items():
             if not _CONTROL.search(key):
                 yield from _leaves(value, f"{keys}/{key}")
-    elif isinstance(node, nodes.Sequence) or node.kind != "null":
+    elif not isinstance(node, Scalar) or node.kind != "null":
         yield keys, node
 
 

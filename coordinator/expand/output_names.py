@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
@@ -42,6 +42,23 @@ _SEED, _INDEX = "\0seed", "\0index"
 _OWN = {"seed": _SEED, "index": _INDEX}
 
 
+#: `[seed]`, `%seed%`, `$seed`, `<seed>` and `%04d`, which programs fill in.
+_FOREIGN = re.compile(r"\[(\w+)\]|%(\w+)%|\$(\w+)|<(\w+)>|%0?\d{0,2}d")
+#: What other programs write numbers with: `{seed:04d}`.
+_FORMATTED = re.compile(r"\{(\w+)(?::[^{}|]*|![rsa])\}")
+_OUTSIDE = re.compile(r"(?:/|~/|\.\.?/|[A-Za-z]:)")
+_OTHER_ENDING = re.compile(r"(?<=.)\.(?:tiff?|gif|bmp|avif|heic|jxl|jpe)$", re.IGNORECASE)
+
+
+def _meant(pattern: str, error: PromptError) -> str:
+    """What is wrong with a pattern that cannot be read, and what to write where that is known."""
+    if formatted := _FORMATTED.search(pattern):
+        return f"`{formatted[0]}`: names have no number formats; write `{{{formatted[1]}}}`"
+    if "\\{" in pattern:
+        return "a `\\` makes the brace behind it text; write `/` between folders"
+    return error.message
+
+
 @dataclass(slots=True)
 class _Part:
     """One part of the path that a pattern makes."""
@@ -68,12 +85,13 @@ class NamePattern:
         try:
             nodes = parse(self.pattern)
         except PromptError as error:
-            findings.wrong(self.path, error.message, error.offset)
+            findings.wrong(self.path, _meant(self.pattern, error), error.offset)
             nodes = ()
         self._nodes = [node for node in nodes if isinstance(node, str | Reference)]
         if len(self._nodes) < len(nodes):
             message = "variants and wildcards have no place in a name; refer to an axis, or to {index}"
             findings.wrong(self.path, message)
+        self._check_text({*group.axes, *NAME_ONLY})
         self._parts = self._path_parts(group.name)
         self._numbers = sum(_DIGITS for node in self._nodes if str(node) in ("{seed}", "{index}"))
 
@@ -83,6 +101,21 @@ class NamePattern:
         if written is not None:
             self._check_ending(ending)
         return pattern if written is None else stem
+
+    def _check_text(self, known: Set[str]) -> None:
+        """Reports references as other programs write them; warns of a path out of the job's folder."""
+        for node in self._nodes:
+            for found in _FOREIGN.finditer(node) if isinstance(node, str) else ():
+                name = next(filter(None, found.groups()), "index")
+                if name in known:
+                    message = f"`{found[0]}` is plain text in a name; write `{{{name}}}`"
+                    self._findings.wrong(self.path, message)
+        if _OUTSIDE.match(self.pattern):
+            message = "names stand below the folder of the job; begin with the first folder in it"
+            self._findings.warn(self.path, message)
+        if other := _OTHER_ENDING.search(self.pattern):
+            message = f"`{other[0]}` stays in the name: the files are {self._format} by `output.format`"
+            self._findings.warn(self.path, message)
 
     def _check_ending(self, ending: str) -> None:
         """Warns of an ending that is not the one files get."""

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from common.catalog import Lora
 from common.manifest.model import Manifest
-from common.manifest.prompt import PromptError, Reference, Template, Wildcard, bind, nodes, parse, put_around
+from common.manifest.prompt import (
+    COLUMN_INDEX,
+    NAME_CHARACTER,
+    PromptError,
+    Reference,
+    Template,
+    Wildcard,
+    bind,
+    nodes,
+    parse,
+    put_around,
+)
 from common.manifest.prompt_variants import Lines, count, draw, longest, nth
 from common.manifest.prompt_wildcards import MAX_LENGTH, parse_wildcards, too_few, unknown_wildcard
 from common.manifest.references import TRIGGER
@@ -277,12 +289,18 @@ def without_value(node: Reference, combination: Combination, among: Combinations
     return f"unknown reference {shortened(str(node))}"
 
 
+def field_reference(axis: str, field: str) -> str:
+    """A reference to a field of any name: `{p.sku}`, `{p["Variant SKU"]}`."""
+    is_plain = all(re.fullmatch(rf"{NAME_CHARACTER}+", part) for part in field.split("."))
+    return f"{{{axis}.{field}}}" if is_plain and field != COLUMN_INDEX else f'{{{axis}["{field}"]}}'
+
+
 def missing_field(node: Reference, value: Value) -> str:
     """Why a reference does not read a value."""
     if isinstance(value.spelling, str):
         return f"{node}: `{shortened(value.spelling)}` is a text without fields; write {{{node.name}}}"
     if not node.field:
-        fields = [f"`{{{node.name}.{name}}}`" for name in value.spelling]
+        fields = [f"`{field_reference(node.name, name)}`" for name in value.spelling]
         remedy = f"write {fields[0]}" if len(fields) == 1 else f"write one of {', '.join(fields)}"
         return f"{node} is a mapping without `name`; {remedy}"
     name = value.text() or f"value {value.position}"

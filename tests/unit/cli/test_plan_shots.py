@@ -188,6 +188,13 @@ def test_json_holds_the_shots_and_names_that_were_asked_for(farm: Farm, tmp_path
     assert "shots" not in json.loads(farm("plan", "m.yaml", "--json").out)
 
 
+@pytest.mark.parametrize("value", ["[/b]", "x", "0"])
+def test_a_number_that_is_none_is_told_with_what_was_given(farm: Farm, value: str) -> None:
+    ran = farm("plan", "m.yaml", "--sample", value)
+    assert ran.code == 2
+    assert f"`{value}`" in ran.err
+
+
 def test_the_first_and_a_sample_exclude_each_other(farm: Farm) -> None:
     ran = farm("plan", "m.yaml", "--shots", 1, "--sample", 2)
     assert ran.code == 2

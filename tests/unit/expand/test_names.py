@@ -56,6 +56,40 @@ def test_a_pattern_that_reads_nothing_is_named_with_its_line(pattern: str, words
     assert f"output.name: {words}" in problem
 
 
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        ("[seed]-[c]", "`[seed]` is plain text in a name; write `{seed}`"),
+        ("%c%", "`%c%` is plain text in a name; write `{c}`"),
+        ("$c", "`$c` is plain text in a name; write `{c}`"),
+        ("{c}-%04d", "`%04d` is plain text in a name; write `{index}`"),
+        ("{c}-{seed:04d}", "`{seed:04d}`: names have no number formats; write `{seed}`"),
+        (r"out\{c}", r"a `\` makes the brace behind it text; write `/` between folders"),
+    ],
+)
+def test_a_pattern_of_another_program_is_refused_with_what_to_write(pattern: str, words: str) -> None:
+    found = refused(group("axes: {c: [red]}", top=f"output: {{name: '{pattern}'}}"))
+    assert any(f"output.name: {words}" in problem for problem in found)
+
+
+@pytest.mark.parametrize("pattern", ["[final] {c}", "100% {c}", "$5 {c}", "{c} <3"])
+def test_signs_that_name_nothing_are_text_of_a_pattern(pattern: str) -> None:
+    assert expanded(group("axes: {c: [red]}", top=f"output: {{name: '{pattern}'}}")).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        ("/out/{seed}", "below the folder of the job"),
+        ("../{seed}", "below the folder of the job"),
+        ("{seed}.tiff", "`.tiff` stays in the name"),
+    ],
+)
+def test_a_pattern_that_is_taken_otherwise_is_told_of(pattern: str, words: str) -> None:
+    found = expanded(group("", top=f"output: {{name: '{pattern}'}}"))
+    assert any(words in warning.message for warning in found.warnings)
+
+
 def test_values_make_no_folders_and_no_way_out() -> None:
     values = r"['../../etc/passwd', 'C:\x', '..', 'a/b', ' dot. ', 'con', 'LPT1.txt', '']"
     assert names("{v}/{index}", f"axes: {{v: {values}}}") == [

@@ -44,7 +44,7 @@ BROKEN = [
     ("starts-with-backtick.yaml", 5, "", "put it in quotes"),
     ("starts-with-asterisk.yaml", 5, "shots[0].prompt", "put it in quotes"),
     ("colon-in-text.yaml", 5, "", "quotes"),
-    ("open-quote.yaml", 5, "", "quoted scalar"),
+    ("open-quote.yaml", 5, "", "quotation mark is never closed"),
     ("control-character.yaml", 5, "", "control character 0x07"),
     ("several-documents.yaml", 6, "", "several documents"),
     ("python-tag.yaml", 5, "shots[0].prompt", "tags"),

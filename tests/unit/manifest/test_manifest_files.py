@@ -164,7 +164,7 @@ def test_an_impossible_name_is_explained(tmp_path: Path, name: str) -> None:
         (
             "e.csv",
             "sku,text\nA,b,c\n",
-            "e.csv:2: has 3 cells here and 2 columns; put a cell that holds `,` in quotes",
+            "e.csv:2: has 3 cells here and 2 columns; put a cell that holds `,` in double quotes",
         ),
         ("e.csv", "sku\n\0\n", "e.csv:2: holds a NUL character"),
         ("e.xlsx", "sku,text", "is no workbook"),

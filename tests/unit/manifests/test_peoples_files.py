@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from openpyxl import Workbook
 
 from common.errors import InvalidDocument
 from common.settings import load_settings
@@ -465,3 +467,134 @@ def test_a_reference_that_nothing_gives_is_told_beside_every_other_problem(desk:
     answer = desk.shots('prompt: "a {thng}"', "stepps: 4", "axes: {thing: {file: gone.txt}}")
     assert len(answer.problems) == 3
     assert any("{thng}" in problem and "did you mean" in problem for problem in answer.problems)
+
+
+# Said, though nothing is refused.
+
+
+def test_a_prompt_that_every_row_replaces_is_told_with_what_keeps_it(desk: Desk) -> None:
+    desk.put("p.csv", "name,prompt\na,a mug\n")
+    lines = ('prompt: "photo of {p.prompt}"', "axes: {p: {file: p.csv}}")
+    desk.shots(*lines).warned("no shot reads this prompt", "`columns: {prompt: null}`")
+    kept = desk.shots(lines[0], "axes: {p: {file: p.csv, columns: {prompt: null}}}")
+    assert kept.prompts == ["photo of a mug"]
+    assert kept.warnings == []
+    inline = desk.shots(lines[0], "axes: {p: [{name: a, prompt: a mug}]}")
+    inline.warned("no shot reads this prompt", "call `prompt` otherwise")
+
+
+def test_a_prompt_that_some_row_leaves_is_not_told(desk: Desk) -> None:
+    desk.put("p.csv", "name,prompt\na,a mug\nb,\n")
+    answer = desk.shots("prompt: a lamp", "axes: {p: {file: p.csv}}")
+    assert answer.prompts == ["a mug", "a lamp"]
+    assert answer.warnings == []
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [("{A: x, steps: 4}", "did you mean `a`?"), ("{a: x, output: y}", "`output` is no axis")],
+)
+def test_a_key_of_include_that_nothing_reads_is_told(desk: Desk, entry: str, words: str) -> None:
+    desk.shots('prompt: "{a}"', "axes: {a: [x, y]}", f"include: [{entry}]").warned(words)
+
+
+def test_a_key_of_include_that_the_prompt_reads_is_not_told(desk: Desk) -> None:
+    answer = desk.shots('prompt: "{a} {m}"', "axes: {a: [x]}", "include: [{a: x, m: y}]")
+    assert (answer.prompts, answer.warnings) == (["x y"], [])
+
+
+def test_the_number_of_a_row_is_told_from_a_column_called_index(desk: Desk) -> None:
+    desk.put("p.csv", "index,text\n7,a mug\n")
+    axes = "axes: {p: {file: p.csv}}"
+    desk.shots('prompt: "{p.index} {p.text}"', axes).warned('{p["index"]}')
+    answer = desk.shots("prompt: '{p[\"index\"]} {p.text}'", axes)
+    assert (answer.prompts, answer.warnings) == (["7 a mug"], [])
+
+
+@pytest.mark.parametrize(
+    ("lines", "look"),
+    [
+        ("- a mug\n- a lamp\n", "dash"),
+        ("1. a mug\n2. a lamp\n", "number"),
+        ('"a mug"\n"a lamp"\n', "quotes"),
+        ("a mug,\na lamp,\n", "comma"),
+    ],
+)
+@pytest.mark.parametrize("wildcard", [True, False])
+def test_lines_that_look_like_another_kind_of_list_are_told(
+    desk: Desk, lines: str, look: str, wildcard: bool
+) -> None:
+    desk.put("wildcards/p.txt" if wildcard else "p.txt", lines)
+    answer = (
+        desk.shots("prompt: __p__") if wildcard else desk.shots("prompt: '{p}'", "axes: {p: {file: p.txt}}")
+    )
+    answer.warned(look, "p.txt:1")
+
+
+@pytest.mark.parametrize(
+    "lines", ["- a mug\na lamp\n", "35 mm film\n2. a lamp\n", '"a" and "b"\n"c" or "d"\n']
+)
+def test_lines_of_which_only_some_look_so_are_not_told(desk: Desk, lines: str) -> None:
+    desk.put("p.txt", lines)
+    assert desk.shots("prompt: '{p}'", "axes: {p: {file: p.txt}}").warnings == []
+
+
+def test_a_weight_in_front_of_a_value_is_told_to_be_text(desk: Desk) -> None:
+    desk.put("p.txt", "20::hat\ncap\n")
+    desk.shots("prompt: '{p}'", "axes: {p: {file: p.txt}}").warned("20::", "wildcards")
+
+
+def test_an_error_of_a_spreadsheet_is_told_with_its_line(desk: Desk) -> None:
+    desk.put("p.csv", "name,text\na,a mug\nb,#REF!\n")
+    desk.shots('prompt: "{p.text}"', "axes: {p: {file: p.csv}}").warned("p.csv:3", "`#REF!`")
+
+
+def test_a_column_of_aspects_is_told_to_set_nothing(desk: Desk) -> None:
+    desk.put("p.csv", "text,aspect_ratio\na mug,16:9\n")
+    desk.shots('prompt: "{p.text}"', "axes: {p: {file: p.csv}}").warned("aspect_ratio", "`size`")
+
+
+# Refused, since they would be something else than what was meant.
+
+
+def test_a_merge_key_in_values_is_refused(desk: Desk) -> None:
+    desk.put("p.yaml", "- &a {text: x}\n- {<<: *a, name: b}\n")
+    assert "merge keys" in desk.shots("prompt: '{p.text}'", "axes: {p: {file: p.yaml}}").problem
+    answer = desk.shots("prompt: '{p.text}'", "axes: {p: [&a {text: x}, {<<: *a, name: b}]}")
+    assert "merge keys" in answer.problem
+
+
+def test_weights_behind_the_lines_of_a_pack_are_told_to_stand_in_front(desk: Desk) -> None:
+    desk.put("wildcards/p.yaml", "w:\n  hat: 3\n  cap: 1\n")
+    assert "write `[3::hat, 1::cap]`" in desk.shots("prompt: __w__").problem
+
+
+def test_a_lora_that_is_none_is_told_with_its_own_column(desk: Desk) -> None:
+    desk.put("p.csv", "text,Lora\na mug,None\n")
+    problem = desk.shots("prompt: '{p.text}'", "axes: {p: {file: p.csv}}").problem
+    assert "leave it out" in problem
+    assert "the column `Lora`" in problem
+
+
+def test_a_sheet_without_rows_names_another(desk: Desk) -> None:
+    book = Workbook()
+    book.active.append(["read me"])
+    book.create_sheet("Data").append(["text"])
+    with io.BytesIO() as file:
+        book.save(file)
+        desk.put("p.xlsx", file.getvalue())
+    assert "write `sheet: Data`" in desk.shots("prompt: '{p.text}'", "axes: {p: {file: p.xlsx}}").problem
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('prompt: "a big" mug', "behind its closing quotation mark"),
+        ('prompt: "a mug', "never closed"),
+        ("prompt: a mug\n seeds: 2", "indented like none"),
+        ("prompt: - mug", "put a text that starts with `- ` in quotes"),
+        (r'prompt: "C:\Users"', "use single quotes"),
+    ],
+)
+def test_what_is_no_yaml_is_told_in_words_for_people(desk: Desk, line: str, words: str) -> None:
+    assert words in desk.shots(line).problem
