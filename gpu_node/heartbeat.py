@@ -72,5 +72,5 @@ class Heartbeat:
 
     def _say_away(self, why: str) -> None:
         if not self._away:
-            log.warning("%s; rendering goes on, retrying", why)
+            log.warning("%s; retrying", why)
         self._away = True
