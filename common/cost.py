@@ -10,18 +10,21 @@ The terms of the node say who pays: the farm pays an `owned` card's electricity 
 `rented` one the rent, which includes electricity, and of a `volunteer`'s nothing; what the volunteer
 pays for electricity is told apart.
 
-Amounts are floats: a sum over a million attempts, added one by one, keeps nine significant
-digits, and no amount here is an invoice.
+Prices and amounts are exact decimals. Seconds and joules are measured, so they are floats; `attempt_cost`
+is where they become money.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from common.nodes import Terms
 from common.settings import Money
 from common.units import JOULES_PER_KWH, SECONDS_PER_HOUR
+
+NOTHING = Decimal(0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,11 +32,11 @@ class Rates:
     """What electricity and hours cost; tables are by VRAM class."""
 
     currency: str
-    tariff_per_kwh: float
+    tariff_per_kwh: Decimal
     #: Drawn by the rest of the machine while its card is at the farm's disposal.
     host_watts: float
-    card_per_hour: Mapping[int, float]
-    rent_per_hour: Mapping[int, float] = field(default_factory=dict)
+    card_per_hour: Mapping[int, Decimal]
+    rent_per_hour: Mapping[int, Decimal] = field(default_factory=dict)
     #: Assumed where nothing measures or declares a card's watts.
     card_watts: Mapping[int, float] = field(default_factory=dict)
 
@@ -53,27 +56,27 @@ class Rates:
 class Cost:
     """An amount by what it pays for; `volunteered` is on no bill of the farm."""
 
-    electricity: float = 0.0
+    electricity: Decimal = NOTHING
     #: Owning or renting the card.
-    hours: float = 0.0
+    hours: Decimal = NOTHING
     #: Electricity that volunteers pay.
-    volunteered: float = 0.0
+    volunteered: Decimal = NOTHING
 
     @property
-    def farm(self) -> float:
+    def farm(self) -> Decimal:
         """The farm's own bill."""
         return self.electricity + self.hours
 
 
 def attempt_cost(*, seconds: float, joules: float, vram_class: int, terms: Terms, rates: Rates) -> Cost:
     """Cost of `seconds` in which the card took `joules`: of an attempt, or of loading a model for a batch."""
-    electricity = (joules + rates.host_watts * seconds) / JOULES_PER_KWH * rates.tariff_per_kwh
-    hours = seconds / SECONDS_PER_HOUR
+    electricity = Decimal((joules + rates.host_watts * seconds) / JOULES_PER_KWH) * rates.tariff_per_kwh
+    hours = Decimal(seconds / SECONDS_PER_HOUR)
     match terms:
         case "owned":
-            return Cost(electricity=electricity, hours=hours * rates.card_per_hour.get(vram_class, 0.0))
+            return Cost(electricity=electricity, hours=hours * rates.card_per_hour.get(vram_class, NOTHING))
         case "rented":
-            return Cost(hours=hours * rates.rent_per_hour.get(vram_class, 0.0))
+            return Cost(hours=hours * rates.rent_per_hour.get(vram_class, NOTHING))
         case "volunteer":
             return Cost(volunteered=electricity)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +22,7 @@ from common.errors import EmptyDocument, InvalidDocument, Problem
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Price = Annotated[Decimal, Field(ge=0)]
 
 
 class Section(BaseModel):
@@ -53,15 +55,20 @@ class Timing(Section):
 
 
 class Money(Section):
+    """Prices are exact, watts are measured."""
+
     currency: str = "EUR"
     #: Per kWh.
-    tariff_per_kwh: NotNegative = 0.30
+    tariff_per_kwh: Price = Decimal("0.3")
     #: Drawn by the rest of the machine while a card works.
     host_watts: NotNegative = 50
     #: Per hour, by VRAM class: what a card costs to own (price less resale over its hours on).
-    card_per_hour: dict[int, NotNegative] = {6: 0.005, 8: 0.01, 12: 0.02, 16: 0.03, 24: 0.06, 32: 0.10}
+    card_per_hour: dict[int, Price] = {
+        size: Decimal(price)
+        for size, price in {6: "0.005", 8: "0.01", 12: "0.02", 16: "0.03", 24: "0.06", 32: "0.1"}.items()
+    }
     #: Per hour, by VRAM class: what a rented card costs.
-    rent_per_hour: dict[int, NotNegative] = {}
+    rent_per_hour: dict[int, Price] = {}
     #: Watts assumed by VRAM class where nothing measures or declares them.
     card_watts: dict[int, NotNegative] = {6: 120, 8: 150, 12: 170, 16: 165, 24: 350, 32: 450}
 

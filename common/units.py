@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 MIB = 1024**2
 GIB = 1024**3
 
@@ -34,7 +36,7 @@ def format_seconds(seconds: float) -> str:
     return f"{hours:,} h {minutes:02d} min"
 
 
-def format_money(amount: float, currency: str) -> str:
+def format_money(amount: float | Decimal, currency: str) -> str:
     """Money for people: two decimals from 1 up, three significant digits below, never 0.00 for something."""
     if amount == 0 or amount >= 1:
         return f"{amount:,.2f} {currency}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
 from functools import lru_cache
 from pathlib import PurePath
 
@@ -44,7 +45,8 @@ def submit_manifest(order: Submit, farm: Farm) -> Submitted:
     for _ in checks.passing():
         pass
     checks.raise_any()
-    _refuse_over_budget(shots, manifest.limits.max_cost, farm.catalog, farm.settings.money)
+    limit = manifest.limits.max_cost
+    _refuse_over_budget(shots, limit, farm.catalog, farm.settings.money)
     job = NewJob(
         name=order.name or manifest.name or PurePath(order.source).stem,
         owner=order.owner,
@@ -52,7 +54,7 @@ def submit_manifest(order: Submit, farm: Farm) -> Submitted:
         priority=manifest.priority,
         manifest=order.manifest,
         random_seed=shots.random_seed,
-        max_cost=manifest.limits.max_cost,
+        max_cost=None if limit is None else float(limit),
     )
     submitted = farm.ledger.submit(job, _placed(shots, farm.catalog))
     return Submitted(
@@ -77,7 +79,7 @@ def _refuse_unknown_identity(unidentified: Sequence[str]) -> None:
 
 
 def _refuse_over_budget(
-    shots: Iterable[PlannedShot], limit: float | None, catalog: Catalog, money: Money
+    shots: Iterable[PlannedShot], limit: Decimal | None, catalog: Catalog, money: Money
 ) -> None:
     if limit is None:
         return

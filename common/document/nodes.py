@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 
 from common.wording import quoted, shortened
 
@@ -64,6 +66,14 @@ class Scalar:
         if _RADIX_INT.fullmatch(self.text):
             return int(self.text, 0)
         return int(self.text)
+
+    def decimal(self) -> Decimal | None:
+        """The finite number it spells, with the digits it is written with; None if it is none."""
+        number = self.number()
+        if number is None or not math.isfinite(number):
+            return None
+        # Octal and hexadecimal spellings have no decimal reading of their own.
+        return Decimal(number) if _RADIX_INT.fullmatch(self.text) else Decimal(self.text)
 
 
 @dataclass(frozen=True, slots=True)

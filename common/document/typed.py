@@ -21,7 +21,7 @@ _SENTENCES = {
     "missing": "is missing",
     **dict.fromkeys(("string_type", "path_type"), "must be text"),
     **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "must be a whole number"),
-    **dict.fromkeys(("float_type", "float_parsing"), "must be a number"),
+    **dict.fromkeys(("float_type", "float_parsing", "decimal_type", "decimal_parsing"), "must be a number"),
     **dict.fromkeys(("list_type", "tuple_type"), "must be a list"),
     **dict.fromkeys(("dict_type", "model_type"), "must be a mapping"),
 }

@@ -7,6 +7,7 @@ inlined, numbers within sane bounds. `common.manifest.parse` makes them and says
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -127,7 +128,7 @@ class Group(ShotFields):
 class Limits(Strict):
     max_images: Annotated[int, Field(ge=1)] = 10_000
     #: In the farm's currency; None: no limit.
-    max_cost: Annotated[float, Field(gt=0)] | None = None
+    max_cost: Annotated[Decimal, Field(gt=0)] | None = None
 
 
 class Manifest(Strict):

@@ -20,7 +20,7 @@ from common.manifest.key_remedies import of_manifest
 from common.manifest.limits import check_product
 from common.manifest.model import Limits, Manifest, Output, ShotFields
 from common.manifest.output_keys import OUTPUT_KEYS, Section, check_quality
-from common.manifest.plain_values import Choice, Later, Name, Number, Text, Version
+from common.manifest.plain_values import Choice, Exact, Later, Name, Number, Text, Version
 from common.manifest.presets import presets_schema, read_presets
 from common.manifest.prompt_texts import check_tags, prompt_texts, templates
 from common.manifest.reading import MAX_FINDINGS, Key, Reading, TooManyError, read_keys
@@ -33,7 +33,7 @@ LIMITS_KEYS = {
     "max_images": Key(
         Number(1, 1_000_000_000, whole=True), "Most images, counted before `exclude`; 10,000 if not given."
     ),
-    "max_cost": Key(Number(0.000001, 1e9), "Most money, in the farm's currency."),
+    "max_cost": Key(Exact(Number(0.000001, 1e9)), "Most money, in the farm's currency."),
 }
 _FILES = {"anyOf": [Text().schema(), {"type": "array", "items": Text().schema(), "minItems": 1}]}
 MANIFEST_KEYS = {

@@ -125,6 +125,20 @@ def _counted(bound: float) -> str:
     return f"{Decimal(str(bound)):,f}".removesuffix(".0")
 
 
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """A number that keeps the digits it is written with, as money does."""
+
+    number: Number
+
+    def read(self, node: Node, path: str, reading: Reading) -> Decimal | None:
+        found = self.number.read(node, path, reading)
+        return None if found is None or not isinstance(node, Scalar) else node.decimal()
+
+    def schema(self) -> dict[str, Any]:
+        return self.number.schema()
+
+
 def int_or_nan(value: float) -> float:
     return int(value) if math.isfinite(value) else value
 

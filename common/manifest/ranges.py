@@ -69,8 +69,5 @@ def ranged(node: nodes.Mapping, path: str, reading: Reading) -> tuple[str, ...] 
 
 def _decimal(node: nodes.Mapping, key: str, default: int) -> Decimal:
     found = node.get(key)
-    if not isinstance(found, Scalar):
-        return Decimal(default)
-    number = found.number()
-    # Octal and hexadecimal spellings have no decimal reading of their own.
-    return Decimal(number or 0) if found.text[:2] in ("0x", "0o") else Decimal(found.text)
+    number = found.decimal() if isinstance(found, Scalar) else None
+    return Decimal(default) if number is None else number

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from decimal import Decimal
 from itertools import groupby
 
 from rich.console import RenderableType
@@ -15,6 +16,7 @@ from coordinator.cli.card_tables import card_tables
 from coordinator.cli.planning import GroupView, PlannedManifest, PlanReport, misfit_words
 from coordinator.cli.show import duration, err, money, out, table
 from coordinator.estimate import Line, Plan, Range
+from coordinator.estimate.views import Amount
 
 #: Rows of a table before the rest is only counted.
 _MOST_ROWS = 20
@@ -75,7 +77,7 @@ def totals_table(plan: Plan, rates: Money) -> Table:
         return made
     models = len({line.model for line in plan.lines if line.vram_class})
     made.add_row("time", _time(plan, plan.seconds, plan.loading, models))
-    thousand = Range(
+    thousand = Range[Decimal](
         low=plan.cost.low * 1000 / max(plan.images, 1), high=plan.cost.high * 1000 / max(plan.images, 1)
     )
     each = f" ({_amount(thousand, plan.currency)} per 1,000 images)" if plan.cost.high else ""
@@ -87,7 +89,7 @@ def totals_table(plan: Plan, rates: Money) -> Table:
     return made
 
 
-def _time(plan: Plan, seconds: Range, loading: Range, models: int) -> str:
+def _time(plan: Plan, seconds: Range[float], loading: Range[float], models: int) -> str:
     loads = f", incl. {_span(loading, duration)} loading {counted(models, 'model')}"
     loads += f"; without the {plan.unfit:,} that fit no card" if plan.unfit else ""
     low, high = duration(seconds.low), duration(seconds.high)
@@ -193,7 +195,7 @@ def _seconds(line: Line, vram_class: int) -> str:
     known = [take.seconds for take in takes if take.seconds is not None]
     if not known:
         return "fits" if takes else "-"
-    return _span(Range(low=min(known), high=max(known)), _brief, "-")
+    return _span(Range[float](low=min(known), high=max(known)), _brief, "-")
 
 
 def _brief(seconds: float) -> str:
@@ -210,14 +212,14 @@ def _loras(line: Line) -> str:
     return str(line.loras) if line.lora_sets == 1 else f"{line.loras} ({line.lora_sets} sets)"
 
 
-def _amount(span: Range, currency: str) -> str:
+def _amount(span: Range[Decimal], currency: str) -> str:
     """
-    >>> _amount(Range(low=0.5, high=2), "EUR")
+    >>> _amount(Range[Decimal](low=Decimal("0.5"), high=Decimal(2)), "EUR")
     '0.500 to 2.00 EUR'
     """
     return f"{_span(span, lambda amount: money(amount, '').strip())} {currency}"
 
 
-def _span(span: Range, show: Callable[[float], str], word: str = " to ") -> str:
+def _span(span: Range[Amount], show: Callable[[Amount], str], word: str = " to ") -> str:
     low, high = show(span.low), show(span.high)
     return low if low == high else f"{low}{word}{high}"

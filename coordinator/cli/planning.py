@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -71,7 +72,7 @@ class PlanReport(_View):
     groups: tuple[GroupView, ...]
     plan: Plan
     money: Money
-    max_cost: float | None
+    max_cost: Decimal | None
     random_seed: int
     warnings: tuple[str, ...]
     #: Models and LoRAs whose files the catalog does not fix yet: they are planned, not submitted.
@@ -217,7 +218,7 @@ def _span(lines: Sequence[Line]) -> str:
     return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
-def _budget_warning(plan: Plan, max_cost: float | None) -> list[str]:
+def _budget_warning(plan: Plan, max_cost: Decimal | None) -> list[str]:
     if max_cost is None or plan.cost is None or not plan.cost.low <= max_cost < plan.cost.high:
         return []
     worst, limit = money(plan.cost.high, plan.currency), money(max_cost, plan.currency)

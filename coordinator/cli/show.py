@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Literal
 
 from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 from rich.console import RenderableType
 from rich.table import Table
 
@@ -25,16 +27,21 @@ def whisper(sentence: str) -> None:
 def print_json(data: BaseModel | Sequence[BaseModel]) -> None:
     """As JSON on standard output, uncoloured and unwrapped; in ASCII where the encoding lacks characters."""
     dumped = _dumped(data) if isinstance(data, BaseModel) else [_dumped(each) for each in data]
-    text = json.dumps(dumped, indent=2, ensure_ascii=False)
+    text = json.dumps(dumped, indent=2, ensure_ascii=False, default=_plain)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
-        text = json.dumps(dumped, indent=2)
+        text = json.dumps(dumped, indent=2, default=_plain)
     sys.stdout.write(f"{text}\n")
 
 
 def _dumped(model: BaseModel) -> object:
-    return model.model_dump(mode="json", serialize_as_any=True)
+    return model.model_dump(serialize_as_any=True)
+
+
+def _plain(value: object) -> object:
+    """Money as a number, all else as pydantic writes it."""
+    return float(value) if isinstance(value, Decimal) else to_jsonable_python(value)
 
 
 def table(*columns: str, rows: Iterable[Sequence[RenderableType]], right: Sequence[str] = ()) -> Table:
@@ -53,7 +60,7 @@ def table(*columns: str, rows: Iterable[Sequence[RenderableType]], right: Sequen
     return made
 
 
-def money(amount: float | None, currency: str) -> str:
+def money(amount: float | Decimal | None, currency: str) -> str:
     return "-" if amount is None else format_money(amount, currency)
 
 

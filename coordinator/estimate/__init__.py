@@ -6,14 +6,15 @@ good to a factor of two, and named as such.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
 
 from common.catalog import Catalog
 from common.cost import Rates
 from common.shot import PlannedShot
 from coordinator.estimate.kinds import alike, count_kinds
 from coordinator.estimate.lines import MEASURED, REFERENCE, Station, plan_line, reference_pace
-from coordinator.estimate.totals import Total, load_seconds, totals
+from coordinator.estimate.totals import load_seconds, totals
 from coordinator.estimate.views import Line, Plan, Range, Take
 
 __all__ = [
@@ -47,19 +48,16 @@ def estimate(
     lines = [plan_line(each, catalog, stations, rates) for each in alike(kinds, catalog)]
     total = totals(lines, catalog, stations, rates, together=together)
 
-    def span(amount: Callable[[Total], float]) -> Range | None:
-        return Range(low=amount(total[0]), high=amount(total[1])) if total else None
-
     return Plan(
         lines=tuple(lines),
         together=together,
         images=sum(line.images for line in lines),
         duplicates=duplicates,
         unfit=sum(line.images for line in lines if line.vram_class is None),
-        seconds=span(lambda total: total.all.seconds),
-        loading=span(lambda total: total.loading.seconds),
-        cost=span(lambda total: total.all.cost),
-        volunteered=span(lambda total: total.all.volunteered),
+        seconds=total and Range[float](low=total[0].all.seconds, high=total[1].all.seconds),
+        loading=total and Range[float](low=total[0].loading.seconds, high=total[1].loading.seconds),
+        cost=total and Range[Decimal](low=total[0].all.cost, high=total[1].all.cost),
+        volunteered=total and Range[Decimal](low=total[0].all.volunteered, high=total[1].all.volunteered),
         currency=rates.currency,
         basis=" and ".join(sorted({take.basis for line in lines for take in line.takes if take.basis})),
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from decimal import Decimal
+from typing import Any, NamedTuple
 
 from common.catalog import Catalog, Model, Recipe
-from common.cost import Rates
+from common.cost import NOTHING, Rates
 from common.fit import model_bytes
 from coordinator.estimate.lines import Station, work_cost
 from coordinator.estimate.views import Line, Take
@@ -20,18 +21,21 @@ _LOAD_S = 5.0
 class Amount(NamedTuple):
     seconds: float
     #: The farm's bill.
-    cost: float
+    cost: Decimal
     #: Electricity that volunteers pay.
-    volunteered: float
+    volunteered: Decimal
 
     def plus(self, other: Amount) -> Amount:
-        return Amount(*(mine + its for mine, its in zip(self, other, strict=True)))
+        return Amount(
+            self.seconds + other.seconds, self.cost + other.cost, self.volunteered + other.volunteered
+        )
 
     def times(self, factor: float) -> Amount:
-        return Amount(*(each * factor for each in self))
+        exact = Decimal(factor)
+        return Amount(self.seconds * factor, self.cost * exact, self.volunteered * exact)
 
 
-NOTHING = Amount(0.0, 0.0, 0.0)
+_NOTHING = Amount(0.0, NOTHING, NOTHING)
 
 
 class Total(NamedTuple):
@@ -58,7 +62,7 @@ def totals(
     return _extreme(min, fitting, loads), _extreme(max, fitting, loads)
 
 
-def _extreme(choose: Callable[..., float], lines: Sequence[Line], loads: _Loads) -> Total:
+def _extreme(choose: Callable[..., Any], lines: Sequence[Line], loads: _Loads) -> Total:
     """The best (or worst) card for each line, in each respect."""
     work = _sum(_each(choose, map(_per_image, _priced(line))).times(line.images) for line in lines)
     loading = _sum(_each(choose, each.values()) for each in loads.values())
@@ -69,9 +73,7 @@ def _shared(line: Line) -> Amount:
     """All cards that take the line work on it at once, each as fast as it can."""
     images = [_per_image(take) for take in _priced(line)]
     per_second = sum(1 / image.seconds for image in images)
-    cost = sum(image.cost / image.seconds for image in images) / per_second
-    volunteered = sum(image.volunteered / image.seconds for image in images) / per_second
-    return Amount(1 / per_second, cost, volunteered).times(line.images)
+    return _all_at_once(image.times(1 / (image.seconds * per_second)) for image in images).times(line.images)
 
 
 def _priced(line: Line) -> list[Take]:
@@ -79,10 +81,10 @@ def _priced(line: Line) -> list[Take]:
 
 
 def _per_image(take: Take) -> Amount:
-    return Amount(take.seconds or 0.0, take.cost or 0.0, take.volunteered or 0.0)
+    return Amount(take.seconds or 0.0, take.cost or NOTHING, take.volunteered or NOTHING)
 
 
-def _each(choose: Callable[..., float], amounts: Iterable[Amount]) -> Amount:
+def _each(choose: Callable[..., Any], amounts: Iterable[Amount]) -> Amount:
     return Amount(*(choose(column) for column in zip(*amounts, strict=True)))
 
 
@@ -93,7 +95,7 @@ def _all_at_once(amounts: Iterable[Amount]) -> Amount:
 
 
 def _sum(amounts: Iterable[Amount]) -> Amount:
-    total = NOTHING
+    total = _NOTHING
     for amount in amounts:
         total = total.plus(amount)
     return total

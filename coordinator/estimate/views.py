@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from typing import Generic, TypeVar
+
 from pydantic import BaseModel, ConfigDict
+
+Amount = TypeVar("Amount", float, Decimal)
 
 
 class View(BaseModel):
@@ -24,9 +29,9 @@ class Take(View):
     pass_peak_bytes: int | None = None
     #: None: nothing was measured and the catalog has no figure.
     seconds: float | None = None
-    cost: float | None = None
+    cost: Decimal | None = None
     #: What a volunteer pays.
-    volunteered: float | None = None
+    volunteered: Decimal | None = None
     basis: str = ""
 
 
@@ -53,11 +58,11 @@ class Line(View):
     takes: tuple[Take, ...]
 
 
-class Range(View):
+class Range(View, Generic[Amount]):
     """Low equals high where it is known which cards work."""
 
-    low: float
-    high: float
+    low: Amount
+    high: Amount
 
 
 class Plan(View):
@@ -72,12 +77,12 @@ class Plan(View):
     #: Shots that no card takes.
     unfit: int
     #: Wall time; None where a figure is missing.
-    seconds: Range | None
+    seconds: Range[float] | None
     #: The part of `seconds` in which models are loaded.
-    loading: Range | None
+    loading: Range[float] | None
     #: The farm's bill, in `currency`.
-    cost: Range | None
+    cost: Range[Decimal] | None
     #: Electricity that volunteers pay.
-    volunteered: Range | None
+    volunteered: Range[Decimal] | None
     currency: str
     basis: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from common.cost import attempt_cost, estimated_joules, idle_cost
+from common.cost import Cost, attempt_cost, estimated_joules, idle_cost
 from common.errors import Invalid
 from common.messages import Spent
 from common.nodes import Card, Terms
@@ -46,7 +46,7 @@ def work_charge(spent: Spent, card: Card, terms: Terms, rules: Rules) -> dict[st
     cost = attempt_cost(
         seconds=seconds, joules=joules, vram_class=card.vram_class, terms=terms, rates=rules.rates
     )
-    return {"joules": joules, "cost": cost.farm, "volunteered": cost.volunteered}
+    return _columns(joules, cost)
 
 
 def idle_charge(seconds: float, joules: float, card: Card, terms: Terms, rules: Rules) -> dict[str, float]:
@@ -54,7 +54,12 @@ def idle_charge(seconds: float, joules: float, card: Card, terms: Terms, rules: 
     cost = idle_cost(
         seconds=seconds, joules=joules, vram_class=card.vram_class, terms=terms, rates=rules.rates
     )
-    return {"joules": joules, "cost": cost.farm, "volunteered": cost.volunteered}
+    return _columns(joules, cost)
+
+
+def _columns(joules: float, cost: Cost) -> dict[str, float]:
+    """Rows and sums over them are floats: a million attempts keep nine digits, and none is an invoice."""
+    return {"joules": joules, "cost": float(cost.farm), "volunteered": float(cost.volunteered)}
 
 
 def prefixed(prefix: str, columns: dict[str, float]) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from tests.require import require_program
 from tests.scrape import scraped, total
 from tests.servers import ValkeyServer
 
-MONEY = Money(currency="CHF", tariff_per_kwh=0.25, host_watts=60, card_per_hour={8: 0.02})
+MONEY = Money(
+    currency="CHF", tariff_per_kwh=Decimal("0.25"), host_watts=60, card_per_hour={8: Decimal("0.02")}
+)
 #: What the scripted node reports for each shot and each batch.
 RENDER_S, RENDER_J, LOAD_S, LOAD_J = 2.5, 50.0, 1.0, 10.0
 FAILED_S, FAILED_J = 4.0, 80.0
@@ -23,8 +26,8 @@ FAILED_S, FAILED_J = 4.0, 80.0
 
 def cost(seconds: float, joules: float) -> float:
     """The formula of the books, written out once more."""
-    electricity = (joules + MONEY.host_watts * seconds) / 3.6e6 * MONEY.tariff_per_kwh
-    return electricity + seconds * MONEY.card_per_hour[8] / 3600
+    electricity = (joules + MONEY.host_watts * seconds) / 3.6e6 * float(MONEY.tariff_per_kwh)
+    return electricity + seconds * float(MONEY.card_per_hour[8]) / 3600
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,10 @@ from common.settings import Money
 
 RATES = Rates.of(
     Money(
-        tariff_per_kwh=0.30,
+        tariff_per_kwh=Decimal("0.30"),
         host_watts=50,
-        card_per_hour={8: 0.01, 24: 0.06},
-        rent_per_hour={24: 0.22},
+        card_per_hour={8: Decimal("0.01"), 24: Decimal("0.06")},
+        rent_per_hour={24: Decimal("0.22")},
         card_watts={8: 150, 24: 350},
     )
 )
@@ -29,15 +29,15 @@ def cost(terms: Terms, *, seconds: float = 120.0, joules: float = 18_000.0, vram
 
 def test_an_owned_card_costs_electricity_of_card_and_host_and_its_hours() -> None:
     owned = cost("owned")
-    assert owned.electricity == pytest.approx((18_000 + 50 * 120) / 3.6e6 * 0.30)
-    assert owned.hours == pytest.approx(120 / 3600 * 0.06)
-    assert owned.farm == pytest.approx(0.002 + 0.002)
+    assert float(owned.electricity) == pytest.approx((18_000 + 50 * 120) / 3.6e6 * 0.30)
+    assert float(owned.hours) == pytest.approx(120 / 3600 * 0.06)
+    assert float(owned.farm) == pytest.approx(0.002 + 0.002)
     assert owned.volunteered == 0
 
 
 def test_a_rented_card_costs_its_rent_which_includes_electricity() -> None:
     rented = cost("rented")
-    assert rented.farm == pytest.approx(120 / 3600 * 0.22)
+    assert float(rented.farm) == pytest.approx(120 / 3600 * 0.22)
     assert rented.electricity == rented.volunteered == 0
 
 
@@ -56,7 +56,7 @@ def test_idling_costs_the_farm_its_own_cards_and_volunteers_nothing() -> None:
     def idle(terms: Terms) -> Cost:
         return idle_cost(seconds=3600, joules=36_000, vram_class=8, terms=terms, rates=RATES)
 
-    assert idle("owned").farm == pytest.approx((36_000 + 180_000) / 3.6e6 * 0.30 + 0.01)
+    assert float(idle("owned").farm) == pytest.approx((36_000 + 180_000) / 3.6e6 * 0.30 + 0.01)
     assert idle("volunteer") == Cost()
 
 
@@ -73,11 +73,19 @@ ATTEMPTS = st.lists(
 
 
 @given(ATTEMPTS)
-def test_sums_agree_with_exact_arithmetic_to_a_millionth(attempts: list[tuple[float, float, int]]) -> None:
+def test_a_sum_is_that_of_exact_arithmetic_to_fifteen_digits(
+    attempts: list[tuple[float, float, int]],
+) -> None:
     farm = sum(cost("owned", seconds=s, joules=j, vram_class=c).farm for s, j, c in attempts)
     exact = sum(
         (Decimal(j) + 50 * Decimal(s)) / 3_600_000 * Decimal("0.30")
         + Decimal(s) * {8: Decimal("0.01"), 24: Decimal("0.06")}[c] / 3600
         for s, j, c in attempts
     )
-    assert farm == pytest.approx(float(exact), rel=1e-9, abs=1e-12)
+    assert float(farm) == pytest.approx(float(exact), rel=1e-15, abs=1e-18)
+
+
+def test_prices_are_exact_and_add_up_to_the_digit() -> None:
+    hour = cost("rented", seconds=3600.0).farm
+    assert hour == Decimal("0.22")
+    assert sum(hour for _ in range(1_000_000)) == 220_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -117,7 +118,11 @@ def test_a_table_of_the_file_is_filled_up_by_variables(
     (tmp_path / "farm.yaml").write_text("money: {card_per_hour: {8: 0.1, 12: 0.2}}\n")
     monkeypatch.setenv("FARM_MONEY__CARD_PER_HOUR", '{"8": 0.3, "24": 0.4}')
 
-    assert load_settings(tmp_path / "farm.yaml").money.card_per_hour == {8: 0.3, 12: 0.2, 24: 0.4}
+    assert load_settings(tmp_path / "farm.yaml").money.card_per_hour == {
+        8: Decimal("0.3"),
+        12: Decimal("0.2"),
+        24: Decimal("0.4"),
+    }
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ CLOSE = 1e-6
 def _hand_made_cost(seconds: float, joules: float, vram_class: int, bench: Bench) -> float:
     """design: (E_gpu + P_host·t) / 3.6e6 · tariff + t · card_per_hour / 3600."""
     rates = bench.rates
-    electricity = (joules + rates.host_watts * seconds) / 3.6e6 * rates.tariff_per_kwh
-    return electricity + seconds * rates.card_per_hour[vram_class] / 3600
+    electricity = (joules + rates.host_watts * seconds) / 3.6e6 * float(rates.tariff_per_kwh)
+    return electricity + seconds * float(rates.card_per_hour[vram_class]) / 3600
 
 
 def _one_failure_and_one_load(bench: Bench) -> tuple[str, Holder]:
@@ -93,7 +93,7 @@ def test_a_volunteers_electricity_is_on_no_bill_of_the_farm(bench: Bench) -> Non
     assert bench.ledger.job(job.job_id).cost == 0
     assert sum(totals.cost.values()) == 0
     rates = bench.rates
-    expected = (3.6e6 + rates.host_watts * 3600) / 3.6e6 * rates.tariff_per_kwh
+    expected = (3.6e6 + rates.host_watts * 3600) / 3.6e6 * float(rates.tariff_per_kwh)
     assert sum(totals.volunteer_cost.values()) == pytest.approx(expected, rel=CLOSE)
 
 

@@ -25,7 +25,7 @@ def _cost_of(bench: Bench, seconds: float) -> float:
     """Of so long on a card of 8 GB."""
     joules = estimated_joules(seconds, 8, bench.rates, None)
     cost = attempt_cost(seconds=seconds, joules=joules, vram_class=8, terms="owned", rates=bench.rates)
-    return cost.farm
+    return float(cost.farm)
 
 
 def _measured(bench: Bench, *nodes: Holder) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +181,7 @@ def as_read(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Setti
 def test_rates_reach_the_program_as_it_reads_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     documents = render(tmp_path, SECRET | {"money": {"cardPerHour": {"8": 0.02, "24": 0.07}}})
     money = as_read(environment(documents, "coordinator"), monkeypatch).money
-    assert (money.card_per_hour, money.currency) == ({8: 0.02, 24: 0.07}, "EUR")
+    assert (money.card_per_hour, money.currency) == ({8: Decimal("0.02"), 24: Decimal("0.07")}, "EUR")
 
 
 @pytest.mark.parametrize("deployment", ["coordinator", "ingest"])

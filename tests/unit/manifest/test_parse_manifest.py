@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,12 @@ def test_what_is_not_said_has_a_default() -> None:
     manifest = parse("version: 1\nshots:\n- {model: m, prompt: p}\n").manifest
     assert manifest == Manifest(version=1, shots=(Group(name="shots", model="m", prompt="p"),))
     assert (manifest.lane, manifest.priority, manifest.limits.max_images) == ("public", 50, 10_000)
+
+
+@pytest.mark.parametrize("spelled", ["3", "0.10", "1e-3", "0.1000000000000000055"])
+def test_a_limit_of_money_keeps_the_digits_it_is_written_with(spelled: str) -> None:
+    content = f"version: 1\nlimits: {{max_cost: {spelled}}}\nshots:\n- {{model: m, prompt: p}}\n"
+    assert parse(content).manifest.limits.max_cost == Decimal(spelled)
 
 
 def test_groups_without_a_name_are_numbered() -> None:
