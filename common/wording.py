@@ -55,8 +55,9 @@ def _escape(unseen: re.Match[str]) -> str:
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that was most likely meant; None if none is near, and never the word itself.
 
-    Near is the same word in another spelling, one that the other begins with, and one at most two slips
-    away (a letter more, less, other or swapped), no more than a third of it. Numbers are never near.
+    Near is the same word in another spelling, its first letters (a third of it or more), the word with an
+    ending, and one at most two slips away (a letter more, less, other or swapped), no more than a third of
+    it. Numbers are never near.
     """
     typed = _spelled(word)
     if not typed or typed.isdigit() or len(typed) > _LONGEST:
@@ -79,7 +80,8 @@ def _distance(typed: str, name: str) -> int | None:
     most = min(2, len(longer) // 3)
     if len(longer) - len(shorter) <= most and (slips := _slips(typed, name, most)) <= most:
         return slips
-    return 3 if len(shorter) >= 3 and longer.startswith(shorter) and not name.isdigit() else None
+    begins = len(shorter) >= max(3, len(name) / 3) and longer.startswith(shorter)
+    return 3 if begins and not name.isdigit() else None
 
 
 def _slips(one: str, other: str, most: int) -> int:

@@ -21,6 +21,7 @@ GROUP = [
     "sampler",
     "seeds",
     "axes",
+    "allow_empty",
 ]
 
 
@@ -35,6 +36,9 @@ GROUP = [
         ("axs", "axes"),
         ("guidence", "guidance"),
         ("sam-pler", "sampler"),
+        ("prompt_text", "prompt"),
+        ("allow", "allow_empty"),
+        ("size_of_page", "size"),
     ],
 )
 def test_a_word_a_few_slips_away_is_meant(word: str, meant: str) -> None:
@@ -42,7 +46,14 @@ def test_a_word_a_few_slips_away_is_meant(word: str, meant: str) -> None:
     assert suggestion(word, GROUP) == f": did you mean `{meant}`?"
 
 
-@pytest.mark.parametrize("word", ["from", "form", "draft", "text", "style", "x", "", "nom", "zoom"])
+@pytest.mark.parametrize(
+    "word",
+    # The last two are the first letters of far longer words.
+    [
+        *("from", "form", "draft", "text", "style", "x", "", "nom", "zoom", "using", "title", "ratio"),
+        *("all", "si"),
+    ],
+)
 def test_a_word_further_away_is_not_meant(word: str) -> None:
     assert nearest(word, GROUP) is None
     assert suggestion(word, GROUP) == ""
