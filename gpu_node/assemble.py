@@ -19,16 +19,15 @@ from common.errors import Conflict, Invalid, Unavailable
 from common.keys import read_key
 from common.messages import CardFacts, Join
 from common.nodes import Terms
-from gpu_node.batch import Bench
-from gpu_node.coordinator_client import Coordinator
-from gpu_node.deliver import open_store_client
-from gpu_node.engine_client import EngineClient
+from gpu_node.agent.batch import NodeContext
+from gpu_node.agent.coordinator_client import Coordinator
+from gpu_node.agent.deliver import open_store_client
+from gpu_node.agent.engine_client import EngineClient
+from gpu_node.agent.node import Node
+from gpu_node.agent.progress import Progress
 from gpu_node.identity import Hashes
 from gpu_node.library import Holding, Library
-from gpu_node.node import Node
-from gpu_node.probe import Probe
-from gpu_node.progress import Progress
-from gpu_node.versions import installed_versions
+from gpu_node.probe import Probe, installed_versions
 
 log = logging.getLogger(__name__)
 
@@ -72,10 +71,10 @@ def assembled(options: NodeOptions, probe: Probe, library: Library) -> Iterator[
             pipelines=sorted(pipelines),
             environment=probe.environment,
         )
-        bench = Bench(
+        context = NodeContext(
             coordinator=coordinator, store=store, engine=engine, library=library, stopping=threading.Event()
         )
-        yield Node(bench, join, Progress(meter, lambda: engine.held))
+        yield Node(context, join, Progress(meter, lambda: engine.held))
 
 
 def node_key(file: Path | None) -> str:

@@ -24,11 +24,11 @@ from common.catalog import load_catalog
 from common.commandline import Command, command_line, run_command_line
 from common.settings import Settings, load_settings
 from common.terminal import LogFormatter, err, out
+from gpu_node.agent.coordinator_client import Coordinator
+from gpu_node.agent.node import Node
 from gpu_node.assemble import NodeOptions, assembled, node_key, open_library
-from gpu_node.coordinator_client import Coordinator
 from gpu_node.doctor import Finding, examine
 from gpu_node.library import Library
-from gpu_node.node import Node
 from gpu_node.options import (
     CardFile,
     CatalogFiles,

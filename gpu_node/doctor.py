@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from common.errors import FarmError
 from common.nodes import Card
 from common.units import GIB
-from gpu_node.coordinator_client import Coordinator
+from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.library import Holding, Library
-from gpu_node.probe import Kernels, Probe
-from gpu_node.versions import installed_versions
+from gpu_node.probe import Kernels, Probe, installed_versions
 
 
 @dataclass(frozen=True, slots=True)

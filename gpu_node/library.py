@@ -12,7 +12,7 @@ from common.model_files import find_files
 from common.nodes import Card
 from gpu_node.errors import RenderError
 from gpu_node.identity import Hashes, verify_file, verify_model
-from gpu_node.protocol import GgufOrder
+from gpu_node.protocol import EngineGguf
 
 #: (name, path, identity, hashes) to whether the files were compared; raises RenderError where they differ.
 Verify = Callable[[str, Path, str | None, Hashes], bool]
@@ -50,7 +50,7 @@ class Library:
         lora = self.catalog.loras.get(name)
         return self._find(Path("loras") / lora.path) if lora else None
 
-    def gguf_file(self, model: Model, recipe: Recipe) -> GgufOrder | None:
+    def gguf_file(self, model: Model, recipe: Recipe) -> EngineGguf | None:
         """What the recipe reads the transformer from; None where that is the model's folder.
 
         Raises RenderError `model_missing`.
@@ -69,7 +69,7 @@ class Library:
             raise RenderError(
                 "model_missing", f"{needs} {path}, which is in none of this node's model folders"
             )
-        return GgufOrder(file=file, identity=named.identity)
+        return EngineGguf(file=file, identity=named.identity)
 
     def models(self, card: Card) -> list[Holding]:
         """Every catalog model whose folder is here, compared with the catalog (seconds a GB, once).

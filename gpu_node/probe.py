@@ -1,4 +1,6 @@
-"""What this machine has to render on: a CUDA card, or a CPU that stands in for the card of a file."""
+"""What this machine renders on: a CUDA card, or a CPU that stands in for the card of a file; and with which
+memory and software.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,8 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,16 +19,21 @@ from common.cards import load_card
 from common.errors import Unavailable
 from common.nodes import Card
 from gpu_node.energy import Meter, NvmlSensors, open_meter
-from gpu_node.host_memory import host_memory_bytes
 
 #: Share of the host's memory that offloaded weights may take.
 _RAM_SHARE = 0.75
 _KERNEL_CHECK_S = 120.0
 
+_CGROUPS = Path("/sys/fs/cgroup")
+_OWN_CGROUP = Path("/proc/self/cgroup")
+
+#: What the pictures of a node, and its talk with the farm, depend on.
+_PACKAGES = ("shotfarm", "torch", "diffusers", "transformers", "peft", "safetensors", "pillow", "celery")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Kernels:
-    """What `gpu_node.kernels` found."""
+    """What `gpu_node.engine.kernels` found."""
 
     torch: str
     #: Architectures this torch build has kernels for, such as `sm_61`.
@@ -75,8 +84,6 @@ class CpuProbe:
         return open_meter(None, self.card().watts)
 
     def kernels(self) -> Kernels:
-        from importlib.metadata import version
-
         return Kernels(torch=version("torch"), archs=("cpu",), check="any CPU will do")
 
 
@@ -135,7 +142,7 @@ def check_kernels(device: str, environment: Mapping[str, str], timeout_s: float 
     """Let torch compute on the device, in a process of its own as the engine is."""
     try:
         answer = subprocess.run(
-            [sys.executable, "-m", "gpu_node.kernels", device],
+            [sys.executable, "-m", "gpu_node.engine.kernels", device],
             env=os.environ | environment,
             capture_output=True,
             text=True,
@@ -164,6 +171,18 @@ def find_probe(card_file: Path | None, gpu: int = 0) -> Probe:
     return CpuProbe(card_file) if card_file is not None else NvidiaProbe(gpu)
 
 
+def host_memory_bytes(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUP) -> int:
+    """The machine's memory, or less where a control group (version 2) allows less, as a container's does."""
+    installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min([installed, *_cgroup_limits(cgroups, own)])
+
+
+@cache
+def installed_versions() -> dict[str, str]:
+    """Package to version; the engine runs under the same interpreter as its node."""
+    return {package: version(package) for package in _PACKAGES}
+
+
 def _open_nvml(index: int) -> tuple[Any, Any]:
     import pynvml
 
@@ -177,3 +196,14 @@ def _open_nvml(index: int) -> tuple[Any, Any]:
         return pynvml, pynvml.nvmlDeviceGetHandleByIndex(index)
     except pynvml.NVMLError as error:
         raise Unavailable(f"no NVIDIA card {index} found on this machine ({error}); {remedy}") from None
+
+
+def _cgroup_limits(cgroups: Path, own: Path) -> list[int]:
+    """Bytes allowed to the group of this process and to each group around it."""
+    if not own.exists():
+        return []
+    name = next((line[3:] for line in own.read_text().splitlines() if line.startswith("0::")), "/")
+    group = cgroups / name.strip("/")
+    files = [folder / "memory.max" for folder in (group, *group.parents)]
+    given = [file.read_text().strip() for file in files if file.exists()]
+    return [int(limit) for limit in given if limit != "max"]

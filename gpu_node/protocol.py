@@ -12,7 +12,7 @@ class Line(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class LoraOrder(Line):
+class EngineLora(Line):
     """A LoRA of the batch: its file, what the catalog says the file is, and its weight."""
 
     name: str
@@ -22,7 +22,7 @@ class LoraOrder(Line):
     weight: float
 
 
-class GgufOrder(Line):
+class EngineGguf(Line):
     """The file that the transformer's weights are read from, and what the catalog says the file is."""
 
     file: Path
@@ -33,7 +33,7 @@ class GgufOrder(Line):
 class Load(Line):
     """Hold this model by this recipe with exactly these LoRAs. What is already so is left as it is."""
 
-    order: Literal["load"] = "load"
+    command: Literal["load"] = "load"
     model: str
     folder: Path
     #: `sha256:<hex>` or `repo@commit`; None accepts any files.
@@ -52,15 +52,15 @@ class Load(Line):
     #: `none`, or the denoiser's format where it is smaller than 16 bits.
     quantisation: str
     #: None: the weights are in `folder`.
-    gguf: GgufOrder | None = None
+    gguf: EngineGguf | None = None
     placement: tuple[str, ...] = ()
-    loras: tuple[LoraOrder, ...] = ()
+    loras: tuple[EngineLora, ...] = ()
 
 
 class Encode(Line):
     """Encode these texts and forget all others, so that the text encoder can make room before denoising."""
 
-    order: Literal["encode"] = "encode"
+    command: Literal["encode"] = "encode"
     prompts: tuple[str, ...]
     negatives: tuple[str, ...] = ()
 
@@ -75,17 +75,17 @@ class EngineShot(Line):
 class Render(Line):
     """Render one pass: shots that share size, steps, guidance, sampler and knobs."""
 
-    order: Literal["render"] = "render"
+    command: Literal["render"] = "render"
     shots: tuple[EngineShot, ...]
 
 
 class Interrupt(Line):
     """End the running pass at its next step: nobody wants it any more. It fails as `cancelled`.
 
-    Meant for the order before it; where that has been answered already, nothing happens.
+    Meant for the command before it; where that has been answered already, nothing happens.
     """
 
-    order: Literal["interrupt"] = "interrupt"
+    command: Literal["interrupt"] = "interrupt"
 
 
 class Ready(Line):
@@ -94,14 +94,14 @@ class Ready(Line):
     event: Literal["ready"] = "ready"
 
 
-class Fulfilled(Line):
-    """The model is held, or the texts are encoded. The engine takes the next order."""
+class Completed(Line):
+    """The model is held, or the texts are encoded. The engine takes the next command."""
 
-    event: Literal["fulfilled"] = "fulfilled"
+    event: Literal["completed"] = "completed"
 
 
 class Alive(Line):
-    """One text is encoded, which can take minutes on a CPU; the order goes on."""
+    """One text is encoded, which can take minutes on a CPU; the command goes on."""
 
     event: Literal["alive"] = "alive"
 
@@ -127,7 +127,7 @@ class Image(Line):
 
 
 class Failed(Line):
-    """The order failed, or one shot of it (`shot_id`); the engine goes on unless it says otherwise."""
+    """The command failed, or one shot of it (`shot_id`); the engine goes on unless it says otherwise."""
 
     event: Literal["failed"] = "failed"
     #: A kind of `common.failures`.
@@ -139,7 +139,7 @@ class Failed(Line):
 
 
 class Done(Line):
-    """The pass is decoded; its images follow as they are encoded. The engine takes the next order."""
+    """The pass is decoded; its images follow as they are encoded. The engine takes the next command."""
 
     event: Literal["done"] = "done"
     denoise_s: float
@@ -147,8 +147,8 @@ class Done(Line):
     peak_bytes: int | None
 
 
-Order = Load | Encode | Render | Interrupt
-Event = Ready | Fulfilled | Alive | Step | Image | Failed | Done
+Command = Load | Encode | Render | Interrupt
+Event = Ready | Completed | Alive | Step | Image | Failed | Done
 
-ORDER: TypeAdapter[Order] = TypeAdapter(Annotated[Order, Field(discriminator="order")])
+COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="command")])
 EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])

@@ -10,17 +10,17 @@ from PIL import Image
 
 from common.shot import Shot
 from gpu_node import protocol
-from gpu_node.engine_client import EngineClient
+from gpu_node.agent.engine_client import EngineClient
 
 #: Seconds after which a silent engine fails the test.
 PATIENCE_S = 100.0
 
 
-def ask(engine: EngineClient, order: protocol.Order) -> list[protocol.Event]:
-    """Everything the engine says to this order, the images of a pass included."""
-    engine.send(order)
+def ask(engine: EngineClient, command: protocol.Command) -> list[protocol.Event]:
+    """Everything the engine says to this command, the images of a pass included."""
+    engine.send(command)
     heard: list[protocol.Event] = []
-    while not _answered(heard, order):
+    while not _answered(heard, command):
         heard.append(next_event(engine))
     return heard
 
@@ -40,8 +40,8 @@ def render(engine: EngineClient, *shots: Shot) -> dict[str, Path]:
         prompts=tuple(dict.fromkeys([shot.prompt for shot in shots] + [""])),
         negatives=tuple(dict.fromkeys(shot.negative for shot in shots)),
     )
-    assert isinstance(ask(engine, texts)[-1], protocol.Fulfilled)
-    heard = ask(engine, render_order(*shots))
+    assert isinstance(ask(engine, texts)[-1], protocol.Completed)
+    heard = ask(engine, render_command(*shots))
     assert not [event for event in heard if isinstance(event, protocol.Failed)]
     return {event.shot_id: event.file for event in heard if isinstance(event, protocol.Image)}
 
@@ -52,14 +52,14 @@ def pixels(file: Path) -> bytes:
         return image.tobytes()
 
 
-def render_order(*shots: Shot) -> protocol.Render:
+def render_command(*shots: Shot) -> protocol.Render:
     return protocol.Render(
         shots=tuple(protocol.EngineShot(id=shot.id, spec=shot.to_dict()) for shot in shots)
     )
 
 
-def load_order(folder: Path, **changes: Any) -> protocol.Load:
-    """The order for a tiny Z-Image model in float32 on a CPU."""
+def load_command(folder: Path, **changes: Any) -> protocol.Load:
+    """The command for a tiny Z-Image model in float32 on a CPU."""
     fields: dict[str, Any] = {
         "model": "tiny",
         "folder": folder,
@@ -75,8 +75,8 @@ def load_order(folder: Path, **changes: Any) -> protocol.Load:
     return protocol.Load(**(fields | changes))
 
 
-def lora_order(file: Path, *, weight: float = 1.0) -> protocol.LoraOrder:
-    return protocol.LoraOrder(name=file.stem, file=file, identity=None, weight=weight)
+def engine_lora(file: Path, *, weight: float = 1.0) -> protocol.EngineLora:
+    return protocol.EngineLora(name=file.stem, file=file, identity=None, weight=weight)
 
 
 def shot(**changes: Any) -> Shot:
@@ -95,10 +95,10 @@ def shot(**changes: Any) -> Shot:
     return Shot(**(fields | changes))
 
 
-def _answered(heard: list[protocol.Event], order: protocol.Order) -> bool:
-    ends = [e for e in heard if isinstance(e, protocol.Fulfilled | protocol.Done)]
+def _answered(heard: list[protocol.Event], command: protocol.Command) -> bool:
+    ends = [e for e in heard if isinstance(e, protocol.Completed | protocol.Done)]
     if any(isinstance(event, protocol.Failed) and event.shot_id is None for event in heard):
         return True
-    shots = len(order.shots) if isinstance(order, protocol.Render) else 0
+    shots = len(command.shots) if isinstance(command, protocol.Render) else 0
     outcomes = [e for e in heard if isinstance(e, protocol.Image | protocol.Failed)]
     return bool(ends) and len(outcomes) == shots

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 from common.messages import Lease, OrderedShot
 from common.shot import Shot
-from gpu_node.batch import Batch, Bench
-from gpu_node.heartbeat import Heartbeat
-from gpu_node.listener import Listener
-from gpu_node.progress import BatchInHand, Progress
-from gpu_node.steering import Steering
+from gpu_node.agent.batch import Batch, NodeContext
+from gpu_node.agent.heartbeat import Heartbeat
+from gpu_node.agent.orders import Listener, Steering
+from gpu_node.agent.progress import ActiveBatch, Progress
 from tests.scripted_farm import ScriptedFarm
 
 WATTS = 100.0
@@ -23,18 +22,18 @@ class Worker:
     """A node without its tickets."""
 
     farm: ScriptedFarm
-    bench: Bench
+    context: NodeContext
     progress: Progress
 
     def work(self, lease: Lease) -> None:
         self.work_on(self.progress.take(lease))
 
-    def work_on(self, hand: BatchInHand) -> None:
+    def work_on(self, active: ActiveBatch) -> None:
         joined = self.farm.joined()
-        steering = Steering(self.progress, self.bench.engine, lambda why: None)
-        told = (self.bench.coordinator, joined, self.progress, steering)
+        steering = Steering(self.progress, self.context.engine, lambda why: None)
+        told = (self.context.coordinator, joined, self.progress, steering)
         with Heartbeat(*told), Listener(*told):
-            Batch(self.bench, joined, hand).run()
+            Batch(self.context, joined, active).run()
             self.progress.leave()
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from common.views import Submit
 from coordinator.client import FarmClient
-from gpu_node.coordinator_client import Coordinator
+from gpu_node.agent.coordinator_client import Coordinator
 from tests.benchmarks.farm_of_one import NODE, farm_of_one
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.manifests import drawings

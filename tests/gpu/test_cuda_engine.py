@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from gpu_node import protocol
-from gpu_node.engine_client import EngineClient
+from gpu_node.agent.engine_client import EngineClient
 from gpu_node.probe import NvidiaProbe
-from tests.engine_talk import ask, load_order, render, render_order, shot
+from tests.engine_talk import ask, load_command, render, render_command, shot
 from tests.node_process import Node, outlived, tickets
 from tests.node_worker import lease
 from tests.scripted_farm import ScriptedFarm, running_farm
@@ -92,7 +92,7 @@ def test_the_first_order_of_a_fresh_engine_succeeds(tiny_model: Path, tmp_path: 
     engine = EngineClient(device="cuda:0", threads=2, home=tmp_path)
     engine.start()
 
-    heard = ask(engine, load_order(tiny_model))
+    heard = ask(engine, load_command(tiny_model))
     engine.stop()
 
     assert not [event for event in heard if isinstance(event, protocol.Failed)]
@@ -100,7 +100,7 @@ def test_the_first_order_of_a_fresh_engine_succeeds(tiny_model: Path, tmp_path: 
 
 def test_a_working_card_draws_power_that_its_meter_counts(engine: EngineClient, tiny_model: Path) -> None:
     meter = NvidiaProbe().meter()
-    ask(engine, load_order(tiny_model))
+    ask(engine, load_command(tiny_model))
     render(engine, shot(steps=200))
 
     assert meter.method in ("counter", "sampled")
@@ -112,10 +112,10 @@ def test_a_card_and_a_cpu_draw_the_same_picture(
     engine: EngineClient, tiny_model: Path, tmp_path: Path
 ) -> None:
     one = shot(seed=3)
-    ask(engine, load_order(tiny_model))
+    ask(engine, load_command(tiny_model))
     cpu = EngineClient(device="cpu", threads=2, home=tmp_path)
     cpu.start()
-    ask(cpu, load_order(tiny_model))
+    ask(cpu, load_command(tiny_model))
 
     difference = abs(levels(render(engine, one)[one.id]) - levels(render(cpu, one)[one.id]))
     cpu.stop()
@@ -125,10 +125,10 @@ def test_a_card_and_a_cpu_draw_the_same_picture(
 
 def test_a_pass_reports_the_memory_it_took(engine: EngineClient, tiny_model: Path) -> None:
     one = shot()
-    ask(engine, load_order(tiny_model, compute_dtype="bfloat16", weights=BF16))
+    ask(engine, load_command(tiny_model, compute_dtype="bfloat16", weights=BF16))
     ask(engine, protocol.Encode(prompts=(one.prompt,)))
 
-    done = next(event for event in ask(engine, render_order(one)) if isinstance(event, protocol.Done))
+    done = next(event for event in ask(engine, render_command(one)) if isinstance(event, protocol.Done))
 
     assert done.peak_bytes is not None
     assert done.peak_bytes > 0
@@ -139,10 +139,10 @@ def test_parked_text_encoders_give_nearly_the_same_picture(
     engine: EngineClient, tiny_model: Path, word: str
 ) -> None:
     one = shot(seed=4)
-    ask(engine, load_order(tiny_model))
+    ask(engine, load_command(tiny_model))
     resident = levels(render(engine, one)[one.id])
 
-    ask(engine, load_order(tiny_model, placement=(word, "vae_slicing")))
+    ask(engine, load_command(tiny_model, placement=(word, "vae_slicing")))
 
     assert abs(levels(render(engine, one)[one.id]) - resident).mean() < 2
 
@@ -150,17 +150,17 @@ def test_parked_text_encoders_give_nearly_the_same_picture(
 def test_a_pass_too_large_for_the_card_is_out_of_memory_and_the_engine_lives(
     engine: EngineClient, tiny_model: Path
 ) -> None:
-    ask(engine, load_order(tiny_model))
+    ask(engine, load_command(tiny_model))
     huge = shot(width=65536, height=65536, steps=1)
     ask(engine, protocol.Encode(prompts=(huge.prompt,)))
 
-    failed = ask(engine, render_order(huge))[-1]
+    failed = ask(engine, render_command(huge))[-1]
 
     assert isinstance(failed, protocol.Failed)
     assert failed.kind == "out_of_memory"
     assert failed.peak_bytes is not None
     assert "ran out of memory at" in failed.message
-    ask(engine, load_order(tiny_model))
+    ask(engine, load_command(tiny_model))
     assert render(engine, shot())
 
 

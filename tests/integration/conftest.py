@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from common.catalog import load_catalog
-from gpu_node.batch import Bench
-from gpu_node.coordinator_client import Coordinator
-from gpu_node.deliver import open_store_client
+from gpu_node.agent.batch import NodeContext
+from gpu_node.agent.coordinator_client import Coordinator
+from gpu_node.agent.deliver import open_store_client
+from gpu_node.agent.engine_client import EngineClient
+from gpu_node.agent.progress import Progress
 from gpu_node.energy import DeclaredMeter
-from gpu_node.engine_client import EngineClient
 from gpu_node.identity import Hashes
 from gpu_node.library import Library
-from gpu_node.progress import Progress
 from tests.node_process import NodeStarter
 from tests.node_worker import WATTS, Worker
 from tests.scripted_farm import ScriptedFarm, running_farm
@@ -47,14 +47,14 @@ def worker(farm: ScriptedFarm, engine: EngineClient, tiny_model: Path, tmp_path:
     )
     coordinator = Coordinator(farm.url, "key")
     with open_store_client() as store:
-        bench = Bench(
+        context = NodeContext(
             coordinator=coordinator,
             store=store,
             engine=engine,
             library=library,
             stopping=threading.Event(),
         )
-        yield Worker(farm, bench, Progress(DeclaredMeter(WATTS), lambda: engine.held))
+        yield Worker(farm, context, Progress(DeclaredMeter(WATTS), lambda: engine.held))
     coordinator.close()
 
 

@@ -49,7 +49,7 @@ def close_of(worker: Worker, farm: ScriptedFarm, tmp_path: Path, one: Shot, *, l
         f"loras:\n  style: {{base: shotfarm-demo, path: style.safetensors, license: own-work{lora}}}\n"
     )
     library = Library(load_catalog((catalog,)), (tmp_path,), Hashes(tmp_path / "hashes.json"))
-    worker.bench = replace(worker.bench, library=library)
+    worker.context = replace(worker.context, library=library)
     worker.work(lease(one, model="mine"))
     assert farm.reports == []
     (close,) = farm.closes

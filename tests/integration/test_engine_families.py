@@ -16,8 +16,8 @@ from PIL import Image
 from common.catalog import load_catalog, lora_parts
 from common.shot import Shot
 from gpu_node import protocol
-from gpu_node.engine_client import EngineClient
-from tests.engine_talk import ask, load_order, render, render_order, shot
+from gpu_node.agent.engine_client import EngineClient
+from tests.engine_talk import ask, load_command, render, render_command, shot
 from tests.tiny import save_z_image
 from tests.tiny_families import save_klein, save_sd15, save_sdxl
 
@@ -115,14 +115,14 @@ def test_an_engines_picture_is_that_of_a_plain_call(
     family = load_catalog().models[case.model].family
     folder = folder_of(case)
     one = shot(seed=6, steps=3, sampler=case.sampler, guidance=case.guidance, negative=case.negative)
-    order = load_order(
+    command = load_command(
         folder,
         pipeline=family.pipeline,
         max_tokens=family.max_tokens,
         guided_above=family.guidance_doubles_above,
         weights={},
     )
-    assert isinstance(ask(engine, order)[-1], protocol.Fulfilled)
+    assert isinstance(ask(engine, command)[-1], protocol.Completed)
 
     # In company, so that joining the texts of a pass is tried too.
     files = render(engine, one, one._replace(seed=7, prompt="a much longer prompt of a blue lamp"))
@@ -139,11 +139,11 @@ def test_a_sampler_that_runs_the_denoiser_twice_a_step_counts_its_steps_and_not_
 ) -> None:
     family = load_catalog().models["sd15"].family
     folder = folder_of(Case("sd15", save_sd15, "heun", 5.0))
-    ask(engine, load_order(folder, pipeline=family.pipeline, max_tokens=77, guided_above=1.0, weights={}))
+    ask(engine, load_command(folder, pipeline=family.pipeline, max_tokens=77, guided_above=1.0, weights={}))
     one = shot(steps=3, sampler="heun", guidance=5.0)
     ask(engine, protocol.Encode(prompts=(one.prompt,), negatives=("",)))
 
-    steps = [event.done for event in ask(engine, render_order(one)) if isinstance(event, protocol.Step)]
+    steps = [event.done for event in ask(engine, render_command(one)) if isinstance(event, protocol.Step)]
 
     assert steps == [0, 1, 1, 2, 3]
 
@@ -166,7 +166,7 @@ def test_every_family_that_is_held_as_fp8_renders(
     known = load_catalog().models[model]
     held = known.recipe(recipe)
     changes = {"compute_dtype": held.compute_dtype, "weights": held.weights, "placement": held.placement}
-    order = load_order(
+    command = load_command(
         folder_of(Case(model, save, "euler", 0.0)),
         pipeline=known.family.pipeline,
         max_tokens=77,
@@ -174,7 +174,7 @@ def test_every_family_that_is_held_as_fp8_renders(
         quantisation=held.quantisation,
         **changes,
     )
-    assert isinstance(ask(engine, order)[-1], protocol.Fulfilled)
+    assert isinstance(ask(engine, command)[-1], protocol.Completed)
     one = shot(steps=2)
 
     with Image.open(render(engine, one)[one.id]) as image:
@@ -200,9 +200,9 @@ def test_a_safety_checker_is_not_read(
     (folder / "safety_checker").mkdir()
     (folder / "safety_checker" / "pytorch_model.bin").touch()
 
-    answer = ask(engine, load_order(folder, pipeline=family.pipeline, max_tokens=77, weights={}))[-1]
+    answer = ask(engine, load_command(folder, pipeline=family.pipeline, max_tokens=77, weights={}))[-1]
 
-    assert isinstance(answer, protocol.Fulfilled)
+    assert isinstance(answer, protocol.Completed)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_parts_in_different_dtypes_work_together(
     weights = {"text_encoder": text, "text_encoder_2": text, "vae": "float32"}
     changes = {"pipeline": family.pipeline, "max_tokens": 77, "weights": weights, "compute_dtype": compute}
     placement = ("text_encoder_on_cpu", "vae_slicing", "vae_tiling")
-    ask(engine, load_order(folder, guided_above=None, placement=placement, **changes))
+    ask(engine, load_command(folder, guided_above=None, placement=placement, **changes))
     one = shot(steps=2)
 
     files = render(engine, one, one._replace(seed=2))

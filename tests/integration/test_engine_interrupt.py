@@ -9,8 +9,8 @@ import pytest
 
 from common.shot import Shot
 from gpu_node import protocol
-from gpu_node.engine_client import EngineClient
-from tests.engine_talk import ask, load_order, next_event, render, render_order, shot
+from gpu_node.agent.engine_client import EngineClient
+from tests.engine_talk import ask, load_command, next_event, render, render_command, shot
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -23,7 +23,7 @@ PLAIN = shot(seed=5)
 def engine(tmp_path: Path, tiny_model: Path) -> Iterator[EngineClient]:
     client = EngineClient(device="cpu", threads=1, home=tmp_path)
     client.start()
-    assert isinstance(ask(client, load_order(tiny_model))[-1], protocol.Fulfilled)
+    assert isinstance(ask(client, load_command(tiny_model))[-1], protocol.Completed)
     yield client
     client.stop()
 
@@ -31,7 +31,7 @@ def engine(tmp_path: Path, tiny_model: Path) -> Iterator[EngineClient]:
 def begin(engine: EngineClient, endless: Shot) -> None:
     """Return in the middle of the shot's pass."""
     ask(engine, protocol.Encode(prompts=(endless.prompt, ""), negatives=(endless.negative,)))
-    engine.send(render_order(endless))
+    engine.send(render_command(endless))
     for _ in range(4):
         assert isinstance(next_event(engine), protocol.Step)
 

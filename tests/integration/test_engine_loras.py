@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gpu_node import protocol
-from gpu_node.engine_client import EngineClient
-from tests.engine_talk import ask, load_order, lora_order, pixels, render, render_order, shot
+from gpu_node.agent.engine_client import EngineClient
+from tests.engine_talk import ask, engine_lora, load_command, pixels, render, render_command, shot
 from tests.tiny import save_lora
 
 
@@ -29,7 +29,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineClient]:
 
 
 def refusal(engine: EngineClient, model: Path, file: Path) -> str:
-    failed = ask(engine, load_order(model, loras=(lora_order(file),)))[-1]
+    failed = ask(engine, load_command(model, loras=(engine_lora(file),)))[-1]
     assert isinstance(failed, protocol.Failed)
     assert failed.kind == "lora_rejected"
     return failed.message
@@ -39,9 +39,9 @@ def test_a_lora_changes_the_picture_by_its_weight(engine: EngineClient, tiny_mod
     one = shot()
     pictures = set()
     for weight in (0.5, 1.0):
-        ask(engine, load_order(tiny_model, loras=(lora_order(lora, weight=weight),)))
+        ask(engine, load_command(tiny_model, loras=(engine_lora(lora, weight=weight),)))
         pictures.add(pixels(render(engine, one)[one.id]))
-    ask(engine, load_order(tiny_model))
+    ask(engine, load_command(tiny_model))
     pictures.add(pixels(render(engine, one)[one.id]))
 
     assert len(pictures) == 3
@@ -51,14 +51,14 @@ def test_a_model_that_had_a_lora_renders_like_one_in_a_fresh_process(
     engine: EngineClient, tiny_model: Path, lora: Path, tmp_path: Path
 ) -> None:
     one = shot(seed=11)
-    ask(engine, load_order(tiny_model, loras=(lora_order(lora),)))
+    ask(engine, load_command(tiny_model, loras=(engine_lora(lora),)))
     render(engine, one)
-    ask(engine, load_order(tiny_model))
+    ask(engine, load_command(tiny_model))
     after = pixels(render(engine, one)[one.id])
 
     fresh = EngineClient(device="cpu", threads=1, home=tmp_path)
     fresh.start()
-    ask(fresh, load_order(tiny_model))
+    ask(fresh, load_command(tiny_model))
 
     assert pixels(render(fresh, one)[one.id]) == after
     fresh.stop()
@@ -70,12 +70,12 @@ def test_a_lora_works_on_weights_stored_as_fp8(engine: EngineClient, tiny_model:
         "quantisation": "fp8",
         "weights": {"text_encoder": "float32", "transformer": "fp8", "vae": "float32"},
     }
-    ask(engine, load_order(tiny_model, **small))
+    ask(engine, load_command(tiny_model, **small))
     plain = pixels(render(engine, one)[one.id])
 
-    loaded = ask(engine, load_order(tiny_model, loras=(lora_order(lora),), **small))[-1]
+    loaded = ask(engine, load_command(tiny_model, loras=(engine_lora(lora),), **small))[-1]
 
-    assert isinstance(loaded, protocol.Fulfilled)
+    assert isinstance(loaded, protocol.Completed)
     assert pixels(render(engine, one)[one.id]) != plain
 
 
@@ -110,12 +110,12 @@ def test_a_refused_lora_leaves_an_engine_that_renders(
     engine: EngineClient, tiny_model: Path, tmp_path: Path
 ) -> None:
     one = shot(seed=12)
-    ask(engine, load_order(tiny_model))
+    ask(engine, load_command(tiny_model))
     before = pixels(render(engine, one)[one.id])
     partial = save_lora(tmp_path / "partial.safetensors", tiny_model, strangers=1)
     refusal(engine, tiny_model, partial)
 
-    ask(engine, load_order(tiny_model))
+    ask(engine, load_command(tiny_model))
 
     assert pixels(render(engine, one)[one.id]) == before
 
@@ -133,11 +133,11 @@ def test_a_lora_of_numbers_that_are_none_gives_no_picture(
 ) -> None:
     broken = {key: tensor * float("nan") for key, tensor in load_file(str(lora)).items()}
     save_file(broken, str(tmp_path / "nan.safetensors"))
-    ask(engine, load_order(tiny_model, loras=(lora_order(tmp_path / "nan.safetensors"),)))
+    ask(engine, load_command(tiny_model, loras=(engine_lora(tmp_path / "nan.safetensors"),)))
     one = shot()
     ask(engine, protocol.Encode(prompts=(one.prompt,)))
 
-    events = ask(engine, render_order(one))
+    events = ask(engine, render_command(one))
 
     failed = next(event for event in events if isinstance(event, protocol.Failed))
     assert (failed.kind, failed.shot_id) == ("not_a_number", one.id)

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from gpu_node import protocol
-from gpu_node.engine_client import EngineClient
+from gpu_node.agent.engine_client import EngineClient
 from gpu_node.errors import RenderError
-from tests.engine_talk import ask, load_order, next_event, render_order, shot
+from tests.engine_talk import ask, load_command, next_event, render_command, shot
 
 _PARENT = """
 import sys, time
 from pathlib import Path
-from gpu_node.engine_client import EngineClient
+from gpu_node.agent.engine_client import EngineClient
 engine = EngineClient(device="cpu", threads=1, home=Path(sys.argv[1]))
 engine.start()
 while engine.event(60) is None: pass
@@ -62,10 +62,10 @@ def test_an_engine_that_aborts_for_want_of_memory_ran_out_of_it(
 
 
 def test_a_killed_engine_is_an_engine_that_died(engine: EngineClient, tiny_model: Path) -> None:
-    ask(engine, load_order(tiny_model))
+    ask(engine, load_command(tiny_model))
     endless = shot(steps=100_000)
     ask(engine, protocol.Encode(prompts=(endless.prompt,)))
-    engine.send(render_order(endless))
+    engine.send(render_command(endless))
     assert isinstance(next_event(engine), protocol.Step)
     assert engine.pid is not None
     os.kill(engine.pid, signal.SIGKILL)
@@ -77,11 +77,11 @@ def test_a_killed_engine_is_an_engine_that_died(engine: EngineClient, tiny_model
 
 
 def test_a_dead_engine_starts_again_and_holds_nothing(engine: EngineClient, tiny_model: Path) -> None:
-    ask(engine, load_order(tiny_model))
+    ask(engine, load_command(tiny_model))
     engine.kill()
     engine.start()
 
-    failed = ask(engine, render_order(shot()))[-1]
+    failed = ask(engine, render_command(shot()))[-1]
 
     assert isinstance(failed, protocol.Failed)
     assert failed.message == "no model is loaded"
@@ -94,7 +94,7 @@ def test_an_engine_that_not_even_a_kill_ends_is_given_up_as_a_lost_card(
     hanging = engine.pid or 0
     given_up: list[subprocess.Popen[str]] = []
     with monkeypatch.context() as unkillable:
-        unkillable.setattr("gpu_node.engine_client._DEATH_S", 0.1)
+        unkillable.setattr("gpu_node.agent.engine_client._DEATH_S", 0.1)
         unkillable.setattr("subprocess.Popen.kill", lambda process: given_up.append(process))
         os.kill(hanging, signal.SIGSTOP)
         with pytest.raises(RenderError, match="restart this machine") as caught:
@@ -124,7 +124,7 @@ def test_an_engine_that_cannot_be_started_says_why_once_it_is_needed(tmp_path: P
     client.start()
 
     with pytest.raises(RenderError, match=r"cannot be started.*file/spool"):
-        client.send(render_order(shot()))
+        client.send(render_command(shot()))
     client.kill()
 
 
@@ -168,7 +168,7 @@ def test_an_engine_that_is_sent_nonsense_ends(tmp_path: Path) -> None:
         stderr=subprocess.DEVNULL,
     )
     assert engine.stdin is not None
-    engine.stdin.write(b'{"order": "sing"}\n')
+    engine.stdin.write(b'{"command": "sing"}\n')
     engine.stdin.flush()
     engine.wait(60)
     engine.stdin.close()
@@ -177,10 +177,10 @@ def test_an_engine_that_is_sent_nonsense_ends(tmp_path: Path) -> None:
 def test_an_engine_in_the_middle_of_a_pass_ends_when_its_stdin_closes(
     engine: EngineClient, tiny_model: Path
 ) -> None:
-    ask(engine, load_order(tiny_model))
+    ask(engine, load_command(tiny_model))
     endless = shot(steps=100_000)
     ask(engine, protocol.Encode(prompts=(endless.prompt,)))
-    engine.send(render_order(endless))
+    engine.send(render_command(endless))
     assert isinstance(next_event(engine), protocol.Step)
 
     engine.stop()

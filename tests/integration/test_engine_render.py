@@ -12,8 +12,8 @@ from PIL import Image
 
 from common.catalog import folder_identity
 from gpu_node import protocol
-from gpu_node.engine_client import EngineClient
-from tests.engine_talk import ask, load_order, pixels, render, render_order, shot
+from gpu_node.agent.engine_client import EngineClient
+from tests.engine_talk import ask, load_command, pixels, render, render_command, shot
 
 
 @pytest.fixture(scope="module")
@@ -35,22 +35,22 @@ def failure(events: list[protocol.Event]) -> protocol.Failed:
 
 
 def test_files_that_are_those_of_the_catalog_are_loaded(engine: EngineClient, tiny_model: Path) -> None:
-    answer = ask(engine, load_order(tiny_model, identity=folder_identity(tiny_model)))[-1]
+    answer = ask(engine, load_command(tiny_model, identity=folder_identity(tiny_model)))[-1]
 
-    assert isinstance(answer, protocol.Fulfilled)
+    assert isinstance(answer, protocol.Completed)
 
 
 def test_files_that_are_not_those_of_the_catalog_are_not_loaded(
     engine: EngineClient, tiny_model: Path
 ) -> None:
-    failed = failure(ask(engine, load_order(tiny_model, identity="sha256:" + "0" * 64)))
+    failed = failure(ask(engine, load_command(tiny_model, identity="sha256:" + "0" * 64)))
 
     assert failed.kind == "model_mismatch"
     assert str(tiny_model) in failed.message
 
 
 def test_a_model_that_is_not_there_is_missing(engine: EngineClient, tmp_path: Path) -> None:
-    assert failure(ask(engine, load_order(tmp_path / "nowhere"))).kind == "model_missing"
+    assert failure(ask(engine, load_command(tmp_path / "nowhere"))).kind == "model_missing"
 
 
 @pytest.mark.parametrize("index", ["{}", "[]", "null", "no JSON"])
@@ -59,15 +59,15 @@ def test_a_folder_that_is_no_pipeline_is_a_load_error(
 ) -> None:
     (tmp_path / "model_index.json").write_text(index)
 
-    assert failure(ask(engine, load_order(tmp_path))).kind == "load_error"
+    assert failure(ask(engine, load_command(tmp_path))).kind == "load_error"
 
 
 def test_an_image_event_tells_the_file_as_it_is(engine: EngineClient, tiny_model: Path) -> None:
-    ask(engine, load_order(tiny_model))
+    ask(engine, load_command(tiny_model))
     one = shot(format="webp", quality=80, width=48, height=64)
     ask(engine, protocol.Encode(prompts=(one.prompt,)))
 
-    events = ask(engine, render_order(one))
+    events = ask(engine, render_command(one))
 
     image = next(event for event in events if isinstance(event, protocol.Image))
     data = image.file.read_bytes()
@@ -78,7 +78,7 @@ def test_an_image_event_tells_the_file_as_it_is(engine: EngineClient, tiny_model
 
 
 def test_the_same_shot_gives_the_same_bytes_again(engine: EngineClient, tiny_model: Path) -> None:
-    ask(engine, load_order(tiny_model))
+    ask(engine, load_command(tiny_model))
     one = shot(seed=5)
 
     first = pixels(render(engine, one)[one.id])
@@ -87,7 +87,7 @@ def test_the_same_shot_gives_the_same_bytes_again(engine: EngineClient, tiny_mod
 
 
 def test_seed_and_prompt_decide_the_picture(engine: EngineClient, tiny_model: Path) -> None:
-    ask(engine, load_order(tiny_model))
+    ask(engine, load_command(tiny_model))
     one, other_seed, other_prompt = shot(), shot(seed=2), shot(prompt="a blue lamp")
 
     files = render(engine, one, other_seed, other_prompt)
@@ -96,7 +96,7 @@ def test_seed_and_prompt_decide_the_picture(engine: EngineClient, tiny_model: Pa
 
 
 def test_a_shot_looks_the_same_in_any_company(engine: EngineClient, tiny_model: Path) -> None:
-    ask(engine, load_order(tiny_model))
+    ask(engine, load_command(tiny_model))
     one = shot(seed=3)
     others = [shot(seed=seed, prompt="a much longer prompt of a lamp " * seed) for seed in (4, 5, 6)]
 
@@ -108,14 +108,14 @@ def test_a_shot_looks_the_same_in_any_company(engine: EngineClient, tiny_model: 
 
 
 def test_no_blind_steps_equals_a_plain_render(engine: EngineClient, tiny_model: Path) -> None:
-    ask(engine, load_order(tiny_model))
+    ask(engine, load_command(tiny_model))
     plain, none = shot(), shot(knobs=(("blind_steps", 0.0),))
 
     assert pixels(render(engine, plain)[plain.id]) == pixels(render(engine, none)[none.id])
 
 
 def test_blind_steps_begin_without_the_prompt_and_end_with_it(engine: EngineClient, tiny_model: Path) -> None:
-    ask(engine, load_order(tiny_model))
+    ask(engine, load_command(tiny_model))
     blind = shot(steps=4, knobs=(("blind_steps", 2.0),))
     seeing, empty = blind._replace(knobs=()), blind._replace(knobs=(), prompt="")
 
@@ -127,7 +127,7 @@ def test_blind_steps_begin_without_the_prompt_and_end_with_it(engine: EngineClie
 
 
 def test_shift_changes_the_picture_of_its_own_pass_only(engine: EngineClient, tiny_model: Path) -> None:
-    ask(engine, load_order(tiny_model))
+    ask(engine, load_command(tiny_model))
     plain, shifted = shot(), shot(knobs=(("shift", 8.0),))
 
     before = pixels(render(engine, plain)[plain.id])
@@ -140,7 +140,7 @@ def test_shift_changes_the_picture_of_its_own_pass_only(engine: EngineClient, ti
 def test_a_negative_prompt_counts_with_guidance_and_not_without(
     engine: EngineClient, tiny_model: Path
 ) -> None:
-    ask(engine, load_order(tiny_model))
+    ask(engine, load_command(tiny_model))
     guided, against = shot(guidance=2.0), shot(guidance=2.0, negative="a red mug")
     free, ignored = shot(), shot(negative="a red mug")
 
@@ -151,37 +151,37 @@ def test_a_negative_prompt_counts_with_guidance_and_not_without(
 
 
 def test_a_prompt_too_long_for_the_model_is_refused_not_cut(engine: EngineClient, tiny_model: Path) -> None:
-    ask(engine, load_order(tiny_model))
+    ask(engine, load_command(tiny_model))
     long = shot(prompt="mug " * 100)
     ask(engine, protocol.Encode(prompts=(long.prompt,)))
 
-    failed = failure(ask(engine, render_order(long)))
+    failed = failure(ask(engine, render_command(long)))
 
     assert failed.kind == "prompt_too_long"
     assert "tokens" in failed.message
 
 
 def test_special_tokens_in_a_prompt_are_plain_nothing(engine: EngineClient, tiny_model: Path) -> None:
-    ask(engine, load_order(tiny_model))
+    ask(engine, load_command(tiny_model))
     plain, sly = shot(prompt="a red mug"), shot(prompt="a red<|im_end|> mug")
 
     assert pixels(render(engine, plain)[plain.id]) == pixels(render(engine, sly)[sly.id])
 
 
 def test_every_text_that_is_encoded_is_a_sign_of_life(engine: EngineClient, tiny_model: Path) -> None:
-    ask(engine, load_order(tiny_model))
+    ask(engine, load_command(tiny_model))
 
     heard = ask(engine, protocol.Encode(prompts=("one", "two"), negatives=("three",)))
 
-    assert [type(event) for event in heard] == [protocol.Alive] * 3 + [protocol.Fulfilled]
+    assert [type(event) for event in heard] == [protocol.Alive] * 3 + [protocol.Completed]
 
 
 def test_an_unknown_sampler_is_the_shots_fault(engine: EngineClient, tiny_model: Path) -> None:
-    ask(engine, load_order(tiny_model))
+    ask(engine, load_command(tiny_model))
     one = shot(sampler="ddim")
     ask(engine, protocol.Encode(prompts=(one.prompt,)))
 
-    assert failure(ask(engine, render_order(one))).kind == "invalid_spec"
+    assert failure(ask(engine, render_command(one))).kind == "invalid_spec"
 
 
 @pytest.mark.parametrize("word", ["text_encoder_first", "text_encoder_on_cpu"])
@@ -189,28 +189,28 @@ def test_parked_text_encoders_give_the_same_picture(
     engine: EngineClient, tiny_model: Path, word: str
 ) -> None:
     one = shot(seed=9)
-    ask(engine, load_order(tiny_model))
+    ask(engine, load_command(tiny_model))
     resident = pixels(render(engine, one)[one.id])
 
-    ask(engine, load_order(tiny_model, placement=(word, "vae_slicing")))
+    ask(engine, load_command(tiny_model, placement=(word, "vae_slicing")))
 
     assert pixels(render(engine, one)[one.id]) == resident
 
 
 def test_weights_stored_as_fp8_give_nearly_the_same_picture(engine: EngineClient, tiny_model: Path) -> None:
     one = shot(seed=9)
-    ask(engine, load_order(tiny_model))
+    ask(engine, load_command(tiny_model))
     full = levels(render(engine, one)[one.id])
     weights = {"text_encoder": "float32", "transformer": "fp8", "vae": "float32"}
 
-    ask(engine, load_order(tiny_model, quantisation="fp8", weights=weights))
+    ask(engine, load_command(tiny_model, quantisation="fp8", weights=weights))
 
     small = levels(render(engine, one)[one.id])
     assert 0 < abs(full - small).mean() < 64
 
 
 def test_a_format_that_is_read_from_a_file_needs_one(engine: EngineClient, tiny_model: Path) -> None:
-    failed = failure(ask(engine, load_order(tiny_model, quantisation="gguf-q4")))
+    failed = failure(ask(engine, load_command(tiny_model, quantisation="gguf-q4")))
 
     assert failed.kind == "load_error"
     assert "gguf-q4" in failed.message

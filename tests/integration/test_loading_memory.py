@@ -12,21 +12,21 @@ import pytest
 from common.catalog import load_catalog
 from common.fit import ram_bytes
 from common.units import MIB
-from tests.engine_talk import load_order
+from tests.engine_talk import load_command
 
 pytestmark = pytest.mark.timeout(300)
 
 #: What libraries take for themselves while they load.
 OWN = 48 * MIB
 
-#: Loads the model of the order in its argument; prints how much anonymous memory that took at the most.
+#: Loads the model of the command in its argument; prints how much anonymous memory that took at the most.
 #: Mapped files do not count: the system takes their pages back when it needs them.
 LOAD = """
 import sys, threading
 from pathlib import Path
 import diffusers, transformers
 from gpu_node.identity import Hashes
-from gpu_node.pipelines import Shelf
+from gpu_node.engine.pipelines import LoadedModelSlot
 from gpu_node.protocol import Load
 
 def anonymous():
@@ -41,7 +41,7 @@ getattr(diffusers, "ZImagePipeline"), getattr(transformers, "Qwen3Model")
 loaded, seen = threading.Event(), [anonymous()]
 watcher = threading.Thread(target=watch)
 watcher.start()
-Shelf("cpu", Hashes(Path(sys.argv[2]))).hold(Load.model_validate_json(sys.argv[1]))
+LoadedModelSlot("cpu", Hashes(Path(sys.argv[2]))).hold(Load.model_validate_json(sys.argv[1]))
 loaded.set()
 watcher.join()
 print(max(seen) - seen[0])
@@ -53,7 +53,7 @@ def test_loading_fp8_takes_no_more_of_the_host_than_is_predicted(tmp_path: Path,
     components = save_medium_z_image(tmp_path / "model", dtype)
     klein = load_catalog().models["flux2-klein-4b"]
     recipe = klein.recipe("fp8-fp32")
-    order = load_order(
+    command = load_command(
         tmp_path / "model",
         compute_dtype=recipe.compute_dtype,
         weights=recipe.weights,
@@ -61,7 +61,7 @@ def test_loading_fp8_takes_no_more_of_the_host_than_is_predicted(tmp_path: Path,
         placement=recipe.placement,
     )
 
-    arguments = [order.model_dump_json(), str(tmp_path / "hashes.json")]
+    arguments = [command.model_dump_json(), str(tmp_path / "hashes.json")]
     answer = subprocess.run(
         [sys.executable, "-c", LOAD, *arguments], capture_output=True, text=True, check=False
     )

@@ -9,11 +9,11 @@ import pytest
 
 from common.messages import BeatAnswer
 from common.shot import LoraUse
+from gpu_node.agent.heartbeat import Heartbeat
+from gpu_node.agent.orders import Steering
+from gpu_node.agent.progress import Progress
 from gpu_node.energy import DeclaredMeter
-from gpu_node.heartbeat import Heartbeat
-from gpu_node.progress import Progress
 from gpu_node.protocol import Load
-from gpu_node.steering import Steering
 from tests.engine_talk import shot
 from tests.node_worker import WATTS, Worker, in_background, lease
 from tests.scripted_farm import ScriptedFarm
@@ -33,11 +33,11 @@ def test_every_shot_is_stored_and_reported_and_the_batch_closed(worker: Worker, 
         data = farm.stored[report.key or ""]
         assert (report.sha256, report.size) == (hashlib.sha256(data).hexdigest(), len(data))
     assert [close.outcome for close in farm.closes] == ["finished"]
-    assert list(worker.bench.engine.spool.iterdir()) == []
+    assert list(worker.context.engine.spool.iterdir()) == []
 
 
 def test_the_cost_of_a_batch_is_told_once_and_whole(worker: Worker, farm: ScriptedFarm) -> None:
-    worker.bench.engine.kill()
+    worker.context.engine.kill()
 
     worker.work(lease(shot(seed=1), shot(seed=2), shot(seed=3)))
 
@@ -117,8 +117,8 @@ def test_a_heartbeat_that_fails_is_followed_by_the_next(worker: Worker, farm: Sc
         return None
 
     progress = Progress(DeclaredMeter(WATTS), held)
-    steering = Steering(progress, worker.bench.engine, lambda why: None)
-    with Heartbeat(worker.bench.coordinator, farm.joined(), progress, steering):
+    steering = Steering(progress, worker.context.engine, lambda why: None)
+    with Heartbeat(worker.context.coordinator, farm.joined(), progress, steering):
         farm.wait_for(lambda: farm.beats)
 
 

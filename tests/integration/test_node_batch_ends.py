@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from common.messages import BeatAnswer, CardFacts, Join
-from gpu_node.node import Node
+from gpu_node.agent.node import Node
 from tests.engine_talk import shot
 from tests.node_worker import WATTS, Worker, in_background, lease
 from tests.scripted_farm import ScriptedFarm
@@ -23,8 +23,8 @@ import json, sys
 
 for line in sys.stdin:
     failed = {"event": "failed", "kind": "KIND", "message": "no text was encoded"}
-    loads = json.loads(line)["order"] == "load"
-    print(json.dumps({"event": "fulfilled"} if loads else failed), flush=True)
+    loads = json.loads(line)["command"] == "load"
+    print(json.dumps({"event": "completed"} if loads else failed), flush=True)
 """
 
 #: An engine that writes the image of its first pass once its second has failed.
@@ -36,11 +36,11 @@ def say(**event):
 
 shots = []
 for line in sys.stdin:
-    order = json.loads(line)
-    if order["order"] != "render":
-        say(event="fulfilled")
+    command = json.loads(line)
+    if command["command"] != "render":
+        say(event="completed")
         continue
-    shots.append(order["shots"][0]["id"])
+    shots.append(command["shots"][0]["id"])
     if len(shots) == 1:
         say(event="done", denoise_s=0.0, decode_s=0.0, peak_bytes=None)
         continue
@@ -56,11 +56,11 @@ FORGETFUL_ENGINE = """
 import json, sys
 
 for line in sys.stdin:
-    order = json.loads(line)
-    if order["order"] != "render":
-        print('{"event": "fulfilled"}', flush=True)
+    command = json.loads(line)
+    if command["command"] != "render":
+        print('{"event": "completed"}', flush=True)
         continue
-    image = {"event": "image", "shot_id": order["shots"][0]["id"], "file": "/nowhere/gone.png",
+    image = {"event": "image", "shot_id": command["shots"][0]["id"], "file": "/nowhere/gone.png",
              "sha256": "0" * 64, "size": 4, "content_type": "image/png", "save_s": 0.0}
     print(json.dumps(image), flush=True)
     print('{"event": "done", "denoise_s": 0.0, "decode_s": 0.0, "peak_bytes": null}', flush=True)
@@ -73,7 +73,7 @@ def test_a_killed_engine_is_reported_and_the_next_batch_gets_a_new_one(
     endless, plain = shot(steps=100_000), shot()
     thread = in_background(lambda: worker.work(lease(endless)))
     farm.wait_for(lambda: any(beat.steps_done for beat in farm.beats))
-    os.kill(worker.bench.engine.pid or 0, signal.SIGKILL)
+    os.kill(worker.context.engine.pid or 0, signal.SIGKILL)
     thread.join()
 
     worker.work(lease(plain))
@@ -86,12 +86,12 @@ def test_a_killed_engine_is_reported_and_the_next_batch_gets_a_new_one(
 def test_an_order_to_stop_ends_the_work_and_says_nothing_more(worker: Worker, farm: ScriptedFarm) -> None:
     thread = in_background(lambda: worker.work(lease(shot(steps=100_000))))
     farm.wait_for(lambda: any(beat.steps_done for beat in farm.beats))
-    working = worker.bench.engine.pid
+    working = worker.context.engine.pid
     farm.beat_answer = BeatAnswer(order="stop", reason="the job was cancelled")
     thread.join()
 
-    assert worker.bench.engine.held is None
-    assert worker.bench.engine.pid != working
+    assert worker.context.engine.held is None
+    assert worker.context.engine.pid != working
     assert farm.reports == []
     assert farm.closes == []
 
@@ -99,15 +99,15 @@ def test_an_order_to_stop_ends_the_work_and_says_nothing_more(worker: Worker, fa
 def test_a_pass_that_outlasts_the_nodes_stop_is_given_up_and_handed_back(
     worker: Worker, farm: ScriptedFarm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gpu_node.node.LAST_PASS_S", 0.1)
+    monkeypatch.setattr("gpu_node.agent.node.LAST_PASS_S", 0.1)
     monkeypatch.setattr("celery.worker.state.should_stop", None)
     card = CardFacts(name="card", backend="cpu", vram_bytes=1, usable_bytes=1, ram_bytes=1)
     thread = in_background(lambda: worker.work(lease(shot(steps=100_000))))
     farm.wait_for(lambda: any(beat.steps_done for beat in farm.beats))
-    Node(worker.bench, Join(name="n1", card=card), worker.progress).stop()
+    Node(worker.context, Join(name="n1", card=card), worker.progress).stop()
     thread.join()
 
-    assert worker.bench.engine.exit_code is not None
+    assert worker.context.engine.exit_code is not None
     assert farm.reports == []
     assert [close.outcome for close in farm.closes] == ["released"]
 
@@ -118,7 +118,7 @@ def test_a_pass_that_was_killed_is_costed_at_the_close_and_no_longer(
     thread = in_background(lambda: worker.work(lease(shot(steps=100_000))))
     farm.wait_for(lambda: any(beat.spent.seconds.get("denoise", 0) > 0.3 for beat in farm.beats))
     last = farm.beats[-1].spent
-    os.kill(worker.bench.engine.pid or 0, signal.SIGKILL)
+    os.kill(worker.context.engine.pid or 0, signal.SIGKILL)
     thread.join()
 
     told = farm.closes[0].spent
@@ -165,7 +165,7 @@ def test_a_node_that_stops_finishes_its_pass_and_hands_the_rest_back(
     first, second = shot(seed=1, steps=400), shot(seed=2)
     thread = in_background(lambda: worker.work(lease(first, second, pass_size=1)))
     farm.wait_for(lambda: any(beat.steps_done for beat in farm.beats))
-    worker.bench.stopping.set()
+    worker.context.stopping.set()
     thread.join()
 
     assert [report.shot_id for report in farm.reports] == [first.id]
@@ -179,7 +179,7 @@ def test_an_engine_that_falls_silent_is_killed_and_its_shot_blamed(
     frozen, plain = shot(seed=1, steps=100_000), shot(seed=2)
     thread = in_background(lambda: worker.work(lease(frozen, plain, pass_size=1)))
     farm.wait_for(lambda: any(beat.steps_done for beat in farm.beats))
-    os.kill(worker.bench.engine.pid or 0, signal.SIGSTOP)
+    os.kill(worker.context.engine.pid or 0, signal.SIGSTOP)
     thread.join()
 
     told = {report.shot_id: report for report in farm.reports}
@@ -203,11 +203,11 @@ def test_texts_that_a_node_cannot_encode_are_no_shots_fault(
     textless = tmp_path / "engine"
     textless.write_text(f"#!{sys.executable}\n{TEXTLESS_ENGINE.replace('KIND', kind)}")
     textless.chmod(0o700)
-    worker.bench.engine.stop()
+    worker.context.engine.stop()
     monkeypatch.setattr("sys.executable", str(textless))
 
     worker.work(lease(shot(seed=1), shot(seed=2)))
-    worker.bench.engine.stop()
+    worker.context.engine.stop()
 
     assert farm.reports == []
     assert [(close.outcome, close.failure) for close in farm.closes] == [("failed", "load_error")]
@@ -220,7 +220,7 @@ def test_pictures_of_earlier_passes_outlive_a_batch_that_fails(
     first, second = shot(seed=1), shot(seed=2)
 
     worker.work(lease(first, second, pass_size=1))
-    worker.bench.engine.stop()
+    worker.context.engine.stop()
 
     assert [(report.shot_id, report.outcome) for report in farm.reports] == [(first.id, "delivered")]
     assert farm.closes[0].outcome == "oom"
@@ -232,7 +232,7 @@ def test_a_picture_that_cannot_be_read_back_is_the_disks_fault_and_the_batch_clo
     replace_engine(worker, FORGETFUL_ENGINE, tmp_path, monkeypatch)
 
     worker.work(lease(shot()))
-    worker.bench.engine.stop()
+    worker.context.engine.stop()
 
     assert [(report.outcome, report.failure) for report in farm.reports] == [("failed", "disk_full")]
     assert farm.closes[0].outcome == "finished"
@@ -243,5 +243,5 @@ def replace_engine(worker: Worker, script: str, folder: Path, monkeypatch: pytes
     program = folder / "engine"
     program.write_text(f"#!{sys.executable}\n{script}")
     program.chmod(0o700)
-    worker.bench.engine.stop()
+    worker.context.engine.stop()
     monkeypatch.setattr("sys.executable", str(program))

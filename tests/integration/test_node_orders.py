@@ -8,10 +8,9 @@ import signal
 import pytest
 
 from common.messages import BeatAnswer
-from gpu_node.heartbeat import Heartbeat
-from gpu_node.listener import Listener
-from gpu_node.progress import BatchInHand
-from gpu_node.steering import Steering
+from gpu_node.agent.heartbeat import Heartbeat
+from gpu_node.agent.orders import Listener, Steering
+from gpu_node.agent.progress import ActiveBatch
 from tests.engine_talk import shot
 from tests.farm import until
 from tests.node_worker import Worker, in_background, lease
@@ -33,7 +32,7 @@ def farm(farm: ScriptedFarm) -> ScriptedFarm:
 
 def in_pass(worker: Worker, steps: int) -> bool:
     """Whether a pass is so far at least."""
-    batch: BatchInHand | None = worker.progress.batch
+    batch: ActiveBatch | None = worker.progress.batch
     return batch is not None and batch.phase == "denoise" and batch.steps_done >= steps
 
 
@@ -47,7 +46,7 @@ def test_a_pass_that_nobody_wants_ends_at_its_next_step_and_the_batch_goes_on(
     thread = in_background(lambda: worker.work(lease(FIRST, ENDLESS, LAST, pass_size=1)))
     until_reported(farm, FIRST.id)
     until(lambda: in_pass(worker, 10))
-    engine = worker.bench.engine.pid
+    engine = worker.context.engine.pid
     farm.order(BeatAnswer(order="go on", cancelled=(ENDLESS.id,)))
     thread.join()
 
@@ -57,7 +56,7 @@ def test_a_pass_that_nobody_wants_ends_at_its_next_step_and_the_batch_goes_on(
     assert told[ENDLESS.id].spent.seconds["denoise"] > 0
     assert told[ENDLESS.id].spent.joules > 0
     assert farm.closes[0].outcome == "finished"
-    assert worker.bench.engine.pid == engine
+    assert worker.context.engine.pid == engine
     # It was heard without a heartbeat: the only one told of the first pass.
     assert beats(farm) == 1
 
@@ -73,10 +72,10 @@ def test_a_pass_of_which_something_is_wanted_is_finished(worker: Worker, farm: S
 
 
 def test_a_model_is_not_loaded_for_shots_that_nobody_wants(worker: Worker, farm: ScriptedFarm) -> None:
-    worker.bench.engine.kill()
-    hand = worker.progress.take(lease(FIRST))
-    hand.cancel([FIRST.id])
-    worker.work_on(hand)
+    worker.context.engine.kill()
+    active = worker.progress.take(lease(FIRST))
+    active.cancel([FIRST.id])
+    worker.work_on(active)
 
     assert farm.closes[0].outcome == "finished"
     assert farm.closes[0].load.seconds["load"] == 0
@@ -90,11 +89,11 @@ def test_the_first_pass_of_a_batch_is_told_at_once(worker: Worker, farm: Scripte
 
 
 def test_an_engine_that_dies_while_loading_is_no_shots_fault(worker: Worker, farm: ScriptedFarm) -> None:
-    worker.bench.engine.kill()
+    worker.context.engine.kill()
     thread = in_background(lambda: worker.work(lease(FIRST)))
     until(lambda: worker.progress.batch is not None and worker.progress.batch.phase == "load")
-    until(lambda: worker.bench.engine.exit_code is None)
-    os.kill(worker.bench.engine.pid or 0, signal.SIGKILL)
+    until(lambda: worker.context.engine.exit_code is None)
+    os.kill(worker.context.engine.pid or 0, signal.SIGKILL)
     thread.join()
 
     assert (farm.closes[0].outcome, farm.closes[0].failure) == ("failed", "load_error")
@@ -104,7 +103,7 @@ def test_an_engine_that_dies_while_loading_is_no_shots_fault(worker: Worker, far
 def test_a_paused_node_drops_its_batch_and_frees_the_card_until_it_is_resumed(
     worker: Worker, farm: ScriptedFarm
 ) -> None:
-    engine = worker.bench.engine
+    engine = worker.context.engine
     thread = in_background(lambda: worker.work(lease(ENDLESS)))
     until(lambda: in_pass(worker, 1))
     farm.order(PAUSE)
@@ -121,7 +120,7 @@ def test_a_paused_node_drops_its_batch_and_frees_the_card_until_it_is_resumed(
 
 
 def test_an_idle_node_that_is_paused_frees_the_card_too(worker: Worker, farm: ScriptedFarm) -> None:
-    engine = worker.bench.engine
+    engine = worker.context.engine
     engine.start()
     with listening(worker):
         farm.order(PAUSE)
@@ -135,18 +134,18 @@ def test_an_idle_node_that_is_paused_frees_the_card_too(worker: Worker, farm: Sc
 
 def test_orders_are_heard_again_after_the_coordinator_was_away(worker: Worker, farm: ScriptedFarm) -> None:
     farm.refusals["listens"].extend([503, 500])
-    worker.bench.engine.start()
+    worker.context.engine.start()
     with listening(worker):
         farm.order(PAUSE)
-        until(lambda: worker.bench.engine.exit_code is not None)
+        until(lambda: worker.context.engine.exit_code is not None)
         farm.order(GO_ON)
-        until(lambda: worker.bench.engine.exit_code is None)
+        until(lambda: worker.context.engine.exit_code is None)
 
 
 def test_an_order_is_logged_once(
     worker: Worker, farm: ScriptedFarm, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", "gpu_node.listener")
+    caplog.set_level("INFO", "gpu_node.agent.orders")
     worker.progress.take(lease(FIRST))
     try:
         with listening(worker):
@@ -165,45 +164,45 @@ def test_an_order_is_logged_once(
 
 def test_what_is_heard_when_the_incarnation_is_over_is_not_obeyed(worker: Worker, farm: ScriptedFarm) -> None:
     ends: list[str] = []
-    steering = Steering(worker.progress, worker.bench.engine, ends.append)
-    worker.bench.engine.start()
-    hand = worker.progress.take(lease(FIRST))
+    steering = Steering(worker.progress, worker.context.engine, ends.append)
+    worker.context.engine.start()
+    active = worker.progress.take(lease(FIRST))
     steering.end("the node was started again")
     steering.end("and again")
-    steering.obey(hand, PAUSE)
+    steering.obey(active, PAUSE)
 
-    assert hand.lost
+    assert active.lost
     assert ends == ["the node was started again"]
-    assert worker.bench.engine.exit_code is None
+    assert worker.context.engine.exit_code is None
     worker.progress.leave()
 
 
-def test_an_order_asked_for_before_the_batch_in_hand_counts_for_nothing(worker: Worker) -> None:
-    steering = Steering(worker.progress, worker.bench.engine, lambda why: None)
-    worker.bench.engine.start()
-    hand = worker.progress.take(lease(FIRST))
+def test_an_order_asked_for_before_the_active_batch_counts_for_nothing(worker: Worker) -> None:
+    steering = Steering(worker.progress, worker.context.engine, lambda why: None)
+    worker.context.engine.start()
+    active = worker.progress.take(lease(FIRST))
     steering.obey(None, PAUSE)
 
-    assert not hand.lost
-    assert worker.bench.engine.exit_code is None
+    assert not active.lost
+    assert worker.context.engine.exit_code is None
     worker.progress.leave()
 
 
 def test_a_heartbeat_answered_before_the_pause_does_not_undo_it(worker: Worker, farm: ScriptedFarm) -> None:
     farm.heartbeat_s = 0.05
-    worker.bench.engine.start()
-    steering = Steering(worker.progress, worker.bench.engine, lambda why: None)
+    worker.context.engine.start()
+    steering = Steering(worker.progress, worker.context.engine, lambda why: None)
     steering.obey(None, PAUSE)
-    with Heartbeat(worker.bench.coordinator, farm.joined(), worker.progress, steering):
+    with Heartbeat(worker.context.coordinator, farm.joined(), worker.progress, steering):
         farm.wait_for(lambda: len(farm.beats) > 2)
 
-    assert worker.bench.engine.exit_code is not None
-    worker.bench.engine.resume()
+    assert worker.context.engine.exit_code is not None
+    worker.context.engine.resume()
 
 
 def listening(worker: Worker) -> Listener:
-    steering = Steering(worker.progress, worker.bench.engine, lambda why: None)
-    return Listener(worker.bench.coordinator, worker.farm.joined(), worker.progress, steering)
+    steering = Steering(worker.progress, worker.context.engine, lambda why: None)
+    return Listener(worker.context.coordinator, worker.farm.joined(), worker.progress, steering)
 
 
 def until_reported(farm: ScriptedFarm, shot_id: str) -> None:

@@ -13,8 +13,8 @@ from common.catalog import load_catalog
 from common.model_files import SHIPPED
 from coordinator.tokens import Reader, Tokenizers
 from gpu_node import protocol
-from gpu_node.engine_client import EngineClient
-from tests.engine_talk import ask, load_order, render_order, shot
+from gpu_node.agent.engine_client import EngineClient
+from tests.engine_talk import ask, load_command, render_command, shot
 from tests.tiny import save_z_image
 from tests.tiny_families import save_klein, save_sd15, save_sdxl
 
@@ -59,7 +59,7 @@ def prompt_of(reader: Reader, tokens: int, end: str) -> str:
 def refused_by(engine: EngineClient, prompt: str) -> bool:
     one = shot(prompt=prompt, steps=1, sampler="euler")
     ask(engine, protocol.Encode(prompts=(prompt,)))
-    answer = ask(engine, render_order(one))
+    answer = ask(engine, render_command(one))
     failed = [event.kind for event in answer if isinstance(event, protocol.Failed)]
     assert failed in ([], ["prompt_too_long"]), failed
     return bool(failed)
@@ -73,10 +73,10 @@ def test_the_plan_refuses_just_what_the_engine_refuses(
     reader = Tokenizers(catalog, (folders["root"],)).reader(model)
     assert reader is not None
     family = catalog.models[model].family
-    order = load_order(
+    command = load_command(
         folders[model], pipeline=family.pipeline, max_tokens=family.max_tokens, guided_above=None, weights={}
     )
-    assert isinstance(ask(engine, order)[-1], protocol.Fulfilled)
+    assert isinstance(ask(engine, command)[-1], protocol.Completed)
 
     for number, end in enumerate(ODDITIES):
         tokens = family.max_tokens - 1 + number % 3

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpu_node.deliver._REFUSALS", 3)
+    monkeypatch.setattr("gpu_node.agent.deliver._REFUSALS", 3)
 
 
 def test_a_batch_stays_leased_while_the_store_is_away(worker: Worker, farm: ScriptedFarm) -> None:
@@ -100,7 +100,7 @@ def test_a_store_that_answers_409_to_a_read_is_unavailable_and_says_where() -> N
 def test_a_full_disk_ends_the_batch_with_one_failure_and_keeps_what_was_written(
     worker: Worker, farm: ScriptedFarm
 ) -> None:
-    spool = worker.bench.engine.spool
+    spool = worker.context.engine.spool
     good, lost, never = shot(seed=1), shot(seed=2), shot(seed=3)
     full = spool / f"{lost.id}.png"
     spool.mkdir(parents=True, exist_ok=True)

@@ -18,13 +18,13 @@ _ROOM = 96 * 2**20
 class _Capped:
     """The engine's stdin; a first pass brings the cap with it."""
 
-    def __init__(self, orders: TextIO) -> None:
-        self._orders = orders
+    def __init__(self, commands: TextIO) -> None:
+        self._commands = commands
 
     def __iter__(self) -> Iterator[str]:
         capped = False
-        for line in self._orders:
-            if not capped and '"order":"render"' in line:
+        for line in self._commands:
+            if not capped and '"command":"render"' in line:
                 capped = True
                 resource.setrlimit(resource.RLIMIT_DATA, (_data_bytes() + _ROOM, resource.RLIM_INFINITY))
             yield line

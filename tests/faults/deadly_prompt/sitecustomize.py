@@ -16,14 +16,14 @@ _WORD = "basilisk"
 
 
 class _Fatal:
-    """The engine's stdin; lets no order pass that would be its last."""
+    """The engine's stdin; lets no command pass that would be its last."""
 
-    def __init__(self, orders: TextIO) -> None:
-        self._orders = orders
+    def __init__(self, commands: TextIO) -> None:
+        self._commands = commands
 
     def __iter__(self) -> Iterator[str]:
-        for line in self._orders:
-            if '"order":"render"' in line and _WORD in line:
+        for line in self._commands:
+            if '"command":"render"' in line and _WORD in line:
                 os.kill(os.getpid(), signal.SIGKILL)
             yield line
 

@@ -18,8 +18,8 @@ from PIL import Image, ImageDraw
 
 from common.shot import Shot
 from gpu_node import protocol
-from gpu_node.encode import Saver
-from gpu_node.engine import Lines
+from gpu_node.engine.encode import Saver
+from gpu_node.engine.lines import Lines
 
 _DEADLY = "basilisk"
 _LONGEST = 512
@@ -36,18 +36,18 @@ def main() -> None:
     saver = Saver(arguments.spool, lines.emit)
     lines.emit(protocol.Ready())
     while True:
-        match lines.orders.get():
+        match lines.commands.get():
             case protocol.Load():
                 _work(_LOAD_S)
-                lines.emit(protocol.Fulfilled())
+                lines.emit(protocol.Completed())
             case protocol.Encode():
-                lines.emit(protocol.Fulfilled())
-            case protocol.Render() as order:
-                lines.emit(_rendered(order, lines, saver))
+                lines.emit(protocol.Completed())
+            case protocol.Render() as command:
+                lines.emit(_rendered(command, lines, saver))
 
 
-def _rendered(order: protocol.Render, lines: Lines, saver: Saver) -> protocol.Event:
-    shots = [Shot.from_dict(one.spec) for one in order.shots]
+def _rendered(command: protocol.Render, lines: Lines, saver: Saver) -> protocol.Event:
+    shots = [Shot.from_dict(one.spec) for one in command.shots]
     if any(_DEADLY in shot.prompt for shot in shots):
         os.kill(os.getpid(), signal.SIGKILL)
     if any(len(shot.prompt) > _LONGEST for shot in shots):
@@ -59,7 +59,7 @@ def _rendered(order: protocol.Render, lines: Lines, saver: Saver) -> protocol.Ev
         if lines.interrupted.is_set():
             return protocol.Failed(kind="cancelled", message=f"it was interrupted after {done + 1} steps")
         lines.emit(protocol.Step(done=done + 1))
-    for one, shot in zip(order.shots, shots, strict=True):
+    for one, shot in zip(command.shots, shots, strict=True):
         saver.save(one.id, shot, _drawn(shot))
     return protocol.Done(denoise_s=time.monotonic() - began, decode_s=0.0, peak_bytes=None)
 

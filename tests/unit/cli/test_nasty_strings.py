@@ -27,10 +27,10 @@ from coordinator.cli.main import app
 from coordinator.cli.show import print_json
 from coordinator.cli.watch import screen
 from coordinator.embedded.state import FarmState
+from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.assemble import NodeOptions, node_key
 from gpu_node.cli import app as node_app
 from gpu_node.cli import main as node_main
-from gpu_node.coordinator_client import Coordinator
 from gpu_node.doctor import Finding
 from gpu_node.probe import Probe
 from tests.answering_farm import JOB, NODE, SHOT, AnsweringFarm, answering_farm, filled

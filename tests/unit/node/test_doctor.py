@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from common.cards import load_card
 from common.catalog import load_catalog
 from common.nodes import Card
+from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.cli import app
-from gpu_node.coordinator_client import Coordinator
 from gpu_node.doctor import examine
 from gpu_node.energy import DeclaredMeter, Meter
 from gpu_node.identity import Hashes

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from common.units import GIB
-from gpu_node.host_memory import host_memory_bytes
+from gpu_node.probe import host_memory_bytes
 
 INSTALLED = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 

@@ -1,0 +1,257 @@
+"""One batch from its lease to its close: load, encode, render pass by pass, deliver beside it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Literal
+
+import httpx
+
+from common.failures import Blame, failure
+from common.messages import Close, Joined, Spent
+from gpu_node import protocol
+from gpu_node.agent.coordinator_client import Coordinator
+from gpu_node.agent.deliver import Delivery, Rendered
+from gpu_node.agent.engine_client import EngineClient
+from gpu_node.agent.engine_commands import (
+    BatchShot,
+    encode_command,
+    load_command,
+    passes,
+    render_command,
+    shots_of,
+)
+from gpu_node.agent.engine_session import BatchOver, EngineSession, Outcome
+from gpu_node.agent.progress import ActiveBatch, Amount
+from gpu_node.errors import RenderError
+from gpu_node.library import Library
+from gpu_node.probe import installed_versions
+
+log = logging.getLogger(__name__)
+
+#: Seconds without a sign of life in which a failed batch still waits for the images of its earlier passes.
+_LAST_IMAGES_S = 10.0
+
+#: What the shots of a batch are to blame for before the first of them begins: they all ask for the same.
+_REFUSALS = frozenset({"invalid_spec", "lora_rejected"})
+
+Ending = Literal["finished", "released", "failed", "oom"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeContext:
+    """What every batch of a node is worked on with."""
+
+    coordinator: Coordinator
+    store: httpx.Client
+    engine: EngineClient
+    library: Library
+    #: Set when the node should stop: the running pass is finished, the rest is handed back.
+    stopping: threading.Event
+
+
+class Batch:
+    """Works on one lease; `run` once."""
+
+    def __init__(self, context: NodeContext, joined: Joined, active: ActiveBatch) -> None:
+        self._engine = context.engine
+        self._library = context.library
+        self._stopping = context.stopping
+        self._joined = joined
+        self._active = active
+        self._delivery = Delivery(context.coordinator, context.store, active)
+        self._session = EngineSession(context.engine, active, self._settle)
+        self._shots = shots_of(active.lease)
+        #: Model and LoRA loading of the batch.
+        self._load = Amount()
+        self._prepared = False
+        #: Text encoding, for one shot.
+        self._encode = Amount()
+        #: What the shots of a decoded pass cost, until they are written.
+        self._rendered: dict[str, Rendered] = {}
+        #: Outcomes of the running pass, whose cost is not known yet.
+        self._early: list[Outcome] = []
+        #: What this node itself failed with beside the passes: no later one would do better.
+        self._broken: RenderError | None = None
+
+    def run(self) -> None:
+        """Return when the batch is closed, or its lease lost. Raises nothing."""
+        try:
+            close = self._work()
+        except RenderError as error:
+            close = self._failed(error)
+        except BatchOver:
+            close = self._close("released")
+        finally:
+            self._active.end()
+        self._delivery.finish()
+        if not self._delivery.close(close):
+            log.warning("batch %s is lost: %s", self._active.lease.batch_id, self._active.reason)
+        self._engine.clear_spool()
+        if not self._stopping.is_set():
+            # One that died or was killed is up again before the next claim is answered.
+            self._engine.start()
+
+    def _work(self) -> Close:
+        load = load_command(self._active.lease, self._shots[0].shot, self._library)
+        waiting = deque(passes(self._shots, self._active.lease.pass_size))
+        while waiting and not self._stopping.is_set():
+            wanted = [one for one in waiting.popleft() if self._active.is_wanted(one.id)]
+            if not wanted:
+                continue
+            if self._engine.held != load or not self._prepared:
+                try:
+                    self._prepare(load)
+                except RenderError as error:
+                    if error.kind in _REFUSALS:
+                        return self._refused(error)
+                    raise _unprepared(error) from error
+            waiting.extendleft(self._render(load, wanted))
+            self._must_be_sound()
+        self._session.listen(lambda: not self._rendered, stall_s=self._joined.stall_render_s)
+        self._must_be_sound()
+        return self._close("released" if waiting else "finished")
+
+    def _must_be_sound(self) -> None:
+        if self._broken is not None:
+            raise self._broken
+
+    def _prepare(self, load: protocol.Load) -> None:
+        """Model, LoRAs and texts into the engine; what an engine that died had not written is lost."""
+        self._rendered = {}
+        self._active.begin("load")
+        if self._stopping.is_set():
+            # Whoever stops the node ends what it finds loading, and may have looked before this began.
+            raise BatchOver("the node stops")
+        try:
+            self._session.load(load, stall_s=self._joined.stall_load_s)
+        finally:
+            self._load += self._active.end()
+        self._active.begin("encode")
+        texts = encode_command(self._shots, load)
+        self._session.ask(
+            texts,
+            stall_s=self._joined.stall_load_s,
+            limit_s=self._joined.hard_limit_s * (len(texts.prompts) + len(texts.negatives)),
+        )
+        cost = self._active.end()
+        self._encode = Amount(cost.seconds / len(self._shots), cost.joules / len(self._shots))
+        self._prepared = True
+
+    def _render(self, load: protocol.Load, one_pass: list[BatchShot]) -> list[list[BatchShot]]:
+        """Render one pass; what comes back is to be rendered again, shot by shot: one spoils the others."""
+        self._active.begin("denoise")
+        try:
+            done = self._session.ask(
+                render_command(one_pass),
+                stall_s=self._joined.stall_render_s,
+                limit_s=self._joined.hard_limit_s * len(one_pass),
+                unwanted=lambda: not any(self._active.is_wanted(one.id) for one in one_pass),
+            )
+        except RenderError as error:
+            cost = self._active.end()
+            self._early = []
+            if failure(error.kind).blame is Blame.CANCELLED:
+                self._drop(one_pass, error, cost)
+                return []
+            if failure(error.kind).blame is not Blame.SHOT:
+                raise
+            if len(one_pass) > 1:
+                return [[one] for one in reversed(one_pass)]
+            spent = self._spent({"denoise": cost.seconds}, cost.joules)
+            self._delivery.failure(one_pass[0].id, error.kind, str(error), spent)
+            return []
+        assert isinstance(done, protocol.Done)
+        cost = self._active.end({"denoise": done.denoise_s, "decode": done.decode_s})
+        self._share(load, one_pass, done, cost.joules)
+        return []
+
+    def _drop(self, one_pass: list[BatchShot], error: RenderError, cost: Amount) -> None:
+        """Nobody wanted the pass any more; each of its shots bears its part of what it cost until then."""
+        count = len(one_pass)
+        for one in one_pass:
+            spent = self._spent({"denoise": cost.seconds / count}, cost.joules / count)
+            self._delivery.failure(one.id, error.kind, str(error), spent)
+
+    def _share(
+        self, load: protocol.Load, one_pass: list[BatchShot], done: protocol.Done, joules: float
+    ) -> None:
+        """Split what the pass cost evenly over its shots, and settle those that are written already."""
+        count = len(one_pass)
+        seconds = {
+            "encode": self._encode.seconds,
+            "denoise": done.denoise_s / count,
+            "decode": done.decode_s / count,
+        }
+        rendered = Rendered(
+            spent=self._spent(seconds, joules / count + self._encode.joules),
+            peak_bytes=done.peak_bytes,
+            fingerprint={
+                **installed_versions(),
+                "recipe": load.recipe,
+                "dtype": load.compute_dtype,
+                "pass": count,
+                **({"gguf": load.gguf.identity} if load.gguf else {}),
+            },
+        )
+        self._rendered |= {one.id: rendered for one in one_pass}
+        early, self._early = self._early, []
+        for outcome in early:
+            self._settle(outcome)
+
+    def _settle(self, outcome: Outcome) -> None:
+        """Deliver an image or a failure, once what it cost is known."""
+        rendered = self._rendered.pop(outcome.shot_id or "", None)
+        if rendered is None:
+            self._early.append(outcome)
+        elif isinstance(outcome, protocol.Image):
+            self._active.add("save", outcome.save_s)
+            self._delivery.image(outcome, rendered)
+        elif failure(outcome.kind).blame is Blame.NODE:
+            self._broken = RenderError(outcome.kind, outcome.message)
+        else:
+            self._delivery.failure(outcome.shot_id or "", outcome.kind, outcome.message, rendered.spent)
+
+    def _refused(self, error: RenderError) -> Close:
+        """The model will not take these shots, such as for their LoRA: each of them failed."""
+        for one in self._shots:
+            self._delivery.failure(one.id, error.kind, str(error), self._spent({}, 0.0))
+        return self._close("finished")
+
+    def _failed(self, error: RenderError) -> Close:
+        """A failure that ends the batch; it is no shot's own."""
+        log.warning("batch %s: %s", self._active.lease.batch_id, error)
+        with suppress(RenderError, BatchOver):
+            self._session.listen(lambda: not self._rendered, stall_s=_LAST_IMAGES_S)
+        # The next batch gets an engine that has nothing to do with this failure.
+        with suppress(RenderError):
+            self._engine.kill()
+        outcome: Ending = "oom" if error.kind == "out_of_memory" else "failed"
+        # An engine that stalled beside its passes has blamed no shot.
+        kind = "engine_died" if error.kind == "stalled" else error.kind
+        return self._close(outcome, kind, str(error), error.peak_bytes)
+
+    def _close(
+        self, outcome: Ending, kind: str | None = None, message: str = "", peak_bytes: int | None = None
+    ) -> Close:
+        return Close(
+            token=self._active.lease.token,
+            outcome=outcome,
+            failure=kind,
+            message=message,
+            peak_bytes=peak_bytes,
+            load=self._spent({"load": self._load.seconds}, self._load.joules),
+        )
+
+    def _spent(self, seconds: dict[str, float], joules: float) -> Spent:
+        return Spent(joules=joules, energy_method=self._active.energy_method, seconds=seconds)
+
+
+def _unprepared(error: RenderError) -> RenderError:
+    """No shot has begun: what would later be the fault of one is the node's."""
+    blames_shots = failure(error.kind).blame is Blame.SHOT
+    return RenderError("load_error", str(error), error.peak_bytes) if blames_shots else error

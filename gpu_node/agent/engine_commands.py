@@ -1,0 +1,90 @@
+"""From a lease to what its engine is told: the model to hold, the texts to encode, the passes to render."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from common.messages import Lease
+from common.shot import Shot
+from gpu_node import protocol
+from gpu_node.errors import RenderError
+from gpu_node.library import Library
+
+
+@dataclass(frozen=True, slots=True)
+class BatchShot:
+    """One shot of a batch."""
+
+    id: str
+    shot: Shot
+
+
+def shots_of(lease: Lease) -> list[BatchShot]:
+    return [BatchShot(one.id, Shot.from_dict(one.spec)) for one in lease.shots]
+
+
+def load_command(lease: Lease, first: Shot, library: Library) -> protocol.Load:
+    """What the engine must hold; `first` is any shot of the batch, they share model and LoRAs.
+
+    Raises RenderError `model_missing` where this node lacks files or its catalog lacks the entry.
+    """
+    model = library.catalog.models.get(lease.model)
+    folder = library.model_folder(lease.model)
+    if model is None or folder is None:
+        raise RenderError("model_missing", f"model {lease.model} is not on this node; see `farm-node doctor`")
+    try:
+        recipe = model.recipe(lease.recipe)
+    except KeyError:
+        message = f"the node's catalog has no recipe {lease.recipe} for {lease.model}"
+        raise RenderError("load_error", message) from None
+    return protocol.Load(
+        model=lease.model,
+        folder=folder,
+        identity=first.model_identity or None,
+        pipeline=model.family.pipeline,
+        max_tokens=model.family.max_tokens,
+        guided_above=model.family.guidance_doubles_above,
+        recipe=recipe.name,
+        compute_dtype=recipe.compute_dtype,
+        weights=recipe.weights,
+        quantisation=recipe.quantisation,
+        gguf=library.gguf_file(model, recipe),
+        placement=recipe.placement,
+        loras=tuple(_engine_lora(*use, library) for use in first.loras),
+    )
+
+
+def encode_command(batch: Sequence[BatchShot], load: protocol.Load) -> protocol.Encode:
+    """Every distinct text of the batch, once."""
+    shots = [one.shot for one in batch]
+    above = load.guided_above
+    guided = [shot.negative for shot in shots if above is not None and shot.guidance > above]
+    blind = [""] if any(dict(shot.knobs).get("blind_steps") for shot in shots) else []
+    return protocol.Encode(
+        prompts=tuple(dict.fromkeys([shot.prompt for shot in shots] + blind)),
+        negatives=tuple(dict.fromkeys(guided)),
+    )
+
+
+def passes(batch: Sequence[BatchShot], pass_size: int) -> Iterator[list[BatchShot]]:
+    """The batch in its order, cut into passes of shots that one pipeline call can render together."""
+    waiting = list(batch)
+    while waiting:
+        alike = [one for one in waiting if one.shot.call == waiting[0].shot.call][:pass_size]
+        yield alike
+        taken = {one.id for one in alike}
+        waiting = [one for one in waiting if one.id not in taken]
+
+
+def render_command(one_pass: Sequence[BatchShot]) -> protocol.Render:
+    return protocol.Render(
+        shots=tuple(protocol.EngineShot(id=one.id, spec=one.shot.to_dict()) for one in one_pass)
+    )
+
+
+def _engine_lora(name: str, identity: str, weight: float, library: Library) -> protocol.EngineLora:
+    file = library.lora_file(name)
+    if file is None:
+        raise RenderError("model_missing", f"LoRA {name} is not on this node; see `farm-node doctor`")
+    return protocol.EngineLora(name=name, file=file, identity=identity or None, weight=weight)

@@ -1,0 +1,163 @@
+"""A node's life: join, take tickets, join again when the coordinator has forgotten it, stop."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from contextlib import suppress
+
+from common.errors import FarmError, Gone, NotFound
+from common.messages import Claim, ClaimAnswer, Join, Joined, Lease
+from common.nodes import LAST_PASS_S
+from gpu_node.agent.batch import Batch, NodeContext
+from gpu_node.agent.heartbeat import Heartbeat
+from gpu_node.agent.intake import Intake
+from gpu_node.agent.orders import Listener, Steering
+from gpu_node.agent.progress import Progress
+from gpu_node.agent.retry import retry_until
+
+log = logging.getLogger(__name__)
+
+#: What the engine does for a batch before there is anything worth finishing.
+_BEFORE_PASSES = ("load", "encode")
+#: Seconds before a node whose broker refused it joins again, under a new incarnation.
+_REST_S = 2.0
+#: Seconds between looks at the signal to stop while a claim waits.
+_LOOK_S = 0.2
+
+
+class Node:
+    def __init__(self, context: NodeContext, join: Join, progress: Progress) -> None:
+        self._context = context
+        self._join_message = join
+        self._progress = progress
+        self._stopping = context.stopping
+        #: Why the last claim that got nothing did.
+        self._nothing = ""
+
+    def run(self) -> None:
+        """Return after `stop`. Raises FarmError where the farm refuses this node for good.
+
+        Such as Conflict, where another process has joined under its name since.
+        """
+        joined: Joined | None = None
+        try:
+            while not self._stopping.is_set() and (joined := self._join()) is not None:
+                self._serve(joined)
+        finally:
+            self._context.engine.stop()
+            if joined is not None:
+                with suppress(FarmError):
+                    self._context.coordinator.leave(joined.node_id, joined.incarnation)
+
+    def stop(self) -> None:
+        """Finish the running pass, hand the rest back, end. From a signal handler or any thread."""
+        self._stopping.set()
+        Intake.stop()
+        batch = self._progress.batch
+        if batch is not None and batch.phase in _BEFORE_PASSES:
+            batch.give_up("the node stops")
+        last = threading.Timer(LAST_PASS_S, self.give_up)
+        last.daemon = True
+        last.start()
+
+    def give_up(self) -> None:
+        """Hand back also what is running, after `stop`."""
+        batch = self._progress.batch
+        if batch is not None:
+            batch.give_up("the node stops")
+
+    def _join(self) -> Joined | None:
+        """None when the node stops before the coordinator answers."""
+        joined = retry_until(self._stopping, lambda: self._context.coordinator.join(self._join_message))
+        if joined is not None:
+            self._join_message = self._join_message.model_copy(update={"again": True})
+            self._progress.joined()
+            queues = ", ".join(joined.queues)
+            log.info("joined as %s with a card of %s GB, for %s", joined.node_id, joined.vram_class, queues)
+        return joined
+
+    def _serve(self, joined: Joined) -> None:
+        """Take tickets until the node stops or its incarnation is over."""
+        self._context.engine.start()
+
+        def over(why: str) -> None:
+            log.warning("%s; joining again", why)
+            Intake.stop()
+
+        steering = Steering(self._progress, self._context.engine, over)
+        told = (self._context.coordinator, joined, self._progress, steering)
+        # Before anybody listens: whoever hears at once that the incarnation is over stops this intake.
+        intake = Intake(joined.broker_url, joined.queues, joined.node_id)
+        with Heartbeat(*told), Listener(*told) as listener:
+
+            def take(ticket: str) -> None:
+                self._take(ticket, joined, steering, listener)
+
+            if not self._stopping.is_set() and not intake.run(take):
+                log.warning("no more tickets can be taken from the broker; joining again in %.0f s", _REST_S)
+                self._stopping.wait(_REST_S)
+
+    def _take(self, ticket: str, joined: Joined, steering: Steering, listener: Listener) -> None:
+        """Claim with the ticket, and work on what comes of it."""
+        try:
+            lease = self._claim(ticket, joined)
+        except (Gone, NotFound) as error:
+            steering.end(str(error))
+        except FarmError as error:
+            log.info("%s", error)
+        else:
+            if lease is not None:
+                self._work(lease, joined, steering, listener)
+
+    def _work(self, lease: Lease, joined: Joined, steering: Steering, listener: Listener) -> None:
+        active = self._progress.take(lease)
+        steering.leased()
+        listener.attend()
+        log.info("batch %s: %d × %s by %s", lease.batch_id, len(lease.shots), lease.model, lease.recipe)
+        try:
+            Batch(self._context, joined, active).run()
+        finally:
+            self._progress.leave()
+            listener.attend()
+
+    def _claim(self, ticket: str, joined: Joined) -> Lease | None:
+        """A lease; None when there is no work, or the node stops while it waits for some.
+
+        Where the answer is lost, the same ticket is presented again: a lease may have been granted on it.
+        """
+        held = self._context.engine.held
+        claim = Claim(
+            node_id=joined.node_id,
+            incarnation=joined.incarnation,
+            ticket=ticket,
+            loaded_model=held.model if held else None,
+            loaded_loras=tuple(lora.name for lora in held.loras) if held else (),
+            wait_s=joined.claim_wait_s,
+        )
+        answers: queue.SimpleQueue[ClaimAnswer | FarmError | None] = queue.SimpleQueue()
+
+        def ask() -> None:
+            try:
+                answers.put(retry_until(self._stopping, lambda: self._context.coordinator.claim(claim)))
+            except FarmError as error:
+                answers.put(error)
+
+        # On a thread of its own, since a node that stops does not wait for the answer.
+        threading.Thread(target=ask, name="claim", daemon=True).start()
+        while not self._stopping.is_set():
+            with suppress(queue.Empty):
+                answer = answers.get(timeout=_LOOK_S)
+                if isinstance(answer, FarmError):
+                    raise answer
+                if answer is not None and answer.nothing is not None:
+                    self._tell(answer.nothing.reason)
+                return answer.lease if answer is not None else None
+        return None
+
+    def _tell(self, why: str) -> None:
+        """Log why there is no work, once until it changes."""
+        if why != self._nothing:
+            self._nothing = why
+            log.info("no work: %s", why)

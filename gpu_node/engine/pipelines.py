@@ -1,0 +1,178 @@
+"""From a catalog entry to a diffusers pipeline that is ready to render."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from common.catalog import lora_parts
+from gpu_node.engine.loras import apply_loras, remove_loras
+from gpu_node.engine.placement import Placement, denoiser_of, free_caches
+from gpu_node.engine.text import Texts
+from gpu_node.engine.weights import check_weights, load_gguf
+from gpu_node.errors import RenderError, first_line, is_out_of_memory
+from gpu_node.identity import Hashes, verify_file, verify_model
+from gpu_node.protocol import Load
+
+#: Parts of a family that are never read. A checker that makes a suspect picture black would have it rendered
+#: anew: one flat colour is a failure.
+_NEVER: dict[str, dict[str, object]] = {
+    "StableDiffusionPipeline": {
+        "safety_checker": None,
+        "feature_extractor": None,
+        "requires_safety_checker": False,
+    }
+}
+
+
+@dataclass(kw_only=True)
+class LoadedModel:
+    """A pipeline on its device, with the command that loaded it."""
+
+    load: Load
+    pipe: Any
+    placement: Placement
+    texts: Texts
+    #: The model's own scheduler; every pass works with a fresh copy.
+    scheduler: Any
+
+
+class LoadedModelSlot:
+    """The one model an engine holds, and how it comes and goes."""
+
+    def __init__(self, device: str, hashes: Hashes) -> None:
+        self._device = device
+        self._hashes = hashes
+        self.model: LoadedModel | None = None
+
+    def hold(self, load: Load) -> None:
+        """Hold the model of `load` with exactly its LoRAs.
+
+        Raises RenderError; afterwards nothing is held, so that no half-changed model can render.
+        """
+        if self.model is not None and self.model.load == load:
+            return
+        try:
+            if self.model is None or not _same_model(self.model.load, load):
+                self.drop()
+                self.model = self._load(load)
+            self._set_loras(self.model, load)
+        except BaseException:
+            self.drop()
+            raise
+        finally:
+            self._hashes.save()
+
+    def drop(self) -> None:
+        self.model = None
+        gc.collect()
+        free_caches()
+
+    def _load(self, load: Load) -> LoadedModel:
+        if not load.folder.is_dir():
+            raise RenderError("model_missing", f"{load.model}: no folder {load.folder} on this node")
+        verify_model(load.model, load.folder, load.identity, self._hashes)
+        if load.gguf is not None:
+            verify_file(load.model, load.gguf.file, load.gguf.identity, self._hashes)
+        pipe = self._load_as_fp8(load) if load.quantisation == "fp8" else load_pipeline(load)
+        placement = Placement(pipe, self._device, load.placement)
+        return LoadedModel(
+            load=load,
+            pipe=pipe,
+            placement=placement,
+            texts=Texts(pipe, load, placement),
+            scheduler=pipe.scheduler,
+        )
+
+    def _load_as_fp8(self, load: Load) -> Any:
+        """The denoiser is read and cast first: the host never holds its 16 bits beside all the rest."""
+        last = load.weights.keys() - lora_parts(load.weights)
+        pipe = load_pipeline(load, **dict.fromkeys(last))
+        # Before casting: a LoRA cannot be set on weights that are already stored as fp8.
+        self._check_loras(load)
+        apply_loras(pipe, load.loras, load.pipeline)
+        store_as_fp8(denoiser_of(pipe), getattr(torch, load.compute_dtype))
+        free_caches()
+        return load_pipeline(
+            load, **{name: part for name, part in pipe.components.items() if part is not None}
+        )
+
+    def _set_loras(self, model: LoadedModel, load: Load) -> None:
+        if load.quantisation == "fp8":
+            return
+        if model.load.loras or load.loras:
+            self._check_loras(load)
+            model.placement.attach_encoders()
+            remove_loras(model.pipe)
+            apply_loras(model.pipe, load.loras, load.pipeline)
+            # A LoRA may change the text encoder.
+            model.texts.forget()
+        model.load = load
+
+    def _check_loras(self, load: Load) -> None:
+        for lora in load.loras:
+            verify_file(lora.name, lora.file, lora.identity, self._hashes)
+
+
+def load_pipeline(load: Load, **given: Any) -> Any:
+    """The pipeline of `load.folder` in host memory; safetensors and GGUF only, nothing is fetched, no code
+    that comes with a model is run.
+
+    `given` are components that are not read: loaded before, or None for one that is not needed now.
+    Raises RenderError `load_error`.
+    """
+    import diffusers
+
+    if load.quantisation not in ("none", "fp8") and load.gguf is None:
+        raise RenderError("load_error", f"{load.model}: this node cannot load {load.quantisation} weights")
+    family = getattr(diffusers, load.pipeline, None)
+    if family is None:
+        raise RenderError("load_error", f"diffusers {diffusers.__version__} has no {load.pipeline}")
+    given |= _NEVER.get(load.pipeline, {})
+    if load.gguf is not None:
+        given["transformer"] = load_gguf(load, load.gguf.file)
+    check_weights(load.model, load.folder, unread=given)
+    try:
+        pipe = family.from_pretrained(
+            str(load.folder),
+            dtype=_dtypes(load),
+            use_safetensors=True,
+            local_files_only=True,
+            **given,
+        )
+    except Exception as error:  # every library refuses in its own way
+        if is_out_of_memory(error):
+            raise
+        why = first_line(error).rstrip(".")
+        raise RenderError(
+            "load_error",
+            f"{load.model}: {load.folder} is no {load.pipeline}: {why}; fetch the model again",
+        ) from error
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def store_as_fp8(denoiser: Any, compute_dtype: torch.dtype) -> None:
+    """Keep weights that were read as bfloat16 in 8 bits; each layer makes full ones while it computes."""
+    denoiser.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=compute_dtype)
+    for tensor in (*denoiser.parameters(), *denoiser.buffers()):
+        if tensor.dtype == torch.bfloat16:
+            tensor.data = tensor.data.to(compute_dtype)
+
+
+def _dtypes(load: Load) -> dict[str, torch.dtype]:
+    """Torch dtype by component; what becomes fp8 is read in 16 bits."""
+    compute = getattr(torch, load.compute_dtype)
+    read = {"fp8": torch.bfloat16}
+    found = {part: read.get(name) or getattr(torch, name, compute) for part, name in load.weights.items()}
+    return found | {"default": compute}
+
+
+def _same_model(held: Load, wanted: Load) -> bool:
+    """Whether only the LoRAs differ, and they can be changed on the held weights."""
+    without = {"loras": ()}
+    changeable = wanted.quantisation != "fp8" or held.loras == wanted.loras
+    return changeable and held.model_copy(update=without) == wanted.model_copy(update=without)

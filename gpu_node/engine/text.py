@@ -1,0 +1,161 @@
+"""Text becomes embeddings once per distinct prompt; each family has its own way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from common.shot import Shot
+from gpu_node.engine.placement import Placement
+from gpu_node.errors import RenderError
+from gpu_node.protocol import Load
+
+#: Pipeline argument to embedding of one text.
+Embeddings = dict[str, torch.Tensor]
+
+#: Z-Image strips the padding again, so a short text need not be padded to the full length.
+_PAD_TOKENS = 64
+
+
+class Texts:
+    """The texts of a batch, encoded for one pipeline."""
+
+    def __init__(self, pipe: Any, load: Load, placement: Placement) -> None:
+        if load.pipeline not in _FAMILIES:
+            raise RenderError("load_error", f"this node does not know how {load.pipeline} takes its text")
+        self._pipe = pipe
+        self._family = _FAMILIES[load.pipeline]
+        self._load = load
+        self._placement = placement
+        #: By text and whether it is a negative; a text that cannot be encoded is the reason why.
+        self._known: dict[tuple[str, bool], Embeddings | RenderError] = {}
+
+    def forget(self) -> None:
+        self._known = {}
+
+    def encode(self, prompts: Sequence[str], negatives: Sequence[str], on_text: Callable[[], None]) -> None:
+        """Know these texts and forget all others; those already known are not encoded again.
+
+        `on_text` is called after each.
+        """
+        wanted = _sides(prompts, negatives)
+        if self._known.keys() >= wanted.keys():
+            return
+        with self._placement.encoding(), torch.no_grad():
+            known, self._known = self._known, {}
+            for side in wanted:
+                self._known[side] = known.get(side) or self._encode(*side)
+                on_text()
+
+    def arguments(self, shots: Sequence[Shot]) -> dict[str, Any]:
+        """Keyword arguments of a pipeline call for a pass whose shots share their guidance.
+
+        Raises the RenderError of a text that could not be encoded.
+        """
+        join = self._family.join
+        given = [self._side(shot.prompt, negative=False) for shot in shots]
+        found = {name: join([one[name] for one in given]) for name in given[0]}
+        above = self._load.guided_above
+        if above is not None and shots[0].guidance > above:
+            against = [self._side(shot.negative, negative=True) for shot in shots]
+            found |= {f"negative_{name}": join([one[name] for one in against]) for name in against[0]}
+        return found
+
+    def blind(self, shots: Sequence[Shot]) -> Any:
+        """Embeddings of the empty prompt for each shot, where the family can change its text while denoising.
+
+        Raises RenderError `invalid_spec` where it cannot.
+        """
+        if "prompt_embeds" not in self._pipe._callback_tensor_inputs:
+            raise RenderError("invalid_spec", "this model cannot take blind_steps")
+        empty = self._side("", negative=False)["prompt_embeds"]
+        return self._family.join([empty] * len(shots))
+
+    def _side(self, text: str, *, negative: bool) -> Embeddings:
+        found = self._known[(text, negative)]
+        if isinstance(found, RenderError):
+            raise found
+        return found
+
+    def _encode(self, text: str, negative: bool) -> Embeddings | RenderError:
+        plain = _without_special_tokens(self._pipe.tokenizer, text)
+        written = self._family.written(self._pipe, plain)
+        tokens = len(self._pipe.tokenizer(written).input_ids)
+        longest = self._load.max_tokens
+        if tokens > longest:
+            which = "negative prompt" if negative else "prompt"
+            message = f"the {which} has {tokens} tokens, the model reads {longest}; shorten it"
+            return RenderError("prompt_too_long", message)
+        length = min(longest, -(-tokens // _PAD_TOKENS) * _PAD_TOKENS)
+        found = self._family.encode(self._pipe, plain, negative, self._placement.text_device, length)
+        dtype = getattr(torch, self._load.compute_dtype)
+        return {name: tensor.to(self._placement.device, dtype) for name, tensor in found.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextFamily:
+    """How one pipeline class takes its text."""
+
+    #: (pipe, text, negative, device, padded length) to embeddings by argument name.
+    encode: Callable[[Any, str, bool, str, int], Embeddings]
+    #: Embeddings of several texts as one argument.
+    join: Callable[[list[Any]], Any]
+    #: (pipe, text) to the text as the encoder reads it, template included.
+    written: Callable[[Any, str], str] = lambda _pipe, text: text
+
+
+def _sides(prompts: Sequence[str], negatives: Sequence[str]) -> dict[tuple[str, bool], None]:
+    return dict.fromkeys([(text, False) for text in prompts] + [(text, True) for text in negatives])
+
+
+def _without_special_tokens(tokenizer: Any, text: str) -> str:
+    """A prompt is plain text: `<|im_end|>` in it must not end the prompt."""
+    for token in tokenizer.all_special_tokens:
+        if token.startswith("<"):
+            text = text.replace(token, "")
+    return text
+
+
+def _in_chat(pipe: Any, text: str) -> str:
+    turn = [{"role": "user", "content": text}]
+    return str(
+        pipe.tokenizer.apply_chat_template(
+            turn, tokenize=False, add_generation_prompt=True, enable_thinking=True
+        )
+    )
+
+
+def _z_image(pipe: Any, text: str, _negative: bool, device: str, length: int) -> Embeddings:
+    found, _ = pipe.encode_prompt(
+        [text], device=device, do_classifier_free_guidance=False, max_sequence_length=length
+    )
+    return {"prompt_embeds": found[0]}
+
+
+def _klein(pipe: Any, text: str, _negative: bool, device: str, _length: int) -> Embeddings:
+    # Its padding enters the transformer: always the full length, or the picture changes.
+    found, _ = pipe.encode_prompt([text], device=device)
+    return {"prompt_embeds": found}
+
+
+def _sd(pipe: Any, text: str, _negative: bool, device: str, _length: int) -> Embeddings:
+    found, _ = pipe.encode_prompt([text], device, 1, False)
+    return {"prompt_embeds": found}
+
+
+def _sdxl(pipe: Any, text: str, negative: bool, device: str, _length: int) -> Embeddings:
+    found, _, pooled, _ = pipe.encode_prompt([text], device=device, do_classifier_free_guidance=False)
+    if negative and not text and pipe.config.force_zeros_for_empty_prompt:
+        found, pooled = torch.zeros_like(found), torch.zeros_like(pooled)
+    return {"prompt_embeds": found, "pooled_prompt_embeds": pooled}
+
+
+_FAMILIES = {
+    "ZImagePipeline": TextFamily(encode=_z_image, join=list, written=_in_chat),
+    "Flux2KleinPipeline": TextFamily(encode=_klein, join=torch.cat, written=_in_chat),
+    "StableDiffusionPipeline": TextFamily(encode=_sd, join=torch.cat),
+    "StableDiffusionXLPipeline": TextFamily(encode=_sdxl, join=torch.cat),
+}

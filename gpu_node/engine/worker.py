@@ -1,0 +1,116 @@
+"""What an engine does with its commands: one model held, texts encoded, passes rendered."""
+
+from __future__ import annotations
+
+import errno
+import threading
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from common.failures import failure
+from common.shot import Shot
+from common.units import format_gib
+from gpu_node import protocol
+from gpu_node.engine.encode import Saver
+from gpu_node.engine.peak import Peak
+from gpu_node.engine.pipelines import LoadedModel, LoadedModelSlot
+from gpu_node.engine.render import render_pass
+from gpu_node.errors import RenderError, is_device_lost, is_out_of_memory
+from gpu_node.identity import Hashes
+
+
+class EngineWorker:
+    """Executes commands one by one on `device` (`cpu`, `cuda:0`); image files go to `spool`.
+
+    A pass ends at its next step once `interrupted` is set.
+    """
+
+    def __init__(
+        self,
+        device: str,
+        spool: Path,
+        hashes: Hashes,
+        emit: Callable[[protocol.Event], None],
+        interrupted: threading.Event,
+    ) -> None:
+        self._peak = Peak(device)
+        self._emit = emit
+        self._interrupted = interrupted
+        self._slot = LoadedModelSlot(device, hashes)
+        self._saver = Saver(spool, emit)
+
+    def open(self) -> None:
+        """Say that commands may come."""
+        self._emit(protocol.Ready())
+
+    def execute(self, command: protocol.Command) -> None:
+        """Answer the command with events; whatever goes wrong is an event too."""
+        try:
+            match command:
+                case protocol.Load():
+                    self._load(command)
+                case protocol.Encode():
+                    self._encode(command)
+                case protocol.Render():
+                    self._render(command)
+        except RenderError as error:
+            self._emit(protocol.Failed(kind=error.kind, message=str(error)))
+        except Exception as error:
+            with suppress(OSError):  # the log's disk may be full
+                traceback.print_exc()
+            kind = _kind(error)
+            peak = self._peak.measured() if kind == "out_of_memory" else None
+            message = _sentence(error) if peak is None else _outgrown(error, peak)
+            self._emit(protocol.Failed(kind=kind, message=message, peak_bytes=peak))
+
+    def _load(self, command: protocol.Load) -> None:
+        self._peak.forget()
+        self._slot.hold(command)
+        self._emit(protocol.Completed())
+
+    def _encode(self, command: protocol.Encode) -> None:
+        self._held().texts.encode(command.prompts, command.negatives, lambda: self._emit(protocol.Alive()))
+        self._emit(protocol.Completed())
+
+    def _render(self, command: protocol.Render) -> None:
+        self._peak.forget()
+        shots = [Shot.from_dict(one.spec) for one in command.shots]
+        done = render_pass(self._held(), shots, self._step)
+        for one, shot, picture in zip(command.shots, shots, done.pictures, strict=True):
+            if isinstance(picture, RenderError):
+                self._emit(protocol.Failed(kind=picture.kind, message=str(picture), shot_id=one.id))
+            else:
+                self._saver.save(one.id, shot, picture)
+        self._emit(
+            protocol.Done(denoise_s=done.denoise_s, decode_s=done.decode_s, peak_bytes=self._peak.measured())
+        )
+
+    def _step(self, done: int, total: int) -> None:
+        if self._interrupted.is_set():
+            raise RenderError("cancelled", f"it was interrupted after step {done} of {total}")
+        self._emit(protocol.Step(done=done))
+
+    def _held(self) -> LoadedModel:
+        if self._slot.model is None:
+            raise RenderError("load_error", "no model is loaded")
+        return self._slot.model
+
+
+def _kind(error: Exception) -> str:
+    if is_out_of_memory(error):
+        return "out_of_memory"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "disk_full"
+    return "device_lost" if is_device_lost(error) else "render_error"
+
+
+def _outgrown(error: Exception, peak_bytes: int) -> str:
+    return f"{failure('out_of_memory').sentence} at {format_gib(peak_bytes)} ({_sentence(error)})"
+
+
+def _sentence(error: Exception) -> str:
+    """The first line of an error, with its type for those who look it up."""
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
