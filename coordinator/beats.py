@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from common.errors import FarmError
 from common.messages import Beat, BeatAnswer
 from coordinator.ledger import Ledger
+from coordinator.thread_pools import ThreadPool
 
 
 class Beats:
     """Answers each beat with what the ledger said of it, after the commit that holds it."""
 
-    def __init__(self, ledger: Ledger, *, gather_s: float) -> None:
+    def __init__(self, ledger: Ledger, thread: ThreadPool, *, gather_s: float) -> None:
         self._ledger = ledger
+        self._thread = thread
         self._gather_s = gather_s
         self._waiting: list[tuple[str, Beat, asyncio.Future[BeatAnswer]]] = []
         self._commit: asyncio.Task[None] | None = None
@@ -38,7 +40,7 @@ class Beats:
     async def _answers(self, beats: Sequence[tuple[str, Beat]]) -> Sequence[BeatAnswer | Exception]:
         """Whatever goes wrong, every node that waits hears of it."""
         try:
-            return await asyncio.to_thread(self._ledger.beats, beats)
+            return await self._thread.run(self._ledger.beats, beats)
         except FarmError as error:
             return [error] * len(beats)
         except Exception as error:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 from common.keys import TicketSigner
 from common.messages import Claim, ClaimAnswer
 from coordinator.ledger import Ledger
 from coordinator.longpoll import LongPoll
+from coordinator.thread_pools import ThreadPool
 
 
 class Claims(LongPoll):
     """A node whose claim is held is parked."""
 
-    def __init__(self, ledger: Ledger, tickets: TicketSigner, *, longest_wait_s: float) -> None:
+    def __init__(
+        self, ledger: Ledger, tickets: TicketSigner, thread: ThreadPool, *, longest_wait_s: float
+    ) -> None:
         super().__init__(longest_wait_s=longest_wait_s)
         self._ledger = ledger
         self._tickets = tickets
+        self._thread = thread
 
     async def answer(self, claim: Claim, hung_up: Callable[[], Awaitable[object]]) -> ClaimAnswer:
         """A lease, or after the wait the reason why there is none.
@@ -30,7 +33,7 @@ class Claims(LongPoll):
 
         async def look() -> ClaimAnswer:
             nonlocal waited
-            answer = await asyncio.to_thread(
+            answer = await self._thread.run(
                 self._ledger.claim,
                 claim,
                 ticket_lane=ticket.lane,

@@ -24,6 +24,7 @@ from coordinator.ledger import Ledger
 from coordinator.loop import Loop
 from coordinator.metrics import FarmCollector
 from coordinator.orders import Orders
+from coordinator.thread_pools import ThreadPools
 from coordinator.tokens import Tokenizers
 from coordinator.traffic import Traffic
 
@@ -43,6 +44,7 @@ class Farm:
     claims: Claims
     orders: Orders
     beats: Beats
+    threads: ThreadPools
     traffic: Traffic
     metrics: FarmCollector
     dispatcher: Loop

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from anyio.to_thread import current_default_thread_limiter
 from pydantic import SecretStr
 
 from common.catalog import load_catalog
@@ -38,6 +39,7 @@ from coordinator.placing import placing
 from coordinator.quarantine import clear_quarantine
 from coordinator.standby import stand_by
 from coordinator.sweep import Sweeper
+from coordinator.thread_pools import OPERATOR_THREADS, ThreadPools
 from coordinator.tokens import Tokenizers
 from coordinator.traffic import Traffic
 from coordinator.webserver import WebServer
@@ -69,7 +71,8 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
     user = BrokerUser(publisher, settings)
     tickets = TicketSigner(settings.keys.ticket.get_secret_value())
     traffic = Traffic()
-    claims = Claims(ledger, tickets, longest_wait_s=timing.claim_wait_s)
+    threads = ThreadPools()
+    claims = Claims(ledger, tickets, threads.claims, longest_wait_s=timing.claim_wait_s)
     dispatcher = Dispatcher(ledger, publisher, tickets, parked=claims.callers, published=traffic.ticket)
 
     return Farm(
@@ -81,8 +84,9 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
         publisher=publisher,
         broker_user=user,
         claims=claims,
-        orders=Orders(ledger, longest_wait_s=timing.claim_wait_s),
-        beats=Beats(ledger, gather_s=timing.heartbeat_s / _COMMITS_A_HEARTBEAT),
+        orders=Orders(ledger, threads.orders, longest_wait_s=timing.claim_wait_s),
+        beats=Beats(ledger, threads.heartbeats, gather_s=timing.heartbeat_s / _COMMITS_A_HEARTBEAT),
+        threads=threads,
         traffic=traffic,
         metrics=FarmCollector(ledger, publisher, traffic, currency=settings.money.currency),
         dispatcher=Loop(
@@ -158,6 +162,7 @@ def running(farm: Farm) -> Iterator[None]:
     finally:
         for loop in loops:
             loop.stop()
+        farm.threads.close()
         farm.publisher.close()
 
 
@@ -169,6 +174,10 @@ class FarmServer(WebServer):
         self._long_polls = (farm.claims, farm.orders)
         self.replaced: Replaced | None = None
         farm.ledger.on_replaced(self._end)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        current_default_thread_limiter().total_tokens = OPERATOR_THREADS
+        await super().startup(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for polls in self._long_polls:

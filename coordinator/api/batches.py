@@ -11,18 +11,18 @@ router = APIRouter(prefix="/v1/batches/{batch_id}", dependencies=[allow("node")]
 
 
 @router.post("/grants", status_code=201)
-def grant(batch_id: str, wish: GrantRequest, farm: TheFarm) -> Grant:
+async def grant(batch_id: str, wish: GrantRequest, farm: TheFarm) -> Grant:
     """A presigned PUT for one rendered shot. 410: the lease is over. 422: larger than 32 MiB."""
-    return farm.grant(batch_id, wish)
+    return await farm.threads.reports.run(farm.grant, batch_id, wish)
 
 
 @router.post("/reports")
-def report(batch_id: str, report: Report, farm: TheFarm) -> Ack:
+async def report(batch_id: str, report: Report, farm: TheFarm) -> Ack:
     """One shot is uploaded or failed. Repeating it changes nothing. 410: the lease is over."""
-    return farm.report(batch_id, report)
+    return await farm.threads.reports.run(farm.report, batch_id, report)
 
 
 @router.post("/close")
-def close(batch_id: str, close: Close, farm: TheFarm) -> Ack:
+async def close(batch_id: str, close: Close, farm: TheFarm) -> Ack:
     """The batch is over for this node; shots not reported wait again. Repeating it changes nothing."""
-    return farm.close_batch(batch_id, close)
+    return await farm.threads.reports.run(farm.close_batch, batch_id, close)

@@ -11,12 +11,12 @@ router = APIRouter(prefix="/v1/deliveries/{attempt_id}", dependencies=[allow("in
 
 
 @router.get("")
-def delivery(attempt_id: str, farm: TheFarm) -> Delivery:
+async def delivery(attempt_id: str, farm: TheFarm) -> Delivery:
     """404: no such attempt. 409: it needs no answer any more."""
-    return farm.ledger.delivery(attempt_id)
+    return await farm.threads.reports.run(farm.ledger.delivery, attempt_id)
 
 
 @router.post("")
-def verdict(attempt_id: str, verdict: Verdict, farm: TheFarm) -> Ack:
+async def verdict(attempt_id: str, verdict: Verdict, farm: TheFarm) -> Ack:
     """Ingest stored the image or refuses it. Repeating it changes nothing."""
-    return farm.ledger.verdict(attempt_id, verdict)
+    return await farm.threads.reports.run(farm.ledger.verdict, attempt_id, verdict)

@@ -15,12 +15,12 @@ _NONE = NodeWish()
 
 
 @router.post("", status_code=201, dependencies=[allow("node")])
-def join(node: Join, farm: TheFarm) -> Joined:
+async def join(node: Join, farm: TheFarm) -> Joined:
     """Take part, from now on as a new incarnation: leases of an older one close as vanished.
 
     409: the node speaks another protocol version, or joins again after another process took its name.
     """
-    return farm.join(node)
+    return await farm.threads.reports.run(farm.join, node)
 
 
 @router.post("/{node_id}/beats", dependencies=[allow("node")])
@@ -34,10 +34,10 @@ async def beat(node_id: str, beat: Beat, farm: TheFarm) -> BeatAnswer:
 
 
 @router.post("/{node_id}/leave", dependencies=[allow("node")])
-def leave(node_id: str, leave: Leave, farm: TheFarm) -> NodeView:
+async def leave(node_id: str, leave: Leave, farm: TheFarm) -> NodeView:
     """Say that the node has ended: it is offline until it joins again. 410: it has joined again since."""
-    farm.ledger.leave_node(node_id, leave.incarnation)
-    return farm.node(node_id)
+    await farm.threads.reports.run(farm.ledger.leave_node, node_id, leave.incarnation)
+    return await farm.threads.reports.run(farm.node, node_id)
 
 
 @router.post("/{node_id}/drain", dependencies=[allow("operator")])

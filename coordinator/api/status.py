@@ -25,15 +25,15 @@ def models(farm: TheFarm) -> list[ModelView]:
 
 
 @router.get("/livez")
-def alive() -> dict[str, str]:
+async def alive() -> dict[str, str]:
     """200 as long as the process answers, also while it stands by for another coordinator; needs no key."""
     return {"status": "ok"}
 
 
 @router.get("/healthz")
-def health(farm: TheFarm) -> dict[str, str]:
+async def health(farm: TheFarm) -> dict[str, str]:
     """200 where a coordinator leads and its ledger answers; needs no key and says nothing else."""
-    farm.ledger.ping()
+    await farm.threads.orders.run(farm.ledger.ping)
     return {"status": "ok"}
 
 

@@ -11,6 +11,7 @@ from common.errors import Conflict, Gone, NotFound
 from common.messages import Beat
 from coordinator.beats import Beats
 from coordinator.ledger.schema import batches
+from coordinator.thread_pools import ThreadPool
 from tests.contract.ledger.bench import TIMING, Bench, placed
 
 
@@ -62,7 +63,7 @@ def test_many_beats_are_one_commit_each_with_its_own_answer(bench: Bench) -> Non
 def test_a_beat_that_the_database_refuses_fails_no_other(bench: Bench) -> None:
     """Watts that no database can keep stand for whatever a broken node may send."""
     good, bad = bench.join("good"), bench.join("bad")
-    beats = Beats(bench.ledger, gather_s=0.01)
+    beats = Beats(bench.ledger, ThreadPool("heartbeats", 1), gather_s=0.01)
     unfit: Any = Beat.model_construct(**Beat(incarnation=1).model_dump() | {"watts": object()})
 
     async def both() -> list[Any]:

@@ -1,0 +1,56 @@
+"""The coordinator's threads, a pool for each kind of call: none waits for a thread behind a slower kind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Final, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: Questions and orders of operators, which may take seconds each, run in the threads that FastAPI gives to
+#: every route that is not `async`. It would start 40 of them, enough to hold every database connection.
+OPERATOR_THREADS: Final = 4
+
+
+class ThreadPool:
+    """A few threads; calls beyond their number wait, first come, first served."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
+
+    async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What `call` returns or raises."""
+        return await asyncio.get_running_loop().run_in_executor(
+            self._executor, partial(call, *args, **kwargs)
+        )
+
+    def close(self) -> None:
+        """Finish what has begun; nothing runs from then on."""
+        self._executor.shutdown(cancel_futures=True)
+
+
+class ThreadPools:
+    """One pool for each kind of call.
+
+    The ledger has one writer at a time, so that a second thread of calls which only write would gain nothing:
+    it would wait for the writer's lock, where it competes with heartbeats. SQLAlchemy opens 15 connections at
+    most: one writer's, and those of 4 reports, 2 orders, 4 operators and 3 of the farm's own loops that read.
+    """
+
+    def __init__(self) -> None:
+        #: `Beats` has one commit under way at a time.
+        self.heartbeats: Final = ThreadPool("heartbeats", 1)
+        self.claims: Final = ThreadPool("claims", 1)
+        #: What nodes and ingest say of their work. A report asks the broker after its commit, which may take
+        #: two seconds while the broker hangs.
+        self.reports: Final = ThreadPool("reports", 4)
+        #: Reads of a moment: the orders of one node, and whether the ledger answers.
+        self.orders: Final = ThreadPool("orders", 2)
+
+    def close(self) -> None:
+        for pool in (self.heartbeats, self.claims, self.reports, self.orders):
+            pool.close()
