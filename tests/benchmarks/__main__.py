@@ -1,7 +1,7 @@
 """The benchmarks: `python -m tests.benchmarks [NAME ...] [--json FILE]`, all of them without a name.
 
-Prints what was measured and the machine it was measured on. The exit code is 1 where a ratio is not what was
-wanted; absolute figures are marked and judge nothing, for they belong to the machine.
+Prints each figure as soon as it is measured, and the machine it was measured on. The exit code is 1 where a
+ratio is not what was wanted; absolute figures are marked and judge nothing, for they belong to the machine.
 """
 
 from __future__ import annotations
@@ -9,12 +9,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
-from rich.table import Table
 
 from tests.benchmarks import expansion, ledger, orders, planning, throughput
 from tests.benchmarks.figures import Figure, decide
@@ -27,39 +25,39 @@ BENCHMARKS = {
     "planning": planning,
     "orders": orders,
 }
+#: Columns of what is printed: benchmark, figure, measured, wanted, times as good, verdict.
+_LINE = "{:<12}{:<52}{:>18}  {:<16}{:>14}  {}"
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(BENCHMARKS)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write figures and machine there, too")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     if unknown := set(given.names) - BENCHMARKS.keys():
         parser.error(
             f"no benchmark is called {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}"
         )
     machine = describe_machine()
-    results = {}
+    results: dict[str, list[Figure]] = {}
+    print(_LINE.format("benchmark", "figure", "measured", "wanted", "times as good", ""), flush=True)
     for name in given.names or BENCHMARKS:
         print(f"measuring {name} ...", file=sys.stderr)
-        results[name] = list(BENCHMARKS[name].measure())
-    _print(machine, results)
+        results[name] = []
+        for figure in BENCHMARKS[name].measure():
+            results[name].append(figure)
+            print(_line(name, figure), flush=True)
+    print("\n".join(f"{name}: {value}" for name, value in machine.items()))
     if given.json:
         figures = {name: [_record(figure) for figure in found] for name, found in results.items()}
         given.json.write_text(json.dumps({"machine": machine, "figures": figures}, indent=1) + "\n")
     return decide([figure for found in results.values() for figure in found])
 
 
-def _print(machine: dict[str, Any], results: dict[str, list[Figure]]) -> None:
-    table = Table("benchmark", "figure", "measured", "wanted", "times as good", "", box=None)
-    for name, figures in results.items():
-        for figure in figures:
-            margin = "" if figure.margin is None else f"{figure.margin:.2f}"
-            table.add_row(name, figure.name, _measured(figure), _wanted(figure), margin, _verdict(figure))
-        table.add_section()
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    console.print(table)
-    console.print("\n".join(f"{name}: {value}" for name, value in machine.items()), highlight=False)
+def _line(name: str, figure: Figure) -> str:
+    margin = "" if figure.margin is None else f"{figure.margin:.2f}"
+    columns = (name, figure.name, _measured(figure), _wanted(figure), margin, _verdict(figure))
+    return _LINE.format(*columns).rstrip()
 
 
 def _measured(figure: Figure) -> str:

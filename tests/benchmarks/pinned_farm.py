@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
@@ -34,12 +35,18 @@ class FarmRun:
     start_s: float
     #: Between the end of a batch and the begin of the next.
     between_s: float
-    #: From the end of the last batch to that of the job.
+    #: From the end of the last batch to that of the job; 0 where the batch ended after it.
     tail_s: float
     #: In which the engine encoded texts, denoised and decoded.
     engine_s: float
     batches: int
     #: Images of a pass at the most.
+    pass_size: int
+
+
+class _Batch(NamedTuple):
+    leased_at: float
+    closed_at: float
     pass_size: int
 
 
@@ -60,16 +67,19 @@ class PinnedFarm:
         )
         assert ended.status == "done", ended
         seconds = time.perf_counter() - begin
-        batches, engine_s = self._batches(job.id)
+        # The last batch may close a moment after its last picture.
+        batches = until(
+            lambda: self._batches(job.id), lambda some: all(one.closed_at for one in some), within_s=_WITHIN_S
+        )
         return FarmRun(
             seconds=seconds,
             images=job.images,
-            start_s=batches[0][0] - began_at,
-            between_s=sum(later[0] - earlier[1] for earlier, later in pairwise(batches)),
-            tail_s=began_at + seconds - batches[-1][1],
-            engine_s=engine_s,
+            start_s=batches[0].leased_at - began_at,
+            between_s=sum(later.leased_at - earlier.closed_at for earlier, later in pairwise(batches)),
+            tail_s=max(0.0, began_at + seconds - batches[-1].closed_at),
+            engine_s=self._engine_s(job.id),
             batches=len(batches),
-            pass_size=batches[0][2],
+            pass_size=batches[0].pass_size,
         )
 
     def pin_engine(self) -> None:
@@ -78,17 +88,18 @@ class PinnedFarm:
         (engine,) = [child for child in node.children() if "gpu_node.engine" in child.cmdline()]
         pin(engine.pid, RENDER_CORE)
 
-    def _batches(self, job: str) -> tuple[list[tuple[float, float, int]], float]:
-        """(leased, closed, pass size) of each batch in order; seconds of the engine."""
-        with closing(sqlite3.connect(self.house.folder / ".farm" / "ledger.sqlite")) as ledger:
-            batches = ledger.execute(
-                "SELECT leased_at, closed_at, pass_size FROM batches WHERE job_id = ? ORDER BY leased_at",
-                (job,),
-            ).fetchall()
-            (engine_s,) = ledger.execute(
-                "SELECT sum(encode_s + denoise_s + decode_s) FROM attempts WHERE job_id = ?", (job,)
-            ).fetchone()
-        return batches, engine_s
+    def _batches(self, job: str) -> list[_Batch]:
+        query = "SELECT leased_at, closed_at, pass_size FROM batches WHERE job_id = ? ORDER BY leased_at"
+        with self._ledger() as ledger:
+            return [_Batch(*row) for row in ledger.execute(query, (job,))]
+
+    def _engine_s(self, job: str) -> float:
+        query = "SELECT sum(encode_s + denoise_s + decode_s) FROM attempts WHERE job_id = ?"
+        with self._ledger() as ledger:
+            return float(ledger.execute(query, (job,)).fetchone()[0])
+
+    def _ledger(self) -> closing[sqlite3.Connection]:
+        return closing(sqlite3.connect(self.house.folder / ".farm" / "ledger.sqlite"))
 
 
 @contextmanager
