@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import expansion, ledger, orders, planning, throughput
+from tests.benchmarks import expansion, fleet, ledger, orders, planning, throughput
 from tests.benchmarks.figures import Figure, decide
 from tests.benchmarks.machine import describe_machine
 
@@ -24,6 +24,7 @@ BENCHMARKS = {
     "ledger": ledger,
     "planning": planning,
     "orders": orders,
+    "fleet": fleet,
 }
 #: Columns of what is printed: benchmark, figure, measured, wanted, times as good, verdict.
 _LINE = "{:<12}{:<52}{:>18}  {:<16}{:>14}  {}"
