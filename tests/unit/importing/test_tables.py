@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from coordinator.expand.empty_texts import is_blank
 from coordinator.importing.imported import UnusableSource
 from tests.unit.importing.making import as_json, imported
 
@@ -131,7 +132,9 @@ def test_any_prompt_of_a_table_comes_out_as_it_is(rows: list[tuple[str, str]]) -
     rows = [
         (prompt, negative)
         for prompt, negative in rows
-        if prompt and "<" not in prompt + negative and not {prompt.lower(), negative.lower()} & {"null"}
+        if not is_blank(prompt)
+        and "<" not in prompt + negative
+        and not {prompt.lower(), negative.lower()} & {"null"}
     ]
     if not rows:
         return
