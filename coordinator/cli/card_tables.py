@@ -1,4 +1,4 @@
-"""`farm plan --cards`: each card and each kind of image: how, at what peak, in what time, for how much."""
+"""`farm plan --cards`: recipe, peak memory, time and cost of each kind of image on each card."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ def card_tables(planned: PlannedManifest) -> Iterator[RenderableType]:
 
 def takes_table(line: Line, currency: str) -> Table:
     rows = [(f"{take.vram_class} GB", take.card, *_taken(take, currency)) for take in line.takes]
-    headings = ("class", "card", "recipe", "peak", "images a pass", "an image", "1,000 images")
-    return table(*headings, rows=rows, right=("peak", "an image", "1,000 images"))
+    headings = ("class", "card", "recipe", "peak", "images per pass", "time per image", "cost per 1,000")
+    return table(*headings, rows=rows, right=("peak", "time per image", "cost per 1,000"))
 
 
 def recipe_words(recipe: Recipe) -> str:
     """What a recipe does, for people."""
     formats = ", ".join(f"{part} {kind}" for part, kind in recipe.weights.items())
     words = {
-        "text_encoder_first": "text is encoded first, then the encoder leaves the card",
-        "text_encoder_on_cpu": "text is encoded on the CPU",
-        "vae_slicing": "decoded one by one",
-        "vae_tiling": "in tiles",
+        "text_encoder_first": "encodes text first, then unloads the text encoder",
+        "text_encoder_on_cpu": "encodes text on the CPU",
+        "vae_slicing": "decodes one image at a time",
+        "vae_tiling": "decodes in tiles",
     }
-    placed = ", ".join(words[word] for word in recipe.placement) or "everything stays on the card"
+    placed = ", ".join(words[word] for word in recipe.placement) or "keeps everything on the card"
     return f"computes in {recipe.compute_dtype}; {formats}; {placed}"
 
 

@@ -29,8 +29,8 @@ def settings_in_force(settings: Settings) -> Settings:
     home = Home(settings.home.absolute())
     if not home.settings.exists():
         raise Unavailable(
-            f"no farm was started in {home.root}: run `farm up`, "
-            "or set `public_url` and `keys.operator` of one that runs elsewhere"
+            f"no farm has been started in {home.root}: run `farm up`, "
+            "or set `public_url` and `keys.operator` to use a farm on another machine"
         )
     return load_settings(home.settings)
 

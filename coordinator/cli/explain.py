@@ -1,4 +1,4 @@
-"""`farm explain`: why a job, a shot or a node stands as it does."""
+"""`farm explain`: the current state of a job, shot or node, and the reason for it."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def explain_command(
         typer.Argument(
             metavar="JOB|SHOT|NODE",
             parser=options.word,
-            help="A job, a node's name, or six or more digits of a shot's id.",
+            help="Job ID or name, node name, or at least the first six digits of a shot ID.",
         ),
     ],
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Say why a shot is not running, what is left of a job, or why a node gets nothing; and what to do.
+    """Explain why a shot is not running, what a job still needs or why a node gets no work, and what to do.
 
-    Of a job it names the shots that failed.
+    For a job, lists the shots that failed.
 
     Examples: `farm explain j-3f9c01aa` · `farm explain workshop` · `farm explain 51b2f0`
     """

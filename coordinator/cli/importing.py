@@ -67,23 +67,23 @@ class ImportReport(BaseModel):
 
 Out = Annotated[
     Path | None,
-    typer.Option("--out", metavar="FILE", help="Write the manifest there instead of printing it."),
+    typer.Option("--out", metavar="FILE", help="Write the manifest to FILE instead of standard output."),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace the file that --out names.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite the --out file if it exists.")]
 Kind = Annotated[
     str | None,
     typer.Option(
         "--as",
         metavar="FORMAT",
-        help=f"What the file is, if it looks otherwise: {', '.join(recognition.FORMATS)}, picture.",
+        help=f"Read FILE as this format instead of detecting it: {', '.join(recognition.FORMATS)}, picture.",
     ),
 ]
 ModelName = Annotated[
-    str | None, typer.Option("--model", metavar="MODEL", help="The catalog's model for all of it.")
+    str | None, typer.Option("--model", metavar="MODEL", help="Use this catalog model for all images.")
 ]
 Columns = Annotated[
     str | None,
-    typer.Option("--columns", metavar="A,B", help="Of a table: the columns that the prompt and names use."),
+    typer.Option("--columns", metavar="A,B", help="Table columns to use for the prompt and the file names."),
 ]
 More = Annotated[
     int | None,
@@ -93,7 +93,7 @@ More = Annotated[
         metavar="N",
         min=1,
         max=10_000,
-        help="N new pictures like each, with random seeds.",
+        help="Make N new images like each one, with random seeds.",
     ),
 ]
 
@@ -111,16 +111,17 @@ def import_command(
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Make a manifest from a picture, a prompt list, a table or a workflow of another program.
+    """Create a manifest from an image, a prompt list, a table or a workflow of another program.
 
-    It is printed; what was taken and what was left is told beside it. Reads pictures with settings (A1111,
-    Forge, InvokeAI, SwarmUI, ComfyUI, this farm), prompt lists, CSV, xlsx, JSON and ComfyUI workflows.
+    Prints the manifest to standard output, and lists imported and skipped settings on standard error.
+    Reads images with embedded settings (A1111, Forge, InvokeAI, SwarmUI, ComfyUI, this farm), prompt lists,
+    CSV, xlsx, JSON and ComfyUI workflows.
 
     Examples: `farm import 012.png --more 10 --out more.yaml` · `farm import goods.csv --columns sku,text`
     """
     catalog = load_catalog(load_settings(settings).catalogs)
     if out is not None and out.exists() and not force:
-        raise Invalid(f"{out} exists already; name another file, or say --force to replace it")
+        raise Invalid(f"{out} already exists; choose another file, or pass --force to overwrite it")
     account = Account()
     try:
         source = _source(file, kind, account)
@@ -139,7 +140,7 @@ def import_command(
     if not as_json:
         _show(file, source, account, images, out)
     if problems:
-        raise Invalid("\n".join(["the manifest cannot be planned yet:", *problems]))
+        raise Invalid("\n".join(["the manifest is not valid yet:", *problems]))
 
 
 def _source(file: str, kind: str | None, account: Account) -> Source:
@@ -147,7 +148,9 @@ def _source(file: str, kind: str | None, account: Account) -> Source:
     content = _content(file)
     source = recognition.recognised(content, file, account, recognition.checked(kind) if kind else None)
     if file == "-" and isinstance(source, TableSource):
-        raise UnusableSource("is a table that the manifest refers to; save it as a file and import that")
+        raise UnusableSource(
+            "is a table, which a manifest references by name; save it to a file and import that file"
+        )
     return source
 
 
@@ -164,9 +167,9 @@ def _content(file: str) -> bytes:
         path = Path(file)
         try:
             if path.is_dir():
-                raise UnusableSource("is a folder; name a file in it")
+                raise UnusableSource("is a folder; pass a file")
             if path.exists() and not path.is_file():
-                raise UnusableSource("is no plain file")
+                raise UnusableSource("is not a regular file")
             with path.open("rb") as opened:
                 content = opened.read(recognition.MAX_TEXT_BYTES + 1)
                 if recognition.may_be_large(content):
@@ -174,7 +177,7 @@ def _content(file: str) -> bytes:
         except FileNotFoundError:
             raise UnusableSource("does not exist") from None
         except ValueError:
-            raise UnusableSource("is no file name") from None
+            raise UnusableSource("is not a valid file name") from None
         except OSError as error:
             raise UnusableSource(f"cannot be read: {error.strerror}") from None
     if len(content) > most:
@@ -186,7 +189,7 @@ def _columns(typed: str | None, source: Source) -> list[str]:
     if typed is not None:
         if not isinstance(source, TableSource):
             raise UnusableSource(
-                f"says itself what is drawn; `--columns {typed}` is for tables without a column `prompt`"
+                f"has prompts; `--columns {typed}` applies only to tables without a `prompt` column"
             )
         return [each for each in typed.split(",") if each.strip()]
     if (
@@ -207,7 +210,7 @@ def _asked(source: TableSource) -> list[str]:
     ]
     err.print(table("", "column", "first row", rows=rows))
     answer = typer.prompt(
-        "Columns for the prompt and the names (numbers or headings; empty: my choice)",
+        "Columns for the prompt and file names (numbers or headings; leave empty to choose automatically)",
         default="",
         show_default=False,
         err=True,
@@ -246,7 +249,7 @@ def _planned(
         return None, tuple(str(error).split("\n"))
     if isinstance(source, Wishes) and source.shot_id and more is None and ids != [source.shot_id]:
         account.leave(
-            "the files of its model or LoRAs", "the catalog has others now, so the picture will differ"
+            "the files of its model or LoRAs", "the catalog now has different files, so the image will differ"
         )
     return len(ids), ()
 
@@ -279,13 +282,13 @@ def _show(file: str, source: Source, account: Account, images: int | None, out: 
     err.say(f"{_shown(file)}: {_kind(source)}", style="bold")
     if account.taken:
         rows = [(each.theirs, each.ours, each.value) for each in account.taken]
-        err.print(table("taken", "as", "value", rows=rows))
+        err.print(table("imported", "as", "value", rows=rows))
     if account.left:
         reasons = [(f"{each.what}{_times(each.count, each.place)}", each.why) for each in account.left]
-        err.print(table("left", "why", rows=reasons))
+        err.print(table("skipped", "reason", rows=reasons))
     if images is not None:
         where = f"wrote {out}: " if out is not None else ""
-        shown = f"; `farm plan {out}` shows what they take" if out is not None else ""
+        shown = f"; run `farm plan {out}` for time and cost" if out is not None else ""
         whisper(f"{where}{counted(images, 'image')}{shown}")
 
 

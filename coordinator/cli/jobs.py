@@ -1,4 +1,4 @@
-"""`farm jobs`, and what steers one: cancel, pause, resume, retry, requeue, priority, accept."""
+"""`farm jobs`, and commands for one job: cancel, pause, resume, retry, requeue, priority, accept."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from coordinator.explain.wording import spent
 
 
 def jobs_command(settings: options.SettingsFile = None, as_json: options.AsJson = False) -> None:
-    """List the jobs of the farm, the newest first.
+    """List all jobs, newest first.
 
     Example: `farm jobs --json`
     """
@@ -32,15 +32,16 @@ def jobs_command(settings: options.SettingsFile = None, as_json: options.AsJson 
     elif jobs:
         out.print(jobs_table(jobs))
     else:
-        out.print("no jobs yet: `farm submit MANIFEST` makes one")
+        out.print("no jobs yet; submit one with `farm submit MANIFEST`")
 
 
 def cancel_command(
     job: options.Job, settings: options.SettingsFile = None, as_json: options.AsJson = False
 ) -> None:
-    """Stop a job for good. Stored images stay, and so do shots that another job wants too.
+    """Cancel a job.
 
-    What nodes render of it is broken off within seconds.
+    Nodes stop rendering its shots within seconds. Stored images remain, and shots that another job also
+    wants are still rendered. `farm requeue` continues a cancelled job.
 
     Example: `farm cancel j-3f9c01aa`
     """
@@ -51,7 +52,7 @@ def cancel_command(
 def pause_command(
     job: options.Job, settings: options.SettingsFile = None, as_json: options.AsJson = False
 ) -> None:
-    """Start none of a job's waiting shots until it is resumed; what runs now is finished.
+    """Pause a job: shots that are already running finish, and no others start until `farm resume`.
 
     Example: `farm pause j-3f9c01aa`
     """
@@ -62,7 +63,7 @@ def pause_command(
 def resume_command(
     job: options.Job, settings: options.SettingsFile = None, as_json: options.AsJson = False
 ) -> None:
-    """Go on with a paused job.
+    """Resume a paused job.
 
     Example: `farm resume j-3f9c01aa`
     """
@@ -73,7 +74,7 @@ def resume_command(
 def retry_command(
     job: options.Job, settings: options.SettingsFile = None, as_json: options.AsJson = False
 ) -> None:
-    """Try a job's failed shots again, and only those, with all their attempts.
+    """Retry only the failed shots of a job, with a fresh set of attempts.
 
     Example: `farm retry j-3f9c01aa`
     """
@@ -81,15 +82,15 @@ def retry_command(
         known = the_job(client, job)
         failed = known.counts.get(ShotState.FAILED, 0)
         if not failed and known.intent != "cancelled":
-            _say(client.job(known.id), "stays as it is: nothing of it has failed", as_json)
+            _say(client.job(known.id), "is unchanged: no shot has failed", as_json)
             return
-        _say(client.retry(known.id), f"goes on: {counted(failed, 'failed shot')} to try again", as_json)
+        _say(client.retry(known.id), f"continues: retrying {counted(failed, 'failed shot')}", as_json)
 
 
 def requeue_command(
     job: options.Job, settings: options.SettingsFile = None, as_json: options.AsJson = False
 ) -> None:
-    """Begin shots anew that failed, were cancelled or outgrew all cards; a cancelled job goes on, too.
+    """Restart shots that failed, were cancelled or fit no card; also continues a cancelled job.
 
     Example: `farm requeue j-3f9c01aa`
     """
@@ -97,40 +98,45 @@ def requeue_command(
         known = the_job(client, job)
         after = client.requeue(known.id)
         again = _given_up(known) - _given_up(after)
-        done = f"goes on: {counted(again, 'shot')} to begin anew" if again else "has nothing to begin anew"
+        done = f"continues: restarting {counted(again, 'shot')}" if again else "has no shots to restart"
         _say(after, done, as_json)
 
 
 def priority_command(
     job: options.Job,
     priority: Annotated[
-        int, typer.Argument(metavar="N", min=0, max=100, help="0 to 100, the larger goes first; 50 is usual.")
+        int,
+        typer.Argument(
+            metavar="N", min=0, max=100, help="Priority from 0 to 100; higher runs first. The default is 50."
+        ),
     ],
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Let a job go before those of a lower priority, from the next batch on.
+    """Set the priority of a job, effective from the next batch.
 
     Example: `farm priority j-3f9c01aa 80`
     """
     with connect(settings) as client:
         changed = client.prioritise(the_job(client, job).id, priority)
-        _say(changed, f"has priority {changed.priority} now", as_json)
+        _say(changed, f"now has priority {changed.priority}", as_json)
 
 
 def accept_command(
     shots: Annotated[
         list[str],
         typer.Argument(
-            metavar="SHOT", parser=options.word, help="Failed shots, by six or more digits of their ids."
+            metavar="SHOT",
+            parser=options.word,
+            help="IDs of failed shots; at least the first six digits of each.",
         ),
     ],
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Be content without the picture of a failed shot; its job can be done then.
+    """Accept failed shots as permanently missing, so that their jobs can complete.
 
-    `farm explain JOB` names the shots that failed.
+    `farm explain JOB` lists the shots that failed.
 
     Example: `farm accept 51b2f0 9e0c44`
     """
@@ -139,7 +145,7 @@ def accept_command(
         for shot in shots:
             accepted.append(client.accept(shot))
             if not as_json:
-                out.say(f"shot {accepted[-1].id[:SHORT]} is accepted without a picture")
+                out.say(f"shot {accepted[-1].id[:SHORT]} accepted as permanently missing")
     if as_json:
         print_json(accepted)
 
@@ -168,7 +174,7 @@ def stopped(job: JobSummary) -> str:
     if budget is None:
         return job.reason
     undone = sum(job.counts.get(state, 0) for state in UNDONE)
-    return f"it {spent(budget)}; {counted(undone, 'image')} undone"
+    return f"it {spent(budget)}; {counted(undone, 'image')} unfinished"
 
 
 def over_budget(job: JobSummary) -> Budget | None:

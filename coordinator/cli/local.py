@@ -1,4 +1,4 @@
-"""`farm up`, `farm down`: the embedded farm of this machine."""
+"""`farm up`, `farm down`: the embedded farm on this machine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Listen = Annotated[
     typer.Option(
         "--listen",
         metavar="ADDR",
-        help="Address that other machines reach the farm at, 0.0.0.0 for all. Default: this machine only.",
+        help="Address on which other machines reach the farm; 0.0.0.0 for all. Default: this machine only.",
     ),
 ]
 
@@ -30,13 +30,13 @@ def up_command(
     listen: Listen = None,
     settings: options.SettingsFile = None,
     foreground: Annotated[
-        bool, typer.Option("--foreground", help="Stay in the foreground; Ctrl-C ends the farm.")
+        bool, typer.Option("--foreground", help="Run in the foreground; Ctrl-C stops the farm.")
     ] = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Start the farm on this machine: Valkey, SeaweedFS, coordinator, ingest and the nodes of the settings.
+    """Start the farm on this machine: Valkey, SeaweedFS, coordinator, ingest and the configured nodes.
 
-    Everything is kept in one folder, `.farm` unless the settings say otherwise. What dies is started again.
+    All data is stored in one folder, `.farm` by default. Processes that exit are restarted.
 
     Examples: `farm up` · `farm up --settings manifests/demo-farm.yaml` · `farm up --listen 192.168.1.10`
     """
@@ -54,18 +54,21 @@ def up_command(
 
 
 def down_command(settings: options.SettingsFile = None) -> None:
-    """End the farm of this machine. Nothing of it is left running; everything stored stays.
+    """Stop the farm on this machine. Stored data remains.
 
-    Nodes finish their running pass first, for half a minute at most; asked once more, they hand it back.
+    Nodes first finish the running pass, for at most 30 seconds. Run the command again to skip that and
+    return the pass to the backlog.
 
     Example: `farm down`
     """
     home = Home(load_settings(settings).home.absolute())
     ended = stop_farm(
         home,
-        lambda: whisper("a node that renders finishes its pass first; `farm down` once more hands it back"),
+        lambda: whisper(
+            "waiting for nodes to finish their pass; run `farm down` again to return it to the backlog"
+        ),
     )
-    out.say("the farm is down" if ended else f"no farm runs in {home.root}")
+    out.say("the farm has stopped" if ended else f"no farm is running in {home.root}")
 
 
 def with_listen(settings: Settings, listen: str | None) -> Settings:
@@ -77,16 +80,16 @@ def components_table(state: FarmState) -> Table:
         (part.name, part.state, str(part.pid or "-"), str(part.restarts), part.address)
         for part in state.components
     ]
-    return table("part", "state", "process", "restarts", "address", rows=rows, right=("process", "restarts"))
+    return table("process", "state", "PID", "restarts", "address", rows=rows, right=("PID", "restarts"))
 
 
 def invitation(settings: Settings, state: FarmState) -> list[str]:
-    """How another machine takes part, and how this farm is ended."""
+    """How to add a node and how to stop this farm."""
     key = Home(settings.home.absolute()).keys / "node"
     return [
         f"the farm is up: {state.url}",
-        f"another node: farm-node run --farm {state.url} --key {_short(key)}",
-        "`farm status` shows it, `farm down` ends it",
+        f"to add a node: farm-node run --farm {state.url} --key {_short(key)}",
+        "`farm status` shows its state, `farm down` stops it",
     ]
 
 

@@ -25,10 +25,10 @@ from coordinator.cli import (
 
 app = command_line(
     "farm",
-    about="Turn one YAML manifest into hundreds of pictures, on the GPUs you have.",
+    about="Render hundreds of images from one YAML manifest on the GPUs you have.",
     epilog=(
-        "Exit codes: 0 done, 1 the farm could not do it, 2 something given is wrong, 3 it fits nothing, "
-        "4 over budget, 5 declined, 6 some shots failed."
+        "Exit codes: 0 success, 1 the farm could not complete the request, 2 invalid input, "
+        "3 images fit no card, 4 over budget, 5 declined, 6 some shots failed."
     ),
 )
 

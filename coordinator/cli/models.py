@@ -1,4 +1,4 @@
-"""`farm models`: what the catalog knows, and which cards take it."""
+"""`farm models`: the models in the catalog and the cards that can run them."""
 
 from __future__ import annotations
 
@@ -70,15 +70,15 @@ def models_command(
         typer.Option(
             "--identity",
             metavar="PATH",
-            help="Only print the identity of this model folder, LoRA or GGUF file.",
+            help="Print only the identity of this model folder, LoRA or GGUF file.",
         ),
     ] = None,
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """List the models and LoRAs of the catalog: which VRAM class takes them and how, licence, identity.
+    """List the models and LoRAs in the catalog, with the recipe for each VRAM class, licence and identity.
 
-    Needs no farm. The peak is predicted, for one image at the model's own size.
+    Works without a running farm. Peak memory is predicted for one image at the model's default size.
 
     Examples: `farm models` · `farm models --identity ~/models/my-model`
     """
@@ -143,7 +143,14 @@ def models_table(views: list[ModelView]) -> Table:
         )
         for model in views
     ]
-    headings = ("model", "family", "its own size", "class: recipe, predicted peak", "licence", "identity")
+    headings = (
+        "model",
+        "family",
+        "default size, steps",
+        "class: recipe, predicted peak",
+        "licence",
+        "identity",
+    )
     return table(*headings, rows=rows)
 
 
@@ -163,7 +170,7 @@ def loras_table(views: list[ModelView]) -> Table:
 
 
 def _licence(entry: ModelView | LoraView) -> str:
-    return entry.license if entry.commercial else f"{entry.license} (not for sale)"
+    return entry.license if entry.commercial else f"{entry.license} (non-commercial)"
 
 
 def _known(entry: ModelView | LoraView) -> str:

@@ -24,7 +24,7 @@ def the_job(client: FarmClient, word: str) -> JobSummary:
         if meant:
             ids = ", ".join(job.id for job in meant[:3])
             more = ", …" if len(meant) > 3 else ""
-            raise Invalid(f"{len(meant)} jobs are called {word} ({ids}{more}): give the id of one")
+            raise Invalid(f"{len(meant)} jobs match {word} ({ids}{more}): give the ID of one")
     known = [name for job in jobs for name in (job.id, job.name)]
     raise NotFound(_unknown("job", word, known, "`farm jobs` lists them"))
 

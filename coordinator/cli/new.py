@@ -1,4 +1,4 @@
-"""`farm new`: a first manifest from four answers."""
+"""`farm new`: create a first manifest from four answers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _PURPOSES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
 }
 _HEAD = """\
-# Made by `farm new`. What may stand here: docs/reference/manifest.md. `farm plan` shows what it makes.
+# Created by `farm new`. Reference: docs/reference/manifest.md. Run `farm plan` to see what it renders.
 """
 #: What has a meaning in a prompt; `__` has no escape, so such a text becomes an axis value, which is plain.
 _SYNTAX = re.compile(r"[{}|]")
@@ -57,35 +57,33 @@ class Answers:
 
 def new_command(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="The manifest to write; `-` prints it.")
+        Path, typer.Argument(metavar="FILE", help="Manifest to write; `-` writes to standard output.")
     ] = Path("pictures.yaml"),
     picture: Annotated[
-        str | None, typer.Option("--picture", metavar="TEXT", help="What the pictures show.")
+        str | None, typer.Option("--picture", metavar="TEXT", help="What the images show.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option("--model", metavar="MODEL", help="A model of the catalog: `farm models`.")
+        str | None, typer.Option("--model", metavar="MODEL", help="Catalog model; `farm models` lists them.")
     ] = None,
     vary: Annotated[
         str | None,
         typer.Option(
             "--vary",
             metavar="WORDS",
-            help="What differs, separated by commas (`red, blue`), or how many pictures (`4`).",
+            help="Variations, separated by commas (`red, blue`), or the number of images (`4`).",
         ),
     ] = None,
     purpose: Annotated[
         str | None,
-        typer.Option("--for", metavar="PURPOSE", help=f"What they are for: {', '.join(_PURPOSES)}."),
+        typer.Option("--for", metavar="PURPOSE", help=f"What the images are for: {', '.join(_PURPOSES)}."),
     ] = None,
-    yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Do not ask: take what the questions propose.")
-    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Accept the defaults without asking.")] = False,
     settings: options.SettingsFile = None,
 ) -> None:
-    """Write a first manifest by asking four questions: what, with which model, how many, and what for.
+    """Create a first manifest by asking four questions: subject, model, variations and purpose.
 
-    What is typed is taken as it is, and no file is overwritten. Without a terminal give the answers as
-    options, or --picture and --yes. Exit codes: 2 an answer is wrong, 5 nobody was there to ask.
+    Answers are used literally, and existing files are never overwritten. Without a terminal, pass all
+    answers as options, or --picture and --yes. Exit codes: 2 invalid answer, 5 stdin is not a terminal.
 
     Examples: `farm new` · `farm new mugs.yaml --picture "a mug on a table" --vary "red, blue" --yes`
     """
@@ -95,9 +93,12 @@ def new_command(
     asks = not yes and sys.stdin.isatty()
     missing = [option for option, value in given.items() if value is None]
     if missing and not asks and (not yes or picture is None):
-        raise Declined(f"nobody is there to ask: give {listed(missing)}, or --picture and --yes")
+        raise Declined(f"stdin is not a terminal; pass {listed(missing)}, or --picture and --yes")
     if asks and missing:
-        err.say("Four questions; Enter takes what stands in brackets. Ctrl-C writes nothing.", style="dim")
+        err.say(
+            "Four questions. Enter accepts the value in brackets; Ctrl-C quits without writing a file.",
+            style="dim",
+        )
     checks: dict[str, Callable[[str], str]] = {
         "--picture": _picture,
         "--model": lambda said: _model(said, catalog),
@@ -113,15 +114,15 @@ def new_command(
         sys.stdout.write(text)
         return
     _write(file, text)
-    out.say("Wrote ", (str(file), "bold"), f": {counted(images, 'picture')}.")
+    out.say("Wrote ", (str(file), "bold"), f": {counted(images, 'image')}.")
     out.say("Next: ", (f"farm plan {shlex.quote(str(file))}", "bold"))
 
 
 _QUESTIONS = {
-    "--picture": ("What should the pictures show?", None),
+    "--picture": ("What should the images show?", None),
     "--model": ("Which model?", _MODEL),
-    "--vary": ("What differs between them, separated by commas, or how many pictures?", "1"),
-    "--for": (f"What are they for: {', '.join(_PURPOSES)}?", "myself"),
+    "--vary": ("Which variations (separated by commas), or how many images?", "1"),
+    "--for": (f"What are the images for: {', '.join(_PURPOSES)}?", "myself"),
 }
 
 
@@ -152,14 +153,14 @@ def _text(said: str) -> str:
     try:
         said.encode("utf-8")
     except UnicodeEncodeError:
-        raise Invalid("holds bytes that are no text; type it again") from None
+        raise Invalid("contains bytes that are not valid UTF-8; type it again") from None
     return " ".join("".join(char if char.isprintable() else " " for char in said).split())
 
 
 def _picture(said: str) -> str:
     text = _text(said)
     if not text.strip(" ,"):
-        raise Invalid(f"`{said}` shows nothing; write something such as `a mug on a table`")
+        raise Invalid(f"`{said}` describes nothing; write, for example, `a mug on a table`")
     return text
 
 
@@ -173,7 +174,7 @@ def _model(said: str, catalog: Catalog) -> str:
 def _vary(said: str) -> str:
     text = _text(said)
     if text.isdecimal() and not 1 <= int(text[:9]) <= 1000:
-        raise Invalid(f"`{shortened(text)}` pictures are not for a first time; ask for 1 to 1000")
+        raise Invalid(f"the number of images must be from 1 to 1000, not `{shortened(text)}`")
     return text
 
 
@@ -212,13 +213,13 @@ def _planned(text: str, file: Path, catalog: Catalog) -> int:
         check_names(shots)
     except InvalidDocument as error:
         told = "; ".join(dict.fromkeys(problem.message for problem in error.problems))
-        raise Invalid(f"no manifest can be made of these answers: {told}") from None
+        raise Invalid(f"these answers do not make a valid manifest: {told}") from None
     return len(shots)
 
 
 def _check_free(file: Path) -> None:
     if str(file) != "-" and os.path.lexists(file):
-        raise Invalid(f"{file} is there already; name another file: `farm new FILE`")
+        raise Invalid(f"{file} already exists; choose another file: `farm new FILE`")
 
 
 def _write(file: Path, text: str) -> None:

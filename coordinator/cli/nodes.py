@@ -1,4 +1,4 @@
-"""`farm nodes`, and what steers one: `farm node drain`, `pause`, `resume`, `quarantine`, `forgive`."""
+"""`farm nodes`, and commands for one node: `farm node drain`, `pause`, `resume`, `quarantine`, `forgive`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from coordinator.explain.wording import out_of_service
 
 Node = Annotated[
     str,
-    typer.Argument(metavar="NODE", parser=options.word, help="Name of a node, as `farm nodes` lists them."),
+    typer.Argument(metavar="NODE", parser=options.word, help="Node name; `farm nodes` lists them."),
 ]
 Reason = Annotated[
     str,
@@ -29,17 +29,17 @@ Reason = Annotated[
         "--reason",
         metavar="TEXT",
         parser=options.text,
-        help="Why; shown to whoever asks why it does nothing.",
+        help="Reason, shown by `farm nodes` and `farm explain`.",
     ),
 ]
 
 node_app = typer.Typer(
-    cls=Group, help="Steer one node: drain, pause, resume, quarantine, forgive.", no_args_is_help=True
+    cls=Group, help="Control one node: drain, pause, resume, quarantine, forgive.", no_args_is_help=True
 )
 
 
 def nodes_command(settings: options.SettingsFile = None, as_json: options.AsJson = False) -> None:
-    """List the nodes of the farm: what they do, or why they do nothing.
+    """List all nodes with their state and, for idle nodes, the reason.
 
     Example: `farm nodes --json`
     """
@@ -50,14 +50,14 @@ def nodes_command(settings: options.SettingsFile = None, as_json: options.AsJson
     elif nodes:
         out.print(nodes_table(nodes))
     else:
-        out.print("no node has joined: `farm-node run` makes one")
+        out.print("no node has joined yet; start one with `farm-node run`")
 
 
 @node_app.command("drain", cls=Command)
 def drain_command(
     node: Node, reason: Reason = "", settings: options.SettingsFile = None, as_json: options.AsJson = False
 ) -> None:
-    """Let a node finish the batch it has and take no other; then it is offline until it is resumed.
+    """Let a node finish its current batch, then take it offline until `farm node resume`.
 
     Example: `farm node drain workshop`
     """
@@ -68,7 +68,9 @@ def drain_command(
 def pause_command(
     node: Node, reason: Reason = "", settings: options.SettingsFile = None, as_json: options.AsJson = False
 ) -> None:
-    """Take a node's work away at once and free its card; its shots wait again, nobody is blamed.
+    """Pause a node: release its GPU and return its batch to the backlog immediately.
+
+    Shots of the batch do not count as failed.
 
     Example: `farm node pause workshop --reason "a game"`
     """
@@ -79,7 +81,7 @@ def pause_command(
 def resume_command(
     node: Node, settings: options.SettingsFile = None, as_json: options.AsJson = False
 ) -> None:
-    """Let a drained or paused node work again. What its owner paused only its owner resumes.
+    """Resume a drained or paused node. A node paused by its owner can be resumed only by its owner.
 
     Example: `farm node resume workshop`
     """
@@ -90,9 +92,9 @@ def resume_command(
 def quarantine_command(
     node: Node, reason: Reason = "", settings: options.SettingsFile = None, as_json: options.AsJson = False
 ) -> None:
-    """Take a node's work away at once because its pictures are not to be trusted.
+    """Take a node out of service immediately because its images cannot be trusted.
 
-    After a while it is tested with one shot, and works again once that is stored.
+    Later the node renders one test shot, and returns to service once that image is stored.
 
     Example: `farm node quarantine workshop --reason "green pictures"`
     """
@@ -103,7 +105,7 @@ def quarantine_command(
 def forgive_command(
     node: Node, settings: options.SettingsFile = None, as_json: options.AsJson = False
 ) -> None:
-    """Trust a node again at once, with a clean record.
+    """End the quarantine of a node immediately and clear its failure record.
 
     Example: `farm node forgive workshop`
     """

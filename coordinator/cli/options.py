@@ -12,7 +12,7 @@ def word(said: str) -> str:
     """What may be part of an address of the API. Raises BadParameter."""
     if not said.strip() or "/" in said:
         raise typer.BadParameter(
-            f"give a name or an id, which has letters or digits and no slash, not `{said}`"
+            f"`{said}` is not a name or an ID: it must contain letters or digits and no slash"
         )
     return text(said)
 
@@ -22,26 +22,28 @@ def text(said: str) -> str:
     try:
         said.encode()
     except UnicodeEncodeError:
-        raise typer.BadParameter(f"`{said}` has bytes that are no text in UTF-8") from None
+        raise typer.BadParameter(f"`{said}` is not valid UTF-8") from None
     return said
 
 
 Manifest = Annotated[
-    str, typer.Argument(metavar="MANIFEST", help="The YAML file to render; `-` reads standard input.")
+    str, typer.Argument(metavar="MANIFEST", help="Manifest file (YAML); `-` reads standard input.")
 ]
 Job = Annotated[
     str,
-    typer.Argument(metavar="JOB", parser=word, help="A job: its id, the beginning of that, or its name."),
+    typer.Argument(metavar="JOB", parser=word, help="Job ID, the beginning of one, or job name."),
 ]
 SettingsFile = Annotated[
     Path | None,
     typer.Option(
-        "--settings", metavar="FILE", help="Settings file; without it `farm.yaml` of this folder, if any."
+        "--settings",
+        metavar="FILE",
+        help="Settings file. Default: `farm.yaml` in the current folder, if it exists.",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Reroll = Annotated[
-    bool, typer.Option("--reroll", help="Draw all variants and random seeds anew, and record how.")
+    bool, typer.Option("--reroll", help="Draw new variants and random seeds, and record the seed used.")
 ]
 Root = Annotated[
     Path | None,
@@ -50,6 +52,6 @@ Root = Annotated[
         metavar="DIR",
         exists=True,
         file_okay=False,
-        help="Let the manifest read files below DIR, not only beside itself.",
+        help="Let the manifest read files anywhere below DIR. Default: the folder of the manifest.",
     ),
 ]

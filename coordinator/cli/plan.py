@@ -1,4 +1,4 @@
-"""`farm plan`: what a manifest will make, which cards can, in what time and for how much."""
+"""`farm plan`: the images that a manifest describes, the cards that can render them, time and cost."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ CardNames = Annotated[
     typer.Option(
         "--card",
         metavar="CARD",
-        help="Plan for this card: gtx-1070, rtx-4090 or such, or a card file; several share the work.",
+        help="Plan for this card (a name such as gtx-1070, or a card file); several cards share the work.",
     ),
 ]
 Farm = Annotated[
     bool,
-    typer.Option("--farm", help="Plan for the nodes of the running farm, with what they were measured at."),
+    typer.Option("--farm", help="Plan for the nodes of the running farm, with their measured speeds."),
 ]
 
 
@@ -41,35 +41,38 @@ def plan_command(
     card: CardNames = None,
     farm: Farm = False,
     cards: Annotated[
-        bool, typer.Option("--cards", help="Add what every card makes of every kind of image.")
+        bool,
+        typer.Option(
+            "--cards", help="Show recipe, memory, time and cost of each kind of image on each card."
+        ),
     ] = False,
     file: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="Write every shot with all its settings: .json or .csv."),
+        typer.Option(
+            "--out", metavar="FILE", help="Write all shots with their settings to FILE (.json or .csv)."
+        ),
     ] = None,
     first: Annotated[
         int | None, typer.Option("--shots", metavar="N", min=1, help="Show the first N shots.")
     ] = None,
     spread: Annotated[
         int | None,
-        typer.Option("--sample", metavar="N", min=1, help="Show N shots from the whole length."),
+        typer.Option("--sample", metavar="N", min=1, help="Show N shots spread evenly over the manifest."),
     ] = None,
-    names: Annotated[
-        bool, typer.Option("--names", help="Show nothing but the names of the pictures.")
-    ] = False,
+    names: Annotated[bool, typer.Option("--names", help="Show only the names of the images.")] = False,
     root: options.Root = None,
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show what a manifest will make, which cards can, how, in what time and for how much.
+    """Show the images that a manifest describes, which cards can render them, and the time and cost.
 
-    Needs no farm: without --card or --farm it reckons with one usual card of every VRAM class.
-    Exit codes: 2 the manifest is wrong, 3 some images fit no card, 4 over limits.max_cost.
+    Works without a running farm: by default it plans for one reference card of each VRAM class.
+    Exit codes: 2 invalid manifest, 3 some images fit no card, 4 over limits.max_cost.
 
     Examples: `farm plan personas.yaml --card gtx-1070` · `farm plan personas.yaml --out shots.csv`
     """
     if first is not None and spread is not None:
-        raise Invalid("--shots shows the first ones, --sample some of all: say one of them")
+        raise Invalid("--shots and --sample exclude each other: pass only one")
     if file is not None:
         check_file(file)
     in_force = load_settings(settings)
@@ -113,7 +116,7 @@ def _stations(cards: list[str], farm: bool, settings: Path | None) -> tuple[tupl
             nodes = [node for node in client.nodes() if in_service(node)]
         if not nodes:
             raise Unavailable(
-                "no node of the farm is in service; `farm status` shows why, or plan without --farm"
+                "no node of the farm is in service; run `farm status` for the reason, or plan without --farm"
             )
         return tuple(station_of(node) for node in nodes), True
     if cards:
@@ -127,5 +130,5 @@ def _card(name: str) -> Card:
     if name.lower() in known:
         return known[name.lower()]
     if not Path(name).exists():
-        raise Invalid(f"{name}: no card file, and no card that is known by name: {', '.join(known)}")
+        raise Invalid(f"{name}: neither a card file nor a known card; known cards: {', '.join(known)}")
     return load_card(Path(name))

@@ -1,4 +1,4 @@
-"""A plan on one page: what is made, how long it takes, what it costs, what fits where, and samples."""
+"""A plan on one page: images, time, cost, cards that fit, and sample prompts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def show_plan(planned: PlannedManifest, *, cards: bool = False, samples: bool = 
     for block in _made(report):
         out.print(block)
     out.print("", totals_table(report.plan, report.money), "")
-    out.print("seconds an image, by VRAM class in GB (- does not fit)", style="dim")
+    out.print("seconds per image, by VRAM class in GB (-: does not fit)", style="dim")
     out.print(fits_table(report.plan), "")
     for block in card_tables(planned) if cards else [recipes_table(report.plan)]:
         out.print(block)
@@ -45,7 +45,7 @@ def _made(report: PlanReport) -> list[RenderableType]:
     """How many, and what each group multiplies to."""
     plan, groups = report.plan, report.groups
     product = [_product(groups[0])] if len(groups) == 1 else []
-    doubles = [f"{counted(plan.duplicates, 'duplicate')} left out"] if plan.duplicates else []
+    doubles = [f"{counted(plan.duplicates, 'duplicate')} removed"] if plan.duplicates else []
     factors = f" ({', '.join([*product, *doubles])})" if product or doubles else ""
     heading = styled((report.name, "bold"), f": {counted(plan.images, 'image')}{factors}")
     if product:
@@ -70,10 +70,10 @@ def totals_table(plan: Plan, rates: Money) -> Table:
     made.add_column(style="bold")
     made.add_column(overflow="fold")
     if plan.unfit == plan.images:
-        made.add_row("time, cost", "none of these images fits a card")
+        made.add_row("time, cost", "none of the images fits a card")
         return made
     if plan.seconds is None or plan.loading is None or plan.cost is None or plan.volunteered is None:
-        made.add_row("time, cost", "nothing was measured and the catalog has no figure for these models")
+        made.add_row("time, cost", "unknown: no measurements, and the catalog has no speed for these models")
         return made
     models = len({line.model for line in plan.lines if line.vram_class})
     made.add_row("time", _time(plan, plan.seconds, plan.loading, models))
@@ -91,27 +91,27 @@ def totals_table(plan: Plan, rates: Money) -> Table:
 
 def _time(plan: Plan, seconds: Range[float], loading: Range[float], models: int) -> str:
     loads = f", incl. {_span(loading, duration)} loading {counted(models, 'model')}"
-    loads += f"; without the {plan.unfit:,} that fit no card" if plan.unfit else ""
+    loads += f"; excluding the {plan.unfit:,} that fit no card" if plan.unfit else ""
     low, high = duration(seconds.low), duration(seconds.high)
     if plan.together:
-        return f"{low} on all these cards together{loads}"
+        return f"{low} on all cards together{loads}"
     if low == high:
         return f"{low} on one card{loads}"
-    return f"{low} on the fastest card for each line to {high} on the slowest{loads}"
+    return f"{low} (fastest card for each line) to {high} (slowest){loads}"
 
 
 def rates_words(plan: Plan, rates: Money) -> str:
     """Currency, tariff, and the host and card rates of the classes that can work, which the cost rests on."""
     used = {take.vram_class for line in plan.lines for take in line.takes if take.recipe}
-    tables = {"own": rates.card_per_hour, "rented": rates.rent_per_hour}
+    tables = {"owned": rates.card_per_hour, "rented": rates.rent_per_hour}
     cards = [
-        f"; {whose} card an hour: "
+        f"; {whose} card per hour: "
         + ", ".join(f"{vram} GB {rate:g}" for vram, rate in sorted(hourly.items()) if vram in used)
         for whose, hourly in tables.items()
         if used & hourly.keys()
     ]
     return (
-        f"{rates.tariff_per_kwh:g} {rates.currency} a kWh, host {rates.host_watts:g} W{''.join(cards)} "
+        f"{rates.tariff_per_kwh:g} {rates.currency} per kWh, host {rates.host_watts:g} W{''.join(cards)} "
         "(settings: money)"
     )
 

@@ -1,4 +1,4 @@
-"""The resolved shots of a plan, one by one: in a file, on the screen, or only by their names."""
+"""The resolved shots of a plan: written to a file, shown, or listed by name."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def show_shots(shots: Iterable[PlannedShot]) -> None:
 def check_file(file: Path) -> None:
     """Raises Invalid where shots are not to be written there: nothing is replaced but a plan of before."""
     if file.suffix.lower() not in _WRITERS:
-        raise Invalid(f"--out {file}: shots are written as .json or .csv; end the name with one of them")
+        raise Invalid(f"--out {file}: the file name must end with .json or .csv")
     if not file.parent.is_dir():
-        raise Invalid(f"--out {file}: there is no folder {file.parent}; make it, or choose another")
+        raise Invalid(f"--out {file}: the folder {file.parent} does not exist; create it, or choose another")
     if file.is_dir() or (file.exists() and not _is_plan(file)):
-        what = "a folder" if file.is_dir() else "no plan"
-        raise Invalid(f"--out {file}: what is there is {what} and is not replaced; choose another name")
+        what = "is a folder" if file.is_dir() else "exists and was not written by `farm plan`"
+        raise Invalid(f"--out {file}: {what}; choose another name")
 
 
 def write_shots(shots: Iterable[PlannedShot], file: Path) -> None:

@@ -84,9 +84,9 @@ class PlanReport(_View):
         if not self.unidentified:
             return None
         return Invalid(
-            f"no identity for {', '.join(self.unidentified)}: the catalog does not say which files these "
-            "are, so this can be planned and not submitted. Get the files, and put the identity that "
-            "`farm models --identity PATH` prints for them into a catalog file"
+            f"the catalog has no identity for {', '.join(self.unidentified)}: the manifest can be planned "
+            "but not submitted. Download the files, run `farm models --identity PATH`, and add the identity "
+            "that it prints to a catalog file"
         )
 
     def refusal(self) -> FarmError | None:
@@ -100,9 +100,10 @@ class PlanReport(_View):
             reasons = [f"{counted(misfit.shots, 'image')}: {misfit.reason}" for misfit in misfits(images)]
             return FitsNothing("\n".join([f"{counted(plan.unfit, 'image')} fit no card:", *reasons]))
         if self.max_cost is not None and plan.cost is not None and plan.cost.low > self.max_cost:
+            cost, limit = money(plan.cost.low, plan.currency), money(self.max_cost, plan.currency)
             return OverBudget(
-                f"{self.manifest}: {money(plan.cost.low, plan.currency)} is over the limits.max_cost of "
-                f"{money(self.max_cost, plan.currency)}; raise it, or ask for fewer or smaller images"
+                f"{self.manifest}: {cost} exceeds limits.max_cost ({limit}); "
+                "raise it, or request fewer or smaller images"
             )
         return None
 
@@ -209,7 +210,7 @@ def _guidance_warnings(plan: Plan, catalog: Catalog) -> Iterator[str]:
         yield (
             f"`{name}` is distilled for guidance {catalog.models[name].guidance:g}: guidance {_span(lines)} "
             f"doubles the time and cost of {counted(sum(line.images for line in lines), 'image')}"
-            f"{''.join(times)}; leave `guidance` out"
+            f"{''.join(times)}; omit `guidance`"
         )
 
 
@@ -222,7 +223,9 @@ def _budget_warning(plan: Plan, max_cost: Decimal | None) -> list[str]:
     if max_cost is None or plan.cost is None or not plan.cost.low <= max_cost < plan.cost.high:
         return []
     worst, limit = money(plan.cost.high, plan.currency), money(max_cost, plan.currency)
-    return [f"on the dearest of these cards it would cost {worst}, over the limits.max_cost of {limit}"]
+    return [
+        f"on the most expensive of these cards the cost is {worst}, which exceeds limits.max_cost ({limit})"
+    ]
 
 
 def _samples(expansion: Expansion) -> Iterator[Sample]:

@@ -1,4 +1,4 @@
-"""`farm pull`: the finished pictures of a job, under the names its manifest gives them."""
+"""`farm pull`: download the finished images of a job under the names that its manifest gives them."""
 
 from __future__ import annotations
 
@@ -43,16 +43,17 @@ class Pulled(BaseModel):
 def pull_command(
     job: options.Job,
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", file_okay=False, help="Where to put them; made if missing.")
+        Path, typer.Argument(metavar="DIR", file_okay=False, help="Destination folder; created if missing.")
     ],
-    parallel: Annotated[int, typer.Option(metavar="N", min=1, max=64, help="Downloads at a time.")] = 4,
+    parallel: Annotated[
+        int, typer.Option(metavar="N", min=1, max=64, help="Number of parallel downloads.")
+    ] = 4,
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Download the finished images of a job, named by the manifest's output pattern.
 
-    May be stopped and repeated at any time, also while the job runs: images that are there with the
-    right bytes are left alone.
+    Can be run repeatedly, also while the job is running: files that are already complete are skipped.
 
     Example: `farm pull j-3f9c01aa pictures`
     """
@@ -62,7 +63,9 @@ def pull_command(
         print_json(pulled)
         return
     still = f", {pulled.missing} not rendered yet" if pulled.missing else ""
-    out.say(f"{counted(pulled.fetched, 'image')} fetched, {pulled.kept} were there{still}: {pulled.folder}")
+    out.say(
+        f"{counted(pulled.fetched, 'image')} downloaded, {pulled.kept} up to date{still}: {pulled.folder}"
+    )
 
 
 def pull(client: FarmClient, job_id: str, folder: Path, parallel: int = 4) -> Pulled:
@@ -89,7 +92,9 @@ def picture_file(folder: Path, image: ImageView) -> Path:
     """Where the image belongs; raises Invalid for a name that leads out of `folder`."""
     file = folder / f"{image.name}{_EXTENSION[image.format]}"
     if not file.resolve().is_relative_to(folder.resolve()):
-        raise Invalid(f"{image.name}: this name leads out of {folder}; change `output.name` of the manifest")
+        raise Invalid(
+            f"{image.name}: this name points outside {folder}; change `output.name` in the manifest"
+        )
     return file
 
 
@@ -117,9 +122,9 @@ class _Fetch:
             if _sha256(draft) == image.sha256:
                 draft.replace(file)
                 return "fetched"
-            reason = "other bytes arrived than the farm stored"
+            reason = "SHA-256 mismatch"
         draft.unlink(missing_ok=True)
-        raise Unavailable(f"{image.name} cannot be fetched: {reason}; run `farm pull` again")
+        raise Unavailable(f"{image.name}: download failed ({reason}); run `farm pull` again")
 
     def _download(self, url: str, draft: Path) -> None:
         with self.http.stream("GET", url) as answer, draft.open("wb") as stream:

@@ -1,4 +1,4 @@
-"""`farm random`: a first picture without a manifest, and the manifest that made it."""
+"""`farm random`: render an example without writing a manifest."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _SCENES = (
 _MANIFEST = """\
 version: 1
 name: random-{seed}
-random_seed: {seed}    # another number draws other pictures
+random_seed: {seed}    # change this number for other images
 shots:
 - name: random
   model: {model}
@@ -54,34 +54,34 @@ shots:
 
 def random_command(
     model: Annotated[
-        str, typer.Option("--model", metavar="MODEL", help="A model of the catalog: `farm models`.")
+        str, typer.Option("--model", metavar="MODEL", help="Catalog model; `farm models` lists them.")
     ] = _DEMO,
     count: Annotated[
-        int, typer.Option("--count", metavar="N", min=1, max=1000, help="How many pictures.")
+        int, typer.Option("--count", metavar="N", min=1, max=1000, help="Number of images.")
     ] = 1,
     seed: Annotated[
         int | None,
         typer.Option(
-            "--seed", metavar="N", min=0, max=_SEEDS - 1, help="The same number, the same pictures."
+            "--seed", metavar="N", min=0, max=_SEEDS - 1, help="Seed; the same seed gives the same images."
         ),
     ] = None,
     folder: Annotated[
         Path,
-        typer.Option("--out", metavar="DIR", file_okay=False, help="Where pictures and manifest go."),
+        typer.Option("--out", metavar="DIR", file_okay=False, help="Folder for the images and the manifest."),
     ] = Path("pictures"),
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Render a random example: draws a prompt that the model is good at, shows the manifest, renders it.
+    """Render a random example: choose a prompt that suits the model, show the manifest and render it.
 
-    The manifest stays beside the pictures, to be changed and rendered with `farm run`. Exit codes: those of
+    The manifest is saved with the images; edit it and render it with `farm run`. Exit codes are those of
     `farm run`.
 
     Example: `farm random --settings manifests/demo-farm.yaml --count 4`
     """
     catalog = load_catalog(load_settings(settings).catalogs)
     if model not in catalog.models:
-        raise Invalid(f"--model {model}: the catalog has none{suggestion(model, catalog.models)}")
+        raise Invalid(f"--model {model}: not in the catalog{suggestion(model, catalog.models)}")
     number = secrets.randbelow(_SEEDS) if seed is None else seed
     file = folder / f"random-{number}.yaml"
     text = example(catalog.models[model], number, count)
@@ -103,7 +103,9 @@ def _keep(file: Path, text: str) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         if file.exists() and file.read_text("utf-8", errors="replace") != text:
-            raise Invalid(f"{file} is there and says something else: `farm run` it, or choose another --seed")
+            raise Invalid(
+                f"{file} already exists and differs: render it with `farm run`, or choose another --seed"
+            )
         file.write_text(text, "utf-8")
     except OSError as error:
         raise Unavailable(f"{file} cannot be written: {error.strerror or error}") from None

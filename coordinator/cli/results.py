@@ -1,4 +1,4 @@
-"""What a finished job leaves on the screen and beside its pictures: the cost table and the contact sheet."""
+"""The cost table and the contact sheet of a finished job."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def contact_sheet(client: FarmClient, job: JobView, folder: Path) -> Sheet:
 def cost_table(costs: CostTable) -> Table | str:
     """Images, seconds and money by model and class."""
     if not costs.rows:
-        return "everything was stored already: nothing to pay"
+        return "all images were already stored; no cost"
     rows = [
         (
             row.model,
@@ -56,7 +56,7 @@ def cost_table(costs: CostTable) -> Table | str:
         )
         for row in costs.rows
     ]
-    headings = ("model", "class", "images", "time an image", "cost an image", "cost", "failed attempts")
+    headings = ("model", "class", "images", "time per image", "cost per image", "cost", "failed attempts")
     return table(*headings, rows=rows, right=headings[1:])
 
 

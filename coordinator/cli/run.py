@@ -1,4 +1,4 @@
-"""`farm run`: the whole way from a manifest to pictures on this machine, in one command."""
+"""`farm run`: render a manifest on this machine in one command."""
 
 from __future__ import annotations
 
@@ -47,17 +47,19 @@ def run_command(
     manifest: options.Manifest,
     folder: Annotated[
         Path,
-        typer.Option("--out", metavar="DIR", file_okay=False, help="Where pictures and contact sheet go."),
+        typer.Option(
+            "--out", metavar="DIR", file_okay=False, help="Folder for the images and the contact sheet."
+        ),
     ] = Path("pictures"),
     root: options.Root = None,
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Render a manifest here and now: start the farm, submit, watch, fetch the pictures, end the farm.
+    """Render a manifest on this machine: start the farm, submit, watch, download the images, stop the farm.
 
-    A farm that runs already is used and left running. Stop it with Ctrl-C whenever you like: what is left
-    of the job is cancelled; run again, it goes on where it stopped and renders nothing twice. Exit codes:
-    those of submit and watch.
+    If a farm is already running, it is used and left running. Ctrl-C cancels the rest of the job; run the
+    command again to continue: stored images are not rendered again. Exit codes are those of `farm submit`
+    and `farm watch`.
 
     Example: `farm run manifests/demo.yaml --settings manifests/demo-farm.yaml --out demo`
     """
@@ -97,15 +99,15 @@ def _farm(settings: Settings, settings_file: Path | None) -> Iterator[bool]:
         return
     if not settings.nodes:
         raise Invalid(
-            "nobody would render: the settings name no node. Write `nodes: [{name: mine}]` into farm.yaml "
-            "to use this machine's NVIDIA card, `nodes: [{name: mine, card: FILE}]` to let its CPU pose as "
-            "the card of a card file"
+            "the settings define no node. Add `nodes: [{name: mine}]` to farm.yaml to use this machine's "
+            "NVIDIA card, or `nodes: [{name: mine, card: FILE}]` to simulate the card described in FILE on "
+            "the CPU"
         )
     start_farm(settings, settings_file=settings_file, on_change=Narrator(whisper))
     try:
         yield True
     finally:
-        stop_farm(home, lambda: whisper("the farm is ending"))
+        stop_farm(home, lambda: whisper("stopping the farm"))
 
 
 def _watch_own(client: FarmClient, job_id: str, *, give_up: bool) -> JobView:
@@ -113,7 +115,7 @@ def _watch_own(client: FarmClient, job_id: str, *, give_up: bool) -> JobView:
     try:
         job = follow(client, job_id, give_up=give_up)
     except KeyboardInterrupt:
-        err.say("stopping; run it again to go on where it stopped", style="yellow")
+        err.say("stopping; run the command again to continue", style="yellow")
         client.cancel(job_id)
         raise
     if not is_over(job):
@@ -126,7 +128,7 @@ def _collect(client: FarmClient, job: JobView, folder: Path) -> Rendered:
     sheet = contact_sheet(client, job, folder)
     if sheet.missing:
         some = f"{sheet.missing[:_SOME]} …" if len(sheet.missing) > _SOME else sheet.missing
-        words = f"no font here has {some}; {sheet.png.name} shows codes in their place until you install"
+        words = f"no installed font has {some}; {sheet.png.name} shows codes instead until you install"
         err.say(f"{words} {remedy(sheet.missing)}", style="yellow")
     return Rendered(**dict(outcome(client, job)), pulled=pulled, page=sheet.page, sheet=sheet.png)
 
@@ -136,15 +138,15 @@ def _tell(rendered: Rendered) -> None:
     out.print("", cost_table(rendered.costs))
     images = counted(pulled.fetched + pulled.kept, "image")
     out.print("")
-    out.say(f"{images} in {pulled.folder}, {pulled.fetched} of them fetched now")
+    out.say(f"{images} in {pulled.folder}, {pulled.fetched} of them new")
     out.say("contact sheet: ", (str(rendered.page), "bold"), f" and {rendered.sheet}")
     if rendered.page.stem != contact_sheets.NAME:
-        whisper(f"another file here is called {contact_sheets.NAME}, and stays as it is")
+        whisper(f"{contact_sheets.NAME} already exists and was not overwritten")
 
 
 def _tell_how_to_go_on(manifest: str, settings_file: Path | None, started: bool) -> None:
     option = f" --settings {settings_file}" if settings_file else ""
     out.print("")
-    out.say(f"now change {manifest} and run it again: only what is new is rendered")
+    out.say(f"edit {manifest} and run it again: only new images are rendered")
     if started:
-        out.say(f"or keep a farm running: farm up{option}, then farm submit {manifest} --watch")
+        out.say(f"to keep a farm running: farm up{option}, then farm submit {manifest} --watch")

@@ -10,10 +10,10 @@ from common.manifest.schema import manifest_schema
 
 
 def schema_command() -> None:
-    """Print the JSON Schema of manifests, so that editors complete and check them.
+    """Print the JSON Schema of manifests for completion and validation in editors.
 
     Example: `farm schema > manifest.schema.json`
 
-    The manifest's first line then names it: `# yaml-language-server: $schema=manifest.schema.json`
+    Then start the manifest with this line: `# yaml-language-server: $schema=manifest.schema.json`
     """
     typer.echo(json.dumps(manifest_schema(), indent=2))

@@ -1,4 +1,4 @@
-"""`farm status`: what runs where, what waits, and what fits nowhere."""
+"""`farm status`: processes, nodes, queues and jobs of the farm."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Status(BaseModel):
 
 
 def status_command(settings: options.SettingsFile = None, as_json: options.AsJson = False) -> None:
-    """Show the farm: its parts, nodes, queues and jobs, what does not go on and why, how busy the API is.
+    """Show the processes, nodes, queues, jobs and API load of the farm, and what is blocked and why.
 
-    Exit code 1 when no farm answers.
+    Exit code 1 if the farm does not respond.
 
     Example: `farm status --json`
     """
@@ -63,12 +63,14 @@ def _blocks(local: FarmState | None, view: StatusView | None) -> list[Renderable
         return blocks
     if view.broker != "up":
         blocks.append(styled(f"broker: {view.broker}"))
-    blocks.append(nodes_table(view.nodes) if view.nodes else "no node has joined: `farm-node run` makes one")
+    blocks.append(
+        nodes_table(view.nodes) if view.nodes else "no node has joined yet; start one with `farm-node run`"
+    )
     blocks.append(_queues(view) if view.queues else "no queues yet")
     blocks.append(jobs_table(view.jobs[:_LATEST_JOBS]) if view.jobs else "no jobs")
     problems = _problems(view)
     if problems:
-        pointer = "`farm explain JOB`, `farm explain NODE` or `farm explain SHOT` says more"
+        pointer = "for details: `farm explain JOB`, `farm explain NODE` or `farm explain SHOT`"
         blocks.append(styled_lines([*problems, pointer]))
     requests, tickets = round(view.requests_per_minute), round(view.tickets_per_minute)
     blocks.append(f"{counted(requests, 'request')}, {counted(tickets, 'ticket')} in the last minute")

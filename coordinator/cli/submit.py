@@ -1,4 +1,4 @@
-"""`farm submit`: plan a manifest, ask, and hand it to the farm."""
+"""`farm submit`: plan a manifest, ask for confirmation and submit it."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ _SEEDS = 2**31
 
 def submit_command(
     manifest: options.Manifest,
-    watch: Annotated[bool, typer.Option("--watch", help="Follow the job until it ends.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Watch the job until it ends.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Submit without asking for confirmation.")] = False,
     reroll: options.Reroll = False,
     root: options.Root = None,
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Hand a manifest to the farm, after showing what it will make and cost and asking once.
+    """Show the plan of a manifest, ask for confirmation and submit it to the farm.
 
-    Submitting the same manifest again renders only what is not stored yet. Without a terminal --yes is
-    needed. With --watch, --json prints the job and its costs at its end. Exit codes: 2 the manifest is
-    wrong, 3 it fits nothing, 4 over budget, 5 declined.
+    Submitting the same manifest again renders only images that are not stored yet. Without a terminal, pass
+    --yes. With --watch, --json prints the job and its costs when it ends. Exit codes: 2 invalid manifest,
+    3 images fit no card, 4 over budget, 5 declined.
 
     Examples: `farm submit personas.yaml --watch` · `farm submit personas.yaml --reroll --yes`
     """
@@ -81,7 +81,7 @@ def plan_for(client: FarmClient, draft: Draft, *, reroll: bool = False) -> Plann
     planned = _plan(draft, serving, seed)
     if _some_fit(planned.report) or len(serving) == len(nodes):
         return planned
-    words = "No node in service takes any of this; planned with those that `farm status` shows to be away."
+    words = "No node in service can render these images; the plan uses nodes that are out of service."
     err.say(words, style="yellow")
     return _plan(draft, nodes, seed)
 
@@ -103,7 +103,7 @@ def require_possible(report: PlanReport) -> None:
 def warn_of_waits(report: PlanReport) -> None:
     if report.plan.unfit and _some_fit(report):
         err.print(str(report.refusal()), style="yellow", soft_wrap=True)
-        err.say("These wait until a node joins that takes them.", style="yellow")
+        err.say("These images wait until a suitable node joins.", style="yellow")
 
 
 def _some_fit(report: PlanReport) -> bool:
@@ -127,7 +127,7 @@ def tell(submitted: Submitted) -> None:
     """One line on what the farm made of it, and one for each reason why something cannot be rendered."""
     parts = [f"{submitted.new} to render"]
     if submitted.reused:
-        parts.append(f"{submitted.reused} stored or on their way already")
+        parts.append(f"{submitted.reused} already stored or queued")
     if submitted.unschedulable:
         fit = "fits" if submitted.unschedulable == 1 else "fit"
         parts.append(f"{submitted.unschedulable} {fit} no node")
@@ -137,12 +137,12 @@ def tell(submitted: Submitted) -> None:
     for misfit in submitted.misfits:
         err.say(f"{counted(misfit.shots, 'shot')}: {misfit.reason}", style="yellow")
     if submitted.unschedulable:
-        err.say(f"They wait for a node that takes them: `farm explain {submitted.id}`", style="yellow")
+        err.say(f"They wait for a suitable node; details: `farm explain {submitted.id}`", style="yellow")
 
 
 def _ask() -> None:
     """Raises Declined unless the person agrees."""
     if not sys.stdin.isatty():
-        raise Declined("nobody is there to ask: say --yes to submit without asking")
+        raise Declined("stdin is not a terminal; pass --yes")
     if not typer.confirm("Proceed?"):
         raise Declined("nothing was submitted")

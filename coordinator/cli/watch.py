@@ -1,4 +1,4 @@
-"""`farm watch`: a job's progress until it ends."""
+"""`farm watch`: show the progress of a job until it ends."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ class Wait:
 
     def __str__(self) -> str:
         shots = f"{self.shots:,} shots wait" if self.shots > 1 else "1 shot waits"
-        return f"{shots} for a node of {self.vram_class} GB or more; none is in service"
+        return f"{shots} for a node with {self.vram_class} GB or more; none is in service"
 
 
 def watch_command(
     job: options.Job, settings: options.SettingsFile = None, as_json: options.AsJson = False
 ) -> None:
-    """Follow a job until it ends: done, running on which node, images a minute, time left, cost so far.
+    """Watch a job until it ends: images done, shots running per node, images per minute, ETA and cost.
 
-    At the end it tells what an image cost, by model and class. Ctrl-C stops watching, not the job.
-    Exit code 6: some shots failed; 3: some fit no node; 4: it stopped at its budget.
+    At the end, prints the cost per image by model and VRAM class. Ctrl-C stops watching; the job continues.
+    Exit codes: 6 some shots failed, 3 some fit no node, 4 stopped at its budget.
 
     Example: `farm watch j-3f9c01aa`
     """
@@ -65,7 +65,7 @@ def watch_to_the_end(client: FarmClient, job_id: str, *, as_json: bool) -> None:
     try:
         job = follow(client, job_id)
     except KeyboardInterrupt:
-        err.say(f"job {job_id} goes on; `farm watch {job_id}` follows it again", style="yellow")
+        err.say(f"job {job_id} continues; `farm watch {job_id}` shows its progress", style="yellow")
         raise
     ended = outcome(client, job)
     if as_json:
@@ -116,15 +116,17 @@ def require_success(job: JobView) -> None:
         raise SomeFailed(f"{counted(failed, 'shot')} of job {job.id} failed. {kinds}".strip())
     if over_budget(job):
         raise OverBudget(
-            f"job {job.id} stopped: {stopped(job)}; submit its manifest again with a higher limits.max_cost, "
-            "what is stored is reused"
+            f"job {job.id} stopped: {stopped(job)}; submit its manifest again with a higher limits.max_cost "
+            "(stored images are reused)"
         )
     if job.reason:
-        raise SomeFailed(f"job {job.id} paused itself: {job.reason}; `farm resume {job.id}` goes on")
+        raise SomeFailed(
+            f"job {job.id} was paused automatically: {job.reason}; run `farm resume {job.id}` to continue"
+        )
     stuck = job.counts.get("unschedulable", 0) + job.counts.get("waiting", 0)
     if stuck:
         raise FitsNothing(
-            f"{counted(stuck, 'shot')} of job {job.id} fit no node; `farm explain {job.id}` says why"
+            f"{counted(stuck, 'shot')} of job {job.id} fit no node; run `farm explain {job.id}` for details"
         )
 
 

@@ -58,7 +58,7 @@ def _budget(subject: JobSubject) -> Iterator[Answer]:
         return
     undone = sum(subject.counts.get(state, 0) for state in UNDONE)
     over = budget.cost >= budget.limit and undone
-    left = f"; {counted(undone, 'image')} undone" if undone else ""
+    left = f"; {counted(undone, 'image')} unfinished" if undone else ""
     yield Answer(f"It {spent(budget)}{left}", budget_remedy(subject.job) if over else "")
 
 

@@ -72,7 +72,7 @@ def test_a_farm_that_starts_is_ended_again(
         next(line for line in starting.stdout if line == "valkey is ready\n")
         assert interrupted(starting) == []
     assert house.processes() == []
-    assert "no farm runs" in house.farm("down").stdout
+    assert "no farm is running" in house.farm("down").stdout
 
 
 def test_nothing_is_submitted_by_who_does_not_answer(farm: RunningFarm, elsewhere: Farmhouse) -> None:
@@ -99,7 +99,7 @@ def test_a_submitted_job_goes_on_when_nobody_watches_any_more(
         *_, sentence = interrupted(watching)
     with farm.client() as operator:
         (job,) = operator.get("/v1/jobs").json()
-    assert sentence == f"job {job['id']} goes on; `farm watch {job['id']}` follows it again"
+    assert sentence.startswith(f"job {job['id']} continues; `farm watch {job['id']}`")
     assert (job["intent"], job["counts"]) == ("active", {"waiting": 4})
 
 

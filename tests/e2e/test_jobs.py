@@ -109,7 +109,7 @@ def test_ctrl_c_ends_the_watching_and_not_the_job(open_studio: Farmhouse) -> Non
         assert watching.stdout is not None
         next(line for line in watching.stdout if "/38 " in line)
         watching.send_signal(signal.SIGINT)
-        assert f"job {job} goes on; `farm watch {job}` follows it again" in watching.stdout.read()
+        assert f"job {job} continues; `farm watch {job}`" in watching.stdout.read()
         assert watching.wait(60) == 130
     with open_studio.client() as client:
         open_studio.wait_for(lambda: client.job(job), lambda view: view.status == "done")

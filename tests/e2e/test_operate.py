@@ -137,7 +137,7 @@ def test_a_job_of_higher_priority_comes_first_and_a_cancelled_one_can_be_requeue
     assert f"job {high} comes first" in explained(farm, low)
     farm.farm("cancel", low)
     assert "is cancelled" in explained(farm, low)
-    assert "to begin anew" in farm.farm("requeue", low).stdout
+    assert "restarting " in farm.farm("requeue", low).stdout
     farm.farm("cancel", low)
     farm.farm("cancel", high)
     ended(farm, high, "cancelled")
@@ -153,7 +153,7 @@ def test_failed_shots_are_retried_and_accepted_one_by_one(farm: Farmhouse) -> No
     assert first[:12] in said
     assert "failed on" in explained(farm, first[:8])
 
-    assert "goes on: 2 failed shots to try again" in farm.farm("retry", job).stdout
+    assert "retrying 2 failed shots" in farm.farm("retry", job).stdout
     ended(farm, job, "failed")
     farm.farm("accept", first[:12], second[:12])
 
@@ -184,7 +184,7 @@ def test_what_fits_no_node_is_said_at_submit_by_status_and_by_explain(farm: Farm
     said = farm.farm("submit", "plum.yaml", "--yes")
     assert "tiny-32 is kept for cards of 32 GB" in said.stderr
     assert "they need a card of 32 GB or more" in explained(farm, "plum")
-    assert "1 shot waits for a node of 32 GB or more; none is in service" in farm.farm("status").stdout
+    assert "1 shot waits for a node with 32 GB or more; none is in service" in farm.farm("status").stdout
     farm.farm("cancel", "plum")
 
 

@@ -24,7 +24,7 @@ def test_one_command_goes_from_manifest_to_contact_sheet(studio: Farmhouse) -> N
     with Image.open(studio.folder / "pictures" / "contact-sheet.png") as sheet:
         sheet.load()
     assert (studio.folder / "pictures" / "contact-sheet.html").exists()
-    assert "8 images in pictures, 8 of them fetched now" in said
+    assert "8 images in pictures, 8 of them new" in said
     assert studio.processes() == []
 
 
@@ -39,7 +39,7 @@ def test_ctrl_c_stops_all_and_the_next_run_renders_only_the_rest(studio: Farmhou
         running.send_signal(signal.SIGINT)
         rest = running.stdout.read()
         assert running.wait(60) == _INTERRUPTED, rest
-    assert "run it again to go on where it stopped" in rest
+    assert "run the command again to continue" in rest
     assert studio.processes() == []
     assert studio.intents() == ["cancelled"]
     stored = studio.stored_attempts()
@@ -57,7 +57,7 @@ def test_what_no_node_of_its_own_takes_is_given_up_and_told(house: Farmhouse, ti
     rendered = json.loads(ran.stdout)
     assert rendered["pulled"] == {"folder": "pictures", "fetched": 6, "kept": 0, "missing": 2}
     assert [(row["vram_class"], row["images"]) for row in rendered["costs"]["rows"]] == [(8, 6)]
-    assert "2 shots wait for a node of 24 GB or more; none is in service" in ran.stderr
+    assert "2 shots wait for a node with 24 GB or more; none is in service" in ran.stderr
     assert house.intents() == ["cancelled"]
 
 

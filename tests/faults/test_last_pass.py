@@ -20,7 +20,7 @@ def test_the_running_pass_of_a_node_is_finished_and_delivered(tmp_path: Path) ->
         trial, house = Trial(watch.target, watch), watch.target.house
         trial.submit(shots=4, steps=_STEPS)
         trial.until_leased(_NODE)
-        assert "`farm down` once more" in house.farm("down").stderr
+        assert "`farm down` again" in house.farm("down").stderr
         assert house.processes() == []
         ends = [batch["outcome"] for batch in trial.batches()]
         house.farm("up")

@@ -63,7 +63,7 @@ def test_a_job_that_passed_its_budget_shows_overshoot_and_what_is_undone(bench: 
     bench.close(lease)
     bench.ledger.sweep()
     answer = explained(bench, job)
-    assert "too much; 3 images undone" in " ".join(answer.sentences)
+    assert "too much; 3 images unfinished" in " ".join(answer.sentences)
     assert "higher limits.max_cost" in answer.remedy
 
 

@@ -73,7 +73,7 @@ def test_what_keeps_a_manifest_from_being_planned_is_said_with_it(farm: Farm, tm
         (("nothing.txt",), "nothing.txt: does not exist"),
         ((".",), "is a folder"),
         (("list.txt", "--as", "kohia"), "did you mean `kohya`"),
-        (("list.txt", "--columns", "a"), "`--columns a` is for tables"),
+        (("list.txt", "--columns", "a"), "`--columns a` applies only to tables"),
         (("list.txt", "--model", "none"), "no such model"),
         (("list.txt", "--out", "no/such/folder.yaml"), "no/such/folder.yaml"),
     ],

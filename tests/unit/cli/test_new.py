@@ -80,7 +80,7 @@ def test_four_answers_as_options_write_a_manifest_and_tell_what_to_do_next(
 ) -> None:
     ran = farm("new", "my mugs.yaml", *GIVEN)
     assert ran.code == 0
-    assert "2 pictures" in ran.out
+    assert "2 images" in ran.out
     assert "farm plan 'my mugs.yaml'" in ran.out
     assert farm("plan", "my mugs.yaml").code == 0
     assert "format: webp" in (tmp_path / "my mugs.yaml").read_text("utf-8")
@@ -88,7 +88,7 @@ def test_four_answers_as_options_write_a_manifest_and_tell_what_to_do_next(
 
 def test_a_manifest_may_be_printed(farm: Farm, tmp_path: Path) -> None:
     ran = farm("new", "-", *GIVEN)
-    assert ran.out.startswith("# Made by `farm new`")
+    assert ran.out.startswith("# Created by `farm new`")
     assert parse_manifest(ran.out, source="-", files=None).manifest.shots[0].prompt == "a mug, {variation}"
     assert not list(tmp_path.iterdir())
 
@@ -104,7 +104,7 @@ def test_where_nobody_can_be_asked_what_is_missing_is_told(
 ) -> None:
     ran = farm("new", *options)
     assert ran.code == 5
-    assert "nobody is there to ask: give `--" in ran.err
+    assert "stdin is not a terminal; pass `--" in ran.err
     assert not list(tmp_path.iterdir())
 
 
@@ -114,19 +114,19 @@ def test_no_file_is_overwritten(farm: Farm, tmp_path: Path) -> None:
     for name in ("pictures.yaml", "link.yaml", "."):
         ran = farm("new", name, *GIVEN)
         assert ran.code == 2
-        assert "is there already" in ran.err
+        assert "already exists" in ran.err
     assert (tmp_path / "pictures.yaml").read_text() == "mine"
 
 
 @pytest.mark.parametrize(
     ("option", "value", "said"),
     [
-        ("--picture", " , ", "shows nothing; write something such as"),
+        ("--picture", " , ", "`a mug on a table`"),
         ("--model", "shotfarm-dmo", "did you mean `shotfarm-demo`?"),
-        ("--vary", "0", "ask for 1 to 1000"),
-        ("--vary", "9" * 5000, "ask for 1 to 1000"),
+        ("--vary", "0", "from 1 to 1000"),
+        ("--vary", "9" * 5000, "from 1 to 1000"),
         ("--for", "shops", "did you mean `shop`?"),
-        ("--picture", "a <lora:x:1> mug", "no manifest can be made of these answers: `<lora:x:1>` does"),
+        ("--picture", "a <lora:x:1> mug", "these answers do not make a valid manifest: `<lora:x:1>` does"),
     ],
 )
 def test_a_wrong_answer_is_explained_and_leaves_nothing(

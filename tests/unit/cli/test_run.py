@@ -21,7 +21,7 @@ def refused(farm: Farm, folder: Path, manifest: str) -> str:
 
 def test_a_farm_without_nodes_is_not_started(farm: Farm, tmp_path: Path) -> None:
     said = refused(farm, tmp_path, DEMO)
-    assert "the settings name no node. Write `nodes: [{name: mine}]` into farm.yaml" in said
+    assert "Add `nodes: [{name: mine}]` to farm.yaml" in said
 
 
 def test_no_farm_is_started_for_what_it_would_not_accept(farm: Farm, tmp_path: Path) -> None:

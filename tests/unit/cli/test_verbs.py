@@ -76,7 +76,7 @@ def test_an_unknown_job_is_one_sentence_with_the_nearest(farm: Farm, job: str) -
 def test_what_can_be_no_name_is_a_wrong_argument(farm: Farm, job: str, command: str, word: str) -> None:
     ran = farm(*command.split(), word)
     assert ran.code == 2
-    assert "give a name or an id" in ran.err
+    assert "is not a name or an ID" in ran.err
 
 
 def test_a_wrong_key_says_where_the_right_one_is(
@@ -112,24 +112,24 @@ def test_a_name_of_several_jobs_is_refused_with_their_ids(
 
 
 def test_priority_says_what_it_is_now_and_refuses_what_is_none(farm: Farm, job: str) -> None:
-    assert "has priority 80 now" in farm("priority", job, "80").out
+    assert "now has priority 80" in farm("priority", job, "80").out
     assert told(farm, "priority", job, "7")["priority"] == 7
     assert farm("priority", job, "101").code == 2
 
 
 def test_requeue_begins_a_cancelled_job_anew(farm: Farm, job: str) -> None:
     farm("cancel", job)
-    assert "goes on: 4 shots to begin anew" in farm("requeue", job).out
+    assert "restarting 4 shots" in farm("requeue", job).out
     assert told(farm, "jobs")[0]["counts"] == {"waiting": 4}
 
 
 def test_requeue_of_a_job_that_gave_nothing_up_says_so(farm: Farm, job: str) -> None:
-    assert "has nothing to begin anew" in farm("requeue", job).out
+    assert "has no shots to restart" in farm("requeue", job).out
 
 
 def test_retry_of_a_job_without_failures_says_so_and_changes_nothing(farm: Farm, job: str) -> None:
     farm("pause", job)
-    assert f"job {job} (mugs) stays as it is: nothing of it has failed" in farm("retry", job).out
+    assert f"job {job} (mugs) is unchanged: no shot has failed" in farm("retry", job).out
     assert told(farm, "retry", job)["intent"] == "paused"
 
 
@@ -154,9 +154,9 @@ def test_failed_shots_are_named_accepted_and_retried(farm: Farm, node: ScriptedN
     said = farm("explain", job).out
     assert "4 shots failed: the pipeline refused its settings" in said
     assert first[:12] in said
-    assert f"shot {first[:12]} is accepted without a picture" in farm("accept", first[:8]).out
+    assert f"shot {first[:12]} accepted as permanently missing" in farm("accept", first[:8]).out
     assert farm("accept", first[:8]).code == 1
-    assert "goes on: 3 failed shots to try again" in farm("retry", job).out
+    assert "retrying 3 failed shots" in farm("retry", job).out
     assert told(farm, "jobs")[0]["counts"] == {"accepted": 1, "waiting": 3}
 
 
@@ -191,7 +191,7 @@ def test_what_only_a_node_that_is_away_takes_can_be_submitted(
     (tmp_path / "tall.yaml").write_text(MANIFEST.replace("model: tiny", "model: tiny-24"))
     ran = farm("submit", "tall.yaml", "--yes")
     assert ran.code == 0, ran.err
-    assert "No node in service takes any of this" in ran.err
+    assert "No node in service can render these images" in ran.err
     assert "node large is paused by the operator" in farm("explain", "mugs").out
 
 

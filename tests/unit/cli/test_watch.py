@@ -98,13 +98,13 @@ def test_what_a_larger_node_in_service_takes_waits_for_nobody() -> None:
 def test_what_only_a_node_that_is_away_takes_waits_for_its_return() -> None:
     (wait,) = waits(status({24: 3}, small="ready", large="lost"), "public")
     assert wait.taker == "known"
-    assert str(wait) == "3 shots wait for a node of 24 GB or more; none is in service"
+    assert str(wait) == "3 shots wait for a node with 24 GB or more; none is in service"
 
 
 def test_what_no_node_of_the_farm_takes_waits_in_vain() -> None:
     small, large = waits(status({8: 2, 24: 1}, small="ready"), "public")
     assert (small.taker, large.taker) == ("in service", "none")
-    assert str(large) == "1 shot waits for a node of 24 GB or more; none is in service"
+    assert str(large) == "1 shot waits for a node with 24 GB or more; none is in service"
 
 
 def test_another_lanes_queue_is_not_waited_for() -> None:

@@ -35,7 +35,9 @@ def test_a_job_at_its_budget_says_cost_limit_overshoot_and_what_is_undone() -> N
         waits=((waiting(job=stopped), 5),),
     )  # fmt: skip
     said = explain_job(subject)
-    assert "It has cost 1.25 EUR of at most 1.00 EUR, 0.250 EUR too much; 5 images undone." in said.sentences
+    assert (
+        "It has cost 1.25 EUR of at most 1.00 EUR, 0.250 EUR too much; 5 images unfinished." in said.sentences
+    )
     assert "higher limits.max_cost" in said.remedy
 
 
