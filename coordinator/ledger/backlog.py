@@ -44,6 +44,8 @@ class Line(NamedTuple):
 Lot = tuple[str, str, float]
 #: Images by line.
 Amounts = dict[Line, int]
+#: Owner, lane and priority: only jobs of one owner are ranked by the service that each has had.
+Rivals = tuple[str, str, int]
 
 
 class Group(NamedTuple):
@@ -78,9 +80,9 @@ class OpenJob:
         return inf if self.max_cost is None else self.max_cost - self.cost - sum(self.reserved.values())
 
     @property
-    def rivals(self) -> tuple[str, int]:
+    def rivals(self) -> Rivals:
         """What jobs that take turns have in common."""
-        return self.lane, self.priority
+        return self.owner, self.lane, self.priority
 
 
 @dataclass(slots=True)
@@ -91,7 +93,7 @@ class Backlog:
     groups: dict[str, Group] = field(default_factory=dict)
     uses: RecentUse = field(default_factory=RecentUse)
     #: Rivals to the service at which the last of them to be served stood: the time of a fair queue.
-    _turns: dict[tuple[str, int], float] = field(default_factory=dict)
+    _turns: dict[Rivals, float] = field(default_factory=dict)
     _placements: dict[tuple[str, Card], Placement | str] = field(default_factory=dict)
 
     def copy(self) -> Backlog:

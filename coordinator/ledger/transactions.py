@@ -109,9 +109,14 @@ class Transactions:
 
     @contextmanager
     def backlog(self) -> Iterator[Backlog]:
-        """The backlog while nobody writes; not for long."""
-        with self._lock:
-            yield self._backlog
+        """The backlog while nobody writes; not for long. Raises as `write` does where it has to be read anew."""
+        while True:
+            with self._lock:
+                if self._filled:
+                    yield self._backlog
+                    return
+            with self.write():
+                pass
 
     def ping(self) -> None:
         """Raises Unavailable when the database does not answer, Replaced when another coordinator leads."""

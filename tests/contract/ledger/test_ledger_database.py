@@ -189,13 +189,10 @@ def test_a_failed_transaction_leaves_neither_state_nor_event(bench: Bench) -> No
     assert bench.shot_row(lease.shots[0].id).state == "running"
 
 
-def test_a_commit_whose_answer_is_lost_leaves_no_shot_forgotten(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bench.submit(placed(4))
-    node = bench.join()
-    lease = node.lease()
-    dialect = bench.engine.dialect
+@contextmanager
+def every_answer_lost(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let commits happen, and nobody hear of it."""
+    dialect = engine.dialect
     commit = dialect.do_commit
 
     def commit_and_break(connection: Any) -> None:
@@ -204,8 +201,28 @@ def test_a_commit_whose_answer_is_lost_leaves_no_shot_forgotten(
 
     with monkeypatch.context() as broken:
         broken.setattr(dialect, "do_commit", commit_and_break)
-        with pytest.raises(Unavailable):
-            bench.close(lease, "released")
+        yield
+
+
+def test_what_waits_is_told_after_a_database_error_too(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = bench.submit(placed(4)).job_id
+    bench.join()
+    with every_answer_lost(bench.engine, monkeypatch), pytest.raises(Unavailable):
+        bench.ledger.prioritise_job(job, 60)
+
+    assert bench.ledger.waiting() == bench.ledger.totals().waiting == {("public", 8): 4}
+    assert bench.ledger.warrants() == {("public", 8): 1}
+    assert "node takes this next" in " ".join(bench.ledger.explain(job, version="1").sentences)
+
+
+def test_a_commit_whose_answer_is_lost_leaves_no_shot_forgotten(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.submit(placed(4))
+    node = bench.join()
+    lease = node.lease()
+    with every_answer_lost(bench.engine, monkeypatch), pytest.raises(Unavailable):
+        bench.close(lease, "released")
 
     announced: list[str] = []
     bench.ledger.on_work(lambda: announced.append("work"))

@@ -133,3 +133,15 @@ def test_a_job_that_changes_its_priority_shares_with_its_new_rivals(bench: Bench
     bench.ledger.prioritise_job(late, 80)
 
     assert first in _serve(bench, node, 4)
+
+
+def test_a_new_job_shares_with_those_of_its_owner_whatever_other_owners_had(bench: Bench) -> None:
+    nodes = bench.join("studio", models=("tiny",)), bench.join("shop", models=("other",))
+    bench.submit(placed(500), owner="studio")
+    old = bench.submit(placed(500, model="other"), owner="shop").job_id
+    _serve(bench, nodes[0], 20)
+    _serve(bench, nodes[1], 2)
+
+    new = bench.submit(placed(10, first=1000, model="other"), owner="shop").job_id
+
+    assert sorted(_serve(bench, nodes[1], 4)) == sorted([old, new] * 2)
