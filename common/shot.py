@@ -52,13 +52,8 @@ class Shot(NamedTuple):
         return self.width * self.height / 1e6
 
     @property
-    def group(self) -> tuple[object, ...]:
-        """What shots of one batch share: model, LoRA set, size and sampler."""
-        return (self.model, self.loras, self.width, self.height, self.sampler)
-
-    @property
     def call(self) -> tuple[object, ...]:
-        """What the shots of one pass, which is one call of a pipeline, share besides their group."""
+        """What the shots of one pass, which is one call of a pipeline, share besides their work."""
         return (self.steps, self.guidance, self.knobs)
 
     def canonical(self) -> str:

@@ -189,7 +189,7 @@ class NodeView(Message):
     #: What a plan for this farm reckons with.
     facts: CardFacts
     terms: Terms
-    #: Model to the seconds measured for a megapixel and step.
+    #: Model to the seconds measured for a megapixel-forward.
     speeds: dict[str, float] = Field(default_factory=dict)
     vram_class: int
     #: `common.states`.

@@ -24,7 +24,7 @@ def placing(catalog: Catalog) -> Place:
         return Placement(
             answer.recipe.name,
             answer.pass_size,
-            pace_s=reference_pace(shot, model, card),
+            pace_s=reference_pace(model, card),
             load_s=load_seconds(model, answer.recipe),
         )
 

@@ -5,7 +5,7 @@ Pure: the ledger hands in what waits and fits, and acts on the answer. The order
 1. the higher priority,
 2. the owner who got the least work lately, then of that owner's jobs the one that got the least so far; where
    the node has a model of theirs loaded, both may be ahead by as much as a reload is worth avoiding,
-3. within the job: what the fewest other nodes can take, then what is loaded; of a group the longest first.
+3. within the job: what the fewest other nodes can take, then what is loaded; of that the longest first.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ MOST_IMAGES = 1000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Option:
-    """Shots of one job and group, each the same work, that wait and that the claiming node can take."""
+    """Shots of one job and work key that wait and that the claiming node can take."""
 
     job_id: str
-    group_key: str
-    #: Megapixel-steps of each.
-    work: float
+    work_key: str
+    #: Megapixel-forwards of each.
+    amount: float
     owner: str
     priority: int
     #: Seconds of work given to the owner lately (`coordinator.fairness`).
@@ -51,9 +51,9 @@ class Option:
     load_s: float = 0.0
 
     @property
-    def lot(self) -> tuple[str, str, float]:
+    def lot(self) -> tuple[str, str]:
         """What one batch is taken from."""
-        return (self.job_id, self.group_key, self.work)
+        return (self.job_id, self.work_key)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,9 +63,9 @@ class Choice:
 
 
 def choose(options: Sequence[Option], *, batch_s: float) -> Choice | None:
-    """The group to serve now and how many images of it; None without options.
+    """The work to serve now and how many images of it; None without options.
 
-    >>> small = Option(job_id="a", group_key="g", work=1, owner="me", priority=50, owner_s=0, service_s=0,
+    >>> small = Option(job_id="a", work_key="w", amount=1, owner="me", priority=50, owner_s=0, service_s=0,
     ...     submitted_at=0, images=9, image_s=10.0, pass_size=4, loaded=False, takers=2)
     >>> choose([small], batch_s=120).images
     4
@@ -75,7 +75,7 @@ def choose(options: Sequence[Option], *, batch_s: float) -> Choice | None:
     owners = _alike(options, lambda option: (-option.priority, option.owner))
     theirs = min(owners, key=lambda some: _owner_rank(some, batch_s))
     job = min(_alike(theirs, lambda option: option.job_id), key=lambda some: _job_rank(some, batch_s))
-    option = min(job, key=_group_rank)
+    option = min(job, key=_work_rank)
     return Choice(option=option, images=_amount(option, options, batch_s))
 
 
@@ -110,8 +110,8 @@ def _ahead(options: Sequence[Option], batch_s: float) -> float:
     return AFFINITY_BATCHES * batch_s if any(option.loaded for option in options) else 0.0
 
 
-def _group_rank(option: Option) -> tuple[int, bool, str, float]:
-    return (option.takers, not option.loaded, option.group_key, -option.work)
+def _work_rank(option: Option) -> tuple[int, bool, float, str]:
+    return (option.takers, not option.loaded, -option.amount, option.work_key)
 
 
 def _amount(option: Option, options: Sequence[Option], batch_s: float) -> int:

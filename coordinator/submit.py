@@ -16,6 +16,7 @@ from common.manifest.parse import parse_manifest
 from common.settings import Money
 from common.shot import PlannedShot, Shot
 from common.views import Submit, Submitted
+from common.work import Work, work_of
 from coordinator.estimate import Station, estimate
 from coordinator.expand import expand
 from coordinator.explain.wording import misfits
@@ -96,17 +97,18 @@ def _placed(shots: Iterable[PlannedShot], catalog: Catalog) -> Iterator[PlacedSh
     """Each shot with the smallest class that takes it."""
 
     @lru_cache(_KINDS)
-    def smallest(kind: Shot) -> int | Misfit:
-        return smallest_class(kind, catalog.models[kind.model])
+    def judged(kind: Shot) -> tuple[Work, int | Misfit]:
+        model = catalog.models[kind.model]
+        return work_of(kind, model), smallest_class(kind, model)
 
     for planned in shots:
-        answer = smallest(_kind(planned.shot))
+        work, answer = judged(_kind(planned.shot))
         if isinstance(answer, Misfit):
-            yield PlacedShot(planned, 0, answer.reason)
+            yield PlacedShot(planned, work, 0, answer.reason)
         else:
-            yield PlacedShot(planned, answer)
+            yield PlacedShot(planned, work, answer)
 
 
 def _kind(shot: Shot) -> Shot:
-    """The shot without what does not change where it fits."""
-    return shot._replace(prompt="", negative="", seed=0, steps=1, knobs=(), format="png", quality=0, realm="")
+    """The shot without what changes neither its work nor where it fits."""
+    return shot._replace(prompt="", negative="", seed=0, knobs=(), format="png", quality=0, realm="")

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Table, select
 from common.states import AttemptState, ShotState
 from coordinator.ledger import Ledger
 from coordinator.ledger.backlog import Backlog, Line
-from coordinator.ledger.schema import attempts, batches, images, jobs, nodes, shots, wants
+from coordinator.ledger.schema import attempts, batches, images, jobs, nodes, shots, waiting, wants
 
 
 def check_ledger(ledger: Ledger) -> None:
@@ -65,12 +65,15 @@ def _check_backlog(connection: Connection, backlog: Backlog) -> None:
     rows = {row.id: row for row in _rows(connection, shots)}
     intents = {row.id: row.intent for row in _rows(connection, jobs)}
     expected: Counter[Line] = Counter()
-    wanted = set()
+    wanted, waits = set(), set()
     for want in _rows(connection, wants):
         row = rows[want.shot_id]
         if intents[want.job_id] != "cancelled":
             wanted.add(row.id)
         if intents[want.job_id] == "active" and row.state == "waiting":
-            expected[Line(want.job_id, row.group_key, row.work, row.min_class)] += 1
-    assert backlog.lines == expected
+            expected[Line(want.job_id, row.work_key, row.min_class)] += not want.again
+        if row.state == "waiting" and not want.again:
+            waits.add((want.job_id, row.work_key, row.min_class, row.crashes, want.position, row.id))
+    assert backlog.lines == +expected
+    assert {tuple(row) for row in _rows(connection, waiting)} == waits
     assert {row.id for row in rows.values() if row.state == "waiting"} <= wanted

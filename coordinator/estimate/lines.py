@@ -23,7 +23,7 @@ class Station:
 
     card: Card
     terms: Terms = "owned"
-    #: Model to the seconds this card was measured to need for a megapixel and step.
+    #: Model to the seconds this card was measured to need for a megapixel-forward.
     speeds: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -65,7 +65,8 @@ def _take(shot: Shot, steps: float, model: Model, station: Station, rates: Rates
     if isinstance(found, Misfit):
         return Take(card=card.name, vram_class=card.vram_class, reason=found.reason)
     pace, basis = _pace(shot, model, station)
-    seconds = None if pace is None else pace * shot.megapixels * steps
+    forwards = steps * forwards_per_step(shot, model)
+    seconds = None if pace is None else pace * shot.megapixels * forwards
     cost = None if seconds is None else work_cost(seconds, station, rates)
     return Take(
         card=card.name,
@@ -82,19 +83,19 @@ def _take(shot: Shot, steps: float, model: Model, station: Station, rates: Rates
 
 
 def _pace(shot: Shot, model: Model, station: Station) -> tuple[float | None, str]:
-    """Seconds for a megapixel and step, and where they come from."""
+    """Seconds for a megapixel-forward, and where they come from."""
     measured = station.speeds.get(model.name)
     if measured is not None:
         return measured, MEASURED
-    pace = reference_pace(shot, model, station.card)
+    pace = reference_pace(model, station.card)
     return (None, "") if pace is None else (pace, model.reference_basis or REFERENCE)
 
 
-def reference_pace(shot: Shot, model: Model, card: Card) -> float | None:
-    """Seconds for a megapixel and step by the catalog's figures, those of the nearest class; None without."""
+def reference_pace(model: Model, card: Card) -> float | None:
+    """Seconds for a megapixel-forward by the catalog's figures, those of the nearest class; None without."""
     vram_class = card.vram_class
     known = sorted(model.reference_seconds, key=lambda known: (known > vram_class, abs(known - vram_class)))
-    return model.reference_seconds[known[0]] * forwards_per_step(shot, model) if known else None
+    return model.reference_seconds[known[0]] if known else None
 
 
 def work_cost(seconds: float, station: Station, rates: Rates) -> Cost:

@@ -51,8 +51,8 @@ class JobFacts:
     budget: Budget | None = None
 
 
-#: What one batch is taken from: job, group and megapixel-steps of a shot.
-Lot = tuple[str, str, float]
+#: What one batch is taken from: job and work key.
+Lot = tuple[str, str]
 
 
 class First(NamedTuple):
@@ -90,7 +90,7 @@ class Waiting:
     """Shots that wait for one job, alike for the planner."""
 
     job: JobFacts
-    lot: Lot = ("", "", 0.0)
+    lot: Lot = ("", "")
     #: What they are rendered with: `model sdxl with LoRA ink`.
     needs: str = ""
     #: Smallest class that takes them.

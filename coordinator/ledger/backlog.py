@@ -1,4 +1,4 @@
-"""The backlog in memory: how much waits for each job and group, kept in step with the ledger.
+"""The backlog in memory: how much waits for each job and work key, kept in step with the ledger.
 
 A claim must not count a hundred thousand rows. Every commit that moves shots into or out of `waiting` says so
 here; at start, and when a job opens, the counts come from the tables.
@@ -6,22 +6,16 @@ here; at start, and when a job opens, the counts come from the tables.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from math import inf
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, func, select, true
-
 from common.nodes import Card
 from common.shot import Shot
-from common.states import ShotState
 from coordinator.fairness import RecentUse
 from coordinator.ledger.records import Place, Placement
-from coordinator.ledger.schema import groups, plain, shots, wants
-from coordinator.ledger.specs import shot_of
 
-#: Groups on cards whose placement is remembered.
+#: Work keys on cards whose placement is remembered.
 _PLACEMENTS = 100_000
 
 
@@ -29,32 +23,31 @@ class Line(NamedTuple):
     """Shots that one job waits for, alike for a planner."""
 
     job_id: str
-    group_key: str
-    #: Megapixel-steps of each.
-    work: float
+    work_key: str
     #: GiB.
     min_class: int
 
     @property
     def lot(self) -> Lot:
-        return (self.job_id, self.group_key, self.work)
+        return (self.job_id, self.work_key)
 
 
-#: What a batch is taken from: job, group and work, so that its cost is known before it is claimed.
-Lot = tuple[str, str, float]
+#: What a batch is taken from: job and work key, so that its cost is known before it is claimed.
+Lot = tuple[str, str]
 #: Images by line.
 Amounts = dict[Line, int]
 #: Owner, lane and priority: only jobs of one owner are ranked by the service that each has had.
 Rivals = tuple[str, str, int]
 
 
-class Group(NamedTuple):
-    """What the shots of a group share."""
+class WorkSample(NamedTuple):
+    """What the shots of a work key share, and one of them."""
 
     model: str
     loras: tuple[str, ...]
-    #: One of them.
-    sample: Shot
+    #: Megapixel-forwards of each.
+    amount: float
+    shot: Shot
 
 
 @dataclass(slots=True)
@@ -90,7 +83,7 @@ class Backlog:
     place: Place
     jobs: dict[str, OpenJob] = field(default_factory=dict)
     lines: Amounts = field(default_factory=dict)
-    groups: dict[str, Group] = field(default_factory=dict)
+    works: dict[str, WorkSample] = field(default_factory=dict)
     uses: RecentUse = field(default_factory=RecentUse)
     #: Rivals to the service at which the last of them to be served stood: the time of a fair queue.
     _turns: dict[Rivals, float] = field(default_factory=dict)
@@ -102,23 +95,23 @@ class Backlog:
             self.place,
             jobs={id_: replace(job, reserved=job.reserved.copy()) for id_, job in self.jobs.items()},
             lines=self.lines.copy(),
-            groups=self.groups.copy(),
+            works=self.works.copy(),
             uses=self.uses.copy(),
             _placements=self._placements,
         )
 
-    def placement(self, group_key: str, card: Card) -> Placement | str:
-        """How `card` takes a group, worked out once: the catalog does not change while a farm runs."""
-        known = self._placements.get((group_key, card))
+    def placement(self, work_key: str, card: Card) -> Placement | str:
+        """How `card` takes a work key, worked out once: the catalog does not change while a farm runs."""
+        known = self._placements.get((work_key, card))
         if known is None:
             if len(self._placements) >= _PLACEMENTS:
                 # What a card has free is measured at each join: most of these may be outdated.
                 self._placements.clear()
-            known = self._placements[group_key, card] = self.place(self.groups[group_key].sample, card)
+            known = self._placements[work_key, card] = self.place(self.works[work_key].shot, card)
         return known
 
-    def learn(self, known: dict[str, Group]) -> None:
-        self.groups.update(known)
+    def learn(self, known: dict[str, WorkSample]) -> None:
+        self.works.update(known)
 
     def open(self, job_id: str, job: OpenJob) -> None:
         """Let a job take part, with nothing that waits yet."""
@@ -169,45 +162,3 @@ class Backlog:
                 self.lines[line] = self.lines.get(line, 0) + sign * images
                 if self.lines[line] <= 0:
                     del self.lines[line]
-
-
-def waiting(connection: Connection) -> Amounts:
-    """What waits for any job, counted in the tables."""
-    return _counted(connection, shots.c.state == plain(ShotState.WAITING))
-
-
-def waiting_for_job(connection: Connection, job_id: str) -> Amounts:
-    """The same for one job."""
-    return _counted(connection, wants.c.job_id == job_id, shots.c.state == ShotState.WAITING)
-
-
-def amounts(connection: Connection, shot_ids: Iterable[str]) -> Amounts:
-    """These shots as amounts of every job that wants them, whatever their state."""
-    return _counted(connection, shots.c.id.in_(shot_ids))
-
-
-def _counted(connection: Connection, *conditions: object) -> Amounts:
-    columns = (wants.c.job_id, shots.c.group_key, shots.c.work, shots.c.min_class)
-    query = (
-        select(*columns, func.count())
-        .select_from(wants.join(shots))
-        .where(wants.c.again.is_(False), *conditions)  # type: ignore[arg-type]
-        # Grouped by shots first, SQLite begins with those that wait and not with all that jobs ever wanted.
-        .group_by(shots.c.group_key, shots.c.work, shots.c.min_class, wants.c.job_id)
-    )
-    return {Line(*line): images for *line, images in connection.execute(query)}
-
-
-def all_groups(connection: Connection) -> dict[str, Group]:
-    return _groups(connection, true())
-
-
-def groups_of(connection: Connection, job_id: str) -> dict[str, Group]:
-    """Every group that the job has shots in, waiting or not."""
-    keys = select(shots.c.group_key).select_from(wants.join(shots)).where(wants.c.job_id == job_id)
-    return _groups(connection, groups.c.key.in_(keys))
-
-
-def _groups(connection: Connection, condition: ColumnElement[bool]) -> dict[str, Group]:
-    rows = connection.execute(select(groups).where(condition))
-    return {row.key: Group(row.model, tuple(row.loras), shot_of(row.sample)) for row in rows}

@@ -21,7 +21,7 @@ from coordinator.ledger.fleet import card_of
 from coordinator.ledger.moves import chunks, move_attempts, move_shots
 from coordinator.ledger.records import Reported
 from coordinator.ledger.rules import Rules
-from coordinator.ledger.schema import attempts, batches, nodes, shots
+from coordinator.ledger.schema import attempts, batches, nodes, shots, works
 from coordinator.ledger.setbacks import set_back
 from coordinator.ledger.specs import quarantine_key, shot_of
 from coordinator.ledger.speeds import learn
@@ -106,8 +106,8 @@ def _must_be_leased(batch: Row[Any]) -> None:
 
 def _attempt_row(connection: Connection, batch_id: str, shot_id: str) -> Row[Any]:
     query = (
-        select(attempts, shots.c.state.label("shot_state"), shots.c.work, nodes.c.card, nodes.c.terms)
-        .select_from(attempts.join(shots).join(nodes))
+        select(attempts, shots.c.state.label("shot_state"), works.c.amount, nodes.c.card, nodes.c.terms)
+        .select_from(attempts.join(shots).join(works).join(nodes))
         .where(attempts.c.batch_id == batch_id, attempts.c.shot_id == shot_id)
     )
     row = connection.execute(query).one_or_none()
@@ -142,7 +142,7 @@ def _deliver(write: Write, attempt: Row[Any], report: Report, facts: dict[str, A
     facts |= {"key": key, "sha256": report.sha256, "size": report.size, "asked_at": write.now}
     move_attempts(write, [attempt.id], AttemptState.RUNNING, AttemptEvent.DELIVERED, **facts)
     move_shots(write, [attempt.shot_id], ShotState.RUNNING, ShotEvent.DELIVERED, detail=attempt.id)
-    learn(write, attempt.node_id, attempt.model, attempt.work, report.spent)
+    learn(write, attempt.node_id, attempt.model, attempt.amount, report.spent)
 
 
 def _fail(write: Write, rules: Rules, attempt: Row[Any], report: Report, facts: dict[str, Any]) -> None:

@@ -7,20 +7,20 @@ from collections.abc import Mapping, Sequence, Set
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, exists, func, insert, or_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, insert, or_, select
 
 from common.errors import Conflict, WrongTicket
 from common.messages import Claim, ClaimAnswer, Lease, Nothing, OrderedShot, Spent
 from common.states import AttemptState, BatchState, NodeEvent, NodeState, ShotEvent, ShotState
-from coordinator.ledger.backlog import Backlog
+from coordinator.ledger.backlog import Backlog, Lot
 from coordinator.ledger.charges import spent_columns
-from coordinator.ledger.fleet import Member, expected_seconds, in_service, offer, reservation
+from coordinator.ledger.fleet import Member, Offer, expected_seconds, in_service, offer, reservation
 from coordinator.ledger.moves import move_node, move_shots
 from coordinator.ledger.nodes import hear, node_row
 from coordinator.ledger.records import Placement
 from coordinator.ledger.retries import by_its_own_fault, failed
 from coordinator.ledger.rules import Rules
-from coordinator.ledger.schema import attempts, batches, plain, shots, wants
+from coordinator.ledger.schema import attempts, batches, shots, waiting
 from coordinator.ledger.specs import shot_of
 from coordinator.ledger.transactions import Write
 from coordinator.planner import Choice, choose, refusal
@@ -65,13 +65,11 @@ def compose(write: Write, backlog: Backlog, rules: Rules, claim: Claim, lane: st
         return ClaimAnswer(nothing=Nothing(reason=f"node {node.id} is {state}: {node.reason or 'as asked'}"))
     found = offer(member, fleet.values(), lane, backlog, rules, write.now)
     while choice := choose(found.options, batch_s=rules.timing.batch_s):
-        takers = found.takers[choice.option.lot]
-        waiting = write.connection.execute(_pick(choice, member, takers, write.now, rules))
-        rows = _in_passes(_unsuspected(waiting.all()))
+        rows = _in_passes(_unsuspected(_pick(write, choice, member, found, rules)))
         if member.state is NodeState.SELFTEST:
             rows = rows[:1]
         if rows:
-            placement = found.placements[choice.option.group_key]
+            placement = found.placements[choice.option.work_key]
             job = backlog.jobs[choice.option.job_id]
             estimate = reservation(member, choice.option, len(rows), job, rules)
             lease = _grant(write, rules, claim, member, choice, placement, rows, lane, estimate)
@@ -86,8 +84,29 @@ def _failed_here(rules: Rules) -> str:
     return f"they failed on this node; another tries them, or where there is none this one after {wait}"
 
 
-def _pick(choice: Choice, member: Member, takers: Set[str], now: float, rules: Rules) -> Select[Any]:
-    """The next shots of the chosen group, without those that failed here while another node can try them.
+def _pick(write: Write, choice: Choice, member: Member, found: Offer, rules: Rules) -> list[Row[Any]]:
+    """The next shots of the chosen lot, in the order of its job; reads no more of the table than it takes."""
+    takers, most = found.takers[choice.option.lot], choice.images
+    rows: list[Row[Any]] = []
+    for min_class in sorted(found.classes[choice.option.lot]):
+        first = _first_waiting(choice.option.lot, min_class, most)
+        rows += write.connection.execute(first.where(_may_try(member, takers, write.now, rules))).all()
+    return sorted(rows, key=lambda row: (row.crashes, row.position))[:most]
+
+
+def _first_waiting(lot: Lot, min_class: int, most: int) -> Select[Any]:
+    job_id, work_key = lot
+    return (
+        select(shots.c.id, shots.c.spec, waiting.c.crashes, waiting.c.position)
+        .select_from(waiting.join(shots, shots.c.id == waiting.c.shot_id))
+        .where(waiting.c.job_id == job_id, waiting.c.work_key == work_key, waiting.c.min_class == min_class)
+        .order_by(waiting.c.crashes, waiting.c.position)
+        .limit(most)
+    )
+
+
+def _may_try(member: Member, takers: Set[str], now: float, rules: Rules) -> ColumnElement[bool]:
+    """Whether a shot did not fail here, or no other node can try it.
 
     Where none can, what failed here by its own fault rests first; a clock that was set back adds nothing.
     """
@@ -101,19 +120,7 @@ def _pick(choice: Choice, member: Member, takers: Set[str], now: float, rules: R
         .where(*its_failures, attempts.c.node_id.in_(takers))
         .scalar_subquery()
     )
-    return (
-        select(shots.c.id, shots.c.spec, shots.c.crashes)
-        .where(
-            shots.c.group_key == choice.option.group_key,
-            shots.c.work == choice.option.work,
-            shots.c.state == plain(ShotState.WAITING),
-            shots.c.min_class <= member.vram_class,
-            exists().where(wants.c.shot_id == shots.c.id, wants.c.job_id == choice.option.job_id),
-            or_(~failed_here, and_(failed_at >= len(takers), ~just_failed_here)),
-        )
-        .order_by(shots.c.crashes, shots.c.since, shots.c.position)
-        .limit(choice.images)
-    )
+    return or_(~failed_here, and_(failed_at >= len(takers), ~just_failed_here))
 
 
 def _unsuspected(rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
@@ -150,7 +157,7 @@ def _grant(
         "lane": lane,
         "vram_class": member.vram_class,
         "job_id": option.job_id,
-        "group_key": option.group_key,
+        "work_key": option.work_key,
         "model": json.loads(rows[0].spec)["model"],
         "recipe": placement.recipe,
         "pass_size": placement.pass_size,

@@ -139,7 +139,7 @@ def _fresh(connection: Connection, job_id: str) -> set[Line]:
     """What waits for a job with a shot in it that failed nowhere yet."""
     mine = wants.c.job_id == job_id, wants.c.again.is_(False), shots.c.state == plain(ShotState.WAITING)
     failures = exists().where(attempts.c.shot_id == shots.c.id, failed())
-    columns = shots.c.group_key, shots.c.work, shots.c.min_class
+    columns = shots.c.work_key, shots.c.min_class
     query = select(*columns).distinct().select_from(wants.join(shots)).where(*mine, ~failures)
     return {Line(job_id, *row) for row in connection.execute(query)}
 
@@ -157,7 +157,7 @@ def _waiting(
     return Waiting(
         job=job,
         lot=line.lot,
-        needs=needs(look.backlog.groups[line.group_key]),
+        needs=needs(look.backlog.works[line.work_key]),
         vram_class=line.min_class,
         candidates=look.candidates(line, failed_at),
         crashes=crashes,
@@ -195,7 +195,7 @@ def _shot_waits(
     job = _job_facts(connection, look, job_id)
     if shot.state != ShotState.WAITING or job_id not in look.backlog.jobs:
         return Waiting(job=job)
-    line = Line(job_id, shot.group_key, shot.work, shot.min_class)
+    line = Line(job_id, shot.work_key, shot.min_class)
     return _waiting(look, job, line, failed_at, crashes=shot.crashes)
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, Select, exists, or_, select
 from common.messages import Spent
 from common.nodes import Card, Terms
 from common.states import IN_SERVICE, AttemptState, BatchState, NodeState
-from coordinator.ledger.backlog import Backlog, Group, Line, Lot, OpenJob
+from coordinator.ledger.backlog import Backlog, Line, Lot, OpenJob, WorkSample
 from coordinator.ledger.charges import work_charge
 from coordinator.ledger.records import Placement
 from coordinator.ledger.rules import Rules
@@ -40,26 +40,26 @@ class Member:
     missing_recipes: dict[str, list[str]]
     #: Model and LoRAs in memory.
     loaded: tuple[str | None, frozenset[str]]
-    #: Model to seconds for a megapixel and step, and to the most that any node was measured to need.
+    #: Model to seconds for a megapixel-forward, and to the most that any node was measured to need.
     speeds: dict[str, float]
     slowest: dict[str, float]
 
-    def lacks(self, group: Group, min_class: int) -> str | None:
-        """Why this node cannot take shots of a group, as far as its files and class tell; None if it can."""
-        if group.model not in self.models:
-            return f"model {group.model} is not on this node"
-        missing = [name for name in group.loras if name not in self.loras]
+    def lacks(self, work: WorkSample, min_class: int) -> str | None:
+        """Why this node cannot take such shots, as far as its files and class tell; None if it can."""
+        if work.model not in self.models:
+            return f"model {work.model} is not on this node"
+        missing = [name for name in work.loras if name not in self.loras]
         if missing:
             return f"LoRA {', '.join(missing)} is not on this node"
         if min_class > self.vram_class:
             return f"they need a card of {min_class} GB or more"
         return None
 
-    def has_loaded(self, group: Group) -> bool:
-        return self.loaded == (group.model, frozenset(group.loras))
+    def has_loaded(self, work: WorkSample) -> bool:
+        return self.loaded == (work.model, frozenset(work.loras))
 
     def expected_pace(self, model: str, placement: Placement) -> float | None:
-        """Seconds for a megapixel and step: measured here, else estimated, else the worst of any node."""
+        """Seconds for a megapixel-forward: measured here, else estimated, else the worst of any node."""
         known = self.speeds.get(model), placement.pace_s, self.slowest.get(model)
         return next((pace for pace in known if pace is not None), None)
 
@@ -119,10 +119,12 @@ class Offer:
     """What one node may choose from in one lane."""
 
     options: list[Option]
-    #: Group to how the node's card takes it.
+    #: Work key to how the node's card takes it.
     placements: dict[str, Placement]
     #: Lot to the nodes in service that could take all of it as well, the node itself included.
     takers: dict[Lot, frozenset[str]]
+    #: Lot to the smallest classes of its shots that the node can take.
+    classes: dict[Lot, set[int]]
     #: Sentence to images that it keeps from the node.
     refusals: Counter[str]
 
@@ -131,7 +133,7 @@ def offer(
     member: Member, fleet: Collection[Member], lane: str, backlog: Backlog, rules: Rules, now: float
 ) -> Offer:
     """What of the backlog `member` could take for jobs of `lane`; `fleet` counts the other takers."""
-    found = Offer([], {}, {}, Counter())
+    found = Offer([], {}, {}, {}, Counter())
     lots: Counter[Lot] = Counter()
     takers: dict[tuple[str, int], frozenset[str]] = {}
     for line, images in in_lane(backlog, lane):
@@ -139,9 +141,10 @@ def offer(
         if isinstance(answer, str):
             found.refusals[answer] += images
             continue
-        found.placements[line.group_key] = answer
+        found.placements[line.work_key] = answer
         lots[line.lot] += images
-        kind = line.group_key, line.min_class
+        found.classes.setdefault(line.lot, set()).add(line.min_class)
+        kind = line.work_key, line.min_class
         if kind not in takers:
             takers[kind] = _takers(member, fleet, lane, line, backlog)
         # What counts is who can take all of them: those of the largest class.
@@ -184,7 +187,7 @@ def too_dear(fleet: Collection[Member], backlog: Backlog, rules: Rules, now: flo
     for member in fleet:
         for lane in member.lanes:
             found = offer(member, (), lane, backlog, rules, now)
-            could |= {job_id for job_id, *_ in found.takers}
+            could |= {job_id for job_id, _ in found.takers}
             would |= {option.job_id for option in found.options}
     return could - would
 
@@ -212,12 +215,12 @@ def in_lane(backlog: Backlog, lane: str) -> list[tuple[Line, int]]:
 
 def placed(member: Member, line: Line, backlog: Backlog) -> Placement | str:
     """How the node takes shots of a line, or why it cannot."""
-    group = backlog.groups[line.group_key]
-    if lack := member.lacks(group, line.min_class):
+    work = backlog.works[line.work_key]
+    if lack := member.lacks(work, line.min_class):
         return lack
-    answer = backlog.placement(line.group_key, member.card)
-    if isinstance(answer, Placement) and answer.recipe in member.missing_recipes.get(group.model, ()):
-        return f"the file for recipe {answer.recipe} of model {group.model} is not on this node"
+    answer = backlog.placement(line.work_key, member.card)
+    if isinstance(answer, Placement) and answer.recipe in member.missing_recipes.get(work.model, ()):
+        return f"the file for recipe {answer.recipe} of model {work.model} is not on this node"
     return answer
 
 
@@ -235,25 +238,25 @@ def _takers(
 
 
 def _option(member: Member, lot: Lot, images: int, found: Offer, backlog: Backlog, now: float) -> Option:
-    job_id, key, work = lot
-    job, group = backlog.jobs[job_id], backlog.groups[key]
+    job_id, key = lot
+    job, work = backlog.jobs[job_id], backlog.works[key]
     placement = found.placements[key]
-    speed = member.speeds.get(group.model)
-    pace = member.expected_pace(group.model, placement)
+    speed = member.speeds.get(work.model)
+    pace = member.expected_pace(work.model, placement)
     return Option(
         job_id=job_id,
-        group_key=key,
-        work=work,
+        work_key=key,
+        amount=work.amount,
         owner=job.owner,
         priority=job.priority,
         owner_s=backlog.uses.of(job.owner, now),
         service_s=job.service_s,
         submitted_at=job.submitted_at,
         images=images,
-        image_s=speed and speed * work,
+        image_s=speed and speed * work.amount,
         pass_size=placement.pass_size,
-        loaded=member.has_loaded(group),
+        loaded=member.has_loaded(work),
         takers=len(found.takers[lot]),
-        expected_s=pace and pace * work,
-        load_s=0.0 if member.loaded[0] == group.model else placement.load_s,
+        expected_s=pace and pace * work.amount,
+        load_s=0.0 if member.loaded[0] == work.model else placement.load_s,
     )

@@ -10,22 +10,14 @@ from sqlalchemy import Connection, Row, Select, func, select, update
 
 from common.errors import Conflict, NotFound
 from common.states import BatchState, ShotEvent, ShotState
-from coordinator.ledger.backlog import (
-    Amounts,
-    Backlog,
-    Group,
-    OpenJob,
-    all_groups,
-    groups_of,
-    waiting,
-    waiting_for_job,
-)
+from coordinator.ledger.backlog import Amounts, Backlog, OpenJob
 from coordinator.ledger.moves import drop_all_unwanted, drop_unwanted, move_shots
 from coordinator.ledger.schema import attempts, batches, jobs, plain, shots, wants
 from coordinator.ledger.setbacks import pause
 from coordinator.ledger.shots import find_shot, give_fresh_start
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.uses import recall_uses
+from coordinator.ledger.waiting import amounts, samples
 
 
 def job_row(connection: Connection, job_id: str) -> Row[Any]:
@@ -39,7 +31,7 @@ def open_job(write: Write, job_id: str) -> None:
     """Let a job's shots be claimed for it once this is committed, if it is active and all there."""
     row = job_row(write.connection, job_id)
     if row.intent == "active" and row.complete:
-        _open(write, [row], waiting_for_job(write.connection, job_id), groups_of(write.connection, job_id))
+        _open(write, [row], amounts(write.connection, job_id))
 
 
 def open_jobs(write: Write) -> None:
@@ -54,10 +46,11 @@ def open_jobs(write: Write) -> None:
     columns = jobs.c.id, jobs.c.owner, jobs.c.lane, jobs.c.priority, jobs.c.submitted_at, jobs.c.max_cost
     active: Select[Any] = select(*columns).where(jobs.c.intent == "active", jobs.c.complete)
     rows = write.connection.execute(active.order_by(jobs.c.submitted_at)).all()
-    _open(write, rows, waiting(write.connection), all_groups(write.connection))
+    _open(write, rows, amounts(write.connection))
 
 
-def _open(write: Write, rows: Sequence[Row[Any]], lines: Amounts, known: dict[str, Group]) -> None:
+def _open(write: Write, rows: Sequence[Row[Any]], lines: Amounts) -> None:
+    known = samples(write.connection, {line.work_key for line in lines})
     write.after_commit(partial(Backlog.learn, known=known))
     reserved = _in_hand(write.connection)
     for row in rows:

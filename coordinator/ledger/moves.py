@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Exists, Table, exists, insert, select, true, update
+from sqlalchemy import Exists, Select, Table, case, exists, func, insert, select, update
 
 from common.errors import Conflict
 from common.states import (
@@ -25,9 +24,9 @@ from common.states import (
     ShotEvent,
     ShotState,
 )
-from coordinator.ledger.backlog import Backlog, amounts
-from coordinator.ledger.schema import attempts, batches, events, jobs, nodes, plain, shots, wants
+from coordinator.ledger.schema import attempts, batches, events, jobs, nodes, plain, shots, waiting, wants
 from coordinator.ledger.transactions import Write
+from coordinator.ledger.waiting import begin_waiting, cease_waiting
 
 #: Ids of one statement; databases bound the parameters.
 CHUNK = 5000
@@ -55,12 +54,10 @@ def move_shots(
     target = SHOT.after(source, event)
     for some in chunks(ids):
         if source is ShotState.WAITING:
-            gone = amounts(write.connection, some)
-            write.after_commit(partial(Backlog.change, lines=gone, sign=-1))
+            cease_waiting(write, some)
         _move(write, SHOT, shots, some, source, event, detail, values)
         if target is ShotState.WAITING:
-            come = amounts(write.connection, some)
-            write.after_commit(partial(Backlog.change, lines=come, sign=1), brings_work=True)
+            begin_waiting(write, shots.c.id.in_(some))
 
 
 def wanted() -> Exists:
@@ -73,18 +70,22 @@ def wanted() -> Exists:
 def drop_unwanted(write: Write, ids: Sequence[str]) -> None:
     """Cancel those of these shots that wait, or cannot be scheduled, and that no live job wants."""
     for some in chunks(ids):
-        _drop_unwanted(write, shots.c.id.in_(some))
+        for state in SHOT.sources(ShotEvent.UNWANTED):
+            among = shots.c.id.in_(some), shots.c.state == plain(state)
+            _drop(write, select(shots.c.id).where(*among, ~wanted()), state)
 
 
 def drop_all_unwanted(write: Write) -> None:
     """The same of all shots."""
-    _drop_unwanted(write, true())
+    lives = func.max(case((jobs.c.intent != "cancelled", 1), else_=0))
+    waits = select(waiting.c.shot_id).join(jobs, jobs.c.id == waiting.c.job_id).group_by(waiting.c.shot_id)
+    _drop(write, waits.having(lives == 0), ShotState.WAITING)
+    stuck = shots.c.state == plain(ShotState.UNSCHEDULABLE)
+    _drop(write, select(shots.c.id).where(stuck, ~wanted()), ShotState.UNSCHEDULABLE)
 
 
-def _drop_unwanted(write: Write, among: ColumnElement[bool]) -> None:
-    for state in SHOT.sources(ShotEvent.UNWANTED):
-        query = select(shots.c.id).where(among, shots.c.state == plain(state), ~wanted())
-        move_shots(write, write.connection.scalars(query).all(), state, ShotEvent.UNWANTED)
+def _drop(write: Write, found: Select[str], state: ShotState) -> None:
+    move_shots(write, write.connection.scalars(found).all(), state, ShotEvent.UNWANTED)
 
 
 def move_attempts(

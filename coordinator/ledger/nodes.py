@@ -17,7 +17,7 @@ from coordinator.ledger.fleet import card_of
 from coordinator.ledger.moves import move_node, move_shots
 from coordinator.ledger.records import JoinedNode
 from coordinator.ledger.rules import Rules
-from coordinator.ledger.schema import attempts, batches, groups, nodes, plain, shots
+from coordinator.ledger.schema import attempts, batches, nodes, plain, shots, works
 from coordinator.ledger.specs import shot_of
 from coordinator.ledger.speeds import measured_speeds
 from coordinator.ledger.transactions import Write
@@ -94,13 +94,12 @@ def _look_again(write: Write, card: Card, rules: Rules) -> None:
     stuck = shots.c.state == plain(ShotState.UNSCHEDULABLE)
     largest = select(func.max(attempts.c.peak_bytes)).where(attempts.c.shot_id == shots.c.id)
     measured = func.coalesce(largest.scalar_subquery(), 0)
-    samples = select(groups.c.key, groups.c.sample).where(
-        groups.c.key.in_(select(shots.c.group_key).where(stuck))
-    )
+    keys = select(shots.c.work_key).where(stuck)
+    samples = select(works.c.key, works.c.sample).where(works.c.key.in_(keys))
     for key, sample in write.connection.execute(samples).all():
         if not isinstance(rules.place(shot_of(sample), card), str):
             enough = shots.c.min_class <= card.vram_class, measured < peak_limit(card)
-            fitting = select(shots.c.id).where(stuck, shots.c.group_key == key, *enough)
+            fitting = select(shots.c.id).where(stuck, shots.c.work_key == key, *enough)
             ids = write.connection.scalars(fitting).all()
             facts: dict[str, Any] = {"min_class": card.vram_class, "failure": "", "reason": ""}
             move_shots(write, ids, ShotState.UNSCHEDULABLE, ShotEvent.FITS, **facts)

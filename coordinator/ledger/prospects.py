@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, select
 
 from common.states import NodeState
 from coordinator.explain import Candidate, First, LaneWork, NodeFacts, Refusal
-from coordinator.ledger.backlog import Backlog, Group, Line
+from coordinator.ledger.backlog import Backlog, Line, WorkSample
 from coordinator.ledger.fleet import Member, Offer, in_lane, in_service, members, offer, placed
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import nodes
@@ -79,7 +79,7 @@ class Prospects:
         for line, _ in in_lane(self.backlog, lane):
             answer = placed(member, line, self.backlog)
             if isinstance(answer, str):
-                remedies[answer] = _remedy(member, self.backlog.groups[line.group_key])
+                remedies[answer] = _remedy(member, self.backlog.works[line.work_key])
         found = self._offer(member, lane)
         choice = choose(found.options, batch_s=self.rules.timing.batch_s)
         return LaneWork(
@@ -137,18 +137,18 @@ class Prospects:
         return known
 
 
-def needs(group: Group) -> str:
-    loras = f" with LoRA {', '.join(group.loras)}" if group.loras else ""
-    return f"model {group.model}{loras}"
+def needs(work: WorkSample) -> str:
+    loras = f" with LoRA {', '.join(work.loras)}" if work.loras else ""
+    return f"model {work.model}{loras}"
 
 
-def _remedy(member: Member, group: Group) -> str:
-    """What the owner of a node can do so that it takes a group; empty where only another card does."""
-    missing = [f"LoRA {name}" for name in group.loras if name not in member.loras]
-    if group.model not in member.models:
-        missing.insert(0, f"model {group.model}")
-    elif not missing and group.model in member.missing_recipes:
-        missing = [f"its recipes' files of model {group.model}"]
+def _remedy(member: Member, work: WorkSample) -> str:
+    """What the owner of a node can do so that it takes such work; empty where only another card does."""
+    missing = [f"LoRA {name}" for name in work.loras if name not in member.loras]
+    if work.model not in member.models:
+        missing.insert(0, f"model {work.model}")
+    elif not missing and work.model in member.missing_recipes:
+        missing = [f"its recipes' files of model {work.model}"]
     if not missing:
         return ""
     return f"put {' and '.join(missing)} into the models folder of {member.id}, then start it again"

@@ -11,16 +11,17 @@ from typing import NamedTuple, Protocol
 
 from common.nodes import Card
 from common.shot import PlannedShot, Shot
+from common.work import Work
 
 
 class Placement(NamedTuple):
-    """How a card takes the shots of a group."""
+    """How a card takes the shots of one work key."""
 
     #: Name of the catalog recipe.
     recipe: str
     #: Images of one pass at the most.
     pass_size: int
-    #: Seconds for a megapixel and step as they are estimated before any is measured; None: nothing tells.
+    #: Seconds for a megapixel-forward as estimated before any is measured; None: nothing tells.
     pace_s: float | None = None
     #: The same for loading the model.
     load_s: float = 0.0
@@ -50,9 +51,10 @@ class NewJob:
 
 
 class PlacedShot(NamedTuple):
-    """A shot with the smallest VRAM class that can take it."""
+    """A shot with its work and the smallest VRAM class that can take it."""
 
     planned: PlannedShot
+    work: Work
     #: GiB; 0 where no class fits: the shot becomes unschedulable for `reason`.
     min_class: int
     reason: str = ""

@@ -69,13 +69,15 @@ jobs = Table(
     Index("jobs_by_age", "submitted_at"),
 )
 
-#: What shots of one batch share (`common.shot.Shot.group`), with one of them for the fit.
-groups = Table(
-    "groups",
+#: What shots of one batch share (`common.work.Work`), with one of them for the fit.
+works = Table(
+    "works",
     metadata,
     Column("key", String, primary_key=True),
     must("model", String),
     must("loras", JSON),
+    #: Megapixel-forwards of one image: what speeds are measured in.
+    must("amount", Double),
     must("sample", Text),
 )
 
@@ -84,11 +86,9 @@ shots = Table(
     metadata,
     Column("id", String, primary_key=True),
     must("state", String),
-    reference("group_key", "groups.key"),
+    reference("work_key", "works.key"),
     #: GiB; 0 where none is large enough by the plan.
     must("min_class", Integer),
-    #: Megapixels times steps: what speeds are measured in.
-    must("work", Double),
     #: `common.shot.Shot.to_dict()` as JSON.
     must("spec", Text),
     #: Its own failures so far.
@@ -98,11 +98,7 @@ shots = Table(
     #: Kind and sentence of the last failure, or why it fits nothing.
     must("failure", String, ""),
     must("reason", Text, ""),
-    #: Submission and place in it that first wanted the shot: the order of work.
-    must("since", Double),
-    must("position", Integer),
-    partial_index("shots_waiting", "group_key", "crashes", "since", "position", where="state = 'waiting'"),
-    partial_index("shots_unschedulable", "group_key", where="state = 'unschedulable'"),
+    partial_index("shots_unschedulable", "work_key", where="state = 'unschedulable'"),
     partial_index("shots_failed", "id", where="state = 'failed'"),
 )
 
@@ -122,6 +118,23 @@ wants = Table(
     #: Another job paid for it.
     must("reused", Boolean),
     Index("wants_by_shot", "shot_id", "job_id"),
+)
+
+#: One row for each waiting shot and job that wants it, in the order in which that job's claims take them.
+waiting = Table(
+    "waiting",
+    metadata,
+    Column("job_id", String, primary_key=True),
+    Column("work_key", String, primary_key=True),
+    Column("min_class", Integer, primary_key=True, autoincrement=False),
+    #: Those that something died with come last.
+    Column("crashes", Integer, primary_key=True, autoincrement=False),
+    #: Of the want.
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    must("shot_id", String),
+    Index("waiting_by_shot", "shot_id"),
+    # The key is the table: a claim reads its prefix.
+    sqlite_with_rowid=False,
 )
 
 nodes = Table(
@@ -161,7 +174,7 @@ nodes = Table(
     must("told_idle_joules", Double, "0"),
 )
 
-#: What a node was measured to need for a megapixel and step of a model, as a moving average.
+#: What a node was measured to need for a megapixel-forward of a model, as a moving average.
 speeds = Table(
     "speeds",
     metadata,
@@ -182,7 +195,7 @@ batches = Table(
     must("vram_class", Integer),
     #: The job it was claimed for.
     reference("job_id", "jobs.id"),
-    reference("group_key", "groups.key"),
+    reference("work_key", "works.key"),
     must("model", String),
     must("recipe", String),
     must("pass_size", Integer),

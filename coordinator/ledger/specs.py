@@ -1,8 +1,7 @@
-"""Shots as the ledger keeps them: their specs as text, their groups by key, their images' places."""
+"""Shots as the ledger keeps them: their specs as text, their images' places."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 
 from common.shot import Shot
@@ -17,16 +16,6 @@ def spec_of(shot: Shot) -> str:
 
 def shot_of(spec: str) -> Shot:
     return Shot.from_dict(json.loads(spec))
-
-
-def group_key(shot: Shot) -> str:
-    """Stable name of `shot.group`."""
-    return hashlib.sha256(json.dumps(shot.group).encode()).hexdigest()[:16]
-
-
-def work(shot: Shot) -> float:
-    """Megapixel-steps."""
-    return shot.megapixels * shot.steps
 
 
 def image_key(shot_id: str, image_format: str) -> str:

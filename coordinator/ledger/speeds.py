@@ -13,9 +13,9 @@ from coordinator.ledger.transactions import Write
 _NEWEST = 0.2
 
 
-def learn(write: Write, node_id: str, model: str, work: float, spent: Spent) -> None:
-    """Take one image's seconds into the average for its node and model; `work` in megapixel-steps."""
-    seconds = card_seconds(spent.seconds) / work
+def learn(write: Write, node_id: str, model: str, amount: float, spent: Spent) -> None:
+    """Take one image's seconds into the average for its node and model; `amount` in megapixel-forwards."""
+    seconds = card_seconds(spent.seconds) / amount
     if seconds == 0:
         return
     mine = speeds.c.node_id == node_id, speeds.c.model == model
@@ -37,7 +37,7 @@ def slowest(known: dict[str, dict[str, float]]) -> dict[str, float]:
 
 
 def measured_speeds(connection: Connection) -> dict[str, dict[str, float]]:
-    """Node to model to seconds for a megapixel and step."""
+    """Node to model to seconds for a megapixel-forward."""
     known: dict[str, dict[str, float]] = {}
     for node_id, model, seconds in connection.execute(select(speeds)):
         known.setdefault(node_id, {})[model] = seconds

@@ -13,13 +13,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 from common.errors import Conflict
 from common.shot import Shot
 from common.states import ShotEvent, ShotState
+from common.work import Work
 from coordinator.ledger.jobs import job_row, open_job
 from coordinator.ledger.moves import CHUNK, move_shots
 from coordinator.ledger.records import NewJob, PlacedShot, Submitted
-from coordinator.ledger.schema import groups, jobs, plain, shots, wants
+from coordinator.ledger.schema import jobs, plain, shots, wants, works
 from coordinator.ledger.shots import give_fresh_start
-from coordinator.ledger.specs import group_key, spec_of, work
+from coordinator.ledger.specs import spec_of
 from coordinator.ledger.transactions import Transactions, Write
+from coordinator.ledger.waiting import begin_waiting
 
 #: What became of a shot at submission.
 _FATES = _NEW, _REUSED, _SHARED, _UNSCHEDULABLE = "new", "reused", "shared", "unschedulable"
@@ -70,8 +72,8 @@ class _Chunk:
         self._first = first
         self._placed = placed
         self._by_id = {one.planned.id: one for one in reversed(placed)}
-        groups = {one.planned.shot.group: one.planned.shot for one in self._by_id.values()}
-        self._keys = {group: group_key(sample) for group, sample in groups.items()}
+        samples = {one.work: one.planned.shot for one in self._by_id.values()}
+        self._works = {work: work_row(work, sample) for work, sample in samples.items()}
 
     def add(self, write: Write) -> Counter[str]:
         """Write them; how many distinct shots, new to this job, were new, reused, shared, unschedulable."""
@@ -95,24 +97,18 @@ class _Chunk:
         return _NEW if state is None else _SHARED
 
     def _add_shots(self, write: Write, known: dict[str, ShotState]) -> None:
-        samples = {self._keys[one.planned.shot.group]: one.planned.shot for one in self._by_id.values()}
-        _insert_new(write, groups, [_group_row(key, shot) for key, shot in samples.items()])
-        place = {one.planned.id: at for at, one in reversed(list(enumerate(self._placed, self._first)))}
+        _insert_new(write, works, list(self._works.values()))
         new = [one for id_, one in self._by_id.items() if id_ not in known]
-        _insert_new(write, shots, [self._row(one, write.now, place[one.planned.id]) for one in new])
+        _insert_new(write, shots, [self._row(one) for one in new])
 
-    def _row(self, one: PlacedShot, since: float, position: int) -> dict[str, Any]:
-        shot = one.planned.shot
+    def _row(self, one: PlacedShot) -> dict[str, Any]:
         return {
             "id": one.planned.id,
             "state": (ShotState.WAITING if one.min_class else ShotState.UNSCHEDULABLE).value,
-            "group_key": self._keys[shot.group],
+            "work_key": self._works[one.work]["key"],
             "min_class": one.min_class,
-            "work": work(shot),
-            "spec": spec_of(shot),
+            "spec": spec_of(one.planned.shot),
             "reason": one.reason,
-            "since": since,
-            "position": position,
         }
 
     def _revive(self, write: Write, known: dict[str, ShotState]) -> None:
@@ -146,11 +142,16 @@ class _Chunk:
             )
             seen.add(planned.id)
         write.connection.execute(wants.insert(), rows)
+        last = self._first + len(self._placed) - 1
+        mine = wants.c.job_id == self._job_id, wants.c.position.between(self._first, last)
+        # The job takes part once it is whole.
+        begin_waiting(write, *mine, brings_work=False)
 
 
-def _group_row(key: str, shot: Shot) -> dict[str, Any]:
-    loras = [use.name for use in shot.loras]
-    return {"key": key, "model": shot.model, "loras": loras, "sample": spec_of(shot)}
+def work_row(work: Work, sample: Shot) -> dict[str, Any]:
+    loras = [use.name for use in work.loras]
+    facts = {"model": work.model, "loras": loras, "amount": work.amount}
+    return {"key": work.key, "sample": spec_of(sample), **facts}
 
 
 def _insert_new(write: Write, table: Table, rows: list[dict[str, Any]]) -> None:

@@ -109,7 +109,7 @@ class Transactions:
 
     @contextmanager
     def backlog(self) -> Iterator[Backlog]:
-        """The backlog while nobody writes; not for long. Raises as `write` does where it has to be read anew."""
+        """The backlog while nobody writes; not for long. It is read anew first where that is due."""
         while True:
             with self._lock:
                 if self._filled:

@@ -13,9 +13,9 @@ from coordinator.planner import AFFINITY_BATCHES, MOST_IMAGES, Option, choose, r
 BATCH_S = 120.0
 
 
-def option(job: str = "a", group: str = "g", **fields: Any) -> Option:
+def option(job: str = "a", work: str = "w", **fields: Any) -> Option:
     usual: dict[str, Any] = {
-        "work": 1.0,
+        "amount": 1.0,
         "owner": "farm",
         "priority": 50,
         "owner_s": 0.0,
@@ -27,13 +27,13 @@ def option(job: str = "a", group: str = "g", **fields: Any) -> Option:
         "loaded": False,
         "takers": 1,
     }
-    return Option(job_id=job, group_key=group, **usual | fields)
+    return Option(job_id=job, work_key=work, **usual | fields)
 
 
 def served(*options: Option) -> tuple[str, str]:
     choice = choose(options, batch_s=BATCH_S)
     assert choice is not None
-    return choice.option.job_id, choice.option.group_key
+    return choice.option.job_id, choice.option.work_key
 
 
 def amount(*options: Option) -> int:
@@ -47,56 +47,56 @@ def test_nothing_is_chosen_from_nothing() -> None:
 
 
 def test_priority_goes_before_the_loaded_model_and_before_fairness() -> None:
-    assert served(option("a", loaded=True), option("b", priority=51, service_s=9e9)) == ("b", "g")
+    assert served(option("a", loaded=True), option("b", priority=51, service_s=9e9)) == ("b", "w")
 
 
 def test_of_equal_jobs_the_one_with_less_service_is_next() -> None:
-    assert served(option("a", service_s=10), option("b", service_s=5)) == ("b", "g")
+    assert served(option("a", service_s=10), option("b", service_s=5)) == ("b", "w")
 
 
 def test_of_jobs_with_equal_service_the_older_is_next() -> None:
-    assert served(option("a", submitted_at=2), option("b", submitted_at=1)) == ("b", "g")
+    assert served(option("a", submitted_at=2), option("b", submitted_at=1)) == ("b", "w")
 
 
 def test_the_owner_who_had_less_lately_is_next_however_many_jobs_the_other_has() -> None:
     studio = [option(job, owner="studio", owner_s=5000) for job in "abc"]
     shop = option("z", owner="shop", owner_s=4000, service_s=4000, submitted_at=9)
-    assert served(*studio, shop) == ("z", "g")
+    assert served(*studio, shop) == ("z", "w")
 
 
 def test_a_loaded_model_is_kept_until_its_owner_is_some_batches_ahead() -> None:
     ahead = AFFINITY_BATCHES * BATCH_S
     rival = option("b", owner="other")
-    assert served(option("a", loaded=True, owner_s=ahead - 1), rival) == ("a", "g")
-    assert served(option("a", loaded=True, owner_s=ahead + 1), rival) == ("b", "g")
+    assert served(option("a", loaded=True, owner_s=ahead - 1), rival) == ("a", "w")
+    assert served(option("a", loaded=True, owner_s=ahead + 1), rival) == ("b", "w")
 
 
 def test_no_loaded_model_lets_one_job_starve_another_of_its_owner() -> None:
     first = option("a", loaded=True, service_s=AFFINITY_BATCHES * BATCH_S + 1, owner_s=0)
-    assert served(first, option("b", owner_s=0)) == ("b", "g")
+    assert served(first, option("b", owner_s=0)) == ("b", "w")
 
 
 def test_a_loaded_model_is_kept_until_its_job_is_some_batches_ahead() -> None:
     ahead = AFFINITY_BATCHES * BATCH_S
-    assert served(option("a", loaded=True, service_s=ahead - 1), option("b")) == ("a", "g")
-    assert served(option("a", loaded=True, service_s=ahead + 1), option("b")) == ("b", "g")
+    assert served(option("a", loaded=True, service_s=ahead - 1), option("b")) == ("a", "w")
+    assert served(option("a", loaded=True, service_s=ahead + 1), option("b")) == ("b", "w")
 
 
 def test_within_a_job_a_node_first_takes_what_few_others_can() -> None:
-    assert served(option(group="common", takers=9, loaded=True), option(group="rare", takers=2)) == (
+    assert served(option(work="common", takers=9, loaded=True), option(work="rare", takers=2)) == (
         "a",
         "rare",
     )
 
 
 def test_within_a_job_the_loaded_model_is_kept_among_equals() -> None:
-    assert served(option(group="cold"), option(group="warm", loaded=True)) == ("a", "warm")
+    assert served(option(work="cold"), option(work="warm", loaded=True)) == ("a", "warm")
 
 
-def test_of_a_group_the_longest_shots_come_first_but_no_group_is_left_for_them() -> None:
-    short, long = option(work=1.0, images=7), option(work=9.0, images=3)
-    assert amount(short, long) == 3
-    assert amount(long, option(group="a", images=5)) == 5
+def test_of_equals_the_longest_shots_come_first_but_not_before_what_is_loaded() -> None:
+    short, long = option(work="a", amount=1.0), option(work="b", amount=9.0)
+    assert served(short, long) == ("a", "b")
+    assert served(long, option(work="c", loaded=True)) == ("a", "c")
 
 
 def test_a_batch_is_about_as_long_as_asked_in_whole_passes() -> None:
@@ -125,10 +125,10 @@ def test_towards_the_end_a_node_that_is_alone_takes_all() -> None:
     assert amount(option(images=80, image_s=1.0, takers=1)) == 80
 
 
-def test_the_whole_backlog_counts_towards_the_end_not_one_group_alone() -> None:
-    few = option(group="few", images=20, takers=2)
+def test_the_whole_backlog_counts_towards_the_end_not_one_work_key_alone() -> None:
+    few = option(work="few", images=20, takers=2)
     assert amount(few) == 4
-    assert amount(few, option(group="many", images=1000, takers=3)) == 20
+    assert amount(few, option(work="many", images=1000, takers=3)) == 20
 
 
 def test_a_refusal_tells_the_reason_that_keeps_most_images_away() -> None:
@@ -140,7 +140,7 @@ def test_a_refusal_tells_the_reason_that_keeps_most_images_away() -> None:
 options = st.builds(
     option,
     job=st.sampled_from("abc"),
-    group=st.sampled_from("xyz"),
+    work=st.sampled_from("xyz"),
     images=st.integers(1, 10_000),
     image_s=st.none() | st.floats(0, 5000),
     pass_size=st.integers(1, 12),

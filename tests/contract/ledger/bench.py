@@ -15,6 +15,7 @@ from common.nodes import Card
 from common.settings import Money, Timing
 from common.shot import LoraUse, PlannedShot, Shot
 from common.units import GIB
+from common.work import Work
 from coordinator.ledger import (
     Candidate,
     JoinedNode,
@@ -68,7 +69,15 @@ def planned(one: Shot, name: str | None = None) -> PlannedShot:
 
 def placed(number: int, *, first: int = 0, min_class: int = 8, **fields: Any) -> list[PlacedShot]:
     """So many shots that differ in their seed."""
-    return [PlacedShot(planned(shot(seed, **fields)), min_class) for seed in range(first, first + number)]
+    return [placed_one(shot(seed, **fields), min_class) for seed in range(first, first + number)]
+
+
+def placed_one(one: Shot, min_class: int = 8, reason: str = "", *, name: str | None = None) -> PlacedShot:
+    """Guidance above 1 doubles its forwards."""
+    work = Work(
+        one.model, one.loras, one.width, one.height, one.steps, 2 if one.guidance > 1 else 1, one.sampler
+    )
+    return PlacedShot(planned(one, name), work, min_class, reason)
 
 
 def card(vram_gib: int, *, watts: float | None = None) -> CardFacts:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from coordinator.ledger import PlacedShot
-from tests.contract.ledger.bench import TIMING, Bench, placed, planned, shot
+from tests.contract.ledger.bench import TIMING, Bench, placed, placed_one, shot
 
 
 def test_work_that_appears_is_announced_and_work_that_goes_is_not(bench: Bench) -> None:
@@ -67,7 +66,7 @@ def test_warrants_never_pass_the_images_that_wait(bench: Bench) -> None:
 
 
 def test_a_restarted_coordinator_knows_the_same_backlog(bench: Bench) -> None:
-    bench.submit([*placed(4), PlacedShot(planned(shot(99, model="other")), 24)])
+    bench.submit([*placed(4), placed_one(shot(99, model="other"), 24)])
     bench.join()
     before = bench.ledger.totals().waiting
 

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from tests.contract.ledger.bench import Bench, lora, placed
+import pytest
+
+from common.catalog import load_catalog
+from common.fit import Fit, fit
+from common.nodes import Card
+from common.shot import Shot
+from common.work import work_of
+from coordinator.ledger import PlacedShot
+from coordinator.placing import placing
+from tests.contract.ledger.bench import Bench, card, lora, placed, planned
+from tests.shots import shot_of
 
 
 def test_a_card_never_gets_shots_of_a_larger_class(bench: Bench) -> None:
@@ -51,3 +61,25 @@ def test_a_lane_of_its_own_is_served_by_its_nodes_only(bench: Bench) -> None:
     own = bench.join("own", lanes=("public", "ana"))
     assert own.claim(lane="public").nothing is not None
     assert own.claim(lane="ana").lease is not None
+
+
+@pytest.mark.parametrize("order", [(1.0, 7.0), (7.0, 1.0)], ids=["guided-last", "guided-first"])
+def test_a_pass_fits_the_card_whatever_guidance_its_shots_ask_for(
+    bench: Bench, order: tuple[float, float]
+) -> None:
+    """Guidance doubles what denoising holds; other shots of its job are no measure of that."""
+    catalog = load_catalog()
+    bench.place = placing(catalog)
+    bench.restart()
+    model = catalog.models["sdxl"]
+    wanted = [shot_of(model, seed=seed, guidance=order[seed > 0]) for seed in range(39)]
+    bench.submit([PlacedShot(planned(one), work_of(one, model), 8) for one in wanted])
+    node = bench.join(models=("sdxl",))
+    while lease := node.claim().lease:
+        for ordered in lease.shots:
+            shot = Shot.from_dict(ordered.spec)
+            found = fit(shot, model, Card(**card(8).model_dump()))
+            assert isinstance(found, Fit)
+            assert lease.pass_size <= found.pass_size
+        bench.finish(lease)
+    assert bench.ledger.waiting() == {}

@@ -11,7 +11,7 @@ from itertools import product
 from typing import Any
 
 import pytest
-from sqlalchemy import Table, update
+from sqlalchemy import Table, delete, update
 
 from common.errors import Conflict
 from common.states import (
@@ -31,7 +31,7 @@ from common.states import (
 )
 from coordinator.ledger.engine import transaction
 from coordinator.ledger.moves import close_batch, move_attempts, move_node, move_shots
-from coordinator.ledger.schema import attempts, batches, events, nodes, shots
+from coordinator.ledger.schema import attempts, batches, events, nodes, shots, waiting
 from coordinator.ledger.transactions import Write
 from tests.contract.ledger.bench import Bench, placed
 
@@ -81,6 +81,7 @@ class Subject:
         with transaction(self.bench.engine, writes=True) as connection:
             there = update(self.kind.table).where(self.kind.table.c.id == self.id)
             connection.execute(there.values(state=state.value))
+            connection.execute(delete(waiting))
 
     def move(self, believed: StrEnum, event: StrEnum) -> None:
         with transaction(self.bench.engine, writes=True) as connection:

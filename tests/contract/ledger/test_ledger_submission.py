@@ -10,7 +10,7 @@ from common.errors import Conflict, NotFound, Unavailable
 from common.views import JobSummary
 from coordinator.ledger import PlacedShot
 from coordinator.ledger.schema import wants
-from tests.contract.ledger.bench import Bench, placed, planned, shot
+from tests.contract.ledger.bench import Bench, placed, placed_one, shot
 
 
 def test_new_shots_wait_and_are_counted(bench: Bench) -> None:
@@ -52,7 +52,7 @@ def test_shots_that_another_job_waits_for_are_shared(bench: Bench) -> None:
 
 def test_one_shot_under_two_names_is_one_image_with_both_names(bench: Bench) -> None:
     one = shot()
-    submitted = bench.submit([PlacedShot(planned(one, "a"), 8), PlacedShot(planned(one, "b"), 8)])
+    submitted = bench.submit([placed_one(one, name="a"), placed_one(one, name="b")])
 
     assert submitted.images == 1
     assert bench.counts(submitted.job_id) == {"waiting": 1}
@@ -60,7 +60,7 @@ def test_one_shot_under_two_names_is_one_image_with_both_names(bench: Bench) -> 
 
 
 def test_a_shot_that_fits_no_class_is_unschedulable_with_its_reason(bench: Bench) -> None:
-    submitted = bench.submit([PlacedShot(planned(shot(width=4096)), 0, "4096 pixels need 24 GB; 1024 fit")])
+    submitted = bench.submit([placed_one(shot(width=4096), 0, "4096 pixels need 24 GB; 1024 fit")])
 
     assert submitted.misfits == {"4096 pixels need 24 GB; 1024 fit": 1}
     assert bench.counts(submitted.job_id) == {"unschedulable": 1}
@@ -68,7 +68,7 @@ def test_a_shot_that_fits_no_class_is_unschedulable_with_its_reason(bench: Bench
 
 
 def test_an_unschedulable_shot_waits_once_a_node_that_takes_it_joins(bench: Bench) -> None:
-    submitted = bench.submit([PlacedShot(planned(shot(width=4096)), 0, "too large")])
+    submitted = bench.submit([placed_one(shot(width=4096), 0, "too large")])
     bench.join("small", 8)
     assert bench.counts(submitted.job_id) == {"unschedulable": 1}
 

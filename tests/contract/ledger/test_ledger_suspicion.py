@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from coordinator.ledger import PlacedShot
-from tests.contract.ledger.bench import Bench, placed, planned, shot, work
+from tests.contract.ledger.bench import Bench, placed, placed_one, shot, work
 
 
 def test_a_shot_that_a_node_died_with_is_rendered_last_and_alone(bench: Bench) -> None:
@@ -33,7 +32,7 @@ def test_the_pass_that_was_running_is_suspected_though_guidance_differs_from_sho
     node = bench.join()
     bench.submit(placed(1))
     bench.finish(node.lease(), work(3.0))
-    bench.submit([PlacedShot(planned(shot(seed, guidance=5.0 + seed % 2)), 8) for seed in range(10, 14)])
+    bench.submit([placed_one(shot(seed, guidance=5.0 + seed % 2)) for seed in range(10, 14)])
     lease = node.lease()
     node.beat(lease, spent=work(1.0))
     bench.join()

@@ -7,9 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import Conflict, NotFound
-from coordinator.ledger import PlacedShot
 from coordinator.ledger.schema import attempts, shots
-from tests.contract.ledger.bench import Bench, Holder, placed, planned, shot, work
+from tests.contract.ledger.bench import Bench, Holder, placed, placed_one, shot, work
 
 
 def _fail_for_good(bench: Bench, node: Holder) -> str:
@@ -69,7 +68,7 @@ def test_one_failed_shot_is_accepted_by_the_beginning_of_its_id(bench: Bench) ->
 
 
 def test_what_fits_no_class_is_unschedulable_again_when_it_is_requeued(bench: Bench) -> None:
-    misfit = PlacedShot(planned(shot(1, width=9000)), 0, "needs 90 GB; 4096 fit")
+    misfit = placed_one(shot(1, width=9000), 0, "needs 90 GB; 4096 fit")
     job = bench.submit([misfit]).job_id
     bench.ledger.cancel_job(job)
     assert bench.counts(job) == {"cancelled": 1}
@@ -81,10 +80,10 @@ def test_what_fits_no_class_is_unschedulable_again_when_it_is_requeued(bench: Be
 
 
 def test_what_was_given_up_for_want_of_a_class_waits_once_a_job_comes_that_knows_one(bench: Bench) -> None:
-    job = bench.submit([PlacedShot(planned(shot(1)), 0, "fits nothing")]).job_id
+    job = bench.submit([placed_one(shot(1), 0, "fits nothing")]).job_id
     bench.ledger.cancel_job(job)
 
-    again = bench.submit([PlacedShot(planned(shot(1)), 8)]).job_id
+    again = bench.submit([placed_one(shot(1))]).job_id
 
     assert bench.counts(again) == {"waiting": 1}
     assert len(bench.join().lease().shots) == 1

@@ -6,13 +6,15 @@ The list of jobs, the totals of all work and a start do.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, select
 
-from coordinator.ledger.schema import shots
+from coordinator.ledger import open_engine
+from coordinator.ledger.schema import batches, shots
 from tests.contract.ledger.bench import TIMING, Bench, placed
-from tests.contract.ledger.plans import walked_tables
+from tests.contract.ledger.plans import counted_steps, walked_tables
 
 #: They grow with every shot; nodes, jobs and groups are few.
 GROWING = {"shots", "wants", "attempts", "batches", "images", "events"}
@@ -120,3 +122,24 @@ def test_a_walk_through_a_table_is_found(engine: Engine, worked: Bench) -> None:
         connection.execute(select(shots.c.id).where(shots.c.reason == "none")).all()
         connection.execute(select(shots.c.reason).where(shots.c.id == "none")).all()
     assert [table for table, _ in walks] == ["shots"]
+
+
+def _steps_of_a_claim(tmp_path: Path, foreign: int) -> int:
+    """For a job of two shots behind so many of another owner that are alike."""
+    engine = open_engine(f"sqlite:///{tmp_path / f'{foreign}.sqlite'}")
+    bench = Bench(engine)
+    bench.submit(placed(foreign, first=100), owner="studio")
+    mine = bench.submit(placed(2), owner="shop", priority=60).job_id
+    node = bench.join()
+    with counted_steps(engine) as steps:
+        lease = node.lease()
+        taken = steps()
+    assert {row.job_id for row in bench.rows(batches)} == {mine}
+    assert len(lease.shots) == 2
+    engine.dispose()
+    return taken
+
+
+def test_a_claim_reads_what_it_takes_however_much_waits_for_others(tmp_path: Path) -> None:
+    few, many = _steps_of_a_claim(tmp_path, 300), _steps_of_a_claim(tmp_path, 3_000)
+    assert 0 < many <= 1.2 * few

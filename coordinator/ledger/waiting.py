@@ -1,0 +1,69 @@
+"""What waits, a row for each job that wants it, so that a claim reads no more than it takes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, select
+
+from common.states import ShotState
+from coordinator.ledger.backlog import Amounts, Backlog, Line, WorkSample
+from coordinator.ledger.schema import plain, shots, waiting, wants, works
+from coordinator.ledger.specs import shot_of
+from coordinator.ledger.transactions import Write
+
+_LINE = (waiting.c.job_id, waiting.c.work_key, waiting.c.min_class)
+
+
+def begin_waiting(write: Write, *among: Any, brings_work: bool = True) -> None:
+    """Let those of these wants wait whose shots do; `among` are conditions on `wants` and `shots`.
+
+    `brings_work`: whether a claim may be answered by it, once it is committed.
+    """
+    columns = (
+        wants.c.job_id,
+        shots.c.work_key,
+        shots.c.min_class,
+        shots.c.crashes,
+        wants.c.position,
+        shots.c.id,
+    )
+    wanted = (
+        select(*columns)
+        .select_from(wants.join(shots))
+        .where(wants.c.again.is_(False), shots.c.state == plain(ShotState.WAITING), *among)
+    )
+    rows = write.connection.execute(insert(waiting).from_select(list(waiting.c), wanted).returning(*_LINE))
+    lines = _counted(rows)
+    if lines:
+        known = samples(write.connection, {line.work_key for line in lines})
+        write.after_commit(partial(Backlog.learn, known=known))
+        write.after_commit(partial(Backlog.change, lines=lines, sign=1), brings_work=brings_work)
+
+
+def cease_waiting(write: Write, shot_ids: Collection[str]) -> None:
+    """Let these shots wait for nobody any more."""
+    gone = delete(waiting).where(waiting.c.shot_id.in_(shot_ids)).returning(*_LINE)
+    lines = _counted(write.connection.execute(gone))
+    if lines:
+        write.after_commit(partial(Backlog.change, lines=lines, sign=-1))
+
+
+def amounts(connection: Connection, job_id: str | None = None) -> Amounts:
+    """What waits for one job, or for any."""
+    query = select(*_LINE, func.count()).group_by(*_LINE)
+    if job_id is not None:
+        query = query.where(waiting.c.job_id == job_id)
+    return {Line(*line): images for *line, images in connection.execute(query)}
+
+
+def samples(connection: Connection, work_keys: Collection[str]) -> dict[str, WorkSample]:
+    rows = connection.execute(select(works).where(works.c.key.in_(work_keys)))
+    return {row.key: WorkSample(row.model, tuple(row.loras), row.amount, shot_of(row.sample)) for row in rows}
+
+
+def _counted(rows: Iterable[Any]) -> Amounts:
+    return Counter(Line(*row) for row in rows)
