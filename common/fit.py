@@ -7,9 +7,9 @@ is that of the phase that needs most. docs/explanation/fit.md derives the figure
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import get_args
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, get_args
 
 from common.cards import REFERENCE_CARDS
 from common.catalog import BYTES_PER_PARAMETER, Model, Phase, Recipe, lora_parts, phase_of
@@ -50,21 +50,50 @@ class Misfit:
         return self.reason
 
 
-def fit(shot: Shot, model: Model, card: Card) -> Fit | Misfit:
-    """The first recipe of `model` with which `card` renders `shot`, or why there is none."""
+class Peak(NamedTuple):
+    """The most memory that the largest pass of one size was measured to take."""
+
+    #: Forwards at once: images times the forwards of a step.
+    forwards: int
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seen:
+    """What cards of one type have shown about the memory of one kind of work, by recipe."""
+
+    #: Most images of a pass, since more ran out of memory; 0: one alone did.
+    ceilings: Mapping[str, int] = field(default_factory=dict)
+    peaks: Mapping[str, Peak] = field(default_factory=dict)
+
+
+def fit(shot: Shot, model: Model, card: Card, seen: Seen | None = None) -> Fit | Misfit:
+    """The first recipe of `model` with which `card` renders `shot`, or why there is none.
+
+    What was `seen` on cards of its type corrects the prediction.
+    """
+    seen = seen or Seen()
     if card.vram_class < model.min_class:
         return Misfit(
             f"{model.name} is kept for cards of {model.min_class} GB and more (min_class in the catalog)"
         )
     computed = list(runnable(model, card))
-    limit = peak_limit(card)
     for recipe in computed:
-        peak = peak_bytes(shot, model, recipe)
-        if peak <= limit and ram_bytes(model, recipe) <= card.ram_bytes:
-            images = _pass_size(shot, model, recipe, limit)
-            pass_peak = peak_bytes(shot, model, recipe, images)
-            return Fit(recipe=recipe, peak_bytes=peak, pass_size=images, pass_peak_bytes=pass_peak)
-    return Misfit(_memory_reason(shot, model, computed, card) if computed else _recipe_reason(model, card))
+        if ram_bytes(model, recipe) <= card.ram_bytes:
+            peaks = _peaks(shot, model, recipe, seen)
+            images = _pass_size(peaks, peak_limit(card), seen.ceilings.get(recipe.name, recipe.max_pass))
+            if images:
+                return Fit(
+                    recipe=recipe,
+                    peak_bytes=peaks[0].bytes,
+                    pass_size=images,
+                    pass_peak_bytes=peaks[images - 1].bytes,
+                )
+    untried = [recipe for recipe in computed if seen.ceilings.get(recipe.name) != 0]
+    if computed and not untried:
+        size = format_size(shot.width, shot.height)
+        return Misfit(f"{card.name} ran out of memory with one image of {model.name} at {size}")
+    return Misfit(_memory_reason(shot, model, untried, card) if computed else _recipe_reason(model, card))
 
 
 def runnable(model: Model, card: Card) -> Iterator[Recipe]:
@@ -136,9 +165,28 @@ def peak_limit(card: Card) -> int:
     return int(card.usable_bytes * (1 - HEADROOM))
 
 
-def _pass_size(shot: Shot, model: Model, recipe: Recipe, limit: int) -> int:
-    sizes = range(recipe.max_pass, 1, -1)
-    return next((n for n in sizes if peak_bytes(shot, model, recipe, n) <= limit), 1)
+class _PassPeak(NamedTuple):
+    """What a pass takes, and whether one as large was rendered already."""
+
+    bytes: int
+    shown: bool
+
+
+def _peaks(shot: Shot, model: Model, recipe: Recipe, seen: Seen) -> list[_PassPeak]:
+    """Of passes of 1, 2, … images; the predictions are scaled to the largest pass that was measured."""
+    predicted = [peak_bytes(shot, model, recipe, images) for images in range(1, recipe.max_pass + 1)]
+    measured = seen.peaks.get(recipe.name)
+    images = measured.forwards // forwards_per_step(shot, model) if measured else 0
+    if measured is None or not images:
+        return [_PassPeak(needs, shown=False) for needs in predicted]
+    scale = measured.bytes / predicted[min(images, recipe.max_pass) - 1]
+    return [_PassPeak(int(needs * scale), shown=at <= images) for at, needs in enumerate(predicted, 1)]
+
+
+def _pass_size(peaks: Sequence[_PassPeak], limit: int, ceiling: int) -> int:
+    """Images of the largest pass up to `ceiling` that fits; 0: not one does."""
+    fitting = (at for at, peak in enumerate(peaks[:ceiling], 1) if peak.shown or peak.bytes <= limit)
+    return max(fitting, default=0)
 
 
 def _component_bytes(model: Model, recipe: Recipe, component: str) -> int:

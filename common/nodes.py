@@ -42,6 +42,11 @@ class Card:
     def vram_class(self) -> int:
         return vram_class(self.vram_bytes)
 
+    @property
+    def type(self) -> str:
+        """What cards that behave alike have in common."""
+        return f"{self.name}, {self.vram_class} GB"
+
 
 def vram_class(vram_bytes: int) -> int:
     """The largest class this much memory fills; the smallest class for less.

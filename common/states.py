@@ -19,7 +19,6 @@ class ShotState(StrEnum):
     DELIVERED = "delivered"
     DONE = "done"
     FAILED = "failed"
-    ACCEPTED = "accepted"
     UNSCHEDULABLE = "unschedulable"
     CANCELLED = "cancelled"
 
@@ -36,7 +35,6 @@ class ShotEvent(StrEnum):
     FITS = "fits"
     UNWANTED = "unwanted"
     REQUEUED = "requeued"
-    ACCEPTED = "accepted"
 
 
 class AttemptState(StrEnum):
@@ -159,8 +157,7 @@ def _shot() -> Iterator[Transition[ShotState, ShotEvent]]:
         yield Transition(source, e.OUTGROWN, s.UNSCHEDULABLE, "out of memory on the largest class")
     yield Transition(s.UNSCHEDULABLE, e.FITS, s.WAITING, "a node joined, or a job came, that makes it fit")
     yield Transition(s.UNSCHEDULABLE, e.UNWANTED, s.CANCELLED, "no live job wants it")
-    yield Transition(s.FAILED, e.ACCEPTED, s.ACCEPTED, "the operator is content without it")
-    for source in (s.FAILED, s.ACCEPTED, s.CANCELLED, s.UNSCHEDULABLE):
+    for source in (s.FAILED, s.CANCELLED, s.UNSCHEDULABLE):
         yield Transition(source, e.REQUEUED, s.WAITING, "the operator or a new job wants it again")
 
 

@@ -155,7 +155,7 @@ class ImagePage(Message):
 
 
 class AcceptedShot(Message):
-    """POST /v1/shots/{id}/accept: the whole id of the shot that nobody waits for any more."""
+    """POST /v1/shots/{id}/accept: the whole id of the shot."""
 
     id: Sha256
 

@@ -102,9 +102,10 @@ class FarmClient:
         wish = Priority(priority=priority).model_dump()
         return self._call(JobView, "POST", f"/v1/jobs/{_quoted(job_id)}/priority", wish)
 
-    def accept(self, shot_id: str) -> AcceptedShot:
+    def accept(self, shot_id: str, job_id: str | None = None) -> AcceptedShot:
         """`shot_id` may be cut to 6 digits or more."""
-        return self._call(AcceptedShot, "POST", f"/v1/shots/{_quoted(shot_id)}/accept")
+        job = f"?job={_quoted(job_id)}" if job_id else ""
+        return self._call(AcceptedShot, "POST", f"/v1/shots/{_quoted(shot_id)}/accept{job}")
 
     def explain(self, subject: str) -> Explanation:
         """Of a job's id, a node's name, or a shot's id or its beginning."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from common.catalog import Catalog
-from common.fit import Misfit, fit
+from common.fit import Misfit, Seen, fit
 from common.nodes import Card
 from common.shot import Shot
 from coordinator.estimate import load_seconds, reference_pace
@@ -14,11 +14,11 @@ from coordinator.ledger.records import Place
 def placing(catalog: Catalog) -> Place:
     """How a card takes a shot by this catalog."""
 
-    def place(shot: Shot, card: Card) -> Placement | str:
+    def place(shot: Shot, card: Card, seen: Seen) -> Placement | str:
         model = catalog.models.get(shot.model)
         if model is None:
             return f"the catalog has no model {shot.model} any more"
-        answer = fit(shot, model, card)
+        answer = fit(shot, model, card, seen)
         if isinstance(answer, Misfit):
             return answer.reason
         return Placement(

@@ -82,7 +82,7 @@ def requeue(job_id: str, farm: TheFarm) -> JobView:
 
 @router.post("/{job_id}/accept")
 def accept(job_id: str, farm: TheFarm) -> JobView:
-    """Be content without its failed shots."""
+    """Accept its failed shots as permanently missing; other jobs that want them do not."""
     farm.ledger.accept_failures(job_id)
     return farm.ledger.job(job_id)
 

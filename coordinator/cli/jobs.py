@@ -131,19 +131,23 @@ def accept_command(
             help="IDs of failed shots; at least the first six digits of each.",
         ),
     ],
+    job: Annotated[
+        str | None,
+        typer.Option("--job", metavar="JOB", parser=options.word, help="Accept them for this job only."),
+    ] = None,
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Accept failed shots as permanently missing, so that their jobs can complete.
 
-    `farm explain JOB` lists the shots that failed.
+    Jobs of other owners that want them are not affected. `farm explain JOB` lists the shots that failed.
 
     Example: `farm accept 51b2f0 9e0c44`
     """
     with connect(settings) as client:
-        accepted = []
+        accepted, named = [], the_job(client, job).id if job else None
         for shot in shots:
-            accepted.append(client.accept(shot))
+            accepted.append(client.accept(shot, named))
             if not as_json:
                 out.say(f"shot {accepted[-1].id[:SHORT]} accepted as permanently missing")
     if as_json:

@@ -142,6 +142,8 @@ class ShotSubject:
     #: Its own failures, and the nodes on which they happened.
     attempts: int = 0
     failed_on: tuple[str, ...] = ()
+    #: Whether each of these jobs is done without it.
+    accepted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

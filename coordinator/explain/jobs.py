@@ -97,13 +97,13 @@ def _rest(subject: JobSubject) -> Iterator[Answer]:
                 fix += f"; `farm requeue {subject.job.id}` tries them again as they are"
             yield Answer(f"{_shots(failure.shots, 'fit')} no node: {failure.message}", fix)
         else:
-            fix = f"`farm retry {subject.job.id}` tries them again, `farm accept SHOT` is content without one"
+            fix = f"`farm retry {subject.job.id}` tries them again, `farm accept SHOT` accepts one as missing"
             yield Answer(f"{counted(failure.shots, 'shot')} failed: {failure.message or failure.kind}", fix)
     if subject.failed:
         names = [f"{shot_id[:SHORT]} ({name})" for shot_id, name in subject.failed]
         more = counts.get(ShotState.FAILED, 0) - len(names)
         yield Answer(f"Failed: {', '.join(names)}" + (f" and {more:,} more" if more > 0 else ""))
-    if accepted := counts.get(ShotState.ACCEPTED):
+    if accepted := counts.get("accepted"):
         yield Answer(f"{counted(accepted, 'failed shot')} accepted without a picture")
     if cancelled := counts.get(ShotState.CANCELLED):
         yield Answer(f"{counted(cancelled, 'shot')} cancelled")

@@ -36,13 +36,12 @@ def _answers(shot: ShotSubject) -> list[Answer]:
             return [answer._replace(sentence=f"was rendered{by}; the check of its picture {answer.sentence}")]
         case ShotState.DONE:
             return [Answer("is stored", goes_on=True)]
-        case ShotState.ACCEPTED:
-            return [
-                Answer(f"failed and was accepted without a picture: {_why(shot)}", f"`farm requeue {job}`")
-            ]
+        case ShotState.FAILED if shot.accepted:
+            remedy = f"`farm requeue {job}` tries it again"
+            return [Answer(f"failed and was accepted without a picture: {_why(shot)}", remedy)]
         case ShotState.FAILED:
             on = f" on {listed(shot.failed_on)}" if shot.failed_on else ""
-            give_up = f"`farm accept {shot.id[:SHORT]}` is content without it"
+            give_up = f"`farm accept {shot.id[:SHORT]}` accepts it as missing"
             return [Answer(f"failed{on}: {_why(shot)}", f"`farm retry {job}` tries it again; {give_up}")]
         case ShotState.UNSCHEDULABLE:
             remedy = "change the manifest so that it fits, or join a node with a larger card"

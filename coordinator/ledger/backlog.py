@@ -6,10 +6,12 @@ here; at start, and when a job opens, the counts come from the tables.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from math import inf
 from typing import NamedTuple
 
+from common.fit import Peak, Seen
 from common.nodes import Card
 from common.shot import Shot
 from coordinator.fairness import RecentUse
@@ -45,9 +47,18 @@ class WorkSample(NamedTuple):
 
     model: str
     loras: tuple[str, ...]
-    #: Megapixel-forwards of each.
+    #: Megapixel-forwards of each, and forwards of a step.
     amount: float
+    forwards: int
     shot: Shot
+
+    @property
+    def size(self) -> Size:
+        return self.model, self.shot.width, self.shot.height
+
+
+#: Model, width and height.
+Size = tuple[str, int, int]
 
 
 @dataclass(slots=True)
@@ -88,6 +99,9 @@ class Backlog:
     #: Rivals to the service at which the last of them to be served stood: the time of a fair queue.
     _turns: dict[Rivals, float] = field(default_factory=dict)
     _placements: dict[tuple[str, Card], Placement | str] = field(default_factory=dict)
+    #: Card type and work key to the largest pass by recipe; card type and size to what was measured.
+    ceilings: dict[tuple[str, str], dict[str, int]] = field(default_factory=dict)
+    peaks: dict[tuple[str, Size], dict[str, Peak]] = field(default_factory=dict)
 
     def copy(self) -> Backlog:
         """As it is now, for a long look at it."""
@@ -97,18 +111,48 @@ class Backlog:
             lines=self.lines.copy(),
             works=self.works.copy(),
             uses=self.uses.copy(),
-            _placements=self._placements,
+            _placements=self._placements.copy(),
+            ceilings=self.ceilings.copy(),
+            peaks=self.peaks.copy(),
         )
 
     def placement(self, work_key: str, card: Card) -> Placement | str:
-        """How `card` takes a work key, worked out once: the catalog does not change while a farm runs."""
+        """How `card` takes a work key, worked out once for what was seen of its type so far."""
         known = self._placements.get((work_key, card))
         if known is None:
             if len(self._placements) >= _PLACEMENTS:
                 # What a card has free is measured at each join: most of these may be outdated.
                 self._placements.clear()
-            known = self._placements[work_key, card] = self.place(self.works[work_key].shot, card)
+            work = self.works[work_key]
+            seen = self.seen(card, work_key, work)
+            known = self._placements[work_key, card] = self.place(work.shot, card, seen)
         return known
+
+    def seen(self, card: Card, work_key: str, work: WorkSample) -> Seen:
+        """What cards of this type have shown about such work."""
+        return Seen(
+            ceilings=self.ceilings.get((card.type, work_key), {}),
+            peaks=self.peaks.get((card.type, work.size), {}),
+        )
+
+    def limit_pass(self, *, card_type: str, work_key: str, recipe: str, images: int) -> None:
+        known = self.ceilings.get((card_type, work_key), {})
+        self.ceilings[card_type, work_key] = {**known, recipe: images}
+        self._placements.clear()
+
+    def lift_limits(self, limits: Iterable[tuple[str, str, str]]) -> None:
+        """Forget the ceilings of these card types, work keys and recipes."""
+        for card_type, work_key, recipe in limits:
+            known = self.ceilings.pop((card_type, work_key), {})
+            rest = {name: images for name, images in known.items() if name != recipe}
+            if rest:
+                self.ceilings[card_type, work_key] = rest
+        self._placements.clear()
+
+    def measure_pass(self, *, card_type: str, size: Size, recipe: str, peak: Peak) -> None:
+        known = self.peaks.get((card_type, size), {})
+        self.peaks[card_type, size] = {**known, recipe: peak}
+        self._placements.clear()
 
     def learn(self, known: dict[str, WorkSample]) -> None:
         self.works.update(known)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Row, exists, select
+from sqlalchemy import Connection, Row, exists, func, select
 
 from common.errors import Conflict, Gone, Invalid, NotFound, WrongToken
 from common.failures import MAX_ATTEMPTS, Blame, Failure, failure
@@ -18,6 +18,7 @@ from coordinator.ledger.backlog import Backlog
 from coordinator.ledger.charges import phase_columns, work_charge
 from coordinator.ledger.endings import end_batch
 from coordinator.ledger.fleet import card_of
+from coordinator.ledger.memory import note_peak, run_out
 from coordinator.ledger.moves import chunks, move_attempts, move_shots
 from coordinator.ledger.records import Reported
 from coordinator.ledger.rules import Rules
@@ -106,8 +107,19 @@ def _must_be_leased(batch: Row[Any]) -> None:
 
 def _attempt_row(connection: Connection, batch_id: str, shot_id: str) -> Row[Any]:
     query = (
-        select(attempts, shots.c.state.label("shot_state"), works.c.amount, nodes.c.card, nodes.c.terms)
-        .select_from(attempts.join(shots).join(works).join(nodes))
+        select(
+            attempts,
+            shots.c.state.label("shot_state"),
+            shots.c.work_key,
+            works.c.amount,
+            batches.c.recipe,
+            batches.c.pass_size,
+            nodes.c.card,
+            nodes.c.terms,
+        )
+        .select_from(
+            attempts.join(shots).join(works).join(nodes).join(batches, attempts.c.batch_id == batches.c.id)
+        )
         .where(attempts.c.batch_id == batch_id, attempts.c.shot_id == shot_id)
     )
     row = connection.execute(query).one_or_none()
@@ -140,6 +152,9 @@ def _deliver(write: Write, attempt: Row[Any], report: Report, facts: dict[str, A
     if report.key not in (None, key):
         raise Invalid(f"the upload belongs at {key}, not at {report.key}")
     facts |= {"key": key, "sha256": report.sha256, "size": report.size, "asked_at": write.now}
+    if report.peak_bytes is not None:
+        card, images = card_of(attempt.card), _pass_of(report)
+        note_peak(write, card, attempt.work_key, attempt.recipe, images, report.peak_bytes)
     move_attempts(write, [attempt.id], AttemptState.RUNNING, AttemptEvent.DELIVERED, **facts)
     move_shots(write, [attempt.shot_id], ShotState.RUNNING, ShotEvent.DELIVERED, detail=attempt.id)
     learn(write, attempt.node_id, attempt.model, attempt.amount, report.spent)
@@ -149,11 +164,22 @@ def _fail(write: Write, rules: Rules, attempt: Row[Any], report: Report, facts: 
     if report.failure is None:
         raise Invalid("a failed shot is reported with the kind of its failure")
     met = _borne_out(write, rules, attempt.shot_id, failure(report.failure))
+    if met.blame is Blame.OUT_OF_MEMORY:
+        in_batch = select(func.count()).where(attempts.c.batch_id == attempt.batch_id)
+        images = min(attempt.pass_size, write.connection.execute(in_batch).scalar_one())
+        if run_out(write, card_of(attempt.card), attempt.work_key, attempt.recipe, images):
+            met = replace(met, blame=Blame.FARM)
     facts["failure"] = met.kind
     move_attempts(write, [attempt.id], AttemptState.RUNNING, AttemptEvent.FAILED, detail=met.kind, **facts)
     set_back(write, [attempt.shot_id], ShotState.RUNNING, met, report.message, attempt.vram_class)
     if met.blame is Blame.NODE:
         charge_node(write, rules, attempt.node_id)
+
+
+def _pass_of(report: Report) -> int:
+    """Images of the pass that a picture came of, as its node tells."""
+    told = (report.fingerprint or {}).get("pass")
+    return told if isinstance(told, int) and told > 0 else 1
 
 
 def _borne_out(write: Write, rules: Rules, shot_id: str, told: Failure) -> Failure:

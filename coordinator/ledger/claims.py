@@ -55,8 +55,9 @@ def _again(write: Write, claim: Claim, batch: Row[Any]) -> Lease:
     return _lease(batch._asdict(), ordered)
 
 
-def compose(write: Write, backlog: Backlog, rules: Rules, claim: Claim, lane: str) -> ClaimAnswer:
+def compose(write: Write, rules: Rules, claim: Claim, lane: str) -> ClaimAnswer:
     """A batch for this node now, or why there is none."""
+    backlog = write.backlog
     node = node_row(write.connection, claim.node_id, claim.incarnation)
     state = hear(write, node, loaded_model=claim.loaded_model, loaded_loras=list(claim.loaded_loras))
     fleet = in_service(write.connection)

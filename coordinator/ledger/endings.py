@@ -23,6 +23,7 @@ from common.states import (
 from coordinator.ledger.backlog import Backlog
 from coordinator.ledger.charges import CARD_PHASES, card_seconds, prefixed, spent_columns, work_charge
 from coordinator.ledger.fleet import card_of
+from coordinator.ledger.memory import run_out
 from coordinator.ledger.moves import close_batch, drop_unwanted, move_attempts, move_node, move_shots
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, jobs, nodes, plain
@@ -116,6 +117,14 @@ def _undo(
     undone = [row for row in rows if row.state == AttemptState.RUNNING]
     ids = [row.shot_id for row in undone]
     running = [row.id for row in undone]
+    # Shots are rendered in order: the pass that ran is the first that is undone.
+    if failure is not None and failure.blame is Blame.OUT_OF_MEMORY and undone:
+        images = min(batch.pass_size, len(undone))
+        if run_out(write, card_of(batch.card), batch.work_key, batch.recipe, images):
+            facts |= {"failure": failure.kind}
+            ran, running = running[:images], running[images:]
+            move_attempts(write, ran, AttemptState.RUNNING, AttemptEvent.FAILED, detail=failure.kind, **facts)
+            failure = None
     if failure is not None and _theirs(failure, len(undone), len(rows)):
         facts |= {"failure": failure.kind}
         move_attempts(write, running, AttemptState.RUNNING, AttemptEvent.FAILED, detail=failure.kind, **facts)
@@ -126,8 +135,7 @@ def _undo(
     move_attempts(write, running, AttemptState.RUNNING, AttemptEvent.RELEASED, detail=batch.id)
     # While the pipeline was loaded no shot can have been at fault.
     if died and not _SUSPICIOUS.isdisjoint(spent.seconds):
-        # Shots are rendered in order: the pass that ran is the first that is undone. Only of a node that died
-        # with its uploads is it a later one; then those that it had rendered pass for suspects.
+        # A node that died with its uploads was in a later pass: what it had rendered is suspected then.
         ids = ids[batch.pass_size :] + suspect(write, ids[: batch.pass_size], ShotState.RUNNING)
     move_shots(write, ids, ShotState.RUNNING, ShotEvent.RETURNED, detail=batch.id)
     drop_unwanted(write, ids)

@@ -124,6 +124,7 @@ def _failed(connection: Connection, job_id: str) -> tuple[tuple[str, str], ...]:
     """Id and name of the first shots of a job that failed, in the manifest's order."""
     mine = wants.c.job_id == job_id, wants.c.again.is_(False), shots.c.state == plain(ShotState.FAILED)
     query = select(shots.c.id, wants.c.name).select_from(wants.join(shots)).where(*mine)
+    query = query.where(wants.c.accepted.is_(False))
     rows = connection.execute(query.order_by(wants.c.position).limit(_NAMED))
     return tuple((row.id, row.name) for row in rows)
 
@@ -167,7 +168,7 @@ def _waiting(
 
 def _shot(connection: Connection, look: Prospects, row: Row[Any]) -> ShotSubject:
     wanting = connection.execute(
-        select(wants.c.job_id, wants.c.name, jobs.c.intent)
+        select(wants.c.job_id, wants.c.name, wants.c.accepted, jobs.c.intent)
         .select_from(wants.join(jobs))
         .where(wants.c.shot_id == row.id, wants.c.again.is_(False))
         .order_by(jobs.c.submitted_at)
@@ -186,6 +187,7 @@ def _shot(connection: Connection, look: Prospects, row: Row[Any]) -> ShotSubject
         reason=row.reason,
         attempts=row.attempts,
         failed_on=tuple(node for node, at in failed_at.items() if at > -inf),
+        accepted=all(want.accepted for want in wanting if want.intent != "cancelled"),
     )
 
 

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, update
 
 from common.errors import Conflict, NotFound
-from common.states import BatchState, ShotEvent, ShotState
+from common.states import BatchState, ShotState
 from coordinator.ledger.backlog import Amounts, Backlog, OpenJob
-from coordinator.ledger.moves import drop_all_unwanted, drop_unwanted, move_shots
+from coordinator.ledger.memory import recall_memory
+from coordinator.ledger.moves import chunks, drop_all_unwanted, drop_unwanted
 from coordinator.ledger.schema import attempts, batches, jobs, plain, shots, wants
 from coordinator.ledger.setbacks import pause
 from coordinator.ledger.shots import find_shot, give_fresh_start
@@ -43,6 +44,7 @@ def open_jobs(write: Write) -> None:
     # A cancellation may have been cut off between its chunks.
     drop_all_unwanted(write)
     recall_uses(write)
+    recall_memory(write)
     columns = jobs.c.id, jobs.c.owner, jobs.c.lane, jobs.c.priority, jobs.c.submitted_at, jobs.c.max_cost
     active: Select[Any] = select(*columns).where(jobs.c.intent == "active", jobs.c.complete)
     rows = write.connection.execute(active.order_by(jobs.c.submitted_at)).all()
@@ -135,6 +137,7 @@ def requeue_job(write: Write, job_id: str) -> int:
     """See `Verbs.requeue_job`."""
     if not job_row(write.connection, job_id).complete:
         raise Conflict(f"job {job_id} was never submitted whole; submit it again")
+    _accept(write, [job_id], wants.c.accepted.is_(True), accepted=False)
     return _begin_anew(write, job_id, ShotState.FAILED, ShotState.CANCELLED, ShotState.UNSCHEDULABLE)
 
 
@@ -154,15 +157,37 @@ def accept_failures(write: Write, job_id: str) -> int:
     """See `Verbs.accept_failures`."""
     job_row(write.connection, job_id)
     ids = _shots_in(write.connection, job_id, ShotState.FAILED)
-    move_shots(write, ids, ShotState.FAILED, ShotEvent.ACCEPTED, detail=job_id)
+    for some in chunks(ids):
+        _accept(write, [job_id], wants.c.shot_id.in_(some))
     return len(ids)
 
 
-def accept_shot(write: Write, shot_id: str) -> str:
+def accept_shot(write: Write, shot_id: str, job_id: str | None) -> str:
     """See `Verbs.accept_shot`."""
-    found = find_shot(write.connection, shot_id)
-    move_shots(write, [found.id], ShotState(found.state), ShotEvent.ACCEPTED, detail="by itself")
-    return str(found.id)
+    shot = find_shot(write.connection, shot_id)
+    if shot.state != ShotState.FAILED:
+        raise Conflict(f"shot {shot.id[:12]} is {shot.state}: only a failed shot can be accepted")
+    mine = wants.c.shot_id == shot.id, wants.c.again.is_(False), wants.c.accepted.is_(False)
+    query = select(jobs.c.id, jobs.c.owner).select_from(wants.join(jobs)).where(*mine)
+    if job_id is not None:
+        query = query.where(jobs.c.id == job_row(write.connection, job_id).id)
+    wanting = write.connection.execute(query.where(jobs.c.intent != "cancelled")).all()
+    if not wanting:
+        whose = f"job {job_id} does" if job_id else "no job does"
+        raise Conflict(f"shot {shot.id[:12]}: {whose} wait for it any more; it may be accepted already")
+    if len({row.owner for row in wanting}) > 1:
+        named = ", ".join(f"{row.id} of {row.owner}" for row in wanting)
+        raise Conflict(f"shot {shot.id[:12]} is wanted by {named}: say for which with `--job`")
+    _accept(write, [row.id for row in wanting], wants.c.shot_id == shot.id)
+    return str(shot.id)
+
+
+def _accept(
+    write: Write, job_ids: Sequence[str], shot: ColumnElement[bool], *, accepted: bool = True
+) -> None:
+    """Let jobs be done without shots that failed; other jobs that want them go on waiting."""
+    mine = wants.c.job_id.in_(job_ids), wants.c.again.is_(False), shot
+    write.connection.execute(update(wants).where(*mine).values(accepted=accepted))
 
 
 def _set(write: Write, job_id: str, **values: Any) -> None:
@@ -175,6 +200,8 @@ def _shots_in(connection: Connection, job_id: str, state: ShotState) -> list[str
         .select_from(wants.join(shots))
         .where(wants.c.job_id == job_id, wants.c.again.is_(False), shots.c.state == state)
     )
+    if state is ShotState.FAILED:
+        query = query.where(wants.c.accepted.is_(False))
     if state is ShotState.UNSCHEDULABLE:
         # What no card can take by the plan has nothing to begin anew with.
         query = query.where(shots.c.min_class > 0)

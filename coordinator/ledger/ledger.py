@@ -89,7 +89,7 @@ class Ledger(Verbs):
         )
         #: Submissions that failed midway and are not cancelled yet.
         self._broken_off: set[str] = set()
-        with self._transactions.write() as (write, _):
+        with self._transactions.write() as write:
             jobs.cancel_cut_off(write)
 
     # Jobs
@@ -100,7 +100,7 @@ class Ledger(Verbs):
         Commits in chunks; nothing of it is claimed before the last. Raises Conflict when it is cancelled.
         """
         job_id = f"j-{self._rules.new_secret(4)}"
-        with self._transactions.write() as (write, _):
+        with self._transactions.write() as write:
             begin_job(write, job_id, job)
         try:
             return fill_job(self._transactions, job_id, shots)
@@ -127,7 +127,7 @@ class Ledger(Verbs):
 
     def join(self, join: Join) -> JoinedNode:
         """Begin a node's next incarnation. Raises Conflict where another process took the name since."""
-        with self._transactions.write() as (write, _):
+        with self._transactions.write() as write:
             return nodes.join_node(write, self._rules, join)
 
     def beats(self, beats: Sequence[tuple[str, Beat]]) -> list[BeatAnswer | Gone | NotFound]:
@@ -136,7 +136,7 @@ class Ledger(Verbs):
         A lease that is over is answered `stop`; Gone is for an older incarnation or a wrong token.
         """
         answers: list[BeatAnswer | Gone | NotFound] = []
-        with self._transactions.write() as (write, _):
+        with self._transactions.write() as write:
             for node_id, beat in beats:
                 try:
                     answers.append(answer_beat(write, self._rules, node_id, beat))
@@ -169,15 +169,15 @@ class Ledger(Verbs):
         Forbidden for a ticket of another lane or class, Conflict for a spent one.
         """
         if not waited:
-            with self._transactions.write() as (write, _):
+            with self._transactions.write() as write:
                 if recall(write, claim, ticket_lane, ticket_class) is None:
                     # The node has forgotten what it held; `compose` finds that in the backlog then.
                     end_held(write, self._rules, claim.node_id, BatchEvent.RELEASED)
-        with self._transactions.write() as (write, backlog):
+        with self._transactions.write() as write:
             lease = recall(write, claim, ticket_lane, ticket_class)
             if lease is not None:
                 return ClaimAnswer(lease=lease)
-            return compose(write, backlog, self._rules, claim, ticket_lane)
+            return compose(write, self._rules, claim, ticket_lane)
 
     def on_work(self, listener: Callable[[], None]) -> None:
         """Call `listener`, from whatever thread, after each commit through which work may have appeared."""
@@ -196,12 +196,12 @@ class Ledger(Verbs):
 
         Raises Gone when the lease is over, Invalid when the report contradicts itself.
         """
-        with self._transactions.write() as (write, _):
+        with self._transactions.write() as write:
             return batches.accept_report(write, self._rules, batch_id, report)
 
     def close(self, batch_id: str, close: Close) -> Ack:
         """End a batch; what it leaves undone waits again. Repeating it changes nothing. Raises Gone."""
-        with self._transactions.write() as (write, _):
+        with self._transactions.write() as write:
             return batches.close(write, self._rules, batch_id, close)
 
     def warrants(self, parked: Container[str] = ()) -> dict[tuple[str, int], int]:
@@ -219,12 +219,12 @@ class Ledger(Verbs):
 
     def delivery(self, attempt_id: str) -> Delivery:
         """What ingest needs for an upload; counted as one try. Raises Conflict when it is settled."""
-        with self._transactions.write() as (write, _):
+        with self._transactions.write() as write:
             return ingest.hand_over(write, attempt_id)
 
     def verdict(self, attempt_id: str, verdict: Verdict) -> Ack:
         """Settle a delivered attempt; repeating it changes nothing."""
-        with self._transactions.write() as (write, _):
+        with self._transactions.write() as write:
             return ingest.settle(write, self._rules, attempt_id, verdict)
 
     def explain(self, subject: str, *, version: str) -> Explanation:
@@ -246,8 +246,8 @@ class Ledger(Verbs):
         What cannot be moved stays as it was, is named in what is returned, and hinders nothing else.
         """
         self._cancel_broken_off()
-        with self._transactions.write() as (write, backlog):
-            return sweep(write, backlog, self._rules, self._grace)
+        with self._transactions.write() as write:
+            return sweep(write, self._rules, self._grace)
 
     def finished(self, batch_ids: Iterable[str], *, closed_before: float) -> set[str]:
         """Those batches that closed before a time and have no upload that ingest still owes an answer."""
@@ -281,7 +281,7 @@ class Ledger(Verbs):
 
     def show_life(self) -> None:
         """Tell coordinators that stand by to go on so. Call it every `timing.sweep_s`."""
-        with self._transactions.write() as (write, _):
+        with self._transactions.write() as write:
             show_life(write.connection)
 
     def on_replaced(self, listener: Callable[[Replaced], None]) -> None:

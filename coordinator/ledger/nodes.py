@@ -17,11 +17,11 @@ from coordinator.ledger.fleet import card_of
 from coordinator.ledger.moves import move_node, move_shots
 from coordinator.ledger.records import JoinedNode
 from coordinator.ledger.rules import Rules
-from coordinator.ledger.schema import attempts, batches, nodes, plain, shots, works
-from coordinator.ledger.specs import shot_of
+from coordinator.ledger.schema import attempts, batches, nodes, plain, shots
 from coordinator.ledger.speeds import measured_speeds
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.trust import doubt_node
+from coordinator.ledger.waiting import samples
 
 
 def node_row(connection: Connection, node_id: str, incarnation: int | None = None) -> Row[Any]:
@@ -94,10 +94,9 @@ def _look_again(write: Write, card: Card, rules: Rules) -> None:
     stuck = shots.c.state == plain(ShotState.UNSCHEDULABLE)
     largest = select(func.max(attempts.c.peak_bytes)).where(attempts.c.shot_id == shots.c.id)
     measured = func.coalesce(largest.scalar_subquery(), 0)
-    keys = select(shots.c.work_key).where(stuck)
-    samples = select(works.c.key, works.c.sample).where(works.c.key.in_(keys))
-    for key, sample in write.connection.execute(samples).all():
-        if not isinstance(rules.place(shot_of(sample), card), str):
+    keys = write.connection.scalars(select(shots.c.work_key).where(stuck).distinct()).all()
+    for key, work in samples(write.connection, keys).items():
+        if not isinstance(rules.place(work.shot, card, write.backlog.seen(card, key, work)), str):
             enough = shots.c.min_class <= card.vram_class, measured < peak_limit(card)
             fitting = select(shots.c.id).where(stuck, shots.c.work_key == key, *enough)
             ids = write.connection.scalars(fitting).all()

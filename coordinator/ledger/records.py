@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from common.fit import Seen
 from common.nodes import Card
 from common.shot import PlannedShot, Shot
 from common.work import Work
@@ -30,8 +31,8 @@ class Placement(NamedTuple):
 class Place(Protocol):
     """Where a shot fits: the catalog and `common.fit`, as the ledger sees them."""
 
-    def __call__(self, shot: Shot, card: Card) -> Placement | str:
-        """How `card` takes `shot`, or the sentence that says why it does not."""
+    def __call__(self, shot: Shot, card: Card, seen: Seen) -> Placement | str:
+        """How `card` takes `shot`, after what was `seen` on its type; or the sentence that says why not."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

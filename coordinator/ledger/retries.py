@@ -10,10 +10,13 @@ from coordinator.ledger.schema import attempts
 
 
 def failed() -> ColumnElement[bool]:
-    """Whether another node should try the shot of an attempt first; the farm's own troubles ask for none."""
+    """Whether another node should try the shot of an attempt first.
+
+    The farm's own troubles ask for none; where memory ran out, smaller passes or the class see to it.
+    """
     return and_(
         attempts.c.state.in_((AttemptState.FAILED, AttemptState.REJECTED)),
-        attempts.c.failure.not_in(kinds(Blame.FARM, Blame.CANCELLED)),
+        attempts.c.failure.not_in(kinds(Blame.FARM, Blame.CANCELLED, Blame.OUT_OF_MEMORY)),
     )
 
 

@@ -78,7 +78,34 @@ works = Table(
     must("loras", JSON),
     #: Megapixel-forwards of one image: what speeds are measured in.
     must("amount", Double),
+    #: Of one step of one image.
+    must("forwards", Integer, "1"),
     must("sample", Text),
+)
+
+#: Most images of a pass on a type of card, since more ran out of memory; 0: one alone did.
+ceilings = Table(
+    "ceilings",
+    metadata,
+    Column("card_type", String, primary_key=True),
+    Column("work_key", String, primary_key=True),
+    Column("recipe", String, primary_key=True),
+    must("images", Integer),
+    must("at", Double),
+)
+
+#: What the largest pass of a size took on a type of card, at the most.
+peaks = Table(
+    "peaks",
+    metadata,
+    Column("card_type", String, primary_key=True),
+    Column("model", String, primary_key=True),
+    Column("width", Integer, primary_key=True, autoincrement=False),
+    Column("height", Integer, primary_key=True, autoincrement=False),
+    Column("recipe", String, primary_key=True),
+    #: At once: images times those of a step.
+    must("forwards", Integer),
+    must("bytes", BigInteger),
 )
 
 shots = Table(
@@ -117,6 +144,8 @@ wants = Table(
     must("again", Boolean),
     #: Another job paid for it.
     must("reused", Boolean),
+    #: Its job is done without the picture, since the shot failed.
+    must("accepted", Boolean, "0"),
     Index("wants_by_shot", "shot_id", "job_id"),
 )
 

@@ -12,7 +12,7 @@ from common.failures import MAX_CRASHES, Blame, Failure, consequence, failure
 from common.nodes import VRAM_CLASSES
 from common.states import ShotEvent, ShotState
 from coordinator.ledger.backlog import Backlog
-from coordinator.ledger.moves import drop_unwanted, move_shots
+from coordinator.ledger.moves import chunks, drop_unwanted, move_shots
 from coordinator.ledger.schema import jobs, plain, shots, wants
 from coordinator.ledger.transactions import Write
 
@@ -29,21 +29,30 @@ def set_back(
     """Let shots in `source` bear the failure that a card of `vram_class` met with them."""
     reason = message or met.sentence
     larger = next((size for size in VRAM_CLASSES if size > vram_class), None)
-    counted = select(shots.c.id, shots.c.attempts).where(shots.c.id.in_(ids))
-    for shot_id, attempts in write.connection.execute(counted).all():
-        tried = attempts + (met.blame is Blame.SHOT)
-        event = consequence(met.blame, attempts=tried, larger_class=larger, most=met.attempts)
-        values: dict[str, Any] = {"attempts": tried}
+    own = int(met.blame is Blame.SHOT)
+    for tried, some in _by_attempts(write, ids).items():
+        event = consequence(met.blame, attempts=tried + own, larger_class=larger, most=met.attempts)
+        values: dict[str, Any] = {"attempts": tried + own}
         if event is not ShotEvent.RETURNED:
             values |= {"failure": met.kind, "reason": reason}
         if event is ShotEvent.ENLARGED:
             values["min_class"] = larger
         if event is ShotEvent.OUTGROWN:
             values |= {"min_class": vram_class, "reason": f"{reason} on {vram_class} GB; {_SMALLER}"}
-        move_shots(write, [shot_id], source, event, detail=met.kind, **values)
+        move_shots(write, some, source, event, detail=met.kind, **values)
         if event is ShotEvent.EXHAUSTED:
-            _pause_failing_jobs(write, shot_id)
+            _pause_failing_jobs(write, some)
     drop_unwanted(write, ids)
+
+
+def _by_attempts(write: Write, ids: Sequence[str]) -> dict[int, list[str]]:
+    """Own failures so far to the shots that have as many."""
+    found: dict[int, list[str]] = {}
+    for some in chunks(ids):
+        counted = select(shots.c.attempts, shots.c.id).where(shots.c.id.in_(some))
+        for tried, shot_id in write.connection.execute(counted):
+            found.setdefault(tried, []).append(shot_id)
+    return found
 
 
 def suspect(write: Write, ids: Sequence[str], source: ShotState) -> list[str]:
@@ -56,9 +65,9 @@ def suspect(write: Write, ids: Sequence[str], source: ShotState) -> list[str]:
     query = select(shots.c.id).where(shots.c.id.in_(ids), shots.c.crashes >= MAX_CRASHES)
     given_up = write.connection.scalars(query).all()
     values = {"failure": poison.kind, "reason": poison.sentence}
-    for shot_id in given_up:
-        move_shots(write, [shot_id], source, ShotEvent.EXHAUSTED, detail=poison.kind, **values)
-        _pause_failing_jobs(write, shot_id)
+    if given_up:
+        move_shots(write, given_up, source, ShotEvent.EXHAUSTED, detail=poison.kind, **values)
+        _pause_failing_jobs(write, given_up)
     return [shot_id for shot_id in ids if shot_id not in given_up]
 
 
@@ -67,19 +76,19 @@ def pause(write: Write, job_id: str, reason: str) -> None:
     write.after_commit(partial(Backlog.close, job_id=job_id))
 
 
-def _pause_failing_jobs(write: Write, shot_id: str) -> None:
-    """Stop jobs that mostly waste money: too many of their shots failed for good."""
-    concerned = (
-        select(jobs.c.id)
-        .select_from(wants.join(jobs))
-        .where(wants.c.shot_id == shot_id, wants.c.again.is_(False), jobs.c.intent == "active")
-    )
-    for job_id in write.connection.scalars(concerned).all():
+def _pause_failing_jobs(write: Write, failed_ids: Sequence[str]) -> None:
+    """Stop jobs that mostly waste money: too many of their shots failed for good, these among them."""
+    concerned: set[str] = set()
+    for some in chunks(failed_ids):
+        wanting = select(jobs.c.id).distinct().select_from(wants.join(jobs))
+        theirs = wants.c.shot_id.in_(some), wants.c.again.is_(False), jobs.c.intent == "active"
+        concerned.update(write.connection.scalars(wanting.where(*theirs)))
+    for job_id in sorted(concerned):
         mine = wants.c.job_id == job_id, wants.c.again.is_(False)
         failed = write.connection.scalar(
             select(func.count())
             .select_from(shots.join(wants))
-            .where(shots.c.state == plain(ShotState.FAILED), *mine)
+            .where(shots.c.state == plain(ShotState.FAILED), wants.c.accepted.is_(False), *mine)
         )
         images = write.connection.scalar(select(func.count()).select_from(wants).where(*mine))
         assert failed is not None

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Table, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import select, update
 
 from common.errors import Conflict
 from common.shot import Shot
 from common.states import ShotEvent, ShotState
 from common.work import Work
+from coordinator.ledger.engine import insert_new
 from coordinator.ledger.jobs import job_row, open_job
 from coordinator.ledger.moves import CHUNK, move_shots
 from coordinator.ledger.records import NewJob, PlacedShot, Submitted
@@ -41,11 +41,11 @@ def fill_job(transactions: Transactions, job_id: str, shots: Iterable[PlacedShot
     rest, first = iter(shots), 0
     while placed := list(islice(rest, CHUNK)):
         chunk = _Chunk(job_id, first, placed)
-        with transactions.write() as (write, _):
+        with transactions.write() as write:
             fates += chunk.add(write)
         misfits.update(one.reason for one in placed if one.min_class == 0)
         first += len(placed)
-    with transactions.write() as (write, _):
+    with transactions.write() as write:
         _must_be_wanted(write, job_id)
         write.connection.execute(update(jobs).where(jobs.c.id == job_id).values(complete=True))
         open_job(write, job_id)
@@ -97,9 +97,9 @@ class _Chunk:
         return _NEW if state is None else _SHARED
 
     def _add_shots(self, write: Write, known: dict[str, ShotState]) -> None:
-        _insert_new(write, works, list(self._works.values()))
+        insert_new(write.connection, works, list(self._works.values()))
         new = [one for id_, one in self._by_id.items() if id_ not in known]
-        _insert_new(write, shots, [self._row(one) for one in new])
+        insert_new(write.connection, shots, [self._row(one) for one in new])
 
     def _row(self, one: PlacedShot) -> dict[str, Any]:
         return {
@@ -113,7 +113,7 @@ class _Chunk:
 
     def _revive(self, write: Write, known: dict[str, ShotState]) -> None:
         """Shots that were given up wait again: somebody wants them."""
-        for state in (ShotState.FAILED, ShotState.ACCEPTED, ShotState.CANCELLED):
+        for state in (ShotState.FAILED, ShotState.CANCELLED):
             given_up = [id_ for id_, now in known.items() if now is state]
             give_fresh_start(write, given_up, state, self._job_id)
         stuck = select(shots.c.id).where(
@@ -138,6 +138,7 @@ class _Chunk:
                     "template": planned.template,
                     "again": planned.id in seen,
                     "reused": known.get(planned.id) is ShotState.DONE,
+                    "accepted": False,
                 }
             )
             seen.add(planned.id)
@@ -150,12 +151,5 @@ class _Chunk:
 
 def work_row(work: Work, sample: Shot) -> dict[str, Any]:
     loras = [use.name for use in work.loras]
-    facts = {"model": work.model, "loras": loras, "amount": work.amount}
-    return {"key": work.key, "sample": spec_of(sample), **facts}
-
-
-def _insert_new(write: Write, table: Table, rows: list[dict[str, Any]]) -> None:
-    """Insert the rows whose key is not there yet."""
-    if rows:
-        dialect = postgresql if write.connection.dialect.name == "postgresql" else sqlite
-        write.connection.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
+    facts = {"model": work.model, "amount": work.amount, "forwards": work.forwards}
+    return {"key": work.key, "loras": loras, "sample": spec_of(sample), **facts}

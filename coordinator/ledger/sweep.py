@@ -13,9 +13,10 @@ from common.errors import Conflict
 from common.settings import Timing
 from common.states import NODE, AttemptState, BatchEvent, BatchState, NodeEvent, NodeState
 from common.units import format_money
-from coordinator.ledger.backlog import Backlog, OpenJob
+from coordinator.ledger.backlog import OpenJob
 from coordinator.ledger.endings import end_batch
 from coordinator.ledger.fleet import in_service, too_dear
+from coordinator.ledger.memory import forget_ceilings
 from coordinator.ledger.moves import move_node
 from coordinator.ledger.records import Stuck, Swept, Unanswered
 from coordinator.ledger.rules import Rules
@@ -59,7 +60,7 @@ class Grace:
         return now >= self.until
 
 
-def sweep(write: Write, backlog: Backlog, rules: Rules, grace: Grace) -> Swept:
+def sweep(write: Write, rules: Rules, grace: Grace) -> Swept:
     """See `Ledger.sweep`."""
     if grace.set_back(write.now):
         _bring_back(write, rules)
@@ -67,7 +68,8 @@ def sweep(write: Write, backlog: Backlog, rules: Rules, grace: Grace) -> Swept:
     lapsed = grace.over(write.now)
     if not lapsed:
         rules.incident.note(min(heard_until, write.now), grace.until)
-    _pause_overspent(write, backlog, rules)
+    _pause_overspent(write, rules)
+    forget_ceilings(write)
     stuck: list[Stuck] = []
     _trust_again(write, rules, stuck)
     again, unanswered = _unsettled(write, rules)
@@ -159,8 +161,9 @@ def _unsettled(write: Write, rules: Rules) -> tuple[tuple[str, ...], tuple[Unans
     return tuple(again), tuple(unanswered)
 
 
-def _pause_overspent(write: Write, backlog: Backlog, rules: Rules) -> None:
+def _pause_overspent(write: Write, rules: Rules) -> None:
     """Pause jobs with shots that wait and a budget that is spent, or has no room for one and none in hand."""
+    backlog = write.backlog
     waits = {line.job_id: backlog.jobs[line.job_id] for line in backlog.lines}
     limited = {job_id: job for job_id, job in waits.items() if job.max_cost is not None}
     idle = {job_id for job_id, job in limited.items() if job.cost and not job.reserved}

@@ -22,6 +22,8 @@ class Write:
     connection: Connection
     #: Seconds since 1970.
     now: float
+    #: As it was before this transaction.
+    backlog: Backlog
     _after: list[Callable[[Backlog], None]] = field(default_factory=list)
     #: Whether work may appear by it.
     brings_work: bool = False
@@ -77,17 +79,17 @@ class Transactions:
         self._replaced_listeners: list[Callable[[Replaced], None]] = []
 
     @contextmanager
-    def write(self) -> Iterator[tuple[Write, Backlog]]:
+    def write(self) -> Iterator[Write]:
         """A transaction of the one writer; the backlog in memory follows when it is committed."""
         with self._lock:
             try:
                 with transaction(self._lead.engine, writes=True) as connection:
                     with self._telling_when_replaced():
                         self._lead.hold(connection)
-                    write = Write(connection, self._clock())
+                    write = Write(connection, self._clock(), self._backlog)
                     if not self._filled:
                         self._fill_backlog(write)
-                    yield write, self._backlog
+                    yield write
             except Unavailable:
                 # A commit whose answer was lost may have happened: only the tables know.
                 self._backlog, self._filled = self._new_backlog(), False

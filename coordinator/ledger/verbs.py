@@ -19,29 +19,29 @@ class Verbs:
 
     def cancel_job(self, job_id: str) -> None:
         """Want its shots no more. Shots nobody else wants are cancelled, running ones by heartbeat."""
-        with self._transactions.write() as (write, _):
+        with self._transactions.write() as write:
             ids = jobs.cancel_job(write, job_id)
         for some in chunks(ids):  # heartbeats need not wait for a large job's end
-            with self._transactions.write() as (write, _):
+            with self._transactions.write() as write:
                 drop_unwanted(write, some)
 
     def pause_job(self, job_id: str, reason: str = "") -> None:
         """Let none of its shots be claimed for it; running ones finish. Raises Conflict when cancelled."""
-        with self._transactions.write() as (write, _):
+        with self._transactions.write() as write:
             jobs.pause_job(write, job_id, reason)
 
     def resume_job(self, job_id: str) -> None:
         """Undo `pause_job`. Raises Conflict when cancelled."""
-        with self._transactions.write() as (write, _):
+        with self._transactions.write() as write:
             jobs.resume_job(write, job_id)
 
     def prioritise_job(self, job_id: str, priority: int) -> None:
-        with self._transactions.write() as (write, _):
+        with self._transactions.write() as write:
             jobs.prioritise_job(write, job_id, priority)
 
     def retry_job(self, job_id: str) -> int:
         """Give its failed shots, so many, a fresh start and go on. Raises Conflict when cancelled."""
-        with self._transactions.write() as (write, _):
+        with self._transactions.write() as write:
             return jobs.retry_job(write, job_id)
 
     def requeue_job(self, job_id: str) -> int:
@@ -49,32 +49,33 @@ class Verbs:
 
         Raises Conflict for one cut off.
         """
-        with self._transactions.write() as (write, _):
+        with self._transactions.write() as write:
             return jobs.requeue_job(write, job_id)
 
     def accept_failures(self, job_id: str) -> int:
-        """Be content without its failed shots. Returns their number."""
-        with self._transactions.write() as (write, _):
+        """Accept its failed shots, so many, as permanently missing; other jobs that want them do not."""
+        with self._transactions.write() as write:
             return jobs.accept_failures(write, job_id)
 
-    def accept_shot(self, shot_id: str) -> str:
-        """Be content without a failed shot; returns its whole id. `shot_id` may be cut to 6 digits or more.
+    def accept_shot(self, shot_id: str, job_id: str | None = None) -> str:
+        """Let a job, or every job of the one owner who wants it, be done without a failed shot.
 
-        Raises Conflict when it has not failed, or when more than one shot begins so.
+        Returns its whole id; `shot_id` may be cut to 6 digits or more. Raises Conflict when it has not
+        failed, jobs of several owners want it and none is named, or more than one shot begins so.
         """
-        with self._transactions.write() as (write, _):
-            return jobs.accept_shot(write, shot_id)
+        with self._transactions.write() as write:
+            return jobs.accept_shot(write, shot_id, job_id)
 
     # Nodes
 
     def leave_node(self, node_id: str, incarnation: int) -> None:
         """Take back what a node held that has ended, and count on it no more. Raises Gone as `beats` does."""
-        with self._transactions.write() as (write, _):
+        with self._transactions.write() as write:
             node_verbs.leave(write, self._rules, node_id, incarnation)
 
     def drain_node(self, node_id: str, reason: str = "") -> None:
         """Let the node finish its batch and claim no other; it is offline once it holds none."""
-        with self._transactions.write() as (write, _):
+        with self._transactions.write() as write:
             node_verbs.drain(write, node_id, reason)
 
     def pause_node(self, node_id: str, reason: str = "", *, who: Who = "operator") -> None:
@@ -82,7 +83,7 @@ class Verbs:
 
         The owner's pause takes the operator's over. Raises Conflict for the operator where it is the owner's.
         """
-        with self._transactions.write() as (write, _):
+        with self._transactions.write() as write:
             node_verbs.pause(write, self._rules, node_id, reason, who)
 
     def resume_node(self, node_id: str, *, who: Who = "operator") -> None:
@@ -90,15 +91,15 @@ class Verbs:
 
         Raises Conflict where the pause is not theirs: the owner's is ended by the owner, and no other.
         """
-        with self._transactions.write() as (write, _):
+        with self._transactions.write() as write:
             node_verbs.resume(write, self._rules, node_id, who)
 
     def quarantine_node(self, node_id: str, reason: str = "") -> None:
         """Take its batch back, without blame; after `timing.quarantine_s` it must pass a self-test."""
-        with self._transactions.write() as (write, _):
+        with self._transactions.write() as write:
             node_verbs.quarantine(write, self._rules, node_id, reason)
 
     def forgive_node(self, node_id: str) -> None:
         """Trust a quarantined node at once, and let any node's record begin anew."""
-        with self._transactions.write() as (write, _):
+        with self._transactions.write() as write:
             node_verbs.forgive(write, node_id)

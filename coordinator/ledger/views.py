@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Row, Select, and_, case, func, literal_column, select
 
 from common.states import AttemptState, ShotState
 from common.views import BudgetView, FailureView, ImageView, JobSummary, JobView
 from coordinator.explain.wording import a_few
 from coordinator.ledger.jobs import job_cost, job_row
-from coordinator.ledger.schema import attempts, images, jobs, shots, wants
+from coordinator.ledger.schema import attempts, images, jobs, plain, shots, wants
 from coordinator.ledger.specs import shot_of
 
 #: Seconds over which images per minute are counted.
@@ -19,6 +19,10 @@ _WINDOW_S = 120.0
 #: States of shots that the farm works on now, and of all that it works towards.
 _IN_HAND = frozenset({ShotState.RUNNING, ShotState.DELIVERED})
 _OPEN = _IN_HAND | {ShotState.WAITING}
+#: What a job counts a shot as that failed, and that it is done without.
+ACCEPTED = "accepted"
+_IS_ACCEPTED = and_(shots.c.state == plain(ShotState.FAILED), wants.c.accepted)
+_STATE = case((_IS_ACCEPTED, literal_column(f"'{ACCEPTED}'")), else_=shots.c.state)
 
 
 def status(intent: str, counts: Mapping[str, int]) -> str:
@@ -32,7 +36,7 @@ def status(intent: str, counts: Mapping[str, int]) -> str:
     if _OPEN.isdisjoint(counts):
         if ShotState.UNSCHEDULABLE in counts:
             return "unschedulable"
-        good = counts.keys() <= {ShotState.DONE, ShotState.ACCEPTED}
+        good = counts.keys() <= {ShotState.DONE, ACCEPTED}
         return "done" if good else "failed"
     if intent == "paused":
         return "paused"
@@ -42,10 +46,10 @@ def status(intent: str, counts: Mapping[str, int]) -> str:
 def job_summaries(connection: Connection, currency: str) -> list[JobSummary]:
     """See `Ledger.jobs`."""
     counted = (
-        select(wants.c.job_id, shots.c.state, func.count())
+        select(wants.c.job_id, _STATE, func.count())
         .select_from(wants.join(shots))
         .where(wants.c.again.is_(False))
-        .group_by(wants.c.job_id, shots.c.state)
+        .group_by(wants.c.job_id, _STATE)
     )
     counts: dict[str, dict[str, int]] = {}
     for job_id, state, number in connection.execute(counted):
@@ -61,8 +65,8 @@ def job_view(connection: Connection, job_id: str, now: float, currency: str) -> 
     """See `Ledger.job`."""
     row = job_row(connection, job_id)
     mine = wants.c.job_id == job_id, wants.c.again.is_(False)
-    counted = select(shots.c.state, func.count()).select_from(wants.join(shots)).where(*mine)
-    counts = _pairs(connection, counted.group_by(shots.c.state))
+    counted = select(_STATE, func.count()).select_from(wants.join(shots)).where(*mine)
+    counts = _pairs(connection, counted.group_by(_STATE))
     held = attempts.c.job_id == job_id, attempts.c.state == AttemptState.RUNNING
     running = select(attempts.c.node_id, func.count()).where(*held).group_by(attempts.c.node_id)
     rate = _images_per_minute(connection, job_id, now)
@@ -139,6 +143,7 @@ def _failures(connection: Connection, job_id: str) -> tuple[FailureView, ...]:
         .where(
             wants.c.job_id == job_id,
             wants.c.again.is_(False),
+            ~_IS_ACCEPTED,
             shots.c.state.in_((ShotState.FAILED, ShotState.UNSCHEDULABLE)),
         )
         .group_by(shots.c.state, shots.c.failure, shots.c.reason)

@@ -62,7 +62,10 @@ def amounts(connection: Connection, job_id: str | None = None) -> Amounts:
 
 def samples(connection: Connection, work_keys: Collection[str]) -> dict[str, WorkSample]:
     rows = connection.execute(select(works).where(works.c.key.in_(work_keys)))
-    return {row.key: WorkSample(row.model, tuple(row.loras), row.amount, shot_of(row.sample)) for row in rows}
+    return {
+        row.key: WorkSample(row.model, tuple(row.loras), row.amount, row.forwards, shot_of(row.sample))
+        for row in rows
+    }
 
 
 def _counted(rows: Iterable[Any]) -> Amounts:

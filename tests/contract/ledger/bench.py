@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, Table, delete, select
+from sqlalchemy import Engine, Table, delete, event, select
 
 from common.cost import Rates
+from common.fit import Seen
 from common.messages import Beat, CardFacts, Claim, ClaimAnswer, Close, Join, Lease, Report, Spent, Verdict
 from common.nodes import Card
 from common.settings import Money, Timing
@@ -29,7 +31,7 @@ from coordinator.ledger import (
 )
 from coordinator.ledger.backlog import Line, OpenJob
 from coordinator.ledger.records import Place
-from coordinator.ledger.schema import events, metadata, nodes, shots
+from coordinator.ledger.schema import attempts, events, metadata, nodes, shots
 
 TIMING = Timing()
 START = 1_000_000.0
@@ -92,11 +94,12 @@ def card(vram_gib: int, *, watts: float | None = None) -> CardFacts:
     )
 
 
-def place(one: Shot, card: Card) -> Placement | str:
+def place(one: Shot, card: Card, seen: Seen) -> Placement | str:
     """Two images a pass; 4096 pixels fit no card below 24 GB."""
     if one.width >= 4096 and card.vram_class < 24:
         return "4096 pixels need 24 GB; 1024 fit"
-    return Placement("bf16", 2)
+    images = seen.ceilings.get("bf16", 2)
+    return Placement("bf16", images) if images else f"{card.name} ran out of memory with one image"
 
 
 def work(seconds: float, joules: float = 0.0, **phases: float) -> Spent:
@@ -279,6 +282,26 @@ class Bench:
 
     def shot_row(self, shot_id: str) -> Any:
         return next(row for row in self.rows(shots) if row.id == shot_id)
+
+    def rows_of_shots(self) -> list[Any]:
+        return self.rows(shots)
+
+    def attempts_of(self, lease: Lease) -> list[Any]:
+        return [row for row in self.rows(attempts) if row.batch_id == lease.batch_id]
+
+    @contextmanager
+    def counted_statements(self) -> Iterator[list[str]]:
+        """Every statement that is sent within the block; one for many rows is one."""
+        sent: list[str] = []
+
+        def note(*given: Any) -> None:
+            sent.append(given[2])
+
+        event.listen(self.engine, "before_cursor_execute", note)
+        try:
+            yield sent
+        finally:
+            event.remove(self.engine, "before_cursor_execute", note)
 
     def transitions(self, subject: str) -> list[str]:
         return [row.event for row in self.rows(events) if row.subject == subject]

@@ -108,12 +108,12 @@ def test_a_batch_that_failed_midway_charges_nobody_else(bench: Bench) -> None:
     assert [bench.shot_row(one.id).attempts for one in lease.shots] == [1, 0]
 
 
-def test_a_batch_out_of_memory_sends_all_its_shots_one_class_up(bench: Bench) -> None:
+def test_a_pass_out_of_memory_keeps_its_class_and_says_what_it_held(bench: Bench) -> None:
     bench.submit(placed(2))
     lease = bench.join().lease()
     bench.close(lease, "oom", message="it ran out at 7 GiB", peak_bytes=7 * GIB)
 
-    assert {bench.shot_row(one.id).min_class for one in lease.shots} == {12}
+    assert {bench.shot_row(one.id).min_class for one in lease.shots} == {8}
     kept = [(row.message, row.peak_bytes) for row in bench.rows(attempts)]
     assert kept == [("it ran out at 7 GiB", 7 * GIB)] * 2
 

@@ -29,6 +29,7 @@ from common.states import (
     ShotEvent,
     ShotState,
 )
+from coordinator.ledger.backlog import Backlog
 from coordinator.ledger.engine import transaction
 from coordinator.ledger.moves import close_batch, move_attempts, move_node, move_shots
 from coordinator.ledger.schema import attempts, batches, events, nodes, shots, waiting
@@ -85,7 +86,9 @@ class Subject:
 
     def move(self, believed: StrEnum, event: StrEnum) -> None:
         with transaction(self.bench.engine, writes=True) as connection:
-            self.kind.move(Write(connection, self.bench.clock.now), self.id, believed, event)
+            self.kind.move(
+                Write(connection, self.bench.clock.now, Backlog(self.bench.place)), self.id, believed, event
+            )
 
     def state(self) -> str:
         return str(next(row.state for row in self.bench.rows(self.kind.table) if row.id == self.id))

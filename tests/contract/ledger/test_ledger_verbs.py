@@ -60,11 +60,46 @@ def test_one_failed_shot_is_accepted_by_the_beginning_of_its_id(bench: Bench) ->
 
     assert bench.counts(job) == {"accepted": 1, "done": 1}
     assert bench.ledger.job(job).status == "done"
-    with pytest.raises(Conflict, match="accepted cannot be accepted"):
+    with pytest.raises(Conflict, match="may be accepted already"):
         bench.ledger.accept_shot(failed)
     for unknown in ("0" * 64, failed[:5], "not-hexadecimal"):
         with pytest.raises(NotFound, match="6 or more"):
             bench.ledger.accept_shot(unknown)
+
+
+def test_an_owner_who_accepts_a_failed_shot_decides_for_no_other_owner(bench: Bench) -> None:
+    mine = bench.submit(placed(1), owner="ana").job_id
+    failed = _fail_for_good(bench, bench.join())
+    theirs = bench.submit(placed(1), owner="ben").job_id
+    bench.rest()
+    _fail_for_good(bench, bench.join())
+    with pytest.raises(Conflict, match="say for which with `--job`"):
+        bench.ledger.accept_shot(failed)
+
+    assert bench.ledger.accept_shot(failed, mine) == failed
+
+    assert (bench.counts(mine), bench.ledger.job(mine).status) == ({"accepted": 1}, "done")
+    assert (bench.counts(theirs), bench.ledger.job(theirs).status) == ({"failed": 1}, "failed")
+    assert bench.ledger.accept_failures(theirs) == 1
+    assert {job.status for job in bench.ledger.jobs()} == {"done"}
+
+
+def test_an_accepted_shot_counts_as_done_once_another_job_had_it_rendered(bench: Bench) -> None:
+    mine = bench.submit(placed(1), owner="ana").job_id
+    failed = _fail_for_good(bench, bench.join())
+    bench.ledger.accept_shot(failed)
+    bench.submit(placed(1), owner="ben")
+    bench.rest()
+    bench.finish(bench.join("fresh").lease())
+    assert bench.counts(mine) == {"done": 1}
+
+
+def test_a_requeued_job_tries_accepted_shots_again_too(bench: Bench) -> None:
+    job = bench.submit(placed(1)).job_id
+    bench.ledger.accept_shot(_fail_for_good(bench, bench.join()))
+    assert bench.ledger.retry_job(job) == 0
+    assert bench.ledger.requeue_job(job) == 1
+    assert bench.counts(job) == {"waiting": 1}
 
 
 def test_what_fits_no_class_is_unschedulable_again_when_it_is_requeued(bench: Bench) -> None:

@@ -62,5 +62,7 @@ def test_failed_shots_can_be_accepted(operator: httpx.Client, node: ScriptedNode
 def test_a_shot_that_has_not_failed_cannot_be_accepted(operator: httpx.Client):
     job = submit(operator)
     shot_id = operator.get(f"/v1/jobs/{job}/images").json()["images"][0]["shot_id"]
-    assert "waiting cannot be accepted" in refused(operator.post(f"/v1/shots/{shot_id[:12]}/accept"), 409)
+    assert "is waiting: only a failed shot can be accepted" in refused(
+        operator.post(f"/v1/shots/{shot_id[:12]}/accept"), 409
+    )
     refused(operator.post("/v1/shots/none/accept"), 404)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alembic import op
-from sqlalchemy import Column, Double, Integer, String
+from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, String
 
 revision = "0005"
 down_revision = "0004"
@@ -17,15 +17,24 @@ def upgrade() -> None:
     op.drop_index("shots_unschedulable", "shots")
     op.rename_table("groups", "works")
     op.add_column("works", Column("amount", Double, nullable=False, server_default="0"))
+    op.add_column("works", Column("forwards", Integer, nullable=False, server_default="1"))
     for table in ("shots", "batches"):
         op.alter_column(table, "group_key", new_column_name="work_key")
     _split_groups()
+    _create_memory()
     for column in ("work", "since", "position"):
         op.drop_column("shots", column)
     op.execute("CREATE INDEX shots_unschedulable ON shots (work_key) WHERE state = 'unschedulable'")
     # They were seconds for a step, whether it ran the denoiser once or twice.
     op.execute("DELETE FROM speeds")
     _create_waiting()
+    # It was a state of the shot, for all who wanted it.
+    op.add_column("wants", Column("accepted", Boolean, nullable=False, server_default="0"))
+    op.execute(
+        "UPDATE wants SET accepted = NOT again "
+        "WHERE shot_id IN (SELECT id FROM shots WHERE state = 'accepted')"
+    )
+    op.execute("UPDATE shots SET state = 'failed' WHERE state = 'accepted'")
 
 
 def _split_groups() -> None:
@@ -37,11 +46,11 @@ def _split_groups() -> None:
     setting = _SETTING[op.get_bind().dialect.name]
     steps, guidance = (setting.format(name=name) for name in ("steps", "guidance"))
     key = f"work_key || '-' || {steps} || '-' || {guidance}"
-    amount = f"min(work) * CASE WHEN CAST({guidance} AS FLOAT) > 1 THEN 2 ELSE 1 END"
+    forwards = f"CASE WHEN CAST({guidance} AS FLOAT) > 1 THEN 2 ELSE 1 END"
     op.execute(
-        "INSERT INTO works (key, model, loras, amount, sample) "
-        "SELECT found.new_key, works.model, works.loras, found.amount, found.sample FROM works JOIN ("
-        f"SELECT work_key, {key} AS new_key, {amount} AS amount, min(spec) AS sample "
+        "INSERT INTO works (key, model, loras, amount, forwards, sample) SELECT found.new_key, works.model, "
+        "works.loras, found.work * found.forwards, found.forwards, found.sample FROM works JOIN ("
+        f"SELECT work_key, {key} AS new_key, min(work) AS work, {forwards} AS forwards, min(spec) AS sample "
         f"FROM shots GROUP BY work_key, {steps}, {guidance}) AS found ON found.work_key = works.key"
     )
     op.execute(f"UPDATE shots SET work_key = {key}")
@@ -52,6 +61,27 @@ def _split_groups() -> None:
     op.execute(
         "DELETE FROM works WHERE key NOT IN (SELECT work_key FROM shots) "
         "AND key NOT IN (SELECT work_key FROM batches)"
+    )
+
+
+def _create_memory() -> None:
+    op.create_table(
+        "ceilings",
+        Column("card_type", String, primary_key=True),
+        Column("work_key", String, primary_key=True),
+        Column("recipe", String, primary_key=True),
+        Column("images", Integer, nullable=False),
+        Column("at", Double, nullable=False),
+    )
+    op.create_table(
+        "peaks",
+        Column("card_type", String, primary_key=True),
+        Column("model", String, primary_key=True),
+        Column("width", Integer, primary_key=True, autoincrement=False),
+        Column("height", Integer, primary_key=True, autoincrement=False),
+        Column("recipe", String, primary_key=True),
+        Column("forwards", Integer, nullable=False),
+        Column("bytes", BigInteger, nullable=False),
     )
 
 
@@ -75,7 +105,8 @@ def _create_waiting() -> None:
 
 
 def downgrade() -> None:
-    op.drop_table("waiting")
+    for table in ("waiting", "ceilings", "peaks"):
+        op.drop_table(table)
     op.drop_index("shots_unschedulable", "shots")
     for name, kind in (("work", Double), ("since", Double), ("position", Integer)):
         op.add_column("shots", Column(name, kind, nullable=False, server_default="0"))
@@ -83,6 +114,7 @@ def downgrade() -> None:
     for table in ("shots", "batches"):
         op.alter_column(table, "work_key", new_column_name="group_key")
     op.drop_column("works", "amount")
+    op.drop_column("works", "forwards")
     op.rename_table("works", "groups")
     op.execute(
         "CREATE INDEX shots_waiting ON shots (group_key, crashes, since, position) WHERE state = 'waiting'"

@@ -1,0 +1,80 @@
+"""Memory: what cards of a type have shown about it, and what that changes for the passes after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from sqlalchemy import delete, select
+
+from common.fit import Peak
+from common.nodes import Card
+from coordinator.ledger.backlog import Backlog, Size, WorkSample
+from coordinator.ledger.engine import upsert
+from coordinator.ledger.records import Placement
+from coordinator.ledger.schema import ceilings, peaks
+from coordinator.ledger.transactions import Write
+from coordinator.ledger.waiting import samples
+
+#: Seconds after which a card may try again what it ran out of memory with: something else may have held it.
+CEILING_S = 24 * 3600.0
+
+
+def recall_memory(write: Write) -> None:
+    """Tell a new backlog of every ceiling and peak."""
+    for row in write.connection.execute(select(ceilings)):
+        write.after_commit(_limited(row.card_type, row.work_key, row.recipe, row.images))
+    for row in write.connection.execute(select(peaks)):
+        size, peak = (row.model, row.width, row.height), Peak(row.forwards, row.bytes)
+        write.after_commit(_measured(row.card_type, size, row.recipe, peak))
+
+
+def run_out(write: Write, card: Card, work_key: str, recipe: str, images: int) -> bool:
+    """Note that a pass of so many images ran out of memory; whether such cards can still take the work.
+
+    Their passes are half as large from now on; where one image alone ran out, the next recipe is tried.
+    """
+    work = _sample(write, work_key)
+    seen = write.backlog.seen(card, work_key, work)
+    most = min(images // 2, seen.ceilings.get(recipe, images))
+    named = {"card_type": card.type, "work_key": work_key, "recipe": recipe}
+    upsert(write.connection, ceilings, named, images=most, at=write.now)
+    # What waits fits in smaller passes, or by another recipe: nodes ask anew.
+    write.after_commit(_limited(card.type, work_key, recipe, most), brings_work=True)
+    lower = replace(seen, ceilings={**seen.ceilings, recipe: most})
+    return isinstance(write.backlog.place(work.shot, card, lower), Placement)
+
+
+def note_peak(write: Write, card: Card, work_key: str, recipe: str, images: int, held: int) -> None:
+    """Note the bytes that a pass of so many images held at the most, where it tells something new."""
+    work = _sample(write, work_key)
+    peak = Peak(images * work.forwards, held)
+    known = write.backlog.peaks.get((card.type, work.size), {}).get(recipe)
+    if known is None or peak > known:
+        model, width, height = work.size
+        named = {"card_type": card.type, "model": model, "width": width, "height": height, "recipe": recipe}
+        upsert(write.connection, peaks, named, **peak._asdict())
+        write.after_commit(_measured(card.type, work.size, recipe, peak))
+
+
+def forget_ceilings(write: Write) -> None:
+    """Let cards try again what they ran out of memory with long ago."""
+    old = delete(ceilings).where(ceilings.c.at < write.now - CEILING_S)
+    key = ceilings.c.card_type, ceilings.c.work_key, ceilings.c.recipe
+    limits = [tuple(row) for row in write.connection.execute(old.returning(*key))]
+    if limits:
+        write.after_commit(partial(Backlog.lift_limits, limits=limits), brings_work=True)
+
+
+def _sample(write: Write, work_key: str) -> WorkSample:
+    known = write.backlog.works.get(work_key)
+    return known or samples(write.connection, [work_key])[work_key]
+
+
+def _limited(card_type: str, work_key: str, recipe: str, images: int) -> Callable[[Backlog], None]:
+    return partial(Backlog.limit_pass, card_type=card_type, work_key=work_key, recipe=recipe, images=images)
+
+
+def _measured(card_type: str, size: Size, recipe: str, peak: Peak) -> Callable[[Backlog], None]:
+    return partial(Backlog.measure_pass, card_type=card_type, size=size, recipe=recipe, peak=peak)

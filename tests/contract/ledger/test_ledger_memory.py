@@ -1,0 +1,167 @@
+"""Memory: a pass that ran out of it is halved, and what passes took corrects what is predicted."""
+
+from __future__ import annotations
+
+import pytest
+
+from common.catalog import load_catalog
+from common.fit import Fit, Seen, fit, peak_bytes, peak_limit
+from common.messages import Lease, Report
+from common.nodes import Card
+from common.shot import Shot
+from common.work import work_of
+from coordinator.ledger import PlacedShot, Placement
+from coordinator.ledger.memory import CEILING_S
+from coordinator.placing import placing
+from tests.contract.ledger.bench import SHA, Bench, Holder, card, placed, planned, work
+from tests.shots import shot_of
+
+#: Passes of the two recipes of `roomy_first`.
+WIDE, NARROW = 8, 2
+
+
+def roomy_first(one: Shot, on: Card, seen: Seen) -> Placement | str:
+    """The roomy recipe in passes of 8, then the thrifty one in passes of 2, as far as memory lasts."""
+    for recipe, most in (("roomy", WIDE), ("thrifty", NARROW)):
+        images = min(most, seen.ceilings.get(recipe, most))
+        if images:
+            return Placement(recipe, images)
+    return f"{on.name} ran out of memory with one image"
+
+
+@pytest.fixture
+def roomy(bench: Bench) -> Bench:
+    bench.place = roomy_first
+    bench.restart()
+    return bench
+
+
+def run_out(node: Holder) -> tuple[str, int]:
+    """Claim and run out of memory; the recipe and pass that it was with."""
+    lease = node.lease()
+    node.bench.close(lease, "oom")
+    return lease.recipe, lease.pass_size
+
+
+def test_a_pass_that_runs_out_is_halved_then_the_thriftier_recipe_is_tried_then_a_larger_class(
+    roomy: Bench,
+) -> None:
+    roomy.submit(placed(100))
+    node = roomy.join()
+
+    met = [run_out(node) for _ in range(6)]
+
+    assert met == [("roomy", 8), ("roomy", 4), ("roomy", 2), ("roomy", 1), ("thrifty", 2), ("thrifty", 1)]
+    refused = node.claim().nothing
+    assert refused is not None
+    assert "ran out of memory with one image" in refused.reason
+    # Only what was in the last pass waits for a larger class; cards of another type may take the rest.
+    classes = [row.min_class for row in roomy.rows_of_shots()]
+    assert (classes.count(12), classes.count(8)) == (1, 99)
+    assert {row.attempts for row in roomy.rows_of_shots()} == {0}
+
+
+def test_one_pass_out_of_memory_leaves_the_rest_of_its_batch_unblamed(roomy: Bench) -> None:
+    job = roomy.submit(placed(400)).job_id
+    node = roomy.join()
+    roomy.finish(node.lease(), work(1.0))
+    lease = node.lease()
+    assert len(lease.shots) > WIDE
+
+    roomy.close(lease, "oom")
+
+    assert roomy.counts(job) == {"done": WIDE, "waiting": 400 - WIDE}
+    ended = [row.state for row in roomy.attempts_of(lease)]
+    assert (ended.count("failed"), ended.count("released")) == (WIDE, len(lease.shots) - WIDE)
+    again = node.lease()
+    assert (again.recipe, again.pass_size) == ("roomy", WIDE // 2)
+    roomy.finish(again, work(1.0))
+    assert node.lease().pass_size == WIDE // 2
+
+
+def test_what_ran_out_is_remembered_for_the_type_of_card_and_the_work_it_was(roomy: Bench) -> None:
+    roomy.submit(placed(40))
+    roomy.submit(placed(40, first=100, guidance=7.0), priority=60)
+    run_out(roomy.join("first"))
+    roomy.restart()
+
+    assert roomy.join("same").lease().pass_size == WIDE // 2
+    assert roomy.join("larger", 12).lease().pass_size == WIDE
+    roomy.ledger.prioritise_job(roomy.ledger.jobs()[-1].id, 90)
+    assert roomy.join("third").lease().pass_size == WIDE
+
+
+def test_memory_that_something_else_held_is_tried_again_a_day_later(roomy: Bench) -> None:
+    roomy.submit(placed(100))
+    node = roomy.join()
+    run_out(node)
+    roomy.clock.now += CEILING_S + 1
+    roomy.ledger.sweep()
+    assert roomy.join().lease().pass_size == WIDE
+
+
+SDXL = load_catalog().models["sdxl"]
+CARD = Card(**card(8).model_dump())
+
+
+@pytest.fixture
+def real(bench: Bench) -> Bench:
+    bench.place = placing(load_catalog())
+    bench.restart()
+    wanted = [shot_of(SDXL, seed=seed, guidance=(1.0, 7.0)[seed % 2]) for seed in range(80)]
+    bench.submit([PlacedShot(planned(one), work_of(one, SDXL), 8) for one in wanted])
+    return bench
+
+
+def _deliver_all(bench: Bench, lease: Lease, held: int) -> None:
+    """Deliver and store it in one pass, of which the card tells what it held."""
+    for index, one in enumerate(lease.shots):
+        report = Report(
+            token=lease.token,
+            shot_id=one.id,
+            outcome="delivered",
+            sha256=SHA,
+            size=100,
+            spent=work(1.0),
+            peak_bytes=held,
+            fingerprint={"pass": len(lease.shots)},
+        )
+        bench.store(bench.ledger.report(lease.batch_id, report).attempt_id)
+        assert index < lease.pass_size
+    bench.close(lease)
+
+
+@pytest.mark.parametrize("factor", [0.6, 1.0, 1.3])
+def test_a_peak_that_was_measured_corrects_what_is_predicted_for_its_size(real: Bench, factor: float) -> None:
+    node = real.join(models=("sdxl",))
+    first = node.lease()
+    shot = Shot.from_dict(first.shots[0].spec)
+    told = fit(shot, SDXL, CARD)
+    assert isinstance(told, Fit)
+    predicted = peak_bytes(shot, SDXL, told.recipe, len(first.shots))
+    _deliver_all(real, first, int(predicted * factor))
+
+    lease = node.lease()
+    now = Shot.from_dict(lease.shots[0].spec)
+    usual = fit(now, SDXL, CARD)
+    assert isinstance(usual, Fit)
+    held = peak_bytes(now, SDXL, SDXL.recipe(lease.recipe), lease.pass_size) * factor
+    assert held <= peak_limit(CARD) or lease.pass_size <= first.pass_size
+    assert (lease.pass_size > usual.pass_size) == (factor < 1)
+
+
+def test_a_larger_batch_that_ends_takes_no_more_statements(bench: Bench) -> None:
+    """Of the batch's own; each of its shots is a parameter."""
+    taken = []
+    for number in (8, 800):
+        bench.clear()
+        bench.submit(placed(number))
+        node = bench.join()
+        bench.finish(node.lease(), work(0.001))
+        lease = node.lease()
+        with bench.counted_statements() as statements:
+            bench.close(lease, "oom")
+        taken.append(len(statements))
+        assert len(lease.shots) == number - 2
+    few, many = taken
+    assert many <= few + 4
