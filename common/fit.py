@@ -53,7 +53,7 @@ class Misfit:
 class Peak(NamedTuple):
     """The most memory that the largest pass of one size was measured to take."""
 
-    #: Forwards at once: images times the forwards of a step.
+    #: Forwards at once: images, twice where guidance doubles them.
     forwards: int
     bytes: int
 
@@ -176,7 +176,7 @@ def _peaks(shot: Shot, model: Model, recipe: Recipe, seen: Seen) -> list[_PassPe
     """Of passes of 1, 2, … images; the predictions are scaled to the largest pass that was measured."""
     predicted = [peak_bytes(shot, model, recipe, images) for images in range(1, recipe.max_pass + 1)]
     measured = seen.peaks.get(recipe.name)
-    images = measured.forwards // forwards_per_step(shot, model) if measured else 0
+    images = measured.forwards // forwards_at_once(shot, model) if measured else 0
     if measured is None or not images:
         return [_PassPeak(needs, shown=False) for needs in predicted]
     scale = measured.bytes / predicted[min(images, recipe.max_pass) - 1]

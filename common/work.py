@@ -11,7 +11,8 @@ import json
 from typing import NamedTuple
 
 from common.catalog import Model
-from common.fit import forwards_per_step
+from common.catalog.samplers import forwards_of
+from common.fit import forwards_at_once
 from common.shot import LoraUse, Shot
 
 
@@ -24,9 +25,9 @@ class Work(NamedTuple):
     width: int
     height: int
     steps: int
-    #: Runs of the denoiser for a step of one image: guidance doubles them.
-    forwards: int
     sampler: str
+    #: Runs of the denoiser that share the card: guidance doubles them.
+    forwards: int
 
     @property
     def key(self) -> str:
@@ -35,8 +36,8 @@ class Work(NamedTuple):
 
     @property
     def amount(self) -> float:
-        """Megapixel-forwards of one image: what speeds are measured in."""
-        return self.width * self.height / 1e6 * self.steps * self.forwards
+        """Megapixel-forwards of one image, at once or one after the other: what speeds are measured in."""
+        return self.width * self.height / 1e6 * self.steps * self.forwards * forwards_of(self.sampler)
 
 
 def work_of(shot: Shot, model: Model) -> Work:
@@ -47,6 +48,6 @@ def work_of(shot: Shot, model: Model) -> Work:
         width=shot.width,
         height=shot.height,
         steps=shot.steps,
-        forwards=forwards_per_step(shot, model),
         sampler=shot.sampler,
+        forwards=forwards_at_once(shot, model),
     )

@@ -5,12 +5,30 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import pytest
 from sqlalchemy import Connection, Table, select
 
 from common.states import AttemptState, ShotState
 from coordinator.ledger import Ledger
 from coordinator.ledger.backlog import Backlog, Line
-from coordinator.ledger.schema import attempts, batches, images, jobs, nodes, shots, waiting, wants
+from coordinator.ledger.moves import counted_as
+from coordinator.ledger.schema import (
+    ATTEMPT_PHASES,
+    attempts,
+    batches,
+    images,
+    job_counts,
+    jobs,
+    nodes,
+    shots,
+    tallies,
+    waiting,
+    wants,
+)
+from coordinator.ledger.tallies import Tally
+
+#: Relative, and what rounding may leave of a sum that came to nothing.
+_CLOSE, _NOTHING = 1e-6, 1e-9
 
 
 def check_ledger(ledger: Ledger) -> None:
@@ -19,6 +37,57 @@ def check_ledger(ledger: Ledger) -> None:
         _check_shots(connection)
         _check_nodes(connection)
         _check_backlog(connection, backlog)
+        _check_sums(connection)
+
+
+def _check_sums(connection: Connection) -> None:
+    """Every counter that is kept with each commit is what its raw rows add up to."""
+    kept = {tuple(row[:-1]): row.value for row in _rows(connection, tallies) if abs(row.value) > _NOTHING}
+    counted = {tuple(key): value for key, value in _recounted(connection).items() if abs(value) > _NOTHING}
+    assert kept.keys() == counted.keys()
+    assert kept == pytest.approx(counted, rel=_CLOSE)
+    paid: Counter[str] = Counter()
+    for row in _rows(connection, attempts):
+        paid[row.job_id] += row.cost
+    for row in _rows(connection, batches):
+        paid[row.job_id] += row.load_cost + row.lost_cost
+    bills = {row.id: row.cost for row in _rows(connection, jobs)}
+    assert bills == pytest.approx({job_id: paid[job_id] for job_id in bills}, rel=_CLOSE)
+    state = {row.id: row.state for row in _rows(connection, shots)}
+    wanted = Counter(
+        (row.job_id, counted_as(state[row.shot_id], row.accepted))
+        for row in _rows(connection, wants)
+        if not row.again
+    )
+    assert {
+        (row.job_id, row.state): row.shots for row in _rows(connection, job_counts) if row.shots
+    } == wanted
+
+
+def _recounted(connection: Connection) -> dict[Tally, float]:
+    """The tallies, counted over all attempts and batches."""
+    found: Counter[Tally] = Counter()
+    for row in _rows(connection, attempts):
+        labels = row.model, row.lane, row.vram_class
+        if row.state == AttemptState.RUNNING:
+            found[Tally("running", *labels)] += 1
+        elif row.state != AttemptState.DELIVERED:
+            found[Tally("attempts", *labels, row.state)] += 1
+            found[Tally("failures", *labels, row.failure)] += 1
+        for phase in ATTEMPT_PHASES:
+            found[Tally("seconds", *labels, phase)] += getattr(row, f"{phase}_s")
+        found[Tally("joules", *labels, row.energy_method)] += row.joules
+        for kind in ("cost", "volunteered"):
+            found[Tally(kind, *labels, "render")] += getattr(row, kind)
+    for row in _rows(connection, batches):
+        labels = row.model, row.lane, row.vram_class
+        found[Tally("loads", *labels)] += row.loads
+        for part in ("load", "lost"):
+            found[Tally("seconds", *labels, part)] += getattr(row, f"{part}_s")
+            found[Tally("joules", *labels, row.spent_method)] += getattr(row, f"{part}_joules")
+            for kind in ("cost", "volunteered"):
+                found[Tally(kind, *labels, part)] += getattr(row, f"{part}_{kind}")
+    return found
 
 
 def _rows(connection: Connection, table: Table) -> list[Any]:

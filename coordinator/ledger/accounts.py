@@ -1,7 +1,8 @@
-"""Accounts: sums over the raw rows, so that every counter survives a restart."""
+"""Accounts: totals and costs, read from the tallies; of one job from its rows."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +13,8 @@ from common.views import CostRow
 from coordinator.ledger.backlog import Backlog
 from coordinator.ledger.charges import CARD_PHASES
 from coordinator.ledger.records import Totals, WorkLabels
-from coordinator.ledger.schema import ATTEMPT_PHASES, attempts, batches, nodes
+from coordinator.ledger.schema import attempts, batches, nodes, tallies
 
-_MONEY = ("joules", "cost", "volunteered")
 #: Attempts that came to nothing by a failure.
 _FAILURES = (AttemptState.FAILED, AttemptState.REJECTED)
 
@@ -32,30 +32,44 @@ def waiting(backlog: Backlog) -> Totals:
 
 def totals(connection: Connection, found: Totals) -> Totals:
     """See `Ledger.totals`; `found` holds what waits already."""
-    _add_attempts(connection, found)
-    _add_batches(connection, found)
+    for kind, model, lane, vram_class, label, value in connection.execute(select(tallies)):
+        _read(found, kind, WorkLabels(model, lane, vram_class), label, value)
     _add_nodes(connection, found)
     return found
+
+
+def _read(found: Totals, kind: str, labels: WorkLabels, label: str, value: float) -> None:
+    match kind:
+        case "attempts":
+            found.attempts[labels, label] = int(value)
+        case "failures":
+            found.failures[label] = found.failures.get(label, 0) + int(value)
+        case "running" if value:
+            queue = labels.lane, labels.vram_class
+            found.running[queue] = found.running.get(queue, 0) + int(value)
+        case "loads":
+            found.loads[labels] = int(value)
+        case "seconds":
+            found.seconds[labels, label] = value
+        case "joules":
+            found.joules[labels, label] = value
+        case "cost":
+            found.cost[labels, label] = value
+        case "volunteered":
+            found.volunteer_cost[labels, label] = value
 
 
 def cost_table(connection: Connection, job_id: str | None) -> list[CostRow]:
     """See `Ledger.cost_table`."""
     rows: dict[tuple[str, int], _Line] = {}
-    for model, size, state, number, seconds, cost in connection.execute(_by_model(job_id, attempts, _CARD_S)):
+    found = _of_all(connection) if job_id is None else _of_job(connection, job_id)
+    for model, size, images, failures, seconds, cost in found:
         line = rows.setdefault((model, size), _Line())
-        line.images += number * (state == AttemptState.STORED)
-        line.failures += number * (state in _FAILURES)
-        line.seconds += seconds
-        line.cost += cost
-    for model, size, _, _, seconds, cost in connection.execute(_by_model(job_id, batches, _AROUND_S)):
-        line = rows.setdefault((model, size), _Line())
+        line.images += images
+        line.failures += failures
         line.seconds += seconds
         line.cost += cost
     return [_cost_row(model, size, line) for (model, size), line in sorted(rows.items())]
-
-
-_CARD_S = sum((attempts.c[f"{phase}_s"] for phase in CARD_PHASES if phase != "load"), literal(0.0))
-_AROUND_S = batches.c.load_s + batches.c.lost_s
 
 
 @dataclass(slots=True)
@@ -67,12 +81,40 @@ class _Line:
     cost: float = 0.0
 
 
-def _by_model(job_id: str | None, table: Table, seconds: ColumnElement[float]) -> Select[Any]:
-    """Model, class, state, number, seconds and cost of attempts or batches."""
+#: Model, class, images, failures, seconds of a card, cost.
+_Part = tuple[str, int, int, int, float, float]
+
+
+def _of_all(connection: Connection) -> Iterator[_Part]:
+    """From the tallies, whatever the history."""
+    for kind, model, _, size, label, value in connection.execute(select(tallies)):
+        stored = kind == "attempts" and label == AttemptState.STORED
+        failed = kind == "attempts" and label in _FAILURES
+        seconds = value if kind == "seconds" and label in (*CARD_PHASES, "lost") else 0.0
+        cost = value if kind == "cost" else 0.0
+        if kind in ("attempts", "seconds", "cost"):
+            yield model, size, int(value * stored), int(value * failed), seconds, cost
+
+
+def _of_job(connection: Connection, job_id: str) -> Iterator[_Part]:
+    """From its rows, which grow with the job."""
+    for model, size, state, number, seconds, cost in connection.execute(_by_model(job_id, attempts, _CARD_S)):
+        stored, failed = state == AttemptState.STORED, state in _FAILURES
+        yield model, size, number * stored, number * failed, seconds, cost
+    for model, size, _, _, seconds, cost in connection.execute(_by_model(job_id, batches, _AROUND_S)):
+        yield model, size, 0, 0, seconds, cost
+
+
+_CARD_S = sum((attempts.c[f"{phase}_s"] for phase in CARD_PHASES if phase != "load"), literal(0.0))
+_AROUND_S = batches.c.load_s + batches.c.lost_s
+
+
+def _by_model(job_id: str, table: Table, seconds: ColumnElement[float]) -> Select[Any]:
+    """Model, class, state, number, seconds and cost of attempts or batches of a job."""
     cost = attempts.c.cost if table is attempts else batches.c.load_cost + batches.c.lost_cost
     by = (table.c.model, table.c.vram_class, table.c.state)
     query = select(*by, func.count(), func.sum(seconds), func.sum(cost)).group_by(*by)
-    return query if job_id is None else query.where(table.c.job_id == job_id)
+    return query.where(table.c.job_id == job_id)
 
 
 def _cost_row(model: str, vram_class: int, line: _Line) -> CostRow:
@@ -85,42 +127,6 @@ def _cost_row(model: str, vram_class: int, line: _Line) -> CostRow:
         cost=line.cost,
         cost_per_image=line.cost / line.images if line.images else None,
     )
-
-
-def _add_attempts(connection: Connection, found: Totals) -> None:
-    by = [attempts.c[name] for name in ("model", "lane", "vram_class", "state", "failure", "energy_method")]
-    sums = _sums(attempts, *(f"{phase}_s" for phase in ATTEMPT_PHASES))
-    query = select(*by, func.count(), *_sums(attempts, *_MONEY), *sums).group_by(*by)
-    for row in connection.execute(query):
-        model, lane, size, state, failure, method, number, joules, cost, volunteered, *seconds = row
-        labels = WorkLabels(model, lane, size)
-        if state == AttemptState.RUNNING:
-            found.running[lane, size] = found.running.get((lane, size), 0) + number
-            continue
-        if state != AttemptState.DELIVERED:
-            found.attempts[labels, state] = found.attempts.get((labels, state), 0) + number
-            found.failures[failure] = found.failures.get(failure, 0) + number
-        for phase, value in zip(ATTEMPT_PHASES, seconds, strict=True):
-            _add(found.seconds, (labels, phase), value)
-        _add(found.joules, (labels, method), joules)
-        _add(found.cost, (labels, "render"), cost)
-        _add(found.volunteer_cost, (labels, "render"), volunteered)
-
-
-def _add_batches(connection: Connection, found: Totals) -> None:
-    by = [batches.c[name] for name in ("model", "lane", "vram_class", "spent_method")]
-    for kind in ("load", "lost"):
-        columns = _sums(batches, *(f"{kind}_{name}" for name in ("s", *_MONEY)))
-        query = select(*by, func.sum(batches.c.loads), *columns).group_by(*by)
-        for model, lane, size, method, loads, *sums in connection.execute(query):
-            seconds, joules, cost, volunteered = sums
-            labels = WorkLabels(model, lane, size)
-            if kind == "load":
-                found.loads[labels] = found.loads.get(labels, 0) + loads
-            _add(found.seconds, (labels, kind), seconds)
-            _add(found.joules, (labels, method), joules)
-            _add(found.cost, (labels, kind), cost)
-            _add(found.volunteer_cost, (labels, kind), volunteered)
 
 
 def _add_nodes(connection: Connection, found: Totals) -> None:
@@ -140,8 +146,3 @@ def _add_nodes(connection: Connection, found: Totals) -> None:
 
 def _sums(table: Any, *columns: str) -> list[ColumnElement[float]]:
     return [func.coalesce(func.sum(table.c[column]), 0.0) for column in columns]
-
-
-def _add(sums: dict[tuple[WorkLabels, str], float], key: tuple[WorkLabels, str], value: float) -> None:
-    if value:
-        sums[key] = sums.get(key, 0.0) + value

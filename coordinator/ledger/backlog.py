@@ -47,7 +47,7 @@ class WorkSample(NamedTuple):
 
     model: str
     loras: tuple[str, ...]
-    #: Megapixel-forwards of each, and forwards of a step.
+    #: Megapixel-forwards of each, and the forwards of it that share the card.
     amount: float
     forwards: int
     shot: Shot

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Row, exists, func, select
@@ -14,7 +13,6 @@ from common.errors import Conflict, Gone, Invalid, NotFound, WrongToken
 from common.failures import MAX_ATTEMPTS, Blame, Failure, failure
 from common.messages import Ack, Close, GrantRequest, Report
 from common.states import AttemptEvent, AttemptState, BatchEvent, BatchState, ShotEvent, ShotState
-from coordinator.ledger.backlog import Backlog
 from coordinator.ledger.charges import phase_columns, work_charge
 from coordinator.ledger.endings import end_batch
 from coordinator.ledger.fleet import card_of
@@ -130,7 +128,7 @@ def _attempt_row(connection: Connection, batch_id: str, shot_id: str) -> Row[Any
 
 def _book(write: Write, rules: Rules, attempt: Row[Any], report: Report) -> None:
     charge = work_charge(report.spent, card_of(attempt.card), attempt.terms, rules)
-    write.after_commit(partial(Backlog.charge, job_id=attempt.job_id, cost=charge["cost"]))
+    write.charge(attempt.job_id, charge["cost"])
     facts = {
         **phase_columns(report.spent),
         **charge,

@@ -22,6 +22,7 @@ from coordinator.ledger.retries import by_its_own_fault, failed
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, shots, waiting
 from coordinator.ledger.specs import shot_of
+from coordinator.ledger.tallies import tally_lease
 from coordinator.ledger.transactions import Write
 from coordinator.planner import Choice, choose, refusal
 
@@ -172,6 +173,7 @@ def _grant(
     ordered = [(f"a-{rules.new_secret(8)}", row.id, row.spec) for row in rows]
     begun = [_attempt(batch, place, attempt, shot) for place, (attempt, shot, _) in enumerate(ordered)]
     write.connection.execute(insert(attempts), begun)
+    tally_lease(write.sums, batch, len(rows))
     move_shots(write, [row.id for row in rows], ShotState.WAITING, ShotEvent.CLAIMED, detail=str(batch["id"]))
     move_node(write, member.id, member.state, NodeEvent.LEASED, detail=str(batch["id"]))
     _count_in_hand(write, batch, expected_seconds(option, len(rows)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import Row, func, select, update
@@ -28,6 +29,7 @@ from coordinator.ledger.moves import close_batch, drop_unwanted, move_attempts, 
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, jobs, nodes, plain
 from coordinator.ledger.setbacks import set_back, suspect
+from coordinator.ledger.tallies import tally_batch
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.trust import charge_node, doubt_node
 from coordinator.ledger.uses import add_late_use, settle_use
@@ -59,6 +61,7 @@ def end_batch(
     spent = _newest(batch, spent or Spent())
     spending = _spending(write, rules, batch, load or Spent(), spent)
     close_batch(write, batch_id, event, failure=failure.kind if failure else "", message=message, **spending)
+    tally_batch(write.sums, _with(batch, spending))
     # What it did not cost of a budget may be enough for a node that waits.
     freed = partial(Backlog.release, job_id=batch.job_id, batch_id=batch_id)
     write.after_commit(freed, brings_work=batch.max_cost is not None)
@@ -86,8 +89,9 @@ def charge_late(write: Write, rules: Rules, batch_id: str, spent: Spent) -> None
     losing = _losing(write, rules, batch, _newest(batch, spent), batch.load_s, batch.load_joules)
     write.connection.execute(update(batches).where(batches.c.id == batch_id).values(**losing))
     add_late_use(write, batch_id, losing["lost_s"] - batch.lost_s)
-    cost = losing["lost_cost"] - batch.lost_cost
-    write.after_commit(partial(Backlog.charge, job_id=batch.job_id, cost=cost))
+    tally_batch(write.sums, batch, sign=-1)
+    tally_batch(write.sums, _with(batch, losing))
+    write.charge(batch.job_id, losing["lost_cost"] - batch.lost_cost)
 
 
 def _judge_node(
@@ -174,6 +178,11 @@ def _batch_row(write: Write, batch_id: str) -> Row[Any]:
     ).one()
 
 
+def _with(batch: Row[Any], changes: dict[str, Any]) -> SimpleNamespace:
+    """The row as it is after `changes`."""
+    return SimpleNamespace(**(batch._asdict() | changes))
+
+
 def _newest(batch: Row[Any], told: Spent) -> Spent:
     """All that the lease spent: what is kept of it, or what was told since."""
     kept = Spent(seconds=batch.spent_s, joules=batch.spent_joules, energy_method=batch.spent_method)
@@ -187,7 +196,7 @@ def _spending(write: Write, rules: Rules, batch: Row[Any], load: Spent, spent: S
     loading = work_charge(load, card_of(batch.card), batch.terms, rules)
     losing = _losing(write, rules, batch, spent, load_s, loading["joules"])
     cost = loading["cost"] + losing["lost_cost"]
-    write.after_commit(partial(Backlog.charge, job_id=batch.job_id, cost=cost))
+    write.charge(batch.job_id, cost)
     return {
         "loads": int(max(load_s, spent.seconds.get("load", 0.0)) > 0),
         "load_s": load_s,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,16 @@ def upsert(connection: Connection, table: Table, key: dict[str, Any], **values: 
     """Insert a row, or set `values` where its key is there."""
     row = _insert(connection, table).values(**key, **values)
     connection.execute(row.on_conflict_do_update(index_elements=list(key), set_=values))
+
+
+def add_to(
+    connection: Connection, table: Table, key: Sequence[str], column: str, rows: list[dict[str, Any]]
+) -> None:
+    """Add what the rows have in `column` to the rows of the same key, or begin with it."""
+    if rows:
+        row = _insert(connection, table)
+        summed = {column: table.c[column] + row.excluded[column]}
+        connection.execute(row.on_conflict_do_update(index_elements=list(key), set_=summed), rows)
 
 
 def _insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:

@@ -25,7 +25,7 @@ from coordinator.explain import (
     explain_shot,
 )
 from coordinator.ledger.backlog import Backlog, Line
-from coordinator.ledger.jobs import job_cost, job_row
+from coordinator.ledger.jobs import job_row
 from coordinator.ledger.prospects import Prospects, needs
 from coordinator.ledger.retries import by_its_own_fault, failed
 from coordinator.ledger.rules import Rules
@@ -74,7 +74,7 @@ def _job_facts(connection: Connection, look: Prospects, job_id: str) -> JobFacts
         is_open = look.backlog.jobs.get(job_id)
         budget = Budget(
             limit=row.max_cost,
-            cost=is_open.cost if is_open else job_cost(connection, job_id),
+            cost=row.cost,
             reserved=sum(is_open.reserved.values()) if is_open else 0.0,
             currency=look.rules.rates.currency,
         )

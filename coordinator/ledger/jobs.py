@@ -12,8 +12,8 @@ from common.errors import Conflict, NotFound
 from common.states import BatchState, ShotState
 from coordinator.ledger.backlog import Amounts, Backlog, OpenJob
 from coordinator.ledger.memory import recall_memory
-from coordinator.ledger.moves import chunks, drop_all_unwanted, drop_unwanted
-from coordinator.ledger.schema import attempts, batches, jobs, plain, shots, wants
+from coordinator.ledger.moves import chunks, counted_as, drop_all_unwanted, drop_unwanted
+from coordinator.ledger.schema import batches, jobs, plain, shots, wants
 from coordinator.ledger.setbacks import pause
 from coordinator.ledger.shots import find_shot, give_fresh_start
 from coordinator.ledger.transactions import Write
@@ -45,7 +45,15 @@ def open_jobs(write: Write) -> None:
     drop_all_unwanted(write)
     recall_uses(write)
     recall_memory(write)
-    columns = jobs.c.id, jobs.c.owner, jobs.c.lane, jobs.c.priority, jobs.c.submitted_at, jobs.c.max_cost
+    columns = (
+        jobs.c.id,
+        jobs.c.owner,
+        jobs.c.lane,
+        jobs.c.priority,
+        jobs.c.submitted_at,
+        jobs.c.max_cost,
+        jobs.c.cost,
+    )
     active: Select[Any] = select(*columns).where(jobs.c.intent == "active", jobs.c.complete)
     rows = write.connection.execute(active.order_by(jobs.c.submitted_at)).all()
     _open(write, rows, amounts(write.connection))
@@ -62,7 +70,7 @@ def _open(write: Write, rows: Sequence[Row[Any]], lines: Amounts) -> None:
             priority=row.priority,
             submitted_at=row.submitted_at,
             max_cost=row.max_cost,
-            cost=0.0 if row.max_cost is None else job_cost(write.connection, row.id),
+            cost=row.cost,
             reserved=reserved.get(row.id, {}),
         )
         write.after_commit(partial(Backlog.open, job_id=row.id, job=job), brings_work=True)
@@ -75,15 +83,6 @@ def cancel_cut_off(write: Write) -> None:
     for job_id in write.connection.scalars(cut_off).all():
         reason = "the coordinator stopped while it was submitted; submit it again"
         drop_unwanted(write, cancel_job(write, job_id, reason))
-
-
-def job_cost(connection: Connection, job_id: str) -> float:
-    """The farm's bill for all attempts, loads and lost work of a job."""
-    rendering = select(func.coalesce(func.sum(attempts.c.cost), 0.0)).where(attempts.c.job_id == job_id)
-    around = select(func.coalesce(func.sum(batches.c.load_cost + batches.c.lost_cost), 0.0)).where(
-        batches.c.job_id == job_id
-    )
-    return (connection.scalar(rendering) or 0.0) + (connection.scalar(around) or 0.0)
 
 
 def _in_hand(connection: Connection) -> dict[str, dict[str, float]]:
@@ -186,7 +185,12 @@ def _accept(
     write: Write, job_ids: Sequence[str], shot: ColumnElement[bool], *, accepted: bool = True
 ) -> None:
     """Let jobs be done without shots that failed; other jobs that want them go on waiting."""
-    mine = wants.c.job_id.in_(job_ids), wants.c.again.is_(False), shot
+    mine = wants.c.job_id.in_(job_ids), wants.c.again.is_(False), shot, wants.c.accepted.is_not(accepted)
+    failed = select(wants.c.job_id, func.count()).select_from(wants.join(shots)).where(*mine)
+    failed = failed.where(shots.c.state == plain(ShotState.FAILED)).group_by(wants.c.job_id)
+    for job_id, number in write.connection.execute(failed):
+        write.sums.count(job_id, counted_as(ShotState.FAILED, not accepted), -number)
+        write.sums.count(job_id, counted_as(ShotState.FAILED, accepted), number)
     write.connection.execute(update(wants).where(*mine).values(accepted=accepted))
 
 

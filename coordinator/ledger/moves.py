@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Exists, Select, Table, case, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Exists, Row, Select, Table, case, exists, func, insert, select, update
 
 from common.errors import Conflict
 from common.states import (
@@ -25,9 +25,12 @@ from common.states import (
     ShotState,
 )
 from coordinator.ledger.schema import attempts, batches, events, jobs, nodes, plain, shots, waiting, wants
+from coordinator.ledger.tallies import tally_attempts
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.waiting import begin_waiting, cease_waiting
 
+#: What a tally of attempts goes by.
+_TALLIED = tuple(attempts.c[name] for name in ("model", "lane", "vram_class", "failure", "energy_method"))
 #: Ids of one statement; databases bound the parameters.
 CHUNK = 5000
 #: Ends of a batch that its node may not know of.
@@ -36,6 +39,9 @@ _TAKEN_BACK = (BatchEvent.RELEASED, BatchEvent.EXPIRED, BatchEvent.VANISHED)
 _NODES_OWN = (NodeEvent.JOINED, NodeEvent.LEASED, NodeEvent.FREED, NodeEvent.LEFT, NodeEvent.HEARD)
 #: Events after which a node that waits in a claim may be given work.
 _BRING_NODES = (NodeEvent.RESUMED, NodeEvent.TESTED, NodeEvent.TRUSTED)
+
+#: What a job counts a shot as that failed, and that it is done without.
+ACCEPTED = "accepted"
 
 T = TypeVar("T")
 S = TypeVar("S", ShotState, AttemptState, BatchState, NodeState)
@@ -56,8 +62,23 @@ def move_shots(
         if source is ShotState.WAITING:
             cease_waiting(write, some)
         _move(write, SHOT, shots, some, source, event, detail, values)
+        _count_wants(write, some, source, target)
         if target is ShotState.WAITING:
             begin_waiting(write, shots.c.id.in_(some))
+
+
+def _count_wants(write: Write, ids: Sequence[str], source: ShotState, target: ShotState) -> None:
+    """Let the counts of every job that wants these shots follow."""
+    columns = wants.c.job_id, wants.c.accepted
+    query = select(*columns, func.count()).where(wants.c.shot_id.in_(ids), wants.c.again.is_(False))
+    for job_id, accepted, number in write.connection.execute(query.group_by(*columns)):
+        write.sums.count(job_id, counted_as(source, accepted), -number)
+        write.sums.count(job_id, counted_as(target, accepted), number)
+
+
+def counted_as(state: str, accepted: bool) -> str:
+    """What a job counts a shot as that it wants."""
+    return ACCEPTED if accepted and state == ShotState.FAILED else str(state)
 
 
 def wanted() -> Exists:
@@ -97,9 +118,11 @@ def move_attempts(
     detail: str = "",
     **values: Any,
 ) -> None:
-    if ATTEMPT.after(source, event) is not AttemptState.DELIVERED:
+    target = ATTEMPT.after(source, event)
+    if target is not AttemptState.DELIVERED:
         values["settled_at"] = write.now
-    _move(write, ATTEMPT, attempts, ids, source, event, detail, values)
+    moved = _move(write, ATTEMPT, attempts, ids, source, event, detail, values, returning=_TALLIED)
+    tally_attempts(write.sums, moved, source, target, values)
 
 
 def close_batch(write: Write, batch_id: str, event: BatchEvent, *, detail: str = "", **values: Any) -> None:
@@ -128,16 +151,20 @@ def _move(
     event: E,
     detail: str,
     values: dict[str, Any],
-) -> None:
+    *,
+    returning: Sequence[ColumnElement[Any]] = (),
+) -> Sequence[Row[Any]]:
+    """Move rows that are all in `source`; returns `returning` of them as they are then."""
     if not ids:
-        return
+        return ()
     target = machine.after(source, event)
-    moved = write.connection.execute(
-        update(table).where(table.c.id.in_(ids), table.c.state == source).values(state=target.value, **values)
-    )
-    if moved.rowcount != len(ids):
-        gone = len(ids) - moved.rowcount
+    there = update(table).where(table.c.id.in_(ids), table.c.state == source)
+    moved = there.values(state=target.value, **values).returning(*(returning or [table.c.id]))
+    rows = write.connection.execute(moved).all()
+    if len(rows) != len(ids):
+        gone = len(ids) - len(rows)
         raise Conflict(f"{gone} of {len(ids)} {machine.noun} rows are no longer {source}")
     common = {"at": write.now, "noun": machine.noun, "event": event.value, "detail": detail}
     common |= {"source": source.value, "target": target.value}
     write.connection.execute(insert(events), [{"subject": subject, **common} for subject in ids])
+    return rows

@@ -66,7 +66,30 @@ jobs = Table(
     #: False until the last chunk of its shots is in.
     must("complete", Boolean),
     must("submitted_at", Double),
+    #: The farm's bill for all its attempts, loads and lost work so far.
+    must("cost", Double, "0"),
     Index("jobs_by_age", "submitted_at"),
+)
+
+#: Shots that each job wants, by state; `accepted` for those that failed and that it is done without.
+job_counts = Table(
+    "job_counts",
+    metadata,
+    Column("job_id", String, ForeignKey("jobs.id"), primary_key=True),
+    Column("state", String, primary_key=True),
+    must("shots", Integer),
+)
+
+#: Sums over everything ever recorded (`coordinator.ledger.tallies`).
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("kind", String, primary_key=True),
+    Column("model", String, primary_key=True),
+    Column("lane", String, primary_key=True),
+    Column("vram_class", Integer, primary_key=True, autoincrement=False),
+    Column("label", String, primary_key=True),
+    must("value", Double),
 )
 
 #: What shots of one batch share (`common.work.Work`), with one of them for the fit.
@@ -78,7 +101,7 @@ works = Table(
     must("loras", JSON),
     #: Megapixel-forwards of one image: what speeds are measured in.
     must("amount", Double),
-    #: Of one step of one image.
+    #: That share the card for one image.
     must("forwards", Integer, "1"),
     must("sample", Text),
 )
@@ -103,7 +126,7 @@ peaks = Table(
     Column("width", Integer, primary_key=True, autoincrement=False),
     Column("height", Integer, primary_key=True, autoincrement=False),
     Column("recipe", String, primary_key=True),
-    #: At once: images times those of a step.
+    #: Images times the forwards that share the card for each.
     must("forwards", Integer),
     must("bytes", BigInteger),
 )
@@ -192,8 +215,9 @@ nodes = Table(
     must("seen_at", Double),
     #: How its last pictures came out, the oldest first (`common.trust`).
     must("record", Text, ""),
-    #: Since when it is distrusted; None while it is trusted.
+    #: Since when it is distrusted; None while it is trusted. When it was trusted again last.
     may("distrusted_at", Double),
+    may("trusted_at", Double),
     #: Whose doing its state is: `farm`, `operator`, `owner`.
     must("decided_by", String, "farm"),
     must("idle_s", Double, "0"),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from common.errors import Conflict
 from common.shot import Shot
@@ -147,6 +147,10 @@ class _Chunk:
         mine = wants.c.job_id == self._job_id, wants.c.position.between(self._first, last)
         # The job takes part once it is whole.
         begin_waiting(write, *mine, brings_work=False)
+        counts = select(shots.c.state, func.count()).select_from(wants.join(shots))
+        counts = counts.where(*mine, wants.c.again.is_(False)).group_by(shots.c.state)
+        for state, number in write.connection.execute(counts):
+            write.sums.count(self._job_id, state, number)
 
 
 def work_row(work: Work, sample: Shot) -> dict[str, Any]:

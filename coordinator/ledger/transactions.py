@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -13,6 +14,7 @@ from common.errors import FarmError, Unavailable
 from coordinator.ledger.backlog import Backlog
 from coordinator.ledger.engine import transaction
 from coordinator.ledger.leadership import Lead, Replaced
+from coordinator.ledger.tallies import Sums
 
 
 @dataclass(slots=True)
@@ -24,6 +26,8 @@ class Write:
     now: float
     #: As it was before this transaction.
     backlog: Backlog
+    #: What it adds to counters and bills.
+    sums: Sums = field(default_factory=Sums)
     _after: list[Callable[[Backlog], None]] = field(default_factory=list)
     #: Whether work may appear by it.
     brings_work: bool = False
@@ -38,6 +42,7 @@ class Write:
     def apart(self) -> Iterator[None]:
         """A part that leaves nothing behind when it raises a FarmError, so that the rest may be kept."""
         after, brings_work, brings_orders = len(self._after), self.brings_work, self.brings_orders
+        sums = self.sums.copy()
         savepoint = self.connection.begin_nested()
         try:
             yield
@@ -45,9 +50,14 @@ class Write:
             # Not on the database's own errors: it may have lost the savepoint, and would say only that.
             savepoint.rollback()
             del self._after[after:]
-            self.brings_work, self.brings_orders = brings_work, brings_orders
+            self.brings_work, self.brings_orders, self.sums = brings_work, brings_orders, sums
             raise
         savepoint.commit()
+
+    def charge(self, job_id: str, cost: float) -> None:
+        """Add to a job's bill."""
+        self.sums.charge(job_id, cost)
+        self.after_commit(partial(Backlog.charge, job_id=job_id, cost=cost))
 
     def committed(self, backlog: Backlog) -> None:
         for change in self._after:
@@ -90,6 +100,7 @@ class Transactions:
                     if not self._filled:
                         self._fill_backlog(write)
                     yield write
+                    write.sums.write(connection)
             except Unavailable:
                 # A commit whose answer was lost may have happened: only the tables know.
                 self._backlog, self._filled = self._new_backlog(), False

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf
 from typing import Any
 
-from sqlalchemy import Row, exists, func, select, update
+from sqlalchemy import Row, exists, select, update
 
 from common.states import BatchState, NodeEvent, NodeState
 from common.trust import BAD, GOOD, doubt, noted
 from coordinator.ledger.moves import move_node
 from coordinator.ledger.retries import by_its_own_fault, failed
 from coordinator.ledger.rules import Rules
-from coordinator.ledger.schema import attempts, batches, events, nodes, plain
+from coordinator.ledger.schema import attempts, batches, nodes, plain
 from coordinator.ledger.transactions import Write
 
 
@@ -40,7 +39,8 @@ def charge_others(write: Write, rules: Rules, shot_id: str, node_id: str) -> Non
     theirs = attempts.c.shot_id == shot_id, attempts.c.node_id != node_id, failed(), by_its_own_fault()
     query = select(attempts.c.node_id, attempts.c.started_at).where(*theirs)
     for other, started_at in write.connection.execute(query).all():
-        if started_at > _trusted_at(write, other):
+        trusted_at = _row(write, other).trusted_at
+        if trusted_at is None or started_at > trusted_at:
             charge_node(write, rules, other)
 
 
@@ -109,7 +109,8 @@ def blamed(write: Write, rules: Rules) -> Sequence[Row[Any]]:
 
 def _trust(write: Write, node: Row[Any]) -> None:
     state = NodeState(node.state)
-    move_node(write, node.id, state, NodeEvent.TRUSTED, record="", distrusted_at=None)
+    cleared: dict[str, Any] = {"record": "", "distrusted_at": None, "trusted_at": write.now}
+    move_node(write, node.id, state, NodeEvent.TRUSTED, **cleared)
     if state is NodeState.SELFTEST and _holds_batch(write, node.id):
         move_node(write, node.id, NodeState.READY, NodeEvent.LEASED, detail="it still holds its self-test")
 
@@ -117,13 +118,6 @@ def _trust(write: Write, node: Row[Any]) -> None:
 def _note(write: Write, node_id: str, outcome: str) -> None:
     record = noted(_row(write, node_id).record, outcome)
     write.connection.execute(update(nodes).where(nodes.c.id == node_id).values(record=record))
-
-
-def _trusted_at(write: Write, node_id: str) -> float:
-    """When it was trusted again last; -inf: it was never distrusted."""
-    trusted = events.c.subject == node_id, events.c.event == NodeEvent.TRUSTED
-    at = write.connection.scalar(select(func.max(events.c.at)).where(*trusted))
-    return -inf if at is None else float(at)
 
 
 def _row(write: Write, node_id: str) -> Row[Any]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, case, func, literal_column, select
+from sqlalchemy import Connection, Row, Select, func, or_, select
 
 from common.states import AttemptState, ShotState
 from common.views import BudgetView, FailureView, ImageView, JobSummary, JobView
 from coordinator.explain.wording import a_few
-from coordinator.ledger.jobs import job_cost, job_row
-from coordinator.ledger.schema import attempts, images, jobs, plain, shots, wants
+from coordinator.ledger.jobs import job_row
+from coordinator.ledger.moves import ACCEPTED
+from coordinator.ledger.schema import attempts, images, job_counts, jobs, plain, shots, wants
 from coordinator.ledger.specs import shot_of
 
 #: Seconds over which images per minute are counted.
@@ -19,10 +20,6 @@ _WINDOW_S = 120.0
 #: States of shots that the farm works on now, and of all that it works towards.
 _IN_HAND = frozenset({ShotState.RUNNING, ShotState.DELIVERED})
 _OPEN = _IN_HAND | {ShotState.WAITING}
-#: What a job counts a shot as that failed, and that it is done without.
-ACCEPTED = "accepted"
-_IS_ACCEPTED = and_(shots.c.state == plain(ShotState.FAILED), wants.c.accepted)
-_STATE = case((_IS_ACCEPTED, literal_column(f"'{ACCEPTED}'")), else_=shots.c.state)
 
 
 def status(intent: str, counts: Mapping[str, int]) -> str:
@@ -45,14 +42,8 @@ def status(intent: str, counts: Mapping[str, int]) -> str:
 
 def job_summaries(connection: Connection, currency: str) -> list[JobSummary]:
     """See `Ledger.jobs`."""
-    counted = (
-        select(wants.c.job_id, _STATE, func.count())
-        .select_from(wants.join(shots))
-        .where(wants.c.again.is_(False))
-        .group_by(wants.c.job_id, _STATE)
-    )
     counts: dict[str, dict[str, int]] = {}
-    for job_id, state, number in connection.execute(counted):
+    for job_id, state, number in connection.execute(select(job_counts).where(job_counts.c.shots > 0)):
         counts.setdefault(job_id, {})[state] = number
     rows = connection.execute(select(jobs).order_by(jobs.c.submitted_at.desc()))
     return [
@@ -64,9 +55,8 @@ def job_summaries(connection: Connection, currency: str) -> list[JobSummary]:
 def job_view(connection: Connection, job_id: str, now: float, currency: str) -> JobView:
     """See `Ledger.job`."""
     row = job_row(connection, job_id)
-    mine = wants.c.job_id == job_id, wants.c.again.is_(False)
-    counted = select(_STATE, func.count()).select_from(wants.join(shots)).where(*mine)
-    counts = _pairs(connection, counted.group_by(_STATE))
+    counted = select(job_counts.c.state, job_counts.c.shots).where(job_counts.c.job_id == job_id)
+    counts = _pairs(connection, counted.where(job_counts.c.shots > 0))
     held = attempts.c.job_id == job_id, attempts.c.state == AttemptState.RUNNING
     running = select(attempts.c.node_id, func.count()).where(*held).group_by(attempts.c.node_id)
     rate = _images_per_minute(connection, job_id, now)
@@ -77,7 +67,7 @@ def job_view(connection: Connection, job_id: str, now: float, currency: str) -> 
         running=_pairs(connection, running),
         images_per_minute=rate,
         eta_s=left / rate * 60 if rate else None,
-        cost=job_cost(connection, job_id),
+        cost=row.cost,
         currency=currency,
         failures=_failures(connection, job_id),
     )
@@ -119,7 +109,7 @@ def _summary(row: Row[Any], counts: Mapping[str, int]) -> dict[str, Any]:
 def _budget(connection: Connection, row: Row[Any], currency: str) -> BudgetView | None:
     if row.max_cost is None:
         return None
-    return BudgetView(limit=row.max_cost, cost=job_cost(connection, row.id), currency=currency)
+    return BudgetView(limit=row.max_cost, cost=row.cost, currency=currency)
 
 
 def _images_per_minute(connection: Connection, job_id: str, now: float) -> float:
@@ -128,7 +118,8 @@ def _images_per_minute(connection: Connection, job_id: str, now: float) -> float
     newest = connection.scalar(select(func.max(attempts.c.settled_at)).where(*stored))
     if newest is None:
         return 0.0
-    first = connection.scalar(select(func.min(attempts.c.started_at)).where(*stored))
+    late = *stored, attempts.c.settled_at > newest - _WINDOW_S
+    first = connection.scalar(select(func.min(attempts.c.started_at)).where(*late))
     begin: float = max(first or 0.0, newest - _WINDOW_S)
     end: float = newest if now - newest > _WINDOW_S else now
     number = connection.scalar(select(func.count()).where(*stored, attempts.c.settled_at > begin)) or 0
@@ -143,7 +134,7 @@ def _failures(connection: Connection, job_id: str) -> tuple[FailureView, ...]:
         .where(
             wants.c.job_id == job_id,
             wants.c.again.is_(False),
-            ~_IS_ACCEPTED,
+            or_(shots.c.state != plain(ShotState.FAILED), wants.c.accepted.is_(False)),
             shots.c.state.in_((ShotState.FAILED, ShotState.UNSCHEDULABLE)),
         )
         .group_by(shots.c.state, shots.c.failure, shots.c.reason)

@@ -77,7 +77,7 @@ def placed(number: int, *, first: int = 0, min_class: int = 8, **fields: Any) ->
 def placed_one(one: Shot, min_class: int = 8, reason: str = "", *, name: str | None = None) -> PlacedShot:
     """Guidance above 1 doubles its forwards."""
     work = Work(
-        one.model, one.loras, one.width, one.height, one.steps, 2 if one.guidance > 1 else 1, one.sampler
+        one.model, one.loras, one.width, one.height, one.steps, one.sampler, 2 if one.guidance > 1 else 1
     )
     return PlacedShot(planned(one, name), work, min_class, reason)
 

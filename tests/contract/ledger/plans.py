@@ -71,7 +71,7 @@ _WALKED = {"sqlite": _walked_by_sqlite, "postgresql": _walked_by_postgresql}
 
 @contextmanager
 def counted_steps(engine: Engine) -> Iterator[Callable[[], int]]:
-    """How many hundred instructions SQLite's virtual machine runs within the block.
+    """How many tens of instructions SQLite's virtual machine runs within the block.
 
     Unlike a plan it tells a prefix of an index from all of it (sqlite.org/c3ref/progress_handler.html).
     """
@@ -82,7 +82,7 @@ def counted_steps(engine: Engine) -> Iterator[Callable[[], int]]:
         steps += 1
 
     def watch(connection: Any, *_: object) -> None:
-        connection.set_progress_handler(step, 100)
+        connection.set_progress_handler(step, 10)
 
     event.listen(engine, "checkout", watch)
     try:

@@ -73,7 +73,7 @@ def test_a_heartbeat_need_not_wait_for_totals(bench: Bench) -> None:
     beaten: list[object] = []
 
     def beat_meanwhile(_c: object, _k: object, statement: str, *_: object) -> None:
-        if "FROM attempts" in statement:
+        if "FROM tallies" in statement:
             thread = threading.Thread(target=lambda: beaten.append(node.beat()), daemon=True)
             thread.start()
             thread.join(20)

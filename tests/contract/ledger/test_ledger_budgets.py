@@ -16,7 +16,7 @@ MINUTE = Spent(seconds={"denoise": 60.0})
 @pytest.fixture
 def estimating(bench: Bench) -> Bench:
     """A farm whose catalog knows before any measurement: 10 s for an image, 10 s for a load."""
-    bench.place = lambda shot, card: Placement("bf16", 2, pace_s=1.0, load_s=10.0)
+    bench.place = lambda shot, card, seen: Placement("bf16", 2, pace_s=1.0, load_s=10.0)
     bench.restart()
     return bench
 

@@ -31,7 +31,7 @@ NAMES = ("a", "b", "c")
 PROMISE = re.compile(r"[Nn]ode (\w+) takes (?:this|other shots of the same job) next")
 MACHINES: tuple[Machine[Any, Any], ...] = (SHOT, ATTEMPT, BATCH, NODE)
 #: What needs more patience or more accidents than a walk of a few hundred steps has.
-RARE = {("shot", "exhausted"), ("shot", "outgrown"), ("node", "tested")}
+RARE = {("shot", "exhausted"), ("shot", "enlarged"), ("shot", "outgrown"), ("node", "tested")}
 
 
 class Walk:

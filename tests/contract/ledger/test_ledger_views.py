@@ -25,20 +25,19 @@ def test_a_job_runs_only_while_a_node_or_ingest_has_one_of_its_shots(bench: Benc
 
 
 def test_what_outgrew_the_largest_class_is_no_failure_of_the_job(bench: Bench) -> None:
-    job = bench.submit(placed(2)).job_id
+    job = bench.submit(placed(1)).job_id
     lease = bench.join("big", 32).lease()
-    for index in range(2):
-        bench.fail(lease, "out_of_memory", index)
+    bench.fail(lease, "out_of_memory")
     bench.close(lease)
 
     view = bench.ledger.job(job)
 
     assert _status(bench, job) == "unschedulable"
     assert [(one.state, one.kind, one.shots) for one in view.failures] == [
-        ("unschedulable", "out_of_memory", 2)
+        ("unschedulable", "out_of_memory", 1)
     ]
     explained = bench.ledger.explain(job, version="0.1.0")
-    assert any("2 shots fit no node" in sentence for sentence in explained.sentences)
+    assert any("1 shot fits no node" in sentence for sentence in explained.sentences)
     assert "failed" not in " ".join(explained.sentences)
     assert "a larger card" in explained.remedy
     assert "farm retry" not in explained.remedy

@@ -1,7 +1,4 @@
-"""No query of sweeper, dispatcher or node, and none about one job, walks a table that grows with the work.
-
-The list of jobs, the totals of all work and a start do.
-"""
+"""No query of sweeper, dispatcher or node, and no page of the farm's state walks a table that grows."""
 
 from __future__ import annotations
 
@@ -122,6 +119,35 @@ def test_a_walk_through_a_table_is_found(engine: Engine, worked: Bench) -> None:
         connection.execute(select(shots.c.id).where(shots.c.reason == "none")).all()
         connection.execute(select(shots.c.reason).where(shots.c.id == "none")).all()
     assert [table for table, _ in walks] == ["shots"]
+
+
+def _look_at_all(bench: Bench) -> None:
+    """What a scrape and a page of the farm's state ask for."""
+    bench.ledger.totals()
+    bench.ledger.jobs()
+    bench.ledger.cost_table()
+
+
+def test_totals_and_the_list_of_jobs_read_no_history(engine: Engine, worked: Bench) -> None:
+    with walked_tables(engine) as walks:
+        _look_at_all(worked)
+    assert not [walk for walk in walks if walk[0] in GROWING]
+
+
+def test_a_scrape_reads_no_more_after_ten_times_the_history(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+    bench = Bench(engine)
+    node, taken = bench.join(), []
+    for number in (20, 180):
+        bench.submit(placed(number, first=number * 10))
+        while lease := node.claim().lease:
+            bench.finish(lease)
+        with counted_steps(engine) as steps:
+            _look_at_all(bench)
+            taken.append(steps())
+    engine.dispose()
+    few, many = taken
+    assert 0 < many <= 1.2 * few
 
 
 def _steps_of_a_claim(tmp_path: Path, foreign: int) -> int:

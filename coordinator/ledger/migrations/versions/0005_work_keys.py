@@ -105,6 +105,11 @@ def _create_waiting() -> None:
 
 
 def downgrade() -> None:
+    op.execute(
+        "UPDATE shots SET state = 'accepted' WHERE state = 'failed' "
+        "AND id IN (SELECT shot_id FROM wants WHERE accepted)"
+    )
+    op.drop_column("wants", "accepted")
     for table in ("waiting", "ceilings", "peaks"):
         op.drop_table(table)
     op.drop_index("shots_unschedulable", "shots")

@@ -1,0 +1,105 @@
+"""Tallies: sums over all that was ever recorded, kept in the transaction that changes them.
+
+Whoever asks for a total reads a few rows, however long the history. `tests/ledger_rules.py` counts them anew
+from the raw rows after every course of events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Row, bindparam, update
+
+from common.states import AttemptState
+from coordinator.ledger.engine import add_to
+from coordinator.ledger.schema import ATTEMPT_PHASES, job_counts, jobs, tallies
+
+
+class Tally(NamedTuple):
+    """What one number is the sum of."""
+
+    #: `attempts`, `failures`, `running`, `seconds`, `joules`, `cost`, `volunteered`, `loads`.
+    kind: str
+    model: str
+    lane: str
+    vram_class: int
+    #: Of its kind: an outcome, a kind of failure, a phase, a method, what was paid for.
+    label: str = ""
+
+
+@dataclass(slots=True)
+class Sums:
+    """What one transaction adds, written once at its end."""
+
+    tallies: dict[Tally, float] = field(default_factory=dict)
+    #: (job, state) to shots.
+    shots: dict[tuple[str, str], int] = field(default_factory=dict)
+    #: Job to money.
+    costs: dict[str, float] = field(default_factory=dict)
+
+    def copy(self) -> Sums:
+        return Sums(self.tallies.copy(), self.shots.copy(), self.costs.copy())
+
+    def add(self, tally: Tally, value: float) -> None:
+        if value:
+            self.tallies[tally] = self.tallies.get(tally, 0.0) + value
+
+    def count(self, job_id: str, state: str, shots: int) -> None:
+        self.shots[job_id, state] = self.shots.get((job_id, state), 0) + shots
+
+    def charge(self, job_id: str, cost: float) -> None:
+        if cost:
+            self.costs[job_id] = self.costs.get(job_id, 0.0) + cost
+
+    def write(self, connection: Connection) -> None:
+        sums = [tally._asdict() | {"value": value} for tally, value in self.tallies.items()]
+        add_to(connection, tallies, ("kind", "model", "lane", "vram_class", "label"), "value", sums)
+        counts = [
+            {"job_id": job_id, "state": state, "shots": shots}
+            for (job_id, state), shots in self.shots.items()
+            if shots
+        ]
+        add_to(connection, job_counts, ("job_id", "state"), "shots", counts)
+        if self.costs:
+            paid = [{"job": job_id, "paid": cost} for job_id, cost in self.costs.items()]
+            mine = update(jobs).where(jobs.c.id == bindparam("job"))
+            connection.execute(mine.values(cost=jobs.c.cost + bindparam("paid")), paid)
+
+
+def tally_lease(sums: Sums, batch: Mapping[str, Any], images: int) -> None:
+    """Note the attempts that begin with a batch."""
+    sums.add(Tally("running", batch["model"], batch["lane"], batch["vram_class"]), images)
+
+
+def tally_attempts(
+    sums: Sums, rows: Iterable[Row[Any]], source: AttemptState, target: AttemptState, facts: Mapping[str, Any]
+) -> None:
+    """Note attempts that moved, and the `facts` that each of their rows got by it.
+
+    Of a row: `model`, `lane`, `vram_class`, `failure` and `energy_method`, as they are now.
+    """
+    for row in rows:
+        labels = row.model, row.lane, row.vram_class
+        if source is AttemptState.RUNNING:
+            sums.add(Tally("running", *labels), -1)
+        if target is not AttemptState.DELIVERED:
+            sums.add(Tally("attempts", *labels, target.value), 1)
+            sums.add(Tally("failures", *labels, row.failure), 1)
+        for phase in ATTEMPT_PHASES:
+            sums.add(Tally("seconds", *labels, phase), facts.get(f"{phase}_s", 0.0))
+        sums.add(Tally("joules", *labels, row.energy_method), facts.get("joules", 0.0))
+        for kind in ("cost", "volunteered"):
+            sums.add(Tally(kind, *labels, "render"), facts.get(kind, 0.0))
+
+
+def tally_batch(sums: Sums, batch: Any, *, sign: int = 1) -> None:
+    """Note what the row of a batch has for loading and lost work; `sign` -1 takes it back."""
+    labels = batch.model, batch.lane, batch.vram_class
+    sums.add(Tally("loads", *labels), sign * batch.loads)
+    for part in ("load", "lost"):
+        sums.add(Tally("seconds", *labels, part), sign * getattr(batch, f"{part}_s"))
+        sums.add(Tally("joules", *labels, batch.spent_method), sign * getattr(batch, f"{part}_joules"))
+        for kind in ("cost", "volunteered"):
+            sums.add(Tally(kind, *labels, part), sign * getattr(batch, f"{part}_{kind}"))
