@@ -14,11 +14,13 @@ from sqlalchemy import Engine, text
 
 from common.cost import Rates
 from common.errors import Invalid, Unavailable
+from common.messages import Spent
 from common.settings import Money
 from coordinator.ledger import Candidate, Lead, Ledger, Replaced, open_engine
 from coordinator.ledger.engine import transaction
 from coordinator.ledger.revisions import config
-from tests.contract.ledger.bench import TIMING, Bench, place, placed
+from tests.contract.ledger.bench import TIMING, Bench, place, placed, work
+from tests.ledger_rules import check_ledger
 
 PATIENCE = 3
 
@@ -194,6 +196,51 @@ def test_to_lead_brings_an_older_ledger_up_with_all_that_is_in_it(bench: Bench, 
     assert bench.counts(job.job_id) == {"waiting": 2, "running": 2}
     bench.finish(lease)
     assert bench.counts(job.job_id) == {"waiting": 2, "done": 2}
+
+
+def _all_told(bench: Bench) -> tuple[object, ...]:
+    """Counts and bills of all jobs, and totals; sums of money to a millionth."""
+    jobs = {job.id: (job.status, job.counts) for job in bench.ledger.jobs()}
+    bills = {job_id: bench.ledger.job(job_id).cost for job_id in jobs}
+    totals = bench.ledger.totals()
+    return jobs, pytest.approx(bills), totals.attempts, totals.failures, pytest.approx(totals.cost)
+
+
+def test_an_older_ledger_with_history_and_live_leases_adds_up_once_it_is_brought_up(
+    bench: Bench, engine: Engine
+) -> None:
+    """Work of two guidances, stored, failed, accepted, waiting and in hand."""
+    shots = [
+        *placed(30),
+        *placed(30, first=100, guidance=7.0),
+        *placed(2, first=200, width=4096, min_class=0),
+    ]
+    bench.submit(shots)
+    bench.submit(placed(4), owner="ben")
+    bad = bench.submit(placed(1, first=300), priority=90).job_id
+    node = bench.join()
+    for _ in range(3):
+        lease = node.lease()
+        bench.fail(lease, "flat_image")
+        bench.close(lease, load=Spent(joules=9.0, energy_method="sampled", seconds={"load": 2.0}))
+        bench.rest()
+    assert bench.ledger.accept_failures(bad) == 1
+    for _ in range(4):
+        bench.finish(node.lease(), work(60.0))
+    held = node.lease()
+    before = _all_told(bench)
+    with transaction(engine, writes=True) as connection:
+        command.downgrade(config(connection), "0004")
+
+    bench.restart()
+
+    check_ledger(bench.ledger)
+    assert _all_told(bench) == before
+    bench.finish(held)
+    while lease := node.claim().lease:
+        bench.finish(lease)
+    check_ledger(bench.ledger)
+    assert bench.ledger.waiting() == {}
 
 
 def test_a_replaced_coordinator_may_write_no_more(bench: Bench) -> None:
