@@ -15,6 +15,7 @@ from common.manifest.files import FileReader
 from common.manifest.inline import inlined
 from common.manifest.parse import ParsedManifest, parse_manifest
 from common.manifest.schema import manifest_schema
+from common.work import work_of
 from coordinator.expand import Expansion, check_names, expand
 
 FOLDER = Path(__file__).parents[3] / "manifests"
@@ -105,10 +106,10 @@ def test_each_preset_that_is_shared_plans_alone(path: Path, catalog: Catalog) ->
     assert all("a red mug" in planned.shot.prompt for planned in expand(found, catalog))
 
 
-def test_the_demo_needs_grouping_and_a_large_card(catalog: Catalog) -> None:
+def test_the_demo_has_several_kinds_of_work_and_needs_a_large_card(catalog: Catalog) -> None:
     shots = [planned.shot for planned in expansion("demo.yaml", catalog)]
     assert 24 <= len(shots) <= 48
-    assert len({shot.group for shot in shots}) >= 3
+    assert len({work_of(shot, catalog.models[shot.model]) for shot in shots}) >= 3
     assert any(shot.loras for shot in shots)
     assert {catalog.models[shot.model].min_class for shot in shots} == {0, 24}
 
