@@ -96,6 +96,23 @@ def fit(shot: Shot, model: Model, card: Card, seen: Seen | None = None) -> Fit |
     return Misfit(_memory_reason(shot, model, untried, card) if computed else _recipe_reason(model, card))
 
 
+def plain_shot(model: Model) -> Shot:
+    """One image of a model at its own settings, whatever it shows."""
+    width, height = model.size
+    return Shot(
+        model=model.name,
+        model_identity=model.identity or "",
+        prompt="",
+        negative="",
+        seed=0,
+        width=width,
+        height=height,
+        steps=model.steps,
+        guidance=model.guidance,
+        sampler=model.sampler,
+    )
+
+
 def runnable(model: Model, card: Card) -> Iterator[Recipe]:
     """Recipes that the card could compute, whatever its memory."""
     for recipe in model.recipes:

@@ -257,6 +257,27 @@ class Explanation(Message):
     remedy: str = ""
 
 
+class MemoryView(Message):
+    """One line of GET /v1/memory: what cards of one type have shown about a model at one size."""
+
+    #: Name and VRAM class.
+    card: str
+    model: str
+    recipe: str
+    width: int
+    height: int
+    #: Denoiser runs at once in the largest pass that was measured: its images, twice with guidance.
+    forwards: int | None = None
+    #: Bytes that this pass held at the most, and that were predicted for it.
+    peak_bytes: int | None = None
+    predicted_bytes: int | None = None
+    #: Images of a pass at the most, since a larger one ran out of memory; 0: one image did. None: no limit.
+    most_images: int | None = None
+    #: Of the shots that ran out.
+    guidance: float | None = None
+    loras: tuple[str, ...] = ()
+
+
 class ModelView(Message):
     """One line of GET /v1/models."""
 

@@ -21,6 +21,7 @@ from common.views import (
     ImageView,
     JobSummary,
     JobView,
+    MemoryView,
     ModelView,
     NodeView,
     NodeWish,
@@ -130,6 +131,9 @@ class FarmClient:
     def steer_node(self, name: str, verb: NodeVerb, reason: str = "") -> NodeView:
         wish = NodeWish(reason=reason).model_dump()
         return self._call(NodeView, "POST", f"/v1/nodes/{_quoted(name)}/{verb}", wish)
+
+    def memory(self) -> list[MemoryView]:
+        return self._call(list[MemoryView], "GET", "/v1/memory")
 
     def models(self) -> list[ModelView]:
         return self._call(list[ModelView], "GET", "/v1/models")

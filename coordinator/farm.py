@@ -10,12 +10,13 @@ from importlib.metadata import version
 from common.catalog import Catalog
 from common.celeryapp import Publisher
 from common.errors import NotFound, TooLarge, Unavailable
+from common.fit import peak_bytes, plain_shot
 from common.messages import Ack, Close, Grant, GrantRequest, Join, Joined, Report
 from common.nodes import queue_name
 from common.settings import Settings
 from common.states import ShotState
 from common.storage import Store
-from common.views import JobSummary, MisfitView, ModelView, NodeView, QueueView, StatusView
+from common.views import JobSummary, MemoryView, MisfitView, ModelView, NodeView, QueueView, StatusView
 from coordinator.beats import Beats
 from coordinator.broker_user import BrokerUser
 from coordinator.claims import Claims
@@ -164,6 +165,18 @@ class Farm:
             for lane, vram_class in queues
         )
         return views, broker
+
+    def memory(self) -> list[MemoryView]:
+        return [self._with_prediction(view) for view in self.ledger.memory()]
+
+    def _with_prediction(self, view: MemoryView) -> MemoryView:
+        model = self.catalog.models.get(view.model)
+        recipes = {recipe.name: recipe for recipe in model.recipes} if model else {}
+        if model is None or view.recipe not in recipes or view.forwards is None:
+            return view
+        shot = plain_shot(model)._replace(width=view.width, height=view.height, guidance=0.0)
+        predicted = peak_bytes(shot, model, recipes[view.recipe], view.forwards)
+        return view.model_copy(update={"predicted_bytes": predicted})
 
     def models(self) -> list[ModelView]:
         nodes = self.ledger.nodes()

@@ -53,6 +53,8 @@ class AnsweringFarm:
             return [self._filled(views.JobSummary, id=JOB)]
         if path == "/v1/nodes":
             return [self._filled(views.NodeView, state="ready"), self._filled(views.NodeView, name=NODE)]
+        if path == "/v1/memory":
+            return [self._filled(views.MemoryView)]
         for pattern, kind in _VIEWS.items():
             if re.fullmatch(pattern, path):
                 # The name of a picture becomes that of a file.

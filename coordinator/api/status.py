@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from common.views import ModelView, StatusView
+from common.views import MemoryView, ModelView, StatusView
 from coordinator.api.access import TheFarm, allow
 
 router = APIRouter()
@@ -22,6 +22,12 @@ def status(farm: TheFarm) -> StatusView:
 def models(farm: TheFarm) -> list[ModelView]:
     """The catalog of this farm."""
     return farm.models()
+
+
+@router.get("/v1/memory", dependencies=[allow("operator")])
+def memory(farm: TheFarm) -> list[MemoryView]:
+    """What each type of card has shown about memory: the largest pass measured, and what ran out."""
+    return farm.memory()
 
 
 @router.get("/livez")

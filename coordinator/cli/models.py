@@ -13,13 +13,14 @@ from rich.table import Table
 
 from common.catalog import Catalog, Model, file_identity, folder_identity, load_catalog
 from common.errors import Invalid
-from common.fit import Fit, fits_class
+from common.fit import Fit, fits_class, plain_shot
 from common.nodes import VRAM_CLASSES
 from common.settings import load_settings
-from common.shot import Shot
 from common.terminal import styled_lines
-from common.units import format_gib, format_size
+from common.units import counted, format_gib, format_size
+from common.views import MemoryView
 from coordinator.cli import options
+from coordinator.cli.connection import connect
 from coordinator.cli.show import out, print_json, table
 
 
@@ -73,17 +74,29 @@ def models_command(
             help="Print only the identity of this model folder, LoRA or GGUF file.",
         ),
     ] = None,
+    measured: Annotated[
+        bool,
+        typer.Option(
+            "--measured",
+            help="Show instead what the cards of the running farm measured, and where memory ran out.",
+        ),
+    ] = False,
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
 ) -> None:
     """List the models and LoRAs in the catalog, with the recipe for each VRAM class, licence and identity.
 
-    Works without a running farm. Peak memory is predicted for one image at the model's default size.
+    Works without a running farm, except with `--measured`. Peak memory is predicted for one image at the
+    model's default size.
 
-    Examples: `farm models` · `farm models --identity ~/models/my-model`
+    Examples: `farm models` · `farm models --measured` · `farm models --identity ~/models/my-model`
     """
     if identity is not None:
         out.say(identity_of(identity))
+        return
+    if measured:
+        with connect(settings) as client:
+            _show_measured(client.memory(), as_json)
         return
     catalog = load_catalog(load_settings(settings).catalogs)
     views = [view(model, catalog) for model in catalog.models.values()]
@@ -92,6 +105,40 @@ def models_command(
     else:
         out.print(models_table(views), "")
         out.print(loras_table(views))
+
+
+def _show_measured(views: list[MemoryView], as_json: bool) -> None:
+    if as_json:
+        print_json(views)
+    elif not views:
+        out.say("no card of this farm has rendered a picture yet")
+    else:
+        out.print(memory_table(views))
+
+
+def memory_table(views: list[MemoryView]) -> Table:
+    rows = [
+        (
+            view.card,
+            view.model,
+            view.recipe,
+            format_size(view.width, view.height),
+            _found(view),
+            "" if view.predicted_bytes is None else format_gib(view.predicted_bytes),
+        )
+        for view in views
+    ]
+    return table("cards", "model", "recipe", "size", "largest pass", "predicted", rows=rows)
+
+
+def _found(view: MemoryView) -> str:
+    """What a pass took, or how large passes are since one ran out of memory."""
+    if view.peak_bytes is not None:
+        return f"{format_gib(view.peak_bytes)} for {counted(view.forwards or 0, 'denoiser run')} at once"
+    kind = f"guidance {view.guidance:g}" + "".join(f", LoRA {name}" for name in view.loras)
+    if not view.most_images:
+        return f"not even 1 image: it ran out of memory ({kind})"
+    return f"{counted(view.most_images, 'image')} at most: a larger one ran out of memory ({kind})"
 
 
 def identity_of(path: Path) -> str:
@@ -178,26 +225,10 @@ def _known(entry: ModelView | LoraView) -> str:
 
 
 def _class_view(model: Model, vram_class: int) -> ClassView:
-    found = fits_class(_own_shot(model), model, vram_class)
+    found = fits_class(plain_shot(model), model, vram_class)
     if isinstance(found, Fit):
         return ClassView(vram_class=vram_class, recipe=found.recipe.name, peak_bytes=found.peak_bytes)
     return ClassView(vram_class=vram_class, reason=found.reason)
-
-
-def _own_shot(model: Model) -> Shot:
-    width, height = model.size
-    return Shot(
-        model=model.name,
-        model_identity=model.identity or "",
-        prompt="",
-        negative="",
-        seed=0,
-        width=width,
-        height=height,
-        steps=model.steps,
-        guidance=model.guidance,
-        sampler=model.sampler,
-    )
 
 
 def _held(model: ModelView) -> RenderableType:

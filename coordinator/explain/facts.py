@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from common.states import NodeState, ShotState
-from common.views import FailureView
+from common.views import FailureView, MemoryView
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -201,3 +201,5 @@ class NodeSubject:
     lanes: tuple[LaneWork, ...] = ()
     #: Lanes that it does not serve to images that wait in them.
     other_lanes: Mapping[str, int] = field(default_factory=dict)
+    #: What cards of its type have shown about memory.
+    memory: tuple[MemoryView, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from common.states import NodeState
-from common.units import counted
+from common.units import counted, format_size
 from common.views import Explanation
 from coordinator.explain.facts import LaneWork, NodeSubject
 from coordinator.explain.wording import Answer, a_few, capitalised, in_hand, out_of_service
@@ -14,7 +14,7 @@ from coordinator.planner import refusal
 
 def explain_node(subject: NodeSubject) -> Explanation:
     """What it does now, what it gets next in each of its lanes, and what keeps the rest from it."""
-    answers = [*_standing(subject), *_version(subject)]
+    answers = [*_standing(subject), *_version(subject), *_memory(subject)]
     if subject.node.in_service:
         for lane in subject.lanes:
             answers += _lane(lane)
@@ -47,6 +47,16 @@ def _version(subject: NodeSubject) -> Iterator[Answer]:
             f"it runs shotfarm {subject.version}, this farm {subject.farm_version}",
             f"install shotfarm=={subject.farm_version} on {subject.node.name}",
         )
+
+
+def _memory(subject: NodeSubject) -> Iterator[Answer]:
+    """Where cards of its type ran out of memory."""
+    for view in subject.memory:
+        if view.most_images is not None:
+            size = format_size(view.width, view.height)
+            work = f"{view.model} at {size}, guidance {view.guidance:g}, recipe {view.recipe}"
+            most = counted(view.most_images, "image") if view.most_images else "no image"
+            yield Answer(f"cards like its {view.card} ran out of memory with {work}: {most} a pass for now")
 
 
 def _lane(work: LaneWork) -> Iterator[Answer]:

@@ -25,7 +25,9 @@ from coordinator.explain import (
     explain_shot,
 )
 from coordinator.ledger.backlog import Backlog, Line
+from coordinator.ledger.fleet import card_of
 from coordinator.ledger.jobs import job_row
+from coordinator.ledger.memory import memory_views
 from coordinator.ledger.prospects import Prospects, needs
 from coordinator.ledger.retries import by_its_own_fault, failed
 from coordinator.ledger.rules import Rules
@@ -257,5 +259,6 @@ def _node(connection: Connection, look: Prospects, name: str, version: str) -> N
         farm_version=version,
         hand=_hand(connection, look.now, *held),
         lanes=tuple(look.lane_work(name, lane) for lane in row.lanes),
+        memory=tuple(memory_views(connection, card_of(row.card).type)),
         other_lanes={lane: images for lane, images in lanes.items() if lane not in row.lanes},
     )

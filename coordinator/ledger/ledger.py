@@ -28,7 +28,7 @@ from common.messages import (
 from common.settings import Timing
 from common.shot import Shot
 from common.states import BatchEvent
-from common.views import CostRow, Explanation, ImageView, JobSummary, JobView, NodeView
+from common.views import CostRow, Explanation, ImageView, JobSummary, JobView, MemoryView, NodeView
 from coordinator.ledger import accounts, batches, ingest, jobs, nodes, views
 from coordinator.ledger.backlog import Backlog
 from coordinator.ledger.beats import answer_beat, answer_listener
@@ -38,6 +38,7 @@ from coordinator.ledger.explain import explain
 from coordinator.ledger.fleet import in_service
 from coordinator.ledger.incident import Incident
 from coordinator.ledger.leadership import Lead, Replaced, show_life
+from coordinator.ledger.memory import memory_views
 from coordinator.ledger.records import (
     JoinedNode,
     NewJob,
@@ -156,6 +157,11 @@ class Ledger(Verbs):
     def nodes(self) -> list[NodeView]:
         with self._transactions.read() as connection:
             return nodes.node_views(connection)
+
+    def memory(self) -> list[MemoryView]:
+        """What each type of card has shown about memory; `predicted_bytes` is left None."""
+        with self._transactions.read() as connection:
+            return memory_views(connection)
 
     # Work
 

@@ -6,14 +6,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from sqlalchemy import delete, select
+from sqlalchemy import Connection, delete, select
 
 from common.fit import Peak
 from common.nodes import Card
+from common.views import MemoryView
 from coordinator.ledger.backlog import Backlog, Size, WorkSample
 from coordinator.ledger.engine import upsert
 from coordinator.ledger.records import Placement
-from coordinator.ledger.schema import ceilings, peaks
+from coordinator.ledger.schema import ceilings, peaks, works
+from coordinator.ledger.specs import shot_of
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.waiting import samples
 
@@ -65,6 +67,42 @@ def forget_ceilings(write: Write) -> None:
     limits = [tuple(row) for row in write.connection.execute(old.returning(*key))]
     if limits:
         write.after_commit(partial(Backlog.lift_limits, limits=limits), brings_work=True)
+
+
+def memory_views(connection: Connection, card_type: str | None = None) -> list[MemoryView]:
+    """What was measured, then what ran out, of one type of card or of all; without predictions."""
+    measured = select(peaks).order_by(peaks.c.card_type, peaks.c.model, peaks.c.recipe)
+    ran_out = select(ceilings, works.c.sample).join(works, works.c.key == ceilings.c.work_key)
+    if card_type is not None:
+        measured = measured.where(peaks.c.card_type == card_type)
+        ran_out = ran_out.where(ceilings.c.card_type == card_type)
+    found = [
+        MemoryView(
+            card=row.card_type,
+            model=row.model,
+            recipe=row.recipe,
+            width=row.width,
+            height=row.height,
+            forwards=row.forwards,
+            peak_bytes=row.bytes,
+        )
+        for row in connection.execute(measured)
+    ]
+    for row in connection.execute(ran_out.order_by(ceilings.c.card_type, ceilings.c.recipe)):
+        shot = shot_of(row.sample)
+        found.append(
+            MemoryView(
+                card=row.card_type,
+                model=shot.model,
+                recipe=row.recipe,
+                width=shot.width,
+                height=shot.height,
+                most_images=row.images,
+                guidance=shot.guidance,
+                loras=tuple(use.name for use in shot.loras),
+            )
+        )
+    return found
 
 
 def _sample(write: Write, work_key: str) -> WorkSample:

@@ -100,6 +100,24 @@ def test_memory_that_something_else_held_is_tried_again_a_day_later(roomy: Bench
     assert roomy.join().lease().pass_size == WIDE
 
 
+def test_what_cards_have_shown_is_told_of_their_nodes_and_in_one_list(roomy: Bench) -> None:
+    roomy.submit(placed(20, guidance=7.0))
+    node = roomy.join()
+    run_out(node)
+    (limit,) = roomy.ledger.memory()
+    assert (limit.card, limit.model, limit.recipe) == ("card of 8 GB, 8 GB", "tiny", "roomy")
+    assert (limit.most_images, limit.guidance) == (WIDE // 2, 7.0)
+    told = " ".join(roomy.ledger.explain("node", version="1").sentences)
+    assert "ran out of memory with tiny at 1000×1000, guidance 7, recipe roomy: 4 images a pass" in told
+
+    lease = node.lease()
+    _deliver_all(roomy, lease, 123)
+
+    (peak, _) = roomy.ledger.memory()
+    assert (peak.forwards, peak.peak_bytes) == (2 * len(lease.shots), 123)
+    assert "ran out" not in " ".join(roomy.ledger.explain(roomy.join("large", 24).id, version="1").sentences)
+
+
 SDXL = load_catalog().models["sdxl"]
 CARD = Card(**card(8).model_dump())
 

@@ -196,6 +196,12 @@ def test_what_a_farm_says_is_shown_as_it_is(
         check(farm(*case.words), case.code, *([text] if case.shows else []))
 
 
+def test_what_cards_have_measured_is_shown_as_it_is(farm: Farm, answers: AnsweringFarm) -> None:
+    for text in (*_CHUNKS, *filter(sayable, WORST)):
+        answers.text = text
+        check(farm("models", "--measured"), 0, text)
+
+
 @pytest.mark.parametrize("name", [name for name, one in _EVERY.items() if "--json" in options_of(one)])
 def test_json_holds_every_text_exactly(name: str, farm: Farm, answers: AnsweringFarm, tmp_path: Path) -> None:
     case = COMMANDS[name]
