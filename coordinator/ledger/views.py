@@ -7,12 +7,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, or_, select
 
-from common.states import AttemptState, ShotState
+from common.states import AttemptState, BatchState, ShotState
 from common.views import BudgetView, FailureView, ImageView, JobSummary, JobView
 from coordinator.explain.wording import a_few
 from coordinator.ledger.jobs import job_row
 from coordinator.ledger.moves import ACCEPTED
-from coordinator.ledger.schema import attempts, images, job_counts, jobs, plain, shots, wants
+from coordinator.ledger.schema import attempts, batches, images, job_counts, jobs, plain, shots, wants
 from coordinator.ledger.specs import shot_of
 
 #: Seconds over which images per minute are counted.
@@ -57,8 +57,10 @@ def job_view(connection: Connection, job_id: str, now: float, currency: str) -> 
     row = job_row(connection, job_id)
     counted = select(job_counts.c.state, job_counts.c.shots).where(job_counts.c.job_id == job_id)
     counts = _pairs(connection, counted.where(job_counts.c.shots > 0))
-    held = attempts.c.job_id == job_id, attempts.c.state == AttemptState.RUNNING
-    running = select(attempts.c.node_id, func.count()).where(*held).group_by(attempts.c.node_id)
+    # By what is leased, which is little, and not by all that was ever tried.
+    leased = batches.c.job_id == job_id, batches.c.state == plain(BatchState.LEASED)
+    held = select(attempts.c.node_id, func.count()).join(batches, attempts.c.batch_id == batches.c.id)
+    running = held.where(*leased, attempts.c.state == AttemptState.RUNNING).group_by(attempts.c.node_id)
     rate = _images_per_minute(connection, job_id, now)
     left = sum(number for state, number in counts.items() if state in _OPEN)
     return JobView(

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import expansion, fleet, ledger, orders, planning, throughput
+from tests.benchmarks import claim, expansion, fleet, ledger, orders, planning, scrape, throughput
 from tests.benchmarks.figures import Figure, decide
 from tests.benchmarks.machine import describe_machine
 
@@ -22,6 +22,8 @@ BENCHMARKS = {
     "throughput": throughput,
     "expansion": expansion,
     "ledger": ledger,
+    "claim": claim,
+    "scrape": scrape,
     "planning": planning,
     "orders": orders,
     "fleet": fleet,
