@@ -11,7 +11,7 @@ DATABASE ?= sqlite
 SHOTS ?= 20000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev lock demo test test-newest lint bench chaos soak fuzz reference clean
+.PHONY: help setup setup-dev lock demo check test test-newest lint bench chaos soak fuzz reference clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,9 @@ lint: setup-dev  ## Run ruff, mypy --strict and import-linter
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+check: lint  ## Run lint, unit tests and the contracts that need no server: for everyday work
+	$(BIN)/python -m pytest tests/unit tests/contract -n $(JOBS) --dist loadfile -k "not postgresql and not s3" -m "not slow"
 
 test: lint  ## Run lint and all tests that this machine supports; lists skipped tests with reasons
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder

@@ -33,7 +33,8 @@ from coordinator.ledger.backlog import Line, OpenJob
 from coordinator.ledger.records import Place
 from coordinator.ledger.schema import attempts, events, metadata, nodes, shots
 
-TIMING = Timing()
+#: A quarantine is short, since each of its sweeps takes the test a while.
+TIMING = Timing(quarantine_s=120)
 START = 1_000_000.0
 SHA = "ab" * 32
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, event, make_url, text
 
 from coordinator.ledger import open_engine
 from coordinator.ledger.engine import transaction
@@ -22,9 +24,7 @@ def postgres() -> Iterator[str]:
         # It analyses tables in mid-test, and plans for a handful of rows say nothing of many.
         _maintain(folder, "ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()")
         _maintain(folder, "CREATE DATABASE template")
-        engine = open_engine(f"postgresql://farm@/template?host={folder}")
-        _at_newest_schema(engine)
-        engine.dispose()
+        _at_newest_schema(f"postgresql://farm@/template?host={folder}")
         yield folder
 
 
@@ -37,9 +37,19 @@ def _maintain(folder: str, *statements: str) -> None:
     engine.dispose()
 
 
-def _at_newest_schema(engine: Engine) -> None:
+def _at_newest_schema(url: str) -> None:
+    engine = open_engine(url)
     with transaction(engine, writes=True) as connection:
         upgrade(connection)
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file without rows, at the newest schema."""
+    template = tmp_path_factory.mktemp("template") / "ledger.sqlite"
+    _at_newest_schema(f"sqlite:///{template}")
+    return template
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -53,11 +63,22 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
+def engine(database_url: str, request: pytest.FixtureRequest) -> Iterator[Engine]:
+    url = make_url(database_url)
+    if url.database and url.get_backend_name() == "sqlite":
+        shutil.copy(request.getfixturevalue("sqlite"), url.database)
     engine = open_engine(database_url)
-    _at_newest_schema(engine)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _never_sync)
+        # Its first connection came before the listener.
+        engine.dispose()
     yield engine
     engine.dispose()
+
+
+def _never_sync(connection: Any, _: object) -> None:
+    """No test cuts the power, and a commit that waits for the disk takes most of a test's time."""
+    connection.execute("PRAGMA synchronous = off")
 
 
 @pytest.fixture
