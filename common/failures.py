@@ -1,6 +1,6 @@
-"""What can go wrong with a shot, whose fault it is, and what follows.
+"""Kinds of failure of a shot, who is at fault, and the consequence.
 
-A node reports a kind; everything else about a failure is decided here and nowhere else.
+A node reports a kind; everything else about a failure is decided here.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ from enum import StrEnum
 
 from common.states import ShotEvent
 
-#: A shot's own failures before it is given up.
+#: Failed attempts after which a shot fails for good.
 MAX_ATTEMPTS = 3
-#: Times that an engine, node or ingest may die with a shot in hand before it is given up.
+#: Crashes of engine, node or ingest while processing a shot after which it fails for good.
 MAX_CRASHES = 3
 
 
 class Blame(StrEnum):
-    #: The shot is charged one of its attempts; so is the node, if another renders the shot well.
+    #: Counts as a failed attempt of the shot; also against the node if another node renders the shot.
     SHOT = "shot"
-    #: The shot waits again at no cost; the node is charged.
+    #: Counts against the node; the shot waits again and loses no attempt.
     NODE = "node"
-    #: The shot waits again, and nobody is charged.
+    #: Counts against neither shot nor node; the shot waits again.
     FARM = "farm"
     #: The shot waits for a larger VRAM class.
     OUT_OF_MEMORY = "out_of_memory"
-    #: Nobody wants it any more.
+    #: No job wants the shot any more.
     CANCELLED = "cancelled"
 
 
@@ -33,53 +33,57 @@ class Blame(StrEnum):
 class Failure:
     kind: str
     blame: Blame
-    #: What happened, for a person, without a full stop.
+    #: What happened, as a sentence for people without a full stop.
     sentence: str
-    #: How many of a shot's own failures end it, this one included: 1 where no other node could do better.
+    #: Failed attempts that end the shot, including this one: 1 if no other node could succeed.
     attempts: int = MAX_ATTEMPTS
 
 
 _KNOWN = (
-    Failure("invalid_spec", Blame.SHOT, "the pipeline refused its settings"),
-    Failure("prompt_too_long", Blame.SHOT, "the prompt is longer than the model reads", attempts=1),
-    Failure("unsupported_size", Blame.SHOT, "the model makes another size than was asked for"),
-    Failure("lora_rejected", Blame.SHOT, "a LoRA does not fit the model, or only in part"),
+    Failure("invalid_spec", Blame.SHOT, "the pipeline rejected its settings"),
+    Failure("prompt_too_long", Blame.SHOT, "the prompt exceeds the token limit of the model", attempts=1),
+    Failure("unsupported_size", Blame.SHOT, "the model cannot render the requested size"),
+    Failure("lora_rejected", Blame.SHOT, "a LoRA is incompatible with the model, or applies only in part"),
     Failure("not_a_number", Blame.SHOT, "the model computed values that are not numbers"),
-    Failure("black_image", Blame.SHOT, "the picture is black"),
-    Failure("flat_image", Blame.SHOT, "the picture is one flat colour"),
-    Failure("stalled", Blame.SHOT, "no step was made for too long"),
-    Failure("hard_limit", Blame.SHOT, "it took longer than an image may"),
+    Failure("black_image", Blame.SHOT, "the image is black"),
+    Failure("flat_image", Blame.SHOT, "the image is a single flat colour"),
+    Failure("stalled", Blame.SHOT, "rendering made no progress within the time limit"),
+    Failure("hard_limit", Blame.SHOT, "rendering exceeded the hard time limit"),
     Failure("render_error", Blame.SHOT, "rendering failed"),
-    Failure("poison", Blame.SHOT, f"engine, node or ingest died {MAX_CRASHES} times with it in hand"),
+    Failure(
+        "poison",
+        Blame.SHOT,
+        f"the engine, the node or ingest crashed {MAX_CRASHES} times while processing it",
+    ),
     Failure("out_of_memory", Blame.OUT_OF_MEMORY, "the card ran out of memory"),
-    Failure("model_missing", Blame.NODE, "the node does not hold the model's files"),
-    Failure("model_mismatch", Blame.NODE, "the node's model files are not those of the catalog"),
+    Failure("model_missing", Blame.NODE, "the model files are missing on the node"),
+    Failure("model_mismatch", Blame.NODE, "the model files on the node differ from the catalog"),
     Failure("load_error", Blame.NODE, "the pipeline could not be loaded"),
-    Failure("engine_died", Blame.NODE, "the rendering process died"),
-    Failure("device_lost", Blame.NODE, "the card no longer answers"),
+    Failure("engine_died", Blame.NODE, "the rendering process exited unexpectedly"),
+    Failure("device_lost", Blame.NODE, "the card no longer responds"),
     Failure("disk_full", Blame.NODE, "the node's disk is full"),
-    Failure("not_an_image", Blame.NODE, "the upload is not a whole image"),
-    Failure("wrong_size", Blame.NODE, "the picture is not of the size that was asked for"),
-    Failure("wrong_checksum", Blame.NODE, "the upload is not the bytes that were reported"),
-    Failure("wrong_format", Blame.NODE, "the picture is not of the format that was asked for"),
-    Failure("wrong_shot", Blame.NODE, "the upload names another shot"),
-    Failure("upload_failed", Blame.NODE, "the store refuses what this node uploads"),
-    Failure("upload_missing", Blame.NODE, "the upload is not in the store"),
-    Failure("ingest_crash", Blame.FARM, "ingest began several times to check it and never ended"),
-    Failure("store_unavailable", Blame.FARM, "the store did not answer"),
-    Failure("cancelled", Blame.CANCELLED, "nobody wants it any more"),
+    Failure("not_an_image", Blame.NODE, "the upload is not a complete image"),
+    Failure("wrong_size", Blame.NODE, "the image does not have the requested size"),
+    Failure("wrong_checksum", Blame.NODE, "SHA-256 mismatch between the upload and the report"),
+    Failure("wrong_format", Blame.NODE, "the image does not have the requested format"),
+    Failure("wrong_shot", Blame.NODE, "the upload belongs to another shot"),
+    Failure("upload_failed", Blame.NODE, "the store rejects uploads from this node"),
+    Failure("upload_missing", Blame.NODE, "the upload is missing from the store"),
+    Failure("ingest_crash", Blame.FARM, "ingest started checking it several times without finishing"),
+    Failure("store_unavailable", Blame.FARM, "the store did not respond"),
+    Failure("cancelled", Blame.CANCELLED, "no job wants it any more"),
 )
 FAILURES = {failure.kind: failure for failure in _KNOWN}
 
 
 def kinds(*blames: Blame) -> tuple[str, ...]:
-    """Every kind of failure that is one of these faults."""
+    """All kinds of failure with one of these blames."""
     return tuple(failure.kind for failure in _KNOWN if failure.blame in blames)
 
 
 def failure(kind: str) -> Failure:
-    """The failure of that kind. One that this version does not know is the shot's: attempts bound it."""
-    return FAILURES.get(kind) or Failure(kind, Blame.SHOT, f"it failed for a reason unknown here ({kind})")
+    """The failure of that kind; an unknown kind counts as the shot's own, so that its attempts limit it."""
+    return FAILURES.get(kind) or Failure(kind, Blame.SHOT, f"unknown kind of failure ({kind})")
 
 
 def consequence(

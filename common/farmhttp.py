@@ -21,10 +21,12 @@ def farm_http(
     host = _host(url)
     if host is None:
         raise Invalid(
-            f"{given_as} {url}: give the whole address that `farm status` shows, such as http://192.168.1.10:8080"
+            f"{given_as} {url}: give the full URL that `farm up` prints, such as http://192.168.1.10:8080"
         )
     if key and not (key.isascii() and key.isprintable() and " " not in key):
-        raise Invalid(f"the key for {url} has characters that no key has; ask who runs the farm")
+        raise Invalid(
+            f"the key for {url} contains invalid characters; ask the operator of the farm for the key"
+        )
     return httpx.Client(
         base_url=url,
         headers={**(headers or {}), **({"Authorization": f"Bearer {key}"} if key else {})},
@@ -42,7 +44,7 @@ def silence(url: str, error: Exception) -> str:
 
 def no_farm(answer: httpx.Response) -> str:
     """What to say of an answer that is not in a farm's words."""
-    return f"{answer.request.url} answered {answer.status_code}, but not as a farm does: check the address"
+    return f"{answer.request.url} answered {answer.status_code}, but is not a farm: check the address"
 
 
 def _host(url: str) -> str | None:

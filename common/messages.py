@@ -1,7 +1,7 @@
-"""What nodes, ingest and the coordinator say to each other over HTTP. Strict: an unknown field is refused.
+"""Messages between nodes, ingest and the coordinator over HTTP. Unknown fields are rejected.
 
-Durations are seconds, energies joules, sizes bytes. Wall clocks only label; durations are measured on
-the sender's monotonic clock.
+Durations are in seconds, energies in joules, sizes in bytes. Durations are measured on the monotonic clock of
+the sender; wall clock times serve as labels only.
 """
 
 from __future__ import annotations
@@ -50,24 +50,24 @@ class CardFacts(Message):
 
 
 class Join(Message):
-    """POST /v1/nodes: each start of a node is a new incarnation; its older leases close as vanished."""
+    """POST /v1/nodes: each start of a node is a new incarnation; leases of earlier ones close as vanished."""
 
     name: Name
     card: CardFacts
     owner: str = "farm"
     lanes: tuple[Name, ...] = ("public",)
-    #: Names of catalog models and LoRAs whose files the node holds.
+    #: Catalog models and LoRAs whose files are on the node.
     models: tuple[str, ...] = ()
     loras: tuple[str, ...] = ()
-    #: Model to the recipes that the node cannot follow, for want of a file that only they read.
+    #: For each model, the recipes that the node cannot use because a file is missing.
     missing_recipes: dict[str, tuple[str, ...]] = {}
     #: Whether the farm pays for its electricity and idle time (`owned`, `rented`) or not (`volunteer`).
     terms: Terms = "owned"
     versions: dict[str, str] = {}
-    #: Random name of the joining process, the same for as long as it lives.
+    #: Random name of the joining process, constant during its lifetime.
     process: str = ""
-    #: Whether this process has joined before. It is refused when another process has taken the name since;
-    #: a fresh one (a restart after a kill) takes it over.
+    #: Whether this process has joined before. It is rejected if another process has taken the name since;
+    #: a new process (after a restart) takes the name over.
     again: bool = False
 
 
@@ -75,9 +75,9 @@ class Joined(Message):
     node_id: str
     incarnation: int
     vram_class: int
-    #: Celery queues this node may consume, one a lane.
+    #: Celery queues that this node may consume, one per lane.
     queues: tuple[str, ...]
-    #: redis:// URL under the node's own restricted user, at the advertised address.
+    #: redis:// URL with the restricted user of nodes, at the advertised address.
     broker_url: str
     heartbeat_s: Seconds
     claim_wait_s: Seconds
@@ -87,9 +87,9 @@ class Joined(Message):
 
 
 class Spent(Message):
-    """Cumulative work of one lease or of an idle node, so that killed attempts are costed too."""
+    """Cumulative work of one lease or an idle node, so that killed attempts are billed too."""
 
-    #: Joules of the card, and how they were had: `counter`, `sampled`, `estimated`.
+    #: Energy of the card, and how it was measured: `counter`, `sampled`, `estimated`.
     joules: Joules = 0.0
     energy_method: Literal["counter", "sampled", "estimated"] = "estimated"
     #: Seconds by phase: load, encode, denoise, decode, save, upload.
@@ -117,39 +117,39 @@ class Beat(Message):
 
 
 class BeatAnswer(Message):
-    #: `go on`; `stop`: drop the batch now, the lease is over; `drain`: finish the batch, take no more;
-    #: `pause`: drop the batch and free the card until told otherwise.
+    #: `go on`; `stop`: drop the batch, its lease has ended; `drain`: finish the batch and take no more;
+    #: `pause`: drop the batch and release the GPU until another order.
     order: Literal["go on", "stop", "drain", "pause"]
     reason: str = ""
-    #: Shots of the batch that nobody wants any more: not started ones are dropped, and a pass of nothing else
-    #: ends at its next step.
+    #: Shots of the batch that no job wants any more: the node drops those not started, and ends a pass that
+    #: contains only such shots at the next step.
     cancelled: tuple[str, ...] = ()
 
 
 class Listen(Message):
-    """POST /v1/nodes/{id}/orders: waits up to `wait_s` for an answer other than `known`."""
+    """POST /v1/nodes/{id}/orders: wait up to `wait_s` for an order other than `known`."""
 
     incarnation: int
     #: The leased batch and its token; None while idle.
     batch_id: str | None = None
     token: str | None = None
-    #: What the node heard last of this batch.
+    #: The order that the node last received for this batch.
     known: BeatAnswer = BeatAnswer(order="go on")
     wait_s: Seconds = 20.0
 
 
 class Leave(Message):
-    """POST /v1/nodes/{id}/leave: the node has ended."""
+    """POST /v1/nodes/{id}/leave: the node has stopped."""
 
     incarnation: int
 
 
 class Claim(Message):
-    """POST /v1/claims: presents a ticket, waits up to `wait_s` for work."""
+    """POST /v1/claims: present a ticket and wait up to `wait_s` for work."""
 
     node_id: str
     incarnation: int
-    #: The Celery task id of the ticket in hand.
+    #: Celery task ID of the ticket.
     ticket: str
     loaded_model: str | None = None
     loaded_loras: tuple[str, ...] = ()
@@ -165,20 +165,20 @@ class OrderedShot(Message):
 
 
 class Lease(Message):
-    """The right of one node to work on one batch; each heartbeat that names it renews it."""
+    """The right of one node to work on one batch, renewed by each heartbeat that names the batch."""
 
     batch_id: str
     token: str
     model: str
     #: Name of the catalog recipe that the fit chose for this card.
     recipe: str
-    #: Images of one pass at the most.
+    #: Maximum number of images in one pass.
     pass_size: Annotated[int, Field(ge=1)]
     shots: tuple[OrderedShot, ...]
 
 
 class Nothing(Message):
-    """No work for this node now, and why."""
+    """No work is available for this node, and why."""
 
     reason: str
 
@@ -189,7 +189,7 @@ class ClaimAnswer(Message):
 
 
 class GrantRequest(Message):
-    """POST /v1/batches/{id}/grants: asks to upload one rendered shot into quarantine."""
+    """POST /v1/batches/{id}/grants: request an upload URL for one rendered shot."""
 
     token: str
     shot_id: Sha256
@@ -199,7 +199,7 @@ class GrantRequest(Message):
 
 
 class Grant(Message):
-    """A presigned PUT: exactly these bytes, to exactly this key, for a while."""
+    """A presigned PUT into quarantine, for one key, length, type and SHA-256, valid for a limited time."""
 
     key: str
     url: str
@@ -207,7 +207,7 @@ class Grant(Message):
 
 
 class Report(Message):
-    """POST /v1/batches/{id}/reports: one shot is uploaded, or failed. Repeating it changes nothing."""
+    """POST /v1/batches/{id}/reports: one shot was uploaded or failed. Idempotent."""
 
     token: str
     shot_id: Sha256
@@ -216,45 +216,45 @@ class Report(Message):
     key: str | None = None
     sha256: Sha256 | None = None
     size: Bytes | None = None
-    #: Of a failed shot: a kind of `common.failures`, and a sentence.
+    #: Of a failed shot: a kind from `common.failures`, and a sentence.
     failure: str | None = None
     message: str = ""
     #: This shot's share of its pass.
     spent: Spent = Spent()
     peak_bytes: Bytes | None = None
-    #: What the bits depend on besides the spec: versions, dtype, batch size, recipe.
+    #: Everything that affects the pixels besides the spec: versions, dtype, batch size, recipe.
     fingerprint: dict[str, Any] = {}
 
 
 class Close(Message):
-    """POST /v1/batches/{id}/close: the node is through; what it left undone returns to the backlog."""
+    """POST /v1/batches/{id}/close: the node has finished; unreported shots return to the backlog."""
 
     token: str
     outcome: Literal["finished", "released", "failed", "oom"]
     failure: str | None = None
     message: str = ""
-    #: What the card held when its memory ran out.
+    #: Bytes in use when the card ran out of memory.
     peak_bytes: Bytes | None = None
-    #: Model and LoRA loading of this batch, charged to it and not to a shot.
+    #: Model and LoRA loading, billed to the batch.
     load: Spent = Spent()
-    #: All of the lease, cumulative like a beat's, so that a pass that ended without reports is costed.
+    #: Cumulative work of the lease, as in heartbeats, so that unreported passes are billed.
     spent: Spent = Spent()
 
 
 class Ack(Message):
-    #: What the coordinator now holds the shot or batch to be.
+    #: State of the shot or batch after the call.
     state: str
-    #: True when this call had been answered before.
+    #: Whether the same call was already answered before.
     repeated: bool = False
 
 
 class Delivery(Message):
-    """GET /v1/deliveries/{attempt}: what ingest needs to check and store one upload."""
+    """GET /v1/deliveries/{attempt}: data that ingest needs to check and store one upload."""
 
     attempt_id: str
     shot_id: Sha256
     spec: dict[str, Any]
-    #: The prompt as written, for the image's own metadata.
+    #: The prompt as written in the manifest, for the image metadata.
     template: str
     key: str
     sha256: Sha256
@@ -266,10 +266,10 @@ class Delivery(Message):
 
 
 class Verdict(Message):
-    """POST /v1/deliveries/{attempt}: ingest stored the image, refuses it, or tries again later."""
+    """POST /v1/deliveries/{attempt}: ingest stored, rejected or postponed the image."""
 
     outcome: Literal["stored", "duplicate", "rejected", "put off"]
-    #: Of the stored object; the attempt is the one that its metadata names.
+    #: Of the stored object; the attempt named in its metadata.
     attempt_id: str | None = None
     sha256: Sha256 | None = None
     size: Bytes | None = None

@@ -1,6 +1,6 @@
-"""Every setting of the farm, read in this one place: defaults, then `farm.yaml`, then `FARM_*` variables.
+"""All settings of the farm: defaults, overridden by `farm.yaml`, overridden by `FARM_*` variables.
 
-Paths count from the folder of the settings file, `home` from the current one.
+Paths are relative to the folder of the settings file; `home` is relative to the current folder.
 
 `FARM_MONEY__TARIFF_PER_KWH=0.25` sets `money.tariff_per_kwh`.
 """
@@ -30,55 +30,64 @@ class Section(BaseModel):
 
 
 class Timing(Section):
-    """Seconds. Tests run all of them at a fifth, ratios unchanged."""
+    """All in seconds. Tests use a fifth of each value, with unchanged ratios."""
 
+    #: Interval of heartbeats.
     heartbeat_s: Positive = 5
+    #: A lease expires this long after its last heartbeat.
     lease_s: Positive = 20
+    #: Interval at which the coordinator checks leases, nodes and deliveries.
     sweep_s: Positive = 2
-    #: No lease expires this long after the coordinator's start, a stall or a clock jump.
+    #: No lease expires for this long after the coordinator starts, stalls or sees its clock jump.
     grace_s: Positive = 30
+    #: How long a claim waits for work.
     claim_wait_s: Positive = 20
+    #: Longest time without progress while rendering.
     stall_render_s: Positive = 180
+    #: Longest time without progress while loading a model.
     stall_load_s: Positive = 600
+    #: Longest time per image of a pass, and per prompt while encoding.
     hard_limit_s: Positive = 1800
-    #: A delivered shot that ingest has not answered for is asked for again.
+    #: Ingest is asked again for a delivered shot that it has not answered for this long.
     ingest_again_s: Positive = 30
+    #: Validity of an upload URL.
     upload_grant_s: Positive = 600
-    #: What a batch should take.
+    #: Target duration of a batch.
     batch_s: Positive = 120
-    #: A leading coordinator that shows no sign of life for so long is replaced by one that stands by.
+    #: A standby takes over after the leader has shown no sign of life for this long.
     leader_s: Positive = 10
-    #: After this long in quarantine a node may prove itself by a render.
+    #: A node may run its self-test after this long in quarantine.
     quarantine_s: Positive = 600
-    #: A shot is tried again on the node where it failed by its own fault, once this long has passed.
+    #: A failed shot may be retried on the same node after this long.
     retry_s: Positive = 30
 
 
 class Money(Section):
     """Prices are exact, watts are measured."""
 
+    #: Name of the currency of all amounts.
     currency: str = "EUR"
-    #: Per kWh.
+    #: Price of electricity per kWh.
     tariff_per_kwh: Price = Decimal("0.3")
-    #: Drawn by the rest of the machine while a card works.
+    #: Power draw of the rest of the machine while a card works, in watts.
     host_watts: NotNegative = 50
-    #: Per hour, by VRAM class: what a card costs to own (price less resale over its hours on).
+    #: Cost per hour of owning a card, by VRAM class: (price - resale value) / hours of operation.
     card_per_hour: dict[int, Price] = {
         size: Decimal(price)
         for size, price in {6: "0.005", 8: "0.01", 12: "0.02", 16: "0.03", 24: "0.06", 32: "0.1"}.items()
     }
-    #: Per hour, by VRAM class: what a rented card costs.
+    #: Cost per hour of renting a card, by VRAM class.
     rent_per_hour: dict[int, Price] = {}
-    #: Watts assumed by VRAM class where nothing measures or declares them.
+    #: Power draw in watts by VRAM class, for cards that neither measure nor declare it.
     card_watts: dict[int, NotNegative] = {6: 120, 8: 150, 12: 170, 16: 165, 24: 350, 32: 450}
 
 
 class Storage(Section):
     #: `s3://bucket` or `file:FOLDER`.
     url: str = "s3://shotfarm"
-    #: S3 endpoint; empty: AWS.
+    #: URL of the S3 endpoint; empty for AWS.
     endpoint: str = ""
-    #: The same as nodes and browsers reach it; empty: `endpoint`.
+    #: URL of the same endpoint for nodes and browsers; empty if it is `endpoint`.
     public_endpoint: str = ""
     region: str = "us-east-1"
     access_key: str = ""
@@ -86,12 +95,12 @@ class Storage(Section):
 
 
 class Keys(Section):
-    """Bearer keys. With none configured the API answers on 127.0.0.1 only."""
+    """Bearer keys. Without any, the API listens on 127.0.0.1 only."""
 
     operator: SecretStr | None = None
     node: SecretStr | None = None
     ingest: SecretStr | None = None
-    #: Signs tickets.
+    #: Secret that signs tickets.
     ticket: SecretStr = SecretStr("unset")
 
 
@@ -99,33 +108,35 @@ class EmbeddedNode(Section):
     """A node that `farm up` starts on this machine."""
 
     name: str
-    #: Card file that a CPU node poses as (see `manifests/cards/`); empty: probe the machine.
+    #: Card file that a CPU node simulates (see `manifests/cards/`); empty to detect the card.
     card: str = ""
-    #: The NVIDIA card of a node without a card file, as `nvidia-smi` counts them.
+    #: Index of the NVIDIA card, as in `nvidia-smi`, for a node without a card file.
     gpu: Annotated[int, Field(ge=0)] = 0
     lanes: tuple[str, ...] = ("public",)
 
 
 class Settings(Section):
-    #: Everything the embedded farm keeps; 0700.
+    #: Folder for all data of the embedded farm; mode 0700.
     home: Path = Path(".farm")
-    #: Whose lead a restarted coordinator resumes at once; empty: made from the host's name and `home`.
+    #: Name by which a restarted coordinator resumes its lead immediately; default: host name and `home`.
     instance: str = ""
-    #: Empty: SQLite in `home`.
+    #: SQLAlchemy URL of the ledger; empty for SQLite in `home`.
     database_url: str = ""
-    #: Empty: the embedded Valkey.
+    #: redis:// URL of the broker; empty for the embedded Valkey.
     broker_url: str = ""
-    #: The broker as nodes reach it, without user and password; empty: `broker_url`.
+    #: URL of the same broker for nodes, without user and password; empty if it is `broker_url`.
     public_broker_url: str = ""
+    #: Address on which the API listens.
     listen: str = "127.0.0.1"
-    #: 0: any free one, kept in `home` from then on.
+    #: Port of the API; 0 to choose a free port once and store it in `home`.
     port: Annotated[int, Field(ge=0, le=65535)] = 0
-    #: The API as nodes and browsers reach it; empty: made from `listen` and `port`.
+    #: URL of the API for nodes and browsers; empty to use `listen` and `port`.
     public_url: str = ""
-    #: Further catalog files, after the built-in one; a later entry replaces an earlier of its name.
+    #: Additional catalog files; a later entry replaces an earlier one of the same name.
     catalogs: tuple[Path, ...] = ()
-    #: Where nodes look for model files, after those shipped with the farm.
+    #: Folders with model files, in addition to the models shipped with the farm.
     models: tuple[Path, ...] = ()
+    #: Nodes that `farm up` starts on this machine.
     nodes: tuple[EmbeddedNode, ...] = ()
     timing: Timing = Timing()
     money: Money = Money()
@@ -138,7 +149,7 @@ class Settings(Section):
 
     @property
     def instance_name(self) -> str:
-        """What tells this coordinator from any other of the same farm, and stays over its restarts."""
+        """Identifies this coordinator within the farm, unchanged across restarts."""
         return self.instance or f"{socket.gethostname()}:{self.home.absolute()}"
 
     @property
@@ -161,7 +172,7 @@ def load_settings(path: Path | None = None) -> Settings:
     """
     file = path or Path("farm.yaml")
     if path is not None and not path.is_file():
-        raise InvalidDocument(str(path), [Problem("no such settings file")])
+        raise InvalidDocument(str(path), [Problem("settings file not found")])
     written = _read(file) if file.is_file() else {}
     try:
         settings = Settings.model_validate(_over(written, EnvSettingsSource(_Environment)()))
@@ -181,7 +192,7 @@ def _read(file: Path) -> dict[str, Any]:
     except EmptyDocument:
         return {}
     if not isinstance(text.root, Mapping):
-        remark = "settings are a mapping of names to values, such as `port: 8080`"
+        remark = "settings must be a mapping of names to values, such as `port: 8080`"
         raise InvalidDocument(str(file), [*problems, text.problem("", remark)])
     written: dict[str, Any] = plain(text.root)
     validated(Settings, written, "", text, problems)

@@ -128,7 +128,7 @@ class Machine(Generic[S, E]):
         for transition in self.transitions:
             if transition.source == state and transition.event == event:
                 return transition.target
-        raise Conflict(f"a {self.noun} that is {state} cannot be {event}; `farm explain` says how it stands")
+        raise Conflict(f"a {self.noun} that is {state} cannot be {event}; `farm explain` shows its state")
 
     def sources(self, event: E) -> tuple[S, ...]:
         """The states in which `event` may happen."""
@@ -145,17 +145,19 @@ class Machine(Generic[S, E]):
 def _shot() -> Iterator[Transition[ShotState, ShotEvent]]:
     s, e = ShotState, ShotEvent
     yield Transition(s.WAITING, e.CLAIMED, s.RUNNING, "a node's batch contains it")
-    yield Transition(s.WAITING, e.OUTGROWN, s.UNSCHEDULABLE, "requeued, and it fits no class as before")
+    yield Transition(s.WAITING, e.OUTGROWN, s.UNSCHEDULABLE, "requeued, and it still fits no class")
     yield Transition(s.WAITING, e.UNWANTED, s.CANCELLED, "no live job wants it")
     yield Transition(s.RUNNING, e.DELIVERED, s.DELIVERED, "the upload is reported")
     yield Transition(s.DELIVERED, e.STORED, s.DONE, "ingest stored the image")
     for source in (s.RUNNING, s.DELIVERED):
-        yield Transition(source, e.RETURNED, s.WAITING, "not its fault; costs it nothing")
-        yield Transition(source, e.RETRIED, s.WAITING, "its own failure, attempts are left")
-        yield Transition(source, e.EXHAUSTED, s.FAILED, "its own failure, the last attempt")
+        yield Transition(source, e.RETURNED, s.WAITING, "the shot is not at fault; no attempt is counted")
+        yield Transition(source, e.RETRIED, s.WAITING, "the shot failed and has attempts left")
+        yield Transition(source, e.EXHAUSTED, s.FAILED, "the shot failed on its last attempt")
         yield Transition(source, e.ENLARGED, s.WAITING, "out of memory; it waits for a larger class")
         yield Transition(source, e.OUTGROWN, s.UNSCHEDULABLE, "out of memory on the largest class")
-    yield Transition(s.UNSCHEDULABLE, e.FITS, s.WAITING, "a node joined, or a job came, that makes it fit")
+    yield Transition(
+        s.UNSCHEDULABLE, e.FITS, s.WAITING, "a node joined or a job was submitted that makes it fit"
+    )
     yield Transition(s.UNSCHEDULABLE, e.UNWANTED, s.CANCELLED, "no live job wants it")
     for source in (s.FAILED, s.CANCELLED, s.UNSCHEDULABLE):
         yield Transition(source, e.REQUEUED, s.WAITING, "the operator or a new job wants it again")
@@ -168,51 +170,53 @@ def _attempt() -> Iterator[Transition[AttemptState, AttemptEvent]]:
     yield Transition(s.RUNNING, e.RELEASED, s.RELEASED, "its batch ended without it")
     yield Transition(s.DELIVERED, e.STORED, s.STORED, "ingest stored the image")
     yield Transition(s.DELIVERED, e.BEATEN, s.WASTED, "another attempt's image is stored")
-    yield Transition(s.DELIVERED, e.REJECTED, s.REJECTED, "ingest refuses the upload")
+    yield Transition(s.DELIVERED, e.REJECTED, s.REJECTED, "ingest rejects the upload")
 
 
 def _batch() -> Iterator[Transition[BatchState, BatchEvent]]:
     s, e = BatchState, BatchEvent
-    yield Transition(s.LEASED, e.FINISHED, s.CLOSED, "the node is through")
-    yield Transition(s.LEASED, e.RELEASED, s.CLOSED, "the node hands it back, or comes with a new ticket")
-    yield Transition(s.LEASED, e.FAILED, s.CLOSED, "something failed that stops all of it")
+    yield Transition(s.LEASED, e.FINISHED, s.CLOSED, "the node has processed the whole batch")
+    yield Transition(s.LEASED, e.RELEASED, s.CLOSED, "the node returns it, or claims with a new ticket")
+    yield Transition(s.LEASED, e.FAILED, s.CLOSED, "a failure stops the whole batch")
     yield Transition(s.LEASED, e.OOM, s.CLOSED, "the card ran out of memory")
-    yield Transition(s.LEASED, e.EXPIRED, s.CLOSED, "the lease ran out")
-    yield Transition(s.LEASED, e.VANISHED, s.CLOSED, "the node was started again")
+    yield Transition(s.LEASED, e.EXPIRED, s.CLOSED, "the lease expired")
+    yield Transition(s.LEASED, e.VANISHED, s.CLOSED, "the node was restarted")
 
 
 def _node() -> Iterator[Transition[NodeState, NodeEvent]]:
     s, e = NodeState, NodeEvent
     for source in (s.READY, s.OFFLINE, s.LOST):
-        yield Transition(source, e.JOINED, s.READY, "the node starts again")
+        yield Transition(source, e.JOINED, s.READY, "the node restarts")
     for source in (s.QUARANTINED, s.SELFTEST):
-        yield Transition(source, e.JOINED, s.SELFTEST, "a new start wins back no trust")
-    yield Transition(s.PAUSED, e.JOINED, s.PAUSED, "a new start ends no pause")
-    yield Transition(s.READY, e.LEASED, s.BUSY, "it holds a batch")
-    yield Transition(s.SELFTEST, e.LEASED, s.SELFTEST, "it holds one shot, to show that it works")
+        yield Transition(source, e.JOINED, s.SELFTEST, "a restart does not restore trust")
+    yield Transition(s.PAUSED, e.JOINED, s.PAUSED, "a restart does not end a pause")
+    yield Transition(s.READY, e.LEASED, s.BUSY, "it is given a batch")
+    yield Transition(s.SELFTEST, e.LEASED, s.SELFTEST, "it is given one test shot")
     yield Transition(s.BUSY, e.FREED, s.READY, "its batch is closed")
     yield Transition(s.DRAINING, e.FREED, s.OFFLINE, "its last batch is closed")
-    yield Transition(s.SELFTEST, e.FREED, s.SELFTEST, "its batch is closed; the verdict is ingest's")
-    yield Transition(s.BUSY, e.DRAINED, s.DRAINING, "the operator wants it to stop after its batch")
-    yield Transition(s.READY, e.DRAINED, s.OFFLINE, "the operator wants it to stop")
+    yield Transition(s.SELFTEST, e.FREED, s.SELFTEST, "its batch is closed; ingest decides the result")
+    yield Transition(s.BUSY, e.DRAINED, s.DRAINING, "the operator drains it; it finishes its batch first")
+    yield Transition(s.READY, e.DRAINED, s.OFFLINE, "the operator drains it")
     for source in (s.READY, s.OFFLINE, s.LOST, s.QUARANTINED, s.SELFTEST):
-        yield Transition(source, e.PAUSED, s.PAUSED, "its owner or the operator wants the card now")
-    yield Transition(s.PAUSED, e.PAUSED, s.PAUSED, "the owner takes the operator's pause over")
-    yield Transition(s.DRAINING, e.RESUMED, s.BUSY, "the operator changes his mind")
-    yield Transition(s.OFFLINE, e.RESUMED, s.READY, "the operator lets it work again")
-    yield Transition(s.PAUSED, e.RESUMED, s.READY, "who paused it lets it work again")
+        yield Transition(source, e.PAUSED, s.PAUSED, "its owner or the operator pauses it")
+    yield Transition(s.PAUSED, e.PAUSED, s.PAUSED, "the owner takes over a pause by the operator")
+    yield Transition(s.DRAINING, e.RESUMED, s.BUSY, "the operator revokes the drain")
+    yield Transition(s.OFFLINE, e.RESUMED, s.READY, "the operator resumes it")
+    yield Transition(s.PAUSED, e.RESUMED, s.READY, "whoever paused it resumes it")
     for source in (s.READY, s.OFFLINE, s.LOST, s.SELFTEST, s.QUARANTINED):
-        yield Transition(source, e.DISTRUSTED, s.QUARANTINED, "it failed too often, or the operator says so")
-    yield Transition(s.PAUSED, e.DISTRUSTED, s.PAUSED, "it will have to pass a self-test once resumed")
+        yield Transition(
+            source, e.DISTRUSTED, s.QUARANTINED, "it failed too often, or the operator quarantines it"
+        )
+    yield Transition(s.PAUSED, e.DISTRUSTED, s.PAUSED, "it must pass a self-test when resumed")
     yield Transition(s.QUARANTINED, e.TESTED, s.SELFTEST, "it has been quarantined for long enough")
-    yield Transition(s.PAUSED, e.TESTED, s.SELFTEST, "it is resumed, and was distrusted")
+    yield Transition(s.PAUSED, e.TESTED, s.SELFTEST, "it is resumed after losing trust")
     for source in (s.QUARANTINED, s.SELFTEST):
         yield Transition(source, e.TRUSTED, s.READY, "its self-test passed, or it is forgiven")
     yield Transition(s.PAUSED, e.TRUSTED, s.PAUSED, "it is forgiven")
-    yield Transition(s.READY, e.LEFT, s.OFFLINE, "its owner ended it in order")
-    yield Transition(s.READY, e.VANISHED, s.LOST, "not heard of for the length of a lease")
-    yield Transition(s.SELFTEST, e.VANISHED, s.QUARANTINED, "not heard of in its self-test")
-    yield Transition(s.LOST, e.HEARD, s.READY, "heard of again")
+    yield Transition(s.READY, e.LEFT, s.OFFLINE, "its owner stopped it")
+    yield Transition(s.READY, e.VANISHED, s.LOST, "no heartbeat for the duration of a lease")
+    yield Transition(s.SELFTEST, e.VANISHED, s.QUARANTINED, "no heartbeat during its self-test")
+    yield Transition(s.LOST, e.HEARD, s.READY, "a heartbeat arrives again")
 
 
 SHOT = Machine("shot", (ShotState.WAITING, ShotState.UNSCHEDULABLE), tuple(_shot()))
@@ -233,9 +237,9 @@ def page() -> str:
     """docs/reference/states.md, made from the tables."""
     lines = [
         "# States\n",
-        "Made from the tables in `common/states.py` by `python -m common.states`.",
-        "What is not listed cannot happen.",
-        "A job's status is stored nowhere: it follows from its shots' states and the operator's intent.\n",
+        "Generated from the tables in `common/states.py` by `python -m common.states`.",
+        "Only the listed transitions are possible.",
+        "The status of a job is derived from the states of its shots and the intent of the operator.\n",
         *_section(SHOT),
         *_section(ATTEMPT),
         *_section(BATCH),

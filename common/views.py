@@ -1,6 +1,7 @@
-"""What operators ask of the coordinator over HTTP, and what they see. Strict, like `common.messages`.
+"""Messages between operators and the coordinator over HTTP. Unknown fields are rejected.
 
-Durations are seconds, sizes bytes, money is in the farm's currency, times are seconds since 1970 (UTC).
+Durations are in seconds, sizes in bytes, money in the currency of the farm, times in seconds since
+1970 (UTC).
 """
 
 from __future__ import annotations
@@ -14,30 +15,30 @@ from common.nodes import Terms
 
 
 class ErrorView(Message):
-    """The body of every answer of 400 and above: one sentence that names the thing and the remedy."""
+    """The body of every error response (status 400 and above): one sentence with problem and remedy."""
 
     error: str
-    #: What the command line exits with for it (`common.errors`).
+    #: Exit code of the command line for this error (`common.errors`).
     exit_code: int = 1
 
 
 class Submit(Message):
-    """POST /v1/jobs: a manifest with all files inlined."""
+    """POST /v1/jobs: a manifest with all referenced files inlined."""
 
     manifest: str
-    #: What messages call the manifest, such as its path on the sender's machine.
+    #: Name of the manifest in messages, such as its path on the client.
     source: str = "manifest"
-    #: Replaces the manifest's own name.
+    #: Overrides the name in the manifest.
     name: str | None = None
     owner: str = "farm"
-    #: Replaces the manifest's `random_seed` (what `--reroll` drew).
+    #: Overrides `random_seed` in the manifest (set by `--reroll`).
     random_seed: Annotated[int, Field(ge=0)] | None = None
-    #: What the plan showed; another number of images is refused. None: not asked.
+    #: Number of images in the plan; a different number is rejected. None to skip the check.
     expected: int | None = None
 
 
 class MisfitView(Message):
-    """Shots that no card of the farm takes, and why."""
+    """Shots that fit no card of the farm, and why."""
 
     reason: str
     shots: int
@@ -49,7 +50,7 @@ class Submitted(Message):
     #: All shots of the manifest: `new` + `reused` + `unschedulable`.
     images: int
     new: int
-    #: Stored already, or wanted by another job too.
+    #: Already stored, or also wanted by another job.
     reused: int
     unschedulable: int
     misfits: tuple[MisfitView, ...] = ()
@@ -57,7 +58,7 @@ class Submitted(Message):
 
 
 class BudgetView(Message):
-    """What a job has cost of what it may."""
+    """Budget of a job, and its cost so far."""
 
     limit: float
     cost: float
@@ -72,35 +73,35 @@ class JobSummary(Message):
     owner: str
     lane: str
     priority: int
-    #: What the operator wants: `active`, `paused`, `cancelled`.
+    #: Set by the operator: `active`, `paused`, `cancelled`.
     intent: str
-    #: What follows from intent and shots: `waiting`, `running`, `paused`, `cancelled`, `done`, `failed`,
-    #: `unschedulable` (what is left fits no node).
+    #: Derived from intent and shots: `waiting`, `running`, `paused`, `cancelled`, `done`, `failed`,
+    #: `unschedulable` (the remaining shots fit no node).
     status: str
-    #: Why the farm itself paused it.
+    #: Why the farm paused it automatically.
     reason: str = ""
     submitted_at: float
     images: int
     #: Shots by state (`common.states`).
     counts: dict[str, int]
-    #: None: it has no limit.
+    #: None if the job has no limit.
     budget: BudgetView | None = None
 
 
 class Priority(Message):
     """POST /v1/jobs/{id}/priority."""
 
-    #: The larger goes first.
+    #: Higher runs first.
     priority: Annotated[int, Field(ge=0, le=100)]
 
 
 class FailureView(Message):
-    """Shots of a job that it does not get as things are, and why."""
+    """Failed or unschedulable shots of a job, and why."""
 
-    #: `failed`; `unschedulable`: no node of the farm takes them.
+    #: `failed`, or `unschedulable` if they fit no node of the farm.
     state: str = "failed"
     kind: str
-    #: The last of a kind may stand for several that few shots have.
+    #: The last message of a kind may summarise several rare ones.
     message: str
     shots: int
 
@@ -108,11 +109,11 @@ class FailureView(Message):
 class JobView(JobSummary):
     """GET /v1/jobs/{id}."""
 
-    #: Shots in hand, by name of the node.
+    #: Running shots by node name.
     running: dict[str, int]
-    #: Over the last minutes in which images were stored.
+    #: Average of the last minutes in which images were stored.
     images_per_minute: float
-    #: Seconds until the last image; None while nothing tells.
+    #: Estimated seconds until the last image; None if unknown.
     eta_s: float | None
     cost: float
     currency: str
@@ -120,9 +121,9 @@ class JobView(JobSummary):
 
 
 class ImageView(Message):
-    """One shot of a job, in the manifest's order."""
+    """One shot of a job, in manifest order."""
 
-    #: Place in the job, from 0: what `after` of the next page names.
+    #: Index in the job, starting at 0; pass it as `after` to continue behind it.
     position: int
     shot_id: Sha256
     #: Output path without extension.
@@ -135,27 +136,27 @@ class ImageView(Message):
     height: int
     #: `png`, `webp` or `jpeg`.
     format: str
-    #: Presigned GET of a stored image.
+    #: Presigned GET URL of a stored image.
     url: str | None = None
     sha256: Sha256 | None = None
     size: int | None = None
     cost: float | None = None
-    #: Of the stored attempt, all phases.
+    #: Total of all phases of the stored attempt.
     seconds: float | None = None
     node: str | None = None
-    #: Of a failed or unschedulable one.
+    #: Reason, for a failed or unschedulable shot.
     message: str = ""
 
 
 class ImagePage(Message):
-    """GET /v1/jobs/{id}/images?after=&limit=: `next` is the next page's `after`, None at the end."""
+    """GET /v1/jobs/{id}/images?after=&limit=: pass `next` as `after` for the next page; None at the end."""
 
     images: tuple[ImageView, ...]
     next: int | None = None
 
 
 class AcceptedShot(Message):
-    """POST /v1/shots/{id}/accept: the whole id of the shot."""
+    """POST /v1/shots/{id}/accept: the full ID of the accepted shot."""
 
     id: Sha256
 
@@ -164,7 +165,7 @@ class CostRow(Message):
     model: str
     vram_class: int
     images: int
-    #: Attempts that ended in a failure.
+    #: Failed attempts.
     failures: int
     seconds_per_image: float | None
     cost: float
@@ -172,7 +173,7 @@ class CostRow(Message):
 
 
 class CostTable(Message):
-    """GET /v1/jobs/{id}/table: all attempts of a job, failed ones and model loading too."""
+    """GET /v1/jobs/{id}/table: cost of all attempts of a job, including failed ones and model loading."""
 
     currency: str
     rows: tuple[CostRow, ...]
@@ -186,18 +187,18 @@ class NodeView(Message):
     owner: str
     lanes: tuple[str, ...]
     card: str
-    #: What a plan for this farm reckons with.
+    #: Properties of the card, used by plans.
     facts: CardFacts
     terms: Terms
-    #: Model to the seconds measured for a megapixel-forward.
+    #: Measured seconds per megapixel and forward pass, by model.
     speeds: dict[str, float] = Field(default_factory=dict)
     vram_class: int
     #: `common.states`.
     state: str
     reason: str = ""
-    #: Whose doing its state is.
+    #: Who put the node into its state.
     decided_by: Literal["farm", "operator", "owner"] = "farm"
-    #: Whether it long-polls for work now.
+    #: Whether it is waiting for work in a claim.
     parked: bool = False
     batch_id: str | None = None
     loaded_model: str | None = None
@@ -207,25 +208,25 @@ class NodeView(Message):
     seen_at: float
 
 
-#: Whose wish a node follows.
+#: Who gives an order to a node.
 Who = Literal["operator", "owner"]
 
 
 class NodeWish(Message):
     """POST /v1/nodes/{id}/drain, pause, resume, quarantine, forgive."""
 
-    #: For whoever asks why.
+    #: Reason, shown by `farm nodes` and `farm explain`.
     reason: Annotated[str, Field(max_length=200)] = ""
-    #: Whose wish it is, on a farm without keys; with keys the node's key is its owner's.
+    #: Who gives the order, on a farm without keys; with keys, the node key stands for the owner.
     by: Who = "operator"
 
 
 class QueueView(Message):
     lane: str
     vram_class: int
-    #: Shots whose smallest fitting class this is.
+    #: Waiting shots for which this is the smallest fitting class.
     waiting: int
-    #: Tickets that lie on the queue; None while the broker does not answer.
+    #: Tickets on the queue; None if the broker does not respond.
     tickets: int | None
 
 
@@ -235,7 +236,7 @@ class StatusView(Message):
     version: str
     currency: str
     started_at: float
-    broker: Annotated[str, Field(description="`up`, or why not")]
+    broker: Annotated[str, Field(description="`up`, or the error")]
     queues: tuple[QueueView, ...]
     nodes: tuple[NodeView, ...]
     jobs: tuple[JobSummary, ...]
@@ -246,19 +247,19 @@ class StatusView(Message):
 
 
 class Explanation(Message):
-    """GET /v1/explain/{subject}: why a job, a shot or a node stands as it does."""
+    """GET /v1/explain/{subject}: the state of a job, a shot or a node, and the reason for it."""
 
-    #: Its full id or name.
+    #: Full ID or name.
     subject: str
     kind: Literal["job", "shot", "node"]
-    #: What is, and what holds it up, the weightiest first; at least one.
+    #: State and obstacles, most important first; at least one.
     sentences: tuple[str, ...]
-    #: What a person can do about it; empty where nothing needs to be done.
+    #: What a person can do; empty if nothing needs to be done.
     remedy: str = ""
 
 
 class MemoryView(Message):
-    """One line of GET /v1/memory: what cards of one type have shown about a model at one size."""
+    """One line of GET /v1/memory: measurements by cards of one type for one model and size."""
 
     #: Name and VRAM class.
     card: str
@@ -266,14 +267,14 @@ class MemoryView(Message):
     recipe: str
     width: int
     height: int
-    #: Denoiser runs at once in the largest pass that was measured: its images, twice with guidance.
+    #: Simultaneous denoiser runs in the largest measured pass: its images, doubled by guidance.
     forwards: int | None = None
-    #: Bytes that this pass held at the most, and that were predicted for it.
+    #: Measured and predicted peak of this pass, in bytes.
     peak_bytes: int | None = None
     predicted_bytes: int | None = None
-    #: Images of a pass at the most, since a larger one ran out of memory; 0: one image did. None: no limit.
+    #: Maximum images per pass after a larger one ran out of memory; 0: a single image did. None: no limit.
     most_images: int | None = None
-    #: Of the shots that ran out.
+    #: Of the shots that ran out of memory.
     guidance: float | None = None
     loras: tuple[str, ...] = ()
 
@@ -291,5 +292,5 @@ class ModelView(Message):
     steps: int
     guidance: float
     sampler: str
-    #: Names of the nodes that hold its files.
+    #: Names of the nodes that have its files.
     nodes: tuple[str, ...] = ()

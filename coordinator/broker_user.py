@@ -41,7 +41,9 @@ class BrokerUser:
         """To be called again and again: a broker that restarts forgets its users. Raises Unavailable."""
         defined = self._publisher.define_user(USER, ["on", f">{self._password}", *_RULES])
         if not defined and self._defined is None:
-            log.warning("the broker lets us define no user %s: nodes get the farm's own access to it", USER)
+            log.warning(
+                "the broker does not allow creating the user %s: nodes use the credentials of the farm", USER
+            )
         self._defined = defined
 
     def url(self) -> str:

@@ -147,7 +147,7 @@ class FarmClient:
         try:
             answer = self._http.request(method, path, json=body, timeout=timeout_s)
         except httpx.HTTPError as error:
-            remedy = "`farm status` shows what runs, `farm up` starts it"
+            remedy = "`farm status` shows its processes, `farm up` starts them"
             raise errors.Unavailable(f"{silence(self.url, error)}; {remedy}") from None
         if answer.is_error:
             raise _error(answer)

@@ -74,7 +74,7 @@ class Farm:
 
     def grant(self, batch_id: str, wish: GrantRequest) -> Grant:
         if wish.size > MAX_UPLOAD:
-            raise TooLarge(f"an upload of {wish.size} bytes is too large; {MAX_UPLOAD} is the most")
+            raise TooLarge(f"the upload has {wish.size} bytes; the limit is {MAX_UPLOAD}")
         key = self.ledger.grant(batch_id, wish)
         put = self.store.sign_put(
             key,

@@ -123,12 +123,12 @@ def check_settings(settings: Settings) -> None:
     """Raises Invalid where the farm must not start like this."""
     if not settings.broker_url:
         raise Invalid(
-            "no broker is set: set FARM_BROKER_URL to a Redis or Valkey, or start the farm with `farm up`"
+            "no broker is configured: set FARM_BROKER_URL to a Redis or Valkey server, or use `farm up`"
         )
     keys = configured(settings.keys)
     if settings.listen not in _LOOPBACK and "operator" not in keys:
         raise Invalid(
-            f"without keys the API answers on 127.0.0.1 only, not on {settings.listen}: "
+            f"without keys the API can listen on 127.0.0.1 only, not on {settings.listen}: "
             "set FARM_KEYS__OPERATOR, FARM_KEYS__NODE and FARM_KEYS__INGEST"
         )
 
@@ -143,7 +143,7 @@ def _with_ticket_key(settings: Settings) -> Settings:
         key = SecretStr(kept_key(file))
     except OSError as error:
         raise Unavailable(
-            f"cannot keep a key in {file} ({error.strerror}): set FARM_KEYS__TICKET to a long random text"
+            f"cannot store a key in {file} ({error.strerror}): set FARM_KEYS__TICKET to a long random string"
         ) from error
     return settings.model_copy(update={"keys": settings.keys.model_copy(update={"ticket": key})})
 
@@ -223,7 +223,7 @@ def listen(settings: Settings) -> socket.socket:
     except OSError as error:
         raise Unavailable(
             f"cannot listen on {settings.listen}:{settings.port} ({error.strerror}): "
-            "set FARM_LISTEN and FARM_PORT to an address that is free"
+            "set FARM_LISTEN and FARM_PORT to a free address"
         ) from error
 
 

@@ -38,8 +38,8 @@ def submit_manifest(order: Submit, farm: Farm) -> Submitted:
     shots = expand(parsed, farm.catalog, random_seed=order.random_seed)
     if order.expected is not None and order.expected != len(shots):
         raise Conflict(
-            f"{order.source} makes {len(shots)} images here and not the {order.expected} that were planned: "
-            "plan it again with this farm's catalog"
+            f"{order.source} has {len(shots)} images on this farm, but {order.expected} were planned: "
+            "plan it again with the catalog of the farm"
         )
     _refuse_unknown_identity(shots.unidentified)
     checks = ShotChecks(shots, farm.tokenizers)
@@ -74,7 +74,7 @@ def _refuse_unknown_identity(unidentified: Sequence[str]) -> None:
     """A shot's id must not change when the catalog learns what its model is."""
     if unidentified:
         raise Invalid(
-            f"{unidentified[0]} can be planned but not submitted: the catalog does not say its identity; "
+            f"{unidentified[0]} has no identity in the catalog and cannot be submitted; "
             "set `identity` in a catalog file (`sha256:…` or `repo@commit`)"
         )
 
@@ -88,8 +88,8 @@ def _refuse_over_budget(
     cost = estimate(shots, catalog, stations, Rates.of(money), together=False).cost
     if cost is not None and cost.low > limit:
         raise OverBudget(
-            f"the estimate is {cost.low:.3g} {money.currency} at least, "
-            f"limits.max_cost allows {limit:.3g}: ask for less, or raise it"
+            f"the estimate of at least {cost.low:.3g} {money.currency} exceeds limits.max_cost "
+            f"({limit:.3g} {money.currency}): request fewer or smaller images, or raise the limit"
         )
 
 

@@ -15,25 +15,25 @@ from coordinator.api.app import NOUNS
 
 _HEAD = """# HTTP API
 
-Made from `coordinator/api/` by `python -m coordinator.api`.
+Generated from `coordinator/api/` by `python -m coordinator.api`.
 
-Everything is JSON over HTTP. A call carries a key: `Authorization: Bearer KEY`. There is one key a role
-(settings `keys.operator`, `keys.node`, `keys.ingest`); without any the API answers on 127.0.0.1 only.
-Bodies are strict: an unknown field is refused. They say their length and have 32 MiB at the most.
-Durations are seconds, sizes bytes, energies joules, times seconds since 1970 (UTC).
+The API is JSON over HTTP. Each call carries a key: `Authorization: Bearer KEY`. There is one key per role
+(settings `keys.operator`, `keys.node`, `keys.ingest`); if no key is configured, the API listens on 127.0.0.1
+only. Unknown fields in a body are rejected. A body requires `Content-Length` and is limited to 32 MiB.
+Durations are in seconds, sizes in bytes, energies in joules, and times in seconds since 1970 (UTC).
 
-Every error is one JSON object with a sentence for people, `{"error": "…", "exit_code": 2}`.
+Every error is a JSON object with a readable sentence: `{"error": "…", "exit_code": 2}`.
 
-| status | means |
+| status | meaning |
 |---|---|
-| 401 | no key, or an unknown one |
-| 403 | the key, ticket or signed URL does not allow it |
-| 404 | no such thing |
-| 409 | right once, and no longer |
-| 410 | the incarnation or the lease is over; drop that work |
-| 411, 413 | the body does not say its length, or is too large |
-| 422 | wrong; the sentence says what and where |
-| 503 | a server that the farm depends on does not answer; try again |
+| 401 | the key is missing or unknown |
+| 403 | the key, ticket or signed URL does not allow the call |
+| 404 | not found |
+| 409 | the current state does not allow the call |
+| 410 | the incarnation or the lease has ended; drop that work |
+| 411, 413 | `Content-Length` is missing, or the body is too large |
+| 422 | invalid; the sentence says what and where |
+| 503 | a server that the farm depends on does not respond; try again |
 """
 
 
@@ -58,7 +58,7 @@ def _route(route: APIRoute, messages: dict[str, type[BaseModel]]) -> Iterator[st
     yield f"### {' '.join(sorted(route.methods or ()))} {route.path}\n"
     asks = _named(route.body_field.field_info.annotation, messages) if route.body_field else ""
     gives = _named(route.response_model, messages)
-    yield "; ".join(filter(None, [keys, asks and f"takes {asks}", gives and f"gives {gives}"])) + ".\n"
+    yield "; ".join(filter(None, [keys, asks and f"body {asks}", gives and f"returns {gives}"])) + ".\n"
     if route.endpoint.__doc__:
         yield inspect.cleandoc(route.endpoint.__doc__) + "\n"
 
@@ -67,7 +67,7 @@ def _message(message: type[BaseModel]) -> Iterator[str]:
     yield f"### {message.__name__}\n"
     if message.__doc__:
         yield inspect.cleandoc(message.__doc__) + "\n"
-    yield "| field | type | if left out |\n|---|---|---|"
+    yield "| field | type | default |\n|---|---|---|"
     for name, field in message.model_fields.items():
         default = "" if field.is_required() else f"`{field.get_default(call_default_factory=True)!r}`"
         yield f"| `{name}` | {_type(field.annotation)} | {default} |"

@@ -60,16 +60,16 @@ class Allowed:
             return
         scheme, _, offered = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not offered:
-            raise Unauthorised("this farm wants a key: send `Authorization: Bearer KEY`")
+            raise Unauthorised("a key is required: send `Authorization: Bearer KEY`")
         role = next((role for role, key in keys.items() if same_key(key, offered.strip())), None)
         if role is None:
             raise Unauthorised(
-                "the farm does not know this key: compare it with `keys` in the farm's settings, "
-                "or with the files in `keys` of its home"
+                "unknown key: compare it with `keys` in the settings of the farm, "
+                "or with the files in the `keys` folder of its home"
             )
         if role not in self.roles:
             wanted = " or ".join(self.roles)
-            raise Forbidden(f"the {role} key does not allow this; it takes the {wanted} key")
+            raise Forbidden(f"the {role} key does not allow this; use the {wanted} key")
         request.state.role = role
 
 

@@ -70,7 +70,7 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    sentence = f"{_called(request)} failed inside the coordinator; its log says why"
+    sentence = f"{_called(request)} failed with an internal error; see the log of the coordinator"
     return _answer(request, 500, "fault", sentence)
 
 

@@ -1,4 +1,4 @@
-"""Claims: a ticket becomes a batch, or waits for one."""
+"""Claims: exchange a ticket for a batch."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ router = APIRouter(prefix="/v1/claims", dependencies=[allow("node")])
 
 @router.post("")
 async def claim(claim: Claim, request: Request, farm: TheFarm) -> ClaimAnswer:
-    """Compose a batch for this node now, or as soon as there is work, within `wait_s`.
+    """Compose a batch for this node; if no work is available, wait for it up to `wait_s`.
 
-    403: no ticket of this farm, or one of another lane or class than the node's. 409: the ticket is
-    spent. 410: the incarnation is over, join again.
+    403: the ticket was not issued by this farm, or is for another lane or class. 409: the ticket has
+    already been used. 410: the incarnation has ended; join again.
     """
     return await farm.claims.answer(claim, hung_up=request.receive)

@@ -1,4 +1,4 @@
-"""Deliveries: what ingest fetches and answers, one upload at a time."""
+"""Deliveries: uploads that ingest checks, one at a time."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ router = APIRouter(prefix="/v1/deliveries/{attempt_id}", dependencies=[allow("in
 
 @router.get("")
 async def delivery(attempt_id: str, farm: TheFarm) -> Delivery:
-    """404: no such attempt. 409: it needs no answer any more."""
+    """Return an upload to check. 404: no such attempt. 409: it needs no verdict any more."""
     return await farm.threads.reports.run(farm.ledger.delivery, attempt_id)
 
 
 @router.post("")
 async def verdict(attempt_id: str, verdict: Verdict, farm: TheFarm) -> Ack:
-    """Ingest stored the image or refuses it. Repeating it changes nothing."""
+    """Report that ingest stored, rejected or postponed the image. Idempotent."""
     return await farm.threads.reports.run(farm.ledger.verdict, attempt_id, verdict)

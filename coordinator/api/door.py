@@ -45,13 +45,11 @@ class Door:
         headers = Headers(scope=scope)
         length = headers.get("content-length", "0")
         if "\0" in scope["path"]:
-            return self._answer(404, "unknown", "no address of this farm has a NUL in it")
+            return self._answer(404, "unknown", "the path contains a NUL character")
         if "transfer-encoding" in headers:
-            return self._answer(411, "no_length", "say how long the body is: send Content-Length")
+            return self._answer(411, "no_length", "the Content-Length header is missing")
         if not length.isdecimal() or int(length) > MAX_BODY:
-            return self._answer(
-                413, "too_large", f"a body of {length} bytes is too large; {MAX_BODY} is the most"
-            )
+            return self._answer(413, "too_large", f"the body has {length} bytes; the limit is {MAX_BODY}")
         if headers.get(PROTOCOL_HEADER, str(PROTOCOL)) != str(PROTOCOL):
             answer = self._answer(OtherVersion.status, OtherVersion.reason, _other_version(headers))
             answer.headers[VERSION_HEADER] = version("shotfarm")
@@ -69,5 +67,5 @@ def _other_version(headers: Headers) -> str:
     theirs, protocol = headers.get(VERSION_HEADER, "?")[:32], headers[PROTOCOL_HEADER][:32]
     return (
         f"this node runs shotfarm {theirs} (protocol {protocol}), "
-        f"the farm {ours} (protocol {PROTOCOL}): install shotfarm=={ours} on the node"
+        f"the farm runs {ours} (protocol {PROTOCOL}): install shotfarm=={ours} on the node"
     )

@@ -1,4 +1,4 @@
-"""Explanations: why a job, a shot or a node stands as it does."""
+"""Explanations: the current state of a job, a shot or a node, and the reason for it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ router = APIRouter(prefix="/v1/explain", dependencies=[allow("operator")])
 
 @router.get("/{subject}")
 def explain(subject: str, farm: TheFarm) -> Explanation:
-    """What runs, what waits and why, and what would change it.
+    """Explain what is running, what is waiting and why, and what to do about it.
 
-    `subject` is a job's id, a node's name, or six or more digits of a shot's id. 404: none of them;
-    409: several shots begin so.
+    `subject` is a job ID, a node name, or at least the first six digits of a shot ID. 404: no match;
+    409: several shots match.
     """
     explanation = farm.ledger.explain(subject, version=version("shotfarm"))
     try:
         farm.publisher.depths([INGEST_QUEUE])
     except Unavailable as error:
-        away = f"Nothing new is taken while the broker is away: {error}."
+        away = f"No new work starts while the broker is unavailable: {error}."
         return explanation.model_copy(update={"sentences": (away, *explanation.sentences)})
     return explanation

@@ -1,4 +1,4 @@
-"""Jobs: submit, look, steer, fetch."""
+"""Jobs: submit, inspect, control, download."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from coordinator.api.access import TheFarm, allow
 from coordinator.ledger.specs import image_key
 from coordinator.submit import submit_manifest
 
-#: Seconds that an image's URL is good for.
+#: Seconds for which the URL of an image is valid.
 _URL_S = 3600
 
 router = APIRouter(prefix="/v1/jobs", dependencies=[allow("operator")])
@@ -19,70 +19,71 @@ router = APIRouter(prefix="/v1/jobs", dependencies=[allow("operator")])
 
 @router.post("", status_code=201)
 def submit(order: Submit, farm: TheFarm) -> Submitted:
-    """Expand a manifest and want all its shots.
+    """Submit a manifest as a new job.
 
-    422: the manifest is wrong (every problem, a line each), a model's identity is not fixed, the
-    estimate passes `limits.max_cost`, or `expected` is another number.
+    422: the manifest is invalid (one line for each problem), a model has no identity in the catalog, or the
+    estimate exceeds `limits.max_cost`. 409: the number of images differs from `expected`.
     """
     return submit_manifest(order, farm)
 
 
 @router.get("")
 def jobs(farm: TheFarm) -> list[JobSummary]:
-    """All jobs, the newest first."""
+    """List all jobs, newest first."""
     return farm.ledger.jobs()
 
 
 @router.get("/{job_id}")
 def job(job_id: str, farm: TheFarm) -> JobView:
+    """Return one job with progress, cost and failures."""
     return farm.ledger.job(job_id)
 
 
 @router.post("/{job_id}/cancel")
 def cancel(job_id: str, farm: TheFarm) -> JobView:
-    """Want none of its shots any more; what other jobs want too goes on, what is stored stays."""
+    """Cancel the job. Stored images remain, and shots that another job also wants are still rendered."""
     farm.ledger.cancel_job(job_id)
     return farm.ledger.job(job_id)
 
 
 @router.post("/{job_id}/pause")
 def pause(job_id: str, farm: TheFarm) -> JobView:
-    """Claim no more of its shots; what runs is finished."""
+    """Pause the job: running shots finish, and no others start."""
     farm.ledger.pause_job(job_id)
     return farm.ledger.job(job_id)
 
 
 @router.post("/{job_id}/resume")
 def resume(job_id: str, farm: TheFarm) -> JobView:
-    """Go on with a paused job; 409 for a cancelled one."""
+    """Resume a paused job. 409: the job is cancelled."""
     farm.ledger.resume_job(job_id)
     return farm.ledger.job(job_id)
 
 
 @router.post("/{job_id}/priority")
 def prioritise(job_id: str, wish: Priority, farm: TheFarm) -> JobView:
-    """Change its priority; claims from now on follow it."""
+    """Set the priority of the job, effective from the next claim."""
     farm.ledger.prioritise_job(job_id, wish.priority)
     return farm.ledger.job(job_id)
 
 
 @router.post("/{job_id}/retry")
 def retry(job_id: str, farm: TheFarm) -> JobView:
-    """Give its failed shots, and no others, a fresh start; 409 for a cancelled job."""
+    """Retry only the failed shots, with a fresh set of attempts. 409: the job is cancelled."""
     farm.ledger.retry_job(job_id)
     return farm.ledger.job(job_id)
 
 
 @router.post("/{job_id}/requeue")
 def requeue(job_id: str, farm: TheFarm) -> JobView:
-    """Give its failed and cancelled shots a fresh start; a cancelled job goes on with what was left."""
+    """Restart failed, cancelled and unschedulable shots; also continues a cancelled job."""
     farm.ledger.requeue_job(job_id)
     return farm.ledger.job(job_id)
 
 
 @router.post("/{job_id}/accept")
 def accept(job_id: str, farm: TheFarm) -> JobView:
-    """Accept its failed shots as permanently missing; other jobs that want them do not."""
+    """Accept the failed shots as permanently missing from this job; other jobs are not affected."""
     farm.ledger.accept_failures(job_id)
     return farm.ledger.job(job_id)
 
@@ -94,7 +95,7 @@ def images(
     after: Annotated[int, Query(ge=-1, lt=2**31)] = -1,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> ImagePage:
-    """Its shots in the manifest's order behind place `after`; each stored one with a presigned GET."""
+    """List shots in manifest order after position `after`; stored ones include a presigned GET URL."""
     shots = farm.ledger.images(job_id, after=after, limit=limit)
     return ImagePage(
         images=tuple(_with_url(image, farm) for image in shots),
@@ -104,7 +105,7 @@ def images(
 
 @router.get("/{job_id}/table")
 def table(job_id: str, farm: TheFarm) -> CostTable:
-    """Cost and seconds per image by model and class."""
+    """Return cost and seconds per image by model and VRAM class."""
     rows = farm.ledger.cost_table(job_id)
     return CostTable(currency=farm.settings.money.currency, rows=tuple(rows))
 

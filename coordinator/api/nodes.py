@@ -1,4 +1,4 @@
-"""Nodes: join, stay alive, be seen."""
+"""Nodes: join, send heartbeats, list and control."""
 
 from __future__ import annotations
 
@@ -16,42 +16,42 @@ _NONE = NodeWish()
 
 @router.post("", status_code=201, dependencies=[allow("node")])
 async def join(node: Join, farm: TheFarm) -> Joined:
-    """Take part, from now on as a new incarnation: leases of an older one close as vanished.
+    """Join the farm as a new incarnation; leases of earlier incarnations close as vanished.
 
-    409: the node speaks another protocol version, or joins again after another process took its name.
+    409: the node uses another protocol version, or another process has taken its name since it joined.
     """
     return await farm.threads.reports.run(farm.join, node)
 
 
 @router.post("/{node_id}/beats", dependencies=[allow("node")])
 async def beat(node_id: str, beat: Beat, farm: TheFarm) -> BeatAnswer:
-    """Say that the node lives, and renew the lease it names.
+    """Send a heartbeat and renew the lease that it names.
 
-    Answered once the beat is in the ledger, within a fifth of `heartbeat_s`. A lease that is over is
-    answered `stop`; 410: the incarnation is over, join again.
+    The response follows the commit to the ledger, within a fifth of `heartbeat_s`; it is `stop` if the
+    lease has ended. 410: the incarnation has ended; join again.
     """
     return await farm.beats.put(node_id, beat)
 
 
 @router.post("/{node_id}/leave", dependencies=[allow("node")])
 async def leave(node_id: str, leave: Leave, farm: TheFarm) -> NodeView:
-    """Say that the node has ended: it is offline until it joins again. 410: it has joined again since."""
+    """Report that the node has stopped; it is offline until it rejoins. 410: it has rejoined already."""
     await farm.threads.reports.run(farm.ledger.leave_node, node_id, leave.incarnation)
     return await farm.threads.reports.run(farm.node, node_id)
 
 
 @router.post("/{node_id}/drain", dependencies=[allow("operator")])
 def drain(node_id: str, farm: TheFarm, wish: NodeWish = _NONE) -> NodeView:
-    """Let it finish its batch and take no other. 409: there is nothing to drain."""
+    """Let the node finish its batch, then take it offline. 409: its state does not allow it."""
     farm.ledger.drain_node(node_id, wish.reason)
     return farm.node(node_id)
 
 
 @router.post("/{node_id}/pause", dependencies=[allow("operator", "node")])
 def pause(node_id: str, farm: TheFarm, role: TheRole, wish: NodeWish = _NONE) -> NodeView:
-    """Take its batch back without blame and free its card at once; with the node's key, for its owner.
+    """Release the GPU immediately and return the batch to the backlog without failed attempts.
 
-    409: its owner has paused it already.
+    With the node key, the pause is the owner's. 409: the owner has already paused the node.
     """
     farm.ledger.pause_node(node_id, wish.reason, who=_who(wish, role))
     return farm.node(node_id)
@@ -59,21 +59,21 @@ def pause(node_id: str, farm: TheFarm, role: TheRole, wish: NodeWish = _NONE) ->
 
 @router.post("/{node_id}/resume", dependencies=[allow("operator", "node")])
 def resume(node_id: str, farm: TheFarm, role: TheRole, wish: NodeWish = _NONE) -> NodeView:
-    """Let a drained or paused node work again. 409: it is neither, or the pause is not the caller's."""
+    """Resume a drained or paused node. 409: it is neither, or someone else paused it."""
     farm.ledger.resume_node(node_id, who=_who(wish, role))
     return farm.node(node_id)
 
 
 @router.post("/{node_id}/quarantine", dependencies=[allow("operator")])
 def quarantine(node_id: str, farm: TheFarm, wish: NodeWish = _NONE) -> NodeView:
-    """Take its batch back without blame; after a while it must pass a self-test to work again."""
+    """Return the batch to the backlog without failed attempts; the node must later pass a self-test."""
     farm.ledger.quarantine_node(node_id, wish.reason)
     return farm.node(node_id)
 
 
 @router.post("/{node_id}/forgive", dependencies=[allow("operator")])
 def forgive(node_id: str, farm: TheFarm) -> NodeView:
-    """Trust it again at once, with a clean record."""
+    """End the quarantine immediately and clear the failure record."""
     farm.ledger.forgive_node(node_id)
     return farm.node(node_id)
 
@@ -87,4 +87,5 @@ def _who(wish: NodeWish, role: Role | None) -> Who:
 
 @router.get("", dependencies=[allow("operator")])
 def nodes(farm: TheFarm) -> list[NodeView]:
+    """List all nodes."""
     return farm.nodes()

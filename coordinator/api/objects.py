@@ -1,4 +1,4 @@
-"""Objects of the directory store, by URLs that it signed. A bucket answers its own."""
+"""Objects: signed URLs of the directory store. With S3, signed URLs point to the bucket."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ router = APIRouter(prefix="/v1/objects")
 
 @router.put("/{key:path}", status_code=201)
 async def put(key: str, request: Request, farm: TheFarm) -> Response:
-    """Store the very bytes that the URL was signed for.
+    """Store an object. Length, type and SHA-256 must match the signed URL.
 
-    403: signature, length, type or hash differ, or too late. 409: something is stored there already.
+    403: signature, length, type or hash mismatch, or URL expired. 409: the object already exists.
     """
     store = _directory(farm)
     query = dict(request.query_params)
     if int(request.headers.get("content-length", "0")) != store.upload_size(key, query):
-        raise WrongUpload(f"PUT {key}: the length is not the one the URL is signed for")
+        raise WrongUpload(f"PUT {key}: Content-Length does not match the signed URL")
     try:
         data = await request.body()
     except ClientDisconnect:
-        raise WrongUpload(f"PUT {key}: it broke off") from None
+        raise WrongUpload(f"PUT {key}: the upload is incomplete") from None
     content_type = request.headers.get("content-type", "")
     await asyncio.to_thread(store.receive, key, query, content_type=content_type, data=data)
     return Response(status_code=201)
@@ -36,7 +36,7 @@ async def put(key: str, request: Request, farm: TheFarm) -> Response:
 
 @router.get("/{key:path}")
 def get(key: str, request: Request, farm: TheFarm) -> Response:
-    """The object, to whoever holds a URL signed for it. 403: signature wrong or too late."""
+    """Return an object. 403: the signature is wrong or the URL has expired."""
     data, content_type = _directory(farm).serve(key, dict(request.query_params))
     # What ingest wrote is a picture, whatever a browser would make of its first bytes.
     return Response(data, media_type=content_type, headers={"X-Content-Type-Options": "nosniff"})
@@ -44,5 +44,5 @@ def get(key: str, request: Request, farm: TheFarm) -> Response:
 
 def _directory(farm: TheFarm) -> DirectoryStore:
     if not isinstance(farm.store, DirectoryStore):
-        raise NotFound("this farm keeps its pictures in a bucket; its signed URLs lead there")
+        raise NotFound("this farm stores images in an S3 bucket; use the signed URLs that point there")
     return farm.store

@@ -1,4 +1,4 @@
-"""Orders: a node listens for what it is to do, and hears it at once."""
+"""Orders: long polling, so that a node receives new orders immediately."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ router = APIRouter(prefix="/v1/nodes/{node_id}/orders", dependencies=[allow("nod
 
 @router.post("")
 async def listen(node_id: str, listen: Listen, request: Request, farm: TheFarm) -> BeatAnswer:
-    """What a heartbeat would be answered, as soon as it is not what the node knows, or after `wait_s`.
+    """Return the order for the node as soon as it differs from `known`, or after `wait_s`.
 
-    A newer call of the node ends this one. 410: the incarnation is over, join again.
+    A newer call from the node ends this one. 410: the incarnation has ended; join again.
     """
     return await farm.orders.answer(node_id, listen, hung_up=request.receive)

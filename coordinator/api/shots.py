@@ -1,4 +1,4 @@
-"""Shots by themselves, whichever jobs want them."""
+"""Shots, independent of the jobs that want them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ router = APIRouter(prefix="/v1/shots", dependencies=[allow("operator")])
 
 @router.post("/{shot_id}/accept")
 def accept(shot_id: str, farm: TheFarm, job: str | None = None) -> AcceptedShot:
-    """Accept a failed shot as permanently missing from `job`, or from all jobs of the one owner who wants it.
+    """Accept a failed shot as permanently missing from `job`, or from all jobs of its only owner.
 
-    Its id may be cut to 6 digits or more. 409: it has not failed, or jobs of several owners want it and `job`
-    names none, or more than one shot's id begins so.
+    At least the first six digits of its ID are required. 409: the shot has not failed, several shots match,
+    or jobs of several owners want it and `job` is missing.
     """
     return AcceptedShot(id=farm.ledger.accept_shot(shot_id, job))

@@ -1,4 +1,4 @@
-"""The farm as a whole: status, models, health, metrics."""
+"""The farm: status, models, health, metrics."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ router = APIRouter()
 
 @router.get("/v1/status", dependencies=[allow("operator")])
 def status(farm: TheFarm) -> StatusView:
-    """Queues, nodes, jobs, traffic, and what fits nowhere with the smallest change that would."""
+    """Return queues, nodes, jobs, traffic, and shots that fit no node with the smallest change that helps."""
     return farm.status()
 
 
 @router.get("/v1/models", dependencies=[allow("operator", "node")])
 def models(farm: TheFarm) -> list[ModelView]:
-    """The catalog of this farm."""
+    """List the models in the catalog."""
     return farm.models()
 
 
 @router.get("/v1/memory", dependencies=[allow("operator")])
 def memory(farm: TheFarm) -> list[MemoryView]:
-    """What each type of card has shown about memory: the largest pass measured, and what ran out."""
+    """List memory measurements by type of card: the largest pass, and passes that ran out of memory."""
     return farm.memory()
 
 
 @router.get("/livez")
 async def alive() -> dict[str, str]:
-    """200 as long as the process answers, also while it stands by for another coordinator; needs no key."""
+    """200 while the process is running, including on standby. Needs no key."""
     return {"status": "ok"}
 
 
 @router.get("/healthz")
 async def health(farm: TheFarm) -> dict[str, str]:
-    """200 where a coordinator leads and its ledger answers; needs no key and says nothing else."""
+    """200 if this coordinator leads and its ledger responds. Needs no key."""
     await farm.threads.orders.run(farm.ledger.ping)
     return {"status": "ok"}
 
 
 @router.get("/metrics", dependencies=[allow("operator", "node", "ingest")])
 def metrics(farm: TheFarm) -> Response:
-    """Prometheus text format. Any key of the farm opens it."""
+    """Return metrics in Prometheus text format. Accepts any key of the farm."""
     return Response(generate_latest(farm.metrics), media_type=CONTENT_TYPE_LATEST)

@@ -133,7 +133,7 @@ def accept_command(
     ],
     job: Annotated[
         str | None,
-        typer.Option("--job", metavar="JOB", parser=options.word, help="Accept them for this job only."),
+        typer.Option("--job", metavar="JOB", parser=options.word, help="Accept the shots for this job only."),
     ] = None,
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,

@@ -78,7 +78,7 @@ def models_command(
         bool,
         typer.Option(
             "--measured",
-            help="Show instead what the cards of the running farm measured, and where memory ran out.",
+            help="Show memory measured by the cards of the running farm, and where it ran out.",
         ),
     ] = False,
     settings: options.SettingsFile = None,
@@ -111,7 +111,7 @@ def _show_measured(views: list[MemoryView], as_json: bool) -> None:
     if as_json:
         print_json(views)
     elif not views:
-        out.say("no card of this farm has rendered a picture yet")
+        out.say("no measurements yet: this farm has not rendered an image")
     else:
         out.print(memory_table(views))
 
@@ -134,11 +134,11 @@ def memory_table(views: list[MemoryView]) -> Table:
 def _found(view: MemoryView) -> str:
     """What a pass took, or how large passes are since one ran out of memory."""
     if view.peak_bytes is not None:
-        return f"{format_gib(view.peak_bytes)} for {counted(view.forwards or 0, 'denoiser run')} at once"
+        return f"{format_gib(view.peak_bytes)} for {counted(view.forwards or 0, 'simultaneous denoiser run')}"
     kind = f"guidance {view.guidance:g}" + "".join(f", LoRA {name}" for name in view.loras)
     if not view.most_images:
-        return f"not even 1 image: it ran out of memory ({kind})"
-    return f"{counted(view.most_images, 'image')} at most: a larger one ran out of memory ({kind})"
+        return f"a single image ran out of memory ({kind})"
+    return f"limited to {counted(view.most_images, 'image')}: a larger pass ran out of memory ({kind})"
 
 
 def identity_of(path: Path) -> str:

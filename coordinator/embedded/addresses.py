@@ -20,7 +20,7 @@ def advertised_address(listen: str) -> str:
         return _default_route()
     if not listen or not _is_ours(listen):
         raise Invalid(
-            f"--listen {listen or '(empty)'}: this machine has no such address; give one of its own, or {ANY}"
+            f"--listen {listen or '(empty)'}: not an address of this machine; use one that is, or {ANY}"
         )
     return listen
 

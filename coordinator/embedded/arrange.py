@@ -103,7 +103,7 @@ def _seaweed(settings: Settings, home: Home, ports: dict[str, int], advertised: 
     """SeaweedFS; a directory where it has no build."""
     weed = weed_binary()
     if weed is None:
-        remark = f"SeaweedFS has no build for this machine: pictures are kept in {home.pictures}"
+        remark = f"SeaweedFS is not available for this machine; images are stored in {home.pictures}"
         return _Server(changes={"storage": Storage(url=f"file:{home.pictures}")}, remarks=(remark,))
     parts = {part: ports[f"{part}+grpc"] for part in PARTS}
     components = [seaweed(home, weed=weed, ports=parts, bucket=urlsplit(settings.storage.url).netloc)]
@@ -148,7 +148,9 @@ def _ingest() -> Component:
 def _node(node: EmbeddedNode, settings: Settings, key: Path) -> Component:
     program = shutil.which("farm-node", path=str(Path(sys.executable).parent)) or shutil.which("farm-node")
     if program is None:
-        raise Unavailable("`farm-node` is not installed: pip install 'shotfarm[node]', or set no nodes")
+        raise Unavailable(
+            "`farm-node` is not installed: run `pip install 'shotfarm[node]'`, or configure no nodes"
+        )
     command = [program, "run", "--farm", local_url(settings), "--key", str(key), "--name", node.name]
     if node.card:
         command += ["--card", node.card]

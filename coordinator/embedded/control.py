@@ -40,7 +40,9 @@ def start_farm(
     advertised_address(settings.listen)
     home = Home.at(settings.home)
     if supervisor_pid(home) is not None:
-        raise Conflict(f"a farm already runs in {home.root}; `farm status` shows it, `farm down` ends it")
+        raise Conflict(
+            f"a farm is already running in {home.root}; `farm status` shows its state, `farm down` stops it"
+        )
     home.state.unlink(missing_ok=True)
     with (home.logs / "supervisor.log").open("ab") as log:
         process = subprocess.Popen(
@@ -72,7 +74,7 @@ def _wait_until_ready(
             return state
         if ended:
             reason = state.error if state is not None else ""
-            raise Unavailable(f"the farm did not start: {reason or f'the logs in {home.logs} say why'}")
+            raise Unavailable(f"the farm did not start: {reason or f'see the logs in {home.logs}'}")
         time.sleep(_POLL_S)
 
 
@@ -93,6 +95,6 @@ def stop_farm(home: Home, on_wait: Callable[[], None]) -> bool:
             on_wait()
             told = True
         if time.monotonic() > began + _DOWN_WITHIN_S:
-            raise Unavailable(f"process {pid} does not end; see {home.logs / 'supervisor.log'}")
+            raise Unavailable(f"process {pid} does not stop; see {home.logs / 'supervisor.log'}")
         time.sleep(_POLL_S)
     return asked is not None

@@ -32,7 +32,9 @@ def run_farm(settings: Settings, on_change: Callable[[FarmState], None]) -> None
     """
     home = Home.at(settings.home)
     if not hold_lock(home):
-        raise Conflict(f"a farm already runs in {home.root}; `farm status` shows it, `farm down` ends it")
+        raise Conflict(
+            f"a farm is already running in {home.root}; `farm status` shows its state, `farm down` stops it"
+        )
     stop = threading.Event()
     _on_signals(stop.set)
 
@@ -41,7 +43,9 @@ def run_farm(settings: Settings, on_change: Callable[[FarmState], None]) -> None
             write_state(home, state)
         except OSError as error:
             # `farm status` then lags behind; a full disk ends no farm.
-            log.warning("%s cannot be written (%s): make room in %s", home.state, error.strerror, home.root)
+            log.warning(
+                "%s cannot be written (%s): free disk space in %s", home.state, error.strerror, home.root
+            )
         on_change(state)
 
     try:
@@ -98,7 +102,7 @@ def settings_yaml(settings: Settings) -> str:
 
     JSON is YAML that leaves no text to be taken for a number, as the key `12e5` would be.
     """
-    heading = "# The settings in force, written by `farm up`. Change your own farm.yaml instead.\n"
+    heading = "# Effective settings, written by `farm up`. Edit your own farm.yaml instead.\n"
     return heading + json.dumps(settings, default=_plain, indent=2, ensure_ascii=False) + "\n"
 
 

@@ -22,8 +22,8 @@ class Home:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             except OSError as error:
                 raise Invalid(
-                    f"{folder}: no folder can be made here ({error.strerror}); set `home` in farm.yaml, "
-                    "or FARM_HOME, to another"
+                    f"{folder}: cannot create this folder ({error.strerror}); set `home` in farm.yaml, "
+                    "or FARM_HOME, to another folder"
                 ) from None
         return home
 

@@ -55,10 +55,10 @@ class Narrator:
 
 
 def _sentence(part: ComponentState) -> str:
-    again = f", started again ({part.restarts})" if part.restarts else ""
+    again = f" (restart {part.restarts})" if part.restarts else ""
     if part.state == "ready":
         return f"{part.name} is ready{again}"
-    return f"{part.name} ended{again}" if part.state == "waiting" else ""
+    return f"{part.name} exited{again}" if part.state == "waiting" else ""
 
 
 def read_state(home: Home) -> FarmState | None:

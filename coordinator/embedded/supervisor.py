@@ -128,9 +128,9 @@ class Supervisor:
         if watched.was_ready:
             return
         if watched.deaths_in_a_row >= _FALSE_STARTS:
-            raise Unavailable(f"{name} ends right after its start ({_last_line(log)}); see {log}")
+            raise Unavailable(f"{name} exits right after starting ({_last_line(log)}); see {log}")
         if late:
-            raise Unavailable(f"{name} did not answer within {_READY_WITHIN_S} s; see {log}")
+            raise Unavailable(f"{name} did not respond within {_READY_WITHIN_S} s; see {log}")
 
     def _all(self) -> list[_Watched]:
         return [watched for stage in self._watched for watched in stage]
@@ -141,4 +141,4 @@ class Supervisor:
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "no output")

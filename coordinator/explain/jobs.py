@@ -1,4 +1,4 @@
-"""One job: what is left of it and why."""
+"""One job: what remains to be done, and why."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from coordinator.explain.wording import SHORT, Answer, a_few, checking, listed, 
 
 #: What `farm jobs` calls a job's status, as the end of a sentence.
 _STATUS = {
-    "waiting": "waits",
-    "running": "runs",
+    "waiting": "is waiting",
+    "running": "is running",
     "paused": "is paused",
     "cancelled": "is cancelled",
     "done": "is done",
-    "failed": "ended without all of its images",
-    "unschedulable": "is left with shots that fit no node",
+    "failed": "ended with images missing",
+    "unschedulable": "has only shots left that fit no node",
 }
 #: States of shots that a job still asks for.
 UNDONE = (ShotState.WAITING, ShotState.RUNNING, ShotState.DELIVERED, ShotState.UNSCHEDULABLE)
@@ -43,11 +43,11 @@ def _standing(subject: JobSubject) -> Answer:
     job, remedy = subject.job, ""
     how = _STATUS.get(subject.status, subject.status)
     if subject.status == "paused" and job.reason:
-        how = f"paused itself: {job.reason}"
+        how = f"was paused automatically: {job.reason}"
     elif subject.status == "paused":
         how, remedy = "is paused by the operator", f"`farm resume {job.id}`"
     elif job.intent == "cancelled":
-        remedy = f"`farm requeue {job.id}` goes on with what was left"
+        remedy = f"`farm requeue {job.id}` continues it"
     stored = f"{subject.counts.get(ShotState.DONE, 0):,} of {counted(subject.images, 'image')} stored"
     return Answer(f"Job {job.id} ({job.name}) {how}; {stored}", remedy)
 
@@ -76,35 +76,37 @@ def _waits(subject: JobSubject) -> Iterator[Answer]:
     for answer, images in a_few(reasons, Answer):
         yield answer._replace(sentence=f"{_shots(images, 'wait')}: {answer.sentence}")
     if subject.retries:
-        yield Answer(f"{counted(subject.retries, 'shot')} of these failed before and will be tried again")
+        yield Answer(f"{subject.retries:,} of these shots failed before and will be retried")
     if subject.suspects:
-        died = "an engine, a node or ingest died with them in hand"
-        yield Answer(f"{counted(subject.suspects, 'shot')} of these come last, each alone: {died}")
+        why = "because the engine, the node or ingest crashed while processing them"
+        yield Answer(f"{subject.suspects:,} of these shots will be rendered last, one at a time, {why}")
 
 
 def _rest(subject: JobSubject) -> Iterator[Answer]:
     counts = subject.counts
     if running := counts.get(ShotState.RUNNING):
         nodes = [f"{number} on {node}" for node, number in sorted(subject.running.items())]
-        yield Answer(f"{_shots(running, 'run')}" + (f": {listed(nodes)}" if nodes else ""), goes_on=True)
+        shots = f"{counted(running, 'shot')} {'is' if running == 1 else 'are'} running"
+        yield Answer(shots + (f": {listed(nodes)}" if nodes else ""), goes_on=True)
     if delivered := counts.get(ShotState.DELIVERED):
         answer = checking(subject.check)
-        yield answer._replace(sentence=f"The check of {counted(delivered, 'picture')} {answer.sentence}")
+        yield answer._replace(sentence=f"The check of {counted(delivered, 'image')} {answer.sentence}")
     for failure in subject.failures:
         if failure.state == ShotState.UNSCHEDULABLE:
-            fix = "change the manifest so that they fit, or join a node with a larger card"
+            fix = "change the manifest so that they fit, or add a node with a larger card"
             if failure.kind == "out_of_memory":
-                fix += f"; `farm requeue {subject.job.id}` tries them again as they are"
+                fix += f"; `farm requeue {subject.job.id}` retries them unchanged"
             yield Answer(f"{_shots(failure.shots, 'fit')} no node: {failure.message}", fix)
         else:
-            fix = f"`farm retry {subject.job.id}` tries them again, `farm accept SHOT` accepts one as missing"
+            give_up = "`farm accept SHOT` accepts one as permanently missing"
+            fix = f"`farm retry {subject.job.id}` retries them, {give_up}"
             yield Answer(f"{counted(failure.shots, 'shot')} failed: {failure.message or failure.kind}", fix)
     if subject.failed:
         names = [f"{shot_id[:SHORT]} ({name})" for shot_id, name in subject.failed]
         more = counts.get(ShotState.FAILED, 0) - len(names)
         yield Answer(f"Failed: {', '.join(names)}" + (f" and {more:,} more" if more > 0 else ""))
     if accepted := counts.get("accepted"):
-        yield Answer(f"{counted(accepted, 'failed shot')} accepted without a picture")
+        yield Answer(f"{counted(accepted, 'failed shot')} accepted as permanently missing")
     if cancelled := counts.get(ShotState.CANCELLED):
         yield Answer(f"{counted(cancelled, 'shot')} cancelled")
 

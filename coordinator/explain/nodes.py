@@ -1,4 +1,4 @@
-"""One node: what it does, or why it gets nothing."""
+"""One node: what it is doing, or why it gets no work."""
 
 from __future__ import annotations
 
@@ -35,16 +35,17 @@ def _standing(subject: NodeSubject) -> Iterator[Answer]:
         yield out_of_service(node)
     if hand is not None:
         yield Answer(
-            f"node {node.name} renders {counted(hand.shots, 'shot')} of job {hand.job_id} {in_hand(hand)}"
+            f"node {node.name} is rendering {counted(hand.shots, 'shot')} of job {hand.job_id} "
+            f"{in_hand(hand)}"
         )
     elif node.state in (NodeState.READY, NodeState.BUSY):
-        yield Answer(f"node {node.name} is ready for work and holds none")
+        yield Answer(f"node {node.name} is ready and has no batch")
 
 
 def _version(subject: NodeSubject) -> Iterator[Answer]:
     if subject.version and subject.farm_version and subject.version != subject.farm_version:
         yield Answer(
-            f"it runs shotfarm {subject.version}, this farm {subject.farm_version}",
+            f"it runs shotfarm {subject.version}; the farm runs {subject.farm_version}",
             f"install shotfarm=={subject.farm_version} on {subject.node.name}",
         )
 
@@ -56,13 +57,13 @@ def _memory(subject: NodeSubject) -> Iterator[Answer]:
             size = format_size(view.width, view.height)
             work = f"{view.model} at {size}, guidance {view.guidance:g}, recipe {view.recipe}"
             most = counted(view.most_images, "image") if view.most_images else "no image"
-            yield Answer(f"cards like its {view.card} ran out of memory with {work}: {most} a pass for now")
+            yield Answer(f"{view.card} cards ran out of memory with {work}: {most} per pass for now")
 
 
 def _lane(work: LaneWork) -> Iterator[Answer]:
     if work.first is not None:
         yield Answer(
-            f"next it takes {counted(work.images, 'shot')} of job {work.first.job_id} (lane {work.lane})"
+            f"it will take {counted(work.images, 'shot')} of job {work.first.job_id} next (lane {work.lane})"
         )
     elif not work.refusals:
         yield Answer(refusal(work.lane, {}))
@@ -71,13 +72,14 @@ def _lane(work: LaneWork) -> Iterator[Answer]:
     needy = work.first is None
     reasons = [(Answer(one.sentence, one.remedy if needy else ""), one.images) for one in worst]
     for answer, images in a_few(reasons, Answer):
-        words = f"it cannot take {counted(images, 'image')} of lane {work.lane}: {answer.sentence}"
+        words = f"it cannot render {counted(images, 'image')} in lane {work.lane}: {answer.sentence}"
         yield answer._replace(sentence=words)
 
 
 def _other_lanes(subject: NodeSubject) -> Iterator[Answer]:
     for lane, images in sorted(subject.other_lanes.items()):
+        wait = "waits" if images == 1 else "wait"
         yield Answer(
-            f"{counted(images, 'image')} wait in lane {lane}, which it does not serve",
-            f"to let it work there too, start it with `--lane {lane}` besides its own",
+            f"{counted(images, 'image')} {wait} in lane {lane}, which it does not serve",
+            f"to serve this lane as well, restart the node with an additional `--lane {lane}`",
         )

@@ -29,35 +29,39 @@ def _answers(shot: ShotSubject) -> list[Answer]:
             return _waits(shot)
         case ShotState.RUNNING:
             where = f" on node {shot.hand.node}, {in_hand(shot.hand)}" if shot.hand else ""
-            return [Answer(f"is rendered now{where}", goes_on=True)]
+            return [Answer(f"is being rendered{where}", goes_on=True)]
         case ShotState.DELIVERED:
             by = f" by node {shot.hand.node}" if shot.hand else ""
             answer = checking(shot.check)
-            return [answer._replace(sentence=f"was rendered{by}; the check of its picture {answer.sentence}")]
+            return [answer._replace(sentence=f"was rendered{by}; the check of its image {answer.sentence}")]
         case ShotState.DONE:
             return [Answer("is stored", goes_on=True)]
         case ShotState.FAILED if shot.accepted:
-            remedy = f"`farm requeue {job}` tries it again"
-            return [Answer(f"failed and was accepted without a picture: {_why(shot)}", remedy)]
+            remedy = f"`farm requeue {job}` retries it"
+            return [Answer(f"failed and was accepted as permanently missing: {_why(shot)}", remedy)]
         case ShotState.FAILED:
             on = f" on {listed(shot.failed_on)}" if shot.failed_on else ""
-            give_up = f"`farm accept {shot.id[:SHORT]}` accepts it as missing"
-            return [Answer(f"failed{on}: {_why(shot)}", f"`farm retry {job}` tries it again; {give_up}")]
+            give_up = f"`farm accept {shot.id[:SHORT]}` accepts it as permanently missing"
+            return [Answer(f"failed{on}: {_why(shot)}", f"`farm retry {job}` retries it; {give_up}")]
         case ShotState.UNSCHEDULABLE:
-            remedy = "change the manifest so that it fits, or join a node with a larger card"
+            remedy = "change the manifest so that it fits, or add a node with a larger card"
             if shot.failure == "out_of_memory":
-                remedy += f"; `farm requeue {job}` tries it again as it is"
+                remedy += f"; `farm requeue {job}` retries it unchanged"
             return [Answer(f"fits no node: {_why(shot)}", remedy)]
         case ShotState.CANCELLED:
-            return [Answer("is cancelled: no job wants it any more", "`farm requeue` its job")]
+            return [
+                Answer("is cancelled: no job wants it any more", "`farm requeue JOB` renders it after all")
+            ]
 
 
 def _waits(shot: ShotSubject) -> list[Answer]:
     """The way in which it goes on soonest comes first."""
     answers = sorted(map(why_waiting, shot.waits), key=lambda answer: not answer.goes_on)
-    first, *others = answers or [Answer("no job that is not cancelled wants it", "`farm requeue` its job")]
+    first, *others = answers or [
+        Answer("every job that wants it is cancelled", "`farm requeue JOB` continues a job")
+    ]
     return [first._replace(sentence=f"waits: {first.sentence}"), *others]
 
 
 def _why(shot: ShotSubject) -> str:
-    return shot.reason or shot.failure or "it was not said why"
+    return shot.reason or shot.failure or "no reason was recorded"

@@ -16,18 +16,18 @@ def why_waiting(waiting: Waiting) -> Answer:
 
 
 def budget_remedy(job: JobFacts) -> str:
-    return f"submit the manifest of {job.id} again with a higher limits.max_cost; what is stored is reused"
+    return f"submit the manifest of {job.id} again with a higher limits.max_cost (stored images are reused)"
 
 
 def _held_by_job(job: JobFacts) -> Answer | None:
     if not job.whole:
         return Answer(f"job {job.id} is still being submitted", goes_on=True)
     if job.intent == "cancelled":
-        return Answer(f"job {job.id} is cancelled", f"`farm requeue {job.id}` goes on with what was left")
+        return Answer(f"job {job.id} is cancelled", f"`farm requeue {job.id}` continues it")
     if job.budget is not None and job.budget.cost >= job.budget.limit:
         return Answer(f"job {job.id} {spent(job.budget)}", budget_remedy(job))
     if job.intent == "paused":
-        because = f" by itself: {job.reason}" if job.reason else " by the operator"
+        because = f" automatically: {job.reason}" if job.reason else " by the operator"
         return Answer(f"job {job.id} is paused{because}", f"`farm resume {job.id}`")
     return None
 
@@ -41,8 +41,8 @@ def _without_node(waiting: Waiting) -> Answer | None:
     """Where no node in service can take them."""
     lane = waiting.job.lane
     if not waiting.candidates:
-        card = f" on a card of {waiting.vram_class} GB or more" if waiting.vram_class else ""
-        return Answer(f"no node serves lane {lane}", f"start one for it: `farm-node run --lane {lane}`{card}")
+        card = f" on a card with {waiting.vram_class} GB or more" if waiting.vram_class else ""
+        return Answer(f"no node serves lane {lane}", f"start one with `farm-node run --lane {lane}`{card}")
     able = [one for one in waiting.candidates if not one.lack]
     if not able:
         return _beyond_all(waiting)
@@ -51,8 +51,8 @@ def _without_node(waiting: Waiting) -> Answer | None:
         away = "; ".join(answer.sentence for answer in states[:3])
         more = f"; and {len(states) - 3} more" if len(states) > 3 else ""
         others = len(waiting.candidates) - len(able)
-        only = f"; {counted(others, 'other node')} cannot take this" if others else ""
-        return Answer(f"no node that can take this is in service: {away}{more}{only}", states[0].remedy)
+        only = f"; {counted(others, 'other node')} cannot render this" if others else ""
+        return Answer(f"no node that can render this is in service: {away}{more}{only}", states[0].remedy)
     return None
 
 
@@ -63,8 +63,8 @@ def _beyond_all(waiting: Waiting) -> Answer:
     lacks = "; ".join(f"{listed(names)}: {lack}" for lack, names in by_lack.items())
     size = f"{waiting.vram_class} GB or more" if waiting.vram_class else "enough memory"
     return Answer(
-        f"no node of lane {waiting.job.lane} can render {waiting.needs} ({lacks})",
-        f"give one of them what it lacks, or join a node of {size} that has {waiting.needs}",
+        f"no node in lane {waiting.job.lane} can render {waiting.needs} ({lacks})",
+        f"install what one of them lacks, or add a node with {size} that has {waiting.needs}",
     )
 
 
@@ -73,20 +73,20 @@ def _among(waiting: Waiting, takers: Sequence[Candidate]) -> Answer:
     affordable = [one for one in takers if not one.over_budget]
     if not affordable and job.budget is not None:
         return Answer(
-            f"job {job.id} {spent(job.budget)}: there is no room for another image",
-            f"wait for what is in hand, which may cost less; or {budget_remedy(job)}",
+            f"job {job.id} {spent(job.budget)}: too little is left for another image",
+            f"wait for the running work, which may cost less than reserved, or {budget_remedy(job)}",
             goes_on=job.budget.reserved > 0,
         )
     if waiting.failed_rest_s is not None:
         wait = format_seconds(waiting.failed_rest_s)
-        where = f"on another node or, where there is none, there within {wait}"
-        return Answer(f"this failed, and is tried again {where}", goes_on=True)
+        where = f"on another node, or on the same node within {wait} if there is no other"
+        return Answer(f"this failed and will be retried {where}", goes_on=True)
     fresh = [one for one in affordable or takers if not one.failed]
     rested = fresh or [one for one in affordable or takers if one.rest_s <= 0]
     if not rested:
         one = min(affordable or takers, key=lambda one: one.rest_s)
         wait = format_seconds(one.rest_s)
-        return Answer(f"this failed on node {one.node.name}, which tries again in {wait}", goes_on=True)
+        return Answer(f"this failed on node {one.node.name}, which will retry it in {wait}", goes_on=True)
     return _in_turn(waiting, rested)
 
 
@@ -94,22 +94,20 @@ def _in_turn(waiting: Waiting, takers: Iterable[Candidate]) -> Answer:
     """Who takes them, or what comes first on the node that is nearest to it."""
     one = min(takers, key=lambda taker: _distance(waiting, taker))
     name, first = one.node.name, one.first
-    when = "next" if one.node.state is not NodeState.BUSY else "when its batch is over"
+    when = "next" if one.node.state is not NodeState.BUSY else "after its current batch"
     if first is not None and first.job_id != waiting.job.id:
         return Answer(
             f"job {first.job_id} comes first on node {name}: {_ahead(waiting, one)}",
-            f"`farm priority {waiting.job.id} {min(first.priority + 1, 100)}` lets it go first",
+            f"`farm priority {waiting.job.id} {min(first.priority + 1, 100)}` moves this job ahead",
             goes_on=True,
         )
     if waiting.crashes:
-        died = (
-            f"an engine, a node or ingest died with this {waiting.crashes} times"
-            if waiting.crashes > 1
-            else ("an engine, a node or ingest died with this")
-        )
-        return Answer(f"{died}, so node {name} renders it alone, after all others of its kind", goes_on=True)
+        times = f" {waiting.crashes} times" if waiting.crashes > 1 else ""
+        crashed = f"the engine, a node or ingest crashed{times} while processing this"
+        alone = f"so node {name} renders it alone, after all others of its kind"
+        return Answer(f"{crashed}, {alone}", goes_on=True)
     if first is not None and first.lot != waiting.lot:
-        return Answer(f"node {name} takes other shots of the same job {when}, then this", goes_on=True)
+        return Answer(f"node {name} takes other shots of the same job {when}, and then this", goes_on=True)
     return Answer(f"node {name} takes this {when}", goes_on=True)
 
 
@@ -126,9 +124,9 @@ def _distance(waiting: Waiting, taker: Candidate) -> tuple[bool, bool, bool, str
 def _ahead(waiting: Waiting, taker: Candidate) -> str:
     assert taker.first is not None
     if taker.first.priority > waiting.job.priority:
-        return f"its priority is {taker.first.priority}, here it is {waiting.job.priority}"
+        return f"it has priority {taker.first.priority}, this job {waiting.job.priority}"
     if taker.first.loaded:
-        return "its model is loaded there, and jobs take turns"
+        return "its model is already loaded there, and jobs take turns"
     if taker.first.owner != waiting.job.owner:
-        return f"{taker.first.owner} got less work lately than {waiting.job.owner}"
-    return "it got less work so far, or came earlier"
+        return f"{taker.first.owner} recently received less work than {waiting.job.owner}"
+    return "it has received less work so far, or was submitted earlier"

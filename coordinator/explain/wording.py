@@ -74,33 +74,33 @@ def checking(check: Check | None) -> Answer:
     """How the check of delivered pictures stands.
 
     >>> checking(Check(waited_s=95, again_s=30)).sentence
-    'waits for ingest, which was asked every 30 s and has not answered for 1 min 35 s'
+    'is waiting for ingest, which has not responded for 1 min 35 s (retrying every 30 s)'
     """
     if check is not None and check.trouble:
         return Answer(
-            f"waits for the store, as ingest says: {check.trouble}",
-            "see that the store runs; all goes on then",
+            f"is waiting for the store; ingest reports: {check.trouble}",
+            "check that the store is running; ingest then continues",
         )
     if check is not None and check.waited_s > check.again_s:
         again, waited = format_seconds(check.again_s), format_seconds(check.waited_s)
         return Answer(
-            f"waits for ingest, which was asked every {again} and has not answered for {waited}",
-            "see that `python -m coordinator.ingest` runs; its log says what it lacks",
+            f"is waiting for ingest, which has not responded for {waited} (retrying every {again})",
+            "check that `python -m coordinator.ingest` is running, and read its log",
         )
-    return Answer("is under way", goes_on=True)
+    return Answer("is in progress", goes_on=True)
 
 
 def spent(budget: Budget) -> str:
     """
     >>> spent(Budget(limit=1.0, cost=1.25, reserved=0.0, currency="EUR"))
-    'has cost 1.25 EUR of at most 1.00 EUR, 0.250 EUR too much'
+    'has spent 1.25 EUR of its 1.00 EUR limit, 0.250 EUR over'
     """
     money = [format_money(amount, budget.currency) for amount in (budget.cost, budget.limit)]
-    words = f"has cost {money[0]} of at most {money[1]}"
+    words = f"has spent {money[0]} of its {money[1]} limit"
     if budget.cost > budget.limit:
-        return f"{words}, {format_money(budget.cost - budget.limit, budget.currency)} too much"
+        return f"{words}, {format_money(budget.cost - budget.limit, budget.currency)} over"
     if budget.reserved > 0:
-        return f"{words}, and {format_money(budget.reserved, budget.currency)} more is in hand"
+        return f"{words}, with {format_money(budget.reserved, budget.currency)} reserved for running work"
     return words
 
 
@@ -116,9 +116,9 @@ def _standing(node: NodeFacts) -> str:
     because = f": {node.reason}" if node.reason else ""
     match node.state:
         case NodeState.DRAINING:
-            return f"finishes its batch and takes no other{because}"
+            return f"is finishing its batch and takes no more{because}"
         case NodeState.SELFTEST:
-            return f"must render one shot well before it gets more{because}"
+            return f"must pass a self-test of one shot before it gets more work{because}"
         case NodeState.PAUSED if node.by_owner:
             return f"is paused by its owner{because}"
     return f"is {node.state}{because}"
@@ -128,16 +128,18 @@ def _comeback(node: NodeFacts) -> str:
     name = node.name
     match node.state:
         case NodeState.OFFLINE if node.by_owner:
-            return f"its owner runs `farm-node run` on {name}"
+            return f"its owner must run `farm-node run` on {name}"
         case NodeState.PAUSED if node.by_owner:
-            return f"its owner runs `farm-node resume` on {name}"
+            return f"its owner must run `farm-node resume` on {name}"
         case NodeState.PAUSED | NodeState.DRAINING | NodeState.OFFLINE:
             return f"`farm node resume {name}`"
         case NodeState.QUARANTINED:
-            return f"look at its log; it tests itself in a while, or `farm node forgive {name}` trusts it now"
+            return (
+                f"check its log; it runs a self-test later, or trust it now with `farm node forgive {name}`"
+            )
         case NodeState.SELFTEST:
-            return f"wait for that shot, or trust it now: `farm node forgive {name}`"
+            return f"wait for the self-test, or trust it now with `farm node forgive {name}`"
         case NodeState.LOST:
-            return f"see that {name} is on and reaches this farm; `farm-node run` starts it again"
+            return f"check that {name} is on and can reach the farm; `farm-node run` restarts it"
         case NodeState.READY | NodeState.BUSY:
             return ""

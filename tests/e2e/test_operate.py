@@ -81,7 +81,7 @@ def test_a_drained_node_gets_nothing_until_it_is_resumed(farm: Farmhouse) -> Non
     farm.farm("node", "drain", "large", "--reason", "new fans")
     farm.wait_for(lambda: node(farm, "large"), lambda view: view.state == "offline")
     job = submitted(farm, "oak", model="tiny-24")
-    assert "no node that can take this is in service: node large is offline" in explained(farm, job)
+    assert "no node that can render this is in service: node large is offline" in explained(farm, job)
     assert "`farm node resume large`" in explained(farm, job)
     assert "node large is offline" in farm.farm("status").stdout
 

@@ -31,7 +31,7 @@ def test_up_waits_until_every_part_is_ready(running: Farmhouse) -> None:
 
 
 def test_a_second_up_in_one_home_says_that_one_runs(running: Farmhouse) -> None:
-    assert "already runs" in running.farm("up", exit_code=1).stderr
+    assert "already running" in running.farm("up", exit_code=1).stderr
 
 
 def test_two_homes_run_side_by_side(house: Farmhouse, running: Farmhouse) -> None:

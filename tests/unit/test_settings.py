@@ -40,8 +40,8 @@ def test_a_file_that_sets_nothing_changes_nothing(tmp_path: Path, content: str) 
         (b"port: 1\nlisten: @x", "farm.yaml:2:9: a value that starts with `@` reads as YAML syntax"),
         (b"port: 1\n  listen: x", "farm.yaml:2:9: is not YAML: mapping values are not allowed"),
         (b"listen: !!python/object:os.system {}", "farm.yaml:1:9: listen: tags such as"),
-        (b"- port: 1", "farm.yaml:1:1: settings are a mapping of names to values, such as `port: 8080`"),
-        (b"port", "farm.yaml:1:1: settings are a mapping"),
+        (b"- port: 1", "farm.yaml:1:1: settings must be a mapping of names to values, such as `port: 8080`"),
+        (b"port", "farm.yaml:1:1: settings must be a mapping"),
         (b"\xff\xfe", "farm.yaml:1:1: is not UTF-8 text"),
         (b"listen: \x00", "farm.yaml:1:1: holds the control character 0x00; remove it"),
         (b"port: 1\nport: 2", "farm.yaml:2:1: port: `port` is given twice, first in line 1; keep one"),
@@ -99,7 +99,7 @@ def test_a_word_is_a_word(tmp_path: Path, word: str) -> None:
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    assert refusal(tmp_path / "no.yaml") == f"{tmp_path / 'no.yaml'}: no such settings file"
+    assert refusal(tmp_path / "no.yaml") == f"{tmp_path / 'no.yaml'}: settings file not found"
 
 
 def test_a_list_in_a_variable_is_json(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ def test_of_two_jobs_the_one_that_waits_is_told_which_comes_first(bench: Bench) 
     low = bench.submit(placed(4)).job_id
     high = bench.submit(placed(4, first=100), priority=80).job_id
     bench.join()
-    assert f"job {high} comes first on node node: its priority is 80, here it is 50" in said(bench, low)
+    assert f"job {high} comes first on node node: it has priority 80, this job 50" in said(bench, low)
     assert "node node takes this next" in said(bench, high)
 
     bench.ledger.prioritise_job(low, 81)
@@ -50,10 +50,10 @@ def test_a_budget_that_is_taken_by_what_is_in_hand_is_said(bench: Bench) -> None
     job = bench.submit(placed(4, first=50), max_cost=1.5 * image_cost).job_id
     node.lease()
     answer = explained(bench, job)
-    assert "more is in hand" in " ".join(answer.sentences)
-    assert "there is no room for another image" in " ".join(answer.sentences)
+    assert "reserved for running work" in " ".join(answer.sentences)
+    assert "too little is left for another image" in " ".join(answer.sentences)
     waiting = next(row.id for row in bench.rows(shots) if row.state == ShotState.WAITING)
-    assert "there is no room for another image" in said(bench, waiting)
+    assert "too little is left for another image" in said(bench, waiting)
 
 
 def test_a_job_that_passed_its_budget_shows_overshoot_and_what_is_undone(bench: Bench) -> None:
@@ -63,7 +63,7 @@ def test_a_job_that_passed_its_budget_shows_overshoot_and_what_is_undone(bench: 
     bench.close(lease)
     bench.ledger.sweep()
     answer = explained(bench, job)
-    assert "too much; 3 images unfinished" in " ".join(answer.sentences)
+    assert "over; 3 images unfinished" in " ".join(answer.sentences)
     assert "higher limits.max_cost" in answer.remedy
 
 
@@ -73,8 +73,8 @@ def test_what_failed_on_the_only_node_rests_there_and_then_is_tried_again(bench:
     bench.fail(lease, "flat_image")
     bench.close(lease)
     (shot,) = shots_of(bench, job)
-    assert "this failed on node node, which tries again in" in said(bench, shot)
-    assert "1 shot waits: this failed, and is tried again on another node or" in said(bench, job)
+    assert "this failed on node node, which will retry it in" in said(bench, shot)
+    assert "1 shot waits: this failed and will be retried on another node" in said(bench, job)
     assert "Attempt 1 of 3 failed on node" in said(bench, shot)
     bench.clock.now += 31
     assert "node node takes this next" in said(bench, shot)
@@ -133,8 +133,8 @@ def test_a_shot_that_an_engine_died_with_is_said_to_come_last_and_alone(bench: B
     lease = bench.join().lease()
     bench.close(lease, "failed", failure="engine_died", spent=Spent(seconds={"denoise": 1.0}))
     (shot,) = shots_of(bench, job)
-    assert "an engine, a node or ingest died with this, so node node renders it alone" in said(bench, shot)
-    assert "1 shot of these comes last" in said(bench, job) or "1 shot of these come last" in said(bench, job)
+    assert "ingest crashed while processing this, so node node renders it alone" in said(bench, shot)
+    assert "1 of these shots will be rendered last" in said(bench, job)
 
 
 def test_a_shot_that_failed_says_why_and_what_can_be_done(bench: Bench) -> None:
@@ -148,9 +148,9 @@ def test_a_shot_that_failed_says_why_and_what_can_be_done(bench: Bench) -> None:
         node.beat()
     (shot,) = shots_of(bench, job)
     answer = explained(bench, shot[:12])
-    assert "failed on node: the pipeline refused its settings" in answer.sentences[0]
+    assert "failed on node: the pipeline rejected its settings" in answer.sentences[0]
     assert f"`farm retry {job}`" in answer.remedy
-    assert "1 shot failed: the pipeline refused its settings." in explained(bench, job).sentences
+    assert "1 shot failed: the pipeline rejected its settings." in explained(bench, job).sentences
 
 
 def test_a_shot_that_fits_nothing_is_said_with_the_change_that_would(bench: Bench) -> None:
@@ -202,17 +202,17 @@ def test_a_picture_that_nobody_checks_says_how_long_it_waits_and_for_what(bench:
     lease = bench.join().lease()
     first, _ = (bench.deliver(lease, index).attempt_id for index in range(2))
     shot = lease.shots[0].id
-    assert "by node node; the check of its picture is under way" in said(bench, shot)
-    assert "The check of 2 pictures is under way" in said(bench, job)
+    assert "by node node; the check of its image is in progress" in said(bench, shot)
+    assert "The check of 2 images is in progress" in said(bench, job)
 
     bench.clock.now += TIMING.ingest_again_s + 1
-    silent = f"waits for ingest, which was asked every {TIMING.ingest_again_s:.0f} s and has not answered for"
+    silent = "is waiting for ingest, which has not responded for"
     assert silent in said(bench, shot)
     assert silent in said(bench, job)
-    assert "its log says" in explained(bench, job).remedy
+    assert "read its log" in explained(bench, job).remedy
 
     bench.store(first, outcome="put off", message="the store answers 503")
-    assert "waits for the store, as ingest says: the store answers 503" in said(bench, shot)
+    assert "is waiting for the store; ingest reports: the store answers 503" in said(bench, shot)
     assert "the store answers 503" in said(bench, job)
 
     bench.store(first)

@@ -13,15 +13,15 @@ def test_what_a_node_takes_next_is_what_it_claims_next(bench: Bench) -> None:
     node = bench.join()
     (first, _) = shots_of(bench, job)
     assert "waits: node node takes this next" in said(bench, first)
-    assert "Next it takes 2 shots" in said(bench, "node")
-    assert f"of job {job} (lane public)" in said(bench, "node")
+    assert "It will take 2 shots" in said(bench, "node")
+    assert f"of job {job} next (lane public)" in said(bench, "node")
 
     lease = node.lease()
 
     assert first in {one.id for one in lease.shots}
-    assert f"is rendered now on node node, in batch {lease.batch_id}" in said(bench, first)
-    assert f"Node node renders 2 shots of job {job}" in said(bench, "node")
-    assert "2 shots run: 2 on node" in said(bench, job)
+    assert f"is being rendered on node node, in batch {lease.batch_id}" in said(bench, first)
+    assert f"Node node is rendering 2 shots of job {job}" in said(bench, "node")
+    assert "2 shots are running: 2 on node" in said(bench, job)
 
 
 def test_without_a_node_in_the_lane_it_is_said_how_to_get_one(bench: Bench) -> None:
@@ -37,9 +37,9 @@ def test_the_node_that_is_missing_is_named_with_the_class_that_all_shots_need(be
     job = bench.submit([*placed(5), *placed(2, min_class=32, width=4096)]).job_id
     answer = explained(bench, job)
     assert "7 shots wait: no node serves lane public." in answer.sentences
-    assert answer.remedy == "start one for it: `farm-node run --lane public` on a card of 32 GB or more"
+    assert answer.remedy == "start one with `farm-node run --lane public` on a card with 32 GB or more"
     small = explained(bench, shots_of(bench, job)[0])
-    assert small.remedy.endswith("on a card of 8 GB or more")
+    assert small.remedy.endswith("on a card with 8 GB or more")
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_what_a_node_lacks_is_said_of_shot_job_and_node(
     assert node.claim().nothing is not None
     for subject in (job, shots_of(bench, job)[0], "node"):
         assert sentence in said(bench, subject)
-    assert "join a node of" in explained(bench, job).remedy
+    assert "add a node with" in explained(bench, job).remedy
 
 
 def test_a_missing_recipe_file_is_said(bench: Bench) -> None:
@@ -87,7 +87,7 @@ def test_an_able_node_out_of_service_is_named_with_what_brings_it_back(bench: Be
     bench.ledger.resume_node("node")
     bench.ledger.pause_node("node", "a game", who="owner")
     assert "node node is paused by its owner: a game" in said(bench, job)
-    assert explained(bench, "node").remedy == "its owner runs `farm-node resume` on node"
+    assert explained(bench, "node").remedy == "its owner must run `farm-node resume` on node"
 
 
 def test_a_quarantined_node_says_why_and_how_it_is_trusted_again(bench: Bench) -> None:
@@ -103,7 +103,7 @@ def test_a_drained_node_is_resumed(bench: Bench) -> None:
     node = bench.join()
     lease = node.lease()
     bench.ledger.drain_node("node")
-    assert "Node node finishes its batch and takes no other" in said(bench, "node")
+    assert "Node node is finishing its batch" in said(bench, "node")
     bench.finish(lease)
     assert "Node node is offline" in said(bench, "node")
     assert "`farm node resume node`" in explained(bench, "node").remedy

@@ -108,7 +108,7 @@ def test_what_cards_have_shown_is_told_of_their_nodes_and_in_one_list(roomy: Ben
     assert (limit.card, limit.model, limit.recipe) == ("card of 8 GB, 8 GB", "tiny", "roomy")
     assert (limit.most_images, limit.guidance) == (WIDE // 2, 7.0)
     told = " ".join(roomy.ledger.explain("node", version="1").sentences)
-    assert "ran out of memory with tiny at 1000×1000, guidance 7, recipe roomy: 4 images a pass" in told
+    assert "ran out of memory with tiny at 1000×1000, guidance 7, recipe roomy: 4 images per pass" in told
 
     lease = node.lease()
     _deliver_all(roomy, lease, 123)

@@ -27,7 +27,7 @@ def test_with_the_broker_away_nothing_is_claimed_and_after_its_return_work_goes_
     status = operator.get("/v1/status").json()
     assert "does not answer" in status["broker"]
     away, *others = operator.get(f"/v1/explain/{job}").json()["sentences"]
-    assert away == f"Nothing new is taken while the broker is away: {status['broker']}."
+    assert away == f"No new work starts while the broker is unavailable: {status['broker']}."
     assert operator.get(f"/v1/jobs/{job}").json()["counts"] == {"waiting": 4}
     own_valkey.start()
     assert operator.get(f"/v1/explain/{job}").json()["sentences"] == others

@@ -65,7 +65,7 @@ def test_a_model_without_identity_is_not_submitted(quiet_farm: RunningFarm, quie
     manifest = MANIFEST.replace("tiny", "z-image-turbo")
     with refusals(quiet_farm, invalid=1):
         sentence = refused(quiet_operator.post("/v1/jobs", json={"manifest": manifest}), 422)
-    assert "z-image-turbo can be planned but not submitted" in sentence
+    assert "z-image-turbo has no identity in the catalog" in sentence
 
 
 def test_a_manifest_over_its_budget_is_refused_before_anything_is_stored(

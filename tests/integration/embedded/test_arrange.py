@@ -55,7 +55,7 @@ def test_without_seaweedfs_pictures_go_to_a_folder_and_it_is_said(
     monkeypatch.setattr("coordinator.embedded.arrange.weed_binary", lambda: None)
     arrangement = arrange(Settings(), home)
     assert arrangement.settings.storage.url == f"file:{home.pictures}"
-    assert any("SeaweedFS has no build" in remark for remark in arrangement.remarks)
+    assert any("SeaweedFS is not available" in remark for remark in arrangement.remarks)
 
 
 def test_the_settings_in_force_read_back_as_they_were(home: Home) -> None:
@@ -80,7 +80,7 @@ def test_on_every_address_the_advertised_one_is_not_the_wildcard(home: Home) -> 
 
 
 def test_an_address_this_machine_lacks_is_refused(home: Home) -> None:
-    with pytest.raises(Invalid, match=r"203\.0\.113\.9: this machine has no such address"):
+    with pytest.raises(Invalid, match=r"203\.0\.113\.9: not an address of this machine"):
         arrange(Settings(listen="203.0.113.9"), home)
 
 

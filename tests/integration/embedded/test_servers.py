@@ -51,7 +51,7 @@ def test_a_home_and_its_secrets_are_its_owners_only(tmp_path: Path) -> None:
 
 def test_a_named_server_that_does_not_exist_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(OVERRIDE, "/nowhere/valkey-server")
-    with pytest.raises(Unavailable, match="/nowhere/valkey-server: no such program"):
+    with pytest.raises(Unavailable, match="/nowhere/valkey-server: not found"):
         server_binary()
 
 

@@ -118,7 +118,7 @@ def test_a_part_that_keeps_dying_is_given_up_with_its_last_words(tmp_path: Path)
         stages=((failing,),), publish=Told(), clock=time.monotonic, stop=threading.Event()
     )
     with pytest.raises(
-        Unavailable, match=r"node ends right after its start \(no such card\); see .*node\.log"
+        Unavailable, match=r"node exits right after starting \(no such card\); see .*node\.log"
     ):
         supervisor.bring_up()
 

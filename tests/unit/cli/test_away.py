@@ -46,7 +46,7 @@ def test_what_is_no_address_is_named_as_a_wrong_setting(
     monkeypatch.setenv("FARM_PUBLIC_URL", url)
     ran = farm("jobs")
     assert ran.code == 2
-    assert ran.err.startswith(f"public_url {url}: give the whole address")
+    assert ran.err.startswith(f"public_url {url}: give the full URL")
 
 
 def test_what_cannot_be_a_key_is_not_sent(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +54,7 @@ def test_what_cannot_be_a_key_is_not_sent(farm: Farm, monkeypatch: pytest.Monkey
     monkeypatch.setenv("FARM_KEYS__OPERATOR", "clé")
     ran = farm("jobs")
     assert (ran.code, ran.err.count("\n")) == (2, 1)
-    assert "the key for http://127.0.0.1:9 has characters that no key has" in ran.err
+    assert "the key for http://127.0.0.1:9 contains invalid characters" in ran.err
     assert "clé" not in ran.err
 
 
@@ -74,7 +74,7 @@ def test_a_server_that_is_no_farm_is_told_from_one(
     monkeypatch.setenv("FARM_PUBLIC_URL", web_site)
     ran = farm(command)
     assert (ran.code, ran.err.count("\n")) == (1, 1)
-    assert "but not as a farm does: check the address" in ran.err
+    assert "but is not a farm: check the address" in ran.err
 
 
 @pytest.mark.parametrize("command", ["up", "status", "down"])

@@ -39,5 +39,5 @@ def test_no_farm_is_started_at_an_address_that_is_not_this_machines(
 ) -> None:
     ran = farm("up", "--listen", address)
     assert ran.code == 2
-    assert f"--listen {named}: this machine has no such address" in ran.err
+    assert f"--listen {named}: not an address of this machine" in ran.err
     assert not (tmp_path / ".farm").exists()

@@ -58,11 +58,11 @@ def test_a_node_that_its_owner_ended_is_not_complained_of() -> None:
 
 def test_a_pause_of_the_owner_is_not_the_operators_to_end() -> None:
     (said,) = idle_sentences([node("paused", reason="paused by its owner", decided_by="owner")])
-    assert said == "node attic is paused by its owner → its owner runs `farm-node resume` on attic"
+    assert said == "node attic is paused by its owner → its owner must run `farm-node resume` on attic"
 
 
 def test_a_job_that_spent_its_budget_shows_cost_limit_overshoot_and_what_is_undone() -> None:
-    said = "it has cost 1.25 EUR of at most 1.00 EUR, 0.250 EUR too much; 3 images unfinished"
+    said = "it has spent 1.25 EUR of its 1.00 EUR limit, 0.250 EUR over; 3 images unfinished"
     assert stopped(job(1.25, done=2, waiting=3)) == said
     with pytest.raises(OverBudget, match="submit its manifest again"):
         require_success(job(1.25, done=2, waiting=3))

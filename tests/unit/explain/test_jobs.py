@@ -36,7 +36,7 @@ def test_a_job_at_its_budget_says_cost_limit_overshoot_and_what_is_undone() -> N
     )  # fmt: skip
     said = explain_job(subject)
     assert (
-        "It has cost 1.25 EUR of at most 1.00 EUR, 0.250 EUR too much; 5 images unfinished." in said.sentences
+        "It has spent 1.25 EUR of its 1.00 EUR limit, 0.250 EUR over; 5 images unfinished." in said.sentences
     )
     assert "higher limits.max_cost" in said.remedy
 
@@ -68,7 +68,7 @@ def test_a_job_says_each_reason_why_its_shots_wait_once_and_a_few_of_many() -> N
     )
     said = explain_job(subject)
     groups = [sentence for sentence in said.sentences if " wait: " in sentence]
-    assert "7 shots wait: no node of lane public can render model a (small: LoRA ink" in groups[0]
+    assert "7 shots wait: no node in lane public can render model a (small: LoRA ink" in groups[0]
     assert [group.split()[0] for group in groups] == ["7", "2", "2", "92"]
     assert groups[3] == "92 shots wait: 2 more reasons."
-    assert "join a node of 24 GB or more that has model a" in said.remedy
+    assert "add a node with 24 GB or more that has model a" in said.remedy

@@ -19,7 +19,7 @@ def test_an_idle_node_says_what_keeps_each_lane_from_it_and_what_to_put_there() 
     refused = Refusal("model sdxl is not on this node", 40, "put the files of model sdxl there")
     lanes = (LaneWork(lane="public", first=None, refusals=(refused,)),)
     said = explain_node(NodeSubject(node=node(), vram_class=8, lanes=lanes, other_lanes={"studio": 7}))
-    assert "It cannot take 40 images of lane public: model sdxl is not on this node." in said.sentences
+    assert "It cannot render 40 images in lane public: model sdxl is not on this node." in said.sentences
     assert "7 images wait in lane studio, which it does not serve." in said.sentences
     assert said.remedy == "put the files of model sdxl there"
 
@@ -28,7 +28,7 @@ def test_a_node_with_work_needs_no_remedy() -> None:
     refused = Refusal("model sdxl is not on this node", 40, "put the files of model sdxl there")
     lanes = (LaneWork(lane="public", first=first(), images=12, refusals=(refused,)),)
     said = explain_node(NodeSubject(node=node(), vram_class=8, lanes=lanes))
-    assert "Next it takes 12 shots of job j-1 (lane public)." in said.sentences
+    assert "It will take 12 shots of job j-1 next (lane public)." in said.sentences
     assert said.remedy == ""
 
 

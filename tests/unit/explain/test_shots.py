@@ -49,15 +49,19 @@ def test_every_shot_has_a_sentence_that_names_it(
     [
         (waiting(), "no node serves lane public", "`farm-node run --lane public`"),
         (waiting(job=job(intent="paused")), "paused by the operator", "`farm resume j-1`"),
-        (waiting(job=job(intent="paused", reason="5 failed")), "paused by itself: 5", "`farm resume j-1`"),
+        (
+            waiting(job=job(intent="paused", reason="5 failed")),
+            "paused automatically: 5",
+            "`farm resume j-1`",
+        ),
         (
             waiting(Candidate(node=node(), lack="model sdxl is not on this node")),
-            r"no node of lane public can render model sdxl (small: model sdxl is not on this node)",
-            "join a node of 8 GB or more that has model sdxl",
+            r"no node in lane public can render model sdxl (small: model sdxl is not on this node)",
+            "add a node with 8 GB or more that has model sdxl",
         ),
         (
             waiting(Candidate(node=node(state=NodeState.PAUSED))),
-            "no node that can take this is in service: node small is paused",
+            "no node that can render this is in service: node small is paused",
             "`farm node resume small`",
         ),
         (
@@ -73,50 +77,50 @@ def test_every_shot_has_a_sentence_that_names_it(
         (
             waiting(Candidate(node=node(state=NodeState.LOST))),
             "node small is lost",
-            "`farm-node run` starts it again",
+            "`farm-node run` restarts it",
         ),
         (
             waiting(
                 Candidate(node=node(), over_budget=True),
                 job=job(budget=Budget(limit=2, cost=1.5, reserved=0.5, currency="EUR")),
             ),
-            "has cost 1.50 EUR of at most 2.00 EUR, and 0.500 EUR more is in hand: there is no room",
+            "has spent 1.50 EUR of its 2.00 EUR limit, with 0.500 EUR reserved for running work: too little",
             "higher limits.max_cost",
         ),
         (
             waiting(job=job(budget=Budget(limit=2, cost=2.5, reserved=0, currency="EUR"), intent="paused")),
-            "has cost 2.50 EUR of at most 2.00 EUR, 0.500 EUR too much",
+            "has spent 2.50 EUR of its 2.00 EUR limit, 0.500 EUR over",
             "higher limits.max_cost",
         ),
         (
             waiting(Candidate(node=node(), first=first("j-2", priority=80))),
-            "job j-2 comes first on node small: its priority is 80, here it is 50",
+            "job j-2 comes first on node small: it has priority 80, this job 50",
             "`farm priority j-1 81`",
         ),
         (
             waiting(Candidate(node=node(), first=first("j-2"))),
-            "job j-2 comes first on node small: it got less work so far",
+            "job j-2 comes first on node small: it has received less work so far",
             "`farm priority j-1 51`",
         ),
         (
             waiting(Candidate(node=node(), first=first("j-2", owner="ben"))),
-            "job j-2 comes first on node small: ben got less work lately than ana",
+            "job j-2 comes first on node small: ben recently received less work than ana",
             "`farm priority j-1 51`",
         ),
         (waiting(Candidate(node=node(), first=first())), "node small takes this next", ""),
         (
             waiting(Candidate(node=node(state=NodeState.BUSY), first=first())),
-            "node small takes this when its batch is over",
+            "node small takes this after its current batch",
             "",
         ),
         (
             waiting(Candidate(node=node(), first=first(), failed=True, rest_s=12)),
-            "this failed on node small, which tries again in 12 s",
+            "this failed on node small, which will retry it in 12 s",
             "",
         ),
         (
             waiting(Candidate(node=node(), first=first()), crashes=1),
-            "an engine, a node or ingest died with this, so node small renders it alone",
+            "the engine, a node or ingest crashed while processing this, so node small renders it alone",
             "",
         ),
     ],
@@ -152,4 +156,4 @@ def test_a_failed_shot_says_where_why_and_what_to_do() -> None:
 def test_a_running_shot_says_where() -> None:
     hand = Hand(node="small", batch_id="b-1", job_id="j-1", shots=4, since_s=12)
     said = explain_shot(shot(ShotState.RUNNING, hand=hand))
-    assert "is rendered now on node small, in batch b-1, for 12 s so far" in said.sentences[0]
+    assert "is being rendered on node small, in batch b-1, for 12 s so far" in said.sentences[0]
