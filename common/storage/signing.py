@@ -66,7 +66,7 @@ class UrlSigner:
         """The permit that a URL of this signer carries; raises Forbidden for any other or an old one."""
         try:
             permit = Permit(**self._serializer.loads(query.get("permit", "")))
-        except BadData:
+        except (BadData, UnicodeError):
             raise WrongUpload(f"{method} {key}: the URL has no valid signature of this farm") from None
         if (permit.method, permit.key) != (method, key):
             raise WrongUpload(f"{method} {key}: the URL is signed for {permit.method} {permit.key}")
