@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import PurePath
@@ -53,6 +54,9 @@ _BINARY = (
     (b"GGUF", "is a model; `farm models --identity` names it for a catalog"),
     (b"\xd0\xcf\x11\xe0", "is an old workbook; save it as .xlsx or .csv"),
 )
+_PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
+#: In no text: programs write them, and pages of line printers had no others than \f and \v.
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _LIST_FLAGS = frozenset(
     (
         *("prompt", "negative_prompt", "steps", "cfg_scale", "width", "height", "sampler_name", "n_iter"),
@@ -82,6 +86,8 @@ def recognised(content: bytes, name: str, account: Account, kind: str | None = N
         if not pictures.is_picture(content):
             raise UnusableSource("is no PNG, JPEG or WebP picture")
         return pictures.settings(content, account)
+    if kind is None and PurePath(name).suffix.lower() in _PICTURE_ENDINGS:
+        raise UnusableSource("is no PNG, JPEG or WebP picture that can be read; copy it again")
     if len(content) > MAX_TEXT_BYTES:
         raise UnusableSource(f"is larger than {MAX_TEXT_BYTES // 1024**2} MiB; split it")
     if kind in (None, "table") and (content.startswith(b"PK\x03\x04") and b"xl/" in content):
@@ -108,12 +114,18 @@ def _decoded(content: bytes, account: Account) -> str:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        if b"\0" in content:
-            raise UnusableSource(f"is of no kind that can be imported: {KNOWN}") from None
-        account.leave("its encoding", "it is no UTF-8; it was read as Windows text (cp1252)")
-        return content.decode("cp1252", errors="replace")
-    if "\0" in text:
+        text = _windows_text(content, account)
+    if _CONTROL.search(text):
         raise UnusableSource(f"is of no kind that can be imported: {KNOWN}")
+    return text
+
+
+def _windows_text(content: bytes, account: Account) -> str:
+    try:
+        text = content.decode("cp1252")
+    except UnicodeDecodeError:
+        raise UnusableSource("is neither UTF-8 nor Windows text (cp1252); save it as UTF-8") from None
+    account.leave("its encoding", "it is no UTF-8; it was read as Windows text (cp1252)")
     return text
 
 
