@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Table, select
 from common.states import AttemptState, ShotState
 from coordinator.ledger import Ledger
 from coordinator.ledger.backlog import Backlog, Line
+from coordinator.ledger.member import members
 from coordinator.ledger.moves import counted_as
 from coordinator.ledger.schema import (
     ATTEMPT_PHASES,
@@ -146,3 +147,4 @@ def _check_backlog(connection: Connection, backlog: Backlog) -> None:
     assert backlog.lines == +expected
     assert {tuple(row) for row in _rows(connection, waiting)} == waits
     assert {row.id for row in rows.values() if row.state == "waiting"} <= wanted
+    assert backlog.nodes() == members(connection)

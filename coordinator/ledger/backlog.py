@@ -14,7 +14,9 @@ from typing import NamedTuple
 from common.fit import Peak, Seen
 from common.nodes import Card
 from common.shot import Shot
+from common.states import NodeState
 from coordinator.fairness import RecentUse
+from coordinator.ledger.member import Member
 from coordinator.ledger.records import Place, Placement
 
 #: Work keys on cards whose placement is remembered.
@@ -96,6 +98,12 @@ class Backlog:
     lines: Amounts = field(default_factory=dict)
     works: dict[str, WorkSample] = field(default_factory=dict)
     uses: RecentUse = field(default_factory=RecentUse)
+    #: Nodes by id: those that are ready or busy, those in their self-test, and the others.
+    serving: dict[str, Member] = field(default_factory=dict)
+    tested: dict[str, Member] = field(default_factory=dict)
+    away: dict[str, Member] = field(default_factory=dict)
+    #: Lane, work key and smallest class to the nodes in service that can take such shots.
+    _takers: dict[tuple[str, str, int], frozenset[str]] = field(default_factory=dict)
     #: Rivals to the service at which the last of them to be served stood: the time of a fair queue.
     _turns: dict[Rivals, float] = field(default_factory=dict)
     _placements: dict[tuple[str, Card], Placement | str] = field(default_factory=dict)
@@ -111,6 +119,9 @@ class Backlog:
             lines=self.lines.copy(),
             works=self.works.copy(),
             uses=self.uses.copy(),
+            serving=self.serving.copy(),
+            tested=self.tested.copy(),
+            away=self.away.copy(),
             _placements=self._placements.copy(),
             ceilings=self.ceilings.copy(),
             peaks=self.peaks.copy(),
@@ -128,6 +139,60 @@ class Backlog:
             known = self._placements[work_key, card] = self.place(work.shot, card, seen)
         return known
 
+    def placed(self, member: Member, line: Line) -> Placement | str:
+        """How the node takes shots of a line, or why it cannot."""
+        work = self.works[line.work_key]
+        if lack := member.lacks(work, line.min_class):
+            return lack
+        answer = self.placement(line.work_key, member.card)
+        if isinstance(answer, Placement) and answer.recipe in member.missing_recipes.get(work.model, ()):
+            return f"the file for recipe {answer.recipe} of model {work.model} is not on this node"
+        return answer
+
+    def takers(self, lane: str, line: Line) -> frozenset[str]:
+        """Nodes in service that can take shots of a line; a node in its self-test may never do it."""
+        kind = lane, line.work_key, line.min_class
+        known = self._takers.get(kind)
+        if known is None:
+            known = self._takers[kind] = frozenset(
+                node.id
+                for node in self.serving.values()
+                if lane in node.lanes and isinstance(self.placed(node, line), Placement)
+            )
+        return known
+
+    def slowest(self, model: str) -> float | None:
+        """The most seconds that a megapixel-forward of a model was measured to take on any node."""
+        everyone = (*self.serving.values(), *self.tested.values(), *self.away.values())
+        known: list[float] = [node.speeds[model] for node in everyone if model in node.speeds]
+        return max(known, default=None)
+
+    def know_nodes(self, *, changed: dict[str, Member]) -> None:
+        """Learn of nodes as they are now."""
+        for node_id, node in changed.items():
+            before = self.node(node_id)
+            for nodes in (self.serving, self.tested, self.away):
+                nodes.pop(node_id, None)
+            nodes = self.away
+            if node.serves:
+                nodes = self.serving
+            elif node.state is NodeState.SELFTEST:
+                nodes = self.tested
+            nodes[node_id] = node
+            if before is None or before.abilities != node.abilities:
+                self._takers.clear()
+
+    def node(self, node_id: str) -> Member | None:
+        return self.serving.get(node_id) or self.tested.get(node_id) or self.away.get(node_id)
+
+    def nodes(self) -> dict[str, Member]:
+        """Every node by id."""
+        return {**self.away, **self.tested, **self.serving}
+
+    def _forget_placements(self) -> None:
+        self._placements.clear()
+        self._takers.clear()
+
     def seen(self, card: Card, work_key: str, work: WorkSample) -> Seen:
         """What cards of this type have shown about such work."""
         return Seen(
@@ -138,7 +203,7 @@ class Backlog:
     def limit_pass(self, *, card_type: str, work_key: str, recipe: str, images: int) -> None:
         known = self.ceilings.get((card_type, work_key), {})
         self.ceilings[card_type, work_key] = {**known, recipe: images}
-        self._placements.clear()
+        self._forget_placements()
 
     def lift_limits(self, limits: Iterable[tuple[str, str, str]]) -> None:
         """Forget the ceilings of these card types, work keys and recipes."""
@@ -147,12 +212,12 @@ class Backlog:
             rest = {name: images for name, images in known.items() if name != recipe}
             if rest:
                 self.ceilings[card_type, work_key] = rest
-        self._placements.clear()
+        self._forget_placements()
 
     def measure_pass(self, *, card_type: str, size: Size, recipe: str, peak: Peak) -> None:
         known = self.peaks.get((card_type, size), {})
         self.peaks[card_type, size] = {**known, recipe: peak}
-        self._placements.clear()
+        self._forget_placements()
 
     def learn(self, known: dict[str, WorkSample]) -> None:
         self.works.update(known)

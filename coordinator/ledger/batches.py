@@ -15,7 +15,7 @@ from common.messages import Ack, Close, GrantRequest, Report
 from common.states import AttemptEvent, AttemptState, BatchEvent, BatchState, ShotEvent, ShotState
 from coordinator.ledger.charges import phase_columns, work_charge
 from coordinator.ledger.endings import end_batch
-from coordinator.ledger.fleet import card_of
+from coordinator.ledger.member import card_of
 from coordinator.ledger.memory import note_peak, run_out
 from coordinator.ledger.moves import chunks, move_attempts, move_shots
 from coordinator.ledger.records import Reported

@@ -11,7 +11,7 @@ from common.states import AttemptState, BatchState, NodeState
 from coordinator.ledger.batches import batch_row
 from coordinator.ledger.charges import idle_charge, prefixed, spent_columns
 from coordinator.ledger.endings import charge_late
-from coordinator.ledger.fleet import card_of
+from coordinator.ledger.member import card_of
 from coordinator.ledger.moves import wanted
 from coordinator.ledger.nodes import hear, node_row
 from coordinator.ledger.rules import Rules

@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence, Set
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, insert, or_, select
+from sqlalchemy import Row, Select, case, exists, func, insert, literal, select, tuple_
 
 from common.errors import Conflict, WrongTicket
 from common.messages import Claim, ClaimAnswer, Lease, Nothing, OrderedShot, Spent
 from common.states import AttemptState, BatchState, NodeEvent, NodeState, ShotEvent, ShotState
-from coordinator.ledger.backlog import Backlog, Lot
+from coordinator.ledger.backlog import Backlog
 from coordinator.ledger.charges import spent_columns
-from coordinator.ledger.fleet import Member, Offer, expected_seconds, in_service, offer, reservation
+from coordinator.ledger.fleet import Offer, expected_seconds, may_claim, offer, reservation
+from coordinator.ledger.member import Member, members
 from coordinator.ledger.moves import move_node, move_shots
 from coordinator.ledger.nodes import hear, node_row
 from coordinator.ledger.records import Placement
@@ -61,11 +62,11 @@ def compose(write: Write, rules: Rules, claim: Claim, lane: str) -> ClaimAnswer:
     backlog = write.backlog
     node = node_row(write.connection, claim.node_id, claim.incarnation)
     state = hear(write, node, loaded_model=claim.loaded_model, loaded_loras=list(claim.loaded_loras))
-    fleet = in_service(write.connection)
-    member = fleet.get(claim.node_id)
-    if member is None or state is NodeState.BUSY:
+    # What it told just now is not in memory yet.
+    member = members(write.connection, [node.id])[node.id]
+    if state is NodeState.BUSY or not may_claim(write.connection, member):
         return ClaimAnswer(nothing=Nothing(reason=f"node {node.id} is {state}: {node.reason or 'as asked'}"))
-    found = offer(member, fleet.values(), lane, backlog, rules, write.now)
+    found = offer(member, lane, backlog, rules, write.now)
     while choice := choose(found.options, batch_s=rules.timing.batch_s):
         rows = _in_passes(_unsuspected(_pick(write, choice, member, found, rules)))
         if member.state is NodeState.SELFTEST:
@@ -88,41 +89,64 @@ def _failed_here(rules: Rules) -> str:
 
 def _pick(write: Write, choice: Choice, member: Member, found: Offer, rules: Rules) -> list[Row[Any]]:
     """The next shots of the chosen lot, in the order of its job; reads no more of the table than it takes."""
-    takers, most = found.takers[choice.option.lot], choice.images
-    rows: list[Row[Any]] = []
+    takers, rows = found.takers[choice.option.lot], list[Row[Any]]()
     for min_class in sorted(found.classes[choice.option.lot]):
-        first = _first_waiting(choice.option.lot, min_class, most)
-        rows += write.connection.execute(first.where(_may_try(member, takers, write.now, rules))).all()
-    return sorted(rows, key=lambda row: (row.crashes, row.position))[:most]
+        rows += _take(write, choice, min_class, member, takers, rules)
+    return sorted(rows, key=lambda row: (row.crashes, row.position))[: choice.images]
 
 
-def _first_waiting(lot: Lot, min_class: int, most: int) -> Select[Any]:
-    job_id, work_key = lot
-    return (
-        select(shots.c.id, shots.c.spec, waiting.c.crashes, waiting.c.position)
+def _take(
+    write: Write, choice: Choice, min_class: int, member: Member, takers: Set[str], rules: Rules
+) -> list[Row[Any]]:
+    """Up to as many as are chosen, without those that others should try first."""
+    rows: list[Row[Any]] = []
+    page: Sequence[Row[Any]] = ()
+    while len(rows) < choice.images and (not page or len(page) == choice.images):
+        after = (page[-1].crashes, page[-1].position) if page else None
+        page = write.connection.execute(_waiting(choice, min_class, member, after)).all()
+        failed_here = [row.id for row in page if row.failed_here]
+        kept = _kept_for_others(write, failed_here, member, takers, rules) if failed_here else set()
+        rows += [row for row in page if row.id not in kept]
+        if not page:
+            break
+    return rows[: choice.images]
+
+
+def _waiting(choice: Choice, min_class: int, member: Member, after: tuple[int, int] | None) -> Select[Any]:
+    """As many shots as are chosen, from behind a place, and whether each has failed on this node."""
+    job_id, work_key = choice.option.lot
+    here = exists().where(attempts.c.shot_id == shots.c.id, failed(), attempts.c.node_id == member.id)
+    order = waiting.c.crashes, waiting.c.position
+    query = (
+        select(shots.c.id, shots.c.spec, *order, here.label("failed_here"))
         .select_from(waiting.join(shots, shots.c.id == waiting.c.shot_id))
         .where(waiting.c.job_id == job_id, waiting.c.work_key == work_key, waiting.c.min_class == min_class)
-        .order_by(waiting.c.crashes, waiting.c.position)
-        .limit(most)
+        .order_by(*order)
+        .limit(choice.images)
     )
+    return query if after is None else query.where(tuple_(*order) > tuple_(*map(literal, after)))
 
 
-def _may_try(member: Member, takers: Set[str], now: float, rules: Rules) -> ColumnElement[bool]:
-    """Whether a shot did not fail here, or no other node can try it.
+def _kept_for_others(
+    write: Write, shot_ids: Sequence[str], member: Member, takers: Set[str], rules: Rules
+) -> set[str]:
+    """Those of these shots, which failed here, that another node can try, or that rest.
 
-    Where none can, what failed here by its own fault rests first; a clock that was set back adds nothing.
+    Where no other can, what failed here by its own fault rests first; a clock that was set back adds nothing.
     """
-    its_failures = attempts.c.shot_id == shots.c.id, failed()
-    here = attempts.c.node_id == member.id
-    failed_here = exists().where(*its_failures, here)
-    just = attempts.c.settled_at > now - rules.timing.retry_s, attempts.c.settled_at <= now
-    just_failed_here = exists().where(*its_failures, by_its_own_fault(), here, *just)
-    failed_at = (
-        select(func.count(attempts.c.node_id.distinct()))
-        .where(*its_failures, attempts.c.node_id.in_(takers))
-        .scalar_subquery()
+    own = case((by_its_own_fault(), attempts.c.settled_at))
+    query = (
+        select(attempts.c.shot_id, attempts.c.node_id, func.max(own))
+        .where(attempts.c.shot_id.in_(shot_ids), failed())
+        .group_by(attempts.c.shot_id, attempts.c.node_id)
     )
-    return or_(~failed_here, and_(failed_at >= len(takers), ~just_failed_here))
+    failed_on: dict[str, set[str]] = {}
+    kept = set()
+    for shot_id, node_id, at in write.connection.execute(query):
+        failed_on.setdefault(shot_id, set()).add(node_id)
+        if node_id == member.id and at is not None and write.now - rules.timing.retry_s < at <= write.now:
+            kept.add(shot_id)
+    return kept | {shot_id for shot_id, nodes in failed_on.items() if not takers <= nodes}
 
 
 def _unsuspected(rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:

@@ -23,7 +23,7 @@ from common.states import (
 )
 from coordinator.ledger.backlog import Backlog
 from coordinator.ledger.charges import CARD_PHASES, card_seconds, prefixed, spent_columns, work_charge
-from coordinator.ledger.fleet import card_of
+from coordinator.ledger.member import card_of
 from coordinator.ledger.memory import run_out
 from coordinator.ledger.moves import close_batch, drop_unwanted, move_attempts, move_node, move_shots
 from coordinator.ledger.rules import Rules

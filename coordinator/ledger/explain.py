@@ -25,8 +25,8 @@ from coordinator.explain import (
     explain_shot,
 )
 from coordinator.ledger.backlog import Backlog, Line
-from coordinator.ledger.fleet import card_of
 from coordinator.ledger.jobs import job_row
+from coordinator.ledger.member import card_of
 from coordinator.ledger.memory import memory_views
 from coordinator.ledger.prospects import Prospects, needs
 from coordinator.ledger.retries import by_its_own_fault, failed

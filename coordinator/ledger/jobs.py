@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, upd
 from common.errors import Conflict, NotFound
 from common.states import BatchState, ShotState
 from coordinator.ledger.backlog import Amounts, Backlog, OpenJob
+from coordinator.ledger.member import members
 from coordinator.ledger.memory import recall_memory
 from coordinator.ledger.moves import chunks, counted_as, drop_all_unwanted, drop_unwanted
 from coordinator.ledger.schema import batches, jobs, plain, shots, wants
@@ -45,6 +46,7 @@ def open_jobs(write: Write) -> None:
     drop_all_unwanted(write)
     recall_uses(write)
     recall_memory(write)
+    write.after_commit(partial(Backlog.know_nodes, changed=members(write.connection)))
     columns = (
         jobs.c.id,
         jobs.c.owner,

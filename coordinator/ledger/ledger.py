@@ -216,10 +216,8 @@ class Ledger(Verbs):
         One for each node of the class that is free and could take something of the lane now, and at most the
         images that wait; nodes that are `parked` in a claim have a ticket already.
         """
-        with self._transactions.read() as connection:
-            fleet = in_service(connection).values()
-        with self._transactions.backlog() as backlog:
-            return warrants(fleet, parked, backlog)
+        with self._transactions.backlog() as backlog, self._transactions.read() as connection:
+            return warrants(in_service(connection, backlog).values(), parked, backlog)
 
     # Ingest
 

@@ -139,6 +139,7 @@ def move_node(
     write.brings_work |= event in _BRING_NODES
     if NODE.after(source, event) is not source:
         values = {"reason": detail, "decided_by": "farm"} | values
+    write.touch(node_id)
     _move(write, NODE, nodes, [node_id], source, event, detail, values)
 
 

@@ -13,15 +13,17 @@ from common.nodes import Card
 from common.states import NODE, BatchEvent, BatchState, NodeEvent, NodeState, ShotEvent, ShotState
 from common.views import NodeView
 from coordinator.ledger.endings import end_held
-from coordinator.ledger.fleet import card_of
+from coordinator.ledger.member import card_of, members
 from coordinator.ledger.moves import move_node, move_shots
 from coordinator.ledger.records import JoinedNode
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, nodes, plain, shots
-from coordinator.ledger.speeds import measured_speeds
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.trust import doubt_node
 from coordinator.ledger.waiting import samples
+
+#: What a node tells of itself that decides what it is given next.
+_LOADED = ("loaded_model", "loaded_loras")
 
 
 def node_row(connection: Connection, node_id: str, incarnation: int | None = None) -> Row[Any]:
@@ -59,6 +61,7 @@ def join_node(write: Write, rules: Rules, join: Join) -> JoinedNode:
         incarnation = 1
         new = {"id": join.name, "state": NodeState.READY.value, "incarnation": incarnation}
         write.connection.execute(insert(nodes), [facts | new])
+        write.touch(join.name)
     else:
         _must_own_name(before, join)
         incarnation = before.incarnation + 1
@@ -111,6 +114,8 @@ def hear(write: Write, node: Row[Any], **facts: Any) -> NodeState:
         move_node(write, node.id, state, NodeEvent.HEARD)
         state = NODE.after(state, NodeEvent.HEARD)
     write.connection.execute(update(nodes).where(nodes.c.id == node.id).values(seen_at=write.now, **facts))
+    if any(facts.get(name, getattr(node, name)) != getattr(node, name) for name in _LOADED):
+        write.touch(node.id)
     return state
 
 
@@ -122,8 +127,8 @@ def node_views(connection: Connection) -> list[NodeView]:
         .select_from(nodes.outerjoin(batches, and_(*held)))
         .order_by(nodes.c.id)
     )
-    measured = measured_speeds(connection)
-    return [_view(row, measured.get(row.id, {})) for row in connection.execute(query)]
+    known = members(connection)
+    return [_view(row, known[row.id].speeds) for row in connection.execute(query)]
 
 
 def _view(row: Row[Any], measured: dict[str, float]) -> NodeView:

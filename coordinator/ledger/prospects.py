@@ -12,7 +12,8 @@ from sqlalchemy import Connection, Row, select
 from common.states import NodeState
 from coordinator.explain import Candidate, First, LaneWork, NodeFacts, Refusal
 from coordinator.ledger.backlog import Backlog, Line, WorkSample
-from coordinator.ledger.fleet import Member, Offer, in_lane, in_service, members, offer, placed
+from coordinator.ledger.fleet import Offer, in_lane, in_service, offer
+from coordinator.ledger.member import Member
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import nodes
 from coordinator.planner import choose
@@ -37,8 +38,7 @@ class Prospects:
     @classmethod
     def at(cls, connection: Connection, backlog: Backlog, rules: Rules, now: float) -> Prospects:
         rows = connection.execute(select(nodes).order_by(nodes.c.id))
-        fleet = members(connection, tuple(NodeState))
-        serving = in_service(connection)
+        fleet, serving = backlog.nodes(), in_service(connection, backlog)
         return cls(backlog, rules, now, {row.id: row for row in rows}, fleet, serving)
 
     def node(self, name: str) -> NodeFacts:
@@ -61,7 +61,7 @@ class Prospects:
         lane = self.backlog.jobs[line.job_id].lane
         found, asked = [], 0
         for member in sorted(self._of_lane(lane), key=lambda one: self._nearness(one, failed_at)):
-            answer = placed(member, line, self.backlog)
+            answer = self.backlog.placed(member, line)
             facts = self.node(member.id)
             if isinstance(answer, str):
                 found.append(Candidate(node=facts, lack=answer))
@@ -77,7 +77,7 @@ class Prospects:
         member = self.fleet[name]
         remedies: dict[str, str] = {}
         for line, _ in in_lane(self.backlog, lane):
-            answer = placed(member, line, self.backlog)
+            answer = self.backlog.placed(member, line)
             if isinstance(answer, str):
                 remedies[answer] = _remedy(member, self.backlog.works[line.work_key])
         found = self._offer(member, lane)
@@ -130,10 +130,7 @@ class Prospects:
     def _offer(self, member: Member, lane: str) -> Offer:
         known = self._offers.get((member.id, lane))
         if known is None:
-            fleet = self.serving.values()
-            known = self._offers[member.id, lane] = offer(
-                member, fleet, lane, self.backlog, self.rules, self.now
-            )
+            known = self._offers[member.id, lane] = offer(member, lane, self.backlog, self.rules, self.now)
         return known
 
 

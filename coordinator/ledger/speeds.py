@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import insert, select, update
 
 from common.messages import Spent
 from coordinator.ledger.charges import card_seconds
@@ -18,6 +18,7 @@ def learn(write: Write, node_id: str, model: str, amount: float, spent: Spent) -
     seconds = card_seconds(spent.seconds) / amount
     if seconds == 0:
         return
+    write.touch(node_id)
     mine = speeds.c.node_id == node_id, speeds.c.model == model
     known = write.connection.scalar(select(speeds.c.seconds).where(*mine))
     if known is None:
@@ -25,20 +26,3 @@ def learn(write: Write, node_id: str, model: str, amount: float, spent: Spent) -
     else:
         average = known + _NEWEST * (seconds - known)
         write.connection.execute(update(speeds).where(*mine).values(seconds=average))
-
-
-def slowest(known: dict[str, dict[str, float]]) -> dict[str, float]:
-    """Model to the most seconds that any node was measured to need; `known` as of `measured_speeds`."""
-    found: dict[str, float] = {}
-    for speeds_of_node in known.values():
-        for model, seconds in speeds_of_node.items():
-            found[model] = max(seconds, found.get(model, 0.0))
-    return found
-
-
-def measured_speeds(connection: Connection) -> dict[str, dict[str, float]]:
-    """Node to model to seconds for a megapixel-forward."""
-    known: dict[str, dict[str, float]] = {}
-    for node_id, model, seconds in connection.execute(select(speeds)):
-        known.setdefault(node_id, {})[model] = seconds
-    return known

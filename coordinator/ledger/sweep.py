@@ -167,7 +167,11 @@ def _pause_overspent(write: Write, rules: Rules) -> None:
     waits = {line.job_id: backlog.jobs[line.job_id] for line in backlog.lines}
     limited = {job_id: job for job_id, job in waits.items() if job.max_cost is not None}
     idle = {job_id for job_id, job in limited.items() if job.cost and not job.reserved}
-    stuck = idle & too_dear(in_service(write.connection).values(), backlog, rules, write.now) if idle else ()
+    stuck = (
+        idle & too_dear(in_service(write.connection, backlog).values(), backlog, rules, write.now)
+        if idle
+        else ()
+    )
     for job_id, job in limited.items():
         if job.cost >= (job.max_cost or 0.0):
             pause(write, job_id, f"{_spent(job, rules)}; resubmit with a higher limit")

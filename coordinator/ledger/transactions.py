@@ -14,6 +14,7 @@ from common.errors import FarmError, Unavailable
 from coordinator.ledger.backlog import Backlog
 from coordinator.ledger.engine import transaction
 from coordinator.ledger.leadership import Lead, Replaced
+from coordinator.ledger.member import members
 from coordinator.ledger.tallies import Sums
 
 
@@ -28,6 +29,8 @@ class Write:
     backlog: Backlog
     #: What it adds to counters and bills.
     sums: Sums = field(default_factory=Sums)
+    #: Nodes of which the memory has to learn anew.
+    _touched: set[str] = field(default_factory=set)
     _after: list[Callable[[Backlog], None]] = field(default_factory=list)
     #: Whether work may appear by it.
     brings_work: bool = False
@@ -53,6 +56,17 @@ class Write:
             self.brings_work, self.brings_orders, self.sums = brings_work, brings_orders, sums
             raise
         savepoint.commit()
+
+    def touch(self, node_id: str) -> None:
+        """Note that a node's row or speeds change."""
+        self._touched.add(node_id)
+
+    def finish(self) -> None:
+        """Write the sums, and read what the memory has to learn: the last of the transaction."""
+        self.sums.write(self.connection)
+        if self._touched:
+            changed = members(self.connection, self._touched)
+            self.after_commit(partial(Backlog.know_nodes, changed=changed))
 
     def charge(self, job_id: str, cost: float) -> None:
         """Add to a job's bill."""
@@ -100,7 +114,7 @@ class Transactions:
                     if not self._filled:
                         self._fill_backlog(write)
                     yield write
-                    write.sums.write(connection)
+                    write.finish()
             except Unavailable:
                 # A commit whose answer was lost may have happened: only the tables know.
                 self._backlog, self._filled = self._new_backlog(), False

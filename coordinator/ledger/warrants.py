@@ -7,7 +7,8 @@ from collections.abc import Container, Iterable
 
 from common.states import NodeState
 from coordinator.ledger.backlog import Backlog
-from coordinator.ledger.fleet import Member, in_lane, placed
+from coordinator.ledger.fleet import in_lane
+from coordinator.ledger.member import Member
 
 
 def warrants(fleet: Iterable[Member], parked: Container[str], backlog: Backlog) -> dict[tuple[str, int], int]:
@@ -29,7 +30,5 @@ def warrants(fleet: Iterable[Member], parked: Container[str], backlog: Backlog) 
 def _claimable(member: Member, lane: str, backlog: Backlog) -> int:
     """Images of the lane that wait and that `member` could take."""
     return sum(
-        images
-        for line, images in in_lane(backlog, lane)
-        if not isinstance(placed(member, line, backlog), str)
+        images for line, images in in_lane(backlog, lane) if not isinstance(backlog.placed(member, line), str)
     )
