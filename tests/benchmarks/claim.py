@@ -17,7 +17,9 @@ from tests.contract.ledger.bench import Bench, Holder, placed
 FOREIGN = 0, 1_000, 10_000, 100_000
 CLAIMS = 30
 #: What grows, besides foreign shots, and how far.
-ROWS = {"work keys": (1, 10, 100), "jobs": (1, 10, 100), "nodes": (1, 20, 200), "attempts": (100, 40_000)}
+ROWS = {"work keys": (1, 10, 100), "jobs": (1, 10, 100), "nodes": (1, 100, 1000), "attempts": (100, 40_000)}
+#: What a claim does not grow with; it still looks at all that waits in its lane.
+FLAT = "nodes", "attempts"
 
 
 def measure() -> Iterator[Figure]:
@@ -28,8 +30,14 @@ def measure() -> Iterator[Figure]:
         yield Figure(name=f"claim behind {foreign:,} foreign shots", value=claim_ms, unit="ms")
     yield Figure(name=f"behind {FOREIGN[-1]:,} foreign shots / none", value=claim_ms / alone, at_most=1.5)
     for what, numbers in ROWS.items():
+        found = {}
         for number in numbers:
-            yield Figure(name=f"claim with {number:,} {what}", value=claim(**{what: number}), unit="ms")
+            found[number] = claim(**{what: number})
+            yield Figure(name=f"claim with {number:,} {what}", value=found[number], unit="ms")
+        if what in FLAT:
+            few, *_, many = numbers
+            ratio = f"claim with {many:,} / {few:,} {what}"
+            yield Figure(name=ratio, value=found[many] / found[few], at_most=1.5)
 
 
 def claim(**grown: int) -> float:
