@@ -196,7 +196,9 @@ def _peaks(shot: Shot, model: Model, recipe: Recipe, seen: Seen) -> list[_PassPe
     images = measured.forwards // forwards_at_once(shot, model) if measured else 0
     if measured is None or not images:
         return [_PassPeak(needs, shown=False) for needs in predicted]
-    scale = measured.bytes / predicted[min(images, recipe.max_pass) - 1]
+    # Torch measures its own memory, not that of the driver, which the workspace allows for.
+    held = measured.bytes + model.activations.workspace
+    scale = held / predicted[min(images, recipe.max_pass) - 1]
     return [_PassPeak(int(needs * scale), shown=at <= images) for at, needs in enumerate(predicted, 1)]
 
 

@@ -18,8 +18,10 @@ class Peak:
     def __init__(self, device: str) -> None:
         self._device = device
 
-    def forget(self) -> None:
-        """Let the peak begin at what is held now."""
+    def forget(self, *, cached: bool = False) -> None:
+        """Let the peak begin at what is held now; with `cached` without what torch keeps for later passes."""
+        if cached and self._device != "cpu":
+            torch.cuda.empty_cache()
         if self._device != "cpu":
             # Until the first use of a card nothing is held on it, and torch refuses to forget.
             if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]

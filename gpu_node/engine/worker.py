@@ -40,6 +40,8 @@ class EngineWorker:
         self._interrupted = interrupted
         self._slot = LoadedModelSlot(device, hashes)
         self._saver = Saver(spool, emit)
+        #: Of the last pass: all that decides what it holds besides the model.
+        self._shape: tuple[float, ...] = ()
 
     def open(self) -> None:
         """Say that commands may come."""
@@ -75,8 +77,11 @@ class EngineWorker:
         self._emit(protocol.Completed())
 
     def _render(self, command: protocol.Render) -> None:
-        self._peak.forget()
         shots = [Shot.from_dict(one.spec) for one in command.shots]
+        shape = len(shots), shots[0].width, shots[0].height, shots[0].guidance
+        # What a larger pass left in torch's cache would pass for the need of this one.
+        self._peak.forget(cached=shape != self._shape)
+        self._shape = shape
         done = render_pass(self._held(), shots, self._step)
         for one, shot, picture in zip(command.shots, shots, done.pictures, strict=True):
             if isinstance(picture, RenderError):
