@@ -44,7 +44,7 @@ _KNOWN = (
     Failure("prompt_too_long", Blame.SHOT, "the prompt exceeds the token limit of the model", attempts=1),
     Failure("unsupported_size", Blame.SHOT, "the model cannot render the requested size"),
     Failure("lora_rejected", Blame.SHOT, "a LoRA is incompatible with the model, or applies only in part"),
-    Failure("not_a_number", Blame.SHOT, "the model computed values that are not numbers"),
+    Failure("not_a_number", Blame.SHOT, "the model computed NaN or infinite values"),
     Failure("black_image", Blame.SHOT, "the image is black"),
     Failure("flat_image", Blame.SHOT, "the image is a single flat colour"),
     Failure("stalled", Blame.SHOT, "rendering made no progress within the time limit"),

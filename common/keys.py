@@ -28,13 +28,15 @@ def read_key(file: Path) -> str:
     try:
         mode, text = file.stat().st_mode, file.read_text("ascii").strip()
     except OSError as error:
-        raise Invalid(f"key file {file}: cannot be read: {error.strerror}; name another file") from None
+        raise Invalid(f"key file {file} cannot be read ({error.strerror}); pass another file") from None
     except UnicodeDecodeError:
-        raise Invalid(f"key file {file}: holds no key, which is plain ASCII; ask who runs the farm") from None
+        raise Invalid(
+            f"key file {file} does not contain an ASCII key; ask the operator of the farm"
+        ) from None
     if len(text.split()) != 1:
-        raise Invalid(f"key file {file}: must hold one key and nothing else; ask who runs the farm")
+        raise Invalid(f"key file {file} must contain exactly one key; ask the operator of the farm")
     if mode & _ANYONE:
-        raise Invalid(f"key file {file}: every user of this machine can read it; run `chmod 600 {file}`")
+        raise Invalid(f"key file {file} is readable by every user of this machine; run `chmod 600 {file}`")
     return text
 
 

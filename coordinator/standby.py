@@ -69,5 +69,5 @@ class _Refusal:
 def _sentence(candidate: Candidate) -> str:
     return (
         f"coordinator {candidate.leader} leads this farm; this one stands by "
-        "and takes over when that one ends or falls silent"
+        "and takes over if the leader stops or becomes unresponsive"
     )

@@ -58,7 +58,7 @@ def assembled(options: NodeOptions, probe: Probe, library: Library) -> Iterator[
         parts.enter_context(_owned(options.home))
         models = _usable(library.models(probe.card()))
         if not models:
-            log.warning("this node holds no model of the catalog and will get no work; see `farm models`")
+            log.warning("this node has no usable model and will get no work; run `farm-node doctor`")
         join = _join(options, probe, models, _usable(library.loras()))
         pipelines = {library.catalog.models[name].family.pipeline for name in join.models}
         coordinator = parts.enter_context(closing(Coordinator(options.farm, node_key(options.key))))
@@ -90,7 +90,7 @@ def _join(options: NodeOptions, probe: Probe, models: list[Holding], loras: list
     card = probe.card()
     kernels = probe.kernels()
     if kernels.problem:
-        raise Unavailable(f"{card.name}: {kernels.problem}; `farm-node doctor` says more")
+        raise Unavailable(f"{card.name}: {kernels.problem}; run `farm-node doctor` for details")
     try:
         return Join(
             name=options.name,
@@ -108,7 +108,7 @@ def _join(options: NodeOptions, probe: Probe, models: list[Holding], loras: list
         )
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise Invalid(f"the farm takes no such node: {wrong}") from None
+        raise Invalid(f"invalid node options: {wrong}") from None
 
 
 def _usable(holdings: list[Holding]) -> list[Holding]:
@@ -127,6 +127,6 @@ def _owned(home: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise Conflict(f"another node uses {home}; give this one another --name or --home") from None
+            raise Conflict(f"another node is using {home}; choose another --name or --home") from None
         shutil.rmtree(home / "spool", ignore_errors=True)
         yield

@@ -49,7 +49,7 @@ _AT_ONCE = 130
 
 app = command_line(
     "farm-node",
-    about="Lend a card to a Shotfarm: it takes work that fits it, renders it and delivers the pictures.",
+    about="Run the GPU of this machine as a node of a farm: take work, render it and upload the images.",
 )
 
 
@@ -68,9 +68,10 @@ def run_command(
     threads: Threads = None,
     home: Home = None,
 ) -> None:
-    """Take part until Ctrl-C: it finishes the running pass and hands the rest back; twice it hands back all.
+    """Join the farm and render until Ctrl-C.
 
-    A farm that does not answer is waited for.
+    The first Ctrl-C finishes the running pass and returns the rest of the batch to the farm; the second
+    also returns the running pass. If the farm does not answer, the node keeps trying to connect.
 
     Example: `farm-node run --farm http://192.168.1.10:8080 --key node.key --models ~/models`
     """
@@ -97,20 +98,20 @@ def run_command(
 
 @app.command("pause", cls=Command)
 def pause_command(farm: Farm, key: Key = None, name: NodeName = None) -> None:
-    """Have your card back: its memory is free a moment later, and the node works no more until `resume`.
+    """Release the GPU; the node takes no work until `farm-node resume`.
 
-    What it was rendering waits for another node; nobody is blamed.
+    The running batch returns to the backlog without failed attempts.
 
     Example: `farm-node pause --farm http://192.168.1.10:8080 --key node.key`
     """
     with closing(Coordinator(farm, node_key(key))) as coordinator:
         coordinator.pause(name or _host_name())
-    out.say("paused; `farm-node resume` lends the card again")
+    out.say("paused; run `farm-node resume` to continue")
 
 
 @app.command("resume", cls=Command)
 def resume_command(farm: Farm, key: Key = None, name: NodeName = None) -> None:
-    """Lend the card again after `pause`.
+    """Resume work after `farm-node pause`.
 
     Example: `farm-node resume --farm http://192.168.1.10:8080 --key node.key`
     """
@@ -121,7 +122,9 @@ def resume_command(farm: Farm, key: Key = None, name: NodeName = None) -> None:
 
 @app.command("doctor", cls=Command)
 def doctor_command(
-    farm: Annotated[str, typer.Option("--farm", metavar="URL", help="Also try to reach this farm.")] = "",
+    farm: Annotated[
+        str, typer.Option("--farm", metavar="URL", help="Also check the connection to this farm.")
+    ] = "",
     key: Key = None,
     name: NodeName = None,
     card: CardFile = None,
@@ -129,9 +132,9 @@ def doctor_command(
     models: Models = None,
     catalog: CatalogFiles = None,
     home: Home = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
-    """Say what this machine can do for a farm, and what stands in its way. Exits with 1 if anything does.
+    """Check whether this machine can render for a farm. Exit code 1 if a check fails.
 
     Examples: `farm-node doctor --models ~/models` · `farm-node doctor --card gtx-1070.yaml --json`
     """
@@ -206,12 +209,12 @@ def _stop_on_signals(node: Node) -> None:
 
     def stop() -> None:
         _on_signals(give_up)
-        err.say("stopping after the running pass; once more stops without it", style="dim")
+        err.say("stopping after the running pass; press Ctrl-C again to return it unfinished", style="dim")
         _beside(node.stop)
 
     def give_up() -> None:
         _on_signals(lambda: os._exit(_AT_ONCE))
-        err.say("handing back what is running; once more ends at once", style="dim")
+        err.say("returning the running pass; press Ctrl-C again to exit immediately", style="dim")
         _beside(node.give_up)
 
     _on_signals(stop)

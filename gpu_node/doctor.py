@@ -1,4 +1,4 @@
-"""What `farm-node doctor` finds: card, software, models, the way to the coordinator."""
+"""The checks of `farm-node doctor`: software, card, models, connection to the coordinator."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Finding:
 
 
 def examine(probe: Probe, library: Library, coordinator: Coordinator | None) -> Iterator[Finding]:
-    """Findings in the order in which a person would repair them; each as soon as it is known."""
+    """Findings in the order in which to fix them, each as soon as it is known."""
     yield Finding("software", True, ", ".join(f"{name} {v}" for name, v in installed_versions().items()))
     card = probe.card()
     yield Finding("card", True, describe(card))
@@ -41,14 +41,14 @@ def describe(card: Card) -> str:
     parts = [
         f"{card.name}, {card.vram_bytes / GIB:.1f} GiB ({card.usable_bytes / GIB:.1f} usable)",
         f"class vram{card.vram_class:02d}",
-        f"compute capability {capability[0]}.{capability[1]}" if capability else "rendered on the CPU",
+        f"compute capability {capability[0]}.{capability[1]}" if capability else "renders on the CPU",
         f"{card.ram_bytes / GIB:.0f} GiB of host memory",
     ]
     return ", ".join(parts)
 
 
 def _kernels(card: Card, kernels: Kernels) -> Finding:
-    built_for = f"torch {kernels.torch} is built for {', '.join(kernels.archs) or 'no card at all'}"
+    built_for = f"torch {kernels.torch} is built for {', '.join(kernels.archs) or 'no GPU'}"
     if not kernels.problem:
         return Finding("torch", True, f"{built_for}; {kernels.check}")
     remedy = ""
@@ -60,7 +60,7 @@ def _kernels(card: Card, kernels: Kernels) -> Finding:
 def _holding(kind: str, holding: Holding) -> Finding:
     if holding.problem:
         return Finding(kind, False, holding.problem)
-    how = "the catalog's files" if holding.verified else "not compared: the catalog does not fix its identity"
+    how = "matches the catalog" if holding.verified else "not verified: the catalog has no identity for it"
     lacks = "".join(f"; {why}" for why in holding.missing_recipes.values())
     return Finding(kind, True, f"{holding.name} in {holding.path}: {how}{lacks}")
 

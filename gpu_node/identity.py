@@ -53,8 +53,8 @@ def verify_model(name: str, folder: Path, identity: str | None, hashes: Hashes) 
     if found != identity:
         raise RenderError(
             "model_mismatch",
-            f"{name}: the files in {folder} are {found[:19]}…, the catalog says {identity[:19]}…; "
-            "fetch the model again",
+            f"{name}: the files in {folder} have identity {found[:19]}…, the catalog has {identity[:19]}…; "
+            "download the model again",
         )
     return True
 
@@ -62,13 +62,13 @@ def verify_model(name: str, folder: Path, identity: str | None, hashes: Hashes) 
 def verify_file(name: str, file: Path, identity: str | None, hashes: Hashes) -> bool:
     """The same of a single file; raises RenderError `model_missing` too."""
     if not file.is_file():
-        raise RenderError("model_missing", f"{name}: no file {file} on this node")
+        raise RenderError("model_missing", f"{name}: {file} is missing on this node")
     if identity is None:
         return False
     if (found := file_identity(file, hashes.of)) != identity:
         raise RenderError(
             "model_mismatch",
-            f"{name}: {file} is {found[:19]}…, the catalog says {identity[:19]}…; fetch the file again",
+            f"{name}: {file} has identity {found[:19]}…, the catalog has {identity[:19]}…; download it again",
         )
     return True
 
@@ -86,7 +86,7 @@ def _verify_download(name: str, folder: Path, identity: str, hashes: Hashes) -> 
         if said[:1] != [commit] or said[1:2] != [hashes.of(file)]:
             raise RenderError(
                 "model_mismatch",
-                f"{name}: {file} is not shown to be {identity}; "
-                f"fetch it with `hf download --revision {commit} --local-dir {folder}`",
+                f"{name}: cannot verify that {file} belongs to {identity}; "
+                f"download it with `hf download --revision {commit} --local-dir {folder}`",
             )
     return True

@@ -61,13 +61,13 @@ class Library:
         named = model.gguf.get(recipe.quantisation)
         if named is None:
             raise RenderError(
-                "model_missing", f"{needs} a {recipe.quantisation} file; the catalog names none"
+                "model_missing", f"{needs} a {recipe.quantisation} file, but the catalog lists none"
             )
         path = Path("gguf") / named.path
         file = self._find(path)
         if file is None:
             raise RenderError(
-                "model_missing", f"{needs} {path}, which is in none of this node's model folders"
+                "model_missing", f"{needs} {path}, which is missing in the model folders of this node"
             )
         return EngineGguf(file=file, identity=named.identity)
 

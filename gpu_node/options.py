@@ -20,25 +20,27 @@ def name(said: str) -> str:
         return _NAME.validate_python(said)
     except ValidationError:
         raise typer.BadParameter(
-            "give at most 63 letters, digits, dots, dashes and underscores, a letter or digit first"
+            "use at most 63 letters, digits, dots, dashes and underscores, starting with a letter or digit"
         ) from None
 
 
-Farm = Annotated[str, typer.Option("--farm", metavar="URL", help="The coordinator; `farm status` shows it.")]
+Farm = Annotated[
+    str, typer.Option("--farm", metavar="URL", help="URL of the coordinator; `farm status` shows it.")
+]
 Key = Annotated[
-    Path | None, typer.Option("--key", metavar="FILE", help="File with the node key that the farm gave out.")
+    Path | None, typer.Option("--key", metavar="FILE", help="File with the node key of the farm.")
 ]
 CardFile = Annotated[
     Path | None,
     typer.Option(
         "--card",
         metavar="FILE",
-        help="Render on the CPU, posing as the card of this file; without it on an NVIDIA card.",
+        help="Render on the CPU and simulate the card in FILE. Default: render on an NVIDIA card.",
     ),
 ]
 Gpu = Annotated[
     int,
-    typer.Option("--gpu", metavar="N", min=0, help="The NVIDIA card, as nvidia-smi counts them."),
+    typer.Option("--gpu", metavar="N", min=0, help="Index of the NVIDIA card, as in nvidia-smi."),
 ]
 Models = Annotated[
     list[Path] | None,
@@ -47,32 +49,33 @@ Models = Annotated[
         metavar="DIR",
         exists=True,
         file_okay=False,
-        help="Folder with models, and LoRAs in DIR/loras. Repeatable.",
+        help="Folder with models, and with LoRAs in DIR/loras. Repeatable.",
     ),
 ]
 CatalogFiles = Annotated[
     list[Path] | None,
-    typer.Option("--catalog", metavar="FILE", help="Further catalog file, as the farm has it. Repeatable."),
+    typer.Option(
+        "--catalog", metavar="FILE", help="Additional catalog file, the same as on the farm. Repeatable."
+    ),
 ]
 NodeName = Annotated[
     str | None,
-    typer.Option("--name", metavar="NAME", parser=name, help="Name on the farm; by default this host's."),
+    typer.Option("--name", metavar="NAME", parser=name, help="Name of the node. Default: the host name."),
 ]
 Home = Annotated[
     Path | None,
-    typer.Option("--home", metavar="DIR", help="Folder of this node alone; by default .farm/nodes/NAME."),
+    typer.Option("--home", metavar="DIR", help="Data folder of this node. Default: .farm/nodes/NAME."),
 ]
 Lanes = Annotated[
     list[str] | None,
-    typer.Option(
-        "--lane", metavar="LANE", parser=name, help="Lane to work for; `public` by default. Repeatable."
-    ),
+    typer.Option("--lane", metavar="LANE", parser=name, help="Lane to serve. Repeatable. Default: public."),
 ]
-Owner = Annotated[str, typer.Option("--owner", metavar="NAME", help="Whose card it is.")]
+Owner = Annotated[str, typer.Option("--owner", metavar="NAME", help="Owner of the card.")]
 WhoPays = Annotated[
     Terms,
     typer.Option(
-        "--terms", help="Who pays: `owned` and `rented` cost the farm also while idle, `volunteer` nothing."
+        "--terms",
+        help="Who pays: `owned` and `rented` cards cost the farm, also while idle; `volunteer` cards do not.",
     ),
 ]
 Threads = Annotated[
@@ -81,6 +84,6 @@ Threads = Annotated[
         "--threads",
         metavar="N",
         min=1,
-        help="CPU threads of the engine; by default 1 where the CPU renders, else all.",
+        help="CPU threads of the engine. Default: 1 if the CPU renders, otherwise all.",
     ),
 ]

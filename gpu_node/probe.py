@@ -84,7 +84,7 @@ class CpuProbe:
         return open_meter(None, self.card().watts)
 
     def kernels(self) -> Kernels:
-        return Kernels(torch=version("torch"), archs=("cpu",), check="any CPU will do")
+        return Kernels(torch=version("torch"), archs=("cpu",), check="the CPU needs no check")
 
 
 class NvidiaProbe:
@@ -150,14 +150,14 @@ def check_kernels(device: str, environment: Mapping[str, str], timeout_s: float 
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return _unusable(f"it computed nothing on {device} within {timeout_s:.0f} s")
+        return _unusable(f"no result from {device} within {timeout_s:.0f} s")
     if answer.returncode != 0:
-        return _unusable((answer.stderr.strip().splitlines() or ["it said nothing"])[-1])
+        return _unusable((answer.stderr.strip().splitlines() or ["no output"])[-1])
     found = json.loads(answer.stdout.splitlines()[-1])
     return Kernels(
         torch=found["torch"],
         archs=tuple(found["archs"]),
-        check="a computation on the card came out right",
+        check="test computation on the card succeeded",
         problem=found["problem"],
     )
 
@@ -187,9 +187,8 @@ def _open_nvml(index: int) -> tuple[Any, Any]:
     import pynvml
 
     remedy = (
-        "`nvidia-smi -L` lists what there is; install NVIDIA's driver where there is no such program, "
-        "or render on the CPU with --card FILE (a card it stands in for, "
-        "such as manifests/cards/gtx-1070.yaml)"
+        "run `nvidia-smi -L` to list the cards, install the NVIDIA driver if that program is missing, "
+        "or render on the CPU with --card FILE (for example manifests/cards/gtx-1070.yaml)"
     )
     try:
         pynvml.nvmlInit()

@@ -117,7 +117,7 @@ class Coordinator:
         except ValidationError as error:
             wrong = f"{error.error_count()} fields are not as expected"
             raise errors.Unavailable(
-                f"{self.url}{path} gave an answer this node does not understand ({wrong}); "
+                f"{self.url}{path} returned an invalid response ({wrong}); "
                 "install the same version of shotfarm on both"
             ) from error
 

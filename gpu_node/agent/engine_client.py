@@ -192,7 +192,7 @@ class EngineClient:
         code = self.exit_code or 0
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
         last = self._log.read_text(errors="replace").strip().splitlines()[-1:]
-        said = f"; its last words: {last[0]}" if last else ""
+        said = f"; last output: {last[0]}" if last else ""
         kind = "out_of_memory" if any(words in said for words in _OUT_OF_MEMORY) else "engine_died"
         return RenderError(kind, f"the engine {how}{said} (log: {self._log})")
 

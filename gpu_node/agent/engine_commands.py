@@ -36,7 +36,7 @@ def load_command(lease: Lease, first: Shot, library: Library) -> protocol.Load:
     try:
         recipe = model.recipe(lease.recipe)
     except KeyError:
-        message = f"the node's catalog has no recipe {lease.recipe} for {lease.model}"
+        message = f"the catalog of this node has no recipe {lease.recipe} for {lease.model}"
         raise RenderError("load_error", message) from None
     return protocol.Load(
         model=lease.model,

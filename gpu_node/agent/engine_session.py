@@ -75,7 +75,9 @@ class EngineSession:
                 self._send(protocol.Interrupt())
             if time.monotonic() - start > limit_s:
                 self._engine.kill()
-                raise RenderError("hard_limit", f"it took longer than {limit_s:.0f} s and was stopped")
+                raise RenderError(
+                    "hard_limit", f"rendering exceeded the limit of {limit_s:.0f} s and was stopped"
+                )
 
     def listen(self, until: Callable[[], bool], *, stall_s: float) -> None:
         """Hear outcomes until there are enough; raises like `ask`."""
@@ -111,5 +113,5 @@ class EngineSession:
                 self._on_outcome(event)
             case None if self._engine.silent_s > stall_s:
                 self._engine.kill()
-                raise RenderError("stalled", f"the engine gave no sign of life for {stall_s:.0f} s")
+                raise RenderError("stalled", f"the engine made no progress for {stall_s:.0f} s")
         return event

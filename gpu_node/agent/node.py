@@ -75,7 +75,7 @@ class Node:
             self._join_message = self._join_message.model_copy(update={"again": True})
             self._progress.joined()
             queues = ", ".join(joined.queues)
-            log.info("joined as %s with a card of %s GB, for %s", joined.node_id, joined.vram_class, queues)
+            log.info("joined as %s (%s GB), serving %s", joined.node_id, joined.vram_class, queues)
         return joined
 
     def _serve(self, joined: Joined) -> None:
@@ -83,7 +83,7 @@ class Node:
         self._context.engine.start()
 
         def over(why: str) -> None:
-            log.warning("%s; joining again", why)
+            log.warning("%s; rejoining", why)
             Intake.stop()
 
         steering = Steering(self._progress, self._context.engine, over)
@@ -96,7 +96,7 @@ class Node:
                 self._take(ticket, joined, steering, listener)
 
             if not self._stopping.is_set() and not intake.run(take):
-                log.warning("no more tickets can be taken from the broker; joining again in %.0f s", _REST_S)
+                log.warning("cannot take tickets from the broker; rejoining in %.0f s", _REST_S)
                 self._stopping.wait(_REST_S)
 
     def _take(self, ticket: str, joined: Joined, steering: Steering, listener: Listener) -> None:

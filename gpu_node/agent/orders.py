@@ -89,7 +89,7 @@ class Steering:
         if batch is not None:
             batch.lose(f"paused: {reason}")
         if self._engine.suspend():
-            log.info("paused (%s); the card is free", reason)
+            log.info("paused (%s); the GPU is free", reason)
 
 
 class Listener:
@@ -152,6 +152,6 @@ class Listener:
 def _say(answer: BeatAnswer, known: BeatAnswer) -> None:
     """Log what is new in an answer."""
     if (answer.order, answer.reason) != (known.order, known.reason):
-        log.info("heard: %s%s", answer.order, f" ({answer.reason})" if answer.reason else "")
+        log.info("received order: %s%s", answer.order, f" ({answer.reason})" if answer.reason else "")
     if dropped := set(answer.cancelled) - set(known.cancelled):
-        log.info("heard: %d of the batch's images are cancelled", len(dropped))
+        log.info("received order: drop cancelled images (%d)", len(dropped))

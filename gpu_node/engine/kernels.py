@@ -16,13 +16,13 @@ def main() -> None:
     archs = torch.cuda.get_arch_list()
     found: dict[str, object] = {"torch": torch.__version__, "archs": archs, "problem": ""}
     if not torch.cuda.is_available():
-        found["problem"] = f"torch {torch.__version__} was built without CUDA, or finds no driver for it"
+        found["problem"] = f"torch {torch.__version__} was built without CUDA support, or no driver was found"
     else:
         try:
             # A build without kernels for this card fails here and nowhere earlier.
             square = torch.ones(8, 8, device=device)
             if float((square @ square).sum()) != 512.0:
-                found["problem"] = "the card multiplies wrongly"
+                found["problem"] = "a test multiplication on the card gave a wrong result"
         except RuntimeError as error:
             found["problem"] = str(error).splitlines()[0]
     print(json.dumps(found))

@@ -71,7 +71,7 @@ def _apply(pipe: Any, lora: EngineLora, adapter: str, pipeline: str) -> None:
     shapes, metadata = _header(lora)
     bases = meant_for(shapes, metadata)
     if bases and pipeline not in bases:
-        raise _mismatch(lora, f"it was made for {' or '.join(sorted(bases))}, the model is a {pipeline}")
+        raise _mismatch(lora, f"it was made for {' or '.join(sorted(bases))}, but the model is a {pipeline}")
     where = {"weight_name": lora.file.name, "use_safetensors": True, "local_files_only": True}
     try:
         pipe.load_lora_weights(str(lora.file.parent), adapter_name=adapter, **where)
@@ -79,17 +79,17 @@ def _apply(pipe: Any, lora: EngineLora, adapter: str, pipeline: str) -> None:
     except Exception as error:  # every family refuses in its own way
         if is_out_of_memory(error) or is_device_lost(error):
             raise
-        raise _mismatch(lora, f"{pipeline} cannot take it: {first_line(error)[:200]}") from error
+        raise _mismatch(lora, f"{pipeline} cannot load it: {first_line(error)[:200]}") from error
     if not any(adapter in adapters for adapters in pipe.get_list_adapters().values()):
-        raise _mismatch(lora, f"none of its {wanted} layers exists in the model")
+        raise _mismatch(lora, f"the model has none of its {wanted} layers")
     if (taken := _layers(pipe, adapter)) != wanted:
-        raise _mismatch(lora, f"only {taken} of its {wanted} layers exist in the model")
+        raise _mismatch(lora, f"the model has only {taken} of its {wanted} layers")
 
 
 def _header(lora: EngineLora) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
     """Shape by key, and the metadata, of a safetensors file."""
     if not lora.file.is_file():
-        raise RenderError("model_missing", f"{lora.name}: no file {lora.file} on this node")
+        raise RenderError("model_missing", f"{lora.name}: {lora.file} is missing on this node")
     try:
         with safe_open(str(lora.file), framework="pt") as opened:
             shapes = {key: tuple(opened.get_slice(key).get_shape()) for key in opened.keys()}  # noqa: SIM118
@@ -121,4 +121,4 @@ def _layers(pipe: Any, adapter: str | None) -> int:
 
 
 def _mismatch(lora: EngineLora, why: str) -> RenderError:
-    return RenderError("lora_rejected", f"LoRA {lora.name} was refused: {why}")
+    return RenderError("lora_rejected", f"LoRA {lora.name} was rejected: {why}")

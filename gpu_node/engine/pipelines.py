@@ -73,7 +73,7 @@ class LoadedModelSlot:
 
     def _load(self, load: Load) -> LoadedModel:
         if not load.folder.is_dir():
-            raise RenderError("model_missing", f"{load.model}: no folder {load.folder} on this node")
+            raise RenderError("model_missing", f"{load.model}: {load.folder} is missing on this node")
         verify_model(load.model, load.folder, load.identity, self._hashes)
         if load.gguf is not None:
             verify_file(load.model, load.gguf.file, load.gguf.identity, self._hashes)
@@ -149,7 +149,7 @@ def load_pipeline(load: Load, **given: Any) -> Any:
         why = first_line(error).rstrip(".")
         raise RenderError(
             "load_error",
-            f"{load.model}: {load.folder} is no {load.pipeline}: {why}; fetch the model again",
+            f"{load.model}: {load.folder} is not a valid {load.pipeline}: {why}; download the model again",
         ) from error
     pipe.set_progress_bar_config(disable=True)
     return pipe

@@ -98,16 +98,18 @@ class _Watch:
 def _picture(pixels: Any, finite: bool, shot: Shot) -> Pillow.Image | RenderError:
     """`pixels`: height × width × 3 in 0..1."""
     if not finite or not numpy.isfinite(pixels).all():
-        return RenderError("not_a_number", "the model computed values that are not numbers")
+        return RenderError("not_a_number", "the model computed NaN or infinite values")
     levels = (pixels * 255).round().astype("uint8")
     if levels.shape != (shot.height, shot.width, 3):
         height, width = levels.shape[:2]
         return RenderError(
             "unsupported_size",
-            f"the picture is {width}×{height}, the shot asks for {shot.width}×{shot.height}",
+            f"the image is {width}×{height}, but the shot requests {shot.width}×{shot.height}",
         )
     if int(levels.max()) <= _FLAT_LEVELS:
-        return RenderError("black_image", "the picture is black, as if the model had computed NaN")
+        return RenderError(
+            "black_image", "the image is black, possibly because the model computed NaN values"
+        )
     if int(levels.max()) - int(levels.min()) <= _FLAT_LEVELS:
-        return RenderError("flat_image", "the picture is one flat colour")
+        return RenderError("flat_image", "the image is a single flat colour")
     return Pillow.fromarray(levels)

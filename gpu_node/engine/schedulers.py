@@ -35,7 +35,7 @@ def scheduler_for(base: Any, sampler: str, shift: float | None) -> Any:
     if sampler not in table:
         raise RenderError(
             "invalid_spec",
-            f"sampler {sampler!r} is unknown for this model; known: {', '.join(sorted(table))}",
+            f"unknown sampler {sampler!r} for this model; known: {', '.join(sorted(table))}",
         )
     name, settings = table[sampler]
     if shift is not None:

@@ -25,7 +25,7 @@ class Texts:
 
     def __init__(self, pipe: Any, load: Load, placement: Placement) -> None:
         if load.pipeline not in _FAMILIES:
-            raise RenderError("load_error", f"this node does not know how {load.pipeline} takes its text")
+            raise RenderError("load_error", f"this node cannot encode text for {load.pipeline}")
         self._pipe = pipe
         self._family = _FAMILIES[load.pipeline]
         self._load = load
@@ -70,7 +70,7 @@ class Texts:
         Raises RenderError `invalid_spec` where it cannot.
         """
         if "prompt_embeds" not in self._pipe._callback_tensor_inputs:
-            raise RenderError("invalid_spec", "this model cannot take blind_steps")
+            raise RenderError("invalid_spec", "this model does not support blind_steps")
         empty = self._side("", negative=False)["prompt_embeds"]
         return self._family.join([empty] * len(shots))
 

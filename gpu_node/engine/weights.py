@@ -28,8 +28,8 @@ def check_weights(name: str, folder: Path, *, unread: Collection[str] = ()) -> N
         if pickles and not whole:
             raise RenderError(
                 "load_error",
-                f"{name}: {pickles[0]} is a pickle, which is never opened because it can run code; "
-                "fetch the model with safetensors, or convert it",
+                f"{name}: {pickles[0]} is a pickle, which can run code and is never opened; "
+                "download the model as safetensors, or convert it",
             )
 
 
@@ -56,7 +56,7 @@ def load_gguf(load: Load, file: Path) -> Any:
     except (OSError, ValueError, KeyError, AttributeError, RuntimeError, ImportError) as error:
         raise RenderError(
             "load_error",
-            f"{load.model}: {file} does not hold all weights of its transformer: {first_line(error)}",
+            f"{load.model}: {file} lacks weights of its transformer: {first_line(error)}",
         ) from error
 
 
@@ -66,5 +66,6 @@ def _check_file(name: str, file: Path) -> None:
             pass
     except (SafetensorError, OSError) as error:
         raise RenderError(
-            "load_error", f"{name}: {file} is no whole safetensors file ({error}); fetch the model again"
+            "load_error",
+            f"{name}: {file} is not a complete safetensors file ({error}); download the model again",
         ) from None

@@ -94,7 +94,7 @@ class EngineWorker:
 
     def _step(self, done: int, total: int) -> None:
         if self._interrupted.is_set():
-            raise RenderError("cancelled", f"it was interrupted after step {done} of {total}")
+            raise RenderError("cancelled", f"interrupted after step {done} of {total}")
         self._emit(protocol.Step(done=done))
 
     def _held(self) -> LoadedModel:

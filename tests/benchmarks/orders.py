@@ -68,7 +68,7 @@ class SteeredFarm:
         self._until_denoising(job)
         called = time.time()
         pause()
-        heard, free = self.log.moments("heard: pause", "the card is free", since=called)
+        heard, free = self.log.moments("received order: pause", "the GPU is free", since=called)
         return Obeyed(heard - called, free - called)
 
     def _cancel(self, job: str) -> Obeyed:

@@ -68,8 +68,8 @@ def test_a_truncated_model_file_is_named(
     close = close_of(worker, farm, tmp_path, shot())
 
     assert close.failure == "load_error"
-    assert f"{model / part} is no whole safetensors file" in close.message
-    assert "fetch the model again" in close.message
+    assert f"{model / part} is not a complete safetensors file" in close.message
+    assert "download the model again" in close.message
 
 
 def test_a_corrupt_model_file_is_named(
@@ -93,7 +93,7 @@ def test_a_pickle_is_refused_and_never_opened(
     close = close_of(worker, farm, tmp_path, shot())
 
     assert close.failure == "load_error"
-    assert f"{name} is a pickle, which is never opened" in close.message
+    assert f"{name} is a pickle" in close.message
     assert not (tmp_path / "it ran").exists()
 
 

@@ -122,4 +122,4 @@ def test_a_file_of_a_smaller_model_is_said(engine: EngineClient, tiny_model: Pat
     failed = refusal(engine, gguf_command(tiny_model, file))
 
     assert failed.kind == "load_error"
-    assert "t.gguf does not hold all weights" in failed.message
+    assert "t.gguf lacks weights" in failed.message

@@ -157,8 +157,8 @@ def test_an_order_is_logged_once(
         worker.progress.leave()
 
     assert caplog.messages == [
-        "heard: 1 of the batch's images are cancelled",
-        "heard: stop (its lease ran out)",
+        "received order: drop cancelled images (1)",
+        "received order: stop (its lease ran out)",
     ]
 
 

@@ -132,7 +132,7 @@ def test_a_node_whose_broker_refuses_it_rests_before_it_joins_again(
         # A replica takes no tickets off its queues.
         broker.replicaof("127.0.0.1", "1")
         farm.wait_for(lambda: len(farm.joins) > 1)
-        assert node.said.count("joining again") >= len(farm.joins) - 1
+        assert node.said.count("rejoining") >= len(farm.joins) - 1
 
         broker.replicaof("NO", "ONE")
         farm.leases.append(lease(shot()))

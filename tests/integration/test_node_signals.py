@@ -38,7 +38,7 @@ def ended_well(node: Node, *numbers: signal.Signals) -> bool:
     with outlived(node.engine) as gone:
         for number in numbers[:-1]:
             node.process.send_signal(number)
-            node.wait_until_it_says("once more stops")
+            node.wait_until_it_says("press Ctrl-C again")
         return node.stop(numbers[-1]) == 0 and gone()
 
 
@@ -102,7 +102,7 @@ def test_while_it_uploads_it_delivers_what_it_has(farm: ScriptedFarm, start_node
         publish("ticket-1")
         farm.wait_for(lambda: farm.grants)
         node.process.send_signal(signal.SIGTERM)
-        node.wait_until_it_says("once more stops")
+        node.wait_until_it_says("press Ctrl-C again")
         farm.refusals["put"].clear()
 
         assert node.process.wait(60) == 0

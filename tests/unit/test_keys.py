@@ -63,7 +63,7 @@ def test_a_key_is_made_once_and_kept_for_its_owner_only(tmp_path: Path):
 def test_a_key_file_that_was_emptied_is_refused_and_not_filled_again(tmp_path: Path):
     (tmp_path / "key").touch(mode=0o600)
 
-    with pytest.raises(Invalid, match="must hold one key"):
+    with pytest.raises(Invalid, match="must contain exactly one key"):
         kept_key(tmp_path / "key")
 
 
@@ -77,11 +77,11 @@ def test_a_key_file_that_only_its_owner_reads_gives_its_key(tmp_path: Path):
 @pytest.mark.parametrize(
     ("content", "mode", "said"),
     [
-        (b"", 0o600, "must hold one key"),
-        (b" \n", 0o600, "must hold one key"),
-        (b"one two\n", 0o600, "must hold one key"),
-        ("schlüssel".encode(), 0o600, "holds no key"),
-        (b"\xff\xfe", 0o600, "holds no key"),
+        (b"", 0o600, "must contain exactly one key"),
+        (b" \n", 0o600, "must contain exactly one key"),
+        (b"one two\n", 0o600, "must contain exactly one key"),
+        ("schlüssel".encode(), 0o600, "does not contain an ASCII key"),
+        (b"\xff\xfe", 0o600, "does not contain an ASCII key"),
         (b"secret", 0o644, "run `chmod 600"),
         (b"secret", 0o602, "run `chmod 600"),
     ],

@@ -57,7 +57,7 @@ def _rendered(command: protocol.Render, lines: Lines, saver: Saver) -> protocol.
     for done in range(shots[0].steps):
         _work(_STEP_S)
         if lines.interrupted.is_set():
-            return protocol.Failed(kind="cancelled", message=f"it was interrupted after {done + 1} steps")
+            return protocol.Failed(kind="cancelled", message=f"interrupted after {done + 1} steps")
         lines.emit(protocol.Step(done=done + 1))
     for one, shot in zip(command.shots, shots, strict=True):
         saver.save(one.id, shot, _drawn(shot))

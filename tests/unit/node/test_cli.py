@@ -65,7 +65,7 @@ def test_a_name_that_the_farm_would_refuse_is_a_wrong_option(option: str, value:
     result = CliRunner().invoke(app, ["run", "--farm", "http://127.0.0.1:9", option, value])
 
     assert result.exit_code == 2
-    assert f"'{option}': give at most 63 letters" in result.output
+    assert f"'{option}': use at most 63 letters" in result.output
 
 
 @pytest.mark.parametrize("command", [("run", "--farm", "http://127.0.0.1:9"), ("doctor",)])

@@ -78,7 +78,7 @@ def test_one_changed_byte_is_another_model(model: Path, hashes: Hashes) -> None:
     identity = folder_identity(model)
     (model / "vae" / "weights.safetensors").write_bytes(b"weighty")
 
-    with pytest.raises(RenderError, match="fetch the model again") as caught:
+    with pytest.raises(RenderError, match="download the model again") as caught:
         verify_model("m", model, identity, hashes)
 
     assert caught.value.kind == "model_mismatch"

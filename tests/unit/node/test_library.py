@@ -61,7 +61,7 @@ def test_files_that_are_not_the_catalogs_have_a_problem(folder: Path) -> None:
 
     held = library(folder, catalog_with(other, other))
 
-    assert all("the catalog says" in one.problem for one in held.models(AMPERE) + held.loras())
+    assert all("the catalog has" in one.problem for one in held.models(AMPERE) + held.loras())
 
 
 def test_the_first_folder_that_has_a_model_wins(folder: Path, tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_card_that_needs_a_file_which_is_not_here_is_not_offered_the_model(tur
 
     assert held.problem == (
         "z-image-turbo: recipe gguf-q4-fp32 needs gguf/turbo-q4.gguf, "
-        "which is in none of this node's model folders"
+        "which is missing in the model folders of this node"
     )
 
 
@@ -119,11 +119,11 @@ def test_a_file_that_is_not_the_catalogs_is_as_good_as_none(turbo: Library, tmp_
     (tmp_path / "gguf" / "turbo-q4.gguf").write_bytes(b"other")
     (old,), (new,) = turbo.models(PASCAL), turbo.models(AMPERE)
 
-    assert "the catalog says" in old.problem
+    assert "the catalog has" in old.problem
     assert (new.problem, set(new.missing_recipes)) == ("", {"gguf-q4-fp32"})
 
 
 def test_a_recipe_for_which_the_catalog_names_no_file_is_missing(turbo: Library, tmp_path: Path) -> None:
     (held,) = turbo_library(tmp_path, file_content=None).models(PASCAL)
 
-    assert "needs a gguf-q4 file; the catalog names none" in held.problem
+    assert "needs a gguf-q4 file, but the catalog lists none" in held.problem

@@ -49,7 +49,7 @@ def test_what_the_card_fails_with_is_not_the_loras_fault(lora: EngineLora, error
 
 
 def test_a_refusal_without_a_word_is_told_by_its_type(lora: EngineLora) -> None:
-    with pytest.raises(RenderError, match="cannot take it: KeyError") as caught:
+    with pytest.raises(RenderError, match="cannot load it: KeyError") as caught:
         apply_loras(FailingPipe(KeyError()), (lora,), "ZImagePipeline")
 
     assert caught.value.kind == "lora_rejected"
