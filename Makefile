@@ -34,8 +34,8 @@ lint: setup-dev  ## Run ruff, mypy --strict and import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-check: lint  ## Run lint, unit tests and the contracts that need no server: for everyday work
-	$(BIN)/python -m pytest tests/unit tests/contract -n $(JOBS) --dist loadfile -k "not postgresql and not s3" -m "not slow"
+check: lint  ## Run lint, unit tests and the contract of the ledger on SQLite: for everyday work
+	$(BIN)/python -m pytest tests/unit tests/contract/ledger -n $(JOBS) --dist loadfile -k "not postgresql"
 
 test: lint  ## Run lint and all tests that this machine supports; lists skipped tests with reasons
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder

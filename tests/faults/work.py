@@ -22,20 +22,22 @@ version: 1
 name: job-{number}
 priority: {priority}
 shots:
-- name: mug
+{groups}{hopeless}output: {{name: "{{group}}/{{number}}-{{seed}}"}}
+"""
+_MUGS = """\
+- name: mug-{block}
   model: tiny
   prompt: a mug with the number {{number}} on it
   axes: {{number: {{from: {first}, to: {last}}}}}
   seeds: 2
-  size: 128x128
-  steps: {steps}
-- name: tree
+  {kind}
+"""
+_TREES = """\
+- name: tree-{block}
   model: tiny-24
   prompt: a tree with {{number}} leaves
-  axes: {{number: {{from: {first}, to: {last_tree}}}}}
-  size: 128x128
-  steps: {steps}
-{hopeless}output: {{name: "{{group}}/{{number}}-{{seed}}"}}
+  axes: {{number: {{from: {first}, to: {last}}}}}
+  {kind}
 """
 _HOPELESS = f"""\
 - name: {DEADLY}
@@ -51,11 +53,18 @@ _HOPELESS = f"""\
   size: 128x128
   steps: 2
 """
-#: A job's numbers overlap by half with those of the one before.
-_NUMBERS = 60
-_STEPS = 8
+#: Work of several kinds, so that a node's passes and the shares of owners differ in size; a block has one.
+_KINDS = (
+    ("guidance: 1", "steps: 8", "size: 128x128"),
+    ("guidance: 7", "steps: 8", "size: 128x128"),
+    ("guidance: 1", "steps: 12", "size: 128x192"),
+    ("guidance: 7", "steps: 4", "size: 192x128"),
+)
+_OWNERS = ("ana", "ben", "cleo")
+#: Numbers of a block. A job has two blocks, and the second is also the first of the next job.
+_MUGS_A_BLOCK, _TREES_A_BLOCK = 30, 5
 #: Shots that a further job adds.
-SHOTS_A_JOB = _NUMBERS // 2 * 2 + _NUMBERS // 6
+SHOTS_A_JOB = _MUGS_A_BLOCK * 2 + _TREES_A_BLOCK
 #: The first jobs want the hopeless shots too.
 _HOPELESS_JOBS = 2
 #: Share of the operator's acts that concern a node.
@@ -64,15 +73,20 @@ _OF_NODES = 0.3
 
 def manifest(number: int, priority: int) -> str:
     """Job `number`, from 0: half of its shots are also the next one's."""
-    first = number * _NUMBERS // 2
     return _JOB.format(
         number=number,
         priority=priority,
-        first=first,
-        last=first + _NUMBERS - 1,
-        last_tree=first + _NUMBERS // 6 - 1,
-        steps=_STEPS,
+        groups="".join(_group(number + half) for half in range(2)),
         hopeless=_HOPELESS if number < _HOPELESS_JOBS else "",
+    )
+
+
+def _group(block: int) -> str:
+    kind = "\n  ".join(_KINDS[block % len(_KINDS)])
+    sizes = {_MUGS: _MUGS_A_BLOCK, _TREES: _TREES_A_BLOCK}
+    return "".join(
+        group.format(block=block, first=block * size, last=(block + 1) * size - 1, kind=kind)
+        for group, size in sizes.items()
     )
 
 
@@ -127,10 +141,11 @@ class Operator:
 
     def _submit(self) -> None:
         text = manifest(self._submitted, self._draw.randrange(100))
+        owner = self._draw.choice(_OWNERS)
         with self._target.client() as client:
-            job = client.submit(Submit(manifest=text, source=f"job-{self._submitted}.yaml"))
+            job = client.submit(Submit(manifest=text, source=f"job-{self._submitted}.yaml", owner=owner))
         self._submitted += 1
-        self._say(f"operator: submits {job.name}: {job.new} new shots, {job.reused} reused")
+        self._say(f"operator: submits {job.name} of {owner}: {job.new} new shots, {job.reused} reused")
 
     def _steer_job(self) -> None:
         with self._target.client() as client:

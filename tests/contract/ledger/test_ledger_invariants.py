@@ -15,6 +15,7 @@ from common.errors import Conflict, Gone
 from common.failures import FAILURES, Blame, kinds
 from common.messages import Lease, Spent
 from common.states import ATTEMPT, BATCH, NODE, SHOT, Machine
+from coordinator.ledger import PlacedShot
 from coordinator.ledger.schema import batches, events, shots, wants
 from tests.contract.ledger.bench import TIMING, Bench, Holder, placed, work
 from tests.ledger_rules import check_ledger
@@ -56,10 +57,20 @@ class Walk:
             self.random.choice([*usual * 6, *rare * 3, self.bench.restart])()
 
     def submit(self) -> None:
-        model = self.random.choice(("tiny", "other"))
-        first, number = self.random.randrange(12), self.random.randrange(1, 8)
-        shots = placed(number, first=first, model=model, min_class=self.random.choice((0, 8, 8, 8)))
-        self.bench.submit(shots, priority=self.random.randrange(100))
+        """A job of one or two groups, some of whose shots other jobs want too."""
+        owner = self.random.choice(("ana", "ben", "cleo"))
+        groups = [self._group() for _ in range(self.random.randrange(1, 3))]
+        wanted = {one.planned.id: one for group in groups for one in group}
+        self.bench.submit(wanted.values(), owner=owner, priority=self.random.randrange(100))
+
+    def _group(self) -> list[PlacedShot]:
+        first, number = self.random.randrange(6), self.random.randrange(1, 8)
+        min_class = self.random.choice((0, 8, 8, 8, 12))
+        # One field at a time, so that groups meet often.
+        kind: dict[str, Any] = self.random.choice(
+            ({}, {}, {"model": "other"}, {"guidance": 7.0}, {"steps": 20}, {"width": 500})
+        )
+        return placed(number, first=first, min_class=min_class, **{"guidance": 1.0} | kind)
 
     def join(self) -> None:
         name = self.random.choice(NAMES)
