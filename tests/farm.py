@@ -42,7 +42,7 @@ from coordinator.ledger import Candidate, Replaced, open_engine
 from coordinator.service import FarmServer, build_farm, listen, serve
 from tests import waiting
 
-DEADLINE_S = 60
+DEADLINE_S = waiting.PATIENCE_S
 
 #: What tests wait for comes soon; leases last as usual, so that a slow machine loses none.
 QUICK = Timing(heartbeat_s=1, sweep_s=0.4, claim_wait_s=4, ingest_again_s=6, retry_s=0.5)

@@ -15,10 +15,9 @@ import psutil
 import redis
 
 from common.celeryapp import Publisher
+from tests.waiting import PATIENCE_S
 
 QUEUE = "render.public.vram08"
-#: Seconds, more than a starved machine needs.
-EXIT_WITHIN_S = 180
 
 _HELD = "compute_dtype: float32, backends: [cpu], weights: {text_encoder: float32, vae: float32, transformer"
 _RECIPE = f"{{name: fp32, {_HELD}: float32}}}}"
@@ -39,7 +38,7 @@ class Node:
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        return self.process.wait(EXIT_WITHIN_S)
+        return self.process.wait(PATIENCE_S)
 
     def wait_until_it_says(self, words: str) -> None:
         """Fails the test if the process ends before."""

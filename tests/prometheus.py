@@ -15,8 +15,6 @@ from coordinator.embedded.ports import kept_ports
 from tests.require import require_program
 from tests.waiting import until
 
-_READY_WITHIN_S = 20
-
 
 @dataclass(frozen=True, slots=True)
 class Prometheus:
@@ -34,9 +32,9 @@ class Prometheus:
         (row,) = self.query(promql)
         return float(row["value"][1])  # type: ignore[index]
 
-    def wait_for(self, promql: str, *, within_s: float) -> list[dict[str, object]]:
+    def wait_for(self, promql: str) -> list[dict[str, object]]:
         """The first answer that is not empty."""
-        return until(lambda: self.query(promql), within_s=within_s, evidence=lambda: f"no data for {promql}")
+        return until(lambda: self.query(promql), evidence=lambda: f"no data for {promql}")
 
 
 @contextmanager
@@ -78,4 +76,4 @@ def _wait_ready(server: Prometheus, process: subprocess.Popen[bytes]) -> None:
         except httpx.TransportError:
             return False
 
-    until(ready, within_s=_READY_WITHIN_S)
+    until(ready)

@@ -30,9 +30,7 @@ from common.messages import (
     Nothing,
     Report,
 )
-
-#: Seconds, in every case more than a starved machine needs.
-_PATIENCE_S = 300.0
+from tests.waiting import PATIENCE_S
 
 
 @dataclass
@@ -42,7 +40,7 @@ class ScriptedFarm:
     broker_url: str = ""
     url: str = ""
     heartbeat_s: float = 0.2
-    stall_render_s: float = _PATIENCE_S
+    stall_render_s: float = PATIENCE_S
     joins: list[Join] = field(default_factory=list)
     beats: list[Beat] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
@@ -67,7 +65,7 @@ class ScriptedFarm:
     def wait_for(self, what: Callable[[], object]) -> None:
         """Return once `what()` is true after some call; fails the test if it never is."""
         with self._changed:
-            assert self._changed.wait_for(what, timeout=_PATIENCE_S), "the node never came to it"
+            assert self._changed.wait_for(what, timeout=PATIENCE_S), "the node never came to it"
 
     def said(self, kind: str, message: object) -> int | None:
         """Note a call; the status it is refused with, if it is."""
@@ -97,7 +95,7 @@ class ScriptedFarm:
             heartbeat_s=self.heartbeat_s,
             claim_wait_s=0.5,
             stall_render_s=self.stall_render_s,
-            stall_load_s=_PATIENCE_S,
+            stall_load_s=PATIENCE_S,
             hard_limit_s=600,
         )
 
@@ -125,7 +123,7 @@ def running_farm(farm: ScriptedFarm, port: int = 0) -> Iterator[ScriptedFarm]:
     server = uvicorn.Server(uvicorn.Config(_app(farm), port=port, log_level="critical", lifespan="off"))
     thread = threading.Thread(target=server.run)
     thread.start()
-    deadline = time.monotonic() + _PATIENCE_S
+    deadline = time.monotonic() + PATIENCE_S
     while not server.started:
         assert time.monotonic() < deadline
         thread.join(0.01)

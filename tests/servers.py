@@ -16,8 +16,6 @@ from coordinator.embedded.seaweed import PARTS, credentials, seaweed, weed_binar
 from coordinator.embedded.valkey import broker_url, valkey
 from tests.waiting import until
 
-_READY_WITHIN_S = 30
-
 
 @dataclass(slots=True)
 class Server:
@@ -32,7 +30,7 @@ class Server:
             assert self.child.exit_status is None, self.child.log.read_text()
             return self.child.component.is_ready()
 
-        until(ready, within_s=_READY_WITHIN_S, evidence=self.child.log.read_text)
+        until(ready, evidence=self.child.log.read_text)
 
     def kill(self) -> None:
         assert self.child.process is not None

@@ -8,6 +8,9 @@ from typing import TypeVar
 
 _T = TypeVar("_T")
 
+#: Seconds for whatever comes as soon as it can, more than a starved machine needs: only a hang takes so long.
+PATIENCE_S = 240.0
+
 _POLL_S = 0.05
 
 
@@ -15,7 +18,7 @@ def until(
     ask: Callable[[], _T],
     wanted: Callable[[_T], bool] = bool,
     *,
-    within_s: float,
+    within_s: float = PATIENCE_S,
     evidence: Callable[[], str] = str,
 ) -> _T:
     """Ask until the answer is one that is `wanted`; AssertionError with the `evidence` after `within_s`."""

@@ -20,10 +20,9 @@ import yaml
 
 from common.settings import Settings
 from coordinator.client import FarmClient
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 _FARM = str(Path(sys.executable).parent / "farm")
-_WITHIN_S = 240
 
 _T = TypeVar("_T")
 
@@ -48,7 +47,7 @@ class Farmhouse:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=_WITHIN_S,
+            timeout=PATIENCE_S,
         )
         assert done.returncode == exit_code, f"{done.returncode}\n{done.stdout}\n{done.stderr}\n{self.logs()}"
         assert "Traceback" not in done.stderr, done.stderr
@@ -143,4 +142,4 @@ class Farmhouse:
 
     def wait_for(self, ask: Callable[[], _T], wanted: Callable[[_T], bool]) -> _T:
         """Ask until the answer is the one wanted."""
-        return until(ask, wanted, within_s=_WITHIN_S, evidence=self.logs)
+        return until(ask, wanted, evidence=self.logs)

@@ -21,8 +21,6 @@ from tests.farm import MANIFEST, RunningFarm, ScriptedNode, running_farm, until
 from tests.ingest_worker import ingest_worker
 from tests.servers import ValkeyServer, running_s3
 
-pytestmark = pytest.mark.timeout(300)
-
 _INTERRUPTED = 130
 #: At a question, where Ctrl-C is an answer.
 _ABORTED = 1

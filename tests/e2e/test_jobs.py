@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.farmhouse import Farmhouse
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 #: What the farm promises, whatever the job.
 A_KILL_COSTS_AT_MOST_S = 60

@@ -14,7 +14,7 @@ from tests.e2e.conftest import CARDS
 from tests.e2e.farmhouse import Farmhouse
 from tests.faults.engines import with_engine
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 
 def test_a_prompt_of_1840_tokens_fails_once(house: Farmhouse) -> None:

@@ -15,7 +15,7 @@ from tests.e2e.conftest import furnish
 from tests.e2e.farmhouse import Farmhouse
 from tests.tiny import save_lora
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from PIL import Image
 from tests.e2e.conftest import CARDS
 from tests.e2e.farmhouse import Farmhouse
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 
 def test_one_command_makes_a_picture_and_its_manifest(house: Farmhouse) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from tests.e2e.conftest import NODES, furnish
 from tests.e2e.farmhouse import Farmhouse
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 _INTERRUPTED = 130
 

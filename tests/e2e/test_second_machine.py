@@ -21,7 +21,6 @@ from tests.require import require_program
 IP = str(require_program("ip", "install iproute2", "/usr/sbin", "/sbin"))
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(600),
     pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a network namespace"),
 ]
 _NODE = str(Path(sys.executable).parent / "farm-node")

@@ -19,7 +19,7 @@ from common.settings import Timing
 from tests.e2e.conftest import NODES, furnish
 from tests.e2e.farmhouse import Farmhouse
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 QUICK = Timing(heartbeat_s=1, sweep_s=0.4, claim_wait_s=4)
 #: Of both nodes together.

@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.farmhouse import Farmhouse
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 
 def test_down_leaves_nothing_running_and_up_finds_the_same_farm_again(house: Farmhouse) -> None:

@@ -30,11 +30,11 @@ from tests.faults.engines import model_of, with_engine
 from tests.faults.evidence import Evidence, Row, evidence_of
 from tests.faults.rules import COMMON_RULES
 from tests.faults.target import TIMING
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 KEYS = {role: f"{role}-key" for role in ("operator", "node", "ingest", "ticket")}
 NODE = ("node-8", "gtx-1070.yaml")
-DEADLINE_S = 120
+DEADLINE_S = PATIENCE_S
 _SETTLED = {"done", "failed", "cancelled"}
 
 _T = TypeVar("_T")

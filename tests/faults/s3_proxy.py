@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
-_PATIENCE_S = 60
+from tests.waiting import PATIENCE_S
+
 _REFUSAL = '<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>told</Message></Error>'
 #: What S3 calls the statuses it answers with.
 _CODES = {
@@ -64,7 +65,7 @@ class S3Proxy:
 
     def wait_until_met(self, trouble: Trouble, times: int = 1) -> None:
         with self._changed:
-            assert self._changed.wait_for(lambda: trouble.met >= times, _PATIENCE_S), "nobody met the trouble"
+            assert self._changed.wait_for(lambda: trouble.met >= times, PATIENCE_S), "nobody met the trouble"
 
     def meet(self, method: str, path: str) -> Trouble | None:
         """What a request has to suffer."""
@@ -124,7 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(said)
 
     def _pass_on(self, body: bytes, answered: Callable[[], object] | None = None) -> None:
-        store = http.client.HTTPConnection(urlsplit(self.proxy.store).netloc, timeout=_PATIENCE_S)
+        store = http.client.HTTPConnection(urlsplit(self.proxy.store).netloc, timeout=PATIENCE_S)
         headers = {name: text for name, text in self.headers.items() if name.lower() not in _HOP_BY_HOP}
         try:
             store.request(self.command, self.path, body, headers)

@@ -13,7 +13,7 @@ from tests.faults.parts import Parts, farm_of_parts
 from tests.postgres import running_postgres, start_postgres, stop_postgres
 from tests.servers import ValkeyServer
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 _DISK_BYTES = 32_000_000
 

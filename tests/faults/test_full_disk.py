@@ -11,7 +11,7 @@ import pytest
 from tests.faults.disk import fill, small_disk
 from tests.faults.trial import Trial, farm_at_work
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 #: SeaweedFS wants some hundred MB.
 _DISK_BYTES = 600_000_000

@@ -12,7 +12,7 @@ from common.settings import Timing
 from tests.faults.lone_node import lone_node
 from tests.faults.trial import Trial, farm_at_work
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.slow
 
 _WAITS_AGAIN_S = 30
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.trial import Trial, farm_at_work
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 _NODE = "node-8a"
 #: A pass of 12 s: less than a node gets for its last one, and more than other parts get.

@@ -23,7 +23,7 @@ from tests.faults.target import send
 from tests.faults.trial import Trial, farm_at_work
 from tests.require import require_program
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 #: Those of the trial's nodes.
 _TICKET_QUEUES = ("render.public.vram08", "render.public.vram24")

@@ -22,7 +22,6 @@ from tests.servers import running_s3, running_valkey
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(400),
     pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a network namespace"),
 ]
 

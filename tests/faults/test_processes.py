@@ -14,7 +14,7 @@ from tests.faults.lone_node import engine_of, lone_node, state_of
 from tests.faults.target import TIMING, Target, send
 from tests.faults.trial import Trial, farm_at_work
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 
 outcome = itemgetter("outcome")

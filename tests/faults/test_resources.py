@@ -15,7 +15,7 @@ from tests.faults.lone_node import log_of, lone_node, state_of
 from tests.faults.trial import Trial
 from tests.require import require_program
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 _DISK_BYTES = 1_000_000
 

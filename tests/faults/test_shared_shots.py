@@ -11,7 +11,7 @@ import pytest
 from common.views import JobView
 from tests.faults.trial import Trial
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 #: The first job wants these, the second the first half of them.
 _SHOTS = 24

@@ -13,7 +13,7 @@ from tests.faults.parts import NODE, Parts, farm_of_parts
 from tests.faults.trial import Trial, farm_at_work
 from tests.servers import ValkeyServer
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 _COORDINATOR = "first"
 _IN_ORDER = {"finished", "released"}

@@ -14,7 +14,7 @@ from tests.faults.target import TIMING, send
 from tests.faults.trial import Trial, farm_at_work
 from tests.faults.watch import Watch
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 #: "Two minutes", as all durations of these farms at a fifth.
 _AWAY_S = 24.0

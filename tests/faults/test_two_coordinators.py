@@ -18,7 +18,7 @@ from tests.faults.target import TIMING
 from tests.postgres import running_postgres
 from tests.servers import ValkeyServer
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 #: On a busy machine a leader is replaced only when a test stops it.
 PATIENT = TIMING.model_copy(update={"leader_s": 5.0})

@@ -14,7 +14,7 @@ from coordinator.ledger.revisions import config
 from tests.faults.parts import DEADLINE_S, Parts, farm_of_parts
 from tests.servers import ValkeyServer
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 
 def downgrade(parts: Parts) -> str:

@@ -55,9 +55,9 @@ _HOPELESS = f"""\
 """
 #: Work of several kinds, so that a node's passes and the shares of owners differ in size; a block has one.
 _KINDS = (
-    ("guidance: 1", "steps: 8", "size: 128x128"),
+    ("guidance: 0", "steps: 8", "size: 128x128"),
     ("guidance: 7", "steps: 8", "size: 128x128"),
-    ("guidance: 1", "steps: 12", "size: 128x192"),
+    ("guidance: 0", "steps: 12", "size: 128x192"),
     ("guidance: 7", "steps: 4", "size: 192x128"),
 )
 _OWNERS = ("ana", "ben", "cleo")

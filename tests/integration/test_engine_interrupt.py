@@ -12,8 +12,6 @@ from gpu_node import protocol
 from gpu_node.agent.engine_client import EngineClient
 from tests.engine_talk import ask, load_command, next_event, render, render_command, shot
 
-pytestmark = pytest.mark.timeout(600)
-
 #: Its pass has both sides of guidance and embeddings that change on the way: all that may be left behind.
 ENDLESS = shot(steps=100_000, guidance=4.0, negative="a cup", knobs=(("blind_steps", 2),))
 PLAIN = shot(seed=5)

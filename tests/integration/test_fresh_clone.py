@@ -17,8 +17,6 @@ from tests.integration import tiny_builder
 from tests.integration.tiny_builder import write_wheel
 from tests.lock_files import ROOT
 
-pytestmark = pytest.mark.timeout(300)
-
 #: What each file pins.
 LOCKS = {
     "build.txt": ("builder",),

@@ -14,8 +14,6 @@ from common.fit import ram_bytes
 from common.units import MIB
 from tests.engine_talk import load_command
 
-pytestmark = pytest.mark.timeout(300)
-
 #: What libraries take for themselves while they load.
 OWN = 48 * MIB
 

@@ -19,8 +19,6 @@ from tests.node_worker import WATTS, Worker, in_background, lease
 from tests.scripted_farm import ScriptedFarm
 from tests.tiny import save_lora
 
-pytestmark = pytest.mark.timeout(600)
-
 
 def test_every_shot_is_stored_and_reported_and_the_batch_closed(worker: Worker, farm: ScriptedFarm) -> None:
     shots = [shot(seed=seed, prompt=f"mug {seed % 2}") for seed in range(5)]

@@ -15,8 +15,6 @@ from tests.engine_talk import shot
 from tests.node_worker import WATTS, Worker, in_background, lease
 from tests.scripted_farm import ScriptedFarm
 
-pytestmark = pytest.mark.timeout(600)
-
 #: An engine that loads any model and can encode no text.
 TEXTLESS_ENGINE = """
 import json, sys

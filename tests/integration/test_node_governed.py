@@ -16,8 +16,6 @@ from tests.farm import QUICK, RunningFarm, running_farm, until
 from tests.node_process import Node, NodeStarter, outlived
 from tests.servers import ValkeyServer
 
-pytestmark = pytest.mark.timeout(600)
-
 #: Whatever reaches the node within a test was no heartbeat's answer.
 TIMING = QUICK.model_copy(update={"heartbeat_s": 3600.0, "lease_s": 14400.0})
 MANIFEST = """

@@ -16,8 +16,6 @@ from tests.farm import until
 from tests.node_worker import Worker, in_background, lease
 from tests.scripted_farm import ScriptedFarm
 
-pytestmark = pytest.mark.timeout(600)
-
 #: Two simple enough passes around one that would take hours.
 FIRST, ENDLESS, LAST = shot(seed=1), shot(seed=2, steps=100_000), shot(seed=3)
 PAUSE = BeatAnswer(order="pause", reason="a game")

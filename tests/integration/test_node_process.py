@@ -8,12 +8,11 @@ import pytest
 import redis
 
 from tests.engine_talk import shot
-from tests.node_process import EXIT_WITHIN_S, NodeStarter, tickets
+from tests.node_process import NodeStarter, tickets
 from tests.node_worker import lease
 from tests.scripted_farm import ScriptedFarm, running_farm
 from tests.servers import ValkeyServer
-
-pytestmark = pytest.mark.timeout(600)
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -173,7 +172,7 @@ def test_a_node_whose_name_another_has_taken_ends_with_a_sentence(
         farm.refusals["joins"].append(409)
         farm.refusals["beats"].append(410)
 
-        assert node.process.wait(EXIT_WITHIN_S) == 1
+        assert node.process.wait(PATIENCE_S) == 1
         assert "the script says 409" in node.said
         assert "Traceback" not in node.said
 
@@ -213,6 +212,6 @@ def test_a_refused_key_ends_the_node_with_a_sentence(farm: ScriptedFarm, start_n
     with running_farm(farm):
         node = start_node(farm.url)
 
-        assert node.process.wait(EXIT_WITHIN_S) == 1
+        assert node.process.wait(PATIENCE_S) == 1
         assert "the script says 401" in node.said
         assert "Traceback" not in node.said

@@ -13,8 +13,6 @@ from tests.node_worker import lease
 from tests.scripted_farm import ScriptedFarm, running_farm
 from tests.servers import ValkeyServer
 
-pytestmark = pytest.mark.timeout(600)
-
 ENDLESS = shot(steps=100_000)
 
 

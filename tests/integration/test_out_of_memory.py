@@ -19,8 +19,6 @@ from tests.ingest_worker import ingest_worker
 from tests.node_process import Node, NodeStarter
 from tests.servers import ValkeyServer
 
-pytestmark = pytest.mark.timeout(600)
-
 #: Under the cap of `tests/memory_cap` mugs are rendered, the poster is not.
 MUGS = "{name: mug, model: tiny, prompt: a mug, seeds: 2, steps: 1, size: 64x64}"
 POSTER = "{name: poster, model: tiny, prompt: a poster, seeds: 1, steps: 1, size: 512x512}"

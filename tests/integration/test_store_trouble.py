@@ -12,8 +12,6 @@ from tests.faults.s3_proxy import Trouble, running_proxy
 from tests.node_worker import Worker, in_background, lease
 from tests.scripted_farm import ScriptedFarm
 
-pytestmark = pytest.mark.timeout(600)
-
 
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,9 @@ import pytest
 
 from common.messages import PROTOCOL
 from tests.farm import RunningFarm, running_farm, until
-from tests.node_process import EXIT_WITHIN_S, NodeStarter
+from tests.node_process import NodeStarter
 from tests.servers import ValkeyServer
-
-pytestmark = pytest.mark.timeout(600)
+from tests.waiting import PATIENCE_S
 
 
 def become(monkeypatch: pytest.MonkeyPatch, farm: str, protocol: int) -> None:
@@ -44,7 +43,7 @@ def test_a_node_that_is_older_or_newer_than_its_farm_ends_with_the_version_to_in
     with running_farm(home(tmp_path), own_valkey.url) as farm:
         node = start_node(farm.url)
 
-        assert node.process.wait(EXIT_WITHIN_S) == 1
+        assert node.process.wait(PATIENCE_S) == 1
         assert not joined(farm)
     assert f"this node runs shotfarm {version('shotfarm')} (protocol {PROTOCOL})" in node.said
     assert f"install shotfarm=={theirs} on the node" in node.said
@@ -59,5 +58,5 @@ def test_a_node_whose_farm_is_upgraded_ends_with_the_version_to_install(
         until(lambda: joined(farm))
         become(monkeypatch, "9.0.0", PROTOCOL + 1)
 
-        assert node.process.wait(EXIT_WITHIN_S) == 1
+        assert node.process.wait(PATIENCE_S) == 1
     assert "install shotfarm==9.0.0 on the node" in node.said

@@ -19,9 +19,8 @@ from common.errors import Unavailable
 from coordinator.embedded.process import Child, Component
 from coordinator.embedded.state import ComponentState
 from coordinator.embedded.supervisor import Supervisor
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
-_WITHIN_S = 30
 _FOREVER = (sys.executable, "-c", "import signal; signal.pause()")
 _STUBBORN = (
     sys.executable,
@@ -53,7 +52,7 @@ class Told:
 
     def wait_for(self, wanted: Callable[[dict[str, ComponentState]], bool]) -> dict[str, ComponentState]:
         with self._changed:
-            found = self._changed.wait_for(lambda: any(map(wanted, self.history)), _WITHIN_S)
+            found = self._changed.wait_for(lambda: any(map(wanted, self.history)), PATIENCE_S)
             assert found, self.history
             return next(filter(wanted, self.history))
 
@@ -88,7 +87,7 @@ def supervised(*stages: tuple[Child, ...]) -> Iterator[Told]:
         yield told
     finally:
         stop.set()
-        thread.join(_WITHIN_S)
+        thread.join(PATIENCE_S)
         assert not thread.is_alive()
 
 
@@ -131,15 +130,15 @@ def test_whoever_does_not_end_when_asked_is_killed(tmp_path: Path) -> None:
 
 
 def test_whoever_does_not_end_yet_is_asked_again_when_the_end_is_urged(tmp_path: Path) -> None:
-    asked_twice = child(tmp_path, "node", _TOLD_TWICE, (tmp_path / "deaf").exists, stop_within_s=_WITHIN_S)
+    asked_twice = child(tmp_path, "node", _TOLD_TWICE, (tmp_path / "deaf").exists, stop_within_s=PATIENCE_S)
     stop = threading.Event()
     supervisor = Supervisor(stages=((asked_twice,),), publish=Told(), clock=time.monotonic, stop=stop)
     supervisor.bring_up()
     thread = threading.Thread(target=supervisor.shut_down)
     thread.start()
-    until((tmp_path / "told").exists, within_s=_WITHIN_S)
+    until((tmp_path / "told").exists)
     supervisor.hurry()
-    thread.join(_WITHIN_S)
+    thread.join(PATIENCE_S)
     assert asked_twice.exit_status == 0
 
 
@@ -156,6 +155,6 @@ def test_a_killed_supervisor_takes_its_children_along(tmp_path: Path) -> None:
         grandchild = int(parent.stdout.readline())
         descriptor = os.pidfd_open(grandchild)
         parent.kill()
-    ended, _, _ = select.select([descriptor], [], [], _WITHIN_S)
+    ended, _, _ = select.select([descriptor], [], [], PATIENCE_S)
     os.close(descriptor)
     assert ended
