@@ -45,6 +45,8 @@ class Shot(NamedTuple):
     metadata: bool = True
     #: Name of a private lane, whose shots are never shared outside it; empty for the public realm.
     realm: str = ""
+    #: How often the same picture was rendered anew because a person rejected it.
+    generation: int = 0
 
     @property
     def megapixels(self) -> float:
@@ -58,9 +60,12 @@ class Shot(NamedTuple):
 
     def canonical(self) -> str:
         """The text whose SHA-256 is the id: names excluded, LoRAs in identity order, keys sorted."""
+        # Absent where it is 0: ids from before there were generations stay as they are.
+        again = {"generation": self.generation} if self.generation else {}
         return json.dumps(
             {
                 "format": self.format,
+                **again,
                 "guidance": float(self.guidance),
                 "height": self.height,
                 "knobs": [[name, float(value)] for name, value in sorted(self.knobs)],
@@ -91,6 +96,8 @@ class Shot(NamedTuple):
         data = self._asdict()
         data["loras"] = [list(use) for use in self.loras]
         data["knobs"] = [list(knob) for knob in self.knobs]
+        if not self.generation:
+            del data["generation"]
         return data
 
     @classmethod

@@ -136,8 +136,9 @@ class ImageView(Message):
     height: int
     #: `png`, `webp` or `jpeg`.
     format: str
-    #: Presigned GET URL of a stored image.
+    #: Presigned GET URL of a stored image, and its key in the store.
     url: str | None = None
+    key: str | None = None
     sha256: Sha256 | None = None
     size: int | None = None
     cost: float | None = None
@@ -161,12 +162,65 @@ class AcceptedShot(Message):
     id: Sha256
 
 
+#: Who removes an image; recorded with it.
+Person = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Rejection(Message):
+    """POST /v1/shots/{id}/reject: removes a stored image from the results of jobs."""
+
+    by: Person = "operator"
+    #: What to render in its place: nothing, the next seed that the job does not have, or the same seed again.
+    redo: Literal["no", "next seed", "same seed"] = "no"
+
+
+class RedoneShot(Message):
+    """The shot that replaces a rejected image in a job."""
+
+    job: str
+    id: Sha256
+    seed: int
+
+
+class RejectedShot(Message):
+    """Result of POST /v1/shots/{id}/reject."""
+
+    #: The whole id of the shot.
+    id: Sha256
+    #: Jobs whose results no longer include the image.
+    jobs: tuple[str, ...]
+    #: Cost of the image, if no active job has it any more; otherwise 0.
+    wasted: float
+    currency: str
+    redone: tuple[RedoneShot, ...] = ()
+
+
+class Deletion(Message):
+    """POST /v1/shots/{id}/delete, /v1/jobs/{id}/delete, /v1/images/{sha256}/delete."""
+
+    by: Person = "operator"
+
+
+class Deleted(Message):
+    """Result of a deletion, in images."""
+
+    images: int
+    #: Images that stay stored because other active jobs have them.
+    kept: int
+    #: Images, of this call and earlier ones, that the store still has to delete; this happens by itself.
+    pending: int = 0
+
+
 class CostRow(Message):
     model: str
     vram_class: int
+    #: Stored images that were not rejected.
     images: int
     #: Failed attempts.
     failures: int
+    #: Rejected images; `cost` includes their cost.
+    rejected: int
+    rejected_cost: float
     seconds_per_image: float | None
     cost: float
     cost_per_image: float | None

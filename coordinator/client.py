@@ -15,6 +15,8 @@ from common.farmhttp import farm_http, no_farm, silence
 from common.views import (
     AcceptedShot,
     CostTable,
+    Deleted,
+    Deletion,
     ErrorView,
     Explanation,
     ImagePage,
@@ -26,6 +28,8 @@ from common.views import (
     NodeView,
     NodeWish,
     Priority,
+    RejectedShot,
+    Rejection,
     StatusView,
     Submit,
     Submitted,
@@ -105,8 +109,30 @@ class FarmClient:
 
     def accept(self, shot_id: str, job_id: str | None = None) -> AcceptedShot:
         """`shot_id` may be cut to 6 digits or more."""
-        job = f"?job={_quoted(job_id)}" if job_id else ""
-        return self._call(AcceptedShot, "POST", f"/v1/shots/{_quoted(shot_id)}/accept{job}")
+        return self._call(AcceptedShot, "POST", _shot(shot_id, "accept", job_id))
+
+    def reject(
+        self,
+        shot_id: str,
+        job_id: str | None = None,
+        *,
+        by: str,
+        redo: Literal["no", "next seed", "same seed"] = "no",
+    ) -> RejectedShot:
+        """`shot_id` may be cut to 6 digits or more, here and in `delete_shot`."""
+        wish = Rejection(by=by, redo=redo).model_dump()
+        return self._call(RejectedShot, "POST", _shot(shot_id, "reject", job_id), wish)
+
+    def delete_shot(self, shot_id: str, job_id: str | None = None, *, by: str) -> Deleted:
+        return self._call(Deleted, "POST", _shot(shot_id, "delete", job_id), Deletion(by=by).model_dump())
+
+    def delete_job(self, job_id: str, *, by: str) -> Deleted:
+        path = f"/v1/jobs/{_quoted(job_id)}/delete"
+        return self._call(Deleted, "POST", path, Deletion(by=by).model_dump(), _SUBMIT_TIMEOUT_S)
+
+    def delete_content(self, sha256: str, *, by: str) -> Deleted:
+        path = f"/v1/images/{_quoted(sha256)}/delete"
+        return self._call(Deleted, "POST", path, Deletion(by=by).model_dump())
 
     def explain(self, subject: str) -> Explanation:
         """Of a job's id, a node's name, or a shot's id or its beginning."""
@@ -155,6 +181,12 @@ class FarmClient:
             return TypeAdapter(kind).validate_json(answer.content)
         except ValidationError:
             raise errors.Unavailable(no_farm(answer)) from None
+
+
+def _shot(shot_id: str, verb: str, job_id: str | None) -> str:
+    """The address of a verb of a shot, for one job or for all that the verb is about."""
+    job = f"?job={_quoted(job_id)}" if job_id else ""
+    return f"/v1/shots/{_quoted(shot_id)}/{verb}{job}"
 
 
 def _quoted(word: str) -> str:

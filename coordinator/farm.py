@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
@@ -16,10 +17,20 @@ from common.nodes import queue_name
 from common.settings import Settings
 from common.states import ShotState
 from common.storage import Store
-from common.views import JobSummary, MemoryView, MisfitView, ModelView, NodeView, QueueView, StatusView
+from common.views import (
+    Deleted,
+    JobSummary,
+    MemoryView,
+    MisfitView,
+    ModelView,
+    NodeView,
+    QueueView,
+    StatusView,
+)
 from coordinator.beats import Beats
 from coordinator.broker_user import BrokerUser
 from coordinator.claims import Claims
+from coordinator.erasure import erase
 from coordinator.explain.wording import misfits
 from coordinator.ledger import Ledger
 from coordinator.loop import Loop
@@ -102,6 +113,12 @@ class Farm:
     def _count_repeated(self, repeated: bool) -> None:
         if repeated:
             self.traffic.refusal("repeated")
+
+    def delete(self, deleted: Deleted) -> Deleted:
+        """Let the store follow what the ledger has `deleted`, at once as far as it can."""
+        with suppress(Unavailable):  # the loop goes on with it
+            erase(self.store, self.ledger)
+        return deleted.model_copy(update={"pending": self.ledger.to_erase()})
 
     def close_batch(self, batch_id: str, close: Close) -> Ack:
         ack = self.ledger.close(batch_id, close)

@@ -73,6 +73,9 @@ def _work(totals: Totals) -> Iterator[Metric]:
     yield _counter(
         "farm_idle_energy_joules", "Energy of nodes without a lease.", ("vram_class",), totals.idle_joules
     )
+    rejected, wasted = totals.rejected_images, totals.rejected_cost
+    yield _counter("farm_rejected_images", "Stored pictures that a person rejected.", _WORK, rejected)
+    yield _counter("farm_rejected_images_cost", "What they had cost.", _WORK, wasted)
     yield _counter("farm_model_loads", "Pipelines loaded.", _WORK, totals.loads)
 
 

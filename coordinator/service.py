@@ -30,6 +30,7 @@ from coordinator.beats import Beats
 from coordinator.broker_user import BrokerUser
 from coordinator.claims import Claims
 from coordinator.dispatch import Dispatcher
+from coordinator.erasure import erase
 from coordinator.farm import Farm
 from coordinator.ledger import Candidate, Lead, Ledger, Replaced, open_engine
 from coordinator.loop import Loop
@@ -105,6 +106,7 @@ def _loops(ledger: Ledger, publisher: Publisher, store: Store, *, period_s: floa
         Loop("sweeper", sweeper.sweep, period_s=period_s),
         Loop("uploads", sweeper.settle, period_s=period_s),
         Loop("quarantine", clear, period_s=_QUARANTINE_S),
+        Loop("erasure", _as_leader(ledger, lambda: erase(store, ledger)), period_s=period_s),
     )
 
 

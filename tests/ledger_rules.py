@@ -17,10 +17,12 @@ from coordinator.ledger.schema import (
     ATTEMPT_PHASES,
     attempts,
     batches,
+    deleted_images,
     images,
     job_counts,
     jobs,
     nodes,
+    removals,
     shots,
     tallies,
     waiting,
@@ -60,6 +62,9 @@ def _check_sums(connection: Connection) -> None:
         for row in _rows(connection, wants)
         if not row.again
     )
+    wanted += Counter(
+        (row.job_id, row.kind) for row in _rows(connection, removals) if not row.again and row.redo_id is None
+    )
     assert {
         (row.job_id, row.state): row.shots for row in _rows(connection, job_counts) if row.shots
     } == wanted
@@ -80,6 +85,12 @@ def _recounted(connection: Connection) -> dict[Tally, float]:
         found[Tally("joules", *labels, row.energy_method)] += row.joules
         for kind in ("cost", "volunteered"):
             found[Tally(kind, *labels, "render")] += getattr(row, kind)
+    made = {row.id: row for row in _rows(connection, attempts)}
+    for image in (*_rows(connection, images), *_rows(connection, deleted_images)):
+        if image.rejected_at is not None:
+            row = made[image.attempt_id]
+            found[Tally("rejected_images", row.model, row.lane, row.vram_class)] += 1
+            found[Tally("rejected_cost", row.model, row.lane, row.vram_class)] += image.cost
     for row in _rows(connection, batches):
         labels = row.model, row.lane, row.vram_class
         found[Tally("loads", *labels)] += row.loads
@@ -107,6 +118,14 @@ def _check_shots(connection: Connection) -> None:
     assert open_attempts == Counter(
         (shot_id, now) for shot_id, now in state.items() if now in (ShotState.RUNNING, ShotState.DELIVERED)
     )
+    # What a job removed it does not want again.
+    wanting = {(row.job_id, row.shot_id) for row in _rows(connection, wants)}
+    assert wanting.isdisjoint((row.job_id, row.shot_id) for row in _rows(connection, removals))
+    # No deleted picture's key is used again.
+    gone = Counter(row.shot_id for row in _rows(connection, deleted_images))
+    assert gone == Counter({row.id: row.deletions for row in _rows(connection, shots) if row.deletions})
+    keys = {row.key for row in _rows(connection, images)}
+    assert keys.isdisjoint(row.key for row in _rows(connection, deleted_images))
     # An image is stored for every shot that is done, and for no other.
     stored = {row.shot_id for row in _rows(connection, images)}
     assert stored == {id_ for id_, now in state.items() if now == "done"}

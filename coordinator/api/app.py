@@ -12,7 +12,19 @@ from starlette.exceptions import HTTPException
 
 from common.errors import FarmError, Invalid, Reason
 from common.views import ErrorView
-from coordinator.api import batches, claims, deliveries, explain, jobs, nodes, objects, orders, shots, status
+from coordinator.api import (
+    batches,
+    claims,
+    deliveries,
+    explain,
+    images,
+    jobs,
+    nodes,
+    objects,
+    orders,
+    shots,
+    status,
+)
 from coordinator.api.door import Door
 
 if TYPE_CHECKING:
@@ -26,7 +38,7 @@ _LONG = 200
 #: Characters of one line of a sentence; a manifest has a line for every problem.
 _LINE = 1000
 
-NOUNS = (jobs, shots, nodes, orders, claims, batches, deliveries, objects, status, explain)
+NOUNS = (jobs, shots, images, nodes, orders, claims, batches, deliveries, objects, status, explain)
 
 
 def make_app(farm: Farm) -> FastAPI:

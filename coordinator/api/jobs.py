@@ -6,9 +6,19 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from common.views import CostTable, ImagePage, ImageView, JobSummary, JobView, Priority, Submit, Submitted
+from common.views import (
+    CostTable,
+    Deleted,
+    Deletion,
+    ImagePage,
+    ImageView,
+    JobSummary,
+    JobView,
+    Priority,
+    Submit,
+    Submitted,
+)
 from coordinator.api.access import TheFarm, allow
-from coordinator.ledger.specs import image_key
 from coordinator.submit import submit_manifest
 
 #: Seconds for which the URL of an image is valid.
@@ -88,6 +98,15 @@ def accept(job_id: str, farm: TheFarm) -> JobView:
     return farm.ledger.job(job_id)
 
 
+@router.post("/{job_id}/delete")
+def delete(job_id: str, wish: Deletion, farm: TheFarm) -> Deleted:
+    """Delete the stored images of a job, except those that other active jobs have.
+
+    409: the job is neither finished nor cancelled.
+    """
+    return farm.delete(farm.ledger.delete_job(job_id, wish.by))
+
+
 @router.get("/{job_id}/images")
 def images(
     job_id: str,
@@ -111,7 +130,6 @@ def table(job_id: str, farm: TheFarm) -> CostTable:
 
 
 def _with_url(image: ImageView, farm: TheFarm) -> ImageView:
-    if image.sha256 is None:
+    if image.key is None:
         return image
-    key = image_key(image.shot_id, image.format)
-    return image.model_copy(update={"url": farm.store.sign_get(key, expires_s=_URL_S)})
+    return image.model_copy(update={"url": farm.store.sign_get(image.key, expires_s=_URL_S)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from common.views import AcceptedShot
+from common.views import AcceptedShot, Deleted, Deletion, RejectedShot, Rejection
 from coordinator.api.access import TheFarm, allow
 
 router = APIRouter(prefix="/v1/shots", dependencies=[allow("operator")])
@@ -18,3 +18,18 @@ def accept(shot_id: str, farm: TheFarm, job: str | None = None) -> AcceptedShot:
     or jobs of several owners want it and `job` is missing.
     """
     return AcceptedShot(id=farm.ledger.accept_shot(shot_id, job))
+
+
+@router.post("/{shot_id}/reject")
+def reject(shot_id: str, wish: Rejection, farm: TheFarm, job: str | None = None) -> RejectedShot:
+    """Remove a stored image from the results of `job`, or of all jobs of its only owner.
+
+    An image rendered in its place gets its name. 409: as for `accept`, or no active job has the image.
+    """
+    return farm.ledger.reject_shot(shot_id, wish, job)
+
+
+@router.post("/{shot_id}/delete")
+def delete(shot_id: str, wish: Deletion, farm: TheFarm, job: str | None = None) -> Deleted:
+    """Remove a stored image from the same jobs, and delete it unless another active job has it."""
+    return farm.delete(farm.ledger.delete_shot(shot_id, wish.by, job))

@@ -53,10 +53,20 @@ def cost_table(costs: CostTable) -> Table | str:
             money(row.cost_per_image, costs.currency),
             money(row.cost, costs.currency),
             str(row.failures),
+            str(row.rejected) if row.rejected else "",
         )
         for row in costs.rows
     ]
-    headings = ("model", "class", "images", "time per image", "cost per image", "cost", "failed attempts")
+    headings = (
+        "model",
+        "class",
+        "images",
+        "time per image",
+        "cost per image",
+        "cost",
+        "failed attempts",
+        "rejected",
+    )
     return table(*headings, rows=rows, right=headings[1:])
 
 

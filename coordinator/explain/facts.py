@@ -144,6 +144,8 @@ class ShotSubject:
     failed_on: tuple[str, ...] = ()
     #: Whether each of these jobs is done without it.
     accepted: bool = False
+    #: Who deleted its picture last, where no job has wanted it since.
+    deleted_by: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

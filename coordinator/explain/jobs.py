@@ -107,6 +107,9 @@ def _rest(subject: JobSubject) -> Iterator[Answer]:
         yield Answer(f"Failed: {', '.join(names)}" + (f" and {more:,} more" if more > 0 else ""))
     if accepted := counts.get("accepted"):
         yield Answer(f"{counted(accepted, 'failed shot')} accepted as permanently missing")
+    for removed in ("rejected", "deleted"):
+        if number := counts.get(removed):
+            yield Answer(f"{counted(number, 'image')} {removed} by a person")
     if cancelled := counts.get(ShotState.CANCELLED):
         yield Answer(f"{counted(cancelled, 'shot')} cancelled")
 

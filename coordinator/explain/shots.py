@@ -34,6 +34,9 @@ def _answers(shot: ShotSubject) -> list[Answer]:
             by = f" by node {shot.hand.node}" if shot.hand else ""
             answer = checking(shot.check)
             return [answer._replace(sentence=f"was rendered{by}; the check of its image {answer.sentence}")]
+        case ShotState.DONE if not shot.jobs:
+            remedy = f"`farm delete {shot.id[:SHORT]}` deletes it from the store"
+            return [Answer("is stored, but no job has it in its results", remedy, goes_on=True)]
         case ShotState.DONE:
             return [Answer("is stored", goes_on=True)]
         case ShotState.FAILED if shot.accepted:
@@ -48,6 +51,9 @@ def _answers(shot: ShotSubject) -> list[Answer]:
             if shot.failure == "out_of_memory":
                 remedy += f"; `farm requeue {job}` retries it unchanged"
             return [Answer(f"fits no node: {_why(shot)}", remedy)]
+        case ShotState.CANCELLED if shot.deleted_by:
+            remedy = "submit its manifest again to render it again"
+            return [Answer(f"has no image: {shot.deleted_by} deleted it", remedy, goes_on=True)]
         case ShotState.CANCELLED:
             return [
                 Answer("is cancelled: no job wants it any more", "`farm requeue JOB` renders it after all")

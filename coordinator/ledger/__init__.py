@@ -4,6 +4,7 @@ from coordinator.ledger.engine import open_engine
 from coordinator.ledger.leadership import Candidate, Lead, Replaced
 from coordinator.ledger.ledger import Ledger
 from coordinator.ledger.records import (
+    Doomed,
     JoinedNode,
     NewJob,
     PlacedShot,
@@ -19,6 +20,7 @@ from coordinator.ledger.records import (
 
 __all__ = [
     "Candidate",
+    "Doomed",
     "JoinedNode",
     "Lead",
     "Ledger",

@@ -13,7 +13,7 @@ from common.views import CostRow
 from coordinator.ledger.backlog import Backlog
 from coordinator.ledger.charges import CARD_PHASES
 from coordinator.ledger.records import Totals, WorkLabels
-from coordinator.ledger.schema import attempts, batches, nodes, tallies
+from coordinator.ledger.schema import attempts, batches, deleted_images, images, nodes, tallies
 
 #: Attempts that came to nothing by a failure.
 _FAILURES = (AttemptState.FAILED, AttemptState.REJECTED)
@@ -22,10 +22,10 @@ _FAILURES = (AttemptState.FAILED, AttemptState.REJECTED)
 def waiting(backlog: Backlog) -> Totals:
     """What waits, and nothing else yet."""
     found = Totals()
-    for line, images in backlog.lines.items():
+    for line, number in backlog.lines.items():
         job = backlog.jobs[line.job_id]
         queue = job.lane, line.min_class
-        found.waiting[queue] = found.waiting.get(queue, 0) + images
+        found.waiting[queue] = found.waiting.get(queue, 0) + number
         found.oldest_waiting[queue] = min(found.oldest_waiting.get(queue, job.submitted_at), job.submitted_at)
     return found
 
@@ -47,6 +47,10 @@ def _read(found: Totals, kind: str, labels: WorkLabels, label: str, value: float
         case "running" if value:
             queue = labels.lane, labels.vram_class
             found.running[queue] = found.running.get(queue, 0) + int(value)
+        case "rejected_images":
+            found.rejected_images[labels] = int(value)
+        case "rejected_cost":
+            found.rejected_cost[labels] = value
         case "loads":
             found.loads[labels] = int(value)
         case "seconds":
@@ -63,46 +67,68 @@ def cost_table(connection: Connection, job_id: str | None) -> list[CostRow]:
     """See `Ledger.cost_table`."""
     rows: dict[tuple[str, int], _Line] = {}
     found = _of_all(connection) if job_id is None else _of_job(connection, job_id)
-    for model, size, images, failures, seconds, cost in found:
-        line = rows.setdefault((model, size), _Line())
-        line.images += images
-        line.failures += failures
-        line.seconds += seconds
-        line.cost += cost
+    for part in found:
+        line = rows.setdefault((part.model, part.vram_class), _Line())
+        line.images += part.images
+        line.failures += part.failures
+        line.rejected += part.rejected
+        line.rejected_cost += part.rejected_cost
+        line.seconds += part.seconds
+        line.cost += part.cost
     return [_cost_row(model, size, line) for (model, size), line in sorted(rows.items())]
 
 
 @dataclass(slots=True)
 class _Line:
+    #: Stored ones, rejected ones among them.
     images: int = 0
     failures: int = 0
+    rejected: int = 0
+    rejected_cost: float = 0.0
     #: In which cards were held, for failed attempts and loading too.
     seconds: float = 0.0
     cost: float = 0.0
 
 
-#: Model, class, images, failures, seconds of a card, cost.
-_Part = tuple[str, int, int, int, float, float]
+@dataclass(kw_only=True, slots=True)
+class _Part(_Line):
+    model: str
+    vram_class: int
 
 
 def _of_all(connection: Connection) -> Iterator[_Part]:
     """From the tallies, whatever the history."""
     for kind, model, _, size, label, value in connection.execute(select(tallies)):
-        stored = kind == "attempts" and label == AttemptState.STORED
-        failed = kind == "attempts" and label in _FAILURES
-        seconds = value if kind == "seconds" and label in (*CARD_PHASES, "lost") else 0.0
-        cost = value if kind == "cost" else 0.0
-        if kind in ("attempts", "seconds", "cost"):
-            yield model, size, int(value * stored), int(value * failed), seconds, cost
+        part = _Part(model=model, vram_class=size)
+        match kind:
+            case "attempts":
+                part.images = int(value) * (label == AttemptState.STORED)
+                part.failures = int(value) * (label in _FAILURES)
+            case "rejected_images":
+                part.rejected = int(value)
+            case "rejected_cost":
+                part.rejected_cost = value
+            case "seconds":
+                part.seconds = value if label in (*CARD_PHASES, "lost") else 0.0
+            case "cost":
+                part.cost = value
+            case _:
+                continue
+        yield part
 
 
 def _of_job(connection: Connection, job_id: str) -> Iterator[_Part]:
     """From its rows, which grow with the job."""
     for model, size, state, number, seconds, cost in connection.execute(_by_model(job_id, attempts, _CARD_S)):
-        stored, failed = state == AttemptState.STORED, state in _FAILURES
-        yield model, size, number * stored, number * failed, seconds, cost
+        part = _Part(model=model, vram_class=size, seconds=seconds, cost=cost)
+        part.images = number * (state == AttemptState.STORED)
+        part.failures = number * (state in _FAILURES)
+        yield part
     for model, size, _, _, seconds, cost in connection.execute(_by_model(job_id, batches, _AROUND_S)):
-        yield model, size, 0, 0, seconds, cost
+        yield _Part(model=model, vram_class=size, seconds=seconds, cost=cost)
+    for table in (images, deleted_images):
+        for model, size, number, cost in connection.execute(_rejected(job_id, table)):
+            yield _Part(model=model, vram_class=size, rejected=number, rejected_cost=cost)
 
 
 _CARD_S = sum((attempts.c[f"{phase}_s"] for phase in CARD_PHASES if phase != "load"), literal(0.0))
@@ -117,15 +143,26 @@ def _by_model(job_id: str, table: Table, seconds: ColumnElement[float]) -> Selec
     return query.where(table.c.job_id == job_id)
 
 
+def _rejected(job_id: str, table: Table) -> Select[Any]:
+    """Model, class, number and cost of a job's rejected pictures; `table` has the stored or the deleted."""
+    by = attempts.c.model, attempts.c.vram_class
+    paid = table.join(attempts, attempts.c.id == table.c.attempt_id)
+    query = select(*by, func.count(), func.sum(table.c.cost)).select_from(paid).group_by(*by)
+    return query.where(attempts.c.job_id == job_id, table.c.rejected_at.is_not(None))
+
+
 def _cost_row(model: str, vram_class: int, line: _Line) -> CostRow:
+    kept = max(line.images - line.rejected, 0)
     return CostRow(
         model=model,
         vram_class=vram_class,
-        images=line.images,
+        images=kept,
         failures=line.failures,
-        seconds_per_image=line.seconds / line.images if line.images else None,
+        rejected=line.rejected,
+        rejected_cost=line.rejected_cost,
+        seconds_per_image=line.seconds / kept if kept else None,
         cost=line.cost,
-        cost_per_image=line.cost / line.images if line.images else None,
+        cost_per_image=line.cost / kept if kept else None,
     )
 
 

@@ -25,6 +25,7 @@ from coordinator.explain import (
     explain_shot,
 )
 from coordinator.ledger.backlog import Backlog, Line
+from coordinator.ledger.deletions import deleted_by
 from coordinator.ledger.jobs import job_row
 from coordinator.ledger.member import card_of
 from coordinator.ledger.memory import memory_views
@@ -190,6 +191,7 @@ def _shot(connection: Connection, look: Prospects, row: Row[Any]) -> ShotSubject
         attempts=row.attempts,
         failed_on=tuple(node for node, at in failed_at.items() if at > -inf),
         accepted=all(want.accepted for want in wanting if want.intent != "cancelled"),
+        deleted_by="" if wanting else deleted_by(connection, row.id),
     )
 
 

@@ -11,6 +11,7 @@ from common.errors import Conflict, Invalid, NotFound
 from common.failures import Blame, Failure, failure
 from common.messages import Ack, Delivery, Verdict
 from common.states import AttemptEvent, AttemptState, ShotEvent, ShotState
+from coordinator.ledger.deletions import erase_again
 from coordinator.ledger.moves import drop_unwanted, move_attempts, move_shots
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import ATTEMPT_PHASES, attempts, batches, images, shots, wants
@@ -37,7 +38,7 @@ def hand_over(write: Write, attempt_id: str) -> Delivery:
         key=row.key,
         sha256=row.sha256,
         size=row.size,
-        final_key=image_key(row.shot_id, shot.format),
+        final_key=image_key(row.shot_id, shot.format, row.deletions),
         model_hash=shot.model_identity,
         node=row.node_id,
         recipe=row.recipe,
@@ -50,6 +51,7 @@ def settle(write: Write, rules: Rules, attempt_id: str, verdict: Verdict) -> Ack
     if row.state in (AttemptState.RUNNING, AttemptState.FAILED, AttemptState.RELEASED):
         raise Conflict(f"attempt {attempt_id} is {row.state}; it has no upload to judge")
     if row.state != AttemptState.DELIVERED:
+        erase_again(write, row.shot_id)
         return Ack(state=row.shot_state, repeated=True)
     if verdict.outcome == "put off":
         # The store does not work: the try does not count, and the sweep asks again.
@@ -109,7 +111,7 @@ def _sidecar(write: Write, row: Row[Any], verdict: Verdict) -> dict[str, Any]:
     seconds = {phase: getattr(row, f"{phase}_s") for phase in ATTEMPT_PHASES}
     return {
         "shot_id": row.shot_id,
-        "key": image_key(row.shot_id, shot.format),
+        "key": image_key(row.shot_id, shot.format, row.deletions),
         "sha256": verdict.sha256,
         "size": verdict.size,
         "attempt_id": row.id,
@@ -129,7 +131,13 @@ def _sidecar(write: Write, row: Row[Any], verdict: Verdict) -> dict[str, Any]:
 
 def _attempt_row(connection: Connection, attempt_id: str) -> Row[Any]:
     query = (
-        select(attempts, shots.c.spec, shots.c.state.label("shot_state"), batches.c.recipe)
+        select(
+            attempts,
+            shots.c.spec,
+            shots.c.deletions,
+            shots.c.state.label("shot_state"),
+            batches.c.recipe,
+        )
         .select_from(attempts.join(shots).join(batches))
         .where(attempts.c.id == attempt_id)
     )

@@ -42,6 +42,8 @@ _BRING_NODES = (NodeEvent.RESUMED, NodeEvent.TESTED, NodeEvent.TRUSTED)
 
 #: What a job counts a shot as that failed, and that it is done without.
 ACCEPTED = "accepted"
+#: What it counts one as whose picture a person removed from it.
+REJECTED, DELETED = "rejected", "deleted"
 
 T = TypeVar("T")
 S = TypeVar("S", ShotState, AttemptState, BatchState, NodeState)

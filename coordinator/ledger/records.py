@@ -104,6 +104,14 @@ class Unanswered(NamedTuple):
     key: str
 
 
+class Doomed(NamedTuple):
+    """A deleted picture whose bytes the store may have yet."""
+
+    key: str
+    #: Keys in quarantine of what nodes uploaded for it.
+    uploads: tuple[str, ...]
+
+
 class Stuck(NamedTuple):
     """What a sweep could not move and left as it was: a defect, since no event brings that about."""
 
@@ -156,6 +164,9 @@ class Totals:
     cost: dict[tuple[WorkLabels, str], float] = field(default_factory=dict)
     #: (labels, kind) to money that volunteers paid.
     volunteer_cost: dict[tuple[WorkLabels, str], float] = field(default_factory=dict)
+    #: Labels to stored pictures that every job rejected which had them, and to what these had cost.
+    rejected_images: dict[WorkLabels, int] = field(default_factory=dict)
+    rejected_cost: dict[WorkLabels, float] = field(default_factory=dict)
     #: Labels to pipeline loads.
     loads: dict[WorkLabels, int] = field(default_factory=dict)
     #: Class to seconds, joules and money of nodes without a lease.

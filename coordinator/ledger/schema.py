@@ -6,6 +6,7 @@ Every list that the sweeper, the dispatcher or a claim walks has an index, parti
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import (
     JSON,
@@ -71,7 +72,8 @@ jobs = Table(
     Index("jobs_by_age", "submitted_at"),
 )
 
-#: Shots that each job wants, by state; `accepted` for those that failed and that it is done without.
+#: Shots that each job wants, by state; `accepted` for those that failed and that it is done without,
+#: `rejected` and `deleted` for those whose picture a person removed from it.
 job_counts = Table(
     "job_counts",
     metadata,
@@ -148,6 +150,8 @@ shots = Table(
     #: Kind and sentence of the last failure, or why it fits nothing.
     must("failure", String, ""),
     must("reason", Text, ""),
+    #: Times that its picture was deleted; each time its next one gets a key of its own.
+    must("deletions", Integer, "0"),
     partial_index("shots_unschedulable", "work_key", where="state = 'unschedulable'"),
     partial_index("shots_failed", "id", where="state = 'failed'"),
 )
@@ -170,6 +174,25 @@ wants = Table(
     #: Its job is done without the picture, since the shot failed.
     must("accepted", Boolean, "0"),
     Index("wants_by_shot", "shot_id", "job_id"),
+)
+
+#: Wants whose picture a person removed from the job: as they were, with who, when and what took the place.
+removals = Table(
+    "removals",
+    metadata,
+    Column("job_id", String, ForeignKey("jobs.id"), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("shot_id", String, ForeignKey("shots.id"), primary_key=True),
+    must("name", String),
+    must("template", Text),
+    must("again", Boolean),
+    #: `rejected` or `deleted`.
+    must("kind", String),
+    must("removed_by", String),
+    must("removed_at", Double),
+    #: The shot that is rendered in its place.
+    may("redo_id", String),
+    Index("removals_by_shot", "shot_id", "job_id"),
 )
 
 #: One row for each waiting shot and job that wants it, in the order in which that job's claims take them.
@@ -314,27 +337,54 @@ attempts = Table(
     partial_index("attempts_delivered", "asked_at", where="state = 'delivered'"),
 )
 
+
+def _sidecar() -> tuple[Column[Any], ...]:
+    """Where a picture came from."""
+    return (
+        must("sha256", String),
+        must("size", BigInteger),
+        reference("attempt_id", "attempts.id"),
+        must("template", Text),
+        must("prompt", Text),
+        must("seed", BigInteger),
+        must("model_hash", String),
+        must("node_id", String),
+        must("recipe", String),
+        #: Seconds by phase.
+        must("seconds", JSON),
+        must("joules", Double),
+        must("energy_method", String),
+        must("cost", Double),
+        must("stored_at", Double),
+        #: When the last live job that had it rejected it: since then its cost is waste.
+        may("rejected_at", Double),
+    )
+
+
 #: What is stored: the sidecar of each image.
 images = Table(
     "images",
     metadata,
     Column("shot_id", String, ForeignKey("shots.id"), primary_key=True),
     must("key", String),
-    must("sha256", String),
-    must("size", BigInteger),
-    reference("attempt_id", "attempts.id"),
-    must("template", Text),
-    must("prompt", Text),
-    must("seed", BigInteger),
-    must("model_hash", String),
-    must("node_id", String),
-    must("recipe", String),
-    #: Seconds by phase.
-    must("seconds", JSON),
-    must("joules", Double),
-    must("energy_method", String),
-    must("cost", Double),
-    must("stored_at", Double),
+    *_sidecar(),
+    Index("images_by_sha256", "sha256"),
+)
+
+#: What was stored until a person deleted it. Its key is never used again.
+deleted_images = Table(
+    "deleted_images",
+    metadata,
+    Column("key", String, primary_key=True),
+    reference("shot_id", "shots.id"),
+    *_sidecar(),
+    must("deleted_by", String),
+    must("deleted_at", Double),
+    #: When the store had removed the bytes; None: it has to do so yet.
+    may("erased_at", Double),
+    Index("deleted_images_by_shot", "shot_id"),
+    Index("deleted_images_by_sha256", "sha256"),
+    partial_index("deleted_images_to_erase", "deleted_at", where="erased_at IS NULL"),
 )
 
 #: One row for each transition, written in its transaction.

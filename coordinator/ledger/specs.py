@@ -18,9 +18,13 @@ def shot_of(spec: str) -> Shot:
     return Shot.from_dict(json.loads(spec))
 
 
-def image_key(shot_id: str, image_format: str) -> str:
-    """Where the store keeps the finished image of a shot."""
-    return f"images/{shot_id[:2]}/{shot_id}.{image_format}"
+def image_key(shot_id: str, image_format: str, deletions: int = 0) -> str:
+    """Where the store keeps the finished image of a shot.
+
+    Another place after each of its `deletions`: a removal that comes late hits no later picture.
+    """
+    again = f".{deletions}" if deletions else ""
+    return f"images/{shot_id[:2]}/{shot_id}{again}.{image_format}"
 
 
 def quarantine_key(batch_id: str, shot_id: str, sha256: str) -> str:

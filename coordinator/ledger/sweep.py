@@ -150,9 +150,10 @@ def _unsettled(write: Write, rules: Rules) -> tuple[tuple[str, ...], tuple[Unans
     late = write.now - rules.timing.ingest_again_s
     due = attempts.c.state == plain(AttemptState.DELIVERED), attempts.c.asked_at < late
     given_up = attempts.c.tries >= _INGEST_TRIES
-    lost = select(attempts.c.id, attempts.c.shot_id, shots.c.spec).select_from(attempts.join(shots))
+    columns = attempts.c.id, attempts.c.shot_id, shots.c.spec, shots.c.deletions
+    lost = select(*columns).select_from(attempts.join(shots))
     unanswered = [
-        Unanswered(row.id, row.shot_id, image_key(row.shot_id, shot_of(row.spec).format))
+        Unanswered(row.id, row.shot_id, image_key(row.shot_id, shot_of(row.spec).format, row.deletions))
         for row in write.connection.execute(lost.where(*due, given_up))
     ]
     # By the condition and not by ids: while ingest is away, more pile up than one statement may name.

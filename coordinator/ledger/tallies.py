@@ -20,7 +20,8 @@ from coordinator.ledger.schema import ATTEMPT_PHASES, job_counts, jobs, tallies
 class Tally(NamedTuple):
     """What one number is the sum of."""
 
-    #: `attempts`, `failures`, `running`, `seconds`, `joules`, `cost`, `volunteered`, `loads`.
+    #: `attempts`, `failures`, `running`, `seconds`, `joules`, `cost`, `volunteered`, `loads`,
+    #: `rejected_images`, `rejected_cost`.
     kind: str
     model: str
     lane: str

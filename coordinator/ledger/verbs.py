@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from common.views import Who
-from coordinator.ledger import jobs, node_verbs
+from collections.abc import Collection
+
+from common.views import Deleted, RejectedShot, Rejection, Who
+from coordinator.ledger import deletions, jobs, node_verbs, removals
 from coordinator.ledger.moves import chunks, drop_unwanted
+from coordinator.ledger.records import Doomed
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.transactions import Transactions
 
@@ -65,6 +68,58 @@ class Verbs:
         """
         with self._transactions.write() as write:
             return jobs.accept_shot(write, shot_id, job_id)
+
+    # Pictures
+
+    def reject_shot(self, shot_id: str, wish: Rejection, job_id: str | None = None) -> RejectedShot:
+        """Take a stored picture out of a job, or of every job of the one owner who has it.
+
+        `shot_id` may be cut to 6 digits or more. A picture that was rejected before can still be redone.
+        Raises Conflict when it is not stored, no live job has it, or jobs of several owners do and none
+        is named.
+        """
+        with self._transactions.write() as write:
+            return removals.reject_shot(write, self._rules, shot_id, job_id, wish)
+
+    def delete_shot(self, shot_id: str, by: str, job_id: str | None = None) -> Deleted:
+        """Take a stored picture out of the same jobs, and delete it where no other live job has it.
+
+        Raises Conflict as `reject_shot` does, but also deletes what no job has.
+        """
+        with self._transactions.write() as write:
+            return deletions.delete_shot(write, shot_id, job_id, by)
+
+    def delete_job(self, job_id: str, by: str) -> Deleted:
+        """The same of all that a job has stored, or rejected. Raises Conflict while it is at work."""
+        with self._transactions.read() as connection:
+            ids = deletions.pictures_of(connection, job_id)
+        deleted = Deleted(images=0, kept=0)
+        for some in chunks(ids):  # heartbeats need not wait for a large job's end
+            with self._transactions.write() as write:
+                part = deletions.delete_pictures(write, some, [job_id], by)
+            deleted = Deleted(images=deleted.images + part.images, kept=deleted.kept + part.kept)
+        return deleted
+
+    def delete_content(self, sha256: str, by: str) -> Deleted:
+        """Delete every picture with these bytes, whichever jobs have it. Raises NotFound."""
+        with self._transactions.write() as write:
+            ids = deletions.pictures_with(write.connection, sha256)
+            return deletions.delete_pictures(write, ids, None, by)
+
+    def doomed(self, limit: int) -> list[Doomed]:
+        """Deleted pictures whose bytes the store may have yet, the oldest first."""
+        with self._transactions.read() as connection:
+            return deletions.doomed(connection, limit)
+
+    def to_erase(self) -> int:
+        """How many they are."""
+        with self._transactions.read() as connection:
+            return deletions.to_erase(connection)
+
+    def erased(self, keys: Collection[str]) -> None:
+        """The store has these no more."""
+        with self._transactions.write() as write:
+            deletions.erased(write, keys)
 
     # Nodes
 

@@ -11,7 +11,7 @@ from common.states import AttemptState, BatchState, ShotState
 from common.views import BudgetView, FailureView, ImageView, JobSummary, JobView
 from coordinator.explain.wording import a_few
 from coordinator.ledger.jobs import job_row
-from coordinator.ledger.moves import ACCEPTED
+from coordinator.ledger.moves import ACCEPTED, DELETED, REJECTED
 from coordinator.ledger.schema import attempts, batches, images, job_counts, jobs, plain, shots, wants
 from coordinator.ledger.specs import shot_of
 
@@ -33,7 +33,7 @@ def status(intent: str, counts: Mapping[str, int]) -> str:
     if _OPEN.isdisjoint(counts):
         if ShotState.UNSCHEDULABLE in counts:
             return "unschedulable"
-        good = counts.keys() <= {ShotState.DONE, ACCEPTED}
+        good = counts.keys() <= {ShotState.DONE, ACCEPTED, REJECTED, DELETED}
         return "done" if good else "failed"
     if intent == "paused":
         return "paused"
@@ -165,6 +165,7 @@ def _image(row: Row[Any]) -> ImageView:
         width=shot.width,
         height=shot.height,
         format=shot.format,
+        key=row.key,
         sha256=row.sha256,
         size=row.size,
         cost=row.cost,

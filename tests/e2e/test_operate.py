@@ -160,6 +160,31 @@ def test_failed_shots_are_retried_and_accepted_one_by_one(farm: Farmhouse) -> No
     assert ended(farm, job).counts == {"accepted": 2}
 
 
+def test_a_rejected_picture_is_replaced_under_its_name_and_a_deleted_one_is_gone(farm: Farmhouse) -> None:
+    job = submitted(farm, "kiwi")
+    ended(farm, job)
+    farm.farm("pull", job, "kiwis")
+    with farm.client() as client:
+        first, second = client.images(job)
+    file = farm.folder / "kiwis" / f"{first.name}.png"
+    before = file.read_bytes()
+
+    said = unwrapped(farm.farm("reject", first.shot_id[:12], "--redo").stdout)
+    assert f"rejected from {job}" in said
+    assert f"replaces it in {job} with seed {second.seed + 1}" in said
+    assert ended(farm, job).counts == {"done": 2}
+    assert "1 image downloaded, 1 up to date" in farm.farm("pull", job, "kiwis").stdout
+    assert file.read_bytes() != before
+    (row,) = farm.json("status")["farm"]["jobs"][:1]
+    assert row["counts"] == {"done": 2}
+
+    assert "pass --yes" in farm.farm("delete", job, exit_code=5).stderr
+    assert farm.json("delete", job, "--yes") == {"images": 3, "kept": 0, "pending": 0}
+    assert ended(farm, job).counts == {"deleted": 2}
+    with farm.client() as client:
+        assert list(client.images(job)) == []
+
+
 def test_what_fits_no_card_at_all_is_said_with_the_size_that_would_at_submit_and_by_status(
     farm: Farmhouse,
 ) -> None:

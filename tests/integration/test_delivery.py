@@ -13,6 +13,7 @@ import httpx
 import pytest
 from PIL import Image
 
+from common.errors import Unavailable
 from common.keys import TicketSigner
 from common.messages import GrantRequest, Lease, OrderedShot, Verdict
 from common.settings import Storage
@@ -91,9 +92,59 @@ def test_a_manifest_becomes_stored_images_that_say_what_they_are(
     assert [(row["model"], row["vram_class"], row["images"]) for row in table["rows"]] == [("tiny", 8, 4)]
 
 
+def test_a_deleted_picture_is_gone_and_its_shot_is_rendered_again_beside_it(
+    farm: RunningFarm, operator: httpx.Client, node: ScriptedNode, tmp_path: Path
+):
+    manifest = MANIFEST.replace("} mug", f"}} mug, deleted for {tmp_path.name}")
+    store = farm.farm.store
+    with ingest_worker(farm, tmp_path):
+        job = submit(operator, manifest)
+        render_all(node, operator, job, 4)
+        image, *others = operator.get(f"/v1/jobs/{job}/images").json()["images"]
+        path = f"/v1/images/{image['sha256']}/delete"
+        deleted = operator.post(path, json={"by": "office"}).raise_for_status().json()
+        assert deleted == {"images": 1, "kept": 0, "pending": 0}
+        assert store.head(image["key"]) is None
+        assert httpx.get(image["url"], trust_env=False).status_code == 404
+        assert all(store.head(other["key"]) for other in others)
+
+        again = submit(operator, manifest)
+        render_all(node, operator, again, 4)
+    renewed = operator.get(f"/v1/jobs/{again}/images").json()["images"][0]
+    assert renewed["shot_id"] == image["shot_id"]
+    assert renewed["key"] != image["key"]
+    assert store.head(renewed["key"]) is not None
+    assert counts(operator, job) == {"done": 3, "deleted": 1}
+
+
 @pytest.mark.parametrize("farm", ["directory"], indirect=True)
 class TestOneStore:
     """What does not depend on the kind of store."""
+
+    def test_what_could_not_be_erased_at_once_is_erased_when_the_store_works(
+        self,
+        farm: RunningFarm,
+        operator: httpx.Client,
+        node: ScriptedNode,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ):
+        store = farm.farm.store
+        with ingest_worker(farm, tmp_path):
+            job = submit(operator)
+            render_all(node, operator, job, 4)
+        keys = [image["key"] for image in operator.get(f"/v1/jobs/{job}/images").json()["images"]]
+
+        def away(key: str) -> None:
+            raise Unavailable(f"{key} is out of reach")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(store, "delete", away)
+            deleted = operator.post(f"/v1/jobs/{job}/delete", json={}).json()
+            assert deleted == {"images": 4, "kept": 0, "pending": 4}
+            assert operator.get(f"/v1/jobs/{job}/images").json()["images"] == []
+        until(lambda: not any(map(store.head, keys)))
+        until(lambda: farm.farm.ledger.to_erase() == 0)
 
     def test_a_repeated_report_and_close_change_nothing(self, operator: httpx.Client, node: ScriptedNode):
         job = submit(operator)

@@ -15,8 +15,9 @@ from common.errors import Conflict, Gone
 from common.failures import FAILURES, Blame, kinds
 from common.messages import Lease, Spent
 from common.states import ATTEMPT, BATCH, NODE, SHOT, Machine
+from common.views import Rejection
 from coordinator.ledger import PlacedShot
-from coordinator.ledger.schema import batches, events, shots, wants
+from coordinator.ledger.schema import batches, events, images, removals, shots, wants
 from tests.contract.ledger.bench import TIMING, Bench, Holder, placed, work
 from tests.ledger_rules import check_ledger
 
@@ -52,6 +53,7 @@ class Walk:
     def step(self) -> None:
         usual = [self.claim, self.report, self.report, self.verdict]
         rare = [self.submit, self.join, self.beat, self.close, self.steer, self.operate, self.pass_time]
+        rare.append(self.remove)
         # Too late, or not now: the rules say so, and nothing may have changed.
         with suppress(Gone, Conflict):
             self.random.choice([*usual * 6, *rare * 3, self.bench.restart])()
@@ -126,6 +128,28 @@ class Walk:
             verbs: list[Callable[[str], object]] = [ledger.cancel_job, ledger.pause_job, ledger.resume_job]
             verbs += [ledger.retry_job, ledger.requeue_job, ledger.accept_failures]
             self.random.choice(verbs)(self.random.choice(known).id)
+
+    def remove(self) -> None:
+        """Reject or delete what is stored, or was rejected before."""
+        had = [row for table in (wants, removals) for row in self.bench.rows(table)]
+        stored = {row.id for row in self.bench.rows(shots) if row.state == "done"}
+        some = [row for row in had if row.shot_id in stored] or had
+        if not some:
+            return
+        ledger, one = self.bench.ledger, self.random.choice(some)
+        job = self.random.choice((None, one.job_id))
+        redo: Literal["no", "next seed", "same seed"] = self.random.choice(("no", "next seed", "same seed"))
+        verbs: list[Callable[[], object]] = [
+            lambda: ledger.reject_shot(one.shot_id, Rejection(redo=redo), job),
+            lambda: ledger.delete_shot(one.shot_id, "ana", job),
+            lambda: ledger.delete_job(one.job_id, "ana"),
+            lambda: ledger.erased([picture.key for picture in ledger.doomed(1)]),
+        ]
+        self.random.choice(verbs * 3 + [self._take_down])()
+
+    def _take_down(self) -> None:
+        for image in self.bench.rows(images)[:1]:
+            self.bench.ledger.delete_content(image.sha256, "ben")
 
     def pass_time(self) -> None:
         for _ in range(self.random.choice((1, 2, 4, 8, 16, 32))):

@@ -59,6 +59,20 @@ def test_failed_shots_can_be_accepted(operator: httpx.Client, node: ScriptedNode
     assert (view["counts"], view["status"]) == ({"accepted": 4}, "done")
 
 
+def test_a_picture_that_is_not_stored_can_be_neither_rejected_nor_deleted(operator: httpx.Client):
+    job = submit(operator)
+    shot_id = operator.get(f"/v1/jobs/{job}/images").json()["images"][0]["shot_id"]
+    for verb in ("reject", "delete"):
+        answer = operator.post(f"/v1/shots/{shot_id[:12]}/{verb}", json={})
+        assert "is waiting: it has no stored image" in refused(answer, 409)
+        refused(operator.post(f"/v1/shots/none/{verb}", json={}), 404)
+        refused(operator.post(f"/v1/shots/{shot_id}/{verb}", params={"job": "j-none"}, json={}), 404)
+        refused(operator.post(f"/v1/shots/{shot_id}/{verb}", json={"by": ""}), 422)
+    assert f"farm cancel {job}" in refused(operator.post(f"/v1/jobs/{job}/delete", json={}), 409)
+    refused(operator.post(f"/v1/images/{shot_id}/delete", json={}), 404)
+    refused(operator.post("/v1/images/short/delete", json={}), 422)
+
+
 def test_a_shot_that_has_not_failed_cannot_be_accepted(operator: httpx.Client):
     job = submit(operator)
     shot_id = operator.get(f"/v1/jobs/{job}/images").json()["images"][0]["shot_id"]

@@ -75,6 +75,8 @@ COMMANDS = {
     "retry": Case(("retry", JOB)),
     "requeue": Case(("requeue", JOB)),
     "accept": Case(("accept", SHOT[:6]), shows=False),
+    "reject": Case(("reject", SHOT[:6], "--redo")),
+    "delete": Case(("delete", JOB, "--yes"), shows=False),
     "priority": Case(("priority", JOB, "50")),
     "explain": Case(("explain", JOB)),
     "nodes": Case(("nodes",)),

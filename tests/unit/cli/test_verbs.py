@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from common.messages import Lease, Report
+from common.messages import Lease, Report, Verdict
 from common.views import Submit
 from tests.farm import MANIFEST, QUICK, RunningFarm, ScriptedNode, running_farm
 from tests.servers import ValkeyServer
@@ -72,7 +72,7 @@ def test_an_unknown_job_is_one_sentence_with_the_nearest(farm: Farm, job: str) -
 
 
 @pytest.mark.parametrize("word", ["", " ", "a/b"])
-@pytest.mark.parametrize("command", ["pause", "explain", "accept", "node drain"])
+@pytest.mark.parametrize("command", ["pause", "explain", "accept", "reject", "delete", "node drain"])
 def test_what_can_be_no_name_is_a_wrong_argument(farm: Farm, job: str, command: str, word: str) -> None:
     ran = farm(*command.split(), word)
     assert ran.code == 2
@@ -158,6 +158,64 @@ def test_failed_shots_are_named_accepted_and_retried(farm: Farm, node: ScriptedN
     assert farm("accept", first[:8]).code == 1
     assert "retrying 3 failed shots" in farm("retry", job).out
     assert told(farm, "jobs")[0]["counts"] == {"accepted": 1, "waiting": 3}
+
+
+@pytest.fixture
+def pictures(coordinator: RunningFarm, node: ScriptedNode, job: str) -> list[str]:
+    """The shots of the job, all stored; each picture has bytes of its own."""
+    ledger = coordinator.farm.ledger
+    while ledger.job(job).counts != {"done": 4}:
+        lease = node.lease()
+        for shot in lease.shots:
+            node.deliver(lease, shot)
+            stored = Verdict(outcome="stored", sha256=shot.id, size=1)
+            ledger.verdict(shot.attempt_id, stored)
+        node.close(lease)
+    return [image.shot_id for image in ledger.images(job)]
+
+
+def test_rejected_pictures_leave_the_job_and_others_take_their_place(
+    farm: Farm, job: str, pictures: list[str]
+) -> None:
+    first, second, *_ = pictures
+    said = farm("reject", first[:8], second[:8], "--redo").out.splitlines()
+    assert said[0].startswith(f"shot {first[:12]} rejected from {job}; ")
+    assert said[0].endswith(" wasted")
+    assert f"replaces it in {job} with seed " in said[1]
+    (listed,) = told(farm, "jobs")
+    assert listed["counts"] == {"done": 2, "waiting": 2}
+    assert "may have been rejected already" in farm("reject", first[:8]).err
+    assert "pass --redo too" in farm("reject", first[:8], "--same-seed").err
+
+
+def test_a_deletion_is_asked_for_unless_yes_is_passed(
+    farm: Farm, job: str, pictures: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = farm("delete", "mugs")
+    assert (ran.code, ran.err) == (5, "stdin is not a terminal; pass --yes\n")
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    asked: list[str] = []
+    monkeypatch.setattr("typer.confirm", lambda question: bool(asked.append(question)))
+    assert farm("delete", "mugs").code == 5
+    assert asked == [f"Delete the 4 stored images of job {job} (mugs)? This cannot be undone."]
+    assert told(farm, "jobs")[0]["counts"] == {"done": 4}
+
+
+def test_pictures_are_deleted_by_shot_by_content_and_by_job(
+    farm: Farm, job: str, pictures: list[str]
+) -> None:
+    first, second, *_ = pictures
+    assert farm("delete", first[:8], "--yes").out == "1 image deleted\n"
+    assert farm("delete", "--sha256", second, "--yes").out == "1 image deleted\n"
+    assert f"no stored image has the SHA-256 {second[:12]}" in farm("delete", "--sha256", second, "--yes").err
+    assert told(farm, "delete", job, "--yes") == {"images": 2, "kept": 0, "pending": 0}
+    assert told(farm, "jobs")[0]["counts"] == {"deleted": 4}
+
+
+@pytest.mark.parametrize("words", [(), ("mugs", "--sha256", "0" * 64), ("--sha256", "short")])
+def test_a_deletion_says_what_of_in_one_way(farm: Farm, words: tuple[str, ...]) -> None:
+    ran = farm("delete", *words)
+    assert (ran.code, ran.err.count("\n")) == (2, 1)
 
 
 def test_a_node_is_drained_paused_quarantined_forgiven_and_resumed(farm: Farm, node: ScriptedNode) -> None:

@@ -1,0 +1,169 @@
+"""`farm reject` and `farm delete`: a person's verdict on images that are stored."""
+
+from __future__ import annotations
+
+import re
+import sys
+from getpass import getuser
+from typing import Annotated, Literal
+
+import typer
+
+from common.errors import Declined, Invalid
+from common.units import counted
+from common.views import Deleted, RejectedShot
+from coordinator.cli import options
+from coordinator.cli.connection import connect
+from coordinator.cli.names import the_job
+from coordinator.cli.show import money, out, print_json
+from coordinator.client import FarmClient
+from coordinator.explain import SHORT
+
+_SHOT = re.compile("[0-9a-f]{6,64}")
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+
+def reject_command(
+    shots: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SHOT",
+            parser=options.word,
+            help="IDs of shots with a stored image; at least the first six digits of each.",
+        ),
+    ],
+    redo: Annotated[
+        bool,
+        typer.Option(
+            "--redo", help="Render another image in its place, with the next seed that the job does not have."
+        ),
+    ] = False,
+    same_seed: Annotated[
+        bool,
+        typer.Option(
+            "--same-seed",
+            help="With --redo: keep the seed, for example after a faulty card spoiled the image.",
+        ),
+    ] = False,
+    job: Annotated[
+        str | None,
+        typer.Option("--job", metavar="JOB", parser=options.word, help="Reject them for this job only."),
+    ] = None,
+    settings: options.SettingsFile = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Reject stored images: they leave the results of their job, and their cost counts as waste.
+
+    Jobs of other owners keep them. Rejected images stay in the store until `farm delete`. What is rendered
+    in place of one has its name: `farm pull` replaces the file.
+
+    Example: `farm reject 51b2f0 9e0c44 --redo`
+    """
+    if same_seed and not redo:
+        raise Invalid("--same-seed says how to render again: pass --redo too")
+    wish: Literal["no", "next seed", "same seed"] = "no"
+    if redo:
+        wish = "same seed" if same_seed else "next seed"
+    with connect(settings) as client:
+        rejected, named = [], the_job(client, job).id if job else None
+        for shot in shots:
+            rejected.append(client.reject(shot, named, by=_person(), redo=wish))
+            if not as_json:
+                _tell(rejected[-1])
+    if as_json:
+        print_json(rejected)
+
+
+def _tell(rejected: RejectedShot) -> None:
+    where = ", ".join(rejected.jobs)
+    said = f"shot {rejected.id[:SHORT]} rejected" + (f" from {where}" if where else " before")
+    if rejected.wasted:
+        said += f"; {money(rejected.wasted, rejected.currency)} wasted"
+    out.say(said)
+    for new in rejected.redone:
+        out.say(f"shot {new.id[:SHORT]} replaces it in {new.job} with seed {new.seed}")
+
+
+def delete_command(
+    subject: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="JOB|SHOT",
+            parser=options.word,
+            help="Job ID or name, or at least the first six digits of a shot's ID.",
+        ),
+    ] = None,
+    sha256: Annotated[
+        str | None,
+        typer.Option(
+            "--sha256",
+            metavar="HEX",
+            parser=options.word,
+            help="Delete the image with this SHA-256 everywhere.",
+        ),
+    ] = None,
+    job: Annotated[
+        str | None,
+        typer.Option("--job", metavar="JOB", parser=options.word, help="Delete the shot for this job only."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
+    settings: options.SettingsFile = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Delete stored images for good: all of a job, one shot's, or those with given content.
+
+    A image that another live job has stays stored for it; --sha256 takes it from every job. The farm keeps
+    the record of where a deleted image came from and who deleted it. Submitting the manifest again renders
+    it again.
+
+    Example: `farm delete j-3f9c01aa`
+    """
+    if (subject is None) == (sha256 is None):
+        raise Invalid("give a job, a shot, or --sha256 HEX, and only one of them")
+    if sha256 is not None and not _SHA256.fullmatch(sha256):
+        raise Invalid(f"{sha256} is not a SHA-256: it has 64 hexadecimal digits in lower case")
+    with connect(settings) as client:
+        deleted = _delete(client, subject or "", sha256, job, yes=yes)
+    if as_json:
+        print_json(deleted)
+        return
+    kept = f", {deleted.kept} kept for other jobs" if deleted.kept else ""
+    out.say(f"{counted(deleted.images, 'image')} deleted{kept}")
+    if deleted.pending:
+        out.say(f"the store still removes {counted(deleted.pending, 'image')}; this needs no further command")
+
+
+def _delete(client: FarmClient, subject: str, sha256: str | None, job: str | None, *, yes: bool) -> Deleted:
+    if sha256 is not None:
+        _ask(f"Delete the image with SHA-256 {sha256[:SHORT]}… from all jobs?", yes=yes)
+        return client.delete_content(sha256, by=_person())
+    if _is_shot(client, subject):
+        named = the_job(client, job).id if job else None
+        _ask(f"Delete the image of shot {subject[:SHORT]}?", yes=yes)
+        return client.delete_shot(subject, named, by=_person())
+    known = the_job(client, subject)
+    stored = counted(known.counts.get("done", 0), "stored image")
+    _ask(f"Delete the {stored} of job {known.id} ({known.name})?", yes=yes)
+    return client.delete_job(known.id, by=_person())
+
+
+def _is_shot(client: FarmClient, subject: str) -> bool:
+    """Digits are a shot's, unless a job has them for its name."""
+    return bool(_SHOT.fullmatch(subject)) and all(job.name != subject for job in client.jobs())
+
+
+def _ask(question: str, *, yes: bool) -> None:
+    """Raises Declined unless the person agrees."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Declined("stdin is not a terminal; pass --yes")
+    if not typer.confirm(f"{question} This cannot be undone."):
+        raise Declined("nothing was deleted")
+
+
+def _person() -> str:
+    try:
+        return getuser()
+    except (KeyError, OSError):  # a user ID without a name
+        return "operator"

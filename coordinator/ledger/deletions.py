@@ -1,0 +1,115 @@
+"""Deletions: pictures that leave the store for good; where they came from and who deleted them stays.
+
+The ledger is written first. The store follows, at once or when a later round finds what is left to erase.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import Connection, Double, String, delete, func, insert, literal, select, update
+
+from common.errors import Conflict, NotFound
+from common.states import AttemptState, ShotEvent, ShotState
+from common.views import Deleted
+from coordinator.ledger.jobs import job_row
+from coordinator.ledger.moves import DELETED, move_shots, wanted
+from coordinator.ledger.records import Doomed
+from coordinator.ledger.removals import must_be_stored, owners_jobs, take_out
+from coordinator.ledger.schema import (
+    attempts,
+    deleted_images,
+    images,
+    job_counts,
+    plain,
+    removals,
+    shots,
+    wants,
+)
+from coordinator.ledger.shots import find_shot
+from coordinator.ledger.transactions import Write
+
+#: States of shots that a live job still works towards.
+_OPEN = (ShotState.WAITING, ShotState.RUNNING, ShotState.DELIVERED)
+
+
+def delete_shot(write: Write, shot_id: str, job_id: str | None, by: str) -> Deleted:
+    """See `Verbs.delete_shot`."""
+    shot = find_shot(write.connection, shot_id)
+    having = owners_jobs(write.connection, wants, shot.id, job_id)
+    must_be_stored(shot)
+    return delete_pictures(write, [shot.id], having, by)
+
+
+def pictures_of(connection: Connection, job_id: str) -> list[str]:
+    """Shots with a stored picture that a job has, or had and rejected. Raises Conflict for one at work."""
+    job = job_row(connection, job_id)
+    at_work = job_counts.c.job_id == job_id, job_counts.c.state.in_(_OPEN), job_counts.c.shots > 0
+    if job.intent != "cancelled" and connection.execute(select(job_counts).where(*at_work)).first():
+        raise Conflict(f"job {job_id} is not finished: run `farm cancel {job_id}` first, or delete shots")
+    stored = shots.c.state == plain(ShotState.DONE)
+    had = select(removals.c.shot_id).where(removals.c.job_id == job_id)
+    has = select(wants.c.shot_id).where(wants.c.job_id == job_id)
+    return list(connection.scalars(select(shots.c.id).where(stored, shots.c.id.in_(has.union(had)))))
+
+
+def pictures_with(connection: Connection, sha256: str) -> list[str]:
+    """Shots whose stored picture has these bytes. Raises NotFound where there is none."""
+    found = connection.scalars(select(images.c.shot_id).where(images.c.sha256 == sha256)).all()
+    if not found:
+        gone = select(deleted_images.c.deleted_by).where(deleted_images.c.sha256 == sha256)
+        by = connection.scalar(gone)
+        already = f": {by} deleted it" if by is not None else ""
+        raise NotFound(f"no stored image has the SHA-256 {sha256[:12]}…{already}")
+    return list(found)
+
+
+def delete_pictures(write: Write, shot_ids: Sequence[str], job_ids: Sequence[str] | None, by: str) -> Deleted:
+    """Take pictures out of these jobs (None: of all), and delete those that no live job has then."""
+    take_out(write, shot_ids, job_ids, DELETED, by)
+    stored = shots.c.id.in_(shot_ids), shots.c.state == plain(ShotState.DONE)
+    doomed = write.connection.scalars(select(shots.c.id).where(*stored, ~wanted())).all()
+    mine = images.c.shot_id.in_(doomed)
+    same = [column.name for column in images.c]
+    told = [literal(by, String), literal(write.now, Double)]
+    gone = select(*(images.c[name] for name in same), *told).where(mine)
+    write.connection.execute(insert(deleted_images).from_select([*same, "deleted_by", "deleted_at"], gone))
+    write.connection.execute(delete(images).where(mine))
+    counted = {"deletions": shots.c.deletions + 1}
+    move_shots(write, doomed, ShotState.DONE, ShotEvent.ERASED, detail=by, **counted)
+    return Deleted(images=len(doomed), kept=len(shot_ids) - len(doomed))
+
+
+def doomed(connection: Connection, limit: int) -> list[Doomed]:
+    """Deleted pictures whose bytes the store may have yet, the oldest first."""
+    query = select(deleted_images).where(deleted_images.c.erased_at.is_(None))
+    rows = connection.execute(query.order_by(deleted_images.c.deleted_at).limit(limit)).all()
+    uploads: dict[str, list[str]] = {}
+    # What is in hand again belongs to the next picture.
+    over = attempts.c.state.not_in((AttemptState.RUNNING, AttemptState.DELIVERED))
+    theirs = attempts.c.shot_id.in_({row.shot_id for row in rows}), attempts.c.key.is_not(None), over
+    for row in connection.execute(select(attempts.c.shot_id, attempts.c.key).where(*theirs)):
+        uploads.setdefault(row.shot_id, []).append(row.key)
+    return [Doomed(row.key, tuple(uploads.get(row.shot_id, ()))) for row in rows]
+
+
+def deleted_by(connection: Connection, shot_id: str) -> str:
+    """Who deleted the shot's picture last; empty: nobody."""
+    theirs = select(deleted_images.c.deleted_by).where(deleted_images.c.shot_id == shot_id)
+    return connection.scalar(theirs.order_by(deleted_images.c.deleted_at.desc()).limit(1)) or ""
+
+
+def to_erase(connection: Connection) -> int:
+    left = select(func.count()).select_from(deleted_images).where(deleted_images.c.erased_at.is_(None))
+    return connection.execute(left).scalar_one()
+
+
+def erased(write: Write, keys: Collection[str]) -> None:
+    gone = deleted_images.c.key.in_(keys), deleted_images.c.erased_at.is_(None)
+    write.connection.execute(update(deleted_images).where(*gone).values(erased_at=write.now))
+
+
+def erase_again(write: Write, shot_id: str) -> None:
+    """An ingest that comes late may have stored a deleted picture once more."""
+    theirs = update(deleted_images).where(deleted_images.c.shot_id == shot_id)
+    write.connection.execute(theirs.values(erased_at=None))
