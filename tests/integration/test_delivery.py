@@ -95,7 +95,7 @@ def test_a_manifest_becomes_stored_images_that_say_what_they_are(
 def test_a_deleted_picture_is_gone_and_its_shot_is_rendered_again_beside_it(
     farm: RunningFarm, operator: httpx.Client, node: ScriptedNode, tmp_path: Path
 ):
-    manifest = MANIFEST.replace("} mug", f"}} mug, deleted for {tmp_path.name}")
+    manifest = MANIFEST.replace("} mug", f"}} mug, deleted in {tmp_path.name}")
     store = farm.farm.store
     with ingest_worker(farm, tmp_path):
         job = submit(operator, manifest)
