@@ -118,8 +118,10 @@ def delete_command(
 
     Example: `farm delete j-3f9c01aa`
     """
-    if (subject is None) == (sha256 is None):
-        raise Invalid("give a job, a shot, or --sha256 HEX, and only one of them")
+    if subject is None and sha256 is None:
+        raise Invalid("nothing to delete is named: give a job, a shot, or --sha256 HEX")
+    if subject is not None and sha256 is not None:
+        raise Invalid(f"{subject} and --sha256 {sha256} were given: give only one of them")
     if sha256 is not None and not _SHA256.fullmatch(sha256):
         raise Invalid(f"{sha256} is not a SHA-256: it has 64 hexadecimal digits in lower case")
     with connect(settings) as client:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, func, literal, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, literal, select
 
 from common.states import AttemptState
 from common.views import CostRow
@@ -146,7 +146,9 @@ def _by_model(job_id: str, table: Table, seconds: ColumnElement[float]) -> Selec
 def _rejected(job_id: str, table: Table) -> Select[Any]:
     """Model, class, number and cost of a job's rejected pictures; `table` has the stored or the deleted."""
     by = attempts.c.model, attempts.c.vram_class
-    paid = table.join(attempts, attempts.c.id == table.c.attempt_id)
+    # By the shot, which both have an index on; the attempt alone tells them apart.
+    its_own = and_(attempts.c.shot_id == table.c.shot_id, attempts.c.id == table.c.attempt_id)
+    paid = attempts.join(table, its_own)
     query = select(*by, func.count(), func.sum(table.c.cost)).select_from(paid).group_by(*by)
     return query.where(attempts.c.job_id == job_id, table.c.rejected_at.is_not(None))
 

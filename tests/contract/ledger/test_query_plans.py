@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, select
 
+from common.errors import NotFound
+from common.views import Rejection
 from coordinator.ledger import open_engine
 from coordinator.ledger.schema import batches, shots
 from tests.contract.ledger.bench import TIMING, Bench, placed
 from tests.contract.ledger.plans import counted_steps, walked_tables
 
 #: They grow with every shot; nodes, jobs and groups are few.
-GROWING = {"shots", "wants", "attempts", "batches", "images", "events"}
+GROWING = {"shots", "wants", "attempts", "batches", "images", "events", "removals", "deleted_images"}
 
 
 @pytest.fixture
@@ -85,6 +87,19 @@ def _steer(bench: Bench) -> None:
     bench.ledger.accept_failures(job_id)
 
 
+def _remove(bench: Bench) -> None:
+    """What the operator does to pictures."""
+    job_id = bench.ledger.jobs()[-1].id
+    first, second, *_ = [image for image in bench.ledger.images(job_id) if image.key]
+    bench.ledger.reject_shot(first.shot_id, Rejection(redo="next seed"), job_id)
+    bench.ledger.delete_shot(second.shot_id, "ana")
+    bench.ledger.cancel_job(job_id)
+    bench.ledger.delete_job(job_id, "ana")
+    bench.ledger.erased([picture.key for picture in bench.ledger.doomed(10)])
+    with pytest.raises(NotFound):
+        bench.ledger.delete_content("0" * 64, "ana")
+
+
 def _ask(bench: Bench) -> None:
     """What the operator asks about one job, shot or node."""
     job_id = bench.submit(placed(5, first=400)).job_id
@@ -97,7 +112,7 @@ def _ask(bench: Bench) -> None:
 
 @pytest.mark.parametrize(
     "act",
-    [_expire, _set_clock_back, _pause_overspent, _dispatch, _claim, _steer, _ask],
+    [_expire, _set_clock_back, _pause_overspent, _dispatch, _claim, _steer, _remove, _ask],
     ids=lambda act: act.__name__.strip("_"),
 )
 def test_no_query_walks_a_table_that_grows(
