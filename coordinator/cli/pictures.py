@@ -29,7 +29,7 @@ def reject_command(
         typer.Argument(
             metavar="SHOT",
             parser=options.word,
-            help="IDs of shots with a stored image; at least the first six digits of each.",
+            help="IDs of shots with stored images; at least the first six digits of each.",
         ),
     ],
     redo: Annotated[
@@ -52,15 +52,15 @@ def reject_command(
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Reject stored images: they leave the results of their job, and their cost counts as waste.
+    """Reject stored images: removes them from the results of their job and counts their cost as waste.
 
-    Jobs of other owners keep them. Rejected images stay in the store until `farm delete`. What is rendered
-    in place of one has its name: `farm pull` replaces the file.
+    Jobs of other owners keep them. Rejected images stay in the store until `farm delete`. An image rendered
+    in place of another gets its name, so `farm pull` replaces the file.
 
     Example: `farm reject 51b2f0 9e0c44 --redo`
     """
     if same_seed and not redo:
-        raise Invalid("--same-seed says how to render again: pass --redo too")
+        raise Invalid("--same-seed needs --redo; pass both")
     wish: Literal["no", "next seed", "same seed"] = "no"
     if redo:
         wish = "same seed" if same_seed else "next seed"
@@ -110,18 +110,17 @@ def delete_command(
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Delete stored images for good: all of a job, one shot's, or those with given content.
+    """Delete stored images permanently: those of a job, of a shot, or with a given SHA-256.
 
-    A image that another live job has stays stored for it; --sha256 takes it from every job. The farm keeps
-    the record of where a deleted image came from and who deleted it. Submitting the manifest again renders
-    it again.
+    Images that another active job has stay stored for it, except with --sha256. The farm keeps a record of
+    the origin of deleted images and of who deleted them. Submitting the manifest again renders them again.
 
     Example: `farm delete j-3f9c01aa`
     """
     if subject is None and sha256 is None:
-        raise Invalid("nothing to delete is named: give a job, a shot, or --sha256 HEX")
+        raise Invalid("specify a job, a shot or --sha256 HEX")
     if subject is not None and sha256 is not None:
-        raise Invalid(f"{subject} and --sha256 {sha256} were given: give only one of them")
+        raise Invalid(f"{subject} and --sha256 {sha256} cannot be combined; specify one of them")
     if sha256 is not None and not _SHA256.fullmatch(sha256):
         raise Invalid(f"{sha256} is not a SHA-256: it has 64 hexadecimal digits in lower case")
     with connect(settings) as client:
@@ -132,7 +131,9 @@ def delete_command(
     kept = f", {deleted.kept} kept for other jobs" if deleted.kept else ""
     out.say(f"{counted(deleted.images, 'image')} deleted{kept}")
     if deleted.pending:
-        out.say(f"the store still removes {counted(deleted.pending, 'image')}; this needs no further command")
+        out.say(
+            f"{counted(deleted.pending, 'image')} still in the store; the farm deletes them as soon as possible"
+        )
 
 
 def _delete(client: FarmClient, subject: str, sha256: str | None, job: str | None, *, yes: bool) -> Deleted:

@@ -185,7 +185,7 @@ def test_rejected_pictures_leave_the_job_and_others_take_their_place(
     (listed,) = told(farm, "jobs")
     assert listed["counts"] == {"done": 2, "waiting": 2}
     assert "may have been rejected already" in farm("reject", first[:8]).err
-    assert "pass --redo too" in farm("reject", first[:8], "--same-seed").err
+    assert "needs --redo" in farm("reject", first[:8], "--same-seed").err
 
 
 def test_a_deletion_is_asked_for_unless_yes_is_passed(
