@@ -131,9 +131,7 @@ def delete_command(
     kept = f", {deleted.kept} kept for other jobs" if deleted.kept else ""
     out.say(f"{counted(deleted.images, 'image')} deleted{kept}")
     if deleted.pending:
-        out.say(
-            f"{counted(deleted.pending, 'image')} still in the store; the farm deletes them as soon as possible"
-        )
+        out.say(f"{counted(deleted.pending, 'image')} still in the store; the farm keeps deleting")
 
 
 def _delete(client: FarmClient, subject: str, sha256: str | None, job: str | None, *, yes: bool) -> Deleted:
