@@ -43,6 +43,7 @@ CHANGES = {
     "quality": 91,
     "metadata": False,
     "realm": "studio",
+    "generation": 1,
 }
 
 

@@ -35,7 +35,7 @@ ALL: list[tuple[Machine[Any, Any], type[StrEnum], type[StrEnum]]] = [
     (NODE, NodeState, NodeEvent),
 ]
 FINAL = {
-    "shot": {ShotState.DONE},
+    "shot": set(),
     "attempt": {
         AttemptState.STORED,
         AttemptState.WASTED,
