@@ -5,25 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from common.catalog import Model
+from common.fit import plain_shot
 from common.shot import PlannedShot, Shot
 
 
 def shot_of(model: Model, **fields: Any) -> Shot:
     """One image of a model by its own defaults; `fields` replace them."""
-    width, height = model.size
-    made = Shot(
-        model=model.name,
-        model_identity=model.identity or "",
-        prompt="a red mug",
-        negative="",
-        seed=0,
-        width=width,
-        height=height,
-        steps=model.steps,
-        guidance=model.guidance,
-        sampler=model.sampler,
-    )
-    return made._replace(**fields)
+    return plain_shot(model)._replace(prompt="a red mug")._replace(**fields)
 
 
 def planned(shot: Shot, group: str = "all") -> PlannedShot:
