@@ -6,7 +6,7 @@ the sender; wall clock times serve as labels only.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -26,6 +26,10 @@ Watts = Annotated[float, Field(ge=0, le=1e5)]
 Bytes = Annotated[int, Field(ge=0)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+
+_T = TypeVar("_T")
+#: As many as one call may carry.
+Several = Annotated[tuple[_T, ...], Field(min_length=1, max_length=256)]
 
 
 class Message(BaseModel):
@@ -206,6 +210,18 @@ class Grant(Message):
     headers: dict[str, str]
 
 
+class GrantRequests(Message):
+    """POST /v1/batches/{id}/pass/grants: asks for several shots at once, such as those of a pass."""
+
+    requests: Several[GrantRequest]
+
+
+class Grants(Message):
+    """In the order of the requests."""
+
+    grants: tuple[Grant, ...]
+
+
 class Report(Message):
     """POST /v1/batches/{id}/reports: one shot was uploaded or failed. Idempotent."""
 
@@ -246,6 +262,18 @@ class Ack(Message):
     state: str
     #: Whether the same call was already answered before.
     repeated: bool = False
+
+
+class Reports(Message):
+    """POST /v1/batches/{id}/pass/reports: several reports at once, such as those of a pass."""
+
+    reports: Several[Report]
+
+
+class Acks(Message):
+    """In the order of the reports."""
+
+    acks: tuple[Ack, ...]
 
 
 class Delivery(Message):

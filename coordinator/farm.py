@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -12,7 +13,19 @@ from common.catalog import Catalog
 from common.celeryapp import Publisher
 from common.errors import NotFound, TooLarge, Unavailable
 from common.fit import peak_bytes, plain_shot
-from common.messages import Ack, Close, Grant, GrantRequest, Join, Joined, Report
+from common.messages import (
+    Ack,
+    Beat,
+    BeatAnswer,
+    Close,
+    Delivery,
+    Grant,
+    GrantRequest,
+    Join,
+    Joined,
+    Report,
+    Verdict,
+)
 from common.nodes import queue_name
 from common.settings import Settings
 from common.states import ShotState
@@ -27,12 +40,13 @@ from common.views import (
     QueueView,
     StatusView,
 )
-from coordinator.beats import Beats
 from coordinator.broker_user import BrokerUser
 from coordinator.claims import Claims
 from coordinator.erasure import erase
 from coordinator.explain.wording import misfits
-from coordinator.ledger import Ledger
+from coordinator.group_commit import GroupCommit
+from coordinator.ingest_queue import IngestQueue
+from coordinator.ledger import Ledger, Reported
 from coordinator.loop import Loop
 from coordinator.metrics import FarmCollector
 from coordinator.orders import Orders
@@ -55,7 +69,11 @@ class Farm:
     broker_user: BrokerUser
     claims: Claims
     orders: Orders
-    beats: Beats
+    beats: GroupCommit[tuple[str, Beat], BeatAnswer]
+    reports: GroupCommit[tuple[str, Report], Reported]
+    deliveries: GroupCommit[str, Delivery]
+    verdicts: GroupCommit[tuple[str, Verdict], Ack]
+    ingest_queue: IngestQueue
     threads: ThreadPools
     traffic: Traffic
     metrics: FarmCollector
@@ -83,10 +101,15 @@ class Farm:
             hard_limit_s=timing.hard_limit_s,
         )
 
-    def grant(self, batch_id: str, wish: GrantRequest) -> Grant:
-        if wish.size > MAX_UPLOAD:
-            raise TooLarge(f"the upload has {wish.size} bytes; the limit is {MAX_UPLOAD}")
-        key = self.ledger.grant(batch_id, wish)
+    def grants(self, batch_id: str, wishes: Sequence[GrantRequest]) -> list[Grant]:
+        """Raises as `Ledger.grants` does, and TooLarge."""
+        for wish in wishes:
+            if wish.size > MAX_UPLOAD:
+                raise TooLarge(f"the upload has {wish.size} bytes; the limit is {MAX_UPLOAD}")
+        keys = self.ledger.grants(batch_id, wishes)
+        return [self._granted(key, wish) for key, wish in zip(keys, wishes, strict=True)]
+
+    def _granted(self, key: str, wish: GrantRequest) -> Grant:
         put = self.store.sign_put(
             key,
             size=wish.size,
@@ -96,19 +119,14 @@ class Farm:
         )
         return Grant(key=key, url=put.url, headers=put.headers)
 
-    def report(self, batch_id: str, report: Report) -> Ack:
-        reported = self.ledger.report(batch_id, report)
-        self._count_repeated(reported.repeated)
-        if reported.attempt_id is not None:
-            self._ask_ingest(reported.attempt_id)
-        return Ack(state=reported.state, repeated=reported.repeated)
-
-    def _ask_ingest(self, attempt_id: str) -> None:
-        try:
-            self.publisher.publish_ingest(attempt_id)
-        except Unavailable:
-            # The upload is safe and the sweeper asks again; the dispatcher logs that the broker is away.
-            self.dispatcher.wake()
+    async def report(self, batch_id: str, reports: Sequence[Report]) -> list[Ack]:
+        """Raises the first of what `Ledger.reports` tells of them."""
+        reported = await self.reports.put_all([(batch_id, report) for report in reports])
+        for one in reported:
+            self._count_repeated(one.repeated)
+            if one.attempt_id is not None:
+                self.ingest_queue.put(one.attempt_id)
+        return [Ack(state=one.state, repeated=one.repeated) for one in reported]
 
     def _count_repeated(self, repeated: bool) -> None:
         if repeated:

@@ -26,12 +26,13 @@ from common.storage.open import open_store
 from common.terminal import err, log_to_stderr
 from coordinator.api.access import configured
 from coordinator.api.app import make_app
-from coordinator.beats import Beats
 from coordinator.broker_user import BrokerUser
 from coordinator.claims import Claims
 from coordinator.dispatch import Dispatcher
 from coordinator.erasure import erase
 from coordinator.farm import Farm
+from coordinator.group_commit import GroupCommit
+from coordinator.ingest_queue import IngestQueue
 from coordinator.ledger import Candidate, Lead, Ledger, Replaced, open_engine
 from coordinator.loop import Loop
 from coordinator.metrics import FarmCollector
@@ -48,6 +49,8 @@ from coordinator.webserver import WebServer
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 #: Beats are committed this many times in a heartbeat's interval.
 _COMMITS_A_HEARTBEAT = 5
+#: Seconds between commits of what nodes and ingest say of their work.
+_COMMIT_EVERY_S = 0.05
 #: Between two looks for what is left in quarantine.
 _QUARANTINE_S = 600.0
 
@@ -86,7 +89,13 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
         broker_user=user,
         claims=claims,
         orders=Orders(ledger, threads.orders, longest_wait_s=timing.claim_wait_s),
-        beats=Beats(ledger, threads.heartbeats, gather_s=timing.heartbeat_s / _COMMITS_A_HEARTBEAT),
+        beats=GroupCommit(
+            ledger.beats, threads.heartbeats, every_s=timing.heartbeat_s / _COMMITS_A_HEARTBEAT
+        ),
+        reports=GroupCommit(ledger.reports, threads.reports, every_s=_COMMIT_EVERY_S),
+        deliveries=GroupCommit(ledger.deliveries, threads.reports, every_s=_COMMIT_EVERY_S),
+        verdicts=GroupCommit(ledger.verdicts, threads.reports, every_s=_COMMIT_EVERY_S),
+        ingest_queue=IngestQueue(publisher, period_s=timing.sweep_s),
         threads=threads,
         traffic=traffic,
         metrics=FarmCollector(ledger, publisher, traffic, currency=settings.money.currency),
@@ -156,7 +165,7 @@ def running(farm: Farm) -> Iterator[None]:
     farm.ledger.on_work(farm.claims.wake)
     farm.ledger.on_work(farm.dispatcher.wake)
     farm.ledger.on_orders(farm.orders.wake)
-    loops = (farm.dispatcher, *farm.loops)
+    loops = (farm.dispatcher, farm.ingest_queue, *farm.loops)
     for loop in loops:
         loop.start()
     try:

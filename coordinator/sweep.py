@@ -6,7 +6,7 @@ import logging
 from queue import SimpleQueue
 
 from common.celeryapp import Publisher
-from common.errors import Conflict, Invalid, NotFound
+from common.errors import FarmError
 from common.messages import Verdict
 from common.nodes import INGEST_QUEUE
 from common.storage import Store
@@ -46,10 +46,7 @@ class Sweeper:
         if again:
             self._ask_ingest(again)
         for upload in unanswered:
-            try:
-                self._settle(upload)
-            except (Conflict, Invalid, NotFound) as error:
-                self._tell(Stuck(f"attempt {upload.attempt_id}", upload.shot_id, str(error)))
+            self._settle(upload)
 
     def _found(self) -> tuple[list[str], tuple[Unanswered, ...]]:
         """By the sweeps since the last call; what is unanswered is found by each."""
@@ -75,7 +72,9 @@ class Sweeper:
             verdict = Verdict(outcome="stored", attempt_id=upload.attempt_id, sha256=sha256, size=there.size)
         else:
             verdict = Verdict(outcome="rejected", failure="ingest_crash")
-        self._ledger.verdict(upload.attempt_id, verdict)
+        (answer,) = self._ledger.verdicts([(upload.attempt_id, verdict)])
+        if isinstance(answer, FarmError):
+            self._tell(Stuck(f"attempt {upload.attempt_id}", upload.shot_id, str(answer)))
 
     def _tell(self, stuck: Stuck) -> None:
         if stuck.name not in self._told:

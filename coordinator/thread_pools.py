@@ -42,11 +42,10 @@ class ThreadPools:
     """
 
     def __init__(self) -> None:
-        #: `Beats` has one commit under way at a time.
+        #: Heartbeats have one commit under way at a time.
         self.heartbeats: Final = ThreadPool("heartbeats", 1)
         self.claims: Final = ThreadPool("claims", 1)
-        #: What nodes and ingest say of their work. A report asks the broker after its commit, which may take
-        #: two seconds while the broker hangs.
+        #: What nodes and ingest say of their work, and ask for it.
         self.reports: Final = ThreadPool("reports", 4)
         #: Reads of a moment: the orders of one node, and whether the ledger answers.
         self.orders: Final = ThreadPool("orders", 2)

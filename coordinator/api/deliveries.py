@@ -13,10 +13,10 @@ router = APIRouter(prefix="/v1/deliveries/{attempt_id}", dependencies=[allow("in
 @router.get("")
 async def delivery(attempt_id: str, farm: TheFarm) -> Delivery:
     """Return an upload to check. 404: no such attempt. 409: it needs no verdict any more."""
-    return await farm.threads.reports.run(farm.ledger.delivery, attempt_id)
+    return await farm.deliveries.put(attempt_id)
 
 
 @router.post("")
 async def verdict(attempt_id: str, verdict: Verdict, farm: TheFarm) -> Ack:
     """Report that ingest stored, rejected or postponed the image. Idempotent."""
-    return await farm.threads.reports.run(farm.ledger.verdict, attempt_id, verdict)
+    return await farm.verdicts.put((attempt_id, verdict))

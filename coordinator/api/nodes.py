@@ -30,7 +30,7 @@ async def beat(node_id: str, beat: Beat, farm: TheFarm) -> BeatAnswer:
     The response follows the commit to the ledger, within a fifth of `heartbeat_s`; it is `stop` if the
     lease has ended. 410: the incarnation has ended; join again.
     """
-    return await farm.beats.put(node_id, beat)
+    return await farm.beats.put((node_id, beat))
 
 
 @router.post("/{node_id}/leave", dependencies=[allow("node")])

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, Row, exists, func, select
+from sqlalchemy import Connection, Row, Select, exists, func, select
 
 from common.errors import Conflict, Gone, Invalid, NotFound, WrongToken
 from common.failures import MAX_ATTEMPTS, Blame, Failure, failure
 from common.messages import Ack, Close, GrantRequest, Report
 from common.states import AttemptEvent, AttemptState, BatchEvent, BatchState, ShotEvent, ShotState
-from coordinator.ledger.charges import phase_columns, work_charge
+from coordinator.ledger.charges import card_seconds, phase_columns, work_charge
 from coordinator.ledger.endings import end_batch
 from coordinator.ledger.member import card_of
-from coordinator.ledger.memory import note_peak, run_out
+from coordinator.ledger.memory import Held, note_peaks, run_out
 from coordinator.ledger.moves import chunks, move_attempts, move_shots
 from coordinator.ledger.records import Reported
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, nodes, shots, works
 from coordinator.ledger.setbacks import set_back
 from coordinator.ledger.specs import quarantine_key, shot_of
-from coordinator.ledger.speeds import learn
+from coordinator.ledger.speeds import Pace, learn
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.trust import charge_node
 
@@ -31,6 +31,11 @@ from coordinator.ledger.trust import charge_node
 def batch_row(connection: Connection, batch_id: str, token: str) -> Row[Any]:
     """The batch's row; raises NotFound, or Gone when the token is not its own."""
     row = connection.execute(select(batches).where(batches.c.id == batch_id)).one_or_none()
+    return must_match(batch_id, row, token)
+
+
+def must_match(batch_id: str, row: Row[Any] | None, token: str) -> Row[Any]:
+    """The row of a batch, or of one in it; raises as `batch_row` does."""
     if row is None:
         raise NotFound(f"no batch {batch_id}")
     if not hmac.compare_digest(row.token.encode(), token.encode()):
@@ -46,34 +51,58 @@ def finished(connection: Connection, batch_ids: Iterable[str], closed_before: fl
     return {batch_id for part in parts for batch_id in connection.scalars(part)}
 
 
-def granted_key(connection: Connection, batch_id: str, request: GrantRequest) -> str:
-    """See `Ledger.grant`."""
-    batch = batch_row(connection, batch_id, request.token)
-    _must_be_leased(batch)
-    attempt = _attempt_row(connection, batch_id, request.shot_id)
-    if attempt.state != AttemptState.RUNNING:
-        raise Conflict(
-            f"shot {request.shot_id[:12]} of batch {batch_id} is {attempt.state}; it needs no upload"
+def granted_keys(connection: Connection, batch_id: str, requests: Sequence[GrantRequest]) -> list[str]:
+    """See `Ledger.grants`."""
+    found = _attempts(connection, [(batch_id, request) for request in requests])
+    for attempt, request in zip(found, requests, strict=True):
+        _must_be_leased(batch_id, attempt.batch_state, attempt.outcome)
+        if attempt.state != AttemptState.RUNNING:
+            raise Conflict(
+                f"shot {request.shot_id[:12]} of batch {batch_id} is {attempt.state}; it needs no upload"
+            )
+    return [quarantine_key(batch_id, request.shot_id, request.sha256) for request in requests]
+
+
+def accept_reports(write: Write, rules: Rules, reports: Sequence[tuple[str, Report]]) -> list[Reported]:
+    """Account all of these or, where one is wrong, raise what is wrong with it. See `Ledger.reports`."""
+    found = _attempts(write.connection, reports)
+    new: dict[str, tuple[Row[Any], Report]] = {}
+    repeated = []
+    for attempt, (batch_id, report) in zip(found, reports, strict=True):
+        is_new = attempt.state in (AttemptState.RUNNING, AttemptState.RELEASED) and attempt.id not in new
+        if is_new:
+            _must_be_leased(batch_id, attempt.batch_state, attempt.outcome)
+            new[attempt.id] = attempt, report
+        repeated.append(not is_new)
+    delivered = [told for told in new.values() if told[1].outcome == "delivered"]
+    _deliver(write, rules, delivered)
+    for attempt, report in new.values():
+        if report.outcome != "delivered":
+            _fail(write, rules, attempt, report)
+    after = _states(write, {attempt.id for attempt in found}, {attempt.id for attempt, _ in delivered})
+    return [
+        Reported(
+            state=after[attempt.id].shot,
+            repeated=again,
+            attempt_id=attempt.id if after[attempt.id].attempt == AttemptState.DELIVERED else None,
         )
-    return quarantine_key(batch_id, request.shot_id, request.sha256)
+        for attempt, again in zip(found, repeated, strict=True)
+    ]
 
 
-def accept_report(write: Write, rules: Rules, batch_id: str, report: Report) -> Reported:
-    """See `Ledger.report`."""
-    batch = batch_row(write.connection, batch_id, report.token)
-    attempt = _attempt_row(write.connection, batch_id, report.shot_id)
-    if attempt.state in (AttemptState.RUNNING, AttemptState.RELEASED):
-        _must_be_leased(batch)
-        _book(write, rules, attempt, report)
-        repeated = False
-    else:
-        repeated = True
-    after = _attempt_row(write.connection, batch_id, report.shot_id)
-    return Reported(
-        state=after.shot_state,
-        repeated=repeated,
-        attempt_id=after.id if after.state == AttemptState.DELIVERED else None,
-    )
+class _States(NamedTuple):
+    attempt: str
+    shot: str
+
+
+def _states(write: Write, attempt_ids: Set[str], delivered: Set[str]) -> dict[str, _States]:
+    """Of these attempts and their shots now; some are known to have been delivered just now."""
+    known = dict.fromkeys(delivered, _States(AttemptState.DELIVERED, ShotState.DELIVERED))
+    if attempt_ids == delivered:
+        return known
+    query = select(attempts.c.id, attempts.c.state, shots.c.state).join_from(attempts, shots)
+    rows = write.connection.execute(query.where(attempts.c.id.in_(attempt_ids - delivered)))
+    return known | {attempt_id: _States(*states) for attempt_id, *states in rows}
 
 
 def close(write: Write, rules: Rules, batch_id: str, close: Close) -> Ack:
@@ -81,7 +110,7 @@ def close(write: Write, rules: Rules, batch_id: str, close: Close) -> Ack:
     batch = batch_row(write.connection, batch_id, close.token)
     if batch.state == BatchState.CLOSED:
         if batch.outcome in (BatchEvent.EXPIRED, BatchEvent.VANISHED):
-            _must_be_leased(batch)
+            _must_be_leased(batch_id, batch.state, batch.outcome)
         return Ack(state=batch.state, repeated=True)
     kind = {"failed": close.failure or "engine_died", "oom": "out_of_memory"}.get(close.outcome)
     end_batch(
@@ -98,38 +127,54 @@ def close(write: Write, rules: Rules, batch_id: str, close: Close) -> Ack:
     return Ack(state=BatchState.CLOSED)
 
 
-def _must_be_leased(batch: Row[Any]) -> None:
-    if batch.state != BatchState.LEASED:
-        raise Gone(f"the lease on batch {batch.id} is over ({batch.outcome}); drop this work")
+def _must_be_leased(batch_id: str, state: str, outcome: str | None) -> None:
+    if state != BatchState.LEASED:
+        raise Gone(f"the lease on batch {batch_id} is over ({outcome}); drop this work")
 
 
-def _attempt_row(connection: Connection, batch_id: str, shot_id: str) -> Row[Any]:
-    query = (
+_Asked = TypeVar("_Asked", GrantRequest, Report)
+
+
+def _attempts(connection: Connection, asked: Sequence[tuple[str, _Asked]]) -> list[Row[Any]]:
+    """The attempt that each of these speaks of; raises NotFound, or WrongToken, where one has none."""
+    columns = ("id", "batch_id", "shot_id", "state", "job_id", "node_id", "model", "vram_class")
+    query: Select[Any] = (
         select(
-            attempts,
+            *(attempts.c[name] for name in columns),
             shots.c.state.label("shot_state"),
-            shots.c.work_key,
+            batches.c.token,
+            batches.c.state.label("batch_state"),
+            *(batches.c[name] for name in ("outcome", "work_key", "recipe", "pass_size")),
             works.c.amount,
-            batches.c.recipe,
-            batches.c.pass_size,
             nodes.c.card,
             nodes.c.terms,
         )
         .select_from(
-            attempts.join(shots).join(works).join(nodes).join(batches, attempts.c.batch_id == batches.c.id)
+            attempts.join(shots)
+            .join(batches, attempts.c.batch_id == batches.c.id)
+            .join(nodes, batches.c.node_id == nodes.c.id)
+            .join(works, batches.c.work_key == works.c.key)
         )
-        .where(attempts.c.batch_id == batch_id, attempts.c.shot_id == shot_id)
+        .where(
+            attempts.c.batch_id.in_({batch_id for batch_id, _ in asked}),
+            attempts.c.shot_id.in_({one.shot_id for _, one in asked}),
+        )
     )
-    row = connection.execute(query).one_or_none()
-    if row is None:
-        raise NotFound(f"batch {batch_id} holds no shot {shot_id[:12]}")
-    return row
+    found = {(row.batch_id, row.shot_id): row for row in connection.execute(query)}
+    for batch_id, one in asked:
+        row = found.get((batch_id, one.shot_id))
+        if row is None:
+            batch_row(connection, batch_id, one.token)
+            raise NotFound(f"batch {batch_id} holds no shot {one.shot_id[:12]}")
+        must_match(batch_id, row, one.token)
+    return [found[batch_id, one.shot_id] for batch_id, one in asked]
 
 
-def _book(write: Write, rules: Rules, attempt: Row[Any], report: Report) -> None:
+def _charged(write: Write, rules: Rules, attempt: Row[Any], report: Report) -> dict[str, Any]:
+    """What a report tells of an attempt, which its job is charged."""
     charge = work_charge(report.spent, card_of(attempt.card), attempt.terms, rules)
     write.charge(attempt.job_id, charge["cost"])
-    facts = {
+    return {
         **phase_columns(report.spent),
         **charge,
         "energy_method": report.spent.energy_method,
@@ -137,28 +182,42 @@ def _book(write: Write, rules: Rules, attempt: Row[Any], report: Report) -> None
         "peak_bytes": report.peak_bytes,
         "fingerprint": report.fingerprint,
     }
-    if report.outcome == "delivered":
-        _deliver(write, attempt, report, facts)
-    else:
-        _fail(write, rules, attempt, report, facts)
 
 
-def _deliver(write: Write, attempt: Row[Any], report: Report, facts: dict[str, Any]) -> None:
+def _deliver(write: Write, rules: Rules, told: Sequence[tuple[Row[Any], Report]]) -> None:
+    facts = {
+        attempt.id: _charged(write, rules, attempt, report) | _upload(write, attempt, report)
+        for attempt, report in told
+    }
+    note_peaks(
+        write,
+        (
+            Held(card_of(attempt.card), attempt.work_key, attempt.recipe, _pass_of(report), report.peak_bytes)
+            for attempt, report in told
+            if report.peak_bytes is not None
+        ),
+    )
+    move_attempts(write, list(facts), AttemptState.RUNNING, AttemptEvent.DELIVERED, each=facts)
+    shown = {attempt.shot_id: attempt.id for attempt, _ in told}
+    move_shots(write, list(shown), ShotState.RUNNING, ShotEvent.DELIVERED, detail=shown)
+    learn(write, [_pace(attempt, report) for attempt, report in told])
+
+
+def _upload(write: Write, attempt: Row[Any], report: Report) -> dict[str, Any]:
     if report.sha256 is None or report.size is None:
         raise Invalid("a delivered shot is reported with the sha256 and the size of its upload")
     key = quarantine_key(attempt.batch_id, attempt.shot_id, report.sha256)
     if report.key not in (None, key):
         raise Invalid(f"the upload belongs at {key}, not at {report.key}")
-    facts |= {"key": key, "sha256": report.sha256, "size": report.size, "asked_at": write.now}
-    if report.peak_bytes is not None:
-        card, images = card_of(attempt.card), _pass_of(report)
-        note_peak(write, card, attempt.work_key, attempt.recipe, images, report.peak_bytes)
-    move_attempts(write, [attempt.id], AttemptState.RUNNING, AttemptEvent.DELIVERED, **facts)
-    move_shots(write, [attempt.shot_id], ShotState.RUNNING, ShotEvent.DELIVERED, detail=attempt.id)
-    learn(write, attempt.node_id, attempt.model, attempt.amount, report.spent)
+    return {"key": key, "sha256": report.sha256, "size": report.size, "asked_at": write.now}
 
 
-def _fail(write: Write, rules: Rules, attempt: Row[Any], report: Report, facts: dict[str, Any]) -> None:
+def _pace(attempt: Row[Any], report: Report) -> Pace:
+    return Pace(attempt.node_id, attempt.model, card_seconds(report.spent.seconds) / attempt.amount)
+
+
+def _fail(write: Write, rules: Rules, attempt: Row[Any], report: Report) -> None:
+    facts = _charged(write, rules, attempt, report)
     if report.failure is None:
         raise Invalid("a failed shot is reported with the kind of its failure")
     met = _borne_out(write, rules, attempt.shot_id, failure(report.failure))

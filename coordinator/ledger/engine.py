@@ -95,8 +95,15 @@ def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]])
 
 def upsert(connection: Connection, table: Table, key: dict[str, Any], **values: Any) -> None:
     """Insert a row, or set `values` where its key is there."""
-    row = _insert(connection, table).values(**key, **values)
-    connection.execute(row.on_conflict_do_update(index_elements=list(key), set_=values))
+    upsert_all(connection, table, list(key), [{**key, **values}])
+
+
+def upsert_all(connection: Connection, table: Table, key: Sequence[str], rows: list[dict[str, Any]]) -> None:
+    """Insert rows of the same columns, or set those beside the `key` where that is there."""
+    if rows:
+        row = _insert(connection, table)
+        values = {column: row.excluded[column] for column in rows[0] if column not in key}
+        connection.execute(row.on_conflict_do_update(index_elements=list(key), set_=values), rows)
 
 
 def add_to(

@@ -1,13 +1,14 @@
-"""Ingest's side: what it needs to check an upload, and what follows from its verdict."""
+"""Ingest's side: what it needs to check uploads, and what follows from its verdicts."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, insert, select, update
+from sqlalchemy import Connection, Row, Select, and_, case, insert, select, update
 
-from common.errors import Conflict, Invalid, NotFound
+from common.errors import Conflict, FarmError, Invalid, NotFound
 from common.failures import Blame, Failure, failure
 from common.messages import Ack, Delivery, Verdict
 from common.states import AttemptEvent, AttemptState, ShotEvent, ShotState
@@ -16,63 +17,99 @@ from coordinator.ledger.moves import drop_unwanted, move_attempts, move_shots
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import ATTEMPT_PHASES, attempts, batches, images, shots, wants
 from coordinator.ledger.setbacks import set_back, suspect
-from coordinator.ledger.specs import image_key, shot_of
+from coordinator.ledger.specs import image_key
 from coordinator.ledger.transactions import Write
-from coordinator.ledger.trust import charge_node, charge_others, credit_node
+from coordinator.ledger.trust import Good, charge_node, charge_others, credit_nodes
+
+#: What one delivered attempt is judged to be.
+_Judged = tuple[Row[Any], Verdict]
 
 
-def hand_over(write: Write, attempt_id: str) -> Delivery:
-    """See `Ledger.delivery`."""
-    row = _attempt_row(write.connection, attempt_id)
+def hand_over(write: Write, attempt_ids: Sequence[str]) -> list[Delivery | FarmError]:
+    """See `Ledger.deliveries`."""
+    rows = _attempts(write.connection, set(attempt_ids))
+    answers = [_delivery(attempt_id, rows.get(attempt_id)) for attempt_id in attempt_ids]
+    begun = {answer.attempt_id for answer in answers if isinstance(answer, Delivery)}
+    if begun:
+        again = update(attempts).where(attempts.c.id.in_(begun)).values(tries=attempts.c.tries + 1)
+        write.connection.execute(again)
+    return answers
+
+
+def _delivery(attempt_id: str, row: Row[Any] | None) -> Delivery | FarmError:
+    if row is None:
+        return _unknown(attempt_id)
     if row.state != AttemptState.DELIVERED:
-        raise Conflict(f"attempt {attempt_id} is {row.state}; it needs no ingest")
-    write.connection.execute(
-        update(attempts).where(attempts.c.id == attempt_id).values(tries=attempts.c.tries + 1)
-    )
-    shot = shot_of(row.spec)
+        return Conflict(f"attempt {attempt_id} is {row.state}; it needs no ingest")
+    spec = json.loads(row.spec)
     return Delivery(
         attempt_id=attempt_id,
         shot_id=row.shot_id,
-        spec=json.loads(row.spec),
-        template=_template(write.connection, row),
+        spec=spec,
+        template=row.template or "",
         key=row.key,
         sha256=row.sha256,
         size=row.size,
-        final_key=image_key(row.shot_id, shot.format, row.deletions),
-        model_hash=shot.model_identity,
+        final_key=image_key(row.shot_id, spec["format"], row.deletions),
+        model_hash=spec["model_identity"],
         node=row.node_id,
         recipe=row.recipe,
     )
 
 
-def settle(write: Write, rules: Rules, attempt_id: str, verdict: Verdict) -> Ack:
-    """See `Ledger.verdict`."""
-    row = _attempt_row(write.connection, attempt_id)
-    if row.state in (AttemptState.RUNNING, AttemptState.FAILED, AttemptState.RELEASED):
-        raise Conflict(f"attempt {attempt_id} is {row.state}; it has no upload to judge")
-    if row.state != AttemptState.DELIVERED:
-        erase_again(write, row.shot_id)
-        return Ack(state=row.shot_state, repeated=True)
-    if verdict.outcome == "put off":
-        # The store does not work: the try does not count, and the sweep asks again.
-        rules.note_trouble(write.now)
-        tries = case((attempts.c.tries > 0, attempts.c.tries - 1), else_=0)
-        mine = update(attempts).where(attempts.c.id == attempt_id)
-        write.connection.execute(mine.values(tries=tries, message=verdict.message))
-    elif verdict.outcome == "rejected":
-        reject(
-            write, rules, row.id, failure(verdict.failure or "not_an_image"), verdict.message, verdict.seconds
-        )
-    else:
-        _store(write, row, verdict)
-        charge_others(write, rules, row.shot_id, row.node_id)
-    return Ack(state=_attempt_row(write.connection, attempt_id).shot_state)
+def settle(write: Write, rules: Rules, verdicts: Sequence[tuple[str, Verdict]]) -> list[Ack]:
+    """Settle all of these or, where one is wrong, raise what is wrong with it. See `Ledger.verdicts`."""
+    rows = _attempts(write.connection, {attempt_id for attempt_id, _ in verdicts})
+    new: dict[str, _Judged] = {}
+    repeated = []
+    for attempt_id, verdict in verdicts:
+        row = rows.get(attempt_id)
+        if row is None:
+            raise _unknown(attempt_id)
+        if row.state in (AttemptState.RUNNING, AttemptState.FAILED, AttemptState.RELEASED):
+            raise Conflict(f"attempt {attempt_id} is {row.state}; it has no upload to judge")
+        is_new = row.state == AttemptState.DELIVERED and attempt_id not in new
+        if is_new:
+            new[attempt_id] = row, verdict
+        elif row.state != AttemptState.DELIVERED:
+            erase_again(write, row.shot_id)
+        repeated.append(not is_new)
+    good = [one for one in new.values() if one[1].outcome in ("stored", "duplicate")]
+    _store(write, rules, good)
+    for row, verdict in new.values():
+        if verdict.outcome == "put off":
+            _put_off(write, rules, row.id, verdict)
+        elif verdict.outcome == "rejected":
+            met = failure(verdict.failure or "not_an_image")
+            reject(write, rules, row, met, verdict.message, verdict.seconds)
+    states = _shot_states(write, rows, {row.shot_id for row, _ in good})
+    return [
+        Ack(state=states[rows[attempt_id].shot_id], repeated=again)
+        for (attempt_id, _), again in zip(verdicts, repeated, strict=True)
+    ]
 
 
-def reject(write: Write, rules: Rules, attempt_id: str, met: Failure, message: str, seconds: float) -> None:
+def _shot_states(write: Write, rows: dict[str, Row[Any]], done: set[str]) -> dict[str, str]:
+    """Shot to state now; some are known to be done."""
+    found: dict[str, str] = dict.fromkeys(done, ShotState.DONE)
+    others = {row.shot_id for row in rows.values()} - done
+    if others:
+        query = select(shots.c.id, shots.c.state).where(shots.c.id.in_(others))
+        found |= {row.id: row.state for row in write.connection.execute(query)}
+    return found
+
+
+def _put_off(write: Write, rules: Rules, attempt_id: str, verdict: Verdict) -> None:
+    """The store does not work: the try does not count, and the sweep asks again."""
+    rules.note_trouble(write.now)
+    tries = case((attempts.c.tries > 0, attempts.c.tries - 1), else_=0)
+    mine = update(attempts).where(attempts.c.id == attempt_id)
+    write.connection.execute(mine.values(tries=tries, message=verdict.message))
+
+
+def reject(write: Write, rules: Rules, row: Row[Any], met: Failure, message: str, seconds: float) -> None:
     """Refuse a delivered upload; its shot bears it as the kind of failure says."""
-    row = _attempt_row(write.connection, attempt_id)
-    facts = {"failure": met.kind, "message": message, "ingest_s": seconds}
+    facts: dict[str, Any] = {"failure": met.kind, "message": message, "ingest_s": seconds}
     move_attempts(write, [row.id], AttemptState.DELIVERED, AttemptEvent.REJECTED, detail=met.kind, **facts)
     if met.kind == "ingest_crash" and not rules.incident.lasts(write.now):
         spared = suspect(write, [row.shot_id], ShotState.DELIVERED)
@@ -84,41 +121,61 @@ def reject(write: Write, rules: Rules, attempt_id: str, met: Failure, message: s
         charge_node(write, rules, row.node_id)
 
 
-def _store(write: Write, row: Row[Any], verdict: Verdict) -> None:
-    if verdict.sha256 is None or verdict.size is None:
-        raise Invalid(f"attempt {row.id}: a stored image is reported with its sha256 and size")
-    beaten = verdict.outcome == "duplicate"
-    event = AttemptEvent.BEATEN if beaten else AttemptEvent.STORED
-    judged: dict[str, Any] = {"ingest_s": verdict.seconds, "message": ""}
-    move_attempts(write, [row.id], AttemptState.DELIVERED, event, **judged)
-    # The object may be of an earlier attempt, whose ingest died before it could say so.
-    owner = _attempt_row(write.connection, _owner(write, row, verdict))
-    write.connection.execute(insert(images), [_sidecar(write, owner, verdict)])
-    move_shots(write, [row.shot_id], ShotState.DELIVERED, ShotEvent.STORED, detail=row.id)
-    others = wants.c.shot_id == row.shot_id, wants.c.job_id != row.job_id
-    write.connection.execute(update(wants).where(*others).values(reused=True))
-    credit_node(write, row.node_id, row.started_at)
+def _store(write: Write, rules: Rules, good: Sequence[_Judged]) -> None:
+    if not good:
+        return
+    for row, verdict in good:
+        if verdict.sha256 is None or verdict.size is None:
+            raise Invalid(f"attempt {row.id}: a stored image is reported with its sha256 and size")
+    for outcome, event in (("stored", AttemptEvent.STORED), ("duplicate", AttemptEvent.BEATEN)):
+        each = {
+            row.id: {"ingest_s": verdict.seconds, "message": ""}
+            for row, verdict in good
+            if verdict.outcome == outcome
+        }
+        move_attempts(write, list(each), AttemptState.DELIVERED, event, each=each)
+    # An object may be of an earlier attempt, whose ingest died before it could say so.
+    owners = _owners(write, good)
+    write.connection.execute(
+        insert(images), [_sidecar(write, owners.get(row.id, row), verdict) for row, verdict in good]
+    )
+    stored = {row.shot_id: row.id for row, _ in good}
+    move_shots(write, list(stored), ShotState.DELIVERED, ShotEvent.STORED, detail=stored)
+    for job_id in {row.job_id for row, _ in good}:
+        paid = [row.shot_id for row, _ in good if row.job_id == job_id]
+        others = wants.c.shot_id.in_(paid), wants.c.job_id != job_id
+        write.connection.execute(update(wants).where(*others).values(reused=True))
+    pictures = [Good(row.shot_id, row.node_id, row.started_at) for row, _ in good]
+    credit_nodes(write, pictures)
+    charge_others(write, rules, pictures)
 
 
-def _owner(write: Write, row: Row[Any], verdict: Verdict) -> str:
-    """The attempt that the stored object names, where it is one of this shot."""
-    named = attempts.c.id == verdict.attempt_id, attempts.c.shot_id == row.shot_id
-    return write.connection.scalar(select(attempts.c.id).where(*named)) or str(row.id)
+def _owners(write: Write, good: Sequence[_Judged]) -> dict[str, Row[Any]]:
+    """Attempt to the other one of its shot that the stored object names."""
+    named = {row.id: verdict.attempt_id for row, verdict in good if verdict.attempt_id not in (None, row.id)}
+    if not named:
+        return {}
+    found = _attempts(write.connection, set(named.values()))
+    return {
+        row.id: found[named[row.id]]
+        for row, _ in good
+        if row.id in named and named[row.id] in found and found[named[row.id]].shot_id == row.shot_id
+    }
 
 
 def _sidecar(write: Write, row: Row[Any], verdict: Verdict) -> dict[str, Any]:
-    shot = shot_of(row.spec)
+    spec = json.loads(row.spec)
     seconds = {phase: getattr(row, f"{phase}_s") for phase in ATTEMPT_PHASES}
     return {
         "shot_id": row.shot_id,
-        "key": image_key(row.shot_id, shot.format, row.deletions),
+        "key": image_key(row.shot_id, spec["format"], row.deletions),
         "sha256": verdict.sha256,
         "size": verdict.size,
         "attempt_id": row.id,
-        "template": _template(write.connection, row),
-        "prompt": shot.prompt,
-        "seed": shot.seed,
-        "model_hash": shot.model_identity,
+        "template": row.template or "",
+        "prompt": spec["prompt"],
+        "seed": spec["seed"],
+        "model_hash": spec["model_identity"],
         "node_id": row.node_id,
         "recipe": row.recipe,
         "seconds": seconds | {"ingest": verdict.seconds},
@@ -129,25 +186,19 @@ def _sidecar(write: Write, row: Row[Any], verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _attempt_row(connection: Connection, attempt_id: str) -> Row[Any]:
-    query = (
-        select(
-            attempts,
-            shots.c.spec,
-            shots.c.deletions,
-            shots.c.state.label("shot_state"),
-            batches.c.recipe,
-        )
-        .select_from(attempts.join(shots).join(batches))
-        .where(attempts.c.id == attempt_id)
+def _attempts(connection: Connection, attempt_ids: Collection[str]) -> dict[str, Row[Any]]:
+    """By id, with the prompt as the paying job wrote it."""
+    columns = [column for column in attempts.c if column.name != "fingerprint"]
+    mine = and_(
+        wants.c.job_id == attempts.c.job_id, wants.c.shot_id == attempts.c.shot_id, wants.c.again.is_(False)
     )
-    row = connection.execute(query).one_or_none()
-    if row is None:
-        raise NotFound(f"no attempt {attempt_id}")
-    return row
+    query: Select[Any] = (
+        select(*columns, shots.c.spec, shots.c.deletions, batches.c.recipe, wants.c.template)
+        .select_from(attempts.join(shots).join(batches).outerjoin(wants, mine))
+        .where(attempts.c.id.in_(attempt_ids))
+    )
+    return {row.id: row for row in connection.execute(query)}
 
 
-def _template(connection: Connection, row: Row[Any]) -> str:
-    """The prompt as the paying job wrote it."""
-    mine = wants.c.job_id == row.job_id, wants.c.shot_id == row.shot_id, wants.c.again.is_(False)
-    return connection.scalar(select(wants.c.template).where(*mine)) or ""
+def _unknown(attempt_id: str) -> NotFound:
+    return NotFound(f"no attempt {attempt_id}")

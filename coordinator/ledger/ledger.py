@@ -8,9 +8,10 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Container, Iterable, Sequence
+from functools import partial
 
 from common.cost import Rates
-from common.errors import Gone, NotFound
+from common.errors import FarmError, Gone, NotFound
 from common.messages import (
     Ack,
     Beat,
@@ -31,7 +32,7 @@ from common.states import BatchEvent
 from common.views import CostRow, Explanation, ImageView, JobSummary, JobView, MemoryView, NodeView
 from coordinator.ledger import accounts, batches, ingest, jobs, nodes, views
 from coordinator.ledger.backlog import Backlog
-from coordinator.ledger.beats import answer_beat, answer_listener
+from coordinator.ledger.beats import answer_beats, answer_listener
 from coordinator.ledger.claims import compose, recall
 from coordinator.ledger.endings import end_held
 from coordinator.ledger.explain import explain
@@ -136,14 +137,8 @@ class Ledger(Verbs):
 
         A lease that is over is answered `stop`; Gone is for an older incarnation or a wrong token.
         """
-        answers: list[BeatAnswer | Gone | NotFound] = []
         with self._transactions.write() as write:
-            for node_id, beat in beats:
-                try:
-                    answers.append(answer_beat(write, self._rules, node_id, beat))
-                except (Gone, NotFound) as error:
-                    answers.append(error)
-        return answers
+            return answer_beats(write, self._rules, beats)
 
     def orders(self, node_id: str, listen: Listen) -> BeatAnswer:
         """What a heartbeat would be answered now. Raises Gone as `beats` does."""
@@ -189,21 +184,21 @@ class Ledger(Verbs):
         """Call `listener`, from whatever thread, after each commit through which work may have appeared."""
         self._transactions.on_work(listener)
 
-    def grant(self, batch_id: str, request: GrantRequest) -> str:
-        """The quarantine key that this shot of this batch may be uploaded to.
+    def grants(self, batch_id: str, requests: Sequence[GrantRequest]) -> list[str]:
+        """The quarantine keys that these shots of this batch may be uploaded to.
 
-        Raises Gone when the lease is over, Conflict when the shot is not in hand.
+        Raises Gone when the lease is over, Conflict when a shot is not in hand.
         """
         with self._transactions.read() as connection:
-            return batches.granted_key(connection, batch_id, request)
+            return batches.granted_keys(connection, batch_id, requests)
 
-    def report(self, batch_id: str, report: Report) -> Reported:
-        """Account one shot of a batch as delivered or failed; repeating it changes nothing.
+    def reports(self, reports: Sequence[tuple[str, Report]]) -> list[Reported | FarmError]:
+        """Account shots of batches as delivered or failed, many in one commit; repeating one changes nothing.
 
-        Raises Gone when the lease is over, Invalid when the report contradicts itself.
+        Gone is for a lease that is over, Invalid for a report that contradicts itself.
         """
         with self._transactions.write() as write:
-            return batches.accept_report(write, self._rules, batch_id, report)
+            return write.all_or_each(partial(batches.accept_reports, write, self._rules), reports)
 
     def close(self, batch_id: str, close: Close) -> Ack:
         """End a batch; what it leaves undone waits again. Repeating it changes nothing. Raises Gone."""
@@ -221,15 +216,15 @@ class Ledger(Verbs):
 
     # Ingest
 
-    def delivery(self, attempt_id: str) -> Delivery:
-        """What ingest needs for an upload; counted as one try. Raises Conflict when it is settled."""
+    def deliveries(self, attempt_ids: Sequence[str]) -> list[Delivery | FarmError]:
+        """What ingest needs for uploads, each counted as one try. Conflict is for one that is settled."""
         with self._transactions.write() as write:
-            return ingest.hand_over(write, attempt_id)
+            return ingest.hand_over(write, attempt_ids)
 
-    def verdict(self, attempt_id: str, verdict: Verdict) -> Ack:
-        """Settle a delivered attempt; repeating it changes nothing."""
+    def verdicts(self, verdicts: Sequence[tuple[str, Verdict]]) -> list[Ack | FarmError]:
+        """Settle delivered attempts, many in one commit; repeating one changes nothing."""
         with self._transactions.write() as write:
-            return ingest.settle(write, self._rules, attempt_id, verdict)
+            return write.all_or_each(partial(ingest.settle, write, self._rules), verdicts)
 
     def explain(self, subject: str, *, version: str) -> Explanation:
         """Why a job, node or shot (6 digits of its id or more) stands as it does, and what would change it.

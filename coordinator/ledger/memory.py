@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, select
 
@@ -48,16 +49,30 @@ def run_out(write: Write, card: Card, work_key: str, recipe: str, images: int) -
     return isinstance(write.backlog.place(work.shot, card, lower), Placement)
 
 
-def note_peak(write: Write, card: Card, work_key: str, recipe: str, images: int, held: int) -> None:
-    """Note the bytes that a pass of so many images held at the most, where it tells something new."""
-    work = _sample(write, work_key)
-    peak = Peak(images * work.forwards, held)
-    known = write.backlog.peaks.get((card.type, work.size), {}).get(recipe)
-    if known is None or peak > known:
-        model, width, height = work.size
-        named = {"card_type": card.type, "model": model, "width": width, "height": height, "recipe": recipe}
+class Held(NamedTuple):
+    """What a pass held at the most."""
+
+    card: Card
+    work_key: str
+    recipe: str
+    images: int
+    bytes: int
+
+
+def note_peaks(write: Write, passes: Iterable[Held]) -> None:
+    """Note what passes held at the most, where it tells something new."""
+    found: dict[tuple[str, Size, str], Peak] = {}
+    for card, work_key, recipe, images, held in passes:
+        work = _sample(write, work_key)
+        peak, kind = Peak(images * work.forwards, held), (card.type, work.size, recipe)
+        known = found.get(kind) or write.backlog.peaks.get(kind[:2], {}).get(recipe)
+        if known is None or peak > known:
+            found[kind] = peak
+    for (card_type, size, recipe), peak in found.items():
+        model, width, height = size
+        named = {"card_type": card_type, "model": model, "width": width, "height": height, "recipe": recipe}
         upsert(write.connection, peaks, named, **peak._asdict())
-        write.after_commit(_measured(card.type, work.size, recipe, peak))
+        write.after_commit(_measured(card_type, size, recipe, peak))
 
 
 def forget_ceilings(write: Write) -> None:

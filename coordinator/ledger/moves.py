@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Exists, Row, Select, Table, case, exists, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Exists,
+    Row,
+    Select,
+    Table,
+    bindparam,
+    case,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from common.errors import Conflict
 from common.states import (
@@ -30,7 +43,9 @@ from coordinator.ledger.transactions import Write
 from coordinator.ledger.waiting import begin_waiting, cease_waiting
 
 #: What a tally of attempts goes by.
-_TALLIED = tuple(attempts.c[name] for name in ("model", "lane", "vram_class", "failure", "energy_method"))
+_TALLIED = tuple(
+    attempts.c[name] for name in ("id", "model", "lane", "vram_class", "failure", "energy_method")
+)
 #: Ids of one statement; databases bound the parameters.
 CHUNK = 5000
 #: Ends of a batch that its node may not know of.
@@ -56,9 +71,18 @@ def chunks(items: Sequence[T]) -> list[list[T]]:
 
 
 def move_shots(
-    write: Write, ids: Sequence[str], source: ShotState, event: ShotEvent, *, detail: str = "", **values: Any
+    write: Write,
+    ids: Sequence[str],
+    source: ShotState,
+    event: ShotEvent,
+    *,
+    detail: str | Mapping[str, str] = "",
+    **values: Any,
 ) -> None:
-    """Move shots that are all in `source`, setting `values` besides. Raises Conflict when one is not."""
+    """Move shots that are all in `source`, setting `values` besides. Raises Conflict when one is not.
+
+    `detail` is that of all their events, or by shot.
+    """
     target = SHOT.after(source, event)
     for some in chunks(ids):
         if source is ShotState.WAITING:
@@ -118,13 +142,36 @@ def move_attempts(
     event: AttemptEvent,
     *,
     detail: str = "",
+    each: Mapping[str, Mapping[str, Any]] | None = None,
     **values: Any,
 ) -> None:
+    """Move attempts that are all in `source`, setting `values`, and by attempt those in `each`, all the same.
+
+    Raises Conflict when one is in another state.
+    """
     target = ATTEMPT.after(source, event)
     if target is not AttemptState.DELIVERED:
         values["settled_at"] = write.now
+    if each:
+        set_each(write, attempts, each)
     moved = _move(write, ATTEMPT, attempts, ids, source, event, detail, values, returning=_TALLIED)
-    tally_attempts(write.sums, moved, source, target, values)
+    for row in moved:
+        tally_attempts(write.sums, [row], source, target, {**values, **each[row.id]} if each else values)
+
+
+def set_each(write: Write, table: Table, values: Mapping[str, Mapping[str, Any]]) -> None:
+    """Set columns, the same of every row, to what each row's id has for them."""
+    if values:
+        columns = next(iter(values.values()))
+        mine = update(table).where(table.c.id == bindparam("row_id"))
+        statement = mine.values({name: bindparam(f"new_{name}") for name in columns})
+        write.connection.execute(
+            statement,
+            [
+                {"row_id": row_id, **{f"new_{name}": value for name, value in row.items()}}
+                for row_id, row in values.items()
+            ],
+        )
 
 
 def close_batch(write: Write, batch_id: str, event: BatchEvent, *, detail: str = "", **values: Any) -> None:
@@ -152,7 +199,7 @@ def _move(
     ids: Sequence[str],
     source: S,
     event: E,
-    detail: str,
+    detail: str | Mapping[str, str],
     values: dict[str, Any],
     *,
     returning: Sequence[ColumnElement[Any]] = (),
@@ -167,7 +214,9 @@ def _move(
     if len(rows) != len(ids):
         gone = len(ids) - len(rows)
         raise Conflict(f"{gone} of {len(ids)} {machine.noun} rows are no longer {source}")
-    common = {"at": write.now, "noun": machine.noun, "event": event.value, "detail": detail}
+    common = {"at": write.now, "noun": machine.noun, "event": event.value}
     common |= {"source": source.value, "target": target.value}
-    write.connection.execute(insert(events), [{"subject": subject, **common} for subject in ids])
+    told = detail if isinstance(detail, Mapping) else dict.fromkeys(ids, detail)
+    noted = [{"subject": subject, "detail": told[subject], **common} for subject in ids]
+    write.connection.execute(insert(events), noted)
     return rows

@@ -23,12 +23,17 @@ from coordinator.ledger.trust import doubt_node
 from coordinator.ledger.waiting import samples
 
 #: What a node tells of itself that decides what it is given next.
-_LOADED = ("loaded_model", "loaded_loras")
+LOADED = ("loaded_model", "loaded_loras")
 
 
 def node_row(connection: Connection, node_id: str, incarnation: int | None = None) -> Row[Any]:
     """The node's row; raises NotFound, or Gone when it speaks for another incarnation than the last."""
     row = connection.execute(select(nodes).where(nodes.c.id == node_id)).one_or_none()
+    return must_speak_for(node_id, row, incarnation)
+
+
+def must_speak_for(node_id: str, row: Row[Any] | None, incarnation: int | None) -> Row[Any]:
+    """A node's row; raises as `node_row` does."""
     if row is None:
         raise NotFound(f"no node {node_id}; it must join first")
     if incarnation is not None and row.incarnation != incarnation:
@@ -114,7 +119,7 @@ def hear(write: Write, node: Row[Any], **facts: Any) -> NodeState:
         move_node(write, node.id, state, NodeEvent.HEARD)
         state = NODE.after(state, NodeEvent.HEARD)
     write.connection.execute(update(nodes).where(nodes.c.id == node.id).values(seen_at=write.now, **facts))
-    if any(facts.get(name, getattr(node, name)) != getattr(node, name) for name in _LOADED):
+    if any(facts.get(name, getattr(node, name)) != getattr(node, name) for name in LOADED):
         write.touch(node.id)
     return state
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import insert, select, update
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from common.messages import Spent
-from coordinator.ledger.charges import card_seconds
+from sqlalchemy import select
+
+from coordinator.ledger.engine import upsert_all
 from coordinator.ledger.schema import speeds
 from coordinator.ledger.transactions import Write
 
@@ -13,16 +15,26 @@ from coordinator.ledger.transactions import Write
 _NEWEST = 0.2
 
 
-def learn(write: Write, node_id: str, model: str, amount: float, spent: Spent) -> None:
-    """Take one image's seconds into the average for its node and model; `amount` in megapixel-forwards."""
-    seconds = card_seconds(spent.seconds) / amount
-    if seconds == 0:
+class Pace(NamedTuple):
+    """What one image took."""
+
+    node_id: str
+    model: str
+    #: For a megapixel-forward.
+    seconds: float
+
+
+def learn(write: Write, paces: Sequence[Pace]) -> None:
+    """Take images' seconds into the averages for their nodes and models, in this order."""
+    paces = [pace for pace in paces if pace.seconds]
+    if not paces:
         return
-    write.touch(node_id)
-    mine = speeds.c.node_id == node_id, speeds.c.model == model
-    known = write.connection.scalar(select(speeds.c.seconds).where(*mine))
-    if known is None:
-        write.connection.execute(insert(speeds), [{"node_id": node_id, "model": model, "seconds": seconds}])
-    else:
-        average = known + _NEWEST * (seconds - known)
-        write.connection.execute(update(speeds).where(*mine).values(seconds=average))
+    known = select(speeds).where(speeds.c.node_id.in_({pace.node_id for pace in paces}))
+    averages = {(row.node_id, row.model): row.seconds for row in write.connection.execute(known)}
+    changed: dict[tuple[str, str], dict[str, Any]] = {}
+    for node_id, model, seconds in paces:
+        write.touch(node_id)
+        before = averages.get((node_id, model), seconds)
+        after = averages[node_id, model] = before + _NEWEST * (seconds - before)
+        changed[node_id, model] = {"node_id": node_id, "model": model, "seconds": after}
+    upsert_all(write.connection, speeds, ("node_id", "model"), list(changed.values()))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 from sqlalchemy import Connection
 
@@ -16,6 +17,9 @@ from coordinator.ledger.engine import transaction
 from coordinator.ledger.leadership import Lead, Replaced
 from coordinator.ledger.member import members
 from coordinator.ledger.tallies import Sums
+
+Q = TypeVar("Q")
+A = TypeVar("A")
 
 
 @dataclass(slots=True)
@@ -56,6 +60,21 @@ class Write:
             self.brings_work, self.brings_orders, self.sums = brings_work, brings_orders, sums
             raise
         savepoint.commit()
+
+    def all_or_each(
+        self, act: Callable[[Sequence[Q]], Sequence[A]], items: Sequence[Q]
+    ) -> list[A | FarmError]:
+        """What `act` answers for all items at once; where it raises, for each by itself, or its error.
+
+        So none is hindered by what is wrong with another.
+        """
+        try:
+            with self.apart():
+                return list(act(items))
+        except FarmError as error:
+            if len(items) == 1:
+                return [error]
+        return [answer for item in items for answer in self.all_or_each(act, [item])]
 
     def touch(self, node_id: str) -> None:
         """Note that a node's row or speeds change."""

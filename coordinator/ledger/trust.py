@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import Row, exists, select, update
 
@@ -19,29 +19,47 @@ from coordinator.ledger.transactions import Write
 def charge_node(write: Write, rules: Rules, node_id: str) -> None:
     """Note a failure of the node's own, unless the farm itself is in trouble."""
     if not rules.incident.lasts(write.now):
-        _note(write, node_id, BAD)
+        row = _row(write, node_id)
+        _keep(write, row, noted(row.record, BAD))
         doubt_node(write, rules, node_id)
 
 
-def credit_node(write: Write, node_id: str, started_at: float) -> None:
-    """Note a picture that came out well; one that was begun as a self-test wins the trust back."""
-    _note(write, node_id, GOOD)
-    row = _row(write, node_id)
-    if row.distrusted_at is not None and started_at > row.distrusted_at:
-        _trust(write, row)
+class Good(NamedTuple):
+    """A picture that came out well."""
+
+    shot_id: str
+    node_id: str
+    started_at: float
 
 
-def charge_others(write: Write, rules: Rules, shot_id: str, node_id: str) -> None:
-    """Note the shot's own failures on other nodes as theirs: `node_id` has rendered it well.
+def credit_nodes(write: Write, pictures: Sequence[Good]) -> None:
+    """Note pictures that came out well; one that was begun as a self-test wins the trust back."""
+    rows = {row.id: row for row in _rows(write, {picture.node_id for picture in pictures})}
+    for node_id, row in rows.items():
+        begun = [picture.started_at for picture in pictures if picture.node_id == node_id]
+        record = row.record
+        for _ in begun:
+            record = noted(record, GOOD)
+        if row.distrusted_at is not None and max(begun) > row.distrusted_at:
+            _trust(write, row)
+        else:
+            _keep(write, row, record)
+
+
+def charge_others(write: Write, rules: Rules, pictures: Sequence[Good]) -> None:
+    """Note these shots' own failures on other nodes as theirs: one has rendered them well.
 
     What failed before such a node was last trusted again is forgiven.
     """
-    theirs = attempts.c.shot_id == shot_id, attempts.c.node_id != node_id, failed(), by_its_own_fault()
-    query = select(attempts.c.node_id, attempts.c.started_at).where(*theirs)
-    for other, started_at in write.connection.execute(query).all():
-        trusted_at = _row(write, other).trusted_at
-        if trusted_at is None or started_at > trusted_at:
-            charge_node(write, rules, other)
+    well = {picture.shot_id: picture.node_id for picture in pictures}
+    query = select(attempts.c.shot_id, attempts.c.node_id, attempts.c.started_at).where(
+        attempts.c.shot_id.in_(well), failed(), by_its_own_fault()
+    )
+    for shot_id, other, started_at in write.connection.execute(query).all():
+        if other != well[shot_id]:
+            trusted_at = _row(write, other).trusted_at
+            if trusted_at is None or started_at > trusted_at:
+                charge_node(write, rules, other)
 
 
 def doubt_node(write: Write, rules: Rules, node_id: str) -> None:
@@ -115,13 +133,21 @@ def _trust(write: Write, node: Row[Any]) -> None:
         move_node(write, node.id, NodeState.READY, NodeEvent.LEASED, detail="it still holds its self-test")
 
 
-def _note(write: Write, node_id: str, outcome: str) -> None:
-    record = noted(_row(write, node_id).record, outcome)
-    write.connection.execute(update(nodes).where(nodes.c.id == node_id).values(record=record))
+def _keep(write: Write, node: Row[Any], record: str) -> None:
+    """Write a node's record, where it has changed."""
+    if record != node.record:
+        write.connection.execute(update(nodes).where(nodes.c.id == node.id).values(record=record))
 
 
 def _row(write: Write, node_id: str) -> Row[Any]:
-    return write.connection.execute(select(nodes).where(nodes.c.id == node_id)).one()
+    (row,) = _rows(write, {node_id})
+    return row
+
+
+def _rows(write: Write, node_ids: Collection[str]) -> Sequence[Row[Any]]:
+    """What trust is decided by."""
+    columns = (nodes.c[name] for name in ("id", "state", "record", "distrusted_at", "trusted_at"))
+    return write.connection.execute(select(*columns).where(nodes.c.id.in_(node_ids))).all()
 
 
 def _holds_batch(write: Write, node_id: str) -> bool:

@@ -96,9 +96,8 @@ def check_farm(scene: Scene) -> None:
         assert answer.lease is not None, answer.nothing
         for shot in answer.lease.shots:
             willing.deliver(answer.lease, shot)
-            scene.farm.farm.ledger.verdict(
-                shot.attempt_id, Verdict(outcome="stored", sha256="0" * 64, size=1)
-            )
+            stored = Verdict(outcome="stored", sha256="0" * 64, size=1)
+            scene.farm.farm.ledger.verdicts([(shot.attempt_id, stored)])
         willing.close(answer.lease)
     willing.leave()
     check_ledger(scene.farm.farm.ledger)

@@ -227,7 +227,7 @@ class TestOneStore:
         assert clear_quarantine(store, ledger, now=time.time()) == 0
         assert clear_quarantine(store, ledger, now=time.time() + KEEP_S + 60) == 0
         (attempt,) = [shot.attempt_id for shot in lease.shots if shot.id == delivered.id]
-        ledger.verdict(attempt, Verdict(outcome="stored", sha256="0" * 64, size=1))
+        ledger.verdicts([(attempt, Verdict(outcome="stored", sha256="0" * 64, size=1))])
         assert clear_quarantine(store, ledger, now=time.time() + KEEP_S + 60) == 2
         assert store.keys("quarantine/") == []
 

@@ -35,8 +35,8 @@ def test_an_upload_that_was_stored_before_ingest_died_is_not_given_up(
     assert stored is not None
     assert lost is not None
     for _ in range(3):
-        key = bench.ledger.delivery(stored).final_key
-        bench.ledger.delivery(lost)
+        key = bench.delivery(stored).final_key
+        bench.delivery(lost)
     told = {"attempt": stored, "sha256": "cd" * 32}
     assert store.create(key, b"picture", content_type="image/png", metadata=told)
 

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Engine, Table, delete, event, select
 
 from common.cost import Rates
+from common.errors import FarmError
 from common.fit import Seen
-from common.messages import Beat, CardFacts, Claim, ClaimAnswer, Close, Join, Lease, Report, Spent, Verdict
+from common.messages import (
+    Beat,
+    CardFacts,
+    Claim,
+    ClaimAnswer,
+    Close,
+    Delivery,
+    Join,
+    Lease,
+    Report,
+    Spent,
+    Verdict,
+)
 from common.nodes import Card
 from common.settings import Money, Timing
 from common.shot import LoraUse, PlannedShot, Shot
@@ -37,6 +50,8 @@ from coordinator.ledger.schema import attempts, events, metadata, nodes, shots
 TIMING = Timing(quarantine_s=120)
 START = 1_000_000.0
 SHA = "ab" * 32
+
+T = TypeVar("T")
 
 
 class Clock:
@@ -107,6 +122,14 @@ def work(seconds: float, joules: float = 0.0, **phases: float) -> Spent:
     return Spent(joules=joules, energy_method="sampled", seconds={"denoise": seconds, **phases})
 
 
+def good(answers: Sequence[T | FarmError]) -> T:
+    """The one answer; raises it where it is an error."""
+    (answer,) = answers
+    if isinstance(answer, FarmError):
+        raise answer
+    return answer
+
+
 @dataclass(frozen=True, slots=True)
 class Holder:
     """A node that joined."""
@@ -135,10 +158,7 @@ class Holder:
     def beat(self, lease: Lease | None = None, **facts: Any) -> Any:
         held = {} if lease is None else {"batch_id": lease.batch_id, "token": lease.token}
         beat = Beat(incarnation=self.joined.incarnation, **held | facts)
-        (answer,) = self.bench.ledger.beats([(self.id, beat)])
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        return good(self.bench.ledger.beats([(self.id, beat)]))
 
     def fail(self, kind: str, times: int = 1) -> None:
         """Claim, fail one shot and give the others back, so many times."""
@@ -200,7 +220,7 @@ class Bench:
             size=100,
             spent=spent or work(2.0, 100.0),
         )
-        return self.ledger.report(lease.batch_id, report)
+        return self.report(lease, report)
 
     def fail(self, lease: Lease, kind: str, index: int = 0, spent: Spent | None = None) -> Reported:
         report = Report(
@@ -210,12 +230,18 @@ class Bench:
             failure=kind,
             spent=spent or Spent(),
         )
-        return self.ledger.report(lease.batch_id, report)
+        return self.report(lease, report)
 
     def store(self, attempt_id: str | None, /, **fields: Any) -> Any:
         assert attempt_id is not None
         given: dict[str, Any] = {"outcome": "stored", "sha256": SHA, "size": 100}
-        return self.ledger.verdict(attempt_id, Verdict(**given | fields))
+        return good(self.ledger.verdicts([(attempt_id, Verdict(**given | fields))]))
+
+    def report(self, lease: Lease, report: Report) -> Reported:
+        return good(self.ledger.reports([(lease.batch_id, report)]))
+
+    def delivery(self, attempt_id: str) -> Delivery:
+        return good(self.ledger.deliveries([attempt_id]))
 
     def close(self, lease: Lease, outcome: Any = "finished", **fields: Any) -> Any:
         return self.ledger.close(lease.batch_id, Close(token=lease.token, outcome=outcome, **fields))

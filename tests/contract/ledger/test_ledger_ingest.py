@@ -106,14 +106,14 @@ def test_ingest_gets_all_it_needs_and_only_while_it_is_needed(bench: Bench) -> N
     attempt = bench.deliver(lease).attempt_id
     assert attempt is not None
 
-    delivery = bench.ledger.delivery(attempt)
+    delivery = bench.delivery(attempt)
 
     assert delivery.final_key == f"images/{delivery.shot_id[:2]}/{delivery.shot_id}.png"
     assert (delivery.template, delivery.recipe, delivery.node) == ("a {colour} mug", "bf16", "node")
     assert delivery.model_hash == "sha256:tiny"
     bench.store(attempt)
     with pytest.raises(Conflict, match="needs no ingest"):
-        bench.ledger.delivery(attempt)
+        bench.delivery(attempt)
 
 
 def test_a_verdict_on_what_was_never_uploaded_is_refused(bench: Bench) -> None:
@@ -161,7 +161,7 @@ def test_an_upload_that_ingest_began_three_times_and_never_answered_is_named_wit
     attempt = bench.deliver(lease).attempt_id
     assert attempt is not None
     for _ in range(3):
-        key = bench.ledger.delivery(attempt).final_key
+        key = bench.delivery(attempt).final_key
 
     found = bench.let_pass(TIMING.ingest_again_s + 2 * TIMING.sweep_s)
 
@@ -175,7 +175,7 @@ def test_an_upload_that_ingest_puts_off_is_asked_for_again_at_no_cost(bench: Ben
     attempt = bench.deliver(lease).attempt_id
     assert attempt is not None
     for _ in range(5):
-        bench.ledger.delivery(attempt)
+        bench.delivery(attempt)
         assert bench.store(attempt, outcome="put off").state == "delivered"
 
     found = bench.let_pass(TIMING.ingest_again_s + 2 * TIMING.sweep_s)

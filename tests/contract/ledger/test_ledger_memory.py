@@ -144,7 +144,7 @@ def _deliver_all(bench: Bench, lease: Lease, held: int) -> None:
             peak_bytes=held,
             fingerprint={"pass": len(lease.shots)},
         )
-        bench.store(bench.ledger.report(lease.batch_id, report).attempt_id)
+        bench.store(bench.report(lease, report).attempt_id)
         assert index < lease.pass_size
     bench.close(lease)
 

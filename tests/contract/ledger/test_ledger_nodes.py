@@ -9,7 +9,7 @@ import pytest
 
 from common.errors import Conflict, Gone, NotFound
 from common.messages import Beat
-from coordinator.beats import Beats
+from coordinator.group_commit import GroupCommit
 from coordinator.ledger.schema import batches
 from coordinator.thread_pools import ThreadPool
 from tests.contract.ledger.bench import TIMING, Bench, placed
@@ -63,11 +63,11 @@ def test_many_beats_are_one_commit_each_with_its_own_answer(bench: Bench) -> Non
 def test_a_beat_that_the_database_refuses_fails_no_other(bench: Bench) -> None:
     """Watts that no database can keep stand for whatever a broken node may send."""
     good, bad = bench.join("good"), bench.join("bad")
-    beats = Beats(bench.ledger, ThreadPool("heartbeats", 1), gather_s=0.01)
+    beats = GroupCommit(bench.ledger.beats, ThreadPool("heartbeats", 1), every_s=0.01)
     unfit: Any = Beat.model_construct(**Beat(incarnation=1).model_dump() | {"watts": object()})
 
     async def both() -> list[Any]:
-        puts = beats.put(good.id, Beat(incarnation=1)), beats.put(bad.id, unfit)
+        puts = beats.put((good.id, Beat(incarnation=1))), beats.put((bad.id, unfit))
         return await asyncio.gather(*puts, return_exceptions=True)
 
     answer, refusal = asyncio.run(both())

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from common.errors import Conflict, Gone, Invalid, NotFound
-from common.messages import GrantRequest, Lease, Report
-from coordinator.ledger.schema import images
+from common.errors import Conflict, Gone, Invalid, NotFound, WrongToken
+from common.messages import Ack, GrantRequest, Lease, Report, Spent, Verdict
+from coordinator.ledger import Reported
+from coordinator.ledger.schema import images, nodes, speeds
 from tests.contract.ledger.bench import SHA, Bench, placed, work
+from tests.ledger_rules import check_ledger
 
 
 def _grant(bench: Bench, lease: Lease, token: str | None = None) -> str:
-    request = GrantRequest(
-        token=token or lease.token,
-        shot_id=lease.shots[0].id,
+    wish = _wish(lease, 0)
+    (key,) = bench.ledger.grants(lease.batch_id, [wish.model_copy(update={"token": token or lease.token})])
+    return key
+
+
+def _wish(lease: Lease, index: int) -> GrantRequest:
+    return GrantRequest(
+        token=lease.token,
+        shot_id=lease.shots[index].id,
         sha256=SHA,
         size=100,
         content_type="image/png",
     )
-    return bench.ledger.grant(lease.batch_id, request)
 
 
 def test_a_shot_goes_from_claim_to_stored_with_its_sidecar(bench: Bench) -> None:
@@ -131,7 +140,95 @@ def test_a_report_must_not_contradict_itself(bench: Bench) -> None:
         ),
     ):
         with pytest.raises(Invalid):
-            bench.ledger.report(lease.batch_id, wrong)
+            bench.report(lease, wrong)
     with pytest.raises(NotFound, match="holds no shot"):
-        bench.ledger.report(lease.batch_id, Report(token=lease.token, shot_id="0" * 64, outcome="failed"))
+        bench.report(lease, Report(token=lease.token, shot_id="0" * 64, outcome="failed"))
     assert bench.shot_row(shot_id).state == "running"
+
+
+def _reports(lease: Lease, spent: Spent | None = None) -> list[tuple[str, Report]]:
+    """One of each shot of a lease, delivered."""
+    told = {"outcome": "delivered", "sha256": SHA, "size": 100, "spent": spent or work(2.0, 100.0)}
+    held = {"peak_bytes": 2**30, "fingerprint": {"pass": 2}}
+    return [
+        (lease.batch_id, Report(token=lease.token, shot_id=one.id, **told, **held)) for one in lease.shots
+    ]
+
+
+def _verdicts(attempts: list[str]) -> list[tuple[str, Verdict]]:
+    return [(one, Verdict(outcome="stored", attempt_id=one, sha256=SHA, size=100)) for one in attempts]
+
+
+def test_more_pictures_in_one_commit_take_no_more_statements(bench: Bench) -> None:
+    """From the grants to the verdicts; each picture is a parameter."""
+    taken = []
+    for number in (2, 40):
+        bench.clear()
+        bench.submit(placed(number + 2))
+        node = bench.join()
+        bench.finish(node.lease(), work(0.001))
+        lease = node.lease()
+        assert len(lease.shots) == number
+        wishes = [_wish(lease, index) for index in range(number)]
+        with bench.counted_statements() as statements:
+            bench.ledger.grants(lease.batch_id, wishes)
+            reported = bench.ledger.reports(_reports(lease))
+            attempts = [one.attempt_id for one in reported if isinstance(one, Reported) and one.attempt_id]
+            bench.ledger.deliveries(attempts)
+            answers = bench.ledger.verdicts(_verdicts(attempts))
+        assert [answer.state for answer in answers if isinstance(answer, Ack)] == ["done"] * number
+        taken.append(len(statements))
+    few, many = taken
+    assert many <= few
+
+
+def test_a_report_that_is_wrong_hinders_no_other_of_its_commit(bench: Bench) -> None:
+    job = bench.submit(placed(4))
+    lease = bench.join().lease()
+    first, second = _reports(lease)
+    unsized = second[1].model_copy(update={"size": None})
+    stolen = first[1].model_copy(update={"token": "stolen"})
+
+    answers = bench.ledger.reports(
+        [(lease.batch_id, unsized), first, (lease.batch_id, stolen), ("b-none", first[1]), first]
+    )
+
+    assert [type(answer) for answer in answers] == [Invalid, Reported, WrongToken, NotFound, Reported]
+    accepted, again = answers[1], answers[4]
+    assert isinstance(accepted, Reported)
+    assert again == replace(accepted, repeated=True)
+    assert bench.counts(job.job_id) == {"waiting": 2, "running": 1, "delivered": 1}
+    check_ledger(bench.ledger)
+
+
+def test_reports_and_verdicts_of_one_commit_come_to_what_single_ones_do(bench: Bench) -> None:
+    """Of several nodes, with a repeated one and a failure among them."""
+    outcomes = []
+    for size in (1, 100):
+        bench.clear()
+        job = bench.submit(placed(8))
+        leases = [bench.join(name).lease() for name in ("a", "b")]
+        reports = [one for lease in leases for one in _reports(lease, work(2.0 + len(lease.shots), 50.0))]
+        reports[1] = _failed(reports[1])
+        reports.append(reports[0])
+        answers = [
+            one
+            for begin in range(0, len(reports), size)
+            for one in bench.ledger.reports(reports[begin : begin + size])
+        ]
+        attempts = [one.attempt_id for one in answers if isinstance(one, Reported) and one.attempt_id]
+        verdicts = _verdicts(attempts)
+        for begin in range(0, len(verdicts), size):
+            bench.ledger.verdicts(verdicts[begin : begin + size])
+        check_ledger(bench.ledger)
+        kept = [(row.node_id, row.seconds) for row in bench.rows(speeds)]
+        records = [row.record for row in bench.rows(nodes)]
+        outcomes.append((bench.counts(job.job_id), bench.ledger.job(job.job_id).cost, kept, records))
+    single, gathered = outcomes
+    assert gathered == single
+
+
+def _failed(report: tuple[str, Report]) -> tuple[str, Report]:
+    batch_id, told = report
+    failed = {"outcome": "failed", "failure": "flat_image", "sha256": None, "size": None, "peak_bytes": None}
+    return batch_id, told.model_copy(update=failed)

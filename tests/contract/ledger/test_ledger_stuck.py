@@ -95,7 +95,7 @@ def test_an_upload_that_cannot_be_settled_keeps_no_other_from_being_settled(
         attempt = bench.deliver(lease, index).attempt_id
         assert attempt is not None
         for _ in range(3):
-            bench.ledger.delivery(attempt)
+            bench.delivery(attempt)
     _put(bench, shots, lease.shots[broken].id, "running")
     bench.clock.now += TIMING.ingest_again_s + 1
 
