@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse
 
 from common.messages import (
     Ack,
+    Acks,
     Beat,
     BeatAnswer,
     Claim,
@@ -22,6 +23,8 @@ from common.messages import (
     Close,
     Grant,
     GrantRequest,
+    GrantRequests,
+    Grants,
     Join,
     Joined,
     Lease,
@@ -29,6 +32,7 @@ from common.messages import (
     Listen,
     Nothing,
     Report,
+    Reports,
 )
 from tests.waiting import PATIENCE_S
 
@@ -84,6 +88,10 @@ class ScriptedFarm:
             self.stored[key] = data
             self._changed.notify_all()
             return 200
+
+    def granted(self, batch_id: str, wish: GrantRequest) -> Grant:
+        key = f"quarantine/{batch_id}/{wish.shot_id}/{wish.sha256}"
+        return Grant(key=key, url=f"{self.url}/store/{key}", headers={"Content-Type": wish.content_type})
 
     def joined(self) -> Joined:
         return Joined(
@@ -172,15 +180,31 @@ def _app(farm: ScriptedFarm) -> FastAPI:
 
 
 def _deliver(app: FastAPI, farm: ScriptedFarm, answer: Callable[..., Response]) -> None:
+    def answer_all(kind: str, messages: Sequence[object], good: Callable[[], object]) -> Response:
+        """Refused is what follows the first that is."""
+        first, *rest = messages
+        if rest:
+            refused = answer(kind, first, good)
+            return refused if refused.status_code >= 400 else answer_all(kind, rest, good)
+        return answer(kind, first, good)
+
     @app.post("/v1/batches/{batch_id}/grants")
     def grant(batch_id: str, message: GrantRequest) -> Response:
-        key = f"quarantine/{batch_id}/{message.shot_id}/{message.sha256}"
-        put = Grant(key=key, url=f"{farm.url}/store/{key}", headers={"Content-Type": message.content_type})
-        return answer("grants", message, lambda: put)
+        return answer("grants", message, lambda: farm.granted(batch_id, message))
+
+    @app.post("/v1/batches/{batch_id}/pass/grants")
+    def grants(batch_id: str, message: GrantRequests) -> Response:
+        granted = tuple(farm.granted(batch_id, wish) for wish in message.requests)
+        return answer_all("grants", message.requests, lambda: Grants(grants=granted))
 
     @app.post("/v1/batches/{batch_id}/reports")
     def report(batch_id: str, message: Report) -> Response:
         return answer("reports", message, lambda: Ack(state="delivered"))
+
+    @app.post("/v1/batches/{batch_id}/pass/reports")
+    def reports(batch_id: str, message: Reports) -> Response:
+        acks = tuple(Ack(state="delivered") for _ in message.reports)
+        return answer_all("reports", message.reports, lambda: Acks(acks=acks))
 
     @app.post("/v1/batches/{batch_id}/close")
     def close(batch_id: str, message: Close) -> Response:

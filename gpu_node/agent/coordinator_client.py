@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from common.messages import (
     PROTOCOL_HEADER,
     VERSION_HEADER,
     Ack,
+    Acks,
     Beat,
     BeatAnswer,
     Claim,
@@ -22,11 +24,14 @@ from common.messages import (
     Close,
     Grant,
     GrantRequest,
+    GrantRequests,
+    Grants,
     Join,
     Joined,
     Leave,
     Listen,
     Report,
+    Reports,
 )
 from common.views import ErrorView, NodeWish
 
@@ -90,11 +95,20 @@ class Coordinator:
         """Returns when there is work, at the latest after `claim.wait_s`."""
         return self._post(ClaimAnswer, "/v1/claims", claim, claim.wait_s + _TIMEOUT_S)
 
-    def grant(self, batch_id: str, request: GrantRequest) -> Grant:
-        return self._post(Grant, f"/v1/batches/{batch_id}/grants", request)
+    def grants(self, batch_id: str, requests: Sequence[GrantRequest]) -> Sequence[Grant]:
+        """All of them, or raises why one is refused."""
+        batch = f"/v1/batches/{batch_id}"
+        if len(requests) == 1:
+            return [self._post(Grant, f"{batch}/grants", requests[0])]
+        several = GrantRequests(requests=tuple(requests))
+        return self._post(Grants, f"{batch}/pass/grants", several).grants
 
-    def report(self, batch_id: str, report: Report) -> Ack:
-        return self._post(Ack, f"/v1/batches/{batch_id}/reports", report)
+    def report(self, batch_id: str, reports: Sequence[Report]) -> Sequence[Ack]:
+        """Raises why one is refused; the others are accepted."""
+        batch = f"/v1/batches/{batch_id}"
+        if len(reports) == 1:
+            return [self._post(Ack, f"{batch}/reports", reports[0])]
+        return self._post(Acks, f"{batch}/pass/reports", Reports(reports=tuple(reports))).acks
 
     def close_batch(self, batch_id: str, close: Close) -> Ack:
         return self._post(Ack, f"/v1/batches/{batch_id}/close", close)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 import httpx
@@ -26,6 +27,8 @@ _T = TypeVar("_T")
 
 #: Uploads at a time: one waits for the network while another is reported.
 _UPLOADS = 2
+#: Shots that share their calls of the coordinator at the most.
+_TOGETHER = 16
 #: Without a byte in either direction; a slow store may take its time.
 _TIMEOUT = httpx.Timeout(30.0, connect=5.0)
 #: Times that a store may refuse an upload, with a fresh grant each and a longer pause before it, until the
@@ -61,7 +64,10 @@ class Rendered:
 
 
 class Delivery:
-    """Delivers the shots of one batch on its own threads, until the batch is over."""
+    """Delivers the shots of one batch on its own threads, until the batch is over.
+
+    What is ready at the same moment, such as the images of a pass, shares its calls of the coordinator.
+    """
 
     def __init__(self, coordinator: Coordinator, store: httpx.Client, batch: ActiveBatch) -> None:
         self._coordinator = coordinator
@@ -69,17 +75,21 @@ class Delivery:
         self._batch = batch
         self._threads = ThreadPoolExecutor(max_workers=_UPLOADS, thread_name_prefix="deliver")
         self._pending: list[Future[None]] = []
+        self._ready: SimpleQueue[tuple[Image, Rendered] | Report] = SimpleQueue()
         #: Keys that may be there: a PUT of them ended without an answer to rely on.
         self._maybe_there: set[str] = set()
 
     def image(self, image: Image, rendered: Rendered) -> None:
         """Upload and report one image; its file is gone afterwards."""
-        self._pending.append(self._threads.submit(self._run, self._deliver, image, rendered))
+        self._deliver_soon((image, rendered))
 
     def failure(self, shot_id: str, kind: str, message: str, spent: Spent) -> None:
         """Report a shot that failed with a kind of `common.failures`."""
-        report = self._failed(shot_id, kind, message, spent)
-        self._pending.append(self._threads.submit(self._run, self._report, report))
+        self._deliver_soon(self._failed(shot_id, kind, message, spent))
+
+    def _deliver_soon(self, one: tuple[Image, Rendered] | Report) -> None:
+        self._ready.put(one)
+        self._pending.append(self._threads.submit(self._run))
 
     def finish(self) -> None:
         """Return when everything given is reported, or the batch is over."""
@@ -104,73 +114,97 @@ class Delivery:
             return False
         return True
 
-    def _run(self, work: Callable[..., None], *arguments: object) -> None:
+    def _run(self) -> None:
+        """Deliver what is ready by now, if another thread has not taken it."""
         if self._batch.over.is_set():
             return
         try:
-            work(*arguments)
+            ready = self._take()
+            images = [one for one in ready if not isinstance(one, Report)]
+            grants = self._granted([image for image, _ in images])
+            reports = [one for one in ready if isinstance(one, Report)]
+            with suppress(Abandoned):  # what was uploaded before is reported all the same
+                for image, rendered in images:
+                    reports += self._deliver(image, rendered, grants)
+            self._report(reports)
         except Gone as error:
             self._batch.lose(str(error))
         except Abandoned:
             pass
-        except FarmError as error:
-            # The shot is neither stored nor failed: it waits again once the batch closes.
-            log.error("a shot of batch %s was not delivered: %s", self._batch.lease.batch_id, error)
 
-    def _deliver(self, image: Image, rendered: Rendered) -> None:
+    def _take(self) -> list[tuple[Image, Rendered] | Report]:
+        ready: list[tuple[Image, Rendered] | Report] = []
+        with suppress(Empty):
+            while len(ready) < _TOGETHER:
+                ready.append(self._ready.get_nowait())
+        return ready
+
+    def _granted(self, images: Sequence[Image]) -> dict[str, Grant]:
+        """Shot to its first grant, asked for at once; each asks for itself where one of them is refused."""
+        if len(images) < 2:
+            return {}
+        wishes = [self._wish(image) for image in images]
+        try:
+            grants = self._retry(lambda: self._coordinator.grants(self._batch.lease.batch_id, wishes))
+        except (Gone, Abandoned):
+            raise
+        except FarmError:
+            return {}
+        return {image.shot_id: grant for image, grant in zip(images, grants, strict=True)}
+
+    def _deliver(self, image: Image, rendered: Rendered, grants: dict[str, Grant]) -> list[Report]:
+        """Upload a picture; the report that is due then, if any."""
         start = time.monotonic()
         try:
-            grant = self._upload(image)
+            grant = self._upload(image, grants)
         except Refused as error:
-            self._report(self._failed(image.shot_id, error.kind, str(error), rendered.spent))
-            return
+            return [self._failed(image.shot_id, error.kind, str(error), rendered.spent)]
         except Invalid as error:
             # Such as a picture larger than the farm takes: every node would render it in vain.
-            self._report(self._failed(image.shot_id, "invalid_spec", str(error), rendered.spent))
-            return
+            return [self._failed(image.shot_id, "invalid_spec", str(error), rendered.spent)]
         except OSError as error:
             message = f"cannot read {image.file} back ({error.strerror}): look at that disk"
-            self._report(self._failed(image.shot_id, "disk_full", message, rendered.spent))
-            return
+            return [self._failed(image.shot_id, "disk_full", message, rendered.spent)]
+        except (Gone, Abandoned):
+            raise
+        except FarmError as error:
+            self._note_undelivered(error)
+            return []
         finally:
             with suppress(OSError):
                 image.file.unlink(missing_ok=True)
         upload_s = time.monotonic() - start
         self._batch.add("upload", upload_s)
+        return [self._delivered(image, rendered, grant, upload_s)]
+
+    def _delivered(self, image: Image, rendered: Rendered, grant: Grant, upload_s: float) -> Report:
         seconds = rendered.spent.seconds | {"save": image.save_s, "upload": upload_s}
-        self._report(
-            Report(
-                token=self._batch.lease.token,
-                shot_id=image.shot_id,
-                outcome="delivered",
-                key=grant.key,
-                sha256=image.sha256,
-                size=image.size,
-                spent=rendered.spent.model_copy(update={"seconds": seconds}),
-                peak_bytes=rendered.peak_bytes,
-                fingerprint=rendered.fingerprint,
-            )
+        return Report(
+            token=self._batch.lease.token,
+            shot_id=image.shot_id,
+            outcome="delivered",
+            key=grant.key,
+            sha256=image.sha256,
+            size=image.size,
+            spent=rendered.spent.model_copy(update={"seconds": seconds}),
+            peak_bytes=rendered.peak_bytes,
+            fingerprint=rendered.fingerprint,
         )
 
-    def _upload(self, image: Image) -> Grant:
+    def _upload(self, image: Image, grants: dict[str, Grant]) -> Grant:
         data = image.file.read_bytes()
         for pause_s in islice(pauses(), _REFUSALS - 1):
             with suppress(Refused):
-                return self._retry(lambda: self._put(image, data))
+                return self._retry(lambda: self._put(image, data, grants))
             if self._batch.over.wait(pause_s):
                 raise Abandoned(self._batch.reason)
-        return self._retry(lambda: self._put(image, data))
+        return self._retry(lambda: self._put(image, data, grants))
 
-    def _put(self, image: Image, data: bytes) -> Grant:
+    def _put(self, image: Image, data: bytes, grants: dict[str, Grant]) -> Grant:
         """One try, with a grant of its own: an older one may have expired."""
-        request = GrantRequest(
-            token=self._batch.lease.token,
-            shot_id=image.shot_id,
-            sha256=image.sha256,
-            size=image.size,
-            content_type=image.content_type,
-        )
-        grant = self._coordinator.grant(self._batch.lease.batch_id, request)
+        grant = grants.pop(image.shot_id, None)
+        if grant is None:
+            (grant,) = self._coordinator.grants(self._batch.lease.batch_id, [self._wish(image)])
         try:
             answer = self._store.put(grant.url, content=data, headers=grant.headers)
         except httpx.HTTPError as error:
@@ -184,8 +218,32 @@ class Delivery:
             raise Unavailable(said)
         raise Refused("upload_failed" if answer.status_code in _BAD_BYTES else "store_unavailable", said)
 
-    def _report(self, report: Report) -> None:
-        self._retry(lambda: self._coordinator.report(self._batch.lease.batch_id, report))
+    def _wish(self, image: Image) -> GrantRequest:
+        return GrantRequest(
+            token=self._batch.lease.token,
+            shot_id=image.shot_id,
+            sha256=image.sha256,
+            size=image.size,
+            content_type=image.content_type,
+        )
+
+    def _report(self, reports: Sequence[Report]) -> None:
+        if not reports:
+            return
+        try:
+            self._retry(lambda: self._coordinator.report(self._batch.lease.batch_id, reports))
+        except (Gone, Abandoned):
+            raise
+        except FarmError as error:
+            if len(reports) == 1:
+                self._note_undelivered(error)
+                return
+            for one in reports:
+                self._report([one])
+
+    def _note_undelivered(self, error: FarmError) -> None:
+        """The shot is neither stored nor failed: it waits again once the batch closes."""
+        log.error("a shot of batch %s was not delivered: %s", self._batch.lease.batch_id, error)
 
     def _failed(self, shot_id: str, kind: str, message: str, spent: Spent) -> Report:
         return Report(
