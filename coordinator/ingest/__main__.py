@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 import warnings
 
 from celery import Celery
@@ -22,25 +23,32 @@ from coordinator.ingest.work import ingest
 
 log = logging.getLogger("coordinator.ingest")
 
-_MOST_THREADS = 4
+#: They wait for the store and for commits most of the time.
+_THREADS_A_CORE, _MOST_THREADS = 2, 8
 
 
 def ingest_app(settings: Settings, deliveries: Deliveries, store: Store) -> Celery:
     """A Celery application whose one task takes one delivery to its verdict."""
     app = make_app(settings.broker_url)
+    #: Set where the store may be away.
+    doubtful = threading.Event()
+    doubtful.set()
 
     @app.task(name=INGEST_TASK)  # type: ignore[untyped-decorator]
     def take(attempt_id: str) -> None:
         # What fails here is asked for again by the coordinator's sweeper.
         try:
-            # A store that is away is met here, before the coordinator counts a try.
-            store.head(attempt_id)
+            if doubtful.is_set():
+                # A store that is away is met here, before the coordinator counts a try.
+                store.head(attempt_id)
+                doubtful.clear()
             delivery = deliveries.fetch(attempt_id)
             if delivery is None:
                 return
             verdict = ingest(delivery, store)
             deliveries.settle(attempt_id, verdict)
             if verdict.outcome == "put off":
+                doubtful.set()
                 log.warning("attempt %s is put off: %s", attempt_id, verdict.message)
             else:
                 store.delete(delivery.key)
@@ -61,7 +69,7 @@ def main() -> int:
     except FarmError as error:
         err.print(str(error), soft_wrap=True)
         return error.exit_code
-    threads = min(_MOST_THREADS, os.cpu_count() or 1)
+    threads = min(_MOST_THREADS, _THREADS_A_CORE * (os.cpu_count() or 1))
     app.worker_main(
         [
             "--quiet",
