@@ -221,7 +221,7 @@ def test_a_deleted_picture_is_rendered_again_under_another_key(bench: Bench, nod
     lease = node.lease()
     attempt = bench.deliver(lease).attempt_id
     assert attempt is not None
-    assert bench.ledger.delivery(attempt).final_key == f"images/{shot_id[:2]}/{shot_id}.1.png"
+    assert bench.delivery(attempt).final_key == f"images/{shot_id[:2]}/{shot_id}.1.png"
     # The upload that ingest works on is no leftover of the deleted picture.
     assert len(bench.ledger.doomed(10)[0].uploads) == 1
     bench.store(attempt)

@@ -169,7 +169,7 @@ def pictures(coordinator: RunningFarm, node: ScriptedNode, job: str) -> list[str
         for shot in lease.shots:
             node.deliver(lease, shot)
             stored = Verdict(outcome="stored", sha256=shot.id, size=1)
-            ledger.verdict(shot.attempt_id, stored)
+            ledger.verdicts([(shot.attempt_id, stored)])
         node.close(lease)
     return [image.shot_id for image in ledger.images(job)]
 
