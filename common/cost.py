@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from common.nodes import Terms
+from common.nodes import Card, Terms
 from common.settings import Money
 from common.units import JOULES_PER_KWH, SECONDS_PER_HOUR
 
@@ -94,3 +94,9 @@ def estimated_joules(
     """Energy of a card that nothing measures: its declared watts, else those assumed for its class."""
     watts = rates.card_watts.get(vram_class, 0.0) if declared_watts is None else declared_watts
     return watts * seconds
+
+
+def expected_cost(seconds: float, card: Card, terms: Terms, rates: Rates) -> Cost:
+    """Cost of `seconds` of work that a card has yet to do."""
+    joules = estimated_joules(seconds, card.vram_class, rates, card.watts)
+    return attempt_cost(seconds=seconds, joules=joules, vram_class=card.vram_class, terms=terms, rates=rates)

@@ -100,7 +100,7 @@ class Spent(Message):
     seconds: dict[str, Seconds] = {}
 
 
-class Beat(Message):
+class Heartbeat(Message):
     """POST /v1/nodes/{id}/beats, every `heartbeat_s`: renews the lease it names."""
 
     incarnation: int
@@ -120,7 +120,7 @@ class Beat(Message):
     idle_joules: Joules = 0.0
 
 
-class BeatAnswer(Message):
+class HeartbeatAnswer(Message):
     #: `go on`; `stop`: drop the batch, its lease has ended; `drain`: finish the batch and take no more;
     #: `pause`: drop the batch and release the GPU until another order.
     order: Literal["go on", "stop", "drain", "pause"]
@@ -138,7 +138,7 @@ class Listen(Message):
     batch_id: str | None = None
     token: str | None = None
     #: The order that the node last received for this batch.
-    known: BeatAnswer = BeatAnswer(order="go on")
+    known: HeartbeatAnswer = HeartbeatAnswer(order="go on")
     wait_s: Seconds = 20.0
 
 
@@ -160,7 +160,7 @@ class Claim(Message):
     wait_s: Seconds = 20.0
 
 
-class OrderedShot(Message):
+class LeasedShot(Message):
     """One shot of a batch; `spec` is `common.shot.Shot.to_dict()`."""
 
     id: Sha256
@@ -178,7 +178,7 @@ class Lease(Message):
     recipe: str
     #: Maximum number of images in one pass.
     pass_size: Annotated[int, Field(ge=1)]
-    shots: tuple[OrderedShot, ...]
+    shots: tuple[LeasedShot, ...]
 
 
 class Nothing(Message):

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
-from common.document.nodes import Mapping
+from common.document.tree import Mapping
 from common.document.typed import dotted, plain, read_document, sentence, validated
 from common.errors import EmptyDocument, InvalidDocument, Problem
 

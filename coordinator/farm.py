@@ -15,12 +15,12 @@ from common.errors import NotFound, TooLarge, Unavailable
 from common.fit import peak_bytes, plain_shot
 from common.messages import (
     Ack,
-    Beat,
-    BeatAnswer,
     Close,
     Delivery,
     Grant,
     GrantRequest,
+    Heartbeat,
+    HeartbeatAnswer,
     Join,
     Joined,
     Report,
@@ -39,20 +39,22 @@ from common.views import (
     NodeView,
     QueueView,
     StatusView,
+    Submit,
+    Submitted,
 )
-from coordinator.broker_user import BrokerUser
-from coordinator.claims import Claims
-from coordinator.erasure import erase
+from coordinator.background.broker_user import BrokerUser
+from coordinator.background.dispatch import IngestQueue
+from coordinator.background.loop import Loop
+from coordinator.background.store_cleanup import erase
 from coordinator.explain.wording import misfits
-from coordinator.group_commit import GroupCommit
-from coordinator.ingest_queue import IngestQueue
+from coordinator.http.group_commit import GroupCommit
+from coordinator.http.long_polls import Claims, Orders
+from coordinator.http.thread_pools import ThreadPools
+from coordinator.http.traffic import Traffic
 from coordinator.ledger import Ledger, Reported
-from coordinator.loop import Loop
 from coordinator.metrics import FarmCollector
-from coordinator.orders import Orders
-from coordinator.thread_pools import ThreadPools
-from coordinator.tokens import Tokenizers
-from coordinator.traffic import Traffic
+from coordinator.submission.submit import submit_manifest
+from coordinator.submission.tokens import Tokenizers
 
 #: Bytes: a PNG of 11 megapixels at its worst.
 MAX_UPLOAD = 32 * 2**20
@@ -69,7 +71,7 @@ class Farm:
     broker_user: BrokerUser
     claims: Claims
     orders: Orders
-    beats: GroupCommit[tuple[str, Beat], BeatAnswer]
+    heartbeats: GroupCommit[tuple[str, Heartbeat], HeartbeatAnswer]
     reports: GroupCommit[tuple[str, Report], Reported]
     deliveries: GroupCommit[str, Delivery]
     verdicts: GroupCommit[tuple[str, Verdict], Ack]
@@ -137,6 +139,16 @@ class Farm:
         with suppress(Unavailable):  # the loop goes on with it
             erase(self.store, self.ledger)
         return deleted.model_copy(update={"pending": self.ledger.to_erase()})
+
+    def submit(self, submission: Submit) -> Submitted:
+        """Raises as `submit_manifest` does."""
+        return submit_manifest(
+            submission,
+            self.ledger,
+            catalog=self.catalog,
+            tokenizers=self.tokenizers,
+            money=self.settings.money,
+        )
 
     def close_batch(self, batch_id: str, close: Close) -> Ack:
         ack = self.ledger.close(batch_id, close)

@@ -16,8 +16,8 @@ from common.celeryapp import Publisher
 from common.errors import FarmError
 from common.nodes import queue_name
 from common.views import NodeView
+from coordinator.http.traffic import Traffic
 from coordinator.ledger import Ledger, Totals, WorkLabels
-from coordinator.traffic import Traffic
 
 _WORK = ("model", "lane", "vram_class")
 

@@ -24,27 +24,24 @@ from common.settings import Settings, load_settings
 from common.storage import Store
 from common.storage.open import open_store
 from common.terminal import err, log_to_stderr
-from coordinator.api.access import configured
-from coordinator.api.app import make_app
-from coordinator.broker_user import BrokerUser
-from coordinator.claims import Claims
-from coordinator.dispatch import Dispatcher
-from coordinator.erasure import erase
+from coordinator.background.broker_user import BrokerUser
+from coordinator.background.dispatch import Dispatcher, IngestQueue
+from coordinator.background.loop import Loop
+from coordinator.background.store_cleanup import clear_quarantine, erase
+from coordinator.background.sweep import Sweeper
 from coordinator.farm import Farm
-from coordinator.group_commit import GroupCommit
-from coordinator.ingest_queue import IngestQueue
+from coordinator.http.access import configured
+from coordinator.http.app import make_app
+from coordinator.http.group_commit import GroupCommit
+from coordinator.http.long_polls import Claims, Orders
+from coordinator.http.server import WebServer
+from coordinator.http.standby import stand_by
+from coordinator.http.thread_pools import OPERATOR_THREADS, ThreadPools
+from coordinator.http.traffic import Traffic
 from coordinator.ledger import Candidate, Lead, Ledger, Replaced, open_engine
-from coordinator.loop import Loop
 from coordinator.metrics import FarmCollector
-from coordinator.orders import Orders
-from coordinator.placing import placing
-from coordinator.quarantine import clear_quarantine
-from coordinator.standby import stand_by
-from coordinator.sweep import Sweeper
-from coordinator.thread_pools import OPERATOR_THREADS, ThreadPools
-from coordinator.tokens import Tokenizers
-from coordinator.traffic import Traffic
-from coordinator.webserver import WebServer
+from coordinator.scheduling.placing import placing
+from coordinator.submission.tokens import Tokenizers
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 #: Beats are committed this many times in a heartbeat's interval.
@@ -89,8 +86,8 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
         broker_user=user,
         claims=claims,
         orders=Orders(ledger, threads.orders, longest_wait_s=timing.claim_wait_s),
-        beats=GroupCommit(
-            ledger.beats, threads.heartbeats, every_s=timing.heartbeat_s / _COMMITS_A_HEARTBEAT
+        heartbeats=GroupCommit(
+            ledger.heartbeats, threads.heartbeats, every_s=timing.heartbeat_s / _COMMITS_A_HEARTBEAT
         ),
         reports=GroupCommit(ledger.reports, threads.reports, every_s=_COMMIT_EVERY_S),
         deliveries=GroupCommit(ledger.deliveries, threads.reports, every_s=_COMMIT_EVERY_S),
@@ -113,7 +110,7 @@ def _loops(ledger: Ledger, publisher: Publisher, store: Store, *, period_s: floa
     return (
         Loop("leading", ledger.show_life, period_s=period_s),
         Loop("sweeper", sweeper.sweep, period_s=period_s),
-        Loop("uploads", sweeper.settle, period_s=period_s),
+        Loop("uploads", sweeper.ask_again, period_s=period_s),
         Loop("quarantine", clear, period_s=_QUARANTINE_S),
         Loop("erasure", _as_leader(ledger, lambda: erase(store, ledger)), period_s=period_s),
     )

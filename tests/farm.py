@@ -31,7 +31,7 @@ from common.messages import (
     Join,
     Joined,
     Lease,
-    OrderedShot,
+    LeasedShot,
     Report,
     Spent,
 )
@@ -143,7 +143,7 @@ def card(vram_gib: int) -> CardFacts:
     )
 
 
-def drawn(shot: OrderedShot) -> bytes:
+def drawn(shot: LeasedShot) -> bytes:
     """A picture of the asked size as PNG; another one for every shot."""
     size = (shot.spec["width"], shot.spec["height"])
     image = Image.new("RGB", size, "white")
@@ -188,13 +188,13 @@ class ScriptedNode:
             pass
         return lease
 
-    def deliver(self, lease: Lease, shot: OrderedShot, data: bytes | None = None) -> Report:
+    def deliver(self, lease: Lease, shot: LeasedShot, data: bytes | None = None) -> Report:
         """Upload and report one shot; `data` instead of a good picture."""
         report = self.upload(lease, shot, data)
         self.post(f"/v1/batches/{lease.batch_id}/reports", report)
         return report
 
-    def upload(self, lease: Lease, shot: OrderedShot, data: bytes | None = None) -> Report:
+    def upload(self, lease: Lease, shot: LeasedShot, data: bytes | None = None) -> Report:
         """Upload one shot; the report that is due then."""
         data = drawn(shot) if data is None else data
         sha256 = hashlib.sha256(data).hexdigest()

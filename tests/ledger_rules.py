@@ -10,9 +10,7 @@ from sqlalchemy import Connection, Table, select
 
 from common.states import AttemptState, ShotState
 from coordinator.ledger import Ledger
-from coordinator.ledger.backlog import Backlog, Line
-from coordinator.ledger.member import members
-from coordinator.ledger.moves import counted_as
+from coordinator.ledger.fleet import members
 from coordinator.ledger.schema import (
     ATTEMPT_PHASES,
     attempts,
@@ -29,6 +27,8 @@ from coordinator.ledger.schema import (
     wants,
 )
 from coordinator.ledger.tallies import Tally
+from coordinator.ledger.transitions import counted_as
+from coordinator.scheduling.backlog import Backlog, Line
 
 #: Relative, and what rounding may leave of a sum that came to nothing.
 _CLOSE, _NOTHING = 1e-6, 1e-9

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from common.messages import Lease, OrderedShot
+from common.messages import Lease, LeasedShot
 from common.shot import Shot
 from gpu_node.agent.batch import Batch, NodeContext
 from gpu_node.agent.heartbeat import Heartbeat
@@ -38,7 +38,7 @@ class Worker:
 
 
 def lease(*shots: Shot, pass_size: int = 2, model: str = "tiny") -> Lease:
-    ordered = tuple(OrderedShot(id=one.id, attempt_id=f"a-{one.seed}", spec=one.to_dict()) for one in shots)
+    ordered = tuple(LeasedShot(id=one.id, attempt_id=f"a-{one.seed}", spec=one.to_dict()) for one in shots)
     return Lease(
         batch_id="b-1",
         token="t-1",

@@ -16,8 +16,6 @@ from fastapi.responses import JSONResponse
 from common.messages import (
     Ack,
     Acks,
-    Beat,
-    BeatAnswer,
     Claim,
     ClaimAnswer,
     Close,
@@ -25,6 +23,8 @@ from common.messages import (
     GrantRequest,
     GrantRequests,
     Grants,
+    Heartbeat,
+    HeartbeatAnswer,
     Join,
     Joined,
     Lease,
@@ -46,7 +46,7 @@ class ScriptedFarm:
     heartbeat_s: float = 0.2
     stall_render_s: float = PATIENCE_S
     joins: list[Join] = field(default_factory=list)
-    beats: list[Beat] = field(default_factory=list)
+    beats: list[Heartbeat] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
     grants: list[GrantRequest] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
@@ -60,7 +60,7 @@ class ScriptedFarm:
     #: Status codes that the next calls of a kind (`put`, `claims`, `reports` …) are refused with.
     refusals: defaultdict[str, deque[int]] = field(default_factory=lambda: defaultdict(deque))
     #: What heartbeats and listeners are answered; `order` changes it.
-    beat_answer: BeatAnswer = field(default_factory=lambda: BeatAnswer(order="go on"))
+    beat_answer: HeartbeatAnswer = field(default_factory=lambda: HeartbeatAnswer(order="go on"))
     leaves: list[Leave] = field(default_factory=list)
     #: What listeners asked.
     listens: list[Listen] = field(default_factory=list)
@@ -107,13 +107,13 @@ class ScriptedFarm:
             hard_limit_s=600,
         )
 
-    def order(self, answer: BeatAnswer) -> None:
+    def order(self, answer: HeartbeatAnswer) -> None:
         """Let heartbeats and listeners hear this from now on."""
         with self._changed:
             self.beat_answer = answer
             self._changed.notify_all()
 
-    def listen(self, message: Listen) -> BeatAnswer:
+    def listen(self, message: Listen) -> HeartbeatAnswer:
         with self._changed:
             self._changed.wait_for(lambda: self.beat_answer != message.known, timeout=message.wait_s)
             return self.beat_answer
@@ -164,7 +164,7 @@ def _app(farm: ScriptedFarm) -> FastAPI:
         return answer("leaves", message, lambda: message)
 
     @app.post("/v1/nodes/{node_id}/beats")
-    def beat(node_id: str, message: Beat) -> Response:
+    def beat(node_id: str, message: Heartbeat) -> Response:
         return answer("beats", message, lambda: farm.beat_answer)
 
     @app.post("/v1/nodes/{node_id}/orders")

@@ -11,8 +11,8 @@ from common.catalog.build import build_catalog
 from common.catalog.check import problems_between
 from common.catalog.entries import CatalogEntries, Entry, FamilyEntry, LicenseEntry, LoraEntry, ModelEntry
 from common.catalog.types import Catalog
-from common.document.nodes import Mapping, child_path
 from common.document.source import SourceText
+from common.document.tree import Mapping, child_path
 from common.document.typed import plain, read_document, validated
 from common.errors import InvalidDocument, Problem
 from common.wording import suggestion

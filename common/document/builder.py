@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from common.document.nodes import Mapping, Node, Place, Scalar, Sequence, child_path
+from common.document.tree import Mapping, Place, Scalar, Sequence, YamlNode, child_path
 from common.errors import Problem
 from common.wording import MAX_PATH, shortened
 
@@ -45,10 +45,10 @@ class TreeBuilder:
     """Makes the tree from events, iteratively, so that no document is too deep for Python's stack."""
 
     def __init__(self) -> None:
-        self.root: Node | None = None
+        self.root: YamlNode | None = None
         self.problems: list[Problem] = []
         self._open: list[_Open] = []
-        self._anchors: dict[str, tuple[Node, int, int]] = {}
+        self._anchors: dict[str, tuple[YamlNode, int, int]] = {}
         self._documents = 0
 
     def take(self, event: Any) -> None:
@@ -103,7 +103,7 @@ class TreeBuilder:
             return child_path(top.path, len(top.node.items))
         return child_path(top.path, top.key[0]) if top.key else top.path
 
-    def _add(self, node: Node, weight: int, height: int, place: Place) -> None:
+    def _add(self, node: YamlNode, weight: int, height: int, place: Place) -> None:
         if not self._open:
             self.root = node
             return
@@ -123,7 +123,7 @@ class TreeBuilder:
             top.node.entries.setdefault(key, (key_place, node))
             top.key = None
 
-    def _take_key(self, top: _Open, mapping: Mapping, node: Node, place: Place) -> None:
+    def _take_key(self, top: _Open, mapping: Mapping, node: YamlNode, place: Place) -> None:
         if not isinstance(node, Scalar):
             self._fail(_KEY, place)
         if node.text in mapping.entries:
@@ -139,11 +139,11 @@ class TreeBuilder:
             message = f"tags such as `{tag}` have no place here; remove it or put the value in quotes"
             self.problems.append(self._problem(message, place))
 
-    def _name(self, anchor: str | None, node: Node, weight: int, height: int) -> None:
+    def _name(self, anchor: str | None, node: YamlNode, weight: int, height: int) -> None:
         if anchor is not None:
             self._anchors[anchor] = (node, weight, height)
 
-    def _aliased(self, anchor: str, place: Place) -> tuple[Node, int, int]:
+    def _aliased(self, anchor: str, place: Place) -> tuple[YamlNode, int, int]:
         name = shortened(anchor)
         if any(frame.anchor == anchor for frame in self._open):
             self._fail(f"`*{name}` stands inside itself", place)

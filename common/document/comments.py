@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from common.document.nodes import Mapping, Node, Place, Scalar, Sequence, child_path
 from common.document.source import SourceText
+from common.document.tree import Mapping, Place, Scalar, Sequence, YamlNode, child_path
 from common.errors import Problem
 from common.wording import MAX_PATH, quoted, shortened
 
@@ -32,7 +32,7 @@ def doubtful_comments(text: SourceText) -> list[Problem]:
 
 
 def _found(text: SourceText) -> Iterator[Problem]:
-    waiting: list[tuple[Node, str]] = [(text.root, "")]
+    waiting: list[tuple[YamlNode, str]] = [(text.root, "")]
     seen: set[int] = set()
     while waiting:
         node, path = waiting.pop()

@@ -8,8 +8,8 @@ from json.decoder import JSONDecodeError, scanstring  # type: ignore[attr-define
 from typing import NoReturn
 
 from common.document.builder import DEEP, MAX_DEPTH, UnreadableError
-from common.document.nodes import Mapping, Node, Place, Scalar, Sequence, child_path
 from common.document.source import SourceText
+from common.document.tree import Mapping, Place, Scalar, Sequence, YamlNode, child_path
 from common.errors import InvalidDocument, Problem
 from common.wording import MAX_PATH, shortened
 
@@ -62,7 +62,7 @@ class _Reader:
         self._before = lines_before
         self._line_starts = [0, *(end.end() for end in _LINE_END.finditer(text))]
 
-    def document(self) -> Node:
+    def document(self) -> YamlNode:
         self._skip()
         root = self._value(self.path)
         self._skip()
@@ -79,7 +79,7 @@ class _Reader:
         blank = _BLANK.match(self.text, self.pos)
         self.pos = blank.end() if blank else self.pos
 
-    def _value(self, path: str) -> Node:
+    def _value(self, path: str) -> YamlNode:
         char = self.text[self.pos : self.pos + 1]
         if char in ("{", "["):
             if self.depth == MAX_DEPTH:

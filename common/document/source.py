@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from common.document.nodes import Mapping, Node, Place, Scalar, find, place_in
+from common.document.tree import Mapping, Place, Scalar, YamlNode, find, place_in
 from common.errors import Problem
 from common.wording import MAX_PATH, shortened
 
@@ -28,7 +28,7 @@ class SourceText:
 
     source: str
     content: str
-    root: Node
+    root: YamlNode
     #: Other files that it is put together from, by name.
     parts: dict[str, SourceText] = field(default_factory=dict)
     #: Dotted path of a list whose values a file gave.
@@ -40,7 +40,7 @@ class SourceText:
     #: What its author should know, and what hides nothing.
     doubts: list[Problem] = field(default_factory=list)
 
-    def braces(self, node: Node) -> str:
+    def braces(self, node: YamlNode) -> str:
         """The source of a mapping that one line holds in one pair of braces; empty for any other."""
         part = self._part(node.place)
         if part.is_json:

@@ -8,8 +8,8 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from common.document.nodes import Mapping, Node, Scalar, child_path
 from common.document.source import SourceText
+from common.document.tree import Mapping, Scalar, YamlNode, child_path
 from common.document.yaml12 import read_yaml
 from common.errors import InvalidDocument, Problem
 from common.wording import suggestion
@@ -36,7 +36,7 @@ def read_document(path: Path) -> tuple[SourceText, list[Problem]]:
     return read_yaml(content, str(path))
 
 
-def plain(node: Node) -> Any:
+def plain(node: YamlNode) -> Any:
     """Python data by the YAML 1.2 core schema."""
     if isinstance(node, Mapping):
         return {key: plain(value) for key, _, value in node.items()}

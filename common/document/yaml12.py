@@ -13,9 +13,9 @@ import yaml
 
 from common.document.builder import DEEP, TreeBuilder, UnreadableError
 from common.document.comments import doubtful_comments
-from common.document.nodes import Scalar
 from common.document.source import SourceText
 from common.document.syntax import LOADER, syntax_problem
+from common.document.tree import Scalar
 from common.errors import EmptyDocument, InvalidDocument, Problem
 
 MAX_BYTES = 8 * 1024 * 1024

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.catalog.samplers import sampler_of
-from common.document import nodes
-from common.document.nodes import Node, Scalar, child_path, described, flow, spelling
+from common.document import tree
+from common.document.tree import Scalar, YamlNode, child_path, described, flow, spelling
 from common.manifest import tables, value_remedies
 from common.manifest.aliases import SIDES, field_of
 from common.manifest.axis_remedies import of_axis, of_axis_text, one_file
@@ -65,8 +65,8 @@ _LIST_KEYS = {
 class Axes:
     """Axis name to its values."""
 
-    def read(self, node: Node, path: str, reading: Reading) -> dict[str, Axis] | None:
-        if not isinstance(node, nodes.Mapping):
+    def read(self, node: YamlNode, path: str, reading: Reading) -> dict[str, Axis] | None:
+        if not isinstance(node, tree.Mapping):
             message = f"must be a mapping of axis names to values, not {described(node)}"
             reading.wrong(node.place, path, message + _merged(node))
             return None
@@ -92,13 +92,13 @@ class Axes:
         }
 
 
-def _merged(node: Node) -> str:
+def _merged(node: YamlNode) -> str:
     """What to write for a list of axes, one a mapping."""
-    items = node.items if isinstance(node, nodes.Sequence) else []
+    items = node.items if isinstance(node, tree.Sequence) else []
     entries = {
-        key: entry for item in items if isinstance(item, nodes.Mapping) for key, entry in item.entries.items()
+        key: entry for item in items if isinstance(item, tree.Mapping) for key, entry in item.entries.items()
     }
-    whole = flow(nodes.Mapping(node.place, entries))
+    whole = flow(tree.Mapping(node.place, entries))
     return value_remedies.write("", whole) if entries else ""
 
 
@@ -114,11 +114,11 @@ def name_problem(name: str) -> str | None:
     return None
 
 
-def _read_axis(node: Node, path: str, name: str, reading: Reading) -> Axis | None:
+def _read_axis(node: YamlNode, path: str, name: str, reading: Reading) -> Axis | None:
     """An axis in any of its forms; None after reporting why it has no values."""
-    if not isinstance(node, nodes.Mapping):
+    if not isinstance(node, tree.Mapping):
         return _listed(node, path, name, False, reading)
-    found: Node | None
+    found: YamlNode | None
     if "file" in node.entries:
         read = read_keys(node, path, _FILE_KEYS, reading)
         found = read_file_list(node, path, reading, FileOptions(read.get("sheet"), read.get("key")))
@@ -131,7 +131,7 @@ def _read_axis(node: Node, path: str, name: str, reading: Reading) -> Axis | Non
             return None
         if name not in AXIS_KEYS:
             return Axis(values=numbers)
-        read, found = {}, nodes.Sequence(node.place, [Scalar(node.place, number) for number in numbers])
+        read, found = {}, tree.Sequence(node.place, [Scalar(node.place, number) for number in numbers])
     elif "list" in node.entries:
         # It is none that is known, which was told where lists are looked up.
         return None
@@ -144,10 +144,10 @@ def _read_axis(node: Node, path: str, name: str, reading: Reading) -> Axis | Non
     return None if found is None else _listed(found, path, name, read.get("expand", False), reading)
 
 
-def _renamed(values: Node, columns: Node, path: str, reading: Reading) -> Node | None:
+def _renamed(values: YamlNode, columns: YamlNode, path: str, reading: Reading) -> YamlNode | None:
     """The values with their fields called as `columns` says; None after reporting what it names in vain."""
     where = f"{path}.columns"
-    if not isinstance(columns, nodes.Mapping) or not isinstance(values, nodes.Sequence):
+    if not isinstance(columns, tree.Mapping) or not isinstance(values, tree.Sequence):
         reading.wrong(
             columns.place, where, f"must be a mapping of columns to names, not {described(columns)}"
         )
@@ -159,7 +159,7 @@ def _renamed(values: Node, columns: Node, path: str, reading: Reading) -> Node |
         else:
             names[key] = None if value.kind == "null" else value.text
     renamed, unknown = tables.renamed(values, names)
-    known = {key for item in values.items if isinstance(item, nodes.Mapping) for key in item.entries}
+    known = {key for item in values.items if isinstance(item, tree.Mapping) for key in item.entries}
     for key in unknown:
         message = f"there is no column `{shortened(key)}`{suggestion(key, known)}"
         reading.wrong(columns.entries[key][0], child_path(where, key), message)
@@ -167,9 +167,9 @@ def _renamed(values: Node, columns: Node, path: str, reading: Reading) -> Node |
     return renamed
 
 
-def _listed(node: Node, path: str, name: str, expand: bool, reading: Reading) -> Axis | None:
+def _listed(node: YamlNode, path: str, name: str, expand: bool, reading: Reading) -> Axis | None:
     """The axis of a list; None after reporting what is wrong with any of it."""
-    if not isinstance(node, nodes.Sequence):
+    if not isinstance(node, tree.Sequence):
         hint = value_remedies.write("", of_axis_text(node, reading.lists)) if isinstance(node, Scalar) else ""
         if not isinstance(node, Scalar) or not reading.text.is_commented(node.place):
             reading.wrong(node.place, path, f"must be a list, not {described(node)}{hint}")
@@ -195,7 +195,7 @@ def _listed(node: Node, path: str, name: str, expand: bool, reading: Reading) ->
 
 
 def _read_values(
-    node: nodes.Sequence, path: str, name: str, reading: Reading
+    node: tree.Sequence, path: str, name: str, reading: Reading
 ) -> list[tuple[Spelling, ShotFields] | None]:
     """Each value of a list; of a file, what is wrong with a column is reported once, with its first row."""
     if path not in reading.contents:
@@ -204,7 +204,7 @@ def _read_values(
         return [read_value(item, f"{path}[{i}]", name, reading) for i, item in enumerate(node.items)]
 
 
-def _is_no_range(node: nodes.Sequence, path: str, name: str, reading: Reading) -> bool:
+def _is_no_range(node: tree.Sequence, path: str, name: str, reading: Reading) -> bool:
     """False after reporting a list whose only text spells a range for a number; others are warned of."""
     only = node.items[0] if len(node.items) == 1 else None
     if not isinstance(only, Scalar) or only.style or only.number() is not None:
@@ -223,32 +223,32 @@ def _is_no_range(node: nodes.Sequence, path: str, name: str, reading: Reading) -
     return True
 
 
-def read_value(node: Node, path: str, name: str, reading: Reading) -> tuple[Spelling, ShotFields] | None:
+def read_value(node: YamlNode, path: str, name: str, reading: Reading) -> tuple[Spelling, ShotFields] | None:
     """One value of the axis `name`: what text reads, and what it sets; None after reporting a wrong one."""
     field = field_of(name)
-    has_several = isinstance(node, nodes.Mapping) and name in node.entries
+    has_several = isinstance(node, tree.Mapping) and name in node.entries
     if field in VALUE_KEYS and not has_several:
         read = VALUE_KEYS[field].kind.read(_in_our_words(field, node), path, reading)
         return None if read is None else (_spelled(node), ShotFields(**{field: read}))
-    if isinstance(node, nodes.Mapping) and not _is_braced(node, reading):
+    if isinstance(node, tree.Mapping) and not _is_braced(node, reading):
         return _mapped(node, path, reading)
     scalar = scalar_of(node, path, reading)
     return None if scalar is None else (scalar.text, NOTHING)
 
 
-def _is_braced(node: nodes.Mapping, reading: Reading) -> bool:
+def _is_braced(node: tree.Mapping, reading: Reading) -> bool:
     """Whether a mapping is a text such as `{a|b}` without its quotes."""
     empty = all(isinstance(value, Scalar) and value.kind == "null" for _, _, value in node.items())
     return empty and bool(node.entries) and bool(reading.text.braces(node))
 
 
-def _spelled(node: Node) -> Spelling:
-    if isinstance(node, nodes.Mapping):
+def _spelled(node: YamlNode) -> Spelling:
+    if isinstance(node, tree.Mapping):
         return {key: spelling(value) for key, _, value in node.items()}
     return spelling(node)
 
 
-def _mapped(node: nodes.Mapping, path: str, reading: Reading) -> tuple[Spelling, ShotFields] | None:
+def _mapped(node: tree.Mapping, path: str, reading: Reading) -> tuple[Spelling, ShotFields] | None:
     """Texts by field, and what those fields set that are called like a shot field, here or elsewhere."""
     if not node.entries:
         reading.wrong(node.place, path, "is an empty mapping")
@@ -256,7 +256,7 @@ def _mapped(node: nodes.Mapping, path: str, reading: Reading) -> tuple[Spelling,
     plain = reading.plain.get(path.rpartition("[")[0], frozenset())
     texts: dict[str, str] = {}
     sets: dict[str, Any] = {}
-    sides: dict[str, tuple[str, Node]] = {}
+    sides: dict[str, tuple[str, YamlNode]] = {}
     for key, place, value in node.items():
         where = child_path(path, key)
         if key.partition(".")[0] == MERGE:
@@ -288,24 +288,24 @@ def _text_key(key: str) -> str:
     return COLUMN_INDEX if key == "index" else normal(" ".join(key.split()))
 
 
-def _sets_nothing(field: str, value: Node) -> bool:
+def _sets_nothing(field: str, value: YamlNode) -> bool:
     """An empty cell of a column such as `steps` sets nothing; one of `negative` means none."""
     is_empty = isinstance(value, Scalar) and value.text == "" and field != "negative"
     return is_empty or (isinstance(value, Scalar) and value.kind == "null")
 
 
-def _text(value: Node, path: str, reading: Reading) -> str:
+def _text(value: YamlNode, path: str, reading: Reading) -> str:
     """What a field reads that sets nothing: the texts of a list are joined, nothing is an empty text."""
-    if isinstance(value, nodes.Mapping):
+    if isinstance(value, tree.Mapping):
         remedy = "give each of its texts a field of its own"
         reading.wrong(value.place, path, f"must be text or a list of texts, not {described(value)}; {remedy}")
         return ""
     return "" if isinstance(value, Scalar) and value.kind == "null" else spelling(value)
 
 
-def _in_our_words(field: str, value: Node) -> Node:
+def _in_our_words(field: str, value: YamlNode) -> YamlNode:
     """The value of a field as we spell it: texts of a list joined, samplers by their names here."""
-    if field in ("prompt", "negative") and isinstance(value, nodes.Sequence):
+    if field in ("prompt", "negative") and isinstance(value, tree.Sequence):
         return Scalar(value.place, spelling(value), '"')
     if field == "sampler" and isinstance(value, Scalar):
         return Scalar(value.place, sampler_of(value.text) or value.text, value.style)
@@ -313,7 +313,7 @@ def _in_our_words(field: str, value: Node) -> Node:
 
 
 def _size_of(
-    sides: dict[str, tuple[str, Node]], place: nodes.Place, path: str, reading: Reading
+    sides: dict[str, tuple[str, YamlNode]], place: tree.Place, path: str, reading: Reading
 ) -> Size | None:
     """The size that the fields `width` and `height` give together; `sides` has the key and value of each."""
     pixels = [

@@ -6,8 +6,8 @@ import re
 from collections.abc import Set
 from decimal import Decimal
 
-from common.document import nodes
-from common.document.nodes import Scalar, flow
+from common.document import tree
+from common.document.tree import Scalar, flow
 from common.manifest import value_remedies
 from common.manifest.aliases import spelled
 from common.manifest.key_remedies import first_of
@@ -31,16 +31,16 @@ def of_axis_text(node: Scalar, lists: Set[str]) -> str | None:
     return value_remedies.spelled_range(text) or value_remedies.listed(text)
 
 
-def one_file(node: nodes.Sequence) -> str | None:
+def one_file(node: tree.Sequence) -> str | None:
     """The file of `[{file: colours.txt}]`, which reads it without the brackets."""
     only = node.items[0] if len(node.items) == 1 else None
-    if not isinstance(only, nodes.Mapping) or only.entries.keys() != {"file"}:
+    if not isinstance(only, tree.Mapping) or only.entries.keys() != {"file"}:
         return None
     name = only.get("file")
     return flow(only) if isinstance(name, Scalar) and is_list_file(name.text) else None
 
 
-def of_axis(node: nodes.Mapping) -> str:
+def of_axis(node: tree.Mapping) -> str:
     """For a mapping that is no form of an axis: `{start: 1, stop: 10, by: 3}`, `{name: ana}`."""
     meant = _spread(node) or _only_entry(node) or _by_name(node)
     if meant is None and node.entries:
@@ -48,7 +48,7 @@ def of_axis(node: nodes.Mapping) -> str:
     return f"; write `{meant}`" if meant and len(meant) <= LONGEST else ""
 
 
-def _spread(node: nodes.Mapping) -> str | None:
+def _spread(node: tree.Mapping) -> str | None:
     """`{min: 1, max: 9, count: 3}` as a range."""
     ends = (
         first_of(node, "start", "first", "min", "begin", "low"),
@@ -73,27 +73,27 @@ def _distance(first: str, last: str, count: int) -> str:
     return step if len(step) < 10 else ""
 
 
-def _only_entry(node: nodes.Mapping) -> str | None:
+def _only_entry(node: tree.Mapping) -> str | None:
     """`{choices: [a, b]}`, `{range: [1, 5]}`, `{files: [a.txt]}`, `{glob: a.txt}`."""
     if len(node.entries) != 1:
         return None
     ((key, _, value),) = node.items()
-    items = value.items if isinstance(value, nodes.Sequence) else [value]
+    items = value.items if isinstance(value, tree.Sequence) else [value]
     texts = [item.text for item in items if isinstance(item, Scalar)]
     if spelled(key) == "range" and 1 < len(texts) < 4:
         step = f", step: {texts[2]}" if len(texts) > 2 else ""
         return f"{{from: {texts[0]}, to: {texts[1]}{step}}}"
     if spelled(key) in _FILES and len(texts) == 1 and is_list_file(texts[0]) and "*" not in texts[0]:
         return f"{{file: {flow(items[0])}}}"
-    return flow(value) if spelled(key) in _LISTS and isinstance(value, nodes.Sequence) else None
+    return flow(value) if spelled(key) in _LISTS and isinstance(value, tree.Sequence) else None
 
 
-def _by_name(node: nodes.Mapping) -> str | None:
+def _by_name(node: tree.Mapping) -> str | None:
     """`{ana: {look: red}, bo: {look: blue}}` as mappings that have their names."""
     values = [
-        nodes.Mapping(value.place, {"name": (place, Scalar(place, name)), **value.entries})
+        tree.Mapping(value.place, {"name": (place, Scalar(place, name)), **value.entries})
         for name, place, value in node.items()
-        if isinstance(value, nodes.Mapping)
+        if isinstance(value, tree.Mapping)
     ]
     whole = len(values) == len(node.entries) and bool(values)
-    return flow(nodes.Sequence(node.place, list(values))) if whole else None
+    return flow(tree.Sequence(node.place, list(values))) if whole else None

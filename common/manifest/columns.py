@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
 
-from common.document.nodes import child_path
+from common.document.tree import child_path
 from common.manifest.aliases import SIDES, field_of, without
 from common.manifest.model import Axis, Group
 from common.manifest.reading import Reading

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from common.document import nodes
-from common.document.nodes import Node, Scalar, flow
+from common.document import tree
+from common.document.tree import Scalar, YamlNode, flow
 from common.manifest import value_remedies
 from common.manifest.aliases import spelled
 from common.wording import nearest
@@ -27,7 +27,7 @@ def means_axes(key: str) -> bool:
     return spelled(key) in _AXES or nearest(key, ["axes"]) is not None
 
 
-def of_combination(key: str, mapping: nodes.Mapping) -> str | None:
+def of_combination(key: str, mapping: tree.Mapping) -> str | None:
     """For the keys of a group; None for one that says nothing about how axes combine."""
     value = mapping.get(key)
     if means_axes(key) and "axes" not in mapping.entries:
@@ -35,39 +35,39 @@ def of_combination(key: str, mapping: nodes.Mapping) -> str | None:
     if isinstance(value, Scalar):
         return _of_word(key, value, mapping)
     names = _names(mapping)
-    if isinstance(value, nodes.Sequence) and (zipped := _zipped(value, names)):
+    if isinstance(value, tree.Sequence) and (zipped := _zipped(value, names)):
         return _MULTIPLY if spelled(key) in _ALL else f"; write `zip: {zipped}`"
-    entries = value.items if isinstance(value, nodes.Sequence) else [value]
-    keys = {each for entry in entries if isinstance(entry, nodes.Mapping) for each in entry.entries}
+    entries = value.items if isinstance(value, tree.Sequence) else [value]
+    keys = {each for entry in entries if isinstance(entry, tree.Mapping) for each in entry.entries}
     if not keys or not {each.partition(".")[0] for each in keys} <= set(names) or value is None:
         return None
-    return _of_entries(key, nodes.Sequence(value.place, [each for each in entries if each is not None]))
+    return _of_entries(key, tree.Sequence(value.place, [each for each in entries if each is not None]))
 
 
-def as_axes(value: Node | None) -> str | None:
+def as_axes(value: YamlNode | None) -> str | None:
     """Axes for a mapping of names to values, of which one alone becomes a list."""
-    if not isinstance(value, nodes.Mapping):
+    if not isinstance(value, tree.Mapping):
         return None
-    entries: dict[str, tuple[nodes.Place, Node]] = {
-        name: (place, nodes.Sequence(each.place, [each]) if isinstance(each, Scalar) else each)
+    entries: dict[str, tuple[tree.Place, YamlNode]] = {
+        name: (place, tree.Sequence(each.place, [each]) if isinstance(each, Scalar) else each)
         for name, place, each in value.items()
         if name not in ("include", "exclude")
     }
-    line = f"axes: {flow(nodes.Mapping(value.place, entries))}"
+    line = f"axes: {flow(tree.Mapping(value.place, entries))}"
     return line if entries and len(line) <= value_remedies.LONGEST else None
 
 
-def _as_axes(key: str, value: Node | None) -> str:
-    inner = value.get("matrix") if isinstance(value, nodes.Mapping) else None
+def _as_axes(key: str, value: YamlNode | None) -> str:
+    inner = value.get("matrix") if isinstance(value, tree.Mapping) else None
     line = as_axes(inner or value)
-    if line is None or (isinstance(value, nodes.Mapping) and line == f"axes: {flow(value)}"):
+    if line is None or (isinstance(value, tree.Mapping) and line == f"axes: {flow(value)}"):
         return ": did you mean `axes`?"
     beside = [each for each in ("include", "exclude") if each in _keys(inner or value)]
     rest = f", and {' and '.join(f'`{each}`' for each in beside)} beside it" if beside else ""
     return f"; write `{line}`{rest}"
 
 
-def _of_word(key: str, value: Scalar, mapping: nodes.Mapping) -> str | None:
+def _of_word(key: str, value: Scalar, mapping: tree.Mapping) -> str | None:
     """For `combine: zip`, `mode: product`, `zip_axes: true` and `where: a == x`."""
     names, words = _names(mapping), {spelled(key), spelled(value.text)}
     if spelled(value.text) in _IN_STEP and len(names) > 1:
@@ -81,7 +81,7 @@ def _of_word(key: str, value: Scalar, mapping: nodes.Mapping) -> str | None:
     return "; remove it, and list what to leave out under `exclude`" if words & _KEPT else None
 
 
-def _of_entries(key: str, entries: nodes.Sequence) -> str | None:
+def _of_entries(key: str, entries: tree.Sequence) -> str | None:
     word = spelled(key)
     if word in _KEPT:
         return "; remove it, and list what to leave out under `exclude`"
@@ -89,17 +89,17 @@ def _of_entries(key: str, entries: nodes.Sequence) -> str | None:
     return f"; write `{ours}: {flow(entries)}`" if ours else None
 
 
-def _zipped(value: nodes.Sequence, names: list[str]) -> str | None:
+def _zipped(value: tree.Sequence, names: list[str]) -> str | None:
     """A list of axes, or of lists of them, as `zip` has it."""
-    groups = [each for each in value.items if isinstance(each, nodes.Sequence)]
+    groups = [each for each in value.items if isinstance(each, tree.Sequence)]
     parts = [each for group in groups or [value] for each in group.items]
     known = all(isinstance(each, Scalar) and each.text in names for each in parts)
     return flow(value) if len(parts) > 1 and known and len(groups) in (0, len(value.items)) else None
 
 
-def _names(mapping: nodes.Mapping) -> list[str]:
+def _names(mapping: tree.Mapping) -> list[str]:
     return _keys(mapping.get("axes"))
 
 
-def _keys(node: Node | None) -> list[str]:
-    return list(node.entries) if isinstance(node, nodes.Mapping) else []
+def _keys(node: YamlNode | None) -> list[str]:
+    return list(node.entries) if isinstance(node, tree.Mapping) else []

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import TypeGuard, TypeVar
 
-from common.document import nodes
+from common.document import tree
 from common.document.json_tree import is_json, read_json
-from common.document.nodes import Node, Place, Scalar, child_path, described, in_file
 from common.document.source import SourceText
+from common.document.tree import Place, Scalar, YamlNode, child_path, described, in_file
 from common.document.yaml12 import decoded, read_yaml
 from common.errors import InvalidDocument, Problem
 from common.manifest.aliases import field_of
@@ -74,7 +74,7 @@ def composed(text: SourceText, files: FileReader | None) -> Composition:
     """The document with its bases merged, files of presets read and lists put where they are named."""
     composer = _Composer(text, files)
     root = text.root
-    if isinstance(root, nodes.Mapping):
+    if isinstance(root, tree.Mapping):
         root = composer.lists_placed(composer.merged(root, files, []))
     return Composition(
         replace(text, root=root, parts=composer.parts),
@@ -95,9 +95,9 @@ class _Composer:
     is_partial: bool = False
     lists: frozenset[str] = frozenset()
     #: Files that were merged already.
-    _merged: dict[str, nodes.Mapping] = field(default_factory=dict)
+    _merged: dict[str, tree.Mapping] = field(default_factory=dict)
 
-    def merged(self, root: nodes.Mapping, files: FileReader | None, above: list[str]) -> nodes.Mapping:
+    def merged(self, root: tree.Mapping, files: FileReader | None, above: list[str]) -> tree.Mapping:
         """A file's root over those that it extends; `above` are the files that extend it."""
         own = self._with_presets(root, files)
         if "extends" not in own.entries:
@@ -106,30 +106,30 @@ class _Composer:
         references = self._references(own.entries["extends"][1], "extends")
         # The last is the nearest.
         bases = [self._base(*each, files, chain) for each in reversed(references)]
-        result = nodes.Mapping(own.place)
+        result = tree.Mapping(own.place)
         for base in reversed(bases):
-            result = _over(result, _without(base, _OWN) if base else nodes.Mapping(own.place))
+            result = _over(result, _without(base, _OWN) if base else tree.Mapping(own.place))
         return _over(result, _without(own, ("extends",)))
 
-    def _references(self, node: Node, path: str) -> list[tuple[Scalar, str]]:
+    def _references(self, node: YamlNode, path: str) -> list[tuple[Scalar, str]]:
         """The file names under a key, each with its path."""
-        if isinstance(node, nodes.Sequence) and len(node.items) > MAX_BASES:
+        if isinstance(node, tree.Sequence) and len(node.items) > MAX_BASES:
             self._wrong(node.place, path, f"lists {len(node.items):,} files; {MAX_BASES} is the most")
             return []
-        items = node.items if isinstance(node, nodes.Sequence) else [node]
+        items = node.items if isinstance(node, tree.Sequence) else [node]
         found = [item for item in items if isinstance(item, Scalar) and item.kind != "null" and item.text]
         if not items or len(found) < len(items):
             wrong = next((item for item in items if item not in found), node)
-            file = wrong.get("file") if isinstance(wrong, nodes.Mapping) else None
+            file = wrong.get("file") if isinstance(wrong, tree.Mapping) else None
             hint = f"; write `{shortened(file.text)}`" if isinstance(file, Scalar) else ""
             message = f"must be a file name or a list of them, not {described(wrong)}{hint}"
             self._wrong(wrong.place, path, message)
-        several = isinstance(node, nodes.Sequence)
+        several = isinstance(node, tree.Sequence)
         return [(item, f"{path}[{items.index(item)}]" if several else path) for item in found]
 
     def _base(
         self, reference: Scalar, path: str, files: FileReader | None, chain: list[str]
-    ) -> nodes.Mapping | None:
+    ) -> tree.Mapping | None:
         """The root of a file that is extended, with its own bases; None after reporting why there is none."""
         name = self._shown(reference)
         if name in chain:
@@ -143,7 +143,7 @@ class _Composer:
             root = self._read(reference, path, files, "extends")
             if root is None or files is None:
                 return None
-            if not isinstance(root, nodes.Mapping):
+            if not isinstance(root, tree.Mapping):
                 message = f"must be a mapping that starts with `version: 1`, not {described(root)}"
                 self._wrong(root.place, "", message)
                 return None
@@ -157,7 +157,7 @@ class _Composer:
         folder = posixpath.dirname(reference.place.file or self.text.source)
         return posixpath.normpath(posixpath.join(folder, reference.text))
 
-    def _read(self, reference: Scalar, path: str, files: FileReader | None, key: str) -> Node | None:
+    def _read(self, reference: Scalar, path: str, files: FileReader | None, key: str) -> YamlNode | None:
         """The root of a file; None after reporting why it cannot be read."""
         if files is None:
             word = f"`{key}: {shortened(reference.text)}`"
@@ -175,7 +175,7 @@ class _Composer:
         self.parts[name] = replace(text, root=root, doubts=doubts)
         return root
 
-    def _check_version(self, root: nodes.Mapping) -> None:
+    def _check_version(self, root: tree.Mapping) -> None:
         """Reports a base without the version that its language has."""
         version = root.get("version")
         problem = "lacks `version`; write `version: 1`" if version is None else Version().problem(version)
@@ -183,31 +183,31 @@ class _Composer:
             place = root.place if version is None else version.place
             self._add([Problem(problem, "version" if version else "", place.line, place.column)], place.file)
 
-    def _with_presets(self, root: nodes.Mapping, files: FileReader | None) -> nodes.Mapping:
+    def _with_presets(self, root: tree.Mapping, files: FileReader | None) -> tree.Mapping:
         """The root with the presets of `presets: {file: NAME}`, over which those beside it go."""
         presets = root.get("presets")
-        if not isinstance(presets, nodes.Mapping) or isinstance(presets.get("file"), nodes.Mapping | None):
+        if not isinstance(presets, tree.Mapping) or isinstance(presets.get("file"), tree.Mapping | None):
             return root
-        found = nodes.Mapping(presets.place)
+        found = tree.Mapping(presets.place)
         for reference, path in self._references(presets.entries["file"][1], "presets.file"):
             found.entries.update(self._presets(reference, path, files).entries)
         found.entries.update(_without(presets, ("file",)).entries)
         entries = root.entries | {"presets": (root.entries["presets"][0], found)}
-        return nodes.Mapping(root.place, entries)
+        return tree.Mapping(root.place, entries)
 
-    def _presets(self, reference: Scalar, path: str, files: FileReader | None) -> nodes.Mapping:
+    def _presets(self, reference: Scalar, path: str, files: FileReader | None) -> tree.Mapping:
         """The presets of a file by name: a mapping of them, a manifest, or rows that each have a `name`."""
         name = self._shown(reference)
-        root: Node | None
+        root: YamlNode | None
         if files is None or PurePath(name).suffix.lower() in _DOCUMENTS:
             root = self._read(reference, path, files, "file")
         else:
             root = self._table(reference, path, files)
-        if isinstance(root, nodes.Mapping):
+        if isinstance(root, tree.Mapping):
             of_manifest = root.get("presets") if "version" in root.entries else None
-            return of_manifest if isinstance(of_manifest, nodes.Mapping) else root
-        found = nodes.Mapping(reference.place)
-        if isinstance(root, nodes.Sequence):
+            return of_manifest if isinstance(of_manifest, tree.Mapping) else root
+        found = tree.Mapping(reference.place)
+        if isinstance(root, tree.Sequence):
             for row in root.items:
                 self._add_row(row, found)
         elif root is not None:
@@ -215,7 +215,7 @@ class _Composer:
             self._wrong(root.place, "", message)
         return found
 
-    def _table(self, reference: Scalar, path: str, files: FileReader) -> Node | None:
+    def _table(self, reference: Scalar, path: str, files: FileReader) -> YamlNode | None:
         """The rows of a table; None after reporting why they cannot be read."""
         table = self._loaded(reference, path, lambda: read_table(reference.text, files, NO_OPTIONS))
         if table is None:
@@ -236,9 +236,9 @@ class _Composer:
             self.is_partial = True
         return None
 
-    def _add_row(self, row: Node, found: nodes.Mapping) -> None:
+    def _add_row(self, row: YamlNode, found: tree.Mapping) -> None:
         """Adds a preset that is written as a row; empty cells and columns of other matters set nothing."""
-        cells = row.entries if isinstance(row, nodes.Mapping) else {}
+        cells = row.entries if isinstance(row, tree.Mapping) else {}
         key = next((each for each in cells if each.lower() == "name"), "")
         name = cells[key][1] if key else None
         if not (isinstance(name, Scalar) and name.text):
@@ -253,36 +253,38 @@ class _Composer:
                 for column, entry in cells.items()
                 if column != key and _may_set(column) and not _is_empty(entry[1])
             }
-            found.entries[name.text] = (name.place, nodes.Mapping(row.place, said))
+            found.entries[name.text] = (name.place, tree.Mapping(row.place, said))
 
-    def lists_placed(self, root: nodes.Mapping) -> nodes.Mapping:
+    def lists_placed(self, root: tree.Mapping) -> tree.Mapping:
         """The root with each axis `{list: NAME}` replaced by that list, and without `lists`."""
         lists = root.get("lists")
-        if not isinstance(lists, nodes.Mapping | None):
+        if not isinstance(lists, tree.Mapping | None):
             message = f"must be a mapping of names to values, not {described(lists)}" if lists else ""
             self._wrong(root.entries["lists"][1].place, "lists", message)
-        known = lists.entries if isinstance(lists, nodes.Mapping) else {}
+        known = lists.entries if isinstance(lists, tree.Mapping) else {}
         self.lists = frozenset(known)
         entries = dict(_without(root, ("lists",)).entries)
         shots = root.get("shots")
-        if isinstance(shots, nodes.Sequence) and any(True for _ in _list_axes(shots)):
+        if isinstance(shots, tree.Sequence) and any(True for _ in _list_axes(shots)):
             groups = [self._with_lists(group, number, known) for number, group in enumerate(shots.items)]
-            entries["shots"] = (entries["shots"][0], nodes.Sequence(shots.place, groups))
-        return nodes.Mapping(root.place, entries)
+            entries["shots"] = (entries["shots"][0], tree.Sequence(shots.place, groups))
+        return tree.Mapping(root.place, entries)
 
-    def _with_lists(self, group: Node, number: int, known: Mapping[str, tuple[Place, Node]]) -> Node:
-        axes = group.get("axes") if isinstance(group, nodes.Mapping) else None
-        if not isinstance(axes, nodes.Mapping) or not isinstance(group, nodes.Mapping):
+    def _with_lists(
+        self, group: YamlNode, number: int, known: Mapping[str, tuple[Place, YamlNode]]
+    ) -> YamlNode:
+        axes = group.get("axes") if isinstance(group, tree.Mapping) else None
+        if not isinstance(axes, tree.Mapping) or not isinstance(group, tree.Mapping):
             return group
         path = f"shots[{number}].axes"
         placed = {
             name: (place, self._placed(value, child_path(path, name), known))
             for name, place, value in axes.items()
         }
-        axes_entry = (group.entries["axes"][0], nodes.Mapping(axes.place, placed))
-        return nodes.Mapping(group.place, group.entries | {"axes": axes_entry})
+        axes_entry = (group.entries["axes"][0], tree.Mapping(axes.place, placed))
+        return tree.Mapping(group.place, group.entries | {"axes": axes_entry})
 
-    def _placed(self, axis: Node, path: str, known: Mapping[str, tuple[Place, Node]]) -> Node:
+    def _placed(self, axis: YamlNode, path: str, known: Mapping[str, tuple[Place, YamlNode]]) -> YamlNode:
         """What an axis is made from; itself where it names no list, or none that is known."""
         if not _names_list(axis):
             return axis
@@ -318,19 +320,19 @@ class _Composer:
         self.problems.append(Problem(message, path, place.line, place.column, place.file))
 
 
-def _over(base: nodes.Mapping, own: nodes.Mapping) -> nodes.Mapping:
+def _over(base: tree.Mapping, own: tree.Mapping) -> tree.Mapping:
     """A root over that of a base: the keys of the parts in `MERGED` add up, every other part replaces."""
     entries = dict(base.entries)
     for key, (place, node) in own.entries.items():
         below = base.get(key)
-        if key in MERGED and isinstance(below, nodes.Mapping) and isinstance(node, nodes.Mapping):
-            node = nodes.Mapping(node.place, below.entries | node.entries)
+        if key in MERGED and isinstance(below, tree.Mapping) and isinstance(node, tree.Mapping):
+            node = tree.Mapping(node.place, below.entries | node.entries)
         entries[key] = (place, node)
-    return nodes.Mapping(own.place, entries)
+    return tree.Mapping(own.place, entries)
 
 
-def _without(mapping: nodes.Mapping, keys: tuple[str, ...]) -> nodes.Mapping:
-    return nodes.Mapping(mapping.place, {k: each for k, each in mapping.entries.items() if k not in keys})
+def _without(mapping: tree.Mapping, keys: tuple[str, ...]) -> tree.Mapping:
+    return tree.Mapping(mapping.place, {k: each for k, each in mapping.entries.items() if k not in keys})
 
 
 def _may_set(column: str) -> bool:
@@ -338,26 +340,26 @@ def _may_set(column: str) -> bool:
     return field_of(column) is not None or nearest(column, VALUE_KEYS) is not None
 
 
-def _is_empty(node: Node) -> bool:
+def _is_empty(node: YamlNode) -> bool:
     return isinstance(node, Scalar) and (node.kind == "null" or not node.text)
 
 
-def _names_list(axis: Node) -> TypeGuard[nodes.Mapping]:
-    return isinstance(axis, nodes.Mapping) and "list" in axis.entries
+def _names_list(axis: YamlNode) -> TypeGuard[tree.Mapping]:
+    return isinstance(axis, tree.Mapping) and "list" in axis.entries
 
 
-def _list_axes(shots: nodes.Sequence) -> Iterator[Node]:
+def _list_axes(shots: tree.Sequence) -> Iterator[YamlNode]:
     """The axes that name a list."""
     for group in shots.items:
-        axes = group.get("axes") if isinstance(group, nodes.Mapping) else None
-        if isinstance(axes, nodes.Mapping):
+        axes = group.get("axes") if isinstance(group, tree.Mapping) else None
+        if isinstance(axes, tree.Mapping):
             yield from (value for _, _, value in axes.items() if _names_list(value))
 
 
-def _expanding(values: Node, expand: tuple[Place, Node] | None) -> Node:
+def _expanding(values: YamlNode, expand: tuple[Place, YamlNode] | None) -> YamlNode:
     """The values of a list with the `expand` that an axis says of them."""
     if expand is None:
         return values
-    if isinstance(values, nodes.Mapping):
-        return nodes.Mapping(values.place, {**values.entries, "expand": expand})
-    return nodes.Mapping(values.place, {"values": (values.place, values), "expand": expand})
+    if isinstance(values, tree.Mapping):
+        return tree.Mapping(values.place, {**values.entries, "expand": expand})
+    return tree.Mapping(values.place, {"values": (values.place, values), "expand": expand})

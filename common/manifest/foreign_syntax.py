@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from common.manifest.prompt import Choice, PromptError, Template, choices, leftovers, parse, parse_line
+from common.manifest.prompt import Alternatives, PromptError, Template, choices, leftovers, parse, parse_line
 from common.manifest.prompt_texts import PromptText
 from common.wording import shortened
 
@@ -233,7 +233,7 @@ def _weights_behind(text: PromptText) -> Iterator[tuple[str, int, str, str]]:
             yield "weight behind", choice.offset, f"{{{written}}}", remedy
 
 
-def _weight(choice: Choice, number: int) -> str | None:
+def _weight(choice: Alternatives, number: int) -> str | None:
     body = choice.options[number].body
     found = _BEHIND.search(body[-1]) if body and isinstance(body[-1], str) else None
     return found[1] if found else None

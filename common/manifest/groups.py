@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from common.document import nodes
-from common.document.nodes import Node, described, flow
+from common.document import tree
 from common.document.syntax import odd_syntax
+from common.document.tree import YamlNode, described, flow
 from common.manifest import key_remedies
 from common.manifest.axes import Axes
 from common.manifest.key_remedies import belongs
@@ -43,15 +43,15 @@ _OF_DEFAULTS = belongs(_AT_THE_TOP | _IN_A_GROUP | {"output": _AT_THE_TOP["limit
 _OF_A_GROUP = belongs(_AT_THE_TOP, key_remedies.of_group)
 
 
-def read_defaults(node: Node, reading: Reading) -> ShotFields:
+def read_defaults(node: YamlNode, reading: Reading) -> ShotFields:
     return ShotFields(**read_keys(node, "defaults", SHOT_KEYS, reading, remedy=_OF_DEFAULTS))
 
 
 def read_groups(
-    node: Node, defaults: ShotFields, presets: Mapping[str, ShotFields], reading: Reading
+    node: YamlNode, defaults: ShotFields, presets: Mapping[str, ShotFields], reading: Reading
 ) -> tuple[Group, ...]:
     """The groups that are right; names given where there are none."""
-    if not isinstance(node, nodes.Sequence):
+    if not isinstance(node, tree.Sequence):
         message = f"must be a list of groups, each starting with `- `, not {described(node)}"
         reading.wrong(node.place, "shots", message + write("", _as_list(node)))
         return ()
@@ -61,7 +61,7 @@ def read_groups(
     groups = []
     for index, item in enumerate(node.items):
         group = _read_group(item, index, len(node.items), reading)
-        if isinstance(item, nodes.Mapping):
+        if isinstance(item, tree.Mapping):
             _check_group(group, defaults, presets, item, f"shots[{index}]", reading)
         if group.name.lower() in names:
             message = (
@@ -73,37 +73,37 @@ def read_groups(
     return tuple(groups)
 
 
-def _as_list(node: Node) -> str | None:
+def _as_list(node: YamlNode) -> str | None:
     """The groups of a mapping: one, or several by name, or the rows of a table."""
-    if isinstance(node, nodes.Scalar) and is_list_file(node.text):
+    if isinstance(node, tree.Scalar) and is_list_file(node.text):
         return f"[{{axes: {{row: {{file: {flow(node)}}}}}}}]"
-    if not isinstance(node, nodes.Mapping) or not node.entries:
+    if not isinstance(node, tree.Mapping) or not node.entries:
         return None
     if node.entries.keys() == {"file"}:
         return f"[{{axes: {{row: {flow(node)}}}}}]"
     if node.entries.keys() & GROUP_KEYS.keys():
         return f"[{flow(node)}]"
     groups = [
-        nodes.Mapping(group.place, {"name": (place, nodes.Scalar(place, name)), **group.entries})
+        tree.Mapping(group.place, {"name": (place, tree.Scalar(place, name)), **group.entries})
         for name, place, group in node.items()
-        if isinstance(group, nodes.Mapping)
+        if isinstance(group, tree.Mapping)
     ]
-    return flow(nodes.Sequence(node.place, list(groups))) if len(groups) == len(node.entries) else None
+    return flow(tree.Sequence(node.place, list(groups))) if len(groups) == len(node.entries) else None
 
 
-def _read_group(node: Node, index: int, count: int, reading: Reading) -> Group:
+def _read_group(node: YamlNode, index: int, count: int, reading: Reading) -> Group:
     path = f"shots[{index}]"
-    if isinstance(node, nodes.Scalar) and node.text and odd_syntax(node.text) is None:
+    if isinstance(node, tree.Scalar) and node.text and odd_syntax(node.text) is None:
         hint = write("", f"{{prompt: {flow(node)}}}")
         reading.wrong(node.place, path, f"must be a mapping such as `prompt: …`, not {described(node)}{hint}")
         return Group(name=f"group{index + 1}")
     values = read_keys(node, path, GROUP_KEYS, reading, remedy=_OF_A_GROUP)
     name = values.get("name", "shots" if count == 1 else f"group{index + 1}")
-    if not isinstance(node, nodes.Mapping):
+    if not isinstance(node, tree.Mapping):
         return Group(name=name)
     values |= {"name": name, "include": (), "exclude": ()}
     typed = node.get("axes")
-    if typed is None or isinstance(typed, nodes.Mapping):
+    if typed is None or isinstance(typed, tree.Mapping):
         axes = TypedAxes(values.get("axes", {}), tuple(typed.entries) if typed else ())
         check_zip(node.get("zip"), f"{path}.zip", values.get("zip", ()), axes, reading)
         include, include_sets = read_include(node.get("include"), f"{path}.include", axes, reading)
@@ -116,7 +116,7 @@ def _check_group(
     group: Group,
     defaults: ShotFields,
     presets: Mapping[str, ShotFields],
-    node: nodes.Mapping,
+    node: tree.Mapping,
     path: str,
     reading: Reading,
 ) -> None:
@@ -138,7 +138,7 @@ def _check_lora_names(group: Group, places: list[ShotFields], path: str, reading
 
 
 def _check_set(
-    field: str, group: Group, places: list[ShotFields], node: nodes.Mapping, path: str, reading: Reading
+    field: str, group: Group, places: list[ShotFields], node: tree.Mapping, path: str, reading: Reading
 ) -> None:
     """Reports a group whose shots have no prompt or no model, unless it was given and wrong or misspelled."""
     root = reading.text.root
@@ -146,7 +146,7 @@ def _check_set(
     keys = (
         _names(node)
         | _names(root)
-        | (_names(root.get("defaults")) if isinstance(root, nodes.Mapping) else set())
+        | (_names(root.get("defaults")) if isinstance(root, tree.Mapping) else set())
     )
     given = (
         key_remedies.gives(field, keys)
@@ -159,5 +159,5 @@ def _check_set(
         reading.wrong(node.place, path, f"has no `{field}`; give it here or in `defaults`")
 
 
-def _names(node: Node | None) -> set[str]:
-    return set(node.entries) if isinstance(node, nodes.Mapping) else set()
+def _names(node: YamlNode | None) -> set[str]:
+    return set(node.entries) if isinstance(node, tree.Mapping) else set()

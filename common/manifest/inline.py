@@ -6,8 +6,8 @@ import json
 import re
 from collections.abc import Iterator
 
-from common.document import nodes
-from common.document.nodes import Node, Scalar, child_path
+from common.document import tree
+from common.document.tree import Scalar, YamlNode, child_path
 from common.manifest.parse import ParsedManifest
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
@@ -28,43 +28,43 @@ class _Inliner:
     def __init__(self, parsed: ParsedManifest) -> None:
         self.parsed = parsed
 
-    def mapping(self, root: Node) -> nodes.Mapping:
+    def mapping(self, root: YamlNode) -> tree.Mapping:
         """The root with all wildcards in use under its `wildcards`."""
         inner = self._inlined(root, "")
-        entries = dict(inner.entries) if isinstance(inner, nodes.Mapping) else {}
-        wildcards: dict[str, tuple[nodes.Place, Node]] = {
-            name: (root.place, nodes.Sequence(root.place, [Scalar(root.place, line, '"') for line in lines]))
+        entries = dict(inner.entries) if isinstance(inner, tree.Mapping) else {}
+        wildcards: dict[str, tuple[tree.Place, YamlNode]] = {
+            name: (root.place, tree.Sequence(root.place, [Scalar(root.place, line, '"') for line in lines]))
             for name, lines in self.parsed.manifest.wildcards.items()
         }
         if wildcards:
-            entries["wildcards"] = (root.place, nodes.Mapping(root.place, wildcards))
-        return nodes.Mapping(root.place, entries)
+            entries["wildcards"] = (root.place, tree.Mapping(root.place, wildcards))
+        return tree.Mapping(root.place, entries)
 
-    def _inlined(self, node: Node, path: str) -> Node:
+    def _inlined(self, node: YamlNode, path: str) -> YamlNode:
         match node:
-            case nodes.Mapping() if path in self.parsed.contents:
+            case tree.Mapping() if path in self.parsed.contents:
                 values = self.parsed.contents[path]
-                kept: dict[str, tuple[nodes.Place, Node]] = {
+                kept: dict[str, tuple[tree.Place, YamlNode]] = {
                     key: node.entries[key] for key in ("expand", "columns") if key in node.entries
                 }
                 if not kept:
                     return values
-                return nodes.Mapping(node.place, {"values": (node.place, values), **kept})
-            case nodes.Mapping():
+                return tree.Mapping(node.place, {"values": (node.place, values), **kept})
+            case tree.Mapping():
                 entries = {
                     key: (place, self._inlined(value, child_path(path, key)))
                     for key, place, value in node.items()
                 }
-                return nodes.Mapping(node.place, entries)
-            case nodes.Sequence():
+                return tree.Mapping(node.place, entries)
+            case tree.Sequence():
                 items = [self._inlined(item, child_path(path, i)) for i, item in enumerate(node.items)]
-                return nodes.Sequence(node.place, items)
+                return tree.Sequence(node.place, items)
         return node
 
 
-def _lines(node: Node, indent: str) -> Iterator[str]:
+def _lines(node: YamlNode, indent: str) -> Iterator[str]:
     match node:
-        case nodes.Mapping() if node.entries:
+        case tree.Mapping() if node.entries:
             for key, _, value in node.items():
                 name = (
                     key
@@ -72,26 +72,26 @@ def _lines(node: Node, indent: str) -> Iterator[str]:
                     else quoted(key)
                 )
                 yield from _entry(f"{indent}{name}:", value, f"{indent}  ")
-        case nodes.Sequence() if node.items:
+        case tree.Sequence() if node.items:
             for item in node.items:
                 yield from _entry(f"{indent}-", item, f"{indent}  ")
         case _:
             yield indent + _short(node)
 
 
-def _entry(start: str, value: Node, indent: str) -> Iterator[str]:
-    if isinstance(value, Scalar) or not (value.items if isinstance(value, nodes.Sequence) else value.entries):
+def _entry(start: str, value: YamlNode, indent: str) -> Iterator[str]:
+    if isinstance(value, Scalar) or not (value.items if isinstance(value, tree.Sequence) else value.entries):
         yield f"{start} {_short(value)}"
     else:
         yield start
         yield from _lines(value, indent)
 
 
-def _short(node: Node) -> str:
+def _short(node: YamlNode) -> str:
     match node:
-        case nodes.Mapping():
+        case tree.Mapping():
             return "{}"
-        case nodes.Sequence():
+        case tree.Sequence():
             return "[]"
     return quoted(node.text) if node.kind == "text" else node.text
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from common import lookalikes
-from common.document import nodes
-from common.document.nodes import Node, Scalar, flow
+from common.document import tree
+from common.document.tree import Scalar, YamlNode, flow
 from common.manifest import value_remedies
 from common.manifest.aliases import WITHOUT, spelled, theirs
 from common.manifest.combination_remedies import as_axes, means_axes, of_combination
@@ -16,9 +16,9 @@ from common.wording import quoted
 
 #: Says of a key and the mapping it stands in what to write: the end of a message. None where nothing is
 #: known of the key, empty where another key of the mapping says it already.
-KeyRemedy = Callable[[str, nodes.Mapping], str | None]
+KeyRemedy = Callable[[str, tree.Mapping], str | None]
 
-_Values = Mapping[str, Node]
+_Values = Mapping[str, YamlNode]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Habit:
     #: The line to write, from the values by what they are; None where they do not say one.
     line: Callable[[_Values], str | None]
 
-    def remedy(self, key: str, mapping: nodes.Mapping) -> str:
+    def remedy(self, key: str, mapping: tree.Mapping) -> str:
         mine = {each: self.keys[spelled(each)] for each in mapping.entries if spelled(each) in self.keys}
         first, *others = mine
         if self.ours in mapping.entries:
@@ -47,7 +47,7 @@ class Habit:
         return f"; write `{line}`{place}"
 
 
-def _text(node: Node) -> str:
+def _text(node: YamlNode) -> str:
     return node.text if isinstance(node, Scalar) else flow(node)
 
 
@@ -75,8 +75,8 @@ def _seeds(values: _Values) -> str | None:
         number = value.number()
         if isinstance(number, int) and number >= 2**63:
             return None
-        return f"seeds: {meant or flow(nodes.Sequence(value.place, [value]))}"
-    items = value.items if isinstance(value, nodes.Sequence) else []
+        return f"seeds: {meant or flow(tree.Sequence(value.place, [value]))}"
+    items = value.items if isinstance(value, tree.Sequence) else []
     if any(isinstance(item, Scalar) and item.text in value_remedies.RANDOM for item in items):
         return f"seeds: {{mode: random, count: {len(items)}}}"
     return f"seeds: {flow(value)}"
@@ -112,7 +112,7 @@ def _loras(values: _Values) -> str:
     if isinstance(value, Scalar):
         weight = f"@{_text(values['weight'])}" if "weight" in values else ""
         return f"loras: [{(value_remedies.lora(value.text) or value.text) + weight}]"
-    if isinstance(value, nodes.Sequence) and all(isinstance(item, Scalar) for item in value.items):
+    if isinstance(value, tree.Sequence) and all(isinstance(item, Scalar) for item in value.items):
         return (
             f"loras: [{', '.join(value_remedies.lora(_text(item)) or _text(item) for item in value.items)}]"
         )
@@ -131,7 +131,7 @@ def _output(values: _Values) -> str:
 _PARTS_OF_NAMES = ("folder", "prefix")
 
 
-def _in_output(role: str, value: Node) -> str:
+def _in_output(role: str, value: YamlNode) -> str:
     text = _text(value)
     if role in ("folder", "prefix"):
         return quoted(f"{text.rstrip('/')}/{{group}}-{{index}}" if role == "folder" else f"{text}-{{index}}")
@@ -239,7 +239,7 @@ _DOCUMENTS = (".yaml", ".yml", ".json")
 _TEXTS = ("prompts", "captions", "texts")
 
 
-def of_shots(key: str, mapping: nodes.Mapping) -> str | None:
+def of_shots(key: str, mapping: tree.Mapping) -> str | None:
     """For the keys of a group and of `defaults`."""
     if habit := _HABIT_OF.get(spelled(key)):
         return habit.remedy(key, mapping)
@@ -257,19 +257,19 @@ def of_shots(key: str, mapping: nodes.Mapping) -> str | None:
     return f"; remove it: {why}" if why else None
 
 
-def of_group(key: str, mapping: nodes.Mapping) -> str | None:
+def of_group(key: str, mapping: tree.Mapping) -> str | None:
     """For the keys of a group, among them axes that stand outside `axes:`."""
     value = mapping.get(key)
     if (remedy := of_combination(key, mapping)) is not None:
         return remedy
-    if spelled(key) in _TEXTS and isinstance(value, nodes.Sequence):
+    if spelled(key) in _TEXTS and isinstance(value, tree.Sequence):
         return under(f"prompt: {flow(value)}", "axes")
     if isinstance(value, Scalar) and value_remedies.is_list_file(value.text):
         return under(f"row: {{file: {flow(value)}}}", "axes")
     if (remedy := of_shots(key, mapping)) is not None:
         return remedy
-    is_axis = isinstance(value, nodes.Sequence) and bool(value.items)
-    if isinstance(value, nodes.Mapping):
+    is_axis = isinstance(value, tree.Sequence) and bool(value.items)
+    if isinstance(value, tree.Mapping):
         is_axis = bool(value.entries.keys() & {"file", "values", "from"})
     if value is not None and is_axis and re.fullmatch(r"[^\W\d][\w-]*", key):
         return under(f"{key}: {flow(value)}", "axes")
@@ -288,7 +288,7 @@ def under(line: str, place: str) -> str:
 def belongs(places: Mapping[str, str], otherwise: KeyRemedy | None = None) -> KeyRemedy:
     """For keys that are right in another place: which one, by key; `otherwise` knows the rest."""
 
-    def remedy(key: str, mapping: nodes.Mapping) -> str | None:
+    def remedy(key: str, mapping: tree.Mapping) -> str | None:
         if key in places:
             return places[key]
         return otherwise(key, mapping) if otherwise else None
@@ -300,19 +300,19 @@ def of_manifest(group_keys: Iterable[str], shot_keys: Iterable[str]) -> KeyRemed
     """For the top level: keys of shots belong in `defaults`, the other keys of groups in a group."""
     in_group, in_defaults = set(group_keys), set(shot_keys)
 
-    def remedy(key: str, mapping: nodes.Mapping) -> str | None:
+    def remedy(key: str, mapping: tree.Mapping) -> str | None:
         value = mapping.get(key)
-        groups = value.items if isinstance(value, nodes.Sequence) else []
-        if "shots" not in mapping.entries and any(isinstance(group, nodes.Mapping) for group in groups):
+        groups = value.items if isinstance(value, tree.Sequence) else []
+        if "shots" not in mapping.entries and any(isinstance(group, tree.Mapping) for group in groups):
             return ": did you mean `shots`?"
-        if spelled(key) in ("preset", "style", "styles") and isinstance(value, nodes.Mapping):
+        if spelled(key) in ("preset", "style", "styles") and isinstance(value, tree.Mapping):
             return ": did you mean `presets`?"
         if spelled(key) in _BASES and isinstance(value, Scalar) and value.text.lower().endswith(_DOCUMENTS):
             return f"; write `extends: {flow(value)}`"
         if "shots" not in mapping.entries and (group := _only_group(key, value)):
             return f"; write `shots: [{group}]`"
         if means_axes(key):
-            inner = value.get("matrix") if isinstance(value, nodes.Mapping) else None
+            inner = value.get("matrix") if isinstance(value, tree.Mapping) else None
             line = as_axes(inner or value)
             return f"; write `{line}` in a group under `shots`" if line else "; write `axes:` in a group"
         if key in in_defaults and value is not None:
@@ -327,11 +327,11 @@ def of_manifest(group_keys: Iterable[str], shot_keys: Iterable[str]) -> KeyRemed
     return remedy
 
 
-def _only_group(key: str, value: Node | None) -> str | None:
+def _only_group(key: str, value: YamlNode | None) -> str | None:
     """The group of a manifest that has none, of its prompt or prompts."""
     if key == "prompt" and isinstance(value, Scalar):
         return f"{{prompt: {flow(value)}}}"
-    if spelled(key) in _TEXTS and isinstance(value, nodes.Sequence):
+    if spelled(key) in _TEXTS and isinstance(value, tree.Sequence):
         return f"{{axes: {{prompt: {flow(value)}}}}}"
     return None
 
@@ -339,7 +339,7 @@ def _only_group(key: str, value: Node | None) -> str | None:
 def renamed(names: Mapping[str, str]) -> KeyRemedy:
     """For a mapping whose keys people call otherwise; `names` are as `spelled`."""
 
-    def remedy(key: str, mapping: nodes.Mapping) -> str | None:
+    def remedy(key: str, mapping: tree.Mapping) -> str | None:
         ours, value = names.get(spelled(key)), mapping.get(key)
         if ours is None or value is None:
             return None
@@ -350,7 +350,7 @@ def renamed(names: Mapping[str, str]) -> KeyRemedy:
     return remedy
 
 
-def odd_indentation(key: str, place: nodes.Place, mapping: nodes.Mapping) -> str | None:
+def odd_indentation(key: str, place: tree.Place, mapping: tree.Mapping) -> str | None:
     """For a key that blanks stand before which only look like indentation."""
     first = key[:1]
     if first.isascii() or lookalikes.plain(first).strip():
@@ -360,7 +360,7 @@ def odd_indentation(key: str, place: nodes.Place, mapping: nodes.Mapping) -> str
     return f": {lookalikes.named(first)}; write `{meant}`"
 
 
-def after_comma(key: str, mapping: nodes.Mapping) -> str | None:
+def after_comma(key: str, mapping: tree.Mapping) -> str | None:
     """For the `5` of `{guidance: 7,5}`, where a comma parts entries."""
     keys = list(mapping.entries)
     before = keys[keys.index(key) - 1] if keys[0] != key else ""
@@ -379,10 +379,10 @@ def gives(field: str, keys: Iterable[str]) -> bool:
     return any(habit is not None and habit.ours == field for habit in habits)
 
 
-def of_seeds(key: str, mapping: nodes.Mapping) -> str | None:
+def of_seeds(key: str, mapping: tree.Mapping) -> str | None:
     """For the mapping that `seeds` may be: `{from: 1, to: 5}`, `{values: [1, 2]}`, `{seed: 7, count: 4}`."""
     value = mapping.get(key)
-    if spelled(key) in ("values", "list", "seeds") and isinstance(value, nodes.Sequence):
+    if spelled(key) in ("values", "list", "seeds") and isinstance(value, tree.Sequence):
         return f"; write `seeds: {flow(value)}`"
     if spelled(key) in ("seed", "first") and "start" not in mapping.entries and value is not None:
         return f"; write `start: {flow(value)}`"
@@ -406,7 +406,7 @@ def of_seeds(key: str, mapping: nodes.Mapping) -> str | None:
     return f"; write `seeds: {{start: {numbers[0]}, count: {count}}}`" if count > 0 else None
 
 
-def of_size(key: str, mapping: nodes.Mapping) -> str | None:
+def of_size(key: str, mapping: tree.Mapping) -> str | None:
     """For the mapping that `size` may be: `{w: 512, h: 768}`."""
     habit = _HABIT_OF.get(spelled(key))
     if habit is None or habit.line is not _size:
@@ -421,5 +421,5 @@ def of_size(key: str, mapping: nodes.Mapping) -> str | None:
     return None if line is None else f"; write `{line}`"
 
 
-def first_of(mapping: nodes.Mapping, *keys: str) -> Node | None:
+def first_of(mapping: tree.Mapping, *keys: str) -> YamlNode | None:
     return next((mapping.get(key) for key in keys if key in mapping.entries), None)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePath
 
-from common.document import nodes
+from common.document import tree
 from common.document.json_tree import read_json, read_json_lines
-from common.document.nodes import Mapping, Node, Place, Scalar, Sequence, described
 from common.document.source import Origin
+from common.document.tree import Mapping, Place, Scalar, Sequence, YamlNode, described
 from common.document.yaml12 import read_yaml
 from common.errors import InvalidDocument, Problem
 from common.manifest.aliases import field_of
@@ -122,7 +122,7 @@ def _uncommented(line: str) -> str:
     return _COMMENT.split(text, maxsplit=1)[0].rstrip().replace("\\#", "#")
 
 
-def _unlined(values: nodes.Node) -> nodes.Node:
+def _unlined(values: tree.YamlNode) -> tree.YamlNode:
     """Values of a JSON file as those of any list: a number in quotes is one, and `null` an empty cell."""
     match values:
         case Scalar():
@@ -146,7 +146,7 @@ def _flat(values: Sequence) -> Sequence:
 def _flattened(item: Mapping) -> Mapping:
     if not any(isinstance(value, Mapping) for _, _, value in item.items()):
         return item
-    entries: dict[str, tuple[Place, Node]] = {}
+    entries: dict[str, tuple[Place, YamlNode]] = {}
     for key, place, value in item.items():
         if isinstance(value, Mapping) and field_of(key) is None:
             inner = _flattened(value).entries.items()
@@ -158,7 +158,7 @@ def _flattened(item: Mapping) -> Mapping:
     return Mapping(item.place, entries)
 
 
-def _is_null(node: Node) -> bool:
+def _is_null(node: YamlNode) -> bool:
     return isinstance(node, Scalar) and node.kind == "null"
 
 
@@ -166,7 +166,7 @@ def _json(content: str, key: str | None) -> Sequence:
     """A list, a mapping of names to mappings, or JSON Lines."""
     try:
         text, problems = read_json(content, "")
-        root: Node = text.root
+        root: YamlNode = text.root
     except InvalidDocument as broken:
         if "stands behind the end" not in broken.problems[0].message:
             raise
@@ -191,7 +191,7 @@ def _yaml(name: str, content: str, key: str | None) -> Sequence:
     return _picked(text.root, key)
 
 
-def _picked(root: Node, key: str | None) -> Sequence:
+def _picked(root: YamlNode, key: str | None) -> Sequence:
     """The list that a document is or holds at `key`; of a mapping of mappings the keys become names."""
     node = root
     for step in key.split(".") if key else ():
@@ -212,14 +212,14 @@ def _picked(root: Node, key: str | None) -> Sequence:
     raise UnusableFileError("must hold a list")
 
 
-def _named(name: str, place: Place, value: Node) -> Node:
+def _named(name: str, place: Place, value: YamlNode) -> YamlNode:
     own = value.entries if isinstance(value, Mapping) else {}
     return Mapping(place, {"name": (place, Scalar(place, name, '"')), **own})
 
 
 def read_file_list(
-    node: nodes.Mapping, path: str, reading: Reading, options: FileOptions = NO_OPTIONS
-) -> nodes.Sequence | None:
+    node: tree.Mapping, path: str, reading: Reading, options: FileOptions = NO_OPTIONS
+) -> tree.Sequence | None:
     """The values of the file that `node` refers to; None after reporting why there are none."""
     reference = node.entries["file"][1]
     if not isinstance(reference, Scalar) or not reference.text:
@@ -235,7 +235,7 @@ def load(
     reading: Reading,
     options: FileOptions = NO_OPTIONS,
     files: FileReader | None = None,
-) -> nodes.Sequence | None:
+) -> tree.Sequence | None:
     """The values of a file referred to at `place`, kept under `path` for later findings and inlining.
 
     `files` reads it, where that is not what reads the files of that place.
@@ -297,17 +297,17 @@ def _colours(content: str) -> Iterator[Doubt]:
             yield Doubt(number, message, "colours as comments")
 
 
-def _at_reference(values: nodes.Sequence, place: Place) -> nodes.Sequence:
+def _at_reference(values: tree.Sequence, place: Place) -> tree.Sequence:
     """The values with the reference's place, which is where a reader of the manifest must look."""
-    return nodes.Sequence(place, [_moved(item, place) for item in values.items])
+    return tree.Sequence(place, [_moved(item, place) for item in values.items])
 
 
-def _moved(node: Node, place: Place) -> Node:
+def _moved(node: YamlNode, place: Place) -> YamlNode:
     match node:
-        case nodes.Scalar():
+        case tree.Scalar():
             return Scalar(place, node.text, node.style)
-        case nodes.Sequence():
-            return nodes.Sequence(place, [_moved(item, place) for item in node.items])
-    return nodes.Mapping(
+        case tree.Sequence():
+            return tree.Sequence(place, [_moved(item, place) for item in node.items])
+    return tree.Mapping(
         place, {key: (place, _moved(value, place)) for key, (_, value) in node.entries.items()}
     )

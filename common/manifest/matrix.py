@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from common.document import nodes
-from common.document.nodes import Node, Scalar, child_path, described, flow
+from common.document import tree
+from common.document.tree import Scalar, YamlNode, child_path, described, flow
 from common.manifest import value_remedies
 from common.manifest.axes import name_problem, read_value
 from common.manifest.model import NOTHING, Axis, ShotFields, Spelling
@@ -21,8 +21,8 @@ from common.wording import shortened, suggestion
 class Zip:
     """`[[format, channel]]`: axes that go in step; one group may be written without the outer list."""
 
-    def read(self, node: Node, path: str, reading: Reading) -> tuple[tuple[str, ...], ...] | None:
-        if not isinstance(node, nodes.Sequence):
+    def read(self, node: YamlNode, path: str, reading: Reading) -> tuple[tuple[str, ...], ...] | None:
+        if not isinstance(node, tree.Sequence):
             message = f"must be a list of lists of axis names such as `[[a, b]]`, not {described(node)}"
             reading.wrong(node.place, path, message + value_remedies.write("", self._meant(node)))
             return None
@@ -34,21 +34,21 @@ class Zip:
         return tuple(group for group in read if group)
 
     @staticmethod
-    def _meant(node: Node) -> str | None:
+    def _meant(node: YamlNode) -> str | None:
         """The groups of `a, b` and of `{a: b}`."""
         if isinstance(node, Scalar):
             return f"[{value_remedies.listed(node.text)}]" if "," in node.text else None
-        if isinstance(node, nodes.Mapping) and node.entries:
+        if isinstance(node, tree.Mapping) and node.entries:
             pairs = [
-                nodes.Sequence(node.place, [Scalar(node.place, key), value]) for key, _, value in node.items()
+                tree.Sequence(node.place, [Scalar(node.place, key), value]) for key, _, value in node.items()
             ]
-            return flow(nodes.Sequence(node.place, list(pairs)))
+            return flow(tree.Sequence(node.place, list(pairs)))
         return None
 
     @staticmethod
-    def _group(node: Node, path: str, reading: Reading) -> tuple[str, ...]:
-        if not isinstance(node, nodes.Sequence) or len(node.items) < 2:
-            found = "one" if isinstance(node, nodes.Sequence) and node.items else described(node)
+    def _group(node: YamlNode, path: str, reading: Reading) -> tuple[str, ...]:
+        if not isinstance(node, tree.Sequence) or len(node.items) < 2:
+            found = "one" if isinstance(node, tree.Sequence) and node.items else described(node)
             reading.wrong(node.place, path, f"must list at least two axes, not {found}")
             return ()
         names = [scalar_of(item, f"{path}[{i}]", reading) for i, item in enumerate(node.items)]
@@ -65,16 +65,16 @@ class Entries:
 
     about: str
 
-    def read(self, node: Node, path: str, reading: Reading) -> list[nodes.Mapping] | None:
-        if not isinstance(node, nodes.Sequence):
-            hint = value_remedies.write("", f"[{flow(node)}]" if isinstance(node, nodes.Mapping) else None)
+    def read(self, node: YamlNode, path: str, reading: Reading) -> list[tree.Mapping] | None:
+        if not isinstance(node, tree.Sequence):
+            hint = value_remedies.write("", f"[{flow(node)}]" if isinstance(node, tree.Mapping) else None)
             reading.wrong(node.place, path, f"must be a list of mappings, not {described(node)}{hint}")
             return None
         for index, item in enumerate(node.items):
-            if not isinstance(item, nodes.Mapping) or not item.entries:
+            if not isinstance(item, tree.Mapping) or not item.entries:
                 message = f"must be a mapping of axes to values, not {described(item)}"
                 reading.wrong(item.place, f"{path}[{index}]", message)
-        return [item for item in node.items if isinstance(item, nodes.Mapping)]
+        return [item for item in node.items if isinstance(item, tree.Mapping)]
 
     def schema(self) -> dict[str, Any]:
         properties = {}
@@ -113,7 +113,7 @@ class TypedAxes:
 
 
 def read_include(
-    node: Node | None, path: str, axes: TypedAxes, reading: Reading
+    node: YamlNode | None, path: str, axes: TypedAxes, reading: Reading
 ) -> tuple[tuple[dict[str, Spelling], ...], tuple[ShotFields, ...]]:
     """Entries of `include` as spelled, and what each sets."""
     spelled: list[dict[str, Spelling]] = []
@@ -138,9 +138,9 @@ def read_include(
     return tuple(spelled), tuple(sets)
 
 
-def _holds_list(entry: nodes.Mapping, path: str, reading: Reading) -> bool:
+def _holds_list(entry: tree.Mapping, path: str, reading: Reading) -> bool:
     """Whether an entry has several values for an axis, which takes as many entries; reports it."""
-    lists = [key for key, _, value in entry.items() if isinstance(value, nodes.Sequence) and value.items]
+    lists = [key for key, _, value in entry.items() if isinstance(value, tree.Sequence) and value.items]
     lists = [key for key in lists if key not in ("loras", "preset")]
     if lists:
         message = (
@@ -158,7 +158,7 @@ def _said(fields: ShotFields, before: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_exclude(
-    node: Node | None, path: str, axes: TypedAxes, reading: Reading
+    node: YamlNode | None, path: str, axes: TypedAxes, reading: Reading
 ) -> tuple[dict[str, str], ...]:
     """Entries of `exclude` by `axis` or `axis.field`."""
     entries = []
@@ -177,9 +177,9 @@ def read_exclude(
     return tuple(entry for entry in entries if entry)
 
 
-def _flat(key: str, value: Node, path: str, reading: Reading) -> list[tuple[str, Scalar]]:
+def _flat(key: str, value: YamlNode, path: str, reading: Reading) -> list[tuple[str, Scalar]]:
     """`format: {name: story}` reads as `format.name: story`."""
-    if isinstance(value, nodes.Mapping) and "." not in key:
+    if isinstance(value, tree.Mapping) and "." not in key:
         found = [(f"{key}.{name}", scalar_of(item, path, reading)) for name, _, item in value.items()]
     else:
         found = [(key, scalar_of(value, path, reading))]
@@ -187,7 +187,7 @@ def _flat(key: str, value: Node, path: str, reading: Reading) -> list[tuple[str,
 
 
 def check_zip(
-    node: Node | None, path: str, zips: tuple[tuple[str, ...], ...], axes: TypedAxes, reading: Reading
+    node: YamlNode | None, path: str, zips: tuple[tuple[str, ...], ...], axes: TypedAxes, reading: Reading
 ) -> None:
     """Reports zipped axes that are unknown, zipped twice, or of unequal lengths."""
     if node is None:
@@ -206,6 +206,6 @@ def check_zip(
             reading.wrong(node.place, path, f"zipped axes must have equally many values: {counted}")
 
 
-def _mappings(node: Node | None) -> list[nodes.Mapping]:
-    items = node.items if isinstance(node, nodes.Sequence) else []
-    return [item for item in items if isinstance(item, nodes.Mapping)]
+def _mappings(node: YamlNode | None) -> list[tree.Mapping]:
+    items = node.items if isinstance(node, tree.Sequence) else []
+    return [item for item in items if isinstance(item, tree.Mapping)]

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from common.document import nodes
-from common.document.nodes import Node, Scalar, described
+from common.document import tree
+from common.document.tree import Scalar, YamlNode, described
 from common.manifest.aliases import spelled
 from common.manifest.key_remedies import renamed
 from common.manifest.model import Group, Output
@@ -30,7 +30,7 @@ _RENAMED = renamed(
 _FOLDERS = ("dir", "directory", "folder", "outdir", "outputdir", "out")
 
 
-def _remedy(key: str, mapping: nodes.Mapping) -> str | None:
+def _remedy(key: str, mapping: tree.Mapping) -> str | None:
     """A folder stands in front of the name; other keys are called otherwise."""
     folder, name = mapping.get(key), mapping.get("name")
     if spelled(key) not in _FOLDERS or not isinstance(folder, Scalar):
@@ -51,7 +51,7 @@ class Section:
     model: type[BaseModel]
     keys: dict[str, Key]
 
-    def read(self, node: Node, path: str, reading: Reading) -> BaseModel:
+    def read(self, node: YamlNode, path: str, reading: Reading) -> BaseModel:
         if isinstance(node, Scalar) and node.text and (meant := self._meant(node)):
             reading.wrong(node.place, path, f"must be a mapping, not {described(node)}; write `{meant}`")
             return self.model()

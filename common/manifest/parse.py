@@ -6,9 +6,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from common.catalog import Catalog
-from common.document import nodes
-from common.document.nodes import Node, described
+from common.document import tree
 from common.document.source import SourceText
+from common.document.tree import YamlNode, described
 from common.errors import InvalidDocument, Problem
 from common.manifest import value_remedies
 from common.manifest.catalog_check import check_catalog
@@ -77,7 +77,7 @@ class ParsedManifest:
     text: SourceText
     warnings: tuple[Problem, ...] = ()
     #: What each `{file: …}` stands for, by path.
-    contents: dict[str, nodes.Sequence] = field(default_factory=dict)
+    contents: dict[str, tree.Sequence] = field(default_factory=dict)
 
     @property
     def source(self) -> str:
@@ -122,9 +122,9 @@ def parse_manifest(
     return ParsedManifest(manifest, text, reading.warnings.told(), reading.contents)
 
 
-def _read(root: Node, reading: Reading) -> Manifest | None:
+def _read(root: YamlNode, reading: Reading) -> Manifest | None:
     """The manifest as far as it can be read; None where even its frame is wrong."""
-    if not isinstance(root, nodes.Mapping):
+    if not isinstance(root, tree.Mapping):
         message = f"must be a mapping that starts with `version: 1`, not {described(root)}"
         reading.wrong(root.place, "", message)
         return None
@@ -156,9 +156,9 @@ def _read(root: Node, reading: Reading) -> Manifest | None:
     return manifest
 
 
-def _max_images(root: nodes.Mapping) -> int | None:
+def _max_images(root: tree.Mapping) -> int | None:
     """The limit that the manifest sets, known before anything that it limits is read."""
     limits = root.get("limits")
-    found = limits.get("max_images") if isinstance(limits, nodes.Mapping) else None
-    number = found.number() if isinstance(found, nodes.Scalar) else None
+    found = limits.get("max_images") if isinstance(limits, tree.Mapping) else None
+    number = found.number() if isinstance(found, tree.Scalar) else None
     return number if isinstance(number, int) and number > 0 else None

@@ -10,14 +10,14 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from common import lookalikes
-from common.document import nodes
-from common.document.nodes import Node, Place, Scalar, described, flow
+from common.document import tree
+from common.document.tree import Place, Scalar, YamlNode, described, flow
 from common.manifest import prompt, value_remedies
 from common.manifest.reading import Reading
 from common.wording import did_you_mean, listed, nearest, quoted
 
 
-def scalar_of(node: Node, path: str, reading: Reading) -> Scalar | None:
+def scalar_of(node: YamlNode, path: str, reading: Reading) -> Scalar | None:
     """The scalar where one is expected; None after saying what to do about anything else."""
     if not isinstance(node, Scalar):
         reading.wrong(node.place, path, f"must be text, not {described(node)}{_as_text(node, reading)}")
@@ -35,9 +35,9 @@ def scalar_of(node: Node, path: str, reading: Reading) -> Scalar | None:
     return node
 
 
-def _as_text(node: Node, reading: Reading) -> str:
+def _as_text(node: YamlNode, reading: Reading) -> str:
     """What to write where a list or a mapping stands for a text."""
-    if isinstance(node, nodes.Sequence):
+    if isinstance(node, tree.Sequence):
         parts = [item.text for item in node.items if isinstance(item, Scalar)]
         joined = flow(Scalar(node.place, ", ".join(parts)))
         return value_remedies.write("", joined) if parts and len(parts) == len(node.items) else ""
@@ -53,7 +53,7 @@ def _as_text(node: Node, reading: Reading) -> str:
 class Text:
     """Any scalar in its source spelling: `9:16`, `no` and `007` stay what they look like."""
 
-    def read(self, node: Node, path: str, reading: Reading) -> str | None:
+    def read(self, node: YamlNode, path: str, reading: Reading) -> str | None:
         scalar = scalar_of(node, path, reading)
         return scalar.text if scalar else None
 
@@ -71,20 +71,20 @@ class Number:
     #: The end of the message on a text that other programs have here; empty where it knows none.
     habit: Callable[[str], str] | None = None
 
-    def read(self, node: Node, path: str, reading: Reading) -> float | int | None:
+    def read(self, node: YamlNode, path: str, reading: Reading) -> float | int | None:
         if problem := self.problem(node):
             reading.wrong(node.place, path, f"{problem}{self._remedy(node)}")
             return None
         return self.number(node)
 
-    def number(self, node: Node) -> float | int | None:
+    def number(self, node: YamlNode) -> float | int | None:
         """What a value spells, whether or not it is in bounds; None where that is not such a number."""
         value = node.number() if isinstance(node, Scalar) else None
         if value is None or math.isnan(value) or (self.whole and value != int_or_nan(value)):
             return None
         return int(value) if self.whole and math.isfinite(value) else float(value)
 
-    def problem(self, node: Node) -> str | None:
+    def problem(self, node: YamlNode) -> str | None:
         """What is wrong with a value, if anything, without a remedy."""
         value = self.number(node)
         noun = "a whole number" if self.whole else "a number"
@@ -94,7 +94,7 @@ class Number:
             return f"must be {noun} from {_counted(self.low)} to {_counted(self.high)}, not {described(node)}"
         return None
 
-    def _remedy(self, node: Node) -> str:
+    def _remedy(self, node: YamlNode) -> str:
         if not isinstance(node, Scalar):
             return ""
         if self.habit is not None and (hint := self.habit(node.text)):
@@ -131,7 +131,7 @@ class Exact:
 
     number: Number
 
-    def read(self, node: Node, path: str, reading: Reading) -> Decimal | None:
+    def read(self, node: YamlNode, path: str, reading: Reading) -> Decimal | None:
         found = self.number.read(node, path, reading)
         return None if found is None or not isinstance(node, Scalar) else node.decimal()
 
@@ -151,7 +151,7 @@ class Choice:
     #: As that of `Number`.
     habit: Callable[[str], str] | None = None
 
-    def read(self, node: Node, path: str, reading: Reading) -> str | None:
+    def read(self, node: YamlNode, path: str, reading: Reading) -> str | None:
         if isinstance(node, Scalar) and node.text in self.words:
             return node.text
         text = node.text if isinstance(node, Scalar) else ""
@@ -169,7 +169,7 @@ class Choice:
 class Switch:
     """`true` or `false`; `yes`, `no`, `on` and `off` are text in YAML 1.2."""
 
-    def read(self, node: Node, path: str, reading: Reading) -> bool | None:
+    def read(self, node: YamlNode, path: str, reading: Reading) -> bool | None:
         if isinstance(node, Scalar) and node.kind == "bool":
             return node.text.lower() == "true"
         text = node.text if isinstance(node, Scalar) else ""
@@ -185,14 +185,14 @@ class Switch:
 class Version:
     """The number 1."""
 
-    def read(self, node: Node, path: str, reading: Reading) -> int | None:
+    def read(self, node: YamlNode, path: str, reading: Reading) -> int | None:
         problem = self.problem(node)
         if problem:
             reading.wrong(node.place, path, problem)
         return None if problem else 1
 
     @staticmethod
-    def problem(node: Node) -> str | None:
+    def problem(node: YamlNode) -> str | None:
         """What is wrong with a value, if anything."""
         if isinstance(node, Scalar) and node.number() == 1:
             return None
@@ -213,7 +213,7 @@ class Name:
 
     of: Literal["", "model", "LoRA", "sampler"] = ""
 
-    def read(self, node: Node, path: str, reading: Reading) -> str | None:
+    def read(self, node: YamlNode, path: str, reading: Reading) -> str | None:
         if isinstance(node, Scalar) and re.fullmatch(NAME, node.text):
             return node.text
         message = f"must be a name of letters, digits, `.`, `_` and `-`, at most 63, not {described(node)}"
@@ -243,7 +243,7 @@ class Later:
 
     shape: dict[str, Any]
 
-    def read(self, node: Node, path: str, reading: Reading) -> Node:
+    def read(self, node: YamlNode, path: str, reading: Reading) -> YamlNode:
         return node
 
     def schema(self) -> dict[str, Any]:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from common.document import nodes
-from common.document.nodes import Node, child_path, described, flow
+from common.document import tree
+from common.document.tree import YamlNode, child_path, described, flow
 from common.manifest.aliases import field_of
 from common.manifest.axes import read_value
 from common.manifest.key_remedies import of_shots
@@ -51,9 +51,9 @@ def presets_schema() -> dict[str, Any]:
     }
 
 
-def read_presets(node: Node, reading: Reading) -> dict[str, ShotFields]:
+def read_presets(node: YamlNode, reading: Reading) -> dict[str, ShotFields]:
     """Presets by name; those that are wrong are reported and set nothing."""
-    if not isinstance(node, nodes.Mapping):
+    if not isinstance(node, tree.Mapping):
         message = f"must be a mapping of names to settings, or `{{file: …}}`, not {described(node)}"
         reading.wrong(node.place, "presets", message + write("", _as_mapping(node)))
         reading.is_partial = True
@@ -61,33 +61,31 @@ def read_presets(node: Node, reading: Reading) -> dict[str, ShotFields]:
     return {name: _read(value, child_path("presets", name), reading) for name, _, value in node.items()}
 
 
-def _as_mapping(node: Node) -> str | None:
+def _as_mapping(node: YamlNode) -> str | None:
     """The file that a text names, and the presets of a list by their names."""
-    if isinstance(node, nodes.Scalar):
+    if isinstance(node, tree.Scalar):
         return f"{{file: {flow(node)}}}" if is_list_file(node.text) else None
-    items = node.items if isinstance(node, nodes.Sequence) else []
-    named = {
-        name.text: item for item in items if (name := _name_of(item)) and isinstance(item, nodes.Mapping)
-    }
-    entries: dict[str, tuple[nodes.Place, Node]] = {
-        name: (item.place, nodes.Mapping(item.place, {k: v for k, v in item.entries.items() if k != "name"}))
+    items = node.items if isinstance(node, tree.Sequence) else []
+    named = {name.text: item for item in items if (name := _name_of(item)) and isinstance(item, tree.Mapping)}
+    entries: dict[str, tuple[tree.Place, YamlNode]] = {
+        name: (item.place, tree.Mapping(item.place, {k: v for k, v in item.entries.items() if k != "name"}))
         for name, item in named.items()
     }
-    return flow(nodes.Mapping(node.place, entries)) if named and len(named) == len(items) else None
+    return flow(tree.Mapping(node.place, entries)) if named and len(named) == len(items) else None
 
 
-def _name_of(item: Node) -> nodes.Scalar | None:
-    name = item.get("name") if isinstance(item, nodes.Mapping) else None
-    return name if isinstance(name, nodes.Scalar) else None
+def _name_of(item: YamlNode) -> tree.Scalar | None:
+    name = item.get("name") if isinstance(item, tree.Mapping) else None
+    return name if isinstance(name, tree.Scalar) else None
 
 
-def _read(node: Node, path: str, reading: Reading) -> ShotFields:
-    if not isinstance(node, nodes.Mapping):
-        meant = f"{{prompt: {flow(node)}}}" if isinstance(node, nodes.Scalar) and node.text else None
+def _read(node: YamlNode, path: str, reading: Reading) -> ShotFields:
+    if not isinstance(node, tree.Mapping):
+        meant = f"{{prompt: {flow(node)}}}" if isinstance(node, tree.Scalar) and node.text else None
         message = f"must be a mapping such as `{{steps: 8}}`, not {described(node)}"
         reading.wrong(node.place, path, message + write("", meant))
         return NOTHING
-    known: dict[str, tuple[nodes.Place, Node]] = {}
+    known: dict[str, tuple[tree.Place, YamlNode]] = {}
     for key, place, value in node.items():
         if key in _ELSEWHERE or field_of(key) is None:
             hint = _ELSEWHERE.get(key) or of_shots(key, node) or suggestion(key, VALUE_KEYS) or "; remove it"
@@ -96,7 +94,7 @@ def _read(node: Node, path: str, reading: Reading) -> ShotFields:
         if key not in VALUE_KEYS and (field := field_of(key)) in VALUE_KEYS:
             reading.warn_at(child_path(path, key), f"`{shortened(key)}` is read as `{field}`")
         known[key] = place, value
-    read = read_value(nodes.Mapping(node.place, known), path, "", reading) if known else None
+    read = read_value(tree.Mapping(node.place, known), path, "", reading) if known else None
     return read[1] if read else NOTHING
 
 

@@ -98,7 +98,7 @@ class Wildcard:
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
+class Alternative:
     """One alternative of a variant."""
 
     body: Template
@@ -106,10 +106,10 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Alternatives:
     """`low` to `high` of the options, in the order written, joined by `separator`."""
 
-    options: tuple[Option, ...]
+    options: tuple[Alternative, ...]
     offset: int
     low: int = 1
     high: int = 1
@@ -129,8 +129,8 @@ class Choice:
 
 
 #: A string is literal text.
-Node = str | Reference | Wildcard | Choice
-Template = tuple[Node, ...]
+Part = str | Reference | Wildcard | Alternatives
+Template = tuple[Part, ...]
 
 
 def parse(text: str) -> Template:
@@ -138,14 +138,14 @@ def parse(text: str) -> Template:
     return _Parser(text).template()
 
 
-def parse_line(text: str) -> Option:
+def parse_line(text: str) -> Alternative:
     """A line of a wildcard, which may begin with its weight: `20::hat`."""
     parser = _Parser(text)
     weight = parser.weight()
     if weight is None and (bad := _BAD_WEIGHT.match(text)):
         raise PromptError(f"`{_short(bad[0])}` is no weight; write a number above 0 such as `0.5::`", 0)
     body = parser.template()
-    return Option(body) if weight is None else Option(_stripped(body), weight)
+    return Alternative(body) if weight is None else Alternative(_stripped(body), weight)
 
 
 def normal_name(name: str) -> str:
@@ -179,7 +179,7 @@ def nodes(template: Template) -> Iterator[Reference | Wildcard]:
         match node:
             case Reference() | Wildcard():
                 yield node
-            case Choice():
+            case Alternatives():
                 for option in node.options:
                     yield from nodes(option.body)
             case str():
@@ -198,24 +198,24 @@ def linked(template: Template, name_of: Callable[[str], str]) -> Template:
     return tuple([_linked(node, name_of) for node in template])
 
 
-def _linked(node: Node, name_of: Callable[[str], str]) -> Node:
+def _linked(node: Part, name_of: Callable[[str], str]) -> Part:
     if isinstance(node, Wildcard):
         return Wildcard(name_of(node.name), node.offset)
-    if not isinstance(node, Choice):
+    if not isinstance(node, Alternatives):
         return node
-    options = tuple(Option(linked(each.body, name_of), each.weight) for each in node.options)
+    options = tuple(Alternative(linked(each.body, name_of), each.weight) for each in node.options)
     lines_of = Wildcard(name_of(node.lines_of.name), node.lines_of.offset) if node.lines_of else None
-    return Choice(options, node.offset, node.low, node.high, node.separator, lines_of)
+    return Alternatives(options, node.offset, node.low, node.high, node.separator, lines_of)
 
 
 def put_around(template: Template, name: str, inner: Template, apart: int) -> Template:
     """The template with another in place of each `{name}`; what it draws itself moves `apart` characters."""
-    found: list[Node] = []
+    found: list[Part] = []
     for node in template:
         match node:
             case Reference() if node.name == name and not node.field:
                 found += inner
-            case Choice():
+            case Alternatives():
                 found.append(_choice_around(node, name, inner, apart))
             case str():
                 found.append(node)
@@ -224,27 +224,29 @@ def put_around(template: Template, name: str, inner: Template, apart: int) -> Te
     return joined(found)
 
 
-def _choice_around(choice: Choice, name: str, inner: Template, apart: int) -> Choice:
-    options = tuple(Option(put_around(each.body, name, inner, apart), each.weight) for each in choice.options)
+def _choice_around(choice: Alternatives, name: str, inner: Template, apart: int) -> Alternatives:
+    options = tuple(
+        Alternative(put_around(each.body, name, inner, apart), each.weight) for each in choice.options
+    )
     lines_of = replace(choice.lines_of, offset=choice.lines_of.offset + apart) if choice.lines_of else None
-    return Choice(options, choice.offset + apart, choice.low, choice.high, choice.separator, lines_of)
+    return Alternatives(options, choice.offset + apart, choice.low, choice.high, choice.separator, lines_of)
 
 
-def choices(template: Template) -> Iterator[Choice]:
+def choices(template: Template) -> Iterator[Alternatives]:
     """Every variant of a template, those inside others too."""
     for node in template:
-        if isinstance(node, Choice):
+        if isinstance(node, Alternatives):
             yield node
             for option in node.options:
                 yield from choices(option.body)
 
 
-def _bound(node: Node, value_of: Callable[[Reference], str]) -> Node:
+def _bound(node: Part, value_of: Callable[[Reference], str]) -> Part:
     if isinstance(node, Reference):
         return value_of(node)
-    if isinstance(node, Choice) and node.refers:
-        options = tuple(Option(bind(each.body, value_of), each.weight) for each in node.options)
-        return Choice(options, node.offset, node.low, node.high, node.separator)
+    if isinstance(node, Alternatives) and node.refers:
+        options = tuple(Alternative(bind(each.body, value_of), each.weight) for each in node.options)
+        return Alternatives(options, node.offset, node.low, node.high, node.separator)
     return node
 
 
@@ -273,7 +275,7 @@ class _Parser:
 
     def template(self) -> Template:
         """Reads to the end of the text or, inside braces, up to the `|` or `}` that ends an alternative."""
-        found: list[Node] = []
+        found: list[Part] = []
         while token := _TOKEN.search(self.text, self.pos):
             found.append(self.text[self.pos : token.start()])
             self.pos = token.start()
@@ -290,7 +292,7 @@ class _Parser:
         found.append(self.text[self.pos :])
         return joined(found)
 
-    def _plain(self, token: re.Match[str]) -> Node:
+    def _plain(self, token: re.Match[str]) -> Part:
         """A token that opens nothing."""
         mark = token.group()
         if name := token["wildcard"] or token["spaced"]:
@@ -303,7 +305,7 @@ class _Parser:
             raise PromptError("a NUL character has no place in a prompt", token.start())
         return mark.removeprefix("\\")
 
-    def brace(self) -> Node:
+    def brace(self) -> Part:
         start = self.pos
         if reference := _REFERENCE.match(self.text, start):
             self.pos = reference.end()
@@ -323,11 +325,11 @@ class _Parser:
             raise PromptError("this variant is empty", start)
         low, high, separator = header or (1, 1, ", ")
         if len(options) == 1 and len(options[0].body) == 1 and isinstance(options[0].body[0], Wildcard):
-            return Choice(options, start, low, high, separator, options[0].body[0])
+            return Alternatives(options, start, low, high, separator, options[0].body[0])
         if high > len(options):
             most = len(options)
             raise PromptError(f"asks for {high} of {most} alternatives; {most} is the most here", start)
-        return Choice(options, start, low, high, separator)
+        return Alternatives(options, start, low, high, separator)
 
     def _no_variant(self, start: int) -> str:
         """What to write instead of braces that are no part of the language."""
@@ -378,7 +380,7 @@ class _Parser:
         self.pos = weight.end()
         return float(weight["weight"])
 
-    def _options(self) -> tuple[Option, ...]:
+    def _options(self) -> tuple[Alternative, ...]:
         """The alternatives up to the closing brace."""
         options = []
         while True:
@@ -389,15 +391,15 @@ class _Parser:
             if weight is None and (head := _NO_WEIGHT.match(self.text, self.pos)):
                 message = f"`{_short(head[0])}` is no weight; write a number above 0 such as `0.5::`"
                 raise PromptError(message, self.pos)
-            options.append(Option(_stripped(self.template()), 1.0 if weight is None else weight))
+            options.append(Alternative(_stripped(self.template()), 1.0 if weight is None else weight))
             self.pos += 1
             if self.text[self.pos - 1] == "}":
                 return tuple(options)
 
 
-def joined(found: Iterable[Node]) -> Template:
-    """Nodes with neighbouring texts made one and empty ones dropped."""
-    result: list[Node] = []
+def joined(found: Iterable[Part]) -> Template:
+    """Parts with neighbouring texts made one and empty ones dropped."""
+    result: list[Part] = []
     texts: list[str] = []
     for node in found:
         if isinstance(node, str):

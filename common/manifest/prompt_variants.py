@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import accumulate, chain
 from typing import Protocol
 
-from common.manifest.prompt import Choice, Option, Reference, Template, Wildcard
+from common.manifest.prompt import Alternative, Alternatives, Reference, Template, Wildcard
 
 #: Counts and lengths stop growing here: nobody renders more, and exact ones could fill the memory.
 ENDLESS = 10**30
@@ -25,7 +25,7 @@ class Lines:
     def __init__(
         self,
         name: str,
-        lines: tuple[Option, ...],
+        lines: tuple[Alternative, ...],
         wildcards: Mapping[str, Lines],
         members: tuple[str, ...] = (),
     ) -> None:
@@ -40,7 +40,7 @@ class Lines:
         self.ways: dict[int, list[list[int]]] = {}
 
     @cached_property
-    def options(self) -> tuple[Option, ...]:
+    def options(self) -> tuple[Alternative, ...]:
         lines = chain.from_iterable(self._wildcards[member].options for member in self.members)
         return (*self._own, *lines)
 
@@ -50,12 +50,12 @@ class Lines:
         return list(accumulate(line.weight for line in self.options))
 
     @cached_property
-    def different(self) -> Choice:
+    def different(self) -> Alternatives:
         """The lines as alternatives of which several can be picked, none twice."""
         weights: dict[Template, float] = {}
         for line in self.options:
             weights[line.body] = weights.get(line.body, 0.0) + line.weight
-        return Choice(tuple(Option(body, weight) for body, weight in weights.items()), 0)
+        return Alternatives(tuple(Alternative(body, weight) for body, weight in weights.items()), 0)
 
     @cached_property
     def ends(self) -> list[int]:
@@ -74,7 +74,7 @@ def count(template: Template, wildcards: Mapping[str, Lines]) -> int:
     product = 1
     for node in template:
         match node:
-            case Choice():
+            case Alternatives():
                 product *= sum(_ways(node, wildcards)[0][node.low : node.high + 1])
             case Wildcard():
                 product *= wildcards[node.name].ends[-1]
@@ -95,7 +95,7 @@ def longest(template: Template, wildcards: Mapping[str, Lines]) -> int:
                 total += len(node)
             case Wildcard():
                 total += wildcards[node.name].longest
-            case Choice():
+            case Alternatives():
                 options = _alternatives(node, wildcards).options
                 lengths = sorted(longest(option.body, wildcards) for option in options)
                 total += sum(lengths[-node.high :]) + len(node.separator) * (node.high - 1)
@@ -117,7 +117,7 @@ def nth(template: Template, index: int, wildcards: Mapping[str, Lines]) -> str:
                 line = bisect(lines.ends, inside)
                 before = lines.ends[line - 1] if line else 0
                 parts.append(nth(lines.options[line].body, inside - before, wildcards))
-            case Choice():
+            case Alternatives():
                 ways = _ways(node, wildcards)
                 index, inside = divmod(index, sum(ways[0][node.low : node.high + 1]))
                 parts.append(_nth_choice(node, inside, ways, wildcards))
@@ -139,7 +139,7 @@ def draw(template: Template, draws: Draws, wildcards: Mapping[str, Lines], place
                 parts.append(
                     draw(lines.options[line].body, draws, wildcards, f"{place}{node.offset}:{line}/")
                 )
-            case Choice():
+            case Alternatives():
                 at = f"{place}{node.offset}"
                 alternatives = _alternatives(node, wildcards)
                 texts = []
@@ -153,12 +153,12 @@ def draw(template: Template, draws: Draws, wildcards: Mapping[str, Lines], place
     return "".join(parts)
 
 
-def _alternatives(choice: Choice, wildcards: Mapping[str, Lines]) -> Choice:
+def _alternatives(choice: Alternatives, wildcards: Mapping[str, Lines]) -> Alternatives:
     """What a choice picks from: its options, or the lines of its only one."""
     return wildcards[choice.lines_of.name].different if choice.lines_of else choice
 
 
-def _drawn(choice: Choice, ends: Sequence[float], draws: Draws, place: str) -> list[int]:
+def _drawn(choice: Alternatives, ends: Sequence[float], draws: Draws, place: str) -> list[int]:
     """Numbers of the alternatives drawn, by weight and without repetition, in the order written.
 
     `ends` has the weights of each alternative and all before it.
@@ -189,7 +189,7 @@ def _share(ends: Sequence[float], uniform: float) -> int:
     return min(bisect(ends, uniform * ends[-1]), len(ends) - 1)
 
 
-def _ways(choice: Choice, wildcards: Mapping[str, Lines]) -> list[list[int]]:
+def _ways(choice: Alternatives, wildcards: Mapping[str, Lines]) -> list[list[int]]:
     """`ways[i][k]`: the number of texts of choosing k of the alternatives from the i-th on."""
     if choice.lines_of is None:
         return _table(choice.options, choice.high, wildcards)
@@ -199,7 +199,7 @@ def _ways(choice: Choice, wildcards: Mapping[str, Lines]) -> list[list[int]]:
     return lines.ways[choice.high]
 
 
-def _table(options: Sequence[Option], high: int, wildcards: Mapping[str, Lines]) -> list[list[int]]:
+def _table(options: Sequence[Alternative], high: int, wildcards: Mapping[str, Lines]) -> list[list[int]]:
     table = [[1] + [0] * high]
     for option in reversed(options):
         alone = count(option.body, wildcards)
@@ -209,7 +209,9 @@ def _table(options: Sequence[Option], high: int, wildcards: Mapping[str, Lines])
     return table[::-1]
 
 
-def _nth_choice(choice: Choice, index: int, ways: list[list[int]], wildcards: Mapping[str, Lines]) -> str:
+def _nth_choice(
+    choice: Alternatives, index: int, ways: list[list[int]], wildcards: Mapping[str, Lines]
+) -> str:
     """Text `index` of a choice: fewer options first, then by the first option taken."""
     left = choice.low
     while index >= ways[0][left]:

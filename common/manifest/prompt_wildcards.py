@@ -7,8 +7,8 @@ from graphlib import CycleError, TopologicalSorter
 
 from common.errors import Invalid
 from common.manifest.prompt import (
-    Choice,
-    Option,
+    Alternative,
+    Alternatives,
     PromptError,
     Reference,
     Template,
@@ -76,7 +76,7 @@ def parse_wildcards(wildcards: Mapping[str, tuple[str, ...]]) -> tuple[WildcardS
         options = [_parse_line(name, number, line, errors) for number, line in enumerate(lines)]
         if not options:
             errors.append(WildcardError("has no lines", name, 0, 0))
-        own = tuple(Option(parsed.link(option.body, name), option.weight) for option in options)
+        own = tuple(Alternative(parsed.link(option.body, name), option.weight) for option in options)
         parsed[name] = Lines(name, own, parsed)
     errors.extend(_unusable({name: parsed[name] for name in wildcards}, parsed))
     if not errors:
@@ -84,12 +84,12 @@ def parse_wildcards(wildcards: Mapping[str, tuple[str, ...]]) -> tuple[WildcardS
     return parsed, errors
 
 
-def _parse_line(name: str, number: int, line: str, errors: list[WildcardError]) -> Option:
+def _parse_line(name: str, number: int, line: str, errors: list[WildcardError]) -> Alternative:
     try:
         return parse_line(line)
     except PromptError as error:
         errors.append(WildcardError(error.message, name, number, error.offset))
-        return Option(())
+        return Alternative(())
 
 
 def _unusable(own: Mapping[str, Lines], parsed: Mapping[str, Lines]) -> Iterator[WildcardError]:
@@ -107,7 +107,7 @@ def _unusable(own: Mapping[str, Lines], parsed: Mapping[str, Lines]) -> Iterator
                     yield WildcardError(unknown_wildcard(node.name, parsed), lines.name, number, node.offset)
 
 
-def too_few(template: Template, wildcards: Mapping[str, Lines]) -> Iterator[tuple[Choice, str]]:
+def too_few(template: Template, wildcards: Mapping[str, Lines]) -> Iterator[tuple[Alternatives, str]]:
     """Variants that pick more lines of a wildcard than there are, and the sentence that says so."""
     for choice in choices(template):
         if choice.lines_of and choice.lines_of.name in wildcards:

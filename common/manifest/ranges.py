@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal, localcontext
 
-from common.document import nodes
-from common.document.nodes import Place, Scalar, child_path
+from common.document import tree
+from common.document.tree import Place, Scalar, child_path
 from common.manifest.key_remedies import renamed
 from common.manifest.plain_values import Number
 from common.manifest.reading import Key, Reading, read_keys
@@ -41,7 +41,7 @@ def too_many(count: int, place: Place, path: str, reading: Reading) -> bool:
     return count > min(reading.max_values, MAX_VALUES)
 
 
-def ranged(node: nodes.Mapping, path: str, reading: Reading) -> tuple[str, ...] | None:
+def ranged(node: tree.Mapping, path: str, reading: Reading) -> tuple[str, ...] | None:
     """The values of a range as they are spelled; None after reporting what is wrong with it.
 
     The number of values is known before any is made.
@@ -67,7 +67,7 @@ def ranged(node: nodes.Mapping, path: str, reading: Reading) -> tuple[str, ...] 
         return tuple([f"{first + step * number:f}" for number in range(count)])
 
 
-def _decimal(node: nodes.Mapping, key: str, default: int) -> Decimal:
+def _decimal(node: tree.Mapping, key: str, default: int) -> Decimal:
     found = node.get(key)
     number = found.decimal() if isinstance(found, Scalar) else None
     return Decimal(default) if number is None else number

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from common.catalog import Catalog
-from common.document import nodes
-from common.document.nodes import Node, Place, child_path, described
+from common.document import tree
 from common.document.source import SourceText
 from common.document.syntax import odd_syntax
+from common.document.tree import Place, YamlNode, child_path, described
 from common.document.yaml12 import read_yaml
 from common.errors import InvalidDocument, Problem
 from common.manifest.aliases import column_remedy, field_of
@@ -80,7 +80,7 @@ class Reading:
     #: Names under `lists`.
     lists: Set[str] = frozenset()
     #: What `{file: …}` mappings stand for, by path.
-    contents: dict[str, nodes.Sequence] = field(default_factory=dict)
+    contents: dict[str, tree.Sequence] = field(default_factory=dict)
     #: Columns that set nothing though they are called like a shot field, by the path of their axis.
     plain: dict[str, frozenset[str]] = field(default_factory=dict)
 
@@ -119,7 +119,7 @@ class Reading:
     def _as_typed(self, axis: str, column: str) -> str:
         """The heading in the file of a column that is known by the field it sets."""
         rows = self.contents[axis].items if axis in self.contents else []
-        keys = rows[0].entries if rows and isinstance(rows[0], nodes.Mapping) else {}
+        keys = rows[0].entries if rows and isinstance(rows[0], tree.Mapping) else {}
         same = (key for key in keys if field_of(key) == field_of(column) is not None)
         return column if column in keys else next(same, column)
 
@@ -144,7 +144,7 @@ class Reading:
 class Kind(Protocol):
     """What a key's value may be: how it is read, and its JSON Schema for editors."""
 
-    def read(self, node: Node, path: str, reading: Reading) -> Any:
+    def read(self, node: YamlNode, path: str, reading: Reading) -> Any:
         """The normalised value; None after reporting what is wrong with it."""
 
     def schema(self) -> dict[str, Any]: ...
@@ -159,7 +159,7 @@ class Key:
 
 
 def read_keys(
-    node: Node,
+    node: YamlNode,
     path: str,
     keys: Mapping[str, Key],
     reading: Reading,
@@ -170,9 +170,9 @@ def read_keys(
 
     `remedy` knows what to write for keys that belong elsewhere.
     """
-    if not isinstance(node, nodes.Mapping):
+    if not isinstance(node, tree.Mapping):
         known = listed(list(keys)[:4])
-        typed = odd_syntax(node.text) if isinstance(node, nodes.Scalar) and not node.style else None
+        typed = odd_syntax(node.text) if isinstance(node, tree.Scalar) and not node.style else None
         hint = f"; {typed[1]}" if typed else ""
         reading.wrong(
             node.place, path, f"must be a mapping with keys such as {known}, not {described(node)}{hint}"
@@ -218,6 +218,6 @@ def would_read(kind: Kind, entry: str, reading: Reading) -> bool:
         return False
     scratch = Reading(text, None, reading.catalog, problems, max_values=reading.max_values)
     root = text.root
-    for key, _, value in root.items() if isinstance(root, nodes.Mapping) else ():
+    for key, _, value in root.items() if isinstance(root, tree.Mapping) else ():
         kind.read(value, key, scratch)
     return not scratch.problems

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from common.document import nodes
-from common.document.nodes import Node
+from common.document import tree
+from common.document.tree import YamlNode
 from common.manifest import prompt
 from common.manifest.aliases import field_of
 from common.manifest.combination_remedies import means_axes
@@ -84,14 +84,14 @@ class _Text:
 
 
 def check_references(
-    root: nodes.Mapping, values: Mapping[str, object], groups: tuple[Group, ...], reading: Reading
+    root: tree.Mapping, values: Mapping[str, object], groups: tuple[Group, ...], reading: Reading
 ) -> None:
     """Reports each reference in prompts and name patterns that its group cannot know.
 
     `values` are the parts of the manifest that could be read.
     """
     shots = root.get("shots")
-    written = shots.items if isinstance(shots, nodes.Sequence) else []
+    written = shots.items if isinstance(shots, tree.Sequence) else []
     known = [_known(group, node) for group, node in zip(groups, written, strict=False)]
     anywhere = {name for each in known if each for name in each.fields}
     told: set[tuple[str, int]] = set()
@@ -115,12 +115,12 @@ def read_by(number: int, group: Group, values: Mapping[str, object]) -> set[tupl
     return {(node.name, node.field) for text in _texts(number, group, values) for node in text.references()}
 
 
-def _known(group: Group, written: Node) -> Known | None:
+def _known(group: Group, written: YamlNode) -> Known | None:
     """What a group knows; None where its axes cannot be told."""
-    if not isinstance(written, nodes.Mapping):
+    if not isinstance(written, tree.Mapping):
         return None
     axes = written.get("axes")
-    if not isinstance(axes, nodes.Mapping | None):
+    if not isinstance(axes, tree.Mapping | None):
         return None
     if axes is None and any(means_axes(key) for key in written.entries):
         return None
@@ -140,9 +140,9 @@ def _known(group: Group, written: Node) -> Known | None:
     return known
 
 
-def _mappings(node: Node | None) -> list[nodes.Mapping]:
-    items = node.items if isinstance(node, nodes.Sequence) else []
-    return [item for item in items if isinstance(item, nodes.Mapping)]
+def _mappings(node: YamlNode | None) -> list[tree.Mapping]:
+    items = node.items if isinstance(node, tree.Sequence) else []
+    return [item for item in items if isinstance(item, tree.Mapping)]
 
 
 def _texts(number: int, group: Group, values: Mapping[str, object]) -> Iterator[_Text]:

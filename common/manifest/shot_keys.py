@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from common.document.nodes import Node, Scalar, Sequence, described, flow
+from common.document.tree import Scalar, Sequence, YamlNode, described, flow
 from common.manifest.plain_values import Choice, Name, Number, Switch, Text
 from common.manifest.reading import Key, Kind, Reading, would_read
 from common.manifest.shot_values import Loras, OneLora, PresetNames, RowSeed, SeedsForm, SizeForm
@@ -50,7 +50,7 @@ class One:
     name: str
     kind: Kind
 
-    def read(self, node: Node, path: str, reading: Reading) -> Any:
+    def read(self, node: YamlNode, path: str, reading: Reading) -> Any:
         hint = ""
         if isinstance(node, Sequence):
             hint = self._of_list(node, path, reading)

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from common.document import nodes
-from common.document.nodes import Node, Scalar, described, flow
+from common.document import tree
+from common.document.tree import Scalar, YamlNode, described, flow
 from common.manifest import value_remedies
 from common.manifest.key_remedies import of_seeds, of_size, renamed
 from common.manifest.model import LoraRef, Seeds, Size
@@ -43,8 +43,8 @@ _RENAMED = renamed(
 class Lora:
     """`name`, `name@0.8` or `{name: name, weight: 0.8}`."""
 
-    def read(self, node: Node, path: str, reading: Reading) -> LoraRef | None:
-        if isinstance(node, nodes.Mapping):
+    def read(self, node: YamlNode, path: str, reading: Reading) -> LoraRef | None:
+        if isinstance(node, tree.Mapping):
             if (weights := _weights(node)) is not None:
                 listed = flow(weights) if len(weights.items) > 1 else flow(weights.items[0])
                 reading.wrong(
@@ -85,7 +85,7 @@ class Lora:
         return {"anyOf": [text, mapping_schema(_LORA_KEYS, required=("name",))]}
 
 
-def _weights(node: nodes.Mapping) -> nodes.Sequence | None:
+def _weights(node: tree.Mapping) -> tree.Sequence | None:
     """The LoRAs of a mapping from names to weights: `{ana: 0.8}` for `ana@0.8`."""
     if not node.entries or node.entries.keys() & _LORA_KEYS.keys():
         return None
@@ -93,17 +93,17 @@ def _weights(node: nodes.Mapping) -> nodes.Sequence | None:
     if any(value is None for value in values):
         return None
     texts = [f"{key}@{value.text}" for key, _, value in node.items() if isinstance(value, Scalar)]
-    return nodes.Sequence(node.place, [Scalar(node.place, text) for text in texts])
+    return tree.Sequence(node.place, [Scalar(node.place, text) for text in texts])
 
 
 @dataclass(frozen=True, slots=True)
 class Loras:
     """A list of LoRAs, or one."""
 
-    def read(self, node: Node, path: str, reading: Reading) -> tuple[LoraRef, ...] | None:
+    def read(self, node: YamlNode, path: str, reading: Reading) -> tuple[LoraRef, ...] | None:
         if isinstance(node, Scalar):
             node = _separate(node)
-        if not isinstance(node, nodes.Sequence):
+        if not isinstance(node, tree.Sequence):
             one = Lora().read(node, path, reading)
             return None if one is None else (one,)
         read = [Lora().read(item, f"{path}[{i}]", reading) for i, item in enumerate(node.items)]
@@ -118,38 +118,36 @@ class Loras:
 _BETWEEN_LORAS = re.compile(r"\s*[,;\n]\s*|\s+\+\s+")
 
 
-def _separate(node: Scalar) -> nodes.Node:
+def _separate(node: Scalar) -> tree.YamlNode:
     """`a@0.8 + b@0.5`, as a cell of a table holds several, as a list."""
     if "<" in node.text:
         return node
     parts = [part for part in _BETWEEN_LORAS.split(node.text) if part]
-    return (
-        nodes.Sequence(node.place, [Scalar(node.place, part) for part in parts]) if len(parts) > 1 else node
-    )
+    return tree.Sequence(node.place, [Scalar(node.place, part) for part in parts]) if len(parts) > 1 else node
 
 
 @dataclass(frozen=True, slots=True)
 class PresetNames:
     """The name of a preset, or a list of them; a cell of a table may hold several."""
 
-    def read(self, node: Node, path: str, reading: Reading) -> tuple[str, ...] | None:
+    def read(self, node: YamlNode, path: str, reading: Reading) -> tuple[str, ...] | None:
         if isinstance(node, Scalar) and node.text not in reading.presets:
             node = self._several(node, reading)
-        if not isinstance(node, nodes.Sequence):
+        if not isinstance(node, tree.Sequence):
             one = self._one(node, path, reading)
             return None if one is None else (one,)
         names = [self._one(item, f"{path}[{number}]", reading) for number, item in enumerate(node.items)]
         return None if None in names else tuple(name for name in names if name is not None)
 
     @staticmethod
-    def _several(node: Scalar, reading: Reading) -> Node:
+    def _several(node: Scalar, reading: Reading) -> YamlNode:
         parts = [part for part in _BETWEEN_LORAS.split(node.text) if part]
         if len(parts) < 2 or not set(parts) <= reading.presets:
             return node
-        return nodes.Sequence(node.place, [Scalar(node.place, part) for part in parts])
+        return tree.Sequence(node.place, [Scalar(node.place, part) for part in parts])
 
     @staticmethod
-    def _one(node: Node, path: str, reading: Reading) -> str | None:
+    def _one(node: YamlNode, path: str, reading: Reading) -> str | None:
         if not isinstance(node, Scalar) or node.kind == "null":
             message = f"must be the name of a preset, or a list of them, not {described(node)}"
             reading.wrong(node.place, path, message)
@@ -171,7 +169,7 @@ class PresetNames:
 class OneLora:
     """One LoRA, as the list that `loras` would be; a text may hold several."""
 
-    def read(self, node: Node, path: str, reading: Reading) -> tuple[LoraRef, ...] | None:
+    def read(self, node: YamlNode, path: str, reading: Reading) -> tuple[LoraRef, ...] | None:
         if isinstance(node, Scalar):
             return Loras().read(node, path, reading)
         one = Lora().read(node, path, reading)
@@ -190,7 +188,7 @@ _FIRST_SEED = Number(0, MAX_SEED - 1_000_000_000, whole=True)
 class RowSeed:
     """A seed; `-1`, which other programs take for a random one, leaves it to the group."""
 
-    def read(self, node: Node, path: str, reading: Reading) -> int | None:
+    def read(self, node: YamlNode, path: str, reading: Reading) -> int | None:
         if isinstance(node, Scalar) and node.text.strip() in value_remedies.RANDOM:
             message = (
                 f"`{node.text}` leaves the seed to the group; for random ones write `seeds: {{mode: random}}`"
@@ -220,12 +218,12 @@ _SEEDS_KEYS = {
 class SeedsForm:
     """`4`, `[11, 12]` or `{start: 100, count: 4, mode: increment}`."""
 
-    def read(self, node: Node, path: str, reading: Reading) -> Seeds | None:
+    def read(self, node: YamlNode, path: str, reading: Reading) -> Seeds | None:
         if isinstance(node, Scalar):
             return self._counted(node, path, reading)
-        if isinstance(node, nodes.Sequence):
+        if isinstance(node, tree.Sequence):
             return self._listed(node, path, reading)
-        if isinstance(node, nodes.Mapping) and self._is_random(node, path, reading):
+        if isinstance(node, tree.Mapping) and self._is_random(node, path, reading):
             return None
         seeds = Seeds(**read_keys(node, path, _SEEDS_KEYS, reading, remedy=of_seeds))
         if seeds.start + seeds.count - 1 > MAX_SEED:
@@ -233,7 +231,7 @@ class SeedsForm:
         return seeds
 
     @staticmethod
-    def _is_random(node: nodes.Mapping, path: str, reading: Reading) -> bool:
+    def _is_random(node: tree.Mapping, path: str, reading: Reading) -> bool:
         """Whether `start` or `count` asks for random seeds, which `mode` does; reports it."""
         for key in ("start", "count"):
             value = node.get(key)
@@ -267,7 +265,7 @@ class SeedsForm:
         return None
 
     @staticmethod
-    def _listed(node: nodes.Sequence, path: str, reading: Reading) -> Seeds | None:
+    def _listed(node: tree.Sequence, path: str, reading: Reading) -> Seeds | None:
         if not node.items:
             reading.wrong(node.place, path, "lists no seed; write a count such as `seeds: 4`, or `[11, 12]`")
             return None
@@ -306,7 +304,7 @@ SIDE = Number(16, MAX_SIDE, whole=True)
 class Aspect:
     """`2:3`, `2/3` or `1.5`."""
 
-    def read(self, node: Node, path: str, reading: Reading) -> tuple[float, float] | None:
+    def read(self, node: YamlNode, path: str, reading: Reading) -> tuple[float, float] | None:
         match = _RATIO.fullmatch(node.text.strip()) if isinstance(node, Scalar) else None
         if match is None:
             text = node.text if isinstance(node, Scalar) else ""
@@ -336,8 +334,8 @@ _SIZE_KEYS = {
 class SizeForm:
     """`832x1216`, `{aspect: 2:3, megapixels: 1}` or `{width: 832, height: 1216}`."""
 
-    def read(self, node: Node, path: str, reading: Reading) -> Size | None:
-        if isinstance(node, nodes.Mapping):
+    def read(self, node: YamlNode, path: str, reading: Reading) -> Size | None:
+        if isinstance(node, tree.Mapping):
             return self._mapped(node, path, reading)
         match = _SIDES.fullmatch(node.text.strip()) if isinstance(node, Scalar) else None
         if match is None:
@@ -351,7 +349,7 @@ class SizeForm:
             return None
         return self._proportionate(Size(width=int(sides[0]), height=int(sides[1])), node, path, reading)
 
-    def _mapped(self, node: nodes.Mapping, path: str, reading: Reading) -> Size | None:
+    def _mapped(self, node: tree.Mapping, path: str, reading: Reading) -> Size | None:
         values = read_keys(node, path, _SIZE_KEYS, reading, remedy=of_size)
         given = node.entries.keys()
         if not given <= _SIZE_KEYS.keys():
@@ -366,7 +364,7 @@ class SizeForm:
         return self._proportionate(Size(**values), node, path, reading)
 
     @staticmethod
-    def _proportionate(size: Size, node: Node, path: str, reading: Reading) -> Size:
+    def _proportionate(size: Size, node: YamlNode, path: str, reading: Reading) -> Size:
         if size.width and size.height and not 1 / MAX_ASPECT <= size.width / size.height <= MAX_ASPECT:
             reading.wrong(node.place, path, f"is more than {MAX_ASPECT:g} times as long as wide")
         return size

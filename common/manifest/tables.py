@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from common.document.nodes import Mapping, Node, Place, Scalar, Sequence
+from common.document.tree import Mapping, Place, Scalar, Sequence, YamlNode
 from common.manifest.files import UnusableFileError
 from common.wording import shortened, suggestion
 
@@ -227,7 +227,7 @@ def _table(rows: Iterator[_Row], separator: str) -> Table:
             if cell and not names[column]:
                 unnamed.setdefault(column, row.line)
         place = Place(row.line, 1)
-        cells: dict[str, tuple[Place, Node]] = {
+        cells: dict[str, tuple[Place, YamlNode]] = {
             name: (place, _cell(cell, place)) for name, cell in zip(names, row.cells, strict=False) if name
         }
         table.rows.items.append(Mapping(place, cells))
@@ -281,7 +281,7 @@ def renamed(values: Sequence, columns: dict[str, str | None]) -> tuple[Sequence,
     A field that is to be called nothing keeps its name.
     """
     known = {key for item in values.items if isinstance(item, Mapping) for key in item.entries}
-    items: list[Node] = []
+    items: list[YamlNode] = []
     for item in values.items:
         if isinstance(item, Mapping):
             entries = {columns.get(key) or key: entry for key, entry in item.entries.items()}

@@ -10,8 +10,8 @@ from itertools import islice, product
 
 from common import lookalikes
 from common.catalog.samplers import samplers_akin
-from common.document import nodes
-from common.document.nodes import Node, Scalar, flow
+from common.document import tree
+from common.document.tree import Scalar, YamlNode, flow
 
 #: Longer texts are no slips of short values, and longer advice is not read.
 LONGEST = 200
@@ -140,10 +140,10 @@ def variants(text: str) -> str:
 
 def listed(text: str) -> str:
     """A text as the list it may be: `white, oak`, or a value a line, as `[white, oak]`."""
-    place = nodes.Place(1, 1)
+    place = tree.Place(1, 1)
     between = "\n" if "\n" in text.strip() else ","
     parts = [part.strip() for part in lookalikes.plain(text.strip()).strip("[]").split(between)]
-    return flow(nodes.Sequence(place, [Scalar(place, part) for part in parts if part]))
+    return flow(tree.Sequence(place, [Scalar(place, part) for part in parts if part]))
 
 
 _SIDES = re.compile(
@@ -275,10 +275,10 @@ def switch(text: str) -> str | None:
     return _SWITCHES.get(lookalikes.plain(text).strip().lower())
 
 
-def one_entry_each(entry: nodes.Mapping) -> str:
+def one_entry_each(entry: tree.Mapping) -> str:
     """The entries that one with lists in it stands for: `{a: x, b: p}`, `{a: y, b: p}`."""
     choices = [
-        [(key, item) for item in (value.items if isinstance(value, nodes.Sequence) else [value])]
+        [(key, item) for item in (value.items if isinstance(value, tree.Sequence) else [value])]
         for key, _, value in entry.items()
     ]
     count = 1
@@ -293,6 +293,6 @@ def one_entry_each(entry: nodes.Mapping) -> str:
     )
 
 
-def _mapping(entries: tuple[tuple[str, Node], ...]) -> nodes.Mapping:
-    place = nodes.Place(1, 1)
-    return nodes.Mapping(place, {key: (place, value) for key, value in entries})
+def _mapping(entries: tuple[tuple[str, YamlNode], ...]) -> tree.Mapping:
+    place = tree.Place(1, 1)
+    return tree.Mapping(place, {key: (place, value) for key, value in entries})

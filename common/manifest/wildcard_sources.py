@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeGuard
 
-from common.document import nodes
-from common.document.nodes import Node, Place, Scalar, child_path, described, flow
+from common.document import tree
+from common.document.tree import Place, Scalar, YamlNode, child_path, described, flow
 from common.document.yaml12 import read_yaml
 from common.errors import InvalidDocument
 from common.manifest import prompt
@@ -32,8 +32,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 class Wildcards:
     """Name to lines, or to `{file: NAME}`."""
 
-    def read(self, node: Node, path: str, reading: Reading) -> dict[str, tuple[str, ...]] | None:
-        if not isinstance(node, nodes.Mapping):
+    def read(self, node: YamlNode, path: str, reading: Reading) -> dict[str, tuple[str, ...]] | None:
+        if not isinstance(node, tree.Mapping):
             hint = (
                 f"; files are read from the folder `{FOLDER}/` without it" if isinstance(node, Scalar) else ""
             )
@@ -76,13 +76,13 @@ class Wildcards:
         }
 
 
-def _lines(node: Node, path: str, reading: Reading) -> tuple[str, ...]:
-    if isinstance(node, nodes.Mapping) and node.entries.keys() == {"file"}:
+def _lines(node: YamlNode, path: str, reading: Reading) -> tuple[str, ...]:
+    if isinstance(node, tree.Mapping) and node.entries.keys() == {"file"}:
         found = read_file_list(node, path, reading)
         if found is None:
             return ()
         node = found
-    if not isinstance(node, nodes.Sequence) or not node.items:
+    if not isinstance(node, tree.Sequence) or not node.items:
         hint = write("", _as_list(node))
         reading.wrong(
             node.place, path, f"must be a list of texts or `{{file: …}}`, not {described(node)}{hint}"
@@ -92,19 +92,19 @@ def _lines(node: Node, path: str, reading: Reading) -> tuple[str, ...]:
     return tuple(scalar.text if scalar else "" for scalar in read)
 
 
-def _as_list(node: Node) -> str | None:
+def _as_list(node: YamlNode) -> str | None:
     """The lines of a text, and of a mapping from lines to their weights."""
     if isinstance(node, Scalar) and node.text:
         return f"{{file: {flow(node)}}}" if is_list_file(node.text) else listed(node.text)
-    entries = node.items() if isinstance(node, nodes.Mapping) else ()
+    entries = node.items() if isinstance(node, tree.Mapping) else ()
     weights = [(line, value.text) for line, _, value in entries if is_weight(value)]
-    if not weights or not isinstance(node, nodes.Mapping) or len(weights) < len(node.entries):
+    if not weights or not isinstance(node, tree.Mapping) or len(weights) < len(node.entries):
         return None
-    lines: list[Node] = [Scalar(node.place, f"{weight}::{line}") for line, weight in weights]
-    return flow(nodes.Sequence(node.place, lines))
+    lines: list[YamlNode] = [Scalar(node.place, f"{weight}::{line}") for line, weight in weights]
+    return flow(tree.Sequence(node.place, lines))
 
 
-def is_weight(node: Node) -> TypeGuard[Scalar]:
+def is_weight(node: YamlNode) -> TypeGuard[Scalar]:
     return isinstance(node, Scalar) and not node.style and (node.number() or 0) > 0
 
 
@@ -128,7 +128,7 @@ class _Folder:
             found = load(file, place, path, self._reading, files=reader)
             return () if found is None else _lines(found, path, self._reading)
         file, values = self._packed[name]
-        if isinstance(values, nodes.Mapping):
+        if isinstance(values, tree.Mapping):
             message = f"weights stand in front of the lines{write('', _as_list(values))}"
             self._reading.wrong(place, path, f"{file}:{values.place.line}: {message}")
             return ()
@@ -162,9 +162,9 @@ class _Folder:
         return found
 
     @cached_property
-    def _packed(self) -> dict[str, tuple[str, Node]]:
+    def _packed(self) -> dict[str, tuple[str, YamlNode]]:
         """File and values of each list in a pack."""
-        found: dict[str, tuple[str, Node]] = {}
+        found: dict[str, tuple[str, YamlNode]] = {}
         for reader, name in self._below:
             file = f"{FOLDER}/{name}"
             if name.lower().endswith(PACKS) and (root := self._root(reader, file)) is not None:
@@ -172,7 +172,7 @@ class _Folder:
                     found.setdefault(prompt.normal_name(f"{name}{keys}"), (file, values))
         return found
 
-    def _root(self, reader: FileReader, file: str) -> Node | None:
+    def _root(self, reader: FileReader, file: str) -> YamlNode | None:
         try:
             text, problems = read_yaml(reader.read(file), file)
         except UnusableFileError as error:
@@ -187,12 +187,12 @@ class _Folder:
         return text.root
 
 
-def _leaves(node: Node, keys: str) -> Iterator[tuple[str, Node]]:
+def _leaves(node: YamlNode, keys: str) -> Iterator[tuple[str, YamlNode]]:
     """The lists and texts of a pack with the keys that lead to them, each with a `/` in front.
 
     So is a mapping from lines to weights, which is none of lists.
     """
-    if isinstance(node, nodes.Mapping) and (not _as_list(node) or not keys):
+    if isinstance(node, tree.Mapping) and (not _as_list(node) or not keys):
         for key, _, value in node.items():
             if not _CONTROL.search(key):
                 yield from _leaves(value, f"{keys}/{key}")
@@ -200,15 +200,15 @@ def _leaves(node: Node, keys: str) -> Iterator[tuple[str, Node]]:
         yield keys, node
 
 
-def _as_lines(text: Scalar) -> nodes.Sequence:
+def _as_lines(text: Scalar) -> tree.Sequence:
     """The lines of a text in a pack that are not blank."""
     first = text.place.line + (text.style in ("|", ">"))
-    lines: list[Node] = [
+    lines: list[YamlNode] = [
         Scalar(Place(number, 1), line.strip(), '"')
         for number, line in enumerate(text.text.split("\n"), start=first)
         if line.strip()
     ]
-    return nodes.Sequence(text.place, lines)
+    return tree.Sequence(text.place, lines)
 
 
 def add_used(

@@ -25,8 +25,8 @@ from coordinator.cli.show import duration, money
 from coordinator.estimate import Line, Plan, Station, estimate
 from coordinator.expand import Expansion, GroupExpansion, expand
 from coordinator.explain.wording import misfits
-from coordinator.shot_checks import ShotChecks
-from coordinator.tokens import Tokenizers
+from coordinator.submission.shot_checks import ShotChecks
+from coordinator.submission.tokens import Tokenizers
 
 #: Prompts that a plan shows, from the whole length of the manifest.
 _SAMPLES = 3

@@ -9,10 +9,10 @@ from rich.table import Table
 
 from common.units import counted
 from common.views import CostTable, ImageView, JobView
+from coordinator.cli.contact_sheet import Picture, Sheet, write_contact_sheet
 from coordinator.cli.pull import picture_file
 from coordinator.cli.show import money, table
 from coordinator.client import FarmClient
-from coordinator.contact_sheet import Picture, Sheet, write_contact_sheet
 
 
 class Outcome(BaseModel):

@@ -14,9 +14,10 @@ from common.errors import Invalid
 from common.settings import Settings, load_settings
 from common.units import counted
 from common.views import JobView
-from coordinator import contact_sheet as contact_sheets
+from coordinator.cli import contact_sheet as contact_sheets
 from coordinator.cli import options
 from coordinator.cli.connection import connect
+from coordinator.cli.lettering import remedy
 from coordinator.cli.plan_page import show_plan
 from coordinator.cli.planning import make_plan, read_manifest
 from coordinator.cli.pull import Pulled, pull
@@ -28,7 +29,6 @@ from coordinator.client import FarmClient
 from coordinator.embedded.control import start_farm, stop_farm
 from coordinator.embedded.home import Home
 from coordinator.embedded.state import Narrator, supervisor_pid
-from coordinator.lettering import remedy
 
 #: Characters without a font that are named.
 _SOME = 12

@@ -12,16 +12,14 @@ from common.manifest.parse import ParsedManifest
 from common.manifest.prompt import Reference
 from coordinator.expand.combinations import combinations
 from coordinator.expand.dimensions import Setter
-from coordinator.expand.effects import check_effects, check_triggers
-from coordinator.expand.empty_texts import blamed, tell_empty_prompts
 from coordinator.expand.expansion import Expansion
 from coordinator.expand.findings import Findings
 from coordinator.expand.group import Frame, GroupExpansion
 from coordinator.expand.limits import CheckedGroup, number_groups
 from coordinator.expand.output_names import NamePattern
+from coordinator.expand.oversights import blamed, check_effects, check_triggers, tell_empty_prompts
 from coordinator.expand.prompts import Prompts
-from coordinator.expand.rendering import Rendering, rendering
-from coordinator.expand.shot_settings import Impossible, Merged, Written, resolve
+from coordinator.expand.shot_settings import Impossible, Merged, Rendering, Written, rendering, resolve
 
 #: Renderings kept at a time; shots that follow each other mostly share theirs.
 _RENDERINGS_KEPT = 4096

@@ -13,12 +13,11 @@ from coordinator.expand.combinations import Combination, Combinations
 from coordinator.expand.dimensions import Setter, Value
 from coordinator.expand.drawn_values import DrawnValues
 from coordinator.expand.draws import Draws
-from coordinator.expand.empty_texts import is_blank
 from coordinator.expand.numbering import Numbering
 from coordinator.expand.output_names import NamePattern
+from coordinator.expand.oversights import is_blank
 from coordinator.expand.prompts import Prompt, Prompts, described
-from coordinator.expand.rendering import Rendering
-from coordinator.expand.shot_settings import Settings
+from coordinator.expand.shot_settings import Rendering, Settings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,8 +14,7 @@ from coordinator.expand.findings import Findings
 from coordinator.expand.numbering import Numbering
 from coordinator.expand.output_names import NamePattern
 from coordinator.expand.prompts import Prompts
-from coordinator.expand.rendering import Rendering
-from coordinator.expand.shot_settings import Written
+from coordinator.expand.shot_settings import Rendering, Written
 
 #: Seeds fit the integers of every database.
 _MAX_SEED = 2**63 - 1

@@ -29,8 +29,8 @@ from coordinator.expand.combinations import Combination, Combinations
 from coordinator.expand.dimensions import Value
 from coordinator.expand.drawn_values import DrawnValues
 from coordinator.expand.draws import Draws
-from coordinator.expand.empty_texts import is_blank, may_be_blank, warn_of_empty_values
 from coordinator.expand.findings import Findings
+from coordinator.expand.oversights import is_blank, may_be_blank, warn_of_empty_values
 from coordinator.expand.shot_settings import MAX_AROUND, Written
 
 #: More than the characters of a text: what is drawn in a prompt that is put around another has places of its

@@ -4,16 +4,93 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from math import sqrt
 from typing import Any
 
 from common.catalog import Catalog, Lora, Model
 from common.catalog.compatibility import KNOBS, knob_problem, lora_doubt, lora_problem, sampler_problem
-from common.manifest.model import LoraRef
+from common.manifest.model import Group, LoraRef, Manifest, Size
 from common.manifest.presets import PROMPTS, is_around, put_around
+from common.shot import LoraUse, Shot, ShotIds
 from common.wording import suggestion
 from coordinator.expand.dimensions import Setter
 from coordinator.expand.findings import Findings
-from coordinator.expand.sizes import pixels, spelled
+
+#: Pixels of "1 megapixel" in a manifest: 1024×1024, as models and other programs mean it.
+MEGAPIXEL = 1024 * 1024
+
+
+def pixels(size: Size | None, model: Model) -> tuple[int, int]:
+    """Width and height, each the nearest multiple that the model's family takes.
+
+    An aspect without an area has the area of the model's own size, and the other way round.
+    """
+    if size is None:
+        return model.size
+    if size.width and size.height:
+        return rounded(size.width, model), rounded(size.height, model)
+    own_width, own_height = model.size
+    wide, high = size.aspect or model.size
+    area = size.megapixels * MEGAPIXEL if size.megapixels else own_width * own_height
+    return rounded(sqrt(area * wide / high), model), rounded(sqrt(area * high / wide), model)
+
+
+def rounded(side: float, model: Model) -> int:
+    """The nearest multiple, the larger of two that are equally near."""
+    multiple = model.family.size_multiple
+    return max(multiple, int(side / multiple + 0.5) * multiple)
+
+
+def spelled(size: Size) -> str:
+    """A size as a person writes it."""
+    if size.width and size.height:
+        return f"{size.width}x{size.height}"
+    aspect = f"{size.aspect[0]:g}:{size.aspect[1]:g}" if size.aspect else "the model's aspect"
+    return f"{aspect} at {size.megapixels:g} MP" if size.megapixels else aspect
+
+
+#: Quality of the formats that have one, where the manifest does not say.
+_QUALITY = {"webp": 90, "jpeg": 92}
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    settings: Settings
+    #: Without prompts, with seed 0.
+    shot: Shot
+    ids: ShotIds
+    loras: tuple[Lora, ...]
+
+    @property
+    def unidentified(self) -> list[str]:
+        """The model and LoRAs whose identity the catalog does not fix."""
+        used: tuple[Model | Lora, ...] = (self.settings.model, *self.loras)
+        return [each.name for each in used if each.identity is None]
+
+
+def rendering(settings: Settings, manifest: Manifest, group: Group) -> Rendering:
+    """Settings of one combination, with what its group and the whole manifest say of its images."""
+    output = manifest.output_of(group)
+    shot = Shot(
+        model=settings.model.name,
+        model_identity=settings.model.identity or "",
+        prompt="",
+        negative="",
+        seed=0,
+        width=settings.width,
+        height=settings.height,
+        steps=settings.steps,
+        guidance=float(settings.guidance),
+        sampler=settings.sampler,
+        loras=tuple(LoraUse(lora.name, lora.identity or "", weight) for lora, weight in settings.loras),
+        knobs=settings.knobs,
+        format=output.format,
+        quality=0 if output.format == "png" else output.quality or _QUALITY[output.format],
+        metadata=output.metadata,
+        realm="" if manifest.lane == "public" else manifest.lane,
+    )
+    return Rendering(settings, shot, ShotIds(shot), tuple(lora for lora, _ in settings.loras))
+
 
 #: Prompts around each other.
 MAX_AROUND = 32

@@ -9,7 +9,7 @@ from common.units import counted, format_size
 from common.views import Explanation
 from coordinator.explain.facts import LaneWork, NodeSubject
 from coordinator.explain.wording import Answer, a_few, capitalised, in_hand, out_of_service
-from coordinator.planner import refusal
+from coordinator.scheduling.planner import refusal
 
 
 def explain_node(subject: NodeSubject) -> Explanation:

@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from common.catalog import Catalog
-from coordinator.expand.empty_texts import is_blank
+from coordinator.expand.oversights import is_blank
 from coordinator.importing import texts
 from coordinator.importing.imported import Account, Source, Styles, TableSource, UnusableSource, Wishes
 from coordinator.importing.settling import Row, Settling

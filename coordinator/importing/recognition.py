@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import PurePath
 from typing import Any
 
-from common.document.nodes import Mapping, spelling
+from common.document.tree import Mapping, spelling
 from common.manifest.aliases import field_of
 from common.manifest.files import UnusableFileError
 from common.manifest.tables import Table, csv_table, xlsx_table

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from common.catalog import Catalog, Model
 from common.manifest.shot_values import MAX_ASPECT, MAX_SEED, MAX_SIDE
 from common.wording import shortened
-from coordinator.expand.empty_texts import is_blank
+from coordinator.expand.oversights import is_blank
 from coordinator.importing import known, texts
 from coordinator.importing.imported import Account, Said, UnusableSource, Wish, Wishes
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from common.document.nodes import Place, Scalar
+from common.document.tree import Place, Scalar
 from common.manifest.inline import quoted
 
 _WIDTH = 110

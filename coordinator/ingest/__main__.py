@@ -46,7 +46,7 @@ def ingest_app(settings: Settings, deliveries: Deliveries, store: Store) -> Cele
             if delivery is None:
                 return
             verdict = ingest(delivery, store)
-            deliveries.settle(attempt_id, verdict)
+            deliveries.report(attempt_id, verdict)
             if verdict.outcome == "put off":
                 doubtful.set()
                 log.warning("attempt %s is put off: %s", attempt_id, verdict.message)

@@ -25,7 +25,7 @@ class Deliveries:
         answer = self._call("GET", attempt_id)
         return None if answer.status_code in _SETTLED else Delivery.model_validate_json(answer.content)
 
-    def settle(self, attempt_id: str, verdict: Verdict) -> None:
+    def report(self, attempt_id: str, verdict: Verdict) -> None:
         self._call("POST", attempt_id, json=verdict.model_dump(mode="json"))
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
 """The SQL ledger: `Ledger` is its whole surface; `open_engine` and `Candidate` are the way to it."""
 
-from coordinator.ledger.engine import open_engine
+from coordinator.ledger.database import open_engine
 from coordinator.ledger.leadership import Candidate, Lead, Replaced
 from coordinator.ledger.ledger import Ledger
 from coordinator.ledger.records import (
@@ -8,7 +8,6 @@ from coordinator.ledger.records import (
     JoinedNode,
     NewJob,
     PlacedShot,
-    Placement,
     Reported,
     Stuck,
     Submitted,
@@ -17,6 +16,7 @@ from coordinator.ledger.records import (
     Unanswered,
     WorkLabels,
 )
+from coordinator.scheduling.placing import Placement
 
 __all__ = [
     "Candidate",

@@ -13,19 +13,18 @@ from common.errors import Conflict, Gone, Invalid, NotFound, WrongToken
 from common.failures import MAX_ATTEMPTS, Blame, Failure, failure
 from common.messages import Ack, Close, GrantRequest, Report
 from common.states import AttemptEvent, AttemptState, BatchEvent, BatchState, ShotEvent, ShotState
-from coordinator.ledger.charges import card_seconds, phase_columns, work_charge
+from coordinator.ledger.costs import card_seconds, phase_columns, work_charge
 from coordinator.ledger.endings import end_batch
-from coordinator.ledger.member import card_of
-from coordinator.ledger.memory import Held, note_peaks, run_out
-from coordinator.ledger.moves import chunks, move_attempts, move_shots
+from coordinator.ledger.failure_policy import fail_shots
+from coordinator.ledger.measurements import Held, Pace, learn, note_peaks, run_out
 from coordinator.ledger.records import Reported
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, nodes, shots, works
-from coordinator.ledger.setbacks import set_back
 from coordinator.ledger.specs import quarantine_key, shot_of
-from coordinator.ledger.speeds import Pace, learn
 from coordinator.ledger.transactions import Write
-from coordinator.ledger.trust import charge_node
+from coordinator.ledger.transitions import chunks, move_attempts, move_shots
+from coordinator.ledger.trust import blame_node
+from coordinator.scheduling.member import card_of
 
 
 def batch_row(connection: Connection, batch_id: str, token: str) -> Row[Any]:
@@ -228,9 +227,9 @@ def _fail(write: Write, rules: Rules, attempt: Row[Any], report: Report) -> None
             met = replace(met, blame=Blame.FARM)
     facts["failure"] = met.kind
     move_attempts(write, [attempt.id], AttemptState.RUNNING, AttemptEvent.FAILED, detail=met.kind, **facts)
-    set_back(write, [attempt.shot_id], ShotState.RUNNING, met, report.message, attempt.vram_class)
+    fail_shots(write, [attempt.shot_id], ShotState.RUNNING, met, report.message, attempt.vram_class)
     if met.blame is Blame.NODE:
-        charge_node(write, rules, attempt.node_id)
+        blame_node(write, rules, attempt.node_id)
 
 
 def _pass_of(report: Report) -> int:

@@ -10,22 +10,23 @@ from typing import Any
 from sqlalchemy import Row, Select, case, exists, func, insert, literal, select, tuple_
 
 from common.errors import Conflict, WrongTicket
-from common.messages import Claim, ClaimAnswer, Lease, Nothing, OrderedShot, Spent
+from common.messages import Claim, ClaimAnswer, Lease, LeasedShot, Nothing, Spent
 from common.states import AttemptState, BatchState, NodeEvent, NodeState, ShotEvent, ShotState
-from coordinator.ledger.backlog import Backlog
-from coordinator.ledger.charges import spent_columns
-from coordinator.ledger.fleet import Offer, expected_seconds, may_claim, offer, reservation
-from coordinator.ledger.member import Member, members
-from coordinator.ledger.moves import move_node, move_shots
+from coordinator.ledger.costs import spent_columns
+from coordinator.ledger.failure_policy import by_its_own_fault, failed
+from coordinator.ledger.fleet import may_claim, members
 from coordinator.ledger.nodes import hear, node_row
-from coordinator.ledger.records import Placement
-from coordinator.ledger.retries import by_its_own_fault, failed
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, shots, waiting
 from coordinator.ledger.specs import shot_of
 from coordinator.ledger.tallies import tally_lease
 from coordinator.ledger.transactions import Write
-from coordinator.planner import Choice, choose, refusal
+from coordinator.ledger.transitions import move_node, move_shots
+from coordinator.scheduling.backlog import Backlog
+from coordinator.scheduling.member import Member
+from coordinator.scheduling.offers import Offer, expected_seconds, offer, reservation
+from coordinator.scheduling.placing import Placement
+from coordinator.scheduling.planner import Selection, choose, refusal
 
 
 def recall(write: Write, claim: Claim, lane: str, vram_class: int) -> Lease | None:
@@ -66,7 +67,7 @@ def compose(write: Write, rules: Rules, claim: Claim, lane: str) -> ClaimAnswer:
     member = members(write.connection, [node.id])[node.id]
     if state is NodeState.BUSY or not may_claim(write.connection, member):
         return ClaimAnswer(nothing=Nothing(reason=f"node {node.id} is {state}: {node.reason or 'as asked'}"))
-    found = offer(member, lane, backlog, rules, write.now)
+    found = offer(member, lane, backlog, rules.rates, write.now)
     while choice := choose(found.options, batch_s=rules.timing.batch_s):
         rows = _in_passes(_unsuspected(_pick(write, choice, member, found, rules)))
         if member.state is NodeState.SELFTEST:
@@ -74,7 +75,7 @@ def compose(write: Write, rules: Rules, claim: Claim, lane: str) -> ClaimAnswer:
         if rows:
             placement = found.placements[choice.option.work_key]
             job = backlog.jobs[choice.option.job_id]
-            estimate = reservation(member, choice.option, len(rows), job, rules)
+            estimate = reservation(member, choice.option, len(rows), job, rules.rates)
             lease = _grant(write, rules, claim, member, choice, placement, rows, lane, estimate)
             return ClaimAnswer(lease=lease)
         found.options.remove(choice.option)
@@ -87,7 +88,7 @@ def _failed_here(rules: Rules) -> str:
     return f"they failed on this node; another tries them, or where there is none this one after {wait}"
 
 
-def _pick(write: Write, choice: Choice, member: Member, found: Offer, rules: Rules) -> list[Row[Any]]:
+def _pick(write: Write, choice: Selection, member: Member, found: Offer, rules: Rules) -> list[Row[Any]]:
     """The next shots of the chosen lot, in the order of its job; reads no more of the table than it takes."""
     takers, rows = found.takers[choice.option.lot], list[Row[Any]]()
     for min_class in sorted(found.classes[choice.option.lot]):
@@ -96,7 +97,7 @@ def _pick(write: Write, choice: Choice, member: Member, found: Offer, rules: Rul
 
 
 def _take(
-    write: Write, choice: Choice, min_class: int, member: Member, takers: Set[str], rules: Rules
+    write: Write, choice: Selection, min_class: int, member: Member, takers: Set[str], rules: Rules
 ) -> list[Row[Any]]:
     """Up to as many as are chosen, without those that others should try first."""
     rows: list[Row[Any]] = []
@@ -112,7 +113,7 @@ def _take(
     return rows[: choice.images]
 
 
-def _waiting(choice: Choice, min_class: int, member: Member, after: tuple[int, int] | None) -> Select[Any]:
+def _waiting(choice: Selection, min_class: int, member: Member, after: tuple[int, int] | None) -> Select[Any]:
     """As many shots as are chosen, from behind a place, and whether each has failed on this node."""
     job_id, work_key = choice.option.lot
     here = exists().where(attempts.c.shot_id == shots.c.id, failed(), attempts.c.node_id == member.id)
@@ -167,7 +168,7 @@ def _grant(
     rules: Rules,
     claim: Claim,
     member: Member,
-    choice: Choice,
+    choice: Selection,
     placement: Placement,
     rows: Sequence[Row[Any]],
     lane: str,
@@ -231,6 +232,6 @@ def _lease(batch: Mapping[str, Any], ordered: Sequence[tuple[str, str, str]]) ->
         recipe=batch["recipe"],
         pass_size=batch["pass_size"],
         shots=tuple(
-            OrderedShot(id=shot, attempt_id=attempt, spec=json.loads(spec)) for attempt, shot, spec in ordered
+            LeasedShot(id=shot, attempt_id=attempt, spec=json.loads(spec)) for attempt, shot, spec in ordered
         ),
     )

@@ -13,7 +13,6 @@ from common.errors import Conflict, NotFound
 from common.states import AttemptState, ShotEvent, ShotState
 from common.views import Deleted
 from coordinator.ledger.jobs import job_row
-from coordinator.ledger.moves import DELETED, move_shots, wanted
 from coordinator.ledger.records import Doomed
 from coordinator.ledger.removals import must_be_stored, owners_jobs, take_out
 from coordinator.ledger.schema import (
@@ -28,13 +27,14 @@ from coordinator.ledger.schema import (
 )
 from coordinator.ledger.shots import find_shot
 from coordinator.ledger.transactions import Write
+from coordinator.ledger.transitions import DELETED, move_shots, wanted
 
 #: States of shots that a live job still works towards.
 _OPEN = (ShotState.WAITING, ShotState.RUNNING, ShotState.DELIVERED)
 
 
 def delete_shot(write: Write, shot_id: str, job_id: str | None, by: str) -> Deleted:
-    """See `Verbs.delete_shot`."""
+    """See `Ledger.delete_shot`."""
     shot = find_shot(write.connection, shot_id)
     having = owners_jobs(write.connection, wants, shot.id, job_id)
     must_be_stored(shot)

@@ -21,18 +21,18 @@ from common.states import (
     ShotEvent,
     ShotState,
 )
-from coordinator.ledger.backlog import Backlog
-from coordinator.ledger.charges import CARD_PHASES, card_seconds, prefixed, spent_columns, work_charge
-from coordinator.ledger.member import card_of
-from coordinator.ledger.memory import run_out
-from coordinator.ledger.moves import close_batch, drop_unwanted, move_attempts, move_node, move_shots
+from coordinator.ledger.costs import CARD_PHASES, card_seconds, prefixed, spent_columns, work_charge
+from coordinator.ledger.failure_policy import fail_shots, suspect
+from coordinator.ledger.measurements import run_out
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, jobs, nodes, plain
-from coordinator.ledger.setbacks import set_back, suspect
 from coordinator.ledger.tallies import tally_batch
 from coordinator.ledger.transactions import Write
-from coordinator.ledger.trust import charge_node, doubt_node
-from coordinator.ledger.uses import add_late_use, settle_use
+from coordinator.ledger.transitions import close_batch, drop_unwanted, move_attempts, move_node, move_shots
+from coordinator.ledger.trust import blame_node, doubt_node
+from coordinator.ledger.usage import add_late_usage, finish_usage
+from coordinator.scheduling.backlog import Backlog
+from coordinator.scheduling.member import card_of
 
 #: How a batch ends that its node never closed.
 _GONE = (BatchEvent.EXPIRED, BatchEvent.VANISHED)
@@ -65,7 +65,7 @@ def end_batch(
     # What it did not cost of a budget may be enough for a node that waits.
     freed = partial(Backlog.release, job_id=batch.job_id, batch_id=batch_id)
     write.after_commit(freed, brings_work=batch.max_cost is not None)
-    settle_use(write, batch_id)
+    finish_usage(write, batch_id)
     facts = {"message": message, "peak_bytes": peak_bytes}
     _undo(write, batch, _died(rules, write.now, event, failure), failure, facts, spent)
     node_state = NodeState(batch.node_state)
@@ -83,12 +83,12 @@ def end_held(write: Write, rules: Rules, node_id: str, event: BatchEvent) -> Non
         end_batch(write, rules, batch_id, event)
 
 
-def charge_late(write: Write, rules: Rules, batch_id: str, spent: Spent) -> None:
+def account_late(write: Write, rules: Rules, batch_id: str, spent: Spent) -> None:
     """Account what a node went on to spend on a batch before it heard that the lease was over."""
     batch = _batch_row(write, batch_id)
     losing = _losing(write, rules, batch, _newest(batch, spent), batch.load_s, batch.load_joules)
     write.connection.execute(update(batches).where(batches.c.id == batch_id).values(**losing))
-    add_late_use(write, batch_id, losing["lost_s"] - batch.lost_s)
+    add_late_usage(write, batch_id, losing["lost_s"] - batch.lost_s)
     tally_batch(write.sums, batch, sign=-1)
     tally_batch(write.sums, _with(batch, losing))
     write.charge(batch.job_id, losing["lost_cost"] - batch.lost_cost)
@@ -99,7 +99,7 @@ def _judge_node(
 ) -> None:
     """Charge the node, which holds no batch now, or act on what it was charged while it did."""
     if vanished_in_test or (failure is not None and failure.blame is Blame.NODE):
-        charge_node(write, rules, node_id)
+        blame_node(write, rules, node_id)
     else:
         doubt_node(write, rules, node_id)
 
@@ -134,7 +134,7 @@ def _undo(
         move_attempts(write, running, AttemptState.RUNNING, AttemptEvent.FAILED, detail=failure.kind, **facts)
         # A close speaks of all its shots at once: none of them is given up at its word alone.
         shared = replace(failure, attempts=MAX_ATTEMPTS)
-        set_back(write, ids, ShotState.RUNNING, shared, facts["message"], batch.vram_class)
+        fail_shots(write, ids, ShotState.RUNNING, shared, facts["message"], batch.vram_class)
         return
     move_attempts(write, running, AttemptState.RUNNING, AttemptEvent.RELEASED, detail=batch.id)
     # While the pipeline was loaded no shot can have been at fault.

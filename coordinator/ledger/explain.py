@@ -24,17 +24,17 @@ from coordinator.explain import (
     explain_node,
     explain_shot,
 )
-from coordinator.ledger.backlog import Backlog, Line
 from coordinator.ledger.deletions import deleted_by
+from coordinator.ledger.eligibility import Eligibility, needs
+from coordinator.ledger.failure_policy import by_its_own_fault, failed
 from coordinator.ledger.jobs import job_row
-from coordinator.ledger.member import card_of
-from coordinator.ledger.memory import memory_views
-from coordinator.ledger.prospects import Prospects, needs
-from coordinator.ledger.retries import by_its_own_fault, failed
+from coordinator.ledger.measurements import memory_views
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, events, jobs, plain, shots, wants
 from coordinator.ledger.shots import find_shot
 from coordinator.ledger.views import job_view
+from coordinator.scheduling.backlog import Backlog, Line
+from coordinator.scheduling.member import card_of
 
 #: Failed shots of a job that are named.
 _NAMED = 12
@@ -44,7 +44,7 @@ def explain(
     connection: Connection, backlog: Backlog, rules: Rules, subject: str, version: str, *, now: float
 ) -> Explanation:
     """See `Ledger.explain`; `version` is that of this program."""
-    look = Prospects.at(connection, backlog, rules, now)
+    look = Eligibility.at(connection, backlog, rules, now)
     if subject in look.rows:
         return explain_node(_node(connection, look, subject, version))
     job_id = connection.scalar(select(jobs.c.id).where(jobs.c.id == subject))
@@ -57,7 +57,7 @@ def explain(
     return explain_shot(_shot(connection, look, shot))
 
 
-def _unknown(connection: Connection, look: Prospects, subject: str) -> str:
+def _unknown(connection: Connection, look: Eligibility, subject: str) -> str:
     known = [
         *look.rows,
         *(word for row in connection.execute(select(jobs.c.id, jobs.c.name)) for word in row),
@@ -70,7 +70,7 @@ def _unknown(connection: Connection, look: Prospects, subject: str) -> str:
     )
 
 
-def _job_facts(connection: Connection, look: Prospects, job_id: str) -> JobFacts:
+def _job_facts(connection: Connection, look: Eligibility, job_id: str) -> JobFacts:
     row = job_row(connection, job_id)
     budget = None
     if row.max_cost is not None:
@@ -94,7 +94,7 @@ def _job_facts(connection: Connection, look: Prospects, job_id: str) -> JobFacts
     )
 
 
-def _job(connection: Connection, look: Prospects, job_id: str) -> JobSubject:
+def _job(connection: Connection, look: Eligibility, job_id: str) -> JobSubject:
     view = job_view(connection, job_id, look.now, look.rules.rates.currency)
     job = _job_facts(connection, look, job_id)
     waiting = view.counts.get(ShotState.WAITING, 0)
@@ -149,7 +149,7 @@ def _fresh(connection: Connection, job_id: str) -> set[Line]:
 
 
 def _waiting(
-    look: Prospects,
+    look: Eligibility,
     job: JobFacts,
     line: Line,
     failed_at: dict[str, float],
@@ -169,7 +169,7 @@ def _waiting(
     )
 
 
-def _shot(connection: Connection, look: Prospects, row: Row[Any]) -> ShotSubject:
+def _shot(connection: Connection, look: Eligibility, row: Row[Any]) -> ShotSubject:
     wanting = connection.execute(
         select(wants.c.job_id, wants.c.name, wants.c.accepted, jobs.c.intent)
         .select_from(wants.join(jobs))
@@ -196,7 +196,7 @@ def _shot(connection: Connection, look: Prospects, row: Row[Any]) -> ShotSubject
 
 
 def _shot_waits(
-    connection: Connection, look: Prospects, shot: Row[Any], job_id: str, failed_at: dict[str, float]
+    connection: Connection, look: Eligibility, shot: Row[Any], job_id: str, failed_at: dict[str, float]
 ) -> Waiting:
     job = _job_facts(connection, look, job_id)
     if shot.state != ShotState.WAITING or job_id not in look.backlog.jobs:
@@ -206,7 +206,7 @@ def _shot_waits(
 
 
 def _failed_at(connection: Connection, shot_id: str) -> dict[str, float]:
-    """Nodes that others are preferred to, since the shot failed there; see `Prospects.candidates`."""
+    """Nodes that others are preferred to, since the shot failed there; see `Eligibility.candidates`."""
     last = func.max(case((by_its_own_fault(), attempts.c.settled_at)))
     query = (
         select(attempts.c.node_id, last)
@@ -236,7 +236,7 @@ def _hand(connection: Connection, now: float, *conditions: Any) -> Hand | None:
     return Hand(node=node_id, batch_id=batch_id, job_id=job_id, shots=number, since_s=since_s)
 
 
-def _check(connection: Connection, look: Prospects, *conditions: Any) -> Check | None:
+def _check(connection: Connection, look: Eligibility, *conditions: Any) -> Check | None:
     """Of those delivered attempts; None where there are none."""
     query = (
         select(func.min(events.c.at), func.max(attempts.c.message))
@@ -250,7 +250,7 @@ def _check(connection: Connection, look: Prospects, *conditions: Any) -> Check |
     return Check(look.now - since, look.rules.timing.ingest_again_s, trouble)
 
 
-def _node(connection: Connection, look: Prospects, name: str, version: str) -> NodeSubject:
+def _node(connection: Connection, look: Eligibility, name: str, version: str) -> NodeSubject:
     row = look.rows[name]
     lanes = look.images_in_lanes()
     held = batches.c.node_id == name, batches.c.state == plain(BatchState.LEASED)

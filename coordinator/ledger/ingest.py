@@ -13,13 +13,13 @@ from common.failures import Blame, Failure, failure
 from common.messages import Ack, Delivery, Verdict
 from common.states import AttemptEvent, AttemptState, ShotEvent, ShotState
 from coordinator.ledger.deletions import erase_again
-from coordinator.ledger.moves import drop_unwanted, move_attempts, move_shots
+from coordinator.ledger.failure_policy import fail_shots, suspect
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import ATTEMPT_PHASES, attempts, batches, images, shots, wants
-from coordinator.ledger.setbacks import set_back, suspect
 from coordinator.ledger.specs import image_key
 from coordinator.ledger.transactions import Write
-from coordinator.ledger.trust import Good, charge_node, charge_others, credit_nodes
+from coordinator.ledger.transitions import drop_unwanted, move_attempts, move_shots
+from coordinator.ledger.trust import Good, blame_node, blame_others, credit_nodes
 
 #: What one delivered attempt is judged to be.
 _Judged = tuple[Row[Any], Verdict]
@@ -57,7 +57,7 @@ def _delivery(attempt_id: str, row: Row[Any] | None) -> Delivery | FarmError:
     )
 
 
-def settle(write: Write, rules: Rules, verdicts: Sequence[tuple[str, Verdict]]) -> list[Ack]:
+def judge(write: Write, rules: Rules, verdicts: Sequence[tuple[str, Verdict]]) -> list[Ack]:
     """Settle all of these or, where one is wrong, raise what is wrong with it. See `Ledger.verdicts`."""
     rows = _attempts(write.connection, {attempt_id for attempt_id, _ in verdicts})
     new: dict[str, _Judged] = {}
@@ -116,9 +116,9 @@ def reject(write: Write, rules: Rules, row: Row[Any], met: Failure, message: str
         move_shots(write, spared, ShotState.DELIVERED, ShotEvent.RETURNED, detail=met.kind)
         drop_unwanted(write, spared)
     else:
-        set_back(write, [row.shot_id], ShotState.DELIVERED, met, message, row.vram_class)
+        fail_shots(write, [row.shot_id], ShotState.DELIVERED, met, message, row.vram_class)
     if met.blame is Blame.NODE:
-        charge_node(write, rules, row.node_id)
+        blame_node(write, rules, row.node_id)
 
 
 def _store(write: Write, rules: Rules, good: Sequence[_Judged]) -> None:
@@ -147,7 +147,7 @@ def _store(write: Write, rules: Rules, good: Sequence[_Judged]) -> None:
         write.connection.execute(update(wants).where(*others).values(reused=True))
     pictures = [Good(row.shot_id, row.node_id, row.started_at) for row, _ in good]
     credit_nodes(write, pictures)
-    charge_others(write, rules, pictures)
+    blame_others(write, rules, pictures)
 
 
 def _owners(write: Write, good: Sequence[_Judged]) -> dict[str, Row[Any]]:

@@ -10,16 +10,16 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, upd
 
 from common.errors import Conflict, NotFound
 from common.states import BatchState, ShotState
-from coordinator.ledger.backlog import Amounts, Backlog, OpenJob
-from coordinator.ledger.member import members
-from coordinator.ledger.memory import recall_memory
-from coordinator.ledger.moves import chunks, counted_as, drop_all_unwanted, drop_unwanted
+from coordinator.ledger.failure_policy import pause
+from coordinator.ledger.fleet import members
+from coordinator.ledger.measurements import recall_memory
 from coordinator.ledger.schema import batches, jobs, plain, shots, wants
-from coordinator.ledger.setbacks import pause
 from coordinator.ledger.shots import find_shot, give_fresh_start
 from coordinator.ledger.transactions import Write
-from coordinator.ledger.uses import recall_uses
+from coordinator.ledger.transitions import chunks, counted_as, drop_all_unwanted, drop_unwanted
+from coordinator.ledger.usage import recall_usage
 from coordinator.ledger.waiting import amounts, samples
+from coordinator.scheduling.backlog import Amounts, Backlog, OpenJob
 
 
 def job_row(connection: Connection, job_id: str) -> Row[Any]:
@@ -44,7 +44,7 @@ def open_jobs(write: Write) -> None:
     """
     # A cancellation may have been cut off between its chunks.
     drop_all_unwanted(write)
-    recall_uses(write)
+    recall_usage(write)
     recall_memory(write)
     write.after_commit(partial(Backlog.know_nodes, changed=members(write.connection)))
     columns = (
@@ -126,7 +126,7 @@ def prioritise_job(write: Write, job_id: str, priority: int) -> None:
 
 
 def retry_job(write: Write, job_id: str) -> int:
-    """See `Verbs.retry_job`."""
+    """See `Ledger.retry_job`."""
     _must_live(job_row(write.connection, job_id))
     if not _shots_in(write.connection, job_id, ShotState.FAILED):
         # A pause has another reason then, and stays.
@@ -135,7 +135,7 @@ def retry_job(write: Write, job_id: str) -> int:
 
 
 def requeue_job(write: Write, job_id: str) -> int:
-    """See `Verbs.requeue_job`."""
+    """See `Ledger.requeue_job`."""
     if not job_row(write.connection, job_id).complete:
         raise Conflict(f"job {job_id} was never submitted whole; submit it again")
     _accept(write, [job_id], wants.c.accepted.is_(True), accepted=False)
@@ -155,7 +155,7 @@ def _begin_anew(write: Write, job_id: str, *states: ShotState) -> int:
 
 
 def accept_failures(write: Write, job_id: str) -> int:
-    """See `Verbs.accept_failures`."""
+    """See `Ledger.accept_failures`."""
     job_row(write.connection, job_id)
     ids = _shots_in(write.connection, job_id, ShotState.FAILED)
     for some in chunks(ids):
@@ -164,7 +164,7 @@ def accept_failures(write: Write, job_id: str) -> int:
 
 
 def accept_shot(write: Write, shot_id: str, job_id: str | None) -> str:
-    """See `Verbs.accept_shot`."""
+    """See `Ledger.accept_shot`."""
     shot = find_shot(write.connection, shot_id)
     if shot.state != ShotState.FAILED:
         raise Conflict(f"shot {shot.id[:12]} is {shot.state}: only a failed shot can be accepted")

@@ -12,8 +12,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Engine, insert, inspect, select, text, update
 
 from common.errors import Unavailable
-from coordinator.ledger.engine import transaction
-from coordinator.ledger.revisions import refuse_newer, upgrade
+from coordinator.ledger.database import refuse_newer, transaction, upgrade
 from coordinator.ledger.schema import leader
 
 #: Of the lock that lets one coordinator after the other take a PostgreSQL ledger; any number would do.

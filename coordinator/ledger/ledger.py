@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from functools import partial
 
 from common.cost import Rates
 from common.errors import FarmError, Gone, NotFound
 from common.messages import (
     Ack,
-    Beat,
-    BeatAnswer,
     Claim,
     ClaimAnswer,
     Close,
     Delivery,
     GrantRequest,
+    Heartbeat,
+    HeartbeatAnswer,
     Join,
     Listen,
     Report,
@@ -29,36 +29,48 @@ from common.messages import (
 from common.settings import Timing
 from common.shot import Shot
 from common.states import BatchEvent
-from common.views import CostRow, Explanation, ImageView, JobSummary, JobView, MemoryView, NodeView
-from coordinator.ledger import accounts, batches, ingest, jobs, nodes, views
-from coordinator.ledger.backlog import Backlog
-from coordinator.ledger.beats import answer_beats, answer_listener
+from common.views import (
+    CostRow,
+    Deleted,
+    Explanation,
+    ImageView,
+    JobSummary,
+    JobView,
+    MemoryView,
+    NodeView,
+    RejectedShot,
+    Rejection,
+    Who,
+)
+from coordinator.ledger import batches, costs, deletions, ingest, jobs, nodes, removals, views
 from coordinator.ledger.claims import compose, recall
 from coordinator.ledger.endings import end_held
 from coordinator.ledger.explain import explain
 from coordinator.ledger.fleet import in_service
-from coordinator.ledger.incident import Incident
+from coordinator.ledger.heartbeats import answer_heartbeats, answer_listener
 from coordinator.ledger.leadership import Lead, Replaced, show_life
-from coordinator.ledger.memory import memory_views
+from coordinator.ledger.measurements import memory_views
 from coordinator.ledger.records import (
+    Doomed,
     JoinedNode,
     NewJob,
-    Place,
     PlacedShot,
     Reported,
     Submitted,
     Swept,
     Totals,
 )
-from coordinator.ledger.rules import Rules
+from coordinator.ledger.rules import Incident, Rules
 from coordinator.ledger.submit import begin_job, fill_job
 from coordinator.ledger.sweep import Grace, sweep
 from coordinator.ledger.transactions import Transactions
-from coordinator.ledger.verbs import Verbs
-from coordinator.ledger.warrants import warrants
+from coordinator.ledger.transitions import chunks, drop_unwanted
+from coordinator.scheduling.backlog import Backlog
+from coordinator.scheduling.placing import Placer
+from coordinator.scheduling.ticket_demand import ticket_demand
 
 
-class Ledger(Verbs):
+class Ledger:
     """All that the coordinator knows, kept in SQL.
 
     Only a coordinator that leads has one; once another has taken over, whatever is written raises Replaced.
@@ -71,7 +83,7 @@ class Ledger(Verbs):
         *,
         timing: Timing,
         rates: Rates,
-        place: Place,
+        place: Placer,
         whole: Callable[[Shot], bool] = lambda _: False,
         clock: Callable[[], float] = time.time,
         new_secret: Callable[[int], str] = secrets.token_hex,
@@ -125,6 +137,106 @@ class Ledger(Verbs):
         with self._transactions.read() as connection:
             return views.image_views(connection, job_id, after, limit)
 
+    def cancel_job(self, job_id: str) -> None:
+        """Want its shots no more. Shots nobody else wants are cancelled, running ones by heartbeat."""
+        with self._transactions.write() as write:
+            ids = jobs.cancel_job(write, job_id)
+        for some in chunks(ids):  # heartbeats need not wait for a large job's end
+            with self._transactions.write() as write:
+                drop_unwanted(write, some)
+
+    def pause_job(self, job_id: str, reason: str = "") -> None:
+        """Let none of its shots be claimed for it; running ones finish. Raises Conflict when cancelled."""
+        with self._transactions.write() as write:
+            jobs.pause_job(write, job_id, reason)
+
+    def resume_job(self, job_id: str) -> None:
+        """Undo `pause_job`. Raises Conflict when cancelled."""
+        with self._transactions.write() as write:
+            jobs.resume_job(write, job_id)
+
+    def prioritise_job(self, job_id: str, priority: int) -> None:
+        with self._transactions.write() as write:
+            jobs.prioritise_job(write, job_id, priority)
+
+    def retry_job(self, job_id: str) -> int:
+        """Give its failed shots, so many, a fresh start and go on. Raises Conflict when cancelled."""
+        with self._transactions.write() as write:
+            return jobs.retry_job(write, job_id)
+
+    def requeue_job(self, job_id: str) -> int:
+        """The same also for cancelled shots, those that outgrew the largest class, and a cancelled job.
+
+        Raises Conflict for one cut off.
+        """
+        with self._transactions.write() as write:
+            return jobs.requeue_job(write, job_id)
+
+    def accept_failures(self, job_id: str) -> int:
+        """Accept its failed shots, so many, as permanently missing; other jobs that want them do not."""
+        with self._transactions.write() as write:
+            return jobs.accept_failures(write, job_id)
+
+    def accept_shot(self, shot_id: str, job_id: str | None = None) -> str:
+        """Let a job, or every job of the one owner who wants it, be done without a failed shot.
+
+        Returns its whole id; `shot_id` may be cut to 6 digits or more. Raises Conflict when it has not
+        failed, jobs of several owners want it and none is named, or more than one shot begins so.
+        """
+        with self._transactions.write() as write:
+            return jobs.accept_shot(write, shot_id, job_id)
+
+    # Images
+    def reject_shot(self, shot_id: str, wish: Rejection, job_id: str | None = None) -> RejectedShot:
+        """Take a stored picture out of a job, or of every job of the one owner who has it.
+
+        `shot_id` may be cut to 6 digits or more. A picture that was rejected before can still be redone.
+        Raises Conflict when it is not stored, no live job has it, or jobs of several owners do and none
+        is named.
+        """
+        with self._transactions.write() as write:
+            return removals.reject_shot(write, self._rules, shot_id, job_id, wish)
+
+    def delete_shot(self, shot_id: str, by: str, job_id: str | None = None) -> Deleted:
+        """Take a stored picture out of the same jobs, and delete it where no other live job has it.
+
+        Raises Conflict as `reject_shot` does, but also deletes what no job has.
+        """
+        with self._transactions.write() as write:
+            return deletions.delete_shot(write, shot_id, job_id, by)
+
+    def delete_job(self, job_id: str, by: str) -> Deleted:
+        """The same of all that a job has stored, or rejected. Raises Conflict while it is at work."""
+        with self._transactions.read() as connection:
+            ids = deletions.pictures_of(connection, job_id)
+        deleted = Deleted(images=0, kept=0)
+        for some in chunks(ids):  # heartbeats need not wait for a large job's end
+            with self._transactions.write() as write:
+                part = deletions.delete_pictures(write, some, [job_id], by)
+            deleted = Deleted(images=deleted.images + part.images, kept=deleted.kept + part.kept)
+        return deleted
+
+    def delete_content(self, sha256: str, by: str) -> Deleted:
+        """Delete every picture with these bytes, whichever jobs have it. Raises NotFound."""
+        with self._transactions.write() as write:
+            ids = deletions.pictures_with(write.connection, sha256)
+            return deletions.delete_pictures(write, ids, None, by)
+
+    def doomed(self, limit: int) -> list[Doomed]:
+        """Deleted pictures whose bytes the store may have yet, the oldest first."""
+        with self._transactions.read() as connection:
+            return deletions.doomed(connection, limit)
+
+    def to_erase(self) -> int:
+        """How many they are."""
+        with self._transactions.read() as connection:
+            return deletions.to_erase(connection)
+
+    def erased(self, keys: Collection[str]) -> None:
+        """The store has these no more."""
+        with self._transactions.write() as write:
+            deletions.erased(write, keys)
+
     # Nodes
 
     def join(self, join: Join) -> JoinedNode:
@@ -132,16 +244,16 @@ class Ledger(Verbs):
         with self._transactions.write() as write:
             return nodes.join_node(write, self._rules, join)
 
-    def beats(self, beats: Sequence[tuple[str, Beat]]) -> list[BeatAnswer | Gone | NotFound]:
+    def heartbeats(self, beats: Sequence[tuple[str, Heartbeat]]) -> list[HeartbeatAnswer | Gone | NotFound]:
         """Note that nodes live and renew the leases they name, many in one commit.
 
         A lease that is over is answered `stop`; Gone is for an older incarnation or a wrong token.
         """
         with self._transactions.write() as write:
-            return answer_beats(write, self._rules, beats)
+            return answer_heartbeats(write, self._rules, beats)
 
-    def orders(self, node_id: str, listen: Listen) -> BeatAnswer:
-        """What a heartbeat would be answered now. Raises Gone as `beats` does."""
+    def orders(self, node_id: str, listen: Listen) -> HeartbeatAnswer:
+        """What a heartbeat would be answered now. Raises Gone as `heartbeats` does."""
         with self._transactions.read() as connection:
             return answer_listener(connection, node_id, listen)
 
@@ -157,6 +269,42 @@ class Ledger(Verbs):
         """What each type of card has shown about memory; `predicted_bytes` is left None."""
         with self._transactions.read() as connection:
             return memory_views(connection)
+
+    def leave_node(self, node_id: str, incarnation: int) -> None:
+        """Return what a stopped node held to the backlog. Raises Gone as `heartbeats` does."""
+        with self._transactions.write() as write:
+            nodes.leave(write, self._rules, node_id, incarnation)
+
+    def drain_node(self, node_id: str, reason: str = "") -> None:
+        """Let the node finish its batch and claim no other; it is offline once it holds none."""
+        with self._transactions.write() as write:
+            nodes.drain(write, node_id, reason)
+
+    def pause_node(self, node_id: str, reason: str = "", *, who: Who = "operator") -> None:
+        """Take its batch back at once, without blame, and give it none until it is resumed.
+
+        The owner's pause takes the operator's over. Raises Conflict for the operator where it is the owner's.
+        """
+        with self._transactions.write() as write:
+            nodes.pause(write, self._rules, node_id, reason, who)
+
+    def resume_node(self, node_id: str, *, who: Who = "operator") -> None:
+        """Undo `drain_node` or `pause_node`; a node that is distrusted passes a self-test first.
+
+        Raises Conflict where the pause is not theirs: the owner's is ended by the owner, and no other.
+        """
+        with self._transactions.write() as write:
+            nodes.resume(write, self._rules, node_id, who)
+
+    def quarantine_node(self, node_id: str, reason: str = "") -> None:
+        """Take its batch back, without blame; after `timing.quarantine_s` it must pass a self-test."""
+        with self._transactions.write() as write:
+            nodes.quarantine(write, self._rules, node_id, reason)
+
+    def forgive_node(self, node_id: str) -> None:
+        """Trust a quarantined node at once, and let any node's record begin anew."""
+        with self._transactions.write() as write:
+            nodes.forgive(write, node_id)
 
     # Work
 
@@ -205,14 +353,14 @@ class Ledger(Verbs):
         with self._transactions.write() as write:
             return batches.close(write, self._rules, batch_id, close)
 
-    def warrants(self, parked: Container[str] = ()) -> dict[tuple[str, int], int]:
+    def ticket_demand(self, parked: Container[str] = ()) -> dict[tuple[str, int], int]:
         """(lane, class) to the tickets that should lie on that queue now.
 
         One for each node of the class that is free and could take something of the lane now, and at most the
         images that wait; nodes that are `parked` in a claim have a ticket already.
         """
         with self._transactions.backlog() as backlog, self._transactions.read() as connection:
-            return warrants(in_service(connection, backlog).values(), parked, backlog)
+            return ticket_demand(in_service(connection, backlog).values(), parked, backlog)
 
     # Ingest
 
@@ -224,7 +372,7 @@ class Ledger(Verbs):
     def verdicts(self, verdicts: Sequence[tuple[str, Verdict]]) -> list[Ack | FarmError]:
         """Settle delivered attempts, many in one commit; repeating one changes nothing."""
         with self._transactions.write() as write:
-            return write.all_or_each(partial(ingest.settle, write, self._rules), verdicts)
+            return write.all_or_each(partial(ingest.judge, write, self._rules), verdicts)
 
     def explain(self, subject: str, *, version: str) -> Explanation:
         """Why a job, node or shot (6 digits of its id or more) stands as it does, and what would change it.
@@ -258,21 +406,21 @@ class Ledger(Verbs):
     def waiting(self) -> dict[tuple[str, int], int]:
         """(lane, smallest fitting class) to shots that wait, once for each open job that wants them."""
         with self._transactions.backlog() as backlog:
-            return accounts.waiting(backlog).waiting
+            return costs.waiting(backlog).waiting
 
     def totals(self) -> Totals:
         with self._transactions.backlog() as backlog:
-            found = accounts.waiting(backlog)
+            found = costs.waiting(backlog)
         # The sums walk whole tables: nobody may wait for them.
         with self._transactions.read() as connection:
-            return accounts.totals(connection, found)
+            return costs.totals(connection, found)
 
     def cost_table(self, job_id: str | None = None) -> list[CostRow]:
         """Cost per image by model and class, over all attempts; of one job, or of everything."""
         with self._transactions.read() as connection:
             if job_id is not None:
                 jobs.job_row(connection, job_id)
-            return accounts.cost_table(connection, job_id)
+            return costs.cost_table(connection, job_id)
 
     def ping(self) -> None:
         """Raises Unavailable when the database does not answer, Replaced when another coordinator leads."""

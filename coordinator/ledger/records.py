@@ -7,32 +7,10 @@ since 1970 (UTC).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from common.fit import Seen
-from common.nodes import Card
-from common.shot import PlannedShot, Shot
+from common.shot import PlannedShot
 from common.work import Work
-
-
-class Placement(NamedTuple):
-    """How a card takes the shots of one work key."""
-
-    #: Name of the catalog recipe.
-    recipe: str
-    #: Images of one pass at the most.
-    pass_size: int
-    #: Seconds for a megapixel-forward as estimated before any is measured; None: nothing tells.
-    pace_s: float | None = None
-    #: The same for loading the model.
-    load_s: float = 0.0
-
-
-class Place(Protocol):
-    """Where a shot fits: the catalog and `common.fit`, as the ledger sees them."""
-
-    def __call__(self, shot: Shot, card: Card, seen: Seen) -> Placement | str:
-        """How `card` takes `shot`, after what was `seen` on its type; or the sentence that says why not."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

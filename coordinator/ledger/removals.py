@@ -29,15 +29,15 @@ from common.errors import Conflict
 from common.shot import Shot
 from common.states import ShotState
 from common.views import RedoneShot, RejectedShot, Rejection
-from coordinator.ledger.engine import insert_new
+from coordinator.ledger.database import insert_new
 from coordinator.ledger.jobs import job_row
-from coordinator.ledger.moves import REJECTED, counted_as, wanted
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, images, jobs, removals, shots, wants
 from coordinator.ledger.shots import find_shot, give_fresh_start
 from coordinator.ledger.specs import shot_of, spec_of
 from coordinator.ledger.tallies import Tally
 from coordinator.ledger.transactions import Write
+from coordinator.ledger.transitions import REJECTED, counted_as, wanted
 from coordinator.ledger.waiting import begin_waiting
 
 #: Seeds that are looked at in one statement.
@@ -48,7 +48,7 @@ _LARGEST_SEED = 2**63 - 1
 def reject_shot(
     write: Write, rules: Rules, shot_id: str, job_id: str | None, wish: Rejection
 ) -> RejectedShot:
-    """See `Verbs.reject_shot`."""
+    """See `Ledger.reject_shot`."""
     shot = find_shot(write.connection, shot_id)
     having = owners_jobs(write.connection, wants, shot.id, job_id)
     wasted = 0.0

@@ -9,9 +9,9 @@ from sqlalchemy import Connection, Row, select, update
 
 from common.errors import Conflict, NotFound
 from common.states import ShotEvent, ShotState
-from coordinator.ledger.moves import chunks, move_shots
 from coordinator.ledger.schema import shots
 from coordinator.ledger.transactions import Write
+from coordinator.ledger.transitions import chunks, move_shots
 
 #: Digits of an id that are enough to look for.
 _LEAST_DIGITS = 6

@@ -13,14 +13,14 @@ from common.errors import Conflict
 from common.shot import Shot
 from common.states import ShotEvent, ShotState
 from common.work import Work
-from coordinator.ledger.engine import insert_new
+from coordinator.ledger.database import insert_new
 from coordinator.ledger.jobs import job_row, open_job
-from coordinator.ledger.moves import CHUNK, move_shots
 from coordinator.ledger.records import NewJob, PlacedShot, Submitted
 from coordinator.ledger.schema import jobs, plain, shots, wants, works
 from coordinator.ledger.shots import give_fresh_start
 from coordinator.ledger.specs import spec_of
 from coordinator.ledger.transactions import Transactions, Write
+from coordinator.ledger.transitions import CHUNK, move_shots
 from coordinator.ledger.waiting import begin_waiting
 
 #: What became of a shot at submission.

@@ -13,18 +13,19 @@ from common.errors import Conflict
 from common.settings import Timing
 from common.states import NODE, AttemptState, BatchEvent, BatchState, NodeEvent, NodeState
 from common.units import format_money
-from coordinator.ledger.backlog import OpenJob
 from coordinator.ledger.endings import end_batch
-from coordinator.ledger.fleet import in_service, too_dear
-from coordinator.ledger.memory import forget_ceilings
-from coordinator.ledger.moves import move_node
+from coordinator.ledger.failure_policy import pause
+from coordinator.ledger.fleet import in_service
+from coordinator.ledger.measurements import forget_ceilings
 from coordinator.ledger.records import Stuck, Swept, Unanswered
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, nodes, plain, shots
-from coordinator.ledger.setbacks import pause
 from coordinator.ledger.specs import image_key, shot_of
 from coordinator.ledger.transactions import Write
+from coordinator.ledger.transitions import move_node
 from coordinator.ledger.trust import begin_test, blamed, due_for_test, forgive
+from coordinator.scheduling.backlog import OpenJob
+from coordinator.scheduling.offers import too_dear
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class Grace:
     def begin(cls, timing: Timing, now: float) -> Grace:
         return cls(timing, now + timing.grace_s, now)
 
-    def set_back(self, now: float) -> bool:
+    def clock_set_back(self, now: float) -> bool:
         """Whether the clock was set back since the last sweep."""
         return now < self.last
 
@@ -62,7 +63,7 @@ class Grace:
 
 def sweep(write: Write, rules: Rules, grace: Grace) -> Swept:
     """See `Ledger.sweep`."""
-    if grace.set_back(write.now):
+    if grace.clock_set_back(write.now):
         _bring_back(write, rules)
     heard_until = grace.last
     lapsed = grace.over(write.now)
@@ -96,7 +97,7 @@ def _apart(write: Write, stuck: list[Stuck], name: str, subject: str) -> Iterato
 
 def _bring_back(write: Write, rules: Rules) -> None:
     """After the clock was set back, nothing was heard, asked or leased later than now."""
-    rules.incident.set_back(write.now)
+    rules.incident.clock_set_back(write.now)
     leased = batches.c.state == plain(BatchState.LEASED)
     delivered = attempts.c.state == plain(AttemptState.DELIVERED)
     for column, among, most in (
@@ -169,7 +170,7 @@ def _pause_overspent(write: Write, rules: Rules) -> None:
     limited = {job_id: job for job_id, job in waits.items() if job.max_cost is not None}
     idle = {job_id for job_id, job in limited.items() if job.cost and not job.reserved}
     stuck = (
-        idle & too_dear(in_service(write.connection, backlog).values(), backlog, rules, write.now)
+        idle & too_dear(in_service(write.connection, backlog).values(), backlog, rules.rates, write.now)
         if idle
         else ()
     )

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, bindparam, update
 
 from common.states import AttemptState
-from coordinator.ledger.engine import add_to
+from coordinator.ledger.database import add_to
 from coordinator.ledger.schema import ATTEMPT_PHASES, job_counts, jobs, tallies
 
 

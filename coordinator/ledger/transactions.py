@@ -12,11 +12,11 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from common.errors import FarmError, Unavailable
-from coordinator.ledger.backlog import Backlog
-from coordinator.ledger.engine import transaction
+from coordinator.ledger.database import transaction
+from coordinator.ledger.fleet import members
 from coordinator.ledger.leadership import Lead, Replaced
-from coordinator.ledger.member import members
 from coordinator.ledger.tallies import Sums
+from coordinator.scheduling.backlog import Backlog
 
 Q = TypeVar("Q")
 A = TypeVar("A")

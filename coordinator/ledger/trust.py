@@ -9,14 +9,14 @@ from sqlalchemy import Row, exists, select, update
 
 from common.states import BatchState, NodeEvent, NodeState
 from common.trust import BAD, GOOD, doubt, noted
-from coordinator.ledger.moves import move_node
-from coordinator.ledger.retries import by_its_own_fault, failed
+from coordinator.ledger.failure_policy import by_its_own_fault, failed
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, nodes, plain
 from coordinator.ledger.transactions import Write
+from coordinator.ledger.transitions import move_node
 
 
-def charge_node(write: Write, rules: Rules, node_id: str) -> None:
+def blame_node(write: Write, rules: Rules, node_id: str) -> None:
     """Note a failure of the node's own, unless the farm itself is in trouble."""
     if not rules.incident.lasts(write.now):
         row = _row(write, node_id)
@@ -46,7 +46,7 @@ def credit_nodes(write: Write, pictures: Sequence[Good]) -> None:
             _keep(write, row, record)
 
 
-def charge_others(write: Write, rules: Rules, pictures: Sequence[Good]) -> None:
+def blame_others(write: Write, rules: Rules, pictures: Sequence[Good]) -> None:
     """Note these shots' own failures on other nodes as theirs: one has rendered them well.
 
     What failed before such a node was last trusted again is forgiven.
@@ -59,7 +59,7 @@ def charge_others(write: Write, rules: Rules, pictures: Sequence[Good]) -> None:
         if other != well[shot_id]:
             trusted_at = _row(write, other).trusted_at
             if trusted_at is None or started_at > trusted_at:
-                charge_node(write, rules, other)
+                blame_node(write, rules, other)
 
 
 def doubt_node(write: Write, rules: Rules, node_id: str) -> None:

@@ -11,9 +11,9 @@ from common.states import AttemptState, BatchState, ShotState
 from common.views import BudgetView, FailureView, ImageView, JobSummary, JobView
 from coordinator.explain.wording import a_few
 from coordinator.ledger.jobs import job_row
-from coordinator.ledger.moves import ACCEPTED, DELETED, REJECTED
 from coordinator.ledger.schema import attempts, batches, images, job_counts, jobs, plain, shots, wants
 from coordinator.ledger.specs import shot_of
+from coordinator.ledger.transitions import ACCEPTED, DELETED, REJECTED
 
 #: Seconds over which images per minute are counted.
 _WINDOW_S = 120.0

@@ -10,10 +10,10 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select
 
 from common.states import ShotState
-from coordinator.ledger.backlog import Amounts, Backlog, Line, WorkSample
 from coordinator.ledger.schema import plain, shots, waiting, wants, works
 from coordinator.ledger.specs import shot_of
 from coordinator.ledger.transactions import Write
+from coordinator.scheduling.backlog import Amounts, Backlog, Line, WorkSample
 
 _LINE = (waiting.c.job_id, waiting.c.work_key, waiting.c.min_class)
 

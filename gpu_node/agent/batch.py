@@ -64,7 +64,7 @@ class Batch:
         self._joined = joined
         self._active = active
         self._delivery = Delivery(context.coordinator, context.store, active)
-        self._session = EngineSession(context.engine, active, self._settle)
+        self._session = EngineSession(context.engine, active, self._deliver_or_fail)
         self._shots = shots_of(active.lease)
         #: Model and LoRA loading of the batch.
         self._load = Amount()
@@ -201,9 +201,9 @@ class Batch:
         self._rendered |= {one.id: rendered for one in one_pass}
         early, self._early = self._early, []
         for outcome in early:
-            self._settle(outcome)
+            self._deliver_or_fail(outcome)
 
-    def _settle(self, outcome: Outcome) -> None:
+    def _deliver_or_fail(self, outcome: Outcome) -> None:
         """Deliver an image or a failure, once what it cost is known."""
         rendered = self._rendered.pop(outcome.shot_id or "", None)
         if rendered is None:

@@ -17,8 +17,6 @@ from common.messages import (
     VERSION_HEADER,
     Ack,
     Acks,
-    Beat,
-    BeatAnswer,
     Claim,
     ClaimAnswer,
     Close,
@@ -26,6 +24,8 @@ from common.messages import (
     GrantRequest,
     GrantRequests,
     Grants,
+    Heartbeat,
+    HeartbeatAnswer,
     Join,
     Joined,
     Leave,
@@ -71,12 +71,12 @@ class Coordinator:
     def join(self, join: Join) -> Joined:
         return self._post(Joined, "/v1/nodes", join)
 
-    def beat(self, node_id: str, beat: Beat) -> BeatAnswer:
-        return self._post(BeatAnswer, f"/v1/nodes/{node_id}/beats", beat)
+    def beat(self, node_id: str, beat: Heartbeat) -> HeartbeatAnswer:
+        return self._post(HeartbeatAnswer, f"/v1/nodes/{node_id}/beats", beat)
 
-    def listen(self, node_id: str, listen: Listen) -> BeatAnswer:
+    def listen(self, node_id: str, listen: Listen) -> HeartbeatAnswer:
         """Returns when there is something else to do, at the latest after `listen.wait_s`."""
-        return self._post(BeatAnswer, f"/v1/nodes/{node_id}/orders", listen, listen.wait_s + _TIMEOUT_S)
+        return self._post(HeartbeatAnswer, f"/v1/nodes/{node_id}/orders", listen, listen.wait_s + _TIMEOUT_S)
 
     def leave(self, node_id: str, incarnation: int) -> None:
         """Say that this node has ended, to a farm that answers soon: nobody waits for more."""

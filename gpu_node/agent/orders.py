@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from common.errors import Gone, NotFound, OtherVersion, Unavailable
-from common.messages import BeatAnswer, Joined, Listen
+from common.messages import HeartbeatAnswer, Joined, Listen
 from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.agent.engine_client import EngineClient
 from gpu_node.agent.progress import ActiveBatch, Progress
@@ -35,7 +35,7 @@ class Steering:
         self._lock = threading.Lock()
         self._ended = False
 
-    def obey(self, batch: ActiveBatch | None, answer: BeatAnswer) -> None:
+    def obey(self, batch: ActiveBatch | None, answer: HeartbeatAnswer) -> None:
         """Do as a listener's answer says. It was asked for with `batch` active, and counts for no other."""
         with self._lock:
             if self._ended or self._progress.batch is not batch:
@@ -46,7 +46,7 @@ class Steering:
             self._resume()
         self.heed(batch, answer)
 
-    def heed(self, batch: ActiveBatch | None, answer: BeatAnswer) -> None:
+    def heed(self, batch: ActiveBatch | None, answer: HeartbeatAnswer) -> None:
         """Do what the answer says of the batch, also a heartbeat's.
 
         Pauses are the listener's alone: what a heartbeat was answered may be older than what was heard.
@@ -121,7 +121,7 @@ class Listener:
         threading.Thread(target=self._run, args=(batch,), name="listener", daemon=True).start()
 
     def _run(self, batch: ActiveBatch | None) -> None:
-        known = BeatAnswer(order="go on")
+        known = HeartbeatAnswer(order="go on")
         while not self._ending.is_set() and self._progress.batch is batch:
             pause_s = _BREATH_S
             try:
@@ -139,7 +139,7 @@ class Listener:
                 pause_s = self._joined.heartbeat_s
             self._ending.wait(pause_s)
 
-    def _call(self, batch: ActiveBatch | None, known: BeatAnswer) -> Listen:
+    def _call(self, batch: ActiveBatch | None, known: HeartbeatAnswer) -> Listen:
         return Listen(
             incarnation=self._joined.incarnation,
             batch_id=batch and batch.lease.batch_id,
@@ -149,7 +149,7 @@ class Listener:
         )
 
 
-def _say(answer: BeatAnswer, known: BeatAnswer) -> None:
+def _say(answer: HeartbeatAnswer, known: HeartbeatAnswer) -> None:
     """Log what is new in an answer."""
     if (answer.order, answer.reason) != (known.order, known.reason):
         log.info("received order: %s%s", answer.order, f" ({answer.reason})" if answer.reason else "")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from common.messages import Beat, Lease, Spent
+from common.messages import Heartbeat, Lease, Spent
 from gpu_node.energy import Meter, Method
 from gpu_node.protocol import Load
 
@@ -195,9 +195,9 @@ class Progress:
         """The active batch is closed or lost."""
         self._batch = None
 
-    def beat(self, incarnation: int) -> Beat:
+    def beat(self, incarnation: int) -> Heartbeat:
         batch, held, idle = self._batch, self._held(), self._idle.amount()
-        return Beat(
+        return Heartbeat(
             incarnation=incarnation,
             batch_id=batch and batch.lease.batch_id,
             token=batch and batch.lease.token,

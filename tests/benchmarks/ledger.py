@@ -12,10 +12,9 @@ from pathlib import Path
 from common.settings import Settings, Storage
 from common.views import Submit
 from coordinator.ledger import Candidate, open_engine
-from coordinator.ledger.moves import chunks
 from coordinator.ledger.specs import spec_of
+from coordinator.ledger.transitions import chunks
 from coordinator.service import build_farm
-from coordinator.submit import submit_manifest
 from tests.benchmarks.apart import apart
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.manifests import large
@@ -51,7 +50,7 @@ def submit(shots: int) -> None:
         lead = Candidate(open_engine(settings.database), settings.instance_name, patience=1).look()
         assert lead is not None
         farm = build_farm(settings, lead)
-        submitted = submit_manifest(Submit(manifest=large(shots, seeds=100)), farm)
+        submitted = farm.submit(Submit(manifest=large(shots, seeds=100)))
         assert submitted.new == shots
 
 

@@ -16,12 +16,12 @@ import redis.asyncio
 from pydantic import BaseModel
 
 from common.messages import (
-    Beat,
-    BeatAnswer,
     Claim,
     ClaimAnswer,
     Close,
     GrantRequest,
+    Heartbeat,
+    HeartbeatAnswer,
     Join,
     Joined,
     Lease,
@@ -107,7 +107,7 @@ class SimulatedNode:
         every_s = self._joined.heartbeat_s
         await asyncio.sleep(random.uniform(0, every_s))
         while True:
-            beat = Beat(incarnation=self._joined.incarnation, watts=200.0, **self._held())
+            beat = Heartbeat(incarnation=self._joined.incarnation, watts=200.0, **self._held())
             begin = time.monotonic()
             answer = await self._say(self._beating, f"{self._mine}/beats", beat)
             took_s = time.monotonic() - begin
@@ -169,7 +169,7 @@ class SimulatedNode:
         self._has_worked = True
 
     def _heed(self, answer: Answer, batch_id: str | None) -> None:
-        if answer.status in _OVER or BeatAnswer(**answer.json()).order == "stop":
+        if answer.status in _OVER or HeartbeatAnswer(**answer.json()).order == "stop":
             self._lose(batch_id)
 
     def _lose(self, batch_id: str | None) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from coordinator.contact_sheet import Picture, write_contact_sheet
+from coordinator.cli.contact_sheet import Picture, write_contact_sheet
 from tests.require import require_module, require_program
 
 sync_api = require_module("playwright.sync_api", "pip install playwright")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pytest
 
 from common.celeryapp import make_app
-from coordinator.broker_user import USER
+from coordinator.background.broker_user import USER
 from tests.faults.cables import Cable, carried, second_machine
 from tests.faults.lone_node import lone_node, state_of
 from tests.faults.target import TIMING

@@ -9,8 +9,7 @@ import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
 
-from coordinator.ledger.engine import transaction
-from coordinator.ledger.revisions import config
+from coordinator.ledger.database import config, transaction
 from tests.faults.parts import DEADLINE_S, Parts, farm_of_parts
 from tests.servers import ValkeyServer
 

@@ -171,7 +171,7 @@ def test_a_node_killed_in_a_pass_leaves_no_engine_and_gives_the_cards_memory_bac
     farm.leases.append(lease(shot(steps=100_000)))
     with tickets(farm.broker_url) as publish, running_node(farm, tiny_model, tmp_path) as node:
         publish("ticket-1")
-        farm.wait_for(lambda: any(beat.steps_done for beat in farm.beats))
+        farm.wait_for(lambda: any(beat.steps_done for beat in farm.heartbeats))
         assert free_bytes() < before
         with outlived(node.engine) as gone:
             node.stop(signal.SIGKILL)

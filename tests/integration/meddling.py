@@ -15,7 +15,7 @@ from schemathesis.schemas import APIOperation
 from common.keys import TicketSigner
 from common.messages import Lease, Verdict
 from common.settings import Timing
-from coordinator.api.app import make_app
+from coordinator.http.app import make_app
 from tests.farm import MANIFEST, RunningFarm, ScriptedNode, running_farm
 from tests.ledger_rules import check_ledger
 from tests.servers import ValkeyServer

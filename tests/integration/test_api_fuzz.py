@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from common.messages import Beat, Claim, Close, GrantRequest, Join, Message, Report, Spent, Verdict
+from common.messages import Claim, Close, GrantRequest, Heartbeat, Join, Message, Report, Spent, Verdict
 from common.views import Priority, Submit
 from tests.farm import MANIFEST, card
 from tests.integration.meddling import JSON, OPERATIONS, SIGNER, Scene, caller, check, check_farm, staged
@@ -58,7 +58,7 @@ def messages(scene: Scene) -> list[tuple[str, str, Message]]:
     batch, sha256 = f"/v1/batches/{lease.batch_id}", "0" * 64
     who = {"node_id": joined.node_id, "incarnation": joined.incarnation}
     told = {"token": lease.token, "failure": "render_error", "spent": spent, "fingerprint": {"a": 1}}
-    beat = Beat(
+    beat = Heartbeat(
         incarnation=joined.incarnation, batch_id=lease.batch_id, token=lease.token, spent=spent,
         loaded_model="tiny", loaded_loras=("a",), watts=1.0, temperature_c=2.0, idle_s=1.0, idle_joules=1.0,
     )  # fmt: skip

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from common.infotext import SHOT_TAG
-from common.messages import Grant, GrantRequest, Lease, OrderedShot, Report
+from common.messages import Grant, GrantRequest, Lease, LeasedShot, Report
 from common.settings import Storage
 from common.storage.directory import DirectoryStore
 from tests.farm import DEADLINE_S, MANIFEST, RunningFarm, ScriptedNode, drawn, running_farm, until
@@ -71,7 +71,7 @@ def honest(farm: RunningFarm, liar: ScriptedNode, tmp_path: Path) -> Iterator[Sc
     node.leave()
 
 
-def granted(node: ScriptedNode, lease: Lease, shot: OrderedShot, data: bytes) -> Grant:
+def granted(node: ScriptedNode, lease: Lease, shot: LeasedShot, data: bytes) -> Grant:
     wish = GrantRequest(
         token=lease.token,
         shot_id=shot.id,
@@ -103,7 +103,7 @@ def finish(farm: RunningFarm, honest: ScriptedNode, operator: httpx.Client, job:
 
 
 def drawn_for(shot_id: str) -> bytes:
-    return drawn(OrderedShot(id=shot_id, attempt_id="", spec={"width": 128, "height": 128}))
+    return drawn(LeasedShot(id=shot_id, attempt_id="", spec={"width": 128, "height": 128}))
 
 
 def pixels(data: bytes) -> bytes:
@@ -205,21 +205,21 @@ def test_an_upload_that_is_too_large_is_refused_before_it_is_granted(
 # What ingest refuses: the upload is what was granted, and not the picture
 
 
-def truncated(shot: OrderedShot, other: OrderedShot) -> bytes:
+def truncated(shot: LeasedShot, other: LeasedShot) -> bytes:
     return drawn(shot)[:-40]
 
 
-def no_picture(shot: OrderedShot, other: OrderedShot) -> bytes:
+def no_picture(shot: LeasedShot, other: LeasedShot) -> bytes:
     return b"<html><script>alert(1)</script></html>"
 
 
-def jpeg(shot: OrderedShot, other: OrderedShot) -> bytes:
+def jpeg(shot: LeasedShot, other: LeasedShot) -> bytes:
     out = io.BytesIO()
     Image.open(io.BytesIO(drawn(shot))).save(out, "JPEG")
     return out.getvalue()
 
 
-def bomb(shot: OrderedShot, other: OrderedShot) -> bytes:
+def bomb(shot: LeasedShot, other: LeasedShot) -> bytes:
     """A few kilobytes that promise 2.5 gigapixels."""
     side = 50_000
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
@@ -231,11 +231,11 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def of_another_size(shot: OrderedShot, other: OrderedShot) -> bytes:
+def of_another_size(shot: LeasedShot, other: LeasedShot) -> bytes:
     return drawn(shot.model_copy(update={"spec": shot.spec | {"width": 256}}))
 
 
-def of_another_shot(shot: OrderedShot, other: OrderedShot) -> bytes:
+def of_another_shot(shot: LeasedShot, other: LeasedShot) -> bytes:
     """What an engine made of another shot, which its file says."""
     out, exif = io.BytesIO(), Image.Exif()
     exif[SHOT_TAG] = other.id
@@ -261,7 +261,7 @@ def test_an_upload_that_is_not_the_picture_is_refused_and_counted(
     honest: ScriptedNode,
     operator: httpx.Client,
     job: str,
-    made: Callable[[OrderedShot, OrderedShot], bytes],
+    made: Callable[[LeasedShot, LeasedShot], bytes],
     failure: str,
 ):
     before = counted(farm, "farm_attempts", failure=failure)

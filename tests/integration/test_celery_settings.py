@@ -10,7 +10,7 @@ import redis
 from common.celeryapp import Publisher
 from common.errors import Unavailable
 from common.settings import Keys, Settings
-from coordinator.broker_user import BrokerUser
+from coordinator.background.broker_user import BrokerUser
 from tests.servers import ValkeyServer
 from tests.ticket_worker import ticket_worker
 

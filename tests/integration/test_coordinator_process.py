@@ -19,7 +19,7 @@ from common.celeryapp import Publisher
 from common.keys import TicketSigner
 from common.messages import Claim, Join, Joined, Listen
 from common.settings import Keys, Settings
-from coordinator.broker_user import BrokerUser
+from coordinator.background.broker_user import BrokerUser
 from coordinator.embedded.ports import kept_ports
 from tests.farm import DEADLINE_S, card, until
 from tests.servers import ValkeyServer

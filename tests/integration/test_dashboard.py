@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, select
 
-from common.messages import Beat
+from common.messages import Heartbeat
 from coordinator.ledger.schema import attempts, batches, nodes
 from tests.farm import MANIFEST, RunningFarm, ScriptedNode, running_farm
 from tests.integration.test_metrics import MONEY, cost, work
@@ -71,7 +71,7 @@ def heard(watched: tuple[RunningFarm, Prometheus]) -> Prometheus:
     """Prometheus after a node has just said how it fares."""
     farm, prometheus = watched
     node = ScriptedNode(farm, name="alive")
-    beat = Beat(incarnation=node.joined.incarnation, watts=120.0)
+    beat = Heartbeat(incarnation=node.joined.incarnation, watts=120.0)
     node.post(f"/v1/nodes/{node.joined.node_id}/beats", beat)
     node.leave()
     return prometheus

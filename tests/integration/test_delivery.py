@@ -15,9 +15,9 @@ from PIL import Image
 
 from common.errors import Unavailable
 from common.keys import TicketSigner
-from common.messages import GrantRequest, Lease, OrderedShot, Verdict
+from common.messages import GrantRequest, Lease, LeasedShot, Verdict
 from common.settings import Storage
-from coordinator.quarantine import KEEP_S, clear_quarantine
+from coordinator.background.store_cleanup import KEEP_S, clear_quarantine
 from tests.farm import MANIFEST, RunningFarm, ScriptedNode, drawn, running_farm, until
 from tests.ingest_worker import ingest_worker
 from tests.servers import S3Server, ValkeyServer
@@ -243,7 +243,7 @@ class TestOneStore:
         large.leave()
 
 
-def granted(node: ScriptedNode, lease: Lease, shot: OrderedShot) -> dict[str, Any]:
+def granted(node: ScriptedNode, lease: Lease, shot: LeasedShot) -> dict[str, Any]:
     data = drawn(shot)
     wish = GrantRequest(
         token=lease.token,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from common.messages import BeatAnswer
+from common.messages import HeartbeatAnswer
 from common.shot import LoraUse
 from gpu_node.agent.heartbeat import Heartbeat
 from gpu_node.agent.orders import Steering
@@ -94,11 +94,11 @@ def test_seconds_and_joules_of_a_running_pass_are_told_while_it_runs(
     worker: Worker, farm: ScriptedFarm
 ) -> None:
     thread = in_background(lambda: worker.work(lease(shot(steps=100_000))))
-    farm.wait_for(lambda: any(beat.spent.seconds.get("denoise", 0) > 0.3 for beat in farm.beats))
+    farm.wait_for(lambda: any(beat.spent.seconds.get("denoise", 0) > 0.3 for beat in farm.heartbeats))
     worker.progress.batch.lose("the test is over")  # type: ignore[union-attr]
     thread.join()
 
-    beats = [beat for beat in farm.beats if beat.batch_id]
+    beats = [beat for beat in farm.heartbeats if beat.batch_id]
     assert all(beat.token == "t-1" for beat in beats)
     joules = [beat.spent.joules for beat in beats]
     assert joules == sorted(joules)
@@ -117,12 +117,12 @@ def test_a_heartbeat_that_fails_is_followed_by_the_next(worker: Worker, farm: Sc
     progress = Progress(DeclaredMeter(WATTS), held)
     steering = Steering(progress, worker.context.engine, lambda why: None)
     with Heartbeat(worker.context.coordinator, farm.joined(), progress, steering):
-        farm.wait_for(lambda: farm.beats)
+        farm.wait_for(lambda: farm.heartbeats)
 
 
 def test_a_cancelled_shot_that_has_not_begun_is_dropped(worker: Worker, farm: ScriptedFarm) -> None:
     long, dropped = shot(seed=1, steps=400), shot(seed=2)
-    farm.beat_answer = BeatAnswer(order="go on", cancelled=(dropped.id,))
+    farm.beat_answer = HeartbeatAnswer(order="go on", cancelled=(dropped.id,))
 
     worker.work(lease(long, dropped, pass_size=1))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from common.messages import BeatAnswer, CardFacts, Join
+from common.messages import CardFacts, HeartbeatAnswer, Join
 from gpu_node.agent.node import Node
 from tests.engine_talk import shot
 from tests.node_worker import WATTS, Worker, in_background, lease
@@ -70,7 +70,7 @@ def test_a_killed_engine_is_reported_and_the_next_batch_gets_a_new_one(
 ) -> None:
     endless, plain = shot(steps=100_000), shot()
     thread = in_background(lambda: worker.work(lease(endless)))
-    farm.wait_for(lambda: any(beat.steps_done for beat in farm.beats))
+    farm.wait_for(lambda: any(beat.steps_done for beat in farm.heartbeats))
     os.kill(worker.context.engine.pid or 0, signal.SIGKILL)
     thread.join()
 
@@ -83,9 +83,9 @@ def test_a_killed_engine_is_reported_and_the_next_batch_gets_a_new_one(
 
 def test_an_order_to_stop_ends_the_work_and_says_nothing_more(worker: Worker, farm: ScriptedFarm) -> None:
     thread = in_background(lambda: worker.work(lease(shot(steps=100_000))))
-    farm.wait_for(lambda: any(beat.steps_done for beat in farm.beats))
+    farm.wait_for(lambda: any(beat.steps_done for beat in farm.heartbeats))
     working = worker.context.engine.pid
-    farm.beat_answer = BeatAnswer(order="stop", reason="the job was cancelled")
+    farm.beat_answer = HeartbeatAnswer(order="stop", reason="the job was cancelled")
     thread.join()
 
     assert worker.context.engine.held is None
@@ -101,7 +101,7 @@ def test_a_pass_that_outlasts_the_nodes_stop_is_given_up_and_handed_back(
     monkeypatch.setattr("celery.worker.state.should_stop", None)
     card = CardFacts(name="card", backend="cpu", vram_bytes=1, usable_bytes=1, ram_bytes=1)
     thread = in_background(lambda: worker.work(lease(shot(steps=100_000))))
-    farm.wait_for(lambda: any(beat.steps_done for beat in farm.beats))
+    farm.wait_for(lambda: any(beat.steps_done for beat in farm.heartbeats))
     Node(worker.context, Join(name="n1", card=card), worker.progress).stop()
     thread.join()
 
@@ -114,8 +114,8 @@ def test_a_pass_that_was_killed_is_costed_at_the_close_and_no_longer(
     worker: Worker, farm: ScriptedFarm
 ) -> None:
     thread = in_background(lambda: worker.work(lease(shot(steps=100_000))))
-    farm.wait_for(lambda: any(beat.spent.seconds.get("denoise", 0) > 0.3 for beat in farm.beats))
-    last = farm.beats[-1].spent
+    farm.wait_for(lambda: any(beat.spent.seconds.get("denoise", 0) > 0.3 for beat in farm.heartbeats))
+    last = farm.heartbeats[-1].spent
     os.kill(worker.context.engine.pid or 0, signal.SIGKILL)
     thread.join()
 
@@ -126,8 +126,8 @@ def test_a_pass_that_was_killed_is_costed_at_the_close_and_no_longer(
 
 def test_a_card_that_lost_its_lease_works_no_more(worker: Worker, farm: ScriptedFarm) -> None:
     thread = in_background(lambda: worker.work(lease(shot(steps=100_000))))
-    farm.wait_for(lambda: any(beat.steps_done for beat in farm.beats))
-    farm.beat_answer = BeatAnswer(order="stop", reason="the job was cancelled")
+    farm.wait_for(lambda: any(beat.steps_done for beat in farm.heartbeats))
+    farm.beat_answer = HeartbeatAnswer(order="stop", reason="the job was cancelled")
     thread.join()
 
     assert worker.progress.beat(1).watts is None
@@ -162,7 +162,7 @@ def test_a_node_that_stops_finishes_its_pass_and_hands_the_rest_back(
 ) -> None:
     first, second = shot(seed=1, steps=400), shot(seed=2)
     thread = in_background(lambda: worker.work(lease(first, second, pass_size=1)))
-    farm.wait_for(lambda: any(beat.steps_done for beat in farm.beats))
+    farm.wait_for(lambda: any(beat.steps_done for beat in farm.heartbeats))
     worker.context.stopping.set()
     thread.join()
 
@@ -176,7 +176,7 @@ def test_an_engine_that_falls_silent_is_killed_and_its_shot_blamed(
     farm.stall_render_s = 10.0
     frozen, plain = shot(seed=1, steps=100_000), shot(seed=2)
     thread = in_background(lambda: worker.work(lease(frozen, plain, pass_size=1)))
-    farm.wait_for(lambda: any(beat.steps_done for beat in farm.beats))
+    farm.wait_for(lambda: any(beat.steps_done for beat in farm.heartbeats))
     os.kill(worker.context.engine.pid or 0, signal.SIGSTOP)
     thread.join()
 

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from common.messages import BeatAnswer
+from common.messages import HeartbeatAnswer
 from gpu_node.agent.heartbeat import Heartbeat
 from gpu_node.agent.orders import Listener, Steering
 from gpu_node.agent.progress import ActiveBatch
@@ -18,8 +18,8 @@ from tests.scripted_farm import ScriptedFarm
 
 #: Two simple enough passes around one that would take hours.
 FIRST, ENDLESS, LAST = shot(seed=1), shot(seed=2, steps=100_000), shot(seed=3)
-PAUSE = BeatAnswer(order="pause", reason="a game")
-GO_ON = BeatAnswer(order="go on")
+PAUSE = HeartbeatAnswer(order="pause", reason="a game")
+GO_ON = HeartbeatAnswer(order="go on")
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def in_pass(worker: Worker, steps: int) -> bool:
 
 
 def beats(farm: ScriptedFarm) -> int:
-    return sum(beat.batch_id is not None for beat in farm.beats)
+    return sum(beat.batch_id is not None for beat in farm.heartbeats)
 
 
 def test_a_pass_that_nobody_wants_ends_at_its_next_step_and_the_batch_goes_on(
@@ -45,7 +45,7 @@ def test_a_pass_that_nobody_wants_ends_at_its_next_step_and_the_batch_goes_on(
     until_reported(farm, FIRST.id)
     until(lambda: in_pass(worker, 10))
     engine = worker.context.engine.pid
-    farm.order(BeatAnswer(order="go on", cancelled=(ENDLESS.id,)))
+    farm.order(HeartbeatAnswer(order="go on", cancelled=(ENDLESS.id,)))
     thread.join()
 
     told = {report.shot_id: report for report in farm.reports}
@@ -63,7 +63,7 @@ def test_a_pass_of_which_something_is_wanted_is_finished(worker: Worker, farm: S
     kept, dropped = shot(seed=1, steps=400), shot(seed=2, steps=400)
     thread = in_background(lambda: worker.work(lease(kept, dropped, pass_size=2)))
     until(lambda: in_pass(worker, 1))
-    farm.order(BeatAnswer(order="go on", cancelled=(dropped.id,)))
+    farm.order(HeartbeatAnswer(order="go on", cancelled=(dropped.id,)))
     thread.join()
 
     assert kept.id in {report.shot_id for report in farm.reports if report.outcome == "delivered"}
@@ -82,8 +82,8 @@ def test_a_model_is_not_loaded_for_shots_that_nobody_wants(worker: Worker, farm:
 def test_the_first_pass_of_a_batch_is_told_at_once(worker: Worker, farm: ScriptedFarm) -> None:
     worker.work(lease(FIRST, LAST, pass_size=1))
 
-    assert ["denoise" in beat.spent.seconds for beat in farm.beats] == [True]
-    assert farm.beats[0].batch_id == "b-1"
+    assert ["denoise" in beat.spent.seconds for beat in farm.heartbeats] == [True]
+    assert farm.heartbeats[0].batch_id == "b-1"
 
 
 def test_an_engine_that_dies_while_loading_is_no_shots_fault(worker: Worker, farm: ScriptedFarm) -> None:
@@ -147,9 +147,9 @@ def test_an_order_is_logged_once(
     worker.progress.take(lease(FIRST))
     try:
         with listening(worker):
-            farm.order(BeatAnswer(order="go on", cancelled=(FIRST.id,)))
+            farm.order(HeartbeatAnswer(order="go on", cancelled=(FIRST.id,)))
             farm.wait_for(lambda: len(farm.listens) > 1)
-            farm.order(BeatAnswer(order="stop", reason="its lease ran out", cancelled=(FIRST.id,)))
+            farm.order(HeartbeatAnswer(order="stop", reason="its lease ran out", cancelled=(FIRST.id,)))
             until(lambda: worker.progress.batch is not None and worker.progress.batch.lost)
     finally:
         worker.progress.leave()
@@ -192,7 +192,7 @@ def test_a_heartbeat_answered_before_the_pause_does_not_undo_it(worker: Worker, 
     steering = Steering(worker.progress, worker.context.engine, lambda why: None)
     steering.obey(None, PAUSE)
     with Heartbeat(worker.context.coordinator, farm.joined(), worker.progress, steering):
-        farm.wait_for(lambda: len(farm.beats) > 2)
+        farm.wait_for(lambda: len(farm.heartbeats) > 2)
 
     assert worker.context.engine.exit_code is not None
     worker.context.engine.resume()

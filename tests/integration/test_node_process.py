@@ -90,7 +90,7 @@ def test_a_node_whose_incarnation_is_over_joins_again_and_works_on(
     one = shot()
     with running_farm(farm), tickets(farm.broker_url) as publish:
         node = start_node(farm.url)
-        farm.wait_for(lambda: farm.beats)
+        farm.wait_for(lambda: farm.heartbeats)
         before = len(farm.joins)
         farm.refusals["beats"].append(410)
         farm.wait_for(lambda: len(farm.joins) > before)
@@ -146,7 +146,7 @@ def test_a_node_says_whether_the_same_process_has_joined_before(
 ) -> None:
     with running_farm(farm):
         node = start_node(farm.url)
-        farm.wait_for(lambda: farm.beats)
+        farm.wait_for(lambda: farm.heartbeats)
         first, before = farm.joins[-1], len(farm.joins)
         farm.refusals["beats"].append(410)
         farm.wait_for(lambda: len(farm.joins) > before)
@@ -168,7 +168,7 @@ def test_a_node_whose_name_another_has_taken_ends_with_a_sentence(
 ) -> None:
     with running_farm(farm):
         node = start_node(farm.url)
-        farm.wait_for(lambda: farm.beats)
+        farm.wait_for(lambda: farm.heartbeats)
         farm.refusals["joins"].append(409)
         farm.refusals["beats"].append(410)
 

@@ -28,7 +28,7 @@ def number(request: pytest.FixtureRequest) -> signal.Signals:
 
 
 def in_pass(farm: ScriptedFarm) -> bool:
-    return any(beat.steps_done for beat in farm.beats)
+    return any(beat.steps_done for beat in farm.heartbeats)
 
 
 def ended_well(node: Node, *numbers: signal.Signals) -> bool:
@@ -65,7 +65,7 @@ def test_while_it_loads(farm: ScriptedFarm, start_node: NodeStarter) -> None:
         node = start_node(farm.url)
         publish("ticket-1")
         # The engine imports torch before it can load: that takes longer than a heartbeat.
-        farm.wait_for(lambda: any("load" in beat.spent.seconds for beat in farm.beats))
+        farm.wait_for(lambda: any("load" in beat.spent.seconds for beat in farm.heartbeats))
 
         assert ended_well(node, signal.SIGTERM)
         assert farm.reports == []

@@ -10,14 +10,14 @@ from typing import Any
 import httpx
 import pytest
 
-from common.messages import BeatAnswer, Lease, Listen
+from common.messages import HeartbeatAnswer, Lease, Listen
 from common.views import Submit
 from tests.farm import DEADLINE_S, MANIFEST, QUICK, RunningFarm, ScriptedNode, running_farm, until
 from tests.servers import ValkeyServer
 
 #: Far longer than a test may take: what is heard is heard before its time is up.
 TIMING = QUICK.model_copy(update={"claim_wait_s": 3600.0})
-GO_ON = BeatAnswer(order="go on")
+GO_ON = HeartbeatAnswer(order="go on")
 
 Ask = Callable[..., "Future[httpx.Response]"]
 
@@ -73,8 +73,8 @@ def held(farm: RunningFarm) -> frozenset[str]:
     return farm.farm.orders.callers()
 
 
-def heard(call: Future[httpx.Response]) -> BeatAnswer:
-    return BeatAnswer.model_validate_json(call.result(DEADLINE_S).raise_for_status().content)
+def heard(call: Future[httpx.Response]) -> HeartbeatAnswer:
+    return HeartbeatAnswer.model_validate_json(call.result(DEADLINE_S).raise_for_status().content)
 
 
 def test_a_node_in_work_hears_at_once_that_its_job_is_cancelled(

@@ -11,7 +11,7 @@ import pytest
 
 from common.catalog import load_catalog
 from common.model_files import SHIPPED
-from coordinator.tokens import Reader, Tokenizers
+from coordinator.submission.tokens import Reader, Tokenizers
 from gpu_node import protocol
 from gpu_node.agent.engine_client import EngineClient
 from tests.engine_talk import ask, load_command, render_command, shot

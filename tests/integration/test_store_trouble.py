@@ -22,12 +22,12 @@ def test_a_batch_stays_leased_while_the_store_is_away(worker: Worker, farm: Scri
     farm.refusals["put"].extend([503] * 1000)
     thread = in_background(lambda: worker.work(lease(shot())))
     farm.wait_for(lambda: len(farm.grants) > 2)
-    before = len(farm.beats)
-    farm.wait_for(lambda: len(farm.beats) > before + 2)
+    before = len(farm.heartbeats)
+    farm.wait_for(lambda: len(farm.heartbeats) > before + 2)
     farm.refusals["put"].clear()
     thread.join()
 
-    assert all(beat.batch_id == "b-1" for beat in farm.beats[before:])
+    assert all(beat.batch_id == "b-1" for beat in farm.heartbeats[before:])
     assert [report.outcome for report in farm.reports] == ["delivered"]
     assert farm.closes[0].outcome == "finished"
 

@@ -6,11 +6,10 @@ from pathlib import Path
 
 from common.celeryapp import Publisher
 from common.storage.s3 import S3Store
+from coordinator.background.sweep import Sweeper
 from coordinator.ledger import open_engine
-from coordinator.ledger.engine import transaction
-from coordinator.ledger.revisions import upgrade
+from coordinator.ledger.database import transaction, upgrade
 from coordinator.ledger.schema import images
-from coordinator.sweep import Sweeper
 from tests.contract.ledger.bench import TIMING, Bench, placed
 from tests.servers import S3Server, ValkeyServer
 
@@ -43,7 +42,7 @@ def test_an_upload_that_was_stored_before_ingest_died_is_not_given_up(
     bench.clock.now += TIMING.ingest_again_s + 1
     sweeper = Sweeper(bench.ledger, Publisher(valkey_server.url), store)
     sweeper.sweep()
-    sweeper.settle()
+    sweeper.ask_again()
 
     assert [bench.shot_row(one.id).state for one in lease.shots[:2]] == ["done", "waiting"]
     assert [(row.attempt_id, row.size) for row in bench.rows(images)] == [(stored, 7)]

@@ -15,7 +15,7 @@ import pytest
 
 from common.errors import Gone
 from common.keys import TicketSigner
-from common.messages import Beat, BeatAnswer, Claim, Join, Joined, Listen
+from common.messages import Claim, Heartbeat, HeartbeatAnswer, Join, Joined, Listen
 from coordinator.ledger import ledger
 from tests.farm import DEADLINE_S, QUICK, RunningFarm, ScriptedNode, card, running_farm, until
 from tests.http_connection import Answer, HttpConnection
@@ -70,10 +70,12 @@ class ParkedNode:
     async def beat_and_listen(self) -> set[str]:
         """The orders that it hears."""
         mine, incarnation = f"/v1/nodes/{self.joined.node_id}", self.joined.incarnation
-        beat = await self.http.post(f"{mine}/beats", Beat(incarnation=incarnation).model_dump(mode="json"))
+        beat = await self.http.post(
+            f"{mine}/beats", Heartbeat(incarnation=incarnation).model_dump(mode="json")
+        )
         listen = Listen(incarnation=incarnation, wait_s=0).model_dump(mode="json")
         orders = await self.http.post(f"{mine}/orders", listen)
-        return {BeatAnswer(**answer.json()).order for answer in (beat, orders)}
+        return {HeartbeatAnswer(**answer.json()).order for answer in (beat, orders)}
 
     def close(self) -> None:
         self._held.close()

@@ -16,8 +16,8 @@ from tests.waiting import PATIENCE_S
 
 def become(monkeypatch: pytest.MonkeyPatch, farm: str, protocol: int) -> None:
     """Let the farm of this process be of another version."""
-    monkeypatch.setattr("coordinator.api.door.version", lambda package: farm)
-    monkeypatch.setattr("coordinator.api.door.PROTOCOL", protocol)
+    monkeypatch.setattr("coordinator.http.request_guard.version", lambda package: farm)
+    monkeypatch.setattr("coordinator.http.request_guard.PROTOCOL", protocol)
 
 
 def home(folder: Path) -> Path:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from common.wording import visible, visible_lines
-from coordinator.contact_sheet import LONGEST_PNG, Picture, write_contact_sheet
+from coordinator.cli.contact_sheet import LONGEST_PNG, Picture, write_contact_sheet
 from tests.nasty_strings import NASTY, UNSAYABLE
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from coordinator.lettering import Lettering, remedy
+from coordinator.cli.lettering import Lettering, remedy
 
 #: As on a machine without fonts.
 SHIPPED_ONLY: tuple[str, ...] = ()

@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from common.errors import Unavailable
-from coordinator.loop import Loop
+from coordinator.background.loop import Loop
 
 _DEADLINE_S = 10
 

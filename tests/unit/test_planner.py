@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.planner import AFFINITY_BATCHES, MOST_IMAGES, Option, choose, refusal
+from coordinator.scheduling.planner import AFFINITY_BATCHES, MOST_IMAGES, Option, choose, refusal
 
 BATCH_S = 120.0
 

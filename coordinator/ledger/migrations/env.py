@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the revisions on the connection that `coordinator.ledger.engine` hands over."""
+"""Alembic's entry: runs the revisions on the connection that `coordinator.ledger.database` hands over."""
 
 from __future__ import annotations
 

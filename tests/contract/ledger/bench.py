@@ -14,12 +14,12 @@ from common.cost import Rates
 from common.errors import FarmError
 from common.fit import Seen
 from common.messages import (
-    Beat,
     CardFacts,
     Claim,
     ClaimAnswer,
     Close,
     Delivery,
+    Heartbeat,
     Join,
     Lease,
     Report,
@@ -31,20 +31,10 @@ from common.settings import Money, Timing
 from common.shot import LoraUse, PlannedShot, Shot
 from common.units import GIB
 from common.work import Work
-from coordinator.ledger import (
-    Candidate,
-    JoinedNode,
-    Ledger,
-    NewJob,
-    PlacedShot,
-    Placement,
-    Reported,
-    Submitted,
-    Swept,
-)
-from coordinator.ledger.backlog import Line, OpenJob
-from coordinator.ledger.records import Place
+from coordinator.ledger import Candidate, JoinedNode, Ledger, NewJob, PlacedShot, Reported, Submitted, Swept
 from coordinator.ledger.schema import attempts, events, metadata, nodes, shots
+from coordinator.scheduling.backlog import Line, OpenJob
+from coordinator.scheduling.placing import Placement, Placer
 
 #: A quarantine is short, since each of its sweeps takes the test a while.
 TIMING = Timing(quarantine_s=120)
@@ -157,8 +147,8 @@ class Holder:
 
     def beat(self, lease: Lease | None = None, **facts: Any) -> Any:
         held = {} if lease is None else {"batch_id": lease.batch_id, "token": lease.token}
-        beat = Beat(incarnation=self.joined.incarnation, **held | facts)
-        return good(self.bench.ledger.beats([(self.id, beat)]))
+        beat = Heartbeat(incarnation=self.joined.incarnation, **held | facts)
+        return good(self.bench.ledger.heartbeats([(self.id, beat)]))
 
     def fail(self, kind: str, times: int = 1) -> None:
         """Claim, fail one shot and give the others back, so many times."""
@@ -174,7 +164,7 @@ class Bench:
         self.clock = Clock()
         self.numbers = itertools.count()
         self.rates = Rates.of(Money())
-        self.place: Place = place
+        self.place: Placer = place
         self.whole: Callable[[Shot], bool] = lambda _: False
         self.ledger = self.restart()
 
@@ -305,7 +295,7 @@ class Bench:
     def use_of(self, owner: str) -> float:
         """What the coordinator's memory has of an owner's recent work, in seconds."""
         with self.ledger._transactions.backlog() as backlog:
-            return backlog.uses.of(owner, self.clock.now)
+            return backlog.usage.of(owner, self.clock.now)
 
     def shot_row(self, shot_id: str) -> Any:
         return next(row for row in self.rows(shots) if row.id == shot_id)

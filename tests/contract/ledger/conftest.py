@@ -11,8 +11,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, event, make_url, text
 
 from coordinator.ledger import open_engine
-from coordinator.ledger.engine import transaction
-from coordinator.ledger.revisions import upgrade
+from coordinator.ledger.database import transaction, upgrade
 from tests.contract.ledger.bench import Bench
 from tests.postgres import running_postgres
 

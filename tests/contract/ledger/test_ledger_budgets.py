@@ -6,8 +6,8 @@ import pytest
 
 from common.cost import attempt_cost, estimated_joules
 from common.messages import Spent
-from coordinator.ledger import Placement
 from coordinator.ledger.schema import attempts, batches
+from coordinator.scheduling.placing import Placement
 from tests.contract.ledger.bench import Bench, Holder, placed, shot, work
 
 MINUTE = Spent(seconds={"denoise": 60.0})

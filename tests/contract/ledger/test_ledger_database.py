@@ -19,7 +19,7 @@ from sqlalchemy import Engine, create_engine, func, select
 from common.errors import Invalid, Unavailable
 from common.states import SHOT, ShotEvent, ShotState
 from coordinator.ledger import open_engine
-from coordinator.ledger.engine import transaction
+from coordinator.ledger.database import transaction
 from coordinator.ledger.schema import events, metadata, shots
 from tests.contract.ledger.bench import Bench, placed
 from tests.postgres import running_postgres
@@ -211,7 +211,7 @@ def test_what_waits_is_told_after_a_database_error_too(bench: Bench, monkeypatch
         bench.ledger.prioritise_job(job, 60)
 
     assert bench.ledger.waiting() == bench.ledger.totals().waiting == {("public", 8): 4}
-    assert bench.ledger.warrants() == {("public", 8): 1}
+    assert bench.ledger.ticket_demand() == {("public", 8): 1}
     assert "node takes this next" in " ".join(bench.ledger.explain(job, version="1").sentences)
 
 

@@ -10,7 +10,7 @@ from common.nodes import Card
 from common.shot import Shot
 from common.work import work_of
 from coordinator.ledger import PlacedShot
-from coordinator.placing import placing
+from coordinator.scheduling.placing import placing
 from tests.contract.ledger.bench import Bench, card, lora, placed, planned
 from tests.shots import shot_of
 
@@ -46,7 +46,7 @@ def test_a_node_gets_only_models_and_loras_that_it_holds(bench: Bench) -> None:
 def test_a_node_gets_no_shots_for_whose_recipe_it_has_no_file(bench: Bench) -> None:
     bench.submit(placed(1))
     lacking = bench.join(missing_recipes={"tiny": ("bf16",)})
-    assert bench.ledger.warrants() == {}
+    assert bench.ledger.ticket_demand() == {}
     refused = lacking.claim().nothing
     assert refused is not None
     assert "the file for recipe bf16 of model tiny is not on this node" in refused.reason

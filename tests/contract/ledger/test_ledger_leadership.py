@@ -17,8 +17,7 @@ from common.errors import Invalid, Unavailable
 from common.messages import Spent
 from common.settings import Money
 from coordinator.ledger import Candidate, Lead, Ledger, Replaced, open_engine
-from coordinator.ledger.engine import transaction
-from coordinator.ledger.revisions import config
+from coordinator.ledger.database import config, transaction
 from tests.contract.ledger.bench import TIMING, Bench, place, placed, work
 from tests.ledger_rules import check_ledger
 

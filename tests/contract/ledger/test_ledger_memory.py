@@ -10,9 +10,9 @@ from common.messages import Lease, Report
 from common.nodes import Card
 from common.shot import Shot
 from common.work import work_of
-from coordinator.ledger import PlacedShot, Placement
-from coordinator.ledger.memory import CEILING_S
-from coordinator.placing import placing
+from coordinator.ledger import PlacedShot
+from coordinator.ledger.measurements import CEILING_S
+from coordinator.scheduling.placing import Placement, placing
 from tests.contract.ledger.bench import SHA, Bench, Holder, card, placed, planned, work
 from tests.shots import shot_of
 

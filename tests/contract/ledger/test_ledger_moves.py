@@ -29,11 +29,11 @@ from common.states import (
     ShotEvent,
     ShotState,
 )
-from coordinator.ledger.backlog import Backlog
-from coordinator.ledger.engine import transaction
-from coordinator.ledger.moves import close_batch, move_attempts, move_node, move_shots
+from coordinator.ledger.database import transaction
 from coordinator.ledger.schema import attempts, batches, events, nodes, shots, waiting
 from coordinator.ledger.transactions import Write
+from coordinator.ledger.transitions import close_batch, move_attempts, move_node, move_shots
+from coordinator.scheduling.backlog import Backlog
 from tests.contract.ledger.bench import Bench, placed
 
 

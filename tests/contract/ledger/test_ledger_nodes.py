@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from common.errors import Conflict, Gone, NotFound
-from common.messages import Beat
-from coordinator.group_commit import GroupCommit
+from common.messages import Heartbeat
+from coordinator.http.group_commit import GroupCommit
+from coordinator.http.thread_pools import ThreadPool
 from coordinator.ledger.schema import batches
-from coordinator.thread_pools import ThreadPool
 from tests.contract.ledger.bench import TIMING, Bench, placed
 
 
@@ -52,22 +52,26 @@ def test_beats_of_an_older_incarnation_or_with_a_wrong_token_are_gone(bench: Ben
 
 def test_many_beats_are_one_commit_each_with_its_own_answer(bench: Bench) -> None:
     node = bench.join()
-    answers = bench.ledger.beats(
-        [(node.id, Beat(incarnation=1)), (node.id, Beat(incarnation=7)), ("stranger", Beat(incarnation=1))]
+    answers = bench.ledger.heartbeats(
+        [
+            (node.id, Heartbeat(incarnation=1)),
+            (node.id, Heartbeat(incarnation=7)),
+            ("stranger", Heartbeat(incarnation=1)),
+        ]
     )
 
-    assert [type(answer).__name__ for answer in answers] == ["BeatAnswer", "Gone", "NotFound"]
+    assert [type(answer).__name__ for answer in answers] == ["HeartbeatAnswer", "Gone", "NotFound"]
     assert isinstance(answers[2], NotFound)
 
 
 def test_a_beat_that_the_database_refuses_fails_no_other(bench: Bench) -> None:
     """Watts that no database can keep stand for whatever a broken node may send."""
     good, bad = bench.join("good"), bench.join("bad")
-    beats = GroupCommit(bench.ledger.beats, ThreadPool("heartbeats", 1), every_s=0.01)
-    unfit: Any = Beat.model_construct(**Beat(incarnation=1).model_dump() | {"watts": object()})
+    beats = GroupCommit(bench.ledger.heartbeats, ThreadPool("heartbeats", 1), every_s=0.01)
+    unfit: Any = Heartbeat.model_construct(**Heartbeat(incarnation=1).model_dump() | {"watts": object()})
 
     async def both() -> list[Any]:
-        puts = beats.put((good.id, Beat(incarnation=1))), beats.put((bad.id, unfit))
+        puts = beats.put((good.id, Heartbeat(incarnation=1))), beats.put((bad.id, unfit))
         return await asyncio.gather(*puts, return_exceptions=True)
 
     answer, refusal = asyncio.run(both())

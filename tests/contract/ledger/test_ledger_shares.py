@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from common.messages import Spent
-from coordinator.fairness import HALF_LIFE_S
 from coordinator.ledger.schema import attempts
+from coordinator.scheduling.fairness import HALF_LIFE_S
 from tests.contract.ledger.bench import Bench, Holder, placed, work
 
 

@@ -10,8 +10,8 @@ from sqlalchemy import Table, update
 from common.celeryapp import Publisher
 from common.storage.directory import DirectoryStore
 from common.storage.signing import UrlSigner
+from coordinator.background.sweep import Sweeper
 from coordinator.ledger.schema import nodes, shots
-from coordinator.sweep import Sweeper
 from tests.contract.ledger.bench import TIMING, Bench, placed
 from tests.servers import ValkeyServer
 
@@ -100,7 +100,7 @@ def test_an_upload_that_cannot_be_settled_keeps_no_other_from_being_settled(
     bench.clock.now += TIMING.ingest_again_s + 1
 
     sweeper.sweep()
-    sweeper.settle()
+    sweeper.ask_again()
 
     states = [bench.shot_row(one.id).state for one in lease.shots]
     assert states[broken] == "running"

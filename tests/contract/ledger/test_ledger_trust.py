@@ -102,7 +102,7 @@ def test_a_quarantined_node_that_lives_is_tested_with_one_shot_and_no_second(ben
     bench.close(lease)
 
     assert node.claim().lease is None, "the verdict is not there yet"
-    assert bench.ledger.warrants() == {}
+    assert bench.ledger.ticket_demand() == {}
     bench.store(attempt)
     assert bench.node_state() == "ready"
     assert bench.node_row().record == ""

@@ -60,7 +60,7 @@ def _pause_overspent(bench: Bench) -> None:
 
 def _dispatch(bench: Bench) -> None:
     bench.join("third")
-    assert bench.ledger.warrants()
+    assert bench.ledger.ticket_demand()
     assert bench.ledger.nodes()
 
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from common.keys import TicketSigner
-from common.messages import PROTOCOL, PROTOCOL_HEADER, VERSION_HEADER, Beat, Claim
+from common.messages import PROTOCOL, PROTOCOL_HEADER, VERSION_HEADER, Claim, Heartbeat
 from tests.farm import DEADLINE_S, RunningFarm, ScriptedNode, running_farm
 from tests.integration.api.calls import refused, submit
 from tests.scrape import refusals
@@ -50,7 +50,7 @@ def test_an_older_incarnation_is_gone(farm: RunningFarm, operator: httpx.Client,
     submit(operator)
     lease = node.lease()
     ScriptedNode(farm, name="node-1").leave()
-    beat = Beat(incarnation=node.joined.incarnation, batch_id=lease.batch_id, token=lease.token)
+    beat = Heartbeat(incarnation=node.joined.incarnation, batch_id=lease.batch_id, token=lease.token)
     claim = Claim(
         node_id=node.joined.node_id,
         incarnation=node.joined.incarnation,
@@ -67,7 +67,7 @@ def test_heartbeats_of_many_nodes_are_each_answered_rightly(farm: RunningFarm):
     def beat(number: int) -> int:
         node = nodes[number]
         incarnation = node.joined.incarnation + (number % 2)
-        message = Beat(incarnation=incarnation, watts=float(number))
+        message = Heartbeat(incarnation=incarnation, watts=float(number))
         return node.http.post(f"/v1/nodes/{node.joined.node_id}/beats", json=message.model_dump()).status_code
 
     with ThreadPoolExecutor(8) as pool:
@@ -82,7 +82,7 @@ def test_heartbeats_of_many_nodes_are_each_answered_rightly(farm: RunningFarm):
 def test_a_coordinator_that_was_replaced_ends_and_its_successor_goes_on(
     farm: RunningFarm, own_valkey: ValkeyServer, node: ScriptedNode
 ):
-    beat = Beat(incarnation=node.joined.incarnation).model_dump()
+    beat = Heartbeat(incarnation=node.joined.incarnation).model_dump()
     path = f"/v1/nodes/{node.joined.node_id}/beats"
     with running_farm(farm.settings.home, own_valkey.url) as successor:
         farm.thread.join(DEADLINE_S)

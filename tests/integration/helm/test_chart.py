@@ -13,7 +13,7 @@ import yaml
 from fastapi.routing import APIRoute
 
 from common.settings import Settings, Timing, load_settings
-from coordinator.api import status
+from coordinator.http import status
 from tests.integration.helm.kube_stub import kube_api
 from tests.require import require_module
 

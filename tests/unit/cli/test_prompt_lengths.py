@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from common.catalog import load_catalog
 from common.model_files import SHIPPED
 from common.shot import Shot
-from coordinator.tokens import Reader, Tokenizers
+from coordinator.submission.tokens import Reader, Tokenizers
 from tests.unit.cli.conftest import Farm
 
 LIMIT = 512

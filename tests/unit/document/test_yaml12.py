@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from common.document import builder, yaml12
-from common.document.nodes import Mapping, Node, Place, Scalar, Sequence, find
 from common.document.source import SourceText
+from common.document.tree import Mapping, Place, Scalar, Sequence, YamlNode, find
 from common.document.yaml12 import read_yaml
 from common.errors import InvalidDocument
 
@@ -18,7 +18,7 @@ def read(content: str | bytes) -> SourceText:
     return text
 
 
-def value(content: str) -> Node:
+def value(content: str) -> YamlNode:
     root = read(f"key: {content}\n").root
     assert isinstance(root, Mapping)
     return root.entries["key"][1]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.expand.empty_texts import is_blank
+from coordinator.expand.oversights import is_blank
 from coordinator.importing.imported import UnusableSource
 from tests.unit.importing.making import as_json, imported
 

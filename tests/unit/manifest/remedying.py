@@ -15,8 +15,8 @@ import re
 from dataclasses import dataclass
 
 from common.catalog import load_catalog
-from common.document import nodes
-from common.document.nodes import Mapping, Node, Scalar, Sequence
+from common.document import tree
+from common.document.tree import Mapping, Scalar, Sequence, YamlNode
 from common.document.yaml12 import read_yaml
 from common.errors import InvalidDocument, Problem
 from common.manifest.files import FileReader
@@ -95,7 +95,7 @@ def _of_line(content: str, problem: Problem) -> str | None:
     return _in_source(content, problem, text, re.compile(what + ("+" if text == " " else "")))
 
 
-def _write(root: Node, target: _Target, message: str, found: re.Match[str]) -> None:
+def _write(root: YamlNode, target: _Target, message: str, found: re.Match[str]) -> None:
     text, under, others = found.groups()
     subject = re.match(r"(\{[^{}]+\}): ", message)
     if subject and text.startswith("{"):
@@ -121,11 +121,11 @@ def _in_source(content: str, problem: Problem, text: str, what: re.Pattern[str] 
     return "\n".join(lines)
 
 
-def _node(text: str) -> Node:
+def _node(text: str) -> YamlNode:
     return read_yaml(f"x: {text}" if not re.match(r"[\w.-]+: ", text) else text, "remedy")[0].root
 
 
-def _value(text: str) -> Node:
+def _value(text: str) -> YamlNode:
     root = read_yaml(f"x: {text}", "remedy")[0].root
     assert isinstance(root, Mapping)
     return root.entries["x"][1]
@@ -136,10 +136,10 @@ class _Target:
     """The place of a problem in the tree: each container on the way with the key that leads on."""
 
     way: list[tuple[Mapping | Sequence, str | int]]
-    root: Node
+    root: YamlNode
 
     @classmethod
-    def at(cls, root: Node, path: str) -> _Target:
+    def at(cls, root: YamlNode, path: str) -> _Target:
         way: list[tuple[Mapping | Sequence, str | int]] = []
         node = root
         for step in _STEP.finditer(path):
@@ -169,11 +169,11 @@ class _Target:
         return next(str(key) for each, key in reversed(self.way) if isinstance(each, Mapping))
 
     @property
-    def node(self) -> Node:
+    def node(self) -> YamlNode:
         container, key = self.way[-1]
         return container.entries[str(key)][1] if isinstance(container, Mapping) else container.items[int(key)]
 
-    def _replace(self, node: Node) -> None:
+    def _replace(self, node: YamlNode) -> None:
         container, key = self.way[-1]
         if isinstance(container, Mapping):
             container.entries[str(key)] = (container.entries[str(key)][0], node)
@@ -206,7 +206,7 @@ class _Target:
         else:
             self._replace(_value(text))
 
-    def put_each(self, entries: list[Node]) -> None:
+    def put_each(self, entries: list[YamlNode]) -> None:
         container, key = self.way[-1]
         assert isinstance(container, Sequence)
         read = [
@@ -241,7 +241,7 @@ class _Target:
         _rekey(self.mapping, self.key, key)
         self.mapping.entries[key] = (self.mapping.place, value)
 
-    def move(self, line: Node, under: str, root: Node) -> None:
+    def move(self, line: YamlNode, under: str, root: YamlNode) -> None:
         assert isinstance(line, Mapping)
         group = self.mapping
         del group.entries[self.key]
@@ -263,7 +263,7 @@ def _rekey(mapping: Mapping, old: str, new: str) -> None:
     mapping.entries.update((new if key == old else key, value) for key, value in entries)
 
 
-def _with(node: Node, word: str, text: str) -> Node:
+def _with(node: YamlNode, word: str, text: str) -> YamlNode:
     """The node with the word replaced in every scalar."""
     match node:
         case Scalar():
@@ -273,6 +273,6 @@ def _with(node: Node, word: str, text: str) -> Node:
             )
         case Sequence():
             return Sequence(node.place, [_with(item, word, text) for item in node.items])
-    return nodes.Mapping(
+    return tree.Mapping(
         node.place, {key: (place, _with(value, word, text)) for key, (place, value) in node.entries.items()}
     )

@@ -1,0 +1,68 @@
+"""Dispatch: as many tickets on each queue as free nodes could take work for.
+
+Lost tickets come back by themselves, because what lies on a queue is counted anew each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Set
+from queue import SimpleQueue
+
+from common.celeryapp import Publisher
+from common.keys import TicketSigner
+from common.nodes import queue_name
+from coordinator.background.loop import Loop
+from coordinator.ledger import Ledger
+
+
+class Dispatcher:
+    def __init__(
+        self,
+        ledger: Ledger,
+        publisher: Publisher,
+        tickets: TicketSigner,
+        *,
+        parked: Callable[[], Set[str]],
+        published: Callable[[str, int], None],
+    ) -> None:
+        """`parked` names the nodes that wait in a claim; `published(lane, class)` hears of each ticket."""
+        self._ledger = ledger
+        self._publisher = publisher
+        self._tickets = tickets
+        self._parked = parked
+        self._published = published
+
+    def top_up(self) -> int:
+        """Publish what is missing; the number of new tickets. Raises Unavailable when the broker is away."""
+        wanted = self._ledger.ticket_demand(self._parked())
+        if not wanted:
+            return 0
+        lying = self._publisher.depths([queue_name(*queue) for queue in wanted])
+        new = 0
+        for (lane, vram_class), limit in wanted.items():
+            queue = queue_name(lane, vram_class)
+            for _ in range(limit - lying[queue]):
+                self._publisher.publish_ticket(queue, self._tickets.issue(lane, vram_class).text)
+                self._published(lane, vram_class)
+                new += 1
+        return new
+
+
+class IngestQueue(Loop):
+    """A broker that hangs keeps no report waiting; what it loses the sweeper asks for again."""
+
+    def __init__(self, publisher: Publisher, *, period_s: float) -> None:
+        super().__init__("ingest queue", self._publish, period_s=period_s)
+        self._publisher = publisher
+        self._untold: SimpleQueue[str] = SimpleQueue()
+
+    def put(self, attempt_id: str) -> None:
+        """Let ingest check the upload of an attempt; to be called after the commit that holds its report."""
+        self._untold.put(attempt_id)
+        self.wake()
+
+    def _publish(self) -> None:
+        """Raises Unavailable; what is untold then is dropped, so that nothing piles up."""
+        untold = [self._untold.get() for _ in range(self._untold.qsize())]
+        for attempt_id in untold:
+            self._publisher.publish_ingest(attempt_id)

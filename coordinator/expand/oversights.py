@@ -1,0 +1,135 @@
+"""Probable oversights in a group: values without effect, unused triggers, empty values and empty prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+
+from common.manifest.model import Group, Seeds
+from common.manifest.prompt import Alternatives, Reference, Template, Wildcard
+from common.manifest.prompt_variants import Lines
+from common.manifest.references import TRIGGER
+from coordinator.expand.combinations import Combination, Combinations
+from coordinator.expand.dimensions import Value
+from coordinator.expand.findings import Findings
+from coordinator.expand.shot_settings import Written
+
+
+def check_triggers(
+    group: Group, read: Iterable[tuple[Reference, Written]], loras: Set[str], findings: Findings
+) -> None:
+    """Reports `{ana.trigger}` where no shot of the group has the LoRA.
+
+    `read` is what its prompts refer to.
+    """
+    for node, prompt in read:
+        named = node.name in group.axes or any(node.name in entry for entry in group.include)
+        if node.field == TRIGGER and not named and node.name not in loras:
+            message = f"{node}: no shot of group `{group.name}` has the LoRA `{node.name}`; add it to `loras`"
+            findings.wrong(prompt.path, message, node.offset)
+
+
+def check_effects(
+    path: str, group: Group, seeds: Seeds, among: Combinations, read: Set[str], findings: Findings
+) -> None:
+    """Warns of axes that set nothing and that no prompt reads: they only repeat the same pictures."""
+    if seeds.mode == "increment" and seeds.values is None:
+        return
+    for number, dimension in enumerate(among.dimensions):
+        matters = any(each.matching[number] is not None for each in among.additions)
+        if len(dimension) > 1 and not (matters or dimension.sets or read & {*dimension.names}):
+            names = " and ".join(f"`{name}`" for name in dimension.names)
+            verb = "changes" if len(dimension.names) == 1 else "change"
+            message = f"{names} {verb} no picture: no prompt refers to it, and it sets nothing"
+            findings.warn(f"{path}.axes.{dimension.names[0]}", message)
+
+
+def is_blank(text: str) -> bool:
+    """Whether blanks and commas are all there is."""
+    return not text.replace(",", "").strip()
+
+
+def may_be_blank(
+    template: Template, blank: Callable[[Reference], bool], wildcards: Mapping[str, Lines]
+) -> bool:
+    """Whether a template can become a text of blanks and commas, where `blank` says so of references."""
+    return all(_may_be_blank(node, blank, wildcards) for node in template)
+
+
+def _may_be_blank(
+    node: str | Reference | Wildcard | Alternatives,
+    blank: Callable[[Reference], bool],
+    wildcards: Mapping[str, Lines],
+) -> bool:
+    match node:
+        case str():
+            return is_blank(node)
+        case Reference():
+            return blank(node)
+        case Wildcard():
+            lines = wildcards[node.name]
+            if lines.blank is None:
+                lines.blank = any(may_be_blank(line.body, blank, wildcards) for line in lines.options)
+            return lines.blank
+        case Alternatives():
+            options = wildcards[node.lines_of.name].options if node.lines_of else node.options
+            blanks = sum(may_be_blank(option.body, blank, wildcards) for option in options)
+            return blanks >= node.low
+
+
+def warn_of_empty_values(
+    node: Reference, written: Written, template: Template, values: Iterable[Value], findings: Findings
+) -> None:
+    """Warns of values that are empty where a prompt reads them, once for each reference.
+
+    Where the manifest itself spells `""` an empty value is meant, unless it leaves a gap between commas.
+    """
+    known = list(values)
+    empty = [value for value in known if is_blank(value.text(node.field) or "")]
+    if not empty or template == (node,):
+        # A prompt that is empty altogether is told apart.
+        return
+    if findings.origin(empty[0].parent) is None and not _leaves_gap(node, template):
+        return
+    rows = findings.rows(empty)
+    message = f"{node} is empty in {len(empty):,} of {len(known):,} values ({rows}), which leaves a gap"
+    findings.warn(empty[0].path(node.field), message, kind=f"{written.path} {node}")
+
+
+def _leaves_gap(node: Reference, template: Template) -> bool:
+    """Whether nothing but commas or an end stands on both sides of a reference."""
+    if node not in template:
+        return False
+    at = template.index(node)
+    before = template[at - 1] if at else ","
+    after = template[at + 1] if at + 1 < len(template) else ","
+    if not isinstance(before, str) or not isinstance(after, str):
+        return False
+    return before.rstrip()[-1:] in (",", "") and after.lstrip()[:1] in (",", "")
+
+
+def tell_empty_prompts(
+    path: str, prompt: Written, empty: Sequence[Value], counts: tuple[int, int], findings: Findings
+) -> None:
+    """Reports that a group has shots with an empty prompt.
+
+    `empty` are the values that leave it empty, `counts` the combinations without a prompt and all of them.
+    """
+    rows = f" ({findings.rows(empty)})" if empty else ""
+    message = (
+        f"the prompt is empty for {counts[0]:,} of {counts[1]:,} combinations{rows}; "
+        "fill it in, or write `allow_empty: true` in the group"
+    )
+    findings.wrong(empty[0].path("") if empty else prompt.path or path, message)
+
+
+def blamed(combination: Combination, read: Iterable[Reference]) -> Value | None:
+    """The value that leaves a prompt empty: of a row whose `prompt` is, or of a reference."""
+    values = combination.values
+    for value in values.values():
+        said = {} if isinstance(value.spelling, str) else value.spelling
+        if any(name.lower() == "prompt" and is_blank(text) for name, text in said.items()):
+            return value
+    names = (node for node in read if node.name in values)
+    return next(
+        (values[each.name] for each in names if is_blank(values[each.name].text(each.field) or "")), None
+    )

@@ -1,0 +1,91 @@
+"""The HTTP API: every error is one JSON sentence."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from common.errors import FarmError, Invalid, Reason
+from common.views import ErrorView
+from coordinator.http import (
+    farm_routes,
+    fleet_routes,
+    image_routes,
+    ingest_routes,
+    job_routes,
+    node_routes,
+    object_routes,
+)
+from coordinator.http.request_guard import RequestGuard
+
+if TYPE_CHECKING:
+    from coordinator.farm import Farm
+
+log = logging.getLogger(__name__)
+
+#: Mistakes of one message that are told, and characters of a sender's words that are said again.
+_TOLD = 10
+_LONG = 200
+#: Characters of one line of a sentence; a manifest has a line for every problem.
+_LINE = 1000
+
+ROUTES = (job_routes, image_routes, fleet_routes, farm_routes, node_routes, ingest_routes, object_routes)
+
+
+def make_app(farm: Farm) -> FastAPI:
+    """The API over one farm. The caller starts and stops the farm's own threads."""
+    app = FastAPI(title="Shotfarm", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.farm = farm
+    for routes in ROUTES:
+        app.include_router(routes.router)
+    app.add_middleware(RequestGuard, traffic=farm.traffic)
+    app.add_exception_handler(FarmError, _farm_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _unexpected)
+    return app
+
+
+def _answer(request: Request, status: int, reason: Reason, sentence: str, exit_code: int = 1) -> JSONResponse:
+    request.app.state.farm.traffic.refusal(reason)
+    return JSONResponse(ErrorView(error=sentence, exit_code=exit_code).model_dump(), status_code=status)
+
+
+async def _farm_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, FarmError)
+    sentence = "\n".join(line[:_LINE] for line in str(error).splitlines())
+    return _answer(request, error.status, error.reason, sentence, error.exit_code)
+
+
+async def _validation_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    wrong = [f"{_place(item['loc'])}: {item['msg']}" for item in error.errors()[:_TOLD]]
+    sentence = f"{_called(request)}: {'; '.join(wrong)}"
+    return _answer(request, Invalid.status, "unreadable", sentence, Invalid.exit_code)
+
+
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    reason: Reason = "unknown" if error.status_code in (404, 405) else "unreadable"
+    what = str(error.detail)
+    return _answer(request, error.status_code, reason, f"{_called(request)}: {what[:1].lower()}{what[1:]}")
+
+
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    sentence = f"{_called(request)} failed with an internal error; see the log of the coordinator"
+    return _answer(request, 500, "fault", sentence)
+
+
+def _called(request: Request) -> str:
+    return f"{request.method} {request.url.path[:_LONG]}"
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """Where in a message something is wrong; a sender's own words are cut short."""
+    return ".".join(str(part)[:_LONG] for part in location if part != "body") or "body"

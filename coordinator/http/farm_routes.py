@@ -1,0 +1,69 @@
+"""The farm: status, models, explanations, health, metrics."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from common.errors import Unavailable
+from common.nodes import INGEST_QUEUE
+from common.views import Explanation, MemoryView, ModelView, StatusView
+from coordinator.http.access import TheFarm, allow
+
+router = APIRouter()
+
+
+@router.get("/v1/status", dependencies=[allow("operator")])
+def status(farm: TheFarm) -> StatusView:
+    """Return queues, nodes, jobs, traffic, and shots that fit no node with the smallest change that helps."""
+    return farm.status()
+
+
+@router.get("/v1/models", dependencies=[allow("operator", "node")])
+def models(farm: TheFarm) -> list[ModelView]:
+    """List the models in the catalog."""
+    return farm.models()
+
+
+@router.get("/v1/memory", dependencies=[allow("operator")])
+def memory(farm: TheFarm) -> list[MemoryView]:
+    """List memory measurements by type of card: the largest pass, and passes that ran out of memory."""
+    return farm.memory()
+
+
+@router.get("/v1/explain/{subject}", dependencies=[allow("operator")])
+def explain(subject: str, farm: TheFarm) -> Explanation:
+    """Explain what is running, what is waiting and why, and what to do about it.
+
+    `subject` is a job ID, a node name, or at least the first six digits of a shot ID. 404: no match;
+    409: several shots match.
+    """
+    explanation = farm.ledger.explain(subject, version=version("shotfarm"))
+    try:
+        farm.publisher.depths([INGEST_QUEUE])
+    except Unavailable as error:
+        away = f"No new work starts while the broker is unavailable: {error}."
+        return explanation.model_copy(update={"sentences": (away, *explanation.sentences)})
+    return explanation
+
+
+@router.get("/livez")
+async def alive() -> dict[str, str]:
+    """200 while the process is running, including on standby. Needs no key."""
+    return {"status": "ok"}
+
+
+@router.get("/healthz")
+async def health(farm: TheFarm) -> dict[str, str]:
+    """200 if this coordinator leads and its ledger responds. Needs no key."""
+    await farm.threads.orders.run(farm.ledger.ping)
+    return {"status": "ok"}
+
+
+@router.get("/metrics", dependencies=[allow("operator", "node", "ingest")])
+def metrics(farm: TheFarm) -> Response:
+    """Return metrics in Prometheus text format. Accepts any key of the farm."""
+    return Response(generate_latest(farm.metrics), media_type=CONTENT_TYPE_LATEST)

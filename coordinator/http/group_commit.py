@@ -1,0 +1,88 @@
+"""Calls gathered for a moment and committed together: one commit, however many there are."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from math import inf
+from typing import Generic, TypeVar
+
+from common.errors import FarmError
+from coordinator.http.thread_pools import ThreadPool
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+
+class GroupCommit(Generic[Q, A]):
+    """Answers each call with what the ledger said of it, after the commit that holds it.
+
+    A call that comes alone is committed at once, and no other for `every_s` seconds from then on: what comes
+    meanwhile is in the next commit.
+    """
+
+    def __init__(
+        self,
+        commit: Callable[[Sequence[Q]], Sequence[A | FarmError]],
+        thread: ThreadPool,
+        *,
+        every_s: float,
+    ) -> None:
+        """`commit` answers each of several calls, or tells what is wrong with it."""
+        self._commit_all = commit
+        self._thread = thread
+        self._every_s = every_s
+        #: When the last commit began.
+        self._began = -inf
+        self._waiting: list[tuple[Q, asyncio.Future[A]]] = []
+        self._commit: asyncio.Task[None] | None = None
+
+    async def put(self, call: Q) -> A:
+        """Raises what `commit` gave as the answer."""
+        (answer,) = await self.put_all([call])
+        return answer
+
+    async def put_all(self, calls: Sequence[Q]) -> list[A]:
+        """The same of calls that belong to one commit."""
+        loop = asyncio.get_running_loop()
+        answers: list[asyncio.Future[A]] = [loop.create_future() for _ in calls]
+        self._waiting += zip(calls, answers, strict=True)
+        if self._commit is None or self._commit.done():
+            self._commit = asyncio.create_task(self._commit_soon())
+        # All of them are awaited: an error that nobody hears of would be logged.
+        heard = await asyncio.gather(*answers, return_exceptions=True)
+        for answer in heard:
+            if isinstance(answer, BaseException):
+                raise answer
+        return [answer for answer in heard if not isinstance(answer, BaseException)]
+
+    async def _commit_soon(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            await asyncio.sleep(self._began + self._every_s - loop.time())
+            self._began = loop.time()
+            gathered, self._waiting = self._waiting, []
+            answers = await self._answers([call for call, _ in gathered])
+            for (_, future), answer in zip(gathered, answers, strict=True):
+                _resolve(future, answer)
+
+    async def _answers(self, calls: Sequence[Q]) -> Sequence[A | Exception]:
+        """Whatever goes wrong, every caller hears of it."""
+        try:
+            return await self._thread.run(self._commit_all, calls)
+        except FarmError as error:
+            return [error] * len(calls)
+        except Exception as error:
+            # One of them did it, and the others must not bear it.
+            if len(calls) == 1:
+                return [error]
+            return [answer for call in calls for answer in await self._answers([call])]
+
+
+def _resolve(future: asyncio.Future[A], answer: A | Exception) -> None:
+    if future.done():  # the caller hung up
+        return
+    if isinstance(answer, Exception):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)

@@ -1,0 +1,45 @@
+"""Stored images and shots, independent of the jobs that want them: accept, reject, delete."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+
+from common.views import AcceptedShot, Deleted, Deletion, RejectedShot, Rejection
+from coordinator.http.access import TheFarm, allow
+
+router = APIRouter(prefix="/v1", dependencies=[allow("operator")])
+
+
+@router.post("/shots/{shot_id}/accept")
+def accept(shot_id: str, farm: TheFarm, job: str | None = None) -> AcceptedShot:
+    """Accept a failed shot as permanently missing from `job`, or from all jobs of its only owner.
+
+    At least the first six digits of its ID are required. 409: the shot has not failed, several shots match,
+    or jobs of several owners want it and `job` is missing.
+    """
+    return AcceptedShot(id=farm.ledger.accept_shot(shot_id, job))
+
+
+@router.post("/shots/{shot_id}/reject")
+def reject(shot_id: str, wish: Rejection, farm: TheFarm, job: str | None = None) -> RejectedShot:
+    """Remove a stored image from the results of `job`, or of all jobs of its only owner.
+
+    An image rendered in its place gets its name. 409: as for `accept`, or no active job has the image.
+    """
+    return farm.ledger.reject_shot(shot_id, wish, job)
+
+
+@router.post("/shots/{shot_id}/delete")
+def delete(shot_id: str, wish: Deletion, farm: TheFarm, job: str | None = None) -> Deleted:
+    """Remove a stored image from the same jobs, and delete it unless another active job has it."""
+    return farm.delete(farm.ledger.delete_shot(shot_id, wish.by, job))
+
+
+@router.post("/images/{sha256}/delete")
+def delete_content(
+    sha256: Annotated[str, Path(pattern="^[0-9a-f]{64}$")], wish: Deletion, farm: TheFarm
+) -> Deleted:
+    """Delete every image with this content from the jobs of all owners. 404: no such image."""
+    return farm.delete(farm.ledger.delete_content(sha256, wish.by))

@@ -1,0 +1,172 @@
+"""Calls that wait: answered at once when there is something to say, else when their time is up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from typing import Any, NamedTuple, TypeVar
+
+from common.keys import TicketSigner
+from common.messages import Claim, ClaimAnswer, HeartbeatAnswer, Listen
+from coordinator.http.thread_pools import ThreadPool
+from coordinator.ledger import Ledger
+
+T = TypeVar("T")
+
+
+class _Turn(NamedTuple):
+    """One call of a caller, as its next one sees it."""
+
+    newer: asyncio.Event
+    over: asyncio.Event
+
+
+class LongPoll:
+    """Holds one call of each caller on one event loop; `wake` and `callers` may be called from any thread."""
+
+    def __init__(self, *, longest_wait_s: float) -> None:
+        self._longest_wait_s = longest_wait_s
+        #: Caller to its newest call.
+        self._held: dict[str, _Turn] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._bell = asyncio.Event()
+        self._closed = False
+
+    async def _hold(
+        self,
+        caller: str,
+        look: Callable[[], Awaitable[T]],
+        enough: Callable[[T], bool],
+        *,
+        wait_s: float,
+        hung_up: Callable[[], Awaitable[object]],
+    ) -> T:
+        """What `look` finds, as soon as it is `enough`, or after the wait.
+
+        `hung_up()` ends when the caller does: an answer would be lost on it. A newer call of the same caller
+        ends this one, because a connection may break unseen.
+        """
+        self._loop = asyncio.get_running_loop()
+        deadline = self._loop.time() + min(wait_s, self._longest_wait_s)
+        left = asyncio.ensure_future(hung_up())
+        try:
+            async with self._alone(caller) as newer:
+                while True:
+                    bell = self._bell
+                    found = await look()
+                    left_s = deadline - self._loop.time()
+                    if enough(found) or left_s <= 0 or self._closed:
+                        return found
+                    await _first(left, bell.wait(), newer.wait(), timeout_s=left_s)
+                    if left.done() or newer.is_set() or self._closed:
+                        return found
+        finally:
+            left.cancel()
+
+    def wake(self) -> None:
+        """Let every call that is held look again."""
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop has been closed: nobody waits
+                self._loop.call_soon_threadsafe(self._ring)
+
+    def close(self) -> None:
+        """Let every call go with what it found; to be called on the event loop."""
+        self._closed = True
+        self._ring()
+
+    def callers(self) -> frozenset[str]:
+        """Whose call is held now."""
+        return frozenset(self._held.copy())
+
+    def _ring(self) -> None:
+        self._bell.set()
+        self._bell = asyncio.Event()
+
+    @asynccontextmanager
+    async def _alone(self, caller: str) -> AsyncIterator[asyncio.Event]:
+        """Begin once the caller's older call has ended; the event tells that a newer one has come."""
+        mine, older = _Turn(asyncio.Event(), asyncio.Event()), self._held.get(caller)
+        self._held[caller] = mine
+        try:
+            if older is not None:
+                older.newer.set()
+                await older.over.wait()
+            yield mine.newer
+        finally:
+            mine.over.set()
+            if self._held.get(caller) is mine:
+                del self._held[caller]
+
+
+async def _first(
+    left: asyncio.Future[object], *events: Coroutine[Any, Any, object], timeout_s: float
+) -> None:
+    """Return when the caller left, one of the events came, or the time is up."""
+    waiting = [asyncio.ensure_future(event) for event in events]
+    try:
+        await asyncio.wait({left, *waiting}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for one in waiting:
+            one.cancel()
+
+
+class Claims(LongPoll):
+    """A node whose claim is held is parked."""
+
+    def __init__(
+        self, ledger: Ledger, tickets: TicketSigner, thread: ThreadPool, *, longest_wait_s: float
+    ) -> None:
+        super().__init__(longest_wait_s=longest_wait_s)
+        self._ledger = ledger
+        self._tickets = tickets
+        self._thread = thread
+
+    async def answer(self, claim: Claim, hung_up: Callable[[], Awaitable[object]]) -> ClaimAnswer:
+        """A lease, or after the wait the reason why there is none.
+
+        `hung_up()` ends when the caller does: a lease would be lost on it. Raises Forbidden, Conflict or Gone
+        as `Ledger.claim` does.
+        """
+        ticket = self._tickets.check(claim.ticket)
+        waited = False
+
+        async def look() -> ClaimAnswer:
+            nonlocal waited
+            answer = await self._thread.run(
+                self._ledger.claim,
+                claim,
+                ticket_lane=ticket.lane,
+                ticket_class=ticket.vram_class,
+                waited=waited,
+            )
+            waited = True
+            return answer
+
+        return await self._hold(
+            claim.node_id, look, lambda answer: answer.lease is not None, wait_s=claim.wait_s, hung_up=hung_up
+        )
+
+
+class Orders(LongPoll):
+    """A node whose call is held hears its orders at once."""
+
+    def __init__(self, ledger: Ledger, threads: ThreadPool, *, longest_wait_s: float) -> None:
+        super().__init__(longest_wait_s=longest_wait_s)
+        self._ledger = ledger
+        self._threads = threads
+
+    async def answer(
+        self, node_id: str, listen: Listen, hung_up: Callable[[], Awaitable[object]]
+    ) -> HeartbeatAnswer:
+        """What a heartbeat would be answered, as soon as it is not `listen.known`, or after the wait.
+
+        `hung_up()` ends when the node does. Raises Gone or NotFound as `Ledger.orders` does.
+        """
+
+        async def look() -> HeartbeatAnswer:
+            return await self._threads.run(self._ledger.orders, node_id, listen)
+
+        return await self._hold(
+            node_id, look, lambda answer: answer != listen.known, wait_s=listen.wait_s, hung_up=hung_up
+        )

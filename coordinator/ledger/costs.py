@@ -1,0 +1,253 @@
+"""Accounts: totals and costs, read from the tallies; of one job from its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, literal, select
+
+from common.cost import Cost, attempt_cost, estimated_joules, idle_cost
+from common.errors import Invalid
+from common.messages import Spent
+from common.nodes import Card, Terms
+from common.states import AttemptState
+from common.views import CostRow
+from coordinator.ledger.records import Totals, WorkLabels
+from coordinator.ledger.rules import Rules
+from coordinator.ledger.schema import (
+    ATTEMPT_PHASES,
+    attempts,
+    batches,
+    deleted_images,
+    images,
+    nodes,
+    tallies,
+)
+from coordinator.scheduling.backlog import Backlog
+
+#: Phases in which the card works for nobody else. Saving and uploading run beside the next pass.
+CARD_PHASES = ("load", "encode", "denoise", "decode")
+
+
+def card_seconds(seconds: Mapping[str, float]) -> float:
+    return sum(seconds.get(phase, 0.0) for phase in CARD_PHASES)
+
+
+def phase_columns(spent: Spent) -> dict[str, float]:
+    """Seconds of an attempt by column. Raises Invalid for a phase that attempts do not have."""
+    unknown = spent.seconds.keys() - set(ATTEMPT_PHASES)
+    if unknown:
+        raise Invalid(f"seconds of {', '.join(sorted(unknown))}: an attempt has {', '.join(ATTEMPT_PHASES)}")
+    return {f"{phase}_s": spent.seconds.get(phase, 0.0) for phase in ATTEMPT_PHASES}
+
+
+def spent_columns(spent: Spent) -> dict[str, Any]:
+    """What a lease spent so far, as its batch keeps it."""
+    return {
+        "spent_s": spent.seconds,
+        "spent_joules": spent.joules,
+        "spent_method": spent.energy_method,
+    }
+
+
+def work_charge(spent: Spent, card: Card, terms: Terms, rules: Rules) -> dict[str, float]:
+    """`joules`, `cost` and `volunteered` of work on a card."""
+    seconds = card_seconds(spent.seconds)
+    joules = spent.joules
+    if not joules and spent.energy_method == "estimated":
+        joules = estimated_joules(seconds, card.vram_class, rules.rates, card.watts)
+    cost = attempt_cost(
+        seconds=seconds, joules=joules, vram_class=card.vram_class, terms=terms, rates=rules.rates
+    )
+    return _columns(joules, cost)
+
+
+def idle_charge(seconds: float, joules: float, card: Card, terms: Terms, rules: Rules) -> dict[str, float]:
+    """The same of a node without a lease."""
+    cost = idle_cost(
+        seconds=seconds, joules=joules, vram_class=card.vram_class, terms=terms, rates=rules.rates
+    )
+    return _columns(joules, cost)
+
+
+def _columns(joules: float, cost: Cost) -> dict[str, float]:
+    """Rows and sums over them are floats: a million attempts keep nine digits, and none is an invoice."""
+    return {"joules": joules, "cost": float(cost.farm), "volunteered": float(cost.volunteered)}
+
+
+def prefixed(prefix: str, columns: dict[str, float]) -> dict[str, float]:
+    return {f"{prefix}{name}": value for name, value in columns.items()}
+
+
+#: Attempts that came to nothing by a failure.
+_FAILURES = (AttemptState.FAILED, AttemptState.REJECTED)
+
+
+def waiting(backlog: Backlog) -> Totals:
+    """What waits, and nothing else yet."""
+    found = Totals()
+    for line, number in backlog.lines.items():
+        job = backlog.jobs[line.job_id]
+        queue = job.lane, line.min_class
+        found.waiting[queue] = found.waiting.get(queue, 0) + number
+        found.oldest_waiting[queue] = min(found.oldest_waiting.get(queue, job.submitted_at), job.submitted_at)
+    return found
+
+
+def totals(connection: Connection, found: Totals) -> Totals:
+    """See `Ledger.totals`; `found` holds what waits already."""
+    for kind, model, lane, vram_class, label, value in connection.execute(select(tallies)):
+        _read(found, kind, WorkLabels(model, lane, vram_class), label, value)
+    _add_nodes(connection, found)
+    return found
+
+
+def _read(found: Totals, kind: str, labels: WorkLabels, label: str, value: float) -> None:
+    match kind:
+        case "attempts":
+            found.attempts[labels, label] = int(value)
+        case "failures":
+            found.failures[label] = found.failures.get(label, 0) + int(value)
+        case "running" if value:
+            queue = labels.lane, labels.vram_class
+            found.running[queue] = found.running.get(queue, 0) + int(value)
+        case "rejected_images":
+            found.rejected_images[labels] = int(value)
+        case "rejected_cost":
+            found.rejected_cost[labels] = value
+        case "loads":
+            found.loads[labels] = int(value)
+        case "seconds":
+            found.seconds[labels, label] = value
+        case "joules":
+            found.joules[labels, label] = value
+        case "cost":
+            found.cost[labels, label] = value
+        case "volunteered":
+            found.volunteer_cost[labels, label] = value
+
+
+def cost_table(connection: Connection, job_id: str | None) -> list[CostRow]:
+    """See `Ledger.cost_table`."""
+    rows: dict[tuple[str, int], _Line] = {}
+    found = _of_all(connection) if job_id is None else _of_job(connection, job_id)
+    for part in found:
+        line = rows.setdefault((part.model, part.vram_class), _Line())
+        line.images += part.images
+        line.failures += part.failures
+        line.rejected += part.rejected
+        line.rejected_cost += part.rejected_cost
+        line.seconds += part.seconds
+        line.cost += part.cost
+    return [_cost_row(model, size, line) for (model, size), line in sorted(rows.items())]
+
+
+@dataclass(slots=True)
+class _Line:
+    #: Stored ones, rejected ones among them.
+    images: int = 0
+    failures: int = 0
+    rejected: int = 0
+    rejected_cost: float = 0.0
+    #: In which cards were held, for failed attempts and loading too.
+    seconds: float = 0.0
+    cost: float = 0.0
+
+
+@dataclass(kw_only=True, slots=True)
+class _Part(_Line):
+    model: str
+    vram_class: int
+
+
+def _of_all(connection: Connection) -> Iterator[_Part]:
+    """From the tallies, whatever the history."""
+    for kind, model, _, size, label, value in connection.execute(select(tallies)):
+        part = _Part(model=model, vram_class=size)
+        match kind:
+            case "attempts":
+                part.images = int(value) * (label == AttemptState.STORED)
+                part.failures = int(value) * (label in _FAILURES)
+            case "rejected_images":
+                part.rejected = int(value)
+            case "rejected_cost":
+                part.rejected_cost = value
+            case "seconds":
+                part.seconds = value if label in (*CARD_PHASES, "lost") else 0.0
+            case "cost":
+                part.cost = value
+            case _:
+                continue
+        yield part
+
+
+def _of_job(connection: Connection, job_id: str) -> Iterator[_Part]:
+    """From its rows, which grow with the job."""
+    for model, size, state, number, seconds, cost in connection.execute(_by_model(job_id, attempts, _CARD_S)):
+        part = _Part(model=model, vram_class=size, seconds=seconds, cost=cost)
+        part.images = number * (state == AttemptState.STORED)
+        part.failures = number * (state in _FAILURES)
+        yield part
+    for model, size, _, _, seconds, cost in connection.execute(_by_model(job_id, batches, _AROUND_S)):
+        yield _Part(model=model, vram_class=size, seconds=seconds, cost=cost)
+    for table in (images, deleted_images):
+        for model, size, number, cost in connection.execute(_rejected(job_id, table)):
+            yield _Part(model=model, vram_class=size, rejected=number, rejected_cost=cost)
+
+
+_CARD_S = sum((attempts.c[f"{phase}_s"] for phase in CARD_PHASES if phase != "load"), literal(0.0))
+_AROUND_S = batches.c.load_s + batches.c.lost_s
+
+
+def _by_model(job_id: str, table: Table, seconds: ColumnElement[float]) -> Select[Any]:
+    """Model, class, state, number, seconds and cost of attempts or batches of a job."""
+    cost = attempts.c.cost if table is attempts else batches.c.load_cost + batches.c.lost_cost
+    by = (table.c.model, table.c.vram_class, table.c.state)
+    query = select(*by, func.count(), func.sum(seconds), func.sum(cost)).group_by(*by)
+    return query.where(table.c.job_id == job_id)
+
+
+def _rejected(job_id: str, table: Table) -> Select[Any]:
+    """Model, class, number and cost of a job's rejected pictures; `table` has the stored or the deleted."""
+    by = attempts.c.model, attempts.c.vram_class
+    # By the shot, which both have an index on; the attempt alone tells them apart.
+    its_own = and_(attempts.c.shot_id == table.c.shot_id, attempts.c.id == table.c.attempt_id)
+    paid = attempts.join(table, its_own)
+    query = select(*by, func.count(), func.sum(table.c.cost)).select_from(paid).group_by(*by)
+    return query.where(attempts.c.job_id == job_id, table.c.rejected_at.is_not(None))
+
+
+def _cost_row(model: str, vram_class: int, line: _Line) -> CostRow:
+    kept = max(line.images - line.rejected, 0)
+    return CostRow(
+        model=model,
+        vram_class=vram_class,
+        images=kept,
+        failures=line.failures,
+        rejected=line.rejected,
+        rejected_cost=line.rejected_cost,
+        seconds_per_image=line.seconds / kept if kept else None,
+        cost=line.cost,
+        cost_per_image=line.cost / kept if kept else None,
+    )
+
+
+def _add_nodes(connection: Connection, found: Totals) -> None:
+    query = select(nodes.c.vram_class, nodes.c.state, func.count()).group_by(
+        nodes.c.vram_class, nodes.c.state
+    )
+    for size, state, number in connection.execute(query):
+        found.nodes[size, state] = number
+    sums = _sums(nodes, "idle_s", "idle_joules", "idle_cost")
+    for size, seconds, joules, cost in connection.execute(
+        select(nodes.c.vram_class, *sums).group_by(nodes.c.vram_class)
+    ):
+        found.idle_seconds[size] = seconds
+        found.idle_joules[size] = joules
+        found.idle_cost[size] = cost
+
+
+def _sums(table: Any, *columns: str) -> list[ColumnElement[float]]:
+    return [func.coalesce(func.sum(table.c[column]), 0.0) for column in columns]

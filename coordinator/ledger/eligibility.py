@@ -1,0 +1,154 @@
+"""What each node could do with what waits now, asked with the predicates of a claim."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from common.states import NodeState
+from coordinator.explain import Candidate, First, LaneWork, NodeFacts, Refusal
+from coordinator.ledger.fleet import in_service
+from coordinator.ledger.rules import Rules
+from coordinator.ledger.schema import nodes
+from coordinator.scheduling.backlog import Backlog, Line, WorkSample
+from coordinator.scheduling.member import Member
+from coordinator.scheduling.offers import Offer, in_lane, offer
+from coordinator.scheduling.planner import choose
+
+#: Nodes that the planner is asked about for one kind of shots: it looks at everything that waits each time.
+_ASKED = 3
+
+
+@dataclass(slots=True)
+class Eligibility:
+    """One look at nodes and backlog; good for one transaction."""
+
+    backlog: Backlog
+    rules: Rules
+    now: float
+    rows: Mapping[str, Row[Any]]
+    #: Every node, and those that a claim counts on.
+    fleet: Mapping[str, Member]
+    serving: Mapping[str, Member]
+    _offers: dict[tuple[str, str], Offer] = field(default_factory=dict)
+
+    @classmethod
+    def at(cls, connection: Connection, backlog: Backlog, rules: Rules, now: float) -> Eligibility:
+        rows = connection.execute(select(nodes).order_by(nodes.c.id))
+        fleet, serving = backlog.nodes(), in_service(connection, backlog)
+        return cls(backlog, rules, now, {row.id: row for row in rows}, fleet, serving)
+
+    def node(self, name: str) -> NodeFacts:
+        row = self.rows[name]
+        state = NodeState(row.state)
+        return NodeFacts(
+            name=name,
+            state=state,
+            reason=row.reason,
+            in_service=name in self.serving,
+            by_owner=row.decided_by == "owner",
+        )
+
+    def candidates(self, line: Line, failed_at: Mapping[str, float]) -> tuple[Candidate, ...]:
+        """The nodes of the lane, those first that are nearest to taking shots of the line.
+
+        `failed_at` names the nodes that others are preferred to, since the shot failed there, and when it did
+        by its own fault last (-inf: never). Raises KeyError where the job is not open.
+        """
+        lane = self.backlog.jobs[line.job_id].lane
+        found, asked = [], 0
+        for member in sorted(self._of_lane(lane), key=lambda one: self._nearness(one, failed_at)):
+            answer = self.backlog.placed(member, line)
+            facts = self.node(member.id)
+            if isinstance(answer, str):
+                found.append(Candidate(node=facts, lack=answer))
+            elif not facts.in_service:
+                found.append(Candidate(node=facts))
+            elif asked < _ASKED:
+                asked += 1
+                found.append(self._asked(member, line, facts, failed_at.get(member.id)))
+        return tuple(found)
+
+    def lane_work(self, name: str, lane: str) -> LaneWork:
+        """What one node gets of a lane, and what keeps the rest from it."""
+        member = self.fleet[name]
+        remedies: dict[str, str] = {}
+        for line, _ in in_lane(self.backlog, lane):
+            answer = self.backlog.placed(member, line)
+            if isinstance(answer, str):
+                remedies[answer] = _remedy(member, self.backlog.works[line.work_key])
+        found = self._offer(member, lane)
+        choice = choose(found.options, batch_s=self.rules.timing.batch_s)
+        return LaneWork(
+            lane=lane,
+            first=self._first(member, lane),
+            images=choice.images if choice else 0,
+            refusals=tuple(
+                Refusal(sentence, images, remedies.get(sentence, ""))
+                for sentence, images in found.refusals.items()
+            ),
+        )
+
+    def images_in_lanes(self) -> dict[str, int]:
+        """Lane to images that wait in it."""
+        found: dict[str, int] = {}
+        for line, images in self.backlog.lines.items():
+            lane = self.backlog.jobs[line.job_id].lane
+            found[lane] = found.get(lane, 0) + images
+        return found
+
+    def _of_lane(self, lane: str) -> Collection[Member]:
+        return [member for member in self.fleet.values() if lane in member.lanes]
+
+    def _nearness(self, member: Member, failed_at: Mapping[str, float]) -> tuple[bool, bool, str]:
+        return member.id in failed_at, member.state is not NodeState.READY, member.id
+
+    def _asked(self, member: Member, line: Line, facts: NodeFacts, failed_at: float | None) -> Candidate:
+        lane = self.backlog.jobs[line.job_id].lane
+        options = self._offer(member, lane).options
+        offered = {option.lot for option in options}
+        # As a claim has it: a clock that was set back adds nothing.
+        ago = inf if failed_at is None or failed_at > self.now else self.now - failed_at
+        return Candidate(
+            node=facts,
+            over_budget=line.lot not in offered,
+            failed=failed_at is not None,
+            rest_s=max(0.0, self.rules.timing.retry_s - ago),
+            first=self._first(member, lane),
+        )
+
+    def _first(self, member: Member, lane: str) -> First | None:
+        choice = choose(self._offer(member, lane).options, batch_s=self.rules.timing.batch_s)
+        if choice is None:
+            return None
+        option = choice.option
+        return First(option.owner, option.priority, option.lot, option.loaded)
+
+    def _offer(self, member: Member, lane: str) -> Offer:
+        known = self._offers.get((member.id, lane))
+        if known is None:
+            known = self._offers[member.id, lane] = offer(
+                member, lane, self.backlog, self.rules.rates, self.now
+            )
+        return known
+
+
+def needs(work: WorkSample) -> str:
+    loras = f" with LoRA {', '.join(work.loras)}" if work.loras else ""
+    return f"model {work.model}{loras}"
+
+
+def _remedy(member: Member, work: WorkSample) -> str:
+    """What the owner of a node can do so that it takes such work; empty where only another card does."""
+    missing = [f"LoRA {name}" for name in work.loras if name not in member.loras]
+    if work.model not in member.models:
+        missing.insert(0, f"model {work.model}")
+    elif not missing and work.model in member.missing_recipes:
+        missing = [f"its recipes' files of model {work.model}"]
+    if not missing:
+        return ""
+    return f"put {' and '.join(missing)} into the models folder of {member.id}, then start it again"

@@ -1,0 +1,114 @@
+"""Setbacks: what a failure does to its shots and their jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, func, select, update
+
+from common.failures import MAX_CRASHES, Blame, Failure, consequence, failure, kinds
+from common.nodes import VRAM_CLASSES
+from common.states import AttemptState, ShotEvent, ShotState
+from coordinator.ledger.schema import attempts, jobs, plain, shots, wants
+from coordinator.ledger.transactions import Write
+from coordinator.ledger.transitions import chunks, drop_unwanted, move_shots
+from coordinator.scheduling.backlog import Backlog
+
+
+def failed() -> ColumnElement[bool]:
+    """Whether another node should try the shot of an attempt first.
+
+    The farm's own troubles ask for none; where memory ran out, smaller passes or the class see to it.
+    """
+    return and_(
+        attempts.c.state.in_((AttemptState.FAILED, AttemptState.REJECTED)),
+        attempts.c.failure.not_in(kinds(Blame.FARM, Blame.CANCELLED, Blame.OUT_OF_MEMORY)),
+    )
+
+
+def by_its_own_fault() -> ColumnElement[bool]:
+    """Whether a failed attempt's shot rests on that node; a kind that is unknown here is the shot's fault."""
+    return attempts.c.failure.not_in(kinds(*set(Blame) - {Blame.SHOT}))
+
+
+#: A job with at least this many failed shots, and this share of them, pauses itself.
+_FAILED_SHOTS = 5
+_FAILED_SHARE = 0.10
+#: What would make a shot fit that the largest class ran out of memory with.
+_SMALLER = "no class is larger, a smaller size would need less"
+
+
+def fail_shots(
+    write: Write, ids: Sequence[str], source: ShotState, met: Failure, message: str, vram_class: int
+) -> None:
+    """Let shots in `source` bear the failure that a card of `vram_class` met with them."""
+    reason = message or met.sentence
+    larger = next((size for size in VRAM_CLASSES if size > vram_class), None)
+    own = int(met.blame is Blame.SHOT)
+    for tried, some in _by_attempts(write, ids).items():
+        event = consequence(met.blame, attempts=tried + own, larger_class=larger, most=met.attempts)
+        values: dict[str, Any] = {"attempts": tried + own}
+        if event is not ShotEvent.RETURNED:
+            values |= {"failure": met.kind, "reason": reason}
+        if event is ShotEvent.ENLARGED:
+            values["min_class"] = larger
+        if event is ShotEvent.OUTGROWN:
+            values |= {"min_class": vram_class, "reason": f"{reason} on {vram_class} GB; {_SMALLER}"}
+        move_shots(write, some, source, event, detail=met.kind, **values)
+        if event is ShotEvent.EXHAUSTED:
+            _pause_failing_jobs(write, some)
+    drop_unwanted(write, ids)
+
+
+def _by_attempts(write: Write, ids: Sequence[str]) -> dict[int, list[str]]:
+    """Own failures so far to the shots that have as many."""
+    found: dict[int, list[str]] = {}
+    for some in chunks(ids):
+        counted = select(shots.c.attempts, shots.c.id).where(shots.c.id.in_(some))
+        for tried, shot_id in write.connection.execute(counted):
+            found.setdefault(tried, []).append(shot_id)
+    return found
+
+
+def suspect(write: Write, ids: Sequence[str], source: ShotState) -> list[str]:
+    """Note that an engine, node or ingest died with these shots; returns those that may be tried again.
+
+    A suspect is rendered last and alone. One that is there each time is poison and fails.
+    """
+    write.connection.execute(update(shots).where(shots.c.id.in_(ids)).values(crashes=shots.c.crashes + 1))
+    poison = failure("poison")
+    query = select(shots.c.id).where(shots.c.id.in_(ids), shots.c.crashes >= MAX_CRASHES)
+    given_up = write.connection.scalars(query).all()
+    values = {"failure": poison.kind, "reason": poison.sentence}
+    if given_up:
+        move_shots(write, given_up, source, ShotEvent.EXHAUSTED, detail=poison.kind, **values)
+        _pause_failing_jobs(write, given_up)
+    return [shot_id for shot_id in ids if shot_id not in given_up]
+
+
+def pause(write: Write, job_id: str, reason: str) -> None:
+    write.connection.execute(update(jobs).where(jobs.c.id == job_id).values(intent="paused", reason=reason))
+    write.after_commit(partial(Backlog.close, job_id=job_id))
+
+
+def _pause_failing_jobs(write: Write, failed_ids: Sequence[str]) -> None:
+    """Stop jobs that mostly waste money: too many of their shots failed for good, these among them."""
+    concerned: set[str] = set()
+    for some in chunks(failed_ids):
+        wanting = select(jobs.c.id).distinct().select_from(wants.join(jobs))
+        theirs = wants.c.shot_id.in_(some), wants.c.again.is_(False), jobs.c.intent == "active"
+        concerned.update(write.connection.scalars(wanting.where(*theirs)))
+    for job_id in sorted(concerned):
+        mine = wants.c.job_id == job_id, wants.c.again.is_(False)
+        failed = write.connection.scalar(
+            select(func.count())
+            .select_from(shots.join(wants))
+            .where(shots.c.state == plain(ShotState.FAILED), wants.c.accepted.is_(False), *mine)
+        )
+        images = write.connection.scalar(select(func.count()).select_from(wants).where(*mine))
+        assert failed is not None
+        assert images is not None
+        if failed >= _FAILED_SHOTS and failed >= _FAILED_SHARE * images:
+            pause(write, job_id, f"{failed} of {images} shots failed; see why, then resume or cancel it")

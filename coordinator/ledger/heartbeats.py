@@ -1,0 +1,195 @@
+"""Heartbeats and listeners: a node lives, its lease is renewed, and it hears what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, select
+
+from common.errors import Gone, NotFound
+from common.messages import Heartbeat, HeartbeatAnswer, Listen
+from common.states import NODE, AttemptState, BatchState, NodeEvent, NodeState
+from coordinator.ledger.batches import must_match
+from coordinator.ledger.costs import idle_charge, spent_columns
+from coordinator.ledger.endings import account_late
+from coordinator.ledger.nodes import LOADED, must_speak_for
+from coordinator.ledger.rules import Rules
+from coordinator.ledger.schema import attempts, batches, jobs, nodes, shots
+from coordinator.ledger.transactions import Write
+from coordinator.ledger.transitions import move_node, set_each, wanted
+from coordinator.scheduling.member import card_of
+
+#: A node that is lost and speaks is found again by its next heartbeat.
+_WORKING = (NodeState.READY, NodeState.BUSY, NodeState.SELFTEST, NodeState.LOST)
+
+
+def answer_heartbeats(
+    write: Write, rules: Rules, beats: Sequence[tuple[str, Heartbeat]]
+) -> list[HeartbeatAnswer | Gone | NotFound]:
+    """See `Ledger.beats`."""
+    answers: dict[int, HeartbeatAnswer | Gone | NotFound] = {}
+    rest = dict(enumerate(beats))
+    while rest:
+        # Of each node one after the other: idle time is told cumulatively.
+        first = {node_id: number for number, (node_id, _) in reversed(rest.items())}
+        numbers = sorted(first.values())
+        turn = _answer_turn(write, rules, [rest.pop(number) for number in numbers])
+        answers |= dict(zip(numbers, turn, strict=True))
+    return [answers[number] for number in range(len(beats))]
+
+
+def _answer_turn(
+    write: Write, rules: Rules, beats: Sequence[tuple[str, Heartbeat]]
+) -> list[HeartbeatAnswer | Gone | NotFound]:
+    """The same of one beat a node."""
+    found = _callers(write.connection, beats)
+    heard = [
+        (caller, beat) for caller, (_, beat) in zip(found, beats, strict=True) if isinstance(caller, _Caller)
+    ]
+    told = {caller.node.id: _told(write, caller.node, beat, rules) for caller, beat in heard}
+    set_each(write, nodes, told)
+    renewed = {}
+    for caller, beat in heard:
+        if any(told[caller.node.id][name] != getattr(caller.node, name) for name in LOADED):
+            write.touch(caller.node.id)
+        if caller.node.state == NodeState.LOST:
+            move_node(write, caller.node.id, NodeState.LOST, NodeEvent.HEARD)
+        if caller.batch is not None and caller.holds:
+            expires_at = write.now + rules.timing.lease_s
+            renewed[caller.batch.id] = {"expires_at": expires_at, **spent_columns(beat.spent)}
+        elif caller.batch is not None:
+            account_late(write, rules, caller.batch.id, beat.spent)
+    set_each(write, batches, renewed)
+    unwanted = _unwanted(write.connection, [caller for caller, _ in heard])
+    return [_orders(caller, unwanted) if isinstance(caller, _Caller) else caller for caller in found]
+
+
+def answer_listener(connection: Connection, node_id: str, listen: Listen) -> HeartbeatAnswer:
+    """See `Ledger.orders`."""
+    (caller,) = _callers(connection, [(node_id, listen)])
+    if not isinstance(caller, _Caller):
+        raise caller
+    return _orders(caller, _unwanted(connection, [caller]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Caller:
+    """Who is to be given orders."""
+
+    node: Row[Any]
+    #: That it says it works on, with the `intent` of its job.
+    batch: Row[Any] | None
+
+    @property
+    def holds(self) -> bool:
+        return self.batch is not None and self.batch.state == BatchState.LEASED
+
+    @property
+    def state(self) -> NodeState:
+        state = NodeState(self.node.state)
+        return NODE.after(state, NodeEvent.HEARD) if state is NodeState.LOST else state
+
+
+def _callers(
+    connection: Connection, calls: Sequence[tuple[str, Heartbeat | Listen]]
+) -> list[_Caller | Gone | NotFound]:
+    """Of each call who it comes from, or why it is refused."""
+    columns = ("id", "state", "reason", "incarnation", "card", "terms", "decided_by", *LOADED, *_IDLE_COLUMNS)
+    query = select(*(nodes.c[name] for name in columns))
+    known = connection.execute(query.where(nodes.c.id.in_({node_id for node_id, _ in calls})))
+    fleet = {row.id: row for row in known}
+    named = {call.batch_id for _, call in calls if call.batch_id is not None}
+    leases = {row.id: row for row in connection.execute(_leases(named))} if named else {}
+    return [_caller(node_id, fleet.get(node_id), call, leases) for node_id, call in calls]
+
+
+_IDLE_COLUMNS = (
+    "told_idle_s",
+    "told_idle_joules",
+    "idle_s",
+    "idle_joules",
+    "idle_cost",
+    "idle_volunteered",
+)
+
+
+def _leases(batch_ids: Set[str]) -> Select[Any]:
+    columns = (batches.c[name] for name in ("id", "token", "state", "outcome"))
+    return select(*columns, jobs.c.intent).join_from(batches, jobs).where(batches.c.id.in_(batch_ids))
+
+
+def _caller(
+    node_id: str, node: Row[Any] | None, call: Heartbeat | Listen, leases: dict[str, Row[Any]]
+) -> _Caller | Gone | NotFound:
+    try:
+        node = must_speak_for(node_id, node, call.incarnation)
+        batch = None
+        if call.batch_id is not None:
+            batch = must_match(call.batch_id, leases.get(call.batch_id), call.token or "")
+    except (Gone, NotFound) as error:
+        return error
+    return _Caller(node, batch)
+
+
+def _orders(caller: _Caller, unwanted: dict[str, tuple[str, ...]]) -> HeartbeatAnswer:
+    """What a node in this state is to do with this batch of its own."""
+    batch = caller.batch
+    if caller.state is NodeState.PAUSED:
+        return HeartbeatAnswer(order="pause", reason=caller.node.reason)
+    if batch is not None and not caller.holds:
+        return HeartbeatAnswer(order="stop", reason=f"batch {batch.id} is over: {batch.outcome}")
+    cancelled = () if batch is None else unwanted.get(batch.id, ())
+    if caller.state in _WORKING:
+        return HeartbeatAnswer(order="go on", cancelled=cancelled)
+    return HeartbeatAnswer(order="drain", reason=caller.node.reason, cancelled=cancelled)
+
+
+def _told(write: Write, node: Row[Any], beat: Heartbeat, rules: Rules) -> dict[str, Any]:
+    return {
+        "seen_at": write.now,
+        "loaded_model": beat.loaded_model,
+        "loaded_loras": list(beat.loaded_loras),
+        "watts": beat.watts,
+        "temperature_c": beat.temperature_c,
+        **_idle(node, beat, rules),
+    }
+
+
+def _idle(node: Row[Any], beat: Heartbeat, rules: Rules) -> dict[str, Any]:
+    """What the node was idle for since its last beat; an older one that comes late tells nothing new."""
+    seconds = max(0.0, beat.idle_s - node.told_idle_s)
+    joules = max(0.0, beat.idle_joules - node.told_idle_joules)
+    told = {name: getattr(node, name) for name in _IDLE_COLUMNS}
+    told["told_idle_s"] += seconds
+    told["told_idle_joules"] += joules
+    if node.state == NodeState.PAUSED and node.decided_by == "owner":
+        # What its owner does with the card meanwhile is no idling of the farm's.
+        return told
+    told["idle_s"] += seconds
+    for name, value in idle_charge(seconds, joules, card_of(node.card), node.terms, rules).items():
+        told[f"idle_{name}"] += value
+    return told
+
+
+def _unwanted(connection: Connection, callers: Sequence[_Caller]) -> dict[str, tuple[str, ...]]:
+    """Batch to the shots in hand that no live job wants any more, in the order of rendering."""
+    cancelled = [
+        caller.batch.id
+        for caller in callers
+        if caller.batch is not None and caller.holds and caller.batch.intent == "cancelled"
+    ]
+    if not cancelled:
+        # The job of a batch wants all of its shots.
+        return {}
+    query = (
+        select(attempts.c.batch_id, shots.c.id)
+        .select_from(attempts.join(shots))
+        .where(attempts.c.batch_id.in_(cancelled), attempts.c.state == AttemptState.RUNNING, ~wanted())
+        .order_by(attempts.c.batch_id, attempts.c.place)
+    )
+    found: dict[str, tuple[str, ...]] = {}
+    for batch_id, shot_id in connection.execute(query):
+        found[batch_id] = (*found.get(batch_id, ()), shot_id)
+    return found

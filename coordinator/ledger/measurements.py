@@ -1,0 +1,162 @@
+"""Memory: what cards of a type have shown about it, and what that changes for the passes after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, delete, select
+
+from common.fit import Peak
+from common.nodes import Card
+from common.views import MemoryView
+from coordinator.ledger.database import upsert, upsert_all
+from coordinator.ledger.schema import ceilings, peaks, speeds, works
+from coordinator.ledger.specs import shot_of
+from coordinator.ledger.transactions import Write
+from coordinator.ledger.waiting import samples
+from coordinator.scheduling.backlog import Backlog, Size, WorkSample
+from coordinator.scheduling.placing import Placement
+
+#: Weight of the newest image in the moving average.
+_NEWEST = 0.2
+
+
+class Pace(NamedTuple):
+    """What one image took."""
+
+    node_id: str
+    model: str
+    #: For a megapixel-forward.
+    seconds: float
+
+
+def learn(write: Write, paces: Sequence[Pace]) -> None:
+    """Take images' seconds into the averages for their nodes and models, in this order."""
+    paces = [pace for pace in paces if pace.seconds]
+    if not paces:
+        return
+    known = select(speeds).where(speeds.c.node_id.in_({pace.node_id for pace in paces}))
+    averages = {(row.node_id, row.model): row.seconds for row in write.connection.execute(known)}
+    changed: dict[tuple[str, str], dict[str, Any]] = {}
+    for node_id, model, seconds in paces:
+        write.touch(node_id)
+        before = averages.get((node_id, model), seconds)
+        after = averages[node_id, model] = before + _NEWEST * (seconds - before)
+        changed[node_id, model] = {"node_id": node_id, "model": model, "seconds": after}
+    upsert_all(write.connection, speeds, ("node_id", "model"), list(changed.values()))
+
+
+#: Seconds after which a card may try again what it ran out of memory with: something else may have held it.
+CEILING_S = 24 * 3600.0
+
+
+def recall_memory(write: Write) -> None:
+    """Tell a new backlog of every ceiling and peak."""
+    for row in write.connection.execute(select(ceilings)):
+        write.after_commit(_limited(row.card_type, row.work_key, row.recipe, row.images))
+    for row in write.connection.execute(select(peaks)):
+        size, peak = (row.model, row.width, row.height), Peak(row.forwards, row.bytes)
+        write.after_commit(_measured(row.card_type, size, row.recipe, peak))
+
+
+def run_out(write: Write, card: Card, work_key: str, recipe: str, images: int) -> bool:
+    """Note that a pass of so many images ran out of memory; whether such cards can still take the work.
+
+    Their passes are half as large from now on; where one image alone ran out, the next recipe is tried.
+    """
+    work = _sample(write, work_key)
+    seen = write.backlog.seen(card, work_key, work)
+    most = min(images // 2, seen.ceilings.get(recipe, images))
+    named = {"card_type": card.type, "work_key": work_key, "recipe": recipe}
+    upsert(write.connection, ceilings, named, images=most, at=write.now)
+    # What waits fits in smaller passes, or by another recipe: nodes ask anew.
+    write.after_commit(_limited(card.type, work_key, recipe, most), brings_work=True)
+    lower = replace(seen, ceilings={**seen.ceilings, recipe: most})
+    return isinstance(write.backlog.place(work.shot, card, lower), Placement)
+
+
+class Held(NamedTuple):
+    """What a pass held at the most."""
+
+    card: Card
+    work_key: str
+    recipe: str
+    images: int
+    bytes: int
+
+
+def note_peaks(write: Write, passes: Iterable[Held]) -> None:
+    """Note what passes held at the most, where it tells something new."""
+    found: dict[tuple[str, Size, str], Peak] = {}
+    for card, work_key, recipe, images, held in passes:
+        work = _sample(write, work_key)
+        peak, kind = Peak(images * work.forwards, held), (card.type, work.size, recipe)
+        known = found.get(kind) or write.backlog.peaks.get(kind[:2], {}).get(recipe)
+        if known is None or peak > known:
+            found[kind] = peak
+    for (card_type, size, recipe), peak in found.items():
+        model, width, height = size
+        named = {"card_type": card_type, "model": model, "width": width, "height": height, "recipe": recipe}
+        upsert(write.connection, peaks, named, **peak._asdict())
+        write.after_commit(_measured(card_type, size, recipe, peak))
+
+
+def forget_ceilings(write: Write) -> None:
+    """Let cards try again what they ran out of memory with long ago."""
+    old = delete(ceilings).where(ceilings.c.at < write.now - CEILING_S)
+    key = ceilings.c.card_type, ceilings.c.work_key, ceilings.c.recipe
+    limits = [tuple(row) for row in write.connection.execute(old.returning(*key))]
+    if limits:
+        write.after_commit(partial(Backlog.lift_limits, limits=limits), brings_work=True)
+
+
+def memory_views(connection: Connection, card_type: str | None = None) -> list[MemoryView]:
+    """What was measured, then what ran out, of one type of card or of all; without predictions."""
+    measured = select(peaks).order_by(peaks.c.card_type, peaks.c.model, peaks.c.recipe)
+    ran_out = select(ceilings, works.c.sample).join(works, works.c.key == ceilings.c.work_key)
+    if card_type is not None:
+        measured = measured.where(peaks.c.card_type == card_type)
+        ran_out = ran_out.where(ceilings.c.card_type == card_type)
+    found = [
+        MemoryView(
+            card=row.card_type,
+            model=row.model,
+            recipe=row.recipe,
+            width=row.width,
+            height=row.height,
+            forwards=row.forwards,
+            peak_bytes=row.bytes,
+        )
+        for row in connection.execute(measured)
+    ]
+    for row in connection.execute(ran_out.order_by(ceilings.c.card_type, ceilings.c.recipe)):
+        shot = shot_of(row.sample)
+        found.append(
+            MemoryView(
+                card=row.card_type,
+                model=shot.model,
+                recipe=row.recipe,
+                width=shot.width,
+                height=shot.height,
+                most_images=row.images,
+                guidance=shot.guidance,
+                loras=tuple(use.name for use in shot.loras),
+            )
+        )
+    return found
+
+
+def _sample(write: Write, work_key: str) -> WorkSample:
+    known = write.backlog.works.get(work_key)
+    return known or samples(write.connection, [work_key])[work_key]
+
+
+def _limited(card_type: str, work_key: str, recipe: str, images: int) -> Callable[[Backlog], None]:
+    return partial(Backlog.limit_pass, card_type=card_type, work_key=work_key, recipe=recipe, images=images)
+
+
+def _measured(card_type: str, size: Size, recipe: str, peak: Peak) -> Callable[[Backlog], None]:
+    return partial(Backlog.measure_pass, card_type=card_type, size=size, recipe=recipe, peak=peak)

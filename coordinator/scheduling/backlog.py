@@ -1,0 +1,273 @@
+"""The backlog in memory: how much waits for each job and work key, kept in step with the ledger.
+
+A claim must not count a hundred thousand rows. Every commit that moves shots into or out of `waiting` says so
+here; at start, and when a job opens, the counts come from the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from math import inf
+from typing import NamedTuple
+
+from common.fit import Peak, Seen
+from common.nodes import Card
+from common.shot import Shot
+from common.states import NodeState
+from coordinator.scheduling.fairness import RecentUsage
+from coordinator.scheduling.member import Member
+from coordinator.scheduling.placing import Placement, Placer
+
+#: Work keys on cards whose placement is remembered.
+_PLACEMENTS = 100_000
+
+
+class Line(NamedTuple):
+    """Shots that one job waits for, alike for a planner."""
+
+    job_id: str
+    work_key: str
+    #: GiB.
+    min_class: int
+
+    @property
+    def lot(self) -> Lot:
+        return (self.job_id, self.work_key)
+
+
+#: What a batch is taken from: job and work key, so that its cost is known before it is claimed.
+Lot = tuple[str, str]
+#: Images by line.
+Amounts = dict[Line, int]
+#: Owner, lane and priority: only jobs of one owner are ranked by the service that each has had.
+Rivals = tuple[str, str, int]
+
+
+class WorkSample(NamedTuple):
+    """What the shots of a work key share, and one of them."""
+
+    model: str
+    loras: tuple[str, ...]
+    #: Megapixel-forwards of each, and the forwards of it that share the card.
+    amount: float
+    forwards: int
+    shot: Shot
+
+    @property
+    def size(self) -> Size:
+        return self.model, self.shot.width, self.shot.height
+
+
+#: Model, width and height.
+Size = tuple[str, int, int]
+
+
+@dataclass(slots=True)
+class OpenJob:
+    """A job whose shots may be claimed for it."""
+
+    owner: str
+    lane: str
+    priority: int
+    #: Order of submission.
+    submitted_at: float
+    max_cost: float | None
+    #: In the farm's currency, so far; of a job with a limit.
+    cost: float
+    #: Batches in hand that will cost something to the same of each, as estimated when it was claimed.
+    reserved: dict[str, float]
+    #: Seconds of work given to it, counted from where its rivals were when it came.
+    service_s: float = 0.0
+
+    @property
+    def room(self) -> float:
+        """What its budget leaves besides what is in hand."""
+        return inf if self.max_cost is None else self.max_cost - self.cost - sum(self.reserved.values())
+
+    @property
+    def rivals(self) -> Rivals:
+        """What jobs that take turns have in common."""
+        return self.owner, self.lane, self.priority
+
+
+@dataclass(slots=True)
+class Backlog:
+    place: Placer
+    jobs: dict[str, OpenJob] = field(default_factory=dict)
+    lines: Amounts = field(default_factory=dict)
+    works: dict[str, WorkSample] = field(default_factory=dict)
+    usage: RecentUsage = field(default_factory=RecentUsage)
+    #: Nodes by id: those that are ready or busy, those in their self-test, and the others.
+    serving: dict[str, Member] = field(default_factory=dict)
+    tested: dict[str, Member] = field(default_factory=dict)
+    away: dict[str, Member] = field(default_factory=dict)
+    #: Lane, work key and smallest class to the nodes in service that can take such shots.
+    _takers: dict[tuple[str, str, int], frozenset[str]] = field(default_factory=dict)
+    #: Rivals to the service at which the last of them to be served stood: the time of a fair queue.
+    _turns: dict[Rivals, float] = field(default_factory=dict)
+    _placements: dict[tuple[str, Card], Placement | str] = field(default_factory=dict)
+    #: Card type and work key to the largest pass by recipe; card type and size to what was measured.
+    ceilings: dict[tuple[str, str], dict[str, int]] = field(default_factory=dict)
+    peaks: dict[tuple[str, Size], dict[str, Peak]] = field(default_factory=dict)
+
+    def copy(self) -> Backlog:
+        """As it is now, for a long look at it."""
+        return Backlog(
+            self.place,
+            jobs={id_: replace(job, reserved=job.reserved.copy()) for id_, job in self.jobs.items()},
+            lines=self.lines.copy(),
+            works=self.works.copy(),
+            usage=self.usage.copy(),
+            serving=self.serving.copy(),
+            tested=self.tested.copy(),
+            away=self.away.copy(),
+            _placements=self._placements.copy(),
+            ceilings=self.ceilings.copy(),
+            peaks=self.peaks.copy(),
+        )
+
+    def placement(self, work_key: str, card: Card) -> Placement | str:
+        """How `card` takes a work key, worked out once for what was seen of its type so far."""
+        known = self._placements.get((work_key, card))
+        if known is None:
+            if len(self._placements) >= _PLACEMENTS:
+                # What a card has free is measured at each join: most of these may be outdated.
+                self._placements.clear()
+            work = self.works[work_key]
+            seen = self.seen(card, work_key, work)
+            known = self._placements[work_key, card] = self.place(work.shot, card, seen)
+        return known
+
+    def placed(self, member: Member, line: Line) -> Placement | str:
+        """How the node takes shots of a line, or why it cannot."""
+        work = self.works[line.work_key]
+        if lack := member.lacks(work, line.min_class):
+            return lack
+        answer = self.placement(line.work_key, member.card)
+        if isinstance(answer, Placement) and answer.recipe in member.missing_recipes.get(work.model, ()):
+            return f"the file for recipe {answer.recipe} of model {work.model} is not on this node"
+        return answer
+
+    def takers(self, lane: str, line: Line) -> frozenset[str]:
+        """Nodes in service that can take shots of a line; a node in its self-test may never do it."""
+        kind = lane, line.work_key, line.min_class
+        known = self._takers.get(kind)
+        if known is None:
+            known = self._takers[kind] = frozenset(
+                node.id
+                for node in self.serving.values()
+                if lane in node.lanes and isinstance(self.placed(node, line), Placement)
+            )
+        return known
+
+    def slowest(self, model: str) -> float | None:
+        """The most seconds that a megapixel-forward of a model was measured to take on any node."""
+        everyone = (*self.serving.values(), *self.tested.values(), *self.away.values())
+        known: list[float] = [node.speeds[model] for node in everyone if model in node.speeds]
+        return max(known, default=None)
+
+    def know_nodes(self, *, changed: dict[str, Member]) -> None:
+        """Learn of nodes as they are now."""
+        for node_id, node in changed.items():
+            before = self.node(node_id)
+            for nodes in (self.serving, self.tested, self.away):
+                nodes.pop(node_id, None)
+            nodes = self.away
+            if node.serves:
+                nodes = self.serving
+            elif node.state is NodeState.SELFTEST:
+                nodes = self.tested
+            nodes[node_id] = node
+            if before is None or before.abilities != node.abilities:
+                self._takers.clear()
+
+    def node(self, node_id: str) -> Member | None:
+        return self.serving.get(node_id) or self.tested.get(node_id) or self.away.get(node_id)
+
+    def nodes(self) -> dict[str, Member]:
+        """Every node by id."""
+        return {**self.away, **self.tested, **self.serving}
+
+    def _forget_placements(self) -> None:
+        self._placements.clear()
+        self._takers.clear()
+
+    def seen(self, card: Card, work_key: str, work: WorkSample) -> Seen:
+        """What cards of this type have shown about such work."""
+        return Seen(
+            ceilings=self.ceilings.get((card.type, work_key), {}),
+            peaks=self.peaks.get((card.type, work.size), {}),
+        )
+
+    def limit_pass(self, *, card_type: str, work_key: str, recipe: str, images: int) -> None:
+        known = self.ceilings.get((card_type, work_key), {})
+        self.ceilings[card_type, work_key] = {**known, recipe: images}
+        self._forget_placements()
+
+    def lift_limits(self, limits: Iterable[tuple[str, str, str]]) -> None:
+        """Forget the ceilings of these card types, work keys and recipes."""
+        for card_type, work_key, recipe in limits:
+            known = self.ceilings.pop((card_type, work_key), {})
+            rest = {name: images for name, images in known.items() if name != recipe}
+            if rest:
+                self.ceilings[card_type, work_key] = rest
+        self._forget_placements()
+
+    def measure_pass(self, *, card_type: str, size: Size, recipe: str, peak: Peak) -> None:
+        known = self.peaks.get((card_type, size), {})
+        self.peaks[card_type, size] = {**known, recipe: peak}
+        self._forget_placements()
+
+    def learn(self, known: dict[str, WorkSample]) -> None:
+        self.works.update(known)
+
+    def open(self, job_id: str, job: OpenJob) -> None:
+        """Let a job take part, with nothing that waits yet."""
+        before = self.jobs.get(job_id)
+        self.close(job_id)
+        self._queue(job, at_least=before.service_s if before else 0.0)
+        self.jobs[job_id] = job
+
+    def close(self, job_id: str) -> None:
+        self.jobs.pop(job_id, None)
+        for line in [line for line in self.lines if line.job_id == job_id]:
+            del self.lines[line]
+
+    def prioritise(self, job_id: str, priority: int) -> None:
+        job = self.jobs.get(job_id)
+        if job is not None and job.priority != priority:
+            job.priority = priority
+            self._queue(job)
+
+    def serve(self, job_id: str, batch_id: str, seconds: float, now: float) -> None:
+        """Note a batch that was given to a job and its owner at `now`, at its estimate."""
+        job = self.jobs.get(job_id)
+        if job is not None:
+            self.usage.begin(batch_id, job.owner, seconds, now)
+            self._turns[job.rivals] = max(job.service_s, self._turns.get(job.rivals, 0.0))
+            job.service_s += seconds
+
+    def _queue(self, job: OpenJob, *, at_least: float = 0.0) -> None:
+        """Give a job its share from now on, not what its rivals had before it came."""
+        job.service_s = max(at_least, self._turns.get(job.rivals, 0.0))
+
+    def charge(self, job_id: str, cost: float) -> None:
+        if job_id in self.jobs:
+            self.jobs[job_id].cost += cost
+
+    def reserve(self, job_id: str, batch_id: str, cost: float) -> None:
+        if job_id in self.jobs and cost:
+            self.jobs[job_id].reserved[batch_id] = cost
+
+    def release(self, job_id: str, batch_id: str) -> None:
+        if job_id in self.jobs:
+            self.jobs[job_id].reserved.pop(batch_id, None)
+
+    def change(self, lines: Amounts, sign: int) -> None:
+        """Add (`sign` 1) or take away (-1) what began or ceased to wait."""
+        for line, images in lines.items():
+            if line.job_id in self.jobs:
+                self.lines[line] = self.lines.get(line, 0) + sign * images
+                if self.lines[line] <= 0:
+                    del self.lines[line]

@@ -1,0 +1,62 @@
+"""Nodes as the scheduler sees them: all that decides which work each can take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from common.nodes import Card, Terms
+from common.states import IN_SERVICE, NodeState
+
+if TYPE_CHECKING:
+    from coordinator.scheduling.backlog import WorkSample
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Member:
+    """A node, as far as it matters to what it can take."""
+
+    id: str
+    state: NodeState
+    card: Card
+    terms: Terms
+    vram_class: int
+    lanes: frozenset[str]
+    models: frozenset[str]
+    loras: frozenset[str]
+    #: Model to the recipes that it has no file for.
+    missing_recipes: dict[str, list[str]]
+    #: Model and LoRAs in memory.
+    loaded: tuple[str | None, frozenset[str]]
+    #: Model to the seconds that a megapixel-forward was measured to take here.
+    speeds: dict[str, float]
+
+    @property
+    def serves(self) -> bool:
+        """Whether it takes work, or will when it has done what it has."""
+        return self.state in IN_SERVICE
+
+    @property
+    def abilities(self) -> tuple[object, ...]:
+        """All that decides which work it may be given."""
+        return (self.serves, self.card, self.lanes, self.models, self.loras, self.missing_recipes)
+
+    def lacks(self, work: WorkSample, min_class: int) -> str | None:
+        """Why this node cannot take such shots, as far as its files and class tell; None if it can."""
+        if work.model not in self.models:
+            return f"model {work.model} is not on this node"
+        missing = [name for name in work.loras if name not in self.loras]
+        if missing:
+            return f"LoRA {', '.join(missing)} is not on this node"
+        if min_class > self.vram_class:
+            return f"they need a card of {min_class} GB or more"
+        return None
+
+    def has_loaded(self, work: WorkSample) -> bool:
+        return self.loaded == (work.model, frozenset(work.loras))
+
+
+def card_of(facts: dict[str, Any]) -> Card:
+    """The card of a node's row."""
+    capability = facts["compute_capability"]
+    return Card(**facts | {"compute_capability": capability and tuple(capability)})

@@ -1,0 +1,51 @@
+"""Placing: how a card takes the shots of one work key, and how fast, by catalog, fit and estimate."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from common.catalog import Catalog
+from common.fit import Misfit, Seen, fit
+from common.nodes import Card
+from common.shot import Shot
+from coordinator.estimate import load_seconds, reference_pace
+
+
+class Placement(NamedTuple):
+    """How a card takes the shots of one work key."""
+
+    #: Name of the catalog recipe.
+    recipe: str
+    #: Images of one pass at the most.
+    pass_size: int
+    #: Seconds for a megapixel-forward as estimated before any is measured; None: nothing tells.
+    pace_s: float | None = None
+    #: The same for loading the model.
+    load_s: float = 0.0
+
+
+class Placer(Protocol):
+    """Where a shot fits: the catalog and `common.fit`, as the scheduler sees them."""
+
+    def __call__(self, shot: Shot, card: Card, seen: Seen) -> Placement | str:
+        """How `card` takes `shot`, after what was `seen` on its type; or the sentence that says why not."""
+
+
+def placing(catalog: Catalog) -> Placer:
+    """How a card takes a shot by this catalog."""
+
+    def place(shot: Shot, card: Card, seen: Seen) -> Placement | str:
+        model = catalog.models.get(shot.model)
+        if model is None:
+            return f"the catalog has no model {shot.model} any more"
+        answer = fit(shot, model, card, seen)
+        if isinstance(answer, Misfit):
+            return answer.reason
+        return Placement(
+            answer.recipe.name,
+            answer.pass_size,
+            pace_s=reference_pace(model, card),
+            load_s=load_seconds(model, answer.recipe),
+        )
+
+    return place

@@ -1,0 +1,96 @@
+"""What only a look at every shot can tell: that names differ, and that models read all of their prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from common.errors import InvalidDocument
+from common.shot import PlannedShot
+from common.units import counted
+from common.wording import shortened
+from coordinator.expand import Census, Expansion, check_names
+from coordinator.submission.tokens import Reader, Tokenizers
+
+#: Fewer words than tokens by this factor: a text without blanks, of which characters are counted.
+_TOKENS_A_WORD = 10
+
+
+@dataclass(slots=True)
+class _TooLong:
+    """Prompts, or negative prompts, of one model that it does not read to their end."""
+
+    #: Number of the first of such shots in the manifest.
+    first: int
+    shots: int = 0
+
+
+class ShotChecks:
+    """Looks at the shots of an expansion as they pass by, once."""
+
+    def __init__(self, expansion: Expansion, tokenizers: Tokenizers) -> None:
+        self._expansion = expansion
+        self._tokenizers = tokenizers
+        self._census = Census()
+        self._readers: dict[str, Reader | None] = {}
+        #: By model and whether it is the negative prompt.
+        self._too_long: dict[tuple[str, bool], _TooLong] = {}
+
+    def passing(self) -> Iterator[PlannedShot]:
+        for number, planned in enumerate(self._expansion):
+            self._census.add(planned)
+            self._read(number, planned)
+            yield planned
+
+    def raise_any(self) -> None:
+        """Raises InvalidDocument with all that is wrong, once every shot has passed."""
+        wrong = [self._invalid(*side, found) for side, found in self._too_long.items()]
+        try:
+            check_names(self._expansion, self._census)
+        except InvalidDocument as clash:
+            wrong.append(clash)
+        if wrong:
+            raise InvalidDocument(wrong[0].source, [problem for one in wrong for problem in one.problems])
+
+    def _read(self, number: int, planned: PlannedShot) -> None:
+        shot = planned.shot
+        try:
+            reader = self._readers[shot.model]
+        except KeyError:
+            reader = self._readers[shot.model] = self._tokenizers.reader(shot.model)
+        if reader is None:
+            return
+        if reader.prompt_too_long(shot):
+            self._note(shot.model, False, number)
+        if shot.negative and reader.negative_too_long(shot):
+            self._note(shot.model, True, number)
+
+    def _note(self, model: str, negative: bool, number: int) -> None:
+        self._too_long.setdefault((model, negative), _TooLong(number)).shots += 1
+
+    def _invalid(self, model: str, negative: bool, found: _TooLong) -> InvalidDocument:
+        first, settings = self._expansion[found.first], self._expansion.settings_of(found.first)
+        text, written = first.shot.prompt, settings.prompt
+        if negative:
+            text, written = first.shot.negative, settings.negative
+        reader = self._readers[model]
+        assert reader is not None
+        others = f" ({counted(found.shots, 'image')} in all)" if found.shots > 1 else ""
+        return self._expansion.invalid(
+            written.path,
+            f"the {'negative prompt' if negative else 'prompt'} of `{shortened(first.name)}` has "
+            f"{reader.count(text):,} tokens, {model} reads {reader.limit}: "
+            f"shorten it to about {_length(text, reader)}{others}",
+        )
+
+
+def _length(text: str, reader: Reader) -> str:
+    """How long a text like this one may be, rounded down to two digits."""
+    around = reader.count("")
+    share = (reader.limit - around) / (reader.count(text) - around)
+    words = len(text.split())
+    unit, number = "word", int(words * share)
+    if words * _TOKENS_A_WORD < reader.count(text):
+        unit, number = "character", int(len(text) * share)
+    step = 10 ** max(0, len(str(number)) - 2)
+    return counted(number // step * step, unit)
