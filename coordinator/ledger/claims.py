@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence, Set
-from functools import partial
 from typing import Any
 
 from sqlalchemy import Row, Select, case, exists, func, insert, literal, select, tuple_
@@ -22,7 +21,7 @@ from coordinator.ledger.specs import shot_of
 from coordinator.ledger.tallies import tally_lease
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import move_node, move_shots
-from coordinator.scheduling.backlog import Backlog
+from coordinator.scheduling.backlog import BatchLeased
 from coordinator.scheduling.member import Member
 from coordinator.scheduling.offers import Offer, expected_seconds, offer, reservation
 from coordinator.scheduling.placing import Placement
@@ -206,9 +205,8 @@ def _grant(
 
 
 def _count_in_hand(write: Write, batch: dict[str, Any], seconds: float) -> None:
-    of_it = {"job_id": batch["job_id"], "batch_id": batch["id"]}
-    write.after_commit(partial(Backlog.serve, **of_it, seconds=seconds, now=write.now))
-    write.after_commit(partial(Backlog.reserve, **of_it, cost=batch["estimate"]))
+    leased = BatchLeased(batch["id"], batch["job_id"], seconds, at=write.now, cost=batch["estimate"])
+    write.changes.append(leased)
 
 
 def _attempt(batch: dict[str, Any], place: int, attempt_id: str, shot_id: str) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,8 +29,8 @@ from coordinator.ledger.tallies import tally_batch
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import close_batch, drop_unwanted, move_attempts, move_node, move_shots
 from coordinator.ledger.trust import blame_node, doubt_node
-from coordinator.ledger.usage import add_late_usage, finish_usage
-from coordinator.scheduling.backlog import Backlog
+from coordinator.ledger.usage import add_late_usage, taken_seconds
+from coordinator.scheduling.backlog import BatchEnded
 from coordinator.scheduling.member import card_of
 
 #: How a batch ends that its node never closed.
@@ -62,10 +61,8 @@ def end_batch(
     spending = _spending(write, rules, batch, load or Spent(), spent)
     close_batch(write, batch_id, event, failure=failure.kind if failure else "", message=message, **spending)
     tally_batch(write.sums, _with(batch, spending))
-    # What it did not cost of a budget may be enough for a node that waits.
-    freed = partial(Backlog.release, job_id=batch.job_id, batch_id=batch_id)
-    write.after_commit(freed, brings_work=batch.max_cost is not None)
-    finish_usage(write, batch_id)
+    has_budget = batch.max_cost is not None
+    write.changes.append(BatchEnded(batch_id, batch.job_id, taken_seconds(write, batch_id), has_budget))
     facts = {"message": message, "peak_bytes": peak_bytes}
     _undo(write, batch, _died(rules, write.now, event, failure), failure, facts, spent)
     node_state = NodeState(batch.node_state)

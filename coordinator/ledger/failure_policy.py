@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, select, update
@@ -14,7 +13,7 @@ from common.states import AttemptState, ShotEvent, ShotState
 from coordinator.ledger.schema import attempts, jobs, plain, shots, wants
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import chunks, drop_unwanted, move_shots
-from coordinator.scheduling.backlog import Backlog
+from coordinator.scheduling.backlog import JobClosed
 
 
 def failed() -> ColumnElement[bool]:
@@ -90,7 +89,7 @@ def suspect(write: Write, ids: Sequence[str], source: ShotState) -> list[str]:
 
 def pause(write: Write, job_id: str, reason: str) -> None:
     write.connection.execute(update(jobs).where(jobs.c.id == job_id).values(intent="paused", reason=reason))
-    write.after_commit(partial(Backlog.close, job_id=job_id))
+    write.changes.append(JobClosed(job_id))
 
 
 def _pause_failing_jobs(write: Write, failed_ids: Sequence[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, update
@@ -19,7 +18,15 @@ from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import chunks, counted_as, drop_all_unwanted, drop_unwanted
 from coordinator.ledger.usage import recall_usage
 from coordinator.ledger.waiting import amounts, samples
-from coordinator.scheduling.backlog import Amounts, Backlog, OpenJob
+from coordinator.scheduling.backlog import (
+    Amounts,
+    JobClosed,
+    JobOpened,
+    JobPrioritised,
+    NodesChanged,
+    OpenJob,
+    ShotsWaiting,
+)
 
 
 def job_row(connection: Connection, job_id: str) -> Row[Any]:
@@ -46,7 +53,7 @@ def open_jobs(write: Write) -> None:
     drop_all_unwanted(write)
     recall_usage(write)
     recall_memory(write)
-    write.after_commit(partial(Backlog.know_nodes, changed=members(write.connection)))
+    write.changes.append(NodesChanged(members(write.connection)))
     columns = (
         jobs.c.id,
         jobs.c.owner,
@@ -63,7 +70,6 @@ def open_jobs(write: Write) -> None:
 
 def _open(write: Write, rows: Sequence[Row[Any]], lines: Amounts) -> None:
     known = samples(write.connection, {line.work_key for line in lines})
-    write.after_commit(partial(Backlog.learn, known=known))
     reserved = _in_hand(write.connection)
     for row in rows:
         job = OpenJob(
@@ -75,8 +81,8 @@ def _open(write: Write, rows: Sequence[Row[Any]], lines: Amounts) -> None:
             cost=row.cost,
             reserved=reserved.get(row.id, {}),
         )
-        write.after_commit(partial(Backlog.open, job_id=row.id, job=job), brings_work=True)
-    write.after_commit(partial(Backlog.change, lines=lines, sign=1))
+        write.changes.append(JobOpened(row.id, job))
+    write.changes.append(ShotsWaiting(lines, known))
 
 
 def cancel_cut_off(write: Write) -> None:
@@ -101,7 +107,7 @@ def cancel_job(write: Write, job_id: str, reason: str = "") -> list[str]:
     job_row(write.connection, job_id)
     _set(write, job_id, intent="cancelled", reason=reason)
     write.brings_orders = True
-    write.after_commit(partial(Backlog.close, job_id=job_id))
+    write.changes.append(JobClosed(job_id))
     mine = select(wants.c.shot_id).where(wants.c.job_id == job_id, wants.c.again.is_(False))
     return list(write.connection.scalars(mine))
 
@@ -122,7 +128,7 @@ def resume_job(write: Write, job_id: str) -> None:
 def prioritise_job(write: Write, job_id: str, priority: int) -> None:
     job_row(write.connection, job_id)
     _set(write, job_id, priority=priority)
-    write.after_commit(partial(Backlog.prioritise, job_id=job_id, priority=priority), brings_work=True)
+    write.changes.append(JobPrioritised(job_id, priority))
 
 
 def retry_job(write: Write, job_id: str) -> int:

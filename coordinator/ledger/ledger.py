@@ -394,7 +394,10 @@ class Ledger:
         """
         self._cancel_broken_off()
         with self._transactions.write() as write:
-            return sweep(write, self._rules, self._grace)
+            swept = sweep(write, self._rules, self._grace)
+        if swept.incident_over:
+            self._rules.incident.close()
+        return swept
 
     def finished(self, batch_ids: Iterable[str], *, closed_before: float) -> set[str]:
         """Those batches that closed before a time and have no upload that ingest still owes an answer."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, select
@@ -17,7 +16,7 @@ from coordinator.ledger.schema import ceilings, peaks, speeds, works
 from coordinator.ledger.specs import shot_of
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.waiting import samples
-from coordinator.scheduling.backlog import Backlog, Size, WorkSample
+from coordinator.scheduling.backlog import LimitsLifted, PassLimited, PassMeasured, Size, WorkSample
 from coordinator.scheduling.placing import Placement
 
 #: Weight of the newest image in the moving average.
@@ -56,10 +55,10 @@ CEILING_S = 24 * 3600.0
 def recall_memory(write: Write) -> None:
     """Tell a new backlog of every ceiling and peak."""
     for row in write.connection.execute(select(ceilings)):
-        write.after_commit(_limited(row.card_type, row.work_key, row.recipe, row.images))
+        write.changes.append(PassLimited(row.card_type, row.work_key, row.recipe, row.images))
     for row in write.connection.execute(select(peaks)):
         size, peak = (row.model, row.width, row.height), Peak(row.forwards, row.bytes)
-        write.after_commit(_measured(row.card_type, size, row.recipe, peak))
+        write.changes.append(PassMeasured(row.card_type, size, row.recipe, peak))
 
 
 def run_out(write: Write, card: Card, work_key: str, recipe: str, images: int) -> bool:
@@ -73,7 +72,7 @@ def run_out(write: Write, card: Card, work_key: str, recipe: str, images: int) -
     named = {"card_type": card.type, "work_key": work_key, "recipe": recipe}
     upsert(write.connection, ceilings, named, images=most, at=write.now)
     # What waits fits in smaller passes, or by another recipe: nodes ask anew.
-    write.after_commit(_limited(card.type, work_key, recipe, most), brings_work=True)
+    write.changes.append(PassLimited(card.type, work_key, recipe, most))
     lower = replace(seen, ceilings={**seen.ceilings, recipe: most})
     return isinstance(write.backlog.place(work.shot, card, lower), Placement)
 
@@ -101,7 +100,7 @@ def note_peaks(write: Write, passes: Iterable[Held]) -> None:
         model, width, height = size
         named = {"card_type": card_type, "model": model, "width": width, "height": height, "recipe": recipe}
         upsert(write.connection, peaks, named, **peak._asdict())
-        write.after_commit(_measured(card_type, size, recipe, peak))
+        write.changes.append(PassMeasured(card_type, size, recipe, peak))
 
 
 def forget_ceilings(write: Write) -> None:
@@ -110,7 +109,7 @@ def forget_ceilings(write: Write) -> None:
     key = ceilings.c.card_type, ceilings.c.work_key, ceilings.c.recipe
     limits = [tuple(row) for row in write.connection.execute(old.returning(*key))]
     if limits:
-        write.after_commit(partial(Backlog.lift_limits, limits=limits), brings_work=True)
+        write.changes.append(LimitsLifted(limits))
 
 
 def memory_views(connection: Connection, card_type: str | None = None) -> list[MemoryView]:
@@ -152,11 +151,3 @@ def memory_views(connection: Connection, card_type: str | None = None) -> list[M
 def _sample(write: Write, work_key: str) -> WorkSample:
     known = write.backlog.works.get(work_key)
     return known or samples(write.connection, [work_key])[work_key]
-
-
-def _limited(card_type: str, work_key: str, recipe: str, images: int) -> Callable[[Backlog], None]:
-    return partial(Backlog.limit_pass, card_type=card_type, work_key=work_key, recipe=recipe, images=images)
-
-
-def _measured(card_type: str, size: Size, recipe: str, peak: Peak) -> Callable[[Backlog], None]:
-    return partial(Backlog.measure_pass, card_type=card_type, size=size, recipe=recipe, peak=peak)

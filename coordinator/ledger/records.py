@@ -112,6 +112,8 @@ class Swept:
     ingest_again: tuple[str, ...]
     unanswered: tuple[Unanswered, ...]
     stuck: tuple[Stuck, ...]
+    #: Whether an incident is over, and the nodes that were blamed in it are forgiven.
+    incident_over: bool = False
 
 
 class WorkLabels(NamedTuple):

@@ -72,7 +72,8 @@ def sweep(write: Write, rules: Rules, grace: Grace) -> Swept:
     _pause_overspent(write, rules)
     forget_ceilings(write)
     stuck: list[Stuck] = []
-    _trust_again(write, rules, stuck)
+    incident_over = rules.incident.over(write.now)
+    _trust_again(write, rules, stuck, incident_over=incident_over)
     again, unanswered = _unsettled(write, rules)
     expired = _expire(write, rules, stuck) if lapsed else []
     lost = _miss(write, rules, stuck) if lapsed else []
@@ -82,6 +83,7 @@ def sweep(write: Write, rules: Rules, grace: Grace) -> Swept:
         ingest_again=again,
         unanswered=unanswered,
         stuck=tuple(stuck),
+        incident_over=incident_over,
     )
 
 
@@ -110,13 +112,12 @@ def _bring_back(write: Write, rules: Rules) -> None:
         write.connection.execute(late.values({column: most}))
 
 
-def _trust_again(write: Write, rules: Rules, stuck: list[Stuck]) -> None:
+def _trust_again(write: Write, rules: Rules, stuck: list[Stuck], *, incident_over: bool) -> None:
     """Forgive the nodes blamed in an incident that is over; test those in quarantine for long enough."""
-    if rules.incident.over(write.now):
+    if incident_over:
         for node in blamed(write, rules):
             with _apart(write, stuck, f"node {node.id}", node.id):
                 forgive(write, node)
-        write.after_commit(lambda _: rules.incident.close())
     for node in due_for_test(write, rules):
         with _apart(write, stuck, f"node {node.id}", node.id):
             begin_test(write, node)

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TypeVar
 
 from sqlalchemy import Connection
@@ -16,7 +15,7 @@ from coordinator.ledger.database import transaction
 from coordinator.ledger.fleet import members
 from coordinator.ledger.leadership import Lead, Replaced
 from coordinator.ledger.tallies import Sums
-from coordinator.scheduling.backlog import Backlog
+from coordinator.scheduling.backlog import Backlog, Change, JobCharged, NodesChanged
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -35,20 +34,22 @@ class Write:
     sums: Sums = field(default_factory=Sums)
     #: Nodes of which the memory has to learn anew.
     _touched: set[str] = field(default_factory=set)
-    _after: list[Callable[[Backlog], None]] = field(default_factory=list)
-    #: Whether work may appear by it.
-    brings_work: bool = False
+    #: What it changes in memory once it is committed.
+    changes: list[Change] = field(default_factory=list)
+    #: Whether nodes came into service, which may take what waits.
+    brings_nodes: bool = False
     #: Whether a node may have to do otherwise because of it.
     brings_orders: bool = False
 
-    def after_commit(self, change: Callable[[Backlog], None], *, brings_work: bool = False) -> None:
-        self._after.append(change)
-        self.brings_work |= brings_work
+    @property
+    def brings_work(self) -> bool:
+        """Whether a node that waits may get work by it."""
+        return self.brings_nodes or any(change.brings_work for change in self.changes)
 
     @contextmanager
     def apart(self) -> Iterator[None]:
         """A part that leaves nothing behind when it raises a FarmError, so that the rest may be kept."""
-        after, brings_work, brings_orders = len(self._after), self.brings_work, self.brings_orders
+        changes, nodes, orders = len(self.changes), self.brings_nodes, self.brings_orders
         sums = self.sums.copy()
         savepoint = self.connection.begin_nested()
         try:
@@ -56,8 +57,8 @@ class Write:
         except FarmError:
             # Not on the database's own errors: it may have lost the savepoint, and would say only that.
             savepoint.rollback()
-            del self._after[after:]
-            self.brings_work, self.brings_orders, self.sums = brings_work, brings_orders, sums
+            del self.changes[changes:]
+            self.brings_nodes, self.brings_orders, self.sums = nodes, orders, sums
             raise
         savepoint.commit()
 
@@ -84,17 +85,12 @@ class Write:
         """Write the sums, and read what the memory has to learn: the last of the transaction."""
         self.sums.write(self.connection)
         if self._touched:
-            changed = members(self.connection, self._touched)
-            self.after_commit(partial(Backlog.know_nodes, changed=changed))
+            self.changes.append(NodesChanged(members(self.connection, self._touched)))
 
     def charge(self, job_id: str, cost: float) -> None:
         """Add to a job's bill."""
         self.sums.charge(job_id, cost)
-        self.after_commit(partial(Backlog.charge, job_id=job_id, cost=cost))
-
-    def committed(self, backlog: Backlog) -> None:
-        for change in self._after:
-            change(backlog)
+        self.changes.append(JobCharged(job_id, cost))
 
 
 class Transactions:
@@ -138,7 +134,8 @@ class Transactions:
                 # A commit whose answer was lost may have happened: only the tables know.
                 self._backlog, self._filled = self._new_backlog(), False
                 raise
-            write.committed(self._backlog)
+            for change in write.changes:
+                self._backlog.apply(change)
             self._filled = True
         if write.brings_work:
             for listener in self._listeners:

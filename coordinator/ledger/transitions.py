@@ -185,7 +185,7 @@ def move_node(
 ) -> None:
     """Move a node; a state that lasts keeps its reason and whose doing it was."""
     write.brings_orders |= event not in _NODES_OWN
-    write.brings_work |= event in _BRING_NODES
+    write.brings_nodes |= event in _BRING_NODES
     if NODE.after(source, event) is not source:
         values = {"reason": detail, "decided_by": "farm"} | values
     write.touch(node_id)

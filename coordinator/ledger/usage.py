@@ -5,16 +5,15 @@ A batch in hand counts at its estimate; once it is over, what its rows say that 
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import Select, func, select
 
 from common.states import BatchState
 from coordinator.ledger.costs import CARD_PHASES
 from coordinator.ledger.schema import attempts, batches, jobs
 from coordinator.ledger.transactions import Write
-from coordinator.scheduling.backlog import Backlog
+from coordinator.scheduling.backlog import OwnerServed
 from coordinator.scheduling.fairness import HALF_LIFE_S, REMEMBERED
 
 
@@ -22,19 +21,20 @@ def recall_usage(write: Write) -> None:
     """Tell a new backlog of every batch that was leased of late; one in hand counts as far as reported."""
     recent = batches.c.leased_at > write.now - REMEMBERED * HALF_LIFE_S
     for row in write.connection.execute(_taken().where(recent)):
-        write.after_commit(partial(_recall, row=row))
+        in_hand = row.id if row.state == BatchState.LEASED else None
+        write.changes.append(OwnerServed(row.owner, row.seconds, row.leased_at, in_hand))
 
 
-def finish_usage(write: Write, batch_id: str) -> None:
-    """Count what a batch took in all instead of its estimate; its rows say it already."""
+def taken_seconds(write: Write, batch_id: str) -> float:
+    """What a batch took in all, as its rows say."""
     row = write.connection.execute(_taken().where(batches.c.id == batch_id)).one()
-    write.after_commit(partial(_settle, row=row))
+    return float(row.seconds)
 
 
 def add_late_usage(write: Write, batch_id: str, seconds: float) -> None:
     """Count what a node went on to spend on a batch that is settled."""
     row = write.connection.execute(_taken().where(batches.c.id == batch_id)).one()
-    write.after_commit(partial(_add, owner=row.owner, seconds=seconds, at=row.leased_at))
+    write.changes.append(OwnerServed(row.owner, seconds, row.leased_at))
 
 
 def _taken() -> Select[Any]:
@@ -46,18 +46,3 @@ def _taken() -> Select[Any]:
         .select_from(batches.join(jobs).join(attempts, attempts.c.batch_id == batches.c.id))
         .group_by(batches.c.id, jobs.c.owner)
     )
-
-
-def _recall(backlog: Backlog, *, row: Row[Any]) -> None:
-    if row.state == BatchState.LEASED:
-        backlog.usage.begin(row.id, row.owner, row.seconds, row.leased_at)
-    else:
-        backlog.usage.add(row.owner, row.seconds, row.leased_at)
-
-
-def _settle(backlog: Backlog, *, row: Row[Any]) -> None:
-    backlog.usage.finish(row.id, row.seconds)
-
-
-def _add(backlog: Backlog, *, owner: str, seconds: float, at: float) -> None:
-    backlog.usage.add(owner, seconds, at)

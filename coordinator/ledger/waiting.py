@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable
-from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select
@@ -13,7 +12,7 @@ from common.states import ShotState
 from coordinator.ledger.schema import plain, shots, waiting, wants, works
 from coordinator.ledger.specs import shot_of
 from coordinator.ledger.transactions import Write
-from coordinator.scheduling.backlog import Amounts, Backlog, Line, WorkSample
+from coordinator.scheduling.backlog import Amounts, Line, ShotsTaken, ShotsWaiting, WorkSample
 
 _LINE = (waiting.c.job_id, waiting.c.work_key, waiting.c.min_class)
 
@@ -40,8 +39,7 @@ def begin_waiting(write: Write, *among: Any, brings_work: bool = True) -> None:
     lines = _counted(rows)
     if lines:
         known = samples(write.connection, {line.work_key for line in lines})
-        write.after_commit(partial(Backlog.learn, known=known))
-        write.after_commit(partial(Backlog.change, lines=lines, sign=1), brings_work=brings_work)
+        write.changes.append(ShotsWaiting(lines, known, brings_work))
 
 
 def cease_waiting(write: Write, shot_ids: Collection[str]) -> None:
@@ -49,7 +47,7 @@ def cease_waiting(write: Write, shot_ids: Collection[str]) -> None:
     gone = delete(waiting).where(waiting.c.shot_id.in_(shot_ids)).returning(*_LINE)
     lines = _counted(write.connection.execute(gone))
     if lines:
-        write.after_commit(partial(Backlog.change, lines=lines, sign=-1))
+        write.changes.append(ShotsTaken(lines))
 
 
 def amounts(connection: Connection, job_id: str | None = None) -> Amounts:

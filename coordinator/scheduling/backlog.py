@@ -1,15 +1,15 @@
 """The backlog in memory: how much waits for each job and work key, kept in step with the ledger.
 
-A claim must not count a hundred thousand rows. Every commit that moves shots into or out of `waiting` says so
-here; at start, and when a job opens, the counts come from the tables.
+A claim must not count a hundred thousand rows. Each commit hands in its changes (`Backlog.apply`); at start,
+and when a job opens, the counts come from the tables.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from common.fit import Peak, Seen
 from common.nodes import Card
@@ -91,6 +91,140 @@ class OpenJob:
         return self.owner, self.lane, self.priority
 
 
+@dataclass(frozen=True, slots=True)
+class ShotsWaiting:
+    """Shots began to wait; their work keys may be new."""
+
+    lines: Amounts
+    samples: dict[str, WorkSample]
+    brings_work: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ShotsTaken:
+    """Shots ceased to wait."""
+
+    lines: Amounts
+    brings_work: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobOpened:
+    """A job takes part, with nothing that waits yet."""
+
+    job_id: str
+    job: OpenJob
+    brings_work: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class JobClosed:
+    job_id: str
+    brings_work: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobPrioritised:
+    job_id: str
+    priority: int
+    brings_work: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class JobCharged:
+    job_id: str
+    #: In the farm's currency.
+    cost: float
+    brings_work: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLeased:
+    """A batch was given to a job and its owner, at its estimates."""
+
+    batch_id: str
+    job_id: str
+    seconds: float
+    #: Seconds since 1970.
+    at: float
+    cost: float
+    brings_work: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True)
+class BatchEnded:
+    """A batch ended after so many seconds of a card; what was reserved for it is free."""
+
+    batch_id: str
+    job_id: str
+    seconds: float
+    #: Where the job has a budget, the rest of the reservation may be enough for another node.
+    brings_work: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerServed:
+    """An owner had seconds of work, at a time in seconds since 1970; of a batch that is still in hand."""
+
+    owner: str
+    seconds: float
+    at: float
+    in_hand: str | None = None
+    brings_work: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True)
+class NodesChanged:
+    nodes: dict[str, Member]
+    brings_work: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True)
+class PassLimited:
+    """Cards of a type take at most so many images of a work key in one pass."""
+
+    card_type: str
+    work_key: str
+    recipe: str
+    images: int
+    brings_work: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class PassMeasured:
+    card_type: str
+    size: Size
+    recipe: str
+    peak: Peak
+    brings_work: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsLifted:
+    """Ceilings are forgotten, by card type, work key and recipe."""
+
+    limits: Sequence[tuple[str, str, str]]
+    brings_work: ClassVar[bool] = True
+
+
+#: What a commit changes; `brings_work` tells whether a node that waits may get work by it.
+Change = (
+    ShotsWaiting
+    | ShotsTaken
+    | JobOpened
+    | JobClosed
+    | JobPrioritised
+    | JobCharged
+    | BatchLeased
+    | BatchEnded
+    | OwnerServed
+    | NodesChanged
+    | PassLimited
+    | PassMeasured
+    | LimitsLifted
+)
+
+
 @dataclass(slots=True)
 class Backlog:
     place: Placer
@@ -110,6 +244,32 @@ class Backlog:
     #: Card type and work key to the largest pass by recipe; card type and size to what was measured.
     ceilings: dict[tuple[str, str], dict[str, int]] = field(default_factory=dict)
     peaks: dict[tuple[str, Size], dict[str, Peak]] = field(default_factory=dict)
+
+    def apply(self, change: Change) -> None:
+        """Follow what a commit changed."""
+        match change:
+            case ShotsWaiting(lines, samples):
+                self.works.update(samples)
+                self._count(lines, 1)
+            case ShotsTaken(lines):
+                self._count(lines, -1)
+            case JobOpened() | JobClosed() | JobPrioritised() | JobCharged():
+                self._change_job(change)
+            case BatchLeased():
+                self._lease(change)
+            case BatchEnded(batch_id, job_id, seconds):
+                self.usage.finish(batch_id, seconds)
+                if job_id in self.jobs:
+                    self.jobs[job_id].reserved.pop(batch_id, None)
+            case OwnerServed(owner, seconds, at, in_hand):
+                if in_hand is None:
+                    self.usage.add(owner, seconds, at)
+                else:
+                    self.usage.begin(in_hand, owner, seconds, at)
+            case NodesChanged(nodes):
+                self._know_nodes(nodes)
+            case PassLimited() | PassMeasured() | LimitsLifted():
+                self._measure(change)
 
     def copy(self) -> Backlog:
         """As it is now, for a long look at it."""
@@ -167,8 +327,7 @@ class Backlog:
         known: list[float] = [node.speeds[model] for node in everyone if model in node.speeds]
         return max(known, default=None)
 
-    def know_nodes(self, *, changed: dict[str, Member]) -> None:
-        """Learn of nodes as they are now."""
+    def _know_nodes(self, changed: dict[str, Member]) -> None:
         for node_id, node in changed.items():
             before = self.node(node_id)
             for nodes in (self.serving, self.tested, self.away):
@@ -189,10 +348,6 @@ class Backlog:
         """Every node by id."""
         return {**self.away, **self.tested, **self.serving}
 
-    def _forget_placements(self) -> None:
-        self._placements.clear()
-        self._takers.clear()
-
     def seen(self, card: Card, work_key: str, work: WorkSample) -> Seen:
         """What cards of this type have shown about such work."""
         return Seen(
@@ -200,71 +355,66 @@ class Backlog:
             peaks=self.peaks.get((card.type, work.size), {}),
         )
 
-    def limit_pass(self, *, card_type: str, work_key: str, recipe: str, images: int) -> None:
-        known = self.ceilings.get((card_type, work_key), {})
-        self.ceilings[card_type, work_key] = {**known, recipe: images}
-        self._forget_placements()
+    def _measure(self, change: PassLimited | PassMeasured | LimitsLifted) -> None:
+        match change:
+            case PassLimited(card_type, work_key, recipe, images):
+                limits = self.ceilings.get((card_type, work_key), {})
+                self.ceilings[card_type, work_key] = {**limits, recipe: images}
+            case PassMeasured(card_type, size, recipe, peak):
+                known = self.peaks.get((card_type, size), {})
+                self.peaks[card_type, size] = {**known, recipe: peak}
+            case LimitsLifted(lifted):
+                for card_type, work_key, recipe in lifted:
+                    limits = self.ceilings.pop((card_type, work_key), {})
+                    rest = {name: images for name, images in limits.items() if name != recipe}
+                    if rest:
+                        self.ceilings[card_type, work_key] = rest
+        self._placements.clear()
+        self._takers.clear()
 
-    def lift_limits(self, limits: Iterable[tuple[str, str, str]]) -> None:
-        """Forget the ceilings of these card types, work keys and recipes."""
-        for card_type, work_key, recipe in limits:
-            known = self.ceilings.pop((card_type, work_key), {})
-            rest = {name: images for name, images in known.items() if name != recipe}
-            if rest:
-                self.ceilings[card_type, work_key] = rest
-        self._forget_placements()
+    def _change_job(self, change: JobOpened | JobClosed | JobPrioritised | JobCharged) -> None:
+        match change:
+            case JobOpened(job_id, job):
+                self._open(job_id, job)
+            case JobClosed(job_id):
+                self._close(job_id)
+            case JobPrioritised(job_id, priority):
+                self._prioritise(job_id, priority)
+            case JobCharged(job_id, cost):
+                if job_id in self.jobs:
+                    self.jobs[job_id].cost += cost
 
-    def measure_pass(self, *, card_type: str, size: Size, recipe: str, peak: Peak) -> None:
-        known = self.peaks.get((card_type, size), {})
-        self.peaks[card_type, size] = {**known, recipe: peak}
-        self._forget_placements()
-
-    def learn(self, known: dict[str, WorkSample]) -> None:
-        self.works.update(known)
-
-    def open(self, job_id: str, job: OpenJob) -> None:
-        """Let a job take part, with nothing that waits yet."""
+    def _open(self, job_id: str, job: OpenJob) -> None:
         before = self.jobs.get(job_id)
-        self.close(job_id)
+        self._close(job_id)
         self._queue(job, at_least=before.service_s if before else 0.0)
         self.jobs[job_id] = job
 
-    def close(self, job_id: str) -> None:
+    def _close(self, job_id: str) -> None:
         self.jobs.pop(job_id, None)
         for line in [line for line in self.lines if line.job_id == job_id]:
             del self.lines[line]
 
-    def prioritise(self, job_id: str, priority: int) -> None:
+    def _prioritise(self, job_id: str, priority: int) -> None:
         job = self.jobs.get(job_id)
         if job is not None and job.priority != priority:
             job.priority = priority
             self._queue(job)
 
-    def serve(self, job_id: str, batch_id: str, seconds: float, now: float) -> None:
-        """Note a batch that was given to a job and its owner at `now`, at its estimate."""
-        job = self.jobs.get(job_id)
+    def _lease(self, batch: BatchLeased) -> None:
+        job = self.jobs.get(batch.job_id)
         if job is not None:
-            self.usage.begin(batch_id, job.owner, seconds, now)
+            self.usage.begin(batch.batch_id, job.owner, batch.seconds, batch.at)
             self._turns[job.rivals] = max(job.service_s, self._turns.get(job.rivals, 0.0))
-            job.service_s += seconds
+            job.service_s += batch.seconds
+            if batch.cost:
+                job.reserved[batch.batch_id] = batch.cost
 
     def _queue(self, job: OpenJob, *, at_least: float = 0.0) -> None:
         """Give a job its share from now on, not what its rivals had before it came."""
         job.service_s = max(at_least, self._turns.get(job.rivals, 0.0))
 
-    def charge(self, job_id: str, cost: float) -> None:
-        if job_id in self.jobs:
-            self.jobs[job_id].cost += cost
-
-    def reserve(self, job_id: str, batch_id: str, cost: float) -> None:
-        if job_id in self.jobs and cost:
-            self.jobs[job_id].reserved[batch_id] = cost
-
-    def release(self, job_id: str, batch_id: str) -> None:
-        if job_id in self.jobs:
-            self.jobs[job_id].reserved.pop(batch_id, None)
-
-    def change(self, lines: Amounts, sign: int) -> None:
+    def _count(self, lines: Amounts, sign: int) -> None:
         """Add (`sign` 1) or take away (-1) what began or ceased to wait."""
         for line, images in lines.items():
             if line.job_id in self.jobs:
