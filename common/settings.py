@@ -82,6 +82,14 @@ class Money(Section):
     card_watts: dict[int, NotNegative] = {6: 120, 8: 150, 12: 170, 16: 165, 24: 350, 32: 450}
 
 
+class Retention(Section):
+    """Jobs with counts and cost, images with their origin, and daily costs are always kept."""
+
+    #: Days after the end of a job for which its shots, attempts and events are kept, and days for which
+    #: the events of nodes are kept; 0 keeps them forever.
+    details_days: Annotated[int, Field(ge=0)] = 90
+
+
 class Storage(Section):
     #: `s3://bucket` or `file:FOLDER`.
     url: str = "s3://shotfarm"
@@ -139,6 +147,7 @@ class Settings(Section):
     #: Nodes that `farm up` starts on this machine.
     nodes: tuple[EmbeddedNode, ...] = ()
     timing: Timing = Timing()
+    retention: Retention = Retention()
     money: Money = Money()
     storage: Storage = Storage()
     keys: Keys = Keys()

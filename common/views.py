@@ -86,6 +86,8 @@ class JobSummary(Message):
     counts: dict[str, int]
     #: None if the job has no limit.
     budget: BudgetView | None = None
+    #: When its shots, attempts and events were removed (`retention.details_days`); None: they are kept.
+    details_removed_at: float | None = None
 
 
 class Priority(Message):

@@ -28,7 +28,7 @@ from coordinator.background.broker_user import BrokerUser
 from coordinator.background.dispatch import Dispatcher, IngestQueue
 from coordinator.background.loop import Loop
 from coordinator.background.store_cleanup import clear_quarantine, erase
-from coordinator.background.sweep import Sweeper
+from coordinator.background.sweep import Sweeper, thin
 from coordinator.farm import Farm
 from coordinator.http.access import configured
 from coordinator.http.app import make_app
@@ -50,6 +50,7 @@ _COMMITS_A_HEARTBEAT = 5
 _COMMIT_EVERY_S = 0.05
 #: Between two looks for what is left in quarantine.
 _QUARANTINE_S = 600.0
+_DAY_S = 86400.0
 
 
 def build_farm(settings: Settings, lead: Lead) -> Farm:
@@ -65,6 +66,7 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
         rates=Rates.of(settings.money),
         place=placing(catalog),
         whole=tokenizers.whole,
+        keep_s=settings.retention.details_days * _DAY_S or None,
     )
     store = open_store(settings)
     store.probe()
@@ -111,6 +113,7 @@ def _loops(ledger: Ledger, publisher: Publisher, store: Store, *, period_s: floa
         Loop("leading", ledger.show_life, period_s=period_s),
         Loop("sweeper", sweeper.sweep, period_s=period_s),
         Loop("uploads", sweeper.ask_again, period_s=period_s),
+        Loop("retention", lambda: thin(ledger), period_s=period_s),
         Loop("quarantine", clear, period_s=_QUARANTINE_S),
         Loop("erasure", _as_leader(ledger, lambda: erase(store, ledger)), period_s=period_s),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from coordinator.ledger.schema import (
     ATTEMPT_PHASES,
     attempts,
     batches,
+    daily_tallies,
     deleted_images,
     images,
     job_counts,
@@ -44,18 +46,12 @@ def check_ledger(ledger: Ledger) -> None:
 
 
 def _check_sums(connection: Connection) -> None:
-    """Every counter that is kept with each commit is what its raw rows add up to."""
+    """Every counter that is kept with each commit is what its raw rows, and those thinned, add up to."""
     kept = {tuple(row[:-1]): row.value for row in _rows(connection, tallies) if abs(row.value) > _NOTHING}
     counted = {tuple(key): value for key, value in _recounted(connection).items() if abs(value) > _NOTHING}
     assert kept.keys() == counted.keys()
     assert kept == pytest.approx(counted, rel=_CLOSE)
-    paid: Counter[str] = Counter()
-    for row in _rows(connection, attempts):
-        paid[row.job_id] += row.cost
-    for row in _rows(connection, batches):
-        paid[row.job_id] += row.load_cost + row.lost_cost
-    bills = {row.id: row.cost for row in _rows(connection, jobs)}
-    assert bills == pytest.approx({job_id: paid[job_id] for job_id in bills}, rel=_CLOSE)
+    _check_bills(connection)
     state = {row.id: row.state for row in _rows(connection, shots)}
     wanted = Counter(
         (row.job_id, counted_as(state[row.shot_id], row.accepted))
@@ -65,41 +61,77 @@ def _check_sums(connection: Connection) -> None:
     wanted += Counter(
         (row.job_id, row.kind) for row in _rows(connection, removals) if not row.again and row.redo_id is None
     )
-    assert {
-        (row.job_id, row.state): row.shots for row in _rows(connection, job_counts) if row.shots
-    } == wanted
+    counts = _rows(connection, job_counts)
+    wanted += Counter({(row.job_id, row.state): row.thinned for row in counts})
+    assert {(row.job_id, row.state): row.shots for row in counts if row.shots} == wanted
 
 
-def _recounted(connection: Connection) -> dict[Tally, float]:
-    """The tallies, counted over all attempts and batches."""
-    found: Counter[Tally] = Counter()
+def _check_bills(connection: Connection) -> None:
+    """A job has cost what its rows say; once it is thinned, those of its owner do, with the daily sums."""
+    paid: Counter[str] = Counter()
     for row in _rows(connection, attempts):
-        labels = row.model, row.lane, row.vram_class
+        paid[row.job_id] += row.cost
+    for row in _rows(connection, batches):
+        paid[row.job_id] += row.load_cost + row.lost_cost
+    theirs: Counter[str] = Counter()
+    for row in _rows(connection, daily_tallies):
+        theirs[row.owner] += row.value * (row.kind == "cost")
+    bills: Counter[str] = Counter()
+    for job in _rows(connection, jobs):
+        bills[job.owner] += job.cost
+        theirs[job.owner] += paid[job.id]
+        assert job.thinning_at or job.cost == pytest.approx(paid[job.id], rel=_CLOSE)
+    assert theirs == pytest.approx(bills, rel=_CLOSE, abs=_NOTHING)
+
+
+def _recounted(connection: Connection) -> Counter[Any]:
+    """The tallies, counted over all attempts and batches, those thinned among them."""
+    found: Counter[Any] = Counter()
+    for row in _rows(connection, attempts):
         if row.state == AttemptState.RUNNING:
-            found[Tally("running", *labels)] += 1
-        elif row.state != AttemptState.DELIVERED:
-            found[Tally("attempts", *labels, row.state)] += 1
-            found[Tally("failures", *labels, row.failure)] += 1
-        for phase in ATTEMPT_PHASES:
-            found[Tally("seconds", *labels, phase)] += getattr(row, f"{phase}_s")
-        found[Tally("joules", *labels, row.energy_method)] += row.joules
-        for kind in ("cost", "volunteered"):
-            found[Tally(kind, *labels, "render")] += getattr(row, kind)
-    made = {row.id: row for row in _rows(connection, attempts)}
+            found[Tally("running", row.model, row.lane, row.vram_class)] += 1
+    for (_, _, *tally), value in tallied_by_day(connection).items():
+        found[Tally(*tally)] += value
     for image in (*_rows(connection, images), *_rows(connection, deleted_images)):
         if image.rejected_at is not None:
-            row = made[image.attempt_id]
-            found[Tally("rejected_images", row.model, row.lane, row.vram_class)] += 1
-            found[Tally("rejected_cost", row.model, row.lane, row.vram_class)] += image.cost
-    for row in _rows(connection, batches):
-        labels = row.model, row.lane, row.vram_class
-        found[Tally("loads", *labels)] += row.loads
-        for part in ("load", "lost"):
-            found[Tally("seconds", *labels, part)] += getattr(row, f"{part}_s")
-            found[Tally("joules", *labels, row.spent_method)] += getattr(row, f"{part}_joules")
-            for kind in ("cost", "volunteered"):
-                found[Tally(kind, *labels, part)] += getattr(row, f"{part}_{kind}")
+            labels = image.model, image.lane, image.vram_class
+            found[Tally("rejected_images", *labels)] += 1
+            found[Tally("rejected_cost", *labels)] += image.cost
     return found
+
+
+def tallied_by_day(connection: Connection) -> dict[tuple[Any, ...], float]:
+    """(day, owner, tally) to the sum over all attempts and batches; day None for what is not over.
+
+    Those thinned are in the daily sums.
+    """
+    found: Counter[Any] = Counter()
+    owners = {row.id: row.owner for row in _rows(connection, jobs)}
+    for row in _rows(connection, attempts):
+        of_day, labels = (_day(row.settled_at), owners[row.job_id]), (row.model, row.lane, row.vram_class)
+        if row.state not in (AttemptState.RUNNING, AttemptState.DELIVERED):
+            found[*of_day, "attempts", *labels, row.state] += 1
+            found[*of_day, "failures", *labels, row.failure] += 1
+        for phase in ATTEMPT_PHASES:
+            found[*of_day, "seconds", *labels, phase] += getattr(row, f"{phase}_s")
+        found[*of_day, "joules", *labels, row.energy_method] += row.joules
+        for kind in ("cost", "volunteered"):
+            found[*of_day, kind, *labels, "render"] += getattr(row, kind)
+    for row in _rows(connection, batches):
+        of_day, labels = (_day(row.closed_at), owners[row.job_id]), (row.model, row.lane, row.vram_class)
+        found[*of_day, "loads", *labels, ""] += row.loads
+        for part in ("load", "lost"):
+            found[*of_day, "seconds", *labels, part] += getattr(row, f"{part}_s")
+            found[*of_day, "joules", *labels, row.spent_method] += getattr(row, f"{part}_joules")
+            for kind in ("cost", "volunteered"):
+                found[*of_day, kind, *labels, part] += getattr(row, f"{part}_{kind}")
+    for *key, value in _rows(connection, daily_tallies):
+        found[tuple(key)] += value
+    return {key: value for key, value in found.items() if value}
+
+
+def _day(at: float | None) -> date | None:
+    return None if at is None else datetime.fromtimestamp(at, UTC).date()
 
 
 def _rows(connection: Connection, table: Table) -> list[Any]:
@@ -153,13 +185,16 @@ def _check_backlog(connection: Connection, backlog: Backlog) -> None:
     """What the memory counts is what the tables hold, and nothing waits that no live job wants."""
     rows = {row.id: row for row in _rows(connection, shots)}
     intents = {row.id: row.intent for row in _rows(connection, jobs)}
+    taking_part = {
+        row.id for row in _rows(connection, jobs) if row.intent == "active" and row.thinning_at is None
+    }
     expected: Counter[Line] = Counter()
     wanted, waits = set(), set()
     for want in _rows(connection, wants):
         row = rows[want.shot_id]
         if intents[want.job_id] != "cancelled":
             wanted.add(row.id)
-        if intents[want.job_id] == "active" and row.state == "waiting":
+        if want.job_id in taking_part and row.state == "waiting":
             expected[Line(want.job_id, row.work_key, row.min_class)] += not want.again
         if row.state == "waiting" and not want.again:
             waits.add((want.job_id, row.work_key, row.min_class, row.crashes, want.position, row.id))

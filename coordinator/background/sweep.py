@@ -14,6 +14,9 @@ from coordinator.ledger import Ledger, Stuck, Swept, Unanswered
 
 log = logging.getLogger(__name__)
 
+#: Transactions of one round of retention: between rounds all others have their turn.
+_THINNINGS = 5
+
 
 class Sweeper:
     """Sweeps the ledger, and apart from that, since a server may hang, settles the uploads that it found."""
@@ -86,3 +89,10 @@ class Sweeper:
                 stuck.reason,
                 stuck.subject,
             )
+
+
+def thin(ledger: Ledger) -> None:
+    """Remove some of what the farm need not keep any more. Raises Unavailable when the database is away."""
+    for _ in range(_THINNINGS):
+        if not ledger.thin():
+            return

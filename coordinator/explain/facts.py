@@ -170,6 +170,8 @@ class JobSubject:
     failures: tuple[FailureView, ...] = ()
     #: Id and output name of the first that failed.
     failed: tuple[tuple[str, str], ...] = ()
+    #: What retention has removed of it, when, and what to do; empty: nothing.
+    removed: str = ""
 
 
 class Refusal(NamedTuple):

@@ -10,7 +10,7 @@ from common.units import counted
 from common.views import Explanation
 from coordinator.explain.facts import JobSubject
 from coordinator.explain.waiting import budget_remedy, why_waiting
-from coordinator.explain.wording import SHORT, Answer, a_few, checking, listed, spent
+from coordinator.explain.wording import SHORT, Answer, a_few, capitalised, checking, listed, spent
 
 #: What `farm jobs` calls a job's status, as the end of a sentence.
 _STATUS = {
@@ -46,7 +46,7 @@ def _standing(subject: JobSubject) -> Answer:
         how = f"was paused automatically: {job.reason}"
     elif subject.status == "paused":
         how, remedy = "is paused by the operator", f"`farm resume {job.id}`"
-    elif job.intent == "cancelled":
+    elif job.intent == "cancelled" and not subject.removed:
         remedy = f"`farm requeue {job.id}` continues it"
     stored = f"{subject.counts.get(ShotState.DONE, 0):,} of {counted(subject.images, 'image')} stored"
     return Answer(f"Job {job.id} ({job.name}) {how}; {stored}", remedy)
@@ -112,6 +112,8 @@ def _rest(subject: JobSubject) -> Iterator[Answer]:
             yield Answer(f"{counted(number, 'image')} {removed} by a person")
     if cancelled := counts.get(ShotState.CANCELLED):
         yield Answer(f"{counted(cancelled, 'shot')} cancelled")
+    if subject.removed:
+        yield Answer(capitalised(subject.removed), goes_on=True)
 
 
 def _shots(number: int, verb: str) -> str:

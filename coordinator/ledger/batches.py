@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, Row, Select, exists, func, select
+from sqlalchemy import Connection, Row, Select, exists, func, or_, select
 
 from common.errors import Conflict, Gone, Invalid, NotFound, WrongToken
 from common.failures import MAX_ATTEMPTS, Blame, Failure, failure
@@ -45,9 +45,11 @@ def must_match(batch_id: str, row: Row[Any] | None, token: str) -> Row[Any]:
 def finished(connection: Connection, batch_ids: Iterable[str], closed_before: float) -> set[str]:
     """See `Ledger.finished`."""
     owed = exists().where(attempts.c.batch_id == batches.c.id, attempts.c.state == AttemptState.DELIVERED)
-    over = select(batches.c.id).where(batches.c.closed_at < closed_before, ~owed)
-    parts = (over.where(batches.c.id.in_(some)) for some in chunks(list(batch_ids)))
-    return {batch_id for part in parts for batch_id in connection.scalars(part)}
+    needed = or_(batches.c.closed_at.is_(None), batches.c.closed_at >= closed_before, owed)
+    asked = set(batch_ids)
+    parts = (select(batches.c.id).where(batches.c.id.in_(some), needed) for some in chunks(list(asked)))
+    # Those that have no row any more closed long ago.
+    return asked - {batch_id for part in parts for batch_id in connection.scalars(part)}
 
 
 def granted_keys(connection: Connection, batch_id: str, requests: Sequence[GrantRequest]) -> list[str]:

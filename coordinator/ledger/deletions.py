@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Double, String, delete, func, insert, literal
 from common.errors import Conflict, NotFound
 from common.states import AttemptState, ShotEvent, ShotState
 from common.views import Deleted
-from coordinator.ledger.jobs import job_row
+from coordinator.ledger.jobs import detailed_job
 from coordinator.ledger.records import Doomed
 from coordinator.ledger.removals import must_be_stored, owners_jobs, take_out
 from coordinator.ledger.schema import (
@@ -26,11 +26,9 @@ from coordinator.ledger.schema import (
     wants,
 )
 from coordinator.ledger.shots import find_shot
+from coordinator.ledger.tallies import OPEN
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import DELETED, move_shots, wanted
-
-#: States of shots that a live job still works towards.
-_OPEN = (ShotState.WAITING, ShotState.RUNNING, ShotState.DELIVERED)
 
 
 def delete_shot(write: Write, shot_id: str, job_id: str | None, by: str) -> Deleted:
@@ -43,8 +41,8 @@ def delete_shot(write: Write, shot_id: str, job_id: str | None, by: str) -> Dele
 
 def pictures_of(connection: Connection, job_id: str) -> list[str]:
     """Shots with a stored picture that a job has, or had and rejected. Raises Conflict for one at work."""
-    job = job_row(connection, job_id)
-    at_work = job_counts.c.job_id == job_id, job_counts.c.state.in_(_OPEN), job_counts.c.shots > 0
+    job = detailed_job(connection, job_id)
+    at_work = job_counts.c.job_id == job_id, job_counts.c.state.in_(OPEN), job_counts.c.shots > 0
     if job.intent != "cancelled" and connection.execute(select(job_counts).where(*at_work)).first():
         raise Conflict(f"job {job_id} is not finished: run `farm cancel {job_id}` first, or delete shots")
     stored = shots.c.state == plain(ShotState.DONE)

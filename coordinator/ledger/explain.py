@@ -27,7 +27,7 @@ from coordinator.explain import (
 from coordinator.ledger.deletions import deleted_by
 from coordinator.ledger.eligibility import Eligibility, needs
 from coordinator.ledger.failure_policy import by_its_own_fault, failed
-from coordinator.ledger.jobs import job_row
+from coordinator.ledger.jobs import details_removed, job_row
 from coordinator.ledger.measurements import memory_views
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, events, jobs, plain, shots, wants
@@ -120,6 +120,7 @@ def _job(connection: Connection, look: Eligibility, job_id: str) -> JobSubject:
         retries=_count(connection, job_id, shots.c.attempts > 0),
         failures=view.failures,
         failed=_failed(connection, job_id),
+        removed=details_removed(view.details_removed_at) if view.details_removed_at is not None else "",
     )
 
 

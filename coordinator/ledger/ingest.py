@@ -172,6 +172,7 @@ def _sidecar(write: Write, row: Row[Any], verdict: Verdict) -> dict[str, Any]:
         "sha256": verdict.sha256,
         "size": verdict.size,
         "attempt_id": row.id,
+        **{name: getattr(row, name) for name in ("job_id", "lane", "model", "vram_class")},
         "template": row.template or "",
         "prompt": spec["prompt"],
         "seed": spec["seed"],

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, update
 
-from common.errors import Conflict, NotFound
+from common.errors import Conflict, Gone, NotFound
 from common.states import BatchState, ShotState
 from coordinator.ledger.failure_policy import pause
 from coordinator.ledger.fleet import members
@@ -34,6 +35,26 @@ def job_row(connection: Connection, job_id: str) -> Row[Any]:
     if row is None:
         raise NotFound(f"no job {job_id}; `farm jobs` lists them")
     return row
+
+
+def detailed_job(connection: Connection, job_id: str) -> Row[Any]:
+    """The row of a job that has its details. Raises NotFound, or Gone once retention has removed them."""
+    row = job_row(connection, job_id)
+    if row.thinning_at is not None:
+        raise Gone(f"job {job_id} ended on {_day(row.ended_at)}: {details_removed(row.thinning_at)}")
+    return row
+
+
+def details_removed(at: float) -> str:
+    """What retention has removed of a job, when, and what to do."""
+    return (
+        f"its shots, attempts and events were removed on {_day(at)} (setting `retention.details_days`); "
+        "submit its manifest again to get its images, stored ones are reused"
+    )
+
+
+def _day(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}"
 
 
 def open_job(write: Write, job_id: str) -> None:
@@ -63,7 +84,9 @@ def open_jobs(write: Write) -> None:
         jobs.c.max_cost,
         jobs.c.cost,
     )
-    active: Select[Any] = select(*columns).where(jobs.c.intent == "active", jobs.c.complete)
+    active: Select[Any] = select(*columns).where(
+        jobs.c.intent == "active", jobs.c.complete, jobs.c.thinning_at.is_(None)
+    )
     rows = write.connection.execute(active.order_by(jobs.c.submitted_at)).all()
     _open(write, rows, amounts(write.connection))
 
@@ -113,12 +136,12 @@ def cancel_job(write: Write, job_id: str, reason: str = "") -> list[str]:
 
 
 def pause_job(write: Write, job_id: str, reason: str) -> None:
-    _must_live(job_row(write.connection, job_id))
+    _must_live(detailed_job(write.connection, job_id))
     pause(write, job_id, reason)
 
 
 def resume_job(write: Write, job_id: str) -> None:
-    job = job_row(write.connection, job_id)
+    job = detailed_job(write.connection, job_id)
     _must_live(job)
     if job.intent != "active":
         _set(write, job_id, intent="active", reason="")
@@ -133,7 +156,7 @@ def prioritise_job(write: Write, job_id: str, priority: int) -> None:
 
 def retry_job(write: Write, job_id: str) -> int:
     """See `Ledger.retry_job`."""
-    _must_live(job_row(write.connection, job_id))
+    _must_live(detailed_job(write.connection, job_id))
     if not _shots_in(write.connection, job_id, ShotState.FAILED):
         # A pause has another reason then, and stays.
         return 0
@@ -142,7 +165,7 @@ def retry_job(write: Write, job_id: str) -> int:
 
 def requeue_job(write: Write, job_id: str) -> int:
     """See `Ledger.requeue_job`."""
-    if not job_row(write.connection, job_id).complete:
+    if not detailed_job(write.connection, job_id).complete:
         raise Conflict(f"job {job_id} was never submitted whole; submit it again")
     _accept(write, [job_id], wants.c.accepted.is_(True), accepted=False)
     return _begin_anew(write, job_id, ShotState.FAILED, ShotState.CANCELLED, ShotState.UNSCHEDULABLE)
@@ -150,7 +173,7 @@ def requeue_job(write: Write, job_id: str) -> int:
 
 def _begin_anew(write: Write, job_id: str, *states: ShotState) -> int:
     """Give the job's shots in these states a fresh start, and go on with it."""
-    _set(write, job_id, intent="active", reason="")
+    _set(write, job_id, intent="active", reason="", ended_at=None)
     moved = 0
     for state in states:
         ids = _shots_in(write.connection, job_id, state)
@@ -162,7 +185,7 @@ def _begin_anew(write: Write, job_id: str, *states: ShotState) -> int:
 
 def accept_failures(write: Write, job_id: str) -> int:
     """See `Ledger.accept_failures`."""
-    job_row(write.connection, job_id)
+    detailed_job(write.connection, job_id)
     ids = _shots_in(write.connection, job_id, ShotState.FAILED)
     for some in chunks(ids):
         _accept(write, [job_id], wants.c.shot_id.in_(some))
@@ -177,7 +200,7 @@ def accept_shot(write: Write, shot_id: str, job_id: str | None) -> str:
     mine = wants.c.shot_id == shot.id, wants.c.again.is_(False), wants.c.accepted.is_(False)
     query = select(jobs.c.id, jobs.c.owner).select_from(wants.join(jobs)).where(*mine)
     if job_id is not None:
-        query = query.where(jobs.c.id == job_row(write.connection, job_id).id)
+        query = query.where(jobs.c.id == detailed_job(write.connection, job_id).id)
     wanting = write.connection.execute(query.where(jobs.c.intent != "cancelled")).all()
     if not wanting:
         whose = f"job {job_id} does" if job_id else "no job does"

@@ -42,7 +42,7 @@ from common.views import (
     Rejection,
     Who,
 )
-from coordinator.ledger import batches, costs, deletions, ingest, jobs, nodes, removals, views
+from coordinator.ledger import batches, costs, deletions, ingest, jobs, nodes, removals, retention, views
 from coordinator.ledger.claims import compose, recall
 from coordinator.ledger.endings import end_held
 from coordinator.ledger.explain import explain
@@ -85,18 +85,26 @@ class Ledger:
         rates: Rates,
         place: Placer,
         whole: Callable[[Shot], bool] = lambda _: False,
+        keep_s: float | None = None,
         clock: Callable[[], float] = time.time,
         new_secret: Callable[[int], str] = secrets.token_hex,
     ) -> None:
         """`lead` comes from a `Candidate`; `clock` gives seconds since 1970; `new_secret` random hex.
 
-        `whole` says whether a shot's model is known to read all of its prompts.
+        `whole` says whether a shot's model is known to read all of its prompts. Details of jobs that ended
+        more than `keep_s` seconds ago are removed by `thin`; None keeps them.
         """
         self._clock = clock
         self._grace = Grace.begin(timing, clock())
         incident = Incident(began=clock(), until=self._grace.until)
         self._rules = Rules(
-            timing=timing, rates=rates, place=place, whole=whole, new_secret=new_secret, incident=incident
+            timing=timing,
+            rates=rates,
+            place=place,
+            whole=whole,
+            keep_s=keep_s,
+            new_secret=new_secret,
+            incident=incident,
         )
         self._transactions = Transactions(
             lead, clock=clock, new_backlog=lambda: Backlog(place), fill_backlog=jobs.open_jobs
@@ -399,6 +407,17 @@ class Ledger:
             self._rules.incident.close()
         return swept
 
+    def thin(self) -> bool:
+        """Remove some details of what ended longer ago than they are kept; whether more may be left.
+
+        One transaction of some hundred rows, and none where nothing is due.
+        """
+        with self._transactions.read() as connection:
+            if not retention.due(connection, self._rules, self._clock()):
+                return False
+        with self._transactions.write() as write:
+            return retention.thin(write, self._rules)
+
     def finished(self, batch_ids: Iterable[str], *, closed_before: float) -> set[str]:
         """Those batches that closed before a time and have no upload that ingest still owes an answer."""
         with self._transactions.read() as connection:
@@ -422,7 +441,7 @@ class Ledger:
         """Cost per image by model and class, over all attempts; of one job, or of everything."""
         with self._transactions.read() as connection:
             if job_id is not None:
-                jobs.job_row(connection, job_id)
+                jobs.detailed_job(connection, job_id)
             return costs.cost_table(connection, job_id)
 
     def ping(self) -> None:

@@ -30,9 +30,9 @@ from common.shot import Shot
 from common.states import ShotState
 from common.views import RedoneShot, RejectedShot, Rejection
 from coordinator.ledger.database import insert_new
-from coordinator.ledger.jobs import job_row
+from coordinator.ledger.jobs import detailed_job
 from coordinator.ledger.rules import Rules
-from coordinator.ledger.schema import attempts, images, jobs, removals, shots, wants
+from coordinator.ledger.schema import images, jobs, removals, shots, wants
 from coordinator.ledger.shots import find_shot, give_fresh_start
 from coordinator.ledger.specs import shot_of, spec_of
 from coordinator.ledger.tallies import Tally
@@ -82,10 +82,11 @@ def owners_jobs(connection: Connection, table: Table, shot_id: str, job_id: str 
     """
     query = select(jobs.c.id, jobs.c.owner).select_from(table.join(jobs, jobs.c.id == table.c.job_id))
     query = query.where(table.c.shot_id == shot_id, table.c.again.is_(False), jobs.c.intent != "cancelled")
+    query = query.where(jobs.c.thinning_at.is_(None))
     if table is removals:
         query = query.where(removals.c.kind == REJECTED, removals.c.redo_id.is_(None))
     if job_id is not None:
-        query = query.where(jobs.c.id == job_row(connection, job_id).id)
+        query = query.where(jobs.c.id == detailed_job(connection, job_id).id)
     found = connection.execute(query.order_by(jobs.c.submitted_at)).all()
     if len({row.owner for row in found}) > 1:
         named = ", ".join(f"{row.id} of {row.owner}" for row in found)
@@ -114,10 +115,8 @@ def take_out(
 
 def _note_waste(write: Write, shot_id: str) -> float:
     """Count a picture that no live job has any more as waste, once; its cost, or 0 where one has it."""
-    stored = images.join(shots, shots.c.id == images.c.shot_id).join(
-        attempts, attempts.c.id == images.c.attempt_id
-    )
-    facts = attempts.c.model, attempts.c.lane, attempts.c.vram_class, images.c.cost
+    stored = images.join(shots, shots.c.id == images.c.shot_id)
+    facts = images.c.model, images.c.lane, images.c.vram_class, images.c.cost
     mine = images.c.shot_id == shot_id, images.c.rejected_at.is_(None), ~wanted()
     row = write.connection.execute(select(*facts).select_from(stored).where(*mine)).one_or_none()
     if row is None:

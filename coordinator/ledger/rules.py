@@ -51,6 +51,8 @@ class Rules:
     place: Placer
     #: Whether a shot's model is known to read all of its prompts.
     whole: Callable[[Shot], bool]
+    #: Seconds for which details of jobs that have ended are kept; None: for ever.
+    keep_s: float | None
     #: Random hex text of so many bytes.
     new_secret: Callable[[int], str]
     #: Of the farm's own, while which no node is blamed.

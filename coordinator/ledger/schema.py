@@ -14,6 +14,7 @@ from sqlalchemy import (
     BindParameter,
     Boolean,
     Column,
+    Date,
     Double,
     ForeignKey,
     Index,
@@ -95,7 +96,13 @@ jobs = Table(
     must("submitted_at", Double),
     #: The farm's bill for all its attempts, loads and lost work so far.
     must("cost", Double, "0"),
+    #: When nothing was left to do for it, as retention noticed; None while something is.
+    may("ended_at", Double),
+    #: When retention began to remove its details, and when it had removed them all.
+    may("thinning_at", Double),
+    may("thinned_at", Double),
     Index("jobs_by_age", "submitted_at"),
+    partial_index("jobs_to_thin", "ended_at", where="thinned_at IS NULL"),
 )
 
 #: Shots that each job wants, by state; `accepted` for those that failed and that it is done without,
@@ -106,12 +113,30 @@ job_counts = Table(
     Column("job_id", String, ForeignKey("jobs.id"), primary_key=True),
     Column("state", String, primary_key=True),
     must("shots", Integer),
+    #: Of these, those whose want or removal retention has removed.
+    must("thinned", Integer, "0"),
 )
 
 #: Sums over everything ever recorded (`coordinator.ledger.tallies`).
 tallies = Table(
     "tallies",
     metadata,
+    Column("kind", String, primary_key=True),
+    Column("model", String, primary_key=True),
+    Column("lane", String, primary_key=True),
+    Column("vram_class", Integer, primary_key=True, autoincrement=False),
+    Column("label", String, primary_key=True),
+    must("value", Double),
+)
+
+#: The same sums by UTC day and owner over the attempts and batches that retention has removed.
+daily_tallies = Table(
+    "daily_tallies",
+    metadata,
+    #: On which the attempt was settled, or the batch closed.
+    Column("day", Date, primary_key=True),
+    #: Of the job that paid.
+    Column("owner", String, primary_key=True),
     Column("kind", String, primary_key=True),
     Column("model", String, primary_key=True),
     Column("lane", String, primary_key=True),
@@ -365,11 +390,16 @@ attempts = Table(
 
 
 def _sidecar() -> tuple[Column[Any], ...]:
-    """Where a picture came from."""
+    """Where a picture came from: all of it, since retention removes its attempt one day."""
     return (
         must("sha256", String),
         must("size", BigInteger),
-        reference("attempt_id", "attempts.id"),
+        must("attempt_id", String),
+        #: The job that paid.
+        must("job_id", String),
+        must("lane", String),
+        must("model", String),
+        must("vram_class", Integer),
         must("template", Text),
         must("prompt", Text),
         must("seed", BigInteger),
@@ -426,4 +456,5 @@ events = Table(
     must("target", String),
     must("detail", Text, ""),
     Index("events_by_subject", "subject"),
+    partial_index("events_of_nodes", "at", where="noun = 'node'"),
 )

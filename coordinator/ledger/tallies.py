@@ -6,15 +6,19 @@ from the raw rows after every course of events.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, bindparam, update
 
-from common.states import AttemptState
+from common.states import AttemptState, ShotState
 from coordinator.ledger.database import add_to
 from coordinator.ledger.schema import ATTEMPT_PHASES, job_counts, jobs, tallies
+
+#: States of shots that the farm still works towards for a job.
+OPEN = frozenset({ShotState.WAITING, ShotState.RUNNING, ShotState.DELIVERED})
 
 
 class Tally(NamedTuple):
@@ -63,10 +67,20 @@ class Sums:
             if shots
         ]
         add_to(connection, job_counts, ("job_id", "state"), "shots", counts)
+        self._reopen(connection)
         if self.costs:
             paid = [{"job": job_id, "paid": cost} for job_id, cost in self.costs.items()]
             mine = update(jobs).where(jobs.c.id == bindparam("job"))
             connection.execute(mine.values(cost=jobs.c.cost + bindparam("paid")), paid)
+
+    def _reopen(self, connection: Connection) -> None:
+        """Note that jobs have something to do again."""
+        begun: Counter[str] = Counter()
+        for (job_id, state), shots in self.shots.items():
+            begun[job_id] += shots * (state in OPEN)
+        if jobs_begun := [job_id for job_id, shots in begun.items() if shots > 0]:
+            ended = jobs.c.id.in_(jobs_begun), jobs.c.ended_at.is_not(None), jobs.c.thinning_at.is_(None)
+            connection.execute(update(jobs).where(*ended).values(ended_at=None))
 
 
 def tally_lease(sums: Sums, batch: Mapping[str, Any], images: int) -> None:

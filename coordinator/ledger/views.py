@@ -10,16 +10,16 @@ from sqlalchemy import Connection, Row, Select, func, or_, select
 from common.states import AttemptState, BatchState, ShotState
 from common.views import BudgetView, FailureView, ImageView, JobSummary, JobView
 from coordinator.explain.wording import a_few
-from coordinator.ledger.jobs import job_row
+from coordinator.ledger.jobs import detailed_job, job_row
 from coordinator.ledger.schema import attempts, batches, images, job_counts, jobs, plain, shots, wants
 from coordinator.ledger.specs import shot_of
+from coordinator.ledger.tallies import OPEN
 from coordinator.ledger.transitions import ACCEPTED, DELETED, REJECTED
 
 #: Seconds over which images per minute are counted.
 _WINDOW_S = 120.0
-#: States of shots that the farm works on now, and of all that it works towards.
+#: States of shots that the farm works on now.
 _IN_HAND = frozenset({ShotState.RUNNING, ShotState.DELIVERED})
-_OPEN = _IN_HAND | {ShotState.WAITING}
 
 
 def status(intent: str, counts: Mapping[str, int]) -> str:
@@ -30,7 +30,7 @@ def status(intent: str, counts: Mapping[str, int]) -> str:
     """
     if intent == "cancelled":
         return "cancelled"
-    if _OPEN.isdisjoint(counts):
+    if OPEN.isdisjoint(counts):
         if ShotState.UNSCHEDULABLE in counts:
             return "unschedulable"
         good = counts.keys() <= {ShotState.DONE, ACCEPTED, REJECTED, DELETED}
@@ -43,7 +43,8 @@ def status(intent: str, counts: Mapping[str, int]) -> str:
 def job_summaries(connection: Connection, currency: str) -> list[JobSummary]:
     """See `Ledger.jobs`."""
     counts: dict[str, dict[str, int]] = {}
-    for job_id, state, number in connection.execute(select(job_counts).where(job_counts.c.shots > 0)):
+    counted = select(job_counts.c.job_id, job_counts.c.state, job_counts.c.shots)
+    for job_id, state, number in connection.execute(counted.where(job_counts.c.shots > 0)):
         counts.setdefault(job_id, {})[state] = number
     rows = connection.execute(select(jobs).order_by(jobs.c.submitted_at.desc()))
     return [
@@ -62,7 +63,7 @@ def job_view(connection: Connection, job_id: str, now: float, currency: str) -> 
     held = select(attempts.c.node_id, func.count()).join(batches, attempts.c.batch_id == batches.c.id)
     running = held.where(*leased, attempts.c.state == AttemptState.RUNNING).group_by(attempts.c.node_id)
     rate = _images_per_minute(connection, job_id, now)
-    left = sum(number for state, number in counts.items() if state in _OPEN)
+    left = sum(number for state, number in counts.items() if state in OPEN)
     return JobView(
         **_summary(row, counts),
         budget=_budget(connection, row, currency),
@@ -77,7 +78,7 @@ def job_view(connection: Connection, job_id: str, now: float, currency: str) -> 
 
 def image_views(connection: Connection, job_id: str, after: int, limit: int) -> list[ImageView]:
     """See `Ledger.images`."""
-    job_row(connection, job_id)
+    detailed_job(connection, job_id)
     query = (
         select(wants.c.position, wants.c.name, shots, images)
         .select_from(wants.join(shots).outerjoin(images, images.c.shot_id == shots.c.id))
@@ -105,6 +106,7 @@ def _summary(row: Row[Any], counts: Mapping[str, int]) -> dict[str, Any]:
         "submitted_at": row.submitted_at,
         "images": sum(counts.values()),
         "counts": counts,
+        "details_removed_at": row.thinning_at,
     }
 
 

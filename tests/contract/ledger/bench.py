@@ -166,6 +166,7 @@ class Bench:
         self.rates = Rates.of(Money())
         self.place: Placer = place
         self.whole: Callable[[Shot], bool] = lambda _: False
+        self.keep_s: float | None = None
         self.ledger = self.restart()
 
     def restart(self) -> Ledger:
@@ -173,7 +174,13 @@ class Bench:
         lead = Candidate(self.engine, "bench", patience=1).look()
         assert lead is not None
         self.ledger = Ledger(
-            lead, timing=TIMING, rates=self.rates, place=self.place, whole=self.whole, clock=self.clock
+            lead,
+            timing=TIMING,
+            rates=self.rates,
+            place=self.place,
+            whole=self.whole,
+            keep_s=self.keep_s,
+            clock=self.clock,
         )
         return self.ledger
 
@@ -255,6 +262,13 @@ class Bench:
                 node.beat()
             found.append(self.ledger.sweep())
         return found
+
+    def thin(self) -> int:
+        """Until nothing is due to be removed; in so many transactions."""
+        steps = 1
+        while self.ledger.thin():
+            steps += 1
+        return steps
 
     def past_the_grace(self) -> None:
         """Until the coordinator's start is no excuse any more."""

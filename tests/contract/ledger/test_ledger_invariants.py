@@ -8,18 +8,19 @@ from contextlib import suppress
 from random import Random
 from typing import Any, Literal
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from common.errors import Conflict, Gone
+from common.errors import Conflict, Gone, NotFound
 from common.failures import FAILURES, Blame, kinds
 from common.messages import Lease, Spent
 from common.states import ATTEMPT, BATCH, NODE, SHOT, Machine
 from common.views import Rejection
-from coordinator.ledger import PlacedShot
+from coordinator.ledger import PlacedShot, retention
 from coordinator.ledger.schema import batches, events, images, removals, shots, wants
 from tests.contract.ledger.bench import TIMING, Bench, Holder, placed, work
-from tests.ledger_rules import check_ledger
+from tests.ledger_rules import check_ledger, tallied_by_day
 
 #: The database is wiped for every walk, so that one fixture serves them all.
 walks = settings(
@@ -29,6 +30,8 @@ walks = settings(
 )
 randoms = st.randoms(use_true_random=False)
 NAMES = ("a", "b", "c")
+#: Seconds for which details of jobs are kept; a walk lasts some minutes.
+KEEP_S = 4.0
 #: What an explanation promises of a node that is free.
 PROMISE = re.compile(r"[Nn]ode (\w+) takes (?:this|other shots of the same job) next")
 MACHINES: tuple[Machine[Any, Any], ...] = (SHOT, ATTEMPT, BATCH, NODE)
@@ -36,12 +39,22 @@ MACHINES: tuple[Machine[Any, Any], ...] = (SHOT, ATTEMPT, BATCH, NODE)
 RARE = {("shot", "exhausted"), ("shot", "enlarged"), ("shot", "outgrown"), ("node", "tested")}
 
 
+@pytest.fixture(autouse=True)
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of retention, so that walks come by between them."""
+    monkeypatch.setattr(retention, "WANTS", 3)
+    monkeypatch.setattr(retention, "ROWS", 6)
+
+
 class Walk:
     """One random course of events; leases are kept after their end, so that late calls come too."""
 
     def __init__(self, bench: Bench, random: Random) -> None:
+        bench.keep_s = KEEP_S
         bench.clear()
         self.bench = bench
+        #: Nouns and events that are removed meanwhile.
+        self.seen: set[tuple[str, str]] = set()
         self.random = random
         self.nodes: dict[str, Holder] = {}
         self.leases: list[Lease] = []
@@ -53,9 +66,9 @@ class Walk:
     def step(self) -> None:
         usual = [self.claim, self.report, self.report, self.verdict]
         rare = [self.submit, self.join, self.beat, self.close, self.steer, self.operate, self.pass_time]
-        rare.append(self.remove)
+        rare += [self.remove, self.thin]
         # Too late, or not now: the rules say so, and nothing may have changed.
-        with suppress(Gone, Conflict):
+        with suppress(Gone, Conflict, NotFound):
             self.random.choice([*usual * 6, *rare * 3, self.bench.restart])()
 
     def submit(self) -> None:
@@ -156,6 +169,25 @@ class Walk:
             self.bench.clock.now += TIMING.sweep_s
             self.bench.ledger.sweep()
 
+    def thin(self) -> None:
+        """Some steps of retention, mostly not to its end: sums of any whole days stay as they were."""
+        self.seen |= self.happened()
+        if self.random.random() < 0.5:
+            self.bench.ledger.cancel_job(self.random.choice(self.bench.ledger.jobs()).id)
+        self.bench.ledger.thin()  # notes what has ended
+        self.bench.clock.now += KEEP_S + 1
+        before = self._tallied()
+        for _ in range(self.random.choice((1, 2, 4, 30))):
+            self.bench.ledger.thin()
+        assert self._tallied() == pytest.approx(before)
+
+    def _tallied(self) -> dict[Any, float]:
+        with self.bench.ledger._transactions.read() as connection:
+            return tallied_by_day(connection)
+
+    def happened(self) -> set[tuple[str, str]]:
+        return self.seen | {(row.noun, row.event) for row in self.bench.rows(events)}
+
     def operate(self) -> None:
         if self.nodes:
             ledger, name = self.bench.ledger, self.random.choice(list(self.nodes))
@@ -221,7 +253,7 @@ def test_walks_come_by_nearly_everything_that_may_happen(bench: Bench) -> None:
         walk = Walk(bench, Random(seed))
         for _ in range(300):
             walk.step()
-        seen |= {(row.noun, row.event) for row in bench.rows(events)}
+        seen |= walk.happened()
     assert {(m.noun, one.event) for m in MACHINES for one in m.transitions} - seen <= RARE
 
 

@@ -1,0 +1,254 @@
+"""Retention: what jobs that ended long ago leave is removed, some hundred rows in a transaction.
+
+A job keeps its row, counts and bill, a picture the row that tells where it came from, and what attempts and
+batches took is kept by day. A shot that another job wants keeps what belongs to it until that job's turn.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Exists,
+    Row,
+    Select,
+    String,
+    Table,
+    and_,
+    delete,
+    exists,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+
+from common.states import AttemptState, BatchState, ShotState
+from coordinator.ledger.database import add_to
+from coordinator.ledger.rules import Rules
+from coordinator.ledger.schema import (
+    attempts,
+    batches,
+    daily_tallies,
+    deleted_images,
+    events,
+    images,
+    job_counts,
+    jobs,
+    plain,
+    removals,
+    shots,
+    waiting,
+    wants,
+)
+from coordinator.ledger.tallies import OPEN, Sums, tally_attempts, tally_batch
+from coordinator.ledger.transactions import Write
+from coordinator.ledger.transitions import counted_as, drop_unwanted
+from coordinator.scheduling.backlog import JobClosed
+
+#: Wants or removals of one transaction, and its attempts or events at the most.
+WANTS, ROWS = 100, 1000
+_IN_HAND = (ShotState.RUNNING, ShotState.DELIVERED)
+_NEVER_DONE = (ShotState.FAILED, ShotState.CANCELLED)
+_BY_DAY = ("day", "owner", "kind", "model", "lane", "vram_class", "label")
+
+
+def due(connection: Connection, rules: Rules, now: float) -> bool:
+    """Whether `thin` has something to do."""
+    if connection.execute(select(jobs.c.id).where(*_unnoticed()).limit(1)).first():
+        return True
+    if rules.keep_s is None:
+        return False
+    before = now - rules.keep_s
+    return any(connection.execute(query).first() for query in (_oldest(before), _node_events(before, 1)))
+
+
+def thin(write: Write, rules: Rules) -> bool:
+    """See `Ledger.thin`."""
+    ended = update(jobs).where(*_unnoticed()).values(ended_at=write.now)
+    write.connection.execute(ended)
+    if rules.keep_s is None:
+        return False
+    before = write.now - rules.keep_s
+    job = write.connection.execute(_oldest(before)).one_or_none()
+    if job is None:
+        old = write.connection.scalars(_node_events(before, ROWS)).all()
+        write.connection.execute(delete(events).where(events.c.id.in_(old)))
+        return len(old) == ROWS
+    if job.thinning_at is None and not _begin(write, job.id):
+        return True
+    if not _thin_some(write, job.id):
+        _set(write, job.id, thinned_at=write.now)
+    return True
+
+
+def _over() -> ColumnElement[bool]:
+    """Whether nothing is left to do for a job."""
+    # A node may speak again of what it has reported until its batch is closed.
+    held = exists().where(batches.c.job_id == jobs.c.id, batches.c.state == plain(BatchState.LEASED))
+    cancelled = and_(jobs.c.intent == "cancelled", ~_counts(_IN_HAND))
+    return and_(or_(and_(jobs.c.complete, ~_counts(OPEN)), cancelled), ~held)
+
+
+def _counts(states: Collection[ShotState]) -> Exists:
+    some = job_counts.c.job_id == jobs.c.id, job_counts.c.state.in_(states), job_counts.c.shots > 0
+    return exists().where(*some)
+
+
+def _unnoticed() -> tuple[ColumnElement[bool], ...]:
+    return jobs.c.thinned_at.is_(None), jobs.c.ended_at.is_(None), _over()
+
+
+def _oldest(before: float) -> Select[Any]:
+    """The next job to be thinned."""
+    due = jobs.c.thinned_at.is_(None), jobs.c.ended_at < before
+    return select(jobs.c.id, jobs.c.thinning_at).where(*due).order_by(jobs.c.ended_at).limit(1)
+
+
+def _node_events(before: float, limit: int) -> Select[int]:
+    of_nodes = events.c.noun == literal("node", String, literal_execute=True)
+    return select(events.c.id).where(of_nodes, events.c.at < before).order_by(events.c.at).limit(limit)
+
+
+def _begin(write: Write, job_id: str) -> bool:
+    """Let nothing be claimed for a job any more; False where something is left to do for it after all."""
+    over = write.connection.scalar(select(jobs.c.id).where(jobs.c.id == job_id, _over())) is not None
+    if over:
+        _set(write, job_id, thinning_at=write.now)
+        write.changes.append(JobClosed(job_id))
+    else:
+        _set(write, job_id, ended_at=None)
+    return over
+
+
+def _set(write: Write, job_id: str, **values: float | None) -> None:
+    write.connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
+
+
+def _thin_some(write: Write, job_id: str) -> bool:
+    """Remove some of a job's wants with what they leave; False where it has none."""
+    table = wants
+    places = _places(write, job_id, wants)
+    if not places:
+        table = removals
+        places = _places(write, job_id, removals)
+    if not places:
+        return False
+    ids = {row.shot_id for row in places}
+    if _drop_attempts(write, _left_alone(write, job_id, ids)):
+        _drop_places(write, job_id, table, places)
+        write.connection.execute(
+            delete(waiting).where(waiting.c.shot_id.in_(ids), waiting.c.job_id == job_id)
+        )
+        drop_unwanted(write, list(ids))
+        _drop_shots(write, ids)
+    return True
+
+
+def _places(write: Write, job_id: str, table: Table) -> Sequence[Row[Any]]:
+    """A job's first wants, or first removals."""
+    query = select(table, shots.c.state).join_from(table, shots, shots.c.id == table.c.shot_id)
+    order = table.c.position, table.c.shot_id
+    return write.connection.execute(query.where(table.c.job_id == job_id).order_by(*order).limit(WANTS)).all()
+
+
+def _left_alone(write: Write, job_id: str, ids: Collection[str]) -> list[str]:
+    """Those of these shots that no other job wants or has removed."""
+    others = (
+        exists().where(table.c.shot_id == shots.c.id, table.c.job_id != job_id) for table in (wants, removals)
+    )
+    query = select(shots.c.id).where(shots.c.id.in_(ids), ~or_(*others))
+    return list(write.connection.scalars(query.where(shots.c.state.not_in(_IN_HAND))))
+
+
+def _drop_attempts(write: Write, shot_ids: Sequence[str]) -> bool:
+    """Remove attempts at these shots, their batches and all their events; False where more are left."""
+    theirs = attempts.c.shot_id.in_(shot_ids)
+    query = select(attempts, jobs.c.owner).join_from(attempts, jobs, jobs.c.id == attempts.c.job_id)
+    tried = write.connection.execute(query.where(theirs).order_by(attempts.c.shot_id).limit(ROWS)).all()
+    if not _drop_events(write, [*shot_ids, *(row.id for row in tried)]):
+        return False
+    write.connection.execute(delete(attempts).where(attempts.c.id.in_([row.id for row in tried])))
+    emptied = _drop_batches(write, {row.batch_id for row in tried})
+    _keep_sums(write, tried, emptied)
+    return len(tried) < ROWS
+
+
+def _drop_events(write: Write, subjects: Collection[str]) -> bool:
+    """Remove events of these subjects; False where more may be left."""
+    theirs = select(events.c.id).where(events.c.subject.in_(subjects)).limit(ROWS)
+    found = write.connection.scalars(theirs).all()
+    write.connection.execute(delete(events).where(events.c.id.in_(found)))
+    return len(found) < ROWS
+
+
+def _drop_batches(write: Write, batch_ids: Collection[str]) -> Sequence[Row[Any]]:
+    """Remove those of these batches that have no attempts any more; returns them."""
+    emptied = (
+        batches.c.state == plain(BatchState.CLOSED),
+        ~exists().where(attempts.c.batch_id == batches.c.id),
+    )
+    query = select(batches, jobs.c.owner).join_from(batches, jobs, jobs.c.id == batches.c.job_id)
+    found = write.connection.execute(query.where(batches.c.id.in_(batch_ids), *emptied)).all()
+    ids = [row.id for row in found]
+    write.connection.execute(delete(events).where(events.c.subject.in_(ids)))
+    write.connection.execute(delete(batches).where(batches.c.id.in_(ids)))
+    return found
+
+
+def _keep_sums(write: Write, tried: Iterable[Row[Any]], emptied: Iterable[Row[Any]]) -> None:
+    """Add what removed attempts and batches took to the sums by day and owner."""
+    sums: dict[tuple[date, str], Sums] = {}
+    for row in tried:
+        of_day = sums.setdefault((_day(row.settled_at), row.owner), Sums())
+        tally_attempts(of_day, [row], AttemptState.DELIVERED, AttemptState(row.state), row._asdict())
+    for row in emptied:
+        tally_batch(sums.setdefault((_day(row.closed_at), row.owner), Sums()), row)
+    rows = [
+        {"day": day, "owner": owner, "value": value} | tally._asdict()
+        for (day, owner), of_day in sums.items()
+        for tally, value in of_day.tallies.items()
+    ]
+    add_to(write.connection, daily_tallies, _BY_DAY, "value", rows)
+
+
+def _day(at: float) -> date:
+    return datetime.fromtimestamp(at, UTC).date()
+
+
+def _drop_places(write: Write, job_id: str, table: Table, places: Sequence[Row[Any]]) -> None:
+    """Remove wants or removals of a job, whose counts of them stay as they are now."""
+    counted: Counter[str] = Counter()
+    for row in places:
+        if not row.again and (table is wants or row.redo_id is None):
+            state = counted_as(row.state, row.accepted) if table is wants else row.kind
+            if state in OPEN:
+                # Another job has it rendered; this one ended without.
+                write.sums.count(job_id, state, -1)
+                state = ShotState.CANCELLED.value
+                write.sums.count(job_id, state, 1)
+            counted[state] += 1
+    rows = [
+        {"job_id": job_id, "state": state, "shots": 0, "thinned": number} for state, number in counted.items()
+    ]
+    add_to(write.connection, job_counts, ("job_id", "state"), "thinned", rows)
+    last = tuple_(literal(places[-1].position), literal(places[-1].shot_id))
+    mine = table.c.job_id == job_id, tuple_(table.c.position, table.c.shot_id) <= last
+    write.connection.execute(delete(table).where(*mine))
+
+
+def _drop_shots(write: Write, ids: Collection[str]) -> None:
+    """Remove those of these shots that have no picture, had none, and that nothing names any more."""
+    named = (
+        exists().where(table.c.shot_id == shots.c.id) for table in (wants, removals, images, deleted_images)
+    )
+    over = shots.c.id.in_(ids), shots.c.state.in_(_NEVER_DONE), ~or_(*named)
+    gone = write.connection.scalars(select(shots.c.id).where(*over)).all()
+    write.connection.execute(delete(events).where(events.c.subject.in_(gone)))
+    write.connection.execute(delete(shots).where(shots.c.id.in_(gone)))
