@@ -18,6 +18,7 @@ from common.messages import Spent
 from common.settings import Money
 from coordinator.ledger import Candidate, Lead, Ledger, Replaced, open_engine
 from coordinator.ledger.database import config, transaction
+from coordinator.ledger.schema import attempts, images
 from tests.contract.ledger.bench import TIMING, Bench, place, placed, work
 from tests.ledger_rules import check_ledger
 
@@ -241,6 +242,17 @@ def test_an_older_ledger_with_history_and_live_leases_adds_up_once_it_is_brought
         bench.finish(lease)
     check_ledger(bench.ledger)
     assert bench.ledger.waiting() == {}
+
+    bench.keep_s = 60.0
+    bench.restart().sweep()
+    told = _all_told(bench)
+    bench.thin()
+    bench.clock.now += 61
+    bench.thin()
+    assert _all_told(bench) == told
+    assert not bench.rows(attempts)
+    assert {row.model for row in bench.rows(images)} == {"tiny"}
+    check_ledger(bench.ledger)
 
 
 def test_a_replaced_coordinator_may_write_no_more(bench: Bench) -> None:

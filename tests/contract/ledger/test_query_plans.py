@@ -22,6 +22,8 @@ GROWING = {"shots", "wants", "attempts", "batches", "images", "events", "removal
 @pytest.fixture
 def worked(bench: Bench) -> Bench:
     """A ledger with shots in many states, and a batch in hand."""
+    bench.keep_s = 1.0
+    bench.restart()
     first, second = bench.join("first"), bench.join("second")
     bench.submit(placed(40), max_cost=100.0)
     bench.submit(placed(40, first=20))
@@ -110,9 +112,20 @@ def _ask(bench: Bench) -> None:
         assert bench.ledger.explain(subject, version="1").sentences
 
 
+def _thin(bench: Bench) -> None:
+    """Of a job that has ended nothing is left but its row and its pictures."""
+    job_id = bench.submit(placed(2, first=500), priority=100).job_id
+    bench.finish(bench.join("third").lease())
+    bench.ledger.reject_shot(bench.ledger.images(job_id)[0].shot_id, Rejection(redo="no"))
+    for _ in range(8):
+        bench.ledger.thin()
+        bench.clock.now += 2
+    assert bench.ledger.job(job_id).details_removed_at
+
+
 @pytest.mark.parametrize(
     "act",
-    [_expire, _set_clock_back, _pause_overspent, _dispatch, _claim, _steer, _remove, _ask],
+    [_expire, _set_clock_back, _pause_overspent, _dispatch, _claim, _steer, _remove, _ask, _thin],
     ids=lambda act: act.__name__.strip("_"),
 )
 def test_no_query_walks_a_table_that_grows(
