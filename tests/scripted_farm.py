@@ -46,7 +46,7 @@ class ScriptedFarm:
     heartbeat_s: float = 0.2
     stall_render_s: float = PATIENCE_S
     joins: list[Join] = field(default_factory=list)
-    beats: list[Heartbeat] = field(default_factory=list)
+    heartbeats: list[Heartbeat] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
     grants: list[GrantRequest] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
@@ -165,7 +165,7 @@ def _app(farm: ScriptedFarm) -> FastAPI:
 
     @app.post("/v1/nodes/{node_id}/beats")
     def beat(node_id: str, message: Heartbeat) -> Response:
-        return answer("beats", message, lambda: farm.beat_answer)
+        return answer("heartbeats", message, lambda: farm.beat_answer)
 
     @app.post("/v1/nodes/{node_id}/orders")
     def listen(node_id: str, message: Listen) -> Response:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from common.errors import FarmError, Invalid, Reason
@@ -21,6 +22,7 @@ from coordinator.http import (
     node_routes,
     object_routes,
 )
+from coordinator.http.fast_path import FastPath
 from coordinator.http.request_guard import RequestGuard
 
 if TYPE_CHECKING:
@@ -36,6 +38,9 @@ _LINE = 1000
 
 ROUTES = (job_routes, image_routes, fleet_routes, farm_routes, node_routes, ingest_routes, object_routes)
 
+#: Those that are called for every image.
+FAST = (node_routes, ingest_routes)
+
 
 def make_app(farm: Farm) -> FastAPI:
     """The API over one farm. The caller starts and stops the farm's own threads."""
@@ -43,6 +48,8 @@ def make_app(farm: Farm) -> FastAPI:
     app.state.farm = farm
     for routes in ROUTES:
         app.include_router(routes.router)
+    fast = [route for routes in FAST for route in routes.router.routes if isinstance(route, APIRoute)]
+    app.add_middleware(FastPath, routes=fast, on_error=_farm_error)
     app.add_middleware(RequestGuard, traffic=farm.traffic)
     app.add_exception_handler(FarmError, _farm_error)
     app.add_exception_handler(RequestValidationError, _validation_error)

@@ -112,7 +112,7 @@ def met(nodes: int, *, seconds: float) -> Course:
         settings = coordinator.settings
         with FarmClient(settings.api_url, _KEYS["operator"]) as operator:
             # Twice of what is rendered, and what all nodes hold.
-            shots = int(2 * PICTURES_A_SECOND * seconds) + 50 * nodes
+            shots = int(2 * min(PICTURES_A_SECOND, 150) * seconds) + 50 * nodes
             operator.submit(Submit(manifest=ranged(shots), source="fleet.yaml"))
         return asyncio.run(_course(coordinator, nodes, seconds))
 

@@ -13,7 +13,7 @@ import yaml
 from fastapi.routing import APIRoute
 
 from common.settings import Settings, Timing, load_settings
-from coordinator.http import status
+from coordinator.http import farm_routes
 from tests.integration.helm.kube_stub import kube_api
 from tests.require import require_module
 
@@ -232,7 +232,7 @@ def test_a_standby_lives_but_gets_no_calls(tmp_path: Path) -> None:
     # The one says that it leads, the other that the process runs.
     assert container["readinessProbe"]["httpGet"]["path"] == "/healthz"
     assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
-    answered = {route.path for route in status.router.routes if isinstance(route, APIRoute)}
+    answered = {route.path for route in farm_routes.router.routes if isinstance(route, APIRoute)}
     assert {"/healthz", "/livez"} <= answered
 
 
