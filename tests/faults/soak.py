@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from common.settings import Timing
 from common.views import Submit
 from coordinator.embedded.state import read_state
@@ -50,6 +52,19 @@ shots:
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far a soak was at one moment."""
+
+    done: int
+    #: Monotonic seconds.
+    at: float
+    #: Bytes of the ledger, by table and index.
+    sizes: dict[str, int]
+    #: Seconds of processor so far, by process.
+    cpu_s: dict[str, float]
+
+
 @dataclass(slots=True)
 class Soak:
     target: Target
@@ -59,8 +74,8 @@ class Soak:
     #: MB that a process may grow by in 1,000 shots.
     limit_mb: float
     courses: Courses = field(default_factory=Courses)
-    #: Shots done to monotonic seconds and bytes of the ledger, when warm and at the end.
-    marks: list[tuple[int, float, dict[str, int]]] = field(default_factory=list)
+    #: When warm and at the end.
+    marks: list[Mark] = field(default_factory=list)
     _submitted: int = 0
 
     def run(self) -> None:
@@ -76,7 +91,7 @@ class Soak:
                 self._submit()
             self.courses.sample(_processes(self.target), done)
             if (done >= self.warm and not self.marks) or done == self.shots:
-                self.marks.append((done, now, _sizes(self.target)))
+                self.marks.append(Mark(done, now, _sizes(self.target), _processor_s(self.target)))
             if done // 1000 != before // 1000:
                 print(f"{done} shots are done", flush=True)
             pause.wait(_SAMPLE_S)
@@ -107,6 +122,11 @@ def _processes(target: Target) -> dict[str, int]:
     found = {"supervisor": state.pid} | {part.name: part.pid for part in state.components if part.pid}
     engines_ = {f"{node}'s engine": target.engine(node) for node, _ in NODES}
     return found | {name: pid for name, pid in engines_.items() if pid}
+
+
+def _processor_s(target: Target) -> dict[str, float]:
+    times = {name: psutil.Process(pid).cpu_times() for name, pid in _processes(target).items()}
+    return {name: used.user + used.system for name, used in times.items()}
 
 
 def _sizes(target: Target) -> dict[str, int]:
@@ -142,15 +162,19 @@ def _judge(soak: Soak) -> Iterator[tuple[bool, str]]:
 
 
 def _figures(soak: Soak) -> Iterator[str]:
-    (begun, begin, before), (done, end, after) = soak.marks
-    shots = done - begun
-    grown = {name: after[name] - before.get(name, 0) for name in after}
+    warm, end = soak.marks
+    shots = end.done - warm.done
+    grown = {name: size - warm.sizes.get(name, 0) for name, size in end.sizes.items()}
     rows = grown.pop("rows of events")
     events = sum(size for name, size in grown.items() if name.startswith("events"))
-    seconds = end - begin
-    yield f"{shots} shots in {seconds:.0f} s after {begun} to get warm: {shots / seconds:.1f} a second"
+    seconds = end.at - warm.at
+    yield f"{shots} shots in {seconds:.0f} s after {warm.done} to get warm: {shots / seconds:.1f} a second"
     yield f"a shot takes {sum(grown.values()) / shots:,.0f} bytes in the ledger,"
     yield f"of them {events / shots:,.0f} for {rows / shots:.1f} rows of the event log and their index"
+    used = {name: 1000 * (end.cpu_s[name] - warm.cpu_s[name]) / shots for name in end.cpu_s}
+    yield f"and {sum(used.values()):.1f} ms of processor: " + ", ".join(
+        f"{name} {ms:.1f}" for name, ms in sorted(used.items(), key=lambda one: -one[1])
+    )
     yield ", ".join(f"{name}: {value}" for name, value in describe_machine().items())
 
 
