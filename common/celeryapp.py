@@ -5,6 +5,7 @@ The settings belong together; docs/explanation/delivery.md tells what each preve
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 import redis
@@ -17,7 +18,7 @@ from common.nodes import INGEST_QUEUE
 #: A ticket; no arguments. Its task id is the ticket's text.
 RENDER_TASK = "farm.render"
 #: One upload to check; its argument is the attempt id.
-INGEST_TASK = "farm.ingest"
+INGEST_TASK = "farm.ingest_uploads"
 
 #: What a worker is started with besides its queues.
 WORKER_OPTIONS = (
@@ -71,9 +72,9 @@ class Publisher:
         """Raises Unavailable."""
         self._send(RENDER_TASK, queue, task_id=ticket)
 
-    def publish_ingest(self, attempt_id: str) -> None:
-        """Raises Unavailable."""
-        self._send(INGEST_TASK, INGEST_QUEUE, args=(attempt_id,))
+    def publish_ingest(self, attempt_ids: Sequence[str]) -> None:
+        """One task for the uploads of these attempts. Raises Unavailable."""
+        self._send(INGEST_TASK, INGEST_QUEUE, args=(list(attempt_ids),))
 
     def depths(self, queues: list[str]) -> dict[str, int]:
         """Messages on each queue; raises Unavailable."""

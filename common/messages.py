@@ -276,8 +276,14 @@ class Acks(Message):
     acks: tuple[Ack, ...]
 
 
+class DeliveryRequest(Message):
+    """POST /v1/deliveries: ingest asks for the uploads of several attempts."""
+
+    attempt_ids: Several[str]
+
+
 class Delivery(Message):
-    """GET /v1/deliveries/{attempt}: data that ingest needs to check and store one upload."""
+    """Data that ingest needs to check and store one upload."""
 
     attempt_id: str
     shot_id: Sha256
@@ -293,8 +299,14 @@ class Delivery(Message):
     recipe: str
 
 
+class Deliveries(Message):
+    """Those of the attempts that still need a verdict."""
+
+    deliveries: tuple[Delivery, ...]
+
+
 class Verdict(Message):
-    """POST /v1/deliveries/{attempt}: ingest stored, rejected or postponed the image."""
+    """Whether ingest stored, rejected or postponed the image of an attempt."""
 
     outcome: Literal["stored", "duplicate", "rejected", "put off"]
     #: Of the stored object; the attempt named in its metadata.
@@ -305,3 +317,14 @@ class Verdict(Message):
     message: str = ""
     #: Seconds of ingest.
     seconds: Seconds = 0.0
+
+
+class AttemptVerdict(Message):
+    attempt_id: str
+    verdict: Verdict
+
+
+class Verdicts(Message):
+    """POST /v1/verdicts: what ingest found of several attempts. Idempotent."""
+
+    verdicts: Several[AttemptVerdict]

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from typing import TypeVar
 
 from common.catalog import Catalog
 from common.celeryapp import Publisher
-from common.errors import NotFound, TooLarge, Unavailable
+from common.errors import Conflict, Gone, NotFound, TooLarge, Unavailable
 from common.fit import peak_bytes, plain_shot
 from common.messages import (
     Ack,
+    AttemptVerdict,
     Close,
     Delivery,
     Grant,
@@ -121,13 +123,21 @@ class Farm:
         )
         return Grant(key=key, url=put.url, headers=put.headers)
 
+    async def take_deliveries(self, attempt_ids: Sequence[str]) -> tuple[Delivery, ...]:
+        """What ingest has to check of these attempts; those that need no verdict are left out."""
+        return tuple(_still_open(await self.deliveries.answers(attempt_ids)))
+
+    async def accept_verdicts(self, told: Sequence[AttemptVerdict]) -> tuple[Ack, ...]:
+        """Raises as `Ledger.verdicts` does, but not for attempts that need no verdict."""
+        calls = [(one.attempt_id, one.verdict) for one in told]
+        return tuple(_still_open(await self.verdicts.answers(calls)))
+
     async def report(self, batch_id: str, reports: Sequence[Report]) -> list[Ack]:
         """Raises the first of what `Ledger.reports` tells of them."""
         reported = await self.reports.put_all([(batch_id, report) for report in reports])
         for one in reported:
             self._count_repeated(one.repeated)
-            if one.attempt_id is not None:
-                self.ingest_queue.put(one.attempt_id)
+        self.ingest_queue.put([one.attempt_id for one in reported if one.attempt_id is not None])
         return [Ack(state=one.state, repeated=one.repeated) for one in reported]
 
     def _count_repeated(self, repeated: bool) -> None:
@@ -243,3 +253,16 @@ class Farm:
             )
             for model in self.catalog.models.values()
         ]
+
+
+_T = TypeVar("_T")
+
+
+def _still_open(answers: Iterable[_T | BaseException]) -> Iterator[_T]:
+    """Leaves out attempts that are unknown or settled; raises any other error."""
+    for answer in answers:
+        if isinstance(answer, (NotFound, Conflict, Gone)):
+            continue
+        if isinstance(answer, BaseException):
+            raise answer
+        yield answer

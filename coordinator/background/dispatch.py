@@ -5,7 +5,7 @@ Lost tickets come back by themselves, because what lies on a queue is counted an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from queue import SimpleQueue
 
 from common.celeryapp import Publisher
@@ -13,6 +13,9 @@ from common.keys import TicketSigner
 from common.nodes import queue_name
 from coordinator.background.loop import Loop
 from coordinator.ledger import Ledger
+
+#: They share their calls of the coordinator; more would wait for one thread while others are idle.
+_UPLOADS_A_TASK = 8
 
 
 class Dispatcher:
@@ -56,13 +59,15 @@ class IngestQueue(Loop):
         self._publisher = publisher
         self._untold: SimpleQueue[str] = SimpleQueue()
 
-    def put(self, attempt_id: str) -> None:
-        """Let ingest check the upload of an attempt; to be called after the commit that holds its report."""
-        self._untold.put(attempt_id)
-        self.wake()
+    def put(self, attempt_ids: Sequence[str]) -> None:
+        """Let ingest check uploads; to be called after the commit that holds their reports."""
+        for attempt_id in attempt_ids:
+            self._untold.put(attempt_id)
+        if attempt_ids:
+            self.wake()
 
     def _publish(self) -> None:
         """Raises Unavailable; what is untold then is dropped, so that nothing piles up."""
         untold = [self._untold.get() for _ in range(self._untold.qsize())]
-        for attempt_id in untold:
-            self._publisher.publish_ingest(attempt_id)
+        for begin in range(0, len(untold), _UPLOADS_A_TASK):
+            self._publisher.publish_ingest(untold[begin : begin + _UPLOADS_A_TASK])

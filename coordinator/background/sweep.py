@@ -64,8 +64,9 @@ class Sweeper:
     def _ask_ingest(self, attempts: list[str]) -> None:
         # Messages that still lie there need no twin, or the queue would grow while ingest is away.
         if self._publisher.depths([INGEST_QUEUE])[INGEST_QUEUE] < len(attempts):
+            # Each by itself: one that kills ingest takes no other with it again.
             for attempt in attempts:
-                self._publisher.publish_ingest(attempt)
+                self._publisher.publish_ingest([attempt])
 
     def _ask(self, upload: Unanswered) -> None:
         """Give an upload up that ingest never answered for, unless it was stored before ingest died."""

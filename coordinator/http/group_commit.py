@@ -43,18 +43,22 @@ class GroupCommit(Generic[Q, A]):
         return answer
 
     async def put_all(self, calls: Sequence[Q]) -> list[A]:
-        """The same of calls that belong to one commit."""
+        """The same of calls that belong to one commit; raises the first error."""
+        answers = await self.answers(calls)
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        return [answer for answer in answers if not isinstance(answer, BaseException)]
+
+    async def answers(self, calls: Sequence[Q]) -> list[A | BaseException]:
+        """The answers to calls that belong to one commit, errors among them."""
         loop = asyncio.get_running_loop()
         answers: list[asyncio.Future[A]] = [loop.create_future() for _ in calls]
         self._waiting += zip(calls, answers, strict=True)
         if self._commit is None or self._commit.done():
             self._commit = asyncio.create_task(self._commit_soon())
         # All of them are awaited: an error that nobody hears of would be logged.
-        heard = await asyncio.gather(*answers, return_exceptions=True)
-        for answer in heard:
-            if isinstance(answer, BaseException):
-                raise answer
-        return [answer for answer in heard if not isinstance(answer, BaseException)]
+        return await asyncio.gather(*answers, return_exceptions=True)
 
     async def _commit_soon(self) -> None:
         loop = asyncio.get_running_loop()

@@ -1,22 +1,26 @@
-"""Deliveries: uploads that ingest checks, one at a time."""
+"""Calls of ingest: take uploads to check, and report verdicts on them."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter
 
-from common.messages import Ack, Delivery, Verdict
+from common.messages import Acks, Deliveries, DeliveryRequest, Verdicts
 from coordinator.http.access import TheFarm, allow
 
-router = APIRouter(prefix="/v1/deliveries/{attempt_id}", dependencies=[allow("ingest")])
+router = APIRouter(prefix="/v1", dependencies=[allow("ingest")])
 
 
-@router.get("")
-async def delivery(attempt_id: str, farm: TheFarm) -> Delivery:
-    """Return an upload to check. 404: no such attempt. 409: it needs no verdict any more."""
-    return await farm.deliveries.put(attempt_id)
+@router.post("/deliveries")
+async def deliveries(wish: DeliveryRequest, farm: TheFarm) -> Deliveries:
+    """Return uploads to check; attempts that are unknown or need no verdict any more are left out."""
+    return Deliveries(deliveries=await farm.take_deliveries(wish.attempt_ids))
 
 
-@router.post("")
-async def verdict(attempt_id: str, verdict: Verdict, farm: TheFarm) -> Ack:
-    """Report that ingest stored, rejected or postponed the image. Idempotent."""
-    return await farm.verdicts.put((attempt_id, verdict))
+@router.post("/verdicts")
+async def verdicts(told: Verdicts, farm: TheFarm) -> Acks:
+    """Report that ingest stored, rejected or postponed images. Idempotent.
+
+    Attempts that are unknown or need no verdict any more are left out of the response. If one of the others
+    is refused, the response is its error; the rest are accepted.
+    """
+    return Acks(acks=await farm.accept_verdicts(told.verdicts))

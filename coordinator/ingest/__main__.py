@@ -28,32 +28,30 @@ _THREADS_A_CORE, _MOST_THREADS = 2, 8
 
 
 def ingest_app(settings: Settings, deliveries: Deliveries, store: Store) -> Celery:
-    """A Celery application whose one task takes one delivery to its verdict."""
+    """A Celery application whose one task takes uploads to their verdicts."""
     app = make_app(settings.broker_url)
     #: Set where the store may be away.
     doubtful = threading.Event()
     doubtful.set()
 
     @app.task(name=INGEST_TASK)  # type: ignore[untyped-decorator]
-    def take(attempt_id: str) -> None:
+    def take(attempt_ids: list[str]) -> None:
         # What fails here is asked for again by the coordinator's sweeper.
         try:
             if doubtful.is_set():
                 # A store that is away is met here, before the coordinator counts a try.
-                store.head(attempt_id)
+                store.head(attempt_ids[0])
                 doubtful.clear()
-            delivery = deliveries.fetch(attempt_id)
-            if delivery is None:
-                return
-            verdict = ingest(delivery, store)
-            deliveries.report(attempt_id, verdict)
-            if verdict.outcome == "put off":
-                doubtful.set()
-                log.warning("attempt %s is put off: %s", attempt_id, verdict.message)
-            else:
-                store.delete(delivery.key)
+            judged = [(upload, ingest(upload, store)) for upload in deliveries.fetch(attempt_ids)]
+            deliveries.report([(upload.attempt_id, verdict) for upload, verdict in judged])
+            for upload, verdict in judged:
+                if verdict.outcome == "put off":
+                    doubtful.set()
+                    log.warning("attempt %s is put off: %s", upload.attempt_id, verdict.message)
+                else:
+                    store.delete(upload.key)
         except FarmError as error:
-            log.warning("attempt %s: %s", attempt_id, error)
+            log.warning("attempts %s: %s", ", ".join(attempt_ids), error)
 
     return app
 

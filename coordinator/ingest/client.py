@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 import httpx
+from pydantic import BaseModel
 
+from common import messages
 from common.errors import FarmError, Unavailable
-from common.messages import Delivery, Verdict
-
-#: Answers that mean: this delivery needs no verdict any more.
-_SETTLED = (404, 409, 410)
+from common.messages import AttemptVerdict, Delivery, Verdict, Verdicts
 
 
 class Deliveries:
@@ -20,22 +20,25 @@ class Deliveries:
         beyond = urlsplit(url).hostname not in ("127.0.0.1", "localhost", "::1")
         self._http = httpx.Client(base_url=url, headers=headers, timeout=10, trust_env=beyond)
 
-    def fetch(self, attempt_id: str) -> Delivery | None:
-        """None where nothing is left to do; raises Unavailable, or FarmError with the API's sentence."""
-        answer = self._call("GET", attempt_id)
-        return None if answer.status_code in _SETTLED else Delivery.model_validate_json(answer.content)
+    def fetch(self, attempt_ids: Sequence[str]) -> tuple[Delivery, ...]:
+        """The uploads that need a verdict; raises Unavailable, or FarmError with the API's sentence."""
+        answer = self._call("/v1/deliveries", messages.DeliveryRequest(attempt_ids=tuple(attempt_ids)))
+        return messages.Deliveries.model_validate_json(answer.content).deliveries
 
-    def report(self, attempt_id: str, verdict: Verdict) -> None:
-        self._call("POST", attempt_id, json=verdict.model_dump(mode="json"))
+    def report(self, verdicts: Sequence[tuple[str, Verdict]]) -> None:
+        """Raises as `fetch` does."""
+        if verdicts:
+            told = tuple(AttemptVerdict(attempt_id=name, verdict=verdict) for name, verdict in verdicts)
+            self._call("/v1/verdicts", Verdicts(verdicts=told))
 
     def close(self) -> None:
         self._http.close()
 
-    def _call(self, method: str, attempt_id: str, json: object = None) -> httpx.Response:
+    def _call(self, path: str, message: BaseModel) -> httpx.Response:
         try:
-            answer = self._http.request(method, f"/v1/deliveries/{attempt_id}", json=json)
+            answer = self._http.post(path, json=message.model_dump(mode="json"))
         except httpx.TransportError as error:
             raise Unavailable(f"the coordinator at {self._http.base_url} does not answer: {error}") from error
-        if answer.is_error and answer.status_code not in _SETTLED:
+        if answer.is_error:
             raise FarmError(f"the coordinator refuses ({answer.status_code}): {answer.text[:300]}")
         return answer

@@ -16,9 +16,12 @@ import redis.asyncio
 from pydantic import BaseModel
 
 from common.messages import (
+    AttemptVerdict,
     Claim,
     ClaimAnswer,
     Close,
+    Deliveries,
+    DeliveryRequest,
     GrantRequest,
     Heartbeat,
     HeartbeatAnswer,
@@ -29,6 +32,7 @@ from common.messages import (
     Report,
     Spent,
     Verdict,
+    Verdicts,
 )
 from common.nodes import INGEST_QUEUE
 from tests.benchmarks.manifests import MODEL
@@ -213,14 +217,19 @@ async def simulate(url: str, broker_url: str, nodes: int, pictures_a_second: flo
 
 async def _ingest(url: str, broker_url: str) -> None:
     connection = HttpConnection(url, "ingest-key")
-    verdict = Verdict(outcome="stored", sha256=_SHA256, size=_SIZE, seconds=0.01).model_dump(mode="json")
+    verdict = Verdict(outcome="stored", sha256=_SHA256, size=_SIZE, seconds=0.01)
     try:
         async with redis.asyncio.Redis.from_url(broker_url) as broker:
             while True:
                 popped: Any = await broker.brpop([INGEST_QUEUE], timeout=0)
-                (attempt_id,), *_ = json.loads(base64.b64decode(json.loads(popped[1])["body"]))
-                path = f"/v1/deliveries/{attempt_id}"
-                if (await connection.get(path)).status == 200:
-                    await connection.post(path, verdict)
+                (attempt_ids,), *_ = json.loads(base64.b64decode(json.loads(popped[1])["body"]))
+                wish = DeliveryRequest(attempt_ids=attempt_ids)
+                answer = await connection.post("/v1/deliveries", wish.model_dump(mode="json"))
+                if answer.status == 200:
+                    found = Deliveries(**answer.json()).deliveries
+                    told = [AttemptVerdict(attempt_id=one.attempt_id, verdict=verdict) for one in found]
+                    if told:
+                        verdicts = Verdicts(verdicts=tuple(told))
+                        await connection.post("/v1/verdicts", verdicts.model_dump(mode="json"))
     finally:
         connection.close()

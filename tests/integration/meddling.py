@@ -119,7 +119,7 @@ OPERATIONS = operations()
 def caller(operation: Operation) -> str:
     """A role whose key opens the operation."""
     path = operation.path
-    if path.startswith("/v1/deliveries"):
+    if path.startswith(("/v1/deliveries", "/v1/verdicts")):
         return "ingest"
     if (
         path.startswith(("/v1/claims", "/v1/batches"))

@@ -8,7 +8,20 @@ from typing import Any
 
 import pytest
 
-from common.messages import Claim, Close, GrantRequest, Heartbeat, Join, Message, Report, Spent, Verdict
+from common.messages import (
+    AttemptVerdict,
+    Claim,
+    Close,
+    DeliveryRequest,
+    GrantRequest,
+    Heartbeat,
+    Join,
+    Message,
+    Report,
+    Spent,
+    Verdict,
+    Verdicts,
+)
 from common.views import Priority, Submit
 from tests.farm import MANIFEST, card
 from tests.integration.meddling import JSON, OPERATIONS, SIGNER, Scene, caller, check, check_farm, staged
@@ -46,7 +59,7 @@ def scene(request: pytest.FixtureRequest) -> Scene:
 
 
 MESSAGES = (
-    "beat", "grant", "delivered", "failed", "verdict", "close", "submit", "priority", "claim", "join",
+    "beat", "grant", "delivered", "failed", "take", "verdict", "close", "submit", "priority", "claim", "join",
 )  # fmt: skip
 
 
@@ -72,12 +85,18 @@ def messages(scene: Scene) -> list[tuple[str, str, Message]]:
     join = Join(
         name="other", card=card(8), models=("m",), loras=("a",), missing_recipes={"m": ("r",)}, process="p"
     )
+    told_of = AttemptVerdict(attempt_id=first.attempt_id, verdict=verdict)
     return [
         ("node", f"/v1/nodes/{joined.node_id}/beats", beat),
         ("node", f"{batch}/grants", grant),
         ("node", f"{batch}/reports", delivered),
         ("node", f"{batch}/reports", failed),
-        ("ingest", f"/v1/deliveries/{first.attempt_id}", verdict),
+        ("ingest", "/v1/deliveries", DeliveryRequest(attempt_ids=(first.attempt_id,))),
+        (
+            "ingest",
+            "/v1/verdicts",
+            Verdicts(verdicts=(told_of,)),
+        ),
         ("node", f"{batch}/close", close),
         ("operator", "/v1/jobs", order),
         ("operator", f"/v1/jobs/{scene.job}/priority", Priority(priority=3)),

@@ -26,7 +26,7 @@ def test_a_call_without_a_known_key_is_refused(quiet_farm: RunningFarm, headers:
     ("role", "method", "path"),
     [
         ("node", "GET", "/v1/jobs"),
-        ("node", "GET", "/v1/deliveries/x"),
+        ("node", "POST", "/v1/deliveries"),
         ("operator", "POST", "/v1/claims"),
         ("ingest", "POST", "/v1/nodes"),
         ("ingest", "GET", "/v1/status"),
