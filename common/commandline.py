@@ -30,7 +30,7 @@ class Command(TyperCommand):
         return [piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)]
 
 
-class Group(TyperGroup):
+class CommandGroup(TyperGroup):
     def get_params(self, ctx: Any) -> list[Any]:
         return _untyped(super().get_params(ctx))
 
@@ -39,7 +39,7 @@ def command_line(name: str, about: str, epilog: str | None = None) -> typer.Type
     """A program without commands yet."""
     app = typer.Typer(
         name=name,
-        cls=Group,
+        cls=CommandGroup,
         help=about,
         epilog=epilog,
         no_args_is_help=True,

@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 
-class Line(BaseModel):
+class ProtocolLine(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class EngineLora(Line):
+class EngineLora(ProtocolLine):
     """A LoRA of the batch: its file, what the catalog says the file is, and its weight."""
 
     name: str
@@ -22,7 +22,7 @@ class EngineLora(Line):
     weight: float
 
 
-class EngineGguf(Line):
+class EngineGguf(ProtocolLine):
     """The file that the transformer's weights are read from, and what the catalog says the file is."""
 
     file: Path
@@ -30,7 +30,7 @@ class EngineGguf(Line):
     identity: str
 
 
-class Load(Line):
+class Load(ProtocolLine):
     """Hold this model by this recipe with exactly these LoRAs. What is already so is left as it is."""
 
     command: Literal["load"] = "load"
@@ -57,7 +57,7 @@ class Load(Line):
     loras: tuple[EngineLora, ...] = ()
 
 
-class Encode(Line):
+class Encode(ProtocolLine):
     """Encode these texts and forget all others, so that the text encoder can make room before denoising."""
 
     command: Literal["encode"] = "encode"
@@ -65,21 +65,21 @@ class Encode(Line):
     negatives: tuple[str, ...] = ()
 
 
-class EngineShot(Line):
+class EngineShot(ProtocolLine):
     """One image of a pass; `spec` is `common.shot.Shot.to_dict()`."""
 
     id: str
     spec: dict[str, Any]
 
 
-class Render(Line):
+class Render(ProtocolLine):
     """Render one pass: shots that share size, steps, guidance, sampler and knobs."""
 
     command: Literal["render"] = "render"
     shots: tuple[EngineShot, ...]
 
 
-class Interrupt(Line):
+class Interrupt(ProtocolLine):
     """End the running pass at its next step: nobody wants it any more. It fails as `cancelled`.
 
     Meant for the command before it; where that has been answered already, nothing happens.
@@ -88,32 +88,32 @@ class Interrupt(Line):
     command: Literal["interrupt"] = "interrupt"
 
 
-class Ready(Line):
+class Ready(ProtocolLine):
     """The engine is up."""
 
     event: Literal["ready"] = "ready"
 
 
-class Completed(Line):
+class Completed(ProtocolLine):
     """The model is held, or the texts are encoded. The engine takes the next command."""
 
     event: Literal["completed"] = "completed"
 
 
-class Alive(Line):
+class Alive(ProtocolLine):
     """One text is encoded, which can take minutes on a CPU; the command goes on."""
 
     event: Literal["alive"] = "alive"
 
 
-class Step(Line):
+class Step(ProtocolLine):
     """The denoiser ran; `done` steps of the running pass are over."""
 
     event: Literal["step"] = "step"
     done: int
 
 
-class Image(Line):
+class Image(ProtocolLine):
     """One image is encoded in the spool folder."""
 
     event: Literal["image"] = "image"
@@ -126,7 +126,7 @@ class Image(Line):
     save_s: float
 
 
-class Failed(Line):
+class Failed(ProtocolLine):
     """The command failed, or one shot of it (`shot_id`); the engine goes on unless it says otherwise."""
 
     event: Literal["failed"] = "failed"
@@ -138,7 +138,7 @@ class Failed(Line):
     peak_bytes: int | None = None
 
 
-class Done(Line):
+class Done(ProtocolLine):
     """The pass is decoded; its images follow as they are encoded. The engine takes the next command."""
 
     event: Literal["done"] = "done"

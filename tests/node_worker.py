@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from common.messages import Lease, LeasedShot
 from common.shot import Shot
 from gpu_node.agent.batch import Batch, NodeContext
-from gpu_node.agent.heartbeat import Heartbeat
+from gpu_node.agent.heartbeat import HeartbeatThread
 from gpu_node.agent.orders import Listener, Steering
 from gpu_node.agent.progress import ActiveBatch, Progress
 from tests.scripted_farm import ScriptedFarm
@@ -32,7 +32,7 @@ class Worker:
         joined = self.farm.joined()
         steering = Steering(self.progress, self.context.engine, lambda why: None)
         told = (self.context.coordinator, joined, self.progress, steering)
-        with Heartbeat(*told), Listener(*told):
+        with HeartbeatThread(*told), Listener(*told):
             Batch(self.context, joined, active).run()
             self.progress.leave()
 

@@ -12,7 +12,7 @@ from common.manifest.axes import Axes
 from common.manifest.key_remedies import belongs
 from common.manifest.matrix import Entries, TypedAxes, Zip, check_zip, read_exclude, read_include
 from common.manifest.model import Group, Output, ShotFields
-from common.manifest.output_keys import OUTPUT_KEYS, Section
+from common.manifest.output_keys import OUTPUT_KEYS, SectionKey
 from common.manifest.plain_values import Name
 from common.manifest.presets import used_presets
 from common.manifest.reading import MERGE, Key, Reading, read_keys
@@ -30,7 +30,7 @@ GROUP_KEYS = {
     ),
     "exclude": Key(Entries("exclude"), "Combinations to leave out, by `axis` or `axis.field`."),
     "output": Key(
-        Section(Output, OUTPUT_KEYS), "File format and names of this group, over the manifest's `output`."
+        SectionKey(Output, OUTPUT_KEYS), "File format and names of this group, over the manifest's `output`."
     ),
 }
 

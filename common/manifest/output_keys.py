@@ -45,7 +45,7 @@ def _in_folder(folder: str, pattern: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class SectionKey:
     """A mapping that becomes a model of its own."""
 
     model: type[BaseModel]

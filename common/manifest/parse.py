@@ -19,7 +19,7 @@ from common.manifest.groups import GROUP_KEYS, read_defaults, read_groups
 from common.manifest.key_remedies import of_manifest
 from common.manifest.limits import check_product
 from common.manifest.model import Limits, Manifest, Output, ShotFields
-from common.manifest.output_keys import OUTPUT_KEYS, Section, check_quality
+from common.manifest.output_keys import OUTPUT_KEYS, SectionKey, check_quality
 from common.manifest.plain_values import Choice, Exact, Later, Name, Number, Text, Version
 from common.manifest.presets import presets_schema, read_presets
 from common.manifest.prompt_texts import check_tags, prompt_texts, templates
@@ -50,8 +50,8 @@ MANIFEST_KEYS = {
     "shots": Key(
         Later({"type": "array", "minItems": 1, "items": mapping_schema(GROUP_KEYS)}), "Groups of shots."
     ),
-    "output": Key(Section(Output, OUTPUT_KEYS), "File format and names."),
-    "limits": Key(Section(Limits, LIMITS_KEYS), "What the job may not pass."),
+    "output": Key(SectionKey(Output, OUTPUT_KEYS), "File format and names."),
+    "limits": Key(SectionKey(Limits, LIMITS_KEYS), "What the job may not pass."),
     "use": Key(
         Choice(("commercial", "noncommercial"), habit=value_remedies.use),
         "What the images are for, checked against licences; `noncommercial` if not given.",

@@ -14,19 +14,19 @@ from common.manifest.prompt import Alternative, Alternatives, Reference, Templat
 ENDLESS = 10**30
 
 
-class Draws(Protocol):
+class DrawSource(Protocol):
     def uniform(self, place: str) -> float:
         """A number in [0, 1) that depends on nothing but the place."""
 
 
-class Lines:
+class WildcardLines:
     """The lines of one wildcard, or of several together, each a template with its weight."""
 
     def __init__(
         self,
         name: str,
         lines: tuple[Alternative, ...],
-        wildcards: Mapping[str, Lines],
+        wildcards: Mapping[str, WildcardLines],
         members: tuple[str, ...] = (),
     ) -> None:
         self.name = name
@@ -69,7 +69,7 @@ class Lines:
         return max((longest(line.body, self._wildcards) for line in self.options), default=0)
 
 
-def count(template: Template, wildcards: Mapping[str, Lines]) -> int:
+def count(template: Template, wildcards: Mapping[str, WildcardLines]) -> int:
     """How many texts a template can become, equal ones counted twice; at most `ENDLESS`."""
     product = 1
     for node in template:
@@ -86,7 +86,7 @@ def count(template: Template, wildcards: Mapping[str, Lines]) -> int:
     return product
 
 
-def longest(template: Template, wildcards: Mapping[str, Lines]) -> int:
+def longest(template: Template, wildcards: Mapping[str, WildcardLines]) -> int:
     """Upper bound of the characters of any text; at most `ENDLESS`. References count nothing."""
     total = 0
     for node in template:
@@ -104,7 +104,7 @@ def longest(template: Template, wildcards: Mapping[str, Lines]) -> int:
     return min(total, ENDLESS)
 
 
-def nth(template: Template, index: int, wildcards: Mapping[str, Lines]) -> str:
+def nth(template: Template, index: int, wildcards: Mapping[str, WildcardLines]) -> str:
     """Text `index` of `count(template)`; the last variant of the template changes fastest."""
     parts = []
     for node in reversed(template):
@@ -126,7 +126,9 @@ def nth(template: Template, index: int, wildcards: Mapping[str, Lines]) -> str:
     return "".join(reversed(parts))
 
 
-def draw(template: Template, draws: Draws, wildcards: Mapping[str, Lines], place: str = "") -> str:
+def draw(
+    template: Template, draws: DrawSource, wildcards: Mapping[str, WildcardLines], place: str = ""
+) -> str:
     """One text, each variant and wildcard drawn for its own place in the template."""
     parts = []
     for node in template:
@@ -153,12 +155,12 @@ def draw(template: Template, draws: Draws, wildcards: Mapping[str, Lines], place
     return "".join(parts)
 
 
-def _alternatives(choice: Alternatives, wildcards: Mapping[str, Lines]) -> Alternatives:
+def _alternatives(choice: Alternatives, wildcards: Mapping[str, WildcardLines]) -> Alternatives:
     """What a choice picks from: its options, or the lines of its only one."""
     return wildcards[choice.lines_of.name].different if choice.lines_of else choice
 
 
-def _drawn(choice: Alternatives, ends: Sequence[float], draws: Draws, place: str) -> list[int]:
+def _drawn(choice: Alternatives, ends: Sequence[float], draws: DrawSource, place: str) -> list[int]:
     """Numbers of the alternatives drawn, by weight and without repetition, in the order written.
 
     `ends` has the weights of each alternative and all before it.
@@ -189,7 +191,7 @@ def _share(ends: Sequence[float], uniform: float) -> int:
     return min(bisect(ends, uniform * ends[-1]), len(ends) - 1)
 
 
-def _ways(choice: Alternatives, wildcards: Mapping[str, Lines]) -> list[list[int]]:
+def _ways(choice: Alternatives, wildcards: Mapping[str, WildcardLines]) -> list[list[int]]:
     """`ways[i][k]`: the number of texts of choosing k of the alternatives from the i-th on."""
     if choice.lines_of is None:
         return _table(choice.options, choice.high, wildcards)
@@ -199,7 +201,9 @@ def _ways(choice: Alternatives, wildcards: Mapping[str, Lines]) -> list[list[int
     return lines.ways[choice.high]
 
 
-def _table(options: Sequence[Alternative], high: int, wildcards: Mapping[str, Lines]) -> list[list[int]]:
+def _table(
+    options: Sequence[Alternative], high: int, wildcards: Mapping[str, WildcardLines]
+) -> list[list[int]]:
     table = [[1] + [0] * high]
     for option in reversed(options):
         alone = count(option.body, wildcards)
@@ -210,7 +214,7 @@ def _table(options: Sequence[Alternative], high: int, wildcards: Mapping[str, Li
 
 
 def _nth_choice(
-    choice: Alternatives, index: int, ways: list[list[int]], wildcards: Mapping[str, Lines]
+    choice: Alternatives, index: int, ways: list[list[int]], wildcards: Mapping[str, WildcardLines]
 ) -> str:
     """Text `index` of a choice: fewer options first, then by the first option taken."""
     left = choice.low

@@ -17,7 +17,7 @@ from common.manifest.prompt import (
     nodes,
     parse_line,
 )
-from common.manifest.prompt_variants import Lines
+from common.manifest.prompt_variants import WildcardLines
 from common.manifest.wildcard_names import WildcardNames
 from common.wording import shortened, suggestion
 
@@ -40,7 +40,7 @@ class WildcardError(Invalid):
         self.offset = offset
 
 
-class WildcardSet(dict[str, Lines]):
+class WildcardSet(dict[str, WildcardLines]):
     """Lines by the name of their wildcard; those that one mention takes from several, by all their names."""
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -61,7 +61,7 @@ class WildcardSet(dict[str, Lines]):
         # No name holds a NUL.
         together = "\0".join(found)
         if together not in self:
-            self[together] = Lines(together, (), self, found)
+            self[together] = WildcardLines(together, (), self, found)
         return together
 
 
@@ -77,7 +77,7 @@ def parse_wildcards(wildcards: Mapping[str, tuple[str, ...]]) -> tuple[WildcardS
         if not options:
             errors.append(WildcardError("has no lines", name, 0, 0))
         own = tuple(Alternative(parsed.link(option.body, name), option.weight) for option in options)
-        parsed[name] = Lines(name, own, parsed)
+        parsed[name] = WildcardLines(name, own, parsed)
     errors.extend(_unusable({name: parsed[name] for name in wildcards}, parsed))
     if not errors:
         errors.extend(_deep(parsed))
@@ -92,7 +92,9 @@ def _parse_line(name: str, number: int, line: str, errors: list[WildcardError]) 
         return Alternative(())
 
 
-def _unusable(own: Mapping[str, Lines], parsed: Mapping[str, Lines]) -> Iterator[WildcardError]:
+def _unusable(
+    own: Mapping[str, WildcardLines], parsed: Mapping[str, WildcardLines]
+) -> Iterator[WildcardError]:
     for lines in own.values():
         for number, option in enumerate(lines.options):
             for choice, message in too_few(option.body, parsed):
@@ -107,7 +109,7 @@ def _unusable(own: Mapping[str, Lines], parsed: Mapping[str, Lines]) -> Iterator
                     yield WildcardError(unknown_wildcard(node.name, parsed), lines.name, number, node.offset)
 
 
-def too_few(template: Template, wildcards: Mapping[str, Lines]) -> Iterator[tuple[Alternatives, str]]:
+def too_few(template: Template, wildcards: Mapping[str, WildcardLines]) -> Iterator[tuple[Alternatives, str]]:
     """Variants that pick more lines of a wildcard than there are, and the sentence that says so."""
     for choice in choices(template):
         if choice.lines_of and choice.lines_of.name in wildcards:
@@ -124,7 +126,7 @@ def unknown_wildcard(name: str, known: Iterable[str]) -> str:
     )
 
 
-def _deep(parsed: Mapping[str, Lines]) -> Iterator[WildcardError]:
+def _deep(parsed: Mapping[str, WildcardLines]) -> Iterator[WildcardError]:
     """Wildcards that contain themselves, nest too deep or write out to endless texts."""
     inner = {
         name: set(lines.members) or {node.name for option in lines.options for node in nodes(option.body)}
@@ -153,7 +155,7 @@ def _deep(parsed: Mapping[str, Lines]) -> Iterator[WildcardError]:
             yield WildcardError(f"writes out to more than {MAX_LENGTH:,} characters", name, 0, 0)
 
 
-def _at_mention(lines: Lines, other: str, message: str) -> WildcardError:
+def _at_mention(lines: WildcardLines, other: str, message: str) -> WildcardError:
     for number, option in enumerate(lines.options):
         for node in nodes(option.body):
             if node.name == other:

@@ -40,7 +40,7 @@ _RENAMED = renamed(
 
 
 @dataclass(frozen=True, slots=True)
-class Lora:
+class LoraValue:
     """`name`, `name@0.8` or `{name: name, weight: 0.8}`."""
 
     def read(self, node: YamlNode, path: str, reading: Reading) -> LoraRef | None:
@@ -71,7 +71,9 @@ class Lora:
         word, at, weight = (part.strip() for part in node.text.partition("@"))
         meant = value_remedies.lora(node.text)
         scratch = Reading(reading.text, None)
-        right = meant not in (None, node.text) and Lora().read(Scalar(node.place, meant or ""), path, scratch)
+        right = meant not in (None, node.text) and LoraValue().read(
+            Scalar(node.place, meant or ""), path, scratch
+        )
         hint = value_remedies.write(node.text, meant) if right else ""
         if at and re.fullmatch(NAME, word):
             # Only the weight is wrong, and its own sentence says how.
@@ -104,13 +106,13 @@ class Loras:
         if isinstance(node, Scalar):
             node = _separate(node)
         if not isinstance(node, tree.Sequence):
-            one = Lora().read(node, path, reading)
+            one = LoraValue().read(node, path, reading)
             return None if one is None else (one,)
-        read = [Lora().read(item, f"{path}[{i}]", reading) for i, item in enumerate(node.items)]
+        read = [LoraValue().read(item, f"{path}[{i}]", reading) for i, item in enumerate(node.items)]
         return tuple(lora for lora in read if lora is not None)
 
     def schema(self) -> dict[str, Any]:
-        one = Lora().schema()
+        one = LoraValue().schema()
         return {"anyOf": [*one["anyOf"], {"type": "array", "items": one}]}
 
 
@@ -172,11 +174,11 @@ class OneLora:
     def read(self, node: YamlNode, path: str, reading: Reading) -> tuple[LoraRef, ...] | None:
         if isinstance(node, Scalar):
             return Loras().read(node, path, reading)
-        one = Lora().read(node, path, reading)
+        one = LoraValue().read(node, path, reading)
         return None if one is None else (one,)
 
     def schema(self) -> dict[str, Any]:
-        return Lora().schema()
+        return LoraValue().schema()
 
 
 _SEED = Number(0, MAX_SEED, whole=True)

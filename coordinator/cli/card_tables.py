@@ -12,7 +12,7 @@ from common.terminal import styled
 from common.units import counted, format_gib, format_size
 from coordinator.cli.planning import PlannedManifest
 from coordinator.cli.show import duration, money, table
-from coordinator.estimate import Line, Plan, Take
+from coordinator.estimate import Plan, PlanLine, Take
 
 
 def card_tables(planned: PlannedManifest) -> Iterator[RenderableType]:
@@ -28,7 +28,7 @@ def card_tables(planned: PlannedManifest) -> Iterator[RenderableType]:
         yield styled(f"{recipe.name}: {recipe_words(recipe)}", style="dim")
 
 
-def takes_table(line: Line, currency: str) -> Table:
+def takes_table(line: PlanLine, currency: str) -> Table:
     rows = [(f"{take.vram_class} GB", take.card, *_taken(take, currency)) for take in line.takes]
     headings = ("class", "card", "recipe", "peak", "images per pass", "time per image", "cost per 1,000")
     return table(*headings, rows=rows, right=("peak", "time per image", "cost per 1,000"))
@@ -47,7 +47,7 @@ def recipe_words(recipe: Recipe) -> str:
     return f"computes in {recipe.compute_dtype}; {formats}; {placed}"
 
 
-def _kinds(plan: Plan) -> list[Line]:
+def _kinds(plan: Plan) -> list[PlanLine]:
     """One line for each kind of image, whatever the group."""
     kinds = {
         (line.model, line.width, line.height, line.loras, tuple(take.seconds for take in line.takes)): line

@@ -47,7 +47,7 @@ class LoraView(_View):
     triggers: tuple[str, ...]
 
 
-class ModelView(_View):
+class ModelReport(_View):
     """What `farm models --json` prints of one model."""
 
     name: str
@@ -150,9 +150,9 @@ def identity_of(path: Path) -> str:
     raise Invalid(f"{path}: no such file or folder")
 
 
-def view(model: Model, catalog: Catalog) -> ModelView:
+def view(model: Model, catalog: Catalog) -> ModelReport:
     width, height = model.size
-    return ModelView(
+    return ModelReport(
         name=model.name,
         family=model.family.name,
         license=model.license.name,
@@ -178,7 +178,7 @@ def view(model: Model, catalog: Catalog) -> ModelView:
     )
 
 
-def models_table(views: list[ModelView]) -> Table:
+def models_table(views: list[ModelReport]) -> Table:
     rows = [
         (
             model.name,
@@ -201,7 +201,7 @@ def models_table(views: list[ModelView]) -> Table:
     return table(*headings, rows=rows)
 
 
-def loras_table(views: list[ModelView]) -> Table:
+def loras_table(views: list[ModelReport]) -> Table:
     loras = {lora.name: lora for model in views for lora in model.loras}
     rows = [
         (
@@ -216,11 +216,11 @@ def loras_table(views: list[ModelView]) -> Table:
     return table("LoRA", "for", "trigger words", "licence", "identity", rows=rows)
 
 
-def _licence(entry: ModelView | LoraView) -> str:
+def _licence(entry: ModelReport | LoraView) -> str:
     return entry.license if entry.commercial else f"{entry.license} (non-commercial)"
 
 
-def _known(entry: ModelView | LoraView) -> str:
+def _known(entry: ModelReport | LoraView) -> str:
     return "known" if entry.identity else "unknown"
 
 
@@ -231,7 +231,7 @@ def _class_view(model: Model, vram_class: int) -> ClassView:
     return ClassView(vram_class=vram_class, reason=found.reason)
 
 
-def _held(model: ModelView) -> RenderableType:
+def _held(model: ModelReport) -> RenderableType:
     """How each class takes it, a line for those that do it alike."""
     alike = groupby(model.classes, key=lambda each: (each.recipe, each.peak_bytes))
     return styled_lines(_held_alike([each.vram_class for each in members], *how) for how, members in alike)

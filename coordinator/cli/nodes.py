@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from common.commandline import Command, Group
+from common.commandline import Command, CommandGroup
 from common.states import NodeState
 from common.views import NodeView
 from coordinator.cli import options
@@ -34,7 +34,9 @@ Reason = Annotated[
 ]
 
 node_app = typer.Typer(
-    cls=Group, help="Control one node: drain, pause, resume, quarantine, forgive.", no_args_is_help=True
+    cls=CommandGroup,
+    help="Control one node: drain, pause, resume, quarantine, forgive.",
+    no_args_is_help=True,
 )
 
 

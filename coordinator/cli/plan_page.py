@@ -15,7 +15,7 @@ from common.units import counted, format_gib, format_size
 from coordinator.cli.card_tables import card_tables
 from coordinator.cli.planning import GroupView, PlannedManifest, PlanReport, misfit_words
 from coordinator.cli.show import duration, err, money, out, table
-from coordinator.estimate import Line, Plan, Range
+from coordinator.estimate import Plan, PlanLine, Range
 from coordinator.estimate.views import Amount
 
 #: Rows of a table before the rest is only counted.
@@ -177,19 +177,19 @@ def misfits(plan: Plan) -> list[str]:
     return said
 
 
-def _unfit(line: Line) -> dict[int, str]:
+def _unfit(line: PlanLine) -> dict[int, str]:
     """The VRAM classes of which no card takes a line, each with a reason."""
     fit = {take.vram_class for take in line.takes if take.recipe}
     return {take.vram_class: take.reason for take in line.takes if take.vram_class not in fit}
 
 
-def _where(line: Line, unfit: Collection[int]) -> str:
+def _where(line: PlanLine, unfit: Collection[int]) -> str:
     if line.vram_class and max(unfit) < line.vram_class:
         return f"not below {line.vram_class} GB"
     return f"not on {', '.join(map(str, sorted(unfit)))} GB"
 
 
-def _seconds(line: Line, vram_class: int) -> str:
+def _seconds(line: PlanLine, vram_class: int) -> str:
     """Of the cards of the class, from the fastest to the slowest."""
     takes = [take for take in line.takes if take.vram_class == vram_class and take.recipe]
     known = [take.seconds for take in takes if take.seconds is not None]
@@ -202,11 +202,11 @@ def _brief(seconds: float) -> str:
     return f"{seconds:.2f}" if seconds < 1 else f"{seconds:.1f}" if seconds < 10 else f"{seconds:,.0f}"
 
 
-def _steps(line: Line) -> str:
+def _steps(line: PlanLine) -> str:
     return str(line.steps_low) if line.steps_low == line.steps_high else f"{line.steps_low}-{line.steps_high}"
 
 
-def _loras(line: Line) -> str:
+def _loras(line: PlanLine) -> str:
     if not line.loras:
         return ""
     return str(line.loras) if line.lora_sets == 1 else f"{line.loras} ({line.lora_sets} sets)"

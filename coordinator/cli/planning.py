@@ -22,7 +22,7 @@ from common.settings import Money, Settings
 from common.units import counted
 from common.views import NodeView
 from coordinator.cli.show import duration, money
-from coordinator.estimate import Line, Plan, Station, estimate
+from coordinator.estimate import Plan, PlanLine, Station, estimate
 from coordinator.expand import Expansion, GroupExpansion, expand
 from coordinator.explain.wording import misfits
 from coordinator.submission.shot_checks import ShotChecks
@@ -197,7 +197,7 @@ def _report(draft: Draft, expansion: Expansion, plan: Plan) -> PlanReport:
 
 def _guidance_warnings(plan: Plan, catalog: Catalog) -> Iterator[str]:
     """Of each distilled model with a guidance that doubles its time, with both times."""
-    doubled: dict[str, list[Line]] = {}
+    doubled: dict[str, list[PlanLine]] = {}
     for line in plan.lines:
         model = catalog.models[line.model]
         doubles = model.family.is_doubled_by
@@ -214,7 +214,7 @@ def _guidance_warnings(plan: Plan, catalog: Catalog) -> Iterator[str]:
         )
 
 
-def _span(lines: Sequence[Line]) -> str:
+def _span(lines: Sequence[PlanLine]) -> str:
     low, high = min(line.guidance_low for line in lines), max(line.guidance_high for line in lines)
     return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 

@@ -34,7 +34,7 @@ from coordinator.embedded.state import Narrator, supervisor_pid
 _SOME = 12
 
 
-class Rendered(Outcome):
+class RunReport(Outcome):
     """What `farm run --json` prints."""
 
     pulled: Pulled
@@ -123,17 +123,17 @@ def _watch_own(client: FarmClient, job_id: str, *, give_up: bool) -> JobView:
     return job
 
 
-def _collect(client: FarmClient, job: JobView, folder: Path) -> Rendered:
+def _collect(client: FarmClient, job: JobView, folder: Path) -> RunReport:
     pulled = pull(client, job.id, folder)
     sheet = contact_sheet(client, job, folder)
     if sheet.missing:
         some = f"{sheet.missing[:_SOME]} …" if len(sheet.missing) > _SOME else sheet.missing
         words = f"no installed font has {some}; {sheet.png.name} shows codes instead until you install"
         err.say(f"{words} {remedy(sheet.missing)}", style="yellow")
-    return Rendered(**dict(outcome(client, job)), pulled=pulled, page=sheet.page, sheet=sheet.png)
+    return RunReport(**dict(outcome(client, job)), pulled=pulled, page=sheet.page, sheet=sheet.png)
 
 
-def _tell(rendered: Rendered) -> None:
+def _tell(rendered: RunReport) -> None:
     pulled = rendered.pulled
     out.print("", cost_table(rendered.costs))
     images = counted(pulled.fetched + pulled.kept, "image")

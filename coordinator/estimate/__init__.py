@@ -15,13 +15,13 @@ from common.shot import PlannedShot
 from coordinator.estimate.kinds import alike, count_kinds
 from coordinator.estimate.lines import MEASURED, REFERENCE, Station, plan_line, reference_pace
 from coordinator.estimate.totals import load_seconds, totals
-from coordinator.estimate.views import Line, Plan, Range, Take
+from coordinator.estimate.views import Plan, PlanLine, Range, Take
 
 __all__ = [
     "MEASURED",
     "REFERENCE",
-    "Line",
     "Plan",
+    "PlanLine",
     "Range",
     "Station",
     "Take",

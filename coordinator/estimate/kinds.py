@@ -12,14 +12,14 @@ from common.shot import PlannedShot
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ImageKind:
     """Images that are alike in everything that fit and time depend on, and one of them."""
 
     example: PlannedShot
     images: int
 
 
-def count_kinds(shots: Iterable[PlannedShot]) -> tuple[list[Kind], int]:
+def count_kinds(shots: Iterable[PlannedShot]) -> tuple[list[ImageKind], int]:
     """The kinds, in the order of the manifest, and how many shots are asked for again."""
     counts: Counter[tuple[object, ...]] = Counter()
     examples: dict[tuple[object, ...], PlannedShot] = {}
@@ -38,12 +38,12 @@ def count_kinds(shots: Iterable[PlannedShot]) -> tuple[list[Kind], int]:
         counts[key] += 1
         if counts[key] == 1:
             examples[key] = planned
-    return [Kind(examples[key], images) for key, images in counts.items()], duplicates
+    return [ImageKind(examples[key], images) for key, images in counts.items()], duplicates
 
 
-def alike(kinds: Iterable[Kind], catalog: Catalog) -> Iterable[list[Kind]]:
+def alike(kinds: Iterable[ImageKind], catalog: Catalog) -> Iterable[list[ImageKind]]:
     """Kinds that differ in steps, and in which LoRAs but not how many: one line of the plan each."""
-    lines: defaultdict[tuple[object, ...], list[Kind]] = defaultdict(list)
+    lines: defaultdict[tuple[object, ...], list[ImageKind]] = defaultdict(list)
     for kind in kinds:
         shot = kind.example.shot
         model = catalog.models[shot.model]

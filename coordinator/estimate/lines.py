@@ -10,8 +10,8 @@ from common.cost import Cost, Rates, attempt_cost, estimated_joules
 from common.fit import Misfit, fit, forwards_per_step
 from common.nodes import Card, Terms
 from common.shot import Shot
-from coordinator.estimate.kinds import Kind
-from coordinator.estimate.views import Line, Take
+from coordinator.estimate.kinds import ImageKind
+from coordinator.estimate.views import PlanLine, Take
 
 MEASURED = "measured on this farm"
 REFERENCE = "reference estimate, good to a factor of two"
@@ -27,7 +27,9 @@ class Station:
     speeds: Mapping[str, float] = field(default_factory=dict)
 
 
-def plan_line(kinds: Sequence[Kind], catalog: Catalog, stations: Sequence[Station], rates: Rates) -> Line:
+def plan_line(
+    kinds: Sequence[ImageKind], catalog: Catalog, stations: Sequence[Station], rates: Rates
+) -> PlanLine:
     shot = kinds[0].example.shot
     images = sum(kind.images for kind in kinds)
     steps = sum(kind.images * kind.example.shot.steps for kind in kinds) / images
@@ -35,7 +37,7 @@ def plan_line(kinds: Sequence[Kind], catalog: Catalog, stations: Sequence[Statio
     takes = tuple(_take(shot, steps, model, station, rates) for station in stations)
     fitting = [take.vram_class for take in takes if take.recipe]
     largest = max(takes, key=lambda take: take.vram_class, default=None)
-    return Line(
+    return PlanLine(
         group=kinds[0].example.group,
         model=model.name,
         width=shot.width,

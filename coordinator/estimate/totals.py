@@ -11,41 +11,41 @@ from common.catalog import Catalog, Model, Recipe
 from common.cost import NOTHING, Rates
 from common.fit import model_bytes
 from coordinator.estimate.lines import Station, work_cost
-from coordinator.estimate.views import Line, Take
+from coordinator.estimate.views import PlanLine, Take
 
 #: A model is read from a disk of this speed and made ready, by the reference figures.
 _LOAD_BYTES_PER_S = 0.5e9
 _LOAD_S = 5.0
 
 
-class Amount(NamedTuple):
+class CardTime(NamedTuple):
     seconds: float
     #: The farm's bill.
     cost: Decimal
     #: Electricity that volunteers pay.
     volunteered: Decimal
 
-    def plus(self, other: Amount) -> Amount:
-        return Amount(
+    def plus(self, other: CardTime) -> CardTime:
+        return CardTime(
             self.seconds + other.seconds, self.cost + other.cost, self.volunteered + other.volunteered
         )
 
-    def times(self, factor: float) -> Amount:
+    def times(self, factor: float) -> CardTime:
         exact = Decimal(factor)
-        return Amount(self.seconds * factor, self.cost * exact, self.volunteered * exact)
+        return CardTime(self.seconds * factor, self.cost * exact, self.volunteered * exact)
 
 
-_NOTHING = Amount(0.0, NOTHING, NOTHING)
+_NOTHING = CardTime(0.0, NOTHING, NOTHING)
 
 
 class Total(NamedTuple):
     #: Everything, loading too.
-    all: Amount
-    loading: Amount
+    all: CardTime
+    loading: CardTime
 
 
 def totals(
-    lines: Sequence[Line], catalog: Catalog, stations: Sequence[Station], rates: Rates, *, together: bool
+    lines: Sequence[PlanLine], catalog: Catalog, stations: Sequence[Station], rates: Rates, *, together: bool
 ) -> tuple[Total, Total] | None:
     """Least and most that the lines take, the same where it is known who works; None without a figure.
 
@@ -62,39 +62,39 @@ def totals(
     return _extreme(min, fitting, loads), _extreme(max, fitting, loads)
 
 
-def _extreme(choose: Callable[..., Any], lines: Sequence[Line], loads: _Loads) -> Total:
+def _extreme(choose: Callable[..., Any], lines: Sequence[PlanLine], loads: _Loads) -> Total:
     """The best (or worst) card for each line, in each respect."""
     work = _sum(_each(choose, map(_per_image, _priced(line))).times(line.images) for line in lines)
     loading = _sum(_each(choose, each.values()) for each in loads.values())
     return Total(work.plus(loading), loading)
 
 
-def _shared(line: Line) -> Amount:
+def _shared(line: PlanLine) -> CardTime:
     """All cards that take the line work on it at once, each as fast as it can."""
     images = [_per_image(take) for take in _priced(line)]
     per_second = sum(1 / image.seconds for image in images)
     return _all_at_once(image.times(1 / (image.seconds * per_second)) for image in images).times(line.images)
 
 
-def _priced(line: Line) -> list[Take]:
+def _priced(line: PlanLine) -> list[Take]:
     return [take for take in line.takes if take.seconds is not None]
 
 
-def _per_image(take: Take) -> Amount:
-    return Amount(take.seconds or 0.0, take.cost or NOTHING, take.volunteered or NOTHING)
+def _per_image(take: Take) -> CardTime:
+    return CardTime(take.seconds or 0.0, take.cost or NOTHING, take.volunteered or NOTHING)
 
 
-def _each(choose: Callable[..., Any], amounts: Iterable[Amount]) -> Amount:
-    return Amount(*(choose(column) for column in zip(*amounts, strict=True)))
+def _each(choose: Callable[..., Any], amounts: Iterable[CardTime]) -> CardTime:
+    return CardTime(*(choose(column) for column in zip(*amounts, strict=True)))
 
 
-def _all_at_once(amounts: Iterable[Amount]) -> Amount:
+def _all_at_once(amounts: Iterable[CardTime]) -> CardTime:
     """Everybody pays, and the slowest is waited for."""
     amounts = list(amounts)
     return _sum(amounts)._replace(seconds=max(amount.seconds for amount in amounts))
 
 
-def _sum(amounts: Iterable[Amount]) -> Amount:
+def _sum(amounts: Iterable[CardTime]) -> CardTime:
     total = _NOTHING
     for amount in amounts:
         total = total.plus(amount)
@@ -107,10 +107,10 @@ def load_seconds(model: Model, recipe: Recipe) -> float:
 
 
 #: By model, then by number of the station: what loading it takes there.
-_Loads = dict[str, dict[int, Amount]]
+_Loads = dict[str, dict[int, CardTime]]
 
 
-def _loads(lines: Sequence[Line], catalog: Catalog, stations: Sequence[Station], rates: Rates) -> _Loads:
+def _loads(lines: Sequence[PlanLine], catalog: Catalog, stations: Sequence[Station], rates: Rates) -> _Loads:
     """One load of each model on each station that takes a line of it."""
     loads: _Loads = defaultdict(dict)
     for line in lines:
@@ -119,5 +119,5 @@ def _loads(lines: Sequence[Line], catalog: Catalog, stations: Sequence[Station],
             if take.recipe:
                 seconds = load_seconds(model, model.recipe(take.recipe))
                 cost = work_cost(seconds, stations[number], rates)
-                loads[line.model][number] = Amount(seconds, cost.farm, cost.volunteered)
+                loads[line.model][number] = CardTime(seconds, cost.farm, cost.volunteered)
     return loads

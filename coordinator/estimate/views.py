@@ -35,7 +35,7 @@ class Take(View):
     basis: str = ""
 
 
-class Line(View):
+class PlanLine(View):
     """Shots of one group that fit the same cards in the same way."""
 
     group: str
@@ -68,7 +68,7 @@ class Range(View, Generic[Amount]):
 class Plan(View):
     """Everything `estimate` says. Cost and seconds include loading each model once."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[PlanLine, ...]
     #: Whether the cards share the work; else each stands for itself.
     together: bool
     #: Shots to render; a shot that several groups ask for counts once.

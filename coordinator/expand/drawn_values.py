@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from math import prod
 
 from common.manifest.prompt import Reference, Template
-from common.manifest.prompt_variants import ENDLESS, Draws, Lines, count, draw, nth
+from common.manifest.prompt_variants import ENDLESS, DrawSource, WildcardLines, count, draw, nth
 from coordinator.expand.dimensions import Value
 
 
@@ -18,7 +18,7 @@ class DrawnValues:
         values: Mapping[str, Value],
         read: Iterable[Reference],
         templates: Mapping[str, Template],
-        wildcards: Mapping[str, Lines],
+        wildcards: Mapping[str, WildcardLines],
     ) -> None:
         """`read` are the references of prompt, negative and name; `templates` are those of their texts."""
         self._values = values
@@ -43,7 +43,7 @@ class DrawnValues:
             texts[key] = nth(template, inside, self._wildcards)
         return self._with(texts)
 
-    def draw(self, draws: Draws) -> Mapping[str, Value]:
+    def draw(self, draws: DrawSource) -> Mapping[str, Value]:
         """The values of one shot."""
         texts = {}
         for (axis, field), template in self._drawn.items():

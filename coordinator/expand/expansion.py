@@ -11,7 +11,7 @@ from common.errors import InvalidDocument, Problem
 from common.shot import PlannedShot
 from coordinator.expand.findings import Findings
 from coordinator.expand.group import GroupExpansion
-from coordinator.expand.shot_settings import Settings
+from coordinator.expand.shot_settings import ShotSettings
 
 
 class Expansion(Sequence[PlannedShot]):
@@ -75,7 +75,7 @@ class Expansion(Sequence[PlannedShot]):
         at = bisect(self._ends, index)
         return self.groups[at].describe(index - (self._ends[at - 1] if at else 0))
 
-    def settings_of(self, index: int) -> Settings:
+    def settings_of(self, index: int) -> ShotSettings:
         """What a shot is rendered with, and where the manifest says so."""
         at = bisect(self._ends, index)
         return self.groups[at].settings_of(index - (self._ends[at - 1] if at else 0))

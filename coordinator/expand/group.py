@@ -17,7 +17,7 @@ from coordinator.expand.numbering import Numbering
 from coordinator.expand.output_names import NamePattern
 from coordinator.expand.oversights import is_blank
 from coordinator.expand.prompts import Prompt, Prompts, described
-from coordinator.expand.shot_settings import Rendering, Settings
+from coordinator.expand.shot_settings import Rendering, ShotSettings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -205,7 +205,7 @@ class GroupExpansion:
         combination = self._combinations[self._numbering.combination(number)]
         return f"group `{self.name}` where {described(combination)}"
 
-    def settings_of(self, number: int) -> Settings:
+    def settings_of(self, number: int) -> ShotSettings:
         """What a shot is rendered with, and where the manifest says so."""
         return self._rendering(self._combinations[self._numbering.combination(number)].setters).settings
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
 from common.manifest.model import Group, Seeds
 from common.manifest.prompt import Alternatives, Reference, Template, Wildcard
-from common.manifest.prompt_variants import Lines
+from common.manifest.prompt_variants import WildcardLines
 from common.manifest.references import TRIGGER
 from coordinator.expand.combinations import Combination, Combinations
 from coordinator.expand.dimensions import Value
@@ -49,7 +49,7 @@ def is_blank(text: str) -> bool:
 
 
 def may_be_blank(
-    template: Template, blank: Callable[[Reference], bool], wildcards: Mapping[str, Lines]
+    template: Template, blank: Callable[[Reference], bool], wildcards: Mapping[str, WildcardLines]
 ) -> bool:
     """Whether a template can become a text of blanks and commas, where `blank` says so of references."""
     return all(_may_be_blank(node, blank, wildcards) for node in template)
@@ -58,7 +58,7 @@ def may_be_blank(
 def _may_be_blank(
     node: str | Reference | Wildcard | Alternatives,
     blank: Callable[[Reference], bool],
-    wildcards: Mapping[str, Lines],
+    wildcards: Mapping[str, WildcardLines],
 ) -> bool:
     match node:
         case str():

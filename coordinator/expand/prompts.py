@@ -20,7 +20,7 @@ from common.manifest.prompt import (
     parse,
     put_around,
 )
-from common.manifest.prompt_variants import Lines, count, draw, longest, nth
+from common.manifest.prompt_variants import WildcardLines, count, draw, longest, nth
 from common.manifest.prompt_wildcards import MAX_LENGTH, parse_wildcards, too_few, unknown_wildcard
 from common.manifest.references import TRIGGER
 from common.wording import shortened, suggestion
@@ -62,7 +62,7 @@ class Prompt:
         self,
         parsed: Parsed,
         values: Mapping[str, Value],
-        wildcards: Mapping[str, Lines],
+        wildcards: Mapping[str, WildcardLines],
         own: str = "",
     ) -> None:
         """`own` is a prompt that a value sets, and that no other combination need have."""

@@ -55,7 +55,7 @@ _QUALITY = {"webp": 90, "jpeg": 92}
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    settings: Settings
+    settings: ShotSettings
     #: Without prompts, with seed 0.
     shot: Shot
     ids: ShotIds
@@ -68,7 +68,7 @@ class Rendering:
         return [each.name for each in used if each.identity is None]
 
 
-def rendering(settings: Settings, manifest: Manifest, group: Group) -> Rendering:
+def rendering(settings: ShotSettings, manifest: Manifest, group: Group) -> Rendering:
     """Settings of one combination, with what its group and the whole manifest say of its images."""
     output = manifest.output_of(group)
     shot = Shot(
@@ -126,7 +126,7 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class ShotSettings:
     """The fields of a shot that do not depend on its seed, prompts still as templates."""
 
     model: Model
@@ -183,7 +183,7 @@ def _put_around(prompt: Written, before: Mapping[str, Written]) -> Written:
     return replace(prompt, inner=inner if depth <= MAX_AROUND else None, depth=depth)
 
 
-def resolve(merged: Merged, catalog: Catalog, findings: Findings) -> Settings:
+def resolve(merged: Merged, catalog: Catalog, findings: Findings) -> ShotSettings:
     """The settings of one combination, after reporting what does not go together.
 
     Raises `Impossible` where there is no telling what was meant.
@@ -200,7 +200,7 @@ def resolve(merged: Merged, catalog: Catalog, findings: Findings) -> Settings:
     if size.value and (size.value.width, size.value.height) != (width, height):
         multiple = f"{model.family.name} takes multiples of {model.family.size_multiple}"
         findings.warn(size.path, f"{spelled(size.value)} becomes {width}x{height} ({multiple})")
-    settings = Settings(
+    settings = ShotSettings(
         model=model,
         prompt=merged.prompt,
         negative=merged.negative,
@@ -263,7 +263,7 @@ def _check_knobs(fields: dict[str, Written], model: Model, findings: Findings) -
             findings.wrong(fields[name].path, problem)
 
 
-def _check_negative(settings: Settings, findings: Findings) -> None:
+def _check_negative(settings: ShotSettings, findings: Findings) -> None:
     family = settings.model.family
     if not settings.negative.value:
         return

@@ -2,7 +2,7 @@
 
 from coordinator.explain.facts import (
     Budget,
-    Candidate,
+    CandidateNode,
     Check,
     First,
     Hand,
@@ -10,8 +10,8 @@ from coordinator.explain.facts import (
     JobSubject,
     LaneWork,
     NodeFacts,
+    NodeRefusal,
     NodeSubject,
-    Refusal,
     ShotSubject,
     Waiting,
 )
@@ -24,7 +24,7 @@ __all__ = [
     "SHORT",
     "UNDONE",
     "Budget",
-    "Candidate",
+    "CandidateNode",
     "Check",
     "First",
     "Hand",
@@ -32,8 +32,8 @@ __all__ = [
     "JobSubject",
     "LaneWork",
     "NodeFacts",
+    "NodeRefusal",
     "NodeSubject",
-    "Refusal",
     "ShotSubject",
     "Waiting",
     "explain_job",

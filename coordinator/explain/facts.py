@@ -70,7 +70,7 @@ class First(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Candidate:
+class CandidateNode:
     """A node of the job's lane, as one that may take shots that wait."""
 
     node: NodeFacts
@@ -95,7 +95,7 @@ class Waiting:
     needs: str = ""
     #: Smallest class that takes them.
     vram_class: int = 0
-    candidates: tuple[Candidate, ...] = ()
+    candidates: tuple[CandidateNode, ...] = ()
     #: Times that an engine, a node or ingest died with the shot.
     crashes: int = 0
     #: Seconds at most for which shots that have all failed rest where they did; None: one of them has not.
@@ -174,7 +174,7 @@ class JobSubject:
     removed: str = ""
 
 
-class Refusal(NamedTuple):
+class NodeRefusal(NamedTuple):
     """What keeps images from a node."""
 
     sentence: str
@@ -191,7 +191,7 @@ class LaneWork:
     #: The job it is served from, and how many of its images; None: nothing for this node.
     first: First | None
     images: int = 0
-    refusals: tuple[Refusal, ...] = ()
+    refusals: tuple[NodeRefusal, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

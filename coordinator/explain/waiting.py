@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from common.states import NodeState
 from common.units import counted, format_seconds
-from coordinator.explain.facts import Candidate, JobFacts, Waiting
+from coordinator.explain.facts import CandidateNode, JobFacts, Waiting
 from coordinator.explain.wording import Answer, listed, out_of_service, spent
 
 
@@ -32,7 +32,7 @@ def _held_by_job(job: JobFacts) -> Answer | None:
     return None
 
 
-def _takers(waiting: Waiting) -> list[Candidate]:
+def _takers(waiting: Waiting) -> list[CandidateNode]:
     """Nodes in service that can take them."""
     return [one for one in waiting.candidates if not one.lack and one.node.in_service]
 
@@ -68,7 +68,7 @@ def _beyond_all(waiting: Waiting) -> Answer:
     )
 
 
-def _among(waiting: Waiting, takers: Sequence[Candidate]) -> Answer:
+def _among(waiting: Waiting, takers: Sequence[CandidateNode]) -> Answer:
     job = waiting.job
     affordable = [one for one in takers if not one.over_budget]
     if not affordable and job.budget is not None:
@@ -90,7 +90,7 @@ def _among(waiting: Waiting, takers: Sequence[Candidate]) -> Answer:
     return _in_turn(waiting, rested)
 
 
-def _in_turn(waiting: Waiting, takers: Iterable[Candidate]) -> Answer:
+def _in_turn(waiting: Waiting, takers: Iterable[CandidateNode]) -> Answer:
     """Who takes them, or what comes first on the node that is nearest to it."""
     one = min(takers, key=lambda taker: _distance(waiting, taker))
     name, first = one.node.name, one.first
@@ -111,7 +111,7 @@ def _in_turn(waiting: Waiting, takers: Iterable[Candidate]) -> Answer:
     return Answer(f"node {name} takes this {when}", goes_on=True)
 
 
-def _distance(waiting: Waiting, taker: Candidate) -> tuple[bool, bool, bool, str]:
+def _distance(waiting: Waiting, taker: CandidateNode) -> tuple[bool, bool, bool, str]:
     first = taker.first
     return (
         first is not None and first.job_id != waiting.job.id,
@@ -121,7 +121,7 @@ def _distance(waiting: Waiting, taker: Candidate) -> tuple[bool, bool, bool, str
     )
 
 
-def _ahead(waiting: Waiting, taker: Candidate) -> str:
+def _ahead(waiting: Waiting, taker: CandidateNode) -> str:
     assert taker.first is not None
     if taker.first.priority > waiting.job.priority:
         return f"it has priority {taker.first.priority}, this job {waiting.job.priority}"

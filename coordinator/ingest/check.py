@@ -27,7 +27,7 @@ _opening = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class BadUpload:
     """Why an upload is not the picture."""
 
     #: A kind of `common.failures`.
@@ -35,10 +35,10 @@ class Refusal:
     message: str
 
 
-def checked(data: bytes, shot: Shot, *, sha256: str) -> Image.Image | Refusal:
+def checked(data: bytes, shot: Shot, *, sha256: str) -> Image.Image | BadUpload:
     """The fully decoded picture as bare RGB pixels, with nothing else of what was uploaded."""
     if hashlib.sha256(data).hexdigest() != sha256:
-        return Refusal("wrong_checksum", "the uploaded bytes do not have the hash that was reported")
+        return BadUpload("wrong_checksum", "the uploaded bytes do not have the hash that was reported")
     try:
         with _open(data, shot.width * shot.height) as image:
             refusal = _refusal_of_form(image, shot)
@@ -51,10 +51,10 @@ def checked(data: bytes, shot: Shot, *, sha256: str) -> Image.Image | Refusal:
             # Copied pixel by pixel: no profile, text or comment of the sender survives.
             picture = Image.frombytes("RGB", image.size, image.convert("RGB").tobytes())
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return Refusal("wrong_size", f"the picture has more pixels than {shot.width}x{shot.height}")
+        return BadUpload("wrong_size", f"the picture has more pixels than {shot.width}x{shot.height}")
     except Exception as error:
         # Decoders meet hostile bytes with whatever error they come upon.
-        return Refusal("not_an_image", f"the upload does not decode as a picture: {error}"[:_LONG])
+        return BadUpload("not_an_image", f"the upload does not decode as a picture: {error}"[:_LONG])
     return _refusal_of_emptiness(picture) or picture
 
 
@@ -68,37 +68,37 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = usual
 
 
-def _refusal_of_form(image: Image.Image, shot: Shot) -> Refusal | None:
+def _refusal_of_form(image: Image.Image, shot: Shot) -> BadUpload | None:
     """What the header tells, before a pixel is decoded."""
     if image.size != (shot.width, shot.height):
-        return Refusal(
+        return BadUpload(
             "wrong_size",
             f"the picture is {image.width}x{image.height}, asked for was {shot.width}x{shot.height}",
         )
     if getattr(image, "n_frames", 1) != 1:
-        return Refusal("not_an_image", "the upload is an animation")
+        return BadUpload("not_an_image", "the upload is an animation")
     # PNG loses nothing, so it does for every format.
     if image.format not in ("PNG", shot.format.upper()):
-        return Refusal("wrong_format", f"the upload is a {image.format}, asked for was a {shot.format}")
+        return BadUpload("wrong_format", f"the upload is a {image.format}, asked for was a {shot.format}")
     return None
 
 
-def _refusal_of_name(image: Image.Image, shot: Shot) -> Refusal | None:
+def _refusal_of_name(image: Image.Image, shot: Shot) -> BadUpload | None:
     """The engine writes the id of the shot into the file; a file may do without."""
     named = image.getexif().get(SHOT_TAG, shot.id)
     if named != shot.id:
-        return Refusal(
+        return BadUpload(
             "wrong_shot",
             f"the upload says that it is shot {str(named)[:12]}, it was reported as {shot.id[:12]}",
         )
     return None
 
 
-def _refusal_of_emptiness(picture: Image.Image) -> Refusal | None:
+def _refusal_of_emptiness(picture: Image.Image) -> BadUpload | None:
     """NaN in half precision decodes to black, a broken VAE to one flat colour."""
     stat = ImageStat.Stat(picture)
     if max(high for _, high in stat.extrema) < _BLACK_BELOW:
-        return Refusal("black_image", "the picture is black, as if the model had computed NaN")
+        return BadUpload("black_image", "the picture is black, as if the model had computed NaN")
     if max(stat.stddev) < _FLAT_BELOW:
-        return Refusal("flat_image", "the picture is one flat colour")
+        return BadUpload("flat_image", "the picture is one flat colour")
     return None

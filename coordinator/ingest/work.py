@@ -14,7 +14,7 @@ from common.infotext import farm_json, infotext
 from common.messages import Delivery, Verdict
 from common.shot import Shot
 from common.storage import Store
-from coordinator.ingest.check import Refusal, checked
+from coordinator.ingest.check import BadUpload, checked
 from coordinator.ingest.encode import encoded
 
 CONTENT_TYPES = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
@@ -37,7 +37,7 @@ def ingest(delivery: Delivery, store: Store, *, monotonic: Callable[[], float] =
 def _judged(delivery: Delivery, store: Store) -> Verdict:
     shot = Shot.from_dict(delivery.spec)
     picture = _fetched(delivery, store, shot)
-    if isinstance(picture, Refusal):
+    if isinstance(picture, BadUpload):
         return Verdict(outcome="rejected", failure=picture.failure, message=picture.message)
     final = encoded(
         picture,
@@ -48,13 +48,13 @@ def _judged(delivery: Delivery, store: Store) -> Verdict:
     return _stored(delivery, store, final, CONTENT_TYPES[shot.format])
 
 
-def _fetched(delivery: Delivery, store: Store, shot: Shot) -> Image.Image | Refusal:
+def _fetched(delivery: Delivery, store: Store, shot: Shot) -> Image.Image | BadUpload:
     try:
         data = store.read(delivery.key, limit=delivery.size)
     except NotFound:
-        return Refusal("upload_missing", f"nothing lies at {delivery.key}")
+        return BadUpload("upload_missing", f"nothing lies at {delivery.key}")
     except Invalid:
-        return Refusal(
+        return BadUpload(
             "wrong_checksum", f"the upload is larger than the {delivery.size} bytes that were reported"
         )
     return checked(data, shot, sha256=delivery.sha256)

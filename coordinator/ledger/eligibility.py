@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from common.states import NodeState
-from coordinator.explain import Candidate, First, LaneWork, NodeFacts, Refusal
+from coordinator.explain import CandidateNode, First, LaneWork, NodeFacts, NodeRefusal
 from coordinator.ledger.fleet import in_service
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import nodes
@@ -53,7 +53,7 @@ class Eligibility:
             by_owner=row.decided_by == "owner",
         )
 
-    def candidates(self, line: Line, failed_at: Mapping[str, float]) -> tuple[Candidate, ...]:
+    def candidates(self, line: Line, failed_at: Mapping[str, float]) -> tuple[CandidateNode, ...]:
         """The nodes of the lane, those first that are nearest to taking shots of the line.
 
         `failed_at` names the nodes that others are preferred to, since the shot failed there, and when it did
@@ -65,9 +65,9 @@ class Eligibility:
             answer = self.backlog.placed(member, line)
             facts = self.node(member.id)
             if isinstance(answer, str):
-                found.append(Candidate(node=facts, lack=answer))
+                found.append(CandidateNode(node=facts, lack=answer))
             elif not facts.in_service:
-                found.append(Candidate(node=facts))
+                found.append(CandidateNode(node=facts))
             elif asked < _ASKED:
                 asked += 1
                 found.append(self._asked(member, line, facts, failed_at.get(member.id)))
@@ -88,7 +88,7 @@ class Eligibility:
             first=self._first(member, lane),
             images=choice.images if choice else 0,
             refusals=tuple(
-                Refusal(sentence, images, remedies.get(sentence, ""))
+                NodeRefusal(sentence, images, remedies.get(sentence, ""))
                 for sentence, images in found.refusals.items()
             ),
         )
@@ -107,13 +107,13 @@ class Eligibility:
     def _nearness(self, member: Member, failed_at: Mapping[str, float]) -> tuple[bool, bool, str]:
         return member.id in failed_at, member.state is not NodeState.READY, member.id
 
-    def _asked(self, member: Member, line: Line, facts: NodeFacts, failed_at: float | None) -> Candidate:
+    def _asked(self, member: Member, line: Line, facts: NodeFacts, failed_at: float | None) -> CandidateNode:
         lane = self.backlog.jobs[line.job_id].lane
         options = self._offer(member, lane).options
         offered = {option.lot for option in options}
         # As a claim has it: a clock that was set back adds nothing.
         ago = inf if failed_at is None or failed_at > self.now else self.now - failed_at
-        return Candidate(
+        return CandidateNode(
             node=facts,
             over_budget=line.lot not in offered,
             failed=failed_at is not None,

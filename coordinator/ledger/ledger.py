@@ -56,7 +56,7 @@ from coordinator.ledger.records import (
     NewJob,
     PlacedShot,
     Reported,
-    Submitted,
+    SubmittedJob,
     Swept,
     Totals,
 )
@@ -116,7 +116,7 @@ class Ledger:
 
     # Jobs
 
-    def submit(self, job: NewJob, shots: Iterable[PlacedShot]) -> Submitted:
+    def submit(self, job: NewJob, shots: Iterable[PlacedShot]) -> SubmittedJob:
         """Want every shot for a new job. Stored ones are reused, ones of other jobs shared.
 
         Commits in chunks; nothing of it is claimed before the last. Raises Conflict when it is cancelled.

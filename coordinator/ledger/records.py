@@ -40,7 +40,7 @@ class PlacedShot(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Submitted:
+class SubmittedJob:
     """What became of a submission: `images` = `new` + `reused` + `shared` + `unschedulable`."""
 
     job_id: str

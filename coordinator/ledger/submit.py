@@ -15,7 +15,7 @@ from common.states import ShotEvent, ShotState
 from common.work import Work
 from coordinator.ledger.database import insert_new
 from coordinator.ledger.jobs import job_row, open_job
-from coordinator.ledger.records import NewJob, PlacedShot, Submitted
+from coordinator.ledger.records import NewJob, PlacedShot, SubmittedJob
 from coordinator.ledger.schema import jobs, plain, shots, wants, works
 from coordinator.ledger.shots import give_fresh_start
 from coordinator.ledger.specs import spec_of
@@ -34,7 +34,7 @@ def begin_job(write: Write, job_id: str, job: NewJob) -> None:
     write.connection.execute(jobs.insert(), [row | {name: getattr(job, name) for name in same}])
 
 
-def fill_job(transactions: Transactions, job_id: str, shots: Iterable[PlacedShot]) -> Submitted:
+def fill_job(transactions: Transactions, job_id: str, shots: Iterable[PlacedShot]) -> SubmittedJob:
     """Add all shots of a job, chunk by chunk, and let it take part. Raises as `Ledger.submit` does."""
     fates: Counter[str] = Counter()
     misfits: Counter[str] = Counter()
@@ -49,7 +49,7 @@ def fill_job(transactions: Transactions, job_id: str, shots: Iterable[PlacedShot
         _must_be_wanted(write, job_id)
         write.connection.execute(update(jobs).where(jobs.c.id == job_id).values(complete=True))
         open_job(write, job_id)
-    return Submitted(
+    return SubmittedJob(
         job_id=job_id,
         images=fates.total(),
         misfits=dict(misfits),

@@ -15,7 +15,7 @@ from common.failures import Blame, failure
 from common.messages import Close, Joined, Spent
 from gpu_node import protocol
 from gpu_node.agent.coordinator_client import Coordinator
-from gpu_node.agent.deliver import Delivery, Rendered
+from gpu_node.agent.deliver import Deliverer, RenderFacts
 from gpu_node.agent.engine_client import EngineClient
 from gpu_node.agent.engine_commands import (
     BatchShot,
@@ -26,7 +26,7 @@ from gpu_node.agent.engine_commands import (
     shots_of,
 )
 from gpu_node.agent.engine_session import BatchOver, EngineSession, Outcome
-from gpu_node.agent.progress import ActiveBatch, Amount
+from gpu_node.agent.progress import ActiveBatch, Effort
 from gpu_node.errors import RenderError
 from gpu_node.library import Library
 from gpu_node.probe import installed_versions
@@ -63,16 +63,16 @@ class Batch:
         self._stopping = context.stopping
         self._joined = joined
         self._active = active
-        self._delivery = Delivery(context.coordinator, context.store, active)
+        self._delivery = Deliverer(context.coordinator, context.store, active)
         self._session = EngineSession(context.engine, active, self._deliver_or_fail)
         self._shots = shots_of(active.lease)
         #: Model and LoRA loading of the batch.
-        self._load = Amount()
+        self._load = Effort()
         self._prepared = False
         #: Text encoding, for one shot.
-        self._encode = Amount()
+        self._encode = Effort()
         #: What the shots of a decoded pass cost, until they are written.
-        self._rendered: dict[str, Rendered] = {}
+        self._rendered: dict[str, RenderFacts] = {}
         #: Outcomes of the running pass, whose cost is not known yet.
         self._early: list[Outcome] = []
         #: What this node itself failed with beside the passes: no later one would do better.
@@ -139,7 +139,7 @@ class Batch:
             limit_s=self._joined.hard_limit_s * (len(texts.prompts) + len(texts.negatives)),
         )
         cost = self._active.end()
-        self._encode = Amount(cost.seconds / len(self._shots), cost.joules / len(self._shots))
+        self._encode = Effort(cost.seconds / len(self._shots), cost.joules / len(self._shots))
         self._prepared = True
 
     def _render(self, load: protocol.Load, one_pass: list[BatchShot]) -> list[list[BatchShot]]:
@@ -170,7 +170,7 @@ class Batch:
         self._share(load, one_pass, done, cost.joules)
         return []
 
-    def _drop(self, one_pass: list[BatchShot], error: RenderError, cost: Amount) -> None:
+    def _drop(self, one_pass: list[BatchShot], error: RenderError, cost: Effort) -> None:
         """Nobody wanted the pass any more; each of its shots bears its part of what it cost until then."""
         count = len(one_pass)
         for one in one_pass:
@@ -187,7 +187,7 @@ class Batch:
             "denoise": done.denoise_s / count,
             "decode": done.decode_s / count,
         }
-        rendered = Rendered(
+        rendered = RenderFacts(
             spent=self._spent(seconds, joules / count + self._encode.joules),
             peak_bytes=done.peak_bytes,
             fingerprint={

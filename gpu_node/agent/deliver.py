@@ -55,7 +55,7 @@ class Abandoned(FarmError):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Rendered:
+class RenderFacts:
     """What a report tells besides the file."""
 
     spent: Spent
@@ -63,7 +63,7 @@ class Rendered:
     fingerprint: dict[str, Any]
 
 
-class Delivery:
+class Deliverer:
     """Delivers the shots of one batch on its own threads, until the batch is over.
 
     What is ready at the same moment, such as the images of a pass, shares its calls of the coordinator.
@@ -75,11 +75,11 @@ class Delivery:
         self._batch = batch
         self._threads = ThreadPoolExecutor(max_workers=_UPLOADS, thread_name_prefix="deliver")
         self._pending: list[Future[None]] = []
-        self._ready: SimpleQueue[tuple[Image, Rendered] | Report] = SimpleQueue()
+        self._ready: SimpleQueue[tuple[Image, RenderFacts] | Report] = SimpleQueue()
         #: Keys that may be there: a PUT of them ended without an answer to rely on.
         self._maybe_there: set[str] = set()
 
-    def image(self, image: Image, rendered: Rendered) -> None:
+    def image(self, image: Image, rendered: RenderFacts) -> None:
         """Upload and report one image; its file is gone afterwards."""
         self._deliver_soon((image, rendered))
 
@@ -87,7 +87,7 @@ class Delivery:
         """Report a shot that failed with a kind of `common.failures`."""
         self._deliver_soon(self._failed(shot_id, kind, message, spent))
 
-    def _deliver_soon(self, one: tuple[Image, Rendered] | Report) -> None:
+    def _deliver_soon(self, one: tuple[Image, RenderFacts] | Report) -> None:
         self._ready.put(one)
         self._pending.append(self._threads.submit(self._run))
 
@@ -132,8 +132,8 @@ class Delivery:
         except Abandoned:
             pass
 
-    def _take(self) -> list[tuple[Image, Rendered] | Report]:
-        ready: list[tuple[Image, Rendered] | Report] = []
+    def _take(self) -> list[tuple[Image, RenderFacts] | Report]:
+        ready: list[tuple[Image, RenderFacts] | Report] = []
         with suppress(Empty):
             while len(ready) < _TOGETHER:
                 ready.append(self._ready.get_nowait())
@@ -152,7 +152,7 @@ class Delivery:
             return {}
         return {image.shot_id: grant for image, grant in zip(images, grants, strict=True)}
 
-    def _deliver(self, image: Image, rendered: Rendered, grants: dict[str, Grant]) -> list[Report]:
+    def _deliver(self, image: Image, rendered: RenderFacts, grants: dict[str, Grant]) -> list[Report]:
         """Upload a picture; the report that is due then, if any."""
         start = time.monotonic()
         try:
@@ -177,7 +177,7 @@ class Delivery:
         self._batch.add("upload", upload_s)
         return [self._delivered(image, rendered, grant, upload_s)]
 
-    def _delivered(self, image: Image, rendered: Rendered, grant: Grant, upload_s: float) -> Report:
+    def _delivered(self, image: Image, rendered: RenderFacts, grant: Grant, upload_s: float) -> Report:
         seconds = rendered.spent.seconds | {"save": image.save_s, "upload": upload_s}
         return Report(
             token=self._batch.lease.token,

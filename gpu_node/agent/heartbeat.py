@@ -16,7 +16,7 @@ from gpu_node.agent.progress import Progress
 log = logging.getLogger(__name__)
 
 
-class Heartbeat:
+class HeartbeatThread:
     """Beats every `joined.heartbeat_s` while it is entered, and at once where that is urgent.
 
     A coordinator that does not answer changes nothing: the batch goes on, since only the coordinator can

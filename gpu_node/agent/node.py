@@ -11,7 +11,7 @@ from common.errors import FarmError, Gone, NotFound
 from common.messages import Claim, ClaimAnswer, Join, Joined, Lease
 from common.nodes import LAST_PASS_S
 from gpu_node.agent.batch import Batch, NodeContext
-from gpu_node.agent.heartbeat import Heartbeat
+from gpu_node.agent.heartbeat import HeartbeatThread
 from gpu_node.agent.intake import Intake
 from gpu_node.agent.orders import Listener, Steering
 from gpu_node.agent.progress import Progress
@@ -90,7 +90,7 @@ class Node:
         told = (self._context.coordinator, joined, self._progress, steering)
         # Before anybody listens: whoever hears at once that the incarnation is over stops this intake.
         intake = Intake(joined.broker_url, joined.queues, joined.node_id)
-        with Heartbeat(*told), Listener(*told) as listener:
+        with HeartbeatThread(*told), Listener(*told) as listener:
 
             def take(ticket: str) -> None:
                 self._take(ticket, joined, steering, listener)

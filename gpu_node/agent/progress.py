@@ -13,33 +13,33 @@ from gpu_node.protocol import Load
 
 
 @dataclass(frozen=True, slots=True)
-class Amount:
+class Effort:
     """Of time and of the card's energy: spent on something, or counted from a start."""
 
     seconds: float = 0.0
     joules: float = 0.0
 
-    def __add__(self, other: Amount) -> Amount:
-        return Amount(self.seconds + other.seconds, self.joules + other.joules)
+    def __add__(self, other: Effort) -> Effort:
+        return Effort(self.seconds + other.seconds, self.joules + other.joules)
 
-    def __sub__(self, other: Amount) -> Amount:
+    def __sub__(self, other: Effort) -> Effort:
         """Never less than nothing."""
-        return Amount(max(self.seconds - other.seconds, 0.0), max(self.joules - other.joules, 0.0))
+        return Effort(max(self.seconds - other.seconds, 0.0), max(self.joules - other.joules, 0.0))
 
 
 class Idle:
     """What passed outside the engine's phases; it only grows, until it is counted anew. Safe for threads."""
 
-    def __init__(self, now: Callable[[], Amount]) -> None:
+    def __init__(self, now: Callable[[], Effort]) -> None:
         self._now = now
         self._lock = threading.Lock()
         self.restart()
 
     def restart(self) -> None:
         with self._lock:
-            self._before = Amount()
+            self._before = Effort()
             #: When it last began; None in a phase.
-            self._since: Amount | None = self._now()
+            self._since: Effort | None = self._now()
 
     def pause(self) -> None:
         with self._lock:
@@ -48,15 +48,15 @@ class Idle:
     def resume(self, spare_s: float = 0.0) -> None:
         """`spare_s` of the phase that ends were none of its work."""
         with self._lock:
-            self._before += Amount(seconds=spare_s)
+            self._before += Effort(seconds=spare_s)
             self._since = self._now()
 
-    def amount(self) -> Amount:
+    def amount(self) -> Effort:
         with self._lock:
             return self._so_far()
 
-    def _so_far(self) -> Amount:
-        return self._before + (self._now() - self._since if self._since is not None else Amount())
+    def _so_far(self) -> Effort:
+        return self._before + (self._now() - self._since if self._since is not None else Effort())
 
 
 class ActiveBatch:
@@ -66,7 +66,7 @@ class ActiveBatch:
     """
 
     def __init__(
-        self, lease: Lease, meter: Meter, now: Callable[[], Amount], idle: Idle, urgent: threading.Event
+        self, lease: Lease, meter: Meter, now: Callable[[], Effort], idle: Idle, urgent: threading.Event
     ) -> None:
         self.lease = lease
         self.steps_done = 0
@@ -82,9 +82,9 @@ class ActiveBatch:
         self._lock = threading.Lock()
         self._seconds: dict[str, float] = {}
         #: By the engine's phases that are over.
-        self._worked = Amount()
+        self._worked = Effort()
         #: Name and beginning of the engine's phase.
-        self._running: tuple[str, Amount] | None = None
+        self._running: tuple[str, Effort] | None = None
         self._cancelled: set[str] = set()
 
     @property
@@ -107,7 +107,7 @@ class ActiveBatch:
             self._running = (phase, self._now())
             self._meter.work(True)
 
-    def end(self, seconds: Mapping[str, float] | None = None) -> Amount:
+    def end(self, seconds: Mapping[str, float] | None = None) -> Effort:
         """The running phase, if any, is over; what it cost since it began.
 
         `seconds` by finer phases, where the engine measured them, are counted in its place.
@@ -120,7 +120,7 @@ class ActiveBatch:
                 for phase, phase_s in took.items():
                     self._seconds[phase] = self._seconds.get(phase, 0.0) + phase_s
                 worked_s = sum(took.values())
-                self._worked += Amount(worked_s, cost.joules)
+                self._worked += Effort(worked_s, cost.joules)
                 self._running = None
                 self._idle.resume(max(cost.seconds - worked_s, 0.0))
         return cost
@@ -158,8 +158,8 @@ class ActiveBatch:
         with self._lock:
             return shot_id not in self._cancelled
 
-    def _since_begun(self) -> Amount:
-        return self._now() - self._running[1] if self._running is not None else Amount()
+    def _since_begun(self) -> Effort:
+        return self._now() - self._running[1] if self._running is not None else Effort()
 
 
 class Progress:
@@ -211,5 +211,5 @@ class Progress:
             idle_joules=idle.joules,
         )
 
-    def _now(self) -> Amount:
-        return Amount(self._clock(), self._meter.joules())
+    def _now(self) -> Effort:
+        return Effort(self._clock(), self._meter.joules())

@@ -11,7 +11,7 @@ import argparse
 import signal
 from pathlib import Path
 
-from gpu_node.engine.lines import Lines
+from gpu_node.engine.lines import ProtocolStreams
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
     # A terminal's Ctrl-C, a service manager's stop reach both; the node decides when its engine ends.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    lines = Lines()
+    lines = ProtocolStreams()
 
     # Only now, seconds long and talkative: stdin is watched and stdout is guarded.
     import diffusers

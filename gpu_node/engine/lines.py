@@ -10,7 +10,7 @@ import threading
 from gpu_node import protocol
 
 
-class Lines:
+class ProtocolStreams:
     """Takes stdin and stdout for itself; whatever else is printed goes to stderr."""
 
     def __init__(self) -> None:

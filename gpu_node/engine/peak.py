@@ -12,7 +12,7 @@ _PROCESS = Path("/proc/self")
 _RESET_PEAK = "5"
 
 
-class Peak:
+class PeakMeter:
     """Of the card's memory that torch reserved; on `cpu`, of all host memory that the process has."""
 
     def __init__(self, device: str) -> None:

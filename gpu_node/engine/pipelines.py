@@ -10,7 +10,7 @@ import torch
 
 from common.catalog import lora_parts
 from gpu_node.engine.loras import apply_loras, remove_loras
-from gpu_node.engine.placement import Placement, denoiser_of, free_caches
+from gpu_node.engine.placement import DevicePlacement, denoiser_of, free_caches
 from gpu_node.engine.text import Texts
 from gpu_node.engine.weights import check_weights, load_gguf
 from gpu_node.errors import RenderError, first_line, is_out_of_memory
@@ -34,7 +34,7 @@ class LoadedModel:
 
     load: Load
     pipe: Any
-    placement: Placement
+    placement: DevicePlacement
     texts: Texts
     #: The model's own scheduler; every pass works with a fresh copy.
     scheduler: Any
@@ -78,7 +78,7 @@ class LoadedModelSlot:
         if load.gguf is not None:
             verify_file(load.model, load.gguf.file, load.gguf.identity, self._hashes)
         pipe = self._load_as_fp8(load) if load.quantisation == "fp8" else load_pipeline(load)
-        placement = Placement(pipe, self._device, load.placement)
+        placement = DevicePlacement(pipe, self._device, load.placement)
         return LoadedModel(
             load=load,
             pipe=pipe,

@@ -15,7 +15,7 @@ _TILE_PIXELS = 512
 _ENCODERS = ("text_encoder", "text_encoder_2")
 
 
-class Placement:
+class DevicePlacement:
     """Holds a pipeline on `device` as the words of `common.catalog.PlacementWord` say."""
 
     def __init__(self, pipe: Any, device: str, words: tuple[str, ...]) -> None:

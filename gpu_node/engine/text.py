@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from common.shot import Shot
-from gpu_node.engine.placement import Placement
+from gpu_node.engine.placement import DevicePlacement
 from gpu_node.errors import RenderError
 from gpu_node.protocol import Load
 
@@ -23,7 +23,7 @@ _PAD_TOKENS = 64
 class Texts:
     """The texts of a batch, encoded for one pipeline."""
 
-    def __init__(self, pipe: Any, load: Load, placement: Placement) -> None:
+    def __init__(self, pipe: Any, load: Load, placement: DevicePlacement) -> None:
         if load.pipeline not in _FAMILIES:
             raise RenderError("load_error", f"this node cannot encode text for {load.pipeline}")
         self._pipe = pipe

@@ -14,7 +14,7 @@ from common.shot import Shot
 from common.units import format_gib
 from gpu_node import protocol
 from gpu_node.engine.encode import Saver
-from gpu_node.engine.peak import Peak
+from gpu_node.engine.peak import PeakMeter
 from gpu_node.engine.pipelines import LoadedModel, LoadedModelSlot
 from gpu_node.engine.render import render_pass
 from gpu_node.errors import RenderError, is_device_lost, is_out_of_memory
@@ -35,7 +35,7 @@ class EngineWorker:
         emit: Callable[[protocol.Event], None],
         interrupted: threading.Event,
     ) -> None:
-        self._peak = Peak(device)
+        self._peak = PeakMeter(device)
         self._emit = emit
         self._interrupted = interrupted
         self._slot = LoadedModelSlot(device, hashes)

@@ -9,7 +9,7 @@ import pytest
 
 from common.messages import HeartbeatAnswer
 from common.shot import LoraUse
-from gpu_node.agent.heartbeat import Heartbeat
+from gpu_node.agent.heartbeat import HeartbeatThread
 from gpu_node.agent.orders import Steering
 from gpu_node.agent.progress import Progress
 from gpu_node.energy import DeclaredMeter
@@ -116,7 +116,7 @@ def test_a_heartbeat_that_fails_is_followed_by_the_next(worker: Worker, farm: Sc
 
     progress = Progress(DeclaredMeter(WATTS), held)
     steering = Steering(progress, worker.context.engine, lambda why: None)
-    with Heartbeat(worker.context.coordinator, farm.joined(), progress, steering):
+    with HeartbeatThread(worker.context.coordinator, farm.joined(), progress, steering):
         farm.wait_for(lambda: farm.heartbeats)
 
 

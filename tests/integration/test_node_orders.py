@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from common.messages import HeartbeatAnswer
-from gpu_node.agent.heartbeat import Heartbeat
+from gpu_node.agent.heartbeat import HeartbeatThread
 from gpu_node.agent.orders import Listener, Steering
 from gpu_node.agent.progress import ActiveBatch
 from tests.engine_talk import shot
@@ -191,7 +191,7 @@ def test_a_heartbeat_answered_before_the_pause_does_not_undo_it(worker: Worker, 
     worker.context.engine.start()
     steering = Steering(worker.progress, worker.context.engine, lambda why: None)
     steering.obey(None, PAUSE)
-    with Heartbeat(worker.context.coordinator, farm.joined(), worker.progress, steering):
+    with HeartbeatThread(worker.context.coordinator, farm.joined(), worker.progress, steering):
         farm.wait_for(lambda: len(farm.heartbeats) > 2)
 
     assert worker.context.engine.exit_code is not None

@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 from common.failures import FAILURES
 from common.infotext import SHOT_TAG
 from common.shot import Shot
-from coordinator.ingest.check import Refusal, checked
+from coordinator.ingest.check import BadUpload, checked
 
 SHOT = Shot(
     model="m", model_identity="sha256:00", prompt="p", negative="", seed=1, width=64, height=48,
@@ -34,7 +34,7 @@ def png(image: Image.Image, **options: object) -> bytes:
     return saved(image, "PNG", **options)
 
 
-def check(data: bytes, shot: Shot = SHOT) -> Image.Image | Refusal:
+def check(data: bytes, shot: Shot = SHOT) -> Image.Image | BadUpload:
     return checked(data, shot, sha256=hashlib.sha256(data).hexdigest())
 
 
@@ -109,7 +109,7 @@ def test_nothing_but_pixels_passes():
 )
 def test_what_is_not_the_picture_is_refused_by_kind(data: bytes, failure: str):
     answer = check(data)
-    assert isinstance(answer, Refusal)
+    assert isinstance(answer, BadUpload)
     assert answer.failure == failure
     assert answer.failure in FAILURES
     assert answer.message
@@ -117,13 +117,13 @@ def test_what_is_not_the_picture_is_refused_by_kind(data: bytes, failure: str):
 
 def test_other_bytes_than_reported_are_refused():
     answer = checked(png(picture()), SHOT, sha256="0" * 64)
-    assert answer == Refusal("wrong_checksum", "the uploaded bytes do not have the hash that was reported")
+    assert answer == BadUpload("wrong_checksum", "the uploaded bytes do not have the hash that was reported")
 
 
 def pixels(data: bytes, shot: Shot) -> bytes | None:
     """None where the upload is refused."""
     answer = check(data, shot)
-    return None if isinstance(answer, Refusal) else answer.tobytes()
+    return None if isinstance(answer, BadUpload) else answer.tobytes()
 
 
 @pytest.mark.parametrize("behind", [b"\0", b"PK\x03\x04" + b"an archive" * 20, *FILES.values()])
@@ -145,7 +145,7 @@ def test_a_file_that_breaks_off_passes_only_with_all_its_pixels(kind: str):
 
 def test_a_file_of_another_format_is_refused_but_for_png_which_loses_nothing():
     answer = check(FILES["jpeg"])
-    assert answer == Refusal("wrong_format", "the upload is a JPEG, asked for was a png")
+    assert answer == BadUpload("wrong_format", "the upload is a JPEG, asked for was a png")
     assert isinstance(check(FILES["png"], SHOT._replace(format="webp")), Image.Image)
 
 
@@ -155,7 +155,7 @@ def test_a_file_that_names_another_shot_is_refused(image_format: str):
     other = shot._replace(seed=2)
     assert isinstance(check(saved(picture(), image_format, exif=named(shot.id)), shot), Image.Image)
     answer = check(saved(picture(), image_format, exif=named(other.id)), shot)
-    assert isinstance(answer, Refusal)
+    assert isinstance(answer, BadUpload)
     assert answer.failure == "wrong_shot"
     assert other.id[:12] in answer.message
 
@@ -179,7 +179,7 @@ def bomb_of_text() -> bytes:
 def test_whatever_comes_is_a_picture_or_refused(kind: str, at: int, gone: int, put: bytes):
     data = FILES[kind]
     answer = check(data[:at] + put + data[at + gone :], SHOT._replace(format=kind.partition(",")[0]))
-    if isinstance(answer, Refusal):
+    if isinstance(answer, BadUpload):
         assert answer.failure in FAILURES
         assert len(answer.message) < 400
     else:

@@ -31,7 +31,16 @@ from common.settings import Money, Timing
 from common.shot import LoraUse, PlannedShot, Shot
 from common.units import GIB
 from common.work import Work
-from coordinator.ledger import Candidate, JoinedNode, Ledger, NewJob, PlacedShot, Reported, Submitted, Swept
+from coordinator.ledger import (
+    Candidate,
+    JoinedNode,
+    Ledger,
+    NewJob,
+    PlacedShot,
+    Reported,
+    SubmittedJob,
+    Swept,
+)
 from coordinator.ledger.schema import attempts, events, metadata, nodes, shots
 from coordinator.scheduling.backlog import Line, OpenJob
 from coordinator.scheduling.placing import Placement, Placer
@@ -192,7 +201,7 @@ class Bench:
         self.clock.now = START
         self.restart()
 
-    def submit(self, shots: Iterable[PlacedShot], **fields: Any) -> Submitted:
+    def submit(self, shots: Iterable[PlacedShot], **fields: Any) -> SubmittedJob:
         given: dict[str, Any] = {
             "name": "mugs",
             "owner": "ana",

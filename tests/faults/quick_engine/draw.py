@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw
 from common.shot import Shot
 from gpu_node import protocol
 from gpu_node.engine.encode import Saver
-from gpu_node.engine.lines import Lines
+from gpu_node.engine.lines import ProtocolStreams
 
 _DEADLY = "basilisk"
 _LONGEST = 512
@@ -32,7 +32,7 @@ def main() -> None:
     arguments, _ = parser.parse_known_args()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    lines = Lines()
+    lines = ProtocolStreams()
     saver = Saver(arguments.spool, lines.emit)
     lines.emit(protocol.Ready())
     while True:
@@ -46,7 +46,7 @@ def main() -> None:
                 lines.emit(_rendered(command, lines, saver))
 
 
-def _rendered(command: protocol.Render, lines: Lines, saver: Saver) -> protocol.Event:
+def _rendered(command: protocol.Render, lines: ProtocolStreams, saver: Saver) -> protocol.Event:
     shots = [Shot.from_dict(one.spec) for one in command.shots]
     if any(_DEADLY in shot.prompt for shot in shots):
         os.kill(os.getpid(), signal.SIGKILL)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from common.states import IN_SERVICE, NodeState, ShotState
 from coordinator.explain import (
     Budget,
-    Candidate,
+    CandidateNode,
     First,
     JobFacts,
     NodeFacts,
@@ -32,7 +32,7 @@ def first(job_id: str = "j-1", group: str = "g", priority: int = 50, owner: str 
     return First(owner, priority, (job_id, group, 1.0), loaded=False)
 
 
-def waiting(*candidates: Candidate, **facts: Any) -> Waiting:
+def waiting(*candidates: CandidateNode, **facts: Any) -> Waiting:
     given_: dict[str, Any] = {"job": job(), "lot": ("j-1", "g", 1.0), "needs": "model sdxl", "vram_class": 8}
     return Waiting(candidates=candidates, **given_ | facts)
 
@@ -51,7 +51,7 @@ firsts = st.none() | st.builds(
     st.booleans(),
 )
 candidates = st.builds(
-    lambda name, state, owners, **facts: Candidate(node=node(name, state, by_owner=owners), **facts),
+    lambda name, state, owners, **facts: CandidateNode(node=node(name, state, by_owner=owners), **facts),
     name=names,
     state=states,
     owners=st.booleans(),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from common.views import FailureView
 from coordinator.explain import (
     Budget,
-    Candidate,
+    CandidateNode,
     JobSubject,
     Waiting,
     explain_job,
@@ -57,10 +57,10 @@ def test_a_job_with_failures_says_how_many_of_each_kind() -> None:
 
 def test_a_job_says_each_reason_why_its_shots_wait_once_and_a_few_of_many() -> None:
     def lacking(needs: str, vram_class: int) -> Waiting:
-        lack = Candidate(node=node(), lack="LoRA ink is not on this node")
+        lack = CandidateNode(node=node(), lack="LoRA ink is not on this node")
         return waiting(lack, needs=needs, vram_class=vram_class)
 
-    mine = waiting(Candidate(node=node(), first=first()))
+    mine = waiting(CandidateNode(node=node(), first=first()))
     several = [(mine, 90), (lacking("model a", 8), 5), (lacking("model a", 24), 2)]
     several += [(lacking(f"model {name}", 8), 2) for name in "bcd"]
     subject = JobSubject(

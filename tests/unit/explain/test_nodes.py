@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 from common.states import IN_SERVICE, NodeState
 from coordinator.explain import (
     LaneWork,
+    NodeRefusal,
     NodeSubject,
-    Refusal,
     explain_node,
 )
 from tests.unit.explain.facts import first, node, states
 
 
 def test_an_idle_node_says_what_keeps_each_lane_from_it_and_what_to_put_there() -> None:
-    refused = Refusal("model sdxl is not on this node", 40, "put the files of model sdxl there")
+    refused = NodeRefusal("model sdxl is not on this node", 40, "put the files of model sdxl there")
     lanes = (LaneWork(lane="public", first=None, refusals=(refused,)),)
     said = explain_node(NodeSubject(node=node(), vram_class=8, lanes=lanes, other_lanes={"studio": 7}))
     assert "It cannot render 40 images in lane public: model sdxl is not on this node." in said.sentences
@@ -25,7 +25,7 @@ def test_an_idle_node_says_what_keeps_each_lane_from_it_and_what_to_put_there() 
 
 
 def test_a_node_with_work_needs_no_remedy() -> None:
-    refused = Refusal("model sdxl is not on this node", 40, "put the files of model sdxl there")
+    refused = NodeRefusal("model sdxl is not on this node", 40, "put the files of model sdxl there")
     lanes = (LaneWork(lane="public", first=first(), images=12, refusals=(refused,)),)
     said = explain_node(NodeSubject(node=node(), vram_class=8, lanes=lanes))
     assert "It will take 12 shots of job j-1 next (lane public)." in said.sentences

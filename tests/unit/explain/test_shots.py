@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from common.states import NodeState, ShotState
 from coordinator.explain import (
     Budget,
-    Candidate,
+    CandidateNode,
     Hand,
     Waiting,
     explain_shot,
@@ -29,7 +29,7 @@ def test_what_waits_is_schedulable_by_a_named_node_or_blocked_by_something_named
 
 @given(waits)
 def test_a_lone_job_with_a_free_able_node_is_taken_by_it(one: Waiting) -> None:
-    free = Candidate(node=node("free"), first=first())
+    free = CandidateNode(node=node("free"), first=first())
     lone = waiting(*one.candidates, free, crashes=one.crashes)
     assert why_waiting(lone).goes_on
     assert "node free" in why_waiting(waiting(free)).sentence
@@ -55,33 +55,33 @@ def test_every_shot_has_a_sentence_that_names_it(
             "`farm resume j-1`",
         ),
         (
-            waiting(Candidate(node=node(), lack="model sdxl is not on this node")),
+            waiting(CandidateNode(node=node(), lack="model sdxl is not on this node")),
             r"no node in lane public can render model sdxl (small: model sdxl is not on this node)",
             "add a node with 8 GB or more that has model sdxl",
         ),
         (
-            waiting(Candidate(node=node(state=NodeState.PAUSED))),
+            waiting(CandidateNode(node=node(state=NodeState.PAUSED))),
             "no node that can render this is in service: node small is paused",
             "`farm node resume small`",
         ),
         (
-            waiting(Candidate(node=node(state=NodeState.PAUSED, by_owner=True))),
+            waiting(CandidateNode(node=node(state=NodeState.PAUSED, by_owner=True))),
             "node small is paused by its owner",
             "`farm-node resume`",
         ),
         (
-            waiting(Candidate(node=node(state=NodeState.QUARANTINED, reason="3 failures"))),
+            waiting(CandidateNode(node=node(state=NodeState.QUARANTINED, reason="3 failures"))),
             "node small is quarantined: 3 failures",
             "`farm node forgive small`",
         ),
         (
-            waiting(Candidate(node=node(state=NodeState.LOST))),
+            waiting(CandidateNode(node=node(state=NodeState.LOST))),
             "node small is lost",
             "`farm-node run` restarts it",
         ),
         (
             waiting(
-                Candidate(node=node(), over_budget=True),
+                CandidateNode(node=node(), over_budget=True),
                 job=job(budget=Budget(limit=2, cost=1.5, reserved=0.5, currency="EUR")),
             ),
             "has spent 1.50 EUR of its 2.00 EUR limit, with 0.500 EUR reserved for running work: too little",
@@ -93,33 +93,33 @@ def test_every_shot_has_a_sentence_that_names_it(
             "higher limits.max_cost",
         ),
         (
-            waiting(Candidate(node=node(), first=first("j-2", priority=80))),
+            waiting(CandidateNode(node=node(), first=first("j-2", priority=80))),
             "job j-2 comes first on node small: it has priority 80, this job 50",
             "`farm priority j-1 81`",
         ),
         (
-            waiting(Candidate(node=node(), first=first("j-2"))),
+            waiting(CandidateNode(node=node(), first=first("j-2"))),
             "job j-2 comes first on node small: it has received less work so far",
             "`farm priority j-1 51`",
         ),
         (
-            waiting(Candidate(node=node(), first=first("j-2", owner="ben"))),
+            waiting(CandidateNode(node=node(), first=first("j-2", owner="ben"))),
             "job j-2 comes first on node small: ben recently received less work than ana",
             "`farm priority j-1 51`",
         ),
-        (waiting(Candidate(node=node(), first=first())), "node small takes this next", ""),
+        (waiting(CandidateNode(node=node(), first=first())), "node small takes this next", ""),
         (
-            waiting(Candidate(node=node(state=NodeState.BUSY), first=first())),
+            waiting(CandidateNode(node=node(state=NodeState.BUSY), first=first())),
             "node small takes this after its current batch",
             "",
         ),
         (
-            waiting(Candidate(node=node(), first=first(), failed=True, rest_s=12)),
+            waiting(CandidateNode(node=node(), first=first(), failed=True, rest_s=12)),
             "this failed on node small, which will retry it in 12 s",
             "",
         ),
         (
-            waiting(Candidate(node=node(), first=first()), crashes=1),
+            waiting(CandidateNode(node=node(), first=first()), crashes=1),
             "the engine, a node or ingest crashed while processing this, so node small renders it alone",
             "",
         ),
@@ -133,14 +133,14 @@ def test_the_first_hindrance_is_said_with_its_remedy(one: Waiting, sentence: str
 
 
 def test_a_fresh_node_takes_what_failed_on_another() -> None:
-    tired = Candidate(node=node(), first=first(), failed=True, rest_s=12)
-    fresh = Candidate(node=node("large"), first=first())
+    tired = CandidateNode(node=node(), first=first(), failed=True, rest_s=12)
+    fresh = CandidateNode(node=node("large"), first=first())
     assert "node large takes this next" in why_waiting(waiting(tired, fresh)).sentence
 
 
 def test_a_shot_goes_on_by_the_job_that_may() -> None:
     paused = waiting(job=job(id="j-2", intent="paused"))
-    said = explain_shot(shot(waits=(paused, waiting(Candidate(node=node(), first=first())))))
+    said = explain_shot(shot(waits=(paused, waiting(CandidateNode(node=node(), first=first())))))
     assert said.sentences[0] == "shot 3f3f3f3f3f3f (mug/red-0) waits: node small takes this next."
     assert said.sentences[1] == "Job j-2 is paused by the operator."
     assert said.remedy == ""

@@ -13,7 +13,8 @@ pytest.importorskip("torch")
 def test_a_card_that_was_not_used_yet_has_held_nothing() -> None:
     # A process of its own has not used any card, whether or not the machine has one.
     program = (
-        "from gpu_node.engine.peak import Peak; peak = Peak('cuda:0'); peak.forget(); print(peak.measured())"
+        "from gpu_node.engine.peak import PeakMeter; "
+        "peak = PeakMeter('cuda:0'); peak.forget(); print(peak.measured())"
     )
 
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
@@ -22,9 +23,9 @@ def test_a_card_that_was_not_used_yet_has_held_nothing() -> None:
 
 
 def test_the_peak_of_a_process_is_forgotten() -> None:
-    from gpu_node.engine.peak import Peak
+    from gpu_node.engine.peak import PeakMeter
 
-    peak = Peak("cpu")
+    peak = PeakMeter("cpu")
     peak.forget()
     before = peak.measured()
     block = bytearray(256 * 2**20)
