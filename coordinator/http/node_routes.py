@@ -42,7 +42,7 @@ async def join(node: Join, farm: TheFarm) -> Joined:
 
 
 @router.post("/nodes/{node_id}/beats")
-async def beat(node_id: str, beat: Heartbeat, farm: TheFarm) -> HeartbeatAnswer:
+async def heartbeat(node_id: str, beat: Heartbeat, farm: TheFarm) -> HeartbeatAnswer:
     """Send a heartbeat and renew the lease that it names.
 
     The response follows the commit to the ledger, within a fifth of `heartbeat_s`; it is `stop` if the

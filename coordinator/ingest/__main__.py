@@ -18,7 +18,7 @@ from common.settings import Settings, load_settings
 from common.storage import Store
 from common.storage.open import open_store
 from common.terminal import err, log_to_stderr
-from coordinator.ingest.client import Deliveries
+from coordinator.ingest.client import IngestClient
 from coordinator.ingest.work import ingest
 
 log = logging.getLogger("coordinator.ingest")
@@ -27,7 +27,7 @@ log = logging.getLogger("coordinator.ingest")
 _THREADS_A_CORE, _MOST_THREADS = 2, 8
 
 
-def ingest_app(settings: Settings, deliveries: Deliveries, store: Store) -> Celery:
+def ingest_app(settings: Settings, deliveries: IngestClient, store: Store) -> Celery:
     """A Celery application whose one task takes uploads to their verdicts."""
     app = make_app(settings.broker_url)
     #: Set where the store may be away.
@@ -63,7 +63,7 @@ def main() -> int:
     try:
         settings = load_settings()
         key = settings.keys.ingest.get_secret_value() if settings.keys.ingest else ""
-        app = ingest_app(settings, Deliveries(settings.api_url, key), open_store(settings))
+        app = ingest_app(settings, IngestClient(settings.api_url, key), open_store(settings))
     except FarmError as error:
         err.print(str(error), soft_wrap=True)
         return error.exit_code

@@ -13,7 +13,7 @@ from common.errors import FarmError, Unavailable
 from common.messages import AttemptVerdict, Delivery, Verdict, Verdicts
 
 
-class Deliveries:
+class IngestClient:
     def __init__(self, url: str, key: str) -> None:
         headers = {"authorization": f"Bearer {key}"} if key else {}
         # A proxy of the environment never leads back to this machine.

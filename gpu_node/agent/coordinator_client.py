@@ -71,7 +71,7 @@ class Coordinator:
     def join(self, join: Join) -> Joined:
         return self._post(Joined, "/v1/nodes", join)
 
-    def beat(self, node_id: str, beat: Heartbeat) -> HeartbeatAnswer:
+    def heartbeat(self, node_id: str, beat: Heartbeat) -> HeartbeatAnswer:
         return self._post(HeartbeatAnswer, f"/v1/nodes/{node_id}/beats", beat)
 
     def listen(self, node_id: str, listen: Listen) -> HeartbeatAnswer:

@@ -60,9 +60,9 @@ class HeartbeatThread:
 
     def _beat(self) -> None:
         batch = self._progress.batch
-        beat = self._progress.beat(self._joined.incarnation)
+        beat = self._progress.heartbeat(self._joined.incarnation)
         try:
-            answer = self._coordinator.beat(self._joined.node_id, beat)
+            answer = self._coordinator.heartbeat(self._joined.node_id, beat)
         except (Gone, NotFound, OtherVersion) as error:
             self._ending.set()
             self._steering.end(str(error))

@@ -195,7 +195,7 @@ class Progress:
         """The active batch is closed or lost."""
         self._batch = None
 
-    def beat(self, incarnation: int) -> Heartbeat:
+    def heartbeat(self, incarnation: int) -> Heartbeat:
         batch, held, idle = self._batch, self._held(), self._idle.amount()
         return Heartbeat(
             incarnation=incarnation,

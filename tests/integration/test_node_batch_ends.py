@@ -130,7 +130,7 @@ def test_a_card_that_lost_its_lease_works_no_more(worker: Worker, farm: Scripted
     farm.beat_answer = HeartbeatAnswer(order="stop", reason="the job was cancelled")
     thread.join()
 
-    assert worker.progress.beat(1).watts is None
+    assert worker.progress.heartbeat(1).watts is None
 
 
 def test_a_batch_that_is_given_up_does_not_wait_for_the_store(worker: Worker, farm: ScriptedFarm) -> None:

@@ -31,13 +31,13 @@ def progress(clock: Clock) -> Progress:
 
 def test_idle_time_is_told_as_a_sum_of_the_incarnation(progress: Progress, clock: Clock) -> None:
     clock.now += 5
-    first = progress.beat(1)
+    first = progress.heartbeat(1)
     clock.now += 5
-    second = progress.beat(1)
+    second = progress.heartbeat(1)
     progress.joined()
     clock.now += 1
 
-    assert (first.idle_s, second.idle_s, progress.beat(2).idle_s) == (5.0, 10.0, 1.0)
+    assert (first.idle_s, second.idle_s, progress.heartbeat(2).idle_s) == (5.0, 10.0, 1.0)
 
 
 def test_of_a_lease_what_the_engine_does_not_work_is_idle(progress: Progress, clock: Clock) -> None:
@@ -46,16 +46,16 @@ def test_of_a_lease_what_the_engine_does_not_work_is_idle(progress: Progress, cl
     clock.now += 1
     batch.begin("denoise")
     clock.now += 100
-    during = progress.beat(1)
+    during = progress.heartbeat(1)
     batch.end({"denoise": 99.5})
     clock.now += 10
-    uploading = progress.beat(1)
+    uploading = progress.heartbeat(1)
     progress.leave()
     clock.now += 4
 
     assert (during.batch_id, during.token, during.idle_s) == ("b-1", "t-1", 4.0)
     assert (uploading.batch_id, uploading.idle_s) == ("b-1", 14.5)
-    after = progress.beat(1)
+    after = progress.heartbeat(1)
     assert (after.batch_id, after.idle_s) == (None, 18.5)
 
 
@@ -74,7 +74,7 @@ def test_every_joule_is_either_of_a_phase_or_idle(clock: Clock) -> None:
     clock.now += 2
     batch.end()
     clock.now += 4
-    beat = progress.beat(1)
+    beat = progress.heartbeat(1)
 
     assert (beat.spent.joules, beat.idle_joules) == (120.0, 480.0)
 
