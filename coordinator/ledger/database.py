@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ _CONNECT_S = 5
 #: Of each connection to SQLite. It fills up over thousands of shots; the system caches the file anyway.
 _CACHE_KIB = 2048
 _DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}
+_MIGRATIONS = Path(__file__).with_name("migrations")
 #: What databases say of troubles that a person can end, and how.
 _REMEDIES = {
     "disk is full": "make room on that disk; what was refused is asked for again",
@@ -194,27 +196,36 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
+@cache
+def _scripts() -> ScriptDirectory:
+    """The revisions that this program knows; whoever stands by asks for them at every look."""
+    return ScriptDirectory(str(_MIGRATIONS))
+
+
 def config(connection: Connection) -> Config:
     """Alembic's settings for the ledger in `connection`."""
     found = Config()
-    found.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    found.set_main_option("script_location", str(_MIGRATIONS))
     found.attributes["connection"] = connection
     return found
 
 
 def upgrade(connection: Connection) -> None:
     """Bring the schema up to the newest revision, from none at all too."""
-    command.upgrade(config(connection), "head")
+    if _revision(connection) != _scripts().get_current_head():
+        command.upgrade(config(connection), "head")
 
 
 def refuse_newer(connection: Connection) -> None:
     """Raises Invalid when the schema is of a revision that this program does not know."""
-    scripts = ScriptDirectory.from_config(config(connection))
-    known = {script.revision for script in scripts.walk_revisions()}
-    found = MigrationContext.configure(connection).get_current_revision()
-    if found is not None and found not in known:
+    found = _revision(connection)
+    if found is not None and found not in {script.revision for script in _scripts().walk_revisions()}:
         place = connection.engine.url.render_as_string(hide_password=True)
         raise Invalid(
             f"the ledger {place} was written by a newer shotfarm (schema {found}, this one knows up to "
-            f"{scripts.get_current_head()}): install that version, or restore the backup made before it"
+            f"{_scripts().get_current_head()}): install that version, or restore the backup made before it"
         )
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
