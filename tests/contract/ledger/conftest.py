@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, event, make_url, text
+from sqlalchemy import Engine, create_engine, event, text
 
 from coordinator.ledger import open_engine
 from coordinator.ledger.database import transaction, upgrade
@@ -46,31 +47,42 @@ def _at_newest_schema(url: str) -> None:
 @pytest.fixture(scope="session")
 def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file without rows, at the newest schema."""
-    template = tmp_path_factory.mktemp("template") / "ledger.sqlite"
+    template = tmp_path_factory.mktemp("ledger") / "template"
     _at_newest_schema(f"sqlite:///{template}")
     return template
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """URL of a database without rows."""
+def database_url(request: pytest.FixtureRequest) -> str:
+    """URL of a database without rows, at the newest schema; the same in every test of this worker."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'ledger.sqlite'}"
+        template: Path = request.getfixturevalue("sqlite")
+        file = template.with_name("ledger.sqlite")
+        for left in file.parent.glob(f"{file.name}*"):
+            left.unlink()
+        shutil.copy(template, file)
+        return f"sqlite:///{file}"
     folder = request.getfixturevalue("postgres")
-    _maintain(folder, "DROP DATABASE IF EXISTS ledger", "CREATE DATABASE ledger TEMPLATE template")
+    _maintain(
+        folder, "DROP DATABASE IF EXISTS ledger WITH (FORCE)", "CREATE DATABASE ledger TEMPLATE template"
+    )
     return f"postgresql://farm@/ledger?host={folder}"
 
 
-@pytest.fixture
-def engine(database_url: str, request: pytest.FixtureRequest) -> Iterator[Engine]:
-    url = make_url(database_url)
-    if url.database and url.get_backend_name() == "sqlite":
-        shutil.copy(request.getfixturevalue("sqlite"), url.database)
-    engine = open_engine(database_url)
+@cache
+def _engine(url: str) -> Engine:
+    """One for all tests, since it keeps the statements it has compiled; connections are each test's own."""
+    engine = open_engine(url)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _never_sync)
-        # Its first connection came before the listener.
-        engine.dispose()
+    return engine
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    engine = _engine(database_url)
+    # The first connection came before the listener.
+    engine.dispose()
     yield engine
     engine.dispose()
 

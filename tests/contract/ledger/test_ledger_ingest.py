@@ -148,8 +148,10 @@ def test_what_ingest_is_asked_again_for_is_not_named_one_by_one_to_the_database(
         owed |= {bench.deliver(lease, index).attempt_id for index in range(len(lease.shots))}
     bench.clock.now += TIMING.ingest_again_s + 1
     event.listen(bench.engine, "before_cursor_execute", note)
+    swept = bench.ledger.sweep()
+    event.remove(bench.engine, "before_cursor_execute", note)
 
-    assert set(bench.ledger.sweep().ingest_again) == owed
+    assert set(swept.ingest_again) == owed
     assert max(sizes) < len(owed)
 
 

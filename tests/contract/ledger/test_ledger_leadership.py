@@ -18,7 +18,7 @@ from common.messages import Spent
 from common.settings import Money
 from coordinator.ledger import Candidate, Lead, Ledger, Replaced, open_engine
 from coordinator.ledger.database import config, transaction
-from coordinator.ledger.schema import attempts, images
+from coordinator.ledger.schema import attempts, images, metadata
 from tests.contract.ledger.bench import TIMING, Bench, place, placed, work
 from tests.ledger_rules import check_ledger
 
@@ -50,6 +50,9 @@ def test_the_first_leads_and_the_second_stands_by_and_knows_for_whom(engine: Eng
 def test_a_new_database_is_led_by_one_of_those_that_start_at_once(database_url: str) -> None:
     barrier = Barrier(4)
     engines = [open_engine(database_url) for _ in range(4)]
+    with transaction(engines[0], writes=True) as connection:
+        metadata.drop_all(connection)
+        connection.execute(text("DROP TABLE alembic_version"))
 
     def start(number: int) -> Lead | None:
         barrier.wait()
