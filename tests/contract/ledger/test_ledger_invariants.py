@@ -19,7 +19,7 @@ from common.states import ATTEMPT, BATCH, NODE, SHOT, Machine
 from common.views import Rejection
 from coordinator.ledger import PlacedShot, retention
 from coordinator.ledger.schema import batches, events, images, removals, shots, wants
-from tests.contract.ledger.bench import TIMING, Bench, Holder, placed, work
+from tests.contract.ledger.bench import TIMING, Bench, Holder, lora, placed, work
 from tests.ledger_rules import check_ledger, tallied_by_day
 
 #: The database is wiped for every walk, so that one fixture serves them all.
@@ -76,14 +76,27 @@ class Walk:
         owner = self.random.choice(("ana", "ben", "cleo"))
         groups = [self._group() for _ in range(self.random.randrange(1, 3))]
         wanted = {one.planned.id: one for group in groups for one in group}
-        self.bench.submit(wanted.values(), owner=owner, priority=self.random.randrange(100))
+        # Two pictures cost more than the smaller budget.
+        max_cost = self.random.choice((None, None, 1e-5, 1.0))
+        self.bench.submit(
+            wanted.values(), owner=owner, priority=self.random.randrange(100), max_cost=max_cost
+        )
 
     def _group(self) -> list[PlacedShot]:
         first, number = self.random.randrange(6), self.random.randrange(1, 8)
         min_class = self.random.choice((0, 8, 8, 8, 12))
         # One field at a time, so that groups meet often.
         kind: dict[str, Any] = self.random.choice(
-            ({}, {}, {"model": "other"}, {"guidance": 7.0}, {"steps": 20}, {"width": 500})
+            (
+                {},
+                {},
+                {"model": "other"},
+                {"guidance": 7.0},
+                {"steps": 20},
+                {"width": 500},
+                {"sampler": "heun"},
+                {"loras": (lora("ink"),)},
+            )
         )
         return placed(number, first=first, min_class=min_class, **{"guidance": 1.0} | kind)
 

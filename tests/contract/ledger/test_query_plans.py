@@ -153,6 +153,7 @@ def _look_at_all(bench: Bench) -> None:
     """What a scrape and a page of the farm's state ask for."""
     bench.ledger.totals()
     bench.ledger.jobs()
+    bench.ledger.nodes()
     bench.ledger.cost_table()
 
 
