@@ -22,28 +22,6 @@ _COMMANDS: dict[str, Any] = {
 }
 
 
-def test_the_commands_of_the_contract_are_there() -> None:
-    wanted = {"plan", "submit", "jobs", "watch", "pull", "schema", "models", "cancel", "pause", "resume"}
-    wanted |= {
-        "new",
-        "retry",
-        "requeue",
-        "accept",
-        "reject",
-        "delete",
-        "priority",
-        "explain",
-        "nodes",
-        "status",
-        "up",
-        "down",
-        "run",
-    }
-    wanted |= {"random", "import"}
-    verbs = ("drain", "pause", "resume", "quarantine", "forgive")
-    assert wanted | {f"node {verb}" for verb in verbs} == set(_COMMANDS)
-
-
 @pytest.mark.parametrize("name", sorted(_COMMANDS))
 def test_each_command_explains_itself_with_an_example(name: str) -> None:
     assert f"`farm {name}" in _COMMANDS[name].help
