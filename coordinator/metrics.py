@@ -1,7 +1,7 @@
-"""`/metrics`: the ledger's accounts, read when they are scraped, so that counters survive restarts.
+"""`/metrics`: totals of the ledger, read at each scrape, so that counters survive restarts.
 
-Prometheus' rules: base units, `_total`, timestamps instead of ages, and no label that grows with the
-work: never a job, shot or image; `node` on gauges only. Cost per image is a ratio of two counters.
+Follows the conventions of Prometheus: base units, `_total`, timestamps instead of ages. No label grows with
+the work (never a job, shot or image); `node` labels gauges only. Cost per image is a ratio of two counters.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _WORK = ("model", "lane", "vram_class")
 
 
 class FarmCollector(Collector):
-    """One scrape is one reading of the ledger and one question to the broker."""
+    """Each scrape reads the ledger once and asks the broker once for the lengths of its queues."""
 
     def __init__(self, ledger: Ledger, publisher: Publisher, traffic: Traffic, *, currency: str) -> None:
         self._ledger = ledger
@@ -39,70 +39,84 @@ class FarmCollector(Collector):
         yield from _nodes(nodes)
         yield from self._traffic.collect()
         yield self._tickets(totals, nodes)
-        yield InfoMetricFamily("farm_money", "Currency of every cost.", value={"currency": self._currency})
+        yield InfoMetricFamily("farm_money", "Currency of all costs.", value={"currency": self._currency})
 
     def _tickets(self, totals: Totals, nodes: list[NodeView]) -> Metric:
-        """No samples while the broker is away: the number is not known then."""
+        """Tickets per queue; no samples while the broker is unavailable."""
         served = {(lane, node.vram_class) for node in nodes for lane in node.lanes}
         queues = sorted({*totals.waiting, *totals.running, *served})
         try:
             lying = self._publisher.depths([queue_name(*queue) for queue in queues]) if queues else {}
         except FarmError:
-            return _gauge("farm_tickets", "Tickets that lie on a queue.", ("lane", "vram_class"), {})
+            return _gauge("farm_tickets", "Tickets on the queue.", ("lane", "vram_class"), {})
         depths = {queue: lying[queue_name(*queue)] for queue in queues}
-        return _gauge("farm_tickets", "Tickets that lie on a queue.", ("lane", "vram_class"), depths)
+        return _gauge("farm_tickets", "Tickets on the queue.", ("lane", "vram_class"), depths)
 
 
 def _work(totals: Totals) -> Iterator[Metric]:
-    yield _counter("farm_images", "Attempts by how they ended.", (*_WORK, "outcome"), totals.attempts)
-    yield _counter("farm_attempts", "Attempts by failure; an empty one: none.", ("failure",), totals.failures)
-    yield _counter("farm_cost", "Money spent.", (*_WORK, "kind"), totals.cost | _idle(totals.idle_cost))
+    yield _counter("farm_images", "Attempts by outcome.", (*_WORK, "outcome"), totals.attempts)
     yield _counter(
-        "farm_volunteer_cost", "Electricity that volunteers paid.", (*_WORK, "kind"), totals.volunteer_cost
+        "farm_attempts", "Attempts by kind of failure; empty for none.", ("failure",), totals.failures
+    )
+    yield _counter("farm_cost", "Costs of the farm.", (*_WORK, "kind"), totals.cost | _idle(totals.idle_cost))
+    yield _counter(
+        "farm_volunteer_cost", "Electricity paid by volunteers.", (*_WORK, "kind"), totals.volunteer_cost
     )
     yield _counter("farm_energy_joules", "Energy of the cards.", (*_WORK, "method"), totals.joules)
     on_card = {key: value for key, value in totals.seconds.items() if key[1] != "ingest"}
     yield _counter(
         "farm_gpu_seconds",
-        "Seconds of the cards by phase.",
+        "Time of the cards by phase.",
         (*_WORK, "phase"),
         on_card | _idle(totals.idle_seconds),
     )
     ingest = {labels: value for (labels, phase), value in totals.seconds.items() if phase == "ingest"}
-    yield _counter("farm_ingest_seconds", "Seconds of ingest, on no card.", _WORK, ingest)
+    yield _counter("farm_ingest_seconds", "Time of ingest, which uses no card.", _WORK, ingest)
     yield _counter(
         "farm_idle_energy_joules", "Energy of nodes without a lease.", ("vram_class",), totals.idle_joules
     )
     rejected, wasted = totals.rejected_images, totals.rejected_cost
-    yield _counter("farm_rejected_images", "Stored pictures that a person rejected.", _WORK, rejected)
-    yield _counter("farm_rejected_images_cost", "What they had cost.", _WORK, wasted)
+    yield _counter(
+        "farm_rejected_images", "Stored images rejected by all jobs that had them.", _WORK, rejected
+    )
+    yield _counter(
+        "farm_rejected_images_cost", "Cost of rejected images, included in farm_cost.", _WORK, wasted
+    )
     yield _counter("farm_model_loads", "Pipelines loaded.", _WORK, totals.loads)
 
 
 def _idle(by_class: dict[int, float]) -> dict[tuple[WorkLabels, str], float]:
-    """What nodes without a lease took, as work of no model and no lane."""
+    """Time or cost of idle nodes by VRAM class, with empty model and lane."""
     return {(WorkLabels("", "", vram_class), "idle"): value for vram_class, value in by_class.items()}
 
 
 def _backlog(totals: Totals) -> Iterator[Metric]:
     by_queue = ("lane", "vram_class")
-    yield _gauge("farm_queue_depth", "Shots that wait, by their smallest class.", by_queue, totals.waiting)
+    yield _gauge(
+        "farm_queue_depth",
+        "Waiting shots, by the smallest class that can render them.",
+        by_queue,
+        totals.waiting,
+    )
     yield _gauge(
         "farm_oldest_waiting_timestamp_seconds",
-        "Since when the oldest shot waits.",
+        "Time since which the oldest shot has been waiting.",
         by_queue,
         totals.oldest_waiting,
     )
-    yield _gauge("farm_running_shots", "Shots in a batch.", by_queue, totals.running)
-    yield _gauge("farm_nodes", "Nodes.", ("vram_class", "state"), totals.nodes)
+    yield _gauge("farm_running_shots", "Running shots.", by_queue, totals.running)
+    yield _gauge("farm_nodes", "Nodes by state.", ("vram_class", "state"), totals.nodes)
 
 
 def _nodes(nodes: list[NodeView]) -> Iterator[Metric]:
-    """What the nodes' heartbeats said: nodes behind NAT cannot be scraped."""
+    """Readings from the last heartbeat of each node; nodes behind a NAT cannot be scraped directly."""
     readings: dict[str, tuple[str, Callable[[NodeView], float | None]]] = {
-        "farm_node_watts": ("Draw of the card.", lambda node: node.watts),
-        "farm_node_temperature_celsius": ("Temperature of the card.", lambda node: node.temperature_c),
-        "farm_node_seen_timestamp_seconds": ("When the node was last heard of.", lambda node: node.seen_at),
+        "farm_node_watts": ("Power draw of the card in watts.", lambda node: node.watts),
+        "farm_node_temperature_celsius": (
+            "Temperature of the card in degrees Celsius.",
+            lambda node: node.temperature_c,
+        ),
+        "farm_node_seen_timestamp_seconds": ("Time of the last heartbeat.", lambda node: node.seen_at),
     }
     for name, (text, reading) in readings.items():
         values = {node.name: value for node in nodes if (value := reading(node)) is not None}
@@ -124,7 +138,7 @@ def _filled(family: CounterMetricFamily | GaugeMetricFamily, values: Mapping[Any
 
 
 def _label_values(key: object) -> list[str]:
-    """`(WorkLabels(...), "stored")`, `("public", 8)` or `8`, flattened in order."""
+    """Flattens a key such as `(WorkLabels(...), "stored")` or `("public", 8)` into label values, in order."""
     if isinstance(key, tuple):
         return [text for part in key for text in _label_values(part)]
     return [str(key)]

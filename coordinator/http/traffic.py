@@ -1,4 +1,4 @@
-"""What the coordinator does itself: requests answered and refused, tickets published."""
+"""Counters of the coordinator process: requests answered and rejected, tickets published."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from common.errors import Reason
 
 _MINUTE_S = 60.0
 
-# The start of every label's counter would double the series, and is the coordinator's own start.
+# A `_created` series for each label would double the series and only repeat the start of the coordinator.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Traffic:
-    """Counts since the start of this process; safe to share between threads."""
+    """Counts since the start of this process; thread-safe."""
 
     def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._requests = _counter("farm_requests", "Requests answered", "route", "status")
-        self._refusals = _counter("farm_refusals", "Requests refused", "reason")
+        self._refusals = _counter("farm_refusals", "Requests rejected", "reason")
         self._tickets = _counter("farm_tickets_published", "Tickets published", "lane", "vram_class")
         for reason in get_args(Reason):
             self._refusals.labels(reason)
@@ -58,7 +58,7 @@ def _counter(name: str, text: str, *labels: str) -> Counter:
 
 
 class _LastMinute:
-    """How often something was noted in the last minute, which a counter cannot tell."""
+    """Number of events in the last 60 s, which a counter cannot provide."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic

@@ -1,6 +1,6 @@
-"""The farm's Grafana dashboard as code: `python helm/dashboards/build.py` writes shotfarm.json.
+"""The Grafana dashboard as code: `python helm/dashboards/build.py` writes shotfarm.json.
 
-A panel is a row of `PANELS`; every query is run against a real Prometheus in the tests.
+`PANELS` lists the panels; tests run every query against a real Prometheus.
 """
 
 from __future__ import annotations
@@ -23,38 +23,38 @@ STORED = 'farm_images_total{outcome="stored"}'
 @dataclass(frozen=True, kw_only=True)
 class Panel:
     title: str
-    #: What a reader learns from it.
+    #: Shown as the tooltip of the panel.
     description: str
     #: (PromQL, legend) pairs.
     queries: tuple[tuple[str, str], ...]
     unit: str = "short"
     stacked: bool = False
-    #: Of 24 columns.
+    #: Width in columns; a row has 24.
     span: int = 12
 
 
 PANELS = (
     Panel(
         title="Images per hour",
-        description="Pictures stored, by model.",
+        description="Stored images by model.",
         queries=((f"sum by (model) (rate({STORED}[$__rate_interval])) * 3600", "{{model}}"),),
         stacked=True,
     ),
     Panel(
         title="Cost per image",
-        description="Everything ever spent, failed attempts and loading too, over the images ever stored.",
+        description="Total cost, including failed attempts and loading, divided by all stored images.",
         queries=(
             (
                 f"sum by (model, vram_class) (farm_cost_total) / sum by (model, vram_class) ({STORED})",
                 "{{model}} on {{vram_class}} GB",
             ),
-            (f"sum(farm_cost_total) / sum({STORED})", "the whole farm, idle time too"),
+            (f"sum(farm_cost_total) / sum({STORED})", "whole farm including idle time"),
         ),
         unit="none",
     ),
     Panel(
-        title="Cost per image in the range shown",
-        description="The same over what was spent and stored in this range alone.",
+        title="Cost per image in the selected time range",
+        description="Cost in the selected time range divided by the images stored in it.",
         queries=(
             (
                 "sum by (model, vram_class) (increase(farm_cost_total[$__range]))"
@@ -65,28 +65,28 @@ PANELS = (
         unit="none",
     ),
     Panel(
-        title="Spending per hour",
-        description="By what it was spent on.",
+        title="Cost per hour",
+        description="Cost per hour by kind: render, load, lost, idle.",
         queries=(("sum by (kind) (rate(farm_cost_total[$__rate_interval])) * 3600", "{{kind}}"),),
         unit="none",
         stacked=True,
     ),
     Panel(
         title="Waiting shots by class",
-        description="Shots that wait, by the smallest VRAM class that can take them.",
+        description="Waiting shots by the smallest VRAM class that can render them.",
         queries=(("sum by (lane, vram_class) (farm_queue_depth)", "{{lane}} {{vram_class}} GB"),),
         stacked=True,
     ),
     Panel(
         title="Nodes",
-        description="By class and state.",
+        description="Nodes by VRAM class and state.",
         queries=(("sum by (vram_class, state) (farm_nodes)", "{{vram_class}} GB {{state}}"),),
         stacked=True,
         span=8,
     ),
     Panel(
-        title="Attempts that failed, per hour",
-        description="By kind of failure.",
+        title="Failed attempts per hour",
+        description="Failed attempts by kind of failure.",
         queries=(
             (
                 'sum by (failure) (rate(farm_attempts_total{failure!=""}[$__rate_interval])) * 3600'
@@ -97,29 +97,29 @@ PANELS = (
         span=8,
     ),
     Panel(
-        title="Where card time goes",
-        description="Share of a second, by phase.",
+        title="GPU time by phase",
+        description="GPU seconds per second, by phase; 1 is one GPU in continuous use.",
         queries=(("sum by (phase) (rate(farm_gpu_seconds_total[$__rate_interval]))", "{{phase}}"),),
         stacked=True,
         span=8,
     ),
     Panel(
-        title="Power",
-        description="As each node last said.",
+        title="Power draw",
+        description="Power draw of each card in its last heartbeat.",
         queries=(("farm_node_watts", "{{node}}"),),
         unit="watt",
         span=8,
     ),
     Panel(
         title="Energy by method",
-        description="Joules per second; `estimated` is a declared wattage, not a measurement.",
+        description="Joules per second; `estimated` is based on declared watts instead of measurements.",
         queries=(("sum by (method) (rate(farm_energy_joules_total[$__rate_interval]))", "{{method}}"),),
         unit="watt",
         span=8,
     ),
     Panel(
         title="Oldest waiting shot",
-        description="How long the oldest shot has waited.",
+        description="Waiting time of the oldest shot.",
         queries=(("time() - farm_oldest_waiting_timestamp_seconds > 0 or vector(0)", "age"),),
         unit="s",
         span=8,
@@ -153,7 +153,7 @@ def build() -> str:
         dashboard.Dashboard("Shotfarm")
         .uid("shotfarm")
         .tags(["shotfarm"])
-        .description("Images, money, queues, nodes and failures of one farm.")
+        .description("Images, costs, queues, nodes and failures of a farm.")
         .refresh("15s")
         .time("now-1h", "now")
         .tooltip(DashboardCursorSync.CROSSHAIR)
