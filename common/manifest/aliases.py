@@ -35,11 +35,11 @@ WITHOUT = {
             *("restorefaces", "facerestoration", "eta", "ensd", "subseed", "subseedstrength", "schedule"),
             *("variationseed", "variationseedstrength", "modelhash", "scheduletype", "rng", "version"),
         ),
-        "the farm has no such setting",
+        "the farm does not have this setting",
     ),
     **dict.fromkeys(
         ("denoisingstrength", "denoise", "initimage", "inputimage", "maskimage", "controlnet"),
-        "the farm makes pictures from text only",
+        "the farm supports only text-to-image",
     ),
     **dict.fromkeys(
         ("batchsize", "batchcount", "niter", "numimages", "numimagesperprompt", "imagecount", "images"),

@@ -1,1 +1,1 @@
-"""Manifests made from files of other programs: a reader for each, and how what it found is put together."""
+"""Import: one reader per foreign file format, and the composition of a manifest from what it found."""

@@ -1,4 +1,4 @@
-"""AUTOMATIC1111's web UI and its kin: infotext of pictures, "prompts from file" lists, `styles.csv`."""
+"""AUTOMATIC1111 and its forks: infotext of images, "prompts from file" lists, `styles.csv`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 from coordinator.importing.imported import Account, Styles, Wish, Wishes, fill
 from coordinator.importing.lines import flags, lines
 
-#: `Key: value` pairs of the line of settings; a value with a comma, colon or line break is a JSON string.
+#: `Key: value` pairs of the settings line; a value with a comma, colon or line break is a JSON string.
 _PAIR = re.compile(r'\s*(\w[\w \-/]{0,60}):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
-#: A line with fewer pairs is a part of the prompt.
+#: A line with fewer pairs is part of the prompt.
 _FEWEST = 3
-#: A LoRA of Fooocus.
+#: A LoRA as written by Fooocus.
 _WEIGHED = re.compile(r"(?P<name>[^:]{1,200}?)\s*:\s*(?P<weight>-?\d{1,4}(?:\.\d{1,9})?)")
 _NEGATIVE = "Negative prompt:"
 
-#: Flags whose presence alone says something.
+#: Flags without a value.
 _SWITCHES = ("restore_faces", "tiling", "do_not_save_samples", "do_not_save_grid")
 
 
@@ -28,7 +28,7 @@ def is_infotext(text: str) -> bool:
 
 
 def infotext(text: str, account: Account, *, place: str = "") -> Wishes:
-    """The picture that a `parameters` text describes."""
+    """The image described by a `parameters` text."""
     wish = Wish(place=place)
     settings = _settings(text)
     pairs = _pairs(settings)
@@ -39,7 +39,7 @@ def infotext(text: str, account: Account, *, place: str = "") -> Wishes:
         wish.say("negative", "Negative prompt", negative)
     fill(wish, _without_hires(pairs), account)
     version = dict(pairs).get("Version", "")
-    return Wishes("A1111 picture settings", [wish], family="sd", is_ours=version.startswith("shotfarm"))
+    return Wishes("A1111 image settings", [wish], family="sd", is_ours=version.startswith("shotfarm"))
 
 
 def _settings(text: str) -> str:
@@ -62,7 +62,7 @@ def _unquoted(value: str) -> str:
 
 
 def _prompts(text: str) -> tuple[str, str]:
-    """Prompt and negative prompt: everything before and behind the line that begins the latter."""
+    """Prompt and negative prompt: the text before and from the line with `Negative prompt:`."""
     kept: list[str] = []
     negative: list[str] = []
     into = kept
@@ -74,7 +74,7 @@ def _prompts(text: str) -> tuple[str, str]:
 
 
 def _without_hires(pairs: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """The pairs; of a second pass, `Denoising strength` belongs to it and tells of no other picture."""
+    """The pairs, without the `Denoising strength` of a second (hires) pass."""
     has_second = any(key.startswith("Hires") for key, _ in pairs)
     for key, value in pairs:
         if not (has_second and key == "Denoising strength"):
@@ -82,7 +82,7 @@ def _without_hires(pairs: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
 
 
 def flag_list(text: str, account: Account) -> Wishes:
-    """A "prompts from file" list: a prompt a line, plain or with flags such as `--prompt "a mug"`."""
+    """A "prompts from file" list: one prompt per line, plain or with flags such as `--prompt "a mug"`."""
     return Wishes(
         "A1111 prompt list",
         [_flagged(line, place, account) for place, line in lines(text, account)],
@@ -105,13 +105,13 @@ def _spoken(found: Iterable[tuple[str, str]], place: str, account: Account) -> I
         if word in _SWITCHES:
             yield f"--{key}", value or "true"
         elif word == "sampler_index" and value.isdigit():
-            account.leave(f"--{key} {value}", "a number does not name a sampler here", place, key)
+            account.leave(f"--{key} {value}", "a sampler must be given by name", place, key)
         else:
             yield f"--{key}", value
 
 
 def styles(rows: Iterable[dict[str, str]]) -> Styles:
-    """The rows of `styles.csv`: name, prompt and negative prompt; rows without either are separators."""
+    """The rows of `styles.csv`: name, prompt and negative prompt; rows with neither prompt are separators."""
     found = []
     for row in rows:
         named = {key.strip().lower().replace(" ", "_"): value for key, value in row.items()}
@@ -122,7 +122,7 @@ def styles(rows: Iterable[dict[str, str]]) -> Styles:
 
 
 def fooocus(data: Mapping[str, Any], account: Account) -> Wishes:
-    """The JSON that Fooocus writes in place of infotext."""
+    """The JSON that Fooocus writes instead of infotext."""
     wish = Wish()
     pairs = [(key, value) for key, value in data.items() if isinstance(value, str | int | float)]
     size = re.findall(r"\d{2,5}", str(data.get("resolution", "")))
@@ -139,4 +139,4 @@ def fooocus(data: Mapping[str, Any], account: Account) -> Wishes:
         [(renamed.get(key, key), str(value)) for key, value in pairs if not key.startswith(skipped)],
         account,
     )
-    return Wishes("Fooocus picture settings", [wish], family="sdxl")
+    return Wishes("Fooocus image settings", [wish], family="sdxl")

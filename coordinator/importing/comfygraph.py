@@ -1,4 +1,4 @@
-"""ComfyUI graphs in their two forms, that of the editor and that of the API, as one."""
+"""ComfyUI graphs: the editor format and the API format, read into one representation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from coordinator.importing.imported import UnusableSource
 
-#: Names of a node's widgets in the order in which the editor saves their values.
+#: Widget names by node type, in the order in which the editor saves their values.
 _WIDGETS = {
     "CheckpointLoaderSimple": ("ckpt_name",),
     "CheckpointLoader": ("config_name", "ckpt_name"),
@@ -46,18 +46,18 @@ _WIDGETS = {
     "PrimitiveInt": ("value",),
     "PrimitiveFloat": ("value",),
 }
-#: Saved behind a seed, and no input: what becomes of it after each run.
+#: Saved after a seed but not an input: how the editor changes the seed after each run.
 _CONTROLS = ("fixed", "randomize", "increment", "decrement")
 _SEEDS = ("seed", "noise_seed")
 _MUTED, _BYPASSED = 2, 4
-#: Ends of a graph inside a node, as the editor numbers them.
+#: IDs that the editor uses for the inputs and outputs of a subgraph.
 _INPUT_ID, _OUTPUT_ID = -10, -20
 _MAX_NODES = 5000
 _MAX_DEPTH = 8
 
 
 class Link(NamedTuple):
-    """An output of another node."""
+    """An output of a node, used as an input of another."""
 
     node: str
     slot: int
@@ -67,9 +67,9 @@ class Link(NamedTuple):
 class GraphNode:
     id: str
     type: str
-    #: Values and links by the name of the input.
+    #: Values and links by input name.
     inputs: dict[str, Any] = field(default_factory=dict)
-    #: Of a node that only passes on what it gets: for each output the input it comes from.
+    #: For a node that only forwards its inputs: the source of each output.
     passes: dict[int, Link] = field(default_factory=dict)
     is_muted: bool = False
 
@@ -85,16 +85,16 @@ def is_graph(data: Any) -> bool:
 
 
 def is_editors(data: Any) -> bool:
-    """Whether a graph is as the editor saves it, with texts that are drawn when it runs."""
+    """Whether the data is in the editor format, whose dynamic texts are drawn at each run."""
     return _is_editor(data)
 
 
 def graph(data: Any) -> Graph:
-    """Raises UnusableSource for what is no sound graph."""
+    """The nodes of a workflow. Raises UnusableSource if the graph is malformed."""
     try:
         found = _of_api(data) if _is_api(data) else _Editor(data).graph()
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
-        raise UnusableSource("is a broken ComfyUI workflow; export it again") from None
+        raise UnusableSource("is a malformed ComfyUI workflow; export it again") from None
     if len(found) > _MAX_NODES:
         raise UnusableSource(f"has more than {_MAX_NODES:,} nodes")
     return found
@@ -136,7 +136,7 @@ def _is_link(value: Any) -> bool:
 
 
 class _Editor:
-    """The nodes of the editor's form, those of graphs inside nodes too."""
+    """Reads the editor format, including subgraphs."""
 
     def __init__(self, data: Mapping[str, Any]) -> None:
         self.data = data
@@ -152,9 +152,9 @@ class _Editor:
     def _add(
         self, data: Mapping[str, Any], prefix: str, outside: Mapping[int, Any], depth: int
     ) -> dict[int, Link]:
-        """Adds the nodes of a graph that gets `outside`; returns where its outputs come from."""
+        """Adds the nodes of a graph with the inputs `outside`; returns the sources of its outputs."""
         if depth > _MAX_DEPTH:
-            raise UnusableSource(f"nests graphs deeper than {_MAX_DEPTH} levels")
+            raise UnusableSource(f"nests subgraphs deeper than {_MAX_DEPTH} levels")
         sources: dict[int, Any] = {}
         outputs: dict[int, Link] = {}
         for number, origin, slot, target, target_slot in _links(data):
@@ -198,7 +198,7 @@ def _links(data: Mapping[str, Any]) -> Iterator[tuple[int, Any, Any, Any, Any]]:
 
 
 def _bypass(node: Mapping[str, Any], linked: Mapping[int, Any]) -> dict[int, Link]:
-    """Each output of a bypassed node is its first input of the same type."""
+    """Maps each output of a bypassed node to its first input of the same type."""
     inputs = node.get("inputs") or []
     found = {}
     for slot, output in enumerate(node.get("outputs") or []):

@@ -1,7 +1,7 @@
-"""ComfyUI workflows that make a picture from text: followed from what is saved back to what it is made of.
+"""ComfyUI text-to-image workflows, traced from the saved image back to its inputs.
 
-What asks for more than the farm does (pictures to start from, ControlNet, a second pass) is refused, because
-the picture would be another one; what only adds to the finished picture is left out and told.
+A workflow that needs unsupported features (input images, ControlNet, a second pass) is rejected, because the
+result would be a different image; steps that only post-process the image are left out and reported.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ _ENLARGES = (
     *("ImageUpscaleWithModel", "ImageScale", "ImageScaleBy", "ImageScaleToTotalPixels", "UltimateSDUpscale"),
     *("ImageSharpen", "ImageBlur", "FaceDetailer", "ImageScaleToMaxDimension"),
 )
-#: Schedules that are as good as a sampler's own.
+#: Schedules that are equivalent to the sampler's own.
 _PLAIN_SCHEDULES = ("normal", "simple", "sgm_uniform", "")
-_TEXT_ONLY = "the farm makes pictures from text only"
-#: Links in a row; a graph with a circle has more.
+_TEXT_ONLY = "the farm supports only text-to-image"
+#: Maximum number of links in a chain; a longer chain is a cycle.
 _MAX_STEPS = 200
 
 is_workflow = comfygraph.is_graph
 
 
 def workflow(data: Any, account: Account) -> Wishes:
-    """The pictures that a workflow saves. Raises UnusableSource where the farm cannot make them so."""
+    """The images that a workflow saves. Raises UnusableSource if the farm cannot render them."""
     graph = comfygraph.graph(data)
     reader = _Reader(graph, account)
     samplers: dict[str, GraphNode] = {}
@@ -47,7 +47,7 @@ def workflow(data: Any, account: Account) -> Wishes:
         if node.type in _SAVES and not node.is_muted and (sampler := reader.sampler(node)):
             samplers[sampler.id] = sampler
     if not samplers:
-        raise UnusableSource("is a ComfyUI workflow that saves no picture made from text")
+        raise UnusableSource("is a ComfyUI workflow that saves no image generated from text")
     wishes = [reader.wish(sampler) for sampler in samplers.values()]
     is_drawn = comfygraph.is_editors(data) and any(is_dynamic(wish.text("prompt")) for wish in wishes)
     return Wishes("ComfyUI workflow", wishes, is_template=is_drawn)
@@ -59,17 +59,17 @@ class _Reader:
         self.account = account
 
     def source(self, link: Any) -> GraphNode | None:
-        """The node that a link leads to, past those that only pass on."""
+        """The node that a link leads to, skipping nodes that only forward their input."""
         for _ in range(_MAX_STEPS):
             node = self.graph.get(link.node) if isinstance(link, Link) else None
             if node is None or node.is_muted or not node.passes:
                 return None if node is None or node.is_muted else node
             assert isinstance(link, Link)
             link = node.passes.get(link.slot)
-        raise UnusableSource("is a ComfyUI workflow that goes in a circle")
+        raise UnusableSource("is a ComfyUI workflow with a cycle")
 
     def value(self, node: GraphNode, name: str) -> Any:
-        """A plain value of an input, from a node that holds one where it is linked."""
+        """The value of an input, read from the linked value node if it is a link."""
         found = node.inputs.get(name)
         for _ in range(_MAX_STEPS):
             if not isinstance(found, Link):
@@ -81,15 +81,15 @@ class _Reader:
                 else []
             )
             if holder is None or len(plain) != 1:
-                where = f"from {holder}" if holder else "from nowhere"
+                where = f"from {holder}" if holder else "without a source"
                 raise UnusableSource(
-                    f"takes `{name}` of {node} {where}, which cannot be followed; put the value there"
+                    f"takes `{name}` of {node} {where}, which is not supported; enter the value in the node"
                 )
             found = plain[0]
-        raise UnusableSource("is a ComfyUI workflow that goes in a circle")
+        raise UnusableSource("is a ComfyUI workflow with a cycle")
 
     def sampler(self, saved: GraphNode) -> GraphNode | None:
-        """The sampler of a picture that is saved; None where it comes from none."""
+        """The sampler of a saved image; None if it does not come from one."""
         node = self.source(saved.inputs.get("images") or saved.inputs.get("image"))
         for _ in range(_MAX_STEPS):
             if node is None or node.type == "LoadImage":
@@ -98,12 +98,12 @@ class _Reader:
                 found = self.source(node.inputs.get("samples"))
                 if found is None or found.type not in _SAMPLERS:
                     raise UnusableSource(
-                        f"makes its picture with {found or node}; {_TEXT_ONLY}, with one sampler"
+                        f"creates its image with {found or node}; {_TEXT_ONLY} with one sampler"
                     )
                 return found
             if node.type not in _ENLARGES:
-                raise UnusableSource(f"changes the picture with {node}, which the farm cannot")
-            self.account.leave(str(node), "the farm's picture is the one before it")
+                raise UnusableSource(f"changes the image with {node}, which the farm does not support")
+            self.account.leave(str(node), "the farm renders the image without this step")
             node = self.source(node.inputs.get("image") or node.inputs.get("upscale_image"))
         return None
 
@@ -135,11 +135,13 @@ class _Reader:
             spoken = f"{name} karras" if schedule == "karras" else str(name)
             wish.say("sampler", f"{chosen.type}.sampler_name", spoken)
         if schedule not in (*_PLAIN_SCHEDULES, "karras"):
-            self.account.leave(f"scheduler: {schedule}", "each sampler of the farm has its own schedule")
+            self.account.leave(f"scheduler: {schedule}", "each sampler of the farm has a fixed schedule")
         first, last = self.value(sampler, "start_at_step"), self.value(sampler, "end_at_step")
         steps = self.value(sampler, "steps")
         if first or (isinstance(last, int) and isinstance(steps, int) and last < steps):
-            raise UnusableSource(f"samples a part of the steps with {sampler}, which the farm cannot")
+            raise UnusableSource(
+                f"samples only part of the steps with {sampler}, which the farm does not support"
+            )
 
     def _latent(self, sampler: GraphNode, wish: Wish) -> None:
         latent = self.source(sampler.inputs.get("latent_image"))
@@ -147,7 +149,7 @@ class _Reader:
             return
         if latent.type in _SAMPLERS or "Upscale" in latent.type:
             raise UnusableSource(
-                f"paints the picture a second time, with {sampler} after {latent}; the farm has one pass"
+                f"has a second sampling pass, {sampler} after {latent}; the farm supports one pass"
             )
         if not (latent.type.startswith("Empty") and "width" in latent.inputs):
             raise UnusableSource(f"starts from {latent}; {_TEXT_ONLY}")
@@ -157,14 +159,15 @@ class _Reader:
         if isinstance(batch, int) and batch > 1:
             wish.say("count", f"{latent.type}.batch_size", str(batch))
             self.account.leave(
-                f"batch_size: {batch}", "its pictures get seeds of their own, so all but the first differ"
+                f"batch_size: {batch}",
+                "each image of a batch gets its own seed here, so all but the first differ",
             )
         denoise = self.value(sampler, "denoise")
         if isinstance(denoise, int | float) and denoise < 1:
-            self.account.leave(f"denoise: {denoise:g}", "the farm denoises wholly")
+            self.account.leave(f"denoise: {denoise:g}", "the farm always denoises completely")
 
     def text(self, link: Any, which: str, wish: Wish) -> str:
-        """The words of a conditioning."""
+        """The prompt text of a conditioning."""
         node = self.source(link)
         for _ in range(_MAX_STEPS):
             if node is None or node.type == "ConditioningZeroOut":
@@ -180,11 +183,13 @@ class _Reader:
                 case "FluxGuidance":
                     guidance = self.value(node, "guidance")
                     self.account.leave(
-                        f"FluxGuidance: {guidance}", "the farm's models take no distilled guidance"
+                        f"FluxGuidance: {guidance}", "no model of the farm has distilled guidance"
                     )
                     node = self.source(node.inputs.get("conditioning"))
                 case _:
-                    raise UnusableSource(f"makes the {which} prompt with {node}, which the farm cannot")
+                    raise UnusableSource(
+                        f"builds the {which} prompt with {node}, which the farm does not support"
+                    )
         return ""
 
     def _words(self, node: GraphNode, name: str) -> str:
@@ -194,7 +199,9 @@ class _Reader:
     def _clip(self, node: GraphNode) -> None:
         clip = self.source(node.inputs.get("clip"))
         if clip is not None and clip.type == "CLIPSetLastLayer":
-            self.account.leave("CLIPSetLastLayer", "the farm reads all layers of a text encoder", kind="clip")
+            self.account.leave(
+                "CLIPSetLastLayer", "the farm always uses all layers of the text encoder", kind="clip"
+            )
 
     def _model(self, link: Any, wish: Wish) -> None:
         for node in self._chain(link):
@@ -205,7 +212,7 @@ class _Reader:
                 clip = self.value(node, "strength_clip")
                 if clip is not None and clip != weight:
                     self.account.leave(
-                        f"strength_clip: {clip}", "a LoRA has one weight here", kind="strength_clip"
+                        f"strength_clip: {clip}", "a LoRA has a single weight", kind="strength_clip"
                     )
                 wish.loras.insert(0, (str(self.value(node, "lora_name")), _number(weight)))
             elif node.type in _SHIFTS:
@@ -213,17 +220,17 @@ class _Reader:
             elif any("image" in name.lower() or "control" in name.lower() for name in node.inputs):
                 raise UnusableSource(f"changes the model with {node}; {_TEXT_ONLY}")
             else:
-                self.account.leave(str(node), "the farm has no such change of a model")
+                self.account.leave(str(node), "the farm does not support this model patch")
 
     def _chain(self, link: Any) -> Iterator[GraphNode]:
-        """The nodes that a model comes through, the last first."""
+        """The nodes that the model passes through, last first."""
         for _ in range(_MAX_STEPS):
             node = self.source(link)
             if node is None:
                 return
             yield node
             link = node.inputs.get("model")
-        raise UnusableSource(f"is a ComfyUI workflow that goes in a circle at {shortened(str(link))}")
+        raise UnusableSource(f"is a ComfyUI workflow with a cycle at {shortened(str(link))}")
 
 
 def _number(value: Any) -> float:

@@ -1,4 +1,4 @@
-"""A manifest put together from rows: what they share said once, the rest as fields of one axis."""
+"""Composes a manifest from rows: shared settings are written once, all others as fields of one axis."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from coordinator.importing.settling import Row, Settling
 
 Document = dict[str, Any]
 
-#: Headings that name a thing, and those that tell of it, the likelier first.
+#: Headings of columns with names, and with descriptions, most likely first.
 _NAMES = ("sku", "variantsku", "handle", "id", "articlenumber", "code", "number", "name", "title", "slug")
 _TELLING = (
     "title",
@@ -36,22 +36,22 @@ _WORD = re.compile(r"[^\W\d][\w-]*")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Choices:
-    """What a person says beside the file."""
+    """Options given by the user."""
 
-    #: Of the catalog, in place of any that the file names.
+    #: Model of the catalog that overrides those in the file.
     model: str | None = None
-    #: Of a table: those that prompt and names read, in order.
+    #: Columns of a table that prompt and names use, in order.
     columns: tuple[str, ...] = ()
-    #: New pictures like each, with random seeds.
+    #: Number of variations per image, with random seeds.
     more: int | None = None
 
 
 def composed(
     source: Source, catalog: Catalog, account: Account, choices: Choices, *, name: str, file: str
 ) -> Document:
-    """The manifest of what was read from `file`, as the manifest itself refers to it.
+    """The manifest of a source read from `file`, given as the manifest refers to it.
 
-    `name` names the group, as far as it can. Raises UnusableSource where nothing is asked for.
+    `name` becomes the name of the group if valid. Raises UnusableSource if the source describes no image.
     """
     settling = Settling(catalog, account, choices.model)
     name = _slug(name)
@@ -68,7 +68,7 @@ def composed(
 
 
 def _of_rows(source: Wishes, rows: Sequence[Row], name: str, account: Account, more: int | None) -> Document:
-    """The manifest of pictures that are described one by one; `more`: so many new seeds for each."""
+    """The manifest of images described one by one; `more` is the number of new seeds for each."""
     if more is not None:
         rows = [_reseeded(row, more) for row in rows]
     rows = _merged(rows, account)
@@ -92,7 +92,7 @@ def _reseeded(row: Row, more: int) -> Row:
 
 
 def _merged(rows: Sequence[Row], account: Account) -> list[Row]:
-    """Rows that differ: those with random seeds that are alike become one with more of them."""
+    """Distinct rows; equal rows with random seeds are merged into one with a larger count."""
     found: dict[str, Row] = {}
     for row in rows:
         key = repr((row.fields, row.seed, row.name, None if row.seed is None else row.count))
@@ -100,7 +100,7 @@ def _merged(rows: Sequence[Row], account: Account) -> list[Row]:
         if first is not row and row.seed is None:
             found[key] = _reseeded(first, first.count + row.count)
         elif first is not row:
-            account.leave("a picture that was asked for before", "it is made once", row.place)
+            account.leave("a duplicate image", "it is rendered once", row.place)
     return list(found.values())
 
 
@@ -113,7 +113,7 @@ def _group(rows: Sequence[Row], source: Wishes, account: Account) -> Document:
     }
     seeds = list(dict.fromkeys(row.seed for row in rows))
     own = [_own(row, shared, by_row=len(seeds) > 1) for row in rows]
-    # A row differs by something, be it only that its seed is a random one.
+    # Every row needs a difference, if only its random seed.
     is_same = len(rows) > 1 and not all(own)
     as_values = [
         key
@@ -137,17 +137,17 @@ def _group(rows: Sequence[Row], source: Wishes, account: Account) -> Document:
     return group
 
 
-#: What rows call prompts that are values, which are plain text or drawn once a shot.
+#: Field names for prompts that are axis values: plain text, or drawn once per shot.
 _TEXTS = {"prompt": "text", "negative": "avoid"}
 
 
 def _has_wildcard(key: str, rows: Sequence[Row], source: Wishes) -> bool:
-    """Whether plain texts hold what only values can hold as it is: wildcards have no escape."""
+    """Whether plain texts contain wildcard syntax, which cannot be escaped and needs an axis value."""
     return not source.is_template and any("__" in str(row.fields.get(key, "")) for row in rows)
 
 
 def _entry(row: Row, own: Document, as_values: Sequence[str], source: Wishes, account: Account) -> Document:
-    """The value of a row: its texts first, then the fields in which it differs."""
+    """The axis value of a row: its texts first, then the fields in which it differs."""
     entry: Document = {_TEXTS[key]: row.fields.get(key, "") for key in as_values}
     if "negative" in own and "negative" not in as_values:
         entry["negative"] = _text(str(own["negative"]), source, account, row.place)
@@ -155,7 +155,7 @@ def _entry(row: Row, own: Document, as_values: Sequence[str], source: Wishes, ac
 
 
 def _name(group: Document, entries: list[Document], rows: Sequence[Row], account: Account) -> None:
-    """Names the files as the source does, where its names differ."""
+    """Uses the file names of the source if they are unique."""
     names = [row.name for row in rows]
     if not all(names) or len(set(names)) < len(names):
         return
@@ -166,7 +166,7 @@ def _name(group: Document, entries: list[Document], rows: Sequence[Row], account
 
 
 def _own(row: Row, shared: Document, *, by_row: bool) -> Document:
-    """What differs from other rows; the order is that of the manifest's reference."""
+    """Fields that differ between rows, in the order of the manifest reference."""
     own: Document = {key: value for key, value in row.fields.items() if key not in shared}
     if by_row and row.seed is not None:
         own["seed"] = row.seed
@@ -178,7 +178,7 @@ def _text(text: str, source: Wishes, account: Account, place: str) -> str:
 
 
 def _seeds(seeds: Sequence[int | None], count: int) -> Any:
-    """`seeds` of a group whose rows have these; those of single rows stand there."""
+    """`seeds` of the group; seeds of single rows remain in the rows."""
     if None in seeds:
         return {"mode": "random", "count": count}
     if len(seeds) == 1:
@@ -189,7 +189,7 @@ def _seeds(seeds: Sequence[int | None], count: int) -> Any:
 def _of_table(
     source: TableSource, file: str, name: str, account: Account, columns: Sequence[str], model: str
 ) -> Document:
-    """The manifest of a table whose columns the prompt reads; `columns`: those to use, in order."""
+    """The manifest of a table whose columns the prompt uses; `columns` selects them, in order."""
     kind = "persona" if source.kind == "list of objects" else "product"
     wanted = [_heading(each, source) for each in columns]
     naming = _naming(source, wanted)
@@ -207,7 +207,7 @@ def _of_table(
     empty = [f"{number}" for number, row in enumerate(source.rows, start=1) if not row.get(telling[0])]
     if empty:
         group["exclude"] = [{f"{kind}.{telling[0]}": ""}]
-        why = f"`exclude` leaves out those rows, {len(empty):,} of {len(source.rows):,}"
+        why = f"`exclude` omits these rows, {len(empty):,} of {len(source.rows):,}"
         account.leave(f"an empty `{telling[0]}`", why, f"row {empty[0]}")
     return {"version": 1, "shots": [group]}
 
@@ -222,7 +222,7 @@ def _heading(typed: str, source: TableSource) -> str:
 
 
 def _naming(source: TableSource, wanted: Sequence[str]) -> str:
-    """The column that names files: of those wanted, else of all, one in which each row differs."""
+    """The column used for file names: one with unique values, preferably among the selected columns."""
     unique = [each for each in source.headings if _is_unique(each, source)]
     if len(wanted) > 1:
         return next((each for each in wanted if each in unique), "")
@@ -238,7 +238,7 @@ def _is_unique(heading: str, source: TableSource) -> bool:
 
 
 def _telling(source: TableSource, naming: str) -> str:
-    """The column that says most of what is to be seen."""
+    """The column that best describes the image."""
     for name in _TELLING:
         for heading in source.headings:
             if _plain(heading) == name and heading != naming:
@@ -252,7 +252,7 @@ def _leave_columns(source: TableSource, used: Sequence[str], account: Account) -
     if others:
         shown = ", ".join(others[:4]) + (", …" if len(others) > 4 else "")
         what = f"{len(others)} more column{'s' if len(others) > 1 else ''}: {shown}"
-        account.leave(what, "the prompt does not read them; choose with `--columns A,B`")
+        account.leave(what, "the prompt does not use them; select columns with `--columns A,B`")
 
 
 def _reference(axis: str, heading: str) -> str:
@@ -267,33 +267,33 @@ def _plain(heading: str) -> str:
 
 
 def _of_styles(source: Styles, name: str, account: Account, model: str) -> Document:
-    """The manifest that draws one subject in each style."""
+    """A manifest that renders one subject in every style."""
     styles: list[Document] = []
     for number, (title, prompt, negative) in enumerate(source.styles, start=1):
         place = f"style {number}"
-        # A style without words of its own for the prompt draws the subject as it is.
+        # A style without a prompt renders the unchanged subject.
         style: Document = {"name": title, "prompt": _style(prompt, account, place)}
         if negative:
             style["negative"] = texts.escaped(texts.whole(negative, account, place), account, place)
         styles.append(style)
         account.take("name", "style", title)
     if not styles:
-        raise UnusableSource("holds no style")
-    account.leave("a subject", f"styles add to one; put yours in place of `{_SUBJECT}`")
+        raise UnusableSource("contains no style")
+    account.leave("a subject", f"styles need one; replace `{_SUBJECT}`")
     group: Document = {"name": name} if name else {}
     group |= {"model": model, "axes": {"subject": [_SUBJECT], "style": styles}}
     return {"version": 1, "shots": [group]}
 
 
-#: What styles are drawn with until a person says something else.
+#: Placeholder subject for styles.
 _SUBJECT = "a red mug on a table"
 
 
 def _style(text: str, account: Account, place: str) -> str:
-    """A style's text with `{subject}` where that stands; behind it where the style does not say."""
+    """A style with `{subject}` in place of `{prompt}`, or in front if the style has no placeholder."""
     text, loras = texts.without_loras(texts.whole(text, account, place), account, place)
     for lora, _ in loras:
-        account.leave(f"LoRA {lora}", "add it to the style's `loras`, if the catalog has it", place)
+        account.leave(f"LoRA {lora}", "add it to `loras` of the style if it is in the catalog", place)
     before, mark, after = text.partition("{prompt}")
     before, after = (texts.escaped(part, account, place) for part in (before, after))
     return f"{before}{{subject}}{after}" if mark else ", ".join(filter(None, ("{subject}", before)))

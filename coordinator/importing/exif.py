@@ -1,21 +1,21 @@
-"""Texts in EXIF: user comments and descriptions, where JPEG and WebP pictures keep their settings."""
+"""Texts in EXIF: user comments and descriptions, where JPEG and WebP images store their settings."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
 
-#: ImageDescription, Make and Model, where some programs put JSON; XPComment.
+#: ImageDescription, Make and Model, where some programs store JSON; XPComment.
 _TEXTS = (0x010E, 0x010F, 0x0110, 0x9C9C)
 _SUB_IFD = 0x8769
 _USER_COMMENT = 0x9286
-#: Entries of one directory; real ones have some dozens.
+#: Maximum entries of one directory; real ones have a few dozen.
 _MAX_ENTRIES = 1000
 _BYTES_PER_VALUE = {1: 1, 2: 1, 3: 2, 4: 4, 7: 1}
 
 
 def texts(exif: bytes) -> Iterator[str]:
-    """The texts of an EXIF block, the user comment first; nothing for one that is broken."""
+    """The texts of an EXIF block, the user comment first; none if the block is malformed."""
     exif = exif.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     if order is None or len(exif) < 8:
@@ -44,7 +44,7 @@ def _entries(exif: bytes, order: str, start: int) -> Iterator[tuple[int, bytes]]
 
 
 def _comment(value: bytes, order: str) -> str:
-    """A user comment, whose first eight bytes name its encoding; writers differ in the order of bytes."""
+    """Decodes a user comment; its first eight bytes name the encoding, but the byte order varies."""
     mark, text = value[:8], value[8:]
     if mark.startswith(b"UNICODE"):
         if text.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -57,7 +57,7 @@ def _comment(value: bytes, order: str) -> str:
 
 
 def _likeness(text: str) -> int:
-    """How many characters are those of settings: read in the wrong order, they are Chinese signs."""
+    """Number of ASCII characters; settings decoded in the wrong byte order are mostly CJK characters."""
     return sum(char.isascii() and (char.isprintable() or char == "\n") for char in text[:2000])
 
 

@@ -1,4 +1,4 @@
-"""What a reader finds in a file: wishes for pictures in its program's terms, and an account of everything."""
+"""Results of a reader: requested images in the terms of the source program, and an import report."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from common.wording import shortened
 
 
 class UnusableSource(Invalid):
-    """The file cannot become a manifest; the message says why and what to do, without naming the file."""
+    """The file cannot become a manifest. The message states reason and remedy, without the file name."""
 
 
-#: What several programs call the fields that `common.manifest.aliases` does not name.
+#: Field names used by several programs that are missing from `common.manifest.aliases`.
 _OURS = {
     "cfgs": "guidance",
     "cfgscale": "guidance",
@@ -35,7 +35,7 @@ _OURS = {
     "aspectratio": "aspect",
     "scheduletype": "schedule",
 }
-#: What describes a picture that is there already and asks for nothing.
+#: Settings that describe an existing image and request nothing.
 _SILENT = {
     *("modelhash", "sdmodelhash", "sdmodelcheckpointhash", "lorahashes", "version", "hashes"),
     *("vaehash", "created", "date", "generationtime", "swarmversion", "appversion", "donotsavesamples"),
@@ -51,55 +51,57 @@ _SILENT = {
     ),
     *("negativetemplate", "preptime", "loadtime"),
 }
-#: Of a setting, by the beginning of its name: what the farm has no such thing for.
+#: Reasons why a setting is unsupported, by prefix of its name.
 _PARTS = {
-    "hires": "the farm has no second pass; ask for the larger `size` itself",
-    "adetailer": "the farm mends no faces",
-    "controlnet": "the farm makes pictures from text only",
-    "mask": "the farm makes pictures from text only",
-    "inpaint": "the farm makes pictures from text only",
-    "init": "the farm makes pictures from text only",
-    "tihashes": "the farm reads no textual inversions",
-    "vae": "each model has its own",
+    "hires": "the farm supports one pass; set the larger `size` directly",
+    "adetailer": "the farm does not restore faces",
+    "controlnet": "the farm supports only text-to-image",
+    "mask": "the farm supports only text-to-image",
+    "inpaint": "the farm supports only text-to-image",
+    "init": "the farm supports only text-to-image",
+    "tihashes": "the farm does not support textual inversions",
+    "vae": "each model has a fixed one",
 }
 _SAID = {
-    "denoisingstrength": "the picture was made from another one; the farm makes pictures from text only",
-    "clipskip": "the farm reads all layers of a text encoder",
-    "styles": "import `styles.csv` itself for an axis of styles",
+    "denoisingstrength": "the image was generated from another image; the farm supports only text-to-image",
+    "clipskip": "the farm always uses all layers of the text encoder",
+    "styles": "import `styles.csv` itself to get an axis of styles",
 }
-#: Values by which a setting says that it is off.
+#: Values that mean that a setting is off.
 _OFF = {"", "0", "0.0", "false", "none", "null", "automatic", "off"}
 
 
 @dataclass(slots=True)
 class Taken:
-    """A setting that became a field of the manifest."""
+    """A setting that was imported into a field of the manifest."""
 
     theirs: str
     ours: str
-    #: Distinct values, in order; a few.
+    #: Distinct values, in order.
     values: dict[str, None] = field(default_factory=dict)
     count: int = 0
 
     @property
     def value(self) -> str:
-        return next(iter(self.values), "") if len(self.values) == 1 else f"{len(self.values):,} different"
+        return (
+            next(iter(self.values), "") if len(self.values) == 1 else f"{len(self.values):,} different values"
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What did not become a part of the manifest, or not quite: how often, where first, and why."""
+    """Something that was not or not exactly imported: how often, where first, and why."""
 
     what: str
     why: str
     count: int
-    #: Such as `line 3`; empty for what has no place.
+    #: Such as `line 3`; empty if there is no position.
     place: str
 
 
 @dataclass(slots=True)
 class Account:
-    """What was taken and what was left of a file, each kind once."""
+    """The import report: what was imported and what was left out, each kind once."""
 
     _taken: dict[tuple[str, str], Taken] = field(default_factory=dict)
     _left: dict[tuple[str, str], tuple[str, int, str]] = field(default_factory=dict)
@@ -110,7 +112,7 @@ class Account:
         taken.count += 1
 
     def leave(self, what: str, why: str, place: str = "", kind: str = "") -> None:
-        """`what` differs within one `kind`; the first is shown."""
+        """Records something left out; of several `what` with the same `kind`, the first is shown."""
         key = (kind or what, why)
         first, count, where = self._left.get(key, (what, 0, place))
         self._left[key] = (first, count + 1, where)
@@ -126,7 +128,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A value as the source spells it, and what it is called there."""
+    """A value as written in the source, and the name of its setting there."""
 
     theirs: str
     text: str
@@ -134,14 +136,14 @@ class Said:
 
 @dataclass(slots=True)
 class Wish:
-    """One picture that a source asks for, or several that differ in their seeds.
+    """One image requested by a source, or several that differ only in their seeds.
 
-    `fields` has the farm's names: those of a shot, `width` and `height` for `size`, `seed`, `count` (of
-    pictures with seeds that follow each other), `aspect`, and `name` (of the file).
+    `fields` uses the names of the farm: those of a shot, `width` and `height` for `size`, `seed`, `count` (of
+    images with consecutive seeds), `aspect`, and `name` (of the file).
     """
 
     fields: dict[str, Said] = field(default_factory=dict)
-    #: Name in the source and weight.
+    #: Names in the source, with weights.
     loras: list[tuple[str, float]] = field(default_factory=list)
     #: Such as `line 3`.
     place: str = ""
@@ -162,18 +164,18 @@ def _whole(text: str) -> int:
 
 @dataclass(slots=True)
 class Wishes:
-    """Pictures to be made, from any of the programs that describe them one by one."""
+    """Requested images, from a program that describes them one by one."""
 
-    #: What the file is: `A1111 prompt list`.
+    #: Kind of the file, such as `A1111 prompt list`.
     kind: str
     wishes: list[Wish]
-    #: Whether prompts are in the farm's own language already; else they are plain text.
+    #: Whether prompts are already templates of the farm; otherwise they are plain text.
     is_template: bool = False
-    #: Base of the pictures where nothing names a model, such as `sdxl`; a family of the catalog.
+    #: Model family to use if the source names no model, such as `sdxl`.
     family: str = ""
-    #: Whether numbers are the farm's own, as in its pictures.
+    #: Whether numbers follow the conventions of the farm, as in images that it rendered.
     is_ours: bool = False
-    #: Id of the shot that the picture is, where it says so; its texts stay to the letter.
+    #: ID of the shot if the image states it; its texts then remain unchanged.
     shot_id: str = ""
     #: `output` and `lane` of the manifest.
     output: dict[str, object] = field(default_factory=dict)
@@ -182,10 +184,10 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class TableSource:
-    """Rows that a prompt refers to by their headings: products, personas."""
+    """Rows that a prompt refers to by column: products, personas."""
 
     kind: Literal["table", "list of objects"]
-    #: Heading to cell, a row each; at most as many as are needed to choose.
+    #: One mapping from heading to cell per row; only as many rows as needed to choose columns.
     rows: tuple[dict[str, str], ...]
 
     @property
@@ -195,9 +197,9 @@ class TableSource:
 
 @dataclass(frozen=True, slots=True)
 class Styles:
-    """Named additions to a prompt: `{prompt}` in a text is the prompt they are added to."""
+    """Named styles; `{prompt}` in a text stands for the prompt that the style is applied to."""
 
-    #: Name, text, negative text.
+    #: Name, prompt, negative prompt.
     styles: tuple[tuple[str, str, str], ...]
 
 
@@ -205,7 +207,7 @@ Source = Wishes | TableSource | Styles
 
 
 def fill(wish: Wish, pairs: Iterable[tuple[str, str]], account: Account) -> None:
-    """Says of a wish what pairs of a setting's name and value mean, and leaves the rest to the account."""
+    """Sets the fields that the (name, value) pairs describe; records all other pairs in the report."""
     for key, value in pairs:
         ours = field_of(key) or _OURS.get(spelled(key))
         if ours is not None:
@@ -216,12 +218,12 @@ def fill(wish: Wish, pairs: Iterable[tuple[str, str]], account: Account) -> None
 
 
 def is_setting(key: str) -> bool:
-    """Whether a heading or key is a field of the farm in the words of some program."""
+    """Whether a heading or key is the name that some program uses for a field of the farm."""
     return field_of(key) is not None or spelled(key) in _OURS
 
 
 def reason(key: str, value: str) -> str | None:
-    """Why a setting is left; None for what nobody misses."""
+    """Why a setting is left out; None if it is irrelevant."""
     word = spelled(key)
     if word in _SILENT or value.strip().lower() in _OFF:
         return None
@@ -230,11 +232,11 @@ def reason(key: str, value: str) -> str | None:
     for part, why in _PARTS.items():
         if word.startswith(part):
             return why
-    return without(key) or "the farm has no such setting"
+    return without(key) or "the farm does not have this setting"
 
 
 def places(noun: str, first: int = 1) -> Iterator[str]:
-    """`line 1`, `line 2` and so on."""
+    """Positions such as `line 1`."""
     while True:
         yield f"{noun} {first}"
         first += 1

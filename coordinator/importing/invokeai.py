@@ -1,4 +1,4 @@
-"""InvokeAI: metadata of pictures, prompt lists in its own syntax, and dynamic prompts."""
+"""InvokeAI: image metadata, prompt lists in its own syntax, and dynamic prompts."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from coordinator.importing.lines import lines
 
 KEY = "invokeai_metadata"
 
-#: Weights such as `(a mug)1.3`, `mug++` and functions, which only its lists hold.
+#: Weights such as `(a mug)1.3` and `mug++`, and functions; only lists of InvokeAI contain them.
 MARK = re.compile(
     r"\)[-+]{1,9}(?=[\s,.]|$)|\)\d?\.\d{1,3}(?=[\s,.]|$)|\w\+{1,9}(?=[\s,.]|$)"
     r'|\)\.(?:swap|and|blend)\(|"\)\.and\('
 )
 _NEGATIVE = re.compile(r",?\s{0,9}\[([^\[\]|:]{1,2000})\]")
-#: Its words for what a model is, to families of the catalog.
+#: Base models of InvokeAI to families of the catalog.
 BASES = {
     "sd-1": "sd15",
     "sd1": "sd15",
@@ -25,7 +25,7 @@ BASES = {
     "flux2": "flux2-klein",
     "z-image": "z-image",
 }
-#: What its metadata says beside the settings of the picture.
+#: Metadata that is not a setting of the image.
 _BESIDE = {
     *("generation_mode", "app_version", "rand_device", "canvas_v2_metadata", "positive_style_prompt"),
     *("negative_style_prompt", "model", "loras", "sdxl", "ref_images", "board_id", "positive_prompt"),
@@ -35,7 +35,7 @@ _FROM_PICTURES = ("img2img", "inpaint", "outpaint")
 
 
 def metadata(data: Mapping[str, Any], account: Account) -> Wishes:
-    """What `invokeai_metadata` of a picture says."""
+    """The settings in `invokeai_metadata` of an image."""
     wish = Wish()
     wish.say("prompt", "positive_prompt", str(data.get("positive_prompt") or ""))
     model = data.get("model")
@@ -51,13 +51,13 @@ def metadata(data: Mapping[str, Any], account: Account) -> Wishes:
             wish.loras.append((name, float(weight) if isinstance(weight, int | float) else 1.0))
     mode = str(data.get("generation_mode") or "")
     if any(word in mode for word in _FROM_PICTURES):
-        account.leave(f"generation_mode: {mode}", "the farm makes pictures from text only")
+        account.leave(f"generation_mode: {mode}", "the farm supports only text-to-image")
     rest = [(key, value) for key, value in data.items() if key not in _BESIDE]
     fill(wish, [(key, str(value)) for key, value in rest if isinstance(value, str | int | float)], account)
     for key, value in rest:
         if isinstance(value, list) and value:
-            account.leave(key, "the farm makes pictures from text only")
-    return Wishes("InvokeAI picture settings", [wish], family=BASES.get(base, ""))
+            account.leave(key, "the farm supports only text-to-image")
+    return Wishes("InvokeAI image settings", [wish], family=BASES.get(base, ""))
 
 
 def _mappings(value: Any) -> list[Mapping[str, Any]]:
@@ -65,7 +65,7 @@ def _mappings(value: Any) -> list[Mapping[str, Any]]:
 
 
 def prompt_list(text: str, account: Account) -> Wishes:
-    """A list with weights; words in `[…]` are its negative prompt."""
+    """A prompt list with weights; words in `[…]` form the negative prompt."""
     wishes = []
     for place, line in lines(text, account):
         wish = Wish(place=place)
@@ -78,7 +78,7 @@ def prompt_list(text: str, account: Account) -> Wishes:
 
 
 def dynamic_list(text: str, account: Account) -> Wishes:
-    """A list of dynamic prompts, whose language is that of manifests but for variables."""
+    """A list of dynamic prompts; except for variables, they use the syntax of manifests."""
     wishes = []
     for place, line in lines(text, account):
         wish = Wish(place=place)

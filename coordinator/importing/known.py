@@ -1,4 +1,4 @@
-"""Models, LoRAs and samplers of other programs, by the catalog's names."""
+"""Maps models, LoRAs and samplers of other programs to those of the catalog."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from common.catalog import Catalog, Lora, Model
 from common.catalog.samplers import sampler_of, samplers_akin
 
-#: Files of models that the farm's catalog calls otherwise, as `_bare`.
+#: Normalised file names (see `_bare`) of models with another name in the catalog.
 _FILES = {
     "sdxlbase": "sdxl",
     "sdxlbase10": "sdxl",
@@ -23,7 +23,7 @@ _FILES = {
     "flux2klein4b": "flux2-klein-4b",
     "flux2klein9b": "flux2-klein-9b",
 }
-#: Parts of the names of files that only say how weights are stored.
+#: Parts of file names that describe only the storage format of the weights.
 _STORED = re.compile(
     r"fp16|fp32|fp8|bf16|e4m3fn|e5m2|q\d(?:_[0k](?:_[sml])?)?|scaled|pruned|emaonly|ema[-_]?only|mixed|nf4",
     re.IGNORECASE,
@@ -31,14 +31,14 @@ _STORED = re.compile(
 _ENDING = re.compile(r"\.(?:safetensors|ckpt|gguf|sft|pt|pth|bin)$", re.IGNORECASE)
 _HASH = re.compile(r"\s*\[[0-9a-f]{6,64}\]\s*$")
 
-#: Words in names of models, to families of the catalog.
+#: Words in model names to families of the catalog.
 _FAMILIES = (
     (re.compile(r"z[-_ ]?image", re.IGNORECASE), "z-image"),
     (re.compile(r"klein|flux[-_. ]?2", re.IGNORECASE), "flux2-klein"),
     (re.compile(r"xl|pony|illustrious|noob[-_ ]?ai", re.IGNORECASE), "sdxl"),
     (re.compile(r"sd[-_. ]?1|(?<!\d)1[.-]5(?!\d)|v1-", re.IGNORECASE), "sd15"),
 )
-#: Words of models whose family the farm does not have.
+#: Words in names of models whose family the farm does not support.
 _OTHERS = re.compile(
     r"flux|sd[-_. ]?3|qwen|hunyuan|wan|pixart|chroma|lumina|cascade|kolors|hidream", re.IGNORECASE
 )
@@ -46,14 +46,14 @@ _OTHERS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A name of the catalog, and whether it is what the other program meant or only its kin."""
+    """A name in the catalog, and whether it is an exact match or only a substitute."""
 
     name: str
     is_same: bool
 
 
 def model(theirs: str, catalog: Catalog) -> Found | None:
-    """The catalog's model of that name or file, else the first of its family; None where no word tells."""
+    """The model with that name or file, else the first of its family; None if the family is unknown."""
     if theirs in catalog.models:
         return Found(theirs, is_same=True)
     bare = _bare(theirs)
@@ -74,7 +74,7 @@ def is_of_another_family(theirs: str) -> bool:
 
 
 def of(family: str, catalog: Catalog) -> str | None:
-    """The first model of a family that is for pictures people want; the demo's are drawings."""
+    """The first model of a family, preferably not the demo model."""
     names = [each.name for each in catalog.models.values() if each.family.name == family]
     return next((name for name in names if not name.startswith("shotfarm-demo")), None)
 
@@ -88,7 +88,7 @@ def lora(theirs: str, catalog: Catalog) -> Lora | None:
 
 
 def takes(model: Model, lora: Lora, catalog: Catalog) -> bool:
-    """Whether a LoRA works on a model: it was made for its base, or for one with the same layers."""
+    """Whether a LoRA works on a model: it was trained for its base, or for one with the same layers."""
     return lora.base == model.base or any(
         other.base == lora.base
         and other.family.name == model.family.name
@@ -98,7 +98,7 @@ def takes(model: Model, lora: Lora, catalog: Catalog) -> bool:
 
 
 def sampler(theirs: str, family: Iterable[str]) -> Found | None:
-    """The family's sampler that another program calls so; None for one that nothing here resembles."""
+    """The sampler of the family that corresponds to a name of another program; None if there is none."""
     has = set(family)
     same = theirs if theirs in has else sampler_of(theirs)
     if same is not None and same in has:
@@ -108,12 +108,12 @@ def sampler(theirs: str, family: Iterable[str]) -> Found | None:
 
 
 def _bare(name: str) -> str:
-    """The letters and digits of a model's name, without folder, ending, hash and how it is stored."""
+    """Letters and digits of a model name, without folder, extension, hash and storage format."""
     name = _HASH.sub("", name.strip()).replace("\\", "/").rpartition("/")[2]
     name = _STORED.sub("", _ENDING.sub("", name))
     return re.sub(r"[^a-z0-9]", "", name.lower()).removeprefix("stablediffusion") or name.lower()
 
 
 def names(catalog: Mapping[str, object]) -> str:
-    """The names of a catalog's part, as a sentence lists them."""
+    """Names of the catalog as a list for a sentence."""
     return ", ".join(list(catalog)[:8])

@@ -1,11 +1,11 @@
-"""Prompt files of kohya's sd-scripts: `a cat --n blurry --w 512 --h 768 --d 42 --s 20 --l 7.5`."""
+"""Prompt files of kohya sd-scripts: `a cat --n blurry --w 512 --h 768 --d 42 --s 20 --l 7.5`."""
 
 from __future__ import annotations
 
 from coordinator.importing.imported import Account, Wish, Wishes
 from coordinator.importing.lines import flags, lines
 
-#: Their letters.
+#: Flags to field names.
 _FLAGS = {
     "n": "negative",
     "w": "width",
@@ -18,15 +18,15 @@ _FLAGS = {
     "fs": "shift",
 }
 _LEFT = {
-    "am": "weights of LoRAs stand in `loras`, and the list does not name them",
-    "cn": "the farm makes pictures from text only",
-    "ctr": "the farm makes pictures from text only",
-    "i": "the farm makes pictures from text only",
-    "ci": "the farm makes pictures from text only",
-    "t": "the farm makes pictures, no films",
-    "f": "the farm makes pictures, no films",
+    "am": "add the LoRAs with their weights to `loras`; the list does not name them",
+    "cn": "the farm supports only text-to-image",
+    "ctr": "the farm supports only text-to-image",
+    "i": "the farm supports only text-to-image",
+    "ci": "the farm supports only text-to-image",
+    "t": "the farm does not render videos",
+    "f": "the farm does not render videos",
 }
-#: Flags that no other program writes so.
+#: Flags that are unique to this program.
 MARKS = frozenset(("n", "w", "h", "d", "l", "am", "ss", "fs"))
 
 
@@ -47,6 +47,6 @@ def _wish(line: str, place: str, account: Account) -> Wish:
         if key in _FLAGS:
             wish.say(_FLAGS[key], f"--{name}", value)
         else:
-            why = _LEFT.get(key, "the farm has no such setting")
+            why = _LEFT.get(key, "the farm does not have this setting")
             account.leave(f"--{name} {value}".strip(), why, place, name)
     return wish

@@ -1,4 +1,4 @@
-"""Lists of prompts with a prompt a line, and the flags that a line may hold."""
+"""Prompt lists with one prompt per line, and flags within a line."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from common.wording import shortened
 from coordinator.importing.imported import Account, UnusableSource
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
-#: A flag stands behind a blank or at the start; a number such as `--5` is text.
+#: A flag follows a space or starts the line; a number such as `--5` is text.
 _FLAG = re.compile(r"(?:^|(?<=\s))(?:--|—)(?P<name>[A-Za-z][\w-]{0,40})(?:=(?=\S)|(?=\s|$))")
 _QUOTED = re.compile(r""""((?:\\.|[^"\\])*)"|'((?:\\.|[^'\\])*)'""")
 _ESCAPED = re.compile(r"\\([\"'\\])")
 
-#: Prompts of one list.
+#: Maximum number of prompts in a list.
 MAX_LINES = 100_000
 
 
 def lines(text: str, account: Account | None = None) -> Iterator[tuple[str, str]]:
-    """The lines that hold something, without comments, each with its place."""
+    """Non-empty lines without comments, each with its position."""
     for number, line in enumerate(_LINE_END.split(text), start=1):
         if number > MAX_LINES:
             raise UnusableSource(f"has more than {MAX_LINES:,} lines; split it")
         place = f"line {number}"
         if line.lstrip().startswith("#"):
             if account is not None:
-                account.leave(shortened(line, 30), "a line that begins with `#` is a comment", place, "#")
+                account.leave(shortened(line, 30), "lines that begin with `#` are comments", place, "#")
         elif line.strip():
             yield place, line.strip()
 
 
 def flags(line: str) -> tuple[str, list[tuple[str, str]]]:
-    """The text before the first `--flag`, and the flags with what stands behind each.
+    """The text before the first `--flag`, and the flags with their values.
 
-    A value in quotes may hold anything; one without goes on to the next flag.
+    A quoted value can contain any text; an unquoted value extends to the next flag.
     """
     found: list[tuple[str, str]] = []
     match = _FLAG.search(line)
@@ -58,6 +58,6 @@ def flags(line: str) -> tuple[str, list[tuple[str, str]]]:
 
 
 def flag_names(text: str) -> Iterator[str]:
-    """The names of all flags of a list."""
+    """The names of all flags in a list."""
     for _, line in lines(text):
         yield from (name for name, _ in flags(line)[1])

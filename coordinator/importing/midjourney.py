@@ -1,4 +1,4 @@
-"""Lists in the manner of Midjourney: `a cat --ar 2:3 --no people --s 250`."""
+"""Prompt lists in Midjourney syntax: `a cat --ar 2:3 --no people --s 250`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from coordinator.importing.imported import Account, Wish, Wishes
 from coordinator.importing.lines import flags, lines
 
-#: Flags that no other program writes so.
+#: Flags that are unique to this program.
 MARKS = frozenset(
     (
         *("ar", "aspect", "no", "v", "version", "stylize", "chaos", "c", "q", "quality", "niji", "iw"),
@@ -30,7 +30,7 @@ def _wish(line: str, place: str, account: Account) -> Wish:
     before, found = flags(line)
     before = _COMMAND.sub("", before)
     if picture := _PICTURE.match(before):
-        account.leave("a picture's address", "the farm makes pictures from text only", place)
+        account.leave("an image URL", "the farm supports only text-to-image", place)
         before = before[picture.end() :]
     wish.say("prompt", "line", before)
     for name, value in found:
@@ -45,5 +45,5 @@ def _wish(line: str, place: str, account: Account) -> Wish:
             case "repeat" | "r":
                 wish.say("count", f"--{name}", value)
             case _:
-                account.leave(f"--{name} {value}".strip(), "only Midjourney has this", place, name)
+                account.leave(f"--{name} {value}".strip(), "only Midjourney supports this", place, name)
     return wish

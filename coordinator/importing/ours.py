@@ -1,4 +1,4 @@
-"""The farm's own record in its pictures: the very same shot again."""
+"""The metadata that the farm writes into its images, which describes the identical shot."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _QUALITY = {"webp": 90, "jpeg": 92}
 
 
 def record(data: Any, account: Account) -> Wishes | None:
-    """The shot of a record; None where it is none."""
+    """The shot of a metadata record; None if the record is invalid."""
     if not isinstance(data, dict) or not isinstance(data.get("shot"), dict):
         return None
     try:
         shot = Shot.from_dict(data["shot"])
-        # Raises where a field is no value of its kind.
+        # Raises if a field has an invalid value.
         _ = shot.canonical()
     except (TypeError, ValueError):
         return None
@@ -42,6 +42,4 @@ def record(data: Any, account: Account) -> Wishes | None:
         output["quality"] = shot.quality
     if not shot.metadata:
         output["metadata"] = False
-    return Wishes(
-        "picture of this farm", [wish], is_ours=True, shot_id=shot.id, output=output, lane=shot.realm
-    )
+    return Wishes("image of this farm", [wish], is_ours=True, shot_id=shot.id, output=output, lane=shot.realm)

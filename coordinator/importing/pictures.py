@@ -1,4 +1,4 @@
-"""The settings that a PNG, JPEG or WebP picture carries, by the program that wrote them."""
+"""Settings in the metadata of PNG, JPEG and WebP images, by the program that wrote them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from common.infotext import FARM_KEY, INFOTEXT_KEY
 from coordinator.importing import a1111, comfyui, exif, invokeai, ours, swarmui
 from coordinator.importing.imported import Account, Source, UnusableSource
 
-#: Characters of one text, unpacked; real ones have some thousands, graphs some hundred thousands.
+#: Maximum characters of one unpacked text; settings have thousands, graphs hundreds of thousands.
 MAX_TEXT = 8 * 1024 * 1024
 _PNG = b"\x89PNG\r\n\x1a\n"
 _XMP_HEAD = b"http://ns.adobe.com/xap/1.0/\0"
 _FARM_XMP = re.compile(rf"<{FARM_KEY}:shot>(.*?)</{FARM_KEY}:shot>", re.DOTALL)
 
 _NOTHING = (
-    "carries no settings that can be imported (they are in pictures of A1111, Forge, InvokeAI, SwarmUI, "
-    "ComfyUI and this farm, unless a program has stripped them)"
+    "contains no settings that can be imported (images of A1111, Forge, InvokeAI, SwarmUI, ComfyUI and this "
+    "farm contain them unless another program has removed them)"
 )
 
 
@@ -33,7 +33,7 @@ def is_picture(content: bytes) -> bool:
 
 
 def settings(content: bytes, account: Account) -> Source:
-    """What the picture was made with. Raises UnusableSource where it says nothing that can be read."""
+    """The settings of an image. Raises UnusableSource if it contains none that can be read."""
     texts = dict(_texts(content))
     for key, read in _READERS.items():
         if key in texts and (found := read(texts[key], account)) is not None:
@@ -56,7 +56,7 @@ def _texts(content: bytes) -> Iterator[tuple[str, str]]:
 
 
 def _named(text: str) -> tuple[str, str]:
-    """A text of EXIF by the key it would have in a PNG: some programs write `workflow:{…}`."""
+    """An EXIF text by the key that it would have in a PNG; some programs write `workflow:{…}`."""
     key, colon, rest = text.partition(":")
     if colon and key.lower() in ("workflow", "prompt") and rest.lstrip().startswith("{"):
         return key.lower(), rest
@@ -69,7 +69,7 @@ def _png_texts(content: bytes) -> Iterator[tuple[str, str]]:
         length, kind = struct.unpack_from(">I4s", content, at)
         data = content[at + 8 : at + 8 + length] if kind in (b"tEXt", b"zTXt", b"iTXt") else b""
         if at + 12 + length > len(content) and kind != b"IEND":
-            raise UnusableSource("is a broken PNG: it ends too early; get the whole file")
+            raise UnusableSource("is a truncated PNG; download or copy it again")
         if kind in (b"tEXt", b"zTXt", b"iTXt"):
             yield _png_text(kind, data)
         elif kind == b"eXIf":
@@ -82,7 +82,7 @@ def _png_text(kind: bytes, data: bytes) -> tuple[str, str]:
     key, _, rest = data.partition(b"\0")
     name = key.decode("latin-1")
     if kind == b"tEXt":
-        # The standard says Latin-1; some programs write UTF-8 all the same.
+        # The standard requires Latin-1, but some programs write UTF-8.
         return name, _utf8_or_latin(rest)
     if kind == b"zTXt":
         return name, _utf8_or_latin(_unpacked(rest[1:]))
@@ -104,9 +104,11 @@ def _unpacked(data: bytes) -> bytes:
     try:
         found = unpacking.decompress(data, MAX_TEXT)
     except zlib.error:
-        raise UnusableSource("is a broken PNG: its texts cannot be unpacked; get the whole file") from None
+        raise UnusableSource("is a damaged PNG with unreadable texts; download or copy it again") from None
     if unpacking.unconsumed_tail:
-        raise UnusableSource(f"holds a text of more than {MAX_TEXT // 1024**2} MiB, which is no setting")
+        raise UnusableSource(
+            f"contains a text of more than {MAX_TEXT // 1024**2} MiB, which cannot be settings"
+        )
     return found
 
 
@@ -157,7 +159,7 @@ def _of_comfyui(text: str, account: Account) -> Source | None:
 
 
 def _of_parameters(text: str, account: Account) -> Source | None:
-    """A1111's text, or the JSON that SwarmUI and Fooocus write in its place."""
+    """The text of A1111, or the JSON that SwarmUI and Fooocus write instead."""
     if not text.lstrip().startswith("{"):
         return a1111.infotext(text, account) if a1111.is_infotext(text) else None
     data = _json(text)
@@ -168,7 +170,7 @@ def _of_parameters(text: str, account: Account) -> Source | None:
     return a1111.fooocus(data, account) if "prompt" in data else None
 
 
-#: By the key of a text, the surest first.
+#: Readers by the key of a text, most reliable first.
 _READERS = {
     FARM_KEY: _of_farm,
     invokeai.KEY: _of_invokeai,

@@ -1,4 +1,4 @@
-"""Which program wrote a file: told by what is in it first, by its ending second."""
+"""Detects which program wrote a file: by its content first, by its extension second."""
 
 from __future__ import annotations
 
@@ -38,24 +38,24 @@ from coordinator.importing.imported import (
     is_setting,
 )
 
-#: Bytes of a text or table; a manifest reads no larger list.
+#: Maximum bytes of a text or table; manifests accept no larger list either.
 MAX_TEXT_BYTES = 8 * 1024 * 1024
-#: Bytes of a picture: of 16,384 pixels a side without compression in 8 bits it has a little more.
+#: Maximum bytes of an image, about those of 16,384×16,384 uncompressed 8-bit pixels.
 MAX_PICTURE_BYTES = 256 * 1024 * 1024
 
 KNOWN = (
-    "pictures (PNG, JPEG, WebP) with their settings, prompt lists of A1111, kohya, InvokeAI, SwarmUI and "
+    "images (PNG, JPEG, WebP) with their settings, prompt lists of A1111, kohya, InvokeAI, SwarmUI and "
     "Midjourney, CSV and xlsx tables, `styles.csv`, JSON lists and ComfyUI workflows"
 )
 _BINARY = (
-    (b"PK\x03\x04", "is an archive; unpack it and import what is inside"),
+    (b"PK\x03\x04", "is an archive; unpack it and import the files inside"),
     (b"%PDF", "is a PDF; save its text as .txt or .csv"),
-    (b"GIF8", "is a GIF, which carries no settings"),
-    (b"GGUF", "is a model; `farm models --identity` names it for a catalog"),
-    (b"\xd0\xcf\x11\xe0", "is an old workbook; save it as .xlsx or .csv"),
+    (b"GIF8", "is a GIF, which contains no settings"),
+    (b"GGUF", "is a model; `farm models --identity` prints its catalog entry"),
+    (b"\xd0\xcf\x11\xe0", "is a workbook in an old format; save it as .xlsx or .csv"),
 )
 _PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
-#: In no text: programs write them, and pages of line printers had no others than \f and \v.
+#: Control characters that occur only in binary files.
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _LIST_FLAGS = frozenset(
     (
@@ -72,22 +72,22 @@ _LIST_FLAGS = frozenset(
         ),
     )
 )
-#: Fields by two of which a table shows that its column `text` holds prompts.
+#: If a table has two of these columns, its column `text` contains prompts.
 _ASKING = {"negative", "steps", "guidance", "sampler", "seed", "size", "width", "loras"}
 _STYLES = {"name", "prompt", "negative_prompt"}
 
 
 def recognised(content: bytes, name: str, account: Account, kind: str | None = None) -> Source:
-    """What a file asks for. `kind`, one of `FORMATS`, overrides what it looks like.
+    """The requests in a file. `kind`, one of `FORMATS`, overrides the detection.
 
-    Raises UnusableSource for a file that is broken, or of which nothing is known.
+    Raises UnusableSource if the file is malformed or its format is unknown.
     """
     if kind == "picture" or (kind is None and pictures.is_picture(content)):
         if not pictures.is_picture(content):
-            raise UnusableSource("is no PNG, JPEG or WebP picture")
+            raise UnusableSource("is not a PNG, JPEG or WebP image")
         return pictures.settings(content, account)
     if kind is None and PurePath(name).suffix.lower() in _PICTURE_ENDINGS:
-        raise UnusableSource("is no PNG, JPEG or WebP picture that can be read; copy it again")
+        raise UnusableSource("is a damaged PNG, JPEG or WebP image; download or copy it again")
     if len(content) > MAX_TEXT_BYTES:
         raise UnusableSource(f"is larger than {MAX_TEXT_BYTES // 1024**2} MiB; split it")
     if kind in (None, "table") and (content.startswith(b"PK\x03\x04") and b"xl/" in content):
@@ -101,7 +101,7 @@ def recognised(content: bytes, name: str, account: Account, kind: str | None = N
 
 
 def may_be_large(head: bytes) -> bool:
-    """Whether a file that begins so may have more than `MAX_TEXT_BYTES`."""
+    """Whether a file with this beginning may be larger than `MAX_TEXT_BYTES`."""
     return pictures.is_picture(head)
 
 
@@ -116,7 +116,7 @@ def _decoded(content: bytes, account: Account) -> str:
     except UnicodeDecodeError:
         text = _windows_text(content, account)
     if _CONTROL.search(text):
-        raise UnusableSource(f"is of no kind that can be imported: {KNOWN}")
+        raise UnusableSource(f"has an unknown format; supported are {KNOWN}")
     return text
 
 
@@ -125,7 +125,7 @@ def _windows_text(content: bytes, account: Account) -> str:
         text = content.decode("cp1252")
     except UnicodeDecodeError:
         raise UnusableSource("is neither UTF-8 nor Windows text (cp1252); save it as UTF-8") from None
-    account.leave("its encoding", "it is no UTF-8; it was read as Windows text (cp1252)")
+    account.leave("encoding", "not UTF-8; it was read as Windows text (cp1252)")
     return text
 
 
@@ -135,9 +135,9 @@ def _of_text(text: str, ending: str, account: Account) -> Source:
         if data is not None:
             return _of_json(data, account)
         if ending in (".json", ".jsonl", ".ndjson"):
-            raise UnusableSource("is broken JSON; export it again")
+            raise UnusableSource("is malformed JSON; export it again")
     if ending in (".yaml", ".yml"):
-        raise UnusableSource("is YAML; a manifest needs no import, and a list is an axis: `{file: NAME}`")
+        raise UnusableSource("is YAML; submit a manifest directly, or use a list as an axis: `{file: NAME}`")
     if a1111.is_infotext(text):
         return a1111.infotext(text, account)
     if ending in (".csv", ".tsv", ".tab") or _is_table(text):
@@ -146,11 +146,11 @@ def _of_text(text: str, ending: str, account: Account) -> Source:
 
 
 def _json(text: str) -> Any:
-    """The document, or the list of those of JSON Lines; None for what is neither."""
+    """The JSON document, or the list of documents of JSON Lines; None if the text is neither."""
     try:
         return json.loads(text, parse_constant=str)
     except RecursionError:
-        raise UnusableSource("nests too deep") from None
+        raise UnusableSource("is nested too deeply") from None
     except ValueError:
         pass
     try:
@@ -171,18 +171,18 @@ def _of_json(data: Any, account: Account) -> Source:
         if "positive_prompt" in data:
             return invokeai.metadata(data, account)
         if isinstance(data.get("prompt"), dict) and comfyui.is_workflow(data["prompt"]):
-            # What the API of ComfyUI takes.
+            # The request format of the ComfyUI API.
             return comfyui.workflow(data["prompt"], account)
         if isinstance(data.get("prompt"), str):
             return _objects([data], account)
         if data and all(isinstance(each, dict) for each in data.values()):
             return _objects([{"name": name, **each} for name, each in data.items()], account)
-        raise UnusableSource(f"is JSON of no kind that can be imported: {KNOWN}")
+        raise UnusableSource(f"is JSON in an unknown format; supported are {KNOWN}")
     if isinstance(data, list) and data and all(isinstance(each, dict) for each in data):
         return _objects(data, account)
     if isinstance(data, list) and data and all(isinstance(each, str) for each in data):
         return _list("\n".join(each.replace("\n", " ") for each in data), account)
-    raise UnusableSource("is JSON that holds no list of objects or texts")
+    raise UnusableSource("is JSON without a list of objects or texts")
 
 
 def _objects(data: list[dict[str, Any]], account: Account) -> Source:
@@ -224,9 +224,9 @@ def _table(table: Table, account: Account, kind: str | None) -> Source:
         if isinstance(row, Mapping)
     ]
     for doubt in table.doubts:
-        account.leave(doubt.message, "see the table", f"line {doubt.line}")
+        account.leave(doubt.message, "check the table", f"line {doubt.line}")
     if not rows:
-        raise UnusableSource("has no rows below its headings")
+        raise UnusableSource("has no rows below the headings")
     found = [f"line {row.place.line}" for row in table.rows.items]
     if kind == "table":
         return TableSource("table", tuple(rows))
@@ -234,7 +234,7 @@ def _table(table: Table, account: Account, kind: str | None) -> Source:
 
 
 def _of_rows(rows: list[dict[str, str]], where: list[str], account: Account, kind: Any) -> Source:
-    """Rows that say what to make each, by a column of prompts; else rows that a prompt refers to."""
+    """Rows with a prompt column request one image each; other rows become values that a prompt refers to."""
     headings = {key.strip().lower().replace(" ", "_") for row in rows for key in row}
     if headings == _STYLES and kind == "table":
         return a1111.styles(rows)
@@ -257,7 +257,7 @@ def _as_prompt(heading: str) -> str:
 
 
 def _is_table(text: str) -> bool:
-    """Whether a text of another ending begins with headings, a prompt among them."""
+    """Whether a text without a table extension begins with headings that include a prompt column."""
     heading = text.lstrip().partition("\n")[0].strip()
     for separator in (",", ";", "\t"):
         cells = [cell.strip(' "').lower() for cell in heading.split(separator)]
@@ -267,7 +267,7 @@ def _is_table(text: str) -> bool:
 
 
 def _list(text: str, account: Account) -> Source:
-    """A list of prompts by the flags and tags that most of it has."""
+    """A prompt list, detected by its most frequent flags and tags."""
     names = Counter(lines.flag_names(text))
     votes = {
         "a1111": sum(count for name, count in names.items() if name.lower() in _LIST_FLAGS),
@@ -286,25 +286,25 @@ def _list(text: str, account: Account) -> Source:
 def _comfyui(text: str, account: Account) -> Source:
     data = _json(text)
     if not comfyui.is_workflow(data):
-        raise UnusableSource("is no ComfyUI workflow")
+        raise UnusableSource("is not a ComfyUI workflow")
     return comfyui.workflow(data, account)
 
 
 def _any_json(text: str, account: Account) -> Source:
     data = _json(text)
     if data is None:
-        raise UnusableSource("is no JSON")
+        raise UnusableSource("is not JSON")
     return _of_json(data, account)
 
 
 def _styles(text: str, account: Account) -> Source:
     found = _csv(text, account)
     if not isinstance(found, Styles):
-        raise UnusableSource("is no `styles.csv`, which has the columns name, prompt and negative_prompt")
+        raise UnusableSource("is not a `styles.csv`, which has the columns name, prompt and negative_prompt")
     return found
 
 
-#: By the words of `--as`; a picture is told by its first bytes.
+#: Readers by value of `--as`; images are detected by their first bytes.
 FORMATS: dict[str, Callable[[str, Account], Source]] = {
     "a1111": a1111.flag_list,
     "infotext": a1111.infotext,
@@ -322,9 +322,11 @@ FORMATS: dict[str, Callable[[str, Account], Source]] = {
 
 
 def checked(kind: str) -> str:
-    """The word of `--as`. Raises UnusableSource for one that is none."""
+    """The value of `--as`. Raises UnusableSource if it is unknown."""
     if kind in FORMATS or kind == "picture":
         return kind
     near = nearest(kind, [*FORMATS, "picture"])
     hint = f"; did you mean `{near}`?" if near else ""
-    raise UnusableSource(f"`--as {kind}` is no format{hint} It takes {', '.join([*FORMATS, 'picture'])}")
+    raise UnusableSource(
+        f"`--as {kind}`: unknown format{hint} Valid formats: {', '.join([*FORMATS, 'picture'])}"
+    )

@@ -1,4 +1,4 @@
-"""Wishes as the farm can fulfil them: values in its bounds, names of its catalog, the rest told."""
+"""Converts requests into valid rows: values within bounds and names of the catalog; reports the rest."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from coordinator.expand.oversights import is_blank
 from coordinator.importing import known, texts
 from coordinator.importing.imported import Account, Said, UnusableSource, Wish, Wishes
 
-#: Where neither a file nor a person names a model.
+#: Default if neither the file nor the user names a model.
 _DEFAULT_FAMILY = "z-image"
-#: The longer side of pictures of the older family.
+#: Maximum side of typical Stable Diffusion 1.5 images.
 _SMALL_SIDE = 768
 _MAX_COUNT = 10_000
 _SIZE = re.compile(r"\s*(\d{1,6})\s*[xX×*]\s*(\d{1,6})\s*")
@@ -28,30 +28,30 @@ Value = str | int | float | list[str] | dict[str, str]
 
 @dataclass(slots=True)
 class Row:
-    """One picture, or `count` with seeds that follow each other, by the farm's names."""
+    """One image, or `count` images with consecutive seeds, in the terms of the farm."""
 
-    #: Shot fields in the manifest's order; prompts are templates or plain text, as their source's.
+    #: Shot fields in manifest order; prompts are templates or plain text, like those of the source.
     fields: dict[str, Value] = field(default_factory=dict)
-    #: None: a random one.
+    #: None: random.
     seed: int | None = None
     count: int = 1
-    #: File name that the source gives.
+    #: File name in the source.
     name: str = ""
     place: str = ""
 
 
 @dataclass(slots=True)
 class Settling:
-    """What rows have in common: the catalog, the person's own choice of a model, and the account."""
+    """Context for all rows: the catalog, the model selected by the user, and the import report."""
 
     catalog: Catalog
     account: Account
-    #: A model of the catalog, in place of any that the source names.
+    #: Model of the catalog that overrides those in the source.
     model: str | None = None
     _models: dict[str, tuple[Model, bool]] = field(default_factory=dict)
 
     def default_model(self) -> str:
-        """For files that ask for no picture themselves, the person's choice, or one for every purpose."""
+        """For files that request no image: the model selected by the user, or a general-purpose one."""
         self._check_model()
         name = self.model or self._first_of("")
         self._tell_model(None, name, False, "")
@@ -60,17 +60,17 @@ class Settling:
     def _check_model(self) -> None:
         if self.model is not None and self.model not in self.catalog.models:
             raise UnusableSource(
-                f"`--model {self.model}`: the catalog has no such model; "
-                f"it has {known.names(self.catalog.models)} (`farm models`)"
+                f"`--model {self.model}`: unknown model; "
+                f"the catalog has {known.names(self.catalog.models)} (`farm models`)"
             )
 
     def rows(self, source: Wishes) -> list[Row]:
-        """The rows of a source. Raises UnusableSource where it asks for nothing."""
+        """The rows of a source. Raises UnusableSource if it contains no prompt."""
         self._check_model()
         rows = [self._row(wish, source) for wish in source.wishes]
         found = [row for row in rows if row is not None]
         if not found:
-            raise UnusableSource("holds no prompt")
+            raise UnusableSource("contains no prompt")
         return found
 
     def _row(self, wish: Wish, source: Wishes) -> Row | None:
@@ -83,14 +83,14 @@ class Settling:
         if source.shot_id:
             row.fields.setdefault("prompt", "")
         elif is_blank(str(row.fields.get("prompt", ""))):
-            self.account.leave("an entry without a prompt", "there is nothing to draw", wish.place)
+            self.account.leave("an entry without a prompt", "there is nothing to render", wish.place)
             return None
         model, is_theirs = self._model(wish, source)
         row.fields["model"] = model.name
         self._loras(loras, model, row)
         self._size(wish, row)
         self._number("steps", wish, row, 1, 1000, whole=True)
-        # Elsewhere 1 is no guidance; families that count from 0 take one less.
+        # In other programs 1 means no guidance; families that count from 0 need one less.
         less = 1 if is_theirs and not source.is_ours and model.family.guidance_doubles_above == 0 else 0
         self._number("guidance", wish, row, 0, 100, less=less)
         self._sampler(wish, row, model)
@@ -112,13 +112,15 @@ class Settling:
         if name == "prompt":
             loras += found
         for lora, _ in found if name == "negative" else ():
-            self.account.leave(f"LoRA {shortened(lora, 40)}", "a negative prompt takes no LoRAs", wish.place)
+            self.account.leave(
+                f"LoRA {shortened(lora, 40)}", "LoRAs are not supported in negative prompts", wish.place
+            )
         if text:
             row.fields[name] = text
             self.account.take(said.theirs, name, shortened(text, 48))
 
     def _model(self, wish: Wish, source: Wishes) -> tuple[Model, bool]:
-        """The model, and whether it is the one that the source means."""
+        """The model, and whether it is exactly the model named by the source."""
         said = wish.fields.get("model")
         theirs = said.text.strip() if said else ""
         if theirs not in self._models:
@@ -133,11 +135,15 @@ class Settling:
             self.account.take(said.theirs, "model", _became(said.text.strip(), name))
         elif said:
             is_other = known.is_of_another_family(said.text)
-            why = "no model of its family is in the catalog" if is_other else "the catalog does not have it"
+            why = "no model of its family is in the catalog" if is_other else "not in the catalog"
             what = f"{said.theirs}: {shortened(said.text, 40)}"
-            self.account.leave(what, f"{why}; `{name}` is taken, or say `--model NAME`", place, what)
+            self.account.leave(
+                what, f"{why}; `{name}` is used instead; select another with `--model NAME`", place, what
+            )
         elif not self.model:
-            self.account.leave("model", f"the file names none; `{name}` is taken, or say `--model NAME`")
+            self.account.leave(
+                "model", f"the file names no model; `{name}` is used; select another with `--model NAME`"
+            )
 
     def _chosen(self, theirs: str, source: Wishes) -> tuple[str, bool]:
         found = known.model(theirs, self.catalog) if theirs else None
@@ -162,9 +168,9 @@ class Settling:
             lora = known.lora(theirs, self.catalog)
             what = f"LoRA {shortened(theirs, 40)}"
             if lora is None:
-                why = "the catalog does not have it; register it there and add it to `loras`"
+                why = "not in the catalog; register it there and add it to `loras`"
             elif not known.takes(model, lora, self.catalog):
-                why = f"it was made for `{lora.base}` and cannot work on `{model.name}`"
+                why = f"it was trained for `{lora.base}` and does not work on `{model.name}`"
             elif not -10 <= weight <= 10:
                 why = f"its weight {weight:g} is not between -10 and 10"
             else:
@@ -188,7 +194,10 @@ class Settling:
             one = width or height
             assert one is not None
             self.account.leave(
-                f"{one.theirs}: {shortened(one.text, 20)}", "a size needs both sides", row.place, one.theirs
+                f"{one.theirs}: {shortened(one.text, 20)}",
+                "a size requires width and height",
+                row.place,
+                one.theirs,
             )
         if match := _SIZE.fullmatch(text.replace(".0", "")):
             sides = int(match[1]), int(match[2])
@@ -200,9 +209,7 @@ class Settling:
                 self.account.take(theirs, "size", f"{sides[0]}x{sides[1]}")
                 return
         if text:
-            self.account.leave(
-                f"{theirs}: {shortened(text, 20)}", "is no size that can be made", row.place, theirs
-            )
+            self.account.leave(f"{theirs}: {shortened(text, 20)}", "not a supported size", row.place, theirs)
         if "aspect" in wish.fields and "size" not in row.fields:
             self._aspect(wish, row)
 
@@ -215,7 +222,7 @@ class Settling:
             self.account.take(said.theirs, "size", f"{match[1]}:{match[2]}")
         elif not said.text.lower().startswith("custom"):
             self.account.leave(
-                f"{said.theirs}: {shortened(said.text, 20)}", "is no ratio of sides", row.place, said.theirs
+                f"{said.theirs}: {shortened(said.text, 20)}", "not an aspect ratio", row.place, said.theirs
             )
 
     def _number(
@@ -226,10 +233,10 @@ class Settling:
             return
         number = float(said.text) if _NUMBER.fullmatch(said.text) else None
         if number is None or not low <= number <= high or (whole and number != int(number)):
-            bounds = f"is no {'whole ' if whole else ''}number from {low:g} to {high:g}"
+            bounds = f"not {'an integer' if whole else 'a number'} from {low:g} to {high:g}"
             self.account.leave(
                 f"{said.theirs}: {shortened(said.text, 20)}",
-                f"{bounds}; the model's own is used",
+                f"{bounds}; the default of the model is used",
                 row.place,
                 said.theirs,
             )
@@ -247,19 +254,20 @@ class Settling:
         if schedule.lower() == "karras" and "karras" not in theirs.lower():
             theirs = f"{theirs} {schedule}"
         elif schedule.lower() not in _PLAIN_SCHEDULES:
-            why = "each sampler of the farm has its own schedule"
+            why = "each sampler of the farm has a fixed schedule"
             self.account.leave(
                 f"{wish.fields['schedule'].theirs}: {shortened(schedule, 20)}", why, row.place, "schedule"
             )
         found = known.sampler(theirs, model.family.samplers)
         if found is None:
-            why = f"`{model.name}` has {', '.join(model.family.samplers)}; its own `{model.sampler}` is used"
+            names = ", ".join(model.family.samplers)
+            why = f"`{model.name}` supports {names}; its default `{model.sampler}` is used"
             self.account.leave(f"{said.theirs}: {shortened(theirs, 30)}", why, row.place, f"sampler {theirs}")
             return
         row.fields["sampler"] = found.name
         self.account.take(said.theirs, "sampler", _became(theirs, found.name))
         if not found.is_same:
-            why = f"`{found.name}` is the closest that `{model.name}` has; pictures will differ"
+            why = f"`{found.name}` is the most similar sampler of `{model.name}`; images will differ"
             self.account.leave(f"{said.theirs}: {shortened(theirs, 30)}", why, row.place, f"sampler {theirs}")
 
     def _knob(self, name: str, wish: Wish, row: Row, model: Model) -> None:
@@ -270,7 +278,7 @@ class Settling:
         if bounds is None:
             self.account.leave(
                 f"{said.theirs}: {shortened(said.text, 20)}",
-                f"`{model.name}` does not take it",
+                f"`{model.name}` does not support it",
                 row.place,
                 name,
             )
@@ -288,7 +296,7 @@ class Settling:
             else:
                 self.account.leave(
                     f"{count.theirs}: {shortened(count.text, 20)}",
-                    "is no number of pictures",
+                    "not a number of images",
                     row.place,
                     count.theirs,
                 )
@@ -303,14 +311,14 @@ class Settling:
         else:
             self.account.leave(
                 f"{said.theirs}: {shortened(text, 24)}",
-                f"seeds here are whole numbers to {MAX_SEED}; a random one is taken",
+                f"seeds are integers up to {MAX_SEED}; a random one is used",
                 row.place,
                 said.theirs,
             )
 
 
 def _are_small(source: Wishes) -> bool:
-    """Whether all sizes that a source gives are those of the older family."""
+    """Whether all sizes in a source are typical of Stable Diffusion 1.5."""
     sides = [wish.text(side) for wish in source.wishes for side in ("width", "height")]
     sides += [
         side
@@ -331,7 +339,7 @@ def _plain(number: float) -> int | float:
 
 
 def spelled(number: float) -> str:
-    """A number as it is typed: `7`, `0.8`, never in powers of ten.
+    """A number in plain notation without an exponent.
 
     >>> spelled(7.0), spelled(0.8)
     ('7', '0.8')

@@ -1,4 +1,4 @@
-"""SwarmUI: parameters in pictures, and prompts with tags such as `<random:a,b>` and `<lora:x:0.8>`."""
+"""SwarmUI: parameters in images, and prompts with tags such as `<random:a,b>` and `<lora:x:0.8>`."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from coordinator.importing.texts import escaped
 
 KEY = "sui_image_params"
 _TAG = re.compile(r"<(?P<name>[a-zA-Z]{2,20})(?:\[(?P<option>[^\[\]<>]{0,60})\])?(?P<colon>:)?")
-#: Tags by which a list shows whose it is.
+#: Tags by which a list is recognised.
 MARK = re.compile(
     r"<(?:random|alternate|alt|wildcard|wc|setvar|var|fromto|segment|object|preset|p|embed|repeat|clear|region|"
     r"refiner|base|video|trigger|param|comment|setmacro|macro|break)(?:\[[^\[\]<>]{0,60}\])?[:>]",
     re.IGNORECASE,
 )
-#: A scheduler is a sampler elsewhere.
+#: Parameter names that have another meaning or name elsewhere.
 _RENAMED = {"scheduler": "schedule type"}
 _COUNT = re.compile(r"(\d{1,3}(?:-\d{1,3})?)(,?)")
 _WHY = {
+    **dict.fromkeys(("alternate", "alt"), "alternating words are not supported; all of them are kept"),
     **dict.fromkeys(
-        ("alternate", "alt"), "words that alternate while a picture is made; all of them are kept"
+        ("lora", "lyco"), "a LoRA cannot be drawn at random; use an axis of mappings with `loras`"
     ),
-    **dict.fromkeys(("lora", "lyco"), "a LoRA cannot be drawn; make an axis of mappings with `loras`"),
-    "fromto": "words that change while a picture is made; all of them are kept",
-    **dict.fromkeys(("embed", "embedding"), "the farm reads no textual inversions"),
-    **dict.fromkeys(("segment", "object", "region", "clear"), "the farm paints no parts of a picture anew"),
-    **dict.fromkeys(("refiner", "base", "video", "extend"), "the farm makes a picture in one pass"),
-    **dict.fromkeys(("preset", "p"), "the farm does not know SwarmUI's presets"),
-    **dict.fromkeys(("setmacro", "macro"), "write the words where they belong"),
+    "fromto": "words that change during rendering are not supported; all of them are kept",
+    **dict.fromkeys(("embed", "embedding"), "the farm does not support textual inversions"),
+    **dict.fromkeys(("segment", "object", "region", "clear"), "the farm does not support inpainting"),
+    **dict.fromkeys(("refiner", "base", "video", "extend"), "the farm supports one pass"),
+    **dict.fromkeys(("preset", "p"), "the farm does not have SwarmUI presets"),
+    **dict.fromkeys(("setmacro", "macro"), "write the words out"),
 }
-#: Tags whose content stays in the prompt.
+#: Tags whose content remains in the prompt.
 _WORDS_KEPT = ("alternate", "alt", "fromto")
-#: Of tags that apply to what follows up to the prompt's end.
+#: Tags that apply to the rest of the prompt.
 _SECTIONS = ("segment", "object", "region", "refiner", "video", "extend")
 MAX_DEPTH = 20
 _BLANKS = re.compile(r" {2,}")
 
 
 def parameters(data: Mapping[str, Any], account: Account) -> Wishes:
-    """What `sui_image_params` of a picture says; prompts are there as they were drawn."""
+    """The settings in `sui_image_params` of an image, whose prompts are already drawn."""
     wish = Wish()
     weights = _listed(data.get("loraweights"))
     for number, name in enumerate(_listed(data.get("loras"))):
@@ -56,7 +56,7 @@ def parameters(data: Mapping[str, Any], account: Account) -> Wishes:
     for name in ("prompt", "negative"):
         if text := wish.fields.get(name):
             wish.say(name, text.theirs, Translation(account, "", wish).text(text.text))
-    return Wishes("SwarmUI picture settings", [wish], is_template=True)
+    return Wishes("SwarmUI image settings", [wish], is_template=True)
 
 
 def _listed(value: Any) -> list[str]:
@@ -77,7 +77,7 @@ def prompt_list(text: str, account: Account) -> Wishes:
 
 @dataclass(slots=True)
 class Translation:
-    """One prompt made a template; what its tags set goes to the wish."""
+    """Translates one prompt into a template; settings in its tags are added to the wish."""
 
     account: Account
     place: str
@@ -109,7 +109,7 @@ class Translation:
 
     def _tag(self, name: str, option: str, content: str, depth: int) -> str:
         counted = _COUNT.fullmatch(option)
-        # Several are separated by blanks there, unless the count ends in a comma.
+        # SwarmUI separates several choices by spaces unless the count ends in a comma.
         count = f"{counted[1]}$${',' if counted[2] else ''} $$" if counted else ""
         match name:
             case "random":
@@ -148,24 +148,24 @@ class Translation:
         )
 
     def _set(self, option: str, content: str, depth: int) -> str:
-        """Keeps the words for later mentions; they stand here too, unless the tag says otherwise."""
+        """Stores the words for later references; they also appear here unless the tag says otherwise."""
         name, _, is_shown = option.partition(",")
         words = self.text(content, depth + 1)
         if "{" in words or "__" in words:
-            why = "its words are drawn anew at each mention; make it an axis with `expand: true`"
+            why = "its words are drawn again at each reference; use an axis with `expand: true`"
             self.account.leave(f"<setvar[{shortened(name, 20)}]:…>", why, self.place, "setvar")
         self.variables[name.strip()] = words
         return "" if is_shown.strip().lower() == "false" else words
 
     def _read(self, name: str) -> str:
         if name not in self.variables:
-            why = "no `<setvar[…]:…>` before it sets it"
+            why = "no preceding `<setvar[…]:…>` sets it"
             self.account.leave(f"<var:{shortened(name, 30)}>", why, self.place, "var")
         return self.variables.get(name, "")
 
 
 def _ends(text: str) -> dict[int, int]:
-    """Where each `<` that is closed is closed."""
+    """Maps the position of each closed `<` to that of its `>`."""
     opened: list[int] = []
     found: dict[int, int] = {}
     for at, char in enumerate(text):
@@ -177,7 +177,7 @@ def _ends(text: str) -> dict[int, int]:
 
 
 def _options(content: str) -> list[str]:
-    """Alternatives, separated by `||`, else by `|`, else by commas, outside of tags."""
+    """Alternatives outside of tags, separated by `||`, else by `|`, else by commas."""
     outside = _outside(content)
     separator = "||" if "||" in outside else "|" if "|" in outside else ","
     found, depth, start, at = [], 0, 0, 0

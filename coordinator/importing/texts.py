@@ -1,4 +1,4 @@
-"""Prompts of other programs as texts of a manifest: tags that set something taken out, the rest as it is."""
+"""Converts prompts of other programs: tags that set something are removed, other text is unchanged."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ _LORA = re.compile(
 )
 _NUMBER = re.compile(r"[-+]?(?:\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})")
 _HALF = re.compile("[\ud800-\udfff]")
-#: What the manifest's language would take for its own.
+#: Characters with a meaning in manifests.
 _MARK = re.compile(r"[{}]|(?<=\\)\|")
 _VARIANT = re.compile(r"\{[^{}|]{0,500}\|[^{}]{0,500}\}|\{\d{1,4}(?:-\d{1,4})?\$\$")
 
 
 def whole(text: str, account: Account, place: str) -> str:
-    """The text without characters that no manifest can hold."""
+    """The text without characters that a manifest cannot contain."""
     if "\0" in text:
-        account.leave("a NUL character", "no prompt can hold it", place)
+        account.leave("a NUL character", "prompts cannot contain it", place)
         text = text.replace("\0", "")
     if _HALF.search(text):
-        account.leave("half a character", "it is no text; � stands in its place", place)
+        account.leave("a lone surrogate", "not a character; replaced by �", place)
         text = _HALF.sub("\ufffd", text)
     return text.replace("\r\n", "\n").replace("\r", "\n").strip()
 
 
 def without_loras(text: str, account: Account, place: str) -> tuple[str, list[tuple[str, float]]]:
-    """The text without its LoRA tags; the LoRAs with their weights."""
+    """The text without its LoRA tags, and the LoRAs with their weights."""
     if "<" not in text:
         return text, []
     found: list[tuple[str, float]] = []
@@ -43,11 +43,13 @@ def without_loras(text: str, account: Account, place: str) -> tuple[str, list[tu
         at = tag.end()
         weights = [part.strip() for part in tag["weights"].split(":")[1:]]
         if tag["kind"].lower() == "hypernet":
-            account.leave(shortened(tag[0]), "the farm reads no hypernetworks", place, "hypernet")
+            account.leave(shortened(tag[0]), "the farm does not support hypernetworks", place, "hypernet")
             continue
         weight = next((float(each) for each in weights if _NUMBER.fullmatch(each)), 1.0)
         if len({each for each in weights if _NUMBER.fullmatch(each)}) > 1:
-            account.leave(shortened(tag[0]), "a LoRA has one weight here, the first", place, "weights")
+            account.leave(
+                shortened(tag[0]), "a LoRA has a single weight; the first is used", place, "weights"
+            )
         found.append((tag["name"].strip(), weight))
     parts.append(text[at:])
     return _tidied(parts) if found or at else text, found
@@ -64,7 +66,7 @@ def named_loras(text: str) -> list[tuple[str, float]]:
 
 
 def _tidied(parts: list[str]) -> str:
-    """Parts of a text joined; of the commas around what was taken out one is enough."""
+    """Joins the parts of a text, with a single comma where a tag was removed."""
     text = parts[0]
     for part in parts[1:]:
         if part.lstrip().startswith(",") and (not text.strip() or text.rstrip().endswith(",")):
@@ -74,16 +76,16 @@ def _tidied(parts: list[str]) -> str:
 
 
 def tell_kept(text: str, account: Account, place: str, *, is_template: bool) -> None:
-    """Says what stands in a prompt that other programs read as more than text."""
+    """Reports syntax of other programs that is kept as plain text."""
     for kind, _, word, remedy in foreign(PromptText("", text, "template" if is_template else "value")):
         if kind != "unexpanded":
-            account.leave(f"`{shortened(word, 40)}`", f"is kept as text: {remedy}", place, kind)
+            account.leave(f"`{shortened(word, 40)}`", f"kept as text: {remedy}", place, kind)
 
 
 def escaped(text: str, account: Account, place: str) -> str:
-    """Plain text in the manifest's language."""
+    """Plain text, escaped for a manifest template."""
     if found := _VARIANT.search(text):
-        why = "braces are text in such a file; for a variant remove the backslashes before them"
+        why = "braces are plain text in this format; for a variant, remove the backslashes before them"
         account.leave(f"`{shortened(found[0], 40)}`", why, place, "variant")
     return _MARK.sub(lambda mark: f"\\{mark[0]}", text)
 

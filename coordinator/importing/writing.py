@@ -1,4 +1,4 @@
-"""A manifest as YAML that a person goes on writing."""
+"""Writes a manifest as YAML that is easy to edit."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _PLAIN = re.compile(
 )
 _SINGLE = re.compile(r"[ -&(-~]*")
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
-#: Keys whose value stands in one line, if it is short enough.
+#: Keys whose value is written on one line if it is short enough.
 _FLOWING = ("seeds", "exclude", "loras", "size", "output")
 
 
 def written(document: dict[str, Any]) -> str:
-    """The YAML of plain data; texts are quoted wherever they could be read as anything else."""
+    """Plain data as YAML; strings are quoted if they could be read as anything else."""
     return "".join(f"{line}\n" for line in _lines(document, ""))
 
 
@@ -49,7 +49,7 @@ def _entry(start: str, value: Any, indent: str, *, flows: bool) -> Iterator[str]
         yield whole
         return
     yield start
-    # Lists stand at their key's own depth, as in the examples.
+    # Lists have the indentation of their key, as in the examples.
     yield from _lines(value, indent[:-2] if isinstance(value, list) else indent)
 
 
@@ -59,7 +59,7 @@ def _is_flat(value: Any) -> bool:
 
 
 def flow(value: Any) -> str:
-    """A value in one line."""
+    """A value on one line, in flow style."""
     match value:
         case dict():
             return f"{{{', '.join(f'{_key(key)}: {flow(item)}' for key, item in value.items())}}}"
@@ -72,7 +72,7 @@ def flow(value: Any) -> str:
     text = str(value)
     if _is_plain(text):
         return text
-    # Backslashes and quotes stay readable in single quotes, which no other character needs.
+    # Single quotes keep backslashes and double quotes readable; all other characters allow double quotes.
     return f"'{text}'" if set(text) & set('\\"') and _SINGLE.fullmatch(text) else quoted(text)
 
 

@@ -50,7 +50,7 @@ def test_everything_is_there_as_json(farm: Farm, tmp_path: Path) -> None:
     assert (report["kind"], report["images"], report["problems"]) == ("A1111 prompt list", 2, [])
     assert {
         "what": "--foo: bar",
-        "why": "the farm has no such setting",
+        "why": "the farm does not have this setting",
         "count": 1,
         "place": "line 1",
     } in report["left"]
@@ -74,7 +74,7 @@ def test_what_keeps_a_manifest_from_being_planned_is_said_with_it(farm: Farm, tm
         ((".",), "is a folder"),
         (("list.txt", "--as", "kohia"), "did you mean `kohya`"),
         (("list.txt", "--columns", "a"), "`--columns a` applies only to tables"),
-        (("list.txt", "--model", "none"), "no such model"),
+        (("list.txt", "--model", "none"), "unknown model"),
         (("list.txt", "--out", "no/such/folder.yaml"), "no/such/folder.yaml"),
     ],
 )

@@ -122,7 +122,7 @@ def test_guidance_of_z_image_counts_from_0_here() -> None:
     found = _read(graph)
     (shot,) = found.shots
     assert (shot.model, shot.guidance, shot.knobs) == ("z-image-turbo", 0.0, (("shift", 3.0),))
-    assert "its own `euler` is used" in found.left["KSampler.sampler_name: res_multistep"]
+    assert "its default `euler` is used" in found.left["KSampler.sampler_name: res_multistep"]
 
 
 def test_two_samplers_side_by_side_are_two_pictures() -> None:
@@ -156,7 +156,7 @@ _SECOND["inputs"]["latent_image"] = ["21", 0]
         ),
         (
             {"n3": _node("ControlNetApplyAdvanced", positive=["4", 0])},
-            "makes the positive prompt with `ControlNetApplyAdvanced`",
+            "builds the positive prompt with `ControlNetApplyAdvanced`",
         ),
         (
             {
@@ -164,17 +164,17 @@ _SECOND["inputs"]["latent_image"] = ["21", 0]
                 "n22": _SECOND,
                 "n7": _node("VAEDecode", samples=["22", 0]),
             },
-            "a second time",
+            "second sampling pass",
         ),
-        ({"n7": _node("MyNode", samples=["6", 0])}, "changes the picture with `MyNode`"),
+        ({"n7": _node("MyNode", samples=["6", 0])}, "changes the image with `MyNode`"),
         ({"n2": _node("IPAdapterApply", model=["1", 0], image=["20", 0])}, "changes the model"),
-        ({"n8": _node("Other")}, "saves no picture"),
+        ({"n8": _node("Other")}, "saves no image"),
         (
             {"n3": _node("CLIPTextEncode", text=["30", 0]), "n30": _node("Joiner", a="x", b="y")},
-            "cannot be followed",
+            "not supported",
         ),
-        ({"n2": _node("LoraLoader", lora_name="x", strength_model=1, model=["2", 0])}, "in a circle"),
-        ({"n7": _node("ImageScale", image=["7", 0])}, "saves no picture"),
+        ({"n2": _node("LoraLoader", lora_name="x", strength_model=1, model=["2", 0])}, "with a cycle"),
+        ({"n7": _node("ImageScale", image=["7", 0])}, "saves no image"),
     ],
 )
 def test_a_graph_whose_picture_would_be_another_one_is_refused(nodes: dict[str, Any], why: str) -> None:

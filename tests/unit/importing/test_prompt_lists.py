@@ -32,7 +32,7 @@ def test_values_without_quotes_go_on_to_the_next_flag() -> None:
         "--prompt a lamp on a table --steps 30 --foo bar --restore_faces\n--prompt a key --steps=12\n"
     )
     assert [(shot.prompt, shot.steps) for shot in found.shots] == [("a lamp on a table", 30), ("a key", 12)]
-    assert found.left["--foo: bar"] == "the farm has no such setting"
+    assert found.left["--foo: bar"] == "the farm does not have this setting"
 
 
 def test_an_apostrophe_is_no_quote() -> None:
@@ -118,7 +118,7 @@ def test_invokeai_weights_are_told_and_brackets_are_its_negative() -> None:
     found = imported("a cat++ on a (roof)1.3 [blurry, ugly]\na dog\n")
     cat, dog = found.shots
     assert (cat.prompt, cat.negative, dog.negative) == ("a cat++ on a (roof)1.3", "blurry, ugly", "")
-    assert "is kept as text" in found.left["`(roof)1.3`"]
+    assert "kept as text" in found.left["`(roof)1.3`"]
 
 
 def test_dynamic_prompts_stay_what_they_are() -> None:

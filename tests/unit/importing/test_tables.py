@@ -169,7 +169,7 @@ def test_rows_that_are_alike_are_several_pictures_unless_their_seed_is() -> None
     seeds = [shot.seed for shot in found.shots]
     assert len(seeds) == len(set(seeds)) == 3
     assert 5 in seeds
-    assert "a picture that was asked for before" in found.left
+    assert "a duplicate image" in found.left
 
 
 def test_styles_are_an_axis_that_draws_one_subject_in_each() -> None:

@@ -205,8 +205,8 @@ def test_width_and_height_together_are_the_size_and_one_of_them_is_text(tmp_path
 @pytest.mark.parametrize(
     ("heading", "words"),
     [
-        ("denoising_strength", "from text only"),
-        ("Clip skip", "no such setting"),
+        ("denoising_strength", "only text-to-image"),
+        ("Clip skip", "does not have this setting"),
         ("batch_size", "`seeds` of the group"),
         ("promt", "did you mean `prompt`?"),
         ("stepps", "did you mean `steps`?"),
