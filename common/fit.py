@@ -186,7 +186,7 @@ class _PassPeak(NamedTuple):
     """What a pass takes, and whether one as large was rendered already."""
 
     bytes: int
-    shown: bool
+    proven: bool
 
 
 def _peaks(shot: Shot, model: Model, recipe: Recipe, seen: Seen) -> list[_PassPeak]:
@@ -195,16 +195,16 @@ def _peaks(shot: Shot, model: Model, recipe: Recipe, seen: Seen) -> list[_PassPe
     measured = seen.peaks.get(recipe.name)
     images = measured.forwards // forwards_at_once(shot, model) if measured else 0
     if measured is None or not images:
-        return [_PassPeak(needs, shown=False) for needs in predicted]
+        return [_PassPeak(needs, proven=False) for needs in predicted]
     # Torch measures its own memory, not that of the driver, which the workspace allows for.
     held = measured.bytes + model.activations.workspace
     scale = held / predicted[min(images, recipe.max_pass) - 1]
-    return [_PassPeak(int(needs * scale), shown=at <= images) for at, needs in enumerate(predicted, 1)]
+    return [_PassPeak(int(needs * scale), proven=at <= images) for at, needs in enumerate(predicted, 1)]
 
 
 def _pass_size(peaks: Sequence[_PassPeak], limit: int, ceiling: int) -> int:
     """Images of the largest pass up to `ceiling` that fits; 0: not one does."""
-    fitting = (at for at, peak in enumerate(peaks[:ceiling], 1) if peak.shown or peak.bytes <= limit)
+    fitting = (at for at, peak in enumerate(peaks[:ceiling], 1) if peak.proven or peak.bytes <= limit)
     return max(fitting, default=0)
 
 

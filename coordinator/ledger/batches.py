@@ -16,7 +16,7 @@ from common.states import AttemptEvent, AttemptState, BatchEvent, BatchState, Sh
 from coordinator.ledger.costs import card_seconds, phase_columns, work_charge
 from coordinator.ledger.endings import end_batch
 from coordinator.ledger.failure_policy import fail_shots
-from coordinator.ledger.measurements import Held, Pace, learn, note_peaks, run_out
+from coordinator.ledger.measurements import Held, Pace, learn, note_out_of_memory, note_peaks
 from coordinator.ledger.records import Reported
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, nodes, shots, works
@@ -225,7 +225,7 @@ def _fail(write: Write, rules: Rules, attempt: Row[Any], report: Report) -> None
     if met.blame is Blame.OUT_OF_MEMORY:
         in_batch = select(func.count()).where(attempts.c.batch_id == attempt.batch_id)
         images = min(attempt.pass_size, write.connection.execute(in_batch).scalar_one())
-        if run_out(write, card_of(attempt.card), attempt.work_key, attempt.recipe, images):
+        if note_out_of_memory(write, card_of(attempt.card), attempt.work_key, attempt.recipe, images):
             met = replace(met, blame=Blame.FARM)
     facts["failure"] = met.kind
     move_attempts(write, [attempt.id], AttemptState.RUNNING, AttemptEvent.FAILED, detail=met.kind, **facts)

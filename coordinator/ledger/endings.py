@@ -22,7 +22,7 @@ from common.states import (
 )
 from coordinator.ledger.costs import CARD_PHASES, card_seconds, prefixed, spent_columns, work_charge
 from coordinator.ledger.failure_policy import fail_shots, suspect
-from coordinator.ledger.measurements import run_out
+from coordinator.ledger.measurements import note_out_of_memory
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, jobs, nodes, plain
 from coordinator.ledger.tallies import tally_batch
@@ -121,7 +121,7 @@ def _undo(
     # Shots are rendered in order: the pass that ran is the first that is undone.
     if failure is not None and failure.blame is Blame.OUT_OF_MEMORY and undone:
         images = min(batch.pass_size, len(undone))
-        if run_out(write, card_of(batch.card), batch.work_key, batch.recipe, images):
+        if note_out_of_memory(write, card_of(batch.card), batch.work_key, batch.recipe, images):
             facts |= {"failure": failure.kind}
             ran, running = running[:images], running[images:]
             move_attempts(write, ran, AttemptState.RUNNING, AttemptEvent.FAILED, detail=failure.kind, **facts)

@@ -1,4 +1,4 @@
-"""Setbacks: what a failure does to its shots and their jobs."""
+"""The failure policy: what a failure does to its shots and their jobs."""
 
 from __future__ import annotations
 

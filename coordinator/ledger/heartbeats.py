@@ -28,7 +28,7 @@ _WORKING = (NodeState.READY, NodeState.BUSY, NodeState.SELFTEST, NodeState.LOST)
 def answer_heartbeats(
     write: Write, rules: Rules, beats: Sequence[tuple[str, Heartbeat]]
 ) -> list[HeartbeatAnswer | Gone | NotFound]:
-    """See `Ledger.beats`."""
+    """See `Ledger.heartbeats`."""
     answers: dict[int, HeartbeatAnswer | Gone | NotFound] = {}
     rest = dict(enumerate(beats))
     while rest:

@@ -146,7 +146,7 @@ class Ledger:
             return views.image_views(connection, job_id, after, limit)
 
     def cancel_job(self, job_id: str) -> None:
-        """Want its shots no more. Shots nobody else wants are cancelled, running ones by heartbeat."""
+        """Withdraw its wants. Shots that no other job wants are cancelled; their nodes hear it at once."""
         with self._transactions.write() as write:
             ids = jobs.cancel_job(write, job_id)
         for some in chunks(ids):  # heartbeats need not wait for a large job's end
@@ -433,7 +433,6 @@ class Ledger:
     def totals(self) -> Totals:
         with self._transactions.backlog() as backlog:
             found = costs.waiting(backlog)
-        # The sums walk whole tables: nobody may wait for them.
         with self._transactions.read() as connection:
             return costs.totals(connection, found)
 

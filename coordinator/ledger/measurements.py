@@ -61,7 +61,7 @@ def recall_memory(write: Write) -> None:
         write.changes.append(PassMeasured(row.card_type, size, row.recipe, peak))
 
 
-def run_out(write: Write, card: Card, work_key: str, recipe: str, images: int) -> bool:
+def note_out_of_memory(write: Write, card: Card, work_key: str, recipe: str, images: int) -> bool:
     """Note that a pass of so many images ran out of memory; whether such cards can still take the work.
 
     Their passes are half as large from now on; where one image alone ran out, the next recipe is tried.

@@ -1,4 +1,4 @@
-"""Incidents of the farm's own, while which no node is blamed for what fails on it."""
+"""The rules that a ledger decides with, and incidents of the farm, during which no node is blamed."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Rules:
     keep_s: float | None
     #: Random hex text of so many bytes.
     new_secret: Callable[[int], str]
-    #: Of the farm's own, while which no node is blamed.
+    #: The present incident of the farm, during which no node is blamed.
     incident: Incident
 
     def note_trouble(self, now: float) -> None:

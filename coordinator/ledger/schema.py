@@ -212,7 +212,7 @@ wants = Table(
     "wants",
     metadata,
     Column("job_id", String, ForeignKey("jobs.id"), primary_key=True),
-    #: Placer in the manifest's order.
+    #: Position in the manifest.
     Column("position", Integer, primary_key=True, autoincrement=False),
     reference("shot_id", "shots.id"),
     must("name", String),

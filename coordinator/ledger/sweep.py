@@ -66,8 +66,8 @@ def sweep(write: Write, rules: Rules, grace: Grace) -> Swept:
     if grace.clock_set_back(write.now):
         _bring_back(write, rules)
     heard_until = grace.last
-    lapsed = grace.over(write.now)
-    if not lapsed:
+    leases_may_expire = grace.over(write.now)
+    if not leases_may_expire:
         rules.incident.note(min(heard_until, write.now), grace.until)
     _pause_overspent(write, rules)
     forget_ceilings(write)
@@ -75,8 +75,8 @@ def sweep(write: Write, rules: Rules, grace: Grace) -> Swept:
     incident_over = rules.incident.over(write.now)
     _trust_again(write, rules, stuck, incident_over=incident_over)
     again, unanswered = _unsettled(write, rules)
-    expired = _expire(write, rules, stuck) if lapsed else []
-    lost = _miss(write, rules, stuck) if lapsed else []
+    expired = _expire(write, rules, stuck) if leases_may_expire else []
+    lost = _mark_lost(write, rules, stuck) if leases_may_expire else []
     return Swept(
         expired=tuple(expired),
         lost=tuple(lost),
@@ -133,7 +133,7 @@ def _expire(write: Write, rules: Rules, stuck: list[Stuck]) -> list[str]:
     return expired
 
 
-def _miss(write: Write, rules: Rules, stuck: list[Stuck]) -> list[str]:
+def _mark_lost(write: Write, rules: Rules, stuck: list[Stuck]) -> list[str]:
     counted_on = nodes.c.state.in_(NODE.sources(NodeEvent.VANISHED))
     silent = nodes.c.seen_at < write.now - rules.timing.lease_s
     reason = f"not heard of for {rules.timing.lease_s:.0f} s"

@@ -36,7 +36,7 @@ def roomy(bench: Bench) -> Bench:
     return bench
 
 
-def run_out(node: Holder) -> tuple[str, int]:
+def note_out_of_memory(node: Holder) -> tuple[str, int]:
     """Claim and run out of memory; the recipe and pass that it was with."""
     lease = node.lease()
     node.bench.close(lease, "oom")
@@ -49,7 +49,7 @@ def test_a_pass_that_runs_out_is_halved_then_the_thriftier_recipe_is_tried_then_
     roomy.submit(placed(100))
     node = roomy.join()
 
-    met = [run_out(node) for _ in range(6)]
+    met = [note_out_of_memory(node) for _ in range(6)]
 
     assert met == [("roomy", 8), ("roomy", 4), ("roomy", 2), ("roomy", 1), ("thrifty", 2), ("thrifty", 1)]
     refused = node.claim().nothing
@@ -82,7 +82,7 @@ def test_one_pass_out_of_memory_leaves_the_rest_of_its_batch_unblamed(roomy: Ben
 def test_what_ran_out_is_remembered_for_the_type_of_card_and_the_work_it_was(roomy: Bench) -> None:
     roomy.submit(placed(40))
     roomy.submit(placed(40, first=100, guidance=7.0), priority=60)
-    run_out(roomy.join("first"))
+    note_out_of_memory(roomy.join("first"))
     roomy.restart()
 
     assert roomy.join("same").lease().pass_size == WIDE // 2
@@ -94,7 +94,7 @@ def test_what_ran_out_is_remembered_for_the_type_of_card_and_the_work_it_was(roo
 def test_memory_that_something_else_held_is_tried_again_a_day_later(roomy: Bench) -> None:
     roomy.submit(placed(100))
     node = roomy.join()
-    run_out(node)
+    note_out_of_memory(node)
     roomy.clock.now += CEILING_S + 1
     roomy.ledger.sweep()
     assert roomy.join().lease().pass_size == WIDE
@@ -103,7 +103,7 @@ def test_memory_that_something_else_held_is_tried_again_a_day_later(roomy: Bench
 def test_what_cards_have_shown_is_told_of_their_nodes_and_in_one_list(roomy: Bench) -> None:
     roomy.submit(placed(20, guidance=7.0))
     node = roomy.join()
-    run_out(node)
+    note_out_of_memory(node)
     (limit,) = roomy.ledger.memory()
     assert (limit.card, limit.model, limit.recipe) == ("card of 8 GB, 8 GB", "tiny", "roomy")
     assert (limit.most_images, limit.guidance) == (WIDE // 2, 7.0)
