@@ -18,12 +18,12 @@ from pydantic import SecretStr
 from common.catalog import load_catalog
 from common.celeryapp import Publisher
 from common.cost import Rates
-from common.errors import FarmError, Invalid, Unavailable
+from common.errors import Invalid, Unavailable
 from common.keys import TicketSigner, kept_key
 from common.settings import Settings, load_settings
 from common.storage import Store
 from common.storage.open import open_store
-from common.terminal import err, log_to_stderr
+from common.terminal import exit_on_error, log_to_stderr
 from coordinator.background.broker_user import BrokerUser
 from coordinator.background.dispatch import Dispatcher, IngestQueue
 from coordinator.background.loop import Loop
@@ -238,22 +238,18 @@ def listen(settings: Settings) -> socket.socket:
         ) from error
 
 
-def main() -> int:
+def main() -> None:
     log_to_stderr(logging.INFO)
     for number in (signal.SIGINT, signal.SIGTERM):
         # Between its servers the process ends at once; a server that is told ends in order.
         signal.signal(number, lambda *_: sys.exit(0))
-    try:
+    with exit_on_error():
         settings = load_settings()
         check_settings(settings)
         listener = listen(settings)
         port = listener.getsockname()[1]
         run(settings.model_copy(update={"port": port}), listener)
-    except FarmError as error:
-        err.print(str(error), soft_wrap=True)
-        return error.exit_code
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

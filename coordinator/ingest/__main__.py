@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import threading
 import warnings
 
@@ -17,7 +16,7 @@ from common.nodes import INGEST_QUEUE
 from common.settings import Settings, load_settings
 from common.storage import Store
 from common.storage.open import open_store
-from common.terminal import err, log_to_stderr
+from common.terminal import exit_on_error, log_to_stderr
 from coordinator.ingest.client import IngestClient
 from coordinator.ingest.work import ingest
 
@@ -56,17 +55,14 @@ def ingest_app(settings: Settings, deliveries: IngestClient, store: Store) -> Ce
     return app
 
 
-def main() -> int:
+def main() -> None:
     log_to_stderr(logging.WARNING)
     # More pixels than asked for is an error, not something to mention.
     warnings.simplefilter("error", Image.DecompressionBombWarning)
-    try:
+    with exit_on_error():
         settings = load_settings()
         key = settings.keys.ingest.get_secret_value() if settings.keys.ingest else ""
         app = ingest_app(settings, IngestClient(settings.api_url, key), open_store(settings))
-    except FarmError as error:
-        err.print(str(error), soft_wrap=True)
-        return error.exit_code
     threads = min(_MOST_THREADS, _THREADS_A_CORE * (os.cpu_count() or 1))
     app.worker_main(
         [
@@ -78,8 +74,7 @@ def main() -> int:
             "--loglevel=WARNING",
         ]
     )
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -15,7 +15,7 @@ from coordinator.ledger.database import transaction
 from coordinator.ledger.fleet import members
 from coordinator.ledger.leadership import Lead, Replaced
 from coordinator.ledger.tallies import Sums
-from coordinator.scheduling.backlog import Backlog, Change, JobCharged, NodesChanged
+from coordinator.scheduling.backlog import Backlog, Change, JobCharged, NodesChanged, brings_work
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -44,7 +44,7 @@ class Write:
     @property
     def brings_work(self) -> bool:
         """Whether a node that waits may get work by it."""
-        return self.brings_nodes or any(change.brings_work for change in self.changes)
+        return self.brings_nodes or any(map(brings_work, self.changes))
 
     @contextmanager
     def apart(self) -> Iterator[None]:

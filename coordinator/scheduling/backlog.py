@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from common.fit import Peak, Seen
 from common.nodes import Card
@@ -91,8 +91,7 @@ class OpenJob:
         return self.owner, self.lane, self.priority
 
 
-@dataclass(frozen=True, slots=True)
-class ShotsWaiting:
+class ShotsWaiting(NamedTuple):
     """Shots began to wait; their work keys may be new."""
 
     lines: Amounts
@@ -100,46 +99,35 @@ class ShotsWaiting:
     brings_work: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class ShotsTaken:
+class ShotsTaken(NamedTuple):
     """Shots ceased to wait."""
 
     lines: Amounts
-    brings_work: ClassVar[bool] = False
 
 
-@dataclass(frozen=True, slots=True)
-class JobOpened:
+class JobOpened(NamedTuple):
     """A job takes part, with nothing that waits yet."""
 
     job_id: str
     job: OpenJob
-    brings_work: ClassVar[bool] = True
 
 
-@dataclass(frozen=True, slots=True)
-class JobClosed:
+class JobClosed(NamedTuple):
     job_id: str
-    brings_work: ClassVar[bool] = False
 
 
-@dataclass(frozen=True, slots=True)
-class JobPrioritised:
+class JobPrioritised(NamedTuple):
     job_id: str
     priority: int
-    brings_work: ClassVar[bool] = True
 
 
-@dataclass(frozen=True, slots=True)
-class JobCharged:
+class JobCharged(NamedTuple):
     job_id: str
     #: In the farm's currency.
     cost: float
-    brings_work: ClassVar[bool] = False
 
 
-@dataclass(frozen=True, slots=True)
-class BatchLeased:
+class BatchLeased(NamedTuple):
     """A batch was given to a job and its owner, at its estimates."""
 
     batch_id: str
@@ -148,11 +136,9 @@ class BatchLeased:
     #: Seconds since 1970.
     at: float
     cost: float
-    brings_work: ClassVar[bool] = False
 
 
-@dataclass(frozen=True, slots=True)
-class BatchEnded:
+class BatchEnded(NamedTuple):
     """A batch ended after so many seconds of a card; what was reserved for it is free."""
 
     batch_id: str
@@ -162,52 +148,42 @@ class BatchEnded:
     brings_work: bool
 
 
-@dataclass(frozen=True, slots=True)
-class OwnerServed:
+class OwnerServed(NamedTuple):
     """An owner had seconds of work, at a time in seconds since 1970; of a batch that is still in hand."""
 
     owner: str
     seconds: float
     at: float
     in_hand: str | None = None
-    brings_work: ClassVar[bool] = False
 
 
-@dataclass(frozen=True, slots=True)
-class NodesChanged:
+class NodesChanged(NamedTuple):
     nodes: dict[str, Member]
-    brings_work: ClassVar[bool] = False
 
 
-@dataclass(frozen=True, slots=True)
-class PassLimited:
+class PassLimited(NamedTuple):
     """Cards of a type take at most so many images of a work key in one pass."""
 
     card_type: str
     work_key: str
     recipe: str
     images: int
-    brings_work: ClassVar[bool] = True
 
 
-@dataclass(frozen=True, slots=True)
-class PassMeasured:
+class PassMeasured(NamedTuple):
     card_type: str
     size: Size
     recipe: str
     peak: Peak
-    brings_work: ClassVar[bool] = False
 
 
-@dataclass(frozen=True, slots=True)
-class LimitsLifted:
+class LimitsLifted(NamedTuple):
     """Ceilings are forgotten, by card type, work key and recipe."""
 
     limits: Sequence[tuple[str, str, str]]
-    brings_work: ClassVar[bool] = True
 
 
-#: What a commit changes; `brings_work` tells whether a node that waits may get work by it.
+#: What a commit changes.
 Change = (
     ShotsWaiting
     | ShotsTaken
@@ -223,6 +199,15 @@ Change = (
     | PassMeasured
     | LimitsLifted
 )
+
+
+def brings_work(change: Change) -> bool:
+    """Whether a node that waits may get work by it."""
+    match change:
+        case ShotsWaiting() | BatchEnded():
+            return change.brings_work
+        case _:
+            return isinstance(change, JobOpened | JobPrioritised | PassLimited | LimitsLifted)
 
 
 @dataclass(slots=True)

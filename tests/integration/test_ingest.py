@@ -15,19 +15,9 @@ from common.shot import Shot
 from common.storage.directory import DirectoryStore
 from common.storage.signing import UrlSigner
 from coordinator.ingest.work import ingest
+from tests.shots import MUG
 
-SHOT = Shot(
-    model="tiny",
-    model_identity="sha256:" + "1" * 64,
-    prompt="a red mug",
-    negative="",
-    seed=7,
-    width=96,
-    height=64,
-    steps=4,
-    guidance=0.0,
-    sampler="euler",
-)
+SHOT = MUG._replace(width=96, height=64)
 
 
 @pytest.fixture

@@ -6,21 +6,9 @@ from hypothesis import strategies as st
 
 from common.infotext import farm_json, infotext
 from common.shot import LoraUse, Shot
+from tests.shots import MUG
 
-SHOT = Shot(
-    model="demo",
-    model_identity="sha256:" + "0123456789abcdef" * 4,
-    prompt="a red mug",
-    negative="blurry",
-    seed=7,
-    width=832,
-    height=1216,
-    steps=9,
-    guidance=1.5,
-    sampler="euler",
-    loras=(LoraUse("ana", "sha256:" + "fe" * 32, 0.8),),
-    knobs=(("blind_steps", 1.0), ("shift", 3.0)),
-)
+SHOT = MUG._replace(loras=(LoraUse("ana", "sha256:" + "fe" * 32, 0.8),))
 
 
 def parsed(text: str) -> tuple[str, str, dict[str, str]]:

@@ -9,20 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.shot import LoraUse, Shot, ShotIds
+from tests.shots import MUG
 
-SHOT = Shot(
-    model="z-image-turbo",
+SHOT = MUG._replace(
     model_identity="sha256:" + "a" * 64,
-    prompt="a red mug",
-    negative="blurry",
-    seed=7,
-    width=832,
-    height=1216,
-    steps=9,
-    guidance=1.5,
-    sampler="euler",
     loras=(LoraUse("ana", "sha256:" + "b" * 64, 0.8), LoraUse("bo", "sha256:" + "c" * 64, 0.5)),
-    knobs=(("blind_steps", 1.0), ("shift", 3.0)),
     format="webp",
     quality=90,
 )

@@ -17,6 +17,7 @@ from common.infotext import farm_json, infotext
 from common.shot import LoraUse, Shot
 from coordinator.importing.imported import UnusableSource
 from coordinator.ingest.encode import encoded
+from tests.shots import MUG
 from tests.unit.importing.making import CATALOG, Imported, as_json, chunk, imported, png
 
 _MODEL = CATALOG.models["shotfarm-demo"]
@@ -30,17 +31,14 @@ INFOTEXT = (
 
 
 def _shot(**changes: Any) -> Shot:
-    shot = Shot(
+    shot = MUG._replace(
         model=_MODEL.name,
         model_identity=_MODEL.identity or "",
-        prompt="a mug",
         negative="",
         seed=4242,
         width=128,
         height=96,
-        steps=9,
-        guidance=1.5,
-        sampler="euler",
+        knobs=(),
     )
     return shot._replace(**changes)
 
