@@ -1,20 +1,22 @@
 """Every error a person may meet. A message names the thing, the place and the remedy.
 
-Each class carries the exit code of the command line, the HTTP status of the API and the reason that
-it is counted by, so that one mistake reads the same wherever it is met.
+Each class carries the exit code of the command line, the HTTP status of the API and the reason, its name
+there and in the metrics: what the coordinator raises arrives at every caller as the same class.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from common.wording import visible
 
-#: What refusals are counted by. `unreadable`: no message of the API; `over`: an incarnation or lease that is;
-#: `repeated`: answered as before, without a second effect.
+#: `unreadable`: no message of the API; `over`: an incarnation or lease that is; `repeated`: no error, but
+#: counted with them: answered as before, without a second effect.
 Reason = Literal[
     "key",
+    "role",
     "ticket",
     "token",
     "upload",
@@ -23,12 +25,14 @@ Reason = Literal[
     "version",
     "repeated",
     "unknown",
+    "method",
     "no_length",
     "too_large",
     "unreadable",
     "invalid",
     "budget",
     "unavailable",
+    "misconfigured",
     "fault",
 ]
 
@@ -52,7 +56,21 @@ class Invalid(FarmError):
 class TooLarge(Invalid):
     """More bytes than the farm takes."""
 
+    status = 413
     reason: Reason = "too_large"
+
+
+class NoLength(Invalid):
+    """A request that does not say how long its body is."""
+
+    status = 411
+    reason: Reason = "no_length"
+
+
+class Unreadable(Invalid):
+    """A request that is no message of the API."""
+
+    reason: Reason = "unreadable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +124,6 @@ class FitsNothing(FarmError):
     """Some shots fit no card that the farm has or knows."""
 
     exit_code = 3
-    status = 422
-    reason: Reason = "invalid"
 
 
 class OverBudget(FarmError):
@@ -122,14 +138,12 @@ class Declined(FarmError):
     """The person said no, or nobody was there to ask."""
 
     exit_code = 5
-    status = 409
 
 
 class SomeFailed(FarmError):
     """The job ended with shots that failed."""
 
     exit_code = 6
-    status = 409
 
 
 class Unauthorised(FarmError):
@@ -143,7 +157,7 @@ class Forbidden(FarmError):
     """The key is known and does not allow this."""
 
     status = 403
-    reason: Reason = "key"
+    reason: Reason = "role"
 
 
 class WrongTicket(Forbidden):
@@ -159,10 +173,17 @@ class WrongUpload(Forbidden):
 
 
 class NotFound(FarmError):
-    """No such job, shot, node or batch."""
+    """No such job, shot, node, batch or route."""
 
     status = 404
     reason: Reason = "unknown"
+
+
+class WrongMethod(NotFound):
+    """The route exists and does not take this method."""
+
+    status = 405
+    reason: Reason = "method"
 
 
 class Conflict(FarmError):
@@ -202,4 +223,19 @@ class Misconfigured(FarmError):
     """A server answers and does not do what the farm needs; the operator must change its settings or ours."""
 
     exit_code = 2
-    status = 500
+    reason: Reason = "misconfigured"
+
+
+def _answered(kind: type[FarmError] = FarmError) -> Iterator[type[FarmError]]:
+    """`kind` and its heirs, as far as they have a reason of their own."""
+    if "reason" in vars(kind):
+        yield kind
+    for heir in kind.__subclasses__():
+        yield from _answered(heir)
+
+
+#: What the API answers with. An error that shares its parent's reason, such as InvalidDocument, arrives as
+#: that parent, one that has none as FarmError.
+BY_REASON: dict[str, type[FarmError]] = {kind.reason: kind for kind in _answered()}
+#: For answers without a reason that is known here: the most general error of each status.
+BY_STATUS = {kind.status: kind for kind in reversed(BY_REASON.values())}

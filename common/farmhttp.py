@@ -1,50 +1,111 @@
-"""How both programs reach a farm's API."""
+"""How every program of a farm calls its API; the coordinator's errors arrive as they were raised."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import TracebackType
+from typing import Self, TypeVar
 
 import httpx
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from common.errors import Invalid
+from common.errors import Invalid, Unavailable
+from common.views import ErrorView
+
+_T = TypeVar("_T")
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-def farm_http(
-    url: str, key: str | None, *, given_as: str, timeout_s: float, headers: Mapping[str, str] | None = None
-) -> httpx.Client:
-    """A client of the farm at `url`, which the setting or option `given_as` names.
+class FarmHttp:
+    """Calls of the API at `url`, which the setting or option `given_as` names. Safe in several threads.
 
-    Raises Invalid for what is no URL, and for what cannot be a key.
+    Every call raises the error that the coordinator raised, and Unavailable where no farm answers; its
+    sentence then ends with `remedy`.
     """
-    host = _host(url)
-    if host is None:
-        raise Invalid(
-            f"{given_as} {url}: give the full URL that `farm up` prints, such as http://192.168.1.10:8080"
+
+    def __init__(
+        self,
+        url: str,
+        key: str | None,
+        *,
+        given_as: str,
+        timeout_s: float,
+        remedy: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Raises Invalid for what is no URL, and for what cannot be a key."""
+        host = _host(url)
+        if host is None:
+            raise Invalid(
+                f"{given_as} {url}: give the full URL that `farm up` prints, such as http://192.168.1.10:8080"
+            )
+        if key and not (key.isascii() and key.isprintable() and " " not in key):
+            raise Invalid(
+                f"the key for {url} contains invalid characters; ask the operator of the farm for the key"
+            )
+        self.url = url.rstrip("/")
+        self._remedy = remedy
+        self._timeout_s = timeout_s
+        self._http = httpx.Client(
+            base_url=url,
+            headers={**(headers or {}), **({"Authorization": f"Bearer {key}"} if key else {})},
+            # A proxy of the environment never leads back to this machine.
+            trust_env=host not in _LOOPBACK,
         )
-    if key and not (key.isascii() and key.isprintable() and " " not in key):
-        raise Invalid(
-            f"the key for {url} contains invalid characters; ask the operator of the farm for the key"
-        )
-    return httpx.Client(
-        base_url=url,
-        headers={**(headers or {}), **({"Authorization": f"Bearer {key}"} if key else {})},
-        timeout=timeout_s,
-        # A proxy of the environment never leads back to this machine.
-        trust_env=host not in _LOOPBACK,
-    )
 
+    def __enter__(self) -> Self:
+        return self
 
-def silence(url: str, error: Exception) -> str:
-    """What to say where nothing answers."""
-    reason = str(error) or type(error).__name__
-    return f"the farm at {url} does not answer ({reason.rpartition('] ')[2]})"
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
+    def close(self) -> None:
+        self._http.close()
 
-def no_farm(answer: httpx.Response) -> str:
-    """What to say of an answer that is not in a farm's words."""
-    return f"{answer.request.url} answered {answer.status_code}, but is not a farm: check the address"
+    def get(self, kind: type[_T], path: str) -> _T:
+        return self._read(kind, path, self.send("GET", path))
+
+    def post(
+        self, kind: type[_T], path: str, body: BaseModel | None = None, timeout_s: float | None = None
+    ) -> _T:
+        return self._read(kind, path, self.send("POST", path, body, timeout_s))
+
+    def send(
+        self, method: str, path: str, body: BaseModel | None = None, timeout_s: float | None = None
+    ) -> bytes:
+        """The body of a good answer, unread."""
+        content, headers = None, {}
+        if body is not None:
+            content, headers = body.model_dump_json(), {"Content-Type": "application/json"}
+        timeout = self._timeout_s if timeout_s is None else timeout_s
+        try:
+            answer = self._http.request(method, path, content=content, headers=headers, timeout=timeout)
+        except (httpx.HTTPError, RuntimeError) as error:  # RuntimeError: closed meanwhile
+            reason = (str(error) or type(error).__name__).rpartition("] ")[2]
+            raise Unavailable(f"the farm at {self.url} does not answer ({reason}){self._remedy}") from error
+        if answer.is_success:
+            return answer.content
+        try:
+            refused = ErrorView.model_validate_json(answer.content)
+        except ValidationError:
+            raise Unavailable(
+                f"{self.url}{path} answered {answer.status_code}, but is not a farm: check the address"
+            ) from None
+        raise refused.as_raised(answer.status_code)
+
+    def _read(self, kind: type[_T], path: str, content: bytes) -> _T:
+        try:
+            return TypeAdapter(kind).validate_json(content)
+        except ValidationError as error:
+            if error.errors()[0]["type"] == "json_invalid":
+                wrong = "but is not a farm: check the address"
+            else:
+                unexpected = f"with {error.error_count()} unexpected or missing fields"
+                wrong = f"{unexpected}: install the same version of shotfarm on both"
+            raise Unavailable(f"{self.url}{path} answered, {wrong}") from error
 
 
 def _host(url: str) -> str | None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
+from common.errors import BY_REASON, BY_STATUS, FarmError
 from common.messages import CardFacts, Message, Sha256
 from common.nodes import Terms
 
@@ -17,9 +18,17 @@ from common.nodes import Terms
 class ErrorView(Message):
     """The body of every error response (status 400 and above): one sentence with problem and remedy."""
 
+    # Read by callers of other versions, too.
+    model_config = ConfigDict(extra="ignore")
+
     error: str
-    #: Exit code of the command line for this error (`common.errors`).
-    exit_code: int = 1
+    #: Which error it is (`common.errors`, [reasons](refusals.md)).
+    reason: str = ""
+
+    def as_raised(self, status: int) -> FarmError:
+        """The error that was answered with this and `status`."""
+        kind = BY_REASON.get(self.reason) or BY_STATUS.get(status, FarmError)
+        return kind(self.error)
 
 
 class Submit(Message):

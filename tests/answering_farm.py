@@ -45,7 +45,7 @@ class AnsweringFarm:
         if path == "/picture":
             return 200, PICTURE
         if self.refuses:
-            return 422, _json(views.ErrorView(error=self.text, exit_code=2).model_dump())
+            return 422, _json(views.ErrorView(error=self.text, reason="invalid").model_dump())
         return 200, _json(self._view(method, path))
 
     def _view(self, method: str, path: str) -> Any:

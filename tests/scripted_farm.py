@@ -148,7 +148,7 @@ def _app(farm: ScriptedFarm) -> FastAPI:
 
     def answer(kind: str, message: object, good: Callable[[], object]) -> Response:
         if status := farm.said(kind, message):
-            return JSONResponse({"error": f"the script says {status}", "exit_code": 1}, status_code=status)
+            return JSONResponse({"error": f"the script says {status}"}, status_code=status)
         return JSONResponse(good().model_dump(mode="json"))  # type: ignore[attr-defined]
 
     @app.get("/healthz")

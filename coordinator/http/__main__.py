@@ -22,17 +22,19 @@ The API is JSON over HTTP. Each call carries a key: `Authorization: Bearer KEY`.
 only. Unknown fields in a body are rejected. A body requires `Content-Length` and is limited to 32 MiB.
 Durations are in seconds, sizes in bytes, energies in joules, and times in seconds since 1970 (UTC).
 
-Every error is a JSON object with a readable sentence: `{"error": "…", "exit_code": 2}`.
+Every error is a JSON object with a readable sentence and a [reason](refusals.md):
+`{"error": "…", "reason": "budget"}`.
 
 | status | meaning |
 |---|---|
 | 401 | the key is missing or unknown |
 | 403 | the key, ticket or signed URL does not allow the call |
-| 404 | not found |
+| 404, 405 | no such job, shot, node, batch or route, or no such method there |
 | 409 | the current state does not allow the call |
 | 410 | the incarnation or the lease has ended; drop that work |
 | 411, 413 | `Content-Length` is missing, or the body is too large |
 | 422 | invalid; the sentence says what and where |
+| 500 | an error of the farm itself; see the coordinator's log |
 | 503 | a server that the farm depends on does not respond; try again |
 """
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from common.errors import FarmError, Invalid, Reason
-from common.views import ErrorView
+from common.errors import BY_STATUS, FarmError, Unreadable
 from coordinator.http import (
     farm_routes,
     fleet_routes,
@@ -23,7 +21,7 @@ from coordinator.http import (
     object_routes,
 )
 from coordinator.http.fast_path import FastPath
-from coordinator.http.request_guard import RequestGuard
+from coordinator.http.request_guard import RequestGuard, refused
 
 if TYPE_CHECKING:
     from coordinator.farm import Farm
@@ -33,8 +31,6 @@ log = logging.getLogger(__name__)
 #: Mistakes of one message that are told, and characters of a sender's words that are said again.
 _TOLD = 10
 _LONG = 200
-#: Characters of one line of a sentence; a manifest has a line for every problem.
-_LINE = 1000
 
 ROUTES = (job_routes, image_routes, fleet_routes, farm_routes, node_routes, ingest_routes, object_routes)
 
@@ -58,35 +54,28 @@ def make_app(farm: Farm) -> FastAPI:
     return app
 
 
-def _answer(request: Request, status: int, reason: Reason, sentence: str, exit_code: int = 1) -> JSONResponse:
-    request.app.state.farm.traffic.refusal(reason)
-    return JSONResponse(ErrorView(error=sentence, exit_code=exit_code).model_dump(), status_code=status)
-
-
-async def _farm_error(request: Request, error: Exception) -> JSONResponse:
+async def _farm_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, FarmError)
-    sentence = "\n".join(line[:_LINE] for line in str(error).splitlines())
-    return _answer(request, error.status, error.reason, sentence, error.exit_code)
+    return refused(error, request.app.state.farm.traffic)
 
 
-async def _validation_error(request: Request, error: Exception) -> JSONResponse:
+async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     wrong = [f"{_place(item['loc'])}: {item['msg']}" for item in error.errors()[:_TOLD]]
-    sentence = f"{_called(request)}: {'; '.join(wrong)}"
-    return _answer(request, Invalid.status, "unreadable", sentence, Invalid.exit_code)
+    return await _farm_error(request, Unreadable(f"{_called(request)}: {'; '.join(wrong)}"))
 
 
-async def _http_error(request: Request, error: Exception) -> JSONResponse:
+async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    reason: Reason = "unknown" if error.status_code in (404, 405) else "unreadable"
+    kind = BY_STATUS.get(error.status_code, Unreadable)
     what = str(error.detail)
-    return _answer(request, error.status_code, reason, f"{_called(request)}: {what[:1].lower()}{what[1:]}")
+    return await _farm_error(request, kind(f"{_called(request)}: {what[:1].lower()}{what[1:]}"))
 
 
-async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+async def _unexpected(request: Request, error: Exception) -> Response:
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     sentence = f"{_called(request)} failed with an internal error; see the log of the coordinator"
-    return _answer(request, 500, "fault", sentence)
+    return await _farm_error(request, FarmError(sentence))
 
 
 def _called(request: Request) -> str:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from common.errors import OtherVersion, Reason
+from common.errors import FarmError, NoLength, NotFound, OtherVersion, TooLarge
 from common.messages import PROTOCOL, PROTOCOL_HEADER, VERSION_HEADER
 from common.views import ErrorView
 from coordinator.http.traffic import Traffic
 
 #: Bytes; a manifest with all its files inlined is the largest body.
 MAX_BODY = 32 * 2**20
+#: Characters of one line of a sentence; a manifest has a line for every problem.
+_LINE = 1000
 
 
 class RequestGuard:
@@ -41,24 +43,27 @@ class RequestGuard:
         finally:
             self._traffic.request(getattr(scope.get("route"), "path", "unknown"), status)
 
-    def _refusal(self, scope: Scope) -> JSONResponse | None:
+    def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
         length = headers.get("content-length", "0")
         if "\0" in scope["path"]:
-            return self._answer(404, "unknown", "the path contains a NUL character")
+            return refused(NotFound("the path contains a NUL character"), self._traffic)
         if "transfer-encoding" in headers:
-            return self._answer(411, "no_length", "the Content-Length header is missing")
+            return refused(NoLength("the Content-Length header is missing"), self._traffic)
         if not length.isdecimal() or int(length) > MAX_BODY:
-            return self._answer(413, "too_large", f"the body has {length} bytes; the limit is {MAX_BODY}")
+            sentence = f"the body has {length} bytes; the limit is {MAX_BODY}"
+            return refused(TooLarge(sentence), self._traffic)
         if headers.get(PROTOCOL_HEADER, str(PROTOCOL)) != str(PROTOCOL):
-            answer = self._answer(OtherVersion.status, OtherVersion.reason, _other_version(headers))
-            answer.headers[VERSION_HEADER] = version("shotfarm")
-            return answer
+            return refused(OtherVersion(_other_version(headers)), self._traffic)
         return None
 
-    def _answer(self, status: int, reason: Reason, sentence: str) -> JSONResponse:
-        self._traffic.refusal(reason)
-        return JSONResponse(ErrorView(error=sentence).model_dump(), status_code=status)
+
+def refused(error: FarmError, traffic: Traffic) -> Response:
+    """The answer that says what is wrong, counted in `traffic`."""
+    traffic.refusal(error.reason)
+    sentence = "\n".join(line[:_LINE] for line in str(error).splitlines())
+    view = ErrorView(error=sentence, reason=error.reason)
+    return JSONResponse(view.model_dump(), status_code=error.status)
 
 
 def _other_version(headers: Headers) -> str:

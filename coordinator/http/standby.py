@@ -25,7 +25,7 @@ async def stand_by(candidate: Candidate, listener: socket.socket, *, look_s: flo
     Raises Invalid when newer code has taken the ledger over.
     """
     log.warning("%s", _sentence(candidate))
-    server = WebServer(_Refusal(candidate))
+    server = WebServer(_Standby(candidate))
     serving = asyncio.create_task(server.serve(sockets=[listener.dup()]))
     lead = None
     try:
@@ -49,7 +49,7 @@ def _look(candidate: Candidate) -> Lead | None:
         return None
 
 
-class _Refusal:
+class _Standby:
     """The ASGI application of a coordinator that does not lead."""
 
     def __init__(self, candidate: Candidate) -> None:
@@ -61,7 +61,7 @@ class _Refusal:
         if Request(scope).url.path == "/livez":
             answer = JSONResponse({"status": "ok"}, headers=headers)
         else:
-            body = ErrorView(error=_sentence(self._candidate)).model_dump()
+            body = ErrorView(error=_sentence(self._candidate), reason=Unavailable.reason).model_dump()
             answer = JSONResponse(body, status_code=Unavailable.status, headers=headers)
         await answer(scope, receive, send)
 

@@ -74,7 +74,7 @@ def check(answer: httpx.Response) -> None:
     said = f"{answer.request.method} {answer.request.url!s:.200}: {answer.status_code} {answer.text[:300]}"
     assert answer.status_code < 500, said
     if answer.status_code >= 400:
-        assert set(answer.json()) == {"error", "exit_code"}, said
+        assert set(answer.json()) == {"error", "reason"}, said
         assert answer.json()["error"], said
         assert "Traceback" not in answer.text, said
         assert len(answer.text) < 5000, said

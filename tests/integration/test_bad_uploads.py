@@ -196,7 +196,7 @@ def test_an_upload_that_is_too_large_is_refused_before_it_is_granted(
     )
     with refusals(farm, too_large=1):
         answer = liar.http.post(f"/v1/batches/{lease.batch_id}/grants", json=wish.model_dump())
-    assert answer.status_code == 422
+    assert answer.status_code == 413
     assert f"the limit is {2**25}" in answer.json()["error"]
     liar.close(lease)
     finish(farm, honest, operator, job)

@@ -63,7 +63,7 @@ def test_a_kind_unknown_here_is_the_shots_so_that_attempts_bound_it() -> None:
 
 
 def test_every_kind_that_nodes_and_ingest_report_is_known() -> None:
-    reported = re.compile(r'(?:(?:RenderError|Refusal)\(|kind=|failure=)\s*"(\w+)"')
+    reported = re.compile(r'(?:(?:RenderError|BadUpload)\(|kind=|failure=)\s*"(\w+)"')
     sources = [*(ROOT / "gpu_node").rglob("*.py"), *(ROOT / "coordinator" / "ingest").rglob("*.py")]
     kinds = {kind for source in sources for kind in reported.findall(source.read_text())}
     assert kinds

@@ -31,7 +31,7 @@ def refused(answer: httpx.Response, status: int) -> str:
     """The sentence of an error, checked for its form."""
     assert answer.status_code == status, answer.text
     body = answer.json()
-    assert set(body) == {"error", "exit_code"}
+    assert set(body) == {"error", "reason"}
     assert body["error"]
     assert "Traceback" not in body["error"]
     return str(body["error"])

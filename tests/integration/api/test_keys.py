@@ -33,7 +33,7 @@ def test_a_call_without_a_known_key_is_refused(quiet_farm: RunningFarm, headers:
     ],
 )
 def test_a_key_opens_its_own_doors_only(quiet_farm: RunningFarm, role: str, method: str, path: str):
-    with quiet_farm.client(role) as client, refusals(quiet_farm, key=1):
+    with quiet_farm.client(role) as client, refusals(quiet_farm, role=1):
         assert "key" in refused(client.request(method, path, json={}), 403)
 
 

@@ -14,7 +14,7 @@ from tests.scrape import refusals
 def test_every_mistake_is_answered_with_one_json_sentence(
     quiet_farm: RunningFarm, quiet_operator: httpx.Client
 ):
-    with refusals(quiet_farm, unknown=3, unreadable=4):
+    with refusals(quiet_farm, unknown=2, method=1, unreadable=4):
         refused(quiet_operator.get("/v1/nothing"), 404)
         refused(quiet_operator.get("/v1/jobs/none"), 404)
         refused(quiet_operator.delete("/v1/jobs"), 405)
@@ -76,5 +76,5 @@ def test_a_manifest_over_its_budget_is_refused_before_anything_is_stored(
             "/v1/jobs", json={"manifest": MANIFEST + "limits: {max_cost: 0.000001}\n"}
         )
         refused(answer, 422)
-    assert answer.json()["exit_code"] == 4
+    assert answer.json()["reason"] == "budget"
     assert quiet_operator.get("/v1/jobs").json() == []
