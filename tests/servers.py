@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from common.settings import Storage
 from coordinator.embedded.home import Home
 from coordinator.embedded.ports import kept_ports
 from coordinator.embedded.process import Child, Component
@@ -54,6 +55,16 @@ class S3Server(Server):
     access_key: str
     secret_key: str
     bucket: str
+
+    @property
+    def storage(self) -> Storage:
+        """What a farm's settings say of it."""
+        return Storage(
+            url=f"s3://{self.bucket}",
+            endpoint=self.endpoint,
+            access_key=self.access_key,
+            secret_key=self.secret_key,
+        )
 
 
 _S = TypeVar("_S", bound=Server)

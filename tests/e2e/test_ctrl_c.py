@@ -14,7 +14,6 @@ import psutil
 import pytest
 import yaml
 
-from common.settings import Storage
 from tests.e2e.conftest import NODES, furnish
 from tests.e2e.farmhouse import Farmhouse
 from tests.farm import MANIFEST, RunningFarm, ScriptedNode, running_farm, until
@@ -105,9 +104,7 @@ def test_a_pull_that_waits_for_a_store_ends_at_once_and_the_next_one_fetches_all
     tmp_path: Path, own_valkey: ValkeyServer
 ) -> None:
     with running_s3(tmp_path / "s3") as s3:
-        storage = Storage(
-            url=f"s3://{s3.bucket}", endpoint=s3.endpoint, access_key=s3.access_key, secret_key=s3.secret_key
-        )
+        storage = s3.storage
         with running_farm(tmp_path, own_valkey.url, storage=storage) as farm:
             job, house = rendered(farm, tmp_path), elsewhere_of(farm, tmp_path / "elsewhere")
             assert s3.child.process is not None

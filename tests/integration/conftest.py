@@ -1,4 +1,4 @@
-"""A worker with a real engine, and a farm by script that it works for."""
+"""A worker with a real engine and a farm by script that it works for; who asks a whole farm."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
-from common.catalog import load_catalog
+from common.catalog import folder_identity, load_catalog
 from gpu_node.agent.batch import NodeContext
 from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.agent.deliver import open_store_client
@@ -17,6 +18,7 @@ from gpu_node.agent.progress import Progress
 from gpu_node.energy import DeclaredMeter
 from gpu_node.identity import Hashes
 from gpu_node.library import Library
+from tests.farm import RunningFarm, ScriptedNode
 from tests.node_process import NodeStarter
 from tests.node_worker import WATTS, Worker
 from tests.scripted_farm import ScriptedFarm, running_farm
@@ -30,7 +32,8 @@ def farm() -> Iterator[ScriptedFarm]:
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineClient]:
-    client = EngineClient(device="cpu", threads=1, home=tmp_path_factory.mktemp("node"))
+    client = EngineClient(device="cpu", threads=1, home=tmp_path_factory.mktemp("engine"))
+    client.start()
     yield client
     client.stop()
 
@@ -63,3 +66,30 @@ def start_node(tiny_model: Path, tmp_path: Path) -> Iterator[NodeStarter]:
     starter = NodeStarter(tiny_model, tmp_path)
     yield starter
     starter.end()
+
+
+@pytest.fixture
+def operator(farm: RunningFarm) -> Iterator[httpx.Client]:
+    """Where a test's `farm` is a whole coordinator."""
+    with farm.client() as client:
+        yield client
+
+
+@pytest.fixture
+def node(farm: RunningFarm) -> Iterator[ScriptedNode]:
+    """A node of a whole coordinator."""
+    node = ScriptedNode(farm)
+    yield node
+    node.leave()
+
+
+@pytest.fixture
+def tiny_catalog(tiny_model: Path, tmp_path: Path) -> Path:
+    """A catalog file whose one model is the tiny one, in a folder for a farm."""
+    file = tmp_path / "farm" / "models.yaml"
+    file.parent.mkdir()
+    identity = folder_identity(tiny_model)
+    file.write_text(
+        f'models:\n  tiny: {{like: shotfarm-demo, path: {tiny_model.name}, identity: "{identity}"}}\n'
+    )
+    return file

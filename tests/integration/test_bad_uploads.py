@@ -17,7 +17,6 @@ from PIL import Image
 
 from common.infotext import SHOT_TAG
 from common.messages import Grant, GrantRequest, Lease, LeasedShot, Report
-from common.settings import Storage
 from common.storage.directory import DirectoryStore
 from tests.farm import DEADLINE_S, MANIFEST, RunningFarm, ScriptedNode, drawn, running_farm, until
 from tests.ingest_worker import ingest_worker
@@ -33,21 +32,13 @@ def farm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     folder, changes = tmp_path_factory.mktemp("farm"), {}
     if request.param == "s3":
         s3: S3Server = request.getfixturevalue("s3_server")
-        changes["storage"] = Storage(
-            url=f"s3://{s3.bucket}", endpoint=s3.endpoint, access_key=s3.access_key, secret_key=s3.secret_key
-        )
+        changes["storage"] = s3.storage
     with (
         running_valkey(folder / "valkey") as broker,
         running_farm(folder, broker.url, **changes) as running,
         ingest_worker(running, folder),
     ):
         yield running
-
-
-@pytest.fixture
-def operator(farm: RunningFarm) -> Iterator[httpx.Client]:
-    with farm.client() as client:
-        yield client
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from PIL import Image
 from common.errors import Unavailable
 from common.keys import TicketSigner
 from common.messages import GrantRequest, Lease, LeasedShot, Verdict
-from common.settings import Storage
 from coordinator.background.store_cleanup import KEEP_S, clear_quarantine
 from tests.farm import MANIFEST, RunningFarm, ScriptedNode, drawn, running_farm, until
 from tests.ingest_worker import ingest_worker
@@ -47,24 +46,9 @@ def farm(request: pytest.FixtureRequest, tmp_path: Path, own_valkey: ValkeyServe
     changes = {}
     if request.param == "s3":
         s3: S3Server = request.getfixturevalue("s3_server")
-        changes["storage"] = Storage(
-            url=f"s3://{s3.bucket}", endpoint=s3.endpoint, access_key=s3.access_key, secret_key=s3.secret_key
-        )
+        changes["storage"] = s3.storage
     with running_farm(tmp_path, own_valkey.url, **changes) as running:
         yield running
-
-
-@pytest.fixture
-def operator(farm: RunningFarm) -> Iterator[httpx.Client]:
-    with farm.client() as client:
-        yield client
-
-
-@pytest.fixture
-def node(farm: RunningFarm) -> Iterator[ScriptedNode]:
-    node = ScriptedNode(farm)
-    yield node
-    node.leave()
 
 
 def test_a_manifest_becomes_stored_images_that_say_what_they_are(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,14 +57,6 @@ SCHEDULERS: dict[str, tuple[str, dict[str, object]]] = {
     "heun": ("HeunDiscreteScheduler", {}),
     "unipc": ("UniPCMultistepScheduler", {}),
 }
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineClient]:
-    client = EngineClient(device="cpu", threads=1, home=tmp_path_factory.mktemp("engine"))
-    client.start()
-    yield client
-    client.stop()
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,6 @@ from gpu_node import protocol
 from gpu_node.agent.engine_client import EngineClient
 from tests.engine_talk import ask, engine_lora, load_command, render, shot
 from tests.tiny import save_gguf, save_lora, save_z_image
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineClient]:
-    client = EngineClient(device="cpu", threads=1, home=tmp_path_factory.mktemp("engine"))
-    client.start()
-    yield client
-    client.stop()
 
 
 @pytest.fixture(scope="module")

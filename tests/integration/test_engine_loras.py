@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,14 +17,6 @@ from tests.tiny import save_lora
 @pytest.fixture(scope="module")
 def lora(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
     return save_lora(tmp_path_factory.mktemp("loras") / "style.safetensors", tiny_model)
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineClient]:
-    client = EngineClient(device="cpu", threads=1, home=tmp_path_factory.mktemp("engine"))
-    client.start()
-    yield client
-    client.stop()
 
 
 def refusal(engine: EngineClient, model: Path, file: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy
@@ -14,14 +13,6 @@ from common.catalog import folder_identity
 from gpu_node import protocol
 from gpu_node.agent.engine_client import EngineClient
 from tests.engine_talk import ask, load_command, pixels, render, render_command, shot
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineClient]:
-    client = EngineClient(device="cpu", threads=1, home=tmp_path_factory.mktemp("engine"))
-    client.start()
-    yield client
-    client.stop()
 
 
 def levels(file: Path) -> numpy.ndarray:

@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 import pytest
 
-from common.catalog.identity import file_sha256, folder_identity
 from tests.farm import QUICK, RunningFarm, running_farm, until
 from tests.node_process import Node, NodeStarter, outlived
 from tests.servers import ValkeyServer
@@ -26,22 +25,11 @@ shots: [{name: mug, model: tiny, prompt: a mug, seeds: 200, steps: 1000, size: 6
 
 
 @pytest.fixture
-def farm(tmp_path: Path, own_valkey: ValkeyServer, tiny_model: Path) -> Iterator[RunningFarm]:
-    home = tmp_path / "farm"
-    home.mkdir()
-    catalog = home / "models.yaml"
-    identity = folder_identity(tiny_model, file_sha256)
-    catalog.write_text(
-        f'models:\n  tiny: {{like: shotfarm-demo, path: {tiny_model.name}, identity: "{identity}"}}\n'
-    )
-    with running_farm(home, own_valkey.url, timing=TIMING, catalogs=(catalog,)) as running:
+def farm(own_valkey: ValkeyServer, tiny_catalog: Path) -> Iterator[RunningFarm]:
+    with running_farm(
+        tiny_catalog.parent, own_valkey.url, timing=TIMING, catalogs=(tiny_catalog,)
+    ) as running:
         yield running
-
-
-@pytest.fixture
-def operator(farm: RunningFarm) -> Iterator[httpx.Client]:
-    with farm.client("operator") as client:
-        yield client
 
 
 @pytest.fixture

@@ -29,19 +29,6 @@ def farm(tmp_path: Path, own_valkey: ValkeyServer) -> Iterator[RunningFarm]:
 
 
 @pytest.fixture
-def operator(farm: RunningFarm) -> Iterator[httpx.Client]:
-    with farm.client("operator") as client:
-        yield client
-
-
-@pytest.fixture
-def node(farm: RunningFarm) -> Iterator[ScriptedNode]:
-    node = ScriptedNode(farm)
-    yield node
-    node.leave()
-
-
-@pytest.fixture
 def ask(farm: RunningFarm, node: ScriptedNode) -> Iterator[Ask]:
     """Listen in a thread of its own; every call is over when the test is."""
     with farm.client("node") as client, ThreadPoolExecutor() as threads:

@@ -10,7 +10,6 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from common.catalog.identity import file_sha256, folder_identity
 from common.units import format_gib
 from coordinator.ledger import open_engine
 from coordinator.ledger.schema import attempts, nodes, shots
@@ -28,25 +27,12 @@ StartNode = Callable[..., Node]
 
 
 @pytest.fixture
-def farm(tmp_path: Path, own_valkey: ValkeyServer, tiny_model: Path) -> Iterator[RunningFarm]:
-    home = tmp_path / "farm"
-    home.mkdir()
-    catalog = home / "models.yaml"
-    identity = folder_identity(tiny_model, file_sha256)
-    catalog.write_text(
-        f'models:\n  tiny: {{like: shotfarm-demo, path: {tiny_model.name}, identity: "{identity}"}}\n'
-    )
+def farm(own_valkey: ValkeyServer, tiny_catalog: Path) -> Iterator[RunningFarm]:
     with (
-        running_farm(home, own_valkey.url, catalogs=(catalog,)) as running,
-        ingest_worker(running, home),
+        running_farm(tiny_catalog.parent, own_valkey.url, catalogs=(tiny_catalog,)) as running,
+        ingest_worker(running, tiny_catalog.parent),
     ):
         yield running
-
-
-@pytest.fixture
-def operator(farm: RunningFarm) -> Iterator[httpx.Client]:
-    with farm.client() as client:
-        yield client
 
 
 @pytest.fixture

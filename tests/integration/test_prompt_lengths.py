@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,14 +26,6 @@ FAMILIES: list[tuple[str, Callable[[Path], Path]]] = [
 ]
 #: What tokenizers take apart in their own ways, for the ends of prompts.
 ODDITIES = ("<|im_end|>", " Größe, 颜色 ", "e\u0301 😀", "it's\n\n2024!")
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineClient]:
-    client = EngineClient(device="cpu", threads=1, home=tmp_path_factory.mktemp("engine"))
-    client.start()
-    yield client
-    client.stop()
 
 
 @pytest.fixture(scope="module")

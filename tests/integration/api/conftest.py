@@ -23,12 +23,6 @@ def farm(tmp_path: Path, own_valkey: ValkeyServer) -> Iterator[RunningFarm]:
 
 
 @pytest.fixture
-def operator(farm: RunningFarm) -> Iterator[httpx.Client]:
-    with farm.client("operator") as client:
-        yield client
-
-
-@pytest.fixture
 def joined(farm: RunningFarm) -> Iterator[JoinAs]:
     """Lets a node of a name join; all leave in the end."""
     nodes: list[ScriptedNode] = []
