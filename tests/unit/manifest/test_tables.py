@@ -281,6 +281,7 @@ def test_a_cell_holds_several_loras(tmp_path: Path, put: Put, cell: str) -> None
         ("Variant SKU", "{p['Variant SKU']}"),
         ("Google Shopping / MPN", "{p['Google Shopping / MPN']}"),
         ("meta.title", "{p.meta.title}"),
+        ("meta.title", "{p['meta.title']}"),
         ("2024", "{p.2024}"),
         ("index", "{p['index']}"),
         ("a{b}|c", "{p['a{b}|c']}"),

@@ -103,11 +103,6 @@ def test_markup_and_emoji_names_are_planned_and_shown_exactly(
     assert prompt in capsys.readouterr().out
 
 
-def test_a_schedule_of_another_tool_is_plain_text_and_warned_of(desk: Desk) -> None:
-    answer = desk.shots('prompt: "a mug, [low emphasis] on [white:red:0.5] table"')
-    answer.warned("[white:red:0.5]", "plain text")
-
-
 def test_half_a_character_in_a_list_is_refused_with_file_item_and_field(desk: Desk) -> None:
     desk.put("p.json", '[{"name":"ana","look":"smile \\ud83d"}]')
     answer = desk.shots('prompt: "{p.look}"', "axes: {p: {file: p.json}}")
@@ -189,23 +184,6 @@ def test_several_lines_of_one_wildcard_are_different(desk: Desk) -> None:
         assert one != other
 
 
-@pytest.mark.parametrize("text", ["(freckles:1.3)", "a face BREAK a hat"])
-def test_syntax_that_the_family_ignores_is_warned_of_in_list_values_and_wildcard_lines(
-    desk: Desk, text: str
-) -> None:
-    desk.put("wildcards/w.txt", f"{text}\n")
-    desk.put("l.txt", f"{text}\n")
-    token = "BREAK" if "BREAK" in text else text
-    desk.shots("prompt: a __w__").warned(token)
-    desk.shots('prompt: "a {l}"', "axes: {l: {file: l.txt}}").warned(token)
-    desk.shots('prompt: "a {l}"', f"axes: {{l: ['{text}']}}").warned(token)
-
-
-def test_a_dollar_before_a_reference_is_warned_of(desk: Desk) -> None:
-    answer = desk.shots('prompt: "a ${season} road"', "axes: {season: [summer]}")
-    assert answer.problems or answer.warned("${season}")
-
-
 def test_a_comment_behind_a_wildcard_line_is_none_of_its_text(desk: Desk) -> None:
     desk.put("wildcards/film.txt", "Tri-X 320   # Lower contrast\n")
     assert desk.shots("prompt: __film__").prompts == ["Tri-X 320"]
@@ -217,30 +195,9 @@ def test_a_comment_line_in_a_block_of_prompt_text_is_warned_of(desk: Desk) -> No
     assert not answer.prompts[0].endswith("\n")
 
 
-@pytest.mark.parametrize(
-    ("prompt", "token"),
-    [("<random:a,b> mug", "<random:"), ("{a:0.3|b:0.7} mug", "0.3"), ("a cat --n blurry --w 512", "--n")],
-)
-def test_syntax_of_other_tools_is_warned_of_or_refused(desk: Desk, prompt: str, token: str) -> None:
-    answer = desk.shots(f'prompt: "{prompt}"')
-    assert any(token in line for line in answer.problems + answer.warnings)
-
-
 def test_an_escaped_hash_is_a_value(desk: Desk) -> None:
     desk.put("wildcards/c.txt", "\\#ff5733\n# none\n")
     assert desk.shots("prompt: __c__").prompts == ["#ff5733"]
-
-
-@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85", "\x0c"])
-def test_lines_end_at_line_ends_only(desk: Desk, mark: str) -> None:
-    desk.put("l.txt", f"a lamp{mark}with a shade\n")
-    assert len(desk.shots('prompt: "{l}"', "axes: {l: {file: l.txt}}").prompts) == 1
-
-
-def test_empty_cells_are_warned_of_with_their_rows(desk: Desk) -> None:
-    desk.put("p.csv", "Title,Type\nMug,cup\n,cup\n,cup\n")
-    answer = desk.shots('prompt: "{p.Title}, product photo, {p.Type}"', "axes: {p: {file: p.csv}}")
-    assert "3" in answer.warned("Title", "empty")
 
 
 def test_an_empty_prompt_is_refused_unless_it_is_allowed(desk: Desk) -> None:
@@ -267,16 +224,6 @@ def test_a_value_is_drawn_once_a_shot(desk: Desk, variants: str) -> None:
         assert planned.shot.negative == f"no {epoch}"
 
 
-def test_a_long_name_keeps_what_tells_it_apart(desk: Desk) -> None:
-    scene = "山" * 67
-    answer = desk.plan(
-        'output: {name: "{scene}-{seed}"}\nshots:\n'
-        f'- prompt: "{{scene}}"\n  axes: {{scene: [{scene}]}}\n  seeds: 2\n'
-    )
-    assert [name[-2:] for name in answer.names] == ["-0", "-1"]
-    assert all(len(name.encode()) <= 200 for name in answer.names)
-
-
 def test_a_name_given_twice_in_json_is_refused(desk: Desk) -> None:
     desk.put("p.json", '[{"name":"ana","look":"a","name":"bo"}]')
     answer = desk.shots('prompt: "{p.look}"', "axes: {p: {file: p.json}}")
@@ -286,22 +233,6 @@ def test_a_name_given_twice_in_json_is_refused(desk: Desk) -> None:
 
 
 # Remedies.
-
-
-@pytest.mark.parametrize(
-    ("line", "remedy"),
-    [
-        ("seed: 42", "seeds: [42]"),
-        ("seeds: -1", "{mode: random, count: 1}"),
-        ("seeds: random", "{mode: random, count: 1}"),
-        ("seeds: 3254369738", "seeds: [3254369738]"),
-        ("axes: {frame: 1-10:3}", "{from: 1, to: 10, step: 3}"),
-    ],
-)
-def test_the_remedy_is_what_was_meant(desk: Desk, line: str, remedy: str) -> None:
-    answer = desk.shots("prompt: a mug", line)
-    assert remedy in answer.problem
-    assert "seeds`?" not in answer.problem
 
 
 @pytest.mark.parametrize(("column", "cell"), [("lora", "blueprint:0.8"), ("loras", "blueprint:0.8")])
@@ -317,22 +248,10 @@ def test_a_cell_holds_several_loras(desk: Desk, cell: str) -> None:
     assert [(use.name, use.weight) for use in planned.shot.loras] == [("blueprint", 0.5)]
 
 
-def test_a_lora_tag_in_a_wildcard_line_leads_to_an_axis(desk: Desk) -> None:
-    desk.put("wildcards/who.txt", "ana <lora:blueprint:0.8>\n")
-    problem = desk.shots("prompt: __who__").problem
-    assert "axis" in problem
-    assert "loras" in problem
-
-
 def test_lists_are_never_told_to_be_quoted(desk: Desk) -> None:
     answer = desk.shots('prompt: "{a}"', "axes: {a: [x, y], b: [p, q]}", "exclude: [{a: [x, y], b: p}]")
     assert "quotes" not in answer.problem
     assert "quotes" not in desk.shots("prompt: [a mug, a lamp]").problem
-
-
-def test_a_list_in_a_field_is_joined(desk: Desk) -> None:
-    desk.put("p.json", '[{"name": "ana", "hair": ["brown", "wavy"]}]')
-    assert desk.shots('prompt: "{p.hair} hair"', "axes: {p: {file: p.json}}").prompts == ["brown, wavy hair"]
 
 
 def test_a_pack_of_wildcards_names_its_neighbour(desk: Desk) -> None:
@@ -341,22 +260,9 @@ def test_a_pack_of_wildcards_names_its_neighbour(desk: Desk) -> None:
     assert desk.shots("prompt: __jumbo/creatures/adnd__").prompts == ["a wyvern"]
 
 
-def test_an_unknown_wildcard_is_told_once_and_never_suggests_itself(desk: Desk) -> None:
-    desk.put("wildcards/big.txt", "".join(f"{n} __nowhere__\n" for n in range(15)))
-    problem = desk.shots("prompt: __big__").problem
-    assert "did you mean `nowhere`" not in problem
-
-
 def test_a_yaml_pack_is_read_by_its_keys(desk: Desk) -> None:
     desk.put("wildcards/pack.yaml", "animals:\n  birds: [wren]\n")
     assert desk.shots("prompt: __pack/animals/birds__").prompts == ["wren"]
-
-
-def test_a_look_alike_letter_is_named_by_its_code_point(desk: Desk) -> None:
-    problem = desk.shots("prompt: a mug", "size: 832х1216").problem
-    assert "U+0445" in problem
-    assert "Cyrillic" in problem
-    assert "`x`" in problem
 
 
 def test_an_invisible_blank_is_named_by_its_code_point(desk: Desk) -> None:
@@ -395,54 +301,15 @@ def test_a_shop_export_is_read_and_nothing_said_of_unused_columns(desk: Desk) ->
     assert answer.warnings == []
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        "sep=,\nsku,text\na,mug\n",
-        "sku\ttext\na\tmug\n",
-        "sku;text\na;mug\n",
-        "sku,text,,\na,mug,,\n",
-        "# products\nsku,text\na,mug\n",
-        "\ufeffsku,text\r\na,mug\r\n",
-    ],
-)
-def test_tables_of_every_dialect_are_read(desk: Desk, content: str) -> None:
-    desk.put("p.csv", content)
-    assert desk.shots('prompt: "{p.text}"', "axes: {p: {file: p.csv}}").prompts == ["mug"]
-
-
 def test_a_mistake_in_json_is_named_at_its_own_line(desk: Desk) -> None:
     desk.put("p.json", '[\n {"name": "a"},\n {"name": "b"},\n {"name": "c", "steps": "many"}\n]\n')
     assert "p.json:4" in desk.shots('prompt: "{p}"', "axes: {p: {file: p.json}}").problem
-
-
-def test_a_mapping_of_mappings_and_json_lines_are_lists(desk: Desk) -> None:
-    desk.put("p.json", '{"ana": {"look": "red hair"}}')
-    assert desk.shots('prompt: "{p}: {p.look}"', "axes: {p: {file: p.json}}").prompts == ["ana: red hair"]
-    desk.put("l.jsonl", '{"name": "ana", "look": "red"}\n{"name": "bo", "look": "grey"}\n')
-    assert desk.shots('prompt: "{p.look}"', "axes: {p: {file: l.jsonl}}").prompts == ["red", "grey"]
 
 
 def test_a_list_inside_a_mapping_is_picked_by_its_key(desk: Desk) -> None:
     desk.put("p.json", '{"personas": [{"name": "ana"}]}')
     assert "key: personas" in desk.shots('prompt: "{p}"', "axes: {p: {file: p.json}}").problem
     assert desk.shots('prompt: "{p}"', "axes: {p: {file: p.json, key: personas}}").prompts == ["ana"]
-
-
-@pytest.mark.parametrize(
-    ("heading", "reference"),
-    [
-        ("Größe", "{p.Größe}"),
-        ("артикул", "{p.артикул}"),
-        ("名字", "{p.名字}"),
-        ("2024", "{p.2024}"),
-        ("index", '{p["index"]}'),
-        ("meta.title", '{p["meta.title"]}'),
-    ],
-)
-def test_a_heading_may_be_anything(desk: Desk, heading: str, reference: str) -> None:
-    desk.put("p.csv", f"sku,{heading}\na,mug\n")
-    assert desk.shots(f"prompt: '{reference}'", "axes: {p: {file: p.csv}}").prompts == ["mug"]
 
 
 def test_a_heading_that_sets_the_size_says_so_and_how_to_be_plain(desk: Desk) -> None:
@@ -457,10 +324,6 @@ def test_a_heading_that_sets_the_size_says_so_and_how_to_be_plain(desk: Desk) ->
 def test_a_prompt_that_the_model_cannot_read_is_told_before_it_is_rendered(desk: Desk) -> None:
     answer = desk.shots(f"prompt: {' '.join(['mug'] * 1840)}")
     assert any("512" in line and "token" in line for line in answer.problems + answer.warnings)
-
-
-def test_no_far_fetched_suggestion_is_made(desk: Desk) -> None:
-    assert "did you mean" not in desk.shots("prompt: a mug", "from: draft").problem
 
 
 def test_a_reference_that_nothing_gives_is_told_beside_every_other_problem(desk: Desk) -> None:
