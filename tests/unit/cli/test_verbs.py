@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from common.messages import Lease, Report, Verdict
 from common.views import Submit
+from coordinator.cli.main import app
 from tests.farm import MANIFEST, QUICK, RunningFarm, ScriptedNode, running_farm
 from tests.servers import ValkeyServer
 from tests.unit.cli.conftest import Farm
+from tests.unit.cli.test_nasty_strings import every_command
+
+#: What each command that acts on something by its name takes first, as its help calls it.
+_NAMING = {
+    name: command.params[0].metavar
+    for name, command in every_command(typer.main.get_command(app)).items()
+    if command.params and re.search("JOB|SHOT|NODE", command.params[0].metavar or "")
+}
+_MORE = {"pull": ("pictures",), "priority": ("50",), "delete": ("--yes",)}
+#: A name a slip away from one that there is, and that one.
+_NEAR = {"JOB": ("mug", "did you mean `mugs`?"), "NODE": ("nod-1", "did you mean `node-1`?")}
 
 
 @pytest.fixture
@@ -65,18 +79,24 @@ def test_a_job_goes_by_its_id_the_beginning_of_that_or_its_name(farm: Farm, job:
         assert f"job {job} (mugs) paused; 0 of 4 images stored" in farm("pause", word).out
 
 
-def test_an_unknown_job_is_one_sentence_with_the_nearest(farm: Farm, job: str) -> None:
-    ran = farm("retry", "mug")
-    assert (ran.code, ran.err.count("\n")) == (1, 1)
-    assert "no job mug: did you mean `mugs`?" in ran.err
+def naming(command: str, word: str) -> list[str]:
+    """The words of a command for what is called this, with all else that it asks for."""
+    return [*command.split(), word, *_MORE.get(command, ())]
+
+
+def test_an_unknown_name_is_one_sentence_with_the_nearest(farm: Farm, node: ScriptedNode, job: str) -> None:
+    for command, subject in _NAMING.items():
+        word, nearest = _NEAR.get(subject, ("nobody", ""))
+        ran = farm(*naming(command, word))
+        assert (ran.code, ran.err.count("\n"), word in ran.err) == (1, 1, True), (command, ran.err)
+        assert nearest in ran.err, command
 
 
 @pytest.mark.parametrize("word", ["", " ", "a/b"])
-@pytest.mark.parametrize("command", ["pause", "explain", "accept", "reject", "delete", "node drain"])
-def test_what_can_be_no_name_is_a_wrong_argument(farm: Farm, job: str, command: str, word: str) -> None:
-    ran = farm(*command.split(), word)
-    assert ran.code == 2
-    assert "is not a name or an ID" in ran.err
+def test_what_can_be_no_name_is_a_wrong_argument(farm: Farm, job: str, word: str) -> None:
+    for command in _NAMING:
+        ran = farm(*naming(command, word))
+        assert (ran.code, "is not a name or an ID" in ran.err) == (2, True), (command, ran.err)
 
 
 def test_a_wrong_key_says_where_the_right_one_is(
@@ -93,12 +113,6 @@ def test_pictures_are_not_pulled_onto_a_file(farm: Farm, job: str, tmp_path: Pat
     ran = farm("pull", job, "taken")
     assert ran.code == 2
     assert "'taken' is a file" in ran.err
-
-
-def test_an_unknown_node_is_one_sentence_with_the_nearest(farm: Farm, node: ScriptedNode) -> None:
-    ran = farm("node", "pause", "nod-1")
-    assert ran.code == 1
-    assert "no node nod-1: did you mean `node-1`?" in ran.err
 
 
 def test_a_name_of_several_jobs_is_refused_with_their_ids(
@@ -138,12 +152,6 @@ def test_explain_says_what_a_job_lacks_and_what_would_change_it(farm: Farm, job:
     assert "4 shots wait: no node serves lane public." in said
     assert "→ start one with `farm-node run --lane public` on a card with 6 GB or more" in said
     assert told(farm, "explain", job)["kind"] == "job"
-
-
-def test_explain_of_an_unknown_thing_ends_with_1(farm: Farm, job: str) -> None:
-    ran = farm("explain", "nobody")
-    assert ran.code == 1
-    assert "no job, shot or node is called nobody" in ran.err
 
 
 def test_failed_shots_are_named_accepted_and_retried(farm: Farm, node: ScriptedNode, job: str) -> None:
