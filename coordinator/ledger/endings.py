@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import takewhile
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,7 +26,8 @@ from coordinator.ledger.costs import CARD_PHASES, card_seconds, prefixed, spent_
 from coordinator.ledger.failure_policy import fail_shots, suspect
 from coordinator.ledger.measurements import note_out_of_memory
 from coordinator.ledger.rules import Rules
-from coordinator.ledger.schema import attempts, batches, jobs, nodes, plain
+from coordinator.ledger.schema import attempts, batches, jobs, nodes, plain, shots
+from coordinator.ledger.specs import shot_of
 from coordinator.ledger.tallies import tally_batch
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import close_batch, drop_unwanted, move_attempts, move_node, move_shots
@@ -118,14 +121,17 @@ def _undo(
     undone = [row for row in rows if row.state == AttemptState.RUNNING]
     ids = [row.shot_id for row in undone]
     running = [row.id for row in undone]
-    # Shots are rendered in order: the pass that ran is the first that is undone.
-    if failure is not None and failure.blame is Blame.OUT_OF_MEMORY and undone:
-        images = min(batch.pass_size, len(undone))
-        if note_out_of_memory(write, card_of(batch.card), batch.work_key, batch.recipe, images):
-            facts |= {"failure": failure.kind}
-            ran, running = running[:images], running[images:]
-            move_attempts(write, ran, AttemptState.RUNNING, AttemptEvent.FAILED, detail=failure.kind, **facts)
-            failure = None
+    images = _first_pass(write, ids[: batch.pass_size])
+    if (
+        failure is not None
+        and failure.blame is Blame.OUT_OF_MEMORY
+        and undone
+        and note_out_of_memory(write, card_of(batch.card), batch.work_key, batch.recipe, images)
+    ):
+        facts |= {"failure": failure.kind}
+        ran, running = running[:images], running[images:]
+        move_attempts(write, ran, AttemptState.RUNNING, AttemptEvent.FAILED, detail=failure.kind, **facts)
+        failure = None
     if failure is not None and _theirs(failure, len(undone), len(rows)):
         facts |= {"failure": failure.kind}
         move_attempts(write, running, AttemptState.RUNNING, AttemptEvent.FAILED, detail=failure.kind, **facts)
@@ -137,9 +143,16 @@ def _undo(
     # While the pipeline was loaded no shot can have been at fault.
     if died and not _SUSPICIOUS.isdisjoint(spent.seconds):
         # A node that died with its uploads was in a later pass: what it had rendered is suspected then.
-        ids = ids[batch.pass_size :] + suspect(write, ids[: batch.pass_size], ShotState.RUNNING)
+        ids = ids[images:] + suspect(write, ids[:images], ShotState.RUNNING)
     move_shots(write, ids, ShotState.RUNNING, ShotEvent.RETURNED, detail=batch.id)
     drop_unwanted(write, ids)
+
+
+def _first_pass(write: Write, ids: Sequence[str]) -> int:
+    """Images of the pass that ran: shots are rendered in order, and those of a pass share one call."""
+    query = select(shots.c.id, shots.c.spec).where(shots.c.id.in_(ids))
+    calls = {row.id: shot_of(row.spec).call for row in write.connection.execute(query)}
+    return sum(1 for _ in takewhile(lambda shot_id: calls[shot_id] == calls[ids[0]], ids))
 
 
 def _died(rules: Rules, now: float, event: BatchEvent, failure: Failure | None) -> bool:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Collection, Container, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 from common.cost import Rates
-from common.errors import FarmError, Gone, NotFound
+from common.errors import Conflict, FarmError, Gone, NotFound
 from common.messages import (
     Ack,
     Claim,
@@ -56,6 +58,7 @@ from coordinator.ledger.records import (
     NewJob,
     PlacedShot,
     Reported,
+    Stuck,
     SubmittedJob,
     Swept,
     Totals,
@@ -122,13 +125,16 @@ class Ledger:
         Commits in chunks; nothing of it is claimed before the last. Raises Conflict when it is cancelled.
         """
         job_id = f"j-{self._rules.new_secret(4)}"
-        with self._transactions.write() as write:
-            begin_job(write, job_id, job)
         try:
+            with self._transactions.write() as write:
+                begin_job(write, job_id, job)
             return fill_job(self._transactions, job_id, shots)
+        except Replaced:
+            raise
         except BaseException:
             self._broken_off.add(job_id)
-            self._cancel_broken_off()
+            with suppress(FarmError):  # the next sweep cancels it
+                self._cancel_broken_off()
             raise
 
     def jobs(self) -> list[JobSummary]:
@@ -400,12 +406,13 @@ class Ledger:
 
         What cannot be moved stays as it was, is named in what is returned, and hinders nothing else.
         """
-        self._cancel_broken_off()
+        stuck = self._cancel_broken_off()
         with self._transactions.write() as write:
             swept = sweep(write, self._rules, self._grace)
+        self._grace.swept(write.now)
         if swept.incident_over:
             self._rules.incident.close()
-        return swept
+        return replace(swept, stuck=(*stuck, *swept.stuck))
 
     def thin(self) -> bool:
         """Remove some details of what ended longer ago than they are kept; whether more may be left.
@@ -456,8 +463,15 @@ class Ledger:
         """Call `listener`, from whatever thread, whenever another coordinator is found to lead."""
         self._transactions.on_replaced(listener)
 
-    def _cancel_broken_off(self) -> None:
-        """Where the database does not work, the next sweep cancels them."""
+    def _cancel_broken_off(self) -> list[Stuck]:
+        """Those that cannot be cancelled; where the database does not work, the next sweep tries again."""
+        stuck = []
         for job_id in tuple(self._broken_off):
-            self.cancel_job(job_id)
-            self._broken_off.discard(job_id)
+            try:
+                with suppress(NotFound):  # not even its beginning was committed
+                    self.cancel_job(job_id)
+            except Conflict as error:
+                stuck.append(Stuck(f"job {job_id}", job_id, str(error)))
+            else:
+                self._broken_off.discard(job_id)
+        return stuck

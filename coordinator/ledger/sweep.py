@@ -52,13 +52,16 @@ class Grace:
         return now < self.last
 
     def over(self, now: float) -> bool:
-        """Whether leases may expire at `now`; called at each sweep."""
+        """Whether leases may expire at `now`; each sweep asks, and `swept` follows its commit."""
         if not 0 <= now - self.last <= _LATE * self.timing.sweep_s:
             self.until = now + self.timing.grace_s
             since, grace = now - self.last, self.timing.grace_s
             log.warning("the last sweep was %.1f s ago: no lease runs out for another %.0f s", since, grace)
-        self.last = now
         return now >= self.until
+
+    def swept(self, now: float) -> None:
+        """Note a sweep that was committed: while none is, no heartbeat may be committed either."""
+        self.last = now
 
 
 def sweep(write: Write, rules: Rules, grace: Grace) -> Swept:

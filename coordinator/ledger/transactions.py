@@ -120,29 +120,39 @@ class Transactions:
     @contextmanager
     def write(self) -> Iterator[Write]:
         """A transaction of the one writer; the backlog in memory follows when it is committed."""
+        brings_work = False
         with self._lock:
-            try:
-                with transaction(self._lead.engine, writes=True) as connection:
-                    with self._telling_when_replaced():
-                        self._lead.hold(connection)
-                    write = Write(connection, self._clock(), self._backlog)
-                    if not self._filled:
-                        self._fill_backlog(write)
-                    yield write
-                    write.finish()
-            except Unavailable:
-                # A commit whose answer was lost may have happened: only the tables know.
-                self._backlog, self._filled = self._new_backlog(), False
-                raise
-            for change in write.changes:
-                self._backlog.apply(change)
-            self._filled = True
-        if write.brings_work:
+            if not self._filled:
+                # By a transaction of its own: whatever is decided next looks at the backlog.
+                with self._locked_write() as write:
+                    self._fill_backlog(write)
+                brings_work = write.brings_work
+            with self._locked_write() as write:
+                yield write
+        if write.brings_work or brings_work:
             for listener in self._listeners:
                 listener()
         if write.brings_orders:
             for listener in self._order_listeners:
                 listener()
+
+    @contextmanager
+    def _locked_write(self) -> Iterator[Write]:
+        try:
+            with transaction(self._lead.engine, writes=True) as connection:
+                with self._telling_when_replaced():
+                    self._lead.hold(connection)
+                write = Write(connection, self._clock(), self._backlog)
+                yield write
+                write.finish()
+        except Unavailable:
+            # A commit whose answer was lost may have happened: only the tables know.
+            self._backlog, self._filled = self._new_backlog(), False
+            raise
+        self._filled = False
+        for change in write.changes:
+            self._backlog.apply(change)
+        self._filled = True
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

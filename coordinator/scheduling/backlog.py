@@ -243,8 +243,9 @@ class Backlog:
             case BatchLeased():
                 self._lease(change)
             case BatchEnded(batch_id, job_id, seconds):
-                self.usage.finish(batch_id, seconds)
+                longer_s = self.usage.finish(batch_id, seconds)
                 if job_id in self.jobs:
+                    self.jobs[job_id].service_s += longer_s
                     self.jobs[job_id].reserved.pop(batch_id, None)
             case OwnerServed(owner, seconds, at, in_hand):
                 if in_hand is None:

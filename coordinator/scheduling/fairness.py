@@ -34,11 +34,16 @@ class RecentUsage:
         self.add(owner, seconds, at)
         self._in_hand[work] = owner, seconds, at
 
-    def finish(self, work: str, seconds: float) -> None:
-        """Count what work in hand took instead; what is forgotten by now counts for nothing."""
-        if work in self._in_hand:
-            owner, counted, at = self._in_hand.pop(work)
-            self.add(owner, seconds - counted, at)
+    def finish(self, work: str, seconds: float) -> float:
+        """Count what work in hand took instead; what is forgotten by now counts for nothing.
+
+        Returns by how many seconds it took longer than it was counted for.
+        """
+        if work not in self._in_hand:
+            return 0.0
+        owner, counted, at = self._in_hand.pop(work)
+        self.add(owner, seconds - counted, at)
+        return seconds - counted
 
     def copy(self) -> RecentUsage:
         return RecentUsage(self._usage.copy(), self._in_hand.copy())

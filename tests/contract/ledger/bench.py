@@ -217,7 +217,9 @@ class Bench:
         given: dict[str, Any] = {"name": name, "card": card(vram_gib), "models": ("tiny", "other")}
         return Holder(self, self.ledger.join(Join(**given | fields)))
 
-    def deliver(self, lease: Lease, index: int = 0, spent: Spent | None = None) -> Reported:
+    def deliver(
+        self, lease: Lease, index: int = 0, spent: Spent | None = None, peak_bytes: int | None = None
+    ) -> Reported:
         report = Report(
             token=lease.token,
             shot_id=lease.shots[index].id,
@@ -225,6 +227,7 @@ class Bench:
             sha256=SHA,
             size=100,
             spent=spent or work(2.0, 100.0),
+            peak_bytes=peak_bytes,
         )
         return self.report(lease, report)
 

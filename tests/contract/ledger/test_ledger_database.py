@@ -16,12 +16,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, create_engine, func, select
 
-from common.errors import Invalid, Unavailable
+from common.errors import Conflict, Invalid, Unavailable
 from common.states import SHOT, ShotEvent, ShotState
 from coordinator.ledger import open_engine
 from coordinator.ledger.database import transaction
-from coordinator.ledger.schema import events, metadata, shots
-from tests.contract.ledger.bench import Bench, placed
+from coordinator.ledger.schema import events, metadata, peaks, shots
+from tests.contract.ledger.bench import TIMING, Bench, placed, work
 from tests.postgres import running_postgres
 
 _NOBODY = 65534
@@ -230,3 +230,68 @@ def test_a_commit_whose_answer_is_lost_leaves_no_shot_forgotten(
     assert announced
     assert sum(bench.backlog_lines().values()) == 4
     assert len(node.lease().shots) == 2
+
+
+def test_a_disk_that_is_full_for_longer_than_a_lease_costs_no_lease(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.past_the_grace()
+    bench.submit(placed(2))
+    node = bench.join()
+    lease = node.lease()
+    node.beat(lease, spent=work(1.0))
+    for _ in range(int(2 * TIMING.lease_s / TIMING.sweep_s)):
+        bench.clock.now += TIMING.sweep_s
+        with disk_full_after(0, bench.engine, monkeypatch), pytest.raises(Unavailable):
+            bench.ledger.sweep()
+    bench.clock.now += TIMING.sweep_s
+
+    assert bench.ledger.sweep().expired == ()
+    assert node.beat(lease).order == "go on"
+    assert {row.crashes for row in bench.rows_of_shots()} == {0}
+
+
+def test_what_was_measured_is_known_to_the_first_write_after_a_database_error(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.submit(placed(4))
+    node = bench.join()
+    lease = node.lease()
+    bench.deliver(lease, 0, peak_bytes=8000)
+    with every_answer_lost(bench.engine, monkeypatch), pytest.raises(Unavailable):
+        bench.ledger.forgive_node(node.id)
+
+    bench.deliver(lease, 1, peak_bytes=500)
+
+    assert [row.bytes for row in bench.rows(peaks)] == [8000]
+
+
+def test_a_submission_whose_beginning_was_committed_unheard_is_cancelled(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with every_answer_lost(bench.engine, monkeypatch), pytest.raises(Unavailable):
+        bench.submit(placed(2))
+    bench.ledger.sweep()
+    assert [job.intent for job in bench.ledger.jobs()] == ["cancelled"]
+
+
+def test_a_submission_that_cannot_be_cancelled_keeps_no_lease_alive(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.past_the_grace()
+    bench.submit(placed(2))
+    lease = bench.join().lease()
+    with disk_full_after(1, bench.engine, monkeypatch), pytest.raises(Unavailable):
+        bench.submit(placed(1, first=9))
+
+    def stuck(_: str) -> None:
+        raise Conflict("it cannot be moved")
+
+    monkeypatch.setattr(bench.ledger, "cancel_job", stuck)
+    found = []
+    for _ in range(int(2 * TIMING.lease_s / TIMING.sweep_s)):
+        bench.clock.now += TIMING.sweep_s
+        found.append(bench.ledger.sweep())
+
+    assert [batch for swept in found for batch in swept.expired] == [lease.batch_id]
+    assert all("it cannot be moved" in swept.stuck[0].reason for swept in found)

@@ -145,3 +145,14 @@ def test_a_new_job_shares_with_those_of_its_owner_whatever_other_owners_had(benc
     new = bench.submit(placed(10, first=1000, model="other"), owner="shop").job_id
 
     assert sorted(_serve(bench, nodes[1], 4)) == sorted([old, new] * 2)
+
+
+def test_a_batch_that_is_given_back_counts_for_nothing_in_its_jobs_share(bench: Bench) -> None:
+    node = bench.join()
+    job = bench.submit(placed(30)).job_id
+    _serve(bench, node, 2)
+    before = bench.open_job(job).service_s
+
+    bench.close(node.lease(), "released")
+
+    assert bench.open_job(job).service_s == pytest.approx(before)

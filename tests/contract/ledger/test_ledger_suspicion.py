@@ -41,6 +41,23 @@ def test_the_pass_that_was_running_is_suspected_though_guidance_differs_from_sho
     assert [bench.shot_row(one.id).crashes for one in lease.shots] == [1, 1, 0, 0]
 
 
+def test_of_a_pass_that_is_smaller_than_the_lease_allows_only_its_own_shots_are_suspects(
+    bench: Bench,
+) -> None:
+    bench.past_the_grace()
+    node = bench.join()
+    bench.submit(placed(1))
+    bench.finish(node.lease(), work(3.0))
+    # Of another guidance, the first is a pass of its own.
+    bench.submit([placed_one(shot(seed, guidance=5.0 + (seed > 10))) for seed in range(10, 14)])
+    lease = node.lease()
+    node.beat(lease, spent=work(1.0))
+    bench.join()
+
+    assert lease.pass_size == 2
+    assert [bench.shot_row(one.id).crashes for one in lease.shots] == [1, 0, 0, 0]
+
+
 def test_shots_of_a_batch_that_never_began_are_no_suspects(bench: Bench) -> None:
     bench.submit(placed(2))
     lease = bench.join().lease()
