@@ -302,7 +302,7 @@ class _Parser:
                 "no brace was opened before this `}`; write `\\}` for the character", token.start()
             )
         if mark == "\0":
-            raise PromptError("a NUL character has no place in a prompt", token.start())
+            raise PromptError("contains a NUL character, which is not allowed in a prompt", token.start())
         return mark.removeprefix("\\")
 
     def brace(self) -> Part:

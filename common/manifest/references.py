@@ -312,7 +312,7 @@ def _field_problem(node: Reference, known: Known) -> str | None:
         return None
     if not fields:
         text = shortened(known.texts.get(node.name, ""))
-        return f"{node}: `{text}` is a text without fields; write `{{{node.name}}}`"
+        return f"{node}: `{text}` is plain text without fields; write `{{{node.name}}}`"
     hint = suggestion(node.field, fields)
     return f"{shortened(str(node))}: no value of `{node.name}` has a field `{shortened(node.field)}`{hint}"
 

@@ -229,7 +229,7 @@ class SeedsForm:
             return None
         seeds = Seeds(**read_keys(node, path, _SEEDS_KEYS, reading, remedy=of_seeds))
         if seeds.start + seeds.count - 1 > MAX_SEED:
-            reading.wrong(node.place, path, f"runs past the largest seed, {MAX_SEED}")
+            reading.wrong(node.place, path, f"exceeds the largest seed, {MAX_SEED}")
         return seeds
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Expansion: a manifest becomes shots, lazily, all randomness resolved, each with the hash of its content."""
+"""Expansion: lazily converts a manifest to shots with resolved randomness and content hashes."""
 
 from coordinator.expand.build import expand
 from coordinator.expand.census import Census, check_names, take_census

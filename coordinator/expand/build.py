@@ -1,4 +1,4 @@
-"""From a manifest to its expansion: everything is checked before anything is built."""
+"""Builds the expansion of a manifest; all checks run before any shot is built."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from coordinator.expand.oversights import blamed, check_effects, check_triggers,
 from coordinator.expand.prompts import Prompts
 from coordinator.expand.shot_settings import Impossible, Merged, Rendering, Written, rendering, resolve
 
-#: Renderings kept at a time; shots that follow each other mostly share theirs.
+#: Cached renderings; consecutive shots usually share one.
 _RENDERINGS_KEPT = 4096
 
 
 def expand(
     manifest: Manifest | ParsedManifest, catalog: Catalog, *, random_seed: int | None = None
 ) -> Expansion:
-    """The shots of a manifest, checked but not built. `random_seed` stands in for the manifest's own.
+    """The shots of a manifest, checked but not built. `random_seed` overrides that of the manifest.
 
-    Raises `InvalidDocument` with every problem that the parser cannot see: what differs from combination to
-    combination, and more shots than `limits.max_images` by variants and `include`. Output names that collide
-    are found by `check_names`, which looks at every shot.
+    Raises `InvalidDocument` with every problem that the parser cannot detect: those that depend on the
+    combination, and more shots than `limits.max_images` due to variants and `include`. `check_names` detects
+    colliding output names, which requires every shot.
     """
     written = manifest.manifest if isinstance(manifest, ParsedManifest) else manifest
     findings = Findings(manifest)
@@ -71,7 +71,7 @@ def expand(
 def _check_prompts(
     group: CheckedGroup, shots: GroupExpansion, manifest: Manifest, prompts: Prompts, findings: Findings
 ) -> None:
-    """Reports shots with an empty prompt. None is looked at where no value and no draw can leave one."""
+    """Reports shots with an empty prompt. Skips groups in which no value or draw can leave one empty."""
     found = group.combinations
     asked = {group.rendering(each.setters).settings.prompt for each in found.representatives()}
     possible = [prompt for prompt in asked if prompts.may_be_empty(prompt, found.values_of)]
@@ -94,7 +94,7 @@ def _checked(
     names: NamePattern,
     findings: Findings,
 ) -> CheckedGroup:
-    """A group of the manifest, after reporting all that is wrong in it."""
+    """A group of the manifest, after reporting all of its problems."""
     path, group = f"shots[{number}]", manifest.shots[number]
     shared, own = (
         Setter.all_of(place, fields, manifest.presets)

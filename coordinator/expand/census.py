@@ -1,4 +1,4 @@
-"""What only a look at every shot can tell: how many differ, and whether their names collide."""
+"""Properties that require every shot: the number of distinct shots, and name collisions."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from common.shot import PlannedShot
 from common.wording import quoted, shortened
 from coordinator.expand.expansion import Expansion
 
-#: Longer patterns are not repeated.
+#: Longer patterns are not repeated in messages.
 _LONGEST = 120
-_ALIKE = "upper and lower case, and the ways to encode accents, count as equal"
+_ALIKE = "names that differ only in case or in the encoding of accents count as equal"
 
 
 class Census:
-    """Counts shots as they pass by; takes 24 bytes for each, and some 60 while it answers."""
+    """Counts shots incrementally; takes 24 bytes per shot, and about 60 while computing a result."""
 
     def __init__(self) -> None:
         self._ids = array("q")
@@ -35,12 +35,12 @@ class Census:
 
     @property
     def distinct(self) -> int:
-        """Shots without duplicates. Of a billion shots two are mistaken for one in 3 % of all cases."""
+        """Number of distinct shots. With a billion shots, the probability of a hash collision is 3 %."""
         return _distinct(self._ids)
 
     @property
     def collides(self) -> bool:
-        """Whether different shots have equal names."""
+        """Whether different shots have the same name."""
         return _distinct(self._names) < _distinct(self._named)
 
 
@@ -52,9 +52,9 @@ def take_census(expansion: Expansion) -> Census:
 
 
 def check_names(expansion: Expansion, census: Census | None = None) -> None:
-    """Raises `InvalidDocument` with the first two shots whose names are equal but for upper and lower case.
+    """Raises `InvalidDocument` with the first two shots whose names are equal after case folding.
 
-    A census of the whole expansion, where one was taken already, saves looking at every shot again.
+    Pass a census of the whole expansion, if available, to avoid building every shot again.
     """
     if not (census or take_census(expansion)).collides:
         return
@@ -69,16 +69,20 @@ def check_names(expansion: Expansion, census: Census | None = None) -> None:
             alike = f" ({_ALIKE})" if both[0] != both[1] and fold(both[0]) == fold(both[1]) else ""
             names = expansion.group_of(number).naming
             longer = quoted(f"{names.pattern}-{{index}}")
-            remedy = f"add what differs, or write `{longer}`" if len(longer) <= _LONGEST else "add {index}"
-            message = f"`{shortened(planned.name)}` would be the name of two images{alike}: "
+            remedy = (
+                f"add a reference that differs, or write `{longer}`"
+                if len(longer) <= _LONGEST
+                else "add {index}"
+            )
+            message = f"two images would have the name `{shortened(planned.name)}`{alike}: "
             raise expansion.invalid(names.path, f"{message}{' and '.join(both)}; {remedy}")
 
 
 def fold(name: str) -> str:
-    """Equal for names that one file system or another takes for the same."""
+    """A key that is equal for names that some file system treats as the same."""
     if name.isascii():
         return name.lower()
-    # Folding knows letters without their accents; upper case makes one of `ı` and `i`.
+    # Fold without accents; upper case first, so that `ı` and `i` are equal.
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).upper().casefold())
 
 

@@ -1,4 +1,4 @@
-"""The combinations of a group's axes: zip, product, exclude, include, without building them."""
+"""The combinations of the axes of a group (zip, product, exclude, include), built lazily."""
 
 from __future__ import annotations
 
@@ -142,20 +142,20 @@ def strides(sizes: Sequence[int]) -> tuple[int, ...]:
 
 
 class Combination(NamedTuple):
-    """One value of every axis, with what `include` adds."""
+    """One value of every axis, with the additions of `include`."""
 
     values: Mapping[str, Value]
-    #: What sets shot fields, the later over the earlier.
+    #: Setters of shot fields; later ones override earlier ones.
     setters: tuple[Setter, ...]
 
     def values_of(self, name: str) -> list[Value]:
-        """The value of one name, as `Combinations.values_of` gives all."""
+        """The value of one name, as a list like that of `Combinations.values_of`."""
         return [self.values[name]]
 
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """An `include` entry that adds to every combination it matches."""
+    """An `include` entry that adds to every matching combination."""
 
     matching: Box
     values: Mapping[str, Value]
@@ -167,12 +167,12 @@ class Addition:
 
 @dataclass(frozen=True, eq=False)
 class Combinations:
-    """Random access by number: those of the product first, the last axis changing fastest, then `fresh`."""
+    """Random access by number: the product first, with the last axis varying fastest, then `fresh`."""
 
     dimensions: Sequence[Dimension]
     kept: Kept
     additions: Sequence[Addition] = ()
-    #: Combinations that `include` makes.
+    #: Combinations added by `include`.
     fresh: Sequence[Combination] = ()
     _strides: tuple[int, ...] = field(init=False)
     _names: tuple[str, ...] = field(init=False)
@@ -211,7 +211,7 @@ class Combinations:
         return Combination(values, setters)
 
     def values_of(self, name: str) -> Iterator[Value]:
-        """Every value that an axis, or a name that `include` adds, takes anywhere."""
+        """All values of an axis, or of a name added by `include`."""
         for dimension in self.dimensions:
             if name in dimension.names:
                 yield from dimension.values(name)
@@ -219,7 +219,7 @@ class Combinations:
         yield from (values[name] for values in included if name in values)
 
     def representatives(self) -> Iterator[Combination]:
-        """Combinations that between them show every tuple of setters and every set of names there is."""
+        """Combinations that together cover every tuple of setters and every set of names."""
         seen: set[tuple[object, ...]] = set()
         firsts = [self._first_of_each(number) for number in range(len(self.dimensions))]
         kept = (self._at(positions) for positions in product(*firsts) if self.kept.holds(positions))
@@ -230,7 +230,7 @@ class Combinations:
                 yield combination
 
     def _first_of_each(self, number: int) -> list[int]:
-        """The first of the positions of a dimension that set, exclude and include the same."""
+        """One position of a dimension for each distinct effect on setters, `exclude` and `include`."""
         dimension = self.dimensions[number]
         matching = [those for each in self.additions if (those := each.matching[number]) is not None]
         first: dict[object, int] = {}
@@ -243,7 +243,7 @@ class Combinations:
 def combinations(
     path: str, group: Group, presets: Mapping[str, ShotFields], findings: Findings
 ) -> Combinations:
-    """The combinations of a group; `path` is the group's."""
+    """The combinations of a group; `path` is the path of the group."""
     factors = dimensions(path, group, presets)
     kept = _kept(path, group, factors, findings)
     additions: list[Addition] = []
@@ -263,7 +263,7 @@ def combinations(
 
 
 def _kept(path: str, group: Group, factors: Sequence[Dimension], findings: Findings) -> Kept:
-    """The combinations that no entry of `exclude` matches, after warning of entries that match none."""
+    """The combinations that no `exclude` entry matches; warns of entries without a match."""
     boxes = []
     for number, entry in enumerate(group.exclude):
         conditions = {axis_and_field(key, group): wanted for key, wanted in entry.items()}
@@ -277,7 +277,7 @@ def _kept(path: str, group: Group, factors: Sequence[Dimension], findings: Findi
 def _extras(
     path: str, group: Group, presets: Mapping[str, ShotFields], number: int
 ) -> tuple[dict[str, Value], tuple[Setter, ...]]:
-    """What an `include` entry gives beside axes: further names, and shot fields."""
+    """What an `include` entry sets besides axes: further names, and shot fields."""
     place = f"{path}.include[{number}]"
     names = {
         key: Value(spelling, number, f"{place}.{key}")
@@ -292,7 +292,7 @@ def _extras(
 def _made(
     place: str, factors: Sequence[Dimension], conditions: Conditions, findings: Findings
 ) -> tuple[dict[str, Value], tuple[Setter, ...]]:
-    """The axis values of a new combination: those of the axes where they match, else new ones."""
+    """The axis values of a new combination: existing ones if they match, else new ones."""
     values: dict[str, Value] = {}
     setters: tuple[Setter, ...] = ()
     for dimension in factors:
@@ -309,6 +309,6 @@ def _made(
                 new = wanted[axis, ""]
                 values[axis] = Value(new, len(known), f"{place}.{axis}", expand=known[0].expand)
             else:
-                message = f"matches no combination, and no value of `{axis}` fits to make a new one"
+                message = f"matches no combination, and gives no value of `{axis}` for a new one"
                 findings.wrong(f"{place}.{axis}.{next(iter(wanted))[1]}", message)
     return values, setters

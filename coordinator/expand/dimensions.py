@@ -1,4 +1,4 @@
-"""Dimensions: the factors of a group's product, with the values of their axes and what matches them."""
+"""Dimensions: the factors of the product of a group, with axis values and their lookup."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from common.wording import nearest, shortened
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Setter:
-    """Shot fields that one place of the manifest sets; equal only to itself."""
+    """Shot fields set at one place of the manifest; compared by identity."""
 
     path: str
-    #: Field name to value; only those that are set.
+    #: Values of the fields that are set, by name.
     given: Mapping[str, Any]
 
     @classmethod
@@ -47,24 +47,24 @@ class Setter:
         return tuple(said), tuple(around)
 
     def place(self, name: str) -> str:
-        """Path of the field; an axis named like it, or `lora`, is the field itself."""
+        """Path of a field; an axis with the name of the field, or `lora`, is the field itself."""
         axis = self.path.rpartition("[")[0].rpartition(".axes.")[2]
         return self.path if axis in (name, name.removesuffix("s")) else f"{self.path}.{name}"
 
 
 class Value(NamedTuple):
-    """One value of an axis; a plain text is a mapping that has only a `name`."""
+    """One value of an axis; plain text is a mapping with only a `name`."""
 
     spelling: Spelling
     #: Position in its axis, from 0.
     position: int
-    #: Of the axis, or of the `include` entry that makes the value.
+    #: Path of the axis, or of the `include` entry that adds the value.
     parent: str
     #: Whether variants and wildcards in its texts expand.
     expand: bool = False
 
     def text(self, name: str = "") -> str | None:
-        """What `{axis.name}` reads, or `{axis}`; None where it has no such field."""
+        """The text of `{axis.name}`, or of `{axis}`; None if the field does not exist."""
         if name == "index":
             return str(self.position)
         if isinstance(self.spelling, str):
@@ -72,26 +72,26 @@ class Value(NamedTuple):
         return self.spelling.get(name or "name")
 
     def path(self, name: str) -> str:
-        """Where the manifest says what `text(name)` is."""
+        """The path in the manifest of `text(name)`."""
         path = f"{self.parent}[{self.position}]" if ".axes." in self.parent else self.parent
         return path if isinstance(self.spelling, str) else f"{path}.{name or 'name'}"
 
 
-#: Rows of a dimension kept at a time; the last one walks through all of its rows again and again.
+#: Cached rows of a dimension; the last dimension cycles through all of its rows.
 _ROWS_KEPT = 65_536
 
-#: Wanted texts by axis and field; a mapping stands for all of its fields.
+#: Required texts by axis and field; a mapping is expanded to all of its fields.
 Conditions = Mapping[tuple[str, str], Spelling]
 _Reading = Callable[[str], Hashable]
 
 
 class Dimension:
-    """One factor of the product: an axis, or several that are zipped. Its values are made when asked for."""
+    """One factor of the product: an axis, or several zipped axes. Values are built lazily."""
 
     def __init__(
         self, path: str, group: Group, presets: Mapping[str, ShotFields], names: tuple[str, ...]
     ) -> None:
-        """`path` is the group's."""
+        """`path` is the path of the group."""
         self.names = names
         self._axes: list[tuple[str, Axis]] = [(f"{path}.axes.{name}", group.axes[name]) for name in names]
         self._size = len(self._axes[0][1].values) if names else 0
@@ -102,7 +102,7 @@ class Dimension:
                     said, around = Setter.all_of(f"{parent}[{at}]", fields, presets)
                     self._setters[at] = (*self._setters.get(at, ()), *said, *around)
         self.row = lru_cache(maxsize=_ROWS_KEPT)(self._row)
-        #: By axis and field, and by how texts are read, the positions of each reading.
+        #: Positions by axis and field, and by text.
         self._positions: dict[tuple[str, str, _Reading], dict[Hashable, list[int]]] = {}
 
     def __len__(self) -> int:
@@ -110,7 +110,7 @@ class Dimension:
 
     @property
     def sets(self) -> bool:
-        """Whether any of its values sets a shot field."""
+        """Whether any value sets a shot field."""
         return bool(self._setters)
 
     def _row(self, at: int) -> list[Value]:
@@ -121,17 +121,17 @@ class Dimension:
         return self._setters.get(at, ())
 
     def values(self, name: str) -> Iterator[Value]:
-        """Every value of one of its axes."""
+        """All values of one of its axes."""
         parent, axis = self._axes[self.names.index(name)]
         return (Value(spelling, at, parent, axis.expand) for at, spelling in enumerate(axis.values))
 
     def matching(self, conditions: Conditions) -> frozenset[int] | None:
-        """Positions whose values fulfil every condition on one of its axes; None if there is no such."""
+        """Positions whose values satisfy all conditions on its axes; None if there are none."""
         found = [frozenset(self._having(*each)) for each in _flat(conditions) if each[0] in self.names]
         return frozenset.intersection(*found) if found else None
 
     def unmatched(self, conditions: Conditions) -> str:
-        """Which wanted text no value has, and the one that was probably meant; empty if there is none."""
+        """A message about a required text that no value has, with a suggestion; empty if all exist."""
         for axis, name, text in _flat(conditions):
             if axis in self.names and not self._having(axis, name, text):
                 near = nearest(text, (str(known) for known in self._indexed(axis, name, str)))
@@ -140,7 +140,7 @@ class Dimension:
         return ""
 
     def _having(self, axis: str, name: str, text: str) -> Sequence[int]:
-        """Positions with this text or, where there are none, with the same number: `3` for `3.0`."""
+        """Positions with this text or, if there are none, with the same number: `3` for `3.0`."""
         same = self._indexed(axis, name, str).get(text)
         return same or self._indexed(axis, name, _number).get(_number(text), ())
 
@@ -157,7 +157,7 @@ class Dimension:
 
 
 def _flat(conditions: Conditions) -> Iterator[tuple[str, str, str]]:
-    """Axis, field and text of every condition."""
+    """The axis, field and text of every condition."""
     for (axis, name), wanted in conditions.items():
         if isinstance(wanted, str):
             yield axis, name, wanted
@@ -174,15 +174,15 @@ def _number(text: str) -> Decimal | None:
 
 
 def dimensions(path: str, group: Group, presets: Mapping[str, ShotFields]) -> list[Dimension]:
-    """The factors of the product in the order written; a zip stands where its first axis does."""
+    """The factors of the product in written order; a zip has the position of its first axis."""
     if not group.axes and group.include:
-        # As in CI matrices, `include` alone makes every combination.
+        # As in CI matrices, `include` alone adds every combination.
         return [Dimension(path, group, presets, ())]
     return [Dimension(path, group, presets, names) for names in group.factors()]
 
 
 def axis_and_field(key: str, group: Group) -> tuple[str, str]:
-    """`format.name` as axis and field; the whole key is the axis where one has that name."""
+    """Splits `format.name` into axis and field; if an axis has the whole name, it takes precedence."""
     if key in group.axes:
         return key, ""
     axis, _, name = key.partition(".")

@@ -1,4 +1,4 @@
-"""Values of axes with `expand: true`: each drawn once for a shot, whatever mentions it."""
+"""Values of axes with `expand: true`, drawn once per shot for all references."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from coordinator.expand.dimensions import Value
 
 
 class DrawnValues:
-    """The values of one combination, of which those that expand are drawn for each shot."""
+    """The values of one combination; those that expand are drawn for each shot."""
 
     def __init__(
         self,
@@ -20,10 +20,10 @@ class DrawnValues:
         templates: Mapping[str, Template],
         wildcards: Mapping[str, WildcardLines],
     ) -> None:
-        """`read` are the references of prompt, negative and name; `templates` are those of their texts."""
+        """`read` are the references in prompt, negative and name; `templates` those in values."""
         self._values = values
         self._wildcards = wildcards
-        #: Template of each text that is read, by axis and field.
+        #: Templates of the referenced texts, by axis and field.
         self._drawn: dict[tuple[str, str], Template] = {}
         for reference in read:
             value = values.get(reference.name)
@@ -32,11 +32,11 @@ class DrawnValues:
                 self._drawn[reference.name, reference.field or "name"] = templates[text]
 
     def count(self) -> int:
-        """In how many ways they can be drawn."""
+        """The number of ways in which the values can be drawn."""
         return min(ENDLESS, prod(count(template, self._wildcards) for template in self._drawn.values()))
 
     def nth(self, index: int) -> Mapping[str, Value]:
-        """The values in way `index` of `count()`; what is read last changes fastest."""
+        """The values of possibility `index` of `count()`; the last reference varies fastest."""
         texts = {}
         for key, template in reversed(self._drawn.items()):
             index, inside = divmod(index, count(template, self._wildcards))

@@ -1,19 +1,19 @@
-"""Randomness without state: every draw is a pure function of what it is drawn for."""
+"""Stateless randomness: every draw is a pure function of its inputs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
 
-#: Random seeds stay below this, which every sampler and every other program takes.
+#: Upper limit of random seeds, supported by every sampler and other programs.
 SEEDS = 2**32
 
 
 class Draws:
-    """The draws of one seed position of one group.
+    """The draws for one seed position of a group.
 
-    `mentioned` are the texts that the prompt reads from axes: combinations that differ in other axes only
-    keep the same draws, so that they can be compared.
+    `mentioned` are the axis texts that the prompt refers to: combinations that differ only in other axes
+    have the same draws, so that they can be compared.
     """
 
     def __init__(self, random_seed: int, group: str, position: int, mentioned: Sequence[str]) -> None:
@@ -25,7 +25,7 @@ class Draws:
         return (self._bits(place) >> 11) / 2**53
 
     def seed(self, place: str) -> int:
-        """A seed in [0, `SEEDS`)."""
+        """A random seed in [0, `SEEDS`)."""
         return self._bits(place) % SEEDS
 
     def _bits(self, place: str) -> int:

@@ -1,4 +1,4 @@
-"""A manifest's shots: countable, reachable by number, made only when asked for."""
+"""The shots of a manifest: countable, with random access, built lazily."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from coordinator.expand.shot_settings import ShotSettings
 class Expansion(Sequence[PlannedShot]):
     """The shots of all groups in the order of the manifest.
 
-    Shot i is a pure function of manifest, catalog and random seed; none of its predecessors is built.
+    Shot i is a pure function of manifest, catalog and random seed; its predecessors are not built.
     """
 
     def __init__(
@@ -30,18 +30,18 @@ class Expansion(Sequence[PlannedShot]):
     ) -> None:
         self.groups = tuple(groups)
         self.random_seed = random_seed
-        #: Models and LoRAs whose identity the catalog does not fix yet: their shots cannot be submitted.
+        #: Models and LoRAs without an identity in the catalog; their shots cannot be submitted.
         self.unidentified = tuple(unidentified)
         self._findings = findings
         self._ends = list(accumulate(len(group) for group in groups))
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
-        """What the author should know: sizes that were rounded, settings without effect."""
+        """Warnings for the author, such as rounded sizes and settings without effect."""
         return self._findings.warnings
 
     def invalid(self, path: str, message: str) -> InvalidDocument:
-        """The error for something that was found in the shots, at a dotted path of the manifest."""
+        """An error found in the shots, at a dotted path of the manifest."""
         return self._findings.invalid(path, message)
 
     def __len__(self) -> int:
@@ -64,22 +64,22 @@ class Expansion(Sequence[PlannedShot]):
         return self.shots(0, len(self))
 
     def shots(self, start: int, stop: int) -> Iterator[PlannedShot]:
-        """Shots `start` to `stop`, the last not included, as they are made."""
+        """Shots from `start` to `stop` (exclusive), built lazily."""
         first = 0
         for group, end in zip(self.groups, self._ends, strict=True):
             yield from group.shots(max(start, first) - first, min(stop, end) - first)
             first = end
 
     def describe(self, index: int) -> str:
-        """Where in the manifest a shot comes from: its group and the values of its axes."""
+        """The origin of a shot in the manifest: its group and axis values."""
         at = bisect(self._ends, index)
         return self.groups[at].describe(index - (self._ends[at - 1] if at else 0))
 
     def settings_of(self, index: int) -> ShotSettings:
-        """What a shot is rendered with, and where the manifest says so."""
+        """The settings of a shot, with their paths in the manifest."""
         at = bisect(self._ends, index)
         return self.groups[at].settings_of(index - (self._ends[at - 1] if at else 0))
 
     def group_of(self, index: int) -> GroupExpansion:
-        """The group that a shot comes from."""
+        """The group of a shot."""
         return self.groups[bisect(self._ends, index)]

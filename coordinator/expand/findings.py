@@ -1,4 +1,4 @@
-"""What expansion finds wrong or noteworthy in a manifest, each thing once."""
+"""Problems and warnings found during expansion, each reported once."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from common.manifest.parse import ParsedManifest
 from common.manifest.reading import Warnings
 from coordinator.expand.dimensions import Value
 
-#: Rows that one sentence names.
+#: Maximum rows named in one message.
 _ROWS = 8
 
 
 class Findings:
-    """Collects problems and warnings, so that all of them are told at once."""
+    """Collects problems and warnings, so that all of them are reported together."""
 
     def __init__(self, source: Manifest | ParsedManifest) -> None:
         self._source = source
@@ -24,19 +24,19 @@ class Findings:
         self._warnings = Warnings()
 
     def wrong(self, path: str, message: str, offset: int | None = None) -> None:
-        """`offset` counts characters into the text at `path`."""
+        """Records a problem; `offset` is the character position in the text at `path`."""
         self._problems[self._at(path, message, offset)] = None
 
     def warn(self, path: str, message: str, offset: int | None = None, kind: str = "") -> None:
-        """Warnings of one kind are told once, with their number; equal messages are of one kind."""
+        """Records a warning; warnings of one `kind` (default: the message) are reported once, counted."""
         self._warnings.add(kind or message, (path, offset), lambda: self._at(path, message, offset))
 
     def origin(self, path: str) -> Origin | None:
-        """The file that gave the values at a path."""
+        """The file that contains the values at a path."""
         return self._source.text.origins.get(path) if isinstance(self._source, ParsedManifest) else None
 
     def rows(self, values: Sequence[Value]) -> str:
-        """`lines 3 and 7`: where values stand in their file, else which of their axis they are."""
+        """Positions such as `lines 3 and 7`: lines in the file, else numbers within the axis."""
         origin = self.origin(values[0].parent)
         if origin:
             numbers = [origin.lines[value.position] for value in values if value.parent == values[0].parent]
@@ -59,7 +59,7 @@ class Findings:
             raise self._invalid(list(self._problems))
 
     def invalid(self, path: str, message: str) -> InvalidDocument:
-        """The error for something that is found after expansion."""
+        """An error found after expansion."""
         return self._invalid([self._at(path, message, None)])
 
     def _invalid(self, problems: list[Problem]) -> InvalidDocument:

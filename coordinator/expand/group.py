@@ -1,4 +1,4 @@
-"""The shots of one group: combinations × variants × seeds, each by its number."""
+"""The shots of one group: combinations × variants × seeds, with random access."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from coordinator.expand.shot_settings import Rendering, ShotSettings
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Frame:
-    """What all shots of a group share."""
+    """Properties shared by all shots of a group."""
 
     group: str
     seeds: Seeds
-    #: Whether variants multiply; else they are drawn.
+    #: Whether variants multiply; otherwise they are drawn.
     combinatorial: bool
-    #: Whether values of axes are drawn.
+    #: Whether axis values are drawn.
     expands: bool
     random_seed: int
-    #: Number of the group's first shot in the manifest.
+    #: Number of the first shot of the group in the manifest.
     first: int
-    #: Digits of the number of the manifest's last shot: `{index}` is padded, so that names sort as shots do.
+    #: Digits to which `{index}` is padded, so that names sort in the order of the shots.
     digits: int
 
 
 class Cell:
-    """One combination, with everything resolved that its shots share."""
+    """One combination, with everything that its shots share resolved."""
 
     def __init__(
         self,
@@ -54,15 +54,15 @@ class Cell:
         self._prompt = prompt
         self._negative = negative
         self._name_parts = name_parts
-        #: Both prompts, if nothing in them is drawn.
+        #: Prompt and negative prompt, if nothing in them is drawn.
         self._fixed: tuple[str, str] | None = None
         if prompt.fixed is not None and negative.fixed is not None:
             self._fixed = self._with_triggers(prompt.fixed, negative.fixed)
 
     def planned(self, variant: int, position: int, number: int, way: int = 0) -> PlannedShot:
-        """A shot by its variant, the position of its seed, and its number in the group.
+        """The shot with a variant, a seed position, and a number in the group.
 
-        `way` tells apart the cells of one combination whose values are drawn.
+        `way` distinguishes the cells of one combination with drawn values.
         """
         frame, rendering = self._frame, self._rendering
         prompt, negative = self._fixed or self._texts(variant, position)
@@ -105,7 +105,7 @@ class Cell:
 
 
 class DrawingCell:
-    """One combination with values that are drawn for each of its shots."""
+    """One combination whose values are drawn for each shot."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class DrawingCell:
         prompts: tuple[Prompt, Prompt],
         cell: Callable[[Mapping[str, Value]], Cell],
     ) -> None:
-        """`prompts` are prompt and negative with the values as written; `cell` is that of drawn values."""
+        """`prompts` are prompt and negative with undrawn values; `cell` returns that of drawn values."""
         self._frame = frame
         self._drawn = drawn
         self._prompt = prompts[0]
@@ -122,7 +122,7 @@ class DrawingCell:
         self._cell = cell
 
     def planned(self, variant: int, position: int, number: int) -> PlannedShot:
-        """A shot by its variant, the position of its seed, and its number in the group."""
+        """The shot with a variant, a seed position, and a number in the group."""
         frame = self._frame
         way, inner = divmod(variant, self._others)
         if frame.combinatorial:
@@ -134,7 +134,7 @@ class DrawingCell:
 
 
 class GroupExpansion:
-    """One group of a manifest, nothing of it built."""
+    """The shots of one group of a manifest, built lazily."""
 
     def __init__(
         self,
@@ -166,19 +166,19 @@ class GroupExpansion:
 
     @property
     def variants(self) -> int:
-        """Variants of each combination; the largest number where they differ."""
+        """Variants per combination; the maximum if they differ."""
         return self._numbering.variants
 
     @property
     def seeds(self) -> int:
-        """Seeds of each variant."""
+        """Number of seeds per variant."""
         return self._numbering.seeds
 
     def __len__(self) -> int:
         return self._numbering.shots
 
     def shots(self, start: int, stop: int) -> Iterator[PlannedShot]:
-        """Shots `start` to `stop`, the last not included."""
+        """Shots from `start` to `stop` (exclusive)."""
         number = start
         while number < stop:
             combination = self._numbering.combination(number)
@@ -191,7 +191,7 @@ class GroupExpansion:
             number = end
 
     def without_prompt(self) -> Iterator[Combination]:
-        """The combinations of which some shot has an empty prompt."""
+        """The combinations with a shot that has an empty prompt."""
         for number in range(self.combinations):
             combination = self._combinations[number]
             prompt = self._rendering(combination.setters).settings.prompt
@@ -201,12 +201,12 @@ class GroupExpansion:
                     yield combination
 
     def describe(self, number: int) -> str:
-        """Where in the manifest a shot comes from."""
+        """The origin of a shot in the manifest."""
         combination = self._combinations[self._numbering.combination(number)]
         return f"group `{self.name}` where {described(combination)}"
 
     def settings_of(self, number: int) -> ShotSettings:
-        """What a shot is rendered with, and where the manifest says so."""
+        """The settings of a shot, with their paths in the manifest."""
         return self._rendering(self._combinations[self._numbering.combination(number)].setters).settings
 
     def _cell(self, combination: int) -> Cell | DrawingCell:

@@ -1,4 +1,4 @@
-"""How many shots a manifest asks for, held against `limits.max_images` before anything is built."""
+"""Counts the shots of a manifest and checks `limits.max_images` before any shot is built."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from coordinator.expand.output_names import NamePattern
 from coordinator.expand.prompts import Prompts
 from coordinator.expand.shot_settings import Rendering, Written
 
-#: Seeds fit the integers of every database.
+#: Seeds must fit into the integers of every database.
 _MAX_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckedGroup:
-    """A group in which everything can be resolved."""
+    """A group without errors."""
 
     path: str
     group: Group
@@ -31,16 +31,16 @@ class CheckedGroup:
     combinatorial: bool
     rendering: Callable[[tuple[Setter, ...]], Rendering]
     names: NamePattern
-    #: Models and LoRAs without a fixed identity.
+    #: Models and LoRAs without an identity in the catalog.
     unidentified: tuple[str, ...]
 
 
 def number_groups(
     groups: Sequence[CheckedGroup], manifest: Manifest, prompts: Prompts, findings: Findings
 ) -> list[Numbering]:
-    """The numbering of each group, after reporting that all of them pass the limit.
+    """The numbering of each group; reports if the groups exceed the limit.
 
-    Counted before `exclude`, which would otherwise need the whole product to be walked.
+    Counts before `exclude`, because its effect would require iterating over the whole product.
     """
     counts = [_variants(group, prompts) for group in groups]
     totals = [_before_exclude(group, count) for group, count in zip(groups, counts, strict=True)]
@@ -52,14 +52,14 @@ def number_groups(
     numberings = [_numbering(group, count) for group, count in zip(groups, counts, strict=True)]
     for group, numbering in zip(groups, numberings, strict=True):
         if not numbering.shots:
-            findings.wrong(f"{group.path}.exclude", "leaves nothing of this group; exclude less")
+            findings.wrong(f"{group.path}.exclude", "excludes all combinations of this group; exclude fewer")
         if group.seeds.mode == "increment" and group.seeds.start + numbering.shots - 1 > _MAX_SEED:
-            findings.wrong(f"{group.path}.seeds", f"runs past the largest seed, {_MAX_SEED}")
+            findings.wrong(f"{group.path}.seeds", f"exceeds the largest seed, {_MAX_SEED}")
     return numberings
 
 
 def _variants(group: CheckedGroup, prompts: Prompts) -> int | list[int]:
-    """Variants of every combination, or of each of them where they differ."""
+    """Variants per combination: one number, or one per combination if they differ."""
     if not group.combinatorial:
         return 1
     alike = {_texts(group, each) for each in group.combinations.representatives()}
@@ -80,7 +80,7 @@ def _texts(group: CheckedGroup, combination: Combination) -> tuple[Written, Writ
 
 
 def _before_exclude(group: CheckedGroup, variants: int | list[int]) -> int:
-    """Shots, with every excluded combination as large as the largest that is kept."""
+    """Number of shots, counting every excluded combination like the largest kept one."""
     those = group.combinations
     excluded = those.kept.excluded
     if isinstance(variants, int):

@@ -1,4 +1,4 @@
-"""How the shots of a group are numbered: combinations outermost, then variants, then seeds."""
+"""The numbering of the shots of a group: combinations outermost, then variants, then seeds."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Numbering:
     combinations: int
-    #: Seeds of each variant.
+    #: Number of seeds per variant.
     seeds: int
-    #: Variants of each combination; the largest number where they differ.
+    #: Variants per combination; the maximum if they differ.
     variants: int = 1
-    #: Where combinations have different numbers of variants: for each, those of it and all before it.
+    #: Cumulative numbers of variants, if they differ between combinations.
     ends: Sequence[int] | None = None
 
     @classmethod
     def of(cls, counts: Sequence[int], seeds: int) -> Numbering:
-        """For combinations with the given numbers of variants, which are all below 2^63."""
+        """A numbering for combinations with the given numbers of variants, each below 2^63."""
         ends = array("q")
         total = 0
         for count in counts:
@@ -35,12 +35,12 @@ class Numbering:
         return self.ends[-1] * self.seeds if self.ends else 0
 
     def first(self, combination: int) -> int:
-        """Number of the first shot of a combination; of the one after the last, the number of shots."""
+        """Number of the first shot of a combination; for the number of combinations, the number of shots."""
         if self.ends is None:
             return combination * self.variants * self.seeds
         return self.ends[combination - 1] * self.seeds if combination else 0
 
     def combination(self, shot: int) -> int:
-        """The combination that a shot belongs to."""
+        """The combination of a shot."""
         before = shot // self.seeds
         return before // self.variants if self.ends is None else bisect(self.ends, before)

@@ -1,4 +1,4 @@
-"""Output names: the manifest's pattern filled in, safe on every file system."""
+"""Output names: the filled-in name pattern, safe on every file system."""
 
 from __future__ import annotations
 
@@ -17,70 +17,70 @@ from coordinator.expand.dimensions import Value
 from coordinator.expand.findings import Findings
 from coordinator.expand.prompts import missing_field, without_value
 
-#: Unique by construction: `{index}` differs between any two shots.
+#: Unique, because `{index}` differs between any two shots.
 DEFAULT = "{group}/{index}-{seed}"
 PATH = "output.name"
 
-#: UTF-8 bytes of one part of a path; leaves room for an extension within the 255 of most file systems.
+#: Maximum UTF-8 bytes of a path component; leaves space for an extension within the usual limit of 255.
 MAX_BYTES = 200
-#: Kept free in a part for each `{seed}` and `{index}`, which are never cut.
+#: Bytes reserved for each `{seed}` and `{index}`, which are never shortened.
 _DIGITS = 20
-#: The least that is kept free for each value.
+#: Minimum bytes reserved for each value.
 _LEAST = 16
 
-#: Endings of file names, and the format that each stands for.
+#: File extensions and their formats.
 _FORMATS = {"png": "png", "webp": "webp", "jpeg": "jpeg", "jpg": "jpeg"}
 _ENDING = re.compile(rf"(?<=.)\.({'|'.join(_FORMATS)})", re.IGNORECASE)
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]')
 _RESERVED = re.compile(r"(?i:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(?=$|\.)")
-#: Parts of letters, digits and a few signs that need no second look.
+#: Path components that need no sanitising.
 _PLAIN = re.compile(
     r"(?!con\b|prn\b|aux\b|nul\b|com\d|lpt\d)\w(?:[\w .+,=-]{0,150}\w)?", re.ASCII | re.IGNORECASE
 )
-#: Stand for what differs between the shots of one combination; a sanitised text never holds NUL.
+#: Placeholders for what differs between shots of a combination; sanitised text never contains NUL.
 _SEED, _INDEX = "\0seed", "\0index"
 _OWN = {"seed": _SEED, "index": _INDEX}
 
 
-#: `[seed]`, `%seed%`, `$seed`, `<seed>` and `%04d`, which programs fill in.
+#: Placeholders of other programs: `[seed]`, `%seed%`, `$seed`, `<seed>` and `%04d`.
 _FOREIGN = re.compile(r"\[(\w+)\]|%(\w+)%|\$(\w+)|<(\w+)>|%0?\d{0,2}d")
-#: What other programs write numbers with: `{seed:04d}`.
+#: Number formats of other programs: `{seed:04d}`.
 _FORMATTED = re.compile(r"\{(\w+)(?::[^{}|]*|![rsa])\}")
 _OUTSIDE = re.compile(r"(?:/|~/|\.\.?/|[A-Za-z]:)")
 _OTHER_ENDING = re.compile(r"(?<=.)\.(?:tiff?|gif|bmp|avif|heic|jxl|jpe)$", re.IGNORECASE)
 
 
 def _meant(pattern: str, error: PromptError) -> str:
-    """What is wrong with a pattern that cannot be read, and what to write where that is known."""
+    """The problem of a pattern that cannot be parsed, with a remedy if known."""
     if formatted := _FORMATTED.search(pattern):
-        return f"`{formatted[0]}`: names have no number formats; write `{{{formatted[1]}}}`"
+        return f"`{formatted[0]}`: number formats are not supported; write `{{{formatted[1]}}}`"
     if "\\{" in pattern:
-        return "a `\\` makes the brace behind it text; write `/` between folders"
+        return "a `\\` escapes the following brace; separate folders with `/`"
     return error.message
 
 
 @dataclass(slots=True)
 class _Part:
-    """One part of the path that a pattern makes."""
+    """One path component of a pattern."""
 
-    #: Bytes that are never cut: those of the pattern itself, and room for numbers.
+    #: Bytes that are never shortened: the text of the pattern, and space for numbers.
     fixed: int = 0
-    #: Which nodes of the pattern are values.
+    #: Indices of the nodes that are values.
     values: list[int] = field(default_factory=list)
 
 
 class NamePattern:
-    """The name pattern of one group, read once: its own, else that of the manifest."""
+    """The parsed name pattern of a group: its own, else that of the manifest."""
 
     def __init__(self, manifest: Manifest, number: int, findings: Findings) -> None:
         group = manifest.shots[number]
         output = manifest.output_of(group)
-        #: Where the manifest says it.
+        #: Path in the manifest.
         self.path = f"shots[{number}].output.name" if group.output and group.output.name else PATH
         self._format = output.format
         self._findings = findings
         self._checked: set[tuple[Reference, Combinations]] = set()
-        #: Without the ending that every file gets from its format.
+        #: Without the file extension, which the format determines.
         self.pattern = self._without_ending(output.name) if output.name else DEFAULT
         try:
             nodes = parse(self.pattern)
@@ -89,7 +89,7 @@ class NamePattern:
             nodes = ()
         self._nodes = [node for node in nodes if isinstance(node, str | Reference)]
         if len(self._nodes) < len(nodes):
-            message = "variants and wildcards have no place in a name; refer to an axis, or to {index}"
+            message = "variants and wildcards are not allowed in a name; refer to an axis, or to {index}"
             findings.wrong(self.path, message)
         self._check_text({*group.axes, *NAME_ONLY})
         self._parts = self._path_parts(group.name)
@@ -103,7 +103,7 @@ class NamePattern:
         return pattern if written is None else stem
 
     def _check_text(self, known: Set[str]) -> None:
-        """Reports references as other programs write them; warns of a path out of the job's folder."""
+        """Reports placeholders of other programs; warns of paths outside the folder of the job."""
         for node in self._nodes:
             for found in _FOREIGN.finditer(node) if isinstance(node, str) else ():
                 name = next(filter(None, found.groups()), "index")
@@ -111,20 +111,20 @@ class NamePattern:
                     message = f"`{found[0]}` is plain text in a name; write `{{{name}}}`"
                     self._findings.wrong(self.path, message)
         if _OUTSIDE.match(self.pattern):
-            message = "names stand below the folder of the job; begin with the first folder in it"
+            message = "names are relative to the folder of the job; begin with the name of a subfolder"
             self._findings.warn(self.path, message)
         if other := _OTHER_ENDING.search(self.pattern):
-            message = f"`{other[0]}` stays in the name: the files are {self._format} by `output.format`"
+            message = f"`{other[0]}` remains part of the name: `output.format` is {self._format}"
             self._findings.warn(self.path, message)
 
     def _check_ending(self, ending: str) -> None:
-        """Warns of an ending that is not the one files get."""
+        """Warns of a file extension that differs from the format."""
         if _FORMATS[ending.lower()] != self._format:
-            message = f"`.{ending}` is left out: the files are {self._format} by `output.format`"
+            message = f"`.{ending}` is removed: `output.format` is {self._format}"
             self._findings.warn(self.path, message)
 
     def _path_parts(self, group: str) -> list[_Part]:
-        """The parts between slashes, after reporting one whose own text leaves no room for its values."""
+        """The components between slashes; reports one whose text leaves no space for its values."""
         parts = [_Part()]
         for number, node in enumerate(self._nodes):
             if isinstance(node, str):
@@ -136,7 +136,9 @@ class NamePattern:
             else:
                 parts[-1].fixed += len(group) if node.name == "group" else _DIGITS
         if any(part.fixed + _LEAST * len(part.values) > MAX_BYTES for part in parts):
-            message = f"leaves no room for its values in {MAX_BYTES} bytes; write less text between them"
+            message = (
+                f"leaves no space for its values within {MAX_BYTES} bytes; shorten the text between them"
+            )
             self._findings.wrong(self.path, message)
         return parts
 
@@ -145,7 +147,7 @@ class NamePattern:
         return [node for node in self._nodes if isinstance(node, Reference)]
 
     def check(self, group: str, combination: Combination, among: Combinations) -> None:
-        """Reports references that the shots of a combination have no value for."""
+        """Reports references without a value in a combination."""
         for node in self._nodes:
             if isinstance(node, str):
                 continue
@@ -165,10 +167,10 @@ class NamePattern:
                 self._check_ending(ending[1])
 
     def parts(self, group: str, values: Mapping[str, Value]) -> tuple[str, ...]:
-        """The pattern with everything filled in that the shots of one combination share.
+        """The pattern with all values filled in that the shots of a combination share.
 
-        Where a part of the path would pass `MAX_BYTES`, its longest values are shortened, each with a hash
-        of the whole: what tells names apart is never cut.
+        If a path component would exceed `MAX_BYTES`, its longest values are shortened and end in a hash of
+        the complete value, so that names remain distinct.
         """
         texts = [self._part(node, group, values) for node in self._nodes]
         if len("".join(texts).encode("utf-8", "replace")) + self._numbers > MAX_BYTES:
@@ -193,7 +195,7 @@ class NamePattern:
         return _OWN.get(node.name) or safe(group)
 
     def _fit(self, texts: list[str]) -> None:
-        """Shortens the longest values of every part of the path that has no room for them."""
+        """Shortens the longest values of every path component that is too long."""
         for part in self._parts:
             sizes = {number: len(texts[number].encode("utf-8", "replace")) for number in part.values}
             left = MAX_BYTES - part.fixed
@@ -208,9 +210,9 @@ class NamePattern:
 
 @lru_cache(maxsize=65_536)
 def _cut(text: str, most: int) -> str:
-    """The beginning of a text and a hash of the whole, in at most so many UTF-8 bytes.
+    """The beginning of a text and a hash of the whole text, in at most `room` UTF-8 bytes.
 
-    Letters keep their accents and emoji their parts.
+    Does not split letters from their accents, nor the parts of an emoji.
     """
     tail = f"~{blake2b(text.encode('utf-8', 'replace'), digest_size=4).hexdigest()}"
     whole = len(text.encode("utf-8", "replace")[: most - len(tail)].decode(errors="ignore"))
@@ -221,12 +223,12 @@ def _cut(text: str, most: int) -> str:
 
 
 def _continues(char: str) -> bool:
-    """Whether a character belongs to the one before it: an accent, a joiner, a skin tone."""
+    """Whether a character combines with the previous one: an accent, a joiner, a skin tone."""
     return unicodedata.category(char)[0] == "M" or char == "\u200d" or "\U0001f3fb" <= char <= "\U0001f3ff"
 
 
 def name(parts: tuple[str, ...], seed: int, index: str) -> str:
-    """The name of one shot, from its pattern's parts."""
+    """The name of one shot, from the components of its pattern."""
     own = {_SEED: str(seed), _INDEX: index}
     whole = "".join([own.get(part, part) for part in parts])
     return "/".join([clean(part) for part in whole.split("/") if part]) or "_"
@@ -234,12 +236,12 @@ def name(parts: tuple[str, ...], seed: int, index: str) -> str:
 
 @lru_cache(maxsize=65_536)
 def safe(text: str) -> str:
-    """A text without the characters that file systems refuse, `/` among them."""
+    """A text without characters that file systems reject, including `/`."""
     return _UNSAFE.sub("-", unicodedata.normalize("NFC", text))
 
 
 def clean(part: str) -> str:
-    """One part of a path as any file system takes it: never empty, `..`, reserved or too long."""
+    """A path component that is valid on every file system: never empty, `..`, reserved or too long."""
     if _PLAIN.fullmatch(part):
         return part
     part = "".join(char for char in safe(part) if unicodedata.category(char)[0] != "C").strip(" .")

@@ -19,7 +19,7 @@ def check_triggers(
 ) -> None:
     """Reports `{ana.trigger}` where no shot of the group has the LoRA.
 
-    `read` is what its prompts refer to.
+    `read` are the references in its prompts.
     """
     for node, prompt in read:
         named = node.name in group.axes or any(node.name in entry for entry in group.include)
@@ -31,7 +31,7 @@ def check_triggers(
 def check_effects(
     path: str, group: Group, seeds: Seeds, among: Combinations, read: Set[str], findings: Findings
 ) -> None:
-    """Warns of axes that set nothing and that no prompt reads: they only repeat the same pictures."""
+    """Warns of axes that set nothing and that no prompt refers to, because they only repeat images."""
     if seeds.mode == "increment" and seeds.values is None:
         return
     for number, dimension in enumerate(among.dimensions):
@@ -39,19 +39,19 @@ def check_effects(
         if len(dimension) > 1 and not (matters or dimension.sets or read & {*dimension.names}):
             names = " and ".join(f"`{name}`" for name in dimension.names)
             verb = "changes" if len(dimension.names) == 1 else "change"
-            message = f"{names} {verb} no picture: no prompt refers to it, and it sets nothing"
+            message = f"{names} {verb} no image: no prompt refers to it, and it sets nothing"
             findings.warn(f"{path}.axes.{dimension.names[0]}", message)
 
 
 def is_blank(text: str) -> bool:
-    """Whether blanks and commas are all there is."""
+    """Whether a text consists only of spaces and commas."""
     return not text.replace(",", "").strip()
 
 
 def may_be_blank(
     template: Template, blank: Callable[[Reference], bool], wildcards: Mapping[str, WildcardLines]
 ) -> bool:
-    """Whether a template can become a text of blanks and commas, where `blank` says so of references."""
+    """Whether a template can become blank; `blank` tells whether a reference can be blank."""
     return all(_may_be_blank(node, blank, wildcards) for node in template)
 
 
@@ -79,14 +79,14 @@ def _may_be_blank(
 def warn_of_empty_values(
     node: Reference, written: Written, template: Template, values: Iterable[Value], findings: Findings
 ) -> None:
-    """Warns of values that are empty where a prompt reads them, once for each reference.
+    """Warns of empty values that a prompt refers to, once per reference.
 
-    Where the manifest itself spells `""` an empty value is meant, unless it leaves a gap between commas.
+    `""` in the manifest itself is intended, unless it leaves a gap between commas.
     """
     known = list(values)
     empty = [value for value in known if is_blank(value.text(node.field) or "")]
     if not empty or template == (node,):
-        # A prompt that is empty altogether is told apart.
+        # A completely empty prompt is reported separately.
         return
     if findings.origin(empty[0].parent) is None and not _leaves_gap(node, template):
         return
@@ -96,7 +96,7 @@ def warn_of_empty_values(
 
 
 def _leaves_gap(node: Reference, template: Template) -> bool:
-    """Whether nothing but commas or an end stands on both sides of a reference."""
+    """Whether a reference has only commas or the end of the text on both sides."""
     if node not in template:
         return False
     at = template.index(node)
@@ -110,9 +110,9 @@ def _leaves_gap(node: Reference, template: Template) -> bool:
 def tell_empty_prompts(
     path: str, prompt: Written, empty: Sequence[Value], counts: tuple[int, int], findings: Findings
 ) -> None:
-    """Reports that a group has shots with an empty prompt.
+    """Reports shots of a group with an empty prompt.
 
-    `empty` are the values that leave it empty, `counts` the combinations without a prompt and all of them.
+    `empty` are the values that cause it; `counts` the number of combinations without a prompt, and of all.
     """
     rows = f" ({findings.rows(empty)})" if empty else ""
     message = (
@@ -123,7 +123,7 @@ def tell_empty_prompts(
 
 
 def blamed(combination: Combination, read: Iterable[Reference]) -> Value | None:
-    """The value that leaves a prompt empty: of a row whose `prompt` is, or of a reference."""
+    """The value that leaves a prompt empty: a row with an empty `prompt`, or the value of a reference."""
     values = combination.values
     for value in values.values():
         said = {} if isinstance(value.spelling, str) else value.spelling

@@ -1,4 +1,4 @@
-"""The prompts of a manifest: each read once, checked against the axes it meets, and bound to their values."""
+"""The prompts of a manifest: parsed once, checked against the axes, and bound to their values."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ from coordinator.expand.findings import Findings
 from coordinator.expand.oversights import is_blank, may_be_blank, warn_of_empty_values
 from coordinator.expand.shot_settings import MAX_AROUND, Written
 
-#: More than the characters of a text: what is drawn in a prompt that is put around another has places of its
-#: own, so that the same is drawn in the other as without it.
+#: Larger than any text position: draws of an outer prompt get positions of their own, so that the inner
+#: prompt draws the same with and without it.
 _APART = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """A template, and what of it every combination needs to know."""
+    """A parsed template with its properties."""
 
     template: Template
-    #: As written and parsed, without repetitions.
+    #: References as written and parsed, without duplicates.
     references: tuple[tuple[str, Reference], ...]
-    #: Whether there are no variants and wildcards.
+    #: Whether the template contains no variants and wildcards.
     plain: bool
 
     @classmethod
@@ -56,7 +56,7 @@ class Parsed:
 
 
 class Prompt:
-    """A template with the values of one combination."""
+    """A template bound to the values of one combination."""
 
     def __init__(
         self,
@@ -65,17 +65,17 @@ class Prompt:
         wildcards: Mapping[str, WildcardLines],
         own: str = "",
     ) -> None:
-        """`own` is a prompt that a value sets, and that no other combination need have."""
+        """`own` is a prompt set by an axis value, which other combinations may not have."""
         self._own = own
         self._parsed = parsed
         self._values = values
         self._wildcards = wildcards
-        #: The text, if there is nothing to draw.
+        #: The text if nothing is drawn.
         self.fixed = self._plain_text() if parsed.plain else None
         self._bound: Template = () if self.fixed is not None else bind(parsed.template, self._text)
 
     def mentioned(self) -> list[str]:
-        """What the template is and reads from axes; its draws depend on nothing else of the combination."""
+        """The template text and the axis texts that it refers to; its draws depend on nothing else."""
         values = self._values
         own = [f"prompt={self._own}"] if self._own else []
         return own + [
@@ -85,7 +85,7 @@ class Prompt:
         ]
 
     def count(self) -> int:
-        """How many texts it can become."""
+        """The number of possible texts."""
         return 1 if self.fixed is not None else count(self._bound, self._wildcards)
 
     def nth(self, index: int) -> str:
@@ -107,15 +107,15 @@ class Prompt:
 
 
 class Prompts:
-    """All templates of a manifest, each parsed once. Problems go to `findings`."""
+    """All templates of a manifest, each parsed once. Problems are added to `findings`."""
 
     def __init__(self, manifest: Manifest, loras: Mapping[str, Lora], findings: Findings) -> None:
         self._findings = findings
         self._loras = loras
         self._parsed: dict[str, Parsed] = {}
-        #: Of prompts that are put around others, with those inside.
+        #: Parsed outer prompts with their inner prompts.
         self._put_around: dict[Written, Parsed] = {}
-        #: Of the texts of axes that expand.
+        #: Parsed texts of axes that expand.
         self._templates: dict[str, Template] = {}
         self._checked: set[tuple[Written, Combinations]] = set()
         self.wildcards, errors = parse_wildcards(manifest.wildcards)
@@ -124,9 +124,9 @@ class Prompts:
             findings.wrong(f"wildcards.{error.name}[{error.line}]", error.message, error.offset)
 
     def check(self, written: Written, combination: Combination, among: Combinations) -> tuple[Reference, ...]:
-        """The references in a prompt, and in those that it is put around.
+        """The references in a prompt and its inner prompts.
 
-        Reports what cannot be resolved for a combination, or for any of its group that is like it.
+        Reports what cannot be resolved for a combination, or for any combination that it represents.
         """
         found: dict[Reference, None] = {}
         length = self._check(written, combination, among, found)
@@ -141,7 +141,7 @@ class Prompts:
         among: Combinations,
         found: dict[Reference, None],
     ) -> int:
-        """Characters of the longest text; adds the references to `found`."""
+        """Length of the longest text in characters; adds the references to `found`."""
         inner = self._check(written.inner, combination, among, found) if written.inner else 0
         template = self._parse(written.value, written.path)
         if template is None:
@@ -166,11 +166,11 @@ class Prompts:
         return length
 
     def bound(self, written: Written, values: Mapping[str, Value]) -> Prompt:
-        """The prompt of one combination; everything in it was checked."""
+        """The prompt of one combination; must have been checked."""
         return Prompt(self._whole(written), values, self.wildcards, written.own)
 
     def _whole(self, written: Written) -> Parsed:
-        """A prompt with what it is put around."""
+        """A prompt with its inner prompts."""
         if written.inner is None:
             return self._parsed[written.value]
         if written not in self._put_around:
@@ -182,12 +182,12 @@ class Prompts:
     def drawn(
         self, texts: Iterable[Written], in_name: Iterable[Reference], values: Mapping[str, Value]
     ) -> DrawnValues:
-        """The values of one combination with these prompts, of which those that expand are drawn."""
+        """The values of one combination with these prompts; those that expand are drawn."""
         read = [node for text in texts for _, node in self._whole(text).references]
         return DrawnValues(values, [*read, *in_name], self._templates, self.wildcards)
 
     def check_expanding(self, in_name: Iterable[Reference], among: Combinations) -> None:
-        """Reports what is wrong in values that expand and that a name mentions."""
+        """Reports problems of expanding values that a name refers to."""
         for node in in_name:
             for value in among.values_of(node.name):
                 text = value.text(node.field)
@@ -195,7 +195,7 @@ class Prompts:
                     self._check_expanded(text, value.path(node.field))
 
     def may_be_empty(self, written: Written, values_of: Callable[[str], Iterable[Value]]) -> bool:
-        """Whether a prompt can become one of blanks and commas; `values_of` an axis are those it may have."""
+        """Whether a prompt can become blank; `values_of` returns the possible values of an axis."""
 
         def blank(node: Reference) -> bool:
             if self._is_trigger(node):
@@ -211,7 +211,7 @@ class Prompts:
         return may_be_blank(self._templates[text], lambda _: False, self.wildcards)
 
     def references(self, written: Written) -> list[Reference]:
-        """Those of a prompt to axes and triggers."""
+        """The references of a prompt to axes and triggers."""
         read = self._parsed[written.value].references
         return [node for _, node in read if node.field or node.name != written.around]
 
@@ -237,14 +237,16 @@ class Prompts:
         return node.name == TRIGGER
 
     def _check_values(self, node: Reference, path: str, among: Combinations) -> int:
-        """Characters of the longest value, after reporting values that have no such text."""
+        """Length of the longest value in characters; reports values without this text."""
         length = 0
         for value in among.values_of(node.name):
             text = value.text(node.field)
             if text is None:
                 self._findings.wrong(path, missing_field(node, value), node.offset)
             elif "\0" in text:
-                self._findings.wrong(value.path(node.field), "a NUL character has no place in a prompt")
+                self._findings.wrong(
+                    value.path(node.field), "contains a NUL character, which is not allowed in a prompt"
+                )
             elif value.expand:
                 length = max(length, self._longest(self._check_expanded(text, value.path(node.field))))
             else:
@@ -257,48 +259,48 @@ class Prompts:
             if isinstance(node, Wildcard):
                 self._check_wildcard(node, path)
             else:
-                message = f"{node} stands in an axis value, where references are not known"
+                message = f"{node} is in an axis value, where references are not supported"
                 self._findings.wrong(path, message, node.offset)
         return template
 
     def _longest(self, template: Template) -> int:
-        """Characters of the longest text without what references add; 0 where a wildcard is wrong."""
+        """Length of the longest text without references, in characters; 0 if a wildcard is invalid."""
         used = {node.name for node in nodes(template) if isinstance(node, Wildcard)}
         return longest(template, self.wildcards) if self._sound and used <= self.wildcards.keys() else 0
 
 
 def nothing_before(written: Written, combination: Combination) -> str:
-    """Why `{prompt}` reads nothing in one combination."""
+    """Why `{prompt}` has no value in one combination."""
     if written.depth > MAX_AROUND:
-        return f"is put around more than {MAX_AROUND} others; name fewer presets"
+        return f"wraps more than {MAX_AROUND} other prompts; use fewer presets"
     name = written.around
-    return f"{{{name}}} reads the {name} set before, and none is where {described(combination)}"
+    return f"{{{name}}} inserts the {name} set before, but none is set where {described(combination)}"
 
 
 def described(combination: Combination) -> str:
-    """`persona is ana, bg is oak`, as far as the values have names."""
+    """A description such as `persona is ana, bg is oak`, of the values with names."""
     named = ((axis, value.text()) for axis, value in combination.values.items())
     texts = [f"{axis} is {shortened(text) or 'empty'}" for axis, text in named if text is not None]
     return ", ".join(texts) or "there are no axes"
 
 
 def without_value(node: Reference, combination: Combination, among: Combinations) -> str:
-    """Why a reference reads nothing in one combination."""
+    """Why a reference has no value in one combination."""
     if any(True for _ in among.values_of(node.name)):
         return f"{node} has no value where {described(combination)}"
     return f"unknown reference {shortened(str(node))}"
 
 
 def field_reference(axis: str, field: str) -> str:
-    """A reference to a field of any name: `{p.sku}`, `{p["Variant SKU"]}`."""
+    """A reference to a field with any name: `{p.sku}`, `{p["Variant SKU"]}`."""
     is_plain = all(re.fullmatch(rf"{NAME_CHARACTER}+", part) for part in field.split("."))
     return f"{{{axis}.{field}}}" if is_plain and field != COLUMN_INDEX else f'{{{axis}["{field}"]}}'
 
 
 def missing_field(node: Reference, value: Value) -> str:
-    """Why a reference does not read a value."""
+    """Why a reference does not match a value."""
     if isinstance(value.spelling, str):
-        return f"{node}: `{shortened(value.spelling)}` is a text without fields; write {{{node.name}}}"
+        return f"{node}: `{shortened(value.spelling)}` is plain text without fields; write {{{node.name}}}"
     if not node.field:
         fields = [f"`{field_reference(node.name, name)}`" for name in value.spelling]
         remedy = f"write {fields[0]}" if len(fields) == 1 else f"write one of {', '.join(fields)}"

@@ -1,4 +1,4 @@
-"""What a shot is rendered with: what the manifest says, else what the catalog says of its model."""
+"""The settings of a shot: from the manifest, else the defaults of its model in the catalog."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from common.wording import suggestion
 from coordinator.expand.dimensions import Setter
 from coordinator.expand.findings import Findings
 
-#: Pixels of "1 megapixel" in a manifest: 1024×1024, as models and other programs mean it.
+#: Pixels of one megapixel in a manifest: 1024×1024, as in models and other programs.
 MEGAPIXEL = 1024 * 1024
 
 
 def pixels(size: Size | None, model: Model) -> tuple[int, int]:
-    """Width and height, each the nearest multiple that the model's family takes.
+    """Width and height in pixels, each rounded to the multiple that the model family requires.
 
-    An aspect without an area has the area of the model's own size, and the other way round.
+    An aspect without an area gets the area of the default size of the model, and vice versa.
     """
     if size is None:
         return model.size
@@ -36,40 +36,40 @@ def pixels(size: Size | None, model: Model) -> tuple[int, int]:
 
 
 def rounded(side: float, model: Model) -> int:
-    """The nearest multiple, the larger of two that are equally near."""
+    """The nearest multiple; ties are rounded up."""
     multiple = model.family.size_multiple
     return max(multiple, int(side / multiple + 0.5) * multiple)
 
 
 def spelled(size: Size) -> str:
-    """A size as a person writes it."""
+    """A size in manifest notation."""
     if size.width and size.height:
         return f"{size.width}x{size.height}"
     aspect = f"{size.aspect[0]:g}:{size.aspect[1]:g}" if size.aspect else "the model's aspect"
     return f"{aspect} at {size.megapixels:g} MP" if size.megapixels else aspect
 
 
-#: Quality of the formats that have one, where the manifest does not say.
+#: Default quality of lossy formats.
 _QUALITY = {"webp": 90, "jpeg": 92}
 
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
     settings: ShotSettings
-    #: Without prompts, with seed 0.
+    #: The shot without prompts and with seed 0.
     shot: Shot
     ids: ShotIds
     loras: tuple[Lora, ...]
 
     @property
     def unidentified(self) -> list[str]:
-        """The model and LoRAs whose identity the catalog does not fix."""
+        """The model and LoRAs without an identity in the catalog."""
         used: tuple[Model | Lora, ...] = (self.settings.model, *self.loras)
         return [each.name for each in used if each.identity is None]
 
 
 def rendering(settings: ShotSettings, manifest: Manifest, group: Group) -> Rendering:
-    """Settings of one combination, with what its group and the whole manifest say of its images."""
+    """The rendering of one combination, with the output settings of group and manifest."""
     output = manifest.output_of(group)
     shot = Shot(
         model=settings.model.name,
@@ -92,32 +92,32 @@ def rendering(settings: ShotSettings, manifest: Manifest, group: Group) -> Rende
     return Rendering(settings, shot, ShotIds(shot), tuple(lora for lora, _ in settings.loras))
 
 
-#: Prompts around each other.
+#: Maximum nesting of prompts.
 MAX_AROUND = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A value and where the manifest says it; an empty path where the catalog does."""
+    """A value with its path in the manifest; the path is empty for defaults of the catalog."""
 
     value: Any
     path: str = ""
-    #: `prompt` or `negative` where it is one that is put around what was said before.
+    #: `prompt` or `negative` if the value wraps the prompt set before.
     around: str = ""
-    #: What was said before; None if nothing was.
+    #: The inner prompt; None if none was set before.
     inner: Written | None = None
-    #: How many it is put around, inner ones included.
+    #: Nesting depth.
     depth: int = 0
 
     @property
     def template(self) -> str:
-        """Of a prompt, with what it is put around."""
+        """The prompt template including its inner prompts."""
         whole = str(self.value)
         return put_around(whole, self.around, self.inner.template) if self.inner else whole
 
     @property
     def own(self) -> str:
-        """Of a prompt, what it is put around at last, if an axis or `include` sets that; else empty."""
+        """The innermost prompt if an axis or `include` sets it; otherwise empty."""
         innermost = self
         while innermost.inner is not None:
             innermost = innermost.inner
@@ -127,7 +127,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class ShotSettings:
-    """The fields of a shot that do not depend on its seed, prompts still as templates."""
+    """The fields of a shot that do not depend on its seed, with prompts as templates."""
 
     model: Model
     prompt: Written
@@ -138,21 +138,21 @@ class ShotSettings:
     steps: int
     guidance: float
     sampler: str
-    #: With their weights, in the order of the manifest.
+    #: LoRAs with weights, in manifest order.
     loras: tuple[tuple[Lora, float], ...]
     knobs: tuple[tuple[str, float], ...]
-    #: First seed, in place of that of the group's `seeds`.
+    #: First seed, overriding that of `seeds` of the group.
     seed: int | None = None
 
 
 class Impossible(Exception):
-    """The setters of a combination name something that the catalog does not have; it was reported."""
+    """The setters of a combination refer to something missing in the catalog, which has been reported."""
 
 
 class Merged:
-    """What setters say together: fields replace, LoRAs add up, and of equal names the last weight wins.
+    """The merged setters: fields are replaced, LoRAs add up, and the last weight of a LoRA wins.
 
-    A prompt that mentions `{prompt}` is put around the one before.
+    A prompt that contains `{prompt}` wraps the previous one.
     """
 
     def __init__(self, setters: Iterable[Setter]) -> None:
@@ -177,16 +177,16 @@ class Merged:
 
 
 def _put_around(prompt: Written, before: Mapping[str, Written]) -> Written:
-    """A prompt with the one before it inside; one that is too deep is left without, and told of."""
+    """A prompt that wraps the previous one; without it if nested too deeply, which is reported."""
     inner = before.get(prompt.around)
     depth = inner.depth + 1 if inner else 0
     return replace(prompt, inner=inner if depth <= MAX_AROUND else None, depth=depth)
 
 
 def resolve(merged: Merged, catalog: Catalog, findings: Findings) -> ShotSettings:
-    """The settings of one combination, after reporting what does not go together.
+    """The settings of one combination; reports incompatible settings.
 
-    Raises `Impossible` where there is no telling what was meant.
+    Raises `Impossible` if the settings cannot be resolved.
     """
     fields, uses = merged.fields, merged.loras
     model = _model(fields.get("model"), catalog, findings)
@@ -198,8 +198,8 @@ def resolve(merged: Merged, catalog: Catalog, findings: Findings) -> ShotSetting
     size = fields.get("size", Written(None))
     width, height = pixels(size.value, model)
     if size.value and (size.value.width, size.value.height) != (width, height):
-        multiple = f"{model.family.name} takes multiples of {model.family.size_multiple}"
-        findings.warn(size.path, f"{spelled(size.value)} becomes {width}x{height} ({multiple})")
+        multiple = f"{model.family.name} requires multiples of {model.family.size_multiple}"
+        findings.warn(size.path, f"{spelled(size.value)} is rounded to {width}x{height} ({multiple})")
     settings = ShotSettings(
         model=model,
         prompt=merged.prompt,
@@ -220,7 +220,7 @@ def resolve(merged: Merged, catalog: Catalog, findings: Findings) -> ShotSetting
 
 def _model(written: Written | None, catalog: Catalog, findings: Findings) -> Model | None:
     if written is None:
-        findings.wrong("shots", "some shots have no `model`; give it in the group or in `defaults`")
+        findings.wrong("shots", "some shots have no `model`; set it in the group or in `defaults`")
         return None
     if written.value not in catalog.models:
         hint = suggestion(written.value, catalog.models)
@@ -244,7 +244,7 @@ def _loras(
 
 
 def _check_base(lora: Lora, path: str, model: Model, catalog: Catalog, findings: Findings) -> None:
-    """A LoRA for another base is wrong, or doubtful where the layers have the same shapes."""
+    """Reports a LoRA for another base; only warns if the layers have the same shapes."""
     if problem := lora_problem(lora, model, catalog):
         findings.wrong(path, problem)
     elif doubt := lora_doubt(lora, model, catalog):

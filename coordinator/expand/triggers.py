@@ -1,4 +1,4 @@
-"""Trigger words: where `{trigger}` stands or in front, in the order of the LoRAs, none twice."""
+"""Trigger words: inserted at `{trigger}` or in front, in LoRA order, without duplicates."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from functools import lru_cache
 
 from common.catalog import Lora
 
-#: Starts what is filled in once the rest of a prompt is known; it cannot occur in one.
+#: Begins a placeholder to be filled in once the rest of a prompt is known; cannot occur in prompts.
 _MARK = "\0"
 _ALL = f"{_MARK}[]"
 _ONE = re.compile(rf"{_MARK}\[([^\]]+)\]")
-#: A place that stays empty takes one comma with it.
+#: An empty placeholder is removed together with one comma.
 _NOTHING = f"{_MARK}-"
 _EMPTY = re.compile(f" ?, ?{_NOTHING}|{_NOTHING} ?, ?|{_NOTHING} ?")
 
 
 def place(lora: str = "") -> str:
-    """What stands in a prompt for the triggers of one LoRA, or of all that are not named elsewhere."""
+    """The placeholder for the triggers of one LoRA, or of all that are not referenced separately."""
     return f"{_MARK}[{lora}]"
 
 
 def fill(prompt: str, loras: Sequence[Lora], *, in_front: bool = True) -> str:
-    """The prompt with its places filled; words that have no place and do not occur yet go in front."""
+    """The prompt with its placeholders filled; triggers that do not occur yet are put in front."""
     if not loras and _MARK not in prompt:
         return prompt
     prompt = _ONE.sub(lambda match: _words_of(match[1], loras), prompt)
@@ -42,5 +42,5 @@ def _words_of(name: str, loras: Sequence[Lora]) -> str:
 
 @lru_cache(maxsize=1024)
 def _finder(word: str) -> re.Pattern[str]:
-    """Finds the word as a whole, in upper or lower case."""
+    """A pattern that matches the whole word, ignoring case."""
     return re.compile(rf"(?<!\w){re.escape(word)}(?!\w)", re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""Explains the current state of a job, a shot or a node: facts in, sentences out; pure."""
+"""Explains the current state of a job, shot or node: a pure function from facts to sentences."""
 
 from coordinator.explain.facts import (
     Budget,

@@ -1,4 +1,4 @@
-"""What explanations are made from. Durations are seconds, classes GiB, money is in the farm's currency."""
+"""Facts for explanations. Durations are in seconds, classes in GiB, money in the currency of the farm."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from common.views import FailureView, MemoryView
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NodeFacts:
-    """A node as every explanation sees it."""
+    """A node, as used by every explanation."""
 
     name: str
     state: NodeState
     #: Why it is in its state.
     reason: str = ""
-    #: Whether it is counted on for work now.
+    #: Whether it may take work now.
     in_service: bool
-    #: Whether its owner put it into its state: the operator cannot bring it back then.
+    #: Whether its owner set its state, in which case the operator cannot change it.
     by_owner: bool = False
 
 
@@ -28,35 +28,35 @@ class NodeFacts:
 class Budget:
     limit: float
     cost: float
-    #: What the work in hand will cost, as estimated when it was leased.
+    #: Estimated cost of active batches.
     reserved: float
     currency: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobFacts:
-    """A job as its shots see it."""
+    """A job, as used by the explanation of its shots."""
 
     id: str
     name: str
     owner: str = ""
     lane: str
     priority: int
-    #: What the operator wants: active, paused, cancelled.
+    #: Intent of the user: active, paused, cancelled.
     intent: str = "active"
     #: Whether all of its shots have been submitted.
     whole: bool = True
-    #: Why the farm itself paused it.
+    #: Why it was paused automatically.
     reason: str = ""
     budget: Budget | None = None
 
 
-#: What one batch is taken from: job and work key.
+#: The job and work key from which a batch is taken.
 Lot = tuple[str, str]
 
 
 class First(NamedTuple):
-    """What the planner gives a node first of a lane's work."""
+    """The work that the planner assigns to a node first from a lane."""
 
     owner: str
     priority: int
@@ -71,40 +71,40 @@ class First(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CandidateNode:
-    """A node of the job's lane, as one that may take shots that wait."""
+    """A node in the lane of the job that may take waiting shots."""
 
     node: NodeFacts
-    #: Why its files or its card do not allow it; empty: they do.
+    #: Why its files or card do not allow it; empty if they do.
     lack: str = ""
-    #: Whether the job's budget has no room for another image besides what is in hand.
+    #: Whether the remaining budget of the job is too small for another image besides active work.
     over_budget: bool = False
-    #: Whether other nodes should try the shot first, which failed on it, and seconds until it may again.
+    #: Whether the shot failed on this node and other nodes are preferred, and seconds until it may retry.
     failed: bool = False
     rest_s: float = 0.0
-    #: None where the planner was not asked.
+    #: None if the planner was not run.
     first: First | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Waiting:
-    """Shots that wait for one job, alike for the planner."""
+    """Waiting shots of one job with the same work key."""
 
     job: JobFacts
     lot: Lot = ("", "")
-    #: What they are rendered with: `model sdxl with LoRA ink`.
+    #: Required model and LoRAs, such as `model sdxl with LoRA ink`.
     needs: str = ""
-    #: Smallest class that takes them.
+    #: Smallest class that can render them.
     vram_class: int = 0
     candidates: tuple[CandidateNode, ...] = ()
-    #: Times that an engine, a node or ingest died with the shot.
+    #: Number of deaths of an engine, node or ingest in which the shot was involved.
     crashes: int = 0
-    #: Seconds at most for which shots that have all failed rest where they did; None: one of them has not.
+    #: Maximum seconds for which shots rest on nodes where they failed; None if one has not failed.
     failed_rest_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hand:
-    """The batch in which a node holds shots."""
+    """The active batch of a node."""
 
     node: str
     batch_id: str
@@ -114,81 +114,81 @@ class Hand:
 
 
 class Check(NamedTuple):
-    """Ingest's look at pictures that were delivered."""
+    """The check of delivered images by ingest."""
 
-    #: Seconds since the first of them came, and between two times that ingest is asked.
+    #: Seconds since the first delivery, and between two notifications of ingest.
     waited_s: float
     again_s: float
-    #: Why ingest put it off; empty: it did not.
+    #: Why ingest postponed the check; empty if it did not.
     trouble: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShotSubject:
     id: str
-    #: Its output name in the first job that wants it.
+    #: Output name in the first job that wants it.
     name: str
     state: ShotState
-    #: Ids of the jobs that are not cancelled and want it.
+    #: IDs of the live jobs that want it.
     jobs: tuple[str, ...] = ()
-    #: While it waits: one for each of these jobs.
+    #: While it waits: one entry per job.
     waits: tuple[Waiting, ...] = ()
-    #: While it runs, or its picture is checked.
+    #: While it runs or its image is being checked.
     hand: Hand | None = None
     check: Check | None = None
-    #: Kind and sentence of its last failure, or why it fits nothing.
+    #: Kind and message of its last failure, or why it fits no class.
     failure: str = ""
     reason: str = ""
-    #: Its own failures, and the nodes on which they happened.
+    #: Failed attempts, and the nodes on which they failed.
     attempts: int = 0
     failed_on: tuple[str, ...] = ()
-    #: Whether each of these jobs is done without it.
+    #: Whether all of these jobs accepted it as permanently missing.
     accepted: bool = False
-    #: Who deleted its picture last, where no job has wanted it since.
+    #: Who last deleted its image, if no job has wanted it since.
     deleted_by: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobSubject:
     job: JobFacts
-    #: As `farm jobs` shows it.
+    #: Status as shown by `farm jobs`.
     status: str
     images: int
     #: Shots by state.
     counts: Mapping[str, int]
-    #: Shots in hand, by node.
+    #: Running shots by node.
     running: Mapping[str, int] = field(default_factory=dict)
-    #: Of delivered pictures.
+    #: The check of delivered images.
     check: Check | None = None
-    #: What waits, and how many of it.
+    #: Waiting shots, with their number.
     waits: tuple[tuple[Waiting, int], ...] = ()
-    #: Shots that wait after an engine, a node or ingest died with them: they are rendered last, and alone.
+    #: Number of suspects: waiting shots that are rendered last and alone after a crash.
     suspects: int = 0
-    #: Shots that wait for another attempt after a failure of their own.
+    #: Number of shots that wait for another attempt after a failure.
     retries: int = 0
-    #: Of failed and unschedulable shots.
+    #: Failures of failed and unschedulable shots.
     failures: tuple[FailureView, ...] = ()
-    #: Id and output name of the first that failed.
+    #: ID and output name of the first failed shots.
     failed: tuple[tuple[str, str], ...] = ()
     #: What retention has removed of it, when, and what to do; empty: nothing.
     removed: str = ""
 
 
 class NodeRefusal(NamedTuple):
-    """What keeps images from a node."""
+    """Why a node cannot take some images."""
 
     sentence: str
     images: int
-    #: What the node's owner can do about it; empty where nothing on the node changes it.
+    #: What the owner of the node can do; empty if no change of the node helps.
     remedy: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LaneWork:
-    """What waits in one of a node's lanes, as the planner sees it for this node now."""
+    """Waiting work in a lane of a node, as evaluated by the planner for this node."""
 
     lane: str
-    #: The job it is served from, and how many of its images; None: nothing for this node.
+    #: The work that the node gets first, and its number of images; None if there is none.
     first: First | None
     images: int = 0
     refusals: tuple[NodeRefusal, ...] = ()
@@ -198,12 +198,12 @@ class LaneWork:
 class NodeSubject:
     node: NodeFacts
     vram_class: int
-    #: Version of the farm's program on the node, and here; empty where it was not told.
+    #: Versions of the node and of the farm; empty if unknown.
     version: str = ""
     farm_version: str = ""
     hand: Hand | None = None
     lanes: tuple[LaneWork, ...] = ()
-    #: Lanes that it does not serve to images that wait in them.
+    #: Waiting images in lanes that it does not serve.
     other_lanes: Mapping[str, int] = field(default_factory=dict)
-    #: What cards of its type have shown about memory.
+    #: Memory measurements of cards of its type.
     memory: tuple[MemoryView, ...] = ()

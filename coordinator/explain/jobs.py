@@ -1,4 +1,4 @@
-"""One job: what remains to be done, and why."""
+"""Explanation of a job: what remains to be done, and why."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from coordinator.explain.facts import JobSubject
 from coordinator.explain.waiting import budget_remedy, why_waiting
 from coordinator.explain.wording import SHORT, Answer, a_few, capitalised, checking, listed, spent
 
-#: What `farm jobs` calls a job's status, as the end of a sentence.
+#: Status of `farm jobs`, as the end of a sentence.
 _STATUS = {
     "waiting": "is waiting",
     "running": "is running",
@@ -22,14 +22,14 @@ _STATUS = {
     "failed": "ended with images missing",
     "unschedulable": "has only shots left that fit no node",
 }
-#: States of shots that a job still asks for.
+#: States of unfinished shots.
 UNDONE = (ShotState.WAITING, ShotState.RUNNING, ShotState.DELIVERED, ShotState.UNSCHEDULABLE)
 
 
 def explain_job(subject: JobSubject) -> Explanation:
-    """How it stands, then each group of its shots that is not stored, with its number and reason."""
+    """Status and budget, then each group of unfinished shots with number and reason."""
     answers = [_standing(subject), *_budget(subject), *_waits(subject), *_rest(subject)]
-    # What stands still needs a remedy more than what only waits for its turn.
+    # Blocked shots need a remedy more than shots that only wait for their turn.
     remedies = [one.remedy for one in sorted(answers, key=lambda answer: answer.goes_on) if one.remedy]
     return Explanation(
         subject=subject.job.id,
@@ -63,10 +63,10 @@ def _budget(subject: JobSubject) -> Iterator[Answer]:
 
 
 def _waits(subject: JobSubject) -> Iterator[Answer]:
-    """Each reason once: first those that stand still, and of these that of the most shots."""
+    """Each reason once: blocked shots first, most frequent reason first."""
     answers: dict[str, Answer] = {}
     shots: Counter[str] = Counter()
-    # Where only their class differs, the remedy must do for the largest: it is asked last.
+    # If only the class differs, the remedy must suffice for the largest class, which comes last.
     for waiting, images in sorted(subject.waits, key=lambda one: one[0].vram_class):
         answer = why_waiting(waiting)
         answers[answer.sentence] = answer

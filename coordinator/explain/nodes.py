@@ -1,4 +1,4 @@
-"""One node: what it is doing, or why it gets no work."""
+"""Explanation of a node: what it is doing, or why it gets no work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from coordinator.scheduling.planner import refusal
 
 
 def explain_node(subject: NodeSubject) -> Explanation:
-    """What it does now, what it gets next in each of its lanes, and what keeps the rest from it."""
+    """What the node is doing, what it gets next from each lane, and why it cannot take the rest."""
     answers = [*_standing(subject), *_version(subject), *_memory(subject)]
     if subject.node.in_service:
         for lane in subject.lanes:
@@ -51,7 +51,7 @@ def _version(subject: NodeSubject) -> Iterator[Answer]:
 
 
 def _memory(subject: NodeSubject) -> Iterator[Answer]:
-    """Where cards of its type ran out of memory."""
+    """Work with which cards of its type ran out of memory."""
     for view in subject.memory:
         if view.most_images is not None:
             size = format_size(view.width, view.height)

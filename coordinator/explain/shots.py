@@ -1,4 +1,4 @@
-"""One shot: where it runs, or why it does not."""
+"""Explanation of a shot: where it runs, or why it does not."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from coordinator.explain.wording import SHORT, Answer, capitalised, checking, in
 
 
 def explain_shot(shot: ShotSubject) -> Explanation:
-    """Where it runs or what became of it; while it waits, a sentence for each job that wants it."""
+    """Where the shot runs or how it ended; while it waits, one sentence per job that wants it."""
     answers = _answers(shot)
     name = f"shot {shot.id[:SHORT]}" + (f" ({shot.name})" if shot.name else "")
     first, *others = answers
@@ -61,7 +61,7 @@ def _answers(shot: ShotSubject) -> list[Answer]:
 
 
 def _waits(shot: ShotSubject) -> list[Answer]:
-    """The way in which it goes on soonest comes first."""
+    """Why the shot waits, one answer per job; answers that need no action come first."""
     answers = sorted(map(why_waiting, shot.waits), key=lambda answer: not answer.goes_on)
     first, *others = answers or [
         Answer("every job that wants it is cancelled", "`farm requeue JOB` continues a job")

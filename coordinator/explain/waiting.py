@@ -1,4 +1,4 @@
-"""Why shots wait: who takes them next, or what keeps them from every node and what would change that."""
+"""Why shots wait: which node takes them next, or why no node can and what would change that."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from coordinator.explain.wording import Answer, listed, out_of_service, spent
 
 
 def why_waiting(waiting: Waiting) -> Answer:
-    """One clause that fits behind "waits:"; the first hindrance in the order in which a claim meets them."""
+    """A clause to follow "waits:"; the first obstacle in the order in which a claim checks them."""
     return _held_by_job(waiting.job) or _without_node(waiting) or _among(waiting, _takers(waiting))
 
 
@@ -33,12 +33,12 @@ def _held_by_job(job: JobFacts) -> Answer | None:
 
 
 def _takers(waiting: Waiting) -> list[CandidateNode]:
-    """Nodes in service that can take them."""
+    """Nodes in service that can take the shots."""
     return [one for one in waiting.candidates if not one.lack and one.node.in_service]
 
 
 def _without_node(waiting: Waiting) -> Answer | None:
-    """Where no node in service can take them."""
+    """Why no node in service can take the shots; None if one can."""
     lane = waiting.job.lane
     if not waiting.candidates:
         card = f" on a card with {waiting.vram_class} GB or more" if waiting.vram_class else ""
@@ -91,7 +91,7 @@ def _among(waiting: Waiting, takers: Sequence[CandidateNode]) -> Answer:
 
 
 def _in_turn(waiting: Waiting, takers: Iterable[CandidateNode]) -> Answer:
-    """Who takes them, or what comes first on the node that is nearest to it."""
+    """Which node takes the shots, or what the node that could take them soonest does first."""
     one = min(takers, key=lambda taker: _distance(waiting, taker))
     name, first = one.node.name, one.first
     when = "next" if one.node.state is not NodeState.BUSY else "after its current batch"

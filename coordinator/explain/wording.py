@@ -1,4 +1,4 @@
-"""Words that all explanations share."""
+"""Phrases shared by all explanations."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from common.units import counted, format_money, format_seconds
 from common.views import MisfitView
 from coordinator.explain.facts import Budget, Check, Hand, NodeFacts
 
-#: Hex digits of a shot's id that people read.
+#: Hex digits of a shot ID shown to users.
 SHORT = 12
-#: Names of a list before the rest is only counted.
+#: Maximum names in a list; the rest is counted.
 _NAMES = 3
-#: Reasons that are told before the rest is summed up.
+#: Maximum reasons shown; the rest is summed up.
 _REASONS = 3
 
 Reason = TypeVar("Reason")
 
 
 class Answer(NamedTuple):
-    """A sentence without a full stop, and what a person can do about it."""
+    """A sentence without a full stop, and a remedy."""
 
     sentence: str
     remedy: str = ""
-    #: Whether it comes right without anybody's doing.
+    #: Whether it resolves without action by a person.
     goes_on: bool = False
 
 
@@ -50,7 +50,7 @@ def listed(names: Sequence[str]) -> str:
 def a_few(
     reasons: Sequence[tuple[Reason, int]], summed_up: Callable[[str], Reason]
 ) -> Iterator[tuple[Reason, int]]:
-    """The first of some reasons, each with its number of shots, and one of all that come behind them.
+    """The first reasons with their numbers of shots, and one entry that sums up all others.
 
     >>> list(a_few([("black", 5), ("flat", 3), ("torn", 2), ("odd", 1), ("blue", 1)], str))
     [('black', 5), ('flat', 3), ('torn', 2), ('2 more reasons', 2)]
@@ -61,7 +61,7 @@ def a_few(
 
 
 def misfits(shots: Mapping[str, int]) -> tuple[MisfitView, ...]:
-    """A few of the reasons why shots fit no node, those of the most shots first."""
+    """The most frequent reasons why shots fit no node."""
     ranked = Counter(shots).most_common()
     return tuple(MisfitView(reason=reason, shots=number) for reason, number in a_few(ranked, str))
 
@@ -71,7 +71,7 @@ def in_hand(hand: Hand) -> str:
 
 
 def checking(check: Check | None) -> Answer:
-    """How the check of delivered pictures stands.
+    """The progress of the check of delivered images.
 
     >>> checking(Check(waited_s=95, again_s=30)).sentence
     'is waiting for ingest, which has not responded for 1 min 35 s (retrying every 30 s)'
@@ -105,12 +105,12 @@ def spent(budget: Budget) -> str:
 
 
 def out_of_service(node: NodeFacts) -> Answer:
-    """Why a node takes no work, and what brings it back."""
+    """Why a node takes no work, and how to bring it back."""
     return Answer(f"node {node.name} {_standing(node)}", _comeback(node))
 
 
 def _standing(node: NodeFacts) -> str:
-    """The ledger's reason begins with the state's own word where a person put it there."""
+    """State and reason of a node; a reason set by a person already begins with the state."""
     if node.reason.startswith(node.state):
         return f"is {node.reason}"
     because = f": {node.reason}" if node.reason else ""

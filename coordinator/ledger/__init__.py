@@ -1,4 +1,4 @@
-"""The SQL ledger: `Ledger` is its whole surface; `open_engine` and `Candidate` are the way to it."""
+"""The SQL ledger. `Ledger` is its public interface; `open_engine` and `Candidate` create one."""
 
 from coordinator.ledger.database import open_engine
 from coordinator.ledger.leadership import Candidate, Lead, Replaced

@@ -1,4 +1,4 @@
-"""Batches in hand: uploads granted, shots reported, the batch closed; only the holder of the token may."""
+"""Active batches: grants, reports and closing; each call requires the token of the batch."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from coordinator.scheduling.member import card_of
 
 
 def batch_row(connection: Connection, batch_id: str, token: str) -> Row[Any]:
-    """The batch's row; raises NotFound, or Gone when the token is not its own."""
+    """The row of a batch. Raises NotFound, or Gone if the token does not belong to the batch."""
     row = connection.execute(select(batches).where(batches.c.id == batch_id)).one_or_none()
     return must_match(batch_id, row, token)
 
 
 def must_match(batch_id: str, row: Row[Any] | None, token: str) -> Row[Any]:
-    """The row of a batch, or of one in it; raises as `batch_row` does."""
+    """The row of a batch, selected by batch or by a shot in it. Raises as `batch_row` does."""
     if row is None:
         raise NotFound(f"no batch {batch_id}")
     if not hmac.compare_digest(row.token.encode(), token.encode()):
-        raise WrongToken(f"the token is not that of batch {batch_id}; drop this work")
+        raise WrongToken(f"the token does not belong to batch {batch_id}; drop this work")
     return row
 
 
@@ -48,7 +48,7 @@ def finished(connection: Connection, batch_ids: Iterable[str], closed_before: fl
     needed = or_(batches.c.closed_at.is_(None), batches.c.closed_at >= closed_before, owed)
     asked = set(batch_ids)
     parts = (select(batches.c.id).where(batches.c.id.in_(some), needed) for some in chunks(list(asked)))
-    # Those that have no row any more closed long ago.
+    # Batches without a row closed long ago.
     return asked - {batch_id for part in parts for batch_id in connection.scalars(part)}
 
 
@@ -59,13 +59,13 @@ def granted_keys(connection: Connection, batch_id: str, requests: Sequence[Grant
         _must_be_leased(batch_id, attempt.batch_state, attempt.outcome)
         if attempt.state != AttemptState.RUNNING:
             raise Conflict(
-                f"shot {request.shot_id[:12]} of batch {batch_id} is {attempt.state}; it needs no upload"
+                f"shot {request.shot_id[:12]} of batch {batch_id} is {attempt.state} and needs no upload"
             )
     return [quarantine_key(batch_id, request.shot_id, request.sha256) for request in requests]
 
 
 def accept_reports(write: Write, rules: Rules, reports: Sequence[tuple[str, Report]]) -> list[Reported]:
-    """Account all of these or, where one is wrong, raise what is wrong with it. See `Ledger.reports`."""
+    """Record all reports, or raise the error of the first invalid one. See `Ledger.reports`."""
     found = _attempts(write.connection, reports)
     new: dict[str, tuple[Row[Any], Report]] = {}
     repeated = []
@@ -97,7 +97,7 @@ class _States(NamedTuple):
 
 
 def _states(write: Write, attempt_ids: Set[str], delivered: Set[str]) -> dict[str, _States]:
-    """Of these attempts and their shots now; some are known to have been delivered just now."""
+    """Current states of these attempts and their shots; `delivered` are known without a query."""
     known = dict.fromkeys(delivered, _States(AttemptState.DELIVERED, ShotState.DELIVERED))
     if attempt_ids == delivered:
         return known
@@ -130,14 +130,14 @@ def close(write: Write, rules: Rules, batch_id: str, close: Close) -> Ack:
 
 def _must_be_leased(batch_id: str, state: str, outcome: str | None) -> None:
     if state != BatchState.LEASED:
-        raise Gone(f"the lease on batch {batch_id} is over ({outcome}); drop this work")
+        raise Gone(f"the lease on batch {batch_id} has ended ({outcome}); drop this work")
 
 
 _Asked = TypeVar("_Asked", GrantRequest, Report)
 
 
 def _attempts(connection: Connection, asked: Sequence[tuple[str, _Asked]]) -> list[Row[Any]]:
-    """The attempt that each of these speaks of; raises NotFound, or WrongToken, where one has none."""
+    """The attempt that each request refers to. Raises NotFound, or WrongToken, if one has none."""
     columns = ("id", "batch_id", "shot_id", "state", "job_id", "node_id", "model", "vram_class")
     query: Select[Any] = (
         select(
@@ -166,13 +166,13 @@ def _attempts(connection: Connection, asked: Sequence[tuple[str, _Asked]]) -> li
         row = found.get((batch_id, one.shot_id))
         if row is None:
             batch_row(connection, batch_id, one.token)
-            raise NotFound(f"batch {batch_id} holds no shot {one.shot_id[:12]}")
+            raise NotFound(f"batch {batch_id} does not contain shot {one.shot_id[:12]}")
         must_match(batch_id, row, one.token)
     return [found[batch_id, one.shot_id] for batch_id, one in asked]
 
 
 def _charged(write: Write, rules: Rules, attempt: Row[Any], report: Report) -> dict[str, Any]:
-    """What a report tells of an attempt, which its job is charged."""
+    """Columns of an attempt from its report, including the charge to its job."""
     charge = work_charge(report.spent, card_of(attempt.card), attempt.terms, rules)
     write.charge(attempt.job_id, charge["cost"])
     return {
@@ -206,10 +206,10 @@ def _deliver(write: Write, rules: Rules, told: Sequence[tuple[Row[Any], Report]]
 
 def _upload(write: Write, attempt: Row[Any], report: Report) -> dict[str, Any]:
     if report.sha256 is None or report.size is None:
-        raise Invalid("a delivered shot is reported with the sha256 and the size of its upload")
+        raise Invalid("the report of a delivered shot requires `sha256` and size of its upload")
     key = quarantine_key(attempt.batch_id, attempt.shot_id, report.sha256)
     if report.key not in (None, key):
-        raise Invalid(f"the upload belongs at {key}, not at {report.key}")
+        raise Invalid(f"the key of the upload must be {key}, not {report.key}")
     return {"key": key, "sha256": report.sha256, "size": report.size, "asked_at": write.now}
 
 
@@ -220,7 +220,7 @@ def _pace(attempt: Row[Any], report: Report) -> Pace:
 def _fail(write: Write, rules: Rules, attempt: Row[Any], report: Report) -> None:
     facts = _charged(write, rules, attempt, report)
     if report.failure is None:
-        raise Invalid("a failed shot is reported with the kind of its failure")
+        raise Invalid("the report of a failed shot requires the kind of its failure")
     met = _borne_out(write, rules, attempt.shot_id, failure(report.failure))
     if met.blame is Blame.OUT_OF_MEMORY:
         in_batch = select(func.count()).where(attempts.c.batch_id == attempt.batch_id)
@@ -235,13 +235,13 @@ def _fail(write: Write, rules: Rules, attempt: Row[Any], report: Report) -> None
 
 
 def _pass_of(report: Report) -> int:
-    """Images of the pass that a picture came of, as its node tells."""
+    """Number of images in the pass of an image, as reported by its node."""
     told = (report.fingerprint or {}).get("pass")
     return told if isinstance(told, int) and told > 0 else 1
 
 
 def _borne_out(write: Write, rules: Rules, shot_id: str, told: Failure) -> Failure:
-    """What a node told; of a prompt that is not too long by the farm's own count, others may try the shot."""
+    """The failure reported by a node; `prompt_too_long` is corrected if the farm counted otherwise."""
     if told.kind != "prompt_too_long":
         return told
     spec = write.connection.execute(select(shots.c.spec).where(shots.c.id == shot_id)).scalar_one()

@@ -1,4 +1,4 @@
-"""Claims: a node with a ticket gets a batch composed for it, or hears why not."""
+"""Claims: composes a batch for a node with a ticket, or states why there is none."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from coordinator.scheduling.planner import Selection, choose, refusal
 
 
 def recall(write: Write, claim: Claim, lane: str, vram_class: int) -> Lease | None:
-    """The lease that this very claim was answered with before; None for a new one.
+    """The lease that an earlier response to the same claim granted; None for a new claim.
 
     Raises as `Ledger.claim` does.
     """
@@ -46,7 +46,7 @@ def recall(write: Write, claim: Claim, lane: str, vram_class: int) -> Lease | No
 def _again(write: Write, claim: Claim, batch: Row[Any]) -> Lease:
     same = (batch.node_id, batch.incarnation) == (claim.node_id, claim.incarnation)
     if not same or batch.state != BatchState.LEASED:
-        raise Conflict("this ticket is spent; take the next one from the queue")
+        raise Conflict("this ticket has been used; take the next one from the queue")
     query = (
         select(attempts.c.id, shots.c.id.label("shot_id"), shots.c.spec)
         .select_from(attempts.join(shots))
@@ -58,11 +58,11 @@ def _again(write: Write, claim: Claim, batch: Row[Any]) -> Lease:
 
 
 def compose(write: Write, rules: Rules, claim: Claim, lane: str) -> ClaimAnswer:
-    """A batch for this node now, or why there is none."""
+    """A batch for this node, or the reason why there is none."""
     backlog = write.backlog
     node = node_row(write.connection, claim.node_id, claim.incarnation)
     state = hear(write, node, loaded_model=claim.loaded_model, loaded_loras=list(claim.loaded_loras))
-    # What it told just now is not in memory yet.
+    # What the node just reported is not in memory yet.
     member = members(write.connection, [node.id])[node.id]
     if state is NodeState.BUSY or not may_claim(write.connection, member):
         return ClaimAnswer(nothing=Nothing(reason=f"node {node.id} is {state}: {node.reason or 'as asked'}"))
@@ -84,11 +84,13 @@ def compose(write: Write, rules: Rules, claim: Claim, lane: str) -> ClaimAnswer:
 
 def _failed_here(rules: Rules) -> str:
     wait = f"{rules.timing.retry_s:.0f} s"
-    return f"they failed on this node; another tries them, or where there is none this one after {wait}"
+    return (
+        f"they failed on this node; another node retries them, or this one after {wait} if there is no other"
+    )
 
 
 def _pick(write: Write, choice: Selection, member: Member, found: Offer, rules: Rules) -> list[Row[Any]]:
-    """The next shots of the chosen lot, in the order of its job; reads no more of the table than it takes."""
+    """The next shots of the chosen lot, in the order of its job; reads only the rows that it takes."""
     takers, rows = found.takers[choice.option.lot], list[Row[Any]]()
     for min_class in sorted(found.classes[choice.option.lot]):
         rows += _take(write, choice, min_class, member, takers, rules)
@@ -98,7 +100,7 @@ def _pick(write: Write, choice: Selection, member: Member, found: Offer, rules: 
 def _take(
     write: Write, choice: Selection, min_class: int, member: Member, takers: Set[str], rules: Rules
 ) -> list[Row[Any]]:
-    """Up to as many as are chosen, without those that others should try first."""
+    """At most the chosen number of shots, without those that other nodes should try first."""
     rows: list[Row[Any]] = []
     page: Sequence[Row[Any]] = ()
     while len(rows) < choice.images and (not page or len(page) == choice.images):
@@ -113,7 +115,7 @@ def _take(
 
 
 def _waiting(choice: Selection, min_class: int, member: Member, after: tuple[int, int] | None) -> Select[Any]:
-    """As many shots as are chosen, from behind a place, and whether each has failed on this node."""
+    """The chosen number of shots after a position, and whether each has failed on this node."""
     job_id, work_key = choice.option.lot
     here = exists().where(attempts.c.shot_id == shots.c.id, failed(), attempts.c.node_id == member.id)
     order = waiting.c.crashes, waiting.c.position
@@ -130,9 +132,9 @@ def _waiting(choice: Selection, min_class: int, member: Member, after: tuple[int
 def _kept_for_others(
     write: Write, shot_ids: Sequence[str], member: Member, takers: Set[str], rules: Rules
 ) -> set[str]:
-    """Those of these shots, which failed here, that another node can try, or that rest.
+    """Shots that failed on this node and are reserved for other nodes, or rest for now.
 
-    Where no other can, what failed here by its own fault rests first; a clock that was set back adds nothing.
+    If no other node can take them, shots at fault rest first; a clock that was set back extends no rest.
     """
     own = case((by_its_own_fault(), attempts.c.settled_at))
     query = (
@@ -150,12 +152,12 @@ def _kept_for_others(
 
 
 def _unsuspected(rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
-    """The shots that no engine died with; where there are none, one that an engine did, alone."""
+    """The shots that are not suspects; if there are none, a single suspect."""
     return [row for row in rows if row.crashes == 0] or rows[:1]
 
 
 def _in_passes(rows: Sequence[Row[Any]]) -> list[Row[Any]]:
-    """As the node renders them: what fits one call together, so that an end tells which pass was running."""
+    """The shots in rendering order, grouped by pass, so that the running pass is known when a batch ends."""
     calls: dict[tuple[object, ...], list[Row[Any]]] = {}
     for row in rows:
         calls.setdefault(shot_of(row.spec).call, []).append(row)

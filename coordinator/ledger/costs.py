@@ -1,4 +1,4 @@
-"""Accounts: totals and costs, read from the tallies; of one job from its rows."""
+"""Costs and totals: of the farm from the tallies, of a single job from its rows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from coordinator.ledger.schema import (
 )
 from coordinator.scheduling.backlog import Backlog
 
-#: Phases in which the card works for nobody else. Saving and uploading run beside the next pass.
+#: Phases that occupy the card; saving and uploading overlap with the next pass.
 CARD_PHASES = ("load", "encode", "denoise", "decode")
 
 
@@ -36,15 +36,17 @@ def card_seconds(seconds: Mapping[str, float]) -> float:
 
 
 def phase_columns(spent: Spent) -> dict[str, float]:
-    """Seconds of an attempt by column. Raises Invalid for a phase that attempts do not have."""
+    """Seconds of an attempt by column. Raises Invalid for an unknown phase."""
     unknown = spent.seconds.keys() - set(ATTEMPT_PHASES)
     if unknown:
-        raise Invalid(f"seconds of {', '.join(sorted(unknown))}: an attempt has {', '.join(ATTEMPT_PHASES)}")
+        raise Invalid(
+            f"unknown phase {', '.join(sorted(unknown))}; the phases are {', '.join(ATTEMPT_PHASES)}"
+        )
     return {f"{phase}_s": spent.seconds.get(phase, 0.0) for phase in ATTEMPT_PHASES}
 
 
 def spent_columns(spent: Spent) -> dict[str, Any]:
-    """What a lease spent so far, as its batch keeps it."""
+    """Time and energy that a lease has spent so far, as recorded in its batch."""
     return {
         "spent_s": spent.seconds,
         "spent_joules": spent.joules,
@@ -53,7 +55,7 @@ def spent_columns(spent: Spent) -> dict[str, Any]:
 
 
 def work_charge(spent: Spent, card: Card, terms: Terms, rules: Rules) -> dict[str, float]:
-    """`joules`, `cost` and `volunteered` of work on a card."""
+    """Columns `joules`, `cost` and `volunteered` for work on a card."""
     seconds = card_seconds(spent.seconds)
     joules = spent.joules
     if not joules and spent.energy_method == "estimated":
@@ -65,7 +67,7 @@ def work_charge(spent: Spent, card: Card, terms: Terms, rules: Rules) -> dict[st
 
 
 def idle_charge(seconds: float, joules: float, card: Card, terms: Terms, rules: Rules) -> dict[str, float]:
-    """The same of a node without a lease."""
+    """The same columns for the idle time of a node."""
     cost = idle_cost(
         seconds=seconds, joules=joules, vram_class=card.vram_class, terms=terms, rates=rules.rates
     )
@@ -73,7 +75,7 @@ def idle_charge(seconds: float, joules: float, card: Card, terms: Terms, rules: 
 
 
 def _columns(joules: float, cost: Cost) -> dict[str, float]:
-    """Rows and sums over them are floats: a million attempts keep nine digits, and none is an invoice."""
+    """Money as a float for a row; a sum over a million attempts keeps nine digits."""
     return {"joules": joules, "cost": float(cost.farm), "volunteered": float(cost.volunteered)}
 
 
@@ -81,12 +83,12 @@ def prefixed(prefix: str, columns: dict[str, float]) -> dict[str, float]:
     return {f"{prefix}{name}": value for name, value in columns.items()}
 
 
-#: Attempts that came to nothing by a failure.
+#: Outcomes of failed attempts.
 _FAILURES = (AttemptState.FAILED, AttemptState.REJECTED)
 
 
 def waiting(backlog: Backlog) -> Totals:
-    """What waits, and nothing else yet."""
+    """Totals that contain only waiting shots."""
     found = Totals()
     for line, number in backlog.lines.items():
         job = backlog.jobs[line.job_id]
@@ -97,7 +99,7 @@ def waiting(backlog: Backlog) -> Totals:
 
 
 def totals(connection: Connection, found: Totals) -> Totals:
-    """See `Ledger.totals`; `found` holds what waits already."""
+    """See `Ledger.totals`; `found` already contains the waiting shots."""
     for kind, model, lane, vram_class, label, value in connection.execute(select(tallies)):
         _read(found, kind, WorkLabels(model, lane, vram_class), label, value)
     _add_nodes(connection, found)
@@ -146,12 +148,12 @@ def cost_table(connection: Connection, job_id: str | None) -> list[CostRow]:
 
 @dataclass(slots=True)
 class _Line:
-    #: Stored ones, rejected ones among them.
+    #: Stored images, including rejected ones.
     images: int = 0
     failures: int = 0
     rejected: int = 0
     rejected_cost: float = 0.0
-    #: In which cards were held, for failed attempts and loading too.
+    #: Seconds that occupied cards, including failed attempts and loading.
     seconds: float = 0.0
     cost: float = 0.0
 
@@ -163,7 +165,7 @@ class _Part(_Line):
 
 
 def _of_all(connection: Connection) -> Iterator[_Part]:
-    """From the tallies, whatever the history."""
+    """From the tallies, independent of the length of the history."""
     for kind, model, _, size, label, value in connection.execute(select(tallies)):
         part = _Part(model=model, vram_class=size)
         match kind:
@@ -184,7 +186,7 @@ def _of_all(connection: Connection) -> Iterator[_Part]:
 
 
 def _of_job(connection: Connection, job_id: str) -> Iterator[_Part]:
-    """From its rows, which grow with the job."""
+    """From the rows of the job; takes time proportional to its size."""
     for model, size, state, number, seconds, cost in connection.execute(_by_model(job_id, attempts, _CARD_S)):
         part = _Part(model=model, vram_class=size, seconds=seconds, cost=cost)
         part.images = number * (state == AttemptState.STORED)
@@ -202,7 +204,7 @@ _AROUND_S = batches.c.load_s + batches.c.lost_s
 
 
 def _by_model(job_id: str, table: Table, seconds: ColumnElement[float]) -> Select[Any]:
-    """Model, class, state, number, seconds and cost of attempts or batches of a job."""
+    """Model, class, state, number, seconds and cost of the attempts or batches of a job."""
     cost = attempts.c.cost if table is attempts else batches.c.load_cost + batches.c.lost_cost
     by = (table.c.model, table.c.vram_class, table.c.state)
     query = select(*by, func.count(), func.sum(seconds), func.sum(cost)).group_by(*by)
@@ -210,9 +212,9 @@ def _by_model(job_id: str, table: Table, seconds: ColumnElement[float]) -> Selec
 
 
 def _rejected(job_id: str, table: Table) -> Select[Any]:
-    """Model, class, number and cost of a job's rejected pictures; `table` has the stored or the deleted."""
+    """Model, class, number and cost of rejected images of a job; `table` is of stored or deleted images."""
     by = attempts.c.model, attempts.c.vram_class
-    # By the shot, which both have an index on; the attempt alone tells them apart.
+    # Join on the shot, which is indexed in both tables; the attempt alone identifies the image.
     its_own = and_(attempts.c.shot_id == table.c.shot_id, attempts.c.id == table.c.attempt_id)
     paid = attempts.join(table, its_own)
     query = select(*by, func.count(), func.sum(table.c.cost)).select_from(paid).group_by(*by)

@@ -1,4 +1,4 @@
-"""The ledger's database: SQLite or PostgreSQL, its transactions, and its troubles in a sentence."""
+"""The database of the ledger (SQLite or PostgreSQL): engine, transactions, and error messages."""
 
 from __future__ import annotations
 
@@ -27,34 +27,34 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from common.errors import Invalid, Unavailable
 
-#: How long a transaction waits for another process (a backup, another coordinator) to let go of a lock.
+#: Seconds for which a transaction waits for a lock of another process, such as a backup.
 _LOCK_S = 10
-#: PostgreSQL ends a transaction that stands still for so long: a stopped coordinator holds nobody up.
+#: Seconds after which PostgreSQL ends an idle transaction, so that a suspended coordinator blocks nobody.
 _IDLE_S = 10
 _CONNECT_S = 5
-#: Of each connection to SQLite. It fills up over thousands of shots; the system caches the file anyway.
+#: Page cache of each SQLite connection. It fills over thousands of shots; the system caches the file, too.
 _CACHE_KIB = 2048
 _DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}
 _MIGRATIONS = Path(__file__).with_name("migrations")
-#: What databases say of troubles that a person can end, and how.
+#: Error messages of databases, with a remedy.
 _REMEDIES = {
-    "disk is full": "make room on that disk; what was refused is asked for again",
-    "no space left": "make room on the server's disk; what was refused is asked for again",
-    "not a database": "no SQLite file, or a damaged one: restore a backup, or move it away to begin anew",
-    "malformed": "the file is damaged: restore a backup, or move it away to begin anew",
-    "readonly": "let the coordinator's user write the file and its folder",
-    "unable to open": "let the coordinator's user write there, or set FARM_DATABASE_URL to another place",
-    "locked": "another process holds it: a backup, or a coordinator that was stopped in mid-write",
-    "password": "set FARM_DATABASE_URL to the right user and password",
+    "disk is full": "free space on that disk; rejected calls are retried",
+    "no space left": "free space on the disk of the server; rejected calls are retried",
+    "not a database": "not an SQLite file, or damaged: restore a backup, or move it away to start empty",
+    "malformed": "the file is damaged: restore a backup, or move it away to start empty",
+    "readonly": "allow the user of the coordinator to write the file and its folder",
+    "unable to open": "allow the user of the coordinator to write there, or change FARM_DATABASE_URL",
+    "locked": "another process holds the lock: a backup, or a coordinator that was suspended while writing",
+    "password": "correct user and password in FARM_DATABASE_URL",
 }
-_REMEDY = "see whether the server runs, and FARM_DATABASE_URL"
+_REMEDY = "check that the server is running and that FARM_DATABASE_URL is correct"
 
 
 def open_engine(url: str) -> Engine:
-    """A database that answers, with whatever schema it has; `leadership.Candidate` brings it to the newest.
+    """Connects to a database with any schema; `leadership.Candidate` migrates it to the newest revision.
 
-    `url` is `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`. Raises Invalid for another kind,
-    Unavailable when it does not answer.
+    `url` is `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`. Raises Invalid for another kind of
+    database, Unavailable if it does not respond.
     """
     engine = _engine(_parsed(url))
     try:
@@ -67,24 +67,24 @@ def open_engine(url: str) -> Engine:
 
 @contextmanager
 def transaction(engine: Engine, *, writes: bool = False) -> Iterator[Connection]:
-    """A transaction, committed when the block ends well.
+    """A transaction, committed if the block ends without an exception.
 
-    One that `writes` locks SQLite when it begins, not midway; all statements of any other see the database as
-    it was at the first. Raises Unavailable for what the database, and no statement, is to blame for.
+    With `writes`, SQLite is locked at the start of the transaction; otherwise all statements see a consistent
+    snapshot. Raises Unavailable for errors of the database that no statement caused.
     """
     options: dict[str, Any] = {"writes": writes}
     if not writes and engine.dialect.name == "postgresql":
-        # SQLite gives nothing less.
+        # SQLite always isolates at least this much.
         options["isolation_level"] = "REPEATABLE READ"
     try:
         with engine.execution_options(**options).begin() as connection:
             yield connection
     except PoolTimeout as error:
         raise Unavailable(
-            "all connections to the ledger's database are in use; what was refused is asked for again"
+            "all connections to the database of the ledger are in use; rejected calls are retried"
         ) from error
     except DBAPIError as error:
-        # SQLite has no class of its own for a file that is none.
+        # SQLite has no exception class of its own for an invalid file.
         if (
             isinstance(error, OperationalError | InterfaceError | InternalError)
             or type(error) is DatabaseError
@@ -94,18 +94,18 @@ def transaction(engine: Engine, *, writes: bool = False) -> Iterator[Connection]
 
 
 def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
-    """Insert the rows whose key is not there yet."""
+    """Insert the rows whose key does not exist yet."""
     if rows:
         connection.execute(_insert(connection, table).on_conflict_do_nothing(), rows)
 
 
 def upsert(connection: Connection, table: Table, key: dict[str, Any], **values: Any) -> None:
-    """Insert a row, or set `values` where its key is there."""
+    """Insert a row, or set `values` if its key exists."""
     upsert_all(connection, table, list(key), [{**key, **values}])
 
 
 def upsert_all(connection: Connection, table: Table, key: Sequence[str], rows: list[dict[str, Any]]) -> None:
-    """Insert rows of the same columns, or set those beside the `key` where that is there."""
+    """Insert rows with the same columns, or update all columns except `key` if the key exists."""
     if rows:
         row = _insert(connection, table)
         values = {column: row.excluded[column] for column in rows[0] if column not in key}
@@ -115,7 +115,7 @@ def upsert_all(connection: Connection, table: Table, key: Sequence[str], rows: l
 def add_to(
     connection: Connection, table: Table, key: Sequence[str], column: str, rows: list[dict[str, Any]]
 ) -> None:
-    """Add what the rows have in `column` to the rows of the same key, or begin with it."""
+    """Add `column` of each row to the existing row with the same key, or insert the row."""
     if rows:
         row = _insert(connection, table)
         summed = {column: table.c[column] + row.excluded[column]}
@@ -130,32 +130,32 @@ def _trouble(url: URL, error: DBAPIError) -> Unavailable:
     place = url.render_as_string(hide_password=True)
     said = str(error.orig).strip().partition("\n")[0]
     remedy = next((remedy for words, remedy in _REMEDIES.items() if words in said.lower()), _REMEDY)
-    return Unavailable(f"the ledger's database {place} does not work ({said}): {remedy}")
+    return Unavailable(f"the database of the ledger, {place}, is not working ({said}): {remedy}")
 
 
 def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise Invalid(f"database_url {url!r} is no URL; write sqlite:///PATH or postgresql://…") from None
+        raise Invalid(f"database_url {url!r} is not a URL; write sqlite:///PATH or postgresql://…") from None
     driver = _DRIVERS.get(parsed.get_backend_name())
     if driver is None:
         raise Invalid(
-            f"database_url is for {parsed.get_backend_name()}; the ledger takes sqlite or postgresql"
+            f"database_url is for {parsed.get_backend_name()}; the ledger supports sqlite and postgresql"
         )
     return parsed.set(drivername=driver)
 
 
 def _engine(url: URL) -> Engine:
     if url.drivername != "sqlite":
-        # Without the second a network that is cut would be noticed after many minutes.
+        # Without the second setting, a network partition is detected only after many minutes.
         given = {"connect_timeout": _CONNECT_S, "tcp_user_timeout": _LOCK_S * 1000}
         engine = create_engine(url, pool_pre_ping=True, connect_args=given)
         event.listen(engine, "connect", _prepare_postgresql)
         return engine
     if url.database:
         _make_folder(Path(url.database).parent)
-    # Each connection keeps pages and statements of its own: the one that was used last is used again.
+    # Each connection has its own caches, so the most recently used connection is reused first.
     engine = create_engine(url, pool_use_lifo=True)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
@@ -167,8 +167,8 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Unavailable(
-            f"cannot make the folder {folder} for the ledger ({error.strerror}): "
-            "let the coordinator's user write there, or set FARM_DATABASE_URL to another place"
+            f"cannot create the folder {folder} for the ledger ({error.strerror}): "
+            "allow the user of the coordinator to write there, or change FARM_DATABASE_URL"
         ) from error
 
 
@@ -179,7 +179,7 @@ def _prepare_postgresql(connection: Any, _record: object) -> None:
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
-    # The driver's own BEGIN comes late and is never IMMEDIATE; `_begin_sqlite` does it instead.
+    # The driver's own BEGIN is delayed and never IMMEDIATE; `_begin_sqlite` issues it instead.
     connection.isolation_level = None
     for pragma in (
         f"busy_timeout={_LOCK_S * 1000}",
@@ -198,12 +198,12 @@ def _begin_sqlite(connection: Connection) -> None:
 
 @cache
 def _scripts() -> ScriptDirectory:
-    """The revisions that this program knows; whoever stands by asks for them at every look."""
+    """The schema revisions that this program knows; cached because a standby needs them at every check."""
     return ScriptDirectory(str(_MIGRATIONS))
 
 
 def config(connection: Connection) -> Config:
-    """Alembic's settings for the ledger in `connection`."""
+    """Alembic configuration for the ledger in `connection`."""
     found = Config()
     found.set_main_option("script_location", str(_MIGRATIONS))
     found.attributes["connection"] = connection
@@ -211,18 +211,18 @@ def config(connection: Connection) -> Config:
 
 
 def upgrade(connection: Connection) -> None:
-    """Bring the schema up to the newest revision, from none at all too."""
+    """Migrate the schema to the newest revision, also from an empty database."""
     if _revision(connection) != _scripts().get_current_head():
         command.upgrade(config(connection), "head")
 
 
 def refuse_newer(connection: Connection) -> None:
-    """Raises Invalid when the schema is of a revision that this program does not know."""
+    """Raises Invalid if this program does not know the revision of the schema."""
     found = _revision(connection)
     if found is not None and found not in {script.revision for script in _scripts().walk_revisions()}:
         place = connection.engine.url.render_as_string(hide_password=True)
         raise Invalid(
-            f"the ledger {place} was written by a newer shotfarm (schema {found}, this one knows up to "
+            f"the ledger {place} was written by a newer shotfarm (schema {found}, this one supports up to "
             f"{_scripts().get_current_head()}): install that version, or restore the backup made before it"
         )
 

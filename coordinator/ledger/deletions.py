@@ -1,6 +1,6 @@
-"""Deletions: pictures that leave the store for good; where they came from and who deleted them stays.
+"""Deletions: images are removed from the store permanently; their sidecar and who deleted them remain.
 
-The ledger is written first. The store follows, at once or when a later round finds what is left to erase.
+The ledger is written first. The store follows immediately, or when a later round finds remaining bytes.
 """
 
 from __future__ import annotations
@@ -40,11 +40,13 @@ def delete_shot(write: Write, shot_id: str, job_id: str | None, by: str) -> Dele
 
 
 def pictures_of(connection: Connection, job_id: str) -> list[str]:
-    """Shots with a stored picture that a job has, or had and rejected. Raises Conflict for one at work."""
+    """Shots with a stored image that a job has or has rejected. Raises Conflict if the job is unfinished."""
     job = detailed_job(connection, job_id)
     at_work = job_counts.c.job_id == job_id, job_counts.c.state.in_(OPEN), job_counts.c.shots > 0
     if job.intent != "cancelled" and connection.execute(select(job_counts).where(*at_work)).first():
-        raise Conflict(f"job {job_id} is not finished: run `farm cancel {job_id}` first, or delete shots")
+        raise Conflict(
+            f"job {job_id} is not finished: run `farm cancel {job_id}` first, or delete single shots"
+        )
     stored = shots.c.state == plain(ShotState.DONE)
     had = select(removals.c.shot_id).where(removals.c.job_id == job_id)
     has = select(wants.c.shot_id).where(wants.c.job_id == job_id)
@@ -52,7 +54,7 @@ def pictures_of(connection: Connection, job_id: str) -> list[str]:
 
 
 def pictures_with(connection: Connection, sha256: str) -> list[str]:
-    """Shots whose stored picture has these bytes. Raises NotFound where there is none."""
+    """Shots whose stored image has this SHA-256. Raises NotFound if there is none."""
     found = connection.scalars(select(images.c.shot_id).where(images.c.sha256 == sha256)).all()
     if not found:
         gone = select(deleted_images.c.deleted_by).where(deleted_images.c.sha256 == sha256)
@@ -63,7 +65,7 @@ def pictures_with(connection: Connection, sha256: str) -> list[str]:
 
 
 def delete_pictures(write: Write, shot_ids: Sequence[str], job_ids: Sequence[str] | None, by: str) -> Deleted:
-    """Take pictures out of these jobs (None: of all), and delete those that no live job has then."""
+    """Remove images from these jobs (None: all), and delete those that no live job has afterwards."""
     take_out(write, shot_ids, job_ids, DELETED, by)
     stored = shots.c.id.in_(shot_ids), shots.c.state == plain(ShotState.DONE)
     doomed = write.connection.scalars(select(shots.c.id).where(*stored, ~wanted())).all()
@@ -79,11 +81,11 @@ def delete_pictures(write: Write, shot_ids: Sequence[str], job_ids: Sequence[str
 
 
 def doomed(connection: Connection, limit: int) -> list[Doomed]:
-    """Deleted pictures whose bytes the store may have yet, the oldest first."""
+    """Deleted images whose bytes may still be in the store, oldest first."""
     query = select(deleted_images).where(deleted_images.c.erased_at.is_(None))
     rows = connection.execute(query.order_by(deleted_images.c.deleted_at).limit(limit)).all()
     uploads: dict[str, list[str]] = {}
-    # What is in hand again belongs to the next picture.
+    # An active attempt belongs to the next image.
     over = attempts.c.state.not_in((AttemptState.RUNNING, AttemptState.DELIVERED))
     theirs = attempts.c.shot_id.in_({row.shot_id for row in rows}), attempts.c.key.is_not(None), over
     for row in connection.execute(select(attempts.c.shot_id, attempts.c.key).where(*theirs)):
@@ -92,7 +94,7 @@ def doomed(connection: Connection, limit: int) -> list[Doomed]:
 
 
 def deleted_by(connection: Connection, shot_id: str) -> str:
-    """Who deleted the shot's picture last; empty: nobody."""
+    """Who last deleted the image of the shot; empty if nobody did."""
     theirs = select(deleted_images.c.deleted_by).where(deleted_images.c.shot_id == shot_id)
     return connection.scalar(theirs.order_by(deleted_images.c.deleted_at.desc()).limit(1)) or ""
 
@@ -108,6 +110,6 @@ def erased(write: Write, keys: Collection[str]) -> None:
 
 
 def erase_again(write: Write, shot_id: str) -> None:
-    """An ingest that comes late may have stored a deleted picture once more."""
+    """Mark a deleted image to be erased again, because a late ingest may have stored it once more."""
     theirs = update(deleted_images).where(deleted_images.c.shot_id == shot_id)
     write.connection.execute(theirs.values(erased_at=None))

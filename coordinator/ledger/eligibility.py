@@ -1,4 +1,4 @@
-"""What each node could do with what waits now, asked with the predicates of a claim."""
+"""Which nodes can take which waiting shots now, evaluated with the predicates of a claim."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from coordinator.scheduling.member import Member
 from coordinator.scheduling.offers import Offer, in_lane, offer
 from coordinator.scheduling.planner import choose
 
-#: Nodes that the planner is asked about for one kind of shots: it looks at everything that waits each time.
+#: Maximum number of nodes for which the planner runs per kind of shots; each run examines the whole backlog.
 _ASKED = 3
 
 
 @dataclass(slots=True)
 class Eligibility:
-    """One look at nodes and backlog; good for one transaction."""
+    """A snapshot of nodes and backlog, valid within one transaction."""
 
     backlog: Backlog
     rules: Rules
     now: float
     rows: Mapping[str, Row[Any]]
-    #: Every node, and those that a claim counts on.
+    #: All nodes, and those in service.
     fleet: Mapping[str, Member]
     serving: Mapping[str, Member]
     _offers: dict[tuple[str, str], Offer] = field(default_factory=dict)
@@ -54,10 +54,10 @@ class Eligibility:
         )
 
     def candidates(self, line: Line, failed_at: Mapping[str, float]) -> tuple[CandidateNode, ...]:
-        """The nodes of the lane, those first that are nearest to taking shots of the line.
+        """The nodes of the lane, sorted by how soon they can take shots of the line.
 
-        `failed_at` names the nodes that others are preferred to, since the shot failed there, and when it did
-        by its own fault last (-inf: never). Raises KeyError where the job is not open.
+        `failed_at` maps nodes to avoid, because the shot failed on them, to the last time when
+        the shot was at fault (-inf: never). Raises KeyError if the job is not open.
         """
         lane = self.backlog.jobs[line.job_id].lane
         found, asked = [], 0
@@ -74,7 +74,7 @@ class Eligibility:
         return tuple(found)
 
     def lane_work(self, name: str, lane: str) -> LaneWork:
-        """What one node gets of a lane, and what keeps the rest from it."""
+        """What a node gets from a lane, and why it cannot take the rest."""
         member = self.fleet[name]
         remedies: dict[str, str] = {}
         for line, _ in in_lane(self.backlog, lane):
@@ -94,7 +94,7 @@ class Eligibility:
         )
 
     def images_in_lanes(self) -> dict[str, int]:
-        """Lane to images that wait in it."""
+        """Waiting images by lane."""
         found: dict[str, int] = {}
         for line, images in self.backlog.lines.items():
             lane = self.backlog.jobs[line.job_id].lane
@@ -111,7 +111,7 @@ class Eligibility:
         lane = self.backlog.jobs[line.job_id].lane
         options = self._offer(member, lane).options
         offered = {option.lot for option in options}
-        # As a claim has it: a clock that was set back adds nothing.
+        # As in a claim, setting back the clock does not extend the rest.
         ago = inf if failed_at is None or failed_at > self.now else self.now - failed_at
         return CandidateNode(
             node=facts,
@@ -143,7 +143,7 @@ def needs(work: WorkSample) -> str:
 
 
 def _remedy(member: Member, work: WorkSample) -> str:
-    """What the owner of a node can do so that it takes such work; empty where only another card does."""
+    """What the owner of a node can do to make it eligible; empty if only another card would help."""
     missing = [f"LoRA {name}" for name in work.loras if name not in member.loras]
     if work.model not in member.models:
         missing.insert(0, f"model {work.model}")

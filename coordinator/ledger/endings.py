@@ -1,4 +1,4 @@
-"""The end of a batch, however it comes: what is undone goes back, what was spent is accounted."""
+"""The end of a batch, for any reason: unfinished shots wait again, and spent time is charged."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ from coordinator.ledger.usage import add_late_usage, taken_seconds
 from coordinator.scheduling.backlog import BatchEnded
 from coordinator.scheduling.member import card_of
 
-#: How a batch ends that its node never closed.
+#: Outcomes of batches that their node did not close.
 _GONE = (BatchEvent.EXPIRED, BatchEvent.VANISHED)
-#: Phases in which a shot may have been what killed its engine or node.
+#: Phases in which a shot can be the cause of the death of its engine or node.
 _SUSPICIOUS = frozenset({"denoise", "decode"})
 
 
@@ -54,10 +54,10 @@ def end_batch(
     load: Spent | None = None,
     spent: Spent | None = None,
 ) -> None:
-    """Close a leased batch. What is undone returns at no cost, except to a `failure` that was theirs.
+    """Close a leased batch. Unfinished shots wait again without a failed attempt unless `failure` is theirs.
 
-    `peak_bytes` is what the card held as its memory ran out; `load` what loading took; `spent` all of the
-    lease, where its end told more than its heartbeats.
+    `peak_bytes` is the memory in use when it ran out; `load` the loading of the model; `spent` the total of
+    the lease, if its end reported more than its heartbeats.
     """
     batch = _batch_row(write, batch_id)
     spent = _newest(batch, spent or Spent())
@@ -69,7 +69,7 @@ def end_batch(
     facts = {"message": message, "peak_bytes": peak_bytes}
     _undo(write, batch, _died(rules, write.now, event, failure), failure, facts, spent)
     node_state = NodeState(batch.node_state)
-    # Once drained it is offline for the reason for which it was drained.
+    # A drained node goes offline with the reason of the drain.
     kept = {name: getattr(batch, name) for name in ("reason", "decided_by")}
     kept = kept if node_state is NodeState.DRAINING else {}
     move_node(write, batch.node_id, node_state, NodeEvent.FREED, **kept)
@@ -77,14 +77,14 @@ def end_batch(
 
 
 def end_held(write: Write, rules: Rules, node_id: str, event: BatchEvent) -> None:
-    """Close what a node still holds and will never speak of again."""
+    """Close the batches that a node still holds but will not report on any more."""
     held = batches.c.node_id == node_id, batches.c.state == plain(BatchState.LEASED)
     for batch_id in write.connection.scalars(select(batches.c.id).where(*held)).all():
         end_batch(write, rules, batch_id, event)
 
 
 def account_late(write: Write, rules: Rules, batch_id: str, spent: Spent) -> None:
-    """Account what a node went on to spend on a batch before it heard that the lease was over."""
+    """Charge what a node spent on a batch after its lease had ended and before the node learned of it."""
     batch = _batch_row(write, batch_id)
     losing = _losing(write, rules, batch, _newest(batch, spent), batch.load_s, batch.load_joules)
     write.connection.execute(update(batches).where(batches.c.id == batch_id).values(**losing))
@@ -97,7 +97,7 @@ def account_late(write: Write, rules: Rules, batch_id: str, spent: Spent) -> Non
 def _judge_node(
     write: Write, rules: Rules, node_id: str, failure: Failure | None, vanished_in_test: bool
 ) -> None:
-    """Charge the node, which holds no batch now, or act on what it was charged while it did."""
+    """Blame the node, or act on blame recorded while it held the batch; it holds none now."""
     if vanished_in_test or (failure is not None and failure.blame is Blame.NODE):
         blame_node(write, rules, node_id)
     else:
@@ -135,14 +135,14 @@ def _undo(
     if failure is not None and _theirs(failure, len(undone), len(rows)):
         facts |= {"failure": failure.kind}
         move_attempts(write, running, AttemptState.RUNNING, AttemptEvent.FAILED, detail=failure.kind, **facts)
-        # A close speaks of all its shots at once: none of them is given up at its word alone.
+        # A close refers to all shots at once, so it makes no single shot fail permanently.
         shared = replace(failure, attempts=MAX_ATTEMPTS)
         fail_shots(write, ids, ShotState.RUNNING, shared, facts["message"], batch.vram_class)
         return
     move_attempts(write, running, AttemptState.RUNNING, AttemptEvent.RELEASED, detail=batch.id)
-    # While the pipeline was loaded no shot can have been at fault.
+    # No shot can be at fault while the pipeline is being loaded.
     if died and not _SUSPICIOUS.isdisjoint(spent.seconds):
-        # A node that died with its uploads was in a later pass: what it had rendered is suspected then.
+        # A node that died with unreported uploads was in a later pass: rendered shots are suspects too.
         ids = ids[images:] + suspect(write, ids[:images], ShotState.RUNNING)
     move_shots(write, ids, ShotState.RUNNING, ShotEvent.RETURNED, detail=batch.id)
     drop_unwanted(write, ids)
@@ -156,16 +156,16 @@ def _first_pass(write: Write, ids: Sequence[str]) -> int:
 
 
 def _died(rules: Rules, now: float, event: BatchEvent, failure: Failure | None) -> bool:
-    """Whether an engine or node died of itself: not with the farm, nor unheard while that was in trouble."""
+    """Whether an engine or node died on its own, as opposed to during a disruption of the farm."""
     gone = event in _GONE and not rules.incident.lasts(now)
     return gone or (failure is not None and failure.kind == "engine_died")
 
 
 def _theirs(failure: Failure, undone: int, all_of_them: int) -> bool:
-    """Whether all undone shots bear the failure that ended their batch.
+    """Whether all unfinished shots are charged with the failure that ended their batch.
 
-    Memory is the same for all, they are of one size. A fault of the shots' own is shared where not one
-    picture came of the batch; without that, a LoRA that never loads would be tried for ever.
+    Out of memory applies to all, because they have the same work key. A fault of the shots applies to all if
+    the batch produced no image; otherwise a LoRA that never loads would be tried indefinitely.
     """
     if failure.blame is Blame.OUT_OF_MEMORY:
         return True
@@ -189,19 +189,19 @@ def _batch_row(write: Write, batch_id: str) -> Row[Any]:
 
 
 def _with(batch: Row[Any], changes: dict[str, Any]) -> SimpleNamespace:
-    """The row as it is after `changes`."""
+    """The row with `changes` applied."""
     return SimpleNamespace(**(batch._asdict() | changes))
 
 
 def _newest(batch: Row[Any], told: Spent) -> Spent:
-    """All that the lease spent: what is kept of it, or what was told since."""
+    """The total spent by the lease: the recorded or the newly reported value, whichever is larger."""
     kept = Spent(seconds=batch.spent_s, joules=batch.spent_joules, energy_method=batch.spent_method)
     later = told.seconds and card_seconds(told.seconds) >= card_seconds(kept.seconds)
     return told if later else kept
 
 
 def _spending(write: Write, rules: Rules, batch: Row[Any], load: Spent, spent: Spent) -> dict[str, Any]:
-    """The batch's own columns: loading, and what was spent beyond what was reported."""
+    """Columns of the batch for loading, and for time spent but not reported for an attempt."""
     load_s = load.seconds.get("load", 0.0)
     loading = work_charge(load, card_of(batch.card), batch.terms, rules)
     losing = _losing(write, rules, batch, spent, load_s, loading["joules"])
@@ -218,7 +218,7 @@ def _spending(write: Write, rules: Rules, batch: Row[Any], load: Spent, spent: S
 def _losing(
     write: Write, rules: Rules, batch: Row[Any], spent: Spent, load_s: float, load_joules: float
 ) -> dict[str, Any]:
-    """Columns of all that the lease spent, and of what was reported neither as an attempt nor as loading."""
+    """Columns for the total of the lease, and for the part reported neither by attempts nor as loading."""
     told = select(
         *(func.coalesce(func.sum(attempts.c[f"{phase}_s"]), 0.0) for phase in CARD_PHASES if phase != "load"),
         func.coalesce(func.sum(attempts.c.joules), 0.0),

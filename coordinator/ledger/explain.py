@@ -1,4 +1,4 @@
-"""Facts for `coordinator.explain`, gathered in one transaction; nothing here changes anything."""
+"""Facts for `coordinator.explain`, read in one transaction; read-only."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ from coordinator.ledger.views import job_view
 from coordinator.scheduling.backlog import Backlog, Line
 from coordinator.scheduling.member import card_of
 
-#: Failed shots of a job that are named.
+#: Maximum number of failed shots of a job that are named.
 _NAMED = 12
 
 
 def explain(
     connection: Connection, backlog: Backlog, rules: Rules, subject: str, version: str, *, now: float
 ) -> Explanation:
-    """See `Ledger.explain`; `version` is that of this program."""
+    """See `Ledger.explain`; `version` is the version of this program."""
     look = Eligibility.at(connection, backlog, rules, now)
     if subject in look.rows:
         return explain_node(_node(connection, look, subject, version))
@@ -125,7 +125,7 @@ def _job(connection: Connection, look: Eligibility, job_id: str) -> JobSubject:
 
 
 def _failed(connection: Connection, job_id: str) -> tuple[tuple[str, str], ...]:
-    """Id and name of the first shots of a job that failed, in the manifest's order."""
+    """ID and name of the first failed shots of a job, in manifest order."""
     mine = wants.c.job_id == job_id, wants.c.again.is_(False), shots.c.state == plain(ShotState.FAILED)
     query = select(shots.c.id, wants.c.name).select_from(wants.join(shots)).where(*mine)
     query = query.where(wants.c.accepted.is_(False))
@@ -134,14 +134,14 @@ def _failed(connection: Connection, job_id: str) -> tuple[tuple[str, str], ...]:
 
 
 def _count(connection: Connection, job_id: str, condition: Any) -> int:
-    """Shots of a job that wait and for which the condition holds."""
+    """Number of waiting shots of a job that satisfy the condition."""
     mine = wants.c.job_id == job_id, wants.c.again.is_(False), shots.c.state == plain(ShotState.WAITING)
     query = select(func.count()).select_from(wants.join(shots)).where(*mine, condition)
     return connection.scalar(query) or 0
 
 
 def _fresh(connection: Connection, job_id: str) -> set[Line]:
-    """What waits for a job with a shot in it that failed nowhere yet."""
+    """Waiting work of a job that contains a shot without failures."""
     mine = wants.c.job_id == job_id, wants.c.again.is_(False), shots.c.state == plain(ShotState.WAITING)
     failures = exists().where(attempts.c.shot_id == shots.c.id, failed())
     columns = shots.c.work_key, shots.c.min_class
@@ -158,7 +158,7 @@ def _waiting(
     crashes: int = 0,
     failed_rest_s: float | None = None,
 ) -> Waiting:
-    """What waits for an open job, with the nodes that may take it."""
+    """Waiting work of an open job, with the nodes that may take it."""
     return Waiting(
         job=job,
         lot=line.lot,
@@ -207,7 +207,7 @@ def _shot_waits(
 
 
 def _failed_at(connection: Connection, shot_id: str) -> dict[str, float]:
-    """Nodes that others are preferred to, since the shot failed there; see `Eligibility.candidates`."""
+    """Nodes to avoid because the shot failed there; see `Eligibility.candidates`."""
     last = func.max(case((by_its_own_fault(), attempts.c.settled_at)))
     query = (
         select(attempts.c.node_id, last)
@@ -219,7 +219,7 @@ def _failed_at(connection: Connection, shot_id: str) -> dict[str, float]:
 
 
 def _hand(connection: Connection, now: float, *conditions: Any) -> Hand | None:
-    """The newest batch with unsettled attempts of that kind."""
+    """The newest batch with unsettled attempts that satisfy the condition."""
     unsettled = attempts.c.state.in_((AttemptState.RUNNING, AttemptState.DELIVERED))
     query = (
         select(batches.c.id, batches.c.node_id, batches.c.job_id, batches.c.leased_at, func.count())
@@ -238,7 +238,7 @@ def _hand(connection: Connection, now: float, *conditions: Any) -> Hand | None:
 
 
 def _check(connection: Connection, look: Eligibility, *conditions: Any) -> Check | None:
-    """Of those delivered attempts; None where there are none."""
+    """The check of these delivered attempts; None if there are none."""
     query = (
         select(func.min(events.c.at), func.max(attempts.c.message))
         .select_from(attempts.join(events, events.c.subject == attempts.c.id))

@@ -19,7 +19,7 @@ from coordinator.scheduling.backlog import JobClosed
 def failed() -> ColumnElement[bool]:
     """Whether another node should try the shot of an attempt first.
 
-    The farm's own troubles ask for none; where memory ran out, smaller passes or the class see to it.
+    Not for faults of the farm, nor for out of memory, which smaller passes or a larger class resolve.
     """
     return and_(
         attempts.c.state.in_((AttemptState.FAILED, AttemptState.REJECTED)),
@@ -28,21 +28,21 @@ def failed() -> ColumnElement[bool]:
 
 
 def by_its_own_fault() -> ColumnElement[bool]:
-    """Whether a failed attempt's shot rests on that node; a kind that is unknown here is the shot's fault."""
+    """Whether the shot of a failed attempt rests on that node; unknown kinds are the shot's fault."""
     return attempts.c.failure.not_in(kinds(*set(Blame) - {Blame.SHOT}))
 
 
-#: A job with at least this many failed shots, and this share of them, pauses itself.
+#: A job pauses when at least this many of its shots, and this share of them, have failed.
 _FAILED_SHOTS = 5
 _FAILED_SHARE = 0.10
-#: What would make a shot fit that the largest class ran out of memory with.
-_SMALLER = "no class is larger, a smaller size would need less"
+#: Remedy for a shot that exceeds the memory of the largest class.
+_SMALLER = "there is no larger class; a smaller size needs less memory"
 
 
 def fail_shots(
     write: Write, ids: Sequence[str], source: ShotState, met: Failure, message: str, vram_class: int
 ) -> None:
-    """Let shots in `source` bear the failure that a card of `vram_class` met with them."""
+    """Apply a failure on a card of `vram_class` to shots in the state `source`."""
     reason = message or met.sentence
     larger = next((size for size in VRAM_CLASSES if size > vram_class), None)
     own = int(met.blame is Blame.SHOT)
@@ -62,7 +62,7 @@ def fail_shots(
 
 
 def _by_attempts(write: Write, ids: Sequence[str]) -> dict[int, list[str]]:
-    """Own failures so far to the shots that have as many."""
+    """Shots grouped by their number of failed attempts."""
     found: dict[int, list[str]] = {}
     for some in chunks(ids):
         counted = select(shots.c.attempts, shots.c.id).where(shots.c.id.in_(some))
@@ -72,9 +72,9 @@ def _by_attempts(write: Write, ids: Sequence[str]) -> dict[int, list[str]]:
 
 
 def suspect(write: Write, ids: Sequence[str], source: ShotState) -> list[str]:
-    """Note that an engine, node or ingest died with these shots; returns those that may be tried again.
+    """Record that an engine, node or ingest died with these shots; returns those that may be retried.
 
-    A suspect is rendered last and alone. One that is there each time is poison and fails.
+    A suspect is rendered last and alone. A shot that is involved in every death fails as poison.
     """
     write.connection.execute(update(shots).where(shots.c.id.in_(ids)).values(crashes=shots.c.crashes + 1))
     poison = failure("poison")
@@ -93,7 +93,7 @@ def pause(write: Write, job_id: str, reason: str) -> None:
 
 
 def _pause_failing_jobs(write: Write, failed_ids: Sequence[str]) -> None:
-    """Stop jobs that mostly waste money: too many of their shots failed for good, these among them."""
+    """Pause jobs with too many permanently failed shots, including these."""
     concerned: set[str] = set()
     for some in chunks(failed_ids):
         wanting = select(jobs.c.id).distinct().select_from(wants.join(jobs))
@@ -110,4 +110,8 @@ def _pause_failing_jobs(write: Write, failed_ids: Sequence[str]) -> None:
         assert failed is not None
         assert images is not None
         if failed >= _FAILED_SHOTS and failed >= _FAILED_SHARE * images:
-            pause(write, job_id, f"{failed} of {images} shots failed; see why, then resume or cancel it")
+            pause(
+                write,
+                job_id,
+                f"{failed} of {images} shots failed; check the reasons, then resume or cancel it",
+            )

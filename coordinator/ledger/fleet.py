@@ -1,4 +1,4 @@
-"""The fleet: nodes read from the tables as the scheduler sees them, and those that may claim."""
+"""The fleet: reads nodes from the tables for the scheduler, and determines which may claim."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from coordinator.scheduling.member import Member, card_of
 
 
 def members(connection: Connection, node_ids: Collection[str] | None = None) -> dict[str, Member]:
-    """These nodes, or every one that ever joined, by id."""
+    """These nodes, or all that ever joined, by ID."""
     rows, measured = select(nodes), select(speeds)
     if node_ids is not None:
         rows, measured = rows.where(nodes.c.id.in_(node_ids)), measured.where(speeds.c.node_id.in_(node_ids))
@@ -41,14 +41,14 @@ def _member(row: Row[Any], measured: dict[str, float]) -> Member:
 
 
 def may_claim(connection: Connection, node: Member) -> bool:
-    """Whether a node is ready or busy, or may take the one shot of its self-test."""
+    """Whether a node is in service: ready, busy, or about to take the shot of its self-test."""
     if node.state is not NodeState.SELFTEST:
         return node.serves
     return node.id not in connection.scalars(_under_test()).all()
 
 
 def in_service(connection: Connection, backlog: Backlog) -> Mapping[str, Member]:
-    """Every node that is ready or busy, or may take the one shot of its self-test; by id."""
+    """All nodes in service, by ID."""
     if not backlog.tested:
         return backlog.serving
     held = set(connection.scalars(_under_test()))
@@ -57,7 +57,7 @@ def in_service(connection: Connection, backlog: Backlog) -> Mapping[str, Member]
 
 
 def _under_test() -> Select[str]:
-    """Nodes that hold the shot of their self-test, or wait for ingest's verdict on it."""
+    """Nodes that are rendering the shot of their self-test or wait for its verdict."""
     held = exists().where(batches.c.node_id == nodes.c.id, batches.c.state == plain(BatchState.LEASED))
     unjudged = exists().where(
         attempts.c.node_id == nodes.c.id,

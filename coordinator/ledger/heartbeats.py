@@ -1,4 +1,4 @@
-"""Heartbeats and listeners: a node lives, its lease is renewed, and it hears what to do."""
+"""Heartbeats and order calls: they renew leases and return the orders of a node."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import move_node, set_each, wanted
 from coordinator.scheduling.member import card_of
 
-#: A node that is lost and speaks is found again by its next heartbeat.
+#: States that a heartbeat changes; a lost node returns to service with its next one.
 _WORKING = (NodeState.READY, NodeState.BUSY, NodeState.SELFTEST, NodeState.LOST)
 
 
@@ -32,7 +32,7 @@ def answer_heartbeats(
     answers: dict[int, HeartbeatAnswer | Gone | NotFound] = {}
     rest = dict(enumerate(beats))
     while rest:
-        # Of each node one after the other: idle time is told cumulatively.
+        # One beat per node at a time, because idle time is cumulative.
         first = {node_id: number for number, (node_id, _) in reversed(rest.items())}
         numbers = sorted(first.values())
         turn = _answer_turn(write, rules, [rest.pop(number) for number in numbers])
@@ -43,7 +43,7 @@ def answer_heartbeats(
 def _answer_turn(
     write: Write, rules: Rules, beats: Sequence[tuple[str, Heartbeat]]
 ) -> list[HeartbeatAnswer | Gone | NotFound]:
-    """The same of one beat a node."""
+    """As `heartbeats`, with at most one beat per node."""
     found = _callers(write.connection, beats)
     heard = [
         (caller, beat) for caller, (_, beat) in zip(found, beats, strict=True) if isinstance(caller, _Caller)
@@ -76,10 +76,10 @@ def answer_listener(connection: Connection, node_id: str, listen: Listen) -> Hea
 
 @dataclass(frozen=True, slots=True)
 class _Caller:
-    """Who is to be given orders."""
+    """A node that asks for orders."""
 
     node: Row[Any]
-    #: That it says it works on, with the `intent` of its job.
+    #: The batch that it says it works on, with the `intent` of its job.
     batch: Row[Any] | None
 
     @property
@@ -95,7 +95,7 @@ class _Caller:
 def _callers(
     connection: Connection, calls: Sequence[tuple[str, Heartbeat | Listen]]
 ) -> list[_Caller | Gone | NotFound]:
-    """Of each call who it comes from, or why it is refused."""
+    """The caller of each call, or the error with which the call is rejected."""
     columns = ("id", "state", "reason", "incarnation", "card", "terms", "decided_by", *LOADED, *_IDLE_COLUMNS)
     query = select(*(nodes.c[name] for name in columns))
     known = connection.execute(query.where(nodes.c.id.in_({node_id for node_id, _ in calls})))
@@ -134,12 +134,12 @@ def _caller(
 
 
 def _orders(caller: _Caller, unwanted: dict[str, tuple[str, ...]]) -> HeartbeatAnswer:
-    """What a node in this state is to do with this batch of its own."""
+    """The order for a node in this state about its batch."""
     batch = caller.batch
     if caller.state is NodeState.PAUSED:
         return HeartbeatAnswer(order="pause", reason=caller.node.reason)
     if batch is not None and not caller.holds:
-        return HeartbeatAnswer(order="stop", reason=f"batch {batch.id} is over: {batch.outcome}")
+        return HeartbeatAnswer(order="stop", reason=f"batch {batch.id} has ended: {batch.outcome}")
     cancelled = () if batch is None else unwanted.get(batch.id, ())
     if caller.state in _WORKING:
         return HeartbeatAnswer(order="go on", cancelled=cancelled)
@@ -158,14 +158,14 @@ def _told(write: Write, node: Row[Any], beat: Heartbeat, rules: Rules) -> dict[s
 
 
 def _idle(node: Row[Any], beat: Heartbeat, rules: Rules) -> dict[str, Any]:
-    """What the node was idle for since its last beat; an older one that comes late tells nothing new."""
+    """Idle time since the last heartbeat; a delayed older heartbeat adds nothing."""
     seconds = max(0.0, beat.idle_s - node.told_idle_s)
     joules = max(0.0, beat.idle_joules - node.told_idle_joules)
     told = {name: getattr(node, name) for name in _IDLE_COLUMNS}
     told["told_idle_s"] += seconds
     told["told_idle_joules"] += joules
     if node.state == NodeState.PAUSED and node.decided_by == "owner":
-        # What its owner does with the card meanwhile is no idling of the farm's.
+        # While a node is paused, its time is not idle time of the farm.
         return told
     told["idle_s"] += seconds
     for name, value in idle_charge(seconds, joules, card_of(node.card), node.terms, rules).items():
@@ -174,14 +174,14 @@ def _idle(node: Row[Any], beat: Heartbeat, rules: Rules) -> dict[str, Any]:
 
 
 def _unwanted(connection: Connection, callers: Sequence[_Caller]) -> dict[str, tuple[str, ...]]:
-    """Batch to the shots in hand that no live job wants any more, in the order of rendering."""
+    """Unwanted shots by batch: unfinished shots that no live job wants, in rendering order."""
     cancelled = [
         caller.batch.id
         for caller in callers
         if caller.batch is not None and caller.holds and caller.batch.intent == "cancelled"
     ]
     if not cancelled:
-        # The job of a batch wants all of its shots.
+        # An active job of a batch wants all of its shots.
         return {}
     query = (
         select(attempts.c.batch_id, shots.c.id)

@@ -1,4 +1,4 @@
-"""Ingest's side: what it needs to check uploads, and what follows from its verdicts."""
+"""Deliveries and verdicts: what ingest needs to check uploads, and the effects of its verdicts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import drop_unwanted, move_attempts, move_shots
 from coordinator.ledger.trust import Good, blame_node, blame_others, credit_nodes
 
-#: What one delivered attempt is judged to be.
+#: A delivered attempt with its verdict.
 _Judged = tuple[Row[Any], Verdict]
 
 
@@ -40,7 +40,7 @@ def _delivery(attempt_id: str, row: Row[Any] | None) -> Delivery | FarmError:
     if row is None:
         return _unknown(attempt_id)
     if row.state != AttemptState.DELIVERED:
-        return Conflict(f"attempt {attempt_id} is {row.state}; it needs no ingest")
+        return Conflict(f"attempt {attempt_id} is {row.state} and needs no check")
     spec = json.loads(row.spec)
     return Delivery(
         attempt_id=attempt_id,
@@ -58,7 +58,7 @@ def _delivery(attempt_id: str, row: Row[Any] | None) -> Delivery | FarmError:
 
 
 def judge(write: Write, rules: Rules, verdicts: Sequence[tuple[str, Verdict]]) -> list[Ack]:
-    """Settle all of these or, where one is wrong, raise what is wrong with it. See `Ledger.verdicts`."""
+    """Settle all attempts, or raise the error of the first invalid verdict. See `Ledger.verdicts`."""
     rows = _attempts(write.connection, {attempt_id for attempt_id, _ in verdicts})
     new: dict[str, _Judged] = {}
     repeated = []
@@ -67,7 +67,7 @@ def judge(write: Write, rules: Rules, verdicts: Sequence[tuple[str, Verdict]]) -
         if row is None:
             raise _unknown(attempt_id)
         if row.state in (AttemptState.RUNNING, AttemptState.FAILED, AttemptState.RELEASED):
-            raise Conflict(f"attempt {attempt_id} is {row.state}; it has no upload to judge")
+            raise Conflict(f"attempt {attempt_id} is {row.state} and has no upload to check")
         is_new = row.state == AttemptState.DELIVERED and attempt_id not in new
         if is_new:
             new[attempt_id] = row, verdict
@@ -90,7 +90,7 @@ def judge(write: Write, rules: Rules, verdicts: Sequence[tuple[str, Verdict]]) -
 
 
 def _shot_states(write: Write, rows: dict[str, Row[Any]], done: set[str]) -> dict[str, str]:
-    """Shot to state now; some are known to be done."""
+    """Current states of shots; `done` are known without a query."""
     found: dict[str, str] = dict.fromkeys(done, ShotState.DONE)
     others = {row.shot_id for row in rows.values()} - done
     if others:
@@ -100,7 +100,7 @@ def _shot_states(write: Write, rows: dict[str, Row[Any]], done: set[str]) -> dic
 
 
 def _put_off(write: Write, rules: Rules, attempt_id: str, verdict: Verdict) -> None:
-    """The store does not work: the try does not count, and the sweep asks again."""
+    """The store is not working: the try does not count, and the sweep repeats the request."""
     rules.note_trouble(write.now)
     tries = case((attempts.c.tries > 0, attempts.c.tries - 1), else_=0)
     mine = update(attempts).where(attempts.c.id == attempt_id)
@@ -108,7 +108,7 @@ def _put_off(write: Write, rules: Rules, attempt_id: str, verdict: Verdict) -> N
 
 
 def reject(write: Write, rules: Rules, row: Row[Any], met: Failure, message: str, seconds: float) -> None:
-    """Refuse a delivered upload; its shot bears it as the kind of failure says."""
+    """Reject a delivered upload, with the consequences of its kind of failure for the shot."""
     facts: dict[str, Any] = {"failure": met.kind, "message": message, "ingest_s": seconds}
     move_attempts(write, [row.id], AttemptState.DELIVERED, AttemptEvent.REJECTED, detail=met.kind, **facts)
     if met.kind == "ingest_crash" and not rules.incident.lasts(write.now):
@@ -126,7 +126,7 @@ def _store(write: Write, rules: Rules, good: Sequence[_Judged]) -> None:
         return
     for row, verdict in good:
         if verdict.sha256 is None or verdict.size is None:
-            raise Invalid(f"attempt {row.id}: a stored image is reported with its sha256 and size")
+            raise Invalid(f"attempt {row.id}: the verdict `stored` requires `sha256` and size of the image")
     for outcome, event in (("stored", AttemptEvent.STORED), ("duplicate", AttemptEvent.BEATEN)):
         each = {
             row.id: {"ingest_s": verdict.seconds, "message": ""}
@@ -134,7 +134,7 @@ def _store(write: Write, rules: Rules, good: Sequence[_Judged]) -> None:
             if verdict.outcome == outcome
         }
         move_attempts(write, list(each), AttemptState.DELIVERED, event, each=each)
-    # An object may be of an earlier attempt, whose ingest died before it could say so.
+    # The object may belong to an earlier attempt whose ingest died before its verdict.
     owners = _owners(write, good)
     write.connection.execute(
         insert(images), [_sidecar(write, owners.get(row.id, row), verdict) for row, verdict in good]
@@ -151,7 +151,7 @@ def _store(write: Write, rules: Rules, good: Sequence[_Judged]) -> None:
 
 
 def _owners(write: Write, good: Sequence[_Judged]) -> dict[str, Row[Any]]:
-    """Attempt to the other one of its shot that the stored object names."""
+    """Maps attempts to the other attempt of the same shot that the stored object belongs to."""
     named = {row.id: verdict.attempt_id for row, verdict in good if verdict.attempt_id not in (None, row.id)}
     if not named:
         return {}
@@ -188,7 +188,7 @@ def _sidecar(write: Write, row: Row[Any], verdict: Verdict) -> dict[str, Any]:
 
 
 def _attempts(connection: Connection, attempt_ids: Collection[str]) -> dict[str, Row[Any]]:
-    """By id, with the prompt as the paying job wrote it."""
+    """Attempts by ID, with the prompt as written by the paying job."""
     columns = [column for column in attempts.c if column.name != "fingerprint"]
     mine = and_(
         wants.c.job_id == attempts.c.job_id, wants.c.shot_id == attempts.c.shot_id, wants.c.again.is_(False)

@@ -1,4 +1,4 @@
-"""Jobs: what the operator wants of them acts on their wants, and through those on shots."""
+"""Jobs: operations of users on jobs, which affect the wants of the job and thereby its shots."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def job_row(connection: Connection, job_id: str) -> Row[Any]:
 
 
 def detailed_job(connection: Connection, job_id: str) -> Row[Any]:
-    """The row of a job that has its details. Raises NotFound, or Gone once retention has removed them."""
+    """The row of a job with details. Raises NotFound, or Gone if retention has removed them."""
     row = job_row(connection, job_id)
     if row.thinning_at is not None:
         raise Gone(f"job {job_id} ended on {_day(row.ended_at)}: {details_removed(row.thinning_at)}")
@@ -58,19 +58,19 @@ def _day(at: float) -> str:
 
 
 def open_job(write: Write, job_id: str) -> None:
-    """Let a job's shots be claimed for it once this is committed, if it is active and all there."""
+    """Open a job for claims after this commit, if it is active and completely submitted."""
     row = job_row(write.connection, job_id)
     if row.intent == "active" and row.complete:
         _open(write, [row], amounts(write.connection, job_id))
 
 
 def open_jobs(write: Write) -> None:
-    """Open every job that is active, knowing what each owner has had lately.
+    """Open every active job, with the recent use of each owner.
 
-    Goes by what waits, not by all that jobs ever wanted: finished ones stay active, for a shot of theirs may
-    be asked for again.
+    Reads only waiting shots, not all wants: finished jobs remain active, because their shots may be
+    requested again.
     """
-    # A cancellation may have been cut off between its chunks.
+    # A cancellation may have been interrupted between its chunks.
     drop_all_unwanted(write)
     recall_usage(write)
     recall_memory(write)
@@ -109,7 +109,7 @@ def _open(write: Write, rows: Sequence[Row[Any]], lines: Amounts) -> None:
 
 
 def cancel_cut_off(write: Write) -> None:
-    """After a start: submissions that were cut off are cancelled."""
+    """Cancel interrupted submissions after a start."""
     cut_off = select(jobs.c.id).where(jobs.c.complete.is_(False), jobs.c.intent != "cancelled")
     for job_id in write.connection.scalars(cut_off).all():
         reason = "the coordinator stopped while it was submitted; submit it again"
@@ -117,7 +117,7 @@ def cancel_cut_off(write: Write) -> None:
 
 
 def _in_hand(connection: Connection) -> dict[str, dict[str, float]]:
-    """Job to its batches in hand that will cost something, and what each was estimated at."""
+    """Estimated cost of each active batch, by job."""
     leased = batches.c.state == plain(BatchState.LEASED), batches.c.estimate > 0
     found: dict[str, dict[str, float]] = {}
     for row in connection.execute(select(batches.c.id, batches.c.job_id, batches.c.estimate).where(*leased)):
@@ -126,7 +126,7 @@ def _in_hand(connection: Connection) -> dict[str, dict[str, float]]:
 
 
 def cancel_job(write: Write, job_id: str, reason: str = "") -> list[str]:
-    """Want its shots no more; returns them, for `drop_unwanted`."""
+    """Cancel a job; returns its shots for `drop_unwanted`."""
     job_row(write.connection, job_id)
     _set(write, job_id, intent="cancelled", reason=reason)
     write.brings_orders = True
@@ -158,7 +158,7 @@ def retry_job(write: Write, job_id: str) -> int:
     """See `Ledger.retry_job`."""
     _must_live(detailed_job(write.connection, job_id))
     if not _shots_in(write.connection, job_id, ShotState.FAILED):
-        # A pause has another reason then, and stays.
+        # A pause for another reason remains.
         return 0
     return _begin_anew(write, job_id, ShotState.FAILED)
 
@@ -166,13 +166,13 @@ def retry_job(write: Write, job_id: str) -> int:
 def requeue_job(write: Write, job_id: str) -> int:
     """See `Ledger.requeue_job`."""
     if not detailed_job(write.connection, job_id).complete:
-        raise Conflict(f"job {job_id} was never submitted whole; submit it again")
+        raise Conflict(f"job {job_id} was never submitted completely; submit it again")
     _accept(write, [job_id], wants.c.accepted.is_(True), accepted=False)
     return _begin_anew(write, job_id, ShotState.FAILED, ShotState.CANCELLED, ShotState.UNSCHEDULABLE)
 
 
 def _begin_anew(write: Write, job_id: str, *states: ShotState) -> int:
-    """Give the job's shots in these states a fresh start, and go on with it."""
+    """Reset the shots of a job in these states, and continue the job."""
     _set(write, job_id, intent="active", reason="", ended_at=None)
     moved = 0
     for state in states:
@@ -203,11 +203,11 @@ def accept_shot(write: Write, shot_id: str, job_id: str | None) -> str:
         query = query.where(jobs.c.id == detailed_job(write.connection, job_id).id)
     wanting = write.connection.execute(query.where(jobs.c.intent != "cancelled")).all()
     if not wanting:
-        whose = f"job {job_id} does" if job_id else "no job does"
-        raise Conflict(f"shot {shot.id[:12]}: {whose} wait for it any more; it may be accepted already")
+        whose = f"job {job_id} does not wait" if job_id else "no job waits"
+        raise Conflict(f"shot {shot.id[:12]}: {whose} for it; it may have been accepted already")
     if len({row.owner for row in wanting}) > 1:
         named = ", ".join(f"{row.id} of {row.owner}" for row in wanting)
-        raise Conflict(f"shot {shot.id[:12]} is wanted by {named}: say for which with `--job`")
+        raise Conflict(f"shot {shot.id[:12]} is wanted by {named}: select one with `--job`")
     _accept(write, [row.id for row in wanting], wants.c.shot_id == shot.id)
     return str(shot.id)
 
@@ -215,7 +215,7 @@ def accept_shot(write: Write, shot_id: str, job_id: str | None) -> str:
 def _accept(
     write: Write, job_ids: Sequence[str], shot: ColumnElement[bool], *, accepted: bool = True
 ) -> None:
-    """Let jobs be done without shots that failed; other jobs that want them go on waiting."""
+    """Accept failed shots as permanently missing for these jobs; other jobs that want them still wait."""
     mine = wants.c.job_id.in_(job_ids), wants.c.again.is_(False), shot, wants.c.accepted.is_not(accepted)
     failed = select(wants.c.job_id, func.count()).select_from(wants.join(shots)).where(*mine)
     failed = failed.where(shots.c.state == plain(ShotState.FAILED)).group_by(wants.c.job_id)
@@ -238,11 +238,11 @@ def _shots_in(connection: Connection, job_id: str, state: ShotState) -> list[str
     if state is ShotState.FAILED:
         query = query.where(wants.c.accepted.is_(False))
     if state is ShotState.UNSCHEDULABLE:
-        # What no card can take by the plan has nothing to begin anew with.
+        # A shot that no card can render according to the fit cannot be reset.
         query = query.where(shots.c.min_class > 0)
     return list(connection.scalars(query))
 
 
 def _must_live(job: Row[Any]) -> None:
     if job.intent == "cancelled":
-        raise Conflict(f"job {job.id} is cancelled; `farm requeue {job.id}` goes on with what was left")
+        raise Conflict(f"job {job.id} is cancelled; `farm requeue {job.id}` continues it")

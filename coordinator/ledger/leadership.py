@@ -1,7 +1,6 @@
-"""Leadership: one row says who leads. Every write checks its epoch; its beat is the leader's sign of life.
+"""Leader election: one row names the leader. Every write compares its epoch; its beat shows that it is alive.
 
-No clock of one machine is compared with another's: who stands by counts how often it looked and found the
-row as before.
+Clocks of different machines are never compared: a standby counts the checks in which the row was unchanged.
 """
 
 from __future__ import annotations
@@ -15,16 +14,16 @@ from common.errors import Unavailable
 from coordinator.ledger.database import refuse_newer, transaction, upgrade
 from coordinator.ledger.schema import leader
 
-#: Of the lock that lets one coordinator after the other take a PostgreSQL ledger; any number would do.
+#: Arbitrary ID of the advisory lock that serialises takeovers of a PostgreSQL ledger.
 _TAKING = 0x5407
 
 
 class Replaced(Unavailable):
-    """Another coordinator leads; this one must act no more."""
+    """Another coordinator leads; this one must stop acting."""
 
 
 class _Sign(NamedTuple):
-    """The row as a candidate found it."""
+    """The leader row as read by a candidate."""
 
     epoch: int
     holder: str
@@ -43,11 +42,11 @@ class Lead:
         self._compare(connection, for_update=False)
 
     def hold(self, connection: Connection) -> None:
-        """The same, and nobody can take over until the transaction ends."""
+        """As `check`, and no other coordinator can take over until the transaction ends."""
         self._compare(connection, for_update=True)
 
     def release(self) -> None:
-        """Let another coordinator lead at once; nothing where one does already. Raises Unavailable."""
+        """Release the lead, so that another coordinator takes over immediately. Raises Unavailable."""
         with transaction(self.engine, writes=True) as connection:
             connection.execute(update(leader).where(leader.c.epoch == self.epoch).values(holder=""))
 
@@ -56,22 +55,22 @@ class Lead:
         epoch, holder = connection.execute(row.with_for_update() if for_update else row).one()
         if epoch != self.epoch:
             raise Replaced(
-                f"another coordinator leads this farm now ({holder or 'it has ended since'}); "
-                "this one acts no more, and stands by when it is started again"
+                f"another coordinator leads this farm now ({holder or 'it has stopped since'}); "
+                "this one exits; restart it to run as a standby"
             )
 
 
 def show_life(connection: Connection) -> None:
-    """Show those who stand by that the leader, whose transaction this is, lives."""
+    """Increment the beat, which shows the standbys that the leader is alive."""
     connection.execute(update(leader).values(beat=leader.c.beat + 1))
 
 
 class Candidate:
-    """A coordinator that leads as soon as it may.
+    """A coordinator that takes the lead as soon as it may.
 
-    It may where nobody leads or an earlier run of the same `instance` did, and where the leader showed no
-    sign of life in `patience` looks one after the other. A candidate that stood still itself has not looked,
-    so that after a stall of the whole machine nobody is replaced.
+    It may if nobody leads, if an earlier run of the same `instance` led, or if the beat of the leader was
+    unchanged in `patience` consecutive checks. A candidate that was suspended itself made no checks, so a
+    stall of the whole machine replaces nobody.
     """
 
     def __init__(self, engine: Engine, instance: str, *, patience: int) -> None:
@@ -80,20 +79,20 @@ class Candidate:
         self._patience = patience
         self._seen: _Sign | None = None
         self._unchanged = 0
-        #: Instance name of who led when that was last seen.
+        #: Instance name of the leader at the last check.
         self.leader = ""
 
     def look(self) -> Lead | None:
-        """Take the lead if that is allowed now, and bring the schema to the newest revision with it.
+        """Take the lead if allowed, and migrate the schema to the newest revision in the same transaction.
 
-        Raises Invalid for a ledger of newer code, Unavailable when the database does not work.
+        Raises Invalid for a ledger written by newer code, Unavailable if the database is not working.
         """
         try:
             with transaction(self._engine) as connection:
                 refuse_newer(connection)
                 sign = _sign(connection)
         except Unavailable:
-            # A leader cannot show itself either while the database is away.
+            # While the database is unavailable, a leader cannot show that it is alive either.
             self._seen, self._unchanged = None, 0
             raise
         self._unchanged = self._unchanged + 1 if sign == self._seen else 0
@@ -102,7 +101,7 @@ class Candidate:
         return self._take() if free or self._unchanged >= self._patience else None
 
     def _take(self) -> Lead | None:
-        """None where somebody was quicker, or the leader lives after all."""
+        """The lead; None if another candidate was faster or the leader is alive."""
         with transaction(self._engine, writes=True) as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_TAKING})"))
@@ -118,7 +117,7 @@ class Candidate:
 
 
 def _sign(connection: Connection) -> _Sign | None:
-    """None in a ledger that is new, or of a revision in which nobody stood by."""
+    """The leader row; None in a new ledger or one of a revision without leader election."""
     tables = inspect(connection)
     if not tables.has_table(leader.name):
         return None

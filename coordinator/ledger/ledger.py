@@ -1,6 +1,6 @@
-"""The ledger: the only truth of the farm and its whole backlog.
+"""The ledger: the single source of truth of the farm, including its backlog.
 
-Every method is one transaction, or none for a question. One process writes; threads may share a `Ledger`.
+Every method that writes is one transaction. One process writes; a `Ledger` is thread-safe.
 """
 
 from __future__ import annotations
@@ -74,10 +74,10 @@ from coordinator.scheduling.ticket_demand import ticket_demand
 
 
 class Ledger:
-    """All that the coordinator knows, kept in SQL.
+    """The state of the farm, stored in SQL.
 
-    Only a coordinator that leads has one; once another has taken over, whatever is written raises Replaced.
-    Every method that names a job, node, batch or attempt raises NotFound where there is none.
+    Only the leading coordinator has one; after another has taken over, every write raises Replaced.
+    Methods that take a job, node, batch or attempt raise NotFound if it does not exist.
     """
 
     def __init__(
@@ -92,10 +92,10 @@ class Ledger:
         clock: Callable[[], float] = time.time,
         new_secret: Callable[[int], str] = secrets.token_hex,
     ) -> None:
-        """`lead` comes from a `Candidate`; `clock` gives seconds since 1970; `new_secret` random hex.
+        """`lead` comes from a `Candidate`; `clock` returns seconds since 1970, `new_secret` random hex.
 
-        `whole` says whether a shot's model is known to read all of its prompts. Details of jobs that ended
-        more than `keep_s` seconds ago are removed by `thin`; None keeps them.
+        `whole` tells whether the prompts of a shot are known to fit its model. `thin` removes details of jobs
+        that ended more than `keep_s` seconds ago; None keeps them.
         """
         self._clock = clock
         self._grace = Grace.begin(timing, clock())
@@ -112,7 +112,7 @@ class Ledger:
         self._transactions = Transactions(
             lead, clock=clock, new_backlog=lambda: Backlog(place), fill_backlog=jobs.open_jobs
         )
-        #: Submissions that failed midway and are not cancelled yet.
+        #: Failed submissions that are not cancelled yet.
         self._broken_off: set[str] = set()
         with self._transactions.write() as write:
             jobs.cancel_cut_off(write)
@@ -120,9 +120,9 @@ class Ledger:
     # Jobs
 
     def submit(self, job: NewJob, shots: Iterable[PlacedShot]) -> SubmittedJob:
-        """Want every shot for a new job. Stored ones are reused, ones of other jobs shared.
+        """Add a new job with its shots. Stored images are reused, shots of other jobs are shared.
 
-        Commits in chunks; nothing of it is claimed before the last. Raises Conflict when it is cancelled.
+        Commits in chunks; no shot is claimed before the last one. Raises Conflict if the job is cancelled.
         """
         job_id = f"j-{self._rules.new_secret(4)}"
         try:
@@ -138,7 +138,7 @@ class Ledger:
             raise
 
     def jobs(self) -> list[JobSummary]:
-        """The newest first."""
+        """All jobs, newest first."""
         with self._transactions.read() as connection:
             return views.job_summaries(connection, self._rules.rates.currency)
 
@@ -147,7 +147,7 @@ class Ledger:
             return views.job_view(connection, job_id, self._clock(), self._rules.rates.currency)
 
     def images(self, job_id: str, *, after: int = -1, limit: int = 200) -> list[ImageView]:
-        """The shots behind place `after`, in the manifest's order; `url` is left None."""
+        """The shots after position `after`, in manifest order; `url` is None."""
         with self._transactions.read() as connection:
             return views.image_views(connection, job_id, after, limit)
 
@@ -155,17 +155,18 @@ class Ledger:
         """Withdraw its wants. Shots that no other job wants are cancelled; their nodes hear it at once."""
         with self._transactions.write() as write:
             ids = jobs.cancel_job(write, job_id)
-        for some in chunks(ids):  # heartbeats need not wait for a large job's end
+        # Release the lock between chunks, so that heartbeats do not wait for a large job.
+        for some in chunks(ids):
             with self._transactions.write() as write:
                 drop_unwanted(write, some)
 
     def pause_job(self, job_id: str, reason: str = "") -> None:
-        """Let none of its shots be claimed for it; running ones finish. Raises Conflict when cancelled."""
+        """Stop claims for a job; running shots finish. Raises Conflict if it is cancelled."""
         with self._transactions.write() as write:
             jobs.pause_job(write, job_id, reason)
 
     def resume_job(self, job_id: str) -> None:
-        """Undo `pause_job`. Raises Conflict when cancelled."""
+        """Undo `pause_job`. Raises Conflict if the job is cancelled."""
         with self._transactions.write() as write:
             jobs.resume_job(write, job_id)
 
@@ -174,105 +175,106 @@ class Ledger:
             jobs.prioritise_job(write, job_id, priority)
 
     def retry_job(self, job_id: str) -> int:
-        """Give its failed shots, so many, a fresh start and go on. Raises Conflict when cancelled."""
+        """Reset its failed shots and continue it; returns their number. Raises Conflict if cancelled."""
         with self._transactions.write() as write:
             return jobs.retry_job(write, job_id)
 
     def requeue_job(self, job_id: str) -> int:
-        """The same also for cancelled shots, those that outgrew the largest class, and a cancelled job.
+        """As `retry_job`, also for cancelled jobs, cancelled shots, and shots too large for all classes.
 
-        Raises Conflict for one cut off.
+        Raises Conflict if the job was not submitted completely.
         """
         with self._transactions.write() as write:
             return jobs.requeue_job(write, job_id)
 
     def accept_failures(self, job_id: str) -> int:
-        """Accept its failed shots, so many, as permanently missing; other jobs that want them do not."""
+        """Accept its failed shots as permanently missing, for this job only; returns their number."""
         with self._transactions.write() as write:
             return jobs.accept_failures(write, job_id)
 
     def accept_shot(self, shot_id: str, job_id: str | None = None) -> str:
-        """Let a job, or every job of the one owner who wants it, be done without a failed shot.
+        """Accept a failed shot as permanently missing for a job, or for all jobs of its only owner.
 
-        Returns its whole id; `shot_id` may be cut to 6 digits or more. Raises Conflict when it has not
-        failed, jobs of several owners want it and none is named, or more than one shot begins so.
+        Returns its full ID; `shot_id` may be a prefix of 6 or more digits. Raises Conflict if it has not
+        failed, if jobs of several owners want it and none is given, or if the prefix is ambiguous.
         """
         with self._transactions.write() as write:
             return jobs.accept_shot(write, shot_id, job_id)
 
     # Images
     def reject_shot(self, shot_id: str, wish: Rejection, job_id: str | None = None) -> RejectedShot:
-        """Take a stored picture out of a job, or of every job of the one owner who has it.
+        """Remove a stored image from a job, or from all jobs of its only owner.
 
-        `shot_id` may be cut to 6 digits or more. A picture that was rejected before can still be redone.
-        Raises Conflict when it is not stored, no live job has it, or jobs of several owners do and none
-        is named.
+        `shot_id` may be a prefix of 6 or more digits. An image that was rejected before can still be redone.
+        Raises Conflict if it is not stored, if no live job has it, or if jobs of several owners have it and
+        none is given.
         """
         with self._transactions.write() as write:
             return removals.reject_shot(write, self._rules, shot_id, job_id, wish)
 
     def delete_shot(self, shot_id: str, by: str, job_id: str | None = None) -> Deleted:
-        """Take a stored picture out of the same jobs, and delete it where no other live job has it.
+        """Remove a stored image from the same jobs, and delete it if no other live job has it.
 
-        Raises Conflict as `reject_shot` does, but also deletes what no job has.
+        Raises Conflict as `reject_shot` does, but also deletes images that no job has.
         """
         with self._transactions.write() as write:
             return deletions.delete_shot(write, shot_id, job_id, by)
 
     def delete_job(self, job_id: str, by: str) -> Deleted:
-        """The same of all that a job has stored, or rejected. Raises Conflict while it is at work."""
+        """As `delete_shot`, for all images that a job has or rejected. Raises Conflict if it is active."""
         with self._transactions.read() as connection:
             ids = deletions.pictures_of(connection, job_id)
         deleted = Deleted(images=0, kept=0)
-        for some in chunks(ids):  # heartbeats need not wait for a large job's end
+        # Release the lock between chunks, so that heartbeats do not wait for a large job.
+        for some in chunks(ids):
             with self._transactions.write() as write:
                 part = deletions.delete_pictures(write, some, [job_id], by)
             deleted = Deleted(images=deleted.images + part.images, kept=deleted.kept + part.kept)
         return deleted
 
     def delete_content(self, sha256: str, by: str) -> Deleted:
-        """Delete every picture with these bytes, whichever jobs have it. Raises NotFound."""
+        """Delete every image with this SHA-256, regardless of the jobs that have it. Raises NotFound."""
         with self._transactions.write() as write:
             ids = deletions.pictures_with(write.connection, sha256)
             return deletions.delete_pictures(write, ids, None, by)
 
     def doomed(self, limit: int) -> list[Doomed]:
-        """Deleted pictures whose bytes the store may have yet, the oldest first."""
+        """Deleted images whose bytes may still be in the store, oldest first."""
         with self._transactions.read() as connection:
             return deletions.doomed(connection, limit)
 
     def to_erase(self) -> int:
-        """How many they are."""
+        """Number of deleted images whose bytes may still be in the store."""
         with self._transactions.read() as connection:
             return deletions.to_erase(connection)
 
     def erased(self, keys: Collection[str]) -> None:
-        """The store has these no more."""
+        """Record that the store no longer has these images."""
         with self._transactions.write() as write:
             deletions.erased(write, keys)
 
     # Nodes
 
     def join(self, join: Join) -> JoinedNode:
-        """Begin a node's next incarnation. Raises Conflict where another process took the name since."""
+        """Begin a new incarnation of a node. Raises Conflict if another process has taken its name since."""
         with self._transactions.write() as write:
             return nodes.join_node(write, self._rules, join)
 
     def heartbeats(self, beats: Sequence[tuple[str, Heartbeat]]) -> list[HeartbeatAnswer | Gone | NotFound]:
-        """Note that nodes live and renew the leases they name, many in one commit.
+        """Record heartbeats and renew the leases that they name, many in one commit.
 
-        A lease that is over is answered `stop`; Gone is for an older incarnation or a wrong token.
+        The response is `stop` for a lease that has ended, and Gone for an older incarnation or a wrong token.
         """
         with self._transactions.write() as write:
             return answer_heartbeats(write, self._rules, beats)
 
     def orders(self, node_id: str, listen: Listen) -> HeartbeatAnswer:
-        """What a heartbeat would be answered now. Raises Gone as `heartbeats` does."""
+        """The response that a heartbeat would get now. Raises Gone as `heartbeats` does."""
         with self._transactions.read() as connection:
             return answer_listener(connection, node_id, listen)
 
     def on_orders(self, listener: Callable[[], None]) -> None:
-        """Call `listener`, from whatever thread, after each commit that may change what `orders` answers."""
+        """Call `listener`, from any thread, after each commit that may change the result of `orders`."""
         self._transactions.on_orders(listener)
 
     def nodes(self) -> list[NodeView]:
@@ -280,43 +282,44 @@ class Ledger:
             return nodes.node_views(connection)
 
     def memory(self) -> list[MemoryView]:
-        """What each type of card has shown about memory; `predicted_bytes` is left None."""
+        """Memory measurements of each type of card; `predicted_bytes` is None."""
         with self._transactions.read() as connection:
             return memory_views(connection)
 
     def leave_node(self, node_id: str, incarnation: int) -> None:
-        """Return what a stopped node held to the backlog. Raises Gone as `heartbeats` does."""
+        """Return the batch of a stopping node to the backlog. Raises Gone as `heartbeats` does."""
         with self._transactions.write() as write:
             nodes.leave(write, self._rules, node_id, incarnation)
 
     def drain_node(self, node_id: str, reason: str = "") -> None:
-        """Let the node finish its batch and claim no other; it is offline once it holds none."""
+        """Drain a node: it finishes its batch, claims no other, and is then offline."""
         with self._transactions.write() as write:
             nodes.drain(write, node_id, reason)
 
     def pause_node(self, node_id: str, reason: str = "", *, who: Who = "operator") -> None:
-        """Take its batch back at once, without blame, and give it none until it is resumed.
+        """Reclaim the batch of a node immediately, without blame, and assign none until it is resumed.
 
-        The owner's pause takes the operator's over. Raises Conflict for the operator where it is the owner's.
+        A pause by the owner replaces one by the operator. Raises Conflict if the operator pauses a node that
+        its owner has paused.
         """
         with self._transactions.write() as write:
             nodes.pause(write, self._rules, node_id, reason, who)
 
     def resume_node(self, node_id: str, *, who: Who = "operator") -> None:
-        """Undo `drain_node` or `pause_node`; a node that is distrusted passes a self-test first.
+        """Undo `drain_node` or `pause_node`; a distrusted node must first pass a self-test.
 
-        Raises Conflict where the pause is not theirs: the owner's is ended by the owner, and no other.
+        Raises Conflict if the caller did not set the pause: only the owner can end a pause by the owner.
         """
         with self._transactions.write() as write:
             nodes.resume(write, self._rules, node_id, who)
 
     def quarantine_node(self, node_id: str, reason: str = "") -> None:
-        """Take its batch back, without blame; after `timing.quarantine_s` it must pass a self-test."""
+        """Reclaim the batch of a node without blame; after `timing.quarantine_s` it must pass a self-test."""
         with self._transactions.write() as write:
             nodes.quarantine(write, self._rules, node_id, reason)
 
     def forgive_node(self, node_id: str) -> None:
-        """Trust a quarantined node at once, and let any node's record begin anew."""
+        """Trust a quarantined node immediately, and clear the record of any node."""
         with self._transactions.write() as write:
             nodes.forgive(write, node_id)
 
@@ -325,16 +328,16 @@ class Ledger:
     def claim(
         self, claim: Claim, *, ticket_lane: str, ticket_class: int, waited: bool = False
     ) -> ClaimAnswer:
-        """Compose a batch for this node, or say why not.
+        """Compose a batch for a node, or return the reason why there is none.
 
-        The same ticket from the same incarnation gives the same lease again; a new one gives back what the
-        node held, unless it has `waited` since it was first seen. Raises Gone for an older incarnation,
-        Forbidden for a ticket of another lane or class, Conflict for a spent one.
+        The same ticket from the same incarnation gets the same lease again; a new one returns the batch that
+        the node held, unless it has `waited` since it was first seen. Raises Gone for an older incarnation,
+        Forbidden for a ticket of another lane or class, Conflict for a ticket that has been used.
         """
         if not waited:
             with self._transactions.write() as write:
                 if recall(write, claim, ticket_lane, ticket_class) is None:
-                    # The node has forgotten what it held; `compose` finds that in the backlog then.
+                    # The node has forgotten its batch; `compose` then finds its shots in the backlog.
                     end_held(write, self._rules, claim.node_id, BatchEvent.RELEASED)
         with self._transactions.write() as write:
             lease = recall(write, claim, ticket_lane, ticket_class)
@@ -343,35 +346,35 @@ class Ledger:
             return compose(write, self._rules, claim, ticket_lane)
 
     def on_work(self, listener: Callable[[], None]) -> None:
-        """Call `listener`, from whatever thread, after each commit through which work may have appeared."""
+        """Call `listener`, from any thread, after each commit that may have added work."""
         self._transactions.on_work(listener)
 
     def grants(self, batch_id: str, requests: Sequence[GrantRequest]) -> list[str]:
-        """The quarantine keys that these shots of this batch may be uploaded to.
+        """The quarantine keys to which these shots of a batch may be uploaded.
 
-        Raises Gone when the lease is over, Conflict when a shot is not in hand.
+        Raises Gone if the lease has ended, Conflict if a shot is not running.
         """
         with self._transactions.read() as connection:
             return batches.granted_keys(connection, batch_id, requests)
 
     def reports(self, reports: Sequence[tuple[str, Report]]) -> list[Reported | FarmError]:
-        """Account shots of batches as delivered or failed, many in one commit; repeating one changes nothing.
+        """Record shots as delivered or failed, many in one commit; repeated reports change nothing.
 
-        Gone is for a lease that is over, Invalid for a report that contradicts itself.
+        Errors per report: Gone if the lease has ended, Invalid if the report is inconsistent.
         """
         with self._transactions.write() as write:
             return write.all_or_each(partial(batches.accept_reports, write, self._rules), reports)
 
     def close(self, batch_id: str, close: Close) -> Ack:
-        """End a batch; what it leaves undone waits again. Repeating it changes nothing. Raises Gone."""
+        """Close a batch; unfinished shots wait again. Repeating the call changes nothing. Raises Gone."""
         with self._transactions.write() as write:
             return batches.close(write, self._rules, batch_id, close)
 
     def ticket_demand(self, parked: Container[str] = ()) -> dict[tuple[str, int], int]:
-        """(lane, class) to the tickets that should lie on that queue now.
+        """Number of tickets that each queue needs, by (lane, class).
 
-        One for each node of the class that is free and could take something of the lane now, and at most the
-        images that wait; nodes that are `parked` in a claim have a ticket already.
+        One per free node of the class that can take work of the lane now, and at most the number of waiting
+        images; nodes `parked` in a claim already have a ticket.
         """
         with self._transactions.backlog() as backlog, self._transactions.read() as connection:
             return ticket_demand(in_service(connection, backlog).values(), parked, backlog)
@@ -379,32 +382,33 @@ class Ledger:
     # Ingest
 
     def deliveries(self, attempt_ids: Sequence[str]) -> list[Delivery | FarmError]:
-        """What ingest needs for uploads, each counted as one try. Conflict is for one that is settled."""
+        """What ingest needs to check uploads; each counts as one try. Conflict for a settled attempt."""
         with self._transactions.write() as write:
             return ingest.hand_over(write, attempt_ids)
 
     def verdicts(self, verdicts: Sequence[tuple[str, Verdict]]) -> list[Ack | FarmError]:
-        """Settle delivered attempts, many in one commit; repeating one changes nothing."""
+        """Settle delivered attempts by verdict, many in one commit; repeated verdicts change nothing."""
         with self._transactions.write() as write:
             return write.all_or_each(partial(ingest.judge, write, self._rules), verdicts)
 
     def explain(self, subject: str, *, version: str) -> Explanation:
-        """Why a job, node or shot (6 digits of its id or more) stands as it does, and what would change it.
+        """Why a job, node or shot (6 or more digits of its ID) is in its state, and what would change it.
 
-        `version` is the farm's own. Raises NotFound with the nearest name, Conflict as `accept_shot` does.
+        `version` is the version of the farm. Raises NotFound with the most similar name, Conflict as
+        `accept_shot` does.
         """
         with self._transactions.backlog() as present:
             backlog = present.copy()
-        # It may take seconds where much waits: nobody may wait for them.
+        # This may take seconds with a large backlog, so it must not block writers.
         with self._transactions.read() as connection:
             return explain(connection, backlog, self._rules, subject, version, now=self._clock())
 
     # Time
 
     def sweep(self) -> Swept:
-        """Expire leases, miss nodes, ask ingest again. Call it every `timing.sweep_s`.
+        """Expire leases, detect lost nodes, repeat requests to ingest. Call it every `timing.sweep_s`.
 
-        What cannot be moved stays as it was, is named in what is returned, and hinders nothing else.
+        Rows without a valid transition remain unchanged, are returned, and do not affect other rows.
         """
         stuck = self._cancel_broken_off()
         with self._transactions.write() as write:
@@ -415,9 +419,9 @@ class Ledger:
         return replace(swept, stuck=(*stuck, *swept.stuck))
 
     def thin(self) -> bool:
-        """Remove some details of what ended longer ago than they are kept; whether more may be left.
+        """Remove some details of jobs whose retention has expired; returns whether more may remain.
 
-        One transaction of some hundred rows, and none where nothing is due.
+        One transaction of some hundred rows, or none if nothing is due.
         """
         with self._transactions.read() as connection:
             if not retention.due(connection, self._rules, self._clock()):
@@ -426,14 +430,14 @@ class Ledger:
             return retention.thin(write, self._rules)
 
     def finished(self, batch_ids: Iterable[str], *, closed_before: float) -> set[str]:
-        """Those batches that closed before a time and have no upload that ingest still owes an answer."""
+        """Those of these batches that closed before `before` and have no upload without a verdict."""
         with self._transactions.read() as connection:
             return batches.finished(connection, batch_ids, closed_before)
 
     # Accounts
 
     def waiting(self) -> dict[tuple[str, int], int]:
-        """(lane, smallest fitting class) to shots that wait, once for each open job that wants them."""
+        """Waiting shots by (lane, smallest fitting class), counted once per open job that wants them."""
         with self._transactions.backlog() as backlog:
             return costs.waiting(backlog).waiting
 
@@ -444,27 +448,27 @@ class Ledger:
             return costs.totals(connection, found)
 
     def cost_table(self, job_id: str | None = None) -> list[CostRow]:
-        """Cost per image by model and class, over all attempts; of one job, or of everything."""
+        """Cost per image by model and class over all attempts, of one job or of the whole farm."""
         with self._transactions.read() as connection:
             if job_id is not None:
                 jobs.detailed_job(connection, job_id)
             return costs.cost_table(connection, job_id)
 
     def ping(self) -> None:
-        """Raises Unavailable when the database does not answer, Replaced when another coordinator leads."""
+        """Raises Unavailable if the database does not respond, Replaced if another coordinator leads."""
         self._transactions.ping()
 
     def show_life(self) -> None:
-        """Tell coordinators that stand by to go on so. Call it every `timing.sweep_s`."""
+        """Show standbys that this coordinator is alive. Call it every `timing.sweep_s`."""
         with self._transactions.write() as write:
             show_life(write.connection)
 
     def on_replaced(self, listener: Callable[[Replaced], None]) -> None:
-        """Call `listener`, from whatever thread, whenever another coordinator is found to lead."""
+        """Call `listener`, from any thread, when another coordinator is found to lead."""
         self._transactions.on_replaced(listener)
 
     def _cancel_broken_off(self) -> list[Stuck]:
-        """Those that cannot be cancelled; where the database does not work, the next sweep tries again."""
+        """Cancel failed submissions and return those that cannot be; after a database error the next sweep retries."""
         stuck = []
         for job_id in tuple(self._broken_off):
             try:

@@ -1,4 +1,4 @@
-"""Memory: what cards of a type have shown about it, and what that changes for the passes after."""
+"""Measurements: speeds of nodes, and memory ceilings and peaks by type of card."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _NEWEST = 0.2
 
 
 class Pace(NamedTuple):
-    """What one image took."""
+    """The time of one image."""
 
     node_id: str
     model: str
-    #: For a megapixel-forward.
+    #: Seconds per megapixel-forward.
     seconds: float
 
 
 def learn(write: Write, paces: Sequence[Pace]) -> None:
-    """Take images' seconds into the averages for their nodes and models, in this order."""
+    """Update the average speeds of nodes and models with these images, in this order."""
     paces = [pace for pace in paces if pace.seconds]
     if not paces:
         return
@@ -48,12 +48,12 @@ def learn(write: Write, paces: Sequence[Pace]) -> None:
     upsert_all(write.connection, speeds, ("node_id", "model"), list(changed.values()))
 
 
-#: Seconds after which a card may try again what it ran out of memory with: something else may have held it.
+#: Seconds after which a ceiling expires, because another program may have used the memory.
 CEILING_S = 24 * 3600.0
 
 
 def recall_memory(write: Write) -> None:
-    """Tell a new backlog of every ceiling and peak."""
+    """Load all ceilings and peaks into a new backlog."""
     for row in write.connection.execute(select(ceilings)):
         write.changes.append(PassLimited(row.card_type, row.work_key, row.recipe, row.images))
     for row in write.connection.execute(select(peaks)):
@@ -62,23 +62,23 @@ def recall_memory(write: Write) -> None:
 
 
 def note_out_of_memory(write: Write, card: Card, work_key: str, recipe: str, images: int) -> bool:
-    """Note that a pass of so many images ran out of memory; whether such cards can still take the work.
+    """Record that a pass of `images` ran out of memory; returns whether such cards can still take the work.
 
-    Their passes are half as large from now on; where one image alone ran out, the next recipe is tried.
+    Later passes are half as large; if a single image ran out of memory, the next recipe is used.
     """
     work = _sample(write, work_key)
     seen = write.backlog.seen(card, work_key, work)
     most = min(images // 2, seen.ceilings.get(recipe, images))
     named = {"card_type": card.type, "work_key": work_key, "recipe": recipe}
     upsert(write.connection, ceilings, named, images=most, at=write.now)
-    # What waits fits in smaller passes, or by another recipe: nodes ask anew.
+    # Waiting shots fit with smaller passes or another recipe, so waiting claims are evaluated again.
     write.changes.append(PassLimited(card.type, work_key, recipe, most))
     lower = replace(seen, ceilings={**seen.ceilings, recipe: most})
     return isinstance(write.backlog.place(work.shot, card, lower), Placement)
 
 
 class Held(NamedTuple):
-    """What a pass held at the most."""
+    """The peak memory of a pass."""
 
     card: Card
     work_key: str
@@ -88,7 +88,7 @@ class Held(NamedTuple):
 
 
 def note_peaks(write: Write, passes: Iterable[Held]) -> None:
-    """Note what passes held at the most, where it tells something new."""
+    """Record peaks of passes that exceed the known ones."""
     found: dict[tuple[str, Size, str], Peak] = {}
     for card, work_key, recipe, images, held in passes:
         work = _sample(write, work_key)
@@ -104,7 +104,7 @@ def note_peaks(write: Write, passes: Iterable[Held]) -> None:
 
 
 def forget_ceilings(write: Write) -> None:
-    """Let cards try again what they ran out of memory with long ago."""
+    """Remove expired ceilings."""
     old = delete(ceilings).where(ceilings.c.at < write.now - CEILING_S)
     key = ceilings.c.card_type, ceilings.c.work_key, ceilings.c.recipe
     limits = [tuple(row) for row in write.connection.execute(old.returning(*key))]
@@ -113,7 +113,7 @@ def forget_ceilings(write: Write) -> None:
 
 
 def memory_views(connection: Connection, card_type: str | None = None) -> list[MemoryView]:
-    """What was measured, then what ran out, of one type of card or of all; without predictions."""
+    """Measured peaks, then ceilings, of one type of card or of all; without predictions."""
     measured = select(peaks).order_by(peaks.c.card_type, peaks.c.model, peaks.c.recipe)
     ran_out = select(ceilings, works.c.sample).join(works, works.c.key == ceilings.c.work_key)
     if card_type is not None:

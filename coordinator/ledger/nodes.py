@@ -1,4 +1,4 @@
-"""Nodes: they join, are heard of, and are seen."""
+"""Nodes: joining, liveness, and operations of operators and owners."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from coordinator.ledger.trust import doubt_node
 from coordinator.ledger.waiting import samples
 from coordinator.scheduling.member import card_of
 
-#: What a node tells of itself that decides what it is given next.
+#: Properties of a node that determine which work it gets.
 LOADED = ("loaded_model", "loaded_loras")
 
 
 def node_row(connection: Connection, node_id: str, incarnation: int | None = None) -> Row[Any]:
-    """The node's row; raises NotFound, or Gone when it speaks for another incarnation than the last."""
+    """The row of a node. Raises NotFound, or Gone if the incarnation is not the current one."""
     row = connection.execute(select(nodes).where(nodes.c.id == node_id)).one_or_none()
     return must_speak_for(node_id, row, incarnation)
 
 
 def must_speak_for(node_id: str, row: Row[Any] | None, incarnation: int | None) -> Row[Any]:
-    """A node's row; raises as `node_row` does."""
+    """The row of a node. Raises as `node_row` does."""
     if row is None:
         raise NotFound(f"no node {node_id}; it must join first")
     if incarnation is not None and row.incarnation != incarnation:
-        raise Gone(f"node {node_id} was started again since; this incarnation is over")
+        raise Gone(f"node {node_id} was restarted; this incarnation has ended")
     return row
 
 
@@ -80,11 +80,9 @@ def join_node(write: Write, rules: Rules, join: Join) -> JoinedNode:
 
 
 def _must_own_name(before: Row[Any], join: Join) -> None:
-    """Two that join in turn would end each other's batches for ever; the one that came last stays."""
+    """Only the last process keeps a name; two that rejoin in turn would end each other's batches forever."""
     if join.again and join.process != before.process:
-        raise Conflict(
-            f"another process has joined as {join.name} since: give every node a name of its own (--name)"
-        )
+        raise Conflict(f"another process has joined as {join.name}: give every node a unique name (--name)")
 
 
 def _begin_again(write: Write, rules: Rules, before: Row[Any], facts: dict[str, Any]) -> None:
@@ -97,9 +95,9 @@ def _begin_again(write: Write, rules: Rules, before: Row[Any], facts: dict[str, 
 
 
 def _look_again(write: Write, card: Card, rules: Rules) -> None:
-    """Let shots that fitted no class wait for this card where it takes them.
+    """Let unschedulable shots wait again if this card can render them.
 
-    One that ran out of memory goes by the peak that was measured, besides what the plan expects.
+    For a shot that ran out of memory, the measured peak must fit as well as the predicted one.
     """
     stuck = shots.c.state == plain(ShotState.UNSCHEDULABLE)
     largest = select(func.max(attempts.c.peak_bytes)).where(attempts.c.shot_id == shots.c.id)
@@ -115,7 +113,7 @@ def _look_again(write: Write, card: Card, rules: Rules) -> None:
 
 
 def hear(write: Write, node: Row[Any], **facts: Any) -> NodeState:
-    """Note a sign of life, with what it told of the node; returns the node's state."""
+    """Record a heartbeat with its readings; returns the state of the node."""
     state = NodeState(node_row(write.connection, node.id).state)
     if state is NodeState.LOST:
         move_node(write, node.id, state, NodeEvent.HEARD)
@@ -127,7 +125,7 @@ def hear(write: Write, node: Row[Any], **facts: Any) -> NodeState:
 
 
 def node_views(connection: Connection) -> list[NodeView]:
-    """Every node that ever joined, by name."""
+    """All nodes that ever joined, sorted by name."""
     held = batches.c.node_id == nodes.c.id, batches.c.state == plain(BatchState.LEASED)
     query = (
         select(nodes, batches.c.id.label("batch_id"))
@@ -161,16 +159,16 @@ def _view(row: Row[Any], measured: dict[str, float]) -> NodeView:
     )
 
 
-#: Whose wish it is, for people.
+#: Names of actors in messages.
 _NAMES: dict[str, str] = {"operator": "the operator", "owner": "its owner"}
 
 
 def leave(write: Write, rules: Rules, node_id: str, incarnation: int) -> None:
-    """See `Ledger.leave_node`. Whoever is paused or distrusted stays so till he joins again."""
+    """See `Ledger.leave_node`. A paused or distrusted node keeps its state until it rejoins."""
     node_row(write.connection, node_id, incarnation)
     end_held(write, rules, node_id, BatchEvent.RELEASED)
     if node_row(write.connection, node_id).state == NodeState.READY:
-        ended = {"detail": "ended by its owner", "decided_by": "owner"}
+        ended = {"detail": "stopped by its owner", "decided_by": "owner"}
         move_node(write, node_id, NodeState.READY, NodeEvent.LEFT, **ended)
 
 
@@ -196,11 +194,11 @@ def resume(write: Write, rules: Rules, node_id: str, who: Who) -> None:
     """See `Ledger.resume_node`."""
     node = node_row(write.connection, node_id)
     if node.state == NodeState.OFFLINE and node.decided_by == "owner":
-        raise Conflict(f"node {node_id} was {node.reason}: `farm-node run` there brings it back")
+        raise Conflict(f"node {node_id} was {node.reason}: restart it there with `farm-node run`")
     if node.state == NodeState.PAUSED:
         _must_be_theirs(node, who)
     elif who == "owner":
-        raise Conflict(f"node {node_id} is {node.state}, not paused: there is nothing to resume")
+        raise Conflict(f"node {node_id} is {node.state}, not paused")
     if node.state == NodeState.PAUSED and node.distrusted_at is not None:
         trust.begin_test(write, node)
     else:
@@ -226,9 +224,11 @@ def _told(done: str, who: str, reason: str) -> str:
 
 
 def _must_be_theirs(node: Row[Any], who: Who) -> None:
-    """A pause is ended by whom it came from."""
+    """Raises Conflict if the pause was set by someone else."""
     if node.decided_by == who:
         return
     if who == "operator":
-        raise Conflict(f"node {node.id} is {node.reason}; only its owner resumes it, by `farm-node resume`")
-    raise Conflict(f"node {node.id} is {node.reason}; ask for `farm node resume {node.id}`")
+        raise Conflict(
+            f"node {node.id} is {node.reason}; only its owner can resume it, with `farm-node resume`"
+        )
+    raise Conflict(f"node {node.id} is {node.reason}; ask the operator for `farm node resume {node.id}`")

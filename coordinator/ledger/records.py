@@ -1,4 +1,4 @@
-"""What the ledger is given and gives back, besides the messages and views of `common`.
+"""Arguments and results of the ledger, besides the messages and views in `common`.
 
 Durations are seconds, energies joules, sizes bytes, money is in the farm's currency, times are seconds
 since 1970 (UTC).
@@ -15,14 +15,14 @@ from common.work import Work
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewJob:
-    """A manifest on its way into the ledger."""
+    """A manifest to be submitted."""
 
     name: str
     owner: str
     lane: str
-    #: 0-100, larger first.
+    #: 0 to 100; higher first.
     priority: int
-    #: The manifest as sent, files inlined.
+    #: The manifest as submitted, with files inlined.
     manifest: str
     random_seed: int
     #: None: no limit.
@@ -30,28 +30,28 @@ class NewJob:
 
 
 class PlacedShot(NamedTuple):
-    """A shot with its work and the smallest VRAM class that can take it."""
+    """A shot with its work key and the smallest VRAM class that can render it."""
 
     planned: PlannedShot
     work: Work
-    #: GiB; 0 where no class fits: the shot becomes unschedulable for `reason`.
+    #: GiB; 0 if no class fits: the shot becomes unschedulable with `reason`.
     min_class: int
     reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SubmittedJob:
-    """What became of a submission: `images` = `new` + `reused` + `shared` + `unschedulable`."""
+    """Result of a submission: `images` = `new` + `reused` + `shared` + `unschedulable`."""
 
     job_id: str
     images: int
     new: int
-    #: Stored already.
+    #: Already stored.
     reused: int
-    #: Not stored yet, and wanted by another job before.
+    #: Not stored yet, but already wanted by another job.
     shared: int
     unschedulable: int
-    #: Sentence to number of shots that no class takes.
+    #: Number of shots that fit no class, by reason.
     misfits: dict[str, int]
 
 
@@ -65,54 +65,54 @@ class JoinedNode:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reported:
-    """The answer to a report, and the attempt to hand to ingest."""
+    """The response to a report, and the attempt to pass to ingest."""
 
     state: str
     repeated: bool
-    #: Of a delivered shot that still waits for ingest; None otherwise.
+    #: Attempt of a delivered shot without a verdict; otherwise None.
     attempt_id: str | None
 
 
 class Unanswered(NamedTuple):
-    """A delivered attempt that ingest began too often and never answered for."""
+    """A delivered attempt that ingest started too often without a verdict."""
 
     attempt_id: str
     shot_id: str
-    #: Of the shot's image in the store.
+    #: Key of the image in the store.
     key: str
 
 
 class Doomed(NamedTuple):
-    """A deleted picture whose bytes the store may have yet."""
+    """A deleted image whose bytes may still be in the store."""
 
     key: str
-    #: Keys in quarantine of what nodes uploaded for it.
+    #: Quarantine keys of its uploads.
     uploads: tuple[str, ...]
 
 
 class Stuck(NamedTuple):
-    """What a sweep could not move and left as it was: a defect, since no event brings that about."""
+    """A row that a sweep left unchanged because it has no valid transition; this indicates a defect."""
 
     #: Such as `batch b-12`.
     name: str
-    #: The node or shot that `farm explain` tells of.
+    #: The node or shot to pass to `farm explain`.
     subject: str
     reason: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Swept:
-    """What one sweep found."""
+    """Results of one sweep."""
 
-    #: Batches whose lease ran out.
+    #: Batches whose lease expired.
     expired: tuple[str, ...]
-    #: Nodes not heard of for a lease's length.
+    #: Nodes without a heartbeat for the duration of a lease.
     lost: tuple[str, ...]
-    #: Attempts delivered a while ago that ingest must be asked for again.
+    #: Delivered attempts for which ingest must be notified again.
     ingest_again: tuple[str, ...]
     unanswered: tuple[Unanswered, ...]
     stuck: tuple[Stuck, ...]
-    #: Whether an incident is over, and the nodes that were blamed in it are forgiven.
+    #: Whether an incident has ended and the nodes blamed during it are forgiven.
     incident_over: bool = False
 
 
@@ -126,38 +126,38 @@ class WorkLabels(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Totals:
-    """Sums over everything the ledger ever recorded; they only grow, also across restarts.
+    """Sums over everything that the ledger ever recorded; they never decrease, even across restarts.
 
-    One exception: where a node comes back with a card of another class, its idle time goes with it.
-    The farm's bill is the sum of `cost`; a volunteer's electricity is in `volunteer_cost` alone.
+    One exception: if a node rejoins with a card of another class, its idle time moves to that class.
+    The total cost of the farm is the sum of `cost`; electricity of volunteers is only in `volunteer_cost`.
     """
 
-    #: (labels, outcome) to attempts: `stored`, `wasted`, `rejected`, `failed`, `released`.
+    #: Attempts by (labels, outcome): `stored`, `wasted`, `rejected`, `failed`, `released`.
     attempts: dict[tuple[WorkLabels, str], int] = field(default_factory=dict)
-    #: Kind of failure to attempts that ended with it; the empty kind: attempts that ended without one.
+    #: Attempts by kind of failure; empty for attempts without one.
     failures: dict[str, int] = field(default_factory=dict)
-    #: (labels, phase) to seconds; phases of `Spent`, `ingest`, and `lost` (never reported).
+    #: Seconds by (labels, phase): the phases of `Spent`, `ingest`, and `lost` (not reported for an attempt).
     seconds: dict[tuple[WorkLabels, str], float] = field(default_factory=dict)
-    #: (labels, energy method) to joules.
+    #: Joules by (labels, energy method).
     joules: dict[tuple[WorkLabels, str], float] = field(default_factory=dict)
-    #: (labels, kind) to money: `render`, `load`, `lost`.
+    #: Cost by (labels, kind): `render`, `load`, `lost`.
     cost: dict[tuple[WorkLabels, str], float] = field(default_factory=dict)
-    #: (labels, kind) to money that volunteers paid.
+    #: Electricity paid by volunteers, by (labels, kind).
     volunteer_cost: dict[tuple[WorkLabels, str], float] = field(default_factory=dict)
-    #: Labels to stored pictures that every job rejected which had them, and to what these had cost.
+    #: Number and cost, by labels, of stored images that every job that had them has rejected.
     rejected_images: dict[WorkLabels, int] = field(default_factory=dict)
     rejected_cost: dict[WorkLabels, float] = field(default_factory=dict)
-    #: Labels to pipeline loads.
+    #: Pipeline loads by labels.
     loads: dict[WorkLabels, int] = field(default_factory=dict)
-    #: Class to seconds, joules and money of nodes without a lease.
+    #: Seconds, joules and cost of idle nodes, by class.
     idle_seconds: dict[int, float] = field(default_factory=dict)
     idle_joules: dict[int, float] = field(default_factory=dict)
     idle_cost: dict[int, float] = field(default_factory=dict)
-    #: (lane, smallest fitting class) to shots that wait, once for each open job that wants them.
+    #: Waiting shots by (lane, smallest fitting class), counted once per open job that wants them.
     waiting: dict[tuple[str, int], int] = field(default_factory=dict)
-    #: The same to the submission that has waited longest, in seconds since 1970.
+    #: Time of the oldest submission with waiting shots, by the same keys; seconds since 1970.
     oldest_waiting: dict[tuple[str, int], float] = field(default_factory=dict)
-    #: (lane, class) to shots in a batch.
+    #: Running shots by (lane, class).
     running: dict[tuple[str, int], int] = field(default_factory=dict)
-    #: (class, state) to nodes.
+    #: Nodes by (class, state).
     nodes: dict[tuple[int, str], int] = field(default_factory=dict)

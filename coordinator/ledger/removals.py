@@ -1,6 +1,6 @@
-"""Removals: a person takes stored pictures out of jobs, and may have others rendered in their place.
+"""Removals: a person removes stored images from jobs, optionally with new images in their place.
 
-A removal belongs to the want, as acceptance does: jobs of other owners that have the picture keep it.
+A removal belongs to the want, like acceptance: jobs of other owners that have the image keep it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import REJECTED, counted_as, wanted
 from coordinator.ledger.waiting import begin_waiting
 
-#: Seeds that are looked at in one statement.
+#: Number of seeds checked per statement.
 _SEEDS = 500
 _LARGEST_SEED = 2**63 - 1
 
@@ -56,7 +56,7 @@ def reject_shot(
         must_be_stored(shot)
         take_out(write, [shot.id], having, REJECTED, wish.by)
         wasted = _note_waste(write, shot.id)
-    # What was rejected before may get something in its place as well.
+    # An image that was rejected before can be redone as well.
     redoing = [] if wish.redo == "no" else owners_jobs(write.connection, removals, shot.id, job_id)
     if not having and not redoing:
         raise Conflict(f"shot {shot.id[:12]}: {_nobody(job_id)}; it may have been rejected already")
@@ -75,10 +75,10 @@ def must_be_stored(shot: Row[str]) -> None:
 
 
 def owners_jobs(connection: Connection, table: Table, shot_id: str, job_id: str | None) -> list[str]:
-    """Live jobs in `table` with this shot: the one named, or all of the one owner who has any.
+    """Live jobs in `table` with this shot: the given one, or all of its only owner.
 
-    `table` is `wants`, or `removals` for what was rejected and not redone. Raises Conflict where several
-    owners have some.
+    `table` is `wants`, or `removals` for rejected images without a redo. Raises Conflict if jobs of several
+    owners have it.
     """
     query = select(jobs.c.id, jobs.c.owner).select_from(table.join(jobs, jobs.c.id == table.c.job_id))
     query = query.where(table.c.shot_id == shot_id, table.c.again.is_(False), jobs.c.intent != "cancelled")
@@ -97,7 +97,7 @@ def owners_jobs(connection: Connection, table: Table, shot_id: str, job_id: str 
 def take_out(
     write: Write, shot_ids: Sequence[str], job_ids: Sequence[str] | None, kind: str, by: str
 ) -> None:
-    """Move wants of these jobs (None: of all) for these shots to the removals; their counts follow."""
+    """Move wants of these jobs (None: all) for these shots to the removals, and update their counts."""
     theirs = true() if job_ids is None else wants.c.job_id.in_(job_ids)
     mine = and_(wants.c.shot_id.in_(shot_ids), theirs)
     by_state = wants.c.job_id, wants.c.accepted, shots.c.state
@@ -114,7 +114,7 @@ def take_out(
 
 
 def _note_waste(write: Write, shot_id: str) -> float:
-    """Count a picture that no live job has any more as waste, once; its cost, or 0 where one has it."""
+    """Count an image as waste, once, if no live job has it; returns its cost, or 0 if one has it."""
     stored = images.join(shots, shots.c.id == images.c.shot_id)
     facts = images.c.model, images.c.lane, images.c.vram_class, images.c.cost
     mine = images.c.shot_id == shot_id, images.c.rejected_at.is_(None), ~wanted()
@@ -129,7 +129,7 @@ def _note_waste(write: Write, shot_id: str) -> float:
 
 
 def _redo(write: Write, shot: Row[str], job_id: str, wish: Rejection) -> RedoneShot:
-    """Let another shot take the places of one that a job rejected."""
+    """Replace a rejected shot of a job by a new one."""
     new = _successor(write.connection, shot_of(shot.spec), job_id, same_seed=wish.redo == "same seed")
     state = _enter(write, shot, new, job_id)
     mine = removals.c.job_id == job_id, removals.c.shot_id == shot.id, removals.c.redo_id.is_(None)
@@ -146,7 +146,7 @@ def _redo(write: Write, shot: Row[str], job_id: str, wish: Rejection) -> RedoneS
 
 
 def _enter(write: Write, old: Row[str], new: Shot, job_id: str) -> ShotState:
-    """Add a shot that takes the same work as `old`, or begin anew with it where it was given up."""
+    """Add a shot with the same work key as `old`, or reset it if it exists but was given up."""
     state = ShotState.WAITING if old.min_class else ShotState.UNSCHEDULABLE
     row = {"id": new.id, "state": state.value, "spec": spec_of(new)}
     same = {name: getattr(old, name) for name in ("work_key", "min_class")}
@@ -160,7 +160,7 @@ def _enter(write: Write, old: Row[str], new: Shot, job_id: str) -> ShotState:
 
 
 def _successor(connection: Connection, shot: Shot, job_id: str, *, same_seed: bool) -> Shot:
-    """The next of the shot's generations or seeds that the job neither wants nor has rejected."""
+    """The next generation or seed of the shot that the job neither wants nor has rejected."""
     for first in count(1, _SEEDS):
         steps = range(first, first + _SEEDS)
         if same_seed:

@@ -1,7 +1,7 @@
-"""Retention: what jobs that ended long ago leave is removed, some hundred rows in a transaction.
+"""Retention: removes details of jobs that ended long ago, some hundred rows per transaction.
 
-A job keeps its row, counts and bill, a picture the row that tells where it came from, and what attempts and
-batches took is kept by day. A shot that another job wants keeps what belongs to it until that job's turn.
+Jobs keep their row, counts and cost; images keep their sidecar; totals of attempts and batches are kept by
+day. Details of a shot that another job wants are kept until the retention of that job expires.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _BY_DAY = ("day", "owner", "kind", "model", "lane", "vram_class", "label")
 
 
 def due(connection: Connection, rules: Rules, now: float) -> bool:
-    """Whether `thin` has something to do."""
+    """Whether `thin` has anything to do."""
     if connection.execute(select(jobs.c.id).where(*_unnoticed()).limit(1)).first():
         return True
     if rules.keep_s is None:
@@ -89,8 +89,8 @@ def thin(write: Write, rules: Rules) -> bool:
 
 
 def _over() -> ColumnElement[bool]:
-    """Whether nothing is left to do for a job."""
-    # A node may speak again of what it has reported until its batch is closed.
+    """Whether a job has no unfinished work."""
+    # A node may repeat its reports until its batch is closed.
     held = exists().where(batches.c.job_id == jobs.c.id, batches.c.state == plain(BatchState.LEASED))
     cancelled = and_(jobs.c.intent == "cancelled", ~_counts(_IN_HAND))
     return and_(or_(and_(jobs.c.complete, ~_counts(OPEN)), cancelled), ~held)
@@ -106,7 +106,7 @@ def _unnoticed() -> tuple[ColumnElement[bool], ...]:
 
 
 def _oldest(before: float) -> Select[Any]:
-    """The next job to be thinned."""
+    """The next job whose details are due for removal."""
     due = jobs.c.thinned_at.is_(None), jobs.c.ended_at < before
     return select(jobs.c.id, jobs.c.thinning_at).where(*due).order_by(jobs.c.ended_at).limit(1)
 
@@ -117,7 +117,7 @@ def _node_events(before: float, limit: int) -> Select[int]:
 
 
 def _begin(write: Write, job_id: str) -> bool:
-    """Let nothing be claimed for a job any more; False where something is left to do for it after all."""
+    """Close a job for claims; False if it has unfinished work after all."""
     over = write.connection.scalar(select(jobs.c.id).where(jobs.c.id == job_id, _over())) is not None
     if over:
         _set(write, job_id, thinning_at=write.now)
@@ -132,7 +132,7 @@ def _set(write: Write, job_id: str, **values: float | None) -> None:
 
 
 def _thin_some(write: Write, job_id: str) -> bool:
-    """Remove some of a job's wants with what they leave; False where it has none."""
+    """Remove some wants of a job with their details; False if none are left."""
     table = wants
     places = _places(write, job_id, wants)
     if not places:
@@ -152,14 +152,14 @@ def _thin_some(write: Write, job_id: str) -> bool:
 
 
 def _places(write: Write, job_id: str, table: Table) -> Sequence[Row[Any]]:
-    """A job's first wants, or first removals."""
+    """The first wants of a job, or its first removals."""
     query = select(table, shots.c.state).join_from(table, shots, shots.c.id == table.c.shot_id)
     order = table.c.position, table.c.shot_id
     return write.connection.execute(query.where(table.c.job_id == job_id).order_by(*order).limit(WANTS)).all()
 
 
 def _left_alone(write: Write, job_id: str, ids: Collection[str]) -> list[str]:
-    """Those of these shots that no other job wants or has removed."""
+    """The shots that no other job wants or has removed."""
     others = (
         exists().where(table.c.shot_id == shots.c.id, table.c.job_id != job_id) for table in (wants, removals)
     )
@@ -168,7 +168,7 @@ def _left_alone(write: Write, job_id: str, ids: Collection[str]) -> list[str]:
 
 
 def _drop_attempts(write: Write, shot_ids: Sequence[str]) -> bool:
-    """Remove attempts at these shots, their batches and all their events; False where more are left."""
+    """Remove attempts at these shots, their batches and their events; False if more remain."""
     theirs = attempts.c.shot_id.in_(shot_ids)
     query = select(attempts, jobs.c.owner).join_from(attempts, jobs, jobs.c.id == attempts.c.job_id)
     tried = write.connection.execute(query.where(theirs).order_by(attempts.c.shot_id).limit(ROWS)).all()
@@ -181,7 +181,7 @@ def _drop_attempts(write: Write, shot_ids: Sequence[str]) -> bool:
 
 
 def _drop_events(write: Write, subjects: Collection[str]) -> bool:
-    """Remove events of these subjects; False where more may be left."""
+    """Remove events of these subjects; False if more may remain."""
     theirs = select(events.c.id).where(events.c.subject.in_(subjects)).limit(ROWS)
     found = write.connection.scalars(theirs).all()
     write.connection.execute(delete(events).where(events.c.id.in_(found)))
@@ -189,7 +189,7 @@ def _drop_events(write: Write, subjects: Collection[str]) -> bool:
 
 
 def _drop_batches(write: Write, batch_ids: Collection[str]) -> Sequence[Row[Any]]:
-    """Remove those of these batches that have no attempts any more; returns them."""
+    """Remove the batches without remaining attempts; returns them."""
     emptied = (
         batches.c.state == plain(BatchState.CLOSED),
         ~exists().where(attempts.c.batch_id == batches.c.id),
@@ -203,7 +203,7 @@ def _drop_batches(write: Write, batch_ids: Collection[str]) -> Sequence[Row[Any]
 
 
 def _keep_sums(write: Write, tried: Iterable[Row[Any]], emptied: Iterable[Row[Any]]) -> None:
-    """Add what removed attempts and batches took to the sums by day and owner."""
+    """Add the totals of removed attempts and batches to the sums by day and owner."""
     sums: dict[tuple[date, str], Sums] = {}
     for row in tried:
         of_day = sums.setdefault((_day(row.settled_at), row.owner), Sums())
@@ -223,13 +223,13 @@ def _day(at: float) -> date:
 
 
 def _drop_places(write: Write, job_id: str, table: Table, places: Sequence[Row[Any]]) -> None:
-    """Remove wants or removals of a job, whose counts of them stay as they are now."""
+    """Remove wants or removals of a job; its counts remain unchanged."""
     counted: Counter[str] = Counter()
     for row in places:
         if not row.again and (table is wants or row.redo_id is None):
             state = counted_as(row.state, row.accepted) if table is wants else row.kind
             if state in OPEN:
-                # Another job has it rendered; this one ended without.
+                # Another job is having it rendered; this job ended without it.
                 write.sums.count(job_id, state, -1)
                 state = ShotState.CANCELLED.value
                 write.sums.count(job_id, state, 1)
@@ -244,7 +244,7 @@ def _drop_places(write: Write, job_id: str, table: Table, places: Sequence[Row[A
 
 
 def _drop_shots(write: Write, ids: Collection[str]) -> None:
-    """Remove those of these shots that have no picture, had none, and that nothing names any more."""
+    """Remove the shots that never had an image and that nothing refers to."""
     named = (
         exists().where(table.c.shot_id == shots.c.id) for table in (wants, removals, images, deleted_images)
     )

@@ -14,17 +14,17 @@ from coordinator.scheduling.placing import Placer
 
 @dataclass(slots=True)
 class Incident:
-    """The one that lasts, if any: the coordinator was away or stalled, the clock jumped, the store is away.
+    """The current incident: the coordinator was stopped or stalled, the clock jumped, or the store is down.
 
     Times are seconds since 1970.
     """
 
-    #: When it began; None while there is none.
+    #: Start of the incident; None if there is none.
     began: float | None = None
     until: float = -inf
 
     def note(self, since: float, until: float) -> None:
-        """Begin one, or let the present one last longer."""
+        """Begin an incident, or extend the current one."""
         self.began = since if self.began is None else min(self.began, since)
         self.until = max(self.until, until)
 
@@ -32,14 +32,14 @@ class Incident:
         return self.began is not None and now < self.until
 
     def over(self, now: float) -> bool:
-        """Whether one has ended that was not closed yet."""
+        """Whether an incident has ended and is not closed yet."""
         return self.began is not None and now >= self.until
 
     def close(self) -> None:
         self.began, self.until = None, -inf
 
     def clock_set_back(self, now: float) -> None:
-        """After the clock was set back, nothing began later than now."""
+        """Limit the start to `now` after the clock was set back."""
         self.began = self.began and min(self.began, now)
         self.until = min(self.until, now)
 
@@ -49,15 +49,15 @@ class Rules:
     timing: Timing
     rates: Rates
     place: Placer
-    #: Whether a shot's model is known to read all of its prompts.
+    #: Whether the prompts of a shot are known to fit its model.
     whole: Callable[[Shot], bool]
-    #: Seconds for which details of jobs that have ended are kept; None: for ever.
+    #: Seconds for which details of ended jobs are kept; None: forever.
     keep_s: float | None
-    #: Random hex text of so many bytes.
+    #: Returns random hex text for a number of bytes.
     new_secret: Callable[[int], str]
     #: The present incident of the farm, during which no node is blamed.
     incident: Incident
 
     def note_trouble(self, now: float) -> None:
-        """Something of the farm's own does not work: from a little before now, and for a while."""
+        """Record a disruption of the farm that began shortly before `now` and lasts for a while."""
         self.incident.note(now - self.timing.lease_s, now + self.timing.grace_s)

@@ -1,6 +1,6 @@
 """The tables. Times are seconds since 1970, durations seconds, energies joules, sizes bytes.
 
-Every list that the sweeper, the dispatcher or a claim walks has an index, partial where few rows are in it.
+Every query of the sweep, the dispatcher or a claim uses an index; indexes of few rows are partial.
 """
 
 from __future__ import annotations
@@ -40,40 +40,40 @@ def may(name: str, kind: type[TypeEngine[Any]]) -> Column[Any]:
 
 
 def reference(name: str, target: str) -> Column[Any]:
-    """A column that names a row of another table, as in `jobs.id`."""
+    """A foreign key, given as in `jobs.id`."""
     return Column(name, String, ForeignKey(target), nullable=False)
 
 
 def money(prefix: str = "") -> tuple[Column[Any], ...]:
-    """Energy and what it cost: the farm, and a volunteer."""
+    """Columns for energy, its cost to the farm, and its cost to a volunteer."""
     return tuple(must(f"{prefix}{name}", Double, "0") for name in ("joules", "cost", "volunteered"))
 
 
 def partial_index(name: str, *columns: str, where: str) -> Index:
-    """An index of the few rows for which `where` holds."""
+    """A partial index of the rows that satisfy `where`."""
     return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
 
 
 metadata = MetaData()
 
-#: Seconds of an attempt that are kept apart; `load` belongs to the batch, `ingest` comes with the verdict.
+#: Phases of an attempt; `load` belongs to the batch, `ingest` is set by the verdict.
 ATTEMPT_PHASES = ("encode", "denoise", "decode", "save", "upload", "ingest")
 
 
 def plain(state: StrEnum) -> BindParameter[str]:
-    """A state spelt out in the statement: only then is a partial index used."""
+    """A state as a literal in the statement, which is required for partial indexes to be used."""
     return literal(state.value, String, literal_execute=True)
 
 
-#: One row; a coordinator raises the epoch to lead, and whoever knows an older one may not write.
+#: One row; a coordinator increments the epoch to take the lead, and an older epoch may not write.
 leader = Table(
     "leader",
     metadata,
     Column("id", Integer, primary_key=True),
     must("epoch", Integer),
-    #: Instance name of the coordinator that leads; empty once it has ended in order.
+    #: Instance name of the leading coordinator; empty after a normal shutdown.
     must("holder", String, ""),
-    #: Raised by the leader every few seconds: its sign of life.
+    #: Incremented by the leader every few seconds, which shows that it is alive.
     must("beat", BigInteger, "0"),
 )
 
@@ -85,39 +85,39 @@ jobs = Table(
     must("owner", String),
     must("lane", String),
     must("priority", Integer),
-    #: What the operator wants: active, paused, cancelled.
+    #: Intent of the user: active, paused, cancelled.
     must("intent", String),
     must("reason", Text, ""),
     must("manifest", Text),
     must("random_seed", BigInteger),
     may("max_cost", Double),
-    #: False until the last chunk of its shots is in.
+    #: False until the last chunk of its shots is committed.
     must("complete", Boolean),
     must("submitted_at", Double),
-    #: The farm's bill for all its attempts, loads and lost work so far.
+    #: Cost to the farm of all its attempts, loads and lost work so far.
     must("cost", Double, "0"),
-    #: When nothing was left to do for it, as retention noticed; None while something is.
+    #: When retention found no unfinished work; None before.
     may("ended_at", Double),
-    #: When retention began to remove its details, and when it had removed them all.
+    #: When retention began to remove its details, and when it finished.
     may("thinning_at", Double),
     may("thinned_at", Double),
     Index("jobs_by_age", "submitted_at"),
     partial_index("jobs_to_thin", "ended_at", where="thinned_at IS NULL"),
 )
 
-#: Shots that each job wants, by state; `accepted` for those that failed and that it is done without,
-#: `rejected` and `deleted` for those whose picture a person removed from it.
+#: Shots that each job wants, by state; `accepted` for failed shots that it accepted as permanently missing,
+#: `rejected` and `deleted` for those whose image a person removed from it.
 job_counts = Table(
     "job_counts",
     metadata,
     Column("job_id", String, ForeignKey("jobs.id"), primary_key=True),
     Column("state", String, primary_key=True),
     must("shots", Integer),
-    #: Of these, those whose want or removal retention has removed.
+    #: The number of these whose want or removal was removed by retention.
     must("thinned", Integer, "0"),
 )
 
-#: Sums over everything ever recorded (`coordinator.ledger.tallies`).
+#: Sums over everything that was ever recorded (`coordinator.ledger.tallies`).
 tallies = Table(
     "tallies",
     metadata,
@@ -129,13 +129,13 @@ tallies = Table(
     must("value", Double),
 )
 
-#: The same sums by UTC day and owner over the attempts and batches that retention has removed.
+#: The same sums, by UTC day and owner, over attempts and batches removed by retention.
 daily_tallies = Table(
     "daily_tallies",
     metadata,
-    #: On which the attempt was settled, or the batch closed.
+    #: Day on which the attempt was settled or the batch closed.
     Column("day", Date, primary_key=True),
-    #: Of the job that paid.
+    #: Owner of the job that paid.
     Column("owner", String, primary_key=True),
     Column("kind", String, primary_key=True),
     Column("model", String, primary_key=True),
@@ -145,21 +145,21 @@ daily_tallies = Table(
     must("value", Double),
 )
 
-#: What shots of one batch share (`common.work.Work`), with one of them for the fit.
+#: Work keys (`common.work.Work`), each with an example shot for the fit.
 works = Table(
     "works",
     metadata,
     Column("key", String, primary_key=True),
     must("model", String),
     must("loras", JSON),
-    #: Megapixel-forwards of one image: what speeds are measured in.
+    #: Megapixel-forwards of one image, the unit of speeds.
     must("amount", Double),
-    #: That share the card for one image.
+    #: Simultaneous forward passes per image.
     must("forwards", Integer, "1"),
     must("sample", Text),
 )
 
-#: Most images of a pass on a type of card, since more ran out of memory; 0: one alone did.
+#: Largest pass that a type of card can take after a larger one ran out of memory; 0: a single image did.
 ceilings = Table(
     "ceilings",
     metadata,
@@ -170,7 +170,7 @@ ceilings = Table(
     must("at", Double),
 )
 
-#: What the largest pass of a size took on a type of card, at the most.
+#: Measured peak memory of the largest pass of a size on a type of card.
 peaks = Table(
     "peaks",
     metadata,
@@ -179,7 +179,7 @@ peaks = Table(
     Column("width", Integer, primary_key=True, autoincrement=False),
     Column("height", Integer, primary_key=True, autoincrement=False),
     Column("recipe", String, primary_key=True),
-    #: Images times the forwards that share the card for each.
+    #: Images times simultaneous forward passes per image.
     must("forwards", Integer),
     must("bytes", BigInteger),
 )
@@ -190,24 +190,24 @@ shots = Table(
     Column("id", String, primary_key=True),
     must("state", String),
     reference("work_key", "works.key"),
-    #: GiB; 0 where none is large enough by the plan.
+    #: GiB; 0 if no class is large enough according to the fit.
     must("min_class", Integer),
     #: `common.shot.Shot.to_dict()` as JSON.
     must("spec", Text),
-    #: Its own failures so far.
+    #: Failed attempts so far.
     must("attempts", Integer, "0"),
-    #: Times that the engine or the node died while it was, perhaps, rendering this.
+    #: Number of deaths of an engine, node or ingest in which the shot was involved.
     must("crashes", Integer, "0"),
-    #: Kind and sentence of the last failure, or why it fits nothing.
+    #: Kind and message of the last failure, or why it fits no class.
     must("failure", String, ""),
     must("reason", Text, ""),
-    #: Times that its picture was deleted; each time its next one gets a key of its own.
+    #: Number of deletions of its image; part of the key of the next image.
     must("deletions", Integer, "0"),
     partial_index("shots_unschedulable", "work_key", where="state = 'unschedulable'"),
     partial_index("shots_failed", "id", where="state = 'failed'"),
 )
 
-#: One row for each name under which a job wants a shot.
+#: One row per name under which a job wants a shot.
 wants = Table(
     "wants",
     metadata,
@@ -218,16 +218,16 @@ wants = Table(
     must("name", String),
     #: The prompt as written.
     must("template", Text),
-    #: An earlier place of the same job wants this shot already.
+    #: An earlier position of the same job already wants this shot.
     must("again", Boolean),
     #: Another job paid for it.
     must("reused", Boolean),
-    #: Its job is done without the picture, since the shot failed.
+    #: Its job accepted the failed shot as permanently missing.
     must("accepted", Boolean, "0"),
     Index("wants_by_shot", "shot_id", "job_id"),
 )
 
-#: Wants whose picture a person removed from the job: as they were, with who, when and what took the place.
+#: Copies of wants whose image a person removed from the job, with who, when and the replacement.
 removals = Table(
     "removals",
     metadata,
@@ -241,25 +241,25 @@ removals = Table(
     must("kind", String),
     must("removed_by", String),
     must("removed_at", Double),
-    #: The shot that is rendered in its place.
+    #: The shot that replaces it.
     may("redo_id", String),
     Index("removals_by_shot", "shot_id", "job_id"),
 )
 
-#: One row for each waiting shot and job that wants it, in the order in which that job's claims take them.
+#: One row per waiting shot and job that wants it, in the order in which claims for that job take them.
 waiting = Table(
     "waiting",
     metadata,
     Column("job_id", String, primary_key=True),
     Column("work_key", String, primary_key=True),
     Column("min_class", Integer, primary_key=True, autoincrement=False),
-    #: Those that something died with come last.
+    #: Suspects come last.
     Column("crashes", Integer, primary_key=True, autoincrement=False),
-    #: Of the want.
+    #: Position of the want.
     Column("position", Integer, primary_key=True, autoincrement=False),
     must("shot_id", String),
     Index("waiting_by_shot", "shot_id"),
-    # The key is the table: a claim reads its prefix.
+    # The table is its primary key; a claim reads a prefix.
     sqlite_with_rowid=False,
 )
 
@@ -274,34 +274,34 @@ nodes = Table(
     must("lanes", JSON),
     must("models", JSON),
     must("loras", JSON),
-    #: Model to the recipes it has no file for.
+    #: Recipes with missing files, by model.
     must("missing_recipes", JSON, "{}"),
     must("versions", JSON),
     must("state", String),
     must("reason", Text, ""),
     must("incarnation", Integer),
-    #: Random name of the process that joined last.
+    #: Random name of the last process that joined.
     must("process", String),
     may("loaded_model", String),
     must("loaded_loras", JSON),
     may("watts", Double),
     may("temperature_c", Double),
     must("seen_at", Double),
-    #: How its last pictures came out, the oldest first (`common.trust`).
+    #: Outcomes of its last images, oldest first (`common.trust`).
     must("record", Text, ""),
-    #: Since when it is distrusted; None while it is trusted. When it was trusted again last.
+    #: Start of the distrust, None while it is trusted; and when it was last trusted again.
     may("distrusted_at", Double),
     may("trusted_at", Double),
-    #: Whose doing its state is: `farm`, `operator`, `owner`.
+    #: Who set its state: `farm`, `operator`, `owner`.
     must("decided_by", String, "farm"),
     must("idle_s", Double, "0"),
     *money("idle_"),
-    #: Of that, what this incarnation told: its heartbeats are cumulative.
+    #: The part reported by this incarnation, whose heartbeats are cumulative.
     must("told_idle_s", Double, "0"),
     must("told_idle_joules", Double, "0"),
 )
 
-#: What a node was measured to need for a megapixel-forward of a model, as a moving average.
+#: Measured seconds per megapixel-forward of a model on a node, as a moving average.
 speeds = Table(
     "speeds",
     metadata,
@@ -320,7 +320,7 @@ batches = Table(
     must("token", String),
     must("lane", String),
     must("vram_class", Integer),
-    #: The job it was claimed for.
+    #: The job for which it was claimed.
     reference("job_id", "jobs.id"),
     reference("work_key", "works.key"),
     must("model", String),
@@ -333,17 +333,17 @@ batches = Table(
     must("leased_at", Double),
     must("expires_at", Double),
     may("closed_at", Double),
-    #: What it will cost, as far as known when it was leased.
+    #: Cost estimated at the time of the lease.
     must("estimate", Double),
-    #: Cumulative `Spent` of its heartbeats.
+    #: Cumulative `Spent` from its heartbeats.
     must("spent_s", JSON),
     must("spent_joules", Double, "0"),
     must("spent_method", String),
-    #: Model and LoRA loading.
+    #: Loading of model and LoRAs.
     must("loads", Integer, "0"),
     must("load_s", Double, "0"),
     *money("load_"),
-    #: Spent, and reported for no attempt: killed passes.
+    #: Spent but not reported for an attempt: killed passes.
     must("lost_s", Double, "0"),
     *money("lost_"),
     partial_index("batches_leased", "expires_at", where="state = 'leased'"),
@@ -357,9 +357,9 @@ attempts = Table(
     Column("id", String, primary_key=True),
     reference("batch_id", "batches.id"),
     reference("shot_id", "shots.id"),
-    #: In the order of rendering.
+    #: Rendering order.
     must("place", Integer),
-    #: The job it was claimed for, which pays.
+    #: The job for which it was claimed, and which pays.
     reference("job_id", "jobs.id"),
     reference("node_id", "nodes.id"),
     must("vram_class", Integer),
@@ -379,7 +379,7 @@ attempts = Table(
     may("size", BigInteger),
     may("peak_bytes", BigInteger),
     may("fingerprint", JSON),
-    #: When ingest was last asked for it, and how often it began.
+    #: When ingest was last notified of it, and how often it started.
     may("asked_at", Double),
     must("tries", Integer, "0"),
     Index("attempts_by_batch", "batch_id"),
@@ -390,7 +390,7 @@ attempts = Table(
 
 
 def _sidecar() -> tuple[Column[Any], ...]:
-    """Where a picture came from: all of it, since retention removes its attempt one day."""
+    """Provenance of an image; complete, because retention eventually removes its attempt."""
     return (
         must("sha256", String),
         must("size", BigInteger),
@@ -412,12 +412,12 @@ def _sidecar() -> tuple[Column[Any], ...]:
         must("energy_method", String),
         must("cost", Double),
         must("stored_at", Double),
-        #: When the last live job that had it rejected it: since then its cost is waste.
+        #: When the last live job that had it rejected it; from then on its cost is waste.
         may("rejected_at", Double),
     )
 
 
-#: What is stored: the sidecar of each image.
+#: Stored images with their sidecars.
 images = Table(
     "images",
     metadata,
@@ -427,7 +427,7 @@ images = Table(
     Index("images_by_sha256", "sha256"),
 )
 
-#: What was stored until a person deleted it. Its key is never used again.
+#: Deleted images. Their keys are never reused.
 deleted_images = Table(
     "deleted_images",
     metadata,
@@ -436,14 +436,14 @@ deleted_images = Table(
     *_sidecar(),
     must("deleted_by", String),
     must("deleted_at", Double),
-    #: When the store had removed the bytes; None: it has to do so yet.
+    #: When the store had removed the bytes; None if pending.
     may("erased_at", Double),
     Index("deleted_images_by_shot", "shot_id"),
     Index("deleted_images_by_sha256", "sha256"),
     partial_index("deleted_images_to_erase", "deleted_at", where="erased_at IS NULL"),
 )
 
-#: One row for each transition, written in its transaction.
+#: One row per transition, written in its transaction.
 events = Table(
     "events",
     metadata,

@@ -1,4 +1,4 @@
-"""Shots by themselves: found by how their id begins, and begun anew."""
+"""Shots: lookup by ID prefix, and reset."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from coordinator.ledger.schema import shots
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import chunks, move_shots
 
-#: Digits of an id that are enough to look for.
+#: Minimum length of an ID prefix.
 _LEAST_DIGITS = 6
 
 
 def find_shot(connection: Connection, shot_id: str) -> Row[Any]:
-    """The row of the one shot whose id begins so. Raises NotFound, or Conflict when more than one does."""
+    """The row of the shot with this ID prefix. Raises NotFound, or Conflict if it is ambiguous."""
     is_id = len(shot_id) >= _LEAST_DIGITS and set(shot_id) <= set("0123456789abcdef")
-    # "g" follows the last digit; the range walks the key's index on every database.
+    # "g" follows the last hex digit; a range uses the index of the key on every database.
     begins_so = shots.c.id >= shot_id, shots.c.id < shot_id + "g"
     found = connection.execute(select(shots).where(*begins_so).limit(2)).all() if is_id else []
     if not found:
-        raise NotFound(f"no shot {shot_id}; give {_LEAST_DIGITS} or more of the first digits of its id")
+        raise NotFound(f"no shot {shot_id}; give at least the first {_LEAST_DIGITS} digits of its ID")
     if len(found) > 1:
-        raise Conflict(f"more than one shot's id begins with {shot_id}; give more of its digits")
+        raise Conflict(f"several shot IDs begin with {shot_id}; give more digits")
     return found[0]
 
 
 def give_fresh_start(write: Write, ids: Sequence[str], source: ShotState, detail: str) -> None:
-    """Let shots that were given up wait again; those that fit no class say so again."""
+    """Make failed or cancelled shots wait again; shots that fit no class become unschedulable again."""
     for some in chunks(ids):
         misfits = select(shots.c.id).where(shots.c.id.in_(some), shots.c.min_class == 0)
         unfit = write.connection.scalars(misfits).all()

@@ -1,4 +1,4 @@
-"""Shots as the ledger keeps them: their specs as text, their images' places."""
+"""Representation of shots in the ledger: specs as JSON, keys of images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators
 
 
 def spec_of(shot: Shot) -> str:
-    """`shot_of` is its inverse."""
+    """The spec of a shot as JSON; `shot_of` is the inverse."""
     return _ENCODER.encode(shot.to_dict())
 
 
@@ -19,14 +19,14 @@ def shot_of(spec: str) -> Shot:
 
 
 def image_key(shot_id: str, image_format: str, deletions: int = 0) -> str:
-    """Where the store keeps the finished image of a shot.
+    """The key of the finished image of a shot in the store.
 
-    Another place after each of its `deletions`: a removal that comes late hits no later picture.
+    Each of its `deletions` changes the key, so that a delayed deletion cannot affect a later image.
     """
     again = f".{deletions}" if deletions else ""
     return f"images/{shot_id[:2]}/{shot_id}{again}.{image_format}"
 
 
 def quarantine_key(batch_id: str, shot_id: str, sha256: str) -> str:
-    """Where a node uploads an image, for ingest to check."""
+    """The key to which a node uploads an image for ingest to check."""
     return f"quarantine/{batch_id}/{shot_id}/{sha256}"

@@ -1,4 +1,4 @@
-"""Submission: a job's shots enter in chunks, and the job takes part once all are in."""
+"""Submission: the shots of a job are committed in chunks; the job opens after the last one."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from coordinator.ledger.transactions import Transactions, Write
 from coordinator.ledger.transitions import CHUNK, move_shots
 from coordinator.ledger.waiting import begin_waiting
 
-#: What became of a shot at submission.
+#: Result of a shot at submission.
 _FATES = _NEW, _REUSED, _SHARED, _UNSCHEDULABLE = "new", "reused", "shared", "unschedulable"
 
 
 def begin_job(write: Write, job_id: str, job: NewJob) -> None:
-    """A job without shots; nothing of it is claimed yet."""
+    """Add a job without shots; it is not open for claims yet."""
     row = {"id": job_id, "intent": "active", "complete": False, "submitted_at": write.now}
     same = ("name", "owner", "lane", "priority", "manifest", "random_seed", "max_cost")
     write.connection.execute(jobs.insert(), [row | {name: getattr(job, name) for name in same}])
 
 
 def fill_job(transactions: Transactions, job_id: str, shots: Iterable[PlacedShot]) -> SubmittedJob:
-    """Add all shots of a job, chunk by chunk, and let it take part. Raises as `Ledger.submit` does."""
+    """Add all shots of a job in chunks, and open it for claims. Raises as `Ledger.submit` does."""
     fates: Counter[str] = Counter()
     misfits: Counter[str] = Counter()
     rest, first = iter(shots), 0
@@ -58,16 +58,16 @@ def fill_job(transactions: Transactions, job_id: str, shots: Iterable[PlacedShot
 
 
 def _must_be_wanted(write: Write, job_id: str) -> None:
-    """Raises Conflict for a job that was cancelled while it is submitted."""
+    """Raises Conflict if the job was cancelled during its submission."""
     if job_row(write.connection, job_id).intent == "cancelled":
-        raise Conflict(f"job {job_id} was cancelled while it was submitted")
+        raise Conflict(f"job {job_id} was cancelled during its submission")
 
 
 class _Chunk:
-    """Up to some thousand shots of one job, made ready before the database is locked."""
+    """Up to some thousand shots of one job, prepared before the database is locked."""
 
     def __init__(self, job_id: str, first: int, placed: Sequence[PlacedShot]) -> None:
-        """`first` is the place of the first of them in the job."""
+        """`first` is the position of the first shot in the job."""
         self._job_id = job_id
         self._first = first
         self._placed = placed
@@ -76,7 +76,7 @@ class _Chunk:
         self._works = {work: work_row(work, sample) for work, sample in samples.items()}
 
     def add(self, write: Write) -> Counter[str]:
-        """Write them; how many distinct shots, new to this job, were new, reused, shared, unschedulable."""
+        """Write the chunk; returns how many distinct shots were new, reused, shared and unschedulable."""
         _must_be_wanted(write, self._job_id)
         ids = list(self._by_id)
         states = select(shots.c.id, shots.c.state).where(shots.c.id.in_(ids))
@@ -112,7 +112,7 @@ class _Chunk:
         }
 
     def _revive(self, write: Write, known: dict[str, ShotState]) -> None:
-        """Shots that were given up wait again: somebody wants them."""
+        """Make failed or cancelled shots wait again, because a job wants them."""
         for state in (ShotState.FAILED, ShotState.CANCELLED):
             given_up = [id_ for id_, now in known.items() if now is state]
             give_fresh_start(write, given_up, state, self._job_id)
@@ -145,7 +145,7 @@ class _Chunk:
         write.connection.execute(wants.insert(), rows)
         last = self._first + len(self._placed) - 1
         mine = wants.c.job_id == self._job_id, wants.c.position.between(self._first, last)
-        # The job takes part once it is whole.
+        # The job opens once it is complete.
         begin_waiting(write, *mine, brings_work=False)
         counts = select(shots.c.state, func.count()).select_from(wants.join(shots))
         counts = counts.where(*mine, wants.c.again.is_(False)).group_by(shots.c.state)

@@ -1,4 +1,4 @@
-"""The sweep: what time alone brings about."""
+"""The sweep: transitions caused by the passage of time."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from coordinator.scheduling.offers import too_dear
 
 log = logging.getLogger(__name__)
 
-#: Times that ingest may begin with an upload and never answer.
+#: How often ingest may start an upload without a verdict.
 _INGEST_TRIES = 3
-#: A sweep this many periods late means that the coordinator stalled or the clock jumped.
+#: A sweep delayed by this many periods means that the coordinator stalled or the clock jumped.
 _LATE = 5
 
 
 @dataclass(slots=True)
 class Grace:
-    """Keeps leases alive while their holders could not renew them: after a start, a stall, a clock jump."""
+    """Suspends the expiry of leases while nodes could not renew them: after a start, stall or clock jump."""
 
     timing: Timing
     until: float
@@ -52,15 +52,15 @@ class Grace:
         return now < self.last
 
     def over(self, now: float) -> bool:
-        """Whether leases may expire at `now`; each sweep asks, and `swept` follows its commit."""
+        """Whether leases may expire at `now`; called by each sweep, and followed by `swept` after its commit."""
         if not 0 <= now - self.last <= _LATE * self.timing.sweep_s:
             self.until = now + self.timing.grace_s
             since, grace = now - self.last, self.timing.grace_s
-            log.warning("the last sweep was %.1f s ago: no lease runs out for another %.0f s", since, grace)
+            log.warning("the last sweep was %.1f s ago: no lease expires for another %.0f s", since, grace)
         return now >= self.until
 
     def swept(self, now: float) -> None:
-        """Note a sweep that was committed: while none is, no heartbeat may be committed either."""
+        """Note a committed sweep. While sweeps cannot be committed, heartbeats cannot either."""
         self.last = now
 
 
@@ -92,7 +92,7 @@ def sweep(write: Write, rules: Rules, grace: Grace) -> Swept:
 
 @contextmanager
 def _apart(write: Write, stuck: list[Stuck], name: str, subject: str) -> Iterator[None]:
-    """Leave what cannot be moved as it was, so that it keeps nothing else from moving."""
+    """Run the block in a savepoint; if a row has no valid transition, leave it unchanged and record it."""
     try:
         with write.apart():
             yield
@@ -101,7 +101,7 @@ def _apart(write: Write, stuck: list[Stuck], name: str, subject: str) -> Iterato
 
 
 def _bring_back(write: Write, rules: Rules) -> None:
-    """After the clock was set back, nothing was heard, asked or leased later than now."""
+    """Limit stored times to `now` after the clock was set back."""
     rules.incident.clock_set_back(write.now)
     leased = batches.c.state == plain(BatchState.LEASED)
     delivered = attempts.c.state == plain(AttemptState.DELIVERED)
@@ -116,7 +116,7 @@ def _bring_back(write: Write, rules: Rules) -> None:
 
 
 def _trust_again(write: Write, rules: Rules, stuck: list[Stuck], *, incident_over: bool) -> None:
-    """Forgive the nodes blamed in an incident that is over; test those in quarantine for long enough."""
+    """Forgive nodes blamed during an incident that has ended; start the self-test of quarantined nodes."""
     if incident_over:
         for node in blamed(write, rules):
             with _apart(write, stuck, f"node {node.id}", node.id):
@@ -139,10 +139,10 @@ def _expire(write: Write, rules: Rules, stuck: list[Stuck]) -> list[str]:
 def _mark_lost(write: Write, rules: Rules, stuck: list[Stuck]) -> list[str]:
     counted_on = nodes.c.state.in_(NODE.sources(NodeEvent.VANISHED))
     silent = nodes.c.seen_at < write.now - rules.timing.lease_s
-    reason = f"not heard of for {rules.timing.lease_s:.0f} s"
+    reason = f"no heartbeat for {rules.timing.lease_s:.0f} s"
     lost = []
     for node in write.connection.execute(select(nodes.c.id, nodes.c.state).where(counted_on, silent)).all():
-        # Only from its self-test does a node vanish into quarantine.
+        # A lost node goes into quarantine only during its self-test.
         again = {"distrusted_at": write.now} if node.state == NodeState.SELFTEST else {}
         with _apart(write, stuck, f"node {node.id}", node.id):
             move_node(write, node.id, NodeState(node.state), NodeEvent.VANISHED, detail=reason, **again)
@@ -151,7 +151,7 @@ def _mark_lost(write: Write, rules: Rules, stuck: list[Stuck]) -> list[str]:
 
 
 def _unsettled(write: Write, rules: Rules) -> tuple[tuple[str, ...], tuple[Unanswered, ...]]:
-    """Uploads to ask ingest for again; those that it began too often."""
+    """Uploads for which to notify ingest again, and those that it started too often."""
     late = write.now - rules.timing.ingest_again_s
     due = attempts.c.state == plain(AttemptState.DELIVERED), attempts.c.asked_at < late
     given_up = attempts.c.tries >= _INGEST_TRIES
@@ -161,14 +161,14 @@ def _unsettled(write: Write, rules: Rules) -> tuple[tuple[str, ...], tuple[Unans
         Unanswered(row.id, row.shot_id, image_key(row.shot_id, shot_of(row.spec).format, row.deletions))
         for row in write.connection.execute(lost.where(*due, given_up))
     ]
-    # By the condition and not by ids: while ingest is away, more pile up than one statement may name.
+    # By condition, not by IDs: while ingest is down, more accumulate than one statement can bind.
     ask = update(attempts).where(*due, ~given_up).values(asked_at=write.now).returning(attempts.c.id)
     again = write.connection.scalars(ask).all()
     return tuple(again), tuple(unanswered)
 
 
 def _pause_overspent(write: Write, rules: Rules) -> None:
-    """Pause jobs with shots that wait and a budget that is spent, or has no room for one and none in hand."""
+    """Pause jobs with waiting shots whose budget is spent, or too small for another image and none active."""
     backlog = write.backlog
     waits = {line.job_id: backlog.jobs[line.job_id] for line in backlog.lines}
     limited = {job_id: job for job_id, job in waits.items() if job.max_cost is not None}
@@ -191,4 +191,4 @@ def _pause_overspent(write: Write, rules: Rules) -> None:
 
 def _spent(job: OpenJob, rules: Rules) -> str:
     cost, limit = (format_money(money or 0.0, rules.rates.currency) for money in (job.cost, job.max_cost))
-    return f"it has cost {cost} of at most {limit}"
+    return f"it has spent {cost} of its {limit} limit"

@@ -1,7 +1,7 @@
-"""Tallies: sums over all that was ever recorded, kept in the transaction that changes them.
+"""Tallies: sums over everything that was ever recorded, updated by the transaction that changes them.
 
-Whoever asks for a total reads a few rows, however long the history. `tests/ledger_rules.py` counts them anew
-from the raw rows after every course of events.
+Reading a total takes a few rows, regardless of the length of the history. `tests/ledger_rules.py` recomputes
+them from the raw rows after random sequences of events.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from common.states import AttemptState, ShotState
 from coordinator.ledger.database import add_to
 from coordinator.ledger.schema import ATTEMPT_PHASES, job_counts, jobs, tallies
 
-#: States of shots that the farm still works towards for a job.
+#: States of unfinished shots of a job.
 OPEN = frozenset({ShotState.WAITING, ShotState.RUNNING, ShotState.DELIVERED})
 
 
 class Tally(NamedTuple):
-    """What one number is the sum of."""
+    """Key of one sum."""
 
     #: `attempts`, `failures`, `running`, `seconds`, `joules`, `cost`, `volunteered`, `loads`,
     #: `rejected_images`, `rejected_cost`.
@@ -30,18 +30,18 @@ class Tally(NamedTuple):
     model: str
     lane: str
     vram_class: int
-    #: Of its kind: an outcome, a kind of failure, a phase, a method, what was paid for.
+    #: Depends on the kind: outcome, kind of failure, phase, energy method, or kind of cost.
     label: str = ""
 
 
 @dataclass(slots=True)
 class Sums:
-    """What one transaction adds, written once at its end."""
+    """Additions of one transaction, written once at its end."""
 
     tallies: dict[Tally, float] = field(default_factory=dict)
-    #: (job, state) to shots.
+    #: Shots by (job, state).
     shots: dict[tuple[str, str], int] = field(default_factory=dict)
-    #: Job to money.
+    #: Cost by job.
     costs: dict[str, float] = field(default_factory=dict)
 
     def copy(self) -> Sums:
@@ -74,7 +74,7 @@ class Sums:
             connection.execute(mine.values(cost=jobs.c.cost + bindparam("paid")), paid)
 
     def _reopen(self, connection: Connection) -> None:
-        """Note that jobs have something to do again."""
+        """Record that jobs have unfinished work again."""
         begun: Counter[str] = Counter()
         for (job_id, state), shots in self.shots.items():
             begun[job_id] += shots * (state in OPEN)
@@ -84,16 +84,16 @@ class Sums:
 
 
 def tally_lease(sums: Sums, batch: Mapping[str, Any], images: int) -> None:
-    """Note the attempts that begin with a batch."""
+    """Count the attempts that begin with a batch."""
     sums.add(Tally("running", batch["model"], batch["lane"], batch["vram_class"]), images)
 
 
 def tally_attempts(
     sums: Sums, rows: Iterable[Row[Any]], source: AttemptState, target: AttemptState, facts: Mapping[str, Any]
 ) -> None:
-    """Note attempts that moved, and the `facts` that each of their rows got by it.
+    """Count attempts that changed their state, and the `facts` that their rows gained.
 
-    Of a row: `model`, `lane`, `vram_class`, `failure` and `energy_method`, as they are now.
+    Each row has `model`, `lane`, `vram_class`, `failure` and `energy_method` after the change.
     """
     for row in rows:
         labels = row.model, row.lane, row.vram_class
@@ -110,7 +110,7 @@ def tally_attempts(
 
 
 def tally_batch(sums: Sums, batch: Any, *, sign: int = 1) -> None:
-    """Note what the row of a batch has for loading and lost work; `sign` -1 takes it back."""
+    """Count loading and lost work of a batch row; `sign` -1 subtracts it."""
     labels = batch.model, batch.lane, batch.vram_class
     sums.add(Tally("loads", *labels), sign * batch.loads)
     for part in ("load", "lost"):

@@ -1,4 +1,4 @@
-"""Transactions: one writer at a time, as long as it leads, and what follows a commit."""
+"""Transactions: a single writer, which must lead, and the notifications after a commit."""
 
 from __future__ import annotations
 
@@ -23,39 +23,39 @@ A = TypeVar("A")
 
 @dataclass(slots=True)
 class Write:
-    """One write transaction: its connection and moment, and what the backlog learns once it is committed."""
+    """One write transaction: its connection, its time, and its changes to the backlog after the commit."""
 
     connection: Connection
     #: Seconds since 1970.
     now: float
-    #: As it was before this transaction.
+    #: The backlog before this transaction.
     backlog: Backlog
-    #: What it adds to counters and bills.
+    #: Additions to tallies and costs of jobs.
     sums: Sums = field(default_factory=Sums)
-    #: Nodes of which the memory has to learn anew.
+    #: Nodes to be reloaded into memory.
     _touched: set[str] = field(default_factory=set)
-    #: What it changes in memory once it is committed.
+    #: Changes to apply in memory after the commit.
     changes: list[Change] = field(default_factory=list)
-    #: Whether nodes came into service, which may take what waits.
+    #: Whether nodes came into service and may take waiting shots.
     brings_nodes: bool = False
-    #: Whether a node may have to do otherwise because of it.
+    #: Whether the orders of a node may have changed.
     brings_orders: bool = False
 
     @property
     def brings_work(self) -> bool:
-        """Whether a node that waits may get work by it."""
+        """Whether a node that waits in a claim may get work."""
         return self.brings_nodes or any(map(brings_work, self.changes))
 
     @contextmanager
     def apart(self) -> Iterator[None]:
-        """A part that leaves nothing behind when it raises a FarmError, so that the rest may be kept."""
+        """A savepoint, rolled back if the block raises a FarmError; the rest of the transaction remains."""
         changes, nodes, orders = len(self.changes), self.brings_nodes, self.brings_orders
         sums = self.sums.copy()
         savepoint = self.connection.begin_nested()
         try:
             yield
         except FarmError:
-            # Not on the database's own errors: it may have lost the savepoint, and would say only that.
+            # Not for errors of the database: the savepoint may be gone, and a rollback would hide the error.
             savepoint.rollback()
             del self.changes[changes:]
             self.brings_nodes, self.brings_orders, self.sums = nodes, orders, sums
@@ -65,9 +65,9 @@ class Write:
     def all_or_each(
         self, act: Callable[[Sequence[Q]], Sequence[A]], items: Sequence[Q]
     ) -> list[A | FarmError]:
-        """What `act` answers for all items at once; where it raises, for each by itself, or its error.
+        """The results of `act` for all items together; if it raises, for each separately, or its error.
 
-        So none is hindered by what is wrong with another.
+        No item fails because of another.
         """
         try:
             with self.apart():
@@ -78,23 +78,23 @@ class Write:
         return [answer for item in items for answer in self.all_or_each(act, [item])]
 
     def touch(self, node_id: str) -> None:
-        """Note that a node's row or speeds change."""
+        """Record that the row or speeds of a node change."""
         self._touched.add(node_id)
 
     def finish(self) -> None:
-        """Write the sums, and read what the memory has to learn: the last of the transaction."""
+        """Write the tallies and read what memory needs, as the last step of the transaction."""
         self.sums.write(self.connection)
         if self._touched:
             self.changes.append(NodesChanged(members(self.connection, self._touched)))
 
     def charge(self, job_id: str, cost: float) -> None:
-        """Add to a job's bill."""
+        """Add to the cost of a job."""
         self.sums.charge(job_id, cost)
         self.changes.append(JobCharged(job_id, cost))
 
 
 class Transactions:
-    """The ledger's access to its database. Threads may share it."""
+    """Access of the ledger to its database; thread-safe."""
 
     def __init__(
         self,
@@ -104,13 +104,13 @@ class Transactions:
         new_backlog: Callable[[], Backlog],
         fill_backlog: Callable[[Write], None],
     ) -> None:
-        """`fill_backlog` lets the backlog learn, after a commit, all that the tables hold for it."""
+        """`fill_backlog` loads the backlog from the tables after a commit."""
         self._lead = lead
         self._clock = clock
         self._fill_backlog = fill_backlog
         self._new_backlog = new_backlog
         self._backlog = new_backlog()
-        #: Whether the backlog knows what the tables hold.
+        #: Whether the backlog reflects the tables.
         self._filled = False
         self._lock = threading.Lock()
         self._listeners: list[Callable[[], None]] = []
@@ -119,11 +119,11 @@ class Transactions:
 
     @contextmanager
     def write(self) -> Iterator[Write]:
-        """A transaction of the one writer; the backlog in memory follows when it is committed."""
+        """A write transaction; after its commit, its changes are applied to the backlog in memory."""
         brings_work = False
         with self._lock:
             if not self._filled:
-                # By a transaction of its own: whatever is decided next looks at the backlog.
+                # In a separate transaction, because the next one decides by the backlog.
                 with self._locked_write() as write:
                     self._fill_backlog(write)
                 brings_work = write.brings_work
@@ -146,7 +146,7 @@ class Transactions:
                 yield write
                 write.finish()
         except Unavailable:
-            # A commit whose answer was lost may have happened: only the tables know.
+            # A commit without a response may have succeeded; only the tables tell.
             self._backlog, self._filled = self._new_backlog(), False
             raise
         self._filled = False
@@ -156,13 +156,13 @@ class Transactions:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A consistent look that waits for nobody."""
+        """Consistent snapshot; never blocks on writers."""
         with transaction(self._lead.engine) as connection:
             yield connection
 
     @contextmanager
     def backlog(self) -> Iterator[Backlog]:
-        """The backlog while nobody writes; not for long. It is read anew first where that is due."""
+        """The backlog, with writers locked out; hold it only briefly. Reloads it first if necessary."""
         while True:
             with self._lock:
                 if self._filled:
@@ -172,20 +172,20 @@ class Transactions:
                 pass
 
     def ping(self) -> None:
-        """Raises Unavailable when the database does not answer, Replaced when another coordinator leads."""
+        """Raises Unavailable if the database does not respond, Replaced if another coordinator leads."""
         with self.read() as connection, self._telling_when_replaced():
             self._lead.check(connection)
 
     def on_work(self, listener: Callable[[], None]) -> None:
-        """Call `listener` after each commit through which work may have appeared."""
+        """Call `listener` after each commit that may have added work."""
         self._listeners.append(listener)
 
     def on_orders(self, listener: Callable[[], None]) -> None:
-        """Call `listener` after each commit because of which a node may have to do otherwise."""
+        """Call `listener` after each commit that may have changed the orders of a node."""
         self._order_listeners.append(listener)
 
     def on_replaced(self, listener: Callable[[Replaced], None]) -> None:
-        """Call `listener`, from whatever thread, whenever another coordinator is found to lead."""
+        """Call `listener`, from any thread, when another coordinator is found to lead."""
         self._replaced_listeners.append(listener)
 
     @contextmanager

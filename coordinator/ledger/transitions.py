@@ -1,4 +1,4 @@
-"""Moves: the only way a state changes in the ledger. Each writes its event row in the same transaction."""
+"""Transitions: the only way to change a state in the ledger. Each writes its event in its transaction."""
 
 from __future__ import annotations
 
@@ -42,22 +42,22 @@ from coordinator.ledger.tallies import tally_attempts
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.waiting import begin_waiting, cease_waiting
 
-#: What a tally of attempts goes by.
+#: Columns that determine the tally of an attempt.
 _TALLIED = tuple(
     attempts.c[name] for name in ("id", "model", "lane", "vram_class", "failure", "energy_method")
 )
-#: Ids of one statement; databases bound the parameters.
+#: Maximum IDs per statement; databases limit the number of parameters.
 CHUNK = 5000
-#: Ends of a batch that its node may not know of.
+#: Events that end a batch without its node.
 _TAKEN_BACK = (BatchEvent.RELEASED, BatchEvent.EXPIRED, BatchEvent.VANISHED)
-#: What happens to a node by its own call.
+#: Events caused by a call of the node itself.
 _NODES_OWN = (NodeEvent.JOINED, NodeEvent.LEASED, NodeEvent.FREED, NodeEvent.LEFT, NodeEvent.HEARD)
-#: Events after which a node that waits in a claim may be given work.
+#: Events after which a node that waits in a claim may get work.
 _BRING_NODES = (NodeEvent.RESUMED, NodeEvent.TESTED, NodeEvent.TRUSTED)
 
-#: What a job counts a shot as that failed, and that it is done without.
+#: Count of failed shots that a job accepted as permanently missing.
 ACCEPTED = "accepted"
-#: What it counts one as whose picture a person removed from it.
+#: Counts of shots whose image a person removed from a job.
 REJECTED, DELETED = "rejected", "deleted"
 
 T = TypeVar("T")
@@ -79,9 +79,9 @@ def move_shots(
     detail: str | Mapping[str, str] = "",
     **values: Any,
 ) -> None:
-    """Move shots that are all in `source`, setting `values` besides. Raises Conflict when one is not.
+    """Move shots in the state `source`, and set `values`. Raises Conflict if one is in another state.
 
-    `detail` is that of all their events, or by shot.
+    `detail` of the events is one text for all, or a mapping by shot.
     """
     target = SHOT.after(source, event)
     for some in chunks(ids):
@@ -94,7 +94,7 @@ def move_shots(
 
 
 def _count_wants(write: Write, ids: Sequence[str], source: ShotState, target: ShotState) -> None:
-    """Let the counts of every job that wants these shots follow."""
+    """Update the counts of every job that wants these shots."""
     columns = wants.c.job_id, wants.c.accepted
     query = select(*columns, func.count()).where(wants.c.shot_id.in_(ids), wants.c.again.is_(False))
     for job_id, accepted, number in write.connection.execute(query.group_by(*columns)):
@@ -103,19 +103,19 @@ def _count_wants(write: Write, ids: Sequence[str], source: ShotState, target: Sh
 
 
 def counted_as(state: str, accepted: bool) -> str:
-    """What a job counts a shot as that it wants."""
+    """The state under which a job counts a shot that it wants."""
     return ACCEPTED if accepted and state == ShotState.FAILED else str(state)
 
 
 def wanted() -> Exists:
-    """Whether a job that is not cancelled wants the shot of an enclosing query."""
+    """Condition that a live (not cancelled) job wants the shot of the enclosing query."""
     return exists().where(
         wants.c.shot_id == shots.c.id, wants.c.job_id == jobs.c.id, jobs.c.intent != "cancelled"
     )
 
 
 def drop_unwanted(write: Write, ids: Sequence[str]) -> None:
-    """Cancel those of these shots that wait, or cannot be scheduled, and that no live job wants."""
+    """Cancel waiting and unschedulable shots among these that no live job wants."""
     for some in chunks(ids):
         for state in SHOT.sources(ShotEvent.UNWANTED):
             among = shots.c.id.in_(some), shots.c.state == plain(state)
@@ -123,7 +123,7 @@ def drop_unwanted(write: Write, ids: Sequence[str]) -> None:
 
 
 def drop_all_unwanted(write: Write) -> None:
-    """The same of all shots."""
+    """As `drop_unwanted`, for all shots."""
     lives = func.max(case((jobs.c.intent != "cancelled", 1), else_=0))
     waits = select(waiting.c.shot_id).join(jobs, jobs.c.id == waiting.c.job_id).group_by(waiting.c.shot_id)
     _drop(write, waits.having(lives == 0), ShotState.WAITING)
@@ -145,9 +145,9 @@ def move_attempts(
     each: Mapping[str, Mapping[str, Any]] | None = None,
     **values: Any,
 ) -> None:
-    """Move attempts that are all in `source`, setting `values`, and by attempt those in `each`, all the same.
+    """Move attempts in the state `source`; set `values` for all and `each` by attempt, with equal columns.
 
-    Raises Conflict when one is in another state.
+    Raises Conflict if one is in another state.
     """
     target = ATTEMPT.after(source, event)
     if target is not AttemptState.DELIVERED:
@@ -160,7 +160,7 @@ def move_attempts(
 
 
 def set_each(write: Write, table: Table, values: Mapping[str, Mapping[str, Any]]) -> None:
-    """Set columns, the same of every row, to what each row's id has for them."""
+    """Set columns to individual values by row ID; every row has the same columns."""
     if values:
         columns = next(iter(values.values()))
         mine = update(table).where(table.c.id == bindparam("row_id"))
@@ -183,7 +183,7 @@ def close_batch(write: Write, batch_id: str, event: BatchEvent, *, detail: str =
 def move_node(
     write: Write, node_id: str, source: NodeState, event: NodeEvent, *, detail: str = "", **values: Any
 ) -> None:
-    """Move a node; a state that lasts keeps its reason and whose doing it was."""
+    """Move a node; if its state does not change, reason and actor remain."""
     write.brings_orders |= event not in _NODES_OWN
     write.brings_nodes |= event in _BRING_NODES
     if NODE.after(source, event) is not source:
@@ -204,7 +204,7 @@ def _move(
     *,
     returning: Sequence[ColumnElement[Any]] = (),
 ) -> Sequence[Row[Any]]:
-    """Move rows that are all in `source`; returns `returning` of them as they are then."""
+    """Move rows in the state `source`; returns the columns `returning` after the change."""
     if not ids:
         return ()
     target = machine.after(source, event)

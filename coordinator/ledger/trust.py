@@ -1,4 +1,4 @@
-"""Trust: a node's own failures bring it into quarantine; a self-test, a pardon or an amnesty out of it."""
+"""Trust: failures of a node lead to quarantine; a self-test, an operator or the end of an incident end it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from coordinator.ledger.transitions import move_node
 
 
 def blame_node(write: Write, rules: Rules, node_id: str) -> None:
-    """Note a failure of the node's own, unless the farm itself is in trouble."""
+    """Record a failure that is the node's fault, unless the farm itself is disrupted."""
     if not rules.incident.lasts(write.now):
         row = _row(write, node_id)
         _keep(write, row, noted(row.record, BAD))
@@ -25,7 +25,7 @@ def blame_node(write: Write, rules: Rules, node_id: str) -> None:
 
 
 class Good(NamedTuple):
-    """A picture that came out well."""
+    """A successfully rendered image."""
 
     shot_id: str
     node_id: str
@@ -33,7 +33,7 @@ class Good(NamedTuple):
 
 
 def credit_nodes(write: Write, pictures: Sequence[Good]) -> None:
-    """Note pictures that came out well; one that was begun as a self-test wins the trust back."""
+    """Record successful images; one rendered as a self-test restores the trust in its node."""
     rows = {row.id: row for row in _rows(write, {picture.node_id for picture in pictures})}
     for node_id, row in rows.items():
         begun = [picture.started_at for picture in pictures if picture.node_id == node_id]
@@ -47,9 +47,9 @@ def credit_nodes(write: Write, pictures: Sequence[Good]) -> None:
 
 
 def blame_others(write: Write, rules: Rules, pictures: Sequence[Good]) -> None:
-    """Note these shots' own failures on other nodes as theirs: one has rendered them well.
+    """Attribute earlier failures of these shots to their nodes, because another node succeeded.
 
-    What failed before such a node was last trusted again is forgiven.
+    Failures before a node was last trusted again do not count.
     """
     well = {picture.shot_id: picture.node_id for picture in pictures}
     query = select(attempts.c.shot_id, attempts.c.node_id, attempts.c.started_at).where(
@@ -63,7 +63,7 @@ def blame_others(write: Write, rules: Rules, pictures: Sequence[Good]) -> None:
 
 
 def doubt_node(write: Write, rules: Rules, node_id: str) -> None:
-    """Quarantine a node without a batch whose record is too bad, or that failed its self-test."""
+    """Quarantine a node without a batch if it has too many failures or failed its self-test."""
     row = _row(write, node_id)
     doubts = None
     if row.state == NodeState.READY:
@@ -72,11 +72,11 @@ def doubt_node(write: Write, rules: Rules, node_id: str) -> None:
         doubts = "it failed its self-test"
     if doubts and not rules.incident.lasts(write.now):
         wait = f"{rules.timing.quarantine_s:.0f} s"
-        quarantine(write, row, f"{doubts}, and is tested {wait} later", "farm")
+        quarantine(write, row, f"{doubts}; a self-test follows after {wait}", "farm")
 
 
 def quarantine(write: Write, node: Row[Any], reason: str, decided_by: str) -> None:
-    """Distrust a node without a batch until a self-test passes; a paused one stays paused till then."""
+    """Distrust a node without a batch until it passes a self-test; a paused node remains paused."""
     state = NodeState(node.state)
     values: dict[str, Any] = {"distrusted_at": write.now}
     if state is not NodeState.PAUSED:
@@ -85,20 +85,20 @@ def quarantine(write: Write, node: Row[Any], reason: str, decided_by: str) -> No
 
 
 def begin_test(write: Write, node: Row[Any]) -> None:
-    """Let a distrusted node show by one shot that it works; its record begins anew."""
+    """Start the self-test of a distrusted node with one shot; clears its record."""
     move_node(
         write,
         node.id,
         NodeState(node.state),
         NodeEvent.TESTED,
-        detail="its next picture is its self-test",
+        detail="its next image is its self-test",
         record="",
         decided_by=node.decided_by,
     )
 
 
 def forgive(write: Write, node: Row[Any]) -> None:
-    """Trust a node again, with a clean record."""
+    """Trust a node again and clear its record."""
     if node.distrusted_at is not None:
         _trust(write, node)
     else:
@@ -106,7 +106,7 @@ def forgive(write: Write, node: Row[Any]) -> None:
 
 
 def due_for_test(write: Write, rules: Rules) -> Sequence[Row[Any]]:
-    """Nodes that were quarantined for long enough and that live."""
+    """Live nodes whose quarantine has lasted long enough."""
     due = (
         nodes.c.state == NodeState.QUARANTINED,
         nodes.c.distrusted_at <= write.now - rules.timing.quarantine_s,
@@ -116,7 +116,7 @@ def due_for_test(write: Write, rules: Rules) -> Sequence[Row[Any]]:
 
 
 def blamed(write: Write, rules: Rules) -> Sequence[Row[Any]]:
-    """Nodes that the farm quarantined since the present incident of its own began."""
+    """Nodes that were quarantined automatically since the current incident began."""
     since = (
         nodes.c.state.in_((NodeState.QUARANTINED, NodeState.SELFTEST)),
         nodes.c.distrusted_at >= rules.incident.began,
@@ -130,11 +130,13 @@ def _trust(write: Write, node: Row[Any]) -> None:
     cleared: dict[str, Any] = {"record": "", "distrusted_at": None, "trusted_at": write.now}
     move_node(write, node.id, state, NodeEvent.TRUSTED, **cleared)
     if state is NodeState.SELFTEST and _holds_batch(write, node.id):
-        move_node(write, node.id, NodeState.READY, NodeEvent.LEASED, detail="it still holds its self-test")
+        move_node(
+            write, node.id, NodeState.READY, NodeEvent.LEASED, detail="it did not complete its self-test"
+        )
 
 
 def _keep(write: Write, node: Row[Any], record: str) -> None:
-    """Write a node's record, where it has changed."""
+    """Write the record of a node if it has changed."""
     if record != node.record:
         write.connection.execute(update(nodes).where(nodes.c.id == node.id).values(record=record))
 
@@ -145,7 +147,7 @@ def _row(write: Write, node_id: str) -> Row[Any]:
 
 
 def _rows(write: Write, node_ids: Collection[str]) -> Sequence[Row[Any]]:
-    """What trust is decided by."""
+    """The record that determines the trust in a node."""
     columns = (nodes.c[name] for name in ("id", "state", "record", "distrusted_at", "trusted_at"))
     return write.connection.execute(select(*columns).where(nodes.c.id.in_(node_ids))).all()
 

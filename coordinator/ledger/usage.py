@@ -1,6 +1,6 @@
-"""What owners had of the farm lately, as the backlog's fair share counts it.
+"""Recent card time of owners, which determines the fair share.
 
-A batch in hand counts at its estimate; once it is over, what its rows say that it took.
+An active batch counts at its estimate; after its end, with the time in its rows.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from coordinator.scheduling.fairness import HALF_LIFE_S, REMEMBERED
 
 
 def recall_usage(write: Write) -> None:
-    """Tell a new backlog of every batch that was leased of late; one in hand counts as far as reported."""
+    """Load recent batches into a new backlog; an active batch counts with its reported time."""
     recent = batches.c.leased_at > write.now - REMEMBERED * HALF_LIFE_S
     for row in write.connection.execute(_taken().where(recent)):
         in_hand = row.id if row.state == BatchState.LEASED else None
@@ -26,19 +26,19 @@ def recall_usage(write: Write) -> None:
 
 
 def taken_seconds(write: Write, batch_id: str) -> float:
-    """What a batch took in all, as its rows say."""
+    """The total time of a batch according to its rows."""
     row = write.connection.execute(_taken().where(batches.c.id == batch_id)).one()
     return float(row.seconds)
 
 
 def add_late_usage(write: Write, batch_id: str, seconds: float) -> None:
-    """Count what a node went on to spend on a batch that is settled."""
+    """Count time that a node spent on a batch after it was settled."""
     row = write.connection.execute(_taken().where(batches.c.id == batch_id)).one()
     write.changes.append(OwnerServed(row.owner, seconds, row.leased_at))
 
 
 def _taken() -> Select[Any]:
-    """Batches with their owner and `seconds` of a card: loading, reported attempts, and what was lost."""
+    """Batches with owner and `seconds` of card time: loading, reported attempts, and lost work."""
     rendering = (attempts.c[f"{phase}_s"] for phase in CARD_PHASES if phase != "load")
     seconds = batches.c.load_s + batches.c.lost_s + func.sum(sum(rendering))
     return (

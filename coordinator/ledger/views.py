@@ -1,4 +1,4 @@
-"""Jobs and images as people see them; nothing here changes anything."""
+"""Views of jobs and images; read-only."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from coordinator.ledger.specs import shot_of
 from coordinator.ledger.tallies import OPEN
 from coordinator.ledger.transitions import ACCEPTED, DELETED, REJECTED
 
-#: Seconds over which images per minute are counted.
+#: Period in seconds over which images per minute are counted.
 _WINDOW_S = 120.0
-#: States of shots that the farm works on now.
+#: States of active shots.
 _IN_HAND = frozenset({ShotState.RUNNING, ShotState.DELIVERED})
 
 
 def status(intent: str, counts: Mapping[str, int]) -> str:
-    """A job's status from what the operator wants and its shots' states.
+    """The status of a job, from its intent and the states of its shots.
 
     >>> status("active", {"done": 3, "waiting": 1}), status("active", {"done": 3, "failed": 1})
     ('waiting', 'failed')
@@ -58,7 +58,7 @@ def job_view(connection: Connection, job_id: str, now: float, currency: str) -> 
     row = job_row(connection, job_id)
     counted = select(job_counts.c.state, job_counts.c.shots).where(job_counts.c.job_id == job_id)
     counts = _pairs(connection, counted.where(job_counts.c.shots > 0))
-    # By what is leased, which is little, and not by all that was ever tried.
+    # From the few leased batches, not from all attempts.
     leased = batches.c.job_id == job_id, batches.c.state == plain(BatchState.LEASED)
     held = select(attempts.c.node_id, func.count()).join(batches, attempts.c.batch_id == batches.c.id)
     running = held.where(*leased, attempts.c.state == AttemptState.RUNNING).group_by(attempts.c.node_id)
@@ -117,7 +117,7 @@ def _budget(connection: Connection, row: Row[Any], currency: str) -> BudgetView 
 
 
 def _images_per_minute(connection: Connection, job_id: str, now: float) -> float:
-    """Images stored for the job in the last minutes before its newest, or before now while it runs."""
+    """Images per minute of a job, before its newest image or, while it runs, before now."""
     stored = attempts.c.job_id == job_id, attempts.c.state == AttemptState.STORED
     newest = connection.scalar(select(func.max(attempts.c.settled_at)).where(*stored))
     if newest is None:
@@ -131,7 +131,7 @@ def _images_per_minute(connection: Connection, job_id: str, now: float) -> float
 
 
 def _failures(connection: Connection, job_id: str) -> tuple[FailureView, ...]:
-    """Each kind with those of its reasons that most shots have; the rest of these in one."""
+    """Failures by kind, each with its most frequent reasons; the others are summed up in one entry."""
     query = (
         select(shots.c.state, shots.c.failure, shots.c.reason, func.count())
         .select_from(wants.join(shots))

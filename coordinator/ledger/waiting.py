@@ -1,4 +1,4 @@
-"""What waits, a row for each job that wants it, so that a claim reads no more than it takes."""
+"""The table of waiting shots, one row per job that wants one, so that a claim reads only what it takes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _LINE = (waiting.c.job_id, waiting.c.work_key, waiting.c.min_class)
 
 
 def begin_waiting(write: Write, *among: Any, brings_work: bool = True) -> None:
-    """Let those of these wants wait whose shots do; `among` are conditions on `wants` and `shots`.
+    """Add waiting rows for these wants whose shots wait; `among` are conditions on `wants` and `shots`.
 
-    `brings_work`: whether a claim may be answered by it, once it is committed.
+    `brings_work`: whether a waiting claim may get work after the commit.
     """
     columns = (
         wants.c.job_id,
@@ -43,7 +43,7 @@ def begin_waiting(write: Write, *among: Any, brings_work: bool = True) -> None:
 
 
 def cease_waiting(write: Write, shot_ids: Collection[str]) -> None:
-    """Let these shots wait for nobody any more."""
+    """Remove the waiting rows of these shots."""
     gone = delete(waiting).where(waiting.c.shot_id.in_(shot_ids)).returning(*_LINE)
     lines = _counted(write.connection.execute(gone))
     if lines:
@@ -51,7 +51,7 @@ def cease_waiting(write: Write, shot_ids: Collection[str]) -> None:
 
 
 def amounts(connection: Connection, job_id: str | None = None) -> Amounts:
-    """What waits for one job, or for any."""
+    """Number of waiting shots of one job, or of all jobs."""
     query = select(*_LINE, func.count()).group_by(*_LINE)
     if job_id is not None:
         query = query.where(waiting.c.job_id == job_id)

@@ -1,11 +1,11 @@
-"""The planner: which of the waiting work a node gets now, and how much of it.
+"""The planner: which waiting work a node gets, and how much of it.
 
-Pure: the ledger hands in what waits and fits, and acts on the answer. The order is
+Pure: the ledger passes the waiting work that fits, and acts on the choice. Criteria, in order:
 
 1. the higher priority,
-2. the owner who got the least work lately, then of that owner's jobs the one that got the least so far; where
-   the node has a model of theirs loaded, both may be ahead by as much as a reload is worth avoiding,
-3. within the job: what the fewest other nodes can take, then what is loaded; of that the longest first.
+2. the owner who received the least work recently, then the job of that owner that received the least so far;
+   if the node has loaded one of their models, both may be ahead by `AFFINITY_BATCHES`, to avoid a reload,
+3. within the job: work that the fewest other nodes can take, then work with a loaded model, longest first.
 """
 
 from __future__ import annotations
@@ -14,45 +14,45 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
-#: How many batches a job or owner may be ahead of another before a node drops its loaded model for that one.
+#: Batches by which a job or owner may be ahead of another before a node replaces its loaded model.
 AFFINITY_BATCHES = 5
-#: Images of a batch, however fast a node says that it is: a lease is one message, and its end one commit.
+#: Maximum images of a batch, regardless of speed: a lease is one message, and its end one commit.
 MOST_IMAGES = 1000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Option:
-    """Shots of one job and work key that wait and that the claiming node can take."""
+    """Waiting shots of one job and work key that the claiming node can take."""
 
     job_id: str
     work_key: str
-    #: Megapixel-forwards of each.
+    #: Megapixel-forwards per image.
     amount: float
     owner: str
     priority: int
-    #: Seconds of work given to the owner lately (`coordinator.scheduling.fairness`).
+    #: Seconds of work that the owner received recently (`coordinator.scheduling.fairness`).
     owner_s: float
-    #: Seconds of work given to the job so far.
+    #: Seconds of work that the job has received so far.
     service_s: float
-    #: When the job came: seconds since 1970.
+    #: Time of submission, in seconds since 1970.
     submitted_at: float
     images: int
-    #: What one takes on this node; None until it was measured.
+    #: Measured seconds per image on this node; None without a measurement.
     image_s: float | None
-    #: Images of one pass at the most.
+    #: Maximum images of one pass.
     pass_size: int
-    #: Whether the node holds model and LoRAs in memory.
+    #: Whether the node has model and LoRAs loaded.
     loaded: bool
-    #: Nodes in service that can take them, this one included.
+    #: Number of nodes in service that can take them, including this one.
     takers: int
-    #: What one takes here as far as anything tells, for what it will cost; None: nothing does.
+    #: Expected seconds per image on this node, for the cost estimate; None if unknown.
     expected_s: float | None = None
-    #: What loading the model takes first; 0 where it is loaded.
+    #: Seconds to load the model; 0 if it is loaded.
     load_s: float = 0.0
 
     @property
     def lot(self) -> tuple[str, str]:
-        """What one batch is taken from."""
+        """The job and work key from which a batch is taken."""
         return (self.job_id, self.work_key)
 
 
@@ -63,7 +63,7 @@ class Selection:
 
 
 def choose(options: Sequence[Option], *, batch_s: float) -> Selection | None:
-    """The work to serve now and how many images of it; None without options.
+    """The work to assign now and the number of images; None without options.
 
     >>> small = Option(job_id="a", work_key="w", amount=1, owner="me", priority=50, owner_s=0, service_s=0,
     ...     submitted_at=0, images=9, image_s=10.0, pass_size=4, loaded=False, takers=2)
@@ -80,9 +80,9 @@ def choose(options: Sequence[Option], *, batch_s: float) -> Selection | None:
 
 
 def refusal(lane: str, reasons: Mapping[str, int]) -> str:
-    """Why a node gets nothing: `reasons` counts the images that each sentence keeps from it."""
+    """Why a node gets no work; `reasons` maps each reason to the number of images that it affects."""
     if not reasons:
-        return f"no work waits in lane {lane}"
+        return f"lane {lane} has no waiting work"
     worst = max(reasons, key=lambda reason: reasons[reason])
     return f"{sum(reasons.values())} images wait in lane {lane}, none for this node: {worst}"
 
@@ -106,7 +106,7 @@ def _job_rank(options: Sequence[Option], batch_s: float) -> tuple[float, float, 
 
 
 def _ahead(options: Sequence[Option], batch_s: float) -> float:
-    """Seconds that these may be ahead of others, so that a loaded model is kept."""
+    """Seconds by which these may be ahead of others to keep a loaded model."""
     return AFFINITY_BATCHES * batch_s if any(option.loaded for option in options) else 0.0
 
 
@@ -115,13 +115,13 @@ def _work_rank(option: Option) -> tuple[int, bool, float, str]:
 
 
 def _amount(option: Option, options: Sequence[Option], batch_s: float) -> int:
-    """Images worth `batch_s`, less towards the end so that all nodes finish together; whole passes."""
+    """Images for `batch_s` seconds, in whole passes; fewer at the end, so that all nodes finish together."""
     most = min(option.images, MOST_IMAGES)
     if option.image_s is None or option.image_s == 0:
-        # The first pass measures this node; a guess could be off by a factor of ten.
+        # The first pass measures this node; an estimate could be wrong by a factor of ten.
         return min(most, option.pass_size)
     left_s = sum(other.images * (other.image_s or option.image_s) for other in options)
-    # Half a share leaves something to the faster nodes at the end; a node alone has nobody to leave it to.
+    # Half of a fair share leaves work to faster nodes at the end; a single node takes everything.
     share_s = left_s / (2 * option.takers) if option.takers > 1 else inf
     images = min(batch_s, share_s) / option.image_s
     if images >= most:

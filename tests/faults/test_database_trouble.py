@@ -65,7 +65,7 @@ def test_a_full_disk_under_the_ledger_costs_nothing_once_there_is_room(
         with farm_of_parts(tmp_path, own_valkey.url, database_url=url) as parts:
             begin(parts)
             filling = fill(disk)
-            with pytest.raises(Unavailable, match=r"disk is full.*make room"):
+            with pytest.raises(Unavailable, match=r"disk is full.*free space"):
                 parts.submit(shots=3000)
             until_the_node_tries_again(parts)
             filling.unlink()

@@ -110,7 +110,7 @@ def test_a_leader_that_stopped_finds_itself_replaced_writes_nothing_and_ends(
         assert refused.status_code == 503
         assert "another coordinator leads this farm now (second)" in refused.json()["error"]
     assert stopped.exit_status == 1
-    assert stopped.log.read_text().rstrip().endswith("stands by when it is started again")
+    assert stopped.log.read_text().rstrip().endswith("restart it to run as a standby")
     assert epoch_and_holder(parts) == (2, "second")
 
     parts.coordinator("first")

@@ -276,7 +276,7 @@ def test_a_shot_is_not_delivered_by_another_shots_upload(
     with refusals(farm, invalid=1):
         answer = liar.http.post(path, json=stolen.model_dump(mode="json"))
     assert answer.status_code == 422
-    assert "the upload belongs at" in answer.json()["error"]
+    assert "the key of the upload must be" in answer.json()["error"]
     liar.post(path, Report.model_validate(stolen.model_dump() | {"key": None}))
     liar.close(lease)
     until(lambda: counted(farm, "farm_attempts", failure="upload_missing") == before + 1)

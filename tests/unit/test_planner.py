@@ -132,7 +132,7 @@ def test_the_whole_backlog_counts_towards_the_end_not_one_work_key_alone() -> No
 
 
 def test_a_refusal_tells_the_reason_that_keeps_most_images_away() -> None:
-    assert refusal("public", {}) == "no work waits in lane public"
+    assert refusal("public", {}) == "lane public has no waiting work"
     said = refusal("public", {"model x is not on this node": 3, "they need 24 GB": 70})
     assert said == "73 images wait in lane public, none for this node: they need 24 GB"
 

@@ -39,10 +39,10 @@ def test_a_ticket_is_spent_by_its_first_claim(bench: Bench) -> None:
     node, other = bench.join(), bench.join("other")
     lease = node.lease(ticket="t")
 
-    with pytest.raises(Conflict, match="spent"):
+    with pytest.raises(Conflict, match="has been used"):
         other.claim("t")
     bench.close(lease)
-    with pytest.raises(Conflict, match="spent"):
+    with pytest.raises(Conflict, match="has been used"):
         node.claim("t")
 
 
@@ -54,7 +54,7 @@ def test_a_ticket_that_two_nodes_claim_at_once_is_spent_by_one(bench: Bench) -> 
     # What the node gives back is announced halfway through its claim.
     bench.ledger.on_work(lambda: claimed.append(other.claim("t").lease))
 
-    with pytest.raises(Conflict, match="spent"):
+    with pytest.raises(Conflict, match="has been used"):
         node.claim("t")
 
     assert claimed[0] is not None
@@ -76,7 +76,7 @@ def test_an_older_incarnation_may_not_claim(bench: Bench) -> None:
     old = bench.join()
     bench.join()
 
-    with pytest.raises(Gone, match="started again"):
+    with pytest.raises(Gone, match="was restarted"):
         old.claim()
 
 
@@ -114,7 +114,7 @@ def test_a_claim_that_waited_takes_nothing_from_the_node(bench: Bench) -> None:
 def test_an_empty_backlog_is_answered_with_a_sentence(bench: Bench) -> None:
     nothing = bench.join().claim().nothing
     assert nothing is not None
-    assert nothing.reason == "no work waits in lane public"
+    assert nothing.reason == "lane public has no waiting work"
 
 
 def test_a_hundred_claims_at_once_never_share_a_shot(bench: Bench) -> None:

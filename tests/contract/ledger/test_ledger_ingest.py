@@ -112,7 +112,7 @@ def test_ingest_gets_all_it_needs_and_only_while_it_is_needed(bench: Bench) -> N
     assert (delivery.template, delivery.recipe, delivery.node) == ("a {colour} mug", "bf16", "node")
     assert delivery.model_hash == "sha256:tiny"
     bench.store(attempt)
-    with pytest.raises(Conflict, match="needs no ingest"):
+    with pytest.raises(Conflict, match="needs no check"):
         bench.delivery(attempt)
 
 

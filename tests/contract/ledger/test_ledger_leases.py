@@ -46,7 +46,7 @@ def test_a_heartbeat_for_an_expired_lease_is_told_to_stop_and_the_node_lives(ben
 
     answer = node.beat(lease)
 
-    assert (answer.order, answer.reason) == ("stop", f"batch {lease.batch_id} is over: expired")
+    assert (answer.order, answer.reason) == ("stop", f"batch {lease.batch_id} has ended: expired")
     assert bench.node_state() == "ready"
 
 

@@ -44,7 +44,7 @@ def test_beats_of_an_older_incarnation_or_with_a_wrong_token_are_gone(bench: Ben
     node = bench.join()
     lease = node.lease()
 
-    with pytest.raises(Gone, match="started again"):
+    with pytest.raises(Gone, match="was restarted"):
         old.beat()
     with pytest.raises(Gone, match="token"):
         node.beat(lease, token="stolen")
@@ -105,7 +105,7 @@ def test_a_node_that_leaves_is_offline_at_once_and_what_it_held_waits(bench: Ben
 
     assert bench.node_state() == "offline"
     assert bench.counts(job.job_id) == {"waiting": 4}
-    with pytest.raises(Conflict, match="ended by its owner: `farm-node run`"):
+    with pytest.raises(Conflict, match="stopped by its owner: restart it there with `farm-node run`"):
         bench.ledger.resume_node(node.id)
     assert bench.join().claim().lease is not None
 
@@ -114,7 +114,7 @@ def test_only_the_last_incarnation_of_a_node_may_leave(bench: Bench) -> None:
     old = bench.join()
     bench.join()
 
-    with pytest.raises(Gone, match="started again"):
+    with pytest.raises(Gone, match="was restarted"):
         bench.ledger.leave_node(old.id, old.joined.incarnation)
     assert bench.node_state() == "ready"
 

@@ -56,14 +56,14 @@ def test_a_pause_lasts_over_silence_and_restarts(bench: Bench) -> None:
 def test_a_pause_is_ended_only_by_whom_it_came_from(bench: Bench) -> None:
     bench.join()
     bench.ledger.pause_node("node", who="owner")
-    with pytest.raises(Conflict, match="paused by its owner; only its owner resumes it"):
+    with pytest.raises(Conflict, match="paused by its owner; only its owner can resume it"):
         bench.ledger.resume_node("node")
     with pytest.raises(Conflict, match="only its owner"):
         bench.ledger.pause_node("node")
     bench.ledger.resume_node("node", who="owner")
 
     bench.ledger.pause_node("node")
-    with pytest.raises(Conflict, match="ask for `farm node resume node`"):
+    with pytest.raises(Conflict, match="ask the operator for `farm node resume node`"):
         bench.ledger.resume_node("node", who="owner")
     assert bench.node_state() == "paused"
 
@@ -89,7 +89,7 @@ def test_an_owner_resumes_nothing_but_a_pause(bench: Bench, state: str) -> None:
     if state != "ready":
         bench.ledger.drain_node("node")
 
-    with pytest.raises(Conflict, match="nothing to resume"):
+    with pytest.raises(Conflict, match="not paused"):
         bench.ledger.resume_node("node", who="owner")
     assert bench.node_state() == state
 

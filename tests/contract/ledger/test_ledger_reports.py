@@ -141,7 +141,7 @@ def test_a_report_must_not_contradict_itself(bench: Bench) -> None:
     ):
         with pytest.raises(Invalid):
             bench.report(lease, wrong)
-    with pytest.raises(NotFound, match="holds no shot"):
+    with pytest.raises(NotFound, match="does not contain shot"):
         bench.report(lease, Report(token=lease.token, shot_id="0" * 64, outcome="failed"))
     assert bench.shot_row(shot_id).state == "running"
 

@@ -15,7 +15,7 @@ def test_a_failed_shot_goes_to_another_node_where_one_can_take_it(bench: Bench) 
 
     refused = node.claim().nothing
     assert refused is not None
-    assert "another tries them" in refused.reason
+    assert "another node retries them" in refused.reason
     assert len(other.lease().shots) == 1
 
 

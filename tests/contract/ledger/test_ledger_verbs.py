@@ -60,10 +60,10 @@ def test_one_failed_shot_is_accepted_by_the_beginning_of_its_id(bench: Bench) ->
 
     assert bench.counts(job) == {"accepted": 1, "done": 1}
     assert bench.ledger.job(job).status == "done"
-    with pytest.raises(Conflict, match="may be accepted already"):
+    with pytest.raises(Conflict, match="may have been accepted already"):
         bench.ledger.accept_shot(failed)
     for unknown in ("0" * 64, failed[:5], "not-hexadecimal"):
-        with pytest.raises(NotFound, match="6 or more"):
+        with pytest.raises(NotFound, match="at least the first 6 digits"):
             bench.ledger.accept_shot(unknown)
 
 
@@ -73,7 +73,7 @@ def test_an_owner_who_accepts_a_failed_shot_decides_for_no_other_owner(bench: Be
     theirs = bench.submit(placed(1), owner="ben").job_id
     bench.rest()
     _fail_for_good(bench, bench.join())
-    with pytest.raises(Conflict, match="say for which with `--job`"):
+    with pytest.raises(Conflict, match="select one with `--job`"):
         bench.ledger.accept_shot(failed)
 
     assert bench.ledger.accept_shot(failed, mine) == failed

@@ -75,7 +75,7 @@ def test_a_report_for_a_batch_that_is_over_is_refused(
     before = books(farm, job)
     with refusals(farm, over=2):
         for report in (failed(lease), failed(lease).model_copy(update={"outcome": "delivered"})):
-            assert "is over" in refused(say(node, lease, report), 410)
+            assert "has ended" in refused(say(node, lease, report), 410)
     assert books(farm, job) == before
     finish(farm, node, job)
 
@@ -86,7 +86,7 @@ def test_a_report_of_an_earlier_incarnation_is_refused(
     again = joined("node-1")
     before = books(farm, job)
     with refusals(farm, over=1):
-        assert "is over" in refused(say(node, lease, failed(lease)), 410)
+        assert "has ended" in refused(say(node, lease, failed(lease)), 410)
     assert books(farm, job) == before
     finish(farm, again, job)
 
@@ -97,14 +97,14 @@ def test_a_report_of_an_earlier_incarnation_is_refused(
 @pytest.mark.parametrize(
     ("changes", "status", "reason", "words"),
     [
-        ({"shot_id": "0" * 64}, 404, "unknown", "holds no shot"),
+        ({"shot_id": "0" * 64}, 404, "unknown", "does not contain shot"),
         ({"shot_id": "x"}, 422, "unreadable", "shot_id"),
         ({"outcome": "delivered"}, 422, "invalid", "sha256"),
         (
             {"outcome": "delivered", "sha256": "0" * 64, "size": 1, "key": "images/a"},
             422,
             "invalid",
-            "belongs at",
+            "key of the upload must be",
         ),
         ({"outcome": "stored"}, 422, "unreadable", "outcome"),
         ({"failure": None}, 422, "invalid", "kind"),

@@ -100,9 +100,9 @@ def test_what_is_told_of_a_cancelled_batch_that_is_closed_is_refused_and_changes
         token=lease.token, shot_id=report.shot_id, sha256="0" * 64, size=5, content_type="image/png"
     )
     with refusals(farm, over=2):
-        assert "is over" in refused(say(node, lease, report), 410)
+        assert "has ended" in refused(say(node, lease, report), 410)
         late = node.http.post(f"/v1/batches/{lease.batch_id}/grants", json=wish.model_dump())
-        assert "is over" in refused(late, 410)
+        assert "has ended" in refused(late, 410)
     assert books(farm, cancelled) == before
     assert before["counts"] == {"cancelled": 4}
     assert not [*farm.farm.store.keys("images/")]

@@ -156,5 +156,5 @@ def test_of_a_hundred_claims_with_one_ticket_one_makes_a_lease(
     assert len(given) == 1
     late = [answer for answer in answers if answer.status_code != 200]
     assert late
-    assert all("spent" in refused(answer, 409) for answer in late)
+    assert all("has been used" in refused(answer, 409) for answer in late)
     assert counted(farm, "farm_refusals", reason="conflict") == len(late)

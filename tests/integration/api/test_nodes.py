@@ -31,7 +31,9 @@ def test_a_pause_with_the_nodes_key_is_its_owners(operator: httpx.Client, node: 
     path = f"/v1/nodes/{node.joined.node_id}"
     paused = node.http.post(f"{path}/pause", json={"reason": "a game"}).json()
     assert (paused["state"], paused["reason"]) == ("paused", "paused by its owner: a game")
-    assert "only its owner resumes it" in refused(operator.post(f"{path}/resume", json={"by": "owner"}), 409)
+    assert "only its owner can resume it" in refused(
+        operator.post(f"{path}/resume", json={"by": "owner"}), 409
+    )
     assert node.http.post(f"{path}/resume").json()["state"] == "ready"
     assert operator.post(f"{path}/pause", json={"by": "owner"}).json()["reason"] == "paused by the operator"
     assert "farm node resume" in refused(node.http.post(f"{path}/resume"), 409)

@@ -245,7 +245,7 @@ def test_a_folder_that_is_not_there_lets_nothing_be_read(farm: Farm, tmp_path: P
 def test_names_that_collide_are_found_while_planning(farm: Farm, tmp_path: Path) -> None:
     ran = farm("plan", manifest(tmp_path, TURBO + "output: {name: same}\n"))
     assert ran.code == 2
-    assert "the name of two images" in ran.err.replace("\n", " ")
+    assert "two images would have the name" in ran.err.replace("\n", " ")
 
 
 def test_a_manifest_may_come_from_standard_input(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ def test_a_node_that_does_nothing_is_named_with_what_would_change_it(state: str)
 
 
 def test_a_node_that_its_owner_ended_is_not_complained_of() -> None:
-    assert idle_sentences([node("offline", reason="ended by its owner", decided_by="owner")]) == []
+    assert idle_sentences([node("offline", reason="stopped by its owner", decided_by="owner")]) == []
 
 
 def test_a_pause_of_the_owner_is_not_the_operators_to_end() -> None:

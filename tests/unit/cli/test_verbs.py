@@ -243,7 +243,7 @@ def test_what_a_nodes_owner_paused_only_its_owner_resumes(farm: Farm, node: Scri
     node.http.post("/v1/nodes/node-1/pause").raise_for_status()
     ran = farm("node", "resume", "node-1")
     assert ran.code == 1
-    assert "only its owner resumes it" in ran.err
+    assert "only its owner can resume it" in ran.err
     assert "node node-1 is paused by its owner" in farm("status").out
 
 

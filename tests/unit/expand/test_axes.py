@@ -153,7 +153,7 @@ def test_numbers_match_by_value_where_no_text_is_equal(axis: str, wanted: str) -
 
 
 def test_an_axis_that_changes_no_picture_is_warned_of() -> None:
-    words = "changes no picture: no prompt refers to it, and it sets nothing"
+    words = "changes no image: no prompt refers to it, and it sets nothing"
     (warning,) = warned(group("axes: {format: [png, webp]}"))
     assert warning == f"m.yaml:6:10: shots[0].axes.format: `format` {words}"
     for matters in (

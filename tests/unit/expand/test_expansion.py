@@ -167,7 +167,7 @@ def test_a_private_lane_is_a_realm_of_its_own() -> None:
 
 def test_a_group_of_which_exclude_leaves_nothing_is_refused() -> None:
     (problem,) = refused(group("axes: {a: [x]}", "exclude: [{a: x}]"))
-    assert "shots[0].exclude: leaves nothing of this group; exclude less" in problem
+    assert "shots[0].exclude: excludes all combinations of this group; exclude fewer" in problem
 
 
 def test_a_plain_manifest_expands_without_the_text_it_came_from() -> None:

@@ -43,8 +43,8 @@ def test_the_default_pattern_is_unique() -> None:
     [
         ("{personna}", "unknown reference {personna}: did you mean `persona`?"),
         ("{persona.nam}", "{persona.nam}: no value of `persona` has a field `nam`: did you mean `name`?"),
-        ("{a|b}", "variants and wildcards have no place"),
-        ("__w__", "variants and wildcards have no place"),
+        ("{a|b}", "variants and wildcards are not allowed"),
+        ("__w__", "variants and wildcards are not allowed"),
         ("{x", "this brace is never closed"),
         ("{trigger}", "unknown reference {trigger}"),
     ],
@@ -63,8 +63,8 @@ def test_a_pattern_that_reads_nothing_is_named_with_its_line(pattern: str, words
         ("%c%", "`%c%` is plain text in a name; write `{c}`"),
         ("$c", "`$c` is plain text in a name; write `{c}`"),
         ("{c}-%04d", "`%04d` is plain text in a name; write `{index}`"),
-        ("{c}-{seed:04d}", "`{seed:04d}`: names have no number formats; write `{seed}`"),
-        (r"out\{c}", r"a `\` makes the brace behind it text; write `/` between folders"),
+        ("{c}-{seed:04d}", "`{seed:04d}`: number formats are not supported; write `{seed}`"),
+        (r"out\{c}", r"a `\` escapes the following brace; separate folders with `/`"),
     ],
 )
 def test_a_pattern_of_another_program_is_refused_with_what_to_write(pattern: str, words: str) -> None:
@@ -80,9 +80,9 @@ def test_signs_that_name_nothing_are_text_of_a_pattern(pattern: str) -> None:
 @pytest.mark.parametrize(
     ("pattern", "words"),
     [
-        ("/out/{seed}", "below the folder of the job"),
-        ("../{seed}", "below the folder of the job"),
-        ("{seed}.tiff", "`.tiff` stays in the name"),
+        ("/out/{seed}", "relative to the folder of the job"),
+        ("../{seed}", "relative to the folder of the job"),
+        ("{seed}.tiff", "`.tiff` remains part of the name"),
     ],
 )
 def test_a_pattern_that_is_taken_otherwise_is_told_of(pattern: str, words: str) -> None:
@@ -124,7 +124,7 @@ def test_a_cleaned_part_is_a_file_name_on_every_system(text: str) -> None:
 
 def test_colliding_names_are_refused_with_both_shots() -> None:
     message = collision("{who}", "axes: {who: [ana, bo]}", "seeds: 2")
-    assert message.startswith("m.yaml:2:16: output.name: `ana` would be the name of two images: ")
+    assert message.startswith("m.yaml:2:16: output.name: two images would have the name `ana`: ")
     assert "group `g` where who is ana with seed 0" in message
     assert "group `g` where who is ana with seed 1" in message
 
@@ -138,7 +138,7 @@ def test_names_that_differ_in_case_or_unicode_form_only_collide() -> None:
 def test_a_collision_is_told_shortly_with_what_makes_it_one() -> None:
     assert "where v is empty with seed 0" in collision("{v}x", "axes: {v: ['', ' ']}", "negative: '{v}'")
     accents = collision("{v}", 'axes: {v: ["Caf\\u00e9", "Cafe\\u0301"]}', "negative: '{v}'")
-    assert "ways to encode accents" in accents
+    assert "encoding of accents" in accents
     long = f"axes: {{v: [{'x' * 190}a, {'x' * 190}A]}}"
     assert len(collision("{v}", long, "negative: '{v}'")) < 450
 
@@ -164,9 +164,7 @@ def test_the_ending_that_the_format_gives_is_not_doubled() -> None:
     assert names("{seed}.png") == ["0"]
     found = expanded(group(top="output: {name: '{seed}.jpg', format: webp}"))
     assert found[0].name == "0"
-    assert [warning.message for warning in found.warnings] == [
-        "`.jpg` is left out: the files are webp by `output.format`"
-    ]
+    assert [warning.message for warning in found.warnings] == ["`.jpg` is removed: `output.format` is webp"]
 
 
 def test_the_same_shot_twice_under_one_name_is_one_image() -> None:
@@ -222,7 +220,10 @@ def test_a_shortened_value_ends_at_a_whole_character(text: str) -> None:
 def test_a_pattern_without_room_for_its_values_is_refused() -> None:
     top = f"output: {{name: '{'x' * 190}{{v}}'}}"
     (problem,) = refused(group("axes: {v: [a]}", top=top))
-    assert "output.name: leaves no room for its values in 200 bytes; write less text between them" in problem
+    assert (
+        "output.name: leaves no space for its values within 200 bytes; shorten the text between them"
+        in problem
+    )
 
 
 @pytest.mark.parametrize(
@@ -248,7 +249,7 @@ def test_a_value_that_ends_like_another_format_is_told_of() -> None:
     found = expanded(
         group("axes: {v: [a.jpg, b.jpg, c.png]}", "negative: '{v}'", top="output: {name: '{v}'}")
     )
-    told = "`.jpg` is left out: the files are png by `output.format`"
+    told = "`.jpg` is removed: `output.format` is png"
     assert [warning.message for warning in found.warnings].count(told) == 1
 
 
@@ -292,7 +293,7 @@ def test_names_of_two_groups_collide() -> None:
         check_names(found)
     message = str(caught.value)
     assert message.startswith("m.yaml:6:")
-    assert "shots[1].output.name: `u` would be the name of two images" in message
+    assert "shots[1].output.name: two images would have the name `u`" in message
     assert "group `a` where p is u with seed 0 and group `b` where q is u with seed 0" in message
 
 

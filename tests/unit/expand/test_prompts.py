@@ -77,7 +77,7 @@ def test_the_negative_prompt_gets_trigger_words_only_where_it_asks_for_them() ->
     [
         ("{scnee}", "5:12", "unknown reference {scnee}: did you mean `scene`?"),
         ("on {who.lok}", "5:15", "{who.lok}: no value of `who` has a field `lok`: did you mean `look`?"),
-        ("on {scene.look}", "5:15", "{scene.look}: `sea` is a text without fields; write `{scene}`"),
+        ("on {scene.look}", "5:15", "{scene.look}: `sea` is plain text without fields; write `{scene}`"),
         ("{pose}", "5:12", "{pose} is a mapping without `name`; write one of `{pose.leg}`, `{pose.arm}`"),
         ("a {seed}", "5:14", "{seed} is known in `output.name` only"),
         ("a {anna.trigger}", "5:14", "unknown reference {anna.trigger}"),
@@ -111,7 +111,7 @@ def test_an_expanding_value_is_checked_where_it_stands() -> None:
     axes = "axes: {x: {values: [fine, 'a {b'], expand: true}}"
     assert "never closed" in refused(group(axes, prompt="'{x}'"))[0]
     axes = "axes: {x: {values: ['{y}'], expand: true}, y: [z]}"
-    assert "{y} stands in an axis value" in refused(group(axes, prompt="'{x}'"))[0]
+    assert "{y} is in an axis value" in refused(group(axes, prompt="'{x}'"))[0]
 
 
 def test_unknown_wildcards_are_named_in_prompts_and_in_expanding_values() -> None:

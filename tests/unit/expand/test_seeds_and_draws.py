@@ -221,7 +221,7 @@ def test_random_seeds_differ_where_only_the_negative_draws() -> None:
 def test_an_expanding_value_that_only_a_name_mentions_is_checked() -> None:
     axes = "axes: {x: {values: ['{y}', '{9$$__epoch__}'], expand: true}, y: [z]}"
     found = "\n".join(refused(group(axes, top=f"{EPOCHS}\noutput: {{name: '{{x}}-{{index}}'}}")))
-    assert "{y} stands in an axis value" in found
+    assert "{y} is in an axis value" in found
     assert "asks for 9 different lines of a wildcard that has 3" in found
 
 

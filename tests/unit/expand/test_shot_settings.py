@@ -47,7 +47,7 @@ def test_sizes_are_rounded_to_what_the_family_takes(size: str, pixels: tuple[int
 def test_a_rounded_size_is_said_once_for_a_group() -> None:
     lines = "axes: {guidance: [0, 1], steps: [4, 5]}", "size: 1000x1000"
     assert warned(group(*lines)) == [
-        "m.yaml:7:9: shots[0].size: 1000x1000 becomes 1008x1008 (z-image takes multiples of 16)"
+        "m.yaml:7:9: shots[0].size: 1000x1000 is rounded to 1008x1008 (z-image requires multiples of 16)"
     ]
     assert warned(group("size: 1024x1024")) == []
 

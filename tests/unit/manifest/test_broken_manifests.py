@@ -129,7 +129,7 @@ BROKEN = [
     ("apostrophe-in-quotes.yaml", 5, "", "write '' for an apostrophe"),
     ("negative-weight.yaml", 5, "shots[0].prompt", "`-1::` is no weight; write a number above 0"),
     ("nan-weight.yaml", 5, "shots[0].prompt", "`nan::` is no weight"),
-    ("exclude-leaves-nothing.yaml", 7, "shots[0].exclude", "leaves nothing of this group"),
+    ("exclude-leaves-nothing.yaml", 7, "shots[0].exclude", "excludes all combinations of this group"),
     ("too-long-axis.yaml", 6, "shots[0].axes.c", "4,000,000 values, and one axis holds 1,000,000"),
     ("broken-axis-zipped.yaml", 6, "shots[0].axes.c", "lacks `to`"),
     ("file-is-list.yaml", 6, "shots[0].axes.c.file", "must be a file name, not a list"),

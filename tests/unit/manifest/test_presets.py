@@ -303,7 +303,7 @@ def test_a_cell_may_hold_several_presets(tmp_path: Path) -> None:
         ),
         (
             "shots: [{axes: {s: [{prompt: a}, {x: b}], t: [{prompt: '{prompt} x'}]}}]",
-            "2:57: shots[0].axes.t[0].prompt: {prompt} reads the prompt set before, and none is where",
+            "2:57: shots[0].axes.t[0].prompt: {prompt} inserts the prompt set before, but none is set where",
         ),
         (
             "shots: [{prompt: '{prompt} x', axes: {prompt: [a, b]}}]",
@@ -368,7 +368,7 @@ def test_presets_without_files_are_read_where_no_files_are(tmp_path: Path) -> No
 def test_presets_around_each_other_have_an_end(tmp_path: Path) -> None:
     names = ", ".join(["film"] * 40)
     (message,) = told(tmp_path, f"{STYLES}shots: [{{prompt: p, preset: [{names}], negative: ''}}]")[:1]
-    assert "is put around more than 32 others" in message
+    assert "wraps more than 32 other prompts" in message
     doubled = STYLES.replace("still of {prompt}", "{prompt} {prompt}")
     (message, *_) = told(tmp_path, f"{doubled}shots: [{{prompt: p, preset: [{names[:180]}]}}]")
     assert "can become longer than" in message

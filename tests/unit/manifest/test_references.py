@@ -50,7 +50,7 @@ shots:
         "shots[0].axes.bg: file `nothing.txt` does not exist",
         "shots[0].zip: zipped axes must have equally many values: `thing` has 2, `m` has 3",
         "shots[0].exclude[0].thign: unknown axis `thign`: did you mean `thing`?",
-        "shots[0].negative: {m.look}: `x` is a text without fields; write `{m}`",
+        "shots[0].negative: {m.look}: `x` is plain text without fields; write `{m}`",
         "shots[0].output.name: unknown reference {sed}: did you mean `seed`?",
         "shots[0]: asks for 18,000 images",
     ):
@@ -81,7 +81,7 @@ def test_axes_that_cannot_be_told_make_no_reference_wrong(lines: str) -> None:
         ("{Thing}", "unknown reference {Thing}: did you mean `thing`?"),
         ("{look}", "unknown reference {look}: did you mean `who.look`?"),
         ("{who.lok}", "{who.lok}: no value of `who` has a field `lok`: did you mean `look`?"),
-        ("{thing.look}", "{thing.look}: `mug` is a text without fields; write `{thing}`"),
+        ("{thing.look}", "{thing.look}: `mug` is plain text without fields; write `{thing}`"),
         ("{blueprnt.trigger}", "unknown reference {blueprnt.trigger}: did you mean `blueprint`?"),
         ("{seed}", "{seed} is known in `output.name` only; leave it out"),
         ("{thіng}", "unknown reference {thіng}: `і` is U+0456, Cyrillic; write `thing`"),

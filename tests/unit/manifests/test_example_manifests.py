@@ -64,7 +64,7 @@ def test_an_example_makes_the_pictures_it_promises(name: str, catalog: Catalog) 
 def test_an_example_has_nothing_to_warn_of_but_rounded_sizes(name: str, catalog: Catalog) -> None:
     found = parsed(name, catalog)
     assert not found.warnings
-    assert all("becomes" in warning.message for warning in expand(found, catalog).warnings)
+    assert all("is rounded to" in warning.message for warning in expand(found, catalog).warnings)
 
 
 @pytest.mark.parametrize("name", [name for name, shots in SHOTS.items() if shots <= 1000])
