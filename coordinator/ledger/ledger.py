@@ -468,7 +468,7 @@ class Ledger:
         self._transactions.on_replaced(listener)
 
     def _cancel_broken_off(self) -> list[Stuck]:
-        """Cancel failed submissions and return those that cannot be; after a database error the next sweep retries."""
+        """Cancel failed submissions; returns those that cannot be cancelled. The next sweep retries."""
         stuck = []
         for job_id in tuple(self._broken_off):
             try:

@@ -52,7 +52,7 @@ class Grace:
         return now < self.last
 
     def over(self, now: float) -> bool:
-        """Whether leases may expire at `now`; called by each sweep, and followed by `swept` after its commit."""
+        """Whether leases may expire at `now`; called by each sweep, which calls `swept` once committed."""
         if not 0 <= now - self.last <= _LATE * self.timing.sweep_s:
             self.until = now + self.timing.grace_s
             since, grace = now - self.last, self.timing.grace_s

@@ -89,7 +89,7 @@ def test_what_another_job_wants_is_made_although_one_is_out_of_money(trial: Tria
         trial.target.house.wait_for(lambda: client.job(first).status, lambda status: status == "paused")
         trial.target.house.wait_for(trial.in_hand, operator.not_)
         view = client.job(first)
-        assert view.reason.startswith("it has cost")
+        assert view.reason.startswith("it has spent")
         assert 0 < view.cost <= cost / 3 + underestimated(trial, first) + _ROUNDING
         assert view.counts["waiting"]
         client.cancel(first)
