@@ -206,7 +206,7 @@ def test_a_job_pauses_at_its_budget(bench: Bench) -> None:
 
     view = bench.ledger.job(job.job_id)
     assert view.intent == "paused"
-    assert "of at most" in view.reason
+    assert "of its" in view.reason
     assert node.claim().nothing is not None
 
 

@@ -133,7 +133,7 @@ def test_a_job_that_is_cancelled_while_it_is_submitted_leaves_nothing_waiting(be
         bench.ledger.cancel_job(bench.ledger.jobs()[0].id)
         yield from placed(10, first=5000)
 
-    with pytest.raises(Conflict, match="cancelled while"):
+    with pytest.raises(Conflict, match="cancelled during"):
         bench.submit(cancelling())
 
     (job,) = bench.ledger.jobs()
