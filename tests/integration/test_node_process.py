@@ -92,7 +92,7 @@ def test_a_node_whose_incarnation_is_over_joins_again_and_works_on(
         node = start_node(farm.url)
         farm.wait_for(lambda: farm.heartbeats)
         before = len(farm.joins)
-        farm.refusals["beats"].append(410)
+        farm.refusals["heartbeats"].append(410)
         farm.wait_for(lambda: len(farm.joins) > before)
         farm.leases.append(lease(one))
         # The ended intake may swallow a ticket; the farm puts lost ones out again, and so does this.
@@ -108,7 +108,7 @@ def test_a_node_that_hears_at_once_that_its_incarnation_is_over_joins_again(
     farm: ScriptedFarm, start_node: NodeStarter
 ) -> None:
     farm.heartbeat_s = 0.001
-    for call in ("beats", "listens"):
+    for call in ("heartbeats", "listens"):
         farm.refusals[call].extend([410] * 30)
     with running_farm(farm):
         node = start_node(farm.url)
@@ -148,7 +148,7 @@ def test_a_node_says_whether_the_same_process_has_joined_before(
         node = start_node(farm.url)
         farm.wait_for(lambda: farm.heartbeats)
         first, before = farm.joins[-1], len(farm.joins)
-        farm.refusals["beats"].append(410)
+        farm.refusals["heartbeats"].append(410)
         farm.wait_for(lambda: len(farm.joins) > before)
         again = farm.joins[-1]
         assert node.stop() == 0
@@ -170,7 +170,7 @@ def test_a_node_whose_name_another_has_taken_ends_with_a_sentence(
         node = start_node(farm.url)
         farm.wait_for(lambda: farm.heartbeats)
         farm.refusals["joins"].append(409)
-        farm.refusals["beats"].append(410)
+        farm.refusals["heartbeats"].append(410)
 
         assert node.process.wait(PATIENCE_S) == 1
         assert "the script says 409" in node.said
