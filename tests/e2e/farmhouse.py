@@ -124,7 +124,7 @@ class Farmhouse:
         """By the ledger's own times, from the submission to the last image."""
         with closing(sqlite3.connect(self.folder / ".farm" / "ledger.sqlite")) as ledger:
             ((seconds,),) = ledger.execute(
-                "SELECT MAX(stored_at) - submitted_at FROM jobs JOIN wants ON job_id = jobs.id "
+                "SELECT MAX(stored_at) - submitted_at FROM jobs JOIN wants ON wants.job_id = jobs.id "
                 "JOIN images USING (shot_id) WHERE jobs.id = ?",
                 (job,),
             )
