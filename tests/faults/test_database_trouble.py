@@ -48,7 +48,7 @@ def test_a_postgresql_that_is_restarted_in_mid_job_costs_nothing(
             stop_postgres(socket)
             refused = parts.until_it_answers("first", 503)
             assert "postgresql" in refused.json()["error"]
-            assert "see whether the server runs" in refused.json()["error"]
+            assert "check that the server is running" in refused.json()["error"]
             until_the_node_tries_again(parts)
             start_postgres(socket)
             parts.until_it_answers("first", 200)
