@@ -49,7 +49,7 @@ from coordinator.background.dispatch import IngestQueue
 from coordinator.background.loop import Loop
 from coordinator.background.store_cleanup import erase
 from coordinator.explain.wording import misfits
-from coordinator.http.group_commit import GroupCommit
+from coordinator.http.grouped_calls import GroupedCalls
 from coordinator.http.long_polls import Claims, Orders
 from coordinator.http.thread_pools import ThreadPools
 from coordinator.http.traffic import Traffic
@@ -73,10 +73,10 @@ class Farm:
     broker_user: BrokerUser
     claims: Claims
     orders: Orders
-    heartbeats: GroupCommit[tuple[str, Heartbeat], HeartbeatAnswer]
-    reports: GroupCommit[tuple[str, Report], Reported]
-    deliveries: GroupCommit[str, Delivery]
-    verdicts: GroupCommit[tuple[str, Verdict], Ack]
+    heartbeats: GroupedCalls[tuple[str, Heartbeat], HeartbeatAnswer]
+    reports: GroupedCalls[tuple[str, Report], Reported]
+    deliveries: GroupedCalls[str, Delivery]
+    verdicts: GroupedCalls[tuple[str, Verdict], Ack]
     ingest_queue: IngestQueue
     threads: ThreadPools
     traffic: Traffic

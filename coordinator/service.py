@@ -32,7 +32,7 @@ from coordinator.background.sweep import Sweeper, thin
 from coordinator.farm import Farm
 from coordinator.http.access import configured
 from coordinator.http.app import make_app
-from coordinator.http.group_commit import GroupCommit
+from coordinator.http.grouped_calls import GroupedCalls
 from coordinator.http.long_polls import Claims, Orders
 from coordinator.http.server import WebServer
 from coordinator.http.standby import stand_by
@@ -48,6 +48,8 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _COMMITS_A_HEARTBEAT = 5
 #: Seconds between commits of what nodes and ingest say of their work.
 _COMMIT_EVERY_S = 0.05
+#: Seconds between reads of the orders of nodes: the longest that an order waits for others.
+_ORDERS_EVERY_S = 0.25
 #: Between two looks for what is left in quarantine.
 _QUARANTINE_S = 600.0
 _DAY_S = 86400.0
@@ -87,13 +89,16 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
         publisher=publisher,
         broker_user=user,
         claims=claims,
-        orders=Orders(ledger, threads.orders, longest_wait_s=timing.claim_wait_s),
-        heartbeats=GroupCommit(
+        orders=Orders(
+            GroupedCalls(ledger.orders, threads.orders, every_s=_ORDERS_EVERY_S),
+            longest_wait_s=timing.claim_wait_s,
+        ),
+        heartbeats=GroupedCalls(
             ledger.heartbeats, threads.heartbeats, every_s=timing.heartbeat_s / _COMMITS_A_HEARTBEAT
         ),
-        reports=GroupCommit(ledger.reports, threads.reports, every_s=_COMMIT_EVERY_S),
-        deliveries=GroupCommit(ledger.deliveries, threads.reports, every_s=_COMMIT_EVERY_S),
-        verdicts=GroupCommit(ledger.verdicts, threads.reports, every_s=_COMMIT_EVERY_S),
+        reports=GroupedCalls(ledger.reports, threads.reports, every_s=_COMMIT_EVERY_S),
+        deliveries=GroupedCalls(ledger.deliveries, threads.reports, every_s=_COMMIT_EVERY_S),
+        verdicts=GroupedCalls(ledger.verdicts, threads.reports, every_s=_COMMIT_EVERY_S),
         ingest_queue=IngestQueue(publisher, period_s=timing.sweep_s),
         threads=threads,
         traffic=traffic,

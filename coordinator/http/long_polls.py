@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Set
 from contextlib import asynccontextmanager, suppress
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from common.keys import TicketSigner
 from common.messages import Claim, ClaimAnswer, HeartbeatAnswer, Listen
+from coordinator.http.grouped_calls import GroupedCalls
 from coordinator.http.thread_pools import ThreadPool
 from coordinator.ledger import Ledger
 
 T = TypeVar("T")
 
 
-class _Turn(NamedTuple):
-    """One call of a caller, as its next one sees it."""
+@dataclass(slots=True)
+class _Turn:
+    """One call of a caller, as others see it."""
 
-    newer: asyncio.Event
-    over: asyncio.Event
+    #: Set to let it look again.
+    bell: asyncio.Event = field(default_factory=asyncio.Event)
+    #: Whether a newer call of the same caller has come.
+    outdated: bool = False
+    over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class LongPoll:
@@ -30,7 +36,6 @@ class LongPoll:
         #: Caller to its newest call.
         self._held: dict[str, _Turn] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._bell = asyncio.Event()
         self._closed = False
 
     async def _hold(
@@ -51,24 +56,24 @@ class LongPoll:
         deadline = self._loop.time() + min(wait_s, self._longest_wait_s)
         left = asyncio.ensure_future(hung_up())
         try:
-            async with self._alone(caller) as newer:
+            async with self._alone(caller) as turn:
                 while True:
-                    bell = self._bell
+                    turn.bell.clear()
                     found = await look()
                     left_s = deadline - self._loop.time()
                     if enough(found) or left_s <= 0 or self._closed:
                         return found
-                    await _first(left, bell.wait(), newer.wait(), timeout_s=left_s)
-                    if left.done() or newer.is_set() or self._closed:
+                    await _first(left, turn.bell.wait(), timeout_s=left_s)
+                    if left.done() or turn.outdated or self._closed:
                         return found
         finally:
             left.cancel()
 
-    def wake(self) -> None:
-        """Let every call that is held look again."""
+    def wake(self, callers: Set[str] | None = None) -> None:
+        """Let the calls that are held look again: those of `callers`, or all."""
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop has been closed: nobody waits
-                self._loop.call_soon_threadsafe(self._ring)
+                self._loop.call_soon_threadsafe(self._ring, callers)
 
     def close(self) -> None:
         """Let every call go with what it found; to be called on the event loop."""
@@ -79,20 +84,22 @@ class LongPoll:
         """Whose call is held now."""
         return frozenset(self._held.copy())
 
-    def _ring(self) -> None:
-        self._bell.set()
-        self._bell = asyncio.Event()
+    def _ring(self, callers: Set[str] | None = None) -> None:
+        for caller in self._held if callers is None else callers:
+            if turn := self._held.get(caller):
+                turn.bell.set()
 
     @asynccontextmanager
-    async def _alone(self, caller: str) -> AsyncIterator[asyncio.Event]:
-        """Begin once the caller's older call has ended; the event tells that a newer one has come."""
-        mine, older = _Turn(asyncio.Event(), asyncio.Event()), self._held.get(caller)
+    async def _alone(self, caller: str) -> AsyncIterator[_Turn]:
+        """Begin once the caller's older call has ended."""
+        mine, older = _Turn(), self._held.get(caller)
         self._held[caller] = mine
         try:
             if older is not None:
-                older.newer.set()
+                older.outdated = True
+                older.bell.set()
                 await older.over.wait()
-            yield mine.newer
+            yield mine
         finally:
             mine.over.set()
             if self._held.get(caller) is mine:
@@ -100,15 +107,14 @@ class LongPoll:
 
 
 async def _first(
-    left: asyncio.Future[object], *events: Coroutine[Any, Any, object], timeout_s: float
+    left: asyncio.Future[object], rung: Coroutine[Any, Any, object], *, timeout_s: float
 ) -> None:
-    """Return when the caller left, one of the events came, or the time is up."""
-    waiting = [asyncio.ensure_future(event) for event in events]
+    """Return when the caller left, the bell rang, or the time is up."""
+    ringing = asyncio.ensure_future(rung)
     try:
-        await asyncio.wait({left, *waiting}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({left, ringing}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for one in waiting:
-            one.cancel()
+        ringing.cancel()
 
 
 class Claims(LongPoll):
@@ -151,10 +157,12 @@ class Claims(LongPoll):
 class Orders(LongPoll):
     """A node whose call is held hears its orders at once."""
 
-    def __init__(self, ledger: Ledger, threads: ThreadPool, *, longest_wait_s: float) -> None:
+    def __init__(
+        self, orders: GroupedCalls[tuple[str, Listen], HeartbeatAnswer], *, longest_wait_s: float
+    ) -> None:
+        """`orders` tells what a heartbeat of a node would be answered now."""
         super().__init__(longest_wait_s=longest_wait_s)
-        self._ledger = ledger
-        self._threads = threads
+        self._orders = orders
 
     async def answer(
         self, node_id: str, listen: Listen, hung_up: Callable[[], Awaitable[object]]
@@ -165,7 +173,7 @@ class Orders(LongPoll):
         """
 
         async def look() -> HeartbeatAnswer:
-            return await self._threads.run(self._ledger.orders, node_id, listen)
+            return await self._orders.put((node_id, listen))
 
         return await self._hold(
             node_id, look, lambda answer: answer != listen.known, wait_s=listen.wait_s, hung_up=hung_up

@@ -62,7 +62,8 @@ def end_batch(
     batch = _batch_row(write, batch_id)
     spent = _newest(batch, spent or Spent())
     spending = _spending(write, rules, batch, load or Spent(), spent)
-    close_batch(write, batch_id, event, failure=failure.kind if failure else "", message=message, **spending)
+    kind = failure.kind if failure else ""
+    close_batch(write, batch_id, batch.node_id, event, failure=kind, message=message, **spending)
     tally_batch(write.sums, _with(batch, spending))
     has_budget = batch.max_cost is not None
     write.changes.append(BatchEnded(batch_id, batch.job_id, taken_seconds(write, batch_id), has_budget))

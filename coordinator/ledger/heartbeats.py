@@ -66,12 +66,13 @@ def _answer_turn(
     return [_orders(caller, unwanted) if isinstance(caller, _Caller) else caller for caller in found]
 
 
-def answer_listener(connection: Connection, node_id: str, listen: Listen) -> HeartbeatAnswer:
+def answer_listeners(
+    connection: Connection, calls: Sequence[tuple[str, Listen]]
+) -> list[HeartbeatAnswer | Gone | NotFound]:
     """See `Ledger.orders`."""
-    (caller,) = _callers(connection, [(node_id, listen)])
-    if not isinstance(caller, _Caller):
-        raise caller
-    return _orders(caller, _unwanted(connection, [caller]))
+    found = _callers(connection, calls)
+    unwanted = _unwanted(connection, [caller for caller in found if isinstance(caller, _Caller)])
+    return [_orders(caller, unwanted) if isinstance(caller, _Caller) else caller for caller in found]
 
 
 @dataclass(frozen=True, slots=True)

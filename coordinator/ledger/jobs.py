@@ -129,10 +129,16 @@ def cancel_job(write: Write, job_id: str, reason: str = "") -> list[str]:
     """Cancel a job; returns its shots for `drop_unwanted`."""
     job_row(write.connection, job_id)
     _set(write, job_id, intent="cancelled", reason=reason)
-    write.brings_orders = True
+    write.ordered.update(_holders_of_cancelled(write.connection))
     write.changes.append(JobClosed(job_id))
     mine = select(wants.c.shot_id).where(wants.c.job_id == job_id, wants.c.again.is_(False))
     return list(write.connection.scalars(mine))
+
+
+def _holders_of_cancelled(connection: Connection) -> Sequence[str]:
+    """Nodes with a batch of a cancelled job; another job may have wanted shots of it until now."""
+    leased = batches.c.state == plain(BatchState.LEASED), jobs.c.intent == "cancelled"
+    return connection.scalars(select(batches.c.node_id).join_from(batches, jobs).where(*leased)).all()
 
 
 def pause_job(write: Write, job_id: str, reason: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Collection, Container, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -49,7 +49,7 @@ from coordinator.ledger.claims import compose, recall
 from coordinator.ledger.endings import end_held
 from coordinator.ledger.explain import explain
 from coordinator.ledger.fleet import in_service
-from coordinator.ledger.heartbeats import answer_heartbeats, answer_listener
+from coordinator.ledger.heartbeats import answer_heartbeats, answer_listeners
 from coordinator.ledger.leadership import Lead, Replaced, show_life
 from coordinator.ledger.measurements import memory_views
 from coordinator.ledger.records import (
@@ -268,13 +268,13 @@ class Ledger:
         with self._transactions.write() as write:
             return answer_heartbeats(write, self._rules, beats)
 
-    def orders(self, node_id: str, listen: Listen) -> HeartbeatAnswer:
-        """The response that a heartbeat would get now. Raises Gone as `heartbeats` does."""
+    def orders(self, calls: Sequence[tuple[str, Listen]]) -> list[HeartbeatAnswer | Gone | NotFound]:
+        """The response that a heartbeat of each node would get now; many in one read."""
         with self._transactions.read() as connection:
-            return answer_listener(connection, node_id, listen)
+            return answer_listeners(connection, calls)
 
-    def on_orders(self, listener: Callable[[], None]) -> None:
-        """Call `listener`, from any thread, after each commit that may change the result of `orders`."""
+    def on_orders(self, listener: Callable[[Set[str]], None]) -> None:
+        """Call `listener`, from any thread, after each commit with the nodes whose `orders` may differ."""
         self._transactions.on_orders(listener)
 
     def nodes(self) -> list[NodeView]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -38,8 +38,8 @@ class Write:
     changes: list[Change] = field(default_factory=list)
     #: Whether nodes came into service and may take waiting shots.
     brings_nodes: bool = False
-    #: Whether the orders of a node may have changed.
-    brings_orders: bool = False
+    #: Nodes whose orders may have changed.
+    ordered: set[str] = field(default_factory=set)
 
     @property
     def brings_work(self) -> bool:
@@ -49,7 +49,7 @@ class Write:
     @contextmanager
     def apart(self) -> Iterator[None]:
         """A savepoint, rolled back if the block raises a FarmError; the rest of the transaction remains."""
-        changes, nodes, orders = len(self.changes), self.brings_nodes, self.brings_orders
+        changes, nodes, ordered = len(self.changes), self.brings_nodes, set(self.ordered)
         sums = self.sums.copy()
         savepoint = self.connection.begin_nested()
         try:
@@ -58,7 +58,7 @@ class Write:
             # Not for errors of the database: the savepoint may be gone, and a rollback would hide the error.
             savepoint.rollback()
             del self.changes[changes:]
-            self.brings_nodes, self.brings_orders, self.sums = nodes, orders, sums
+            self.brings_nodes, self.ordered, self.sums = nodes, ordered, sums
             raise
         savepoint.commit()
 
@@ -114,7 +114,7 @@ class Transactions:
         self._filled = False
         self._lock = threading.Lock()
         self._listeners: list[Callable[[], None]] = []
-        self._order_listeners: list[Callable[[], None]] = []
+        self._order_listeners: list[Callable[[Set[str]], None]] = []
         self._replaced_listeners: list[Callable[[Replaced], None]] = []
 
     @contextmanager
@@ -132,9 +132,9 @@ class Transactions:
         if write.brings_work or brings_work:
             for listener in self._listeners:
                 listener()
-        if write.brings_orders:
-            for listener in self._order_listeners:
-                listener()
+        if write.ordered:
+            for order_listener in self._order_listeners:
+                order_listener(write.ordered)
 
     @contextmanager
     def _locked_write(self) -> Iterator[Write]:
@@ -180,8 +180,8 @@ class Transactions:
         """Call `listener` after each commit that may have added work."""
         self._listeners.append(listener)
 
-    def on_orders(self, listener: Callable[[], None]) -> None:
-        """Call `listener` after each commit that may have changed the orders of a node."""
+    def on_orders(self, listener: Callable[[Set[str]], None]) -> None:
+        """Call `listener` after each commit with the IDs of the nodes whose orders may have changed."""
         self._order_listeners.append(listener)
 
     def on_replaced(self, listener: Callable[[Replaced], None]) -> None:

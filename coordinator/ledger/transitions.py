@@ -174,9 +174,12 @@ def set_each(write: Write, table: Table, values: Mapping[str, Mapping[str, Any]]
         )
 
 
-def close_batch(write: Write, batch_id: str, event: BatchEvent, *, detail: str = "", **values: Any) -> None:
+def close_batch(
+    write: Write, batch_id: str, node_id: str, event: BatchEvent, *, detail: str = "", **values: Any
+) -> None:
     values |= {"outcome": event.value, "closed_at": write.now}
-    write.brings_orders |= event in _TAKEN_BACK
+    if event in _TAKEN_BACK:
+        write.ordered.add(node_id)
     _move(write, BATCH, batches, [batch_id], BatchState.LEASED, event, detail, values)
 
 
@@ -184,7 +187,8 @@ def move_node(
     write: Write, node_id: str, source: NodeState, event: NodeEvent, *, detail: str = "", **values: Any
 ) -> None:
     """Move a node; if its state does not change, reason and actor remain."""
-    write.brings_orders |= event not in _NODES_OWN
+    if event not in _NODES_OWN:
+        write.ordered.add(node_id)
     write.brings_nodes |= event in _BRING_NODES
     if NODE.after(source, event) is not source:
         values = {"reason": detail, "decided_by": "farm"} | values

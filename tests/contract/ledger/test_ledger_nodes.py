@@ -9,7 +9,7 @@ import pytest
 
 from common.errors import Conflict, Gone, NotFound
 from common.messages import Heartbeat
-from coordinator.http.group_commit import GroupCommit
+from coordinator.http.grouped_calls import GroupedCalls
 from coordinator.http.thread_pools import ThreadPool
 from coordinator.ledger.schema import batches
 from tests.contract.ledger.bench import TIMING, Bench, placed
@@ -67,7 +67,7 @@ def test_many_beats_are_one_commit_each_with_its_own_answer(bench: Bench) -> Non
 def test_a_beat_that_the_database_refuses_fails_no_other(bench: Bench) -> None:
     """Watts that no database can keep stand for whatever a broken node may send."""
     good, bad = bench.join("good"), bench.join("bad")
-    beats = GroupCommit(bench.ledger.heartbeats, ThreadPool("heartbeats", 1), every_s=0.01)
+    beats = GroupedCalls(bench.ledger.heartbeats, ThreadPool("heartbeats", 1), every_s=0.01)
     unfit: Any = Heartbeat.model_construct(**Heartbeat(incarnation=1).model_dump() | {"watts": object()})
 
     async def both() -> list[Any]:

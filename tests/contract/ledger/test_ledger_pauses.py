@@ -16,11 +16,11 @@ def test_a_pause_takes_the_batch_back_at_once_and_blames_nobody(bench: Bench) ->
     lease = node.lease()
     node.beat(lease, spent=work(5.0))
     heard: list[str] = []
-    bench.ledger.on_orders(lambda: heard.append("orders"))
+    bench.ledger.on_orders(heard.extend)
 
     bench.ledger.pause_node(node.id, "a game", who="owner")
 
-    assert heard
+    assert heard == [node.id]
     answer = node.beat(lease)
     assert (answer.order, answer.reason) == ("pause", "paused by its owner: a game")
     assert bench.counts(job.job_id) == {"waiting": 2}

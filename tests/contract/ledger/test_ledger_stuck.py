@@ -53,7 +53,7 @@ def test_what_cannot_be_moved_stays_as_it_was_until_it_is_mended(bench: Bench) -
     before = bench.counts(job), bench.backlog_lines(), bench.open_job(job).reserved
     heard: list[str] = []
     bench.ledger.on_work(lambda: heard.append("work"))
-    bench.ledger.on_orders(lambda: heard.append("orders"))
+    bench.ledger.on_orders(heard.extend)
 
     bench.let_pass(EXPIRED)
 
@@ -64,7 +64,7 @@ def test_what_cannot_be_moved_stays_as_it_was_until_it_is_mended(bench: Bench) -
     assert bench.ledger.sweep().expired == (lease.batch_id,)
     assert bench.counts(job) == {"waiting": 4}
     assert set(bench.backlog_lines().values()) == {4}
-    assert heard == ["work", "orders"]
+    assert heard == ["work", "node"]
 
 
 def test_what_cannot_be_moved_is_logged_once_with_what_to_do(

@@ -1,4 +1,4 @@
-"""Calls gathered for a moment and committed together: one commit, however many there are."""
+"""Calls gathered for a moment and answered together: one transaction, however many there are."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 
 
-class GroupCommit(Generic[Q, A]):
-    """Answers each call with what the ledger said of it, after the commit that holds it.
+class GroupedCalls(Generic[Q, A]):
+    """Answers each call with what the ledger said of it, after the transaction that holds it.
 
-    A call that comes alone is committed at once, and no other for `every_s` seconds from then on: what comes
-    meanwhile is in the next commit.
+    A call that comes alone is answered at once, and no other for `every_s` seconds from then on: what comes
+    meanwhile is in the next transaction.
     """
 
     def __init__(
         self,
-        commit: Callable[[Sequence[Q]], Sequence[A | FarmError]],
+        answer: Callable[[Sequence[Q]], Sequence[A | FarmError]],
         thread: ThreadPool,
         *,
         every_s: float,
     ) -> None:
-        """`commit` answers each of several calls, or tells what is wrong with it."""
-        self._commit_all = commit
+        """`answer` answers each of several calls in one transaction, or tells what is wrong with it."""
+        self._answer = answer
         self._thread = thread
         self._every_s = every_s
-        #: When the last commit began.
+        #: When the last transaction began.
         self._began = -inf
         self._waiting: list[tuple[Q, asyncio.Future[A]]] = []
-        self._commit: asyncio.Task[None] | None = None
+        self._answering: asyncio.Task[None] | None = None
 
     async def put(self, call: Q) -> A:
-        """Raises what `commit` gave as the answer."""
+        """Raises what `answer` gave as the answer."""
         (answer,) = await self.put_all([call])
         return answer
 
     async def put_all(self, calls: Sequence[Q]) -> list[A]:
-        """The same of calls that belong to one commit; raises the first error."""
+        """The same of calls that belong to one transaction; raises the first error."""
         answers = await self.answers(calls)
         for answer in answers:
             if isinstance(answer, BaseException):
@@ -51,16 +51,16 @@ class GroupCommit(Generic[Q, A]):
         return [answer for answer in answers if not isinstance(answer, BaseException)]
 
     async def answers(self, calls: Sequence[Q]) -> list[A | BaseException]:
-        """The answers to calls that belong to one commit, errors among them."""
+        """The answers to calls that belong to one transaction, errors among them."""
         loop = asyncio.get_running_loop()
         answers: list[asyncio.Future[A]] = [loop.create_future() for _ in calls]
         self._waiting += zip(calls, answers, strict=True)
-        if self._commit is None or self._commit.done():
-            self._commit = asyncio.create_task(self._commit_soon())
+        if self._answering is None or self._answering.done():
+            self._answering = asyncio.create_task(self._answer_soon())
         # All of them are awaited: an error that nobody hears of would be logged.
         return await asyncio.gather(*answers, return_exceptions=True)
 
-    async def _commit_soon(self) -> None:
+    async def _answer_soon(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting:
             await asyncio.sleep(self._began + self._every_s - loop.time())
@@ -73,7 +73,7 @@ class GroupCommit(Generic[Q, A]):
     async def _answers(self, calls: Sequence[Q]) -> Sequence[A | Exception]:
         """Whatever goes wrong, every caller hears of it."""
         try:
-            return await self._thread.run(self._commit_all, calls)
+            return await self._thread.run(self._answer, calls)
         except FarmError as error:
             return [error] * len(calls)
         except Exception as error:
