@@ -33,8 +33,9 @@ def storable(value: Any, depth: int = 0) -> Any:
 
 
 def _text(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("a text holds half a surrogate pair, which UTF-8 cannot say") from None
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError("a text holds half a surrogate pair, which UTF-8 cannot say") from None
     return text.replace("\0", "")

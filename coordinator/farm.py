@@ -74,7 +74,9 @@ class Farm:
     claims: Claims
     orders: Orders
     heartbeats: GroupedCalls[tuple[str, Heartbeat], HeartbeatAnswer]
+    uploads: GroupedCalls[tuple[str, GrantRequest], str]
     reports: GroupedCalls[tuple[str, Report], Reported]
+    closes: GroupedCalls[tuple[str, Close], Ack]
     deliveries: GroupedCalls[str, Delivery]
     verdicts: GroupedCalls[tuple[str, Verdict], Ack]
     ingest_queue: IngestQueue
@@ -105,12 +107,12 @@ class Farm:
             hard_limit_s=timing.hard_limit_s,
         )
 
-    def grants(self, batch_id: str, wishes: Sequence[GrantRequest]) -> list[Grant]:
-        """Raises as `Ledger.grants` does, and TooLarge."""
+    async def grants(self, batch_id: str, wishes: Sequence[GrantRequest]) -> list[Grant]:
+        """Raises the first of what `Ledger.grants` tells of them, and TooLarge."""
         for wish in wishes:
             if wish.size > MAX_UPLOAD:
                 raise TooLarge(f"the upload has {wish.size} bytes; the limit is {MAX_UPLOAD}")
-        keys = self.ledger.grants(batch_id, wishes)
+        keys = await self.uploads.put_all([(batch_id, wish) for wish in wishes])
         return [self._granted(key, wish) for key, wish in zip(keys, wishes, strict=True)]
 
     def _granted(self, key: str, wish: GrantRequest) -> Grant:
@@ -160,8 +162,9 @@ class Farm:
             money=self.settings.money,
         )
 
-    def close_batch(self, batch_id: str, close: Close) -> Ack:
-        ack = self.ledger.close(batch_id, close)
+    async def close_batch(self, batch_id: str, close: Close) -> Ack:
+        """Raises as `Ledger.close` tells."""
+        ack = await self.closes.put((batch_id, close))
         self._count_repeated(ack.repeated)
         self.dispatcher.wake()
         return ack

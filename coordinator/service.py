@@ -46,10 +46,12 @@ from coordinator.submission.tokens import Tokenizers
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 #: Beats are committed this many times in a heartbeat's interval.
 _COMMITS_A_HEARTBEAT = 5
-#: Seconds between commits of what nodes and ingest say of their work.
-_COMMIT_EVERY_S = 0.05
+#: Seconds between transactions for what nodes and ingest say of their work, and ask for it.
+_TOGETHER_S = 0.05
 #: Seconds between reads of the orders of nodes: the longest that an order waits for others.
 _ORDERS_EVERY_S = 0.25
+#: Seconds between two rounds of the dispatcher, which looks at every node that is free.
+_DISPATCH_EVERY_S = 0.1
 #: Between two looks for what is left in quarantine.
 _QUARANTINE_S = 600.0
 _DAY_S = 86400.0
@@ -90,21 +92,26 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
         broker_user=user,
         claims=claims,
         orders=Orders(
-            GroupedCalls(ledger.orders, threads.orders, every_s=_ORDERS_EVERY_S),
+            GroupedCalls(ledger.orders, threads.reads, every_s=_ORDERS_EVERY_S),
             longest_wait_s=timing.claim_wait_s,
         ),
         heartbeats=GroupedCalls(
             ledger.heartbeats, threads.heartbeats, every_s=timing.heartbeat_s / _COMMITS_A_HEARTBEAT
         ),
-        reports=GroupedCalls(ledger.reports, threads.reports, every_s=_COMMIT_EVERY_S),
-        deliveries=GroupedCalls(ledger.deliveries, threads.reports, every_s=_COMMIT_EVERY_S),
-        verdicts=GroupedCalls(ledger.verdicts, threads.reports, every_s=_COMMIT_EVERY_S),
+        uploads=GroupedCalls(ledger.grants, threads.reads, every_s=_TOGETHER_S),
+        reports=GroupedCalls(ledger.reports, threads.reports, every_s=_TOGETHER_S),
+        closes=GroupedCalls(ledger.close, threads.reports, every_s=_TOGETHER_S),
+        deliveries=GroupedCalls(ledger.deliveries, threads.reports, every_s=_TOGETHER_S),
+        verdicts=GroupedCalls(ledger.verdicts, threads.reports, every_s=_TOGETHER_S),
         ingest_queue=IngestQueue(publisher, period_s=timing.sweep_s),
         threads=threads,
         traffic=traffic,
         metrics=FarmCollector(ledger, publisher, traffic, currency=settings.money.currency),
         dispatcher=Loop(
-            "dispatcher", _as_leader(ledger, user.define, dispatcher.top_up), period_s=timing.sweep_s
+            "dispatcher",
+            _as_leader(ledger, user.define, dispatcher.top_up),
+            period_s=timing.sweep_s,
+            rest_s=_DISPATCH_EVERY_S,
         ),
         loops=_loops(ledger, publisher, store, period_s=timing.sweep_s),
     )

@@ -12,16 +12,17 @@ log = logging.getLogger(__name__)
 
 
 class Loop:
-    """Calls `work` every `period_s`, and at once when woken.
+    """Calls `work` every `period_s`, and at once when woken, but not within `rest_s` of its last round.
 
     What goes wrong is logged once until it goes right or wrong in another way; it never ends the loop.
     """
 
-    def __init__(self, name: str, work: Callable[[], object], *, period_s: float) -> None:
+    def __init__(
+        self, name: str, work: Callable[[], object], *, period_s: float, rest_s: float = 0.0
+    ) -> None:
         self._work = work
-        self._period_s = period_s
-        self._woken = threading.Event()
-        self._stopped = False
+        self._period_s, self._rest_s = period_s, rest_s
+        self._woken, self._stopped = threading.Event(), threading.Event()
         self._trouble = ""
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -33,15 +34,16 @@ class Loop:
 
     def stop(self) -> None:
         """Finish the round in hand and end."""
-        self._stopped = True
+        self._stopped.set()
         self.wake()
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._stopped:
+        while not self._stopped.is_set():
             self._woken.clear()
             self._round()
-            self._woken.wait(self._period_s)
+            if not self._stopped.wait(self._rest_s):
+                self._woken.wait(self._period_s - self._rest_s)
 
     def _round(self) -> None:
         try:

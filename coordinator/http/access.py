@@ -55,7 +55,7 @@ class Allowed:
 
     async def __call__(self, request: Request) -> None:
         request.state.role = None
-        keys = configured(request.app.state.farm.settings.keys)
+        keys: dict[Role, str] = request.app.state.keys
         if not keys:
             return
         scheme, _, offered = request.headers.get("authorization", "").partition(" ")

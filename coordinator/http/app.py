@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
 from common.errors import BY_STATUS, FarmError, Unreadable
 from coordinator.http import (
@@ -20,6 +21,7 @@ from coordinator.http import (
     node_routes,
     object_routes,
 )
+from coordinator.http.access import configured
 from coordinator.http.fast_path import FastPath
 from coordinator.http.request_guard import RequestGuard, refused
 
@@ -38,25 +40,29 @@ ROUTES = (job_routes, image_routes, fleet_routes, farm_routes, node_routes, inge
 FAST = (node_routes, ingest_routes)
 
 
-def make_app(farm: Farm) -> FastAPI:
+def make_app(farm: Farm) -> ASGIApp:
     """The API over one farm. The caller starts and stops the farm's own threads."""
     app = FastAPI(title="Shotfarm", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.farm = farm
+    app.state.keys = configured(farm.settings.keys)
     for routes in ROUTES:
         app.include_router(routes.router)
     fast = [route for routes in FAST for route in routes.router.routes if isinstance(route, APIRoute)]
-    app.add_middleware(FastPath, routes=fast, on_error=_farm_error)
-    app.add_middleware(RequestGuard, traffic=farm.traffic)
     app.add_exception_handler(FarmError, _farm_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _unexpected)
-    return app
+    # Around the app, not inside: its own middleware takes longer than a heartbeat's answer.
+    return RequestGuard(FastPath(app, fast, _fast_error), farm.traffic)
 
 
 async def _farm_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, FarmError)
     return refused(error, request.app.state.farm.traffic)
+
+
+async def _fast_error(request: Request, error: Exception) -> Response:
+    return await (_farm_error if isinstance(error, FarmError) else _unexpected)(request, error)
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:

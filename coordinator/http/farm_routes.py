@@ -59,7 +59,7 @@ async def alive() -> dict[str, str]:
 @router.get("/healthz")
 async def health(farm: TheFarm) -> dict[str, str]:
     """200 if this coordinator leads and its ledger responds. Needs no key."""
-    await farm.threads.orders.run(farm.ledger.ping)
+    await farm.threads.reads.run(farm.ledger.ping)
     return {"status": "ok"}
 
 

@@ -9,18 +9,17 @@ import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, get_type_hints
 
-from fastapi import Request
+from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
-from common.errors import FarmError
 from coordinator.farm import Farm
 from coordinator.http.access import Allowed
 
 #: What makes the response to an error.
-OnError = Callable[[Request, FarmError], Awaitable[Response]]
+OnError = Callable[[Request, Exception], Awaitable[Response]]
 
 
 class FastRoute:
@@ -67,7 +66,7 @@ class FastRoute:
 class FastPath:
     """ASGI middleware that answers some routes of the `app` behind it."""
 
-    def __init__(self, app: ASGIApp, routes: Sequence[APIRoute], on_error: OnError) -> None:
+    def __init__(self, app: FastAPI, routes: Sequence[APIRoute], on_error: OnError) -> None:
         self._app = app
         self._routes = [FastRoute(route) for route in routes]
         self._on_error = on_error
@@ -83,11 +82,11 @@ class FastPath:
     async def _answer(
         self, fast: FastRoute, arguments: dict[str, Any], scope: Scope, receive: Receive, send: Send
     ) -> None:
-        scope["route"] = fast.route
+        scope["app"], scope["route"] = self._app, fast.route
         request = Request(scope, receive)
         try:
             response = await fast.answer(request, arguments)
-        except FarmError as error:
+        except Exception as error:
             response = await self._on_error(request, error)
         if response is not None:
             await response(scope, receive, send)

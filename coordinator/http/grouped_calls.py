@@ -14,11 +14,16 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 
 
+#: From one transaction to the next, in times of what it took, waiting for other writers included: a kind of
+#: call that comes all the time leaves most of the ledger's time to others. No call waits longer for it, in s.
+_EVERY_TIMES, _LONGEST_S = 4, 0.5
+
+
 class GroupedCalls(Generic[Q, A]):
     """Answers each call with what the ledger said of it, after the transaction that holds it.
 
     A call that comes alone is answered at once, and no other for `every_s` seconds from then on: what comes
-    meanwhile is in the next transaction.
+    meanwhile is in the next transaction. A ledger that is busy gets fewer and larger ones.
     """
 
     def __init__(
@@ -32,15 +37,14 @@ class GroupedCalls(Generic[Q, A]):
         self._answer = answer
         self._thread = thread
         self._every_s = every_s
-        #: When the last transaction began.
-        self._began = -inf
+        #: When the next transaction may begin.
+        self._free_at = -inf
         self._waiting: list[tuple[Q, asyncio.Future[A]]] = []
         self._answering: asyncio.Task[None] | None = None
 
     async def put(self, call: Q) -> A:
         """Raises what `answer` gave as the answer."""
-        (answer,) = await self.put_all([call])
-        return answer
+        return await self._add([call])[0]
 
     async def put_all(self, calls: Sequence[Q]) -> list[A]:
         """The same of calls that belong to one transaction; raises the first error."""
@@ -52,21 +56,26 @@ class GroupedCalls(Generic[Q, A]):
 
     async def answers(self, calls: Sequence[Q]) -> list[A | BaseException]:
         """The answers to calls that belong to one transaction, errors among them."""
+        # All of them are awaited: an error that nobody hears of would be logged.
+        return await asyncio.gather(*self._add(calls), return_exceptions=True)
+
+    def _add(self, calls: Sequence[Q]) -> list[asyncio.Future[A]]:
         loop = asyncio.get_running_loop()
         answers: list[asyncio.Future[A]] = [loop.create_future() for _ in calls]
         self._waiting += zip(calls, answers, strict=True)
         if self._answering is None or self._answering.done():
-            self._answering = asyncio.create_task(self._answer_soon())
-        # All of them are awaited: an error that nobody hears of would be logged.
-        return await asyncio.gather(*answers, return_exceptions=True)
+            self._answering = loop.create_task(self._answer_soon())
+        return answers
 
     async def _answer_soon(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting:
-            await asyncio.sleep(self._began + self._every_s - loop.time())
-            self._began = loop.time()
+            await asyncio.sleep(self._free_at - loop.time())
+            began = loop.time()
             gathered, self._waiting = self._waiting, []
             answers = await self._answers([call for call, _ in gathered])
+            rest_s = min(_EVERY_TIMES * (loop.time() - began), _LONGEST_S)
+            self._free_at = began + max(self._every_s, rest_s)
             for (_, future), answer in zip(gathered, answers, strict=True):
                 _resolve(future, answer)
 

@@ -80,14 +80,14 @@ async def claim(claim: Claim, request: Request, farm: TheFarm) -> ClaimAnswer:
 @router.post("/batches/{batch_id}/grants", status_code=201)
 async def grant(batch_id: str, wish: GrantRequest, farm: TheFarm) -> Grant:
     """Return a presigned PUT for one rendered shot. 410: the lease has ended. 422: larger than 32 MiB."""
-    (granted,) = await farm.threads.reports.run(farm.grants, batch_id, [wish])
+    (granted,) = await farm.grants(batch_id, [wish])
     return granted
 
 
 @router.post("/batches/{batch_id}/pass/grants", status_code=201)
 async def grants(batch_id: str, wishes: GrantRequests, farm: TheFarm) -> Grants:
     """Return presigned PUTs for several shots, such as those of a pass; for all of them, or for none."""
-    return Grants(grants=await farm.threads.reports.run(farm.grants, batch_id, wishes.requests))
+    return Grants(grants=await farm.grants(batch_id, wishes.requests))
 
 
 @router.post("/batches/{batch_id}/reports")
@@ -106,4 +106,4 @@ async def reports(batch_id: str, told: Reports, farm: TheFarm) -> Acks:
 @router.post("/batches/{batch_id}/close")
 async def close(batch_id: str, close: Close, farm: TheFarm) -> Ack:
     """Close the batch; shots that were not reported return to the backlog. Idempotent."""
-    return await farm.threads.reports.run(farm.close_batch, batch_id, close)
+    return await farm.close_batch(batch_id, close)

@@ -24,6 +24,8 @@ class WebServer(uvicorn.Server):
                 app,
                 log_level="warning",
                 access_log=False,
+                http="httptools",
+                proxy_headers=False,
                 lifespan="off",
                 timeout_graceful_shutdown=_END_WITHIN_S,
             )

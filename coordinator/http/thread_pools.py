@@ -38,18 +38,18 @@ class ThreadPools:
 
     The ledger has one writer at a time, so that a second thread of calls which only write would gain nothing:
     it would wait for the writer's lock, where it competes with heartbeats. SQLAlchemy opens 15 connections at
-    most: one writer's, and those of 4 reports, 2 orders, 4 operators and 3 of the farm's own loops that read.
+    most: one writer's, and those of 4 reports, 2 reads, 4 operators and 3 of the farm's own loops that read.
     """
 
     def __init__(self) -> None:
         #: Heartbeats have one commit under way at a time.
         self.heartbeats: Final = ThreadPool("heartbeats", 1)
         self.claims: Final = ThreadPool("claims", 1)
-        #: What nodes and ingest say of their work, and ask for it.
+        #: What nodes and ingest say of their work.
         self.reports: Final = ThreadPool("reports", 4)
-        #: Reads of a moment: the orders of one node, and whether the ledger answers.
-        self.orders: Final = ThreadPool("orders", 2)
+        #: Reads of a moment: orders of nodes, grants, and whether the ledger answers.
+        self.reads: Final = ThreadPool("reads", 2)
 
     def close(self) -> None:
-        for pool in (self.heartbeats, self.claims, self.reports, self.orders):
+        for pool in (self.heartbeats, self.claims, self.reports, self.reads):
             pool.close()

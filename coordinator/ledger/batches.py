@@ -14,7 +14,7 @@ from common.failures import MAX_ATTEMPTS, Blame, Failure, failure
 from common.messages import Ack, Close, GrantRequest, Report
 from common.states import AttemptEvent, AttemptState, BatchEvent, BatchState, ShotEvent, ShotState
 from coordinator.ledger.costs import card_seconds, phase_columns, work_charge
-from coordinator.ledger.endings import end_batch
+from coordinator.ledger.endings import end_batch, whole_batch
 from coordinator.ledger.failure_policy import fail_shots
 from coordinator.ledger.measurements import Held, Pace, learn, note_out_of_memory, note_peaks
 from coordinator.ledger.records import Reported
@@ -52,16 +52,16 @@ def finished(connection: Connection, batch_ids: Iterable[str], closed_before: fl
     return asked - {batch_id for part in parts for batch_id in connection.scalars(part)}
 
 
-def granted_keys(connection: Connection, batch_id: str, requests: Sequence[GrantRequest]) -> list[str]:
-    """See `Ledger.grants`."""
-    found = _attempts(connection, [(batch_id, request) for request in requests])
-    for attempt, request in zip(found, requests, strict=True):
+def granted_keys(connection: Connection, requests: Sequence[tuple[str, GrantRequest]]) -> list[str]:
+    """The keys of all requests, or the error of the first invalid one. See `Ledger.grants`."""
+    found = _attempts(connection, requests)
+    for attempt, (batch_id, request) in zip(found, requests, strict=True):
         _must_be_leased(batch_id, attempt.batch_state, attempt.outcome)
         if attempt.state != AttemptState.RUNNING:
             raise Conflict(
                 f"shot {request.shot_id[:12]} of batch {batch_id} is {attempt.state} and needs no upload"
             )
-    return [quarantine_key(batch_id, request.shot_id, request.sha256) for request in requests]
+    return [quarantine_key(batch_id, request.shot_id, request.sha256) for batch_id, request in requests]
 
 
 def accept_reports(write: Write, rules: Rules, reports: Sequence[tuple[str, Report]]) -> list[Reported]:
@@ -106,9 +106,14 @@ def _states(write: Write, attempt_ids: Set[str], delivered: Set[str]) -> dict[st
     return known | {attempt_id: _States(*states) for attempt_id, *states in rows}
 
 
-def close(write: Write, rules: Rules, batch_id: str, close: Close) -> Ack:
-    """See `Ledger.close`."""
-    batch = batch_row(write.connection, batch_id, close.token)
+def close(write: Write, rules: Rules, closes: Sequence[tuple[str, Close]]) -> list[Ack]:
+    """Close all batches, or raise the error of the first invalid call. See `Ledger.close`."""
+    return [_close(write, rules, batch_id, close) for batch_id, close in closes]
+
+
+def _close(write: Write, rules: Rules, batch_id: str, close: Close) -> Ack:
+    row = write.connection.execute(whole_batch().where(batches.c.id == batch_id)).one_or_none()
+    batch = must_match(batch_id, row, close.token)
     if batch.state == BatchState.CLOSED:
         if batch.outcome in (BatchEvent.EXPIRED, BatchEvent.VANISHED):
             _must_be_leased(batch_id, batch.state, batch.outcome)
@@ -117,7 +122,7 @@ def close(write: Write, rules: Rules, batch_id: str, close: Close) -> Ack:
     end_batch(
         write,
         rules,
-        batch_id,
+        batch,
         BatchEvent(close.outcome),
         failure=failure(kind) if kind else None,
         message=close.message,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Row, Select, case, exists, func, insert, literal, select, tuple_
@@ -13,7 +14,7 @@ from common.messages import Claim, ClaimAnswer, Lease, LeasedShot, Nothing, Spen
 from common.states import AttemptState, BatchState, NodeEvent, NodeState, ShotEvent, ShotState
 from coordinator.ledger.costs import spent_columns
 from coordinator.ledger.failure_policy import by_its_own_fault, failed
-from coordinator.ledger.fleet import may_claim, members
+from coordinator.ledger.fleet import may_claim
 from coordinator.ledger.nodes import hear, node_row
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, shots, waiting
@@ -28,17 +29,22 @@ from coordinator.scheduling.placing import Placement
 from coordinator.scheduling.planner import Selection, choose, refusal
 
 
-def recall(write: Write, claim: Claim, lane: str, vram_class: int) -> Lease | None:
-    """The lease that an earlier response to the same claim granted; None for a new claim.
-
-    Raises as `Ledger.claim` does.
-    """
+def claimer(write: Write, claim: Claim, lane: str, vram_class: int) -> Row[Any]:
+    """The node that claims. Raises as `Ledger.claim` does."""
     node = node_row(write.connection, claim.node_id, claim.incarnation)
     if lane not in node.lanes or vram_class != node.vram_class:
         raise WrongTicket(
             f"the ticket is for lane {lane} and {vram_class} GB cards; "
             f"node {node.id} serves {', '.join(node.lanes)} with {node.vram_class} GB"
         )
+    return node
+
+
+def recall(write: Write, claim: Claim) -> Lease | None:
+    """The lease that an earlier response to the same claim granted; None for a new claim.
+
+    Raises as `Ledger.claim` does.
+    """
     known = write.connection.execute(select(batches).where(batches.c.ticket == claim.ticket)).one_or_none()
     return None if known is None else _again(write, claim, known)
 
@@ -57,13 +63,13 @@ def _again(write: Write, claim: Claim, batch: Row[Any]) -> Lease:
     return _lease(batch._asdict(), ordered)
 
 
-def compose(write: Write, rules: Rules, claim: Claim, lane: str) -> ClaimAnswer:
+def compose(write: Write, rules: Rules, claim: Claim, node: Row[Any], lane: str) -> ClaimAnswer:
     """A batch for this node, or the reason why there is none."""
     backlog = write.backlog
-    node = node_row(write.connection, claim.node_id, claim.incarnation)
     state = hear(write, node, loaded_model=claim.loaded_model, loaded_loras=list(claim.loaded_loras))
     # What the node just reported is not in memory yet.
-    member = members(write.connection, [node.id])[node.id]
+    loaded = claim.loaded_model, frozenset(claim.loaded_loras)
+    member = replace(backlog.known(node.id), state=state, loaded=loaded)
     if state is NodeState.BUSY or not may_claim(write.connection, member):
         return ClaimAnswer(nothing=Nothing(reason=f"node {node.id} is {state}: {node.reason or 'as asked'}"))
     found = offer(member, lane, backlog, rules.rates, write.now)

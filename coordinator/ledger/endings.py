@@ -8,7 +8,7 @@ from itertools import takewhile
 from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import Row, func, select, update
+from sqlalchemy import ColumnElement, Row, Select, literal, select, update
 
 from common.failures import MAX_ATTEMPTS, Blame, Failure
 from common.messages import Spent
@@ -22,6 +22,7 @@ from common.states import (
     ShotEvent,
     ShotState,
 )
+from common.trust import BAD
 from coordinator.ledger.costs import CARD_PHASES, card_seconds, prefixed, spent_columns, work_charge
 from coordinator.ledger.failure_policy import fail_shots, suspect
 from coordinator.ledger.measurements import note_out_of_memory
@@ -32,12 +33,14 @@ from coordinator.ledger.tallies import tally_batch
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import close_batch, drop_unwanted, move_attempts, move_node, move_shots
 from coordinator.ledger.trust import blame_node, doubt_node
-from coordinator.ledger.usage import add_late_usage, taken_seconds
+from coordinator.ledger.usage import add_late_usage
 from coordinator.scheduling.backlog import BatchEnded
 from coordinator.scheduling.member import card_of
 
 #: Outcomes of batches that their node did not close.
 _GONE = (BatchEvent.EXPIRED, BatchEvent.VANISHED)
+#: Outcomes of batches whose node may not know it yet.
+_TAKEN_BACK = (*_GONE, BatchEvent.RELEASED)
 #: Phases in which a shot can be the cause of the death of its engine or node.
 _SUSPICIOUS = frozenset({"denoise", "decode"})
 
@@ -45,7 +48,7 @@ _SUSPICIOUS = frozenset({"denoise", "decode"})
 def end_batch(
     write: Write,
     rules: Rules,
-    batch_id: str,
+    batch: Row[Any],
     event: BatchEvent,
     *,
     failure: Failure | None = None,
@@ -54,40 +57,48 @@ def end_batch(
     load: Spent | None = None,
     spent: Spent | None = None,
 ) -> None:
-    """Close a leased batch. Unfinished shots wait again without a failed attempt unless `failure` is theirs.
+    """Close a leased batch, a row of `whole_batch`.
 
+    Unfinished shots wait again without a failed attempt unless `failure` is theirs.
     `peak_bytes` is the memory in use when it ran out; `load` the loading of the model; `spent` the total of
     the lease, if its end reported more than its heartbeats.
     """
-    batch = _batch_row(write, batch_id)
+    rows = _attempts(write, batch.id)
     spent = _newest(batch, spent or Spent())
-    spending = _spending(write, rules, batch, load or Spent(), spent)
+    spending = _spending(write, rules, batch, load or Spent(), spent, rows)
     kind = failure.kind if failure else ""
-    close_batch(write, batch_id, batch.node_id, event, failure=kind, message=message, **spending)
+    close_batch(write, batch.id, event, failure=kind, message=message, **spending)
+    if event in _TAKEN_BACK:
+        write.ordered.add(batch.node_id)
     tally_batch(write.sums, _with(batch, spending))
-    has_budget = batch.max_cost is not None
-    write.changes.append(BatchEnded(batch_id, batch.job_id, taken_seconds(write, batch_id), has_budget))
-    facts = {"message": message, "peak_bytes": peak_bytes}
-    _undo(write, batch, _died(rules, write.now, event, failure), failure, facts, spent)
+    taken_s = spending["load_s"] + spending["lost_s"] + sum(row.seconds for row in rows)
+    write.changes.append(BatchEnded(batch.id, batch.job_id, taken_s, batch.max_cost is not None))
+    if undone := [row for row in rows if row.state == AttemptState.RUNNING]:
+        facts = {"message": message, "peak_bytes": peak_bytes}
+        died = _died(rules, write.now, event, failure)
+        _undo(write, batch, undone, failure, facts, of=len(rows), died=died, spent=spent)
     node_state = NodeState(batch.node_state)
     # A drained node goes offline with the reason of the drain.
     kept = {name: getattr(batch, name) for name in ("reason", "decided_by")}
     kept = kept if node_state is NodeState.DRAINING else {}
     move_node(write, batch.node_id, node_state, NodeEvent.FREED, **kept)
-    _judge_node(write, rules, batch.node_id, failure, event in _GONE and node_state is NodeState.SELFTEST)
+    _judge_node(write, rules, batch, failure, event in _GONE and node_state is NodeState.SELFTEST)
 
 
-def end_held(write: Write, rules: Rules, node_id: str, event: BatchEvent) -> None:
-    """Close the batches that a node still holds but will not report on any more."""
+def end_held(write: Write, rules: Rules, node_id: str, event: BatchEvent) -> int:
+    """Close the batches that a node still holds but will not report on any more; returns their number."""
     held = batches.c.node_id == node_id, batches.c.state == plain(BatchState.LEASED)
-    for batch_id in write.connection.scalars(select(batches.c.id).where(*held)).all():
-        end_batch(write, rules, batch_id, event)
+    rows = write.connection.execute(whole_batch().where(*held)).all()
+    for batch in rows:
+        end_batch(write, rules, batch, event)
+    return len(rows)
 
 
 def account_late(write: Write, rules: Rules, batch_id: str, spent: Spent) -> None:
     """Charge what a node spent on a batch after its lease had ended and before the node learned of it."""
-    batch = _batch_row(write, batch_id)
-    losing = _losing(write, rules, batch, _newest(batch, spent), batch.load_s, batch.load_joules)
+    batch = write.connection.execute(whole_batch().where(batches.c.id == batch_id)).one()
+    rows = _attempts(write, batch_id)
+    losing = _losing(rules, batch, _newest(batch, spent), batch.load_s, batch.load_joules, rows)
     write.connection.execute(update(batches).where(batches.c.id == batch_id).values(**losing))
     add_late_usage(write, batch_id, losing["lost_s"] - batch.lost_s)
     tally_batch(write.sums, batch, sign=-1)
@@ -96,44 +107,50 @@ def account_late(write: Write, rules: Rules, batch_id: str, spent: Spent) -> Non
 
 
 def _judge_node(
-    write: Write, rules: Rules, node_id: str, failure: Failure | None, vanished_in_test: bool
+    write: Write, rules: Rules, batch: Row[Any], failure: Failure | None, vanished_in_test: bool
 ) -> None:
     """Blame the node, or act on blame recorded while it held the batch; it holds none now."""
     if vanished_in_test or (failure is not None and failure.blame is Blame.NODE):
-        blame_node(write, rules, node_id)
-    else:
-        doubt_node(write, rules, node_id)
+        blame_node(write, rules, batch.node_id)
+    elif BAD in batch.record:
+        doubt_node(write, rules, batch.node_id)
+
+
+def _attempts(write: Write, batch_id: str) -> Sequence[Row[Any]]:
+    """The attempts of a batch in rendering order, with the seconds of the card that were reported of each."""
+    seconds: ColumnElement[float] = sum(
+        (attempts.c[f"{phase}_s"] for phase in CARD_PHASES if phase != "load"), literal(0.0)
+    )
+    columns = (attempts.c[name] for name in ("id", "shot_id", "state", "joules"))
+    query: Select[Any] = select(*columns, seconds.label("seconds")).where(attempts.c.batch_id == batch_id)
+    return write.connection.execute(query.order_by(attempts.c.place)).all()
 
 
 def _undo(
     write: Write,
     batch: Row[Any],
-    died: bool,
+    undone: Sequence[Row[Any]],
     failure: Failure | None,
     facts: dict[str, Any],
+    *,
+    of: int,
+    died: bool,
     spent: Spent,
 ) -> None:
-    query = (
-        select(attempts.c.id, attempts.c.shot_id, attempts.c.state)
-        .where(attempts.c.batch_id == batch.id)
-        .order_by(attempts.c.place)
-    )
-    rows = write.connection.execute(query).all()
-    undone = [row for row in rows if row.state == AttemptState.RUNNING]
+    """Return the unfinished shots of a batch of so many, or fail them."""
     ids = [row.shot_id for row in undone]
     running = [row.id for row in undone]
     images = _first_pass(write, ids[: batch.pass_size])
     if (
         failure is not None
         and failure.blame is Blame.OUT_OF_MEMORY
-        and undone
         and note_out_of_memory(write, card_of(batch.card), batch.work_key, batch.recipe, images)
     ):
         facts |= {"failure": failure.kind}
         ran, running = running[:images], running[images:]
         move_attempts(write, ran, AttemptState.RUNNING, AttemptEvent.FAILED, detail=failure.kind, **facts)
         failure = None
-    if failure is not None and _theirs(failure, len(undone), len(rows)):
+    if failure is not None and _theirs(failure, len(undone), of):
         facts |= {"failure": failure.kind}
         move_attempts(write, running, AttemptState.RUNNING, AttemptEvent.FAILED, detail=failure.kind, **facts)
         # A close refers to all shots at once, so it makes no single shot fail permanently.
@@ -170,23 +187,14 @@ def _theirs(failure: Failure, undone: int, all_of_them: int) -> bool:
     """
     if failure.blame is Blame.OUT_OF_MEMORY:
         return True
-    return failure.blame is Blame.SHOT and 0 < undone == all_of_them
+    return failure.blame is Blame.SHOT and undone == all_of_them
 
 
-def _batch_row(write: Write, batch_id: str) -> Row[Any]:
-    return write.connection.execute(
-        select(
-            batches,
-            nodes.c.card,
-            nodes.c.terms,
-            nodes.c.state.label("node_state"),
-            nodes.c.reason,
-            nodes.c.decided_by,
-            jobs.c.max_cost,
-        )
-        .select_from(batches.join(nodes).join(jobs))
-        .where(batches.c.id == batch_id)
-    ).one()
+def whole_batch() -> Select[Any]:
+    """Batches, with what their end needs to know of node and job."""
+    node = [nodes.c[name] for name in ("card", "terms", "reason", "decided_by", "record")]
+    columns: list[Any] = [batches, *node, nodes.c.state.label("node_state"), jobs.c.max_cost]
+    return select(*columns).select_from(batches.join(nodes).join(jobs))
 
 
 def _with(batch: Row[Any], changes: dict[str, Any]) -> SimpleNamespace:
@@ -201,11 +209,13 @@ def _newest(batch: Row[Any], told: Spent) -> Spent:
     return told if later else kept
 
 
-def _spending(write: Write, rules: Rules, batch: Row[Any], load: Spent, spent: Spent) -> dict[str, Any]:
+def _spending(
+    write: Write, rules: Rules, batch: Row[Any], load: Spent, spent: Spent, rows: Sequence[Row[Any]]
+) -> dict[str, Any]:
     """Columns of the batch for loading, and for time spent but not reported for an attempt."""
     load_s = load.seconds.get("load", 0.0)
     loading = work_charge(load, card_of(batch.card), batch.terms, rules)
-    losing = _losing(write, rules, batch, spent, load_s, loading["joules"])
+    losing = _losing(rules, batch, spent, load_s, loading["joules"], rows)
     cost = loading["cost"] + losing["lost_cost"]
     write.charge(batch.job_id, cost)
     return {
@@ -217,15 +227,16 @@ def _spending(write: Write, rules: Rules, batch: Row[Any], load: Spent, spent: S
 
 
 def _losing(
-    write: Write, rules: Rules, batch: Row[Any], spent: Spent, load_s: float, load_joules: float
+    rules: Rules,
+    batch: Row[Any],
+    spent: Spent,
+    load_s: float,
+    load_joules: float,
+    rows: Sequence[Row[Any]],
 ) -> dict[str, Any]:
     """Columns for the total of the lease, and for the part reported neither by attempts nor as loading."""
-    told = select(
-        *(func.coalesce(func.sum(attempts.c[f"{phase}_s"]), 0.0) for phase in CARD_PHASES if phase != "load"),
-        func.coalesce(func.sum(attempts.c.joules), 0.0),
-    ).where(attempts.c.batch_id == batch.id)
-    *seconds, joules = write.connection.execute(told).one()
-    lost_s = max(0.0, card_seconds(spent.seconds) - sum(seconds) - load_s)
+    joules = sum(row.joules for row in rows)
+    lost_s = max(0.0, card_seconds(spent.seconds) - sum(row.seconds for row in rows) - load_s)
     lost = Spent(
         seconds={"denoise": lost_s},
         joules=max(0.0, spent.joules - joules - load_joules) if lost_s else 0.0,

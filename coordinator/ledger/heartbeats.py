@@ -19,7 +19,6 @@ from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, jobs, nodes, shots
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import move_node, set_each, wanted
-from coordinator.scheduling.member import card_of
 
 #: States that a heartbeat changes; a lost node returns to service with its next one.
 _WORKING = (NodeState.READY, NodeState.BUSY, NodeState.SELFTEST, NodeState.LOST)
@@ -97,7 +96,7 @@ def _callers(
     connection: Connection, calls: Sequence[tuple[str, Heartbeat | Listen]]
 ) -> list[_Caller | Gone | NotFound]:
     """The caller of each call, or the error with which the call is rejected."""
-    columns = ("id", "state", "reason", "incarnation", "card", "terms", "decided_by", *LOADED, *_IDLE_COLUMNS)
+    columns = ("id", "state", "reason", "incarnation", "decided_by", *LOADED, *_IDLE_COLUMNS)
     query = select(*(nodes.c[name] for name in columns))
     known = connection.execute(query.where(nodes.c.id.in_({node_id for node_id, _ in calls})))
     fleet = {row.id: row for row in known}
@@ -154,11 +153,11 @@ def _told(write: Write, node: Row[Any], beat: Heartbeat, rules: Rules) -> dict[s
         "loaded_loras": list(beat.loaded_loras),
         "watts": beat.watts,
         "temperature_c": beat.temperature_c,
-        **_idle(node, beat, rules),
+        **_idle(write, node, beat, rules),
     }
 
 
-def _idle(node: Row[Any], beat: Heartbeat, rules: Rules) -> dict[str, Any]:
+def _idle(write: Write, node: Row[Any], beat: Heartbeat, rules: Rules) -> dict[str, Any]:
     """Idle time since the last heartbeat; a delayed older heartbeat adds nothing."""
     seconds = max(0.0, beat.idle_s - node.told_idle_s)
     joules = max(0.0, beat.idle_joules - node.told_idle_joules)
@@ -169,7 +168,10 @@ def _idle(node: Row[Any], beat: Heartbeat, rules: Rules) -> dict[str, Any]:
         # While a node is paused, its time is not idle time of the farm.
         return told
     told["idle_s"] += seconds
-    for name, value in idle_charge(seconds, joules, card_of(node.card), node.terms, rules).items():
+    if not seconds and not joules:
+        return told
+    member = write.backlog.known(node.id)
+    for name, value in idle_charge(seconds, joules, member.card, member.terms, rules).items():
         told[f"idle_{name}"] += value
     return told
 

@@ -45,7 +45,7 @@ from common.views import (
     Who,
 )
 from coordinator.ledger import batches, costs, deletions, ingest, jobs, nodes, removals, retention, views
-from coordinator.ledger.claims import compose, recall
+from coordinator.ledger.claims import claimer, compose, recall
 from coordinator.ledger.endings import end_held
 from coordinator.ledger.explain import explain
 from coordinator.ledger.fleet import in_service
@@ -66,7 +66,7 @@ from coordinator.ledger.records import (
 from coordinator.ledger.rules import Incident, Rules
 from coordinator.ledger.submit import begin_job, fill_job
 from coordinator.ledger.sweep import Grace, sweep
-from coordinator.ledger.transactions import Transactions
+from coordinator.ledger.transactions import Transactions, all_or_each
 from coordinator.ledger.transitions import chunks, drop_unwanted
 from coordinator.scheduling.backlog import Backlog
 from coordinator.scheduling.placing import Placer
@@ -334,28 +334,27 @@ class Ledger:
         the node held, unless it has `waited` since it was first seen. Raises Gone for an older incarnation,
         Forbidden for a ticket of another lane or class, Conflict for a ticket that has been used.
         """
-        if not waited:
-            with self._transactions.write() as write:
-                if recall(write, claim, ticket_lane, ticket_class) is None:
-                    # The node has forgotten its batch; `compose` then finds its shots in the backlog.
-                    end_held(write, self._rules, claim.node_id, BatchEvent.RELEASED)
         with self._transactions.write() as write:
-            lease = recall(write, claim, ticket_lane, ticket_class)
-            if lease is not None:
+            node = claimer(write, claim, ticket_lane, ticket_class)
+            if lease := recall(write, claim):
                 return ClaimAnswer(lease=lease)
-            return compose(write, self._rules, claim, ticket_lane)
+            # A batch that the node has forgotten is in the backlog, where `compose` looks, after a commit.
+            ended = not waited and end_held(write, self._rules, claim.node_id, BatchEvent.RELEASED)
+            if not ended:
+                return compose(write, self._rules, claim, node, ticket_lane)
+        return self.claim(claim, ticket_lane=ticket_lane, ticket_class=ticket_class, waited=True)
 
     def on_work(self, listener: Callable[[], None]) -> None:
         """Call `listener`, from any thread, after each commit that may have added work."""
         self._transactions.on_work(listener)
 
-    def grants(self, batch_id: str, requests: Sequence[GrantRequest]) -> list[str]:
-        """The quarantine keys to which these shots of a batch may be uploaded.
+    def grants(self, requests: Sequence[tuple[str, GrantRequest]]) -> list[str | FarmError]:
+        """The quarantine keys to which shots of batches may be uploaded, many in one read.
 
-        Raises Gone if the lease has ended, Conflict if a shot is not running.
+        Errors per request: Gone if the lease has ended, Conflict if the shot is not running.
         """
         with self._transactions.read() as connection:
-            return batches.granted_keys(connection, batch_id, requests)
+            return all_or_each(partial(batches.granted_keys, connection), requests)
 
     def reports(self, reports: Sequence[tuple[str, Report]]) -> list[Reported | FarmError]:
         """Record shots as delivered or failed, many in one commit; repeated reports change nothing.
@@ -363,12 +362,15 @@ class Ledger:
         Errors per report: Gone if the lease has ended, Invalid if the report is inconsistent.
         """
         with self._transactions.write() as write:
-            return write.all_or_each(partial(batches.accept_reports, write, self._rules), reports)
+            return all_or_each(partial(batches.accept_reports, write, self._rules), reports, write.apart)
 
-    def close(self, batch_id: str, close: Close) -> Ack:
-        """Close a batch; unfinished shots wait again. Repeating the call changes nothing. Raises Gone."""
+    def close(self, closes: Sequence[tuple[str, Close]]) -> list[Ack | FarmError]:
+        """Close batches, many in one commit; their unfinished shots wait again.
+
+        Repeated calls change nothing. Errors per call: Gone if the lease has ended.
+        """
         with self._transactions.write() as write:
-            return batches.close(write, self._rules, batch_id, close)
+            return all_or_each(partial(batches.close, write, self._rules), closes, write.apart)
 
     def ticket_demand(self, parked: Container[str] = ()) -> dict[tuple[str, int], int]:
         """Number of tickets that each queue needs, by (lane, class).
@@ -389,7 +391,7 @@ class Ledger:
     def verdicts(self, verdicts: Sequence[tuple[str, Verdict]]) -> list[Ack | FarmError]:
         """Settle delivered attempts by verdict, many in one commit; repeated verdicts change nothing."""
         with self._transactions.write() as write:
-            return write.all_or_each(partial(ingest.judge, write, self._rules), verdicts)
+            return all_or_each(partial(ingest.judge, write, self._rules), verdicts, write.apart)
 
     def explain(self, subject: str, *, version: str) -> Explanation:
         """Why a job, node or shot (6 or more digits of its ID) is in its state, and what would change it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, select
 
@@ -16,7 +16,14 @@ from coordinator.ledger.schema import ceilings, peaks, speeds, works
 from coordinator.ledger.specs import shot_of
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.waiting import samples
-from coordinator.scheduling.backlog import LimitsLifted, PassLimited, PassMeasured, Size, WorkSample
+from coordinator.scheduling.backlog import (
+    LimitsLifted,
+    PassLimited,
+    PassMeasured,
+    Size,
+    SpeedMeasured,
+    WorkSample,
+)
 from coordinator.scheduling.placing import Placement
 
 #: Weight of the newest image in the moving average.
@@ -34,18 +41,14 @@ class Pace(NamedTuple):
 
 def learn(write: Write, paces: Sequence[Pace]) -> None:
     """Update the average speeds of nodes and models with these images, in this order."""
-    paces = [pace for pace in paces if pace.seconds]
-    if not paces:
-        return
-    known = select(speeds).where(speeds.c.node_id.in_({pace.node_id for pace in paces}))
-    averages = {(row.node_id, row.model): row.seconds for row in write.connection.execute(known)}
-    changed: dict[tuple[str, str], dict[str, Any]] = {}
+    averages: dict[tuple[str, str], float] = {}
     for node_id, model, seconds in paces:
-        write.touch(node_id)
-        before = averages.get((node_id, model), seconds)
-        after = averages[node_id, model] = before + _NEWEST * (seconds - before)
-        changed[node_id, model] = {"node_id": node_id, "model": model, "seconds": after}
-    upsert_all(write.connection, speeds, ("node_id", "model"), list(changed.values()))
+        if seconds:
+            known = averages.get((node_id, model)) or write.backlog.known(node_id).speeds.get(model, seconds)
+            averages[node_id, model] = known + _NEWEST * (seconds - known)
+    measured = [SpeedMeasured(*of, average) for of, average in averages.items()]
+    upsert_all(write.connection, speeds, ("node_id", "model"), [one._asdict() for one in measured])
+    write.changes += measured
 
 
 #: Seconds after which a ceiling expires, because another program may have used the memory.

@@ -91,6 +91,7 @@ def _begin_again(write: Write, rules: Rules, before: Row[Any], facts: dict[str, 
     if node.state == NodeState.QUARANTINED:
         facts |= {"record": "", "decided_by": node.decided_by, "reason": node.reason}
     move_node(write, before.id, NodeState(node.state), NodeEvent.JOINED, **facts)
+    write.touch(before.id)
     doubt_node(write, rules, before.id)
 
 
@@ -113,8 +114,8 @@ def _look_again(write: Write, card: Card, rules: Rules) -> None:
 
 
 def hear(write: Write, node: Row[Any], **facts: Any) -> NodeState:
-    """Record a heartbeat with its readings; returns the state of the node."""
-    state = NodeState(node_row(write.connection, node.id).state)
+    """Record a call of a node with its readings; returns the state of the node."""
+    state = NodeState(node.state)
     if state is NodeState.LOST:
         move_node(write, node.id, state, NodeEvent.HEARD)
         state = NODE.after(state, NodeEvent.HEARD)

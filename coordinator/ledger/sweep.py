@@ -13,7 +13,7 @@ from common.errors import Conflict
 from common.settings import Timing
 from common.states import NODE, AttemptState, BatchEvent, BatchState, NodeEvent, NodeState
 from common.units import format_money
-from coordinator.ledger.endings import end_batch
+from coordinator.ledger.endings import end_batch, whole_batch
 from coordinator.ledger.failure_policy import pause
 from coordinator.ledger.fleet import in_service
 from coordinator.ledger.measurements import forget_ceilings
@@ -129,9 +129,9 @@ def _trust_again(write: Write, rules: Rules, stuck: list[Stuck], *, incident_ove
 def _expire(write: Write, rules: Rules, stuck: list[Stuck]) -> list[str]:
     late = batches.c.state == plain(BatchState.LEASED), batches.c.expires_at < write.now
     expired = []
-    for batch in write.connection.execute(select(batches.c.id, batches.c.node_id).where(*late)).all():
+    for batch in write.connection.execute(whole_batch().where(*late)).all():
         with _apart(write, stuck, f"batch {batch.id}", batch.node_id):
-            end_batch(write, rules, batch.id, BatchEvent.EXPIRED)
+            end_batch(write, rules, batch, BatchEvent.EXPIRED)
             expired.append(batch.id)
     return expired
 

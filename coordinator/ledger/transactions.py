@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence, Set
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, insert
 
 from common.errors import FarmError, Unavailable
 from coordinator.ledger.database import transaction
+from coordinator.ledger.fair_lock import FairLock
 from coordinator.ledger.fleet import members
 from coordinator.ledger.leadership import Lead, Replaced
+from coordinator.ledger.schema import events
 from coordinator.ledger.tallies import Sums
 from coordinator.scheduling.backlog import Backlog, Change, JobCharged, NodesChanged, brings_work
 
@@ -32,6 +33,8 @@ class Write:
     backlog: Backlog
     #: Additions to tallies and costs of jobs.
     sums: Sums = field(default_factory=Sums)
+    #: Rows of the table of events, written at the end.
+    events: list[dict[str, Any]] = field(default_factory=list)
     #: Nodes to be reloaded into memory.
     _touched: set[str] = field(default_factory=set)
     #: Changes to apply in memory after the commit.
@@ -49,7 +52,8 @@ class Write:
     @contextmanager
     def apart(self) -> Iterator[None]:
         """A savepoint, rolled back if the block raises a FarmError; the rest of the transaction remains."""
-        changes, nodes, ordered = len(self.changes), self.brings_nodes, set(self.ordered)
+        changes, noted = len(self.changes), len(self.events)
+        nodes, ordered = self.brings_nodes, set(self.ordered)
         sums = self.sums.copy()
         savepoint = self.connection.begin_nested()
         try:
@@ -57,32 +61,19 @@ class Write:
         except FarmError:
             # Not for errors of the database: the savepoint may be gone, and a rollback would hide the error.
             savepoint.rollback()
-            del self.changes[changes:]
+            del self.changes[changes:], self.events[noted:]
             self.brings_nodes, self.ordered, self.sums = nodes, ordered, sums
             raise
         savepoint.commit()
-
-    def all_or_each(
-        self, act: Callable[[Sequence[Q]], Sequence[A]], items: Sequence[Q]
-    ) -> list[A | FarmError]:
-        """The results of `act` for all items together; if it raises, for each separately, or its error.
-
-        No item fails because of another.
-        """
-        try:
-            with self.apart():
-                return list(act(items))
-        except FarmError as error:
-            if len(items) == 1:
-                return [error]
-        return [answer for item in items for answer in self.all_or_each(act, [item])]
 
     def touch(self, node_id: str) -> None:
         """Record that the row or speeds of a node change."""
         self._touched.add(node_id)
 
     def finish(self) -> None:
-        """Write the tallies and read what memory needs, as the last step of the transaction."""
+        """Write events and tallies, and read what memory needs, as the last step of the transaction."""
+        if self.events:
+            self.connection.execute(insert(events), self.events)
         self.sums.write(self.connection)
         if self._touched:
             self.changes.append(NodesChanged(members(self.connection, self._touched)))
@@ -91,6 +82,24 @@ class Write:
         """Add to the cost of a job."""
         self.sums.charge(job_id, cost)
         self.changes.append(JobCharged(job_id, cost))
+
+
+def all_or_each(
+    act: Callable[[Sequence[Q]], Sequence[A]],
+    items: Sequence[Q],
+    apart: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> list[A | FarmError]:
+    """The results of `act` for all items together; if it raises, for each separately, or its error.
+
+    No item fails because of another. Each call of `act` is in a block of `apart`, such as `Write.apart`.
+    """
+    try:
+        with apart():
+            return list(act(items))
+    except FarmError as error:
+        if len(items) == 1:
+            return [error]
+    return [answer for item in items for answer in all_or_each(act, [item], apart)]
 
 
 class Transactions:
@@ -112,7 +121,7 @@ class Transactions:
         self._backlog = new_backlog()
         #: Whether the backlog reflects the tables.
         self._filled = False
-        self._lock = threading.Lock()
+        self._lock = FairLock()
         self._listeners: list[Callable[[], None]] = []
         self._order_listeners: list[Callable[[Set[str]], None]] = []
         self._replaced_listeners: list[Callable[[Replaced], None]] = []

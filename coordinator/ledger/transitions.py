@@ -16,7 +16,6 @@ from sqlalchemy import (
     case,
     exists,
     func,
-    insert,
     select,
     update,
 )
@@ -37,10 +36,11 @@ from common.states import (
     ShotEvent,
     ShotState,
 )
-from coordinator.ledger.schema import attempts, batches, events, jobs, nodes, plain, shots, waiting, wants
+from coordinator.ledger.schema import attempts, batches, jobs, nodes, plain, shots, waiting, wants
 from coordinator.ledger.tallies import tally_attempts
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.waiting import begin_waiting, cease_waiting
+from coordinator.scheduling.backlog import NodeMoved
 
 #: Columns that determine the tally of an attempt.
 _TALLIED = tuple(
@@ -48,8 +48,6 @@ _TALLIED = tuple(
 )
 #: Maximum IDs per statement; databases limit the number of parameters.
 CHUNK = 5000
-#: Events that end a batch without its node.
-_TAKEN_BACK = (BatchEvent.RELEASED, BatchEvent.EXPIRED, BatchEvent.VANISHED)
 #: Events caused by a call of the node itself.
 _NODES_OWN = (NodeEvent.JOINED, NodeEvent.LEASED, NodeEvent.FREED, NodeEvent.LEFT, NodeEvent.HEARD)
 #: Events after which a node that waits in a claim may get work.
@@ -174,25 +172,25 @@ def set_each(write: Write, table: Table, values: Mapping[str, Mapping[str, Any]]
         )
 
 
-def close_batch(
-    write: Write, batch_id: str, node_id: str, event: BatchEvent, *, detail: str = "", **values: Any
-) -> None:
+def close_batch(write: Write, batch_id: str, event: BatchEvent, *, detail: str = "", **values: Any) -> None:
     values |= {"outcome": event.value, "closed_at": write.now}
-    if event in _TAKEN_BACK:
-        write.ordered.add(node_id)
     _move(write, BATCH, batches, [batch_id], BatchState.LEASED, event, detail, values)
 
 
 def move_node(
     write: Write, node_id: str, source: NodeState, event: NodeEvent, *, detail: str = "", **values: Any
 ) -> None:
-    """Move a node; if its state does not change, reason and actor remain."""
+    """Move a node; if its state does not change, reason and actor remain.
+
+    `touch` it, too, if `values` have more than trust and the reason of its state.
+    """
     if event not in _NODES_OWN:
         write.ordered.add(node_id)
     write.brings_nodes |= event in _BRING_NODES
-    if NODE.after(source, event) is not source:
+    target = NODE.after(source, event)
+    if target is not source:
         values = {"reason": detail, "decided_by": "farm"} | values
-    write.touch(node_id)
+        write.changes.append(NodeMoved(node_id, target))
     _move(write, NODE, nodes, [node_id], source, event, detail, values)
 
 
@@ -221,6 +219,5 @@ def _move(
     common = {"at": write.now, "noun": machine.noun, "event": event.value}
     common |= {"source": source.value, "target": target.value}
     told = detail if isinstance(detail, Mapping) else dict.fromkeys(ids, detail)
-    noted = [{"subject": subject, "detail": told[subject], **common} for subject in ids]
-    write.connection.execute(insert(events), noted)
+    write.events += ({"subject": subject, "detail": told[subject], **common} for subject in ids)
     return rows

@@ -13,14 +13,14 @@ from coordinator.ledger.failure_policy import by_its_own_fault, failed
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, nodes, plain
 from coordinator.ledger.transactions import Write
-from coordinator.ledger.transitions import move_node
+from coordinator.ledger.transitions import move_node, set_each
 
 
 def blame_node(write: Write, rules: Rules, node_id: str) -> None:
     """Record a failure that is the node's fault, unless the farm itself is disrupted."""
     if not rules.incident.lasts(write.now):
-        row = _row(write, node_id)
-        _keep(write, row, noted(row.record, BAD))
+        record = noted(_row(write, node_id).record, BAD)
+        write.connection.execute(update(nodes).where(nodes.c.id == node_id).values(record=record))
         doubt_node(write, rules, node_id)
 
 
@@ -35,6 +35,7 @@ class Good(NamedTuple):
 def credit_nodes(write: Write, pictures: Sequence[Good]) -> None:
     """Record successful images; one rendered as a self-test restores the trust in its node."""
     rows = {row.id: row for row in _rows(write, {picture.node_id for picture in pictures})}
+    records: dict[str, dict[str, str]] = {}
     for node_id, row in rows.items():
         begun = [picture.started_at for picture in pictures if picture.node_id == node_id]
         record = row.record
@@ -42,8 +43,9 @@ def credit_nodes(write: Write, pictures: Sequence[Good]) -> None:
             record = noted(record, GOOD)
         if row.distrusted_at is not None and max(begun) > row.distrusted_at:
             _trust(write, row)
-        else:
-            _keep(write, row, record)
+        elif record != row.record:
+            records[node_id] = {"record": record}
+    set_each(write, nodes, records)
 
 
 def blame_others(write: Write, rules: Rules, pictures: Sequence[Good]) -> None:
@@ -133,12 +135,6 @@ def _trust(write: Write, node: Row[Any]) -> None:
         move_node(
             write, node.id, NodeState.READY, NodeEvent.LEASED, detail="it did not complete its self-test"
         )
-
-
-def _keep(write: Write, node: Row[Any], record: str) -> None:
-    """Write the record of a node if it has changed."""
-    if record != node.record:
-        write.connection.execute(update(nodes).where(nodes.c.id == node.id).values(record=record))
 
 
 def _row(write: Write, node_id: str) -> Row[Any]:

@@ -25,12 +25,6 @@ def recall_usage(write: Write) -> None:
         write.changes.append(OwnerServed(row.owner, row.seconds, row.leased_at, in_hand))
 
 
-def taken_seconds(write: Write, batch_id: str) -> float:
-    """The total time of a batch according to its rows."""
-    row = write.connection.execute(_taken().where(batches.c.id == batch_id)).one()
-    return float(row.seconds)
-
-
 def add_late_usage(write: Write, batch_id: str, seconds: float) -> None:
     """Count time that a node spent on a batch after it was settled."""
     row = write.connection.execute(_taken().where(batches.c.id == batch_id)).one()

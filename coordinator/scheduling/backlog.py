@@ -161,6 +161,21 @@ class NodesChanged(NamedTuple):
     nodes: dict[str, Member]
 
 
+class NodeMoved(NamedTuple):
+    """A known node changed its state, and nothing else."""
+
+    node_id: str
+    state: NodeState
+
+
+class SpeedMeasured(NamedTuple):
+    """The seconds that a megapixel-forward of a model takes a known node on average."""
+
+    node_id: str
+    model: str
+    seconds: float
+
+
 class PassLimited(NamedTuple):
     """Cards of a type take at most so many images of a work key in one pass."""
 
@@ -195,6 +210,8 @@ Change = (
     | BatchEnded
     | OwnerServed
     | NodesChanged
+    | NodeMoved
+    | SpeedMeasured
     | PassLimited
     | PassMeasured
     | LimitsLifted
@@ -252,8 +269,8 @@ class Backlog:
                     self.usage.add(owner, seconds, at)
                 else:
                     self.usage.begin(in_hand, owner, seconds, at)
-            case NodesChanged(nodes):
-                self._know_nodes(nodes)
+            case NodesChanged() | NodeMoved() | SpeedMeasured():
+                self._change_nodes(change)
             case PassLimited() | PassMeasured() | LimitsLifted():
                 self._measure(change)
 
@@ -313,22 +330,38 @@ class Backlog:
         known: list[float] = [node.speeds[model] for node in everyone if model in node.speeds]
         return max(known, default=None)
 
-    def _know_nodes(self, changed: dict[str, Member]) -> None:
-        for node_id, node in changed.items():
-            before = self.node(node_id)
-            for nodes in (self.serving, self.tested, self.away):
-                nodes.pop(node_id, None)
-            nodes = self.away
-            if node.serves:
-                nodes = self.serving
-            elif node.state is NodeState.SELFTEST:
-                nodes = self.tested
-            nodes[node_id] = node
-            if before is None or before.abilities != node.abilities:
-                self._takers.clear()
+    def _change_nodes(self, change: NodesChanged | NodeMoved | SpeedMeasured) -> None:
+        match change:
+            case NodesChanged(nodes):
+                for node in nodes.values():
+                    self._know(node)
+            case NodeMoved(node_id, state):
+                self._know(replace(self.known(node_id), state=state))
+            case SpeedMeasured(node_id, model, seconds):
+                node = self.known(node_id)
+                self._know(replace(node, speeds={**node.speeds, model: seconds}))
+
+    def _know(self, node: Member) -> None:
+        before = self.node(node.id)
+        for nodes in (self.serving, self.tested, self.away):
+            nodes.pop(node.id, None)
+        nodes = self.away
+        if node.serves:
+            nodes = self.serving
+        elif node.state is NodeState.SELFTEST:
+            nodes = self.tested
+        nodes[node.id] = node
+        if before is None or before.abilities != node.abilities:
+            self._takers.clear()
 
     def node(self, node_id: str) -> Member | None:
         return self.serving.get(node_id) or self.tested.get(node_id) or self.away.get(node_id)
+
+    def known(self, node_id: str) -> Member:
+        """A node that has joined."""
+        node = self.node(node_id)
+        assert node is not None, node_id
+        return node
 
     def nodes(self) -> dict[str, Member]:
         """Every node by id."""

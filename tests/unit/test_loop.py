@@ -1,5 +1,7 @@
 import logging
 import threading
+import time
+from itertools import pairwise
 
 import pytest
 
@@ -70,3 +72,13 @@ def test_a_loop_that_is_woken_does_not_wait_for_its_period():
     loop.wake()
     rounds.wait(1)
     loop.stop()
+
+
+def test_a_loop_that_is_woken_all_the_time_rests_between_its_rounds():
+    moments: list[float] = []
+    loop = Loop("dispatcher", lambda: moments.append(time.monotonic()), period_s=60, rest_s=0.02)
+    loop.start()
+    while len(moments) < 5:
+        loop.wake()
+    loop.stop()
+    assert all(later - earlier >= 0.02 for earlier, later in pairwise(moments))

@@ -253,7 +253,8 @@ class Bench:
         return good(self.ledger.deliveries([attempt_id]))
 
     def close(self, lease: Lease, outcome: Any = "finished", **fields: Any) -> Any:
-        return self.ledger.close(lease.batch_id, Close(token=lease.token, outcome=outcome, **fields))
+        told = Close(token=lease.token, outcome=outcome, **fields)
+        return good(self.ledger.close([(lease.batch_id, told)]))
 
     def finish(self, lease: Lease, spent: Spent | None = None) -> None:
         """Deliver and store every shot of a lease, and close it."""

@@ -86,9 +86,9 @@ class Subject:
 
     def move(self, believed: StrEnum, event: StrEnum) -> None:
         with transaction(self.bench.engine, writes=True) as connection:
-            self.kind.move(
-                Write(connection, self.bench.clock.now, Backlog(self.bench.place)), self.id, believed, event
-            )
+            write = Write(connection, self.bench.clock.now, Backlog(self.bench.place))
+            self.kind.move(write, self.id, believed, event)
+            write.finish()
 
     def state(self) -> str:
         return str(next(row.state for row in self.bench.rows(self.kind.table) if row.id == self.id))

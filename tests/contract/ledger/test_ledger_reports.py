@@ -10,14 +10,14 @@ from common.errors import Conflict, Gone, Invalid, NotFound, WrongToken
 from common.messages import Ack, GrantRequest, Lease, Report, Spent, Verdict
 from coordinator.ledger import Reported
 from coordinator.ledger.schema import images, nodes, speeds
-from tests.contract.ledger.bench import SHA, Bench, placed, work
+from tests.contract.ledger.bench import SHA, Bench, good, placed, work
 from tests.ledger_rules import check_ledger
 
 
 def _grant(bench: Bench, lease: Lease, token: str | None = None) -> str:
     wish = _wish(lease, 0)
-    (key,) = bench.ledger.grants(lease.batch_id, [wish.model_copy(update={"token": token or lease.token})])
-    return key
+    own = wish.model_copy(update={"token": token or lease.token})
+    return good(bench.ledger.grants([(lease.batch_id, own)]))
 
 
 def _wish(lease: Lease, index: int) -> GrantRequest:
@@ -169,9 +169,9 @@ def test_more_pictures_in_one_commit_take_no_more_statements(bench: Bench) -> No
         bench.finish(node.lease(), work(0.001))
         lease = node.lease()
         assert len(lease.shots) == number
-        wishes = [_wish(lease, index) for index in range(number)]
+        wishes = [(lease.batch_id, _wish(lease, index)) for index in range(number)]
         with bench.counted_statements() as statements:
-            bench.ledger.grants(lease.batch_id, wishes)
+            bench.ledger.grants(wishes)
             reported = bench.ledger.reports(_reports(lease))
             attempts = [one.attempt_id for one in reported if isinstance(one, Reported) and one.attempt_id]
             bench.ledger.deliveries(attempts)
