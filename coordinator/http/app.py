@@ -42,18 +42,24 @@ FAST = (node_routes, ingest_routes)
 
 def make_app(farm: Farm) -> ASGIApp:
     """The API over one farm. The caller starts and stops the farm's own threads."""
-    app = FastAPI(title="Shotfarm", docs_url=None, redoc_url=None, openapi_url=None)
+    app = make_routes()
     app.state.farm = farm
     app.state.keys = configured(farm.settings.keys)
+    fast = [route for routes in FAST for route in routes.router.routes if isinstance(route, APIRoute)]
+    # Around the app, not inside: its own middleware takes longer than the answer to a heartbeat.
+    return RequestGuard(FastPath(app, fast, _fast_error), farm.traffic)
+
+
+def make_routes() -> FastAPI:
+    """All routes and what answers their errors, without the farm that they act on."""
+    app = FastAPI(title="Shotfarm", docs_url=None, redoc_url=None, openapi_url=None)
     for routes in ROUTES:
         app.include_router(routes.router)
-    fast = [route for routes in FAST for route in routes.router.routes if isinstance(route, APIRoute)]
     app.add_exception_handler(FarmError, _farm_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _unexpected)
-    # Around the app, not inside: its own middleware takes longer than a heartbeat's answer.
-    return RequestGuard(FastPath(app, fast, _fast_error), farm.traffic)
+    return app
 
 
 async def _farm_error(request: Request, error: Exception) -> Response:
