@@ -1,6 +1,6 @@
 """Cards for planning: one reference card per VRAM class, and card files that describe other cards.
 
-A reference card is a typical low-end card of its class, so that a shot which fits it fits most cards of the
+A reference card is a typical low-end card of its class, so a shot that fits it fits most cards of the
 class. Its usable memory excludes what a desktop and the driver take.
 """
 

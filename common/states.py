@@ -1,4 +1,4 @@
-"""What may become of a shot, an attempt, a batch and a node: four tables, and nothing that is not in them.
+"""The states of shots, attempts, batches and nodes: four tables with all permitted transitions.
 
 `python -m common.states` prints the page docs/reference/states.md.
 """
