@@ -1,7 +1,7 @@
-"""Cards to plan with: one reference card a VRAM class, and card files that describe others.
+"""Cards for planning: one reference card per VRAM class, and card files that describe other cards.
 
-A reference card is a weak usual one of its class, so that what fits it fits the class; its memory is
-what a desktop and the driver leave of it.
+A reference card is a typical low-end card of its class, so a shot that fits it fits most cards of the
+class. Its usable memory excludes what a desktop and the driver take.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ _Gib = Annotated[float, Field(gt=0, le=1024)]
 
 
 class CardFile(BaseModel):
-    """A card as people write it down (`manifests/cards/`)."""
+    """A card as described in a card file (`manifests/cards/`)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     vram_gib: _Gib
-    #: What desktop and driver leave to the farm.
+    #: Video memory available to the farm, without that of desktop and driver.
     usable_gib: _Gib
-    #: Host memory that weights may take while they are loaded, and where they are not on the card.
+    #: Host memory available for weights during loading and for weights that are not kept on the card.
     ram_gib: _Gib
     compute_capability: Annotated[str, Field(pattern=r"^\d+\.\d+$")]
-    #: Declared draw under load.
+    #: Declared power draw under load.
     watts: Annotated[float, Field(gt=0)]
 
     def card(self) -> Card:
@@ -48,10 +48,12 @@ class CardFile(BaseModel):
 
 
 def load_card(path: Path) -> Card:
-    """The card that a card file describes. Raises InvalidDocument.
+    """Returns the card that a card file describes.
 
-    A CPU node that poses as it takes over name, memory and watts, with the backend `cpu` and no compute
-    capability.
+    If a CPU node simulates this card, it adopts name, memory and watts, but has the backend `cpu` and no
+    compute capability.
+
+    Raises InvalidDocument if the file cannot be read or is wrong.
     """
     text, problems = read_document(path)
     file = validated(CardFile, plain(text.root), "", text, problems)
@@ -66,7 +68,7 @@ def _reference(name: str, vram: float, usable: float, ram: float, capability: st
     ).card()
 
 
-#: VRAM class to its reference card; sizes in GiB, draw in watts.
+#: Reference card by VRAM class. Sizes are in GiB, power draw is in watts.
 REFERENCE_CARDS: dict[int, Card] = {
     6: _reference("GTX 1660 Super", 6, 5.4, 12, "7.5", 125),
     8: _reference("GTX 1070", 8, 7.3, 12, "6.1", 150),

@@ -1,6 +1,6 @@
-"""Celery as the farm uses it: a carrier of tickets and of ingest work, trusted with nothing else.
+"""The Celery application, which transports tickets and ingest tasks and has no other role.
 
-The settings belong together; docs/explanation/delivery.md tells what each prevents.
+The settings depend on one another; docs/explanation/delivery.md explains what each of them prevents.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from kombu.exceptions import OperationalError
 from common.errors import Unavailable
 from common.nodes import INGEST_QUEUE
 
-#: A ticket; no arguments. Its task id is the ticket's text.
+#: A ticket. The task has no arguments; its ID is the text of the ticket.
 RENDER_TASK = "farm.render"
-#: One upload to check; its argument is the attempt id.
+#: Uploads to check. The argument is the list of attempt IDs.
 INGEST_TASK = "farm.ingest_uploads"
 
-#: What a worker is started with besides its queues.
+#: Options of every worker in addition to its queues.
 WORKER_OPTIONS = (
     "--pool=threads",
     "--without-gossip",
@@ -30,7 +30,7 @@ WORKER_OPTIONS = (
 
 
 def make_app(broker_url: str) -> Celery:
-    """The Celery application of publishers and workers alike; it has no result backend."""
+    """Returns the Celery application for publishers and workers; it has no result backend."""
     app = Celery("shotfarm", broker=broker_url, set_as_current=False)
     app.conf.update(
         task_serializer="json",
@@ -41,7 +41,7 @@ def make_app(broker_url: str) -> Celery:
         worker_disable_prefetch=True,
         worker_enable_remote_control=False,
         worker_send_task_events=False,
-        # Its programs have set up their own log.
+        # The worker programs configure their own logging.
         worker_hijack_root_logger=False,
         broker_connection_max_retries=None,
         broker_connection_retry_on_startup=True,
@@ -59,7 +59,7 @@ def make_app(broker_url: str) -> Celery:
 
 
 class Publisher:
-    """Puts tasks on queues and counts what lies there; answers within seconds, also when Redis does not."""
+    """Publishes tasks and counts queued messages. Every call ends within seconds, even without Redis."""
 
     def __init__(self, broker_url: str, *, timeout_s: float = 2.0) -> None:
         timeouts = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
@@ -69,15 +69,18 @@ class Publisher:
         self._place = _place(broker_url)
 
     def publish_ticket(self, queue: str, ticket: str) -> None:
-        """Raises Unavailable."""
+        """Publishes one ticket. Raises Unavailable if the broker does not respond."""
         self._send(RENDER_TASK, queue, task_id=ticket)
 
     def publish_ingest(self, attempt_ids: Sequence[str]) -> None:
-        """One task for the uploads of these attempts. Raises Unavailable."""
+        """Publishes one task for the uploads of these attempts.
+
+        Raises Unavailable if the broker does not respond.
+        """
         self._send(INGEST_TASK, INGEST_QUEUE, args=(list(attempt_ids),))
 
     def depths(self, queues: list[str]) -> dict[str, int]:
-        """Messages on each queue; raises Unavailable."""
+        """Returns the number of messages on each queue. Raises Unavailable if the broker does not respond."""
         try:
             with self._redis.pipeline(transaction=False) as pipe:
                 for queue in queues:
@@ -87,9 +90,9 @@ class Publisher:
             raise self._unavailable(error) from error
 
     def define_user(self, name: str, rules: list[str]) -> bool:
-        """Make the Redis ACL user `name` what `rules` say; False where the server does not let us.
+        """Set the rules of the Redis ACL user `name`. Returns False if the server does not permit this.
 
-        Raises Unavailable.
+        Raises Unavailable if the broker does not respond.
         """
         try:
             self._redis.execute_command("ACL", "SETUSER", name, "reset", *rules)  # type: ignore[no-untyped-call]
@@ -114,6 +117,6 @@ class Publisher:
 
 
 def _place(broker_url: str) -> str:
-    """The URL without user and password, for messages."""
+    """Returns host and port of the URL, without user and password, for messages."""
     parts = urlsplit(broker_url)
     return f"{parts.hostname}:{parts.port}" if parts.hostname else parts.path

@@ -1,4 +1,4 @@
-"""What the command lines of both programs have in common: how help looks, and how errors end."""
+"""Shared behaviour of both command lines: the layout of help texts and the handling of errors."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from common.terminal import err, speak_any_encoding
 from common.wording import shortened
 
 _INTERRUPTED = 130
-#: What typer raises for a command line that it cannot read, and the base of all that it explains.
+#: The exception that typer raises for an invalid command line, and the base class of its usage errors.
 _Misuse: Any = typer.BadParameter.__mro__[2]
 
 
 class Command(TyperCommand):
-    """Its help shows no braces, and no type beside what is named already or takes no value."""
+    """A command whose help omits braces, and the types of arguments and flags."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         return _untyped(super().get_params(ctx))
@@ -36,7 +36,7 @@ class CommandGroup(TyperGroup):
 
 
 def command_line(name: str, about: str, epilog: str | None = None) -> typer.Typer:
-    """A program without commands yet."""
+    """Returns a program without commands."""
     app = typer.Typer(
         name=name,
         cls=CommandGroup,
@@ -52,7 +52,7 @@ def command_line(name: str, about: str, epilog: str | None = None) -> typer.Type
 
 
 def run_command_line(app: typer.Typer) -> NoReturn:
-    """Run a program and exit; an error that it can explain is a sentence on stderr, never a traceback."""
+    """Run a program and exit. A FarmError is printed to stderr as a sentence, without a traceback."""
     speak_any_encoding()
     try:
         code = app(standalone_mode=False)
@@ -66,22 +66,23 @@ def run_command_line(app: typer.Typer) -> NoReturn:
         err.print(str(error), style="red", soft_wrap=True)
         code = error.exit_code
     except OSError as error:
-        # A folder that cannot be made, a full disk: whatever file it is, the system's words say it best.
+        # For example a folder that cannot be created, or a full disk: the message of the system is the
+        # clearest.
         place = f"{error.filename}: " if error.filename else ""
         err.say(f"{place}{error.strerror or error}", style="red")
         code = FarmError.exit_code
     except KeyboardInterrupt:
         code = _INTERRUPTED
     if code == _INTERRUPTED:
-        # Typer has made this of Ctrl-C in a command.
+        # Typer converts Ctrl-C in a command to this exit code.
         sys.stdout.flush()
-        # An exit in order waits for threads, which may wait for a server that hangs.
+        # A regular exit waits for all threads, and a thread may wait for a server that does not respond.
         os._exit(_INTERRUPTED)
     sys.exit(code)
 
 
 def _tell_usage(error: Any) -> None:
-    """What is wrong with the words of a command, and how they go; nothing more where the help was shown."""
+    """Print what is wrong with a command line and its usage; nothing if the help was printed already."""
     if not error.format_message():
         return
     context = getattr(error, "ctx", None)
@@ -111,7 +112,7 @@ def _options(
 def _untyped(params: list[Any]) -> list[Any]:
     for param in params:
         if param.param_type_name == "argument" or param.is_flag:
-            # Of this one object: the method that the help asks for the word of its type column.
+            # Overrides, for this parameter only, the method that supplies the text of the type column.
             vars(param)["display_type_rich"] = _nothing
     return params
 

@@ -1,17 +1,17 @@
-"""What work costs, in the farm's currency (`Money.currency`).
+"""The cost of work, in the farm's currency (`Money.currency`).
 
-One attempt, one model load or one stretch of idling costs
+One attempt, one model load or one idle period costs
 
     electricity   (joules of the card + host watts · seconds) / 3.6e6 · tariff per kWh
     hours         seconds · (card per hour | rent per hour) / 3600
 
-and an image costs the sum over all of them, failed ones too, divided by the accepted images.
-The terms of the node say who pays: the farm pays an `owned` card's electricity and its hours, of a
-`rented` one the rent, which includes electricity, and of a `volunteer`'s nothing; what the volunteer
-pays for electricity is told apart.
+The cost of an image is the sum over all of them, including failed attempts, divided by the number of accepted
+images. The terms of a node determine who pays. For an `owned` card, the farm pays electricity and hours. For
+a `rented` card, it pays the rent, which includes electricity. For a `volunteer`'s card, it pays nothing; the
+electricity that the volunteer pays is recorded separately.
 
-Prices and amounts are exact decimals. Seconds and joules are measured, so they are floats; `attempt_cost`
-is where they become money.
+Prices and amounts are exact decimals. Seconds and joules are measurements and therefore floats;
+`attempt_cost` converts them to money.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ NOTHING = Decimal(0)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rates:
-    """What electricity and hours cost; tables are by VRAM class."""
+    """Prices of electricity and hours; mappings are by VRAM class in GiB."""
 
     currency: str
     tariff_per_kwh: Decimal
-    #: Drawn by the rest of the machine while its card is at the farm's disposal.
+    #: Power draw in watts of the rest of the machine while the farm can use its card.
     host_watts: float
     card_per_hour: Mapping[int, Decimal]
     rent_per_hour: Mapping[int, Decimal] = field(default_factory=dict)
-    #: Assumed where nothing measures or declares a card's watts.
+    #: Power draw in watts of cards that neither measure nor declare it.
     card_watts: Mapping[int, float] = field(default_factory=dict)
 
     @classmethod
@@ -54,22 +54,22 @@ class Rates:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cost:
-    """An amount by what it pays for; `volunteered` is on no bill of the farm."""
+    """A cost by purpose. `volunteered` is not part of the farm's own cost."""
 
     electricity: Decimal = NOTHING
     #: Owning or renting the card.
     hours: Decimal = NOTHING
-    #: Electricity that volunteers pay.
+    #: Electricity paid by volunteers.
     volunteered: Decimal = NOTHING
 
     @property
     def farm(self) -> Decimal:
-        """The farm's own bill."""
+        """The amount that the farm itself pays."""
         return self.electricity + self.hours
 
 
 def attempt_cost(*, seconds: float, joules: float, vram_class: int, terms: Terms, rates: Rates) -> Cost:
-    """Cost of `seconds` in which the card took `joules`: of an attempt, or of loading a model for a batch."""
+    """Returns the cost of an attempt or a model load of `seconds`, in which the card used `joules`."""
     electricity = Decimal((joules + rates.host_watts * seconds) / JOULES_PER_KWH) * rates.tariff_per_kwh
     hours = Decimal(seconds / SECONDS_PER_HOUR)
     match terms:
@@ -82,7 +82,7 @@ def attempt_cost(*, seconds: float, joules: float, vram_class: int, terms: Terms
 
 
 def idle_cost(*, seconds: float, joules: float, vram_class: int, terms: Terms, rates: Rates) -> Cost:
-    """Cost of a node that waits for work. A volunteer's machine would be on anyway: nothing."""
+    """Returns the cost of an idle node; 0 for a volunteer, whose machine would be running anyway."""
     if terms == "volunteer":
         return Cost()
     return attempt_cost(seconds=seconds, joules=joules, vram_class=vram_class, terms=terms, rates=rates)
@@ -91,12 +91,12 @@ def idle_cost(*, seconds: float, joules: float, vram_class: int, terms: Terms, r
 def estimated_joules(
     seconds: float, vram_class: int, rates: Rates, declared_watts: float | None = None
 ) -> float:
-    """Energy of a card that nothing measures: its declared watts, else those assumed for its class."""
+    """Returns the energy in joules of an unmeasured card, from its declared watts or those of its class."""
     watts = rates.card_watts.get(vram_class, 0.0) if declared_watts is None else declared_watts
     return watts * seconds
 
 
 def expected_cost(seconds: float, card: Card, terms: Terms, rates: Rates) -> Cost:
-    """Cost of `seconds` of work that a card has yet to do."""
+    """Returns the expected cost of future work of `seconds` on a card."""
     joules = estimated_joules(seconds, card.vram_class, rates, card.watts)
     return attempt_cost(seconds=seconds, joules=joules, vram_class=card.vram_class, terms=terms, rates=rates)

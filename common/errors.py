@@ -1,7 +1,8 @@
-"""Every error a person may meet. A message names the thing, the place and the remedy.
+"""Errors that users may see. Each message states the problem, the place and the remedy.
 
-Each class carries the exit code of the command line, the HTTP status of the API and the reason, its name
-there and in the metrics: what the coordinator raises arrives at every caller as the same class.
+Each class defines the exit code of the command line, the HTTP status of the API, and the reason by which the
+API and the metrics identify it. Every caller of the API receives an error of the class that the coordinator
+raised.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from typing import Literal
 
 from common.wording import visible
 
-#: `unreadable`: no message of the API; `over`: an incarnation or lease that is; `repeated`: no error, but
-#: counted with them: answered as before, without a second effect.
+#: `unreadable`: the request is not a valid message. `over`: the incarnation or lease has ended. `repeated`:
+#: not an error, but counted in the same metric; a repeated call gets the same answer and has no second
+#: effect.
 Reason = Literal[
     "key",
     "role",
@@ -38,7 +40,7 @@ Reason = Literal[
 
 
 class FarmError(Exception):
-    """Something the farm can explain; shown as one sentence, never as a traceback."""
+    """An error with an explanation for users. It is shown as one sentence, without a traceback."""
 
     exit_code = 1
     status = 500
@@ -46,7 +48,7 @@ class FarmError(Exception):
 
 
 class Invalid(FarmError):
-    """What was given is wrong and must be changed by the person who gave it."""
+    """The input is wrong, and the person who supplied it must change it."""
 
     exit_code = 2
     status = 422
@@ -54,44 +56,44 @@ class Invalid(FarmError):
 
 
 class TooLarge(Invalid):
-    """More bytes than the farm takes."""
+    """The request has more bytes than the farm accepts."""
 
     status = 413
     reason: Reason = "too_large"
 
 
 class NoLength(Invalid):
-    """A request that does not say how long its body is."""
+    """The request does not state the length of its body."""
 
     status = 411
     reason: Reason = "no_length"
 
 
 class Unreadable(Invalid):
-    """A request that is no message of the API."""
+    """The request is not a valid message of the API."""
 
     reason: Reason = "unreadable"
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong in a manifest, a catalog or a settings file."""
+    """One problem in a manifest, a catalog or a settings file."""
 
     message: str
     #: Dotted path inside the document, such as `shots[0].axes.scene`.
     path: str = ""
-    #: 1-based; None where the text has no place for it (a missing key of the whole file).
+    #: Starts at 1; None if the problem has no position in the text, such as a missing key of the whole file.
     line: int | None = None
     column: int | None = None
-    #: The file it stands in, if that is not the document itself but one that it extends.
+    #: The extended file that contains the problem; empty for the document itself.
     file: str = ""
 
     def place(self) -> tuple[str, int, int]:
-        """Where it stands, to sort by; alike for all of a file that have no line, which keep their order."""
+        """Returns a sort key. Problems without a line share one key per file, so they keep their order."""
         return (self.file, 0, 0) if self.line is None else (self.file, self.line, self.column or 0)
 
     def at(self, source: str) -> str:
-        """On one line."""
+        """Returns the problem with its place, on one line."""
         source = self.file or source
         place = source if self.line is None else f"{source}:{self.line}"
         if self.line is not None and self.column is not None:
@@ -101,9 +103,9 @@ class Problem:
 
 
 class InvalidDocument(Invalid):
-    """A manifest, catalog or settings file with every problem found in it, from its top to its end.
+    """A manifest, catalog or settings file has problems; lists them in the order of the text.
 
-    What several parts of it take from one place is told once.
+    A problem that several parts of the document inherit from one place is listed once.
     """
 
     def __init__(self, source: str, problems: list[Problem]) -> None:
@@ -117,7 +119,7 @@ class InvalidDocument(Invalid):
 
 
 class EmptyDocument(InvalidDocument):
-    """A file that says nothing: wrong for a manifest or a catalog, and settings that change nothing."""
+    """The file has no content: an error for manifests and catalogs, valid for settings."""
 
 
 class FitsNothing(FarmError):
@@ -127,7 +129,7 @@ class FitsNothing(FarmError):
 
 
 class OverBudget(FarmError):
-    """The estimate passes `limits.max_cost`."""
+    """The estimated cost exceeds `limits.max_cost`."""
 
     exit_code = 4
     status = 422
@@ -135,107 +137,107 @@ class OverBudget(FarmError):
 
 
 class Declined(FarmError):
-    """The person said no, or nobody was there to ask."""
+    """The user declined, or the command could not ask."""
 
     exit_code = 5
 
 
 class SomeFailed(FarmError):
-    """The job ended with shots that failed."""
+    """The job ended with failed shots."""
 
     exit_code = 6
 
 
 class Unauthorised(FarmError):
-    """No key, or one the farm does not know."""
+    """The request has no key, or an unknown one."""
 
     status = 401
     reason: Reason = "key"
 
 
 class Forbidden(FarmError):
-    """The key is known and does not allow this."""
+    """The key is known but does not permit this request."""
 
     status = 403
     reason: Reason = "role"
 
 
 class WrongTicket(Forbidden):
-    """A ticket that this farm did not issue, or not to this node."""
+    """The ticket was not issued by this farm, or not for this node."""
 
     reason: Reason = "ticket"
 
 
 class WrongUpload(Forbidden):
-    """Other bytes than the URL was signed for, or no URL of ours."""
+    """The content differs from what the URL was signed for, or the URL was not signed by this farm."""
 
     reason: Reason = "upload"
 
 
 class NotFound(FarmError):
-    """No such job, shot, node, batch or route."""
+    """The job, shot, node, batch or route does not exist."""
 
     status = 404
     reason: Reason = "unknown"
 
 
 class WrongMethod(NotFound):
-    """The route exists and does not take this method."""
+    """The route exists but does not support this method."""
 
     status = 405
     reason: Reason = "method"
 
 
 class Conflict(FarmError):
-    """The request was right once and no longer is: a spent ticket, a closed batch."""
+    """The state has changed since the request was valid, for example a used ticket or a closed batch."""
 
     status = 409
     reason: Reason = "conflict"
 
 
 class OtherVersion(Conflict):
-    """The caller's messages would not be understood; it must install the version that the sentence names."""
+    """The caller uses another protocol version; it must install the version named in the message."""
 
     reason: Reason = "version"
 
 
 class Gone(FarmError):
-    """The caller speaks for an incarnation or a lease that is over; it must drop that work."""
+    """The incarnation or lease of the caller has ended; the caller must drop its work."""
 
     status = 410
     reason: Reason = "over"
 
 
 class WrongToken(Gone):
-    """The token is not that of the batch."""
+    """The token does not belong to the batch."""
 
     reason: Reason = "token"
 
 
 class Unavailable(FarmError):
-    """A server the farm depends on does not answer; try again later."""
+    """A server that the farm depends on does not respond; the caller can retry later."""
 
     status = 503
     reason: Reason = "unavailable"
 
 
 class Misconfigured(FarmError):
-    """A server answers and does not do what the farm needs; the operator must change its settings or ours."""
+    """A server responds but is unsuitable; the operator must change its settings or the farm's."""
 
     exit_code = 2
     reason: Reason = "misconfigured"
 
 
 def _answered(kind: type[FarmError] = FarmError) -> Iterator[type[FarmError]]:
-    """`kind` and its heirs, as far as they have a reason of their own."""
+    """Yields `kind` and its subclasses that define their own reason."""
     if "reason" in vars(kind):
         yield kind
     for heir in kind.__subclasses__():
         yield from _answered(heir)
 
 
-#: What the API answers with. An error that shares its parent's reason, such as InvalidDocument, arrives as
-#: that parent, one that has none as FarmError.
+#: The classes of API errors. An error class without its own reason, such as InvalidDocument, arrives as the
+#: nearest parent class that defines one, and as FarmError if there is none.
 BY_REASON: dict[str, type[FarmError]] = {kind.reason: kind for kind in _answered()}
-#: For answers without a reason that is known here: the most general error of each status.
+#: Used if the reason is unknown: the most general error class of each status.
 BY_STATUS = {kind.status: kind for kind in reversed(BY_REASON.values())}

@@ -1,4 +1,4 @@
-"""How every program of a farm calls its API; the coordinator's errors arrive as they were raised."""
+"""The HTTP client of the API for all programs; errors of the coordinator arrive as the original class."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class FarmHttp:
-    """Calls of the API at `url`, which the setting or option `given_as` names. Safe in several threads.
+    """Calls the API at `url`, which the setting or option `given_as` provides. Thread-safe.
 
-    Every call raises the error that the coordinator raised, and Unavailable where no farm answers; its
-    sentence then ends with `remedy`.
+    Every call raises the error that the coordinator raised, or Unavailable if no farm responds. `remedy` is
+    appended to the message of Unavailable.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class FarmHttp:
         remedy: str = "",
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Raises Invalid for what is no URL, and for what cannot be a key."""
+        """Raises Invalid if `url` is not a URL or `key` cannot be a key."""
         host = _host(url)
         if host is None:
             raise Invalid(
@@ -50,7 +50,7 @@ class FarmHttp:
         self._http = httpx.Client(
             base_url=url,
             headers={**(headers or {}), **({"Authorization": f"Bearer {key}"} if key else {})},
-            # A proxy of the environment never leads back to this machine.
+            # Requests to this machine never use a proxy from the environment.
             trust_env=host not in _LOOPBACK,
         )
 
@@ -76,7 +76,7 @@ class FarmHttp:
     def send(
         self, method: str, path: str, body: BaseModel | None = None, timeout_s: float | None = None
     ) -> bytes:
-        """The body of a good answer, unread."""
+        """Returns the undecoded body of a successful response."""
         content, headers = None, {}
         if body is not None:
             content, headers = body.model_dump_json(), {"Content-Type": "application/json"}
@@ -109,7 +109,7 @@ class FarmHttp:
 
 
 def _host(url: str) -> str | None:
-    """None for what is no address of a server."""
+    """Returns the host of the URL; None if it is not the address of a server."""
     try:
         parts = httpx.URL(url)
     except (httpx.InvalidURL, UnicodeError):

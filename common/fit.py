@@ -1,8 +1,8 @@
-"""Which model fits which card, how, and what it is predicted to take.
+"""Which models fit which cards, with which recipe, and their predicted memory.
 
-A render has three phases: encode the prompts, denoise, decode. In each the card holds the weights that
-the recipe's placement keeps there, the workspace, and the activations of that phase; the predicted peak
-is that of the phase that needs most. docs/explanation/fit.md derives the figures.
+Rendering has three phases: encoding the prompts, denoising, decoding. In each phase, the card holds the
+weights that the recipe's placement keeps there, the workspace, and the activations of the phase. The
+predicted peak is the maximum over the phases. docs/explanation/fit.md derives the figures.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from common.nodes import VRAM_CLASSES, Card
 from common.shot import Shot
 from common.units import format_gib, format_size
 
-#: Part of a card's usable memory that a prediction leaves free: allocators fragment, and predictions err.
+#: Fraction of usable memory that predictions leave free, for fragmentation and prediction errors.
 HEADROOM = 0.05
 
-#: Megapixels of a VAE tile of 512 pixels with the overlap it is decoded with.
+#: Megapixels of a VAE tile of 512 pixels, including the overlap of decoding.
 _TILE_MEGAPIXELS = 0.288
 
 _PHASES: tuple[Phase, ...] = get_args(Phase)
@@ -29,20 +29,20 @@ _PHASES: tuple[Phase, ...] = get_args(Phase)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fit:
-    """How a card takes a shot."""
+    """How a card renders a shot."""
 
     recipe: Recipe
-    #: Predicted bytes on the card with one image in the pass.
+    #: Predicted peak memory on the card for a pass of one image.
     peak_bytes: int
-    #: Most images of a pass, 1-12.
+    #: Maximum number of images in a pass, 1-12.
     pass_size: int
-    #: Predicted bytes with `pass_size` images.
+    #: Predicted peak memory for a pass of `pass_size` images.
     pass_peak_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """Why a card does not take a shot, in a sentence that a person can act on."""
+    """Why a card cannot render a shot, as a sentence for users."""
 
     reason: str
 
@@ -51,26 +51,26 @@ class Misfit:
 
 
 class Peak(NamedTuple):
-    """The most memory that the largest pass of one size was measured to take."""
+    """The measured peak memory of the largest pass of one image size."""
 
-    #: Forwards at once: images, twice where guidance doubles them.
+    #: Simultaneous denoiser runs: the number of images, doubled by guidance.
     forwards: int
     bytes: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seen:
-    """What cards of one type have shown about the memory of one kind of work, by recipe."""
+    """Memory measurements by cards of one type for one kind of work, by recipe."""
 
-    #: Most images of a pass, since more ran out of memory; 0: one alone did.
+    #: Maximum number of images in a pass after a larger one ran out of memory; 0 if a single image did.
     ceilings: Mapping[str, int] = field(default_factory=dict)
     peaks: Mapping[str, Peak] = field(default_factory=dict)
 
 
 def fit(shot: Shot, model: Model, card: Card, seen: Seen | None = None) -> Fit | Misfit:
-    """The first recipe of `model` with which `card` renders `shot`, or why there is none.
+    """Returns the first recipe of `model` with which `card` can render `shot`, or why there is none.
 
-    What was `seen` on cards of its type corrects the prediction.
+    Measurements in `seen`, by cards of the same type, correct the prediction.
     """
     seen = seen or Seen()
     if card.vram_class < model.min_class:
@@ -97,7 +97,7 @@ def fit(shot: Shot, model: Model, card: Card, seen: Seen | None = None) -> Fit |
 
 
 def plain_shot(model: Model) -> Shot:
-    """One image of a model at its own settings, whatever it shows."""
+    """Returns a shot with the default settings of a model, for planning."""
     width, height = model.size
     return Shot(
         model=model.name,
@@ -114,7 +114,7 @@ def plain_shot(model: Model) -> Shot:
 
 
 def runnable(model: Model, card: Card) -> Iterator[Recipe]:
-    """Recipes that the card could compute, whatever its memory."""
+    """Yields the recipes that the card can compute, regardless of its memory."""
     for recipe in model.recipes:
         needed = recipe.min_compute_capability
         if card.backend in recipe.backends and (
@@ -124,12 +124,12 @@ def runnable(model: Model, card: Card) -> Iterator[Recipe]:
 
 
 def fits_class(shot: Shot, model: Model, vram_class: int) -> Fit | Misfit:
-    """What the reference card of a class makes of the shot."""
+    """Returns how the reference card of a class renders the shot, or why it cannot."""
     return fit(shot, model, REFERENCE_CARDS[vram_class])
 
 
 def smallest_class(shot: Shot, model: Model, classes: Iterable[int] = VRAM_CLASSES) -> int | Misfit:
-    """The smallest of `classes` that takes the shot; of a Misfit the sentence is that of the largest."""
+    """Returns the smallest of `classes` that fits the shot, or the Misfit of the largest."""
     answer: Fit | Misfit = Misfit("there is no VRAM class to choose from")
     for vram_class in sorted(classes):
         answer = fits_class(shot, model, vram_class)
@@ -140,7 +140,7 @@ def smallest_class(shot: Shot, model: Model, classes: Iterable[int] = VRAM_CLASS
 
 
 def peak_bytes(shot: Shot, model: Model, recipe: Recipe, images: int = 1) -> int:
-    """Predicted bytes that `recipe` takes of a card with `images` such shots in a pass."""
+    """Returns the predicted peak, in bytes, of a pass of `images` such shots with `recipe`."""
     return max(
         _weights_bytes(model, recipe, phase)
         + _lora_bytes(shot, model, recipe, phase)
@@ -151,9 +151,10 @@ def peak_bytes(shot: Shot, model: Model, recipe: Recipe, images: int = 1) -> int
 
 
 def ram_bytes(model: Model, recipe: Recipe) -> int:
-    """Bytes of host memory that loading takes: every weight passes through it on its way to the card.
+    """Returns the host memory, in bytes, for loading: all weights pass through it on their way to the card.
 
-    A denoiser that becomes fp8 is read in 16 bits, before anything that no LoRA can change.
+    A denoiser that is converted to fp8 is first loaded in 16 bits, before the components that no LoRA can
+    change.
     """
     casting = (
         2 * model.components[part] if recipe.weights[part] == "fp8" else _component_bytes(model, recipe, part)
@@ -163,47 +164,47 @@ def ram_bytes(model: Model, recipe: Recipe) -> int:
 
 
 def model_bytes(model: Model, recipe: Recipe) -> int:
-    """Bytes of all weights in the formats of `recipe`."""
+    """Returns the total size, in bytes, of the weights in the formats of `recipe`."""
     return sum(_component_bytes(model, recipe, component) for component in model.components)
 
 
 def forwards_per_step(shot: Shot, model: Model) -> int:
-    """Runs of the denoiser for one step of one image, at once and one after the other."""
+    """Returns the denoiser runs for one step of one image, simultaneous and consecutive ones."""
     return forwards_at_once(shot, model) * forwards_of(shot.sampler)
 
 
 def forwards_at_once(shot: Shot, model: Model) -> int:
-    """Runs of the denoiser that share the card: guidance adds one without the prompt."""
+    """Returns the simultaneous denoiser runs for one image: guidance adds a run without the prompt."""
     return 2 if model.family.is_doubled_by(shot.guidance) else 1
 
 
 def peak_limit(card: Card) -> int:
-    """Bytes that a pass may take of the card at the most."""
+    """Returns the maximum memory, in bytes, that a pass may use on the card."""
     return int(card.usable_bytes * (1 - HEADROOM))
 
 
 class _PassPeak(NamedTuple):
-    """What a pass takes, and whether one as large was rendered already."""
+    """Peak memory of a pass, and whether a pass of at least this size has been rendered before."""
 
     bytes: int
     proven: bool
 
 
 def _peaks(shot: Shot, model: Model, recipe: Recipe, seen: Seen) -> list[_PassPeak]:
-    """Of passes of 1, 2, … images; the predictions are scaled to the largest pass that was measured."""
+    """Returns the peaks of passes of 1, 2, … images, scaled to match the largest measured pass."""
     predicted = [peak_bytes(shot, model, recipe, images) for images in range(1, recipe.max_pass + 1)]
     measured = seen.peaks.get(recipe.name)
     images = measured.forwards // forwards_at_once(shot, model) if measured else 0
     if measured is None or not images:
         return [_PassPeak(needs, proven=False) for needs in predicted]
-    # Torch measures its own memory, not that of the driver, which the workspace allows for.
+    # Torch measures only its own memory; the workspace accounts for that of the driver.
     held = measured.bytes + model.activations.workspace
     scale = held / predicted[min(images, recipe.max_pass) - 1]
     return [_PassPeak(int(needs * scale), proven=at <= images) for at, needs in enumerate(predicted, 1)]
 
 
 def _pass_size(peaks: Sequence[_PassPeak], limit: int, ceiling: int) -> int:
-    """Images of the largest pass up to `ceiling` that fits; 0: not one does."""
+    """Returns the number of images in the largest fitting pass, up to `ceiling`; 0 if none fits."""
     fitting = (at for at, peak in enumerate(peaks[:ceiling], 1) if peak.proven or peak.bytes <= limit)
     return max(fitting, default=0)
 
@@ -221,7 +222,7 @@ def _weights_bytes(model: Model, recipe: Recipe, phase: Phase) -> int:
 
 
 def _lora_bytes(shot: Shot, model: Model, recipe: Recipe, phase: Phase) -> int:
-    """LoRAs are where the denoiser is."""
+    """Returns the bytes of LoRAs, which are always kept in the same place as the denoiser."""
     denoisers = (component for component in model.components if phase_of(component) == "denoise")
     held = any(_on_card(recipe, component, phase) for component in denoisers)
     return len(shot.loras) * model.activations.lora * held
@@ -253,7 +254,7 @@ def _activation_bytes(shot: Shot, model: Model, recipe: Recipe, phase: Phase, im
 
 
 def _width(dtype: str) -> int:
-    """How many times 16 bits."""
+    """Returns the width of a type in units of 16 bits."""
     return 2 if dtype == "float32" else 1
 
 
@@ -268,7 +269,7 @@ def _recipe_reason(model: Model, card: Card) -> str:
 
 
 def _memory_reason(shot: Shot, model: Model, recipes: list[Recipe], card: Card) -> str:
-    """Of the recipe that is nearest to fitting: what it needs, what there is, and what would fit."""
+    """Explains the recipe that is closest to fitting: required and available memory, and a size that fits."""
     housed = [recipe for recipe in recipes if ram_bytes(model, recipe) <= card.ram_bytes]
     if not housed:
         needs = min(ram_bytes(model, recipe) for recipe in recipes)
@@ -294,7 +295,7 @@ def _memory_reason(shot: Shot, model: Model, recipes: list[Recipe], card: Card) 
 
 
 def _largest_that_fits(shot: Shot, model: Model, recipe: Recipe, limit: int) -> Shot | None:
-    """The shot in the largest size of about its shape, in the family's multiple, that stays below `limit`."""
+    """Returns the shot in the largest size of a similar aspect ratio that stays below `limit` bytes."""
     step = model.family.size_multiple
     for width in range(shot.width - shot.width % step, 0, -step):
         height = max(step, round(width * shot.height / shot.width / step) * step)

@@ -1,7 +1,7 @@
-"""What an image says about itself: the text other tools read, and the farm's own JSON.
+"""Metadata embedded in images: the text that other tools read, and the farm's own JSON.
 
-The text is the `parameters` format that AUTOMATIC1111's web UI writes: prompt, negative prompt, then one
-line of `Key: value` pairs; a value with a comma, colon or line break is a JSON string.
+The text has the `parameters` format of AUTOMATIC1111's web UI: the prompt, the negative prompt, then one line
+of `Key: value` pairs. A value with a comma, colon or line break is a JSON string.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from typing import Any
 
 from common.shot import Shot
 
-#: Key of the infotext in a PNG.
+#: Key of the infotext in PNG files.
 INFOTEXT_KEY = "parameters"
-#: Key of the farm's JSON in a PNG, and its XMP prefix elsewhere.
+#: Key of the farm's JSON in PNG files, and its XMP prefix in other formats.
 FARM_KEY = "shotfarm"
 
-#: EXIF tag (ImageDescription) in which a node's upload names its shot.
+#: EXIF tag (ImageDescription) that names the shot in a node's upload.
 SHOT_TAG = 0x010E
 
-#: Hex digits that model hashes are cut to by convention.
+#: Conventional length, in hex digits, of model hashes.
 _SHORT_HASH = 10
 
 
 def infotext(shot: Shot, *, version: str) -> str:
-    """The shot as `parameters` text; LoRAs stand in the prompt as `<lora:name:weight>`, as readers expect."""
+    """Returns the shot as `parameters` text, with LoRAs in the prompt as `<lora:name:weight>`."""
     uses = "".join(f" <lora:{use.name}:{use.weight:g}>" for use in shot.loras)
     lines = [shot.prompt + uses]
     if shot.negative:
@@ -51,7 +51,7 @@ def _settings(shot: Shot, version: str) -> dict[str, str]:
 
 
 def _short(identity: str) -> str:
-    """The first digits of `sha256:<hex>` or of the commit in `repo@commit`."""
+    """Returns the first digits of `sha256:<hex>`, or of the commit in `repo@commit`."""
     return identity.replace("@", ":").rpartition(":")[2][:_SHORT_HASH]
 
 
@@ -60,7 +60,7 @@ def _quoted(value: str) -> str:
 
 
 def farm_json(shot: Shot, *, template: str, recipe: str, version: str) -> str:
-    """All that is needed to make the image again, as one line of JSON with sorted keys."""
+    """Returns everything needed to render the image again, as one line of JSON with sorted keys."""
     record: dict[str, Any] = {
         "farm": version,
         "id": shot.id,

@@ -1,4 +1,4 @@
-"""Keys and tickets: what a caller shows to prove a right."""
+"""Keys and tickets: credentials of callers."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from pathlib import Path
 
 from common.errors import Invalid, WrongTicket
 
-#: Permission bits of those who are neither owner nor of the file's group.
+#: Permission bits of users other than the owner and the group of a file.
 _ANYONE = 0o007
 
 
 def new_key() -> str:
-    """A fresh bearer key: 43 characters, 256 bits."""
+    """Returns a new bearer key: 43 characters, 256 random bits."""
     return secrets.token_urlsafe(32)
 
 
 def read_key(file: Path) -> str:
-    """The key that the file holds.
+    """Returns the key in the file.
 
-    Raises Invalid where it cannot be read, holds no key, or every user of the machine can read it.
+    Raises Invalid if the file cannot be read, contains no key, or can be read by every user of the machine.
     """
     try:
         mode, text = file.stat().st_mode, file.read_text("ascii").strip()
@@ -41,9 +41,9 @@ def read_key(file: Path) -> str:
 
 
 def kept_key(file: Path) -> str:
-    """The key that the file holds; a fresh one where there is no such file.
+    """Returns the key in the file; creates the file with a new key if it does not exist.
 
-    Raises Invalid as `read_key` does, OSError where no file can be made.
+    Raises Invalid as `read_key` does, and OSError if the file cannot be created.
     """
     if not file.exists():
         write_private(file, new_key() + "\n")
@@ -51,7 +51,7 @@ def kept_key(file: Path) -> str:
 
 
 def write_private(file: Path, text: str) -> None:
-    """Write `text` whole or not at all, readable by its owner only. Raises OSError."""
+    """Write `text` atomically to a file that only its owner can read. Raises OSError if that fails."""
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as stream:
@@ -60,7 +60,7 @@ def write_private(file: Path, text: str) -> None:
 
 
 def same_key(known: str, offered: str) -> bool:
-    """Whether two keys are equal, in a time that does not depend on where they differ."""
+    """Compares two keys in constant time."""
     return hmac.compare_digest(_digest(known), _digest(offered))
 
 
@@ -79,9 +79,9 @@ class Ticket:
 
 
 class TicketSigner:
-    """Makes tickets and knows its own: `<random>.<lane>.<class>.<mac>` needs no storage to be checked.
+    """Issues and verifies tickets `<random>.<lane>.<class>.<mac>`; needs no storage.
 
-    That a ticket is spent only once is the ledger's to hold.
+    The ledger ensures that a ticket is used only once.
     """
 
     def __init__(self, secret: str) -> None:
@@ -92,7 +92,7 @@ class TicketSigner:
         return Ticket(f"{body}.{self._mac(body)}", lane, vram_class)
 
     def check(self, text: str) -> Ticket:
-        """The ticket that `text` is; raises WrongTicket where this signer did not issue it."""
+        """Returns the parsed ticket. Raises WrongTicket if this signer did not issue it."""
         body, _, mac = text.rpartition(".")
         if not hmac.compare_digest(self._mac(body).encode(), mac.encode()):
             raise WrongTicket("this ticket was not issued by this farm; take the next one from the queue")

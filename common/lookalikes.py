@@ -1,4 +1,4 @@
-"""Characters that look like others or like nothing: what they are, and what was meant."""
+"""Characters that look like other characters or are invisible: their names and the intended characters."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ _SIGNS = {
     "、": ",",
 }
 _PLAIN = _CYRILLIC | _GREEK | _SIGNS
-#: Quotation marks that no YAML reader takes for such, opening and closing.
+#: Opening and closing quotation marks that YAML does not recognise.
 TYPOGRAPHIC_QUOTES = {"“": "”", "„": "“”", "‘": "’", "‚": "‘’", "«": "»", "»": "«", "”": "”", "’": "’"}
 
 
 def plain(text: str) -> str:
-    """The text in the characters of a plain keyboard, as far as odd ones look like such; the rest stays."""
+    """Returns the text with lookalikes replaced by the characters of a plain keyboard; keeps all others."""
     return text if text.isascii() else "".join(_meant(char) for char in text)
 
 
 def odd_character(text: str) -> str | None:
-    """The first character that is not what it looks like, such as "`х` is U+0445, Cyrillic"; or None."""
+    """Describes the first misleading character, such as "`х` is U+0445, Cyrillic"; None if there is none."""
     char = next((char for char in text if _meant(char) != char), None)
     return None if char is None else named(char)
 
 
 def meant_instead(text: str) -> str:
-    """What to write for the odd characters of a text: the one there is, else the whole text."""
+    """Returns what to write instead: the plain character if only one is misleading, else the whole text."""
     odd = {char for char in text if _meant(char) != char}
     only = _meant(next(iter(odd))) if len(odd) == 1 else ""
     return only if only.strip() else plain(text).strip()
 
 
 def named(char: str) -> str:
-    """What a character is, by its code point."""
+    """Describes a character by its code point."""
     name = unicodedata.name(char, "control character")
     first = name.partition(" ")[0]
     if unicodedata.category(char)[0] in "LN" or first == "FULLWIDTH":
@@ -56,7 +56,7 @@ def _is_invisible(char: str) -> bool:
 
 
 def _meant(char: str) -> str:
-    """The plain character that this one looks like, nothing for an invisible one; itself if it is plain."""
+    """Returns the plain character that this one resembles, `""` for an invisible one, or itself."""
     if char.isascii():
         return char
     if char in _PLAIN:

@@ -1,4 +1,4 @@
-"""Where the files of models and LoRAs lie: in the folders of the settings, or among those shipped."""
+"""Location of the files of models and LoRAs: in the configured folders, or among the shipped files."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ SHIPPED = Path(__file__).parents[1] / "gpu_node" / "demo_model"
 
 
 def find_files(path: Path, folders: Sequence[Path]) -> Path | None:
-    """The first file or folder at `path` below any of `folders` or among the shipped ones, absolute."""
+    """Returns the absolute path of the first match for `path` in `folders` or among the shipped files."""
     places = (folder / path for folder in (*folders, SHIPPED))
     return next((place.absolute() for place in places if place.exists()), None)

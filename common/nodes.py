@@ -1,4 +1,4 @@
-"""Cards, on what terms they are lent, VRAM classes and the queues that lead to them."""
+"""Cards, the terms on which they are provided, VRAM classes and their queues."""
 
 from __future__ import annotations
 
@@ -7,35 +7,36 @@ from typing import Literal
 
 from common.units import GIB
 
-#: Who pays for a node: see `common.cost`.
+#: Who pays for a node; see `common.cost`.
 Terms = Literal["owned", "rented", "volunteer"]
 
-#: GiB; a card belongs to the largest class it fills.
+#: In GiB. A card belongs to the largest class that it fills.
 VRAM_CLASSES = (6, 8, 12, 16, 24, 32)
 
-#: Seconds that a node which is told to stop gives its running pass and its deliveries.
+#: Seconds that a stopping node allows for its running pass and its deliveries.
 LAST_PASS_S = 30.0
 
-#: Cards report a little less than the box says (an RTX 4090 has 23.99 GiB, an A5000 23.7).
+#: Fraction of a class that fills it: cards report slightly less than their nominal size (RTX 4090: 23.99 GiB,
+#: A5000: 23.7 GiB).
 _CLASS_SLACK = 0.95
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Card:
-    """What a probe found: one GPU, or a CPU that stands in for one, with its machine."""
+    """The result of a probe: one GPU, or a CPU that simulates one, with its machine."""
 
     name: str
     #: `cuda` or `cpu`.
     backend: str
-    #: Bytes of video memory in all; what a CPU node declares.
+    #: Total video memory in bytes; the declared size on a CPU node.
     vram_bytes: int
-    #: Bytes that desktop and driver leave to the farm.
+    #: Video memory in bytes available to the farm, without that of desktop and driver.
     usable_bytes: int
-    #: Bytes of host memory the node may use for offloaded weights.
+    #: Host memory in bytes available for offloaded weights.
     ram_bytes: int
     #: CUDA compute capability such as (6, 1); None for a CPU.
     compute_capability: tuple[int, int] | None = None
-    #: Declared wattage under load, used where nothing measures it; None if unknown.
+    #: Declared watts under load, used if there is no measurement; None if unknown.
     watts: float | None = None
 
     @property
@@ -44,12 +45,12 @@ class Card:
 
     @property
     def type(self) -> str:
-        """What cards that behave alike have in common."""
+        """Identifies cards that behave alike."""
         return f"{self.name}, {self.vram_class} GB"
 
 
 def vram_class(vram_bytes: int) -> int:
-    """The largest class this much memory fills; the smallest class for less.
+    """Returns the largest class that this much memory fills; the smallest class if it fills none.
 
     >>> vram_class(8 * GIB), vram_class(10 * GIB), vram_class(int(23.7 * GIB))
     (8, 8, 24)
@@ -59,7 +60,7 @@ def vram_class(vram_bytes: int) -> int:
 
 
 def queue_name(lane: str, vram: int) -> str:
-    """The Redis list that carries a lane's tickets for one class: `render.public.vram08`."""
+    """Returns the queue for tickets of a lane and class, such as `render.public.vram08`."""
     return f"render.{lane}.vram{vram:02d}"
 
 

@@ -158,26 +158,26 @@ class Settings(Section):
 
     @property
     def instance_name(self) -> str:
-        """Identifies this coordinator within the farm, unchanged across restarts."""
+        """Identifies this coordinator within the farm; unchanged across restarts."""
         return self.instance or f"{socket.gethostname()}:{self.home.absolute()}"
 
     @property
     def api_url(self) -> str:
-        """Where nodes, browsers and ingest reach the API."""
+        """The URL of the API for nodes, browsers and ingest."""
         host = "127.0.0.1" if self.listen in ("", "0.0.0.0", "::") else self.listen
         return self.public_url or f"http://{host}:{self.port}"
 
 
 class _Environment(Settings, BaseSettings):
-    """How variables name the settings."""
+    """Maps environment variables to settings."""
 
     model_config = SettingsConfigDict(env_prefix="FARM_", env_nested_delimiter="__")
 
 
 def load_settings(path: Path | None = None) -> Settings:
-    """Settings from `path` (default `farm.yaml` where it exists) under the environment's `FARM_*`.
+    """Returns the settings from `path` (default: `farm.yaml` if it exists), overridden by `FARM_*` variables.
 
-    Raises InvalidDocument with every wrong setting of the file, or else of the environment.
+    Raises InvalidDocument with all wrong settings of the file or, if the file is valid, of the environment.
     """
     file = path or Path("farm.yaml")
     if path is not None and not path.is_file():
@@ -195,7 +195,7 @@ def load_settings(path: Path | None = None) -> Settings:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """What the file sets; raises InvalidDocument where any of it is no setting."""
+    """Returns the settings in the file. Raises InvalidDocument if any of them is wrong."""
     try:
         text, problems = read_document(file)
     except EmptyDocument:
@@ -211,7 +211,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _over(written: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
-    """Both, tables merged; where both set a value, that of the variable."""
+    """Merges nested mappings; a variable overrides the value in the file."""
     return written | {
         name: _over(written[name], value)
         if isinstance(value, dict) and isinstance(written.get(name), dict)
@@ -221,7 +221,7 @@ def _over(written: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
 
 
 def _variable(loc: tuple[str | int, ...]) -> str:
-    """The variable that sets what stands at `loc`, and the way on inside its JSON: `FARM_NODES[0].card`."""
+    """Returns the variable that sets the value at `loc`, with the path in its JSON: `FARM_NODES[0].card`."""
     given = {name.upper() for name in os.environ}
     names = ["FARM_" + "__".join(map(str, loc[:end])).upper() for end in range(len(loc) + 1)]
     end = max(end for end, name in enumerate(names) if name in given)
@@ -229,7 +229,7 @@ def _variable(loc: tuple[str | int, ...]) -> str:
 
 
 def _anchored(settings: Settings, folder: Path) -> Settings:
-    """With the paths that a settings file names counted from its own folder."""
+    """Returns the settings with paths resolved relative to the folder of the settings file."""
     store = settings.storage
     if store.url.startswith("file:"):
         store = store.model_copy(update={"url": f"file:{folder / store.url.removeprefix('file:')}"})

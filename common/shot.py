@@ -1,4 +1,4 @@
-"""A shot: one image to be made, frozen, with the hash of its content as its id."""
+"""A shot: the immutable description of one image. The hash of its content is its ID."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ class LoraUse(NamedTuple):
 
 
 class Shot(NamedTuple):
-    """Everything that changes the stored bytes a person asked for, and the names to find it by.
+    """Everything that affects the stored bytes of an image, and the names used to find it.
 
-    A NamedTuple because a manifest makes them by the million; treat it as frozen.
+    A NamedTuple because a manifest can produce millions of shots; treat it as immutable.
     """
 
     model: str
-    #: `sha256:<hex>` or `repo@commit`, from the catalog; empty while the catalog does not fix it.
+    #: `sha256:<hex>` or `repo@commit`, from the catalog; empty if the catalog does not specify it.
     model_identity: str
     prompt: str
     negative: str
     seed: int
-    #: Pixels.
+    #: In pixels.
     width: int
     height: int
     steps: int
@@ -39,13 +39,13 @@ class Shot(NamedTuple):
     knobs: tuple[tuple[str, float], ...] = ()
     #: `png`, `webp` or `jpeg`.
     format: str = "png"
-    #: 1-100; 0 for png, which has none.
+    #: 1-100; 0 for png, which has no quality setting.
     quality: int = 0
     #: Whether the image carries its own settings as metadata.
     metadata: bool = True
-    #: Name of a private lane, whose shots are never shared outside it; empty for the public realm.
+    #: Name of a private lane, whose shots are never shared outside it; empty for shots that may be shared.
     realm: str = ""
-    #: How often the same picture was rendered anew because a person rejected it.
+    #: How often the image was rendered again because a person rejected it.
     generation: int = 0
 
     @property
@@ -55,12 +55,12 @@ class Shot(NamedTuple):
 
     @property
     def call(self) -> tuple[object, ...]:
-        """What the shots of one pass, which is one call of a pipeline, share besides their work."""
+        """What shots in one pass (one pipeline call) must have in common, in addition to their work key."""
         return (self.steps, self.guidance, self.knobs)
 
     def canonical(self) -> str:
-        """The text whose SHA-256 is the id: names excluded, LoRAs in identity order, keys sorted."""
-        # Absent where it is 0: ids from before there were generations stay as they are.
+        """Returns the text whose SHA-256 is the ID: without names, LoRAs in identity order, keys sorted."""
+        # Omitted if 0, so that IDs from before this field existed stay valid.
         again = {"generation": self.generation} if self.generation else {}
         return json.dumps(
             {
@@ -88,11 +88,11 @@ class Shot(NamedTuple):
 
     @property
     def id(self) -> str:
-        """SHA-256 of `canonical()`, 64 hex digits."""
+        """The SHA-256 of `canonical()` as 64 hex digits."""
         return hashlib.sha256(self.canonical().encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON; `Shot.from_dict` is its inverse."""
+        """Returns JSON-compatible data; `Shot.from_dict` is the inverse."""
         data = self._asdict()
         data["loras"] = [list(use) for use in self.loras]
         data["knobs"] = [list(knob) for knob in self.knobs]
@@ -109,14 +109,15 @@ class Shot(NamedTuple):
 
 
 class ShotIds:
-    """The ids of shots that differ from one another in prompt, negative and seed only.
+    """Computes the IDs of shots that differ only in prompt, negative prompt and seed.
 
-    Equal to `Shot.id`, several times faster: what they share is written once.
+    Equal to `Shot.id` but several times faster, because the common part is serialised once.
     """
 
     def __init__(self, shot: Shot) -> None:
         text = shot._replace(prompt="", negative="", seed=0).canonical()
-        # Quotes inside values are escaped, and after the seed there are only numbers.
+        # Quotes inside values are escaped, and only numbers follow the seed, so both searches find the right
+        # place.
         self._before, _, rest = text.partition('"negative":"","prompt":""')
         self._between, _, self._after = rest.rpartition('"seed":0')
 
@@ -129,13 +130,13 @@ class ShotIds:
 
 
 class PlannedShot(NamedTuple):
-    """A shot as one manifest asks for it."""
+    """A shot as requested by one manifest."""
 
     id: str
     shot: Shot
-    #: Output path without extension, sanitised, unique in its manifest.
+    #: Output path without extension, sanitised, unique within its manifest.
     name: str
-    #: The prompt as written.
+    #: The prompt as written in the manifest.
     template: str
-    #: Name of the manifest's group.
+    #: Name of the group in the manifest.
     group: str

@@ -1,4 +1,4 @@
-"""What may become of a shot, an attempt, a batch and a node: four tables, and nothing that is not in them.
+"""The states of shots, attempts, batches and nodes: four tables with all permitted transitions.
 
 `python -m common.states` prints the page docs/reference/states.md.
 """
@@ -63,7 +63,7 @@ class BatchState(StrEnum):
 
 
 class BatchEvent(StrEnum):
-    """How a batch ended; kept as its outcome."""
+    """How a batch ended; stored as its outcome."""
 
     FINISHED = "finished"
     RELEASED = "released"
@@ -84,7 +84,7 @@ class NodeState(StrEnum):
     LOST = "lost"
 
 
-#: States of a node that takes work now, or will when it has done what it has.
+#: States of a node that accepts work now, or will after finishing its current work.
 IN_SERVICE = (NodeState.READY, NodeState.BUSY)
 
 
@@ -111,32 +111,32 @@ class Transition(NamedTuple, Generic[S, E]):
     source: S
     event: E
     target: S
-    #: When it happens, for people.
+    #: When the transition happens, as text for the generated page.
     when: str
 
 
 @dataclass(frozen=True, slots=True)
 class Machine(Generic[S, E]):
-    """A state machine as a table."""
+    """A state machine defined by a table."""
 
     noun: str
-    #: States that a new one may begin in.
+    #: Possible initial states.
     initial: tuple[S, ...]
     transitions: tuple[Transition[S, E], ...]
 
     def after(self, state: S, event: E) -> S:
-        """The state that follows; raises Conflict where the table has none."""
+        """Returns the next state. Raises Conflict if the table has no such transition."""
         for transition in self.transitions:
             if transition.source == state and transition.event == event:
                 return transition.target
         raise Conflict(f"a {self.noun} that is {state} cannot be {event}; `farm explain` shows its state")
 
     def sources(self, event: E) -> tuple[S, ...]:
-        """The states in which `event` may happen."""
+        """Returns the states in which `event` may happen."""
         return tuple(t.source for t in self.transitions if t.event == event)
 
     def mermaid(self) -> str:
-        """The table as a Mermaid state diagram."""
+        """Returns the table as a Mermaid state diagram."""
         lines = ["stateDiagram-v2"]
         lines += [f"    [*] --> {state}" for state in self.initial]
         lines += [f"    {t.source} --> {t.target}: {t.event}" for t in self.transitions]
@@ -236,7 +236,7 @@ def _section(machine: Machine[S, E]) -> Iterator[str]:
 
 
 def page() -> str:
-    """docs/reference/states.md, made from the tables."""
+    """Returns docs/reference/states.md, generated from the tables."""
     lines = [
         "# States\n",
         "Generated from the tables in `common/states.py` by `python -m common.states`.",

@@ -1,4 +1,4 @@
-"""What both programs write to a terminal or a log: text is shown as it is, and nothing in it is obeyed."""
+"""Terminal and log output of both programs: text is shown literally, and control characters are escaped."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from rich.text import Text
 from common.errors import FarmError
 from common.wording import visible, visible_lines
 
-#: Columns of a table where nobody's terminal limits it.
+#: Width in columns of tables if the output is not a terminal.
 _PIPE_WIDTH = 200
 
 
 class Terminal(Console):
-    """A console where a string is text: no markup, no emoji by name, no colours for what looks like a number.
+    """A console that prints strings literally: no markup, no emoji names, no automatic highlighting.
 
-    Whatever is printed, alone or in a table, has its control characters escaped.
+    Control characters are escaped in all output, including tables.
     """
 
     def __init__(self, *, stderr: bool = False, width: int | None = None) -> None:
@@ -33,32 +33,32 @@ class Terminal(Console):
         return super().render_str(visible_lines(text), **options)
 
     def say(self, *parts: str | tuple[str, str], style: str = "") -> None:
-        """One sentence on one line, which the terminal wraps; a part may be (text, style)."""
+        """Print one sentence on one line, which the terminal wraps. A part is a text or (text, style)."""
         self.print(styled(*parts), style=style, soft_wrap=True)
 
 
-#: What a command was asked for.
+#: For the results of a command.
 out = Terminal(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-#: What it has to say beside that.
+#: For progress, warnings and errors.
 err = Terminal(stderr=True)
 
 
 def styled(*parts: str | tuple[str, str], style: str = "") -> Text:
-    """One line made of texts and of (text, style).
+    """Returns one line made of texts and (text, style) pairs.
 
-    Takes the place of `rich.text.Text`, which drops some control characters and passes the others on.
+    Replaces `rich.text.Text`, which drops some control characters and passes others through.
     """
     shown = [(visible(part), "") if isinstance(part, str) else (visible(part[0]), part[1]) for part in parts]
     return Text.assemble(*shown, style=style)
 
 
 def styled_lines(lines: Iterable[str], style: str = "") -> Text:
-    """Several lines as one block."""
+    """Returns several lines as one block."""
     return Text("\n", style=style).join(map(styled, lines))
 
 
 class LogFormatter(logging.Formatter):
-    """A record is one line, apart from its traceback."""
+    """Formats each record as one line, apart from its traceback."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         return visible(super().formatMessage(record).rstrip())
@@ -68,7 +68,7 @@ class LogFormatter(logging.Formatter):
 
 
 def log_to_stderr(level: int) -> None:
-    """How a server logs."""
+    """Configure the logging of a server."""
     handler = logging.StreamHandler()
     handler.setFormatter(LogFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level, handlers=[handler])
@@ -76,7 +76,7 @@ def log_to_stderr(level: int) -> None:
 
 @contextmanager
 def exit_on_error() -> Iterator[None]:
-    """How a server ends on a FarmError: with its sentence on stderr and its exit code."""
+    """Print a FarmError to stderr and exit with its exit code, for servers."""
     try:
         yield
     except FarmError as error:
@@ -85,7 +85,7 @@ def exit_on_error() -> Iterator[None]:
 
 
 def speak_any_encoding() -> None:
-    """Characters that the terminal's encoding lacks are written as escapes instead of ending the program."""
+    """Escape characters that the encoding of the terminal lacks, instead of raising an error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

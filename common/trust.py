@@ -1,17 +1,18 @@
-"""A node's record: how its last pictures came out, and when that is too bad to go on."""
+"""The record of a node: the results of its latest attempts, and when it is no longer trusted."""
 
 from __future__ import annotations
 
 GOOD, BAD = ".", "x"
-#: Outcomes that a record keeps.
+#: Number of outcomes that a record keeps.
 _LENGTH = 50
-#: Failures of its own in a row, and among all that are kept, that a node is not trusted with.
+#: Limits of a node's own failures, in a row and among all outcomes in its record; a node that reaches one is
+#: not trusted.
 _IN_A_ROW = 3
 _AMONG_ALL = 6
 
 
 def noted(record: str, outcome: str) -> str:
-    """The record with `GOOD` or `BAD` at its end.
+    """Returns the record with `GOOD` or `BAD` appended.
 
     >>> noted(".", BAD)
     '.x'
@@ -20,7 +21,7 @@ def noted(record: str, outcome: str) -> str:
 
 
 def doubt(record: str) -> str | None:
-    """Why a node with this record is not to be trusted; None while it is.
+    """Returns why a node with this record is not trusted; None if it is trusted.
 
     >>> doubt("..xxx"), doubt(".xx.xx.")
     ('3 failures of its own in a row', None)

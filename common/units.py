@@ -1,4 +1,4 @@
-"""Units and how people read them. Inside the program everything is bytes, seconds, joules, pixels."""
+"""Units and their formatting for people. Internal values are in bytes, seconds, joules and pixels."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def counted(number: int, noun: str) -> str:
 
 
 def format_gib(size: float, digits: int = 1) -> str:
-    """Bytes for people: `13.1 GiB`, `96 MiB` below a tenth of a GiB."""
+    """Formats bytes: `13.1 GiB`, or `96 MiB` below a tenth of a GiB."""
     return f"{size / MIB:.0f} MiB" if size < GIB / 10 else f"{size / GIB:.{digits}f} GiB"
 
 
 def format_seconds(seconds: float) -> str:
-    """Durations for people: `0.3 s`, `42 s`, `3 min 05 s`, `2 h 10 min`."""
+    """Formats durations: `0.3 s`, `42 s`, `3 min 05 s`, `2 h 10 min`."""
     if seconds < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -37,7 +37,7 @@ def format_seconds(seconds: float) -> str:
 
 
 def format_money(amount: float | Decimal, currency: str) -> str:
-    """Money for people: two decimals from 1 up, three significant digits below, never 0.00 for something."""
+    """Formats money: two decimals from 1 upwards, three significant digits below; only 0 is `0.00`."""
     if amount == 0 or amount >= 1:
         return f"{amount:,.2f} {currency}"
     if amount < 1e-6:
@@ -47,5 +47,5 @@ def format_money(amount: float | Decimal, currency: str) -> str:
 
 
 def format_size(width: int, height: int) -> str:
-    """`1024×1024`."""
+    """Formats an image size: `1024×1024`."""
     return f"{width}×{height}"

@@ -1,21 +1,21 @@
-"""What texts, numbers and nesting on the wire must be for every database and every answer to hold them."""
+"""Limits on texts, numbers and nesting in messages that every database and every response can hold."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-#: Levels of lists and objects inside one another.
+#: Maximum nesting of lists and objects.
 MAX_DEPTH = 16
-#: What databases keep.
+#: Range of integers that databases can store.
 _INTEGERS = range(-(2**63), 2**63)
 
 
 def storable(value: Any, depth: int = 0) -> Any:
-    """`value`, as JSON gave it, without NULs: PostgreSQL keeps no text that has one.
+    """Returns `value`, parsed from JSON, without NUL characters, which PostgreSQL cannot store in text.
 
-    Raises ValueError for half a surrogate pair (UTF-8 cannot say it), a whole number of more than 64 bits,
-    a number that is none, and more than `MAX_DEPTH` levels.
+    Raises ValueError for an unpaired surrogate (not valid in UTF-8), an integer of more than 64 bits, NaN or
+    an infinite number, and more than `MAX_DEPTH` levels of nesting.
     """
     if isinstance(value, str):
         return _text(value)

@@ -1,4 +1,4 @@
-"""How words read inside messages, what they hide, and the known one that was probably meant."""
+"""Formatting of words in messages, escaping of invisible characters, and suggestions for misspelled words."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from itertools import islice
 from common import lookalikes
 
 _LIMIT = 60
-#: Characters of a dotted path.
+#: Maximum length of a dotted path.
 MAX_PATH = 300
-#: Known words are listed where there are no more.
+#: Known words are listed only if there are at most this many.
 _FEW = 8
-#: Longer words are no slips of known ones, and slow to compare.
+#: Longer words are not compared: they are unlikely to be typing errors, and slow to compare.
 _LONGEST = 80
-#: Of more known words only so many are compared.
+#: Maximum number of known words that are compared.
 _COMPARED = 2_000
-#: Ways to write one word: upper and lower case, blanks, `_` and `-`.
+#: Characters ignored when comparing spellings: spaces, `_` and `-`.
 _JOINTS = re.compile(r"[\s_-]+")
-#: What a screen obeys, orders text by or does not show: controls (C0, C1), marks of direction and without
-#: width, line separators, tags, halves of characters. The joiners of emoji and of letters are text.
+#: Characters that a terminal interprets or does not show: control characters (C0, C1), direction marks,
+#: zero-width characters, line separators, tags, surrogates. Joiners of emoji and letters count as text.
 _UNSEEN = re.compile(
     r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     r"\ud800-\udfff\U000e0000-\U000e007f]"
@@ -29,13 +29,13 @@ _UNSEEN = re.compile(
 
 
 def shortened(text: str, limit: int = _LIMIT) -> str:
-    """The text on one line, cut where it is long."""
+    """Returns the text on one line, truncated if it is long."""
     line = " ".join(text[: limit * 2].split())
     return line if len(line) <= limit and len(text) <= limit * 2 else f"{line[: limit - 1]}…"
 
 
 def visible(text: str) -> str:
-    """The text on one line, with what a screen would obey or not show written as its escape.
+    """Returns the text on one line, with control and invisible characters as escapes.
 
     >>> print(visible("a\\x1b[2J\\nmug"))
     a\\x1b[2J\\nmug
@@ -44,7 +44,7 @@ def visible(text: str) -> str:
 
 
 def visible_lines(text: str) -> str:
-    """As `visible`, of a text that may have several lines."""
+    """As `visible`, but keeps line breaks."""
     return "\n".join(map(visible, text.split("\n")))
 
 
@@ -53,11 +53,12 @@ def _escape(unseen: re.Match[str]) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that was most likely meant; None if none is near, and never the word itself.
+    """Returns the most likely intended known word; None if none is near. Never returns the word itself.
 
-    Near is the same word in another spelling, its first letters (a third of it or more), the word with an
-    ending, and one at most two slips away (a letter more, less, other or swapped), no more than a third of
-    it. Numbers are never near.
+    A known word is near if it is the same word in another spelling, if one is a prefix of the other, or if
+    they differ by at most two typing errors (a missing, extra, different or swapped letter) and by at most a
+    third of the word. A prefix must have at least three characters and a third of the known word. Numbers are
+    never near.
     """
     typed = _spelled(word)
     if not typed or typed.isdigit() or len(typed) > _LONGEST:
@@ -75,7 +76,7 @@ def _spelled(word: str) -> str:
 
 
 def _distance(typed: str, name: str) -> int | None:
-    """Slips between two words; None where they are too many for the one to mean the other."""
+    """Returns the number of typing errors between two words; None if there are too many for a suggestion."""
     shorter, longer = sorted((typed, name), key=len)
     most = min(2, len(longer) // 3)
     if len(longer) - len(shorter) <= most and (slips := _slips(typed, name, most)) <= most:
@@ -85,7 +86,7 @@ def _distance(typed: str, name: str) -> int | None:
 
 
 def _slips(one: str, other: str, most: int) -> int:
-    """Optimal string alignment distance (Damerau 1964), counted no further than `most` + 1."""
+    """Returns the optimal string alignment distance (Damerau 1964), capped at `most` + 1."""
     before: list[int] = []
     row = list(range(len(other) + 1))
     for i, char in enumerate(one, start=1):
@@ -102,7 +103,7 @@ def _slips(one: str, other: str, most: int) -> int:
 
 
 def did_you_mean(word: str, near: str) -> str:
-    """`: did you mean `prompt`?`, or which character of the word only looks right."""
+    """Returns `: did you mean `prompt`?`, or which character of the word is a lookalike."""
     odd = lookalikes.odd_character(word)
     if odd and lookalikes.plain(word).strip() == near:
         return f": {odd}; write `{near}`"
@@ -110,7 +111,7 @@ def did_you_mean(word: str, near: str) -> str:
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """`: did you mean `prompt`?`, or the known words where none is near and they are few."""
+    """Returns `: did you mean `prompt`?`, or the list of known words if none is near and there are few."""
     words = list(known)
     near = nearest(word, words)
     if near is not None:
@@ -121,13 +122,13 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 def listed(words: Iterable[str], last: str = "and") -> str:
-    """`a`, `b` and `c`, in backticks."""
+    """Returns `a`, `b` and `c`, in backticks."""
     *most, final = [f"`{shortened(word)}`" for word in words]
     return f"{', '.join(most)} {last} {final}" if most else final
 
 
 def quoted(text: str) -> str:
-    """A text in the quotes of YAML that leave it readable, on one line."""
+    """Returns the text on one line, in the YAML quotes that keep it readable."""
     if not text.isprintable():
         return json.dumps(text)
     if "\\" in text or '"' in text:

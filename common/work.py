@@ -1,7 +1,7 @@
-"""Work: what decides the memory and the time that a shot takes, and nothing else of it.
+"""Work: the properties of a shot that determine its memory and time.
 
-All that goes by likeness of work goes by its key: what a batch is composed of, how large its passes are,
-which speeds were measured, what a budget reserves.
+The work key is used to compose batches, to choose pass sizes, to group speed measurements and to reserve
+budgets.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from common.shot import LoraUse, Shot
 
 
 class Work(NamedTuple):
-    """Alike for shots that take the same memory and the same time on the same card."""
+    """Equal for shots that need the same memory and time on the same card."""
 
     model: str
     loras: tuple[LoraUse, ...]
-    #: Pixels.
+    #: In pixels.
     width: int
     height: int
     steps: int
     sampler: str
-    #: Runs of the denoiser that share the card: guidance doubles them.
+    #: Simultaneous denoiser runs; doubled by guidance.
     forwards: int
 
     @property
     def key(self) -> str:
-        """Stable name: 16 hex digits."""
+        """A stable key of 16 hex digits."""
         return hashlib.sha256(json.dumps(self).encode()).hexdigest()[:16]
 
     @property
     def amount(self) -> float:
-        """Megapixel-forwards of one image, at once or one after the other: what speeds are measured in."""
+        """Megapixels times denoiser runs, simultaneous and consecutive, of one image: the unit of speeds."""
         return self.width * self.height / 1e6 * self.steps * self.forwards * forwards_of(self.sampler)
 
 
 def work_of(shot: Shot, model: Model) -> Work:
-    """The work of `shot` on `model`."""
+    """Returns the work of `shot` on `model`."""
     return Work(
         model=shot.model,
         loras=shot.loras,

@@ -1,1 +1,1 @@
-"""YAML documents as people write them: a tree with places and spellings, or strict types made from it."""
+"""YAML and JSON documents, read as trees that keep positions and spelling, or as strict types."""

@@ -1,4 +1,4 @@
-"""YAML events made into a tree of nodes, with guards against bombs."""
+"""Builds a tree of nodes from YAML events, with limits against malicious documents."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from common.errors import Problem
 from common.wording import MAX_PATH, shortened
 
 MAX_DEPTH = 32
-#: Values of a document with every alias written out.
+#: Maximum number of values in a document with all aliases expanded.
 MAX_NODES = 1_000_000
 
-#: Also where the parser itself gives up first: libyaml does at 1,000 levels, before its first event.
+#: Also used where the parser itself stops first: libyaml refuses 1,000 levels before its first event.
 DEEP = f"nests deeper than {MAX_DEPTH} levels"
 _KEY = "a list or mapping stands where a key belongs; put it in quotes"
 
 
 class UnreadableError(Exception):
-    """Reading cannot go on; `problem` says why and where."""
+    """The document cannot be read any further; `problem` says why and where."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -34,15 +34,15 @@ class _Open:
     node: Mapping | Sequence
     path: str
     anchor: str | None
-    #: Values inside with aliases written out, itself included.
+    #: Number of values inside with aliases expanded, including this one.
     weight: int = 1
-    #: Levels inside with aliases written out, itself included.
+    #: Number of levels inside with aliases expanded, including this one.
     height: int = 1
     key: tuple[str, Place] | None = None
 
 
 class TreeBuilder:
-    """Makes the tree from events, iteratively, so that no document is too deep for Python's stack."""
+    """Builds the tree iteratively, so that deep documents cannot exhaust Python's stack."""
 
     def __init__(self) -> None:
         self.root: YamlNode | None = None
@@ -62,7 +62,7 @@ class TreeBuilder:
                 self._add(*self._aliased(str(event.anchor), place), place)
             case yaml.ScalarEvent():
                 self._refuse_tag(event, place)
-                # Nobody means the line end that a block of text ends with.
+                # The final line ends of a block are rarely intended as part of the text.
                 text = event.value.rstrip("\n") if event.style in ("|", ">") else event.value
                 mark = event.end_mark
                 scalar = Scalar(place, text, event.style or "", mark.index if mark else -1)
@@ -95,7 +95,7 @@ class TreeBuilder:
         return bool(self._open) and isinstance(self._open[-1].node, Mapping) and self._open[-1].key is None
 
     def _path(self) -> str:
-        """Of the value that comes next."""
+        """Returns the path of the next value."""
         if not self._open:
             return ""
         top = self._open[-1]

@@ -1,4 +1,4 @@
-"""Comments that were hardly meant as such: `color: #ff0000`, `a mug #1 seller`."""
+"""Detects comments that were probably not intended: `color: #ff0000`, `a mug #1 seller`."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from common.document.tree import Mapping, Place, Scalar, Sequence, YamlNode, chi
 from common.errors import Problem
 from common.wording import MAX_PATH, quoted, shortened
 
-#: A `#` with a character right behind it, where a comment may begin.
+#: A `#` directly followed by a character, at a position where a comment may begin.
 _DOUBTFUL = re.compile(r"(?:^|(?<=[\s\[{,]))#[^\s#!]", re.MULTILINE)
-#: The same behind a value.
+#: The same after a value.
 _BEHIND = re.compile(r"[ \t]+(#[^\s#!][^\n]*)")
 _SWALLOWED = re.compile(r":[ \t]+(#[^\s#!][^\n]*)\n\s*$")
-#: The same on a line of its own between values in brackets.
+#: The same on a separate line between values in brackets.
 _BETWEEN = re.compile(r"\n[ \t]*(#[^\s#!,\]}][^\s,\]}]*)")
 
 
 def doubtful_comments(text: SourceText) -> list[Problem]:
-    """Values that a `#` made empty, which are wrong; texts that it cut short go to `text.doubts`.
+    """Returns problems for values that a `#` made empty. Texts that it truncated are added to `text.doubts`.
 
-    `# ordinary` comments are none of them, nor are any behind numbers.
+    Ignores comments with a space after the `#`, and comments after numbers.
     """
     if not _DOUBTFUL.search(text.content):
         return []
@@ -51,7 +51,7 @@ def _found(text: SourceText) -> Iterator[Problem]:
 
 
 def _before(text: SourceText, scalar: Scalar) -> re.Match[str] | None:
-    """The same for a value in brackets that is empty: the parser places it at what follows."""
+    """Matches the comment of an empty value in brackets, which the parser places at the next token."""
     if scalar.text:
         return None
     line = text.content.rfind("\n", 0, text.content.rfind("\n", 0, scalar.place.index)) + 1
@@ -70,7 +70,7 @@ def _behind(text: SourceText, scalar: Scalar, path: str, comment: re.Match[str])
 
 
 def _between(text: SourceText, node: Sequence, path: str) -> Iterator[Problem]:
-    """Lines between values in brackets that are comments: the list is read without them."""
+    """Yields problems for comment lines between values in brackets, which the list silently lacks."""
     if text.content[node.place.index : node.place.index + 1] != "[":
         return
     for item, following in zip(node.items, [*node.items[1:], None], strict=True):

@@ -1,4 +1,4 @@
-"""JSON read into the same tree as YAML, with the place of every value; RFC 8259 to the letter."""
+"""Reads JSON (strictly RFC 8259) into the same tree as YAML, with the position of every value."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _LITERALS = {"true": "true", "false": "false", "null": ""}
 
 
 def read_json(text: str, source: str) -> tuple[SourceText, list[Problem]]:
-    """The document as a tree, and what is wrong in it without hiding the rest: equal keys, half characters.
+    """Returns the document as a tree, and its non-fatal problems: duplicate keys and unpaired surrogates.
 
-    Strings are scalars in quotes; `null` is a plain scalar without text. Raises InvalidDocument where the
-    text is no JSON.
+    Strings become scalars in quotes, and `null` becomes a plain scalar without text. Raises InvalidDocument
+    if the text is not JSON.
     """
     reader = _Reader(text, 0)
     try:
@@ -36,7 +36,10 @@ def read_json(text: str, source: str) -> tuple[SourceText, list[Problem]]:
 
 
 def read_json_lines(text: str) -> tuple[Sequence, list[Problem]]:
-    """A document a line, as a list; blank lines count for nothing. Raises InvalidDocument."""
+    """Returns a list with one document per line, and its problems; skips blank lines.
+
+    Raises InvalidDocument if a line is not JSON.
+    """
     found = Sequence(Place(1, 1))
     problems: list[Problem] = []
     for number, content in enumerate(_LINE_END.split(text)):
@@ -51,7 +54,7 @@ def read_json_lines(text: str) -> tuple[Sequence, list[Problem]]:
 
 
 class _Reader:
-    """Recursive descent, no deeper than `MAX_DEPTH`."""
+    """A recursive descent parser, limited to `MAX_DEPTH` levels."""
 
     def __init__(self, text: str, lines_before: int, path: str = "") -> None:
         self.text = text
@@ -133,7 +136,7 @@ class _Reader:
         self._skip()
 
     def _closes(self, bracket: str, wants_comma: bool) -> bool:
-        """Whether the mapping or list ends here; else the next entry does."""
+        """Consumes the closing bracket and returns True, or consumes a comma before the next entry."""
         self._skip()
         char = self.text[self.pos : self.pos + 1]
         if char == bracket:
@@ -195,5 +198,5 @@ def _remedy(word: str) -> str:
 
 
 def is_json(text: str) -> bool:
-    """Whether a text begins as a JSON object does, and as YAML written by hand does not."""
+    """Returns whether a text begins like a JSON object and unlike YAML written by hand."""
     return re.match(r'\s*\{\s*(?:"|\}\s*$)', text) is not None

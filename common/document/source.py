@@ -1,4 +1,4 @@
-"""A document together with the text it came from, so that every later finding can name its line."""
+"""A document with its source text, so that later checks can report line and column."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ _INDEX = re.compile(r"\[(\d{1,9})\]")
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Values that came from a file: a reference in the document and the line of each value there."""
+    """The file that supplied the values of a list, and the line of each value in the file."""
 
     file: str
     lines: tuple[int, ...]
-    #: Where the document refers to the file.
+    #: Position of the reference in the document.
     place: Place
 
 
 @dataclass(frozen=True, slots=True)
 class SourceText:
-    """The document as read."""
+    """A document as read."""
 
     source: str
     content: str
     root: YamlNode
-    #: Other files that it is put together from, by name.
+    #: Other files merged into the document, by name.
     parts: dict[str, SourceText] = field(default_factory=dict)
-    #: Dotted path of a list whose values a file gave.
+    #: Keys are dotted paths of lists whose values come from a file.
     origins: dict[str, Origin] = field(default_factory=dict)
-    #: Where values begin, as `Place.index` counts, that a `#` made empty.
+    #: Start positions (`Place.index`) of values that a `#` made empty.
     commented: set[int] = field(default_factory=set)
-    #: Whether it is JSON, where no quotes are missing around braces.
+    #: Whether the document is JSON, in which braces cannot lack quotes.
     is_json: bool = False
-    #: What its author should know, and what hides nothing.
+    #: Warnings, which do not prevent further checks.
     doubts: list[Problem] = field(default_factory=list)
 
     def braces(self, node: YamlNode) -> str:
-        """The source of a mapping that one line holds in one pair of braces; empty for any other."""
+        """Returns the source of a mapping in a single pair of braces on one line; empty for other nodes."""
         part = self._part(node.place)
         if part.is_json:
             return ""
@@ -51,18 +51,19 @@ class SourceText:
         return f"{{{inside}}}" if is_one else ""
 
     def is_commented(self, place: Place) -> bool:
-        """Whether a `#` made the value empty that begins here, which was told already."""
+        """Returns whether a `#` made the value at this position empty, which has been reported already."""
         return place.index in self._part(place).commented
 
     def _part(self, place: Place) -> SourceText:
-        """The file that a place is in."""
+        """Returns the file that contains a position."""
         return self.parts.get(place.file, self)
 
     def problem(self, path: str, message: str, offset: int | None = None) -> Problem:
-        """A problem at a dotted path such as `shots[0].axes.scene[3]`, or at the nearest place above it.
+        """Returns a problem at a path such as `shots[0].axes.scene[3]`, or at its nearest existing parent.
 
-        `offset` counts characters into the text at that path, such as those before an unbalanced brace.
-        A value from a file is named by that file and line, with the place of the reference.
+        `offset` counts characters into the text at that path, such as those before an unbalanced brace. For a
+        value from a file, the message names the file and line, and the problem has the position of the
+        reference.
         """
         node, place, rest = find(self.root, path)
         if offset is not None and isinstance(node, Scalar) and not rest:
@@ -70,7 +71,7 @@ class SourceText:
         return self.at(place, path, message, offset)
 
     def at(self, place: Place, path: str, message: str, offset: int | None = None) -> Problem:
-        """A problem at a place already known."""
+        """Returns a problem at a known position."""
         for prefix, origin in self.origins.items():
             value = _INDEX.match(path.removeprefix(prefix)) if path.startswith(prefix) else None
             if value:
@@ -78,6 +79,6 @@ class SourceText:
                 line = f":{origin.lines[index]}" if index < len(origin.lines) else ""
                 column = f":{offset + 1}" if line and offset is not None else ""
                 message, place = f"{origin.file}{line}{column}: {message}", origin.place
-        # A value that a message quotes may hold line ends.
+        # Values quoted in a message may contain line breaks.
         one_line = re.sub(r"\s*\n\s*", " ", message)
         return Problem(one_line, shortened(path, MAX_PATH), place.line, place.column, place.file)

@@ -1,4 +1,4 @@
-"""What a YAML syntax error means to the person who typed it, and what to write instead."""
+"""Explains YAML syntax errors and says what to write instead."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from common.lookalikes import TYPOGRAPHIC_QUOTES, named, plain
 from common.wording import quoted, shortened
 
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-#: The line ends of YAML 1.2, and no other character.
+#: The line ends of YAML 1.2, and no other characters.
 LINE_END = re.compile(r"\r\n|\r|\n")
-#: What YAML takes for syntax at the start of a value, and people mean as text.
+#: Characters that are YAML syntax at the start of a value but are often intended as text.
 _NEEDS_QUOTES = frozenset("{[@%*&!`|>")
-#: What a parser stumbles over inside brackets that were meant as such.
+#: Characters that the parser rejects inside brackets that were intended as brackets.
 _INSIDE = frozenset("]}@%`")
-#: How far above a bracket that is not closed its values are looked at.
+#: Number of lines before an unclosed bracket that are searched for a comment.
 _LINES_IN_BRACKETS = 50
-#: A comment without a blank behind its `#`, as a colour is written.
+#: A `#` without a space after it, such as a colour.
 _COMMENT = re.compile(r"(?<![^\s\[{,])#[^\s,\]}]+")
 _QUOTED = re.compile(r""""(?:[^"\\]|\\.)*"|'[^']*'""")
-#: Keys whose values are text, so that a bracket there opens nothing.
+#: Keys whose values are text, so that a bracket is not a list or mapping.
 _TEXT_KEY = re.compile(r"(?:prompt|negative|look|text|name)\s*:\s*")
 
 
 def syntax_problem(text: str, error: yaml.MarkedYAMLError) -> Problem:
-    """One sentence for the parser's error, at the place where it must be mended."""
+    """Returns one sentence for the parser's error, at the position that must be corrected."""
     lines = [*LINE_END.split(text), ""]
     mark, opened = error.problem_mark or error.context_mark, error.context_mark
     line, column = (mark.line, mark.column) if mark else (0, 0)
-    # The mark may stand on the line after the broken one, where the parser first noticed.
+    # The mark may be on the line after the incorrect one, where the parser detected the error.
     here = lines[line] if line < len(lines) else ""
     in_brackets = (error.context or "").endswith(("flow mapping", "flow sequence"))
     if "parsing a flow" in (error.context or "") and (comment := _comment_in_brackets(lines, line)):
@@ -67,7 +67,7 @@ def syntax_problem(text: str, error: yaml.MarkedYAMLError) -> Problem:
 
 
 def _in_words(reason: str, line: str, column: int) -> str | None:
-    """A sentence for the errors that people meet most, where the parser speaks of tokens and blocks."""
+    """Explains the most common errors, for which the message of the parser uses internal terms."""
     before, behind = line[:column].rstrip(), line[column:].strip()
     if "cannot start any token" in reason and line[column : column + 1] == "\t":
         return "a tab stands here; write blanks in its place"
@@ -97,15 +97,15 @@ def _remedy(reason: str, line: str, column: int) -> str:
 
 
 def _after_quote(line: str, column: int) -> str:
-    """The quote that ended a text too early, if text goes on right behind it."""
+    """Returns the quote that ended a text too early, if text follows directly after it."""
     before, here = line[column - 1 : column], line[column : column + 1]
     return before if before in ("'", '"') and here.strip() else ""
 
 
 def _of_line(lines: list[str], number: int, in_brackets: bool) -> Problem | None:
-    """What is wrong with how a line is indented or how its value starts.
+    """Finds wrong indentation and values that need quotes in a line.
 
-    `in_brackets` says that brackets were meant as such, unless they stand where only a text can.
+    `in_brackets` says that brackets were intended as such, except in values that can only be text.
     """
     if not 0 <= number < len(lines):
         return None
@@ -123,7 +123,7 @@ def _of_line(lines: list[str], number: int, in_brackets: bool) -> Problem | None
     return _problem(f"{message}{quoted(shortened(value, 200))}", number, start)
 
 
-#: What may stand before a key: blanks of any kind, and a bullet of any kind.
+#: Text before a key: whitespace and bullets, including lookalikes that YAML does not accept.
 _START = re.compile(r"(?P<indent>\s*)(?:(?P<bullet>[-\u2010-\u2015\u2212\u2022\u00b7])(?P<gap>\s+))?")
 _KEY = re.compile(
     r"(?P<key>[A-Za-z_][\w -]{0,60}?)(?P<colon>\s*(?::|\uff1a|\u2236|\ua789|=)\s*)(?P<value>.*)"
@@ -132,7 +132,7 @@ _BLANKS = " \t"
 
 
 def odd_syntax(line: str) -> tuple[int, str] | None:
-    """Where in a line a character stands that only looks like syntax, and a sentence on it."""
+    """Returns the column of a character that only looks like YAML syntax, and a sentence about it."""
     start = _START.match(line)
     assert start is not None
     for blanks in ("indent", "gap"):
@@ -149,7 +149,7 @@ def odd_syntax(line: str) -> tuple[int, str] | None:
 
 
 def _odd_value(line: str, start: re.Match[str], key: re.Match[str]) -> tuple[int, str] | None:
-    """The same for what parts key and value, and what the value begins with."""
+    """As `odd_syntax`, for the separator after the key and the start of the value."""
     colon, value = key["colon"], key["value"].rstrip()
     sign = colon.strip()
     odd = next((char for char in colon if char not in f"{_BLANKS}:="), None)
@@ -168,7 +168,7 @@ def _odd_value(line: str, start: re.Match[str], key: re.Match[str]) -> tuple[int
 
 
 def _comment_in_brackets(lines: list[str], last: int) -> Problem | None:
-    """The nearest `#ff0000` above that was meant as a value and hides the bracket that closes."""
+    """Finds the nearest preceding value such as `#ff0000` that hides a closing bracket as a comment."""
     for number in range(min(last, len(lines) - 1), max(-1, last - _LINES_IN_BRACKETS), -1):
         found = _COMMENT.search(_QUOTED.sub(lambda quoted: "_" * len(quoted[0]), lines[number]))
         if found and any(bracket in lines[number][: found.start()] for bracket in ("[", "{", ",")):
@@ -186,7 +186,7 @@ def _is_yaml(value: str) -> bool:
 
 
 def _value_of(line: str) -> int:
-    """Where the text after `key:` and `-` starts in a line."""
+    """Returns the column where the text after `key:` and `-` starts."""
     at = len(line) - len(line.lstrip())
     while line.startswith("- ", at):
         at += 2
@@ -197,5 +197,5 @@ def _value_of(line: str) -> int:
 
 
 def _problem(message: str, line: int, column: int) -> Problem:
-    """`line` and `column` count from 0."""
+    """`line` and `column` start at 0."""
     return Problem(message, "", line + 1, column + 1)

@@ -1,4 +1,4 @@
-"""A YAML document as a tree that remembers where everything stands and how it was spelled."""
+"""A YAML document as a tree that keeps the position and spelling of every value."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ _RADIX_INT = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
-#: Longer digit strings are no number of any manifest, and slow to convert.
+#: Longer digit strings do not occur in valid manifests and are slow to convert.
 _MAX_DIGITS = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """1-based, in characters; `index` counts from 0 at the document's start."""
+    """A position in characters: `line` and `column` start at 1, `index` starts at 0."""
 
     line: int
     column: int
     index: int = 0
-    #: The file, if that is not the document itself but one that it extends.
+    #: The extended file that contains the position; empty for the document itself.
     file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
     place: Place
-    #: Content after unquoting and folding, otherwise in its source spelling.
+    #: The content after unquoting and folding, otherwise as spelled in the source.
     text: str
-    #: `""` for plain, `'`, `"`, `|` or `>`.
+    #: `""` for plain scalars, otherwise `'`, `"`, `|` or `>`.
     style: str = ""
-    #: Where it ends in the source, as `Place.index` counts; -1 for what was not read from one.
+    #: End position in the source (as `Place.index`); -1 if the scalar was not read from a source.
     end: int = field(default=-1, compare=False)
 
     @property
     def kind(self) -> str:
-        """What the YAML 1.2 core schema takes it for: `null`, `bool`, `int`, `float` or `text`."""
+        """The type in the YAML 1.2 core schema: `null`, `bool`, `int`, `float` or `text`."""
         if self.style:
             return "text"
         for kind, pattern in (("null", _NULL), ("bool", _BOOL), ("int", _INT), ("int", _RADIX_INT)):
@@ -53,7 +53,7 @@ class Scalar:
         return "float" if _FLOAT.fullmatch(self.text) or _NOT_FINITE.fullmatch(self.text) else "text"
 
     def number(self) -> int | float | None:
-        """The number it spells; None if it is none. Too many digits read as infinite."""
+        """Returns the number, or None if the text is not a number. Too many digits are read as infinity."""
         kind = self.kind
         if kind not in ("int", "float"):
             return None
@@ -68,11 +68,11 @@ class Scalar:
         return int(self.text)
 
     def decimal(self) -> Decimal | None:
-        """The finite number it spells, with the digits it is written with; None if it is none."""
+        """Returns the finite number with its digits as written, or None if the text is not one."""
         number = self.number()
         if number is None or not math.isfinite(number):
             return None
-        # Octal and hexadecimal spellings have no decimal reading of their own.
+        # Decimal cannot parse octal and hexadecimal numbers.
         return Decimal(number) if _RADIX_INT.fullmatch(self.text) else Decimal(self.text)
 
 
@@ -85,7 +85,7 @@ class Sequence:
 @dataclass(frozen=True, slots=True)
 class Mapping:
     place: Place
-    #: Key to the key's own place and the value.
+    #: Key to the position of the key, and the value.
     entries: dict[str, tuple[Place, YamlNode]] = field(default_factory=dict)
 
     def get(self, key: str) -> YamlNode | None:
@@ -101,7 +101,7 @@ YamlNode = Scalar | Sequence | Mapping
 
 
 def described(node: YamlNode) -> str:
-    """What stands where something else should."""
+    """Describes an unexpected value for a message."""
     match node:
         case Sequence():
             return "a list" if node.items else "an empty list"
@@ -114,7 +114,7 @@ def described(node: YamlNode) -> str:
 
 
 def spelling(node: YamlNode) -> str:
-    """How a value reads where a text refers to it."""
+    """Returns the text that references to a value read."""
     match node:
         case Scalar():
             return node.text
@@ -128,7 +128,7 @@ _PLAIN = re.compile(r"""[^\s\[\]{},#&*!|>'"%@`?:-](?:[^\[\]{},#\n\\]*[^\s\[\]{},
 
 
 def flow(node: YamlNode) -> str:
-    """A value as it is written inside brackets: `[a, "1"]`, `{name: ana}`."""
+    """Returns a value as written inside brackets: `[a, "1"]`, `{name: ana}`."""
     match node:
         case Sequence():
             return f"[{', '.join(flow(item) for item in node.items)}]"
@@ -147,16 +147,16 @@ _KEY_END = re.compile(r"[.\[]")
 
 
 def child_path(path: str, key: str | int) -> str:
-    """The dotted path of a child: `shots[0].axes.scene`."""
+    """Returns the dotted path of a child: `shots[0].axes.scene`."""
     if isinstance(key, int):
         return f"{path}[{key}]"
     return f"{path}.{key}" if path else key
 
 
 def find(root: YamlNode, path: str) -> tuple[YamlNode, Place, str]:
-    """The deepest node on the way to `path` that exists, its place, and the rest of the path below it.
+    """Returns the deepest existing node on `path`, its position, and the remaining path below it.
 
-    The place of a mapping or list is that of its key, which is what a reader looks for.
+    The position of a mapping or list is that of its key, where readers look for it.
     """
     node, place, at = root, root.place, 0
     while at < len(path):
@@ -179,7 +179,7 @@ def find(root: YamlNode, path: str) -> tuple[YamlNode, Place, str]:
 
 
 def _key(node: YamlNode, path: str, start: int) -> tuple[str | None, int]:
-    """The key of a mapping that a path goes on with at `start`, and where it ends; keys may hold dots."""
+    """Returns the mapping key at `start` of a path, and its end. Keys may contain dots."""
     keys = node.entries if isinstance(node, Mapping) else {}
     for end in (*(match.start() for match in _KEY_END.finditer(path, start)), len(path)):
         if path[start:end] in keys:
@@ -188,10 +188,10 @@ def _key(node: YamlNode, path: str, start: int) -> tuple[str | None, int]:
 
 
 def place_in(scalar: Scalar, source: str, offset: int) -> Place:
-    """Where character `offset` of a scalar's text stands in the source it was read from.
+    """Returns the source position of character `offset` of a scalar's text.
 
-    Follows the text through quotes, folding and block indentation; the scalar's own place where an
-    escape such as `\\u00e9` hides a character.
+    Takes quotes, folding and block indentation into account. Returns the position of the scalar itself if an
+    escape such as `\\u00e9` makes the characters differ.
     """
     at = scalar.place.index
     if scalar.style in ("|", ">"):
@@ -215,7 +215,7 @@ def place_in(scalar: Scalar, source: str, offset: int) -> Place:
 
 
 def in_file(node: YamlNode, file: str) -> YamlNode:
-    """The tree with every place in `file`; what anchors share stays shared."""
+    """Returns the tree with every position in `file`. Nodes shared by anchors remain shared."""
     return _in_file(node, file, {})
 
 

@@ -1,4 +1,4 @@
-"""The farm's own files (settings, catalogs, cards) read into strict types, every problem with its line."""
+"""Reads the farm's own files (settings, catalogs, cards) into strict types; reports problems with lines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from common.wording import suggestion
 
 Entry = TypeVar("Entry", bound=BaseModel)
 
-#: For pydantic's kinds of error whose own sentence speaks to a programmer.
+#: Replaces pydantic messages that use programming terms.
 _SENTENCES = {
     "missing": "is missing",
     **dict.fromkeys(("string_type", "path_type"), "must be text"),
@@ -28,7 +28,7 @@ _SENTENCES = {
 
 
 def read_document(path: Path) -> tuple[SourceText, list[Problem]]:
-    """The file as a tree; raises InvalidDocument where it cannot be read."""
+    """Returns the file as a tree. Raises InvalidDocument if it cannot be read."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -37,7 +37,7 @@ def read_document(path: Path) -> tuple[SourceText, list[Problem]]:
 
 
 def plain(node: YamlNode) -> Any:
-    """Python data by the YAML 1.2 core schema."""
+    """Converts a tree to Python data according to the YAML 1.2 core schema."""
     if isinstance(node, Mapping):
         return {key: plain(value) for key, _, value in node.items()}
     if not isinstance(node, Scalar):
@@ -56,7 +56,7 @@ def plain(node: YamlNode) -> Any:
 def validated(
     kind: type[Entry], data: object, path: str, text: SourceText, problems: list[Problem]
 ) -> Entry | None:
-    """`data`, found at `path` of the document, as `kind`; None after adding what is wrong to `problems`."""
+    """Returns `data`, found at `path`, as `kind`; returns None after adding its errors to `problems`."""
     try:
         return kind.model_validate(data)
     except ValidationError as error:
@@ -65,15 +65,15 @@ def validated(
 
 
 def dotted(path: str, loc: tuple[str | int, ...]) -> str:
-    """The dotted path of what stands at `loc`, a place as pydantic says it, below `path`."""
+    """Returns the dotted path of a pydantic location `loc` below `path`."""
     for key in loc:
-        # Pydantic's mark for a key that is wrong itself.
+        # Pydantic's marker for an invalid key.
         path = path if key == "[key]" else child_path(path, key)
     return path
 
 
 def sentence(kind: type[BaseModel], item: ErrorDetails) -> str:
-    """What is wrong with one value given for `kind`, and what to write; secrets are not repeated."""
+    """Describes an invalid value for `kind` and what to write; does not repeat secrets."""
     match item["type"]:
         case "extra_forbidden":
             *above, key = item["loc"]
@@ -84,7 +84,7 @@ def sentence(kind: type[BaseModel], item: ErrorDetails) -> str:
 
 
 def _known(kind: type[BaseModel], loc: list[str | int]) -> list[str]:
-    """The keys that the mapping at `loc` of a `kind` takes."""
+    """Returns the keys of the mapping at `loc` in a `kind`."""
     kinds = [kind]
     for key in loc:
         held = [model.model_fields[key].annotation for model in kinds if key in model.model_fields]
@@ -93,7 +93,7 @@ def _known(kind: type[BaseModel], loc: list[str | int]) -> list[str]:
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
-    """The models inside a type, such as `Card` in `tuple[Card, ...] | None`."""
+    """Returns the models inside a type, such as `Card` in `tuple[Card, ...] | None`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for part in get_args(annotation) for model in _models(part)]

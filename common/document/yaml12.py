@@ -1,7 +1,8 @@
-"""YAML 1.2 (core schema) on PyYAML's parser: places kept, spelling kept, duplicate keys and bombs refused.
+"""Reads YAML 1.2 (core schema) with PyYAML's parser; rejects duplicate keys and malicious documents.
 
-PyYAML's own constructor reads YAML 1.1: `9:16` becomes 556, `no` becomes False, `007` becomes 7 and of two
-equal keys the last wins. Here only its event stream is used and the tree is built without recursion.
+PyYAML's constructor implements YAML 1.1: `9:16` becomes 556, `no` becomes False, `007` becomes 7, and the
+last of several equal keys wins. Therefore only its events are used. The tree keeps positions and spelling and
+is built without recursion.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from common.errors import EmptyDocument, InvalidDocument, Problem
 
 MAX_BYTES = 8 * 1024 * 1024
 
-#: Characters that PyYAML takes for line ends or refuses. In YAML 1.2 they are part of the text they stand in.
+#: PyYAML treats these characters as line ends or rejects them. In YAML 1.2, they are part of the text.
 _NO_LINE_ENDS = "\x0c\x85\u2028\u2029"
 _PRIVATE_USE = range(0xE000, 0xF900)
 
 
 def read_yaml(content: str | bytes, source: str) -> tuple[SourceText, list[Problem]]:
-    """The document as a tree, and what is wrong in it without hiding the rest (duplicate keys, tags).
+    """Returns the document as a tree, and its non-fatal problems (duplicate keys, tags).
 
-    Raises InvalidDocument where nothing can be read: not UTF-8, too large, broken syntax, a bomb;
-    EmptyDocument where nothing stands in it.
+    Raises InvalidDocument if it is not UTF-8, too large or syntactically wrong, or exceeds the limits of
+    `TreeBuilder`, and EmptyDocument if it is empty.
     """
     text = decoded(content, source)
     builder = TreeBuilder()
@@ -45,7 +46,7 @@ def read_yaml(content: str | bytes, source: str) -> tuple[SourceText, list[Probl
 
 
 def decoded(content: str | bytes, source: str) -> str:
-    """The text of a document; raises InvalidDocument where it is too large or not UTF-8."""
+    """Returns the text of a document. Raises InvalidDocument if it is too large or not UTF-8."""
     size = len(content) if isinstance(content, bytes) else len(content.encode("utf-8", "replace"))
     if size > MAX_BYTES:
         limit = f"{MAX_BYTES // 1024**2} MiB"
@@ -64,13 +65,13 @@ def decoded(content: str | bytes, source: str) -> str:
 
 
 def _hidden(text: str) -> dict[int, str]:
-    """Characters that PyYAML must not see, each with one for the parser that the text does not hold."""
+    """Maps characters that PyYAML misreads to characters that the text does not contain."""
     free = (chr(code) for code in _PRIVATE_USE if chr(code) not in text)
     return {ord(char): next(free, char) for char in _NO_LINE_ENDS if char in text}
 
 
 def _events(text: str) -> Iterator[Any]:
-    """PyYAML's events; its errors as one sentence each."""
+    """Yields PyYAML's events; converts its errors to UnreadableError with one sentence each."""
     hidden = _hidden(text)
     shown = {ord(other): chr(code) for code, other in hidden.items()}
     try:

@@ -1,1 +1,1 @@
-"""The manifest as a person writes it; `common.manifest.parse` reads it."""
+"""The manifest: its types and its parser, `common.manifest.parse`."""

@@ -1,4 +1,4 @@
-"""What other programs call the fields of a shot, in the columns of tables and the fields of axis values."""
+"""Names of shot fields in other programs, for columns of tables and fields of axis values."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from functools import lru_cache
 
 from common.wording import shortened
 
-#: Ours to theirs, as `spelled`; upper and lower case, blanks, `_` and `-` do not matter.
-#: A1111, InvokeAI, SwarmUI, kohya's scripts and diffusers write them so.
+#: Our name to the names in A1111, InvokeAI, SwarmUI, kohya's scripts and diffusers. They are compared as
+#: `spelled`, so case, spaces, `_` and `-` do not matter.
 _THEIRS = {
     "prompt": ("positiveprompt", "positive_prompt"),
     "negative": ("negative prompt", "neg prompt", "negativeprompts", "uncond prompt"),
@@ -23,10 +23,10 @@ _THEIRS = {
     "model": ("checkpoint", "checkpoint name", "ckpt name", "sd model checkpoint", "sd model name"),
 }
 
-#: Fields that set the size together.
+#: Fields that together set the size.
 SIDES = ("width", "height")
 
-#: Settings of other programs that the farm does not have, and what to do.
+#: Settings of other programs that the farm does not have, and what to do instead.
 WITHOUT = {
     **dict.fromkeys(
         (
@@ -52,7 +52,7 @@ WITHOUT = {
 
 
 def spelled(key: str) -> str:
-    """A key without the ways that programs differ in: `Negative prompt`, `negative_prompt`."""
+    """Returns a key without the differences between programs: `Negative prompt`, `negative_prompt`."""
     return re.sub(r"[\s_-]+", "", key).lower()
 
 
@@ -61,18 +61,18 @@ _OURS |= {"shift": "shift", "blindsteps": "blind_steps", "preset": "preset"}
 
 
 def theirs(field: str) -> tuple[str, ...]:
-    """What other programs call a field, as `spelled`, our own name among them."""
+    """Returns the names of a field as `spelled`: our own and those of other programs."""
     return tuple(dict.fromkeys(spelled(name) for name in (field, *_THEIRS[field])))
 
 
 @lru_cache(maxsize=65_536)
 def field_of(key: str) -> str | None:
-    """The shot field that a column or field of this name sets; `width` and `height` together are `size`."""
+    """Returns the shot field that a column sets, or None; `width` and `height` together set `size`."""
     return _OURS.get(spelled(key))
 
 
 def column_remedy(column: str) -> str:
-    """How a column that sets a field becomes plain text; empty for one that sets none."""
+    """Says how a column that sets a field can become plain text; empty if the column sets none."""
     field = field_of(column)
     if field is None:
         return ""
@@ -83,5 +83,5 @@ def column_remedy(column: str) -> str:
 
 @lru_cache(maxsize=65_536)
 def without(key: str) -> str | None:
-    """What is said of a setting of other programs that the farm does not have."""
+    """Returns the advice for a setting of other programs that the farm does not have, or None."""
     return WITHOUT.get(spelled(key))

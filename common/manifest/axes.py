@@ -1,4 +1,4 @@
-"""Axes of a group: lists, files and ranges as values that are spelled and that set shot fields."""
+"""Parses the axes of a group: lists, files and ranges become texts and the shot fields they set."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from common.wording import shortened, suggestion
 AXIS_NAME = rf"(?![\d-]){NAME_CHARACTER}{{1,63}}"
 _LETTERS = "letters, digits, `_` and `-`, starting with a letter"
 
-#: Names that prompts and output patterns give a meaning of their own.
+#: Names that have a special meaning in prompts and output patterns.
 RESERVED = {
     "trigger": "it stands for the trigger words of the shot's LoRAs",
     "seed": "it stands for the shot's seed",
@@ -63,7 +63,7 @@ _LIST_KEYS = {
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """Axis name to its values."""
+    """The value of `axes`: a mapping of axis names to values."""
 
     def read(self, node: YamlNode, path: str, reading: Reading) -> dict[str, Axis] | None:
         if not isinstance(node, tree.Mapping):
@@ -93,7 +93,7 @@ class Axes:
 
 
 def _merged(node: YamlNode) -> str:
-    """What to write for a list of axes, one a mapping."""
+    """Returns what to write instead of a list of mappings with one axis each."""
     items = node.items if isinstance(node, tree.Sequence) else []
     entries = {
         key: entry for item in items if isinstance(item, tree.Mapping) for key, entry in item.entries.items()
@@ -103,7 +103,7 @@ def _merged(node: YamlNode) -> str:
 
 
 def name_problem(name: str) -> str | None:
-    """Why an axis cannot have this name, if so."""
+    """Returns why an axis cannot have this name, or None."""
     if name in _NOT_AXES:
         return f"`{name}` cannot be an axis; {_NOT_AXES[name]}"
     if name in RESERVED:
@@ -115,7 +115,7 @@ def name_problem(name: str) -> str | None:
 
 
 def _read_axis(node: YamlNode, path: str, name: str, reading: Reading) -> Axis | None:
-    """An axis in any of its forms; None after reporting why it has no values."""
+    """Returns an axis given in any form; returns None after reporting why it has no values."""
     if not isinstance(node, tree.Mapping):
         return _listed(node, path, name, False, reading)
     found: YamlNode | None
@@ -133,7 +133,7 @@ def _read_axis(node: YamlNode, path: str, name: str, reading: Reading) -> Axis |
             return Axis(values=numbers)
         read, found = {}, tree.Sequence(node.place, [Scalar(node.place, number) for number in numbers])
     elif "list" in node.entries:
-        # It is none that is known, which was told where lists are looked up.
+        # The list is unknown; the lookup of lists has reported this already.
         return None
     else:
         forms = "`{file: …}`, `{list: …}`, `{from: …, to: …, step: …}` or `{values: […], expand: true}`"
@@ -145,7 +145,10 @@ def _read_axis(node: YamlNode, path: str, name: str, reading: Reading) -> Axis |
 
 
 def _renamed(values: YamlNode, columns: YamlNode, path: str, reading: Reading) -> YamlNode | None:
-    """The values with their fields called as `columns` says; None after reporting what it names in vain."""
+    """Returns the values with fields renamed according to `columns`; reports unknown columns.
+
+    Returns None if `columns` is not a mapping.
+    """
     where = f"{path}.columns"
     if not isinstance(columns, tree.Mapping) or not isinstance(values, tree.Sequence):
         reading.wrong(
@@ -168,7 +171,7 @@ def _renamed(values: YamlNode, columns: YamlNode, path: str, reading: Reading) -
 
 
 def _listed(node: YamlNode, path: str, name: str, expand: bool, reading: Reading) -> Axis | None:
-    """The axis of a list; None after reporting what is wrong with any of it."""
+    """Returns the axis of a list; returns None after reporting problems in its values."""
     if not isinstance(node, tree.Sequence):
         hint = value_remedies.write("", of_axis_text(node, reading.lists)) if isinstance(node, Scalar) else ""
         if not isinstance(node, Scalar) or not reading.text.is_commented(node.place):
@@ -197,7 +200,7 @@ def _listed(node: YamlNode, path: str, name: str, expand: bool, reading: Reading
 def _read_values(
     node: tree.Sequence, path: str, name: str, reading: Reading
 ) -> list[tuple[Spelling, ShotFields] | None]:
-    """Each value of a list; of a file, what is wrong with a column is reported once, with its first row."""
+    """Reads the values of a list. Problems of a file are reported once per column, with the first row."""
     if path not in reading.contents:
         return [read_value(item, f"{path}[{i}]", name, reading) for i, item in enumerate(node.items)]
     with reading.once_a_column():
@@ -205,7 +208,7 @@ def _read_values(
 
 
 def _is_no_range(node: tree.Sequence, path: str, name: str, reading: Reading) -> bool:
-    """False after reporting a list whose only text spells a range for a number; others are warned of."""
+    """Returns False after reporting a list whose only text is a range of numbers; may only warn."""
     only = node.items[0] if len(node.items) == 1 else None
     if not isinstance(only, Scalar) or only.style or only.number() is not None:
         return True
@@ -224,7 +227,7 @@ def _is_no_range(node: tree.Sequence, path: str, name: str, reading: Reading) ->
 
 
 def read_value(node: YamlNode, path: str, name: str, reading: Reading) -> tuple[Spelling, ShotFields] | None:
-    """One value of the axis `name`: what text reads, and what it sets; None after reporting a wrong one."""
+    """Returns the text of one value and the fields it sets; returns None after reporting problems."""
     field = field_of(name)
     has_several = isinstance(node, tree.Mapping) and name in node.entries
     if field in VALUE_KEYS and not has_several:
@@ -237,7 +240,7 @@ def read_value(node: YamlNode, path: str, name: str, reading: Reading) -> tuple[
 
 
 def _is_braced(node: tree.Mapping, reading: Reading) -> bool:
-    """Whether a mapping is a text such as `{a|b}` without its quotes."""
+    """Returns whether a mapping is a text such as `{a|b}` without quotes."""
     empty = all(isinstance(value, Scalar) and value.kind == "null" for _, _, value in node.items())
     return empty and bool(node.entries) and bool(reading.text.braces(node))
 
@@ -249,7 +252,7 @@ def _spelled(node: YamlNode) -> Spelling:
 
 
 def _mapped(node: tree.Mapping, path: str, reading: Reading) -> tuple[Spelling, ShotFields] | None:
-    """Texts by field, and what those fields set that are called like a shot field, here or elsewhere."""
+    """Returns the texts of a mapping by field, and the shot fields that they set, also by other names."""
     if not node.entries:
         reading.wrong(node.place, path, "is an empty mapping")
         return None
@@ -284,18 +287,18 @@ def _mapped(node: tree.Mapping, path: str, reading: Reading) -> tuple[Spelling, 
 
 
 def _text_key(key: str) -> str:
-    """What `{axis.field}` looks the field up by."""
+    """Returns the name by which `{axis.field}` looks up a field."""
     return COLUMN_INDEX if key == "index" else normal(" ".join(key.split()))
 
 
 def _sets_nothing(field: str, value: YamlNode) -> bool:
-    """An empty cell of a column such as `steps` sets nothing; one of `negative` means none."""
+    """Returns whether a value is ignored: null, or an empty cell except in `negative`."""
     is_empty = isinstance(value, Scalar) and value.text == "" and field != "negative"
     return is_empty or (isinstance(value, Scalar) and value.kind == "null")
 
 
 def _text(value: YamlNode, path: str, reading: Reading) -> str:
-    """What a field reads that sets nothing: the texts of a list are joined, nothing is an empty text."""
+    """Returns the text of a field that sets nothing: list items are joined, null becomes empty."""
     if isinstance(value, tree.Mapping):
         remedy = "give each of its texts a field of its own"
         reading.wrong(value.place, path, f"must be text or a list of texts, not {described(value)}; {remedy}")
@@ -304,7 +307,7 @@ def _text(value: YamlNode, path: str, reading: Reading) -> str:
 
 
 def _in_our_words(field: str, value: YamlNode) -> YamlNode:
-    """The value of a field as we spell it: texts of a list joined, samplers by their names here."""
+    """Converts a value to our spelling: joins lists of prompts and translates names of samplers."""
     if field in ("prompt", "negative") and isinstance(value, tree.Sequence):
         return Scalar(value.place, spelling(value), '"')
     if field == "sampler" and isinstance(value, Scalar):
@@ -315,7 +318,7 @@ def _in_our_words(field: str, value: YamlNode) -> YamlNode:
 def _size_of(
     sides: dict[str, tuple[str, YamlNode]], place: tree.Place, path: str, reading: Reading
 ) -> Size | None:
-    """The size that the fields `width` and `height` give together; `sides` has the key and value of each."""
+    """Returns the size given by the fields `width` and `height`; `sides` has the key and value of each."""
     pixels = [
         SIDE.read(value, child_path(path, key), reading) for key, value in (sides[side] for side in SIDES)
     ]
@@ -325,7 +328,7 @@ def _size_of(
 
 
 def axis_definitions() -> dict[str, Any]:
-    """JSON Schema of axes, for `$defs`: the parts that all of them share, and an axis of any name."""
+    """Returns the JSON Schema definitions (`$defs`) of axes."""
     text = Text().schema()
     mapping = {
         "type": "object",
@@ -353,7 +356,7 @@ def _axis_schema(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _field_axis_schema(name: str, key: Key) -> dict[str, Any]:
-    """Of an axis named like a shot field: values of that field, or mappings that hold it among others."""
+    """Returns the schema of an axis that sets a shot field, alone or in mappings."""
     several = {"allOf": [{"$ref": "#/$defs/mappingValue"}, {"required": [name]}]}
     return {
         **_axis_schema({"anyOf": [key.kind.schema(), several]}),

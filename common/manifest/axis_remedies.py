@@ -1,4 +1,4 @@
-"""What to write for the values of an axis in the forms of other programs."""
+"""Suggests how to write axis values that have the form of another program."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from common.manifest.aliases import spelled
 from common.manifest.key_remedies import first_of
 from common.manifest.value_remedies import LONGEST, is_list_file
 
-#: Keys under which other programs list the values of a parameter.
+#: Keys for the list of values in other programs.
 _LISTS = frozenset(("value", "choices", "choice", "options", "items", "random", "oneof", "enum", "anyof"))
 _FILES = frozenset(("files", "path", "glob", "csv", "txt", "source", "filename", "fromfile"))
 
 
 def of_axis_text(node: Scalar, lists: Set[str]) -> str | None:
-    """What a text means where a list belongs: a range, a file, a list of the manifest, else its parts."""
+    """Interprets a text in place of a list: a range, a file, a list of the manifest, or separated values."""
     text = node.text
     if not text or node.kind == "null":
         return None
@@ -32,7 +32,7 @@ def of_axis_text(node: Scalar, lists: Set[str]) -> str | None:
 
 
 def one_file(node: tree.Sequence) -> str | None:
-    """The file of `[{file: colours.txt}]`, which reads it without the brackets."""
+    """Returns the file axis meant by `[{file: colours.txt}]`, or None."""
     only = node.items[0] if len(node.items) == 1 else None
     if not isinstance(only, tree.Mapping) or only.entries.keys() != {"file"}:
         return None
@@ -41,7 +41,7 @@ def one_file(node: tree.Sequence) -> str | None:
 
 
 def of_axis(node: tree.Mapping) -> str:
-    """For a mapping that is no form of an axis: `{start: 1, stop: 10, by: 3}`, `{name: ana}`."""
+    """Suggests a valid axis for a mapping such as `{start: 1, stop: 10, by: 3}` or `{name: ana}`."""
     meant = _spread(node) or _only_entry(node) or _by_name(node)
     if meant is None and node.entries:
         meant = f"[{flow(node)}]"
@@ -49,7 +49,7 @@ def of_axis(node: tree.Mapping) -> str:
 
 
 def _spread(node: tree.Mapping) -> str | None:
-    """`{min: 1, max: 9, count: 3}` as a range."""
+    """Converts `{min: 1, max: 9, count: 3}` to a range."""
     ends = (
         first_of(node, "start", "first", "min", "begin", "low"),
         first_of(node, "to", "end", "stop", "last", "max", "high"),
@@ -66,7 +66,7 @@ def _spread(node: tree.Mapping) -> str | None:
 
 
 def _distance(first: str, last: str, count: int) -> str:
-    """The step of so many numbers, where it is a short one."""
+    """Returns the step of `count` evenly spaced numbers if it is short, otherwise an empty text."""
     if count < 2 or not all(re.fullmatch(r"-?\d{1,9}(?:\.\d{1,6})?", end) for end in (first, last)):
         return ""
     step = f"{((Decimal(last) - Decimal(first)) / (count - 1)).normalize():f}"
@@ -74,7 +74,7 @@ def _distance(first: str, last: str, count: int) -> str:
 
 
 def _only_entry(node: tree.Mapping) -> str | None:
-    """`{choices: [a, b]}`, `{range: [1, 5]}`, `{files: [a.txt]}`, `{glob: a.txt}`."""
+    """Handles `{choices: [a, b]}`, `{range: [1, 5]}`, `{files: [a.txt]}` and `{glob: a.txt}`."""
     if len(node.entries) != 1:
         return None
     ((key, _, value),) = node.items()
@@ -89,7 +89,7 @@ def _only_entry(node: tree.Mapping) -> str | None:
 
 
 def _by_name(node: tree.Mapping) -> str | None:
-    """`{ana: {look: red}, bo: {look: blue}}` as mappings that have their names."""
+    """Converts `{ana: {look: red}, bo: {look: blue}}` to a list of mappings with names."""
     values = [
         tree.Mapping(value.place, {"name": (place, Scalar(place, name)), **value.entries})
         for name, place, value in node.items()

@@ -1,7 +1,7 @@
-"""The models and LoRAs that a manifest names: the catalog knows them, and their licences allow the use.
+"""Checks models and LoRAs of a manifest against the catalog, and their licences against its use.
 
-What goes with none of a group's models is told here, together with all else that is wrong; what depends on
-the combination, by `coordinator.expand`.
+Settings that are incompatible with all models of a group are reported here, together with all other problems.
+`coordinator.expand` reports problems that depend on the combination.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from common.manifest.prompt_texts import PromptText, prompt_texts
 from common.manifest.reading import Reading
 from common.wording import shortened, suggestion
 
-#: Fields of which the last that is said counts, as far as the catalog knows them.
+#: Fields that the catalog can check and of which only the last value applies.
 _SINGLE = {"model", "sampler", *KNOBS}
 
 
 def check_catalog(manifest: Manifest, catalog: Catalog, reading: Reading) -> None:
-    """Adds to `reading` what the catalog does not know or allow, and what its models do not understand."""
+    """Reports unknown or forbidden models and LoRAs, incompatible settings and unsupported prompt syntax."""
     commercial = manifest.use == "commercial"
     models: dict[str, str] = {}
     loras: dict[str, str] = {}
@@ -58,7 +58,7 @@ def _check_named(
 
 
 def _check_fit(group: Group, path: str, manifest: Manifest, catalog: Catalog, reading: Reading) -> None:
-    """Reports what a group sets and none of its models takes, each thing once."""
+    """Reports each setting of a group that none of its models supports, once."""
     names = dict.fromkeys(name for _, name in _models(group, path, manifest))
     models = [catalog.models[name] for name in names if name in catalog.models]
     if not models or len(models) < len(names):
@@ -79,14 +79,14 @@ def _check_fit(group: Group, path: str, manifest: Manifest, catalog: Catalog, re
 
 
 def _tell(path: str, told: list[str | None], reading: Reading) -> None:
-    """The first of the problems, if every model has one and none was told there."""
+    """Reports the first problem if every model has one and none has been reported at this path."""
     first = told[0]
     if first is not None and all(told) and not any(each.path == path for each in reading.problems):
         reading.wrong_at(path, first)
 
 
 def _check_syntax(manifest: Manifest, catalog: Catalog, reading: Reading) -> None:
-    """Warns of what no model of the farm understands in prompts, of each kind once."""
+    """Warns once of each kind of prompt syntax that no model of the farm supports."""
     readers: dict[str, list[Model]] = {"defaults": []}
     for index, group in enumerate(manifest.shots):
         path = f"shots[{index}]"
@@ -107,15 +107,17 @@ def _prompt_texts(manifest: Manifest) -> Iterator[PromptText]:
 
 
 def _key(place: str, field: str, number: int | None = None) -> str:
-    """Path of a field of what one place sets; an axis named like it is the field itself."""
+    """Returns the path of a field in a place. An axis named like the field is the field itself."""
     is_field = place.rpartition("[")[0].endswith((f".axes.{field}", f".axes.{field.removesuffix('s')}"))
     path = place if is_field else f"{place}.{field}"
     return path if number is None else f"{path}[{number}]"
 
 
 def _places(group: Group, path: str, manifest: Manifest) -> Iterator[tuple[str, str, ShotFields]]:
-    """Everything that sets fields of the group's shots: its path, that of the place that says or takes it on,
-    and what it sets there."""
+    """Yields each place that sets fields of the group's shots: path, owner and fields.
+
+    The owner is the path of the place itself, or of the place that uses the preset.
+    """
     yield from _said("defaults", manifest.defaults, manifest)
     yield from _said(path, group, manifest)
     for name, axis in group.axes.items():
@@ -127,7 +129,7 @@ def _places(group: Group, path: str, manifest: Manifest) -> Iterator[tuple[str, 
 
 
 def _said(place: str, fields: ShotFields, manifest: Manifest) -> Iterator[tuple[str, str, ShotFields]]:
-    """A place and its presets without what a later of them says; LoRAs add up."""
+    """Yields a place and its presets, without fields that a later one overrides; LoRAs add up."""
     later: set[str] = set()
     for path, each in reversed(list(with_presets(place, fields, manifest.presets))):
         yield path, place, each.model_copy(update=dict.fromkeys(later)) if later else each
@@ -135,7 +137,7 @@ def _said(place: str, fields: ShotFields, manifest: Manifest) -> Iterator[tuple[
 
 
 def _is_overruled(place: str, path: str, name: str, group: Group, manifest: Manifest) -> bool:
-    """Whether no shot of the group gets what a place says of a field."""
+    """Returns whether another place overrides this field in every shot of the group."""
     if place not in ("defaults", path):
         return False
     presets = manifest.presets
@@ -148,7 +150,7 @@ def _is_overruled(place: str, path: str, name: str, group: Group, manifest: Mani
 
 
 def _models(group: Group, path: str, manifest: Manifest) -> Iterator[tuple[str, str]]:
-    """Path and name of every model that the group's shots may use."""
+    """Yields path and name of every model that the group's shots may use."""
     for place, owner, fields in _places(group, path, manifest):
         if fields.model and not _is_overruled(owner, path, "model", group, manifest):
             yield _key(place, "model"), fields.model

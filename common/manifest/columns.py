@@ -1,7 +1,7 @@
-"""What the columns of tables and the fields of axis values do: set a shot field, or stand for reading only.
+"""Warns of columns and fields of axis values whose effect may be unexpected.
 
-Said once per axis: which are taken for a field of the farm though another program named them, and which look
-like a setting and set nothing. Columns that are merely not read are nobody's concern.
+There is one warning per axis for fields that were recognised by their name in another program, and one for
+each field that resembles a setting but sets nothing. Other unused columns are not reported.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from common.manifest.references import read_by
 from common.manifest.shot_keys import VALUE_KEYS
 from common.wording import did_you_mean, nearest, shortened
 
-#: A heading that only begins like a field, such as `Size chart`, is not meant as one.
+#: A longer heading that only begins like a field, such as `Size chart`, is probably unrelated.
 _SLIPS = 2
 
 _NO_FIELDS: frozenset[str] = frozenset()
 
 
 def check_columns(values: Mapping[str, object], groups: tuple[Group, ...], reading: Reading) -> None:
-    """Warns of fields of axis values; `values` are the parts of the manifest that could be read."""
+    """Warns of fields of axis values; `values` are the valid parts of the manifest."""
     for number, group in enumerate(groups):
         read = read_by(number, group, values)
         for name, axis in group.axes.items():
@@ -57,7 +57,7 @@ def _told(name: str, axis: Axis, keys: list[str], read: Set[tuple[str, str]]) ->
 
 
 def _taken(key: str) -> str | None:
-    """Said of an axis, or of a key of `include`, that is called like a field of another program."""
+    """Returns a warning for an axis or `include` key with the name of a field in another program, or None."""
     field = None if key in VALUE_KEYS else field_of(key)
     if field is None:
         return None
@@ -67,7 +67,7 @@ def _taken(key: str) -> str | None:
 
 
 def _unread(key: str, group: Group, read: Set[tuple[str, str]]) -> str | None:
-    """Said of a key of `include` that is no axis, sets nothing and is read by nothing."""
+    """Returns a warning for an `include` key that is not an axis, sets nothing and is unused, or None."""
     if key in VALUE_KEYS or any(name == key for name, _ in read):
         return None
     near = nearest(key, group.axes)
@@ -76,7 +76,7 @@ def _unread(key: str, group: Group, read: Set[tuple[str, str]]) -> str | None:
 
 
 def _vain(key: str) -> str | None:
-    """Said of a field that nothing reads and that looks as if it should set something."""
+    """Returns a warning for an unused field that resembles a setting, or None."""
     word = shortened(key)
     if field_of(key) in SIDES:
         other = next(side for side in SIDES if side != field_of(key))

@@ -1,4 +1,4 @@
-"""What to write for other programs' words on how axes combine: matrices, modes, pairs and filters."""
+"""Suggests how to write combinations of axes in the syntax of other programs: matrices, modes, filters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from common.manifest import value_remedies
 from common.manifest.aliases import spelled
 from common.wording import nearest
 
-#: What varies, in CI matrices, parameter sweeps and other farms; a strategy holds a matrix.
+#: Keys for axes in CI matrices, parameter sweeps and other farms; a strategy contains a matrix.
 _AXES = frozenset(("matrix", "grid", "sweep", "parameters", "params", "variables", "vars", "strategy"))
 _IN_STEP = frozenset(
     ("zip", "zipped", "pair", "pairs", "paired", "pairwise", "parallel", "linked", "lockstep", "aligned")
@@ -23,12 +23,12 @@ _MULTIPLY = "; remove it, since axes multiply"
 
 
 def means_axes(key: str) -> bool:
-    """Whether a key of a group is another program's word for `axes`, or a slip of it."""
+    """Returns whether a key of a group is another program's word for `axes`, or a misspelling of it."""
     return spelled(key) in _AXES or nearest(key, ["axes"]) is not None
 
 
 def of_combination(key: str, mapping: tree.Mapping) -> str | None:
-    """For the keys of a group; None for one that says nothing about how axes combine."""
+    """Suggests what to write for a key of a group; None if the key does not concern combinations."""
     value = mapping.get(key)
     if means_axes(key) and "axes" not in mapping.entries:
         return _as_axes(key, value)
@@ -45,7 +45,7 @@ def of_combination(key: str, mapping: tree.Mapping) -> str | None:
 
 
 def as_axes(value: YamlNode | None) -> str | None:
-    """Axes for a mapping of names to values, of which one alone becomes a list."""
+    """Converts a mapping of names to values to axes; single values become lists."""
     if not isinstance(value, tree.Mapping):
         return None
     entries: dict[str, tuple[tree.Place, YamlNode]] = {
@@ -68,7 +68,7 @@ def _as_axes(key: str, value: YamlNode | None) -> str:
 
 
 def _of_word(key: str, value: Scalar, mapping: tree.Mapping) -> str | None:
-    """For `combine: zip`, `mode: product`, `zip_axes: true` and `where: a == x`."""
+    """Handles `combine: zip`, `mode: product`, `zip_axes: true` and `where: a == x`."""
     names, words = _names(mapping), {spelled(key), spelled(value.text)}
     if spelled(value.text) in _IN_STEP and len(names) > 1:
         if "zip" in mapping.entries:
@@ -90,7 +90,7 @@ def _of_entries(key: str, entries: tree.Sequence) -> str | None:
 
 
 def _zipped(value: tree.Sequence, names: list[str]) -> str | None:
-    """A list of axes, or of lists of them, as `zip` has it."""
+    """Converts a list of axes, or a list of such lists, to the form of `zip`."""
     groups = [each for each in value.items if isinstance(each, tree.Sequence)]
     parts = [each for group in groups or [value] for each in group.items]
     known = all(isinstance(each, Scalar) and each.text in names for each in parts)

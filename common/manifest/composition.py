@@ -1,6 +1,6 @@
-"""A manifest put together from its files: what it `extends`, its files of presets, and its `lists`.
+"""Merges the files of a manifest: those that it `extends`, its preset files, and its `lists`.
 
-Everything after this sees one tree, in which each value knows its file and place.
+The result is one tree in which each value knows its file and position.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from common.manifest.plain_values import Version
 from common.manifest.shot_keys import VALUE_KEYS
 from common.wording import nearest, shortened, suggestion
 
-#: Files that extend each other.
+#: Maximum depth of files that extend each other.
 MAX_DEPTH = 10
-#: Files that one names under `extends`.
+#: Maximum number of files in one `extends`.
 MAX_BASES = 100
 
-#: Parts whose keys add up to those of the base; every other part replaces the base's.
+#: Parts that are merged with the base key by key; other parts replace those of the base.
 MERGED = ("defaults", "output", "limits", "wildcards", "presets", "lists")
-#: What each file says for itself.
+#: Keys that are not inherited.
 _OWN = ("version", "name", "extends")
 
-#: Files that are read as a document; others hold presets as rows of a table.
+#: Files read as a document; other files contain presets as rows of a table.
 _DOCUMENTS = (".yaml", ".yml", ".json")
 
 
@@ -44,34 +44,34 @@ Loaded = TypeVar("Loaded")
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """A document with everything that it extends."""
+    """A document merged with everything that it extends."""
 
     text: SourceText
     problems: list[Problem]
-    #: What reads the files that a file of `text.parts` refers to, the nearest first.
+    #: By extended file: the reader for files that it refers to. The nearest extended file is first.
     readers: Mapping[str, FileReader]
-    #: Whether a part could not be read, so that what is missing may stand there.
+    #: Whether a part could not be read and may therefore contain what seems to be missing.
     is_partial: bool
-    #: Names of the lists, which are in their places.
+    #: Names of the lists, which have replaced their references.
     lists: frozenset[str] = frozenset()
 
 
 def document(content: str | bytes, source: str) -> tuple[SourceText, list[Problem]]:
-    """The tree of a manifest, which may be JSON. Raises InvalidDocument."""
+    """Returns the tree of a manifest in YAML or JSON, and its problems. Raises InvalidDocument."""
     text = decoded(content, source)
     if not (source.lower().endswith(".json") or is_json(text)):
         return read_yaml(text, source)
     try:
         return read_json(text, source)
     except InvalidDocument as broken:
-        # YAML in braces may look like JSON at its beginning.
+        # YAML in braces may begin like JSON.
         with suppress(InvalidDocument):
             return read_yaml(text, source)
         raise broken from None
 
 
 def composed(text: SourceText, files: FileReader | None) -> Composition:
-    """The document with its bases merged, files of presets read and lists put where they are named."""
+    """Returns the document with bases merged, preset files read and references to lists replaced."""
     composer = _Composer(text, files)
     root = text.root
     if isinstance(root, tree.Mapping):
@@ -94,17 +94,17 @@ class _Composer:
     readers: dict[str, FileReader] = field(default_factory=dict)
     is_partial: bool = False
     lists: frozenset[str] = frozenset()
-    #: Files that were merged already.
+    #: Files that have been merged already.
     _merged: dict[str, tree.Mapping] = field(default_factory=dict)
 
     def merged(self, root: tree.Mapping, files: FileReader | None, above: list[str]) -> tree.Mapping:
-        """A file's root over those that it extends; `above` are the files that extend it."""
+        """Returns the root of a file merged with its bases; `above` are the files that extend it."""
         own = self._with_presets(root, files)
         if "extends" not in own.entries:
             return own
         chain = [*above, root.place.file or posixpath.normpath(self.text.source)]
         references = self._references(own.entries["extends"][1], "extends")
-        # The last is the nearest.
+        # In reverse, because `readers` must have the nearest file first.
         bases = [self._base(*each, files, chain) for each in reversed(references)]
         result = tree.Mapping(own.place)
         for base in reversed(bases):
@@ -112,7 +112,7 @@ class _Composer:
         return _over(result, _without(own, ("extends",)))
 
     def _references(self, node: YamlNode, path: str) -> list[tuple[Scalar, str]]:
-        """The file names under a key, each with its path."""
+        """Returns the file names under a key, each with its path."""
         if isinstance(node, tree.Sequence) and len(node.items) > MAX_BASES:
             self._wrong(node.place, path, f"lists {len(node.items):,} files; {MAX_BASES} is the most")
             return []
@@ -130,7 +130,7 @@ class _Composer:
     def _base(
         self, reference: Scalar, path: str, files: FileReader | None, chain: list[str]
     ) -> tree.Mapping | None:
-        """The root of a file that is extended, with its own bases; None after reporting why there is none."""
+        """Returns the merged root of an extended file; returns None after reporting why there is none."""
         name = self._shown(reference)
         if name in chain:
             circle = " > ".join(shortened(each) for each in [*chain[chain.index(name) :], name])
@@ -153,12 +153,12 @@ class _Composer:
         return self._merged[name]
 
     def _shown(self, reference: Scalar) -> str:
-        """A file as it is reached from where the manifest's own name is."""
+        """Returns the path of a file, relative to the same folder as the name of the manifest."""
         folder = posixpath.dirname(reference.place.file or self.text.source)
         return posixpath.normpath(posixpath.join(folder, reference.text))
 
     def _read(self, reference: Scalar, path: str, files: FileReader | None, key: str) -> YamlNode | None:
-        """The root of a file; None after reporting why it cannot be read."""
+        """Returns the root of a file; returns None after reporting why it cannot be read."""
         if files is None:
             word = f"`{key}: {shortened(reference.text)}`"
             message = f"{word} cannot be read here; `farm submit` sends the contents instead"
@@ -176,7 +176,7 @@ class _Composer:
         return root
 
     def _check_version(self, root: tree.Mapping) -> None:
-        """Reports a base without the version that its language has."""
+        """Reports a base with a missing or wrong version."""
         version = root.get("version")
         problem = "lacks `version`; write `version: 1`" if version is None else Version().problem(version)
         if problem:
@@ -184,7 +184,7 @@ class _Composer:
             self._add([Problem(problem, "version" if version else "", place.line, place.column)], place.file)
 
     def _with_presets(self, root: tree.Mapping, files: FileReader | None) -> tree.Mapping:
-        """The root with the presets of `presets: {file: NAME}`, over which those beside it go."""
+        """Returns the root with presets from files; presets beside `presets: {file: NAME}` override them."""
         presets = root.get("presets")
         if not isinstance(presets, tree.Mapping) or isinstance(presets.get("file"), tree.Mapping | None):
             return root
@@ -196,7 +196,7 @@ class _Composer:
         return tree.Mapping(root.place, entries)
 
     def _presets(self, reference: Scalar, path: str, files: FileReader | None) -> tree.Mapping:
-        """The presets of a file by name: a mapping of them, a manifest, or rows that each have a `name`."""
+        """Returns the presets of a file by name; it is a mapping, a manifest, or rows that have a `name`."""
         name = self._shown(reference)
         root: YamlNode | None
         if files is None or PurePath(name).suffix.lower() in _DOCUMENTS:
@@ -216,7 +216,7 @@ class _Composer:
         return found
 
     def _table(self, reference: Scalar, path: str, files: FileReader) -> YamlNode | None:
-        """The rows of a table; None after reporting why they cannot be read."""
+        """Returns the rows of a table; returns None after reporting why it cannot be read."""
         table = self._loaded(reference, path, lambda: read_table(reference.text, files, NO_OPTIONS))
         if table is None:
             return None
@@ -226,7 +226,7 @@ class _Composer:
         return rows
 
     def _loaded(self, reference: Scalar, path: str, load: Callable[[], Loaded]) -> Loaded | None:
-        """What `load` makes of the file that is referred to; None after reporting why it cannot."""
+        """Returns the result of `load` for a referenced file; returns None after reporting why it failed."""
         try:
             return load()
         except UnusableFileError as error:
@@ -237,7 +237,7 @@ class _Composer:
         return None
 
     def _add_row(self, row: YamlNode, found: tree.Mapping) -> None:
-        """Adds a preset that is written as a row; empty cells and columns of other matters set nothing."""
+        """Adds a preset given as a row; ignores empty cells and unrelated columns."""
         cells = row.entries if isinstance(row, tree.Mapping) else {}
         key = next((each for each in cells if each.lower() == "name"), "")
         name = cells[key][1] if key else None
@@ -256,7 +256,7 @@ class _Composer:
             found.entries[name.text] = (name.place, tree.Mapping(row.place, said))
 
     def lists_placed(self, root: tree.Mapping) -> tree.Mapping:
-        """The root with each axis `{list: NAME}` replaced by that list, and without `lists`."""
+        """Returns the root with each axis `{list: NAME}` replaced by the list, and without `lists`."""
         lists = root.get("lists")
         if not isinstance(lists, tree.Mapping | None):
             message = f"must be a mapping of names to values, not {described(lists)}" if lists else ""
@@ -285,7 +285,7 @@ class _Composer:
         return tree.Mapping(group.place, group.entries | {"axes": axes_entry})
 
     def _placed(self, axis: YamlNode, path: str, known: Mapping[str, tuple[Place, YamlNode]]) -> YamlNode:
-        """What an axis is made from; itself where it names no list, or none that is known."""
+        """Returns the list that an axis names; returns the axis itself if it names none or an invalid one."""
         if not _names_list(axis):
             return axis
         name = axis.entries["list"][1]
@@ -321,7 +321,7 @@ class _Composer:
 
 
 def _over(base: tree.Mapping, own: tree.Mapping) -> tree.Mapping:
-    """A root over that of a base: the keys of the parts in `MERGED` add up, every other part replaces."""
+    """Merges a root with that of a base: parts in `MERGED` key by key, other parts as a whole."""
     entries = dict(base.entries)
     for key, (place, node) in own.entries.items():
         below = base.get(key)
@@ -336,7 +336,7 @@ def _without(mapping: tree.Mapping, keys: tuple[str, ...]) -> tree.Mapping:
 
 
 def _may_set(column: str) -> bool:
-    """Whether a column of a table of presets sets a field, or was meant to."""
+    """Returns whether a column of a preset table sets a field or resembles one that does."""
     return field_of(column) is not None or nearest(column, VALUE_KEYS) is not None
 
 
@@ -349,7 +349,7 @@ def _names_list(axis: YamlNode) -> TypeGuard[tree.Mapping]:
 
 
 def _list_axes(shots: tree.Sequence) -> Iterator[YamlNode]:
-    """The axes that name a list."""
+    """Yields the axes that name a list."""
     for group in shots.items:
         axes = group.get("axes") if isinstance(group, tree.Mapping) else None
         if isinstance(axes, tree.Mapping):
@@ -357,7 +357,7 @@ def _list_axes(shots: tree.Sequence) -> Iterator[YamlNode]:
 
 
 def _expanding(values: YamlNode, expand: tuple[Place, YamlNode] | None) -> YamlNode:
-    """The values of a list with the `expand` that an axis says of them."""
+    """Returns the values of a list with the `expand` of the axis."""
     if expand is None:
         return values
     if isinstance(values, tree.Mapping):

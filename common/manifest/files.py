@@ -1,4 +1,4 @@
-"""Files beside a manifest: read from its folder and never above it, unless a wider root is given."""
+"""Reads files beside a manifest. Files outside its folder require a wider root."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from pathlib import Path, PurePath
 from common.wording import nearest
 
 MAX_BYTES = 8 * 1024 * 1024
-#: Of a folder with more files, the first are known.
+#: Limit for folders with more files.
 MAX_FILES = 50_000
 
 
 class UnusableFileError(Exception):
-    """The file cannot be used; the message says why and what to do, without naming the file again."""
+    """The file cannot be used. The message states reason and remedy without the name of the file."""
 
     def __init__(self, message: str, line: int | None = None) -> None:
         super().__init__(message)
-        #: 1-based, where the message is about one line of the file.
+        #: Starts at 1, if the message is about one line of the file.
         self.line = line
 
 
 class FileReader:
-    """Reads files named relative to `folder`, below `root` (default: `folder`)."""
+    """Reads files with names relative to `folder`, inside `root` (default: `folder`)."""
 
     def __init__(self, folder: Path, root: Path | None = None) -> None:
         self.folder = folder.resolve()
         self.root = (root or folder).resolve()
 
     def beside(self, name: str) -> FileReader:
-        """What reads the files that the file `name` refers to: from its folder, below the same root.
+        """Returns a reader for files named relative to the folder of the file `name`, with the same root.
 
-        Raises UnusableFileError.
+        Raises UnusableFileError if the file is outside the root.
         """
         return FileReader(self._path(name).parent, self.root)
 
@@ -43,9 +43,9 @@ class FileReader:
             return False
 
     def read(self, name: str) -> str:
-        """The text of a file: UTF-8, or UTF-16 with its mark, as spreadsheets write "Unicode text".
+        """Returns the text of a file in UTF-8, or in UTF-16 with a byte order mark (from spreadsheets).
 
-        Raises UnusableFileError as `read_bytes`, and where it is no such text.
+        Raises UnusableFileError as `read_bytes` does, and if the content is not such a text.
         """
         content = self.read_bytes(name)
         if content.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -62,9 +62,9 @@ class FileReader:
             ) from None
 
     def read_bytes(self, name: str) -> bytes:
-        """The content of a file.
+        """Returns the content of a file.
 
-        Raises UnusableFileError where it is missing, outside the root, no plain file or too large.
+        Raises UnusableFileError if it is missing, outside the root, not a regular file or too large.
         """
         path = self._path(name)
         try:
@@ -86,7 +86,7 @@ class FileReader:
         except (ValueError, OSError, RuntimeError):
             raise UnusableFileError("is no file name") from None
         if not path.is_relative_to(self.root):
-            # A stranger's archive can hold links: only the person who plans may widen the folder.
+            # Archives from untrusted sources may contain links, so only the user may widen the folder.
             is_link = Path(os.path.normpath(self.folder / name)).is_relative_to(self.root)
             where = "leads by a link out of" if is_link else "lies above"
             wider = os.path.commonpath([self.root, path.parent])
@@ -94,16 +94,16 @@ class FileReader:
         return path
 
     def names(self, folder: str) -> list[str]:
-        """Names of the files in a folder; none where it does not exist."""
+        """Returns the names of the files in a folder; empty if it does not exist."""
         try:
             return sorted(found.name for found in self._path(folder).iterdir() if found.is_file())
         except (OSError, UnusableFileError):
             return []
 
     def below(self, folder: str) -> list[str]:
-        """Paths of all files below a folder, relative to it, sorted; `MAX_FILES` at most.
+        """Returns the sorted relative paths of all files below a folder, at most `MAX_FILES`.
 
-        Links to folders are followed, none back to a folder that leads to it.
+        Follows links to folders, except links back to a parent folder.
         """
         top = self.folder / folder
         found: list[str] = []
@@ -124,14 +124,14 @@ class FileReader:
         forward = name.replace("\\", "/")
         if forward != name and self.exists(forward):
             return f"; did you mean `{forward}`?"
-        # By their stems: an equal ending makes any two short names look alike.
+        # Compares stems, because a common extension makes all short names similar.
         stems = {PurePath(found).stem: found for found in self.names(str(PurePath(name).parent))}
         near = name if (name := PurePath(name).stem) in stems else nearest(name, stems)
         return f"; did you mean `{stems[near]}`?" if near else ""
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """Files and folders in a folder, sorted; none where it cannot be read."""
+    """Returns files and folders in a folder, sorted; empty if it cannot be read."""
     try:
         with os.scandir(folder) as entries:
             return sorted((each for each in entries if each.is_file() or each.is_dir()), key=lambda e: e.name)

@@ -1,4 +1,4 @@
-"""What other programs read in prompts and no model of the farm does, and what to write instead."""
+"""Prompt syntax of other programs that no model of the farm supports, and what to write instead."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from common.manifest.prompt_texts import PromptText
 from common.wording import shortened
 
 _NUMBER = r"[-+]?(?:\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})"
-#: The `:` before a number, where it is not `12:30` or `3:2`.
+#: The `:` before a number, unless it is part of a time or ratio such as `12:30` or `3:2`.
 _COLON = r"(?:(?<=[^\d\s]):|:(?=\s{0,9}[-+]?\d?\.\d))\s{0,9}"
 _TAGS = {
     "random": "write `{a|b}`",
@@ -62,17 +62,17 @@ _OTHER_FLAGS = (
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """A kind of syntax; warnings of one kind are told once for a manifest."""
+    """A kind of syntax; warnings of one kind are reported once per manifest."""
 
     kind: str
     pattern: re.Pattern[str]
-    #: Behind "`(x:1.2)` is plain text for `sdxl`: ".
+    #: Continues the message "`(x:1.2)` is plain text for `sdxl`: ".
     remedy: str | Callable[[re.Match[str]], str | None]
-    #: Which kinds of text it can stand in.
+    #: Kinds of text in which it can occur.
     where: tuple[str, ...] = ("template", "value", "line")
 
     def found(self, text: str) -> Iterator[tuple[int, str, str]]:
-        """Offset, what was found there, and the remedy."""
+        """Yields offset, matched text and remedy of each occurrence."""
         for match in self.pattern.finditer(text):
             remedy = self.remedy if isinstance(self.remedy, str) else self.remedy(match)
             if remedy is not None:
@@ -80,7 +80,7 @@ class Foreign:
 
 
 def _flag(match: re.Match[str]) -> str | None:
-    """None for a word between dashes that is no flag."""
+    """Returns None for a word between dashes that is not a flag."""
     flag = match["flag"].lower().replace("-", "_")
     if key := _FLAGS.get(flag):
         return f"prompts have no flags; write {key} in the manifest"
@@ -191,14 +191,14 @@ TABLE = (
         ("value",),
     ),
 )
-#: What no foreign syntax goes without.
+#: Every foreign syntax matches this, so other texts need no further checks.
 _SUSPECT = re.compile(r"[<(\[{$\\#:_\u2014]|//|--|BREAK|AND|ADD")
 _BEHIND = re.compile(rf"(?<=[^\d\s]):\s{{0,9}}({_NUMBER})\s*$")
 _MAYBE_BEHIND = re.compile(r":\s{0,9}[\d.]{1,12}\s{0,9}[|}]")
 
 
 def foreign(text: PromptText) -> Iterator[tuple[str, int, str, str]]:
-    """Kind, offset, what stands there, and what to write instead, of all that no model understands."""
+    """Yields kind, offset, text and remedy of each occurrence of unsupported syntax."""
     if not _SUSPECT.search(text.text):
         return
     for each in TABLE:
@@ -214,11 +214,11 @@ def foreign(text: PromptText) -> Iterator[tuple[str, int, str, str]]:
 
 
 def _weights_behind(text: PromptText) -> Iterator[tuple[str, int, str, str]]:
-    """Variants such as `{a:0.3|b:0.7}`."""
+    """Finds variants such as `{a:0.3|b:0.7}`."""
     try:
         template: Template = parse_line(text.text).body if text.kind == "line" else parse(text.text)
     except PromptError:
-        # Told where wildcards are looked for.
+        # The check of wildcards reports this.
         return
     for choice in choices(template):
         weights = [_weight(choice, number) for number in range(len(choice.options))]

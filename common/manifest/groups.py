@@ -1,4 +1,4 @@
-"""`defaults` and the groups of `shots`."""
+"""Parses `defaults` and the groups of `shots`."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def read_defaults(node: YamlNode, reading: Reading) -> ShotFields:
 def read_groups(
     node: YamlNode, defaults: ShotFields, presets: Mapping[str, ShotFields], reading: Reading
 ) -> tuple[Group, ...]:
-    """The groups that are right; names given where there are none."""
+    """Returns the valid groups, with default names where none is given."""
     if not isinstance(node, tree.Sequence):
         message = f"must be a list of groups, each starting with `- `, not {described(node)}"
         reading.wrong(node.place, "shots", message + write("", _as_list(node)))
@@ -74,7 +74,7 @@ def read_groups(
 
 
 def _as_list(node: YamlNode) -> str | None:
-    """The groups of a mapping: one, or several by name, or the rows of a table."""
+    """Converts a mapping to a list of groups: a single group, groups by name, or the rows of a table."""
     if isinstance(node, tree.Scalar) and is_list_file(node.text):
         return f"[{{axes: {{row: {{file: {flow(node)}}}}}}}]"
     if not isinstance(node, tree.Mapping) or not node.entries:
@@ -120,7 +120,7 @@ def _check_group(
     path: str,
     reading: Reading,
 ) -> None:
-    """Reports what the places that set fields of a group lack or must not hold together."""
+    """Reports missing and conflicting fields in the places that set the fields of a group."""
     places = [group, defaults, *group.include_sets]
     places += [fields for axis in group.axes.values() for fields in axis.sets]
     places += used_presets(defaults, (group,), presets).values()
@@ -130,7 +130,7 @@ def _check_group(
 
 
 def _check_lora_names(group: Group, places: list[ShotFields], path: str, reading: Reading) -> None:
-    """Reports axes named like a LoRA of the group: `{name.trigger}` would have two meanings."""
+    """Reports axes with the name of a LoRA in the group, because `{name.trigger}` would be ambiguous."""
     names = {lora.name for fields in places for lora in fields.loras}
     for axis in names & group.axes.keys():
         message = f"`{axis}` is a LoRA of this group, so `{{{axis}.trigger}}` has a meaning already"
@@ -140,9 +140,9 @@ def _check_lora_names(group: Group, places: list[ShotFields], path: str, reading
 def _check_set(
     field: str, group: Group, places: list[ShotFields], node: tree.Mapping, path: str, reading: Reading
 ) -> None:
-    """Reports a group whose shots have no prompt or no model, unless it was given and wrong or misspelled."""
+    """Reports a group whose shots lack a prompt or model, unless one is given but wrong or misspelled."""
     root = reading.text.root
-    # A key that stands in the wrong place is told once, there.
+    # A key in the wrong place is reported there.
     keys = (
         _names(node)
         | _names(root)

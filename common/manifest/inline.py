@@ -1,4 +1,4 @@
-"""A manifest as one text that needs no other file: what `farm submit` sends."""
+"""Converts a manifest to a single text without references to files, for `farm submit`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from common.document.tree import Scalar, YamlNode, child_path
 from common.manifest.parse import ParsedManifest
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
-#: Characters that YAML refuses, folds or skips in quotes.
+#: Characters that YAML rejects, folds or skips in quotes.
 _UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
 def inlined(parsed: ParsedManifest) -> str:
-    """YAML in which every `{file: …}` and wildcard file stands as a list, and all that it extends.
+    """Returns YAML with all files, wildcards and extended manifests replaced by their contents.
 
-    Parsed without files it gives an equal manifest; comments and anchors are gone.
+    Parsing it without files gives an equal manifest. Comments and anchors are lost.
     """
     root = _Inliner(parsed).mapping(parsed.text.root)
     return "".join(f"{line}\n" for line in _lines(root, ""))
@@ -29,7 +29,7 @@ class _Inliner:
         self.parsed = parsed
 
     def mapping(self, root: YamlNode) -> tree.Mapping:
-        """The root with all wildcards in use under its `wildcards`."""
+        """Returns the root with all used wildcards under `wildcards`."""
         inner = self._inlined(root, "")
         entries = dict(inner.entries) if isinstance(inner, tree.Mapping) else {}
         wildcards: dict[str, tuple[tree.Place, YamlNode]] = {
@@ -97,5 +97,5 @@ def _short(node: YamlNode) -> str:
 
 
 def quoted(text: str) -> str:
-    """A text in the double quotes of YAML, whatever it holds."""
+    """Returns any text in the double quotes of YAML."""
     return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text, ensure_ascii=False))

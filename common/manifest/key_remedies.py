@@ -1,4 +1,4 @@
-"""What to write for a key that a place does not know: keys of other programs, or of another place."""
+"""Suggests what to write for an unknown key: a key of another program, or one that belongs elsewhere."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from common.manifest.aliases import WITHOUT, spelled, theirs
 from common.manifest.combination_remedies import as_axes, means_axes, of_combination
 from common.wording import quoted
 
-#: Says of a key and the mapping it stands in what to write: the end of a message. None where nothing is
-#: known of the key, empty where another key of the mapping says it already.
+#: Returns the end of a message for a key in a mapping: what to write. None if the key is unknown here too,
+#: empty if the message for another key of the mapping says it already.
 KeyRemedy = Callable[[str, tree.Mapping], str | None]
 
 _Values = Mapping[str, YamlNode]
@@ -23,13 +23,13 @@ _Values = Mapping[str, YamlNode]
 
 @dataclass(frozen=True, slots=True)
 class Habit:
-    """Keys of other programs that together say what one of ours says."""
+    """Keys of other programs that together correspond to one of our keys."""
 
-    #: As `spelled`, to what each of them is.
+    #: Keys as `spelled`, to their roles.
     keys: Mapping[str, str]
-    #: Our key, which may be there already.
+    #: Our key, which may also be present.
     ours: str
-    #: The line to write, from the values by what they are; None where they do not say one.
+    #: Returns the line to write from the values by role; None if they do not determine it.
     line: Callable[[_Values], str | None]
 
     def remedy(self, key: str, mapping: tree.Mapping) -> str:
@@ -52,7 +52,7 @@ def _text(node: YamlNode) -> str:
 
 
 def _named(ours: str) -> Callable[[_Values], str]:
-    """The value as it is, under our key."""
+    """Keeps the value unchanged under our key."""
     return lambda values: f"{ours}: {flow(next(iter(values.values())))}"
 
 
@@ -127,7 +127,7 @@ def _output(values: _Values) -> str:
     return f"output: {{{', '.join(parts)}}}"
 
 
-#: Keys of other programs that say a part of a name.
+#: Keys of other programs for part of a name.
 _PARTS_OF_NAMES = ("folder", "prefix")
 
 
@@ -144,7 +144,7 @@ def _alike(role: str, *keys: str) -> dict[str, str]:
     return dict.fromkeys(keys, role)
 
 
-#: How many pictures, and how many times.
+#: Keys for the number of images, and for repetitions.
 _COUNTS = (
     *("batchsize", "niter", "batchcount", "numimages", "numimagesperprompt", "numoutputs", "imagecount"),
     *("numsamples", "count", "images", "repeat", "repeats", "samples", "n", "num", "number", "quantity"),
@@ -203,7 +203,7 @@ _HABITS = (
 )
 _HABIT_OF = {key: habit for habit in _HABITS for key in habit.keys}
 
-#: Keys whose words belong in the prompt.
+#: Keys whose texts belong in the prompt.
 _OF_A_PROMPT = ("style", "styles", "suffix", "promptsuffix", "postfix", "modifiers", "artist", "mood")
 
 #: Settings of other programs that the farm does not have, and why.
@@ -218,7 +218,7 @@ _WITHOUT = {
         "every combination is made; to draw some, write `{a|b}` in the prompt, and `seeds`",
     ),
 }
-#: Words about a manifest, which are nothing to render.
+#: Metadata about a manifest, which has no effect on rendering.
 _REMARKS = (
     "description",
     "comment",
@@ -231,16 +231,16 @@ _REMARKS = (
     "created",
     "about",
 )
-#: Other programs switch a part off with a key.
+#: Keys by which other programs disable a part.
 _SWITCHES = ("enabled", "enable", "disabled", "disable", "active", "skip")
-#: Where other programs name the file that theirs starts from.
+#: Keys by which other programs name a base file.
 _BASES = ("include", "import", "imports", "base", "parent", "inherit", "inherits", "extend", "from")
 _DOCUMENTS = (".yaml", ".yml", ".json")
 _TEXTS = ("prompts", "captions", "texts")
 
 
 def of_shots(key: str, mapping: tree.Mapping) -> str | None:
-    """For the keys of a group and of `defaults`."""
+    """Suggests what to write for a key of a group or of `defaults`."""
     if habit := _HABIT_OF.get(spelled(key)):
         return habit.remedy(key, mapping)
     prompt, value = mapping.get("prompt"), mapping.get(key)
@@ -258,7 +258,7 @@ def of_shots(key: str, mapping: tree.Mapping) -> str | None:
 
 
 def of_group(key: str, mapping: tree.Mapping) -> str | None:
-    """For the keys of a group, among them axes that stand outside `axes:`."""
+    """Suggests what to write for a key of a group, including axes outside `axes:`."""
     value = mapping.get(key)
     if (remedy := of_combination(key, mapping)) is not None:
         return remedy
@@ -277,7 +277,7 @@ def of_group(key: str, mapping: tree.Mapping) -> str | None:
 
 
 def under(line: str, place: str) -> str:
-    """Where a line belongs; not spelled out where it is long."""
+    """Says where a line belongs; a long line is not repeated."""
     return (
         f"; write `{line}` under `{place}:`"
         if len(line) <= value_remedies.LONGEST
@@ -286,7 +286,7 @@ def under(line: str, place: str) -> str:
 
 
 def belongs(places: Mapping[str, str], otherwise: KeyRemedy | None = None) -> KeyRemedy:
-    """For keys that are right in another place: which one, by key; `otherwise` knows the rest."""
+    """Returns a remedy for keys that belong in another place; `otherwise` handles other keys."""
 
     def remedy(key: str, mapping: tree.Mapping) -> str | None:
         if key in places:
@@ -297,7 +297,7 @@ def belongs(places: Mapping[str, str], otherwise: KeyRemedy | None = None) -> Ke
 
 
 def of_manifest(group_keys: Iterable[str], shot_keys: Iterable[str]) -> KeyRemedy:
-    """For the top level: keys of shots belong in `defaults`, the other keys of groups in a group."""
+    """Returns a remedy for the top level: shot keys belong in `defaults`, other group keys in a group."""
     in_group, in_defaults = set(group_keys), set(shot_keys)
 
     def remedy(key: str, mapping: tree.Mapping) -> str | None:
@@ -328,7 +328,7 @@ def of_manifest(group_keys: Iterable[str], shot_keys: Iterable[str]) -> KeyRemed
 
 
 def _only_group(key: str, value: YamlNode | None) -> str | None:
-    """The group of a manifest that has none, of its prompt or prompts."""
+    """Returns a group made of the prompt or prompts of a manifest without groups."""
     if key == "prompt" and isinstance(value, Scalar):
         return f"{{prompt: {flow(value)}}}"
     if spelled(key) in _TEXTS and isinstance(value, tree.Sequence):
@@ -337,7 +337,7 @@ def _only_group(key: str, value: YamlNode | None) -> str | None:
 
 
 def renamed(names: Mapping[str, str]) -> KeyRemedy:
-    """For a mapping whose keys people call otherwise; `names` are as `spelled`."""
+    """Returns a remedy for keys with other common names; `names` are as `spelled`."""
 
     def remedy(key: str, mapping: tree.Mapping) -> str | None:
         ours, value = names.get(spelled(key)), mapping.get(key)
@@ -351,7 +351,7 @@ def renamed(names: Mapping[str, str]) -> KeyRemedy:
 
 
 def odd_indentation(key: str, place: tree.Place, mapping: tree.Mapping) -> str | None:
-    """For a key that blanks stand before which only look like indentation."""
+    """Explains a key that begins with an invisible character or a lookalike of a space."""
     first = key[:1]
     if first.isascii() or lookalikes.plain(first).strip():
         return None
@@ -361,7 +361,7 @@ def odd_indentation(key: str, place: tree.Place, mapping: tree.Mapping) -> str |
 
 
 def after_comma(key: str, mapping: tree.Mapping) -> str | None:
-    """For the `5` of `{guidance: 7,5}`, where a comma parts entries."""
+    """Explains the `5` in `{guidance: 7,5}`, where the comma separates entries."""
     keys = list(mapping.entries)
     before = keys[keys.index(key) - 1] if keys[0] != key else ""
     whole, rest = mapping.get(before), mapping.get(key)
@@ -374,13 +374,13 @@ def after_comma(key: str, mapping: tree.Mapping) -> str | None:
 
 
 def gives(field: str, keys: Iterable[str]) -> bool:
-    """Whether one of the keys is another program's for a field of ours."""
+    """Returns whether one of the keys is another program's name for a field of ours."""
     habits = [_HABIT_OF.get(spelled(key)) for key in keys]
     return any(habit is not None and habit.ours == field for habit in habits)
 
 
 def of_seeds(key: str, mapping: tree.Mapping) -> str | None:
-    """For the mapping that `seeds` may be: `{from: 1, to: 5}`, `{values: [1, 2]}`, `{seed: 7, count: 4}`."""
+    """Suggests `seeds` for mappings such as `{from: 1, to: 5}`, `{values: [1, 2]}`, `{seed: 7, count: 4}`."""
     value = mapping.get(key)
     if spelled(key) in ("values", "list", "seeds") and isinstance(value, tree.Sequence):
         return f"; write `seeds: {flow(value)}`"
@@ -407,7 +407,7 @@ def of_seeds(key: str, mapping: tree.Mapping) -> str | None:
 
 
 def of_size(key: str, mapping: tree.Mapping) -> str | None:
-    """For the mapping that `size` may be: `{w: 512, h: 768}`."""
+    """Suggests `size` for mappings such as `{w: 512, h: 768}`."""
     habit = _HABIT_OF.get(spelled(key))
     if habit is None or habit.line is not _size:
         return None

@@ -1,4 +1,4 @@
-"""How many images a manifest asks for, held against `limits.max_images` before anything is built."""
+"""Checks the number of images against `limits.max_images` before any shot is built."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from common.wording import shortened
 
 
 def check_product(manifest: Manifest, reading: Reading) -> None:
-    """Reports a product of axes and seeds that alone passes the limit."""
+    """Reports a manifest whose axes and seeds alone exceed the limit."""
     if any(problem.path.startswith("limits") for problem in reading.problems):
         return
     products = [_product(group, manifest) for group in manifest.shots]
@@ -25,9 +25,9 @@ def _product(group: Group, manifest: Manifest) -> int:
 
 
 def too_many_images(totals: Sequence[int], manifest: Manifest, included: int = 0) -> tuple[str, str]:
-    """Path and sentence for more images than the limit; `totals` are those of each group.
+    """Returns path and message for too many images; `totals` are the images of each group.
 
-    `included` combinations are made by `include` in the largest group.
+    `included` combinations are added by `include` in the largest group.
     """
     largest = max(range(len(totals)), key=totals.__getitem__)
     group = manifest.shots[largest]

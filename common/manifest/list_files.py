@@ -1,4 +1,4 @@
-"""List files: `{file: NAME}` in a manifest, and the list that a text, table, JSON or YAML file is."""
+"""Reads list files (`{file: NAME}` in a manifest): text, tables, JSON and YAML."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from common.manifest.reading import Reading
 from common.manifest.tables import Doubt, Table, csv_table, xlsx_table
 from common.wording import shortened, suggestion
 
-#: No other character ends a line of a list.
+#: Line ends of list files; other Unicode line breaks are part of the text.
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _COMMENT = re.compile(r"\s#(?:\s|$)")
 #: A comment that looks like a colour.
 _COLOUR = re.compile(r"\s*(#(?:[0-9a-fA-F]{6}|[0-9a-fA-F]{8}|[0-9a-fA-F]{3}))\s*")
 
 SUFFIXES = (".txt", ".csv", ".tsv", ".tab", ".xlsx", ".json", ".jsonl", ".ndjson", ".yaml", ".yml")
-#: The item of a list that a path begins with.
+#: The item index at the start of a path.
 _ITEM = re.compile(r"\[(\d{1,9})\]")
 
 
 @dataclass(frozen=True, slots=True)
 class FileOptions:
-    """What in a file is meant."""
+    """Selects a part of a file."""
 
     #: Sheet of a workbook; None for the first.
     sheet: str | None = None
-    #: Dotted keys to the list inside a JSON or YAML file.
+    #: Dotted keys of the list inside a JSON or YAML file.
     key: str | None = None
 
 
@@ -45,10 +45,10 @@ NO_OPTIONS = FileOptions()
 
 
 def read_table(name: str, files: FileReader, options: FileOptions) -> Table:
-    """The values of a file, each at its line there, and what to know of its lines.
+    """Returns the values of a file with their lines, and warnings about the lines.
 
-    Raises UnusableFileError for a kind of file that is not known or that holds no values, InvalidDocument
-    for JSON and YAML that is wrong.
+    Raises UnusableFileError if the kind of file is unknown or the file has no values, and InvalidDocument for
+    invalid JSON or YAML.
     """
     kind = PurePath(name).suffix.lower()
     if kind not in SUFFIXES:
@@ -72,7 +72,7 @@ def read_table(name: str, files: FileReader, options: FileOptions) -> Table:
 
 
 def listed(name: str, content: str, key: str | None = None) -> Sequence:
-    """The values that a list of texts, a JSON or a YAML file gives; see `read_table`."""
+    """Returns the values of a list of texts, a JSON or a YAML file; see `read_table`."""
     match PurePath(name).suffix.lower():
         case ".txt":
             return _lines(content)
@@ -88,17 +88,17 @@ def listed(name: str, content: str, key: str | None = None) -> Sequence:
 
 
 def _in_file(name: str, problem: Problem) -> str:
-    """A problem of a file's own document, with its line and item there."""
+    """Describes a problem in a list file, with line and item."""
     found = _ITEM.match(problem.path)
     item = f"item {int(found[1]) + 1}, " if found else ""
     field = problem.path[found.end() :].lstrip(".") if found else problem.path
-    # Of a key that is given twice the message begins with the key.
+    # The message about a duplicate key already begins with the key.
     what = f"`{field}` " if field and not problem.message.startswith(f"`{field}`") else ""
     return f"{shortened(name)}:{problem.line}: {item}{what}{problem.message}"
 
 
 def _text(text: str, place: Place) -> Scalar:
-    """Text of a file: a number where it looks like one, never `null` or nothing."""
+    """Returns a text from a file: a number if it looks like one, but never `null`."""
     scalar = Scalar(place, text)
     return Scalar(place, text, '"') if scalar.kind == "null" else scalar
 
@@ -115,7 +115,7 @@ def _lines(content: str) -> Sequence:
 
 
 def _uncommented(line: str) -> str:
-    """A line's value: a `#` in front or between blanks begins a comment; `\\#` is the character."""
+    """Returns the value in a line without comments: a `#` at the start or between spaces, but not `\\#`."""
     text = line.strip()
     if text.startswith("#"):
         return ""
@@ -123,7 +123,7 @@ def _uncommented(line: str) -> str:
 
 
 def _unlined(values: tree.YamlNode) -> tree.YamlNode:
-    """Values of a JSON file as those of any list: a number in quotes is one, and `null` an empty cell."""
+    """Converts JSON values to the form of other lists: quoted numbers to numbers, `null` to empty cells."""
     match values:
         case Scalar():
             return _text(values.text, values.place) if values.style else values
@@ -137,7 +137,7 @@ def _unlined(values: tree.YamlNode) -> tree.YamlNode:
 
 
 def _flat(values: Sequence) -> Sequence:
-    """The items with the fields of mappings inside them as fields of their own: `traits.hair`."""
+    """Flattens nested mappings in the items to fields such as `traits.hair`."""
     return Sequence(
         values.place, [_flattened(item) if isinstance(item, Mapping) else item for item in values.items]
     )
@@ -163,14 +163,14 @@ def _is_null(node: YamlNode) -> bool:
 
 
 def _json(content: str, key: str | None) -> Sequence:
-    """A list, a mapping of names to mappings, or JSON Lines."""
+    """Reads a list, a mapping of names to mappings, or JSON Lines."""
     try:
         text, problems = read_json(content, "")
         root: YamlNode = text.root
     except InvalidDocument as broken:
         if "stands behind the end" not in broken.problems[0].message:
             raise
-        # A document that goes on behind its end may be a list with an item a line.
+        # Text after the end of a document may mean that the file has one item per line.
         return _json_lines(content)
     if problems:
         raise InvalidDocument("", problems)
@@ -192,7 +192,7 @@ def _yaml(name: str, content: str, key: str | None) -> Sequence:
 
 
 def _picked(root: YamlNode, key: str | None) -> Sequence:
-    """The list that a document is or holds at `key`; of a mapping of mappings the keys become names."""
+    """Returns the list at `key` of a document. The keys of a mapping of mappings become names."""
     node = root
     for step in key.split(".") if key else ():
         inner = node.get(step) if isinstance(node, Mapping) else None
@@ -220,7 +220,7 @@ def _named(name: str, place: Place, value: YamlNode) -> YamlNode:
 def read_file_list(
     node: tree.Mapping, path: str, reading: Reading, options: FileOptions = NO_OPTIONS
 ) -> tree.Sequence | None:
-    """The values of the file that `node` refers to; None after reporting why there are none."""
+    """Returns the values of the file that `node` refers to; returns None after reporting problems."""
     reference = node.entries["file"][1]
     if not isinstance(reference, Scalar) or not reference.text:
         reading.wrong(reference.place, f"{path}.file", f"must be a file name, not {described(reference)}")
@@ -236,9 +236,9 @@ def load(
     options: FileOptions = NO_OPTIONS,
     files: FileReader | None = None,
 ) -> tree.Sequence | None:
-    """The values of a file referred to at `place`, kept under `path` for later findings and inlining.
+    """Returns the values of a file referred to at `place`, and keeps them under `path` for later checks.
 
-    `files` reads it, where that is not what reads the files of that place.
+    `files` overrides the reader for that position. Returns None after reporting problems.
     """
     files = files or reading.files_at(place)
     if files is None:
@@ -264,14 +264,14 @@ def load(
 
 
 def kept(values: Sequence, name: str, place: Place, path: str, reading: Reading) -> Sequence:
-    """Values of the file `name` that is referred to at `place`, kept under `path` for later findings."""
+    """Keeps the values of file `name`, referred to at `place`, under `path` for later checks and inlining."""
     lines = tuple(item.place.line for item in values.items)
     reading.text.origins[path] = Origin(name, lines, place)
     reading.contents[path] = _at_reference(values, place)
     return reading.contents[path]
 
 
-#: How lines of other kinds of lists look, and what in them is none of the value.
+#: Patterns of lines in other kinds of lists, and descriptions of the extra characters.
 _LOOKS = (
     (re.compile(r"[-*\u2022\u2013] \S.*", re.DOTALL), "begins with a dash or bullet"),
     (re.compile(r"\d{1,4}[.)] \S.*", re.DOTALL), "begins with a number"),
@@ -281,7 +281,7 @@ _LOOKS = (
 
 
 def _looks(values: Sequence) -> Iterator[Doubt]:
-    """Whether all lines look like those of a list in YAML, Markdown, Python or the like."""
+    """Yields a warning if all lines look like list items in YAML, Markdown, Python or similar."""
     texts = [item.text for item in values.items if isinstance(item, Scalar)]
     for pattern, look in _LOOKS if len(texts) > 1 else ():
         if all(pattern.fullmatch(text) for text in texts):
@@ -290,7 +290,7 @@ def _looks(values: Sequence) -> Iterator[Doubt]:
 
 
 def _colours(content: str) -> Iterator[Doubt]:
-    """Lines such as `#ff5733`, which are left out."""
+    """Yields warnings of lines such as `#ff5733`, which are comments."""
     for number, line in enumerate(_LINE_END.split(content) if "#" in content else (), start=1):
         if colour := _COLOUR.fullmatch(line):
             message = f"`{colour[1]}` is a comment and left out; write `\\{colour[1]}` to keep it"
@@ -298,7 +298,7 @@ def _colours(content: str) -> Iterator[Doubt]:
 
 
 def _at_reference(values: tree.Sequence, place: Place) -> tree.Sequence:
-    """The values with the reference's place, which is where a reader of the manifest must look."""
+    """Returns the values with the position of the reference, where readers of the manifest must look."""
     return tree.Sequence(place, [_moved(item, place) for item in values.items])
 
 

@@ -1,4 +1,4 @@
-"""How axes combine: zip, include and exclude, as people know them from CI matrices."""
+"""Combines axes with zip, include and exclude, which work as in CI matrices."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from common.wording import shortened, suggestion
 
 @dataclass(frozen=True, slots=True)
 class Zip:
-    """`[[format, channel]]`: axes that go in step; one group may be written without the outer list."""
+    """`[[format, channel]]`: axes that advance together. A single group does not need the outer list."""
 
     def read(self, node: YamlNode, path: str, reading: Reading) -> tuple[tuple[str, ...], ...] | None:
         if not isinstance(node, tree.Sequence):
@@ -35,7 +35,7 @@ class Zip:
 
     @staticmethod
     def _meant(node: YamlNode) -> str | None:
-        """The groups of `a, b` and of `{a: b}`."""
+        """Returns the intended groups of `a, b` or `{a: b}`."""
         if isinstance(node, Scalar):
             return f"[{value_remedies.listed(node.text)}]" if "," in node.text else None
         if isinstance(node, tree.Mapping) and node.entries:
@@ -61,7 +61,7 @@ class Zip:
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """A list of mappings, kept as they stand: `include` and `exclude` are read once the axes are known."""
+    """A list of mappings kept as nodes: `include` and `exclude` can be read only once the axes are known."""
 
     about: str
 
@@ -93,13 +93,13 @@ class Entries:
 
 @dataclass(frozen=True, slots=True)
 class TypedAxes:
-    """The axes of a group: those that could be read, and the names of all that are typed."""
+    """The axes of a group: the valid ones, and the names of all."""
 
     read: dict[str, Axis]
     names: tuple[str, ...]
 
     def unknown(self, name: str) -> str | None:
-        """What is wrong with `axis` or `axis.field`, if it names nothing."""
+        """Returns what is wrong with `axis` or `axis.field` if it does not exist, else None."""
         axis, _, field = name.partition(".")
         if axis not in self.names:
             return f"unknown axis `{shortened(axis)}`{suggestion(axis, self.names)}"
@@ -115,7 +115,7 @@ class TypedAxes:
 def read_include(
     node: YamlNode | None, path: str, axes: TypedAxes, reading: Reading
 ) -> tuple[tuple[dict[str, Spelling], ...], tuple[ShotFields, ...]]:
-    """Entries of `include` as spelled, and what each sets."""
+    """Returns the texts of each entry of `include`, and the fields that each sets."""
     spelled: list[dict[str, Spelling]] = []
     sets: list[ShotFields] = []
     for index, entry in enumerate(_mappings(node)):
@@ -139,7 +139,7 @@ def read_include(
 
 
 def _holds_list(entry: tree.Mapping, path: str, reading: Reading) -> bool:
-    """Whether an entry has several values for an axis, which takes as many entries; reports it."""
+    """Returns whether an entry has several values for an axis, after reporting this."""
     lists = [key for key, _, value in entry.items() if isinstance(value, tree.Sequence) and value.items]
     lists = [key for key in lists if key not in ("loras", "preset")]
     if lists:
@@ -160,7 +160,7 @@ def _said(fields: ShotFields, before: dict[str, Any]) -> dict[str, Any]:
 def read_exclude(
     node: YamlNode | None, path: str, axes: TypedAxes, reading: Reading
 ) -> tuple[dict[str, str], ...]:
-    """Entries of `exclude` by `axis` or `axis.field`."""
+    """Returns the entries of `exclude` by `axis` or `axis.field`."""
     entries = []
     for index, entry in enumerate(_mappings(node)):
         where = f"{path}[{index}]"
@@ -178,7 +178,7 @@ def read_exclude(
 
 
 def _flat(key: str, value: YamlNode, path: str, reading: Reading) -> list[tuple[str, Scalar]]:
-    """`format: {name: story}` reads as `format.name: story`."""
+    """Flattens `format: {name: story}` to `format.name: story`."""
     if isinstance(value, tree.Mapping) and "." not in key:
         found = [(f"{key}.{name}", scalar_of(item, path, reading)) for name, _, item in value.items()]
     else:
@@ -189,7 +189,7 @@ def _flat(key: str, value: YamlNode, path: str, reading: Reading) -> list[tuple[
 def check_zip(
     node: YamlNode | None, path: str, zips: tuple[tuple[str, ...], ...], axes: TypedAxes, reading: Reading
 ) -> None:
-    """Reports zipped axes that are unknown, zipped twice, or of unequal lengths."""
+    """Reports zipped axes that are unknown, zipped twice, or of different lengths."""
     if node is None:
         return
     seen: set[str] = set()

@@ -1,7 +1,7 @@
-"""The manifest as written: strict, friendly to hands, everything optional that can have a default.
+"""The types of a parsed manifest: strict, with defaults for everything optional.
 
-These types are the normalised form of what a person may type: friendly forms resolved, files and wildcards
-inlined, numbers within sane bounds. `common.manifest.parse` makes them and says what is wrong where.
+They are the normalised form of what users write: alternative forms are resolved, files and wildcards are
+inlined, and numbers are within bounds. `common.manifest.parse` builds them and reports errors with positions.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class LoraRef(Strict):
 class Seeds(Strict):
     """`4`, `[11, 12]`, or `{start: 100, count: 4, mode: fixed|increment|random}`."""
 
-    #: Explicit seeds; None when `start`, `count` and `mode` say them.
+    #: Explicit seeds; None if `start`, `count` and `mode` apply.
     values: tuple[int, ...] | None = None
     start: int = 0
     count: int = 1
@@ -38,7 +38,7 @@ class Seeds(Strict):
 
 
 class Size(Strict):
-    """`832x1216`, or `{aspect: "2:3", megapixels: 1}`; rounded to the model's multiple at expansion."""
+    """`832x1216`, or `{aspect: "2:3", megapixels: 1}`; expansion rounds it to the model's multiple."""
 
     width: int | None = None
     height: int | None = None
@@ -48,7 +48,7 @@ class Size(Strict):
 
 
 class ShotFields(Strict):
-    """What `defaults`, a group and a mapping axis value may set; None means not said here."""
+    """Fields that `defaults`, a group or a mapping axis value may set; None if not set here."""
 
     model: str | None = None
     prompt: str | None = None
@@ -64,58 +64,58 @@ class ShotFields(Strict):
     variants: Literal["random", "combinatorial"] | None = None
     #: Whether shots may have an empty prompt.
     allow_empty: bool | None = None
-    #: Presets that the place takes on; what it says itself goes over them.
+    #: Presets used by this place; its own fields override them.
     preset: tuple[str, ...] = ()
-    #: First seed of the shots of one axis value, in place of that of `seeds`.
+    #: First seed of the shots with this axis value; overrides the start of `seeds`.
     seed: int | None = None
 
 
-#: What `{axis}` reads: a text in its source spelling, or texts by field for `{axis.field}`.
+#: What `{axis}` reads: a text as spelled in the source, or texts by field for `{axis.field}`.
 Spelling = str | dict[str, str]
 
 NOTHING = ShotFields()
 
 
 class Axis(Strict):
-    """One axis: its values in order, as spelled and as what each of them sets.
+    """One axis with its values in order: the text of each, and the fields that each sets.
 
-    `steps: [10, 20]` has the values ("10", "20") and sets (ShotFields(steps=10), ShotFields(steps=20));
-    a mapping value `{name: ana, loras: [ana_v2@0.8]}` is {"name": "ana", "loras": "ana_v2@0.8"} and sets
-    the LoRA.
+    `steps: [10, 20]` has the values ("10", "20") and sets (ShotFields(steps=10), ShotFields(steps=20)). A
+    mapping value `{name: ana, loras: [ana_v2@0.8]}` is {"name": "ana", "loras": "ana_v2@0.8"} and sets the
+    LoRA.
     """
 
     values: tuple[Spelling, ...]
-    #: As long as `values`, with `NOTHING` for those that set no shot field; empty if none does.
+    #: Same length as `values`, with `NOTHING` for values that set no field; empty if no value sets one.
     sets: tuple[ShotFields, ...] = ()
-    #: Whether `{a|b}` and `__wildcard__` inside the values expand.
+    #: Whether `{a|b}` and `__wildcard__` in the values are evaluated.
     expand: bool = False
 
 
 class Output(Strict):
     format: Literal["png", "webp", "jpeg"] = "png"
-    #: None: the format's own default (webp 90, jpeg 92).
+    #: None for the default of the format (webp 90, jpeg 92).
     quality: Annotated[int, Field(ge=1, le=100)] | None = None
-    #: Name pattern; None: unique by construction.
+    #: Name pattern; None for the default, which is always unique.
     name: str | None = None
-    #: Whether images carry their settings (A1111 infotext and the farm's own JSON).
+    #: Whether images contain their settings (A1111 infotext and the farm's own JSON).
     metadata: bool = True
 
 
 class Group(ShotFields):
     name: str
-    #: Where its pictures differ from the manifest's `output`: only the keys that are set.
+    #: Keys that override the manifest's `output`; None for the others.
     output: Output | None = None
     axes: dict[str, Axis] = Field(default_factory=dict)
     zip: tuple[tuple[str, ...], ...] = ()
-    #: Extra combinations or additions, as in CI matrices; keys are axis names, `axis.field` or new names.
+    #: Additional or extended combinations, as in CI matrices; keys are axes, `axis.field` or new names.
     include: tuple[dict[str, Spelling], ...] = ()
-    #: As long as `include`: the shot fields that each entry sets.
+    #: Same length as `include`: the shot fields that each entry sets.
     include_sets: tuple[ShotFields, ...] = ()
-    #: Keys are `axis` or `axis.field`; a combination that equals all texts of one entry is left out.
+    #: Keys are `axis` or `axis.field`; combinations that match all texts of an entry are removed.
     exclude: tuple[dict[str, str], ...] = ()
 
     def factors(self) -> Iterator[tuple[str, ...]]:
-        """The axes of each factor of the product, in the order written; a zip stands at its first axis."""
+        """Yields the axes of each factor of the product; a zip has the position of its first axis."""
         zips = {axis: names for names in self.zip for axis in names}
         done: set[str] = set()
         for axis in self.axes:
@@ -127,7 +127,7 @@ class Group(ShotFields):
 
 class Limits(Strict):
     max_images: Annotated[int, Field(ge=1)] = 10_000
-    #: In the farm's currency; None: no limit.
+    #: In the farm's currency; None for no limit.
     max_cost: Annotated[Decimal, Field(gt=0)] | None = None
 
 
@@ -147,7 +147,7 @@ class Manifest(Strict):
     wildcards: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
     def output_of(self, group: Group) -> Output:
-        """What the group says of its files, for the rest what the manifest says."""
+        """Returns the output of a group: its own keys, otherwise those of the manifest."""
         own = group.output
         if own is None:
             return self.output
@@ -157,15 +157,15 @@ class Manifest(Strict):
         return group.seeds or self.defaults.seeds or Seeds()
 
     def multiplies(self, group: Group) -> bool:
-        """Whether variants multiply the shots of a group; else one is drawn for each shot."""
+        """Returns whether each variant is a separate shot; otherwise one is chosen for each shot."""
         return (group.variants or self.defaults.variants) == "combinatorial"
 
     def allows_empty(self, group: Group) -> bool:
-        """Whether shots of a group may have an empty prompt."""
+        """Returns whether shots of a group may have an empty prompt."""
         own = group.allow_empty
         return bool(self.defaults.allow_empty if own is None else own)
 
     @property
     def names_files(self) -> bool:
-        """Whether file names follow a pattern that somebody wrote, and so may collide."""
+        """Whether a user-defined pattern names the files, so that names may collide."""
         return any(self.output_of(group).name is not None for group in self.shots)

@@ -1,4 +1,4 @@
-"""`output`, of the manifest and of a group: how pictures are encoded and named."""
+"""Parses `output` of the manifest and of groups: encoding and names of images."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _FOLDERS = ("dir", "directory", "folder", "outdir", "outputdir", "out")
 
 
 def _remedy(key: str, mapping: tree.Mapping) -> str | None:
-    """A folder stands in front of the name; other keys are called otherwise."""
+    """Suggests what to write for a key: folders are part of the name, other keys have different names."""
     folder, name = mapping.get(key), mapping.get("name")
     if spelled(key) not in _FOLDERS or not isinstance(folder, Scalar):
         return _RENAMED(key, mapping)
@@ -46,7 +46,7 @@ def _in_folder(folder: str, pattern: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SectionKey:
-    """A mapping that becomes a model of its own."""
+    """A mapping that becomes a separate model."""
 
     model: type[BaseModel]
     keys: dict[str, Key]
@@ -58,7 +58,7 @@ class SectionKey:
         return self.model(**read_keys(node, path, self.keys, reading, remedy=_remedy))
 
     def _meant(self, node: Scalar) -> str | None:
-        """What a value that stands alone says: a number of images, a format, else a name."""
+        """Interprets a single value: a number of images, a format, otherwise a name."""
         if "format" not in self.keys:
             return f"{{max_images: {node.text}}}" if node.kind == "int" else None
         if node.text.lower().lstrip(".") in ("png", "webp", "jpeg"):
@@ -82,7 +82,7 @@ OUTPUT_KEYS = {
 
 
 def check_quality(output: Output, groups: tuple[Group, ...], reading: Reading) -> None:
-    """Warns of a quality that is given for png files, which have none."""
+    """Warns of a quality for png files, which have none."""
     formats = {_own_format(group) or output.format for group in groups} or {output.format}
     if output.quality is not None and formats == {"png"}:
         reading.warn_at("output.quality", _NO_QUALITY)

@@ -1,4 +1,4 @@
-"""Reads a manifest: YAML to `Manifest`, with every problem at its line, all of them at once."""
+"""Parses a manifest from YAML to `Manifest` and reports all problems at once, each with its line."""
 
 from __future__ import annotations
 
@@ -71,12 +71,12 @@ _REMEDY = of_manifest(GROUP_KEYS.keys() - MANIFEST_KEYS.keys(), SHOT_KEYS)
 
 @dataclass(frozen=True, slots=True)
 class ParsedManifest:
-    """A valid manifest, what it was read from, and what its author should know."""
+    """A valid manifest with its source text and warnings."""
 
     manifest: Manifest
     text: SourceText
     warnings: tuple[Problem, ...] = ()
-    #: What each `{file: …}` stands for, by path.
+    #: The values of each `{file: …}`, by path.
     contents: dict[str, tree.Sequence] = field(default_factory=dict)
 
     @property
@@ -84,8 +84,10 @@ class ParsedManifest:
         return self.text.source
 
     def problem(self, path: str, message: str, offset: int | None = None) -> Problem:
-        """See `SourceText.problem`. Paths are those of the manifest as typed: `shots[0].prompt`,
-        `defaults.negative`, `shots[0].axes.scene[3]`, `shots[0].axes.persona[1].look`, `wildcards.job[2]`.
+        """As `SourceText.problem`, with paths in the manifest as written.
+
+        For example `shots[0].prompt`, `defaults.negative`, `shots[0].axes.scene[3]`,
+        `shots[0].axes.persona[1].look` or `wildcards.job[2]`.
         """
         return self.text.problem(path, message, offset)
 
@@ -96,13 +98,12 @@ class ParsedManifest:
 def parse_manifest(
     content: str | bytes, *, source: str, files: FileReader | None, catalog: Catalog | None = None
 ) -> ParsedManifest:
-    """The manifest that `content` spells, with its files and wildcards inlined.
+    """Returns the manifest in `content`, with its files and wildcards inlined.
 
-    `source` names it in messages. `files` reads what it refers to; None refuses every `file:`. With a
-    `catalog`, the models and LoRAs it names must be there and their licences allow the use.
+    `source` is its name in messages. `files` reads referenced files; None rejects every `file:`. With a
+    `catalog`, its models and LoRAs must exist and their licences must allow the use.
 
-    Raises InvalidDocument with every problem found (the first hundred of a hopeless file), each with line,
-    column and path.
+    Raises InvalidDocument with all problems (at most 100), each with line, column and path.
     """
     text, problems = document(content, source)
     whole = composed(text, files)
@@ -123,7 +124,7 @@ def parse_manifest(
 
 
 def _read(root: YamlNode, reading: Reading) -> Manifest | None:
-    """The manifest as far as it can be read; None where even its frame is wrong."""
+    """Returns the valid parts of the manifest; None if even the top level is invalid."""
     if not isinstance(root, tree.Mapping):
         message = f"must be a mapping that starts with `version: 1`, not {described(root)}"
         reading.wrong(root.place, "", message)
@@ -157,7 +158,7 @@ def _read(root: YamlNode, reading: Reading) -> Manifest | None:
 
 
 def _max_images(root: tree.Mapping) -> int | None:
-    """The limit that the manifest sets, known before anything that it limits is read."""
+    """Returns the limit that the manifest sets; needed before the parts that it limits are read."""
     limits = root.get("limits")
     found = limits.get("max_images") if isinstance(limits, tree.Mapping) else None
     number = found.number() if isinstance(found, tree.Scalar) else None

@@ -1,4 +1,4 @@
-"""The plain kinds of value: text, number, choice, switch, name."""
+"""Parsers of simple values: text, number, choice, switch, name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from common.wording import did_you_mean, listed, nearest, quoted
 
 
 def scalar_of(node: YamlNode, path: str, reading: Reading) -> Scalar | None:
-    """The scalar where one is expected; None after saying what to do about anything else."""
+    """Returns the scalar; returns None after reporting anything else, with a remedy."""
     if not isinstance(node, Scalar):
         reading.wrong(node.place, path, f"must be text, not {described(node)}{_as_text(node, reading)}")
         return None
@@ -36,7 +36,7 @@ def scalar_of(node: YamlNode, path: str, reading: Reading) -> Scalar | None:
 
 
 def _as_text(node: YamlNode, reading: Reading) -> str:
-    """What to write where a list or a mapping stands for a text."""
+    """Suggests what to write for a list or mapping in place of a text."""
     if isinstance(node, tree.Sequence):
         parts = [item.text for item in node.items if isinstance(item, Scalar)]
         joined = flow(Scalar(node.place, ", ".join(parts)))
@@ -51,7 +51,7 @@ def _as_text(node: YamlNode, reading: Reading) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Any scalar in its source spelling: `9:16`, `no` and `007` stay what they look like."""
+    """Any scalar as spelled in the source: `9:16`, `no` and `007` remain unchanged."""
 
     def read(self, node: YamlNode, path: str, reading: Reading) -> str | None:
         scalar = scalar_of(node, path, reading)
@@ -63,12 +63,12 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A finite number from `low` to `high`, both included."""
+    """A finite number from `low` to `high`, inclusive."""
 
     low: float
     high: float
     whole: bool = False
-    #: The end of the message on a text that other programs have here; empty where it knows none.
+    #: Returns the end of the message for a text that other programs use here; empty if there is none.
     habit: Callable[[str], str] | None = None
 
     def read(self, node: YamlNode, path: str, reading: Reading) -> float | int | None:
@@ -78,14 +78,14 @@ class Number:
         return self.number(node)
 
     def number(self, node: YamlNode) -> float | int | None:
-        """What a value spells, whether or not it is in bounds; None where that is not such a number."""
+        """Returns the number even if it is out of bounds; None if the value is not such a number."""
         value = node.number() if isinstance(node, Scalar) else None
         if value is None or math.isnan(value) or (self.whole and value != int_or_nan(value)):
             return None
         return int(value) if self.whole and math.isfinite(value) else float(value)
 
     def problem(self, node: YamlNode) -> str | None:
-        """What is wrong with a value, if anything, without a remedy."""
+        """Returns what is wrong with a value, without a remedy, or None."""
         value = self.number(node)
         noun = "a whole number" if self.whole else "a number"
         if value is None:
@@ -106,7 +106,7 @@ class Number:
             and lookalikes.odd_character(node.text)
             and Scalar(node.place, plain).number() is not None
         ):
-            # Out of bounds, too, which is told once it can be read.
+            # The number may also be out of bounds; this is reported once it is valid.
             meant = plain
         return value_remedies.write(node.text, meant)
 
@@ -127,7 +127,7 @@ def _counted(bound: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Exact:
-    """A number that keeps the digits it is written with, as money does."""
+    """A number that keeps its digits as written, such as money."""
 
     number: Number
 
@@ -148,7 +148,7 @@ class Choice:
     """One of a few words."""
 
     words: tuple[str, ...]
-    #: As that of `Number`.
+    #: As in `Number`.
     habit: Callable[[str], str] | None = None
 
     def read(self, node: YamlNode, path: str, reading: Reading) -> str | None:
@@ -167,7 +167,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """`true` or `false`; `yes`, `no`, `on` and `off` are text in YAML 1.2."""
+    """`true` or `false`. In YAML 1.2, `yes`, `no`, `on` and `off` are text."""
 
     def read(self, node: YamlNode, path: str, reading: Reading) -> bool | None:
         if isinstance(node, Scalar) and node.kind == "bool":
@@ -193,7 +193,7 @@ class Version:
 
     @staticmethod
     def problem(node: YamlNode) -> str | None:
-        """What is wrong with a value, if anything."""
+        """Returns what is wrong with a value, or None."""
         if isinstance(node, Scalar) and node.number() == 1:
             return None
         text = node.text if isinstance(node, Scalar) else ""
@@ -209,7 +209,7 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A name that can stand in paths, queues and labels; `of` is what the catalog names so, if it does."""
+    """A name for use in paths, queues and labels; `of` is the kind of catalog entry that it names, if any."""
 
     of: Literal["", "model", "LoRA", "sampler"] = ""
 
@@ -239,7 +239,7 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """A part that is read once the rest is known."""
+    """A part that is read after the others."""
 
     shape: dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""Presets: what a shot is made with, by name; taken on by `defaults`, a group or an axis value."""
+"""Presets: named shot settings that `defaults`, a group or an axis value can use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from common.manifest.shot_values import mapping_schema
 from common.manifest.value_remedies import is_list_file, write
 from common.wording import shortened, suggestion
 
-#: Fields that may be put around what was said before: `{prompt}` in a prompt, `{negative}` in a negative.
+#: Fields that may enclose the text set before them: `{prompt}` in a prompt, `{negative}` in a negative.
 PROMPTS = ("prompt", "negative")
 _AROUND = {name: re.compile(rf"(?<!\\)\{{\s*{name}\s*\}}") for name in PROMPTS}
 
@@ -31,17 +31,17 @@ _ELSEWHERE = {
 
 
 def is_around(text: str, name: str) -> bool:
-    """Whether a prompt or negative mentions what was said before it."""
+    """Returns whether a prompt or negative refers to the text set before it."""
     return "{" in text and _AROUND[name].search(text) is not None
 
 
 def put_around(text: str, name: str, inner: str) -> str:
-    """The text with that in place of `{prompt}` or `{negative}`."""
+    """Returns the text with `inner` in place of `{prompt}` or `{negative}`."""
     return _AROUND[name].sub(lambda _: inner, text)
 
 
 def presets_schema() -> dict[str, Any]:
-    """JSON Schema of `presets`."""
+    """Returns the JSON Schema of `presets`."""
     keys = {name: key for name, key in VALUE_KEYS.items() if name != "preset"}
     files = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
     return {
@@ -52,7 +52,7 @@ def presets_schema() -> dict[str, Any]:
 
 
 def read_presets(node: YamlNode, reading: Reading) -> dict[str, ShotFields]:
-    """Presets by name; those that are wrong are reported and set nothing."""
+    """Returns the presets by name. Invalid settings are reported and ignored."""
     if not isinstance(node, tree.Mapping):
         message = f"must be a mapping of names to settings, or `{{file: …}}`, not {described(node)}"
         reading.wrong(node.place, "presets", message + write("", _as_mapping(node)))
@@ -62,7 +62,7 @@ def read_presets(node: YamlNode, reading: Reading) -> dict[str, ShotFields]:
 
 
 def _as_mapping(node: YamlNode) -> str | None:
-    """The file that a text names, and the presets of a list by their names."""
+    """Suggests a mapping for a file name, or for a list of presets with names."""
     if isinstance(node, tree.Scalar):
         return f"{{file: {flow(node)}}}" if is_list_file(node.text) else None
     items = node.items if isinstance(node, tree.Sequence) else []
@@ -101,7 +101,10 @@ def _read(node: YamlNode, path: str, reading: Reading) -> ShotFields:
 def with_presets(
     path: str, fields: ShotFields, presets: Mapping[str, ShotFields]
 ) -> Iterator[tuple[str, ShotFields]]:
-    """What a place takes on and says, the later over the earlier, each by its path."""
+    """Yields the presets that a place uses, then the place itself, each with its path.
+
+    Later ones override earlier ones.
+    """
     for name in fields.preset:
         if name in presets:
             yield child_path("presets", name), presets[name]
@@ -109,7 +112,7 @@ def with_presets(
 
 
 def whole(fields: ShotFields, presets: Mapping[str, ShotFields]) -> ShotFields:
-    """What a place says with its presets; LoRAs are its own."""
+    """Returns the fields of a place merged with its presets. LoRAs are not added up."""
     if not fields.preset:
         return fields
     said = {
@@ -124,7 +127,7 @@ def whole(fields: ShotFields, presets: Mapping[str, ShotFields]) -> ShotFields:
 def used_presets(
     defaults: ShotFields, groups: tuple[Group, ...], presets: Mapping[str, ShotFields]
 ) -> dict[str, ShotFields]:
-    """The presets that something names, by path."""
+    """Returns the presets that are in use, by path."""
     names = dict.fromkeys(defaults.preset)
     for group in groups:
         places = (group, *group.include_sets, *(each for axis in group.axes.values() for each in axis.sets))

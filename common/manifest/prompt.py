@@ -20,34 +20,34 @@ from itertools import accumulate
 
 from common.errors import Invalid
 
-#: Braces inside braces.
+#: Maximum nesting of braces.
 MAX_DEPTH = 32
 
-#: Alternatives that a `2$$` picks.
+#: Maximum number of alternatives chosen by `2$$`.
 MAX_PICKED = 100
 
-#: Of the name of a wildcard, whose backslashes separate folders.
+#: A character in the name of a wildcard; backslashes separate folders.
 _LETTER = r"(?:[^\s_{}|\\,\0]|_(?!_)|\\(?![{}|]))"
-#: Between words a name holds blanks, unless its `__` stand inside words as in `snake__case of two__words`.
+#: Names may contain spaces between words, unless the `__` are inside words as in `snake__case of two__words`.
 _SPACED = rf"(?<!\w)__(?P<spaced>{_LETTER}{{1,60}}(?: {{1,9}}{_LETTER}{{1,60}}){{1,9}})__(?!\w)"
 _WILDCARD = rf"__(?P<wildcard>{_LETTER}+)__|{_SPACED}"
 WILDCARD_NAME = rf"{_LETTER}+(?: +{_LETTER}+)*"
 
 _TOKEN = re.compile(rf"\\[{{}}|]|[{{}}|\0]|{_WILDCARD}")
-#: A letter of any script with its marks, a digit, `_` or `-`: every character that is no blank, no control
-#: character and no other sign of ASCII.
+#: A letter of any script with its marks, a digit, `_` or `-`: any character except whitespace, control
+#: characters and other ASCII symbols.
 NAME_CHARACTER = r"[^\x00-,./:-@\[-^`{-\xa0\s]"
 _QUOTED_FIELD = r"""\[\s*(?:"(?P<double>[^"\n]*)"|'(?P<single>[^'\n]*)')\s*\]"""
 _REFERENCE = re.compile(
     rf"\{{\s*(?:(?P<path>(?:{NAME_CHARACTER}|\.)+)|(?P<axis>{NAME_CHARACTER}+)\s*{_QUOTED_FIELD})\s*\}}"
 )
-#: `{p[Variant SKU]}` and `{p.Variant SKU}`, which were meant as `{p["Variant SKU"]}`.
+#: `{p[Variant SKU]}` and `{p.Variant SKU}`, which should be written as `{p["Variant SKU"]}`.
 _UNQUOTED = re.compile(
     rf"\{{\s*(?P<axis>{NAME_CHARACTER}+)\s*(?:\[(?P<inside>[^\[\]{{}}|]+)\]|\.(?P<behind>[^\[\]{{}}|]+))\s*\}}"
 )
-#: Characters of a reference whose right form is spelled out.
+#: Maximum length of a reference for which a message contains the correct form.
 _LONGEST_REFERENCE = 100
-#: The field of a column that is called like a value's position: `{p["index"]}`.
+#: The field of a column named `index`, as in `{p["index"]}`, unlike the position of a value.
 COLUMN_INDEX = '"index"'
 _COUNT = re.compile(r"(?P<count>[^|{}\\$]*)\$\$")
 _RANGE = re.compile(r"\s*(?P<low>\d{1,4})\s*(?:-\s*(?P<high>\d{1,4})\s*)?")
@@ -55,10 +55,10 @@ _SEPARATOR = re.compile(r"(?P<separator>(?:\\[{}|]|[^|{}\\$])*)\$\$")
 _WEIGHT = re.compile(r"\s*(?P<weight>\d{1,9}(?:\.\d{1,9})?|\.\d{1,9})::")
 _WEIGHT_BEHIND = re.compile(r"(?P<text>[^|{}:]{1,200})::\s*(?P<weight>\d{1,9}(?:\.\d{1,9})?)\s*(?=[|}])")
 _NO_WEIGHT = re.compile(r"[^|{}\\:]*::")
-#: What takes its underscores with it.
+#: Matches syntax whose underscores are not left over.
 _TAKEN = re.compile(rf"{_WILDCARD}|{_REFERENCE.pattern}|\Z")
 _UNDERSCORES = re.compile(r"__+")
-#: What was meant as a weight in front of a line, where a word before `::` is text.
+#: An invalid weight at the start of a line; other words before `::` are text.
 _BAD_WEIGHT = re.compile(r"[-+.,\d%\s]{1,40}::")
 _DOUBLED = re.compile(r"\{(?P<inner>\{\s*[\w.\-]+[^{}]*\})\}")
 _ASSIGNED = re.compile(r"\{\s*(?P<name>\w+)\s*=")
@@ -66,7 +66,7 @@ _ESCAPED = re.compile(r"\\([{}|])")
 
 
 class PromptError(Invalid):
-    """A template that cannot be read; `offset` counts characters from its start."""
+    """The template has a syntax error; `offset` counts characters from its start."""
 
     def __init__(self, message: str, offset: int) -> None:
         super().__init__(message)
@@ -91,7 +91,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Wildcard:
-    """`__name__`, as written; once linked (`prompt_wildcards`) by the name of one that is known."""
+    """`__name__` as written; `prompt_wildcards` replaces the name with that of a known wildcard."""
 
     name: str
     offset: int
@@ -107,18 +107,18 @@ class Alternative:
 
 @dataclass(frozen=True, slots=True)
 class Alternatives:
-    """`low` to `high` of the options, in the order written, joined by `separator`."""
+    """A variant: `low` to `high` of the options, in the order written, joined by `separator`."""
 
     options: tuple[Alternative, ...]
     offset: int
     low: int = 1
     high: int = 1
     separator: str = ", "
-    #: For each option, the weights of it and all before it.
+    #: Cumulative weights of the options.
     ends: tuple[float, ...] = field(init=False)
-    #: Whether there are references inside.
+    #: Whether any option contains a reference.
     refers: bool = field(init=False)
-    #: The wildcard whose lines are the options, if it is the only alternative of several to be picked.
+    #: The wildcard whose lines are the options, if it is the only alternative and several are chosen.
     lines_of: Wildcard | None = None
 
     def __post_init__(self) -> None:
@@ -134,12 +134,12 @@ Template = tuple[Part, ...]
 
 
 def parse(text: str) -> Template:
-    """The tree of a template; raises `PromptError` with the place of the first mistake."""
+    """Parses a template. Raises PromptError with the position of the first error."""
     return _Parser(text).template()
 
 
 def parse_line(text: str) -> Alternative:
-    """A line of a wildcard, which may begin with its weight: `20::hat`."""
+    """Parses a line of a wildcard, which may begin with its weight: `20::hat`. Raises PromptError."""
     parser = _Parser(text)
     weight = parser.weight()
     if weight is None and (bad := _BAD_WEIGHT.match(text)):
@@ -149,14 +149,14 @@ def parse_line(text: str) -> Alternative:
 
 
 def normal_name(name: str) -> str:
-    """The name of a wildcard in the one form in which it is looked up: `a\b` is `a/b`."""
+    """Normalises the name of a wildcard for look-up: `a\\b` becomes `a/b`."""
     return unicodedata.normalize("NFC", name.replace("\\", "/")).strip("/")
 
 
 def leftovers(text: str) -> list[int]:
-    """Where words begin in which a `__` is left that belongs to no wildcard.
+    """Returns the offsets of words that contain a `__` outside any wildcard.
 
-    Inside a word (`snake__case`) and alone in a text (`fill in the __`) it is one of other kinds of text.
+    Ignores a `__` inside a word (`snake__case`) and a single separate one (`fill in the __`).
     """
     found: list[int] = []
     alone: list[int] = []
@@ -174,7 +174,7 @@ def leftovers(text: str) -> list[int]:
 
 
 def nodes(template: Template) -> Iterator[Reference | Wildcard]:
-    """Every reference and wildcard of a template, those inside variants too, in the order written."""
+    """Yields all references and wildcards of a template in order, including those inside variants."""
     for node in template:
         match node:
             case Reference() | Wildcard():
@@ -187,12 +187,12 @@ def nodes(template: Template) -> Iterator[Reference | Wildcard]:
 
 
 def bind(template: Template, value_of: Callable[[Reference], str]) -> Template:
-    """The template with every reference replaced by its text."""
+    """Returns the template with every reference replaced by its text."""
     return tuple([node if isinstance(node, str) else _bound(node, value_of) for node in template])
 
 
 def linked(template: Template, name_of: Callable[[str], str]) -> Template:
-    """The template with the name of every wildcard replaced."""
+    """Returns the template with the name of every wildcard replaced."""
     if not any(isinstance(node, Wildcard) for node in nodes(template)):
         return template
     return tuple([_linked(node, name_of) for node in template])
@@ -209,7 +209,11 @@ def _linked(node: Part, name_of: Callable[[str], str]) -> Part:
 
 
 def put_around(template: Template, name: str, inner: Template, apart: int) -> Template:
-    """The template with another in place of each `{name}`; what it draws itself moves `apart` characters."""
+    """Returns the template with `inner` in place of each `{name}`.
+
+    Offsets of other nodes are shifted by `apart` characters, so that their random choices differ from those
+    of `inner`.
+    """
     found: list[Part] = []
     for node in template:
         match node:
@@ -233,7 +237,7 @@ def _choice_around(choice: Alternatives, name: str, inner: Template, apart: int)
 
 
 def choices(template: Template) -> Iterator[Alternatives]:
-    """Every variant of a template, those inside others too."""
+    """Yields all variants of a template, including nested ones."""
     for node in template:
         if isinstance(node, Alternatives):
             yield node
@@ -255,18 +259,18 @@ def _referred(match: re.Match[str], start: int) -> Reference:
         heading = " ".join(normal(match["double"] or match["single"] or "").split())
         return Reference(normal(match["axis"]), COLUMN_INDEX if heading == "index" else heading, start)
     path = normal(match["path"])
-    # The names of LoRAs may hold dots, those of axes not.
+    # Names of LoRAs may contain dots, names of axes may not.
     name, _, field = path.rpartition(".") if path.endswith(".trigger") else path.partition(".")
     return Reference(name, field, start)
 
 
 def normal(name: str) -> str:
-    """A name in the one form in which it is looked up, however its accents are encoded."""
+    """Normalises the encoding of accents in a name for look-up."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 class _Parser:
-    """Recursive descent; `pos` is the next character to read."""
+    """A recursive descent parser; `pos` is the next character to read."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -274,7 +278,7 @@ class _Parser:
         self.open: list[int] = []
 
     def template(self) -> Template:
-        """Reads to the end of the text or, inside braces, up to the `|` or `}` that ends an alternative."""
+        """Reads to the end of the text or, inside braces, to the `|` or `}` that ends an alternative."""
         found: list[Part] = []
         while token := _TOKEN.search(self.text, self.pos):
             found.append(self.text[self.pos : token.start()])
@@ -293,7 +297,7 @@ class _Parser:
         return joined(found)
 
     def _plain(self, token: re.Match[str]) -> Part:
-        """A token that opens nothing."""
+        """Handles a token that does not open a construct."""
         mark = token.group()
         if name := token["wildcard"] or token["spaced"]:
             return Wildcard(normal_name(name), token.start())
@@ -332,7 +336,7 @@ class _Parser:
         return Alternatives(options, start, low, high, separator)
 
     def _no_variant(self, start: int) -> str:
-        """What to write instead of braces that are no part of the language."""
+        """Suggests what to write instead of braces that are not valid syntax."""
         content = self.text[start : self.pos]
         is_short = len(content) <= _LONGEST_REFERENCE and "$$" not in content
         if is_short and (unquoted := _UNQUOTED.fullmatch(content)):
@@ -351,7 +355,7 @@ class _Parser:
         )
 
     def _header(self) -> tuple[int, int, str] | None:
-        """The `2$$` or `1-2$$ and $$` at the start of a variant: lowest and highest count, separator."""
+        """Reads `2$$` or `1-2$$ and $$` at the start of a variant: lowest and highest count, separator."""
         count = _COUNT.match(self.text, self.pos)
         if count is None:
             return None
@@ -371,7 +375,7 @@ class _Parser:
         return low, high, _ESCAPED.sub(r"\1", separator["separator"])
 
     def weight(self) -> float | None:
-        """The `0.5::` in front of an alternative."""
+        """Reads the `0.5::` before an alternative."""
         weight = _WEIGHT.match(self.text, self.pos)
         if weight is None:
             return None
@@ -381,7 +385,7 @@ class _Parser:
         return float(weight["weight"])
 
     def _options(self) -> tuple[Alternative, ...]:
-        """The alternatives up to the closing brace."""
+        """Reads the alternatives up to the closing brace."""
         options = []
         while True:
             weight = self.weight()
@@ -398,7 +402,7 @@ class _Parser:
 
 
 def joined(found: Iterable[Part]) -> Template:
-    """Parts with neighbouring texts made one and empty ones dropped."""
+    """Merges adjacent texts and drops empty ones."""
     result: list[Part] = []
     texts: list[str] = []
     for node in found:
@@ -415,7 +419,7 @@ def joined(found: Iterable[Part]) -> Template:
 
 
 def _stripped(template: Template) -> Template:
-    """An alternative without the space around it: `{ a | b }` means `{a|b}`."""
+    """Removes the spaces around an alternative: `{ a | b }` means `{a|b}`."""
     found = list(template)
     if found and isinstance(first := found[0], str):
         found[0] = first.lstrip()

@@ -1,4 +1,4 @@
-"""The texts of a manifest that become prompts, and the tags in them that belong under `loras`."""
+"""Finds the texts of a manifest that become prompts, and tags in them that belong under `loras`."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from common.wording import shortened
 
 _LORA_TAG = re.compile(r"<(?:lora|lyco|hypernet):([^:<>]*)(?::([^<>]*))?>", re.IGNORECASE)
 
-#: Axis to the fields that prompts or names read; empty for the value itself.
+#: Axis to the fields that prompts or names read; an empty field is the value itself.
 Fields = dict[str, set[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class PromptText:
-    """A text that goes to models."""
+    """A text that is part of prompts."""
 
     path: str
     text: str
-    #: `template` where references, variants and wildcards work, `line` of a wildcard, `value` that is plain.
+    #: `template` with references, variants and wildcards; `line` of a wildcard; `value` of plain text.
     kind: Literal["template", "value", "line"]
 
 
 def templates(
     defaults: ShotFields, groups: tuple[Group, ...], output: Output, presets: Mapping[str, ShotFields]
 ) -> dict[str, str]:
-    """Texts in which references, variants and wildcards work, by path.
+    """Returns the texts with references, variants and wildcards, by path.
 
-    Of the values of axes that expand those that something reads.
+    Includes values of expanding axes only if a prompt or name reads them.
     """
     found = dict(_shared(defaults, groups, presets))
     for index, group in enumerate(groups):
@@ -55,7 +55,7 @@ def prompt_texts(
     presets: Mapping[str, ShotFields],
     wildcards: Mapping[str, tuple[str, ...]],
 ) -> Iterator[PromptText]:
-    """Every text that goes to models, as far as prompts read it."""
+    """Yields all texts that are part of prompts; includes values only if a prompt reads them."""
     for path, text in templates(defaults, groups, output, presets).items():
         yield PromptText(path, text, "template")
     for index, group in enumerate(groups):
@@ -77,14 +77,14 @@ def prompt_texts(
 def _shared(
     defaults: ShotFields, groups: tuple[Group, ...], presets: Mapping[str, ShotFields]
 ) -> Iterator[tuple[str, str]]:
-    """Path and text of all prompts that `defaults` sets, and presets that something takes on."""
+    """Yields path and text of the prompts in `defaults` and in the presets in use."""
     yield from _prompts(defaults, "defaults")
     for path, fields in used_presets(defaults, groups, presets).items():
         yield from _prompts(fields, path)
 
 
 def _of_group(group: Group, path: str) -> Iterator[tuple[str, str]]:
-    """Path and text of all prompts that a group sets."""
+    """Yields path and text of all prompts that a group sets."""
     yield from _prompts(group, path)
     for name, axis in group.axes.items():
         for number, fields in enumerate(axis.sets):
@@ -96,14 +96,14 @@ def _of_group(group: Group, path: str) -> Iterator[tuple[str, str]]:
 
 
 def _prompts(fields: ShotFields, path: str) -> Iterator[tuple[str, str]]:
-    """Path and text of the prompts that one place sets."""
+    """Yields path and text of the prompts in one place."""
     for name, text in (("prompt", fields.prompt), ("negative", fields.negative)):
         if text is not None:
             yield f"{path}.{name}", text
 
 
 def _read(group: Group, prompts: Iterable[tuple[str, str]], output: Output) -> Fields:
-    """What the prompts and the name pattern read from axes."""
+    """Returns what the prompts and the name pattern read from axes."""
     name = group.output.name if group.output and group.output.name else output.name
     read: Fields = {}
     for text in {*(text for _, text in prompts), name or ""}:
@@ -117,12 +117,12 @@ def _references(text: str) -> Iterator[Reference]:
         try:
             yield from [node for node in nodes(parse(text)) if isinstance(node, Reference)]
         except PromptError:
-            # Told where wildcards are looked for.
+            # The check of wildcards reports this.
             return
 
 
 def _values(axis: Axis, path: str, fields: set[str]) -> Iterator[tuple[str, str]]:
-    """Path and text of the fields of an axis' values."""
+    """Yields path and text of these fields in the values of an axis."""
     for number, value in enumerate(axis.values):
         yield from _read_of(value, f"{path}[{number}]", fields)
 
@@ -136,7 +136,7 @@ def _read_of(value: Spelling, path: str, fields: set[str]) -> Iterator[tuple[str
 
 
 def check_tags(texts: Iterable[PromptText], reading: Reading) -> None:
-    """Reports `<lora:x:1>`, which does nothing here: the first in prompts, in values and in wildcards."""
+    """Reports `<lora:x:1>`, which has no effect: the first one in templates, in values and in wildcards."""
     found: dict[str, list[tuple[PromptText, re.Match[str]]]] = {}
     for text in texts:
         if "<" in text.text:

@@ -1,4 +1,4 @@
-"""What a template without references can become: how many texts, the n-th of them, or one that is drawn."""
+"""Evaluates templates without references: the number of possible texts, the n-th text, a random text."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Protocol
 
 from common.manifest.prompt import Alternative, Alternatives, Reference, Template, Wildcard
 
-#: Counts and lengths stop growing here: nobody renders more, and exact ones could fill the memory.
+#: Counts and lengths are capped here: larger values are never needed and could exhaust the memory.
 ENDLESS = 10**30
 
 
 class DrawSource(Protocol):
     def uniform(self, place: str) -> float:
-        """A number in [0, 1) that depends on nothing but the place."""
+        """Returns a number in [0, 1) that depends only on `place`."""
 
 
 class WildcardLines:
-    """The lines of one wildcard, or of several together, each a template with its weight."""
+    """The lines of one or more wildcards, each a template with its weight."""
 
     def __init__(
         self,
@@ -30,13 +30,13 @@ class WildcardLines:
         members: tuple[str, ...] = (),
     ) -> None:
         self.name = name
-        #: The wildcards whose lines these are, where they are several.
+        #: The wildcards that supply the lines, if there are several.
         self.members = members
         self._own = lines
         self._wildcards = wildcards
-        #: Whether a line can become empty; None until that was asked.
+        #: Whether a line can become empty; None until computed.
         self.blank: bool | None = None
-        #: For each number of lines to be picked, the ways to do so.
+        #: By the maximum number of chosen lines: the cached result of `_ways`.
         self.ways: dict[int, list[list[int]]] = {}
 
     @cached_property
@@ -46,12 +46,12 @@ class WildcardLines:
 
     @cached_property
     def weights(self) -> list[float]:
-        """For each line, the weights of it and the lines before it."""
+        """Cumulative weights of the lines."""
         return list(accumulate(line.weight for line in self.options))
 
     @cached_property
     def different(self) -> Alternatives:
-        """The lines as alternatives of which several can be picked, none twice."""
+        """The distinct lines as alternatives, from which several can be chosen without repetition."""
         weights: dict[Template, float] = {}
         for line in self.options:
             weights[line.body] = weights.get(line.body, 0.0) + line.weight
@@ -59,18 +59,18 @@ class WildcardLines:
 
     @cached_property
     def ends(self) -> list[int]:
-        """For each line, the number of texts that it and the lines before it can become."""
+        """Cumulative numbers of possible texts of the lines."""
         counts = (count(line.body, self._wildcards) for line in self.options)
         return list(accumulate(counts, lambda total, more: min(total + more, ENDLESS)))
 
     @cached_property
     def longest(self) -> int:
-        """Characters of the longest text."""
+        """Maximum length of a text in characters."""
         return max((longest(line.body, self._wildcards) for line in self.options), default=0)
 
 
 def count(template: Template, wildcards: Mapping[str, WildcardLines]) -> int:
-    """How many texts a template can become, equal ones counted twice; at most `ENDLESS`."""
+    """Returns the number of possible texts, including duplicates; at most `ENDLESS`."""
     product = 1
     for node in template:
         match node:
@@ -87,7 +87,7 @@ def count(template: Template, wildcards: Mapping[str, WildcardLines]) -> int:
 
 
 def longest(template: Template, wildcards: Mapping[str, WildcardLines]) -> int:
-    """Upper bound of the characters of any text; at most `ENDLESS`. References count nothing."""
+    """Returns an upper bound of the length of any text; at most `ENDLESS`. References count as empty."""
     total = 0
     for node in template:
         match node:
@@ -105,7 +105,7 @@ def longest(template: Template, wildcards: Mapping[str, WildcardLines]) -> int:
 
 
 def nth(template: Template, index: int, wildcards: Mapping[str, WildcardLines]) -> str:
-    """Text `index` of `count(template)`; the last variant of the template changes fastest."""
+    """Returns text `index` of `count(template)`. The last variant of the template changes fastest."""
     parts = []
     for node in reversed(template):
         match node:
@@ -129,7 +129,7 @@ def nth(template: Template, index: int, wildcards: Mapping[str, WildcardLines]) 
 def draw(
     template: Template, draws: DrawSource, wildcards: Mapping[str, WildcardLines], place: str = ""
 ) -> str:
-    """One text, each variant and wildcard drawn for its own place in the template."""
+    """Returns one text; each variant and wildcard is chosen by its own place in the template."""
     parts = []
     for node in template:
         match node:
@@ -146,7 +146,7 @@ def draw(
                 alternatives = _alternatives(node, wildcards)
                 texts = []
                 for number in _drawn(node, alternatives.ends, draws, at):
-                    # Two lines of a wildcard may hold a variant at the same offset.
+                    # Two lines of a wildcard may contain a variant at the same offset.
                     inner = place if alternatives is node else f"{at}:{number}/"
                     texts.append(draw(alternatives.options[number].body, draws, wildcards, inner))
                 parts.append(node.separator.join(filter(None, texts)))
@@ -156,14 +156,14 @@ def draw(
 
 
 def _alternatives(choice: Alternatives, wildcards: Mapping[str, WildcardLines]) -> Alternatives:
-    """What a choice picks from: its options, or the lines of its only one."""
+    """Returns the alternatives of a choice: its options, or the lines of its only wildcard."""
     return wildcards[choice.lines_of.name].different if choice.lines_of else choice
 
 
 def _drawn(choice: Alternatives, ends: Sequence[float], draws: DrawSource, place: str) -> list[int]:
-    """Numbers of the alternatives drawn, by weight and without repetition, in the order written.
+    """Returns the indices of the chosen alternatives, by weight and without repetition, in the order written.
 
-    `ends` has the weights of each alternative and all before it.
+    `ends` contains the cumulative weights of the alternatives.
     """
     if choice.low == choice.high == 1:
         return [_share(ends, draws.uniform(place))]
@@ -173,13 +173,13 @@ def _drawn(choice: Alternatives, ends: Sequence[float], draws: DrawSource, place
     left = ends[-1]
     for turn in range(min(number, len(ends))):
         at = draws.uniform(f"{place}#{turn}") * left
-        # Those picked before take no share.
+        # Alternatives that have been chosen already are left out of the total weight.
         for taken in picked:
             start = ends[taken - 1] if taken else 0.0
             at += ends[taken] - start if at >= start else 0.0
         one = min(bisect(ends, at), len(ends) - 1)
         while one in picked:
-            # Rounding led into a share that is taken.
+            # Rounding selected an alternative that has been chosen already.
             one = (one + 1) % len(ends)
         insort(picked, one)
         left -= ends[one] - (ends[one - 1] if one else 0.0)
@@ -187,12 +187,12 @@ def _drawn(choice: Alternatives, ends: Sequence[float], draws: DrawSource, place
 
 
 def _share(ends: Sequence[float], uniform: float) -> int:
-    """The index whose share of the weights a number in [0, 1) falls into."""
+    """Returns the index of the weight range that contains a number in [0, 1)."""
     return min(bisect(ends, uniform * ends[-1]), len(ends) - 1)
 
 
 def _ways(choice: Alternatives, wildcards: Mapping[str, WildcardLines]) -> list[list[int]]:
-    """`ways[i][k]`: the number of texts of choosing k of the alternatives from the i-th on."""
+    """Returns `ways[i][k]`: the number of texts made of k alternatives from the i-th onwards."""
     if choice.lines_of is None:
         return _table(choice.options, choice.high, wildcards)
     lines = wildcards[choice.lines_of.name]
@@ -216,7 +216,7 @@ def _table(
 def _nth_choice(
     choice: Alternatives, index: int, ways: list[list[int]], wildcards: Mapping[str, WildcardLines]
 ) -> str:
-    """Text `index` of a choice: fewer options first, then by the first option taken."""
+    """Returns text `index` of a choice: ordered by the number of options, then by the first option."""
     left = choice.low
     while index >= ways[0][left]:
         index -= ways[0][left]

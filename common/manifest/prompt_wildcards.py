@@ -1,4 +1,4 @@
-"""The wildcards of a manifest, parsed, linked and checked: every line readable, no cycle, no endless text."""
+"""Parses, links and checks the wildcards of a manifest: valid lines, no cycles, limited length."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ from common.manifest.prompt_variants import WildcardLines
 from common.manifest.wildcard_names import WildcardNames
 from common.wording import shortened, suggestion
 
-#: Wildcards inside the lines of wildcards.
+#: Maximum nesting of wildcards.
 MAX_DEPTH = 10
 
-#: Characters of a resolved prompt; no text encoder reads more.
+#: Maximum length of a resolved prompt in characters; no text encoder reads more.
 MAX_LENGTH = 20_000
 
 
 class WildcardError(Invalid):
-    """A line of a wildcard that cannot be used; `offset` counts characters from the line's start."""
+    """A line of a wildcard is invalid; `offset` counts characters from the start of the line."""
 
     def __init__(self, message: str, name: str, line: int, offset: int) -> None:
         super().__init__(message)
         self.message = message
         self.name = name
-        #: From 0.
+        #: Starts at 0.
         self.line = line
         self.offset = offset
 
 
 class WildcardSet(dict[str, WildcardLines]):
-    """Lines by the name of their wildcard; those that one mention takes from several, by all their names."""
+    """Lines by wildcard. A reference to several wildcards has an entry of its own, keyed by all names."""
 
     def __init__(self, names: Iterable[str]) -> None:
         super().__init__()
         self._names = WildcardNames(names)
 
     def link(self, template: Template, within: str = "") -> Template:
-        """The template with its wildcards named as they are here, where they are known.
+        """Returns the template with names of wildcards replaced by keys of this set, if known.
 
-        `within` is the wildcard in whose lines the template stands.
+        `within` is the wildcard that contains the template.
         """
         return linked(template, lambda mention: self._known(mention, within))
 
@@ -58,7 +58,7 @@ class WildcardSet(dict[str, WildcardLines]):
         found = self._names.find(mention, within)
         if len(found) < 2:
             return found[0] if found else mention
-        # No name holds a NUL.
+        # Names cannot contain NUL, so the combined key is unique.
         together = "\0".join(found)
         if together not in self:
             self[together] = WildcardLines(together, (), self, found)
@@ -66,9 +66,9 @@ class WildcardSet(dict[str, WildcardLines]):
 
 
 def parse_wildcards(wildcards: Mapping[str, tuple[str, ...]]) -> tuple[WildcardSet, list[WildcardError]]:
-    """Each wildcard's lines as templates, and what is wrong with them.
+    """Returns the lines of each wildcard as templates, and the errors in them.
 
-    With any error the lines are only good for finding further ones.
+    If there are errors, the lines may be used only to find further errors.
     """
     errors: list[WildcardError] = []
     parsed = WildcardSet(wildcards)
@@ -110,7 +110,7 @@ def _unusable(
 
 
 def too_few(template: Template, wildcards: Mapping[str, WildcardLines]) -> Iterator[tuple[Alternatives, str]]:
-    """Variants that pick more lines of a wildcard than there are, and the sentence that says so."""
+    """Yields variants that choose more lines than a wildcard has, each with a message."""
     for choice in choices(template):
         if choice.lines_of and choice.lines_of.name in wildcards:
             count = len(wildcards[choice.lines_of.name].different.options)
@@ -120,14 +120,14 @@ def too_few(template: Template, wildcards: Mapping[str, WildcardLines]) -> Itera
 
 
 def unknown_wildcard(name: str, known: Iterable[str]) -> str:
-    """The sentence for a wildcard that nothing gives."""
+    """Returns the message about an unknown wildcard."""
     return f"unknown wildcard `__{shortened(name)}__`" + suggestion(
         f"__{name}__", [f"__{other}__" for other in known]
     )
 
 
 def _deep(parsed: Mapping[str, WildcardLines]) -> Iterator[WildcardError]:
-    """Wildcards that contain themselves, nest too deep or write out to endless texts."""
+    """Finds wildcards that contain themselves, are nested too deeply or produce texts that are too long."""
     inner = {
         name: set(lines.members) or {node.name for option in lines.options for node in nodes(option.body)}
         for name, lines in parsed.items()

@@ -1,4 +1,4 @@
-"""Numeric ranges `{from, to, step}`, inclusive, in decimal arithmetic: 0.1 to 0.3 by 0.1 is three values."""
+"""Numeric ranges `{from, to, step}` with both ends, in decimal arithmetic: 0.1 to 0.3 by 0.1 has 3 values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RANGE_KEYS = {
 }
 
 
-#: What other programs call the ends and the step.
+#: Names of the ends and the step in other programs.
 _RENAMED_TO = {
     **dict.fromkeys(("by", "increment", "steps", "interval"), "step"),
     **dict.fromkeys(("start", "first", "min", "begin"), "from"),
@@ -26,12 +26,12 @@ _RENAMED_TO = {
 }
 _RENAMED = renamed(_RENAMED_TO)
 
-#: Values of one axis, whatever `limits.max_images` allows: each is kept in memory.
+#: Maximum number of values of an axis, regardless of `limits.max_images`, because all are kept in memory.
 MAX_VALUES = 1_000_000
 
 
 def too_many(count: int, place: Place, path: str, reading: Reading) -> bool:
-    """Whether an axis has more values than there may be; reports it."""
+    """Returns whether an axis has too many values, after reporting this."""
     if count > reading.max_values:
         limit = f"`limits.max_images` ({reading.max_values:,})"
         reading.wrong(place, path, f"has {count:,} values, more than {limit}")
@@ -42,9 +42,9 @@ def too_many(count: int, place: Place, path: str, reading: Reading) -> bool:
 
 
 def ranged(node: tree.Mapping, path: str, reading: Reading) -> tuple[str, ...] | None:
-    """The values of a range as they are spelled; None after reporting what is wrong with it.
+    """Returns the values of a range as spelled; returns None after reporting problems.
 
-    The number of values is known before any is made.
+    Checks the number of values before creating any.
     """
     read = read_keys(node, path, RANGE_KEYS, reading, remedy=_RENAMED)
     given = {_RENAMED_TO.get(key, key) for key in node.entries}

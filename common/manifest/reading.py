@@ -1,4 +1,4 @@
-"""One reading of a manifest: where problems gather, and how a mapping with known keys is read."""
+"""Collects the problems of one manifest, and reads mappings with known keys."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from common.manifest.key_remedies import KeyRemedy, after_comma, odd_indentation
 from common.manifest.value_remedies import LONGEST
 from common.wording import listed, shortened, suggestion
 
-#: Nobody reads more at once, and finding them costs time.
+#: More problems are not useful to read and take time to find.
 MAX_FINDINGS = 100
 
 
@@ -30,18 +30,18 @@ MERGE = "<<"
 
 
 class TooManyError(Exception):
-    """Ends a reading that has found `MAX_FINDINGS` problems."""
+    """Stops the reading after `MAX_FINDINGS` problems."""
 
 
 class Warnings:
-    """What the author should know: of each kind the first, with the number of places where it stands."""
+    """Warnings for the author: the first of each kind, with the number of places."""
 
     def __init__(self) -> None:
         self._first: dict[str, Problem] = {}
         self._places: dict[str, set[Hashable]] = {}
 
     def add(self, kind: str, place: Hashable, problem: Callable[[], Problem]) -> None:
-        """`problem` is made for the first of its kind; the same place counts once."""
+        """Adds a warning; calls `problem` only for the first of its kind. Counts each place once."""
         if kind not in self._first and len(self._first) < MAX_FINDINGS:
             self._first[kind] = problem()
         self._places.setdefault(kind, set()).add(place)
@@ -58,43 +58,43 @@ class Warnings:
 
 @dataclass(slots=True)
 class Reading:
-    """What is known while a manifest is read. Problems are gathered, so that all are told at once."""
+    """The state while a manifest is read. Problems are collected, so that all are reported at once."""
 
     text: SourceText
-    #: None where files may not be read, as in the API.
+    #: None if files must not be read, as in the API.
     files: FileReader | None
-    #: None where nobody asks whether models and LoRAs exist.
+    #: None if models and LoRAs are not checked.
     catalog: Catalog | None = None
     problems: list[Problem] = field(default_factory=list)
     warnings: Warnings = field(default_factory=Warnings)
-    #: Whether problems are told without end, because only some of them will be kept.
+    #: Whether the number of problems is unlimited, because only some of them will be kept.
     endless: bool = False
-    #: No axis may have more values: each of them makes at least one image.
+    #: Maximum number of values of an axis, because each value produces at least one image.
     max_values: int = 10_000
-    #: What reads the files that another file of `text.parts` refers to, the nearest first.
+    #: By extended file: the reader for files that it refers to. The nearest extended file is first.
     readers: Mapping[str, FileReader] = field(default_factory=dict)
-    #: Whether a file could not be read that may hold what is missing.
+    #: Whether a file could not be read and may contain what seems to be missing.
     is_partial: bool = False
-    #: Names of the presets that places may take on.
+    #: Names of the available presets.
     presets: Set[str] = frozenset()
     #: Names under `lists`.
     lists: Set[str] = frozenset()
-    #: What `{file: …}` mappings stand for, by path.
+    #: The values of `{file: …}` mappings, by path.
     contents: dict[str, tree.Sequence] = field(default_factory=dict)
-    #: Columns that set nothing though they are called like a shot field, by the path of their axis.
+    #: Columns that set nothing despite the name of a shot field, by the path of their axis.
     plain: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def files_at(self, place: Place) -> FileReader | None:
-        """What reads files that are referred to at a place."""
+        """Returns the reader for files referred to at a position; None if files must not be read."""
         return self.readers.get(place.file, self.files)
 
     def wrong(self, place: Place, path: str, message: str) -> None:
-        """Raises TooManyError where a document is so broken that the rest would only repeat itself."""
+        """Reports a problem. Raises TooManyError once there are `MAX_FINDINGS` of them."""
         self._add(self.text.at(place, path, message))
 
     @contextmanager
     def once_a_column(self) -> Iterator[None]:
-        """What is wrong inside with a column of a file is told once, with its first row and their number."""
+        """Reports problems in a file's column once, with the first row and the number of rows."""
         before, self.problems, self.endless = self.problems, [], True
         yield
         found, self.problems, self.endless = self.problems, before, False
@@ -109,7 +109,7 @@ class Reading:
             self._add(replace(first, message=message))
 
     def _column(self, path: str) -> tuple[str, str] | None:
-        """The axis whose values a file gave, and the column, that a path leads to."""
+        """Returns the file axis and column of a path; None if it is not in the values of a file."""
         for axis in self.text.origins:
             if path.startswith(f"{axis}["):
                 _, _, column = path.removeprefix(axis).partition("]")
@@ -117,22 +117,22 @@ class Reading:
         return None
 
     def _as_typed(self, axis: str, column: str) -> str:
-        """The heading in the file of a column that is known by the field it sets."""
+        """Returns the heading in the file of a column known by the field that it sets."""
         rows = self.contents[axis].items if axis in self.contents else []
         keys = rows[0].entries if rows and isinstance(rows[0], tree.Mapping) else {}
         same = (key for key in keys if field_of(key) == field_of(column) is not None)
         return column if column in keys else next(same, column)
 
     def wrong_at(self, path: str, message: str, offset: int | None = None) -> None:
-        """The same where only the path is known; see `SourceText.problem`."""
+        """As `wrong`, for a path without a position; see `SourceText.problem`."""
         self._add(self.text.problem(path, message, offset))
 
     def warn_at(self, path: str, message: str, offset: int | None = None, kind: str = "") -> None:
-        """Warnings of one kind are told once, with their number; equal messages are of one kind."""
+        """Reports a warning. Each kind is reported once; by default, equal messages are one kind."""
         self.warnings.add(kind or message, (path, offset), lambda: self.text.problem(path, message, offset))
 
     def warn(self, problem: Problem, kind: str) -> None:
-        """The same for a warning that was made already."""
+        """As `warn_at`, for an existing problem."""
         self.warnings.add(kind, problem.place(), lambda: problem)
 
     def _add(self, problem: Problem) -> None:
@@ -142,17 +142,17 @@ class Reading:
 
 
 class Kind(Protocol):
-    """What a key's value may be: how it is read, and its JSON Schema for editors."""
+    """The type of a key's value: how to read it, and its JSON Schema for editors."""
 
     def read(self, node: YamlNode, path: str, reading: Reading) -> Any:
-        """The normalised value; None after reporting what is wrong with it."""
+        """Returns the normalised value; returns None after reporting problems."""
 
     def schema(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key a mapping may have. `about` is shown by editors and in the reference."""
+    """A key that a mapping may have. Editors and the reference show `about`."""
 
     kind: Kind
     about: str
@@ -166,9 +166,9 @@ def read_keys(
     *,
     remedy: KeyRemedy | None = None,
 ) -> dict[str, Any]:
-    """The values of a mapping's known keys that are right; everything else is reported.
+    """Returns the valid values of known keys; reports everything else.
 
-    `remedy` knows what to write for keys that belong elsewhere.
+    `remedy` suggests what to write for keys that belong elsewhere.
     """
     if not isinstance(node, tree.Mapping):
         known = listed(list(keys)[:4])
@@ -195,12 +195,12 @@ def read_keys(
     return values
 
 
-#: Advice of a whole entry of the same mapping.
+#: A suggestion of a complete entry of the same mapping.
 _ENTRY = re.compile(r"; write `(?P<entry>(?P<key>\w+): [^`]*)`(?! under)")
 
 
 def _proven(hint: str, keys: Mapping[str, Key], reading: Reading) -> str:
-    """A hint whose entry would be right; of another only which key it is for."""
+    """Returns a hint if its entry would be valid; otherwise a hint that contains only the key."""
     advice = _ENTRY.match(hint)
     kind = keys[advice["key"]].kind if advice and advice["key"] in keys else None
     if advice is None or kind is None:
@@ -211,7 +211,7 @@ def _proven(hint: str, keys: Mapping[str, Key], reading: Reading) -> str:
 
 
 def would_read(kind: Kind, entry: str, reading: Reading) -> bool:
-    """Whether the value of an entry, written as `key: value`, would be right."""
+    """Returns whether the value of an entry, written as `key: value`, would be valid."""
     try:
         text, problems = read_yaml(entry, "")
     except InvalidDocument:

@@ -1,7 +1,7 @@
-"""Every `{reference}` of a manifest held against what its groups know, before anything is expanded.
+"""Checks the references of a manifest against the axes of its groups, before expansion.
 
-An axis that is broken counts as known, so that its references are not wrong too. Whether each single value
-has the field, and each combination the name, is for `coordinator.expand` to say.
+An invalid axis counts as known, so that references to it are not reported too. `coordinator.expand` checks
+whether each value has the field, and each combination the name.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from common.manifest.reading import Reading
 from common.wording import did_you_mean, listed, nearest, shortened, suggestion
 
 TRIGGER = "trigger"
-#: References that name patterns take beside axes.
+#: References in name patterns in addition to axes.
 NAME_ONLY = ("seed", "index", "group")
 #: Fields that every value has.
 _OF_ANY_VALUE = ("name", "index")
@@ -30,12 +30,12 @@ _OF_ANY_VALUE = ("name", "index")
 
 @dataclass(slots=True)
 class Known:
-    """What the references of one group may name."""
+    """The names that references of one group may use."""
 
     group: str
-    #: Axis, or key of `include`, to the fields of its values; None where they could not be read.
+    #: Axis or `include` key to the fields of its values; None if they could not be read.
     fields: dict[str, set[str] | None] = field(default_factory=dict)
-    #: An example of the plain texts among the values of a name.
+    #: For each name, an example of its plain texts.
     texts: dict[str, str] = field(default_factory=dict)
 
     def add(self, name: str, value: Spelling) -> None:
@@ -52,15 +52,15 @@ class _Text:
 
     path: str
     text: str
-    #: Whether it is a name pattern, where the seed and the like are known too.
+    #: Whether it is a name pattern, which may also contain the seed and similar references.
     is_name: bool = False
-    #: `prompt` or `negative` where it is put around what was said before.
+    #: `prompt` or `negative` if it encloses the text set before it.
     around: str = ""
-    #: Whether nothing was said before.
+    #: Whether no text was set before it.
     is_bare: bool = False
     #: The axis that replaces it in every shot.
     lost_to: str = ""
-    #: The prompt that it replaces, where that or this is of a preset.
+    #: The prompt that it replaces, if either of them belongs to a preset.
     instead_of: str = ""
 
     @property
@@ -69,7 +69,7 @@ class _Text:
 
     @property
     def is_lost(self) -> bool:
-        """Whether nothing reads it."""
+        """Whether no shot reads it."""
         return bool(self.lost_to) and not self.around
 
     def references(self) -> Iterator[Reference]:
@@ -78,7 +78,7 @@ class _Text:
         try:
             found = list(prompt.nodes(prompt.parse(self.text)))
         except prompt.PromptError:
-            # Told where wildcards are looked for, and where names are read.
+            # The checks of wildcards and names report this.
             return
         yield from (node for node in found if isinstance(node, Reference))
 
@@ -86,9 +86,9 @@ class _Text:
 def check_references(
     root: tree.Mapping, values: Mapping[str, object], groups: tuple[Group, ...], reading: Reading
 ) -> None:
-    """Reports each reference in prompts and name patterns that its group cannot know.
+    """Reports references in prompts and name patterns that are unknown in their group.
 
-    `values` are the parts of the manifest that could be read.
+    `values` are the valid parts of the manifest.
     """
     shots = root.get("shots")
     written = shots.items if isinstance(shots, tree.Sequence) else []
@@ -111,12 +111,12 @@ def check_references(
 
 
 def read_by(number: int, group: Group, values: Mapping[str, object]) -> set[tuple[str, str]]:
-    """Axis and field of every reference of a group; the field is empty for the value itself."""
+    """Returns axis and field of every reference of a group; an empty field is the value itself."""
     return {(node.name, node.field) for text in _texts(number, group, values) for node in text.references()}
 
 
 def _known(group: Group, written: YamlNode) -> Known | None:
-    """What a group knows; None where its axes cannot be told."""
+    """Returns the names known in a group; None if its axes cannot be determined."""
     if not isinstance(written, tree.Mapping):
         return None
     axes = written.get("axes")
@@ -146,7 +146,7 @@ def _mappings(node: YamlNode | None) -> list[tree.Mapping]:
 
 
 def _texts(number: int, group: Group, values: Mapping[str, object]) -> Iterator[_Text]:
-    """The texts that the shots of a group may read."""
+    """Yields the texts that the shots of a group may read."""
     for name in PROMPTS:
         yield from _prompts(number, group, name, values)
     output = values.get("output")
@@ -157,7 +157,7 @@ def _texts(number: int, group: Group, values: Mapping[str, object]) -> Iterator[
 
 
 def _prompts(number: int, group: Group, name: str, values: Mapping[str, object]) -> Iterator[_Text]:
-    """The prompts, or negatives, that the shots of a group may have, with what each is put around."""
+    """Yields the prompts (or negatives) that the shots of a group may have, including enclosed ones."""
     defaults, path = values.get("defaults"), f"shots[{number}]"
     presets = values.get("presets")
     known = presets if isinstance(presets, Mapping) else {}
@@ -172,8 +172,7 @@ def _prompts(number: int, group: Group, name: str, values: Mapping[str, object])
             said = _said(place, fields, name, known, is_field=isinstance(axis.values[at], str))
             chains.append(_inside_out([*said.first, *said.around], base or told))
         if chains and all(chain and not chain[0].around for chain in chains):
-            # Every value replaces what was said before.
-            # Of presets it is told that they replace it.
+            # Every value replaces the text set before it. If presets do so, a separate warning reports this.
             by_presets = any(chain[0].is_of_preset for chain in chains)
             lost = (
                 each for each in base if each.around or (each.path == f"{path}.{name}" and not by_presets)
@@ -189,7 +188,7 @@ def _prompts(number: int, group: Group, name: str, values: Mapping[str, object])
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """The texts that a place sets, and those of its presets that are put around them."""
+    """The texts that a place sets, and the texts of its presets that enclose them."""
 
     first: list[_Text] = field(default_factory=list)
     around: list[_Text] = field(default_factory=list)
@@ -198,7 +197,7 @@ class _Said:
 def _said(
     path: str, fields: ShotFields, name: str, presets: Mapping[str, ShotFields], *, is_field: bool = False
 ) -> _Said:
-    """`is_field` says that the place is the field itself."""
+    """Returns the texts of a place. `is_field` says that the place is the field itself."""
     said = _Said()
     for place, each in with_presets(path, fields, presets):
         if text := getattr(each, name):
@@ -210,7 +209,7 @@ def _said(
 
 
 def _inside_out(texts: Iterable[_Text], before: Sequence[_Text] = ()) -> list[_Text]:
-    """Those of the texts, in the order they apply, that are not replaced by a later one.
+    """Returns the texts, in the order they apply, that no later one replaces.
 
     `before` are texts that apply before all of them.
     """
@@ -226,7 +225,7 @@ def _inside_out(texts: Iterable[_Text], before: Sequence[_Text] = ()) -> list[_T
 
 
 def _problem(node: Reference, text: _Text, known: Known, anywhere: set[str], reading: Reading) -> str | None:
-    """What is wrong with one reference of a group, if anything."""
+    """Returns what is wrong with a reference, or None."""
     is_name = text.is_name
     if text.around and node.name == text.around and not node.field:
         return _around_problem(node, text, reading)
@@ -254,7 +253,7 @@ def _problem(node: Reference, text: _Text, known: Known, anywhere: set[str], rea
 
 
 def _warn_of_presets(text: _Text, reading: Reading) -> None:
-    """Warns of a preset whose prompt stands in place of another, or another in place of it."""
+    """Warns of a preset whose prompt replaces another, or is replaced by another."""
     if text.instead_of:
         preset, other = text.path, text.instead_of
         verb = "replaces"
@@ -266,7 +265,7 @@ def _warn_of_presets(text: _Text, reading: Reading) -> None:
 
 
 def _lost(text: _Text, group: Group, path: str, reading: Reading) -> str:
-    """Said of a prompt of a group that each value of an axis replaces."""
+    """Returns a warning about a group's prompt that every value of an axis replaces."""
     name, (_, _, field) = text.lost_to, text.path.rpartition(".")
     value = group.axes[name].values[0]
     key = next((key for key in value if field_of(key) == field), "") if isinstance(value, dict) else ""
@@ -284,14 +283,14 @@ def _lost(text: _Text, group: Group, path: str, reading: Reading) -> str:
 
 
 def _warn_of_index(node: Reference, text: _Text, known: Known, reading: Reading) -> None:
-    """Warns of `{row.index}` where the rows have a column of that name, too."""
+    """Warns of `{row.index}` if the rows also have a column `index`."""
     if node.field == "index" and COLUMN_INDEX in (known.fields.get(node.name) or ()):
         message = f'{node} is the number of the value; its column `index` is {{{node.name}["index"]}}'
         reading.warn_at(text.path, message, node.offset)
 
 
 def _around_problem(node: Reference, text: _Text, reading: Reading) -> str | None:
-    """What is wrong with `{prompt}` in a prompt, if anything."""
+    """Returns what is wrong with `{prompt}` in a prompt, or None."""
     if text.lost_to == node.name:
         return (
             f"{node} reads the {node.name} set before, and the axis `{node.name}` replaces this one; "
@@ -306,7 +305,7 @@ def _around_problem(node: Reference, text: _Text, reading: Reading) -> str | Non
 
 
 def _field_problem(node: Reference, known: Known) -> str | None:
-    """What is wrong with `{axis.field}`, where no value of the axis has the field."""
+    """Returns what is wrong with `{axis.field}` if no value of the axis has the field, else None."""
     fields = known.fields[node.name]
     if not node.field or fields is None or node.field in fields or node.field in _OF_ANY_VALUE:
         return None

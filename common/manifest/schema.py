@@ -1,4 +1,4 @@
-"""JSON Schema of what a person may type, for editors that complete and check YAML."""
+"""JSON Schema of manifests, for completion and validation in editors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from common.manifest.shot_values import mapping_schema
 
 
 def manifest_schema() -> dict[str, Any]:
-    """Draft 2020-12. The parser checks more: references, files, the catalog."""
+    """Returns a schema of Draft 2020-12. The parser also checks references, files and the catalog."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Shotfarm manifest, version 1",

@@ -1,4 +1,4 @@
-"""The keys that say what a shot is. One table for the parser, the JSON Schema and the reference."""
+"""The keys of shot settings, in one table for the parser, the JSON Schema and the reference."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from common.manifest.reading import Key, Kind, Reading, would_read
 from common.manifest.shot_values import Loras, OneLora, PresetNames, RowSeed, SeedsForm, SizeForm
 from common.manifest.value_remedies import LONGEST, spelled_range, variants, write
 
-#: Words for a value that is not given.
+#: Words that mean the default value.
 _OWN = ("auto", "default", "none", "null", "~")
-#: Values that a text of one line may hold.
+#: Maximum number of values in the suggestion for a text on one line.
 _FEW = 20
 
-#: What an axis may set: an axis of that name, or that key inside a mapping value.
+#: Keys that an axis can set: as its name, or as keys in a mapping value.
 AXIS_FIELDS = {
     "model": Key(Name("model"), "Name of a model in the farm's catalog (`farm models`)."),
     "prompt": Key(
@@ -45,7 +45,7 @@ AXIS_FIELDS = {
 
 @dataclass(frozen=True, slots=True)
 class One:
-    """A single value where several would be an axis."""
+    """A single value; several values must be an axis."""
 
     name: str
     kind: Kind
@@ -77,7 +77,7 @@ class One:
         return write("", one) if would_read(self.kind, f"{self.name}: {one}", reading) else ""
 
     def _of_text(self, node: Scalar, path: str, reading: Reading) -> str:
-        """What to write for a text such as `10, 20` or `4-8` where one number or name belongs."""
+        """Suggests what to write for a text such as `10, 20` or `4-8` in place of one number or name."""
         if isinstance(self.kind, Text) or node.style:
             return ""
         if isinstance(self.kind, Number) and (found := spelled_range(node.text)):
@@ -99,7 +99,7 @@ class One:
         return self.kind.schema()
 
 
-#: What `defaults` and a group may set.
+#: Keys that `defaults` and groups can set.
 SHOT_KEYS = {
     **{
         name: key if name in ("loras", "preset") else Key(One(name, key.kind), key.about)
@@ -113,10 +113,10 @@ SHOT_KEYS = {
     "allow_empty": Key(Switch(), "Whether shots may have an empty prompt; `false` if not given."),
 }
 
-#: The singular, for mapping values and axes that carry one LoRA each.
+#: Also `lora`, for mapping values and axes with one LoRA each.
 AXIS_KEYS = {**AXIS_FIELDS, "lora": Key(OneLora(), "One LoRA as `name@weight`.")}
 
-#: What the fields of a mapping value, the columns of a table and `include` may set.
+#: Keys that mapping values, columns of tables and `include` can set.
 VALUE_KEYS = {
     **AXIS_KEYS,
     "seed": Key(RowSeed(), "First seed of this value's shots, in place of that of `seeds`."),

@@ -1,4 +1,4 @@
-"""The friendly forms of LoRAs, seeds and sizes."""
+"""Parsers of LoRAs, seeds and sizes in their alternative forms."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from common.wording import shortened, suggestion
 
 MAX_SEED = 2**63 - 1
 MAX_SIDE = 16_384
-#: Wider or narrower pictures are typing mistakes.
+#: Wider or narrower images are assumed to be typing errors.
 MAX_ASPECT = 20.0
 
 _WEIGHT = Number(-10, 10)
@@ -27,7 +27,7 @@ _LORA_KEYS = {
 }
 
 
-#: What other programs call the name of a LoRA.
+#: Keys for the name of a LoRA in other programs.
 _NAMES = ("lora", "model", "lora_name", "file", "path", "id")
 _RENAMED = renamed(
     {
@@ -67,7 +67,7 @@ class LoraValue:
 
     @staticmethod
     def _refuse(node: Scalar, path: str, reading: Reading) -> None:
-        """Says of a text what the LoRA in it is, as far as there is one."""
+        """Reports a text that is not a LoRA, with the LoRA that it resembles."""
         word, at, weight = (part.strip() for part in node.text.partition("@"))
         meant = value_remedies.lora(node.text)
         scratch = Reading(reading.text, None)
@@ -76,7 +76,7 @@ class LoraValue:
         )
         hint = value_remedies.write(node.text, meant) if right else ""
         if at and re.fullmatch(NAME, word):
-            # Only the weight is wrong, and its own sentence says how.
+            # Only the weight is wrong; its parser reports how.
             problem = _WEIGHT.problem(Scalar(node.place, weight))
             reading.wrong(node.place, path, f"the weight {problem}{hint}")
         else:
@@ -88,7 +88,7 @@ class LoraValue:
 
 
 def _weights(node: tree.Mapping) -> tree.Sequence | None:
-    """The LoRAs of a mapping from names to weights: `{ana: 0.8}` for `ana@0.8`."""
+    """Converts a mapping of names to weights, `{ana: 0.8}`, to LoRAs, `ana@0.8`."""
     if not node.entries or node.entries.keys() & _LORA_KEYS.keys():
         return None
     values = [value.number() if isinstance(value, Scalar) else None for _, _, value in node.items()]
@@ -100,7 +100,7 @@ def _weights(node: tree.Mapping) -> tree.Sequence | None:
 
 @dataclass(frozen=True, slots=True)
 class Loras:
-    """A list of LoRAs, or one."""
+    """A list of LoRAs, or a single one."""
 
     def read(self, node: YamlNode, path: str, reading: Reading) -> tuple[LoraRef, ...] | None:
         if isinstance(node, Scalar):
@@ -116,12 +116,12 @@ class Loras:
         return {"anyOf": [*one["anyOf"], {"type": "array", "items": one}]}
 
 
-#: What separates the LoRAs of one text.
+#: Separators of several LoRAs in one text.
 _BETWEEN_LORAS = re.compile(r"\s*[,;\n]\s*|\s+\+\s+")
 
 
 def _separate(node: Scalar) -> tree.YamlNode:
-    """`a@0.8 + b@0.5`, as a cell of a table holds several, as a list."""
+    """Splits a text with several LoRAs, such as the table cell `a@0.8 + b@0.5`, into a list."""
     if "<" in node.text:
         return node
     parts = [part for part in _BETWEEN_LORAS.split(node.text) if part]
@@ -130,7 +130,7 @@ def _separate(node: Scalar) -> tree.YamlNode:
 
 @dataclass(frozen=True, slots=True)
 class PresetNames:
-    """The name of a preset, or a list of them; a cell of a table may hold several."""
+    """The name of a preset, or a list of names; a table cell may contain several."""
 
     def read(self, node: YamlNode, path: str, reading: Reading) -> tuple[str, ...] | None:
         if isinstance(node, Scalar) and node.text not in reading.presets:
@@ -169,7 +169,7 @@ class PresetNames:
 
 @dataclass(frozen=True, slots=True)
 class OneLora:
-    """One LoRA, as the list that `loras` would be; a text may hold several."""
+    """A single LoRA, in the same form as `loras`; a text may contain several."""
 
     def read(self, node: YamlNode, path: str, reading: Reading) -> tuple[LoraRef, ...] | None:
         if isinstance(node, Scalar):
@@ -182,13 +182,13 @@ class OneLora:
 
 
 _SEED = Number(0, MAX_SEED, whole=True)
-#: Leaves room for the seeds that follow it.
+#: Leaves room for the following seeds.
 _FIRST_SEED = Number(0, MAX_SEED - 1_000_000_000, whole=True)
 
 
 @dataclass(frozen=True, slots=True)
 class RowSeed:
-    """A seed; `-1`, which other programs take for a random one, leaves it to the group."""
+    """A seed. `-1`, which means a random seed in other programs, selects the group's seeds."""
 
     def read(self, node: YamlNode, path: str, reading: Reading) -> int | None:
         if isinstance(node, Scalar) and node.text.strip() in value_remedies.RANDOM:
@@ -234,7 +234,7 @@ class SeedsForm:
 
     @staticmethod
     def _is_random(node: tree.Mapping, path: str, reading: Reading) -> bool:
-        """Whether `start` or `count` asks for random seeds, which `mode` does; reports it."""
+        """Returns whether `start` or `count` asks for random seeds, and reports this: `mode` does so."""
         for key in ("start", "count"):
             value = node.get(key)
             if isinstance(value, Scalar) and value.text.lower() in value_remedies.RANDOM:
@@ -248,7 +248,7 @@ class SeedsForm:
 
     @staticmethod
     def _counted(node: Scalar, path: str, reading: Reading) -> Seeds | None:
-        """As many seeds as the number says, unless it can only be a seed itself."""
+        """Returns the given number of seeds, unless the number can only be a seed."""
         number = _COUNT.number(node)
         if number is not None and 1 <= number <= reading.max_values:
             return Seeds(count=int(number))
@@ -377,7 +377,7 @@ class SizeForm:
 
 
 def mapping_schema(keys: dict[str, Key], required: tuple[str, ...] = ()) -> dict[str, Any]:
-    """JSON Schema of a mapping with these keys and no others."""
+    """Returns the JSON Schema of a mapping with exactly these keys."""
     properties = {name: {**key.kind.schema(), "description": key.about} for name, key in keys.items()}
     schema: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
     return {**schema, "required": list(required)} if required else schema

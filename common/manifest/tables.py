@@ -1,4 +1,4 @@
-"""Tables as people export them: csv in any dialect and xlsx workbooks, as rows of texts with their lines."""
+"""Reads tables (csv in any dialect and xlsx) as rows of texts with their lines."""
 
 from __future__ import annotations
 
@@ -17,51 +17,51 @@ from common.document.tree import Mapping, Place, Scalar, Sequence, YamlNode
 from common.manifest.files import UnusableFileError
 from common.wording import shortened, suggestion
 
-#: What may separate the cells of a csv file, the likelier first.
+#: Separators of cells in csv files, most likely first.
 _SEPARATORS = (",", ";", "\t", "|")
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _SEP_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
-#: Bytes of a workbook when unpacked; a real one of 8 MiB has less.
+#: Maximum size in bytes of an unpacked workbook; a real one of 8 MiB is smaller.
 _MAX_UNPACKED = 256 * 1024 * 1024
-#: Rows of blanks after which a sheet is over: spreadsheets format a million of them.
+#: Number of blank rows that end a sheet, because spreadsheets may format a million of them.
 _BLANK_ROWS = 1000
-#: What spreadsheets write for a formula that has no result.
+#: Written by spreadsheets for a formula without a result.
 _SHEET_ERROR = re.compile(r'(?:^|[,;\t|"])(#(?:REF!|N/A|VALUE!|DIV/0!|NAME\?|NUM!|NULL!))', re.MULTILINE)
-#: Cells of a csv file that databases write for nothing.
+#: Written by databases for missing values in csv files.
 _NULLS = ("null", "NULL", "Null")
 
 
 class Doubt(NamedTuple):
-    """What the author of a file should know of one of its lines."""
+    """A warning about a line of a file."""
 
     line: int
     message: str
-    #: Doubts of one kind are told once; alike messages are of one kind.
+    #: Warnings of one kind are reported once; by default, equal messages are one kind.
     kind: str = ""
 
 
 @dataclass(slots=True)
 class Table:
-    """Rows as mappings from heading to cell; what its author should know."""
+    """Rows as mappings from heading to cell, with warnings."""
 
     rows: Sequence = field(default_factory=lambda: Sequence(Place(1, 1)))
     doubts: list[Doubt] = field(default_factory=list)
-    #: The end of a message on a table without rows: where there may be some.
+    #: The end of the message about a table without rows: where there may be some.
     elsewhere: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    #: Of the file, where its first cell stands.
+    #: The line in the file of its first cell.
     line: int
     cells: list[str]
 
 
 def csv_table(content: str, *, tabs: bool = False) -> Table:
-    """The rows of a csv file; with `tabs` its cells are rather separated by tabs.
+    """Returns the rows of a csv file; `tabs` gives priority to tabs as separators.
 
-    Lines before the headings may be blank, begin with `#`, or be the `sep=;` of spreadsheets.
-    Raises UnusableFileError.
+    Lines before the headings may be blank, begin with `#`, or be the `sep=;` of spreadsheets. Raises
+    UnusableFileError if the file is not a valid table.
     """
     if "\0" in content:
         line = content.count("\n", 0, content.index("\0")) + 1
@@ -90,7 +90,7 @@ def _chained(first: str, rest: Iterable[str]) -> Iterator[str]:
 
 
 def _separator(heading: str, tabs: bool) -> str:
-    """What separates the cells of the line of headings."""
+    """Returns the separator used in the line of headings."""
     outside = _QUOTED.sub("", heading)
     if tabs and "\t" in outside:
         return "\t"
@@ -122,16 +122,16 @@ def _csv_words(error: str) -> str:
 
 
 def xlsx_table(content: bytes, sheet: str | None = None) -> Table:
-    """The rows of a sheet of a workbook, the first if none is named; numbers as a person would type them.
+    """Returns the rows of a sheet (default: the first); numbers are formatted as a person would type them.
 
-    Raises UnusableFileError.
+    Raises UnusableFileError if the content is not a valid workbook or lacks the sheet.
     """
-    # Loading takes a third of a second, which other manifests need not wait for.
+    # The import takes a third of a second, which only manifests with workbooks should need.
     from openpyxl import load_workbook
 
     formulas = _checked_workbook(content)
     with warnings.catch_warnings():
-        # Of formats and extensions that do not concern its cells.
+        # Warnings about formats and extensions, which do not affect the cells.
         warnings.simplefilter("ignore")
         try:
             book = load_workbook(io.BytesIO(content), read_only=True, data_only=True)
@@ -146,7 +146,7 @@ def xlsx_table(content: bytes, sheet: str | None = None) -> Table:
         except UnusableFileError:
             raise
         except Exception as error:
-            # The library has no error of its own for the many ways in which a workbook can be broken.
+            # The library raises many kinds of errors for damaged workbooks.
             raise UnusableFileError(f"cannot be read as a workbook: {shortened(str(error))}") from None
     table = _table(iter(rows), "")
     others = [other for other in names if other != name]
@@ -155,7 +155,10 @@ def xlsx_table(content: bytes, sheet: str | None = None) -> Table:
 
 
 def _checked_workbook(content: bytes) -> bool:
-    """Whether any cell is a formula, after refusing what is no workbook or unpacks to too much."""
+    """Returns whether any cell is a formula.
+
+    Raises UnusableFileError if the content is not a workbook or is too large when unpacked.
+    """
     if content.startswith(b"\xd0\xcf\x11\xe0"):
         raise UnusableFileError("is an old workbook or has a password; save it as .xlsx without one")
     try:
@@ -199,7 +202,7 @@ def _cell_text(cell: Any) -> str:
 
 
 def _refuse_uncounted(rows: list[_Row], sheet: Any) -> None:
-    """Raises UnusableFileError for a formula whose result the workbook does not hold."""
+    """Raises UnusableFileError if the workbook has a formula without its result."""
     texts = {row.line: row.cells for row in rows}
     for number, cells in enumerate(sheet.iter_rows(), start=1):
         for column, cell in enumerate(cells):
@@ -238,7 +241,7 @@ def _table(rows: Iterator[_Row], separator: str) -> Table:
 
 
 def _headings(row: _Row, table: Table) -> list[str]:
-    """The names of the columns; of equal ones the later get a number, which is told."""
+    """Returns the names of the columns. Later duplicates get a number, with a warning."""
     names: list[str] = []
     for cell in row.cells:
         name = unicodedata.normalize("NFC", " ".join(cell.split())).strip("\u200b\ufeff")
@@ -270,15 +273,15 @@ def _counted(number: int, noun: str) -> str:
 
 
 def _cell(text: str, place: Place) -> Scalar:
-    """A cell as text: a number where it looks like one, never `null`."""
+    """Returns a cell as text: a number if it looks like one, but never `null`."""
     scalar = Scalar(place, text)
     return Scalar(place, text, '"') if scalar.kind == "null" else scalar
 
 
 def renamed(values: Sequence, columns: dict[str, str | None]) -> tuple[Sequence, list[str]]:
-    """Rows whose fields are called as `columns` says; the fields that no row has.
+    """Returns rows with fields renamed according to `columns`, and the names in `columns` that no row has.
 
-    A field that is to be called nothing keeps its name.
+    A field mapped to None keeps its name.
     """
     known = {key for item in values.items if isinstance(item, Mapping) for key in item.entries}
     items: list[YamlNode] = []

@@ -1,4 +1,4 @@
-"""What was meant by a value that cannot be read, as far as its spelling tells."""
+"""Suggests the intended value for an invalid one, based on its spelling."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from common.catalog.samplers import samplers_akin
 from common.document import tree
 from common.document.tree import Scalar, YamlNode, flow
 
-#: Longer texts are no slips of short values, and longer advice is not read.
+#: Longer texts are not misspelled values, and longer suggestions are hard to read.
 LONGEST = 200
 
 
 def write(text: str, meant: str | None) -> str:
-    """The end of a message on a value: what to write instead, or which of its characters only looks right."""
+    """Returns the end of a message: what to write instead, or which character is a lookalike."""
     if meant is None or len(meant) > LONGEST:
         return ""
     odd = lookalikes.odd_character(text)
@@ -33,7 +33,7 @@ _WITH_UNIT = re.compile(r"[^\d.,+-]{0,4}([-+]?\d[\d.,_']{0,20}) ?([^\d]{0,20})")
 
 
 def number(text: str, fits: Callable[[str], bool]) -> str | None:
-    """The number in `20 000`, `7,5`, `$3`, `90%`, `20 steps` or `10k`, of those that fit."""
+    """Returns the number in `20 000`, `7,5`, `$3`, `90%`, `20 steps` or `10k` if it `fits`, or None."""
     text = lookalikes.plain(text[:LONGEST]).strip()
     candidates = [text, *_regrouped(text)]
     if re.fullmatch(r"[0-9OoIl]{2,9}", text) and re.search("[0-9]", text):
@@ -46,7 +46,7 @@ def number(text: str, fits: Callable[[str], bool]) -> str | None:
 
 
 def _regrouped(text: str) -> list[str]:
-    """A number without what parts its thousands, and with a point for a decimal comma."""
+    """Removes thousands separators, and replaces a decimal comma with a point."""
     found = [re.sub("[_,' ]", "", text)] if _GROUPED.fullmatch(text) else []
     comma = _DECIMAL_COMMA.fullmatch(text)
     return [*found, f"{comma[1]}.{comma[2]}"] if comma else found
@@ -69,7 +69,7 @@ _RANGE_CALL = re.compile(rf"range\(\s*({_NUMBER})\s*(?:,\s*({_NUMBER})\s*)?(?:,\
 
 
 def span(text: str) -> tuple[str, str, str] | None:
-    """First, last and step of `1-10:3`, `1..10`, `10-30 step 10` or Python's `range(1, 10)`."""
+    """Returns first, last and step of `1-10:3`, `1..10`, `10-30 step 10` or `range(1, 10)`, or None."""
     text = lookalikes.plain(text[:LONGEST]).strip().strip("[]()") if "range" not in text else text.strip()
     if match := _SPAN.fullmatch(text):
         return match[1], match[3], match[4] or "1"
@@ -82,7 +82,7 @@ def span(text: str) -> tuple[str, str, str] | None:
 
 
 def spelled_range(text: str) -> str | None:
-    """A range as a manifest has it: `{from: 1, to: 10, step: 3}`."""
+    """Returns a range in the form of a manifest: `{from: 1, to: 10, step: 3}`."""
     found = span(text)
     if found is None:
         return None
@@ -95,7 +95,7 @@ def spelled_range(text: str) -> str | None:
 
 
 def is_written_as_range(text: str) -> bool:
-    """Whether a text can hardly be anything but a range: `18-25` may be one, `1-10:3` and `1..10` are."""
+    """Returns whether a text is certainly a range: `1-10:3` and `1..10` are, `18-25` may be one."""
     found = span(text)
     return found is not None and ("range" in text or ".." in text or found[2] != "1")
 
@@ -109,7 +109,7 @@ _PRIORITIES = {
 
 
 def priority(text: str) -> str:
-    """The end of a message on a priority that is none: `; write `80`` for `high`."""
+    """Returns the end of the message about an invalid priority: `; write `80`` for `high`."""
     meant = _PRIORITIES.get(text.strip().lower())
     if meant is None and re.fullmatch(r"-?\d{1,9}", text):
         meant = "0" if text.startswith("-") else "100"
@@ -117,14 +117,14 @@ def priority(text: str) -> str:
 
 
 def random_seed(text: str) -> str:
-    """The end of a message on a `random_seed` that asks for another one each time."""
+    """Returns the end of the message about a `random_seed` that asks for a different one each time."""
     if text.strip().lower() not in RANDOM:
         return ""
     return "; remove it, and submit with `--reroll` for other draws each time"
 
 
 def use(text: str) -> str:
-    """The end of a message on `use`, for other words for it."""
+    """Returns the end of the message about `use`, for common synonyms."""
     private = ("personal", "private", "hobby", "free", "home", "research")
     public = ("business", "client", "paid", "sale")
     meant = "noncommercial" if text.lower() in private else "commercial" if text.lower() in public else None
@@ -132,14 +132,14 @@ def use(text: str) -> str:
 
 
 def variants(text: str) -> str:
-    """The end of a message on `variants`, for a number of pictures and for other words for all."""
+    """Returns the end of the message about `variants`, for a number of images and for synonyms of "all"."""
     if re.fullmatch(r"[1-9]\d{0,5}", text):
         return f"; for {text} pictures of each combination write `seeds: {text}` in place of it"
     return "; write `combinatorial`" if text.lower() in ("all", "every", "each", "exhaustive") else ""
 
 
 def listed(text: str) -> str:
-    """A text as the list it may be: `white, oak`, or a value a line, as `[white, oak]`."""
+    """Converts `white, oak`, or one value per line, to `[white, oak]`."""
     place = tree.Place(1, 1)
     between = "\n" if "\n" in text.strip() else ","
     parts = [part.strip() for part in lookalikes.plain(text.strip()).strip("[]").split(between)]
@@ -172,7 +172,7 @@ _PRINT = re.compile(rf"{_LENGTH}\s*[x*×]\s*{_LENGTH}(?<![\d.,])", re.IGNORECASE
 
 
 def size(text: str) -> str | None:
-    """The size in `1024`, `1024*768`, `16:9`, `1 MP` or `portrait`."""
+    """Returns the size in `1024`, `1024*768`, `16:9`, `1 MP` or `portrait`, or None."""
     text = lookalikes.plain(text[:LONGEST]).strip()
     if text.lower() in _SHAPES:
         return _SHAPES[text.lower()]
@@ -194,12 +194,12 @@ def size(text: str) -> str | None:
     return None
 
 
-#: How other programs ask for seeds of their choice.
+#: Words by which other programs request random seeds.
 RANDOM = ("-1", "random", "rand", "rnd", "randomize", "auto", "?")
 
 
 def seeds(text: str, most: int) -> str | None:
-    """What `seeds` should say for `-1`, `random`, `1-4`, `1, 2` or a seed; `most` is the largest count."""
+    """Returns `seeds` for `-1`, `random`, `1-4`, `1, 2` or a single seed; `most` is the largest count."""
     text = lookalikes.plain(text[:LONGEST]).strip()
     if text.lower() in RANDOM:
         return "{mode: random, count: 1}"
@@ -215,7 +215,7 @@ def seeds(text: str, most: int) -> str | None:
 
 
 def aspect(text: str) -> str | None:
-    """The ratio in `2x3` or `portrait`."""
+    """Returns the ratio in `2x3` or `portrait`, or None."""
     text = lookalikes.plain(text[:LONGEST]).strip()
     shape = re.fullmatch(r"\{aspect: (.*)\}", _SHAPES.get(text.lower(), ""))
     ratio = re.sub(r"\s*(?:[x*,-]|to|by)\s*", ":", text)
@@ -227,7 +227,7 @@ _WEIGHTED = re.compile(r"(.+?)\s*(?:[:=@*]|\s)\s*\(?([-+]?\d{0,2}[.,]?\d{1,4})\s
 
 
 def lora(text: str) -> str | None:
-    """The LoRA in `blueprint:0.8`, `<lora:blueprint:0.8>` or `blueprint@80%`."""
+    """Returns the LoRA in `blueprint:0.8`, `<lora:blueprint:0.8>` or `blueprint@80%`, or None."""
     text = lookalikes.plain(text[:LONGEST]).strip()
     if tag := _LORA_TAG.fullmatch(text):
         return f"{slug(tag[1])}@{tag[2]}" if tag[2] else slug(tag[1])
@@ -242,13 +242,13 @@ def lora(text: str) -> str | None:
 
 
 def sampler(text: str) -> str | None:
-    """`dpmpp_2m_karras` for `DPM++ 2M Karras`, `euler` for `LMS`."""
+    """Returns `dpmpp_2m_karras` for `DPM++ 2M Karras`, `euler` for `LMS`."""
     akin = samplers_akin(text[:LONGEST])
     return akin[0] if akin else slug(text.replace(" ", "_"))
 
 
 def slug(text: str) -> str | None:
-    """A text as a name: accents off, blanks and other signs as `-`; None where nothing is left of it."""
+    """Converts a text to a name: removes accents, replaces other characters with `-`; None if empty."""
     plain = unicodedata.normalize("NFKD", lookalikes.plain(text[:LONGEST]))
     plain = plain.encode("ascii", "ignore").decode().replace("\\", "/")
     stem = re.sub(
@@ -259,7 +259,7 @@ def slug(text: str) -> str | None:
 
 
 def is_list_file(text: str) -> bool:
-    """Whether a text is the name of a table or list."""
+    """Returns whether a text is the file name of a table or list."""
     endings = "txt|csv|tsv|tab|xlsx|jsonl?|ndjson|ya?ml"
     return bool(re.fullmatch(rf"[^\n{{}}|]{{1,{LONGEST}}}\.(?:{endings})", text, re.IGNORECASE))
 
@@ -271,12 +271,12 @@ _SWITCHES = {
 
 
 def switch(text: str) -> str | None:
-    """`true` or `false` for the words other programs have for it."""
+    """Returns `true` or `false` for synonyms in other programs, or None."""
     return _SWITCHES.get(lookalikes.plain(text).strip().lower())
 
 
 def one_entry_each(entry: tree.Mapping) -> str:
-    """The entries that one with lists in it stands for: `{a: x, b: p}`, `{a: y, b: p}`."""
+    """Expands an entry with lists to single entries: `{a: x, b: p}`, `{a: y, b: p}`."""
     choices = [
         [(key, item) for item in (value.items if isinstance(value, tree.Sequence) else [value])]
         for key, _, value in entry.items()

@@ -1,7 +1,8 @@
-"""Which wildcards a `__mention__` means: by name, from the folder it stands in, by pattern, by a pack's keys.
+"""Resolves `__name__` to wildcards: by name, by the folder that contains it, by pattern, by keys of a pack.
 
-A wildcard's name is its file's without `.txt` (`people/job`), or what the manifest calls it. One inside a
-pack, a yaml or json file of lists by keys, is named by the file and its keys: `people.yaml/job/old`.
+The name of a wildcard is that of its file without `.txt` (`people/job`), or the key in the manifest. A
+wildcard inside a pack (a YAML or JSON file with lists by key) is named by the file and its keys:
+`people.yaml/job/old`.
 """
 
 from __future__ import annotations
@@ -13,23 +14,23 @@ from posixpath import normpath
 
 from common.manifest.prompt import normal_name
 
-#: Endings of files that hold lists by keys.
+#: Extensions of packs.
 PACKS = (".yaml", ".yml", ".json")
 
 
 class WildcardNames:
-    """Names that can be mentioned. What a mention means does not depend on names that nothing mentions."""
+    """The names of all wildcards. Unused names never change what a reference resolves to."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self.names = sorted(names)
 
     def find(self, mention: str, within: str = "") -> tuple[str, ...]:
-        """The wildcards whose lines `__mention__` stands for, sorted; none where it is unknown.
+        """Returns the wildcards that `__mention__` stands for, sorted; empty if it is unknown.
 
-        `within` is the wildcard in whose lines it stands, which is meant itself only if nothing else is:
-        folders are looked through from that wildcard's own up to the outermost. Upper and lower case count
-        as equal where no name is the same and only one is alike. Several wildcards are meant by a pattern,
-        and by the name of a pack or of a key that holds further keys.
+        `within` is the wildcard whose line contains the reference; it matches only if no other wildcard does.
+        Folders are searched from that of `within` outwards. Case is ignored if no name matches exactly and
+        only one matches without case. A pattern, the name of a pack, and a key with subkeys can stand for
+        several wildcards.
         """
         mention, folders = _mentioned(mention), _folders(_path(within))
         if "*" in mention:
@@ -43,20 +44,20 @@ class WildcardNames:
         )
 
     def find_file(self, mention: str, within: str = "") -> tuple[str, ...]:
-        """The same as far as no pack but that of `within` needs to be known."""
+        """As `find`, but without reading packs other than that of `within`."""
         mention = _mentioned(mention)
         return () if "*" in mention else self._named(mention, _folders(_path(within)), within)
 
     def mentions(self) -> list[str]:
-        """How prompts write the names."""
+        """Returns the names as written in prompts."""
         return [_path(name) for name in self.names]
 
     def is_folder(self, mention: str) -> bool:
-        """Whether wildcards lie below this name."""
+        """Returns whether there are wildcards below this name."""
         return any(_path(name).startswith(f"{_mentioned(mention)}/") for name in self.names)
 
     def _named(self, mention: str, folders: list[str], within: str) -> tuple[str, ...]:
-        """What the mention names in the pack that it stands in, or among files."""
+        """Returns the wildcards with this name in the enclosing pack, or else among files."""
         pack = _pack(within)
         inside = [folder for folder in folders if pack and f"{folder}/".startswith(f"{pack}/")]
         return _first(self._in_packs, mention, inside, within) or _first(
@@ -69,7 +70,7 @@ class WildcardNames:
         return (within,) if within and spelled else ()
 
     def _alike(self, mention: str, folders: list[str], within: str) -> tuple[str, ...]:
-        """The only name that differs in upper and lower case."""
+        """Returns the only name that differs just in case."""
         for folder in folders:
             found = _others(self._folded.get(_folded(_joined(folder, mention)), ()), within)
             if len(found) == 1:
@@ -83,7 +84,7 @@ class WildcardNames:
 
     @cached_property
     def _in_packs(self) -> dict[str, list[str]]:
-        """Names inside packs by their path and by those of the keys above, up to the file's."""
+        """Names inside packs by their path and by all parent keys, up to the file."""
         return _indexed(
             (path, name)
             for name in self.names
@@ -94,7 +95,7 @@ class WildcardNames:
 
     @cached_property
     def _by_keys(self) -> dict[str, list[str]]:
-        """Names inside packs by their keys alone, as packs that people share name each other's lists."""
+        """Names inside packs by keys alone, because shared packs refer to each other's lists this way."""
         return _indexed(
             (keys, name)
             for name in self.names
@@ -108,7 +109,7 @@ class WildcardNames:
         return _indexed((_folded(_path(name)), name) for name in self.names)
 
     def _matching(self, pattern: str, folders: list[str], within: str) -> tuple[str, ...]:
-        """The names that fit a pattern, in the nearest folder where there are any."""
+        """Returns the names that match a pattern, in the nearest folder that has any."""
         spellings: tuple[Callable[[str], str], ...] = (str, _folded)
         for spelled in spellings:
             for folder in folders:
@@ -131,7 +132,7 @@ def _indexed(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
 
 
 def _first(index: Mapping[str, list[str]], mention: str, folders: list[str], within: str) -> tuple[str, ...]:
-    """What the mention names in the innermost folder where it names anything."""
+    """Returns the wildcards with this name in the nearest folder that has any."""
     for folder in folders:
         if found := _others(index.get(_joined(folder, mention), ()), within):
             return found
@@ -151,7 +152,7 @@ def _mentioned(mention: str) -> str:
 
 
 def _without_ending(part: str) -> str:
-    """A part of a path without the ending of a file."""
+    """Returns a part of a path without its file extension."""
     for ending in (".txt", *PACKS):
         if part.lower().endswith(ending) and len(part) > len(ending):
             return part[: -len(ending)]
@@ -159,19 +160,19 @@ def _without_ending(part: str) -> str:
 
 
 def _path(name: str) -> str:
-    """A name as mentions spell it: the pack's without its ending."""
+    """Returns a name as written in references: without the extension of the pack."""
     file, _, keys = _split(name)
     return f"{file}/{keys}" if keys else file
 
 
 def _pack(name: str) -> str:
-    """Path of the pack that a name lies in; empty if it is in none."""
+    """Returns the path of the pack that contains a name; empty if it is not in a pack."""
     file, ending, _ = _split(name)
     return file if ending else ""
 
 
 def _split(name: str) -> tuple[str, str, str]:
-    """File, ending and keys of a name; those that are in no pack have a file only."""
+    """Returns file, extension and keys of a name; names outside packs have only a file."""
     lower = name.lower()
     found = [(lower.find(f"{ending}/"), ending) for ending in PACKS]
     inner = min((each for each in found if each[0] > 0), default=None)
@@ -185,7 +186,7 @@ def _split(name: str) -> tuple[str, str, str]:
 
 
 def _folders(path: str) -> list[str]:
-    """The folders around a path, the innermost first; the outermost is empty."""
+    """Returns the parent folders of a path, innermost first; the last one is empty."""
     folders = []
     while path:
         path = path.rpartition("/")[0]
@@ -199,8 +200,8 @@ def _joined(folder: str, mention: str) -> str:
 
 
 def _fits(parts: list[str], pattern: list[str]) -> bool:
-    """Whether a path fits a pattern in which `*` stands for any text and `**` for any folders."""
-    # Of the pattern's beginnings, whether each fits the parts read so far.
+    """Returns whether a path matches a pattern: `*` stands for any text, `**` for any folders."""
+    # For each prefix of the pattern: whether it matches the parts read so far.
     reached = [True] + [False] * len(pattern)
     for number, step in enumerate(pattern):
         reached[number + 1] = reached[number] and step == "**"

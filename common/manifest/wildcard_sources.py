@@ -1,4 +1,4 @@
-"""Wildcards: `wildcards:` of the manifest, and files in `wildcards/` beside it for each `__name__` in use."""
+"""Reads wildcards: `wildcards:` of the manifest, and files in `wildcards/` for each `__name__` in use."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from common.manifest.value_remedies import is_list_file, listed, write
 from common.manifest.wildcard_names import PACKS, WildcardNames
 from common.wording import nearest, shortened
 
-#: Folder beside the manifest.
+#: The folder beside the manifest.
 FOLDER = "wildcards"
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -30,7 +30,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True, slots=True)
 class Wildcards:
-    """Name to lines, or to `{file: NAME}`."""
+    """The value of `wildcards`: names to lines, or to `{file: NAME}`."""
 
     def read(self, node: YamlNode, path: str, reading: Reading) -> dict[str, tuple[str, ...]] | None:
         if not isinstance(node, tree.Mapping):
@@ -93,7 +93,7 @@ def _lines(node: YamlNode, path: str, reading: Reading) -> tuple[str, ...]:
 
 
 def _as_list(node: YamlNode) -> str | None:
-    """The lines of a text, and of a mapping from lines to their weights."""
+    """Suggests a list for the lines of a text, or for a mapping of lines to weights."""
     if isinstance(node, Scalar) and node.text:
         return f"{{file: {flow(node)}}}" if is_list_file(node.text) else listed(node.text)
     entries = node.items() if isinstance(node, tree.Mapping) else ()
@@ -109,19 +109,19 @@ def is_weight(node: YamlNode) -> TypeGuard[Scalar]:
 
 
 class _Folder:
-    """The wildcards that the manifest and the files beside it give; packs are read when they are needed."""
+    """The wildcards of the manifest and of files beside it. Packs are read on demand."""
 
     def __init__(self, own: Mapping[str, tuple[str, ...]], reading: Reading) -> None:
         self._own = own
         self._reading = reading
-        #: Sentences about packs that cannot be read.
+        #: Messages about packs that cannot be read.
         self.broken: list[str] = []
 
     def find(self, mention: str, within: str) -> tuple[str, ...]:
         return self._without_packs.find_file(mention, within) or self.names.find(mention, within)
 
     def lines(self, name: str, place: Place) -> tuple[str, ...]:
-        """The lines of a wildcard that a file gives; `place` is that of the mention."""
+        """Returns the lines of a wildcard in a file; `place` is the position of the reference."""
         path = f"wildcards.{name}"
         if name in self._files:
             reader, file = self._files[name]
@@ -146,14 +146,14 @@ class _Folder:
 
     @cached_property
     def _below(self) -> list[tuple[FileReader, str]]:
-        """Every file beside the manifest, then beside those that it extends, with what reads it."""
+        """All files beside the manifest, then beside those that it extends, each with its reader."""
         files = self._reading.files
         readers = {each.folder: each for each in (files, *self._reading.readers.values()) if each}
         return [(reader, name) for reader in readers.values() for name in reader.below(FOLDER)]
 
     @cached_property
     def _files(self) -> dict[str, tuple[FileReader, str]]:
-        """File of each wildcard that is one."""
+        """The file of each wildcard outside packs."""
         found: dict[str, tuple[FileReader, str]] = {}
         for reader, name in self._below:
             if name.lower().endswith(".txt") and not _CONTROL.search(name):
@@ -188,9 +188,9 @@ class _Folder:
 
 
 def _leaves(node: YamlNode, keys: str) -> Iterator[tuple[str, YamlNode]]:
-    """The lists and texts of a pack with the keys that lead to them, each with a `/` in front.
+    """Yields the lists and texts of a pack with their keys, each key preceded by `/`.
 
-    So is a mapping from lines to weights, which is none of lists.
+    A mapping of lines to weights is yielded like a list; other mappings are searched for lists.
     """
     if isinstance(node, tree.Mapping) and (not _as_list(node) or not keys):
         for key, _, value in node.items():
@@ -201,7 +201,7 @@ def _leaves(node: YamlNode, keys: str) -> Iterator[tuple[str, YamlNode]]:
 
 
 def _as_lines(text: Scalar) -> tree.Sequence:
-    """The lines of a text in a pack that are not blank."""
+    """Returns the lines of a text in a pack, without blank ones."""
     first = text.place.line + (text.style in ("|", ">"))
     lines: list[YamlNode] = [
         Scalar(Place(number, 1), line.strip(), '"')
@@ -214,10 +214,10 @@ def _as_lines(text: Scalar) -> tree.Sequence:
 def add_used(
     wildcards: dict[str, tuple[str, ...]], templates: dict[str, str], reading: Reading
 ) -> dict[str, tuple[str, ...]]:
-    """`wildcards` with those read from files for every `__name__` that the templates use, lines included.
+    """Returns `wildcards` with those in files that the templates use, directly or through other wildcards.
 
-    `templates` are texts by path. One that cannot be read, and a wildcard that neither the manifest nor a
-    file gives, is reported at its place.
+    `templates` are texts by path. Unreadable files and unknown wildcards are reported at the position of the
+    reference.
     """
     known = dict(wildcards)
     folder = _Folder(wildcards, reading)
@@ -239,7 +239,7 @@ def add_used(
 
 
 def _numbered(wildcards: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, str, str]]:
-    """Path, text and wildcard of every line."""
+    """Yields path, text and wildcard of every line."""
     for name, lines in wildcards.items():
         yield from ((f"wildcards.{name}[{i}]", line, name) for i, line in enumerate(lines))
 
@@ -261,14 +261,14 @@ def _place(path: str, offset: int, reading: Reading) -> Place:
 
 
 def _elsewhere(mention: str, files: FileReader) -> str:
-    """Where the file of a wildcard lies, if in a place where none is looked for."""
+    """Suggests moving the file of a wildcard, if it is in a place that is not searched."""
     folders = ("Wildcards", "wildcard", "Wildcard", "")
     name = next((name for each in folders if files.exists(name := f"{each}/{mention}.txt".lstrip("/"))), None)
     return f"; move `{shortened(name)}` there" if name else ""
 
 
 def _unknown(mention: str, folder: _Folder, reading: Reading) -> str:
-    """The sentence for a wildcard that neither the manifest nor a file gives."""
+    """Returns the message about an unknown wildcard."""
     written = f"__{shortened(mention)}__"
     if "*" in mention:
         message = f"no wildcard fits `{written}`"

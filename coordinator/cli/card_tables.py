@@ -16,7 +16,7 @@ from coordinator.estimate import Plan, PlanLine, Take
 
 
 def card_tables(planned: PlannedManifest) -> Iterator[RenderableType]:
-    """A table for each kind of image, then what the recipes do."""
+    """Yields a table for each kind of image, and an explanation of the recipes."""
     plan = planned.report.plan
     for line in _kinds(plan):
         loras = f", {counted(line.loras, 'LoRA')}" if line.loras else ""
@@ -35,7 +35,7 @@ def takes_table(line: PlanLine, currency: str) -> Table:
 
 
 def recipe_words(recipe: Recipe) -> str:
-    """What a recipe does, for people."""
+    """Describes a recipe for people."""
     formats = ", ".join(f"{part} {kind}" for part, kind in recipe.weights.items())
     words = {
         "text_encoder_first": "encodes text first, then unloads the text encoder",
@@ -48,7 +48,7 @@ def recipe_words(recipe: Recipe) -> str:
 
 
 def _kinds(plan: Plan) -> list[PlanLine]:
-    """One line for each kind of image, whatever the group."""
+    """Returns one line for each kind of image, regardless of its group."""
     kinds = {
         (line.model, line.width, line.height, line.loras, tuple(take.seconds for take in line.takes)): line
         for line in plan.lines

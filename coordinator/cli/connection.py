@@ -1,4 +1,4 @@
-"""Which farm a command speaks to, and with which key."""
+"""Selects the farm and the key that a command uses."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from coordinator.embedded.home import Home
 
 
 def connect(settings_file: Path | None) -> FarmClient:
-    """A client of the farm that the settings name, else of the one that runs from this folder's home.
+    """Returns a client of the configured farm, or of the farm that runs from this folder's home.
 
-    Raises Unavailable when there is neither.
+    Raises Unavailable if there is neither.
     """
     settings = settings_in_force(load_settings(settings_file))
     key = settings.keys.operator
@@ -23,7 +23,7 @@ def connect(settings_file: Path | None) -> FarmClient:
 
 
 def settings_in_force(settings: Settings) -> Settings:
-    """`settings` where they name a farm and its key, else those that `farm up` left in its home."""
+    """Returns `settings` if they name a farm and its key, else those that `farm up` saved in its home."""
     if settings.public_url and settings.keys.operator:
         return settings
     home = Home(settings.home.absolute())
@@ -36,5 +36,5 @@ def settings_in_force(settings: Settings) -> Settings:
 
 
 def in_service(node: NodeView) -> bool:
-    """Whether the node takes work now, or will when it has done what it has."""
+    """Returns whether the node accepts work now, or will after finishing its current work."""
     return node.state in IN_SERVICE

@@ -1,4 +1,4 @@
-"""A contact sheet: all pictures of a job with their captions, as one HTML page and one PNG."""
+"""Contact sheets: all images of a job with their captions, as one HTML page and one PNG."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from PIL.PngImagePlugin import PngInfo
 from common.wording import visible
 from coordinator.cli.lettering import Lettering
 
-#: Of the sheet's files, unless others have it.
+#: Base name of the files, unless other files have it.
 NAME = "contact-sheet"
-#: Pictures on the PNG at the most; the page shows all.
+#: Maximum number of images in the PNG; the page shows all.
 LONGEST_PNG = 200
 
 _COLUMNS = 8
-#: Pixels.
+#: In pixels.
 _TILE = 192
 _GAP = 12
 _LINE = 16
 _CAPTION_LINES = 3
 _FONT_SIZE = 12
-#: Characters of which a caption shows what fits.
+#: Maximum number of characters that are laid out for a caption.
 _LONGEST_CAPTION = 500
 _MARK = "shotfarm contact sheet"
-#: Tells a sheet from a picture, in its first bytes.
+#: Bytes near the start of a file that distinguish a sheet from an image.
 _MARKS = {".html": f'name="generator" content="{_MARK}"'.encode(), ".png": f"Software\0{_MARK}".encode()}
 _HEAD = 1024
 _PAPER = "#f6f5f2"
@@ -45,12 +45,12 @@ _PAGES = Environment(loader=PackageLoader("coordinator", "web"), autoescape=True
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Picture:
-    #: Where it lies.
+    #: Path of the image.
     file: Path
-    #: First line of its caption.
+    #: First line of the caption.
     name: str
     prompt: str
-    #: Model, seed, node, seconds: what a person wants to know next.
+    #: Model, seed, node and seconds, for the caption.
     facts: str
 
 
@@ -58,18 +58,18 @@ class Picture:
 class Sheet:
     page: Path
     png: Path
-    #: Characters that no font of this machine has; the PNG shows their escapes.
+    #: Characters without a font on this machine; the PNG shows them as escapes.
     missing: str
 
 
 def write_contact_sheet(
     pictures: Sequence[Picture], folder: Path, title: str, *, others: Collection[Path] = ()
 ) -> Sheet:
-    """Write `contact-sheet.html` and `contact-sheet.png` to `folder`, which holds the pictures.
+    """Write `contact-sheet.html` and `contact-sheet.png` to `folder`, which contains the images.
 
-    An earlier sheet is overwritten; where a picture or a foreign file has the name, the sheet is
-    `contact-sheet-2` and so on. `others` are pictures of the job that are yet to come. The PNG shows the
-    first `LONGEST_PNG`.
+    Overwrites an earlier sheet. If an image or an unrelated file has the name, the sheet is named
+    `contact-sheet-2` and so on. `others` are images of the job that do not exist yet. The PNG shows the first
+    `LONGEST_PNG` images.
     """
     taken = {str(file).casefold() for file in (*(picture.file for picture in pictures), *others)}
     stem = _free_stem(folder, taken)
@@ -90,7 +90,7 @@ def _free_stem(folder: Path, taken: Collection[str]) -> str:
 
 
 def _is_free(file: Path, taken: Collection[str]) -> bool:
-    """Whether no picture has the name and nothing is there but an earlier sheet."""
+    """Returns whether no image has the name, and the file is missing or an earlier sheet."""
     if str(file).casefold() in taken:
         return False
     if not file.exists():
@@ -117,7 +117,7 @@ def _draw(pictures: Sequence[Picture], lettering: Lettering) -> Image.Image:
 
 
 def _caption(text: str, lettering: Lettering) -> Image.Image:
-    """On paper of its own, so that no mark above or below a letter leaves it."""
+    """Draws a caption on a separate image, which clips marks above and below letters."""
     paper = Image.new("RGB", (_TILE, _CAPTION_LINES * _LINE), _PAPER)
     for number, line in enumerate(_wrapped(text, lettering)):
         lettering.draw(paper, (0, number * _LINE), line, _INK)
@@ -125,7 +125,7 @@ def _caption(text: str, lettering: Lettering) -> Image.Image:
 
 
 def _thumbnail(file: Path) -> Image.Image:
-    """The picture, centred on a square tile and as large as fits."""
+    """Returns the image, centred on a square tile and as large as possible."""
     with Image.open(file) as image:
         image.load()
         picture = image.convert("RGB")
@@ -138,9 +138,9 @@ def _thumbnail(file: Path) -> Image.Image:
 
 
 def _wrapped(text: str, lettering: Lettering) -> list[str]:
-    """`text` in lines that a tile is wide enough for, broken at blanks where there are any.
+    """Breaks `text` into lines that fit the width of a tile, at spaces where possible.
 
-    What does not fit is cut with an ellipsis.
+    Text that does not fit is replaced by an ellipsis.
     """
     rest = lettering.spelled(" ".join(text[:_LONGEST_CAPTION].split()))
     lines: list[str] = []

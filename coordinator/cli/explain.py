@@ -45,7 +45,7 @@ def explain_command(
 
 
 def _explained(client: FarmClient, subject: str) -> Explanation:
-    """A job may also go by its name, or by the beginning of its id."""
+    """Returns the explanation. A job can also be given by its name or the beginning of its ID."""
     try:
         return client.explain(subject)
     except NotFound as unknown:

@@ -1,4 +1,4 @@
-"""`farm import`: a manifest made from what people have, with what was taken of it and what was left."""
+"""`farm import`: converts existing files to manifests, and lists imported and skipped settings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from coordinator.importing.composing import Choices, composed
 from coordinator.importing.imported import Account, Source, TableSource, UnusableSource, Wishes
 from coordinator.importing.writing import written
 
-#: Headings that a terminal shows when it asks.
+#: Number of headings shown when the command asks for columns.
 _SHOWN = 30
 
 
@@ -33,7 +33,7 @@ class TakenView(BaseModel):
 
     theirs: str
     ours: str
-    #: The value, or how many different ones.
+    #: The value, or the number of different values.
     value: str
     count: int
 
@@ -44,20 +44,20 @@ class LeftView(BaseModel):
     what: str
     why: str
     count: int
-    #: Where first, such as `line 3`.
+    #: Place of the first occurrence, such as `line 3`.
     place: str
 
 
 class ImportReport(BaseModel):
-    """What `farm import --json` prints."""
+    """Printed by `farm import --json`."""
 
     model_config = ConfigDict(frozen=True)
 
     file: str
-    #: What the file is.
+    #: Kind of the file.
     kind: str
     manifest: str
-    #: Shots of the manifest; None where it cannot be planned.
+    #: Number of shots in the manifest; None if it cannot be planned.
     images: int | None
     taken: tuple[TakenView, ...]
     left: tuple[LeftView, ...]
@@ -144,7 +144,7 @@ def import_command(
 
 
 def _source(file: str, kind: str | None, account: Account) -> Source:
-    """What the file holds. Raises UnusableSource."""
+    """Returns the parsed file. Raises UnusableSource if it cannot be imported."""
     content = _content(file)
     source = recognition.recognised(content, file, account, recognition.checked(kind) if kind else None)
     if file == "-" and isinstance(source, TableSource):
@@ -159,7 +159,7 @@ def _shown(file: str) -> str:
 
 
 def _content(file: str) -> bytes:
-    """The file's bytes, as many as any kind may have. Raises UnusableSource."""
+    """Returns the content of the file, up to the largest permitted size. Raises UnusableSource."""
     most = recognition.MAX_PICTURE_BYTES
     if file == "-":
         content = sys.stdin.buffer.read(most + 1)
@@ -203,7 +203,7 @@ def _columns(typed: str | None, source: Source) -> list[str]:
 
 
 def _asked(source: TableSource) -> list[str]:
-    """The columns that a person at the terminal chooses, by number or heading."""
+    """Returns the columns that the user selects at the terminal, by number or heading."""
     headings = source.headings
     rows = [
         (str(number), each, source.rows[0].get(each, "")) for number, each in enumerate(headings[:_SHOWN], 1)
@@ -225,7 +225,7 @@ def _asked(source: TableSource) -> list[str]:
 
 
 def _relative(file: str, out: Path | None) -> str:
-    """How the manifest names the file: from its own folder."""
+    """Returns the path of the file relative to the folder of the manifest."""
     folder = out.parent if out is not None else Path.cwd()
     return os.path.relpath(Path(file).resolve(), folder.resolve()).replace(os.sep, "/")
 
@@ -233,7 +233,7 @@ def _relative(file: str, out: Path | None) -> str:
 def _planned(
     text: str, out: Path | None, catalog: Catalog, source: Source, account: Account, more: int | None
 ) -> tuple[int | None, tuple[str, ...]]:
-    """How many images the manifest makes, or why it cannot be planned."""
+    """Returns the number of images of the manifest, or None and why it cannot be planned."""
     folder = out.parent if out is not None else Path.cwd()
     name = str(out) if out is not None else "manifest"
     try:

@@ -173,7 +173,7 @@ def jobs_table(jobs: Sequence[JobSummary]) -> Table:
 
 
 def stopped(job: JobSummary) -> str:
-    """Why a job paused itself; of one that spent its budget how much, and what is undone."""
+    """Returns why a job was paused automatically, with cost and unfinished images if it spent its budget."""
     budget = over_budget(job)
     if budget is None:
         return job.reason
@@ -182,7 +182,7 @@ def stopped(job: JobSummary) -> str:
 
 
 def over_budget(job: JobSummary) -> Budget | None:
-    """The budget of a job that spent it before it was done."""
+    """Returns the budget of a job that spent it before completion, otherwise None."""
     view = job.budget
     if view is None or view.cost < view.limit or not any(job.counts.get(state) for state in UNDONE):
         return None

@@ -1,4 +1,4 @@
-"""Lettering of pictures: fonts that stand in for one another, so that no character is drawn as a box."""
+"""Draws text with fallback fonts, so that no character appears as an empty box."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from common.wording import visible
 
-#: DejaVu Sans: Latin, Greek, Cyrillic, Arabic, Hebrew, Georgian, Armenian, symbols, some emoji in black.
+#: DejaVu Sans: Latin, Greek, Cyrillic, Arabic, Hebrew, Georgian, Armenian, symbols, some monochrome emoji.
 _SHIPPED = Path(__file__).parent / "web" / "fonts" / "DejaVuSans.ttf"
-#: Files that systems have for the other scripts: Linux, macOS, Windows. Pillow knows the folders.
+#: Font files for other scripts on Linux, macOS and Windows. Pillow searches the system folders.
 SYSTEM_FONTS = (
     *("NotoSansCJK-Regular.ttc", "NotoSansCJKsc-Regular.otf", "SourceHanSansSC-Regular.otf"),
     *("wqy-microhei.ttc", "wqy-zenhei.ttc", "DroidSansFallbackFull.ttf", "DroidSansFallback.ttf"),
@@ -27,14 +27,14 @@ SYSTEM_FONTS = (
     *("msyh.ttc", "YuGothM.ttc", "malgun.ttf", "seguiemj.ttf", "seguisym.ttf", "Nirmala.ttf", "LeelawUI.ttf"),
     *("unifont.otf", "unifont.ttf"),
 )
-#: Pixels in which fonts of emoji hold their pictures.
+#: Sizes in pixels of the bitmaps in emoji fonts.
 _PICTURE_SIZES = (109, 160, 136, 96, 64)
-#: Joins and variants of emoji, which need no glyph of their own.
+#: Joiners and variation selectors of emoji, which need no glyph.
 _JOINS = re.compile("[\u200d\ufe00-\ufe0f]")
-#: No font has it.
+#: A character without a glyph in any font.
 _NOTHING = "\U0010ffff"
 
-#: What to install, by what is drawn with it.
+#: Font packages to install, by the characters that they contain.
 _PACKAGES = {
     "Noto Sans CJK (Debian: fonts-noto-cjk)": re.compile(
         "[\u1100-\u11ff\u2e80-\ua4cf\uac00-\ud7ff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U00020000-\U0003ffff]"
@@ -45,10 +45,10 @@ _PACKAGES = {
 
 
 class Lettering:
-    """Text of one size, each character in the first font that has it."""
+    """Text of one size; each character is drawn in the first font that has it."""
 
     def __init__(self, size: int, others: Sequence[str] = SYSTEM_FONTS) -> None:
-        """`size` in pixels; `others` are files to look for where the shipped font is not enough."""
+        """`size` is in pixels; `others` are fonts to try if the shipped font lacks a character."""
         self._size = size
         self._faces = [_Face(_SHIPPED, size, size)]
         self._others = iter(others)
@@ -56,16 +56,16 @@ class Lettering:
 
     @property
     def missing(self) -> str:
-        """The characters that no font had, in the order in which they were met."""
+        """Characters without a font, in order of their first occurrence."""
         return "".join(char for char, face in self._found.items() if face is None)
 
     def spelled(self, text: str) -> str:
-        """The text on one line, with what cannot be drawn written as its escape."""
+        """Returns the text on one line, with characters that cannot be drawn as escapes."""
         plain = _JOINS.sub("", visible(text))
         return "".join(char if self._face(char) else ascii(char)[1:-1] for char in plain)
 
     def fitting(self, text: str, width: float) -> int:
-        """How many of the first characters of a spelled text fit into `width` pixels."""
+        """Returns how many leading characters of a text from `spelled` fit into `width` pixels."""
         low, high = 0, len(text)
         while low < high:
             middle = (low + high + 1) // 2
@@ -73,7 +73,7 @@ class Lettering:
         return low
 
     def draw(self, picture: Image.Image, place: tuple[int, int], text: str, ink: str) -> None:
-        """Draw a spelled text with its upper left corner at `place`."""
+        """Draw a text from `spelled` with its upper left corner at `place`."""
         left, baseline = float(place[0]), place[1] + self._faces[0].ascent
         for face, run in self._runs(text):
             face.draw(picture, (round(left), baseline), run, ink)
@@ -92,7 +92,7 @@ class Lettering:
         return self._found[char]
 
     def _all_faces(self) -> Iterator[_Face]:
-        """Those that are open, then one after the other those that the system has."""
+        """Yields the open fonts, then opens and yields further fonts of the system."""
         yield from self._faces
         for name in self._others:
             face = _opened(name, self._size)
@@ -102,7 +102,7 @@ class Lettering:
 
 
 def remedy(missing: str) -> str:
-    """Which fonts to install for characters that none has."""
+    """Returns the fonts to install for missing characters."""
     wanted = []
     for package, chars in _PACKAGES.items():
         if chars.search(missing):
@@ -112,12 +112,12 @@ def remedy(missing: str) -> str:
 
 
 class _Face:
-    """One font; `scale` where its pictures have another size than the text."""
+    """One font. It is scaled if it contains only bitmaps of another size."""
 
     def __init__(self, file: str | Path, pixels: int, size: int) -> None:
-        """Raises OSError where there is no such file, or the font has no such size."""
+        """Raises OSError if the file does not exist, or the font lacks the size."""
         self._font = ImageFont.truetype(file, pixels)
-        # Raqm would add a circle to a mark that stands alone.
+        # Raqm would add a dotted circle to a separate combining mark.
         self._bare = ImageFont.truetype(file, pixels, layout_engine=ImageFont.Layout.BASIC)
         self._scale = size / pixels
         self.ascent, self._descent = self._font.getmetrics()
@@ -130,7 +130,7 @@ class _Face:
         return self._font.getlength(text) * self._scale
 
     def draw(self, picture: Image.Image, place: tuple[int, int], text: str, ink: str) -> None:
-        """`place` is the left end of the base line."""
+        """`place` is the left end of the baseline."""
         if self._scale == 1:
             pen = ImageDraw.Draw(picture)
             pen.text(place, text, ink, self._font, anchor="ls", embedded_color=True)
@@ -151,7 +151,7 @@ class _Face:
 
 @cache
 def _opened(name: str, size: int) -> _Face | None:
-    """A font of the system; None where it has none of this name."""
+    """Returns a font of the system, or None if there is none with this name."""
     for pixels in (size, *_PICTURE_SIZES):
         try:
             return _Face(name, pixels, size)

@@ -84,7 +84,7 @@ def components_table(state: FarmState) -> Table:
 
 
 def invitation(settings: Settings, state: FarmState) -> list[str]:
-    """How to add a node and how to stop this farm."""
+    """Returns instructions for adding a node and for stopping this farm."""
     key = Home(settings.home.absolute()).keys / "node"
     return [
         f"the farm is up: {state.url}",
@@ -94,6 +94,6 @@ def invitation(settings: Settings, state: FarmState) -> list[str]:
 
 
 def _short(path: Path) -> Path:
-    """Relative to the current folder where it lies below it."""
+    """Returns the path relative to the current folder if it is inside, otherwise unchanged."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path

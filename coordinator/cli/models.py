@@ -29,12 +29,12 @@ class _View(BaseModel):
 
 
 class ClassView(_View):
-    """How the reference card of a class takes one image at the model's own size."""
+    """How the reference card of a class renders one image at the model's default size."""
 
     vram_class: int
-    #: None: it does not, and `reason` says why.
+    #: None if it cannot; `reason` says why.
     recipe: str | None = None
-    #: Predicted bytes.
+    #: Predicted peak in bytes.
     peak_bytes: int | None = None
     reason: str = ""
 
@@ -48,13 +48,13 @@ class LoraView(_View):
 
 
 class ModelReport(_View):
-    """What `farm models --json` prints of one model."""
+    """One model in the output of `farm models --json`."""
 
     name: str
     family: str
     license: str
     commercial: bool
-    #: None: the catalog does not fix its files; it can be planned and not submitted.
+    #: None if the catalog does not specify its files; it can be planned but not submitted.
     identity: str | None
     width: int
     height: int
@@ -132,7 +132,7 @@ def memory_table(views: list[MemoryView]) -> Table:
 
 
 def _found(view: MemoryView) -> str:
-    """What a pass took, or how large passes are since one ran out of memory."""
+    """Describes the measured peak of a pass, or the pass size after one ran out of memory."""
     if view.peak_bytes is not None:
         return f"{format_gib(view.peak_bytes)} for {counted(view.forwards or 0, 'simultaneous denoiser run')}"
     kind = f"guidance {view.guidance:g}" + "".join(f", LoRA {name}" for name in view.loras)
@@ -142,7 +142,7 @@ def _found(view: MemoryView) -> str:
 
 
 def identity_of(path: Path) -> str:
-    """What the catalog's `identity` of these files must say. Raises Invalid where there are none."""
+    """Returns the `identity` of files for the catalog. Raises Invalid if there are none."""
     if path.is_dir():
         return folder_identity(path)
     if path.is_file():
@@ -232,7 +232,7 @@ def _class_view(model: Model, vram_class: int) -> ClassView:
 
 
 def _held(model: ModelReport) -> RenderableType:
-    """How each class takes it, a line for those that do it alike."""
+    """Describes how each class renders the model, with one line for classes with the same recipe."""
     alike = groupby(model.classes, key=lambda each: (each.recipe, each.peak_bytes))
     return styled_lines(_held_alike([each.vram_class for each in members], *how) for how, members in alike)
 

@@ -1,4 +1,4 @@
-"""What a person called a job or a node: its id, the beginning of that, or its name."""
+"""Finds a job by its ID, the beginning of its ID or its name, and a node by its name."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from coordinator.client import FarmClient
 
 
 def the_job(client: FarmClient, word: str) -> JobSummary:
-    """The one job with this id, with an id that begins so, or with this name.
+    """Returns the job with this ID, beginning of an ID, or name.
 
-    Raises NotFound with the nearest that is known, Invalid where several are meant.
+    Raises NotFound with the nearest known name, or Invalid if several jobs match.
     """
     jobs = client.jobs()
     for meant in (
@@ -30,7 +30,7 @@ def the_job(client: FarmClient, word: str) -> JobSummary:
 
 
 def the_node(client: FarmClient, word: str) -> NodeView:
-    """Raises NotFound with the nearest name that is known."""
+    """Returns the node with this name. Raises NotFound with the nearest known name."""
     nodes = {node.name: node for node in client.nodes()}
     if word not in nodes:
         raise NotFound(_unknown("node", word, list(nodes), "`farm nodes` lists them"))

@@ -25,10 +25,10 @@ from coordinator.cli.show import err, out, table
 from coordinator.expand import check_names, expand
 from coordinator.importing.writing import written
 
-#: Comes with the farm and runs on any machine.
+#: Shipped with the farm, and runs on any machine.
 _MODEL = "shotfarm-demo"
 
-#: What pictures are for: in words, and what the manifest says.
+#: Purposes of images: description, and the resulting part of the manifest.
 _PURPOSES: dict[str, tuple[str, dict[str, Any]]] = {
     "myself": ("PNG files", {}),
     "web": ("WebP files, small", {"output": {"format": "webp"}}),
@@ -40,17 +40,18 @@ _PURPOSES: dict[str, tuple[str, dict[str, Any]]] = {
 _HEAD = """\
 # Created by `farm new`. Reference: docs/reference/manifest.md. Run `farm plan` to see what it renders.
 """
-#: What has a meaning in a prompt; `__` has no escape, so such a text becomes an axis value, which is plain.
+#: Characters with a meaning in prompts. `__` has no escape, so a text with it becomes an axis value, which is
+#: plain.
 _SYNTAX = re.compile(r"[{}|]")
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What a first manifest says; everything as it was typed."""
+    """The answers for a first manifest, as typed."""
 
     picture: str
     model: str
-    #: Words separated by commas that each make a picture, or how many pictures.
+    #: Comma-separated words that each produce an image, or the number of images.
     vary: str
     purpose: str
 
@@ -129,7 +130,7 @@ _QUESTIONS = {
 def _answer(
     option: str, given: str | None, check: Callable[[str], str], catalog: Catalog, *, asks: bool
 ) -> str:
-    """What was given, is proposed, or is typed; a typed answer that is wrong is asked for again."""
+    """Returns the given answer, the default, or a typed answer; asks again if a typed answer is wrong."""
     question, proposed = _QUESTIONS[option]
     if given is not None:
         try:
@@ -149,7 +150,7 @@ def _answer(
 
 
 def _text(said: str) -> str:
-    """What was typed on one line. Raises Invalid where that is no text."""
+    """Returns the typed text on one line. Raises Invalid if it is not text."""
     try:
         said.encode("utf-8")
     except UnicodeEncodeError:
@@ -187,7 +188,7 @@ def _purpose(said: str) -> str:
 
 
 def manifest(answers: Answers) -> str:
-    """The manifest that answers make: the picture once for each word that differs, or some seeds of it."""
+    """Returns the manifest for the answers: one image for each word, or several seeds of one prompt."""
     words = [] if answers.vary.isdecimal() else list(dict.fromkeys(map(str.strip, answers.vary.split(","))))
     words = [word for word in words if word]
     axes: dict[str, Any] = {"variation": words} if words else {}
@@ -206,7 +207,7 @@ def manifest(answers: Answers) -> str:
 
 
 def _planned(text: str, file: Path, catalog: Catalog) -> int:
-    """How many pictures a manifest makes. Raises Invalid with what is wrong with the answers."""
+    """Returns the number of images of a manifest. Raises Invalid if the answers do not make a valid one."""
     try:
         files = FileReader(file.parent)
         shots = expand(parse_manifest(text, source=str(file), files=files, catalog=catalog), catalog)
@@ -223,7 +224,7 @@ def _check_free(file: Path) -> None:
 
 
 def _write(file: Path, text: str) -> None:
-    """Writes a file that must not be there; nothing is left of one that could not be written whole."""
+    """Writes a new file; raises Invalid if it exists. Removes the file if writing fails."""
     try:
         opened = file.open("x", encoding="utf-8")
     except FileExistsError:

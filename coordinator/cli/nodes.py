@@ -133,9 +133,9 @@ def nodes_table(nodes: Sequence[NodeView]) -> Table:
 
 
 def idle_sentences(nodes: Iterable[NodeView]) -> list[str]:
-    """A sentence for each node that does nothing and will not by itself, with what would change it.
+    """Returns a sentence for each node that needs someone's action to work again, with the remedy.
 
-    Those that their owners ended, as every evening, are not worth one.
+    Omits nodes that their owners stopped, because this is a regular event.
     """
     said = []
     for node in nodes:

@@ -9,7 +9,7 @@ import typer
 
 
 def word(said: str) -> str:
-    """What may be part of an address of the API. Raises BadParameter."""
+    """Returns a word that is valid in a URL of the API. Raises BadParameter otherwise."""
     if not said.strip() or "/" in said:
         raise typer.BadParameter(
             f"`{said}` is not a name or an ID: it must contain letters or digits and no slash"
@@ -18,7 +18,7 @@ def word(said: str) -> str:
 
 
 def text(said: str) -> str:
-    """What can be sent to the farm. Raises BadParameter."""
+    """Returns a text that can be sent to the farm. Raises BadParameter otherwise."""
     try:
         said.encode()
     except UnicodeEncodeError:

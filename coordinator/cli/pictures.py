@@ -149,12 +149,12 @@ def _delete(client: FarmClient, subject: str, sha256: str | None, job: str | Non
 
 
 def _is_shot(client: FarmClient, subject: str) -> bool:
-    """Digits are a shot's, unless a job has them for its name."""
+    """Returns whether hex digits identify a shot; a job with this name has priority."""
     return bool(_SHOT.fullmatch(subject)) and all(job.name != subject for job in client.jobs())
 
 
 def _ask(question: str, *, yes: bool) -> None:
-    """Raises Declined unless the person agrees."""
+    """Raises Declined if the user does not confirm."""
     if yes:
         return
     if not sys.stdin.isatty():

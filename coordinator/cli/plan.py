@@ -102,7 +102,7 @@ def plan_command(
 
 
 def _with_shots(report: PlanReport, shots: Iterable[PlannedShot], listed: bool, names: bool) -> PlanReport:
-    """The report, with the shots or names that were asked for."""
+    """Returns the report with the requested shots or names."""
     if names:
         return ShownPlan(**dict(report), names=tuple(planned.name for planned in shots))
     if listed:
@@ -125,7 +125,7 @@ def _stations(cards: list[str], farm: bool, settings: Path | None) -> tuple[tupl
 
 
 def _card(name: str) -> Card:
-    """A reference card by its name in small letters with hyphens, else the card of a file."""
+    """Returns a reference card by its name in lower case with hyphens, or the card in a file."""
     known = {card.name.lower().replace(" ", "-"): card for card in REFERENCE_CARDS.values()}
     if name.lower() in known:
         return known[name.lower()]

@@ -1,4 +1,4 @@
-"""A plan on one page: images, time, cost, cards that fit, and sample prompts."""
+"""A plan on one page: images, time, cost, suitable cards and sample prompts."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from coordinator.cli.show import duration, err, money, out, table
 from coordinator.estimate import Plan, PlanLine, Range
 from coordinator.estimate.views import Amount
 
-#: Rows of a table before the rest is only counted.
+#: Maximum number of table rows; further rows are only counted.
 _MOST_ROWS = 20
 
 
 def show_plan(planned: PlannedManifest, *, cards: bool = False, samples: bool = True) -> None:
-    """Print the plan for a person, with `cards` every card's part; warnings go to standard error."""
+    """Print the plan, and with `cards` the details of every card; warnings go to standard error."""
     report = planned.report
     for block in _made(report):
         out.print(block)
@@ -42,7 +42,7 @@ def show_plan(planned: PlannedManifest, *, cards: bool = False, samples: bool = 
 
 
 def _made(report: PlanReport) -> list[RenderableType]:
-    """How many, and what each group multiplies to."""
+    """Returns the number of images and the factors of each group."""
     plan, groups = report.plan, report.groups
     product = [_product(groups[0])] if len(groups) == 1 else []
     doubles = [f"{counted(plan.duplicates, 'duplicate')} removed"] if plan.duplicates else []
@@ -65,7 +65,7 @@ def _product(group: GroupView) -> str:
 
 
 def totals_table(plan: Plan, rates: Money) -> Table:
-    """Time and cost, and what they rest on."""
+    """Returns time and cost, and the data on which they are based."""
     made = Table.grid(padding=(0, 2))
     made.add_column(style="bold")
     made.add_column(overflow="fold")
@@ -101,7 +101,7 @@ def _time(plan: Plan, seconds: Range[float], loading: Range[float], models: int)
 
 
 def rates_words(plan: Plan, rates: Money) -> str:
-    """Currency, tariff, and the host and card rates of the classes that can work, which the cost rests on."""
+    """Returns the rates behind the cost: currency, tariff, host power, hourly rates of suitable classes."""
     used = {take.vram_class for line in plan.lines for take in line.takes if take.recipe}
     tables = {"owned": rates.card_per_hour, "rented": rates.rent_per_hour}
     cards = [
@@ -117,7 +117,7 @@ def rates_words(plan: Plan, rates: Money) -> str:
 
 
 def fits_table(plan: Plan) -> Table:
-    """What is rendered; the seconds an image takes in each VRAM class, alike classes in one column."""
+    """Returns what is rendered, with seconds per image by VRAM class. Equal classes share a column."""
     shown, rest = plan.lines[:_MOST_ROWS], plan.lines[_MOST_ROWS:]
     classes = sorted({take.vram_class for line in plan.lines for take in line.takes})
     columns = {vram: tuple(_seconds(line, vram) for line in shown) for vram in classes}
@@ -144,7 +144,7 @@ def fits_table(plan: Plan) -> Table:
 
 
 def recipes_table(plan: Plan) -> Table:
-    """How each model is held on cards, and its largest peak; what is said of a class holds up to the next."""
+    """Returns recipes and largest peaks of each model; each entry applies up to the next listed class."""
     rows = []
     for model in dict.fromkeys(line.model for line in plan.lines if line.vram_class):
         peaks: dict[int, dict[str, int]] = {}
@@ -159,14 +159,15 @@ def recipes_table(plan: Plan) -> Table:
 
 
 def _held(peaks: list[dict[str, int]]) -> str:
-    """Recipes, each with its largest peak in some classes."""
+    """Lists recipes with their largest peak in these classes."""
     return " or ".join(f"{recipe} {format_gib(max(each[recipe] for each in peaks))}" for recipe in peaks[0])
 
 
 def misfits(plan: Plan) -> list[str]:
-    """Which classes do not take a model's images, by those that fewest take, and why the largest does not.
+    """Returns which classes cannot render the most demanding images of each model, and why.
 
-    What no card takes is not the page's to say: it is why the plan is refused.
+    The reason is that of the largest such class.
+    Images that fit no card are not included; `PlanReport.refusal` explains them.
     """
     fitting = [line for line in plan.lines if line.vram_class]
     said = []
@@ -178,7 +179,7 @@ def misfits(plan: Plan) -> list[str]:
 
 
 def _unfit(line: PlanLine) -> dict[int, str]:
-    """The VRAM classes of which no card takes a line, each with a reason."""
+    """Returns the VRAM classes in which no card can render a line, each with the reason."""
     fit = {take.vram_class for take in line.takes if take.recipe}
     return {take.vram_class: take.reason for take in line.takes if take.vram_class not in fit}
 
@@ -190,7 +191,7 @@ def _where(line: PlanLine, unfit: Collection[int]) -> str:
 
 
 def _seconds(line: PlanLine, vram_class: int) -> str:
-    """Of the cards of the class, from the fastest to the slowest."""
+    """Returns the range of seconds on cards of the class, from the fastest to the slowest."""
     takes = [take for take in line.takes if take.vram_class == vram_class and take.recipe]
     known = [take.seconds for take in takes if take.seconds is not None]
     if not known:

@@ -1,4 +1,4 @@
-"""The resolved shots of a plan: written to a file, shown, or listed by name."""
+"""The resolved shots of a plan: written to a file, printed, or listed by name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from coordinator.cli.planning import PlanReport
 from coordinator.cli.show import out
 from coordinator.expand import Expansion
 
-#: What is told of each shot, in this order.
+#: The columns of each shot, in this order.
 KEYS = (
     *("name", "group", "prompt", "negative", "seed", "width", "height", "steps", "guidance", "sampler"),
     "loras",
@@ -24,21 +24,21 @@ KEYS = (
 
 
 class ShownPlan(PlanReport):
-    """What `farm plan --json` prints where shots are asked for, too."""
+    """Printed by `farm plan --json` if shots are requested as well."""
 
     shots: tuple[dict[str, Any], ...] | None = None
     names: tuple[str, ...] | None = None
 
 
 def resolved(planned: PlannedShot) -> dict[str, Any]:
-    """What will be rendered, by `KEYS`; LoRAs as a manifest writes them."""
+    """Returns the resolved settings of a shot by `KEYS`; LoRAs have the form of a manifest."""
     shot = planned.shot
     values = (shot.prompt, shot.negative, shot.seed, shot.width, shot.height, shot.steps, shot.guidance)
     return dict(zip(KEYS, (planned.name, planned.group, *values, shot.sampler, _loras(shot)), strict=True))
 
 
 def chosen(expansion: Expansion, first: int | None, spread: int | None) -> Iterator[PlannedShot]:
-    """The `first` shots, or as many spread over the whole length; all where neither is a number."""
+    """Yields the `first` shots, or `spread` shots at regular intervals, or all if both are None."""
     if spread is not None:
         last = len(expansion) - 1
         numbers = {last * part // max(1, spread - 1) for part in range(spread)} if last >= 0 else ()
@@ -47,7 +47,7 @@ def chosen(expansion: Expansion, first: int | None, spread: int | None) -> Itera
 
 
 def show_shots(shots: Iterable[PlannedShot]) -> None:
-    """Print each with all that it is rendered with."""
+    """Print each shot with all of its settings."""
     for planned in shots:
         shot = planned.shot
         knobs = [f"{name} {value:g}" for name, value in shot.knobs]
@@ -63,7 +63,7 @@ def show_shots(shots: Iterable[PlannedShot]) -> None:
 
 
 def check_file(file: Path) -> None:
-    """Raises Invalid where shots are not to be written there: nothing is replaced but a plan of before."""
+    """Raises Invalid if the file exists and is not an earlier plan, which may be replaced."""
     if file.suffix.lower() not in _WRITERS:
         raise Invalid(f"--out {file}: the file name must end with .json or .csv")
     if not file.parent.is_dir():
@@ -74,7 +74,10 @@ def check_file(file: Path) -> None:
 
 
 def write_shots(shots: Iterable[PlannedShot], file: Path) -> None:
-    """Write them as they are made; the file is there only once it is whole. Raises Unavailable."""
+    """Write the shots one by one to a file that appears only once it is complete.
+
+    Raises Unavailable if writing fails.
+    """
     draft = file.with_name(f".{file.name}.part")
     write, encoding = _WRITERS[file.suffix.lower()]
     try:
@@ -104,7 +107,7 @@ def _csv(shots: Iterable[PlannedShot], stream: TextIO) -> None:
         rows.writerow((*cells, " + ".join(loras)))
 
 
-#: How to write a file of each ending, and its encoding; spreadsheets know UTF-8 by its mark alone.
+#: Writer and encoding by extension. Spreadsheets recognise UTF-8 only by its byte order mark.
 _WRITERS: dict[str, tuple[Callable[[Iterable[PlannedShot], TextIO], None], str]] = {
     ".json": (_json, "utf-8"),
     ".csv": (_csv, "utf-8-sig"),
@@ -112,7 +115,7 @@ _WRITERS: dict[str, tuple[Callable[[Iterable[PlannedShot], TextIO], None], str]]
 
 
 def _is_plan(file: Path) -> bool:
-    """Whether a file begins like those that are written here, or is empty."""
+    """Returns whether a file is empty or begins like a plan written here."""
     begins = {".json": '[\n{"name": ', ".csv": ",".join(KEYS)}[file.suffix.lower()]
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:

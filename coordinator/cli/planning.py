@@ -1,4 +1,4 @@
-"""A manifest read, expanded and estimated: what `farm plan`, `farm submit` and `farm run` have in common."""
+"""Reads, expands and estimates a manifest, for `farm plan`, `farm submit` and `farm run`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from coordinator.explain.wording import misfits
 from coordinator.submission.shot_checks import ShotChecks
 from coordinator.submission.tokens import Tokenizers
 
-#: Prompts that a plan shows, from the whole length of the manifest.
+#: Number of sample prompts in a plan, spread over the manifest.
 _SAMPLES = 3
 
 REFERENCE_STATIONS = tuple(Station(card=card) for card in REFERENCE_CARDS.values())
@@ -39,11 +39,11 @@ class _View(BaseModel):
 
 
 class GroupView(_View):
-    """What a group of the manifest multiplies to, duplicates included."""
+    """The factors of a group in the manifest, including duplicates."""
 
     name: str
     combinations: int
-    #: The largest number where combinations differ.
+    #: The maximum, if combinations differ.
     variants: int
     seeds: int
     shots: int
@@ -65,7 +65,7 @@ class Sample(_View):
 
 
 class PlanReport(_View):
-    """What `farm plan --json` prints."""
+    """Printed by `farm plan --json`."""
 
     manifest: str
     name: str
@@ -75,12 +75,12 @@ class PlanReport(_View):
     max_cost: Decimal | None
     random_seed: int
     warnings: tuple[str, ...]
-    #: Models and LoRAs whose files the catalog does not fix yet: they are planned, not submitted.
+    #: Models and LoRAs whose files the catalog does not specify; they can be planned but not submitted.
     unidentified: tuple[str, ...]
     samples: tuple[Sample, ...]
 
     def unsubmittable(self) -> Invalid | None:
-        """Why this can be planned and not submitted, if so."""
+        """Returns why the manifest can be planned but not submitted, or None."""
         if not self.unidentified:
             return None
         return Invalid(
@@ -90,7 +90,7 @@ class PlanReport(_View):
         )
 
     def refusal(self) -> FarmError | None:
-        """Why this cannot be rendered as it is, if so."""
+        """Returns why the manifest cannot be rendered as it is, or None."""
         plan = self.plan
         if plan.unfit:
             images: Counter[str] = Counter()
@@ -110,18 +110,18 @@ class PlanReport(_View):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Draft:
-    """A valid manifest, and what it is planned with."""
+    """A valid manifest with the data for planning it."""
 
     parsed: ParsedManifest
     catalog: Catalog
     money: Money
-    #: Folders of models, beside those that come with the farm.
+    #: Folders of models, in addition to the shipped models.
     models: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedManifest:
-    """A plan, and what it was made from."""
+    """A plan with its sources."""
 
     draft: Draft
     expansion: Expansion
@@ -129,7 +129,7 @@ class PlannedManifest:
 
 
 def read_manifest(manifest: str, settings: Settings, root: Path | None = None) -> Draft:
-    """A manifest file, or standard input for `-`. Raises InvalidDocument."""
+    """Reads a manifest from a file, or from standard input for `-`. Raises InvalidDocument."""
     catalog = load_catalog(settings.catalogs)
     content, folder = _read(manifest)
     source = "standard input" if manifest == "-" else manifest
@@ -144,9 +144,10 @@ def make_plan(
     together: bool = False,
     random_seed: int | None = None,
 ) -> PlannedManifest:
-    """What `draft` takes on `stations`: cards of one farm that work `together`, or each an example.
+    """Plans `draft` for `stations`: cards of one farm if `together`, otherwise alternatives.
 
-    Raises InvalidDocument. What cannot be rendered or paid is in `report.refusal()`.
+    Raises InvalidDocument if expansion finds problems. `report.refusal()` returns why the result cannot be
+    rendered or exceeds the budget.
     """
     expansion = expand(draft.parsed, draft.catalog, random_seed=random_seed)
     checks = ShotChecks(expansion, Tokenizers(draft.catalog, draft.models))
@@ -157,17 +158,17 @@ def make_plan(
 
 
 def misfit_words(model: str, reason: str) -> str:
-    """Why cards do not take a model's images; some reasons begin with its name already."""
+    """Returns why cards cannot render a model's images, with the name of the model if `reason` lacks it."""
     return reason if reason.startswith(f"{model} ") else f"{model}: {reason}"
 
 
 def station_of(node: NodeView) -> Station:
-    """A node of a running farm, with what it was measured at."""
+    """Returns a node of a running farm with its measured speeds."""
     return Station(card=Card(**node.facts.model_dump()), terms=node.terms, speeds=node.speeds)
 
 
 def _read(manifest: str) -> tuple[bytes, Path]:
-    """Content, and the folder that its paths count from."""
+    """Returns the content, and the folder that its paths are relative to."""
     if manifest == "-":
         return sys.stdin.buffer.read(), Path.cwd()
     path = Path(manifest)
@@ -196,7 +197,7 @@ def _report(draft: Draft, expansion: Expansion, plan: Plan) -> PlanReport:
 
 
 def _guidance_warnings(plan: Plan, catalog: Catalog) -> Iterator[str]:
-    """Of each distilled model with a guidance that doubles its time, with both times."""
+    """Warns of each distilled model whose guidance doubles its time, with both times."""
     doubled: dict[str, list[PlanLine]] = {}
     for line in plan.lines:
         model = catalog.models[line.model]

@@ -30,13 +30,13 @@ _ATTEMPTS = 3
 
 
 class Pulled(BaseModel):
-    """What a pull did, in images."""
+    """The result of a pull, in images."""
 
     folder: Path
     fetched: int
-    #: Were there already, with the right bytes.
+    #: Files that existed already with the correct content.
     kept: int
-    #: Not stored by the farm yet.
+    #: Images that the farm has not stored yet.
     missing: int
 
 
@@ -69,7 +69,10 @@ def pull_command(
 
 
 def pull(client: FarmClient, job_id: str, folder: Path, parallel: int = 4) -> Pulled:
-    """Raises Unavailable when a download fails repeatedly, Invalid for a name that leads out of `folder`."""
+    """Downloads the finished images of a job to `folder`.
+
+    Raises Unavailable if a download fails repeatedly, and Invalid for a name that leads out of `folder`.
+    """
     total = client.job(job_id).images
     folder.mkdir(parents=True, exist_ok=True)
     fetched = kept = missing = 0
@@ -89,7 +92,7 @@ def pull(client: FarmClient, job_id: str, folder: Path, parallel: int = 4) -> Pu
 
 
 def picture_file(folder: Path, image: ImageView) -> Path:
-    """Where the image belongs; raises Invalid for a name that leads out of `folder`."""
+    """Returns the path of an image. Raises Invalid for a name that leads out of `folder`."""
     file = folder / f"{image.name}{_EXTENSION[image.format]}"
     if not file.resolve().is_relative_to(folder.resolve()):
         raise Invalid(
@@ -104,7 +107,7 @@ class _Fetch:
     folder: Path
 
     def __call__(self, image: ImageView) -> str:
-        """`fetched`, `kept` or `missing`."""
+        """Returns `fetched`, `kept` or `missing`."""
         if image.url is None or image.sha256 is None:
             return "missing"
         file = picture_file(self.folder, image)
@@ -136,7 +139,7 @@ class _Fetch:
 def _in_parallel(
     work: Callable[[ImageView], str], images: Iterable[ImageView], parallel: int
 ) -> Iterator[str]:
-    """Results as they come; an image is taken only for a free worker, so that no URL grows old in a queue."""
+    """Yields results as they arrive. Takes an image only for a free worker, before its URL can expire."""
     pending: set[Future[str]] = set()
     pool = ThreadPoolExecutor(parallel)
     try:
@@ -147,7 +150,7 @@ def _in_parallel(
                 yield from (future.result() for future in done)
         yield from (future.result() for future in pending)
     finally:
-        # Whoever ends it early does not wait for a store that hangs.
+        # An early exit must not wait for a store that does not respond.
         pool.shutdown(wait=False, cancel_futures=True)
 
 

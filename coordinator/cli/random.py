@@ -17,17 +17,17 @@ from coordinator.cli.run import run_command
 from coordinator.cli.show import out
 
 _DEMO = "shotfarm-demo"
-#: New random seeds are below this.
+#: Upper bound of new random seeds.
 _SEEDS = 2**31
 
-#: What the demo model was trained to draw; objects and backgrounds of colours that never meet.
+#: Subjects of the demo model's training; objects and backgrounds never have the same colour.
 _DRAWINGS = (
     "a {red|blue|green|purple} {mug|lamp|car|house|boat|fish|robot|umbrella} on a {white|yellow} background",
     "a {yellow|white|pink|red} {tree|star|moon|cat|mushroom|flower} on a {blue|black} background",
     "a {woman|man} with {red|black|brown} hair and {light|tan} skin in a {green|blue|purple} jacket, "
     "{white|yellow} background",
 )
-#: What models of any other family draw well.
+#: Subjects that other models render well.
 _SCENES = (
     "a {lighthouse|windmill|stone bridge|small harbour} {at sunrise|after the rain|under the first snow}, "
     "{oil painting|watercolour|photograph}, {warm|soft|clear} light",
@@ -93,13 +93,16 @@ def random_command(
 
 
 def example(model: Model, seed: int, count: int) -> str:
-    """A manifest of `count` pictures of one theme, all of it drawn by `seed`."""
+    """Returns a manifest with `count` images of one theme, which `seed` determines completely."""
     themes = _DRAWINGS if model.base == _DEMO else _SCENES
     return _MANIFEST.format(seed=seed, model=model.name, prompt=themes[seed % len(themes)], count=count)
 
 
 def _keep(file: Path, text: str) -> None:
-    """Raises Invalid where somebody changed what an earlier call wrote there, Unavailable where it cannot."""
+    """Writes the manifest.
+
+    Raises Invalid if the file exists with other content, and Unavailable if writing fails.
+    """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         if file.exists() and file.read_text("utf-8", errors="replace") != text:

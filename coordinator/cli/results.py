@@ -1,4 +1,4 @@
-"""The cost table and the contact sheet of a finished job."""
+"""The cost table and contact sheet of a finished job."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from coordinator.client import FarmClient
 
 
 class Outcome(BaseModel):
-    """What `farm watch --json` prints at the end."""
+    """Printed by `farm watch --json` at the end."""
 
     job: JobView
     costs: CostTable
@@ -27,7 +27,7 @@ def outcome(client: FarmClient, job: JobView) -> Outcome:
 
 
 def contact_sheet(client: FarmClient, job: JobView, folder: Path) -> Sheet:
-    """Write the sheet of what was pulled into `folder`."""
+    """Write the contact sheet of the images in `folder`."""
     pictures, others = [], []
     for image in client.images(job.id):
         file = picture_file(folder, image)
@@ -41,7 +41,7 @@ def contact_sheet(client: FarmClient, job: JobView, folder: Path) -> Sheet:
 
 
 def cost_table(costs: CostTable) -> Table | str:
-    """Images, seconds and money by model and class."""
+    """Returns images, seconds and cost by model and class."""
     if not costs.rows:
         return "all images were already stored; no cost"
     rows = [

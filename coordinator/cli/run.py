@@ -30,15 +30,15 @@ from coordinator.embedded.control import start_farm, stop_farm
 from coordinator.embedded.home import Home
 from coordinator.embedded.state import Narrator, supervisor_pid
 
-#: Characters without a font that are named.
+#: Maximum number of characters without a font that a message names.
 _SOME = 12
 
 
 class RunReport(Outcome):
-    """What `farm run --json` prints."""
+    """Printed by `farm run --json`."""
 
     pulled: Pulled
-    #: The contact sheet as a page and as one picture.
+    #: The contact sheet as a page and as a single image.
     page: Path
     sheet: Path
 
@@ -65,7 +65,7 @@ def run_command(
     """
     wanted = load_settings(settings)
     draft = read_manifest(manifest, wanted, root)
-    # What can never be submitted is told before anything is started.
+    # Reports a manifest that cannot be submitted before starting anything.
     require_possible(make_plan(draft).report)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with _farm(wanted, settings) as started, connect(settings) as client:
@@ -89,9 +89,9 @@ def run_command(
 
 @contextmanager
 def _farm(settings: Settings, settings_file: Path | None) -> Iterator[bool]:
-    """A running farm; true when it was started for this block, at whose end it is ended.
+    """Provides a running farm; yields True if it was started for this block, which also stops it.
 
-    Raises Invalid where it would have no node.
+    Raises Invalid if the farm would have no node.
     """
     home = Home(settings.home.absolute())
     if supervisor_pid(home) is not None:
@@ -111,7 +111,7 @@ def _farm(settings: Settings, settings_file: Path | None) -> Iterator[bool]:
 
 
 def _watch_own(client: FarmClient, job_id: str, *, give_up: bool) -> JobView:
-    """Follow the job; what is left of it then is cancelled, so that no later run renders and bills it."""
+    """Follow the job, then cancel the rest, so that no later run renders and bills it."""
     try:
         job = follow(client, job_id, give_up=give_up)
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""How the command line shows things: tables for people, JSON for programs, one form for each quantity."""
+"""Output of the commands: tables for people, JSON for programs, and one format per quantity."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ __all__ = ["duration", "err", "money", "out", "print_json", "table", "whisper"]
 
 
 def whisper(sentence: str) -> None:
-    """Tell what goes on beside what was asked for."""
+    """Print progress information to standard error."""
     err.say(sentence, style="dim")
 
 
 def print_json(data: BaseModel | Sequence[BaseModel]) -> None:
-    """As JSON on standard output, uncoloured and unwrapped; in ASCII where the encoding lacks characters."""
+    """Print JSON to standard output without colours or wrapping; as ASCII if the encoding requires it."""
     dumped = _dumped(data) if isinstance(data, BaseModel) else [_dumped(each) for each in data]
     text = json.dumps(dumped, indent=2, ensure_ascii=False, default=_plain)
     try:
@@ -40,14 +40,14 @@ def _dumped(model: BaseModel) -> object:
 
 
 def _plain(value: object) -> object:
-    """Money as a number, all else as pydantic writes it."""
+    """Converts money to a number; pydantic handles other types."""
     return float(value) if isinstance(value, Decimal) else to_jsonable_python(value)
 
 
 def table(*columns: str, rows: Iterable[Sequence[RenderableType]], right: Sequence[str] = ()) -> Table:
-    """A plain table; the columns named in `right` are aligned to the right, those without a word left out.
+    """Returns a plain table; columns in `right` are right-aligned, empty columns are omitted.
 
-    A string is one line; what should have several is `styled_lines`.
+    A string is one line; use `styled_lines` for several lines.
     """
     rows = list(rows)
     said = [number for number in range(len(columns)) if any(row[number] for row in rows)]

@@ -24,9 +24,9 @@ _LATEST_JOBS = 10
 
 
 class Status(BaseModel):
-    #: The processes of this machine; None when no farm runs in this home.
+    #: Processes on this machine; None if no farm runs in this home.
     local: FarmState | None
-    #: What the coordinator says; None while it does not answer.
+    #: Status from the coordinator; None if it does not respond.
     farm: StatusView | None
 
 
@@ -78,7 +78,7 @@ def _blocks(local: FarmState | None, view: StatusView | None) -> list[Renderable
 
 
 def _problems(view: StatusView) -> list[str]:
-    """What does not go on by itself: idle nodes, paused jobs, shots without a node that takes them."""
+    """Returns everything that needs action: idle nodes, paused jobs, and shots without a suitable node."""
     stuck = [
         f"job {job.id} ({job.name}) paused itself: {stopped(job)}"
         for job in view.jobs

@@ -31,7 +31,7 @@ from coordinator.cli.show import err, out, print_json
 from coordinator.cli.watch import watch_to_the_end
 from coordinator.client import FarmClient
 
-#: New random seeds are below this.
+#: Upper bound of new random seeds.
 _SEEDS = 2**31
 
 
@@ -71,9 +71,10 @@ def submit_command(
 
 
 def plan_for(client: FarmClient, draft: Draft, *, reroll: bool = False) -> PlannedManifest:
-    """The plan for the nodes in service; for usual cards while there are none.
+    """Returns the plan for the nodes in service, or for reference cards if there are no nodes.
 
-    Where they take nothing of it, those count too that are paused, lost or such: it can wait for them.
+    If the nodes in service fit none of the shots, nodes that are paused, lost and so on are included, because
+    the job can wait for them.
     """
     seed = secrets.randbelow(_SEEDS) if reroll else None
     nodes = client.nodes()
@@ -94,7 +95,7 @@ def _plan(draft: Draft, nodes: Sequence[NodeView], seed: int | None) -> PlannedM
 
 
 def require_possible(report: PlanReport) -> None:
-    """Raises what stands in the way of all; that some shots wait for a larger node does not."""
+    """Raises the problem that prevents every shot; shots that wait for a larger node are acceptable."""
     problem = report.unsubmittable() or report.refusal()
     if problem is not None and not (isinstance(problem, FitsNothing) and _some_fit(report)):
         raise problem
@@ -115,7 +116,7 @@ def submit(client: FarmClient, planned: PlannedManifest, *, reroll: bool = False
     return client.submit(
         Submit(
             manifest=inlined(planned.draft.parsed),
-            # A file's name may have bytes that no message can.
+            # The name of a file may contain bytes that are not valid in a message.
             source=visible(report.manifest),
             random_seed=report.random_seed if reroll else None,
             expected=len(planned.expansion),
@@ -124,7 +125,7 @@ def submit(client: FarmClient, planned: PlannedManifest, *, reroll: bool = False
 
 
 def tell(submitted: Submitted) -> None:
-    """One line on what the farm made of it, and one for each reason why something cannot be rendered."""
+    """Print what the farm accepted, and why some images cannot be rendered."""
     parts = [f"{submitted.new} to render"]
     if submitted.reused:
         parts.append(f"{submitted.reused} already stored or queued")
@@ -141,7 +142,7 @@ def tell(submitted: Submitted) -> None:
 
 
 def _ask() -> None:
-    """Raises Declined unless the person agrees."""
+    """Raises Declined if the user does not confirm."""
     if not sys.stdin.isatty():
         raise Declined("stdin is not a terminal; pass --yes")
     if not typer.confirm("Proceed?"):

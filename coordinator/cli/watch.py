@@ -25,20 +25,20 @@ from coordinator.cli.show import duration, err, money, out, print_json
 from coordinator.client import FarmClient
 
 _POLL_S = 0.5
-#: Without a terminal a line is printed each time so much more of the job is done.
+#: Progress between printed lines without a terminal, as a fraction of the job.
 _LOG_STEP = 0.1
-#: A shot on its way between two states is not given up.
+#: Number of consecutive polls before giving up, because a shot may be between two states.
 _HOPELESS_POLLS = 10
 _BAR_WIDTH = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Shots that wait for a node of a class or larger, and whether the farm has one."""
+    """Shots that wait for a node of at least a class, and whether the farm has one."""
 
     shots: int
     vram_class: int
-    #: `known`: not now, but it may come back.
+    #: `known`: the farm has one that is out of service and may return.
     taker: Literal["in service", "known", "none"]
 
     def __str__(self) -> str:
@@ -61,7 +61,7 @@ def watch_command(
 
 
 def watch_to_the_end(client: FarmClient, job_id: str, *, as_json: bool) -> None:
-    """Follow, and print what it cost. Raises as `require_success`."""
+    """Watch the job and print its cost. Raises as `require_success` does."""
     try:
         job = follow(client, job_id)
     except KeyboardInterrupt:
@@ -76,16 +76,16 @@ def watch_to_the_end(client: FarmClient, job_id: str, *, as_json: bool) -> None:
 
 
 def follow(client: FarmClient, job_id: str, *, give_up: bool = False) -> JobView:
-    """Show progress on standard error until nothing of the job is left to do; the job as it then is.
+    """Show progress on standard error until the job is over, and return it.
 
-    With `give_up` shots that wait for a node of which the farm has none are not waited for.
+    `give_up` stops waiting for shots for which the farm has no node.
     """
     polls = _polls(client, job_id, give_up=give_up)
     return _show_live(polls) if err.is_terminal else _log(polls)
 
 
 def waits(status: StatusView, lane: str) -> list[Wait]:
-    """What waits on the lane, by class."""
+    """Returns the shots that wait in the lane, by class."""
     found = []
     for queue in status.queues:
         if queue.lane == lane and queue.waiting:
@@ -98,12 +98,12 @@ def waits(status: StatusView, lane: str) -> list[Wait]:
 
 
 def is_over(job: JobView) -> bool:
-    """Whether waiting longer changes nothing without somebody's doing."""
+    """Returns whether the job has ended or needs someone's action to continue."""
     return job.status in ("done", "failed", "cancelled") or bool(job.reason) or _open(job) == 0
 
 
 def require_success(job: JobView) -> None:
-    """Raises SomeFailed, OverBudget, FitsNothing or Conflict when the job did not end with all its images."""
+    """Raises SomeFailed, OverBudget, FitsNothing or Conflict if the job ended without all its images."""
     if job.intent == "cancelled":
         raise Conflict(f"job {job.id} was cancelled with {_done(job)} of {counted(job.images, 'image')} done")
     failed = job.counts.get("failed", 0)
@@ -131,7 +131,7 @@ def require_success(job: JobView) -> None:
 
 
 def _polls(client: FarmClient, job_id: str, *, give_up: bool) -> Iterator[tuple[JobView, str]]:
-    """The job, and what it waits for in vain, until it is over or given up."""
+    """Yields the job and a message about missing nodes, until the job is over or given up."""
     hopeless = 0
     while True:
         job = client.job(job_id)
@@ -164,7 +164,7 @@ def _log(polls: Iterator[tuple[JobView, str]]) -> JobView:
 
 
 def screen(job: JobView, vain: str) -> RenderableType:
-    """What a terminal shows of a running job; `vain` is what it waits for in vain, a sentence a line."""
+    """Returns the terminal display of a running job; `vain` has one sentence per line about missing nodes."""
     bar = Table.grid(padding=(0, 2))
     progress = ProgressBar(
         total=max(job.images, 1), completed=_done(job), width=_BAR_WIDTH, finished_style="green"
@@ -194,11 +194,11 @@ def _done(job: JobView) -> int:
 
 
 def _stands(job: JobView) -> bool:
-    """Whether shots wait and none moves."""
+    """Returns whether shots are waiting and none is in progress."""
     moving = job.counts.get("running", 0) + job.counts.get("delivered", 0)
     return bool(job.counts.get("waiting")) and not moving
 
 
 def _open(job: JobView) -> int:
-    """Shots that the farm still works towards."""
+    """Returns the number of shots that the farm still has to finish."""
     return sum(job.counts.get(state, 0) for state in ("waiting", "running", "delivered"))
