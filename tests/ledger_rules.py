@@ -18,6 +18,7 @@ from coordinator.ledger.schema import (
     batches,
     daily_tallies,
     deleted_images,
+    events,
     images,
     job_counts,
     jobs,
@@ -43,6 +44,13 @@ def check_ledger(ledger: Ledger) -> None:
         _check_nodes(connection)
         _check_backlog(connection, backlog)
         _check_sums(connection)
+        _check_events(connection)
+
+
+def _check_events(connection: Connection) -> None:
+    """No event tells of a shot, attempt or batch that was removed."""
+    known = {row.id for table in (shots, attempts, batches, nodes) for row in _rows(connection, table)}
+    assert {row.subject for row in _rows(connection, events)} <= known
 
 
 def _check_sums(connection: Connection) -> None:

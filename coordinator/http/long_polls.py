@@ -61,7 +61,8 @@ class LongPoll:
                     turn.bell.clear()
                     found = await look()
                     left_s = deadline - self._loop.time()
-                    if enough(found) or left_s <= 0 or self._closed:
+                    # A newer call may have come while this one looked, and before its bell was cleared.
+                    if enough(found) or left_s <= 0 or turn.outdated or self._closed:
                         return found
                     await _first(left, turn.bell.wait(), timeout_s=left_s)
                     if left.done() or turn.outdated or self._closed:

@@ -30,7 +30,7 @@ from common.errors import Invalid, Unavailable
 #: Seconds for which a transaction waits for a lock of another process, such as a backup.
 _LOCK_S = 10
 #: Seconds after which PostgreSQL ends an idle transaction, so that a suspended coordinator blocks nobody.
-_IDLE_S = 10
+IDLE_S = 10
 _CONNECT_S = 5
 #: Page cache of each SQLite connection. It fills over thousands of shots; the system caches the file, too.
 _CACHE_KIB = 2048
@@ -174,7 +174,7 @@ def _make_folder(folder: Path) -> None:
 
 def _prepare_postgresql(connection: Any, _record: object) -> None:
     connection.execute(f"SET lock_timeout = '{_LOCK_S}s'")
-    connection.execute(f"SET idle_in_transaction_session_timeout = '{_IDLE_S}s'")
+    connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_S}s'")
     connection.commit()
 
 

@@ -11,11 +11,23 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Engine, insert, inspect, select, text, update
 
 from common.errors import Unavailable
-from coordinator.ledger.database import refuse_newer, transaction, upgrade
+from coordinator.ledger.database import IDLE_S, refuse_newer, transaction, upgrade
 from coordinator.ledger.schema import leader
 
 #: Arbitrary ID of the advisory lock that serialises takeovers of a PostgreSQL ledger.
 _TAKING = 0x5407
+
+
+#: Seconds after which a session that waits for its client in mid-transaction has stalled.
+STALLED_S = IDLE_S
+#: Ends stalled sessions that hold the leader row. PostgreSQL itself ends only idle ones, not one whose
+#: client was suspended between the statements that the driver sends together.
+_END_STALLED = text(
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE state = 'active' AND wait_event = 'ClientRead' "
+    "AND state_change < now() - make_interval(secs => :after_s) "
+    "AND pid IN (SELECT pid FROM pg_locks WHERE relation = 'leader'::regclass)"
+)
 
 
 class Replaced(Unavailable):
@@ -108,6 +120,8 @@ class Candidate:
             if _sign(connection) != self._seen:
                 return None
             upgrade(connection)
+            if connection.dialect.name == "postgresql":
+                connection.execute(_END_STALLED, {"after_s": STALLED_S})
             epoch: int | None = connection.scalar(select(leader.c.epoch).with_for_update())
             if epoch is None:
                 connection.execute(insert(leader), [{"id": 1, "epoch": 0}])

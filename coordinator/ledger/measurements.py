@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, select
 
-from common.fit import Peak
+from common.fit import Peak, Seen
 from common.nodes import Card
 from common.views import MemoryView
 from coordinator.ledger.database import upsert, upsert_all
@@ -41,7 +41,9 @@ class Pace(NamedTuple):
 
 def learn(write: Write, paces: Sequence[Pace]) -> None:
     """Update the average speeds of nodes and models with these images, in this order."""
-    averages: dict[tuple[str, str], float] = {}
+    averages = {
+        (one.node_id, one.model): one.seconds for one in write.changes if isinstance(one, SpeedMeasured)
+    }
     for node_id, model, seconds in paces:
         if seconds:
             known = averages.get((node_id, model)) or write.backlog.known(node_id).speeds.get(model, seconds)
@@ -70,7 +72,7 @@ def note_out_of_memory(write: Write, card: Card, work_key: str, recipe: str, ima
     Later passes are half as large; if a single image ran out of memory, the next recipe is used.
     """
     work = _sample(write, work_key)
-    seen = write.backlog.seen(card, work_key, work)
+    seen = _seen(write, card, work_key, work)
     most = min(images // 2, seen.ceilings.get(recipe, images))
     named = {"card_type": card.type, "work_key": work_key, "recipe": recipe}
     upsert(write.connection, ceilings, named, images=most, at=write.now)
@@ -78,6 +80,14 @@ def note_out_of_memory(write: Write, card: Card, work_key: str, recipe: str, ima
     write.changes.append(PassLimited(card.type, work_key, recipe, most))
     lower = replace(seen, ceilings={**seen.ceilings, recipe: most})
     return isinstance(write.backlog.place(work.shot, card, lower), Placement)
+
+
+def _seen(write: Write, card: Card, work_key: str, work: WorkSample) -> Seen:
+    """What is known of such cards, with the ceilings that this transaction has noted so far."""
+    seen = write.backlog.seen(card, work_key, work)
+    noted = [one for one in write.changes if isinstance(one, PassLimited)]
+    own = {one.recipe: one.images for one in noted if one[:2] == (card.type, work_key)}
+    return replace(seen, ceilings={**seen.ceilings, **own})
 
 
 class Held(NamedTuple):

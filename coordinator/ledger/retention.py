@@ -249,6 +249,8 @@ def _drop_shots(write: Write, ids: Collection[str]) -> None:
         exists().where(table.c.shot_id == shots.c.id) for table in (wants, removals, images, deleted_images)
     )
     over = shots.c.id.in_(ids), shots.c.state.in_(_NEVER_DONE), ~or_(*named)
-    gone = write.connection.scalars(select(shots.c.id).where(*over)).all()
+    gone = set(write.connection.scalars(select(shots.c.id).where(*over)))
     write.connection.execute(delete(events).where(events.c.subject.in_(gone)))
+    # Some were cancelled in this transaction, whose events are still to be written.
+    write.events = [event for event in write.events if event["subject"] not in gone]
     write.connection.execute(delete(shots).where(shots.c.id.in_(gone)))

@@ -115,6 +115,19 @@ def test_a_newer_call_of_a_node_ends_the_older_one(farm: RunningFarm, node: Scri
     assert not newer.done()
 
 
+def test_the_newest_of_several_calls_hears_an_order_at_once(
+    farm: RunningFarm, node: ScriptedNode, ask: Ask, operator: httpx.Client
+) -> None:
+    """They come together: the second one is outdated before it has looked."""
+    calls = [ask() for _ in range(4)]
+    until(lambda: sum(not call.done() for call in calls) == 1)
+
+    operator.post(f"/v1/nodes/{node.joined.node_id}/drain").raise_for_status()
+
+    until(lambda: all(call.done() for call in calls))
+    assert [heard(call).order for call in calls].count("drain") == 1
+
+
 def test_an_incarnation_that_is_over_hears_so(node: ScriptedNode, ask: Ask) -> None:
     assert ask(incarnation=node.joined.incarnation + 1).result(DEADLINE_S).status_code == 410
 

@@ -16,7 +16,7 @@ from common.cost import Rates
 from common.errors import Invalid, Unavailable
 from common.messages import Spent
 from common.settings import Money
-from coordinator.ledger import Candidate, Lead, Ledger, Replaced, open_engine
+from coordinator.ledger import Candidate, Lead, Ledger, Replaced, leadership, open_engine
 from coordinator.ledger.database import config, transaction
 from coordinator.ledger.schema import attempts, images, metadata
 from tests.contract.ledger.bench import TIMING, Bench, place, placed, work
@@ -72,6 +72,30 @@ def test_a_silent_leader_is_replaced_after_as_many_looks_as_patience_has(engine:
     looks = [second.look() for _ in range(PATIENCE + 1)]
 
     assert looks[:PATIENCE] == [None] * PATIENCE
+    assert looks[PATIENCE] == Lead(engine, 2)
+
+
+def test_a_leader_that_stalled_between_statements_sent_together_is_replaced(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL waits for the rest of them, and calls that neither idle nor a lock that lasts too long."""
+    if engine.dialect.name != "postgresql":
+        return  # SQLite's lock ends with the process, and a suspended one is out of its reach
+    led(engine, "first")
+    second = candidate(engine, "second")
+    pooled = engine.raw_connection()
+    driver: Any = pooled.driver_connection
+    pooled.detach()
+    driver.pgconn.enter_pipeline_mode()
+    for statement in (b"BEGIN", b"SELECT * FROM leader FOR UPDATE"):
+        driver.pgconn.send_query_params(statement, [])
+    driver.pgconn.send_flush_request()
+    driver.pgconn.flush()
+    monkeypatch.setattr(leadership, "STALLED_S", 0.0)
+
+    looks = [second.look() for _ in range(PATIENCE + 1)]
+
+    driver.close()
     assert looks[PATIENCE] == Lead(engine, 2)
 
 

@@ -178,6 +178,17 @@ def test_a_shot_that_a_younger_job_wants_keeps_what_belongs_to_it(bench: Bench, 
     check_ledger(bench.ledger)
 
 
+def test_a_shot_that_fitted_no_card_leaves_no_event_behind(bench: Bench, node: Holder) -> None:
+    """It is cancelled and removed in one transaction."""
+    bench.submit([*placed(2), *placed(1, first=50, width=4096, min_class=0)])
+    bench.finish(node.lease())
+    grow_old(bench, node)
+    bench.thin()
+
+    assert len(bench.rows(shots)) == 2
+    check_ledger(bench.ledger)
+
+
 def test_shots_that_never_had_a_picture_go_with_the_last_job_that_wants_them(
     bench: Bench, node: Holder
 ) -> None:
