@@ -48,7 +48,7 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _COMMITS_A_HEARTBEAT = 5
 #: Seconds between transactions for what nodes and ingest say of their work, and ask for it.
 _TOGETHER_S = 0.05
-#: Seconds between reads of the orders of nodes: the longest that an order waits for others.
+#: Seconds between reads of the orders of nodes; at most twice as many while the ledger is busy.
 _ORDERS_EVERY_S = 0.25
 #: Seconds between two rounds of the dispatcher, which looks at every node that is free.
 _DISPATCH_EVERY_S = 0.1
