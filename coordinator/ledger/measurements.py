@@ -41,14 +41,17 @@ class Pace(NamedTuple):
 
 def learn(write: Write, paces: Sequence[Pace]) -> None:
     """Update the average speeds of nodes and models with these images, in this order."""
-    averages = {
-        (one.node_id, one.model): one.seconds for one in write.changes if isinstance(one, SpeedMeasured)
-    }
+    # What this transaction has measured so far is not in memory yet.
+    before = {one[:2]: one.seconds for one in write.changes if isinstance(one, SpeedMeasured)}
+    averages: dict[tuple[str, str], float] = {}
     for node_id, model, seconds in paces:
         if seconds:
-            known = averages.get((node_id, model)) or write.backlog.known(node_id).speeds.get(model, seconds)
-            averages[node_id, model] = known + _NEWEST * (seconds - known)
-    measured = [SpeedMeasured(*of, average) for of, average in averages.items()]
+            of = node_id, model
+            known = (
+                averages.get(of) or before.get(of) or write.backlog.known(node_id).speeds.get(model, seconds)
+            )
+            averages[of] = known + _NEWEST * (seconds - known)
+    measured = [SpeedMeasured(*key, average) for key, average in averages.items()]
     upsert_all(write.connection, speeds, ("node_id", "model"), [one._asdict() for one in measured])
     write.changes += measured
 

@@ -129,16 +129,19 @@ class Transactions:
     @contextmanager
     def write(self) -> Iterator[Write]:
         """A write transaction; after its commit, its changes are applied to the backlog in memory."""
-        brings_work = False
         with self._lock:
             if not self._filled:
-                # In a separate transaction, because the next one decides by the backlog.
-                with self._locked_write() as write:
-                    self._fill_backlog(write)
-                brings_work = write.brings_work
+                # In a separate transaction, because the next one decides by the backlog, and may fail.
+                with self._locked_write() as filling:
+                    self._fill_backlog(filling)
+                self._notify(filling)
             with self._locked_write() as write:
                 yield write
-        if write.brings_work or brings_work:
+        self._notify(write)
+
+    def _notify(self, write: Write) -> None:
+        """Tell the listeners what a commit changed."""
+        if write.brings_work:
             for listener in self._listeners:
                 listener()
         if write.ordered:
