@@ -56,29 +56,35 @@ class Answers:
     purpose: str
 
 
+NewFile = Annotated[
+    Path, typer.Argument(metavar="FILE", help="Manifest to write; `-` writes to standard output.")
+]
+Picture = Annotated[str | None, typer.Option("--picture", metavar="TEXT", help="What the images show.")]
+Model = Annotated[
+    str | None, typer.Option("--model", metavar="MODEL", help="Catalog model; `farm models` lists them.")
+]
+Vary = Annotated[
+    str | None,
+    typer.Option(
+        "--vary",
+        metavar="WORDS",
+        help="Variations, separated by commas (`red, blue`), or the number of images (`4`).",
+    ),
+]
+Purpose = Annotated[
+    str | None,
+    typer.Option("--for", metavar="PURPOSE", help=f"What the images are for: {', '.join(_PURPOSES)}."),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Accept the defaults without asking.")]
+
+
 def new_command(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Manifest to write; `-` writes to standard output.")
-    ] = Path("pictures.yaml"),
-    picture: Annotated[
-        str | None, typer.Option("--picture", metavar="TEXT", help="What the images show.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", metavar="MODEL", help="Catalog model; `farm models` lists them.")
-    ] = None,
-    vary: Annotated[
-        str | None,
-        typer.Option(
-            "--vary",
-            metavar="WORDS",
-            help="Variations, separated by commas (`red, blue`), or the number of images (`4`).",
-        ),
-    ] = None,
-    purpose: Annotated[
-        str | None,
-        typer.Option("--for", metavar="PURPOSE", help=f"What the images are for: {', '.join(_PURPOSES)}."),
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Accept the defaults without asking.")] = False,
+    file: NewFile = Path("pictures.yaml"),
+    picture: Picture = None,
+    model: Model = None,
+    vary: Vary = None,
+    purpose: Purpose = None,
+    yes: Yes = False,
     settings: options.SettingsFile = None,
 ) -> None:
     """Create a first manifest by asking four questions: subject, model, variations and purpose.

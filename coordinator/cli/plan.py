@@ -34,32 +34,33 @@ Farm = Annotated[
     bool,
     typer.Option("--farm", help="Plan for the nodes of the running farm, with their measured speeds."),
 ]
+Cards = Annotated[
+    bool,
+    typer.Option("--cards", help="Show recipe, memory, time and cost of each kind of image on each card."),
+]
+ShotsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", metavar="FILE", help="Write all shots with their settings to FILE (.json or .csv)."
+    ),
+]
+First = Annotated[int | None, typer.Option("--shots", metavar="N", min=1, help="Show the first N shots.")]
+Spread = Annotated[
+    int | None,
+    typer.Option("--sample", metavar="N", min=1, help="Show N shots spread evenly over the manifest."),
+]
+Names = Annotated[bool, typer.Option("--names", help="Show only the names of the images.")]
 
 
 def plan_command(
     manifest: options.Manifest,
     card: CardNames = None,
     farm: Farm = False,
-    cards: Annotated[
-        bool,
-        typer.Option(
-            "--cards", help="Show recipe, memory, time and cost of each kind of image on each card."
-        ),
-    ] = False,
-    file: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", metavar="FILE", help="Write all shots with their settings to FILE (.json or .csv)."
-        ),
-    ] = None,
-    first: Annotated[
-        int | None, typer.Option("--shots", metavar="N", min=1, help="Show the first N shots.")
-    ] = None,
-    spread: Annotated[
-        int | None,
-        typer.Option("--sample", metavar="N", min=1, help="Show N shots spread evenly over the manifest."),
-    ] = None,
-    names: Annotated[bool, typer.Option("--names", help="Show only the names of the images.")] = False,
+    cards: Cards = False,
+    file: ShotsFile = None,
+    first: First = None,
+    spread: Spread = None,
+    names: Names = False,
     root: options.Root = None,
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
