@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -54,9 +54,12 @@ class Node:
 
     @property
     def engine(self) -> int:
-        """Process id of its engine; 0 where it has none."""
-        children = psutil.Process(self.process.pid).children()
-        return children[0].pid if children else 0
+        """Process id of its running engine; 0 where none runs. One that ended may wait to be reaped."""
+        for child in psutil.Process(self.process.pid).children():
+            with suppress(psutil.NoSuchProcess):
+                if child.status() != psutil.STATUS_ZOMBIE:
+                    return int(child.pid)
+        return 0
 
 
 class NodeStarter:

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests import waiting
 from tests.farm import QUICK, RunningFarm, running_farm, until
 from tests.node_process import Node, NodeStarter, outlived
 from tests.servers import ValkeyServer
@@ -67,7 +68,7 @@ def test_an_owner_has_his_card_back_and_lends_it_again(
     farm: RunningFarm, operator: httpx.Client, node: Node, tmp_path: Path
 ) -> None:
     job = begin(operator, node)
-    with outlived(node.engine) as gone:
+    with outlived(waiting.until(lambda: node.engine)) as gone:
         assert "paused" in owner("pause", farm, tmp_path)
         assert gone()
     assert state(operator)["state"] == "paused"
@@ -88,11 +89,10 @@ def test_a_node_that_is_resumed_works_at_once_and_is_blamed_for_no_pause(
 ) -> None:
     begin(operator, node)
     for _ in range(4):
-        with outlived(node.engine) as gone:
+        with outlived(waiting.until(lambda: node.engine)) as gone:
             operator.post("/v1/nodes/n1/pause").raise_for_status()
             assert gone()
         operator.post("/v1/nodes/n1/resume").raise_for_status()
-        until(lambda: node.engine != 0)
 
     until(lambda: state(operator)["state"] == "busy")
     assert "was not loaded" not in node.said
@@ -101,7 +101,7 @@ def test_a_node_that_is_resumed_works_at_once_and_is_blamed_for_no_pause(
 
 def test_a_cancelled_job_is_out_of_its_nodes_hands_at_once(operator: httpx.Client, node: Node) -> None:
     job = begin(operator, node)
-    engine = node.engine
+    engine = waiting.until(lambda: node.engine)
     operator.post(f"/v1/jobs/{job}/cancel").raise_for_status()
 
     until(lambda: set(counts(operator, job)) <= {"cancelled", "done", "delivered"})
