@@ -18,6 +18,8 @@ _T = TypeVar("_T")
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 10.0
 #: Share of a pause that is added by chance, so that nodes that lost a server together do not return together.
 _JITTER = 0.5
+#: Seconds for which a server that is back may still wait for the next attempt.
+LONGEST_WAIT_S = _LONGEST_PAUSE_S * (1 + _JITTER)
 
 
 def pauses() -> Iterator[float]:

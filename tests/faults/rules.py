@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from common.states import ATTEMPT, BATCH, NODE, SHOT, Machine, ShotEvent
+from gpu_node.agent.retry import LONGEST_WAIT_S
 from tests.faults.evidence import Evidence, Felled, Row
 from tests.faults.target import TIMING, WAITS_AGAIN_S
 from tests.faults.work import DEADLY, ENDLESS
@@ -150,8 +151,10 @@ def a_pass_that_died_is_waste(found: Evidence) -> Iterator[str]:
 
 def a_dead_nodes_work_waits_again_in_time(found: Evidence) -> Iterator[str]:
     for felled, batch in held_by_felled(found):
-        # A node that lives, without its engine, holds its batch until all it has rendered is delivered.
-        of_store = () if batch["outcome"] == "expired" else found.store_outages
+        # A node that lives, without its engine, holds its batch until all it has rendered is delivered. Its
+        # pauses between attempts are not at a fifth.
+        lived = batch["outcome"] != "expired"
+        of_store = [(begin, end + LONGEST_WAIT_S) for begin, end in found.store_outages if lived]
         late = (batch["closed_at"] or math.inf) - _due(felled, [*found.outages, *of_store])
         if late > 0:
             yield f"{batch['id']} of {felled.node} ({felled.by}) closed {late:.1f} s too late"
