@@ -99,7 +99,7 @@ class NodeEvent(StrEnum):
     TESTED = "tested"
     TRUSTED = "trusted"
     LEFT = "left"
-    VANISHED = "vanished"
+    SILENT = "silent"
     HEARD = "heard"
 
 
@@ -216,8 +216,8 @@ def _node() -> Iterator[Transition[NodeState, NodeEvent]]:
         yield Transition(source, e.TRUSTED, s.READY, "its self-test passed, or it is forgiven")
     yield Transition(s.PAUSED, e.TRUSTED, s.PAUSED, "it is forgiven")
     yield Transition(s.READY, e.LEFT, s.OFFLINE, "its owner stopped it")
-    yield Transition(s.READY, e.VANISHED, s.LOST, "no heartbeat for the duration of a lease")
-    yield Transition(s.SELFTEST, e.VANISHED, s.QUARANTINED, "no heartbeat during its self-test")
+    yield Transition(s.READY, e.SILENT, s.LOST, "no heartbeat for the duration of a lease")
+    yield Transition(s.SELFTEST, e.SILENT, s.QUARANTINED, "no heartbeat during its self-test")
     yield Transition(s.LOST, e.HEARD, s.READY, "a heartbeat arrives again")
 
 

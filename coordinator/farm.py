@@ -48,11 +48,11 @@ from coordinator.background.broker_user import BrokerUser
 from coordinator.background.dispatch import IngestQueue
 from coordinator.background.loop import Loop
 from coordinator.background.store_cleanup import erase
+from coordinator.calls.grouped_calls import GroupedCalls
+from coordinator.calls.long_polls import Claims, Orders
+from coordinator.calls.thread_pools import ThreadPools
+from coordinator.calls.traffic import Traffic
 from coordinator.explain.wording import misfits
-from coordinator.http.grouped_calls import GroupedCalls
-from coordinator.http.long_polls import Claims, Orders
-from coordinator.http.thread_pools import ThreadPools
-from coordinator.http.traffic import Traffic
 from coordinator.ledger import Ledger, Reported
 from coordinator.metrics import FarmCollector
 from coordinator.submission.submit import submit_manifest

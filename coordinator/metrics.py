@@ -16,7 +16,7 @@ from common.celeryapp import Publisher
 from common.errors import FarmError
 from common.nodes import queue_name
 from common.views import NodeView
-from coordinator.http.traffic import Traffic
+from coordinator.calls.traffic import Traffic
 from coordinator.ledger import Ledger, Totals, WorkLabels
 
 _WORK = ("model", "lane", "vram_class")

@@ -29,15 +29,15 @@ from coordinator.background.dispatch import Dispatcher, IngestQueue
 from coordinator.background.loop import Loop
 from coordinator.background.store_cleanup import clear_quarantine, erase
 from coordinator.background.sweep import Sweeper, thin
+from coordinator.calls.grouped_calls import GroupedCalls
+from coordinator.calls.long_polls import Claims, Orders
+from coordinator.calls.thread_pools import OPERATOR_THREADS, ThreadPools
+from coordinator.calls.traffic import Traffic
 from coordinator.farm import Farm
 from coordinator.http.access import configured
 from coordinator.http.app import make_app
-from coordinator.http.grouped_calls import GroupedCalls
-from coordinator.http.long_polls import Claims, Orders
 from coordinator.http.server import WebServer
 from coordinator.http.standby import stand_by
-from coordinator.http.thread_pools import OPERATOR_THREADS, ThreadPools
-from coordinator.http.traffic import Traffic
 from coordinator.ledger import Candidate, Lead, Ledger, Replaced, open_engine
 from coordinator.metrics import FarmCollector
 from coordinator.scheduling.placing import placing

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from common.errors import FarmError, NoLength, NotFound, OtherVersion, TooLarge
 from common.messages import PROTOCOL, PROTOCOL_HEADER, VERSION_HEADER
 from common.views import ErrorView
-from coordinator.http.traffic import Traffic
+from coordinator.calls.traffic import Traffic
 
 #: Bytes; a manifest with all its files inlined is the largest body.
 MAX_BODY = 32 * 2**20

@@ -160,7 +160,8 @@ def _undo(
     move_attempts(write, running, AttemptState.RUNNING, AttemptEvent.RELEASED, detail=batch.id)
     # No shot can be at fault while the pipeline is being loaded.
     if died and not _SUSPICIOUS.isdisjoint(spent.seconds):
-        # A node that died with unreported uploads was in a later pass: rendered shots are suspects too.
+        # A node that died with unreported uploads was in a later pass. Its first unreported pass is suspected
+        # instead, because the ledger cannot tell them apart.
         ids = ids[images:] + suspect(write, ids[:images], ShotState.RUNNING)
     move_shots(write, ids, ShotState.RUNNING, ShotEvent.RETURNED, detail=batch.id)
     drop_unwanted(write, ids)

@@ -20,7 +20,7 @@ from coordinator.ledger.schema import attempts, batches, jobs, nodes, shots
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import move_node, set_each, wanted
 
-#: States that a heartbeat changes; a lost node returns to service with its next one.
+#: States in which a node is told to go on.
 _WORKING = (NodeState.READY, NodeState.BUSY, NodeState.SELFTEST, NodeState.LOST)
 
 
@@ -42,7 +42,7 @@ def answer_heartbeats(
 def _answer_turn(
     write: Write, rules: Rules, beats: Sequence[tuple[str, Heartbeat]]
 ) -> list[HeartbeatAnswer | Gone | NotFound]:
-    """As `heartbeats`, with at most one beat per node."""
+    """As `answer_heartbeats`, with at most one beat per node."""
     found = _callers(write.connection, beats)
     heard = [
         (caller, beat) for caller, (_, beat) in zip(found, beats, strict=True) if isinstance(caller, _Caller)

@@ -1,6 +1,7 @@
 """The ledger: the single source of truth of the farm, including its backlog.
 
-Every method that writes is one transaction. One process writes; a `Ledger` is thread-safe.
+A method that writes is one transaction, unless it says that it commits in chunks. One process writes; a
+`Ledger` is thread-safe.
 """
 
 from __future__ import annotations

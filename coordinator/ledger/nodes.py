@@ -24,7 +24,7 @@ from coordinator.ledger.trust import doubt_node
 from coordinator.ledger.waiting import samples
 from coordinator.scheduling.member import card_of
 
-#: Properties of a node that determine which work it gets.
+#: What a node has loaded, as its heartbeats report it.
 LOADED = ("loaded_model", "loaded_loras")
 
 

@@ -137,7 +137,7 @@ def _expire(write: Write, rules: Rules, stuck: list[Stuck]) -> list[str]:
 
 
 def _mark_lost(write: Write, rules: Rules, stuck: list[Stuck]) -> list[str]:
-    counted_on = nodes.c.state.in_(NODE.sources(NodeEvent.VANISHED))
+    counted_on = nodes.c.state.in_(NODE.sources(NodeEvent.SILENT))
     silent = nodes.c.seen_at < write.now - rules.timing.lease_s
     reason = f"no heartbeat for {rules.timing.lease_s:.0f} s"
     lost = []
@@ -145,7 +145,7 @@ def _mark_lost(write: Write, rules: Rules, stuck: list[Stuck]) -> list[str]:
         # A lost node goes into quarantine only during its self-test.
         again = {"distrusted_at": write.now} if node.state == NodeState.SELFTEST else {}
         with _apart(write, stuck, f"node {node.id}", node.id):
-            move_node(write, node.id, NodeState(node.state), NodeEvent.VANISHED, detail=reason, **again)
+            move_node(write, node.id, NodeState(node.state), NodeEvent.SILENT, detail=reason, **again)
             lost.append(node.id)
     return lost
 

@@ -75,7 +75,7 @@ class OpenJob:
     max_cost: float | None
     #: In the farm's currency, so far; of a job with a limit.
     cost: float
-    #: Batches in hand that will cost something to the same of each, as estimated when it was claimed.
+    #: Active batch to its estimated cost.
     reserved: dict[str, float]
     #: Seconds of work given to it, counted from where its rivals were when it came.
     service_s: float = 0.0
@@ -240,7 +240,7 @@ class Backlog:
     away: dict[str, Member] = field(default_factory=dict)
     #: Lane, work key and smallest class to the nodes in service that can take such shots.
     _takers: dict[tuple[str, str, int], frozenset[str]] = field(default_factory=dict)
-    #: Rivals to the service at which the last of them to be served stood: the time of a fair queue.
+    #: Jobs that take turns to the `service_s` of the one served last before that batch: new ones start there.
     _turns: dict[Rivals, float] = field(default_factory=dict)
     _placements: dict[tuple[str, Card], Placement | str] = field(default_factory=dict)
     #: Card type and work key to the largest pass by recipe; card type and size to what was measured.

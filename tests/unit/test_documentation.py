@@ -17,7 +17,7 @@ HISTORY = ("decisions.md",)
 PAGES = sorted(page for page in (ROOT / "docs").rglob("*.md") if page.name not in HISTORY)
 
 _PATH = re.compile(
-    r"`((?:common|coordinator|gpu_node|tests|manifests|helm)/[\w./-]*)`(?: \(((?:`\w+`(?:, )?)+)\))?"
+    r"`((?:common|coordinator|gpu_node|tests|manifests|helm)/[\w./-]*)`(?:(?: \(|, )((?:`\w+`(?:, )?)+))?"
 )
 
 

@@ -27,9 +27,9 @@ from common.errors import (
 )
 from common.farmhttp import FarmHttp
 from common.views import ErrorView, NodeView
+from coordinator.calls.traffic import Traffic
 from coordinator.client import FarmClient
 from coordinator.http.request_guard import refused
-from coordinator.http.traffic import Traffic
 from coordinator.ingest.client import IngestClient
 from gpu_node.agent.coordinator_client import Coordinator
 

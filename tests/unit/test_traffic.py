@@ -1,7 +1,7 @@
 from typing import get_args
 
 from common.errors import Reason
-from coordinator.http.traffic import Traffic
+from coordinator.calls.traffic import Traffic
 
 
 def told(traffic: Traffic) -> dict[tuple[str, ...], float]:

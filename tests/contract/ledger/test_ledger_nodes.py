@@ -9,8 +9,8 @@ import pytest
 
 from common.errors import Conflict, Gone, NotFound
 from common.messages import Heartbeat
-from coordinator.http.grouped_calls import GroupedCalls
-from coordinator.http.thread_pools import ThreadPool
+from coordinator.calls.grouped_calls import GroupedCalls
+from coordinator.calls.thread_pools import ThreadPool
 from coordinator.ledger.schema import batches
 from tests.contract.ledger.bench import TIMING, Bench, placed
 

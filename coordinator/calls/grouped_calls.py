@@ -8,7 +8,7 @@ from math import inf
 from typing import Generic, TypeVar
 
 from common.errors import FarmError
-from coordinator.http.thread_pools import ThreadPool
+from coordinator.calls.thread_pools import ThreadPool
 
 Q = TypeVar("Q")
 A = TypeVar("A")

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from common.keys import TicketSigner
 from common.messages import Claim, ClaimAnswer, HeartbeatAnswer, Listen
-from coordinator.http.grouped_calls import GroupedCalls
-from coordinator.http.thread_pools import ThreadPool
+from coordinator.calls.grouped_calls import GroupedCalls
+from coordinator.calls.thread_pools import ThreadPool
 from coordinator.ledger import Ledger
 
 T = TypeVar("T")

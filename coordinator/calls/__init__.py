@@ -1,0 +1,1 @@
+"""Calls of nodes, ingest and users: they wait for an event, share a transaction, use threads, are counted."""
