@@ -69,23 +69,3 @@ def test_a_list_that_nothing_names_is_no_concern(tmp_path: Path) -> None:
 def test_a_wrong_value_is_told_once_at_the_lists_own_place(tmp_path: Path) -> None:
     (found,) = problems(tmp_path, "{one: [4, eight]}", "steps: {list: one}", "steps: {list: one}")
     assert found == "m.yaml:2:18: shots[0].axes.steps[1]: must be a whole number, not `eight`"
-
-
-@pytest.mark.parametrize(
-    ("lists", "axis", "found"),
-    [
-        ("{scenes: [a]}", "{list: scene}", "4:42: shots[0].axes.x: unknown list `scene`: did you mean"),
-        ("{scenes: [a]}", "{list: kitchen}", "4:42: shots[0].axes.x: unknown list `kitchen`; known is `sce"),
-        ("{}", "{list: a}", "4:42: shots[0].axes.x: unknown list `a`; list its values under `lists:`"),
-        ("{a: [b]}", "{list: [a]}", "4:42: shots[0].axes.x: unknown list `a list`; known is `a`"),
-        ("{a: [b]}", "{list: a, step: 2}", "4:45: shots[0].axes.x.step: `step` does not go with `list`"),
-        ("{a: {list: b}, b: [c]}", "{list: a}", "2:12: lists.a: list `a` names another list; write its"),
-        ("{a: b}", "{list: a}", "2:12: shots[0].axes.x: must be a list, not `b`; write `[b]`"),
-        ("[a]", "[b]", "2:8: lists: must be a mapping of names to values, not a list"),
-    ],
-)
-def test_what_is_wrong_with_a_list_is_told_at_its_place(
-    lists: str, axis: str, found: str, tmp_path: Path
-) -> None:
-    (told,) = problems(tmp_path, lists, f"x: {axis}")
-    assert told.startswith(f"m.yaml:{found}")

@@ -20,24 +20,6 @@ def refused(*lines: str) -> list[str]:
     return str(caught.value).splitlines()
 
 
-@pytest.mark.parametrize(
-    "line", ["steps: [4, 8]", "guidance: [1]", "sampler: [euler]", "model: [sdxl, tiny]"]
-)
-def test_several_values_of_a_single_one_are_sent_to_the_axes(line: str) -> None:
-    if line.startswith("model"):
-        text = f"version: 1\nshots:\n- prompt: a cat\n  {line}\n"
-        with pytest.raises(InvalidDocument) as caught:
-            parse_manifest(text, source="m.yaml", files=None)
-        (problem,) = str(caught.value).splitlines()
-    else:
-        (problem,) = refused(line)
-    values = line.partition(": ")[2]
-    if "," in values:
-        assert f"takes one value, not a list; to vary it, write `{line}` under `axes:`" in problem
-    else:
-        assert f"takes one value, not a list; write `{values[1:-1]}`" in problem
-
-
 @pytest.mark.parametrize("aspect", ["2:3", "2/3", "2 / 3", "0.6666667"])
 def test_an_aspect_may_be_written_as_ratio_fraction_or_number(aspect: str) -> None:
     (group,) = parsed(f"size: {{aspect: {aspect}, megapixels: 1}}").manifest.shots
@@ -52,22 +34,6 @@ def test_a_size_may_be_written_with_any_cross(size: str) -> None:
     (group,) = parsed(f"size: {size}").manifest.shots
     (usual,) = parsed("size: 832x1216").manifest.shots
     assert group.size == usual.size
-
-
-@pytest.mark.parametrize(
-    ("line", "remedy"),
-    [
-        ("num_inference_steps: 4", "write `steps: 4`"),
-        ("guidance_scale: 4", "write `guidance: 4`"),
-        ("scheduler: euler", "write `sampler: euler`"),
-        ("width: 512", "write `size: 512x512`"),
-        ("aspect: 2:3", "write `size: {aspect: 2:3}`"),
-        ("format: webp", "write `output: {format: webp}`"),
-    ],
-)
-def test_the_names_of_other_programs_are_translated(line: str, remedy: str) -> None:
-    (problem,) = refused(line)
-    assert remedy in problem
 
 
 def test_a_broken_axis_is_not_reported_again_by_what_names_it() -> None:

@@ -281,6 +281,8 @@ def test_a_remedy_makes_the_manifest_right(lines: str, words: str) -> None:
         assert problems_of(mended, None) == (), mended
 
 
+HEAD = "version: 1\ndefaults: {model: shotfarm-demo}\n"
+
 #: Whole manifests in which something only looks like YAML or like a frame, and part of the message.
 LOOKS_RIGHT = [
     (
@@ -340,6 +342,10 @@ LOOKS_RIGHT = [
     ("version: 1\nshot:\n- {model: sdxl, prompt: a cat}\n", "did you mean `shots`?"),
     ("version: 1\ndefaults: {model: sdxl}\nshots: [a cat]\n", "write `{prompt: a cat}`"),
     ("version: 1\nshots:\n- prompt:a cat\ndefaults: {model: sdxl}\n", "write `prompt: a cat`"),
+    (f"{HEAD}shots: {{prompt: a mug, seeds: 3}}\n", "write `[{prompt: a mug, seeds: 3}]`"),
+    (f"{HEAD}shots: {{mugs: {{prompt: a mug}}}}\n", "write `[{name: mugs, prompt: a mug}]`"),
+    (f"{HEAD}prompt: a mug\n", "write `shots: [{prompt: a mug}]`"),
+    (f"{HEAD}prompts: [a mug, a lamp]\n", "write `shots: [{axes: {prompt: [a mug, a lamp]}}]`"),
 ]
 
 
@@ -356,7 +362,7 @@ SHOWS_MORE = ("prompt-is-mapping.yaml", "shots-is-mapping.yaml")
 
 
 @pytest.mark.parametrize(("content", "words"), LOOKS_RIGHT, ids=[words for _, words in LOOKS_RIGHT])
-def test_what_only_looks_like_yaml_is_named_by_code_point(content: str, words: str) -> None:
+def test_what_only_looks_like_a_manifest_is_named_with_what_makes_it_one(content: str, words: str) -> None:
     (problem,) = problems_of(content, None)
     assert words in problem.message
     mended = remedied(content, problem)
@@ -386,24 +392,6 @@ def test_a_remedy_of_a_broken_manifest_ends_its_problem(name: str) -> None:
 def test_a_message_stays_short_whatever_it_is_about(key: str, value: str) -> None:
     for content in (manifest(f"{key}: {value}"), manifest(f"top {key}: {value}")):
         assert all(len(problem.message) < 500 for problem in problems_of(content, None))
-
-
-@pytest.mark.parametrize(
-    ("shots", "words"),
-    [
-        ("shots: {prompt: a mug, seeds: 3}", "write `[{prompt: a mug, seeds: 3}]`"),
-        ("shots: {mugs: {prompt: a mug}}", "write `[{name: mugs, prompt: a mug}]`"),
-        ("prompt: a mug", "write `shots: [{prompt: a mug}]`"),
-        ("prompts: [a mug, a lamp]", "write `shots: [{axes: {prompt: [a mug, a lamp]}}]`"),
-    ],
-)
-def test_shots_that_are_no_list_of_groups_are_told_as_one(shots: str, words: str) -> None:
-    content = f"version: 1\ndefaults: {{model: shotfarm-demo}}\n{shots}\n"
-    (problem,) = problems_of(content, None)
-    assert words in problem.message
-    mended = remedied(content, problem)
-    assert mended is not None
-    assert problems_of(mended, None) == (), mended
 
 
 @pytest.mark.parametrize(
