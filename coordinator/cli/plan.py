@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from common.cards import REFERENCE_CARDS, load_card
+from common.chips import find_chip
 from common.errors import Invalid, Unavailable
 from common.nodes import Card
 from common.settings import load_settings
@@ -126,10 +127,16 @@ def _stations(cards: list[str], farm: bool, settings: Path | None) -> tuple[tupl
 
 
 def _card(name: str) -> Card:
-    """Returns a reference card by its name in lower case with hyphens, or the card in a file."""
+    """Returns a reference card or a card of `common/cards.yaml` by its name, or the card in a file."""
     known = {card.name.lower().replace(" ", "-"): card for card in REFERENCE_CARDS.values()}
     if name.lower() in known:
         return known[name.lower()]
-    if not Path(name).exists():
-        raise Invalid(f"{name}: neither a card file nor a known card; known cards: {', '.join(known)}")
-    return load_card(Path(name))
+    if Path(name).exists():
+        return load_card(Path(name))
+    chip = find_chip(name)
+    if chip is None:
+        raise Invalid(
+            f"{name}: neither a card file nor a known card; known cards: {', '.join(known)} and those in "
+            "docs/reference/cards.md"
+        )
+    return chip.card()
