@@ -1,0 +1,18 @@
+"""Weight files: what they hold and what they are for, told by their headers alone."""
+
+from common.weights.header import Header, Tensor, parse_header, read_header, refuse_other_files
+from common.weights.metadata import Described, described
+from common.weights.recognition import Kind, Recognition, recognise
+
+__all__ = [
+    "Described",
+    "Header",
+    "Kind",
+    "Recognition",
+    "Tensor",
+    "described",
+    "parse_header",
+    "read_header",
+    "recognise",
+    "refuse_other_files",
+]
