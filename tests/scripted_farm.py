@@ -13,27 +13,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
-from common.messages import (
-    Ack,
-    Acks,
-    Claim,
-    ClaimAnswer,
-    Close,
-    Grant,
-    GrantRequest,
-    GrantRequests,
-    Grants,
-    Heartbeat,
-    HeartbeatAnswer,
-    Join,
-    Joined,
-    Lease,
-    Leave,
-    Listen,
-    Nothing,
-    Report,
-    Reports,
-)
+from common import messages
 from tests.waiting import PATIENCE_S
 
 
@@ -45,25 +25,27 @@ class ScriptedFarm:
     url: str = ""
     heartbeat_s: float = 0.2
     stall_render_s: float = PATIENCE_S
-    joins: list[Join] = field(default_factory=list)
-    heartbeats: list[Heartbeat] = field(default_factory=list)
-    claims: list[Claim] = field(default_factory=list)
-    grants: list[GrantRequest] = field(default_factory=list)
-    reports: list[Report] = field(default_factory=list)
-    closes: list[Close] = field(default_factory=list)
+    joins: list[messages.Join] = field(default_factory=list)
+    heartbeats: list[messages.Heartbeat] = field(default_factory=list)
+    claims: list[messages.Claim] = field(default_factory=list)
+    grants: list[messages.GrantRequest] = field(default_factory=list)
+    reports: list[messages.Report] = field(default_factory=list)
+    closes: list[messages.Close] = field(default_factory=list)
     #: Uploaded bytes by key.
     stored: dict[str, bytes] = field(default_factory=dict)
     #: Leases that the next claims get; without one they get nothing.
-    leases: deque[Lease] = field(default_factory=deque)
+    leases: deque[messages.Lease] = field(default_factory=deque)
     #: Why a claim without a lease gets nothing.
     why_nothing: str = "the script has no work"
     #: Status codes that the next calls of a kind (`put`, `claims`, `reports` …) are refused with.
     refusals: defaultdict[str, deque[int]] = field(default_factory=lambda: defaultdict(deque))
     #: What heartbeats and listeners are answered; `order` changes it.
-    beat_answer: HeartbeatAnswer = field(default_factory=lambda: HeartbeatAnswer(order="go on"))
-    leaves: list[Leave] = field(default_factory=list)
+    beat_answer: messages.HeartbeatAnswer = field(
+        default_factory=lambda: messages.HeartbeatAnswer(order="go on")
+    )
+    leaves: list[messages.Leave] = field(default_factory=list)
     #: What listeners asked.
-    listens: list[Listen] = field(default_factory=list)
+    listens: list[messages.Listen] = field(default_factory=list)
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def wait_for(self, what: Callable[[], object]) -> None:
@@ -89,12 +71,14 @@ class ScriptedFarm:
             self._changed.notify_all()
             return 200
 
-    def granted(self, batch_id: str, wish: GrantRequest) -> Grant:
+    def granted(self, batch_id: str, wish: messages.GrantRequest) -> messages.Grant:
         key = f"quarantine/{batch_id}/{wish.shot_id}/{wish.sha256}"
-        return Grant(key=key, url=f"{self.url}/store/{key}", headers={"Content-Type": wish.content_type})
+        return messages.Grant(
+            key=key, url=f"{self.url}/store/{key}", headers={"Content-Type": wish.content_type}
+        )
 
-    def joined(self) -> Joined:
-        return Joined(
+    def joined(self) -> messages.Joined:
+        return messages.Joined(
             node_id=self.joins[-1].name if self.joins else "node",
             incarnation=len(self.joins),
             vram_class=8,
@@ -107,22 +91,22 @@ class ScriptedFarm:
             hard_limit_s=600,
         )
 
-    def order(self, answer: HeartbeatAnswer) -> None:
+    def order(self, answer: messages.HeartbeatAnswer) -> None:
         """Let heartbeats and listeners hear this from now on."""
         with self._changed:
             self.beat_answer = answer
             self._changed.notify_all()
 
-    def listen(self, message: Listen) -> HeartbeatAnswer:
+    def listen(self, message: messages.Listen) -> messages.HeartbeatAnswer:
         with self._changed:
             self._changed.wait_for(lambda: self.beat_answer != message.known, timeout=message.wait_s)
             return self.beat_answer
 
-    def claim(self) -> ClaimAnswer:
+    def claim(self) -> messages.ClaimAnswer:
         with self._changed:
             if self.leases:
-                return ClaimAnswer(lease=self.leases.popleft())
-        return ClaimAnswer(nothing=Nothing(reason=self.why_nothing))
+                return messages.ClaimAnswer(lease=self.leases.popleft())
+        return messages.ClaimAnswer(nothing=messages.Nothing(reason=self.why_nothing))
 
 
 @contextmanager
@@ -156,23 +140,23 @@ def _app(farm: ScriptedFarm) -> FastAPI:
         return {}
 
     @app.post("/v1/nodes")
-    def join(message: Join) -> Response:
+    def join(message: messages.Join) -> Response:
         return answer("joins", message, farm.joined)
 
     @app.post("/v1/nodes/{node_id}/leave")
-    def leave(node_id: str, message: Leave) -> Response:
+    def leave(node_id: str, message: messages.Leave) -> Response:
         return answer("leaves", message, lambda: message)
 
     @app.post("/v1/nodes/{node_id}/beats")
-    def beat(node_id: str, message: Heartbeat) -> Response:
+    def beat(node_id: str, message: messages.Heartbeat) -> Response:
         return answer("heartbeats", message, lambda: farm.beat_answer)
 
     @app.post("/v1/nodes/{node_id}/orders")
-    def listen(node_id: str, message: Listen) -> Response:
+    def listen(node_id: str, message: messages.Listen) -> Response:
         return answer("listens", message, lambda: farm.listen(message))
 
     @app.post("/v1/claims")
-    def claim(message: Claim) -> Response:
+    def claim(message: messages.Claim) -> Response:
         return answer("claims", message, farm.claim)
 
     _deliver(app, farm, answer)
@@ -180,35 +164,35 @@ def _app(farm: ScriptedFarm) -> FastAPI:
 
 
 def _deliver(app: FastAPI, farm: ScriptedFarm, answer: Callable[..., Response]) -> None:
-    def answer_all(kind: str, messages: Sequence[object], good: Callable[[], object]) -> Response:
+    def answer_all(kind: str, several: Sequence[object], good: Callable[[], object]) -> Response:
         """Refused is what follows the first that is."""
-        first, *rest = messages
+        first, *rest = several
         if rest:
             refused = answer(kind, first, good)
             return refused if refused.status_code >= 400 else answer_all(kind, rest, good)
         return answer(kind, first, good)
 
     @app.post("/v1/batches/{batch_id}/grants")
-    def grant(batch_id: str, message: GrantRequest) -> Response:
+    def grant(batch_id: str, message: messages.GrantRequest) -> Response:
         return answer("grants", message, lambda: farm.granted(batch_id, message))
 
     @app.post("/v1/batches/{batch_id}/pass/grants")
-    def grants(batch_id: str, message: GrantRequests) -> Response:
+    def grants(batch_id: str, message: messages.GrantRequests) -> Response:
         granted = tuple(farm.granted(batch_id, wish) for wish in message.requests)
-        return answer_all("grants", message.requests, lambda: Grants(grants=granted))
+        return answer_all("grants", message.requests, lambda: messages.Grants(grants=granted))
 
     @app.post("/v1/batches/{batch_id}/reports")
-    def report(batch_id: str, message: Report) -> Response:
-        return answer("reports", message, lambda: Ack(state="delivered"))
+    def report(batch_id: str, message: messages.Report) -> Response:
+        return answer("reports", message, lambda: messages.Ack(state="delivered"))
 
     @app.post("/v1/batches/{batch_id}/pass/reports")
-    def reports(batch_id: str, message: Reports) -> Response:
-        acks = tuple(Ack(state="delivered") for _ in message.reports)
-        return answer_all("reports", message.reports, lambda: Acks(acks=acks))
+    def reports(batch_id: str, message: messages.Reports) -> Response:
+        acks = tuple(messages.Ack(state="delivered") for _ in message.reports)
+        return answer_all("reports", message.reports, lambda: messages.Acks(acks=acks))
 
     @app.post("/v1/batches/{batch_id}/close")
-    def close(batch_id: str, message: Close) -> Response:
-        return answer("closes", message, lambda: Ack(state="closed"))
+    def close(batch_id: str, message: messages.Close) -> Response:
+        return answer("closes", message, lambda: messages.Ack(state="closed"))
 
     @app.put("/store/{key:path}")
     async def put(key: str, request: Request) -> Response:

@@ -7,25 +7,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 
-from common.messages import (
-    Ack,
-    Acks,
-    Claim,
-    ClaimAnswer,
-    Close,
-    Grant,
-    GrantRequest,
-    GrantRequests,
-    Grants,
-    Heartbeat,
-    HeartbeatAnswer,
-    Join,
-    Joined,
-    Leave,
-    Listen,
-    Report,
-    Reports,
-)
+from common import messages
 from common.views import NodeView
 from coordinator.http.access import TheFarm, allow
 
@@ -33,7 +15,7 @@ router = APIRouter(prefix="/v1", dependencies=[allow("node")])
 
 
 @router.post("/nodes", status_code=201)
-async def join(node: Join, farm: TheFarm) -> Joined:
+async def join(node: messages.Join, farm: TheFarm) -> messages.Joined:
     """Join the farm as a new incarnation; leases of earlier incarnations close as vanished.
 
     409: the node uses another protocol version, or another process has taken its name since it joined.
@@ -42,7 +24,7 @@ async def join(node: Join, farm: TheFarm) -> Joined:
 
 
 @router.post("/nodes/{node_id}/beats")
-async def heartbeat(node_id: str, beat: Heartbeat, farm: TheFarm) -> HeartbeatAnswer:
+async def heartbeat(node_id: str, beat: messages.Heartbeat, farm: TheFarm) -> messages.HeartbeatAnswer:
     """Send a heartbeat and renew the lease that it names.
 
     The response follows the commit to the ledger, within a fifth of `heartbeat_s`; it is `stop` if the
@@ -52,14 +34,16 @@ async def heartbeat(node_id: str, beat: Heartbeat, farm: TheFarm) -> HeartbeatAn
 
 
 @router.post("/nodes/{node_id}/leave")
-async def leave(node_id: str, leave: Leave, farm: TheFarm) -> NodeView:
+async def leave(node_id: str, leave: messages.Leave, farm: TheFarm) -> NodeView:
     """Report that the node has stopped; it is offline until it rejoins. 410: it has rejoined already."""
     await farm.threads.reports.run(farm.ledger.leave_node, node_id, leave.incarnation)
     return await farm.threads.reports.run(farm.node, node_id)
 
 
 @router.post("/nodes/{node_id}/orders")
-async def listen(node_id: str, listen: Listen, request: Request, farm: TheFarm) -> HeartbeatAnswer:
+async def listen(
+    node_id: str, listen: messages.Listen, request: Request, farm: TheFarm
+) -> messages.HeartbeatAnswer:
     """Return the order for the node as soon as it differs from `known`, or after `wait_s`.
 
     A newer call from the node ends this one. 410: the incarnation has ended; join again.
@@ -68,7 +52,7 @@ async def listen(node_id: str, listen: Listen, request: Request, farm: TheFarm) 
 
 
 @router.post("/claims")
-async def claim(claim: Claim, request: Request, farm: TheFarm) -> ClaimAnswer:
+async def claim(claim: messages.Claim, request: Request, farm: TheFarm) -> messages.ClaimAnswer:
     """Compose a batch for this node; if no work is available, wait for it up to `wait_s`.
 
     403: the ticket was not issued by this farm, or is for another lane or class. 409: the ticket has
@@ -78,32 +62,32 @@ async def claim(claim: Claim, request: Request, farm: TheFarm) -> ClaimAnswer:
 
 
 @router.post("/batches/{batch_id}/grants", status_code=201)
-async def grant(batch_id: str, wish: GrantRequest, farm: TheFarm) -> Grant:
+async def grant(batch_id: str, wish: messages.GrantRequest, farm: TheFarm) -> messages.Grant:
     """Return a presigned PUT for one rendered shot. 410: the lease has ended. 422: larger than 32 MiB."""
     (granted,) = await farm.grants(batch_id, [wish])
     return granted
 
 
 @router.post("/batches/{batch_id}/pass/grants", status_code=201)
-async def grants(batch_id: str, wishes: GrantRequests, farm: TheFarm) -> Grants:
+async def grants(batch_id: str, wishes: messages.GrantRequests, farm: TheFarm) -> messages.Grants:
     """Return presigned PUTs for several shots, such as those of a pass; for all of them, or for none."""
-    return Grants(grants=await farm.grants(batch_id, wishes.requests))
+    return messages.Grants(grants=await farm.grants(batch_id, wishes.requests))
 
 
 @router.post("/batches/{batch_id}/reports")
-async def report(batch_id: str, report: Report, farm: TheFarm) -> Ack:
+async def report(batch_id: str, report: messages.Report, farm: TheFarm) -> messages.Ack:
     """Report one shot as uploaded or failed. Idempotent. 410: the lease has ended."""
     (ack,) = await farm.report(batch_id, [report])
     return ack
 
 
 @router.post("/batches/{batch_id}/pass/reports")
-async def reports(batch_id: str, told: Reports, farm: TheFarm) -> Acks:
+async def reports(batch_id: str, told: messages.Reports, farm: TheFarm) -> messages.Acks:
     """Report several shots. Idempotent. If one is refused, the response is its error; others are accepted."""
-    return Acks(acks=await farm.report(batch_id, told.reports))
+    return messages.Acks(acks=await farm.report(batch_id, told.reports))
 
 
 @router.post("/batches/{batch_id}/close")
-async def close(batch_id: str, close: Close, farm: TheFarm) -> Ack:
+async def close(batch_id: str, close: messages.Close, farm: TheFarm) -> messages.Ack:
     """Close the batch; shots that were not reported return to the backlog. Idempotent."""
     return await farm.close_batch(batch_id, close)

@@ -45,7 +45,18 @@ from common.views import (
     Rejection,
     Who,
 )
-from coordinator.ledger import batches, costs, deletions, ingest, jobs, nodes, removals, retention, views
+from coordinator.ledger import (
+    batches,
+    costs,
+    deletions,
+    ingest,
+    jobs,
+    nodes,
+    records,
+    removals,
+    retention,
+    views,
+)
 from coordinator.ledger.claims import claimer, compose, recall
 from coordinator.ledger.endings import end_held
 from coordinator.ledger.explain import explain
@@ -53,17 +64,6 @@ from coordinator.ledger.fleet import in_service
 from coordinator.ledger.heartbeats import answer_heartbeats, answer_listeners
 from coordinator.ledger.leadership import Lead, Replaced, show_life
 from coordinator.ledger.measurements import memory_views
-from coordinator.ledger.records import (
-    Doomed,
-    JoinedNode,
-    NewJob,
-    PlacedShot,
-    Reported,
-    Stuck,
-    SubmittedJob,
-    Swept,
-    Totals,
-)
 from coordinator.ledger.rules import Incident, Rules
 from coordinator.ledger.submit import begin_job, fill_job
 from coordinator.ledger.sweep import Grace, sweep
@@ -120,7 +120,7 @@ class Ledger:
 
     # Jobs
 
-    def submit(self, job: NewJob, shots: Iterable[PlacedShot]) -> SubmittedJob:
+    def submit(self, job: records.NewJob, shots: Iterable[records.PlacedShot]) -> records.SubmittedJob:
         """Add a new job with its shots. Stored images are reused, shots of other jobs are shared.
 
         Commits in chunks; no shot is claimed before the last one. Raises Conflict if the job is cancelled.
@@ -239,7 +239,7 @@ class Ledger:
             ids = deletions.pictures_with(write.connection, sha256)
             return deletions.delete_pictures(write, ids, None, by)
 
-    def doomed(self, limit: int) -> list[Doomed]:
+    def doomed(self, limit: int) -> list[records.Doomed]:
         """Deleted images whose bytes may still be in the store, oldest first."""
         with self._transactions.read() as connection:
             return deletions.doomed(connection, limit)
@@ -256,7 +256,7 @@ class Ledger:
 
     # Nodes
 
-    def join(self, join: Join) -> JoinedNode:
+    def join(self, join: Join) -> records.JoinedNode:
         """Begin a new incarnation of a node. Raises Conflict if another process has taken its name since."""
         with self._transactions.write() as write:
             return nodes.join_node(write, self._rules, join)
@@ -357,7 +357,7 @@ class Ledger:
         with self._transactions.read() as connection:
             return all_or_each(partial(batches.granted_keys, connection), requests)
 
-    def reports(self, reports: Sequence[tuple[str, Report]]) -> list[Reported | FarmError]:
+    def reports(self, reports: Sequence[tuple[str, Report]]) -> list[records.Reported | FarmError]:
         """Record shots as delivered or failed, many in one commit; repeated reports change nothing.
 
         Errors per report: Gone if the lease has ended, Invalid if the report is inconsistent.
@@ -408,7 +408,7 @@ class Ledger:
 
     # Time
 
-    def sweep(self) -> Swept:
+    def sweep(self) -> records.Swept:
         """Expire leases, detect lost nodes, repeat requests to ingest. Call it every `timing.sweep_s`.
 
         Rows without a valid transition remain unchanged, are returned, and do not affect other rows.
@@ -444,7 +444,7 @@ class Ledger:
         with self._transactions.backlog() as backlog:
             return costs.waiting(backlog).waiting
 
-    def totals(self) -> Totals:
+    def totals(self) -> records.Totals:
         with self._transactions.backlog() as backlog:
             found = costs.waiting(backlog)
         with self._transactions.read() as connection:
@@ -470,7 +470,7 @@ class Ledger:
         """Call `listener`, from any thread, when another coordinator is found to lead."""
         self._transactions.on_replaced(listener)
 
-    def _cancel_broken_off(self) -> list[Stuck]:
+    def _cancel_broken_off(self) -> list[records.Stuck]:
         """Cancel failed submissions; returns those that cannot be cancelled. The next sweep retries."""
         stuck = []
         for job_id in tuple(self._broken_off):
@@ -478,7 +478,7 @@ class Ledger:
                 with suppress(NotFound):  # not even its beginning was committed
                     self.cancel_job(job_id)
             except Conflict as error:
-                stuck.append(Stuck(f"job {job_id}", job_id, str(error)))
+                stuck.append(records.Stuck(f"job {job_id}", job_id, str(error)))
             else:
                 self._broken_off.discard(job_id)
         return stuck

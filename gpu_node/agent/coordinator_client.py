@@ -7,30 +7,9 @@ from importlib.metadata import version
 
 from pydantic import BaseModel
 
+from common import messages
 from common.errors import FarmError, Unavailable
 from common.farmhttp import FarmHttp
-from common.messages import (
-    PROTOCOL,
-    PROTOCOL_HEADER,
-    VERSION_HEADER,
-    Ack,
-    Acks,
-    Claim,
-    ClaimAnswer,
-    Close,
-    Grant,
-    GrantRequest,
-    GrantRequests,
-    Grants,
-    Heartbeat,
-    HeartbeatAnswer,
-    Join,
-    Joined,
-    Leave,
-    Listen,
-    Report,
-    Reports,
-)
 from common.views import NodeWish
 
 #: Seconds for an answer that needs no waiting.
@@ -45,22 +24,27 @@ class Coordinator(FarmHttp):
     def __init__(self, url: str, key: str) -> None:
         """Raises Invalid for what is no URL, or cannot be a key."""
         # A farm that speaks another protocol refuses the call, and says which version to install.
-        speaks = {VERSION_HEADER: version("shotfarm"), PROTOCOL_HEADER: str(PROTOCOL)}
+        speaks = {
+            messages.VERSION_HEADER: version("shotfarm"),
+            messages.PROTOCOL_HEADER: str(messages.PROTOCOL),
+        }
         super().__init__(url, key, given_as="--farm", timeout_s=_TIMEOUT_S, headers=speaks)
 
-    def join(self, join: Join) -> Joined:
-        return self.post(Joined, "/v1/nodes", join)
+    def join(self, join: messages.Join) -> messages.Joined:
+        return self.post(messages.Joined, "/v1/nodes", join)
 
-    def heartbeat(self, node_id: str, beat: Heartbeat) -> HeartbeatAnswer:
-        return self.post(HeartbeatAnswer, f"/v1/nodes/{node_id}/beats", beat)
+    def heartbeat(self, node_id: str, beat: messages.Heartbeat) -> messages.HeartbeatAnswer:
+        return self.post(messages.HeartbeatAnswer, f"/v1/nodes/{node_id}/beats", beat)
 
-    def listen(self, node_id: str, listen: Listen) -> HeartbeatAnswer:
+    def listen(self, node_id: str, listen: messages.Listen) -> messages.HeartbeatAnswer:
         """Returns when there is something else to do, at the latest after `listen.wait_s`."""
-        return self.post(HeartbeatAnswer, f"/v1/nodes/{node_id}/orders", listen, listen.wait_s + _TIMEOUT_S)
+        return self.post(
+            messages.HeartbeatAnswer, f"/v1/nodes/{node_id}/orders", listen, listen.wait_s + _TIMEOUT_S
+        )
 
     def leave(self, node_id: str, incarnation: int) -> None:
         """Say that this node has ended, to a farm that answers soon: nobody waits for more."""
-        self.send("POST", f"/v1/nodes/{node_id}/leave", Leave(incarnation=incarnation), _GOODBYE_S)
+        self.send("POST", f"/v1/nodes/{node_id}/leave", messages.Leave(incarnation=incarnation), _GOODBYE_S)
 
     def pause(self, node_id: str) -> None:
         """Let the node's owner have his card back. Raises NotFound, or Conflict where it cannot be."""
@@ -70,27 +54,29 @@ class Coordinator(FarmHttp):
         """Undo `pause`. Raises NotFound, or Conflict for a pause that is the operator's."""
         self._wish(node_id, "resume")
 
-    def claim(self, claim: Claim) -> ClaimAnswer:
+    def claim(self, claim: messages.Claim) -> messages.ClaimAnswer:
         """Returns when there is work, at the latest after `claim.wait_s`."""
-        return self.post(ClaimAnswer, "/v1/claims", claim, claim.wait_s + _TIMEOUT_S)
+        return self.post(messages.ClaimAnswer, "/v1/claims", claim, claim.wait_s + _TIMEOUT_S)
 
-    def grants(self, batch_id: str, requests: Sequence[GrantRequest]) -> Sequence[Grant]:
+    def grants(self, batch_id: str, requests: Sequence[messages.GrantRequest]) -> Sequence[messages.Grant]:
         """All of them, or raises why one is refused."""
         batch = f"/v1/batches/{batch_id}"
         if len(requests) == 1:
-            return [self.post(Grant, f"{batch}/grants", requests[0])]
-        several = GrantRequests(requests=tuple(requests))
-        return self.post(Grants, f"{batch}/pass/grants", several).grants
+            return [self.post(messages.Grant, f"{batch}/grants", requests[0])]
+        several = messages.GrantRequests(requests=tuple(requests))
+        return self.post(messages.Grants, f"{batch}/pass/grants", several).grants
 
-    def report(self, batch_id: str, reports: Sequence[Report]) -> Sequence[Ack]:
+    def report(self, batch_id: str, reports: Sequence[messages.Report]) -> Sequence[messages.Ack]:
         """Raises why one is refused; the others are accepted."""
         batch = f"/v1/batches/{batch_id}"
         if len(reports) == 1:
-            return [self.post(Ack, f"{batch}/reports", reports[0])]
-        return self.post(Acks, f"{batch}/pass/reports", Reports(reports=tuple(reports))).acks
+            return [self.post(messages.Ack, f"{batch}/reports", reports[0])]
+        return self.post(
+            messages.Acks, f"{batch}/pass/reports", messages.Reports(reports=tuple(reports))
+        ).acks
 
-    def close_batch(self, batch_id: str, close: Close) -> Ack:
-        return self.post(Ack, f"/v1/batches/{batch_id}/close", close)
+    def close_batch(self, batch_id: str, close: messages.Close) -> messages.Ack:
+        return self.post(messages.Ack, f"/v1/batches/{batch_id}/close", close)
 
     def reachable(self) -> None:
         """Raises Unavailable unless a farm answers there."""
