@@ -17,8 +17,7 @@ Prices and amounts are exact decimals. Seconds and joules are measurements and t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 
 from common.nodes import Card, Terms
@@ -26,31 +25,6 @@ from common.settings import Money
 from common.units import JOULES_PER_KWH, SECONDS_PER_HOUR
 
 NOTHING = Decimal(0)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Rates:
-    """Prices of electricity and hours; mappings are by VRAM class in GiB."""
-
-    currency: str
-    tariff_per_kwh: Decimal
-    #: Power draw in watts of the rest of the machine while the farm can use its card.
-    host_watts: float
-    card_per_hour: Mapping[int, Decimal]
-    rent_per_hour: Mapping[int, Decimal] = field(default_factory=dict)
-    #: Power draw in watts of cards that neither measure nor declare it.
-    card_watts: Mapping[int, float] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, money: Money) -> Rates:
-        return cls(
-            currency=money.currency,
-            tariff_per_kwh=money.tariff_per_kwh,
-            host_watts=money.host_watts,
-            card_per_hour=money.card_per_hour,
-            rent_per_hour=money.rent_per_hour,
-            card_watts=money.card_watts,
-        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +43,7 @@ class Cost:
         return self.electricity + self.hours
 
 
-def attempt_cost(*, seconds: float, joules: float, vram_class: int, terms: Terms, rates: Rates) -> Cost:
+def attempt_cost(*, seconds: float, joules: float, vram_class: int, terms: Terms, rates: Money) -> Cost:
     """Returns the cost of an attempt or a model load of `seconds`, in which the card used `joules`."""
     electricity = Decimal((joules + rates.host_watts * seconds) / JOULES_PER_KWH) * rates.tariff_per_kwh
     hours = Decimal(seconds / SECONDS_PER_HOUR)
@@ -82,7 +56,7 @@ def attempt_cost(*, seconds: float, joules: float, vram_class: int, terms: Terms
             return Cost(volunteered=electricity)
 
 
-def idle_cost(*, seconds: float, joules: float, vram_class: int, terms: Terms, rates: Rates) -> Cost:
+def idle_cost(*, seconds: float, joules: float, vram_class: int, terms: Terms, rates: Money) -> Cost:
     """Returns the cost of an idle node; 0 for a volunteer, whose machine would be running anyway."""
     if terms == "volunteer":
         return Cost()
@@ -90,14 +64,14 @@ def idle_cost(*, seconds: float, joules: float, vram_class: int, terms: Terms, r
 
 
 def estimated_joules(
-    seconds: float, vram_class: int, rates: Rates, declared_watts: float | None = None
+    seconds: float, vram_class: int, rates: Money, declared_watts: float | None = None
 ) -> float:
     """Returns the energy in joules of an unmeasured card, from its declared watts or those of its class."""
     watts = rates.card_watts.get(vram_class, 0.0) if declared_watts is None else declared_watts
     return watts * seconds
 
 
-def expected_cost(seconds: float, card: Card, terms: Terms, rates: Rates) -> Cost:
+def expected_cost(seconds: float, card: Card, terms: Terms, rates: Money) -> Cost:
     """Returns the expected cost of future work of `seconds` on a card."""
     joules = estimated_joules(seconds, card.vram_class, rates, card.watts)
     return attempt_cost(seconds=seconds, joules=joules, vram_class=card.vram_class, terms=terms, rates=rates)

@@ -29,7 +29,8 @@ from common.views import (
     Submitted,
 )
 
-#: What an operator may ask of a node.
+#: What an operator may ask of a job, and of a node.
+JobVerb = Literal["cancel", "pause", "resume", "retry", "requeue"]
 NodeVerb = Literal["drain", "pause", "resume", "quarantine", "forgive"]
 
 _TIMEOUT_S = 30.0
@@ -54,20 +55,8 @@ class FarmClient(FarmHttp):
     def job(self, job_id: str) -> JobView:
         return self.get(JobView, f"/v1/jobs/{_quoted(job_id)}")
 
-    def cancel(self, job_id: str) -> JobView:
-        return self.post(JobView, f"/v1/jobs/{_quoted(job_id)}/cancel")
-
-    def pause(self, job_id: str) -> JobView:
-        return self.post(JobView, f"/v1/jobs/{_quoted(job_id)}/pause")
-
-    def resume(self, job_id: str) -> JobView:
-        return self.post(JobView, f"/v1/jobs/{_quoted(job_id)}/resume")
-
-    def retry(self, job_id: str) -> JobView:
-        return self.post(JobView, f"/v1/jobs/{_quoted(job_id)}/retry")
-
-    def requeue(self, job_id: str) -> JobView:
-        return self.post(JobView, f"/v1/jobs/{_quoted(job_id)}/requeue")
+    def steer_job(self, job_id: str, verb: JobVerb) -> JobView:
+        return self.post(JobView, f"/v1/jobs/{_quoted(job_id)}/{verb}")
 
     def prioritise(self, job_id: str, priority: int) -> JobView:
         wish = Priority(priority=priority)

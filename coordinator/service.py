@@ -17,7 +17,6 @@ from pydantic import SecretStr
 
 from common.catalog import load_catalog
 from common.celeryapp import Publisher
-from common.cost import Rates
 from common.errors import Invalid, Unavailable
 from common.keys import TicketSigner, kept_key
 from common.settings import Settings, load_settings
@@ -67,7 +66,7 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
     ledger = Ledger(
         lead,
         timing=timing,
-        rates=Rates.of(settings.money),
+        rates=settings.money,
         place=placing(catalog),
         whole=tokenizers.whole,
         keep_s=settings.retention.details_days * _DAY_S or None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -57,3 +58,11 @@ class Store(Protocol):
         """Make the bucket or folder where there is none; raise `Misconfigured` or `Unavailable` unless the
         store answers and refuses to overwrite.
         """
+
+
+def refuses_overwriting(store: Store) -> bool:
+    """Whether the second writer of a key hears so, tried with a key that nobody else has."""
+    key = f"probe/{secrets.token_hex(16)}"
+    first, second = (store.create(key, b"", content_type="text/plain", metadata={}) for _ in range(2))
+    store.delete(key)
+    return first and not second

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from common.errors import Conflict, Invalid, Misconfigured, NotFound, Unavailable, WrongUpload
-from common.storage import SignedPut, Stored
+from common.storage import SignedPut, Stored, refuses_overwriting
 from common.storage.signing import UrlSigner
 
 _PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
@@ -116,10 +116,7 @@ class DirectoryStore:
 
     def probe(self) -> None:
         self._clear_drafts()
-        key = f"probe/{secrets.token_hex(16)}"
-        first, second = (self.create(key, b"", content_type="text/plain", metadata={}) for _ in range(2))
-        self.delete(key)
-        if not first or second:
+        if not refuses_overwriting(self):
             raise Misconfigured(
                 f"the folder {self.root} lets a second writer overwrite; choose another file system"
             )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from common.errors import FarmError, Invalid, Misconfigured, NotFound, Unavailable
-from common.storage import SignedPut, Stored
+from common.storage import SignedPut, Stored, refuses_overwriting
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -132,10 +131,7 @@ class S3Store:
 
     def probe(self) -> None:
         self._make_bucket()
-        key = f"probe/{secrets.token_hex(16)}"
-        first, second = (self.create(key, b"", content_type="text/plain", metadata={}) for _ in range(2))
-        self.delete(key)
-        if not first or second:
+        if not refuses_overwriting(self):
             raise Misconfigured(
                 f"{self._where} ignores If-None-Match: a second writer would overwrite pictures; choose an "
                 "S3 with conditional writes, or a directory (storage.url: file:FOLDER)"

@@ -15,7 +15,8 @@ from common.views import JobSummary, JobView
 from coordinator.cli import options
 from coordinator.cli.connection import connect
 from coordinator.cli.names import the_job
-from coordinator.cli.show import out, print_json, table
+from coordinator.cli.show import out, print_json, print_list, table
+from coordinator.client import JobVerb
 from coordinator.explain import SHORT, UNDONE, Budget
 from coordinator.explain.wording import spent
 
@@ -26,13 +27,7 @@ def jobs_command(settings: options.SettingsFile = None, as_json: options.AsJson 
     Example: `farm jobs --json`
     """
     with connect(settings) as client:
-        jobs = client.jobs()
-    if as_json:
-        print_json(jobs)
-    elif jobs:
-        out.print(jobs_table(jobs))
-    else:
-        out.print("no jobs yet; submit one with `farm submit MANIFEST`")
+        print_list(client.jobs(), jobs_table, "no jobs yet; submit one with `farm submit MANIFEST`", as_json)
 
 
 def cancel_command(
@@ -45,8 +40,7 @@ def cancel_command(
 
     Example: `farm cancel j-3f9c01aa`
     """
-    with connect(settings) as client:
-        _say(client.cancel(the_job(client, job).id), "cancelled", as_json)
+    _steer(job, "cancel", "cancelled", settings, as_json)
 
 
 def pause_command(
@@ -56,8 +50,7 @@ def pause_command(
 
     Example: `farm pause j-3f9c01aa`
     """
-    with connect(settings) as client:
-        _say(client.pause(the_job(client, job).id), "paused", as_json)
+    _steer(job, "pause", "paused", settings, as_json)
 
 
 def resume_command(
@@ -67,8 +60,7 @@ def resume_command(
 
     Example: `farm resume j-3f9c01aa`
     """
-    with connect(settings) as client:
-        _say(client.resume(the_job(client, job).id), "resumed", as_json)
+    _steer(job, "resume", "resumed", settings, as_json)
 
 
 def retry_command(
@@ -84,7 +76,8 @@ def retry_command(
         if not failed and known.intent != "cancelled":
             _say(client.job(known.id), "is unchanged: no shot has failed", as_json)
             return
-        _say(client.retry(known.id), f"continues: retrying {counted(failed, 'failed shot')}", as_json)
+        done = f"continues: retrying {counted(failed, 'failed shot')}"
+        _say(client.steer_job(known.id, "retry"), done, as_json)
 
 
 def requeue_command(
@@ -96,7 +89,7 @@ def requeue_command(
     """
     with connect(settings) as client:
         known = the_job(client, job)
-        after = client.requeue(known.id)
+        after = client.steer_job(known.id, "requeue")
         again = _given_up(known) - _given_up(after)
         done = f"continues: restarting {counted(again, 'shot')}" if again else "has no shots to restart"
         _say(after, done, as_json)
@@ -123,18 +116,8 @@ def priority_command(
 
 
 def accept_command(
-    shots: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="SHOT",
-            parser=options.word,
-            help="IDs of failed shots; at least the first six digits of each.",
-        ),
-    ],
-    job: Annotated[
-        str | None,
-        typer.Option("--job", metavar="JOB", parser=options.word, help="Accept the shots for this job only."),
-    ] = None,
+    shots: options.Shots,
+    job: options.OnlyJob = None,
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -192,6 +175,11 @@ def over_budget(job: JobSummary) -> Budget | None:
 def _given_up(job: JobSummary | JobView) -> int:
     states = ShotState.FAILED, ShotState.CANCELLED, ShotState.UNSCHEDULABLE
     return sum(job.counts.get(state, 0) for state in states)
+
+
+def _steer(job: str, verb: JobVerb, done: str, settings: options.SettingsFile, as_json: bool) -> None:
+    with connect(settings) as client:
+        _say(client.steer_job(the_job(client, job).id, verb), done, as_json)
 
 
 def _say(job: JobView, done: str, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +22,7 @@ from common.units import counted, format_gib, format_size
 from common.views import MemoryView
 from coordinator.cli import options
 from coordinator.cli.connection import connect
-from coordinator.cli.show import out, print_json, table
+from coordinator.cli.show import out, print_json, print_list, table
 
 
 class _View(BaseModel):
@@ -96,7 +97,8 @@ def models_command(
         return
     if measured:
         with connect(settings) as client:
-            _show_measured(client.memory(), as_json)
+            none = "no measurements yet: this farm has not rendered an image"
+            print_list(client.memory(), memory_table, none, as_json)
         return
     catalog = load_catalog(load_settings(settings).catalogs)
     views = [view(model, catalog) for model in catalog.models.values()]
@@ -107,16 +109,7 @@ def models_command(
         out.print(loras_table(views))
 
 
-def _show_measured(views: list[MemoryView], as_json: bool) -> None:
-    if as_json:
-        print_json(views)
-    elif not views:
-        out.say("no measurements yet: this farm has not rendered an image")
-    else:
-        out.print(memory_table(views))
-
-
-def memory_table(views: list[MemoryView]) -> Table:
+def memory_table(views: Sequence[MemoryView]) -> Table:
     rows = [
         (
             view.card,

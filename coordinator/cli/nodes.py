@@ -14,7 +14,7 @@ from common.views import NodeView
 from coordinator.cli import options
 from coordinator.cli.connection import connect, in_service
 from coordinator.cli.names import the_node
-from coordinator.cli.show import out, print_json, table
+from coordinator.cli.show import out, print_json, print_list, table
 from coordinator.client import NodeVerb
 from coordinator.explain import NodeFacts
 from coordinator.explain.wording import out_of_service
@@ -46,13 +46,8 @@ def nodes_command(settings: options.SettingsFile = None, as_json: options.AsJson
     Example: `farm nodes --json`
     """
     with connect(settings) as client:
-        nodes = client.nodes()
-    if as_json:
-        print_json(nodes)
-    elif nodes:
-        out.print(nodes_table(nodes))
-    else:
-        out.print("no node has joined yet; start one with `farm-node run`")
+        none = "no node has joined yet; start one with `farm-node run`"
+        print_list(client.nodes(), nodes_table, none, as_json)
 
 
 @node_app.command("drain", cls=Command)

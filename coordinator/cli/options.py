@@ -33,6 +33,14 @@ Job = Annotated[
     str,
     typer.Argument(metavar="JOB", parser=word, help="Job ID, the beginning of one, or job name."),
 ]
+Shots = Annotated[
+    list[str],
+    typer.Argument(metavar="SHOT", parser=word, help="Shot IDs; at least the first six digits of each."),
+]
+OnlyJob = Annotated[
+    str | None,
+    typer.Option("--job", metavar="JOB", parser=word, help="Apply the command to this job only."),
+]
 SettingsFile = Annotated[
     Path | None,
     typer.Option(

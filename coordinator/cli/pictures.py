@@ -24,14 +24,7 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def reject_command(
-    shots: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="SHOT",
-            parser=options.word,
-            help="IDs of shots with stored images; at least the first six digits of each.",
-        ),
-    ],
+    shots: options.Shots,
     redo: Annotated[
         bool,
         typer.Option(
@@ -45,10 +38,7 @@ def reject_command(
             help="With --redo: keep the seed, for example after a faulty card spoiled the image.",
         ),
     ] = False,
-    job: Annotated[
-        str | None,
-        typer.Option("--job", metavar="JOB", parser=options.word, help="Reject them for this job only."),
-    ] = None,
+    job: options.OnlyJob = None,
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -102,10 +92,7 @@ def delete_command(
             help="Delete the image with this SHA-256 everywhere.",
         ),
     ] = None,
-    job: Annotated[
-        str | None,
-        typer.Option("--job", metavar="JOB", parser=options.word, help="Delete the shot for this job only."),
-    ] = None,
+    job: options.OnlyJob = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,

@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict
 
 from common.cards import REFERENCE_CARDS
 from common.catalog import Catalog, load_catalog
-from common.cost import Rates
 from common.errors import FarmError, FitsNothing, Invalid, InvalidDocument, OverBudget, Problem
 from common.manifest.files import FileReader
 from common.manifest.parse import ParsedManifest, parse_manifest
@@ -151,7 +150,7 @@ def make_plan(
     """
     expansion = expand(draft.parsed, draft.catalog, random_seed=random_seed)
     checks = ShotChecks(expansion, Tokenizers(draft.catalog, draft.models))
-    rates = Rates.of(draft.money)
+    rates = draft.money
     plan = estimate(checks.passing(), draft.catalog, stations, rates, together=together)
     checks.raise_any()
     return PlannedManifest(draft=draft, expansion=expansion, report=_report(draft, expansion, plan))

@@ -116,10 +116,10 @@ def _watch_own(client: FarmClient, job_id: str, *, give_up: bool) -> JobView:
         job = follow(client, job_id, give_up=give_up)
     except KeyboardInterrupt:
         err.say("stopping; run the command again to continue", style="yellow")
-        client.cancel(job_id)
+        client.steer_job(job_id, "cancel")
         raise
     if not is_over(job):
-        client.cancel(job_id)
+        client.steer_job(job_id, "cancel")
     return job
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
@@ -16,7 +16,10 @@ from rich.table import Table
 from common.terminal import err, out, styled
 from common.units import format_money, format_seconds
 
-__all__ = ["duration", "err", "money", "out", "print_json", "table", "whisper"]
+__all__ = ["duration", "err", "money", "out", "print_json", "print_list", "table", "whisper"]
+
+
+V = TypeVar("V", bound=BaseModel)
 
 
 def whisper(sentence: str) -> None:
@@ -33,6 +36,18 @@ def print_json(data: BaseModel | Sequence[BaseModel]) -> None:
     except UnicodeEncodeError:
         text = json.dumps(dumped, indent=2, default=_plain)
     sys.stdout.write(f"{text}\n")
+
+
+def print_list(
+    views: Sequence[V], as_table: Callable[[Sequence[V]], Table], none: str, as_json: bool
+) -> None:
+    """Print what a farm has as JSON or as a table, or the sentence `none` if it has nothing."""
+    if as_json:
+        print_json(views)
+    elif views:
+        out.print(as_table(views))
+    else:
+        out.say(none)
 
 
 def _dumped(model: BaseModel) -> object:

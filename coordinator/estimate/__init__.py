@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from common.catalog import Catalog
-from common.cost import Rates
+from common.settings import Money
 from common.shot import PlannedShot
 from coordinator.estimate.kinds import alike, count_kinds
 from coordinator.estimate.lines import MEASURED, REFERENCE, Station, plan_line, reference_pace
@@ -35,7 +35,7 @@ def estimate(
     shots: Iterable[PlannedShot],
     catalog: Catalog,
     stations: Sequence[Station],
-    rates: Rates,
+    rates: Money,
     *,
     together: bool,
 ) -> Plan:

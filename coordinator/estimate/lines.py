@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from common.catalog import Catalog, Model
-from common.cost import Cost, Rates, attempt_cost, estimated_joules
+from common.cost import Cost, attempt_cost, estimated_joules
 from common.fit import Misfit, fit, forwards_per_step
 from common.nodes import Card, Terms
+from common.settings import Money
 from common.shot import Shot
 from coordinator.estimate.kinds import ImageKind
 from coordinator.estimate.views import PlanLine, Take
@@ -28,7 +29,7 @@ class Station:
 
 
 def plan_line(
-    kinds: Sequence[ImageKind], catalog: Catalog, stations: Sequence[Station], rates: Rates
+    kinds: Sequence[ImageKind], catalog: Catalog, stations: Sequence[Station], rates: Money
 ) -> PlanLine:
     shot = kinds[0].example.shot
     images = sum(kind.images for kind in kinds)
@@ -61,7 +62,7 @@ def _unidentified(shot: Shot) -> list[str]:
     return loras if shot.model_identity else [shot.model, *loras]
 
 
-def _take(shot: Shot, steps: float, model: Model, station: Station, rates: Rates) -> Take:
+def _take(shot: Shot, steps: float, model: Model, station: Station, rates: Money) -> Take:
     card = station.card
     found = fit(shot, model, card)
     if isinstance(found, Misfit):
@@ -100,7 +101,7 @@ def reference_pace(model: Model, card: Card) -> float | None:
     return model.reference_seconds[known[0]] if known else None
 
 
-def work_cost(seconds: float, station: Station, rates: Rates) -> Cost:
+def work_cost(seconds: float, station: Station, rates: Money) -> Cost:
     card = station.card
     joules = estimated_joules(seconds, card.vram_class, rates, card.watts)
     return attempt_cost(

@@ -8,8 +8,9 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from common.catalog import Catalog, Model, Recipe
-from common.cost import NOTHING, Rates
+from common.cost import NOTHING
 from common.fit import model_bytes
+from common.settings import Money
 from coordinator.estimate.lines import Station, work_cost
 from coordinator.estimate.views import PlanLine, Take
 
@@ -45,7 +46,7 @@ class Total(NamedTuple):
 
 
 def totals(
-    lines: Sequence[PlanLine], catalog: Catalog, stations: Sequence[Station], rates: Rates, *, together: bool
+    lines: Sequence[PlanLine], catalog: Catalog, stations: Sequence[Station], rates: Money, *, together: bool
 ) -> tuple[Total, Total] | None:
     """Least and most that the lines take, the same where it is known who works; None without a figure.
 
@@ -110,7 +111,7 @@ def load_seconds(model: Model, recipe: Recipe) -> float:
 _Loads = dict[str, dict[int, CardTime]]
 
 
-def _loads(lines: Sequence[PlanLine], catalog: Catalog, stations: Sequence[Station], rates: Rates) -> _Loads:
+def _loads(lines: Sequence[PlanLine], catalog: Catalog, stations: Sequence[Station], rates: Money) -> _Loads:
     """One load of each model on each station that takes a line of it."""
     loads: _Loads = defaultdict(dict)
     for line in lines:

@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
-from common.cost import Rates
 from common.errors import Conflict, FarmError, Gone, NotFound
 from common.messages import (
     Ack,
@@ -29,7 +28,7 @@ from common.messages import (
     Report,
     Verdict,
 )
-from common.settings import Timing
+from common.settings import Money, Timing
 from common.shot import Shot
 from common.states import BatchEvent
 from common.views import (
@@ -86,7 +85,7 @@ class Ledger:
         lead: Lead,
         *,
         timing: Timing,
-        rates: Rates,
+        rates: Money,
         place: Placer,
         whole: Callable[[Shot], bool] = lambda _: False,
         keep_s: float | None = None,

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 
-from common.cost import Rates
-from common.settings import Timing
+from common.settings import Money, Timing
 from common.shot import Shot
 from coordinator.scheduling.placing import Placer
 
@@ -47,7 +46,7 @@ class Incident:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rules:
     timing: Timing
-    rates: Rates
+    rates: Money
     place: Placer
     #: Whether the prompts of a shot are known to fit its model.
     whole: Callable[[Shot], bool]

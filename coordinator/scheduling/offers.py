@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from common.cost import Rates, expected_cost
+from common.cost import expected_cost
+from common.settings import Money
 from coordinator.scheduling.backlog import Backlog, Line, Lot, OpenJob
 from coordinator.scheduling.member import Member
 from coordinator.scheduling.placing import Placement
@@ -31,7 +32,7 @@ class Offer:
     refusals: Counter[str]
 
 
-def offer(member: Member, lane: str, backlog: Backlog, rates: Rates, now: float) -> Offer:
+def offer(member: Member, lane: str, backlog: Backlog, rates: Money, now: float) -> Offer:
     """What of the backlog `member` could take for jobs of `lane`."""
     found = Offer([], {}, {}, {}, Counter())
     lots: Counter[Lot] = Counter()
@@ -67,23 +68,23 @@ def expected_seconds(option: Option, images: int) -> float:
     return option.load_s + (option.expected_s or 0.0) * images
 
 
-def reservation(member: Member, option: Option, images: int, job: OpenJob, rates: Rates) -> float:
+def reservation(member: Member, option: Option, images: int, job: OpenJob, rates: Money) -> float:
     """What a batch takes of its job's budget: its estimate; where nothing tells one, all that is left."""
     if job.max_cost is not None and _is_unknown(member, option, rates):
         return job.room
     return _cost(member, expected_seconds(option, images), rates)
 
 
-def _is_unknown(member: Member, option: Option, rates: Rates) -> bool:
+def _is_unknown(member: Member, option: Option, rates: Money) -> bool:
     return option.expected_s is None and _cost(member, 1.0, rates) > 0
 
 
-def _cost(member: Member, seconds: float, rates: Rates) -> float:
+def _cost(member: Member, seconds: float, rates: Money) -> float:
     """The farm's bill for so long on this node."""
     return float(expected_cost(seconds, member.card, member.terms, rates).farm)
 
 
-def too_dear(fleet: Collection[Member], backlog: Backlog, rates: Rates, now: float) -> set[str]:
+def too_dear(fleet: Collection[Member], backlog: Backlog, rates: Money, now: float) -> set[str]:
     """Jobs whose budget has no room for an image on any node that could take one."""
     could, would = set(), set()
     for member in fleet:
@@ -94,7 +95,7 @@ def too_dear(fleet: Collection[Member], backlog: Backlog, rates: Rates, now: flo
     return could - would
 
 
-def _affordable(member: Member, option: Option, job: OpenJob, rates: Rates) -> int:
+def _affordable(member: Member, option: Option, job: OpenJob, rates: Money) -> int:
     """Images that the job's budget has room for besides what is in hand."""
     if job.max_cost is None:
         return option.images

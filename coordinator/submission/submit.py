@@ -9,7 +9,6 @@ from pathlib import PurePath
 
 from common.cards import REFERENCE_CARDS
 from common.catalog import Catalog
-from common.cost import Rates
 from common.errors import Conflict, Invalid, OverBudget
 from common.fit import Misfit, smallest_class
 from common.manifest.parse import parse_manifest
@@ -88,7 +87,7 @@ def _refuse_over_budget(
     if limit is None:
         return
     stations = [Station(card=card) for card in REFERENCE_CARDS.values()]
-    cost = estimate(shots, catalog, stations, Rates.of(money), together=False).cost
+    cost = estimate(shots, catalog, stations, money, together=False).cost
     if cost is not None and cost.low > limit:
         raise OverBudget(
             f"the estimate of at least {cost.low:.3g} {money.currency} exceeds limits.max_cost "

@@ -111,4 +111,4 @@ def test_the_last_shots_of_a_job_keep_nobody_else_busy(calm: Farmhouse) -> None:
         assert_calm(calm)
         assert client.job(stuck).counts == {"waiting": 1}
         for job in (stuck, last):
-            client.cancel(job)
+            client.steer_job(job, "cancel")

@@ -100,7 +100,7 @@ class Soak:
         """Let the coordinator hold as much of the ledger as it ever will, by a job that is cancelled."""
         manifest = _MANIFEST.format(number="cancelled", first=self.shots, last=self.shots + _CACHED - 1)
         with self.target.client() as client:
-            client.cancel(client.submit(Submit(manifest=manifest)).id)
+            client.steer_job(client.submit(Submit(manifest=manifest)).id, "cancel")
 
     def _done(self) -> int:
         (row,) = self.target.rows("SELECT count(*) AS shots FROM images")

@@ -54,7 +54,7 @@ def underestimated(trial: Trial, job: str) -> float:
 def test_what_another_job_wants_is_made_although_one_is_cancelled(trial: Trial) -> None:
     first, second = submit_both(trial)
     with trial.target.client() as client:
-        client.cancel(first)
+        client.steer_job(first, "cancel")
     wait_until_done(trial, second)
     found = trial.judge()
     assert len(found.wanted) == _SHOTS // 2
@@ -64,7 +64,7 @@ def test_what_another_job_wants_is_made_although_one_is_cancelled(trial: Trial) 
 def test_what_another_job_wants_is_made_although_one_is_paused(trial: Trial) -> None:
     first, second = submit_both(trial)
     with trial.target.client() as client:
-        client.pause(first)
+        client.steer_job(first, "pause")
         paused_at = time.time()
         wait_until_done(trial, second)
         # But for the pause, what the first job waits for would have its turn by now.
@@ -73,7 +73,7 @@ def test_what_another_job_wants_is_made_although_one_is_paused(trial: Trial) -> 
         assert view.status == "paused"
         assert view.counts["waiting"]
         assert all(leased_at < paused_at for leased_at in times_of_leases(trial, first))
-        client.resume(first)
+        client.steer_job(first, "resume")
     assert len(trial.judge().wanted) == _SHOTS + _OTHERS
 
 
@@ -92,5 +92,5 @@ def test_what_another_job_wants_is_made_although_one_is_out_of_money(trial: Tria
         assert view.reason.startswith("it has spent")
         assert 0 < view.cost <= cost / 3 + underestimated(trial, first) + _ROUNDING
         assert view.counts["waiting"]
-        client.cancel(first)
+        client.steer_job(first, "cancel")
     trial.judge()

@@ -8,18 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.cost import Cost, Rates, attempt_cost, estimated_joules, idle_cost
+from common.cost import Cost, attempt_cost, estimated_joules, idle_cost
 from common.nodes import Terms
 from common.settings import Money
 
-RATES = Rates.of(
-    Money(
-        tariff_per_kwh=Decimal("0.30"),
-        host_watts=50,
-        card_per_hour={8: Decimal("0.01"), 24: Decimal("0.06")},
-        rent_per_hour={24: Decimal("0.22")},
-        card_watts={8: 150, 24: 350},
-    )
+RATES = Money(
+    tariff_per_kwh=Decimal("0.30"),
+    host_watts=50,
+    card_per_hour={8: Decimal("0.01"), 24: Decimal("0.06")},
+    rent_per_hour={24: Decimal("0.22")},
+    card_watts={8: 150, 24: 350},
 )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from common.cards import REFERENCE_CARDS
 from common.catalog import load_catalog
-from common.cost import Rates, attempt_cost
+from common.cost import attempt_cost
 from common.settings import Money
 from common.shot import LoraUse, PlannedShot
 from coordinator.estimate import MEASURED, REFERENCE, Plan, Station, estimate
@@ -17,7 +17,7 @@ from tests.shots import planned, shot_of
 CATALOG = load_catalog()
 TURBO = CATALOG.models["z-image-turbo"]
 DEMO = CATALOG.models["shotfarm-demo"]
-RATES = Rates.of(Money())
+RATES = Money()
 PASCAL, ADA = Station(card=REFERENCE_CARDS[8]), Station(card=REFERENCE_CARDS[24])
 #: Seconds that the reference figures give for a load of the demo model, which weighs almost nothing.
 LOAD_S = pytest.approx(5.0, rel=0.01)

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Engine, Table, delete, event, select
 
-from common.cost import Rates
 from common.errors import FarmError
 from common.fit import Seen
 from common.messages import (
@@ -172,7 +171,7 @@ class Bench:
         self.engine = engine
         self.clock = Clock()
         self.numbers = itertools.count()
-        self.rates = Rates.of(Money())
+        self.rates = Money()
         self.place: Placer = place
         self.whole: Callable[[Shot], bool] = lambda _: False
         self.keep_s: float | None = None

@@ -12,7 +12,6 @@ import pytest
 from alembic import command
 from sqlalchemy import Engine, text
 
-from common.cost import Rates
 from common.errors import Invalid, Unavailable
 from common.messages import Spent
 from common.settings import Money
@@ -36,7 +35,7 @@ def led(engine: Engine, instance: str) -> Lead:
 
 
 def ledger(lead: Lead) -> Ledger:
-    return Ledger(lead, timing=TIMING, rates=Rates.of(Money()), place=place)
+    return Ledger(lead, timing=TIMING, rates=Money(), place=place)
 
 
 def test_the_first_leads_and_the_second_stands_by_and_knows_for_whom(engine: Engine) -> None:
