@@ -37,7 +37,7 @@ from coordinator.http.access import configured
 from coordinator.http.app import make_app
 from coordinator.http.server import WebServer
 from coordinator.http.standby import stand_by
-from coordinator.ledger import Candidate, Lead, Ledger, Replaced, open_engine
+from coordinator.ledger import Candidate, Lead, Ledger, Replaced, Rules, open_engine
 from coordinator.metrics import FarmCollector
 from coordinator.scheduling.placing import placing
 from coordinator.submission.tokens import Tokenizers
@@ -63,14 +63,14 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
     catalog = load_catalog(settings.catalogs)
     tokenizers = Tokenizers(catalog, settings.models)
     timing = settings.timing
-    ledger = Ledger(
-        lead,
+    rules = Rules(
         timing=timing,
         rates=settings.money,
         place=placing(catalog),
         whole=tokenizers.whole,
         keep_s=settings.retention.details_days * _DAY_S or None,
     )
+    ledger = Ledger(lead, rules)
     store = open_store(settings)
     store.probe()
     publisher = Publisher(settings.broker_url)

@@ -16,6 +16,7 @@ from coordinator.ledger.records import (
     Unanswered,
     WorkLabels,
 )
+from coordinator.ledger.rules import Rules
 from coordinator.scheduling.placing import Placement
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Placement",
     "Replaced",
     "Reported",
+    "Rules",
     "Stuck",
     "SubmittedJob",
     "Swept",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
@@ -183,11 +184,11 @@ def _grant(
 ) -> Lease:
     option = choice.option
     batch = {
-        "id": f"b-{rules.new_secret(8)}",
+        "id": f"b-{secrets.token_hex(8)}",
         "node_id": member.id,
         "incarnation": claim.incarnation,
         "ticket": claim.ticket,
-        "token": rules.new_secret(16),
+        "token": secrets.token_hex(16),
         "lane": lane,
         "vram_class": member.vram_class,
         "job_id": option.job_id,
@@ -202,7 +203,7 @@ def _grant(
         **spent_columns(Spent()),
     }
     write.connection.execute(insert(batches), [batch])
-    ordered = [(f"a-{rules.new_secret(8)}", row.id, row.spec) for row in rows]
+    ordered = [(f"a-{secrets.token_hex(8)}", row.id, row.spec) for row in rows]
     begun = [_attempt(batch, place, attempt, shot) for place, (attempt, shot, _) in enumerate(ordered)]
     write.connection.execute(insert(attempts), begun)
     tally_lease(write.sums, batch, len(rows))

@@ -28,8 +28,6 @@ from common.messages import (
     Report,
     Verdict,
 )
-from common.settings import Money, Timing
-from common.shot import Shot
 from common.states import BatchEvent
 from common.views import (
     CostRow,
@@ -69,7 +67,6 @@ from coordinator.ledger.sweep import Grace, sweep
 from coordinator.ledger.transactions import Transactions, all_or_each
 from coordinator.ledger.transitions import chunks, drop_unwanted
 from coordinator.scheduling.backlog import Backlog
-from coordinator.scheduling.placing import Placer
 from coordinator.scheduling.ticket_demand import ticket_demand
 
 
@@ -80,37 +77,14 @@ class Ledger:
     Methods that take a job, node, batch or attempt raise NotFound if it does not exist.
     """
 
-    def __init__(
-        self,
-        lead: Lead,
-        *,
-        timing: Timing,
-        rates: Money,
-        place: Placer,
-        whole: Callable[[Shot], bool] = lambda _: False,
-        keep_s: float | None = None,
-        clock: Callable[[], float] = time.time,
-        new_secret: Callable[[int], str] = secrets.token_hex,
-    ) -> None:
-        """`lead` comes from a `Candidate`; `clock` returns seconds since 1970, `new_secret` random hex.
-
-        `whole` tells whether the prompts of a shot are known to fit its model. `thin` removes details of jobs
-        that ended more than `keep_s` seconds ago; None keeps them.
-        """
+    def __init__(self, lead: Lead, rules: Rules, *, clock: Callable[[], float] = time.time) -> None:
+        """`lead` comes from a `Candidate`; `clock` returns seconds since 1970."""
         self._clock = clock
-        self._grace = Grace.begin(timing, clock())
+        self._grace = Grace.begin(rules.timing, clock())
         incident = Incident(began=clock(), until=self._grace.until)
-        self._rules = Rules(
-            timing=timing,
-            rates=rates,
-            place=place,
-            whole=whole,
-            keep_s=keep_s,
-            new_secret=new_secret,
-            incident=incident,
-        )
+        self._rules = replace(rules, incident=incident)
         self._transactions = Transactions(
-            lead, clock=clock, new_backlog=lambda: Backlog(place), fill_backlog=jobs.open_jobs
+            lead, clock=clock, new_backlog=lambda: Backlog(rules.place), fill_backlog=jobs.open_jobs
         )
         #: Failed submissions that are not cancelled yet.
         self._broken_off: set[str] = set()
@@ -124,7 +98,7 @@ class Ledger:
 
         Commits in chunks; no shot is claimed before the last one. Raises Conflict if the job is cancelled.
         """
-        job_id = f"j-{self._rules.new_secret(4)}"
+        job_id = f"j-{secrets.token_hex(4)}"
         try:
             with self._transactions.write() as write:
                 begin_job(write, job_id, job)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 
 from common.settings import Money, Timing
@@ -49,13 +49,11 @@ class Rules:
     rates: Money
     place: Placer
     #: Whether the prompts of a shot are known to fit its model.
-    whole: Callable[[Shot], bool]
+    whole: Callable[[Shot], bool] = lambda _: False
     #: Seconds for which details of ended jobs are kept; None: forever.
-    keep_s: float | None
-    #: Returns random hex text for a number of bytes.
-    new_secret: Callable[[int], str]
+    keep_s: float | None = None
     #: The present incident of the farm, during which no node is blamed.
-    incident: Incident
+    incident: Incident = field(default_factory=Incident)
 
     def note_trouble(self, now: float) -> None:
         """Record a disruption of the farm that began shortly before `now` and lasts for a while."""

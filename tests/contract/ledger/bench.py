@@ -37,6 +37,7 @@ from coordinator.ledger import (
     NewJob,
     PlacedShot,
     Reported,
+    Rules,
     SubmittedJob,
     Swept,
 )
@@ -181,15 +182,8 @@ class Bench:
         """A new coordinator on the same database."""
         lead = Candidate(self.engine, "bench", patience=1).look()
         assert lead is not None
-        self.ledger = Ledger(
-            lead,
-            timing=TIMING,
-            rates=self.rates,
-            place=self.place,
-            whole=self.whole,
-            keep_s=self.keep_s,
-            clock=self.clock,
-        )
+        rules = Rules(timing=TIMING, rates=self.rates, place=self.place, whole=self.whole, keep_s=self.keep_s)
+        self.ledger = Ledger(lead, rules, clock=self.clock)
         return self.ledger
 
     def clear(self) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, text
 from common.errors import Invalid, Unavailable
 from common.messages import Spent
 from common.settings import Money
-from coordinator.ledger import Candidate, Lead, Ledger, Replaced, leadership, open_engine
+from coordinator.ledger import Candidate, Lead, Ledger, Replaced, Rules, leadership, open_engine
 from coordinator.ledger.database import config, transaction
 from coordinator.ledger.schema import attempts, images, metadata
 from tests.contract.ledger.bench import TIMING, Bench, place, placed, work
@@ -35,7 +35,7 @@ def led(engine: Engine, instance: str) -> Lead:
 
 
 def ledger(lead: Lead) -> Ledger:
-    return Ledger(lead, timing=TIMING, rates=Money(), place=place)
+    return Ledger(lead, Rules(timing=TIMING, rates=Money(), place=place))
 
 
 def test_the_first_leads_and_the_second_stands_by_and_knows_for_whom(engine: Engine) -> None:
