@@ -8,7 +8,7 @@ wildcard inside a pack (a YAML or JSON file with lists by key) is named by the f
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from posixpath import normpath
 
@@ -82,27 +82,24 @@ class WildcardNames:
         files = [name for name in self.names if not _pack(name)]
         return _indexed((spelled, name) for name in files for spelled in {name, _mentioned(name)})
 
+    def _below_packs(self) -> Iterator[tuple[str, str, str]]:
+        """The pack of each name inside one, with the path and all its parents up to the pack."""
+        for name in self.names:
+            if pack := _pack(name):
+                for path in (_path(name), *_folders(_path(name))):
+                    if f"{path}/".startswith(f"{pack}/"):
+                        yield pack, path, name
+
     @cached_property
     def _in_packs(self) -> dict[str, list[str]]:
         """Names inside packs by their path and by all parent keys, up to the file."""
-        return _indexed(
-            (path, name)
-            for name in self.names
-            if (pack := _pack(name))
-            for path in (_path(name), *_folders(_path(name)))
-            if f"{path}/".startswith(f"{pack}/")
-        )
+        return _indexed((path, name) for _, path, name in self._below_packs())
 
     @cached_property
     def _by_keys(self) -> dict[str, list[str]]:
         """Names inside packs by keys alone, because shared packs refer to each other's lists this way."""
-        return _indexed(
-            (keys, name)
-            for name in self.names
-            if (pack := _pack(name))
-            for keys in (_path(name)[len(pack) + 1 :], *_folders(_path(name)[len(pack) + 1 :]))
-            if keys
-        )
+        below = self._below_packs()
+        return _indexed((path.removeprefix(f"{pack}/"), name) for pack, path, name in below if path != pack)
 
     @cached_property
     def _folded(self) -> dict[str, list[str]]:

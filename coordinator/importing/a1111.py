@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from coordinator.importing.imported import Account, Styles, Wish, Wishes, fill
-from coordinator.importing.lines import flags, lines
+from coordinator.importing.lines import flagged
 
 #: `Key: value` pairs of the settings line; a value with a comma, colon or line break is a JSON string.
 _PAIR = re.compile(r'\s*(\w[\w \-/]{0,60}):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
@@ -83,20 +83,11 @@ def _without_hires(pairs: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
 
 def flag_list(text: str, account: Account) -> Wishes:
     """A "prompts from file" list: one prompt per line, plain or with flags such as `--prompt "a mug"`."""
-    return Wishes(
-        "A1111 prompt list",
-        [_flagged(line, place, account) for place, line in lines(text, account)],
-        family="sd",
-    )
-
-
-def _flagged(line: str, place: str, account: Account) -> Wish:
-    wish = Wish(place=place)
-    before, found = flags(line)
-    if before:
-        wish.say("prompt", "line", before)
-    fill(wish, _spoken(found, place, account), account)
-    return wish
+    wishes = []
+    for wish, found in flagged(text, account):
+        fill(wish, _spoken(found, wish.place, account), account)
+        wishes.append(wish)
+    return Wishes("A1111 prompt list", wishes, family="sd")
 
 
 def _spoken(found: Iterable[tuple[str, str]], place: str, account: Account) -> Iterator[tuple[str, str]]:

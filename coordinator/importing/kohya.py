@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from coordinator.importing.imported import Account, Wish, Wishes
-from coordinator.importing.lines import flags, lines
+from coordinator.importing.imported import Account, Wishes
+from coordinator.importing.lines import flagged
 
 #: Flags to field names.
 _FLAGS = {
@@ -31,22 +31,14 @@ MARKS = frozenset(("n", "w", "h", "d", "l", "am", "ss", "fs"))
 
 
 def prompt_file(text: str, account: Account) -> Wishes:
-    return Wishes(
-        "kohya prompt file",
-        [_wish(line, place, account) for place, line in lines(text, account)],
-        family="sd",
-    )
-
-
-def _wish(line: str, place: str, account: Account) -> Wish:
-    wish = Wish(place=place)
-    before, found = flags(line)
-    wish.say("prompt", "line", before)
-    for name, value in found:
-        key = name.lower()
-        if key in _FLAGS:
-            wish.say(_FLAGS[key], f"--{name}", value)
-        else:
-            why = _LEFT.get(key, "the farm does not have this setting")
-            account.leave(f"--{name} {value}".strip(), why, place, name)
-    return wish
+    wishes = []
+    for wish, found in flagged(text, account):
+        for name, value in found:
+            key = name.lower()
+            if key in _FLAGS:
+                wish.say(_FLAGS[key], f"--{name}", value)
+            else:
+                why = _LEFT.get(key, "the farm does not have this setting")
+                account.leave(f"--{name} {value}".strip(), why, wish.place, name)
+        wishes.append(wish)
+    return Wishes("kohya prompt file", wishes, family="sd")

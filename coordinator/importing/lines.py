@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from common.wording import shortened
-from coordinator.importing.imported import Account, UnusableSource
+from coordinator.importing.imported import Account, UnusableSource, Wish
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 #: A flag follows a space or starts the line; a number such as `--5` is text.
@@ -55,6 +55,16 @@ def flags(line: str) -> tuple[str, list[tuple[str, str]]]:
         found.append((match["name"], value))
         match = following
     return before, found
+
+
+def flagged(text: str, account: Account) -> Iterator[tuple[Wish, list[tuple[str, str]]]]:
+    """The wish of each line, whose prompt is the text before the first flag, and the flags."""
+    for place, line in lines(text, account):
+        wish = Wish(place=place)
+        before, found = flags(line)
+        if before:
+            wish.say("prompt", "line", before)
+        yield wish, found
 
 
 def flag_names(text: str) -> Iterator[str]:
