@@ -152,36 +152,53 @@ def test_an_impossible_name_is_explained(tmp_path: Path, name: str) -> None:
         FileReader(tmp_path).read(name)
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "fragment"),
-    [
-        ("e.txt", "\n \n", "no values"),
-        ("e.txt", "# nothing\n#ff0000\n", "comments only"),
-        ("e.csv", "", "column names"),
-        ("e.csv", "sku,text\n", "no values"),
-        ("e.csv", 'sku,text\n\nA,"b\n', "e.csv:3: is not CSV: a quote that opens here is never closed"),
-        ("e.csv", "sku,text\nA\n", "e.csv:2: has 1 cells here and 2 columns"),
+#: What files hold that are no list, by name, and part of the message.
+NO_LISTS = {
+    "e.txt": [
+        ("\n \n", "no values"),
+        ("# nothing\n#ff0000\n", "comments only"),
+    ],
+    "e.csv": [
+        ("", "column names"),
+        ("sku,text\n", "no values"),
+        ('sku,text\n\nA,"b\n', "e.csv:3: is not CSV: a quote that opens here is never closed"),
+        ("sku,text\nA\n", "e.csv:2: has 1 cells here and 2 columns"),
         (
-            "e.csv",
             "sku,text\nA,b,c\n",
             "e.csv:2: has 3 cells here and 2 columns; put a cell that holds `,` in double quotes",
         ),
-        ("e.csv", "sku\n\0\n", "e.csv:2: holds a NUL character"),
-        ("e.xlsx", "sku,text", "is no workbook"),
-        ("e.xlsx", "PK\x03\x04broken", "is no workbook"),
-        ("e.json", "{}", "must hold a list"),
-        ("e.json", '["a"', "e.json:1: is not JSON: a `,` or `]` is missing"),
-        ("e.json", '[\n"a",\n]', "e.json:2: is not JSON: a `,` stands before `]`"),
-        ("e.json", '[{"a": NaN}]', "write a number, or null"),
-        ("e.json", "['a']", "write strings in double quotes"),
-        ("e.json", '[{"a": 1, "a": 2}]', "e.json:1: item 1, `a` is given twice"),
-        ("e.json", '["a",\n{"b": "\\udc00"}]', "e.json:2: item 2, `b` holds half a character"),
-        ("e.jsonl", '{"a": 1}\n{"a": }\n', "e.jsonl:2: is not JSON: a value is missing"),
-        ("e.json", "[" * 200_000, "nests deeper than"),
-        ("e.yaml", "a: 1\n", "must hold a list"),
-        ("e.yaml", "- a\n- @b\n", "e.yaml:2: a value that starts with `@`"),
-        ("e.doc", "a", "use one of .txt"),
+        ("sku\n\0\n", "e.csv:2: holds a NUL character"),
     ],
+    "e.xlsx": [
+        ("sku,text", "is no workbook"),
+        ("PK\x03\x04broken", "is no workbook"),
+    ],
+    "e.json": [
+        ("{}", "must hold a list"),
+        ('["a"', "e.json:1: is not JSON: a `,` or `]` is missing"),
+        ('[\n"a",\n]', "e.json:2: is not JSON: a `,` stands before `]`"),
+        ('[{"a": NaN}]', "write a number, or null"),
+        ("['a']", "write strings in double quotes"),
+        ('[{"a": 1, "a": 2}]', "e.json:1: item 1, `a` is given twice"),
+        ('["a",\n{"b": "\\udc00"}]', "e.json:2: item 2, `b` holds half a character"),
+        ("[" * 200_000, "nests deeper than"),
+    ],
+    "e.jsonl": [
+        ('{"a": 1}\n{"a": }\n', "e.jsonl:2: is not JSON: a value is missing"),
+    ],
+    "e.yaml": [
+        ("a: 1\n", "must hold a list"),
+        ("- a\n- @b\n", "e.yaml:2: a value that starts with `@`"),
+    ],
+    "e.doc": [
+        ("a", "use one of .txt"),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "fragment"),
+    [(name, *case) for name, cases in NO_LISTS.items() for case in cases],
 )
 def test_a_file_that_holds_no_list_is_explained(
     tmp_path: Path, name: str, content: str, fragment: str

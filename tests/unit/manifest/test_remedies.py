@@ -159,6 +159,7 @@ CASES = [
     ("top limits: {max_cost: 3,50}", "unknown key `50`: a comma ends `max_cost: 3`; write `max_cost: 3.50`"),
     ("size: {aspect: 2:3, megapixels: 1,5}", "write `megapixels: 1.5`"),
     ("top limits: {max_images: 20\u00a0000}", "write `20000`"),
+    ("top limits: {max_images: 20_000}", "write `20000`"),
     ("top limits: {max_images: 10k}", "write `10000`"),
     ("top output: {format: webp, quality: 90%}", "write `90`"),
     ("top output: {format: jpg}", "did you mean `jpeg`?"),

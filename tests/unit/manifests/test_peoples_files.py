@@ -103,14 +103,6 @@ def test_markup_and_emoji_names_are_planned_and_shown_exactly(
     assert prompt in capsys.readouterr().out
 
 
-def test_half_a_character_in_a_list_is_refused_with_file_item_and_field(desk: Desk) -> None:
-    desk.put("p.json", '[{"name":"ana","look":"smile \\ud83d"}]')
-    answer = desk.shots('prompt: "{p.look}"', "axes: {p: {file: p.json}}")
-    assert "p.json:1" in answer.problem
-    assert "look" in answer.problem
-    assert "half" in answer.problem
-
-
 def test_a_json_manifest_is_read_as_json(desk: Desk) -> None:
     shots = '[{"model": "shotfarm-demo", "prompt": "a \\ud83d\\ude00 mug"}]'
     text = f'{{"version": 1, "shots": {shots}}}'
@@ -222,14 +214,6 @@ def test_a_value_is_drawn_once_a_shot(desk: Desk, variants: str) -> None:
         assert epoch in ("Gothic", "1920s")
         assert planned.shot.prompt == f"{epoch} house, {epoch} garden"
         assert planned.shot.negative == f"no {epoch}"
-
-
-def test_a_name_given_twice_in_json_is_refused(desk: Desk) -> None:
-    desk.put("p.json", '[{"name":"ana","look":"a","name":"bo"}]')
-    answer = desk.shots('prompt: "{p.look}"', "axes: {p: {file: p.json}}")
-    assert "p.json:1" in answer.problem
-    assert "`name`" in answer.problem
-    assert "twice" in answer.problem
 
 
 # Remedies.
