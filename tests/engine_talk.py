@@ -46,6 +46,12 @@ def render(engine: EngineClient, *shots: Shot) -> dict[str, Path]:
     return {event.shot_id: event.file for event in heard if isinstance(event, protocol.Image)}
 
 
+def rendered(engine: EngineClient, folder: Path, one: Shot, **changes: Any) -> Path:
+    """The picture of one shot by a tiny model that is loaded for it; `changes` of its load command."""
+    ask(engine, load_command(folder, **changes))
+    return render(engine, one)[one.id]
+
+
 def pixels(file: Path) -> bytes:
     """What a picture shows, without the name of its shot that the file bears."""
     with Image.open(file) as image:

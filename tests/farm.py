@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import redis
@@ -198,10 +198,7 @@ class ScriptedNode:
         """Upload one shot; the report that is due then."""
         data = drawn(shot) if data is None else data
         sha256 = hashlib.sha256(data).hexdigest()
-        wish = GrantRequest(
-            token=lease.token, shot_id=shot.id, sha256=sha256, size=len(data), content_type="image/png"
-        )
-        grant = Grant.model_validate_json(self.post(f"/v1/batches/{lease.batch_id}/grants", wish).content)
+        grant = self.grant(lease, shot, data)
         httpx.put(grant.url, content=data, headers=grant.headers, trust_env=False).raise_for_status()
         return Report(
             token=lease.token, shot_id=shot.id, outcome="delivered", key=grant.key, sha256=sha256,
@@ -209,9 +206,23 @@ class ScriptedNode:
             spent=Spent(joules=50.0, energy_method="sampled", seconds={"denoise": 2.0, "decode": 0.5}),
         )  # fmt: skip
 
+    def grant(self, lease: Lease, shot: LeasedShot, data: bytes) -> Grant:
+        """The right to upload these bytes."""
+        sha256 = hashlib.sha256(data).hexdigest()
+        wish = GrantRequest(
+            token=lease.token, shot_id=shot.id, sha256=sha256, size=len(data), content_type="image/png"
+        )
+        return Grant.model_validate_json(self.post(f"/v1/batches/{lease.batch_id}/grants", wish).content)
+
     def close(self, lease: Lease) -> None:
         done = Close(token=lease.token, outcome="finished", load=Spent(joules=10.0, seconds={"load": 1.0}))
         self.post(f"/v1/batches/{lease.batch_id}/close", done)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
 
     def leave(self) -> None:
         self.http.close()

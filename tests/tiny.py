@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import Qwen3Config
 
 _CHAT = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -28,22 +31,11 @@ def save_z_image(folder: Path, *, seed: int = 0, layers: int = 2) -> Path:
         ZImagePipeline,
         ZImageTransformer2DModel,
     )
-    from transformers import Qwen3Config, Qwen3Model
+    from transformers import Qwen3Model
 
     torch.manual_seed(seed)
     tokenizer = byte_tokenizer()
-    encoder = Qwen3Model(
-        Qwen3Config(
-            vocab_size=len(tokenizer),
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            num_key_value_heads=2,
-            head_dim=16,
-            max_position_embeddings=512,
-        )
-    )
+    encoder = Qwen3Model(qwen3(len(tokenizer), width=32))
     transformer = ZImageTransformer2DModel(
         all_patch_size=(2,),
         all_f_patch_size=(1,),
@@ -153,6 +145,22 @@ def _give_contrast(transformer: Any, vae: Any) -> None:
             if parameter.dim() > 1:
                 parameter.normal_(0, parameter.shape[-1] ** -0.5)
         vae.decoder.conv_out.weight.mul_(0.5)
+
+
+def qwen3(tokens: int, *, width: int, layers: int = 2, heads: int = 2) -> Qwen3Config:
+    """A text encoder of so many tokens."""
+    from transformers import Qwen3Config
+
+    return Qwen3Config(
+        vocab_size=tokens,
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
+        head_dim=width // heads,
+        max_position_embeddings=512,
+    )
 
 
 def byte_tokenizer() -> Any:

@@ -67,24 +67,14 @@ def save_klein(folder: Path) -> Path:
         Flux2KleinPipeline,
         Flux2Transformer2DModel,
     )
-    from transformers import Qwen3Config, Qwen3ForCausalLM
+    from transformers import Qwen3ForCausalLM
 
-    from tests.tiny import byte_tokenizer
+    from tests.tiny import byte_tokenizer, qwen3
 
     torch.manual_seed(0)
     tokenizer = byte_tokenizer()
-    encoder = Qwen3ForCausalLM(
-        Qwen3Config(
-            vocab_size=len(tokenizer),
-            hidden_size=16,
-            intermediate_size=32,
-            # The pipeline reads the layers 9, 18 and 27.
-            num_hidden_layers=28,
-            num_attention_heads=2,
-            num_key_value_heads=2,
-            head_dim=8,
-        )
-    )
+    # The pipeline reads the layers 9, 18 and 27.
+    encoder = Qwen3ForCausalLM(qwen3(len(tokenizer), width=16, layers=28))
     pipe = Flux2KleinPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
         vae=AutoencoderKLFlux2(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PIL import Image
 
@@ -56,21 +56,12 @@ def triples() -> Iterator[tuple[str, str, str]]:
 
 def sample(rng: random.Random, triple: tuple[str, str, str]) -> Scene:
     """A scene of this triple with what else varies drawn from `rng`."""
-    subject, colour, background = triple
-    hair = skin = ""
-    if subject in PEOPLE:
-        hair = rng.choice([name for name in HAIR if clear(HAIR[name], COLOURS[background])])
-        skin = rng.choice(list(SKIN))
+    scene = _scene(triple)
+    if scene.subject in PEOPLE:
+        hair = rng.choice([name for name in HAIR if clear(HAIR[name], COLOURS[scene.background])])
+        scene = replace(scene, hair=hair, skin=rng.choice(list(SKIN)))
     shift = (rng.uniform(-3, 3), rng.uniform(-3, 3))
-    return Scene(
-        subject=subject,
-        colour=colour,
-        background=background,
-        hair=hair,
-        skin=skin,
-        shift=shift,
-        zoom=rng.uniform(0.88, 0.96),
-    )
+    return replace(scene, shift=shift, zoom=rng.uniform(0.88, 0.96))
 
 
 def trained_triples() -> list[tuple[str, str, str]]:

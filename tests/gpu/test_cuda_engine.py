@@ -15,7 +15,7 @@ from PIL import Image
 from gpu_node import protocol
 from gpu_node.agent.engine_client import EngineClient
 from gpu_node.probe import NvidiaProbe
-from tests.engine_talk import ask, load_command, render, render_command, shot
+from tests.engine_talk import ask, load_command, render, render_command, rendered, shot
 from tests.node_process import Node, outlived, tickets
 from tests.node_worker import lease
 from tests.scripted_farm import ScriptedFarm, running_farm
@@ -139,12 +139,10 @@ def test_parked_text_encoders_give_nearly_the_same_picture(
     engine: EngineClient, tiny_model: Path, word: str
 ) -> None:
     one = shot(seed=4)
-    ask(engine, load_command(tiny_model))
-    resident = levels(render(engine, one)[one.id])
+    resident = rendered(engine, tiny_model, one)
+    parked = rendered(engine, tiny_model, one, placement=(word, "vae_slicing"))
 
-    ask(engine, load_command(tiny_model, placement=(word, "vae_slicing")))
-
-    assert abs(levels(render(engine, one)[one.id]) - resident).mean() < 2
+    assert abs(levels(parked) - levels(resident)).mean() < 2
 
 
 def test_a_pass_too_large_for_the_card_is_out_of_memory_and_the_engine_lives(

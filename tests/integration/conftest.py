@@ -78,9 +78,8 @@ def operator(farm: RunningFarm) -> Iterator[httpx.Client]:
 @pytest.fixture
 def node(farm: RunningFarm) -> Iterator[ScriptedNode]:
     """A node of a whole coordinator."""
-    node = ScriptedNode(farm)
-    yield node
-    node.leave()
+    with ScriptedNode(farm) as node:
+        yield node
 
 
 @pytest.fixture

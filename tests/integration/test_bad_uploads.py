@@ -50,27 +50,21 @@ def job(operator: httpx.Client, tmp_path: Path) -> str:
 
 @pytest.fixture
 def liar(farm: RunningFarm, job: str, tmp_path: Path) -> Iterator[ScriptedNode]:
-    node = ScriptedNode(farm, name=f"liar-{tmp_path.name[-40:]}")
-    yield node
-    node.leave()
+    with ScriptedNode(farm, name=f"liar-{tmp_path.name[-40:]}") as node:
+        yield node
 
 
 @pytest.fixture
 def honest(farm: RunningFarm, liar: ScriptedNode, tmp_path: Path) -> Iterator[ScriptedNode]:
-    node = ScriptedNode(farm, name=f"honest-{tmp_path.name[-40:]}")
-    yield node
-    node.leave()
+    with ScriptedNode(farm, name=f"honest-{tmp_path.name[-40:]}") as node:
+        yield node
 
 
-def granted(node: ScriptedNode, lease: Lease, shot: LeasedShot, data: bytes) -> Grant:
-    wish = GrantRequest(
-        token=lease.token,
-        shot_id=shot.id,
-        sha256=hashlib.sha256(data).hexdigest(),
-        size=len(data),
-        content_type="image/png",
-    )
-    return Grant.model_validate_json(node.post(f"/v1/batches/{lease.batch_id}/grants", wish).content)
+def granted(node: ScriptedNode) -> tuple[Lease, bytes, Grant]:
+    """A lease, a good picture of its first shot, and the right to upload it."""
+    lease = node.lease()
+    good = drawn(lease.shots[0])
+    return lease, good, node.grant(lease, lease.shots[0], good)
 
 
 def finish(farm: RunningFarm, honest: ScriptedNode, operator: httpx.Client, job: str) -> None:
@@ -113,10 +107,7 @@ def by_the_farm(farm: RunningFarm, reason: str) -> dict[str, int]:
 def test_a_put_of_anything_but_the_granted_bytes_stores_nothing(
     farm: RunningFarm, liar: ScriptedNode, honest: ScriptedNode, operator: httpx.Client, job: str
 ):
-    lease = liar.lease()
-    shot = lease.shots[0]
-    good = drawn(shot)
-    grant = granted(liar, lease, shot, good)
+    lease, good, grant = granted(liar)
     typed = {name: value for name, value in grant.headers.items() if name.lower() != "content-type"}
     elsewhere = grant.url.replace(grant.key, grant.key[:-1] + "x")
     for url, data, headers in (
@@ -141,9 +132,7 @@ def test_a_put_of_anything_but_the_granted_bytes_stores_nothing(
 def test_an_upload_that_breaks_off_stores_nothing(
     farm: RunningFarm, liar: ScriptedNode, honest: ScriptedNode, operator: httpx.Client, job: str
 ):
-    lease = liar.lease()
-    good = drawn(lease.shots[0])
-    grant = granted(liar, lease, lease.shots[0], good)
+    lease, good, grant = granted(liar)
     url = urlsplit(grant.url)
     assert url.hostname is not None
     with socket.create_connection((url.hostname, url.port or 80), timeout=DEADLINE_S) as line:
@@ -162,9 +151,7 @@ def test_an_upload_that_breaks_off_stores_nothing(
 def test_an_upload_is_never_overwritten(
     farm: RunningFarm, liar: ScriptedNode, honest: ScriptedNode, operator: httpx.Client, job: str
 ):
-    lease = liar.lease()
-    good = drawn(lease.shots[0])
-    grant = granted(liar, lease, lease.shots[0], good)
+    lease, good, grant = granted(liar)
     for expected, refused in (((200, 201), {}), ((409, 412), by_the_farm(farm, "conflict"))):
         with refusals(farm, **refused):
             answer = httpx.put(grant.url, content=good, headers=grant.headers, trust_env=False)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -15,7 +13,7 @@ from PIL import Image
 
 from common.errors import Unavailable
 from common.keys import TicketSigner
-from common.messages import GrantRequest, Lease, LeasedShot, Verdict
+from common.messages import Verdict
 from coordinator.background.store_cleanup import KEEP_S, clear_quarantine
 from tests.farm import MANIFEST, RunningFarm, ScriptedNode, drawn, running_farm, until
 from tests.ingest_worker import ingest_worker
@@ -146,21 +144,20 @@ class TestOneStore:
     ):
         submit(operator)
         lease = node.lease()
-        grant = granted(node, lease, lease.shots[0])
-        wrong = httpx.put(
-            grant["url"], content=drawn(lease.shots[0])[:-1] + b"x", headers=grant["headers"], trust_env=False
-        )
+        good = drawn(lease.shots[0])
+        grant = node.grant(lease, lease.shots[0], good)
+        wrong = httpx.put(grant.url, content=good[:-1] + b"x", headers=grant.headers, trust_env=False)
         assert wrong.status_code == 403
-        assert httpx.get(grant["url"], trust_env=False).status_code == 403
-        tampered = grant["url"].replace("size=", "size=1")
-        assert httpx.put(tampered, content=b"x", headers=grant["headers"], trust_env=False).status_code == 403
+        assert httpx.get(grant.url, trust_env=False).status_code == 403
+        tampered = grant.url.replace("size=", "size=1")
+        assert httpx.put(tampered, content=b"x", headers=grant.headers, trust_env=False).status_code == 403
 
     def test_the_token_of_a_batch_is_needed_for_everything(self, operator: httpx.Client, node: ScriptedNode):
         submit(operator)
         lease = node.lease()
         stranger = lease.model_copy(update={"token": "0" * 32})
         with pytest.raises(httpx.HTTPStatusError, match="410"):
-            granted(node, stranger, lease.shots[0])
+            node.grant(stranger, lease.shots[0], b"x")
         with pytest.raises(httpx.HTTPStatusError, match="410"):
             node.close(stranger)
 
@@ -202,10 +199,7 @@ class TestOneStore:
         lease = node.lease()
         delivered, left = lease.shots[0], lease.shots[-1]
         node.deliver(lease, delivered)
-        grant = granted(node, lease, left)
-        httpx.put(
-            grant["url"], content=drawn(left), headers=grant["headers"], trust_env=False
-        ).raise_for_status()
+        node.upload(lease, left)
         node.close(lease)
         store, ledger = farm.farm.store, farm.farm.ledger
         assert clear_quarantine(store, ledger, now=time.time()) == 0
@@ -225,16 +219,3 @@ class TestOneStore:
         with ingest_worker(farm, tmp_path):
             render_all(large, operator, job, 4)
         large.leave()
-
-
-def granted(node: ScriptedNode, lease: Lease, shot: LeasedShot) -> dict[str, Any]:
-    data = drawn(shot)
-    wish = GrantRequest(
-        token=lease.token,
-        shot_id=shot.id,
-        sha256=hashlib.sha256(data).hexdigest(),
-        size=len(data),
-        content_type="image/png",
-    )
-    answer: dict[str, Any] = node.post(f"/v1/batches/{lease.batch_id}/grants", wish).json()
-    return answer

@@ -12,7 +12,7 @@ from PIL import Image
 from common.catalog import folder_identity
 from gpu_node import protocol
 from gpu_node.agent.engine_client import EngineClient
-from tests.engine_talk import ask, load_command, pixels, render, render_command, shot
+from tests.engine_talk import ask, load_command, pixels, render, render_command, rendered, shot
 
 
 def levels(file: Path) -> numpy.ndarray:
@@ -180,12 +180,10 @@ def test_parked_text_encoders_give_the_same_picture(
     engine: EngineClient, tiny_model: Path, word: str
 ) -> None:
     one = shot(seed=9)
-    ask(engine, load_command(tiny_model))
-    resident = pixels(render(engine, one)[one.id])
+    resident = rendered(engine, tiny_model, one)
+    parked = rendered(engine, tiny_model, one, placement=(word, "vae_slicing"))
 
-    ask(engine, load_command(tiny_model, placement=(word, "vae_slicing")))
-
-    assert pixels(render(engine, one)[one.id]) == resident
+    assert pixels(parked) == pixels(resident)
 
 
 def test_weights_stored_as_fp8_give_nearly_the_same_picture(engine: EngineClient, tiny_model: Path) -> None:

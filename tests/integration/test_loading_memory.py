@@ -78,24 +78,15 @@ def save_medium_z_image(folder: Path, dtype: str) -> dict[str, int]:
         ZImagePipeline,
         ZImageTransformer2DModel,
     )
-    from transformers import Qwen3Config, Qwen3Model
+    from transformers import Qwen3Model
 
-    from tests.tiny import byte_tokenizer
+    from tests.tiny import byte_tokenizer, qwen3
 
     tokenizer = byte_tokenizer()
-    encoder = Qwen3Config(
-        vocab_size=len(tokenizer),
-        hidden_size=1024,
-        intermediate_size=3072,
-        num_hidden_layers=2,
-        num_attention_heads=8,
-        num_key_value_heads=8,
-        head_dim=128,
-    )
     # Without a place for numbers first: drawing a hundred million of them takes a while.
     with torch.device("meta"):
         parts = {
-            "text_encoder": Qwen3Model(encoder),
+            "text_encoder": Qwen3Model(qwen3(len(tokenizer), width=1024, heads=8)),
             "transformer": ZImageTransformer2DModel(
                 in_channels=8,
                 dim=1024,

@@ -37,9 +37,13 @@ def test_a_node_joins_with_what_it_is_and_holds(farm: ScriptedFarm, start_node: 
         assert node.stop() == 0
 
 
-def test_a_ticket_becomes_a_claim_and_its_lease_pictures(farm: ScriptedFarm, start_node: NodeStarter) -> None:
+@pytest.mark.parametrize("lost", [[], [503, 502]], ids=["at once", "after lost answers"])
+def test_a_ticket_becomes_a_claim_and_its_lease_pictures(
+    farm: ScriptedFarm, start_node: NodeStarter, lost: list[int]
+) -> None:
     one = shot()
     farm.leases.append(lease(one))
+    farm.refusals["claims"].extend(lost)
     with running_farm(farm), tickets(farm.broker_url) as publish:
         node = start_node(farm.url)
         publish("ticket-1")
@@ -48,22 +52,6 @@ def test_a_ticket_becomes_a_claim_and_its_lease_pictures(farm: ScriptedFarm, sta
         assert [claim.ticket for claim in farm.claims] == ["ticket-1"]
         assert [report.shot_id for report in farm.reports] == [one.id]
         assert len(farm.stored) == 1
-        assert node.stop() == 0
-
-
-def test_a_ticket_whose_answer_was_lost_is_presented_again(
-    farm: ScriptedFarm, start_node: NodeStarter
-) -> None:
-    one = shot()
-    farm.leases.append(lease(one))
-    farm.refusals["claims"].extend([503, 502])
-    with running_farm(farm), tickets(farm.broker_url) as publish:
-        node = start_node(farm.url)
-        publish("ticket-1")
-        farm.wait_for(lambda: farm.closes)
-
-        assert [claim.ticket for claim in farm.claims] == ["ticket-1"]
-        assert [report.shot_id for report in farm.reports] == [one.id]
         assert node.stop() == 0
 
 

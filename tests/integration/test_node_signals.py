@@ -31,6 +31,17 @@ def in_pass(farm: ScriptedFarm) -> bool:
     return any(beat.steps_done for beat in farm.heartbeats)
 
 
+@pytest.fixture
+def rendering(farm: ScriptedFarm, start_node: NodeStarter) -> Iterator[Node]:
+    """A node in a pass that has no end."""
+    farm.leases.append(lease(ENDLESS))
+    with tickets(farm.broker_url) as publish:
+        node = start_node(farm.url)
+        publish("ticket-1")
+        farm.wait_for(lambda: in_pass(farm))
+        yield node
+
+
 def ended_well(node: Node, *numbers: signal.Signals) -> bool:
     """Whether it exits with 0 after these signals, one sentence after the other, and its engine is gone."""
     with outlived(node.engine) as gone:
@@ -109,28 +120,15 @@ def test_while_it_uploads_it_delivers_what_it_has(farm: ScriptedFarm, start_node
 
 
 def test_the_second_signal_hands_back_the_running_pass(
-    farm: ScriptedFarm, start_node: NodeStarter, number: signal.Signals
+    farm: ScriptedFarm, rendering: Node, number: signal.Signals
 ) -> None:
-    farm.leases.append(lease(ENDLESS))
-    with tickets(farm.broker_url) as publish:
-        node = start_node(farm.url)
-        publish("ticket-1")
-        farm.wait_for(lambda: in_pass(farm))
-
-        assert ended_well(node, number, number)
-        assert farm.reports == []
-        assert [close.outcome for close in farm.closes] == ["released"]
+    assert ended_well(rendering, number, number)
+    assert farm.reports == []
+    assert [close.outcome for close in farm.closes] == ["released"]
 
 
-def test_an_engine_ends_by_itself_when_its_node_is_killed_in_a_pass(
-    farm: ScriptedFarm, start_node: NodeStarter
-) -> None:
-    farm.leases.append(lease(ENDLESS))
-    with tickets(farm.broker_url) as publish:
-        node = start_node(farm.url)
-        publish("ticket-1")
-        farm.wait_for(lambda: in_pass(farm))
-        with outlived(node.engine) as gone:
-            node.stop(signal.SIGKILL)
+def test_an_engine_ends_by_itself_when_its_node_is_killed_in_a_pass(rendering: Node) -> None:
+    with outlived(rendering.engine) as gone:
+        rendering.stop(signal.SIGKILL)
 
-            assert gone()
+        assert gone()

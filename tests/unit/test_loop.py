@@ -29,29 +29,24 @@ class Rounds:
             assert self._done.acquire(timeout=_DEADLINE_S)
 
 
-def test_trouble_is_logged_once_and_its_end_too(caplog: pytest.LogCaptureFixture):
-    rounds = Rounds(Unavailable("the broker is away"), Unavailable("the broker is away"), None)
+@pytest.mark.parametrize(
+    ("troubles", "logged"),
+    [
+        (["the broker is away", "the broker is away"], ["the broker is away"]),
+        (["the broker is away", "the disk is full"], ["the broker is away", "the disk is full"]),
+    ],
+)
+def test_each_trouble_is_logged_once_and_its_end_too(
+    troubles: list[str], logged: list[str], caplog: pytest.LogCaptureFixture
+):
+    rounds = Rounds(*map(Unavailable, troubles))
     loop = Loop("dispatcher", rounds, period_s=0.001)
     with caplog.at_level(logging.WARNING):
         loop.start()
-        rounds.wait(5)
+        rounds.wait(len(troubles) + 2)
         loop.stop()
     assert [record.message for record in caplog.records] == [
-        "dispatcher: the broker is away",
-        "dispatcher works again",
-    ]
-
-
-def test_another_trouble_is_logged_too(caplog: pytest.LogCaptureFixture):
-    rounds = Rounds(Unavailable("the broker is away"), Unavailable("the disk is full"))
-    loop = Loop("dispatcher", rounds, period_s=0.001)
-    with caplog.at_level(logging.WARNING):
-        loop.start()
-        rounds.wait(4)
-        loop.stop()
-    assert [record.message for record in caplog.records] == [
-        "dispatcher: the broker is away",
-        "dispatcher: the disk is full",
+        *(f"dispatcher: {trouble}" for trouble in logged),
         "dispatcher works again",
     ]
 

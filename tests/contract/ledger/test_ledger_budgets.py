@@ -42,17 +42,20 @@ def _job(bench: Bench, images: int, max_cost: float) -> str:
     return bench.submit(placed(images, first=50_000), max_cost=max_cost).job_id
 
 
-def test_no_batch_passes_a_budget_at_its_estimate(bench: Bench) -> None:
+@pytest.mark.parametrize(("images", "budget", "made"), [(40, 7.9, 7), (3, 3.0, 3)])
+def test_a_budget_is_used_to_the_last_image_that_it_covers_and_not_beyond(
+    bench: Bench, images: int, budget: float, made: int
+) -> None:
     node = bench.join()
     per_image = _measured(bench, node)
-    job = _job(bench, 40, 7.9 * per_image)
+    job = _job(bench, images, budget * per_image)
 
     while lease := node.claim().lease:
         bench.finish(lease, MINUTE)
 
     view = bench.ledger.job(job)
-    assert view.counts["done"] == 7
-    assert view.cost <= 7.9 * per_image
+    assert view.counts["done"] == made
+    assert view.cost <= budget * per_image
 
 
 def test_shots_of_unequal_work_are_reserved_each_at_its_own_estimate(bench: Bench) -> None:
@@ -86,17 +89,6 @@ def test_a_job_that_has_room_for_its_short_shots_only_goes_on_with_them(bench: B
 
     assert bench.counts(job) == {"done": 3, "waiting": 2}
     assert bench.ledger.job(job).intent == "paused"
-
-
-def test_a_budget_that_is_met_exactly_is_used_to_the_last_image(bench: Bench) -> None:
-    node = bench.join()
-    per_image = _measured(bench, node)
-    job = _job(bench, 3, 3 * per_image)
-
-    while lease := node.claim().lease:
-        bench.finish(lease, MINUTE)
-
-    assert bench.counts(job) == {"done": 3}
 
 
 def test_a_job_whose_budget_has_no_room_for_another_image_pauses_and_says_so(bench: Bench) -> None:

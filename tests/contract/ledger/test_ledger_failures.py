@@ -154,9 +154,7 @@ def test_accepted_failures_make_a_job_done(bench: Bench) -> None:
     job = bench.submit(placed(1))
     node = bench.join()
     for _ in range(3):
-        lease = node.lease()
-        bench.fail(lease, "flat_image")
-        bench.close(lease)
+        node.fail("flat_image")
         bench.rest()
 
     assert bench.ledger.accept_failures(job.job_id) == 1

@@ -9,9 +9,7 @@ from tests.contract.ledger.saying import said, shots_of
 def test_a_failed_shot_goes_to_another_node_where_one_can_take_it(bench: Bench) -> None:
     bench.submit(placed(1))
     node, other = bench.join(), bench.join("other")
-    lease = node.lease()
-    bench.fail(lease, "flat_image")
-    bench.close(lease)
+    node.fail("flat_image")
 
     refused = node.claim().nothing
     assert refused is not None
@@ -22,9 +20,7 @@ def test_a_failed_shot_goes_to_another_node_where_one_can_take_it(bench: Bench) 
 def test_a_failed_shot_goes_to_the_same_node_after_a_while_where_there_is_no_other(bench: Bench) -> None:
     bench.submit(placed(1))
     node = bench.join()
-    lease = node.lease()
-    bench.fail(lease, "flat_image")
-    bench.close(lease)
+    node.fail("flat_image")
 
     refused = node.claim().nothing
     assert refused is not None

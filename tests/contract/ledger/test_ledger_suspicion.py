@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from common.messages import Lease
 from tests.contract.ledger.bench import Bench, placed, placed_one, shot, work
 
 
@@ -13,7 +14,7 @@ def test_a_shot_that_a_node_died_with_is_rendered_last_and_alone(bench: Bench) -
     node = bench.join()
     lease = node.lease()
     node.beat(lease, spent=work(1.0))
-    died_with = {one.id for one in lease.shots}
+    suspects = {one.id for one in lease.shots}
     node = bench.join()
 
     leases = []
@@ -22,20 +23,26 @@ def test_a_shot_that_a_node_died_with_is_rendered_last_and_alone(bench: Bench) -
         bench.finish(leases[-1])
 
     assert [len(lease.shots) for lease in leases] == [2, 1, 1]
-    assert not died_with & {one.id for one in leases[0].shots}
+    assert not suspects & {one.id for one in leases[0].shots}
+
+
+def died_with(bench: Bench, guidances: list[float]) -> Lease:
+    """The lease of a node that was lost in the first pass over shots of these guidances."""
+    bench.past_the_grace()
+    node = bench.join()
+    bench.submit(placed(1))
+    bench.finish(node.lease(), work(3.0))
+    bench.submit([placed_one(shot(seed, guidance=one)) for seed, one in enumerate(guidances, 10)])
+    lease = node.lease()
+    node.beat(lease, spent=work(1.0))
+    bench.join()
+    return lease
 
 
 def test_the_pass_that_was_running_is_suspected_though_guidance_differs_from_shot_to_shot(
     bench: Bench,
 ) -> None:
-    bench.past_the_grace()
-    node = bench.join()
-    bench.submit(placed(1))
-    bench.finish(node.lease(), work(3.0))
-    bench.submit([placed_one(shot(seed, guidance=5.0 + seed % 2)) for seed in range(10, 14)])
-    lease = node.lease()
-    node.beat(lease, spent=work(1.0))
-    bench.join()
+    lease = died_with(bench, [5.0, 6.0, 5.0, 6.0])
 
     assert [one.spec["guidance"] for one in lease.shots] == [5.0, 5.0, 6.0, 6.0]
     assert [bench.shot_row(one.id).crashes for one in lease.shots] == [1, 1, 0, 0]
@@ -44,15 +51,8 @@ def test_the_pass_that_was_running_is_suspected_though_guidance_differs_from_sho
 def test_of_a_pass_that_is_smaller_than_the_lease_allows_only_its_own_shots_are_suspects(
     bench: Bench,
 ) -> None:
-    bench.past_the_grace()
-    node = bench.join()
-    bench.submit(placed(1))
-    bench.finish(node.lease(), work(3.0))
     # Of another guidance, the first is a pass of its own.
-    bench.submit([placed_one(shot(seed, guidance=5.0 + (seed > 10))) for seed in range(10, 14)])
-    lease = node.lease()
-    node.beat(lease, spent=work(1.0))
-    bench.join()
+    lease = died_with(bench, [5.0, 6.0, 6.0, 6.0])
 
     assert lease.pass_size == 2
     assert [bench.shot_row(one.id).crashes for one in lease.shots] == [1, 0, 0, 0]

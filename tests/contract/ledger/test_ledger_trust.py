@@ -70,27 +70,19 @@ def test_a_stored_picture_forgives_a_nodes_earlier_failures(bench: Bench) -> Non
     assert bench.node_state() == "ready"
 
 
-def test_a_node_that_delivers_rubbish_only_is_quarantined(bench: Bench) -> None:
+@pytest.mark.parametrize("rubbish", [True, False], ids=["rubbish", "refused uploads"])
+def test_a_node_that_delivers_no_picture_is_quarantined(bench: Bench, rubbish: bool) -> None:
     bench.submit(placed(20))
     node = bench.join()
     bench.past_the_grace()
     for _ in range(3):
         lease = node.lease()
-        attempt = bench.deliver(lease).attempt_id
-        bench.store(attempt, outcome="rejected", failure="not_an_image")
+        if rubbish:
+            attempt = bench.deliver(lease).attempt_id
+            bench.store(attempt, outcome="rejected", failure="not_an_image")
+        else:
+            bench.fail(lease, "upload_failed")
         bench.close(lease, "released")
-
-    assert bench.node_state() == "quarantined"
-
-
-def test_a_node_whose_uploads_are_refused_is_quarantined(bench: Bench) -> None:
-    bench.submit(placed(20))
-    node = bench.join()
-    bench.past_the_grace()
-    for _ in range(3):
-        lease = node.lease()
-        bench.fail(lease, "upload_failed")
-        bench.close(lease)
 
     assert bench.node_state() == "quarantined"
 

@@ -47,9 +47,7 @@ def test_shots_that_failed_and_such_that_fit_nothing_are_told_apart(bench: Bench
     job = bench.submit([*placed(1), *placed(1, min_class=0, width=4096)]).job_id
     node = bench.join()
     for _ in range(3):
-        lease = node.lease()
-        bench.fail(lease, "flat_image")
-        bench.close(lease)
+        node.fail("flat_image")
         bench.rest()
 
     found = {one.state: one.kind for one in bench.ledger.job(job).failures}

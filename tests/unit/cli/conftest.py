@@ -25,9 +25,17 @@ Farm = Callable[..., Ran]
 def farm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Farm:
     """Runs the command line in a folder without settings."""
     monkeypatch.chdir(tmp_path)
+    return runner("farm", main, monkeypatch, capsys)
 
+
+def runner(
+    program: str,
+    main: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Farm:
     def run(*args: str | Path) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["farm", *map(str, args)])
+        monkeypatch.setattr(sys, "argv", [program, *map(str, args)])
         with pytest.raises(SystemExit) as ended:
             main()
         said = capsys.readouterr()

@@ -9,7 +9,6 @@ import io
 import json
 import re
 import ssl
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
@@ -35,7 +34,7 @@ from gpu_node.doctor import Finding
 from gpu_node.probe import Probe
 from tests.answering_farm import JOB, NODE, SHOT, AnsweringFarm, answering_farm, filled
 from tests.nasty_strings import NASTY, UNSAYABLE, WORST
-from tests.unit.cli.conftest import Farm, Ran
+from tests.unit.cli.conftest import Farm, Ran, runner
 
 MANIFEST = "{version: 1, shots: [{name: a, model: shotfarm-demo, prompt: a red mug}]}"
 #: So wide that nothing is wrapped.
@@ -260,14 +259,7 @@ def node(
     card = "{name: a card, vram_gib: 8, usable_gib: 8, ram_gib: 8, compute_capability: '6.1', watts: 100}"
     (tmp_path / "card.yaml").write_text(card)
 
-    def run(*args: str | Path) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["farm-node", *map(str, args)])
-        with pytest.raises(SystemExit) as ended:
-            node_main()
-        said = capsys.readouterr()
-        return Ran(int(ended.value.code or 0), said.out, said.err)
-
-    return run
+    return runner("farm-node", node_main, monkeypatch, capsys)
 
 
 @contextmanager

@@ -43,9 +43,8 @@ def coordinator(
 
 @pytest.fixture
 def node(coordinator: RunningFarm) -> Iterator[ScriptedNode]:
-    node = ScriptedNode(coordinator)
-    yield node
-    node.leave()
+    with ScriptedNode(coordinator) as node:
+        yield node
 
 
 @pytest.fixture

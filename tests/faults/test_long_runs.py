@@ -1,4 +1,4 @@
-"""A short run under faults; `make chaos` makes longer ones."""
+"""Short runs of the programs that make long ones: `make chaos`, and `make soak` with 20,000 shots."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from pathlib import Path
 
 import pytest
 
-_OPTIONS = ["--seed", "20", "--minutes", "0.8", "--shots", "200", "--engine", "quick"]
 #: The farm's start, and what is left when the faults are over, take most of it.
 _WITHIN_S = 570
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(_WITHIN_S + 30)]
 
 
-def test_all_rules_hold_after_a_minute_under_faults() -> None:
+def run(program: str, options: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.faults.chaos", *_OPTIONS],
+        [sys.executable, "-m", f"tests.faults.{program}", *options.split()],
         cwd=Path(__file__).parents[2],
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -25,3 +24,11 @@ def test_all_rules_hold_after_a_minute_under_faults() -> None:
         timeout=_WITHIN_S,
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+
+
+def test_all_rules_hold_after_a_minute_under_faults() -> None:
+    run("chaos", "--seed 20 --minutes 0.8 --shots 200 --engine quick")
+
+
+def test_no_process_grows_over_a_thousand_shots() -> None:
+    run("soak", "--shots 1500 --warm 500")
