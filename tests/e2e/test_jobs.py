@@ -88,13 +88,17 @@ def test_pull_fetches_only_what_is_missing_or_damaged(open_studio: Farmhouse) ->
 
 
 def test_a_paused_job_renders_nothing_until_it_is_resumed(open_studio: Farmhouse) -> None:
-    job = submitted(open_studio, own(open_studio, "clay", "many"))
+    # More than is rendered while a busy machine starts a command.
+    job = submitted(open_studio, own(open_studio, "clay", "many", **{"seeds: 12": "seeds: 800"}))
     open_studio.farm("pause", job)
     with open_studio.client() as client:
         open_studio.wait_for(lambda: client.job(job), lambda view: not view.running)
-        assert client.job(job).status == "paused"
+        paused = client.job(job)
+        assert paused.status == "paused"
         open_studio.farm("resume", job)
-        open_studio.wait_for(lambda: client.job(job), lambda view: view.status == "done")
+        done = paused.counts.get("done", 0)
+        open_studio.wait_for(lambda: client.job(job), lambda view: view.counts.get("done", 0) > done)
+        open_studio.farm("cancel", job)
 
 
 def test_a_cancelled_job_ends_and_says_so(open_studio: Farmhouse) -> None:

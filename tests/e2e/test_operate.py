@@ -121,12 +121,15 @@ def test_a_quarantined_node_is_trusted_again_when_it_is_forgiven(farm: Farmhouse
 
 
 def test_a_paused_job_is_explained_and_goes_on_when_it_is_resumed(farm: Farmhouse) -> None:
-    job = submitted(farm, "fir", seeds=60, steps=20)
+    # More than is rendered while a busy machine starts a command.
+    job = submitted(farm, "fir", seeds=800, steps=20)
     farm.farm("pause", job)
     assert "paused by the operator" in explained(farm, job)
     assert f"`farm resume {job}`" in explained(farm, job)
     farm.farm("resume", "fir")
-    ended(farm, job)
+    with farm.client() as client:
+        farm.wait_for(lambda: client.job(job), lambda view: bool(view.running))
+    farm.farm("cancel", job)
 
 
 def test_a_job_of_higher_priority_comes_first_and_a_cancelled_one_can_be_requeued(farm: Farmhouse) -> None:
