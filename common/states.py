@@ -160,7 +160,7 @@ def _shot() -> Iterator[Transition[ShotState, ShotEvent]]:
         s.UNSCHEDULABLE, e.FITS, s.WAITING, "a node joined or a job was submitted that makes it fit"
     )
     yield Transition(s.UNSCHEDULABLE, e.UNWANTED, s.CANCELLED, "no live job wants it")
-    yield Transition(s.DONE, e.ERASED, s.CANCELLED, "a person deleted its picture, and no live job wants it")
+    yield Transition(s.DONE, e.ERASED, s.CANCELLED, "a person deleted its image, and no live job wants it")
     for source in (s.FAILED, s.CANCELLED, s.UNSCHEDULABLE):
         yield Transition(source, e.REQUEUED, s.WAITING, "the operator or a new job wants it again")
 

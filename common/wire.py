@@ -20,9 +20,9 @@ def storable(value: Any, depth: int = 0) -> Any:
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, int) and value not in _INTEGERS:
-        raise ValueError("a whole number has 64 bits at the most")
+        raise ValueError("integers are limited to 64 bits")
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value} is no number")
+        raise ValueError(f"{value} is not a finite number")
     if isinstance(value, (dict, list, tuple)):
         if depth == MAX_DEPTH:
             raise ValueError(f"more than {MAX_DEPTH} levels of lists and objects")
@@ -37,5 +37,7 @@ def _text(text: str) -> str:
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise ValueError("a text holds half a surrogate pair, which UTF-8 cannot say") from None
+            raise ValueError(
+                "a string contains an unpaired surrogate, which UTF-8 cannot represent"
+            ) from None
     return text.replace("\0", "")

@@ -23,14 +23,14 @@ def problems_between(entries: CatalogEntries) -> Iterator[tuple[str, str]]:
 
 def _model_problems(path: str, model: ModelEntry, entries: CatalogEntries) -> Iterator[tuple[str, str]]:
     if PurePosixPath(model.path).suffix in _WEIGHTS:
-        yield f"{path}.path", f"`{model.path}` is one file; a model is a folder in the layout of diffusers"
+        yield f"{path}.path", f"`{model.path}` is a single file; a model must be a folder in diffusers format"
     for quantised, file in model.gguf.items():
         yield from _path_problems(f"{path}.gguf.{quantised}.path", file.path, ".gguf")
     if model.license not in entries.licenses:
-        yield f"{path}.license", f"no license `{model.license}`; known: {', '.join(entries.licenses)}"
+        yield f"{path}.license", f"unknown license `{model.license}`; known: {', '.join(entries.licenses)}"
     family = entries.families.get(model.family)
     if family is None:
-        yield f"{path}.family", f"no family `{model.family}`; known: {', '.join(entries.families)}"
+        yield f"{path}.family", f"unknown family `{model.family}`; known: {', '.join(entries.families)}"
         return
     if model.sampler not in family.samplers:
         yield (
@@ -64,7 +64,7 @@ def _lora_problems(
     if lora.base not in bases:
         yield f"{path}.base", f"no model has the base `{lora.base}`; known: {_all(sorted(bases))}"
     if lora.license not in entries.licenses:
-        yield f"{path}.license", f"no license `{lora.license}`; known: {', '.join(entries.licenses)}"
+        yield f"{path}.license", f"unknown license `{lora.license}`; known: {', '.join(entries.licenses)}"
 
 
 def _path_problems(path: str, file: str, ending: str) -> Iterator[tuple[str, str]]:

@@ -61,7 +61,9 @@ class _Reader:
         like = data.pop("like", None)
         if like is not None:
             if (section, like) not in self.plain:
-                problems.append(text.problem(f"{path}.like", f"no entry `{like}` stands above in {section}"))
+                problems.append(
+                    text.problem(f"{path}.like", f"there is no entry `{like}` above in {section}")
+                )
                 return
             data = self.plain[section, like] | data
         self.plain[section, name] = data
@@ -73,11 +75,11 @@ class _Reader:
 def _entries(text: SourceText, problems: list[Problem]) -> Iterator[tuple[str, str, Mapping]]:
     """Section, name and value of each entry of the file."""
     if not isinstance(text.root, Mapping):
-        problems.append(text.problem("", f"a catalog is a mapping with {', '.join(_SECTIONS)}"))
+        problems.append(text.problem("", f"a catalog must be a mapping with {', '.join(_SECTIONS)}"))
         return
     for section, _, node in text.root.items():
         if section not in _SECTIONS:
-            problems.append(text.problem(section, f"no such section{suggestion(section, _SECTIONS)}"))
+            problems.append(text.problem(section, f"unknown section{suggestion(section, _SECTIONS)}"))
         elif not isinstance(node, Mapping):
             problems.append(text.problem(section, "must be a mapping of names to entries"))
         else:

@@ -16,8 +16,8 @@ MAX_DEPTH = 32
 MAX_NODES = 1_000_000
 
 #: Also used where the parser itself stops first: libyaml refuses 1,000 levels before its first event.
-DEEP = f"nests deeper than {MAX_DEPTH} levels"
-_KEY = "a list or mapping stands where a key belongs; put it in quotes"
+DEEP = f"nested deeper than {MAX_DEPTH} levels"
+_KEY = "a list or mapping cannot be a key; put it in quotes"
 
 
 class UnreadableError(Exception):
@@ -57,7 +57,7 @@ class TreeBuilder:
             case yaml.DocumentStartEvent():
                 self._documents += 1
                 if self._documents > 1:
-                    self._fail("holds several documents; keep one and remove the `---`", place)
+                    self._fail("contains several documents; keep one and remove the `---`", place)
             case yaml.AliasEvent():
                 self._add(*self._aliased(str(event.anchor), place), place)
             case yaml.ScalarEvent():
@@ -113,7 +113,7 @@ class TreeBuilder:
         if len(self._open) + height > MAX_DEPTH:
             self._fail(DEEP, place)
         if top.weight > MAX_NODES:
-            self._fail(f"writes out to more than {MAX_NODES:,} values", place)
+            self._fail(f"expands to more than {MAX_NODES:,} values", place)
         if isinstance(top.node, Sequence):
             top.node.items.append(node)
         elif top.key is None:
@@ -128,7 +128,7 @@ class TreeBuilder:
             self._fail(_KEY, place)
         if node.text in mapping.entries:
             first = mapping.entries[node.text][0].line
-            message = f"`{shortened(node.text)}` is given twice, first in line {first}; keep one"
+            message = f"`{shortened(node.text)}` is given twice, first on line {first}; keep one"
             path = shortened(child_path(top.path, node.text), MAX_PATH)
             self.problems.append(Problem(message, path, place.line, place.column))
         top.key = (node.text, place)
@@ -136,7 +136,7 @@ class TreeBuilder:
     def _refuse_tag(self, event: Any, place: Place) -> None:
         if event.tag not in (None, "!"):
             tag = shortened(event.tag)
-            message = f"tags such as `{tag}` have no place here; remove it or put the value in quotes"
+            message = f"tags such as `{tag}` are not supported; remove it or put the value in quotes"
             self.problems.append(self._problem(message, place))
 
     def _name(self, anchor: str | None, node: YamlNode, weight: int, height: int) -> None:
@@ -146,7 +146,7 @@ class TreeBuilder:
     def _aliased(self, anchor: str, place: Place) -> tuple[YamlNode, int, int]:
         name = shortened(anchor)
         if any(frame.anchor == anchor for frame in self._open):
-            self._fail(f"`*{name}` stands inside itself", place)
+            self._fail(f"`*{name}` is inside its own anchor `&{name}`", place)
         if anchor not in self._anchors:
-            self._fail(f"no anchor `&{name}` stands above; if `*{name}` is text, put it in quotes", place)
+            self._fail(f"there is no anchor `&{name}` above; if `*{name}` is text, put it in quotes", place)
         return self._anchors[anchor]

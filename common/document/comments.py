@@ -82,7 +82,7 @@ def _between(text: SourceText, node: Sequence, path: str) -> Iterator[Problem]:
 
 
 def _begins(lost: str, path: str, place: Place) -> Problem:
-    message = f"`#` begins a comment here; write `{shortened(quoted(lost), 200)}`"
+    message = f"`#` starts a comment here; write `{shortened(quoted(lost), 200)}`"
     return Problem(message, shortened(path, MAX_PATH), place.line, place.column)
 
 

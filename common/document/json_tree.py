@@ -70,7 +70,7 @@ class _Reader:
         root = self._value(self.path)
         self._skip()
         if self.pos < len(self.text):
-            self._fail(f"{self._found()} stands behind the end; remove it")
+            self._fail(f"unexpected {self._found()} after the end; remove it")
         return root
 
     def _place(self, at: int | None = None) -> Place:
@@ -101,7 +101,7 @@ class _Reader:
         if word in _LITERALS:
             self.pos += len(word)
             return Scalar(place, _LITERALS[word])
-        return self._fail(f"a value is missing, and {self._found()} stands in its place{_remedy(word)}")
+        return self._fail(f"expected a value, found {self._found()}{_remedy(word)}")
 
     def _mapping(self, path: str) -> Mapping:
         node = Mapping(self._place())
@@ -109,17 +109,17 @@ class _Reader:
         while not self._closes("}", bool(node.entries)):
             place = self._place()
             if self.text[self.pos : self.pos + 1] != '"':
-                self._fail(f"a key in double quotes is missing, and {self._found()} stands in its place")
+                self._fail(f"expected a key in double quotes, found {self._found()}")
             key = self._string(path)
             self._skip()
             if self.text[self.pos : self.pos + 1] != ":":
-                self._fail(f"a `:` is missing behind the key `{shortened(key)}`")
+                self._fail(f"a `:` is missing after the key `{shortened(key)}`")
             self._open()
             own = child_path(path, key)
             value = self._value(own)
             if key in node.entries:
                 first = node.entries[key][0].line
-                message = f"`{shortened(key)}` is given twice, first in line {first}; keep one"
+                message = f"`{shortened(key)}` is given twice, first on line {first}; keep one"
                 self.problems.append(self._problem(message, own, place))
             node.entries.setdefault(key, (place, value))
         return node
@@ -144,12 +144,12 @@ class _Reader:
             return True
         if wants_comma:
             if char != ",":
-                self._fail(f"a `,` or `{bracket}` is missing, and {self._found()} stands in its place")
+                self._fail(f"expected `,` or `{bracket}`, found {self._found()}")
             comma = self.pos
             self._open()
             if self.text[self.pos : self.pos + 1] == bracket:
                 self.pos = comma
-                self._fail(f"a `,` stands before `{bracket}`; remove it")
+                self._fail(f"there is an extra `,` before `{bracket}`; remove it")
         return False
 
     def _string(self, path: str) -> str:
@@ -160,12 +160,14 @@ class _Reader:
             self.pos = min(error.pos, len(self.text))
             if "Unterminated" in error.msg:
                 self.pos = start
-                self._fail('this string is never closed; write `"` at its end')
+                self._fail('this string is never closed; add `"` at its end')
             if "escape" in error.msg:
-                self._fail("`\\` begins no escape here; write `\\\\` for a backslash")
-            self._fail("a string holds a line break or control character; write `\\n` or such")
+                self._fail("this escape sequence is invalid; write `\\\\` for a backslash")
+            self._fail("a string contains a line break or control character; write an escape such as `\\n`")
         if half := _HALF.search(text):
-            message = f"holds half a character, `\\u{ord(half[0]):04x}`; write the whole one, or remove it"
+            message = (
+                f"contains an unpaired surrogate, `\\u{ord(half[0]):04x}`; write both halves, or remove it"
+            )
             self.problems.append(self._problem(message, path, self._place(start)))
             text = _HALF.sub("\ufffd", text)
         return str(text)
@@ -182,7 +184,7 @@ class _Reader:
         return Problem(message, shortened(path, MAX_PATH), place.line, place.column)
 
     def _fail(self, message: str) -> NoReturn:
-        raise UnreadableError(self._problem(f"is not JSON: {message}", "", self._place()))
+        raise UnreadableError(self._problem(f"is not valid JSON: {message}", "", self._place()))
 
 
 def _remedy(word: str) -> str:

@@ -51,7 +51,7 @@ def syntax_problem(text: str, error: yaml.MarkedYAMLError) -> Problem:
     if in_brackets and opened and not _after_quote(here, column):
         closing, bracket = ("}", "{") if "mapping" in (error.context or "") else ("]", "[")
         place = f"line {opened.line + 1}, column {opened.column + 1}"
-        missing = f"a `,` is missing here, or the `{closing}` of the `{bracket}` in {place}"
+        missing = f"a `,` is missing here, or the `{closing}` that closes the `{bracket}` at {place}"
         return _problem(missing, line, column)
     if "quoted scalar" in (error.context or "") and opened and "escape" not in (error.problem or ""):
         line, column = opened.line, opened.column
@@ -63,36 +63,36 @@ def syntax_problem(text: str, error: yaml.MarkedYAMLError) -> Problem:
     reason = " ".join(part for part in (error.context, error.problem) if part)
     if said := _in_words(reason, here, column):
         return _problem(said, line, column)
-    return _problem(f"is not YAML: {reason}{_remedy(reason, here, column)}", line, column)
+    return _problem(f"is not valid YAML: {reason}{_remedy(reason, here, column)}", line, column)
 
 
 def _in_words(reason: str, line: str, column: int) -> str | None:
     """Explains the most common errors, for which the message of the parser uses internal terms."""
     before, behind = line[:column].rstrip(), line[column:].strip()
     if "cannot start any token" in reason and line[column : column + 1] == "\t":
-        return "a tab stands here; write blanks in its place"
+        return "this is a tab; use spaces instead"
     if "while parsing a block" not in reason or not behind:
         return None
     if not before:
-        return "this line is indented like none that it could belong to; begin it in the column of those"
+        return "the indentation of this line matches no line above; align it with the lines it belongs to"
     if before[-1] in "\"'" and before != line[:column]:
-        return "the text goes on behind its closing quotation mark; put all of it in one pair of quotes"
+        return "there is text after the closing quotation mark; put all of it in one pair of quotes"
     return None
 
 
 def _remedy(reason: str, line: str, column: int) -> str:
     if "block sequence entries" in reason:
-        return "; put a text that starts with `- ` in quotes"
+        return "; put text that starts with `- ` in quotes"
     if "escape" in reason or "hexdecimal" in reason:
-        return "; use single quotes, where a backslash is itself"
+        return "; use single quotes, in which a backslash is plain text"
     if "cannot start any token" in reason:
-        return f"; put a text that starts with `{line[column : column + 1]}` in quotes"
+        return f"; put text that starts with `{line[column : column + 1]}` in quotes"
     if "mapping values are not allowed" in reason:
-        return "; put a text that holds `: ` in quotes"
+        return "; put text that contains `: ` in quotes"
     if quote := _after_quote(line, column):
         return "; write '' for an apostrophe" if quote == "'" else '; write \\" for a quotation mark'
     if line[column : column + 1] in ("]", "}"):
-        return f"; this `{line[column]}` closes nothing"
+        return f"; this `{line[column]}` has no opening bracket"
     return ""
 
 
@@ -111,7 +111,7 @@ def _of_line(lines: list[str], number: int, in_brackets: bool) -> Problem | None
         return None
     line = lines[number]
     if "\t" in line[: len(line) - len(line.lstrip())]:
-        return _problem("a tab indents this line; YAML indents with spaces", number, line.index("\t"))
+        return _problem("this line is indented with a tab; use spaces", number, line.index("\t"))
     start = _value_of(line)
     value = line[start:].strip()
     if not value or value[0] not in _NEEDS_QUOTES or _is_yaml(value):
@@ -119,7 +119,7 @@ def _of_line(lines: list[str], number: int, in_brackets: bool) -> Problem | None
     is_text = _TEXT_KEY.fullmatch(line[:start].lstrip(" -"))
     if not is_text and (value[0] == "[" or (value[0] == "{" and in_brackets)):
         return None
-    message = f"a value that starts with `{value[0]}` reads as YAML syntax; put it in quotes: "
+    message = f"a value that starts with `{value[0]}` is read as YAML syntax; put it in quotes: "
     return _problem(f"{message}{quoted(shortened(value, 200))}", number, start)
 
 
@@ -159,7 +159,7 @@ def _odd_value(line: str, start: re.Match[str], key: re.Match[str]) -> tuple[int
     if value and (sign == "=" or (colon == ":" and not value.startswith(("//", ":")))):
         return (
             key.start(),
-            f"a `:` and a blank part key and value; write `{key['key']}: {shortened(value, 200)}`",
+            f"a `:` and a space must separate key and value; write `{key['key']}: {shortened(value, 200)}`",
         )
     closing = TYPOGRAPHIC_QUOTES.get(value[:1], "")
     if closing and value[-1] in closing and len(value) > 1:
@@ -173,7 +173,7 @@ def _comment_in_brackets(lines: list[str], last: int) -> Problem | None:
         found = _COMMENT.search(_QUOTED.sub(lambda quoted: "_" * len(quoted[0]), lines[number]))
         if found and any(bracket in lines[number][: found.start()] for bracket in ("[", "{", ",")):
             value = shortened(lines[number][found.start() : found.end()])
-            message = f'`#` begins a comment here; write `"{value}"`'
+            message = f'`#` starts a comment here; write `"{value}"`'
             return _problem(message, number, found.start())
     return None
 

@@ -51,7 +51,7 @@ def decoded(content: str | bytes, source: str) -> str:
     if size > MAX_BYTES:
         limit = f"{MAX_BYTES // 1024**2} MiB"
         raise InvalidDocument(
-            source, [Problem(f"is {size / 1024**2:.1f} MiB; the most is {limit}", "", 1, 1)]
+            source, [Problem(f"is {size / 1024**2:.1f} MiB; the limit is {limit}", "", 1, 1)]
         )
     try:
         text = content.decode("utf-8") if isinstance(content, bytes) else content
@@ -82,7 +82,7 @@ def _events(text: str) -> Iterator[Any]:
     except yaml.reader.ReaderError as error:
         code = error.character if isinstance(error.character, int) else ord(str(error.character)[0])
         line = text.count("\n", 0, text.find(chr(code)) + 1) + 1
-        message = f"holds the control character {code:#04x}; remove it"
+        message = f"contains the control character {code:#04x}; remove it"
         raise UnreadableError(Problem(message, "", line, 1)) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark

@@ -43,10 +43,10 @@ WITHOUT = {
     ),
     **dict.fromkeys(
         ("batchsize", "batchcount", "niter", "numimages", "numimagesperprompt", "imagecount", "images"),
-        "`seeds` of the group says how many",
+        "`seeds` of the group sets the number of images",
     ),
     **dict.fromkeys(("aspect", "aspectratio", "ar"), "write a column `size` such as `1344x768`"),
-    "seeds": "write a column `seed` for a seed of each row",
+    "seeds": "write a column `seed` to give each row a seed",
     "variants": "write `variants:` beside `axes`",
 }
 
@@ -77,7 +77,7 @@ def column_remedy(column: str) -> str:
     if field is None:
         return ""
     key = column if re.fullmatch(r"[^\W\d][\w-]*", column) else f'"{column}"'
-    sets = f"the column `{shortened(column)}` sets the picture's `{'size' if field in SIDES else field}`"
+    sets = f"the column `{shortened(column)}` sets the image's `{'size' if field in SIDES else field}`"
     return f"; {sets}: rename it, or add `columns: {{{key}: null}}` beside `file`"
 
 

@@ -39,20 +39,22 @@ _NOT_AXES = {
 
 _COLUMNS = Key(
     Later({"type": "object", "additionalProperties": {"type": ["string", "null"]}}),
-    "Columns to be called otherwise (`{Variant SKU: sku}`), or to set nothing (`{size: null}`).",
+    "Columns to rename (`{Variant SKU: sku}`), or to use as plain text only (`{size: null}`).",
 )
 
 _VALUES_KEYS = {
     "values": Key(Later({"type": "array"}), "The values."),
-    "expand": Key(Switch(), "Whether `{a|b}` and `__wildcard__` inside the values expand."),
+    "expand": Key(
+        Switch(), "Whether `{a|b}` and `__wildcard__` in the values are expanded. Default: `false`."
+    ),
     "columns": _COLUMNS,
 }
 _FILE_KEYS = {
-    "file": Key(Later(Text().schema()), "A txt, csv, xlsx, json or yaml file beside the manifest."),
+    "file": Key(Later(Text().schema()), "A txt, csv, xlsx, json or yaml file in the folder of the manifest."),
     "expand": _VALUES_KEYS["expand"],
     "columns": _COLUMNS,
-    "sheet": Key(Text(), "Sheet of a workbook; the first if not given."),
-    "key": Key(Text(), "Where in a JSON or YAML file the list stands, as `campaign.personas`."),
+    "sheet": Key(Text(), "Sheet of a workbook. Default: the first."),
+    "key": Key(Text(), "Dotted path of the list in a JSON or YAML file, such as `campaign.personas`."),
 }
 
 _LIST_KEYS = {
@@ -110,7 +112,7 @@ def name_problem(name: str) -> str | None:
         return f"`{name}` is reserved: {RESERVED[name]}; choose another name"
     if not re.fullmatch(AXIS_NAME, name):
         word = shortened(name)
-        return f"axis name `{word}` must be {_LETTERS}, at most 63"
+        return f"axis name `{word}` must consist of {_LETTERS}, at most 63 characters"
     return None
 
 
@@ -180,7 +182,7 @@ def _listed(node: YamlNode, path: str, name: str, expand: bool, reading: Reading
     if not _is_no_range(node, path, name, reading):
         return None
     if (file := one_file(node)) is not None and path not in reading.contents:
-        message = f"names a file where values belong; write `{file}`"
+        message = f"is a file name instead of values; write `{file}`"
         reading.wrong(node.place, path, message)
         return None
     if not node.items:
@@ -216,7 +218,7 @@ def _is_no_range(node: tree.Sequence, path: str, name: str, reading: Reading) ->
     if meant is None:
         return True
     if name in AXIS_KEYS and isinstance(AXIS_KEYS[name].kind, Number):
-        message = f"must hold numbers, not {described(only)}; write `{name}: {meant}`"
+        message = f"must contain numbers, not {described(only)}; write `{name}: {meant}`"
         reading.wrong(only.place, f"{path}[0]", message)
         return False
     if name not in AXIS_KEYS and value_remedies.is_written_as_range(only.text):
@@ -273,7 +275,9 @@ def _mapped(node: tree.Mapping, path: str, reading: Reading) -> tuple[Spelling, 
         if field in SIDES:
             sides[field] = key, value
         elif field in sets and field != "loras":
-            reading.wrong(place, where, f"sets `{field}`, as another field of the same value does; keep one")
+            reading.wrong(
+                place, where, f"sets `{field}`, which another field of the same value also sets; keep one"
+            )
         else:
             read = VALUE_KEYS[field].kind.read(_in_our_words(field, value), where, reading)
             if read is not None:
@@ -300,7 +304,7 @@ def _sets_nothing(field: str, value: YamlNode) -> bool:
 def _text(value: YamlNode, path: str, reading: Reading) -> str:
     """Returns the text of a field that sets nothing: list items are joined, null becomes empty."""
     if isinstance(value, tree.Mapping):
-        remedy = "give each of its texts a field of its own"
+        remedy = "give each text a separate field"
         reading.wrong(value.place, path, f"must be text or a list of texts, not {described(value)}; {remedy}")
         return ""
     return "" if isinstance(value, Scalar) and value.kind == "null" else spelling(value)

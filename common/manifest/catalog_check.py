@@ -46,7 +46,7 @@ def _check_named(
     entry = known.get(name)
     if entry is None:
         is_none = name.lower() in ("none", "null", "no", "nothing", "default")
-        hint = "; leave it out where none is meant" if is_none else suggestion(name, known)
+        hint = "; leave it out if none is intended" if is_none else suggestion(name, known)
         message = f"unknown {kind} `{name}`{hint}"
         reading.wrong_at(path, message)
     elif commercial and not entry.license.commercial:

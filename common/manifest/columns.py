@@ -72,7 +72,7 @@ def _unread(key: str, group: Group, read: Set[tuple[str, str]]) -> str | None:
         return None
     near = nearest(key, group.axes)
     hint = did_you_mean(key, near) if near else ""
-    return f"`{shortened(key)}` is no axis of this group, and nothing refers to it{hint}"
+    return f"`{shortened(key)}` is not an axis of this group, and nothing refers to it{hint}"
 
 
 def _vain(key: str) -> str | None:

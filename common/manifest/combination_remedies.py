@@ -72,7 +72,7 @@ def _of_word(key: str, value: Scalar, mapping: tree.Mapping) -> str | None:
     names, words = _names(mapping), {spelled(key), spelled(value.text)}
     if spelled(value.text) in _IN_STEP and len(names) > 1:
         if "zip" in mapping.entries:
-            return "; remove it, since `zip` says it"
+            return "; remove it, since `zip` already sets it"
         return f"; write `zip: [{', '.join(names)}]`"
     if spelled(value.text) in _ALL and len(names) > 0:
         return _MULTIPLY

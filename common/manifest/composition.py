@@ -114,7 +114,7 @@ class _Composer:
     def _references(self, node: YamlNode, path: str) -> list[tuple[Scalar, str]]:
         """Returns the file names under a key, each with its path."""
         if isinstance(node, tree.Sequence) and len(node.items) > MAX_BASES:
-            self._wrong(node.place, path, f"lists {len(node.items):,} files; {MAX_BASES} is the most")
+            self._wrong(node.place, path, f"lists {len(node.items):,} files; the limit is {MAX_BASES}")
             return []
         items = node.items if isinstance(node, tree.Sequence) else [node]
         found = [item for item in items if isinstance(item, Scalar) and item.kind != "null" and item.text]
@@ -134,10 +134,12 @@ class _Composer:
         name = self._shown(reference)
         if name in chain:
             circle = " > ".join(shortened(each) for each in [*chain[chain.index(name) :], name])
-            self._wrong(reference.place, path, f"`{shortened(name)}` extends itself: {circle}; leave one out")
+            self._wrong(
+                reference.place, path, f"`{shortened(name)}` extends itself: {circle}; remove one of them"
+            )
             return None
         if len(chain) > MAX_DEPTH:
-            self._wrong(reference.place, path, f"files extend each other more than {MAX_DEPTH} deep")
+            self._wrong(reference.place, path, f"`extends` is nested deeper than {MAX_DEPTH} files")
             return None
         if name not in self._merged:
             root = self._read(reference, path, files, "extends")
@@ -161,7 +163,7 @@ class _Composer:
         """Returns the root of a file; returns None after reporting why it cannot be read."""
         if files is None:
             word = f"`{key}: {shortened(reference.text)}`"
-            message = f"{word} cannot be read here; `farm submit` sends the contents instead"
+            message = f"{word} cannot be read here; use `farm submit`, which sends the contents"
             self._wrong(reference.place, path, message)
             return None
         name = self._shown(reference)
@@ -178,7 +180,9 @@ class _Composer:
     def _check_version(self, root: tree.Mapping) -> None:
         """Reports a base with a missing or wrong version."""
         version = root.get("version")
-        problem = "lacks `version`; write `version: 1`" if version is None else Version().problem(version)
+        problem = (
+            "`version` is missing; write `version: 1`" if version is None else Version().problem(version)
+        )
         if problem:
             place = root.place if version is None else version.place
             self._add([Problem(problem, "version" if version else "", place.line, place.column)], place.file)
@@ -242,10 +246,10 @@ class _Composer:
         key = next((each for each in cells if each.lower() == "name"), "")
         name = cells[key][1] if key else None
         if not (isinstance(name, Scalar) and name.text):
-            self._wrong(row.place, "presets", "is no preset; give it a `name`", is_partial=False)
+            self._wrong(row.place, "presets", "is not a named preset; give it a `name`", is_partial=False)
         elif name.text in found.entries:
             first = found.entries[name.text][0].line
-            message = f"is given twice, first in line {first}; keep one"
+            message = f"is given twice, first on line {first}; keep one"
             self._wrong(name.place, child_path("presets", name.text), message, is_partial=False)
         else:
             said = {
@@ -292,7 +296,9 @@ class _Composer:
         others = [key for key in axis.entries if key not in ("list", "expand")]
         if others:
             place = axis.entries[others[0]][0]
-            message = f"`{shortened(others[0])}` does not go with `list`; write it where the list stands"
+            message = (
+                f"`{shortened(others[0])}` cannot be combined with `list`; write it where the list is defined"
+            )
             self._wrong(place, child_path(path, others[0]), message, is_partial=False)
         elif not isinstance(name, Scalar) or name.text not in known:
             word = name.text if isinstance(name, Scalar) else described(name)
@@ -302,14 +308,14 @@ class _Composer:
         else:
             values = known[name.text][1]
             if _names_list(values):
-                message = f"list `{shortened(name.text)}` names another list; write its values"
+                message = f"list `{shortened(name.text)}` refers to another list; write its values"
                 self._wrong(values.place, child_path("lists", name.text), message, is_partial=False)
                 return axis
             return _expanding(values, axis.entries.get("expand"))
         return axis
 
     def _unusable(self, reference: Scalar, path: str, error: UnusableFileError) -> None:
-        line = f" in line {error.line}" if error.line else ""
+        line = f" on line {error.line}" if error.line else ""
         self._wrong(reference.place, path, f"file `{shortened(reference.text)}`{line} {error}")
 
     def _add(self, problems: Iterable[Problem], file: str) -> None:

@@ -52,7 +52,7 @@ class FileReader:
             try:
                 return content.decode("utf-16")
             except UnicodeDecodeError:
-                raise UnusableFileError("is broken UTF-16 text; save it as UTF-8") from None
+                raise UnusableFileError("is invalid UTF-16 text; save it as UTF-8") from None
         try:
             return content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
@@ -69,7 +69,7 @@ class FileReader:
         path = self._path(name)
         try:
             if path.exists() and not path.is_file():
-                raise UnusableFileError("is not a plain file")
+                raise UnusableFileError("is not a regular file")
             with path.open("rb") as file:
                 content = file.read(MAX_BYTES + 1)
         except FileNotFoundError:
@@ -84,13 +84,13 @@ class FileReader:
         try:
             path = (self.folder / name).resolve()
         except (ValueError, OSError, RuntimeError):
-            raise UnusableFileError("is no file name") from None
+            raise UnusableFileError("is not a valid file name") from None
         if not path.is_relative_to(self.root):
             # Archives from untrusted sources may contain links, so only the user may widen the folder.
             is_link = Path(os.path.normpath(self.folder / name)).is_relative_to(self.root)
-            where = "leads by a link out of" if is_link else "lies above"
+            where = "is a link that leads outside" if is_link else "is outside"
             wider = os.path.commonpath([self.root, path.parent])
-            raise UnusableFileError(f"{where} the manifest's folder; `--root {wider}` allows a wider one")
+            raise UnusableFileError(f"{where} the manifest's folder; pass `--root {wider}` to allow it")
         return path
 
     def names(self, folder: str) -> list[str]:

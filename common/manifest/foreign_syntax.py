@@ -16,15 +16,15 @@ _COLON = r"(?:(?<=[^\d\s]):|:(?=\s{0,9}[-+]?\d?\.\d))\s{0,9}"
 _TAGS = {
     "random": "write `{a|b}`",
     "alternate": "write `{a|b}`, which draws one of them",
-    "fromto": "write the text that is meant",
+    "fromto": "write the intended text",
     "wildcard": "write `__name__`",
     "wc": "write `__name__`",
-    "repeat": "write the text as often as it is meant",
-    "embed": "the farm loads no embeddings",
-    "embedding": "the farm loads no embeddings",
-    "segment": "the farm paints no parts of a picture anew",
-    "region": "the farm knows no regions",
-    "object": "the farm knows no regions",
+    "repeat": "write the text as many times as you need it",
+    "embed": "the farm does not support embeddings",
+    "embedding": "the farm does not support embeddings",
+    "segment": "the farm does not support inpainting",
+    "region": "the farm does not support regions",
+    "object": "the farm does not support regions",
     "preset": "write its text",
     "comment": "leave it out",
     "param": "write the key of the manifest, such as `steps`",
@@ -41,7 +41,7 @@ _FLAGS = {
     **dict.fromkeys(("fs", "flow_shift", "shift"), "`shift:`"),
     **dict.fromkeys(("prompt", "p"), "`prompt:`"),
     **dict.fromkeys(("am", "lora", "loras"), "`loras:`"),
-    **dict.fromkeys(("b", "batch_size", "n_iter", "repeat", "r"), "`seeds:`, which counts pictures,"),
+    **dict.fromkeys(("b", "batch_size", "n_iter", "repeat", "r"), "`seeds:`, the number of images,"),
 }
 _OTHER_FLAGS = (
     "style",
@@ -92,7 +92,7 @@ def _tag(match: re.Match[str]) -> str:
     remedy = _TAGS.get(match["tag"].lower())
     if remedy is None and (weight := re.fullmatch(rf"\s*({_NUMBER})\s*", match["rest"])):
         remedy = f"for a LoRA write `loras: [{match['tag']}@{weight[1]}]`"
-    return remedy or "the farm reads no tags; leave it out"
+    return remedy or "the farm does not support tags; leave it out"
 
 
 TABLE = (
@@ -103,7 +103,7 @@ TABLE = (
             r"|\([^()\n]{1,100}\)(?:\d\.\d{1,2}(?!\d)|\+{1,9}|-{2,9})(?=[\s,.]|$)"
             r"|\w::-?\d{1,3}(?:\.\d{1,9})?(?=[\s,]|$)"
         ),
-        "it takes no weights and no BREAK; say in words what matters most",
+        "it does not support weights; describe in words what matters most",
     ),
     Foreign(
         "line weight",
@@ -114,27 +114,27 @@ TABLE = (
     Foreign(
         "break",
         re.compile(r"\b(?:BREAK|ADDCOMM|ADDBASE|ADDROW|ADDCOL)\b"),
-        "it takes no weights and no BREAK; leave it out",
+        "it does not support BREAK; leave it out",
     ),
     Foreign(
         "emphasis",
         re.compile(r"\(\([^()\n]{1,200}\)\)|\[\[[^\[\]\n]{1,200}\]\]"),
-        "it takes no weights; leave the brackets out",
+        "it does not support weights; remove the brackets",
     ),
     Foreign(
         "schedule",
         re.compile(rf"\[[^\[\]]{{0,200}}{_COLON}{_NUMBER}\s{{0,9}}\]"),
-        "it changes no words between steps; write the text that is meant",
+        "it does not change words between steps; write the intended text",
     ),
     Foreign(
         "alternation",
         re.compile(r"\[[^\[\]{}\n|]{1,100}\|[^\[\]{}\n]{1,100}\]"),
-        "it alternates no words; `{a|b}` draws one of them",
+        "it does not alternate words; `{a|b}` draws one of them",
     ),
     Foreign(
         "composition",
         re.compile(r"(?<=\s)AND(?=\s{1,9}\S{0,40}[^\W\d_A-Z])|(?<=[^\W\d_A-Z]\s)AND(?=\s)"),
-        "it composes no prompts; join them by a comma",
+        "it does not combine prompts; join them with a comma",
     ),
     Foreign(
         "tag",
@@ -146,7 +146,9 @@ TABLE = (
         _tag,
     ),
     Foreign(
-        "embedding", re.compile(r"\bembedding:[\w.-]{1,100}"), "the farm loads no embeddings; leave it out"
+        "embedding",
+        re.compile(r"\bembedding:[\w.-]{1,100}"),
+        "the farm does not support embeddings; leave it out",
     ),
     Foreign(
         "flag",
@@ -165,7 +167,7 @@ TABLE = (
     Foreign(
         "escape",
         re.compile(r"\\[()\[\]]"),
-        "brackets need no backslash and keep it; leave it out",
+        "brackets need no backslash, and it stays in the text; remove it",
     ),
     Foreign(
         "comment",
@@ -174,12 +176,12 @@ TABLE = (
             r"|(?:(?<=\n)|(?<=\A))[ \t]{0,9}//\S{0,40}"
             r"|(?<=\n)[ \t]{0,9}#(?!(?:[0-9a-fA-F]{3}){1,2}\b|\d)\w\S{0,40}"
         ),
-        "nothing is a comment here; leave it out",
+        "comments are not supported here; remove it",
     ),
     Foreign(
         "parameters",
         re.compile(r"(?:^|(?<=\n))Negative prompt:|\bSteps: \d{1,4}, Sampler:"),
-        "settings have keys of their own, such as `negative:` and `steps:`",
+        "settings have separate keys, such as `negative:` and `steps:`",
     ),
     Foreign(
         "unexpanded",
@@ -187,7 +189,7 @@ TABLE = (
             r"\{\{[^{}\n]{0,100}\}\}|\{%[^{}\n]{0,100}%\}|\$?\{[^{}\n]{0,200}\|[^{}\n]{0,200}\}"
             r"|\$?\{\s{0,9}[\w.-]{1,100}\s{0,9}\}|(?<!\w)__[^\s_](?:[^\n_]|_(?!_)){0,100}__(?!\w)"
         ),
-        "in the values of an axis `{a|b}` and `__wildcard__` work with `expand: true`, references never",
+        "in axis values, `{a|b}` and `__wildcard__` need `expand: true`, and references do not work",
         ("value",),
     ),
 )
@@ -208,7 +210,7 @@ def foreign(text: PromptText) -> Iterator[tuple[str, int, str, str]]:
         return
     for offset in leftovers(text.text):
         word = text.text[offset:].split(maxsplit=1)[0]
-        yield "underscores", offset, word, "a `__` is left over; write `__name__` for a wildcard"
+        yield "underscores", offset, word, "this `__` has no counterpart; write `__name__` for a wildcard"
     if _MAYBE_BEHIND.search(text.text):
         yield from _weights_behind(text)
 
@@ -229,7 +231,7 @@ def _weights_behind(text: PromptText) -> Iterator[tuple[str, int, str, str]]:
                 f"{weight or 1}::{_BEHIND.sub('', body)}"
                 for weight, body in zip(weights, texts, strict=False)
             ]
-            remedy = f"weights stand in front: `{{{shortened('|'.join(parts))}}}`"
+            remedy = f"the weight must come first: `{{{shortened('|'.join(parts))}}}`"
             yield "weight behind", choice.offset, f"{{{written}}}", remedy
 
 

@@ -23,14 +23,15 @@ from common.wording import nearest
 GROUP_KEYS = {
     "name": Key(Name(), "Name of the group, unique in the manifest; part of the default file names."),
     **SHOT_KEYS,
-    "axes": Key(Axes(), "What varies: axis name to values. Axes multiply unless `zip` pairs them."),
-    "zip": Key(Zip(), "Axes that go in step instead of multiplying: `[[format, channel]]`."),
+    "axes": Key(Axes(), "What varies: axis names and their values. Axes multiply unless `zip` pairs them."),
+    "zip": Key(Zip(), "Axes that advance together instead of multiplying: `[[format, channel]]`."),
     "include": Key(
-        Entries("include"), "Additions to combinations, or further combinations, as in CI matrices."
+        Entries("include"), "Fields to add to combinations, or additional combinations, as in CI matrices."
     ),
     "exclude": Key(Entries("exclude"), "Combinations to leave out, by `axis` or `axis.field`."),
     "output": Key(
-        SectionKey(Output, OUTPUT_KEYS), "File format and names of this group, over the manifest's `output`."
+        SectionKey(Output, OUTPUT_KEYS),
+        "File format and names of this group; overrides the manifest's `output`.",
     ),
 }
 
@@ -56,7 +57,7 @@ def read_groups(
         reading.wrong(node.place, "shots", message + write("", _as_list(node)))
         return ()
     if not node.items:
-        reading.wrong(node.place, "shots", "has no groups, so there is nothing to draw")
+        reading.wrong(node.place, "shots", "has no groups, so there is nothing to render")
     names: dict[str, int] = {}
     groups = []
     for index, item in enumerate(node.items):
@@ -133,7 +134,7 @@ def _check_lora_names(group: Group, places: list[ShotFields], path: str, reading
     """Reports axes with the name of a LoRA in the group, because `{name.trigger}` would be ambiguous."""
     names = {lora.name for fields in places for lora in fields.loras}
     for axis in names & group.axes.keys():
-        message = f"`{axis}` is a LoRA of this group, so `{{{axis}.trigger}}` has a meaning already"
+        message = f"`{axis}` is a LoRA of this group, so `{{{axis}.trigger}}` already has a meaning"
         reading.wrong_at(f"{path}.axes.{axis}", message)
 
 

@@ -36,14 +36,14 @@ class Habit:
         mine = {each: self.keys[spelled(each)] for each in mapping.entries if spelled(each) in self.keys}
         first, *others = mine
         if self.ours in mapping.entries:
-            return f"; remove it, since `{self.ours}` says it"
+            return f"; remove it, since `{self.ours}` already sets it"
         if key != first:
             return ""
         values = {role: value for each, role in mine.items() if (value := mapping.get(each)) is not None}
-        place = f" in place of it and {' and '.join(f'`{each}`' for each in others)}" if others else ""
+        place = f" instead of it and {' and '.join(f'`{each}`' for each in others)}" if others else ""
         line = self.line(values)
         if line is None or len(line) > value_remedies.LONGEST:
-            return f"; its name here is `{self.ours}`"
+            return f"; use `{self.ours}`"
         return f"; write `{line}`{place}"
 
 
@@ -211,11 +211,13 @@ _WITHOUT = {
     **{key: why for key, why in WITHOUT.items() if key not in ("seeds", "variants", "version")},
     **dict.fromkeys(("strength", "image", "mask", "ipadapter"), WITHOUT["denoise"]),
     **dict.fromkeys(("upscale", "device", "dtype"), WITHOUT["vae"]),
-    **dict.fromkeys(("failfast", "maxparallel", "timeout", "needs", "dependson"), "the farm plans the work"),
+    **dict.fromkeys(
+        ("failfast", "maxparallel", "timeout", "needs", "dependson"), "the farm schedules the work"
+    ),
     **dict.fromkeys(("shuffle", "order", "orderby", "sort"), "shots come in the order of their axes"),
     **dict.fromkeys(
         ("sample", "pick", "limit", "max", "maxcombinations", "take"),
-        "every combination is made; to draw some, write `{a|b}` in the prompt, and `seeds`",
+        "every combination is rendered; to draw some, write `{a|b}` in the prompt, and `seeds`",
     ),
 }
 #: Metadata about a manifest, which has no effect on rendering.
@@ -248,11 +250,11 @@ def of_shots(key: str, mapping: tree.Mapping) -> str | None:
         if not isinstance(prompt, Scalar):
             return "; write its words into `prompt`"
         joined = Scalar(value.place, f"{prompt.text}, {value.text}")
-        return f"; write `prompt: {flow(joined)}` in place of it"
+        return f"; write `prompt: {flow(joined)}` instead"
     if spelled(key) in _REMARKS:
         return "; remove it, or make it a comment with `# ` in front"
     if spelled(key) in _SWITCHES and isinstance(value, Scalar):
-        return "; remove it, and put `# ` in front of each line that should not count"
+        return "; remove it, and put `# ` in front of each line to ignore"
     why = _WITHOUT.get(spelled(key))
     return f"; remove it: {why}" if why else None
 
@@ -344,7 +346,7 @@ def renamed(names: Mapping[str, str]) -> KeyRemedy:
         if ours is None or value is None:
             return None
         if ours in mapping.entries:
-            return f"; remove it, since `{ours}` says it"
+            return f"; remove it, since `{ours}` already sets it"
         return f"; write `{ours}: {flow(value)}`"
 
     return remedy

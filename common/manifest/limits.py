@@ -41,7 +41,7 @@ def too_many_images(totals: Sequence[int], manifest: Manifest, included: int = 0
     if manifest.multiplies(group):
         factors.append("variants")
     message = (
-        f"asks for {sum(totals):,} images, more than `limits.max_images` ({manifest.limits.max_images:,}); "
+        f"requests {sum(totals):,} images, more than `limits.max_images` ({manifest.limits.max_images:,}); "
         f"group `{group.name}` multiplies {' × '.join(factors)}"
         f"{f', and `include` adds {included:,}' if included else ''}"
     )

@@ -67,7 +67,7 @@ def read_table(name: str, files: FileReader, options: FileOptions) -> Table:
         if kind == ".txt":
             table.doubts += [*_colours(content), *_looks(table.rows)]
     if not table.rows.items:
-        raise UnusableFileError(f"holds no values{table.elsewhere}")
+        raise UnusableFileError(f"contains no values{table.elsewhere}")
     return table
 
 
@@ -110,7 +110,7 @@ def _lines(content: str) -> Sequence:
         if text:
             values.items.append(_text(text, Place(number, 1)))
     if not values.items and "#" in content:
-        raise UnusableFileError("holds comments only; write `\\#` for a `#` that begins a value")
+        raise UnusableFileError("contains only comments; write `\\#` for a `#` that starts a value")
     return values
 
 
@@ -168,7 +168,7 @@ def _json(content: str, key: str | None) -> Sequence:
         text, problems = read_json(content, "")
         root: YamlNode = text.root
     except InvalidDocument as broken:
-        if "stands behind the end" not in broken.problems[0].message:
+        if "after the end" not in broken.problems[0].message:
             raise
         # Text after the end of a document may mean that the file has one item per line.
         return _json_lines(content)
@@ -208,8 +208,8 @@ def _picked(root: YamlNode, key: str | None) -> Sequence:
         held = [name for name, _, value in node.items() if isinstance(value, Sequence)]
         if held:
             path = f"{key}.{held[0]}" if key else held[0]
-            raise UnusableFileError(f"must hold a list; pick the one inside with `key: {path}`")
-    raise UnusableFileError("must hold a list")
+            raise UnusableFileError(f"must contain a list; select the one inside with `key: {path}`")
+    raise UnusableFileError("must contain a list")
 
 
 def _named(name: str, place: Place, value: YamlNode) -> YamlNode:
@@ -242,7 +242,9 @@ def load(
     """
     files = files or reading.files_at(place)
     if files is None:
-        message = f"`file: {shortened(name)}` cannot be read here; `farm submit` sends the contents instead"
+        message = (
+            f"`file: {shortened(name)}` cannot be read here; use `farm submit`, which sends the contents"
+        )
         reading.wrong(place, path, message)
         return None
     try:
@@ -275,7 +277,7 @@ def kept(values: Sequence, name: str, place: Place, path: str, reading: Reading)
 _LOOKS = (
     (re.compile(r"[-*\u2022\u2013] \S.*", re.DOTALL), "begins with a dash or bullet"),
     (re.compile(r"\d{1,4}[.)] \S.*", re.DOTALL), "begins with a number"),
-    (re.compile(r"([\"'`])(?!.*\1.*\1.).*\1,?", re.DOTALL), "stands in quotes"),
+    (re.compile(r"([\"'`])(?!.*\1.*\1.).*\1,?", re.DOTALL), "is in quotes"),
     (re.compile(r".*[^,],", re.DOTALL), "ends with a comma"),
 )
 
@@ -293,7 +295,7 @@ def _colours(content: str) -> Iterator[Doubt]:
     """Yields warnings of lines such as `#ff5733`, which are comments."""
     for number, line in enumerate(_LINE_END.split(content) if "#" in content else (), start=1):
         if colour := _COLOUR.fullmatch(line):
-            message = f"`{colour[1]}` is a comment and left out; write `\\{colour[1]}` to keep it"
+            message = f"`{colour[1]}` is read as a comment; write `\\{colour[1]}` to keep it"
             yield Doubt(number, message, "colours as comments")
 
 

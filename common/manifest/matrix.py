@@ -203,7 +203,7 @@ def check_zip(
         lengths = {name: len(axes.read[name].values) for name in group if name in axes.read}
         if len(set(lengths.values())) > 1:
             counted = ", ".join(f"`{name}` has {count}" for name, count in lengths.items())
-            reading.wrong(node.place, path, f"zipped axes must have equally many values: {counted}")
+            reading.wrong(node.place, path, f"zipped axes must have the same number of values: {counted}")
 
 
 def _mappings(node: YamlNode | None) -> list[tree.Mapping]:

@@ -71,13 +71,15 @@ class SectionKey:
         return mapping_schema(self.keys)
 
 
-_NO_QUALITY = "png has no quality; leave it out, or choose webp or jpeg"
+_NO_QUALITY = "png has no quality setting; leave it out, or choose webp or jpeg"
 
 OUTPUT_KEYS = {
-    "format": Key(Choice(("png", "webp", "jpeg")), "File format; `png` if not given."),
-    "quality": Key(Number(1, 100, whole=True), "Of webp (90 if not given) and jpeg (92)."),
-    "name": Key(Text(), "File name pattern with `{axis}`, `{seed}` and the like; `/` makes folders."),
-    "metadata": Key(Switch(), "Whether images carry their settings; `true` if not given."),
+    "format": Key(Choice(("png", "webp", "jpeg")), "File format. Default: `png`."),
+    "quality": Key(Number(1, 100, whole=True), "Quality of webp (default 90) and jpeg (default 92)."),
+    "name": Key(
+        Text(), "File name pattern with `{axis}`, `{seed}` and similar references; `/` separates folders."
+    ),
+    "metadata": Key(Switch(), "Whether images contain their settings as metadata. Default: `true`."),
 }
 
 

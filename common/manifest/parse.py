@@ -31,39 +31,43 @@ from common.manifest.wildcard_sources import Wildcards, add_used
 
 LIMITS_KEYS = {
     "max_images": Key(
-        Number(1, 1_000_000_000, whole=True), "Most images, counted before `exclude`; 10,000 if not given."
+        Number(1, 1_000_000_000, whole=True),
+        "Maximum number of images, counted before `exclude`. Default: 10,000.",
     ),
-    "max_cost": Key(Exact(Number(0.000001, 1e9)), "Most money, in the farm's currency."),
+    "max_cost": Key(Exact(Number(0.000001, 1e9)), "Maximum cost, in the farm's currency."),
 }
 _FILES = {"anyOf": [Text().schema(), {"type": "array", "items": Text().schema(), "minItems": 1}]}
 MANIFEST_KEYS = {
-    "version": Key(Version(), "Version of the manifest's language: 1."),
-    "name": Key(Name(), "Name of the job; the file's name if not given."),
+    "version": Key(Version(), "Version of the manifest format: 1."),
+    "name": Key(Name(), "Name of the job. Default: the name of the file."),
     "extends": Key(
-        Later(_FILES), "A manifest to start from, or a list of them; what this one says goes over them."
+        Later(_FILES), "A base manifest, or a list of base manifests; this manifest overrides them."
     ),
     "random_seed": Key(
         Number(0, 2**63 - 1, whole=True, habit=value_remedies.random_seed),
-        "Changes every draw and random seed; 0 if not given.",
+        "Changes all draws and random seeds. Default: 0.",
     ),
-    "defaults": Key(Later(mapping_schema(SHOT_KEYS)), "What every group starts from."),
+    "defaults": Key(Later(mapping_schema(SHOT_KEYS)), "Default settings of all groups."),
     "shots": Key(
         Later({"type": "array", "minItems": 1, "items": mapping_schema(GROUP_KEYS)}), "Groups of shots."
     ),
     "output": Key(SectionKey(Output, OUTPUT_KEYS), "File format and names."),
-    "limits": Key(SectionKey(Limits, LIMITS_KEYS), "What the job may not pass."),
+    "limits": Key(SectionKey(Limits, LIMITS_KEYS), "Limits that the job must not exceed."),
     "use": Key(
         Choice(("commercial", "noncommercial"), habit=value_remedies.use),
-        "What the images are for, checked against licences; `noncommercial` if not given.",
+        "Purpose of the images, checked against licences. Default: `noncommercial`.",
     ),
-    "lane": Key(Name(), "Which nodes may work on it; `public` if not given."),
-    "priority": Key(Number(0, 100, whole=True, habit=value_remedies.priority), "0 to 100; 50 if not given."),
+    "lane": Key(Name(), "Which nodes may render the job. Default: `public`."),
+    "priority": Key(
+        Number(0, 100, whole=True, habit=value_remedies.priority),
+        "Priority from 0 to 100; higher runs first. Default: 50.",
+    ),
     "lists": Key(
         Later({"type": "object", "additionalProperties": {"$ref": "#/$defs/axis"}}),
-        "Values that axes of any group take by name: `{list: NAME}`.",
+        "Named lists of values that axes of any group can use: `{list: NAME}`.",
     ),
-    "presets": Key(Later(presets_schema()), "What a shot is made with, by name: `preset: NAME` takes it on."),
-    "wildcards": Key(Wildcards(), "Wildcard name to its lines, or `{file: NAME}`."),
+    "presets": Key(Later(presets_schema()), "Named shot settings that `preset: NAME` applies."),
+    "wildcards": Key(Wildcards(), "Wildcard names and their lines, or `{file: NAME}`."),
 }
 
 _REMEDY = of_manifest(GROUP_KEYS.keys() - MANIFEST_KEYS.keys(), SHOT_KEYS)
@@ -138,7 +142,7 @@ def _read(root: YamlNode, reading: Reading) -> Manifest | None:
         )
         may_stand_elsewhere = key == "shots" and reading.is_partial
         if key not in root.entries and not meant and not may_stand_elsewhere:
-            reading.wrong(root.place, "", f"lacks `{key}`; {remedy}")
+            reading.wrong(root.place, "", f"`{key}` is missing; {remedy}")
     presets = read_presets(values["presets"], reading) if "presets" in values else {}
     reading.presets = presets.keys()
     values |= {"presets": presets}

@@ -27,11 +27,11 @@ def scalar_of(node: YamlNode, path: str, reading: Reading) -> Scalar | None:
             reading.wrong(node.place, path, "has no value")
         return None
     if node.kind == "null":
-        message = f"`{node.text}` is a word here; leave it out where nothing is meant, or put it in quotes"
+        message = f"`{node.text}` is text here; leave it out if no value is intended, or put it in quotes"
         reading.warn_at(path, message)
     if not node.style and node.text[-1] in lookalikes.TYPOGRAPHIC_QUOTES.get(node.text[0], ""):
         odd = lookalikes.named(node.text[0])
-        reading.warn_at(path, f'{odd}, and part of the text; write `"` for quotes that are not')
+        reading.warn_at(path, f'{odd}, and is part of the text; write `"` for quotes that are not')
     return node
 
 
@@ -216,7 +216,8 @@ class Name:
     def read(self, node: YamlNode, path: str, reading: Reading) -> str | None:
         if isinstance(node, Scalar) and re.fullmatch(NAME, node.text):
             return node.text
-        message = f"must be a name of letters, digits, `.`, `_` and `-`, at most 63, not {described(node)}"
+        rule = "must be a name of letters, digits, `.`, `_` and `-`, at most 63 characters"
+        message = f"{rule}, not {described(node)}"
         text = node.text if isinstance(node, Scalar) else ""
         reading.wrong(node.place, path, message + value_remedies.write(text, self._meant(text, reading)))
         return None

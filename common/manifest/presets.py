@@ -23,7 +23,7 @@ PROMPTS = ("prompt", "negative")
 _AROUND = {name: re.compile(rf"(?<!\\)\{{\s*{name}\s*\}}") for name in PROMPTS}
 
 _ELSEWHERE = {
-    "preset": "; presets name no presets, so write what that one sets",
+    "preset": "; a preset cannot use presets, so write the settings of that one",
     "seeds": "; write it in the group, or in `defaults`",
     "variants": "; write it in the group, or in `defaults`",
     "axes": "; it belongs in a group under `shots`",

@@ -143,7 +143,7 @@ def parse_line(text: str) -> Alternative:
     parser = _Parser(text)
     weight = parser.weight()
     if weight is None and (bad := _BAD_WEIGHT.match(text)):
-        raise PromptError(f"`{_short(bad[0])}` is no weight; write a number above 0 such as `0.5::`", 0)
+        raise PromptError(f"`{_short(bad[0])}` is not a weight; write a number above 0 such as `0.5::`", 0)
     body = parser.template()
     return Alternative(body) if weight is None else Alternative(_stripped(body), weight)
 
@@ -302,9 +302,7 @@ class _Parser:
         if name := token["wildcard"] or token["spaced"]:
             return Wildcard(normal_name(name), token.start())
         if mark == "}":
-            raise PromptError(
-                "no brace was opened before this `}`; write `\\}` for the character", token.start()
-            )
+            raise PromptError("this `}` has no opening brace; write `\\}` for the character", token.start())
         if mark == "\0":
             raise PromptError("contains a NUL character, which is not allowed in a prompt", token.start())
         return mark.removeprefix("\\")
@@ -332,7 +330,7 @@ class _Parser:
             return Alternatives(options, start, low, high, separator, options[0].body[0])
         if high > len(options):
             most = len(options)
-            raise PromptError(f"asks for {high} of {most} alternatives; {most} is the most here", start)
+            raise PromptError(f"requests {high} of {most} alternatives; the maximum here is {most}", start)
         return Alternatives(options, start, low, high, separator)
 
     def _no_variant(self, start: int) -> str:
@@ -341,11 +339,15 @@ class _Parser:
         is_short = len(content) <= _LONGEST_REFERENCE and "$$" not in content
         if is_short and (unquoted := _UNQUOTED.fullmatch(content)):
             heading = (unquoted["inside"] or unquoted["behind"]).strip(" \"'“”‘’")
-            return f"`{_short(content)}` is no reference; write `{Reference(unquoted['axis'], heading, 0)}`"
+            return (
+                f"`{_short(content)}` is not a reference; write `{Reference(unquoted['axis'], heading, 0)}`"
+            )
         if content.startswith("{%"):
-            return f"`{_short(content)}` is of another program; write variants such as {{a|b}}, or axes"
+            return (
+                f"`{_short(content)}` is syntax of another program; write variants such as {{a|b}}, or axes"
+            )
         if doubled := _DOUBLED.fullmatch(content):
-            return f"`{_short(content)}` has one pair of braces too many; write `{_short(doubled['inner'])}`"
+            return f"`{_short(content)}` has an extra pair of braces; write `{_short(doubled['inner'])}`"
         if self.text[:start].endswith("$") and (assigned := _ASSIGNED.match(content)):
             name = assigned["name"]
             return f"`${_short(content)}` sets nothing; make `{name}` an axis and refer to it as `{{{name}}}`"
@@ -364,9 +366,9 @@ class _Parser:
         high = int(bounds["high"] or low) if bounds else 0
         if not 0 < high >= low:
             wrong = f"{count['count']}$$"
-            raise PromptError(f"`{_short(wrong)}` is no count; write `2$$` or `1-3$$`", self.pos)
+            raise PromptError(f"`{_short(wrong)}` is not a count; write `2$$` or `1-3$$`", self.pos)
         if high > MAX_PICKED:
-            raise PromptError(f"asks for {high} alternatives; {MAX_PICKED} is the most", self.pos)
+            raise PromptError(f"requests {high} alternatives; the maximum is {MAX_PICKED}", self.pos)
         self.pos = count.end()
         separator = _SEPARATOR.match(self.text, self.pos)
         if separator is None:
@@ -391,9 +393,9 @@ class _Parser:
             weight = self.weight()
             if weight is None and (behind := _WEIGHT_BEHIND.match(self.text, self.pos)):
                 meant = f"{behind['weight']}::{_short(behind['text'].strip())}"
-                raise PromptError(f"weights stand in front; write `{meant}`", self.pos)
+                raise PromptError(f"the weight must come first; write `{meant}`", self.pos)
             if weight is None and (head := _NO_WEIGHT.match(self.text, self.pos)):
-                message = f"`{_short(head[0])}` is no weight; write a number above 0 such as `0.5::`"
+                message = f"`{_short(head[0])}` is not a weight; write a number above 0 such as `0.5::`"
                 raise PromptError(message, self.pos)
             options.append(Alternative(_stripped(self.template()), 1.0 if weight is None else weight))
             self.pos += 1

@@ -154,5 +154,5 @@ def check_tags(texts: Iterable[PromptText], reading: Reading) -> None:
             mapping = f"{{name: {shortened(tag[1])}, text: …, loras: [{lora}]}}"
             remedy = f"make {axis} a list of mappings such as `{mapping}`"
         count = f" ({len(tags):,} times, first here)" if len(tags) > 1 else ""
-        message = f"`{shortened(tag[0])}` does nothing in a prompt; {remedy}{count}"
+        message = f"`{shortened(tag[0])}` has no effect in a prompt; {remedy}{count}"
         reading.wrong_at(text.path, message, tag.start())

@@ -102,7 +102,7 @@ def _unusable(
             for node in nodes(option.body):
                 if isinstance(node, Reference):
                     message = (
-                        f"{node} stands in a wildcard, where references are not known; write it in the prompt"
+                        f"{node} is in a wildcard, where references are not supported; write it in the prompt"
                     )
                     yield WildcardError(message, lines.name, number, node.offset)
                 elif node.name not in parsed:
@@ -115,7 +115,7 @@ def too_few(template: Template, wildcards: Mapping[str, WildcardLines]) -> Itera
         if choice.lines_of and choice.lines_of.name in wildcards:
             count = len(wildcards[choice.lines_of.name].different.options)
             if choice.high > count:
-                message = f"asks for {choice.high} different lines of a wildcard that has {count}"
+                message = f"requests {choice.high} different lines of a wildcard that has {count}"
                 yield choice, message
 
 
@@ -152,7 +152,7 @@ def _deep(parsed: Mapping[str, WildcardLines]) -> Iterator[WildcardError]:
             deepest = next(other for other in inner[name] if depths[other] == MAX_DEPTH)
             yield _at_mention(parsed[name], deepest, f"wildcards nest deeper than {MAX_DEPTH} levels")
         elif depths[name] <= MAX_DEPTH and parsed[name].longest > MAX_LENGTH:
-            yield WildcardError(f"writes out to more than {MAX_LENGTH:,} characters", name, 0, 0)
+            yield WildcardError(f"expands to more than {MAX_LENGTH:,} characters", name, 0, 0)
 
 
 def _at_mention(lines: WildcardLines, other: str, message: str) -> WildcardError:

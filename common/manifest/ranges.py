@@ -13,8 +13,8 @@ from common.manifest.reading import Key, Reading, read_keys
 _NUMBER = Number(-1e12, 1e12)
 RANGE_KEYS = {
     "from": Key(_NUMBER, "First value."),
-    "to": Key(_NUMBER, "Last value, included where the steps meet it."),
-    "step": Key(_NUMBER, "Distance of two values; 1 if not given, negative to count down."),
+    "to": Key(_NUMBER, "Last value, included if the steps reach it exactly."),
+    "step": Key(_NUMBER, "Difference between two values; negative to count down. Default: 1."),
 }
 
 
@@ -36,8 +36,10 @@ def too_many(count: int, place: Place, path: str, reading: Reading) -> bool:
         limit = f"`limits.max_images` ({reading.max_values:,})"
         reading.wrong(place, path, f"has {count:,} values, more than {limit}")
     elif count > MAX_VALUES:
-        remedy = "part it into two axes, or use `seeds`"
-        reading.wrong(place, path, f"has {count:,} values, and one axis holds {MAX_VALUES:,}; {remedy}")
+        remedy = "split it into two axes, or use `seeds`"
+        reading.wrong(
+            place, path, f"has {count:,} values, but an axis can have at most {MAX_VALUES:,}; {remedy}"
+        )
     return count > min(reading.max_values, MAX_VALUES)
 
 
@@ -50,7 +52,7 @@ def ranged(node: tree.Mapping, path: str, reading: Reading) -> tuple[str, ...] |
     given = {_RENAMED_TO.get(key, key) for key in node.entries}
     for key in ("from", "to"):
         if key not in given:
-            reading.wrong(node.place, path, f"lacks `{key}`")
+            reading.wrong(node.place, path, f"`{key}` is missing")
     if not {"from", "to"} <= read.keys() or ("step" in node.entries and "step" not in read):
         return None
     first, last, step = (

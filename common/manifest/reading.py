@@ -207,7 +207,7 @@ def _proven(hint: str, keys: Mapping[str, Key], reading: Reading) -> str:
         return hint
     if len(advice["entry"]) <= LONGEST and would_read(kind, advice["entry"], reading):
         return hint
-    return f"; its name here is `{advice['key']}`"
+    return f"; use `{advice['key']}`"
 
 
 def would_read(kind: Kind, entry: str, reading: Reading) -> bool:

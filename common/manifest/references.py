@@ -241,10 +241,10 @@ def _problem(node: Reference, text: _Text, known: Known, anywhere: set[str], rea
     if not node.field and ((is_name and node.name in NAME_ONLY) or (not is_name and node.name == TRIGGER)):
         return None
     if node.name in NAME_ONLY and not node.field:
-        return f"{node} is known in `output.name` only; leave it out"
+        return f"{node} is available only in `output.name`; leave it out"
     if node.name in anywhere:
-        where = "an `output` with a name" if is_name else "a prompt"
-        return f"group `{known.group}` has no {node}; give it that axis, or {where} of its own"
+        where = "its own `output` with a name" if is_name else "its own prompt"
+        return f"group `{known.group}` has no {node}; give it that axis, or {where}"
     if node.name in reading.lists and not node.field:
         hint = f"; write `{node.name}: {{list: {node.name}}}` under `axes:`"
     else:
@@ -260,7 +260,7 @@ def _warn_of_presets(text: _Text, reading: Reading) -> None:
         if not text.is_of_preset:
             preset, other, verb = other, preset, "is replaced by"
         name = "{prompt}" if preset.endswith(".prompt") else "{negative}"
-        message = f"{verb} `{other}`; write `{name}` in the preset where that should stand"
+        message = f"{verb} `{other}`; write `{name}` in the preset where that text should go"
         reading.warn_at(preset, message, kind=f"{preset} {verb}")
 
 
@@ -269,16 +269,12 @@ def _lost(text: _Text, group: Group, path: str, reading: Reading) -> str:
     name, (_, _, field) = text.lost_to, text.path.rpartition(".")
     value = group.axes[name].values[0]
     key = next((key for key in value if field_of(key) == field), "") if isinstance(value, dict) else ""
-    said = f"no shot reads this {field}: every value of `{shortened(name)}` sets one"
+    said = f"no shot uses this {field}: every value of `{shortened(name)}` sets one"
     if not key:
         return f"{said}; remove one of them"
     quoted_key = key if key.isidentifier() else f'"{key}"'
     is_table = f"{path}.axes.{name}" in reading.contents
-    keep = (
-        f"add `columns: {{{quoted_key}: null}}` beside `file`"
-        if is_table
-        else f"call `{key}` otherwise there"
-    )
+    keep = f"add `columns: {{{quoted_key}: null}}` beside `file`" if is_table else f"rename `{key}` there"
     return f"{said}; for this one {keep}"
 
 
@@ -293,14 +289,14 @@ def _around_problem(node: Reference, text: _Text, reading: Reading) -> str | Non
     """Returns what is wrong with `{prompt}` in a prompt, or None."""
     if text.lost_to == node.name:
         return (
-            f"{node} reads the {node.name} set before, and the axis `{node.name}` replaces this one; "
-            "call the axis otherwise, such as `subject`, and write `{subject}`"
+            f"{node} inserts the {node.name} set before, but the axis `{node.name}` replaces this one; "
+            "rename the axis, for example to `subject`, and write `{subject}`"
         )
     if text.lost_to:
-        return f"every value of `{text.lost_to}` replaces this {node.name}; write {node} in those, too"
+        return f"every value of `{text.lost_to}` replaces this {node.name}; write {node} in those as well"
     if text.is_bare and not reading.is_partial:
         where = "in the group" if ".axes." in text.path or text.is_of_preset else "in `defaults`"
-        return f"{node} reads the {node.name} set before, and none is; write one {where}"
+        return f"{node} inserts the {node.name} set before, but none is set; write one {where}"
     return None
 
 

@@ -14,7 +14,7 @@ def manifest_schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Shotfarm manifest, version 1",
-        "description": "One manifest becomes many pictures: groups of shots over axes, seeds and variants.",
+        "description": "One manifest describes many images: groups of shots over axes, seeds and variants.",
         **mapping_schema(MANIFEST_KEYS, required=("version", "shots")),
         "$defs": axis_definitions(),
     }

@@ -22,23 +22,26 @@ AXIS_FIELDS = {
     "model": Key(Name("model"), "Name of a model in the farm's catalog (`farm models`)."),
     "prompt": Key(
         Text(),
-        "What to draw. `{axis}` and `{axis.field}` refer to axes, `{a|b}` and `__wildcard__` are drawn per "
-        "shot, `{trigger}` is the trigger words of the shot's LoRAs.",
+        "What the image shows. `{axis}` and `{axis.field}` refer to axes, `{a|b}` and `__wildcard__` are "
+        "drawn per shot, `{trigger}` inserts the trigger words of the shot's LoRAs.",
     ),
     "negative": Key(
-        Text(), "What not to draw, where the model's family takes it; the same syntax as `prompt`."
+        Text(), "What the image must not show, if the model's family supports it; same syntax as `prompt`."
     ),
-    "preset": Key(PresetNames(), "Name of a preset under `presets`, or a list of them, to take on."),
+    "preset": Key(PresetNames(), "Name of a preset under `presets` to apply, or a list of names."),
     "loras": Key(
-        Loras(), "LoRAs of the catalog as `name@weight`. They add up over defaults, group and axes."
+        Loras(), "LoRAs of the catalog as `name@weight`. LoRAs from defaults, group and axes are combined."
     ),
-    "size": Key(SizeForm(), "Pixels as `832x1216`, or `{aspect: 2:3, megapixels: 1}`."),
-    "steps": Key(Number(1, 1000, whole=True), "Denoising steps; the model's own if not given."),
-    "guidance": Key(Number(0, 100), "Guidance scale; the model's own if not given."),
-    "sampler": Key(Name("sampler"), "Sampler of the model's family; the model's own if not given."),
-    "shift": Key(Number(0, 100), "Timestep shift, for families that take it."),
+    "size": Key(
+        SizeForm(), "Width and height in pixels, such as `832x1216`, or `{aspect: 2:3, megapixels: 1}`."
+    ),
+    "steps": Key(Number(1, 1000, whole=True), "Number of denoising steps. Default: the model's."),
+    "guidance": Key(Number(0, 100), "Guidance scale. Default: the model's."),
+    "sampler": Key(Name("sampler"), "Sampler of the model's family. Default: the model's."),
+    "shift": Key(Number(0, 100), "Timestep shift, for families that support it."),
     "blind_steps": Key(
-        Number(0, 20, whole=True), "First steps that do not see the prompt, for more variety between seeds."
+        Number(0, 20, whole=True),
+        "Number of initial steps that ignore the prompt, for more variety between seeds.",
     ),
 }
 
@@ -55,7 +58,7 @@ class One:
         if isinstance(node, Sequence):
             hint = self._of_list(node, path, reading)
         elif isinstance(node, Scalar) and not isinstance(self.kind, Text) and node.text.lower() in _OWN:
-            hint = "; remove it, since the model's own is taken then"
+            hint = "; remove it to use the model's default"
         elif isinstance(node, Scalar):
             hint = self._of_text(node, path, reading)
         if hint or isinstance(node, Sequence):
@@ -105,12 +108,15 @@ SHOT_KEYS = {
         name: key if name in ("loras", "preset") else Key(One(name, key.kind), key.about)
         for name, key in AXIS_FIELDS.items()
     },
-    "seeds": Key(SeedsForm(), "How many seeds (`4`), which (`[11, 12]`), or `{start, count, mode}`."),
+    "seeds": Key(
+        SeedsForm(), "Number of seeds (`4`), list of seeds (`[11, 12]`), or `{start, count, mode}`."
+    ),
     "variants": Key(
         Choice(("random", "combinatorial"), habit=variants),
-        "Whether `{a|b}` and wildcards are drawn once per shot (`random`) or multiply the shots.",
+        "Whether `{a|b}` and wildcards are drawn once per shot (`random`) or multiply the shots "
+        "(`combinatorial`).",
     ),
-    "allow_empty": Key(Switch(), "Whether shots may have an empty prompt; `false` if not given."),
+    "allow_empty": Key(Switch(), "Whether shots may have an empty prompt. Default: `false`."),
 }
 
 #: Also `lora`, for mapping values and axes with one LoRA each.
@@ -119,5 +125,5 @@ AXIS_KEYS = {**AXIS_FIELDS, "lora": Key(OneLora(), "One LoRA as `name@weight`.")
 #: Keys that mapping values, columns of tables and `include` can set.
 VALUE_KEYS = {
     **AXIS_KEYS,
-    "seed": Key(RowSeed(), "First seed of this value's shots, in place of that of `seeds`."),
+    "seed": Key(RowSeed(), "First seed of the shots with this value, instead of that of `seeds`."),
 }

@@ -23,7 +23,7 @@ MAX_ASPECT = 20.0
 _WEIGHT = Number(-10, 10)
 _LORA_KEYS = {
     "name": Key(Name("LoRA"), "Catalog name of the LoRA."),
-    "weight": Key(_WEIGHT, "Strength; 1 if not given."),
+    "weight": Key(_WEIGHT, "Weight of the LoRA. Default: 1."),
 }
 
 
@@ -53,7 +53,7 @@ class LoraValue:
                 return None
             values = read_keys(node, path, _LORA_KEYS, reading, remedy=_RENAMED)
             if "name" not in values and not node.entries.keys() & {"name", *_NAMES}:
-                reading.wrong(node.place, path, "lacks the `name` of the LoRA; write `name@0.8`")
+                reading.wrong(node.place, path, "the `name` of the LoRA is missing; write `name@0.8`")
             return LoraRef(**values) if "name" in values else None
         if not isinstance(node, Scalar) or not node.text:
             reading.wrong(node.place, path, f"must be a LoRA such as `name@0.8`, not {described(node)}")
@@ -206,12 +206,12 @@ class RowSeed:
 
 _COUNT = Number(1, 1_000_000_000, whole=True)
 _SEEDS_KEYS = {
-    "start": Key(_SEED, "First seed; 0 if not given."),
-    "count": Key(_COUNT, "How many seeds; 1 if not given."),
+    "start": Key(_SEED, "First seed. Default: 0."),
+    "count": Key(_COUNT, "Number of seeds. Default: 1."),
     "mode": Key(
         Choice(("fixed", "increment", "random")),
-        "`fixed`: the same seeds for every combination; `increment`: runs on over the group; "
-        "`random`: differs for every shot.",
+        "`fixed`: the same seeds for every combination; `increment`: continues counting through the group; "
+        "`random`: a different seed for every shot.",
     ),
 }
 
@@ -239,7 +239,9 @@ class SeedsForm:
             value = node.get(key)
             if isinstance(value, Scalar) and value.text.lower() in value_remedies.RANDOM:
                 remedy = (
-                    "remove it, since `mode` says it" if "mode" in node.entries else "write `mode: random`"
+                    "remove it, since `mode` already sets it"
+                    if "mode" in node.entries
+                    else "write `mode: random`"
                 )
                 message = f"must be a whole number, not {described(value)}; {remedy}"
                 reading.wrong(value.place, f"{path}.{key}", message)
@@ -257,32 +259,31 @@ class SeedsForm:
         if number is not None and reading.max_values < number <= MAX_SEED:
             limit = f"`limits.max_images` ({reading.max_values:,})"
             message = (
-                f"asks for {int(number):,} images, more than {limit}; if it is a seed{hint.removeprefix(';')}"
+                f"requests {int(number):,} images, more than {limit}; if it is a seed{hint.removeprefix(';')}"
             )
         else:
-            message = (
-                f"must be a whole number from 1, a list of seeds or a mapping, not {described(node)}{hint}"
-            )
+            rule = "must be a whole number of at least 1, a list of seeds or a mapping"
+            message = f"{rule}, not {described(node)}{hint}"
         reading.wrong(node.place, path, message)
         return None
 
     @staticmethod
     def _listed(node: tree.Sequence, path: str, reading: Reading) -> Seeds | None:
         if not node.items:
-            reading.wrong(node.place, path, "lists no seed; write a count such as `seeds: 4`, or `[11, 12]`")
+            reading.wrong(node.place, path, "lists no seeds; write a count such as `seeds: 4`, or `[11, 12]`")
             return None
         only = node.items[0] if len(node.items) == 1 else None
         if isinstance(only, Scalar) and value_remedies.span(only.text):
             meant = value_remedies.seeds(only.text, reading.max_values)
             hint = value_remedies.write("", meant and f"seeds: {meant}")
             reading.wrong(
-                only.place, f"{path}[0]", f"must be a whole number from 0, not {described(only)}{hint}"
+                only.place, f"{path}[0]", f"must be a whole number of at least 0, not {described(only)}{hint}"
             )
             return None
         for index, item in enumerate(node.items):
             if isinstance(item, Scalar) and item.text.lower() in value_remedies.RANDOM:
                 remedy = f"write `seeds: {{mode: random, count: {len(node.items)}}}`"
-                message = f"must be a whole number from 0, not {described(item)}; {remedy}"
+                message = f"must be a whole number of at least 0, not {described(item)}; {remedy}"
                 reading.wrong(item.place, f"{path}[{index}]", message)
                 return None
         read = [_SEED.read(item, f"{path}[{i}]", reading) for i, item in enumerate(node.items)]
@@ -325,8 +326,8 @@ class Aspect:
 
 
 _SIZE_KEYS = {
-    "aspect": Key(Aspect(), "Width to height, such as `2:3`."),
-    "megapixels": Key(Number(0.01, 100), "Area; 1 is 1024 × 1024 pixels. The model's own if not given."),
+    "aspect": Key(Aspect(), "Ratio of width to height, such as `2:3`."),
+    "megapixels": Key(Number(0.01, 100), "Area; 1 is 1024 × 1024 pixels. Default: the model's."),
     "width": Key(SIDE, "Pixels."),
     "height": Key(SIDE, "Pixels."),
 }

@@ -65,7 +65,7 @@ def csv_table(content: str, *, tabs: bool = False) -> Table:
     """
     if "\0" in content:
         line = content.count("\n", 0, content.index("\0")) + 1
-        raise UnusableFileError("holds a NUL character; save it as UTF-8", line)
+        raise UnusableFileError("contains a NUL character; save it as UTF-8", line)
     lines = io.StringIO(content, newline="")
     skipped, separator, first = 0, "", ""
     for first in lines:
@@ -78,7 +78,7 @@ def csv_table(content: str, *, tabs: bool = False) -> Table:
     table = _table(_csv_rows(_chained(first, lines), separator, skipped), separator)
     if error := _SHEET_ERROR.search(content):
         line = content.count("\n", 0, error.start(1)) + 1
-        message = f"`{error[1]}` is an error of a spreadsheet, and read as text; mend or clear it"
+        message = f"`{error[1]}` is a spreadsheet error, and is read as text; correct or clear it"
         table.doubts.append(Doubt(line, message))
     return table
 
@@ -160,7 +160,7 @@ def _checked_workbook(content: bytes) -> bool:
     Raises UnusableFileError if the content is not a workbook or is too large when unpacked.
     """
     if content.startswith(b"\xd0\xcf\x11\xe0"):
-        raise UnusableFileError("is an old workbook or has a password; save it as .xlsx without one")
+        raise UnusableFileError("is in an old format or has a password; save it as .xlsx without a password")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if sum(each.file_size for each in archive.infolist()) > _MAX_UNPACKED:
@@ -168,7 +168,7 @@ def _checked_workbook(content: bytes) -> bool:
             sheets = [each for each in archive.namelist() if each.startswith("xl/worksheets/")]
             return any(re.search(rb"<f[ >/]", archive.read(each)) for each in sheets)
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, ValueError):
-        raise UnusableFileError("is no workbook; save it as .xlsx or .csv") from None
+        raise UnusableFileError("is not a workbook; save it as .xlsx or .csv") from None
 
 
 def _sheet_rows(sheet: Any) -> Iterator[_Row]:
@@ -197,7 +197,8 @@ def _cell_text(cell: Any) -> str:
             return value.isoformat()
     text = str(value)
     if getattr(cell, "data_type", "") == "e":
-        raise UnusableFileError(f"has the error {text} in cell {cell.coordinate}; mend or clear it", cell.row)
+        message = f"has the error {text} in cell {cell.coordinate}; correct or clear it"
+        raise UnusableFileError(message, cell.row)
     return text.strip()
 
 
@@ -209,8 +210,8 @@ def _refuse_uncounted(rows: list[_Row], sheet: Any) -> None:
             known = "".join(texts.get(number, [])[column : column + 1])
             if isinstance(cell.value, str) and cell.value.startswith("=") and not known:
                 raise UnusableFileError(
-                    f"holds a formula without its result in cell {cell.coordinate}; "
-                    "open and save it in a spreadsheet program, or put the values there",
+                    f"contains a formula without a stored result in cell {cell.coordinate}; "
+                    "open and save it in a spreadsheet program, or enter the value instead",
                     number,
                 )
 
@@ -235,8 +236,8 @@ def _table(rows: Iterator[_Row], separator: str) -> Table:
         }
         table.rows.items.append(Mapping(place, cells))
     for column, line in unnamed.items():
-        message = f"column {column + 1} has no heading, so nothing reads its cells"
-        table.doubts.append(Doubt(heading.line, f"{message} (the first in line {line})"))
+        message = f"column {column + 1} has no heading, so its cells are ignored"
+        table.doubts.append(Doubt(heading.line, f"{message} (the first on line {line})"))
     return table
 
 
@@ -249,7 +250,7 @@ def _headings(row: _Row, table: Table) -> list[str]:
             number = next(n for n in range(2, len(names) + 2) if f"{name} ({n})" not in names)
             message = f"two columns are called `{shortened(name)}`"
             name = f"{name} ({number})"
-            table.doubts.append(Doubt(row.line, f"{message}; the later is read as `{shortened(name)}`"))
+            table.doubts.append(Doubt(row.line, f"{message}; the second is read as `{shortened(name)}`"))
         names.append(name)
     return names
 

@@ -120,7 +120,7 @@ def random_seed(text: str) -> str:
     """Returns the end of the message about a `random_seed` that asks for a different one each time."""
     if text.strip().lower() not in RANDOM:
         return ""
-    return "; remove it, and submit with `--reroll` for other draws each time"
+    return "; remove it, and submit with `--reroll` for new draws each time"
 
 
 def use(text: str) -> str:
@@ -134,7 +134,7 @@ def use(text: str) -> str:
 def variants(text: str) -> str:
     """Returns the end of the message about `variants`, for a number of images and for synonyms of "all"."""
     if re.fullmatch(r"[1-9]\d{0,5}", text):
-        return f"; for {text} pictures of each combination write `seeds: {text}` in place of it"
+        return f"; for {text} images of each combination write `seeds: {text}` instead"
     return "; write `combinatorial`" if text.lower() in ("all", "every", "each", "exhaustive") else ""
 
 

@@ -35,7 +35,9 @@ class Wildcards:
     def read(self, node: YamlNode, path: str, reading: Reading) -> dict[str, tuple[str, ...]] | None:
         if not isinstance(node, tree.Mapping):
             hint = (
-                f"; files are read from the folder `{FOLDER}/` without it" if isinstance(node, Scalar) else ""
+                f"; remove it: files in the folder `{FOLDER}/` are found automatically"
+                if isinstance(node, Scalar)
+                else ""
             )
             reading.wrong(
                 node.place, path, f"must be a mapping of names to lists, not {described(node)}{hint}"
@@ -46,15 +48,15 @@ class Wildcards:
             where = child_path(path, name)
             wildcards[prompt.normal_name(name)] = _lines(value, where, reading)
             if _CONTROL.search(name):
-                reading.wrong(place, where, "the name of a wildcard holds a control character; remove it")
+                reading.wrong(place, where, "the name of a wildcard contains a control character; remove it")
             elif not re.fullmatch(prompt.WILDCARD_NAME, name):
                 bare = re.fullmatch(r"__(.+)__", name)
                 message = (
-                    f"names have no `__` here; write `{bare[1]}`"
+                    f"names are written without `__` here; write `{bare[1]}`"
                     if bare
                     else (
-                        f"no prompt can mention `__{shortened(name)}__`; a name holds no comma, braces, "
-                        "`|` or double `_`, and no blanks around it"
+                        f"no prompt can refer to `__{shortened(name)}__`; a name must not contain commas, "
+                        "braces, `|` or `__`, or begin or end with a space"
                     )
                 )
                 reading.warn_at(where, message)
@@ -129,7 +131,7 @@ class _Folder:
             return () if found is None else _lines(found, path, self._reading)
         file, values = self._packed[name]
         if isinstance(values, tree.Mapping):
-            message = f"weights stand in front of the lines{write('', _as_list(values))}"
+            message = f"weights must come before the lines{write('', _as_list(values))}"
             self._reading.wrong(place, path, f"{file}:{values.place.line}: {message}")
             return ()
         if isinstance(values, Scalar):
@@ -181,7 +183,7 @@ class _Folder:
         except InvalidDocument as error:
             problems = list(error.problems)
         if problems:
-            line = f" in line {problems[0].line}" if problems[0].line else ""
+            line = f" on line {problems[0].line}" if problems[0].line else ""
             self.broken.append(f"`{file}` cannot be read{line}: {problems[0].message}")
             return None
         return text.root
@@ -271,7 +273,7 @@ def _unknown(mention: str, folder: _Folder, reading: Reading) -> str:
     """Returns the message about an unknown wildcard."""
     written = f"__{shortened(mention)}__"
     if "*" in mention:
-        message = f"no wildcard fits `{written}`"
+        message = f"no wildcard matches `{written}`"
     elif folder.names.is_folder(mention):
         message = f"`{written}` is a folder of wildcards; write `__{shortened(mention)}/*__` for all of them"
     else:

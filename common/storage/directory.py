@@ -118,7 +118,7 @@ class DirectoryStore:
         self._clear_drafts()
         if not refuses_overwriting(self):
             raise Misconfigured(
-                f"the folder {self.root} lets a second writer overwrite; choose another file system"
+                f"the folder {self.root} lets a second writer overwrite files; choose another file system"
             )
 
     def _clear_drafts(self) -> None:
@@ -134,15 +134,19 @@ class DirectoryStore:
         """
         permit = self._signer.verify("PUT", key, query)
         if len(data) != permit.size:
-            raise WrongUpload(f"PUT {key}: {len(data)} bytes came, the URL is signed for {permit.size}")
+            raise WrongUpload(
+                f"PUT {key}: {len(data)} bytes received, but the URL is signed for {permit.size}"
+            )
         if content_type != permit.content_type:
             raise WrongUpload(
-                f"PUT {key}: the type is {content_type}, the URL is signed for {permit.content_type}"
+                f"PUT {key}: the type is {content_type}, but the URL is signed for {permit.content_type}"
             )
         if hashlib.sha256(data).hexdigest() != permit.sha256:
-            raise WrongUpload(f"PUT {key}: the bytes are not those the URL is signed for (SHA-256 differs)")
+            raise WrongUpload(
+                f"PUT {key}: the bytes are not those that the URL is signed for (SHA-256 mismatch)"
+            )
         if not self.create(key, data, content_type=content_type, metadata={}):
-            raise Conflict(f"PUT {key}: something is stored there already")
+            raise Conflict(f"PUT {key}: an object is already stored there")
 
     def upload_size(self, key: str, query: Mapping[str, str]) -> int:
         """Bytes a signed PUT may bring, to be asked before they are read. Raises Forbidden."""
@@ -160,12 +164,12 @@ class DirectoryStore:
         parts = key.split("/")
         if not all(_PART.fullmatch(part) for part in parts):
             raise Invalid(
-                f"{key!r} is no key: parts of letters, digits, `.`, `_`, `-`, none starting with a dot"
+                f"{key!r} is not a valid key: use letters, digits, `.`, `_`, `-`; no part starts with a dot"
             )
         return self.root.joinpath(*parts)
 
     def _unavailable(self, error: OSError) -> Unavailable:
-        return Unavailable(f"the picture folder {self.root} does not work: {error.strerror}")
+        return Unavailable(f"the image folder {self.root} cannot be used: {error.strerror}")
 
 
 def _write(path: Path, content: bytes) -> None:

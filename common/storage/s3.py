@@ -133,7 +133,7 @@ class S3Store:
         self._make_bucket()
         if not refuses_overwriting(self):
             raise Misconfigured(
-                f"{self._where} ignores If-None-Match: a second writer would overwrite pictures; choose an "
+                f"{self._where} ignores If-None-Match, so a second writer would overwrite images; choose an "
                 "S3 with conditional writes, or a directory (storage.url: file:FOLDER)"
             )
 
@@ -153,7 +153,7 @@ class S3Store:
         except ClientError as error:
             raise self._meaning(error, key) from error
         except BotoCoreError as error:
-            raise Unavailable(f"the picture store at {self._where} does not answer: {error}") from error
+            raise Unavailable(f"the store at {self._where} does not answer: {error}") from error
 
     def _meaning(self, error: ClientError, key: str) -> FarmError:
         code = error.response["Error"]["Code"]
@@ -164,12 +164,10 @@ class S3Store:
             return NotFound(f"nothing is stored at {key}")
         what = f"{self._where}, bucket {self._bucket}: {error.response['Error'].get('Message') or code}"
         if code in _UNDECIDED:
-            return _Undecided(f"the picture store waits for another call to end: {what}")
+            return _Undecided(f"the store waits for another call to finish: {what}")
         if status >= 500:
-            return Unavailable(f"the picture store does not work: {what}")
-        return Misconfigured(
-            f"the picture store refuses the farm ({code}); check the storage settings: {what}"
-        )
+            return Unavailable(f"the store returned an error: {what}")
+        return Misconfigured(f"the store refuses the farm ({code}); check the storage settings: {what}")
 
 
 class _Exists(FarmError):

@@ -84,8 +84,8 @@ class Sweeper:
         if stuck.name not in self._told:
             self._told.add(stuck.name)
             log.error(
-                "%s cannot be moved on and stays as it is, while all else goes on (%s): "
-                "see `farm explain %s`, and report this line, for it is a defect of the farm",
+                "%s cannot be processed and stays unchanged; everything else continues (%s): "
+                "run `farm explain %s` for details, and report this line, because it is a defect of the farm",
                 stuck.name,
                 stuck.reason,
                 stuck.subject,

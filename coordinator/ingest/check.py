@@ -38,7 +38,7 @@ class BadUpload:
 def checked(data: bytes, shot: Shot, *, sha256: str) -> Image.Image | BadUpload:
     """The fully decoded picture as bare RGB pixels, with nothing else of what was uploaded."""
     if hashlib.sha256(data).hexdigest() != sha256:
-        return BadUpload("wrong_checksum", "the uploaded bytes do not have the hash that was reported")
+        return BadUpload("wrong_checksum", "SHA-256 mismatch between the upload and the report")
     try:
         with _open(data, shot.width * shot.height) as image:
             refusal = _refusal_of_form(image, shot)
@@ -51,10 +51,10 @@ def checked(data: bytes, shot: Shot, *, sha256: str) -> Image.Image | BadUpload:
             # Copied pixel by pixel: no profile, text or comment of the sender survives.
             picture = Image.frombytes("RGB", image.size, image.convert("RGB").tobytes())
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return BadUpload("wrong_size", f"the picture has more pixels than {shot.width}x{shot.height}")
+        return BadUpload("wrong_size", f"the image has more pixels than {shot.width}x{shot.height}")
     except Exception as error:
         # Decoders meet hostile bytes with whatever error they come upon.
-        return BadUpload("not_an_image", f"the upload does not decode as a picture: {error}"[:_LONG])
+        return BadUpload("not_an_image", f"the upload cannot be decoded as an image: {error}"[:_LONG])
     return _refusal_of_emptiness(picture) or picture
 
 
@@ -73,23 +73,25 @@ def _refusal_of_form(image: Image.Image, shot: Shot) -> BadUpload | None:
     if image.size != (shot.width, shot.height):
         return BadUpload(
             "wrong_size",
-            f"the picture is {image.width}x{image.height}, asked for was {shot.width}x{shot.height}",
+            f"the image is {image.width}x{image.height}, but the shot requests {shot.width}x{shot.height}",
         )
     if getattr(image, "n_frames", 1) != 1:
         return BadUpload("not_an_image", "the upload is an animation")
     # PNG loses nothing, so it does for every format.
     if image.format not in ("PNG", shot.format.upper()):
-        return BadUpload("wrong_format", f"the upload is a {image.format}, asked for was a {shot.format}")
+        return BadUpload(
+            "wrong_format", f"the upload is a {image.format} file, but the shot requests {shot.format}"
+        )
     return None
 
 
 def _refusal_of_name(image: Image.Image, shot: Shot) -> BadUpload | None:
-    """The engine writes the id of the shot into the file; a file may do without."""
+    """The engine writes the ID of the shot into the file; a file without one is accepted."""
     named = image.getexif().get(SHOT_TAG, shot.id)
     if named != shot.id:
         return BadUpload(
             "wrong_shot",
-            f"the upload says that it is shot {str(named)[:12]}, it was reported as {shot.id[:12]}",
+            f"the upload contains shot {str(named)[:12]}, but was reported as {shot.id[:12]}",
         )
     return None
 
@@ -98,7 +100,7 @@ def _refusal_of_emptiness(picture: Image.Image) -> BadUpload | None:
     """NaN in half precision decodes to black, a broken VAE to one flat colour."""
     stat = ImageStat.Stat(picture)
     if max(high for _, high in stat.extrema) < _BLACK_BELOW:
-        return BadUpload("black_image", "the picture is black, as if the model had computed NaN")
+        return BadUpload("black_image", "the image is black, possibly because the model computed NaN values")
     if max(stat.stddev) < _FLAT_BELOW:
-        return BadUpload("flat_image", "the picture is one flat colour")
+        return BadUpload("flat_image", "the image is a single flat colour")
     return None

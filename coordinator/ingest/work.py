@@ -52,11 +52,9 @@ def _fetched(delivery: Delivery, store: Store, shot: Shot) -> Image.Image | BadU
     try:
         data = store.read(delivery.key, limit=delivery.size)
     except NotFound:
-        return BadUpload("upload_missing", f"nothing lies at {delivery.key}")
+        return BadUpload("upload_missing", f"there is no upload at {delivery.key}")
     except Invalid:
-        return BadUpload(
-            "wrong_checksum", f"the upload is larger than the {delivery.size} bytes that were reported"
-        )
+        return BadUpload("wrong_checksum", f"the upload is larger than the {delivery.size} reported bytes")
     return checked(data, shot, sha256=delivery.sha256)
 
 
@@ -77,4 +75,4 @@ def _stored(delivery: Delivery, store: Store, final: bytes, content_type: str) -
                 sha256=there.metadata.get("sha256"),
                 size=there.size,
             )
-    raise Unavailable(f"the store says there is an object at {delivery.final_key}, and has none to show")
+    raise Unavailable(f"the store reports an existing object at {delivery.final_key}, but does not return it")

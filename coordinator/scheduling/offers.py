@@ -57,7 +57,7 @@ def offer(member: Member, lane: str, backlog: Backlog, rates: Money, now: float)
         option = _option(member, lot, images, found, backlog, now)
         affordable = _affordable(member, option, backlog.jobs[option.job_id], rates)
         if affordable < images:
-            found.refusals["their job's budget has no room for them now"] += images - affordable
+            found.refusals["their job's budget does not allow them now"] += images - affordable
         if affordable:
             found.options.append(replace(option, images=affordable))
     return found

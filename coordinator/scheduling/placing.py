@@ -37,7 +37,7 @@ def placing(catalog: Catalog) -> Placer:
     def place(shot: Shot, card: Card, seen: Seen) -> Placement | str:
         model = catalog.models.get(shot.model)
         if model is None:
-            return f"the catalog has no model {shot.model} any more"
+            return f"the catalog no longer has model {shot.model}"
         answer = fit(shot, model, card, seen)
         if isinstance(answer, Misfit):
             return answer.reason

@@ -163,7 +163,7 @@ class Deliverer:
             # Such as a picture larger than the farm takes: every node would render it in vain.
             return [self._failed(image.shot_id, "invalid_spec", str(error), rendered.spent)]
         except OSError as error:
-            message = f"cannot read {image.file} back ({error.strerror}): look at that disk"
+            message = f"cannot read {image.file} ({error.strerror}): check that disk"
             return [self._failed(image.shot_id, "disk_full", message, rendered.spent)]
         except (Gone, Abandoned):
             raise

@@ -150,7 +150,9 @@ class EngineClient:
             try:
                 self._process.wait(_DEATH_S)
             except subprocess.TimeoutExpired:
-                message = f"the engine (process {self.pid}) hangs in its card's driver: restart this machine"
+                message = (
+                    f"the engine (process {self.pid}) hangs in the driver of its card: restart this machine"
+                )
                 self._process, self._absent = None, ("device_lost", message)
                 raise RenderError(*self._absent) from None
 

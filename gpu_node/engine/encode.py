@@ -61,9 +61,7 @@ class Saver:
         try:
             data = encode_image(image, shot.format, shot.quality, shot_id=shot_id)
         except Exception as error:  # whatever it is, a shot that is never told of would stall its batch
-            self._fail(
-                shot_id, "render_error", f"the picture could not be made a {shot.format} file: {error}"
-            )
+            self._fail(shot_id, "render_error", f"the image cannot be encoded as {shot.format}: {error}")
             return
         try:
             file.write_bytes(data)
@@ -71,7 +69,7 @@ class Saver:
             # Half a file would only take room.
             file.unlink(missing_ok=True)
             self._fail(
-                shot_id, "disk_full", f"cannot write {file} ({error.strerror}): make room on that disk"
+                shot_id, "disk_full", f"cannot write {file} ({error.strerror}): free space on that disk"
             )
             return
         self._emit(

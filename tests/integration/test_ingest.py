@@ -123,7 +123,7 @@ def test_an_upload_is_put_off_while_the_store_takes_no_pictures(store: Directory
     in_the_way.write_bytes(b"")
     verdict = ingest(delivery, store)
     assert verdict.outcome == "put off"
-    assert "does not work" in verdict.message
+    assert "cannot be used" in verdict.message
     in_the_way.unlink()
     assert ingest(delivery, store).outcome == "stored"
 

@@ -156,8 +156,8 @@ SHA = "sha256:" + "0" * 64
     [
         ("models: {a: {like: sdxl, sampler: magic}}", "no sampler `magic`"),
         ("models: {a: {like: sdxl, size: 1000x1001}}", "multiples of 8"),
-        ("models: {a: {like: sdxl, license: mine}}", "no license `mine`"),
-        ("models: {a: {like: sdxl, family: nix}}", "no family `nix`"),
+        ("models: {a: {like: sdxl, license: mine}}", "unknown license `mine`"),
+        ("models: {a: {like: sdxl, family: nix}}", "unknown family `nix`"),
         ("models: {a: {like: sdxl, components: {unet: 1}}}", "disagree about `text_encoder`"),
         ("models: {a: {like: sdxl, recipes: []}}", "at least one recipe"),
         (
@@ -170,13 +170,13 @@ SHA = "sha256:" + "0" * 64
         ("loras: {a: {base: sdxl, license: own-work}}", "loras.a.path: is missing"),
         ("loras: {a: {base: sdxl, path: a.pt, license: own-work}}", "`a.pt` is a pickle"),
         ("loras: {a: {base: sdxl, path: a.zip, license: own-work}}", "must be a .safetensors file"),
-        ("models: {a: {like: sdxl, path: a.ckpt}}", "`a.ckpt` is one file; a model is a folder"),
+        ("models: {a: {like: sdxl, path: a.ckpt}}", "`a.ckpt` is a single file; a model must be a folder"),
         (
             f"models: {{a: {{like: z-image, gguf: {{gguf-q4: {{path: a.bin, identity: {SHA}}}}}}}}}",
             "`a.bin` is a pickle",
         ),
         ("models: {a: 3}", "must be a mapping"),
-        ("- 1", "a catalog is a mapping"),
+        ("- 1", "a catalog must be a mapping"),
         ("models: {a: {like: sdxl}, a: {like: sd15}}", "a"),
     ],
 )

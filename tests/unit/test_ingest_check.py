@@ -117,7 +117,7 @@ def test_what_is_not_the_picture_is_refused_by_kind(data: bytes, failure: str):
 
 def test_other_bytes_than_reported_are_refused():
     answer = checked(png(picture()), SHOT, sha256="0" * 64)
-    assert answer == BadUpload("wrong_checksum", "the uploaded bytes do not have the hash that was reported")
+    assert answer == BadUpload("wrong_checksum", "SHA-256 mismatch between the upload and the report")
 
 
 def pixels(data: bytes, shot: Shot) -> bytes | None:
@@ -145,7 +145,7 @@ def test_a_file_that_breaks_off_passes_only_with_all_its_pixels(kind: str):
 
 def test_a_file_of_another_format_is_refused_but_for_png_which_loses_nothing():
     answer = check(FILES["jpeg"])
-    assert answer == BadUpload("wrong_format", "the upload is a JPEG, asked for was a png")
+    assert answer == BadUpload("wrong_format", "the upload is a JPEG file, but the shot requests png")
     assert isinstance(check(FILES["png"], SHOT._replace(format="webp")), Image.Image)
 
 

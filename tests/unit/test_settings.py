@@ -37,14 +37,14 @@ def test_a_file_that_sets_nothing_changes_nothing(tmp_path: Path, content: str) 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"port: 1\nlisten: @x", "farm.yaml:2:9: a value that starts with `@` reads as YAML syntax"),
-        (b"port: 1\n  listen: x", "farm.yaml:2:9: is not YAML: mapping values are not allowed"),
+        (b"port: 1\nlisten: @x", "farm.yaml:2:9: a value that starts with `@` is read as YAML syntax"),
+        (b"port: 1\n  listen: x", "farm.yaml:2:9: is not valid YAML: mapping values are not allowed"),
         (b"listen: !!python/object:os.system {}", "farm.yaml:1:9: listen: tags such as"),
         (b"- port: 1", "farm.yaml:1:1: settings must be a mapping of names to values, such as `port: 8080`"),
         (b"port", "farm.yaml:1:1: settings must be a mapping"),
         (b"\xff\xfe", "farm.yaml:1:1: is not UTF-8 text"),
-        (b"listen: \x00", "farm.yaml:1:1: holds the control character 0x00; remove it"),
-        (b"port: 1\nport: 2", "farm.yaml:2:1: port: `port` is given twice, first in line 1; keep one"),
+        (b"listen: \x00", "farm.yaml:1:1: contains the control character 0x00; remove it"),
+        (b"port: 1\nport: 2", "farm.yaml:2:1: port: `port` is given twice, first on line 1; keep one"),
         (b"port: many", "farm.yaml:1:7: port: must be a whole number"),
         (b"port: 65536", "farm.yaml:1:7: port: must be less than or equal to 65535"),
         (b"instance: 12e5", "farm.yaml:1:11: instance: must be text; put it in quotes"),

@@ -80,7 +80,7 @@ def test_what_cannot_be_moved_is_logged_once_with_what_to_do(
     sweeper.sweep()
 
     (line,) = [record.message for record in caplog.records if record.levelname == "ERROR"]
-    assert line.startswith(f"batch {lease.batch_id} cannot be moved on")
+    assert line.startswith(f"batch {lease.batch_id} cannot be processed")
     assert "a node that is quarantined cannot be freed" in line
     assert "`farm explain node`" in line
 
@@ -107,5 +107,5 @@ def test_an_upload_that_cannot_be_settled_keeps_no_other_from_being_settled(
     assert states[1 - broken] == "waiting"
     (line,) = [record.message for record in caplog.records if record.levelname == "ERROR"]
     stuck = lease.shots[broken]
-    assert line.startswith(f"attempt {stuck.attempt_id} cannot be moved on")
+    assert line.startswith(f"attempt {stuck.attempt_id} cannot be processed")
     assert f"`farm explain {stuck.id}`" in line

@@ -18,14 +18,14 @@ from tests.contract.storage.uploads import PNG, Upload
 
 @pytest.mark.parametrize("key", ["../x", "a/../../x", "/etc/x", "a//b", ".drafts/x", "a\\b", ""])
 def test_no_key_leads_out_of_the_folder(directory: DirectoryStore, key: str) -> None:
-    with pytest.raises(Invalid, match="is no key"):
+    with pytest.raises(Invalid, match="is not a valid key"):
         directory.create(key, b"", content_type=PNG, metadata={})
 
 
 def test_a_folder_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     store = DirectoryStore(tmp_path / "file", UrlSigner("secret", "http://farm.example"))
-    with pytest.raises(Unavailable, match="does not work"):
+    with pytest.raises(Unavailable, match="cannot be used"):
         store.probe()
 
 
@@ -41,7 +41,7 @@ def test_a_second_put_through_the_folder_is_a_conflict(directory: DirectoryStore
     upload = Upload(directory, key)
     upload.send()
     query = dict(parse_qsl(urlsplit(upload.signed().url).query))
-    with pytest.raises(Conflict, match="stored there already"):
+    with pytest.raises(Conflict, match="already stored there"):
         directory.receive(key, query, content_type=PNG, data=upload.data)
 
 

@@ -126,7 +126,7 @@ def test_no_file_is_overwritten(farm: Farm, tmp_path: Path) -> None:
         ("--vary", "0", "from 1 to 1000"),
         ("--vary", "9" * 5000, "from 1 to 1000"),
         ("--for", "shops", "did you mean `shop`?"),
-        ("--picture", "a <lora:x:1> mug", "these answers do not make a valid manifest: `<lora:x:1>` does"),
+        ("--picture", "a <lora:x:1> mug", "these answers do not make a valid manifest: `<lora:x:1>` has no"),
     ],
 )
 def test_a_wrong_answer_is_explained_and_leaves_nothing(

@@ -16,11 +16,11 @@ def told(content: str) -> tuple[list[str], list[str]]:
 @pytest.mark.parametrize(
     ("content", "place"),
     [
-        ("color: #ff0000\n", 'm:1:8: color: `#` begins a comment here; write `"#ff0000"`'),
-        ("a:\n- red\n- #00ff00\n", 'm:3:3: a[1]: `#` begins a comment here; write `"#00ff00"`'),
-        ("a: {b: x,\n  c: #1\n  }\n", 'm:2:6: a.c: `#` begins a comment here; write `"#1"`'),
-        ("a: [red,\n  #f00,\n  blue]\n", 'm:2:3: a: `#` begins a comment here; write `"#f00"`'),
-        ("a: [red,\n  #f00\n  ]\n", 'm:2:3: a: `#` begins a comment here; write `"#f00"`'),
+        ("color: #ff0000\n", 'm:1:8: color: `#` starts a comment here; write `"#ff0000"`'),
+        ("a:\n- red\n- #00ff00\n", 'm:3:3: a[1]: `#` starts a comment here; write `"#00ff00"`'),
+        ("a: {b: x,\n  c: #1\n  }\n", 'm:2:6: a.c: `#` starts a comment here; write `"#1"`'),
+        ("a: [red,\n  #f00,\n  blue]\n", 'm:2:3: a: `#` starts a comment here; write `"#f00"`'),
+        ("a: [red,\n  #f00\n  ]\n", 'm:2:3: a: `#` starts a comment here; write `"#f00"`'),
     ],
 )
 def test_a_value_that_a_comment_swallows_is_wrong(content: str, place: str) -> None:

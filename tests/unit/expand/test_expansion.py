@@ -131,7 +131,7 @@ def test_a_long_range_is_reached_at_any_value_and_has_an_end() -> None:
     found = expanded(group("axes: {a: {from: 1, to: 100000}}", prompt="'{a}'", top=top))
     assert found[-1].shot.prompt == "100000"
     (problem,) = refused(group("axes: {a: {from: 1, to: 2000000}}", prompt="'{a}'", top=top))
-    assert "has 2,000,000 values, and one axis holds 1,000,000; part it into two axes" in problem
+    assert "has 2,000,000 values, but an axis can have at most 1,000,000; split it into two axes" in problem
 
 
 def test_a_billion_combinations_are_counted_without_walking_them() -> None:

@@ -10,7 +10,7 @@ from tests.unit.expand.making import group, refused
 def test_a_product_over_the_limit_is_refused_with_the_number_it_would_have_been() -> None:
     axes = "axes: {a: {from: 1, to: 10000}, b: {from: 1, to: 10000}, c: {from: 1, to: 10000}}"
     (problem,) = refused(group(axes))
-    assert "asks for 1,000,000,000,000 images, more than `limits.max_images` (10,000)" in problem
+    assert "requests 1,000,000,000,000 images, more than `limits.max_images` (10,000)" in problem
     assert "group `g` multiplies 10,000 a × 10,000 b × 10,000 c × 1 seed" in problem
 
 
@@ -32,7 +32,7 @@ def test_the_limit_counts_seeds_variants_includes_and_what_is_excluded(
     lines: list[str], prompt: str, images: str
 ) -> None:
     (problem,) = refused(group(*lines, prompt=prompt))
-    assert f"asks for {images} images" in problem
+    assert f"requests {images} images" in problem
 
 
 def test_a_refusal_names_what_include_adds() -> None:
@@ -43,12 +43,12 @@ def test_a_refusal_names_what_include_adds() -> None:
 def test_what_is_zipped_is_one_factor_of_a_refused_product() -> None:
     lines = "axes: {a: {from: 1, to: 9000}, b: {from: 1, to: 9000}}", "zip: [[a, b]]", "seeds: 2"
     (problem,) = refused(group(*lines, "variants: combinatorial"))
-    assert "asks for 18,000 images" in problem
+    assert "requests 18,000 images" in problem
     assert "group `g` multiplies 9,000 a+b × 2 seeds × variants" in problem
 
 
 def test_the_limit_counts_all_groups_together() -> None:
     second = "\n- {name: h, model: sdxl, prompt: x, seeds: 6000}"
     (problem,) = refused(group("seeds: 6001") + second)
-    assert "asks for 12,001 images" in problem
+    assert "requests 12,001 images" in problem
     assert "group `g`" in problem

@@ -156,7 +156,7 @@ def test_what_a_collision_advises_ends_it(pattern: str, remedy: str) -> None:
 def test_a_name_that_only_another_group_has_names_the_group_without_it() -> None:
     first = group("axes: {c: [x]}", top="output: {name: '{c}-{index}'}")
     (problem,) = refused(first + "\n- {name: h, model: sdxl, prompt: x}")
-    told = "group `h` has no {c}; give it that axis, or an `output` with a name of its own"
+    told = "group `h` has no {c}; give it that axis, or its own `output` with a name"
     assert problem == f"m.yaml:2:17: output.name: {told}"
 
 

@@ -104,24 +104,24 @@ def test_values_are_bound_as_plain_text() -> None:
         ("a {b", 2, "never closed"),
         ("a {b|{c}", 2, "never closed"),
         ("{a|{b|c}", 0, "never closed"),
-        ("a} b", 1, "no brace was opened"),
+        ("a} b", 1, "has no opening brace"),
         ("{}", 0, "neither a reference"),
         ("x {red hair}", 2, "neither a reference"),
-        ("{{a|b}}", 0, "one pair of braces too many; write `{a|b}`"),
-        ("a {{ season }}", 2, "one pair of braces too many"),
+        ("{{a|b}}", 0, "an extra pair of braces; write `{a|b}`"),
+        ("a {{ season }}", 2, "an extra pair of braces"),
         ("{% if x %}a{% endif %}", 0, "of another program"),
         ("{% if x | y %}a", 0, "of another program"),
         ("a ${season={dry|wet}}", 3, "make `season` an axis"),
         ("{3$$__w__, big}", 0, "3 of 1"),
-        ("{101$$__w__}", 1, "100 is the most"),
+        ("{101$$__w__}", 1, "the maximum is 100"),
         ("{|}", 0, "empty"),
         ("{2$$|}", 0, "empty"),
         ("{4$$a|b|c}", 0, "4 of 3"),
-        ("{0$$a|b}", 1, "no count"),
-        ("{3-2$$a|b|c}", 1, "no count"),
-        ("{two$$a|b}", 1, "no count"),
-        ("{$$a|b}", 1, "no count"),
-        ("{-1$$a|b}", 1, "no count"),
+        ("{0$$a|b}", 1, "is not a count"),
+        ("{3-2$$a|b|c}", 1, "is not a count"),
+        ("{two$$a|b}", 1, "is not a count"),
+        ("{$$a|b}", 1, "is not a count"),
+        ("{-1$$a|b}", 1, "is not a count"),
         ("{0::a|b}", 1, "above 0"),
         ("ok {a|0.0::b}", 6, "above 0"),
         ("nul \0", 4, "NUL"),
@@ -286,7 +286,7 @@ def test_weights_of_lines_set_how_often_they_are_drawn() -> None:
 def test_more_lines_than_there_are_cannot_be_picked() -> None:
     (error,) = parse_wildcards({"a": ("x {1-4$$__b__}",), "b": ("x", "y", "2::x")})[1]
     assert (error.name, error.line, error.offset) == ("a", 0, 2)
-    assert error.message == "asks for 4 different lines of a wildcard that has 2"
+    assert error.message == "requests 4 different lines of a wildcard that has 2"
 
 
 @pytest.mark.parametrize("line", ["0::x", "-1::x", "1,5::x", "50%::x"])
@@ -339,7 +339,7 @@ def test_a_count_that_no_one_can_render_is_still_counted() -> None:
         ({"a": ("x", "y __b__"), "b": ("__a__",)}, "a", 1, 2, "contains itself: __a__ → __b__ → __a__"),
         ({"a": ("see __a__",)}, "a", 0, 4, "contains itself: __a__ → __a__"),
         ({"a": ("x", "{y")}, "a", 1, 0, "never closed"),
-        ({"a": ("{x}",)}, "a", 0, 0, "references are not known"),
+        ({"a": ("{x}",)}, "a", 0, 0, "references are not supported"),
         ({"a": ("__jib__",), "job": ("x",)}, "a", 0, 0, "did you mean `__job__`"),
         ({"a": ()}, "a", 0, 0, "no lines"),
         ({"a": ("__b__" * 200,), "b": ("x" * 200,)}, "a", 0, 0, "20,000 characters"),

@@ -79,7 +79,7 @@ def test_the_negative_prompt_gets_trigger_words_only_where_it_asks_for_them() ->
         ("on {who.lok}", "{who.lok}: no value of `who` has a field `lok`: did you mean `look`?"),
         ("on {scene.look}", "{scene.look}: `sea` is plain text without fields; write `{scene}`"),
         ("{pose}", "{pose} is a mapping without `name`; write one of `{pose.leg}`, `{pose.arm}`"),
-        ("a {seed}", "{seed} is known in `output.name` only"),
+        ("a {seed}", "{seed} is available only in `output.name`"),
         ("a {anna.trigger}", "unknown reference {anna.trigger}"),
         ("{a|{scnee}}", "unknown reference {scnee}"),
     ],

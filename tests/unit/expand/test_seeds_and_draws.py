@@ -217,7 +217,7 @@ def test_an_expanding_value_that_only_a_name_mentions_is_checked() -> None:
     axes = "axes: {x: {values: ['{y}', '{9$$__epoch__}'], expand: true}, y: [z]}"
     found = "\n".join(refused(group(axes, top=f"{EPOCHS}\noutput: {{name: '{{x}}-{{index}}'}}")))
     assert "{y} is in an axis value" in found
-    assert "asks for 9 different lines of a wildcard that has 3" in found
+    assert "requests 9 different lines of a wildcard that has 3" in found
 
 
 def test_rows_that_set_their_prompts_have_random_seeds_of_their_own() -> None:

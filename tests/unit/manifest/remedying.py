@@ -3,7 +3,7 @@
 The forms that messages keep to:
 
     did you mean `x`?                               write `x`
-    write `key: x`                                  write `key: x` in place of it and `other`
+    write `key: x`                                  write `key: x` instead of it and `other`
     write `key: x` under `axes:`                    write one entry for each: `x`, `y`
     remove it                                       put it in quotes: x
     `х` is U+0445, Cyrillic; write `x`
@@ -30,9 +30,9 @@ _ODD = re.compile(r"(?:`(.)` is )?U\+([0-9A-F]{4,6})[^`]*; write `([^`]+)`$")
 _EACH = re.compile(r"write one entry for each: (`.*`)$")
 _QUOTES = re.compile(r"put it in quotes: (.*)$")
 _WRITE = re.compile(
-    r"write `([^`]+)`(?: under (?:the )?`(\w+):`(?: of a group)?| in place of it(?: and (.+))?|)$"
+    r"write `([^`]+)`(?: under (?:the )?`(\w+):`(?: of a group)?| instead(?: of it and (.+))?|)$"
 )
-_TAG = re.compile(r"`(<[^`]*>)` does nothing in a prompt; write `loras: ([^`]+)`$")
+_TAG = re.compile(r"`(<[^`]*>)` has no effect in a prompt; write `loras: ([^`]+)`$")
 _HASH = re.compile(r"#[^\s,\]}]+")
 
 
@@ -53,7 +53,7 @@ def remedied(content: str, problem: Problem) -> str | None:
     quotes = _QUOTES.search(message)
     if quotes and not problem.path:
         return _in_source(content, problem, quotes[1])
-    if "`#` begins a comment here" in message and (found := _WRITE.search(message)):
+    if "`#` starts a comment here" in message and (found := _WRITE.search(message)):
         return _in_source(content, problem, found[1], _HASH)
     if in_line := _of_line(content, problem):
         return in_line
@@ -85,7 +85,9 @@ def remedied(content: str, problem: Problem) -> str | None:
 def _of_line(content: str, problem: Problem) -> str | None:
     """What is mended in the source, as the tree does not hold it."""
     message = problem.message
-    if message.startswith("a `:` and a blank part key and value") and (found := _WRITE.search(message)):
+    if message.startswith("a `:` and a space must separate key and value") and (
+        found := _WRITE.search(message)
+    ):
         return _in_source(content, problem, found[1])
     odd = _ODD.search(message) or re.search(r"(`.` is )?U\+([0-9A-F]{4})[^`]*(; remove it)$", message)
     if odd is None or (problem.path and odd[3] != " "):

@@ -108,7 +108,7 @@ def test_a_base_may_reach_up_to_the_manifests_folder_and_no_further(tmp_path: Pa
     shots = "extends: shared/base.yaml\nshots: [{model: m, prompt: '{x}', axes: {x: {list: %s}}}]\n"
     assert parse(inner, shots % "a").manifest.shots[0].axes["x"].values == ("mug",)
     (found,) = problems(inner, shots % "b")
-    assert found.endswith(f"; `--root {tmp_path}` allows a wider one")
+    assert found.endswith(f"; pass `--root {tmp_path}` to allow it")
     assert parse_manifest(
         f"version: 1\n{shots % 'b'}", source="m.yaml", files=FileReader(inner, tmp_path)
     ).manifest
@@ -127,11 +127,11 @@ def test_a_base_may_reach_up_to_the_manifests_folder_and_no_further(tmp_path: Pa
         ("defaults: {sampler: eula}", "2:21: defaults.sampler: `shotfarm-demo` has no sampler `eula`"),
         ("defaults: {blind_steps: 3}", "2:25: defaults.blind_steps: `blind_steps` of"),
         ("output: {name: '{thng}'}", "2:17: output.name: unknown reference {thng}"),
-        ("defaults: {steps: 4}\ndefaults: {steps: 5}", "3:1: defaults: `defaults` is given twice, first in"),
+        ("defaults: {steps: 4}\ndefaults: {steps: 5}", "3:1: defaults: `defaults` is given twice, first on"),
         ("lane: [a]", "2:7: lane: must be a name of letters"),
         ("lists: [a]", "2:8: lists: must be a mapping of names to values, not a list"),
-        ("defaults: {steps: [4", "3:1: a `,` is missing here, or the `]` of the"),
-        ("defaults:\n  negative: #ff0000", "3:13: defaults.negative: `#` begins a comment"),
+        ("defaults: {steps: [4", "3:1: a `,` is missing here, or the `]` that closes"),
+        ("defaults:\n  negative: #ff0000", "3:13: defaults.negative: `#` starts a comment"),
     ],
 )
 @pytest.mark.parametrize("place", ["", "shared/"])
@@ -178,19 +178,22 @@ def test_problems_are_told_by_file_and_then_by_place(tmp_path: Path) -> None:
     ("extends", "found"),
     [
         ("bas.yaml", "m.yaml:2:10: extends: file `bas.yaml` does not exist; did you mean `base.yaml`?"),
-        ("../base.yaml", "m.yaml:2:10: extends: file `../base.yaml` lies above the manifest's folder"),
+        ("../base.yaml", "m.yaml:2:10: extends: file `../base.yaml` is outside the manifest's folder"),
         ("[base.yaml, x.yaml]", "m.yaml:2:22: extends[1]: file `x.yaml` does not exist"),
         ("[]", "m.yaml:2:10: extends: must be a file name or a list of them, not an empty list"),
         ("{file: a}", "m.yaml:2:10: extends: must be a file name or a list of them, not a mapping"),
         ("", "m.yaml:2:9: extends: must be a file name or a list of them, not nothing"),
         ("[[base.yaml]]", "m.yaml:2:11: extends: must be a file name or a list of them, not a list"),
         ("list.yaml", "list.yaml:1:1: must be a mapping that starts with `version: 1`, not a list"),
-        ("bare.yaml", "bare.yaml:1:1: lacks `version`; write `version: 1`"),
+        ("bare.yaml", "bare.yaml:1:1: `version` is missing; write `version: 1`"),
         ("two.yaml", "two.yaml:1:10: version: must be the number 1, not `2`"),
         ("empty.yaml", "empty.yaml:1:1: the file is empty"),
-        ("m.yaml", "m.yaml:2:10: extends: `m.yaml` extends itself: m.yaml > m.yaml; leave one out"),
-        ("b.yaml", "c.yaml:2:10: extends: `b.yaml` extends itself: b.yaml > c.yaml > b.yaml; leave one out"),
-        (str(["base.yaml"] * 101), "m.yaml:2:10: extends: lists 101 files; 100 is the most"),
+        ("m.yaml", "m.yaml:2:10: extends: `m.yaml` extends itself: m.yaml > m.yaml; remove one of them"),
+        (
+            "b.yaml",
+            "c.yaml:2:10: extends: `b.yaml` extends itself: b.yaml > c.yaml > b.yaml; remove one of them",
+        ),
+        (str(["base.yaml"] * 101), "m.yaml:2:10: extends: lists 101 files; the limit is 100"),
     ],
 )
 def test_a_base_that_cannot_be_read_is_told_alone(extends: str, found: str, tmp_path: Path) -> None:
@@ -218,7 +221,7 @@ def test_bases_nest_to_a_depth(tmp_path: Path) -> None:
         base(tmp_path, f"{extends}defaults: {{model: m{number}, steps: {number + 1}}}\n", f"b{number}.yaml")
     assert parse(tmp_path, f"extends: b1.yaml\n{SHOTS}").manifest.defaults.model == "m1"
     (found,) = problems(tmp_path, f"extends: b0.yaml\n{SHOTS}")
-    assert found.startswith("b9.yaml:2:10: extends: files extend each other more than 10 deep")
+    assert found.startswith("b9.yaml:2:10: extends: `extends` is nested deeper than 10 files")
 
 
 def test_bases_of_bases_are_read_once(tmp_path: Path) -> None:
@@ -233,7 +236,7 @@ def test_where_no_files_are_read_extends_is_refused(tmp_path: Path) -> None:
         parse_manifest(f"version: 1\nextends: base.yaml\n{SHOTS}", source="m.yaml", files=None)
     assert str(caught.value) == (
         "m.yaml:2:10: extends: `extends: base.yaml` cannot be read here; "
-        "`farm submit` sends the contents instead"
+        "use `farm submit`, which sends the contents"
     )
 
 

@@ -99,7 +99,9 @@ def test_weights_are_plain_text_for_the_first_model_that_may_read_them(catalog: 
     parsed = parse_manifest(f"version: 1\nshots:\n{shots}", source="m.yaml", files=None, catalog=catalog)
     (warning,) = parsed.warnings
     assert warning.line == 3
-    assert warning.message.startswith("`(red:1.3)` is plain text for `shotfarm-demo`: it takes no weights")
+    assert warning.message.startswith(
+        "`(red:1.3)` is plain text for `shotfarm-demo`: it does not support weights"
+    )
     assert warning.message.endswith(" (2 times, first here)")
 
 

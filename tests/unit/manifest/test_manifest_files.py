@@ -66,7 +66,7 @@ def test_a_colour_that_reads_as_a_comment_is_warned_of_once(tmp_path: Path) -> N
     (tmp_path / "s.txt").write_text("blue\n#ff5733\n#note\n #FFF\n")
     (warning,) = parse(tmp_path, "{file: s.txt}").warnings
     assert warning.message == (
-        "s.txt:2: `#ff5733` is a comment and left out; write `\\#ff5733` to keep it (2 times, first here)"
+        "s.txt:2: `#ff5733` is read as a comment; write `\\#ff5733` to keep it (2 times, first here)"
     )
 
 
@@ -132,12 +132,12 @@ def test_without_a_reader_every_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "s.txt")
-    assert "plain file" in problem(tmp_path, "{file: s.txt}").message
+    assert "regular file" in problem(tmp_path, "{file: s.txt}").message
 
 
 def test_a_folder_is_no_list(tmp_path: Path) -> None:
     (tmp_path / "s.txt").mkdir()
-    assert "plain file" in problem(tmp_path, "{file: s.txt}").message
+    assert "regular file" in problem(tmp_path, "{file: s.txt}").message
 
 
 def test_a_file_over_the_limit_is_refused(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_an_impossible_name_is_explained(tmp_path: Path, name: str) -> None:
 NO_LISTS = {
     "e.txt": [
         ("\n \n", "no values"),
-        ("# nothing\n#ff0000\n", "comments only"),
+        ("# nothing\n#ff0000\n", "only comments"),
     ],
     "e.csv": [
         ("", "column names"),
@@ -167,27 +167,27 @@ NO_LISTS = {
             "sku,text\nA,b,c\n",
             "e.csv:2: has 3 cells here and 2 columns; put a cell that holds `,` in double quotes",
         ),
-        ("sku\n\0\n", "e.csv:2: holds a NUL character"),
+        ("sku\n\0\n", "e.csv:2: contains a NUL character"),
     ],
     "e.xlsx": [
-        ("sku,text", "is no workbook"),
-        ("PK\x03\x04broken", "is no workbook"),
+        ("sku,text", "is not a workbook"),
+        ("PK\x03\x04broken", "is not a workbook"),
     ],
     "e.json": [
-        ("{}", "must hold a list"),
-        ('["a"', "e.json:1: is not JSON: a `,` or `]` is missing"),
-        ('[\n"a",\n]', "e.json:2: is not JSON: a `,` stands before `]`"),
+        ("{}", "must contain a list"),
+        ('["a"', "e.json:1: is not valid JSON: expected `,` or `]`"),
+        ('[\n"a",\n]', "e.json:2: is not valid JSON: there is an extra `,` before `]`"),
         ('[{"a": NaN}]', "write a number, or null"),
         ("['a']", "write strings in double quotes"),
         ('[{"a": 1, "a": 2}]', "e.json:1: item 1, `a` is given twice"),
-        ('["a",\n{"b": "\\udc00"}]', "e.json:2: item 2, `b` holds half a character"),
-        ("[" * 200_000, "nests deeper than"),
+        ('["a",\n{"b": "\\udc00"}]', "e.json:2: item 2, `b` contains an unpaired surrogate"),
+        ("[" * 200_000, "nested deeper than"),
     ],
     "e.jsonl": [
-        ('{"a": 1}\n{"a": }\n', "e.jsonl:2: is not JSON: a value is missing"),
+        ('{"a": 1}\n{"a": }\n', "e.jsonl:2: is not valid JSON: expected a value"),
     ],
     "e.yaml": [
-        ("a: 1\n", "must hold a list"),
+        ("a: 1\n", "must contain a list"),
         ("- a\n- @b\n", "e.yaml:2: a value that starts with `@`"),
     ],
     "e.doc": [
@@ -212,7 +212,7 @@ def test_a_wrong_value_names_the_file_and_its_line_at_the_reference(tmp_path: Pa
     found = problem(tmp_path, "{file: p.csv}")
     assert (found.line, found.column, found.path) == (6, 15, "shots[0].axes.x[1].steps")
     assert found.message == (
-        "p.csv:4: must be a whole number, not `four`; the column `steps` sets the picture's `steps`: "
+        "p.csv:4: must be a whole number, not `four`; the column `steps` sets the image's `steps`: "
         "rename it, or add `columns: {steps: null}` beside `file`"
     )
 

@@ -48,7 +48,7 @@ def test_a_broken_axis_is_not_reported_again_by_what_names_it() -> None:
 
 
 def test_a_bracket_that_closes_nothing_is_named() -> None:
-    with pytest.raises(InvalidDocument, match="this `]` closes nothing"):
+    with pytest.raises(InvalidDocument, match="this `]` has no opening bracket"):
         parse_manifest("version: 1\nname: a]\nshots: []]\n", source="m.yaml", files=None)
 
 
@@ -60,7 +60,7 @@ def warned(*lines: str) -> list[str]:
     ("line", "words"),
     [
         ("negative: a mug #1 seller", 'is a comment here; if it is text, write `"a mug #1 seller"`'),
-        ("negative: “blurry”", "`“` is U+201C, a left double quotation mark, and part of the text"),
+        ("negative: “blurry”", "`“` is U+201C, a left double quotation mark, and is part of the text"),
         ("axes: {frame: [1-10:3]}", "one text here; for a range write `frame: {from: 1, to: 10, step: 3}`"),
         ("axes: {frame: [1..10]}", "one text here; for a range write `frame: {from: 1, to: 10}`"),
     ],

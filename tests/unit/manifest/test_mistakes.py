@@ -53,11 +53,11 @@ def told(folder: Path, content: str) -> list[str]:
         ),
         (
             "lists: {a: [b]}\nshots: [{axes: {x: {list: a, step: 2}}}]",
-            "3:30: shots[0].axes.x.step: `step` does not go with `list`",
+            "3:30: shots[0].axes.x.step: `step` cannot be combined with `list`",
         ),
         (
             "lists: {a: {list: b}, b: [c]}\nshots: [{axes: {x: {list: a}}}]",
-            "2:12: lists.a: list `a` names another list; write its values",
+            "2:12: lists.a: list `a` refers to another list; write its values",
         ),
         (
             "lists: {a: b}\nshots: [{axes: {x: {list: a}}}]",
@@ -71,7 +71,7 @@ def told(folder: Path, content: str) -> list[str]:
         ("presets: {a: {steps: x}}\nshots: [{prompt: p}]", "2:22: presets.a.steps: must be a whole number"),
         (
             "presets: {a: {preset: b}}\nshots: [{prompt: p}]",
-            "2:15: presets.a.preset: unknown key `preset`; presets name no presets",
+            "2:15: presets.a.preset: unknown key `preset`; a preset cannot use presets",
         ),
         (
             "presets: {a: {seeds: 2}}\nshots: [{prompt: p}]",
@@ -121,21 +121,21 @@ def told(folder: Path, content: str) -> list[str]:
         ("presets: {a: {prompt: '{prompt} __no__ {thng} (x:1.2)', model: nope}}\nshots: [{prompt: p}]", None),
         (
             "presets: {a: {prompt: '{prompt} x'}}\nshots: [{preset: a}]",
-            "2:24: presets.a.prompt: {prompt} reads the prompt set before, and none is;"
+            "2:24: presets.a.prompt: {prompt} inserts the prompt set before, but none is set;"
             " write one in the group",
         ),
         (
             "shots: [{prompt: '{prompt} x'}]",
-            "2:19: shots[0].prompt: {prompt} reads the prompt set before, and none is;"
+            "2:19: shots[0].prompt: {prompt} inserts the prompt set before, but none is set;"
             " write one in `defaults`",
         ),
         (
             "shots: [{prompt: p, negative: '{negative} x'}]",
-            "2:32: shots[0].negative: {negative} reads the negative set before",
+            "2:32: shots[0].negative: {negative} inserts the negative set before",
         ),
         (
             "shots: [{axes: {s: [{prompt: '{prompt} x', name: a}]}}]",
-            "2:31: shots[0].axes.s[0].prompt: {prompt} reads the prompt set before",
+            "2:31: shots[0].axes.s[0].prompt: {prompt} inserts the prompt set before",
         ),
         (
             "shots: [{axes: {s: [{prompt: a}, {x: b}], t: [{prompt: '{prompt} x'}]}}]",
@@ -143,12 +143,12 @@ def told(folder: Path, content: str) -> list[str]:
         ),
         (
             "shots: [{prompt: '{prompt} x', axes: {prompt: [a, b]}}]",
-            "2:19: shots[0].prompt: {prompt} reads the prompt set before, and the axis `prompt` replaces",
+            "2:19: shots[0].prompt: {prompt} inserts the prompt set before, but the axis `prompt` replaces",
         ),
         (
             "defaults: {model: shotfarm-demo, prompt: d}\nshots: [{prompt: '{prompt} x',"
             " axes: {s: [{prompt: a}, {prompt: b}]}}]",
-            "3:19: shots[0].prompt: every value of `s` replaces this prompt; write {prompt} in those, too",
+            "3:19: shots[0].prompt: every value of `s` replaces this prompt; write {prompt} in those as well",
         ),
         (
             "presets: {a: {prompt: x}}\nshots: [{prompt: p, preset: a}]",
@@ -164,11 +164,11 @@ def told(folder: Path, content: str) -> list[str]:
         ),
         (
             "presets: {file: rows.csv}\nshots: [{prompt: p}]",
-            "rows.csv:3:1: presets: is no preset; give it a `name`",
+            "rows.csv:3:1: presets: is not a named preset; give it a `name`",
         ),
         (
             "presets: {file: twice.json}\nshots: [{prompt: p}]",
-            "twice.json:3:11: presets.a: is given twice, first in line 2; keep one",
+            "twice.json:3:11: presets.a: is given twice, first on line 2; keep one",
         ),
         (
             "presets: {file: wrong.yaml}\nshots: [{prompt: p}]",

@@ -216,7 +216,7 @@ def test_a_cell_may_hold_several_presets(tmp_path: Path) -> None:
 
 
 def test_presets_without_files_are_read_where_no_files_are(tmp_path: Path) -> None:
-    with pytest.raises(InvalidDocument, match="cannot be read here; `farm submit` sends"):
+    with pytest.raises(InvalidDocument, match="cannot be read here; use `farm submit`"):
         parse_manifest(
             "version: 1\npresets: {file: s.yaml}\nshots: [{model: m, prompt: p}]\n", source="m", files=None
         )

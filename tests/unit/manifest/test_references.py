@@ -48,11 +48,11 @@ shots:
         "shots[0].stps: unknown key `stps`: did you mean `steps`?",
         "shots[0].loras[0]: unknown LoRA `nobody`",
         "shots[0].axes.bg: file `nothing.txt` does not exist",
-        "shots[0].zip: zipped axes must have equally many values: `thing` has 2, `m` has 3",
+        "shots[0].zip: zipped axes must have the same number of values: `thing` has 2, `m` has 3",
         "shots[0].exclude[0].thign: unknown axis `thign`: did you mean `thing`?",
         "shots[0].negative: {m.look}: `x` is plain text without fields; write `{m}`",
         "shots[0].output.name: unknown reference {sed}: did you mean `seed`?",
-        "shots[0]: asks for 18,000 images",
+        "shots[0]: requests 18,000 images",
     ):
         assert any(line.startswith(words) for line in found), (words, found)
     assert len(found) == 11
@@ -83,7 +83,7 @@ def test_axes_that_cannot_be_told_make_no_reference_wrong(lines: str) -> None:
         ("{who.lok}", "{who.lok}: no value of `who` has a field `lok`: did you mean `look`?"),
         ("{thing.look}", "{thing.look}: `mug` is plain text without fields; write `{thing}`"),
         ("{blueprnt.trigger}", "unknown reference {blueprnt.trigger}: did you mean `blueprint`?"),
-        ("{seed}", "{seed} is known in `output.name` only; leave it out"),
+        ("{seed}", "{seed} is available only in `output.name`; leave it out"),
         ("{thіng}", "unknown reference {thіng}: `і` is U+0456, Cyrillic; write `thing`"),
         ("{a|{thng}}", "unknown reference {thng}: did you mean `thing`?"),
     ],
@@ -114,7 +114,7 @@ shots:
 """
     parsed(manifest)
     (problem,) = told(manifest + "- {name: d}\n")
-    assert problem == ("defaults.prompt: group `d` has no {thing}; give it that axis, or a prompt of its own")
+    assert problem == ("defaults.prompt: group `d` has no {thing}; give it that axis, or its own prompt")
 
 
 def test_a_reference_that_is_like_none_is_told_the_few_that_are_known() -> None:

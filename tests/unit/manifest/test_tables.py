@@ -239,7 +239,7 @@ def test_an_axis_called_as_another_program_calls_a_field_sets_it(tmp_path: Path)
 def test_two_fields_for_the_same_are_refused(tmp_path: Path, put: Put) -> None:
     put("t.csv", "name,negative,negative_prompt\na,x,y\n")
     (message,) = problems(tmp_path, "{file: t.csv}")
-    assert "sets `negative`, as another field of the same value does" in message
+    assert "sets `negative`, which another field of the same value also sets" in message
 
 
 @pytest.mark.parametrize(
@@ -333,15 +333,15 @@ def test_a_sheet_is_picked_by_its_name(tmp_path: Path, put: Put) -> None:
 def test_a_formula_without_its_result_is_refused_with_its_cell(tmp_path: Path, put: Put) -> None:
     put("t.xlsx", workbook(["name", "text"], ["a", "=1+1"]))
     (message,) = problems(tmp_path, "{file: t.xlsx}")
-    assert message.startswith("t.xlsx:2: holds a formula without its result in cell B2")
+    assert message.startswith("t.xlsx:2: contains a formula without a stored result in cell B2")
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 100, "is an old workbook or has a password"),
-        (b"PK\x03\x04" + b"\0" * 100, "is no workbook"),
-        (workbook(["name"], ["a"])[:-200], "is no workbook"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 100, "is in an old format or has a password"),
+        (b"PK\x03\x04" + b"\0" * 100, "is not a workbook"),
+        (workbook(["name"], ["a"])[:-200], "is not a workbook"),
     ],
 )
 def test_what_is_no_workbook_is_told_in_a_sentence(

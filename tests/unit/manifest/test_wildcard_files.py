@@ -140,7 +140,7 @@ def test_wildcards_of_the_manifest_may_have_such_names_too(folder: Folder) -> No
 
 def test_a_name_that_no_prompt_can_mention_is_warned_of(folder: Folder) -> None:
     (warning,) = folder.parsed("a", "wildcards: {'a,b': [x], c: [y]}\n").warnings
-    assert "no prompt can mention `__a,b__`" in warning.message
+    assert "no prompt can refer to `__a,b__`" in warning.message
     assert (warning.line, warning.column) == (4, 13)
 
 
@@ -160,7 +160,7 @@ def test_linked_folders_are_looked_through_and_a_circle_of_links_ends(folder: Fo
             "unknown wildcard `__gone/far__`; there is no `wildcards/gone/far.txt` beside the manifest",
         ),
         ("__people__", "`__people__` is a folder of wildcards; write `__people/*__` for all of them"),
-        ("__gone/*__", "no wildcard fits `__gone/*__`"),
+        ("__gone/*__", "no wildcard matches `__gone/*__`"),
     ],
 )
 def test_a_wildcard_that_nothing_gives_is_told_once(folder: Folder, mention: str, message: str) -> None:
@@ -175,7 +175,7 @@ def test_a_broken_pack_is_told_where_a_wildcard_is_not_found(folder: Folder) -> 
     assert folder.wildcards("__job__") == {"job": ("smith",)}
     message = folder.problem("__pack/a__").message
     assert message.startswith(
-        "unknown wildcard `__pack/a__`; `wildcards/pack.yaml` cannot be read in line 2: "
+        "unknown wildcard `__pack/a__`; `wildcards/pack.yaml` cannot be read on line 2: "
     )
 
 

@@ -57,7 +57,7 @@ def test_every_example_is_tested() -> None:
 @pytest.mark.parametrize("name", SHOTS)
 def test_an_example_makes_the_pictures_it_promises(name: str, catalog: Catalog) -> None:
     assert len(expansion(name, catalog)) == SHOTS[name]
-    assert f"{SHOTS[name]} pictures" in (FOLDER / name).read_text() or SHOTS[name] == 100_000
+    assert f"{SHOTS[name]} images" in (FOLDER / name).read_text() or SHOTS[name] == 100_000
 
 
 @pytest.mark.parametrize("name", SHOTS)

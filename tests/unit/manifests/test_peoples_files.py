@@ -322,12 +322,12 @@ def test_a_reference_that_nothing_gives_is_told_beside_every_other_problem(desk:
 def test_a_prompt_that_every_row_replaces_is_told_with_what_keeps_it(desk: Desk) -> None:
     desk.put("p.csv", "name,prompt\na,a mug\n")
     lines = ('prompt: "photo of {p.prompt}"', "axes: {p: {file: p.csv}}")
-    desk.shots(*lines).warned("no shot reads this prompt", "`columns: {prompt: null}`")
+    desk.shots(*lines).warned("no shot uses this prompt", "`columns: {prompt: null}`")
     kept = desk.shots(lines[0], "axes: {p: {file: p.csv, columns: {prompt: null}}}")
     assert kept.prompts == ["photo of a mug"]
     assert kept.warnings == []
     inline = desk.shots(lines[0], "axes: {p: [{name: a, prompt: a mug}]}")
-    inline.warned("no shot reads this prompt", "call `prompt` otherwise")
+    inline.warned("no shot uses this prompt", "rename `prompt` there")
 
 
 def test_a_prompt_that_some_row_leaves_is_not_told(desk: Desk) -> None:
@@ -339,7 +339,7 @@ def test_a_prompt_that_some_row_leaves_is_not_told(desk: Desk) -> None:
 
 @pytest.mark.parametrize(
     ("entry", "words"),
-    [("{A: x, steps: 4}", "did you mean `a`?"), ("{a: x, output: y}", "`output` is no axis")],
+    [("{A: x, steps: 4}", "did you mean `a`?"), ("{a: x, output: y}", "`output` is not an axis")],
 )
 def test_a_key_of_include_that_nothing_reads_is_told(desk: Desk, entry: str, words: str) -> None:
     desk.shots('prompt: "{a}"', "axes: {a: [x, y]}", f"include: [{entry}]").warned(words)
@@ -436,10 +436,10 @@ def test_a_sheet_without_rows_names_another(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ('prompt: "a big" mug', "behind its closing quotation mark"),
+        ('prompt: "a big" mug', "after the closing quotation mark"),
         ('prompt: "a mug', "never closed"),
-        ("prompt: a mug\n seeds: 2", "indented like none"),
-        ("prompt: - mug", "put a text that starts with `- ` in quotes"),
+        ("prompt: a mug\n seeds: 2", "indentation of this line matches no line above"),
+        ("prompt: - mug", "put text that starts with `- ` in quotes"),
         (r'prompt: "C:\Users"', "use single quotes"),
     ],
 )
