@@ -305,6 +305,8 @@ def of_manifest(group_keys: Iterable[str], shot_keys: Iterable[str]) -> KeyRemed
     def remedy(key: str, mapping: tree.Mapping) -> str | None:
         value = mapping.get(key)
         groups = value.items if isinstance(value, tree.Sequence) else []
+        if "shots" not in mapping.entries and spelled(key) in ("group", "groups"):
+            return "; rename it to `shots`"
         if "shots" not in mapping.entries and any(isinstance(group, tree.Mapping) for group in groups):
             return ": did you mean `shots`?"
         if spelled(key) in ("preset", "style", "styles") and isinstance(value, tree.Mapping):

@@ -137,7 +137,8 @@ def _read(root: YamlNode, reading: Reading) -> Manifest | None:
     values = read_keys(root, "", MANIFEST_KEYS, reading, remedy=_REMEDY)
     for key, remedy in (("version", "write `version: 1`"), ("shots", "list at least one group")):
         meant = any(
-            each.message.endswith((f"`{key}`?", f"write `{key}`")) or f"; write `{key}: " in each.message
+            each.message.endswith((f"`{key}`?", f"write `{key}`", f"rename it to `{key}`"))
+            or f"; write `{key}: " in each.message
             for each in reading.problems
         )
         may_stand_elsewhere = key == "shots" and reading.is_partial

@@ -371,6 +371,20 @@ def test_what_only_looks_like_a_manifest_is_named_with_what_makes_it_one(content
     assert problems_of(mended, None) == (), mended
 
 
+@pytest.mark.parametrize(
+    "groups",
+    ["groups:\n- {prompt: a cat}", "Groups: {cats: {prompt: a cat}}", "group: {prompt: a cat}", "groups:"],
+)
+def test_groups_without_shots_are_renamed_to_shots(groups: str) -> None:
+    (problem,) = problems_of(f"version: 1\ndefaults: {{model: sdxl}}\n{groups}\n", None)
+    assert problem.message.endswith("; rename it to `shots`")
+
+
+def test_groups_beside_shots_are_not_renamed_to_shots() -> None:
+    (problem,) = problems_of(manifest("top groups: [{prompt: a cat}]"), None)
+    assert "rename it" not in problem.message
+
+
 @pytest.mark.parametrize("name", sorted(path.name for path in BROKEN.glob("*.yaml") if is_text(path)))
 def test_a_remedy_of_a_broken_manifest_ends_its_problem(name: str) -> None:
     content = (BROKEN / name).read_text()
