@@ -14,6 +14,12 @@ from coordinator.cli.names import the_job
 from coordinator.cli.show import out, print_json
 from coordinator.client import FarmClient
 
+_SUBJECTS = (
+    "  job: its ID or name (`farm jobs` lists them)",
+    "  node: its name (`farm nodes` lists them)",
+    "  shot: at least the first six digits of its ID",
+)
+
 
 def explain_command(
     subject: Annotated[
@@ -52,5 +58,5 @@ def _explained(client: FarmClient, subject: str) -> Explanation:
         try:
             job = the_job(client, subject)
         except NotFound:
-            raise unknown from None
+            raise NotFound("\n".join([str(unknown), *_SUBJECTS])) from None
         return client.explain(job.id)

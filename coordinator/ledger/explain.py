@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, case, exists, func, select
 from common.errors import NotFound
 from common.states import AttemptEvent, AttemptState, BatchState, ShotState
 from common.views import Explanation
-from common.wording import nearest
+from common.wording import nearest, shortened
 from coordinator.explain import (
     Budget,
     Check,
@@ -63,11 +63,8 @@ def _unknown(connection: Connection, look: Eligibility, subject: str) -> str:
         *(word for row in connection.execute(select(jobs.c.id, jobs.c.name)) for word in row),
     ]
     near = nearest(subject, known)
-    meant = f": did you mean `{near}`?" if near else ";"
-    return (
-        f"no job, shot or node is called {subject}{meant} "
-        "`farm jobs` and `farm nodes` list them, a shot goes by six or more digits of its id"
-    )
+    meant = f": did you mean `{near}`?" if near else ""
+    return f"no job, shot or node is called {shortened(subject)}{meant}"
 
 
 def _job_facts(connection: Connection, look: Eligibility, job_id: str) -> JobFacts:

@@ -87,8 +87,16 @@ def test_an_unknown_name_is_one_sentence_with_the_nearest(farm: Farm, node: Scri
     for command, subject in _NAMING.items():
         word, nearest = _NEAR.get(subject, ("nobody", ""))
         ran = farm(*naming(command, word))
-        assert (ran.code, ran.err.count("\n"), word in ran.err) == (1, 1, True), (command, ran.err)
-        assert nearest in ran.err, command
+        sentence, *rest = ran.err.splitlines()
+        assert (ran.code, len(rest), word in sentence) == (1, 3 if command == "explain" else 0, True), ran.err
+        assert nearest in sentence, command
+
+
+def test_explain_lists_what_can_be_given_where_a_name_is_unknown(farm: Farm, job: str) -> None:
+    first, *others = farm("explain", "nonsense").err.splitlines()
+    assert first == "no job, shot or node is called nonsense"
+    assert [line.partition(":")[0].strip() for line in others] == ["job", "node", "shot"]
+    assert max(map(len, others)) < 80
 
 
 @pytest.mark.parametrize("word", ["", " ", "a/b"])
