@@ -24,7 +24,7 @@ class Command(TyperCommand):
     """A command whose help omits braces, and the types of arguments and flags."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        return _untyped(super().get_params(ctx))
+        return _without_types(super().get_params(ctx))
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         return [piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)]
@@ -32,7 +32,7 @@ class Command(TyperCommand):
 
 class CommandGroup(TyperGroup):
     def get_params(self, ctx: Any) -> list[Any]:
-        return _untyped(super().get_params(ctx))
+        return _without_types(super().get_params(ctx))
 
 
 def command_line(name: str, about: str, epilog: str | None = None) -> typer.Typer:
@@ -57,7 +57,7 @@ def run_command_line(app: typer.Typer) -> NoReturn:
     try:
         code = app(standalone_mode=False)
     except _Misuse as error:
-        _tell_usage(error)
+        _print_usage(error)
         code = error.exit_code
     except typer.Abort:
         err.say("aborted", style="red")
@@ -81,7 +81,7 @@ def run_command_line(app: typer.Typer) -> NoReturn:
     sys.exit(code)
 
 
-def _tell_usage(error: Any) -> None:
+def _print_usage(error: Any) -> None:
     """Print what is wrong with a command line and its usage; nothing if the help was printed already."""
     if not error.format_message():
         return
@@ -94,7 +94,7 @@ def _tell_usage(error: Any) -> None:
     err.say(f"{error.format_message()}{given}", style="red")
 
 
-def _tell_version(asked: bool) -> None:
+def _print_version(asked: bool) -> None:
     if asked:
         typer.echo(version("shotfarm"))
         raise typer.Exit
@@ -103,13 +103,13 @@ def _tell_version(asked: bool) -> None:
 def _options(
     version: Annotated[
         bool,
-        typer.Option("--version", help="Show the version and exit.", callback=_tell_version, is_eager=True),
+        typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True),
     ] = False,
 ) -> None:
     pass
 
 
-def _untyped(params: list[Any]) -> list[Any]:
+def _without_types(params: list[Any]) -> list[Any]:
     for param in params:
         if param.param_type_name == "argument" or param.is_flag:
             # Overrides, for this parameter only, the method that supplies the text of the type column.

@@ -110,11 +110,11 @@ class InvalidDocument(Invalid):
 
     def __init__(self, source: str, problems: list[Problem]) -> None:
         self.source = source
-        told: dict[tuple[object, ...], Problem] = {}
+        unique: dict[tuple[object, ...], Problem] = {}
         for each in problems:
             field = each.path if each.line is None else each.path.rpartition("]")[2]
-            told.setdefault((each.place(), field, each.message), each)
-        self.problems = tuple(sorted(told.values(), key=Problem.place))
+            unique.setdefault((each.place(), field, each.message), each)
+        self.problems = tuple(sorted(unique.values(), key=Problem.place))
         super().__init__("\n".join(problem.at(source) for problem in self.problems))
 
 

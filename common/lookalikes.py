@@ -23,19 +23,19 @@ TYPOGRAPHIC_QUOTES = {"“": "”", "„": "“”", "‘": "’", "‚": "‘�
 
 def plain(text: str) -> str:
     """Returns the text with lookalikes replaced by the characters of a plain keyboard; keeps all others."""
-    return text if text.isascii() else "".join(_meant(char) for char in text)
+    return text if text.isascii() else "".join(_plain_char(char) for char in text)
 
 
 def odd_character(text: str) -> str | None:
     """Describes the first misleading character, such as "`х` is U+0445, Cyrillic"; None if there is none."""
-    char = next((char for char in text if _meant(char) != char), None)
+    char = next((char for char in text if _plain_char(char) != char), None)
     return None if char is None else named(char)
 
 
 def meant_instead(text: str) -> str:
     """Returns what to write instead: the plain character if only one is misleading, else the whole text."""
-    odd = {char for char in text if _meant(char) != char}
-    only = _meant(next(iter(odd))) if len(odd) == 1 else ""
+    odd = {char for char in text if _plain_char(char) != char}
+    only = _plain_char(next(iter(odd))) if len(odd) == 1 else ""
     return only if only.strip() else plain(text).strip()
 
 
@@ -55,7 +55,7 @@ def _is_invisible(char: str) -> bool:
     return char.isspace() or unicodedata.category(char) == "Cf"
 
 
-def _meant(char: str) -> str:
+def _plain_char(char: str) -> str:
     """Returns the plain character that this one resembles, `""` for an invisible one, or itself."""
     if char.isascii():
         return char

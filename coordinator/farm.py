@@ -129,9 +129,9 @@ class Farm:
         """What ingest has to check of these attempts; those that need no verdict are left out."""
         return tuple(_still_open(await self.deliveries.answers(attempt_ids)))
 
-    async def accept_verdicts(self, told: Sequence[AttemptVerdict]) -> tuple[Ack, ...]:
+    async def accept_verdicts(self, checked: Sequence[AttemptVerdict]) -> tuple[Ack, ...]:
         """Raises as `Ledger.verdicts` does, but not for attempts that need no verdict."""
-        calls = [(one.attempt_id, one.verdict) for one in told]
+        calls = [(one.attempt_id, one.verdict) for one in checked]
         return tuple(_still_open(await self.verdicts.answers(calls)))
 
     async def report(self, batch_id: str, reports: Sequence[Report]) -> list[Ack]:

@@ -146,7 +146,7 @@ def doctor_command(
     for finding in examine(find_probe(card, gpu), library, coordinator):
         findings.append(finding)
         if not as_json:
-            _tell(finding)
+            _print_finding(finding)
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     if coordinator is not None:
@@ -155,7 +155,7 @@ def doctor_command(
         raise typer.Exit(1)
 
 
-def _tell(finding: Finding) -> None:
+def _print_finding(finding: Finding) -> None:
     mark = ("ok  ", "green") if finding.good else ("no  ", "red")
     out.say(mark, (f"{finding.subject:9}", "bold"), finding.sentence)
 

@@ -82,8 +82,8 @@ def _verify_download(name: str, folder: Path, identity: str, hashes: Hashes) -> 
     records = folder / ".cache" / "huggingface" / "download"
     for file in sorted(folder.rglob("*.safetensors")):
         record = records / f"{file.relative_to(folder).as_posix()}.metadata"
-        said = record.read_text().split() if record.is_file() else []
-        if said[:1] != [commit] or said[1:2] != [hashes.of(file)]:
+        recorded = record.read_text().split() if record.is_file() else []
+        if recorded[:1] != [commit] or recorded[1:2] != [hashes.of(file)]:
             raise RenderError(
                 "model_mismatch",
                 f"{name}: cannot verify that {file} belongs to {identity}; "

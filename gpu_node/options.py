@@ -14,10 +14,10 @@ from common.nodes import Terms
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
 
 
-def name(said: str) -> str:
+def name(given: str) -> str:
     """A name as the farm takes it. Raises BadParameter."""
     try:
-        return _NAME.validate_python(said)
+        return _NAME.validate_python(given)
     except ValidationError:
         raise typer.BadParameter(
             "use at most 63 letters, digits, dots, dashes and underscores, starting with a letter or digit"

@@ -61,8 +61,8 @@ def syntax_problem(text: str, error: yaml.MarkedYAMLError) -> Problem:
         if "end of stream" in (error.problem or ""):
             return _problem("this quotation mark is never closed", line, column)
     reason = " ".join(part for part in (error.context, error.problem) if part)
-    if said := _in_words(reason, here, column):
-        return _problem(said, line, column)
+    if explained := _in_words(reason, here, column):
+        return _problem(explained, line, column)
     return _problem(f"is not valid YAML: {reason}{_remedy(reason, here, column)}", line, column)
 
 

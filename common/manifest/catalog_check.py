@@ -68,20 +68,22 @@ def _check_fit(group: Group, path: str, manifest: Manifest, catalog: Catalog, re
             value = getattr(fields, name)
             if value is None or _is_overruled(owner, path, name, group, manifest):
                 continue
-            told = [
+            messages = [
                 sampler_problem(value, model) if name == "sampler" else knob_problem(name, value, model)
                 for model in models
             ]
-            _tell(_key(place, name), told, reading)
+            _report(_key(place, name), messages, reading)
         for ref in fields.loras:
             if lora := catalog.loras.get(ref.name):
-                _tell(_key(place, "loras"), [lora_problem(lora, model, catalog) for model in models], reading)
+                _report(
+                    _key(place, "loras"), [lora_problem(lora, model, catalog) for model in models], reading
+                )
 
 
-def _tell(path: str, told: list[str | None], reading: Reading) -> None:
+def _report(path: str, messages: list[str | None], reading: Reading) -> None:
     """Reports the first problem if every model has one and none has been reported at this path."""
-    first = told[0]
-    if first is not None and all(told) and not any(each.path == path for each in reading.problems):
+    first = messages[0]
+    if first is not None and all(messages) and not any(each.path == path for each in reading.problems):
         reading.wrong_at(path, first)
 
 
@@ -118,17 +120,17 @@ def _places(group: Group, path: str, manifest: Manifest) -> Iterator[tuple[str, 
 
     The owner is the path of the place itself, or of the place that uses the preset.
     """
-    yield from _said("defaults", manifest.defaults, manifest)
-    yield from _said(path, group, manifest)
+    yield from _effective("defaults", manifest.defaults, manifest)
+    yield from _effective(path, group, manifest)
     for name, axis in group.axes.items():
         for index, fields in enumerate(axis.sets):
             if fields is not NOTHING:
-                yield from _said(f"{path}.axes.{name}[{index}]", fields, manifest)
+                yield from _effective(f"{path}.axes.{name}[{index}]", fields, manifest)
     for index, fields in enumerate(group.include_sets):
-        yield from _said(f"{path}.include[{index}]", fields, manifest)
+        yield from _effective(f"{path}.include[{index}]", fields, manifest)
 
 
-def _said(place: str, fields: ShotFields, manifest: Manifest) -> Iterator[tuple[str, str, ShotFields]]:
+def _effective(place: str, fields: ShotFields, manifest: Manifest) -> Iterator[tuple[str, str, ShotFields]]:
     """Yields a place and its presets, without fields that a later one overrides; LoRAs add up."""
     later: set[str] = set()
     for path, each in reversed(list(with_presets(place, fields, manifest.presets))):

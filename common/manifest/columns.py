@@ -30,16 +30,16 @@ def check_columns(values: Mapping[str, object], groups: tuple[Group, ...], readi
             path = f"shots[{number}].axes.{name}"
             keys = dict.fromkeys(key for value in axis.values if isinstance(value, dict) for key in value)
             plain = reading.plain.get(path, _NO_FIELDS)
-            told = _told(name, axis, [key for key in keys if key not in plain], read)
-            for message in told:
+            messages = _axis_warnings(name, axis, [key for key in keys if key not in plain], read)
+            for message in messages:
                 reading.warn_at(path, message, kind=f"{path}: {message}")
         for index, entry in enumerate(group.include):
             for key in entry:
-                if key not in group.axes and (said := _taken(key) or _unread(key, group, read)):
-                    reading.warn_at(child_path(f"shots[{number}].include[{index}]", key), said)
+                if key not in group.axes and (warning := _taken(key) or _unread(key, group, read)):
+                    reading.warn_at(child_path(f"shots[{number}].include[{index}]", key), warning)
 
 
-def _told(name: str, axis: Axis, keys: list[str], read: Set[tuple[str, str]]) -> Iterator[str]:
+def _axis_warnings(name: str, axis: Axis, keys: list[str], read: Set[tuple[str, str]]) -> Iterator[str]:
     if axis.sets and not keys and (taken := _taken(name)):
         yield taken
     fields = {key: field_of(key) for key in keys if key not in VALUE_KEYS}
@@ -48,7 +48,7 @@ def _told(name: str, axis: Axis, keys: list[str], read: Set[tuple[str, str]]) ->
     for key, field in fields.items():
         if field is not None and (field not in SIDES or has_sides):
             taken_for.setdefault("size" if field in SIDES else field, []).append(f"`{shortened(key)}`")
-        elif (name, key) not in read and (why := _vain(key)):
+        elif (name, key) not in read and (why := _unused_setting(key)):
             yield why
     if taken_for:
         yield "reads " + ", ".join(
@@ -75,7 +75,7 @@ def _unread(key: str, group: Group, read: Set[tuple[str, str]]) -> str | None:
     return f"`{shortened(key)}` is not an axis of this group, and nothing refers to it{hint}"
 
 
-def _vain(key: str) -> str | None:
+def _unused_setting(key: str) -> str | None:
     """Returns a warning for an unused field that resembles a setting, or None."""
     word = shortened(key)
     if field_of(key) in SIDES:

@@ -252,12 +252,12 @@ class _Composer:
             message = f"is given twice, first on line {first}; keep one"
             self._wrong(name.place, child_path("presets", name.text), message, is_partial=False)
         else:
-            said = {
+            settings = {
                 column: entry
                 for column, entry in cells.items()
                 if column != key and _may_set(column) and not _is_empty(entry[1])
             }
-            found.entries[name.text] = (name.place, tree.Mapping(row.place, said))
+            found.entries[name.text] = (name.place, tree.Mapping(row.place, settings))
 
     def lists_placed(self, root: tree.Mapping) -> tree.Mapping:
         """Returns the root with each axis `{list: NAME}` replaced by the list, and without `lists`."""

@@ -65,7 +65,7 @@ def read_table(name: str, files: FileReader, options: FileOptions) -> Table:
         content = files.read(name)
         table = Table(listed(name, content, options.key))
         if kind == ".txt":
-            table.doubts += [*_colours(content), *_looks(table.rows)]
+            table.doubts += [*_colours(content), *_list_markers(table.rows)]
     if not table.rows.items:
         raise UnusableFileError(f"contains no values{table.elsewhere}")
     return table
@@ -79,9 +79,9 @@ def listed(name: str, content: str, key: str | None = None) -> Sequence:
         case ".json" if not content.strip():
             raise UnusableFileError("is empty")
         case ".json":
-            values = _unlined(_json(content, key))
+            values = _normalised(_json(content, key))
         case ".jsonl" | ".ndjson":
-            values = _unlined(_json_lines(content))
+            values = _normalised(_json_lines(content))
         case _:
             values = _yaml(name, content, key)
     return _flat(values) if isinstance(values, Sequence) else Sequence(values.place, [values])
@@ -122,15 +122,15 @@ def _uncommented(line: str) -> str:
     return _COMMENT.split(text, maxsplit=1)[0].rstrip().replace("\\#", "#")
 
 
-def _unlined(values: tree.YamlNode) -> tree.YamlNode:
+def _normalised(values: tree.YamlNode) -> tree.YamlNode:
     """Converts JSON values to the form of other lists: quoted numbers to numbers, `null` to empty cells."""
     match values:
         case Scalar():
             return _text(values.text, values.place) if values.style else values
         case Sequence():
-            return Sequence(values.place, [_unlined(item) for item in values.items])
+            return Sequence(values.place, [_normalised(item) for item in values.items])
     entries = {
-        key: (place, Scalar(item.place, "", '"') if _is_null(item) else _unlined(item))
+        key: (place, Scalar(item.place, "", '"') if _is_null(item) else _normalised(item))
         for key, (place, item) in values.entries.items()
     }
     return Mapping(values.place, entries)
@@ -282,7 +282,7 @@ _LOOKS = (
 )
 
 
-def _looks(values: Sequence) -> Iterator[Doubt]:
+def _list_markers(values: Sequence) -> Iterator[Doubt]:
     """Yields a warning if all lines look like list items in YAML, Markdown, Python or similar."""
     texts = [item.text for item in values.items if isinstance(item, Scalar)]
     for pattern, look in _LOOKS if len(texts) > 1 else ():

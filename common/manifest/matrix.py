@@ -24,7 +24,7 @@ class Zip:
     def read(self, node: YamlNode, path: str, reading: Reading) -> tuple[tuple[str, ...], ...] | None:
         if not isinstance(node, tree.Sequence):
             message = f"must be a list of lists of axis names such as `[[a, b]]`, not {described(node)}"
-            reading.wrong(node.place, path, message + value_remedies.write("", self._meant(node)))
+            reading.wrong(node.place, path, message + value_remedies.write("", self._suggested(node)))
             return None
         flat = bool(node.items) and all(isinstance(item, Scalar) for item in node.items)
         groups = [node] if flat else node.items
@@ -34,7 +34,7 @@ class Zip:
         return tuple(group for group in read if group)
 
     @staticmethod
-    def _meant(node: YamlNode) -> str | None:
+    def _suggested(node: YamlNode) -> str | None:
         """Returns the intended groups of `a, b` or `{a: b}`."""
         if isinstance(node, Scalar):
             return f"[{value_remedies.listed(node.text)}]" if "," in node.text else None
@@ -132,7 +132,7 @@ def read_include(
             read = read_value(value, where, key, reading)
             if read is not None:
                 texts[key] = read[0]
-                merged.update(_said(read[1], merged))
+                merged.update(_given_fields(read[1], merged))
         spelled.append(texts)
         sets.append(ShotFields(**merged) if merged else NOTHING)
     return tuple(spelled), tuple(sets)
@@ -150,11 +150,11 @@ def _holds_list(entry: tree.Mapping, path: str, reading: Reading) -> bool:
     return bool(lists)
 
 
-def _said(fields: ShotFields, before: dict[str, Any]) -> dict[str, Any]:
-    said = {name: getattr(fields, name) for name in fields.model_fields_set}
-    for name in said.keys() & {"loras", "preset"}:
-        said[name] = before.get(name, ()) + said[name]
-    return said
+def _given_fields(fields: ShotFields, before: dict[str, Any]) -> dict[str, Any]:
+    given = {name: getattr(fields, name) for name in fields.model_fields_set}
+    for name in given.keys() & {"loras", "preset"}:
+        given[name] = before.get(name, ()) + given[name]
+    return given
 
 
 def read_exclude(

@@ -52,12 +52,12 @@ class SectionKey:
     keys: dict[str, Key]
 
     def read(self, node: YamlNode, path: str, reading: Reading) -> BaseModel:
-        if isinstance(node, Scalar) and node.text and (meant := self._meant(node)):
+        if isinstance(node, Scalar) and node.text and (meant := self._suggested(node)):
             reading.wrong(node.place, path, f"must be a mapping, not {described(node)}; write `{meant}`")
             return self.model()
         return self.model(**read_keys(node, path, self.keys, reading, remedy=_remedy))
 
-    def _meant(self, node: Scalar) -> str | None:
+    def _suggested(self, node: Scalar) -> str | None:
         """Interprets a single value: a number of images, a format, otherwise a name."""
         if "format" not in self.keys:
             return f"{{max_images: {node.text}}}" if node.kind == "int" else None

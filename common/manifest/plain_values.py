@@ -219,10 +219,10 @@ class Name:
         rule = "must be a name of letters, digits, `.`, `_` and `-`, at most 63 characters"
         message = f"{rule}, not {described(node)}"
         text = node.text if isinstance(node, Scalar) else ""
-        reading.wrong(node.place, path, message + value_remedies.write(text, self._meant(text, reading)))
+        reading.wrong(node.place, path, message + value_remedies.write(text, self._suggested(text, reading)))
         return None
 
-    def _meant(self, text: str, reading: Reading) -> str | None:
+    def _suggested(self, text: str, reading: Reading) -> str | None:
         name = value_remedies.sampler(text) if self.of == "sampler" else value_remedies.slug(text)
         if name is None or not self.of or reading.catalog is None:
             return name

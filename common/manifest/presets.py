@@ -115,13 +115,13 @@ def whole(fields: ShotFields, presets: Mapping[str, ShotFields]) -> ShotFields:
     """Returns the fields of a place merged with its presets. LoRAs are not added up."""
     if not fields.preset:
         return fields
-    said = {
+    given = {
         name: value
         for _, each in with_presets("", fields, presets)
         for name, value in each
         if value not in (None, ())
     }
-    return ShotFields(**{name: said[name] for name in ShotFields.model_fields if name in said})
+    return ShotFields(**{name: given[name] for name in ShotFields.model_fields if name in given})
 
 
 def used_presets(

@@ -190,7 +190,7 @@ def read_keys(
             found = odd_indentation(key, place, node) or (remedy(key, node) if remedy else None)
             if found != "":
                 hint = found or after_comma(key, node) or suggestion(key, keys) or "; remove it"
-                message = f"unknown key `{shortened(key)}`{_proven(hint, keys, reading)}"
+                message = f"unknown key `{shortened(key)}`{_checked_hint(hint, keys, reading)}"
                 reading.wrong(place, child_path(path, key), message)
     return values
 
@@ -199,7 +199,7 @@ def read_keys(
 _ENTRY = re.compile(r"; write `(?P<entry>(?P<key>\w+): [^`]*)`(?! under)")
 
 
-def _proven(hint: str, keys: Mapping[str, Key], reading: Reading) -> str:
+def _checked_hint(hint: str, keys: Mapping[str, Key], reading: Reading) -> str:
     """Returns a hint if its entry would be valid; otherwise a hint that contains only the key."""
     advice = _ENTRY.match(hint)
     kind = keys[advice["key"]].kind if advice and advice["key"] in keys else None

@@ -94,19 +94,19 @@ def check_references(
     written = shots.items if isinstance(shots, tree.Sequence) else []
     known = [_known(group, node) for group, node in zip(groups, written, strict=False)]
     anywhere = {name for each in known if each for name in each.fields}
-    told: set[tuple[str, int]] = set()
+    reported: set[tuple[str, int]] = set()
     for number, (group, each) in enumerate(zip(groups, known, strict=False)):
         for text in _texts(number, group, values) if each else ():
             _warn_of_presets(text, reading)
             if text.is_lost:
-                reading.warn_at(text.path, _lost(text, group, f"shots[{number}]", reading))
+                reading.warn_at(text.path, _replaced_warning(text, group, f"shots[{number}]", reading))
             for node in text.references():
                 if each is None:
                     continue
                 _warn_of_index(node, text, each, reading)
                 message = _problem(node, text, each, anywhere, reading)
-                if message and (text.path, node.offset) not in told:
-                    told.add((text.path, node.offset))
+                if message and (text.path, node.offset) not in reported:
+                    reported.add((text.path, node.offset))
                     reading.wrong_at(text.path, message, node.offset)
 
 
@@ -161,16 +161,20 @@ def _prompts(number: int, group: Group, name: str, values: Mapping[str, object])
     defaults, path = values.get("defaults"), f"shots[{number}]"
     presets = values.get("presets")
     known = presets if isinstance(presets, Mapping) else {}
-    shared = _said("defaults", defaults, name, known) if isinstance(defaults, ShotFields) else _Said()
-    own = _said(path, group, name, known)
+    shared = (
+        _texts_of_place("defaults", defaults, name, known)
+        if isinstance(defaults, ShotFields)
+        else _PlaceTexts()
+    )
+    own = _texts_of_place(path, group, name, known)
     base = _inside_out([*shared.first, *own.first, *shared.around, *own.around])
-    told: list[_Text] = []
+    later: list[_Text] = []
     for axis_name, axis in group.axes.items():
         chains = []
         for at, fields in enumerate(axis.sets):
             place = f"{path}.axes.{axis_name}[{at}]"
-            said = _said(place, fields, name, known, is_field=isinstance(axis.values[at], str))
-            chains.append(_inside_out([*said.first, *said.around], base or told))
+            texts = _texts_of_place(place, fields, name, known, is_field=isinstance(axis.values[at], str))
+            chains.append(_inside_out([*texts.first, *texts.around], base or later))
         if chains and all(chain and not chain[0].around for chain in chains):
             # Every value replaces the text set before it. If presets do so, a separate warning reports this.
             by_presets = any(chain[0].is_of_preset for chain in chains)
@@ -179,33 +183,33 @@ def _prompts(number: int, group: Group, name: str, values: Mapping[str, object])
             )
             yield from (replace(text, lost_to=axis_name) for text in lost)
             base = []
-        told += [text for chain in chains for text in chain]
+        later += [text for chain in chains for text in chain]
     for at, fields in enumerate(group.include_sets):
-        said = _said(f"{path}.include[{at}]", fields, name, known)
-        told += _inside_out([*said.first, *said.around], base or told)
-    yield from [*base, *told]
+        texts = _texts_of_place(f"{path}.include[{at}]", fields, name, known)
+        later += _inside_out([*texts.first, *texts.around], base or later)
+    yield from [*base, *later]
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
+class _PlaceTexts:
     """The texts that a place sets, and the texts of its presets that enclose them."""
 
     first: list[_Text] = field(default_factory=list)
     around: list[_Text] = field(default_factory=list)
 
 
-def _said(
+def _texts_of_place(
     path: str, fields: ShotFields, name: str, presets: Mapping[str, ShotFields], *, is_field: bool = False
-) -> _Said:
+) -> _PlaceTexts:
     """Returns the texts of a place. `is_field` says that the place is the field itself."""
-    said = _Said()
+    texts = _PlaceTexts()
     for place, each in with_presets(path, fields, presets):
         if text := getattr(each, name):
             around = name if is_around(text, name) else ""
             where = place if is_field and place == path else f"{place}.{name}"
-            into = said.around if around and place != path else said.first
+            into = texts.around if around and place != path else texts.first
             into.append(_Text(where, text, around=around))
-    return said
+    return texts
 
 
 def _inside_out(texts: Iterable[_Text], before: Sequence[_Text] = ()) -> list[_Text]:
@@ -248,7 +252,7 @@ def _problem(node: Reference, text: _Text, known: Known, anywhere: set[str], rea
     if node.name in reading.lists and not node.field:
         hint = f"; write `{node.name}: {{list: {node.name}}}` under `axes:`"
     else:
-        hint = _meant(node, is_name, known)
+        hint = _suggested(node, is_name, known)
     return f"unknown reference {shortened(str(node))}{hint}"
 
 
@@ -264,18 +268,18 @@ def _warn_of_presets(text: _Text, reading: Reading) -> None:
         reading.warn_at(preset, message, kind=f"{preset} {verb}")
 
 
-def _lost(text: _Text, group: Group, path: str, reading: Reading) -> str:
+def _replaced_warning(text: _Text, group: Group, path: str, reading: Reading) -> str:
     """Returns a warning about a group's prompt that every value of an axis replaces."""
     name, (_, _, field) = text.lost_to, text.path.rpartition(".")
     value = group.axes[name].values[0]
     key = next((key for key in value if field_of(key) == field), "") if isinstance(value, dict) else ""
-    said = f"no shot uses this {field}: every value of `{shortened(name)}` sets one"
+    message = f"no shot uses this {field}: every value of `{shortened(name)}` sets one"
     if not key:
-        return f"{said}; remove one of them"
+        return f"{message}; remove one of them"
     quoted_key = key if key.isidentifier() else f'"{key}"'
     is_table = f"{path}.axes.{name}" in reading.contents
     keep = f"add `columns: {{{quoted_key}: null}}` beside `file`" if is_table else f"rename `{key}` there"
-    return f"{said}; for this one {keep}"
+    return f"{message}; for this one {keep}"
 
 
 def _warn_of_index(node: Reference, text: _Text, known: Known, reading: Reading) -> None:
@@ -312,7 +316,7 @@ def _field_problem(node: Reference, known: Known) -> str | None:
     return f"{shortened(str(node))}: no value of `{node.name}` has a field `{shortened(node.field)}`{hint}"
 
 
-def _meant(node: Reference, is_name: bool, known: Known) -> str:
+def _suggested(node: Reference, is_name: bool, known: Known) -> str:
     names = [*known.fields, *(NAME_ONLY if is_name else (TRIGGER,))]
     near = nearest(node.name, names)
     if near is not None:

@@ -27,7 +27,7 @@ class Sweeper:
         self._store = store
         self._owed: SimpleQueue[Swept] = SimpleQueue()
         #: Names of what stood still and was logged: it does so sweep after sweep.
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def sweep(self) -> None:
         """Expire leases, miss nodes, find what ingest owes. Raises Unavailable when the database is away."""
@@ -37,7 +37,7 @@ class Sweeper:
         for node in swept.lost:
             log.warning("node %s is lost: no heartbeat for the length of a lease", node)
         for stuck in swept.stuck:
-            self._tell(stuck)
+            self._report(stuck)
         self._owed.put(swept)
 
     def ask_again(self) -> None:
@@ -78,11 +78,11 @@ class Sweeper:
             verdict = Verdict(outcome="rejected", failure="ingest_crash")
         (answer,) = self._ledger.verdicts([(upload.attempt_id, verdict)])
         if isinstance(answer, FarmError):
-            self._tell(Stuck(f"attempt {upload.attempt_id}", upload.shot_id, str(answer)))
+            self._report(Stuck(f"attempt {upload.attempt_id}", upload.shot_id, str(answer)))
 
-    def _tell(self, stuck: Stuck) -> None:
-        if stuck.name not in self._told:
-            self._told.add(stuck.name)
+    def _report(self, stuck: Stuck) -> None:
+        if stuck.name not in self._reported:
+            self._reported.add(stuck.name)
             log.error(
                 "%s cannot be processed and stays unchanged; everything else continues (%s): "
                 "run `farm explain %s` for details, and report this line, because it is a defect of the farm",

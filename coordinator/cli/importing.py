@@ -198,11 +198,11 @@ def _columns(typed: str | None, source: Source) -> list[str]:
         and sys.stdin.isatty()
         and sys.stderr.isatty()
     ):
-        return _asked(source)
+        return _requested_columns(source)
     return []
 
 
-def _asked(source: TableSource) -> list[str]:
+def _requested_columns(source: TableSource) -> list[str]:
     """Returns the columns that the user selects at the terminal, by number or heading."""
     headings = source.headings
     rows = [

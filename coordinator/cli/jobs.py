@@ -74,10 +74,10 @@ def retry_command(
         known = the_job(client, job)
         failed = known.counts.get(ShotState.FAILED, 0)
         if not failed and known.intent != "cancelled":
-            _say(client.job(known.id), "is unchanged: no shot has failed", as_json)
+            _print_outcome(client.job(known.id), "is unchanged: no shot has failed", as_json)
             return
         done = f"continues: retrying {counted(failed, 'failed shot')}"
-        _say(client.steer_job(known.id, "retry"), done, as_json)
+        _print_outcome(client.steer_job(known.id, "retry"), done, as_json)
 
 
 def requeue_command(
@@ -92,7 +92,7 @@ def requeue_command(
         after = client.steer_job(known.id, "requeue")
         again = _given_up(known) - _given_up(after)
         done = f"continues: restarting {counted(again, 'shot')}" if again else "has no shots to restart"
-        _say(after, done, as_json)
+        _print_outcome(after, done, as_json)
 
 
 def priority_command(
@@ -112,7 +112,7 @@ def priority_command(
     """
     with connect(settings) as client:
         changed = client.prioritise(the_job(client, job).id, priority)
-        _say(changed, f"now has priority {changed.priority}", as_json)
+        _print_outcome(changed, f"now has priority {changed.priority}", as_json)
 
 
 def accept_command(
@@ -179,10 +179,10 @@ def _given_up(job: JobSummary | JobView) -> int:
 
 def _steer(job: str, verb: JobVerb, done: str, settings: options.SettingsFile, as_json: bool) -> None:
     with connect(settings) as client:
-        _say(client.steer_job(the_job(client, job).id, verb), done, as_json)
+        _print_outcome(client.steer_job(the_job(client, job).id, verb), done, as_json)
 
 
-def _say(job: JobView, done: str, as_json: bool) -> None:
+def _print_outcome(job: JobView, done: str, as_json: bool) -> None:
     if as_json:
         print_json(job)
     else:

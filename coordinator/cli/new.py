@@ -108,7 +108,7 @@ def new_command(
         )
     checks: dict[str, Callable[[str], str]] = {
         "--picture": _picture,
-        "--model": lambda said: _model(said, catalog),
+        "--model": lambda given: _model(given, catalog),
         "--vary": _vary,
         "--for": _purpose,
     }
@@ -155,41 +155,41 @@ def _answer(
             err.say(str(error), style="yellow")
 
 
-def _text(said: str) -> str:
+def _text(given: str) -> str:
     """Returns the typed text on one line. Raises Invalid if it is not text."""
     try:
-        said.encode("utf-8")
+        given.encode("utf-8")
     except UnicodeEncodeError:
         raise Invalid("contains bytes that are not valid UTF-8; type it again") from None
-    return " ".join("".join(char if char.isprintable() else " " for char in said).split())
+    return " ".join("".join(char if char.isprintable() else " " for char in given).split())
 
 
-def _picture(said: str) -> str:
-    text = _text(said)
+def _picture(given: str) -> str:
+    text = _text(given)
     if not text.strip(" ,"):
-        raise Invalid(f"`{said}` describes nothing; write, for example, `a mug on a table`")
+        raise Invalid(f"`{given}` describes nothing; write, for example, `a mug on a table`")
     return text
 
 
-def _model(said: str, catalog: Catalog) -> str:
-    name = _text(said)
+def _model(given: str, catalog: Catalog) -> str:
+    name = _text(given)
     if name not in catalog.models:
-        raise Invalid(f"the catalog has no model `{said}`{suggestion(name, catalog.models)}")
+        raise Invalid(f"the catalog has no model `{given}`{suggestion(name, catalog.models)}")
     return name
 
 
-def _vary(said: str) -> str:
-    text = _text(said)
+def _vary(given: str) -> str:
+    text = _text(given)
     if text.isdecimal() and not 1 <= int(text[:9]) <= 1000:
         raise Invalid(f"the number of images must be from 1 to 1000, not `{shortened(text)}`")
     return text
 
 
-def _purpose(said: str) -> str:
-    word = _text(said).lower()
+def _purpose(given: str) -> str:
+    word = _text(given).lower()
     if word not in _PURPOSES:
         near = suggestion(word, _PURPOSES) if nearest(word, _PURPOSES) else ""
-        raise Invalid(f"must be {listed(_PURPOSES, 'or')}, not `{said}`{near}")
+        raise Invalid(f"must be {listed(_PURPOSES, 'or')}, not `{given}`{near}")
     return word
 
 
@@ -219,8 +219,8 @@ def _planned(text: str, file: Path, catalog: Catalog) -> int:
         shots = expand(parse_manifest(text, source=str(file), files=files, catalog=catalog), catalog)
         check_names(shots)
     except InvalidDocument as error:
-        told = "; ".join(dict.fromkeys(problem.message for problem in error.problems))
-        raise Invalid(f"these answers do not make a valid manifest: {told}") from None
+        messages = "; ".join(dict.fromkeys(problem.message for problem in error.problems))
+        raise Invalid(f"these answers do not make a valid manifest: {messages}") from None
     return len(shots)
 
 

@@ -132,13 +132,13 @@ def idle_sentences(nodes: Iterable[NodeView]) -> list[str]:
 
     Omits nodes that their owners stopped, because this is a regular event.
     """
-    said = []
+    lines = []
     for node in nodes:
         ended = node.state == NodeState.OFFLINE and node.decided_by == "owner"
         if not in_service(node) and not ended:
             answer = out_of_service(_facts(node))
-            said.append(f"{answer.sentence} → {answer.remedy}" if answer.remedy else answer.sentence)
-    return said
+            lines.append(f"{answer.sentence} → {answer.remedy}" if answer.remedy else answer.sentence)
+    return lines
 
 
 def _facts(node: NodeView) -> NodeFacts:

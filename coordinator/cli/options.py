@@ -8,22 +8,22 @@ from typing import Annotated
 import typer
 
 
-def word(said: str) -> str:
+def word(given: str) -> str:
     """Returns a word that is valid in a URL of the API. Raises BadParameter otherwise."""
-    if not said.strip() or "/" in said:
+    if not given.strip() or "/" in given:
         raise typer.BadParameter(
-            f"`{said}` is not a name or an ID: it must contain letters or digits and no slash"
+            f"`{given}` is not a name or an ID: it must contain letters or digits and no slash"
         )
-    return text(said)
+    return text(given)
 
 
-def text(said: str) -> str:
+def text(given: str) -> str:
     """Returns a text that can be sent to the farm. Raises BadParameter otherwise."""
     try:
-        said.encode()
+        given.encode()
     except UnicodeEncodeError:
-        raise typer.BadParameter(f"`{said}` is not valid UTF-8") from None
-    return said
+        raise typer.BadParameter(f"`{given}` is not valid UTF-8") from None
+    return given
 
 
 Manifest = Annotated[

@@ -59,17 +59,17 @@ def reject_command(
         for shot in shots:
             rejected.append(client.reject(shot, named, by=_person(), redo=wish))
             if not as_json:
-                _tell(rejected[-1])
+                _print_rejection(rejected[-1])
     if as_json:
         print_json(rejected)
 
 
-def _tell(rejected: RejectedShot) -> None:
+def _print_rejection(rejected: RejectedShot) -> None:
     where = ", ".join(rejected.jobs)
-    said = f"shot {rejected.id[:SHORT]} rejected" + (f" from {where}" if where else " before")
+    sentence = f"shot {rejected.id[:SHORT]} rejected" + (f" from {where}" if where else " before")
     if rejected.wasted:
-        said += f"; {money(rejected.wasted, rejected.currency)} wasted"
-    out.say(said)
+        sentence += f"; {money(rejected.wasted, rejected.currency)} wasted"
+    out.say(sentence)
     for new in rejected.redone:
         out.say(f"shot {new.id[:SHORT]} replaces it in {new.job} with seed {new.seed}")
 

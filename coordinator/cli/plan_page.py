@@ -170,12 +170,12 @@ def misfits(plan: Plan) -> list[str]:
     Images that fit no card are not included; `PlanReport.refusal` explains them.
     """
     fitting = [line for line in plan.lines if line.vram_class]
-    said = []
+    reasons = []
     for model in dict.fromkeys(line.model for line in fitting):
         line = max((line for line in fitting if line.model == model), key=lambda line: len(_unfit(line)))
         if unfit := _unfit(line):
-            said.append(f"{_where(line, unfit)}: {misfit_words(model, unfit[max(unfit)])}")
-    return said
+            reasons.append(f"{_where(line, unfit)}: {misfit_words(model, unfit[max(unfit)])}")
+    return reasons
 
 
 def _unfit(line: PlanLine) -> dict[int, str]:

@@ -82,8 +82,8 @@ def run_command(
     if as_json:
         print_json(rendered)
     else:
-        _tell(rendered)
-        _tell_how_to_go_on(manifest, settings, started)
+        _print_report(rendered)
+        _print_next_steps(manifest, settings, started)
     require_success(job)
 
 
@@ -133,7 +133,7 @@ def _collect(client: FarmClient, job: JobView, folder: Path) -> RunReport:
     return RunReport(**dict(outcome(client, job)), pulled=pulled, page=sheet.page, sheet=sheet.png)
 
 
-def _tell(rendered: RunReport) -> None:
+def _print_report(rendered: RunReport) -> None:
     pulled = rendered.pulled
     out.print("", cost_table(rendered.costs))
     images = counted(pulled.fetched + pulled.kept, "image")
@@ -144,7 +144,7 @@ def _tell(rendered: RunReport) -> None:
         whisper(f"{contact_sheets.NAME} already exists and was not overwritten")
 
 
-def _tell_how_to_go_on(manifest: str, settings_file: Path | None, started: bool) -> None:
+def _print_next_steps(manifest: str, settings_file: Path | None, started: bool) -> None:
     option = f" --settings {settings_file}" if settings_file else ""
     out.print("")
     out.say(f"edit {manifest} and run it again: only new images are rendered")

@@ -65,13 +65,13 @@ def table(*columns: str, rows: Iterable[Sequence[RenderableType]], right: Sequen
     A string is one line; use `styled_lines` for several lines.
     """
     rows = list(rows)
-    said = [number for number in range(len(columns)) if any(row[number] for row in rows)]
+    filled = [number for number in range(len(columns)) if any(row[number] for row in rows)]
     made = Table(box=None, pad_edge=False, header_style="bold")
-    for number in said:
+    for number in filled:
         side: Literal["left", "right"] = "right" if columns[number] in right else "left"
         made.add_column(styled(columns[number]), justify=side, overflow="fold")
     for row in rows:
-        made.add_row(*(styled(cell) if isinstance(cell := row[number], str) else cell for number in said))
+        made.add_row(*(styled(cell) if isinstance(cell := row[number], str) else cell for number in filled))
     return made
 
 

@@ -135,7 +135,7 @@ def _polls(client: FarmClient, job_id: str, *, give_up: bool) -> Iterator[tuple[
     hopeless = 0
     while True:
         job = client.job(job_id)
-        waiting = waits(client.status(), job.lane) if _stands(job) else []
+        waiting = waits(client.status(), job.lane) if _is_stalled(job) else []
         yield job, "\n".join(str(wait) for wait in waiting if wait.taker != "in service")
         hopeless = hopeless + 1 if waiting and all(wait.taker == "none" for wait in waiting) else 0
         if is_over(job) or (give_up and hopeless > _HOPELESS_POLLS):
@@ -151,15 +151,15 @@ def _show_live(polls: Iterator[tuple[JobView, str]]) -> JobView:
 
 
 def _log(polls: Iterator[tuple[JobView, str]]) -> JobView:
-    next_share, said = 0.0, ""
+    next_share, last_printed = 0.0, ""
     for job, vain in polls:
         share = _done(job) / max(job.images, 1)
         if share >= next_share or is_over(job):
             err.say(_line(job))
             next_share = share + _LOG_STEP
-        if vain and vain != said:
+        if vain and vain != last_printed:
             err.print(vain, style="yellow")
-        said = vain
+        last_printed = vain
     return job
 
 
@@ -193,7 +193,7 @@ def _done(job: JobView) -> int:
     return job.counts.get("done", 0) + job.counts.get("accepted", 0)
 
 
-def _stands(job: JobView) -> bool:
+def _is_stalled(job: JobView) -> bool:
     """Returns whether shots are waiting and none is in progress."""
     moving = job.counts.get("running", 0) + job.counts.get("delivered", 0)
     return bool(job.counts.get("waiting")) and not moving

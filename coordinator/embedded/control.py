@@ -85,15 +85,15 @@ def stop_farm(home: Home, on_wait: Callable[[], None]) -> bool:
     """
     asked: int | None = None
     began = time.monotonic()
-    told = False
+    reported = False
     while (pid := supervisor_pid(home)) is not None:
         # 0: it holds its lock and has not said its number yet.
         if pid and asked is None:
             os.kill(pid, signal.SIGTERM)
             asked = pid
-        if not told and time.monotonic() > began + _LONG_S:
+        if not reported and time.monotonic() > began + _LONG_S:
             on_wait()
-            told = True
+            reported = True
         if time.monotonic() > began + _DOWN_WITHIN_S:
             raise Unavailable(f"process {pid} does not stop; see {home.logs / 'supervisor.log'}")
         time.sleep(_POLL_S)

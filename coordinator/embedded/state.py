@@ -44,14 +44,14 @@ class Narrator:
     """Says in sentences what happens to a farm, each thing once."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
-        self._said: set[str] = set()
+        self._print = say
+        self._printed: set[str] = set()
 
     def __call__(self, state: FarmState) -> None:
         for sentence in (*state.remarks, *map(_sentence, state.components)):
-            if sentence and sentence not in self._said:
-                self._said.add(sentence)
-                self._say(sentence)
+            if sentence and sentence not in self._printed:
+                self._printed.add(sentence)
+                self._print(sentence)
 
 
 def _sentence(part: ComponentState) -> str:

@@ -53,7 +53,7 @@ class Supervisor:
     stop: threading.Event
     _watched: tuple[tuple[_Watched, ...], ...] = field(init=False)
     #: The stage that is being ended.
-    _asked: tuple[_Watched, ...] = field(default=(), init=False)
+    _stopping: tuple[_Watched, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
         self._watched = tuple(tuple(_Watched(child) for child in stage) for stage in self.stages)
@@ -81,7 +81,7 @@ class Supervisor:
     def shut_down(self) -> None:
         """End all, the last stage first; whatever does not end by itself is killed."""
         for stage in reversed(self._watched):
-            self._asked = stage
+            self._stopping = stage
             began = self.clock()
             for watched in stage:
                 watched.child.ask_to_stop()
@@ -92,7 +92,7 @@ class Supervisor:
 
     def hurry(self) -> None:
         """Ask those again that do not end yet: a node does without its running pass then. From a signal."""
-        for watched in self._asked:
+        for watched in self._stopping:
             watched.child.ask_to_stop()
 
     def _tick(self) -> None:
@@ -102,7 +102,7 @@ class Supervisor:
                 watched.restarts += 1
                 self._start(watched)
             elif watched.state in ("starting", "ready") and watched.child.exit_status is not None:
-                self._bury(watched, now)
+                self._record_exit(watched, now)
             elif watched.state == "starting" and watched.child.component.is_ready():
                 watched.state = "ready"
                 watched.was_ready = True
@@ -114,7 +114,7 @@ class Supervisor:
         watched.started_at = self.clock()
         self._publish()
 
-    def _bury(self, watched: _Watched, now: float) -> None:
+    def _record_exit(self, watched: _Watched, now: float) -> None:
         watched.child.wait(0)
         steady = now - watched.started_at >= _STEADY_S
         watched.deaths_in_a_row = 1 if steady else watched.deaths_in_a_row + 1

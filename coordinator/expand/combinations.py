@@ -285,8 +285,8 @@ def _extras(
         if axis_and_field(key, group)[0] not in group.axes
     }
     sets = group.include_sets[number]
-    said, around = Setter.all_of(place, sets, presets)
-    return names, said + around
+    settings, around = Setter.all_of(place, sets, presets)
+    return names, settings + around
 
 
 def _made(

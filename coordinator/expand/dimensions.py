@@ -33,18 +33,18 @@ class Setter:
     ) -> tuple[tuple[Setter, ...], tuple[Setter, ...]]:
         """What a place and its presets set, the later over the earlier, and the prompts of its presets that
         are put around others."""
-        said: list[Setter] = []
+        inner: list[Setter] = []
         around: list[Setter] = []
         for place, each in with_presets(path, fields, presets):
             setter = cls.of(place, each)
             outer = {
                 name for name in PROMPTS if place != path and is_around(setter.given.get(name, ""), name)
             }
-            for into, names in ((said, setter.given.keys() - outer), (around, outer)):
+            for into, names in ((inner, setter.given.keys() - outer), (around, outer)):
                 if names:
                     given = {name: value for name, value in setter.given.items() if name in names}
                     into.append(cls(place, given))
-        return tuple(said), tuple(around)
+        return tuple(inner), tuple(around)
 
     def place(self, name: str) -> str:
         """Path of a field; an axis with the name of the field, or `lora`, is the field itself."""
@@ -99,8 +99,8 @@ class Dimension:
         for parent, axis in self._axes:
             for at, fields in enumerate(axis.sets):
                 if fields is not NOTHING and fields != NOTHING:
-                    said, around = Setter.all_of(f"{parent}[{at}]", fields, presets)
-                    self._setters[at] = (*self._setters.get(at, ()), *said, *around)
+                    inner, around = Setter.all_of(f"{parent}[{at}]", fields, presets)
+                    self._setters[at] = (*self._setters.get(at, ()), *inner, *around)
         self.row = lru_cache(maxsize=_ROWS_KEPT)(self._row)
         #: Positions by axis and field, and by text.
         self._positions: dict[tuple[str, str, _Reading], dict[Hashable, list[int]]] = {}

@@ -55,6 +55,6 @@ class DrawnValues:
         values = dict(self._values)
         for (axis, field), text in texts.items():
             spelling = values[axis].spelling
-            said = text if isinstance(spelling, str) else {**spelling, field: text}
-            values[axis] = values[axis]._replace(spelling=said)
+            replaced = text if isinstance(spelling, str) else {**spelling, field: text}
+            values[axis] = values[axis]._replace(spelling=replaced)
         return values

@@ -50,7 +50,7 @@ _OUTSIDE = re.compile(r"(?:/|~/|\.\.?/|[A-Za-z]:)")
 _OTHER_ENDING = re.compile(r"(?<=.)\.(?:tiff?|gif|bmp|avif|heic|jxl|jpe)$", re.IGNORECASE)
 
 
-def _meant(pattern: str, error: PromptError) -> str:
+def _pattern_message(pattern: str, error: PromptError) -> str:
     """The problem of a pattern that cannot be parsed, with a remedy if known."""
     if formatted := _FORMATTED.search(pattern):
         return f"`{formatted[0]}`: number formats are not supported; write `{{{formatted[1]}}}`"
@@ -85,7 +85,7 @@ class NamePattern:
         try:
             nodes = parse(self.pattern)
         except PromptError as error:
-            findings.wrong(self.path, _meant(self.pattern, error), error.offset)
+            findings.wrong(self.path, _pattern_message(self.pattern, error), error.offset)
             nodes = ()
         self._nodes = [node for node in nodes if isinstance(node, str | Reference)]
         if len(self._nodes) < len(nodes):

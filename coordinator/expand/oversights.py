@@ -126,8 +126,8 @@ def blamed(combination: Combination, read: Iterable[Reference]) -> Value | None:
     """The value that leaves a prompt empty: a row with an empty `prompt`, or the value of a reference."""
     values = combination.values
     for value in values.values():
-        said = {} if isinstance(value.spelling, str) else value.spelling
-        if any(name.lower() == "prompt" and is_blank(text) for name, text in said.items()):
+        fields = {} if isinstance(value.spelling, str) else value.spelling
+        if any(name.lower() == "prompt" and is_blank(text) for name, text in fields.items()):
             return value
     names = (node for node in read if node.name in values)
     return next(

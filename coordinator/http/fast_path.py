@@ -57,9 +57,11 @@ class FastRoute:
             arguments[self._farm] = request.app.state.farm
         if self._request:
             arguments[self._request] = request
-        told: BaseModel = await self.route.endpoint(**arguments)
+        result: BaseModel = await self.route.endpoint(**arguments)
         return Response(
-            told.model_dump_json(by_alias=True), self.route.status_code or 200, media_type="application/json"
+            result.model_dump_json(by_alias=True),
+            self.route.status_code or 200,
+            media_type="application/json",
         )
 
 

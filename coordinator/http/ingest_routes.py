@@ -17,10 +17,10 @@ async def deliveries(wish: DeliveryRequest, farm: TheFarm) -> Deliveries:
 
 
 @router.post("/verdicts")
-async def verdicts(told: Verdicts, farm: TheFarm) -> Acks:
+async def verdicts(body: Verdicts, farm: TheFarm) -> Acks:
     """Report that ingest stored, rejected or postponed images. Idempotent.
 
     Attempts that are unknown or need no verdict any more are left out of the response. If one of the others
     is refused, the response is its error; the rest are accepted.
     """
-    return Acks(acks=await farm.accept_verdicts(told.verdicts))
+    return Acks(acks=await farm.accept_verdicts(body.verdicts))

@@ -82,9 +82,9 @@ async def report(batch_id: str, report: messages.Report, farm: TheFarm) -> messa
 
 
 @router.post("/batches/{batch_id}/pass/reports")
-async def reports(batch_id: str, told: messages.Reports, farm: TheFarm) -> messages.Acks:
+async def reports(batch_id: str, body: messages.Reports, farm: TheFarm) -> messages.Acks:
     """Report several shots. Idempotent. If one is refused, the response is its error; others are accepted."""
-    return messages.Acks(acks=await farm.report(batch_id, told.reports))
+    return messages.Acks(acks=await farm.report(batch_id, body.reports))
 
 
 @router.post("/batches/{batch_id}/close")

@@ -85,12 +85,14 @@ def flag_list(text: str, account: Account) -> Wishes:
     """A "prompts from file" list: one prompt per line, plain or with flags such as `--prompt "a mug"`."""
     wishes = []
     for wish, found in flagged(text, account):
-        fill(wish, _spoken(found, wish.place, account), account)
+        fill(wish, _flag_settings(found, wish.place, account), account)
         wishes.append(wish)
     return Wishes("A1111 prompt list", wishes, family="sd")
 
 
-def _spoken(found: Iterable[tuple[str, str]], place: str, account: Account) -> Iterator[tuple[str, str]]:
+def _flag_settings(
+    found: Iterable[tuple[str, str]], place: str, account: Account
+) -> Iterator[tuple[str, str]]:
     for key, value in found:
         word = key.replace("-", "_").lower()
         if word in _SWITCHES:

@@ -132,8 +132,8 @@ class _Reader:
     def _schedule(self, wish: Wish, sampler: GraphNode, chosen: GraphNode, sigmas: GraphNode) -> None:
         name, schedule = self.value(chosen, "sampler_name"), str(self.value(sigmas, "scheduler") or "")
         if name is not None:
-            spoken = f"{name} karras" if schedule == "karras" else str(name)
-            wish.say("sampler", f"{chosen.type}.sampler_name", spoken)
+            full_name = f"{name} karras" if schedule == "karras" else str(name)
+            wish.say("sampler", f"{chosen.type}.sampler_name", full_name)
         if schedule not in (*_PLAIN_SCHEDULES, "karras"):
             self.account.leave(f"scheduler: {schedule}", "each sampler of the farm has a fixed schedule")
         first, last = self.value(sampler, "start_at_step"), self.value(sampler, "end_at_step")

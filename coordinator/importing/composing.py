@@ -132,8 +132,8 @@ def _group(rows: Sequence[Row], source: Wishes, account: Account) -> Document:
     _name(group, entries, rows, account)
     if any(entries):
         group["axes"] = {"row": {"values": entries, "expand": True} if source.is_template else entries}
-    if (spoken := _seeds(seeds, rows[0].count)) is not None:
-        group["seeds"] = spoken
+    if (seeds_setting := _seeds(seeds, rows[0].count)) is not None:
+        group["seeds"] = seeds_setting
     return group
 
 
@@ -193,11 +193,11 @@ def _of_table(
     kind = "persona" if source.kind == "list of objects" else "product"
     wanted = [_heading(each, source) for each in columns]
     naming = _naming(source, wanted)
-    telling = [each for each in wanted if each != naming] or wanted or [_telling(source, naming)]
-    said = ", ".join(f"{{{_reference(kind, each)}}}" for each in telling)
+    telling = [each for each in wanted if each != naming] or wanted or [_descriptive_column(source, naming)]
+    references = ", ".join(f"{{{_reference(kind, each)}}}" for each in telling)
     ending = "product photo" if kind == "product" else "portrait"
     group: Document = {"name": name} if name else {}
-    group |= {"model": model, "prompt": f"{said}, {ending}", "axes": {kind: {"file": file}}}
+    group |= {"model": model, "prompt": f"{references}, {ending}", "axes": {kind: {"file": file}}}
     for each in telling:
         account.take(each, "prompt", next((row[each] for row in source.rows if row.get(each)), ""))
     if naming:
@@ -237,7 +237,7 @@ def _is_unique(heading: str, source: TableSource) -> bool:
     )
 
 
-def _telling(source: TableSource, naming: str) -> str:
+def _descriptive_column(source: TableSource, naming: str) -> str:
     """The column that best describes the image."""
     for name in _TELLING:
         for heading in source.headings:

@@ -127,7 +127,7 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class SourceValue:
     """A value as written in the source, and the name of its setting there."""
 
     theirs: str
@@ -142,7 +142,7 @@ class Wish:
     images with consecutive seeds), `aspect`, and `name` (of the file).
     """
 
-    fields: dict[str, Said] = field(default_factory=dict)
+    fields: dict[str, SourceValue] = field(default_factory=dict)
     #: Names in the source, with weights.
     loras: list[tuple[str, float]] = field(default_factory=list)
     #: Such as `line 3`.
@@ -150,15 +150,15 @@ class Wish:
 
     def say(self, ours: str, theirs: str, text: str) -> None:
         if ours == "count" and ours in self.fields:
-            text = str(_whole(self.fields["count"].text) * _whole(text))
-        self.fields[ours] = Said(theirs, text)
+            text = str(_integer(self.fields["count"].text) * _integer(text))
+        self.fields[ours] = SourceValue(theirs, text)
 
     def text(self, ours: str) -> str:
-        said = self.fields.get(ours)
-        return said.text if said else ""
+        given = self.fields.get(ours)
+        return given.text if given else ""
 
 
-def _whole(text: str) -> int:
+def _integer(text: str) -> int:
     return int(text) if text.isdecimal() and len(text) < 10 else 1
 
 

@@ -21,7 +21,7 @@ def record(data: Any, account: Account) -> Wishes | None:
     except (TypeError, ValueError):
         return None
     wish = Wish()
-    said = {
+    settings = {
         "prompt": shot.prompt,
         "negative": shot.negative,
         "model": shot.model,
@@ -31,7 +31,7 @@ def record(data: Any, account: Account) -> Wishes | None:
         "sampler": shot.sampler,
         "seed": str(shot.seed),
     }
-    for ours, text in said.items():
+    for ours, text in settings.items():
         if text:
             wish.say(ours, ours, text)
     for name, value in shot.knobs:

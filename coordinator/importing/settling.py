@@ -10,7 +10,7 @@ from common.manifest.shot_values import MAX_ASPECT, MAX_SEED, MAX_SIDE
 from common.wording import shortened
 from coordinator.expand.oversights import is_blank
 from coordinator.importing import known, texts
-from coordinator.importing.imported import Account, Said, UnusableSource, Wish, Wishes
+from coordinator.importing.imported import Account, SourceValue, UnusableSource, Wish, Wishes
 
 #: Default if neither the file nor the user names a model.
 _DEFAULT_FAMILY = "z-image"
@@ -54,7 +54,7 @@ class Settling:
         """For files that request no image: the model selected by the user, or a general-purpose one."""
         self._check_model()
         name = self.model or self._first_of("")
-        self._tell_model(None, name, False, "")
+        self._report_model(None, name, False, "")
         return name
 
     def _check_model(self) -> None:
@@ -76,8 +76,8 @@ class Settling:
     def _row(self, wish: Wish, source: Wishes) -> Row | None:
         row = Row(place=wish.place)
         loras = list(wish.loras)
-        if said := wish.fields.get("loras"):
-            loras += texts.named_loras(said.text)
+        if given := wish.fields.get("loras"):
+            loras += texts.named_loras(given.text)
         for name in ("prompt", "negative"):
             self._text(name, wish, row, loras, source)
         if source.shot_id:
@@ -101,10 +101,10 @@ class Settling:
         return row
 
     def _text(self, name: str, wish: Wish, row: Row, loras: list[tuple[str, float]], source: Wishes) -> None:
-        said = wish.fields.get(name)
-        if said is None:
+        given = wish.fields.get(name)
+        if given is None:
             return
-        text, found = said.text, list[tuple[str, float]]()
+        text, found = given.text, list[tuple[str, float]]()
         if not source.shot_id:
             text = texts.whole(text, self.account, wish.place)
             text, found = texts.without_loras(text, self.account, wish.place)
@@ -117,26 +117,26 @@ class Settling:
             )
         if text:
             row.fields[name] = text
-            self.account.take(said.theirs, name, shortened(text, 48))
+            self.account.take(given.theirs, name, shortened(text, 48))
 
     def _model(self, wish: Wish, source: Wishes) -> tuple[Model, bool]:
         """The model, and whether it is exactly the model named by the source."""
-        said = wish.fields.get("model")
-        theirs = said.text.strip() if said else ""
+        given = wish.fields.get("model")
+        theirs = given.text.strip() if given else ""
         if theirs not in self._models:
             name, is_same = self._chosen(theirs, source)
             self._models[theirs] = (self.catalog.models[name], is_same)
-            self._tell_model(said, name, is_same, wish.place)
+            self._report_model(given, name, is_same, wish.place)
         model, is_same = self._models[theirs]
         return model, is_same
 
-    def _tell_model(self, said: Said | None, name: str, is_same: bool, place: str) -> None:
-        if said and (is_same or self.model):
-            self.account.take(said.theirs, "model", _became(said.text.strip(), name))
-        elif said:
-            is_other = known.is_of_another_family(said.text)
+    def _report_model(self, given: SourceValue | None, name: str, is_same: bool, place: str) -> None:
+        if given and (is_same or self.model):
+            self.account.take(given.theirs, "model", _became(given.text.strip(), name))
+        elif given:
+            is_other = known.is_of_another_family(given.text)
             why = "no model of its family is in the catalog" if is_other else "not in the catalog"
-            what = f"{said.theirs}: {shortened(said.text, 40)}"
+            what = f"{given.theirs}: {shortened(given.text, 40)}"
             self.account.leave(
                 what, f"{why}; `{name}` is used instead; select another with `--model NAME`", place, what
             )
@@ -182,9 +182,9 @@ class Settling:
             row.fields["loras"] = found
 
     def _size(self, wish: Wish, row: Row) -> None:
-        said = wish.fields.get("size")
+        given = wish.fields.get("size")
         width, height = wish.fields.get("width"), wish.fields.get("height")
-        theirs, text = (said.theirs, said.text) if said else ("", "")
+        theirs, text = (given.theirs, given.text) if given else ("", "")
         if width and height:
             theirs, text = (
                 f"{width.theirs}, {height.theirs.rpartition('.')[2]}",
@@ -214,43 +214,43 @@ class Settling:
             self._aspect(wish, row)
 
     def _aspect(self, wish: Wish, row: Row) -> None:
-        said = wish.fields["aspect"]
-        match = _ASPECT.fullmatch(said.text)
+        given = wish.fields["aspect"]
+        match = _ASPECT.fullmatch(given.text)
         ratio = float(match[1]) / float(match[2]) if match and float(match[2]) else 0.0
         if match and 1 / MAX_ASPECT <= ratio <= MAX_ASPECT:
             row.fields["size"] = {"aspect": f"{match[1]}:{match[2]}"}
-            self.account.take(said.theirs, "size", f"{match[1]}:{match[2]}")
-        elif not said.text.lower().startswith("custom"):
+            self.account.take(given.theirs, "size", f"{match[1]}:{match[2]}")
+        elif not given.text.lower().startswith("custom"):
             self.account.leave(
-                f"{said.theirs}: {shortened(said.text, 20)}", "not an aspect ratio", row.place, said.theirs
+                f"{given.theirs}: {shortened(given.text, 20)}", "not an aspect ratio", row.place, given.theirs
             )
 
     def _number(
         self, name: str, wish: Wish, row: Row, low: float, high: float, *, whole: bool = False, less: int = 0
     ) -> None:
-        said = wish.fields.get(name)
-        if said is None or not said.text.strip():
+        given = wish.fields.get(name)
+        if given is None or not given.text.strip():
             return
-        number = float(said.text) if _NUMBER.fullmatch(said.text) else None
+        number = float(given.text) if _NUMBER.fullmatch(given.text) else None
         if number is None or not low <= number <= high or (whole and number != int(number)):
             bounds = f"not {'an integer' if whole else 'a number'} from {low:g} to {high:g}"
             self.account.leave(
-                f"{said.theirs}: {shortened(said.text, 20)}",
+                f"{given.theirs}: {shortened(given.text, 20)}",
                 f"{bounds}; the default of the model is used",
                 row.place,
-                said.theirs,
+                given.theirs,
             )
             return
         value = int(number) if whole else _plain(max(low, number - less))
         row.fields[name] = value
-        self.account.take(said.theirs, name, _became(said.text.strip(), spelled(value)))
+        self.account.take(given.theirs, name, _became(given.text.strip(), spelled(value)))
 
     def _sampler(self, wish: Wish, row: Row, model: Model) -> None:
-        said = wish.fields.get("sampler")
-        if said is None or not said.text.strip():
+        given = wish.fields.get("sampler")
+        if given is None or not given.text.strip():
             return
         schedule = wish.text("schedule").strip()
-        theirs = said.text.strip()
+        theirs = given.text.strip()
         if schedule.lower() == "karras" and "karras" not in theirs.lower():
             theirs = f"{theirs} {schedule}"
         elif schedule.lower() not in _PLAIN_SCHEDULES:
@@ -262,22 +262,26 @@ class Settling:
         if found is None:
             names = ", ".join(model.family.samplers)
             why = f"`{model.name}` supports {names}; its default `{model.sampler}` is used"
-            self.account.leave(f"{said.theirs}: {shortened(theirs, 30)}", why, row.place, f"sampler {theirs}")
+            self.account.leave(
+                f"{given.theirs}: {shortened(theirs, 30)}", why, row.place, f"sampler {theirs}"
+            )
             return
         row.fields["sampler"] = found.name
-        self.account.take(said.theirs, "sampler", _became(theirs, found.name))
+        self.account.take(given.theirs, "sampler", _became(theirs, found.name))
         if not found.is_same:
             why = f"`{found.name}` is the most similar sampler of `{model.name}`; images will differ"
-            self.account.leave(f"{said.theirs}: {shortened(theirs, 30)}", why, row.place, f"sampler {theirs}")
+            self.account.leave(
+                f"{given.theirs}: {shortened(theirs, 30)}", why, row.place, f"sampler {theirs}"
+            )
 
     def _knob(self, name: str, wish: Wish, row: Row, model: Model) -> None:
-        said = wish.fields.get(name)
-        if said is None:
+        given = wish.fields.get(name)
+        if given is None:
             return
         bounds = model.family.knobs.get(name)
         if bounds is None:
             self.account.leave(
-                f"{said.theirs}: {shortened(said.text, 20)}",
+                f"{given.theirs}: {shortened(given.text, 20)}",
                 f"`{model.name}` does not support it",
                 row.place,
                 name,
@@ -286,7 +290,7 @@ class Settling:
             self._number(name, wish, row, *bounds, whole=name == "blind_steps")
 
     def _seed(self, wish: Wish, row: Row) -> None:
-        said, count = wish.fields.get("seed"), wish.fields.get("count")
+        given, count = wish.fields.get("seed"), wish.fields.get("count")
         if count is not None:
             number = int(count.text) if count.text.strip().isdecimal() and len(count.text) < 9 else 0
             if 1 <= number <= _MAX_COUNT:
@@ -300,20 +304,20 @@ class Settling:
                     row.place,
                     count.theirs,
                 )
-        if said is None:
+        if given is None:
             return
-        text = said.text.strip().removesuffix(".0")
+        text = given.text.strip().removesuffix(".0")
         if text.isdecimal() and len(text) < 25 and int(text) + row.count - 1 <= MAX_SEED:
             row.seed = int(text)
-            self.account.take(said.theirs, "seeds", text)
+            self.account.take(given.theirs, "seeds", text)
         elif text.lower() in _RANDOM:
-            self.account.take(said.theirs, "seeds", f"{text or 'none'} → random")
+            self.account.take(given.theirs, "seeds", f"{text or 'none'} → random")
         else:
             self.account.leave(
-                f"{said.theirs}: {shortened(text, 24)}",
+                f"{given.theirs}: {shortened(text, 24)}",
                 f"seeds are integers up to {MAX_SEED}; a random one is used",
                 row.place,
-                said.theirs,
+                given.theirs,
             )
 
 

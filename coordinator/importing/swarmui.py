@@ -51,8 +51,8 @@ def parameters(data: Mapping[str, Any], account: Account) -> Wishes:
         weight = weights[number] if number < len(weights) else "1"
         wish.loras.append((name, float(weight) if re.fullmatch(r"-?\d{1,4}(\.\d{1,9})?", weight) else 1.0))
     skipped = {"loras", "loraweights", "aspectratio", "images"}
-    said = {_RENAMED.get(key, key): str(value) for key, value in data.items() if key not in skipped}
-    fill(wish, said.items(), account)
+    parameters = {_RENAMED.get(key, key): str(value) for key, value in data.items() if key not in skipped}
+    fill(wish, parameters.items(), account)
     for name in ("prompt", "negative"):
         if text := wish.fields.get(name):
             wish.say(name, text.theirs, Translation(account, "", wish).text(text.text))

@@ -23,5 +23,5 @@ class IngestClient(FarmHttp):
 
     def report(self, verdicts: Sequence[tuple[str, Verdict]]) -> None:
         if verdicts:
-            told = tuple(AttemptVerdict(attempt_id=name, verdict=verdict) for name, verdict in verdicts)
-            self.send("POST", "/v1/verdicts", Verdicts(verdicts=told))
+            sent = tuple(AttemptVerdict(attempt_id=name, verdict=verdict) for name, verdict in verdicts)
+            self.send("POST", "/v1/verdicts", Verdicts(verdicts=sent))

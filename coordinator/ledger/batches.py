@@ -75,7 +75,7 @@ def accept_reports(write: Write, rules: Rules, reports: Sequence[tuple[str, Repo
             _must_be_leased(batch_id, attempt.batch_state, attempt.outcome)
             new[attempt.id] = attempt, report
         repeated.append(not is_new)
-    delivered = [told for told in new.values() if told[1].outcome == "delivered"]
+    delivered = [received for received in new.values() if received[1].outcome == "delivered"]
     _deliver(write, rules, delivered)
     for attempt, report in new.values():
         if report.outcome != "delivered":
@@ -190,23 +190,23 @@ def _charged(write: Write, rules: Rules, attempt: Row[Any], report: Report) -> d
     }
 
 
-def _deliver(write: Write, rules: Rules, told: Sequence[tuple[Row[Any], Report]]) -> None:
+def _deliver(write: Write, rules: Rules, received: Sequence[tuple[Row[Any], Report]]) -> None:
     facts = {
         attempt.id: _charged(write, rules, attempt, report) | _upload(write, attempt, report)
-        for attempt, report in told
+        for attempt, report in received
     }
     note_peaks(
         write,
         (
             Held(card_of(attempt.card), attempt.work_key, attempt.recipe, _pass_of(report), report.peak_bytes)
-            for attempt, report in told
+            for attempt, report in received
             if report.peak_bytes is not None
         ),
     )
     move_attempts(write, list(facts), AttemptState.RUNNING, AttemptEvent.DELIVERED, each=facts)
-    shown = {attempt.shot_id: attempt.id for attempt, _ in told}
+    shown = {attempt.shot_id: attempt.id for attempt, _ in received}
     move_shots(write, list(shown), ShotState.RUNNING, ShotEvent.DELIVERED, detail=shown)
-    learn(write, [_pace(attempt, report) for attempt, report in told])
+    learn(write, [_pace(attempt, report) for attempt, report in received])
 
 
 def _upload(write: Write, attempt: Row[Any], report: Report) -> dict[str, Any]:
@@ -226,7 +226,7 @@ def _fail(write: Write, rules: Rules, attempt: Row[Any], report: Report) -> None
     facts = _charged(write, rules, attempt, report)
     if report.failure is None:
         raise Invalid("the report of a failed shot requires the kind of its failure")
-    met = _borne_out(write, rules, attempt.shot_id, failure(report.failure))
+    met = _verified(write, rules, attempt.shot_id, failure(report.failure))
     if met.blame is Blame.OUT_OF_MEMORY:
         in_batch = select(func.count()).where(attempts.c.batch_id == attempt.batch_id)
         images = min(attempt.pass_size, write.connection.execute(in_batch).scalar_one())
@@ -241,13 +241,13 @@ def _fail(write: Write, rules: Rules, attempt: Row[Any], report: Report) -> None
 
 def _pass_of(report: Report) -> int:
     """Number of images in the pass of an image, as reported by its node."""
-    told = (report.fingerprint or {}).get("pass")
-    return told if isinstance(told, int) and told > 0 else 1
+    received = (report.fingerprint or {}).get("pass")
+    return received if isinstance(received, int) and received > 0 else 1
 
 
-def _borne_out(write: Write, rules: Rules, shot_id: str, told: Failure) -> Failure:
+def _verified(write: Write, rules: Rules, shot_id: str, received: Failure) -> Failure:
     """The failure reported by a node; `prompt_too_long` is corrected if the farm counted otherwise."""
-    if told.kind != "prompt_too_long":
-        return told
+    if received.kind != "prompt_too_long":
+        return received
     spec = write.connection.execute(select(shots.c.spec).where(shots.c.id == shot_id)).scalar_one()
-    return replace(told, attempts=MAX_ATTEMPTS) if rules.whole(shot_of(spec)) else told
+    return replace(received, attempts=MAX_ATTEMPTS) if rules.whole(shot_of(spec)) else received

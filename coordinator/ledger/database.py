@@ -89,7 +89,7 @@ def transaction(engine: Engine, *, writes: bool = False) -> Iterator[Connection]
             isinstance(error, OperationalError | InterfaceError | InternalError)
             or type(error) is DatabaseError
         ):
-            raise _trouble(engine.url, error) from error
+            raise _unavailable_database(engine.url, error) from error
         raise
 
 
@@ -126,11 +126,11 @@ def _insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.
     return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
-def _trouble(url: URL, error: DBAPIError) -> Unavailable:
+def _unavailable_database(url: URL, error: DBAPIError) -> Unavailable:
     place = url.render_as_string(hide_password=True)
-    said = str(error.orig).strip().partition("\n")[0]
-    remedy = next((remedy for words, remedy in _REMEDIES.items() if words in said.lower()), _REMEDY)
-    return Unavailable(f"the database of the ledger, {place}, is not working ({said}): {remedy}")
+    reason = str(error.orig).strip().partition("\n")[0]
+    remedy = next((remedy for words, remedy in _REMEDIES.items() if words in reason.lower()), _REMEDY)
+    return Unavailable(f"the database of the ledger, {place}, is not working ({reason}): {remedy}")
 
 
 def _parsed(url: str) -> URL:

@@ -71,8 +71,8 @@ def delete_pictures(write: Write, shot_ids: Sequence[str], job_ids: Sequence[str
     doomed = write.connection.scalars(select(shots.c.id).where(*stored, ~wanted())).all()
     mine = images.c.shot_id.in_(doomed)
     same = [column.name for column in images.c]
-    told = [literal(by, String), literal(write.now, Double)]
-    gone = select(*(images.c[name] for name in same), *told).where(mine)
+    record = [literal(by, String), literal(write.now, Double)]
+    gone = select(*(images.c[name] for name in same), *record).where(mine)
     write.connection.execute(insert(deleted_images).from_select([*same, "deleted_by", "deleted_at"], gone))
     write.connection.execute(delete(images).where(mine))
     counted = {"deletions": shots.c.deletions + 1}

@@ -70,7 +70,7 @@ class Eligibility:
                 found.append(CandidateNode(node=facts))
             elif asked < _ASKED:
                 asked += 1
-                found.append(self._asked(member, line, facts, failed_at.get(member.id)))
+                found.append(self._candidate(member, line, facts, failed_at.get(member.id)))
         return tuple(found)
 
     def lane_work(self, name: str, lane: str) -> LaneWork:
@@ -107,7 +107,9 @@ class Eligibility:
     def _nearness(self, member: Member, failed_at: Mapping[str, float]) -> tuple[bool, bool, str]:
         return member.id in failed_at, member.state is not NodeState.READY, member.id
 
-    def _asked(self, member: Member, line: Line, facts: NodeFacts, failed_at: float | None) -> CandidateNode:
+    def _candidate(
+        self, member: Member, line: Line, facts: NodeFacts, failed_at: float | None
+    ) -> CandidateNode:
         lane = self.backlog.jobs[line.job_id].lane
         options = self._offer(member, lane).options
         offered = {option.lot for option in options}

@@ -203,11 +203,11 @@ def _with(batch: Row[Any], changes: dict[str, Any]) -> SimpleNamespace:
     return SimpleNamespace(**(batch._asdict() | changes))
 
 
-def _newest(batch: Row[Any], told: Spent) -> Spent:
+def _newest(batch: Row[Any], latest: Spent) -> Spent:
     """The total spent by the lease: the recorded or the newly reported value, whichever is larger."""
     kept = Spent(seconds=batch.spent_s, joules=batch.spent_joules, energy_method=batch.spent_method)
-    later = told.seconds and card_seconds(told.seconds) >= card_seconds(kept.seconds)
-    return told if later else kept
+    later = latest.seconds and card_seconds(latest.seconds) >= card_seconds(kept.seconds)
+    return latest if later else kept
 
 
 def _spending(

@@ -44,14 +44,14 @@ def _answer_turn(
 ) -> list[HeartbeatAnswer | Gone | NotFound]:
     """As `answer_heartbeats`, with at most one beat per node."""
     found = _callers(write.connection, beats)
-    heard = [
+    accepted = [
         (caller, beat) for caller, (_, beat) in zip(found, beats, strict=True) if isinstance(caller, _Caller)
     ]
-    told = {caller.node.id: _told(write, caller.node, beat, rules) for caller, beat in heard}
-    set_each(write, nodes, told)
+    new_values = {caller.node.id: _node_columns(write, caller.node, beat, rules) for caller, beat in accepted}
+    set_each(write, nodes, new_values)
     renewed = {}
-    for caller, beat in heard:
-        if any(told[caller.node.id][name] != getattr(caller.node, name) for name in LOADED):
+    for caller, beat in accepted:
+        if any(new_values[caller.node.id][name] != getattr(caller.node, name) for name in LOADED):
             write.touch(caller.node.id)
         if caller.node.state == NodeState.LOST:
             move_node(write, caller.node.id, NodeState.LOST, NodeEvent.HEARD)
@@ -61,7 +61,7 @@ def _answer_turn(
         elif caller.batch is not None:
             account_late(write, rules, caller.batch.id, beat.spent)
     set_each(write, batches, renewed)
-    unwanted = _unwanted(write.connection, [caller for caller, _ in heard])
+    unwanted = _unwanted(write.connection, [caller for caller, _ in accepted])
     return [_orders(caller, unwanted) if isinstance(caller, _Caller) else caller for caller in found]
 
 
@@ -146,7 +146,7 @@ def _orders(caller: _Caller, unwanted: dict[str, tuple[str, ...]]) -> HeartbeatA
     return HeartbeatAnswer(order="drain", reason=caller.node.reason, cancelled=cancelled)
 
 
-def _told(write: Write, node: Row[Any], beat: Heartbeat, rules: Rules) -> dict[str, Any]:
+def _node_columns(write: Write, node: Row[Any], beat: Heartbeat, rules: Rules) -> dict[str, Any]:
     return {
         "seen_at": write.now,
         "loaded_model": beat.loaded_model,
@@ -161,19 +161,19 @@ def _idle(write: Write, node: Row[Any], beat: Heartbeat, rules: Rules) -> dict[s
     """Idle time since the last heartbeat; a delayed older heartbeat adds nothing."""
     seconds = max(0.0, beat.idle_s - node.told_idle_s)
     joules = max(0.0, beat.idle_joules - node.told_idle_joules)
-    told = {name: getattr(node, name) for name in _IDLE_COLUMNS}
-    told["told_idle_s"] += seconds
-    told["told_idle_joules"] += joules
+    new_values = {name: getattr(node, name) for name in _IDLE_COLUMNS}
+    new_values["told_idle_s"] += seconds
+    new_values["told_idle_joules"] += joules
     if node.state == NodeState.PAUSED and node.decided_by == "owner":
         # While a node is paused, its time is not idle time of the farm.
-        return told
-    told["idle_s"] += seconds
+        return new_values
+    new_values["idle_s"] += seconds
     if not seconds and not joules:
-        return told
+        return new_values
     member = write.backlog.known(node.id)
     for name, value in idle_charge(seconds, joules, member.card, member.terms, rules).items():
-        told[f"idle_{name}"] += value
-    return told
+        new_values[f"idle_{name}"] += value
+    return new_values
 
 
 def _unwanted(connection: Connection, callers: Sequence[_Caller]) -> dict[str, tuple[str, ...]]:

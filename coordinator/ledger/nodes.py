@@ -176,8 +176,8 @@ def leave(write: Write, rules: Rules, node_id: str, incarnation: int) -> None:
 def drain(write: Write, node_id: str, reason: str) -> None:
     """See `Ledger.drain_node`."""
     state = NodeState(node_row(write.connection, node_id).state)
-    told = _told("drained", "operator", reason)
-    move_node(write, node_id, state, NodeEvent.DRAINED, detail=told, decided_by="operator")
+    decision = _decision("drained", "operator", reason)
+    move_node(write, node_id, state, NodeEvent.DRAINED, detail=decision, decided_by="operator")
 
 
 def pause(write: Write, rules: Rules, node_id: str, reason: str, who: Who) -> None:
@@ -187,8 +187,8 @@ def pause(write: Write, rules: Rules, node_id: str, reason: str, who: Who) -> No
         _must_be_theirs(node, who)
     end_held(write, rules, node_id, BatchEvent.RELEASED)
     state = NodeState(node_row(write.connection, node_id).state)
-    told = _told("paused", who, reason)
-    move_node(write, node_id, state, NodeEvent.PAUSED, detail=told, reason=told, decided_by=who)
+    decision = _decision("paused", who, reason)
+    move_node(write, node_id, state, NodeEvent.PAUSED, detail=decision, reason=decision, decided_by=who)
 
 
 def resume(write: Write, rules: Rules, node_id: str, who: Who) -> None:
@@ -212,7 +212,7 @@ def quarantine(write: Write, rules: Rules, node_id: str, reason: str) -> None:
     node_row(write.connection, node_id)
     end_held(write, rules, node_id, BatchEvent.RELEASED)
     node = node_row(write.connection, node_id)
-    trust.quarantine(write, node, _told("quarantined", "operator", reason), "operator")
+    trust.quarantine(write, node, _decision("quarantined", "operator", reason), "operator")
 
 
 def forgive(write: Write, node_id: str) -> None:
@@ -220,7 +220,7 @@ def forgive(write: Write, node_id: str) -> None:
     trust.forgive(write, node_row(write.connection, node_id))
 
 
-def _told(done: str, who: str, reason: str) -> str:
+def _decision(done: str, who: str, reason: str) -> str:
     return f"{done} by {_NAMES[who]}" + (f": {reason}" if reason else "")
 
 

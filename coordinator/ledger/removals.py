@@ -106,9 +106,9 @@ def take_out(
     for job_id, accepted, state, number in write.connection.execute(counted):
         write.sums.count(job_id, counted_as(state, accepted), -number)
         write.sums.count(job_id, kind, number)
-    told = [literal(kind, String), literal(by, String), literal(write.now, Double)]
+    record = [literal(kind, String), literal(by, String), literal(write.now, Double)]
     same = ("job_id", "position", "shot_id", "name", "template", "again")
-    moved = select(*(wants.c[name] for name in same), *told).where(mine)
+    moved = select(*(wants.c[name] for name in same), *record).where(mine)
     write.connection.execute(insert(removals).from_select([*same, "kind", "removed_by", "removed_at"], moved))
     write.connection.execute(delete(wants).where(mine))
 

@@ -218,6 +218,6 @@ def _move(
         raise Conflict(f"{gone} of {len(ids)} {machine.noun} rows are no longer {source}")
     common = {"at": write.now, "noun": machine.noun, "event": event.value}
     common |= {"source": source.value, "target": target.value}
-    told = detail if isinstance(detail, Mapping) else dict.fromkeys(ids, detail)
-    write.events += ({"subject": subject, "detail": told[subject], **common} for subject in ids)
+    details = detail if isinstance(detail, Mapping) else dict.fromkeys(ids, detail)
+    write.events += ({"subject": subject, "detail": details[subject], **common} for subject in ids)
     return rows

@@ -212,11 +212,11 @@ class Deliverer:
             raise Unavailable(f"the store does not answer ({error or type(error).__name__})") from error
         if answer.is_success or (answer.status_code == _THERE_ALREADY and grant.key in self._maybe_there):
             return grant
-        said = f"the store answered {answer.status_code} to PUT {grant.key}: {answer.text[:200]}"
+        refusal = f"the store answered {answer.status_code} to PUT {grant.key}: {answer.text[:200]}"
         if answer.is_server_error or answer.status_code in _BUSY:
             self._maybe_there.add(grant.key)
-            raise Unavailable(said)
-        raise Refused("upload_failed" if answer.status_code in _BAD_BYTES else "store_unavailable", said)
+            raise Unavailable(refusal)
+        raise Refused("upload_failed" if answer.status_code in _BAD_BYTES else "store_unavailable", refusal)
 
     def _wish(self, image: Image) -> GrantRequest:
         return GrantRequest(

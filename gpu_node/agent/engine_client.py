@@ -109,7 +109,10 @@ class EngineClient:
                 # A terminal's Ctrl-C is the node's alone; it decides when its engine ends.
                 process_group=0,
             )
-        for name, work, lines in (("commands", _tell, self._commands), ("events", _listen, self._events)):
+        for name, work, lines in (
+            ("commands", _send_commands, self._commands),
+            ("events", _listen, self._events),
+        ):
             threading.Thread(
                 target=work, args=(self._process, lines), name=f"engine-{name}", daemon=True
             ).start()
@@ -194,12 +197,12 @@ class EngineClient:
         code = self.exit_code or 0
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
         last = self._log.read_text(errors="replace").strip().splitlines()[-1:]
-        said = f"; last output: {last[0]}" if last else ""
-        kind = "out_of_memory" if any(words in said for words in _OUT_OF_MEMORY) else "engine_died"
-        return RenderError(kind, f"the engine {how}{said} (log: {self._log})")
+        last_output = f"; last output: {last[0]}" if last else ""
+        kind = "out_of_memory" if any(words in last_output for words in _OUT_OF_MEMORY) else "engine_died"
+        return RenderError(kind, f"the engine {how}{last_output} (log: {self._log})")
 
 
-def _tell(process: subprocess.Popen[str], commands: queue.SimpleQueue[str | None]) -> None:
+def _send_commands(process: subprocess.Popen[str], commands: queue.SimpleQueue[str | None]) -> None:
     """Write each command to the process until None; then its stdin closes, and it ends."""
     assert process.stdin is not None
     # One that died reads no more, and is known by its other end.

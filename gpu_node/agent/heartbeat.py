@@ -54,7 +54,7 @@ class HeartbeatThread:
             try:
                 self._beat()
             except Unavailable as error:
-                self._say_away(str(error))
+                self._log_unreachable(str(error))
             except Exception as error:  # a thread that ended would cost the lease, whatever the trouble
                 log.error("a heartbeat failed: %s", error)
 
@@ -70,7 +70,7 @@ class HeartbeatThread:
             self._away = False
             self._steering.heed(batch, answer)
 
-    def _say_away(self, why: str) -> None:
+    def _log_unreachable(self, why: str) -> None:
         if not self._away:
             log.warning("%s; retrying", why)
         self._away = True

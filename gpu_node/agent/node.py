@@ -87,10 +87,10 @@ class Node:
             Intake.stop()
 
         steering = Steering(self._progress, self._context.engine, over)
-        told = (self._context.coordinator, joined, self._progress, steering)
+        shared = (self._context.coordinator, joined, self._progress, steering)
         # Before anybody listens: whoever hears at once that the incarnation is over stops this intake.
         intake = Intake(joined.broker_url, joined.queues, joined.node_id)
-        with HeartbeatThread(*told), Listener(*told) as listener:
+        with HeartbeatThread(*shared), Listener(*shared) as listener:
 
             def take(ticket: str) -> None:
                 self._take(ticket, joined, steering, listener)
@@ -152,11 +152,11 @@ class Node:
                 if isinstance(answer, FarmError):
                     raise answer
                 if answer is not None and answer.nothing is not None:
-                    self._tell(answer.nothing.reason)
+                    self._log_idle(answer.nothing.reason)
                 return answer.lease if answer is not None else None
         return None
 
-    def _tell(self, why: str) -> None:
+    def _log_idle(self, why: str) -> None:
         """Log why there is no work, once until it changes."""
         if why != self._nothing:
             self._nothing = why

@@ -126,7 +126,7 @@ class Listener:
             pause_s = _BREATH_S
             try:
                 answer = self._coordinator.listen(self._joined.node_id, self._call(batch, known))
-                _say(answer, known)
+                _log_orders(answer, known)
                 known = answer
                 self._steering.obey(batch, known)
             except (Gone, NotFound, OtherVersion) as error:
@@ -149,7 +149,7 @@ class Listener:
         )
 
 
-def _say(answer: HeartbeatAnswer, known: HeartbeatAnswer) -> None:
+def _log_orders(answer: HeartbeatAnswer, known: HeartbeatAnswer) -> None:
     """Log what is new in an answer."""
     if (answer.order, answer.reason) != (known.order, known.reason):
         log.info("received order: %s%s", answer.order, f" ({answer.reason})" if answer.reason else "")

@@ -35,14 +35,14 @@ def retry_until(stopped: threading.Event, call: Callable[[], _T]) -> _T | None:
 
     The first attempt is made in any case, no other after `stopped` is set. Raises what else `call` raises.
     """
-    said = ""
+    logged = ""
     for pause_s in pauses():
         try:
             return call()
         except Unavailable as error:
-            if str(error) != said:
-                said = str(error)
-                log.warning("%s; retrying", said)
+            if str(error) != logged:
+                logged = str(error)
+                log.warning("%s; retrying", logged)
         if stopped.wait(pause_s):
             break
     return None

@@ -49,9 +49,11 @@ def remove_loras(pipe: Any) -> None:
 
 def meant_for(shapes: Mapping[str, tuple[int, ...]], metadata: Mapping[str, str]) -> frozenset[str]:
     """The pipeline classes a LoRA file can be for, by its header alone; empty when it does not tell."""
-    said = f"{metadata.get('ss_base_model_version', '')} {metadata.get('modelspec.architecture', '')}".lower()
+    base_names = (
+        f"{metadata.get('ss_base_model_version', '')} {metadata.get('modelspec.architecture', '')}".lower()
+    )
     for word, pipelines in (("sdxl", _SDXL), ("stable-diffusion-xl", _SDXL), ("sd_v1", _SD), ("flux", _FLUX)):
-        if word in said:
+        if word in base_names:
             return pipelines
     for key, shape in shapes.items():
         if (

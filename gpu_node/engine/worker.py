@@ -64,7 +64,7 @@ class EngineWorker:
                 traceback.print_exc()
             kind = _kind(error)
             peak = self._peak.measured() if kind == "out_of_memory" else None
-            message = _sentence(error) if peak is None else _outgrown(error, peak)
+            message = _sentence(error) if peak is None else _out_of_memory_message(error, peak)
             self._emit(protocol.Failed(kind=kind, message=message, peak_bytes=peak))
 
     def _load(self, command: protocol.Load) -> None:
@@ -111,7 +111,7 @@ def _kind(error: Exception) -> str:
     return "device_lost" if is_device_lost(error) else "render_error"
 
 
-def _outgrown(error: Exception, peak_bytes: int) -> str:
+def _out_of_memory_message(error: Exception, peak_bytes: int) -> str:
     return f"{failure('out_of_memory').sentence} at {format_gib(peak_bytes)} ({_sentence(error)})"
 
 
