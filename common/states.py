@@ -204,7 +204,7 @@ def _node() -> Iterator[Transition[NodeState, NodeEvent]]:
     yield Transition(s.PAUSED, e.PAUSED, s.PAUSED, "the owner takes over a pause by the operator")
     yield Transition(s.DRAINING, e.RESUMED, s.BUSY, "the operator revokes the drain")
     yield Transition(s.OFFLINE, e.RESUMED, s.READY, "the operator resumes it")
-    yield Transition(s.PAUSED, e.RESUMED, s.READY, "whoever paused it resumes it")
+    yield Transition(s.PAUSED, e.RESUMED, s.READY, "the operator or owner who paused it resumes it")
     for source in (s.READY, s.OFFLINE, s.LOST, s.SELFTEST, s.QUARANTINED):
         yield Transition(
             source, e.DISTRUSTED, s.QUARANTINED, "it failed too often, or the operator quarantines it"

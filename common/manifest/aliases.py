@@ -47,7 +47,7 @@ WITHOUT = {
     ),
     **dict.fromkeys(("aspect", "aspectratio", "ar"), "write a column `size` such as `1344x768`"),
     "seeds": "write a column `seed` to give each row a seed",
-    "variants": "write `variants:` beside `axes`",
+    "variants": "write `variants:` next to `axes`",
 }
 
 
@@ -78,7 +78,7 @@ def column_remedy(column: str) -> str:
         return ""
     key = column if re.fullmatch(r"[^\W\d][\w-]*", column) else f'"{column}"'
     sets = f"the column `{shortened(column)}` sets the image's `{'size' if field in SIDES else field}`"
-    return f"; {sets}: rename it, or add `columns: {{{key}: null}}` beside `file`"
+    return f"; {sets}: rename it, or add `columns: {{{key}: null}}` next to `file`"
 
 
 @lru_cache(maxsize=65_536)

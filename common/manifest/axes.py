@@ -32,9 +32,9 @@ RESERVED = {
     "index": "it stands for the shot's number",
 }
 _NOT_AXES = {
-    "seeds": "write `seeds:` beside `axes`",
-    "variants": "write `variants:` beside `axes`",
-    "seed": "write `seeds:` beside `axes`",
+    "seeds": "write `seeds:` next to `axes`",
+    "variants": "write `variants:` next to `axes`",
+    "seed": "write `seeds:` next to `axes`",
 }
 
 _COLUMNS = Key(

@@ -63,7 +63,7 @@ def _as_axes(key: str, value: YamlNode | None) -> str:
     if line is None or (isinstance(value, tree.Mapping) and line == f"axes: {flow(value)}"):
         return ": did you mean `axes`?"
     beside = [each for each in ("include", "exclude") if each in _keys(inner or value)]
-    rest = f", and {' and '.join(f'`{each}`' for each in beside)} beside it" if beside else ""
+    rest = f", and {' and '.join(f'`{each}`' for each in beside)} next to it" if beside else ""
     return f"; write `{line}`{rest}"
 
 

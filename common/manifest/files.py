@@ -120,7 +120,7 @@ class FileReader:
 
     def _near(self, name: str) -> str:
         if re.match(r"https?://", name):
-            return "; save it beside the manifest and write its name"
+            return "; save it in the folder of the manifest and write its file name"
         forward = name.replace("\\", "/")
         if forward != name and self.exists(forward):
             return f"; did you mean `{forward}`?"

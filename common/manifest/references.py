@@ -278,7 +278,7 @@ def _replaced_warning(text: _Text, group: Group, path: str, reading: Reading) ->
         return f"{message}; remove one of them"
     quoted_key = key if key.isidentifier() else f'"{key}"'
     is_table = f"{path}.axes.{name}" in reading.contents
-    keep = f"add `columns: {{{quoted_key}: null}}` beside `file`" if is_table else f"rename `{key}` there"
+    keep = f"add `columns: {{{quoted_key}: null}}` next to `file`" if is_table else f"rename `{key}` there"
     return f"{message}; for this one {keep}"
 
 

@@ -369,7 +369,9 @@ class SizeForm:
     @staticmethod
     def _proportionate(size: Size, node: YamlNode, path: str, reading: Reading) -> Size:
         if size.width and size.height and not 1 / MAX_ASPECT <= size.width / size.height <= MAX_ASPECT:
-            reading.wrong(node.place, path, f"is more than {MAX_ASPECT:g} times as long as wide")
+            reading.wrong(
+                node.place, path, f"has one side more than {MAX_ASPECT:g} times as long as the other"
+            )
         return size
 
     def schema(self) -> dict[str, Any]:

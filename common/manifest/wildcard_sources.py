@@ -287,6 +287,6 @@ def _unknown(mention: str, folder: _Folder, reading: Reading) -> str:
         elif mention in reading.lists:
             message += f"; that is a list, so make it an axis with `{{list: {mention}}}`"
         elif reading.files is not None and not folder.broken:
-            message += f"; there is no `{FOLDER}/{shortened(mention)}.txt` beside the manifest"
+            message += f"; there is no `{FOLDER}/{shortened(mention)}.txt` in the folder of the manifest"
             message += _elsewhere(mention, reading.files)
     return "; ".join([message, *folder.broken[:1]])

@@ -116,7 +116,7 @@ def _standing(node: NodeFacts) -> str:
     because = f": {node.reason}" if node.reason else ""
     match node.state:
         case NodeState.DRAINING:
-            return f"is finishing its batch and takes no more{because}"
+            return f"is finishing its batch and takes no more work{because}"
         case NodeState.SELFTEST:
             return f"must pass a self-test of one shot before it gets more work{because}"
         case NodeState.PAUSED if node.by_owner:

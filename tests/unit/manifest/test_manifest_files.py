@@ -213,7 +213,7 @@ def test_a_wrong_value_names_the_file_and_its_line_at_the_reference(tmp_path: Pa
     assert (found.line, found.column, found.path) == (6, 15, "shots[0].axes.x[1].steps")
     assert found.message == (
         "p.csv:4: must be a whole number, not `four`; the column `steps` sets the image's `steps`: "
-        "rename it, or add `columns: {steps: null}` beside `file`"
+        "rename it, or add `columns: {steps: null}` next to `file`"
     )
 
 

@@ -157,7 +157,8 @@ def test_linked_folders_are_looked_through_and_a_circle_of_links_ends(folder: Fo
         ("__jbo__", "unknown wildcard `__jbo__`: did you mean `__job__`?"),
         (
             "__gone/far__",
-            "unknown wildcard `__gone/far__`; there is no `wildcards/gone/far.txt` beside the manifest",
+            "unknown wildcard `__gone/far__`; there is no `wildcards/gone/far.txt` in the folder of "
+            "the manifest",
         ),
         ("__people__", "`__people__` is a folder of wildcards; write `__people/*__` for all of them"),
         ("__gone/*__", "no wildcard matches `__gone/*__`"),
