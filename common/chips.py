@@ -21,8 +21,10 @@ from common.units import GIB
 _FILE = Path(__file__).parent / "cards.yaml"
 #: Names of cards whose chip is remembered: nodes report any name.
 _NAMES = 4096
-#: GiB that a desktop and the driver take of a card, as in the reference cards.
-_TAKEN_GIB = 0.8
+#: GiB, and fraction of the memory, that a desktop and the driver take of a card.
+_TAKEN_GIB, _TAKEN = 0.5, 0.02
+#: Host memory for weights of a machine with 32 GiB.
+_MODERN_RAM_BYTES = 24 * GIB
 
 #: Words in names that say nothing about the rates.
 _NOISE = frozenset(
@@ -67,13 +69,19 @@ class Chip:
         return rates.get(dtype) or self.fp32
 
     def card(self) -> Card:
-        """A card with this chip for planning, in a machine like those of the reference cards."""
+        """A card with this chip for planning.
+
+        Its machine is that of the reference card of its class; from Ampere on it has 32 GiB at least.
+        """
+        ram_bytes = REFERENCE_CARDS[self.vram_class].ram_bytes
+        if self.compute_capability >= (8, 0):
+            ram_bytes = max(ram_bytes, _MODERN_RAM_BYTES)
         return Card(
             name=self.name,
             backend="cuda",
             vram_bytes=round(self.vram_gib * GIB),
-            usable_bytes=round((self.vram_gib - _TAKEN_GIB) * GIB),
-            ram_bytes=REFERENCE_CARDS[self.vram_class].ram_bytes,
+            usable_bytes=round((self.vram_gib * (1 - _TAKEN) - _TAKEN_GIB) * GIB),
+            ram_bytes=ram_bytes,
             compute_capability=self.compute_capability,
             watts=self.watts,
         )

@@ -4,6 +4,7 @@ from common.catalog.identity import file_identity, folder_identity
 from common.catalog.load import load_catalog
 from common.catalog.types import (
     BYTES_PER_PARAMETER,
+    CPU,
     Activations,
     Catalog,
     Family,
@@ -14,12 +15,15 @@ from common.catalog.types import (
     Phase,
     PlacementWord,
     Recipe,
+    Speed,
+    SpeedBasis,
     lora_parts,
     phase_of,
 )
 
 __all__ = [
     "BYTES_PER_PARAMETER",
+    "CPU",
     "Activations",
     "Catalog",
     "Family",
@@ -30,6 +34,8 @@ __all__ = [
     "Phase",
     "PlacementWord",
     "Recipe",
+    "Speed",
+    "SpeedBasis",
     "file_identity",
     "folder_identity",
     "load_catalog",

@@ -9,8 +9,9 @@ from common.catalog.entries import (
     LoraEntry,
     ModelEntry,
     RecipeEntry,
+    SpeedEntry,
 )
-from common.catalog.types import Activations, Catalog, Family, GgufFile, License, Lora, Model, Recipe
+from common.catalog.types import Activations, Catalog, Family, GgufFile, License, Lora, Model, Recipe, Speed
 from common.units import MIB
 
 
@@ -41,8 +42,7 @@ def _model(name: str, entry: ModelEntry, entries: CatalogEntries) -> Model:
         sampler=entry.sampler,
         size=entry.size,
         min_class=entry.min_class,
-        reference_seconds=entry.reference_seconds,
-        reference_basis=entry.reference_basis,
+        speeds=tuple(map(_speed, family.speeds if entry.speeds is None else entry.speeds)),
         gguf={
             format_: GgufFile(path=file.path, identity=file.identity) for format_, file in entry.gguf.items()
         },
@@ -62,6 +62,8 @@ def _family(name: str, entry: FamilyEntry) -> Family:
         takes_negative=entry.takes_negative,
         max_tokens=entry.max_tokens,
         samplers=entry.samplers,
+        tflop_per_mp=entry.tflop_per_mp,
+        prompt_tokens=entry.prompt_tokens or entry.max_tokens,
         guidance_doubles_above=entry.guidance_doubles_above,
         knobs=entry.knobs,
     )
@@ -74,6 +76,19 @@ def _activations(entry: ActivationsEntry) -> Activations:
         decode_per_mp=round(entry.decode_mib_per_mp * MIB),
         workspace=round(entry.workspace_mib * MIB),
         lora=round(entry.lora_mib * MIB),
+    )
+
+
+def _speed(entry: SpeedEntry) -> Speed:
+    width, height = entry.size
+    amount = width * height / 1e6 * entry.runs * entry.billions
+    low, high = entry.seconds if isinstance(entry.seconds, tuple) else (entry.seconds, entry.seconds)
+    return Speed(
+        card=entry.card,
+        compute_dtype=entry.compute,
+        seconds=(low / amount, high / amount),
+        basis=entry.basis,
+        source=entry.source,
     )
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
-from common.catalog.entries import CatalogEntries, LoraEntry, ModelEntry
+from common.catalog.entries import CatalogEntries, LoraEntry, ModelEntry, SpeedEntry
+from common.catalog.types import CPU
+from common.chips import known_chips
+from common.wording import suggestion
 
 #: Endings of files that are unpickled by whoever opens them, and so can run code.
 PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
@@ -14,6 +17,9 @@ _WEIGHTS = PICKLES | {".gguf", ".safetensors"}
 
 def problems_between(entries: CatalogEntries) -> Iterator[tuple[str, str]]:
     """Dotted path and sentence of everything that does not agree."""
+    for section in ("families", "models"):
+        for name, timed in entries.section(section).items():
+            yield from _speed_problems(f"{section}.{name}.speeds", timed.speeds or ())
     for name, model in entries.models.items():
         yield from _model_problems(f"models.{name}", model, entries)
     bases = {model.base or name for name, model in entries.models.items()}
@@ -55,6 +61,15 @@ def _model_problems(path: str, model: ModelEntry, entries: CatalogEntries) -> It
                     f"{path}.recipes",
                     f"recipe `{recipe.name}` has `{part}` as {format_}; only a `transformer` can be GGUF",
                 )
+
+
+def _speed_problems(path: str, speeds: Iterable[SpeedEntry]) -> Iterator[tuple[str, str]]:
+    for number, speed in enumerate(speeds):
+        if speed.card not in (CPU, *known_chips()):
+            where = f"{path}.{number}.card"
+            yield where, f"no card `{speed.card}` in common/cards.yaml{suggestion(speed.card, known_chips())}"
+        if isinstance(speed.seconds, tuple) and speed.seconds[0] > speed.seconds[1]:
+            yield f"{path}.{number}.seconds", "the first number must not be larger than the second"
 
 
 def _lora_problems(

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from common.catalog.types import PlacementWord
+from common.catalog.types import PlacementWord, SpeedBasis
 
 Identity = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64}|[\w.-]+/[\w.-]+@[0-9a-f]{40})$")]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -52,6 +52,22 @@ class RecipeEntry(Entry):
     max_pass: Annotated[int, Field(ge=1, le=12)] = 12
 
 
+class SpeedEntry(Entry):
+    """What `runs` denoiser runs at `size` took."""
+
+    #: A name in `common/cards.yaml`, or `CPU`.
+    card: str
+    compute: Dtype
+    #: Parameters of the denoiser.
+    billions: Positive
+    size: Pixels
+    runs: Annotated[int, Field(ge=1)]
+    #: A figure, or the least and the most.
+    seconds: Positive | tuple[Positive, Positive]
+    basis: SpeedBasis
+    source: str
+
+
 class FamilyEntry(Entry):
     pipeline: str
     size_multiple: Annotated[int, Field(ge=1)]
@@ -60,6 +76,11 @@ class FamilyEntry(Entry):
     samplers: Annotated[tuple[str, ...], Field(min_length=1)]
     guidance_doubles_above: float | None = None
     knobs: dict[str, tuple[float, float]] = {}
+    #: Default: a transformer that reads each megapixel as 3,906 tokens (16×16 pixels each).
+    tflop_per_mp: Positive = 7.8
+    #: None: `max_tokens`.
+    prompt_tokens: Annotated[int, Field(ge=1)] | None = None
+    speeds: tuple[SpeedEntry, ...] = ()
     activations: ActivationsEntry
     recipes: tuple[RecipeEntry, ...] = ()
 
@@ -93,8 +114,8 @@ class ModelEntry(Entry):
     sampler: str
     size: Pixels
     min_class: Annotated[int, Field(ge=0)] = 0
-    reference_seconds: dict[int, Positive] = {}
-    reference_basis: str = ""
+    #: None: the family's.
+    speeds: tuple[SpeedEntry, ...] | None = None
     gguf: dict[Literal["gguf-q8", "gguf-q4"], GgufFileEntry] = {}
 
 

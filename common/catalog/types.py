@@ -19,6 +19,12 @@ BYTES_PER_PARAMETER = MappingProxyType(
 #: `vae_tiling`: in tiles of 512 pixels, which changes the pixels a little.
 PlacementWord = Literal["text_encoder_first", "text_encoder_on_cpu", "vae_slicing", "vae_tiling"]
 
+#: Stands for a card in speeds of the CPU.
+CPU = "CPU"
+
+#: Where a speed is from. `estimated`: derived from benchmarks of other programs or similar models.
+SpeedBasis = Literal["measured", "published", "estimated"]
+
 #: The parts of a render, each with its own need of memory.
 Phase = Literal["encode", "denoise", "decode"]
 
@@ -53,6 +59,20 @@ class Activations:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Speed:
+    """What rendering took on a card."""
+
+    #: Name of a chip, or `CPU`.
+    card: str
+    #: Torch dtype that the denoiser computed in.
+    compute_dtype: str
+    #: Seconds per megapixel, denoiser run and billion parameters of the denoiser: the least and the most.
+    seconds: tuple[float, float]
+    basis: SpeedBasis
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Family:
     """What all models of one architecture share."""
 
@@ -66,6 +86,10 @@ class Family:
     #: Longest prompt in tokens; a longer one is refused.
     max_tokens: int
     samplers: tuple[str, ...]
+    #: Operations of a denoiser run: TFLOP per megapixel and billion parameters of the denoiser.
+    tflop_per_mp: float
+    #: Tokens that the text encoders read for a usual prompt, padding included.
+    prompt_tokens: int
     #: Guidance above this runs two forwards a step, with and without the prompt; None: it never does.
     guidance_doubles_above: float | None = None
     #: Model-specific settings a manifest may give: name to (lowest, highest).
@@ -146,10 +170,8 @@ class Model:
     distilled: bool = False
     #: Operator's policy: cards below this class never get it, even where it would fit.
     min_class: int = 0
-    #: VRAM class to seconds per megapixel and forward on the reference card of the class.
-    reference_seconds: dict[int, float] = field(default_factory=dict)
-    #: What those rest on, where it is no estimate for these cards.
-    reference_basis: str = ""
+    #: Known times of models with this architecture, on which estimates rest until nodes have measured.
+    speeds: tuple[Speed, ...] = ()
     #: Format, such as `gguf-q4`, to its file.
     gguf: dict[str, GgufFile] = field(default_factory=dict)
 

@@ -23,6 +23,9 @@ def card_tables(planned: PlannedManifest) -> Iterator[RenderableType]:
         steps = f", {counted(line.steps_high, 'step')}"
         yield styled(f"{line.model} {format_size(line.width, line.height)}{steps}{loras}", style="bold")
         yield takes_table(line, plan.currency)
+        for take in line.takes:
+            if take.origin:
+                yield styled(f"{take.card}: {basis_words(take)}", style="dim")
         yield ""
     for recipe in _recipes(planned):
         yield styled(f"{recipe.name}: {recipe_words(recipe)}", style="dim")
@@ -32,6 +35,17 @@ def takes_table(line: PlanLine, currency: str) -> Table:
     rows = [(f"{take.vram_class} GB", take.card, *_taken(take, currency)) for take in line.takes]
     headings = ("class", "card", "recipe", "peak", "images per pass", "time per image", "cost per 1,000")
     return table(*headings, rows=rows, right=("peak", "time per image", "cost per 1,000"))
+
+
+def basis_words(take: Take) -> str:
+    """Returns what the time of a card rests on."""
+    if not take.origin:
+        return take.basis
+    words = f"{take.basis} {'from' if take.basis == 'interpolated' else 'for'} {' and '.join(take.origin)}"
+    if take.published is None:
+        return words
+    low, high = duration(take.published.low), duration(take.published.high)
+    return f"{words}: {low if low == high else f'{low} to {high}'} ({take.source})"
 
 
 def recipe_words(recipe: Recipe) -> str:

@@ -18,6 +18,8 @@ from coordinator.cli.show import duration, err, money, out, table
 from coordinator.estimate import Plan, PlanLine, Range
 from coordinator.estimate.views import Amount
 
+#: Times that differ by this factor are the same to a reader.
+_ALIKE = 1.25
 #: Maximum number of table rows; further rows are only counted.
 _MOST_ROWS = 20
 
@@ -32,8 +34,8 @@ def show_plan(planned: PlannedManifest, *, cards: bool = False, samples: bool = 
     out.print(fits_table(report.plan), "")
     for block in card_tables(planned) if cards else [recipes_table(report.plan)]:
         out.print(block)
-    for reason in misfits(report.plan):
-        out.print(styled(reason), style="dim")
+    for note in (*misfits(report.plan), *other_times(report.plan)):
+        out.print(styled(note), style="dim")
     if samples:
         out.print("")
         out.print(table("sample", "prompt", rows=[(each.name, each.prompt) for each in report.samples]))
@@ -84,9 +86,14 @@ def totals_table(plan: Plan, rates: Money) -> Table:
     beside = _amount(plan.volunteered, plan.currency)
     volunteers = f"; volunteers pay {beside} for electricity" if plan.volunteered.high else ""
     made.add_row("cost", f"{_amount(plan.cost, plan.currency)}{each}{volunteers}")
-    made.add_row("basis", plan.basis or "-")
+    made.add_row("basis", _basis(plan))
     made.add_row("rates", rates_words(plan, rates), style="dim")
     return made
+
+
+def _basis(plan: Plan) -> str:
+    detailed = any(take.origin for line in plan.lines for take in line.takes)
+    return f"{plan.basis} (--cards: for each card)" if detailed else plan.basis or "-"
 
 
 def _time(plan: Plan, seconds: Range[float], loading: Range[float], models: int) -> str:
@@ -176,6 +183,23 @@ def misfits(plan: Plan) -> list[str]:
         if unfit := _unfit(line):
             reasons.append(f"{_where(line, unfit)}: {misfit_words(model, unfit[max(unfit)])}")
     return reasons
+
+
+def other_times(plan: Plan) -> list[str]:
+    """Returns planned times that others do not confirm, one for each card and publication."""
+    found: dict[tuple[str, str], str] = {}
+    for line in plan.lines:
+        for take in line.takes:
+            if take.published and take.seconds and not _within(take.seconds, take.published):
+                published = f"published are {_span(take.published, duration)} ({take.source})"
+                said = f"{line.model} on {take.card}: planned are {duration(take.seconds)}, {published}"
+                found.setdefault((take.card, take.source), said)
+    return list(found.values())
+
+
+def _within(seconds: float, span: Range[float]) -> bool:
+    """Whether seconds differ from a published range by less than one can read from it."""
+    return span.low / _ALIKE <= seconds <= span.high * _ALIKE
 
 
 def _unfit(line: PlanLine) -> dict[int, str]:

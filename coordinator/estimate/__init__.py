@@ -1,7 +1,7 @@
 """Seconds and money for a manifest's shots, before anything runs.
 
-Figures are those a node measured where it has, else the catalog's reference figures for the VRAM class:
-good to a factor of two, and named as such.
+Figures are those that a node measured where it has, else what the catalog knows of such cards
+(`coordinator.estimate.priors`): good to a factor of two, and named as such.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ from common.catalog import Catalog
 from common.settings import Money
 from common.shot import PlannedShot
 from coordinator.estimate.kinds import alike, count_kinds
-from coordinator.estimate.lines import MEASURED, REFERENCE, Station, plan_line, reference_pace
+from coordinator.estimate.lines import MEASURED, Station, plan_line
+from coordinator.estimate.priors import prior
 from coordinator.estimate.totals import load_seconds, totals
 from coordinator.estimate.views import Plan, PlanLine, Range, Take
 
+#: Cards that a basis names at the most.
+_MOST_NAMES = 3
+
 __all__ = [
     "MEASURED",
-    "REFERENCE",
     "Plan",
     "PlanLine",
     "Range",
@@ -27,7 +30,7 @@ __all__ = [
     "Take",
     "estimate",
     "load_seconds",
-    "reference_pace",
+    "prior",
 ]
 
 
@@ -59,5 +62,16 @@ def estimate(
         cost=total and Range[Decimal](low=total[0].all.cost, high=total[1].all.cost),
         volunteered=total and Range[Decimal](low=total[0].all.volunteered, high=total[1].all.volunteered),
         currency=rates.currency,
-        basis=" and ".join(sorted({take.basis for line in lines for take in line.takes if take.basis})),
+        basis=_basis(take for line in lines for take in line.takes if take.basis),
     )
+
+
+def _basis(takes: Iterable[Take]) -> str:
+    """Returns what the seconds rest on, for few cards with their names: `published for GTX 1070`."""
+    cards: dict[str, dict[str, None]] = {}
+    for take in takes:
+        named = (take.card,) if take.basis == "interpolated" else take.origin
+        cards.setdefault(take.basis, {}).update(dict.fromkeys(named))
+    few = len({name for names in cards.values() for name in names}) <= _MOST_NAMES
+    words = [f"{basis} for {', '.join(names)}" if few and names else basis for basis, names in cards.items()]
+    return " and ".join(sorted(words)) + (", good to a factor of two" if any(cards.values()) else "")

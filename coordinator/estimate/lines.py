@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 
 from common.catalog import Catalog, Model
 from common.cost import Cost, attempt_cost, estimated_joules
-from common.fit import Misfit, fit, forwards_per_step
+from common.fit import Fit, Misfit, fit, forwards_per_step
 from common.nodes import Card, Terms
 from common.settings import Money
 from common.shot import Shot
 from coordinator.estimate.kinds import ImageKind
-from coordinator.estimate.views import PlanLine, Take
+from coordinator.estimate.priors import Prior, prior
+from coordinator.estimate.views import PlanLine, Range, Take
 
 MEASURED = "measured on this farm"
-REFERENCE = "reference estimate, good to a factor of two"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,9 +67,8 @@ def _take(shot: Shot, steps: float, model: Model, station: Station, rates: Money
     found = fit(shot, model, card)
     if isinstance(found, Misfit):
         return Take(card=card.name, vram_class=card.vram_class, reason=found.reason)
-    pace, basis = _pace(shot, model, station)
-    forwards = steps * forwards_per_step(shot, model)
-    seconds = None if pace is None else pace * shot.megapixels * forwards
+    known = _estimate(shot, steps, model, found, station)
+    seconds = known and known.seconds
     cost = None if seconds is None else work_cost(seconds, station, rates)
     return Take(
         card=card.name,
@@ -81,24 +80,19 @@ def _take(shot: Shot, steps: float, model: Model, station: Station, rates: Money
         seconds=seconds,
         cost=cost and cost.farm,
         volunteered=cost and cost.volunteered,
-        basis=basis,
+        basis=known.basis if known else "",
+        origin=known.origin if known else (),
+        published=known and known.published and Range[float](low=known.published[0], high=known.published[1]),
+        source=known.source if known else "",
     )
 
 
-def _pace(shot: Shot, model: Model, station: Station) -> tuple[float | None, str]:
-    """Seconds for a megapixel-forward, and where they come from."""
+def _estimate(shot: Shot, steps: float, model: Model, found: Fit, station: Station) -> Prior | None:
+    """What the station measured, else what is known of such cards."""
     measured = station.speeds.get(model.name)
-    if measured is not None:
-        return measured, MEASURED
-    pace = reference_pace(model, station.card)
-    return (None, "") if pace is None else (pace, model.reference_basis or REFERENCE)
-
-
-def reference_pace(model: Model, card: Card) -> float | None:
-    """Seconds for a megapixel-forward by the catalog's figures, those of the nearest class; None without."""
-    vram_class = card.vram_class
-    known = sorted(model.reference_seconds, key=lambda known: (known > vram_class, abs(known - vram_class)))
-    return model.reference_seconds[known[0]] if known else None
+    if measured is None:
+        return prior(shot, model, found, station.card, steps)
+    return Prior(measured * shot.megapixels * steps * forwards_per_step(shot, model), MEASURED)
 
 
 def work_cost(seconds: float, station: Station, rates: Money) -> Cost:

@@ -14,6 +14,13 @@ class View(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+class Range(View, Generic[Amount]):
+    """Of a plan, low equals high where it is known which cards work."""
+
+    low: Amount
+    high: Amount
+
+
 class Take(View):
     """What one card makes of a line of the plan. Seconds and cost are for one image."""
 
@@ -27,12 +34,18 @@ class Take(View):
     #: Most images of a pass, and what is predicted then.
     pass_size: int | None = None
     pass_peak_bytes: int | None = None
-    #: None: nothing was measured and the catalog has no figure.
+    #: Text encoding, denoising, decoding, transfers. None: nothing was measured, the catalog has no times.
     seconds: float | None = None
     cost: Decimal | None = None
     #: What a volunteer pays.
     volunteered: Decimal | None = None
+    #: What the seconds rest on: `measured on this farm`; `measured`, `published` or `estimated` for the cards
+    #: in `origin`; `interpolated` from them; otherwise a sentence.
     basis: str = ""
+    origin: tuple[str, ...] = ()
+    #: Seconds that others published for such an image on such a card, and who did.
+    published: Range[float] | None = None
+    source: str = ""
 
 
 class PlanLine(View):
@@ -56,13 +69,6 @@ class PlanLine(View):
     #: What stands in the way where no card takes it.
     reason: str = ""
     takes: tuple[Take, ...]
-
-
-class Range(View, Generic[Amount]):
-    """Low equals high where it is known which cards work."""
-
-    low: Amount
-    high: Amount
 
 
 class Plan(View):

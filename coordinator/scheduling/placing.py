@@ -8,7 +8,8 @@ from common.catalog import Catalog
 from common.fit import Misfit, Seen, fit
 from common.nodes import Card
 from common.shot import Shot
-from coordinator.estimate import load_seconds, reference_pace
+from common.work import work_of
+from coordinator.estimate import load_seconds, prior
 
 
 class Placement(NamedTuple):
@@ -41,10 +42,11 @@ def placing(catalog: Catalog) -> Placer:
         answer = fit(shot, model, card, seen)
         if isinstance(answer, Misfit):
             return answer.reason
+        known = prior(shot, model, answer, card, shot.steps)
         return Placement(
             answer.recipe.name,
             answer.pass_size,
-            pace_s=reference_pace(model, card),
+            pace_s=known and known.seconds / work_of(shot, model).amount,
             load_s=load_seconds(model, answer.recipe),
         )
 

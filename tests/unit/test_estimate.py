@@ -11,7 +11,7 @@ from common.catalog import load_catalog
 from common.cost import attempt_cost
 from common.settings import Money
 from common.shot import LoraUse, PlannedShot
-from coordinator.estimate import MEASURED, REFERENCE, Plan, Station, estimate
+from coordinator.estimate import MEASURED, Plan, Station, estimate
 from tests.shots import planned, shot_of
 
 CATALOG = load_catalog()
@@ -67,27 +67,29 @@ def test_every_card_is_told_how_it_would_take_a_line() -> None:
     (line,) = plan(turbo_shots(1)).lines
     old, new = line.takes
     assert (old.recipe, new.recipe) == ("gguf-q4-fp32", "bf16")
-    assert (line.vram_class, old.card, old.basis) == (8, "GTX 1070", REFERENCE)
-    assert old.seconds == pytest.approx(15 * 1.048576 * 8)
+    assert (line.vram_class, old.card, old.basis) == (8, "GTX 1070", "published")
+    assert old.seconds
     by_hand = attempt_cost(
-        seconds=15 * 1.048576 * 8, joules=15 * 1.048576 * 8 * 150, vram_class=8, terms="owned", rates=RATES
+        seconds=old.seconds, joules=old.seconds * 150, vram_class=8, terms="owned", rates=RATES
     )
     assert old.cost == pytest.approx(by_hand.farm)
 
 
-def test_a_sampler_that_runs_the_denoiser_twice_a_step_is_a_line_of_twice_the_time() -> None:
+def test_a_sampler_that_runs_the_denoiser_twice_a_step_is_a_line_of_nearly_twice_the_time() -> None:
     sdxl = CATALOG.models["sdxl"]
     shots = [planned(shot_of(sdxl, sampler=sampler)) for sampler in ("euler", "heun", "unipc")]
     once, twice = plan(shots).lines
     assert (once.images, twice.images) == (2, 1)
     for take, doubled in zip(once.takes, twice.takes, strict=True):
-        assert (doubled.seconds, doubled.peak_bytes) == (2 * (take.seconds or 0), take.peak_bytes)
+        # Text is encoded and the image decoded once.
+        assert 1.8 * (take.seconds or 0) < (doubled.seconds or 0) < 2 * (take.seconds or 0)
+        assert doubled.peak_bytes == take.peak_bytes
 
 
-def test_guidance_takes_twice_the_time() -> None:
+def test_guidance_doubles_the_time_of_denoising() -> None:
     (plain,) = plan(turbo_shots(1)).lines
     (guided,) = plan(turbo_shots(1, guidance=4.0)).lines
-    assert guided.takes[1].seconds == pytest.approx(2 * (plain.takes[1].seconds or 0))
+    assert guided.takes[0].seconds == pytest.approx(2 * (plain.takes[0].seconds or 0), rel=0.1)
 
 
 def test_a_measured_card_is_reckoned_as_measured() -> None:
@@ -140,7 +142,7 @@ def test_what_no_card_takes_is_counted_and_explained() -> None:
 
 
 def test_a_model_without_any_figure_has_no_estimate() -> None:
-    unknown = replace(TURBO, reference_seconds={})
+    unknown = replace(TURBO, speeds=())
     catalog = replace(CATALOG, models=CATALOG.models | {TURBO.name: unknown})
     made = estimate(turbo_shots(1), catalog, [ADA], RATES, together=False)
     assert (made.seconds, made.cost) == (None, None)
@@ -169,4 +171,4 @@ def test_loading_is_counted_once_for_each_model_and_card() -> None:
 
 
 def test_figures_that_are_not_of_these_cards_say_what_they_rest_on() -> None:
-    assert plan([planned(shot_of(DEMO))]).basis == DEMO.reference_basis != ""
+    assert plan([planned(shot_of(DEMO))]).basis == DEMO.speeds[0].source

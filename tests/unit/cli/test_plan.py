@@ -64,7 +64,7 @@ def test_a_guidance_that_doubles_what_a_distilled_model_takes_is_told_with_both_
 ) -> None:
     (warning,) = _warnings(farm, tmp_path, "z-image-turbo", guidance, "--card", "gtx-1070")
     assert f"distilled for guidance 0: guidance {guidance} doubles" in warning
-    assert "of 6 images, on GTX 1070 from 2 min 06 s to 4 min 12 s each" in warning
+    assert "of 6 images, on GTX 1070 from 3 min 41 s to 7 min 21 s each" in warning
 
 
 @pytest.mark.parametrize(
@@ -104,9 +104,9 @@ def test_a_plan_says_first_how_many_then_how_long_how_much_what_fits_and_samples
         "loading 1 model",
         "\ncost ",
         "EUR per 1,000 images",
-        "\nbasis  reference estimate, good to a factor of two",
+        "\nbasis  interpolated and published, good to a factor of two (--cards: for each card)",
         "\nrates  0.3 EUR per kWh, host 50 W; owned card per hour: 6 GB 0.005,",
-        "1024×1024      8       6  210  126  25  16  5.0  3.5",
+        "1024×1024      8       6  286  225  33  22  3.9  3.4",
         "6 GB gguf-q4-fp32 5.0 GiB, 12 GB fp8 8.1 GiB, 16 GB bf16",
         "red mug",
     )
@@ -120,7 +120,7 @@ def test_the_page_of_a_plan_fits_one_screen(farm: Farm, monkeypatch: pytest.Monk
     monkeypatch.setattr("coordinator.cli.show.out._width", 100)
     for example in ("demo", "model-comparison", "product-catalogue"):
         lines = farm("plan", MANIFESTS / f"{example}.yaml").out.splitlines()
-        assert len(lines) <= 36
+        assert len(lines) <= 37
         assert max(map(len, lines)) <= 100
 
 
@@ -311,3 +311,26 @@ def test_a_node_is_planned_for_as_it_is_and_was_measured() -> None:
     )  # fmt: skip
     station = station_of(node)
     assert (station.card, station.terms, station.speeds) == (card, "volunteer", {"shotfarm-demo": 0.5})
+
+
+def test_a_plan_says_for_each_card_what_its_time_rests_on_and_who_published_it(
+    farm: Farm, tmp_path: Path
+) -> None:
+    cards = "--card", "rtx-3080", "--card", "gtx-1070", "--card", "rtx-4090"
+    said = farm("plan", manifest(tmp_path, TURBO), "--cards", *cards).out
+    assert "RTX 3080: interpolated from RTX 3090 and RTX 3060\n" in said
+    assert (
+        "GTX 1070: published for GTX 1070: 2 min 40 s to 4 min 53 s (city96/ComfyUI-GGUF issue 35; " in said
+    )
+    assert "interpolated for RTX 3080 and published for GTX 1070, RTX 4090, good to a factor of two" in said
+    # What differs from a publication is told without --cards as well.
+    assert "z-image-turbo on RTX 4090: planned are 3.9 s, published are 2.3 s (smeltcore.com)\n" in said
+    assert "z-image-turbo on GTX 1070: planned" not in said
+    takes = json.loads(farm("plan", tmp_path / "manifest.yaml", *cards, "--json").out)["plan"]["lines"][0][
+        "takes"
+    ]
+    assert [(take["basis"], take["published"] is None) for take in takes] == [
+        ("interpolated", True),
+        ("published", False),
+        ("published", False),
+    ]
