@@ -75,6 +75,15 @@ class Join(Message):
     again: bool = False
 
 
+class Addresses(Message):
+    """GET /v1/addresses: where nodes connect to besides the API; their firewall must allow it."""
+
+    #: `host:port` of the broker, where nodes take tickets, or the host alone.
+    broker: str
+    #: URL of the store, where nodes upload images.
+    store: str
+
+
 class Joined(Message):
     node_id: str
     incarnation: int

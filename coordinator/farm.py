@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from common.catalog import Catalog
 from common.celeryapp import Publisher
@@ -16,6 +17,7 @@ from common.errors import Conflict, Gone, NotFound, TooLarge, Unavailable
 from common.fit import peak_bytes, plain_shot
 from common.messages import (
     Ack,
+    Addresses,
     AttemptVerdict,
     Close,
     Delivery,
@@ -106,6 +108,10 @@ class Farm:
             stall_load_s=timing.stall_load_s,
             hard_limit_s=timing.hard_limit_s,
         )
+
+    def addresses(self) -> Addresses:
+        store = urlsplit(self.store.sign_get("images/any", expires_s=1))
+        return Addresses(broker=self.broker_user.place, store=f"{store.scheme}://{store.netloc}")
 
     async def grants(self, batch_id: str, wishes: Sequence[GrantRequest]) -> list[Grant]:
         """Raises the first of what `Ledger.grants` tells of them, and TooLarge."""

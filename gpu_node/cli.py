@@ -136,14 +136,22 @@ def doctor_command(
 ) -> None:
     """Check whether this machine can render for a farm. Exit code 1 if a check fails.
 
+    Without a card, everything else is checked. Models that catalog files add or change must be there.
+
     Examples: `farm-node doctor --models ~/models` · `farm-node doctor --card gtx-1070.yaml --json`
     """
     settings = load_settings()
-    library = _library(settings, models, catalog, _home(home, name or _host_name(), settings))
+    folder = _home(home, name or _host_name(), settings)
+    library = _library(settings, models, catalog, folder)
+    shipped = load_catalog().models
+    own = [name for name, model in library.catalog.models.items() if shipped.get(name) != model]
     secret = node_key(key)
     coordinator = Coordinator(farm, secret) if farm else None
     findings = []
-    for finding in examine(find_probe(card, gpu), library, coordinator):
+    named = (*(models or ()), *settings.models)
+    for finding in examine(
+        lambda: find_probe(card, gpu), library, coordinator, home=folder, folders=named, expected=own
+    ):
         findings.append(finding)
         if not as_json:
             _print_finding(finding)

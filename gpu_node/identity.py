@@ -6,7 +6,7 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
-from common.catalog.identity import file_identity, file_sha256, folder_identity
+from common.catalog.identity import file_identity, file_sha256, folder_identity, has_files
 from gpu_node.errors import RenderError
 
 
@@ -43,8 +43,11 @@ class Hashes:
 def verify_model(name: str, folder: Path, identity: str | None, hashes: Hashes) -> bool:
     """True when the files are what `identity` says; False when it is None and nothing can be said.
 
-    Raises RenderError `model_mismatch` when they are not, or when a download cannot prove its commit.
+    Raises RenderError `model_missing` when there are none, `model_mismatch` when they are others, or when a
+    download cannot prove its commit.
     """
+    if not has_files(folder):
+        raise RenderError("model_missing", f"{name}: {folder} contains no files; download the model into it")
     if identity is None:
         return False
     if not identity.startswith("sha256:"):

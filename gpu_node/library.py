@@ -42,6 +42,11 @@ class Library:
         self._folders = tuple(folders)
         self._hashes = hashes
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where the owner of the node keeps models."""
+        return self._folders
+
     def model_folder(self, name: str) -> Path | None:
         model = self.catalog.models.get(name)
         return self._find(Path(model.path)) if model else None
@@ -71,10 +76,11 @@ class Library:
             )
         return EngineGguf(file=file, identity=named.identity)
 
-    def models(self, card: Card) -> list[Holding]:
+    def models(self, card: Card | None) -> list[Holding]:
         """Every catalog model whose folder is here, compared with the catalog (seconds a GB, once).
 
-        One of which `card` can compute only recipes whose files are not here has a problem.
+        One of which `card` (any card where it is None) can compute only recipes whose files are not here has
+        a problem.
         """
         found = []
         for name, model in self.catalog.models.items():
@@ -93,9 +99,10 @@ class Library:
         self._hashes.save()
         return found
 
-    def _with_recipes(self, holding: Holding, model: Model, card: Card) -> Holding:
+    def _with_recipes(self, holding: Holding, model: Model, card: Card | None) -> Holding:
         missing = {recipe.name: why for recipe in model.recipes if (why := self._lack(model, recipe))}
-        wanted = [recipe.name for recipe in runnable(model, card)]
+        recipes = model.recipes if card is None else runnable(model, card)
+        wanted = [recipe.name for recipe in recipes]
         nothing_left = wanted and missing.keys() >= set(wanted)
         problem = missing[wanted[0]] if nothing_left else ""
         return replace(holding, problem=problem, missing_recipes=missing)

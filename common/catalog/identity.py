@@ -25,6 +25,14 @@ def folder_identity(path: Path, sha256: Callable[[Path], str] | None = None) -> 
     return f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
 
 
+def has_files(folder: Path) -> bool:
+    """Whether a folder contains files that are not hidden, at any depth."""
+    return any(
+        file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+        for file in folder.rglob("*")
+    )
+
+
 def file_sha256(path: Path) -> str:
     """Hex SHA-256 of the file's bytes."""
     with path.open("rb") as file:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hmac
 import logging
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from common.celeryapp import Publisher
 from common.settings import Settings
@@ -51,7 +51,15 @@ class BrokerUser:
         if self._defined is None:
             self.define()
         own = urlsplit(self._settings.broker_url)
-        public = urlsplit(self._settings.public_broker_url or self._settings.broker_url)
-        place = public.netloc.rpartition("@")[2]
         credentials = f"{USER}:{self._password}" if self._defined else own.netloc.rpartition("@")[0]
-        return urlunsplit(public._replace(netloc=f"{credentials}@{place}" if credentials else place))
+        place = f"{credentials}@{self.place}" if credentials else self.place
+        return urlunsplit(self._public._replace(netloc=place))
+
+    @property
+    def place(self) -> str:
+        """The advertised `host:port`."""
+        return self._public.netloc.rpartition("@")[2]
+
+    @property
+    def _public(self) -> SplitResult:
+        return urlsplit(self._settings.public_broker_url or self._settings.broker_url)

@@ -14,6 +14,12 @@ from coordinator.http.access import TheFarm, allow
 router = APIRouter(prefix="/v1", dependencies=[allow("node")])
 
 
+@router.get("/addresses")
+async def addresses(farm: TheFarm) -> messages.Addresses:
+    """Return where nodes connect to besides the API, so that a machine can check its network."""
+    return farm.addresses()
+
+
 @router.post("/nodes", status_code=201)
 async def join(node: messages.Join, farm: TheFarm) -> messages.Joined:
     """Join the farm as a new incarnation; leases of earlier incarnations close as vanished.

@@ -78,6 +78,9 @@ class Coordinator(FarmHttp):
     def close_batch(self, batch_id: str, close: messages.Close) -> messages.Ack:
         return self.post(messages.Ack, f"/v1/batches/{batch_id}/close", close)
 
+    def addresses(self) -> messages.Addresses:
+        return self.get(messages.Addresses, "/v1/addresses")
+
     def reachable(self) -> None:
         """Raises Unavailable unless a farm answers there."""
         self.send("GET", "/healthz")

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
+from pathlib import Path
 
 import httpx
 import pytest
 
+from common.catalog import Catalog
+from common.errors import FarmError
 from common.keys import TicketSigner
 from common.messages import PROTOCOL, PROTOCOL_HEADER, VERSION_HEADER, Claim, Heartbeat
+from gpu_node.agent.coordinator_client import Coordinator
+from gpu_node.doctor import examine
+from gpu_node.identity import Hashes
+from gpu_node.library import Library
+from gpu_node.probe import CpuProbe
 from tests.farm import DEADLINE_S, RunningFarm, ScriptedNode, running_farm
 from tests.integration.api.calls import refused, submit
 from tests.scrape import refusals
 from tests.servers import ValkeyServer
 
+CARD = Path(__file__).parents[3] / "manifests/cards/gtx-1070.yaml"
 SIGNER = TicketSigner("ticket-key")
 
 
@@ -104,3 +113,19 @@ def test_a_node_of_another_version_is_told_which_to_install_before_its_message_i
             said = refused(client.post(path, json={"of": "another version"}, headers=headers), 409)
             assert f"shotfarm {node} (protocol {protocol})" in said
             assert f"install shotfarm=={ours}" in said
+
+
+def test_a_machine_learns_what_to_connect_to_before_it_joins(
+    farm: RunningFarm, own_valkey: ValkeyServer, tmp_path: Path
+):
+    with Coordinator(farm.url, "node-key") as coordinator:
+        there = coordinator.addresses()
+        assert there.broker == f"127.0.0.1:{own_valkey.port}"
+        library = Library(Catalog(models={}, loras={}), (), Hashes(tmp_path / "hashes.json"))
+        found = list(examine(lambda: CpuProbe(CARD), library, coordinator, home=tmp_path))
+        assert [one.good for one in found if one.subject == "farm"] == [True, True, True]
+        own_valkey.stop()
+        found = list(examine(lambda: CpuProbe(CARD), library, coordinator, home=tmp_path))
+        assert [one.good for one in found if one.subject == "farm"] == [True, False, True]
+    with Coordinator(farm.url, "wrong-key") as coordinator, pytest.raises(FarmError):
+        coordinator.addresses()

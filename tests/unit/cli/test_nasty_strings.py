@@ -294,7 +294,7 @@ def test_what_the_doctor_finds_is_shown_as_it_is(
     text: str, node: Farm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = [Finding("card", True, text), Finding(text, False, "no")]
-    monkeypatch.setattr("gpu_node.cli.examine", lambda *_: found)
+    monkeypatch.setattr("gpu_node.cli.examine", lambda *_, **__: found)
     check(node("doctor", "--card", "card.yaml"), 1, text)
     assert text in texts(json.loads(node("doctor", "--card", "card.yaml", "--json").out))
 

@@ -77,7 +77,9 @@ def test_the_first_folder_that_has_a_model_wins(folder: Path, tmp_path: Path) ->
 @pytest.fixture
 def turbo(tmp_path: Path) -> Library:
     """A node that holds the folder of a model of which one recipe needs a file more."""
-    (tmp_path / "Tongyi-MAI" / "Z-Image-Turbo").mkdir(parents=True)
+    model = tmp_path / "Tongyi-MAI" / "Z-Image-Turbo"
+    model.mkdir(parents=True)
+    (model / "model_index.json").write_text("{}")
     (tmp_path / "gguf").mkdir()
     return turbo_library(tmp_path, file_content=b"quantised")
 
