@@ -7,6 +7,11 @@ from pathlib import Path
 
 #: The demo model and its LoRA, installed beside this package.
 SHIPPED = Path(__file__).parents[1] / "gpu_node" / "demo_model"
+#: A file in a model's folder with all its weights, named as the training code names them; the folder has the
+#: configurations beside it.
+CHECKPOINT = "checkpoint.safetensors"
+#: The same of one component, in its subfolder.
+ORIGINAL = "original.safetensors"
 
 
 def find_files(path: Path, folders: Sequence[Path]) -> Path | None:

@@ -157,6 +157,21 @@ class Settings(Section):
         return self.database_url or f"sqlite:///{(self.home / 'ledger.sqlite').absolute()}"
 
     @property
+    def own_catalog(self) -> Path:
+        """The catalog file that `farm models add` writes."""
+        return self.home / "catalog.yaml"
+
+    @property
+    def catalog_files(self) -> tuple[Path, ...]:
+        """All additional catalog files in reading order; the last is `own_catalog`, if it exists."""
+        return (*self.catalogs, *((self.own_catalog,) if self.own_catalog.is_file() else ()))
+
+    @property
+    def model_folders(self) -> tuple[Path, ...]:
+        """All folders with model files; the last is that of `farm models add`."""
+        return (*self.models, (self.home / "models").absolute())
+
+    @property
     def instance_name(self) -> str:
         """Identifies this coordinator within the farm; unchanged across restarts."""
         return self.instance or f"{socket.gethostname()}:{self.home.absolute()}"

@@ -60,8 +60,8 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
     """A farm from its settings, not running yet. Raises Invalid or Unavailable with what to change."""
     check_settings(settings)
     settings = _with_ticket_key(settings)
-    catalog = load_catalog(settings.catalogs)
-    tokenizers = Tokenizers(catalog, settings.models)
+    catalog = load_catalog(settings.catalog_files)
+    tokenizers = Tokenizers(catalog, settings.model_folders)
     timing = settings.timing
     rules = Rules(
         timing=timing,

@@ -175,8 +175,8 @@ def main() -> None:
 def _library(
     settings: Settings, models: list[Path] | None, catalogs: list[Path] | None, home: Path
 ) -> Library:
-    catalog = load_catalog((*settings.catalogs, *(catalogs or ())))
-    return open_library(catalog, (*(models or ()), *settings.models), home)
+    catalog = load_catalog((*settings.catalog_files, *(catalogs or ())))
+    return open_library(catalog, (*(models or ()), *settings.model_folders), home)
 
 
 def _home(home: Path | None, name: str, settings: Settings) -> Path:

@@ -104,12 +104,13 @@ def save_gguf(file: Path, model: Path, *, format_: str = "Q8_0", original_names:
     from diffusers import ZImageTransformer2DModel
 
     transformer = ZImageTransformer2DModel.from_pretrained(str(model), subfolder="transformer")
-    weights = {name: weight.numpy() for name, weight in transformer.state_dict().items()}
+    weights = dict(transformer.state_dict())
     if original_names:
-        weights = _original(weights)
+        weights = with_original_names(weights)
     quantised = gguf.GGMLQuantizationType[format_]
     writer = gguf.GGUFWriter(str(file), "lumina2")
-    for name, weight in weights.items():
+    for name, tensor in weights.items():
+        weight = tensor.numpy()
         if weight.ndim == 2 and weight.shape[0] > 1 and weight.shape[1] % 32 == 0:
             writer.add_tensor(name, gguf.quants.quantize(weight, quantised), raw_dtype=quantised)
         else:
@@ -121,14 +122,15 @@ def save_gguf(file: Path, model: Path, *, format_: str = "Q8_0", original_names:
     return file
 
 
-def _original(weights: dict[str, Any]) -> dict[str, Any]:
-    import numpy
+def with_original_names(weights: dict[str, Any]) -> dict[str, Any]:
+    """The transformer's weights as its training code names them: query, key and value are one matrix."""
+    import torch
 
     renamed = {}
     for name, weight in weights.items():
         if name.endswith("to_q.weight"):
             parts = [weights[name.replace("to_q", part)] for part in ("to_q", "to_k", "to_v")]
-            renamed[name.replace("to_q", "qkv")] = numpy.concatenate(parts)
+            renamed[name.replace("to_q", "qkv")] = torch.cat(parts)
         elif not name.endswith(("to_k.weight", "to_v.weight")):
             for ours, theirs in _ORIGINAL_NAMES.items():
                 name = name.replace(ours, theirs)

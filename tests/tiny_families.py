@@ -43,11 +43,12 @@ def save_sdxl(folder: Path) -> Path:
     pipe = StableDiffusionXLPipeline(
         vae=AutoencoderKL(**_VAE, latent_channels=4),
         text_encoder=_clip_encoder(32),
-        text_encoder_2=_clip_encoder(32, projection=projected),
+        # Of another width, as in SDXL: whoever takes a checkpoint apart tells the encoders by it.
+        text_encoder_2=_clip_encoder(64, projection=projected),
         tokenizer=_clip_tokenizer(),
         tokenizer_2=_clip_tokenizer(),
         unet=_unet(
-            cross_attention_dim=64,
+            cross_attention_dim=96,
             addition_embed_type="text_time",
             addition_time_embed_dim=8,
             projection_class_embeddings_input_dim=6 * 8 + projected,
@@ -95,6 +96,7 @@ def save_klein(folder: Path) -> Path:
             num_attention_heads=2,
             joint_attention_dim=48,
             axes_dims_rope=(4, 4, 4, 4),
+            guidance_embeds=False,
         ),
         is_distilled=True,
     )

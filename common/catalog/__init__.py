@@ -1,6 +1,6 @@
 """The catalog: the models and LoRAs a farm knows, how each is held on a card, and what it may be used for."""
 
-from common.catalog.identity import file_identity, folder_identity
+from common.catalog.identity import file_identity, folder_identity, listing_identity
 from common.catalog.load import load_catalog
 from common.catalog.types import (
     BYTES_PER_PARAMETER,
@@ -38,6 +38,7 @@ __all__ = [
     "SpeedBasis",
     "file_identity",
     "folder_identity",
+    "listing_identity",
     "load_catalog",
     "lora_parts",
     "phase_of",

@@ -20,6 +20,7 @@ def build_catalog(entries: CatalogEntries) -> Catalog:
     return Catalog(
         models={name: _model(name, model, entries) for name, model in entries.models.items()},
         loras={name: _lora(name, lora, entries) for name, lora in entries.loras.items()},
+        licenses={name: _license(name, entries) for name in entries.licenses},
     )
 
 

@@ -29,7 +29,10 @@ def problems_between(entries: CatalogEntries) -> Iterator[tuple[str, str]]:
 
 def _model_problems(path: str, model: ModelEntry, entries: CatalogEntries) -> Iterator[tuple[str, str]]:
     if PurePosixPath(model.path).suffix in _WEIGHTS:
-        yield f"{path}.path", f"`{model.path}` is a single file; a model must be a folder in diffusers format"
+        yield (
+            f"{path}.path",
+            f"`{model.path}` is a single file; a model must be a folder: run `farm models add`",
+        )
     for quantised, file in model.gguf.items():
         yield from _path_problems(f"{path}.gguf.{quantised}.path", file.path, ".gguf")
     if model.license not in entries.licenses:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 
@@ -17,11 +17,18 @@ def folder_identity(path: Path, sha256: Callable[[Path], str] | None = None) -> 
 
     The same as `find * -type f | xargs sha256sum | LC_ALL=C sort | sha256sum` run inside the folder.
     """
-    lines = sorted(
-        f"{(sha256 or file_sha256)(file)}  {file.relative_to(path).as_posix()}\n"
-        for file in path.rglob("*")
-        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts)
+    return listing_identity(
+        {
+            file.relative_to(path).as_posix(): (sha256 or file_sha256)(file)
+            for file in path.rglob("*")
+            if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts)
+        }
     )
+
+
+def listing_identity(files: Mapping[str, str]) -> str:
+    """The same of files whose hex SHA-256 is known, by relative path."""
+    lines = sorted(f"{digest}  {path}\n" for path, digest in files.items())
     return f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
 
 

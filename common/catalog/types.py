@@ -196,3 +196,5 @@ class Lora:
 class Catalog:
     models: dict[str, Model]
     loras: dict[str, Lora]
+    #: Licences that entries may name.
+    licenses: dict[str, License] = field(default_factory=dict)

@@ -2,9 +2,10 @@
 
 from common.weights.header import Header, Tensor, parse_header, read_header, refuse_other_files
 from common.weights.metadata import Described, described
-from common.weights.recognition import Kind, Recognition, recognise
+from common.weights.recognition import COMPONENT_PREFIXES, Kind, Recognition, recognise
 
 __all__ = [
+    "COMPONENT_PREFIXES",
     "Described",
     "Header",
     "Kind",

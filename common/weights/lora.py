@@ -24,8 +24,9 @@ _QWEN = re.compile(r"_transformer_blocks_\d+_(?:img_mlp|txt_mlp|img_mod|txt_mod)
 _UNET = re.compile(r"(?:^|_)(?:input_blocks|output_blocks|middle_block|down_blocks|up_blocks|mid_block)_")
 #: Width of the text that a U-Net's cross attention listens to.
 _CROSS_ATTENTION = {768: "sd15", 1024: "sd2", 2048: "sdxl"}
-#: Width of FLUX.2 to the parameters of its denoiser.
+#: Width of FLUX.2, and of Z-Image, to the parameters of the denoiser.
 _FLUX2_DENOISERS = {3072: 3_876_000_000, 4096: 9_079_000_000, 6144: 32_223_000_000}
+_Z_IMAGE_DENOISERS = {3840: 6_155_000_000}
 #: Words of `ss_base_model_version` or `modelspec.architecture` to the family.
 _SAID = {
     "sdxl": "sdxl",
@@ -101,9 +102,11 @@ def lora_families(layers: list[LoraLayer], metadata: Mapping[str, str]) -> tuple
 
 def lora_denoiser(layers: list[LoraLayer]) -> int:
     """Parameters of the denoiser that the layers are of, where only the width tells; 0: unknown."""
-    if not any(_FLUX.search(layer.name) for layer in layers):
-        return 0
-    return _FLUX2_DENOISERS.get(_width(layers), 0)
+    sizes: dict[int, int] = {}
+    for pattern, known in ((_FLUX, _FLUX2_DENOISERS), (_Z_IMAGE, _Z_IMAGE_DENOISERS)):
+        if any(pattern.search(layer.name) for layer in layers):
+            sizes = known
+    return sizes.get(_width(layers), 0)
 
 
 def _by_layers(layers: list[LoraLayer]) -> tuple[str, ...]:

@@ -69,7 +69,8 @@ _CHECKPOINT_PARTS = {
     "conditioner.embedders.1.": "text_encoder_2",
 }
 _TEXT_ENCODERS = "text_encoders."
-_UNWRAPPED = (_DENOISER, "diffusion_model.", "first_stage_model.", "vae.", "")
+#: Beginnings of all keys that a file of one component may have.
+COMPONENT_PREFIXES = (_DENOISER, "diffusion_model.", "first_stage_model.", "vae.")
 _CONTROLNETS = ("control_model.", "controlnet_", "control_all_x_embedder.", "control_layers.")
 _VAES = ("decoder.mid.block_1.norm1.weight", "decoder.mid_block.resnets.0.norm1.weight")
 #: Channels of the latent picture to the families whose VAE has as many.
@@ -189,11 +190,11 @@ def _checkpoint_part(key: str, encoders: dict[str, str]) -> str | None:
 
 def _part(tensors: Tensors, dtype: str) -> Recognition | None:
     """A file with one component."""
-    for prefix in _UNWRAPPED:
+    for prefix in (*COMPONENT_PREFIXES, ""):
         inner = _without(tensors, prefix)
         if not inner:
             continue
-        names = any(key in inner for key in _DIFFUSERS_NAMES)
+        names = not prefix and any(key in inner for key in _DIFFUSERS_NAMES)
         family, component = _denoiser(inner)
         if component:
             return _component("denoiser", component, (family,) if family else (), inner, names, dtype)

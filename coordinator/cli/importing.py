@@ -119,7 +119,7 @@ def import_command(
 
     Examples: `farm import 012.png --more 10 --out more.yaml` · `farm import goods.csv --columns sku,text`
     """
-    catalog = load_catalog(load_settings(settings).catalogs)
+    catalog = load_catalog(load_settings(settings).catalog_files)
     if out is not None and out.exists() and not force:
         raise Invalid(f"{out} already exists; choose another file, or pass --force to overwrite it")
     account = Account()

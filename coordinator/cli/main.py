@@ -39,7 +39,6 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "new": new.new_command,
     "plan": plan.plan_command,
     "import": importing.import_command,
-    "models": models.models_command,
     "submit": submit.submit_command,
     "jobs": jobs.jobs_command,
     "watch": watch.watch_command,
@@ -62,6 +61,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 }
 for name, command in _COMMANDS.items():
     app.command(name, cls=Command)(command)
+app.add_typer(models.models_app, name="models")
 app.add_typer(nodes.node_app, name="node")
 
 

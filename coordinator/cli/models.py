@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict
 from rich.console import RenderableType
 from rich.table import Table
 
-from common.catalog import Catalog, Model, file_identity, folder_identity, load_catalog
+from common.catalog import Catalog, Model, file_identity, load_catalog
+from common.commandline import Command, CommandGroup
 from common.errors import Invalid
 from common.fit import Fit, fits_class, plain_shot
 from common.nodes import VRAM_CLASSES
@@ -20,9 +21,10 @@ from common.settings import load_settings
 from common.terminal import styled_lines
 from common.units import counted, format_gib, format_size
 from common.views import MemoryView
-from coordinator.cli import options
+from coordinator.cli import adding, options
 from coordinator.cli.connection import connect
 from coordinator.cli.show import out, print_json, print_list, table
+from coordinator.models.held import checked_folder_identity
 
 
 class _View(BaseModel):
@@ -66,7 +68,23 @@ class ModelReport(_View):
     loras: tuple[LoraView, ...]
 
 
+models_app = typer.Typer(
+    cls=CommandGroup,
+    invoke_without_command=True,
+)
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "add": adding.add_command,
+    "rm": adding.rm_command,
+    "check": adding.check_command,
+    "show": adding.show_command,
+}
+for _name, _command in _COMMANDS.items():
+    models_app.command(_name, cls=Command)(_command)
+
+
+@models_app.callback()
 def models_command(
+    context: typer.Context,
     identity: Annotated[
         Path | None,
         typer.Option(
@@ -85,13 +103,18 @@ def models_command(
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """List the models and LoRAs in the catalog, with the recipe for each VRAM class, licence and identity.
+    """List the models and LoRAs in the catalog, with the recipe for each VRAM class, licence and identity;
+    add, check, show and remove them.
 
-    Works without a running farm, except with `--measured`. Peak memory is predicted for one image at the
-    model's default size.
+    The list works without a running farm, except with `--measured`. Peak memory is predicted for one image
+    at the model's default size.
 
     Examples: `farm models` · `farm models --measured` · `farm models --identity ~/models/my-model`
     """
+    if context.invoked_subcommand is not None:
+        if identity is not None or measured or settings is not None or as_json:
+            raise typer.BadParameter(f"give the options after `{context.invoked_subcommand}`")
+        return
     if identity is not None:
         out.say(identity_of(identity))
         return
@@ -100,7 +123,7 @@ def models_command(
             none = "no measurements yet: this farm has not rendered an image"
             print_list(client.memory(), memory_table, none, as_json)
         return
-    catalog = load_catalog(load_settings(settings).catalogs)
+    catalog = load_catalog(load_settings(settings).catalog_files)
     views = [view(model, catalog) for model in catalog.models.values()]
     if as_json:
         print_json(views)
@@ -137,7 +160,7 @@ def _found(view: MemoryView) -> str:
 def identity_of(path: Path) -> str:
     """Returns the `identity` of files for the catalog. Raises Invalid if there are none."""
     if path.is_dir():
-        return folder_identity(path)
+        return checked_folder_identity(path)
     if path.is_file():
         return file_identity(path)
     raise Invalid(f"{path}: no such file or folder")

@@ -95,7 +95,7 @@ def new_command(
     Examples: `farm new` · `farm new mugs.yaml --picture "a mug on a table" --vary "red, blue" --yes`
     """
     _check_free(file)
-    catalog = load_catalog(load_settings(settings).catalogs)
+    catalog = load_catalog(load_settings(settings).catalog_files)
     given = {"--picture": picture, "--model": model, "--vary": vary, "--for": purpose}
     asks = not yes and sys.stdin.isatty()
     missing = [option for option, value in given.items() if value is None]

@@ -84,8 +84,8 @@ class PlanReport(_View):
             return None
         return Invalid(
             f"the catalog has no identity for {', '.join(self.unidentified)}: the manifest can be planned "
-            "but not submitted. Download the files, run `farm models --identity PATH`, and add the identity "
-            "that it prints to a catalog file"
+            "but not submitted. Run `farm models add` with the name of each model and the file of each "
+            "LoRA"
         )
 
     def refusal(self) -> FarmError | None:
@@ -129,11 +129,11 @@ class PlannedManifest:
 
 def read_manifest(manifest: str, settings: Settings, root: Path | None = None) -> Draft:
     """Reads a manifest from a file, or from standard input for `-`. Raises InvalidDocument."""
-    catalog = load_catalog(settings.catalogs)
+    catalog = load_catalog(settings.catalog_files)
     content, folder = _read(manifest)
     source = "standard input" if manifest == "-" else manifest
     parsed = parse_manifest(content, source=source, files=FileReader(folder, root), catalog=catalog)
-    return Draft(parsed=parsed, catalog=catalog, money=settings.money, models=settings.models)
+    return Draft(parsed=parsed, catalog=catalog, money=settings.money, models=settings.model_folders)
 
 
 def make_plan(

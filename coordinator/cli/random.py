@@ -79,7 +79,7 @@ def random_command(
 
     Example: `farm random --settings manifests/demo-farm.yaml --count 4`
     """
-    catalog = load_catalog(load_settings(settings).catalogs)
+    catalog = load_catalog(load_settings(settings).catalog_files)
     if model not in catalog.models:
         raise Invalid(f"--model {model}: not in the catalog{suggestion(model, catalog.models)}")
     number = secrets.randbelow(_SEEDS) if seed is None else seed

@@ -51,7 +51,7 @@ _BINARY = (
     (b"PK\x03\x04", "is an archive; unpack it and import the files inside"),
     (b"%PDF", "is a PDF; save its text as .txt or .csv"),
     (b"GIF8", "is a GIF, which contains no settings"),
-    (b"GGUF", "is a model; `farm models --identity` prints its catalog entry"),
+    (b"GGUF", "is a model; add it with `farm models add`"),
     (b"\xd0\xcf\x11\xe0", "is a workbook in an old format; save it as .xlsx or .csv"),
 )
 _PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")

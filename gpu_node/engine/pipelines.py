@@ -12,7 +12,7 @@ from common.catalog import lora_parts
 from gpu_node.engine.loras import apply_loras, remove_loras
 from gpu_node.engine.placement import DevicePlacement, denoiser_of, free_caches
 from gpu_node.engine.text import Texts
-from gpu_node.engine.weights import check_weights, load_gguf
+from gpu_node.engine.weights import check_complete, check_weights, checkpoint_of, load_gguf, load_originals
 from gpu_node.errors import RenderError, first_line, is_out_of_memory
 from gpu_node.identity import Hashes, verify_file, verify_model
 from gpu_node.protocol import Load
@@ -135,14 +135,21 @@ def load_pipeline(load: Load, **given: Any) -> Any:
     if load.gguf is not None:
         given["transformer"] = load_gguf(load, load.gguf.file)
     check_weights(load.model, load.folder, unread=given)
+    dtypes = _dtypes(load)
     try:
-        pipe = family.from_pretrained(
-            str(load.folder),
-            dtype=_dtypes(load),
-            use_safetensors=True,
-            local_files_only=True,
-            **given,
-        )
+        given |= load_originals(load, dtypes, unread=given)
+        if file := checkpoint_of(load.folder):
+            text = dtypes.get("text_encoder", dtypes["default"])
+            pipe = family.from_single_file(
+                str(file), config=str(load.folder), dtype=text, local_files_only=True, **given
+            )
+            check_complete(load, file, pipe)
+        else:
+            pipe = family.from_pretrained(
+                str(load.folder), dtype=dtypes, use_safetensors=True, local_files_only=True, **given
+            )
+    except RenderError:
+        raise
     except Exception as error:  # every library refuses in its own way
         if is_out_of_memory(error):
             raise

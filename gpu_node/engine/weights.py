@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 
 from common.catalog.check import PICKLES
+from common.model_files import CHECKPOINT, ORIGINAL
+from common.weights import COMPONENT_PREFIXES
 from gpu_node.errors import RenderError, first_line
 from gpu_node.protocol import Load
 
@@ -30,6 +33,63 @@ def check_weights(name: str, folder: Path, *, unread: Collection[str] = ()) -> N
                 "load_error",
                 f"{name}: {pickles[0]} is a pickle, which can run code and is never opened; "
                 "download the model as safetensors, or convert it",
+            )
+
+
+def checkpoint_of(folder: Path) -> Path | None:
+    """The file with all weights of the model; None if each component has its own."""
+    file = folder / CHECKPOINT
+    return file if file.is_file() else None
+
+
+def load_originals(
+    load: Load, dtypes: Mapping[str, torch.dtype], *, unread: Collection[str]
+) -> dict[str, Any]:
+    """Denoiser and VAE, in host memory, where their tensors have the names that the training code gave them.
+
+    diffusers renames and splits them. Raises RenderError `load_error` for a file that is not whole, and what
+    diffusers raises for one that is not of this model.
+    """
+    import diffusers
+
+    index = json.loads((load.folder / "model_index.json").read_text())
+    found = {}
+    for part, said in index.items():
+        is_part = isinstance(said, list) and said[0] == "diffusers"
+        kind: Any = getattr(diffusers, said[1], None) if is_part else None
+        if part in unread or not hasattr(kind, "from_single_file"):
+            continue
+        own = load.folder / part / ORIGINAL
+        file = own if own.is_file() else checkpoint_of(load.folder)
+        if file is not None:
+            _check_file(load.model, file)
+            found[part] = kind.from_single_file(
+                _unwrapped(file) if file == own else str(file),
+                config=str(load.folder),
+                subfolder=part,
+                dtype=dtypes.get(part, dtypes["default"]),
+                local_files_only=True,
+            )
+    return found
+
+
+def _unwrapped(file: Path) -> dict[str, Any]:
+    """The tensors of one component, without the prefix that they have in a checkpoint and ComfyUI may keep.
+
+    Not every conversion of diffusers expects it.
+    """
+    tensors = load_file(str(file))
+    prefix = next((each for each in COMPONENT_PREFIXES if all(key.startswith(each) for key in tensors)), "")
+    return {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}
+
+
+def check_complete(load: Load, file: Path, pipe: Any) -> None:
+    """Raises RenderError `load_error` where a component of a checkpoint has not all its weights: diffusers
+    leaves them empty."""
+    for name, part in pipe.components.items():
+        if isinstance(part, torch.nn.Module) and any(tensor.is_meta for tensor in part.parameters()):
+            raise RenderError(
+                "load_error", f"{load.model}: {file} lacks weights of its `{name}`; add another file"
             )
 
 

@@ -35,6 +35,8 @@ from gpu_node.probe import Probe
 from tests.answering_farm import JOB, NODE, SHOT, AnsweringFarm, answering_farm, filled
 from tests.nasty_strings import NASTY, UNSAYABLE, WORST
 from tests.unit.cli.conftest import Farm, Ran, runner
+from tests.unit.weights.files import safetensors_bytes
+from tests.unit.weights.test_recognition import LORAS
 
 MANIFEST = "{version: 1, shots: [{name: a, model: shotfarm-demo, prompt: a red mug}]}"
 #: So wide that nothing is wrapped.
@@ -64,6 +66,12 @@ COMMANDS = {
     "import": Case(("import", "list.txt"), shows=False, calls=False),
     "new": Case(("new", "-", "--picture", "a mug", "--yes"), shows=False, calls=False),
     "models": Case(("models", "--settings", "models.yaml"), calls=False),
+    "models add": Case(("models", "add", "x.safetensors", "--dry-run"), shows=False, calls=False),
+    "models rm": Case(("models", "rm", "style"), code=1, shows=False, calls=False),
+    "models check": Case(
+        ("models", "check", "style", "--settings", "models.yaml"), code=1, shows=False, calls=False
+    ),
+    "models show": Case(("models", "show", "style", "--settings", "models.yaml"), calls=False),
     "submit": Case(("submit", "m.yaml", "--yes")),
     "jobs": Case(("jobs",)),
     "watch": Case(("watch", JOB), code=6),
@@ -101,7 +109,9 @@ def every_command(program: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, command in program.commands.items():
         inner = getattr(command, "commands", {})
-        found |= {f"{name} {verb}": one for verb, one in inner.items()} if inner else {name: command}
+        found |= {f"{name} {verb}": one for verb, one in inner.items()}
+        if not inner or command.invoke_without_command:
+            found[name] = command
     return found
 
 
@@ -159,6 +169,7 @@ def answers(
     monkeypatch.setattr("coordinator.cli.local.start_farm", started)
     (tmp_path / "m.yaml").write_text(MANIFEST)
     (tmp_path / "list.txt").write_text("a mug --s 20")
+    (tmp_path / "x.safetensors").write_bytes(safetensors_bytes(LORAS["sdxl kohya"][1]))
     (tmp_path / "models.yaml").write_text("catalogs: [catalog.yaml]")
     write_catalog(tmp_path, "a text")
     return answering

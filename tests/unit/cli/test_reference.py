@@ -18,7 +18,11 @@ _GROUP: Any = typer.main.get_command(app)
 #: Every command by all its words.
 _COMMANDS: dict[str, Any] = {
     **{name: one for name, one in _GROUP.commands.items() if name != "node"},
-    **{f"node {name}": one for name, one in _GROUP.commands["node"].commands.items()},
+    **{
+        f"{group} {name}": one
+        for group in ("node", "models")
+        for name, one in _GROUP.commands[group].commands.items()
+    },
 }
 
 

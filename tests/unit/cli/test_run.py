@@ -28,7 +28,7 @@ def test_no_farm_is_started_for_what_it_would_not_accept(farm: Farm, tmp_path: P
     (tmp_path / "farm.yaml").write_text("nodes: [{name: mine}]")
     said = refused(farm, tmp_path, DEMO.replace("shotfarm-demo", "sdxl"))
     assert "no identity for sdxl" in said
-    assert "`farm models --identity PATH`" in said
+    assert "Run `farm models add` with" in said
 
 
 @pytest.mark.parametrize(

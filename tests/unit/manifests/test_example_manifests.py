@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,15 @@ def test_every_example_is_tested() -> None:
 def test_an_example_makes_the_pictures_it_promises(name: str, catalog: Catalog) -> None:
     assert len(expansion(name, catalog)) == SHOTS[name]
     assert f"{SHOTS[name]} images" in (FOLDER / name).read_text() or SHOTS[name] == 100_000
+
+
+@pytest.mark.parametrize("name", SHOTS)
+def test_an_example_says_which_models_and_loras_to_add_first(name: str, catalog: Catalog) -> None:
+    text = (FOLDER / name).read_text()
+    said = re.findall(r"^# Before the first render: farm models add (.+)$", text, re.MULTILINE)
+    loras = re.findall(r"^# and a LoRA of your own: farm models add FILE --name (\S+)$", text, re.MULTILINE)
+    needed = set(expansion(name, catalog).unidentified)
+    assert {*" ".join(said).split(), *loras} == needed
 
 
 @pytest.mark.parametrize("name", SHOTS)

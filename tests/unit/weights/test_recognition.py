@@ -80,6 +80,13 @@ def test_a_denoiser_alone_is_known_with_and_without_a_prefix(family: str, prefix
     assert not found.diffusers_names
 
 
+def test_names_below_a_prefix_are_not_those_of_diffusers() -> None:
+    shapes = {"single_stream_modulation.linear.weight": (9216, 3072)}
+
+    assert recognise(header_of(shapes), "x").diffusers_names
+    assert not recognise(header_of(below(DENOISER, shapes)), "x").diffusers_names
+
+
 @pytest.mark.parametrize(
     ("shapes", "kind", "families"),
     [

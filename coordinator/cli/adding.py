@@ -1,0 +1,355 @@
+"""`farm models add`, `rm`, `check` and `show`: the models and LoRAs that the operator adds to the catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import BaseModel, ConfigDict
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from common.catalog import Catalog, Lora, Model, load_catalog
+from common.errors import Invalid, NotFound
+from common.settings import Settings, load_settings
+from common.terminal import err
+from common.units import counted, format_gib
+from common.wording import suggestion
+from coordinator.cli import options
+from coordinator.cli.show import out, print_json, table
+from coordinator.models.adding import Adder
+from coordinator.models.addition import Added, AddRequest, Prepared, Section
+from coordinator.models.catalog_file import CatalogFile
+from coordinator.models.held import HeldFiles, held_files, identity_of, remove_files
+from coordinator.models.place import add
+from coordinator.models.web import Web
+
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="Model or LoRA of the catalog; `farm models` lists them.")
+]
+
+
+class _Report(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class AddedFileReport(_Report):
+    path: str
+    size: int
+    #: None in a dry run.
+    sha256: str | None = None
+
+
+class AddedReport(_Report):
+    """What `farm models add --json` prints."""
+
+    section: Section
+    name: str
+    what: str
+    origin: str
+    #: As in the catalog file; without the identity in a dry run.
+    entry: dict[str, Any]
+    files: tuple[AddedFileReport, ...]
+    remarks: tuple[str, ...]
+
+
+class CheckReport(_Report):
+    """One line of `farm models check --json`."""
+
+    name: str
+    good: bool
+    sentence: str
+
+
+class HeldReport(_Report):
+    """What `farm models show --json` prints."""
+
+    name: str
+    section: Section
+    #: Of a model its family, of a LoRA its base.
+    belongs_to: str
+    identity: str | None
+    license: str
+    commercial: bool
+    #: None if the files are not on this machine.
+    place: str | None
+    size: int
+    files: int
+    triggers: tuple[str, ...] = ()
+    gguf: tuple[str, ...] = ()
+    #: Whether `farm models rm` can remove it.
+    is_added: bool
+
+
+def add_command(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE",
+            help="`hf:OWNER/NAME[@REVISION]`, `hf:OWNER/NAME/FILE`, a URL, a folder, a .safetensors or .gguf "
+            "file, or a name of the built-in catalog. Several: such names, or the files of one model.",
+        ),
+    ],
+    name: Annotated[
+        str | None,
+        typer.Option("--name", metavar="NAME", help="Name in the catalog. Default: of the source."),
+    ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            "--like",
+            metavar="MODEL",
+            help="Model of the catalog that it is a variant of; for a LoRA, the model that it was made for. "
+            "Default: recognised.",
+        ),
+    ] = None,
+    license_: Annotated[
+        str | None,
+        typer.Option(
+            "--license", metavar="LICENSE", help="Licence of the catalog. Default: as the source states."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List what would be fetched, and fetch nothing.")
+    ] = False,
+    settings: options.SettingsFile = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Fetch a model or a LoRA, verify it and add it to the catalog of this farm.
+
+    Recognises what the source is from its headers, and fetches only the files that a pipeline reads. An
+    interrupted fetch continues when the command is run again. HF_TOKEN opens gated repositories, HF_ENDPOINT
+    names another hub.
+
+    Examples: `farm models add z-image-turbo` · `farm models add hf:OWNER/NAME --dry-run` ·
+    `farm models add ana.safetensors --like sdxl` · `farm models add DENOISER TEXT_ENCODER VAE --name mine`
+    """
+    farm = load_settings(settings)
+    reports = []
+    for request in _requests(AddRequest(sources=tuple(sources), name=name, like=like, license=license_)):
+        reports.append(_add(request, farm, dry_run=dry_run, is_quiet=as_json))
+    if as_json:
+        print_json(reports if len(reports) > 1 else reports[0])
+
+
+def _requests(request: AddRequest) -> list[AddRequest]:
+    """One for each source if all are names of the built-in catalog."""
+    built_in = load_catalog().models
+    if len(request.sources) > 1 and all(source in built_in for source in request.sources):
+        if request.name or request.like:
+            raise Invalid("`--name` and `--like` are for one model; add several without them")
+        return [replace(request, sources=(source,)) for source in request.sources]
+    return [request]
+
+
+def _add(request: AddRequest, farm: Settings, *, dry_run: bool, is_quiet: bool) -> AddedReport:
+    own = CatalogFile(farm.own_catalog, farm.catalogs)
+    with Web() as web:
+        adder = Adder(
+            catalog=load_catalog(farm.catalog_files),
+            built_in=load_catalog(),
+            own=own.entries(),
+            models=(farm.home / "models").absolute(),
+            folders=farm.models,
+            web=web,
+        )
+        prepared = adder.prepare(request)
+        if dry_run:
+            return _tell_plan(prepared, is_quiet)
+        with _progress(prepared.name) as advance:
+            added = add(prepared, adder.models, web, advance)
+    today = datetime.now(UTC).date().isoformat()
+    own.put(added.section, added.name, added.entry, f"From {prepared.origin}, {today}.")
+    return _tell_added(prepared, added, own.file, is_quiet)
+
+
+def rm_command(name: Name, settings: options.SettingsFile = None, as_json: options.AsJson = False) -> None:
+    """Remove a model or a LoRA that `farm models add` has added, and its files.
+
+    Example: `farm models rm my-model`
+    """
+    farm = load_settings(settings)
+    own = CatalogFile(farm.own_catalog, farm.catalogs)
+    section = next((each for each in ("models", "loras") if name in own.entries().get(each, {})), None)
+    if section is None:
+        known = [each for entries in own.entries().values() for each in entries]
+        raise NotFound(f"`{name}` was not added by `farm models add`{suggestion(name, known)}")
+    held = held_files(name, load_catalog(farm.catalog_files), ((farm.home / "models").absolute(),))
+    own.remove(section, name)
+    others = load_catalog(farm.catalog_files)
+    freed = remove_files(held, others) if held else 0
+    report = CheckReport(name=name, good=True, sentence=f"removed, {format_gib(freed)} freed")
+    if as_json:
+        print_json(report)
+    else:
+        out.say(f"{name}: {report.sentence}")
+
+
+def check_command(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Models or LoRAs. Default: all that have files here."),
+    ] = None,
+    settings: options.SettingsFile = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Hash the files of models and LoRAs again and compare them with the catalog. Exit code 1 if any differs.
+
+    Example: `farm models check z-image-turbo`
+    """
+    farm = load_settings(settings)
+    catalog = load_catalog(farm.catalog_files)
+    for name in names or ():
+        _known(name, catalog)
+    reports = []
+    for name in names or (*catalog.models, *catalog.loras):
+        held = held_files(name, catalog, farm.model_folders)
+        if held is None and names is None:
+            continue
+        report = _check(name, held)
+        reports.append(report)
+        if not as_json:
+            out.say(("ok  ", "green") if report.good else ("no  ", "red"), f"{name}: {report.sentence}")
+    if as_json:
+        print_json(reports)
+    if not all(report.good for report in reports):
+        raise typer.Exit(1)
+
+
+def show_command(name: Name, settings: options.SettingsFile = None, as_json: options.AsJson = False) -> None:
+    """Show a model or a LoRA of the catalog: family, licence, identity, files on this machine.
+
+    Example: `farm models show z-image-turbo`
+    """
+    farm = load_settings(settings)
+    report = _held_report(name, farm, load_catalog(farm.catalog_files))
+    if as_json:
+        print_json(report)
+        return
+    kind = "family" if report.section == "models" else "made for"
+    sale = "" if report.commercial else " (non-commercial)"
+    lines = {
+        kind: report.belongs_to,
+        "licence": report.license + sale,
+        "identity": report.identity or "unknown: it can be planned, not submitted",
+        "files": f"{counted(report.files, 'file')}, {format_gib(report.size)}, in {report.place}"
+        if report.place
+        else f"not on this machine; `farm models add {name}` fetches them",
+        "GGUF": ", ".join(report.gguf),
+        "trigger words": ", ".join(report.triggers),
+    }
+    out.print(table(name, "", rows=[(key, value) for key, value in lines.items() if value]))
+
+
+def _held_report(name: str, farm: Settings, catalog: Catalog) -> HeldReport:
+    entry = _known(name, catalog)
+    held = held_files(name, catalog, farm.model_folders)
+    files = held.files if held else ()
+    is_model = isinstance(entry, Model)
+    return HeldReport(
+        name=name,
+        section="models" if is_model else "loras",
+        belongs_to=entry.family.name if isinstance(entry, Model) else entry.base,
+        identity=entry.identity,
+        license=entry.license.name,
+        commercial=entry.license.commercial,
+        place=str(held.place) if held else None,
+        size=sum(file.stat().st_size for file in files),
+        files=len(files),
+        triggers=() if isinstance(entry, Model) else entry.triggers,
+        gguf=tuple(entry.gguf) if isinstance(entry, Model) else (),
+        is_added=any(
+            name in entries for entries in CatalogFile(farm.own_catalog, farm.catalogs).entries().values()
+        ),
+    )
+
+
+def _known(name: str, catalog: Catalog) -> Model | Lora:
+    found = catalog.models.get(name) or catalog.loras.get(name)
+    if found is None:
+        raise NotFound(f"the catalog has no `{name}`{suggestion(name, (*catalog.models, *catalog.loras))}")
+    return found
+
+
+def _check(name: str, held: HeldFiles | None) -> CheckReport:
+    if held is None:
+        return CheckReport(name=name, good=False, sentence=f"no files here; run `farm models add {name}`")
+    with _progress(name) as advance:
+        found = identity_of(held, advance)
+    wrong = [path for path, identity in held.identities.items() if identity not in (None, found[path])]
+    if wrong:
+        remedy = f"add it again, or restore {held.place}"
+        return CheckReport(
+            name=name, good=False, sentence=f"{', '.join(map(str, wrong))} differs from the catalog: {remedy}"
+        )
+    known = all(held.identities.values())
+    words = "matches the catalog" if known else "not verified: the catalog has no identity for it"
+    return CheckReport(name=name, good=True, sentence=f"{words} ({format_gib(held.size)})")
+
+
+def _tell_plan(prepared: Prepared, is_quiet: bool) -> AddedReport:
+    files = tuple(AddedFileReport(path=each.path, size=each.size) for each in prepared.chosen)
+    if not is_quiet:
+        out.say(f"{prepared.name}: {prepared.what}, from {prepared.origin}")
+        rows = [(each.path, format_gib(each.size)) for each in sorted(files, key=lambda each: -each.size)]
+        out.print(table("file", "size", rows=rows, right=("size",)))
+        for remark in prepared.remarks:
+            out.say(remark)
+        out.say(f"would fetch {counted(len(files), 'file')}, {format_gib(prepared.size)}")
+    return _added_report(prepared, prepared.entry, files, prepared.remarks)
+
+
+def _tell_added(prepared: Prepared, added: Added, file: Path, is_quiet: bool) -> AddedReport:
+    files = tuple(AddedFileReport(path=each.path, size=each.size, sha256=each.sha256) for each in added.files)
+    if not is_quiet:
+        size = sum(each.size for each in files)
+        out.say(f"{added.name}: {prepared.what}, {counted(len(files), 'file')}, {format_gib(size)}")
+        for remark in added.remarks:
+            out.say(remark)
+        out.say(f"added to {file}; if the farm is running, restart it (`farm down`, `farm up`)")
+        out.say(f"next: `farm models show {added.name}`")
+    return _added_report(prepared, added.entry, files, added.remarks)
+
+
+def _added_report(
+    prepared: Prepared, entry: dict[str, Any], files: tuple[AddedFileReport, ...], remarks: Iterable[str]
+) -> AddedReport:
+    return AddedReport(
+        section=prepared.section,
+        name=prepared.name,
+        what=prepared.what,
+        origin=prepared.origin,
+        entry=entry,
+        files=files,
+        remarks=tuple(remarks),
+    )
+
+
+@contextmanager
+def _progress(name: str) -> Iterator[Any]:
+    """A bar with speed and remaining time on a terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task(name, total=None)
+
+        def advance(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        yield advance

@@ -1,0 +1,101 @@
+"""The files that this machine holds of a model or a LoRA of the catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.catalog import Catalog, Model, folder_identity, listing_identity
+from common.errors import Invalid
+from common.model_files import SHIPPED, find_files
+from coordinator.models.fetch import Progress, hash_file
+from coordinator.models.place import remove_tree
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeldFiles:
+    #: Folder of a model, file of a LoRA.
+    place: Path
+    #: Place of what has an identity of its own, to that of the catalog.
+    identities: dict[Path, str | None]
+    files: tuple[Path, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return sum(file.stat().st_size for file in self.files)
+
+
+def held_files(name: str, catalog: Catalog, folders: Sequence[Path]) -> HeldFiles | None:
+    """None if the files of the entry are not here."""
+    entry = catalog.models.get(name) or catalog.loras.get(name)
+    if entry is None:
+        return None
+    is_model = isinstance(entry, Model)
+    place = find_files(Path(entry.path) if is_model else Path("loras") / entry.path, folders)
+    if place is None:
+        return None
+    identities = {place: entry.identity}
+    for file in entry.gguf.values() if isinstance(entry, Model) else ():
+        if found := find_files(Path("gguf") / file.path, folders):
+            identities[found] = file.identity
+    files = [file for each in identities for file in (visible_files(each) if each.is_dir() else (each,))]
+    return HeldFiles(place=place, identities=identities, files=tuple(files))
+
+
+def identity_of(held: HeldFiles, progress: Progress) -> dict[Path, str]:
+    """The identities that the files have now, by place."""
+    done, total = 0, held.size
+    hashes: dict[Path, str] = {}
+    for file in held.files:
+
+        def advance(part: int, before: int = done) -> None:
+            progress(before + part, total)
+
+        hashes[file] = hash_file(file, advance)
+        done += file.stat().st_size
+    return {
+        place: listing_identity(
+            {
+                file.relative_to(place).as_posix(): digest
+                for file, digest in hashes.items()
+                if place in file.parents
+            }
+        )
+        if place.is_dir()
+        else f"sha256:{hashes[place]}"
+        for place in held.identities
+    }
+
+
+def remove_files(held: HeldFiles, catalog: Catalog) -> int:
+    """Remove all that no entry of `catalog` needs; returns the bytes."""
+    used = {model.path for model in catalog.models.values()} | {lora.path for lora in catalog.loras.values()}
+    used |= {file.path for model in catalog.models.values() for file in model.gguf.values()}
+    freed = 0
+    for place in held.identities:
+        if place.name in used or place.is_relative_to(SHIPPED):
+            continue
+        freed += sum(file.stat().st_size for file in held.files if file == place or place in file.parents)
+        if place.is_dir():
+            remove_tree(place)
+        else:
+            place.unlink()
+    return freed
+
+
+def visible_files(folder: Path) -> list[Path]:
+    """The files that the identity of a folder covers."""
+    return sorted(
+        file
+        for file in folder.rglob("*")
+        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+    )
+
+
+def checked_folder_identity(folder: Path, sha256: Callable[[Path], str] | None = None) -> str:
+    """The identity of a model's folder. Raises Invalid if it has no weights, which makes it no model."""
+    if not any(file.suffix in (".safetensors", ".gguf") for file in visible_files(folder)):
+        raise Invalid(f"{folder} holds no .safetensors file, so it is no model; check the path")
+    return folder_identity(folder, sha256)

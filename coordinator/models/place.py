@@ -1,0 +1,65 @@
+"""Fetches what is added into the folder of models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from coordinator.models.addition import Added, AddedFile, Prepared
+from coordinator.models.entry import with_identity
+from coordinator.models.fetch import Fetched, Progress, fetch
+from coordinator.models.published import PUBLISHED
+from coordinator.models.published import SOURCE as PUBLISHER
+from coordinator.models.web import Web
+
+
+def add(prepared: Prepared, models: Path, web: Web, progress: Progress) -> Added:
+    """Fetch the files and move them to their place. Raises a FarmError with the remedy."""
+    part = models / f".{prepared.section}-{prepared.name}.part"
+    fetched = fetch(prepared.chosen, part, web, progress)
+    target = models / prepared.folder
+    if prepared.folder in ("loras", "gguf"):
+        target.mkdir(parents=True, exist_ok=True)
+        for each in fetched:
+            (part / each.path).replace(target / each.path)
+        remove_tree(part)
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        remove_tree(part, keep={each.path for each in fetched})
+        remove_tree(target)
+        part.rename(target)
+    return Added(
+        section=prepared.section,
+        name=prepared.name,
+        entry=with_identity(prepared, fetched),
+        files=tuple(
+            AddedFile(path=each.path, sha256=each.sha256, size=each.size, place=target / each.path)
+            for each in fetched
+        ),
+        remarks=(*prepared.remarks, _proof(fetched)),
+    )
+
+
+def remove_tree(folder: Path, keep: set[str] | None = None) -> None:
+    """Remove a folder with all files, or those that are not in `keep` (relative paths)."""
+    if not folder.is_dir():
+        return
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir() and not path.is_symlink():
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif keep is None or path.relative_to(folder).as_posix() not in keep:
+            path.unlink()
+    if keep is None:
+        folder.rmdir()
+
+
+def _proof(fetched: Sequence[Fetched]) -> str:
+    """What the hashes were compared with."""
+    weights = [each for each in fetched if each.path.endswith((".safetensors", ".gguf"))]
+    for each in weights:
+        if each.sha256 in PUBLISHED:
+            return f"{each.path} is {PUBLISHED[each.sha256]}, by the SHA-256 that {PUBLISHER} publishes"
+    if weights and all(each.is_published for each in weights):
+        return "all weights have the SHA-256 that the hub publishes"
+    return "no SHA-256 is published for these files: this fetch fixes what every node must have"

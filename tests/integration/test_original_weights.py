@@ -1,0 +1,150 @@
+"""Models as others publish them, added by the command's own code, render as their diffusers folder does."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from common.catalog import folder_identity, load_catalog
+from coordinator.models.adding import Adder
+from coordinator.models.addition import AddRequest
+from coordinator.models.place import add
+from coordinator.models.web import Web
+from gpu_node import protocol
+from gpu_node.agent.engine_client import EngineClient
+from tests.engine_talk import ask, load_command, pixels, render, shot
+from tests.hub import Hub, running_hub
+from tests.tiny_families import save_klein, save_sd15, save_sdxl
+from tests.tiny_original import save_checkpoint, save_klein_denoiser, save_separate_files
+
+BUILT_IN = load_catalog()
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    with running_hub() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+        yield hub
+
+
+def added(like: str, *sources: Path, home: Path) -> Path:
+    """The folder that becomes of the sources."""
+    with Web() as web:
+        adder = Adder(
+            catalog=BUILT_IN, built_in=BUILT_IN, own={}, models=home / "models", folders=(), web=web
+        )
+        request = AddRequest(sources=tuple(map(str, sources)), name="mine", like=like)
+        found = add(adder.prepare(request), adder.models, web, lambda done, total: None)
+    assert found.entry["identity"] == folder_identity(adder.models / "mine")
+    return adder.models / "mine"
+
+
+def picture(engine: EngineClient, folder: Path, like: str, **changes: object) -> bytes:
+    family = BUILT_IN.models[like].family
+    options = {"pipeline": family.pipeline, "max_tokens": 77, "guided_above": 1.0, "weights": {}} | changes
+    answer = ask(engine, load_command(folder, **options))[-1]
+    assert isinstance(answer, protocol.Completed), answer
+    one = shot(seed=6, steps=3, sampler="euler", guidance=3.0)
+    return pixels(render(engine, one)[one.id])
+
+
+@pytest.mark.parametrize("like", ["sd15", "sdxl"])
+def test_a_checkpoint_renders_as_its_diffusers_folder(
+    engine: EngineClient, hub: Hub, tmp_path: Path, like: str
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        folder = {"sd15": save_sd15, "sdxl": save_sdxl}[like](tmp_path / "folder")
+    hub.add_folder(BUILT_IN.models[like].path, folder)
+    file = save_checkpoint(tmp_path / "dream.safetensors", folder)
+
+    whole = added(like, file, home=tmp_path / "home")
+
+    assert not list(whole.rglob("*/*.safetensors"))
+    assert picture(engine, whole, like) == picture(engine, folder, like)
+
+
+def test_a_checkpoint_without_a_weight_fails_to_load_with_a_sentence(
+    engine: EngineClient, hub: Hub, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        folder = save_sd15(tmp_path / "folder")
+    hub.add_folder(BUILT_IN.models["sd15"].path, folder)
+    file = save_checkpoint(tmp_path / "dream.safetensors", folder)
+    kept = {key: weight for key, weight in load_file(str(file)).items() if "final_layer_norm" not in key}
+    file.unlink()
+    save_file(kept, str(file))
+    whole = added("sd15", file, home=tmp_path / "home")
+
+    answer = ask(engine, load_command(whole, pipeline="StableDiffusionPipeline", max_tokens=77, weights={}))[
+        -1
+    ]
+
+    assert isinstance(answer, protocol.Failed)
+    assert (answer.kind, "lacks weights of its `text_encoder`" in answer.message) == ("load_error", True)
+
+
+def test_a_checkpoint_can_be_held_as_fp8(engine: EngineClient, hub: Hub, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        folder = save_sdxl(tmp_path / "folder")
+    hub.add_folder(BUILT_IN.models["sdxl"].path, folder)
+    whole = added("sdxl", save_checkpoint(tmp_path / "dream.safetensors", folder), home=tmp_path / "home")
+    held = BUILT_IN.models["sdxl"].recipe("fp8-fp32")
+    changes = {"weights": held.weights, "placement": held.placement, "quantisation": held.quantisation}
+
+    assert picture(engine, whole, "sdxl", **changes) == picture(engine, folder, "sdxl", **changes)
+
+
+def test_separate_files_render_as_their_diffusers_folder(
+    engine: EngineClient, hub: Hub, tiny_model: Path, tmp_path: Path
+) -> None:
+    hub.add_folder(BUILT_IN.models["z-image-turbo"].path, tiny_model)
+    files = save_separate_files(tmp_path / "ComfyUI", tiny_model)
+
+    separate = added("z-image-turbo", *files, home=tmp_path / "home")
+
+    assert (separate / "transformer" / "original.safetensors").is_file()
+    assert picture(engine, separate, "z-image-turbo") == picture(engine, tiny_model, "z-image-turbo")
+
+
+@pytest.mark.parametrize("prefix", ["", "model.diffusion_model."])
+def test_a_denoiser_alone_renders_with_the_other_parts_of_its_family(
+    engine: EngineClient, hub: Hub, tmp_path: Path, prefix: str
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        folder = save_klein(tmp_path / "folder")
+    hub.add_folder(BUILT_IN.models["flux2-klein-4b"].path, folder)
+    file = save_klein_denoiser(tmp_path / "klein.safetensors", folder, prefix)
+
+    whole = added("flux2-klein-4b", file, home=tmp_path / "home")
+
+    options = {"guided_above": None}
+    assert picture(engine, whole, "flux2-klein-4b", **options) == picture(
+        engine, folder, "flux2-klein-4b", **options
+    )
+
+
+def test_a_file_that_is_not_of_the_model_fails_to_load_with_a_sentence(
+    engine: EngineClient, hub: Hub, tiny_model: Path, tmp_path: Path
+) -> None:
+    hub.add_folder(BUILT_IN.models["z-image-turbo"].path, tiny_model)
+    files = save_separate_files(tmp_path / "ComfyUI", tiny_model)
+    separate = added("z-image-turbo", *files, home=tmp_path / "home")
+    broken = separate / "transformer" / "original.safetensors"
+    broken.unlink()
+    broken.write_bytes(files[2].read_bytes())
+
+    answer = ask(engine, load_command(separate))[-1]
+
+    assert isinstance(answer, protocol.Failed)
+    assert answer.kind == "load_error"
+    assert "is not a valid ZImagePipeline" in answer.message

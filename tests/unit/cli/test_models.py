@@ -1,0 +1,147 @@
+"""Models are added, shown, checked and removed at the command line."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.hub import Hub, running_hub
+from tests.unit.cli.conftest import Farm
+from tests.unit.models.repositories import sd15, sdxl
+from tests.unit.weights.files import safetensors_bytes
+from tests.unit.weights.test_recognition import LORAS
+
+REPO = "someone/my-sdxl"
+FOLDER = Path(".farm") / "models" / "my-sdxl"
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    with running_hub() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+        hub.repos[REPO] = sdxl()
+        hub.licenses[REPO] = "apache-2.0"
+        yield hub
+
+
+def test_a_model_that_was_added_is_in_the_catalog_until_it_is_removed(
+    hub: Hub, farm: Farm, tmp_path: Path
+) -> None:
+    said = farm("models", "add", f"hf:{REPO}").out
+    assert "my-sdxl: SDXL in the layout of diffusers, 14 files" in said
+    assert "next: `farm models show my-sdxl`" in said
+    assert re.search(
+        r"# From hf:someone/my-sdxl@c{40}, \d{4}-\d\d-\d\d\.", Path(".farm/catalog.yaml").read_text()
+    )
+
+    assert "my-sdxl" in farm("models").out
+    shown = farm("models", "show", "my-sdxl").out
+    assert "apache-2.0" in shown
+    assert str(FOLDER.absolute()) in shown
+
+    assert farm("models", "rm", "my-sdxl").code == 0
+    assert not FOLDER.exists()
+    assert "my-sdxl" not in farm("models").out
+
+
+def test_a_dry_run_lists_files_and_bytes_and_fetches_nothing(hub: Hub, farm: Farm) -> None:
+    said = farm("models", "add", f"hf:{REPO}", "--dry-run").out
+
+    assert "unet/diffusion_pytorch_model.safetensors" in said
+    assert "would fetch 14 files" in said
+    assert not Path(".farm").exists()
+
+
+def test_several_built_in_models_are_added_by_one_command(hub: Hub, farm: Farm) -> None:
+    hub.repos["stabilityai/stable-diffusion-xl-base-1.0"] = sdxl()
+    hub.repos["stable-diffusion-v1-5/stable-diffusion-v1-5"] = sd15()
+
+    reports = json.loads(farm("models", "add", "sdxl", "sd15", "--json").out)
+
+    assert [report["name"] for report in reports] == ["sdxl", "sd15"]
+    assert "for one model" in farm("models", "add", "sdxl", "sd15", "--name", "x").err
+
+
+def test_changed_files_are_found_by_a_check(hub: Hub, farm: Farm) -> None:
+    farm("models", "add", f"hf:{REPO}")
+    good = farm("models", "check", "my-sdxl")
+    assert (good.code, "ok  my-sdxl: matches the catalog" in good.out) == (0, True)
+
+    with (FOLDER / "vae" / "config.json").open("a") as file:
+        file.write(" ")
+
+    wrong = farm("models", "check")
+    assert wrong.code == 1
+    assert "no  my-sdxl: " in wrong.out
+    assert "differs from the catalog" in wrong.out
+
+
+def test_json_tells_the_same_to_programs(hub: Hub, farm: Farm) -> None:
+    added = json.loads(farm("models", "add", f"hf:{REPO}", "--json").out)
+    shown = json.loads(farm("models", "show", "my-sdxl", "--json").out)
+    checked = json.loads(farm("models", "check", "my-sdxl", "--json").out)
+
+    assert shown["identity"] == added["entry"]["identity"]
+    assert shown["files"] == len(added["files"])
+    assert [report["good"] for report in checked] == [True]
+
+
+def test_a_lora_goes_alone_and_a_model_that_it_needs_stays(hub: Hub, farm: Farm, tmp_path: Path) -> None:
+    (tmp_path / "ana.safetensors").write_bytes(safetensors_bytes(LORAS["sdxl kohya"][1]))
+    farm("models", "add", f"hf:{REPO}")
+    farm("models", "add", "ana.safetensors", "--like", "sdxl", "--license", "own-work")
+
+    assert "ana" in farm("models").out
+    assert farm("models", "rm", "ana").code == 0
+    assert not Path(".farm/models/loras/ana.safetensors").exists()
+    assert (tmp_path / "ana.safetensors").exists()
+    assert FOLDER.exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "sentence"),
+    [
+        (("add", "nothing-like-that"), 1, "no such file or folder, and no model of the built-in catalog"),
+        (("rm", "sdxl"), 1, "`sdxl` was not added by `farm models add`"),
+        (("show", "sdx1"), 1, "the catalog has no `sdx1`: did you mean `sdxl`?"),
+        (("check", "sdx1"), 1, "the catalog has no `sdx1`"),
+    ],
+)
+def test_what_cannot_be_done_gets_one_sentence(
+    args: tuple[str, ...], code: int, sentence: str, farm: Farm
+) -> None:
+    ran = farm("models", *args)
+
+    assert (ran.code, sentence in " ".join(ran.err.split())) == (code, True)
+
+
+def test_a_model_whose_files_are_missing_fails_its_check(farm: Farm) -> None:
+    ran = farm("models", "check", "z-image-turbo")
+
+    assert ran.code == 1
+    assert "no files here; run `farm models add z-image-turbo`" in ran.out
+
+
+def test_options_of_the_list_stand_not_before_another_command(farm: Farm) -> None:
+    ran = farm("models", "--json", "show", "sdxl")
+
+    assert (ran.code, "give the options after `show`" in ran.err) == (2, True)
+
+
+@pytest.mark.parametrize("inside", [[], ["model_index.json"]])
+def test_the_identity_of_a_folder_without_weights_is_an_error(
+    inside: list[str], farm: Farm, tmp_path: Path
+) -> None:
+    (tmp_path / "model").mkdir()
+    for name in inside:
+        (tmp_path / "model" / name).write_text("{}")
+
+    ran = farm("models", "--identity", "model")
+
+    assert (ran.code, ran.out) == (2, "")
+    assert "holds no .safetensors file, so it is no model" in ran.err

@@ -1,0 +1,451 @@
+"""What becomes of each kind of source: its files, its entry, and what is said about it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.catalog import folder_identity, load_catalog
+from common.errors import Invalid
+from coordinator.models.adding import Adder
+from coordinator.models.addition import Added, AddRequest, Prepared
+from coordinator.models.catalog_file import CatalogFile
+from coordinator.models.place import add
+from tests.hub import Hub
+from tests.unit.models.repositories import VAE, sdxl
+from tests.unit.weights.files import lora_shapes, safetensors_bytes
+from tests.unit.weights.test_header import gguf_bytes
+from tests.unit.weights.test_recognition import DENOISERS, LDM_UNET, LORAS, below
+
+SDXL_REPO = "stabilityai/stable-diffusion-xl-base-1.0"
+Z_IMAGE_REPO = "Tongyi-MAI/Z-Image-Turbo"
+Z_IMAGE = {
+    "cap_embedder.0.weight": (8,),
+    "layers.0.adaLN_modulation.0.weight": (16, 8),
+    "layers.0.attention.qkv.weight": (24, 8),
+}
+QWEN3 = {"model.layers.0.self_attn.q_norm.weight": (128,)}
+VAE_16 = {"decoder.conv_in.weight": (8, 16, 3, 3), "decoder.mid.block_1.norm1.weight": (8,)}
+
+MakeAdder = Callable[[], Adder]
+
+
+def prepare(adder: MakeAdder, *sources: str | Path, **request: Any) -> Prepared:
+    return adder().prepare(AddRequest(sources=tuple(map(str, sources)), **request))
+
+
+def added(adder: MakeAdder, *sources: str | Path, **request: Any) -> Added:
+    """Added as `farm models add` does it, entry included."""
+    now = adder()
+    found = add(prepare(adder, *sources, **request), now.models, now.web, lambda done, total: None)
+    CatalogFile(now.models.parent / "catalog.yaml", ()).put(found.section, found.name, found.entry)
+    return found
+
+
+def z_image() -> dict[str, bytes]:
+    index = {
+        "_class_name": "ZImagePipeline",
+        "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+        "text_encoder": ["transformers", "Qwen3Model"],
+        "tokenizer": ["transformers", "Qwen2Tokenizer"],
+        "transformer": ["diffusers", "ZImageTransformer2DModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }
+    return {
+        "model_index.json": json.dumps(index).encode(),
+        "scheduler/scheduler_config.json": b"{}",
+        "tokenizer/vocab.json": b"{}",
+        "text_encoder/config.json": b"{}",
+        "text_encoder/model.safetensors": safetensors_bytes(QWEN3),
+        "transformer/config.json": b"{}",
+        "transformer/diffusion_pytorch_model.safetensors": safetensors_bytes(Z_IMAGE),
+        "vae/config.json": b"{}",
+        "vae/diffusion_pytorch_model.safetensors": safetensors_bytes(VAE_16),
+    }
+
+
+def files(folder: Path) -> set[str]:
+    return {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+
+
+def write(file: Path, shapes: dict[str, tuple[int, ...]], metadata: dict[str, str] | None = None) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(safetensors_bytes(shapes, metadata))
+    return file
+
+
+def test_a_built_in_name_is_fetched_from_its_repository_and_can_be_submitted_then(
+    hub: Hub, adder: MakeAdder, tmp_path: Path
+) -> None:
+    hub.repos[SDXL_REPO] = sdxl()
+
+    found = added(adder, "sdxl")
+
+    folder = tmp_path / "home" / "models" / "sdxl"
+    assert "unet/diffusion_pytorch_model.safetensors" in files(folder)
+    assert found.entry["identity"] == folder_identity(folder)
+    model = load_catalog((tmp_path / "home" / "catalog.yaml",)).models["sdxl"]
+    assert (model.identity, model.path, model.license.name) == (
+        found.entry["identity"],
+        "sdxl",
+        "openrail++-m",
+    )
+    assert "all weights have the SHA-256 that the hub publishes" in found.remarks
+    assert {(file.path, file.place) for file in found.files} == {
+        (path, folder / path) for path in files(folder)
+    }
+
+
+def test_the_repository_of_a_built_in_model_is_that_model(hub: Hub, adder: MakeAdder) -> None:
+    hub.repos[SDXL_REPO] = sdxl()
+
+    assert prepare(adder, f"hf:{SDXL_REPO}").name == "sdxl"
+
+
+def test_preparing_fetches_no_weights(hub: Hub, adder: MakeAdder, tmp_path: Path) -> None:
+    hub.repos[SDXL_REPO] = sdxl()
+
+    prepared = prepare(adder, "sdxl")
+
+    assert prepared.size < sum(map(len, hub.repos[SDXL_REPO].values())) / 3
+    assert all(asked for path, asked in hub.requests)
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_fine_tune_takes_the_loras_of_its_base_and_the_licence_of_its_card(
+    hub: Hub, adder: MakeAdder
+) -> None:
+    hub.repos["someone/My-SDXL"] = sdxl()
+    hub.licenses["someone/My-SDXL"] = "mit"
+
+    found = added(adder, "hf:someone/My-SDXL")
+
+    assert (found.name, found.entry["like"], found.entry["base"], found.entry["license"]) == (
+        "my-sdxl",
+        "sdxl",
+        "sdxl",
+        "mit",
+    )
+    assert found.entry["components"].keys() == {"text_encoder", "text_encoder_2", "unet", "vae"}
+
+
+def test_an_unknown_licence_allows_no_sale_and_that_is_said(hub: Hub, adder: MakeAdder) -> None:
+    hub.repos["someone/my-sdxl"] = sdxl()
+    hub.licenses["someone/my-sdxl"] = "faipl-1.0-sd"
+
+    prepared = prepare(adder, "hf:someone/my-sdxl")
+
+    assert prepared.entry["license"] == "unknown"
+    assert any("`faipl-1.0-sd` is not in the catalog" in remark for remark in prepared.remarks)
+    assert prepare(adder, "hf:someone/my-sdxl", license="own-work").entry["license"] == "own-work"
+
+
+def test_a_folder_is_added_like_a_repository(adder: MakeAdder, tmp_path: Path) -> None:
+    for path, content in sdxl().items():
+        (tmp_path / "mine" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mine" / path).write_bytes(content)
+
+    found = added(adder, tmp_path / "mine", name="mine")
+
+    assert (
+        "no SHA-256 is published for these files: this fetch fixes what every node must have" in found.remarks
+    )
+    assert found.entry["identity"] == folder_identity(tmp_path / "home" / "models" / "mine")
+
+
+def test_a_checkpoint_is_kept_whole_with_the_configurations_of_its_family(
+    hub: Hub, adder: MakeAdder, tmp_path: Path
+) -> None:
+    hub.repos[SDXL_REPO] = sdxl()
+    shapes = below("model.diffusion_model.", LDM_UNET | {"label_emb.0.0.weight": (8, 8)})
+    shapes |= below("first_stage_model.", VAE) | {"conditioner.embedders.0.transformer.a": (7,)}
+    file = write(tmp_path / "dreamXL v1.safetensors", shapes | {"conditioner.embedders.1.model.a": (9,)})
+
+    found = added(adder, file)
+
+    folder = tmp_path / "home" / "models" / "dreamxl-v1"
+    assert files(folder) >= {
+        "checkpoint.safetensors",
+        "unet/config.json",
+        "tokenizer/vocab.json",
+        "model_index.json",
+    }
+    assert not any(path.endswith(".safetensors") for path in files(folder) - {"checkpoint.safetensors"})
+    assert found.entry["identity"] == folder_identity(folder)
+
+
+def test_a_checkpoint_takes_the_configurations_that_are_here_already(
+    hub: Hub, adder: MakeAdder, tmp_path: Path
+) -> None:
+    hub.repos[SDXL_REPO] = sdxl()
+    added(adder, "sdxl")
+    del hub.repos[SDXL_REPO]
+    shapes = below("model.diffusion_model.", LDM_UNET | {"label_emb.0.0.weight": (8, 8)})
+    shapes |= below("first_stage_model.", VAE) | {"conditioner.embedders.0.transformer.a": (7,)}
+    file = write(tmp_path / "x.safetensors", shapes | {"conditioner.embedders.1.model.a": (9,)})
+
+    assert any(
+        str(tmp_path / "home" / "models" / "sdxl") in remark for remark in prepare(adder, file).remarks
+    )
+
+
+def comfyui(folder: Path) -> list[Path]:
+    return [
+        write(folder / "diffusion_models" / "z_image_turbo.safetensors", Z_IMAGE),
+        write(folder / "text_encoders" / "qwen_3_4b.safetensors", QWEN3),
+        write(folder / "vae" / "ae.safetensors", VAE_16),
+    ]
+
+
+def test_the_three_files_of_comfyui_become_one_model(hub: Hub, adder: MakeAdder, tmp_path: Path) -> None:
+    hub.repos[Z_IMAGE_REPO] = z_image()
+
+    found = added(adder, *comfyui(tmp_path / "ComfyUI"), like="z-image-turbo")
+
+    assert {
+        path for path in files(tmp_path / "home" / "models" / found.name) if path.endswith("safetensors")
+    } == {
+        "transformer/original.safetensors",
+        "text_encoder/model.safetensors",
+        "vae/original.safetensors",
+    }
+
+
+def test_so_does_the_folder_that_holds_them(hub: Hub, adder: MakeAdder, tmp_path: Path) -> None:
+    hub.repos[Z_IMAGE_REPO] = z_image()
+    comfyui(tmp_path / "parts")
+
+    assert "in separate files" in prepare(adder, tmp_path / "parts", like="z-image-turbo").what
+
+
+def test_a_lora_gets_its_base_licence_and_trigger_words_from_its_header(
+    adder: MakeAdder, tmp_path: Path
+) -> None:
+    said = {"modelspec.title": "Ana v3", "modelspec.trigger_phrase": "ana_v3", "modelspec.license": "MIT"}
+    file = write(tmp_path / "lora-000012.safetensors", LORAS["klein 9b"][1], said)
+
+    found = added(adder, file)
+
+    assert found.section == "loras"
+    assert found.entry == {
+        "base": "flux2-klein-9b",
+        "path": "ana-v3.safetensors",
+        "identity": f"sha256:{found.files[0].sha256}",
+        "license": "mit",
+        "triggers": ["ana_v3"],
+    }
+    assert (tmp_path / "home" / "models" / "loras" / "ana-v3.safetensors").is_file()
+
+
+def test_a_lora_that_the_catalog_only_plans_with_can_be_given_its_file(
+    adder: MakeAdder, tmp_path: Path
+) -> None:
+    found = added(adder, write(tmp_path / "ana_v2.safetensors", LORAS["z-image"][1]))
+
+    assert (found.name, found.entry["base"]) == ("ana_v2", "z-image-turbo")
+
+
+def test_a_lora_can_be_fetched_from_an_address(hub: Hub, adder: MakeAdder, tmp_path: Path) -> None:
+    hub.others["/files/Ana.safetensors"] = safetensors_bytes(LORAS["sdxl kohya"][1])
+
+    found = added(adder, f"{hub.url}/files/Ana.safetensors?token=secret")
+
+    assert (found.name, found.entry["base"]) == ("ana", "sdxl")
+    assert (tmp_path / "home/models/loras/ana.safetensors").read_bytes() == hub.others[
+        "/files/Ana.safetensors"
+    ]
+
+
+def test_a_lora_of_unknown_width_asks_for_its_model(adder: MakeAdder, tmp_path: Path) -> None:
+    shapes = lora_shapes({"transformer.layers.0.attention.to_q": (64, 64)})
+
+    with pytest.raises(Invalid, match=r"which of `shotfarm-demo`.* add `--like MODEL`"):
+        prepare(adder, write(tmp_path / "x.safetensors", shapes))
+
+
+def test_a_lora_for_another_family_than_that_of_the_named_model_is_refused(
+    adder: MakeAdder, tmp_path: Path
+) -> None:
+    with pytest.raises(Invalid, match="`sdxl` is SDXL, but the files are Z-Image"):
+        prepare(adder, write(tmp_path / "x.safetensors", LORAS["z-image"][1]), like="sdxl")
+
+
+def test_a_lora_whose_header_leaves_several_models_asks_for_one(adder: MakeAdder, tmp_path: Path) -> None:
+    layers = {"lora_unet_down_blocks_0_attentions_0_proj_in": (32, 32)}
+    file = write(tmp_path / "x.safetensors", lora_shapes(layers, "lora_down.weight", "lora_up.weight"))
+
+    with pytest.raises(Invalid, match=r"Stable Diffusion 1\.5 or SDXL.*add `--like MODEL`"):
+        prepare(adder, file)
+    assert prepare(adder, file, like="sd15").entry["base"] == "sd15"
+
+
+def test_a_gguf_file_belongs_to_the_entry_of_its_model(
+    hub: Hub, adder: MakeAdder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.repos[Z_IMAGE_REPO] = z_image()
+    model = added(adder, "z-image-turbo")
+    (tmp_path / "z-Q8_0.gguf").write_bytes(z_image_gguf())
+
+    found = added(adder, tmp_path / "z-Q8_0.gguf", like="z-image-turbo")
+
+    assert found.name == "z-image-turbo"
+    known = load_catalog((tmp_path / "home" / "catalog.yaml",)).models["z-image-turbo"]
+    assert known.identity == model.entry["identity"]
+    assert known.gguf["gguf-q8"].identity == f"sha256:{found.files[0].sha256}"
+    assert (tmp_path / "home" / "models" / "gguf" / known.gguf["gguf-q8"].path).is_file()
+
+
+def test_a_variant_never_takes_the_gguf_file_of_its_pattern(
+    hub: Hub, adder: MakeAdder, tmp_path: Path
+) -> None:
+    hub.repos[Z_IMAGE_REPO] = z_image()
+    added(adder, "z-image-turbo")
+    added(adder, comfyui(tmp_path)[0], like="z-image-turbo", name="mine")
+    (tmp_path / "z-Q8_0.gguf").write_bytes(z_image_gguf())
+    added(adder, tmp_path / "z-Q8_0.gguf", like="z-image-turbo")
+    added(adder, comfyui(tmp_path)[0], like="z-image-turbo", name="later")
+
+    # Its own file stays with the pattern when that is added again.
+    added(adder, "z-image-turbo")
+
+    models = load_catalog((tmp_path / "home" / "catalog.yaml",)).models
+    held = {name: set(models[name].gguf) for name in ("mine", "later", "z-image-turbo")}
+    assert held == {"mine": set(), "later": set(), "z-image-turbo": {"gguf-q8"}}
+
+
+def z_image_gguf() -> bytes:
+    import struct
+
+    def text(word: str) -> bytes:
+        return struct.pack("<Q", len(word)) + word.encode()
+
+    shapes = {"cap_embedder.0.weight": (32,), "layers.0.adaLN_modulation.0.weight": (4, 32)}
+    head, offset = b"GGUF" + struct.pack("<IQQ", 3, len(shapes), 0), 0
+    for name, shape in shapes.items():
+        head += text(name) + struct.pack("<I", len(shape)) + struct.pack(f"<{len(shape)}Q", *reversed(shape))
+        head += struct.pack("<IQ", 8, offset)
+        offset += 34 * (shape[0] if len(shape) > 1 else 1)
+    return head + bytes(-len(head) % 32) + bytes(offset)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "said"),
+    [
+        (DENOISERS["qwen-image"], "is for Qwen-Image, which this farm cannot render; it renders"),
+        (LORAS["flux1"][1], r"is for FLUX\.1, which this farm cannot render"),
+        (VAE_16, "only a VAE; add it together with a denoiser"),
+        ({"emb_params": (1, 768)}, "is an embedding, which this farm cannot use yet"),
+        (
+            below("model.diffusion_model.", Z_IMAGE) | {"text_encoders.q.transformer.a": (1,)},
+            "add its separate files or its repository",
+        ),
+    ],
+)
+def test_what_the_farm_cannot_use_is_refused_before_anything_is_fetched(
+    shapes: dict[str, tuple[int, ...]], said: str, adder: MakeAdder, tmp_path: Path
+) -> None:
+    with pytest.raises(Invalid, match=said):
+        prepare(adder, write(tmp_path / "x.safetensors", shapes))
+    assert not (tmp_path / "home").exists()
+
+
+def test_parts_of_different_families_do_not_make_a_model(adder: MakeAdder, tmp_path: Path) -> None:
+    parts = [*comfyui(tmp_path)[:2], write(tmp_path / "sdxl_vae.safetensors", VAE)]
+
+    with pytest.raises(Invalid, match=r"sdxl_vae\.safetensors is the VAE of another family"):
+        prepare(adder, *parts)
+
+
+def test_parts_that_the_files_lack_are_those_of_the_built_in_model(
+    hub: Hub, adder: MakeAdder, tmp_path: Path
+) -> None:
+    hub.repos[Z_IMAGE_REPO] = z_image()
+
+    added(adder, comfyui(tmp_path)[0], like="z-image-turbo", name="mine")
+
+    weights = {path for path in files(tmp_path / "home/models/mine") if path.endswith("safetensors")}
+    assert weights == {
+        "transformer/original.safetensors",
+        "text_encoder/model.safetensors",
+        "vae/diffusion_pytorch_model.safetensors",
+    }
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        LORAS["z-image"][1],
+        {"emb_params": (1, 768)},
+        {"conv_first.weight": (8, 3, 3, 3), "conv_last.weight": (3, 8, 3, 3)},
+        below("model.diffusion_model.", Z_IMAGE) | {"text_encoders.q.transformer.a": (1,)},
+    ],
+)
+def test_a_file_that_is_no_part_makes_no_model_with_others(
+    shapes: dict[str, tuple[int, ...]], adder: MakeAdder, tmp_path: Path
+) -> None:
+    parts = [*comfyui(tmp_path), write(tmp_path / "stranger.safetensors", shapes)]
+
+    with pytest.raises(Invalid, match=r"these files make no model: .*stranger\.safetensors"):
+        prepare(adder, *parts, like="z-image-turbo")
+
+
+def test_two_files_of_one_part_are_refused(adder: MakeAdder, tmp_path: Path) -> None:
+    parts = [*comfyui(tmp_path), write(tmp_path / "vae2.safetensors", VAE_16)]
+
+    with pytest.raises(Invalid, match="two of these files are the same component"):
+        prepare(adder, *parts, like="z-image-turbo")
+
+
+def test_a_repository_of_many_files_asks_which(hub: Hub, adder: MakeAdder) -> None:
+    hub.repos["someone/loras"] = {
+        f"{n}.safetensors": safetensors_bytes(LORAS["z-image"][1]) for n in range(6)
+    }
+
+    with pytest.raises(Invalid, match=r"holds 6 weight files .* as hf:OWNER/NAME/FILE"):
+        prepare(adder, "hf:someone/loras")
+    assert prepare(adder, "hf:someone/loras/3.safetensors", name="three").section == "loras"
+
+
+def test_a_name_that_another_entry_has_is_refused(hub: Hub, adder: MakeAdder) -> None:
+    hub.repos["someone/sdxl"] = sdxl()
+
+    with pytest.raises(Invalid, match="already has `sdxl`; choose another name with `--name`"):
+        prepare(adder, "hf:someone/sdxl")
+
+
+def test_the_same_model_can_be_added_again(hub: Hub, adder: MakeAdder) -> None:
+    hub.repos["someone/my-sdxl"] = sdxl()
+    first = added(adder, "hf:someone/my-sdxl")
+    hub.repos["someone/my-sdxl"] |= {"scheduler/scheduler_config.json": b'{"a": 1}'}
+
+    assert added(adder, "hf:someone/my-sdxl").entry["identity"] != first.entry["identity"]
+
+
+def test_the_demo_model_needs_no_adding(adder: MakeAdder) -> None:
+    with pytest.raises(Invalid, match="comes with the farm"):
+        prepare(adder, "shotfarm-demo")
+
+
+def test_a_pipeline_of_another_architecture_says_what_the_farm_renders(hub: Hub, adder: MakeAdder) -> None:
+    hub.repos["someone/flux"] = {"model_index.json": b'{"_class_name": "FluxPipeline"}'}
+
+    with pytest.raises(Invalid, match=r"is a FluxPipeline; this farm renders .*ZImagePipeline"):
+        prepare(adder, "hf:someone/flux")
+
+
+def test_unknown_words_are_suggested(adder: MakeAdder) -> None:
+    with pytest.raises(Invalid, match="did you mean `sdxl`"):
+        prepare(adder, "x", like="sdx1")
+    with pytest.raises(Invalid, match=r"did you mean `apache-2\.0`"):
+        prepare(adder, "x", license="apache-2")
+
+
+def test_gguf_files_in_other_formats_are_refused(adder: MakeAdder, tmp_path: Path) -> None:
+    (tmp_path / "x.gguf").write_bytes(gguf_bytes())
+
+    with pytest.raises(Invalid, match="of no kind that the farm knows"):
+        prepare(adder, tmp_path / "x.gguf")
