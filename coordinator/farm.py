@@ -48,6 +48,7 @@ from common.views import (
 )
 from coordinator.background.broker_user import BrokerUser
 from coordinator.background.dispatch import IngestQueue
+from coordinator.background.look_ahead import LookAhead
 from coordinator.background.loop import Loop
 from coordinator.background.store_cleanup import erase
 from coordinator.calls.grouped_calls import GroupedCalls
@@ -86,6 +87,7 @@ class Farm:
     traffic: Traffic
     metrics: FarmCollector
     dispatcher: Loop
+    look_ahead: LookAhead
     #: What else it does by itself.
     loops: tuple[Loop, ...]
     started_at: float = field(default_factory=time.time)

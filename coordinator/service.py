@@ -25,6 +25,7 @@ from common.storage.open import open_store
 from common.terminal import exit_on_error, log_to_stderr
 from coordinator.background.broker_user import BrokerUser
 from coordinator.background.dispatch import Dispatcher, IngestQueue
+from coordinator.background.look_ahead import LookAhead
 from coordinator.background.loop import Loop
 from coordinator.background.store_cleanup import clear_quarantine, erase
 from coordinator.background.sweep import Sweeper, thin
@@ -51,6 +52,10 @@ _TOGETHER_S = 0.05
 _ORDERS_EVERY_S = 0.25
 #: Seconds between two rounds of the dispatcher, which looks at every node that is free.
 _DISPATCH_EVERY_S = 0.1
+#: Seconds between two horizons.
+_LOOK_EVERY_S = 1.0
+#: Heartbeats for which work is left to a free node that could finish it in time and does not take it.
+_PATIENCE = 2.0
 #: Between two looks for what is left in quarantine.
 _QUARANTINE_S = 600.0
 _DAY_S = 86400.0
@@ -79,6 +84,12 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
     traffic = Traffic()
     threads = ThreadPools()
     claims = Claims(ledger, tickets, threads.claims, longest_wait_s=timing.claim_wait_s)
+    look_ahead = LookAhead(
+        ledger,
+        claims.wake,
+        period_s=min(_LOOK_EVERY_S, timing.sweep_s),
+        patience_s=_PATIENCE * timing.heartbeat_s,
+    )
     dispatcher = Dispatcher(ledger, publisher, tickets, parked=claims.callers, published=traffic.ticket)
 
     return Farm(
@@ -112,6 +123,7 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
             period_s=timing.sweep_s,
             rest_s=_DISPATCH_EVERY_S,
         ),
+        look_ahead=look_ahead,
         loops=_loops(ledger, publisher, store, period_s=timing.sweep_s),
     )
 
@@ -173,10 +185,11 @@ def _with_ticket_key(settings: Settings) -> Settings:
 @contextmanager
 def running(farm: Farm) -> Iterator[None]:
     """The farm's own threads, as long as the block lasts."""
-    farm.ledger.on_work(farm.claims.wake)
+    # Parked nodes look once the horizon knows the new work.
+    farm.ledger.on_work(farm.look_ahead.wake_for_work)
     farm.ledger.on_work(farm.dispatcher.wake)
     farm.ledger.on_orders(farm.orders.wake)
-    loops = (farm.dispatcher, farm.ingest_queue, *farm.loops)
+    loops = (farm.dispatcher, farm.look_ahead, farm.ingest_queue, *farm.loops)
     for loop in loops:
         loop.start()
     try:

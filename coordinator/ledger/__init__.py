@@ -6,6 +6,7 @@ from coordinator.ledger.ledger import Ledger
 from coordinator.ledger.records import (
     Doomed,
     JoinedNode,
+    LaneWorks,
     NewJob,
     PlacedShot,
     Reported,
@@ -23,6 +24,7 @@ __all__ = [
     "Candidate",
     "Doomed",
     "JoinedNode",
+    "LaneWorks",
     "Lead",
     "Ledger",
     "NewJob",

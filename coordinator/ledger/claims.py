@@ -27,7 +27,7 @@ from coordinator.scheduling.backlog import BatchLeased
 from coordinator.scheduling.member import Member
 from coordinator.scheduling.offers import Offer, expected_seconds, offer, reservation
 from coordinator.scheduling.placing import Placement
-from coordinator.scheduling.planner import Selection, choose, refusal
+from coordinator.scheduling.planner import Selection, refusal
 
 
 def claimer(write: Write, claim: Claim, lane: str, vram_class: int) -> Row[Any]:
@@ -74,7 +74,7 @@ def compose(write: Write, rules: Rules, claim: Claim, node: Row[Any], lane: str)
     if state is NodeState.BUSY or not may_claim(write.connection, member):
         return ClaimAnswer(nothing=Nothing(reason=f"node {node.id} is {state}: {node.reason or 'as asked'}"))
     found = offer(member, lane, backlog, rules.rates, write.now)
-    while choice := choose(found.options, batch_s=rules.timing.batch_s):
+    while choice := found.choose(rules.timing.batch_s):
         rows = _in_passes(_unsuspected(_pick(write, choice, member, found, rules)))
         if member.state is NodeState.SELFTEST:
             rows = rows[:1]
@@ -86,7 +86,7 @@ def compose(write: Write, rules: Rules, claim: Claim, node: Row[Any], lane: str)
             return ClaimAnswer(lease=lease)
         found.options.remove(choice.option)
         found.refusals[_failed_here(rules)] += choice.option.images
-    return ClaimAnswer(nothing=Nothing(reason=refusal(lane, found.refusals)))
+    return ClaimAnswer(nothing=Nothing(reason=refusal(lane, found.refused(rules.timing.batch_s))))
 
 
 def _failed_here(rules: Rules) -> str:
@@ -214,7 +214,10 @@ def _grant(
 
 
 def _count_in_hand(write: Write, batch: dict[str, Any], seconds: float) -> None:
-    leased = BatchLeased(batch["id"], batch["job_id"], seconds, at=write.now, cost=batch["estimate"])
+    same = {f"{name}_id": batch[f"{name}_id"] for name in ("job", "node")}
+    leased = BatchLeased(
+        batch["id"], **same, model=batch["model"], seconds=seconds, at=write.now, cost=batch["estimate"]
+    )
     write.changes.append(leased)
 
 

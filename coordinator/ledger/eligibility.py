@@ -17,7 +17,6 @@ from coordinator.ledger.schema import nodes
 from coordinator.scheduling.backlog import Backlog, Line, WorkSample
 from coordinator.scheduling.member import Member
 from coordinator.scheduling.offers import Offer, in_lane, offer
-from coordinator.scheduling.planner import choose
 
 #: Maximum number of nodes for which the planner runs per kind of shots; each run examines the whole backlog.
 _ASKED = 3
@@ -82,14 +81,14 @@ class Eligibility:
             if isinstance(answer, str):
                 remedies[answer] = _remedy(member, self.backlog.works[line.work_key])
         found = self._offer(member, lane)
-        choice = choose(found.options, batch_s=self.rules.timing.batch_s)
+        choice = found.choose(self.rules.timing.batch_s)
         return LaneWork(
             lane=lane,
             first=self._first(member, lane),
             images=choice.images if choice else 0,
             refusals=tuple(
                 NodeRefusal(sentence, images, remedies.get(sentence, ""))
-                for sentence, images in found.refusals.items()
+                for sentence, images in found.refused(self.rules.timing.batch_s).items()
             ),
         )
 
@@ -124,7 +123,7 @@ class Eligibility:
         )
 
     def _first(self, member: Member, lane: str) -> First | None:
-        choice = choose(self._offer(member, lane).options, batch_s=self.rules.timing.batch_s)
+        choice = self._offer(member, lane).choose(self.rules.timing.batch_s)
         if choice is None:
             return None
         option = choice.option

@@ -72,7 +72,9 @@ def end_batch(
         write.ordered.add(batch.node_id)
     tally_batch(write.sums, _with(batch, spending))
     taken_s = spending["load_s"] + spending["lost_s"] + sum(row.seconds for row in rows)
-    write.changes.append(BatchEnded(batch.id, batch.job_id, taken_s, batch.max_cost is not None))
+    write.changes.append(
+        BatchEnded(batch.id, batch.job_id, batch.node_id, taken_s, batch.max_cost is not None)
+    )
     if undone := [row for row in rows if row.state == AttemptState.RUNNING]:
         facts = {"message": message, "peak_bytes": peak_bytes}
         died = _died(rules, write.now, event, failure)

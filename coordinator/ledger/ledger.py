@@ -67,6 +67,8 @@ from coordinator.ledger.sweep import Grace, sweep
 from coordinator.ledger.transactions import Transactions, all_or_each
 from coordinator.ledger.transitions import chunks, drop_unwanted
 from coordinator.scheduling.backlog import Backlog
+from coordinator.scheduling.horizon import Horizon
+from coordinator.scheduling.offers import waiting_work
 from coordinator.scheduling.ticket_demand import ticket_demand
 
 
@@ -354,6 +356,21 @@ class Ledger:
         """
         with self._transactions.backlog() as backlog, self._transactions.read() as connection:
             return ticket_demand(in_service(connection, backlog).values(), parked, backlog)
+
+    def waiting_work(self, seen: int = 0) -> records.LaneWorks | None:
+        """What waits in each lane, for the horizons; None if nothing does and the backlog is as `seen`."""
+        with self._transactions.backlog() as present:
+            if present.version == seen and not present.lines:
+                return None
+            version, backlog = present.version, present.copy()
+        # With many nodes and jobs this takes a while, so it must not block writers.
+        now = self._clock()
+        return records.LaneWorks(version, now, waiting_work(backlog, now, self._rules.timing.batch_s))
+
+    def adopt(self, horizons: dict[str, Horizon]) -> None:
+        """Let claims go by these horizons, by lane."""
+        with self._transactions.backlog() as backlog:
+            backlog.horizons = horizons
 
     # Ingest
 

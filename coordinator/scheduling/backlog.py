@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from math import inf
 from typing import NamedTuple
 
@@ -16,9 +17,11 @@ from common.nodes import Card
 from common.shot import Shot
 from common.states import NodeState
 from coordinator.scheduling.fairness import RecentUsage
+from coordinator.scheduling.horizon import Horizon, NodeKind, Outlook
 from coordinator.scheduling.member import Member
 from coordinator.scheduling.placing import Placement, Placer
 
+_BACKLOGS = count(1)
 #: Work keys on cards whose placement is remembered.
 _PLACEMENTS = 100_000
 
@@ -132,6 +135,8 @@ class BatchLeased(NamedTuple):
 
     batch_id: str
     job_id: str
+    node_id: str
+    model: str
     seconds: float
     #: Seconds since 1970.
     at: float
@@ -143,6 +148,7 @@ class BatchEnded(NamedTuple):
 
     batch_id: str
     job_id: str
+    node_id: str
     seconds: float
     #: Where the job has a budget, the rest of the reservation may be enough for another node.
     brings_work: bool
@@ -238,6 +244,12 @@ class Backlog:
     serving: dict[str, Member] = field(default_factory=dict)
     tested: dict[str, Member] = field(default_factory=dict)
     away: dict[str, Member] = field(default_factory=dict)
+    #: Busy node to the expected end of its batch.
+    _ends_at: dict[str, float] = field(default_factory=dict)
+    #: Lane to its horizon; None before the first was worked out.
+    horizons: dict[str, Horizon] | None = None
+    #: Grows with every change; no two backlogs of a process have the same.
+    version: int = field(default_factory=lambda: next(_BACKLOGS) << 40)
     #: Lane, work key and smallest class to the nodes in service that can take such shots.
     _takers: dict[tuple[str, str, int], frozenset[str]] = field(default_factory=dict)
     #: Jobs that take turns to the `service_s` of the one served last before that batch: new ones start there.
@@ -249,6 +261,7 @@ class Backlog:
 
     def apply(self, change: Change) -> None:
         """Follow what a commit changed."""
+        self.version += 1
         match change:
             case ShotsWaiting(lines, samples):
                 self.works.update(samples)
@@ -259,7 +272,8 @@ class Backlog:
                 self._change_job(change)
             case BatchLeased():
                 self._lease(change)
-            case BatchEnded(batch_id, job_id, seconds):
+            case BatchEnded(batch_id, job_id, node_id, seconds):
+                self._ends_at.pop(node_id, None)
                 longer_s = self.usage.finish(batch_id, seconds)
                 if job_id in self.jobs:
                     self.jobs[job_id].service_s += longer_s
@@ -285,6 +299,9 @@ class Backlog:
             serving=self.serving.copy(),
             tested=self.tested.copy(),
             away=self.away.copy(),
+            _ends_at=self._ends_at.copy(),
+            horizons=self.horizons,
+            _takers=self._takers.copy(),
             _placements=self._placements.copy(),
             ceilings=self.ceilings.copy(),
             peaks=self.peaks.copy(),
@@ -323,6 +340,20 @@ class Backlog:
                 if lane in node.lanes and isinstance(self.placed(node, line), Placement)
             )
         return known
+
+    def outlook(self, lane: str, kind: NodeKind, now: float) -> Outlook:
+        """The horizon of a lane as a node of this kind sees it."""
+        if self.horizons is None:
+            return Outlook(now)
+        return self.horizons.get(lane, Horizon()).outlook(now, kind)
+
+    def free_at(self, node: Member, now: float, batch_s: float) -> float:
+        """When a node in service is expected to end its batch; in half of `batch_s` if nothing tells."""
+        if node.state is not NodeState.BUSY:
+            return now
+        ends_at = self._ends_at.get(node.id, now + batch_s / 2)
+        # The longer it is overdue, the longer it may still take.
+        return ends_at if ends_at > now else now + (now - ends_at)
 
     def slowest(self, model: str) -> float | None:
         """The most seconds that a megapixel-forward of a model was measured to take on any node."""
@@ -422,12 +453,19 @@ class Backlog:
 
     def _lease(self, batch: BatchLeased) -> None:
         job = self.jobs.get(batch.job_id)
+        self._ends_at[batch.node_id] = batch.at + batch.seconds
         if job is not None:
+            self._give(batch, job.lane)
             self.usage.begin(batch.batch_id, job.owner, batch.seconds, batch.at)
             self._turns[job.rivals] = max(job.service_s, self._turns.get(job.rivals, 0.0))
             job.service_s += batch.seconds
             if batch.cost:
                 job.reserved[batch.batch_id] = batch.cost
+
+    def _give(self, batch: BatchLeased, lane: str) -> None:
+        node, horizon = self.node(batch.node_id), (self.horizons or {}).get(lane)
+        if node is not None and horizon is not None and node.loaded[0] != batch.model:
+            horizon.give(node.kind, batch.model, batch.at)
 
     def _queue(self, job: OpenJob, *, at_least: float = 0.0) -> None:
         """Give a job its share from now on, not what its rivals had before it came."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.nodes import Card, Terms
 from common.states import IN_SERVICE, NodeState
+from coordinator.scheduling.horizon import NodeKind
 
 if TYPE_CHECKING:
     from coordinator.scheduling.backlog import WorkSample
@@ -35,6 +36,10 @@ class Member:
     def serves(self) -> bool:
         """Whether it takes work, or will when it has done what it has."""
         return self.state in IN_SERVICE
+
+    @property
+    def kind(self) -> NodeKind:
+        return NodeKind(self.card.type, self.loaded[0])
 
     @property
     def abilities(self) -> tuple[object, ...]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 from common.cost import expected_cost
 from common.settings import Money
+from common.states import NodeState
 from coordinator.scheduling.backlog import Backlog, Line, Lot, OpenJob
+from coordinator.scheduling.horizon import Outlook, Seat, WaitingWork
 from coordinator.scheduling.member import Member
 from coordinator.scheduling.placing import Placement
-from coordinator.scheduling.planner import Option
+from coordinator.scheduling.planner import Option, Selection, choose, is_late
 
+#: Why a node leaves work to others.
+LATE = "other nodes finish them sooner than this node could finish one"
 #: Of an image: what sums of estimates may be off by.
 _ROUNDING = 1e-6
 
@@ -30,11 +34,25 @@ class Offer:
     classes: dict[Lot, set[int]]
     #: Sentence to images that it keeps from the node.
     refusals: Counter[str]
+    #: When the jobs are expected to end, and what nodes like this one should hold until then.
+    outlook: Outlook
+
+    def choose(self, batch_s: float) -> Selection | None:
+        """The planner's choice."""
+        return choose(self.options, batch_s=batch_s, outlook=self.outlook)
+
+    def refused(self, batch_s: float) -> Counter[str]:
+        """All refusals, with what other nodes finish sooner."""
+        late = sum(option.images for option in self.options if is_late(option, self.outlook, batch_s))
+        return self.refusals + Counter({LATE: late})
 
 
 def offer(member: Member, lane: str, backlog: Backlog, rates: Money, now: float) -> Offer:
     """What of the backlog `member` could take for jobs of `lane`."""
-    found = Offer([], {}, {}, {}, Counter())
+    # A self-test is in no hurry.
+    tested = member.state is NodeState.SELFTEST
+    outlook = Outlook(now) if tested else backlog.outlook(lane, member.kind, now)
+    found = Offer([], {}, {}, {}, Counter(), outlook)
     lots: Counter[Lot] = Counter()
     takers: dict[tuple[str, int], frozenset[str]] = {}
     for line, images in in_lane(backlog, lane):
@@ -125,6 +143,7 @@ def _option(member: Member, lot: Lot, images: int, found: Offer, backlog: Backlo
     return Option(
         job_id=job_id,
         work_key=key,
+        model=work.model,
         amount=work.amount,
         owner=job.owner,
         priority=job.priority,
@@ -135,6 +154,7 @@ def _option(member: Member, lot: Lot, images: int, found: Offer, backlog: Backlo
         image_s=speed and speed * work.amount,
         pass_size=placement.pass_size,
         loaded=member.has_loaded(work),
+        model_loaded=member.loaded[0] == work.model,
         takers=len(found.takers[lot]),
         expected_s=pace and pace * work.amount,
         load_s=0.0 if member.loaded[0] == work.model else placement.load_s,
@@ -146,3 +166,38 @@ def _expected_pace(member: Member, model: str, placement: Placement, backlog: Ba
     if model in member.speeds:
         return member.speeds[model]
     return backlog.slowest(model) if placement.pace_s is None else placement.pace_s
+
+
+def waiting_work(backlog: Backlog, now: float, batch_s: float) -> dict[str, list[WaitingWork]]:
+    """By lane, what waits of each job and model, with the nodes in service that can take it.
+
+    The work key with the most images stands for those of its job and model. Batches in progress whose end is
+    unknown count half of `batch_s`.
+    """
+    largest: dict[tuple[str, str], tuple[int, Line]] = {}
+    images: Counter[tuple[str, str]] = Counter()
+    for line, number in backlog.lines.items():
+        key = line.job_id, backlog.works[line.work_key].model
+        images[key] += number
+        largest[key] = max((number, line), largest.get(key, (0, line)))
+    found: dict[str, list[WaitingWork]] = {}
+    for (job_id, model), (_, line) in sorted(largest.items()):
+        lane = backlog.jobs[job_id].lane
+        seats = tuple(_seats(backlog, lane, line, now, batch_s))
+        found.setdefault(lane, []).append(WaitingWork(job_id, model, images[job_id, model], seats))
+    return found
+
+
+def _seats(backlog: Backlog, lane: str, line: Line, now: float, batch_s: float) -> Iterator[Seat]:
+    """Nodes in service that can take shots of a line, without those of which nothing tells how fast."""
+    work = backlog.works[line.work_key]
+    for node_id in sorted(backlog.takers(lane, line)):
+        member = backlog.serving[node_id]
+        placement = backlog.placement(line.work_key, member.card)
+        assert isinstance(placement, Placement)
+        pace_s = _expected_pace(member, work.model, placement, backlog)
+        if pace_s is not None:
+            load_s = 0.0 if member.loaded[0] == work.model else placement.load_s
+            yield Seat(
+                node_id, member.kind, backlog.free_at(member, now, batch_s), load_s, pace_s * work.amount
+            )

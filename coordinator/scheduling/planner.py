@@ -5,7 +5,10 @@ Pure: the ledger passes the waiting work that fits, and acts on the choice. Crit
 1. the higher priority,
 2. the owner who received the least work recently, then the job of that owner that received the least so far;
    if the node has loaded one of their models, both may be ahead by `AFFINITY_BATCHES`, to avoid a reload,
-3. within the job: work that the fewest other nodes can take, then work with a loaded model, longest first.
+3. within the job: the model to which nodes of this kind should give the most time, the loaded one first; then
+   work that the fewest other nodes can take, work with loaded model and LoRAs, longest first.
+
+No work that the node could not finish before the expected end of its job (`coordinator.scheduling.horizon`).
 """
 
 from __future__ import annotations
@@ -14,8 +17,14 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
+from coordinator.scheduling.horizon import Outlook
+
 #: Batches by which a job or owner may be ahead of another before a node replaces its loaded model.
 AFFINITY_BATCHES = 5
+#: Share of a batch by which an image may end after its job is expected to: estimates are no better.
+_SLACK = 1 / 24
+#: Share of an image's time that nodes of a kind must still have for a model to be preferred.
+_LEAST_SHARE = 0.5
 #: Maximum images of a batch, regardless of speed: a lease is one message, and its end one commit.
 MOST_IMAGES = 1000
 
@@ -26,6 +35,7 @@ class Option:
 
     job_id: str
     work_key: str
+    model: str
     #: Megapixel-forwards per image.
     amount: float
     owner: str
@@ -43,6 +53,8 @@ class Option:
     pass_size: int
     #: Whether the node has model and LoRAs loaded.
     loaded: bool
+    #: Whether it has the model loaded, with whatever LoRAs.
+    model_loaded: bool
     #: Number of nodes in service that can take them, including this one.
     takers: int
     #: Expected seconds per image on this node, for the cost estimate; None if unknown.
@@ -62,21 +74,34 @@ class Selection:
     images: int
 
 
-def choose(options: Sequence[Option], *, batch_s: float) -> Selection | None:
-    """The work to assign now and the number of images; None without options.
+#: Without a horizon no job has an expected end.
+NO_OUTLOOK = Outlook(0.0)
 
-    >>> small = Option(job_id="a", work_key="w", amount=1, owner="me", priority=50, owner_s=0, service_s=0,
-    ...     submitted_at=0, images=9, image_s=10.0, pass_size=4, loaded=False, takers=2)
+
+def is_late(option: Option, outlook: Outlook, batch_s: float) -> bool:
+    """Whether the node would finish its first image after the expected end of the job."""
+    image_s = option.image_s if option.image_s is not None else option.expected_s
+    slack_s = batch_s * _SLACK
+    return image_s is not None and option.load_s + image_s > outlook.span_s(option.job_id) + slack_s
+
+
+def choose(options: Sequence[Option], *, batch_s: float, outlook: Outlook = NO_OUTLOOK) -> Selection | None:
+    """The work to assign now and the number of images; None if there is none that ends in time.
+
+    >>> small = Option(job_id="a", work_key="w", model="m", amount=1, owner="me", priority=50, owner_s=0,
+    ...     service_s=0, submitted_at=0, images=9, image_s=10.0, pass_size=4, loaded=False,
+    ...     model_loaded=False, takers=2)
     >>> choose([small], batch_s=120).images
     4
     """
+    options = [option for option in options if not is_late(option, outlook, batch_s)]
     if not options:
         return None
     owners = _alike(options, lambda option: (-option.priority, option.owner))
     theirs = min(owners, key=lambda some: _owner_rank(some, batch_s))
     job = min(_alike(theirs, lambda option: option.job_id), key=lambda some: _job_rank(some, batch_s))
-    option = min(job, key=_work_rank)
-    return Selection(option=option, images=_amount(option, options, batch_s))
+    option = min(job, key=lambda one: _work_rank(one, outlook))
+    return Selection(option=option, images=_amount(option, options, batch_s, outlook))
 
 
 def refusal(lane: str, reasons: Mapping[str, int]) -> str:
@@ -110,20 +135,30 @@ def _ahead(options: Sequence[Option], batch_s: float) -> float:
     return AFFINITY_BATCHES * batch_s if any(option.loaded for option in options) else 0.0
 
 
-def _work_rank(option: Option) -> tuple[int, bool, float, str]:
-    return (option.takers, not option.loaded, -option.amount, option.work_key)
+def _work_rank(option: Option, outlook: Outlook) -> tuple[bool, float, int, bool, float, str]:
+    share_s = outlook.shares.get(option.model, 0.0)
+    if share_s < _LEAST_SHARE * (option.expected_s or 0.0):
+        share_s = 0.0
+    kept = share_s > 0 and option.model_loaded
+    return (not kept, -share_s, option.takers, not option.loaded, -option.amount, option.work_key)
 
 
-def _amount(option: Option, options: Sequence[Option], batch_s: float) -> int:
+def _amount(option: Option, options: Sequence[Option], batch_s: float, outlook: Outlook) -> int:
     """Images for `batch_s` seconds, in whole passes; fewer at the end, so that all nodes finish together."""
     most = min(option.images, MOST_IMAGES)
     if option.image_s is None or option.image_s == 0:
         # The first pass measures this node; an estimate could be wrong by a factor of ten.
         return min(most, option.pass_size)
-    left_s = sum(other.images * (other.image_s or option.image_s) for other in options)
-    # Half of a fair share leaves work to faster nodes at the end; a single node takes everything.
-    share_s = left_s / (2 * option.takers) if option.takers > 1 else inf
-    images = min(batch_s, share_s) / option.image_s
+    span_s = outlook.span_s(option.job_id)
+    if span_s < inf:
+        # Half of the rest leaves work to faster nodes near the end, where batches of seconds gain nothing.
+        length_s = min(batch_s, max(span_s / 2, batch_s / 2), span_s - option.load_s)
+        images = length_s / option.image_s
+    else:
+        left_s = sum(other.images * (other.image_s or option.image_s) for other in options)
+        # Half of a fair share leaves work to faster nodes at the end; a single node takes everything.
+        share_s = left_s / (2 * option.takers) if option.takers > 1 else inf
+        images = min(batch_s, share_s) / option.image_s
     if images >= most:
         return most
     return min(most, max(1, int(images / option.pass_size)) * option.pass_size)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coordinator.scheduling.horizon import Outlook
 from coordinator.scheduling.planner import AFFINITY_BATCHES, MOST_IMAGES, Option, choose, refusal
 
 BATCH_S = 120.0
@@ -15,6 +17,7 @@ BATCH_S = 120.0
 
 def option(job: str = "a", work: str = "w", **fields: Any) -> Option:
     usual: dict[str, Any] = {
+        "model": "m",
         "amount": 1.0,
         "owner": "farm",
         "priority": 50,
@@ -25,6 +28,7 @@ def option(job: str = "a", work: str = "w", **fields: Any) -> Option:
         "image_s": 1.0,
         "pass_size": 4,
         "loaded": False,
+        "model_loaded": fields.get("loaded", False),
         "takers": 1,
     }
     return Option(job_id=job, work_key=work, **usual | fields)
@@ -129,6 +133,58 @@ def test_the_whole_backlog_counts_towards_the_end_not_one_work_key_alone() -> No
     few = option(work="few", images=20, takers=2)
     assert amount(few) == 4
     assert amount(few, option(work="many", images=1000, takers=3)) == 20
+
+
+def outlook(ends_in_s: float = 1000.0, **shares: float) -> Outlook:
+    return Outlook(0.0, {"a": ends_in_s}, shares)
+
+
+def test_a_node_that_would_end_after_all_others_gets_nothing() -> None:
+    slow = option(image_s=300.0, load_s=20.0)
+    assert choose([slow], batch_s=BATCH_S, outlook=outlook(310.0)) is None
+    assert choose([slow], batch_s=BATCH_S, outlook=outlook(320.0)) is not None
+
+
+def test_a_few_seconds_are_not_late() -> None:
+    slow = option(image_s=12.0)
+    assert choose([slow], batch_s=BATCH_S, outlook=outlook(10.0)) is not None
+
+
+def test_an_unmeasured_node_is_late_by_its_estimate_and_never_without_one() -> None:
+    fresh = option(image_s=None, expected_s=300.0)
+    assert choose([fresh], batch_s=BATCH_S, outlook=outlook(100.0)) is None
+    assert choose([replace(fresh, expected_s=None)], batch_s=BATCH_S, outlook=outlook(100.0)) is not None
+
+
+def test_a_job_that_the_horizon_does_not_know_waits_for_it() -> None:
+    assert choose([option("b")], batch_s=BATCH_S, outlook=outlook()) is None
+    assert choose([option("b")], batch_s=BATCH_S, outlook=Outlook(0.0)) is not None
+
+
+@pytest.mark.parametrize(("ends_in_s", "images"), [(1000.0, 120), (200.0, 100), (100.0, 60), (30.0, 28)])
+def test_batches_get_shorter_towards_the_end_of_a_job(ends_in_s: float, images: int) -> None:
+    choice = choose([option()], batch_s=BATCH_S, outlook=outlook(ends_in_s))
+    assert choice is not None
+    assert choice.images == images
+
+
+def test_a_node_loads_the_model_that_its_kind_should_give_most_time_to() -> None:
+    some = (
+        option(work="x", model="x", expected_s=10.0),
+        option(work="y", model="y", expected_s=10.0, takers=9),
+    )
+    choice = choose(some, batch_s=BATCH_S, outlook=outlook(x=100.0, y=400.0))
+    assert choice is not None
+    assert choice.option.model == "y"
+
+
+def test_a_node_keeps_its_model_while_its_kind_has_a_share_of_it() -> None:
+    some = option(work="x", model="x", loaded=True), option(work="y", model="y")
+    kept = choose(some, batch_s=BATCH_S, outlook=outlook(x=10.0, y=400.0))
+    replaced = choose(some, batch_s=BATCH_S, outlook=outlook(y=400.0))
+    assert kept is not None
+    assert replaced is not None
+    assert (kept.option.model, replaced.option.model) == ("x", "y")
 
 
 def test_a_refusal_tells_the_reason_that_keeps_most_images_away() -> None:

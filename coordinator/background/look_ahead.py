@@ -1,0 +1,82 @@
+"""Look-ahead: keeps the horizons that claims go by up to date, and lets parked nodes look for work."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Set
+
+from coordinator.background.loop import Loop
+from coordinator.ledger import Ledger
+from coordinator.scheduling.horizon import Horizon, Patience, look_ahead
+
+#: Seconds between two rounds at least: commits that come together are one round.
+_AFTER_WORK_S = 0.1
+#: Time between two rounds, as a multiple of what the last one took: the share of a core is bounded.
+_REST = 20.0
+#: The same after new work, which nodes wait for.
+_REST_FOR_WORK = 4.0
+
+
+class LookAhead(Loop):
+    def __init__(
+        self,
+        ledger: Ledger,
+        wake_nodes: Callable[[Set[str] | None], None],
+        *,
+        period_s: float,
+        patience_s: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`wake_nodes` lets parked nodes look for work again: those given, or all."""
+        super().__init__("look ahead", self.look, period_s=period_s, rest_s=_AFTER_WORK_S)
+        self._ledger = ledger
+        self._wake_nodes = wake_nodes
+        self._patience_s = patience_s
+        self._monotonic = monotonic
+        self._new_work = threading.Event()
+        #: Version of the backlog that was looked at last.
+        self._seen = 0
+        self._patience: dict[str, Patience] = {}
+        self._useful: Set[str] = frozenset()
+        self._ended_at, self._took_s = 0.0, 0.0
+
+    def wake_for_work(self) -> None:
+        """Let parked nodes look for work once the horizon knows it."""
+        self._new_work.set()
+        self.wake()
+
+    def look(self) -> None:
+        """One round; nothing if no work waits and nothing changed. Raises Unavailable as the ledger does."""
+        work = self._new_work.is_set()
+        rest_s = self._took_s * (_REST_FOR_WORK if work else _REST)
+        begin = self._monotonic()
+        if begin < self._ended_at + rest_s:
+            return
+        self._new_work.clear()
+        try:
+            newly = self._renew()
+        finally:
+            self._ended_at = self._monotonic()
+            self._took_s = self._ended_at - begin
+            if work:
+                self._wake_nodes(None)
+        if newly and not work:
+            self._wake_nodes(newly)
+
+    def _renew(self) -> Set[str]:
+        """Work out the horizons; returns free nodes that have become able to finish an image in time."""
+        found = self._ledger.waiting_work(self._seen)
+        if found is None:
+            return frozenset()
+        horizons: dict[str, Horizon] = {}
+        for lane, works in found.works.items():
+            horizon = look_ahead(found.now, works)
+            patience = self._patience.setdefault(lane, Patience(self._patience_s))
+            if tired := patience.exhausted(found.now, works, horizon):
+                horizon = look_ahead(found.now, works, tired)
+            horizons[lane] = horizon
+        self._ledger.adopt(horizons)
+        self._seen = found.version
+        before, self._useful = self._useful, frozenset().union(*(one.useful for one in horizons.values()))
+        return self._useful - before

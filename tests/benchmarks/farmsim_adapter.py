@@ -1,0 +1,197 @@
+"""The farm's planner in farmsim, a discrete-event simulator of a farm, which must be on the import path.
+
+`PlannerPolicy` translates the events of the simulator into `coordinator.scheduling` and the choices into its
+work orders. It knows what a farm knows: the profile of a card type, and what passes took.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from math import ceil
+from typing import Any
+
+from farmsim import Assign, Policy  # type: ignore[import-not-found]
+from profiles import GPUS, MODELS  # type: ignore[import-not-found]
+
+from coordinator.scheduling.fairness import RecentUsage
+from coordinator.scheduling.horizon import Horizon, NodeKind, Patience, Seat, WaitingWork, look_ahead
+from coordinator.scheduling.planner import Option, choose
+
+BATCH_S = 120.0
+#: Seconds to change a LoRA.
+_LORA_S = 3.0
+#: Seconds between two horizons, and the share of the time until the end.
+_EVERY_S, _EVERY = 1.0, 0.0
+
+
+class PlannerPolicy(Policy):  # type: ignore[misc]
+    name, latency, detect_s, stream, tick_every = "planner", 0.5, 22.0, True, 0.5
+
+    def start(self, farm: Any) -> None:
+        super().start(farm)
+        self.nodes: dict[int, Any] = {}
+        self.groups: dict[int, Any] = {}
+        self.waiting: dict[int, deque[int]] = {}
+        self.busy: dict[int, tuple[Any, float]] = {}
+        self.idle: set[int] = set()
+        #: Node to the seconds that its passes took, as a share of those of its card type.
+        self.pace: dict[int, float] = {}
+        self.usage, self.service = RecentUsage(), dict[int, float]()
+        self.horizon, self.looked_at, self.changed = Horizon(), -_EVERY_S, True
+        self.patience = Patience(10.0)
+
+    def job_submitted(self, t: float, job: Any) -> tuple[()]:
+        self.service[job.jid] = min(self.service.values(), default=0.0)
+        self.changed = True
+        for group in job.groups:
+            self.groups[group.gid] = group
+            self.waiting[group.gid] = deque(range(group.n) if group.stage == 0 else ())
+        return ()
+
+    def items_ready(self, t: float, group: Any, items: list[int]) -> tuple[()]:
+        if group.stage:
+            self.waiting[group.gid].extend(items)
+        else:
+            self.waiting[group.gid].extendleft(reversed(items))
+        self.changed = True
+        return ()
+
+    def node_joined(self, t: float, node: Any) -> tuple[()]:
+        self.nodes[node.nid] = node
+        self.busy.pop(node.nid, None)
+        self.pace.setdefault(node.nid, 1.0)
+        self.idle.add(node.nid)
+        self.changed = True
+        return ()
+
+    def node_lost(self, t: float, nid: int) -> tuple[()]:
+        self.idle.discard(nid)
+        self.busy.pop(nid, None)
+        self.changed = True
+        return ()
+
+    def pass_done(self, t: float, nid: int, order: Any, new: list[int], secs: float) -> tuple[()]:
+        perf = GPUS[self.nodes[nid].gpu].perf[order.group.model]
+        k, images = order.group.k, len(new)
+        usual = order.setup + perf.o_pass + ceil(images / k) * perf.t_text + images * perf.c
+        self.pace[nid] += 0.5 * (secs / usual - self.pace[nid])
+        left_s = self._image_s(nid, order.group) * (len(order.items) - order.pos)
+        self.busy[nid] = order, t + left_s
+        return ()
+
+    def batch_done(self, t: float, nid: int, order: Any, secs: float) -> Iterator[Any]:
+        self.busy.pop(nid, None)
+        self.idle.add(nid)
+        return self._claim(t, nid)
+
+    def tick(self, t: float) -> Iterator[Any]:
+        """As the farm's loop: a new horizon if there is reason for one, then parked nodes look for work."""
+        if self._look(t):
+            for nid in sorted(self.idle, key=self._nearness):
+                if self.nodes[nid].alive:
+                    yield from self._claim(t, nid)
+
+    def _nearness(self, nid: int) -> tuple[float, int]:
+        return min(perf.c for perf in GPUS[self.nodes[nid].gpu].perf.values()) * self.pace[nid], nid
+
+    def _look(self, t: float) -> bool:
+        due = self.looked_at + max(_EVERY_S, _EVERY * (self.horizon.end - t)) <= t
+        if due or self.changed:
+            works = self._works(t)
+            horizon = look_ahead(t, works)
+            if late := self.patience.exhausted(t, works, horizon):
+                horizon = look_ahead(t, works, late)
+            self.horizon, self.looked_at, self.changed = horizon, t, False
+        return self.looked_at == t
+
+    def _works(self, t: float) -> list[WaitingWork]:
+        found: dict[tuple[int, str], list[Any]] = {}
+        for gid, items in self.waiting.items():
+            if items:
+                group = self.groups[gid]
+                found.setdefault((group.job.jid, group.model), []).append(group)
+        return [
+            WaitingWork(
+                str(job), model, sum(len(self.waiting[g.gid]) for g in groups), self._seats(t, groups[0])
+            )
+            for (job, model), groups in sorted(found.items())
+        ]
+
+    def _seats(self, t: float, group: Any) -> tuple[Seat, ...]:
+        return tuple(
+            Seat(
+                str(nid),
+                self._kind(node),
+                self.busy[nid][1] if nid in self.busy else t,
+                self._load_s(node, group) + _LORA_S,
+                self._image_s(nid, group),
+            )
+            for nid, node in sorted(self.nodes.items())
+            if node.alive and self._takes(node, group)
+        )
+
+    def _kind(self, node: Any) -> NodeKind:
+        return NodeKind(node.gpu, node.model)
+
+    def _takes(self, node: Any, group: Any) -> bool:
+        return group.model in GPUS[node.gpu].perf and node.vram >= MODELS[group.model]["vram"]
+
+    def _load_s(self, node: Any, group: Any) -> float:
+        load_s = 0.0 if node.model == group.model else MODELS[group.model]["load"] * node.disk_load
+        return float(load_s + GPUS[node.gpu].perf[group.model].o_chunk)
+
+    def _image_s(self, nid: int, group: Any) -> float:
+        perf = GPUS[self.nodes[nid].gpu].perf[group.model]
+        size = self._pass_size(nid, group)
+        per_image = perf.c + perf.o_pass / size + perf.t_text * ceil(size / group.k) / size
+        return float(per_image * self.pace[nid])
+
+    def _pass_size(self, nid: int, group: Any) -> int:
+        perf = GPUS[self.nodes[nid].gpu].perf[group.model]
+        most = max(1, min(perf.bmax, int(BATCH_S / 2 / perf.c)))
+        return most // group.k * group.k or most
+
+    def _claim(self, t: float, nid: int) -> Iterator[Any]:
+        node = self.nodes[nid]
+        options = [self._option(t, nid, gid) for gid, items in self.waiting.items() if items]
+        options = [option for option in options if option is not None]
+        choice = choose(options, batch_s=BATCH_S, outlook=self.horizon.outlook(t, self._kind(node)))
+        if choice is None:
+            return
+        group = self.groups[int(choice.option.work_key)]
+        items = [self.waiting[group.gid].popleft() for _ in range(choice.images)]
+        secs = choice.option.load_s + (choice.option.expected_s or 0.0) * len(items)
+        self.usage.add(choice.option.owner, secs, t)
+        self.service[group.job.jid] += secs
+        if node.model != group.model:
+            self.horizon.give(self._kind(node), group.model, t)
+        order = Assign(nid, group, items, pass_size=choice.option.pass_size)
+        self.busy[nid] = order, t + secs
+        self.idle.discard(nid)
+        yield order
+
+    def _option(self, t: float, nid: int, gid: int) -> Option | None:
+        node, group = self.nodes[nid], self.groups[gid]
+        if not self._takes(node, group):
+            return None
+        takers = sum(other.alive and self._takes(other, group) for other in self.nodes.values())
+        return Option(
+            job_id=str(group.job.jid),
+            work_key=str(gid),
+            model=group.model,
+            amount=1.0,
+            owner=str(group.job.jid),
+            priority=50,
+            owner_s=self.usage.of(str(group.job.jid), t),
+            service_s=self.service[group.job.jid],
+            submitted_at=group.job.t,
+            images=len(self.waiting[gid]),
+            image_s=self._image_s(nid, group),
+            pass_size=self._pass_size(nid, group),
+            loaded=node.model == group.model and node.lora == group.lora,
+            model_loaded=node.model == group.model,
+            takers=takers,
+            expected_s=self._image_s(nid, group),
+            load_s=self._load_s(node, group),
+        )

@@ -1,0 +1,113 @@
+"""The horizon in the ledger: a slow node leaves the last shots to faster ones, as long as there are some."""
+
+from __future__ import annotations
+
+from common.states import NodeState
+from coordinator.background.look_ahead import LookAhead
+from coordinator.scheduling.offers import LATE
+from tests.contract.ledger.bench import TIMING, Bench, Holder, placed, work
+
+
+def look(bench: Bench) -> LookAhead:
+    """A look-ahead that has had its first round."""
+    ahead = LookAhead(bench.ledger, lambda _: None, period_s=1.0, patience_s=10.0, monotonic=bench.clock)
+    ahead.look()
+    return ahead
+
+
+def measured(bench: Bench, name: str, image_s: float) -> Holder:
+    """A node that is known to take so long for an image."""
+    node = bench.join(name)
+    bench.submit(placed(2, first=(1 + next(bench.numbers)) * 1000))
+    bench.finish(node.lease(), work(image_s))
+    return node
+
+
+def test_the_last_shots_are_left_to_the_fast_nodes(bench: Bench) -> None:
+    slow, fast = measured(bench, "slow", 300.0), measured(bench, "fast", 10.0)
+    bench.submit(placed(4))
+    look(bench)
+
+    answer = slow.claim()
+
+    assert answer.nothing is not None
+    assert answer.nothing.reason == f"4 images wait in lane public, none for this node: {LATE}"
+    assert len(fast.lease().shots) == 4
+
+
+def test_with_much_work_all_nodes_share_it(bench: Bench) -> None:
+    slow, fast = measured(bench, "slow", 300.0), measured(bench, "fast", 10.0)
+    bench.submit(placed(100))
+    look(bench)
+
+    assert slow.lease().shots
+    assert fast.lease().shots
+
+
+def test_a_slow_node_takes_what_no_fast_one_is_left_for(bench: Bench) -> None:
+    slow, fast = measured(bench, "slow", 300.0), measured(bench, "fast", 10.0)
+    bench.submit(placed(4))
+    bench.ledger.leave_node(fast.id, fast.joined.incarnation)
+    look(bench)
+
+    assert len(slow.lease().shots) >= 1
+
+
+def test_a_new_job_waits_for_the_next_round(bench: Bench) -> None:
+    node = measured(bench, "node", 10.0)
+    ahead = look(bench)
+    bench.submit(placed(4))
+    assert node.claim().lease is None
+    bench.clock.now += 1
+
+    ahead.look()
+
+    assert node.lease().shots
+
+
+def test_shots_that_a_fast_node_does_not_take_are_open_to_all_after_a_while(bench: Bench) -> None:
+    slow, fast = measured(bench, "slow", 300.0), measured(bench, "fast", 10.0)
+    bench.submit(placed(1))
+    lease = fast.lease()
+    bench.fail(lease, "invalid_spec")
+    bench.close(lease)
+    ahead = look(bench)
+    # The shot failed on the fast node, so that it must be tried by another first.
+    assert fast.claim().lease is None
+    assert slow.claim().lease is None
+
+    bench.clock.now += 11
+    ahead.look()
+
+    assert len(slow.lease().shots) == 1
+
+
+def test_a_self_test_is_in_no_hurry(bench: Bench) -> None:
+    slow, fast = measured(bench, "slow", 300.0), measured(bench, "fast", 10.0)
+    bench.submit(placed(4))
+    bench.ledger.quarantine_node(slow.id)
+    bench.let_pass(TIMING.quarantine_s + TIMING.sweep_s, slow, fast)
+    look(bench)
+    assert bench.node_state("slow") == NodeState.SELFTEST
+
+    assert len(slow.lease().shots) == 1
+
+
+def test_nodes_that_wait_are_woken_after_the_round_that_knows_the_new_work(bench: Bench) -> None:
+    woken: list[object] = []
+    node = measured(bench, "node", 10.0)
+    ahead = LookAhead(
+        bench.ledger,
+        lambda nodes: woken.append((nodes, node.claim().lease is not None)),
+        period_s=1.0,
+        patience_s=10.0,
+        monotonic=bench.clock,
+    )
+    bench.ledger.on_work(ahead.wake_for_work)
+    ahead.look()
+    bench.submit(placed(4))
+    bench.clock.now += 1
+
+    ahead.look()
+
+    assert woken == [(None, True)]

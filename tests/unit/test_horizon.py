@@ -1,0 +1,165 @@
+"""The horizon: when jobs end, which models nodes hold until then, and who may take the last shots."""
+
+from __future__ import annotations
+
+from math import floor, inf
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coordinator.scheduling.horizon import (
+    Horizon,
+    NodeKind,
+    Patience,
+    Seat,
+    WaitingWork,
+    finish,
+    look_ahead,
+    share_models,
+)
+
+CARD = NodeKind("card", None)
+
+
+def seat(
+    node_id: str = "a",
+    image_s: float = 10.0,
+    *,
+    free_at: float = 0.0,
+    load_s: float = 0.0,
+    kind: NodeKind = CARD,
+) -> Seat:
+    return Seat(node_id, kind, free_at, load_s, image_s)
+
+
+def waiting(*seats: Seat, job: str = "j", model: str = "m", images: int = 10) -> WaitingWork:
+    return WaitingWork(job, model, images, seats)
+
+
+seconds = st.floats(0, 1000)
+seats = st.builds(
+    seat,
+    st.uuids().map(str),
+    st.floats(0.01, 1000),
+    free_at=seconds,
+    load_s=seconds,
+    kind=st.builds(NodeKind, st.sampled_from("xyz"), st.sampled_from(["m", "n", None])),
+)
+works = st.lists(
+    st.builds(
+        lambda job, model, images, crew: WaitingWork(job, model, images, tuple(crew)),
+        st.sampled_from("jkl"),
+        st.sampled_from("mno"),
+        st.integers(1, 5000),
+        st.lists(seats, min_size=1, max_size=5),
+    ),
+    unique_by=lambda work: (work.job_id, work.model),
+    min_size=1,
+    max_size=5,
+)
+
+
+def test_a_node_alone_ends_after_its_batch_the_load_and_its_images() -> None:
+    end = finish(100.0, [seat(free_at=130.0, load_s=20.0)], 5)
+    assert end == pytest.approx(200.0, rel=0.01)
+
+
+def test_nodes_without_seats_never_finish() -> None:
+    assert finish(0.0, [], 1) == inf
+
+
+@given(st.lists(seats, min_size=1, max_size=8), st.integers(1, 5000))
+def test_by_its_end_the_nodes_can_have_made_all_images_and_not_long_before(
+    crew: list[Seat], images: int
+) -> None:
+    def made_by(end: float) -> int:
+        return sum(max(0, floor((end - one.free_at - one.load_s) / one.image_s)) for one in crew)
+
+    end = finish(0.0, crew, images)
+    assert made_by(end * (1 + 1e-9)) >= images
+    assert made_by(end * 0.998) < images
+
+
+@given(st.lists(seats, min_size=1, max_size=8), seats, st.integers(1, 5000))
+def test_another_node_never_makes_it_later(crew: list[Seat], more: Seat, images: int) -> None:
+    assert finish(0.0, [*crew, more], images) <= finish(0.0, crew, images) * 1.002
+
+
+@given(works, st.randoms(use_true_random=False))
+def test_no_order_of_jobs_or_nodes_changes_a_horizon(found: list[WaitingWork], chance: object) -> None:
+    shuffled = [work._replace(seats=tuple(reversed(work.seats))) for work in reversed(found)]
+    one, other = look_ahead(0.0, found), look_ahead(0.0, shuffled)
+    assert one.ends == pytest.approx(other.ends, rel=0.01)
+    assert one.useful == other.useful
+
+
+@given(works)
+def test_every_job_can_be_taken_by_someone_before_its_end(found: list[WaitingWork]) -> None:
+    horizon = look_ahead(0.0, found)
+    for work in found:
+        earliest = min(one.free_at + one.load_s + one.image_s for one in work.seats)
+        assert earliest <= horizon.ends[work.job_id] * 1.002
+
+
+def test_a_job_that_no_node_takes_has_no_end() -> None:
+    assert look_ahead(0.0, [waiting()]).ends == {"j": inf}
+
+
+def test_a_job_that_is_open_to_all_has_no_end() -> None:
+    assert look_ahead(0.0, [waiting(seat())], {"j"}).ends == {"j": inf}
+
+
+def test_free_nodes_that_can_finish_an_image_in_time_are_useful() -> None:
+    crew = seat("fast", 10.0), seat("slow", 500.0), seat("busy", 10.0, free_at=5.0)
+    assert look_ahead(0.0, [waiting(*crew)]).useful == {"fast"}
+
+
+def test_each_kind_of_node_holds_the_model_that_it_renders_comparatively_faster() -> None:
+    old, new = NodeKind("old", None), NodeKind("new", None)
+    large = [seat("o", 400.0, kind=old, load_s=10), seat("n", 10.0, kind=new, load_s=10)]
+    small = [seat("o", 4.0, kind=old, load_s=10), seat("n", 2.0, kind=new, load_s=10)]
+    found = [waiting(*large, model="large", images=20), waiting(*small, model="small", images=50)]
+
+    end, shares = share_models(0.0, found)
+
+    assert end == pytest.approx(210.0, rel=0.1)
+    assert max(("large", "small"), key=lambda model: shares[new, model]) == "large"
+    assert max(("large", "small"), key=lambda model: shares.get((old, model), 0.0)) == "small"
+
+
+def test_a_node_keeps_a_loaded_model_that_has_enough_work() -> None:
+    kinds = [NodeKind("card", "m"), NodeKind("card", "n")]
+    crews = {
+        model: [
+            seat(kind.loaded or "", kind=kind, load_s=0.0 if kind.loaded == model else 60.0) for kind in kinds
+        ]
+        for model in "mn"
+    }
+    _, shares = share_models(0.0, [waiting(*crew, model=model) for model, crew in crews.items()])
+    for kind in kinds:
+        assert max("mn", key=lambda model: shares.get((kind, model), 0.0)) == kind.loaded
+
+
+def test_what_a_node_takes_is_no_more_a_share_of_the_others() -> None:
+    horizon = Horizon(end=200.0, shares={(CARD, "m"): 500.0})
+    horizon.give(CARD, "m", now=50.0)
+    assert horizon.outlook(50.0, CARD).shares == {"m": 350.0}
+    assert horizon.outlook(50.0, NodeKind("card", "m")).shares == {}
+
+
+def test_a_job_is_left_to_a_free_node_for_a_while_only() -> None:
+    patience = Patience(10.0)
+    work = [waiting(seat("fast"))]
+
+    def exhausted(now: float, images: int = 10, free: str = "fast") -> set[str]:
+        found = [work[0]._replace(images=images)]
+        return patience.exhausted(now, found, Horizon(useful=frozenset({free})))
+
+    assert exhausted(0.0) == set()
+    assert exhausted(9.0) == set()
+    assert exhausted(9.5, images=9) == set(), "somebody takes its shots"
+    assert exhausted(15.0, images=9) == set()
+    assert exhausted(19.5, images=9) == {"j"}
+    assert exhausted(20.0, images=9, free="nobody") == set(), "the nodes that could are busy"
+    assert exhausted(31.0, images=9) == set(), "from now on"
