@@ -16,7 +16,7 @@ from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import nodes
 from coordinator.scheduling.backlog import Backlog, Line, WorkSample
 from coordinator.scheduling.member import Member
-from coordinator.scheduling.offers import Offer, in_lane, offer
+from coordinator.scheduling.offers import Offer, in_lane, leaves_to_others, offer
 
 #: Maximum number of nodes for which the planner runs per kind of shots; each run examines the whole backlog.
 _ASKED = 3
@@ -60,7 +60,7 @@ class Eligibility:
         """
         lane = self.backlog.jobs[line.job_id].lane
         found, asked = [], 0
-        for member in sorted(self._of_lane(lane), key=lambda one: self._nearness(one, failed_at)):
+        for member in sorted(self._of_lane(lane), key=lambda one: self._nearness(one, line, failed_at)):
             answer = self.backlog.placed(member, line)
             facts = self.node(member.id)
             if isinstance(answer, str):
@@ -103,8 +103,11 @@ class Eligibility:
     def _of_lane(self, lane: str) -> Collection[Member]:
         return [member for member in self.fleet.values() if lane in member.lanes]
 
-    def _nearness(self, member: Member, failed_at: Mapping[str, float]) -> tuple[bool, bool, str]:
-        return member.id in failed_at, member.state is not NodeState.READY, member.id
+    def _nearness(
+        self, member: Member, line: Line, failed_at: Mapping[str, float]
+    ) -> tuple[bool, bool, bool, str]:
+        late = leaves_to_others(member, line, self.backlog, self.now, self.rules.timing.batch_s)
+        return member.id in failed_at, late, member.state is not NodeState.READY, member.id
 
     def _candidate(
         self, member: Member, line: Line, facts: NodeFacts, failed_at: float | None

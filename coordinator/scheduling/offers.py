@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from common.cost import expected_cost
 from common.settings import Money
 from common.states import NodeState
-from coordinator.scheduling.backlog import Backlog, Line, Lot, OpenJob
+from coordinator.scheduling.backlog import Backlog, Line, Lot, OpenJob, WorkSample
 from coordinator.scheduling.horizon import Outlook, Seat, WaitingWork
 from coordinator.scheduling.member import Member
 from coordinator.scheduling.placing import Placement
-from coordinator.scheduling.planner import Option, Selection, choose, is_late
+from coordinator.scheduling.planner import Option, Selection, choose, ends_late, is_late
 
 #: Why a node leaves work to others.
 LATE = "other nodes finish them sooner than this node could finish one"
@@ -79,6 +79,17 @@ def offer(member: Member, lane: str, backlog: Backlog, rates: Money, now: float)
         if affordable:
             found.options.append(replace(option, images=affordable))
     return found
+
+
+def leaves_to_others(member: Member, line: Line, backlog: Backlog, now: float, batch_s: float) -> bool:
+    """Whether the node can take shots of a line, but other nodes finish them sooner."""
+    placement, work = backlog.placed(member, line), backlog.works[line.work_key]
+    if isinstance(placement, str):
+        return False
+    pace_s = _expected_pace(member, work.model, placement, backlog)
+    load_s = _load_s(member, work, placement)
+    outlook = backlog.outlook(backlog.jobs[line.job_id].lane, member.kind, now)
+    return pace_s is not None and ends_late(line.job_id, load_s + pace_s * work.amount, outlook, batch_s)
 
 
 def expected_seconds(option: Option, images: int) -> float:
@@ -157,8 +168,12 @@ def _option(member: Member, lot: Lot, images: int, found: Offer, backlog: Backlo
         model_loaded=member.loaded[0] == work.model,
         takers=len(found.takers[lot]),
         expected_s=pace and pace * work.amount,
-        load_s=0.0 if member.loaded[0] == work.model else placement.load_s,
+        load_s=_load_s(member, work, placement),
     )
+
+
+def _load_s(member: Member, work: WorkSample, placement: Placement) -> float:
+    return 0.0 if member.loaded[0] == work.model else placement.load_s
 
 
 def _expected_pace(member: Member, model: str, placement: Placement, backlog: Backlog) -> float | None:
@@ -197,7 +212,10 @@ def _seats(backlog: Backlog, lane: str, line: Line, now: float, batch_s: float) 
         assert isinstance(placement, Placement)
         pace_s = _expected_pace(member, work.model, placement, backlog)
         if pace_s is not None:
-            load_s = 0.0 if member.loaded[0] == work.model else placement.load_s
             yield Seat(
-                node_id, member.kind, backlog.free_at(member, now, batch_s), load_s, pace_s * work.amount
+                node_id,
+                member.kind,
+                free_at=backlog.free_at(member, now, batch_s),
+                load_s=_load_s(member, work, placement),
+                image_s=pace_s * work.amount,
             )

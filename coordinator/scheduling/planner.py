@@ -21,8 +21,11 @@ from coordinator.scheduling.horizon import Outlook
 
 #: Batches by which a job or owner may be ahead of another before a node replaces its loaded model.
 AFFINITY_BATCHES = 5
-#: Share of a batch by which an image may end after its job is expected to: estimates are no better.
-_SLACK = 1 / 24
+#: Share of a batch by which an image may end later than its job: estimates are not more precise.
+_SLACK = 1 / 60
+#: Share of the time until the end of a job that a batch takes near the end, and of a batch that it takes at
+#: least: the lower, the better nodes finish together, and the more often they change batches.
+_REST, _SHORTEST = 1 / 3, 1 / 4
 #: Share of an image's time that nodes of a kind must still have for a model to be preferred.
 _LEAST_SHARE = 0.5
 #: Maximum images of a batch, regardless of speed: a lease is one message, and its end one commit.
@@ -81,8 +84,12 @@ NO_OUTLOOK = Outlook(0.0)
 def is_late(option: Option, outlook: Outlook, batch_s: float) -> bool:
     """Whether the node would finish its first image after the expected end of the job."""
     image_s = option.image_s if option.image_s is not None else option.expected_s
-    slack_s = batch_s * _SLACK
-    return image_s is not None and option.load_s + image_s > outlook.span_s(option.job_id) + slack_s
+    return image_s is not None and ends_late(option.job_id, option.load_s + image_s, outlook, batch_s)
+
+
+def ends_late(job_id: str, seconds: float, outlook: Outlook, batch_s: float) -> bool:
+    """Whether work for a job that takes so long from now on ends after the job is expected to."""
+    return seconds > outlook.span_s(job_id) + batch_s * _SLACK
 
 
 def choose(options: Sequence[Option], *, batch_s: float, outlook: Outlook = NO_OUTLOOK) -> Selection | None:
@@ -151,8 +158,7 @@ def _amount(option: Option, options: Sequence[Option], batch_s: float, outlook: 
         return min(most, option.pass_size)
     span_s = outlook.span_s(option.job_id)
     if span_s < inf:
-        # Half of the rest leaves work to faster nodes near the end, where batches of seconds gain nothing.
-        length_s = min(batch_s, max(span_s / 2, batch_s / 2), span_s - option.load_s)
+        length_s = min(batch_s, max(span_s * _REST, batch_s * _SHORTEST), span_s - option.load_s)
         images = length_s / option.image_s
     else:
         left_s = sum(other.images * (other.image_s or option.image_s) for other in options)

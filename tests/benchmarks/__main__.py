@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import claim, expansion, fleet, ledger, orders, planning, scrape, throughput
+from tests.benchmarks import claim, expansion, fleet, ledger, orders, planning, scheduling, scrape, throughput
 from tests.benchmarks.figures import Figure, decide
 from tests.benchmarks.machine import describe_machine
 
@@ -25,6 +25,7 @@ BENCHMARKS = {
     "claim": claim,
     "scrape": scrape,
     "planning": planning,
+    "scheduling": scheduling,
     "orders": orders,
     "fleet": fleet,
 }

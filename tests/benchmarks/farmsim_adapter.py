@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from math import ceil
 from typing import Any
 
-from farmsim import Assign, Policy  # type: ignore[import-not-found]
-from profiles import GPUS, MODELS  # type: ignore[import-not-found]
+from farmsim import Assign, Policy
+from profiles import GPUS, MODELS
 
 from coordinator.scheduling.fairness import RecentUsage
 from coordinator.scheduling.horizon import Horizon, NodeKind, Patience, Seat, WaitingWork, look_ahead
@@ -22,10 +22,10 @@ BATCH_S = 120.0
 #: Seconds to change a LoRA.
 _LORA_S = 3.0
 #: Seconds between two horizons, and the share of the time until the end.
-_EVERY_S, _EVERY = 1.0, 0.0
+_EVERY_S, _EVERY = 1.0, 0.03
 
 
-class PlannerPolicy(Policy):  # type: ignore[misc]
+class PlannerPolicy(Policy):
     name, latency, detect_s, stream, tick_every = "planner", 0.5, 22.0, True, 0.5
 
     def start(self, farm: Any) -> None:

