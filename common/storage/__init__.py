@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
+
+from common.errors import Invalid
+
+#: Bytes that are in memory at once of a file that goes into a store.
+PART = 64 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +42,12 @@ class Store(Protocol):
     def create(self, key: str, data: bytes, *, content_type: str, metadata: dict[str, str]) -> bool:
         """Store `data`; False when the key exists already, whose object is left as it is."""
 
+    def create_file(self, key: str, file: Path, *, sha256: str, content_type: str) -> bool:
+        """Store a file of any size, a part at a time; False when the key exists already.
+
+        Raises `Invalid` when the file has another hash than `sha256` (hex); nothing is stored then.
+        """
+
     def read(self, key: str, *, limit: int) -> bytes:
         """The bytes; raises `NotFound`, or `Invalid` when there are more than `limit`."""
 
@@ -52,7 +64,7 @@ class Store(Protocol):
         """`sha256` in hex. The store refuses other bytes, another type or length, and a second PUT."""
 
     def sign_get(self, key: str, *, expires_s: int) -> str:
-        """A URL that reads the object until it expires."""
+        """A URL that reads the object, or a `Range` of it, until it expires."""
 
     def probe(self) -> None:
         """Make the bucket or folder where there is none; raise `Misconfigured` or `Unavailable` unless the
@@ -66,3 +78,10 @@ def refuses_overwriting(store: Store) -> bool:
     first, second = (store.create(key, b"", content_type="text/plain", metadata={}) for _ in range(2))
     store.delete(key)
     return first and not second
+
+
+def other_bytes(file: Path) -> Invalid:
+    """A file that is not what it was when it was hashed."""
+    return Invalid(
+        f"{file} has changed while it was read (SHA-256 differs): leave it alone and repeat the call"
+    )

@@ -14,13 +14,15 @@ import re
 import secrets
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
 from common.errors import Conflict, Invalid, Misconfigured, NotFound, Unavailable, WrongUpload
-from common.storage import SignedPut, Stored, refuses_overwriting
+from common.storage import PART, SignedPut, Stored, other_bytes, refuses_overwriting
 from common.storage.signing import UrlSigner
 
 _PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
@@ -29,6 +31,29 @@ _LENGTH = struct.Struct(">I")
 _DRAFTS = ".drafts"
 #: Seconds after which an unfinished file is left for good.
 _DRAFT_S = 86400.0
+_RANGE = re.compile(r"bytes=(\d{1,18})-(\d{0,18})")
+#: Bytes of an object that are read at once to send it.
+_CHUNK = 2**20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Served:
+    """The answer to a GET: the bytes from `start` to before `stop`."""
+
+    stored: Stored
+    start: int
+    stop: int
+    chunks: Iterator[bytes]
+
+    @property
+    def status(self) -> int:
+        return 200 if (self.start, self.stop) == (0, self.stored.size) else 206
+
+    @property
+    def headers(self) -> dict[str, str]:
+        span = f"bytes {self.start}-{self.stop - 1}/{self.stored.size}"
+        sent = {"Content-Length": str(self.stop - self.start), "Accept-Ranges": "bytes"}
+        return sent if self.status == 200 else {**sent, "Content-Range": span}
 
 
 class DirectoryStore:
@@ -39,6 +64,16 @@ class DirectoryStore:
         self._signer = signer
 
     def create(self, key: str, data: bytes, *, content_type: str, metadata: dict[str, str]) -> bool:
+        return self._create(key, [data], content_type=content_type, metadata=metadata)
+
+    def create_file(self, key: str, file: Path, *, sha256: str, content_type: str) -> bool:
+        if self.head(key) is not None:
+            return False
+        return self._create(key, _checked(file, sha256), content_type=content_type, metadata={})
+
+    def _create(
+        self, key: str, content: Iterable[bytes], *, content_type: str, metadata: dict[str, str]
+    ) -> bool:
         path = self._path(key)
         label = json.dumps({"content_type": content_type, "metadata": metadata}).encode()
         draft = self.root / _DRAFTS / secrets.token_hex(16)
@@ -46,7 +81,7 @@ class DirectoryStore:
             for folder in (draft.parent, path.parent):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             try:
-                _write(draft, data + label + _LENGTH.pack(len(label)))
+                _write(draft, chain(content, (label, _LENGTH.pack(len(label)))))
                 _link(draft, path)
             except FileExistsError:
                 return False
@@ -152,13 +187,20 @@ class DirectoryStore:
         """Bytes a signed PUT may bring, to be asked before they are read. Raises Forbidden."""
         return self._signer.verify("PUT", key, query).size
 
-    def serve(self, key: str, query: Mapping[str, str]) -> tuple[bytes, str]:
-        """Bytes and type for a GET of a signed URL. Raises Forbidden, NotFound."""
+    def serve(self, key: str, query: Mapping[str, str], wanted: str = "") -> Served:
+        """The answer to a GET of a signed URL, with `wanted` as its `Range`. Raises Forbidden, NotFound."""
         self._signer.verify("GET", key, query)
         stored = self.head(key)
         if stored is None:
             raise NotFound(f"nothing is stored at {key}")
-        return self.read(key, limit=stored.size), stored.content_type
+        start, stop = _span(wanted, stored.size)
+        return Served(stored=stored, start=start, stop=stop, chunks=self._chunks(key, start, stop))
+
+    def _chunks(self, key: str, start: int, stop: int) -> Iterator[bytes]:
+        with self._path(key).open("rb") as file:
+            file.seek(start)
+            while chunk := file.read(min(_CHUNK, stop - file.tell())):
+                yield chunk
 
     def _path(self, key: str) -> Path:
         parts = key.split("/")
@@ -172,9 +214,29 @@ class DirectoryStore:
         return Unavailable(f"the image folder {self.root} cannot be used: {error.strerror}")
 
 
-def _write(path: Path, content: bytes) -> None:
+def _checked(file: Path, sha256: str) -> Iterator[bytes]:
+    """The bytes of a file in parts. Raises Invalid after the last one when they have another hash."""
+    digest = hashlib.sha256()
+    with file.open("rb") as opened:
+        while part := opened.read(PART):
+            digest.update(part)
+            yield part
+    if digest.hexdigest() != sha256:
+        raise other_bytes(file)
+
+
+def _span(wanted: str, size: int) -> tuple[int, int]:
+    """Start and stop of what a `Range` header asks for; all of it for one that asks for nothing there is."""
+    asked = _RANGE.fullmatch(wanted)
+    if asked is None:
+        return 0, size
+    start, stop = int(asked[1]), min(int(asked[2]) + 1, size) if asked[2] else size
+    return (start, stop) if start < stop else (0, size)
+
+
+def _write(path: Path, content: Iterable[bytes]) -> None:
     with path.open("xb") as file:
-        file.write(content)
+        file.writelines(content)
         file.flush()
         os.fsync(file.fileno())
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
@@ -13,10 +14,11 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from common.errors import FarmError, Invalid, Misconfigured, NotFound, Unavailable
-from common.storage import SignedPut, Stored, refuses_overwriting
+from common.storage import PART, SignedPut, Stored, other_bytes, refuses_overwriting
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
 _MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
 _EXISTS = frozenset({"412", "PreconditionFailed"})
@@ -74,6 +76,57 @@ class S3Store:
                 return False
             return True
         raise Unavailable(f"{self._where} cannot decide who writes {key}; try again later")
+
+    def create_file(self, key: str, file: Path, *, sha256: str, content_type: str) -> bool:
+        if self.head(key) is not None:
+            return False
+        if file.stat().st_size > PART:
+            return self._create_in_parts(key, file, sha256, content_type)
+        data = file.read_bytes()
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise other_bytes(file)
+        return self.create(key, data, content_type=content_type, metadata={})
+
+    def _create_in_parts(self, key: str, file: Path, sha256: str, content_type: str) -> bool:
+        """The object exists once all parts are there; those of an upload that fails are removed."""
+        with self._explained(key):
+            begun = self._client.create_multipart_upload(
+                Bucket=self._bucket, Key=key, ContentType=content_type
+            )
+        upload = begun["UploadId"]
+        try:
+            parts = self._send_parts(key, upload, file, sha256)
+            with self._explained(key):
+                self._client.complete_multipart_upload(
+                    Bucket=self._bucket,
+                    Key=key,
+                    UploadId=upload,
+                    MultipartUpload={"Parts": parts},
+                    IfNoneMatch="*",
+                )
+        except BaseException as error:
+            with suppress(FarmError), self._explained(key):
+                self._client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload)
+            if isinstance(error, _Exists):
+                return False
+            raise
+        return True
+
+    def _send_parts(self, key: str, upload: str, file: Path, sha256: str) -> list[CompletedPartTypeDef]:
+        parts: list[CompletedPartTypeDef] = []
+        digest = hashlib.sha256()
+        with file.open("rb") as opened:
+            while data := opened.read(PART):
+                digest.update(data)
+                number = len(parts) + 1
+                with self._explained(key):
+                    sent = self._client.upload_part(
+                        Bucket=self._bucket, Key=key, UploadId=upload, PartNumber=number, Body=data
+                    )
+                parts.append({"PartNumber": number, "ETag": sent["ETag"]})
+        if digest.hexdigest() != sha256:
+            raise other_bytes(file)
+        return parts
 
     def read(self, key: str, *, limit: int) -> bytes:
         with self._explained(key):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from fastapi.responses import Response, StreamingResponse
 from starlette.requests import ClientDisconnect
 
 from common.errors import NotFound, WrongUpload
@@ -36,10 +36,13 @@ async def put(key: str, request: Request, farm: TheFarm) -> Response:
 
 @router.get("/{key:path}")
 def get(key: str, request: Request, farm: TheFarm) -> Response:
-    """Return an object. 403: the signature is wrong or the URL has expired."""
-    data, content_type = _directory(farm).serve(key, dict(request.query_params))
+    """Return an object, or the `Range` of it. 403: the signature is wrong or the URL has expired."""
+    served = _directory(farm).serve(key, dict(request.query_params), request.headers.get("range", ""))
     # What ingest wrote is a picture, whatever a browser would make of its first bytes.
-    return Response(data, media_type=content_type, headers={"X-Content-Type-Options": "nosniff"})
+    headers = {**served.headers, "X-Content-Type-Options": "nosniff"}
+    return StreamingResponse(
+        served.chunks, served.status, headers=headers, media_type=served.stored.content_type
+    )
 
 
 def _directory(farm: TheFarm) -> DirectoryStore:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from urllib.parse import parse_qsl, urlsplit
@@ -77,17 +77,20 @@ class _Objects(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         try:
-            self._answer(200, self.store.serve(*self._asked())[0])
+            served = self.store.serve(*self._asked(), self.headers.get("Range", ""))
         except FarmError as error:
             self._answer(error.status, str(error).encode())
+        else:
+            self._answer(served.status, b"".join(served.chunks), served.headers)
 
     def _asked(self) -> tuple[str, dict[str, str]]:
         url = urlsplit(self.path)
         return url.path.removeprefix("/v1/objects/"), dict(parse_qsl(url.query, keep_blank_values=True))
 
-    def _answer(self, status: int, body: bytes) -> None:
+    def _answer(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
+        for name, value in (headers or {"Content-Length": str(len(body))}).items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 
