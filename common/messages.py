@@ -14,7 +14,7 @@ from common.nodes import Terms
 from common.wire import storable
 
 #: Bumped when a node and a coordinator of different versions would misunderstand each other.
-PROTOCOL = 1
+PROTOCOL = 2
 #: Headers of every call of a node: its version of shotfarm, and its protocol. A farm of another protocol
 #: answers with its own version.
 VERSION_HEADER, PROTOCOL_HEADER = "Farm-Version", "Farm-Protocol"
@@ -53,18 +53,39 @@ class CardFacts(Message):
     watts: Watts | None = None
 
 
-class Join(Message):
+class Holdings(Message):
+    """The models and LoRAs of the catalog that a node renders with."""
+
+    models: tuple[str, ...] = ()
+    loras: tuple[str, ...] = ()
+    #: For each model, the recipes that the node cannot use because a file is missing.
+    missing_recipes: dict[str, tuple[str, ...]] = {}
+    #: Models and LoRAs that the node put aside, and why, until the catalog changes or some time has passed.
+    aside: dict[str, str] = {}
+    #: Those of the models and LoRAs that it fetches from the farm when it gets work for them.
+    fetches: tuple[str, ...] = ()
+
+
+class NewHoldings(Holdings):
+    """POST /v1/nodes/{id}/holdings: what a node offers has changed since it joined."""
+
+    incarnation: int
+
+
+class ModelFile(Message):
+    """A file of a model in the store, which the URL reads for a limited time, in ranges too."""
+
+    url: str
+    size: Bytes
+
+
+class Join(Holdings):
     """POST /v1/nodes: each start of a node is a new incarnation; leases of earlier ones close as vanished."""
 
     name: Name
     card: CardFacts
     owner: str = "farm"
     lanes: tuple[Name, ...] = ("public",)
-    #: Catalog models and LoRAs whose files are on the node.
-    models: tuple[str, ...] = ()
-    loras: tuple[str, ...] = ()
-    #: For each model, the recipes that the node cannot use because a file is missing.
-    missing_recipes: dict[str, tuple[str, ...]] = {}
     #: Whether the farm pays for its electricity and idle time (`owned`, `rented`) or not (`volunteer`).
     terms: Terms = "owned"
     versions: dict[str, str] = {}
@@ -97,6 +118,8 @@ class Joined(Message):
     stall_render_s: Seconds
     stall_load_s: Seconds
     hard_limit_s: Seconds
+    #: Of the farm's catalog; a node that has another reads it again.
+    catalog_version: str = ""
 
 
 class Spent(Message):
@@ -120,6 +143,8 @@ class Heartbeat(Message):
     spent: Spent = Spent()
     #: Step progress of the running pass.
     steps_done: int = 0
+    #: What it does before it renders, such as `fetching sdxl 40 %`.
+    doing: Annotated[str, Field(max_length=200)] = ""
     loaded_model: str | None = None
     loaded_loras: tuple[str, ...] = ()
     watts: Watts | None = None
@@ -137,6 +162,8 @@ class HeartbeatAnswer(Message):
     #: Shots of the batch that no job wants any more: the node drops those not started, and ends a pass that
     #: contains only such shots at the next step.
     cancelled: tuple[str, ...] = ()
+    #: Of the farm's catalog, in the answer to a heartbeat; a node that has another reads it again.
+    catalog_version: str = ""
 
 
 class Listen(Message):

@@ -6,7 +6,7 @@ Durations are in seconds, sizes in bytes, money in the currency of the farm, tim
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -267,7 +267,13 @@ class NodeView(Message):
     parked: bool = False
     batch_id: str | None = None
     loaded_model: str | None = None
+    #: What it does before it renders, such as `fetching sdxl 40 %`.
+    doing: str = ""
     models: tuple[str, ...] = ()
+    #: Those of its models and LoRAs that it fetches when it gets work for them.
+    fetches: tuple[str, ...] = ()
+    #: Models and LoRAs that it put aside, and why.
+    aside: dict[str, str] = Field(default_factory=dict)
     watts: float | None = None
     temperature_c: float | None = None
     seen_at: float
@@ -357,5 +363,20 @@ class ModelView(Message):
     steps: int
     guidance: float
     sampler: str
-    #: Names of the nodes that have its files.
+    #: Names of the nodes that have its files, or fetch them when they get work for it.
     nodes: tuple[str, ...] = ()
+
+
+class CatalogAddition(Message):
+    """POST /v1/models: an entry for the catalog of a running farm."""
+
+    section: Literal["licenses", "families", "models", "loras"]
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    #: As in a catalog file; `like` copies an entry that the catalog has.
+    entry: dict[str, Any]
+    #: Identity of the model, LoRA or GGUF file to its bytes, for what the store holds.
+    files: dict[str, int] = Field(default_factory=dict)
+
+
+class CatalogVersion(Message):
+    version: str

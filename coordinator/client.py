@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from typing import Literal
 from urllib.parse import quote
 
+from common.catalog import Catalog, ServedCatalog, build_catalog
 from common.farmhttp import FarmHttp
 from common.views import (
     AcceptedShot,
+    CatalogAddition,
+    CatalogVersion,
     CostTable,
     Deleted,
     Deletion,
@@ -116,6 +119,18 @@ class FarmClient(FarmHttp):
 
     def models(self) -> list[ModelView]:
         return self.get(list[ModelView], "/v1/models")
+
+    def catalog(self) -> Catalog:
+        """The farm's catalog, with what was added while it runs."""
+        return build_catalog(self.get(ServedCatalog, "/v1/catalog"))
+
+    def add_entry(self, addition: CatalogAddition) -> CatalogVersion:
+        """Raises Invalid where the entry is wrong, or the store lacks its files."""
+        return self.post(CatalogVersion, "/v1/models", addition)
+
+    def remove_entry(self, section: str, name: str) -> None:
+        """Raises NotFound where it was not added, Invalid where another entry needs it."""
+        self.send("DELETE", f"/v1/models/{_quoted(name)}?section={section}")
 
     def status(self) -> StatusView:
         return self.get(StatusView, "/v1/status")

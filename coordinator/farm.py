@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,9 +13,8 @@ from importlib.metadata import version
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from common.catalog import Catalog
 from common.celeryapp import Publisher
-from common.errors import Conflict, Gone, NotFound, TooLarge, Unavailable
+from common.errors import Conflict, Gone, Invalid, NotFound, TooLarge, Unavailable
 from common.fit import peak_bytes, plain_shot
 from common.messages import (
     Ack,
@@ -27,14 +28,17 @@ from common.messages import (
     HeartbeatAnswer,
     Join,
     Joined,
+    ModelFile,
     Report,
     Verdict,
 )
 from common.nodes import queue_name
 from common.settings import Settings
 from common.states import ShotState
-from common.storage import Store
+from common.storage import MODELS, Store
 from common.views import (
+    CatalogAddition,
+    CatalogVersion,
     Deleted,
     JobSummary,
     MemoryView,
@@ -56,6 +60,7 @@ from coordinator.calls.long_polls import Claims, Orders
 from coordinator.calls.thread_pools import ThreadPools
 from coordinator.calls.traffic import Traffic
 from coordinator.explain.wording import misfits
+from coordinator.farm_catalog import FarmCatalog
 from coordinator.ledger import Ledger, Reported
 from coordinator.metrics import FarmCollector
 from coordinator.submission.submit import submit_manifest
@@ -63,12 +68,14 @@ from coordinator.submission.tokens import Tokenizers
 
 #: Bytes: a PNG of 11 megapixels at its worst.
 MAX_UPLOAD = 32 * 2**20
+#: Seconds for which a node can read a model file by one URL.
+_FETCH_S = 3600
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Farm:
     settings: Settings
-    catalog: Catalog
+    farm_catalog: FarmCatalog
     tokenizers: Tokenizers
     ledger: Ledger
     store: Store
@@ -91,6 +98,8 @@ class Farm:
     #: What else it does by itself.
     loops: tuple[Loop, ...]
     started_at: float = field(default_factory=time.time)
+    #: Held while an entry is added to the catalog or removed.
+    adding: threading.Lock = field(default_factory=threading.Lock)
 
     def join(self, join: Join) -> Joined:
         """Raises as `Ledger.join` does."""
@@ -109,6 +118,7 @@ class Farm:
             stall_render_s=timing.stall_render_s,
             stall_load_s=timing.stall_load_s,
             hard_limit_s=timing.hard_limit_s,
+            catalog_version=self.farm_catalog.version,
         )
 
     def addresses(self) -> Addresses:
@@ -165,7 +175,7 @@ class Farm:
         return submit_manifest(
             submission,
             self.ledger,
-            catalog=self.catalog,
+            catalog=self.farm_catalog.catalog,
             tokenizers=self.tokenizers,
             money=self.settings.money,
         )
@@ -238,7 +248,7 @@ class Farm:
         return [self._with_prediction(view) for view in self.ledger.memory()]
 
     def _with_prediction(self, view: MemoryView) -> MemoryView:
-        model = self.catalog.models.get(view.model)
+        model = self.farm_catalog.catalog.models.get(view.model)
         recipes = {recipe.name: recipe for recipe in model.recipes} if model else {}
         if model is None or view.recipe not in recipes or view.forwards is None:
             return view
@@ -262,8 +272,47 @@ class Farm:
                 sampler=model.sampler,
                 nodes=tuple(node.name for node in nodes if model.name in node.models),
             )
-            for model in self.catalog.models.values()
+            for model in self.farm_catalog.catalog.models.values()
         ]
+
+    def model_file(self, sha256: str) -> ModelFile:
+        """Raises NotFound."""
+        stored = self.store.head(MODELS + sha256)
+        if stored is None:
+            raise NotFound(f"the store has no model file {sha256}; `farm models add` puts it there")
+        return ModelFile(url=self.store.sign_get(stored.key, expires_s=_FETCH_S), size=stored.size)
+
+    def add_entry(self, added: CatalogAddition) -> CatalogVersion:
+        """Raises InvalidDocument, or Invalid where the store lacks files."""
+        for identity in added.files:
+            if self.store.head(MODELS + identity.removeprefix("sha256:")) is None:
+                raise Invalid(f"{added.name}: the store has no files of {identity}; publish them first")
+        with self.adding:
+            entries = {(one.section, one.name): one for one in self.ledger.added_entries()}
+            known = entries.get((added.section, added.name))
+            if known is not None:
+                # What the entry still names is still there.
+                named = json.dumps(added.entry)
+                kept = {identity: size for identity, size in known.files.items() if identity in named}
+                added = added.model_copy(update={"files": kept | added.files})
+            entries[added.section, added.name] = added
+            self.farm_catalog.with_added(entries.values())
+            self.ledger.add_entry(added)
+            return self._catalog_changed()
+
+    def remove_entry(self, section: str, name: str) -> CatalogVersion:
+        """Raises NotFound, or InvalidDocument where another entry needs it."""
+        with self.adding:
+            before = self.ledger.added_entries()
+            self.farm_catalog.with_added(one for one in before if (one.section, one.name) != (section, name))
+            self.ledger.remove_entry(section, name)
+            return self._catalog_changed()
+
+    def _catalog_changed(self) -> CatalogVersion:
+        self.farm_catalog.hold(self.ledger.added_entries())
+        self.tokenizers.forget()
+        self.ledger.catalog_changed()
+        return CatalogVersion(version=self.farm_catalog.version)
 
 
 _T = TypeVar("_T")

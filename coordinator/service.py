@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from anyio.to_thread import current_default_thread_limiter
 from pydantic import SecretStr
 
-from common.catalog import load_catalog
+from common.catalog import read_entries
 from common.celeryapp import Publisher
 from common.errors import Invalid, Unavailable
 from common.keys import TicketSigner, kept_key
@@ -34,6 +34,7 @@ from coordinator.calls.long_polls import Claims, Orders
 from coordinator.calls.thread_pools import OPERATOR_THREADS, ThreadPools
 from coordinator.calls.traffic import Traffic
 from coordinator.farm import Farm
+from coordinator.farm_catalog import FarmCatalog
 from coordinator.http.access import configured
 from coordinator.http.app import make_app
 from coordinator.http.server import WebServer
@@ -65,17 +66,18 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
     """A farm from its settings, not running yet. Raises Invalid or Unavailable with what to change."""
     check_settings(settings)
     settings = _with_ticket_key(settings)
-    catalog = load_catalog(settings.catalog_files)
-    tokenizers = Tokenizers(catalog, settings.model_folders)
+    farm_catalog = FarmCatalog(read_entries(settings.catalog_files))
+    tokenizers = Tokenizers(farm_catalog.catalog, settings.model_folders)
     timing = settings.timing
     rules = Rules(
         timing=timing,
         rates=settings.money,
-        place=placing(catalog),
+        place=placing(farm_catalog.catalog),
         whole=tokenizers.whole,
         keep_s=settings.retention.details_days * _DAY_S or None,
     )
     ledger = Ledger(lead, rules)
+    farm_catalog.hold(ledger.added_entries())
     store = open_store(settings)
     store.probe()
     publisher = Publisher(settings.broker_url)
@@ -94,7 +96,7 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
 
     return Farm(
         settings=settings,
-        catalog=catalog,
+        farm_catalog=farm_catalog,
         tokenizers=tokenizers,
         ledger=ledger,
         store=store,

@@ -14,19 +14,22 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from common.catalog import Catalog
+from common.catalog import build_catalog
 from common.errors import Conflict, Invalid, Unavailable
 from common.keys import read_key
 from common.messages import CardFacts, Join
-from common.nodes import Terms
+from common.nodes import Card, Terms
 from gpu_node.agent.batch import NodeContext
 from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.agent.deliver import open_store_client
 from gpu_node.agent.engine_client import EngineClient
 from gpu_node.agent.node import Node
+from gpu_node.agent.offers import Offers
 from gpu_node.agent.progress import Progress
+from gpu_node.agent.retry import retry_until
+from gpu_node.cache import ModelCache
 from gpu_node.identity import Hashes
-from gpu_node.library import Holding, Library
+from gpu_node.library import Library
 from gpu_node.probe import Probe, installed_versions
 
 log = logging.getLogger(__name__)
@@ -40,6 +43,10 @@ class NodeOptions:
     key: Path | None
     #: Folder of this node alone: spool, log, hashes.
     home: Path
+    #: Folders with models, used in place.
+    models: tuple[Path, ...]
+    #: For models that are fetched.
+    cache: ModelCache
     lanes: tuple[str, ...]
     owner: str
     terms: Terms
@@ -48,20 +55,32 @@ class NodeOptions:
 
 
 @contextmanager
-def assembled(options: NodeOptions, probe: Probe, library: Library) -> Iterator[Node]:
-    """A node that is ready to run; its parts are closed afterwards.
+def assembled(options: NodeOptions, probe: Probe) -> Iterator[Node]:
+    """A node that is ready to run, once the farm has told its catalog; its parts are closed afterwards.
 
     Raises Invalid for options the farm would refuse and for a key that cannot be read, Conflict where
     another node uses the home, Unavailable where torch cannot compute on the card.
     """
     with ExitStack() as parts:
         parts.enter_context(_owned(options.home))
-        models = _usable(library.models(probe.card()))
+        card = probe.card()
+        join = _join(options, probe, card)
+        coordinator = parts.enter_context(closing(Coordinator(options.farm, node_key(options.key))))
+        stopping = threading.Event()
+        served = retry_until(stopping, coordinator.catalog)
+        assert served is not None, "nobody stops a node that is not there yet"
+        library = Library(
+            build_catalog(served),
+            options.models,
+            Hashes(options.home / "hashes.json"),
+            parts.enter_context(closing(options.cache)),
+            served.files,
+        )
+        offers = Offers(coordinator, library, card, served.version)
+        models = offers.offer().models
         if not models:
             log.warning("this node has no usable model and will get no work; run `farm-node doctor`")
-        join = _join(options, probe, models, _usable(library.loras()))
-        pipelines = {library.catalog.models[name].family.pipeline for name in join.models}
-        coordinator = parts.enter_context(closing(Coordinator(options.farm, node_key(options.key))))
+        pipelines = {library.catalog.models[name].family.pipeline for name in models}
         store = parts.enter_context(open_store_client())
         meter = parts.enter_context(closing(probe.meter()))
         engine = EngineClient(
@@ -72,7 +91,12 @@ def assembled(options: NodeOptions, probe: Probe, library: Library) -> Iterator[
             environment=probe.environment,
         )
         context = NodeContext(
-            coordinator=coordinator, store=store, engine=engine, library=library, stopping=threading.Event()
+            coordinator=coordinator,
+            store=store,
+            engine=engine,
+            library=library,
+            offers=offers,
+            stopping=stopping,
         )
         yield Node(context, join, Progress(meter, lambda: engine.held))
 
@@ -82,12 +106,8 @@ def node_key(file: Path | None) -> str:
     return "" if file is None else read_key(file)
 
 
-def open_library(catalog: Catalog, folders: tuple[Path, ...], home: Path) -> Library:
-    return Library(catalog, folders, Hashes(home / "hashes.json"))
-
-
-def _join(options: NodeOptions, probe: Probe, models: list[Holding], loras: list[Holding]) -> Join:
-    card = probe.card()
+def _join(options: NodeOptions, probe: Probe, card: Card) -> Join:
+    """Without what the node offers."""
     kernels = probe.kernels()
     if kernels.problem:
         raise Unavailable(f"{card.name}: {kernels.problem}; run `farm-node doctor` for details")
@@ -97,11 +117,6 @@ def _join(options: NodeOptions, probe: Probe, models: list[Holding], loras: list
             card=CardFacts(**asdict(card)),
             owner=options.owner,
             lanes=options.lanes,
-            models=tuple(holding.name for holding in models),
-            loras=tuple(holding.name for holding in loras),
-            missing_recipes={
-                holding.name: tuple(holding.missing_recipes) for holding in models if holding.missing_recipes
-            },
             terms=options.terms,
             versions=installed_versions(),
             process=secrets.token_hex(8),
@@ -109,13 +124,6 @@ def _join(options: NodeOptions, probe: Probe, models: list[Holding], loras: list
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         raise Invalid(f"invalid node options: {wrong}") from None
-
-
-def _usable(holdings: list[Holding]) -> list[Holding]:
-    for holding in holdings:
-        if holding.problem:
-            log.warning("not offered: %s", holding.problem)
-    return [holding for holding in holdings if not holding.problem]
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -20,23 +20,28 @@ import typer
 from rich.highlighter import NullHighlighter
 from rich.logging import RichHandler
 
-from common.catalog import load_catalog
+from common.catalog import Catalog, build_catalog, load_catalog
 from common.commandline import Command, command_line, run_command_line
+from common.errors import FarmError
 from common.settings import Settings, load_settings
 from common.terminal import LogFormatter, err, out
+from common.units import GIB
 from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.agent.node import Node
-from gpu_node.assemble import NodeOptions, assembled, node_key, open_library
+from gpu_node.assemble import NodeOptions, assembled, node_key
+from gpu_node.cache import ModelCache
 from gpu_node.doctor import Finding, examine
+from gpu_node.identity import Hashes
 from gpu_node.library import Library
 from gpu_node.options import (
     CardFile,
-    CatalogFiles,
     Farm,
     Gpu,
     Home,
     Key,
     Lanes,
+    ModelCacheFolder,
+    ModelDisk,
     Models,
     NodeName,
     Owner,
@@ -61,7 +66,8 @@ def run_command(
     card: CardFile = None,
     gpu: Gpu = 0,
     models: Models = None,
-    catalog: CatalogFiles = None,
+    model_cache: ModelCacheFolder = None,
+    model_disk: ModelDisk = 60.0,
     lane: Lanes = None,
     owner: Owner = "farm",
     terms: WhoPays = "owned",
@@ -83,6 +89,8 @@ def run_command(
         farm=farm,
         key=key,
         home=_home(home, name, settings),
+        models=_folders(models, settings),
+        cache=_cache(model_cache, model_disk, settings),
         lanes=tuple(lane or ("public",)),
         owner=owner,
         terms=terms,
@@ -90,8 +98,7 @@ def run_command(
     )
     _log_to_terminal()
     _on_signals(lambda: sys.exit(0))  # there is nothing to hand back yet
-    library = _library(settings, models, catalog, options.home)
-    with assembled(options, probe, library) as node:
+    with assembled(options, probe) as node:
         _stop_on_signals(node)
         node.run()
 
@@ -130,35 +137,39 @@ def doctor_command(
     card: CardFile = None,
     gpu: Gpu = 0,
     models: Models = None,
-    catalog: CatalogFiles = None,
+    model_cache: ModelCacheFolder = None,
+    model_disk: ModelDisk = 60.0,
     home: Home = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
     """Check whether this machine can render for a farm. Exit code 1 if a check fails.
 
-    Without a card, everything else is checked. Models that catalog files add or change must be there.
+    Without a card, everything else is checked. The models are those of the farm's catalog; without --farm,
+    those of the built-in catalog and of `catalogs` in the settings. Models that catalog files in the settings
+    add or change must be there.
 
     Examples: `farm-node doctor --models ~/models` · `farm-node doctor --card gtx-1070.yaml --json`
     """
     settings = load_settings()
     folder = _home(home, name or _host_name(), settings)
-    library = _library(settings, models, catalog, folder)
-    shipped = load_catalog().models
-    own = [name for name, model in library.catalog.models.items() if shipped.get(name) != model]
+    shipped, here = load_catalog().models, load_catalog(settings.catalog_files).models
+    own = [name for name, model in here.items() if shipped.get(name) != model]
     secret = node_key(key)
-    coordinator = Coordinator(farm, secret) if farm else None
     findings = []
-    named = (*(models or ()), *settings.models)
-    for finding in examine(
-        lambda: find_probe(card, gpu), library, coordinator, home=folder, folders=named, expected=own
-    ):
-        findings.append(finding)
-        if not as_json:
-            _print_finding(finding)
+    with ExitStack() as parts:
+        coordinator = parts.enter_context(Coordinator(farm, secret)) if farm else None
+        catalog, files = _served(settings, coordinator)
+        named = (*(models or ()), *settings.models)
+        cache = _cache(model_cache, model_disk, settings)
+        library = Library(catalog, _folders(models, settings), Hashes(folder / "hashes.json"), cache, files)
+        for finding in examine(
+            lambda: find_probe(card, gpu), library, coordinator, home=folder, folders=named, expected=own
+        ):
+            findings.append(finding)
+            if not as_json:
+                _print_finding(finding)
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
-    if coordinator is not None:
-        coordinator.close()
     if not all(finding.good for finding in findings):
         raise typer.Exit(1)
 
@@ -172,11 +183,21 @@ def main() -> None:
     run_command_line(app)
 
 
-def _library(
-    settings: Settings, models: list[Path] | None, catalogs: list[Path] | None, home: Path
-) -> Library:
-    catalog = load_catalog((*settings.catalog_files, *(catalogs or ())))
-    return open_library(catalog, (*(models or ()), *settings.model_folders), home)
+def _served(settings: Settings, coordinator: Coordinator | None) -> tuple[Catalog, dict[str, int]]:
+    """The farm's catalog and files; where there is no farm, or it does not answer, this machine's catalog."""
+    if coordinator is not None:
+        with suppress(FarmError):  # a later check says so
+            served = coordinator.catalog()
+            return build_catalog(served), served.files
+    return load_catalog(settings.catalog_files), {}
+
+
+def _cache(folder: Path | None, disk_gib: float, settings: Settings) -> ModelCache:
+    return ModelCache((folder or settings.home / "model-cache").absolute(), round(disk_gib * GIB))
+
+
+def _folders(models: list[Path] | None, settings: Settings) -> tuple[Path, ...]:
+    return (*(models or ()), *settings.model_folders)
 
 
 def _home(home: Path | None, name: str, settings: Settings) -> Path:

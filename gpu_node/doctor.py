@@ -122,9 +122,11 @@ def _folders(folders: Collection[Path], library: Library) -> Iterator[Finding]:
 
 
 def _models(library: Library, card: Card | None, expected: Collection[str]) -> Iterator[Finding]:
-    for holding in library.models(card):
+    held = library.models(card)
+    for holding in held:
         yield _holding("model", holding, "" if card is None else _fit(library, holding, card))
-    absent = {name: path for name, path in _paths(library).items() if library.model_folder(name) is None}
+    known = {holding.name for holding in held}
+    absent = {name: path for name, path in _paths(library).items() if name not in known}
     places = " and ".join(map(str, library.folders)) or "no folder (pass --models)"
     for name in [name for name in absent if name in expected]:
         yield Finding("model", False, f"{name} is not on this machine: {absent.pop(name)} is not in {places}")
@@ -149,6 +151,8 @@ def _fit(library: Library, holding: Holding, card: Card) -> str:
 def _holding(kind: str, holding: Holding, fit: str = "") -> Finding:
     if holding.problem:
         return Finding(kind, False, holding.problem)
+    if holding.fetches:
+        return Finding(kind, True, f"{holding.name}: arrives from the farm when there is work for it{fit}")
     how = "matches the catalog" if holding.verified else "not verified: the catalog has no identity for it"
     lacks = "".join(f"; {why}" for why in holding.missing_recipes.values())
     return Finding(kind, True, f"{holding.name} in {holding.path}: {how}{fit}{lacks}")

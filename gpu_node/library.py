@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 
 from common.catalog import Catalog, Model, Recipe
 from common.fit import runnable
 from common.model_files import find_files
 from common.nodes import Card
+from gpu_node.cache import ModelCache
 from gpu_node.errors import RenderError
 from gpu_node.identity import Hashes, verify_file, verify_model
 from gpu_node.protocol import EngineGguf
@@ -30,17 +32,46 @@ class Holding:
     problem: str = ""
     #: Recipe of a model to the sentence why it cannot be followed.
     missing_recipes: dict[str, str] = field(default_factory=dict)
+    #: Whether the files are still to be fetched from the farm.
+    fetches: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Files that are not here, but that the farm has."""
+
+    #: For messages.
+    name: str
+    identity: str
+    #: Name of the one file; empty for a model, whose identity is that of a listing.
+    file: str = ""
+    #: Bytes.
+    size: int = 0
 
 
 class Library:
     """Looks for `MODEL_PATH`, `gguf/GGUF_PATH` and `loras/LORA_PATH` in each of `folders`, then among the
-    shipped ones.
+    shipped ones, then by identity in `cache`, for which the farm has `files` (identity to bytes).
     """
 
-    def __init__(self, catalog: Catalog, folders: Sequence[Path], hashes: Hashes) -> None:
-        self.catalog = catalog
+    def __init__(
+        self,
+        catalog: Catalog,
+        folders: Sequence[Path],
+        hashes: Hashes,
+        cache: ModelCache | None = None,
+        files: Mapping[str, int] | None = None,
+    ) -> None:
         self._folders = tuple(folders)
         self._hashes = hashes
+        self.cache = cache
+        #: Files in `folders` that are not the catalog's.
+        self._wrong: set[Path] = set()
+        self.read(catalog, files or {})
+
+    def read(self, catalog: Catalog, files: Mapping[str, int]) -> None:
+        """Go by another catalog of the farm from now on."""
+        self.catalog, self.files = catalog, files
 
     @property
     def folders(self) -> tuple[Path, ...]:
@@ -49,11 +80,39 @@ class Library:
 
     def model_folder(self, name: str) -> Path | None:
         model = self.catalog.models.get(name)
-        return self._find(Path(model.path)) if model else None
+        return (self._find(Path(model.path)) or self._cached(model.identity)) if model else None
 
     def lora_file(self, name: str) -> Path | None:
         lora = self.catalog.loras.get(name)
-        return self._find(Path("loras") / lora.path) if lora else None
+        if lora is None:
+            return None
+        path = Path("loras") / lora.path
+        return self._find(path) or self._cached(lora.identity, path.name)
+
+    def needs(self, model: str, recipe: str, loras: Iterable[str]) -> list[Need]:
+        """What must be fetched to render with these; nothing that the farm does not have."""
+        known = self.catalog.models.get(model)
+        needs: list[Need] = []
+        if known is not None:
+            if self.model_folder(model) is None:
+                needs.append(Need(model, known.identity or ""))
+            used = next((one for one in known.recipes if one.name == recipe and one.reads_gguf), None)
+            gguf = known.gguf.get(used.quantisation) if used else None
+            if gguf is not None and self._gguf(Path(gguf.path), gguf.identity) is None:
+                needs.append(Need(f"{model} ({recipe})", gguf.identity, Path(gguf.path).name))
+        for name in loras:
+            lora = self.catalog.loras.get(name)
+            if lora is not None and self.lora_file(name) is None:
+                needs.append(Need(name, lora.identity or "", Path(lora.path).name))
+        files = self.files
+        return [replace(need, size=files[need.identity]) for need in needs if need.identity in files]
+
+    def cached(self, model: str, loras: Iterable[str]) -> set[str]:
+        """The identities of all that the cache has for these."""
+        known = self.catalog.models.get(model)
+        found = {known.identity, *(file.identity for file in known.gguf.values())} if known else set()
+        found |= {lora.identity for name in loras if (lora := self.catalog.loras.get(name))}
+        return {identity for identity in found if identity and self.cache and self.cache.find(identity)}
 
     def gguf_file(self, model: Model, recipe: Recipe) -> EngineGguf | None:
         """What the recipe reads the transformer from; None where that is the model's folder.
@@ -68,24 +127,24 @@ class Library:
             raise RenderError(
                 "model_missing", f"{needs} a {recipe.quantisation} file, but the catalog lists none"
             )
-        path = Path("gguf") / named.path
-        file = self._find(path)
+        file = self._gguf(Path(named.path), named.identity)
         if file is None:
             raise RenderError(
-                "model_missing", f"{needs} {path}, which is missing in the model folders of this node"
+                "model_missing",
+                f"{needs} gguf/{named.path}, which is missing in the model folders of this node",
             )
         return EngineGguf(file=file, identity=named.identity)
 
     def models(self, card: Card | None) -> list[Holding]:
-        """Every catalog model whose folder is here, compared with the catalog (seconds a GB, once).
+        """Every catalog model whose folder is here, compared with the catalog (seconds a GB, once), or that
+        the farm has.
 
         One of which `card` (any card where it is None) can compute only recipes whose files are not here has
         a problem.
         """
         found = []
         for name, model in self.catalog.models.items():
-            if folder := self.model_folder(name):
-                holding = self._holding(name, folder, model.identity, verify_model)
+            if holding := self._holding(name, Path(model.path), model.identity, verify_model):
                 found.append(holding if holding.problem else self._with_recipes(holding, model, card))
         self._hashes.save()
         return found
@@ -94,8 +153,9 @@ class Library:
         """The same of LoRAs."""
         found = []
         for name, lora in self.catalog.loras.items():
-            if file := self.lora_file(name):
-                found.append(self._holding(name, file, lora.identity, verify_file))
+            path = Path("loras") / lora.path
+            if holding := self._holding(name, path, lora.identity, verify_file, path.name):
+                found.append(holding)
         self._hashes.save()
         return found
 
@@ -109,19 +169,49 @@ class Library:
 
     def _lack(self, model: Model, recipe: Recipe) -> str:
         """Why the recipe's own file cannot be used; empty where it can or there is none."""
+        named = model.gguf.get(recipe.quantisation) if recipe.reads_gguf else None
+        if named is not None and self._may_fetch(named.identity):
+            return ""
         try:
             if gguf := self.gguf_file(model, recipe):
                 verify_file(model.name, gguf.file, gguf.identity, self._hashes)
-        except RenderError as error:
+        except (RenderError, OSError) as error:
             return str(error)
         return ""
 
-    def _holding(self, name: str, path: Path, identity: str | None, verify: Verify) -> Holding:
-        try:
-            verified = verify(name, path, identity, self._hashes)
-        except RenderError as error:
-            return Holding(name=name, path=path, verified=False, problem=str(error))
-        return Holding(name=name, path=path, verified=verified)
+    def _holding(
+        self, name: str, path: Path, identity: str | None, verify: Verify, file: str = ""
+    ) -> Holding | None:
+        """What is at `path` in a folder; else in the cache, with the name `file`, or to be fetched there."""
+        self._wrong -= {folder / path for folder in self._folders}
+        here = self._find(path)
+        problem = ""
+        if here is not None:
+            try:
+                verified = verify(name, here, identity, self._hashes)
+                return Holding(name=name, path=here, verified=verified)
+            except (RenderError, OSError) as error:
+                problem = str(error)
+        if cached := self._cached(identity, file):
+            found = Holding(name=name, path=cached, verified=True)
+        elif identity and self._may_fetch(identity):
+            found = Holding(name=name, path=Path(file), verified=True, fetches=True)
+        else:
+            return Holding(name=name, path=here, verified=False, problem=problem) if here else None
+        if here is not None:
+            self._wrong.add(here)
+        return found
+
+    def _gguf(self, path: Path, identity: str) -> Path | None:
+        return self._find(Path("gguf") / path) or self._cached(identity, path.name)
 
     def _find(self, path: Path) -> Path | None:
-        return find_files(path, self._folders)
+        found = find_files(path, self._folders)
+        return None if found in self._wrong else found
+
+    def _cached(self, identity: str | None, file: str = "") -> Path | None:
+        folder = self.cache.find(identity) if self.cache else None
+        return folder / file if folder else None
+
+    def _may_fetch(self, identity: str) -> bool:
+        return self.cache is not None and self.files.get(identity, inf) <= self.cache.limit

@@ -52,10 +52,23 @@ Models = Annotated[
         help="Folder with models, and with LoRAs in DIR/loras. Repeatable.",
     ),
 ]
-CatalogFiles = Annotated[
-    list[Path] | None,
+ModelCacheFolder = Annotated[
+    Path | None,
     typer.Option(
-        "--catalog", metavar="FILE", help="Additional catalog file, the same as on the farm. Repeatable."
+        "--model-cache",
+        metavar="DIR",
+        file_okay=False,
+        help="Folder for models fetched from the farm, shared by the nodes of a machine. "
+        "Default: .farm/model-cache.",
+    ),
+]
+ModelDisk = Annotated[
+    float,
+    typer.Option(
+        "--model-disk",
+        metavar="GIB",
+        min=0,
+        help="Maximum size of that folder in GiB; 0: fetch nothing.",
     ),
 ]
 NodeName = Annotated[

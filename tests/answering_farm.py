@@ -18,6 +18,7 @@ from PIL import Image
 from pydantic import BaseModel
 
 from common import views
+from common.catalog import ServedCatalog, read_entries
 from common.messages import Sha256
 from common.units import GIB
 
@@ -53,6 +54,9 @@ class AnsweringFarm:
             return [self._filled(views.JobSummary, id=JOB)]
         if path == "/v1/nodes":
             return [self._filled(views.NodeView, state="ready"), self._filled(views.NodeView, name=NODE)]
+        if path == "/v1/catalog":
+            served = ServedCatalog(version="1", **dict(read_entries()))
+            return served.model_dump(mode="json", exclude_unset=True)
         if path == "/v1/memory":
             return [self._filled(views.MemoryView)]
         for pattern, kind in _VIEWS.items():

@@ -19,11 +19,6 @@ from tests.waiting import PATIENCE_S
 
 QUEUE = "render.public.vram08"
 
-_HELD = "compute_dtype: float32, backends: [cpu], weights: {text_encoder: float32, vae: float32, transformer"
-_RECIPE = f"{{name: fp32, {_HELD}: float32}}}}"
-#: The catalog names no file for it.
-_GGUF_RECIPE = f"{{name: gguf, {_HELD}: gguf-q8}}}}"
-
 
 class Node:
     """A node process whose terminal is a file."""
@@ -73,15 +68,10 @@ class NodeStarter:
         self._folder = folder
         self._nodes: list[Node] = []
         card = Path(__file__).parents[1] / "manifests" / "cards" / "gtx-1070.yaml"
-        (folder / "catalog.yaml").write_text(
-            f"models:\n  tiny: {{like: shotfarm-demo, path: {model.name}, identity: null}}\n"
-            f"  tiny-both: {{like: tiny, recipes: [{_GGUF_RECIPE}, {_RECIPE}]}}\n"
-            f"  tiny-gguf: {{like: tiny, recipes: [{_GGUF_RECIPE}]}}\n"
-        )
         (folder / "key").write_text("node-key\n")
         (folder / "key").chmod(0o600)
         self._options = ["--name", "n1", "--card", str(card), "--models", str(model.parent)]
-        self._options += ["--catalog", "catalog.yaml", "--home", "home"]
+        self._options += ["--home", "home"]
 
     def __call__(self, url: str, *options: str) -> Node:
         command = [sys.executable, "-m", "gpu_node.cli", "run", "--farm", url, "--key", "key"]

@@ -32,7 +32,7 @@ class Worker:
         joined = self.farm.joined()
         steering = Steering(self.progress, self.context.engine, lambda why: None)
         told = (self.context.coordinator, joined, self.progress, steering)
-        with HeartbeatThread(*told), Listener(*told):
+        with HeartbeatThread(*told, self.context.offers), Listener(*told):
             Batch(self.context, joined, active).run()
             self.progress.leave()
 

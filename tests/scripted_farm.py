@@ -8,13 +8,40 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
 from common import messages
+from common.catalog import ServedCatalog, read_entries, with_entry
+from common.views import ErrorView
 from tests.waiting import PATIENCE_S
+
+
+def _recipe(name: str, transformer: str) -> dict[str, Any]:
+    weights = {"text_encoder": "float32", "vae": "float32", "transformer": transformer}
+    return {"name": name, "compute_dtype": "float32", "backends": ["cpu"], "weights": weights}
+
+
+_RECIPE, _GGUF_RECIPE = _recipe("fp32", "float32"), _recipe("gguf", "gguf-q8")
+#: Of the tiny model; no file is named for the recipe that needs one.
+_MODELS: dict[str, dict[str, Any]] = {
+    "tiny": {"like": "shotfarm-demo", "path": "tiny-z-image", "identity": None},
+    "tiny-both": {"like": "tiny", "recipes": [_GGUF_RECIPE, _RECIPE]},
+    "tiny-gguf": {"like": "tiny", "recipes": [_GGUF_RECIPE]},
+}
+
+
+@cache
+def tiny_catalog() -> ServedCatalog:
+    """The built-in catalog and the tiny model."""
+    entries = read_entries()
+    for name, entry in _MODELS.items():
+        entries = with_entry(entries, "models", name, entry, source="tiny")
+    return ServedCatalog(version="1", **dict(entries))
 
 
 @dataclass
@@ -25,7 +52,9 @@ class ScriptedFarm:
     url: str = ""
     heartbeat_s: float = 0.2
     stall_render_s: float = PATIENCE_S
+    catalog: ServedCatalog = field(default_factory=tiny_catalog)
     joins: list[messages.Join] = field(default_factory=list)
+    holdings: list[messages.NewHoldings] = field(default_factory=list)
     heartbeats: list[messages.Heartbeat] = field(default_factory=list)
     claims: list[messages.Claim] = field(default_factory=list)
     grants: list[messages.GrantRequest] = field(default_factory=list)
@@ -89,6 +118,7 @@ class ScriptedFarm:
             stall_render_s=self.stall_render_s,
             stall_load_s=PATIENCE_S,
             hard_limit_s=600,
+            catalog_version=self.catalog.version,
         )
 
     def order(self, answer: messages.HeartbeatAnswer) -> None:
@@ -96,6 +126,12 @@ class ScriptedFarm:
         with self._changed:
             self.beat_answer = answer
             self._changed.notify_all()
+
+    def publish(self, catalog: ServedCatalog) -> None:
+        """Have another catalog from now on, as heartbeats hear."""
+        with self._changed:
+            self.catalog = catalog
+            self.beat_answer = self.beat_answer.model_copy(update={"catalog_version": catalog.version})
 
     def listen(self, message: messages.Listen) -> messages.HeartbeatAnswer:
         with self._changed:
@@ -138,6 +174,19 @@ def _app(farm: ScriptedFarm) -> FastAPI:
     @app.get("/healthz")
     def healthz() -> dict[str, str]:
         return {}
+
+    @app.get("/v1/catalog")
+    def catalog() -> Response:
+        return Response(farm.catalog.model_dump_json(exclude_unset=True), media_type="application/json")
+
+    @app.get("/v1/models/files/{sha256}")
+    def model_file(sha256: str) -> Response:
+        refused = ErrorView(error=f"the store has no model file {sha256}", reason="unknown")
+        return JSONResponse(refused.model_dump(), status_code=404)
+
+    @app.post("/v1/nodes/{node_id}/holdings")
+    def hold(node_id: str, message: messages.NewHoldings) -> Response:
+        return answer("holdings", message, lambda: messages.Ack(state="ready"))
 
     @app.post("/v1/nodes")
     def join(message: messages.Join) -> Response:

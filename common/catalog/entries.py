@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -127,14 +126,13 @@ class LoraEntry(Entry):
     triggers: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
-class CatalogEntries:
-    """All entries of the files read so far, by name."""
+class CatalogEntries(BaseModel):
+    """All entries read so far, by name."""
 
-    licenses: dict[str, LicenseEntry] = field(default_factory=dict)
-    families: dict[str, FamilyEntry] = field(default_factory=dict)
-    models: dict[str, ModelEntry] = field(default_factory=dict)
-    loras: dict[str, LoraEntry] = field(default_factory=dict)
+    licenses: dict[str, LicenseEntry] = {}
+    families: dict[str, FamilyEntry] = {}
+    models: dict[str, ModelEntry] = {}
+    loras: dict[str, LoraEntry] = {}
 
     def section(self, name: str) -> dict[str, Any]:
         return cast("dict[str, Any]", getattr(self, name))
@@ -142,3 +140,12 @@ class CatalogEntries:
     def recipes(self, model: ModelEntry) -> tuple[RecipeEntry, ...]:
         """The model's own recipes, or those of its family."""
         return self.families[model.family].recipes if model.recipes is None else model.recipes
+
+
+class ServedCatalog(CatalogEntries):
+    """GET /v1/catalog: the farm's catalog, its entries as in a catalog file, with `like` resolved."""
+
+    #: Changes with the content.
+    version: str
+    #: Identity of a model, LoRA or GGUF file to the bytes that nodes can fetch of it.
+    files: dict[str, int] = {}

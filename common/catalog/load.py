@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from common.catalog.types import Catalog
 from common.document.source import SourceText
 from common.document.tree import Mapping, child_path
 from common.document.typed import plain, read_document, validated
+from common.document.yaml12 import read_yaml
 from common.errors import InvalidDocument, Problem
 from common.wording import suggestion
 
@@ -32,10 +34,31 @@ def load_catalog(paths: Sequence[Path] = ()) -> Catalog:
 
     Raises InvalidDocument with every problem of the first file that has one.
     """
+    return build_catalog(read_entries(paths))
+
+
+def read_entries(paths: Sequence[Path] = ()) -> CatalogEntries:
+    """The entries of the same files. Raises InvalidDocument as `load_catalog` does."""
     reader = _Reader()
     for path in (BUILT_IN, *paths):
-        reader.read(path)
-    return build_catalog(reader.entries)
+        reader.take(*read_document(path))
+    return reader.entries
+
+
+def with_entry(
+    entries: CatalogEntries, section: str, name: str, entry: dict[str, Any], *, source: str
+) -> CatalogEntries:
+    """`entries` with one more, given as in a catalog file. Raises InvalidDocument as for a file `source`."""
+    copied = CatalogEntries.model_validate({key: dict(entries.section(key)) for key in _SECTIONS})
+    known = {
+        (key, each): old.model_dump(mode="json", exclude_unset=True)
+        for key in _SECTIONS
+        for each, old in entries.section(key).items()
+    }
+    reader = _Reader(copied, known)
+    # JSON is YAML: the entry gets the checks and the messages of a file.
+    reader.take(*read_yaml(json.dumps({section: {name: entry}}, ensure_ascii=False), source))
+    return reader.entries
 
 
 @dataclass(slots=True)
@@ -45,15 +68,15 @@ class _Reader:
     entries: CatalogEntries = field(default_factory=CatalogEntries)
     plain: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
 
-    def read(self, path: Path) -> None:
-        text, problems = read_document(path)
+    def take(self, text: SourceText, problems: list[Problem]) -> None:
+        """Raises InvalidDocument."""
         for section, name, node in _entries(text, problems):
-            self._take(text, section, name, node, problems)
+            self._entry(text, section, name, node, problems)
         problems += [text.problem(where, message) for where, message in problems_between(self.entries)]
         if problems:
-            raise InvalidDocument(str(path), problems)
+            raise InvalidDocument(text.source, problems)
 
-    def _take(
+    def _entry(
         self, text: SourceText, section: str, name: str, node: Mapping, problems: list[Problem]
     ) -> None:
         path = child_path(section, name)

@@ -192,9 +192,15 @@ class Lora:
     triggers: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class Catalog:
+    """Its dicts are never changed, only replaced: who iterates over one is not disturbed."""
+
     models: dict[str, Model]
     loras: dict[str, Lora]
     #: Licences that entries may name.
     licenses: dict[str, License] = field(default_factory=dict)
+
+    def become(self, other: Catalog) -> None:
+        """Hold what `other` holds, for all who have this catalog."""
+        self.models, self.loras, self.licenses = other.models, other.loras, other.licenses

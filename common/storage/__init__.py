@@ -11,6 +11,8 @@ from common.errors import Invalid
 
 #: Bytes that are in memory at once of a file that goes into a store.
 PART = 64 * 2**20
+#: Prefix of model files; the rest of their keys is their SHA-256. Nothing removes them but an operator.
+MODELS = "models/"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -119,7 +119,7 @@ def nodes_table(nodes: Sequence[NodeView]) -> Table:
             ", ".join(node.lanes),
             node.loaded_model or "-",
             f"{node.watts:.0f} W" if node.watts is not None else "-",
-            node.reason,
+            node.reason or node.doing,
         )
         for node in nodes
     ]

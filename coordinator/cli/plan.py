@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from common.cards import REFERENCE_CARDS, load_card
+from common.catalog import Catalog
 from common.chips import find_chip
 from common.errors import Invalid, Unavailable
 from common.nodes import Card
@@ -78,8 +79,8 @@ def plan_command(
     if file is not None:
         check_file(file)
     in_force = load_settings(settings)
-    stations, together = _stations(card or [], farm, settings)
-    draft = read_manifest(manifest, in_force, root)
+    stations, together, catalog = _stations(card or [], farm, settings)
+    draft = read_manifest(manifest, in_force, root, catalog)
     planned = make_plan(draft, stations=stations, together=together)
     if file is not None:
         write_shots(planned.expansion, file)
@@ -112,18 +113,22 @@ def _with_shots(report: PlanReport, shots: Iterable[PlannedShot], listed: bool, 
     return report
 
 
-def _stations(cards: list[str], farm: bool, settings: Path | None) -> tuple[tuple[Station, ...], bool]:
+def _stations(
+    cards: list[str], farm: bool, settings: Path | None
+) -> tuple[tuple[Station, ...], bool, Catalog | None]:
+    """Returns the cards, whether they work together, and the catalog of their farm."""
     if farm:
         with connect(settings) as client:
+            catalog = client.catalog()
             nodes = [node for node in client.nodes() if in_service(node)]
         if not nodes:
             raise Unavailable(
                 "no node of the farm is in service; run `farm status` for the reason, or plan without --farm"
             )
-        return tuple(station_of(node) for node in nodes), True
+        return tuple(station_of(node) for node in nodes), True, catalog
     if cards:
-        return tuple(Station(card=_card(name)) for name in cards), True
-    return REFERENCE_STATIONS, False
+        return tuple(Station(card=_card(name)) for name in cards), True, None
+    return REFERENCE_STATIONS, False, None
 
 
 def _card(name: str) -> Card:

@@ -127,9 +127,14 @@ class PlannedManifest:
     report: PlanReport
 
 
-def read_manifest(manifest: str, settings: Settings, root: Path | None = None) -> Draft:
-    """Reads a manifest from a file, or from standard input for `-`. Raises InvalidDocument."""
-    catalog = load_catalog(settings.catalog_files)
+def read_manifest(
+    manifest: str, settings: Settings, root: Path | None = None, catalog: Catalog | None = None
+) -> Draft:
+    """Reads a manifest from a file, or from standard input for `-`. Raises InvalidDocument.
+
+    `catalog` is that of a running farm; by default it is read from the files that the settings name.
+    """
+    catalog = catalog or load_catalog(settings.catalog_files)
     content, folder = _read(manifest)
     source = "standard input" if manifest == "-" else manifest
     parsed = parse_manifest(content, source=source, files=FileReader(folder, root), catalog=catalog)

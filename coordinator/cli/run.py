@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from common.catalog import Catalog
 from common.errors import Invalid
 from common.settings import Settings, load_settings
 from common.units import counted
@@ -64,7 +65,7 @@ def run_command(
     Example: `farm run manifests/demo.yaml --settings manifests/demo-farm.yaml --out demo`
     """
     wanted = load_settings(settings)
-    draft = read_manifest(manifest, wanted, root)
+    draft = read_manifest(manifest, wanted, root, _catalog_in_force(wanted, settings))
     # Reports a manifest that cannot be submitted before starting anything.
     require_possible(make_plan(draft).report)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -85,6 +86,14 @@ def run_command(
         _print_report(rendered)
         _print_next_steps(manifest, settings, started)
     require_success(job)
+
+
+def _catalog_in_force(settings: Settings, settings_file: Path | None) -> Catalog | None:
+    """Returns the catalog of the running farm, or None if none runs."""
+    if supervisor_pid(Home(settings.home.absolute())) is None:
+        return None
+    with connect(settings_file) as client:
+        return client.catalog()
 
 
 @contextmanager

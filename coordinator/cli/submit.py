@@ -54,7 +54,7 @@ def submit_command(
     """
     in_force = settings_in_force(load_settings(settings))
     with connect(settings) as client:
-        planned = plan_for(client, read_manifest(manifest, in_force, root), reroll=reroll)
+        planned = plan_for(client, read_manifest(manifest, in_force, root, client.catalog()), reroll=reroll)
         if not as_json:
             show_plan(planned)
         require_possible(planned.report)

@@ -9,6 +9,7 @@ from typing import Any, get_args
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
+from common.catalog.entries import Entry
 from common.views import ErrorView
 from coordinator.http.access import Allowed
 from coordinator.http.app import ROUTES
@@ -83,8 +84,9 @@ def _named(annotation: Any, messages: dict[str, type[BaseModel]]) -> str:
 
 
 def _note(annotation: Any, messages: dict[str, type[BaseModel]]) -> None:
-    known = annotation in messages.values()
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel) and not known:
+    told = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    # Entries are described where catalog files are.
+    if told and not issubclass(annotation, Entry) and annotation not in messages.values():
         messages[annotation.__name__] = annotation
         for field in annotation.model_fields.values():
             _note(field.annotation, messages)
@@ -96,7 +98,7 @@ def _type(annotation: Any) -> str:
     if isinstance(annotation, type) and not get_args(annotation):
         return "null" if annotation is type(None) else annotation.__name__
     text = str(annotation).replace("typing.", "").replace("NoneType", "None")
-    for part in ("common.messages.", "common.views.", "common.nodes."):
+    for part in ("common.messages.", "common.views.", "common.nodes.", "common.catalog.entries."):
         text = text.replace(part, "")
     return text.replace("|", "\\|")
 

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 
 from common.errors import BY_STATUS, FarmError, Unreadable
 from coordinator.http import (
+    catalog_routes,
     farm_routes,
     fleet_routes,
     image_routes,
@@ -34,7 +35,16 @@ log = logging.getLogger(__name__)
 _TOLD = 10
 _LONG = 200
 
-ROUTES = (job_routes, image_routes, fleet_routes, farm_routes, node_routes, ingest_routes, object_routes)
+ROUTES = (
+    job_routes,
+    image_routes,
+    fleet_routes,
+    catalog_routes,
+    farm_routes,
+    node_routes,
+    ingest_routes,
+    object_routes,
+)
 
 #: Those that are called for every image.
 FAST = (node_routes, ingest_routes)

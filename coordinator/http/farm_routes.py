@@ -1,4 +1,4 @@
-"""The farm: status, models, explanations, health, metrics."""
+"""The farm: status, explanations, health, metrics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from common.errors import Unavailable
 from common.nodes import INGEST_QUEUE
-from common.views import Explanation, MemoryView, ModelView, StatusView
+from common.views import Explanation, MemoryView, StatusView
 from coordinator.http.access import TheFarm, allow
 
 router = APIRouter()
@@ -20,12 +20,6 @@ router = APIRouter()
 def status(farm: TheFarm) -> StatusView:
     """Return queues, nodes, jobs, traffic, and shots that fit no node with the smallest change that helps."""
     return farm.status()
-
-
-@router.get("/v1/models", dependencies=[allow("operator", "node")])
-def models(farm: TheFarm) -> list[ModelView]:
-    """List the models in the catalog."""
-    return farm.models()
 
 
 @router.get("/v1/memory", dependencies=[allow("operator")])

@@ -36,7 +36,14 @@ async def heartbeat(node_id: str, beat: messages.Heartbeat, farm: TheFarm) -> me
     The response follows the commit to the ledger, within a fifth of `heartbeat_s`; it is `stop` if the
     lease has ended. 410: the incarnation has ended; join again.
     """
-    return await farm.heartbeats.put((node_id, beat))
+    answer = await farm.heartbeats.put((node_id, beat))
+    return answer.model_copy(update={"catalog_version": farm.farm_catalog.version})
+
+
+@router.post("/nodes/{node_id}/holdings")
+async def hold(node_id: str, holdings: messages.NewHoldings, farm: TheFarm) -> messages.Ack:
+    """Report what the node offers now; its lease goes on. 410: the incarnation has ended; join again."""
+    return messages.Ack(state=await farm.threads.reports.run(farm.ledger.hold, node_id, holdings))
 
 
 @router.post("/nodes/{node_id}/leave")

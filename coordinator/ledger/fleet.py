@@ -35,6 +35,7 @@ def _member(row: Row[Any], measured: dict[str, float]) -> Member:
         models=frozenset(row.models),
         loras=frozenset(row.loras),
         missing_recipes=row.missing_recipes,
+        aside=row.aside,
         loaded=(row.loaded_model, frozenset(row.loaded_loras)),
         speeds=measured,
     )

@@ -151,6 +151,7 @@ def _node_columns(write: Write, node: Row[Any], beat: Heartbeat, rules: Rules) -
         "seen_at": write.now,
         "loaded_model": beat.loaded_model,
         "loaded_loras": list(beat.loaded_loras),
+        "doing": beat.doing,
         "watts": beat.watts,
         "temperature_c": beat.temperature_c,
         **_idle(write, node, beat, rules),

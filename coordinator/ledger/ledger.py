@@ -25,11 +25,13 @@ from common.messages import (
     HeartbeatAnswer,
     Join,
     Listen,
+    NewHoldings,
     Report,
     Verdict,
 )
-from common.states import BatchEvent
+from common.states import BatchEvent, NodeState
 from common.views import (
+    CatalogAddition,
     CostRow,
     Deleted,
     Explanation,
@@ -44,6 +46,7 @@ from common.views import (
 )
 from coordinator.ledger import (
     batches,
+    catalog,
     costs,
     deletions,
     ingest,
@@ -66,7 +69,7 @@ from coordinator.ledger.submit import begin_job, fill_job
 from coordinator.ledger.sweep import Grace, sweep
 from coordinator.ledger.transactions import Transactions, all_or_each
 from coordinator.ledger.transitions import chunks, drop_unwanted
-from coordinator.scheduling.backlog import Backlog
+from coordinator.scheduling.backlog import Backlog, CatalogChanged
 from coordinator.scheduling.horizon import Horizon
 from coordinator.scheduling.offers import waiting_work
 from coordinator.scheduling.ticket_demand import ticket_demand
@@ -229,12 +232,39 @@ class Ledger:
         with self._transactions.write() as write:
             deletions.erased(write, keys)
 
+    # Catalog
+
+    def added_entries(self) -> list[CatalogAddition]:
+        """What was added to the catalog while the farm ran, the oldest first."""
+        with self._transactions.read() as connection:
+            return catalog.added_entries(connection)
+
+    def add_entry(self, added: CatalogAddition) -> None:
+        """Add an entry, or replace the added one of its name."""
+        with self._transactions.write() as write:
+            catalog.add_entry(write, added)
+
+    def remove_entry(self, section: str, name: str) -> None:
+        """Raises NotFound if it was not added."""
+        with self._transactions.write() as write:
+            catalog.remove_entry(write, section, name)
+
+    def catalog_changed(self) -> None:
+        """Place by the catalog as it is now, and look again for work for nodes that wait."""
+        with self._transactions.write() as write:
+            write.changes.append(CatalogChanged())
+
     # Nodes
 
     def join(self, join: Join) -> records.JoinedNode:
         """Begin a new incarnation of a node. Raises Conflict if another process has taken its name since."""
         with self._transactions.write() as write:
             return nodes.join_node(write, self._rules, join)
+
+    def hold(self, node_id: str, holdings: NewHoldings) -> NodeState:
+        """Record what a node offers now; returns its state. Raises Gone as `leave_node` does."""
+        with self._transactions.write() as write:
+            return nodes.hold(write, node_id, holdings)
 
     def heartbeats(self, beats: Sequence[tuple[str, Heartbeat]]) -> list[HeartbeatAnswer | Gone | NotFound]:
         """Record heartbeats and renew the leases that they name, many in one commit.

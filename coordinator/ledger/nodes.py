@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, and_, func, insert, select, update
 
 from common.errors import Conflict, Gone, NotFound
 from common.fit import peak_limit
-from common.messages import CardFacts, Join
+from common.messages import CardFacts, Holdings, Join, NewHoldings
 from common.nodes import Card
 from common.states import NODE, BatchEvent, BatchState, NodeEvent, NodeState, ShotEvent, ShotState
 from common.views import NodeView, Who
@@ -53,10 +53,9 @@ def join_node(write: Write, rules: Rules, join: Join) -> JoinedNode:
         "card": join.card.model_dump(mode="json"),
         "vram_class": card.vram_class,
         "lanes": list(join.lanes),
-        "models": list(join.models),
-        "loras": list(join.loras),
-        "missing_recipes": join.missing_recipes,
+        **_offered(join),
         "versions": join.versions,
+        "doing": "",
         "loaded_model": None,
         "loaded_loras": [],
         "seen_at": write.now,
@@ -77,6 +76,25 @@ def join_node(write: Write, rules: Rules, join: Join) -> JoinedNode:
     return JoinedNode(
         node_id=join.name, incarnation=incarnation, vram_class=card.vram_class, lanes=join.lanes
     )
+
+
+def _offered(offer: Holdings) -> dict[str, Any]:
+    return {
+        "models": list(offer.models),
+        "loras": list(offer.loras),
+        "missing_recipes": offer.missing_recipes,
+        "aside": offer.aside,
+        "fetches": list(offer.fetches),
+    }
+
+
+def hold(write: Write, node_id: str, holdings: NewHoldings) -> NodeState:
+    """See `Ledger.hold`."""
+    state = hear(write, node_row(write.connection, node_id, holdings.incarnation), **_offered(holdings))
+    write.touch(node_id)
+    # What it offers now may be what shots wait for.
+    write.brings_nodes = True
+    return state
 
 
 def _must_own_name(before: Row[Any], join: Join) -> None:
@@ -153,6 +171,9 @@ def _view(row: Row[Any], measured: dict[str, float]) -> NodeView:
         decided_by=row.decided_by,
         batch_id=row.batch_id,
         loaded_model=row.loaded_model,
+        doing=row.doing,
+        fetches=tuple(row.fetches),
+        aside=row.aside,
         models=tuple(row.models),
         watts=row.watts,
         temperature_c=row.temperature_c,

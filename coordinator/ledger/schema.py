@@ -77,6 +77,19 @@ leader = Table(
     must("beat", BigInteger, "0"),
 )
 
+#: Entries that were added to the catalog of the running farm.
+catalog_entries = Table(
+    "catalog_entries",
+    metadata,
+    #: As in catalog files: `models`, `loras` and so on.
+    Column("section", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    must("entry", JSON),
+    #: Identity to bytes, of the files that the store holds.
+    must("files", JSON, "{}"),
+    must("added_at", Double),
+)
+
 jobs = Table(
     "jobs",
     metadata,
@@ -276,6 +289,12 @@ nodes = Table(
     must("loras", JSON),
     #: Recipes with missing files, by model.
     must("missing_recipes", JSON, "{}"),
+    #: Models that it put aside, to the reason.
+    must("aside", JSON, "{}"),
+    #: Models and LoRAs that it fetches when it gets work for them.
+    must("fetches", JSON, "[]"),
+    #: What it does before it renders, by its last heartbeat.
+    must("doing", String, ""),
     must("versions", JSON),
     must("state", String),
     must("reason", Text, ""),

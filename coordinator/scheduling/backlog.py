@@ -204,6 +204,10 @@ class LimitsLifted(NamedTuple):
     limits: Sequence[tuple[str, str, str]]
 
 
+class CatalogChanged(NamedTuple):
+    """The catalog by which cards are placed is another one."""
+
+
 #: What a commit changes.
 Change = (
     ShotsWaiting
@@ -221,6 +225,7 @@ Change = (
     | PassLimited
     | PassMeasured
     | LimitsLifted
+    | CatalogChanged
 )
 
 
@@ -229,8 +234,10 @@ def brings_work(change: Change) -> bool:
     match change:
         case ShotsWaiting() | BatchEnded():
             return change.brings_work
+        case JobOpened() | JobPrioritised() | PassLimited() | LimitsLifted() | CatalogChanged():
+            return True
         case _:
-            return isinstance(change, JobOpened | JobPrioritised | PassLimited | LimitsLifted)
+            return False
 
 
 @dataclass(slots=True)
@@ -287,6 +294,8 @@ class Backlog:
                 self._change_nodes(change)
             case PassLimited() | PassMeasured() | LimitsLifted():
                 self._measure(change)
+            case CatalogChanged():
+                self._place_again()
 
     def copy(self) -> Backlog:
         """As it is now, for a long look at it."""
@@ -419,6 +428,9 @@ class Backlog:
                     rest = {name: images for name, images in limits.items() if name != recipe}
                     if rest:
                         self.ceilings[card_type, work_key] = rest
+        self._place_again()
+
+    def _place_again(self) -> None:
         self._placements.clear()
         self._takers.clear()
 

@@ -27,6 +27,8 @@ class Member:
     loras: frozenset[str]
     #: Model to the recipes that it has no file for.
     missing_recipes: dict[str, list[str]]
+    #: Models and LoRAs that it put aside, to the reason.
+    aside: dict[str, str]
     #: Model and LoRAs in memory.
     loaded: tuple[str | None, frozenset[str]]
     #: Model to the seconds that a megapixel-forward was measured to take here.
@@ -44,10 +46,13 @@ class Member:
     @property
     def abilities(self) -> tuple[object, ...]:
         """All that decides which work it may be given."""
-        return (self.serves, self.card, self.lanes, self.models, self.loras, self.missing_recipes)
+        return (self.serves, self.card, self.lanes, self.models, self.loras, self.missing_recipes, self.aside)
 
     def lacks(self, work: WorkSample, min_class: int) -> str | None:
         """Why this node cannot take such shots, as far as its files and class tell; None if it can."""
+        for name in (work.model, *work.loras):
+            if why := self.aside.get(name):
+                return f"this node put {name} aside: {why}"
         if work.model not in self.models:
             return f"model {work.model} is not on this node"
         missing = [name for name in work.loras if name not in self.loras]

@@ -112,6 +112,10 @@ class Tokenizers:
             self._readers[model] = Reader(tokenizer, known.family) if known and tokenizer else None
         return self._readers[model]
 
+    def forget(self) -> None:
+        """Look again for the tokenizers: the catalog has changed."""
+        self._readers.clear()
+
     def whole(self, shot: Shot) -> bool:
         """Whether the model is known to read all of the shot's prompts."""
         reader = self.reader(shot.model)

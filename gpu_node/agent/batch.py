@@ -13,6 +13,7 @@ import httpx
 
 from common.failures import Blame, failure
 from common.messages import Close, Joined, Spent
+from common.units import format_gib
 from gpu_node import protocol
 from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.agent.deliver import Deliverer, RenderFacts
@@ -26,9 +27,12 @@ from gpu_node.agent.engine_commands import (
     shots_of,
 )
 from gpu_node.agent.engine_session import BatchOver, EngineSession, Outcome
+from gpu_node.agent.fetch import Fetcher
+from gpu_node.agent.offers import Offers
 from gpu_node.agent.progress import ActiveBatch, Effort
+from gpu_node.cache import ModelCache
 from gpu_node.errors import RenderError
-from gpu_node.library import Library
+from gpu_node.library import Library, Need
 from gpu_node.probe import installed_versions
 
 log = logging.getLogger(__name__)
@@ -38,6 +42,9 @@ _LAST_IMAGES_S = 10.0
 
 #: What the shots of a batch are to blame for before the first of them begins: they all ask for the same.
 _REFUSALS = frozenset({"invalid_spec", "lora_rejected"})
+
+#: What is wrong with the files of a model, or with loading it.
+_OF_MODEL = frozenset({"model_missing", "model_mismatch", "load_error"})
 
 Ending = Literal["finished", "released", "failed", "oom"]
 
@@ -50,6 +57,7 @@ class NodeContext:
     store: httpx.Client
     engine: EngineClient
     library: Library
+    offers: Offers
     #: Set when the node should stop: the running pass is finished, the rest is handed back.
     stopping: threading.Event
 
@@ -60,6 +68,8 @@ class Batch:
     def __init__(self, context: NodeContext, joined: Joined, active: ActiveBatch) -> None:
         self._engine = context.engine
         self._library = context.library
+        self._offers = context.offers
+        self._coordinator, self._store = context.coordinator, context.store
         self._stopping = context.stopping
         self._joined = joined
         self._active = active
@@ -97,6 +107,8 @@ class Batch:
             self._engine.start()
 
     def _work(self) -> Close:
+        if why := self._fetched():
+            return self._close("released", message=why)
         load = load_command(self._active.lease, self._shots[0].shot, self._library)
         waiting = deque(passes(self._shots, self._active.lease.pass_size))
         while waiting and not self._stopping.is_set():
@@ -116,6 +128,51 @@ class Batch:
         self._must_be_sound()
         return self._close("released" if waiting else "finished")
 
+    def _fetched(self) -> str:
+        """Have the files of the model and LoRAs here; why they cannot be had, and are put aside, if so."""
+        lease, library = self._active.lease, self._library
+        loras = tuple(use.name for use in self._shots[0].shot.loras)
+        if library.cache is None:
+            return ""
+        needs = library.needs(lease.model, lease.recipe, loras)
+        with suppress(OSError):  # then a fetch says so
+            library.cache.pin(library.cached(lease.model, loras) | {need.identity for need in needs})
+        for need in needs:
+            try:
+                self._fetch(need, library.cache)
+            except RenderError as error:
+                if failure(error.kind).blame is not Blame.NODE:
+                    raise
+                self._offers.put_aside(need.name if need.name in loras else lease.model, str(error))
+                return str(error)
+        if needs:
+            self._active.doing = ""
+            self._offers.tell()
+        return ""
+
+    def _fetch(self, need: Need, cache: ModelCache) -> None:
+        arrived = 0
+
+        def check() -> None:
+            if self._active.over.is_set() or self._stopping.is_set():
+                raise BatchOver(self._active.reason or "the node stops")
+
+        def count(more: int) -> None:
+            nonlocal arrived
+            arrived += more
+            self._active.doing = f"fetching {need.name} {min(100 * arrived // max(need.size, 1), 100)} %"
+
+        count(0)
+        log.info("%s, %s", self._active.doing, format_gib(need.size))
+        Fetcher(
+            self._coordinator,
+            self._store,
+            cache,
+            check=check,
+            on_bytes=count,
+            stall_s=self._joined.stall_load_s,
+        ).fetch(need)
+
     def _must_be_sound(self) -> None:
         if self._broken is not None:
             raise self._broken
@@ -129,6 +186,9 @@ class Batch:
             raise BatchOver("the node stops")
         try:
             self._session.load(load, stall_s=self._joined.stall_load_s)
+            if self._library.cache is not None:
+                loras = [lora.name for lora in load.loras]
+                self._library.cache.keep_only(self._library.cached(load.model, loras))
         finally:
             self._load += self._active.end()
         self._active.begin("encode")
@@ -227,10 +287,15 @@ class Batch:
         log.warning("batch %s: %s", self._active.lease.batch_id, error)
         with suppress(RenderError, BatchOver):
             self._session.listen(lambda: not self._rendered, stall_s=_LAST_IMAGES_S)
+        outcome: Ending = "oom" if error.kind == "out_of_memory" else "failed"
+        model, is_alive = self._active.lease.model, self._engine.exit_code is None
+        if error.kind in _OF_MODEL and is_alive and self._offers.other_than(model):
+            # The engine says it itself, and other models may load: nothing is wrong with the card.
+            self._offers.put_aside(model, str(error))
+            outcome = "released"
         # The next batch gets an engine that has nothing to do with this failure.
         with suppress(RenderError):
             self._engine.kill()
-        outcome: Ending = "oom" if error.kind == "out_of_memory" else "failed"
         # An engine that stalled beside its passes has blamed no shot.
         kind = "engine_died" if error.kind == "stalled" else error.kind
         return self._close(outcome, kind, str(error), error.peak_bytes)

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pydantic import BaseModel
 
 from common import messages
+from common.catalog import ServedCatalog
 from common.errors import FarmError, Unavailable
 from common.farmhttp import FarmHttp
 from common.views import NodeWish
@@ -30,8 +31,20 @@ class Coordinator(FarmHttp):
         }
         super().__init__(url, key, given_as="--farm", timeout_s=_TIMEOUT_S, headers=speaks)
 
+    def catalog(self) -> ServedCatalog:
+        """The farm's catalog as it is now."""
+        return self.get(ServedCatalog, "/v1/catalog")
+
+    def model_file(self, sha256: str) -> messages.ModelFile:
+        """Where to read a file of a model. Raises NotFound where the farm does not have it."""
+        return self.get(messages.ModelFile, f"/v1/models/files/{sha256}")
+
     def join(self, join: messages.Join) -> messages.Joined:
         return self.post(messages.Joined, "/v1/nodes", join)
+
+    def hold(self, node_id: str, holdings: messages.NewHoldings) -> None:
+        """Say what this node offers now."""
+        self.send("POST", f"/v1/nodes/{node_id}/holdings", holdings)
 
     def heartbeat(self, node_id: str, beat: messages.Heartbeat) -> messages.HeartbeatAnswer:
         return self.post(messages.HeartbeatAnswer, f"/v1/nodes/{node_id}/beats", beat)

@@ -10,6 +10,7 @@ from typing import Self
 from common.errors import Gone, NotFound, OtherVersion, Unavailable
 from common.messages import Joined
 from gpu_node.agent.coordinator_client import Coordinator
+from gpu_node.agent.offers import Offers
 from gpu_node.agent.orders import Steering
 from gpu_node.agent.progress import Progress
 
@@ -24,12 +25,18 @@ class HeartbeatThread:
     """
 
     def __init__(
-        self, coordinator: Coordinator, joined: Joined, progress: Progress, steering: Steering
+        self,
+        coordinator: Coordinator,
+        joined: Joined,
+        progress: Progress,
+        steering: Steering,
+        offers: Offers,
     ) -> None:
         self._coordinator = coordinator
         self._joined = joined
         self._progress = progress
         self._steering = steering
+        self._offers = offers
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._away = False
@@ -69,6 +76,7 @@ class HeartbeatThread:
         else:
             self._away = False
             self._steering.heed(batch, answer)
+            self._offers.hear(answer.catalog_version)
 
     def _log_unreachable(self, why: str) -> None:
         if not self._away:

@@ -70,6 +70,8 @@ class Node:
 
     def _join(self) -> Joined | None:
         """None when the node stops before the coordinator answers."""
+        offered = self._context.offers.offer().model_dump()
+        self._join_message = self._join_message.model_copy(update=offered)
         joined = retry_until(self._stopping, lambda: self._context.coordinator.join(self._join_message))
         if joined is not None:
             self._join_message = self._join_message.model_copy(update={"again": True})
@@ -90,7 +92,8 @@ class Node:
         shared = (self._context.coordinator, joined, self._progress, steering)
         # Before anybody listens: whoever hears at once that the incarnation is over stops this intake.
         intake = Intake(joined.broker_url, joined.queues, joined.node_id)
-        with HeartbeatThread(*shared), Listener(*shared) as listener:
+        offers = self._context.offers
+        with HeartbeatThread(*shared, offers), Listener(*shared) as listener, offers.following(joined):
 
             def take(ticket: str) -> None:
                 self._take(ticket, joined, steering, listener)

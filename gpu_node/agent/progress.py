@@ -70,6 +70,8 @@ class ActiveBatch:
     ) -> None:
         self.lease = lease
         self.steps_done = 0
+        #: What is done before the engine works, such as `fetching sdxl 40 %`.
+        self.doing = ""
         #: Set when nothing more is done for this batch; `reason` says why.
         self.over = threading.Event()
         self.reason = ""
@@ -203,6 +205,7 @@ class Progress:
             token=batch and batch.lease.token,
             spent=batch.spent() if batch else Spent(),
             steps_done=batch.steps_done if batch else 0,
+            doing=batch.doing if batch else "",
             loaded_model=held.model if held else None,
             loaded_loras=tuple(lora.name for lora in held.loras) if held else (),
             watts=self._meter.watts(),

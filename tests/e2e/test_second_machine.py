@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import yaml
 
+from common.storage.open import open_store
+from coordinator.models.publish import publish
 from tests.e2e.conftest import CARDS, furnish
 from tests.e2e.farmhouse import Farmhouse
+from tests.published import Model
 from tests.require import require_program
 
 IP = str(require_program("ip", "install iproute2", "/usr/sbin", "/sbin"))
@@ -50,13 +52,16 @@ def other_machine() -> Iterator[tuple[str, str]]:
 
 @contextmanager
 def far_node(house: Farmhouse, namespace: str, url: str) -> Iterator[None]:
-    settings = yaml.safe_load((house.folder / "farm.yaml").read_text())
-    key = house.folder / ".farm" / "keys" / "node"
+    """The other machine has the key of the farm, and nothing else of it."""
+    machine = house.folder / "far"
+    machine.mkdir()
+    key = machine / "key"
+    key.write_text((house.folder / ".farm" / "keys" / "node").read_text())
+    key.chmod(0o600)
     command = [IP, "netns", "exec", namespace, _NODE, "run", "--farm", url, "--key", str(key)]
-    command += ["--name", "far", "--card", str(CARDS / "rtx-4090.yaml"), "--models", settings["models"][0]]
-    command += ["--catalog", str(house.folder / "catalog.yaml"), "--home", str(house.folder / "far")]
+    command += ["--name", "far", "--card", str(CARDS / "rtx-4090.yaml")]
     with (house.folder / "far.log").open("w") as log:
-        node = subprocess.Popen(command, cwd=house.folder, stdout=log, stderr=log)
+        node = subprocess.Popen(command, cwd=machine, stdout=log, stderr=log)
     try:
         yield
     finally:
@@ -64,17 +69,27 @@ def far_node(house: Farmhouse, namespace: str, url: str) -> Iterator[None]:
         node.wait(60)
 
 
+def serve(house: Farmhouse, model: Path) -> None:
+    """Put the model into the store of the farm."""
+    with house.client() as client:
+        tiny = Model.of(model, "tiny", like="shotfarm-demo", path="tiny")
+        publish(tiny, open_store(house.settings()), client.add_entry)
+
+
 def is_open(address: str, port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex((address, port)) == 0
 
 
-def test_a_node_on_another_machine_takes_part(house: Farmhouse, tiny_model: Path) -> None:
+def test_a_node_on_another_machine_renders_what_it_fetches_from_the_farm(
+    house: Farmhouse, tiny_model: Path
+) -> None:
     furnish(house.folder, tiny_model, nodes=())
     with other_machine() as (namespace, address):
         house.farm("up", "--listen", address)
         url = house.json("status")["local"]["url"]
         assert url.startswith(f"http://{address}:")
+        serve(house, tiny_model)
         with far_node(house, namespace, url):
             house.farm("submit", "few.yaml", "--yes", "--watch")
         with house.client() as client:

@@ -29,8 +29,7 @@ def lone_node(
     models = yaml.safe_load((folder / "farm.yaml").read_text())["models"]
     command = [*through, _FARM_NODE, "run", "--farm", url or target.settings().api_url, "--name", name]
     command += ["--key", str(target.home.key_file("node")), "--card", str(CARDS / "gtx-1070.yaml")]
-    command += ["--models", models[0], "--catalog", str(folder / "catalog.yaml")]
-    command += ["--home", str(home or folder / name)]
+    command += ["--models", models[0], "--home", str(home or folder / name)]
     with (
         log_of(target, name).open("ab") as log,
         subprocess.Popen(

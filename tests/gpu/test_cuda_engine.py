@@ -56,11 +56,8 @@ def farm(valkey_server: ValkeyServer) -> Iterator[ScriptedFarm]:
 @contextmanager
 def running_node(farm: ScriptedFarm, model: Path, folder: Path) -> Iterator[Node]:
     """A node process with the first card, which stays dead when it dies."""
-    (folder / "catalog.yaml").write_text(
-        f"models:\n  tiny: {{like: shotfarm-demo, path: {model.name}, identity: null}}\n"
-    )
     command = [sys.executable, "-m", "gpu_node.cli", "run", "--farm", farm.url, "--name", "n1"]
-    command += ["--models", str(model.parent), "--catalog", "catalog.yaml", "--home", "home"]
+    command += ["--models", str(model.parent), "--home", "home"]
     node = Node(command, folder)
     try:
         yield node

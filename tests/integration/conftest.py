@@ -10,15 +10,17 @@ import httpx
 import pytest
 
 from common.catalog import folder_identity, load_catalog
+from common.nodes import Card
 from gpu_node.agent.batch import NodeContext
 from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.agent.deliver import open_store_client
 from gpu_node.agent.engine_client import EngineClient
+from gpu_node.agent.offers import Offers
 from gpu_node.agent.progress import Progress
 from gpu_node.energy import DeclaredMeter
 from gpu_node.identity import Hashes
 from gpu_node.library import Library
-from tests.farm import RunningFarm, ScriptedNode
+from tests.farm import RunningFarm, ScriptedNode, card
 from tests.node_process import NodeStarter
 from tests.node_worker import WATTS, Worker
 from tests.scripted_farm import ScriptedFarm, running_farm
@@ -49,12 +51,14 @@ def worker(farm: ScriptedFarm, engine: EngineClient, tiny_model: Path, tmp_path:
         load_catalog((catalog,)), (tiny_model.parent, tmp_path), Hashes(tmp_path / "hashes.json")
     )
     coordinator = Coordinator(farm.url, "key")
+    offers = Offers(coordinator, library, Card(**card(8).model_dump()), farm.catalog.version)
     with open_store_client() as store:
         context = NodeContext(
             coordinator=coordinator,
             store=store,
             engine=engine,
             library=library,
+            offers=offers,
             stopping=threading.Event(),
         )
         yield Worker(farm, context, Progress(DeclaredMeter(WATTS), lambda: engine.held))

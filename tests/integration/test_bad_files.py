@@ -53,7 +53,8 @@ def close_of(worker: Worker, farm: ScriptedFarm, tmp_path: Path, one: Shot, *, l
     worker.work(lease(one, model="mine"))
     assert farm.reports == []
     (close,) = farm.closes
-    assert close.outcome == "failed"
+    # Other models of the node are offered still.
+    assert close.outcome == "released"
     assert failure(close.failure or "").blame is Blame.NODE
     return close
 

@@ -14,6 +14,7 @@ from PIL import Image
 from common.errors import Unavailable
 from common.keys import TicketSigner
 from common.messages import Verdict
+from common.storage import MODELS
 from coordinator.background.store_cleanup import KEEP_S, clear_quarantine
 from tests.farm import MANIFEST, RunningFarm, ScriptedNode, drawn, running_farm, until
 from tests.ingest_worker import ingest_worker
@@ -202,11 +203,13 @@ class TestOneStore:
         node.upload(lease, left)
         node.close(lease)
         store, ledger = farm.farm.store, farm.farm.ledger
+        store.create(f"{MODELS}{'0' * 64}", b"weights", content_type="", metadata={})
         assert clear_quarantine(store, ledger, now=time.time()) == 0
         assert clear_quarantine(store, ledger, now=time.time() + KEEP_S + 60) == 0
         (attempt,) = [shot.attempt_id for shot in lease.shots if shot.id == delivered.id]
         ledger.verdicts([(attempt, Verdict(outcome="stored", sha256="0" * 64, size=1))])
         assert clear_quarantine(store, ledger, now=time.time() + KEEP_S + 60) == 2
+        assert len(store.keys(MODELS)) == 1
         assert store.keys("quarantine/") == []
 
     def test_a_24_gb_shot_waits_for_a_24_gb_node(

@@ -83,11 +83,26 @@ def test_a_lora_that_does_not_fit_fails_its_shots_and_no_other_batch(
     assert [close.outcome for close in farm.closes] == ["finished", "finished"]
 
 
-def test_a_model_that_is_not_here_is_the_nodes_failure(worker: Worker, farm: ScriptedFarm) -> None:
-    worker.work(lease(shot(), model="z-image-turbo"))
+def test_a_model_that_is_not_here_is_put_aside_while_there_are_others(
+    worker: Worker, farm: ScriptedFarm
+) -> None:
+    with worker.context.offers.following(farm.joined()):
+        worker.work(lease(shot(), model="z-image-turbo"))
 
     assert farm.reports == []
+    assert (farm.closes[0].outcome, farm.closes[0].failure) == ("released", "model_missing")
+    assert "is not on this node" in farm.holdings[-1].aside["z-image-turbo"]
+    assert "tiny" in farm.holdings[-1].models
+
+
+def test_the_only_model_of_a_node_is_its_failure(
+    worker: Worker, farm: ScriptedFarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker.context.offers, "other_than", lambda model: False)
+    worker.work(lease(shot(), model="z-image-turbo"))
+
     assert (farm.closes[0].outcome, farm.closes[0].failure) == ("failed", "model_missing")
+    assert farm.holdings == []
 
 
 def test_seconds_and_joules_of_a_running_pass_are_told_while_it_runs(
@@ -116,7 +131,8 @@ def test_a_heartbeat_that_fails_is_followed_by_the_next(worker: Worker, farm: Sc
 
     progress = Progress(DeclaredMeter(WATTS), held)
     steering = Steering(progress, worker.context.engine, lambda why: None)
-    with HeartbeatThread(worker.context.coordinator, farm.joined(), progress, steering):
+    told = (worker.context.coordinator, farm.joined(), progress, steering, worker.context.offers)
+    with HeartbeatThread(*told):
         farm.wait_for(lambda: farm.heartbeats)
 
 

@@ -191,7 +191,8 @@ def test_a_heartbeat_answered_before_the_pause_does_not_undo_it(worker: Worker, 
     worker.context.engine.start()
     steering = Steering(worker.progress, worker.context.engine, lambda why: None)
     steering.obey(None, PAUSE)
-    with HeartbeatThread(worker.context.coordinator, farm.joined(), worker.progress, steering):
+    told = (worker.context.coordinator, farm.joined(), worker.progress, steering, worker.context.offers)
+    with HeartbeatThread(*told):
         farm.wait_for(lambda: len(farm.heartbeats) > 2)
 
     assert worker.context.engine.exit_code is not None

@@ -7,6 +7,7 @@ import itertools
 import pytest
 import redis
 
+from common.catalog import ServedCatalog, with_entry
 from tests.engine_talk import shot
 from tests.node_process import NodeStarter, tickets
 from tests.node_worker import lease
@@ -34,6 +35,24 @@ def test_a_node_joins_with_what_it_is_and_holds(farm: ScriptedFarm, start_node: 
         assert "tiny-gguf" not in join.models
         assert "not offered: tiny-gguf: recipe gguf needs a gguf-q8 file" in node.said
         assert "torch" in join.versions
+        assert node.stop() == 0
+
+
+def test_a_node_offers_what_a_newer_catalog_knows_without_joining_again(
+    farm: ScriptedFarm, start_node: NodeStarter
+) -> None:
+    entries = with_entry(farm.catalog, "models", "newer", {"like": "tiny"}, source="newer")
+    with running_farm(farm):
+        node = start_node(farm.url)
+        farm.wait_for(lambda: farm.heartbeats)
+        assert "newer" not in farm.joins[0].models
+        farm.publish(ServedCatalog(version="2", **dict(entries)))
+        farm.wait_for(lambda: farm.holdings)
+
+        assert {"newer", "tiny"} <= set(farm.holdings[0].models)
+        beats = len(farm.heartbeats)
+        farm.wait_for(lambda: len(farm.heartbeats) > beats + 2)
+        assert (len(farm.holdings), len(farm.joins)) == (1, 1)
         assert node.stop() == 0
 
 

@@ -274,7 +274,7 @@ def node(
 
 
 @contextmanager
-def joining(options: NodeOptions, probe: Probe, _: object) -> Iterator[None]:
+def joining(options: NodeOptions, probe: Probe) -> Iterator[None]:
     """A node that only joins."""
     join = Join(name=options.name, card=CardFacts(**asdict(probe.card())))
     with closing(Coordinator(options.farm, node_key(options.key))) as coordinator:

@@ -50,13 +50,12 @@ def test_a_key_file_that_everybody_reads_is_refused(tmp_path: Path) -> None:
     assert f"chmod 600 {tmp_path / 'key'}" in str(error)
 
 
-@pytest.mark.parametrize("option", ["--card", "--catalog"])
 @pytest.mark.parametrize("content", [b"", b"name: [", b"\xff\xfe", b"- x", b"nane: x"])
-def test_a_wrong_card_or_catalog_is_named_with_its_line(tmp_path: Path, option: str, content: bytes) -> None:
+def test_a_wrong_card_is_named_with_its_line(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "wrong.yaml"
     file.write_bytes(content)
 
-    error = refusal(tmp_path, option, str(file))
+    error = refusal(tmp_path, "--card", str(file))
 
     assert error.exit_code == 2
     assert str(error).startswith(f"{file}:1:")

@@ -20,6 +20,7 @@ from common.messages import Addresses
 from common.nodes import Card
 from common.units import MIB
 from gpu_node.agent.coordinator_client import Coordinator
+from gpu_node.cache import ModelCache
 from gpu_node.cli import app
 from gpu_node.doctor import Finding, examine
 from gpu_node.energy import DeclaredMeter, Meter
@@ -162,6 +163,19 @@ def test_a_model_whose_files_are_not_the_catalogs_is_named(tmp_path: Path) -> No
     assert "sdxl" in model.sentence
 
 
+def test_a_model_that_the_farm_serves_is_no_trouble(tmp_path: Path) -> None:
+    catalog, identity = load_catalog(), "sha256:" + "0" * 64
+    models = {"sdxl": replace(catalog.models["sdxl"], identity=identity)}
+    cache = ModelCache(tmp_path / "cache", 1000)
+    hashes = Hashes(tmp_path / "hashes.json")
+    library = Library(replace(catalog, models=models), (), hashes, cache, {identity: 1000})
+
+    (model,) = report(library, tmp_path, expected=["sdxl"])["model"]
+
+    assert model.good
+    assert model.sentence.startswith("sdxl: arrives from the farm when there is work for it")
+
+
 def test_a_farm_that_does_not_answer_is_named(library: Library, tmp_path: Path) -> None:
     with Coordinator("http://127.0.0.1:9", "") as coordinator:
         (farm,) = report(library, tmp_path, coordinator)["farm"]
@@ -202,18 +216,12 @@ def test_the_command_exits_by_what_it_found(tmp_path: Path) -> None:
 def test_the_command_fails_for_models_that_catalog_files_add_and_that_are_missing(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("models: {mine: {like: sdxl, path: mine}}")
     (tmp_path / "models" / "mine").mkdir(parents=True)
-    base = ["doctor", "--card", str(CARDS / "gtx-1070.yaml"), "--home", str(tmp_path / "home")]
-    arguments = [
-        *base,
-        "--catalog",
-        str(tmp_path / "mine.yaml"),
-        "--models",
-        str(tmp_path / "models"),
-        "--json",
-    ]
+    settings = {"FARM_CATALOGS": json.dumps([str(tmp_path / "mine.yaml")])}
+    arguments = ["doctor", "--card", str(CARDS / "gtx-1070.yaml"), "--home", str(tmp_path / "home")]
+    arguments += ["--models", str(tmp_path / "models"), "--json"]
 
     def findings() -> tuple[int, list[str]]:
-        run = CliRunner().invoke(app, arguments)
+        run = CliRunner().invoke(app, arguments, env=settings)
         return run.exit_code, [one["sentence"] for one in json.loads(run.stdout) if not one["good"]]
 
     code, wrong = findings()

@@ -10,8 +10,9 @@ import pytest
 
 from common.cards import REFERENCE_CARDS
 from common.catalog import Catalog, GgufFile, file_identity, folder_identity, load_catalog
+from gpu_node.cache import ModelCache
 from gpu_node.identity import Hashes
-from gpu_node.library import Library
+from gpu_node.library import Library, Need
 
 PASCAL, AMPERE = REFERENCE_CARDS[8], REFERENCE_CARDS[12]
 
@@ -129,3 +130,52 @@ def test_a_recipe_for_which_the_catalog_names_no_file_is_missing(turbo: Library,
     (held,) = turbo_library(tmp_path, file_content=None).models(PASCAL)
 
     assert "needs a gguf-q4 file, but the catalog lists none" in held.problem
+
+
+OTHER = "sha256:" + "0" * 64
+
+
+def fetching(folder: Path, catalog: Catalog, limit: int = 1000) -> Library:
+    """A library whose farm has what is asked for, of 1000 bytes."""
+    hashes = Hashes(folder.parent / "hashes.json")
+    return Library(catalog, (folder,), hashes, ModelCache(folder.parent / "cache", limit), {OTHER: 1000})
+
+
+def test_what_the_farm_has_is_offered_in_place_of_files_that_are_wrong(folder: Path) -> None:
+    held = fetching(folder, catalog_with(OTHER, OTHER))
+
+    assert [(one.name, one.fetches, one.problem) for one in held.models(AMPERE)] == [("sdxl", True, "")]
+    assert [(one.name, one.fetches, one.problem) for one in held.loras()] == [("ana_v2", True, "")]
+    assert (held.model_folder("sdxl"), held.lora_file("ana_v2")) == (None, None)
+    assert held.needs("sdxl", "fp16", ["ana_v2"]) == [
+        Need("sdxl", OTHER, size=1000),
+        Need("ana_v2", OTHER, "ana_v2.safetensors", 1000),
+    ]
+
+
+def test_what_is_larger_than_the_limit_of_the_disk_is_not_offered(folder: Path) -> None:
+    (held,) = fetching(folder, catalog_with(OTHER, None), limit=999).models(AMPERE)
+
+    assert "download the model again" in held.problem
+
+
+def test_what_is_here_is_not_fetched(folder: Path) -> None:
+    catalog = catalog_with(folder_identity(folder / "stabilityai" / "stable-diffusion-xl-base-1.0"), None)
+    held = fetching(folder, catalog)
+    held.models(AMPERE)
+    held.loras()
+
+    assert held.needs("sdxl", "fp16", ["ana_v2"]) == []
+
+
+def test_files_in_the_cache_are_verified(folder: Path) -> None:
+    held = fetching(folder, catalog_with(OTHER, OTHER))
+    cached = folder.parent / "cache" / "folders" / ("0" * 64)
+    cached.mkdir(parents=True)
+    held.models(AMPERE)
+    held.loras()
+
+    assert [(one.path, one.verified, one.fetches) for one in held.models(AMPERE)] == [(cached, True, False)]
+    assert held.model_folder("sdxl") == cached
+    assert held.lora_file("ana_v2") == cached / "ana_v2.safetensors"
+    assert held.cached("sdxl", ["ana_v2"]) == {OTHER}

@@ -135,3 +135,10 @@ def test_cancelled_shots_are_not_wanted(progress: Progress) -> None:
     batch.cancel(["one"])
 
     assert (batch.is_wanted("one"), batch.is_wanted("two")) == (False, True)
+
+
+def test_what_is_done_before_the_engine_works_is_told(progress: Progress) -> None:
+    progress.take(LEASE).doing = "fetching sdxl 40 %"
+    assert progress.heartbeat(1).doing == "fetching sdxl 40 %"
+    progress.leave()
+    assert progress.heartbeat(1).doing == ""

@@ -1,0 +1,54 @@
+"""The catalog of a running farm: its files, and over them the entries that were added while it runs."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable, Sequence
+
+from common.catalog import CatalogEntries, ServedCatalog, build_catalog, with_entry
+from common.errors import InvalidDocument
+from common.views import CatalogAddition
+
+log = logging.getLogger(__name__)
+
+
+class FarmCatalog:
+    """`catalog` is one object as long as the farm runs, and holds what is known now."""
+
+    def __init__(self, files: CatalogEntries) -> None:
+        self._files = files
+        self.catalog = build_catalog(files)
+        self._serve(files, {})
+
+    def with_added(self, added: Iterable[CatalogAddition]) -> CatalogEntries:
+        """The entries with `added` over those of the files. Raises InvalidDocument as catalog files do."""
+        entries = self._files
+        for one in added:
+            entries = _with(entries, one)
+        return entries
+
+    def hold(self, added: Sequence[CatalogAddition]) -> None:
+        """Hold `added` over the files, and nothing else; what this version does not take is left out."""
+        taken: list[CatalogAddition] = []
+        entries = self._files
+        for one in added:
+            try:
+                entries = _with(entries, one)
+            except InvalidDocument as error:
+                log.error("%s: the catalog does without this entry: %s", one.name, error)
+            else:
+                taken.append(one)
+        self.catalog.become(build_catalog(entries))
+        self._serve(entries, {identity: size for one in taken for identity, size in one.files.items()})
+
+    def _serve(self, entries: CatalogEntries, files: dict[str, int]) -> None:
+        served = ServedCatalog(version="", files=files, **dict(entries))
+        content = served.model_dump_json(exclude_unset=True)
+        self.version = hashlib.sha256(content.encode()).hexdigest()[:16]
+        #: The answer to GET /v1/catalog.
+        self.served = served.model_copy(update={"version": self.version}).model_dump_json(exclude_unset=True)
+
+
+def _with(entries: CatalogEntries, one: CatalogAddition) -> CatalogEntries:
+    return with_entry(entries, one.section, one.name, one.entry, source=f"{one.section}.{one.name}")

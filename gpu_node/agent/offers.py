@@ -1,0 +1,142 @@
+"""What this node offers: told at every join, and again when the farm's catalog changes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from common.catalog import build_catalog
+from common.errors import FarmError, Gone, NotFound
+from common.messages import Holdings, Joined, NewHoldings
+from common.nodes import Card
+from gpu_node.agent.coordinator_client import Coordinator
+from gpu_node.agent.retry import retry_until
+from gpu_node.library import Holding, Library
+
+log = logging.getLogger(__name__)
+
+#: Seconds after which a model that was put aside is tried again.
+_RETRY_S = 600.0
+
+
+class Offers:
+    """Thread-safe. `library` follows the farm's catalog, which had `version` when it was read."""
+
+    def __init__(self, coordinator: Coordinator, library: Library, card: Card, version: str) -> None:
+        self._coordinator = coordinator
+        self._library = library
+        self._card = card
+        self._version = version
+        #: Version that the farm named last.
+        self._newest = version
+        self._told = threading.Event()
+        #: Problems that were logged already.
+        self._said: set[str] = set()
+        #: Models and LoRAs that are put aside, with the reason and the time on the monotonic clock.
+        self._aside: dict[str, tuple[str, float]] = {}
+        self._joined: Joined | None = None
+        self._lock = threading.Lock()
+
+    def offer(self) -> Holdings:
+        """What is here now, compared with the catalog (seconds a GB, once)."""
+        with self._lock:
+            models = self._usable(self._library.models(self._card))
+            loras = self._usable(self._library.loras())
+            aside = {name: why for name, (why, _) in self._aside.items()}
+        return Holdings(
+            models=tuple(holding.name for holding in models),
+            loras=tuple(holding.name for holding in loras),
+            missing_recipes={
+                holding.name: tuple(holding.missing_recipes) for holding in models if holding.missing_recipes
+            },
+            fetches=tuple(holding.name for holding in (*models, *loras) if holding.fetches),
+            aside=aside,
+        )
+
+    def other_than(self, model: str) -> bool:
+        """Whether another model is offered too."""
+        return bool(set(self.offer().models) - {model})
+
+    def put_aside(self, name: str, why: str) -> None:
+        """Offer a model or LoRA no more, until the catalog changes or some minutes have passed.
+
+        The farm is told at once, as far as it answers.
+        """
+        log.warning("%s is put aside: %s", name, why)
+        with self._lock:
+            self._aside[name] = (why, time.monotonic())
+        self.tell()
+
+    def tell(self) -> None:
+        """Tell the farm what is offered now, as far as it answers."""
+        with suppress(FarmError):
+            self._tell()
+
+    def hear(self, version: str) -> None:
+        """The farm's catalog has this version; empty: it does not say."""
+        if version and version != self._newest:
+            self._newest = version
+            self._told.set()
+
+    @contextmanager
+    def following(self, joined: Joined) -> Iterator[None]:
+        """Read every newer catalog that the farm names meanwhile, and tell the farm what is offered then."""
+        over = threading.Event()
+        self._joined = joined
+        self.hear(joined.catalog_version)
+        thread = threading.Thread(target=self._follow, args=(over,), name="catalog", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            self._told.set()
+
+    def _follow(self, over: threading.Event) -> None:
+        while not over.is_set():
+            self._told.wait(_RETRY_S)
+            if over.is_set():
+                return
+            self._told.clear()
+            try:
+                if self._newest != self._version:
+                    retry_until(over, self._read)
+                elif self._take_up():
+                    self.tell()
+            except (Gone, NotFound):  # the heartbeat hears it too
+                return
+            except Exception as error:  # whatever the trouble, the next catalog is to be read
+                log.warning("the farm's catalog cannot be read: %s", error)
+
+    def _take_up(self) -> bool:
+        """Offer again what was put aside some minutes ago; whether there is any."""
+        with self._lock:
+            old = [name for name, (_, at) in self._aside.items() if time.monotonic() - at >= _RETRY_S]
+            for name in old:
+                del self._aside[name]
+        return bool(old)
+
+    def _read(self) -> None:
+        served = self._coordinator.catalog()
+        self._library.read(build_catalog(served), served.files)
+        self._aside.clear()
+        offer = self._tell()
+        self._version = self._newest = served.version
+        log.info("the farm's catalog has changed; this node offers %s", ", ".join(offer.models) or "no model")
+
+    def _tell(self) -> Holdings:
+        offer = self.offer()
+        if self._joined is not None:
+            told = NewHoldings(incarnation=self._joined.incarnation, **offer.model_dump())
+            self._coordinator.hold(self._joined.node_id, told)
+        return offer
+
+    def _usable(self, holdings: Sequence[Holding]) -> list[Holding]:
+        for holding in holdings:
+            if holding.problem and holding.problem not in self._said:
+                self._said.add(holding.problem)
+                log.warning("not offered: %s", holding.problem)
+        return [holding for holding in holdings if not holding.problem and holding.name not in self._aside]

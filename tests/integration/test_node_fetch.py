@@ -1,0 +1,102 @@
+"""Nodes that hold nothing: what their work needs arrives from the farm, or they say why it does not."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from common.catalog import ServedCatalog, build_catalog, with_entry
+from common.views import NodeView, Submit
+from coordinator.client import FarmClient
+from coordinator.models.publish import publish
+from gpu_node.cache import ModelCache
+from gpu_node.identity import Hashes
+from gpu_node.library import Library
+from tests.engine_talk import shot
+from tests.farm import MANIFEST, running_farm, until
+from tests.node_process import Node
+from tests.node_worker import Worker, lease
+from tests.published import Model
+from tests.scripted_farm import ScriptedFarm
+from tests.servers import ValkeyServer
+
+CARD = Path(__file__).parents[2] / "manifests" / "cards" / "gtx-1070.yaml"
+IDENTITY = "sha256:" + "5" * 64
+
+
+def start(url: str, name: str, machine: Path) -> Node:
+    """A node of a machine that has a key and nothing else."""
+    home = machine / name
+    home.mkdir(parents=True)
+    key = home / "key"
+    key.write_text("node-key\n")
+    key.chmod(0o600)
+    command = [sys.executable, "-m", "gpu_node.cli", "run", "--farm", url, "--key", str(key)]
+    command += ["--name", name, "--card", str(CARD), "--home", str(home)]
+    return Node([*command, "--model-cache", str(machine / "cache")], home, {})
+
+
+def test_nodes_of_a_machine_with_an_empty_disk_render_what_their_farm_serves(
+    tmp_path: Path, own_valkey: ValkeyServer, tiny_model: Path
+) -> None:
+    home, machine = tmp_path / "farm", tmp_path / "machine"
+    home.mkdir()
+    with running_farm(home, own_valkey.url) as farm, closing(FarmClient(farm.url, "operator-key")) as client:
+
+        def node(name: str) -> NodeView | None:
+            return next((one for one in client.nodes() if one.name == name), None)
+
+        first = start(farm.url, "first", machine)
+        until(lambda: node("first") is not None)
+        publish(
+            Model.of(tiny_model, "twin", like="shotfarm-demo", path="twin"), farm.farm.store, client.add_entry
+        )
+        job = client.submit(Submit(manifest=MANIFEST.replace("model: tiny", "model: twin")))
+        until(lambda: client.job(job.id).counts.get("delivered") == 4)
+
+        done = node("first")
+        assert done is not None
+        assert "twin" in done.models
+        assert (done.fetches, done.aside) == ((), {})
+        second = start(farm.url, "second", machine)
+        until(lambda: node("second") is not None)
+        shared = node("second")
+        assert shared is not None
+        assert "twin" in shared.models
+        assert shared.fetches == ()
+        assert (first.stop(), second.stop()) == (0, 0)
+
+
+@pytest.fixture
+def fetching(worker: Worker, farm: ScriptedFarm, tmp_path: Path) -> Iterator[Worker]:
+    """A worker that fetches the model `far`, of which its farm has only told."""
+    entries = with_entry(
+        farm.catalog, "models", "far", {"like": "tiny", "path": "far", "identity": IDENTITY}, source="far"
+    )
+    farm.publish(ServedCatalog(version="2", files={IDENTITY: 1000}, **dict(entries)))
+    with closing(ModelCache(tmp_path / "cache", 10_000)) as cache:
+        hashes = Hashes(tmp_path / "hashes.json")
+        library = Library(build_catalog(farm.catalog), (), hashes, cache, farm.catalog.files)
+        worker.context.offers._library = library
+        yield replace(worker, context=replace(worker.context, library=library))
+
+
+def test_a_model_that_cannot_be_fetched_is_put_aside_and_blames_neither_node_nor_shot(
+    fetching: Worker, farm: ScriptedFarm
+) -> None:
+    offers = fetching.context.offers
+    assert offers.offer().fetches == ("far",)
+    with offers.following(farm.joined()):
+        fetching.work(lease(shot(), model="far"))
+
+    (close,) = farm.closes
+    assert (close.outcome, close.failure) == ("released", None)
+    told = farm.holdings[-1]
+    assert "far" not in told.models
+    assert told.aside["far"].startswith(f"far: the store has no model file {IDENTITY[7:]}")
+    assert farm.reports == []
