@@ -21,9 +21,9 @@ def counted(number: int, noun: str) -> str:
 
 
 def format_gib(size: float, digits: int = 1) -> str:
-    """Formats bytes: `13.1 GiB`, `96 MiB` below a tenth of a GiB, `12 KiB` below a tenth of a MiB."""
-    if size < MIB / 10:
-        return f"{size / 1024:.0f} KiB"
+    """Formats bytes: `13.1 GiB`; `96 MiB` below a tenth of a GiB; `268 KiB` below a MiB; `120 B`."""
+    if size < MIB:
+        return f"{size:.0f} B" if size < 1024 else f"{size / 1024:.0f} KiB"
     return f"{size / MIB:.0f} MiB" if size < GIB / 10 else f"{size / GIB:.{digits}f} GiB"
 
 
