@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,23 +21,29 @@ from rich.progress import (
 )
 
 from common.catalog import Catalog, Lora, Model, load_catalog
-from common.errors import Invalid, NotFound
+from common.errors import Invalid, NotFound, Unavailable
 from common.settings import Settings, load_settings
+from common.storage.open import open_store
 from common.terminal import err
 from common.units import counted, format_gib
 from common.wording import suggestion
 from coordinator.cli import options
+from coordinator.cli.connection import client_of, connect, settings_in_force
 from coordinator.cli.show import out, print_json, table
 from coordinator.models.adding import Adder
 from coordinator.models.addition import Added, AddRequest, Prepared, Section
 from coordinator.models.catalog_file import CatalogFile
-from coordinator.models.held import HeldFiles, held_files, identity_of, remove_files
+from coordinator.models.held import HeldFiles, added_again, held_files, identity_of, remove_files
 from coordinator.models.place import add
+from coordinator.models.publish import publish
 from coordinator.models.web import Web
 
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="Model or LoRA of the catalog; `farm models` lists them.")
 ]
+
+
+_SERVED = "the running farm serves it: nodes fetch it when they need it"
 
 
 class _Report(BaseModel):
@@ -62,6 +68,8 @@ class AddedReport(_Report):
     entry: dict[str, Any]
     files: tuple[AddedFileReport, ...]
     remarks: tuple[str, ...]
+    #: Whether the running farm has the files and the entry.
+    served: bool = False
 
 
 class CheckReport(_Report):
@@ -171,7 +179,69 @@ def _add(request: AddRequest, farm: Settings, *, dry_run: bool, is_quiet: bool) 
             added = add(prepared, adder.models, web, advance)
     today = datetime.now(UTC).date().isoformat()
     own.put(added.section, added.name, added.entry, f"From {prepared.origin}, {today}.")
-    return _tell_added(prepared, added, own.file, is_quiet)
+    served = _publish(added, farm)
+    return _tell_added(prepared, added, own.file, served=served, is_quiet=is_quiet)
+
+
+def _publish(added: Added, farm: Settings) -> bool:
+    """Let the running farm serve the files; False if no farm runs."""
+    try:
+        in_force = settings_in_force(farm)
+        client = client_of(in_force)
+        client.catalog()
+    except Unavailable:
+        return False
+    done, total = 0, sum(file.size for file in added.files)
+    with client, _progress(f"{added.name} to the store") as advance:
+
+        def on_bytes(size: int) -> None:
+            nonlocal done
+            done += size
+            advance(done, total)
+
+        publish(added, open_store(in_force), client.add_entry, on_bytes)
+    return True
+
+
+def publish_command(
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME", help="Models or LoRAs that `farm models add` has added."),
+    ],
+    settings: options.SettingsFile = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Let the running farm serve models and LoRAs that were added while it did not run.
+
+    Example: `farm models publish my-model`
+    """
+    farm = load_settings(settings)
+    entries = CatalogFile(farm.own_catalog, farm.catalogs).entries()
+    reports = []
+    for name in names:
+        section = _own_section(name, entries)
+        held = held_files(name, load_catalog(farm.catalog_files), farm.model_folders)
+        if held is None:
+            raise NotFound(f"`{name}` has no files here; run `farm models add {name}`")
+        with _progress(name) as advance:
+            added = added_again(section, name, entries[section][name], held, advance)
+        if not _publish(added, farm):
+            raise Unavailable("no farm is running here; run `farm up` first")
+        reports.append(CheckReport(name=name, good=True, sentence=_SERVED))
+    if as_json:
+        print_json(reports)
+    else:
+        for report in reports:
+            out.say(f"{report.name}: {report.sentence}")
+
+
+def _own_section(name: str, entries: dict[str, dict[str, Any]]) -> Section:
+    """Raises NotFound if the entry was not added."""
+    for section in ("models", "loras"):
+        if name in entries.get(section, {}):
+            return section
+    known = [each for some in entries.values() for each in some]
+    raise NotFound(f"`{name}` was not added by `farm models add`{suggestion(name, known)}")
 
 
 def rm_command(name: Name, settings: options.SettingsFile = None, as_json: options.AsJson = False) -> None:
@@ -181,12 +251,11 @@ def rm_command(name: Name, settings: options.SettingsFile = None, as_json: optio
     """
     farm = load_settings(settings)
     own = CatalogFile(farm.own_catalog, farm.catalogs)
-    section = next((each for each in ("models", "loras") if name in own.entries().get(each, {})), None)
-    if section is None:
-        known = [each for entries in own.entries().values() for each in entries]
-        raise NotFound(f"`{name}` was not added by `farm models add`{suggestion(name, known)}")
+    section = _own_section(name, own.entries())
     held = held_files(name, load_catalog(farm.catalog_files), ((farm.home / "models").absolute(),))
     own.remove(section, name)
+    with suppress(Unavailable, NotFound), connect(settings) as client:
+        client.remove_entry(section, name)
     others = load_catalog(farm.catalog_files)
     freed = remove_files(held, others) if held else 0
     report = CheckReport(name=name, good=True, sentence=f"removed, {format_gib(freed)} freed")
@@ -310,20 +379,26 @@ def _tell_plan(prepared: Prepared, is_quiet: bool) -> AddedReport:
     return _added_report(prepared, prepared.entry, files, prepared.remarks)
 
 
-def _tell_added(prepared: Prepared, added: Added, file: Path, is_quiet: bool) -> AddedReport:
+def _tell_added(prepared: Prepared, added: Added, file: Path, *, served: bool, is_quiet: bool) -> AddedReport:
     files = tuple(AddedFileReport(path=each.path, size=each.size, sha256=each.sha256) for each in added.files)
     if not is_quiet:
         size = sum(each.size for each in files)
         out.say(f"{added.name}: {prepared.what}, {counted(len(files), 'file')}, {format_gib(size)}")
         for remark in added.remarks:
             out.say(remark)
-        out.say(f"added to {file}; if the farm is running, restart it (`farm down`, `farm up`)")
+        later = f"nodes on other machines get it after `farm up` and `farm models publish {added.name}`"
+        out.say(f"added to {file}; {_SERVED if served else later}")
         out.say(f"next: `farm models show {added.name}`")
-    return _added_report(prepared, added.entry, files, added.remarks)
+    return _added_report(prepared, added.entry, files, added.remarks, served=served)
 
 
 def _added_report(
-    prepared: Prepared, entry: dict[str, Any], files: tuple[AddedFileReport, ...], remarks: Iterable[str]
+    prepared: Prepared,
+    entry: dict[str, Any],
+    files: tuple[AddedFileReport, ...],
+    remarks: Iterable[str],
+    *,
+    served: bool = False,
 ) -> AddedReport:
     return AddedReport(
         section=prepared.section,
@@ -333,6 +408,7 @@ def _added_report(
         entry=entry,
         files=files,
         remarks=tuple(remarks),
+        served=served,
     )
 
 

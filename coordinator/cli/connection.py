@@ -17,7 +17,11 @@ def connect(settings_file: Path | None) -> FarmClient:
 
     Raises Unavailable if there is neither.
     """
-    settings = settings_in_force(load_settings(settings_file))
+    return client_of(settings_in_force(load_settings(settings_file)))
+
+
+def client_of(settings: Settings) -> FarmClient:
+    """Returns a client of the farm that these settings name."""
     key = settings.keys.operator
     return FarmClient(settings.public_url, key.get_secret_value() if key else None)
 

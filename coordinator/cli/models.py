@@ -74,6 +74,7 @@ models_app = typer.Typer(
 )
 _COMMANDS: dict[str, Callable[..., None]] = {
     "add": adding.add_command,
+    "publish": adding.publish_command,
     "rm": adding.rm_command,
     "check": adding.check_command,
     "show": adding.show_command,

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from common.catalog import Catalog, Model, folder_identity, listing_identity
 from common.errors import Invalid
 from common.model_files import SHIPPED, find_files
+from coordinator.models.addition import Added, AddedFile, Section
 from coordinator.models.fetch import Progress, hash_file
 from coordinator.models.place import remove_tree
 
@@ -44,8 +46,8 @@ def held_files(name: str, catalog: Catalog, folders: Sequence[Path]) -> HeldFile
     return HeldFiles(place=place, identities=identities, files=tuple(files))
 
 
-def identity_of(held: HeldFiles, progress: Progress) -> dict[Path, str]:
-    """The identities that the files have now, by place."""
+def hashes_of(held: HeldFiles, progress: Progress) -> dict[Path, str]:
+    """The SHA-256 of each file as it is now."""
     done, total = 0, held.size
     hashes: dict[Path, str] = {}
     for file in held.files:
@@ -55,6 +57,12 @@ def identity_of(held: HeldFiles, progress: Progress) -> dict[Path, str]:
 
         hashes[file] = hash_file(file, advance)
         done += file.stat().st_size
+    return hashes
+
+
+def identity_of(held: HeldFiles, progress: Progress) -> dict[Path, str]:
+    """The identities that the files have now, by place."""
+    hashes = hashes_of(held, progress)
     return {
         place: listing_identity(
             {
@@ -67,6 +75,22 @@ def identity_of(held: HeldFiles, progress: Progress) -> dict[Path, str]:
         else f"sha256:{hashes[place]}"
         for place in held.identities
     }
+
+
+def added_again(
+    section: Section, name: str, entry: dict[str, Any], held: HeldFiles, progress: Progress
+) -> Added:
+    """An entry that was added before, with its files as they are now."""
+    files = tuple(
+        AddedFile(path=_path_in(held, file), sha256=digest, size=file.stat().st_size, place=file)
+        for file, digest in hashes_of(held, progress).items()
+    )
+    return Added(section=section, name=name, entry=entry, files=files)
+
+
+def _path_in(held: HeldFiles, file: Path) -> str:
+    """Below the model's folder; the name of a file of its own."""
+    return file.relative_to(held.place).as_posix() if held.place in file.parents else file.name
 
 
 def remove_files(held: HeldFiles, catalog: Catalog) -> int:

@@ -13,11 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from common.storage.open import open_store
-from coordinator.models.publish import publish
 from tests.e2e.conftest import CARDS, furnish
 from tests.e2e.farmhouse import Farmhouse
-from tests.published import Model
 from tests.require import require_program
 
 IP = str(require_program("ip", "install iproute2", "/usr/sbin", "/sbin"))
@@ -69,13 +66,6 @@ def far_node(house: Farmhouse, namespace: str, url: str) -> Iterator[None]:
         node.wait(60)
 
 
-def serve(house: Farmhouse, model: Path) -> None:
-    """Put the model into the store of the farm."""
-    with house.client() as client:
-        tiny = Model.of(model, "tiny", like="shotfarm-demo", path="tiny")
-        publish(tiny, open_store(house.settings()), client.add_entry)
-
-
 def is_open(address: str, port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex((address, port)) == 0
@@ -85,11 +75,14 @@ def test_a_node_on_another_machine_renders_what_it_fetches_from_the_farm(
     house: Farmhouse, tiny_model: Path
 ) -> None:
     furnish(house.folder, tiny_model, nodes=())
+    few = house.folder / "few.yaml"
+    few.write_text(few.read_text().replace("tiny-24", "mine").replace("tiny", "mine"))
     with other_machine() as (namespace, address):
         house.farm("up", "--listen", address)
         url = house.json("status")["local"]["url"]
         assert url.startswith(f"http://{address}:")
-        serve(house, tiny_model)
+        added = house.farm("models", "add", str(tiny_model), "--name", "mine", "--like", "shotfarm-demo")
+        assert "the running farm serves it" in added.stdout
         with far_node(house, namespace, url):
             house.farm("submit", "few.yaml", "--yes", "--watch")
         with house.client() as client:
