@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager, suppress
 
 from anyio.to_thread import current_default_thread_limiter
@@ -86,13 +86,25 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
     traffic = Traffic()
     threads = ThreadPools()
     claims = Claims(ledger, tickets, threads.claims, longest_wait_s=timing.claim_wait_s)
+    dispatcher = Dispatcher(ledger, publisher, tickets, parked=claims.callers, published=traffic.ticket)
+    dispatching = Loop(
+        "dispatcher",
+        _as_leader(ledger, user.define, dispatcher.top_up),
+        period_s=timing.sweep_s,
+        rest_s=_DISPATCH_EVERY_S,
+    )
+
+    def wake_parked(nodes: Set[str] | None) -> None:
+        claims.wake(nodes)
+        # Others, which may take work now, need a ticket first.
+        dispatching.wake()
+
     look_ahead = LookAhead(
         ledger,
-        claims.wake,
+        wake_parked,
         period_s=min(_LOOK_EVERY_S, timing.sweep_s),
         patience_s=_PATIENCE * timing.heartbeat_s,
     )
-    dispatcher = Dispatcher(ledger, publisher, tickets, parked=claims.callers, published=traffic.ticket)
 
     return Farm(
         settings=settings,
@@ -119,12 +131,7 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
         threads=threads,
         traffic=traffic,
         metrics=FarmCollector(ledger, publisher, traffic, currency=settings.money.currency),
-        dispatcher=Loop(
-            "dispatcher",
-            _as_leader(ledger, user.define, dispatcher.top_up),
-            period_s=timing.sweep_s,
-            rest_s=_DISPATCH_EVERY_S,
-        ),
+        dispatcher=dispatching,
         look_ahead=look_ahead,
         loops=_loops(ledger, publisher, store, period_s=timing.sweep_s),
     )

@@ -12,6 +12,8 @@ from coordinator.scheduling.horizon import Horizon, Patience, look_ahead
 
 #: Seconds between two rounds at least: commits that come together are one round.
 _AFTER_WORK_S = 0.1
+#: Free nodes that look again in each round although nothing changed for them.
+_AGAIN = 10
 #: Time between two rounds, as a multiple of what the last one took: the share of a core is bounded.
 _REST = 20.0
 #: The same after new work, which nodes wait for.
@@ -38,8 +40,9 @@ class LookAhead(Loop):
         #: Version of the backlog that was looked at last.
         self._seen = 0
         self._patience: dict[str, Patience] = {}
-        self._useful: Set[str] = frozenset()
         self._ended_at, self._took_s = 0.0, 0.0
+        self._useful: Set[str] = frozenset()
+        self._turn = 0
 
     def wake_for_work(self) -> None:
         """Let parked nodes look for work once the horizon knows it."""
@@ -50,22 +53,31 @@ class LookAhead(Loop):
         """One round; nothing if no work waits and nothing changed. Raises Unavailable as the ledger does."""
         work = self._new_work.is_set()
         rest_s = self._took_s * (_REST_FOR_WORK if work else _REST)
-        begin = self._monotonic()
-        if begin < self._ended_at + rest_s:
+        left_s = self._ended_at + rest_s - self._monotonic()
+        if left_s > 0 and (not work or self._stopped.wait(left_s)):
             return
+        begin = self._monotonic()
         self._new_work.clear()
         try:
-            newly = self._renew()
+            useful = self._renew()
         finally:
             self._ended_at = self._monotonic()
             self._took_s = self._ended_at - begin
             if work:
                 self._wake_nodes(None)
-        if newly and not work:
-            self._wake_nodes(newly)
+        if useful and not work:
+            self._wake_nodes(self._some(useful))
+
+    def _some(self, useful: Set[str]) -> Set[str]:
+        """Those that have become useful, and a few others: one may have been refused for a passing reason."""
+        newly, self._useful = useful - self._useful, useful
+        again = sorted(useful - newly)
+        self._turn += _AGAIN
+        start = self._turn % max(1, len(again))
+        return newly | set((again + again)[start : start + min(_AGAIN, len(again))])
 
     def _renew(self) -> Set[str]:
-        """Work out the horizons; returns free nodes that have become able to finish an image in time."""
+        """Work out the horizons; returns free nodes that could finish an image in time."""
         found = self._ledger.waiting_work(self._seen)
         if found is None:
             return frozenset()
@@ -78,5 +90,4 @@ class LookAhead(Loop):
             horizons[lane] = horizon
         self._ledger.adopt(horizons)
         self._seen = found.version
-        before, self._useful = self._useful, frozenset().union(*(one.useful for one in horizons.values()))
-        return self._useful - before
+        return frozenset().union(*(one.useful for one in horizons.values()))

@@ -83,6 +83,8 @@ class CandidateNode:
     rest_s: float = 0.0
     #: None if the planner was not run.
     first: First | None = None
+    #: Whether other nodes will finish the shots before this node could finish one.
+    late: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

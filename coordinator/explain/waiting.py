@@ -94,6 +94,8 @@ def _in_turn(waiting: Waiting, takers: Iterable[CandidateNode]) -> Answer:
     """Which node takes the shots, or what the node that could take them soonest does first."""
     one = min(takers, key=lambda taker: _distance(waiting, taker))
     name, first = one.node.name, one.first
+    if one.late:
+        return Answer("faster nodes take this after their current batches", goes_on=True)
     when = "next" if one.node.state is not NodeState.BUSY else "after its current batch"
     if first is not None and first.job_id != waiting.job.id:
         return Answer(
@@ -111,9 +113,10 @@ def _in_turn(waiting: Waiting, takers: Iterable[CandidateNode]) -> Answer:
     return Answer(f"node {name} takes this {when}", goes_on=True)
 
 
-def _distance(waiting: Waiting, taker: CandidateNode) -> tuple[bool, bool, bool, str]:
+def _distance(waiting: Waiting, taker: CandidateNode) -> tuple[bool, bool, bool, bool, str]:
     first = taker.first
     return (
+        taker.late,
         first is not None and first.job_id != waiting.job.id,
         first is None or first.lot != waiting.lot,
         taker.node.state is NodeState.BUSY,

@@ -123,6 +123,7 @@ class Eligibility:
             failed=failed_at is not None,
             rest_s=max(0.0, self.rules.timing.retry_s - ago),
             first=self._first(member, lane),
+            late=leaves_to_others(member, line, self.backlog, self.now, self.rules.timing.batch_s),
         )
 
     def _first(self, member: Member, lane: str) -> First | None:

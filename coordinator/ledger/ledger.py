@@ -385,7 +385,8 @@ class Ledger:
         images; nodes `parked` in a claim already have a ticket.
         """
         with self._transactions.backlog() as backlog, self._transactions.read() as connection:
-            return ticket_demand(in_service(connection, backlog).values(), parked, backlog)
+            fleet = in_service(connection, backlog).values()
+            return ticket_demand(fleet, parked, backlog, self._clock(), self._rules.timing.batch_s)
 
     def waiting_work(self, seen: int = 0) -> records.LaneWorks | None:
         """What waits in each lane, for the horizons; None if nothing does and the backlog is as `seen`."""

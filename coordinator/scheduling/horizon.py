@@ -2,7 +2,8 @@
 
 Pure. It looks at every node for every job, so a claim does not: a background loop works it out about once a
 second, and claims read it (`Outlook`). A node that could not finish an image before the end of a job leaves
-it to faster nodes; near the end, batches get shorter, so that all nodes finish together.
+it to faster nodes, unless it would be idle until all work ends. Near the end, batches get shorter, so that
+all nodes finish together.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ from numpy.typing import NDArray
 
 #: Precision of an end, as a share of the time until then.
 _PRECISION = 1e-3
+#: Share of the time until an end by which it may slip before its work is open to all nodes.
+_SLIP = 0.5
+#: Seconds for which a horizon counts; afterwards claims do without it.
+FRESH_S = 5.0
 #: An end that is further away than this is none: nodes are too slow, or there are none.
 _NEVER_S = 1e9
 #: Rounds in which the end and the shares of several models are adjusted to each other.
@@ -32,6 +37,8 @@ class NodeKind(NamedTuple):
 
     card_type: str
     loaded: str | None
+    #: Models that they can take.
+    models: frozenset[str] = frozenset()
 
 
 class Seat(NamedTuple):
@@ -54,6 +61,7 @@ class WaitingWork(NamedTuple):
     model: str
     images: int
     seats: tuple[Seat, ...]
+    priority: int = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,31 +69,44 @@ class Outlook:
     """The horizon as one node sees it."""
 
     now: float
-    #: Job to its expected end, infinite if nothing tells. None before the first horizon: no work is late.
+    #: Job to its own end. None without a horizon that is fresh: no work is late.
     ends: Mapping[str, float] | None = None
+    #: Job to the common end of all work that goes before it or beside it.
+    limits: Mapping[str, float] = field(default_factory=dict)
     #: Model to seconds that nodes of this kind should still give to it; empty if one model is enough.
     shares: Mapping[str, float] = field(default_factory=dict)
 
     def span_s(self, job_id: str) -> float:
-        """Seconds until the expected end of a job; negative if the horizon does not know the job yet."""
+        """Seconds until a job's own end; negative if the horizon does not know the job yet."""
         return inf if self.ends is None else self.ends.get(job_id, -inf) - self.now
+
+    def limit_s(self, job_id: str) -> float:
+        """The same of the common end."""
+        return inf if self.ends is None else self.limits.get(job_id, -inf) - self.now
 
 
 @dataclass(slots=True)
 class Horizon:
     """What the fleet will do with the work that waits in a lane."""
 
+    at: float = -inf
     ends: dict[str, float] = field(default_factory=dict)
-    #: When the last of them ends.
-    end: float = -inf
+    limits: dict[str, float] = field(default_factory=dict)
     #: Seconds that nodes of a kind should still give to a model.
     shares: dict[tuple[NodeKind, str], float] = field(default_factory=dict)
-    #: Free nodes that could finish an image in time.
+    #: Free nodes that could finish an image before the common end.
     useful: frozenset[str] = frozenset()
 
+    @property
+    def end(self) -> float:
+        """When the last job ends."""
+        return max((end for end in self.limits.values() if end < inf), default=-inf)
+
     def outlook(self, now: float, kind: NodeKind) -> Outlook:
+        if not self.at <= now <= self.at + FRESH_S:
+            return Outlook(now)
         shares = {model: left for (some, model), left in self.shares.items() if some == kind}
-        return Outlook(now, self.ends, shares)
+        return Outlook(now, self.ends, self.limits, shares)
 
     def give(self, kind: NodeKind, model: str, now: float) -> None:
         """Record that a node of this kind replaces its model, and keeps the new one until the end."""
@@ -96,28 +117,49 @@ class Horizon:
 def look_ahead(now: float, works: Sequence[WaitingWork], open_to_all: Iterable[str] = ()) -> Horizon:
     """The horizon of the work that waits in a lane; jobs in `open_to_all` have no end.
 
-    The end of a job is the earliest time by which the nodes together can finish its waiting images if they
-    take them after their batches in progress. A job of several models ends when the lane does, or when one
-    model after the other would be finished, whichever is earlier.
+    A job's own end is the earliest time by which the nodes together can finish its waiting images if they
+    take them after their batches in progress, before all other work. Its common end is that of all work of at
+    least its priority.
     """
-    ends = {work.job_id: inf for work in works}
+    nothing = {work.job_id: inf for work in works}
     works = [work for work in works if work.seats]
-    finished = {(work.job_id, work.model): finish(now, work.seats, work.images) for work in works}
     models = {work.model for work in works}
     lane_end, shares = share_models(now, works) if len(models) > 1 else (inf, {})
+    own = {(work.job_id, work.model): finish(now, work.seats, work.images) for work in works}
+    common: dict[int, float] = {}
+    for priority in {work.priority for work in works}:
+        beside = [work for work in works if work.priority >= priority]
+        slowest = max(own[work.job_id, work.model] for work in beside)
+        common[priority] = max(finish(now, pooled(beside), sum(work.images for work in beside)), slowest)
+    ends, limits = dict(nothing), dict(nothing)
     for job_id, some in groupby(sorted(works, key=lambda work: work.job_id), key=lambda work: work.job_id):
-        each = [finished[job_id, work.model] for work in some]
+        mine = list(some)
+        each = [own[job_id, work.model] for work in mine]
         serially = now + sum(end - now for end in each)
         ends[job_id] = max(*each, min(serially, lane_end)) if len(each) > 1 else each[0]
-    ends |= dict.fromkeys(open_to_all, inf)
+        limits[job_id] = max(ends[job_id], common[mine[0].priority])
+    opened = dict.fromkeys(open_to_all, inf)
     useful = frozenset(
         seat.node_id
         for work in works
         for seat in work.seats
-        if seat.free_at <= now and now + seat.load_s + seat.image_s <= ends[work.job_id]
+        if seat.free_at <= now and now + seat.load_s + seat.image_s <= limits[work.job_id]
     )
-    end = max((end for end in ends.values() if end < inf), default=-inf)
-    return Horizon(ends, end, shares, useful)
+    return Horizon(now, ends | opened, limits | opened, shares, useful)
+
+
+def pooled(works: Sequence[WaitingWork]) -> list[Seat]:
+    """Each node once, with the mean time of an image over all work that it can take."""
+    seats: dict[str, Seat] = {}
+    total: dict[str, float] = defaultdict(float)
+    images: dict[str, int] = defaultdict(int)
+    for work in works:
+        for seat in work.seats:
+            known = seats.setdefault(seat.node_id, seat)
+            seats[seat.node_id] = known._replace(load_s=min(known.load_s, seat.load_s))
+            total[seat.node_id] += work.images * seat.image_s
+            images[seat.node_id] += work.images
+    return [seat._replace(image_s=total[node_id] / images[node_id]) for node_id, seat in seats.items()]
 
 
 def finish(now: float, seats: Sequence[Seat], images: int) -> float:
@@ -235,29 +277,49 @@ def _solve(
     return float(answer.x[-1]), {key: float(answer.x[n] * image_s[n]) for n, key in enumerate(able)}
 
 
-class Patience:
-    """Finds jobs whose images wait although a free node could finish some in time.
+@dataclass(slots=True)
+class _Wait:
+    """How a job waits: so many images since a time, with the common end as it was then."""
 
-    Something that the horizon does not know keeps the node away, such as an earlier failure of the shot
-    there: after a while, slower nodes may take them too.
+    images: int
+    since: float
+    promised: float
+    #: Since when a free node could finish one of them in time; None if none can.
+    offered: float | None = None
+
+
+class Patience:
+    """Finds jobs whose images nobody takes although they are left to the nodes that finish them first.
+
+    Something that the horizon does not know keeps these nodes away, such as other work, or an earlier failure
+    of the shot there: after a while, slower nodes may take the images too.
     """
 
     def __init__(self, wait_s: float) -> None:
         self._wait_s = wait_s
-        #: Job to its waiting images, and since when there were that many.
-        self._since: dict[str, tuple[int, float]] = {}
+        self._waits: dict[str, _Wait] = {}
 
     def exhausted(self, now: float, works: Sequence[WaitingWork], horizon: Horizon) -> set[str]:
-        """Jobs that have waited for too long."""
+        """Jobs none of whose images was taken by their common end, or by a free node, for long enough."""
         images: dict[str, int] = defaultdict(int)
         offered: set[str] = set()
         for work in works:
             images[work.job_id] += work.images
             if any(seat.node_id in horizon.useful for seat in work.seats):
                 offered.add(work.job_id)
-        before, self._since = self._since, {}
-        for job_id in offered:
-            known = before.get(job_id)
-            same = known is not None and images[job_id] >= known[0]
-            self._since[job_id] = (images[job_id], known[1] if known and same else now)
-        return {job_id for job_id, (_, at) in self._since.items() if now - at >= self._wait_s}
+        before, self._waits = self._waits, {}
+        for job_id, number in images.items():
+            wait = before.get(job_id)
+            # A clock that was set back begins anew.
+            if wait is None or number < wait.images or now < wait.since:
+                wait = _Wait(number, now, horizon.limits[job_id])
+            wait.images = number
+            wait.offered = (now if wait.offered is None else wait.offered) if job_id in offered else None
+            self._waits[job_id] = wait
+        return {job_id for job_id, wait in self._waits.items() if self._is_over(now, wait)}
+
+    def _is_over(self, now: float, wait: _Wait) -> bool:
+        refused = wait.offered is not None and now - wait.offered >= self._wait_s
+        # Ends slip by a part of the time until then when nodes slow down or leave.
+        slip_s = max(self._wait_s, _SLIP * (wait.promised - wait.since))
+        return refused or now >= wait.promised + slip_s

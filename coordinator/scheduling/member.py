@@ -41,7 +41,7 @@ class Member:
 
     @property
     def kind(self) -> NodeKind:
-        return NodeKind(self.card.type, self.loaded[0])
+        return NodeKind(self.card.type, self.loaded[0], self.models)
 
     @property
     def abilities(self) -> tuple[object, ...]:

@@ -16,7 +16,7 @@ from coordinator.scheduling.placing import Placement
 from coordinator.scheduling.planner import Option, Selection, choose, ends_late, is_late
 
 #: Why a node leaves work to others.
-LATE = "other nodes finish them sooner than this node could finish one"
+LATE = "other nodes will finish them before this node could finish one"
 #: Of an image: what sums of estimates may be off by.
 _ROUNDING = 1e-6
 
@@ -84,7 +84,7 @@ def offer(member: Member, lane: str, backlog: Backlog, rates: Money, now: float)
 def leaves_to_others(member: Member, line: Line, backlog: Backlog, now: float, batch_s: float) -> bool:
     """Whether the node can take shots of a line, but other nodes finish them sooner."""
     placement, work = backlog.placed(member, line), backlog.works[line.work_key]
-    if isinstance(placement, str):
+    if isinstance(placement, str) or member.state is NodeState.SELFTEST:
         return False
     pace_s = _expected_pace(member, work.model, placement, backlog)
     load_s = _load_s(member, work, placement)
@@ -196,10 +196,17 @@ def waiting_work(backlog: Backlog, now: float, batch_s: float) -> dict[str, list
         images[key] += number
         largest[key] = max((number, line), largest.get(key, (0, line)))
     found: dict[str, list[WaitingWork]] = {}
+    #: Jobs often share a work key, and then all their seats.
+    known: dict[tuple[str, str, int], tuple[Seat, ...]] = {}
     for (job_id, model), (_, line) in sorted(largest.items()):
         lane = backlog.jobs[job_id].lane
-        seats = tuple(_seats(backlog, lane, line, now, batch_s))
-        found.setdefault(lane, []).append(WaitingWork(job_id, model, images[job_id, model], seats))
+        alike = lane, line.work_key, line.min_class
+        seats = known.get(alike)
+        if seats is None:
+            seats = known[alike] = tuple(_seats(backlog, lane, line, now, batch_s))
+        found.setdefault(lane, []).append(
+            WaitingWork(job_id, model, images[job_id, model], seats, backlog.jobs[job_id].priority)
+        )
     return found
 
 

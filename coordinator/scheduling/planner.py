@@ -8,7 +8,8 @@ Pure: the ledger passes the waiting work that fits, and acts on the choice. Crit
 3. within the job: the model to which nodes of this kind should give the most time, the loaded one first; then
    work that the fewest other nodes can take, work with loaded model and LoRAs, longest first.
 
-No work that the node could not finish before the expected end of its job (`coordinator.scheduling.horizon`).
+No work that the node could not finish before the common end of its job and the work beside it, and work that
+would delay its job only if there is no other (`coordinator.scheduling.horizon`).
 """
 
 from __future__ import annotations
@@ -82,14 +83,26 @@ NO_OUTLOOK = Outlook(0.0)
 
 
 def is_late(option: Option, outlook: Outlook, batch_s: float) -> bool:
-    """Whether the node would finish its first image after the expected end of the job."""
-    image_s = option.image_s if option.image_s is not None else option.expected_s
-    return image_s is not None and ends_late(option.job_id, option.load_s + image_s, outlook, batch_s)
+    """Whether the node would finish its first image after the common end of the job and work beside it."""
+    first_s = _first_s(option)
+    return first_s is not None and ends_late(option.job_id, first_s, outlook, batch_s)
 
 
 def ends_late(job_id: str, seconds: float, outlook: Outlook, batch_s: float) -> bool:
-    """Whether work for a job that takes so long from now on ends after the job is expected to."""
-    return seconds > outlook.span_s(job_id) + batch_s * _SLACK
+    """Whether work that takes so long from now on ends after the common end of its job and others."""
+    return seconds > outlook.limit_s(job_id) + batch_s * _SLACK
+
+
+def _delays(option: Option, outlook: Outlook, batch_s: float) -> bool:
+    """Whether the node would finish its first image after the job's own end."""
+    first_s = _first_s(option)
+    return first_s is not None and first_s > outlook.span_s(option.job_id) + batch_s * _SLACK
+
+
+def _first_s(option: Option) -> float | None:
+    """Seconds until the first image; None if nothing tells."""
+    image_s = option.image_s if option.image_s is not None else option.expected_s
+    return None if image_s is None else option.load_s + image_s
 
 
 def choose(options: Sequence[Option], *, batch_s: float, outlook: Outlook = NO_OUTLOOK) -> Selection | None:
@@ -102,6 +115,7 @@ def choose(options: Sequence[Option], *, batch_s: float, outlook: Outlook = NO_O
     4
     """
     options = [option for option in options if not is_late(option, outlook, batch_s)]
+    options = [option for option in options if not _delays(option, outlook, batch_s)] or options
     if not options:
         return None
     owners = _alike(options, lambda option: (-option.priority, option.owner))
@@ -153,10 +167,14 @@ def _work_rank(option: Option, outlook: Outlook) -> tuple[bool, float, int, bool
 def _amount(option: Option, options: Sequence[Option], batch_s: float, outlook: Outlook) -> int:
     """Images for `batch_s` seconds, in whole passes; fewer at the end, so that all nodes finish together."""
     most = min(option.images, MOST_IMAGES)
+    span_s = outlook.limit_s(option.job_id)
+    image_s = option.image_s if option.image_s is not None else option.expected_s
+    if span_s < inf and image_s and (span_s - option.load_s) / image_s < option.pass_size:
+        # A whole pass would end too late.
+        return min(most, max(1, int((span_s - option.load_s) / image_s)))
     if option.image_s is None or option.image_s == 0:
         # The first pass measures this node; an estimate could be wrong by a factor of ten.
         return min(most, option.pass_size)
-    span_s = outlook.span_s(option.job_id)
     if span_s < inf:
         length_s = min(batch_s, max(span_s * _REST, batch_s * _SHORTEST), span_s - option.load_s)
         images = length_s / option.image_s

@@ -8,11 +8,11 @@ from collections.abc import Container, Iterable
 from common.states import NodeState
 from coordinator.scheduling.backlog import Backlog
 from coordinator.scheduling.member import Member
-from coordinator.scheduling.offers import in_lane
+from coordinator.scheduling.offers import in_lane, leaves_to_others
 
 
 def ticket_demand(
-    fleet: Iterable[Member], parked: Container[str], backlog: Backlog
+    fleet: Iterable[Member], parked: Container[str], backlog: Backlog, now: float, batch_s: float
 ) -> dict[tuple[str, int], int]:
     """See `Ledger.ticket_demand`."""
     takers: Counter[tuple[str, int]] = Counter()
@@ -21,7 +21,7 @@ def ticket_demand(
         if member.state is NodeState.BUSY or member.id in parked:
             continue
         for lane in member.lanes:
-            waiting = _claimable(member, lane, backlog)
+            waiting = _claimable(member, lane, backlog, now, batch_s)
             if waiting:
                 queue = (lane, member.vram_class)
                 takers[queue] += 1
@@ -29,8 +29,11 @@ def ticket_demand(
     return {queue: min(number, images[queue]) for queue, number in takers.items()}
 
 
-def _claimable(member: Member, lane: str, backlog: Backlog) -> int:
-    """Images of the lane that wait and that `member` could take."""
+def _claimable(member: Member, lane: str, backlog: Backlog, now: float, batch_s: float) -> int:
+    """Images of the lane that wait, and that `member` could take and would finish in time."""
     return sum(
-        images for line, images in in_lane(backlog, lane) if not isinstance(backlog.placed(member, line), str)
+        images
+        for line, images in in_lane(backlog, lane)
+        if not isinstance(backlog.placed(member, line), str)
+        and not leaves_to_others(member, line, backlog, now, batch_s)
     )

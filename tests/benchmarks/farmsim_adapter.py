@@ -21,8 +21,8 @@ from coordinator.scheduling.planner import Option, choose
 BATCH_S = 120.0
 #: Seconds to change a LoRA.
 _LORA_S = 3.0
-#: Seconds between two horizons, and the share of the time until the end.
-_EVERY_S, _EVERY = 1.0, 0.03
+#: Seconds between two horizons.
+_EVERY_S = 1.0
 
 
 class PlannerPolicy(Policy):
@@ -96,8 +96,7 @@ class PlannerPolicy(Policy):
         return min(perf.c for perf in GPUS[self.nodes[nid].gpu].perf.values()) * self.pace[nid], nid
 
     def _look(self, t: float) -> bool:
-        due = self.looked_at + max(_EVERY_S, _EVERY * (self.horizon.end - t)) <= t
-        if due or self.changed:
+        if self.looked_at + _EVERY_S <= t or self.changed:
             works = self._works(t)
             horizon = look_ahead(t, works)
             if late := self.patience.exhausted(t, works, horizon):

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.scheduling.horizon import (
+    FRESH_S,
     Horizon,
     NodeKind,
     Patience,
@@ -142,24 +143,67 @@ def test_a_node_keeps_a_loaded_model_that_has_enough_work() -> None:
 
 
 def test_what_a_node_takes_is_no_more_a_share_of_the_others() -> None:
-    horizon = Horizon(end=200.0, shares={(CARD, "m"): 500.0})
+    horizon = Horizon(at=50.0, limits={"j": 200.0, "open": inf}, shares={(CARD, "m"): 500.0})
     horizon.give(CARD, "m", now=50.0)
     assert horizon.outlook(50.0, CARD).shares == {"m": 350.0}
     assert horizon.outlook(50.0, NodeKind("card", "m")).shares == {}
 
 
+def test_a_horizon_counts_as_long_as_it_is_fresh() -> None:
+    horizon = look_ahead(100.0, [waiting(seat(), images=1)])
+    assert horizon.outlook(100.0 + FRESH_S, CARD).span_s("j") < inf
+    assert horizon.outlook(100.1 + FRESH_S, CARD).span_s("j") == inf
+    assert horizon.outlook(99.0, CARD).span_s("j") == inf, "the clock was set back"
+
+
+def test_the_common_end_is_that_of_all_work_of_at_least_the_same_priority() -> None:
+    some = [
+        waiting(seat(), job=str(priority), images=10)._replace(priority=priority) for priority in (10, 50, 90)
+    ]
+    horizon = look_ahead(0.0, some)
+    assert horizon.ends == pytest.approx({"10": 100.0, "50": 100.0, "90": 100.0}, rel=0.01)
+    assert horizon.limits == pytest.approx({"10": 300.0, "50": 200.0, "90": 100.0}, rel=0.01)
+
+
+def waits(patience: Patience, now: float, images: int = 10, limit: float = inf, free: str = "fast") -> bool:
+    found = [waiting(seat("fast"), images=images)]
+    horizon = Horizon(at=now, limits={"j": limit}, useful=frozenset({free}))
+    return patience.exhausted(now, found, horizon) == set()
+
+
 def test_a_job_is_left_to_a_free_node_for_a_while_only() -> None:
     patience = Patience(10.0)
-    work = [waiting(seat("fast"))]
+    assert waits(patience, 0.0)
+    assert waits(patience, 9.0)
+    assert waits(patience, 9.5, images=9), "somebody takes its shots"
+    assert waits(patience, 19.0, images=9)
+    assert not waits(patience, 19.5, images=9)
+    assert waits(patience, 20.0, images=9, free="nobody"), "the nodes that could are busy"
+    assert waits(patience, 31.0, images=9), "from now on"
 
-    def exhausted(now: float, images: int = 10, free: str = "fast") -> set[str]:
-        found = [work[0]._replace(images=images)]
-        return patience.exhausted(now, found, Horizon(useful=frozenset({free})))
 
-    assert exhausted(0.0) == set()
-    assert exhausted(9.0) == set()
-    assert exhausted(9.5, images=9) == set(), "somebody takes its shots"
-    assert exhausted(15.0, images=9) == set()
-    assert exhausted(19.5, images=9) == {"j"}
-    assert exhausted(20.0, images=9, free="nobody") == set(), "the nodes that could are busy"
-    assert exhausted(31.0, images=9) == set(), "from now on"
+def test_a_job_is_left_to_busy_nodes_until_the_end_that_was_expected_of_them() -> None:
+    patience = Patience(10.0)
+    assert waits(patience, 0.0, limit=100.0, free="nobody")
+    # They are given other work, so that the end is expected later and later; half as long again is granted.
+    assert waits(patience, 149.0, limit=200.0, free="nobody")
+    assert not waits(patience, 150.0, limit=201.0, free="nobody")
+
+
+def test_a_clock_that_was_set_back_keeps_no_job_waiting() -> None:
+    patience = Patience(10.0)
+    assert waits(patience, 5000.0, limit=5100.0)
+    assert waits(patience, 1000.0, limit=1100.0)
+    assert not waits(patience, 1010.0, limit=1100.0)
+
+
+def test_a_node_that_alone_has_a_model_loads_it() -> None:
+    """Others of its card type, which lack the model, do not count for it."""
+    plain, rich = NodeKind("card", "a", frozenset("a")), NodeKind("card", "a", frozenset("ab"))
+    crew = [seat(str(n), 10.0, kind=plain) for n in range(20)]
+    found = [
+        waiting(*crew, seat("rich", 10.0, kind=rich), model="a", images=1000),
+        waiting(seat("rich", 10.0, kind=rich, load_s=20.0), model="b", images=40),
+    ]
+    _, shares = share_models(0.0, found)
+    assert shares[rich, "b"] > shares.get((rich, "a"), 0.0)

@@ -136,7 +136,25 @@ def test_the_whole_backlog_counts_towards_the_end_not_one_work_key_alone() -> No
 
 
 def outlook(ends_in_s: float = 1000.0, **shares: float) -> Outlook:
-    return Outlook(0.0, {"a": ends_in_s}, shares)
+    return Outlook(0.0, {"a": ends_in_s}, {"a": ends_in_s}, shares)
+
+
+def test_a_node_delays_a_job_only_if_it_would_be_idle_otherwise() -> None:
+    ends = Outlook(0.0, {"small": 50.0, "large": 1000.0}, {"small": 1000.0, "large": 1000.0})
+    small, large = option("small", image_s=300.0), option("large", image_s=300.0, service_s=9.0)
+    chosen = choose([small, large], batch_s=BATCH_S, outlook=ends)
+    alone = choose([small], batch_s=BATCH_S, outlook=ends)
+    assert chosen is not None
+    assert alone is not None
+    assert (chosen.option.job_id, alone.option.job_id) == ("large", "small")
+
+
+def test_a_pass_is_no_longer_than_the_rest_of_its_job() -> None:
+    for image_s, expected_s in ((15.0, 15.0), (None, 15.0)):
+        long = option(image_s=image_s, expected_s=expected_s, pass_size=8)
+        choice = choose([long], batch_s=BATCH_S, outlook=outlook(40.0))
+        assert choice is not None
+        assert choice.images == 2
 
 
 def test_a_node_that_would_end_after_all_others_gets_nothing() -> None:

@@ -15,9 +15,9 @@ def look(bench: Bench) -> LookAhead:
     return ahead
 
 
-def measured(bench: Bench, name: str, image_s: float) -> Holder:
+def measured(bench: Bench, name: str, image_s: float, vram_gib: int = 8) -> Holder:
     """A node that is known to take so long for an image."""
-    node = bench.join(name)
+    node = bench.join(name, vram_gib)
     bench.submit(placed(2, first=(1 + next(bench.numbers)) * 1000))
     bench.finish(node.lease(), work(image_s))
     return node
@@ -55,14 +55,16 @@ def test_a_slow_node_takes_what_no_fast_one_is_left_for(bench: Bench) -> None:
 
 def test_a_new_job_waits_for_the_next_round(bench: Bench) -> None:
     node = measured(bench, "node", 10.0)
+    known = bench.submit(placed(4)).job_id
     ahead = look(bench)
-    bench.submit(placed(4))
-    assert node.claim().lease is None
-    bench.clock.now += 1
+    new = bench.submit(placed(4, first=100), priority=90).job_id
+    first = node.lease()
+    assert {row.job_id for row in bench.attempts_of(first)} == {known}
+    bench.finish(first)
 
     ahead.look()
 
-    assert node.lease().shots
+    assert {row.job_id for row in bench.attempts_of(node.lease())} == {new}
 
 
 def test_shots_that_a_fast_node_does_not_take_are_open_to_all_after_a_while(bench: Bench) -> None:
@@ -126,3 +128,38 @@ def test_a_shot_is_explained_by_the_fast_node_that_is_busy_and_not_by_slow_ones_
     found = bench.ledger.explain(job, version="1")
 
     assert "node z-fast takes" in " ".join(found.sentences)
+
+
+def test_a_slow_node_takes_what_the_fast_one_never_comes_to(bench: Bench) -> None:
+    slow, fast = measured(bench, "slow", 300.0), measured(bench, "fast", 10.0)
+    bench.submit(placed(3, first=50_000))
+    ahead = look(bench)
+    lease = None
+    for number in range(40):
+        bench.submit(placed(2, first=60_000 + 2 * number), priority=90, lane="public")
+        bench.clock.now += 1
+        ahead.look()
+        batch = fast.lease()
+        bench.clock.now += 10
+        bench.finish(batch, work(10.0))
+        ahead.look()
+        lease = slow.claim().lease
+        if lease is not None:
+            break
+    assert lease is not None, "it waited for minutes"
+
+
+def test_an_old_horizon_refuses_nobody(bench: Bench) -> None:
+    slow, _ = measured(bench, "slow", 300.0), measured(bench, "fast", 10.0)
+    look(bench)
+    bench.submit(placed(4))
+    bench.clock.now += 60
+    assert slow.lease().shots
+
+
+def test_no_ticket_is_for_a_node_that_leaves_the_work_to_others(bench: Bench) -> None:
+    measured(bench, "slow", 300.0)
+    measured(bench, "fast", 10.0, vram_gib=24)
+    bench.submit(placed(1))
+    look(bench)
+    assert bench.ledger.ticket_demand() == {("public", 24): 1}
