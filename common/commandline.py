@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Annotated, Any, NoReturn
 
@@ -28,6 +29,12 @@ class Command(TyperCommand):
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         return [piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)]
+
+
+def add_commands(app: typer.Typer, commands: Mapping[str, Callable[..., None]]) -> None:
+    """Add functions as commands of an application or group, by name."""
+    for name, command in commands.items():
+        app.command(name, cls=Command)(command)
 
 
 class CommandGroup(TyperGroup):

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import pytest
+
 COMMIT = "c" * 40
 TOKEN = "hf_token"
 _LFS = 1000
@@ -52,6 +54,17 @@ class Hub:
             for file in folder.rglob("*")
             if file.is_file()
         }
+
+
+@contextmanager
+def used_hub(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Hub]:
+    """A hub that runs and is the one of this process, without tokens; `folder` holds its cache."""
+    monkeypatch.setenv("HF_HOME", str(folder / "hf"))
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.delenv("HF_TOKEN_PATH", raising=False)
+    with running_hub() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        yield hub
 
 
 @contextmanager

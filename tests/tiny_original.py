@@ -151,6 +151,12 @@ def _below(prefix: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
     return {prefix + key: tensor for key, tensor in tensors.items()}
 
 
+def _replaced(name: str, table: Mapping[str, str]) -> str:
+    for ours, theirs in table.items():
+        name = name.replace(ours, theirs)
+    return name
+
+
 def _unet(tensors: Mapping[str, Any]) -> dict[str, Any]:
     renamed = {}
     for key, tensor in tensors.items():
@@ -179,8 +185,7 @@ def _flux2(tensors: Mapping[str, Any]) -> dict[str, Any]:
         if key.startswith("norm_out."):
             scale, shift = tensor.chunk(2)
             value = torch.cat([shift, scale])
-        for ours, theirs in _FLUX2.items():
-            name = name.replace(ours, theirs)
+        name = _replaced(name, _FLUX2)
         block = "" if name.startswith("single_blocks.") else ".img_attn"
         name = re.sub(r"\.attn\.norm_q\.weight$", rf"{block}.norm.query_norm.scale", name)
         renamed[re.sub(r"\.attn\.norm_k\.weight$", rf"{block}.norm.key_norm.scale", name)] = value
@@ -190,9 +195,7 @@ def _flux2(tensors: Mapping[str, Any]) -> dict[str, Any]:
 def _vae(tensors: Mapping[str, Any]) -> dict[str, Any]:
     renamed = {}
     for key, tensor in tensors.items():
-        name = key
-        for ours, theirs in _VAE.items():
-            name = name.replace(ours, theirs)
+        name = _replaced(key, _VAE)
         name = re.sub(r"down_blocks\.(\d)", r"down.\1", name)
         # The decoder's blocks are counted from the picture.
         name = re.sub(r"up_blocks\.(\d)", lambda found: f"up.{3 - int(found[1])}", name)
@@ -212,9 +215,7 @@ def _open_clip(tensors: Mapping[str, Any]) -> dict[str, Any]:
 
     renamed = {}
     for key, tensor in tensors.items():
-        name = key
-        for ours, theirs in _OPEN_CLIP.items():
-            name = name.replace(ours, theirs)
+        name = _replaced(key, _OPEN_CLIP)
         if key == "text_projection.weight":
             renamed["text_projection"] = tensor.T
         elif found := re.search(r"\.self_attn\.q_proj\.(weight|bias)$", key):

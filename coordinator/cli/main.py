@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from common.commandline import Command, command_line, run_command_line
+from common.commandline import add_commands, command_line, run_command_line
 from coordinator.cli import (
     explain,
     importing,
@@ -59,8 +59,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "status": status.status_command,
     "down": local.down_command,
 }
-for name, command in _COMMANDS.items():
-    app.command(name, cls=Command)(command)
+add_commands(app, _COMMANDS)
 app.add_typer(models.models_app, name="models")
 app.add_typer(nodes.node_app, name="node")
 

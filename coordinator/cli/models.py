@@ -13,7 +13,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from common.catalog import Catalog, Model, file_identity, load_catalog
-from common.commandline import Command, CommandGroup
+from common.commandline import CommandGroup, add_commands
 from common.errors import Invalid
 from common.fit import Fit, fits_class, plain_shot
 from common.nodes import VRAM_CLASSES
@@ -79,8 +79,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "check": adding.check_command,
     "show": adding.show_command,
 }
-for _name, _command in _COMMANDS.items():
-    models_app.command(_name, cls=Command)(_command)
+add_commands(models_app, _COMMANDS)
 
 
 @models_app.callback()

@@ -16,7 +16,7 @@ from coordinator.models.web import Web
 from gpu_node import protocol
 from gpu_node.agent.engine_client import EngineClient
 from tests.engine_talk import ask, load_command, pixels, render, shot
-from tests.hub import Hub, running_hub
+from tests.hub import Hub, used_hub
 from tests.tiny_families import save_klein, save_sd15, save_sdxl
 from tests.tiny_original import save_checkpoint, save_klein_denoiser, save_separate_files
 
@@ -25,9 +25,7 @@ BUILT_IN = load_catalog()
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    with running_hub() as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.url)
-        monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    with used_hub(monkeypatch, tmp_path) as hub:
         yield hub
 
 
@@ -103,13 +101,17 @@ def test_a_checkpoint_can_be_held_as_fp8(engine: EngineClient, hub: Hub, tmp_pat
     assert picture(engine, whole, "sdxl", **changes) == picture(engine, folder, "sdxl", **changes)
 
 
-def test_separate_files_render_as_their_diffusers_folder(
-    engine: EngineClient, hub: Hub, tiny_model: Path, tmp_path: Path
-) -> None:
+@pytest.fixture
+def separate(hub: Hub, tiny_model: Path, tmp_path: Path) -> Path:
+    """The folder that becomes of ComfyUI's three files of Z-Image."""
     hub.add_folder(BUILT_IN.models["z-image-turbo"].path, tiny_model)
     files = save_separate_files(tmp_path / "ComfyUI", tiny_model)
+    return added("z-image-turbo", *files, home=tmp_path / "home")
 
-    separate = added("z-image-turbo", *files, home=tmp_path / "home")
+
+def test_separate_files_render_as_their_diffusers_folder(
+    engine: EngineClient, separate: Path, tiny_model: Path
+) -> None:
 
     assert (separate / "transformer" / "original.safetensors").is_file()
     assert picture(engine, separate, "z-image-turbo") == picture(engine, tiny_model, "z-image-turbo")
@@ -134,14 +136,12 @@ def test_a_denoiser_alone_renders_with_the_other_parts_of_its_family(
 
 
 def test_a_file_that_is_not_of_the_model_fails_to_load_with_a_sentence(
-    engine: EngineClient, hub: Hub, tiny_model: Path, tmp_path: Path
+    engine: EngineClient, separate: Path
 ) -> None:
-    hub.add_folder(BUILT_IN.models["z-image-turbo"].path, tiny_model)
-    files = save_separate_files(tmp_path / "ComfyUI", tiny_model)
-    separate = added("z-image-turbo", *files, home=tmp_path / "home")
     broken = separate / "transformer" / "original.safetensors"
+    other = (separate / "vae" / "original.safetensors").read_bytes()
     broken.unlink()
-    broken.write_bytes(files[2].read_bytes())
+    broken.write_bytes(other)
 
     answer = ask(engine, load_command(separate))[-1]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hub import Hub, running_hub
+from tests.hub import Hub, used_hub
 from tests.unit.cli.conftest import Farm
 from tests.unit.models.repositories import sd15, sdxl
 from tests.unit.weights.files import safetensors_bytes
@@ -21,9 +21,7 @@ FOLDER = Path(".farm") / "models" / "my-sdxl"
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    with running_hub() as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.url)
-        monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    with used_hub(monkeypatch, tmp_path) as hub:
         hub.repos[REPO] = sdxl()
         hub.licenses[REPO] = "apache-2.0"
         yield hub

@@ -54,12 +54,7 @@ BROKEN = [
     ("root-is-text.yaml", 1, "", "must be a mapping"),
     ("self-reference.yaml", 6, "shots[0].axes.y[0]", "inside its own anchor"),
     ("alias-bomb.yaml", 7, "f[9]", "values"),
-    (
-        "too-deep.yaml",
-        6,
-        "wildcards.a[0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0][0]",
-        "deeper than",
-    ),
+    ("too-deep.yaml", 6, "wildcards.a" + "[0]" * 30, "deeper than"),
     ("deep-by-aliases.yaml", 33, "a31[0]", "deeper than"),
     ("missing-version.yaml", 1, "", "version: 1"),
     ("future-version.yaml", 1, "version", "must be the number 1"),

@@ -11,18 +11,14 @@ from common.catalog import load_catalog
 from coordinator.models.adding import Adder
 from coordinator.models.catalog_file import CatalogFile
 from coordinator.models.web import Web
-from tests.hub import Hub, running_hub
+from tests.hub import Hub, used_hub
 
 BUILT_IN = load_catalog()
 
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    with running_hub() as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.url)
-        monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-        monkeypatch.delenv("HF_TOKEN", raising=False)
-        monkeypatch.delenv("HF_TOKEN_PATH", raising=False)
+    with used_hub(monkeypatch, tmp_path) as hub:
         yield hub
 
 
