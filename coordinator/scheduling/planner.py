@@ -167,7 +167,8 @@ def _work_rank(option: Option, outlook: Outlook) -> tuple[bool, float, int, bool
 def _amount(option: Option, options: Sequence[Option], batch_s: float, outlook: Outlook) -> int:
     """Images for `batch_s` seconds, in whole passes; fewer at the end, so that all nodes finish together."""
     most = min(option.images, MOST_IMAGES)
-    span_s = outlook.limit_s(option.job_id)
+    # A node that is alone takes all, whenever that ends.
+    span_s = outlook.limit_s(option.job_id) if option.takers > 1 else inf
     image_s = option.image_s if option.image_s is not None else option.expected_s
     if span_s < inf and image_s and (span_s - option.load_s) / image_s < option.pass_size:
         # A whole pass would end too late.
@@ -180,7 +181,7 @@ def _amount(option: Option, options: Sequence[Option], batch_s: float, outlook: 
         images = length_s / option.image_s
     else:
         left_s = sum(other.images * (other.image_s or option.image_s) for other in options)
-        # Half of a fair share leaves work to faster nodes at the end; a single node takes everything.
+        # Half of a fair share leaves work to faster nodes at the end.
         share_s = left_s / (2 * option.takers) if option.takers > 1 else inf
         images = min(batch_s, share_s) / option.image_s
     if images >= most:

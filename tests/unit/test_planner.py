@@ -151,7 +151,7 @@ def test_a_node_delays_a_job_only_if_it_would_be_idle_otherwise() -> None:
 
 def test_a_pass_is_no_longer_than_the_rest_of_its_job() -> None:
     for image_s, expected_s in ((15.0, 15.0), (None, 15.0)):
-        long = option(image_s=image_s, expected_s=expected_s, pass_size=8)
+        long = option(image_s=image_s, expected_s=expected_s, pass_size=8, takers=2)
         choice = choose([long], batch_s=BATCH_S, outlook=outlook(40.0))
         assert choice is not None
         assert choice.images == 2
@@ -181,9 +181,11 @@ def test_a_job_that_the_horizon_does_not_know_waits_for_it() -> None:
 
 @pytest.mark.parametrize(("ends_in_s", "images"), [(1000.0, 120), (240.0, 80), (60.0, 28), (20.0, 20)])
 def test_batches_get_shorter_towards_the_end_of_a_job(ends_in_s: float, images: int) -> None:
-    choice = choose([option()], batch_s=BATCH_S, outlook=outlook(ends_in_s))
+    choice = choose([option(takers=2)], batch_s=BATCH_S, outlook=outlook(ends_in_s))
+    alone = choose([option(takers=1)], batch_s=BATCH_S, outlook=outlook(ends_in_s))
     assert choice is not None
-    assert choice.images == images
+    assert alone is not None
+    assert (choice.images, alone.images) == (images, 120)
 
 
 def test_a_node_loads_the_model_that_its_kind_should_give_most_time_to() -> None:
