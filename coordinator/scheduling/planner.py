@@ -169,15 +169,16 @@ def _amount(option: Option, options: Sequence[Option], batch_s: float, outlook: 
     most = min(option.images, MOST_IMAGES)
     # A node that is alone takes all, whenever that ends.
     span_s = outlook.limit_s(option.job_id) if option.takers > 1 else inf
+    room_s = span_s + batch_s * _SLACK - option.load_s
     image_s = option.image_s if option.image_s is not None else option.expected_s
-    if span_s < inf and image_s and (span_s - option.load_s) / image_s < option.pass_size:
+    if image_s and room_s / image_s < option.pass_size:
         # A whole pass would end too late.
-        return min(most, max(1, int((span_s - option.load_s) / image_s)))
+        return min(most, max(1, int(room_s / image_s)))
     if option.image_s is None or option.image_s == 0:
         # The first pass measures this node; an estimate could be wrong by a factor of ten.
         return min(most, option.pass_size)
     if span_s < inf:
-        length_s = min(batch_s, max(span_s * _REST, batch_s * _SHORTEST), span_s - option.load_s)
+        length_s = min(batch_s, max(span_s * _REST, batch_s * _SHORTEST), room_s)
         images = length_s / option.image_s
     else:
         left_s = sum(other.images * (other.image_s or option.image_s) for other in options)
