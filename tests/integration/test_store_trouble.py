@@ -91,7 +91,9 @@ def test_a_store_that_refuses_for_good_is_the_farms_fault_unless_the_bytes_are_w
 def test_a_store_that_answers_409_to_a_read_is_unavailable_and_says_where() -> None:
     with running_proxy("http://127.0.0.1:9") as proxy, proxy.trouble(Trouble(status=409)):
         store = S3Store("pictures", endpoint=proxy.url, access_key="a", secret_key="b")
-        with pytest.raises(Unavailable, match=f"waits for another call to end: {proxy.url}, bucket pictures"):
+        with pytest.raises(
+            Unavailable, match=f"waits for another call to finish: {proxy.url}, bucket pictures"
+        ):
             store.head("x")
 
 
@@ -108,7 +110,7 @@ def test_a_full_disk_ends_the_batch_with_one_failure_and_keeps_what_was_written(
     worker.work(lease(good, lost, never, pass_size=1))
 
     assert (farm.closes[0].outcome, farm.closes[0].failure) == ("failed", "disk_full")
-    assert "make room" in farm.closes[0].message
+    assert "free space" in farm.closes[0].message
     delivered = {report.shot_id for report in farm.reports}
     assert good.id in delivered
     assert lost.id not in delivered

@@ -67,6 +67,7 @@ COMMANDS = {
     "new": Case(("new", "-", "--picture", "a mug", "--yes"), shows=False, calls=False),
     "models": Case(("models", "--settings", "models.yaml"), calls=False),
     "models add": Case(("models", "add", "x.safetensors", "--dry-run"), shows=False, calls=False),
+    "models publish": Case(("models", "publish", "style"), code=1, shows=False, calls=False),
     "models rm": Case(("models", "rm", "style"), code=1, shows=False, calls=False),
     "models check": Case(
         ("models", "check", "style", "--settings", "models.yaml"), code=1, shows=False, calls=False
