@@ -92,7 +92,8 @@ class RunningFarm:
 @contextmanager
 def running_farm(folder: Path, broker_url: str, **changes: Any) -> Iterator[RunningFarm]:
     """A farm with keys, a directory store and a SQLite ledger below `folder`; `changes` are settings."""
-    catalog = folder / "catalog.yaml"
+    # Not `catalog.yaml`, in which a farm's own models are.
+    catalog = folder / "farm-catalog.yaml"
     catalog.write_text(CATALOG)
     given: dict[str, Any] = {
         "home": folder,
