@@ -194,11 +194,15 @@ def _with_ticket_key(settings: Settings) -> Settings:
 @contextmanager
 def running(farm: Farm) -> Iterator[None]:
     """The farm's own threads, as long as the block lasts."""
-    # Parked nodes look once the horizon knows the new work.
-    farm.ledger.on_work(farm.look_ahead.wake_for_work)
+    loops = [farm.dispatcher, farm.ingest_queue, *farm.loops]
+    if farm.settings.look_ahead:
+        loops.append(farm.look_ahead)
+        # Parked nodes look once the horizon knows the new work.
+        farm.ledger.on_work(farm.look_ahead.wake_for_work)
+    else:
+        farm.ledger.on_work(farm.claims.wake)
     farm.ledger.on_work(farm.dispatcher.wake)
     farm.ledger.on_orders(farm.orders.wake)
-    loops = (farm.dispatcher, farm.look_ahead, farm.ingest_queue, *farm.loops)
     for loop in loops:
         loop.start()
     try:
