@@ -19,7 +19,7 @@ from common.catalog import read_entries
 from common.celeryapp import Publisher
 from common.errors import Invalid, Unavailable
 from common.keys import TicketSigner, kept_key
-from common.settings import Settings, load_settings
+from common.settings import Settings, Timing, load_settings
 from common.storage import Store
 from common.storage.open import open_store
 from common.terminal import exit_on_error, log_to_stderr
@@ -94,18 +94,6 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
         rest_s=_DISPATCH_EVERY_S,
     )
 
-    def wake_parked(nodes: Set[str] | None) -> None:
-        claims.wake(nodes)
-        # Others, which may take work now, need a ticket first.
-        dispatching.wake()
-
-    look_ahead = LookAhead(
-        ledger,
-        wake_parked,
-        period_s=min(_LOOK_EVERY_S, timing.sweep_s),
-        patience_s=_PATIENCE * timing.heartbeat_s,
-    )
-
     return Farm(
         settings=settings,
         farm_catalog=farm_catalog,
@@ -132,8 +120,22 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
         traffic=traffic,
         metrics=FarmCollector(ledger, publisher, traffic, currency=settings.money.currency),
         dispatcher=dispatching,
-        look_ahead=look_ahead,
+        look_ahead=_look_ahead(ledger, claims, dispatching, timing),
         loops=_loops(ledger, publisher, store, period_s=timing.sweep_s),
+    )
+
+
+def _look_ahead(ledger: Ledger, claims: Claims, dispatching: Loop, timing: Timing) -> LookAhead:
+    def wake(nodes: Set[str] | None) -> None:
+        claims.wake(nodes)
+        # Others, which may take work now, need a ticket first.
+        dispatching.wake()
+
+    return LookAhead(
+        ledger,
+        wake,
+        period_s=min(_LOOK_EVERY_S, timing.sweep_s),
+        patience_s=_PATIENCE * timing.heartbeat_s,
     )
 
 
