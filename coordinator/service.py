@@ -86,13 +86,7 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
     traffic = Traffic()
     threads = ThreadPools()
     claims = Claims(ledger, tickets, threads.claims, longest_wait_s=timing.claim_wait_s)
-    dispatcher = Dispatcher(ledger, publisher, tickets, parked=claims.callers, published=traffic.ticket)
-    dispatching = Loop(
-        "dispatcher",
-        _as_leader(ledger, user.define, dispatcher.top_up),
-        period_s=timing.sweep_s,
-        rest_s=_DISPATCH_EVERY_S,
-    )
+    dispatching = _dispatching(ledger, publisher, tickets, user, claims, traffic, timing)
 
     return Farm(
         settings=settings,
@@ -122,6 +116,24 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
         dispatcher=dispatching,
         look_ahead=_look_ahead(ledger, claims, dispatching, timing),
         loops=_loops(ledger, publisher, store, period_s=timing.sweep_s),
+    )
+
+
+def _dispatching(
+    ledger: Ledger,
+    publisher: Publisher,
+    tickets: TicketSigner,
+    user: BrokerUser,
+    claims: Claims,
+    traffic: Traffic,
+    timing: Timing,
+) -> Loop:
+    dispatcher = Dispatcher(ledger, publisher, tickets, parked=claims.callers, published=traffic.ticket)
+    return Loop(
+        "dispatcher",
+        _as_leader(ledger, user.define, dispatcher.top_up),
+        period_s=timing.sweep_s,
+        rest_s=_DISPATCH_EVERY_S,
     )
 
 
