@@ -59,22 +59,38 @@ def test_parts_made_of_keys_add_up_and_all_others_are_replaced(tmp_path: Path) -
     assert [group.prompt for group in manifest.shots] == ["a mug"]
 
 
-def test_shots_may_come_from_the_base(tmp_path: Path) -> None:
-    base(tmp_path, "defaults: {model: a}\nshots: [{prompt: a lamp}]\n")
-    (group,) = parse(tmp_path, "extends: base.yaml\n").manifest.shots
-    assert group.prompt == "a lamp"
-
-
-def test_of_several_bases_a_later_one_goes_over_an_earlier(tmp_path: Path) -> None:
-    base(tmp_path, "defaults: {model: a, steps: 4}\n", "a.yaml")
-    base(tmp_path, "defaults: {model: b, guidance: 2}\n", "b.yaml")
-    defaults = parse(tmp_path, f"extends: [a.yaml, b.yaml]\n{SHOTS}").manifest.defaults
-    assert (defaults.model, defaults.steps, defaults.guidance) == ("b", 4, 2)
-
-
-def test_a_base_is_json_too(tmp_path: Path) -> None:
-    (tmp_path / "base.json").write_text('{"version": 1, "defaults": {"model": "a"}}')
-    assert parse(tmp_path, f"extends: base.json\n{SHOTS}").manifest.defaults.model == "a"
+@pytest.mark.parametrize(
+    ("bases", "content", "taken"),
+    [
+        (
+            {"base.yaml": "version: 1\ndefaults: {model: a}\nshots: [{prompt: a lamp}]\n"},
+            "extends: base.yaml\n",
+            ("a", None, None, "a lamp"),
+        ),
+        # A later base goes over an earlier one.
+        (
+            {
+                "a.yaml": "version: 1\ndefaults: {model: a, steps: 4}\n",
+                "b.yaml": "version: 1\ndefaults: {model: b, guidance: 2}\n",
+            },
+            f"extends: [a.yaml, b.yaml]\n{SHOTS}",
+            ("b", 4, 2, "a mug"),
+        ),
+        (
+            {"base.json": '{"version": 1, "defaults": {"model": "a"}}'},
+            f"extends: base.json\n{SHOTS}",
+            ("a", None, None, "a mug"),
+        ),
+    ],
+)
+def test_what_is_not_written_is_taken_from_the_bases(
+    bases: dict[str, str], content: str, taken: object, tmp_path: Path
+) -> None:
+    for name, text in bases.items():
+        (tmp_path / name).write_text(text)
+    manifest = parse(tmp_path, content).manifest
+    (group,), defaults = manifest.shots, manifest.defaults
+    assert (defaults.model, defaults.steps, defaults.guidance, group.prompt) == taken
 
 
 def test_a_base_reads_its_files_and_wildcards_from_its_own_folder(tmp_path: Path) -> None:
@@ -229,15 +245,6 @@ def test_bases_of_bases_are_read_once(tmp_path: Path) -> None:
         base(tmp_path, f"extends: {[f'b{number + 1}.yaml'] * MAX_BASES}\n", f"b{number}.yaml")
     base(tmp_path, "defaults: {model: a}\n", f"b{MAX_DEPTH}.yaml")
     assert parse(tmp_path, f"extends: b1.yaml\n{SHOTS}").manifest.defaults.model == "a"
-
-
-def test_where_no_files_are_read_extends_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidDocument) as caught:
-        parse_manifest(f"version: 1\nextends: base.yaml\n{SHOTS}", source="m.yaml", files=None)
-    assert str(caught.value) == (
-        "m.yaml:2:10: extends: `extends: base.yaml` cannot be read here; "
-        "use `farm submit`, which sends the contents"
-    )
 
 
 parts = st.fixed_dictionaries(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import pytest
 
@@ -16,10 +16,6 @@ from common.manifest.parse import parse_manifest
 from common.manifest.prompt_texts import PromptText
 
 Kind = Literal["template", "value", "line"]
-
-
-def kinds(text: str, kind: Kind = "template") -> set[str]:
-    return {found[0] for found in foreign(PromptText("p", text, kind))}
 
 
 @pytest.mark.parametrize(
@@ -81,40 +77,35 @@ def test_what_no_model_understands_is_found_with_a_remedy(
     assert text[first[1] :].lstrip().startswith(found[:3])
 
 
-@pytest.mark.parametrize(
-    ("text", "kind"),
-    [
-        ("a {{ season }} road", "unexpanded"),
-        ("{% if x %}a{% endif %}", "unexpanded"),
-        ("a {red|blue} cat", "unexpanded"),
-        ("a __hair color__ cat", "unexpanded"),
-        ("a {season} road", "unexpanded"),
-        ("a ${season} road", "unexpanded"),
-    ],
-)
-def test_values_that_do_not_expand_hold_no_variants(text: str, kind: str) -> None:
-    assert kinds(text, "value") == {kind}
+#: In which nothing is found.
+PLAIN = [
+    "a clock at (12:30), ratio 3:2 (16:9), John (3:16), f/2.8, 10--20 mm, ISO 1:1.5",
+    "a sign [SALE] and [b], (small) cat, low-key -- dark, he said --slowly-- so",
+    "salt and pepper, SALT AND PEPPER, BREAKFAST, a <3 b> c, <b>bold</b>, i<j:k",
+    "snake__case, a blank __ here, #1 fan, colour #ff0000, no. #5, C# and C++, std::vector",
+    "http://example.org/x//y, and/or, a price of $5 or 5$, 100% wool, back\\slash",
+    "girl:dragon:0.5, time 12:30, scale 1:87, key: value, a_b, emoji :smile:",
+    "AND, the logic gate",
+]
+#: Variants in values that do not expand.
+UNEXPANDED = [
+    "a {{ season }} road",
+    "{% if x %}a{% endif %}",
+    "a {red|blue} cat",
+    "a __hair color__ cat",
+    "a {season} road",
+    "a ${season} road",
+]
+KINDS: list[tuple[str, Kind, set[str]]] = [
+    *((text, kind, set()) for text in PLAIN for kind in get_args(Kind)),
+    *((text, "value", {"unexpanded"}) for text in UNEXPANDED),
+    ("{3:2|16:9} at {12:30|18:00}, {a: b|c}", "template", set()),
+]
 
 
-@pytest.mark.parametrize("kind", ["template", "value", "line"])
-@pytest.mark.parametrize(
-    "text",
-    [
-        "a clock at (12:30), ratio 3:2 (16:9), John (3:16), f/2.8, 10--20 mm, ISO 1:1.5",
-        "a sign [SALE] and [b], (small) cat, low-key -- dark, he said --slowly-- so",
-        "salt and pepper, SALT AND PEPPER, BREAKFAST, a <3 b> c, <b>bold</b>, i<j:k",
-        "snake__case, a blank __ here, #1 fan, colour #ff0000, no. #5, C# and C++, std::vector",
-        "http://example.org/x//y, and/or, a price of $5 or 5$, 100% wool, back\\slash",
-        "girl:dragon:0.5, time 12:30, scale 1:87, key: value, a_b, emoji :smile:",
-        "AND, the logic gate",
-    ],
-)
-def test_plain_text_is_left_in_peace(text: str, kind: Kind) -> None:
-    assert kinds(text, kind) == set()
-
-
-def test_ratios_in_variants_are_no_weights() -> None:
-    assert kinds("{3:2|16:9} at {12:30|18:00}, {a: b|c}") == set()
+@pytest.mark.parametrize(("text", "kind", "found"), KINDS)
+def test_plain_text_is_left_in_peace(text: str, kind: Kind, found: set[str]) -> None:
+    assert {each[0] for each in foreign(PromptText("p", text, kind))} == found
 
 
 class Plan:
@@ -134,45 +125,41 @@ class Plan:
 def plan(tmp_path: Path) -> Plan:
     (tmp_path / "wildcards").mkdir()
     (tmp_path / "wildcards/w.txt").write_text("plain\na (big:1.2) hat\n")
+    (tmp_path / "wildcards/many.txt").write_text("a <lora:x:1>\n" * 300)
     (tmp_path / "l.txt").write_text("x\ny\na (red:1.2) cat\n")
     (tmp_path / "p.csv").write_text("sku,Title,Other\na,(red:1.2) mug,(blue:1.2)\n")
     return Plan(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("lines", "place"),
+    ("lines", "told"),
     [
-        (("prompt: a (red:1.2) cat",), "shots[0].prompt"),
-        (("prompt: a cat", "negative: (red:1.2)"), "shots[0].negative"),
-        (("prompt: '{c}'", "axes: {c: ['(red:1.2)']}"), "shots[0].axes.c[0]"),
-        (("prompt: '{c}'", "axes: {c: {values: ['(red:1.2)'], expand: true}}"), "shots[0].axes.c[0]"),
-        (("prompt: '{c.d}'", "axes: {c: [{d: '(red:1.2)', e: '(x:1.3)'}]}"), "shots[0].axes.c[0].d"),
-        (("axes: {prompt: ['(red:1.2)']}",), "shots[0].axes.prompt[0]"),
-        (("axes: {c: [{prompt: '(red:1.2)'}]}",), "shots[0].axes.c[0].prompt"),
-        (("prompt: '{m}'", "axes: {c: [x]}", "include: [{m: '(red:1.2)'}]"), "shots[0].include[0].m"),
-        (
-            ("axes: {c: [x]}", "prompt: y", "include: [{c: x, prompt: '(red:1.2)'}]"),
-            "shots[0].include[0].prompt",
+        *(
+            (lines, f"{place}: `(red:1.2)` is plain text for `shotfarm-demo`")
+            for lines, place in (
+                (("prompt: a (red:1.2) cat",), "shots[0].prompt"),
+                (("prompt: a cat", "negative: (red:1.2)"), "shots[0].negative"),
+                (("prompt: '{c}'", "axes: {c: ['(red:1.2)']}"), "shots[0].axes.c[0]"),
+                (("prompt: '{c}'", "axes: {c: {values: ['(red:1.2)'], expand: true}}"), "shots[0].axes.c[0]"),
+                (("prompt: '{c.d}'", "axes: {c: [{d: '(red:1.2)', e: '(x:1.3)'}]}"), "shots[0].axes.c[0].d"),
+                (("axes: {prompt: ['(red:1.2)']}",), "shots[0].axes.prompt[0]"),
+                (("axes: {c: [{prompt: '(red:1.2)'}]}",), "shots[0].axes.c[0].prompt"),
+                (("prompt: '{m}'", "axes: {c: [x]}", "include: [{m: '(red:1.2)'}]"), "shots[0].include[0].m"),
+                (
+                    ("axes: {c: [x]}", "prompt: y", "include: [{c: x, prompt: '(red:1.2)'}]"),
+                    "shots[0].include[0].prompt",
+                ),
+            )
         ),
+        # In a file, with file and line.
+        (("prompt: __w__",), ": wildcards/w.txt:2:3: `(big:1.2)`"),
+        (("prompt: '{l}'", "axes: {l: {file: l.txt}}"), ": l.txt:3:3: `(red:1.2)`"),
+        (("prompt: '{p.Title}'", "axes: {p: {file: p.csv}}"), ": p.csv:2"),
     ],
 )
-def test_it_is_warned_of_wherever_it_stands(plan: Plan, lines: tuple[str, ...], place: str) -> None:
+def test_it_is_warned_of_wherever_it_stands(plan: Plan, lines: tuple[str, ...], told: str) -> None:
     (warning,) = plan.parsed(*lines)
-    assert warning.path == place
-    assert "`(red:1.2)` is plain text for `shotfarm-demo`" in warning.message
-
-
-@pytest.mark.parametrize(
-    ("lines", "start"),
-    [
-        (("prompt: __w__",), "wildcards/w.txt:2:3: `(big:1.2)`"),
-        (("prompt: '{l}'", "axes: {l: {file: l.txt}}"), "l.txt:3:3: `(red:1.2)`"),
-        (("prompt: '{p.Title}'", "axes: {p: {file: p.csv}}"), "p.csv:2"),
-    ],
-)
-def test_in_a_file_it_is_named_with_file_and_line(plan: Plan, lines: tuple[str, ...], start: str) -> None:
-    (warning,) = plan.parsed(*lines)
-    assert warning.message.startswith(start)
+    assert told in f"{warning.path}: {warning.message}"
 
 
 def test_what_nothing_reads_is_not_looked_at(plan: Plan) -> None:
@@ -197,6 +184,8 @@ def test_each_kind_is_told_once_with_its_number_and_first_place(plan: Plan) -> N
         (("prompt: '<lora:x:0.8> cat'",), "", "write `loras: [x@0.8]`"),
         (("prompt: __w__",), "wildcards: {w: [a, 'b <lora:x:0.8>']}", "an axis a list of mappings"),
         (("prompt: '{c}'", "axes: {c: ['a <lyco:x>']}"), "", "{name: x, text: …, loras: [x]}"),
+        (("prompt: __many__",), "", "wildcards/many.txt:1:3: "),
+        (("prompt: __many__",), "", "(300 times, first here)"),
     ],
 )
 def test_a_lora_tag_is_an_error_that_says_where_loras_can_be_set(
@@ -206,15 +195,6 @@ def test_a_lora_tag_is_an_error_that_says_where_loras_can_be_set(
         plan.parsed(*lines, top=top)
     (problem,) = caught.value.problems
     assert words in problem.message
-
-
-def test_many_lora_tags_in_a_wildcard_are_one_error(plan: Plan) -> None:
-    (plan.folder / "wildcards/w.txt").write_text("a <lora:x:1>\n" * 300)
-    with pytest.raises(InvalidDocument) as caught:
-        plan.parsed("prompt: __w__")
-    (problem,) = caught.value.problems
-    assert problem.message.startswith("wildcards/w.txt:1:3: ")
-    assert problem.message.endswith("(300 times, first here)")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import InvalidDocument
 from common.manifest.files import FileReader
 from common.manifest.inline import inlined
 from common.manifest.model import ShotFields
@@ -17,12 +16,6 @@ def parse(folder: Path, lists: str, *axes: str) -> ParsedManifest:
     groups = "\n".join(f"- {{model: m, prompt: p, axes: {{{each}}}}}" for each in axes)
     content = f"version: 1\nlists: {lists}\nshots:\n{groups}\n"
     return parse_manifest(content, source="m.yaml", files=FileReader(folder))
-
-
-def problems(folder: Path, lists: str, *axes: str) -> list[str]:
-    with pytest.raises(InvalidDocument) as caught:
-        parse(folder, lists, *axes)
-    return str(caught.value).split("\n")
 
 
 @pytest.mark.parametrize(
@@ -64,8 +57,3 @@ def test_a_list_sets_fields_where_the_axis_does(tmp_path: Path) -> None:
 
 def test_a_list_that_nothing_names_is_no_concern(tmp_path: Path) -> None:
     assert parse(tmp_path, "{one: {file: nowhere.txt}}", "x: [a]").warnings == ()
-
-
-def test_a_wrong_value_is_told_once_at_the_lists_own_place(tmp_path: Path) -> None:
-    (found,) = problems(tmp_path, "{one: [4, eight]}", "steps: {list: one}", "steps: {list: one}")
-    assert found == "m.yaml:2:18: shots[0].axes.steps[1]: must be a whole number, not `eight`"

@@ -1,4 +1,4 @@
-"""A mistake in what groups share by name, `lists` and `presets`, is told once and where it stands."""
+"""A mistake is told once and where it stands, with the thing that is wrong and what it may have meant."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ FILES = {
     "twice.json": '[\n{"name": "a"},\n {"name": "a"}]',
     "wrong.yaml": "a: {steps: x}\n",
     "brace.json": '[{"name": "a", "prompt": "{prompt} {b"}]',
+    "typed.csv": "sku,steps\nA,4\n\nB,four\n",
+    "hash.txt": "blue\n#ff5733\n#note\n #FFF\n",
 }
 
 
@@ -178,6 +180,66 @@ def told(folder: Path, content: str) -> list[str]:
             "presets: {file: brace.json}\nshots: [{prompt: p, preset: a}]",
             "brace.json:1:36: presets.a.prompt: this brace is never closed",
         ),
+        (
+            "lists: {one: [4, eight]}\ndefaults: {model: shotfarm-demo, prompt: p}\n"
+            "shots: [{axes: {steps: {list: one}}}, {axes: {steps: {list: one}}}]",
+            "2:18: shots[0].axes.steps[1]: must be a whole number, not `eight`",
+        ),
+        (
+            "shots: [{prompt: '{x}', axes: {x: {file: typed.csv}}}]",
+            "2:42: shots[0].axes.x[1].steps: typed.csv:4: must be a whole number, not `four`",
+        ),
+        (
+            "shots: [{prompt: '{x}', axes: {x: {file: hash.txt}}}]",
+            "2:42: shots[0].axes.x: hash.txt:2: `#ff5733` is read as a comment; write `\\#ff5733`",
+        ),
+        (
+            "limits: {max_images: 2}\nshots: [{prompt: '{x}', axes: {x: [a, b, c]}}]",
+            "3:35: shots[0].axes.x: has 3 values, more than `limits.max_images` (2)",
+        ),
+        (
+            "limits: {max_images: many}\nshots: [{prompt: p, seeds: [1, 2], axes: {n: {from: 1, to: 9000}}}]",
+            "2:22: limits.max_images: must be a whole number, not `many`",
+        ),
+        (
+            "shots: [{prompt: '{x}', axes: {x: {from: 0, to: 1e12, step: 0.001}}}]",
+            "2:35: shots[0].axes.x: has 1,000,000,000,000,001 values",
+        ),
+        (
+            "shots: [{model: sdxl, prompt: a (red:1.3) cat BREAK a dog}]",
+            "2:33: shots[0].prompt: `(red:1.3)`\n2:47: shots[0].prompt: `BREAK`",
+        ),
+        ("shots: [{prompt: p}]\noutput: {quality: 80}", "3:19: output.quality: png has no quality"),
+        ("name: a]\nshots: []]", "3:10: is not valid YAML"),
+        # What names a broken axis is not wrong too.
+        (
+            "shots:\n- prompt: p\n  axes: {colour: [], size: [512x512, 256x256]}\n"
+            "  zip: [[colour, size]]\n  include: [{colour: red}]\n  exclude: [{colour: blue}]",
+            "4:18: shots[0].axes.colour: has no values",
+        ),
+        (
+            "shots: [{prompt: 'a {os}', matrix: {os: [x, y]}}]",
+            "2:28: shots[0].matrix: unknown key `matrix`: did",
+        ),
+        # A list cannot be put in quotes.
+        (
+            "shots: [{prompt: '{a}', axes: {a: [[x, {b: c}]]}}]",
+            "2:36: shots[0].axes.a[0]: must be text, not a list",
+        ),
+        (
+            "defaults: {model: sdxl, prompt: 'a {thing}'}\n"
+            "shots: [{axes: {thing: [x]}}, {prompt: b}, {axes: {prompt: [one, two]}}, {name: d}]",
+            "2:36: defaults.prompt: group `d` has no {thing}; give it that axis, or its own prompt",
+        ),
+        (
+            "shots: [{prompt: '{motto} {zebra}', axes: {thing: [mug]},"
+            " include: [{motto: x}, {thing: mug, mood: {name: a}}]}]",
+            "2:27: shots[0].prompt: unknown reference {zebra}; known are `thing`, `motto`, `mood`",
+        ),
+        (
+            "shots: [{prompt: 'a {cat}'}]",
+            "2:21: shots[0].prompt: unknown reference {cat}; list its values under `axes:`, or write",
+        ),
     ],
 )
 def test_a_mistake_is_told_at_its_place(content: str, found: str | None, tmp_path: Path) -> None:
@@ -186,5 +248,5 @@ def test_a_mistake_is_told_at_its_place(content: str, found: str | None, tmp_pat
     if "defaults:" not in content:
         content += "\ndefaults: {model: shotfarm-demo}"
     messages = told(tmp_path, content)
-    wanted = [] if found is None else [found if found[0] not in "234" else f"m.yaml:{found}"]
+    wanted = [f"m.yaml:{each}" if each[0].isdecimal() else each for each in (found or "").splitlines()]
     assert [each[: len(want)] for each, want in zip(messages, wanted, strict=True)] == wanted

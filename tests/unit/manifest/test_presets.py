@@ -102,9 +102,38 @@ def test_a_prompt_that_mentions_one_is_put_around_it(
     assert (made.prompt, made.negative) == (prompt, negative)
 
 
-def test_a_preset_of_the_defaults_is_put_around_the_prompt_of_each_group(tmp_path: Path) -> None:
-    content = STYLES.replace("blurry}", "blurry, preset: film}") + "shots: [{prompt: a}, {prompt: b}]"
-    assert prompts(tmp_path, content) == ["still of a, grain", "still of b, grain"]
+DRAWN = STYLES.replace("still of", "{old|new} still of")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        # A preset of the defaults is put around the prompt of each group.
+        (
+            STYLES.replace("blurry}", "blurry, preset: film}") + "shots: [{prompt: a}, {prompt: b}]",
+            ["still of a, grain", "still of b, grain"],
+        ),
+        # Variants inside and outside multiply.
+        (
+            f"{DRAWN}shots: [{{prompt: '{{red|blue}} mug', variants: combinatorial, preset: film}}]",
+            [f"{age} still of {colour} mug, grain" for age in ("old", "new") for colour in ("red", "blue")],
+        ),
+        # A prompt may stand in a variant with all that it holds.
+        (
+            "presets: {a: {prompt: '{{prompt}|{prompt}}, oil'}}\n"
+            "shots: [{model: shotfarm-demo, prompt: '0.5::a | b', preset: a}]",
+            ["0.5::a | b, oil"],
+        ),
+        # A cell may hold several presets.
+        (
+            f"{STYLES}shots: [{{prompt: mug, axes: {{p: {{file: p.csv}}, x: [1]}}}}]",
+            ["still of mug, grain at night"] * 2 + ["still of mug, grain", "mug"],
+        ),
+    ],
+)
+def test_presets_make_these_prompts(content: str, expected: list[str], tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text('name,preset\na,film + night\nb,"film, night"\nc,film\nd,\n')
+    assert sorted(prompts(tmp_path, content)) == sorted(expected)
 
 
 def test_an_axis_named_preset_reads_its_name_in_prompts_and_names(tmp_path: Path) -> None:
@@ -125,7 +154,7 @@ def test_loras_of_presets_add_up(tmp_path: Path) -> None:
 
 
 def test_what_is_drawn_inside_is_the_same_with_and_without_a_style(tmp_path: Path) -> None:
-    content = STYLES.replace("still of", "{old|new} still of") + (
+    content = DRAWN + (
         "shots: [{prompt: '{red|blue|green|white|black|grey} mug', seeds: 12, axes: {preset: [plain, film]}}]"
     )
     made = prompts(tmp_path, content)
@@ -133,23 +162,6 @@ def test_what_is_drawn_inside_is_the_same_with_and_without_a_style(tmp_path: Pat
     assert len(set(plain)) > 2
     assert {text.split()[0] for text in film} == {"old", "new"}
     assert [text.split("still of ")[1].removesuffix(", grain") for text in film] == plain
-
-
-def test_variants_inside_and_outside_multiply(tmp_path: Path) -> None:
-    content = STYLES.replace("still of", "{old|new} still of") + (
-        "shots: [{prompt: '{red|blue} mug', variants: combinatorial, preset: film}]"
-    )
-    assert sorted(prompts(tmp_path, content)) == [
-        f"{age} still of {colour} mug, grain" for age in ("new", "old") for colour in ("blue", "red")
-    ]
-
-
-def test_a_prompt_may_stand_in_a_variant_with_all_that_it_holds(tmp_path: Path) -> None:
-    content = (
-        "presets: {a: {prompt: '{{prompt}|{prompt}}, oil'}}\n"
-        "shots: [{model: shotfarm-demo, prompt: '0.5::a | b', preset: a}]"
-    )
-    assert prompts(tmp_path, content) == ["0.5::a | b, oil"]
 
 
 ROWS = {
@@ -203,23 +215,6 @@ def test_presets_of_a_base_are_taken_one_by_one(tmp_path: Path) -> None:
     )
     assert [shot.shot.steps for shot in expand(parsed, CATALOG)] == [5, 4]
     assert parsed.manifest.presets["a"].guidance is None
-
-
-def test_a_cell_may_hold_several_presets(tmp_path: Path) -> None:
-    (tmp_path / "p.csv").write_text('name,preset\na,film + night\nb,"film, night"\nc,film\nd,\n')
-    content = f"{STYLES}shots: [{{prompt: mug, axes: {{p: {{file: p.csv}}, x: [1]}}}}]"
-    assert prompts(tmp_path, content) == [
-        *["still of mug, grain at night"] * 2,
-        "still of mug, grain",
-        "mug",
-    ]
-
-
-def test_presets_without_files_are_read_where_no_files_are(tmp_path: Path) -> None:
-    with pytest.raises(InvalidDocument, match="cannot be read here; use `farm submit`"):
-        parse_manifest(
-            "version: 1\npresets: {file: s.yaml}\nshots: [{model: m, prompt: p}]\n", source="m", files=None
-        )
 
 
 def test_presets_around_each_other_have_an_end(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -71,43 +71,169 @@ def workbook(*rows: list[Any], title: str = "Sheet") -> bytes:
     return stream.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("t.csv", "sku,text\nA,mug\n"),
-        ("t.csv", "sku;text\r\nA;mug\r\n"),
-        ("t.csv", "sku\ttext\rA\tmug\r"),
-        ("t.csv", "sku|text\nA|mug\n"),
-        ("t.csv", 'sep=;\n"sku";"text"\n"A";"mug"\n'),
-        ("t.csv", "\ufeff# from the shop\n\nsku,text,,\n\nA,mug,,\n,,,\n"),
-        ("t.tsv", "sku\ttext\nA\tmug\n"),
-        ("t.tab", "sku\ttext\nA\tmug\n"),
-        ("t.tsv", "sku\ttext\nA\tmug\n".encode("utf-16")),
-        ("t.csv", b"\xfe\xff" + "sku;text\nA;mug\n".encode("utf-16-be")),
-    ],
-)
-def test_a_table_of_any_dialect_gives_the_same_rows(
-    tmp_path: Path, put: Put, name: str, content: str | bytes
+MUG = ({"sku": "A", "text": "mug"},)
+CELLS = ["a", 1024, 7.5, 3.0, datetime(2026, 11, 29), True, None]
+HEADINGS = ("name", "n", "f", "whole", "day", "flag", "none")
+PERSONAS = '{"name": "ana", "hair": ["brown", "wavy"], "age": null}\n\n{"name": "bo"}\n'
+#: Name and content of a file, and the values that it gives.
+READ: list[tuple[str, str | bytes, object]] = [
+    ("t.csv", "sku,text\nA,mug\n", MUG),
+    ("t.csv", "sku;text\r\nA;mug\r\n", MUG),
+    ("t.csv", "sku\ttext\rA\tmug\r", MUG),
+    ("t.csv", "sku|text\nA|mug\n", MUG),
+    ("t.csv", 'sep=;\n"sku";"text"\n"A";"mug"\n', MUG),
+    ("t.csv", "\ufeff# from the shop\n\nsku,text,,\n\nA,mug,,\n,,,\n", MUG),
+    ("t.tsv", "sku\ttext\nA\tmug\n", MUG),
+    ("t.tab", "sku\ttext\nA\tmug\n", MUG),
+    ("t.tsv", "sku\ttext\nA\tmug\n".encode("utf-16"), MUG),
+    ("t.csv", b"\xfe\xff" + "sku;text\nA;mug\n".encode("utf-16-be"), MUG),
+    # A separator inside quotes does not count.
+    ("t.csv", '"a;b;c",text\n1,mug\n', ({"a;b;c": "1", "text": "mug"},)),
+    # Only line ends end a row.
+    *(
+        ("t.csv", f"name,text\na,b{mark}c\n", ({"name": "a", "text": f"b{mark}c"},))
+        for mark in ("\u2028", "\u2029", "\x85", "\x0c")
+    ),
+    # Cells of a workbook read as a person would type them.
+    (
+        "t.xlsx",
+        workbook(list(HEADINGS), CELLS, [None] * 7),
+        (dict(zip(HEADINGS, ("a", "1024", "7.5", "3", "2026-11-29", "true", ""), strict=True)),),
+    ),
+    (
+        "q.json",
+        '{"ana": {"look": "red"}, "bo": {"look": "grey", "name": "Bo"}}',
+        ({"name": "ana", "look": "red"}, {"name": "Bo", "look": "grey"}),
+    ),
+    # A document a line.
+    *(
+        (name, PERSONAS, ({"name": "ana", "hair": "brown, wavy", "age": ""}, {"name": "bo"}))
+        for name in ("l.jsonl", "l.ndjson", "l.json")
+    ),
+]
+
+
+def _ids(rows: Sequence[tuple[Any, ...]]) -> list[str]:
+    """Without the bytes of workbooks, in which the time stands."""
+    return [f"{row[0]}-{number}" for number, row in enumerate(rows)]
+
+
+@pytest.mark.parametrize(("name", "content", "expected"), READ, ids=_ids(READ))
+def test_a_file_of_any_dialect_gives_its_rows(
+    tmp_path: Path, put: Put, name: str, content: str | bytes, expected: object
 ) -> None:
     put(name, content)
-    assert values(tmp_path, name) == ({"sku": "A", "text": "mug"},)
+    assert values(tmp_path, name) == expected
 
 
-def test_a_separator_inside_quotes_of_the_heading_does_not_count(tmp_path: Path, put: Put) -> None:
-    put("t.csv", '"a;b;c",text\n1,mug\n')
-    assert values(tmp_path, "t.csv") == ({"a;b;c": "1", "text": "mug"},)
+FACE = '{"eyes": {"left": "blue"}, "marks": [{"kind": "scar"}, "freckles"]}'
+NESTED = f'{{"name": "bo", "face": {FACE}, "size": {{"aspect": "1:1"}}}}'
+FACED = "'{p}, {p.face.eyes.left}, {p[\"face.marks\"]}'"
+#: Name and content of a file, more keys of the axis, a prompt, and the prompts of the shots.
+REFERRED: list[tuple[str, str | bytes, str, str, list[str]]] = [
+    *(
+        ("t.csv", f"name,{heading}\na,mug\n", "", f'"a {reference}"', ["a mug"])
+        for heading, reference in (
+            ("Größe", "{p.Größe}"),
+            ("Gro\u0308ße", "{p.Größe}"),
+            ("Größe", "{p.Gro\u0308ße}"),
+            ("年龄", "{p.年龄}"),
+            ("नाम", "{p.नाम}"),
+            ("ชื่อ", "{p.ชื่อ}"),
+            ("Название", "{p['Название']}"),
+            ("Variant SKU", "{p['Variant SKU']}"),
+            ("Google Shopping / MPN", "{p['Google Shopping / MPN']}"),
+            ("meta.title", "{p.meta.title}"),
+            ("meta.title", "{p['meta.title']}"),
+            ("2024", "{p.2024}"),
+            ("index", "{p['index']}"),
+            ("a{b}|c", "{p['a{b}|c']}"),
+        )
+    ),
+    # The position of a value is no column.
+    ("t.csv", "name,index\na,seven\n", "", "'{p.index} {p[\"index\"]}'", ["0 seven"]),
+    # Of equal headings the second gets a number.
+    ("t.csv", "name,text,text\na,one,two\n", "", "'{p.text} {p[\"text (2)\"]}'", ["one two"]),
+    # Columns are called otherwise, or set nothing.
+    (
+        "t.csv",
+        "Variant SKU,size,Steps\nA,XL,four\nB,S,five\n",
+        ', columns: {"Variant SKU": sku, size: null, Steps: null}',
+        '"{p.sku} {p.size} {p.Steps}"',
+        ["A XL four", "B S five"],
+    ),
+    ("t.xlsx", workbook(["name"], ["first"]), ", sheet: Second", "'{p}'", ["other"]),
+    (
+        "p.json",
+        '{"campaign": {"personas": [{"name": "ana"}]}, "n": 1}',
+        ", key: campaign.personas",
+        "'{p}'",
+        ["ana"],
+    ),
+    *(
+        (name, content, "", FACED, ["bo, blue, kind scar, freckles"])
+        for name, content in (("p.json", f"[{NESTED}]"), ("p.yaml", f"[{NESTED}]"), ("p.jsonl", NESTED))
+    ),
+]
 
 
-def test_lines_behind_a_cell_with_line_breaks_keep_their_numbers(tmp_path: Path, put: Put) -> None:
-    put("t.csv", 'name,steps\n"a\nmug",4\nb,many\n')
-    (message,) = problems(tmp_path, "{file: t.csv}")
-    assert message.startswith("t.csv:4: must be a whole number, not `many`")
+@pytest.mark.parametrize(("name", "content", "more", "prompt", "expected"), REFERRED, ids=_ids(REFERRED))
+def test_whatever_a_row_holds_can_be_referred_to(
+    tmp_path: Path, put: Put, name: str, content: str | bytes, more: str, prompt: str, expected: list[str]
+) -> None:
+    put(name, content)
+    found = shots(parsed(tmp_path, f"{{file: {name}{more}}}", prompt=prompt))
+    assert [planned.shot.prompt for planned in found] == expected
+    assert "aspect" not in str(content) or found[0].shot.width == found[0].shot.height
 
 
-@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85", "\x0c"])
-def test_only_line_ends_end_a_row(tmp_path: Path, put: Put, mark: str) -> None:
-    put("t.csv", f"name,text\na,b{mark}c\n")
-    assert len(values(tmp_path, "t.csv")) == 1
+#: Name and content of a file, more keys of the axis, a prompt, and what the problem or warning names.
+TOLD: list[tuple[str, str | bytes, str, str, list[str]]] = [
+    # Lines behind a cell with line breaks keep their numbers.
+    ("t.csv", 'name,steps\n"a\nmug",4\nb,many\n', "", "x", ["t.csv:4: ", "`many`"]),
+    ("t.csv", "name,\na,\nb,note\n", "", "'{p}'", ["t.csv:1: column 2 has no heading", "line 3"]),
+    ("t.csv", "name,text,text\na,one,two\n", "", "'{p.text}'", ["two columns are called `text`"]),
+    ("t.csv", "sku,size\nA,96x96\n", ", columns: {sizes: null}", "x", ["`sizes`: did you mean `size`?"]),
+    (
+        "t.csv",
+        "name,negative,negative_prompt\na,x,y\n",
+        "",
+        "'{p}'",
+        ["sets `negative`, which another field"],
+    ),
+    ("t.csv", "name,Variant SKU\na,mug\n", "", "'{p[Variant SKU]}'", ['{p["Variant SKU"]}']),
+    ("t.csv", "name,Variant SKU\na,mug\n", "", "'{p.Variant SKU}'", ['{p["Variant SKU"]}']),
+    (
+        "p.json",
+        '{"campaign": {"personas": [{}]}}',
+        ", key: campaign.persona",
+        "'{p}'",
+        ["did you mean `personas`?"],
+    ),
+    ("t.xlsx", workbook(["name"], ["a"]), ", sheet: Secnd", "'{p}'", ["`Secnd`: did you mean `Second`?"]),
+    ("t.xlsx", workbook(["name", "text"], ["a", "=1+1"]), "", "'{p}'", ["t.xlsx:2: ", "formula", "cell B2"]),
+    (
+        "t.xlsx",
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 100,
+        "",
+        "'{p}'",
+        ["an old format or has a password"],
+    ),
+    ("t.xlsx", b"PK\x03\x04" + b"\0" * 100, "", "'{p}'", ["is not a workbook"]),
+    ("t.xlsx", workbook(["name"], ["a"])[:-200], "", "'{p}'", ["is not a workbook"]),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "more", "prompt", "words"), TOLD, ids=_ids(TOLD))
+def test_what_is_wrong_with_a_table_is_told_first_at_its_place(
+    tmp_path: Path, put: Put, name: str, content: str | bytes, more: str, prompt: str, words: list[str]
+) -> None:
+    put(name, content)
+    try:
+        found = parsed(tmp_path, f"{{file: {name}{more}}}", prompt=prompt).warnings
+    except InvalidDocument as error:
+        found = error.problems
+    assert [word for word in words if word not in found[0].message] == []
 
 
 @pytest.mark.parametrize("null", ["null", "~", "", "'null'"])
@@ -129,20 +255,6 @@ def test_an_empty_cell_sets_nothing(tmp_path: Path, put: Put, null: str) -> None
     assert parsed(tmp_path, "{file: t.csv}").manifest.shots[0].axes["p"].sets == ()
 
 
-def test_a_column_without_a_heading_is_told_where_it_holds_something(tmp_path: Path, put: Put) -> None:
-    put("t.csv", "name,\na,\nb,note\n")
-    (warning,) = parsed(tmp_path, "{file: t.csv}").warnings
-    assert "t.csv:1: column 2 has no heading" in warning.message
-    assert "line 3" in warning.message
-
-
-def test_of_equal_headings_the_second_gets_a_number(tmp_path: Path, put: Put) -> None:
-    put("t.csv", "name,text,text\na,one,two\n")
-    found = parsed(tmp_path, "{file: t.csv}", prompt="'{p.text} {p[\"text (2)\"]}'")
-    assert [shot.shot.prompt for shot in shots(found)] == ["one two"]
-    assert "two columns are called `text`" in found.warnings[0].message
-
-
 def test_a_problem_of_a_column_is_told_once_with_its_first_row_and_their_number(
     tmp_path: Path, put: Put
 ) -> None:
@@ -151,19 +263,6 @@ def test_a_problem_of_a_column_is_told_once_with_its_first_row_and_their_number(
     assert len(told) == 2
     assert any("columns: {size: null}" in message and "t.csv:2:" in message for message in told)
     assert any("columns: {model: null}" in message and "rows are like this" in message for message in told)
-
-
-def test_columns_are_called_otherwise_or_set_nothing(tmp_path: Path, put: Put) -> None:
-    put("t.csv", "Variant SKU,size,Steps\nA,XL,four\nB,S,five\n")
-    axis = '{file: t.csv, columns: {"Variant SKU": sku, size: null, Steps: null}}'
-    found = parsed(tmp_path, axis, prompt='"{p.sku} {p.size} {p.Steps}"')
-    assert [shot.shot.prompt for shot in shots(found)] == ["A XL four", "B S five"]
-
-
-def test_a_column_that_is_not_there_is_told_with_the_one_that_was_meant(tmp_path: Path, put: Put) -> None:
-    put("t.csv", "sku,size\nA,96x96\n")
-    (message,) = problems(tmp_path, "{file: t.csv, columns: {sizes: null}}", prompt="x")
-    assert message == "there is no column `sizes`: did you mean `size`?"
 
 
 @pytest.mark.parametrize(
@@ -236,12 +335,6 @@ def test_an_axis_called_as_another_program_calls_a_field_sets_it(tmp_path: Path)
     assert "`cfg_scale` is read as `guidance`" in found.warnings[0].message
 
 
-def test_two_fields_for_the_same_are_refused(tmp_path: Path, put: Put) -> None:
-    put("t.csv", "name,negative,negative_prompt\na,x,y\n")
-    (message,) = problems(tmp_path, "{file: t.csv}")
-    assert "sets `negative`, which another field of the same value also sets" in message
-
-
 @pytest.mark.parametrize(
     ("seeds", "expected"),
     [
@@ -268,112 +361,7 @@ def test_a_cell_holds_several_loras(tmp_path: Path, put: Put, cell: str) -> None
     assert [(lora.name, lora.weight) for lora in fields.loras] == [("blueprint", 0.8), ("other", 0.5)]
 
 
-@pytest.mark.parametrize(
-    ("heading", "reference"),
-    [
-        ("Größe", "{p.Größe}"),
-        ("Gro\u0308ße", "{p.Größe}"),
-        ("Größe", "{p.Gro\u0308ße}"),
-        ("年龄", "{p.年龄}"),
-        ("नाम", "{p.नाम}"),
-        ("ชื่อ", "{p.ชื่อ}"),
-        ("Название", "{p['Название']}"),
-        ("Variant SKU", "{p['Variant SKU']}"),
-        ("Google Shopping / MPN", "{p['Google Shopping / MPN']}"),
-        ("meta.title", "{p.meta.title}"),
-        ("meta.title", "{p['meta.title']}"),
-        ("2024", "{p.2024}"),
-        ("index", "{p['index']}"),
-        ("a{b}|c", "{p['a{b}|c']}"),
-    ],
-)
-def test_a_heading_may_be_anything(tmp_path: Path, put: Put, heading: str, reference: str) -> None:
-    put("t.csv", f"name,{heading}\na,mug\n")
-    found = parsed(tmp_path, "{file: t.csv}", prompt=f'"a {reference}"')
-    assert [shot.shot.prompt for shot in shots(found)] == ["a mug"]
-
-
-def test_the_position_of_a_value_is_no_column(tmp_path: Path, put: Put) -> None:
-    put("t.csv", "name,index\na,seven\n")
-    found = parsed(tmp_path, "{file: t.csv}", prompt="'{p.index} {p[\"index\"]}'")
-    assert [shot.shot.prompt for shot in shots(found)] == ["0 seven"]
-
-
-@pytest.mark.parametrize("wrong", ["{p[Variant SKU]}", "{p.Variant SKU}"])
-def test_a_heading_without_quotes_is_told_how_it_is_referred_to(tmp_path: Path, put: Put, wrong: str) -> None:
-    put("t.csv", "name,Variant SKU\na,mug\n")
-    assert '{p["Variant SKU"]}' in problems(tmp_path, "{file: t.csv}", prompt=f"'{wrong}'")[0]
-
-
 def test_an_axis_may_be_named_in_any_script(tmp_path: Path) -> None:
     text = HEAD.replace("{p}", "{Größe} {цвет} {颜色}") + "  axes: {Größe: [x], цвет: [y], 颜色: [z]}\n"
     found = parse_manifest(text, source="m.yaml", files=None, catalog=load_catalog())
     assert [shot.shot.prompt for shot in expand(found, load_catalog())] == ["a x y z"]
-
-
-def test_cells_of_a_workbook_read_as_a_person_would_type_them(tmp_path: Path, put: Put) -> None:
-    row = ["a", 1024, 7.5, 3.0, datetime(2026, 11, 29), True, None]
-    put("t.xlsx", workbook(["name", "n", "f", "whole", "day", "flag", "none"], row, [None] * 7))
-    texts = ("a", "1024", "7.5", "3", "2026-11-29", "true", "")
-    assert values(tmp_path, "t.xlsx") == (
-        dict(zip(("name", "n", "f", "whole", "day", "flag", "none"), texts, strict=True)),
-    )
-
-
-def test_a_sheet_is_picked_by_its_name(tmp_path: Path, put: Put) -> None:
-    put("t.xlsx", workbook(["name"], ["first"]))
-    assert parsed(tmp_path, "{file: t.xlsx, sheet: Second}").manifest.shots[0].axes["p"].values == (
-        {"name": "other"},
-    )
-    assert problems(tmp_path, "{file: t.xlsx, sheet: Secnd}") == [
-        "file `t.xlsx` has no sheet `Secnd`: did you mean `Second`?"
-    ]
-
-
-def test_a_formula_without_its_result_is_refused_with_its_cell(tmp_path: Path, put: Put) -> None:
-    put("t.xlsx", workbook(["name", "text"], ["a", "=1+1"]))
-    (message,) = problems(tmp_path, "{file: t.xlsx}")
-    assert message.startswith("t.xlsx:2: contains a formula without a stored result in cell B2")
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 100, "is in an old format or has a password"),
-        (b"PK\x03\x04" + b"\0" * 100, "is not a workbook"),
-        (workbook(["name"], ["a"])[:-200], "is not a workbook"),
-    ],
-)
-def test_what_is_no_workbook_is_told_in_a_sentence(
-    tmp_path: Path, put: Put, content: bytes, words: str
-) -> None:
-    put("t.xlsx", content)
-    (message,) = problems(tmp_path, "{file: t.xlsx}")
-    assert words in message
-
-
-def test_lists_inside_json_are_picked_and_mappings_of_mappings_are_named(tmp_path: Path, put: Put) -> None:
-    put("p.json", '{"campaign": {"personas": [{"name": "ana"}]}, "n": 1}')
-    assert parsed(tmp_path, "{file: p.json, key: campaign.personas}").manifest.shots[0].axes["p"].values == (
-        {"name": "ana"},
-    )
-    assert "did you mean `personas`?" in problems(tmp_path, "{file: p.json, key: campaign.persona}")[0]
-    put("q.json", '{"ana": {"look": "red"}, "bo": {"look": "grey", "name": "Bo"}}')
-    assert values(tmp_path, "q.json") == ({"name": "ana", "look": "red"}, {"name": "Bo", "look": "grey"})
-
-
-def test_a_document_a_line_is_a_list_whatever_its_ending(tmp_path: Path, put: Put) -> None:
-    for name in ("l.jsonl", "l.ndjson", "l.json"):
-        put(name, '{"name": "ana", "hair": ["brown", "wavy"], "age": null}\n\n{"name": "bo"}\n')
-        assert values(tmp_path, name) == ({"name": "ana", "hair": "brown, wavy", "age": ""}, {"name": "bo"})
-
-
-@pytest.mark.parametrize("name", ["p.json", "p.yaml", "p.jsonl"])
-def test_fields_inside_a_field_are_read_by_their_path(tmp_path: Path, put: Put, name: str) -> None:
-    face = '{"eyes": {"left": "blue"}, "marks": [{"kind": "scar"}, "freckles"]}'
-    row = f'{{"name": "bo", "face": {face}, "size": {{"aspect": "1:1"}}}}'
-    put(name, row if name == "p.jsonl" else f"[{row}]")
-    found = parsed(tmp_path, f"{{file: {name}}}", prompt="'{p}, {p.face.eyes.left}, {p[\"face.marks\"]}'")
-    (planned,) = shots(found)
-    assert planned.shot.prompt == "bo, blue, kind scar, freckles"
-    assert planned.shot.width == planned.shot.height
