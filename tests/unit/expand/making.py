@@ -47,6 +47,17 @@ def group(*lines: str, prompt: str = "a cat", model: str = "z-image-turbo", top:
     return "\n".join(head + body + [f"  {line}" for text in lines for line in dedent(text).splitlines()])
 
 
+#: Two groups with names of their own.
+TWO = """\
+version: 1
+defaults: {{model: sdxl, prompt: x}}
+output: {{name: "{top}", format: webp, quality: 80}}
+shots:
+- {{name: a, axes: {{p: [u, v]}}, negative: "{{p}}", output: {{name: "{first}"}}}}
+- {{name: b, axes: {{q: [u, w]}}, negative: "not {{q}}", output: {{{second}}}}}
+"""
+
+
 def expanded(manifest: str, *, random_seed: int | None = None) -> Expansion:
     parsed = parse_manifest(manifest, source="m.yaml", files=None, catalog=catalog())
     return expand(parsed, catalog(), random_seed=random_seed)

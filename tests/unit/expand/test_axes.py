@@ -11,32 +11,56 @@ from hypothesis import strategies as st
 from common.manifest.model import NOTHING, Axis, Group, Manifest
 from coordinator.expand.combinations import combinations
 from coordinator.expand.findings import Findings
-from tests.unit.expand.making import expanded, group, prompts, refused, warned
+from tests.unit.expand.making import expanded, group, prompts
+
+LOOKS = "axes: {f: [{name: shop, kind: wide}, {name: story, kind: tall}], bg: [oak, white]}"
 
 
-def test_axes_multiply_and_the_last_changes_fastest() -> None:
-    found = prompts(group("axes: {a: [x, y], b: [p, q]}", prompt="'{a}{b}'"))
-    assert found == ["xp", "xq", "yp", "yq"]
-
-
-def test_zipped_axes_go_in_step_where_the_first_of_them_stands() -> None:
-    lines = "axes: {a: [x, y], b: [p, q], c: [1, 2]}", "zip: [[a, c]]"
-    assert prompts(group(*lines, prompt="'{a}{b}{c}'")) == ["xp1", "xq1", "yp2", "yq2"]
-
-
-def test_a_group_without_axes_is_one_combination() -> None:
-    assert prompts(group()) == ["a cat"]
-
-
-def test_excluded_combinations_are_left_out_by_axis_or_by_field() -> None:
-    axes = "axes: {f: [{name: shop, kind: wide}, {name: story, kind: tall}], bg: [oak, white]}"
-    text = "'{f.name}-{bg}'"
-    assert prompts(group(axes, "exclude: [{f.kind: tall, bg: oak}]", prompt=text)) == [
-        "shop-oak",
-        "shop-white",
-        "story-white",
-    ]
-    assert prompts(group(axes, "exclude: [{f.name: story}]", prompt=text)) == ["shop-oak", "shop-white"]
+@pytest.mark.parametrize(
+    ("lines", "prompt", "expected"),
+    [
+        ([], "a cat", ["a cat"]),
+        # The last axis changes fastest.
+        (["axes: {a: [x, y], b: [p, q]}"], "{a}{b}", ["xp", "xq", "yp", "yq"]),
+        # Zipped axes go in step where the first of them stands.
+        (
+            ["axes: {a: [x, y], b: [p, q], c: [1, 2]}", "zip: [[a, c]]"],
+            "{a}{b}{c}",
+            ["xp1", "xq1", "yp2", "yq2"],
+        ),
+        (
+            [LOOKS, "exclude: [{f.kind: tall, bg: oak}]"],
+            "{f.name}-{bg}",
+            ["shop-oak", "shop-white", "story-white"],
+        ),
+        ([LOOKS, "exclude: [{f.name: story}]"], "{f.name}-{bg}", ["shop-oak", "shop-white"]),
+        # Include comes after exclude.
+        (
+            ["axes: {a: [x, y], b: [p, q]}", "exclude: [{a: x}]", "include: [{a: x, b: q}]"],
+            "{a}{b}",
+            ["yp", "yq", "xq"],
+        ),
+        (["include: [{a: x}, {a: y}]"], "{a}", ["x", "y"]),
+        # A combination that include makes takes the values it names.
+        (
+            [
+                "axes: {persona: [{name: ana, look: red}], bg: [oak]}",
+                "exclude: [{bg: oak}]",
+                "include: [{persona.name: ana, bg: sea}]",
+            ],
+            "{persona.look} {bg}",
+            ["red sea"],
+        ),
+        # A plain value is a mapping with a name.
+        (["axes: {who: [ana, {name: bo}]}"], "{who} {who.name} {who.index}", ["ana ana 0", "bo bo 1"]),
+        # An axis may be named like a LoRA that the group does not use.
+        (["axes: {ana: [{trigger: x}]}"], "{ana.trigger}", ["x"]),
+    ],
+)
+def test_axes_zip_exclude_and_include_make_these_combinations(
+    lines: list[str], prompt: str, expected: list[str]
+) -> None:
+    assert prompts(group(*lines, prompt=f"'{prompt}'")) == expected
 
 
 def test_include_works_as_in_the_matrices_of_github_actions() -> None:
@@ -63,24 +87,6 @@ def test_include_works_as_in_the_matrices_of_github_actions() -> None:
         "group `g` where fruit is banana",
         "group `g` where fruit is banana, animal is cat",
     ]
-
-
-def test_include_comes_after_exclude_and_may_bring_a_combination_back() -> None:
-    lines = "axes: {a: [x, y], b: [p, q]}", "exclude: [{a: x}]", "include: [{a: x, b: q}]"
-    assert prompts(group(*lines, prompt="'{a}{b}'")) == ["yp", "yq", "xq"]
-
-
-def test_include_alone_makes_a_combination_of_each_entry() -> None:
-    assert prompts(group("include: [{a: x}, {a: y}]", prompt="'{a}'")) == ["x", "y"]
-
-
-def test_a_combination_made_by_include_takes_the_axis_values_it_names() -> None:
-    lines = (
-        "axes: {persona: [{name: ana, look: red}], bg: [oak]}",
-        "exclude: [{bg: oak}]",
-        "include: [{persona.name: ana, bg: sea}]",
-    )
-    assert prompts(group(*lines, prompt="'{persona.look} {bg}'")) == ["red sea"]
 
 
 def test_include_sets_shot_fields() -> None:
@@ -125,23 +131,6 @@ def test_loras_add_up_and_the_last_weight_of_a_name_wins() -> None:
     ]
 
 
-def test_a_plain_value_is_a_mapping_with_a_name() -> None:
-    axes = "axes: {who: [ana, {name: bo}]}"
-    assert prompts(group(axes, prompt="'{who} {who.name} {who.index}'")) == ["ana ana 0", "bo bo 1"]
-
-
-def test_an_axis_may_be_named_like_a_lora_that_the_group_does_not_use() -> None:
-    assert prompts(group("axes: {ana: [{trigger: x}]}", prompt="'{ana.trigger}'")) == ["x"]
-    assert "`ana` is a LoRA of this group" in refused(group("loras: [ana]", "axes: {ana: [x]}"))[0]
-
-
-def test_an_exclude_that_matches_nothing_names_the_value_that_was_meant() -> None:
-    (warning,) = warned(group("axes: {steps: [4, 8]}", "exclude: [{steps: 9}]"))
-    assert warning.endswith("shots[0].exclude[0]: excludes nothing; no value of `steps` is `9`")
-    (warning,) = warned(group("axes: {a: [white, red]}", "exclude: [{a: whit}]", prompt="'{a}'"))
-    assert warning.endswith("no value of `a` is `whit`: did you mean `white`?")
-
-
 @pytest.mark.parametrize(
     ("axis", "wanted"),
     [("[3.0, 4.5]", "3"), ("{from: 1, to: 2, step: 0.5}", "1"), ("['3', '3.0', '4']", "3.0")],
@@ -150,20 +139,6 @@ def test_numbers_match_by_value_where_no_text_is_equal(axis: str, wanted: str) -
     found = expanded(group(f"axes: {{x: {axis}}}", f"exclude: [{{x: {wanted}}}]", prompt="'{x}'"))
     assert len(found) == len(expanded(group(f"axes: {{x: {axis}}}", prompt="'{x}'"))) - 1
     assert found.warnings == ()
-
-
-def test_an_axis_that_changes_no_picture_is_warned_of() -> None:
-    words = "changes no image: no prompt refers to it, and it sets nothing"
-    (warning,) = warned(group("axes: {format: [png, webp]}"))
-    assert warning == f"m.yaml:6:10: shots[0].axes.format: `format` {words}"
-    for matters in (
-        ["axes: {c: [red]}"],
-        ["axes: {c: [red, blue]}", "seeds: {count: 2, mode: increment}"],
-        ["axes: {c: [red, blue]}", "include: [{c: red, steps: 3}]"],
-        ["axes: {c: [red, blue], steps: [3, 4]}", "zip: [[c, steps]]"],
-        ["axes: {c: [red, blue]}", "negative: '{c}'", "guidance: 5"],
-    ):
-        assert warned(group(*matters)) == []
 
 
 VALUES = st.lists(st.sampled_from("pqrs"), min_size=1, max_size=4, unique=True)

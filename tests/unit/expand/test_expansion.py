@@ -22,7 +22,7 @@ from common.manifest.model import (
     Size,
 )
 from coordinator.expand import expand, take_census
-from tests.unit.expand.making import catalog, expanded, group, refused
+from tests.unit.expand.making import catalog, expanded, group
 
 ANA = LoraRef(name="ana", weight=0.5)
 PROMPTS = st.sampled_from(
@@ -126,14 +126,6 @@ def test_nothing_is_built_before_it_is_asked_for() -> None:
     assert [planned.shot.prompt for planned in islice(found, 2)] == ["1 1 1", "1 1 2"]
 
 
-def test_a_long_range_is_reached_at_any_value_and_has_an_end() -> None:
-    top = "limits: {max_images: 1000000000}"
-    found = expanded(group("axes: {a: {from: 1, to: 100000}}", prompt="'{a}'", top=top))
-    assert found[-1].shot.prompt == "100000"
-    (problem,) = refused(group("axes: {a: {from: 1, to: 2000000}}", prompt="'{a}'", top=top))
-    assert "has 2,000,000 values, but an axis can have at most 1,000,000; split it into two axes" in problem
-
-
 def test_a_billion_combinations_are_counted_without_walking_them() -> None:
     axes = "axes: {a: {from: 1, to: 1000}, b: {from: 1, to: 1000}, c: {from: 1, to: 999}}"
     lines = axes, "exclude: [{a: 7, b: 9}, {c: 1}]", "include: [{a: 7, steps: 3}]"
@@ -163,11 +155,6 @@ def test_a_private_lane_is_a_realm_of_its_own() -> None:
     assert (public.shot.realm, private.shot.realm) == ("", "studio")
     assert public.id != private.id
     assert expanded(group(top="lane: public"))[0].id == public.id
-
-
-def test_a_group_of_which_exclude_leaves_nothing_is_refused() -> None:
-    (problem,) = refused(group("axes: {a: [x]}", "exclude: [{a: x}]"))
-    assert "shots[0].exclude: excludes all combinations of this group; exclude fewer" in problem
 
 
 def test_a_plain_manifest_expands_without_the_text_it_came_from() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from coordinator.expand.draws import Draws
-from tests.unit.expand.making import expanded, group, prompts, refused
+from tests.unit.expand.making import expanded, group, prompts
 
 
 def seeds(*lines: str, prompt: str = "a cat", random_seed: int | None = None) -> list[int]:
@@ -26,20 +26,61 @@ TWO = "axes: {bg: [oak, white]}"
         ("steps: 4", [0, 0]),
     ],
 )
-def test_seeds_are_counted_listed_or_run_on(written: str, expected: list[int]) -> None:
-    assert seeds(TWO, written) == expected
+def test_seeds_are_counted_listed_or_run_on_anew_in_every_group(written: str, expected: list[int]) -> None:
+    second = f"\n- {{name: h, model: z-image-turbo, prompt: a dog, {written}}}"
+    found = [planned.shot.seed for planned in expanded(group(TWO, written) + second)]
+    assert found == expected + expected[: len(expected) // 2]
 
 
-def test_increment_starts_again_in_every_group() -> None:
-    second = "\n- {name: h, model: z-image-turbo, prompt: a dog, seeds: {start: 9, mode: increment}}"
-    found = expanded(group(TWO, "seeds: {start: 9, mode: increment}") + second)
-    assert [planned.shot.seed for planned in found] == [9, 10, 9]
+EPOCH = "axes: {epoch: {values: ['__epoch__'], expand: true}}"
+EPOCHS = "wildcards: {epoch: [Gothic, 1920s, '{early|late} Baroque'], w: ['{a|b}'], ab: [a, b]}"
 
 
-def test_random_seeds_differ_per_shot_and_stay_below_two_to_the_32() -> None:
-    found = seeds(TWO, "seeds: {count: 50, mode: random}", prompt="'{bg}'")
-    assert len(set(found)) == 100
-    assert all(0 <= seed < 2**32 for seed in found)
+@pytest.mark.parametrize(
+    ("lines", "prompt", "number"),
+    [
+        ([TWO, "seeds: {count: 50, mode: random}"], "{bg}", 100),
+        (["variants: combinatorial", "seeds: {count: 5, mode: random}"], "{a|b|c}", 15),
+        # Only the negative draws.
+        (
+            [EPOCH, "negative: '{epoch}'", "variants: combinatorial", "seeds: {count: 3, mode: random}"],
+            "a house",
+            12,
+        ),
+    ],
+)
+def test_random_seeds_differ_per_shot_and_stay_below_two_to_the_32(
+    lines: list[str], prompt: str, number: int
+) -> None:
+    found = expanded(group(*lines, prompt=f"'{prompt}'", top=EPOCHS, model="z-image"))
+    seeds = {planned.shot.seed for planned in found}
+    assert len(seeds) == len(found) == number
+    assert all(0 <= seed < 2**32 for seed in seeds)
+
+
+@pytest.mark.parametrize(
+    ("lines", "prompt", "number"),
+    [
+        # Each place of a prompt.
+        (["seeds: 200"], "{a|b} {a|b} __ab__ __ab__", 16),
+        # Variants inside wildcards and expanding values.
+        (["axes: {x: {values: ['{a|b}'], expand: true}}", "seeds: 200"], "{a|b} __w__ {x}", 8),
+        # The negative prompt.
+        (["seeds: 40", "negative: '{a|b}'"], "{a|b}", 4),
+        # Values that are equal in two axes.
+        (
+            [
+                "axes: {a: {values: ['{x|y}'], expand: true}, b: {values: ['{x|y}'], expand: true}}",
+                "seeds: 60",
+            ],
+            "{a}{b}",
+            4,
+        ),
+    ],
+)
+def test_what_stands_in_two_places_is_drawn_for_each(lines: list[str], prompt: str, number: int) -> None:
+    found = expanded(group(*lines, prompt=f"'{prompt}'", top=EPOCHS, model="z-image"))
+    assert len({(planned.shot.prompt, planned.shot.negative) for planned in found}) == number
 
 
 def test_random_seeds_and_draws_follow_the_random_seed_and_the_group_alone() -> None:
@@ -94,22 +135,6 @@ def test_draws_and_random_seeds_never_change_between_versions() -> None:
     assert draws.seed("seed/0") == 1314352002
 
 
-def test_each_place_of_a_prompt_is_drawn_for_itself() -> None:
-    found = prompts(group("seeds: 200", prompt="'{a|b} {a|b} __w__ __w__'", top="wildcards: {w: [a, b]}"))
-    assert len(set(found)) == 16
-
-
-def test_variants_inside_wildcards_and_expanding_values_are_drawn_for_themselves() -> None:
-    lines = "axes: {x: {values: ['{a|b}'], expand: true}}", "seeds: 200"
-    found = prompts(group(*lines, prompt="'{a|b} __w__ {x}'", top="wildcards: {w: ['{a|b}']}"))
-    assert len(set(found)) == 8
-
-
-def test_the_negative_prompt_is_drawn_apart_from_the_prompt() -> None:
-    found = expanded(group("seeds: 40", "negative: '{a|b}'", prompt="'{a|b}'", model="z-image"))
-    assert len({(planned.shot.prompt, planned.shot.negative) for planned in found}) == 4
-
-
 def test_combinatorial_variants_multiply() -> None:
     lines = "variants: combinatorial", "seeds: 2", TWO
     found = expanded(group(*lines, prompt="'{bg} {a|b} __w__'", top="wildcards: {w: [x, y, z]}"))
@@ -143,19 +168,10 @@ def test_combinations_may_have_different_numbers_of_variants() -> None:
     assert found.groups[0].variants == 3
 
 
-def test_random_seeds_of_combinatorial_variants_differ() -> None:
-    lines = "variants: combinatorial", "seeds: {count: 5, mode: random}"
-    assert len(set(seeds(*lines, prompt="'{a|b|c}'"))) == 15
-
-
 def test_without_variants_random_and_combinatorial_are_the_same() -> None:
     assert [s.id for s in expanded(group(TWO, "variants: combinatorial"))] == [
         s.id for s in expanded(group(TWO))
     ]
-
-
-EPOCH = "axes: {epoch: {values: ['__epoch__'], expand: true}}"
-EPOCHS = "wildcards: {epoch: [Gothic, 1920s, '{early|late} Baroque']}"
 
 
 @pytest.mark.parametrize("variants", ["random", "combinatorial"])
@@ -195,29 +211,11 @@ def test_each_field_of_a_value_is_drawn_for_itself() -> None:
     assert {text.partition(",")[0].split()[1] == text.rpartition(" ")[2] for text in found} == {True}
 
 
-def test_values_that_are_equal_in_two_axes_are_drawn_apart() -> None:
-    axes = "axes: {a: {values: ['{x|y}'], expand: true}, b: {values: ['{x|y}'], expand: true}}"
-    assert len(set(prompts(group(axes, "seeds: 60", prompt="'{a}{b}'")))) == 4
-
-
 def test_an_axis_that_no_prompt_mentions_keeps_the_draws_of_values() -> None:
     axes = "axes: {steps: [4, 5], epoch: {values: ['__epoch__'], expand: true}}"
     found = prompts(group(axes, "seeds: 20", prompt="'{epoch}'", top=EPOCHS))
     assert found[:20] == found[20:]
     assert len(set(found)) > 1
-
-
-def test_random_seeds_differ_where_only_the_negative_draws() -> None:
-    lines = EPOCH, "negative: '{epoch}'", "variants: combinatorial", "seeds: {count: 3, mode: random}"
-    found = expanded(group(*lines, prompt="a house", top=EPOCHS, model="z-image"))
-    assert len({shot.shot.seed for shot in found}) == len(found) == 12
-
-
-def test_an_expanding_value_that_only_a_name_mentions_is_checked() -> None:
-    axes = "axes: {x: {values: ['{y}', '{9$$__epoch__}'], expand: true}, y: [z]}"
-    found = "\n".join(refused(group(axes, top=f"{EPOCHS}\noutput: {{name: '{{x}}-{{index}}'}}")))
-    assert "{y} is in an axis value" in found
-    assert "requests 9 different lines of a wildcard that has 3" in found
 
 
 def test_rows_that_set_their_prompts_have_random_seeds_of_their_own() -> None:

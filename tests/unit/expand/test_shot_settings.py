@@ -9,7 +9,7 @@ import pytest
 from common.catalog import Catalog
 from common.manifest.model import Group, LoraRef, Manifest
 from coordinator.expand import expand
-from tests.unit.expand.making import catalog, expanded, group, refused, warned
+from tests.unit.expand.making import catalog, expanded, group, refused
 
 
 def test_what_the_manifest_does_not_say_comes_from_the_catalog() -> None:
@@ -44,24 +44,6 @@ def test_sizes_are_rounded_to_what_the_family_takes(size: str, pixels: tuple[int
     assert (shot.width, shot.height) == pixels
 
 
-def test_a_rounded_size_is_said_once_for_a_group() -> None:
-    lines = "axes: {guidance: [0, 1], steps: [4, 5]}", "size: 1000x1000"
-    assert warned(group(*lines)) == [
-        "m.yaml:7:9: shots[0].size: 1000x1000 is rounded to 1008x1008 (z-image requires multiples of 16)"
-    ]
-    assert warned(group("size: 1024x1024")) == []
-
-
-def test_a_lora_for_the_sister_model_is_doubtful_and_one_for_another_base_is_wrong() -> None:
-    (warning,) = warned(group("loras: [ana]", model="z-image"))
-    assert "LoRA `ana` was made for `z-image-turbo`; on `z-image` it may work less well" in warning
-    for model in ("sdxl", "flux2-klein-4b"):
-        (problem,) = refused(group("loras: [ana]", model=model))
-        assert f"LoRA `ana` was made for `z-image-turbo` and cannot work on `{model}`" in problem
-    (problem,) = refused(group("loras: [small]", model="flux2-klein-9b"))
-    assert "cannot work on `flux2-klein-9b`" in problem
-
-
 def test_what_does_not_go_together_is_no_mistake_where_it_is_excluded() -> None:
     axes = (
         "axes: {model: [sdxl, z-image-turbo], style: [{name: a, loras: [poster]}, {name: b, loras: [ana]}]}"
@@ -72,27 +54,6 @@ def test_what_does_not_go_together_is_no_mistake_where_it_is_excluded() -> None:
         "sdxl",
         "z-image-turbo",
     ]
-
-
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        ("model: z-imag", "unknown model `z-imag`: did you mean `z-image`?"),
-        ("loras: [anna]", "unknown LoRA `anna`: did you mean `ana`?"),
-        ("sampler: eula", "has no sampler `eula`"),
-        ("blind_steps: 9", "`blind_steps` of `z-image-turbo` must be 0 to 2"),
-    ],
-)
-def test_what_the_catalog_does_not_have_is_named_with_its_place(line: str, words: str) -> None:
-    manifest = group(line) if not line.startswith("model") else group(model=line.removeprefix("model: "))
-    (problem,) = refused(manifest)
-    assert problem.startswith(f"m.yaml:{4 if line.startswith('model') else 6}:")
-    assert words in problem
-
-
-def test_a_setting_that_a_family_does_not_have_is_refused() -> None:
-    (problem,) = refused(group("shift: 3", model="sdxl"))
-    assert "`sdxl` does not take `shift`" in problem
 
 
 def test_models_and_loras_without_a_fixed_identity_are_named() -> None:
