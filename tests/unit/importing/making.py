@@ -75,6 +75,11 @@ def imported(
     return Imported(written(document), account, folder)
 
 
+def fields(found: Imported, wanted: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of each shot what is wanted of it."""
+    return [{key: getattr(shot, key) for key in each} for shot, each in zip(found.shots, wanted, strict=True)]
+
+
 def png(**texts: str | bytes) -> bytes:
     """A picture of one pixel with `tEXt` chunks."""
     chunks = [(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0))]

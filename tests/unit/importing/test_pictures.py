@@ -18,7 +18,7 @@ from common.shot import LoraUse, Shot
 from coordinator.importing.imported import UnusableSource
 from coordinator.ingest.encode import encoded
 from tests.shots import MUG
-from tests.unit.importing.making import CATALOG, Imported, as_json, chunk, imported, png
+from tests.unit.importing.making import CATALOG, Imported, as_json, chunk, fields, imported, png
 
 _MODEL = CATALOG.models["shotfarm-demo"]
 _LORA = CATALOG.loras["blueprint"]
@@ -98,15 +98,88 @@ def test_more_like_one_have_new_seeds_and_all_else_alike() -> None:
     assert {each._replace(seed=shot.seed).id for each in found} == {shot.id}
 
 
-def test_infotext_gives_prompts_and_settings_and_tells_the_rest() -> None:
-    found = imported(png(parameters=INFOTEXT), "x.png")
-    (shot,) = found.shots
-    assert shot.prompt == "a cat, masterpiece\nin a hat"
-    assert shot.negative == "blurry,\nbad"
-    assert (shot.model, shot.steps, shot.guidance, shot.seed) == ("sdxl", 20, 7.0, 123)
-    assert (shot.width, shot.height, shot.sampler) == (832, 1216, "dpmpp_2m_karras")
-    assert set(found.left) == {"Clip skip: 2", "LoRA foo"}
-    assert "not in the catalog" in found.left["LoRA foo"]
+def _itxt(*, packed: bool) -> bytes:
+    """A packed or an international text of a PNG."""
+    info = PngInfo()
+    info.add_itxt("parameters", INFOTEXT.replace("a cat", "猫"), zip=packed)
+    out = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(out, "PNG", pnginfo=info)
+    return out.getvalue()
+
+
+_SWARM = {
+    "prompt": "a cat <lora:x:1>",
+    "negativeprompt": "bad",
+    "model": "Official/sd_xl_base_1.0",
+    "seed": 7,
+    "steps": 21,
+    "cfgscale": 6.5,
+    "width": 1024,
+    "height": 896,
+    "sampler": "euler",
+    "scheduler": "normal",
+    "loras": ["blueprint"],
+    "loraweights": ["0.8"],
+    "swarm_version": "0.9",
+}
+_INVOKE = {
+    "generation_mode": "sdxl_txt2img",
+    "positive_prompt": "a {cat}",
+    "negative_prompt": "bad",
+    "width": 1024,
+    "height": 1024,
+    "seed": 9,
+    "cfg_scale": 5.5,
+    "steps": 30,
+    "scheduler": "ddim",
+    "model": {"name": "Juggernaut v9", "base": "sdxl"},
+    "loras": [{"model": {"name": "ink"}, "weight": 0.75}],
+}
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted", "left"),
+    [
+        (
+            png(parameters=INFOTEXT),
+            {"prompt": "a cat, masterpiece\nin a hat", "negative": "blurry,\nbad", "model": "sdxl"}
+            | {"steps": 20, "guidance": 7.0, "seed": 123, "width": 832, "height": 1216}
+            | {"sampler": "dpmpp_2m_karras"},
+            {"Clip skip: 2": "", "LoRA foo": "not in the catalog"},
+        ),
+        (
+            png(parameters=INFOTEXT.replace("Clip skip: 2", "Denoising strength: 0.4")),
+            {"seed": 123},
+            {"Denoising strength: 0.4": "generated from another image", "LoRA foo": ""},
+        ),
+        *(
+            (
+                _itxt(packed=packed),
+                {"prompt": "猫, masterpiece\nin a hat"},
+                {"Clip skip: 2": "", "LoRA foo": ""},
+            )
+            for packed in (True, False)
+        ),
+        (
+            png(parameters=as_json({"sui_image_params": _SWARM})),
+            {"prompt": "a cat", "negative": "bad", "seed": 7, "steps": 21, "model": "sdxl"}
+            | {"guidance": 6.5, "width": 1024, "height": 896},
+            {"LoRA blueprint": "", "LoRA x": ""},
+        ),
+        (
+            png(invokeai_metadata=as_json(_INVOKE)),
+            {"prompt": "a {cat}", "model": "sdxl", "guidance": 5.5, "sampler": "ddim"},
+            {"model: Juggernaut v9": "`sdxl` is used", "LoRA ink": ""},
+        ),
+    ],
+)
+def test_settings_of_another_program_give_a_shot_and_what_is_left_is_told(
+    content: bytes, wanted: dict[str, Any], left: dict[str, str]
+) -> None:
+    found = imported(content, "x.png")
+    assert fields(found, [wanted]) == [wanted]
+    assert set(found.left) == set(left)
+    assert [what for what, why in left.items() if why not in found.left[what]] == []
 
 
 def _jpeg(comment: bytes) -> bytes:
@@ -130,64 +203,6 @@ def _jpeg(comment: bytes) -> bytes:
 )
 def test_user_comments_are_read_in_every_encoding(comment: bytes) -> None:
     assert imported(_jpeg(comment), "x.jpg").shots[0].seed == 123
-
-
-def test_packed_and_international_texts_of_a_png_are_read() -> None:
-    for packed in (True, False):
-        info = PngInfo()
-        info.add_itxt("parameters", INFOTEXT.replace("a cat", "猫"), zip=packed)
-        out = io.BytesIO()
-        Image.new("RGB", (8, 8)).save(out, "PNG", pnginfo=info)
-        assert imported(out.getvalue(), "x.png").shots[0].prompt.startswith("猫")
-
-
-def test_a_picture_made_from_another_is_told() -> None:
-    text = INFOTEXT.replace("Clip skip: 2", "Denoising strength: 0.4")
-    assert "generated from another image" in imported(png(parameters=text)).left["Denoising strength: 0.4"]
-
-
-def test_swarmui_parameters_are_read() -> None:
-    data = {
-        "prompt": "a cat <lora:x:1>",
-        "negativeprompt": "bad",
-        "model": "Official/sd_xl_base_1.0",
-        "seed": 7,
-        "steps": 21,
-        "cfgscale": 6.5,
-        "width": 1024,
-        "height": 896,
-        "sampler": "euler",
-        "scheduler": "normal",
-        "loras": ["blueprint"],
-        "loraweights": ["0.8"],
-        "swarm_version": "0.9",
-    }
-    found = imported(png(parameters=as_json({"sui_image_params": data})), "x.png")
-    (shot,) = found.shots
-    assert (shot.prompt, shot.negative, shot.seed, shot.steps) == ("a cat", "bad", 7, 21)
-    assert (shot.model, shot.guidance, shot.width, shot.height) == ("sdxl", 6.5, 1024, 896)
-    assert set(found.left) == {"LoRA blueprint", "LoRA x"}
-
-
-def test_invokeai_metadata_is_read() -> None:
-    data = {
-        "generation_mode": "sdxl_txt2img",
-        "positive_prompt": "a {cat}",
-        "negative_prompt": "bad",
-        "width": 1024,
-        "height": 1024,
-        "seed": 9,
-        "cfg_scale": 5.5,
-        "steps": 30,
-        "scheduler": "ddim",
-        "model": {"name": "Juggernaut v9", "base": "sdxl"},
-        "loras": [{"model": {"name": "ink"}, "weight": 0.75}],
-    }
-    found = imported(png(invokeai_metadata=as_json(data)), "x.png")
-    (shot,) = found.shots
-    assert (shot.prompt, shot.model, shot.guidance, shot.sampler) == ("a {cat}", "sdxl", 5.5, "ddim")
-    assert "`sdxl` is used" in found.left["model: Juggernaut v9"]
-    assert "LoRA ink" in found.left
 
 
 def test_the_persons_model_takes_the_place_of_any_other() -> None:

@@ -4,40 +4,88 @@ from __future__ import annotations
 
 import contextlib
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordinator.importing.imported import UnusableSource
-from tests.unit.importing.making import imported
+from tests.unit.importing.making import fields, imported
 
-_FLAGS = (
-    '--prompt "a mug, \\"hot\\"" --negative_prompt "blurry" --steps 20 --cfg_scale 7 --width 512 '
-    '--height 768 --seed 42 --sampler_name "Euler a" --n_iter 2 --batch_size 2\n'
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "left"),
+    [
+        # A1111: flags set fields and successive seeds.
+        (
+            '--prompt "a mug, \\"hot\\"" --negative_prompt "blurry" --steps 20 --cfg_scale 7 --width 512 '
+            '--height 768 --seed 42 --sampler_name "Euler a" --n_iter 2 --batch_size 2\n',
+            [
+                {"prompt": 'a mug, "hot"', "negative": "blurry", "steps": 20, "guidance": 7.0, "seed": 42},
+                {"width": 512, "height": 768, "model": "sd15", "sampler": "euler_a", "seed": 43},
+                {"seed": 44},
+                {"seed": 45},
+            ],
+            {},
+        ),
+        # Values without quotes go on to the next flag; an apostrophe is none.
+        (
+            "--prompt a lamp on a table --steps 30 --foo bar --restore_faces\n--prompt a key --steps=12\n",
+            [{"prompt": "a lamp on a table", "steps": 30}, {"prompt": "a key", "steps": 12}],
+            {"--foo: bar": "the farm does not have this setting", "--restore_faces: true": ""},
+        ),
+        ("--prompt a dog's bed --steps 9", [{"prompt": "a dog's bed"}], {}),
+        ("--prompt 'a dog' --steps 9", [{"prompt": "a dog"}], {}),
+        (
+            "--prompt a --seed 18446744073709551615",
+            [{"prompt": "a"}],
+            {"--seed: 18446744073709551615": "random one"},
+        ),
+        # Kohya.
+        (
+            "# a comment\na cat --n blurry, bad --w 512 --h 768 --d 42 --s 20 --l 7.5 --am 0.8\n\n"
+            "a dog --d 1 --l 7.5\n",
+            [
+                {"prompt": "a cat", "negative": "blurry, bad", "seed": 42, "steps": 20, "guidance": 7.5}
+                | {"width": 512, "height": 768},
+                {"prompt": "a dog", "negative": "", "seed": 1},
+            ],
+            {"--am 0.8": "", "# a comment": ""},
+        ),
+        # Midjourney: ratios and negatives.
+        (
+            "/imagine prompt: a cat --ar 2:3 --s 250 --no people, cars\na dog --ar 16:9 --v 6\n",
+            [
+                {"prompt": "a cat", "negative": "people, cars", "width": 832, "height": 1248},
+                {"prompt": "a dog", "width": 1360, "height": 768},
+            ],
+            {"--s 250": "", "--v 6": ""},
+        ),
+        # InvokeAI: weights are text, and brackets its negative.
+        (
+            "a cat++ on a (roof)1.3 [blurry, ugly]\na dog\n",
+            [
+                {"prompt": "a cat++ on a (roof)1.3", "negative": "blurry, ugly"},
+                {"prompt": "a dog", "negative": ""},
+            ],
+            {"`(roof)1.3`": "kept as text"},
+        ),
+        # Plain lines.
+        (
+            "a mug\r\n\r\na lamp {on} a table\rthe last",
+            [{"prompt": "a mug"}, {"prompt": "a lamp {on} a table"}, {"prompt": "the last"}],
+            {},
+        ),
+    ],
 )
-
-
-def test_flags_of_a1111_set_fields_and_successive_seeds() -> None:
-    found = imported(_FLAGS)
-    assert [shot.seed for shot in found.shots] == [42, 43, 44, 45]
-    shot = found.shots[0]
-    assert (shot.prompt, shot.negative, shot.steps, shot.guidance) == ('a mug, "hot"', "blurry", 20, 7.0)
-    assert (shot.width, shot.height, shot.model, shot.sampler) == (512, 768, "sd15", "euler_a")
-    assert "--sampler_name: Euler a" not in found.left
-
-
-def test_values_without_quotes_go_on_to_the_next_flag() -> None:
-    found = imported(
-        "--prompt a lamp on a table --steps 30 --foo bar --restore_faces\n--prompt a key --steps=12\n"
-    )
-    assert [(shot.prompt, shot.steps) for shot in found.shots] == [("a lamp on a table", 30), ("a key", 12)]
-    assert found.left["--foo: bar"] == "the farm does not have this setting"
-
-
-def test_an_apostrophe_is_no_quote() -> None:
-    assert imported("--prompt a dog's bed --steps 9").shots[0].prompt == "a dog's bed"
-    assert imported("--prompt 'a dog' --steps 9").shots[0].prompt == "a dog"
+def test_a_list_of_another_program_gives_these_shots_and_what_is_left_is_told(
+    text: str, wanted: list[dict[str, Any]], left: dict[str, str]
+) -> None:
+    found = imported(text)
+    assert fields(found, wanted) == wanted
+    assert {what for what in found.left if what.startswith(("-", "#", "`("))} == set(left)
+    assert [what for what, why in left.items() if why not in found.left[what]] == []
 
 
 def test_prompts_with_a_mixture_of_settings_share_a_group_and_name_what_differs() -> None:
@@ -58,38 +106,6 @@ def test_a_seed_of_minus_one_is_a_random_one_beside_those_that_are_given() -> No
     seeds = [shot.seed for shot in found.shots]
     assert seeds[1] == 7
     assert len({*seeds, -1}) == 4
-
-
-def test_seeds_beyond_the_farms_are_told() -> None:
-    found = imported("--prompt a --seed 18446744073709551615")
-    assert "random one" in found.left["--seed: 18446744073709551615"]
-
-
-def test_a_kohya_prompt_file_is_read() -> None:
-    found = imported(
-        "# a comment\na cat --n blurry, bad --w 512 --h 768 --d 42 --s 20 --l 7.5 --am 0.8\n\n"
-        "a dog --d 1 --l 7.5\n"
-    )
-    cat, dog = found.shots
-    assert (cat.prompt, cat.negative, cat.seed, cat.steps, cat.guidance) == (
-        "a cat",
-        "blurry, bad",
-        42,
-        20,
-        7.5,
-    )
-    assert (cat.width, cat.height) == (512, 768)
-    assert (dog.prompt, dog.negative, dog.seed) == ("a dog", "", 1)
-    assert {"--am 0.8", "# a comment"} <= set(found.left)
-
-
-def test_a_midjourney_list_gives_ratios_and_negatives_and_tells_the_rest() -> None:
-    found = imported("/imagine prompt: a cat --ar 2:3 --s 250 --no people, cars\na dog --ar 16:9 --v 6\n")
-    cat, dog = found.shots
-    assert (cat.prompt, cat.negative) == ("a cat", "people, cars")
-    assert cat.height / cat.width == pytest.approx(1.5, rel=0.05)
-    assert dog.width / dog.height == pytest.approx(16 / 9, rel=0.05)
-    assert {"--s 250", "--v 6"} <= set(found.left)
 
 
 def test_a_swarmui_list_is_translated() -> None:
@@ -114,21 +130,9 @@ def test_a_swarmui_wildcard_is_one_here() -> None:
     assert "a __people/job__ and {2$$, $$__tag__}" in found.text
 
 
-def test_invokeai_weights_are_told_and_brackets_are_its_negative() -> None:
-    found = imported("a cat++ on a (roof)1.3 [blurry, ugly]\na dog\n")
-    cat, dog = found.shots
-    assert (cat.prompt, cat.negative, dog.negative) == ("a cat++ on a (roof)1.3", "blurry, ugly", "")
-    assert "kept as text" in found.left["`(roof)1.3`"]
-
-
 def test_dynamic_prompts_stay_what_they_are() -> None:
     found = imported("a {red|blue} mug\n{2$$rain|fog|wind} over a lamp\n")
     assert found.shots[0].prompt in ("a red mug", "a blue mug")
-
-
-def test_plain_lines_are_prompts() -> None:
-    found = imported("a mug\r\n\r\na lamp {on} a table\rthe last")
-    assert [shot.prompt for shot in found.shots] == ["a mug", "a lamp {on} a table", "the last"]
 
 
 def test_what_sets_nothing_is_told_once_with_its_count_and_first_place() -> None:

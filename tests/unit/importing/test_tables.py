@@ -5,121 +5,183 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openpyxl import Workbook
 
+from common.shot import LoraUse
 from coordinator.expand.oversights import is_blank
 from coordinator.importing.imported import UnusableSource
-from tests.unit.importing.making import as_json, imported
+from tests.unit.importing.making import CATALOG, as_json, fields, imported
 
 
-def test_a_batch_table_gives_a_picture_a_row_with_its_settings_and_file_name() -> None:
-    found = imported(
-        "filename,prompt,negative_prompt,width,height,steps,cfg_scale\n"
-        "00001-0-3.png,a red mug,blurry,512,768,20,7\n"
-        "00002-0-4.png,a lamp,,768,512,20,7\n",
-        "batch.csv",
-    )
-    mug, lamp = found.shots
-    assert (mug.prompt, mug.negative, mug.steps, mug.guidance) == ("a red mug", "blurry", 20, 7.0)
-    assert (mug.width, mug.height, lamp.width, lamp.negative) == (512, 768, 768, "")
-    assert found.names == ["00001-0-3", "00002-0-4"]
+@pytest.mark.parametrize(
+    ("name", "content", "model", "wanted", "left"),
+    [
+        (
+            "batch.csv",
+            "filename,prompt,negative_prompt,width,height,steps,cfg_scale\n"
+            "00001-0-3.png,a red mug,blurry,512,768,20,7\n00002-0-4.png,a lamp,,768,512,20,7\n",
+            None,
+            [
+                {"prompt": "a red mug", "negative": "blurry", "steps": 20, "guidance": 7.0}
+                | {"width": 512, "height": 768},
+                {"prompt": "a lamp", "negative": "", "width": 768},
+            ],
+            {"model"},
+        ),
+        # The log of A1111.
+        (
+            "log.csv",
+            "prompt,seed,width,height,sampler,cfgs,steps,filename,negative_prompt,sd_model_name,sd_model_hash\n"
+            "a mug,42,512,512,DDIM,6.5,25,00001.png,bad,v1-5-pruned-emaonly,6ce0161689\n",
+            None,
+            [{"model": "sd15", "sampler": "ddim", "guidance": 6.5, "seed": 42}],
+            set(),
+        ),
+        *(
+            (
+                "x.csv",
+                f"Prompt{mark}Negative Prompt{mark}CFG Scale{mark}Size\na mug{mark}bad{mark}5{mark}640x512\n",
+                None,
+                [{"prompt": "a mug", "negative": "bad", "guidance": 5.0, "width": 640}],
+                {"model"},
+            )
+            for mark in ";\t,"
+        ),
+        # A value out of bounds is left, and its row stays.
+        (
+            "x.csv",
+            "prompt,steps,cfg_scale,width,height\na mug,0,high,5,512\n",
+            None,
+            [{"prompt": "a mug"}],
+            {"model", "steps: 0", "cfg_scale: high", "width, height: 5x512"},
+        ),
+        (
+            "p.json",
+            as_json([{"prompt": "a", "num_inference_steps": 12, "seed": None}, {"prompt": "b", "seed": 3}]),
+            None,
+            [{"prompt": "a", "steps": 12}, {"prompt": "b", "steps": 25, "seed": 3}],
+            {"model"},
+        ),
+        # A column of texts is one of prompts.
+        (
+            "x.csv",
+            "Name,Text,Size,Steps,Negative,Loras\nx,a mug,96x128,4,blurry,blueprint@0.5 + ink\n",
+            "shotfarm-demo",
+            [
+                {"prompt": "cyanotype, a mug", "width": 96, "height": 128, "steps": 4, "negative": "blurry"}
+                | {"loras": (LoraUse("blueprint", CATALOG.loras["blueprint"].identity or "", 0.5),)}
+            ],
+            {"LoRA ink"},
+        ),
+        # Styles are an axis that draws one subject in each.
+        (
+            "styles.csv",
+            "name,prompt,negative_prompt\n"
+            'Film,"still of {prompt}, grain",cartoon\nOil,"oil, {thick}",\nNo,,blurry\n',
+            "sdxl",
+            [
+                {"prompt": "still of a red mug on a table, grain", "negative": "cartoon"},
+                {"prompt": "a red mug on a table, oil, {thick}", "negative": ""},
+                {"prompt": "a red mug on a table", "negative": "blurry"},
+            ],
+            {"a subject"},
+        ),
+    ],
+)
+def test_rows_become_shots_with_their_settings_and_what_is_left_is_told(
+    name: str, content: str, model: str | None, wanted: list[dict[str, Any]], left: set[str]
+) -> None:
+    found = imported(content, name, model=model)
+    assert fields(found, wanted) == wanted
+    assert set(found.left) == left
 
 
-def test_the_log_of_a1111_is_read() -> None:
-    found = imported(
-        "prompt,seed,width,height,sampler,cfgs,steps,filename,negative_prompt,sd_model_name,sd_model_hash\n"
-        "a mug,42,512,512,DDIM,6.5,25,00001.png,bad,v1-5-pruned-emaonly,6ce0161689\n",
-        "log.csv",
-    )
-    (shot,) = found.shots
-    assert (shot.model, shot.sampler, shot.guidance, shot.seed) == ("sd15", "ddim", 6.5, 42)
-    assert found.left == {}
-
-
-@pytest.mark.parametrize("separator", [";", "\t", ","])
-def test_other_separators_and_headings_are_read(separator: str) -> None:
-    rows = [["Prompt", "Negative Prompt", "CFG Scale", "Size"], ["a mug", "bad", "5", "640x512"]]
-    found = imported("\n".join(separator.join(row) for row in rows), "x.csv")
-    (shot,) = found.shots
-    assert (shot.prompt, shot.negative, shot.guidance, shot.width) == ("a mug", "bad", 5.0, 640)
-
-
-def test_a_value_out_of_bounds_is_left_and_its_row_stays() -> None:
-    found = imported("prompt,steps,cfg_scale,width,height\na mug,0,high,5,512\n", "x.csv")
-    assert len(found.shots) == 1
-    assert set(found.left) == {"model", "steps: 0", "cfg_scale: high", "width, height: 5x512"}
+def _workbook(*rows: list[str]) -> bytes:
+    book = Workbook()
+    assert book.active is not None
+    for row in rows:
+        book.active.append(row)
+    out = io.BytesIO()
+    book.save(out)
+    return out.getvalue()
 
 
 PRODUCTS = "Variant SKU,Title,Price\nA1,Red mug,3\nA2,,4\nA3,Blue mug,5\n"
 
 
-def _in_folder(tmp_path: Path, name: str, content: str) -> Path:
-    (tmp_path / name).write_text(content, encoding="utf-8")
-    return tmp_path
-
-
-def test_a_product_table_is_an_axis_over_the_file(tmp_path: Path) -> None:
-    found = imported(PRODUCTS, "products.csv", folder=_in_folder(tmp_path, "products.csv", PRODUCTS))
-    assert found.document["shots"][0]["axes"] == {"product": {"file": "products.csv"}}
-    assert [shot.prompt for shot in found.shots] == ["Red mug, product photo", "Blue mug, product photo"]
-    assert found.names == ["A1-0", "A3-0"]
-    assert "1 of 3" in found.left["an empty `Title`"]
-
-
-def test_columns_are_chosen_by_name(tmp_path: Path) -> None:
-    table = "sku,größe in cm,text\nx,12,a mug\ny,13,a lamp\n"
-    folder = _in_folder(tmp_path, "p.csv", table)
-    found = imported(table, "p.csv", folder=folder, columns=("sku", "text", "größe in cm"))
-    assert [shot.prompt for shot in found.shots] == ["a mug, 12, product photo", "a lamp, 13, product photo"]
-    assert found.names == ["x-0", "y-0"]
-    with pytest.raises(UnusableSource, match="no column `colour`; it has sku"):
-        imported(table, "p.csv", columns=("colour",))
-
-
-def test_headings_of_any_script_and_sign_are_referred_to(tmp_path: Path) -> None:
-    table = 'index,"say ""hi""",Название\n1,a,кружка\n2,b,лампа\n'
-    found = imported(
-        table, "p.csv", folder=_in_folder(tmp_path, "p.csv", table), columns=('say "hi"', "Название", "index")
-    )
-    assert [shot.prompt for shot in found.shots] == ["кружка, 1, product photo", "лампа, 2, product photo"]
-
-
-def test_a_workbook_is_a_table(tmp_path: Path) -> None:
-    from openpyxl import Workbook
-
-    book = Workbook()
-    assert book.active is not None
-    for row in (["SKU", "Title"], ["A1", "Red mug"], ["A2", "Lamp"]):
-        book.active.append(row)
-    book.save(tmp_path / "goods.xlsx")
-    found = imported((tmp_path / "goods.xlsx").read_bytes(), "goods.xlsx", folder=tmp_path)
-    assert found.names == ["A1-0", "A2-0"]
+PERSONAS = [{"name": "ana", "look": "red hair"}, {"name": "bo", "look": "a beard"}]
+SIZED = "sku,größe in cm,text\nx,12,a mug\ny,13,a lamp\n"
 
 
 @pytest.mark.parametrize(
-    ("name", "content"),
+    ("name", "content", "columns", "prompts", "names"),
     [
-        ("p.json", as_json([{"name": "ana", "look": "red hair"}, {"name": "bo", "look": "a beard"}])),
-        ("p.jsonl", '{"name": "ana", "look": "red hair"}\n{"name": "bo", "look": "a beard"}\n'),
-        ("p.json", as_json({"ana": {"look": "red hair"}, "bo": {"look": "a beard"}})),
+        (
+            "products.csv",
+            PRODUCTS,
+            (),
+            ["Red mug, product photo", "Blue mug, product photo"],
+            ["A1-0", "A3-0"],
+        ),
+        (
+            "goods.xlsx",
+            _workbook(["SKU", "Title"], ["A1", "Red mug"], ["A2", "Lamp"]),
+            (),
+            ["Red mug, product photo", "Lamp, product photo"],
+            ["A1-0", "A2-0"],
+        ),
+        # Columns are chosen by name.
+        (
+            "p.csv",
+            SIZED,
+            ("sku", "text", "größe in cm"),
+            ["a mug, 12, product photo", "a lamp, 13, product photo"],
+            ["x-0", "y-0"],
+        ),
+        # Headings of any script and sign.
+        (
+            "p.csv",
+            'index,"say ""hi""",Название\n1,a,кружка\n2,b,лампа\n',
+            ('say "hi"', "Название", "index"),
+            ["кружка, 1, product photo", "лампа, 2, product photo"],
+            ["a-0", "b-0"],
+        ),
+        *(
+            (name, content, (), ["red hair, portrait", "a beard, portrait"], ["ana-0", "bo-0"])
+            for name, content in (
+                ("p.json", as_json(PERSONAS)),
+                ("p.jsonl", "".join(f"{as_json(each)}\n" for each in PERSONAS)),
+                ("p.json", as_json({each["name"]: {"look": each["look"]} for each in PERSONAS})),
+            )
+        ),
     ],
+    ids=["csv", "xlsx", "columns", "headings", "objects", "lines", "mapping"],
 )
-def test_personas_are_an_axis_over_the_file(tmp_path: Path, name: str, content: str) -> None:
-    found = imported(content, name, folder=_in_folder(tmp_path, name, content))
-    assert [shot.prompt for shot in found.shots] == ["red hair, portrait", "a beard, portrait"]
-    assert found.names == ["ana-0", "bo-0"]
+def test_rows_without_prompts_are_an_axis_over_the_file(
+    tmp_path: Path,
+    name: str,
+    content: str | bytes,
+    columns: tuple[str, ...],
+    prompts: list[str],
+    names: list[str],
+) -> None:
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    found = imported(content, name, folder=tmp_path, columns=columns)
+    assert [shot.prompt for shot in found.shots] == prompts
+    assert found.names == names
+    ((axis),) = found.document["shots"][0]["axes"].values()
+    assert axis == {"file": name}
+    assert content != PRODUCTS or "1 of 3" in found.left["an empty `Title`"]
 
 
-def test_objects_with_prompts_are_pictures() -> None:
-    found = imported(
-        as_json([{"prompt": "a mug", "num_inference_steps": 12, "seed": None}, {"prompt": "b", "seed": 3}]),
-        "p.json",
-    )
-    assert [(shot.prompt, shot.steps) for shot in found.shots] == [("a mug", 12), ("b", 25)]
-    assert found.shots[1].seed == 3
+def test_a_column_that_is_not_there_is_named_with_those_that_are() -> None:
+    with pytest.raises(UnusableSource, match="no column `colour`; it has sku"):
+        imported(SIZED, "p.csv", columns=("colour",))
 
 
 _CELL = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=60)
@@ -146,41 +208,9 @@ def test_any_prompt_of_a_table_comes_out_as_it_is(rows: list[tuple[str, str]]) -
     assert [(shot.prompt, shot.negative) for shot in found.shots] == rows
 
 
-def test_columns_of_other_programs_are_read_and_a_column_of_texts_is_one_of_prompts() -> None:
-    found = imported(
-        "Name,Text,Size,Steps,Negative,Loras\nx,a mug,96x128,4,blurry,blueprint@0.5 + ink\n",
-        "x.csv",
-        model="shotfarm-demo",
-    )
-    (shot,) = found.shots
-    assert (shot.prompt, shot.width, shot.height, shot.steps, shot.negative) == (
-        "cyanotype, a mug",
-        96,
-        128,
-        4,
-        "blurry",
-    )
-    assert [(use.name, use.weight) for use in shot.loras] == [("blueprint", 0.5)]
-    assert "LoRA ink" in found.left
-
-
 def test_rows_that_are_alike_are_several_pictures_unless_their_seed_is() -> None:
     found = imported("prompt,seed\na mug,\na mug,-1\na mug,5\na mug,5\n", "x.csv")
     seeds = [shot.seed for shot in found.shots]
     assert len(seeds) == len(set(seeds)) == 3
     assert 5 in seeds
     assert "a duplicate image" in found.left
-
-
-def test_styles_are_an_axis_that_draws_one_subject_in_each() -> None:
-    found = imported(
-        "name,prompt,negative_prompt\n"
-        'Film,"still of {prompt}, grain",cartoon\nOil,"oil, {thick}",\nNo,,blurry\n',
-        "styles.csv",
-        model="sdxl",
-    )
-    assert [(shot.prompt, shot.negative) for shot in found.shots] == [
-        ("still of a red mug on a table, grain", "cartoon"),
-        ("a red mug on a table, oil, {thick}", ""),
-        ("a red mug on a table", "blurry"),
-    ]
