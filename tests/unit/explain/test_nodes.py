@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,27 +17,38 @@ from coordinator.explain import (
 )
 from tests.unit.explain.facts import first, node, states
 
-
-def test_an_idle_node_says_what_keeps_each_lane_from_it_and_what_to_put_there() -> None:
-    refused = NodeRefusal("model sdxl is not on this node", 40, "put the files of model sdxl there")
-    lanes = (LaneWork(lane="public", first=None, refusals=(refused,)),)
-    said = explain_node(NodeSubject(node=node(), vram_class=8, lanes=lanes, other_lanes={"studio": 7}))
-    assert "It cannot render 40 images in lane public: model sdxl is not on this node." in said.sentences
-    assert "7 images wait in lane studio, which it does not serve." in said.sentences
-    assert said.remedy == "put the files of model sdxl there"
+REFUSED = NodeRefusal("model sdxl is not on this node", 40, "put the files of model sdxl there")
 
 
-def test_a_node_with_work_needs_no_remedy() -> None:
-    refused = NodeRefusal("model sdxl is not on this node", 40, "put the files of model sdxl there")
-    lanes = (LaneWork(lane="public", first=first(), images=12, refusals=(refused,)),)
-    said = explain_node(NodeSubject(node=node(), vram_class=8, lanes=lanes))
-    assert "It will take 12 shots of job j-1 next (lane public)." in said.sentences
-    assert said.remedy == ""
-
-
-def test_a_node_of_another_version_says_what_to_install() -> None:
-    said = explain_node(NodeSubject(node=node(), vram_class=8, version="0.2.0", farm_version="0.1.0"))
-    assert said.remedy == "install shotfarm==0.1.0 on small"
+@pytest.mark.parametrize(
+    ("facts", "sentences", "remedy"),
+    [
+        # An idle node says what keeps each lane from it.
+        (
+            {
+                "lanes": (LaneWork(lane="public", first=None, refusals=(REFUSED,)),),
+                "other_lanes": {"studio": 7},
+            },
+            [
+                "It cannot render 40 images in lane public: model sdxl is not on this node.",
+                "7 images wait in lane studio, which it does not serve.",
+            ],
+            "put the files of model sdxl there",
+        ),
+        (
+            {"lanes": (LaneWork(lane="public", first=first(), images=12, refusals=(REFUSED,)),)},
+            ["It will take 12 shots of job j-1 next (lane public)."],
+            "",
+        ),
+        ({"version": "0.2.0", "farm_version": "0.1.0"}, [], "install shotfarm==0.1.0 on small"),
+    ],
+)
+def test_a_node_says_what_it_does_next_or_what_keeps_it(
+    facts: dict[str, Any], sentences: list[str], remedy: str
+) -> None:
+    said = explain_node(NodeSubject(node=node(), vram_class=8, **facts))
+    assert [each for each in sentences if each not in said.sentences] == []
+    assert said.remedy == remedy
 
 
 @given(states, st.booleans(), st.booleans())

@@ -11,6 +11,7 @@ from coordinator.explain import (
     Budget,
     CandidateNode,
     Hand,
+    ShotSubject,
     Waiting,
     explain_shot,
 )
@@ -108,6 +109,15 @@ def test_every_shot_has_a_sentence_that_names_it(
             "`farm priority j-1 51`",
         ),
         (waiting(CandidateNode(node=node(), first=first())), "node small takes this next", ""),
+        # A fresh node takes what failed on another.
+        (
+            waiting(
+                CandidateNode(node=node(), first=first(), failed=True, rest_s=12),
+                CandidateNode(node=node("large"), first=first()),
+            ),
+            "node large takes this next",
+            "",
+        ),
         (
             waiting(CandidateNode(node=node(state=NodeState.BUSY), first=first())),
             "node small takes this after its current batch",
@@ -132,28 +142,42 @@ def test_the_first_hindrance_is_said_with_its_remedy(one: Waiting, sentence: str
     assert bool(answer.remedy) == bool(remedy)
 
 
-def test_a_fresh_node_takes_what_failed_on_another() -> None:
-    tired = CandidateNode(node=node(), first=first(), failed=True, rest_s=12)
-    fresh = CandidateNode(node=node("large"), first=first())
-    assert "node large takes this next" in why_waiting(waiting(tired, fresh)).sentence
-
-
-def test_a_shot_goes_on_by_the_job_that_may() -> None:
-    paused = waiting(job=job(id="j-2", intent="paused"))
-    said = explain_shot(shot(waits=(paused, waiting(CandidateNode(node=node(), first=first())))))
-    assert said.sentences[0] == "shot 3f3f3f3f3f3f (mug/red-0) waits: node small takes this next."
-    assert said.sentences[1] == "Job j-2 is paused by the operator."
-    assert said.remedy == ""
-
-
-def test_a_failed_shot_says_where_why_and_what_to_do() -> None:
-    said = explain_shot(shot(ShotState.FAILED, reason="all black", failed_on=("small", "large")))
-    assert "failed on small, large: all black" in said.sentences[0]
-    assert "`farm retry j-1`" in said.remedy
-    assert "`farm accept 3f3f3f3f3f3f`" in said.remedy
-
-
-def test_a_running_shot_says_where() -> None:
-    hand = Hand(node="small", batch_id="b-1", job_id="j-1", shots=4, since_s=12)
-    said = explain_shot(shot(ShotState.RUNNING, hand=hand))
-    assert "is being rendered on node small, in batch b-1, for 12 s so far" in said.sentences[0]
+@pytest.mark.parametrize(
+    ("one", "sentences", "remedies"),
+    [
+        # It goes on by the job that may.
+        (
+            shot(
+                waits=(
+                    waiting(job=job(id="j-2", intent="paused")),
+                    waiting(CandidateNode(node=node(), first=first())),
+                )
+            ),
+            [
+                "shot 3f3f3f3f3f3f (mug/red-0) waits: node small takes this next.",
+                "Job j-2 is paused by the operator.",
+            ],
+            [],
+        ),
+        (
+            shot(ShotState.FAILED, reason="all black", failed_on=("small", "large")),
+            ["failed on small, large: all black"],
+            ["`farm retry j-1`", "`farm accept 3f3f3f3f3f3f`"],
+        ),
+        (
+            shot(
+                ShotState.RUNNING,
+                hand=Hand(node="small", batch_id="b-1", job_id="j-1", shots=4, since_s=12),
+            ),
+            ["is being rendered on node small, in batch b-1, for 12 s so far"],
+            [],
+        ),
+    ],
+)
+def test_a_shot_says_where_it_is_why_and_what_to_do(
+    one: ShotSubject, sentences: list[str], remedies: list[str]
+) -> None:
+    said = explain_shot(one)
+    assert [each for each, told in zip(sentences, said.sentences, strict=False) if each not in told] == []
+    assert [each for each in remedies if each not in said.remedy] == []
+    assert bool(said.remedy) == bool(remedies)
