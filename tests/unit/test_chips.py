@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from common.cards import REFERENCE_CARDS, load_card
-from common.chips import Chip, chip_of, find_chip, is_known, known_chips, page
+from common.chips import Chip, chip_of, find_chip, is_known, known_chips
 from common.units import GIB
 
 ROOT = Path(__file__).parents[2]
@@ -95,8 +95,3 @@ def test_rates_agree_with_the_generation_of_a_chip(chip: Chip) -> None:
     assert chip.rate("float16") >= chip.fp32
     assert (chip.bf16 is not None) == (chip.compute_capability >= (8, 0))
     assert (chip.fp16 is None) == (chip.compute_capability < (6, 0) or chip.compute_capability == (6, 1))
-
-
-def test_the_page_of_cards_is_generated_from_the_data() -> None:
-    written = (ROOT / "docs/reference/cards.md").read_text("utf-8")
-    assert written == page() + "\n", "run `python -m common.chips > docs/reference/cards.md`"

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from common import chips, states
+from common.manifest.schema import manifest_schema
+from coordinator.http import __main__ as api
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("common", "coordinator", "gpu_node")
@@ -27,6 +32,40 @@ def test_every_path_and_name_on_a_page_exists(page: Path) -> None:
         assert (ROOT / path).exists(), f"{page.name} names {path}"
         for name in re.findall(r"\w+", names):
             assert re.search(rf"\b{name}\b", (ROOT / path).read_text()), f"{page.name}: no {name} in {path}"
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "command"),
+    [
+        ("docs/reference/api.md", api.page, "python -m coordinator.http"),
+        ("docs/reference/states.md", states.page, "python -m common.states"),
+        ("docs/reference/cards.md", lambda: f"{chips.page()}\n", "python -m common.chips"),
+        (
+            "manifests/manifest.schema.json",
+            lambda: f"{json.dumps(manifest_schema(), indent=2)}\n",
+            "farm schema",
+        ),
+    ],
+)
+def test_what_is_generated_is_what_the_code_says(file: str, content: Callable[[], str], command: str) -> None:
+    assert (ROOT / file).read_text("utf-8") == content(), f"run `{command} > {file}`"
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda page: page.name
+)
+def test_every_link_on_a_page_leads_to_a_file_and_a_heading(page: Path) -> None:
+    links = re.findall(r"\]\((?!\w+:)([^)#\s]*)#?([^)]*)\)", page.read_text())
+    for file, anchor in ((page.parent / target if target else page, anchor) for target, anchor in links):
+        assert file.exists(), file
+        assert not anchor or anchor in _headings(file), (file, anchor)
+
+
+def _headings(page: Path) -> set[str]:
+    """As they are linked to."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    found = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
 
 
 def test_every_term_of_the_glossary_has_code_and_no_banned_word_names_anything() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 from itertools import product
-from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -25,7 +24,6 @@ from common.states import (
     NodeState,
     ShotEvent,
     ShotState,
-    page,
 )
 
 ALL: list[tuple[Machine[Any, Any], type[StrEnum], type[StrEnum]]] = [
@@ -116,11 +114,6 @@ def test_a_node_holds_a_batch_in_no_state_that_cannot_be_freed(state: NodeState)
 def test_every_closing_a_node_may_send_is_an_event_of_a_batch() -> None:
     sent = get_args(Close.model_fields["outcome"].annotation)
     assert set(sent) == set(BatchEvent) - {BatchEvent.EXPIRED, BatchEvent.VANISHED}
-
-
-def test_the_page_of_states_is_made_from_the_tables() -> None:
-    written = Path(__file__).parents[2] / "docs" / "reference" / "states.md"
-    assert written.read_text() == page(), "run: python -m common.states > docs/reference/states.md"
 
 
 def _reachable_by(start: set[Any], events: set[NodeEvent]) -> set[Any]:

@@ -29,11 +29,3 @@ def test_farm_plan_names_file_and_line_and_exits_with_2(
     told = capsys.readouterr()
     assert re.match(rf"{re.escape(name)}:\d+:\d+: ", told.err)
     assert "Traceback" not in told.err + told.out
-
-
-def test_a_manifest_that_is_not_there_is_named(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(BROKEN)
-    assert plan(["nowhere.yaml"], monkeypatch) == 2
-    assert capsys.readouterr().err.startswith("nowhere.yaml: cannot be read")
