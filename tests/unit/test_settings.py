@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from common.catalog import load_catalog
 from common.errors import InvalidDocument
 from common.settings import load_settings
 
@@ -54,13 +55,44 @@ def test_a_file_that_sets_nothing_changes_nothing(tmp_path: Path, content: str) 
         (b"nodes:\n- lanes: [public]", "farm.yaml:2:3: nodes[0].name: is missing"),
         (b"prot: 1", "prot: unknown key: did you mean `port`?"),
         (b"money: {curency: CHF}", "money.curency: unknown key: did you mean `currency`?"),
+        # A wrong secret is not repeated.
+        (b"keys: {operator: 123456}", "keys.operator: must be text"),
         (b"nodes: [{name: a, crad: x}]", "nodes[0].crad: unknown key: did you mean `card`?"),
     ],
 )
 def test_a_wrong_file_is_explained(tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "farm.yaml").write_bytes(content)
 
+    told = refusal(tmp_path / "farm.yaml")
+
+    assert said in told
+    assert "123456" not in told
+
+
+@pytest.mark.parametrize(
+    ("variable", "said"),
+    [
+        ("FARM_PORT=many", "environment: FARM_PORT: must be a whole number"),
+        ("FARM_MONEY__HOST_WATTS=-1", "environment: FARM_MONEY__HOST_WATTS: must be greater than"),
+        ("FARM_MONEY__CURENCY=CHF", "FARM_MONEY__CURENCY: unknown key: did you mean `currency`?"),
+        ('FARM_NODES=[{"card": "x"}]', "environment: FARM_NODES[0].name: is missing"),
+        # A list in a variable is JSON.
+        ("FARM_CATALOGS=mine.yaml", "JSON"),
+    ],
+)
+def test_a_wrong_variable_is_named_and_the_sound_file_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, said: str
+) -> None:
+    (tmp_path / "farm.yaml").write_text("port: 81\nmoney: {currency: CHF}\n")
+    monkeypatch.setenv(*variable.split("=", 1))
+
     assert said in refusal(tmp_path / "farm.yaml")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    for load, name in ((load_settings, "no.yaml"), (lambda file: load_catalog([file]), "none.yaml")):
+        with pytest.raises(InvalidDocument, match=name):
+            load(tmp_path / name)
 
 
 def test_all_that_is_wrong_is_said_from_the_top_down(tmp_path: Path) -> None:
@@ -71,34 +103,11 @@ def test_all_that_is_wrong_is_said_from_the_top_down(tmp_path: Path) -> None:
     assert [line.split(":")[1] for line in lines] == ["1", "2", "3"]
 
 
-def test_a_wrong_secret_is_not_repeated(tmp_path: Path) -> None:
-    (tmp_path / "farm.yaml").write_text("keys: {operator: 123456}\n")
-
-    said = refusal(tmp_path / "farm.yaml")
-
-    assert "keys.operator: must be text" in said
-    assert "123456" not in said
-
-
 @pytest.mark.parametrize("word", ["no", "on", "9:16", "2026-11-20"])
 def test_a_word_is_a_word(tmp_path: Path, word: str) -> None:
     (tmp_path / "farm.yaml").write_text(f"instance: {word}\n")
 
     assert load_settings(tmp_path / "farm.yaml").instance == word
-
-
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    assert refusal(tmp_path / "no.yaml") == f"{tmp_path / 'no.yaml'}: settings file not found"
-
-
-def test_a_list_in_a_variable_is_json(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "farm.yaml").touch()
-    monkeypatch.setenv("FARM_CATALOGS", "mine.yaml")
-
-    said = refusal(tmp_path / "farm.yaml")
-
-    assert '"catalogs"' in said
-    assert "JSON" in said
 
 
 def test_a_table_of_the_file_is_filled_up_by_variables(
@@ -112,21 +121,3 @@ def test_a_table_of_the_file_is_filled_up_by_variables(
         12: Decimal("0.2"),
         24: Decimal("0.4"),
     }
-
-
-@pytest.mark.parametrize(
-    ("variable", "said"),
-    [
-        ("FARM_PORT=many", "environment: FARM_PORT: must be a whole number"),
-        ("FARM_MONEY__HOST_WATTS=-1", "environment: FARM_MONEY__HOST_WATTS: must be greater than"),
-        ("FARM_MONEY__CURENCY=CHF", "FARM_MONEY__CURENCY: unknown key: did you mean `currency`?"),
-        ('FARM_NODES=[{"card": "x"}]', "environment: FARM_NODES[0].name: is missing"),
-    ],
-)
-def test_a_wrong_variable_is_named_and_the_sound_file_is_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, said: str
-) -> None:
-    (tmp_path / "farm.yaml").write_text("port: 81\nmoney: {currency: CHF}\n")
-    monkeypatch.setenv(*variable.split("=", 1))
-
-    assert said in refusal(tmp_path / "farm.yaml")

@@ -100,12 +100,6 @@ def test_a_built_in_name_is_fetched_from_its_repository_and_can_be_submitted_the
     }
 
 
-def test_the_repository_of_a_built_in_model_is_that_model(hub: Hub, adder: MakeAdder) -> None:
-    hub.repos[SDXL_REPO] = sdxl()
-
-    assert prepare(adder, f"hf:{SDXL_REPO}").name == "sdxl"
-
-
 def test_preparing_fetches_no_weights(hub: Hub, adder: MakeAdder, tmp_path: Path) -> None:
     hub.repos[SDXL_REPO] = sdxl()
 
@@ -260,26 +254,15 @@ def test_a_lora_can_be_fetched_from_an_address(hub: Hub, adder: MakeAdder, tmp_p
     ]
 
 
-def test_a_lora_of_unknown_width_asks_for_its_model(adder: MakeAdder, tmp_path: Path) -> None:
-    shapes = lora_shapes({"transformer.layers.0.attention.to_q": (64, 64)})
-
-    with pytest.raises(Invalid, match=r"which of `shotfarm-demo`.* add `--like MODEL`"):
-        prepare(adder, write(tmp_path / "x.safetensors", shapes))
-
-
-def test_a_lora_for_another_family_than_that_of_the_named_model_is_refused(
-    adder: MakeAdder, tmp_path: Path
-) -> None:
-    with pytest.raises(Invalid, match="`sdxl` is SDXL, but the files are Z-Image"):
-        prepare(adder, write(tmp_path / "x.safetensors", LORAS["z-image"][1]), like="sdxl")
-
-
 def test_a_lora_whose_header_leaves_several_models_asks_for_one(adder: MakeAdder, tmp_path: Path) -> None:
     layers = {"lora_unet_down_blocks_0_attentions_0_proj_in": (32, 32)}
     file = write(tmp_path / "x.safetensors", lora_shapes(layers, "lora_down.weight", "lora_up.weight"))
 
     with pytest.raises(Invalid, match=r"Stable Diffusion 1\.5 or SDXL.*add `--like MODEL`"):
         prepare(adder, file)
+    other = write(tmp_path / "z.safetensors", LORAS["z-image"][1])
+    with pytest.raises(Invalid, match="`sdxl` is SDXL, but the files are Z-Image"):
+        prepare(adder, other, like="sdxl")
     assert prepare(adder, file, like="sd15").entry["base"] == "sd15"
 
 
@@ -336,6 +319,10 @@ def z_image_gguf() -> bytes:
     ("shapes", "said"),
     [
         (DENOISERS["qwen-image"], "is for Qwen-Image, which this farm cannot render; it renders"),
+        (
+            lora_shapes({"transformer.layers.0.attention.to_q": (64, 64)}),
+            r"which of `shotfarm-demo`.* add `--like MODEL`",
+        ),
         (LORAS["flux1"][1], r"is for FLUX\.1, which this farm cannot render"),
         (VAE_16, "only a VAE; add it together with a denoiser"),
         ({"emb_params": (1, 768)}, "is an embedding, which this farm cannot use yet"),
@@ -353,11 +340,71 @@ def test_what_the_farm_cannot_use_is_refused_before_anything_is_fetched(
     assert not (tmp_path / "home").exists()
 
 
-def test_parts_of_different_families_do_not_make_a_model(adder: MakeAdder, tmp_path: Path) -> None:
-    parts = [*comfyui(tmp_path)[:2], write(tmp_path / "sdxl_vae.safetensors", VAE)]
+@pytest.mark.parametrize(
+    ("source", "request_", "said"),
+    [
+        ("hf:someone/loras", {}, r"holds 6 weight files .* as hf:OWNER/NAME/FILE"),
+        ("hf:someone/sdxl", {}, "already has `sdxl`; choose another name with `--name`"),
+        ("hf:someone/flux", {}, r"is a FluxPipeline; this farm renders .*ZImagePipeline"),
+        ("shotfarm-demo", {}, "comes with the farm"),
+        ("x", {"like": "sdx1"}, "did you mean `sdxl`"),
+        ("x", {"license": "apache-2"}, r"did you mean `apache-2\.0`"),
+    ],
+)
+def test_what_names_no_model_is_refused_with_what_does(
+    source: str, request_: dict[str, str], said: str, hub: Hub, adder: MakeAdder
+) -> None:
+    lora = safetensors_bytes(LORAS["z-image"][1])
+    hub.repos["someone/loras"] = {f"{number}.safetensors": lora for number in range(6)}
+    hub.repos["someone/sdxl"] = sdxl()
+    hub.repos["someone/flux"] = {"model_index.json": b'{"_class_name": "FluxPipeline"}'}
 
-    with pytest.raises(Invalid, match=r"sdxl_vae\.safetensors is the VAE of another family"):
-        prepare(adder, *parts)
+    with pytest.raises(Invalid, match=said):
+        prepare(adder, source, **request_)
+
+
+def test_a_repository_of_a_built_in_model_is_that_model_and_a_file_is_what_it_holds(
+    hub: Hub, adder: MakeAdder
+) -> None:
+    hub.repos[SDXL_REPO] = sdxl()
+    lora = safetensors_bytes(LORAS["z-image"][1])
+    hub.repos["someone/loras"] = {f"{number}.safetensors": lora for number in range(6)}
+
+    assert prepare(adder, f"hf:{SDXL_REPO}").name == "sdxl"
+    assert prepare(adder, "hf:someone/loras/3.safetensors", name="three").section == "loras"
+
+
+_STRANGERS = [
+    LORAS["z-image"][1],
+    {"emb_params": (1, 768)},
+    {"conv_first.weight": (8, 3, 3, 3), "conv_last.weight": (3, 8, 3, 3)},
+    below("model.diffusion_model.", Z_IMAGE) | {"text_encoders.q.transformer.a": (1,)},
+]
+
+
+@pytest.mark.parametrize(
+    ("parts", "shapes", "request_", "said"),
+    [
+        *(
+            (3, shapes, {"like": "z-image-turbo"}, r"these files make no model: .*stranger\.safetensors")
+            for shapes in _STRANGERS
+        ),
+        (2, VAE, {}, r"stranger\.safetensors is the VAE of another family"),
+        (3, VAE_16, {"like": "z-image-turbo"}, "two of these files are the same component"),
+    ],
+)
+def test_files_that_do_not_belong_together_make_no_model(
+    parts: int,
+    shapes: dict[str, tuple[int, ...]],
+    request_: dict[str, str],
+    said: str,
+    adder: MakeAdder,
+    tmp_path: Path,
+) -> None:
+    sources = [*comfyui(tmp_path)[:parts], write(tmp_path / "stranger.safetensors", shapes)]
+
+    with pytest.raises(Invalid, match=said):
+        prepare(adder, *sources, **request_)
 
 
 def test_parts_that_the_files_lack_are_those_of_the_built_in_model(
@@ -375,73 +422,12 @@ def test_parts_that_the_files_lack_are_those_of_the_built_in_model(
     }
 
 
-@pytest.mark.parametrize(
-    "shapes",
-    [
-        LORAS["z-image"][1],
-        {"emb_params": (1, 768)},
-        {"conv_first.weight": (8, 3, 3, 3), "conv_last.weight": (3, 8, 3, 3)},
-        below("model.diffusion_model.", Z_IMAGE) | {"text_encoders.q.transformer.a": (1,)},
-    ],
-)
-def test_a_file_that_is_no_part_makes_no_model_with_others(
-    shapes: dict[str, tuple[int, ...]], adder: MakeAdder, tmp_path: Path
-) -> None:
-    parts = [*comfyui(tmp_path), write(tmp_path / "stranger.safetensors", shapes)]
-
-    with pytest.raises(Invalid, match=r"these files make no model: .*stranger\.safetensors"):
-        prepare(adder, *parts, like="z-image-turbo")
-
-
-def test_two_files_of_one_part_are_refused(adder: MakeAdder, tmp_path: Path) -> None:
-    parts = [*comfyui(tmp_path), write(tmp_path / "vae2.safetensors", VAE_16)]
-
-    with pytest.raises(Invalid, match="two of these files are the same component"):
-        prepare(adder, *parts, like="z-image-turbo")
-
-
-def test_a_repository_of_many_files_asks_which(hub: Hub, adder: MakeAdder) -> None:
-    hub.repos["someone/loras"] = {
-        f"{n}.safetensors": safetensors_bytes(LORAS["z-image"][1]) for n in range(6)
-    }
-
-    with pytest.raises(Invalid, match=r"holds 6 weight files .* as hf:OWNER/NAME/FILE"):
-        prepare(adder, "hf:someone/loras")
-    assert prepare(adder, "hf:someone/loras/3.safetensors", name="three").section == "loras"
-
-
-def test_a_name_that_another_entry_has_is_refused(hub: Hub, adder: MakeAdder) -> None:
-    hub.repos["someone/sdxl"] = sdxl()
-
-    with pytest.raises(Invalid, match="already has `sdxl`; choose another name with `--name`"):
-        prepare(adder, "hf:someone/sdxl")
-
-
 def test_the_same_model_can_be_added_again(hub: Hub, adder: MakeAdder) -> None:
     hub.repos["someone/my-sdxl"] = sdxl()
     first = added(adder, "hf:someone/my-sdxl")
     hub.repos["someone/my-sdxl"] |= {"scheduler/scheduler_config.json": b'{"a": 1}'}
 
     assert added(adder, "hf:someone/my-sdxl").entry["identity"] != first.entry["identity"]
-
-
-def test_the_demo_model_needs_no_adding(adder: MakeAdder) -> None:
-    with pytest.raises(Invalid, match="comes with the farm"):
-        prepare(adder, "shotfarm-demo")
-
-
-def test_a_pipeline_of_another_architecture_says_what_the_farm_renders(hub: Hub, adder: MakeAdder) -> None:
-    hub.repos["someone/flux"] = {"model_index.json": b'{"_class_name": "FluxPipeline"}'}
-
-    with pytest.raises(Invalid, match=r"is a FluxPipeline; this farm renders .*ZImagePipeline"):
-        prepare(adder, "hf:someone/flux")
-
-
-def test_unknown_words_are_suggested(adder: MakeAdder) -> None:
-    with pytest.raises(Invalid, match="did you mean `sdxl`"):
-        prepare(adder, "x", like="sdx1")
-    with pytest.raises(Invalid, match=r"did you mean `apache-2\.0`"):
-        prepare(adder, "x", license="apache-2")
 
 
 def test_gguf_files_in_other_formats_are_refused(adder: MakeAdder, tmp_path: Path) -> None:

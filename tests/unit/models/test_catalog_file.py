@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -109,28 +110,38 @@ def test_a_section_without_entries_is_valid_and_takes_new_ones(file: Path) -> No
     assert "mine" in load_catalog((file,)).models
 
 
-def test_a_model_that_a_lora_needs_is_not_removed(file: Path) -> None:
-    own = CatalogFile(file, ())
+def _removed(own: CatalogFile) -> None:
     own.put("models", "mine", {"like": "sdxl", "path": "mine"})
-    own.put("loras", "ana", {"base": "mine", "path": "ana.safetensors", "license": "mit"})
-    before = file.read_text()
-
-    with pytest.raises(
-        Invalid, match=r"cannot remove `mine`: loras\.ana\.base: no model has the base `mine`"
-    ):
-        own.remove("models", "mine")
-    assert file.read_text() == before
+    own.put("loras", "me", {"base": "mine", "path": "me.safetensors", "license": "mit"})
+    own.remove("models", "mine")
 
 
-def test_an_entry_that_the_catalog_would_refuse_leaves_the_file_as_it_is(file: Path) -> None:
-    with pytest.raises(Invalid, match=r"cannot add `x`: models\.x\.like: there is no entry `nothing`"):
-        CatalogFile(file, ()).put("models", "x", {"like": "nothing"})
-    assert not file.exists()
-
-
-def test_entries_in_a_form_that_is_not_ones_own_are_left_to_a_person(file: Path) -> None:
+@pytest.mark.parametrize(
+    ("written", "change", "said"),
+    [
+        # A model that a LoRA needs.
+        ("", _removed, r"cannot remove `mine`: loras\.me\.base: no model has the base `mine`"),
+        # What the catalog would refuse.
+        (
+            WRITTEN,
+            lambda own: own.put("models", "x", {"like": "nothing"}),
+            r"cannot add `x`: models\.x\.like: there is no entry `nothing`",
+        ),
+        # A form that is not ones own.
+        (
+            "loras: {ana: {base: sdxl, path: ana.safetensors, license: mit}}\n",
+            lambda own: own.remove("loras", "ana"),
+            "cannot find `ana` below `loras:`; remove it with an editor",
+        ),
+    ],
+)
+def test_a_change_that_is_refused_leaves_the_file_as_it_is(
+    file: Path, written: str, change: Callable[[CatalogFile], None], said: str
+) -> None:
     file.parent.mkdir()
-    file.write_text("loras: {ana: {base: sdxl, path: ana.safetensors, license: mit}}\n")
+    file.write_text(written)
 
-    with pytest.raises(Invalid, match="cannot find `ana` below `loras:`; remove it with an editor"):
-        CatalogFile(file, ()).remove("loras", "ana")
+    with pytest.raises(Invalid, match=said):
+        change(CatalogFile(file, ()))
+    if written:
+        assert file.read_text() == written

@@ -88,41 +88,31 @@ def test_a_part_that_the_model_does_not_read_is_left_out(tmp_path: Path, web: We
     assert not any(path.startswith("safety_checker") for path in paths(chosen))
 
 
+_UNET = "unet/diffusion_pytorch_model"
+_WITHOUT_UNET = {path: text for path, text in sdxl().items() if not path.startswith("unet/")} | {
+    "unet/config.json": b"{}"
+}
+_SHARDED = sharded(sdxl(), "unet")
+
+
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("files", "said"),
     [
+        (_WITHOUT_UNET | {f"{_UNET}.bin": b"\x80"}, rf"only as the pickle {_UNET}\.bin"),
+        (_WITHOUT_UNET | {f"{_UNET}.non_ema.safetensors": b"{}"}, rf"only as {_UNET}\.non_ema"),
+        (_WITHOUT_UNET, "lacks the weights of `unet`"),
         (
-            {"unet/diffusion_pytorch_model.bin": b"\x80"},
-            "only as the pickle unet/diffusion_pytorch_model.bin",
+            {path: text for path, text in _SHARDED.items() if "-00002-of-" not in path},
+            "lacks a part of the weights of `unet`",
         ),
-        (
-            {"unet/diffusion_pytorch_model.non_ema.safetensors": b"{}"},
-            r"only as unet/diffusion_pytorch_model\.non_ema",
-        ),
-        ({}, "lacks the weights of `unet`"),
+        ({"model_index.json": b"[]"}, "names no pipeline"),
     ],
 )
-def test_a_part_without_weights_that_can_be_used_is_named(
-    changes: dict[str, bytes], said: str, tmp_path: Path, web: Web
+def test_a_repository_that_lacks_something_is_refused_with_it(
+    files: dict[str, bytes], said: str, tmp_path: Path, web: Web
 ) -> None:
-    files = {path: text for path, text in sdxl().items() if not path.startswith("unet/")}
-    source = folder(files | {"unet/config.json": b"{}"} | changes, tmp_path, web)
-
     with pytest.raises(Invalid, match=said):
-        pipeline_files(source, PARTS)
-
-
-def test_a_missing_shard_is_noticed(tmp_path: Path, web: Web) -> None:
-    files = sharded(sdxl(), "unet")
-    del files["unet/diffusion_pytorch_model-00002-of-00002.safetensors"]
-
-    with pytest.raises(Invalid, match="lacks a part of the weights of `unet`"):
         pipeline_files(folder(files, tmp_path, web), PARTS)
-
-
-def test_an_index_that_names_no_pipeline_is_refused(tmp_path: Path, web: Web) -> None:
-    with pytest.raises(Invalid, match="names no pipeline"):
-        pipeline_files(folder({"model_index.json": b"[]"}, tmp_path, web), PARTS)
 
 
 def test_a_file_of_default_precision_is_taken_where_no_other_is_smaller(tmp_path: Path, web: Web) -> None:
