@@ -136,11 +136,6 @@ def test_a_job_over_its_budget_is_refused(open_studio: Farmhouse) -> None:
     assert "max_cost" in open_studio.farm("submit", manifest, "--yes", exit_code=4).stderr
 
 
-def test_an_unknown_job_is_said(open_studio: Farmhouse) -> None:
-    for command in (("watch", "j-none"), ("pull", "j-none", "x"), ("cancel", "j-none")):
-        assert "j-none" in open_studio.farm(*command, exit_code=1).stderr
-
-
 def test_status_shows_nodes_queues_and_jobs(open_studio: Farmhouse) -> None:
     status = open_studio.json("status")["farm"]
     assert {node["name"]: node["vram_class"] for node in status["nodes"]} == {"small": 8, "large": 24}

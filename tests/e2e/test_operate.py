@@ -214,19 +214,3 @@ def test_what_fits_no_node_is_said_at_submit_by_status_and_by_explain(farm: Farm
     assert "they need a card of 32 GB or more" in explained(farm, "plum")
     assert "1 shot waits for a node with 32 GB or more; none is in service" in farm.farm("status").stdout
     farm.farm("cancel", "plum")
-
-
-def test_unknown_names_are_one_sentence_and_exit_code_1(farm: Farmhouse) -> None:
-    for words in (
-        ("explain", "nothing"),
-        ("retry", "j-none"),
-        ("requeue", "j-none"),
-        ("priority", "j-none", "5"),
-        ("accept", "abcdef0123"),
-        ("node", "pause", "smal"),
-    ):
-        ran = farm.farm(*words, exit_code=1)
-        # After its sentence, explain lists what can be given instead.
-        assert ran.stderr.count("\n") == (4 if words[0] == "explain" else 1)
-        assert not ran.stdout
-    assert "did you mean `small`?" in ran.stderr

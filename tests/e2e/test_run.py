@@ -59,11 +59,3 @@ def test_what_no_node_of_its_own_takes_is_given_up_and_told(house: Farmhouse, ti
     assert [(row["vram_class"], row["images"]) for row in rendered["costs"]["rows"]] == [(8, 6)]
     assert "2 shots wait for a node with 24 GB or more; none is in service" in ran.stderr
     assert house.intents() == ["cancelled"]
-
-
-def test_a_broken_manifest_starts_nothing(house: Farmhouse) -> None:
-    (house.folder / "m.yaml").write_text("version: 1\nshots:\n- name: a\n  promt: x\n")
-    error = house.farm("run", "m.yaml", exit_code=2).stderr
-    assert "m.yaml:4" in error
-    assert "did you mean `prompt`" in error
-    assert not (house.folder / ".farm").exists()

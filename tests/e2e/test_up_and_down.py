@@ -6,7 +6,6 @@ import os
 import signal
 import stat
 
-import httpx
 import pytest
 
 from tests.e2e.farmhouse import Farmhouse
@@ -55,22 +54,6 @@ def test_the_home_is_its_owners_only(running: Farmhouse) -> None:
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
     secrets = [*(home / "keys").iterdir(), home / "farm.yaml", home / "valkey" / "valkey.conf"]
     assert {stat.S_IMODE(file.stat().st_mode) for file in secrets} == {0o600}
-
-
-def test_the_api_wants_a_key(running: Farmhouse) -> None:
-    url = running.parts()["coordinator"]["address"]
-    assert httpx.get(f"{url}/v1/jobs", trust_env=False).status_code == 401
-
-
-def test_commands_without_a_farm_say_how_to_start_one(house: Farmhouse) -> None:
-    for command in (("jobs",), ("status",), ("watch", "j1"), ("pull", "j1", "x"), ("cancel", "j1")):
-        assert "`farm up`" in house.farm(*command, exit_code=1).stderr
-
-
-def test_a_wrong_setting_is_named_before_anything_starts(house: Farmhouse) -> None:
-    (house.folder / "farm.yaml").write_text("money: {tarif_per_kwh: 0.3}\n")
-    assert "money.tarif_per_kwh" in house.farm("up", exit_code=2).stderr
-    (house.folder / "farm.yaml").unlink()
 
 
 def test_a_killed_supervisor_leaves_nothing_running_and_up_starts_again(house: Farmhouse) -> None:

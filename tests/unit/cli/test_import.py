@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
-
 from tests.unit.cli.conftest import Farm
 
 _LIST = (
@@ -65,24 +63,3 @@ def test_what_keeps_a_manifest_from_being_planned_is_said_with_it(farm: Farm, tm
     (tmp_path / "wildcards").mkdir()
     (tmp_path / "wildcards" / "job.txt").write_text("baker\n")
     assert farm("import", "list.txt").code == 0
-
-
-@pytest.mark.parametrize(
-    ("args", "why"),
-    [
-        (("nothing.txt",), "nothing.txt: does not exist"),
-        ((".",), "is a folder"),
-        (("list.txt", "--as", "kohia"), "did you mean `kohya`"),
-        (("list.txt", "--columns", "a"), "`--columns a` applies only to tables"),
-        (("list.txt", "--model", "none"), "unknown model"),
-        (("list.txt", "--out", "no/such/folder.yaml"), "no/such/folder.yaml"),
-    ],
-)
-def test_what_cannot_be_done_is_one_sentence(
-    farm: Farm, tmp_path: Path, args: tuple[str, ...], why: str
-) -> None:
-    (tmp_path / "list.txt").write_text(_LIST)
-    ran = farm("import", *args)
-    assert ran.code in (1, 2)
-    assert why in " ".join(ran.err.split())
-    assert "Traceback" not in ran.err

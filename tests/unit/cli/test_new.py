@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from pathlib import Path
 
 import pytest
@@ -96,61 +95,6 @@ def test_a_manifest_may_be_printed(farm: Farm, tmp_path: Path) -> None:
 def test_yes_takes_what_the_questions_propose(farm: Farm, tmp_path: Path) -> None:
     assert farm("new", "--picture", "a mug", "--yes").code == 0
     assert "model: shotfarm-demo" in (tmp_path / "pictures.yaml").read_text("utf-8")
-
-
-@pytest.mark.parametrize("options", [(), ("--yes",), GIVEN[:6]])
-def test_where_nobody_can_be_asked_what_is_missing_is_told(
-    options: tuple[str, ...], farm: Farm, tmp_path: Path
-) -> None:
-    ran = farm("new", *options)
-    assert ran.code == 5
-    assert "stdin is not a terminal; pass `--" in ran.err
-    assert not list(tmp_path.iterdir())
-
-
-def test_no_file_is_overwritten(farm: Farm, tmp_path: Path) -> None:
-    (tmp_path / "pictures.yaml").write_text("mine")
-    (tmp_path / "link.yaml").symlink_to("nowhere")
-    for name in ("pictures.yaml", "link.yaml", "."):
-        ran = farm("new", name, *GIVEN)
-        assert ran.code == 2
-        assert "already exists" in ran.err
-    assert (tmp_path / "pictures.yaml").read_text() == "mine"
-
-
-@pytest.mark.parametrize(
-    ("option", "value", "said"),
-    [
-        ("--picture", " , ", "`a mug on a table`"),
-        ("--model", "shotfarm-dmo", "did you mean `shotfarm-demo`?"),
-        ("--vary", "0", "from 1 to 1000"),
-        ("--vary", "9" * 5000, "from 1 to 1000"),
-        ("--for", "shops", "did you mean `shop`?"),
-        ("--picture", "a <lora:x:1> mug", "these answers do not make a valid manifest: `<lora:x:1>` has no"),
-    ],
-)
-def test_a_wrong_answer_is_explained_and_leaves_nothing(
-    option: str, value: str, said: str, farm: Farm, tmp_path: Path
-) -> None:
-    given_so_far = list(GIVEN)
-    given_so_far[given_so_far.index(option) + 1] = value
-    ran = farm("new", *given_so_far)
-    assert ran.code == 2
-    assert said in re.sub(r"\s+", " ", ran.err)
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_model_that_forbids_the_purpose_is_refused(farm: Farm, tmp_path: Path) -> None:
-    forbidding = next(each.name for each in CATALOG.models.values() if not each.license.commercial)
-    ran = farm("new", "--picture", "a mug", "--model", forbidding, "--vary", "1", "--for", "shop")
-    assert ran.code == 2
-    assert "forbids commercial use" in ran.err
-
-
-def test_a_folder_that_is_not_there_is_told(farm: Farm) -> None:
-    ran = farm("new", "nowhere/m.yaml", *GIVEN)
-    assert ran.code == 1
-    assert "nowhere/m.yaml cannot be written" in ran.err
 
 
 def test_questions_are_asked_until_the_answer_is_right(

@@ -49,12 +49,6 @@ def test_each_kind_of_model_has_themes_of_its_own() -> None:
     assert prompts("sdxl", 0) != prompts("shotfarm-demo", 0)
 
 
-def test_a_model_that_the_catalog_lacks_is_refused_and_nothing_written(farm: Farm) -> None:
-    ran = farm("random", "--model", "shotfarm-dmo", "--out", "p")
-    assert ran.code == 2
-    assert "did you mean `shotfarm-demo`?" in ran.err
-
-
 def test_a_manifest_that_was_changed_is_not_written_over(farm: Farm) -> None:
     # Nobody could render it here, so it ends after the manifest was shown and kept.
     first = farm("random", "--seed", 3, "--out", "p")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 
-from common.errors import Conflict, FitsNothing, SomeFailed
+from common.errors import Conflict, FarmError, FitsNothing, SomeFailed
 from common.messages import CardFacts
 from common.units import GIB
 from common.views import FailureView, JobView, NodeView, QueueView, StatusView
@@ -33,36 +35,44 @@ def job(status: str = "running", intent: str = "active", reason: str = "", **cou
     )
 
 
-def test_a_job_with_shots_in_hand_is_not_over() -> None:
-    assert not is_over(job(done=3, running=1))
-    assert not is_over(job(done=3, delivered=1))
+@pytest.mark.parametrize(
+    ("one", "over"),
+    [
+        (job(done=3, running=1), False),
+        (job(done=3, delivered=1), False),
+        # The rest fits no node.
+        (job(done=3, unschedulable=1), True),
+        # It paused itself.
+        (job(status="paused", intent="paused", reason="10 % failed", waiting=5), True),
+    ],
+)
+def test_a_job_is_over_when_nothing_of_it_goes_on(one: JobView, over: bool) -> None:
+    assert is_over(one) is over
 
 
-def test_a_job_whose_rest_fits_no_node_is_over() -> None:
-    assert is_over(job(done=3, unschedulable=1))
-
-
-def test_a_job_that_paused_itself_is_over() -> None:
-    assert is_over(job(status="paused", intent="paused", reason="10 % failed", waiting=5))
-
-
-def test_a_complete_job_is_a_success() -> None:
-    require_success(job(status="done", done=4))
-
-
-def test_failed_shots_are_an_error_that_says_why() -> None:
-    with pytest.raises(SomeFailed, match=r"1 shot of job j1 failed\. 1 × image: all black"):
-        require_success(job(status="failed", done=3, failed=1))
-
-
-def test_shots_that_fit_nothing_are_an_error() -> None:
-    with pytest.raises(FitsNothing, match="2 shots of job j1 fit no node"):
-        require_success(job(done=1, unschedulable=2))
-
-
-def test_a_cancelled_job_is_an_error() -> None:
-    with pytest.raises(Conflict, match="cancelled with 1 of 3 images done"):
-        require_success(job(status="cancelled", intent="cancelled", done=1, cancelled=2))
+@pytest.mark.parametrize(
+    ("one", "error", "said"),
+    [
+        (job(status="done", done=4), None, ""),
+        (
+            job(status="failed", done=3, failed=1),
+            SomeFailed,
+            r"1 shot of job j1 failed\. 1 × image: all black",
+        ),
+        (job(done=1, unschedulable=2), FitsNothing, "2 shots of job j1 fit no node"),
+        (job(done=1, waiting=2), FitsNothing, "2 shots of job j1 fit no node"),
+        (
+            job(status="cancelled", intent="cancelled", done=1, cancelled=2),
+            Conflict,
+            "cancelled with 1 of 3 images done",
+        ),
+    ],
+)
+def test_the_end_of_a_job_is_a_success_or_its_own_error(
+    one: JobView, error: type[FarmError] | None, said: str
+) -> None:
+    with pytest.raises(error, match=said) if error else nullcontext():
+        require_success(one)
 
 
 def status(waiting: dict[int, int], **nodes: str) -> StatusView:
@@ -90,27 +100,29 @@ def status(waiting: dict[int, int], **nodes: str) -> StatusView:
     )  # fmt: skip
 
 
-def test_what_a_larger_node_in_service_takes_waits_for_nobody() -> None:
-    (wait,) = waits(status({8: 3}, large="busy"), "public")
-    assert wait.taker == "in service"
-
-
-def test_what_only_a_node_that_is_away_takes_waits_for_its_return() -> None:
-    (wait,) = waits(status({24: 3}, small="ready", large="lost"), "public")
-    assert wait.taker == "known"
-    assert str(wait) == "3 shots wait for a node with 24 GB or more; none is in service"
-
-
-def test_what_no_node_of_the_farm_takes_waits_in_vain() -> None:
-    small, large = waits(status({8: 2, 24: 1}, small="ready"), "public")
-    assert (small.taker, large.taker) == ("in service", "none")
-    assert str(large) == "1 shot waits for a node with 24 GB or more; none is in service"
-
-
-def test_another_lanes_queue_is_not_waited_for() -> None:
-    assert waits(status({24: 3}), "studio") == []
-
-
-def test_shots_that_were_given_up_are_an_error() -> None:
-    with pytest.raises(FitsNothing, match="2 shots of job j1 fit no node"):
-        require_success(job(done=1, waiting=2))
+@pytest.mark.parametrize(
+    ("waiting", "nodes", "told"),
+    [
+        # A larger node in service takes it.
+        ({8: 3}, {"large": "busy"}, [("in service", "3 shots wait for")]),
+        (
+            {24: 3},
+            {"small": "ready", "large": "lost"},
+            [("known", "3 shots wait for a node with 24 GB or more; none is in service")],
+        ),
+        (
+            {8: 2, 24: 1},
+            {"small": "ready"},
+            [
+                ("in service", "2 shots wait for"),
+                ("none", "1 shot waits for a node with 24 GB or more; none is in service"),
+            ],
+        ),
+    ],
+)
+def test_what_waits_is_told_with_who_would_take_it(
+    waiting: dict[int, int], nodes: dict[str, str], told: list[tuple[str, str]]
+) -> None:
+    found = waits(status(waiting, **nodes), "public")
+    assert [(wait.taker, str(wait)[: len(said)]) for wait, (_, said) in zip(found, told, strict=True)] == told
+    assert waits(status(waiting, **nodes), "studio") == []
