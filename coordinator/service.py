@@ -41,6 +41,7 @@ from coordinator.http.server import WebServer
 from coordinator.http.standby import stand_by
 from coordinator.ledger import Candidate, Lead, Ledger, Replaced, Rules, open_engine
 from coordinator.metrics import FarmCollector
+from coordinator.models.lora_files import LocalHeaders, LoraFiles, StoredHeaders
 from coordinator.scheduling.placing import placing
 from coordinator.submission.tokens import Tokenizers
 
@@ -80,6 +81,8 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
     farm_catalog.hold(ledger.added_entries())
     store = open_store(settings)
     store.probe()
+    headers = StoredHeaders(store), LocalHeaders(settings.model_folders)
+    farm_catalog.catalog.judge = LoraFiles(headers).misfit
     publisher = Publisher(settings.broker_url)
     user = BrokerUser(publisher, settings)
     tickets = TicketSigner(settings.keys.ticket.get_secret_value())

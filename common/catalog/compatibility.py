@@ -27,9 +27,10 @@ def knob_problem(name: str, value: float, model: Model) -> str | None:
 
 
 def lora_problem(lora: Lora, model: Model, catalog: Catalog) -> str | None:
-    """Why a LoRA cannot work on the model, if so."""
+    """Why a LoRA cannot work on the model, if so: by its base, and by its file where that is known."""
     if lora.base == model.base or _has_same_layers(lora, model, catalog):
-        return None
+        why = catalog.judge(lora, model)
+        return f"LoRA `{lora.name}` cannot work on `{model.name}`: {why}" if why else None
     fitting = [each.name for each in catalog.loras.values() if each.base == model.base]
     remedy = f"those for `{model.base}` are {', '.join(fitting)}" if fitting else "leave it out"
     return f"LoRA `{lora.name}` was made for `{lora.base}` and cannot work on `{model.name}`; {remedy}"

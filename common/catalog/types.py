@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
@@ -192,6 +192,15 @@ class Lora:
     triggers: tuple[str, ...] = ()
 
 
+#: Why a LoRA's file has no effect, or not its whole effect, on a model's files, and what mends it; None where
+#: nothing is known to be wrong.
+LoraJudge = Callable[[Lora, Model], str | None]
+
+
+def _knows_no_files(lora: Lora, model: Model) -> None:
+    return None
+
+
 @dataclass(kw_only=True, slots=True)
 class Catalog:
     """Its dicts are never changed, only replaced: who iterates over one is not disturbed."""
@@ -200,6 +209,7 @@ class Catalog:
     loras: dict[str, Lora]
     #: Licences that entries may name.
     licenses: dict[str, License] = field(default_factory=dict)
+    judge: LoraJudge = field(default=_knows_no_files, repr=False, compare=False)
 
     def become(self, other: Catalog) -> None:
         """Hold what `other` holds, for all who have this catalog."""

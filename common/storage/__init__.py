@@ -53,6 +53,9 @@ class Store(Protocol):
     def read(self, key: str, *, limit: int) -> bytes:
         """The bytes; raises `NotFound`, or `Invalid` when there are more than `limit`."""
 
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        """`length` bytes from `start`, fewer at the end of the object; raises `NotFound`."""
+
     def head(self, key: str) -> Stored | None:
         """What is known of the object; None when there is none."""
 

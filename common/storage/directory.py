@@ -93,13 +93,21 @@ class DirectoryStore:
         return True
 
     def read(self, key: str, *, limit: int) -> bytes:
+        return self._read(key, 0, None, limit)
+
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        return self._read(key, start, length, None)
+
+    def _read(self, key: str, start: int, length: int | None, limit: int | None) -> bytes:
+        """The rest of the object where `length` is None."""
         try:
             with self._path(key).open("rb") as file:
                 stored = _label(key, file)
-                if stored.size > limit:
+                if limit is not None and stored.size > limit:
                     raise Invalid(f"{key} has {stored.size} bytes, more than the {limit} allowed here")
-                file.seek(0)
-                return file.read(stored.size)
+                file.seek(start)
+                rest = max(0, stored.size - start)
+                return file.read(rest if length is None else min(length, rest))
         except FileNotFoundError:
             raise NotFound(f"nothing is stored at {key}") from None
         except OSError as error:

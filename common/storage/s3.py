@@ -138,6 +138,16 @@ class S3Store:
                     )
                 return body.read()
 
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        span = f"bytes={start}-{start + length - 1}"
+        try:
+            with self._explained(key):
+                answer = self._client.get_object(Bucket=self._bucket, Key=key, Range=span)
+                with answer["Body"] as body:
+                    return body.read()
+        except _PastEnd:
+            return b""
+
     def head(self, key: str) -> Stored | None:
         try:
             with self._explained(key):
@@ -215,6 +225,8 @@ class S3Store:
             return _Exists(key)
         if code in _MISSING:
             return NotFound(f"nothing is stored at {key}")
+        if status == 416:
+            return _PastEnd(key)
         what = f"{self._where}, bucket {self._bucket}: {error.response['Error'].get('Message') or code}"
         if code in _UNDECIDED:
             return _Undecided(f"the store waits for another call to finish: {what}")
@@ -225,6 +237,10 @@ class S3Store:
 
 class _Exists(FarmError):
     """The key has an object already."""
+
+
+class _PastEnd(FarmError):
+    """The object ends before the range begins."""
 
 
 class _Undecided(Unavailable):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from coordinator.cli.show import duration, money
 from coordinator.estimate import Plan, PlanLine, Station, estimate
 from coordinator.expand import Expansion, GroupExpansion, expand
 from coordinator.explain.wording import misfits
+from coordinator.models.lora_files import LocalHeaders, LoraFiles
 from coordinator.submission.shot_checks import ShotChecks
 from coordinator.submission.tokens import Tokenizers
 
@@ -135,6 +136,7 @@ def read_manifest(
     `catalog` is that of a running farm; by default it is read from the files that the settings name.
     """
     catalog = catalog or load_catalog(settings.catalog_files)
+    catalog = replace(catalog, judge=LoraFiles((LocalHeaders(settings.model_folders),)).misfit)
     content, folder = _read(manifest)
     source = "standard input" if manifest == "-" else manifest
     parsed = parse_manifest(content, source=source, files=FileReader(folder, root), catalog=catalog)

@@ -11,11 +11,13 @@ from typing import Any
 from common.catalog import Catalog, Model, phase_of
 from common.errors import Invalid
 from common.model_files import CHECKPOINT, ORIGINAL, find_files
+from common.weights.lora_fit import lora_misfit
 from common.weights.recognition import FAMILIES
 from common.wording import listed, suggestion
 from coordinator.models.addition import AddRequest, Part, Prepared, Section
 from coordinator.models.choice import INDEX, Chosen, pipeline_files
 from coordinator.models.entry import known_license, model_entry, new_name, slug
+from coordinator.models.lora_files import LocalHeaders, LoraFiles
 from coordinator.models.source import Source, SourceFile, open_source
 from coordinator.models.web import Web
 
@@ -128,6 +130,7 @@ class Adder:
     def _lora(self, request: AddRequest, part: Part) -> Prepared:
         family = self._family(part, request.like)
         like, remarks = self._like(request, family, {"transformer": part.found.lora_denoiser})
+        self._check_lora(part, like)
         name = self._name(request, part.described.title or part.source.name, "loras")
         license_, more = self._license(request, part.source.license or part.described.license)
         file = f"{name}.safetensors"
@@ -148,6 +151,13 @@ class Adder:
             origin=part.source.origin,
             remarks=(*remarks, *more),
         )
+
+    def _check_lora(self, part: Part, model: Model) -> None:
+        """Raises Invalid if the LoRA does nothing, or not all, on the model whose files may be here."""
+        modules = LoraFiles((LocalHeaders((self.models, *self.folders)),)).modules(model)
+        header = part.source.header(part.source.files[0])
+        if why := lora_misfit(header, model.family.pipeline, modules):
+            raise Invalid(f"{part.name} cannot work on {model.name}: {why}")
 
     def _gguf(self, request: AddRequest, part: Part) -> Prepared:
         format_ = _GGUF_FORMATS.get(part.found.dtype)

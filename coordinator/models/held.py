@@ -12,6 +12,7 @@ from common.errors import Invalid
 from common.model_files import SHIPPED, find_files
 from coordinator.models.addition import Added, AddedFile, Section
 from coordinator.models.fetch import Progress, hash_file
+from coordinator.models.lora_files import check_numbers
 from coordinator.models.place import remove_tree
 
 
@@ -80,7 +81,12 @@ def identity_of(held: HeldFiles, progress: Progress) -> dict[Path, str]:
 def added_again(
     section: Section, name: str, entry: dict[str, Any], held: HeldFiles, progress: Progress
 ) -> Added:
-    """An entry that was added before, with its files as they are now."""
+    """An entry that was added before, with its files as they are now.
+
+    Raises Invalid for a LoRA of weights that are no numbers.
+    """
+    if section == "loras":
+        check_numbers(name, held.place)
     files = tuple(
         AddedFile(path=_path_in(held, file), sha256=digest, size=file.stat().st_size, place=file)
         for file, digest in hashes_of(held, progress).items()

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from common.errors import Invalid
 from coordinator.models.addition import Added, AddedFile, Prepared
 from coordinator.models.entry import with_identity
 from coordinator.models.fetch import Fetched, Progress, fetch
+from coordinator.models.lora_files import check_numbers
 from coordinator.models.published import PUBLISHED
 from coordinator.models.published import SOURCE as PUBLISHER
 from coordinator.models.web import Web
@@ -17,6 +19,8 @@ def add(prepared: Prepared, models: Path, web: Web, progress: Progress) -> Added
     """Fetch the files and move them to their place. Raises a FarmError with the remedy."""
     part = models / f".{prepared.section}-{prepared.name}.part"
     fetched = fetch(prepared.chosen, part, web, progress)
+    if prepared.section == "loras":
+        _check_lora(prepared.name, part, fetched)
     target = models / prepared.folder
     if prepared.folder in ("loras", "gguf"):
         target.mkdir(parents=True, exist_ok=True)
@@ -38,6 +42,16 @@ def add(prepared: Prepared, models: Path, web: Web, progress: Progress) -> Added
         ),
         remarks=(*prepared.remarks, _proof(fetched)),
     )
+
+
+def _check_lora(name: str, folder: Path, fetched: Sequence[Fetched]) -> None:
+    """Removes what was fetched if it cannot be used."""
+    try:
+        for each in fetched:
+            check_numbers(name, folder / each.path)
+    except Invalid:
+        remove_tree(folder)
+        raise
 
 
 def remove_tree(folder: Path, keep: set[str] | None = None) -> None:

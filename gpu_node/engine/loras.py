@@ -1,31 +1,41 @@
 """LoRAs on a resident pipeline: taken whole or refused, and removed without a trace.
 
 diffusers loads many a wrong LoRA without an error and without an effect. A LoRA counts as applied when
-its file can be meant for this architecture, the pipeline lists its adapter, and as many layers carry it
-as the file has. It is never fused into the weights, which could not be undone exactly.
+its file fits the model, by the rules that the farm applies when a manifest is submitted, the pipeline lists
+its adapter, and as many layers carry it as the file has. It is never fused into the weights, which could not
+be undone exactly.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from safetensors import safe_open
+import torch
+from safetensors.torch import load_file
 
+from common.errors import Invalid
+from common.weights import Header, read_header
+from common.weights.layer_names import flat
+from common.weights.lora_file import FUSED
+from common.weights.lora_fit import lora_misfit
 from gpu_node.errors import RenderError, first_line, is_device_lost, is_out_of_memory
 from gpu_node.protocol import EngineLora
 
 _PARTS = ("transformer", "unet", "text_encoder", "text_encoder_2")
-_SD = frozenset({"StableDiffusionPipeline"})
-_SDXL = frozenset({"StableDiffusionXLPipeline"})
-_Z_IMAGE = frozenset({"ZImagePipeline"})
-_FLUX = frozenset({"FluxPipeline", "Flux2Pipeline", "Flux2KleinPipeline"})
-#: Width of the text that a U-Net's cross attention listens to.
-_CROSS_ATTENTION = {768: _SD, 2048: _SDXL}
 #: One such key a layer.
 _DOWN = re.compile(r"\.(lora_A|lora_down|lora\.down)(\.[\w-]+)?\.weight$|\.lokr_w1(_a)?$")
+_OURS, _THEIRS = "transformer.", "diffusion_model."
+#: To the one in which diffusers splits query, key and value.
+_SPELLING = {
+    ".lora_A.": ".lora.down.",
+    ".lora_down.": ".lora.down.",
+    ".lora_B.": ".lora.up.",
+    ".lora_up.": ".lora.up.",
+}
+#: What a layer of a LoRA or a LoKr has by adapter.
+_CARRIERS = ("lora_A", "lokr_w1", "lokr_w1_a")
 
 
 def apply_loras(pipe: Any, loras: tuple[EngineLora, ...], pipeline: str) -> None:
@@ -34,8 +44,12 @@ def apply_loras(pipe: Any, loras: tuple[EngineLora, ...], pipeline: str) -> None
     Raises RenderError `lora_rejected`, and what the card or its memory raised; the pipeline is then spoilt
     and must be dropped.
     """
+    modules = _modules(pipe) if loras else {}
     for place, lora in enumerate(loras):
-        _apply(pipe, lora, f"lora{place}", pipeline)
+        header = _header(lora)
+        if why := lora_misfit(header, pipeline, modules or None):
+            raise _mismatch(lora, why)
+        take_whole(pipe, lora, header, f"lora{place}")
     if loras:
         pipe.set_adapters([f"lora{place}" for place in range(len(loras))], [lora.weight for lora in loras])
 
@@ -47,62 +61,85 @@ def remove_loras(pipe: Any) -> None:
         raise RenderError("render_error", f"{left} layers still carry a LoRA after it was removed")
 
 
-def meant_for(shapes: Mapping[str, tuple[int, ...]], metadata: Mapping[str, str]) -> frozenset[str]:
-    """The pipeline classes a LoRA file can be for, by its header alone; empty when it does not tell."""
-    base_names = (
-        f"{metadata.get('ss_base_model_version', '')} {metadata.get('modelspec.architecture', '')}".lower()
-    )
-    for word, pipelines in (("sdxl", _SDXL), ("stable-diffusion-xl", _SDXL), ("sd_v1", _SD), ("flux", _FLUX)):
-        if word in base_names:
-            return pipelines
-    for key, shape in shapes.items():
-        if (
-            "context_refiner" in key
-            or "noise_refiner" in key
-            or re.search(r"layers[._]\d+[._]attention", key)
-        ):
-            return _Z_IMAGE
-        if re.search(r"single_(transformer_)?blocks|double_blocks", key):
-            return _FLUX
-        if re.search(r"attn2[._]to_k.*(lora_A|lora_down|lora\.down)", key):
-            return _CROSS_ATTENTION.get(shape[-1], _SD | _SDXL)
-    return frozenset()
-
-
-def _apply(pipe: Any, lora: EngineLora, adapter: str, pipeline: str) -> None:
-    shapes, metadata = _header(lora)
-    bases = meant_for(shapes, metadata)
-    if bases and pipeline not in bases:
-        raise _mismatch(lora, f"it was made for {' or '.join(sorted(bases))}, but the model is a {pipeline}")
-    where = {"weight_name": lora.file.name, "use_safetensors": True, "local_files_only": True}
+def take_whole(pipe: Any, lora: EngineLora, header: Header, adapter: str) -> None:
+    """Let diffusers load the LoRA. Raises RenderError `lora_rejected` unless it took all layers."""
+    model = type(pipe).__name__
     try:
-        pipe.load_lora_weights(str(lora.file.parent), adapter_name=adapter, **where)
-        wanted = max(_count_down(shapes), _count_down(_converted(pipe, lora, where)))
+        source, where = _source(pipe, lora, header)
+        pipe.load_lora_weights(source, adapter_name=adapter, **where)
+        wanted = max(_count_down(header.tensors), _count_down(_converted(pipe, lora, header)))
     except Exception as error:  # every family refuses in its own way
         if is_out_of_memory(error) or is_device_lost(error):
             raise
-        raise _mismatch(lora, f"{pipeline} cannot load it: {first_line(error)[:200]}") from error
+        raise _mismatch(lora, f"{model} cannot load it: {first_line(error)[:200]}") from error
     if not any(adapter in adapters for adapters in pipe.get_list_adapters().values()):
         raise _mismatch(lora, f"the model has none of its {wanted} layers")
     if (taken := _layers(pipe, adapter)) != wanted:
         raise _mismatch(lora, f"the model has only {taken} of its {wanted} layers")
 
 
-def _header(lora: EngineLora) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
-    """Shape by key, and the metadata, of a safetensors file."""
+def _modules(pipe: Any) -> dict[str, dict[str, tuple[int, ...]]]:
+    """What a LoRA can change in the pipeline, as `common.weights` tells it from files."""
+    parts = (part for part in _PARTS if part in getattr(pipe, "_lora_loadable_modules", ()))
+    return {
+        part: {
+            # transformers leaves this prefix out of text encoders, depending on its version.
+            flat(name).removeprefix("text_model_"): _shape(module)
+            for name, module in component.named_modules()
+            if isinstance(module, torch.nn.Linear | torch.nn.Conv2d)
+        }
+        for part in parts
+        if (component := getattr(pipe, part, None)) is not None
+    }
+
+
+def _shape(module: torch.nn.Linear | torch.nn.Conv2d) -> tuple[int, ...]:
+    """That of the weight, however it is stored."""
+    if isinstance(module, torch.nn.Linear):
+        return module.out_features, module.in_features
+    return tuple(module.weight.shape)
+
+
+def _header(lora: EngineLora) -> Header:
     if not lora.file.is_file():
         raise RenderError("model_missing", f"{lora.name}: {lora.file} is missing on this node")
     try:
-        with safe_open(str(lora.file), framework="pt") as opened:
-            shapes = {key: tuple(opened.get_slice(key).get_shape()) for key in opened.keys()}  # noqa: SIM118
-            return shapes, opened.metadata() or {}
-    except Exception as error:
-        raise _mismatch(lora, f"{lora.file} is not a safetensors file: {error}") from error
+        return read_header(lora.file)
+    except Invalid as error:
+        raise _mismatch(lora, str(error)) from error
 
 
-def _converted(pipe: Any, lora: EngineLora, where: dict[str, Any]) -> dict[str, Any]:
+def _source(pipe: Any, lora: EngineLora, header: Header) -> tuple[Any, dict[str, Any]]:
+    """What diffusers loads: the file, or its tensors under names that it takes."""
+    names = _respelled(header.tensors) if type(pipe).__name__ == "ZImagePipeline" else {}
+    if names:
+        return {names[key]: tensor for key, tensor in load_file(str(lora.file)).items()}, {}
+    where = {"weight_name": lora.file.name, "use_safetensors": True, "local_files_only": True}
+    return str(lora.file.parent), where
+
+
+def _respelled(keys: Iterable[str]) -> dict[str, str]:
+    """Keys of a Z-Image LoRA, and how diffusers reads all of them; empty if it does so as they are."""
+    layers = {key: key.rpartition(".lora_")[0] for key in keys}
+    is_fused = any(layer.endswith(FUSED) for layer in layers.values())
+    # Beside values of alpha or the name of an adapter it adds this prefix to what has it already.
+    is_converted = any(key.endswith(".alpha") or ".default." in key for key in layers)
+    has_both = is_converted and any(key.startswith(_OURS) for key in layers)
+    if not (is_fused or has_both):
+        return {}
+    spelled = {}
+    for key in layers:
+        name = f"{_THEIRS}{key.removeprefix(_OURS)}" if key.startswith(_OURS) else key
+        for theirs, ours in _SPELLING.items() if is_fused else ():
+            name = name.replace(theirs, ours)
+        spelled[key] = name
+    return spelled
+
+
+def _converted(pipe: Any, lora: EngineLora, header: Header) -> dict[str, Any]:
     """The file's tensors under diffusers' own names; other trainers' fused layers become several."""
-    found = pipe.lora_state_dict(str(Path(lora.file).parent), **where)
+    source, where = _source(pipe, lora, header)
+    found = pipe.lora_state_dict(source, **where)
     return dict(found[0] if isinstance(found, tuple) else found)
 
 
@@ -112,14 +149,13 @@ def _count_down(keys: Mapping[str, Any]) -> int:
 
 def _layers(pipe: Any, adapter: str | None) -> int:
     """Layers of the pipeline that carry this LoRA, or any."""
-    held = [
-        module.lora_A
+    carriers = [
+        [getattr(module, name) for name in _CARRIERS if hasattr(module, name)]
         for name in _PARTS
         if (part := getattr(pipe, name, None)) is not None
         for module in part.modules()
-        if hasattr(module, "lora_A")
     ]
-    return sum(1 for adapters in held if adapter is None or adapter in adapters)
+    return sum(1 for held in carriers if any(adapter is None or adapter in adapters for adapters in held))
 
 
 def _mismatch(lora: EngineLora, why: str) -> RenderError:

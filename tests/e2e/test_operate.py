@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from safetensors.torch import load_file, save_file
 
 from common.catalog.identity import file_identity
 from common.views import JobView, NodeView, Submit
@@ -34,9 +35,11 @@ def farm(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator
 
 
 def _add_strange_lora(folder: Path, model: Path) -> None:
-    """A LoRA in the farm's catalog that has weights for layers which the model lacks."""
+    """A LoRA in the farm's catalog whose header is right and whose weights are no numbers."""
     (folder / "loras").mkdir()
-    strange = save_lora(folder / "loras" / "strange.safetensors", model, strangers=1)
+    strange = save_lora(folder / "loras" / "strange.safetensors", model)
+    tensors = {key: tensor * float("nan") for key, tensor in load_file(str(strange)).items()}
+    save_file(tensors, str(strange))
     catalog = yaml.safe_load((folder / "catalog.yaml").read_text())
     catalog["loras"] = {
         "strange": {

@@ -62,6 +62,15 @@ def test_more_bytes_than_the_limit_are_not_read(store: Store, key: str) -> None:
     assert store.read(key, limit=5) == b"12345"
 
 
+def test_a_range_is_read_up_to_the_end_of_the_object(store: Store, key: str) -> None:
+    store.create(key, b"0123456789", content_type=PNG, metadata={"attempt": "1"})
+    assert store.read_range(key, 0, 4) == b"0123"
+    assert store.read_range(key, 8, 40) == b"89"
+    assert store.read_range(key, 10, 1) == b""
+    with pytest.raises(NotFound, match="none"):
+        store.read_range("none", 0, 1)
+
+
 def test_a_deleted_object_is_gone_and_deleting_again_is_no_error(store: Store, key: str) -> None:
     store.create(key, b"x", content_type=PNG, metadata={})
     store.delete(key)

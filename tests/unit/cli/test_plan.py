@@ -16,7 +16,9 @@ from common.nodes import Card
 from common.units import GIB
 from common.views import NodeView
 from coordinator.cli.planning import station_of
+from tests.lora_matrix import loha
 from tests.unit.cli.conftest import Farm
+from tests.unit.weights.files import safetensors_bytes
 
 MANIFESTS = Path(__file__).parents[3] / "manifests"
 CARDS = MANIFESTS / "cards"
@@ -274,3 +276,22 @@ def test_a_plan_says_for_each_card_what_its_time_rests_on_and_who_published_it(
         ("published", False),
         ("published", False),
     ]
+
+
+def test_a_lora_is_judged_by_its_file_on_this_machine_before_anything_is_submitted(
+    farm: Farm, tmp_path: Path
+) -> None:
+    (tmp_path / "files" / "loras").mkdir(parents=True)
+    file = tmp_path / "files" / "loras" / "ana_v2.safetensors"
+    file.write_bytes(safetensors_bytes(loha("lora_unet_layers_0_attention_to_q", 8, 8)))
+    (tmp_path / "farm.yaml").write_text("models: [files]\n")
+    text = TURBO + "  loras: [ana_v2]\n"
+
+    ran = farm("plan", manifest(tmp_path, text))
+
+    assert ran.code == 2
+    said = " ".join(ran.err.split())
+    assert "LoRA `ana_v2` cannot work on `z-image-turbo`: it is a LoHa" in said
+    assert "manifest.yaml:9" in said
+    file.unlink()
+    assert farm("plan", manifest(tmp_path, text)).code == 0

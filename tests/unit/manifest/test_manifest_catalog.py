@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -145,3 +146,20 @@ def _line(lines: list[str]) -> Callable[[str], int]:
 )
 def test_what_one_of_the_models_takes_is_left_to_each_combination(catalog: Catalog, lines: list[str]) -> None:
     assert found(catalog, *lines)[0] == []
+
+
+def test_a_lora_whose_file_does_not_fit_is_refused_at_its_line_with_the_remedy(catalog: Catalog) -> None:
+    judging = replace(catalog, judge=lambda lora, model: f"{lora.name} is odd; use another")
+
+    ((problem,), _) = found(judging, "model: house-sdxl", "loras: [ink]")
+
+    assert problem.message == "LoRA `ink` cannot work on `house-sdxl`: ink is odd; use another"
+    assert (problem.path, problem.line) == ("shots[0].loras", 5)
+
+
+def test_a_lora_for_another_base_is_not_judged_by_its_file(catalog: Catalog) -> None:
+    judging = replace(catalog, judge=lambda lora, model: "never said")
+
+    ((problem,), _) = found(judging, "model: sd15", "loras: [ink]")
+
+    assert "was made for `sdxl`" in problem.message

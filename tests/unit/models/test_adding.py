@@ -14,6 +14,7 @@ from common.errors import Invalid
 from coordinator.models.adding import Adder
 from coordinator.models.addition import Added, AddRequest, Prepared
 from coordinator.models.catalog_file import CatalogFile
+from coordinator.models.held import added_again, held_files
 from coordinator.models.place import add
 from tests.hub import Hub
 from tests.unit.models.repositories import VAE, sdxl
@@ -29,6 +30,9 @@ Z_IMAGE = {
     "layers.0.attention.qkv.weight": (24, 8),
 }
 QWEN3 = {"model.layers.0.self_attn.q_norm.weight": (128,)}
+LOHA = lora_shapes(
+    {"lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k": (2048, 640)}, "hada_w1_b", "hada_w1_a"
+)
 VAE_16 = {"decoder.conv_in.weight": (8, 16, 3, 3), "decoder.mid.block_1.norm1.weight": (8,)}
 
 MakeAdder = Callable[[], Adder]
@@ -264,6 +268,50 @@ def test_a_lora_whose_header_leaves_several_models_asks_for_one(adder: MakeAdder
     with pytest.raises(Invalid, match="`sdxl` is SDXL, but the files are Z-Image"):
         prepare(adder, other, like="sdxl")
     assert prepare(adder, file, like="sd15").entry["base"] == "sd15"
+
+
+def test_a_lora_of_a_kind_that_the_engine_cannot_load_is_refused_before_it_is_fetched(
+    adder: MakeAdder, tmp_path: Path
+) -> None:
+    with pytest.raises(Invalid, match=r"x\.safetensors cannot work on sdxl: it is a LoHa.*convert it"):
+        prepare(adder, write(tmp_path / "x.safetensors", LOHA))
+
+
+def test_a_lora_is_compared_with_the_files_of_its_model_where_they_are_here(
+    hub: Hub, adder: MakeAdder, tmp_path: Path
+) -> None:
+    hub.repos[Z_IMAGE_REPO] = z_image()
+    file = write(tmp_path / "x.safetensors", LORAS["z-image fused"][1])
+    assert prepare(adder, file, like="z-image-turbo").section == "loras"
+    added(adder, "z-image-turbo")
+
+    with pytest.raises(Invalid, match="none of its 1 layers"):
+        prepare(adder, file, like="z-image-turbo")
+
+
+def test_a_lora_with_weights_that_are_no_numbers_is_refused_and_not_kept(
+    adder: MakeAdder, tmp_path: Path
+) -> None:
+    file = write(tmp_path / "x.safetensors", LORAS["z-image"][1])
+    file.write_bytes(file.read_bytes()[:-2] + b"\xff\xff")
+
+    with pytest.raises(
+        Invalid, match=r"LoRA `x` has weights that are no numbers \(in `transformer\..*another"
+    ):
+        added(adder, file)
+
+    assert not any(file.is_file() for file in (tmp_path / "home").rglob("*"))
+
+
+def test_a_lora_that_lost_its_numbers_is_not_published(adder: MakeAdder, tmp_path: Path) -> None:
+    found = added(adder, write(tmp_path / "x.safetensors", LORAS["z-image"][1]))
+    place = found.files[0].place
+    place.write_bytes(place.read_bytes()[:-2] + b"\xff\xff")
+    held = held_files("x", adder().catalog, (tmp_path / "home" / "models",))
+    assert held is not None
+
+    with pytest.raises(Invalid, match="LoRA `x` has weights that are no numbers"):
+        added_again("loras", "x", found.entry, held, lambda done, total: None)
 
 
 def test_a_gguf_file_belongs_to_the_entry_of_its_model(

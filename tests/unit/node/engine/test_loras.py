@@ -29,7 +29,7 @@ def lora(tmp_path: Path) -> EngineLora:
     from safetensors.torch import save_file
 
     file = tmp_path / "style.safetensors"
-    save_file({"to_q.lora_A.weight": torch.zeros(2, 4)}, str(file))
+    save_file({"to_q.lora_A.weight": torch.zeros(2, 4), "to_q.lora_B.weight": torch.zeros(4, 2)}, str(file))
     return EngineLora(name="style", file=file, identity=None, weight=1.0)
 
 

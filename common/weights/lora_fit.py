@@ -1,0 +1,138 @@
+"""Whether a LoRA's file does on a model what it should, by the headers of both.
+
+The rules are those by which diffusers 0.42 takes a LoRA whole: what it would take in part, or drop without
+a word, is refused.
+"""
+
+from __future__ import annotations
+
+from common.weights.header import Header
+from common.weights.layer_names import flat, same_name
+from common.weights.lora import lora_families, lora_layers
+from common.weights.lora_file import LoraFile, LoraTensors, read_lora
+from common.weights.lora_loaders import LOADERS, PLAIN, LoraLoader
+from common.weights.modules import Modules
+from common.weights.recognition import FAMILIES
+from common.wording import shortened
+
+_CONVERT = "convert it to a plain LoRA"
+_ANOTHER = "use a LoRA that was made for this model"
+_AGAIN = "so the file is damaged; download it again"
+
+
+def lora_misfit(header: Header, pipeline: str, modules: Modules | None) -> str | None:
+    """Why the LoRA has no effect, or not its whole effect, and what mends it; None if nothing is known to be
+    wrong.
+
+    `pipeline` is the class in diffusers. `modules` is what a LoRA can change in the model; None if unknown.
+    """
+    file = read_lora(header)
+    loader = LOADERS.get(pipeline, PLAIN)
+    if why := _kind_problem(file, loader):
+        return why
+    if loader is PLAIN and (file.strays or not all(name.startswith("transformer.") for name in file.layers)):
+        return None
+    if (why := _tensor_problem(file)) or modules is None:
+        return why
+    return _layer_problem(file, loader, modules, header)
+
+
+def _kind_problem(file: LoraFile, loader: LoraLoader) -> str | None:
+    if "loha" in file.kinds or ("lokr" in file.kinds and not loader.reads_lokr):
+        kind = "LoHa" if "loha" in file.kinds else "LoKr"
+        return f"it is a {kind}, which the engine cannot load on this model; {_CONVERT}"
+    if len(file.kinds) > 1:
+        return f"it mixes LoRA and LoKr, which the engine cannot load; {_CONVERT}"
+    if any("t2" in layer.factors for layer in file.layers.values()):
+        return f"it is a LoKr in Tucker form, which the engine cannot load; {_CONVERT}"
+    if file.is_lokr and any(name.endswith("qkv") for name in file.layers):
+        return f"it is a LoKr of fused query, key and value, which the engine cannot load; {_CONVERT}"
+    if file.has_adapters and not loader.reads_adapters:
+        return "its keys name an adapter (`lora_A.default.weight`); export it without that name"
+    if file.has_alphas and not loader.reads_alphas(file):
+        return "the engine does not read `alpha` beside such names; export it in kohya's format or without it"
+    return None
+
+
+def _tensor_problem(file: LoraFile) -> str | None:
+    """What is wrong in the file by itself."""
+    if file.strays:
+        return f"it has tensors that are not of a LoRA, such as `{shortened(file.strays[0], 80)}`; {_CONVERT}"
+    for name, layer in file.layers.items():
+        said = f"layer `{shortened(name, 80)}`"
+        if layer.factors:
+            if not all(_is_whole(layer, side) for side in ("w1", "w2")):
+                return f"{said} lacks a tensor, {_AGAIN}"
+            continue
+        if layer.down is None or layer.up is None:
+            return f"{said} lacks one of its two tensors, {_AGAIN}"
+        ranks = layer.down.shape[0], layer.up.shape[1] if len(layer.up.shape) > 1 else 0
+        if ranks[0] != ranks[1]:
+            return f"the two tensors of {said} have different ranks, {ranks[0]} and {ranks[1]}, {_AGAIN}"
+    return None
+
+
+def _is_whole(layer: LoraTensors, side: str) -> bool:
+    """Whether one side of a Kronecker product is there, as a matrix or as the product of two."""
+    names = (side,) if side in layer.factors else (f"{side}_a", f"{side}_b")
+    return all(name in layer.factors and len(layer.factors[name].shape) > 1 for name in names)
+
+
+def _layer_problem(file: LoraFile, loader: LoraLoader, modules: Modules, header: Header) -> str | None:
+    """What the model lacks, or has in another shape."""
+    resnets = sum(1 for name in modules.get("unet", ()) if _is_first_resnet(name))
+    unknown = []
+    for name, layer in file.layers.items():
+        component, inner, rename = loader.place(name, file) or ("", "", same_name)
+        wanted = [modules.get(component, {}).get(each) for each in rename(inner, resnets)]
+        shapes = [shape for shape in wanted if shape is not None]
+        if len(shapes) < len(wanted):
+            unknown.append(name)
+        elif why := _shape_problem(name, layer, shapes):
+            return why
+    return _unknown_problem(unknown, file, loader, modules, header) if unknown else None
+
+
+def _is_first_resnet(name: str) -> bool:
+    return name.startswith("down_blocks_0_resnets_") and name.endswith("_conv1")
+
+
+def _unknown_problem(
+    unknown: list[str], file: LoraFile, loader: LoraLoader, modules: Modules, header: Header
+) -> str:
+    if all(any(flat(name) in layers for layers in modules.values()) for name in unknown):
+        return f"its layers lack the prefix `{loader.prefix}`; export it with the prefix"
+    count = len(file.layers)
+    if len(unknown) < count:
+        return (
+            f"the model has only {count - len(unknown)} of its {count} layers "
+            f"(`{shortened(unknown[0], 80)}` is unknown); {_ANOTHER}"
+        )
+    families = lora_families(lora_layers(header.tensors), header.metadata)
+    those = " or ".join(FAMILIES[family] for family in families)
+    return f"the model has none of its {count} layers{f' (they are of {those})' if those else ''}; {_ANOTHER}"
+
+
+def _shape_problem(name: str, layer: LoraTensors, shapes: list[tuple[int, ...]]) -> str | None:
+    """Compares a layer with that of the model, or with those that it is made of."""
+    wanted = (sum(shape[0] for shape in shapes), *shapes[0][1:])
+    if layer.down is not None and layer.up is not None:
+        found = (layer.up.shape[0], *layer.down.shape[1:])
+    else:
+        sides = [_side(layer, side) for side in ("w1", "w2")]
+        found = (sides[0][0] * sides[1][0], sides[0][1] * sides[1][1])
+    if found == wanted:
+        return None
+    said = f"layer `{shortened(name, 80)}` is {_said(found)}, that of the model {_said(wanted)}"
+    return f"its {said}; {_ANOTHER}"
+
+
+def _side(layer: LoraTensors, side: str) -> tuple[int, int]:
+    """Outputs and inputs of one side of a Kronecker product."""
+    whole = layer.factors.get(side)
+    first, second = (whole, whole) if whole else (layer.factors[f"{side}_a"], layer.factors[f"{side}_b"])
+    return first.shape[0], second.shape[1]
+
+
+def _said(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape))

@@ -1,0 +1,130 @@
+"""How diffusers 0.42 finds the layers of a LoRA's file in each pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from common.weights.layer_names import (
+    Rename,
+    flat,
+    flux2_names,
+    same_name,
+    text_encoder_names,
+    unet_names,
+    z_image_lora_names,
+)
+from common.weights.lora_file import LoraFile
+
+#: Component, name with `_` for each dot, and what makes it that of diffusers; None: it is dropped.
+Place = tuple[str, str, Rename] | None
+
+_COMPONENTS = ("unet", "transformer", "text_encoder", "text_encoder_2")
+_TEXT_ENCODERS = {"lora_te_": "text_encoder", "lora_te1_": "text_encoder", "lora_te2_": "text_encoder_2"}
+#: Beginnings of layers' names in FLUX.2 that are the same where training code and diffusers share the rest.
+_SHARED = ("transformer_blocks_", "single_transformer_blocks_")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoraLoader:
+    place: Callable[[str, LoraFile], Place]
+    #: Beginning of layers' names that are else those of diffusers.
+    prefix: str
+    #: Whether the values of alpha are read in this file; else it is refused as a whole.
+    reads_alphas: Callable[[LoraFile], bool]
+    reads_lokr: bool = False
+    #: Whether keys may name an adapter.
+    reads_adapters: bool = False
+
+
+def direct(name: str, file: LoraFile) -> Place:
+    """By the names of diffusers, below that of the component."""
+    component, dot, inner = name.partition(".")
+    if not dot or component not in _COMPONENTS or "lora_down" in file.spellings:
+        return None
+    return component, flat(inner), text_encoder_names if component.startswith("text") else same_name
+
+
+def _z_image(name: str, file: LoraFile) -> Place:
+    is_converted = file.has_alphas or file.has_adapters or {"diffusion_model.", "lora_unet_"} & file.prefixes
+    if not (is_converted or file.is_fused):
+        return direct(name, file)
+    inner = name.removeprefix("diffusion_model.")
+    if file.is_lokr:
+        return "transformer", flat(inner), same_name
+    inner = inner.removeprefix("transformer.").removeprefix("lora_unet_")
+    return "transformer", flat(inner), z_image_lora_names
+
+
+def _flux2(name: str, file: LoraFile) -> Place:
+    if file.is_lokr:
+        return _flux2_lokr(name, file)
+    if "lora_down" in file.spellings:
+        inner = name.removeprefix("lora_unet_")
+        # Layers that modulate are dropped.
+        is_known = inner != name and not inner.endswith(("_lin", "_modulation_1"))
+        return _trained(inner) if is_known else None
+    if {"diffusion_model.", "base_model.model."} & file.prefixes:
+        inner = flat(name.removeprefix("base_model.model.").removeprefix("diffusion_model."))
+        return ("transformer", inner, same_name) if inner.startswith(_SHARED) else _trained(inner)
+    return direct(name, file)
+
+
+def _flux2_lokr(name: str, file: LoraFile) -> Place:
+    if "lycoris_" in file.prefixes:
+        inner = name.removeprefix("lycoris_")
+        return ("transformer", inner, same_name) if inner.startswith(_SHARED) else None
+    if "diffusion_model." in file.prefixes:
+        return _trained(flat(name.removeprefix("diffusion_model.")))
+    return direct(name, file) if "transformer." in file.prefixes else ("transformer", flat(name), same_name)
+
+
+def _trained(inner: str) -> Place:
+    """By a name of the training code of FLUX.2."""
+    return ("transformer", inner, flux2_names) if flux2_names(inner) != (inner,) else None
+
+
+def _sd15(name: str, file: LoraFile) -> Place:
+    return _stable_diffusion(name, file, same_name)
+
+
+def _sdxl(name: str, file: LoraFile) -> Place:
+    return _stable_diffusion(name, file, unet_names)
+
+
+def _stable_diffusion(name: str, file: LoraFile, rename: Rename) -> Place:
+    if not file.is_kohya:
+        return direct(name, file)
+    if file.spellings != {"lora_down"}:
+        return None
+    if name.startswith("lora_unet_"):
+        return "unet", name.removeprefix("lora_unet_"), rename
+    prefix = next(each for each in _TEXT_ENCODERS if name.startswith(each))
+    return _TEXT_ENCODERS[prefix], name.removeprefix(prefix), text_encoder_names
+
+
+#: Of a pipeline whose rules are not known.
+PLAIN = LoraLoader(place=direct, prefix="transformer.", reads_alphas=lambda file: True, reads_adapters=True)
+LOADERS = {
+    "ZImagePipeline": LoraLoader(
+        place=_z_image,
+        prefix="transformer.",
+        reads_alphas=lambda file: True,
+        reads_lokr=True,
+        reads_adapters=True,
+    ),
+    "Flux2KleinPipeline": LoraLoader(
+        place=_flux2,
+        prefix="transformer.",
+        reads_alphas=lambda file: (
+            "transformer." not in file.prefixes if file.is_lokr else "lora_down" in file.spellings
+        ),
+        reads_lokr=True,
+    ),
+    "StableDiffusionPipeline": LoraLoader(
+        place=_sd15, prefix="unet.", reads_alphas=lambda file: file.is_kohya
+    ),
+    "StableDiffusionXLPipeline": LoraLoader(
+        place=_sdxl, prefix="unet.", reads_alphas=lambda file: file.is_kohya
+    ),
+}

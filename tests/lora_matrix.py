@@ -1,0 +1,319 @@
+"""LoRA files of every kind for every family, and what the farm says of each on the family's tiny model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Shapes = dict[str, tuple[int, ...]]
+
+Z_IMAGE, KLEIN = "ZImagePipeline", "Flux2KleinPipeline"
+SD15, SDXL = "StableDiffusionPipeline", "StableDiffusionXLPipeline"
+
+#: Some layers of the tiny models: component to name to the shape of the weight.
+MODULES: dict[str, dict[str, dict[str, tuple[int, ...]]]] = {
+    Z_IMAGE: {
+        "transformer": {
+            "layers_0_attention_to_q": (64, 64),
+            "layers_0_attention_to_k": (64, 64),
+            "layers_0_attention_to_v": (64, 64),
+            "layers_0_attention_to_out_0": (64, 64),
+            "layers_0_feed_forward_w1": (170, 64),
+            "context_refiner_0_attention_to_q": (64, 64),
+        }
+    },
+    KLEIN: {
+        "transformer": {
+            "transformer_blocks_0_attn_to_q": (32, 32),
+            "transformer_blocks_0_attn_to_k": (32, 32),
+            "transformer_blocks_0_attn_to_v": (32, 32),
+            "transformer_blocks_0_attn_to_out_0": (32, 32),
+            "single_transformer_blocks_0_attn_to_qkv_mlp_proj": (288, 32),
+            "single_stream_modulation_linear": (96, 32),
+        }
+    },
+    SD15: {
+        "unet": {
+            "down_blocks_0_resnets_0_conv1": (16, 16, 3, 3),
+            "down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q": (32, 32),
+            "down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_out_0": (32, 32),
+            "down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k": (32, 32),
+        },
+        "text_encoder": {
+            "encoder_layers_0_self_attn_q_proj": (32, 32),
+            "encoder_layers_0_self_attn_out_proj": (32, 32),
+        },
+    },
+    SDXL: {
+        "unet": {
+            "down_blocks_0_resnets_0_conv1": (16, 16, 3, 3),
+            "down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q": (32, 32),
+            "down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_out_0": (32, 32),
+            "down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k": (32, 96),
+        },
+        "text_encoder": {
+            "encoder_layers_0_self_attn_q_proj": (32, 32),
+            "encoder_layers_0_self_attn_out_proj": (32, 32),
+        },
+        "text_encoder_2": {
+            "encoder_layers_0_self_attn_q_proj": (64, 64),
+            "encoder_layers_0_self_attn_out_proj": (64, 64),
+        },
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    pipeline: str
+    name: str
+    shapes: Mapping[str, tuple[int, ...]]
+    #: Pattern of a part of what is said; empty: it fits.
+    said: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.pipeline}-{self.name}"
+
+
+def peft(name: str, outputs: int, inputs: int, *, rank: int = 2, up_rank: int | None = None) -> Shapes:
+    return _two(name, ("lora_A", "lora_B"), outputs, inputs, rank, up_rank)
+
+
+def kohya(name: str, outputs: int, inputs: int, *, rank: int = 2, alpha: bool = True) -> Shapes:
+    return _two(name, ("lora_down", "lora_up"), outputs, inputs, rank) | (
+        {f"{name}.alpha": ()} if alpha else {}
+    )
+
+
+def dotted(name: str, outputs: int, inputs: int) -> Shapes:
+    return _two(name, ("lora.down", "lora.up"), outputs, inputs, 2)
+
+
+def conv(name: str, outputs: int, inputs: int, size: int) -> Shapes:
+    return {
+        f"{name}.lora_down.weight": (2, inputs, size, size),
+        f"{name}.lora_up.weight": (outputs, 2, 1, 1),
+        f"{name}.alpha": (),
+    }
+
+
+def loha(name: str, outputs: int, inputs: int) -> Shapes:
+    sides = {f"{name}.hada_w{n}_a": (outputs, 2) for n in (1, 2)}
+    return sides | {f"{name}.hada_w{n}_b": (2, inputs) for n in (1, 2)} | {f"{name}.alpha": ()}
+
+
+def lokr(name: str, outputs: int, inputs: int, *, alpha: bool = False) -> Shapes:
+    shapes: Shapes = {f"{name}.lokr_w1": (4, 4), f"{name}.lokr_w2": (outputs // 4, inputs // 4)}
+    return shapes | ({f"{name}.alpha": ()} if alpha else {})
+
+
+def _two(
+    name: str, halves: tuple[str, str], outputs: int, inputs: int, rank: int, up_rank: int | None = None
+) -> Shapes:
+    return {
+        f"{name}.{halves[0]}.weight": (rank, inputs),
+        f"{name}.{halves[1]}.weight": (outputs, up_rank or rank),
+    }
+
+
+CONVERT = "convert it to a plain LoRA"
+ANOTHER = "use a LoRA that was made for this model"
+_Z = "layers.0.attention"
+_SINGLE = "single_blocks.0.linear1"
+_UNET = "down_blocks.1.attentions.0.transformer_blocks.0"
+_KOHYA_UNET = "lora_unet_" + _UNET.replace(".", "_")
+_SGM = "lora_unet_input_blocks_3_1_transformer_blocks_0"
+
+
+def _text(prefix: str, width: int) -> Shapes:
+    layer = f"{prefix}text_model_encoder_layers_0_self_attn"
+    return kohya(f"{layer}_q_proj", width, width) | kohya(f"{layer}_out_proj", width, width)
+
+
+_FOR_SDXL = peft(f"unet.{_UNET}.attn2.to_k", 32, 2048)
+_FOR_Z_IMAGE = peft(f"transformer.{_Z}.to_q", 64, 64)
+_FOR_KLEIN = peft("transformer.single_transformer_blocks.0.attn.to_qkv_mlp_proj", 288, 32)
+
+
+def _both(pipeline: str, prefix: str, layer: str, second: str, outputs: int, inputs: int) -> list[Case]:
+    """What is wrong in the same way in every family."""
+    good = peft(f"{prefix}{layer}", outputs, inputs)
+    unknown = layer.replace("0", "90", 1)
+    return [
+        Case(pipeline, "peft", good),
+        Case(pipeline, "ranks that vary", good | peft(f"{prefix}{second}", outputs, inputs, rank=3)),
+        Case(pipeline, "no prefix", peft(layer, outputs, inputs), f"lack the prefix `{prefix}`"),
+        Case(
+            pipeline,
+            "half unknown",
+            good | peft(f"{prefix}{unknown}", outputs, inputs),
+            re.escape(f"only 1 of its 2 layers (`{prefix}{unknown}` is unknown); {ANOTHER}"),
+        ),
+        Case(
+            pipeline, "other width", peft(f"{prefix}{layer}", outputs, 7), f"{outputs}×7, that of the model"
+        ),
+        Case(pipeline, "wrong rank", peft(f"{prefix}{layer}", outputs, inputs, up_rank=5), "ranks, 2 and 5"),
+        Case(
+            pipeline,
+            "one tensor of two",
+            {key: shape for key, shape in good.items() if "lora_A" in key},
+            "lacks one of its two tensors",
+        ),
+        Case(pipeline, "loha", loha(f"{prefix}{layer}", outputs, inputs), f"it is a LoHa.*{CONVERT}"),
+        Case(pipeline, "other tensors", good | {f"{prefix}{layer}.diff_b": (4,)}, "not of a LoRA, such as"),
+    ]
+
+
+CASES = [
+    *_both(Z_IMAGE, "transformer.", f"{_Z}.to_q", f"{_Z}.to_k", 64, 64),
+    Case(
+        Z_IMAGE,
+        "peft with alpha",
+        peft(f"transformer.{_Z}.to_q", 64, 64) | {f"transformer.{_Z}.to_q.alpha": ()},
+    ),
+    Case(Z_IMAGE, "ai-toolkit", peft(f"diffusion_model.{_Z}.to_q", 64, 64)),
+    Case(Z_IMAGE, "comfyui", kohya(f"diffusion_model.{_Z}.to_out.0", 64, 64)),
+    Case(Z_IMAGE, "kohya", kohya("lora_unet_layers_0_attention_to_q", 64, 64)),
+    Case(Z_IMAGE, "kohya without alpha", kohya("lora_unet_layers_0_feed_forward_w1", 170, 64, alpha=False)),
+    Case(Z_IMAGE, "kohya refiner", kohya("lora_unet_context_refiner_0_attention_to_q", 64, 64)),
+    Case(Z_IMAGE, "kohya fused", kohya("lora_unet_layers_0_attention_qkv", 192, 64)),
+    Case(
+        Z_IMAGE,
+        "fused",
+        peft(f"diffusion_model.{_Z}.qkv", 192, 64) | peft(f"diffusion_model.{_Z}.out", 64, 64),
+    ),
+    Case(Z_IMAGE, "fused with alpha", kohya(f"diffusion_model.{_Z}.qkv", 192, 64)),
+    Case(Z_IMAGE, "fused peft", peft(f"transformer.{_Z}.qkv", 192, 64)),
+    Case(Z_IMAGE, "fused dotted", dotted(f"diffusion_model.{_Z}.qkv", 192, 64)),
+    Case(
+        Z_IMAGE,
+        "fused of another width",
+        peft(f"diffusion_model.{_Z}.qkv", 96, 32),
+        "96×32, that of the model 192×64",
+    ),
+    Case(
+        Z_IMAGE,
+        "named adapter",
+        {
+            key.replace("_A.", "_A.default.").replace("_B.", "_B.default."): shape
+            for key, shape in _FOR_Z_IMAGE.items()
+        },
+    ),
+    Case(Z_IMAGE, "lokr", lokr(f"diffusion_model.{_Z}.to_q", 64, 64, alpha=True)),
+    Case(Z_IMAGE, "lokr peft", lokr(f"transformer.{_Z}.to_q", 64, 64)),
+    Case(
+        Z_IMAGE,
+        "lokr of another width",
+        lokr(f"transformer.{_Z}.to_q", 32, 32),
+        "32×32, that of the model 64×64",
+    ),
+    Case(
+        Z_IMAGE,
+        "lokr fused",
+        lokr(f"diffusion_model.{_Z}.qkv", 192, 64),
+        "LoKr of fused query, key and value",
+    ),
+    Case(Z_IMAGE, "for sdxl", _FOR_SDXL, rf"none of its 1 layers \(they are of SDXL\); {ANOTHER}"),
+    Case(Z_IMAGE, "for klein", _FOR_KLEIN, r"none of its 1 layers \(they are of FLUX\.2 klein\)"),
+    *_both(KLEIN, "transformer.", "transformer_blocks.0.attn.to_q", "transformer_blocks.0.attn.to_k", 32, 32),
+    Case(
+        KLEIN,
+        "peft alpha",
+        _FOR_KLEIN | {"transformer.single_transformer_blocks.0.attn.alpha": ()},
+        "does not read `alpha`",
+    ),
+    Case(
+        KLEIN,
+        "ai-toolkit",
+        peft(f"diffusion_model.{_SINGLE}", 288, 32)
+        | peft("diffusion_model.double_blocks.0.img_attn.qkv", 96, 32),
+    ),
+    Case(
+        KLEIN,
+        "ai-toolkit, names of diffusers",
+        peft("diffusion_model.transformer_blocks.0.attn.to_q", 32, 32),
+    ),
+    Case(
+        KLEIN,
+        "ai-toolkit alpha",
+        peft(f"diffusion_model.{_SINGLE}", 288, 32) | {f"diffusion_model.{_SINGLE}.alpha": ()},
+        "does not read `alpha`",
+    ),
+    Case(KLEIN, "peft of the training code", peft(f"base_model.model.{_SINGLE}", 288, 32)),
+    Case(KLEIN, "modulation", peft("diffusion_model.single_stream_modulation.lin", 96, 32)),
+    Case(
+        KLEIN,
+        "kohya",
+        kohya("lora_unet_single_blocks_0_linear1", 288, 32)
+        | kohya("lora_unet_double_blocks_0_img_attn_qkv", 96, 32),
+    ),
+    Case(
+        KLEIN,
+        "kohya modulation",
+        kohya("lora_unet_single_stream_modulation_lin", 96, 32),
+        "none of its 1 layers",
+    ),
+    Case(
+        KLEIN,
+        "lora_down below the wrong prefix",
+        kohya(f"diffusion_model.{_SINGLE}", 288, 32),
+        "none of its 1 layers",
+    ),
+    Case(KLEIN, "lokr", lokr(f"diffusion_model.{_SINGLE}", 288, 32)),
+    Case(KLEIN, "lokr lycoris", lokr("lycoris_transformer_blocks_0_attn_to_q", 32, 32, alpha=True)),
+    Case(KLEIN, "lokr bare", lokr("transformer_blocks.0.attn.to_q", 32, 32)),
+    Case(
+        KLEIN,
+        "lokr fused",
+        lokr("diffusion_model.double_blocks.0.img_attn.qkv", 96, 32),
+        "LoKr of fused query",
+    ),
+    Case(KLEIN, "for z-image", _FOR_Z_IMAGE, r"none of its 1 layers \(they are of Z-Image\)"),
+    Case(KLEIN, "for sdxl", _FOR_SDXL, r"none of its 1 layers \(they are of SDXL\)"),
+    *_both(SD15, "unet.", f"{_UNET}.attn1.to_q", f"{_UNET}.attn1.to_out.0", 32, 32),
+    Case(SD15, "dotted", dotted(f"unet.{_UNET}.attn1.to_q", 32, 32)),
+    Case(
+        SD15,
+        "peft with alpha",
+        peft(f"unet.{_UNET}.attn1.to_q", 32, 32) | {f"unet.{_UNET}.attn1.to_q.alpha": ()},
+        "does not read `alpha`",
+    ),
+    Case(SD15, "kohya", kohya(f"{_KOHYA_UNET}_attn1_to_out_0", 32, 32) | _text("lora_te_", 32)),
+    Case(SD15, "kohya without alpha", kohya(f"{_KOHYA_UNET}_attn1_to_q", 32, 32, alpha=False)),
+    Case(SD15, "kohya convolution", conv("lora_unet_down_blocks_0_resnets_0_conv1", 16, 16, 3)),
+    Case(
+        SD15,
+        "kohya with another prefix",
+        kohya(f"{_KOHYA_UNET}_attn1_to_q", 32, 32) | kohya("lora_x", 4, 4),
+        "the engine does not read `alpha`",
+    ),
+    Case(SD15, "names of the training code", kohya(f"{_SGM}_attn1_to_q", 32, 32), "none of its 1 layers"),
+    Case(
+        SD15,
+        "two text encoders",
+        kohya(f"{_KOHYA_UNET}_attn1_to_q", 32, 32) | _text("lora_te2_", 64),
+        "only 1 of its 3 layers",
+    ),
+    Case(SD15, "lokr", lokr(f"{_KOHYA_UNET}_attn1_to_q", 32, 32), f"it is a LoKr.*{CONVERT}"),
+    Case(SD15, "for z-image", _FOR_Z_IMAGE, r"none of its 1 layers \(they are of Z-Image\)"),
+    *_both(SDXL, "unet.", f"{_UNET}.attn1.to_q", f"{_UNET}.attn1.to_out.0", 32, 32),
+    Case(
+        SDXL,
+        "kohya",
+        kohya(f"{_KOHYA_UNET}_attn2_to_k", 32, 96) | _text("lora_te1_", 32) | _text("lora_te2_", 64),
+    ),
+    Case(
+        SDXL,
+        "kohya, names of the training code",
+        kohya(f"{_SGM}_attn2_to_k", 32, 96) | _text("lora_te2_", 64),
+    ),
+    Case(
+        SDXL,
+        "kohya convolution of the training code",
+        conv("lora_unet_input_blocks_1_0_in_layers_2", 16, 16, 3),
+    ),
+    Case(SDXL, "for sd15", kohya(f"{_KOHYA_UNET}_attn2_to_k", 32, 32), "32×32, that of the model 32×96"),
+    Case(SDXL, "lokr", lokr(f"{_KOHYA_UNET}_attn1_to_q", 32, 32), "it is a LoKr"),
+    Case(SDXL, "for klein", _FOR_KLEIN, r"none of its 1 layers \(they are of FLUX\.2 klein\)"),
+]
