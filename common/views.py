@@ -6,13 +6,33 @@ Durations are in seconds, sizes in bytes, money in the currency of the farm, tim
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 
 from common.errors import BY_REASON, BY_STATUS, FarmError
 from common.messages import CardFacts, Message, Sha256
 from common.nodes import Terms
+from common.wording import visible
+
+#: Maximum number of characters in the name of an owner.
+LONGEST_OWNER = 63
+_OWNER = rf"^[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_OWNER - 1}}}$"
+
+
+def owner_name(given: str) -> str:
+    """Returns the name of an owner of jobs. Raises ValueError, with a sentence, for what cannot be one.
+
+    >>> owner_name("ana")
+    'ana'
+    """
+    if not re.fullmatch(_OWNER, given):
+        raise ValueError(
+            f"`{visible(given[:200])}` cannot be the name of an owner: use up to {LONGEST_OWNER} "
+            "letters (A-Z, a-z), digits, `.`, `_` and `-`, and begin with a letter or digit"
+        )
+    return given
 
 
 class ErrorView(Message):
@@ -39,11 +59,17 @@ class Submit(Message):
     source: str = "manifest"
     #: Overrides the name in the manifest.
     name: str | None = None
-    owner: str = "farm"
+    #: Whose job it is; None: the coordinator decides.
+    owner: Annotated[str | None, Field(json_schema_extra={"pattern": _OWNER})] = None
     #: Overrides `random_seed` in the manifest (set by `--reroll`).
     random_seed: Annotated[int, Field(ge=0)] | None = None
     #: Number of images in the plan; a different number is rejected. None to skip the check.
     expected: int | None = None
+
+    @field_validator("owner")
+    @classmethod
+    def _named(cls, given: str | None) -> str | None:
+        return None if given is None else owner_name(given)
 
 
 class MisfitView(Message):
@@ -56,6 +82,7 @@ class MisfitView(Message):
 class Submitted(Message):
     id: str
     name: str
+    owner: str
     #: All shots of the manifest: `new` + `reused` + `unschedulable`.
     images: int
     new: int
@@ -79,6 +106,7 @@ class JobSummary(Message):
 
     id: str
     name: str
+    #: Jobs of equal priority take turns, first by owner.
     owner: str
     lane: str
     priority: int

@@ -142,6 +142,7 @@ def jobs_table(jobs: Sequence[JobSummary]) -> Table:
         (
             job.id,
             job.name,
+            job.owner,
             job.status,
             f"{job.counts.get('done', 0)}/{job.images}",
             ", ".join(f"{count} {state}" for state, count in job.counts.items() if count and state != "done"),
@@ -151,7 +152,7 @@ def jobs_table(jobs: Sequence[JobSummary]) -> Table:
         )
         for job in jobs
     ]
-    headings = ("job", "name", "status", "done", "other shots", "priority", "submitted", "")
+    headings = ("job", "name", "owner", "status", "done", "other shots", "priority", "submitted", "")
     return table(*headings, rows=rows, right=("done", "priority"))
 
 

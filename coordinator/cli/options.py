@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from common.views import owner_name
+
 
 def word(given: str) -> str:
     """Returns a word that is valid in a URL of the API. Raises BadParameter otherwise."""
@@ -26,6 +28,14 @@ def text(given: str) -> str:
     return given
 
 
+def owner(given: str) -> str:
+    """Returns the name of an owner of jobs. Raises BadParameter for what cannot be one."""
+    try:
+        return owner_name(given)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 Manifest = Annotated[
     str, typer.Argument(metavar="MANIFEST", help="Manifest file (YAML); `-` reads standard input.")
 ]
@@ -40,6 +50,15 @@ Shots = Annotated[
 OnlyJob = Annotated[
     str | None,
     typer.Option("--job", metavar="JOB", parser=word, help="Apply the command to this job only."),
+]
+Owner = Annotated[
+    str | None,
+    typer.Option(
+        "--owner",
+        metavar="NAME",
+        parser=owner,
+        help="Owner of the job: owners share the farm fairly. Default: your login name.",
+    ),
 ]
 SettingsFile = Annotated[
     Path | None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from getpass import getuser
 from typing import Annotated, Literal
 
 import typer
@@ -15,6 +14,7 @@ from common.views import Deleted, RejectedShot
 from coordinator.cli import options
 from coordinator.cli.connection import connect
 from coordinator.cli.names import the_job
+from coordinator.cli.person import login_name
 from coordinator.cli.show import money, out, print_json
 from coordinator.client import FarmClient
 from coordinator.explain import SHORT
@@ -151,7 +151,4 @@ def _ask(question: str, *, yes: bool) -> None:
 
 
 def _person() -> str:
-    try:
-        return getuser()
-    except (KeyError, OSError):  # a user ID without a name
-        return "operator"
+    return login_name() or "operator"

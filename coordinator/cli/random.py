@@ -69,6 +69,7 @@ def random_command(
         Path,
         typer.Option("--out", metavar="DIR", file_okay=False, help="Folder for the images and the manifest."),
     ] = Path("pictures"),
+    owner: options.Owner = None,
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -89,7 +90,7 @@ def random_command(
     if not as_json:
         out.say((str(file), "bold"))
         out.print(text)
-    run_command(str(file), folder=folder, settings=settings, as_json=as_json)
+    run_command(str(file), folder=folder, owner=owner, settings=settings, as_json=as_json)
 
 
 def example(model: Model, seed: int, count: int) -> str:

@@ -52,6 +52,7 @@ def run_command(
             "--out", metavar="DIR", file_okay=False, help="Folder for the images and the contact sheet."
         ),
     ] = Path("pictures"),
+    owner: options.Owner = None,
     root: options.Root = None,
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
@@ -75,7 +76,7 @@ def run_command(
             show_plan(planned)
         require_possible(planned.report)
         warn_of_waits(planned.report)
-        submitted = submit(client, planned)
+        submitted = submit(client, planned, owner)
         if not as_json:
             tell(submitted)
         job = _watch_own(client, submitted.id, give_up=started)

@@ -17,6 +17,7 @@ from common.views import NodeView, Submit, Submitted
 from common.wording import visible
 from coordinator.cli import options
 from coordinator.cli.connection import connect, in_service, settings_in_force
+from coordinator.cli.person import default_owner
 from coordinator.cli.plan_page import show_plan
 from coordinator.cli.planning import (
     REFERENCE_STATIONS,
@@ -40,6 +41,7 @@ def submit_command(
     watch: Annotated[bool, typer.Option("--watch", help="Watch the job until it ends.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Submit without asking for confirmation.")] = False,
     reroll: options.Reroll = False,
+    owner: options.Owner = None,
     root: options.Root = None,
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
@@ -61,7 +63,7 @@ def submit_command(
         warn_of_waits(planned.report)
         if not yes:
             _ask()
-        submitted = submit(client, planned, reroll=reroll)
+        submitted = submit(client, planned, owner, reroll=reroll)
         if not as_json:
             tell(submitted)
         elif not watch:
@@ -111,13 +113,17 @@ def _some_fit(report: PlanReport) -> bool:
     return report.plan.unfit < report.plan.images
 
 
-def submit(client: FarmClient, planned: PlannedManifest, *, reroll: bool = False) -> Submitted:
+def submit(
+    client: FarmClient, planned: PlannedManifest, owner: str | None, *, reroll: bool = False
+) -> Submitted:
+    """`owner` None: the person at the command line."""
     report = planned.report
     return client.submit(
         Submit(
             manifest=inlined(planned.draft.parsed),
             # The name of a file may contain bytes that are not valid in a message.
             source=visible(report.manifest),
+            owner=owner or default_owner(),
             random_seed=report.random_seed if reroll else None,
             expected=len(planned.expansion),
         )
@@ -134,7 +140,7 @@ def tell(submitted: Submitted) -> None:
         parts.append(f"{submitted.unschedulable} {fit} no node")
     out.print("")
     counts = f"{counted(submitted.images, 'image')}, {', '.join(parts)}"
-    out.say("job ", (submitted.id, "bold"), f" ({submitted.name}): {counts}")
+    out.say("job ", (submitted.id, "bold"), f" ({submitted.name}) of {submitted.owner}: {counts}")
     for misfit in submitted.misfits:
         err.say(f"{counted(misfit.shots, 'shot')}: {misfit.reason}", style="yellow")
     if submitted.unschedulable:

@@ -39,7 +39,7 @@ class JobFacts:
 
     id: str
     name: str
-    owner: str = ""
+    owner: str
     lane: str
     priority: int
     #: Intent of the user: active, paused, cancelled.

@@ -49,7 +49,7 @@ def _standing(subject: JobSubject) -> Answer:
     elif job.intent == "cancelled" and not subject.removed:
         remedy = f"`farm requeue {job.id}` continues it"
     stored = f"{subject.counts.get(ShotState.DONE, 0):,} of {counted(subject.images, 'image')} stored"
-    return Answer(f"Job {job.id} ({job.name}) {how}; {stored}", remedy)
+    return Answer(f"Job {job.id} ({job.name}) of {job.owner} {how}; {stored}", remedy)
 
 
 def _budget(subject: JobSubject) -> Iterator[Answer]:

@@ -83,7 +83,10 @@ async def _fast_error(request: Request, error: Exception) -> Response:
 
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    wrong = [f"{_place(item['loc'])}: {item['msg']}" for item in error.errors()[:_TOLD]]
+    wrong = [
+        f"{_place(item['loc'])}: {item['msg'].removeprefix('Value error, ')}"
+        for item in error.errors()[:_TOLD]
+    ]
     return await _farm_error(request, Unreadable(f"{_called(request)}: {'; '.join(wrong)}"))
 
 

@@ -23,6 +23,8 @@ from coordinator.ledger import Ledger, NewJob, PlacedShot
 from coordinator.submission.shot_checks import ShotChecks
 from coordinator.submission.tokens import Tokenizers
 
+#: Owner of jobs that are submitted without one.
+_OWNER = "farm"
 #: Kinds of shots whose class is remembered.
 _KINDS = 4096
 
@@ -52,7 +54,7 @@ def submit_manifest(
     _refuse_over_budget(shots, limit, catalog, money)
     job = NewJob(
         name=submission.name or manifest.name or PurePath(submission.source).stem,
-        owner=submission.owner,
+        owner=submission.owner or _OWNER,
         lane=manifest.lane,
         priority=manifest.priority,
         manifest=submission.manifest,
@@ -63,6 +65,7 @@ def submit_manifest(
     return Submitted(
         id=submitted.job_id,
         name=job.name,
+        owner=job.owner,
         images=submitted.images,
         new=submitted.new,
         reused=submitted.reused + submitted.shared,

@@ -17,6 +17,14 @@ def test_a_submitted_job_tells_what_is_new_and_what_another_job_wants_too(operat
     assert [job["id"] for job in operator.get("/v1/jobs").json()] == [second["id"], first["id"]]
 
 
+def test_a_job_has_the_owner_that_is_given_or_the_farm(operator: httpx.Client):
+    for given, owner in (({}, "farm"), ({"owner": None}, "farm"), ({"owner": "ana.b-1"}, "ana.b-1")):
+        job = operator.post("/v1/jobs", json={"manifest": MANIFEST, **given}).json()
+        assert (job["owner"], operator.get(f"/v1/jobs/{job['id']}").json()["owner"]) == (owner, owner)
+    said = refused(operator.post("/v1/jobs", json={"manifest": MANIFEST, "owner": "ana\nb"}), 422)
+    assert said.startswith(r"POST /v1/jobs: owner: `ana\nb` cannot be the name of an owner: use up to 63")
+
+
 def test_images_come_in_pages_in_the_manifests_order(operator: httpx.Client):
     job = submit(operator)
     first = operator.get(f"/v1/jobs/{job}/images", params={"limit": 3}).json()

@@ -275,3 +275,69 @@ def test_status_names_what_does_not_go_on_and_where_more_is_said(farm: Farm, nod
     said = farm("status").out
     assert "node node-1 is quarantined by the operator: green pictures" in said
     assert "`farm explain JOB`" in said
+
+
+def submitted_by(farm: Farm, owner: str, images: int) -> str:
+    """The id of a job of the command line, whose prompt is the name of its owner."""
+    Path("m.yaml").write_text(
+        f"{{version: 1, shots: [{{name: a, model: tiny, prompt: {owner}, seeds: {images}, size: 128x128}}]}}"
+    )
+    answer = told(farm, "submit", "m.yaml", "--yes", "--owner", owner)
+    assert answer["owner"] == owner
+    return str(answer["id"])
+
+
+def test_two_owners_of_the_command_line_share_the_farm_whatever_their_jobs(
+    farm: Farm, node: ScriptedNode
+) -> None:
+    def serve(batches: int) -> list[str]:
+        served = []
+        for _ in range(batches):
+            lease = node.lease()
+            served.append(lease.shots[0].spec["prompt"])
+            node.close(lease)
+        return served
+
+    for _ in range(2):
+        studio = submitted_by(farm, "studio", 40)
+    assert serve(3) == ["studio"] * 3
+    submitted_by(farm, "shop", 40)
+
+    assert serve(2) == ["shop"] * 2
+    ahead = "shop recently received less work than studio"
+    assert ahead in farm("explain", studio).out
+    assert {job["owner"] for job in told(farm, "jobs")} == {"studio", "shop"}
+
+
+def test_a_job_belongs_to_the_person_who_submits_it_unless_they_name_another_owner(
+    farm: Farm, coordinator: RunningFarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("m.yaml").write_text(MANIFEST)
+    monkeypatch.setenv("LOGNAME", "zoe")
+    said = farm("submit", "m.yaml", "--yes").out
+    assert "(mugs) of zoe: 4 images" in said
+    assert "zoe" in farm("jobs").out
+    assert "zoe" in farm("status").out
+    assert re.search(r"Job j-\w+ \(mugs\) of zoe is waiting", farm("explain", "mugs").out)
+
+
+@pytest.mark.parametrize(
+    ("login", "owner"),
+    [("zoe", "zoe"), ("_apt", "apt"), ("SHOP\\Zoë Lee", "SHOP-Zo-Lee"), ("王", "farm"), ("a" * 99, "a" * 63)],
+)
+def test_every_login_name_gives_an_owner(
+    farm: Farm, coordinator: RunningFarm, monkeypatch: pytest.MonkeyPatch, login: str, owner: str
+) -> None:
+    Path("m.yaml").write_text(MANIFEST)
+    monkeypatch.setenv("LOGNAME", login)
+    assert told(farm, "submit", "m.yaml", "--yes")["owner"] == owner
+
+
+@pytest.mark.parametrize("name", ["", "ana berg", "-ana", "zoë", "a" * 64])
+def test_what_cannot_be_the_name_of_an_owner_is_refused_in_one_sentence(farm: Farm, name: str) -> None:
+    Path("m.yaml").write_text(MANIFEST)
+    for command in ("submit", "run"):
+        ran = farm(command, "m.yaml", f"--owner={name}")
+        assert ran.code == 2
+        assert f"`{name}`" in ran.err
+        assert "cannot be the name of an owner: use up to 63 letters" in ran.err

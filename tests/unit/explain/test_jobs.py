@@ -27,6 +27,11 @@ def test_a_jobs_groups_of_waiting_shots_add_up(several: list[tuple[Waiting, int]
     assert len(set(groups)) == len(groups)
 
 
+def test_a_job_is_named_with_its_owner() -> None:
+    subject = JobSubject(job=job(), status="running", images=4, counts={"done": 1, "running": 3})
+    assert explain_job(subject).sentences[0] == "Job j-1 (mugs) of ana is running; 1 of 4 images stored."
+
+
 def test_a_job_at_its_budget_says_cost_limit_overshoot_and_what_is_undone() -> None:
     budget = Budget(limit=1, cost=1.25, reserved=0, currency="EUR")
     stopped = job(intent="paused", reason="its budget is spent", budget=budget)
