@@ -159,8 +159,8 @@ class HeartbeatAnswer(Message):
     #: `pause`: drop the batch and release the GPU until another order.
     order: Literal["go on", "stop", "drain", "pause"]
     reason: str = ""
-    #: Shots of the batch that no job wants any more: the node drops those not started, and ends a pass that
-    #: contains only such shots at the next step.
+    #: Shots of the batch that the node should not render, because no job wants them any more or an idle node
+    #: takes them: it drops those not started, and ends a pass of only such shots at the next step.
     cancelled: tuple[str, ...] = ()
     #: Of the farm's catalog, in the answer to a heartbeat; a node that has another reads it again.
     catalog_version: str = ""

@@ -169,7 +169,9 @@ def _attempt() -> Iterator[Transition[AttemptState, AttemptEvent]]:
     s, e = AttemptState, AttemptEvent
     yield Transition(s.RUNNING, e.DELIVERED, s.DELIVERED, "the upload is reported")
     yield Transition(s.RUNNING, e.FAILED, s.FAILED, "the node reports a failure")
-    yield Transition(s.RUNNING, e.RELEASED, s.RELEASED, "its batch ended without it")
+    yield Transition(
+        s.RUNNING, e.RELEASED, s.RELEASED, "its batch ended without it, or an idle node takes it"
+    )
     yield Transition(s.DELIVERED, e.STORED, s.STORED, "ingest stored the image")
     yield Transition(s.DELIVERED, e.BEATEN, s.WASTED, "another attempt's image is stored")
     yield Transition(s.DELIVERED, e.REJECTED, s.REJECTED, "ingest rejects the upload")

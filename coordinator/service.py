@@ -151,6 +151,7 @@ def _look_ahead(ledger: Ledger, claims: Claims, dispatching: Loop, timing: Timin
         wake,
         period_s=min(_LOOK_EVERY_S, timing.sweep_s),
         patience_s=_PATIENCE * timing.heartbeat_s,
+        batch_s=timing.batch_s,
     )
 
 

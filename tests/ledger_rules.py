@@ -210,3 +210,10 @@ def _check_backlog(connection: Connection, backlog: Backlog) -> None:
     assert {tuple(row) for row in _rows(connection, waiting)} == waits
     assert {row.id for row in rows.values() if row.state == "waiting"} <= wanted
     assert backlog.nodes() == members(connection)
+    held = {row.id: row.node_id for row in _rows(connection, batches) if row.state == "leased"}
+    left = Counter(row.batch_id for row in _rows(connection, attempts) if row.state == "running")
+    running = {batch.id: (node_id, batch.left) for node_id, batch in backlog.running.items()}
+    assert running.keys() <= held.keys()
+    assert {id_: each for id_, each in running.items() if each[1]} == {
+        id_: (held[id_], images) for id_, images in left.items()
+    }

@@ -1,4 +1,8 @@
-"""Look-ahead: keeps the horizons that claims go by up to date, and lets parked nodes look for work."""
+"""Look-ahead: keeps the horizons that claims go by up to date, and lets parked nodes look for work.
+
+It also takes back images that nodes have not begun: for idle nodes that finish them sooner, and for short
+jobs that are next in turn.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from collections.abc import Callable, Set
 from coordinator.background.loop import Loop
 from coordinator.ledger import Ledger
 from coordinator.scheduling.horizon import Horizon, Patience, look_ahead
+from coordinator.scheduling.running import take_turns, trims
 
 #: Seconds between two rounds at least: commits that come together are one round.
 _AFTER_WORK_S = 0.1
@@ -28,6 +33,7 @@ class LookAhead(Loop):
         *,
         period_s: float,
         patience_s: float,
+        batch_s: float,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`wake_nodes` lets parked nodes look for work again: those given, or all."""
@@ -35,6 +41,7 @@ class LookAhead(Loop):
         self._ledger = ledger
         self._wake_nodes = wake_nodes
         self._patience_s = patience_s
+        self._batch_s = batch_s
         self._monotonic = monotonic
         self._new_work = threading.Event()
         #: Version of the backlog that was looked at last.
@@ -78,16 +85,24 @@ class LookAhead(Loop):
 
     def _renew(self) -> Set[str]:
         """Work out the horizons; returns free nodes that could finish an image in time."""
-        found = self._ledger.waiting_work(self._seen)
+        found = self._ledger.survey(self._seen)
         if found is None:
             return frozenset()
         horizons: dict[str, Horizon] = {}
+        less: dict[str, int] = {}
         for lane, works in found.works.items():
-            horizon = look_ahead(found.now, works)
+            turns = take_turns(found.now, works, found.running, found.goes_before, self._batch_s)
+            horizon = look_ahead(found.now, works, known=turns.ends)
             patience = self._patience.setdefault(lane, Patience(self._patience_s))
             if tired := patience.exhausted(found.now, works, horizon):
-                horizon = look_ahead(found.now, works, tired)
+                horizon = look_ahead(found.now, works, tired, known=turns.ends)
             horizons[lane] = horizon
+            less |= turns.trims
         self._ledger.adopt(horizons)
         self._seen = found.version
-        return frozenset().union(*(one.useful for one in horizons.values()))
+        useful = frozenset().union(*(one.useful for one in horizons.values()))
+        less |= trims(found.now, found.tails, found.idle - useful, self._batch_s)
+        if less:
+            # Idle nodes are woken when the next round knows what waits again.
+            self._ledger.trim(less)
+        return useful

@@ -6,7 +6,6 @@ from coordinator.ledger.ledger import Ledger
 from coordinator.ledger.records import (
     Doomed,
     JoinedNode,
-    LaneWorks,
     NewJob,
     PlacedShot,
     Reported,
@@ -24,7 +23,6 @@ __all__ = [
     "Candidate",
     "Doomed",
     "JoinedNode",
-    "LaneWorks",
     "Lead",
     "Ledger",
     "NewJob",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hmac
+from collections import Counter
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, Row, Select, exists, func, or_, select
+from sqlalchemy import Connection, Row, Select, exists, func, or_, select, update
 
 from common.errors import Conflict, Gone, Invalid, NotFound, WrongToken
 from common.failures import MAX_ATTEMPTS, Blame, Failure, failure
@@ -19,12 +20,17 @@ from coordinator.ledger.failure_policy import fail_shots
 from coordinator.ledger.measurements import Held, Pace, learn, note_out_of_memory, note_peaks
 from coordinator.ledger.records import Reported
 from coordinator.ledger.rules import Rules
-from coordinator.ledger.schema import attempts, batches, nodes, shots, works
+from coordinator.ledger.schema import attempts, batches, nodes, plain, shots, works
 from coordinator.ledger.specs import quarantine_key, shot_of
 from coordinator.ledger.transactions import Write
-from coordinator.ledger.transitions import chunks, move_attempts, move_shots
+from coordinator.ledger.transitions import chunks, drop_unwanted, move_attempts, move_shots
 from coordinator.ledger.trust import blame_node
+from coordinator.scheduling.backlog import BatchAdvanced, BatchTrimmed
 from coordinator.scheduling.member import card_of
+from coordinator.scheduling.offers import cost_of
+
+#: Why a shot left its batch.
+_TRIMMED = "taken back: an idle node finishes it sooner"
 
 
 def batch_row(connection: Connection, batch_id: str, token: str) -> Row[Any]:
@@ -70,12 +76,18 @@ def accept_reports(write: Write, rules: Rules, reports: Sequence[tuple[str, Repo
     new: dict[str, tuple[Row[Any], Report]] = {}
     repeated = []
     for attempt, (batch_id, report) in zip(found, reports, strict=True):
-        is_new = attempt.state in (AttemptState.RUNNING, AttemptState.RELEASED) and attempt.id not in new
-        if is_new:
+        if attempt.state in (AttemptState.RUNNING, AttemptState.RELEASED):
             _must_be_leased(batch_id, attempt.batch_state, attempt.outcome)
+        # A shot that was taken back from its batch is another batch's by now.
+        is_new = attempt.state == AttemptState.RUNNING and attempt.id not in new
+        if is_new:
             new[attempt.id] = attempt, report
         repeated.append(not is_new)
     delivered = [received for received in new.values() if received[1].outcome == "delivered"]
+    for (batch_id, node_id), images in Counter(
+        (row.batch_id, row.node_id) for row, _ in new.values()
+    ).items():
+        write.changes.append(BatchAdvanced(node_id, batch_id, images, write.now))
     _deliver(write, rules, delivered)
     for attempt, report in new.values():
         if report.outcome != "delivered":
@@ -104,6 +116,34 @@ def _states(write: Write, attempt_ids: Set[str], delivered: Set[str]) -> dict[st
     query = select(attempts.c.id, attempts.c.state, shots.c.state).join_from(attempts, shots)
     rows = write.connection.execute(query.where(attempts.c.id.in_(attempt_ids - delivered)))
     return known | {attempt_id: _States(*states) for attempt_id, *states in rows}
+
+
+def trim(write: Write, rules: Rules, batch_id: str, images: int) -> int:
+    """See `Ledger.trim`; returns the number of shots taken back."""
+    leased = batches.c.id == batch_id, batches.c.state == plain(BatchState.LEASED)
+    batch = write.connection.execute(select(batches).where(*leased)).one_or_none()
+    held = batch and write.backlog.running.get(batch.node_id)
+    if batch is None or held is None or held.id != batch_id:
+        return 0
+    running = attempts.c.batch_id == batch_id, attempts.c.state == plain(AttemptState.RUNNING)
+    query = select(attempts.c.id, attempts.c.shot_id).where(*running).order_by(attempts.c.place)
+    # The node renders the first of them now.
+    taken = write.connection.execute(query).all()[batch.pass_size :][-images:]
+    if not taken:
+        return 0
+    seconds = len(taken) * (held.image_s or 0.0)
+    cost = min(batch.estimate, cost_of(write.backlog.known(batch.node_id), seconds, rules.rates))
+    less = {"estimate": batches.c.estimate - cost, "trimmed": batches.c.trimmed + len(taken)}
+    write.connection.execute(update(batches).where(batches.c.id == batch_id).values(less))
+    move_attempts(
+        write, [row.id for row in taken], AttemptState.RUNNING, AttemptEvent.RELEASED, detail=_TRIMMED
+    )
+    ids = [row.shot_id for row in taken]
+    move_shots(write, ids, ShotState.RUNNING, ShotEvent.RETURNED, detail=_TRIMMED)
+    drop_unwanted(write, ids)
+    write.changes.append(BatchTrimmed(batch.node_id, batch_id, len(taken), cost))
+    write.ordered.add(batch.node_id)
+    return len(taken)
 
 
 def close(write: Write, rules: Rules, closes: Sequence[tuple[str, Close]]) -> list[Ack]:

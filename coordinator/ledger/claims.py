@@ -18,7 +18,7 @@ from coordinator.ledger.failure_policy import by_its_own_fault, failed
 from coordinator.ledger.fleet import may_claim
 from coordinator.ledger.nodes import hear, node_row
 from coordinator.ledger.rules import Rules
-from coordinator.ledger.schema import attempts, batches, shots, waiting
+from coordinator.ledger.schema import attempts, batches, plain, shots, waiting
 from coordinator.ledger.specs import shot_of
 from coordinator.ledger.tallies import tally_lease
 from coordinator.ledger.transactions import Write
@@ -28,6 +28,7 @@ from coordinator.scheduling.member import Member
 from coordinator.scheduling.offers import Offer, expected_seconds, offer, reservation
 from coordinator.scheduling.placing import Placement
 from coordinator.scheduling.planner import Selection, refusal
+from coordinator.scheduling.running import RunningBatch
 
 
 def claimer(write: Write, claim: Claim, lane: str, vram_class: int) -> Row[Any]:
@@ -57,7 +58,7 @@ def _again(write: Write, claim: Claim, batch: Row[Any]) -> Lease:
     query = (
         select(attempts.c.id, shots.c.id.label("shot_id"), shots.c.spec)
         .select_from(attempts.join(shots))
-        .where(attempts.c.batch_id == batch.id)
+        .where(attempts.c.batch_id == batch.id, attempts.c.state != plain(AttemptState.RELEASED))
         .order_by(attempts.c.place)
     )
     ordered = [(row.id, row.shot_id, row.spec) for row in write.connection.execute(query)]
@@ -127,7 +128,7 @@ def _waiting(choice: Selection, min_class: int, member: Member, after: tuple[int
     here = exists().where(attempts.c.shot_id == shots.c.id, failed(), attempts.c.node_id == member.id)
     order = waiting.c.crashes, waiting.c.position
     query = (
-        select(shots.c.id, shots.c.spec, *order, here.label("failed_here"))
+        select(shots.c.id, shots.c.spec, waiting.c.min_class, *order, here.label("failed_here"))
         .select_from(waiting.join(shots, shots.c.id == waiting.c.shot_id))
         .where(waiting.c.job_id == job_id, waiting.c.work_key == work_key, waiting.c.min_class == min_class)
         .order_by(*order)
@@ -209,16 +210,19 @@ def _grant(
     tally_lease(write.sums, batch, len(rows))
     move_shots(write, [row.id for row in rows], ShotState.WAITING, ShotEvent.CLAIMED, detail=str(batch["id"]))
     move_node(write, member.id, member.state, NodeEvent.LEASED, detail=str(batch["id"]))
-    _count_in_hand(write, batch, expected_seconds(option, len(rows)))
-    return _lease(batch, ordered)
-
-
-def _count_in_hand(write: Write, batch: dict[str, Any], seconds: float) -> None:
-    same = {f"{name}_id": batch[f"{name}_id"] for name in ("job", "node")}
-    leased = BatchLeased(
-        batch["id"], **same, model=batch["model"], seconds=seconds, at=write.now, cost=batch["estimate"]
+    running = RunningBatch(
+        id=batch["id"],
+        job_id=option.job_id,
+        work_key=option.work_key,
+        min_class=max(row.min_class for row in rows),
+        left=len(rows),
+        pass_size=placement.pass_size,
+        since=write.now + option.load_s,
+        image_s=option.expected_s,
     )
-    write.changes.append(leased)
+    seconds = expected_seconds(option, len(rows))
+    write.changes.append(BatchLeased(member.id, running, seconds, write.now, estimate))
+    return _lease(batch, ordered)
 
 
 def _attempt(batch: dict[str, Any], place: int, attempt_id: str, shot_id: str) -> dict[str, Any]:

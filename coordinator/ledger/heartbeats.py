@@ -116,7 +116,7 @@ _IDLE_COLUMNS = (
 
 
 def _leases(batch_ids: Set[str]) -> Select[Any]:
-    columns = (batches.c[name] for name in ("id", "token", "state", "outcome"))
+    columns = (batches.c[name] for name in ("id", "token", "state", "outcome", "trimmed"))
     return select(*columns, jobs.c.intent).join_from(batches, jobs).where(batches.c.id.in_(batch_ids))
 
 
@@ -178,20 +178,25 @@ def _idle(write: Write, node: Row[Any], beat: Heartbeat, rules: Rules) -> dict[s
 
 
 def _unwanted(connection: Connection, callers: Sequence[_Caller]) -> dict[str, tuple[str, ...]]:
-    """Unwanted shots by batch: unfinished shots that no live job wants, in rendering order."""
-    cancelled = [
-        caller.batch.id
-        for caller in callers
-        if caller.batch is not None and caller.holds and caller.batch.intent == "cancelled"
-    ]
-    if not cancelled:
+    """Shots by batch that its node should not render, in rendering order.
+
+    No live job wants them, or they were taken back.
+    """
+    held = [caller.batch for caller in callers if caller.batch is not None and caller.holds]
+    cancelled = [batch.id for batch in held if batch.intent == "cancelled"]
+    trimmed = [batch.id for batch in held if batch.trimmed]
+    if not cancelled and not trimmed:
         # An active job of a batch wants all of its shots.
         return {}
+    state, batch_id = attempts.c.state, attempts.c.batch_id
     query = (
-        select(attempts.c.batch_id, shots.c.id)
+        select(batch_id, shots.c.id)
         .select_from(attempts.join(shots))
-        .where(attempts.c.batch_id.in_(cancelled), attempts.c.state == AttemptState.RUNNING, ~wanted())
-        .order_by(attempts.c.batch_id, attempts.c.place)
+        .where(
+            batch_id.in_(cancelled) & (state == AttemptState.RUNNING) & ~wanted()
+            | batch_id.in_(trimmed) & (state == AttemptState.RELEASED)
+        )
+        .order_by(batch_id, attempts.c.place)
     )
     found: dict[str, tuple[str, ...]] = {}
     for batch_id, shot_id in connection.execute(query):

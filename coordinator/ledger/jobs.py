@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, select, update
 
 from common.errors import Conflict, Gone, NotFound
-from common.states import BatchState, ShotState
+from common.states import AttemptState, BatchState, ShotState
 from coordinator.ledger.failure_policy import pause
 from coordinator.ledger.fleet import members
 from coordinator.ledger.measurements import recall_memory
-from coordinator.ledger.schema import batches, jobs, plain, shots, wants
+from coordinator.ledger.schema import attempts, batches, jobs, plain, shots, wants
 from coordinator.ledger.shots import find_shot, give_fresh_start
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import chunks, counted_as, drop_all_unwanted, drop_unwanted
@@ -21,6 +21,7 @@ from coordinator.ledger.usage import recall_usage
 from coordinator.ledger.waiting import amounts, samples
 from coordinator.scheduling.backlog import (
     Amounts,
+    BatchFound,
     JobClosed,
     JobOpened,
     JobPrioritised,
@@ -28,6 +29,7 @@ from coordinator.scheduling.backlog import (
     OpenJob,
     ShotsWaiting,
 )
+from coordinator.scheduling.running import RunningBatch
 
 
 def job_row(connection: Connection, job_id: str) -> Row[Any]:
@@ -92,7 +94,10 @@ def open_jobs(write: Write) -> None:
 
 
 def _open(write: Write, rows: Sequence[Row[Any]], lines: Amounts) -> None:
-    known = samples(write.connection, {line.work_key for line in lines})
+    running = _running(write.connection, write.now)
+    known = samples(
+        write.connection, {line.work_key for line in lines} | {one.batch.work_key for one in running}
+    )
     reserved = _in_hand(write.connection)
     for row in rows:
         job = OpenJob(
@@ -106,6 +111,7 @@ def _open(write: Write, rows: Sequence[Row[Any]], lines: Amounts) -> None:
         )
         write.changes.append(JobOpened(row.id, job))
     write.changes.append(ShotsWaiting(lines, known))
+    write.changes += running
 
 
 def cancel_cut_off(write: Write) -> None:
@@ -114,6 +120,35 @@ def cancel_cut_off(write: Write) -> None:
     for job_id in write.connection.scalars(cut_off).all():
         reason = "the coordinator stopped while it was submitted; submit it again"
         drop_unwanted(write, cancel_job(write, job_id, reason))
+
+
+def _running(connection: Connection, now: float) -> list[BatchFound]:
+    """Every active batch, as if its node began with the first unfinished shot now."""
+    columns = (batches.c[name] for name in ("id", "node_id", "job_id", "work_key", "pass_size"))
+    unfinished = attempts.c.batch_id == batches.c.id, attempts.c.state == plain(AttemptState.RUNNING)
+    query: Select[Any] = (
+        select(*columns, func.count().label("left"), func.max(shots.c.min_class).label("min_class"))
+        .join_from(batches, attempts, and_(*unfinished))
+        .join(shots, shots.c.id == attempts.c.shot_id)
+        .where(batches.c.state == plain(BatchState.LEASED))
+        .group_by(batches.c.id)
+    )
+    return [
+        BatchFound(
+            row.node_id,
+            RunningBatch(
+                id=row.id,
+                job_id=row.job_id,
+                work_key=row.work_key,
+                min_class=row.min_class,
+                left=row.left,
+                pass_size=row.pass_size,
+                since=now,
+                image_s=None,
+            ),
+        )
+        for row in connection.execute(query)
+    ]
 
 
 def _in_hand(connection: Connection) -> dict[str, dict[str, float]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Collection, Container, Iterable, Sequence, Set
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -71,7 +71,7 @@ from coordinator.ledger.transactions import Transactions, all_or_each
 from coordinator.ledger.transitions import chunks, drop_unwanted
 from coordinator.scheduling.backlog import Backlog, CatalogChanged
 from coordinator.scheduling.horizon import Horizon
-from coordinator.scheduling.offers import waiting_work
+from coordinator.scheduling.survey import Survey, survey
 from coordinator.scheduling.ticket_demand import ticket_demand
 
 
@@ -388,20 +388,27 @@ class Ledger:
             fleet = in_service(connection, backlog).values()
             return ticket_demand(fleet, parked, backlog, self._clock(), self._rules.timing.batch_s)
 
-    def waiting_work(self, seen: int = 0) -> records.LaneWorks | None:
-        """What waits in each lane, for the horizons; None if nothing does and the backlog is as `seen`."""
+    def survey(self, seen: int = 0) -> Survey | None:
+        """What waits and runs, for the look-ahead; None if nothing does and the backlog is as `seen`."""
         with self._transactions.backlog() as present:
-            if present.version == seen and not present.lines:
+            if present.version == seen and not present.lines and not present.running:
                 return None
             version, backlog = present.version, present.copy()
         # With many nodes and jobs this takes a while, so it must not block writers.
-        now = self._clock()
-        return records.LaneWorks(version, now, waiting_work(backlog, now, self._rules.timing.batch_s))
+        return survey(backlog, version, self._clock(), self._rules.timing.batch_s)
 
     def adopt(self, horizons: dict[str, Horizon]) -> None:
         """Let claims go by these horizons, by lane."""
         with self._transactions.backlog() as backlog:
             backlog.horizons = horizons
+
+    def trim(self, images: Mapping[str, int]) -> int:
+        """Take back the last shots of batches, by batch; they wait again. Returns how many were taken back.
+
+        What the node may have begun remains. Does nothing for a batch that has ended.
+        """
+        with self._transactions.write() as write:
+            return sum(batches.trim(write, self._rules, *each) for each in images.items())
 
     # Ingest
 

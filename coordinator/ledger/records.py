@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from common.shot import PlannedShot
 from common.work import Work
-from coordinator.scheduling.horizon import WaitingWork
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,16 +71,6 @@ class Reported:
     repeated: bool
     #: Attempt of a delivered shot without a verdict; otherwise None.
     attempt_id: str | None
-
-
-class LaneWorks(NamedTuple):
-    """What the horizons are worked out from."""
-
-    #: Of the backlog.
-    version: int
-    now: float
-    #: By lane.
-    works: dict[str, list[WaitingWork]]
 
 
 class Unanswered(NamedTuple):

@@ -352,8 +352,10 @@ batches = Table(
     must("leased_at", Double),
     must("expires_at", Double),
     may("closed_at", Double),
-    #: Cost estimated at the time of the lease.
+    #: Cost estimated at the time of the lease, without that of shots taken back since.
     must("estimate", Double),
+    #: Shots taken back because an idle node finishes them sooner.
+    must("trimmed", Integer, "0"),
     #: Cumulative `Spent` from its heartbeats.
     must("spent_s", JSON),
     must("spent_joules", Double, "0"),

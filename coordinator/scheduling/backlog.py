@@ -20,6 +20,7 @@ from coordinator.scheduling.fairness import RecentUsage
 from coordinator.scheduling.horizon import Horizon, NodeKind, Outlook
 from coordinator.scheduling.member import Member
 from coordinator.scheduling.placing import Placement, Placer
+from coordinator.scheduling.running import RunningBatch
 
 _BACKLOGS = count(1)
 #: Work keys on cards whose placement is remembered.
@@ -133,13 +134,37 @@ class JobCharged(NamedTuple):
 class BatchLeased(NamedTuple):
     """A batch was given to a job and its owner, at its estimates."""
 
-    batch_id: str
-    job_id: str
     node_id: str
-    model: str
+    batch: RunningBatch
     seconds: float
     #: Seconds since 1970.
     at: float
+    cost: float
+
+
+class BatchFound(NamedTuple):
+    """A batch was leased before the backlog was filled."""
+
+    node_id: str
+    batch: RunningBatch
+
+
+class BatchAdvanced(NamedTuple):
+    """Images of a batch were reported."""
+
+    node_id: str
+    batch_id: str
+    images: int
+    #: Seconds since 1970.
+    at: float
+
+
+class BatchTrimmed(NamedTuple):
+    """Images of a batch were taken back, with what was counted and reserved for them."""
+
+    node_id: str
+    batch_id: str
+    images: int
     cost: float
 
 
@@ -217,6 +242,9 @@ Change = (
     | JobPrioritised
     | JobCharged
     | BatchLeased
+    | BatchFound
+    | BatchAdvanced
+    | BatchTrimmed
     | BatchEnded
     | OwnerServed
     | NodesChanged
@@ -251,8 +279,8 @@ class Backlog:
     serving: dict[str, Member] = field(default_factory=dict)
     tested: dict[str, Member] = field(default_factory=dict)
     away: dict[str, Member] = field(default_factory=dict)
-    #: Busy node to the expected end of its batch.
-    _ends_at: dict[str, float] = field(default_factory=dict)
+    #: Busy node to its batch.
+    running: dict[str, RunningBatch] = field(default_factory=dict)
     #: Lane to its horizon; None before the first was worked out.
     horizons: dict[str, Horizon] | None = None
     #: Grows with every change; no two backlogs of a process have the same.
@@ -277,14 +305,8 @@ class Backlog:
                 self._count(lines, -1)
             case JobOpened() | JobClosed() | JobPrioritised() | JobCharged():
                 self._change_job(change)
-            case BatchLeased():
-                self._lease(change)
-            case BatchEnded(batch_id, job_id, node_id, seconds):
-                self._ends_at.pop(node_id, None)
-                longer_s = self.usage.finish(batch_id, seconds)
-                if job_id in self.jobs:
-                    self.jobs[job_id].service_s += longer_s
-                    self.jobs[job_id].reserved.pop(batch_id, None)
+            case BatchLeased() | BatchFound() | BatchAdvanced() | BatchTrimmed() | BatchEnded():
+                self._run(change)
             case OwnerServed(owner, seconds, at, in_hand):
                 if in_hand is None:
                     self.usage.add(owner, seconds, at)
@@ -308,7 +330,7 @@ class Backlog:
             serving=self.serving.copy(),
             tested=self.tested.copy(),
             away=self.away.copy(),
-            _ends_at=self._ends_at.copy(),
+            running=self.running.copy(),
             horizons=self.horizons,
             _takers=self._takers.copy(),
             _placements=self._placements.copy(),
@@ -360,9 +382,19 @@ class Backlog:
         """When a node in service is expected to end its batch; in half of `batch_s` if nothing tells."""
         if node.state is not NodeState.BUSY:
             return now
-        ends_at = self._ends_at.get(node.id, now + batch_s / 2)
-        # The longer it is overdue, the longer it may still take.
-        return ends_at if ends_at > now else now + (now - ends_at)
+        batch = self.running.get(node.id)
+        end = None if batch is None else self.at_its_pace(node, batch).end(now)
+        return now + batch_s / 2 if end is None else end
+
+    def idle(self) -> frozenset[str]:
+        """Nodes in service that have no batch."""
+        return frozenset(node.id for node in self.serving.values() if node.state is not NodeState.BUSY)
+
+    def at_its_pace(self, node: Member, batch: RunningBatch) -> RunningBatch:
+        """The batch of a node with what its images take there by now."""
+        work = self.works.get(batch.work_key)
+        pace_s = node.speeds.get(work.model) if work is not None else None
+        return batch if work is None or pace_s is None else replace(batch, image_s=pace_s * work.amount)
 
     def slowest(self, model: str) -> float | None:
         """The most seconds that a megapixel-forward of a model was measured to take on any node."""
@@ -463,21 +495,58 @@ class Backlog:
             job.priority = priority
             self._queue(job)
 
-    def _lease(self, batch: BatchLeased) -> None:
-        job = self.jobs.get(batch.job_id)
-        self._ends_at[batch.node_id] = batch.at + batch.seconds
-        if job is not None:
-            self._give(batch, job.lane)
-            self.usage.begin(batch.batch_id, job.owner, batch.seconds, batch.at)
-            self._turns[job.rivals] = max(job.service_s, self._turns.get(job.rivals, 0.0))
-            job.service_s += batch.seconds
-            if batch.cost:
-                job.reserved[batch.batch_id] = batch.cost
+    def _run(self, change: BatchLeased | BatchFound | BatchAdvanced | BatchTrimmed | BatchEnded) -> None:
+        """Follow a batch from its lease to its end."""
+        match change:
+            case BatchLeased(node_id, batch):
+                self.running[node_id] = batch
+                self._lease(change)
+            case BatchFound(node_id, batch):
+                self.running[node_id] = batch
+            case BatchAdvanced(node_id, batch_id, images, at):
+                if held := self._held(node_id, batch_id):
+                    self.running[node_id] = held.without(images, at)
+            case BatchTrimmed(node_id, batch_id):
+                if held := self._held(node_id, batch_id):
+                    self._trim(change, held)
+            case BatchEnded(batch_id, job_id, node_id, seconds):
+                if self._held(node_id, batch_id):
+                    del self.running[node_id]
+                longer_s = self.usage.finish(batch_id, seconds)
+                if job_id in self.jobs:
+                    self.jobs[job_id].service_s += longer_s
+                    self.jobs[job_id].reserved.pop(batch_id, None)
 
-    def _give(self, batch: BatchLeased, lane: str) -> None:
-        node, horizon = self.node(batch.node_id), (self.horizons or {}).get(lane)
-        if node is not None and horizon is not None and node.loaded[0] != batch.model:
-            horizon.give(node.kind, batch.model, batch.at)
+    def _held(self, node_id: str, batch_id: str) -> RunningBatch | None:
+        batch = self.running.get(node_id)
+        return batch if batch is not None and batch.id == batch_id else None
+
+    def _lease(self, lease: BatchLeased) -> None:
+        batch = lease.batch
+        job = self.jobs.get(batch.job_id)
+        if job is not None:
+            self._give(lease, job.lane)
+            self.usage.begin(batch.id, job.owner, lease.seconds, lease.at)
+            self._turns[job.rivals] = max(job.service_s, self._turns.get(job.rivals, 0.0))
+            job.service_s += lease.seconds
+            if lease.cost:
+                job.reserved[batch.id] = lease.cost
+
+    def _give(self, lease: BatchLeased, lane: str) -> None:
+        node, horizon = self.node(lease.node_id), (self.horizons or {}).get(lane)
+        work = self.works.get(lease.batch.work_key)
+        if node is None or horizon is None or work is None or node.loaded[0] == work.model:
+            return
+        horizon.give(node.kind, work.model, lease.at)
+
+    def _trim(self, change: BatchTrimmed, batch: RunningBatch) -> None:
+        self.running[change.node_id] = batch.without(change.images)
+        job, seconds = self.jobs.get(batch.job_id), (batch.image_s or 0.0) * change.images
+        self.usage.shorten(batch.id, seconds)
+        if job is not None:
+            job.service_s -= seconds
+            if batch.id in job.reserved:
+                job.reserved[batch.id] -= change.cost
 
     def _queue(self, job: OpenJob, *, at_least: float = 0.0) -> None:
         """Give a job its share from now on, not what its rivals had before it came."""

@@ -34,6 +34,14 @@ class RecentUsage:
         self.add(owner, seconds, at)
         self._in_hand[work] = owner, seconds, at
 
+    def shorten(self, work: str, seconds: float) -> None:
+        """Take back a part of work in hand, which counts its owner so much less."""
+        if work in self._in_hand:
+            owner, counted, at = self._in_hand[work]
+            less = min(seconds, counted)
+            self.add(owner, -less, at)
+            self._in_hand[work] = owner, counted - less, at
+
     def finish(self, work: str, seconds: float) -> float:
         """Count what work in hand took instead; what is forgotten by now counts for nothing.
 

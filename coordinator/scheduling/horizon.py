@@ -30,6 +30,7 @@ _NEVER_S = 1e9
 _ROUNDS = 6
 #: The end is close enough when capacity and work differ by less than this share.
 _CLOSE = 0.03
+NOTHING: Mapping[tuple[str, str], float] = {}
 
 
 class NodeKind(NamedTuple):
@@ -114,8 +115,16 @@ class Horizon:
             self.shares[kind, model] -= max(0.0, self.end - now)
 
 
-def look_ahead(now: float, works: Sequence[WaitingWork], open_to_all: Iterable[str] = ()) -> Horizon:
+def look_ahead(
+    now: float,
+    works: Sequence[WaitingWork],
+    open_to_all: Iterable[str] = (),
+    *,
+    known: Mapping[tuple[str, str], float] = NOTHING,
+) -> Horizon:
     """The horizon of the work that waits in a lane; jobs in `open_to_all` have no end.
+
+    `known` has the own ends of works by job and model; others are as if each were served first.
 
     A job's own end is the earliest time by which the nodes together can finish its waiting images if they
     take them after their batches in progress, before all other work. Its common end is that of all work of at
@@ -125,7 +134,11 @@ def look_ahead(now: float, works: Sequence[WaitingWork], open_to_all: Iterable[s
     works = [work for work in works if work.seats]
     models = {work.model for work in works}
     lane_end, shares = share_models(now, works) if len(models) > 1 else (inf, {})
-    own = {(work.job_id, work.model): finish(now, work.seats, work.images) for work in works}
+    own = {
+        (work.job_id, work.model): known.get((work.job_id, work.model))
+        or finish(now, work.seats, work.images)
+        for work in works
+    }
     common: dict[int, float] = {}
     for priority in {work.priority for work in works}:
         beside = [work for work in works if work.priority >= priority]

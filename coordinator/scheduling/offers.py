@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from common.cost import expected_cost
 from common.settings import Money
 from common.states import NodeState
 from coordinator.scheduling.backlog import Backlog, Line, Lot, OpenJob, WorkSample
-from coordinator.scheduling.horizon import Outlook, Seat, WaitingWork
+from coordinator.scheduling.horizon import Outlook
 from coordinator.scheduling.member import Member
 from coordinator.scheduling.placing import Placement
 from coordinator.scheduling.planner import Option, Selection, choose, ends_late, is_late
@@ -86,8 +86,8 @@ def leaves_to_others(member: Member, line: Line, backlog: Backlog, now: float, b
     placement, work = backlog.placed(member, line), backlog.works[line.work_key]
     if isinstance(placement, str) or member.state is NodeState.SELFTEST:
         return False
-    pace_s = _expected_pace(member, work.model, placement, backlog)
-    load_s = _load_s(member, work, placement)
+    pace_s = expected_pace(member, work.model, placement, backlog)
+    load_s = load_seconds(member, work, placement)
     outlook = backlog.outlook(backlog.jobs[line.job_id].lane, member.kind, now)
     return pace_s is not None and ends_late(line.job_id, load_s + pace_s * work.amount, outlook, batch_s)
 
@@ -101,14 +101,14 @@ def reservation(member: Member, option: Option, images: int, job: OpenJob, rates
     """What a batch takes of its job's budget: its estimate; where nothing tells one, all that is left."""
     if job.max_cost is not None and _is_unknown(member, option, rates):
         return job.room
-    return _cost(member, expected_seconds(option, images), rates)
+    return cost_of(member, expected_seconds(option, images), rates)
 
 
 def _is_unknown(member: Member, option: Option, rates: Money) -> bool:
-    return option.expected_s is None and _cost(member, 1.0, rates) > 0
+    return option.expected_s is None and cost_of(member, 1.0, rates) > 0
 
 
-def _cost(member: Member, seconds: float, rates: Money) -> float:
+def cost_of(member: Member, seconds: float, rates: Money) -> float:
     """The farm's bill for so long on this node."""
     return float(expected_cost(seconds, member.card, member.terms, rates).farm)
 
@@ -133,8 +133,8 @@ def _affordable(member: Member, option: Option, job: OpenJob, rates: Money) -> i
     if _is_unknown(member, option, rates):
         # The first pass measures it. What is in hand may take all that is left.
         return 0 if job.reserved else option.images
-    image_cost = _cost(member, option.expected_s or 0.0, rates)
-    room = job.room - _cost(member, option.load_s, rates)
+    image_cost = cost_of(member, option.expected_s or 0.0, rates)
+    room = job.room - cost_of(member, option.load_s, rates)
     return max(0, int(min(option.images, room / image_cost + _ROUNDING))) if image_cost else option.images
 
 
@@ -150,7 +150,7 @@ def _option(member: Member, lot: Lot, images: int, found: Offer, backlog: Backlo
     job, work = backlog.jobs[job_id], backlog.works[key]
     placement = found.placements[key]
     speed = member.speeds.get(work.model)
-    pace = _expected_pace(member, work.model, placement, backlog)
+    pace = expected_pace(member, work.model, placement, backlog)
     return Option(
         job_id=job_id,
         work_key=key,
@@ -168,61 +168,16 @@ def _option(member: Member, lot: Lot, images: int, found: Offer, backlog: Backlo
         model_loaded=member.loaded[0] == work.model,
         takers=len(found.takers[lot]),
         expected_s=pace and pace * work.amount,
-        load_s=_load_s(member, work, placement),
+        load_s=load_seconds(member, work, placement),
     )
 
 
-def _load_s(member: Member, work: WorkSample, placement: Placement) -> float:
+def load_seconds(member: Member, work: WorkSample, placement: Placement) -> float:
     return 0.0 if member.loaded[0] == work.model else placement.load_s
 
 
-def _expected_pace(member: Member, model: str, placement: Placement, backlog: Backlog) -> float | None:
+def expected_pace(member: Member, model: str, placement: Placement, backlog: Backlog) -> float | None:
     """Seconds for a megapixel-forward: measured here, else estimated, else the worst of any node."""
     if model in member.speeds:
         return member.speeds[model]
     return backlog.slowest(model) if placement.pace_s is None else placement.pace_s
-
-
-def waiting_work(backlog: Backlog, now: float, batch_s: float) -> dict[str, list[WaitingWork]]:
-    """By lane, what waits of each job and model, with the nodes in service that can take it.
-
-    The work key with the most images stands for those of its job and model. Batches in progress whose end is
-    unknown count half of `batch_s`.
-    """
-    largest: dict[tuple[str, str], tuple[int, Line]] = {}
-    images: Counter[tuple[str, str]] = Counter()
-    for line, number in backlog.lines.items():
-        key = line.job_id, backlog.works[line.work_key].model
-        images[key] += number
-        largest[key] = max((number, line), largest.get(key, (0, line)))
-    found: dict[str, list[WaitingWork]] = {}
-    #: Jobs often share a work key, and then all their seats.
-    known: dict[tuple[str, str, int], tuple[Seat, ...]] = {}
-    for (job_id, model), (_, line) in sorted(largest.items()):
-        lane = backlog.jobs[job_id].lane
-        alike = lane, line.work_key, line.min_class
-        seats = known.get(alike)
-        if seats is None:
-            seats = known[alike] = tuple(_seats(backlog, lane, line, now, batch_s))
-        found.setdefault(lane, []).append(
-            WaitingWork(job_id, model, images[job_id, model], seats, backlog.jobs[job_id].priority)
-        )
-    return found
-
-
-def _seats(backlog: Backlog, lane: str, line: Line, now: float, batch_s: float) -> Iterator[Seat]:
-    """Nodes in service that can take shots of a line, without those of which nothing tells how fast."""
-    work = backlog.works[line.work_key]
-    for node_id in sorted(backlog.takers(lane, line)):
-        member = backlog.serving[node_id]
-        placement = backlog.placement(line.work_key, member.card)
-        assert isinstance(placement, Placement)
-        pace_s = _expected_pace(member, work.model, placement, backlog)
-        if pace_s is not None:
-            yield Seat(
-                node_id,
-                member.kind,
-                free_at=backlog.free_at(member, now, batch_s),
-                load_s=_load_s(member, work, placement),
-                image_s=pace_s * work.amount,
-            )

@@ -170,6 +170,10 @@ def _amount(option: Option, options: Sequence[Option], batch_s: float, outlook: 
     # A node that is alone takes all, whenever that ends.
     span_s = outlook.limit_s(option.job_id) if option.takers > 1 else inf
     room_s = span_s + batch_s * _SLACK - option.load_s
+    own_s = outlook.span_s(option.job_id) - option.load_s
+    if option.takers > 1 and 0 < own_s < batch_s:
+        # All nodes together end a short job.
+        room_s = min(room_s, max(own_s, batch_s * _SHORTEST / 2))
     image_s = option.image_s if option.image_s is not None else option.expected_s
     if image_s and room_s / image_s < option.pass_size:
         # A whole pass would end too late.

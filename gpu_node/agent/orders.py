@@ -154,4 +154,4 @@ def _log_orders(answer: HeartbeatAnswer, known: HeartbeatAnswer) -> None:
     if (answer.order, answer.reason) != (known.order, known.reason):
         log.info("received order: %s%s", answer.order, f" ({answer.reason})" if answer.reason else "")
     if dropped := set(answer.cancelled) - set(known.cancelled):
-        log.info("received order: drop cancelled images (%d)", len(dropped))
+        log.info("received order: drop images (%d)", len(dropped))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from math import ceil
 from typing import Any
 
@@ -17,6 +18,7 @@ from profiles import GPUS, MODELS
 from coordinator.scheduling.fairness import RecentUsage
 from coordinator.scheduling.horizon import Horizon, NodeKind, Patience, Seat, WaitingWork, look_ahead
 from coordinator.scheduling.planner import Option, choose
+from coordinator.scheduling.running import RunningBatch, Tail, Turns, take_turns, trims
 
 BATCH_S = 120.0
 #: Seconds to change a LoRA.
@@ -33,8 +35,9 @@ class PlannerPolicy(Policy):
         self.nodes: dict[int, Any] = {}
         self.groups: dict[int, Any] = {}
         self.waiting: dict[int, deque[int]] = {}
-        self.busy: dict[int, tuple[Any, float]] = {}
+        self.busy: dict[int, tuple[Any, RunningBatch]] = {}
         self.idle: set[int] = set()
+        self.batches = 0
         #: Node to the seconds that its passes took, as a share of those of its card type.
         self.pace: dict[int, float] = {}
         self.usage, self.service = RecentUsage(), dict[int, float]()
@@ -76,8 +79,8 @@ class PlannerPolicy(Policy):
         k, images = order.group.k, len(new)
         usual = order.setup + perf.o_pass + ceil(images / k) * perf.t_text + images * perf.c
         self.pace[nid] += 0.5 * (secs / usual - self.pace[nid])
-        left_s = self._image_s(nid, order.group) * (len(order.items) - order.pos)
-        self.busy[nid] = order, t + left_s
+        held = self.busy[nid][1].without(images, t)
+        self.busy[nid] = order, replace(held, image_s=self._image_s(nid, order.group))
         return ()
 
     def batch_done(self, t: float, nid: int, order: Any, secs: float) -> Iterator[Any]:
@@ -98,11 +101,46 @@ class PlannerPolicy(Policy):
     def _look(self, t: float) -> bool:
         if self.looked_at + _EVERY_S <= t or self.changed:
             works = self._works(t)
-            horizon = look_ahead(t, works)
+            turns = self._turns(t, works)
+            horizon = look_ahead(t, works, known=turns.ends)
             if late := self.patience.exhausted(t, works, horizon):
-                horizon = look_ahead(t, works, late)
+                horizon = look_ahead(t, works, late, known=turns.ends)
             self.horizon, self.looked_at, self.changed = horizon, t, False
+            idle = {str(nid) for nid in self.idle if self.nodes[nid].alive} - horizon.useful
+            less = trims(t, self._tails(t), idle, BATCH_S) if idle else {}
+            self._trim(t, less | turns.trims)
         return self.looked_at == t
+
+    def _turns(self, t: float, works: list[WaitingWork]) -> Turns:
+        running = {str(nid): held for nid, (_, held) in self.busy.items()}
+        used = {work.job_id: self.usage.of(work.job_id, t) for work in works}
+
+        def goes_before(job: str, other: str) -> bool:
+            return used[job] + BATCH_S / 4 < self.usage.of(other, t)
+
+        works = sorted(works, key=lambda work: (used[work.job_id], work.job_id))
+        return take_turns(t, works, running, goes_before, BATCH_S)
+
+    def _trim(self, t: float, less: dict[str, int]) -> None:
+        orders = {held.id: (nid, order) for nid, (order, held) in self.busy.items()}
+        for batch, images in less.items():
+            nid, order = orders[batch]
+            back = self.farm.trim(order, images)
+            self.waiting[order.group.gid].extendleft(reversed(back))
+            self.busy[nid] = order, self.busy[nid][1].without(len(back))
+            self.changed = True
+
+    def _tails(self, t: float) -> list[Tail]:
+        known: dict[int, dict[str, Seat]] = {}
+        found = []
+        for order, held in self.busy.values():
+            group, images, end = order.group, held.not_begun(t), held.end(t)
+            if not images or end is None:
+                continue
+            if group.gid not in known:
+                known[group.gid] = {seat.node_id: seat for seat in self._seats(t, group)}
+            found.append(Tail(held.id, images, end, held.image_s or 0.0, known[group.gid]))
+        return found
 
     def _works(self, t: float) -> list[WaitingWork]:
         found: dict[tuple[int, str], list[Any]] = {}
@@ -122,7 +160,7 @@ class PlannerPolicy(Policy):
             Seat(
                 str(nid),
                 self._kind(node),
-                self.busy[nid][1] if nid in self.busy else t,
+                (self.busy[nid][1].end(t) or t) if nid in self.busy else t,
                 self._load_s(node, group) + _LORA_S,
                 self._image_s(nid, group),
             )
@@ -166,7 +204,20 @@ class PlannerPolicy(Policy):
         if node.model != group.model:
             self.horizon.give(self._kind(node), group.model, t)
         order = Assign(nid, group, items, pass_size=choice.option.pass_size)
-        self.busy[nid] = order, t + secs
+        self.batches += 1
+        self.busy[nid] = (
+            order,
+            RunningBatch(
+                id=str(self.batches),
+                job_id=choice.option.job_id,
+                work_key=choice.option.work_key,
+                min_class=8,
+                left=len(items),
+                pass_size=choice.option.pass_size,
+                since=t + choice.option.load_s,
+                image_s=choice.option.expected_s,
+            ),
+        )
         self.idle.discard(nid)
         yield order
 

@@ -10,7 +10,9 @@ from tests.contract.ledger.bench import TIMING, Bench, Holder, placed, work
 
 def look(bench: Bench) -> LookAhead:
     """A look-ahead that has had its first round."""
-    ahead = LookAhead(bench.ledger, lambda _: None, period_s=1.0, patience_s=10.0, monotonic=bench.clock)
+    ahead = LookAhead(
+        bench.ledger, lambda _: None, period_s=1.0, patience_s=10.0, batch_s=120.0, monotonic=bench.clock
+    )
     ahead.look()
     return ahead
 
@@ -103,6 +105,7 @@ def test_nodes_that_wait_are_woken_after_the_round_that_knows_the_new_work(bench
         lambda nodes: woken.append((nodes, node.claim().lease is not None)),
         period_s=1.0,
         patience_s=10.0,
+        batch_s=120.0,
         monotonic=bench.clock,
     )
     bench.ledger.on_work(ahead.wake_for_work)

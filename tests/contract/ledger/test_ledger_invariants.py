@@ -66,7 +66,7 @@ class Walk:
     def step(self) -> None:
         usual = [self.claim, self.report, self.report, self.verdict]
         rare = [self.submit, self.join, self.beat, self.close, self.steer, self.operate, self.pass_time]
-        rare += [self.remove, self.thin]
+        rare += [self.remove, self.thin, self.trim]
         # Too late, or not now: the rules say so, and nothing may have changed.
         with suppress(Gone, Conflict, NotFound):
             self.random.choice([*usual * 6, *rare * 3, self.bench.restart])()
@@ -135,6 +135,11 @@ class Walk:
             outcome = self.random.choice(("finished", "released", "failed", "oom"))
             spent = self.random.choice((Spent(), work(1.0)))
             self.bench.close(lease, outcome, failure=self._failure(), spent=spent)
+
+    def trim(self) -> None:
+        lease = self._lease()
+        if lease is not None:
+            self.bench.ledger.trim({lease.batch_id: self.random.randrange(1, 4)})
 
     def _failure(self) -> str:
         """Every other one is the shot's own, so that some shots use up their attempts."""

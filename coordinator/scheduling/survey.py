@@ -1,0 +1,135 @@
+"""The survey: what the backlog holds at one moment, as the look-ahead needs it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from coordinator.scheduling.backlog import Backlog, Line
+from coordinator.scheduling.horizon import Seat, WaitingWork
+from coordinator.scheduling.offers import expected_pace, load_seconds
+from coordinator.scheduling.placing import Placement
+from coordinator.scheduling.running import RunningBatch, Tail
+
+#: Share of a batch by which an owner or job must be behind to go before another: batches differ by as much.
+_BEHIND = 1 / 4
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What waits and runs at a time, in seconds since 1970. Must not be changed."""
+
+    #: Of the backlog in the ledger.
+    version: int
+    now: float
+    #: What waits, by lane, in the order of turns.
+    works: Mapping[str, Sequence[WaitingWork]]
+    #: Node in service to its batch.
+    running: Mapping[str, RunningBatch]
+    #: Nodes in service without a batch; if there are any, what others have not begun.
+    idle: frozenset[str]
+    tails: Sequence[Tail]
+    _backlog: Backlog
+    _behind_s: float
+
+    def goes_before(self, job_id: str, other_id: str) -> bool:
+        """Whether a job is served before another of its lane."""
+        job, other = self._backlog.jobs[job_id], self._backlog.jobs.get(other_id)
+        if other is None or other.lane != job.lane:
+            return False
+        if job.priority != other.priority:
+            return job.priority > other.priority
+        if job.owner == other.owner:
+            return job.service_s + self._behind_s < other.service_s
+        usage = self._backlog.usage
+        return usage.of(job.owner, self.now) + self._behind_s < usage.of(other.owner, self.now)
+
+
+def survey(backlog: Backlog, version: int, now: float, batch_s: float) -> Survey:
+    """Survey a backlog that nobody changes. Grows with the work keys × nodes, and with running batches."""
+    running = {
+        node_id: backlog.at_its_pace(backlog.serving[node_id], batch)
+        for node_id, batch in backlog.running.items()
+        if node_id in backlog.serving
+    }
+    idle = backlog.idle()
+    return Survey(
+        version,
+        now,
+        _works(backlog, now, batch_s),
+        running,
+        idle,
+        list(_tails(backlog, running, now, batch_s)) if idle else (),
+        backlog,
+        _BEHIND * batch_s,
+    )
+
+
+def _works(backlog: Backlog, now: float, batch_s: float) -> dict[str, list[WaitingWork]]:
+    """By lane, what waits of each job and model, with the nodes in service that can take it.
+
+    The work key with the most images stands for those of its job and model. Batches in progress whose end is
+    unknown count half of `batch_s`.
+    """
+    largest: dict[tuple[str, str], tuple[int, Line]] = {}
+    images: Counter[tuple[str, str]] = Counter()
+    for line, number in backlog.lines.items():
+        key = line.job_id, backlog.works[line.work_key].model
+        images[key] += number
+        largest[key] = max((number, line), largest.get(key, (0, line)))
+    found: dict[str, list[WaitingWork]] = {}
+    #: Jobs often share a work key, and then all their seats.
+    known: dict[tuple[str, str, int], tuple[Seat, ...]] = {}
+    for (job_id, model), (_, line) in sorted(largest.items(), key=lambda one: _turn(backlog, one[0], now)):
+        lane = backlog.jobs[job_id].lane
+        alike = lane, line.work_key, line.min_class
+        if alike not in known:
+            known[alike] = tuple(_seats(backlog, lane, line, now, batch_s))
+        work = WaitingWork(job_id, model, images[job_id, model], known[alike], backlog.jobs[job_id].priority)
+        found.setdefault(lane, []).append(work)
+    return found
+
+
+def _turn(
+    backlog: Backlog, work: tuple[str, str], now: float
+) -> tuple[int, float, str, float, float, str, str]:
+    """As the planner serves jobs, without regard to what nodes have loaded."""
+    job_id, model = work
+    job = backlog.jobs[job_id]
+    owner_s = backlog.usage.of(job.owner, now)
+    return -job.priority, owner_s, job.owner, job.service_s, job.submitted_at, job_id, model
+
+
+def _tails(
+    backlog: Backlog, running: Mapping[str, RunningBatch], now: float, batch_s: float
+) -> Iterator[Tail]:
+    """What nodes have not begun of their batches."""
+    known: dict[tuple[str, str, int], dict[str, Seat]] = {}
+    for batch in running.values():
+        job, images, end = backlog.jobs.get(batch.job_id), batch.not_begun(now), batch.end(now)
+        if job is None or not images or end is None or batch.image_s is None:
+            continue
+        alike = job.lane, batch.work_key, batch.min_class
+        if alike not in known:
+            line = Line(batch.job_id, batch.work_key, batch.min_class)
+            known[alike] = {seat.node_id: seat for seat in _seats(backlog, job.lane, line, now, batch_s)}
+        yield Tail(batch.id, images, end, batch.image_s, known[alike])
+
+
+def _seats(backlog: Backlog, lane: str, line: Line, now: float, batch_s: float) -> Iterator[Seat]:
+    """Nodes in service that can take shots of a line, without those of which nothing tells how fast."""
+    work = backlog.works[line.work_key]
+    for node_id in sorted(backlog.takers(lane, line)):
+        member = backlog.serving[node_id]
+        placement = backlog.placement(line.work_key, member.card)
+        assert isinstance(placement, Placement)
+        pace_s = expected_pace(member, work.model, placement, backlog)
+        if pace_s is not None:
+            yield Seat(
+                node_id,
+                member.kind,
+                free_at=backlog.free_at(member, now, batch_s),
+                load_s=load_seconds(member, work, placement),
+                image_s=pace_s * work.amount,
+            )
