@@ -135,7 +135,7 @@ class Settings(Section):
     #: URL of the same broker for nodes, without user and password; empty if it is `broker_url`.
     public_broker_url: str = ""
     #: Whether slow nodes leave the last images of a job to faster ones, by a horizon of the whole fleet.
-    look_ahead: bool = False
+    look_ahead: bool = True
     #: Address on which the API listens.
     listen: str = "127.0.0.1"
     #: Port of the API; 0 to choose a free port once and store it in `home`.

@@ -13,6 +13,8 @@ from starlette.types import ASGIApp
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 #: What open requests have to end when the server is told to.
 _END_WITHIN_S = 2
+#: Seconds for which an unused connection stays open; httpx keeps one for 5.
+_KEEP_ALIVE_S = 15
 
 
 class WebServer(uvicorn.Server):
@@ -27,6 +29,8 @@ class WebServer(uvicorn.Server):
                 http="httptools",
                 proxy_headers=False,
                 lifespan="off",
+                # Longer than clients keep an unused connection: it must not be closed under a call.
+                timeout_keep_alive=_KEEP_ALIVE_S,
                 timeout_graceful_shutdown=_END_WITHIN_S,
             )
         )

@@ -219,6 +219,7 @@ def _grant(
         pass_size=placement.pass_size,
         since=write.now + option.load_s,
         image_s=option.expected_s,
+        loads_model=not option.model_loaded,
     )
     seconds = expected_seconds(option, len(rows))
     write.changes.append(BatchLeased(member.id, running, seconds, write.now, estimate))

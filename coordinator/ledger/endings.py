@@ -25,7 +25,7 @@ from common.states import (
 from common.trust import BAD
 from coordinator.ledger.costs import CARD_PHASES, card_seconds, prefixed, spent_columns, work_charge
 from coordinator.ledger.failure_policy import fail_shots, suspect
-from coordinator.ledger.measurements import note_out_of_memory
+from coordinator.ledger.measurements import learn_load, note_out_of_memory
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, jobs, nodes, plain, shots
 from coordinator.ledger.specs import shot_of
@@ -66,6 +66,9 @@ def end_batch(
     rows = _attempts(write, batch.id)
     spent = _newest(batch, spent or Spent())
     spending = _spending(write, rules, batch, load or Spent(), spent, rows)
+    held = write.backlog.running.get(batch.node_id)
+    if held is not None and held.id == batch.id and held.loads_model and spending["load_s"]:
+        learn_load(write, batch.node_id, batch.model, spending["load_s"])
     kind = failure.kind if failure else ""
     close_batch(write, batch.id, event, failure=kind, message=message, **spending)
     if event in _TAKEN_BACK:

@@ -5,26 +5,36 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, exists, or_, select
+from sqlalchemy import Connection, Row, Select, Table, exists, or_, select
 
 from common.states import AttemptState, BatchState, NodeState
-from coordinator.ledger.schema import attempts, batches, nodes, plain, speeds
+from coordinator.ledger.schema import attempts, batches, loads, nodes, plain, speeds
 from coordinator.scheduling.backlog import Backlog
 from coordinator.scheduling.member import Member, card_of
 
 
 def members(connection: Connection, node_ids: Collection[str] | None = None) -> dict[str, Member]:
     """These nodes, or all that ever joined, by ID."""
-    rows, measured = select(nodes), select(speeds)
-    if node_ids is not None:
-        rows, measured = rows.where(nodes.c.id.in_(node_ids)), measured.where(speeds.c.node_id.in_(node_ids))
+    rows = select(nodes) if node_ids is None else select(nodes).where(nodes.c.id.in_(node_ids))
+    paces, loading = (_measured(connection, table, node_ids) for table in (speeds, loads))
+    return {
+        row.id: _member(row, paces.get(row.id, {}), loading.get(row.id, {}))
+        for row in connection.execute(rows)
+    }
+
+
+def _measured(
+    connection: Connection, table: Table, node_ids: Collection[str] | None
+) -> dict[str, dict[str, float]]:
+    """Node and model to the seconds in a table of measurements."""
+    rows = select(table) if node_ids is None else select(table).where(table.c.node_id.in_(node_ids))
     known: dict[str, dict[str, float]] = {}
-    for node_id, model, seconds in connection.execute(measured):
+    for node_id, model, seconds in connection.execute(rows):
         known.setdefault(node_id, {})[model] = seconds
-    return {row.id: _member(row, known.get(row.id, {})) for row in connection.execute(rows)}
+    return known
 
 
-def _member(row: Row[Any], measured: dict[str, float]) -> Member:
+def _member(row: Row[Any], paces: dict[str, float], loading: dict[str, float]) -> Member:
     return Member(
         id=row.id,
         state=NodeState(row.state),
@@ -37,7 +47,8 @@ def _member(row: Row[Any], measured: dict[str, float]) -> Member:
         missing_recipes=row.missing_recipes,
         aside=row.aside,
         loaded=(row.loaded_model, frozenset(row.loaded_loras)),
-        speeds=measured,
+        speeds=paces,
+        loads=loading,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, update
 
 from common.errors import Conflict, Gone, NotFound
 from common.states import AttemptState, BatchState, ShotState
@@ -123,32 +123,32 @@ def cancel_cut_off(write: Write) -> None:
 
 
 def _running(connection: Connection, now: float) -> list[BatchFound]:
-    """Every active batch, as if its node began with the first unfinished shot now."""
+    """Every active batch with unfinished shots, as if its node began with the first of them now."""
     columns = (batches.c[name] for name in ("id", "node_id", "job_id", "work_key", "pass_size"))
-    unfinished = attempts.c.batch_id == batches.c.id, attempts.c.state == plain(AttemptState.RUNNING)
-    query: Select[Any] = (
-        select(*columns, func.count().label("left"), func.max(shots.c.min_class).label("min_class"))
-        .join_from(batches, attempts, and_(*unfinished))
-        .join(shots, shots.c.id == attempts.c.shot_id)
-        .where(batches.c.state == plain(BatchState.LEASED))
-        .group_by(batches.c.id)
-    )
-    return [
-        BatchFound(
-            row.node_id,
-            RunningBatch(
-                id=row.id,
+    leased = select(*columns).where(batches.c.state == plain(BatchState.LEASED))
+    found = {row.id: row for row in connection.execute(leased)}
+    running: list[BatchFound] = []
+    for some in chunks(list(found)):
+        unfinished: Select[Any] = (
+            select(attempts.c.batch_id, func.count(), func.max(shots.c.min_class))
+            .join_from(attempts, shots)
+            .where(attempts.c.batch_id.in_(some), attempts.c.state == plain(AttemptState.RUNNING))
+            .group_by(attempts.c.batch_id)
+        )
+        for batch_id, left, min_class in connection.execute(unfinished):
+            row = found[batch_id]
+            batch = RunningBatch(
+                id=batch_id,
                 job_id=row.job_id,
                 work_key=row.work_key,
-                min_class=row.min_class,
-                left=row.left,
+                min_class=min_class,
+                left=left,
                 pass_size=row.pass_size,
                 since=now,
                 image_s=None,
-            ),
-        )
-        for row in connection.execute(query)
-    ]
+            )
+            running.append(BatchFound(row.node_id, batch))
+    return running
 
 
 def _in_hand(connection: Connection) -> dict[str, dict[str, float]]:

@@ -12,12 +12,13 @@ from common.fit import Peak, Seen
 from common.nodes import Card
 from common.views import MemoryView
 from coordinator.ledger.database import upsert, upsert_all
-from coordinator.ledger.schema import ceilings, peaks, speeds, works
+from coordinator.ledger.schema import ceilings, loads, peaks, speeds, works
 from coordinator.ledger.specs import shot_of
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.waiting import samples
 from coordinator.scheduling.backlog import (
     LimitsLifted,
+    LoadMeasured,
     PassLimited,
     PassMeasured,
     Size,
@@ -26,8 +27,8 @@ from coordinator.scheduling.backlog import (
 )
 from coordinator.scheduling.placing import Placement
 
-#: Weight of the newest image in the moving average.
-_NEWEST = 0.2
+#: Weight of the newest image, and of the newest load, in the moving average.
+_NEWEST, _NEWEST_LOAD = 0.2, 0.5
 
 
 class Pace(NamedTuple):
@@ -54,6 +55,14 @@ def learn(write: Write, paces: Sequence[Pace]) -> None:
     measured = [SpeedMeasured(*key, average) for key, average in averages.items()]
     upsert_all(write.connection, speeds, ("node_id", "model"), [one._asdict() for one in measured])
     write.changes += measured
+
+
+def learn_load(write: Write, node_id: str, model: str, seconds: float) -> None:
+    """Update the average time that loading a model takes a node."""
+    known = write.backlog.known(node_id).loads.get(model, seconds)
+    average = known + _NEWEST_LOAD * (seconds - known)
+    upsert(write.connection, loads, {"node_id": node_id, "model": model}, seconds=average)
+    write.changes.append(LoadMeasured(node_id, model, average))
 
 
 #: Seconds after which a ceiling expires, because another program may have used the memory.

@@ -329,6 +329,15 @@ speeds = Table(
     must("seconds", Double),
 )
 
+#: Measured seconds to load a model, with the start of the engine where it was not up.
+loads = Table(
+    "loads",
+    metadata,
+    Column("node_id", String, ForeignKey("nodes.id"), primary_key=True),
+    Column("model", String, primary_key=True),
+    must("seconds", Double),
+)
+
 batches = Table(
     "batches",
     metadata,

@@ -207,6 +207,14 @@ class SpeedMeasured(NamedTuple):
     seconds: float
 
 
+class LoadMeasured(NamedTuple):
+    """The seconds that loading a model takes a known node on average."""
+
+    node_id: str
+    model: str
+    seconds: float
+
+
 class PassLimited(NamedTuple):
     """Cards of a type take at most so many images of a work key in one pass."""
 
@@ -250,6 +258,7 @@ Change = (
     | NodesChanged
     | NodeMoved
     | SpeedMeasured
+    | LoadMeasured
     | PassLimited
     | PassMeasured
     | LimitsLifted
@@ -312,7 +321,7 @@ class Backlog:
                     self.usage.add(owner, seconds, at)
                 else:
                     self.usage.begin(in_hand, owner, seconds, at)
-            case NodesChanged() | NodeMoved() | SpeedMeasured():
+            case NodesChanged() | NodeMoved() | SpeedMeasured() | LoadMeasured():
                 self._change_nodes(change)
             case PassLimited() | PassMeasured() | LimitsLifted():
                 self._measure(change)
@@ -402,7 +411,7 @@ class Backlog:
         known: list[float] = [node.speeds[model] for node in everyone if model in node.speeds]
         return max(known, default=None)
 
-    def _change_nodes(self, change: NodesChanged | NodeMoved | SpeedMeasured) -> None:
+    def _change_nodes(self, change: NodesChanged | NodeMoved | SpeedMeasured | LoadMeasured) -> None:
         match change:
             case NodesChanged(nodes):
                 for node in nodes.values():
@@ -412,6 +421,9 @@ class Backlog:
             case SpeedMeasured(node_id, model, seconds):
                 node = self.known(node_id)
                 self._know(replace(node, speeds={**node.speeds, model: seconds}))
+            case LoadMeasured(node_id, model, seconds):
+                node = self.known(node_id)
+                self._know(replace(node, loads={**node.loads, model: seconds}))
 
     def _know(self, node: Member) -> None:
         before = self.node(node.id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from common.nodes import Card, Terms
@@ -33,6 +33,8 @@ class Member:
     loaded: tuple[str | None, frozenset[str]]
     #: Model to the seconds that a megapixel-forward was measured to take here.
     speeds: dict[str, float]
+    #: Model to the seconds that loading it was measured to take here.
+    loads: dict[str, float] = field(default_factory=dict)
 
     @property
     def serves(self) -> bool:

@@ -173,7 +173,7 @@ def _option(member: Member, lot: Lot, images: int, found: Offer, backlog: Backlo
 
 
 def load_seconds(member: Member, work: WorkSample, placement: Placement) -> float:
-    return 0.0 if member.loaded[0] == work.model else placement.load_s
+    return 0.0 if member.loaded[0] == work.model else member.loads.get(work.model, placement.load_s)
 
 
 def expected_pace(member: Member, model: str, placement: Placement, backlog: Backlog) -> float | None:

@@ -42,6 +42,8 @@ class RunningBatch:
     since: float
     #: Expected seconds per image; None if nothing tells.
     image_s: float | None
+    #: Whether its node had to load the model first.
+    loads_model: bool = False
 
     def end(self, now: float) -> float | None:
         """When its last image is expected; a pass that is late is expected to be as late again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from common.messages import Spent
 from common.states import NodeState
 from coordinator.background.look_ahead import LookAhead
 from coordinator.scheduling.offers import LATE
@@ -166,3 +167,19 @@ def test_no_ticket_is_for_a_node_that_leaves_the_work_to_others(bench: Bench) ->
     bench.submit(placed(1))
     look(bench)
     assert bench.ledger.ticket_demand() == {("public", 24): 1}
+
+
+def test_what_a_load_took_here_counts_for_the_next_one_and_a_change_of_loras_does_not(bench: Bench) -> None:
+    node = bench.join()
+    bench.submit(placed(40))
+
+    def loads() -> dict[str, float]:
+        with bench.ledger._transactions.backlog() as backlog:
+            return backlog.known(node.id).loads
+
+    for load_s, loaded in ((40.0, None), (3.0, "tiny"), (20.0, "other")):
+        lease = node.lease(loaded_model=loaded)
+        bench.close(lease, "released", load=Spent(seconds={"load": load_s}))
+    assert loads() == {"tiny": 30.0}
+    bench.restart()
+    assert loads() == {"tiny": 30.0}
