@@ -86,6 +86,8 @@ def running_hub() -> Iterator[Hub]:
 class _Handler(BaseHTTPRequestHandler):
     hub: Hub
     protocol_version = "HTTP/1.1"
+    # Else the second write of an answer waits 40 ms for the acknowledgement of the first.
+    disable_nagle_algorithm = True
 
     def log_message(self, *args: Any) -> None:
         pass

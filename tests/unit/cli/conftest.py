@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ssl
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
+import typer
 
-from coordinator.cli.main import main
+from coordinator.cli.main import app, main
+from gpu_node.cli import app as node_app
 
 
 class Ran(NamedTuple):
@@ -19,6 +22,17 @@ class Ran(NamedTuple):
 
 
 Farm = Callable[..., Ran]
+
+_TLS = ssl.create_default_context()
+#: The commands of each program.
+PROGRAMS: dict[Any, Any] = {app: typer.main.get_command(app), node_app: typer.main.get_command(node_app)}
+
+
+@pytest.fixture(autouse=True)
+def _made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Making a program's commands and reading all certificates take longer than most commands."""
+    monkeypatch.setattr("typer.main.get_command", PROGRAMS.__getitem__)
+    monkeypatch.setattr("ssl.create_default_context", lambda **_: _TLS)
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import ssl
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-import typer
 
 from common.messages import CardFacts, Join
 from common.terminal import err, out
@@ -34,7 +32,7 @@ from gpu_node.doctor import Finding
 from gpu_node.probe import Probe
 from tests.answering_farm import JOB, NODE, SHOT, AnsweringFarm, answering_farm, filled
 from tests.nasty_strings import NASTY, UNSAYABLE, WORST
-from tests.unit.cli.conftest import Farm, Ran, runner
+from tests.unit.cli.conftest import PROGRAMS, Farm, Ran, runner
 from tests.unit.weights.files import safetensors_bytes
 from tests.unit.weights.test_recognition import LORAS
 
@@ -116,23 +114,12 @@ def every_command(program: Any) -> dict[str, Any]:
     return found
 
 
-_TLS = ssl.create_default_context()
-_PROGRAMS = {app: typer.main.get_command(app), node_app: typer.main.get_command(node_app)}
-
-
-@pytest.fixture(autouse=True)
-def _made_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Making a program's commands and reading all certificates take longer than most commands."""
-    monkeypatch.setattr("typer.main.get_command", _PROGRAMS.__getitem__)
-    monkeypatch.setattr("ssl.create_default_context", lambda **_: _TLS)
-
-
 def options_of(command: Any) -> list[str]:
     return [option for param in command.params for option in param.opts]
 
 
-_EVERY = every_command(_PROGRAMS[app])
-_EVERY_NODE = every_command(_PROGRAMS[node_app])
+_EVERY = every_command(PROGRAMS[app])
+_EVERY_NODE = every_command(PROGRAMS[node_app])
 
 
 def test_every_command_is_tried_with_nasty_strings() -> None:

@@ -7,15 +7,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from coordinator.cli.main import app
 from gpu_node.cli import app as node_app
-from tests.unit.cli.conftest import Farm
+from tests.unit.cli.conftest import PROGRAMS, Farm
 
 _PAGE = Path(__file__).parents[3] / "docs" / "reference" / "farm.md"
-_GROUP: Any = typer.main.get_command(app)
-_NODE: Any = typer.main.get_command(node_app)
+_GROUP = PROGRAMS[app]
+_NODE = PROGRAMS[node_app]
 #: Every command by all its words.
 _COMMANDS: dict[str, Any] = {
     **{name: one for name, one in _GROUP.commands.items() if name != "node"},

@@ -125,17 +125,29 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("line", "code", "said"), REFUSED)
-def test_what_cannot_be_done_is_said_and_leaves_nothing_behind(
-    line: str, code: int | None, said: str, farm: Farm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _held(folder: Path) -> dict[Path, bytes]:
+    """All that is in a folder."""
+    return {path: path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")}
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("desk")
     for name, content in FILES.items():
-        path = tmp_path / name
+        path = folder / name
         (path if name.endswith("/") else path.parent).mkdir(exist_ok=True)
         if not name.endswith("/"):
             path.write_text(content)
-    (tmp_path / "link.yaml").symlink_to("nowhere")
-    before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
+    (folder / "link.yaml").symlink_to("nowhere")
+    return folder
+
+
+@pytest.mark.parametrize(("line", "code", "said"), REFUSED)
+def test_what_cannot_be_done_is_said_and_leaves_nothing_behind(
+    line: str, code: int | None, said: str, farm: Farm, desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(desk)
+    before = _held(desk)
     if "FARM_PUBLIC_URL" in line:
         monkeypatch.setenv("FARM_KEYS__OPERATOR", "operator-key")
     words = shlex.split(line)
@@ -147,4 +159,4 @@ def test_what_cannot_be_done_is_said_and_leaves_nothing_behind(
     assert said in shown
     assert "Traceback" not in shown
     assert "clé" not in shown
-    assert {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")} == before
+    assert _held(desk) == before

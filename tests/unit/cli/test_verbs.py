@@ -9,20 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
 from common.messages import Lease, Report, Verdict
 from common.views import Submit
 from coordinator.cli.main import app
 from tests.farm import MANIFEST, QUICK, RunningFarm, ScriptedNode, running_farm
 from tests.servers import ValkeyServer
-from tests.unit.cli.conftest import Farm
+from tests.unit.cli.conftest import PROGRAMS, Farm
 from tests.unit.cli.test_nasty_strings import every_command
 
 #: What each command that acts on something by its name takes first, as its help calls it.
 _NAMING = {
     name: command.params[0].metavar
-    for name, command in every_command(typer.main.get_command(app)).items()
+    for name, command in every_command(PROGRAMS[app]).items()
     if command.params and re.search("JOB|SHOT|NODE", command.params[0].metavar or "")
 }
 _MORE = {"pull": ("pictures",), "priority": ("50",), "delete": ("--yes",)}
