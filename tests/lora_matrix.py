@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 Shapes = dict[str, tuple[int, ...]]
 
-Z_IMAGE, KLEIN = "ZImagePipeline", "Flux2KleinPipeline"
+Z_IMAGE, KLEIN, QWEN = "ZImagePipeline", "Flux2KleinPipeline", "QwenImagePipeline"
 SD15, SDXL = "StableDiffusionPipeline", "StableDiffusionXLPipeline"
 
 #: Some layers of the tiny models: component to name to the shape of the weight.
@@ -31,6 +31,14 @@ MODULES: dict[str, dict[str, dict[str, tuple[int, ...]]]] = {
             "transformer_blocks_0_attn_to_out_0": (32, 32),
             "single_transformer_blocks_0_attn_to_qkv_mlp_proj": (288, 32),
             "single_stream_modulation_linear": (96, 32),
+        }
+    },
+    QWEN: {
+        "transformer": {
+            "transformer_blocks_0_attn_to_q": (32, 32),
+            "transformer_blocks_0_attn_to_k": (32, 32),
+            "transformer_blocks_0_attn_add_k_proj": (32, 32),
+            "transformer_blocks_0_img_mlp_net_2": (32, 128),
         }
     },
     SD15: {
@@ -271,6 +279,40 @@ CASES = [
     ),
     Case(KLEIN, "for z-image", _FOR_Z_IMAGE, r"none of its 1 layers \(they are of Z-Image\)"),
     Case(KLEIN, "for sdxl", _FOR_SDXL, r"none of its 1 layers \(they are of SDXL\)"),
+    *_both(QWEN, "transformer.", "transformer_blocks.0.attn.to_q", "transformer_blocks.0.attn.to_k", 32, 32),
+    Case(
+        QWEN,
+        "peft with alpha",
+        peft("transformer.transformer_blocks.0.attn.to_q", 32, 32)
+        | {"transformer.transformer_blocks.0.attn.to_q.alpha": ()},
+    ),
+    Case(QWEN, "ai-toolkit", peft("diffusion_model.transformer_blocks.0.attn.to_q", 32, 32)),
+    Case(QWEN, "comfyui", kohya("diffusion_model.transformer_blocks.0.img_mlp.net.2", 32, 128)),
+    Case(QWEN, "kohya", kohya("lora_unet_transformer_blocks_0_attn_add_k_proj", 32, 32)),
+    Case(QWEN, "kohya without alpha", kohya("lora_unet_transformer_blocks_0_attn_to_q", 32, 32, alpha=False)),
+    Case(
+        QWEN,
+        "other prefix",
+        kohya("lora_transformer_transformer_blocks_0_attn_to_q", 32, 32),
+        "none of its 1 layers",
+    ),
+    Case(
+        QWEN,
+        "down below the names of diffusers",
+        kohya("transformer.transformer_blocks.0.attn.to_q", 32, 32, alpha=False),
+        "none of its 1 layers",
+    ),
+    Case(QWEN, "dotted", dotted("transformer.transformer_blocks.0.attn.to_q", 32, 32)),
+    Case(
+        QWEN,
+        "dotted, written by others",
+        dotted("diffusion_model.transformer_blocks.0.attn.to_q", 32, 32),
+        "none of its 1 layers",
+    ),
+    Case(
+        QWEN, "lokr", lokr("transformer.transformer_blocks.0.attn.to_q", 32, 32), f"it is a LoKr.*{CONVERT}"
+    ),
+    Case(QWEN, "for sdxl", _FOR_SDXL, r"none of its 1 layers \(they are of SDXL\)"),
     *_both(SD15, "unet.", f"{_UNET}.attn1.to_q", f"{_UNET}.attn1.to_out.0", 32, 32),
     Case(SD15, "dotted", dotted(f"unet.{_UNET}.attn1.to_q", 32, 32)),
     Case(

@@ -30,11 +30,17 @@ def lora_misfit(header: Header, pipeline: str, modules: Modules | None) -> str |
     loader = LOADERS.get(pipeline, PLAIN)
     if why := _kind_problem(file, loader):
         return why
-    if loader is PLAIN and (file.strays or not all(name.startswith("transformer.") for name in file.layers)):
+    if loader is PLAIN and not _is_plain(file):
         return None
     if (why := _tensor_problem(file)) or modules is None:
         return why
     return _layer_problem(file, loader, modules, header)
+
+
+def _is_plain(file: LoraFile) -> bool:
+    """Whether all names are those of diffusers, which it reads alike for every pipeline."""
+    is_named = all(name.startswith("transformer.") for name in file.layers)
+    return is_named and not file.strays and "lora_down" not in file.spellings
 
 
 def _kind_problem(file: LoraFile, loader: LoraLoader) -> str | None:

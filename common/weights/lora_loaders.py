@@ -46,14 +46,30 @@ def direct(name: str, file: LoraFile) -> Place:
 
 
 def _z_image(name: str, file: LoraFile) -> Place:
-    is_converted = file.has_alphas or file.has_adapters or {"diffusion_model.", "lora_unet_"} & file.prefixes
-    if not (is_converted or file.is_fused):
+    if file.is_lokr and not (file.has_alphas or "diffusion_model." in file.prefixes):
         return direct(name, file)
-    inner = name.removeprefix("diffusion_model.")
     if file.is_lokr:
-        return "transformer", flat(inner), same_name
-    inner = inner.removeprefix("transformer.").removeprefix("lora_unet_")
-    return "transformer", flat(inner), z_image_lora_names
+        return "transformer", flat(name.removeprefix("diffusion_model.")), same_name
+    return _converted(name, file, z_image_lora_names)
+
+
+def _qwen_image(name: str, file: LoraFile) -> Place:
+    place = _converted(name, file, same_name)
+    return None if "lora.down" in file.spellings and _is_converted(file) else place
+
+
+def _is_converted(file: LoraFile) -> bool:
+    """Whether diffusers changes names before it looks for layers."""
+    is_written_by_others = bool({"diffusion_model.", "lora_unet_"} & file.prefixes)
+    return is_written_by_others or file.has_alphas or file.has_adapters or file.is_fused
+
+
+def _converted(name: str, file: LoraFile, rename: Rename) -> Place:
+    if not _is_converted(file):
+        return direct(name, file)
+    for prefix in ("diffusion_model.", "transformer.", "lora_unet_"):
+        name = name.removeprefix(prefix)
+    return "transformer", flat(name), rename
 
 
 def _flux2(name: str, file: LoraFile) -> Place:
@@ -112,6 +128,9 @@ LOADERS = {
         reads_alphas=lambda file: True,
         reads_lokr=True,
         reads_adapters=True,
+    ),
+    "QwenImagePipeline": LoraLoader(
+        place=_qwen_image, prefix="transformer.", reads_alphas=lambda file: True, reads_adapters=True
     ),
     "Flux2KleinPipeline": LoraLoader(
         place=_flux2,

@@ -26,6 +26,7 @@ from gpu_node.protocol import EngineLora
 _PARTS = ("transformer", "unet", "text_encoder", "text_encoder_2")
 #: One such key a layer.
 _DOWN = re.compile(r"\.(lora_A|lora_down|lora\.down)(\.[\w-]+)?\.weight$|\.lokr_w1(_a)?$")
+_RESPELLED = ("ZImagePipeline", "QwenImagePipeline")
 _OURS, _THEIRS = "transformer.", "diffusion_model."
 #: To the one in which diffusers splits query, key and value.
 _SPELLING = {
@@ -111,7 +112,7 @@ def _header(lora: EngineLora) -> Header:
 
 def _source(pipe: Any, lora: EngineLora, header: Header) -> tuple[Any, dict[str, Any]]:
     """What diffusers loads: the file, or its tensors under names that it takes."""
-    names = _respelled(header.tensors) if type(pipe).__name__ == "ZImagePipeline" else {}
+    names = _respelled(header.tensors) if type(pipe).__name__ in _RESPELLED else {}
     if names:
         return {names[key]: tensor for key, tensor in load_file(str(lora.file)).items()}, {}
     where = {"weight_name": lora.file.name, "use_safetensors": True, "local_files_only": True}
@@ -119,7 +120,7 @@ def _source(pipe: Any, lora: EngineLora, header: Header) -> tuple[Any, dict[str,
 
 
 def _respelled(keys: Iterable[str]) -> dict[str, str]:
-    """Keys of a Z-Image LoRA, and how diffusers reads all of them; empty if it does so as they are."""
+    """Keys of a LoRA, and how diffusers reads all of them; empty if it does so as they are."""
     layers = {key: key.rpartition(".lora_")[0] for key in keys}
     is_fused = any(layer.endswith(FUSED) for layer in layers.values())
     # Beside values of alpha or the name of an adapter it adds this prefix to what has it already.

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from common.weights.lora_fit import lora_misfit
-from tests.lora_matrix import CASES, MODULES, Case
+from tests.lora_matrix import CASES, MODULES, Case, kohya
 from tests.unit.weights.files import header_of
 
 
@@ -45,3 +45,5 @@ def test_of_a_pipeline_without_rules_only_names_of_diffusers_are_judged() -> Non
     assert judged("transformer.blocks.0.to_q") is None
     assert "none of its 1 layers" in str(judged("transformer.blocks.1.to_q"))
     assert judged("lora_unet_blocks_1_to_q") is None
+    down = kohya("transformer.blocks.1.to_q", 8, 8)
+    assert lora_misfit(header_of(down), "NewPipeline", modules) is None
