@@ -79,21 +79,15 @@ def fit(shot: Shot, model: Model, card: Card, seen: Seen | None = None) -> Fit |
         )
     computed = list(runnable(model, card))
     for recipe in computed:
-        if ram_bytes(model, recipe) <= card.ram_bytes:
-            peaks = _peaks(shot, model, recipe, seen)
-            images = _pass_size(peaks, peak_limit(card), seen.ceilings.get(recipe.name, recipe.max_pass))
-            if images:
-                return Fit(
-                    recipe=recipe,
-                    peak_bytes=peaks[0].bytes,
-                    pass_size=images,
-                    pass_peak_bytes=peaks[images - 1].bytes,
-                )
+        if found := _fit(shot, model, recipe, card, seen):
+            return found
+    remedy = _gguf_remedy(shot, model, card)
     untried = [recipe for recipe in computed if seen.ceilings.get(recipe.name) != 0]
     if computed and not untried:
         size = format_size(shot.width, shot.height)
-        return Misfit(f"{card.name} ran out of memory with one image of {model.name} at {size}")
-    return Misfit(_memory_reason(shot, model, untried, card) if computed else _recipe_reason(model, card))
+        return Misfit(f"{card.name} ran out of memory with one image of {model.name} at {size}{remedy}")
+    reason = _memory_reason(shot, model, untried, card) if computed else _recipe_reason(model, card)
+    return Misfit(f"{reason}{remedy}")
 
 
 def plain_shot(model: Model) -> Shot:
@@ -115,7 +109,11 @@ def plain_shot(model: Model) -> Shot:
 
 def runnable(model: Model, card: Card) -> Iterator[Recipe]:
     """Yields the recipes that the card can compute, regardless of its memory."""
-    for recipe in model.recipes:
+    return _computable(model.recipes, card)
+
+
+def _computable(recipes: Iterable[Recipe], card: Card) -> Iterator[Recipe]:
+    for recipe in recipes:
         needed = recipe.min_compute_capability
         if card.backend in recipe.backends and (
             card.backend != "cuda" or needed is None or (card.compute_capability or (0, 0)) >= needed
@@ -181,6 +179,30 @@ def forwards_at_once(shot: Shot, model: Model) -> int:
 def peak_limit(card: Card) -> int:
     """Returns the maximum memory, in bytes, that a pass may use on the card."""
     return int(card.usable_bytes * (1 - HEADROOM))
+
+
+def _fit(shot: Shot, model: Model, recipe: Recipe, card: Card, seen: Seen) -> Fit | None:
+    if ram_bytes(model, recipe) > card.ram_bytes:
+        return None
+    peaks = _peaks(shot, model, recipe, seen)
+    images = _pass_size(peaks, peak_limit(card), seen.ceilings.get(recipe.name, recipe.max_pass))
+    if not images:
+        return None
+    return Fit(
+        recipe=recipe,
+        peak_bytes=peaks[0].bytes,
+        pass_size=images,
+        pass_peak_bytes=peaks[images - 1].bytes,
+    )
+
+
+def _gguf_remedy(shot: Shot, model: Model, card: Card) -> str:
+    """Continues the reason of a misfit if a file that the catalog lacks would mend it."""
+    for recipe in _computable(model.lacking, card):
+        if _fit(shot, model, recipe, card, Seen()):
+            format_ = recipe.quantisation.removeprefix("gguf-").upper()
+            return f"; a {format_} GGUF file mends it: `farm models add FILE.gguf --like {model.name}`"
+    return ""
 
 
 class _PassPeak(NamedTuple):

@@ -42,6 +42,8 @@ class Load(ProtocolLine):
     pipeline: str
     #: Longest prompt in tokens.
     max_tokens: int
+    #: Component that counts them.
+    tokenizer: str = "tokenizer"
     #: Guidance above this computes the negative side too; None: never.
     guided_above: float | None
     recipe: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,13 +99,13 @@ def save_lora(file: Path, model: Path, *, layers: int | None = None, strangers: 
 def save_gguf(file: Path, model: Path, *, format_: str = "Q8_0", original_names: bool = False) -> Path:
     """The model's transformer with its matrices in one of GGUF's formats.
 
-    `original_names` are those of the files that people share: query, key and value are one matrix there.
+    `original_names` are those of the files of Z-Image that people share: query, key and value are one matrix.
     """
+    import diffusers
     import gguf
-    from diffusers import ZImageTransformer2DModel
 
-    transformer = ZImageTransformer2DModel.from_pretrained(str(model), subfolder="transformer")
-    weights = dict(transformer.state_dict())
+    kind = getattr(diffusers, json.loads((model / "model_index.json").read_text())["transformer"][1])
+    weights = dict(kind.from_pretrained(str(model), subfolder="transformer").state_dict())
     if original_names:
         weights = with_original_names(weights)
     quantised = gguf.GGMLQuantizationType[format_]

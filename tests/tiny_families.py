@@ -1,9 +1,12 @@
-"""Tiny pipelines of the other families, with random weights, built offline."""
+"""A tiny pipeline of each family, with random weights, built offline."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from tests.tiny import save_z_image
 
 _VAE = {
     "down_block_types": ("DownEncoderBlock2D",) * 4,
@@ -102,6 +105,74 @@ def save_klein(folder: Path) -> Path:
     )
     pipe.save_pretrained(str(folder))
     return folder
+
+
+def save_flux1(folder: Path) -> Path:
+    import torch
+    from diffusers import (
+        AutoencoderKL,
+        FlowMatchEulerDiscreteScheduler,
+        FluxPipeline,
+        FluxTransformer2DModel,
+    )
+
+    torch.manual_seed(0)
+    tokenizer = _t5_tokenizer()
+    pipe = FluxPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        vae=AutoencoderKL(**_VAE, latent_channels=8, shift_factor=0.1, use_quant_conv=False),
+        text_encoder=_clip_encoder(32),
+        tokenizer=_clip_tokenizer(),
+        text_encoder_2=_t5_encoder(len(tokenizer), 24),
+        tokenizer_2=tokenizer,
+        transformer=FluxTransformer2DModel(
+            in_channels=32,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=24,
+            pooled_projection_dim=32,
+            guidance_embeds=True,
+            axes_dims_rope=(4, 6, 6),
+        ),
+    )
+    pipe.save_pretrained(str(folder))
+    return folder
+
+
+#: By family of the catalog: whoever adds a family adds its twin, and the tests try it.
+TWINS: dict[str, Callable[[Path], Path]] = {
+    "z-image": save_z_image,
+    "flux1": save_flux1,
+    "flux2-klein": save_klein,
+    "sdxl": save_sdxl,
+    "sd15": save_sd15,
+}
+
+
+def _t5_encoder(tokens: int, width: int) -> Any:
+    from transformers import T5Config, T5EncoderModel
+
+    config = T5Config(
+        vocab_size=tokens,
+        d_model=width,
+        d_kv=8,
+        d_ff=2 * width,
+        num_layers=2,
+        num_heads=2,
+        feed_forward_proj="gated-gelu",
+    )
+    return T5EncoderModel(config)
+
+
+def _t5_tokenizer() -> Any:
+    """Every printable sign of ASCII is a token, whatever else an unknown one."""
+    from transformers import T5Tokenizer
+
+    specials = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
+    signs = [(chr(code), -3.0) for code in range(33, 127)]
+    return T5Tokenizer(vocab=specials + signs, extra_ids=0, model_max_length=512)
 
 
 def _unet(**settings: Any) -> Any:

@@ -103,6 +103,21 @@ def save_klein_denoiser(file: Path, pipeline: Path, prefix: str = "") -> Path:
     return _save(file, _below(prefix, _flux2(_weights(pipeline / "transformer"))))
 
 
+def save_flux1_files(folder: Path, pipeline: Path) -> list[Path]:
+    """Denoiser, both text encoders and VAE of a tiny FLUX.1 pipeline as ComfyUI's guide names them.
+
+    The denoiser keeps the names of diffusers, which converts others only at the real width.
+    """
+    return [
+        _save(folder / "diffusion_models" / "flux1.safetensors", _weights(pipeline / "transformer")),
+        _save(
+            folder / "text_encoders" / "clip_l.safetensors", _text_model(_weights(pipeline / "text_encoder"))
+        ),
+        _save(folder / "text_encoders" / "t5xxl_fp16.safetensors", _weights(pipeline / "text_encoder_2")),
+        _save(folder / "vae" / "ae.safetensors", _vae(_weights(pipeline / "vae"))),
+    ]
+
+
 def save_checkpoint(file: Path, folder: Path) -> Path:
     """All weights of a tiny SD 1.5 or SDXL pipeline in one file."""
     unet = _below("model.diffusion_model.", _unet(_weights(folder / "unet")))

@@ -26,17 +26,19 @@ def build_catalog(entries: CatalogEntries) -> Catalog:
 
 def _model(name: str, entry: ModelEntry, entries: CatalogEntries) -> Model:
     family = entries.families[entry.family]
-    recipes = map(_recipe, entries.recipes(entry))
+    recipes = tuple(map(_recipe, entries.recipes(entry)))
+    lacking = tuple(recipe for recipe in recipes if not _has_its_file(recipe, entry))
     return Model(
         name=name,
-        family=_family(entry.family, family),
+        family=_family(entry, family),
         base=entry.base or name,
         identity=entry.identity,
         path=entry.path,
         license=_license(entry.license, entries),
         components={part: round(billions * 1e9) for part, billions in entry.components.items()},
         activations=_activations(entry.activations or family.activations),
-        recipes=tuple(recipe for recipe in recipes if _has_its_file(recipe, entry)),
+        recipes=tuple(recipe for recipe in recipes if recipe not in lacking),
+        lacking=lacking,
         steps=entry.steps,
         guidance=entry.guidance,
         distilled=entry.distilled,
@@ -55,16 +57,18 @@ def _has_its_file(recipe: Recipe, entry: ModelEntry) -> bool:
     return entry.identity is None or not recipe.reads_gguf or recipe.quantisation in entry.gguf
 
 
-def _family(name: str, entry: FamilyEntry) -> Family:
+def _family(model: ModelEntry, entry: FamilyEntry) -> Family:
+    max_tokens = model.max_tokens or entry.max_tokens
     return Family(
-        name=name,
+        name=model.family,
         pipeline=entry.pipeline,
         size_multiple=entry.size_multiple,
         takes_negative=entry.takes_negative,
-        max_tokens=entry.max_tokens,
+        max_tokens=max_tokens,
+        tokenizer=entry.tokenizer,
         samplers=entry.samplers,
         tflop_per_mp=entry.tflop_per_mp,
-        prompt_tokens=entry.prompt_tokens or entry.max_tokens,
+        prompt_tokens=entry.prompt_tokens or max_tokens,
         guidance_doubles_above=entry.guidance_doubles_above,
         knobs=entry.knobs,
     )

@@ -12,6 +12,14 @@ from common.wording import suggestion
 
 #: Endings of files that are unpickled by whoever opens them, and so can run code.
 PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
+#: Pipeline classes of diffusers that nodes have code for: the keys of `TEXTS` in gpu_node/engine/text.py.
+PIPELINES = (
+    "FluxPipeline",
+    "Flux2KleinPipeline",
+    "StableDiffusionPipeline",
+    "StableDiffusionXLPipeline",
+    "ZImagePipeline",
+)
 _WEIGHTS = PICKLES | {".gguf", ".safetensors"}
 
 
@@ -20,6 +28,12 @@ def problems_between(entries: CatalogEntries) -> Iterator[tuple[str, str]]:
     for section in ("families", "models"):
         for name, timed in entries.section(section).items():
             yield from _speed_problems(f"{section}.{name}.speeds", timed.speeds or ())
+    for name, family in entries.families.items():
+        if family.pipeline not in PIPELINES:
+            yield (
+                f"families.{name}.pipeline",
+                f"nodes cannot render with `{family.pipeline}`; they render with {_all(PIPELINES)}",
+            )
     for name, model in entries.models.items():
         yield from _model_problems(f"models.{name}", model, entries)
     bases = {model.base or name for name, model in entries.models.items()}

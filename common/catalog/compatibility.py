@@ -5,6 +5,8 @@ from __future__ import annotations
 from common.catalog.types import Catalog, Lora, Model
 from common.wording import suggestion
 
+#: Relative difference in size up to which components are the same: FLUX.1 dev has a layer more than schnell.
+_SAME_SIZE = 0.01
 #: Shot fields that only some families take, in order.
 KNOBS = ("blind_steps", "shift")
 
@@ -45,8 +47,12 @@ def lora_doubt(lora: Lora, model: Model, catalog: Catalog) -> str | None:
 
 def _has_same_layers(lora: Lora, model: Model, catalog: Catalog) -> bool:
     return any(
-        other.base == lora.base
-        and other.family.name == model.family.name
-        and other.components == model.components
+        other.base == lora.base and other.family.name == model.family.name and _is_as_large(other, model)
         for other in catalog.models.values()
+    )
+
+
+def _is_as_large(one: Model, other: Model) -> bool:
+    return one.components.keys() == other.components.keys() and all(
+        abs(one.components[part] - size) <= _SAME_SIZE * size for part, size in other.components.items()
     )

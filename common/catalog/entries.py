@@ -72,6 +72,7 @@ class FamilyEntry(Entry):
     size_multiple: Annotated[int, Field(ge=1)]
     takes_negative: bool
     max_tokens: Annotated[int, Field(ge=1)]
+    tokenizer: str = "tokenizer"
     samplers: Annotated[tuple[str, ...], Field(min_length=1)]
     guidance_doubles_above: float | None = None
     knobs: dict[str, tuple[float, float]] = {}
@@ -112,6 +113,8 @@ class ModelEntry(Entry):
     distilled: bool = False
     sampler: str
     size: Pixels
+    #: None: the family's.
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
     min_class: Annotated[int, Field(ge=0)] = 0
     #: None: the family's.
     speeds: tuple[SpeedEntry, ...] | None = None

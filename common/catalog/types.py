@@ -37,9 +37,11 @@ def phase_of(component: str) -> Phase:
 
 
 def lora_parts(components: Collection[str]) -> set[str]:
-    """Which of a model's components a LoRA can change: the denoiser, and beside a U-Net the text encoders."""
-    phases = {"denoise", "encode"} if "unet" in components else {"denoise"}
-    return {component for component in components if phase_of(component) in phases}
+    """Which of a model's components a LoRA can change: the denoiser and the text encoders, but beside a
+    transformer not the last of them, which is a language model."""
+    encoders = sorted(component for component in components if phase_of(component) == "encode")
+    unchanged = set() if "unet" in components else set(encoders[-1:])
+    return {component for component in components if phase_of(component) != "decode"} - unchanged
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,8 +85,10 @@ class Family:
     size_multiple: int
     #: Whether a negative prompt has an effect (with guidance above `guidance_doubles_above`).
     takes_negative: bool
-    #: Longest prompt in tokens; a longer one is refused.
+    #: Longest prompt in tokens; a longer one is refused. A model may read fewer than others of its family.
     max_tokens: int
+    #: Component that counts them.
+    tokenizer: str
     samplers: tuple[str, ...]
     #: Operations of a denoiser run: TFLOP per megapixel and billion parameters of the denoiser.
     tflop_per_mp: float
@@ -174,6 +178,8 @@ class Model:
     speeds: tuple[Speed, ...] = ()
     #: Format, such as `gguf-q4`, to its file.
     gguf: dict[str, GgufFile] = field(default_factory=dict)
+    #: Recipes that need such a file and have none.
+    lacking: tuple[Recipe, ...] = ()
 
     def recipe(self, name: str) -> Recipe:
         """Raises KeyError for a name the model does not have."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from common.weights.header import Tensor
@@ -24,9 +24,12 @@ _QWEN = re.compile(r"_transformer_blocks_\d+_(?:img_mlp|txt_mlp|img_mod|txt_mod)
 _UNET = re.compile(r"(?:^|_)(?:input_blocks|output_blocks|middle_block|down_blocks|up_blocks|mid_block)_")
 #: Width of the text that a U-Net's cross attention listens to.
 _CROSS_ATTENTION = {768: "sd15", 1024: "sd2", 2048: "sdxl"}
-#: Width of FLUX.2, and of Z-Image, to the parameters of the denoiser.
-_FLUX2_DENOISERS = {3072: 3_876_000_000, 4096: 9_079_000_000, 6144: 32_223_000_000}
-_Z_IMAGE_DENOISERS = {3840: 6_155_000_000}
+#: Width of a family's models to the parameters of the denoiser.
+_DENOISERS = {
+    "flux2-klein": {3072: 3_876_000_000, 4096: 9_079_000_000},
+    "flux2-dev": {6144: 32_223_000_000},
+    "z-image": {3840: 6_155_000_000},
+}
 #: Words of `ss_base_model_version` or `modelspec.architecture` to the family.
 _SAID = {
     "sdxl": "sdxl",
@@ -100,13 +103,10 @@ def lora_families(layers: list[LoraLayer], metadata: Mapping[str, str]) -> tuple
     return (named,) if named and (not found or named in found) else found
 
 
-def lora_denoiser(layers: list[LoraLayer]) -> int:
-    """Parameters of the denoiser that the layers are of, where only the width tells; 0: unknown."""
-    sizes: dict[int, int] = {}
-    for pattern, known in ((_FLUX, _FLUX2_DENOISERS), (_Z_IMAGE, _Z_IMAGE_DENOISERS)):
-        if any(pattern.search(layer.name) for layer in layers):
-            sizes = known
-    return sizes.get(_width(layers), 0)
+def lora_denoiser(layers: list[LoraLayer], families: Sequence[str]) -> int:
+    """Parameters of the denoiser that the layers are of, where the width tells; 0: unknown."""
+    sizes = [_DENOISERS.get(family, {}).get(_width(layers), 0) for family in families]
+    return max(sizes, default=0)
 
 
 def _by_layers(layers: list[LoraLayer]) -> tuple[str, ...]:

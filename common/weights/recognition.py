@@ -75,14 +75,14 @@ _CONTROLNETS = ("control_model.", "controlnet_", "control_all_x_embedder.", "con
 _VAES = ("decoder.mid.block_1.norm1.weight", "decoder.mid_block.resnets.0.norm1.weight")
 #: Channels of the latent picture to the families whose VAE has as many.
 _LATENT_CHANNELS = {4: ("sd15", "sdxl"), 16: ("z-image", "flux1"), 32: ("flux2-klein",)}
-#: A key of a text encoder to the families that have such a one.
-_ENCODERS = {
-    "model.layers.0.self_attn.q_norm.weight": ("z-image", "flux2-klein"),
-    "layers.0.self_attn.q_norm.weight": ("z-image", "flux2-klein"),
-    "model.layers.0.self_attn.q_proj.weight": ("qwen-image",),
-    "text_model.encoder.layers.0.self_attn.q_proj.weight": ("sd15", "sdxl"),
-    "encoder.layers.0.self_attn.q_proj.weight": ("sd15", "sdxl"),
-    "encoder.block.0.layer.0.SelfAttention.q.weight": ("flux1", "sd3"),
+#: A key of a text encoder to its component and the families that have such a one.
+_ENCODERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "model.layers.0.self_attn.q_norm.weight": ("text_encoder", ("z-image", "flux2-klein")),
+    "layers.0.self_attn.q_norm.weight": ("text_encoder", ("z-image", "flux2-klein")),
+    "model.layers.0.self_attn.q_proj.weight": ("text_encoder", ("qwen-image",)),
+    "text_model.encoder.layers.0.self_attn.q_proj.weight": ("text_encoder", ("sd15", "sdxl", "flux1")),
+    "encoder.layers.0.self_attn.q_proj.weight": ("text_encoder", ("sd15", "sdxl", "flux1")),
+    "encoder.block.0.layer.0.SelfAttention.q.weight": ("text_encoder_2", ("flux1",)),
 }
 _UPSCALERS: tuple[tuple[str, ...], ...] = (
     ("conv_first.weight", "conv_last.weight"),
@@ -116,12 +116,13 @@ def recognise(header: Header, name: str) -> Recognition:
     """Raises Invalid, with what is known, if the file is none of `Kind`."""
     tensors = header.tensors
     if layers := lora_layers(tensors):
+        families = lora_families(layers, header.metadata)
         return Recognition(
             kind="lora",
-            families=lora_families(layers, header.metadata),
+            families=families,
             lora_format=lora_format(tensors),
             lora_layers=len(layers),
-            lora_denoiser=lora_denoiser(layers),
+            lora_denoiser=lora_denoiser(layers, families),
         )
     _refuse_packed(tensors, name)
     dtype = _main_dtype(tensors)
@@ -202,9 +203,9 @@ def _part(tensors: Tensors, dtype: str) -> Recognition | None:
             latent = inner.get("decoder.conv_in.weight")
             channels = latent.shape[1] if latent and len(latent.shape) > 1 else 0
             return _component("vae", "vae", _LATENT_CHANNELS.get(channels, ()), inner, names, dtype)
-    for key, families in _ENCODERS.items():
+    for key, (name, families) in _ENCODERS.items():
         if key in tensors:
-            return _component("text_encoder", "text_encoder", families, tensors, True, dtype)
+            return _component("text_encoder", name, families, tensors, True, dtype)
     return None
 
 

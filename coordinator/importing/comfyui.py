@@ -123,7 +123,7 @@ class _Reader:
             ("steps", sigmas, "steps"),
             ("guidance", guider, "cfg"),
         ):
-            if (value := self.value(node, name)) is not None:
+            if ours not in wish.fields and (value := self.value(node, name)) is not None:
                 wish.say(ours, f"{node.type}.{name}", f"{value}")
         self._schedule(wish, sampler, chosen, sigmas)
         self._model(guider.inputs.get("model"), wish)
@@ -181,10 +181,7 @@ class _Reader:
                 case "CLIPTextEncodeFlux":
                     return self._words(node, "t5xxl")
                 case "FluxGuidance":
-                    guidance = self.value(node, "guidance")
-                    self.account.leave(
-                        f"FluxGuidance: {guidance}", "no model of the farm has distilled guidance"
-                    )
+                    wish.say("guidance", "FluxGuidance.guidance", f"{self.value(node, 'guidance')}")
                     node = self.source(node.inputs.get("conditioning"))
                 case _:
                     raise UnusableSource(

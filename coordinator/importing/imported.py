@@ -19,6 +19,8 @@ class UnusableSource(Invalid):
 _OURS = {
     "cfgs": "guidance",
     "cfgscale": "guidance",
+    # Forge and its kin, for FLUX.1; written after the `CFG scale` of 1.
+    "distilledcfgscale": "guidance",
     "negativeprompt": "negative",
     "sdmodel": "model",
     "sdmodelname": "model",

@@ -22,6 +22,7 @@ BASES = {
     "sd-1": "sd15",
     "sd1": "sd15",
     "sdxl": "sdxl",
+    "flux": "flux1",
     "flux2": "flux2-klein",
     "z-image": "z-image",
 }

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from common.catalog import Catalog, Lora, Model
+from common.catalog import Catalog, Lora
 from common.catalog.samplers import sampler_of, samplers_akin
 
 #: Normalised file names (see `_bare`) of models with another name in the catalog.
@@ -22,6 +22,8 @@ _FILES = {
     "zimagebase": "z-image",
     "flux2klein4b": "flux2-klein-4b",
     "flux2klein9b": "flux2-klein-9b",
+    "fluxschnell": "flux1-schnell",
+    "fluxdev": "flux1-dev",
 }
 #: Parts of file names that describe only the storage format of the weights.
 _STORED = re.compile(
@@ -35,12 +37,13 @@ _HASH = re.compile(r"\s*\[[0-9a-f]{6,64}\]\s*$")
 _FAMILIES = (
     (re.compile(r"z[-_ ]?image", re.IGNORECASE), "z-image"),
     (re.compile(r"klein|flux[-_. ]?2", re.IGNORECASE), "flux2-klein"),
+    (re.compile(r"flux", re.IGNORECASE), "flux1"),
     (re.compile(r"xl|pony|illustrious|noob[-_ ]?ai", re.IGNORECASE), "sdxl"),
     (re.compile(r"sd[-_. ]?1|(?<!\d)1[.-]5(?!\d)|v1-", re.IGNORECASE), "sd15"),
 )
 #: Words in names of models whose family the farm does not support.
 _OTHERS = re.compile(
-    r"flux|sd[-_. ]?3|qwen|hunyuan|wan|pixart|chroma|lumina|cascade|kolors|hidream", re.IGNORECASE
+    r"sd[-_. ]?3|qwen|hunyuan|wan|pixart|chroma|lumina|cascade|kolors|hidream", re.IGNORECASE
 )
 
 
@@ -85,16 +88,6 @@ def lora(theirs: str, catalog: Catalog) -> Lora | None:
         if theirs == each.name or bare in (_bare(each.name), _bare(each.path)):
             return each
     return None
-
-
-def takes(model: Model, lora: Lora, catalog: Catalog) -> bool:
-    """Whether a LoRA works on a model: it was trained for its base, or for one with the same layers."""
-    return lora.base == model.base or any(
-        other.base == lora.base
-        and other.family.name == model.family.name
-        and other.components == model.components
-        for other in catalog.models.values()
-    )
 
 
 def sampler(theirs: str, family: Iterable[str]) -> Found | None:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from common.catalog import Catalog, Model
+from common.catalog.compatibility import lora_problem
 from common.manifest.shot_values import MAX_ASPECT, MAX_SEED, MAX_SIDE
 from common.wording import shortened
 from coordinator.expand.oversights import is_blank
@@ -169,7 +170,7 @@ class Settling:
             what = f"LoRA {shortened(theirs, 40)}"
             if lora is None:
                 why = "not in the catalog; register it there and add it to `loras`"
-            elif not known.takes(model, lora, self.catalog):
+            elif lora_problem(lora, model, self.catalog):
                 why = f"it was trained for `{lora.base}` and does not work on `{model.name}`"
             elif not -10 <= weight <= 10:
                 why = f"its weight {weight:g} is not between -10 and 10"

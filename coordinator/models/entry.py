@@ -20,6 +20,7 @@ _LICENSES = {
     "openrail++": "openrail++-m",
     "creativeml open rail-m": "creativeml-openrail-m",
     "flux-non-commercial-license": "flux-non-commercial",
+    "flux-1-dev-non-commercial-license": "flux-non-commercial",
     "apache 2.0": "apache-2.0",
 }
 _UNKNOWN = "unknown"

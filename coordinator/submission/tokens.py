@@ -39,8 +39,8 @@ class ModelTokenizer:
         self._tokenizer = tokenizer
         self._special = special
         self._in_chat = in_chat
-        #: Most tokens that a prompt has beside its own text.
-        self._around = len(self._written("").encode()) + tokenizer.num_special_tokens_to_add(False)
+        #: Most tokens that a prompt has beside its own text; T5 begins it with a space.
+        self._around = len(self._written("").encode()) + tokenizer.num_special_tokens_to_add(False) + 1
         self.count = lru_cache(_COUNTS_KEPT)(self._count)
 
     def room(self, limit: int) -> int:
@@ -51,8 +51,9 @@ class ModelTokenizer:
         """Whether it has more tokens than `limit`; a text is only taken apart if it might."""
         size = len(text)
         if not text.isascii():
-            # Small letters may take half as many bytes more: the model may read Ⱥ as ⱥ.
-            size = len(unicodedata.normalize("NFC", text).encode(errors="replace")) * 3 // 2
+            # Small letters may take half as many bytes more: the model may read Ⱥ as ⱥ, and T5 ㏘ as p.m.
+            forms = (unicodedata.normalize(form, text) for form in ("NFC", "NFKC"))
+            size = max(len(form.encode(errors="replace")) for form in forms) * 3 // 2
         return size > self.room(limit) and self.count(text) > limit
 
     def _count(self, text: str) -> int:
@@ -107,7 +108,7 @@ class Tokenizers:
         """None where the model's tokenizer is not on this machine, or is of a kind unknown here."""
         if model not in self._readers:
             known = self.catalog.models.get(model)
-            folder = find_files(Path(known.path) / "tokenizer", self.folders) if known else None
+            folder = find_files(Path(known.path) / known.family.tokenizer, self.folders) if known else None
             tokenizer = _tokenizer(folder) if folder else None
             self._readers[model] = Reader(tokenizer, known.family) if known and tokenizer else None
         return self._readers[model]

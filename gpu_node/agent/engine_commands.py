@@ -44,6 +44,7 @@ def load_command(lease: Lease, first: Shot, library: Library) -> protocol.Load:
         identity=first.model_identity or None,
         pipeline=model.family.pipeline,
         max_tokens=model.family.max_tokens,
+        tokenizer=model.family.tokenizer,
         guided_above=model.family.guidance_doubles_above,
         recipe=recipe.name,
         compute_dtype=recipe.compute_dtype,

@@ -16,7 +16,7 @@ from gpu_node.protocol import Load
 #: Pipeline argument to embedding of one text.
 Embeddings = dict[str, torch.Tensor]
 
-#: Z-Image strips the padding again, so a short text need not be padded to the full length.
+#: Where the padding is stripped again, a text is padded to a multiple of so many tokens.
 _PAD_TOKENS = 64
 
 
@@ -24,10 +24,10 @@ class Texts:
     """The texts of a batch, encoded for one pipeline."""
 
     def __init__(self, pipe: Any, load: Load, placement: DevicePlacement) -> None:
-        if load.pipeline not in _FAMILIES:
+        if load.pipeline not in TEXTS:
             raise RenderError("load_error", f"this node cannot encode text for {load.pipeline}")
         self._pipe = pipe
-        self._family = _FAMILIES[load.pipeline]
+        self._family = TEXTS[load.pipeline]
         self._load = load
         self._placement = placement
         #: By text and whether it is a negative; a text that cannot be encoded is the reason why.
@@ -81,15 +81,16 @@ class Texts:
         return found
 
     def _encode(self, text: str, negative: bool) -> Embeddings | RenderError:
-        plain = _without_special_tokens(self._pipe.tokenizer, text)
-        written = self._family.written(self._pipe, plain)
-        tokens = len(self._pipe.tokenizer(written).input_ids)
+        tokenizer = getattr(self._pipe, self._load.tokenizer)
+        plain = _without_special_tokens(tokenizer, text)
+        tokens = len(tokenizer(self._family.written(self._pipe, plain)).input_ids)
         longest = self._load.max_tokens
         if tokens > longest:
             which = "negative prompt" if negative else "prompt"
             message = f"the {which} has {tokens} tokens, the model reads {longest}; shorten it"
             return RenderError("prompt_too_long", message)
-        length = min(longest, -(-tokens // _PAD_TOKENS) * _PAD_TOKENS)
+        short = min(longest, -(-tokens // _PAD_TOKENS) * _PAD_TOKENS)
+        length = longest if self._family.keeps_padding else short
         found = self._family.encode(self._pipe, plain, negative, self._placement.text_device, length)
         dtype = getattr(torch, self._load.compute_dtype)
         return {name: tensor.to(self._placement.device, dtype) for name, tensor in found.items()}
@@ -105,6 +106,8 @@ class TextFamily:
     join: Callable[[list[Any]], Any]
     #: (pipe, text) to the text as the encoder reads it, template included.
     written: Callable[[Any, str], str] = lambda _pipe, text: text
+    #: Whether padding enters the picture: a text is always padded to the longest that the model reads.
+    keeps_padding: bool = False
 
 
 def _sides(prompts: Sequence[str], negatives: Sequence[str]) -> dict[tuple[str, bool], None]:
@@ -135,10 +138,16 @@ def _z_image(pipe: Any, text: str, _negative: bool, device: str, length: int) ->
     return {"prompt_embeds": found[0]}
 
 
-def _klein(pipe: Any, text: str, _negative: bool, device: str, _length: int) -> Embeddings:
-    # Its padding enters the transformer: always the full length, or the picture changes.
-    found, _ = pipe.encode_prompt([text], device=device)
+def _klein(pipe: Any, text: str, _negative: bool, device: str, length: int) -> Embeddings:
+    found, _ = pipe.encode_prompt([text], device=device, max_sequence_length=length)
     return {"prompt_embeds": found}
+
+
+def _flux1(pipe: Any, text: str, _negative: bool, device: str, length: int) -> Embeddings:
+    # CLIP reads the beginning, T5 everything.
+    first = _without_special_tokens(pipe.tokenizer, text)
+    found, pooled, _ = pipe.encode_prompt([first], [text], device=device, max_sequence_length=length)
+    return {"prompt_embeds": found, "pooled_prompt_embeds": pooled}
 
 
 def _sd(pipe: Any, text: str, _negative: bool, device: str, _length: int) -> Embeddings:
@@ -153,9 +162,11 @@ def _sdxl(pipe: Any, text: str, negative: bool, device: str, _length: int) -> Em
     return {"prompt_embeds": found, "pooled_prompt_embeds": pooled}
 
 
-_FAMILIES = {
+#: By pipeline class; `common.catalog.check.PIPELINES` lists them for those who have no torch.
+TEXTS = {
     "ZImagePipeline": TextFamily(encode=_z_image, join=list, written=_in_chat),
-    "Flux2KleinPipeline": TextFamily(encode=_klein, join=torch.cat, written=_in_chat),
+    "FluxPipeline": TextFamily(encode=_flux1, join=torch.cat, keeps_padding=True),
+    "Flux2KleinPipeline": TextFamily(encode=_klein, join=torch.cat, written=_in_chat, keeps_padding=True),
     "StableDiffusionPipeline": TextFamily(encode=_sd, join=torch.cat),
     "StableDiffusionXLPipeline": TextFamily(encode=_sdxl, join=torch.cat),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
 import warnings
@@ -13,13 +14,12 @@ import numpy
 import pytest
 from PIL import Image
 
-from common.catalog import load_catalog, lora_parts
+from common.catalog import Family, load_catalog, lora_parts
 from common.shot import Shot
 from gpu_node import protocol
 from gpu_node.agent.engine_client import EngineClient
 from tests.engine_talk import ask, load_command, render, render_command, shot
-from tests.tiny import save_z_image
-from tests.tiny_families import save_klein, save_sd15, save_sdxl
+from tests.tiny_families import TWINS
 
 
 @dataclass(frozen=True)
@@ -27,22 +27,23 @@ class Case:
     """A model of the catalog whose family is tried, and how."""
 
     model: str
-    save: Callable[[Path], Path]
     sampler: str
     guidance: float
     negative: str = ""
 
 
 CASES = [
-    Case("sd15", save_sd15, "ddim", 1.0),
+    Case("sd15", "ddim", 1.0),
     # SDXL takes an empty negative prompt as zeros.
-    Case("sdxl", save_sdxl, "euler", 5.0),
-    Case("flux2-klein-4b", save_klein, "euler", 1.0),
-    Case("z-image-turbo", save_z_image, "euler", 0.0),
-    Case("z-image", save_z_image, "euler", 3.0, "blurry"),
+    Case("sdxl", "euler", 5.0),
+    Case("flux1-schnell", "euler", 0.0),
+    Case("flux1-dev", "euler", 3.5),
+    Case("flux2-klein-4b", "euler", 1.0),
+    Case("z-image-turbo", "euler", 0.0),
+    Case("z-image", "euler", 3.0, "blurry"),
     *(
-        Case(model, save, sampler, 5.0, "blurry")
-        for model, save in (("sd15", save_sd15), ("sdxl", save_sdxl))
+        Case(model, sampler, 5.0, "blurry")
+        for model in ("sd15", "sdxl")
         for sampler in load_catalog().models[model].family.samplers
     ),
 ]
@@ -60,32 +61,38 @@ SCHEDULERS: dict[str, tuple[str, dict[str, object]]] = {
 
 
 @pytest.fixture(scope="module")
-def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Case], Path]:
-    built: dict[Callable[[Path], Path], Path] = {}
+def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The twin of a model's family, built once."""
+    built: dict[str, Path] = {}
 
-    def folder(case: Case) -> Path:
-        if case.save not in built:
+    def folder(model: str) -> Path:
+        family = load_catalog().models[model].family.name
+        if family not in built:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                built[case.save] = case.save(tmp_path_factory.mktemp("models") / case.save.__name__)
-        return built[case.save]
+                built[family] = TWINS[family](tmp_path_factory.mktemp("models") / family)
+        return built[family]
 
     return folder
 
 
-def plain_call(pipeline: str, folder: Path, one: Shot, *, takes_negative: bool) -> numpy.ndarray:
+def plain_call(family: Family, folder: Path, one: Shot) -> numpy.ndarray:
     import diffusers
     import torch
 
     torch.set_num_threads(1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        pipe = getattr(diffusers, pipeline).from_pretrained(str(folder), use_safetensors=True)
+        pipe = getattr(diffusers, family.pipeline).from_pretrained(str(folder), use_safetensors=True)
         pipe.set_progress_bar_config(disable=True)
         if not type(pipe.scheduler).__name__.startswith("FlowMatch"):
             name, settings = SCHEDULERS[one.sampler]
             pipe.scheduler = getattr(diffusers, name).from_config(pipe.scheduler.config, **settings)
-        negative = {"negative_prompt": [one.negative or None]} if takes_negative and one.negative else {}
+        more: dict[str, object] = {}
+        if family.takes_negative and one.negative:
+            more["negative_prompt"] = [one.negative]
+        if "max_sequence_length" in inspect.signature(pipe.__call__).parameters:
+            more["max_sequence_length"] = family.max_tokens
         image = pipe(
             prompt=[one.prompt],
             width=one.width,
@@ -93,7 +100,7 @@ def plain_call(pipeline: str, folder: Path, one: Shot, *, takes_negative: bool) 
             num_inference_steps=one.steps,
             guidance_scale=one.guidance,
             generator=[torch.Generator("cpu").manual_seed(one.seed)],
-            **negative,
+            **more,
         ).images[0]
     return numpy.asarray(image).astype(int)
 
@@ -102,15 +109,16 @@ def plain_call(pipeline: str, folder: Path, one: Shot, *, takes_negative: bool) 
     "case", CASES, ids=lambda case: f"{case.model}-{case.sampler}-{case.guidance}-{case.negative}"
 )
 def test_an_engines_picture_is_that_of_a_plain_call(
-    engine: EngineClient, folder_of: Callable[[Case], Path], case: Case
+    engine: EngineClient, folder_of: Callable[[str], Path], case: Case
 ) -> None:
     family = load_catalog().models[case.model].family
-    folder = folder_of(case)
+    folder = folder_of(case.model)
     one = shot(seed=6, steps=3, sampler=case.sampler, guidance=case.guidance, negative=case.negative)
     command = load_command(
         folder,
         pipeline=family.pipeline,
         max_tokens=family.max_tokens,
+        tokenizer=family.tokenizer,
         guided_above=family.guidance_doubles_above,
         weights={},
     )
@@ -121,17 +129,21 @@ def test_an_engines_picture_is_that_of_a_plain_call(
 
     with Image.open(files[one.id]) as image:
         found = numpy.asarray(image).astype(int)
-    expected = plain_call(family.pipeline, folder, one, takes_negative=family.takes_negative)
+    expected = plain_call(family, folder, one)
     assert expected.std() > 1
     assert abs(found - expected).max() <= 1
 
 
 def test_a_sampler_that_runs_the_denoiser_twice_a_step_counts_its_steps_and_not_its_runs(
-    engine: EngineClient, folder_of: Callable[[Case], Path]
+    engine: EngineClient, folder_of: Callable[[str], Path]
 ) -> None:
     family = load_catalog().models["sd15"].family
-    folder = folder_of(Case("sd15", save_sd15, "heun", 5.0))
-    ask(engine, load_command(folder, pipeline=family.pipeline, max_tokens=77, guided_above=1.0, weights={}))
+    ask(
+        engine,
+        load_command(
+            folder_of("sd15"), pipeline=family.pipeline, max_tokens=77, guided_above=1.0, weights={}
+        ),
+    )
     one = shot(steps=3, sampler="heun", guidance=5.0)
     ask(engine, protocol.Encode(prompts=(one.prompt,), negatives=("",)))
 
@@ -141,25 +153,22 @@ def test_a_sampler_that_runs_the_denoiser_twice_a_step_counts_its_steps_and_not_
 
 
 @pytest.mark.parametrize(
-    ("model", "save", "recipe"),
+    ("model", "recipe"),
     [
-        ("sdxl", save_sdxl, "fp8-fp32"),
-        ("flux2-klein-4b", save_klein, "fp8-fp32"),
-        ("z-image-turbo", save_z_image, "fp8-small"),
+        ("sdxl", "fp8-fp32"),
+        ("flux1-dev", "fp8-fp32"),
+        ("flux2-klein-4b", "fp8-fp32"),
+        ("z-image-turbo", "fp8-small"),
     ],
 )
 def test_every_family_that_is_held_as_fp8_renders(
-    engine: EngineClient,
-    folder_of: Callable[[Case], Path],
-    model: str,
-    save: Callable[[Path], Path],
-    recipe: str,
+    engine: EngineClient, folder_of: Callable[[str], Path], model: str, recipe: str
 ) -> None:
     known = load_catalog().models[model]
     held = known.recipe(recipe)
     changes = {"compute_dtype": held.compute_dtype, "weights": held.weights, "placement": held.placement}
     command = load_command(
-        folder_of(Case(model, save, "euler", 0.0)),
+        folder_of(model),
         pipeline=known.family.pipeline,
         max_tokens=77,
         guided_above=None,
@@ -181,11 +190,15 @@ def test_what_a_lora_can_change_is_what_diffusers_says() -> None:
         assert lora_parts(model.components) == set(said) & model.components.keys()
 
 
+def test_every_family_has_a_twin() -> None:
+    assert TWINS.keys() == {model.family.name for model in load_catalog().models.values()}
+
+
 def test_a_safety_checker_is_not_read(
-    engine: EngineClient, folder_of: Callable[[Case], Path], tmp_path: Path
+    engine: EngineClient, folder_of: Callable[[str], Path], tmp_path: Path
 ) -> None:
     family = load_catalog().models["sd15"].family
-    folder = shutil.copytree(folder_of(CASES[0]), tmp_path / "with-checker")
+    folder = shutil.copytree(folder_of("sd15"), tmp_path / "with-checker")
     index = folder / "model_index.json"
     checker = {"safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"]}
     index.write_text(json.dumps(json.loads(index.read_text()) | checker))
@@ -198,28 +211,24 @@ def test_a_safety_checker_is_not_read(
 
 
 @pytest.mark.parametrize(
-    ("model", "save", "compute", "text"),
+    ("model", "compute", "text"),
     [
-        ("sd15", save_sd15, "bfloat16", "bfloat16"),
-        ("sdxl", save_sdxl, "bfloat16", "bfloat16"),
-        ("flux2-klein-4b", save_klein, "bfloat16", "bfloat16"),
-        ("z-image-turbo", save_z_image, "float32", "bfloat16"),
+        ("sd15", "bfloat16", "bfloat16"),
+        ("sdxl", "bfloat16", "bfloat16"),
+        ("flux1-dev", "bfloat16", "bfloat16"),
+        ("flux1-dev", "float32", "bfloat16"),
+        ("flux2-klein-4b", "bfloat16", "bfloat16"),
+        ("z-image-turbo", "float32", "bfloat16"),
     ],
 )
 def test_parts_in_different_dtypes_work_together(
-    engine: EngineClient,
-    folder_of: Callable[[Case], Path],
-    model: str,
-    save: Callable[[Path], Path],
-    compute: str,
-    text: str,
+    engine: EngineClient, folder_of: Callable[[str], Path], model: str, compute: str, text: str
 ) -> None:
     family = load_catalog().models[model].family
-    folder = folder_of(Case(model, save, "euler", 0.0))
     weights = {"text_encoder": text, "text_encoder_2": text, "vae": "float32"}
     changes = {"pipeline": family.pipeline, "max_tokens": 77, "weights": weights, "compute_dtype": compute}
     placement = ("text_encoder_on_cpu", "vae_slicing", "vae_tiling")
-    ask(engine, load_command(folder, guided_above=None, placement=placement, **changes))
+    ask(engine, load_command(folder_of(model), guided_above=None, placement=placement, **changes))
     one = shot(steps=2)
 
     files = render(engine, one, one._replace(seed=2))

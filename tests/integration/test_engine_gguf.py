@@ -9,11 +9,12 @@ import numpy
 import pytest
 from PIL import Image
 
-from common.catalog import file_identity
+from common.catalog import file_identity, load_catalog
 from gpu_node import protocol
 from gpu_node.agent.engine_client import EngineClient
 from tests.engine_talk import ask, engine_lora, load_command, render, shot
 from tests.tiny import save_gguf, save_lora, save_z_image
+from tests.tiny_families import TWINS
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,25 @@ def test_quantised_weights_give_nearly_the_same_picture(
     small = picture(engine, gguf_command(tiny_model, file))
 
     assert 0 < abs(full - small).mean() < most
+
+
+@pytest.mark.parametrize("family", ["flux1"])
+def test_other_families_take_quantised_weights_too(engine: EngineClient, tmp_path: Path, family: str) -> None:
+    model = next(one for one in load_catalog().models.values() if one.family.name == family)
+    folder = TWINS[family](tmp_path / "model")
+    file = save_gguf(tmp_path / "t.gguf", folder)
+    weights = {part: "bfloat16" if part.startswith("text") else "float32" for part in model.components}
+    options: dict[str, Any] = {
+        "pipeline": model.family.pipeline,
+        "tokenizer": model.family.tokenizer,
+        "guided_above": None,
+        "weights": weights,
+    }
+    full = picture(engine, load_command(folder, **options))
+
+    small = picture(engine, gguf_command(folder, file, **options))
+
+    assert 0 < abs(full - small).mean() < 1
 
 
 def test_the_transformer_of_the_folder_is_not_read(engine: EngineClient, tmp_path: Path) -> None:

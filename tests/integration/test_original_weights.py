@@ -17,8 +17,8 @@ from gpu_node import protocol
 from gpu_node.agent.engine_client import EngineClient
 from tests.engine_talk import ask, load_command, pixels, render, shot
 from tests.hub import Hub, used_hub
-from tests.tiny_families import save_klein, save_sd15, save_sdxl
-from tests.tiny_original import save_checkpoint, save_klein_denoiser, save_separate_files
+from tests.tiny_families import save_flux1, save_klein, save_sd15, save_sdxl
+from tests.tiny_original import save_checkpoint, save_flux1_files, save_klein_denoiser, save_separate_files
 
 BUILT_IN = load_catalog()
 
@@ -115,6 +115,21 @@ def test_separate_files_render_as_their_diffusers_folder(
 
     assert (separate / "transformer" / "original.safetensors").is_file()
     assert picture(engine, separate, "z-image-turbo") == picture(engine, tiny_model, "z-image-turbo")
+
+
+def test_the_four_files_of_flux1_render_as_their_diffusers_folder(
+    engine: EngineClient, hub: Hub, tmp_path: Path
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        folder = save_flux1(tmp_path / "folder")
+    hub.add_folder(BUILT_IN.models["flux1-dev"].path, folder)
+
+    whole = added("flux1-dev", *save_flux1_files(tmp_path / "ComfyUI", folder), home=tmp_path / "home")
+
+    assert (whole / "text_encoder_2" / "model.safetensors").is_file()
+    options = {"guided_above": None, "tokenizer": "tokenizer_2"}
+    assert picture(engine, whole, "flux1-dev", **options) == picture(engine, folder, "flux1-dev", **options)
 
 
 @pytest.mark.parametrize("prefix", ["", "model.diffusion_model."])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,15 +14,9 @@ from coordinator.submission.tokens import Reader, Tokenizers
 from gpu_node import protocol
 from gpu_node.agent.engine_client import EngineClient
 from tests.engine_talk import ask, load_command, render_command, shot
-from tests.tiny import save_z_image
-from tests.tiny_families import save_klein, save_sd15, save_sdxl
+from tests.tiny_families import TWINS
 
-FAMILIES: list[tuple[str, Callable[[Path], Path]]] = [
-    ("z-image", save_z_image),
-    ("flux2-klein-4b", save_klein),
-    ("sdxl", save_sdxl),
-    ("sd15", save_sd15),
-]
+MODELS = ("z-image", "flux1-dev", "flux1-schnell", "flux2-klein-4b", "sdxl", "sd15")
 #: What tokenizers take apart in their own ways, for the ends of prompts.
 ODDITIES = ("<|im_end|>", " Größe, 颜色 ", "e\u0301 😀", "it's\n\n2024!")
 
@@ -36,8 +29,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     built = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for name, save in FAMILIES:
-            built[name] = save(root / models[name].path)
+        for name in MODELS:
+            built[name] = TWINS[models[name].family.name](root / models[name].path)
     return {**built, "root": root, "shotfarm-demo": SHIPPED / models["shotfarm-demo"].path}
 
 
@@ -57,7 +50,7 @@ def refused_by(engine: EngineClient, prompt: str) -> bool:
     return bool(failed)
 
 
-@pytest.mark.parametrize("model", ["shotfarm-demo", *(name for name, _ in FAMILIES)])
+@pytest.mark.parametrize("model", ["shotfarm-demo", *MODELS])
 def test_the_plan_refuses_just_what_the_engine_refuses(
     engine: EngineClient, folders: dict[str, Path], model: str
 ) -> None:
@@ -66,7 +59,12 @@ def test_the_plan_refuses_just_what_the_engine_refuses(
     assert reader is not None
     family = catalog.models[model].family
     command = load_command(
-        folders[model], pipeline=family.pipeline, max_tokens=family.max_tokens, guided_above=None, weights={}
+        folders[model],
+        pipeline=family.pipeline,
+        max_tokens=family.max_tokens,
+        tokenizer=family.tokenizer,
+        guided_above=None,
+        weights={},
     )
     assert isinstance(ask(engine, command)[-1], protocol.Completed)
 

@@ -10,6 +10,7 @@ import pytest
 
 from common.cards import REFERENCE_CARDS, load_card
 from common.catalog import BYTES_PER_PARAMETER, Catalog, folder_identity, load_catalog
+from common.catalog.compatibility import lora_doubt, lora_problem
 from common.catalog.identity import file_identity
 from common.errors import InvalidDocument
 from common.fit import Fit, fits_class
@@ -55,6 +56,8 @@ def test_the_built_in_catalog_knows_the_models_of_the_mission(catalog: Catalog) 
         "shotfarm-demo",
         "z-image-turbo",
         "z-image",
+        "flux1-schnell",
+        "flux1-dev",
         "flux2-klein-4b",
         "flux2-klein-9b",
         "sdxl",
@@ -118,6 +121,31 @@ def test_a_model_with_fixed_files_has_only_recipes_whose_files_are_fixed(
     assert isinstance(fits_class(shot_of(model), model, 8), Fit) is held
 
 
+def test_a_model_may_read_fewer_tokens_than_its_family(catalog: Catalog) -> None:
+    schnell, dev = catalog.models["flux1-schnell"].family, catalog.models["flux1-dev"].family
+    assert (schnell.max_tokens, schnell.prompt_tokens) == (256, 256)
+    assert (dev.max_tokens, dev.prompt_tokens) == (512, 512)
+
+
+def test_a_lora_for_flux1_dev_works_on_schnell_and_one_for_klein_4b_not_on_9b(tmp_path: Path) -> None:
+    lines = [
+        f"  {name}: {{base: {base}, path: a.safetensors, license: own-work}}\n"
+        for name, base in (("dev", "flux1-dev"), ("small", "flux2-klein-4b"))
+    ]
+    catalog = load_catalog([write(tmp_path, f"loras:\n{''.join(lines)}")])
+    dev, small = catalog.loras["dev"], catalog.loras["small"]
+    schnell, large = catalog.models["flux1-schnell"], catalog.models["flux2-klein-9b"]
+
+    assert lora_problem(dev, schnell, catalog) is None
+    assert "may work less well" in (lora_doubt(dev, schnell, catalog) or "")
+    assert "cannot work" in (lora_problem(small, large, catalog) or "")
+
+
+def test_flux1_dev_is_told_from_schnell_by_the_layers_that_read_its_guidance(catalog: Catalog) -> None:
+    sizes = [catalog.models[name].components["transformer"] for name in ("flux1-dev", "flux1-schnell")]
+    assert sizes[0] - sizes[1] == pytest.approx(256 * 3072 + 3072 * 3072 + 2 * 3072, rel=0.01)
+
+
 def test_a_later_file_replaces_an_entry_of_its_name(tmp_path: Path) -> None:
     text = "models: {z-image-turbo: {like: z-image-turbo, identity: 'owner/repo@%s'}}" % ("0" * 40)
     turbo = load_catalog([write(tmp_path, text)]).models["z-image-turbo"]
@@ -138,6 +166,10 @@ SPEED = (
         ("models: {a: {like: sdxl, sampler: magic}}", "no sampler `magic`"),
         ("models: {a: {like: sdxl, size: 1000x1001}}", "multiples of 8"),
         ("models: {a: {like: sdxl, license: mine}}", "unknown license `mine`"),
+        (
+            "families: {kolors: {like: sdxl, pipeline: KolorsPipeline}}",
+            "families.kolors.pipeline: nodes cannot render with `KolorsPipeline`; they render with `Flux",
+        ),
         ("models: {a: {like: sdxl, family: nix}}", "unknown family `nix`"),
         ("models: {a: {like: sdxl, components: {unet: 1}}}", "disagree about `text_encoder`"),
         ("models: {a: {like: sdxl, recipes: []}}", "at least one recipe"),

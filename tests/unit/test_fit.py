@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.cards import REFERENCE_CARDS
-from common.catalog import load_catalog
+from common.catalog import Catalog, load_catalog
 from common.fit import (
     HEADROOM,
     Fit,
@@ -87,6 +87,45 @@ def test_a_card_below_every_recipe_is_told_what_it_lacks() -> None:
     assert refused(fit(SQUARE, TURBO, ancient)) == (
         "z-image-turbo needs compute capability 6.0 or newer; GTX 970 has 5.2"
     )
+
+
+@pytest.fixture(scope="module")
+def without_gguf(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
+    """Z-Image and FLUX.1 as `farm models add` leaves them: fixed files, none of them GGUF."""
+    file = tmp_path_factory.mktemp("farm") / "catalog.yaml"
+    identity = f"sha256:{'ab' * 32}"
+    file.write_text(
+        f"models: {{z: {{like: z-image-turbo, identity: '{identity}'}}, "
+        f"flux: {{like: flux1-dev, identity: '{identity}'}}}}"
+    )
+    return load_catalog([file])
+
+
+def test_a_misfit_that_a_gguf_file_mends_says_so(without_gguf: Catalog) -> None:
+    turbo, flux = without_gguf.models["z"], without_gguf.models["flux"]
+
+    assert refused(fits_class(shot_of(turbo), turbo, 8)) == (
+        "z needs compute capability 8.0 or newer; GTX 1070 has 6.1; "
+        "a Q4 GGUF file mends it: `farm models add FILE.gguf --like z`"
+    )
+    assert refused(fits_class(shot_of(flux), flux, 12)).endswith(
+        "no size fits; a Q4 GGUF file mends it: `farm models add FILE.gguf --like flux`"
+    )
+    named = CATALOG.models["z-image-turbo"], CATALOG.models["flux1-dev"]
+    assert all(
+        isinstance(fits_class(shot_of(m), m, size), Fit) for m, size in zip(named, (8, 12), strict=True)
+    )
+
+
+def test_a_misfit_that_no_gguf_file_mends_does_not_name_one(without_gguf: Catalog) -> None:
+    turbo = without_gguf.models["z"]
+    ancient = replace(REFERENCE_CARDS[8], name="GTX 970", compute_capability=(5, 2))
+
+    for card, shot in (
+        (ancient, shot_of(turbo)),
+        (REFERENCE_CARDS[8], shot_of(turbo, width=16384, height=16384)),
+    ):
+        assert "GGUF" not in refused(fit(shot, turbo, card))
 
 
 def test_a_cpu_takes_only_what_has_a_recipe_for_it() -> None:

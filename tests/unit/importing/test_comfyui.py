@@ -113,6 +113,17 @@ def test_the_custom_sampler_of_newer_models_is_read() -> None:
     assert (shot.guidance, shot.width, shot.height, shot.sampler) == (1.0, 1024, 768, "euler")
 
 
+def test_the_guidance_of_flux1_is_that_of_its_own_node() -> None:
+    graph = _changed(
+        n1=_node("UNETLoader", unet_name="flux1-dev-fp8.safetensors"),
+        n3=_node("FluxGuidance", conditioning=["10", 0], guidance=2.5),
+        n10=_node("CLIPTextEncodeFlux", clip_l="a cat", t5xxl="a cat in a hat", guidance=3.5, clip=["9", 0]),
+    )
+    graph["6"]["inputs"] |= {"cfg": 1, "sampler_name": "euler"}
+    (shot,) = _read(graph).shots
+    assert (shot.model, shot.prompt, shot.guidance) == ("flux1-dev", "a cat in a hat", 2.5)
+
+
 def test_guidance_of_z_image_counts_from_0_here() -> None:
     graph = _changed(
         n1=_node("UNETLoader", unet_name="z_image_turbo_bf16.safetensors"),

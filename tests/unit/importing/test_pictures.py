@@ -182,6 +182,12 @@ def test_settings_of_another_program_give_a_shot_and_what_is_left_is_told(
     assert [what for what, why in left.items() if why not in found.left[what]] == []
 
 
+def test_the_guidance_of_flux1_is_its_distilled_one() -> None:
+    text = "a cat\nSteps: 20, Sampler: Euler, CFG scale: 1, Distilled CFG Scale: 3.5, Model: flux1-dev-bf16"
+    (shot,) = imported(png(parameters=text), "x.png").shots
+    assert (shot.model, shot.guidance, shot.steps) == ("flux1-dev", 3.5, 20)
+
+
 def _jpeg(comment: bytes) -> bytes:
     exif = Image.Exif()
     exif.get_ifd(0x8769)[0x9286] = comment

@@ -366,12 +366,13 @@ def z_image_gguf() -> bytes:
 @pytest.mark.parametrize(
     ("shapes", "said"),
     [
-        (DENOISERS["qwen-image"], "is for Qwen-Image, which this farm cannot render; it renders"),
         (
             lora_shapes({"transformer.layers.0.attention.to_q": (64, 64)}),
             r"which of `shotfarm-demo`.* add `--like MODEL`",
         ),
-        (LORAS["flux1"][1], r"is for FLUX\.1, which this farm cannot render"),
+        (DENOISERS["lumina2"], r"is for Lumina 2, which this farm cannot render; it renders .*FLUX\.1"),
+        (LORAS["flux2 dev"][1], r"is for FLUX\.2 dev, which this farm cannot render"),
+        (LORAS["flux1"][1], "which of `flux1-schnell` and `flux1-dev` it is for; add `--like MODEL`"),
         (VAE_16, "only a VAE; add it together with a denoiser"),
         ({"emb_params": (1, 768)}, "is an embedding, which this farm cannot use yet"),
         (
@@ -393,7 +394,7 @@ def test_what_the_farm_cannot_use_is_refused_before_anything_is_fetched(
     [
         ("hf:someone/loras", {}, r"holds 6 weight files .* as hf:OWNER/NAME/FILE"),
         ("hf:someone/sdxl", {}, "already has `sdxl`; choose another name with `--name`"),
-        ("hf:someone/flux", {}, r"is a FluxPipeline; this farm renders .*ZImagePipeline"),
+        ("hf:someone/kolors", {}, r"is a KolorsPipeline; this farm renders .*ZImagePipeline"),
         ("shotfarm-demo", {}, "comes with the farm"),
         ("x", {"like": "sdx1"}, "did you mean `sdxl`"),
         ("x", {"license": "apache-2"}, r"did you mean `apache-2\.0`"),
@@ -405,7 +406,7 @@ def test_what_names_no_model_is_refused_with_what_does(
     lora = safetensors_bytes(LORAS["z-image"][1])
     hub.repos["someone/loras"] = {f"{number}.safetensors": lora for number in range(6)}
     hub.repos["someone/sdxl"] = sdxl()
-    hub.repos["someone/flux"] = {"model_index.json": b'{"_class_name": "FluxPipeline"}'}
+    hub.repos["someone/kolors"] = {"model_index.json": b'{"_class_name": "KolorsPipeline"}'}
 
     with pytest.raises(Invalid, match=said):
         prepare(adder, source, **request_)

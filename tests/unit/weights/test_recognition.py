@@ -94,7 +94,12 @@ def test_names_below_a_prefix_are_not_those_of_diffusers() -> None:
         (VAE | {"decoder.conv_in.weight": (512, 16, 3, 3)}, "vae", ("z-image", "flux1")),
         (VAE | {"decoder.conv_in.weight": (512, 32, 3, 3)}, "vae", ("flux2-klein",)),
         ({"model.layers.0.self_attn.q_norm.weight": (128,)}, "text_encoder", ("z-image", "flux2-klein")),
-        ({"text_model.encoder.layers.0.self_attn.q_proj.weight": (1, 1)}, "text_encoder", ("sd15", "sdxl")),
+        (
+            {"text_model.encoder.layers.0.self_attn.q_proj.weight": (1, 1)},
+            "text_encoder",
+            ("sd15", "sdxl", "flux1"),
+        ),
+        ({"encoder.block.0.layer.0.SelfAttention.q.weight": (1, 1)}, "text_encoder", ("flux1",)),
         ({"emb_params": (4, 768)}, "embedding", ("sd15",)),
         ({"<cat>": (1, 1024)}, "embedding", ("sd2",)),
         ({"clip_l": (4, 768), "clip_g": (4, 1280)}, "embedding", ("sdxl",)),
@@ -210,6 +215,16 @@ def test_metadata_never_contradicts_the_layers() -> None:
 def test_the_width_of_a_flux2_lora_tells_the_size_of_its_model() -> None:
     assert recognise(header_of(LORAS["klein 9b"][1]), "x").lora_denoiser > 9e9
     assert recognise(header_of(LORAS["klein"][1]), "x").lora_denoiser < 4e9
+
+
+def test_a_flux1_lora_does_not_tell_which_model_it_is_for() -> None:
+    assert recognise(header_of(LORAS["flux1"][1]), "x").lora_denoiser == 0
+
+
+def test_a_t5_encoder_is_the_second_of_its_model() -> None:
+    shapes = {"encoder.block.0.layer.0.SelfAttention.q.weight": (4, 2)}
+
+    assert recognise(header_of(shapes), "x").components == {"text_encoder_2": 8}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 
 from common.catalog import load_catalog
@@ -31,12 +33,13 @@ def test_the_noise_schedule_of_the_model_is_kept() -> None:
 
 
 FAMILIES = {model.family.name: model.family for model in load_catalog().models.values()}
-FLOW = {"z-image", "flux2-klein"}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_has_all_samplers_that_a_node_makes_for_it(family: str) -> None:
-    assert set(FAMILIES[family].samplers) == set(_FLOW if family in FLOW else _NOISE)
+    pipeline = getattr(diffusers, FAMILIES[family].pipeline)
+    scheduler = str(inspect.signature(pipeline.__init__).parameters["scheduler"].annotation)
+    assert set(FAMILIES[family].samplers) == set(_FLOW if "FlowMatch" in scheduler else _NOISE)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
