@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.tiny import save_z_image
+from tests.tiny import byte_tokenizer, qwen3, save_z_image
 
 _VAE = {
     "down_block_types": ("DownEncoderBlock2D",) * 4,
@@ -72,8 +72,6 @@ def save_klein(folder: Path) -> Path:
         Flux2Transformer2DModel,
     )
     from transformers import Qwen3ForCausalLM
-
-    from tests.tiny import byte_tokenizer, qwen3
 
     torch.manual_seed(0)
     tokenizer = byte_tokenizer()
@@ -141,11 +139,71 @@ def save_flux1(folder: Path) -> Path:
     return folder
 
 
+def save_qwen_image(folder: Path) -> Path:
+    import torch
+    from diffusers import (
+        AutoencoderKLQwenImage,
+        FlowMatchEulerDiscreteScheduler,
+        QwenImagePipeline,
+        QwenImageTransformer2DModel,
+    )
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    torch.manual_seed(0)
+    tokenizer = byte_tokenizer()
+    config = Qwen2_5_VLConfig(
+        text_config={
+            "vocab_size": len(tokenizer),
+            "hidden_size": 16,
+            "intermediate_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            "max_position_embeddings": 1024,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [1, 1, 2]},
+        },
+        vision_config={
+            "depth": 1,
+            "hidden_size": 16,
+            "intermediate_size": 32,
+            "num_heads": 2,
+            "out_hidden_size": 16,
+            "fullatt_block_indexes": [0],
+        },
+    )
+    channels = 4
+    pipe = QwenImagePipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        vae=AutoencoderKLQwenImage(
+            base_dim=8,
+            z_dim=channels,
+            dim_mult=[1, 1, 1, 1],
+            num_res_blocks=1,
+            latents_mean=[0.0] * channels,
+            latents_std=[1.0] * channels,
+        ),
+        text_encoder=Qwen2_5_VLForConditionalGeneration(config),
+        tokenizer=tokenizer,
+        transformer=QwenImageTransformer2DModel(
+            in_channels=4 * channels,
+            out_channels=channels,
+            num_layers=2,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=16,
+            axes_dims_rope=(4, 6, 6),
+        ),
+    )
+    pipe.save_pretrained(str(folder))
+    return folder
+
+
 #: By family of the catalog: whoever adds a family adds its twin, and the tests try it.
 TWINS: dict[str, Callable[[Path], Path]] = {
     "z-image": save_z_image,
     "flux1": save_flux1,
     "flux2-klein": save_klein,
+    "qwen-image": save_qwen_image,
     "sdxl": save_sdxl,
     "sd15": save_sd15,
 }

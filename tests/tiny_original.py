@@ -118,6 +118,18 @@ def save_flux1_files(folder: Path, pipeline: Path) -> list[Path]:
     ]
 
 
+def save_qwen_image_files(folder: Path, pipeline: Path) -> list[Path]:
+    """Denoiser and text encoder of a tiny Qwen-Image pipeline as ComfyUI's guide names them.
+
+    The training code and diffusers name the tensors alike.
+    """
+    denoiser = _below("model.diffusion_model.", _weights(pipeline / "transformer"))
+    return [
+        _save(folder / "diffusion_models" / "qwen_image.safetensors", denoiser),
+        _save(folder / "text_encoders" / "qwen_2.5_vl_7b.safetensors", _weights(pipeline / "text_encoder")),
+    ]
+
+
 def save_checkpoint(file: Path, folder: Path) -> Path:
     """All weights of a tiny SD 1.5 or SDXL pipeline in one file."""
     unet = _below("model.diffusion_model.", _unet(_weights(folder / "unet")))

@@ -66,6 +66,7 @@ def _family(model: ModelEntry, entry: FamilyEntry) -> Family:
         takes_negative=entry.takes_negative,
         max_tokens=max_tokens,
         tokenizer=entry.tokenizer,
+        template=entry.template,
         samplers=entry.samplers,
         tflop_per_mp=entry.tflop_per_mp,
         prompt_tokens=entry.prompt_tokens or max_tokens,

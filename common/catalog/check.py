@@ -16,6 +16,7 @@ PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
 PIPELINES = (
     "FluxPipeline",
     "Flux2KleinPipeline",
+    "QwenImagePipeline",
     "StableDiffusionPipeline",
     "StableDiffusionXLPipeline",
     "ZImagePipeline",

@@ -73,6 +73,7 @@ class FamilyEntry(Entry):
     takes_negative: bool
     max_tokens: Annotated[int, Field(ge=1)]
     tokenizer: str = "tokenizer"
+    template: str = ""
     samplers: Annotated[tuple[str, ...], Field(min_length=1)]
     guidance_doubles_above: float | None = None
     knobs: dict[str, tuple[float, float]] = {}

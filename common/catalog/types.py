@@ -89,6 +89,8 @@ class Family:
     max_tokens: int
     #: Component that counts them.
     tokenizer: str
+    #: What nodes write around a prompt, with `{}` for it; empty: the tokenizer's chat template, if any.
+    template: str
     samplers: tuple[str, ...]
     #: Operations of a denoiser run: TFLOP per megapixel and billion parameters of the denoiser.
     tflop_per_mp: float

@@ -57,6 +57,7 @@ _DIFFUSERS_NAMES = (
     "all_x_embedder.2-1.weight",
     "time_embedding.linear_1.weight",
     "decoder.mid_block.resnets.0.norm1.weight",
+    "decoder.mid_block.resnets.0.norm1.gamma",
     "single_transformer_blocks.0.proj_mlp.weight",
 )
 _DENOISER = "model.diffusion_model."
@@ -73,6 +74,8 @@ _TEXT_ENCODERS = "text_encoders."
 COMPONENT_PREFIXES = (_DENOISER, "diffusion_model.", "first_stage_model.", "vae.")
 _CONTROLNETS = ("control_model.", "controlnet_", "control_all_x_embedder.", "control_layers.")
 _VAES = ("decoder.mid.block_1.norm1.weight", "decoder.mid_block.resnets.0.norm1.weight")
+#: The same of the VAE that Qwen-Image has from a video model.
+_VIDEO_VAES = ("decoder.middle.0.residual.0.gamma", "decoder.mid_block.resnets.0.norm1.gamma")
 #: Channels of the latent picture to the families whose VAE has as many.
 _LATENT_CHANNELS = {4: ("sd15", "sdxl"), 16: ("z-image", "flux1"), 32: ("flux2-klein",)}
 #: A key of a text encoder to its component and the families that have such a one.
@@ -203,6 +206,8 @@ def _part(tensors: Tensors, dtype: str) -> Recognition | None:
             latent = inner.get("decoder.conv_in.weight")
             channels = latent.shape[1] if latent and len(latent.shape) > 1 else 0
             return _component("vae", "vae", _LATENT_CHANNELS.get(channels, ()), inner, names, dtype)
+        if any(key in inner for key in _VIDEO_VAES):
+            return _component("vae", "vae", ("qwen-image",), inner, names, dtype)
     for key, (name, families) in _ENCODERS.items():
         if key in tensors:
             return _component("text_encoder", name, families, tensors, True, dtype)

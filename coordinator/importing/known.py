@@ -38,6 +38,7 @@ _FAMILIES = (
     (re.compile(r"z[-_ ]?image", re.IGNORECASE), "z-image"),
     (re.compile(r"klein|flux[-_. ]?2", re.IGNORECASE), "flux2-klein"),
     (re.compile(r"flux", re.IGNORECASE), "flux1"),
+    (re.compile(r"qwen[-_ ]?image", re.IGNORECASE), "qwen-image"),
     (re.compile(r"xl|pony|illustrious|noob[-_ ]?ai", re.IGNORECASE), "sdxl"),
     (re.compile(r"sd[-_. ]?1|(?<!\d)1[.-]5(?!\d)|v1-", re.IGNORECASE), "sd15"),
 )

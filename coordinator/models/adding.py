@@ -27,6 +27,8 @@ _MOST_PARTS = 4
 _COMPONENTS = ("denoiser", "text_encoder", "vae")
 #: Families whose checkpoints diffusers takes apart itself.
 _CHECKPOINTS = ("sd15", "sdxl")
+#: Families whose VAE diffusers reads only under its own names.
+_UNREADABLE_VAES = (("flux2-klein",), ("qwen-image",))
 #: Most frequent dtype of a GGUF file to the format in the catalog.
 _GGUF_FORMATS = {"Q4_0": "gguf-q4", "Q4_1": "gguf-q4", "Q4_K": "gguf-q4", "Q8_0": "gguf-q8"}
 
@@ -359,11 +361,8 @@ def _parameters(source: Source, chosen: Sequence[Chosen], component: str) -> int
 
 def _is_unreadable(part: Part) -> bool:
     """Whether diffusers knows the VAE of this family only under its own names."""
-    return (
-        part.found.kind == "vae"
-        and part.found.families == ("flux2-klein",)
-        and not part.found.diffusers_names
-    )
+    found = part.found
+    return found.kind == "vae" and found.families in _UNREADABLE_VAES and not found.diffusers_names
 
 
 def _place(part: Part) -> str:

@@ -31,14 +31,14 @@ class ModelTokenizer:
     """Counts the tokens of one model."""
 
     def __init__(
-        self, tokenizer: Tokenizer, special: Sequence[str], in_chat: Callable[[str], str] | None
+        self, tokenizer: Tokenizer, special: Sequence[str], around: Callable[[str], str] | None
     ) -> None:
-        """`special` are the model's own tokens; `in_chat` writes a text as in a chat."""
+        """`special` are the model's own tokens; `around` writes a text as the model reads it."""
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self._tokenizer = tokenizer
         self._special = special
-        self._in_chat = in_chat
+        self._write = around
         #: Most tokens that a prompt has beside its own text; T5 begins it with a space.
         self._around = len(self._written("").encode()) + tokenizer.num_special_tokens_to_add(False) + 1
         self.count = lru_cache(_COUNTS_KEPT)(self._count)
@@ -62,7 +62,7 @@ class ModelTokenizer:
     def _written(self, text: str) -> str:
         for token in self._special:
             text = text.replace(token, "")
-        return self._in_chat(text) if self._in_chat else text
+        return self._write(text) if self._write else text
 
 
 class Reader:
@@ -109,7 +109,7 @@ class Tokenizers:
         if model not in self._readers:
             known = self.catalog.models.get(model)
             folder = find_files(Path(known.path) / known.family.tokenizer, self.folders) if known else None
-            tokenizer = _tokenizer(folder) if folder else None
+            tokenizer = _tokenizer(folder, known.family.template) if known and folder else None
             self._readers[model] = Reader(tokenizer, known.family) if known and tokenizer else None
         return self._readers[model]
 
@@ -123,11 +123,12 @@ class Tokenizers:
         return reader is not None and not (reader.prompt_too_long(shot) or reader.negative_too_long(shot))
 
 
-def _tokenizer(folder: Path) -> ModelTokenizer | None:
+def _tokenizer(folder: Path, template: str) -> ModelTokenizer | None:
+    """`template` is the family's own, instead of that of a chat."""
     try:
         written = _json(folder / "tokenizer_config.json")
-        whole, template = folder / "tokenizer.json", folder / "chat_template.jinja"
-        chat = template.read_text("utf-8") if template.exists() else written.get("chat_template")
+        whole, jinja = folder / "tokenizer.json", folder / "chat_template.jinja"
+        chat = jinja.read_text("utf-8") if jinja.exists() else written.get("chat_template")
         named = _named(written)
         found = _whole(whole) if whole.exists() else _clip(folder, written)
         if found is None:
@@ -135,6 +136,8 @@ def _tokenizer(folder: Path) -> ModelTokenizer | None:
         own = [str(token) for token in found.get_added_tokens_decoder().values() if token.special]
         # What does not begin with `<` is a word like others, and nodes leave it in.
         special = [token for token in dict.fromkeys([*own, *named.values()]) if token.startswith("<")]
+        if template:
+            return ModelTokenizer(found, special, lambda text: template.replace("{}", text))
         return ModelTokenizer(found, special, _chat(chat, named) if isinstance(chat, str) else None)
     except Exception as error:
         # The library raises bare exceptions. Nodes count for themselves: all that is lost is an early word.

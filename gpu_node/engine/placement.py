@@ -76,6 +76,10 @@ def free_caches() -> None:
 
 
 def _tile(vae: Any) -> None:
+    if hasattr(vae, "tile_sample_stride_height"):  # those made for videos too
+        stride = _TILE_PIXELS * 3 // 4
+        vae.enable_tiling(_TILE_PIXELS, _TILE_PIXELS, stride, stride)
+        return
     vae.enable_tiling()
     vae.tile_sample_min_size = _TILE_PIXELS
     vae.tile_latent_min_size = _TILE_PIXELS // 2 ** (len(vae.config.block_out_channels) - 1)

@@ -50,7 +50,6 @@ def render_pass(model: LoadedModel, shots: Sequence[Shot], on_step: Callable[[in
         width=first.width,
         height=first.height,
         num_inference_steps=first.steps,
-        guidance_scale=first.guidance,
         generator=[torch.Generator("cpu").manual_seed(shot.seed) for shot in shots],
         output_type="np",
         callback_on_step_end=watch,

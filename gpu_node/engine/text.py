@@ -51,13 +51,14 @@ class Texts:
                 on_text()
 
     def arguments(self, shots: Sequence[Shot]) -> dict[str, Any]:
-        """Keyword arguments of a pipeline call for a pass whose shots share their guidance.
+        """Texts and guidance as arguments of a pipeline call, for a pass whose shots share their guidance.
 
         Raises the RenderError of a text that could not be encoded.
         """
         join = self._family.join
         given = [self._side(shot.prompt, negative=False) for shot in shots]
-        found = {name: join([one[name] for one in given]) for name in given[0]}
+        found: dict[str, Any] = {name: join([one[name] for one in given]) for name in given[0]}
+        found[self._family.guidance] = shots[0].guidance
         above = self._load.guided_above
         if above is not None and shots[0].guidance > above:
             against = [self._side(shot.negative, negative=True) for shot in shots]
@@ -93,7 +94,10 @@ class Texts:
         length = longest if self._family.keeps_padding else short
         found = self._family.encode(self._pipe, plain, negative, self._placement.text_device, length)
         dtype = getattr(torch, self._load.compute_dtype)
-        return {name: tensor.to(self._placement.device, dtype) for name, tensor in found.items()}
+        return {
+            name: tensor.to(self._placement.device, dtype if tensor.is_floating_point() else tensor.dtype)
+            for name, tensor in found.items()
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +112,8 @@ class TextFamily:
     written: Callable[[Any, str], str] = lambda _pipe, text: text
     #: Whether padding enters the picture: a text is always padded to the longest that the model reads.
     keeps_padding: bool = False
+    #: Argument of the pipeline that takes a shot's guidance.
+    guidance: str = "guidance_scale"
 
 
 def _sides(prompts: Sequence[str], negatives: Sequence[str]) -> dict[tuple[str, bool], None]:
@@ -131,6 +137,18 @@ def _in_chat(pipe: Any, text: str) -> str:
     )
 
 
+def _in_template(pipe: Any, text: str) -> str:
+    return str(pipe.prompt_template_encode.format(text))
+
+
+def _padded(texts: list[Any]) -> Any:
+    """As one tensor, shorter ones with zeros behind them."""
+    longest = max(text.shape[1] for text in texts)
+    return torch.cat(
+        [torch.cat([text, text.new_zeros(1, longest - text.shape[1], *text.shape[2:])], 1) for text in texts]
+    )
+
+
 def _z_image(pipe: Any, text: str, _negative: bool, device: str, length: int) -> Embeddings:
     found, _ = pipe.encode_prompt(
         [text], device=device, do_classifier_free_guidance=False, max_sequence_length=length
@@ -150,6 +168,11 @@ def _flux1(pipe: Any, text: str, _negative: bool, device: str, length: int) -> E
     return {"prompt_embeds": found, "pooled_prompt_embeds": pooled}
 
 
+def _qwen(pipe: Any, text: str, _negative: bool, device: str, _length: int) -> Embeddings:
+    found, _ = pipe.encode_prompt([text], device=device)
+    return {"prompt_embeds": found, "prompt_embeds_mask": torch.ones_like(found[..., 0], dtype=torch.long)}
+
+
 def _sd(pipe: Any, text: str, _negative: bool, device: str, _length: int) -> Embeddings:
     found, _ = pipe.encode_prompt([text], device, 1, False)
     return {"prompt_embeds": found}
@@ -167,6 +190,9 @@ TEXTS = {
     "ZImagePipeline": TextFamily(encode=_z_image, join=list, written=_in_chat),
     "FluxPipeline": TextFamily(encode=_flux1, join=torch.cat, keeps_padding=True),
     "Flux2KleinPipeline": TextFamily(encode=_klein, join=torch.cat, written=_in_chat, keeps_padding=True),
+    "QwenImagePipeline": TextFamily(
+        encode=_qwen, join=_padded, written=_in_template, guidance="true_cfg_scale"
+    ),
     "StableDiffusionPipeline": TextFamily(encode=_sd, join=torch.cat),
     "StableDiffusionXLPipeline": TextFamily(encode=_sdxl, join=torch.cat),
 }

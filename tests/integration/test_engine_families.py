@@ -39,6 +39,8 @@ CASES = [
     Case("flux1-schnell", "euler", 0.0),
     Case("flux1-dev", "euler", 3.5),
     Case("flux2-klein-4b", "euler", 1.0),
+    Case("qwen-image", "euler", 1.0),
+    Case("qwen-image", "euler", 4.0, "blurry"),
     Case("z-image-turbo", "euler", 0.0),
     Case("z-image", "euler", 3.0, "blurry"),
     *(
@@ -88,7 +90,8 @@ def plain_call(family: Family, folder: Path, one: Shot) -> numpy.ndarray:
         if not type(pipe.scheduler).__name__.startswith("FlowMatch"):
             name, settings = SCHEDULERS[one.sampler]
             pipe.scheduler = getattr(diffusers, name).from_config(pipe.scheduler.config, **settings)
-        more: dict[str, object] = {}
+        guidance = "true_cfg_scale" if family.pipeline == "QwenImagePipeline" else "guidance_scale"
+        more: dict[str, object] = {guidance: one.guidance}
         if family.takes_negative and one.negative:
             more["negative_prompt"] = [one.negative]
         if "max_sequence_length" in inspect.signature(pipe.__call__).parameters:
@@ -98,7 +101,6 @@ def plain_call(family: Family, folder: Path, one: Shot) -> numpy.ndarray:
             width=one.width,
             height=one.height,
             num_inference_steps=one.steps,
-            guidance_scale=one.guidance,
             generator=[torch.Generator("cpu").manual_seed(one.seed)],
             **more,
         ).images[0]
@@ -158,6 +160,7 @@ def test_a_sampler_that_runs_the_denoiser_twice_a_step_counts_its_steps_and_not_
         ("sdxl", "fp8-fp32"),
         ("flux1-dev", "fp8-fp32"),
         ("flux2-klein-4b", "fp8-fp32"),
+        ("qwen-image", "fp8-tiled"),
         ("z-image-turbo", "fp8-small"),
     ],
 )
@@ -170,7 +173,7 @@ def test_every_family_that_is_held_as_fp8_renders(
     command = load_command(
         folder_of(model),
         pipeline=known.family.pipeline,
-        max_tokens=77,
+        max_tokens=known.family.max_tokens,
         guided_above=None,
         quantisation=held.quantisation,
         **changes,
@@ -218,6 +221,7 @@ def test_a_safety_checker_is_not_read(
         ("flux1-dev", "bfloat16", "bfloat16"),
         ("flux1-dev", "float32", "bfloat16"),
         ("flux2-klein-4b", "bfloat16", "bfloat16"),
+        ("qwen-image", "float32", "bfloat16"),
         ("z-image-turbo", "float32", "bfloat16"),
     ],
 )
@@ -226,7 +230,12 @@ def test_parts_in_different_dtypes_work_together(
 ) -> None:
     family = load_catalog().models[model].family
     weights = {"text_encoder": text, "text_encoder_2": text, "vae": "float32"}
-    changes = {"pipeline": family.pipeline, "max_tokens": 77, "weights": weights, "compute_dtype": compute}
+    changes = {
+        "pipeline": family.pipeline,
+        "max_tokens": family.max_tokens,
+        "weights": weights,
+        "compute_dtype": compute,
+    }
     placement = ("text_encoder_on_cpu", "vae_slicing", "vae_tiling")
     ask(engine, load_command(folder_of(model), guided_above=None, placement=placement, **changes))
     one = shot(steps=2)

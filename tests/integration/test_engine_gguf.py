@@ -60,7 +60,7 @@ def test_quantised_weights_give_nearly_the_same_picture(
     assert 0 < abs(full - small).mean() < most
 
 
-@pytest.mark.parametrize("family", ["flux1"])
+@pytest.mark.parametrize("family", ["flux1", "qwen-image"])
 def test_other_families_take_quantised_weights_too(engine: EngineClient, tmp_path: Path, family: str) -> None:
     model = next(one for one in load_catalog().models.values() if one.family.name == family)
     folder = TWINS[family](tmp_path / "model")

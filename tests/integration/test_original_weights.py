@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,8 +17,14 @@ from gpu_node import protocol
 from gpu_node.agent.engine_client import EngineClient
 from tests.engine_talk import ask, load_command, pixels, render, shot
 from tests.hub import Hub, used_hub
-from tests.tiny_families import save_flux1, save_klein, save_sd15, save_sdxl
-from tests.tiny_original import save_checkpoint, save_flux1_files, save_klein_denoiser, save_separate_files
+from tests.tiny_families import TWINS, save_klein, save_sd15, save_sdxl
+from tests.tiny_original import (
+    save_checkpoint,
+    save_flux1_files,
+    save_klein_denoiser,
+    save_qwen_image_files,
+    save_separate_files,
+)
 
 BUILT_IN = load_catalog()
 
@@ -43,8 +49,14 @@ def added(like: str, *sources: Path, home: Path) -> Path:
 
 def picture(engine: EngineClient, folder: Path, like: str, **changes: object) -> bytes:
     family = BUILT_IN.models[like].family
-    options = {"pipeline": family.pipeline, "max_tokens": 77, "guided_above": 1.0, "weights": {}} | changes
-    answer = ask(engine, load_command(folder, **options))[-1]
+    options = {
+        "pipeline": family.pipeline,
+        "max_tokens": family.max_tokens,
+        "tokenizer": family.tokenizer,
+        "guided_above": 1.0,
+        "weights": {},
+    }
+    answer = ask(engine, load_command(folder, **options | changes))[-1]
     assert isinstance(answer, protocol.Completed), answer
     one = shot(seed=6, steps=3, sampler="euler", guidance=3.0)
     return pixels(render(engine, one)[one.id])
@@ -117,19 +129,25 @@ def test_separate_files_render_as_their_diffusers_folder(
     assert picture(engine, separate, "z-image-turbo") == picture(engine, tiny_model, "z-image-turbo")
 
 
-def test_the_four_files_of_flux1_render_as_their_diffusers_folder(
-    engine: EngineClient, hub: Hub, tmp_path: Path
+@pytest.mark.parametrize(
+    ("model", "save"), [("flux1-dev", save_flux1_files), ("qwen-image", save_qwen_image_files)]
+)
+def test_the_files_that_comfyui_uses_render_as_their_diffusers_folder(
+    engine: EngineClient, hub: Hub, tmp_path: Path, model: str, save: Callable[[Path, Path], list[Path]]
 ) -> None:
+    family = BUILT_IN.models[model].family
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        folder = save_flux1(tmp_path / "folder")
-    hub.add_folder(BUILT_IN.models["flux1-dev"].path, folder)
+        folder = TWINS[family.name](tmp_path / "folder")
+    hub.add_folder(BUILT_IN.models[model].path, folder)
+    files = save(tmp_path / "ComfyUI", folder)
 
-    whole = added("flux1-dev", *save_flux1_files(tmp_path / "ComfyUI", folder), home=tmp_path / "home")
+    whole = added(model, *files, home=tmp_path / "home")
 
-    assert (whole / "text_encoder_2" / "model.safetensors").is_file()
-    options = {"guided_above": None, "tokenizer": "tokenizer_2"}
-    assert picture(engine, whole, "flux1-dev", **options) == picture(engine, folder, "flux1-dev", **options)
+    assert len(list(whole.rglob("*.safetensors"))) == len(BUILT_IN.models[model].components)
+    assert picture(engine, whole, model, guided_above=None) == picture(
+        engine, folder, model, guided_above=None
+    )
 
 
 @pytest.mark.parametrize("prefix", ["", "model.diffusion_model."])

@@ -100,6 +100,8 @@ def test_names_below_a_prefix_are_not_those_of_diffusers() -> None:
             ("sd15", "sdxl", "flux1"),
         ),
         ({"encoder.block.0.layer.0.SelfAttention.q.weight": (1, 1)}, "text_encoder", ("flux1",)),
+        ({"model.layers.0.self_attn.q_proj.weight": (1, 1)}, "text_encoder", ("qwen-image",)),
+        ({"decoder.middle.0.residual.0.gamma": (384, 1, 1, 1)}, "vae", ("qwen-image",)),
         ({"emb_params": (4, 768)}, "embedding", ("sd15",)),
         ({"<cat>": (1, 1024)}, "embedding", ("sd2",)),
         ({"clip_l": (4, 768), "clip_g": (4, 1280)}, "embedding", ("sdxl",)),
