@@ -1,0 +1,67 @@
+"""A manifest of every family is rendered and stored by a farm whose parts are real processes."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import pytest
+import yaml
+
+from common.catalog import folder_identity, load_catalog
+from tests.e2e.conftest import CARDS
+from tests.e2e.farmhouse import Farmhouse
+from tests.tiny_families import TWINS
+
+
+def furnish(folder: Path) -> list[str]:
+    """Settings, catalog and a manifest with the twin of each family; their models."""
+    built_in = {model.family.name: model for model in load_catalog().models.values()}
+    models = {}
+    for family, save in TWINS.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            twin = save(folder / "models" / family)
+        model = built_in[family]
+        recipe = {
+            "name": "fp32",
+            "compute_dtype": "float32",
+            "weights": dict.fromkeys(model.components, "float32"),
+            "backends": ["cuda", "cpu"],
+        }
+        models[f"tiny-{family}"] = {
+            "like": model.name,
+            "path": family,
+            "identity": folder_identity(twin),
+            "license": "own-work",
+            "components": dict.fromkeys(model.components, 0.001),
+            "recipes": [recipe],
+            "size": "64x64",
+            "steps": 2,
+        }
+    settings = {
+        "catalogs": ["catalog.yaml"],
+        "models": ["models"],
+        "nodes": [{"name": "node", "card": str(CARDS / "rtx-4090.yaml")}],
+    }
+    shots = [{"name": model, "model": model, "prompt": "a red mug"} for model in models]
+    for name, content in (
+        ("catalog", {"models": models}),
+        ("farm", settings),
+        ("all", {"version": 1, "name": "all", "shots": shots}),
+    ):
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(content))
+    return list(models)
+
+
+@pytest.mark.slow
+def test_a_manifest_of_every_family_is_rendered_into_the_store(house: Farmhouse) -> None:
+    models = furnish(house.folder)
+    house.farm("up")
+
+    job = house.json("submit", "all.yaml", "--yes", "--watch")["job"]["id"]
+    with house.client() as client:
+        rendered = {image.model for image in client.images(job)}
+
+    assert rendered == set(models)
+    assert house.stored_of(job) == [1] * len(models)
