@@ -29,13 +29,14 @@ from common.units import counted, format_gib
 from common.wording import suggestion
 from coordinator.cli import options
 from coordinator.cli.connection import client_of, connect, settings_in_force
-from coordinator.cli.show import out, print_json, table
+from coordinator.cli.show import out, print_json, table, whisper
 from coordinator.models.adding import Adder
-from coordinator.models.addition import Added, AddRequest, Prepared, Section
+from coordinator.models.addition import Added, AddRequest, Part, Prepared, Section
 from coordinator.models.catalog_file import CatalogFile
 from coordinator.models.held import HeldFiles, added_again, held_files, identity_of, remove_files
-from coordinator.models.place import add
+from coordinator.models.place import add, alone
 from coordinator.models.publish import publish
+from coordinator.models.source import open_source
 from coordinator.models.web import Web
 
 Name = Annotated[
@@ -106,7 +107,7 @@ def add_command(
         typer.Argument(
             metavar="SOURCE",
             help="`hf:OWNER/NAME[@REVISION]`, `hf:OWNER/NAME/FILE`, a URL, a folder, a .safetensors or .gguf "
-            "file, or a name of the built-in catalog. Several: such names, or the files of one model.",
+            "file, or a name of the built-in catalog. Several: such names, LoRAs, or the files of one model.",
         ),
     ],
     name: Annotated[
@@ -145,42 +146,65 @@ def add_command(
     """
     farm = load_settings(settings)
     reports = []
-    for request in _requests(AddRequest(sources=tuple(sources), name=name, like=like, license=license_)):
-        reports.append(_add(request, farm, dry_run=dry_run, is_quiet=as_json))
+    with Web() as web:
+        asked = AddRequest(sources=tuple(sources), name=name, like=like, license=license_)
+        for request in _requests(asked, web):
+            reports.append(_add(request, farm, web, dry_run=dry_run, is_quiet=as_json))
     if as_json:
         print_json(reports if len(reports) > 1 else reports[0])
 
 
-def _requests(request: AddRequest) -> list[AddRequest]:
-    """One for each source if all are names of the built-in catalog."""
-    built_in = load_catalog().models
-    if len(request.sources) > 1 and all(source in built_in for source in request.sources):
-        if request.name or request.like:
-            raise Invalid("`--name` and `--like` are for one model; add several without them")
-        return [replace(request, sources=(source,)) for source in request.sources]
-    return [request]
-
-
-def _add(request: AddRequest, farm: Settings, *, dry_run: bool, is_quiet: bool) -> AddedReport:
-    own = CatalogFile(farm.own_catalog, farm.catalogs)
-    with Web() as web:
-        adder = Adder(
-            catalog=load_catalog(farm.catalog_files),
-            built_in=load_catalog(),
-            own=own.entries(),
-            models=(farm.home / "models").absolute(),
-            folders=farm.models,
-            web=web,
+def _requests(request: AddRequest, web: Web) -> list[AddRequest]:
+    """One for each source that is whole alone, and one for the other sources: the files of one model."""
+    sources = request.sources
+    alone = [source for source in sources if len(sources) > 1 and _is_whole(source, web)]
+    others = tuple(source for source in sources if source not in alone)
+    found = [replace(request, sources=each) for each in (*((source,) for source in alone), others) if each]
+    if len(found) > 1 and (request.name or request.like or request.license):
+        raise Invalid(
+            "`--name`, `--like` and `--license` are for one model or LoRA; add several without them"
         )
-        prepared = adder.prepare(request)
-        if dry_run:
-            return _tell_plan(prepared, is_quiet)
+    return found
+
+
+def _is_whole(source: str, web: Web) -> bool:
+    """Whether it is a model of the built-in catalog or a LoRA."""
+    if source in load_catalog().models:
+        return True
+    opened = open_source(source, web)
+    return opened.is_file and Part.of(opened).found.kind == "lora"
+
+
+def _add(request: AddRequest, farm: Settings, web: Web, *, dry_run: bool, is_quiet: bool) -> AddedReport:
+    own = CatalogFile(farm.own_catalog, farm.catalogs)
+    adder = _adder(farm, own, web)
+    prepared = adder.prepare(request)
+    if dry_run:
+        return _tell_plan(prepared, is_quiet)
+    waits = f"waiting for another `farm models add` that fetches {prepared.name}"
+    with alone(prepared, adder.models, lambda: whisper(waits)):
+        if own.entries() != adder.own:
+            # Another command has added something since it was read.
+            adder = _adder(farm, own, web)
+            prepared = adder.prepare(request)
         with _progress(prepared.name) as advance:
             added = add(prepared, adder.models, web, advance)
-    today = datetime.now(UTC).date().isoformat()
-    own.put(added.section, added.name, added.entry, f"From {prepared.origin}, {today}.")
+        today = datetime.now(UTC).date().isoformat()
+        own.put(added.section, added.name, added.entry, f"From {prepared.origin}, {today}.")
     served = _publish(added, farm)
     return _tell_added(prepared, added, own.file, served=served, is_quiet=is_quiet)
+
+
+def _adder(farm: Settings, own: CatalogFile, web: Web) -> Adder:
+    """For the catalog as it is now."""
+    return Adder(
+        catalog=load_catalog(farm.catalog_files),
+        built_in=load_catalog(),
+        own=own.entries(),
+        models=(farm.home / "models").absolute(),
+        folders=farm.models,
+        web=web,
+    )
 
 
 def _publish(added: Added, farm: Settings) -> bool:

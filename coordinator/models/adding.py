@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from common.catalog import Catalog, Model, phase_of
+from common.catalog import Catalog, Lora, Model, phase_of
 from common.errors import Invalid
 from common.model_files import CHECKPOINT, ORIGINAL, find_files
+from common.weights import Described
 from common.weights.lora_fit import lora_misfit
 from common.weights.recognition import FAMILIES
 from common.wording import listed, suggestion
@@ -106,7 +107,7 @@ class Adder:
             what=f"{FAMILIES[family]} in the layout of diffusers",
             folder=name,
             chosen=chosen,
-            entry=model_entry(name, like, license_, components, gguf),
+            entry=model_entry(name, self._pattern(like, name), license_, components, gguf),
             origin=source.origin,
             remarks=(*remarks, *more),
         )
@@ -130,18 +131,21 @@ class Adder:
         raise Invalid(f"{part.name} is an {part.kind}, which this farm cannot use yet")
 
     def _lora(self, request: AddRequest, part: Part) -> Prepared:
+        planned = self._planned_lora(request, part)
+        if planned is not None:
+            request = replace(request, name=planned.name, like=request.like or self._made_for(planned))
         family = self._family(part, request.like)
         like, remarks = self._like(request, family, {"transformer": part.found.lora_denoiser})
         self._check_lora(part, like)
         name = self._name(request, part.described.title or part.source.name, "loras")
-        license_, more = self._license(request, part.source.license or part.described.license)
+        said = part.source.license or part.described.license
+        license_, more = self._license(request, said or (planned.license.name if planned else ""))
         file = f"{name}.safetensors"
         entry: dict[str, Any] = {"base": like.base, "path": file, "license": license_}
-        if triggers := list(part.described.triggers):
+        triggers, remark = _triggers(part.described, planned)
+        if triggers:
             entry["triggers"] = triggers
-            if part.described.trigger_is_a_guess:
-                guess = f"trigger word `{triggers[0]}` is the most frequent tag of its training pictures"
-                more = (*more, f"{guess}; edit the entry if it is wrong")
+        more += remark
         layers = f"{part.found.lora_layers} layers, {part.found.lora_format}"
         return Prepared(
             section="loras",
@@ -160,6 +164,17 @@ class Adder:
         header = part.source.header(part.source.files[0])
         if why := lora_misfit(header, model.family.pipeline, modules):
             raise Invalid(f"{part.name} cannot work on {model.name}: {why}")
+
+    def _planned_lora(self, request: AddRequest, part: Part) -> Lora | None:
+        """The LoRA of the built-in catalog without a file whose place this one takes, by its name."""
+        planned = self.built_in.loras.get(request.name or part.source.name)
+        if planned is None or planned.identity is not None:
+            return None
+        family = self.built_in.models[self._made_for(planned)].family.name
+        return planned if family in part.found.families else None
+
+    def _made_for(self, lora: Lora) -> str:
+        return next(model.name for model in self.built_in.models.values() if model.base == lora.base)
 
     def _gguf(self, request: AddRequest, part: Part) -> Prepared:
         format_ = _GGUF_FORMATS.get(part.found.dtype)
@@ -248,7 +263,7 @@ class Adder:
             what=what,
             folder=name,
             chosen=(*written, *(part.chosen(path) for path, part in places.items())),
-            entry=model_entry(name, like, license_, components, {}),
+            entry=model_entry(name, self._pattern(like, name), license_, components, {}),
             origin=", ".join(part.source.origin for part in parts),
             remarks=(*remarks, f"{taken} are those of {base.origin}", *more),
         )
@@ -315,6 +330,10 @@ class Adder:
             return best, ()
         return best, (f"taken for a variant of {best.name}; if it is one of {listed(alike)}, add `--like`",)
 
+    def _pattern(self, like: Model, name: str) -> Model:
+        """What `like` copies into the entry `name`: never that entry itself, which is replaced."""
+        return self.built_in.models.get(name, like) if name == like.name else like
+
     def _name(self, request: AddRequest, suggested: str, section: Section) -> str:
         replaceable = set(self.own.get(section, {}))
         known: Mapping[str, object] = self.catalog.models
@@ -371,6 +390,20 @@ def _place(part: Part) -> str:
         return f"{component}/model.safetensors"
     name = "diffusion_pytorch_model.safetensors" if part.found.diffusers_names else ORIGINAL
     return f"{component}/{name}"
+
+
+def _triggers(said: Described, planned: Lora | None) -> tuple[list[str], tuple[str, ...]]:
+    """The trigger words of a LoRA, and a remark if its file does not state them."""
+    words = list(said.triggers)
+    if planned is not None and planned.triggers and (said.trigger_is_a_guess or not words):
+        words = list(planned.triggers)
+        return words, (
+            f"trigger word `{words[0]}` is that of the built-in entry; edit the entry if it is wrong",
+        )
+    if not said.trigger_is_a_guess:
+        return words, ()
+    guess = f"trigger word `{words[0]}` is the most frequent tag of its training pictures"
+    return words, (f"{guess}; edit the entry if it is wrong",)
 
 
 def _denoiser(model: Model) -> int:

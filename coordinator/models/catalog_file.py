@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,28 +45,40 @@ class CatalogFile:
 
     def put(self, section: str, name: str, entry: Mapping[str, Any], comment: str = "") -> None:
         """Add the entry, or replace that of its name. Raises Invalid if the catalog would be wrong."""
-        lines = self._lines()
-        at = _section(lines, section)
-        block = _block(name, entry, comment, _indent(lines[slice(*at)]) if at else 2)
-        if at is None:
-            lines += ["\n"] * bool(lines[-1].strip()) + [f"{section}:\n", *block]
-        else:
-            lines[at[0]] = lines[at[0]].replace(_NONE, "", 1)
-            start, end = _entry(lines, *at, name) or (at[1], at[1])
-            lines[start:end] = block
-        self._replace("".join(lines), f"cannot add `{name}`")
+        with self._alone():
+            lines = self._lines()
+            at = _section(lines, section)
+            block = _block(name, entry, comment, _indent(lines[slice(*at)]) if at else 2)
+            if at is None:
+                lines += ["\n"] * bool(lines[-1].strip()) + [f"{section}:\n", *block]
+            else:
+                lines[at[0]] = lines[at[0]].replace(_NONE, "", 1)
+                start, end = _entry(lines, *at, name) or (at[1], at[1])
+                lines[start:end] = block
+            self._replace("".join(lines), f"cannot add `{name}`")
 
     def remove(self, section: str, name: str) -> None:
         """Raises Invalid if other entries need it."""
-        lines = self._lines()
-        at = _section(lines, section)
-        span = _entry(lines, *at, name) if at else None
-        if at is None or span is None:
-            raise Invalid(f"{self.file}: cannot find `{name}` below `{section}:`; remove it with an editor")
-        del lines[span[0] : span[1]]
-        if at[1] - at[0] - 1 == span[1] - span[0]:
-            lines[at[0]] = f"{section}:{_NONE}\n"
-        self._replace("".join(lines), f"cannot remove `{name}`")
+        with self._alone():
+            lines = self._lines()
+            at = _section(lines, section)
+            span = _entry(lines, *at, name) if at else None
+            if at is None or span is None:
+                raise Invalid(
+                    f"{self.file}: cannot find `{name}` below `{section}:`; remove it with an editor"
+                )
+            del lines[span[0] : span[1]]
+            if at[1] - at[0] - 1 == span[1] - span[0]:
+                lines[at[0]] = f"{section}:{_NONE}\n"
+            self._replace("".join(lines), f"cannot remove `{name}`")
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other command changes the file in the block."""
+        self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self.file.with_name(f".{self.file.name}.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def _lines(self) -> list[str]:
         text = self.file.read_text() if self.file.is_file() else _HEADING
@@ -74,7 +88,6 @@ class CatalogFile:
 
     def _replace(self, text: str, failure: str) -> None:
         part = self.file.with_name(f".{self.file.name}.part")
-        part.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         part.write_text(text)
         try:
             load_catalog((*self._others, part))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from common.errors import Invalid
 from coordinator.models.addition import Added, AddedFile, Prepared
+from coordinator.models.choice import Chosen
 from coordinator.models.entry import with_identity
 from coordinator.models.fetch import Fetched, Progress, fetch
 from coordinator.models.lora_files import check_numbers
@@ -15,13 +19,27 @@ from coordinator.models.published import SOURCE as PUBLISHER
 from coordinator.models.web import Web
 
 
+@contextmanager
+def alone(prepared: Prepared, models: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+    """No other command fetches what has this name in the block; `on_wait` is called if one does now."""
+    models.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (models / f".{prepared.section}-{prepared.name}.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            on_wait()
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def add(prepared: Prepared, models: Path, web: Web, progress: Progress) -> Added:
     """Fetch the files and move them to their place. Raises a FarmError with the remedy."""
     part = models / f".{prepared.section}-{prepared.name}.part"
+    target = models / prepared.folder
+    _take_over(prepared.chosen, target, part)
     fetched = fetch(prepared.chosen, part, web, progress)
     if prepared.section == "loras":
         _check_lora(prepared.name, part, fetched)
-    target = models / prepared.folder
     if prepared.folder in ("loras", "gguf"):
         target.mkdir(parents=True, exist_ok=True)
         for each in fetched:
@@ -52,6 +70,18 @@ def _check_lora(name: str, folder: Path, fetched: Sequence[Fetched]) -> None:
     except Invalid:
         remove_tree(folder)
         raise
+
+
+def _take_over(chosen: Sequence[Chosen], target: Path, part: Path) -> None:
+    """Give files that an earlier call has placed a second name, where a published hash can prove them."""
+    for each in chosen:
+        there, here = target / each.path, part / each.path
+        if each.file is None or each.file.sha256 is None or here.exists():
+            continue
+        if there.is_file() and there.stat().st_size == each.size:
+            here.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(OSError):  # then it is fetched
+                os.link(there, here)
 
 
 def remove_tree(folder: Path, keep: set[str] | None = None) -> None:

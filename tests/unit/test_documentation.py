@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from common import chips, states
+from common.catalog import load_catalog
 from common.manifest.schema import manifest_schema
 from coordinator.http import __main__ as api
 
@@ -66,6 +67,17 @@ def _headings(page: Path) -> set[str]:
     text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
     found = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+def test_the_pages_name_the_folders_of_models_as_the_catalog_does() -> None:
+    known = {model.path for model in load_catalog().models.values()}
+    named = {
+        path
+        for page in PAGES
+        for path in re.findall(r"[\w.-]+/Z-Image(?:-Turbo)?(?![\w-])", page.read_text())
+    }
+    assert "Tongyi-MAI/Z-Image-Turbo" in named
+    assert named <= known
 
 
 def test_every_term_of_the_glossary_has_code_and_no_banned_word_names_anything() -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from coordinator.models.catalog_file import CatalogFile
 from tests.hub import Hub, used_hub
 from tests.unit.cli.conftest import Farm
 from tests.unit.models.repositories import sd15, sdxl
+from tests.unit.models.test_adding import z_image_gguf
 from tests.unit.weights.files import safetensors_bytes
 from tests.unit.weights.test_recognition import LORAS
 
@@ -62,7 +65,53 @@ def test_several_built_in_models_are_added_by_one_command(hub: Hub, farm: Farm) 
     reports = json.loads(farm("models", "add", "sdxl", "sd15", "--json").out)
 
     assert [report["name"] for report in reports] == ["sdxl", "sd15"]
-    assert "for one model" in farm("models", "add", "sdxl", "sd15", "--name", "x").err
+
+
+@pytest.mark.parametrize("option", ["--name", "--like", "--license"])
+def test_options_of_one_entry_are_refused_for_several(option: str, hub: Hub, farm: Farm) -> None:
+    ran = farm("models", "add", "sdxl", "sd15", option, "mit")
+
+    assert (ran.code, "are for one model or LoRA" in ran.err) == (2, True)
+    assert not hub.requests
+
+
+def test_models_and_loras_are_added_by_one_command(hub: Hub, farm: Farm, tmp_path: Path) -> None:
+    hub.repos["stabilityai/stable-diffusion-xl-base-1.0"] = sdxl()
+    for name in ("ana", "bo"):
+        (tmp_path / f"{name}.safetensors").write_bytes(safetensors_bytes(LORAS["klein 9b"][1]))
+
+    reports = json.loads(farm("models", "add", "sdxl", "ana.safetensors", "bo.safetensors", "--json").out)
+
+    found = [(report["section"], report["name"]) for report in reports]
+    assert found == [("models", "sdxl"), ("loras", "ana"), ("loras", "bo")]
+
+
+def test_a_missing_file_is_found_before_anything_is_fetched(hub: Hub, farm: Farm) -> None:
+    hub.repos["stabilityai/stable-diffusion-xl-base-1.0"] = sdxl()
+
+    ran = farm("models", "add", "sdxl", "ana.safetensors")
+
+    assert (ran.code, "ana.safetensors: no such file" in ran.err) == (1, True)
+    assert not Path(".farm").exists()
+
+
+def test_what_another_command_adds_meanwhile_stays(
+    hub: Hub, farm: Farm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "z-Q8_0.gguf").write_bytes(z_image_gguf())
+    own = CatalogFile(tmp_path / ".farm" / "catalog.yaml", ())
+    q4 = {"path": "q4.gguf", "identity": f"sha256:{'4' * 64}"}
+
+    @contextmanager
+    def alone(*_: object) -> Iterator[None]:
+        """The other one was first."""
+        own.put("models", "z-image-turbo", {"like": "z-image-turbo", "gguf": {"gguf-q4": q4}})
+        yield
+
+    monkeypatch.setattr("coordinator.cli.adding.alone", alone)
+    assert farm("models", "add", "z-Q8_0.gguf", "--like", "z-image-turbo").code == 0
+
+    assert own.entries()["models"]["z-image-turbo"]["gguf"].keys() == {"gguf-q4", "gguf-q8"}
 
 
 def test_changed_files_are_found_by_a_check(hub: Hub, farm: Farm) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from coordinator.models.adding import Adder
 from coordinator.models.addition import Added, AddRequest, Prepared
 from coordinator.models.catalog_file import CatalogFile
 from coordinator.models.held import added_again, held_files
-from coordinator.models.place import add
+from coordinator.models.place import add, alone
 from tests.hub import Hub
 from tests.unit.models.repositories import VAE, sdxl
 from tests.unit.weights.files import lora_shapes, safetensors_bytes
@@ -242,9 +243,24 @@ def test_a_lora_gets_its_base_licence_and_trigger_words_from_its_header(
 def test_a_lora_that_the_catalog_only_plans_with_can_be_given_its_file(
     adder: MakeAdder, tmp_path: Path
 ) -> None:
-    found = added(adder, write(tmp_path / "ana_v2.safetensors", LORAS["z-image"][1]))
+    # The name of the file counts, not the title in it.
+    said = {"modelspec.title": "Ana of May"}
+    found = added(adder, write(tmp_path / "ana_v2.safetensors", LORAS["z-image"][1], said))
 
     assert (found.name, found.entry["base"]) == ("ana_v2", "z-image-turbo")
+    assert (found.entry["license"], found.entry["triggers"]) == ("own-work", ["ana_v2 woman"])
+    assert any("`ana_v2 woman` is that of the built-in entry" in remark for remark in found.remarks)
+
+
+def test_what_the_file_of_a_planned_lora_states_counts_before_the_plan(
+    adder: MakeAdder, tmp_path: Path
+) -> None:
+    said = {"modelspec.trigger_phrase": "ana", "modelspec.license": "mit"}
+    found = added(adder, write(tmp_path / "ana_v2.safetensors", LORAS["z-image"][1], said))
+    other = prepare(adder, write(tmp_path / "other" / "bo_v1.safetensors", LORAS["sdxl kohya"][1]))
+
+    assert (found.entry["license"], found.entry["triggers"]) == ("mit", ["ana"])
+    assert (other.entry["base"], other.entry["license"]) == ("sdxl", "unknown")
 
 
 def test_a_lora_can_be_fetched_from_an_address(hub: Hub, adder: MakeAdder, tmp_path: Path) -> None:
@@ -469,6 +485,39 @@ def test_parts_that_the_files_lack_are_those_of_the_built_in_model(
         "text_encoder/model.safetensors",
         "vae/diffusion_pytorch_model.safetensors",
     }
+
+
+def test_weights_that_are_here_are_not_fetched_again(hub: Hub, adder: MakeAdder) -> None:
+    hub.repos[SDXL_REPO] = sdxl()
+    first = added(adder, "sdxl")
+    hub.requests.clear()
+    weights = [file.sha256 for file in first.files if file.path.endswith(".safetensors")]
+
+    again = added(adder, "sdxl")
+
+    assert again.entry == first.entry
+    # Their headers are read.
+    whole = {path.removeprefix("/cdn/") for path, asked in hub.requests if not asked}
+    assert whole
+    assert not whole & set(weights)
+
+
+def test_two_that_fetch_the_same_wait_for_each_other(hub: Hub, adder: MakeAdder, tmp_path: Path) -> None:
+    hub.repos[SDXL_REPO] = sdxl()
+    prepared = prepare(adder, "sdxl")
+    waits, in_block = threading.Event(), threading.Event()
+
+    def second() -> None:
+        with alone(prepared, tmp_path, waits.set):
+            in_block.set()
+
+    thread = threading.Thread(target=second)
+    with alone(prepared, tmp_path, lambda: None):
+        thread.start()
+        assert waits.wait(60)
+        assert not in_block.is_set()
+    thread.join()
+    assert in_block.is_set()
 
 
 def test_the_same_model_can_be_added_again(hub: Hub, adder: MakeAdder) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -145,3 +146,12 @@ def test_a_change_that_is_refused_leaves_the_file_as_it_is(
         change(CatalogFile(file, ()))
     if written:
         assert file.read_text() == written
+
+
+def test_entries_that_are_put_at_once_are_all_there(file: Path) -> None:
+    names = [f"model-{number}" for number in range(4)]
+    entry = {"like": "sdxl", "path": "mine"}
+    with ThreadPoolExecutor(len(names)) as threads:
+        list(threads.map(lambda name: CatalogFile(file, ()).put("models", name, entry), names))
+
+    assert CatalogFile(file, ()).entries() == {"models": dict.fromkeys(names, entry)}
