@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,9 +23,13 @@ if TYPE_CHECKING:
 
 _MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
 _EXISTS = frozenset({"412", "PreconditionFailed"})
+#: Another call that stores the same key has aborted this upload.
+_ABORTED = frozenset({"NoSuchUpload"})
 #: Another conditional write of the same key is under way: ask again.
 _UNDECIDED = frozenset({"409", "ConditionalRequestConflict", "OperationAborted"})
 _TRIES = 5
+#: An upload that is older is not going on.
+_ABANDONED = timedelta(days=1)
 
 
 class S3Store:
@@ -89,6 +94,7 @@ class S3Store:
 
     def _create_in_parts(self, key: str, file: Path, sha256: str, content_type: str) -> bool:
         """The object exists once all parts are there; those of an upload that fails are removed."""
+        self._abort_abandoned(key)
         with self._explained(key):
             begun = self._client.create_multipart_upload(
                 Bucket=self._bucket, Key=key, ContentType=content_type
@@ -111,6 +117,22 @@ class S3Store:
                 return False
             raise
         return True
+
+    def _abort_abandoned(self, key: str) -> None:
+        """Remove the parts of uploads whose sender was killed: to this key, or a day ago to one beside it."""
+        folder = key.rpartition("/")[0]
+        yesterday = datetime.now(UTC) - _ABANDONED
+        with self._explained(key):
+            pages = self._client.get_paginator("list_multipart_uploads").paginate(
+                Bucket=self._bucket, Prefix=f"{folder}/" if folder else ""
+            )
+            uploads = [upload for page in pages for upload in page.get("Uploads", ())]
+        for upload in uploads:
+            if upload["Key"] == key or upload["Initiated"] < yesterday:
+                with suppress(Unavailable), self._explained(key):
+                    self._client.abort_multipart_upload(
+                        Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+                    )
 
     def _send_parts(self, key: str, upload: str, file: Path, sha256: str) -> list[CompletedPartTypeDef]:
         parts: list[CompletedPartTypeDef] = []
@@ -223,6 +245,8 @@ class S3Store:
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
         if code in _EXISTS:
             return _Exists(key)
+        if code in _ABORTED:
+            return Unavailable(f"another call stores {key} too and has taken over; try again later")
         if code in _MISSING:
             return NotFound(f"nothing is stored at {key}")
         if status == 416:
