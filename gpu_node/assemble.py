@@ -62,7 +62,9 @@ def assembled(options: NodeOptions, probe: Probe) -> Iterator[Node]:
     another node uses the home, Unavailable where torch cannot compute on the card.
     """
     with ExitStack() as parts:
-        parts.enter_context(_owned(options.home))
+        parts.enter_context(
+            owned(options.home, f"another node is using {options.home}; choose another --name or --home")
+        )
         card = probe.card()
         join = _join(options, probe, card)
         coordinator = parts.enter_context(closing(Coordinator(options.farm, node_key(options.key))))
@@ -127,14 +129,17 @@ def _join(options: NodeOptions, probe: Probe, card: Card) -> Join:
 
 
 @contextmanager
-def _owned(home: Path) -> Iterator[None]:
-    """The home exists, is private, belongs to this process alone and has an empty spool."""
+def owned(home: Path, otherwise: str) -> Iterator[None]:
+    """The home exists, is private, belongs to this process alone and has an empty spool.
+
+    Raises Conflict with the sentence `otherwise` where it is another process'.
+    """
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     home.chmod(0o700)
     with (home / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise Conflict(f"another node is using {home}; choose another --name or --home") from None
+            raise Conflict(otherwise) from None
         shutil.rmtree(home / "spool", ignore_errors=True)
         yield

@@ -125,7 +125,9 @@ class Library:
         named = model.gguf.get(recipe.quantisation)
         if named is None:
             raise RenderError(
-                "model_missing", f"{needs} a {recipe.quantisation} file, but the catalog lists none"
+                "model_missing",
+                f"{needs} a {recipe.quantisation} file, but the catalog lists none; "
+                f"add one with `farm models add FILE.gguf --like {model.name}`",
             )
         file = self._gguf(Path(named.path), named.identity)
         if file is None:
@@ -142,12 +144,17 @@ class Library:
         One of which `card` (any card where it is None) can compute only recipes whose files are not here has
         a problem.
         """
-        found = []
-        for name, model in self.catalog.models.items():
-            if holding := self._holding(name, Path(model.path), model.identity, verify_model):
-                found.append(holding if holding.problem else self._with_recipes(holding, model, card))
+        found = [holding for name in self.catalog.models if (holding := self.model(name, card))]
         self._hashes.save()
         return found
+
+    def model(self, name: str, card: Card | None) -> Holding | None:
+        """The same of one model of the catalog; None if it is neither here nor in the farm."""
+        model = self.catalog.models[name]
+        holding = self._holding(name, Path(model.path), model.identity, verify_model)
+        if holding is None or holding.problem:
+            return holding
+        return self._with_recipes(holding, model, card)
 
     def loras(self) -> list[Holding]:
         """The same of LoRAs."""

@@ -87,6 +87,28 @@ class CpuProbe:
         return Kernels(torch=version("torch"), archs=("cpu",), check="the CPU needs no check")
 
 
+@dataclass(frozen=True)
+class HostProbe:
+    """The CPU renders, as it is."""
+
+    device: str = field(default="cpu", init=False)
+    environment: Mapping[str, str] = field(default_factory=dict, init=False)
+
+    @property
+    def threads(self) -> int:
+        return len(os.sched_getaffinity(0))
+
+    def card(self) -> Card:
+        usable = int(host_memory_bytes() * _RAM_SHARE)
+        return Card(name="CPU", backend="cpu", vram_bytes=usable, usable_bytes=usable, ram_bytes=usable)
+
+    def meter(self) -> Meter:
+        return open_meter(None, self.card().watts)
+
+    def kernels(self) -> Kernels:
+        return Kernels(torch=version("torch"), archs=("cpu",), check="the CPU needs no check")
+
+
 class NvidiaProbe:
     """One CUDA card, by NVML; `index` counts as `nvidia-smi` does.
 

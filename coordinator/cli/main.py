@@ -17,6 +17,7 @@ from coordinator.cli import (
     plan,
     pull,
     random,
+    render,
     run,
     schema,
     status,
@@ -35,6 +36,7 @@ app = command_line(
 
 _COMMANDS: dict[str, Callable[..., None]] = {
     "run": run.run_command,
+    "render": render.render_command,
     "random": random.random_command,
     "new": new.new_command,
     "plan": plan.plan_command,

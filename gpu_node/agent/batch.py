@@ -109,7 +109,8 @@ class Batch:
     def _work(self) -> Close:
         if why := self._fetched():
             return self._close("released", message=why)
-        load = load_command(self._active.lease, self._shots[0].shot, self._library)
+        lease = self._active.lease
+        load = load_command(lease.model, lease.recipe, self._shots[0].shot, self._library)
         waiting = deque(passes(self._shots, self._active.lease.pass_size))
         while waiting and not self._stopping.is_set():
             wanted = [one for one in waiting.popleft() if self._active.is_wanted(one.id)]

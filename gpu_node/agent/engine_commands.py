@@ -24,22 +24,22 @@ def shots_of(lease: Lease) -> list[BatchShot]:
     return [BatchShot(one.id, Shot.from_dict(one.spec)) for one in lease.shots]
 
 
-def load_command(lease: Lease, first: Shot, library: Library) -> protocol.Load:
-    """What the engine must hold; `first` is any shot of the batch, they share model and LoRAs.
+def load_command(name: str, recipe_name: str, first: Shot, library: Library) -> protocol.Load:
+    """What the engine must hold of a model; `first` is any shot of the batch, they share the LoRAs.
 
     Raises RenderError `model_missing` where this node lacks files or its catalog lacks the entry.
     """
-    model = library.catalog.models.get(lease.model)
-    folder = library.model_folder(lease.model)
+    model = library.catalog.models.get(name)
+    folder = library.model_folder(name)
     if model is None or folder is None:
-        raise RenderError("model_missing", f"model {lease.model} is not on this node; see `farm-node doctor`")
+        raise RenderError("model_missing", f"model {name} is not on this node; see `farm-node doctor`")
     try:
-        recipe = model.recipe(lease.recipe)
+        recipe = model.recipe(recipe_name)
     except KeyError:
-        message = f"the catalog of this node has no recipe {lease.recipe} for {lease.model}"
+        message = f"the catalog of this node has no recipe {recipe_name} for {name}"
         raise RenderError("load_error", message) from None
     return protocol.Load(
-        model=lease.model,
+        model=name,
         folder=folder,
         identity=first.model_identity or None,
         pipeline=model.family.pipeline,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from gpu_node import protocol
 from gpu_node.agent.engine_client import EngineClient
-from gpu_node.agent.progress import ActiveBatch
 from gpu_node.errors import RenderError
 
 #: Seconds between looks at the batch while the engine says nothing.
@@ -22,12 +23,20 @@ class BatchOver(Exception):
     """Its lease was lost or it was given up; the engine was killed in the middle of it."""
 
 
+class Task(Protocol):
+    """What a session works for."""
+
+    #: Set when nothing more is done for it; `reason` says why.
+    over: threading.Event
+    reason: str
+    #: Of the running pass.
+    steps_done: int
+
+
 class EngineSession:
     """`on_outcome` hears of every shot, also while a later command runs."""
 
-    def __init__(
-        self, engine: EngineClient, active: ActiveBatch, on_outcome: Callable[[Outcome], None]
-    ) -> None:
+    def __init__(self, engine: EngineClient, active: Task, on_outcome: Callable[[Outcome], None]) -> None:
         self._engine = engine
         self._active = active
         self._on_outcome = on_outcome

@@ -32,7 +32,7 @@ from gpu_node.doctor import Finding
 from gpu_node.probe import Probe
 from tests.answering_farm import JOB, NODE, SHOT, AnsweringFarm, answering_farm, filled
 from tests.nasty_strings import NASTY, UNSAYABLE, WORST
-from tests.unit.cli.conftest import PROGRAMS, Farm, Ran, runner
+from tests.unit.cli.conftest import PROGRAMS, Farm, Ran, drawn, runner
 from tests.unit.weights.files import safetensors_bytes
 from tests.unit.weights.test_recognition import LORAS
 
@@ -60,6 +60,7 @@ class Case(NamedTuple):
 COMMANDS = {
     "run": Case(("run", "m.yaml", "--out", "pictures"), code=6),
     "plan": Case(("plan", "m.yaml", "--farm", "--cards")),
+    "render": Case(("render", "a mug", "--out", "mug.png"), shows=False, calls=False),
     "random": Case(("random", "--seed", "7", "--out", "pictures"), code=6),
     "import": Case(("import", "list.txt"), shows=False, calls=False),
     "new": Case(("new", "-", "--picture", "a mug", "--yes"), shows=False, calls=False),
@@ -155,6 +156,7 @@ def answers(
     monkeypatch.setattr("coordinator.cli.status.supervisor_pid", lambda _: 1)
     monkeypatch.setattr("coordinator.cli.status.read_state", local)
     monkeypatch.setattr("coordinator.cli.local.start_farm", started)
+    monkeypatch.setattr("coordinator.cli.render.render_apart", drawn)
     (tmp_path / "m.yaml").write_text(MANIFEST)
     (tmp_path / "list.txt").write_text("a mug --s 20")
     (tmp_path / "x.safetensors").write_bytes(safetensors_bytes(LORAS["sdxl kohya"][1]))

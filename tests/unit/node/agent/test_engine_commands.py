@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.catalog import GgufFile, load_catalog
-from common.messages import Lease
 from common.shot import LoraUse
 from gpu_node.agent.engine_commands import BatchShot, encode_command, load_command, passes
 from gpu_node.errors import RenderError
@@ -80,10 +79,6 @@ def test_blind_steps_need_the_empty_prompt_too() -> None:
     assert encode_command(batch, tiny_command(Path())).prompts == ("a red mug", "")
 
 
-def lease(model: str, recipe: str) -> Lease:
-    return Lease(batch_id="b", token="t", model=model, recipe=recipe, pass_size=1, shots=())
-
-
 @pytest.fixture
 def library(tmp_path: Path) -> Library:
     (tmp_path / "Tongyi-MAI" / "Z-Image-Turbo").mkdir(parents=True)
@@ -93,7 +88,7 @@ def library(tmp_path: Path) -> Library:
 def test_a_load_command_is_the_catalogs_recipe_for_the_files_found_here(
     library: Library, tmp_path: Path
 ) -> None:
-    load = load_command(lease("z-image-turbo", "fp8"), shot(model_identity="sha256:" + "1" * 64), library)
+    load = load_command("z-image-turbo", "fp8", shot(model_identity="sha256:" + "1" * 64), library)
 
     assert load.folder == tmp_path / "Tongyi-MAI" / "Z-Image-Turbo"
     assert load.identity == "sha256:" + "1" * 64
@@ -113,7 +108,7 @@ def test_what_this_node_cannot_hold_is_a_failure_with_a_kind(
     library: Library, model: str, recipe: str, kind: str
 ) -> None:
     with pytest.raises(RenderError) as caught:
-        load_command(lease(model, recipe), shot(), library)
+        load_command(model, recipe, shot(), library)
 
     assert caught.value.kind == kind
 
@@ -122,22 +117,22 @@ def test_a_recipe_with_a_file_of_its_own_is_loaded_with_it(library: Library, tmp
     turbo = library.catalog.models["z-image-turbo"]
     named = GgufFile(path="turbo-q4.gguf", identity="sha256:" + "1" * 64)
     library.catalog.models["z-image-turbo"] = replace(turbo, gguf={"gguf-q4": named})
-    wanted = lease("z-image-turbo", "gguf-q4-fp32")
+    wanted = ("z-image-turbo", "gguf-q4-fp32", shot(), library)
     with pytest.raises(RenderError, match=r"needs gguf/turbo-q4\.gguf") as caught:
-        load_command(wanted, shot(), library)
+        load_command(*wanted)
     assert caught.value.kind == "model_missing"
 
     (tmp_path / "gguf").mkdir()
     (tmp_path / "gguf" / "turbo-q4.gguf").touch()
 
-    found = load_command(wanted, shot(), library).gguf
+    found = load_command(*wanted).gguf
     assert found is not None
     assert (found.file, found.identity) == (tmp_path / "gguf" / "turbo-q4.gguf", named.identity)
-    assert load_command(lease("z-image-turbo", "fp8"), shot(), library).gguf is None
+    assert load_command("z-image-turbo", "fp8", shot(), library).gguf is None
 
 
 def test_a_lora_that_is_not_here_is_missing(library: Library) -> None:
     with pytest.raises(RenderError, match="LoRA ana_v2") as caught:
-        load_command(lease("z-image-turbo", "fp8"), shot(loras=(LoraUse("ana_v2", "", 0.8),)), library)
+        load_command("z-image-turbo", "fp8", shot(loras=(LoraUse("ana_v2", "", 0.8),)), library)
 
     assert caught.value.kind == "model_missing"
