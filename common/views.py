@@ -152,7 +152,8 @@ class JobView(JobSummary):
     running: dict[str, int]
     #: Average of the last minutes in which images were stored.
     images_per_minute: float
-    #: Estimated seconds until the last image; None if unknown.
+    #: Estimated seconds until the last image, including what is rendered before it for other jobs; None if
+    #: unknown.
     eta_s: float | None
     cost: float
     currency: str

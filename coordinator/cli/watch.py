@@ -51,8 +51,9 @@ def watch_command(
 ) -> None:
     """Watch a job until it ends: images done, shots running per node, images per minute, ETA and cost.
 
-    At the end, prints the cost per image by model and VRAM class. Ctrl-C stops watching; the job continues.
-    Exit codes: 6 some shots failed, 3 some fit no node, 4 stopped at its budget.
+    The ETA includes what the farm renders first for other jobs. At the end, prints the cost per image by
+    model and VRAM class. Ctrl-C stops watching; the job continues. Exit codes: 6 some shots failed, 3 some
+    fit no node, 4 stopped at its budget.
 
     Example: `farm watch j-3f9c01aa`
     """

@@ -61,6 +61,7 @@ from coordinator.ledger.claims import claimer, compose, recall
 from coordinator.ledger.endings import end_held
 from coordinator.ledger.explain import explain
 from coordinator.ledger.fleet import in_service
+from coordinator.ledger.forecast import Forecast
 from coordinator.ledger.heartbeats import answer_heartbeats, answer_listeners
 from coordinator.ledger.leadership import Lead, Replaced, show_life
 from coordinator.ledger.measurements import memory_views
@@ -91,6 +92,7 @@ class Ledger:
         self._transactions = Transactions(
             lead, clock=clock, new_backlog=lambda: Backlog(rules.place), fill_backlog=jobs.open_jobs
         )
+        self._forecast = Forecast(self._transactions, clock, rules.timing.batch_s)
         #: Failed submissions that are not cancelled yet.
         self._broken_off: set[str] = set()
         with self._transactions.write() as write:
@@ -123,7 +125,9 @@ class Ledger:
 
     def job(self, job_id: str) -> JobView:
         with self._transactions.read() as connection:
-            return views.job_view(connection, job_id, self._clock(), self._rules.rates.currency)
+            view = views.job_view(connection, job_id, self._clock(), self._rules.rates.currency)
+        left_s = self._forecast.left_s(job_id) if views.is_in_line(view) else None
+        return view if left_s is None else view.model_copy(update={"eta_s": max(left_s, view.eta_s or 0.0)})
 
     def images(self, job_id: str, *, after: int = -1, limit: int = 200) -> list[ImageView]:
         """The shots after position `after`, in manifest order; `url` is None."""

@@ -53,8 +53,13 @@ def job_summaries(connection: Connection, currency: str) -> list[JobSummary]:
     ]
 
 
+def is_in_line(view: JobView) -> bool:
+    """Whether some of its shots wait for their turn."""
+    return view.status in ("waiting", "running") and ShotState.WAITING in view.counts
+
+
 def job_view(connection: Connection, job_id: str, now: float, currency: str) -> JobView:
-    """See `Ledger.job`."""
+    """As `Ledger.job`, with `eta_s` at the job's own pace, as if no other went first."""
     row = job_row(connection, job_id)
     counted = select(job_counts.c.state, job_counts.c.shots).where(job_counts.c.job_id == job_id)
     counts = _pairs(connection, counted.where(job_counts.c.shots > 0))
@@ -69,7 +74,7 @@ def job_view(connection: Connection, job_id: str, now: float, currency: str) -> 
         budget=_budget(connection, row, currency),
         running=_pairs(connection, running),
         images_per_minute=rate,
-        eta_s=left / rate * 60 if rate else None,
+        eta_s=left / rate * 60 if rate and row.intent == "active" else None,
         cost=row.cost,
         currency=currency,
         failures=_failures(connection, job_id),

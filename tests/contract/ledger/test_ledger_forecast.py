@@ -1,0 +1,90 @@
+"""The time left of a job in the ledger: what other jobs take first is part of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from coordinator.ledger import forecast
+from tests.contract.ledger.bench import Bench, Holder, placed, work
+
+CLOSE = 0.02
+
+
+@pytest.fixture
+def node(bench: Bench) -> Holder:
+    """A node that is known to take ten seconds for an image."""
+    node = bench.join()
+    bench.submit(placed(2), owner="somebody")
+    bench.finish(node.lease(), work(10.0))
+    return node
+
+
+def left_s(bench: Bench, job_id: str) -> float | None:
+    return bench.ledger.job(job_id).eta_s
+
+
+def test_the_time_left_of_a_job_that_has_not_begun_includes_what_goes_first(
+    bench: Bench, node: Holder
+) -> None:
+    mine = bench.submit(placed(30, first=100)).job_id
+    assert left_s(bench, mine) == pytest.approx(300, rel=CLOSE)
+
+    urgent = bench.submit(placed(20, first=200), priority=80).job_id
+    # Longer than a look at the backlog counts.
+    bench.clock.now += 1000
+
+    assert left_s(bench, mine) == pytest.approx(500, rel=CLOSE)
+    assert left_s(bench, urgent) == pytest.approx(200, rel=CLOSE)
+
+
+def test_the_time_left_of_an_owner_who_had_less_is_shorter(bench: Bench, node: Holder) -> None:
+    large = bench.submit(placed(100, first=100), owner="studio").job_id
+    for _ in range(2):
+        bench.finish(node.lease(), work(10.0))
+    small = bench.submit(placed(10, first=1000), owner="shop").job_id
+
+    assert left_s(bench, small) == pytest.approx(100, rel=CLOSE)
+    later = left_s(bench, large)
+    assert later is not None
+    assert later == pytest.approx(10.0 * (bench.counts(large)["waiting"] + 10), rel=CLOSE)
+
+
+def test_the_work_in_hand_of_the_nodes_is_waited_for(bench: Bench, node: Holder) -> None:
+    bench.submit(placed(12, first=100), priority=80)
+    mine = bench.submit(placed(30, first=200)).job_id
+    assert len(node.lease().shots) == 12
+
+    assert left_s(bench, mine) == pytest.approx(420, rel=CLOSE)
+
+
+def test_a_paused_job_and_one_that_no_node_takes_have_no_time_left(bench: Bench, node: Holder) -> None:
+    paused = bench.submit(placed(30, first=100)).job_id
+    bench.ledger.pause_job(paused)
+    large = bench.submit(placed(1, first=900, min_class=24)).job_id
+
+    assert (left_s(bench, paused), left_s(bench, large)) == (None, None)
+
+
+def test_however_many_watch_the_backlog_is_looked_at_once(
+    bench: Bench, node: Holder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+
+    def counted(*args: Any) -> Any:
+        looks.append(args)
+        return survey(*args)
+
+    survey = forecast.survey
+    monkeypatch.setattr(forecast, "survey", counted)
+    jobs = [bench.submit(placed(5, first=number * 100)).job_id for number in range(1, 4)]
+    for _ in range(10):
+        for job in jobs:
+            assert left_s(bench, job) is not None
+    assert len(looks) == 1
+
+    # Longer than any look at so little work takes.
+    bench.clock.now += 1000
+    left_s(bench, jobs[0])
+    assert len(looks) == 2
