@@ -273,6 +273,19 @@ class CostTable(Message):
     rows: tuple[CostRow, ...]
 
 
+class SlowPathView(Message):
+    """A model that a node renders at less than half the rate of its card."""
+
+    model: str
+    #: Share of the rate that is expected of its card.
+    rate: float
+    #: Other nodes with such a card that render the model faster.
+    faster: int
+    #: Likely reason, and what the owner of the node can do.
+    reason: str
+    remedy: str
+
+
 class NodeView(Message):
     """One line of GET /v1/nodes."""
 
@@ -286,6 +299,8 @@ class NodeView(Message):
     terms: Terms
     #: Measured seconds per megapixel and forward pass, by model.
     speeds: dict[str, float] = Field(default_factory=dict)
+    #: Models that it renders much slower than expected.
+    slow_paths: tuple[SlowPathView, ...] = ()
     vram_class: int
     #: `common.states`.
     state: str

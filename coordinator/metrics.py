@@ -121,6 +121,9 @@ def _nodes(nodes: list[NodeView]) -> Iterator[Metric]:
     for name, (text, reading) in readings.items():
         values = {node.name: value for node in nodes if (value := reading(node)) is not None}
         yield _gauge(name, text, ("node",), values)
+    slow = {(node.name, path.model): path.rate for node in nodes for path in node.slow_paths}
+    text = "Rate of a node that is much slower than expected, as a share of the expected rate."
+    yield _gauge("farm_node_slow_path_ratio", text, ("node", "model"), slow)
 
 
 def _counter(name: str, text: str, labels: tuple[str, ...], values: Mapping[Any, float]) -> Metric:

@@ -17,7 +17,7 @@ from coordinator.cli.names import the_node
 from coordinator.cli.show import out, print_json, print_list, table
 from coordinator.client import NodeVerb
 from coordinator.explain import NodeFacts
-from coordinator.explain.wording import out_of_service
+from coordinator.explain.wording import out_of_service, slowly
 
 Node = Annotated[
     str,
@@ -41,7 +41,7 @@ node_app = typer.Typer(
 
 
 def nodes_command(settings: options.SettingsFile = None, as_json: options.AsJson = False) -> None:
-    """List all nodes with their state and, for idle nodes, the reason.
+    """List all nodes with their state, why they are idle, and what they render much slower than expected.
 
     Example: `farm nodes --json`
     """
@@ -119,7 +119,7 @@ def nodes_table(nodes: Sequence[NodeView]) -> Table:
             ", ".join(node.lanes),
             node.loaded_model or "-",
             f"{node.watts:.0f} W" if node.watts is not None else "-",
-            node.reason or node.doing,
+            "; ".join(filter(None, [node.reason or node.doing, *map(slowly, node.slow_paths)])),
         )
         for node in nodes
     ]
@@ -139,6 +139,16 @@ def idle_sentences(nodes: Iterable[NodeView]) -> list[str]:
             answer = out_of_service(_facts(node))
             lines.append(f"{answer.sentence} → {answer.remedy}" if answer.remedy else answer.sentence)
     return lines
+
+
+def slow_sentences(nodes: Iterable[NodeView]) -> list[str]:
+    """Returns a sentence for each model that a node in service renders much slower than expected."""
+    return [
+        f"node {node.name} {slowly(path)} → {path.remedy}"
+        for node in nodes
+        if in_service(node)
+        for path in node.slow_paths
+    ]
 
 
 def _facts(node: NodeView) -> NodeFacts:

@@ -14,7 +14,7 @@ from coordinator.cli import options
 from coordinator.cli.connection import connect
 from coordinator.cli.jobs import jobs_table, stopped
 from coordinator.cli.local import components_table
-from coordinator.cli.nodes import idle_sentences, nodes_table
+from coordinator.cli.nodes import idle_sentences, nodes_table, slow_sentences
 from coordinator.cli.show import out, print_json, table
 from coordinator.cli.watch import waits
 from coordinator.embedded.home import Home
@@ -78,7 +78,7 @@ def _blocks(local: FarmState | None, view: StatusView | None) -> list[Renderable
 
 
 def _problems(view: StatusView) -> list[str]:
-    """Returns everything that needs action: idle nodes, paused jobs, and shots without a suitable node."""
+    """Returns what needs action: idle and slow nodes, paused jobs, and shots without a suitable node."""
     stuck = [
         f"job {job.id} ({job.name}) paused itself: {stopped(job)}"
         for job in view.jobs
@@ -92,7 +92,7 @@ def _problems(view: StatusView) -> list[str]:
     vain = [
         f"lane {lane}: {wait}" for lane in lanes for wait in waits(view, lane) if wait.taker != "in service"
     ]
-    return [*idle_sentences(view.nodes), *stuck, *vain, *misfits]
+    return [*idle_sentences(view.nodes), *slow_sentences(view.nodes), *stuck, *vain, *misfits]
 
 
 def _queues(view: StatusView) -> RenderableType:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from common.states import NodeState, ShotState
-from common.views import FailureView, MemoryView
+from common.views import FailureView, MemoryView, SlowPathView
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -209,3 +209,5 @@ class NodeSubject:
     other_lanes: Mapping[str, int] = field(default_factory=dict)
     #: Memory measurements of cards of its type.
     memory: tuple[MemoryView, ...] = ()
+    #: Models that it renders much slower than expected.
+    slow_paths: tuple[SlowPathView, ...] = ()

@@ -8,13 +8,13 @@ from common.states import NodeState
 from common.units import counted, format_size
 from common.views import Explanation
 from coordinator.explain.facts import LaneWork, NodeSubject
-from coordinator.explain.wording import Answer, a_few, capitalised, in_hand, out_of_service
+from coordinator.explain.wording import Answer, a_few, capitalised, in_hand, out_of_service, slowly
 from coordinator.scheduling.planner import refusal
 
 
 def explain_node(subject: NodeSubject) -> Explanation:
     """What the node is doing, what it gets next from each lane, and why it cannot take the rest."""
-    answers = [*_standing(subject), *_version(subject), *_memory(subject)]
+    answers = [*_standing(subject), *_version(subject), *_slowness(subject), *_memory(subject)]
     if subject.node.in_service:
         for lane in subject.lanes:
             answers += _lane(lane)
@@ -48,6 +48,11 @@ def _version(subject: NodeSubject) -> Iterator[Answer]:
             f"it runs shotfarm {subject.version}; the farm runs {subject.farm_version}",
             f"install shotfarm=={subject.farm_version} on {subject.node.name}",
         )
+
+
+def _slowness(subject: NodeSubject) -> Iterator[Answer]:
+    for path in subject.slow_paths:
+        yield Answer(f"it {slowly(path)}; the farm plans with the rate that it has", path.remedy)
 
 
 def _memory(subject: NodeSubject) -> Iterator[Answer]:

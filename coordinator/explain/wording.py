@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeVar
 
 from common.states import NodeState
 from common.units import counted, format_money, format_seconds
-from common.views import MisfitView
+from common.views import MisfitView, SlowPathView
 from coordinator.explain.facts import Budget, Check, Hand, NodeFacts
 
 #: Hex digits of a shot ID shown to users.
@@ -102,6 +102,18 @@ def spent(budget: Budget) -> str:
     if budget.reserved > 0:
         return f"{words}, with {format_money(budget.reserved, budget.currency)} reserved for running work"
     return words
+
+
+def slowly(path: SlowPathView) -> str:
+    """
+    >>> hot = "thermal throttling is likely, because the card is at 91 °C"
+    >>> slowly(SlowPathView(model="sdxl", rate=0.31, faster=2, reason=hot, remedy=""))
+    'renders sdxl at 31 % of the rate expected of its card (2 nodes with such a card are faster): thermal \
+throttling is likely, because the card is at 91 °C'
+    """
+    others = f"{counted(path.faster, 'node')} with such a card {'is' if path.faster == 1 else 'are'} faster"
+    rate = f"renders {path.model} at {path.rate * 100:.0f} % of the rate expected of its card"
+    return f"{rate} ({others}): {path.reason}" if path.faster else f"{rate}: {path.reason}"
 
 
 def out_of_service(node: NodeFacts) -> Answer:

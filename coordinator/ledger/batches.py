@@ -25,9 +25,10 @@ from coordinator.ledger.specs import quarantine_key, shot_of
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import chunks, drop_unwanted, move_attempts, move_shots
 from coordinator.ledger.trust import blame_node
-from coordinator.scheduling.backlog import BatchAdvanced, BatchTrimmed
+from coordinator.scheduling.backlog import BatchAdvanced, BatchTrimmed, ImageRendered
 from coordinator.scheduling.member import card_of
 from coordinator.scheduling.offers import cost_of
+from coordinator.scheduling.slow_path import RenderedImage, is_comparable
 
 #: Why a shot left its batch.
 _TRIMMED = "taken back: an idle node finishes it sooner"
@@ -192,8 +193,7 @@ def _attempts(connection: Connection, asked: Sequence[tuple[str, _Asked]]) -> li
             batches.c.state.label("batch_state"),
             *(batches.c[name] for name in ("outcome", "work_key", "recipe", "pass_size")),
             works.c.amount,
-            nodes.c.card,
-            nodes.c.terms,
+            *(nodes.c[name] for name in ("card", "terms", "temperature_c")),
         )
         .select_from(
             attempts.join(shots)
@@ -247,6 +247,7 @@ def _deliver(write: Write, rules: Rules, received: Sequence[tuple[Row[Any], Repo
     shown = {attempt.shot_id: attempt.id for attempt, _ in received}
     move_shots(write, list(shown), ShotState.RUNNING, ShotEvent.DELIVERED, detail=shown)
     learn(write, [_pace(attempt, report) for attempt, report in received])
+    write.changes += [one for each in received if (one := _rendered(write, *each))]
 
 
 def _upload(write: Write, attempt: Row[Any], report: Report) -> dict[str, Any]:
@@ -260,6 +261,25 @@ def _upload(write: Write, attempt: Row[Any], report: Report) -> dict[str, Any]:
 
 def _pace(attempt: Row[Any], report: Report) -> Pace:
     return Pace(attempt.node_id, attempt.model, card_seconds(report.spent.seconds) / attempt.amount)
+
+
+def _rendered(write: Write, attempt: Row[Any], report: Report) -> ImageRendered | None:
+    """How the image compares with the estimate; None where nothing tells."""
+    card, work = card_of(attempt.card), write.backlog.works.get(attempt.work_key)
+    seconds, spent = card_seconds(report.spent.seconds), report.spent
+    if work is None or not seconds or not is_comparable(card, work.shot.megapixels):
+        return None
+    placement = write.backlog.placement(attempt.work_key, card)
+    if isinstance(placement, str) or not placement.pace_s or placement.recipe != attempt.recipe:
+        return None
+    rendering = RenderedImage(
+        slowness=seconds / (placement.pace_s * attempt.amount),
+        encoding=spent.seconds.get("encode", 0.0) / seconds,
+        watts=None if spent.energy_method == "estimated" else spent.joules / seconds,
+        temperature_c=attempt.temperature_c,
+        peak_bytes=report.peak_bytes,
+    )
+    return ImageRendered(attempt.node_id, attempt.model, rendering)
 
 
 def _fail(write: Write, rules: Rules, attempt: Row[Any], report: Report) -> None:

@@ -29,6 +29,7 @@ from coordinator.ledger.eligibility import Eligibility, needs
 from coordinator.ledger.failure_policy import by_its_own_fault, failed
 from coordinator.ledger.jobs import details_removed, job_row
 from coordinator.ledger.measurements import memory_views
+from coordinator.ledger.nodes import slow_path_views
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, events, jobs, plain, shots, wants
 from coordinator.ledger.shots import find_shot
@@ -260,5 +261,6 @@ def _node(connection: Connection, look: Eligibility, name: str, version: str) ->
         hand=_hand(connection, look.now, *held),
         lanes=tuple(look.lane_work(name, lane) for lane in row.lanes),
         memory=tuple(memory_views(connection, card_of(row.card).type)),
+        slow_paths=slow_path_views(look.backlog.slow_paths().get(name, {})),
         other_lanes={lane: images for lane, images in lanes.items() if lane not in row.lanes},
     )

@@ -288,8 +288,10 @@ class Ledger:
         self._transactions.on_orders(listener)
 
     def nodes(self) -> list[NodeView]:
+        with self._transactions.backlog() as backlog:
+            slow = backlog.slow_paths()
         with self._transactions.read() as connection:
-            return nodes.node_views(connection)
+            return nodes.node_views(connection, slow)
 
     def memory(self) -> list[MemoryView]:
         """Memory measurements of each type of card; `predicted_bytes` is None."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, func, insert, select, update
@@ -11,7 +12,7 @@ from common.fit import peak_limit
 from common.messages import CardFacts, Holdings, Join, NewHoldings
 from common.nodes import Card
 from common.states import NODE, BatchEvent, BatchState, NodeEvent, NodeState, ShotEvent, ShotState
-from common.views import NodeView, Who
+from common.views import NodeView, SlowPathView, Who
 from coordinator.ledger import trust
 from coordinator.ledger.endings import end_held
 from coordinator.ledger.fleet import members
@@ -23,6 +24,7 @@ from coordinator.ledger.transitions import move_node, move_shots
 from coordinator.ledger.trust import doubt_node
 from coordinator.ledger.waiting import samples
 from coordinator.scheduling.member import card_of
+from coordinator.scheduling.slow_path import SlowPath
 
 #: What a node has loaded, as its heartbeats report it.
 LOADED = ("loaded_model", "loaded_loras")
@@ -143,8 +145,8 @@ def hear(write: Write, node: Row[Any], **facts: Any) -> NodeState:
     return state
 
 
-def node_views(connection: Connection) -> list[NodeView]:
-    """All nodes that ever joined, sorted by name."""
+def node_views(connection: Connection, slow: Mapping[str, Mapping[str, SlowPath]]) -> list[NodeView]:
+    """All nodes that ever joined, sorted by name; `slow` has the slow paths by node and model."""
     held = batches.c.node_id == nodes.c.id, batches.c.state == plain(BatchState.LEASED)
     query = (
         select(nodes, batches.c.id.label("batch_id"))
@@ -152,10 +154,18 @@ def node_views(connection: Connection) -> list[NodeView]:
         .order_by(nodes.c.id)
     )
     known = members(connection)
-    return [_view(row, known[row.id].speeds) for row in connection.execute(query)]
+    return [
+        _view(row, known[row.id].speeds, slow_path_views(slow.get(row.id, {})))
+        for row in connection.execute(query)
+    ]
 
 
-def _view(row: Row[Any], measured: dict[str, float]) -> NodeView:
+def slow_path_views(slow: Mapping[str, SlowPath]) -> tuple[SlowPathView, ...]:
+    """The slow paths of one node, by model."""
+    return tuple(SlowPathView(model=model, **path._asdict()) for model, path in sorted(slow.items()))
+
+
+def _view(row: Row[Any], measured: dict[str, float], slow: tuple[SlowPathView, ...]) -> NodeView:
     return NodeView(
         id=row.id,
         name=row.id,
@@ -165,6 +175,7 @@ def _view(row: Row[Any], measured: dict[str, float]) -> NodeView:
         facts=CardFacts(**row.card),
         terms=row.terms,
         speeds=measured,
+        slow_paths=slow,
         vram_class=row.vram_class,
         state=row.state,
         reason=row.reason,

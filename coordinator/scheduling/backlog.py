@@ -21,6 +21,7 @@ from coordinator.scheduling.horizon import Horizon, NodeKind, Outlook
 from coordinator.scheduling.member import Member
 from coordinator.scheduling.placing import Placement, Placer
 from coordinator.scheduling.running import RunningBatch
+from coordinator.scheduling.slow_path import Record, RenderedImage, SlowPath, noted, slow_paths
 
 _BACKLOGS = count(1)
 #: Work keys on cards whose placement is remembered.
@@ -215,6 +216,14 @@ class LoadMeasured(NamedTuple):
     seconds: float
 
 
+class ImageRendered(NamedTuple):
+    """A node rendered an image that estimates can be compared with."""
+
+    node_id: str
+    model: str
+    rendering: RenderedImage
+
+
 class PassLimited(NamedTuple):
     """Cards of a type take at most so many images of a work key in one pass."""
 
@@ -259,6 +268,7 @@ Change = (
     | NodeMoved
     | SpeedMeasured
     | LoadMeasured
+    | ImageRendered
     | PassLimited
     | PassMeasured
     | LimitsLifted
@@ -302,6 +312,8 @@ class Backlog:
     #: Card type and work key to the largest pass by recipe; card type and size to what was measured.
     ceilings: dict[tuple[str, str], dict[str, int]] = field(default_factory=dict)
     peaks: dict[tuple[str, Size], dict[str, Peak]] = field(default_factory=dict)
+    #: Node and model to what its images have shown since the node came into service.
+    records: dict[str, dict[str, Record]] = field(default_factory=dict)
 
     def apply(self, change: Change) -> None:
         """Follow what a commit changed."""
@@ -321,7 +333,7 @@ class Backlog:
                     self.usage.add(owner, seconds, at)
                 else:
                     self.usage.begin(in_hand, owner, seconds, at)
-            case NodesChanged() | NodeMoved() | SpeedMeasured() | LoadMeasured():
+            case NodesChanged() | NodeMoved() | SpeedMeasured() | LoadMeasured() | ImageRendered():
                 self._change_nodes(change)
             case PassLimited() | PassMeasured() | LimitsLifted():
                 self._measure(change)
@@ -345,6 +357,7 @@ class Backlog:
             _placements=self._placements.copy(),
             ceilings=self.ceilings.copy(),
             peaks=self.peaks.copy(),
+            records=self.records.copy(),
         )
 
     def placement(self, work_key: str, card: Card) -> Placement | str:
@@ -411,7 +424,9 @@ class Backlog:
         known: list[float] = [node.speeds[model] for node in everyone if model in node.speeds]
         return max(known, default=None)
 
-    def _change_nodes(self, change: NodesChanged | NodeMoved | SpeedMeasured | LoadMeasured) -> None:
+    def _change_nodes(
+        self, change: NodesChanged | NodeMoved | SpeedMeasured | LoadMeasured | ImageRendered
+    ) -> None:
         match change:
             case NodesChanged(nodes):
                 for node in nodes.values():
@@ -424,6 +439,9 @@ class Backlog:
             case LoadMeasured(node_id, model, seconds):
                 node = self.known(node_id)
                 self._know(replace(node, loads={**node.loads, model: seconds}))
+            case ImageRendered(node_id, model, rendering):
+                known = self.records.get(node_id, {})
+                self.records[node_id] = {**known, model: noted(known.get(model), rendering)}
 
     def _know(self, node: Member) -> None:
         before = self.node(node.id)
@@ -435,6 +453,9 @@ class Backlog:
         elif node.state is NodeState.SELFTEST:
             nodes = self.tested
         nodes[node.id] = node
+        if before is None or before.card != node.card or (node.serves and not before.serves):
+            # Its owner may have changed what slowed it down.
+            self.records.pop(node.id, None)
         if before is None or before.abilities != node.abilities:
             self._takers.clear()
 
@@ -450,6 +471,10 @@ class Backlog:
     def nodes(self) -> dict[str, Member]:
         """Every node by id."""
         return {**self.away, **self.tested, **self.serving}
+
+    def slow_paths(self) -> dict[str, dict[str, SlowPath]]:
+        """What nodes render at less than half the rate of their card, by node and model."""
+        return slow_paths(self.records, {node_id: self.known(node_id).card for node_id in self.records})
 
     def seen(self, card: Card, work_key: str, work: WorkSample) -> Seen:
         """What cards of this type have shown about such work."""
