@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -69,25 +69,28 @@ def survey(backlog: Backlog, version: int, now: float, batch_s: float) -> Survey
 def _works(backlog: Backlog, now: float, batch_s: float) -> dict[str, list[WaitingWork]]:
     """By lane, what waits of each job and model, with the nodes in service that can take it.
 
-    The work key with the most images stands for those of its job and model. Batches in progress whose end is
-    unknown count half of `batch_s`.
+    The work key with the most images stands for those of its job and model; an image takes as long as they
+    take on average. Batches in progress whose end is unknown count half of `batch_s`.
     """
     largest: dict[tuple[str, str], tuple[int, Line]] = {}
     images: Counter[tuple[str, str]] = Counter()
+    amounts: dict[tuple[str, str], float] = defaultdict(float)
     for line, number in backlog.lines.items():
-        key = line.job_id, backlog.works[line.work_key].model
+        work = backlog.works[line.work_key]
+        key = line.job_id, work.model
         images[key] += number
+        amounts[key] += number * work.amount
         largest[key] = max((number, line), largest.get(key, (0, line)))
     found: dict[str, list[WaitingWork]] = {}
     #: Jobs often share a work key, and then all their seats.
-    known: dict[tuple[str, str, int], tuple[Seat, ...]] = {}
-    for (job_id, model), (_, line) in sorted(largest.items(), key=lambda one: _turn(backlog, one[0], now)):
-        lane = backlog.jobs[job_id].lane
-        alike = lane, line.work_key, line.min_class
+    known: dict[tuple[str, str, int, float], tuple[Seat, ...]] = {}
+    for key, (_, line) in sorted(largest.items(), key=lambda one: _turn(backlog, one[0], now)):
+        job = backlog.jobs[line.job_id]
+        amount = amounts[key] / images[key]
+        alike = job.lane, line.work_key, line.min_class, amount
         if alike not in known:
-            known[alike] = tuple(_seats(backlog, lane, line, now, batch_s))
-        work = WaitingWork(job_id, model, images[job_id, model], known[alike], backlog.jobs[job_id].priority)
-        found.setdefault(lane, []).append(work)
+            known[alike] = tuple(_seats(backlog, job.lane, line, amount, now, batch_s))
+        found.setdefault(job.lane, []).append(WaitingWork(*key, images[key], known[alike], job.priority))
     return found
 
 
@@ -112,13 +115,22 @@ def _tails(
             continue
         alike = job.lane, batch.work_key, batch.min_class
         if alike not in known:
-            line = Line(batch.job_id, batch.work_key, batch.min_class)
-            known[alike] = {seat.node_id: seat for seat in _seats(backlog, job.lane, line, now, batch_s)}
+            line, amount = (
+                Line(batch.job_id, batch.work_key, batch.min_class),
+                backlog.works[batch.work_key].amount,
+            )
+            seats = _seats(backlog, job.lane, line, amount, now, batch_s)
+            known[alike] = {seat.node_id: seat for seat in seats}
         yield Tail(batch.id, images, end, batch.image_s, known[alike])
 
 
-def _seats(backlog: Backlog, lane: str, line: Line, now: float, batch_s: float) -> Iterator[Seat]:
-    """Nodes in service that can take shots of a line, without those of which nothing tells how fast."""
+def _seats(
+    backlog: Backlog, lane: str, line: Line, amount: float, now: float, batch_s: float
+) -> Iterator[Seat]:
+    """Nodes in service that can take shots of a line, without those of which nothing tells how fast.
+
+    `amount` is that of an image, in megapixel-forwards.
+    """
     work = backlog.works[line.work_key]
     for node_id in sorted(backlog.takers(lane, line)):
         member = backlog.serving[node_id]
@@ -131,5 +143,5 @@ def _seats(backlog: Backlog, lane: str, line: Line, now: float, batch_s: float) 
                 member.kind,
                 free_at=backlog.free_at(member, now, batch_s),
                 load_s=load_seconds(member, work, placement),
-                image_s=pace_s * work.amount,
+                image_s=pace_s * amount,
             )

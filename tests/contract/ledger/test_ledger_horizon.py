@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from common.messages import Spent
 from common.states import NodeState
 from coordinator.background.look_ahead import LookAhead
@@ -183,3 +185,16 @@ def test_what_a_load_took_here_counts_for_the_next_one_and_a_change_of_loras_doe
     assert loads() == {"tiny": 30.0}
     bench.restart()
     assert loads() == {"tiny": 30.0}
+
+
+def test_images_of_several_sizes_count_as_long_as_they_take(bench: Bench) -> None:
+    measured(bench, "node", 10.0)
+    small, large = placed(10, width=500), placed(2, first=10, width=2000)
+    job = bench.submit([*small, *large]).job_id
+
+    look(bench)
+
+    with bench.ledger._transactions.backlog() as backlog:
+        assert backlog.horizons is not None
+        end = backlog.horizons["public"].ends[job]
+    assert end - bench.clock.now == pytest.approx(10 * 5.0 + 2 * 20.0, rel=0.1)
