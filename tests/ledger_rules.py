@@ -210,6 +210,9 @@ def _check_backlog(connection: Connection, backlog: Backlog) -> None:
     assert {tuple(row) for row in _rows(connection, waiting)} == waits
     assert {row.id for row in rows.values() if row.state == "waiting"} <= wanted
     assert backlog.nodes() == members(connection)
+    for (lane, work_key, min_class), takers in backlog._takers.items():
+        line = Line("", work_key, min_class)
+        assert takers == {id_ for id_, one in backlog.serving.items() if backlog._takes(one, lane, line)}
     held = {row.id: row.node_id for row in _rows(connection, batches) if row.state == "leased"}
     left = Counter(row.batch_id for row in _rows(connection, attempts) if row.state == "running")
     running = {batch.id: (node_id, batch.left) for node_id, batch in backlog.running.items()}

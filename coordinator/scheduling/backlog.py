@@ -387,12 +387,13 @@ class Backlog:
         kind = lane, line.work_key, line.min_class
         known = self._takers.get(kind)
         if known is None:
-            known = self._takers[kind] = frozenset(
-                node.id
-                for node in self.serving.values()
-                if lane in node.lanes and isinstance(self.placed(node, line), Placement)
-            )
+            everyone = self.serving.values()
+            known = frozenset(node.id for node in everyone if self._takes(node, lane, line))
+            self._takers[kind] = known
         return known
+
+    def _takes(self, node: Member, lane: str, line: Line) -> bool:
+        return node.serves and lane in node.lanes and isinstance(self.placed(node, line), Placement)
 
     def outlook(self, lane: str, kind: NodeKind, now: float) -> Outlook:
         """The horizon of a lane as a node of this kind sees it."""
@@ -457,7 +458,18 @@ class Backlog:
             # Its owner may have changed what slowed it down.
             self.records.pop(node.id, None)
         if before is None or before.abilities != node.abilities:
-            self._takers.clear()
+            self._update_takers(node)
+
+    def _update_takers(self, node: Member) -> None:
+        """A node joined, or takes other work than before. Grows with the work keys that wait."""
+        waiting = {(line.work_key, line.min_class) for line in self.lines}
+        known, self._takers = self._takers, {}
+        for (lane, work_key, min_class), takers in known.items():
+            if (work_key, min_class) in waiting:
+                takes = self._takes(node, lane, Line("", work_key, min_class))
+                if takes != (node.id in takers):
+                    takers = takers | {node.id} if takes else takers - {node.id}
+                self._takers[lane, work_key, min_class] = takers
 
     def node(self, node_id: str) -> Member | None:
         return self.serving.get(node_id) or self.tested.get(node_id) or self.away.get(node_id)

@@ -77,7 +77,7 @@ def offer(member: Member, lane: str, backlog: Backlog, rates: Money, now: float)
         if affordable < images:
             found.refusals["their job's budget does not allow them now"] += images - affordable
         if affordable:
-            found.options.append(replace(option, images=affordable))
+            found.options.append(option if affordable == images else replace(option, images=affordable))
     return found
 
 

@@ -143,7 +143,10 @@ def take_turns(
     taken: dict[str, float] = {}
     soon = now + batch_s * _SOON
     for work in works:
-        seats = [seat._replace(free_at=taken.get(seat.node_id, seat.free_at)) for seat in work.seats]
+        seats = [
+            seat if seat.node_id not in taken else seat._replace(free_at=taken[seat.node_id])
+            for seat in work.seats
+        ]
         end = finish(now, seats, work.images)
         making_way = dict[str, RunningBatch]()
         if soon < end < now + _NEARLY_SHORT * batch_s:
