@@ -15,6 +15,7 @@ pytestmark = pytest.mark.slow
 
 #: The first job wants these, the second the first half of them.
 _SHOTS = 24
+_MORE_THAN_ALL_NODES_TAKE_AT_ONCE = 160
 #: A third job that has nothing to do with them.
 _OTHERS = 4
 #: So small that the estimate at submission is far below what the engine's pace will cost.
@@ -23,11 +24,11 @@ _SMALL = "64x64"
 _ROUNDING = 1e-12
 
 
-def submit_both(trial: Trial) -> tuple[str, str]:
+def submit_both(trial: Trial, shots: int = _SHOTS) -> tuple[str, str]:
     """Both jobs, of which the first was claimed for already."""
     subject = str(uuid4())
-    first = trial.submit(shots=_SHOTS, subject=subject)
-    second = trial.submit(shots=_SHOTS // 2, subject=subject)
+    first = trial.submit(shots=shots, subject=subject)
+    second = trial.submit(shots=shots // 2, subject=subject)
     trial.node_at_work()
     return first, second
 
@@ -62,7 +63,7 @@ def test_what_another_job_wants_is_made_although_one_is_cancelled(trial: Trial) 
 
 
 def test_what_another_job_wants_is_made_although_one_is_paused(trial: Trial) -> None:
-    first, second = submit_both(trial)
+    first, second = submit_both(trial, _MORE_THAN_ALL_NODES_TAKE_AT_ONCE)
     with trial.target.client() as client:
         client.steer_job(first, "pause")
         paused_at = time.time()
@@ -74,7 +75,7 @@ def test_what_another_job_wants_is_made_although_one_is_paused(trial: Trial) -> 
         assert view.counts["waiting"]
         assert all(leased_at < paused_at for leased_at in times_of_leases(trial, first))
         client.steer_job(first, "resume")
-    assert len(trial.judge().wanted) == _SHOTS + _OTHERS
+    assert len(trial.judge().wanted) == _MORE_THAN_ALL_NODES_TAKE_AT_ONCE + _OTHERS
 
 
 def test_what_another_job_wants_is_made_although_one_is_out_of_money(trial: Trial) -> None:
