@@ -82,9 +82,9 @@ def test_a_broker_that_is_emptied_in_mid_job_costs_nothing(trial: Trial) -> None
 def test_tickets_lost_between_broker_and_worker_come_back(trial: Trial) -> None:
     # More than all nodes take at once, so that the next batches need tickets.
     trial.submit(shots=160)
-    with redis.Redis.from_url(trial.target.settings().broker_url) as broker:
+    with redis.Redis.from_url(trial.target.settings().broker_url, socket_timeout=None) as broker:
         # As a worker takes one that dies before it has parked it; who waits longest is served first.
-        lost = [broker.brpop(_TICKET_QUEUES, timeout=60) for _ in range(2)]
+        lost = [broker.brpop(_TICKET_QUEUES, timeout=120) for _ in range(2)]
     assert all(lost)
     trial.judge()
 
