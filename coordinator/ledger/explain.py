@@ -261,6 +261,6 @@ def _node(connection: Connection, look: Eligibility, name: str, version: str) ->
         hand=_hand(connection, look.now, *held),
         lanes=tuple(look.lane_work(name, lane) for lane in row.lanes),
         memory=tuple(memory_views(connection, card_of(row.card).type)),
-        slow_paths=slow_path_views(look.backlog.slow_paths().get(name, {})),
+        slow_paths=slow_path_views(look.backlog.slow_paths()().get(name, {})),
         other_lanes={lane: images for lane, images in lanes.items() if lane not in row.lanes},
     )

@@ -291,7 +291,7 @@ class Ledger:
         with self._transactions.backlog() as backlog:
             slow = backlog.slow_paths()
         with self._transactions.read() as connection:
-            return nodes.node_views(connection, slow)
+            return nodes.node_views(connection, slow())
 
     def memory(self) -> list[MemoryView]:
         """Memory measurements of each type of card; `predicted_bytes` is None."""

@@ -6,8 +6,9 @@ and when a job opens, the counts come from the tables.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count
 from math import inf
 from typing import NamedTuple
@@ -484,9 +485,13 @@ class Backlog:
         """Every node by id."""
         return {**self.away, **self.tested, **self.serving}
 
-    def slow_paths(self) -> dict[str, dict[str, SlowPath]]:
-        """What nodes render at less than half the rate of their card, by node and model."""
-        return slow_paths(self.records, {node_id: self.known(node_id).card for node_id in self.records})
+    def slow_paths(self) -> Callable[[], dict[str, dict[str, SlowPath]]]:
+        """What nodes render at less than half the rate of their card now, by node and model.
+
+        Worked out when it is called, which takes long with many nodes: not under the lock of writers.
+        """
+        cards = {node_id: self.known(node_id).card for node_id in self.records}
+        return partial(slow_paths, self.records.copy(), cards)
 
     def seen(self, card: Card, work_key: str, work: WorkSample) -> Seen:
         """What cards of this type have shown about such work."""
