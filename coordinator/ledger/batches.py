@@ -31,7 +31,7 @@ from coordinator.scheduling.offers import cost_of
 from coordinator.scheduling.slow_path import RenderedImage, is_comparable
 
 #: Why a shot left its batch.
-_TRIMMED = "taken back: an idle node finishes it sooner"
+_TRIMMED = "taken back for an idle node or a short job"
 
 
 def batch_row(connection: Connection, batch_id: str, token: str) -> Row[Any]:

@@ -363,7 +363,7 @@ batches = Table(
     may("closed_at", Double),
     #: Cost estimated at the time of the lease, without that of shots taken back since.
     must("estimate", Double),
-    #: Shots taken back because an idle node finishes them sooner.
+    #: Shots taken back for idle nodes or short jobs.
     must("trimmed", Integer, "0"),
     #: Cumulative `Spent` from its heartbeats.
     must("spent_s", JSON),
