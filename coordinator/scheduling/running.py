@@ -7,7 +7,7 @@ short job that is next in turn does not wait until nodes have rendered whole bat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
@@ -18,6 +18,8 @@ from coordinator.scheduling.horizon import Seat, WaitingWork, finish
 _NEARLY_OVER = 1 / 4
 #: Share of a batch's usual length that the batch must end sooner: a trim costs two commits and a claim.
 _LEAST_GAIN = 1 / 40
+#: Batches that are looked at in one round; the next one follows in a second.
+_AT_MOST = 100
 #: Share of a batch's usual length within which a short job is done soon enough.
 _SOON = 1 / 6
 #: Batches after which a work may end by itself, and still be short if nodes make way for it.
@@ -89,14 +91,17 @@ def trims(now: float, tails: Iterable[Tail], idle: Iterable[str], batch_s: float
     """Batch to the images that are taken back from it, so that idle nodes finish them sooner.
 
     The batch that ends last is helped first, by the node that can take most of it, so that both end together.
-    `batch_s` is the usual length of a batch. Grows with tails + trims × idle nodes.
+    `batch_s` is the usual length of a batch. Looks at the `_AT_MOST` batches that end last of those that an
+    idle node can take; grows with tails, and with works × idle nodes.
     """
     least_s = batch_s * _LEAST_GAIN
     free = dict.fromkeys(sorted(idle))
     found: dict[str, int] = {}
-    latest = [(-tail.end, tail.batch_id, tail) for tail in tails if tail.images]
+    latest = [(-tail.end, tail.batch_id, tail) for tail in _within_reach(tails, free.keys()) if tail.images]
     heapify(latest)
-    while free and latest:
+    for _ in range(_AT_MOST):
+        if not free or not latest:
+            break
         *_, tail = heappop(latest)
         shares = {node: _share(now + least_s, tail, tail.seats[node]) for node in free if node in tail.seats}
         node = max(shares, key=lambda one: shares[one], default=None)
@@ -109,6 +114,16 @@ def trims(now: float, tails: Iterable[Tail], idle: Iterable[str], batch_s: float
         if rest.images:
             heappush(latest, (-rest.end, rest.batch_id, rest))
     return found
+
+
+def _within_reach(tails: Iterable[Tail], idle: Set[str]) -> Iterator[Tail]:
+    """The tails that an idle node can take; those of the same work have the same seats."""
+    known: dict[int, bool] = {}
+    for tail in tails:
+        if id(tail.seats) not in known:
+            known[id(tail.seats)] = not idle.isdisjoint(tail.seats)
+        if known[id(tail.seats)]:
+            yield tail
 
 
 def _share(begin: float, tail: Tail, seat: Seat) -> int:

@@ -155,3 +155,23 @@ def test_taking_turns_never_cuts_a_pass(images: int, image_s: float, nodes: int,
         now, [short(*crew, images=images)], busy, first_come, BATCH_S
     ).trims.items():
         assert 0 < taken <= busy[batch].not_begun(now)
+
+
+def test_a_large_farm_is_not_compared_with_all_its_idle_nodes() -> None:
+    looks = 0
+
+    class Seats(dict[str, Seat]):
+        def __getitem__(self, node: str) -> Seat:
+            nonlocal looks
+            looks += 1
+            return super().__getitem__(node)
+
+    idle = [f"idle-{n}" for n in range(10)]
+    too_slow = Seats({node: seat(node, 1000.0) for node in idle})
+    assert trims(0.0, [Tail(f"b{n}", 10, 100.0, 10.0, too_slow) for n in range(5000)], idle, BATCH_S) == {}
+    assert looks <= 1000
+
+
+def test_batches_that_no_idle_node_can_take_keep_no_help_from_others() -> None:
+    late = [tail(seat("other"), batch=f"b{n:03}", end=900.0) for n in range(200)]
+    assert trims(0.0, [*late, tail(seat("idle"), batch="soon")], ["idle"], BATCH_S) == {"soon": 4}
