@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -13,10 +14,10 @@ from PIL import Image
 
 from common.errors import Unavailable
 from common.keys import TicketSigner
-from common.messages import Verdict
+from common.messages import Lease, Verdict
 from common.storage import MODELS
 from coordinator.background.store_cleanup import KEEP_S, clear_quarantine
-from tests.farm import MANIFEST, RunningFarm, ScriptedNode, drawn, running_farm, until
+from tests.farm import DEADLINE_S, MANIFEST, RunningFarm, ScriptedNode, drawn, running_farm, until
 from tests.ingest_worker import ingest_worker
 from tests.servers import S3Server, ValkeyServer
 
@@ -73,6 +74,29 @@ def test_a_manifest_becomes_stored_images_that_say_what_they_are(
         assert image["cost"] > 0
     table = operator.get(f"/v1/jobs/{job}/table").json()
     assert [(row["model"], row["vram_class"], row["images"]) for row in table["rows"]] == [("tiny", 8, 4)]
+
+
+@pytest.mark.parametrize("look_ahead", [True, False])
+def test_a_parked_node_gets_new_work_with_and_without_look_ahead(
+    tmp_path: Path, own_valkey: ValkeyServer, look_ahead: bool
+):
+    with (
+        running_farm(tmp_path, own_valkey.url, look_ahead=look_ahead) as farm,
+        farm.client() as operator,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        node, signer = ScriptedNode(farm), TicketSigner("ticket-key")
+
+        def claimed() -> Lease:
+            while (lease := node.claim(signer.issue("public", 8).text).lease) is None:
+                pass
+            return lease
+
+        leased = threads.submit(claimed)
+        until(lambda: farm.farm.claims.callers() == {node.joined.node_id})
+        submit(operator)
+        assert leased.result(DEADLINE_S).shots
+        node.leave()
 
 
 def test_a_deleted_picture_is_gone_and_its_shot_is_rendered_again_beside_it(
