@@ -26,10 +26,10 @@ _ROUNDING = 1e-12
 
 def submit_both(trial: Trial, shots: int = _SHOTS) -> tuple[str, str]:
     """Both jobs, of which the first was claimed for already."""
-    subject = str(uuid4())
+    subject, began = str(uuid4()), time.time()
     first = trial.submit(shots=shots, subject=subject)
     second = trial.submit(shots=shots // 2, subject=subject)
-    trial.node_at_work()
+    trial.node_at_work(since=began)
     return first, second
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,8 +58,9 @@ def test_a_farm_that_is_told_to_stop_hands_its_work_back_and_finishes_it_after_t
         house.farm("down")
         assert house.processes() == []
         assert {batch["outcome"] for batch in trial.batches()} <= _IN_ORDER
+        started = time.time()
         with house.start("up", "--foreground") as farm:
-            trial.node_at_work()
+            trial.node_at_work(since=started)
             farm.send_signal(signal.SIGINT)
             assert farm.wait(60) == 0
         assert house.processes() == []

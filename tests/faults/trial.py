@@ -23,6 +23,8 @@ from tests.faults.watch import Watch
 
 NODES = ("node-8a", "node-24")
 _SETTLED = ("done", "failed", "cancelled")
+#: Of a job: more than the two nodes take with their first batches.
+_MORE_THAN_TAKEN_AT_ONCE = 48
 
 
 @dataclass(slots=True)
@@ -61,14 +63,14 @@ class Trial:
 
     def begin(self, **job: Any) -> str:
         """Submit a job and wait until some of it is done and a node has just leased more; that node."""
-        self.submit(**job)
+        # More than both nodes take at once, so that they lease more.
+        self.submit(**{"shots": _MORE_THAN_TAKEN_AT_ONCE} | job)
         self.target.house.wait_for(lambda: self.fates()["done"], bool)
-        return self.node_at_work()
+        return self.node_at_work(since=time.time())
 
-    def node_at_work(self) -> str:
-        """A node that has just leased a batch of this trial."""
-        now = time.time()
-        return str(self._leased(lambda batch: batch["leased_at"] > now)["node_id"])
+    def node_at_work(self, *, since: float) -> str:
+        """A node that holds a batch of this trial which it has leased since then."""
+        return str(self._leased(lambda batch: batch["leased_at"] > since)["node_id"])
 
     def until_leased(self, node: str) -> None:
         """Wait until the node holds a batch of this trial and has begun to render it."""

@@ -155,7 +155,7 @@ def test_an_order_is_logged_once(
         worker.progress.leave()
 
     assert caplog.messages == [
-        "received order: drop cancelled images (1)",
+        "received order: drop images (1)",
         "received order: stop (its lease ran out)",
     ]
 
