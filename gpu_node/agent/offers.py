@@ -39,6 +39,8 @@ class Offers:
         self._aside: dict[str, tuple[str, float]] = {}
         self._joined: Joined | None = None
         self._lock = threading.Lock()
+        #: What the farm hears last is the newest.
+        self._telling = threading.Lock()
 
     def offer(self) -> Holdings:
         """What is here now, compared with the catalog (seconds a GB, once)."""
@@ -128,10 +130,11 @@ class Offers:
         log.info("the farm's catalog has changed; this node offers %s", ", ".join(offer.models) or "no model")
 
     def _tell(self) -> Holdings:
-        offer = self.offer()
-        if self._joined is not None:
-            told = NewHoldings(incarnation=self._joined.incarnation, **offer.model_dump())
-            self._coordinator.hold(self._joined.node_id, told)
+        with self._telling:
+            offer = self.offer()
+            if self._joined is not None:
+                told = NewHoldings(incarnation=self._joined.incarnation, **offer.model_dump())
+                self._coordinator.hold(self._joined.node_id, told)
         return offer
 
     def _usable(self, holdings: Sequence[Holding]) -> list[Holding]:

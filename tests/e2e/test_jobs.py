@@ -39,12 +39,16 @@ def hashes(folder: Path) -> dict[str, str]:
     }
 
 
+#: Changes of a manifest after which a node certainly has a part in it, whichever models are loaded.
+_WORK_FOR = {"small": {"seeds: 12": "seeds: 40"}, "large": {"model: tiny\n": "model: tiny-24\n"}}
+
+
 @pytest.mark.parametrize("victim", ["small", "large"])
 def test_a_killed_node_is_started_again_and_costs_its_job_less_than_a_minute(
     open_studio: Farmhouse, victim: str
 ) -> None:
     restarts = open_studio.parts()[victim]["restarts"]
-    job = submitted(open_studio, own(open_studio, f"{victim}-less", "many"))
+    job = submitted(open_studio, own(open_studio, f"{victim}-less", "many", **_WORK_FOR[victim]))
     with open_studio.client() as client:
         open_studio.wait_for(
             lambda: client.job(job), lambda view: victim in view.running and view.counts.get("done", 0) > 0
@@ -53,9 +57,9 @@ def test_a_killed_node_is_started_again_and_costs_its_job_less_than_a_minute(
         open_studio.wait_for(lambda: client.job(job), lambda view: view.status == "done")
     open_studio.wait_for(open_studio.parts, lambda parts: parts[victim]["state"] == "ready")
     assert open_studio.parts()[victim]["restarts"] == restarts + 1
-    assert open_studio.stored_of(job) == [1] * 38
+    assert set(open_studio.stored_of(job)) == {1}
     # Undisturbed and at once afterwards: whatever else the machine does weighs on both.
-    calm = submitted(open_studio, own(open_studio, f"{victim}-safe", "many"), "--watch")
+    calm = submitted(open_studio, own(open_studio, f"{victim}-safe", "many", **_WORK_FOR[victim]), "--watch")
     undisturbed_s = open_studio.duration_s(calm)
     assert open_studio.duration_s(job) - undisturbed_s <= A_KILL_COSTS_AT_MOST_S
 

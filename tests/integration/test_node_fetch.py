@@ -92,6 +92,7 @@ def test_a_model_that_cannot_be_fetched_is_put_aside_and_blames_neither_node_nor
     offers = fetching.context.offers
     assert offers.offer().fetches == ("far",)
     with offers.following(farm.joined()):
+        farm.wait_for(lambda: farm.holdings)  # the newer catalog is read: what is put aside now stays so
         fetching.work(lease(shot(), model="far"))
 
     (close,) = farm.closes
