@@ -93,7 +93,9 @@ def test_pull_fetches_only_what_is_missing_or_damaged(open_studio: Farmhouse) ->
 
 def test_a_paused_job_renders_nothing_until_it_is_resumed(open_studio: Farmhouse) -> None:
     # More than is rendered while a busy machine starts a command.
-    job = submitted(open_studio, own(open_studio, "clay", "many", **{"seeds: 12": "seeds: 800"}))
+    job = submitted(
+        open_studio, own(open_studio, "clay", "many", **{"seeds: 12": "seeds: 800", "steps: 20": "steps: 4"})
+    )
     open_studio.farm("pause", job)
     with open_studio.client() as client:
         open_studio.wait_for(lambda: client.job(job), lambda view: not view.running)
