@@ -57,7 +57,7 @@ fuzz: setup-dev  ## Plan random files and look for crashes and hangs: make fuzz 
 	FARM_FUZZ_MINUTES=$(MINUTES) $(BIN)/python -m pytest -n 0 tests/unit/manifests/test_fuzzed_files.py
 
 reference: setup-dev  ## Generate docs/reference/farm.md from command help
-	$(BIN)/python -m typer coordinator.cli.main utils docs --name farm --output docs/reference/farm.md
+	$(BIN)/python -m typer coordinator.cli.all_commands utils docs --name farm --output docs/reference/farm.md
 
 clean:  ## Stop the farm; remove the environment, farm data, rendered images and caches
 	@if [ -x $(BIN)/farm ]; then $(BIN)/farm down; fi

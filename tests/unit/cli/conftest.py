@@ -13,7 +13,8 @@ import typer
 from PIL import Image
 
 from common.rendering import Rendered, RenderOrder
-from coordinator.cli.main import app, main
+from coordinator.cli.all_commands import app
+from coordinator.cli.main import main
 from coordinator.cli.renderer import OnProgress
 from gpu_node.cli import app as node_app
 
@@ -34,6 +35,7 @@ PROGRAMS: dict[Any, Any] = {app: typer.main.get_command(app), node_app: typer.ma
 @pytest.fixture(autouse=True)
 def _made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Making a program's commands and reading all certificates take longer than most commands."""
+    monkeypatch.setattr("coordinator.cli.main.farm_app", lambda only: app)
     monkeypatch.setattr("typer.main.get_command", PROGRAMS.__getitem__)
     monkeypatch.setattr("ssl.create_default_context", lambda **_: _TLS)
 

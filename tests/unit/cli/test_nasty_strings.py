@@ -20,7 +20,7 @@ from common.messages import CardFacts, Join
 from common.terminal import err, out
 from common.views import ErrorView, JobView
 from common.wording import visible, visible_lines
-from coordinator.cli.main import app
+from coordinator.cli.all_commands import app
 from coordinator.cli.show import print_json
 from coordinator.cli.watch import screen
 from coordinator.embedded.state import FarmState

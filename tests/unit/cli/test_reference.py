@@ -7,12 +7,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from coordinator.cli.main import app
+import typer
+
+from coordinator.cli.all_commands import app
+from coordinator.cli.main import farm_app
 from gpu_node.cli import app as node_app
 from tests.unit.cli.conftest import PROGRAMS, Farm
 
 _PAGE = Path(__file__).parents[3] / "docs" / "reference" / "farm.md"
 _GROUP = PROGRAMS[app]
+#: Before the fixtures of this folder replace it.
+_REAL_GET_COMMAND = typer.main.get_command
 _NODE = PROGRAMS[node_app]
 #: Every command by all its words.
 _COMMANDS: dict[str, Any] = {
@@ -43,3 +48,12 @@ def test_every_command_has_an_example_help_for_each_option_and_a_place_on_the_pa
         said = farm(*name.split(), "--help").out
         assert not re.search(r"\{|<\w", said), name
         assert ("--json" in said) == (name not in ("schema", "down", "new")), name
+
+
+def test_a_command_that_is_called_is_the_only_one_and_a_wrong_name_finds_them_all() -> None:
+    for name, command in _GROUP.commands.items():
+        program: Any = _REAL_GET_COMMAND(farm_app(name))
+        assert list(program.commands) == [name]
+        assert program.commands[name].help == command.help
+    nearly: Any = _REAL_GET_COMMAND(farm_app("puase"))
+    assert list(nearly.commands) == list(_GROUP.commands)

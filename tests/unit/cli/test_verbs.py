@@ -12,7 +12,7 @@ import pytest
 
 from common.messages import Lease, Report, Verdict
 from common.views import Submit
-from coordinator.cli.main import app
+from coordinator.cli.all_commands import app
 from tests.farm import MANIFEST, QUICK, RunningFarm, ScriptedNode, running_farm
 from tests.servers import ValkeyServer
 from tests.unit.cli.conftest import PROGRAMS, Farm
