@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from common.errors import Conflict, FitsNothing, OverBudget, SomeFailed
+from common.errors import Conflict, FitsNothing, OverBudget, SomeFailed, Unavailable
 from common.terminal import styled, styled_lines
 from common.units import counted
 from common.views import JobView, StatusView
@@ -29,6 +29,8 @@ _POLL_S = 0.5
 _LOG_STEP = 0.1
 #: Number of consecutive polls before giving up, because a shot may be between two states.
 _HOPELESS_POLLS = 10
+#: Seconds without an answer after which watching ends: a coordinator is started again sooner.
+_SILENCE_S = 30.0
 _BAR_WIDTH = 40
 
 
@@ -79,7 +81,8 @@ def watch_to_the_end(client: FarmClient, job_id: str, *, as_json: bool) -> None:
 def follow(client: FarmClient, job_id: str, *, give_up: bool = False) -> JobView:
     """Show progress on standard error until the job is over, and return it.
 
-    `give_up` stops waiting for shots for which the farm has no node.
+    `give_up` stops waiting for shots for which the farm has no node. Raises Unavailable if the farm does not
+    answer at once, or later for half a minute.
     """
     polls = _polls(client, job_id, give_up=give_up)
     return _show_live(polls) if err.is_terminal else _log(polls)
@@ -132,11 +135,19 @@ def require_success(job: JobView) -> None:
 
 
 def _polls(client: FarmClient, job_id: str, *, give_up: bool) -> Iterator[tuple[JobView, str]]:
-    """Yields the job and a message about missing nodes, until the job is over or given up."""
-    hopeless = 0
+    """Yields the job and a message about missing nodes or a silent farm, until it is over or given up."""
+    hopeless, job, answered_at = 0, None, time.monotonic()
     while True:
-        job = client.job(job_id)
-        waiting = waits(client.status(), job.lane) if _is_stalled(job) else []
+        try:
+            job = client.job(job_id)
+            waiting = waits(client.status(), job.lane) if _is_stalled(job) else []
+        except Unavailable:
+            if job is None or time.monotonic() - answered_at > _SILENCE_S:
+                raise
+            yield job, "the farm does not answer; retrying"
+            time.sleep(_POLL_S)
+            continue
+        answered_at = time.monotonic()
         yield job, "\n".join(str(wait) for wait in waiting if wait.taker != "in service")
         hopeless = hopeless + 1 if waiting and all(wait.taker == "none" for wait in waiting) else 0
         if is_over(job) or (give_up and hopeless > _HOPELESS_POLLS):

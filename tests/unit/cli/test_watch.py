@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from typing import Any
 
 import pytest
 
-from common.errors import Conflict, FarmError, FitsNothing, SomeFailed
+from common.errors import Conflict, FarmError, FitsNothing, SomeFailed, Unavailable
 from common.messages import CardFacts
 from common.units import GIB
 from common.views import FailureView, JobView, NodeView, QueueView, StatusView
-from coordinator.cli.watch import is_over, require_success, waits
+from coordinator.cli import watch
+from coordinator.cli.watch import follow, is_over, require_success, waits
+from coordinator.client import FarmClient
 
 
 def job(status: str = "running", intent: str = "active", reason: str = "", **counts: int) -> JobView:
@@ -126,3 +129,37 @@ def test_what_waits_is_told_with_who_would_take_it(
     found = waits(status(waiting, **nodes), "public")
     assert [(wait.taker, str(wait)[: len(said)]) for wait, (_, said) in zip(found, told, strict=True)] == told
     assert waits(status(waiting, **nodes), "studio") == []
+
+
+class Scripted(FarmClient):
+    """Answers by script; None is a farm that does not answer."""
+
+    def __init__(self, *answers: JobView | None) -> None:
+        super().__init__("http://127.0.0.1:1", None)
+        self._answers = list(answers)
+
+    def job(self, job_id: str) -> JobView:
+        answer = self._answers.pop(0)
+        if answer is None:
+            raise Unavailable("the farm does not answer")
+        return answer
+
+
+def test_a_watcher_waits_for_a_coordinator_that_is_started_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(watch, "_POLL_S", 0)
+    begun, done = job(done=1, running=3), job(status="done", done=4)
+    with Scripted(begun, None, None, done) as client:
+        assert follow(client, "j1") == done
+    assert capsys.readouterr().err.count("the farm does not answer; retrying") == 1
+
+
+@pytest.mark.parametrize("answers", [(None,), (job(done=1, running=3), None)])
+def test_a_watcher_ends_when_there_is_no_farm_or_it_stays_away(
+    monkeypatch: pytest.MonkeyPatch, answers: Any
+) -> None:
+    monkeypatch.setattr(watch, "_POLL_S", 0)
+    monkeypatch.setattr(watch, "_SILENCE_S", -1)
+    with Scripted(*answers) as client, pytest.raises(Unavailable):
+        follow(client, "j1")
