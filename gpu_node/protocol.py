@@ -65,6 +65,13 @@ class Encode(ProtocolLine):
     command: Literal["encode"] = "encode"
     prompts: tuple[str, ...]
     negatives: tuple[str, ...] = ()
+    #: Each text is encoded by each of these; 0: as the family has it.
+    clip_skips: tuple[int, ...] = (0,)
+
+    @property
+    def texts(self) -> int:
+        """How often a text is encoded."""
+        return (len(self.prompts) + len(self.negatives)) * len(self.clip_skips)
 
 
 class EngineShot(ProtocolLine):

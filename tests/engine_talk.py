@@ -39,6 +39,7 @@ def render(engine: EngineClient, *shots: Shot) -> dict[str, Path]:
     texts = protocol.Encode(
         prompts=tuple(dict.fromkeys([shot.prompt for shot in shots] + [""])),
         negatives=tuple(dict.fromkeys(shot.negative for shot in shots)),
+        clip_skips=tuple(dict.fromkeys(int(dict(shot.knobs).get("clip_skip", 0)) for shot in shots)),
     )
     assert isinstance(ask(engine, texts)[-1], protocol.Completed)
     heard = ask(engine, render_command(*shots))

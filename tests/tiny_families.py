@@ -25,8 +25,8 @@ def save_sd15(folder: Path) -> Path:
     torch.manual_seed(0)
     pipe = StableDiffusionPipeline(
         vae=AutoencoderKL(**_VAE, latent_channels=4),
-        text_encoder=_clip_encoder(32),
-        tokenizer=_clip_tokenizer(),
+        text_encoder=clip_encoder(32),
+        tokenizer=clip_tokenizer(),
         unet=_unet(cross_attention_dim=32),
         scheduler=DDIMScheduler(clip_sample=False, set_alpha_to_one=False),
         safety_checker=None,
@@ -45,11 +45,11 @@ def save_sdxl(folder: Path) -> Path:
     projected = 32
     pipe = StableDiffusionXLPipeline(
         vae=AutoencoderKL(**_VAE, latent_channels=4),
-        text_encoder=_clip_encoder(32),
+        text_encoder=clip_encoder(32),
         # Of another width, as in SDXL: whoever takes a checkpoint apart tells the encoders by it.
-        text_encoder_2=_clip_encoder(64, projection=projected),
-        tokenizer=_clip_tokenizer(),
-        tokenizer_2=_clip_tokenizer(),
+        text_encoder_2=clip_encoder(64, projection=projected),
+        tokenizer=clip_tokenizer(),
+        tokenizer_2=clip_tokenizer(),
         unet=_unet(
             cross_attention_dim=96,
             addition_embed_type="text_time",
@@ -119,8 +119,8 @@ def save_flux1(folder: Path) -> Path:
     pipe = FluxPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
         vae=AutoencoderKL(**_VAE, latent_channels=8, shift_factor=0.1, use_quant_conv=False),
-        text_encoder=_clip_encoder(32),
-        tokenizer=_clip_tokenizer(),
+        text_encoder=clip_encoder(32),
+        tokenizer=clip_tokenizer(),
         text_encoder_2=_t5_encoder(len(tokenizer), 24),
         tokenizer_2=tokenizer,
         transformer=FluxTransformer2DModel(
@@ -250,7 +250,7 @@ def _unet(**settings: Any) -> Any:
     )
 
 
-def _clip_encoder(width: int, projection: int | None = None) -> Any:
+def clip_encoder(width: int, projection: int | None = None) -> Any:
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
     config = CLIPTextConfig(
@@ -268,7 +268,7 @@ def _clip_encoder(width: int, projection: int | None = None) -> Any:
     return CLIPTextModelWithProjection(config) if projection else CLIPTextModel(config)
 
 
-def _clip_tokenizer() -> Any:
+def clip_tokenizer() -> Any:
     """Every byte is a token, at the end of a word another one."""
     from tokenizers.pre_tokenizers import ByteLevel
     from transformers import CLIPTokenizer

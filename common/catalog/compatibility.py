@@ -8,7 +8,7 @@ from common.wording import suggestion
 #: Relative difference in size up to which components are the same: FLUX.1 dev has a layer more than schnell.
 _SAME_SIZE = 0.01
 #: Shot fields that only some families take, in order.
-KNOBS = ("blind_steps", "shift")
+KNOBS = ("blind_steps", "clip_skip", "shift")
 
 
 def sampler_problem(name: str, model: Model) -> str | None:

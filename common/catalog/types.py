@@ -19,6 +19,10 @@ BYTES_PER_PARAMETER = MappingProxyType(
 #: `vae_tiling`: in tiles of 512 pixels, which changes the pixels a little.
 PlacementWord = Literal["text_encoder_first", "text_encoder_on_cpu", "vae_slicing", "vae_tiling"]
 
+#: Pipeline classes whose prompts nodes read in chunks, with weights: those that `level` their texts in
+#: gpu_node/engine/text.py.
+_CHUNKED = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
+
 #: Stands for a card in speeds of the CPU.
 CPU = "CPU"
 
@@ -100,6 +104,11 @@ class Family:
     guidance_doubles_above: float | None = None
     #: Model-specific settings a manifest may give: name to (lowest, highest).
     knobs: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def reads_emphasis(self) -> bool:
+        """Whether prompts are read in chunks, and `(x:1.2)`, `[x]` and `BREAK` in them have a meaning."""
+        return self.pipeline in _CHUNKED
 
     def is_doubled_by(self, guidance: float) -> bool:
         """Whether a step runs a second forward, without the prompt."""

@@ -30,7 +30,7 @@ SIDES = ("width", "height")
 WITHOUT = {
     **dict.fromkeys(
         (
-            *("clipskip", "vae", "sdvae", "tiling", "hiresfix", "enablehr", "hrscale", "hrupscaler"),
+            *("vae", "sdvae", "tiling", "hiresfix", "enablehr", "hrscale", "hrupscaler"),
             *("hiresupscale", "hiressteps", "hiresupscaler", "hrsecondpasssteps", "upscaler", "refiner"),
             *("restorefaces", "facerestoration", "eta", "ensd", "subseed", "subseedstrength", "schedule"),
             *("variationseed", "variationseedstrength", "modelhash", "scheduletype", "rng", "version"),
@@ -57,7 +57,7 @@ def spelled(key: str) -> str:
 
 
 _OURS = {spelled(name): ours for ours, names in _THEIRS.items() for name in (ours, *names)}
-_OURS |= {"shift": "shift", "blindsteps": "blind_steps", "preset": "preset"}
+_OURS |= {"shift": "shift", "blindsteps": "blind_steps", "clipskip": "clip_skip", "preset": "preset"}
 
 
 def theirs(field: str) -> tuple[str, ...]:

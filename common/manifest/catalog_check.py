@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from common.catalog import Catalog, Lora, Model
 from common.catalog.compatibility import KNOBS, knob_problem, lora_problem, sampler_problem
-from common.manifest.foreign_syntax import foreign
+from common.manifest.foreign_syntax import EMPHASIS, foreign
 from common.manifest.model import NOTHING, Group, Manifest, ShotFields
 from common.manifest.presets import whole, with_presets
 from common.manifest.prompt_texts import PromptText, prompt_texts
@@ -88,7 +88,7 @@ def _report(path: str, messages: list[str | None], reading: Reading) -> None:
 
 
 def _check_syntax(manifest: Manifest, catalog: Catalog, reading: Reading) -> None:
-    """Warns once of each kind of prompt syntax that no model of the farm supports."""
+    """Warns once of each kind of prompt syntax that a model which reads the text does not support."""
     readers: dict[str, list[Model]] = {"defaults": []}
     for index, group in enumerate(manifest.shots):
         path = f"shots[{index}]"
@@ -98,8 +98,10 @@ def _check_syntax(manifest: Manifest, catalog: Catalog, reading: Reading) -> Non
     for text in _prompt_texts(manifest):
         models = readers.get(text.path.partition(".")[0], readers["defaults"])
         for kind, offset, found, remedy in foreign(text) if models else ():
-            message = f"`{shortened(found)}` is plain text for `{models[0].name}`: {remedy}"
-            reading.warn_at(text.path, message, offset, kind)
+            unable = (model for model in models if not (kind in EMPHASIS and model.family.reads_emphasis))
+            if model := next(unable, None):
+                message = f"`{shortened(found)}` is plain text for `{model.name}`: {remedy}"
+                reading.warn_at(text.path, message, offset, kind)
 
 
 def _prompt_texts(manifest: Manifest) -> Iterator[PromptText]:

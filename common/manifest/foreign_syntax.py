@@ -1,4 +1,4 @@
-"""Prompt syntax of other programs that no model of the farm supports, and what to write instead."""
+"""Prompt syntax of other programs that models of the farm do not read, and what to write instead."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ _FLAGS = {
     **dict.fromkeys(("l", "g", "cfg_scale", "cfg", "scale", "guidance", "guidance_scale"), "`guidance:`"),
     **dict.fromkeys(("d", "seed", "sameseed"), "`seeds:`"),
     **dict.fromkeys(("sampler", "sampler_name", "ss"), "`sampler:`"),
+    "clip_skip": "`clip_skip:`",
     **dict.fromkeys(("fs", "flow_shift", "shift"), "`shift:`"),
     **dict.fromkeys(("prompt", "p"), "`prompt:`"),
     **dict.fromkeys(("am", "lora", "loras"), "`loras:`"),
@@ -98,12 +99,16 @@ def _tag(match: re.Match[str]) -> str:
 TABLE = (
     Foreign(
         "weight",
+        re.compile(rf"\([^()]{{1,200}}{_COLON}{_NUMBER}\s{{0,9}}\)"),
+        "it does not support weights; describe in words what matters most",
+    ),
+    Foreign(
+        "weight behind brackets",
         re.compile(
-            rf"\([^()]{{1,200}}{_COLON}{_NUMBER}\s{{0,9}}\)"
-            r"|\([^()\n]{1,100}\)(?:\d\.\d{1,2}(?!\d)|\+{1,9}|-{2,9})(?=[\s,.]|$)"
+            r"\([^()\n]{1,100}\)(?:\d\.\d{1,2}(?!\d)|\+{1,9}|-{2,9})(?=[\s,.]|$)"
             r"|\w::-?\d{1,3}(?:\.\d{1,9})?(?=[\s,]|$)"
         ),
-        "it does not support weights; describe in words what matters most",
+        "only Stable Diffusion supports weights, in the form `(x:1.2)`; describe in words what matters most",
     ),
     Foreign(
         "line weight",
@@ -113,8 +118,13 @@ TABLE = (
     ),
     Foreign(
         "break",
-        re.compile(r"\b(?:BREAK|ADDCOMM|ADDBASE|ADDROW|ADDCOL)\b"),
+        re.compile(r"\bBREAK\b"),
         "it does not support BREAK; leave it out",
+    ),
+    Foreign(
+        "regions",
+        re.compile(r"\b(?:ADDCOMM|ADDBASE|ADDROW|ADDCOL)\b"),
+        "the farm does not support regions; leave it out",
     ),
     Foreign(
         "emphasis",
@@ -193,6 +203,8 @@ TABLE = (
         ("value",),
     ),
 )
+#: Kinds that families with `reads_emphasis` read.
+EMPHASIS = frozenset({"weight", "break", "emphasis", "escape"})
 #: Every foreign syntax matches this, so other texts need no further checks.
 _SUSPECT = re.compile(r"[<(\[{$\\#:_\u2014]|//|--|BREAK|AND|ADD")
 _BEHIND = re.compile(rf"(?<=[^\d\s]):\s{{0,9}}({_NUMBER})\s*$")

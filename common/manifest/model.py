@@ -61,6 +61,7 @@ class ShotFields(Strict):
     sampler: str | None = None
     shift: float | None = None
     blind_steps: int | None = None
+    clip_skip: int | None = None
     variants: Literal["random", "combinatorial"] | None = None
     #: Whether shots may have an empty prompt.
     allow_empty: bool | None = None

@@ -43,6 +43,10 @@ AXIS_FIELDS = {
         Number(0, 20, whole=True),
         "Number of initial steps that ignore the prompt, for more variety between seeds.",
     ),
+    "clip_skip": Key(
+        Number(1, 12, whole=True),
+        "Layer of the text encoder that is read, counted from the last (1), for families that support it.",
+    ),
 }
 
 

@@ -174,7 +174,7 @@ class _Reader:
                 return ""
             match node.type:
                 case "CLIPTextEncode":
-                    self._clip(node)
+                    self._clip(node, wish)
                     return self._words(node, "text")
                 case "CLIPTextEncodeSDXL":
                     return self._words(node, "text_g")
@@ -193,12 +193,11 @@ class _Reader:
         words = self.value(node, name)
         return words if isinstance(words, str) else ""
 
-    def _clip(self, node: GraphNode) -> None:
+    def _clip(self, node: GraphNode, wish: Wish) -> None:
         clip = self.source(node.inputs.get("clip"))
         if clip is not None and clip.type == "CLIPSetLastLayer":
-            self.account.leave(
-                "CLIPSetLastLayer", "the farm always uses all layers of the text encoder", kind="clip"
-            )
+            name = "stop_at_clip_layer"
+            wish.say("clip_skip", f"{clip.type}.{name}", str(self.value(clip, name)).removeprefix("-"))
 
     def _model(self, link: Any, wish: Wish) -> None:
         for node in self._chain(link):

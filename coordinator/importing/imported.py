@@ -66,7 +66,6 @@ _PARTS = {
 }
 _SAID = {
     "denoisingstrength": "the image was generated from another image; the farm supports only text-to-image",
-    "clipskip": "the farm always uses all layers of the text encoder",
     "styles": "import `styles.csv` itself to get an axis of styles",
 }
 #: Values that mean that a setting is off.
@@ -230,7 +229,7 @@ def reason(key: str, value: str) -> str | None:
     if word in _SILENT or value.strip().lower() in _OFF:
         return None
     if word in _SAID:
-        return None if word == "clipskip" and value.strip() == "1" else _SAID[word]
+        return _SAID[word]
     for part, why in _PARTS.items():
         if word.startswith(part):
             return why

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from common.catalog import Catalog, Model
-from common.catalog.compatibility import lora_problem
+from common.catalog.compatibility import KNOBS, lora_problem
 from common.manifest.shot_values import MAX_ASPECT, MAX_SEED, MAX_SIDE
 from common.wording import shortened
 from coordinator.expand.oversights import is_blank
@@ -88,6 +88,7 @@ class Settling:
             return None
         model, is_theirs = self._model(wish, source)
         row.fields["model"] = model.name
+        self._tell_kept(row, model, source)
         self._loras(loras, model, row)
         self._size(wish, row)
         self._number("steps", wish, row, 1, 1000, whole=True)
@@ -95,7 +96,7 @@ class Settling:
         less = 1 if is_theirs and not source.is_ours and model.family.guidance_doubles_above == 0 else 0
         self._number("guidance", wish, row, 0, 100, less=less)
         self._sampler(wish, row, model)
-        for name in ("shift", "blind_steps"):
+        for name in KNOBS:
             self._knob(name, wish, row, model)
         self._seed(wish, row)
         row.name = wish.text("name").strip()
@@ -109,7 +110,6 @@ class Settling:
         if not source.shot_id:
             text = texts.whole(text, self.account, wish.place)
             text, found = texts.without_loras(text, self.account, wish.place)
-            texts.tell_kept(text, self.account, wish.place, is_template=source.is_template)
         if name == "prompt":
             loras += found
         for lora, _ in found if name == "negative" else ():
@@ -119,6 +119,16 @@ class Settling:
         if text:
             row.fields[name] = text
             self.account.take(given.theirs, name, shortened(text, 48))
+
+    def _tell_kept(self, row: Row, model: Model, source: Wishes) -> None:
+        for name in ("prompt", "negative") if not source.shot_id else ():
+            texts.tell_kept(
+                str(row.fields.get(name, "")),
+                self.account,
+                row.place,
+                is_template=source.is_template,
+                reads_emphasis=model.family.reads_emphasis,
+            )
 
     def _model(self, wish: Wish, source: Wishes) -> tuple[Model, bool]:
         """The model, and whether it is exactly the model named by the source."""
@@ -277,7 +287,8 @@ class Settling:
 
     def _knob(self, name: str, wish: Wish, row: Row, model: Model) -> None:
         given = wish.fields.get(name)
-        if given is None:
+        if given is None or (name == "clip_skip" and given.text.strip() == "1"):
+            # No layer is skipped: other programs say so where nobody chose it.
             return
         bounds = model.family.knobs.get(name)
         if bounds is None:
@@ -288,7 +299,7 @@ class Settling:
                 name,
             )
         else:
-            self._number(name, wish, row, *bounds, whole=name == "blind_steps")
+            self._number(name, wish, row, *bounds, whole=name != "shift")
 
     def _seed(self, wish: Wish, row: Row) -> None:
         given, count = wish.fields.get("seed"), wish.fields.get("count")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from common.manifest.foreign_syntax import foreign
+from common.manifest.foreign_syntax import EMPHASIS, foreign
 from common.manifest.prompt_texts import PromptText
 from common.wording import shortened
 from coordinator.importing.imported import Account
@@ -75,10 +75,10 @@ def _tidied(parts: list[str]) -> str:
     return text.strip()
 
 
-def tell_kept(text: str, account: Account, place: str, *, is_template: bool) -> None:
+def tell_kept(text: str, account: Account, place: str, *, is_template: bool, reads_emphasis: bool) -> None:
     """Reports syntax of other programs that is kept as plain text."""
     for kind, _, word, remedy in foreign(PromptText("", text, "template" if is_template else "value")):
-        if kind != "unexpanded":
+        if kind != "unexpanded" and not (reads_emphasis and kind in EMPHASIS):
             account.leave(f"`{shortened(word, 40)}`", f"kept as text: {remedy}", place, kind)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.catalog import Catalog, Family
 from common.model_files import find_files
+from common.prompt_chunks import CHUNK, COMMA, MIN_TOKENS, count_tokens, prompt_chunks
 from common.shot import Shot
 
 if TYPE_CHECKING:
@@ -31,21 +32,33 @@ class ModelTokenizer:
     """Counts the tokens of one model."""
 
     def __init__(
-        self, tokenizer: Tokenizer, special: Sequence[str], around: Callable[[str], str] | None
+        self,
+        tokenizer: Tokenizer,
+        special: Sequence[str],
+        around: Callable[[str], str] | None,
+        *,
+        chunked: bool = False,
     ) -> None:
-        """`special` are the model's own tokens; `around` writes a text as the model reads it."""
+        """`special` are the model's own tokens; `around` writes a text as the model reads it.
+
+        `chunked`: the model reads prompts in chunks, see `common.prompt_chunks`.
+        """
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self._tokenizer = tokenizer
         self._special = special
         self._write = around
+        self._chunked = chunked
         #: Most tokens that a prompt has beside its own text; T5 begins it with a space.
         self._around = len(self._written("").encode()) + tokenizer.num_special_tokens_to_add(False) + 1
         self.count = lru_cache(_COUNTS_KEPT)(self._count)
 
     def room(self, limit: int) -> int:
-        """So many ASCII characters surely have no more than `limit` tokens: a token is a byte at least."""
-        return limit - self._around
+        """So many ASCII characters without `BREAK` surely have no more than `limit` tokens.
+
+        A token is a byte at least.
+        """
+        return (limit * MIN_TOKENS // CHUNK if self._chunked else limit) - self._around
 
     def exceeds(self, text: str, limit: int) -> bool:
         """Whether it has more tokens than `limit`; a text is only taken apart if it might."""
@@ -54,10 +67,16 @@ class ModelTokenizer:
             # Small letters may take half as many bytes more: the model may read Ⱥ as ⱥ, and T5 ㏘ as p.m.
             forms = (unicodedata.normalize(form, text) for form in ("NFC", "NFKC"))
             size = max(len(form.encode(errors="replace")) for form in forms) * 3 // 2
-        return size > self.room(limit) and self.count(text) > limit
+        return (size > self.room(limit) or "BREAK" in text) and self.count(text) > limit
 
     def _count(self, text: str) -> int:
-        return len(self._tokenizer.encode(self._written(text)).ids)
+        written = self._written(text)
+        if self._chunked:
+            return count_tokens(prompt_chunks(written, self._ids, self._tokenizer.token_to_id(COMMA)))
+        return len(self._tokenizer.encode(written).ids)
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def _written(self, text: str) -> str:
         for token in self._special:
@@ -81,7 +100,7 @@ class Reader:
 
     def prompt_too_long(self, shot: Shot) -> bool:
         prompt = shot.prompt
-        if len(prompt) <= self._room and prompt.isascii():
+        if len(prompt) <= self._room and prompt.isascii() and "BREAK" not in prompt:
             return False
         return self.tokenizer.exceeds(prompt, self.limit)
 
@@ -109,7 +128,7 @@ class Tokenizers:
         if model not in self._readers:
             known = self.catalog.models.get(model)
             folder = find_files(Path(known.path) / known.family.tokenizer, self.folders) if known else None
-            tokenizer = _tokenizer(folder, known.family.template) if known and folder else None
+            tokenizer = _tokenizer(folder, known.family) if known and folder else None
             self._readers[model] = Reader(tokenizer, known.family) if known and tokenizer else None
         return self._readers[model]
 
@@ -123,8 +142,8 @@ class Tokenizers:
         return reader is not None and not (reader.prompt_too_long(shot) or reader.negative_too_long(shot))
 
 
-def _tokenizer(folder: Path, template: str) -> ModelTokenizer | None:
-    """`template` is the family's own, instead of that of a chat."""
+def _tokenizer(folder: Path, family: Family) -> ModelTokenizer | None:
+    """A template of the family is used instead of that of a chat."""
     try:
         written = _json(folder / "tokenizer_config.json")
         whole, jinja = folder / "tokenizer.json", folder / "chat_template.jinja"
@@ -136,9 +155,10 @@ def _tokenizer(folder: Path, template: str) -> ModelTokenizer | None:
         own = [str(token) for token in found.get_added_tokens_decoder().values() if token.special]
         # What does not begin with `<` is a word like others, and nodes leave it in.
         special = [token for token in dict.fromkeys([*own, *named.values()]) if token.startswith("<")]
-        if template:
-            return ModelTokenizer(found, special, lambda text: template.replace("{}", text))
-        return ModelTokenizer(found, special, _chat(chat, named) if isinstance(chat, str) else None)
+        if family.template:
+            return ModelTokenizer(found, special, lambda text: family.template.replace("{}", text))
+        around = _chat(chat, named) if isinstance(chat, str) else None
+        return ModelTokenizer(found, special, around, chunked=family.reads_emphasis)
     except Exception as error:
         # The library raises bare exceptions. Nodes count for themselves: all that is lost is an early word.
         log.warning("%s cannot be read, so prompts are not counted by it: %s", folder, error)

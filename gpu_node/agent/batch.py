@@ -197,7 +197,7 @@ class Batch:
         self._session.ask(
             texts,
             stall_s=self._joined.stall_load_s,
-            limit_s=self._joined.hard_limit_s * (len(texts.prompts) + len(texts.negatives)),
+            limit_s=self._joined.hard_limit_s * texts.texts,
         )
         cost = self._active.end()
         self._encode = Effort(cost.seconds / len(self._shots), cost.joules / len(self._shots))

@@ -57,14 +57,16 @@ def load_command(name: str, recipe_name: str, first: Shot, library: Library) -> 
 
 
 def encode_command(batch: Sequence[BatchShot], load: protocol.Load) -> protocol.Encode:
-    """Every distinct text of the batch, once."""
+    """Every distinct text of the batch, once for each clip skip."""
     shots = [one.shot for one in batch]
+    clip_skips = [int(dict(shot.knobs).get("clip_skip", 0)) for shot in shots]
     above = load.guided_above
     guided = [shot.negative for shot in shots if above is not None and shot.guidance > above]
     blind = [""] if any(dict(shot.knobs).get("blind_steps") for shot in shots) else []
     return protocol.Encode(
         prompts=tuple(dict.fromkeys([shot.prompt for shot in shots] + blind)),
         negatives=tuple(dict.fromkeys(guided)),
+        clip_skips=tuple(dict.fromkeys(clip_skips)),
     )
 
 

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
+from common.prompt_chunks import count_tokens
 from common.shot import Shot
+from gpu_node.engine.clip_text import clip_chunks, encode_sd15, encode_sdxl, repeated
 from gpu_node.engine.placement import DevicePlacement
 from gpu_node.errors import RenderError
-from gpu_node.protocol import Load
+from gpu_node.protocol import Encode, Load
 
 #: Pipeline argument to embedding of one text.
 Embeddings = dict[str, torch.Tensor]
 
 #: Where the padding is stripped again, a text is padded to a multiple of so many tokens.
 _PAD_TOKENS = 64
+
+
+class Side(NamedTuple):
+    """A text and all that decides its embeddings, besides the encoders and their LoRAs."""
+
+    text: str
+    negative: bool = False
+    #: As counted by people: 1 is the last layer of the text encoder; 0: as the family has it.
+    clip_skip: int = 0
 
 
 class Texts:
@@ -30,24 +41,24 @@ class Texts:
         self._family = TEXTS[load.pipeline]
         self._load = load
         self._placement = placement
-        #: By text and whether it is a negative; a text that cannot be encoded is the reason why.
-        self._known: dict[tuple[str, bool], Embeddings | RenderError] = {}
+        #: A text that cannot be encoded is the reason why.
+        self._known: dict[Side, Embeddings | RenderError] = {}
 
     def forget(self) -> None:
         self._known = {}
 
-    def encode(self, prompts: Sequence[str], negatives: Sequence[str], on_text: Callable[[], None]) -> None:
-        """Know these texts and forget all others; those already known are not encoded again.
+    def encode(self, command: Encode, on_text: Callable[[], None]) -> None:
+        """Know the texts of the command and forget all others; those already known are not encoded again.
 
         `on_text` is called after each.
         """
-        wanted = _sides(prompts, negatives)
+        wanted = _sides(command)
         if self._known.keys() >= wanted.keys():
             return
         with self._placement.encoding(), torch.no_grad():
             known, self._known = self._known, {}
             for side in wanted:
-                self._known[side] = known.get(side) or self._encode(*side)
+                self._known[side] = known.get(side) or self._encode(side)
                 on_text()
 
     def arguments(self, shots: Sequence[Shot]) -> dict[str, Any]:
@@ -55,14 +66,18 @@ class Texts:
 
         Raises the RenderError of a text that could not be encoded.
         """
-        join = self._family.join
-        given = [self._side(shot.prompt, negative=False) for shot in shots]
-        found: dict[str, Any] = {name: join([one[name] for one in given]) for name in given[0]}
-        found[self._family.guidance] = shots[0].guidance
+        family, count = self._family, len(shots)
+        sides = [Side(shot.prompt, clip_skip=_clip_skip(shot)) for shot in shots]
         above = self._load.guided_above
         if above is not None and shots[0].guidance > above:
-            against = [self._side(shot.negative, negative=True) for shot in shots]
-            found |= {f"negative_{name}": join([one[name] for one in against]) for name in against[0]}
+            sides += [Side(shot.negative, True, _clip_skip(shot)) for shot in shots]
+        given = [self._embeddings(side) for side in sides]
+        found: dict[str, Any] = {family.guidance: shots[0].guidance}
+        for name in given[0]:
+            texts = family.level([one[name] for one in given])
+            found[name] = family.join(texts[:count])
+            if texts[count:]:
+                found[f"negative_{name}"] = family.join(texts[count:])
         return found
 
     def blind(self, shots: Sequence[Shot]) -> Any:
@@ -72,27 +87,27 @@ class Texts:
         """
         if "prompt_embeds" not in self._pipe._callback_tensor_inputs:
             raise RenderError("invalid_spec", "this model does not support blind_steps")
-        empty = self._side("", negative=False)["prompt_embeds"]
+        empty = self._embeddings(Side(""))["prompt_embeds"]
         return self._family.join([empty] * len(shots))
 
-    def _side(self, text: str, *, negative: bool) -> Embeddings:
-        found = self._known[(text, negative)]
+    def _embeddings(self, side: Side) -> Embeddings:
+        found = self._known[side]
         if isinstance(found, RenderError):
             raise found
         return found
 
-    def _encode(self, text: str, negative: bool) -> Embeddings | RenderError:
+    def _encode(self, side: Side) -> Embeddings | RenderError:
         tokenizer = getattr(self._pipe, self._load.tokenizer)
-        plain = _without_special_tokens(tokenizer, text)
-        tokens = len(tokenizer(self._family.written(self._pipe, plain)).input_ids)
+        plain = side._replace(text=_without_special_tokens(tokenizer, side.text))
+        tokens = self._family.count(tokenizer, self._family.written(self._pipe, plain.text))
         longest = self._load.max_tokens
         if tokens > longest:
-            which = "negative prompt" if negative else "prompt"
+            which = "negative prompt" if side.negative else "prompt"
             message = f"the {which} has {tokens} tokens, the model reads {longest}; shorten it"
             return RenderError("prompt_too_long", message)
         short = min(longest, -(-tokens // _PAD_TOKENS) * _PAD_TOKENS)
         length = longest if self._family.keeps_padding else short
-        found = self._family.encode(self._pipe, plain, negative, self._placement.text_device, length)
+        found = self._family.encode(self._pipe, plain, self._placement.text_device, length)
         dtype = getattr(torch, self._load.compute_dtype)
         return {
             name: tensor.to(self._placement.device, dtype if tensor.is_floating_point() else tensor.dtype)
@@ -100,24 +115,41 @@ class Texts:
         }
 
 
+def _tokens(tokenizer: Any, text: str) -> int:
+    return len(tokenizer(text).input_ids)
+
+
+def _clip_tokens(tokenizer: Any, text: str) -> int:
+    return count_tokens(clip_chunks(tokenizer, text))
+
+
 @dataclass(frozen=True, kw_only=True)
 class TextFamily:
     """How one pipeline class takes its text."""
 
-    #: (pipe, text, negative, device, padded length) to embeddings by argument name.
-    encode: Callable[[Any, str, bool, str, int], Embeddings]
+    #: (pipe, text, device, padded length) to embeddings by argument name.
+    encode: Callable[[Any, Side, str, int], Embeddings]
     #: Embeddings of several texts as one argument.
     join: Callable[[list[Any]], Any]
     #: (pipe, text) to the text as the encoder reads it, template included.
     written: Callable[[Any, str], str] = lambda _pipe, text: text
+    #: (tokenizer, written text) to its length in tokens.
+    count: Callable[[Any, str], int] = _tokens
+    #: Embeddings of all texts of a pass, prompts and negatives, to those that fit beside each other.
+    level: Callable[[list[Any]], list[Any]] = list
     #: Whether padding enters the picture: a text is always padded to the longest that the model reads.
     keeps_padding: bool = False
     #: Argument of the pipeline that takes a shot's guidance.
     guidance: str = "guidance_scale"
 
 
-def _sides(prompts: Sequence[str], negatives: Sequence[str]) -> dict[tuple[str, bool], None]:
-    return dict.fromkeys([(text, False) for text in prompts] + [(text, True) for text in negatives])
+def _sides(command: Encode) -> dict[Side, None]:
+    texts = [(text, False) for text in command.prompts] + [(text, True) for text in command.negatives]
+    return dict.fromkeys(Side(*text, clip_skip) for text in texts for clip_skip in command.clip_skips)
+
+
+def _clip_skip(shot: Shot) -> int:
+    return int(dict(shot.knobs).get("clip_skip", 0))
 
 
 def _without_special_tokens(tokenizer: Any, text: str) -> str:
@@ -149,38 +181,37 @@ def _padded(texts: list[Any]) -> Any:
     )
 
 
-def _z_image(pipe: Any, text: str, _negative: bool, device: str, length: int) -> Embeddings:
+def _z_image(pipe: Any, side: Side, device: str, length: int) -> Embeddings:
     found, _ = pipe.encode_prompt(
-        [text], device=device, do_classifier_free_guidance=False, max_sequence_length=length
+        [side.text], device=device, do_classifier_free_guidance=False, max_sequence_length=length
     )
     return {"prompt_embeds": found[0]}
 
 
-def _klein(pipe: Any, text: str, _negative: bool, device: str, length: int) -> Embeddings:
-    found, _ = pipe.encode_prompt([text], device=device, max_sequence_length=length)
+def _klein(pipe: Any, side: Side, device: str, length: int) -> Embeddings:
+    found, _ = pipe.encode_prompt([side.text], device=device, max_sequence_length=length)
     return {"prompt_embeds": found}
 
 
-def _flux1(pipe: Any, text: str, _negative: bool, device: str, length: int) -> Embeddings:
+def _flux1(pipe: Any, side: Side, device: str, length: int) -> Embeddings:
     # CLIP reads the beginning, T5 everything.
-    first = _without_special_tokens(pipe.tokenizer, text)
-    found, pooled, _ = pipe.encode_prompt([first], [text], device=device, max_sequence_length=length)
+    first = _without_special_tokens(pipe.tokenizer, side.text)
+    found, pooled, _ = pipe.encode_prompt([first], [side.text], device=device, max_sequence_length=length)
     return {"prompt_embeds": found, "pooled_prompt_embeds": pooled}
 
 
-def _qwen(pipe: Any, text: str, _negative: bool, device: str, _length: int) -> Embeddings:
-    found, _ = pipe.encode_prompt([text], device=device)
+def _qwen(pipe: Any, side: Side, device: str, _length: int) -> Embeddings:
+    found, _ = pipe.encode_prompt([side.text], device=device)
     return {"prompt_embeds": found, "prompt_embeds_mask": torch.ones_like(found[..., 0], dtype=torch.long)}
 
 
-def _sd(pipe: Any, text: str, _negative: bool, device: str, _length: int) -> Embeddings:
-    found, _ = pipe.encode_prompt([text], device, 1, False)
-    return {"prompt_embeds": found}
+def _sd15(pipe: Any, side: Side, device: str, _length: int) -> Embeddings:
+    return {"prompt_embeds": encode_sd15(pipe, side.text, device, side.clip_skip)}
 
 
-def _sdxl(pipe: Any, text: str, negative: bool, device: str, _length: int) -> Embeddings:
-    found, _, pooled, _ = pipe.encode_prompt([text], device=device, do_classifier_free_guidance=False)
-    if negative and not text and pipe.config.force_zeros_for_empty_prompt:
+def _sdxl(pipe: Any, side: Side, device: str, _length: int) -> Embeddings:
+    found, pooled = encode_sdxl(pipe, side.text, device, side.clip_skip)
+    if side.negative and not side.text and pipe.config.force_zeros_for_empty_prompt:
         found, pooled = torch.zeros_like(found), torch.zeros_like(pooled)
     return {"prompt_embeds": found, "pooled_prompt_embeds": pooled}
 
@@ -193,6 +224,6 @@ TEXTS = {
     "QwenImagePipeline": TextFamily(
         encode=_qwen, join=_padded, written=_in_template, guidance="true_cfg_scale"
     ),
-    "StableDiffusionPipeline": TextFamily(encode=_sd, join=torch.cat),
-    "StableDiffusionXLPipeline": TextFamily(encode=_sdxl, join=torch.cat),
+    "StableDiffusionPipeline": TextFamily(encode=_sd15, join=torch.cat, count=_clip_tokens, level=repeated),
+    "StableDiffusionXLPipeline": TextFamily(encode=_sdxl, join=torch.cat, count=_clip_tokens, level=repeated),
 }

@@ -73,7 +73,7 @@ class EngineWorker:
         self._emit(protocol.Completed())
 
     def _encode(self, command: protocol.Encode) -> None:
-        self._held().texts.encode(command.prompts, command.negatives, lambda: self._emit(protocol.Alive()))
+        self._held().texts.encode(command, lambda: self._emit(protocol.Alive()))
         self._emit(protocol.Completed())
 
     def _render(self, command: protocol.Render) -> None:

@@ -45,6 +45,9 @@ def furnish(folder: Path) -> list[str]:
         "nodes": [{"name": "node", "card": str(CARDS / "rtx-4090.yaml")}],
     }
     shots = [{"name": model, "model": model, "prompt": "a red mug"} for model in models]
+    for family in ("sd15", "sdxl"):
+        long = {"prompt": "a (red:1.2) mug, " * 10, "negative": "a lamp BREAK blurry", "guidance": 5}
+        shots.append({"name": f"long-{family}", "model": f"tiny-{family}", "clip_skip": 2, **long})
     for name, content in (
         ("catalog", {"models": models}),
         ("farm", settings),
@@ -64,4 +67,4 @@ def test_a_manifest_of_every_family_is_rendered_into_the_store(house: Farmhouse)
         rendered = {image.model for image in client.images(job)}
 
     assert rendered == set(models)
-    assert house.stored_of(job) == [1] * len(models)
+    assert house.stored_of(job) == [1] * (len(models) + 2)

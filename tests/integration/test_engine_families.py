@@ -18,7 +18,7 @@ from common.catalog import Family, load_catalog, lora_parts
 from common.shot import Shot
 from gpu_node import protocol
 from gpu_node.agent.engine_client import EngineClient
-from tests.engine_talk import ask, load_command, render, render_command, shot
+from tests.engine_talk import ask, load_command, pixels, render, render_command, shot
 from tests.tiny_families import TWINS
 
 
@@ -127,7 +127,8 @@ def test_an_engines_picture_is_that_of_a_plain_call(
     assert isinstance(ask(engine, command)[-1], protocol.Completed)
 
     # In company, so that joining the texts of a pass is tried too.
-    files = render(engine, one, one._replace(seed=7, prompt="a much longer prompt of a blue lamp"))
+    # The other prompt has two chunks on Stable Diffusion.
+    files = render(engine, one, one._replace(seed=7, prompt="a much longer prompt of a blue lamp, " * 3))
 
     with Image.open(files[one.id]) as image:
         found = numpy.asarray(image).astype(int)
@@ -152,6 +153,23 @@ def test_a_sampler_that_runs_the_denoiser_twice_a_step_counts_its_steps_and_not_
     steps = [event.done for event in ask(engine, render_command(one)) if isinstance(event, protocol.Step)]
 
     assert steps == [0, 1, 1, 2, 3]
+
+
+@pytest.mark.parametrize("model", ["sd15", "sdxl"])
+def test_a_text_is_encoded_anew_for_another_clip_skip_or_weight(
+    engine: EngineClient, folder_of: Callable[[str], Path], model: str
+) -> None:
+    family = load_catalog().models[model].family
+    changes = {"pipeline": family.pipeline, "max_tokens": family.max_tokens, "guided_above": 1.0}
+    ask(engine, load_command(folder_of(model), weights={}, **changes))
+    plain = shot(steps=2, guidance=5.0, negative="blurry")
+    skipping = plain._replace(knobs=(("clip_skip", 3.0),))
+    heavy = plain._replace(prompt="a (red:1.9) mug")
+
+    shown = [pixels(render(engine, one)[one.id]) for one in (plain, skipping, heavy, plain)]
+
+    assert shown[0] == shown[3]
+    assert len(set(shown)) == 3
 
 
 @pytest.mark.parametrize(

@@ -94,4 +94,5 @@ def test_a_clip_tokenizer_in_two_files_counts_like_the_same_in_one(tmp_path: Pat
 
     assert reader is not None
     for text in ("", "the red mug", "THE  Red\nmug", "Ärger, it's 1234!", "颜色 😀 e\u0301", "another " * 40):
-        assert reader.count(text) == len(theirs(text).input_ids), text
+        # Without those that begin and end a chunk.
+        assert reader.count(text) == len(theirs(text).input_ids) - 2, text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,66 @@ def test_short_prompts_are_not_taken_apart(monkeypatch: pytest.MonkeyPatch) -> N
     shot = Shot("shotfarm-demo", "", "a red mug, " * 40, "blurry", 0, 128, 128, 9, 1.0, "euler")
     assert not found.prompt_too_long(shot)
     assert not found.negative_too_long(shot)
+
+
+def clip_reader(folder: Path) -> Reader:
+    """Of a tokenizer of CLIP to which every sign is a token."""
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    signs = sorted(ByteLevel.alphabet())
+    pieces = [*signs, *(f"{sign}</w>" for sign in signs), "<|startoftext|>", "<|endoftext|>"]
+    where = folder / load_catalog().models["sd15"].path / "tokenizer"
+    where.mkdir(parents=True)
+    (where / "vocab.json").write_text(json.dumps({piece: at for at, piece in enumerate(pieces)}))
+    (where / "merges.txt").write_text("#version: 0.2\n")
+    (where / "tokenizer_config.json").write_text('{"tokenizer_class": "CLIPTokenizer"}')
+    return reader("sd15", folder)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Reader:
+    return clip_reader(tmp_path_factory.mktemp("models"))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "tokens"),
+    [
+        ("", 0),
+        ("red mug", 6),
+        # Brackets and weights are no tokens, but escaped ones are.
+        ("(red:1.2) [mug]", 6),
+        (r"\(red\)", 5),
+        ("1" * 75, 75),
+        ("1" * 76, 76),
+        # A chunk before another counts as full, also where it ends at a comma.
+        ("red BREAK mug", 78),
+        ("1" * 60 + "," + "2" * 20, 95),
+    ],
+)
+def test_chunks_count_as_full_before_another(clip: Reader, prompt: str, tokens: int) -> None:
+    assert clip.count(prompt) == tokens
+
+
+def test_stable_diffusion_reads_twelve_chunks(clip: Reader) -> None:
+    for prompt, too_long in (("1" * 900, False), ("1" * 901, True), (" BREAK ".join("a" * 13), True)):
+        shot = Shot("sd15", "", prompt, "", 0, 512, 512, 20, 7.0, "euler")
+        assert clip.prompt_too_long(shot) == too_long
+        negative = shot._replace(prompt="", negative=prompt)
+        assert clip.negative_too_long(negative) == too_long
+
+
+@given(
+    text=st.text(st.sampled_from("a1, ()é颜"), max_size=300),
+    breaks=st.integers(0, 3),
+    limit=st.integers(1, 300),
+)
+def test_what_is_let_through_uncounted_has_no_more_chunks_than_are_read(
+    clip: Reader, text: str, breaks: int, limit: int
+) -> None:
+    text = f"a BREAK {text}" if breaks == 1 else text * breaks
+    shot = Shot("sd15", "", text, "", 0, 512, 512, 20, 7.0, "euler")
+    family = replace(load_catalog().models["sd15"].family, max_tokens=limit)
+    assert Reader(clip.tokenizer, family).prompt_too_long(shot) == (clip.count(text) > limit)
 
 
 READER = reader()

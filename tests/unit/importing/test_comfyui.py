@@ -78,6 +78,13 @@ def test_values_come_through_nodes_that_hold_them() -> None:
     assert (shot.prompt, shot.seed) == ("a dog", 7)
 
 
+def test_the_last_layer_of_the_text_encoder_is_the_clip_skip() -> None:
+    graph = _changed(n10=_node("CLIPSetLastLayer", stop_at_clip_layer=-2, clip=["2", 1]))
+    graph["3"]["inputs"]["clip"] = ["10", 0]
+    (shot,) = _read(graph).shots
+    assert shot.knobs == (("clip_skip", 2.0),)
+
+
 def test_a_batch_is_seeds_that_follow_each_other_and_told() -> None:
     graph = _changed(n5=_node("EmptyLatentImage", width=832, height=1216, batch_size=3))
     found = _read(graph)

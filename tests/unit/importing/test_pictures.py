@@ -144,8 +144,8 @@ _INVOKE = {
             png(parameters=INFOTEXT),
             {"prompt": "a cat, masterpiece\nin a hat", "negative": "blurry,\nbad", "model": "sdxl"}
             | {"steps": 20, "guidance": 7.0, "seed": 123, "width": 832, "height": 1216}
-            | {"sampler": "dpmpp_2m_karras"},
-            {"Clip skip: 2": "", "LoRA foo": "not in the catalog"},
+            | {"sampler": "dpmpp_2m_karras", "knobs": (("clip_skip", 2.0),)},
+            {"LoRA foo": "not in the catalog"},
         ),
         (
             png(parameters=INFOTEXT.replace("Clip skip: 2", "Denoising strength: 0.4")),
@@ -156,7 +156,7 @@ _INVOKE = {
             (
                 _itxt(packed=packed),
                 {"prompt": "猫, masterpiece\nin a hat"},
-                {"Clip skip: 2": "", "LoRA foo": ""},
+                {"LoRA foo": ""},
             )
             for packed in (True, False)
         ),
@@ -180,6 +180,34 @@ def test_settings_of_another_program_give_a_shot_and_what_is_left_is_told(
     assert fields(found, [wanted]) == [wanted]
     assert set(found.left) == set(left)
     assert [what for what, why in left.items() if why not in found.left[what]] == []
+
+
+@pytest.mark.parametrize(
+    ("model", "skip", "knobs", "left"),
+    [
+        ("sd_xl_base_1.0", 2, (("clip_skip", 2.0),), []),
+        ("v1-5-pruned", 2, (("clip_skip", 2.0),), []),
+        # Written where nobody chose it.
+        ("sd_xl_base_1.0", 1, (), []),
+        ("flux1-dev-bf16", 1, (), []),
+        ("flux1-dev-bf16", 2, (), ["Clip skip: 2"]),
+    ],
+)
+def test_clip_skip_comes_along_where_the_family_has_it(
+    model: str, skip: int, knobs: tuple[tuple[str, float], ...], left: list[str]
+) -> None:
+    text = f"a cat\nSteps: 20, Sampler: Euler, CFG scale: 4, Model: {model}, Clip skip: {skip}"
+    found = imported(png(parameters=text), "x.png")
+    assert [shot.knobs for shot in found.shots] == [knobs]
+    assert [what for what in found.left if "Clip" in what] == left
+
+
+def test_weights_are_kept_as_text_only_where_the_family_does_not_read_them() -> None:
+    for model, left in (("sd_xl_base_1.0", []), ("flux1-dev-bf16", ["`(red:1.2)`"])):
+        text = f"a (red:1.2) cat\nSteps: 20, Sampler: Euler, CFG scale: 4, Model: {model}"
+        found = imported(png(parameters=text), "x.png")
+        assert found.shots[0].prompt == "a (red:1.2) cat"
+        assert [what for what in found.left if "red" in what] == left
 
 
 def test_the_guidance_of_flux1_is_its_distilled_one() -> None:

@@ -136,8 +136,8 @@ def test_dynamic_prompts_stay_what_they_are() -> None:
 
 
 def test_what_sets_nothing_is_told_once_with_its_count_and_first_place() -> None:
-    text = "".join(f"--prompt mug{number} --clip_skip 2\n" for number in range(5))
-    (left,) = [each for each in imported(text).account.left if "clip" in each.what]
+    text = "".join(f"--prompt mug{number} --eta 0.5\n" for number in range(5))
+    (left,) = [each for each in imported(text).account.left if "eta" in each.what]
     assert (left.count, left.place) == (5, "line 1")
 
 

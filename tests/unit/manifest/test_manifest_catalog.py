@@ -86,7 +86,7 @@ def test_the_same_finding_in_defaults_is_told_once(catalog: Catalog) -> None:
 
 
 def test_weights_are_plain_text_for_the_first_model_that_may_read_them(catalog: Catalog) -> None:
-    shots = "- {model: shotfarm-demo, prompt: a (red:1.3) cat}\n- {model: sdxl, prompt: a (red:1.3) cat}\n"
+    shots = "- {model: shotfarm-demo, prompt: a (red:1.3) cat}\n- {model: z-image, prompt: a (red:1.3) cat}\n"
     parsed = parse_manifest(f"version: 1\nshots:\n{shots}", source="m.yaml", files=None, catalog=catalog)
     (warning,) = parsed.warnings
     assert warning.line == 3
@@ -94,6 +94,27 @@ def test_weights_are_plain_text_for_the_first_model_that_may_read_them(catalog: 
         "`(red:1.3)` is plain text for `shotfarm-demo`: it does not support weights"
     )
     assert warning.message.endswith(" (2 times, first here)")
+
+
+@pytest.mark.parametrize("text", ["a (red:1.3) cat", "a ((red)) cat", "a cat BREAK a dog", r"a \(red\) cat"])
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [("sd15", ""), ("sdxl", ""), ("z-image", "z-image"), ("axes: {model: [sdxl, flux1-dev]}", "flux1-dev")],
+)
+def test_emphasis_is_plain_text_for_models_that_do_not_read_it(
+    catalog: Catalog, text: str, model: str, told: str
+) -> None:
+    line = model if ":" in model else f"model: {model}"
+    content = f"version: 1\nshots:\n- prompt: '{text}'\n  {line}\n"
+    parsed = parse_manifest(content, source="m.yaml", files=None, catalog=catalog)
+    assert [f"is plain text for `{told}`" in each.message for each in parsed.warnings] == [True] * bool(told)
+
+
+@pytest.mark.parametrize("text", ["[a:b:0.5]", "[a|b]", "(a)++", "a AND b", "a ADDCOMM b"])
+def test_what_not_even_stable_diffusion_reads_is_told(catalog: Catalog, text: str) -> None:
+    content = f"version: 1\nshots: [{{model: sdxl, prompt: '{text}'}}]\n"
+    (warning,) = parse_manifest(content, source="m.yaml", files=None, catalog=catalog).warnings
+    assert "is plain text for `sdxl`" in warning.message
 
 
 def test_without_a_catalog_any_name_passes() -> None:
@@ -111,6 +132,7 @@ def test_without_a_catalog_any_name_passes() -> None:
         ),
         (["model: sdxl", "shift: 3"], "shots[0].shift", "`sdxl` does not take `shift`"),
         (["model: z-image", "blind_steps: 9"], "shots[0].blind_steps", "must be 0 to 2"),
+        (["model: z-image", "clip_skip: 2"], "shots[0].clip_skip", "does not take `clip_skip`; leave it out"),
         (["model: sd15", "loras: [ink]"], "shots[0].loras", "was made for `sdxl` and cannot work on `sd15`"),
         (["axes: {model: [sdxl, sdx]}"], "shots[0].axes.model[1]", "`sdx`: did you mean `sdxl`?"),
         (

@@ -206,8 +206,8 @@ def told(folder: Path, content: str) -> list[str]:
             "2:35: shots[0].axes.x: has 1,000,000,000,000,001 values",
         ),
         (
-            "shots: [{model: sdxl, prompt: a (red:1.3) cat BREAK a dog}]",
-            "2:33: shots[0].prompt: `(red:1.3)`\n2:47: shots[0].prompt: `BREAK`",
+            "shots: [{model: z-image, prompt: a (red:1.3) cat BREAK a dog}]",
+            "2:36: shots[0].prompt: `(red:1.3)`\n2:50: shots[0].prompt: `BREAK`",
         ),
         ("shots: [{prompt: p}]\noutput: {quality: 80}", "3:19: output.quality: png has no quality"),
         ("name: a]\nshots: []]", "3:10: is not valid YAML"),

@@ -305,7 +305,7 @@ def test_width_and_height_together_are_the_size_and_one_of_them_is_text(tmp_path
     ("heading", "words"),
     [
         ("denoising_strength", "only text-to-image"),
-        ("Clip skip", "does not have this setting"),
+        ("Hires upscaler", "does not have this setting"),
         ("batch_size", "`seeds` of the group"),
         ("promt", "did you mean `prompt`?"),
         ("stepps", "did you mean `steps`?"),

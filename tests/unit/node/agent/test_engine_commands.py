@@ -79,6 +79,14 @@ def test_blind_steps_need_the_empty_prompt_too() -> None:
     assert encode_command(batch, tiny_command(Path())).prompts == ("a red mug", "")
 
 
+def test_each_text_is_encoded_by_every_clip_skip_of_the_batch() -> None:
+    batch = [batch_shot(seed=seed, knobs=knobs) for seed, knobs in enumerate(((), (("clip_skip", 2.0),), ()))]
+
+    command = encode_command(batch, tiny_command(Path()))
+
+    assert (command.clip_skips, command.texts) == ((0, 2), 2)
+
+
 @pytest.fixture
 def library(tmp_path: Path) -> Library:
     (tmp_path / "Tongyi-MAI" / "Z-Image-Turbo").mkdir(parents=True)
