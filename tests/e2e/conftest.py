@@ -10,6 +10,7 @@ import yaml
 
 from common.catalog.identity import folder_identity
 from tests.e2e.farmhouse import Farmhouse
+from tests.faults.engines import model_of, with_engine
 
 
 @pytest.fixture
@@ -37,10 +38,10 @@ def studio(house: Farmhouse, tiny_model: Path) -> Farmhouse:
 
 
 @pytest.fixture(scope="module")
-def open_studio(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator[Farmhouse]:
-    """The same, with its farm up, for all tests of a module."""
-    house = Farmhouse(tmp_path_factory.mktemp("studio"))
-    furnish(house.folder, tiny_model)
+def open_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farmhouse]:
+    """The same with engines that only draw, and its farm up, for all tests of a module."""
+    house = Farmhouse(tmp_path_factory.mktemp("studio"), with_engine("quick"))
+    furnish(house.folder, model_of("quick", house.folder))
     house.farm("up")
     yield house
     house.farm("down")
@@ -67,6 +68,16 @@ def furnish(folder: Path, model: Path, nodes: tuple[tuple[str, str], ...] = NODE
     (folder / "farm.yaml").write_text(yaml.safe_dump(settings))
     for name, images, steps in (("few", 2, 2), ("many", 12, 20)):
         (folder / f"{name}.yaml").write_text(_MANIFEST.format(name=name, images=images, steps=steps))
+
+
+def many_passes(name: str, passes: int = 200, steps: int = 10) -> str:
+    """A manifest each of whose shots is a pass of its own, as no two have the same number of steps.
+
+    With engines that only draw a pass takes a twentieth of a second a step, and hardly a processor.
+    """
+    group = {"model": "tiny", "prompt": f"a {name}", "size": "128x128"}
+    shots = [group | {"name": f"of-{n}", "steps": n} for n in range(steps, steps + passes)]
+    return yaml.safe_dump({"version": 1, "name": name, "shots": shots})
 
 
 _MANIFEST = """\

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,8 @@ import yaml
 
 from common.settings import Settings
 from coordinator.client import FarmClient
+from coordinator.embedded.home import Home
+from coordinator.embedded.state import read_state
 from tests.waiting import PATIENCE_S, until
 
 _FARM = str(Path(sys.executable).parent / "farm")
@@ -30,6 +33,12 @@ _T = TypeVar("_T")
 def own_environment() -> dict[str, str]:
     """This process', without what would be a setting of the farm."""
     return {name: value for name, value in os.environ.items() if not name.startswith("FARM_")}
+
+
+@cache
+def _settings(file: Path, changed_ns: int) -> Settings:
+    """Those of a file that was changed last then: tests ask many times a second."""
+    return Settings.model_validate(yaml.safe_load(file.read_text()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +84,9 @@ class Farmhouse:
         return json.loads(self.farm(*arguments, "--json").stdout)
 
     def parts(self) -> dict[str, dict[str, Any]]:
-        """The supervised processes by name."""
-        return {part["name"]: part for part in self.json("status")["local"]["components"]}
+        """The supervised processes by name, as `farm status` tells of them."""
+        state = read_state(Home(self.folder / ".farm"))
+        return {part.name: part.model_dump() for part in state.components} if state else {}
 
     def kill(self, name: str) -> int:
         """`kill -9` a part; its process id."""
@@ -99,7 +109,8 @@ class Farmhouse:
 
         By their file alone, so that threads may ask while a test changes variables.
         """
-        return Settings.model_validate(yaml.safe_load((self.folder / ".farm" / "farm.yaml").read_text()))
+        file = self.folder / ".farm" / "farm.yaml"
+        return _settings(file, file.stat().st_mtime_ns)
 
     def client(self) -> FarmClient:
         """Of the farm that runs here; quicker than a command where a test asks often."""

@@ -3,53 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from safetensors.torch import load_file, save_file
 
-from common.catalog.identity import file_identity
 from common.views import JobView, NodeView, Submit
-from tests.e2e.conftest import furnish
+from tests.e2e.conftest import furnish, many_passes
 from tests.e2e.farmhouse import Farmhouse
-from tests.tiny import save_lora
+from tests.faults.engines import model_of, with_engine
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def farm(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator[Farmhouse]:
-    """A farm of a small and a large node, and a LoRA that no engine takes."""
-    house = Farmhouse(tmp_path_factory.mktemp("operated"))
-    furnish(house.folder, tiny_model)
-    _add_strange_lora(house.folder, tiny_model)
+def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farmhouse]:
+    """A farm of a small and a large node, whose engines only draw."""
+    house = Farmhouse(tmp_path_factory.mktemp("operated"), with_engine("quick"))
+    furnish(house.folder, model_of("quick", house.folder))
     settings = yaml.safe_load((house.folder / "farm.yaml").read_text())
-    settings["models"].append(str(house.folder))
     settings["timing"] = {"retry_s": 0.5}
     (house.folder / "farm.yaml").write_text(yaml.safe_dump(settings))
     house.farm("up")
     yield house
     house.farm("down")
-
-
-def _add_strange_lora(folder: Path, model: Path) -> None:
-    """A LoRA in the farm's catalog whose header is right and whose weights are no numbers."""
-    (folder / "loras").mkdir()
-    strange = save_lora(folder / "loras" / "strange.safetensors", model)
-    tensors = {key: tensor * float("nan") for key, tensor in load_file(str(strange)).items()}
-    save_file(tensors, str(strange))
-    catalog = yaml.safe_load((folder / "catalog.yaml").read_text())
-    catalog["loras"] = {
-        "strange": {
-            "base": "shotfarm-demo",
-            "path": strange.name,
-            "license": "own-work",
-            "identity": file_identity(strange),
-        }
-    }
-    (folder / "catalog.yaml").write_text(yaml.safe_dump(catalog))
 
 
 def submitted(farm: Farmhouse, name: str, *, model: str = "tiny", seeds: int = 2, **shot: Any) -> str:
@@ -58,6 +35,12 @@ def submitted(farm: Farmhouse, name: str, *, model: str = "tiny", seeds: int = 2
     manifest = {"version": 1, "name": name, "shots": [group | {"steps": 4} | shot]}
     with farm.client() as client:
         return client.submit(Submit(manifest=yaml.safe_dump(manifest))).id
+
+
+def lasting(farm: Farmhouse, name: str, passes: int = 200) -> str:
+    """The id of a job that goes on while a busy machine starts some commands."""
+    with farm.client() as client:
+        return client.submit(Submit(manifest=many_passes(name, passes))).id
 
 
 def explained(farm: Farmhouse, subject: str) -> str:
@@ -94,8 +77,7 @@ def test_a_drained_node_gets_nothing_until_it_is_resumed(farm: Farmhouse) -> Non
 
 
 def test_a_paused_node_frees_its_card_and_the_rest_is_rendered_elsewhere(farm: Farmhouse) -> None:
-    # More than both nodes render while a busy machine starts a command.
-    job = submitted(farm, "elm", seeds=240, steps=20)
+    job = lasting(farm, "elm", passes=30)
     farm.wait_for(lambda: node(farm, "small"), lambda view: view.state == "busy")
     assert (
         "is paused by the operator: a game"
@@ -109,7 +91,7 @@ def test_a_paused_node_frees_its_card_and_the_rest_is_rendered_elsewhere(farm: F
     farm.farm("node", "resume", "small")
 
     done = ended(farm, job)
-    assert done.counts == {"done": 240}
+    assert done.counts == {"done": 30}
 
 
 def test_a_quarantined_node_is_trusted_again_when_it_is_forgiven(farm: Farmhouse) -> None:
@@ -124,8 +106,7 @@ def test_a_quarantined_node_is_trusted_again_when_it_is_forgiven(farm: Farmhouse
 
 
 def test_a_paused_job_is_explained_and_goes_on_when_it_is_resumed(farm: Farmhouse) -> None:
-    # More than is rendered while a busy machine starts a command.
-    job = submitted(farm, "fir", seeds=800, steps=20)
+    job = lasting(farm, "fir")
     farm.farm("pause", job)
     assert "paused by the operator" in explained(farm, job)
     assert f"`farm resume {job}`" in explained(farm, job)
@@ -136,9 +117,7 @@ def test_a_paused_job_is_explained_and_goes_on_when_it_is_resumed(farm: Farmhous
 
 
 def test_a_job_of_higher_priority_comes_first_and_a_cancelled_one_can_be_requeued(farm: Farmhouse) -> None:
-    # More than is rendered while a busy machine starts three commands.
-    low = submitted(farm, "yew", seeds=800, steps=20)
-    high = submitted(farm, "box", seeds=800, steps=20)
+    low, high = lasting(farm, "yew"), lasting(farm, "box")
     farm.farm("priority", high, "90")
     assert f"job {high} comes first" in explained(farm, low)
     farm.farm("cancel", low)
@@ -150,7 +129,7 @@ def test_a_job_of_higher_priority_comes_first_and_a_cancelled_one_can_be_requeue
 
 
 def test_failed_shots_are_retried_and_accepted_one_by_one(farm: Farmhouse) -> None:
-    job = submitted(farm, "fig", loras=["strange"])
+    job = submitted(farm, "fig", prompt="a fig " * 100)  # longer than its engine reads
     ended(farm, job, "failed")
     said = explained(farm, job)
     assert "2 shots failed" in said

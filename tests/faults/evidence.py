@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -96,8 +95,7 @@ def gather(target: Target, watch: Watch, felled: list[Felled]) -> Evidence:
     """Once the farm is at rest and still runs."""
     created = watch.look()
     client, bucket = target.store()
-    with closing(client):
-        pictures = {key: client.head_object(Bucket=bucket, Key=key)["Metadata"] for key in created}
+    pictures = {key: client.head_object(Bucket=bucket, Key=key)["Metadata"] for key in created}
     return evidence_of(
         target,
         pictures=pictures,

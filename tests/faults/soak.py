@@ -183,9 +183,10 @@ def _run(folder: Path, shots: int, warm: int, limit_mb: float) -> bool:
     soak = Soak(target, shots, warm, limit_mb)
     try:
         target.house.farm("up")
-        target.fill_store_buffers()
         if warm < _CACHED:
             soak.fill_caches()
+        else:
+            target.fill_store_buffers()
         soak.run()
         judged = list(_judge(soak))
     except AssertionError as error:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ import psutil
 import redis
 import yaml
 from botocore.config import Config
-from sqlalchemy import Executable, NullPool, create_engine, make_url, text
+from sqlalchemy import URL, Engine, Executable, NullPool, create_engine, make_url, text
 
 from common.failures import MAX_CRASHES
 from common.settings import Settings, Timing
@@ -123,8 +124,7 @@ class Target:
     def answers(self) -> bool:
         """Whether the coordinator leads and answers in time."""
         with suppress(httpx.HTTPError, OSError):
-            url = f"{self.settings().api_url}/healthz"
-            return httpx.get(url, timeout=_SLOW_S, trust_env=False).is_success
+            return _asking().get(f"{self.settings().api_url}/healthz", timeout=_SLOW_S).is_success
         return False
 
     @contextmanager
@@ -137,8 +137,7 @@ class Target:
         """What the ledger holds, read beside the coordinator."""
         url = make_url(self.settings().database)
         driver = {"postgresql": "postgresql+psycopg"}.get(url.drivername, url.drivername)
-        engine = create_engine(url.set(drivername=driver), poolclass=NullPool)
-        with engine.connect() as ledger:
+        with _engine(url.set(drivername=driver)).connect() as ledger:
             found = ledger.execute(text(query) if isinstance(query, str) else query, values)
             return [dict(row) for row in found.mappings()]
 
@@ -154,14 +153,11 @@ class Target:
     def store(self) -> tuple[Any, str]:
         """An S3 client of the tests' own, and the bucket."""
         storage = self.settings().storage
-        # A session of its own, because threads cannot share one.
-        client = boto3.Session().client(
-            "s3",
-            endpoint_url=self.s3_endpoint or storage.endpoint,
-            region_name=storage.region,
-            aws_access_key_id=storage.access_key,
-            aws_secret_access_key=storage.secret_key.get_secret_value(),
-            config=Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1}),
+        client = _s3_client(
+            self.s3_endpoint or storage.endpoint,
+            storage.region,
+            storage.access_key,
+            storage.secret_key.get_secret_value(),
         )
         return client, urlsplit(storage.url).netloc
 
@@ -181,13 +177,37 @@ class Target:
     def objects(self, prefix: str) -> dict[str, tuple[str, float]]:
         """Key to content tag and time of creation (seconds since 1970) of what the store holds."""
         client, bucket = self.store()
-        with closing(client):
-            pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-            return {
-                item["Key"]: (item["ETag"], item["LastModified"].timestamp())
-                for page in pages
-                for item in page.get("Contents", ())
-            }
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        return {
+            item["Key"]: (item["ETag"], item["LastModified"].timestamp())
+            for page in pages
+            for item in page.get("Contents", ())
+        }
+
+
+@cache
+def _engine(url: URL) -> Engine:
+    return create_engine(url, poolclass=NullPool)
+
+
+@cache
+def _s3_client(endpoint: str | None, region: str, access_key: str, secret_key: str) -> Any:
+    """Thread-safe. Made once, as that takes a tenth of a second."""
+    # A session of its own, because threads cannot share one.
+    return boto3.Session().client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name=region,
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        config=Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1}),
+    )
+
+
+@cache
+def _asking() -> httpx.Client:
+    """Made once, as that takes longer than a question; with a connection for each, as farms come and go."""
+    return httpx.Client(trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
 
 
 def send(pid: int, number: signal.Signals) -> bool:
