@@ -247,7 +247,7 @@ def test_the_persons_model_takes_the_place_of_any_other() -> None:
         imported(png(parameters=INFOTEXT), "x.png", model="nope")
 
 
-_BOMB = zlib.compress(b"a" * 200_000_000)
+_BOMB = zlib.compress(b"a" * 20_000_000)
 
 
 @pytest.mark.parametrize(
