@@ -31,7 +31,8 @@ from coordinator.ledger.schema import (
 )
 from coordinator.ledger.tallies import Tally
 from coordinator.ledger.transitions import counted_as
-from coordinator.scheduling.backlog import Backlog, Line
+from coordinator.scheduling.backlog import Backlog
+from coordinator.scheduling.work import Line
 
 #: Relative, and what rounding may leave of a sum that came to nothing.
 _CLOSE, _NOTHING = 1e-6, 1e-9

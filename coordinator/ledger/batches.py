@@ -25,7 +25,7 @@ from coordinator.ledger.specs import quarantine_key, shot_of
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import chunks, drop_unwanted, move_attempts, move_shots
 from coordinator.ledger.trust import blame_node
-from coordinator.scheduling.backlog import BatchAdvanced, BatchTrimmed, ImageRendered
+from coordinator.scheduling.changes import BatchAdvanced, BatchTrimmed, ImageRendered
 from coordinator.scheduling.member import card_of
 from coordinator.scheduling.offers import cost_of
 from coordinator.scheduling.slow_path import RenderedImage, is_comparable

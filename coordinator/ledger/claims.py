@@ -23,7 +23,7 @@ from coordinator.ledger.specs import shot_of
 from coordinator.ledger.tallies import tally_lease
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import move_node, move_shots
-from coordinator.scheduling.backlog import BatchLeased
+from coordinator.scheduling.changes import BatchLeased
 from coordinator.scheduling.member import Member
 from coordinator.scheduling.offers import Offer, expected_seconds, offer, reservation
 from coordinator.scheduling.placing import Placement

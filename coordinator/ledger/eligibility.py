@@ -14,9 +14,10 @@ from coordinator.explain import CandidateNode, First, LaneWork, NodeFacts, NodeR
 from coordinator.ledger.fleet import in_service
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import nodes
-from coordinator.scheduling.backlog import Backlog, Line, WorkSample
+from coordinator.scheduling.backlog import Backlog
 from coordinator.scheduling.member import Member
 from coordinator.scheduling.offers import Offer, in_lane, leaves_to_others, offer
+from coordinator.scheduling.work import Line, WorkSample
 
 #: Maximum number of nodes for which the planner runs per kind of shots; each run examines the whole backlog.
 _ASKED = 3

@@ -34,7 +34,7 @@ from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import close_batch, drop_unwanted, move_attempts, move_node, move_shots
 from coordinator.ledger.trust import blame_node, doubt_node
 from coordinator.ledger.usage import add_late_usage
-from coordinator.scheduling.backlog import BatchEnded
+from coordinator.scheduling.changes import BatchEnded
 from coordinator.scheduling.member import card_of
 
 #: Outcomes of batches that their node did not close.

@@ -34,8 +34,9 @@ from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, events, jobs, plain, shots, wants
 from coordinator.ledger.shots import find_shot
 from coordinator.ledger.views import job_view
-from coordinator.scheduling.backlog import Backlog, Line
+from coordinator.scheduling.backlog import Backlog
 from coordinator.scheduling.member import card_of
+from coordinator.scheduling.work import Line
 
 #: Maximum number of failed shots of a job that are named.
 _NAMED = 12

@@ -13,7 +13,7 @@ from common.states import AttemptState, ShotEvent, ShotState
 from coordinator.ledger.schema import attempts, jobs, plain, shots, wants
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import chunks, drop_unwanted, move_shots
-from coordinator.scheduling.backlog import JobClosed
+from coordinator.scheduling.changes import JobClosed
 
 
 def failed() -> ColumnElement[bool]:

@@ -19,17 +19,16 @@ from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import chunks, counted_as, drop_all_unwanted, drop_unwanted
 from coordinator.ledger.usage import recall_usage
 from coordinator.ledger.waiting import amounts, samples
-from coordinator.scheduling.backlog import (
-    Amounts,
+from coordinator.scheduling.changes import (
     BatchFound,
     JobClosed,
     JobOpened,
     JobPrioritised,
     NodesChanged,
-    OpenJob,
     ShotsWaiting,
 )
 from coordinator.scheduling.running import RunningBatch
+from coordinator.scheduling.work import Amounts, OpenJob
 
 
 def job_row(connection: Connection, job_id: str) -> Row[Any]:

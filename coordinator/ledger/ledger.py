@@ -70,7 +70,8 @@ from coordinator.ledger.submit import begin_job, fill_job
 from coordinator.ledger.sweep import Grace, sweep
 from coordinator.ledger.transactions import Transactions, all_or_each
 from coordinator.ledger.transitions import chunks, drop_unwanted
-from coordinator.scheduling.backlog import Backlog, CatalogChanged
+from coordinator.scheduling.backlog import Backlog
+from coordinator.scheduling.changes import CatalogChanged
 from coordinator.scheduling.horizon import Horizon
 from coordinator.scheduling.survey import Survey, survey
 from coordinator.scheduling.ticket_demand import ticket_demand

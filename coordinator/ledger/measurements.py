@@ -16,16 +16,15 @@ from coordinator.ledger.schema import ceilings, loads, peaks, speeds, works
 from coordinator.ledger.specs import shot_of
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.waiting import samples
-from coordinator.scheduling.backlog import (
+from coordinator.scheduling.changes import (
     LimitsLifted,
     LoadMeasured,
     PassLimited,
     PassMeasured,
-    Size,
     SpeedMeasured,
-    WorkSample,
 )
 from coordinator.scheduling.placing import Placement
+from coordinator.scheduling.work import Size, WorkSample
 
 #: Weight of the newest image, and of the newest load, in the moving average.
 _NEWEST, _NEWEST_LOAD = 0.2, 0.5

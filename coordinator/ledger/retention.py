@@ -50,7 +50,7 @@ from coordinator.ledger.schema import (
 from coordinator.ledger.tallies import OPEN, Sums, tally_attempts, tally_batch
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import counted_as, drop_unwanted
-from coordinator.scheduling.backlog import JobClosed
+from coordinator.scheduling.changes import JobClosed
 
 #: Wants or removals of one transaction, and its attempts or events at the most.
 WANTS, ROWS = 100, 1000

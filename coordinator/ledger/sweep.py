@@ -24,8 +24,8 @@ from coordinator.ledger.specs import image_key, shot_of
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import move_node
 from coordinator.ledger.trust import begin_test, blamed, due_for_test, forgive
-from coordinator.scheduling.backlog import OpenJob
 from coordinator.scheduling.offers import too_dear
+from coordinator.scheduling.work import OpenJob
 
 log = logging.getLogger(__name__)
 

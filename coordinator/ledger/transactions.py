@@ -16,7 +16,8 @@ from coordinator.ledger.fleet import members
 from coordinator.ledger.leadership import Lead, Replaced
 from coordinator.ledger.schema import events
 from coordinator.ledger.tallies import Sums
-from coordinator.scheduling.backlog import Backlog, Change, JobCharged, NodesChanged, brings_work
+from coordinator.scheduling.backlog import Backlog
+from coordinator.scheduling.changes import Change, JobCharged, NodesChanged, brings_work
 
 Q = TypeVar("Q")
 A = TypeVar("A")

@@ -40,7 +40,7 @@ from coordinator.ledger.schema import attempts, batches, jobs, nodes, plain, sho
 from coordinator.ledger.tallies import tally_attempts
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.waiting import begin_waiting, cease_waiting
-from coordinator.scheduling.backlog import NodeMoved
+from coordinator.scheduling.changes import NodeMoved
 
 #: Columns that determine the tally of an attempt.
 _TALLIED = tuple(

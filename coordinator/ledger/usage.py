@@ -13,7 +13,7 @@ from common.states import BatchState
 from coordinator.ledger.costs import CARD_PHASES
 from coordinator.ledger.schema import attempts, batches, jobs
 from coordinator.ledger.transactions import Write
-from coordinator.scheduling.backlog import OwnerServed
+from coordinator.scheduling.changes import OwnerServed
 from coordinator.scheduling.fairness import HALF_LIFE_S, REMEMBERED
 
 

@@ -12,7 +12,8 @@ from common.states import ShotState
 from coordinator.ledger.schema import plain, shots, waiting, wants, works
 from coordinator.ledger.specs import shot_of
 from coordinator.ledger.transactions import Write
-from coordinator.scheduling.backlog import Amounts, Line, ShotsTaken, ShotsWaiting, WorkSample
+from coordinator.scheduling.changes import ShotsTaken, ShotsWaiting
+from coordinator.scheduling.work import Amounts, Line, WorkSample
 
 _LINE = (waiting.c.job_id, waiting.c.work_key, waiting.c.min_class)
 

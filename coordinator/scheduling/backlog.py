@@ -6,286 +6,49 @@ and when a job opens, the counts come from the tables.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
-from math import inf
-from typing import NamedTuple
 
 from common.fit import Peak, Seen
 from common.nodes import Card
-from common.shot import Shot
 from common.states import NodeState
+from coordinator.scheduling.changes import (
+    BatchAdvanced,
+    BatchEnded,
+    BatchFound,
+    BatchLeased,
+    BatchTrimmed,
+    CatalogChanged,
+    Change,
+    ImageRendered,
+    JobCharged,
+    JobClosed,
+    JobOpened,
+    JobPrioritised,
+    LimitsLifted,
+    LoadMeasured,
+    NodeMoved,
+    NodesChanged,
+    OwnerServed,
+    PassLimited,
+    PassMeasured,
+    ShotsTaken,
+    ShotsWaiting,
+    SpeedMeasured,
+)
 from coordinator.scheduling.fairness import RecentUsage
 from coordinator.scheduling.horizon import Horizon, NodeKind, Outlook
 from coordinator.scheduling.member import Member
 from coordinator.scheduling.placing import Placement, Placer
 from coordinator.scheduling.running import RunningBatch
-from coordinator.scheduling.slow_path import Record, RenderedImage, SlowPath, noted, slow_paths
+from coordinator.scheduling.slow_path import Record, SlowPath, noted, slow_paths
+from coordinator.scheduling.work import Amounts, Line, OpenJob, Rivals, Size, WorkSample
 
 _BACKLOGS = count(1)
 #: Work keys on cards whose placement is remembered.
 _PLACEMENTS = 100_000
-
-
-class Line(NamedTuple):
-    """Shots that one job waits for, alike for a planner."""
-
-    job_id: str
-    work_key: str
-    #: GiB.
-    min_class: int
-
-    @property
-    def lot(self) -> Lot:
-        return (self.job_id, self.work_key)
-
-
-#: What a batch is taken from: job and work key, so that its cost is known before it is claimed.
-Lot = tuple[str, str]
-#: Images by line.
-Amounts = dict[Line, int]
-#: Owner, lane and priority: only jobs of one owner are ranked by the service that each has had.
-Rivals = tuple[str, str, int]
-
-
-class WorkSample(NamedTuple):
-    """What the shots of a work key share, and one of them."""
-
-    model: str
-    loras: tuple[str, ...]
-    #: Megapixel-forwards of each, and the forwards of it that share the card.
-    amount: float
-    forwards: int
-    shot: Shot
-
-    @property
-    def size(self) -> Size:
-        return self.model, self.shot.width, self.shot.height
-
-
-#: Model, width and height.
-Size = tuple[str, int, int]
-
-
-@dataclass(slots=True)
-class OpenJob:
-    """A job whose shots may be claimed for it."""
-
-    owner: str
-    lane: str
-    priority: int
-    #: Order of submission.
-    submitted_at: float
-    max_cost: float | None
-    #: In the farm's currency, so far; of a job with a limit.
-    cost: float
-    #: Active batch to its estimated cost.
-    reserved: dict[str, float]
-    #: Seconds of work given to it, counted from where its rivals were when it came.
-    service_s: float = 0.0
-
-    @property
-    def room(self) -> float:
-        """What its budget leaves besides what is in hand."""
-        return inf if self.max_cost is None else self.max_cost - self.cost - sum(self.reserved.values())
-
-    @property
-    def rivals(self) -> Rivals:
-        """What jobs that take turns have in common."""
-        return self.owner, self.lane, self.priority
-
-
-class ShotsWaiting(NamedTuple):
-    """Shots began to wait; their work keys may be new."""
-
-    lines: Amounts
-    samples: dict[str, WorkSample]
-    brings_work: bool = True
-
-
-class ShotsTaken(NamedTuple):
-    """Shots ceased to wait."""
-
-    lines: Amounts
-
-
-class JobOpened(NamedTuple):
-    """A job takes part, with nothing that waits yet."""
-
-    job_id: str
-    job: OpenJob
-
-
-class JobClosed(NamedTuple):
-    job_id: str
-
-
-class JobPrioritised(NamedTuple):
-    job_id: str
-    priority: int
-
-
-class JobCharged(NamedTuple):
-    job_id: str
-    #: In the farm's currency.
-    cost: float
-
-
-class BatchLeased(NamedTuple):
-    """A batch was given to a job and its owner, at its estimates."""
-
-    node_id: str
-    batch: RunningBatch
-    seconds: float
-    #: Seconds since 1970.
-    at: float
-    cost: float
-
-
-class BatchFound(NamedTuple):
-    """A batch was leased before the backlog was filled."""
-
-    node_id: str
-    batch: RunningBatch
-
-
-class BatchAdvanced(NamedTuple):
-    """Images of a batch were reported."""
-
-    node_id: str
-    batch_id: str
-    images: int
-    #: Seconds since 1970.
-    at: float
-
-
-class BatchTrimmed(NamedTuple):
-    """Images of a batch were taken back, with what was counted and reserved for them."""
-
-    node_id: str
-    batch_id: str
-    images: int
-    cost: float
-
-
-class BatchEnded(NamedTuple):
-    """A batch ended after so many seconds of a card; what was reserved for it is free."""
-
-    batch_id: str
-    job_id: str
-    node_id: str
-    seconds: float
-    #: Where the job has a budget, the rest of the reservation may be enough for another node.
-    brings_work: bool
-
-
-class OwnerServed(NamedTuple):
-    """An owner had seconds of work, at a time in seconds since 1970; of a batch that is still in hand."""
-
-    owner: str
-    seconds: float
-    at: float
-    in_hand: str | None = None
-
-
-class NodesChanged(NamedTuple):
-    nodes: dict[str, Member]
-
-
-class NodeMoved(NamedTuple):
-    """A known node changed its state, and nothing else."""
-
-    node_id: str
-    state: NodeState
-
-
-class SpeedMeasured(NamedTuple):
-    """The seconds that a megapixel-forward of a model takes a known node on average."""
-
-    node_id: str
-    model: str
-    seconds: float
-
-
-class LoadMeasured(NamedTuple):
-    """The seconds that loading a model takes a known node on average."""
-
-    node_id: str
-    model: str
-    seconds: float
-
-
-class ImageRendered(NamedTuple):
-    """A node rendered an image that estimates can be compared with."""
-
-    node_id: str
-    model: str
-    rendering: RenderedImage
-
-
-class PassLimited(NamedTuple):
-    """Cards of a type take at most so many images of a work key in one pass."""
-
-    card_type: str
-    work_key: str
-    recipe: str
-    images: int
-
-
-class PassMeasured(NamedTuple):
-    card_type: str
-    size: Size
-    recipe: str
-    peak: Peak
-
-
-class LimitsLifted(NamedTuple):
-    """Ceilings are forgotten, by card type, work key and recipe."""
-
-    limits: Sequence[tuple[str, str, str]]
-
-
-class CatalogChanged(NamedTuple):
-    """The catalog by which cards are placed is another one."""
-
-
-#: What a commit changes.
-Change = (
-    ShotsWaiting
-    | ShotsTaken
-    | JobOpened
-    | JobClosed
-    | JobPrioritised
-    | JobCharged
-    | BatchLeased
-    | BatchFound
-    | BatchAdvanced
-    | BatchTrimmed
-    | BatchEnded
-    | OwnerServed
-    | NodesChanged
-    | NodeMoved
-    | SpeedMeasured
-    | LoadMeasured
-    | ImageRendered
-    | PassLimited
-    | PassMeasured
-    | LimitsLifted
-    | CatalogChanged
-)
-
-
-def brings_work(change: Change) -> bool:
-    """Whether a node that waits may get work by it."""
-    match change:
-        case ShotsWaiting() | BatchEnded():
-            return change.brings_work
-        case JobOpened() | JobPrioritised() | PassLimited() | LimitsLifted() | CatalogChanged():
-            return True
-        case _:
-            return False
 
 
 @dataclass(slots=True)

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
-from coordinator.scheduling.backlog import Backlog, OpenJob
+from coordinator.scheduling.backlog import Backlog
 from coordinator.scheduling.horizon import Seat, WaitingWork, finish, pooled
+from coordinator.scheduling.work import OpenJob
 
 
 @dataclass(slots=True)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from common.nodes import Card, Terms
 from common.states import IN_SERVICE, NodeState
 from coordinator.scheduling.horizon import NodeKind
-
-if TYPE_CHECKING:
-    from coordinator.scheduling.backlog import WorkSample
+from coordinator.scheduling.work import WorkSample
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from common.cost import expected_cost
 from common.settings import Money
 from common.states import NodeState
-from coordinator.scheduling.backlog import Backlog, Line, Lot, OpenJob, WorkSample
+from coordinator.scheduling.backlog import Backlog
 from coordinator.scheduling.horizon import Outlook
 from coordinator.scheduling.member import Member
 from coordinator.scheduling.placing import Placement
 from coordinator.scheduling.planner import Option, Selection, choose, ends_late, is_late
+from coordinator.scheduling.work import Line, Lot, OpenJob, WorkSample
 
 #: Why a node leaves work to others.
 LATE = "other nodes will finish them before this node could finish one"

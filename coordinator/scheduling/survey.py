@@ -6,11 +6,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from coordinator.scheduling.backlog import Backlog, Line
+from coordinator.scheduling.backlog import Backlog
 from coordinator.scheduling.horizon import Seat, WaitingWork
 from coordinator.scheduling.offers import expected_pace, load_seconds
 from coordinator.scheduling.placing import Placement
 from coordinator.scheduling.running import RunningBatch, Tail
+from coordinator.scheduling.work import Line
 
 #: Share of a batch by which an owner or job must be behind to go before another: batches differ by as much.
 _BEHIND = 1 / 4

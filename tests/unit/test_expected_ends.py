@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from common.fit import Seen
 from common.nodes import Card
 from common.shot import Shot
-from coordinator.scheduling.backlog import Backlog, OpenJob
+from coordinator.scheduling.backlog import Backlog
 from coordinator.scheduling.expected_ends import ExpectedEnds
 from coordinator.scheduling.horizon import Horizon, NodeKind, Seat, WaitingWork
 from coordinator.scheduling.placing import Placement
+from coordinator.scheduling.work import OpenJob
 
 CLOSE = 0.01
 

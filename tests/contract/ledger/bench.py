@@ -42,8 +42,8 @@ from coordinator.ledger import (
     Swept,
 )
 from coordinator.ledger.schema import attempts, events, metadata, nodes, shots
-from coordinator.scheduling.backlog import Line, OpenJob
 from coordinator.scheduling.placing import Placement, Placer
+from coordinator.scheduling.work import Line, OpenJob
 
 #: A quarantine is short, since each of its sweeps takes the test a while.
 TIMING = Timing(quarantine_s=120)

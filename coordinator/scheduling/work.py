@@ -1,0 +1,77 @@
+"""Work as the scheduler sees it: jobs that take part, and kinds of their waiting shots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import NamedTuple
+
+from common.shot import Shot
+
+
+class Line(NamedTuple):
+    """Shots that one job waits for, alike for a planner."""
+
+    job_id: str
+    work_key: str
+    #: GiB.
+    min_class: int
+
+    @property
+    def lot(self) -> Lot:
+        return (self.job_id, self.work_key)
+
+
+#: What a batch is taken from: job and work key, so that its cost is known before it is claimed.
+Lot = tuple[str, str]
+#: Images by line.
+Amounts = dict[Line, int]
+#: Owner, lane and priority: only jobs of one owner are ranked by the service that each has had.
+Rivals = tuple[str, str, int]
+
+
+class WorkSample(NamedTuple):
+    """What the shots of a work key share, and one of them."""
+
+    model: str
+    loras: tuple[str, ...]
+    #: Megapixel-forwards of each, and the forwards of it that share the card.
+    amount: float
+    forwards: int
+    shot: Shot
+
+    @property
+    def size(self) -> Size:
+        return self.model, self.shot.width, self.shot.height
+
+
+#: Model, width and height.
+Size = tuple[str, int, int]
+
+
+@dataclass(slots=True)
+class OpenJob:
+    """A job whose shots may be claimed for it."""
+
+    owner: str
+    lane: str
+    priority: int
+    #: Order of submission.
+    submitted_at: float
+    max_cost: float | None
+    #: In the farm's currency, so far; of a job with a limit.
+    cost: float
+    #: Active batch to its estimated cost.
+    reserved: dict[str, float]
+    #: Seconds of work given to it, counted from where its rivals were when it came.
+    service_s: float = 0.0
+
+    @property
+    def room(self) -> float:
+        """What its budget leaves besides what is in hand."""
+        return inf if self.max_cost is None else self.max_cost - self.cost - sum(self.reserved.values())
+
+    @property
+    def rivals(self) -> Rivals:
+        """What jobs that take turns have in common."""
+        return self.owner, self.lane, self.priority
