@@ -24,6 +24,7 @@ _SENTENCES = {
     **dict.fromkeys(("float_type", "float_parsing", "decimal_type", "decimal_parsing"), "must be a number"),
     **dict.fromkeys(("list_type", "tuple_type"), "must be a list"),
     **dict.fromkeys(("dict_type", "model_type"), "must be a mapping"),
+    "too_short": "must not be empty",
 }
 
 

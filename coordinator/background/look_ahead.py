@@ -12,8 +12,7 @@ from collections.abc import Callable, Set
 
 from coordinator.background.loop import Loop
 from coordinator.ledger import Ledger
-from coordinator.scheduling.horizon import Horizon, Patience, look_ahead
-from coordinator.scheduling.running import take_turns, trims
+from coordinator.scheduling.foresight import Foresight
 
 #: Seconds between two rounds at least: commits that come together are one round.
 _AFTER_WORK_S = 0.1
@@ -40,13 +39,11 @@ class LookAhead(Loop):
         super().__init__("look ahead", self.look, period_s=period_s, rest_s=_AFTER_WORK_S)
         self._ledger = ledger
         self._wake_nodes = wake_nodes
-        self._patience_s = patience_s
-        self._batch_s = batch_s
+        self._foresight = Foresight(batch_s=batch_s, patience_s=patience_s)
         self._monotonic = monotonic
         self._new_work = threading.Event()
         #: Version of the backlog that was looked at last.
         self._seen = 0
-        self._patience: dict[str, Patience] = {}
         self._ended_at, self._took_s = 0.0, 0.0
         self._useful: Set[str] = frozenset()
         self._turn = 0
@@ -88,21 +85,10 @@ class LookAhead(Loop):
         found = self._ledger.survey(self._seen)
         if found is None:
             return frozenset()
-        horizons: dict[str, Horizon] = {}
-        less: dict[str, int] = {}
-        for lane, works in found.works.items():
-            turns = take_turns(found.now, works, found.running, found.goes_before, self._batch_s)
-            horizon = look_ahead(found.now, works, known=turns.ends)
-            patience = self._patience.setdefault(lane, Patience(self._patience_s))
-            if tired := patience.exhausted(found.now, works, horizon):
-                horizon = look_ahead(found.now, works, tired, known=turns.ends)
-            horizons[lane] = horizon
-            less |= turns.trims
-        self._ledger.adopt(horizons)
+        ahead = self._foresight.look(found)
+        self._ledger.adopt(ahead.horizons)
         self._seen = found.version
-        useful = frozenset().union(*(one.useful for one in horizons.values()))
-        less |= trims(found.now, found.tails, found.idle - useful, self._batch_s)
-        if less:
+        if ahead.trims:
             # Idle nodes are woken when the next round knows what waits again.
-            self._ledger.trim(less)
-        return useful
+            self._ledger.trim(ahead.trims)
+        return ahead.useful

@@ -17,6 +17,7 @@ _COMMANDS = {
     "random": "random",
     "new": "new",
     "plan": "plan",
+    "simulate": "simulate",
     "import": "importing",
     "submit": "submit",
     "jobs": "jobs",

@@ -8,11 +8,8 @@ from typing import Annotated
 
 import typer
 
-from common.cards import REFERENCE_CARDS, load_card
 from common.catalog import Catalog
-from common.chips import find_chip
 from common.errors import Invalid, Unavailable
-from common.nodes import Card
 from common.settings import load_settings
 from common.shot import PlannedShot
 from common.units import counted
@@ -23,6 +20,7 @@ from coordinator.cli.plan_shots import ShownPlan, check_file, chosen, resolved, 
 from coordinator.cli.planning import REFERENCE_STATIONS, PlanReport, make_plan, read_manifest, station_of
 from coordinator.cli.show import err, out, print_json, whisper
 from coordinator.estimate import Station
+from coordinator.simulate.fleet import named_card
 
 CardNames = Annotated[
     list[str] | None,
@@ -127,21 +125,5 @@ def _stations(
             )
         return tuple(station_of(node) for node in nodes), True, catalog
     if cards:
-        return tuple(Station(card=_card(name)) for name in cards), True, None
+        return tuple(Station(card=named_card(name)) for name in cards), True, None
     return REFERENCE_STATIONS, False, None
-
-
-def _card(name: str) -> Card:
-    """Returns a reference card or a card of `common/cards.yaml` by its name, or the card in a file."""
-    known = {card.name.lower().replace(" ", "-"): card for card in REFERENCE_CARDS.values()}
-    if name.lower() in known:
-        return known[name.lower()]
-    if Path(name).exists():
-        return load_card(Path(name))
-    chip = find_chip(name)
-    if chip is None:
-        raise Invalid(
-            f"{name}: neither a card file nor a known card; known cards: {', '.join(known)} and those in "
-            "docs/reference/cards.md"
-        )
-    return chip.card()

@@ -60,6 +60,7 @@ class Case(NamedTuple):
 COMMANDS = {
     "run": Case(("run", "m.yaml", "--out", "pictures"), code=6),
     "plan": Case(("plan", "m.yaml", "--farm", "--cards")),
+    "simulate": Case(("simulate", "m.yaml"), code=3),
     "render": Case(("render", "a mug", "--out", "mug.png"), shows=False, calls=False),
     "random": Case(("random", "--seed", "7", "--out", "pictures"), code=6),
     "import": Case(("import", "list.txt"), shows=False, calls=False),

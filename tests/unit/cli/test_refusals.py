@@ -78,7 +78,7 @@ REFUSED = [
     (
         "plan demo.yaml --card rtx-4099",
         2,
-        "rtx-4099: neither a card file nor a known card; known cards: gtx-1660",
+        "rtx-4099 is neither a known card nor a card file: did you mean `rtx-4090`?",
     ),
     ("plan huge.yaml --card gtx-1070", 3, "2 images fit no card: 2 images: z-image-turbo: needs"),
     ("plan dear.yaml", 4, "limits.max_cost"),

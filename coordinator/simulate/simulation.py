@@ -1,0 +1,230 @@
+"""A farm on a clock of its own: the planner that answers claims, and nodes that take as long as it expects.
+
+Discrete events. Nodes claim from a backlog as the ledger lets them (`coordinator.scheduling`), load, render
+pass by pass, and claim again; the look-ahead takes back what nodes have not begun. No failures, no node that
+comes or goes, no time for uploads. The same input gives the same course.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from heapq import heappop, heappush
+from itertools import count
+from math import inf
+from typing import NamedTuple
+
+from common.nodes import VRAM_CLASSES
+from common.settings import Money
+from common.states import NodeState
+from coordinator.scheduling.backlog import Backlog
+from coordinator.scheduling.changes import (
+    BatchAdvanced,
+    BatchEnded,
+    BatchLeased,
+    BatchTrimmed,
+    NodeMoved,
+    NodesChanged,
+    ShotsTaken,
+    ShotsWaiting,
+    SpeedMeasured,
+)
+from coordinator.scheduling.foresight import Foresight
+from coordinator.scheduling.horizon import FRESH_S
+from coordinator.scheduling.member import Member
+from coordinator.scheduling.offers import expected_seconds, offer
+from coordinator.scheduling.planner import Selection
+from coordinator.scheduling.running import RunningBatch
+from coordinator.scheduling.survey import survey
+from coordinator.scheduling.work import Amounts, Line
+
+#: Seconds from the end of a batch until its node begins the next one.
+HAND_OVER_S = 0.5
+#: Seconds between two looks ahead: as on the farm near the end, rarer while the end is far.
+_LOOK_EVERY_S, _LOOK_RARELY_S, _LOOKS_AHEAD = 1.0, 30.0, 300
+#: Seconds without any work in progress after which nobody takes what still waits.
+_GIVE_UP_S = 3600.0
+#: The simulation has no budgets.
+_RATES = Money()
+
+
+class Stint(NamedTuple):
+    """What a node did for one batch. Times are seconds on the clock of the simulation."""
+
+    node_id: str
+    job_id: str
+    work_key: str
+    model: str
+    loras: tuple[str, ...]
+    begin: float
+    #: When the model was loaded; `begin` if it was.
+    loaded: float
+    end: float
+    images: int
+
+
+def simulate(backlog: Backlog, *, batch_s: float, patience_s: float, now: float = 0.0) -> list[Stint]:
+    """What the nodes of a backlog do until its work is done, in the order in which they end.
+
+    Follows the backlog, in which all nodes must be ready. Times must be known (`untimed`). What nobody takes
+    still waits in it afterwards. Grows with batches × log nodes, and with looks ahead × nodes.
+    """
+    course = _Course(backlog, batch_s, Foresight(batch_s=batch_s, patience_s=patience_s), now)
+    course.run()
+    return course.stints
+
+
+class _Course:
+    def __init__(self, backlog: Backlog, batch_s: float, foresight: Foresight, now: float) -> None:
+        self._backlog, self._batch_s, self._foresight = backlog, batch_s, foresight
+        #: A backlog may forget work keys of which nothing waits.
+        self._works = dict(backlog.works)
+        self._now = self._worked_at = now
+        self._events: list[tuple[float, int, Callable[[str], None], str]] = []
+        self._numbers = count()
+        #: Nodes that wait for work, in the order of their claims.
+        self._parked: dict[str, None] = {}
+        #: Busy node to the images of its pass, and to its batch as it began.
+        self._passes: dict[str, int] = {}
+        self._stints: dict[str, Stint] = {}
+        self.stints: list[Stint] = []
+        self._looked_at, self._seen, self._end = -inf, -1, now
+        self._looks = False
+        for node_id in backlog.serving:
+            self._at(now, self._claim, node_id)
+
+    def run(self) -> None:
+        while self._events:
+            self._now, _, happen, node_id = heappop(self._events)
+            happen(node_id)
+
+    def _at(self, time: float, happen: Callable[[str], None], node_id: str = "") -> None:
+        heappush(self._events, (time, next(self._numbers), happen, node_id))
+
+    def _claim(self, node_id: str) -> None:
+        pause_s = min(self._pause_s, FRESH_S)
+        if self._looked_at + pause_s <= self._now and self._seen != self._backlog.version:
+            self._look()
+        node = self._backlog.known(node_id)
+        for lane in sorted(node.lanes):
+            found = offer(node, lane, self._backlog, _RATES, self._now)
+            if choice := found.choose(self._batch_s):
+                self._lease(node, choice)
+                return
+        self._parked[node_id] = None
+        self._look_later(self._pause_s)
+
+    def _lease(self, node: Member, choice: Selection) -> None:
+        option, now = choice.option, self._now
+        assert option.expected_s is not None, option
+        lines = self._next_lines(node, choice)
+        images = sum(lines.values())
+        batch = RunningBatch(
+            id=f"{next(self._numbers):09}",
+            job_id=option.job_id,
+            work_key=option.work_key,
+            min_class=max(line.min_class for line in lines),
+            left=images,
+            pass_size=option.pass_size,
+            since=now + option.load_s,
+            image_s=option.expected_s,
+            loads_model=not option.model_loaded,
+        )
+        work = self._works[option.work_key]
+        self._backlog.apply(ShotsTaken(lines))
+        self._backlog.apply(BatchLeased(node.id, batch, expected_seconds(option, images), now, 0.0))
+        loaded = work.model, frozenset(work.loras)
+        self._backlog.apply(NodesChanged({node.id: replace(node, state=NodeState.BUSY, loaded=loaded)}))
+        kept = option.job_id, option.work_key, work.model, work.loras
+        self._stints[node.id] = Stint(node.id, *kept, now, batch.since, now, 0)
+        self._begin_pass(node.id, batch, batch.since)
+
+    def _next_lines(self, node: Member, choice: Selection) -> Amounts:
+        """The chosen number of shots, those of the smallest class first."""
+        lines: Amounts = {}
+        left = choice.images
+        for min_class in VRAM_CLASSES:
+            line = Line(*choice.option.lot, min_class)
+            images = min(left, self._backlog.lines.get(line, 0)) if min_class <= node.vram_class else 0
+            if images:
+                lines[line] = images
+                left -= images
+        return lines
+
+    def _begin_pass(self, node_id: str, batch: RunningBatch, at: float) -> None:
+        assert batch.image_s is not None
+        images = self._passes[node_id] = min(batch.left, batch.pass_size)
+        self._at(at + images * batch.image_s, self._end_pass, node_id)
+
+    def _end_pass(self, node_id: str) -> None:
+        batch, images = self._backlog.running[node_id], self._passes.pop(node_id)
+        self._worked_at = self._now
+        self._backlog.apply(BatchAdvanced(node_id, batch.id, images, self._now))
+        self._learn(node_id, batch)
+        stint = self._stints[node_id]
+        self._stints[node_id] = stint._replace(end=self._now, images=stint.images + images)
+        left = self._backlog.running[node_id]
+        if left.left:
+            self._begin_pass(node_id, left, self._now)
+        else:
+            self._end_batch(node_id, batch)
+
+    def _learn(self, node_id: str, batch: RunningBatch) -> None:
+        """After its first pass, a node counts as measured, at what was expected of it."""
+        work = self._works[batch.work_key]
+        if batch.image_s is not None and work.model not in self._backlog.known(node_id).speeds:
+            self._backlog.apply(SpeedMeasured(node_id, work.model, batch.image_s / work.amount))
+
+    def _end_batch(self, node_id: str, batch: RunningBatch) -> None:
+        stint = self._stints.pop(node_id)
+        self.stints.append(stint)
+        seconds = stint.end - stint.begin
+        self._backlog.apply(BatchEnded(batch.id, batch.job_id, node_id, seconds, False))
+        self._backlog.apply(NodeMoved(node_id, NodeState.READY))
+        if self._backlog.lines or self._backlog.running:
+            self._at(self._now + HAND_OVER_S, self._claim, node_id)
+
+    @property
+    def _pause_s(self) -> float:
+        """Seconds between two looks ahead."""
+        return min(_LOOK_RARELY_S, max(_LOOK_EVERY_S, (self._end - self._now) / _LOOKS_AHEAD))
+
+    def _look_later(self, after_s: float) -> None:
+        if not self._looks and (self._backlog.running or self._takeable()):
+            self._looks = True
+            self._at(self._now + after_s, self._look_for_parked)
+
+    def _takeable(self) -> bool:
+        """Whether some node can take something that waits."""
+        jobs = self._backlog.jobs
+        return any(self._backlog.takers(jobs[line.job_id].lane, line) for line in self._backlog.lines)
+
+    def _look_for_parked(self, _: str) -> None:
+        """Parked nodes that could finish an image in time look for work."""
+        self._looks = False
+        if not self._backlog.running and self._now > self._worked_at + _GIVE_UP_S:
+            return
+        useful, trimmed = self._look()
+        for node_id in [node_id for node_id in self._parked if node_id in useful]:
+            del self._parked[node_id]
+            self._claim(node_id)
+        if self._parked:
+            self._look_later(HAND_OVER_S if trimmed else self._pause_s)
+
+    def _look(self) -> tuple[frozenset[str], bool]:
+        """Free nodes that could finish an image in time, and whether something was taken back for others."""
+        ahead = self._foresight.look(survey(self._backlog, self._backlog.version, self._now, self._batch_s))
+        self._backlog.horizons = ahead.horizons
+        self._looked_at, self._seen = self._now, self._backlog.version
+        self._end = max((horizon.end for horizon in ahead.horizons.values()), default=self._now)
+        trimmed = [self._trim(node_id, ahead.trims) for node_id in self._passes if ahead.trims]
+        return ahead.useful, any(trimmed)
+
+    def _trim(self, node_id: str, less: dict[str, int]) -> bool:
+        batch = self._backlog.running[node_id]
+        images = min(less.get(batch.id, 0), batch.left - self._passes[node_id])
+        if images > 0:
+            self._backlog.apply(BatchTrimmed(node_id, batch.id, images, 0.0))
+            line = Line(batch.job_id, batch.work_key, batch.min_class)
+            self._backlog.apply(ShotsWaiting({line: images}, {line.work_key: self._works[line.work_key]}))
+        return images > 0

@@ -1,0 +1,107 @@
+"""Workload: the shots of one manifest and the nodes of a fleet as a backlog that the planner serves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from common.catalog import Catalog
+from common.fit import Misfit, smallest_class
+from common.states import NodeState
+from common.work import work_of
+from coordinator.estimate.kinds import ImageKind
+from coordinator.scheduling.backlog import Backlog
+from coordinator.scheduling.changes import JobOpened, NodesChanged, ShotsTaken, ShotsWaiting
+from coordinator.scheduling.member import Member
+from coordinator.scheduling.placing import Placement, Placer
+from coordinator.scheduling.work import Line, OpenJob, WorkSample
+from coordinator.simulate.fleet import FleetNode
+
+#: The job that is simulated.
+JOB = "job"
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    #: Only with shots that some node takes, in a time that something tells.
+    backlog: Backlog
+    #: Model and sentence to the images that it keeps from every node.
+    misfits: Counter[tuple[str, str]]
+
+
+def workload(
+    kinds: Sequence[ImageKind],
+    nodes: Sequence[FleetNode],
+    catalog: Catalog,
+    place: Placer,
+    *,
+    lane: str = "public",
+) -> Workload:
+    """The backlog of one job on nodes that are all ready. Grows with kinds × nodes."""
+    backlog, misfits = Backlog(place), Counter[tuple[str, str]]()
+    loras = frozenset(use.name for kind in kinds for use in kind.example.shot.loras)
+    members = [_member(node, catalog, loras, lane) for node in nodes]
+    backlog.apply(NodesChanged({member.id: member for member in members}))
+    backlog.apply(JobOpened(JOB, OpenJob("", lane, 50, 0.0, None, 0.0, {})))
+    for kind in kinds:
+        shot = kind.example.shot
+        model = catalog.models[shot.model]
+        work = work_of(shot, model)
+        answer = smallest_class(shot, model)
+        if isinstance(answer, Misfit):
+            misfits[shot.model, answer.reason] += kind.images
+            continue
+        names = tuple(use.name for use in shot.loras)
+        sample = WorkSample(work.model, names, work.amount, work.forwards, shot)
+        line = Line(JOB, work.key, answer)
+        backlog.apply(ShotsWaiting({line: kind.images}, {work.key: sample}))
+        if reason := _refusal(backlog, line, members):
+            misfits[shot.model, reason] += kind.images
+            backlog.apply(ShotsTaken({line: kind.images}))
+    return Workload(backlog, misfits)
+
+
+def untimed(backlog: Backlog) -> set[tuple[str, str]]:
+    """Models and names of cards that can take what waits, in a time that nothing tells."""
+    found = set()
+    for line in backlog.lines:
+        model = backlog.works[line.work_key].model
+        for node_id in backlog.takers(backlog.jobs[line.job_id].lane, line):
+            member = backlog.serving[node_id]
+            placement = backlog.placement(line.work_key, member.card)
+            timed = isinstance(placement, Placement) and placement.pace_s is not None
+            if not timed and model not in member.speeds:
+                found.add((model, member.card.name))
+    return found
+
+
+def _refusal(backlog: Backlog, line: Line, members: Sequence[Member]) -> str:
+    """Why no node takes a line, as the largest says it; empty if one does."""
+    lane, reasons = backlog.jobs[line.job_id].lane, dict[int, str]()
+    for member in members:
+        if lane not in member.lanes:
+            reasons[0] = f"no node serves lane {lane}"
+            continue
+        answer = backlog.placed(member, line)
+        if isinstance(answer, Placement):
+            return ""
+        reasons.setdefault(member.vram_class, answer)
+    return reasons[max(reasons)] if reasons else "the fleet has no card"
+
+
+def _member(node: FleetNode, catalog: Catalog, loras: frozenset[str], lane: str) -> Member:
+    return Member(
+        id=node.name,
+        state=NodeState.READY,
+        card=node.card,
+        terms=node.terms,
+        vram_class=node.card.vram_class,
+        lanes=frozenset({lane}) if node.lanes is None else node.lanes,
+        models=frozenset(catalog.models) if node.models is None else node.models,
+        loras=loras,
+        missing_recipes={},
+        aside={},
+        loaded=(node.loaded, frozenset()),
+        speeds=dict(node.speeds),
+    )
