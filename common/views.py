@@ -373,6 +373,56 @@ class Explanation(Message):
     remedy: str = ""
 
 
+class WaitingLine(Message):
+    """Images of one job that need the same of a card."""
+
+    job_id: str
+    images: int
+    #: Smallest VRAM class that takes them, in GiB.
+    min_class: int
+    model: str
+    loras: tuple[str, ...] = ()
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    sampler: str
+
+
+class WaitingJob(Message):
+    """A job whose images wait."""
+
+    id: str
+    owner: str
+    lane: str
+    priority: int
+    submitted_at: float
+    #: Seconds of work given to it, counted from where its rivals were when it came.
+    service_s: float
+
+
+class BatchInHand(Message):
+    """What a node has yet to render of its batch."""
+
+    node_id: str
+    line: WaitingLine
+    pass_size: int
+    #: Since when the first of these images has been rendered; negative if it begins later.
+    since_s: float
+    #: Expected seconds per image.
+    image_s: float
+
+
+class BacklogView(Message):
+    """GET /v1/backlog: what waits and runs, as the planner sees it."""
+
+    jobs: tuple[WaitingJob, ...] = ()
+    waiting: tuple[WaitingLine, ...] = ()
+    running: tuple[BatchInHand, ...] = ()
+    #: Owner to the seconds of work received lately.
+    usage: dict[str, float] = Field(default_factory=dict)
+
+
 class MemoryView(Message):
     """One line of GET /v1/memory: measurements by cards of one type for one model and size."""
 

@@ -10,6 +10,7 @@ from common.catalog import Catalog, ServedCatalog, build_catalog
 from common.farmhttp import FarmHttp
 from common.views import (
     AcceptedShot,
+    BacklogView,
     CatalogAddition,
     CatalogVersion,
     CostTable,
@@ -113,6 +114,9 @@ class FarmClient(FarmHttp):
     def steer_node(self, name: str, verb: NodeVerb, reason: str = "") -> NodeView:
         wish = NodeWish(reason=reason)
         return self.post(NodeView, f"/v1/nodes/{_quoted(name)}/{verb}", wish)
+
+    def backlog(self) -> BacklogView:
+        return self.get(BacklogView, "/v1/backlog")
 
     def memory(self) -> list[MemoryView]:
         return self.get(list[MemoryView], "/v1/memory")

@@ -93,6 +93,7 @@ _VIEWS: dict[str, type[BaseModel]] = {
     "/v1/explain/[^/]+": views.Explanation,
     "/v1/nodes/[^/]+/[a-z]+": views.NodeView,
     "/v1/status": views.StatusView,
+    "/v1/backlog": views.BacklogView,
 }
 
 

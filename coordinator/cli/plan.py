@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -10,17 +12,26 @@ import typer
 
 from common.catalog import Catalog
 from common.errors import Invalid, Unavailable
-from common.settings import load_settings
+from common.settings import Settings, load_settings
 from common.shot import PlannedShot
 from common.units import counted
+from common.views import BacklogView, NodeView
 from coordinator.cli import options
 from coordinator.cli.connection import connect, in_service
+from coordinator.cli.deadline import deadline_at
 from coordinator.cli.plan_page import show_plan
 from coordinator.cli.plan_shots import ShownPlan, check_file, chosen, resolved, show_shots, write_shots
-from coordinator.cli.planning import REFERENCE_STATIONS, PlanReport, make_plan, read_manifest, station_of
+from coordinator.cli.planning import (
+    REFERENCE_STATIONS,
+    PlannedManifest,
+    PlanReport,
+    make_plan,
+    read_manifest,
+    station_of,
+)
 from coordinator.cli.show import err, out, print_json, whisper
 from coordinator.estimate import Station
-from coordinator.simulate.fleet import named_card
+from coordinator.simulate.fleet import fleet_node, named_card
 
 CardNames = Annotated[
     list[str] | None,
@@ -32,7 +43,10 @@ CardNames = Annotated[
 ]
 Farm = Annotated[
     bool,
-    typer.Option("--farm", help="Plan for the nodes of the running farm, with their measured speeds."),
+    typer.Option(
+        "--farm",
+        help="Plan for the nodes of the running farm, at their measured speeds, behind what waits there.",
+    ),
 ]
 Cards = Annotated[
     bool,
@@ -49,6 +63,15 @@ Spread = Annotated[
     int | None,
     typer.Option("--sample", metavar="N", min=1, help="Show N shots spread evenly over the manifest."),
 ]
+By = Annotated[
+    str | None,
+    typer.Option(
+        "--by",
+        metavar="TIME",
+        help="Say whether the running farm is done by TIME (18:00, or 2026-12-01 18:00), and the cheapest "
+        "cards that would help if it is not. Implies --farm.",
+    ),
+]
 Names = Annotated[bool, typer.Option("--names", help="Show only the names of the images.")]
 
 
@@ -61,6 +84,7 @@ def plan_command(
     first: First = None,
     spread: Spread = None,
     names: Names = False,
+    by: By = None,
     root: options.Root = None,
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
@@ -77,9 +101,11 @@ def plan_command(
     if file is not None:
         check_file(file)
     in_force = load_settings(settings)
-    stations, together, catalog = _stations(card or [], farm, settings)
-    draft = read_manifest(manifest, in_force, root, catalog)
-    planned = make_plan(draft, stations=stations, together=together)
+    deadline = None if by is None else deadline_at(by, time.time())
+    site = _site(card or [], farm or by is not None, settings)
+    draft = read_manifest(manifest, in_force, root, site.catalog)
+    planned = make_plan(draft, stations=site.stations, together=site.together)
+    planned = _forecast(planned, site, in_force, deadline)
     if file is not None:
         write_shots(planned.expansion, file)
     shots = chosen(planned.expansion, first, spread)
@@ -111,19 +137,38 @@ def _with_shots(report: PlanReport, shots: Iterable[PlannedShot], listed: bool, 
     return report
 
 
-def _stations(
-    cards: list[str], farm: bool, settings: Path | None
-) -> tuple[tuple[Station, ...], bool, Catalog | None]:
-    """Returns the cards, whether they work together, and the catalog of their farm."""
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """What to plan for: cards, and whether they work together."""
+
+    stations: tuple[Station, ...]
+    together: bool = False
+    #: Of a running farm: its catalog, its nodes in service, and what it has to do.
+    catalog: Catalog | None = None
+    nodes: tuple[NodeView, ...] = ()
+    backlog: BacklogView | None = None
+
+
+def _site(cards: list[str], farm: bool, settings: Path | None) -> _Site:
     if farm:
         with connect(settings) as client:
-            catalog = client.catalog()
-            nodes = [node for node in client.nodes() if in_service(node)]
+            catalog, backlog = client.catalog(), client.backlog()
+            nodes = tuple(node for node in client.nodes() if in_service(node))
         if not nodes:
             raise Unavailable(
                 "no node of the farm is in service; run `farm status` for the reason, or plan without --farm"
             )
-        return tuple(station_of(node) for node in nodes), True, catalog
+        return _Site(tuple(map(station_of, nodes)), True, catalog, nodes, backlog)
     if cards:
-        return tuple(Station(card=named_card(name)) for name in cards), True, None
-    return REFERENCE_STATIONS, False, None
+        return _Site(tuple(Station(card=named_card(name)) for name in cards), True)
+    return _Site(REFERENCE_STATIONS)
+
+
+def _forecast(planned: PlannedManifest, site: _Site, settings: Settings, by: float | None) -> PlannedManifest:
+    """Returns the plan as a farm at work would carry it out; other plans as they are."""
+    if site.backlog is None:
+        return planned
+    # It loads numpy, which a plan without a farm does not need.
+    from coordinator.cli.forecast import FarmAtWork, with_forecast
+
+    return with_forecast(planned, FarmAtWork(list(map(fleet_node, site.nodes)), site.backlog), settings, by)

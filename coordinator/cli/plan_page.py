@@ -13,10 +13,12 @@ from common.settings import Money
 from common.terminal import styled
 from common.units import counted, format_gib, format_size
 from coordinator.cli.card_tables import card_tables
+from coordinator.cli.deadline import deadline_words, done_words
 from coordinator.cli.planning import GroupView, PlannedManifest, PlanReport, misfit_words
 from coordinator.cli.show import duration, err, money, out, table
 from coordinator.estimate import Plan, PlanLine, Range
 from coordinator.estimate.views import Amount
+from coordinator.simulate.deadline import DoneForecast
 
 #: Times that differ by this factor are the same to a reader.
 _ALIKE = 1.25
@@ -29,7 +31,7 @@ def show_plan(planned: PlannedManifest, *, cards: bool = False, samples: bool = 
     report = planned.report
     for block in _made(report):
         out.print(block)
-    out.print("", totals_table(report.plan, report.money), "")
+    out.print("", totals_table(report.plan, report.money, report.forecast), "")
     out.print("seconds per image, by VRAM class in GB (-: does not fit)", style="dim")
     out.print(fits_table(report.plan), "")
     for block in card_tables(planned) if cards else [recipes_table(report.plan)]:
@@ -66,7 +68,7 @@ def _product(group: GroupView) -> str:
     return " × ".join(filter(None, factors))
 
 
-def totals_table(plan: Plan, rates: Money) -> Table:
+def totals_table(plan: Plan, rates: Money, forecast: DoneForecast | None = None) -> Table:
     """Returns time and cost, and the data on which they are based."""
     made = Table.grid(padding=(0, 2))
     made.add_column(style="bold")
@@ -79,6 +81,10 @@ def totals_table(plan: Plan, rates: Money) -> Table:
         return made
     models = len({line.model for line in plan.lines if line.vram_class})
     made.add_row("time", _time(plan, plan.seconds, plan.loading, models))
+    if forecast is not None:
+        made.add_row("done", done_words(forecast))
+        if forecast.deadline is not None:
+            made.add_row("deadline", deadline_words(forecast, plan.currency))
     thousand = Range[Decimal](
         low=plan.cost.low * 1000 / max(plan.images, 1), high=plan.cost.high * 1000 / max(plan.images, 1)
     )

@@ -25,6 +25,7 @@ from coordinator.estimate import Plan, PlanLine, Station, estimate
 from coordinator.expand import Expansion, GroupExpansion, expand
 from coordinator.explain.wording import misfits
 from coordinator.models.lora_files import LocalHeaders, LoraFiles
+from coordinator.simulate.deadline import DoneForecast
 from coordinator.submission.shot_checks import ShotChecks
 from coordinator.submission.tokens import Tokenizers
 
@@ -78,6 +79,8 @@ class PlanReport(_View):
     #: Models and LoRAs whose files the catalog does not specify; they can be planned but not submitted.
     unidentified: tuple[str, ...]
     samples: tuple[Sample, ...]
+    #: On the running farm; None for other cards, and where nothing tells how long some image takes.
+    forecast: DoneForecast | None = None
 
     def unsubmittable(self) -> Invalid | None:
         """Returns why the manifest can be planned but not submitted, or None."""

@@ -10,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from common.errors import Unavailable
 from common.nodes import INGEST_QUEUE
-from common.views import Explanation, MemoryView, StatusView
+from common.views import BacklogView, Explanation, MemoryView, StatusView
 from coordinator.http.access import TheFarm, allow
 
 router = APIRouter()
@@ -20,6 +20,12 @@ router = APIRouter()
 def status(farm: TheFarm) -> StatusView:
     """Return queues, nodes, jobs, traffic, and shots that fit no node with the smallest change that helps."""
     return farm.status()
+
+
+@router.get("/v1/backlog", dependencies=[allow("operator")])
+def backlog(farm: TheFarm) -> BacklogView:
+    """Return what waits and what nodes have in hand, as the planner sees it, for simulations of the farm."""
+    return farm.ledger.backlog()
 
 
 @router.get("/v1/memory", dependencies=[allow("operator")])

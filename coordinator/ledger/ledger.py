@@ -31,6 +31,7 @@ from common.messages import (
 )
 from common.states import BatchEvent, NodeState
 from common.views import (
+    BacklogView,
     CatalogAddition,
     CostRow,
     Deleted,
@@ -75,6 +76,7 @@ from coordinator.scheduling.changes import CatalogChanged
 from coordinator.scheduling.horizon import Horizon
 from coordinator.scheduling.survey import Survey, survey
 from coordinator.scheduling.ticket_demand import ticket_demand
+from coordinator.simulate.present import backlog_view
 
 
 class Ledger:
@@ -403,6 +405,12 @@ class Ledger:
             version, backlog = present.version, present.copy()
         # With many nodes and jobs this takes a while, so it must not block writers.
         return survey(backlog, version, self._clock(), self._rules.timing.batch_s)
+
+    def backlog(self) -> BacklogView:
+        """What waits and runs, as the planner sees it."""
+        with self._transactions.backlog() as present:
+            backlog = present.copy()
+        return backlog_view(backlog, self._clock())
 
     def adopt(self, horizons: dict[str, Horizon]) -> None:
         """Let claims go by these horizons, by lane."""

@@ -56,6 +56,11 @@ class RecentUsage:
     def copy(self) -> RecentUsage:
         return RecentUsage(self._usage.copy(), self._in_hand.copy())
 
+    def everyone(self, now: float) -> dict[str, float]:
+        """Every owner's seconds as they count at `now`, without those that count for nothing."""
+        usage = {owner: self.of(owner, now) for owner in self._usage}
+        return {owner: seconds for owner, seconds in usage.items() if seconds > 0}
+
     def of(self, owner: str, now: float) -> float:
         """Seconds as they count at `now`."""
         seconds, at = self._usage.get(owner, (0.0, now))

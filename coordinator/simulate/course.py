@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from common.catalog import Catalog
 from common.errors import Invalid
 from common.settings import Settings
+from common.views import BacklogView
 from coordinator.estimate.kinds import ImageKind
 from coordinator.scheduling.placing import placing
 from coordinator.simulate.bound import lower_bound_s
@@ -31,9 +32,24 @@ def course_of(
     settings: Settings,
     *,
     lane: str = "public",
+    owner: str = "",
+    priority: int = 50,
+    present: BacklogView | None = None,
 ) -> Course:
-    """Simulates one job. Raises Invalid if nothing tells how long a card takes for one of its images."""
-    work = workload(kinds, nodes, catalog, placing(catalog), lane=lane)
+    """Simulates one job, behind what a farm has at `present`.
+
+    Raises Invalid if nothing tells how long a card takes for some image.
+    """
+    work = workload(
+        kinds,
+        nodes,
+        catalog,
+        placing(catalog),
+        lane=lane,
+        owner=owner,
+        priority=priority,
+        present=present,
+    )
     if unknown := untimed(work.backlog):
         model, card = min(unknown)
         raise Invalid(

@@ -66,8 +66,8 @@ class Stint(NamedTuple):
 def simulate(backlog: Backlog, *, batch_s: float, patience_s: float, now: float = 0.0) -> list[Stint]:
     """What the nodes of a backlog do until its work is done, in the order in which they end.
 
-    Follows the backlog, in which all nodes must be ready. Times must be known (`untimed`). What nobody takes
-    still waits in it afterwards. Grows with batches × log nodes, and with looks ahead × nodes.
+    Follows the backlog. Times must be known (`untimed`). What nobody takes still waits in it afterwards.
+    Grows with batches × log nodes, and with looks ahead × nodes.
     """
     course = _Course(backlog, batch_s, Foresight(batch_s=batch_s, patience_s=patience_s), now)
     course.run()
@@ -91,7 +91,10 @@ class _Course:
         self._looked_at, self._seen, self._end = -inf, -1, now
         self._looks = False
         for node_id in backlog.serving:
-            self._at(now, self._claim, node_id)
+            if node_id in backlog.running:
+                self._go_on(node_id, backlog.running[node_id])
+            else:
+                self._at(now, self._claim, node_id)
 
     def run(self) -> None:
         while self._events:
@@ -100,6 +103,14 @@ class _Course:
 
     def _at(self, time: float, happen: Callable[[str], None], node_id: str = "") -> None:
         heappush(self._events, (time, next(self._numbers), happen, node_id))
+
+    def _go_on(self, node_id: str, batch: RunningBatch) -> None:
+        """Let a node that is busy at the start end its pass."""
+        work = self._backlog.works[batch.work_key]
+        kept = batch.job_id, batch.work_key, work.model, work.loras
+        self._stints[node_id] = Stint(node_id, *kept, self._now, max(self._now, batch.since), self._now, 0)
+        self._passes[node_id] = batch.left - batch.not_begun(self._now)
+        self._at(batch.pass_end(self._now), self._end_pass, node_id)
 
     def _claim(self, node_id: str) -> None:
         pause_s = min(self._pause_s, FRESH_S)

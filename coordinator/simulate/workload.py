@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 from common.catalog import Catalog
 from common.fit import Misfit, smallest_class
 from common.states import NodeState
+from common.views import BacklogView
 from common.work import work_of
 from coordinator.estimate.kinds import ImageKind
 from coordinator.scheduling.backlog import Backlog
@@ -17,6 +19,7 @@ from coordinator.scheduling.member import Member
 from coordinator.scheduling.placing import Placement, Placer
 from coordinator.scheduling.work import Line, OpenJob, WorkSample
 from coordinator.simulate.fleet import FleetNode
+from coordinator.simulate.present import resume
 
 #: The job that is simulated.
 JOB = "job"
@@ -37,13 +40,20 @@ def workload(
     place: Placer,
     *,
     lane: str = "public",
+    owner: str = "",
+    priority: int = 50,
+    present: BacklogView | None = None,
 ) -> Workload:
-    """The backlog of one job on nodes that are all ready. Grows with kinds × nodes."""
+    """The backlog of one job on nodes, behind what a farm has at `present`. Grows with kinds × nodes."""
     backlog, misfits = Backlog(place), Counter[tuple[str, str]]()
     loras = frozenset(use.name for kind in kinds for use in kind.example.shot.loras)
+    if present is not None:
+        loras |= {name for line in present.waiting for name in line.loras}
     members = [_member(node, catalog, loras, lane) for node in nodes]
     backlog.apply(NodesChanged({member.id: member for member in members}))
-    backlog.apply(JobOpened(JOB, OpenJob("", lane, 50, 0.0, None, 0.0, {})))
+    if present is not None:
+        resume(backlog, present, catalog)
+    _open(backlog, OpenJob(owner, lane, priority, inf, None, 0.0, {}))
     for kind in kinds:
         shot = kind.example.shot
         model = catalog.models[shot.model]
@@ -60,6 +70,13 @@ def workload(
             misfits[shot.model, reason] += kind.images
             backlog.apply(ShotsTaken({line: kind.images}))
     return Workload(backlog, misfits)
+
+
+def _open(backlog: Backlog, job: OpenJob) -> None:
+    """Open the job as the last of its rivals; its share counts from the one of them that had least."""
+    rivals = [other.service_s for other in backlog.jobs.values() if other.rivals == job.rivals]
+    backlog.apply(JobOpened(JOB, job))
+    job.service_s = min(rivals, default=0.0)
 
 
 def untimed(backlog: Backlog) -> set[tuple[str, str]]:

@@ -83,7 +83,16 @@ def check(answer: httpx.Response) -> None:
 def check_farm(scene: Scene) -> None:
     """All that people look at can be read, a willing node gets work and delivers it, the ledger is sound."""
     operator = scene.callers["operator"]
-    for path in ("/v1/status", "/v1/nodes", "/v1/jobs", "/v1/models", "/v1/memory", "/metrics", "/healthz"):
+    for path in (
+        "/v1/status",
+        "/v1/nodes",
+        "/v1/jobs",
+        "/v1/models",
+        "/v1/memory",
+        "/v1/backlog",
+        "/metrics",
+        "/healthz",
+    ):
         assert operator.get(path).status_code == 200, path
     job = operator.post("/v1/jobs", json={"manifest": MANIFEST.replace("mug", "cup")}).json()["id"]
     operator.post(f"/v1/jobs/{job}/requeue").raise_for_status()
