@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from common.catalog.samplers import most_steps
 from common.catalog.types import Catalog, Lora, Model
-from common.wording import suggestion
+from common.wording import listed, suggestion
 
 #: Relative difference in size up to which components are the same: FLUX.1 dev has a layer more than schnell.
 _SAME_SIZE = 0.01
@@ -13,9 +14,16 @@ KNOBS = ("blind_steps", "clip_skip", "shift")
 
 def sampler_problem(name: str, model: Model) -> str | None:
     """Why the model cannot use a sampler, if so."""
-    if name in model.family.samplers:
+    has = model.family.samplers
+    if name in has:
         return None
-    return f"`{model.name}` has no sampler `{name}`{suggestion(name, model.family.samplers)}"
+    return f"`{model.name}` has no sampler `{name}`{suggestion(name, has) or f'; it has {listed(has)}'}"
+
+
+def steps_problem(sampler: str, steps: int) -> str | None:
+    """Why the sampler cannot take so many steps, if so."""
+    most = most_steps(sampler)
+    return f"sampler `{sampler}` takes at most {most} steps, not {steps}" if most and steps > most else None
 
 
 def knob_problem(name: str, value: float, model: Model) -> str | None:

@@ -8,7 +8,14 @@ from math import sqrt
 from typing import Any
 
 from common.catalog import Catalog, Lora, Model
-from common.catalog.compatibility import KNOBS, knob_problem, lora_doubt, lora_problem, sampler_problem
+from common.catalog.compatibility import (
+    KNOBS,
+    knob_problem,
+    lora_doubt,
+    lora_problem,
+    sampler_problem,
+    steps_problem,
+)
 from common.manifest.model import Group, LoraRef, Manifest, Size
 from common.manifest.presets import PROMPTS, is_around, put_around
 from common.shot import LoraUse, Shot, ShotIds
@@ -213,6 +220,8 @@ def resolve(merged: Merged, catalog: Catalog, findings: Findings) -> ShotSetting
         knobs=tuple((name, float(fields[name].value)) for name in KNOBS if name in fields),
         seed=fields.get("seed", Written(None)).value,
     )
+    if problem := steps_problem(settings.sampler, settings.steps):
+        findings.wrong(fields.get("steps", fields.get("sampler", Written(""))).path, problem)
     _check_knobs(fields, model, findings)
     _check_negative(settings, findings)
     return settings

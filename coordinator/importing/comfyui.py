@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from common.catalog.samplers import SCHEDULES
 from common.wording import shortened
 from coordinator.importing import comfygraph
 from coordinator.importing.comfygraph import Graph, GraphNode, Link
@@ -132,10 +133,10 @@ class _Reader:
     def _schedule(self, wish: Wish, sampler: GraphNode, chosen: GraphNode, sigmas: GraphNode) -> None:
         name, schedule = self.value(chosen, "sampler_name"), str(self.value(sigmas, "scheduler") or "")
         if name is not None:
-            full_name = f"{name} karras" if schedule == "karras" else str(name)
+            full_name = f"{name} {schedule}" if schedule in SCHEDULES else str(name)
             wish.say("sampler", f"{chosen.type}.sampler_name", full_name)
-        if schedule not in (*_PLAIN_SCHEDULES, "karras"):
-            self.account.leave(f"scheduler: {schedule}", "each sampler of the farm has a fixed schedule")
+        if schedule not in (*_PLAIN_SCHEDULES, *SCHEDULES):
+            self.account.leave(f"scheduler: {schedule}", "the farm has the schedules simple, karras and beta")
         first, last = self.value(sampler, "start_at_step"), self.value(sampler, "end_at_step")
         steps = self.value(sampler, "steps")
         if first or (isinstance(last, int) and isinstance(steps, int) and last < steps):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from common.catalog import Catalog, Model
 from common.catalog.compatibility import KNOBS, lora_problem
+from common.catalog.samplers import SCHEDULES
 from common.manifest.shot_values import MAX_ASPECT, MAX_SEED, MAX_SIDE
 from common.wording import shortened
 from coordinator.expand.oversights import is_blank
@@ -21,7 +22,7 @@ _MAX_COUNT = 10_000
 _SIZE = re.compile(r"\s*(\d{1,6})\s*[xX×*]\s*(\d{1,6})\s*")
 _ASPECT = re.compile(r"\s*(\d{1,5}(?:\.\d{1,5})?)\s*[:/]\s*(\d{1,5}(?:\.\d{1,5})?)\s*")
 _NUMBER = re.compile(r"\s*[-+]?(?:\d{1,25}(?:\.\d{0,25})?|\.\d{1,25})(?:[eE][-+]?\d{1,3})?\s*")
-_PLAIN_SCHEDULES = ("", "automatic", "normal", "simple", "karras", "default", "sgm_uniform")
+_PLAIN_SCHEDULES = ("", "automatic", "normal", "simple", "default", "sgm_uniform")
 _RANDOM = ("", "-1", "random", "none", "null")
 
 Value = str | int | float | list[str] | dict[str, str]
@@ -262,10 +263,11 @@ class Settling:
             return
         schedule = wish.text("schedule").strip()
         theirs = given.text.strip()
-        if schedule.lower() == "karras" and "karras" not in theirs.lower():
-            theirs = f"{theirs} {schedule}"
+        if schedule.lower() in SCHEDULES:
+            if schedule.lower() not in theirs.lower():
+                theirs = f"{theirs} {schedule}"
         elif schedule.lower() not in _PLAIN_SCHEDULES:
-            why = "each sampler of the farm has a fixed schedule"
+            why = "the farm has the schedules simple, karras and beta"
             self.account.leave(
                 f"{wish.fields['schedule'].theirs}: {shortened(schedule, 20)}", why, row.place, "schedule"
             )

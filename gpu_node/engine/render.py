@@ -43,14 +43,15 @@ def render_pass(model: LoadedModel, shots: Sequence[Shot], on_step: Callable[[in
     if blind_steps:
         watch.see_from(blind_steps, arguments["prompt_embeds"])
         arguments["prompt_embeds"] = model.texts.blind(shots)
-    model.pipe.scheduler = scheduler_for(model.scheduler, first.sampler, knobs.get("shift"))
+    seeds = [shot.seed for shot in shots]
+    model.pipe.scheduler = scheduler_for(model.scheduler, first.sampler, knobs.get("shift"), seeds)
     start = time.monotonic()
     pixels = model.pipe(
         **arguments,
         width=first.width,
         height=first.height,
         num_inference_steps=first.steps,
-        generator=[torch.Generator("cpu").manual_seed(shot.seed) for shot in shots],
+        generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
         output_type="np",
         callback_on_step_end=watch,
         callback_on_step_end_tensor_inputs=watch.tensors,
@@ -89,7 +90,7 @@ class _Watch:
             self.ended = time.monotonic()
             # Some pipelines hand the latents to the VAE in the denoiser's dtype, whatever the VAE's is.
             tensors["latents"] = tensors["latents"].to(self._decode_dtype)
-        # Heun's method runs the denoiser twice a step, and the pipeline calls after each run.
+        # Some samplers run the denoiser twice a step, and the pipeline calls after each run.
         self._on_step((step + 1) * self._steps // pipe.num_timesteps, self._steps)
         return tensors
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from common.catalog import load_catalog
-from common.catalog.samplers import _AKIN, _SAME, sampler_of, samplers_akin
+from common.catalog.samplers import (
+    _AKIN,
+    _SAME,
+    SCHEDULED,
+    forwards_of,
+    method_and_schedule,
+    most_steps,
+    sampler_of,
+    samplers_akin,
+)
 
 SAMPLERS = {name for model in load_catalog().models.values() for name in model.family.samplers}
 
@@ -24,6 +33,15 @@ SAMPLERS = {name for model in load_catalog().models.values() for name in model.f
         ("DPM++ 2M", "dpmpp_2m"),
         ("DPM++ 2M Karras", "dpmpp_2m_karras"),
         ("dpmpp_2m_k", "dpmpp_2m_karras"),
+        ("dpmpp_2m_beta", "dpmpp_2m_beta"),
+        ("DPM++ 2M Beta", "dpmpp_2m_beta"),
+        ("DPM++ SDE", "dpmpp_sde"),
+        ("dpmpp_sde_gpu", "dpmpp_sde"),
+        ("DPM++ SDE Karras", "dpmpp_sde_karras"),
+        ("euler_k", "euler_karras"),
+        ("Euler Beta", "euler_beta"),
+        ("heun_k", "heun_karras"),
+        ("LCM", "lcm"),
         ("UniPC", "unipc"),
         ("uni_pc_bh2", "unipc"),
     ],
@@ -37,14 +55,17 @@ def test_a_sampler_that_draws_the_same_is_found_by_its_name_elsewhere(theirs: st
     [
         # A family without it gets the next.
         ("Euler a", ("euler_a", "euler")),
-        ("euler_k", ("euler",)),
-        ("Euler a Karras", ("euler_a", "euler")),
+        ("euler_k", ("euler_karras", "euler")),
+        # Of its own, the method has none but the model's schedule.
+        ("Euler a Karras", ("euler_a", "euler_karras", "euler")),
+        ("DDIM Karras", ("ddim",)),
         ("DPM++ 2M Exponential", ("dpmpp_2m",)),
         ("DPM++ 2M Karras", ("dpmpp_2m_karras", "dpmpp_2m")),
         ("DPM++ 2M SDE", ("dpmpp_2m",)),
         ("DPM++ 3M SDE Karras", ("dpmpp_2m_karras", "dpmpp_2m")),
         ("k_dpm_2_a", ("euler_a", "euler")),
-        ("LMS Karras", ("euler",)),
+        ("LMS Karras", ("euler_karras", "euler")),
+        ("DPM++ SDE Karras", ("dpmpp_sde_karras", "dpmpp_sde", "dpmpp_2m_karras", "dpmpp_2m")),
         ("res_multistep", ()),
     ],
 )
@@ -55,5 +76,12 @@ def test_what_only_resembles_a_sampler_comes_behind_it_and_nearest_first(
 
 
 def test_names_of_other_programs_lead_to_every_sampler_of_the_catalog_and_to_no_other() -> None:
-    assert set(_SAME.values()) == SAMPLERS
-    assert {name for names in _AKIN.values() for name in names} <= SAMPLERS
+    methods = {method_and_schedule(name)[0] for name in SAMPLERS}
+    assert set(_SAME.values()) == methods
+    assert {name for names in _AKIN.values() for name in names} <= methods
+    assert {method for method, schedule in map(method_and_schedule, SAMPLERS) if schedule} == set(SCHEDULED)
+
+
+def test_a_schedule_changes_neither_the_runs_of_a_step_nor_the_most_steps() -> None:
+    assert [forwards_of(name) for name in ("euler_beta", "heun_karras", "dpmpp_sde", "lcm")] == [1, 2, 2, 1]
+    assert (most_steps("lcm"), most_steps("euler_karras")) == (50, None)

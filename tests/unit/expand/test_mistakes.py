@@ -192,6 +192,16 @@ TOLD = [
     (group(model="z-imag"), "4:10: shots[0].model: … `z-imag`: did you mean `z-image`?"),
     (group("loras: [anna]"), "6:11: shots[0].loras[0]: … `anna`: did you mean `ana`?"),
     (group("sampler: eula"), "6:12: shots[0].sampler: … has no sampler `eula`"),
+    (
+        group("sampler: dpmpp_sde_karras"),
+        "6:12: shots[0].sampler: `z-image-turbo` has no sampler `dpmpp_sde_karras`; known are `euler`, "
+        "`euler_karras` and `euler_beta`",
+    ),
+    (
+        group("sampler: lcm", "steps: 60", model="sdxl"),
+        "7:10: shots[0].steps: sampler `lcm` takes at most 50 steps, not 60",
+    ),
+    (group("sampler: lcm_karras", model="sdxl"), "6:12: shots[0].sampler: … has no sampler `lcm_karras`"),
     (group("blind_steps: 9"), "6:16: shots[0].blind_steps: `blind_steps` of `z-image-turbo` must be 0 to 2"),
     (group("shift: 3", model="sdxl"), "6:10: shots[0].shift: `sdxl` does not take `shift`"),
 ]

@@ -130,6 +130,11 @@ def test_without_a_catalog_any_name_passes() -> None:
             "shots[0].sampler",
             "`sdxl` has no sampler `eular`: did you mean",
         ),
+        (
+            ["model: sdxl", "sampler: res_multistep"],
+            "shots[0].sampler",
+            "`sdxl` has no sampler `res_multistep`; it has `euler`, `euler_karras`",
+        ),
         (["model: sdxl", "shift: 3"], "shots[0].shift", "`sdxl` does not take `shift`"),
         (["model: z-image", "blind_steps: 9"], "shots[0].blind_steps", "must be 0 to 2"),
         (["model: z-image", "clip_skip: 2"], "shots[0].clip_skip", "does not take `clip_skip`; leave it out"),

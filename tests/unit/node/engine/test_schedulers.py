@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 import pytest
 
 from common.catalog import load_catalog
-from common.catalog.samplers import forwards_of
-from gpu_node.engine.schedulers import _FLOW, _NOISE, scheduler_for
+from common.catalog.samplers import SCHEDULED, forwards_of, method_and_schedule, most_steps
+from gpu_node.engine.schedulers import _FLOW, _NOISE, samplers_for, scheduler_for
 from gpu_node.errors import RenderError
 
 diffusers = pytest.importorskip("diffusers")
+torch = pytest.importorskip("torch")
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    # diffusers asks torchsde for noise up to a sigma that it has rounded.
+    pytest.mark.filterwarnings("ignore:Should have t:UserWarning"),
+]
 
 
 def test_shift_is_set_on_a_copy() -> None:
@@ -35,20 +43,92 @@ def test_the_noise_schedule_of_the_model_is_kept() -> None:
 FAMILIES = {model.family.name: model.family for model in load_catalog().models.values()}
 
 
+#: A base scheduler of each kind, as models come with.
+FLOW, NOISE = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0), diffusers.PNDMScheduler()
+CASES = [(base, sampler) for base in (FLOW, NOISE) for sampler in samplers_for(base)]
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_has_all_samplers_that_a_node_makes_for_it(family: str) -> None:
     pipeline = getattr(diffusers, FAMILIES[family].pipeline)
     scheduler = str(inspect.signature(pipeline.__init__).parameters["scheduler"].annotation)
-    assert set(FAMILIES[family].samplers) == set(_FLOW if "FlowMatch" in scheduler else _NOISE)
+    base = FLOW if "FlowMatch" in scheduler else NOISE
+    assert sorted(FAMILIES[family].samplers) == sorted(samplers_for(base))
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-@pytest.mark.parametrize("sampler", _NOISE)
-def test_a_sampler_runs_the_denoiser_as_often_as_is_counted(sampler: str) -> None:
-    scheduler = scheduler_for(diffusers.PNDMScheduler(), sampler, None)
+def test_those_methods_have_schedules_whose_scheduler_computes_them() -> None:
+    for method, name in (*_FLOW.items(), *_NOISE.items()):
+        takes = inspect.signature(getattr(diffusers, name).__init__).parameters
+        assert (method in SCHEDULED) == ("use_karras_sigmas" in takes) == ("use_beta_sigmas" in takes)
+
+
+def sampled(base: Any, sampler: str, steps: int, seeds: tuple[int, ...] = (1, 2)) -> Any:
+    """What the sampler makes of noise with a model that always answers half of what it is given."""
+    scheduler = scheduler_for(base, sampler, None, seeds)
+    scheduler.set_timesteps(steps)
+    noise = [torch.Generator().manual_seed(seed) for seed in seeds]
+    sample = torch.stack([torch.randn(4, 8, 8, generator=each) for each in noise]) * getattr(
+        scheduler, "init_noise_sigma", 1.0
+    )
+    more = {"generator": noise} if "generator" in inspect.signature(scheduler.step).parameters else {}
+    for timestep in scheduler.timesteps:
+        seen = (
+            scheduler.scale_model_input(sample, timestep)
+            if hasattr(scheduler, "scale_model_input")
+            else sample
+        )
+        sample = scheduler.step(seen / 2, timestep, sample, return_dict=False, **more)[0]
+    return sample
+
+
+@pytest.mark.parametrize(("base", "sampler"), CASES)
+def test_a_sampler_runs_the_denoiser_as_often_as_is_counted(base: Any, sampler: str) -> None:
+    scheduler = scheduler_for(base, sampler, None, (1,))
     scheduler.set_timesteps(20)
-    # The last step of Heun's method is one of Euler's.
+    # The last step of those with two runs has only one.
     assert len(scheduler.timesteps) == 20 * forwards_of(sampler) - (forwards_of(sampler) - 1)
+
+
+@pytest.mark.parametrize(("base", "sampler"), CASES)
+def test_a_sampler_takes_any_number_of_steps_that_may_be_ordered(base: Any, sampler: str) -> None:
+    for steps in (1, 2, 3, most_steps(sampler) or 150):
+        found = sampled(base, sampler, steps)
+        assert found.isfinite().all(), steps
+
+
+@pytest.mark.parametrize(("base", "sampler"), CASES)
+def test_noise_that_a_sampler_adds_is_that_of_the_image_in_any_company(base: Any, sampler: str) -> None:
+    together, alone = sampled(base, sampler, 6, (7, 8)), sampled(base, sampler, 6, (8,))
+    assert torch.allclose(together[1], alone[0], atol=1e-5)
+    assert not torch.allclose(together[0], together[1], atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("base", "sampler"), [(base, sampler) for base, sampler in CASES if method_and_schedule(sampler)[1]]
+)
+def test_a_schedule_spaces_the_noise_levels_as_its_paper_says(base: Any, sampler: str) -> None:
+    method, schedule = method_and_schedule(sampler)
+    scheduler, plain = (scheduler_for(base, name, None, (1,)) for name in (sampler, method))
+    scheduler.set_timesteps(9)
+    plain.set_timesteps(9)
+    found = scheduler.sigmas[scheduler.sigmas > 0].unique().flip(0)
+    low, high = found[-1].item(), found[0].item()
+    if schedule == "karras":
+        # Karras et al. 2022, equation 5.
+        ramp = torch.linspace(0, 1, 9)
+        expected = (high ** (1 / 7) + ramp * (low ** (1 / 7) - high ** (1 / 7))) ** 7
+    else:
+        from scipy.stats import beta
+
+        expected = low + (high - low) * torch.tensor(beta.ppf(torch.linspace(1, 0, 9).numpy(), 0.6, 0.6))
+    assert torch.allclose(found, expected.to(found), rtol=1e-3)
+    assert not torch.allclose(found, plain.sigmas[plain.sigmas > 0].unique().flip(0)[: len(found)], rtol=1e-2)
+
+
+def test_the_model_s_own_schedule_gives_way_to_the_one_that_is_named() -> None:
+    base = diffusers.DPMSolverMultistepScheduler(use_karras_sigmas=True)
+    found = scheduler_for(base, "euler_beta", None)
+    assert (found.config.use_karras_sigmas, found.config.use_beta_sigmas) == (False, True)
 
 
 def test_an_unknown_sampler_is_answered_with_the_known_ones() -> None:
