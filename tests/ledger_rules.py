@@ -32,6 +32,8 @@ from coordinator.ledger.schema import (
 from coordinator.ledger.tallies import Tally
 from coordinator.ledger.transitions import counted_as
 from coordinator.scheduling.backlog import Backlog
+from coordinator.scheduling.offers import offer
+from coordinator.scheduling.shortlist import next_work
 from coordinator.scheduling.work import Line
 
 #: Relative, and what rounding may leave of a sum that came to nothing.
@@ -44,6 +46,8 @@ def check_ledger(ledger: Ledger) -> None:
         _check_shots(connection)
         _check_nodes(connection)
         _check_backlog(connection, backlog)
+        _check_order(backlog)
+        _check_choices(backlog, ledger)
         _check_sums(connection)
         _check_events(connection)
 
@@ -211,9 +215,6 @@ def _check_backlog(connection: Connection, backlog: Backlog) -> None:
     assert {tuple(row) for row in _rows(connection, waiting)} == waits
     assert {row.id for row in rows.values() if row.state == "waiting"} <= wanted
     assert backlog.nodes() == members(connection)
-    for (lane, work_key, min_class), takers in backlog._takers.items():
-        line = Line("", work_key, min_class)
-        assert takers == {id_ for id_, one in backlog.serving.items() if backlog._takes(one, lane, line)}
     held = {row.id: row.node_id for row in _rows(connection, batches) if row.state == "leased"}
     left = Counter(row.batch_id for row in _rows(connection, attempts) if row.state == "running")
     running = {batch.id: (node_id, batch.left) for node_id, batch in backlog.running.items()}
@@ -221,3 +222,38 @@ def _check_backlog(connection: Connection, backlog: Backlog) -> None:
     assert {id_: each for id_, each in running.items() if each[1]} == {
         id_: (held[id_], images) for id_, images in left.items()
     }
+    in_use = Counter(line.work_key for line in backlog.lines)
+    in_use.update(batch.work_key for batch in backlog.running.values())
+    assert backlog._uses == in_use
+    assert backlog.works.keys() == in_use.keys()
+
+
+def _check_order(backlog: Backlog) -> None:
+    """What claims look at is what it would be if it were put in order anew."""
+    for work_key, reaches in backlog._reaches.items():
+        for (lane, min_class), reach in reaches.items():
+            line = Line("", work_key, min_class)
+            takers = [id_ for id_, one in backlog.serving.items() if backlog._takes(one, lane, line)]
+            assert backlog.takers(lane, line) == sorted(takers)
+            assert backlog.peers.number(reach) == len(takers)
+    for node_id, node in {**backlog.serving, **backlog.tested}.items():
+        peers = backlog.peers.of(node_id)
+        assert peers is not None
+        assert peers.example.abilities == node.abilities
+    for work_key, of_cards in backlog._placements.items():
+        work = backlog.works[work_key]
+        for card, known in of_cards.items():
+            assert known == backlog.place(work.shot, card, backlog.seen(card, work_key, work))
+    kept = backlog.stock
+    backlog._restock()
+    assert kept == backlog.stock
+
+
+def _check_choices(backlog: Backlog, ledger: Ledger) -> None:
+    """A claim finds what the planner would choose if it looked at all that waits."""
+    rates, batch_s, now = ledger._rules.rates, ledger._rules.timing.batch_s, ledger._clock()
+    for node in (*backlog.serving.values(), *backlog.tested.values()):
+        for lane in node.lanes:
+            expected = offer(node, lane, backlog, rates, now).choose(batch_s)
+            found = next_work(node, lane, backlog, rates, now, batch_s)
+            assert (found and found.option) == (expected and expected.option)

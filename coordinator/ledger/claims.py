@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,10 +25,13 @@ from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import move_node, move_shots
 from coordinator.scheduling.changes import BatchLeased
 from coordinator.scheduling.member import Member
-from coordinator.scheduling.offers import Offer, expected_seconds, offer, reservation
+from coordinator.scheduling.offers import expected_seconds, offer, reservation
+from coordinator.scheduling.peers import Reach
 from coordinator.scheduling.placing import Placement
 from coordinator.scheduling.planner import Selection, refusal
 from coordinator.scheduling.running import RunningBatch
+from coordinator.scheduling.shortlist import next_work
+from coordinator.scheduling.work import Lot
 
 
 def claimer(write: Write, claim: Claim, lane: str, vram_class: int) -> Row[Any]:
@@ -74,20 +77,19 @@ def compose(write: Write, rules: Rules, claim: Claim, node: Row[Any], lane: str)
     member = replace(backlog.known(node.id), state=state, loaded=loaded)
     if state is NodeState.BUSY or not may_claim(write.connection, member):
         return ClaimAnswer(nothing=Nothing(reason=f"node {node.id} is {state}: {node.reason or 'as asked'}"))
-    found = offer(member, lane, backlog, rules.rates, write.now)
-    while choice := found.choose(rules.timing.batch_s):
-        rows = _in_passes(_unsuspected(_pick(write, choice, member, found, rules)))
+    batch_s, empty = rules.timing.batch_s, set[Lot]()
+    while choice := next_work(member, lane, backlog, rules.rates, write.now, batch_s, empty):
+        rows = _in_passes(_unsuspected(_pick(write, choice, member, lane, rules)))
         if member.state is NodeState.SELFTEST:
             rows = rows[:1]
         if rows:
-            placement = found.placements[choice.option.work_key]
-            job = backlog.jobs[choice.option.job_id]
-            estimate = reservation(member, choice.option, len(rows), job, rules.rates)
-            lease = _grant(write, rules, claim, member, choice, placement, rows, lane, estimate)
-            return ClaimAnswer(lease=lease)
-        found.options.remove(choice.option)
-        found.refusals[_failed_here(rules)] += choice.option.images
-    return ClaimAnswer(nothing=Nothing(reason=refusal(lane, found.refused(rules.timing.batch_s))))
+            return ClaimAnswer(lease=_grant(write, rules, claim, member, choice, rows, lane))
+        empty.add(choice.option.lot)
+    found = offer(member, lane, backlog, rules.rates, write.now)
+    reasons = found.refused(batch_s)
+    if empty:
+        reasons[_failed_here(rules)] = sum(one.images for one in found.options if one.lot in empty)
+    return ClaimAnswer(nothing=Nothing(reason=refusal(lane, reasons)))
 
 
 def _failed_here(rules: Rules) -> str:
@@ -97,16 +99,18 @@ def _failed_here(rules: Rules) -> str:
     )
 
 
-def _pick(write: Write, choice: Selection, member: Member, found: Offer, rules: Rules) -> list[Row[Any]]:
+def _pick(write: Write, choice: Selection, member: Member, lane: str, rules: Rules) -> list[Row[Any]]:
     """The next shots of the chosen lot, in the order of its job; reads only the rows that it takes."""
-    takers, rows = found.takers[choice.option.lot], list[Row[Any]]()
-    for min_class in sorted(found.classes[choice.option.lot]):
-        rows += _take(write, choice, min_class, member, takers, rules)
+    lines, rows = write.backlog.lines_for(member, choice.option.lot), list[Row[Any]]()
+    # Who can take all of them.
+    takers = write.backlog.reach(lane, lines[-1])
+    for line in lines:
+        rows += _take(write, choice, line.min_class, member, takers, rules)
     return sorted(rows, key=lambda row: (row.crashes, row.position))[: choice.images]
 
 
 def _take(
-    write: Write, choice: Selection, min_class: int, member: Member, takers: Set[str], rules: Rules
+    write: Write, choice: Selection, min_class: int, member: Member, takers: Reach, rules: Rules
 ) -> list[Row[Any]]:
     """At most the chosen number of shots, without those that other nodes should try first."""
     rows: list[Row[Any]] = []
@@ -138,7 +142,7 @@ def _waiting(choice: Selection, min_class: int, member: Member, after: tuple[int
 
 
 def _kept_for_others(
-    write: Write, shot_ids: Sequence[str], member: Member, takers: Set[str], rules: Rules
+    write: Write, shot_ids: Sequence[str], member: Member, takers: Reach, rules: Rules
 ) -> set[str]:
     """Shots that failed on this node and are reserved for other nodes, or rest for now.
 
@@ -156,7 +160,8 @@ def _kept_for_others(
         failed_on.setdefault(shot_id, set()).add(node_id)
         if node_id == member.id and at is not None and write.now - rules.timing.retry_s < at <= write.now:
             kept.add(shot_id)
-    return kept | {shot_id for shot_id, nodes in failed_on.items() if not takers <= nodes}
+    peers = write.backlog.peers
+    return kept | {shot_id for shot_id, nodes in failed_on.items() if peers.has_others(takers, nodes)}
 
 
 def _unsuspected(rows: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
@@ -178,12 +183,13 @@ def _grant(
     claim: Claim,
     member: Member,
     choice: Selection,
-    placement: Placement,
     rows: Sequence[Row[Any]],
     lane: str,
-    estimate: float,
 ) -> Lease:
-    option = choice.option
+    option, backlog = choice.option, write.backlog
+    placement = backlog.placement(option.work_key, member.card)
+    assert isinstance(placement, Placement)
+    estimate = reservation(member, option, len(rows), backlog.jobs[option.job_id], rules.rates)
     batch = {
         "id": f"b-{secrets.token_hex(8)}",
         "node_id": member.id,
@@ -208,8 +214,6 @@ def _grant(
     begun = [_attempt(batch, place, attempt, shot) for place, (attempt, shot, _) in enumerate(ordered)]
     write.connection.execute(insert(attempts), begun)
     tally_lease(write.sums, batch, len(rows))
-    move_shots(write, [row.id for row in rows], ShotState.WAITING, ShotEvent.CLAIMED, detail=str(batch["id"]))
-    move_node(write, member.id, member.state, NodeEvent.LEASED, detail=str(batch["id"]))
     running = RunningBatch(
         id=batch["id"],
         job_id=option.job_id,
@@ -222,7 +226,10 @@ def _grant(
         loads_model=not option.model_loaded,
     )
     seconds = expected_seconds(option, len(rows))
+    # First, so that the backlog does not forget the work when its last shots are taken.
     write.changes.append(BatchLeased(member.id, running, seconds, write.now, estimate))
+    move_shots(write, [row.id for row in rows], ShotState.WAITING, ShotEvent.CLAIMED, detail=str(batch["id"]))
+    move_node(write, member.id, member.state, NodeEvent.LEASED, detail=str(batch["id"]))
     return _lease(batch, ordered)
 
 

@@ -34,6 +34,7 @@ from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, events, jobs, plain, shots, wants
 from coordinator.ledger.shots import find_shot
 from coordinator.ledger.views import job_view
+from coordinator.ledger.waiting import samples
 from coordinator.scheduling.backlog import Backlog
 from coordinator.scheduling.member import card_of
 from coordinator.scheduling.work import Line
@@ -202,6 +203,9 @@ def _shot_waits(
     if shot.state != ShotState.WAITING or job_id not in look.backlog.jobs:
         return Waiting(job=job)
     line = Line(job_id, shot.work_key, shot.min_class)
+    if line.work_key not in look.backlog.works:
+        # It waits since the backlog was copied.
+        look.backlog.works |= samples(connection, [line.work_key])
     return _waiting(look, job, line, failed_at, crashes=shot.crashes)
 
 
@@ -262,6 +266,6 @@ def _node(connection: Connection, look: Eligibility, name: str, version: str) ->
         hand=_hand(connection, look.now, *held),
         lanes=tuple(look.lane_work(name, lane) for lane in row.lanes),
         memory=tuple(memory_views(connection, card_of(row.card).type)),
-        slow_paths=slow_path_views(look.backlog.slow_paths()().get(name, {})),
+        slow_paths=slow_path_views(look.backlog.slow_paths_of(name)),
         other_lanes={lane: images for lane, images in lanes.items() if lane not in row.lanes},
     )

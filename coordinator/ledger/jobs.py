@@ -109,8 +109,8 @@ def _open(write: Write, rows: Sequence[Row[Any]], lines: Amounts) -> None:
             reserved=reserved.get(row.id, {}),
         )
         write.changes.append(JobOpened(row.id, job))
-    write.changes.append(ShotsWaiting(lines, known))
     write.changes += running
+    write.changes.append(ShotsWaiting(lines, known))
 
 
 def cancel_cut_off(write: Write) -> None:

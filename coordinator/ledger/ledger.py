@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -75,7 +75,7 @@ from coordinator.scheduling.backlog import Backlog
 from coordinator.scheduling.changes import CatalogChanged
 from coordinator.scheduling.horizon import Horizon
 from coordinator.scheduling.survey import Survey, survey
-from coordinator.scheduling.ticket_demand import ticket_demand
+from coordinator.scheduling.ticket_demand import Demand, TicketDemand
 from coordinator.simulate.present import backlog_view
 
 
@@ -95,6 +95,7 @@ class Ledger:
         self._transactions = Transactions(
             lead, clock=clock, new_backlog=lambda: Backlog(rules.place), fill_backlog=jobs.open_jobs
         )
+        self._demand = TicketDemand()
         self._forecast = Forecast(self._transactions, clock, rules.timing.batch_s)
         #: Failed submissions that are not cancelled yet.
         self._broken_off: set[str] = set()
@@ -387,7 +388,7 @@ class Ledger:
         with self._transactions.write() as write:
             return all_or_each(partial(batches.close, write, self._rules), closes, write.apart)
 
-    def ticket_demand(self, parked: Container[str] = ()) -> dict[tuple[str, int], int]:
+    def ticket_demand(self, parked: Set[str] = frozenset()) -> Demand:
         """Number of tickets that each queue needs, by (lane, class).
 
         One per free node of the class that can take work of the lane now, and at most the number of waiting
@@ -395,7 +396,7 @@ class Ledger:
         """
         with self._transactions.backlog() as backlog, self._transactions.read() as connection:
             fleet = in_service(connection, backlog).values()
-            return ticket_demand(fleet, parked, backlog, self._clock(), self._rules.timing.batch_s)
+            return self._demand.at(self._clock(), fleet, parked, backlog, self._rules.timing.batch_s)
 
     def survey(self, seen: int = 0) -> Survey | None:
         """What waits and runs, for the look-ahead; None if nothing does and the backlog is as `seen`."""

@@ -1,18 +1,20 @@
 """The backlog in memory: how much waits for each job and work key, kept in step with the ledger.
 
-A claim must not count a hundred thousand rows. Each commit hands in its changes (`Backlog.apply`); at start,
-and when a job opens, the counts come from the tables.
+A claim must not count a hundred thousand rows, nor look at each node or work key. Each commit hands in its
+changes (`Backlog.apply`), which keep in order what claims look at; at start, and when a job opens, the counts
+come from the tables.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
 
 from common.fit import Peak, Seen
-from common.nodes import Card
+from common.nodes import VRAM_CLASSES, Card
 from common.states import NodeState
 from coordinator.scheduling.changes import (
     BatchAdvanced,
@@ -41,14 +43,14 @@ from coordinator.scheduling.changes import (
 from coordinator.scheduling.fairness import RecentUsage
 from coordinator.scheduling.horizon import Horizon, NodeKind, Outlook
 from coordinator.scheduling.member import Member
+from coordinator.scheduling.peers import PeerGroups, Peers, Reach
 from coordinator.scheduling.placing import Placement, Placer
 from coordinator.scheduling.running import RunningBatch
-from coordinator.scheduling.slow_path import Record, SlowPath, noted, slow_paths
-from coordinator.scheduling.work import Amounts, Line, OpenJob, Rivals, Size, WorkSample
+from coordinator.scheduling.slow_path import Record, SlowPath, noted, slow_paths, slow_paths_of
+from coordinator.scheduling.stock import Stock
+from coordinator.scheduling.work import Amounts, Line, Lot, OpenJob, Rivals, Size, WorkSample
 
 _BACKLOGS = count(1)
-#: Work keys on cards whose placement is remembered.
-_PLACEMENTS = 100_000
 
 
 @dataclass(slots=True)
@@ -68,11 +70,20 @@ class Backlog:
     horizons: dict[str, Horizon] | None = None
     #: Grows with every change; no two backlogs of a process have the same.
     version: int = field(default_factory=lambda: next(_BACKLOGS) << 40)
-    #: Lane, work key and smallest class to the nodes in service that can take such shots.
-    _takers: dict[tuple[str, str, int], frozenset[str]] = field(default_factory=dict)
+    #: Nodes in service, and in their self-test, by what they can take.
+    peers: PeerGroups = field(default_factory=PeerGroups)
+    #: What waits, in the order of claims; a copy has none.
+    stock: Stock = field(default_factory=Stock)
+    #: Work key to the lines that wait for it and the batches that run with it: the others are forgotten.
+    _uses: Counter[str] = field(default_factory=Counter)
+    #: Work key to who can take its shots, by lane and smallest class.
+    _reaches: dict[str, dict[tuple[str, int], Reach]] = field(default_factory=dict)
     #: Jobs that take turns to the `service_s` of the one served last before that batch: new ones start there.
     _turns: dict[Rivals, float] = field(default_factory=dict)
-    _placements: dict[tuple[str, Card], Placement | str] = field(default_factory=dict)
+    #: Work key to how cards take it.
+    _placements: dict[str, dict[Card, Placement | str]] = field(default_factory=dict)
+    #: Model to the most seconds that a megapixel-forward was measured to take on any node.
+    _slowest: dict[str, float | None] = field(default_factory=dict)
     #: Card type and work key to the largest pass by recipe; card type and size to what was measured.
     ceilings: dict[tuple[str, str], dict[str, int]] = field(default_factory=dict)
     peaks: dict[tuple[str, Size], dict[str, Peak]] = field(default_factory=dict)
@@ -86,6 +97,8 @@ class Backlog:
             case ShotsWaiting(lines, samples):
                 self.works.update(samples)
                 self._count(lines, 1)
+                for work_key in samples:
+                    self._use(work_key, 0)
             case ShotsTaken(lines):
                 self._count(lines, -1)
             case JobOpened() | JobClosed() | JobPrioritised() | JobCharged():
@@ -102,7 +115,8 @@ class Backlog:
             case PassLimited() | PassMeasured() | LimitsLifted():
                 self._measure(change)
             case CatalogChanged():
-                self._place_again()
+                self._placements.clear()
+                self._reach_again(self._reaches, self.peers.all())
 
     def copy(self) -> Backlog:
         """As it is now, for a long look at it."""
@@ -117,7 +131,9 @@ class Backlog:
             away=self.away.copy(),
             running=self.running.copy(),
             horizons=self.horizons,
-            _takers=self._takers.copy(),
+            peers=self.peers.copy(),
+            _reaches={key: reaches.copy() for key, reaches in self._reaches.items()},
+            # What a card takes is worked out for both.
             _placements=self._placements.copy(),
             ceilings=self.ceilings.copy(),
             peaks=self.peaks.copy(),
@@ -126,14 +142,12 @@ class Backlog:
 
     def placement(self, work_key: str, card: Card) -> Placement | str:
         """How `card` takes a work key, worked out once for what was seen of its type so far."""
-        known = self._placements.get((work_key, card))
+        of_cards = self._placements.setdefault(work_key, {})
+        known = of_cards.get(card)
         if known is None:
-            if len(self._placements) >= _PLACEMENTS:
-                # What a card has free is measured at each join: most of these may be outdated.
-                self._placements.clear()
             work = self.works[work_key]
             seen = self.seen(card, work_key, work)
-            known = self._placements[work_key, card] = self.place(work.shot, card, seen)
+            known = of_cards[card] = self.place(work.shot, card, seen)
         return known
 
     def placed(self, member: Member, line: Line) -> Placement | str:
@@ -146,18 +160,27 @@ class Backlog:
             return f"the file for recipe {answer.recipe} of model {work.model} is not on this node"
         return answer
 
-    def takers(self, lane: str, line: Line) -> frozenset[str]:
-        """Nodes in service that can take shots of a line; a node in its self-test may never do it."""
-        kind = lane, line.work_key, line.min_class
-        known = self._takers.get(kind)
+    def reach(self, lane: str, line: Line) -> Reach:
+        """The nodes that can take shots of a line."""
+        reaches, kind = self._reaches.setdefault(line.work_key, {}), (lane, line.min_class)
+        known = reaches.get(kind)
         if known is None:
-            everyone = self.serving.values()
-            known = frozenset(node.id for node in everyone if self._takes(node, lane, line))
-            self._takers[kind] = known
+            known = reaches[kind] = sum(
+                group.bit for group in self.peers.all() if self._takes(group.example, lane, line)
+            )
         return known
 
+    def takers(self, lane: str, line: Line) -> list[str]:
+        """Nodes in service that can take shots of a line, sorted; a node in its self-test may never do it."""
+        return self.peers.nodes(self.reach(lane, line))
+
+    def lines_for(self, member: Member, lot: Lot) -> list[Line]:
+        """What a node can take of a lot whose files it has, the largest class last."""
+        classes = (some for some in VRAM_CLASSES if some <= member.vram_class)
+        return [line for min_class in classes if (line := Line(*lot, min_class)) in self.lines]
+
     def _takes(self, node: Member, lane: str, line: Line) -> bool:
-        return node.serves and lane in node.lanes and isinstance(self.placed(node, line), Placement)
+        return lane in node.lanes and isinstance(self.placed(node, line), Placement)
 
     def outlook(self, lane: str, kind: NodeKind, now: float) -> Outlook:
         """The horizon of a lane as a node of this kind sees it."""
@@ -185,9 +208,10 @@ class Backlog:
 
     def slowest(self, model: str) -> float | None:
         """The most seconds that a megapixel-forward of a model was measured to take on any node."""
-        everyone = (*self.serving.values(), *self.tested.values(), *self.away.values())
-        known: list[float] = [node.speeds[model] for node in everyone if model in node.speeds]
-        return max(known, default=None)
+        if model not in self._slowest:
+            known = (node.speeds[model] for node in self.nodes().values() if model in node.speeds)
+            self._slowest[model] = max(known, default=None)
+        return self._slowest[model]
 
     def _change_nodes(
         self, change: NodesChanged | NodeMoved | SpeedMeasured | LoadMeasured | ImageRendered
@@ -221,19 +245,15 @@ class Backlog:
         if before is None or before.card != node.card or (node.serves and not before.serves):
             # Its owner may have changed what slowed it down.
             self.records.pop(node.id, None)
-        if before is None or before.abilities != node.abilities:
-            self._update_takers(node)
-
-    def _update_takers(self, node: Member) -> None:
-        """A node joined, or takes other work than before. Grows with the work keys that wait."""
-        waiting = {(line.work_key, line.min_class) for line in self.lines}
-        known, self._takers = self._takers, {}
-        for (lane, work_key, min_class), takers in known.items():
-            if (work_key, min_class) in waiting:
-                takes = self._takes(node, lane, Line("", work_key, min_class))
-                if takes != (node.id in takers):
-                    takers = takers | {node.id} if takes else takers - {node.id}
-                self._takers[lane, work_key, min_class] = takers
+        if before is None or before.speeds != node.speeds:
+            for model in {*node.speeds, *(before.speeds if before else ())}:
+                self._slowest.pop(model, None)
+        if new := self.peers.follow(node):
+            self._reach_again(self._reaches, [new])
+            if self.peers.tidy():
+                self._placements.clear()
+                self._reaches.clear()
+                self._restock()
 
     def node(self, node_id: str) -> Member | None:
         return self.serving.get(node_id) or self.tested.get(node_id) or self.away.get(node_id)
@@ -256,6 +276,10 @@ class Backlog:
         cards = {node_id: self.known(node_id).card for node_id in self.records}
         return partial(slow_paths, self.records.copy(), cards)
 
+    def slow_paths_of(self, node_id: str) -> dict[str, SlowPath]:
+        """The same of one node, by model."""
+        return slow_paths_of(node_id, self.records, {other: self.known(other).card for other in self.records})
+
     def seen(self, card: Card, work_key: str, work: WorkSample) -> Seen:
         """What cards of this type have shown about such work."""
         return Seen(
@@ -268,20 +292,47 @@ class Backlog:
             case PassLimited(card_type, work_key, recipe, images):
                 limits = self.ceilings.get((card_type, work_key), {})
                 self.ceilings[card_type, work_key] = {**limits, recipe: images}
+                self._see_again(card_type, [work_key])
             case PassMeasured(card_type, size, recipe, peak):
                 known = self.peaks.get((card_type, size), {})
                 self.peaks[card_type, size] = {**known, recipe: peak}
+                self._see_again(card_type, [key for key, work in self.works.items() if work.size == size])
             case LimitsLifted(lifted):
                 for card_type, work_key, recipe in lifted:
                     limits = self.ceilings.pop((card_type, work_key), {})
                     rest = {name: images for name, images in limits.items() if name != recipe}
                     if rest:
                         self.ceilings[card_type, work_key] = rest
-        self._place_again()
+                    self._see_again(card_type, [work_key])
 
-    def _place_again(self) -> None:
-        self._placements.clear()
-        self._takers.clear()
+    def _see_again(self, card_type: str, work_keys: Collection[str]) -> None:
+        """Cards of a type showed something new about works. Grows with these works and types of cards."""
+        for work_key in work_keys:
+            self._placements.pop(work_key, None)
+        self._reach_again(
+            work_keys, [group for group in self.peers.all() if group.example.card.type == card_type]
+        )
+
+    def _reach_again(self, work_keys: Iterable[str], groups: Collection[Peers]) -> None:
+        """Find out anew which works these nodes can take."""
+        moved = False
+        for work_key in work_keys:
+            for (lane, min_class), before in self._reaches.get(work_key, {}).items():
+                reach, line = before, Line("", work_key, min_class)
+                for group in groups:
+                    takes = self._takes(group.example, lane, line)
+                    reach = reach | group.bit if takes else reach & ~group.bit
+                self._reaches[work_key][lane, min_class] = reach
+                moved |= reach != before
+        if moved:
+            self._restock()
+
+    def _restock(self) -> None:
+        """Put what waits in order anew."""
+        self.stock = Stock()
+        for line, images in self.lines.items():
+            job, work = self.jobs[line.job_id], self.works[line.work_key]
+            self.stock.change(job, line, work, self.reach(job.lane, line), 0, images)
 
     def _change_job(self, change: JobOpened | JobClosed | JobPrioritised | JobCharged) -> None:
         match change:
@@ -302,24 +353,26 @@ class Backlog:
         self.jobs[job_id] = job
 
     def _close(self, job_id: str) -> None:
-        self.jobs.pop(job_id, None)
-        for line in [line for line in self.lines if line.job_id == job_id]:
-            del self.lines[line]
+        if job_id in self.jobs:
+            for line in self.stock.lines(job_id):
+                self._wait(line, 0)
+            del self.jobs[job_id]
 
     def _prioritise(self, job_id: str, priority: int) -> None:
         job = self.jobs.get(job_id)
         if job is not None and job.priority != priority:
             job.priority = priority
             self._queue(job)
+            self.stock.place(job_id, job)
 
     def _run(self, change: BatchLeased | BatchFound | BatchAdvanced | BatchTrimmed | BatchEnded) -> None:
         """Follow a batch from its lease to its end."""
         match change:
             case BatchLeased(node_id, batch):
-                self.running[node_id] = batch
+                self._hold(node_id, batch)
                 self._lease(change)
             case BatchFound(node_id, batch):
-                self.running[node_id] = batch
+                self._hold(node_id, batch)
             case BatchAdvanced(node_id, batch_id, images, at):
                 if held := self._held(node_id, batch_id):
                     self.running[node_id] = held.without(images, at)
@@ -328,15 +381,30 @@ class Backlog:
                     self._trim(change, held)
             case BatchEnded(batch_id, job_id, node_id, seconds):
                 if self._held(node_id, batch_id):
-                    del self.running[node_id]
+                    self._hold(node_id, None)
                 longer_s = self.usage.finish(batch_id, seconds)
                 if job_id in self.jobs:
-                    self.jobs[job_id].service_s += longer_s
+                    self._serve(job_id, longer_s)
                     self.jobs[job_id].reserved.pop(batch_id, None)
 
     def _held(self, node_id: str, batch_id: str) -> RunningBatch | None:
         batch = self.running.get(node_id)
         return batch if batch is not None and batch.id == batch_id else None
+
+    def _hold(self, node_id: str, batch: RunningBatch | None) -> None:
+        """A node begins a batch, or ends the one that it has."""
+        before = self.running.pop(node_id, None)
+        if batch is not None:
+            self.running[node_id] = batch
+            self._use(batch.work_key, 1)
+        if before is not None:
+            self._use(before.work_key, -1)
+
+    def _serve(self, job_id: str, seconds: float) -> None:
+        """A job has had so much work more."""
+        job = self.jobs[job_id]
+        job.service_s += seconds
+        self.stock.place(job_id, job)
 
     def _lease(self, lease: BatchLeased) -> None:
         batch = lease.batch
@@ -345,7 +413,7 @@ class Backlog:
             self._give(lease, job.lane)
             self.usage.begin(batch.id, job.owner, lease.seconds, lease.at)
             self._turns[job.rivals] = max(job.service_s, self._turns.get(job.rivals, 0.0))
-            job.service_s += lease.seconds
+            self._serve(batch.job_id, lease.seconds)
             if lease.cost:
                 job.reserved[batch.id] = lease.cost
 
@@ -361,7 +429,7 @@ class Backlog:
         job, seconds = self.jobs.get(batch.job_id), (batch.image_s or 0.0) * change.images
         self.usage.shorten(batch.id, seconds)
         if job is not None:
-            job.service_s -= seconds
+            self._serve(batch.job_id, -seconds)
             if batch.id in job.reserved:
                 job.reserved[batch.id] -= change.cost
 
@@ -373,6 +441,21 @@ class Backlog:
         """Add (`sign` 1) or take away (-1) what began or ceased to wait."""
         for line, images in lines.items():
             if line.job_id in self.jobs:
-                self.lines[line] = self.lines.get(line, 0) + sign * images
-                if self.lines[line] <= 0:
-                    del self.lines[line]
+                self._wait(line, max(0, self.lines.get(line, 0) + sign * images))
+
+    def _wait(self, line: Line, images: int) -> None:
+        """So many images of a line wait now."""
+        job, work, before = self.jobs[line.job_id], self.works[line.work_key], self.lines.get(line, 0)
+        if images:
+            self.lines[line] = images
+        else:
+            self.lines.pop(line, None)
+        self.stock.change(job, line, work, self.reach(job.lane, line), before, images)
+        self._use(line.work_key, bool(images) - bool(before))
+
+    def _use(self, work_key: str, more: int) -> None:
+        """So many lines and batches more have a work key; forget what nothing has."""
+        self._uses[work_key] += more
+        if not self._uses[work_key]:
+            for known in (self._uses, self.works, self._reaches, self._placements):
+                known.pop(work_key, None)

@@ -8,7 +8,7 @@ from typing import Any
 from common.nodes import Card, Terms
 from common.states import IN_SERVICE, NodeState
 from coordinator.scheduling.horizon import NodeKind
-from coordinator.scheduling.work import WorkSample
+from coordinator.scheduling.work import Loaded, WorkSample
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +28,7 @@ class Member:
     #: Models and LoRAs that it put aside, to the reason.
     aside: dict[str, str]
     #: Model and LoRAs in memory.
-    loaded: tuple[str | None, frozenset[str]]
+    loaded: Loaded
     #: Model to the seconds that a megapixel-forward was measured to take here.
     speeds: dict[str, float]
     #: Model to the seconds that loading it was measured to take here.
@@ -45,8 +45,9 @@ class Member:
 
     @property
     def abilities(self) -> tuple[object, ...]:
-        """All that decides which work it may be given."""
-        return (self.serves, self.card, self.lanes, self.models, self.loras, self.missing_recipes, self.aside)
+        """All that decides which work it can take; hashable."""
+        missing = frozenset((model, *recipes) for model, recipes in self.missing_recipes.items())
+        return self.card, self.lanes, self.models, self.loras, missing, frozenset(self.aside)
 
     def lacks(self, work: WorkSample, min_class: int) -> str | None:
         """Why this node cannot take such shots, as far as its files and class tell; None if it can."""
@@ -63,7 +64,7 @@ class Member:
         return None
 
     def has_loaded(self, work: WorkSample) -> bool:
-        return self.loaded == (work.model, frozenset(work.loras))
+        return self.loaded == work.loads
 
 
 def card_of(facts: dict[str, Any]) -> Card:

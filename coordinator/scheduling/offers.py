@@ -27,12 +27,8 @@ class Offer:
     """What one node may choose from in one lane."""
 
     options: list[Option]
-    #: Work key to how the node's card takes it.
-    placements: dict[str, Placement]
-    #: Lot to the nodes in service that could take all of it as well, the node itself included.
-    takers: dict[Lot, frozenset[str]]
-    #: Lot to the smallest classes of its shots that the node can take.
-    classes: dict[Lot, set[int]]
+    #: Lots that it could take if their budget allowed it.
+    lots: set[Lot]
     #: Sentence to images that it keeps from the node.
     refusals: Counter[str]
     #: When the jobs are expected to end, and what nodes like this one should hold until then.
@@ -48,37 +44,28 @@ class Offer:
         return self.refusals + Counter({LATE: late})
 
 
-def offer(member: Member, lane: str, backlog: Backlog, rates: Money, now: float) -> Offer:
-    """What of the backlog `member` could take for jobs of `lane`."""
-    # A self-test is in no hurry.
+def outlook_for(member: Member, lane: str, backlog: Backlog, now: float) -> Outlook:
+    """The horizon as the node sees it; a self-test is in no hurry."""
     tested = member.state is NodeState.SELFTEST
-    outlook = Outlook(now) if tested else backlog.outlook(lane, member.kind, now)
-    found = Offer([], {}, {}, {}, Counter(), outlook)
-    lots: Counter[Lot] = Counter()
-    takers: dict[tuple[str, int], frozenset[str]] = {}
+    return Outlook(now) if tested else backlog.outlook(lane, member.kind, now)
+
+
+def offer(member: Member, lane: str, backlog: Backlog, rates: Money, now: float) -> Offer:
+    """All that `member` could take for jobs of `lane`, and why not the rest. Grows with what waits."""
+    found = Offer([], set(), Counter(), outlook_for(member, lane, backlog, now))
     for line, images in in_lane(backlog, lane):
         answer = backlog.placed(member, line)
         if isinstance(answer, str):
             found.refusals[answer] += images
-            continue
-        found.placements[line.work_key] = answer
-        lots[line.lot] += images
-        found.classes.setdefault(line.lot, set()).add(line.min_class)
-        kind = line.work_key, line.min_class
-        if kind not in takers:
-            others = backlog.takers(lane, line)
-            takers[kind] = others if member.id in others else others | {member.id}
-        # What counts is who can take all of them: those of the largest class.
-        known = found.takers.setdefault(line.lot, takers[kind])
-        if known is not takers[kind]:
-            found.takers[line.lot] = known & takers[kind]
-    for lot, images in lots.items():
-        option = _option(member, lot, images, found, backlog, now)
-        affordable = _affordable(member, option, backlog.jobs[option.job_id], rates)
-        if affordable < images:
-            found.refusals["their job's budget does not allow them now"] += images - affordable
-        if affordable:
-            found.options.append(option if affordable == images else replace(option, images=affordable))
+        else:
+            found.lots.add(line.lot)
+    for lot in sorted(found.lots):
+        option = option_of(member, lot, backlog, now)
+        payable = affordable(member, option, backlog.jobs[option.job_id], rates)
+        if payable < option.images:
+            found.refusals["their job's budget does not allow them now"] += option.images - payable
+        if payable:
+            found.options.append(replace(option, images=payable))
     return found
 
 
@@ -120,12 +107,12 @@ def too_dear(fleet: Collection[Member], backlog: Backlog, rates: Money, now: flo
     for member in fleet:
         for lane in member.lanes:
             found = offer(member, lane, backlog, rates, now)
-            could |= {job_id for job_id, _ in found.takers}
+            could |= {job_id for job_id, _ in found.lots}
             would |= {option.job_id for option in found.options}
     return could - would
 
 
-def _affordable(member: Member, option: Option, job: OpenJob, rates: Money) -> int:
+def affordable(member: Member, option: Option, job: OpenJob, rates: Money) -> int:
     """Images that the job's budget has room for besides what is in hand."""
     if job.max_cost is None:
         return option.images
@@ -146,10 +133,14 @@ def in_lane(backlog: Backlog, lane: str) -> list[tuple[Line, int]]:
     ]
 
 
-def _option(member: Member, lot: Lot, images: int, found: Offer, backlog: Backlog, now: float) -> Option:
+def option_of(member: Member, lot: Lot, backlog: Backlog, now: float) -> Option:
+    """All of a lot that a node can take, of which there must be something."""
     job_id, key = lot
-    job, work = backlog.jobs[job_id], backlog.works[key]
-    placement = found.placements[key]
+    job, work, lines = backlog.jobs[job_id], backlog.works[key], backlog.lines_for(member, lot)
+    placement = backlog.placement(key, member.card)
+    assert isinstance(placement, Placement)
+    # What counts is who can take all of them: those of the largest class.
+    takers = backlog.peers.number(backlog.reach(job.lane, lines[-1]))
     speed = member.speeds.get(work.model)
     pace = expected_pace(member, work.model, placement, backlog)
     return Option(
@@ -162,12 +153,12 @@ def _option(member: Member, lot: Lot, images: int, found: Offer, backlog: Backlo
         owner_s=backlog.usage.of(job.owner, now),
         service_s=job.service_s,
         submitted_at=job.submitted_at,
-        images=images,
+        images=sum(backlog.lines[line] for line in lines),
         image_s=speed and speed * work.amount,
         pass_size=placement.pass_size,
         loaded=member.has_loaded(work),
         model_loaded=member.loaded[0] == work.model,
-        takers=len(found.takers[lot]),
+        takers=takers + (not member.serves),
         expected_s=pace and pace * work.amount,
         load_s=load_seconds(member, work, placement),
     )

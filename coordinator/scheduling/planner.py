@@ -93,7 +93,7 @@ def ends_late(job_id: str, seconds: float, outlook: Outlook, batch_s: float) -> 
     return seconds > outlook.limit_s(job_id) + batch_s * _SLACK
 
 
-def _delays(option: Option, outlook: Outlook, batch_s: float) -> bool:
+def delays(option: Option, outlook: Outlook, batch_s: float) -> bool:
     """Whether the node would finish its first image after the job's own end."""
     first_s = _first_s(option)
     return first_s is not None and first_s > outlook.span_s(option.job_id) + batch_s * _SLACK
@@ -105,8 +105,23 @@ def _first_s(option: Option) -> float | None:
     return None if image_s is None else option.load_s + image_s
 
 
-def choose(options: Sequence[Option], *, batch_s: float, outlook: Outlook = NO_OUTLOOK) -> Selection | None:
+def share_seconds(option: Option, outlook: Outlook) -> float:
+    """Seconds that nodes of this kind should still give to the model; 0 if too little for an image."""
+    share_s = outlook.shares.get(option.model, 0.0)
+    return 0.0 if share_s < _LEAST_SHARE * (option.expected_s or 0.0) else share_s
+
+
+def choose(
+    options: Sequence[Option],
+    *,
+    batch_s: float,
+    outlook: Outlook = NO_OUTLOOK,
+    left_s: Callable[[float], float] | None = None,
+) -> Selection | None:
     """The work to assign now and the number of images; None if there is none that ends in time.
+
+    `left_s` tells the seconds of all that waits for such a node, if an image of unknown speed takes so long;
+    without it, the options are all.
 
     >>> small = Option(job_id="a", work_key="w", model="m", amount=1, owner="me", priority=50, owner_s=0,
     ...     service_s=0, submitted_at=0, images=9, image_s=10.0, pass_size=4, loaded=False,
@@ -115,21 +130,21 @@ def choose(options: Sequence[Option], *, batch_s: float, outlook: Outlook = NO_O
     4
     """
     options = [option for option in options if not is_late(option, outlook, batch_s)]
-    options = [option for option in options if not _delays(option, outlook, batch_s)] or options
+    options = [option for option in options if not delays(option, outlook, batch_s)] or options
     if not options:
         return None
     owners = _alike(options, lambda option: (-option.priority, option.owner))
     theirs = min(owners, key=lambda some: _owner_rank(some, batch_s))
     job = min(_alike(theirs, lambda option: option.job_id), key=lambda some: _job_rank(some, batch_s))
     option = min(job, key=lambda one: _work_rank(one, outlook))
-    return Selection(option=option, images=_amount(option, options, batch_s, outlook))
+    return Selection(option=option, images=_amount(option, left_s or _left(options), batch_s, outlook))
 
 
 def refusal(lane: str, reasons: Mapping[str, int]) -> str:
     """Why a node gets no work; `reasons` maps each reason to the number of images that it affects."""
     if not reasons:
         return f"lane {lane} has no waiting work"
-    worst = max(reasons, key=lambda reason: reasons[reason])
+    worst = max(reasons, key=lambda reason: (reasons[reason], reason))
     return f"{sum(reasons.values())} images wait in lane {lane}, none for this node: {worst}"
 
 
@@ -157,14 +172,16 @@ def _ahead(options: Sequence[Option], batch_s: float) -> float:
 
 
 def _work_rank(option: Option, outlook: Outlook) -> tuple[bool, float, int, bool, float, str]:
-    share_s = outlook.shares.get(option.model, 0.0)
-    if share_s < _LEAST_SHARE * (option.expected_s or 0.0):
-        share_s = 0.0
+    share_s = share_seconds(option, outlook)
     kept = share_s > 0 and option.model_loaded
     return (not kept, -share_s, option.takers, not option.loaded, -option.amount, option.work_key)
 
 
-def _amount(option: Option, options: Sequence[Option], batch_s: float, outlook: Outlook) -> int:
+def _left(options: Sequence[Option]) -> Callable[[float], float]:
+    return lambda image_s: sum(one.images * (one.image_s or image_s) for one in options)
+
+
+def _amount(option: Option, left_s: Callable[[float], float], batch_s: float, outlook: Outlook) -> int:
     """Images for `batch_s` seconds, in whole passes; fewer at the end, so that all nodes finish together."""
     most = min(option.images, MOST_IMAGES)
     # A node that is alone takes all, whenever that ends.
@@ -185,9 +202,8 @@ def _amount(option: Option, options: Sequence[Option], batch_s: float, outlook: 
         length_s = min(batch_s, max(span_s * _REST, batch_s * _SHORTEST), room_s)
         images = length_s / option.image_s
     else:
-        left_s = sum(other.images * (other.image_s or option.image_s) for other in options)
         # Half of a fair share leaves work to faster nodes at the end.
-        share_s = left_s / (2 * option.takers) if option.takers > 1 else inf
+        share_s = left_s(option.image_s) / (2 * option.takers) if option.takers > 1 else inf
         images = min(batch_s, share_s) / option.image_s
     if images >= most:
         return most

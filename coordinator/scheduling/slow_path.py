@@ -105,6 +105,19 @@ def slow_paths(
     return found
 
 
+def slow_paths_of(
+    node_id: str, records: Mapping[str, Mapping[str, Record]], cards: Mapping[str, Card]
+) -> dict[str, SlowPath]:
+    """The same of one node, by model. Grows with the nodes that have such a card."""
+    mine = records.get(node_id, {})
+    alike = {
+        other: {model: record for model, record in of_models.items() if model in mine}
+        for other, of_models in records.items()
+        if mine and cards[other].type == cards[node_id].type
+    }
+    return slow_paths(alike, cards).get(node_id, {})
+
+
 def slow_path(mean: RenderedImage, known: Sequence[float], card: Card) -> SlowPath | None:
     """None: the node is about as fast as estimated, or as most nodes with such a card.
 

@@ -133,7 +133,7 @@ def _seats(
     `amount` is that of an image, in megapixel-forwards.
     """
     work = backlog.works[line.work_key]
-    for node_id in sorted(backlog.takers(lane, line)):
+    for node_id in backlog.takers(lane, line):
         member = backlog.serving[node_id]
         placement = backlog.placement(line.work_key, member.card)
         assert isinstance(placement, Placement)

@@ -3,37 +3,75 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping, Set
+from math import inf
 
 from common.states import NodeState
 from coordinator.scheduling.backlog import Backlog
+from coordinator.scheduling.horizon import FRESH_S, Horizon
 from coordinator.scheduling.member import Member
-from coordinator.scheduling.offers import in_lane, leaves_to_others
+from coordinator.scheduling.offers import leaves_to_others
+from coordinator.scheduling.peers import Reach
+from coordinator.scheduling.work import Line
+
+#: Tickets by lane and VRAM class.
+Demand = dict[tuple[str, int], int]
+
+
+class TicketDemand:
+    """Remembers the demand while nothing changes."""
+
+    def __init__(self) -> None:
+        self._of: tuple[int, Mapping[str, Horizon] | None, frozenset[str]] | None = None
+        self._at = -inf
+        self._demand: Demand = {}
+
+    def at(
+        self, now: float, fleet: Iterable[Member], parked: Set[str], backlog: Backlog, batch_s: float
+    ) -> Demand:
+        """See `Ledger.ticket_demand`."""
+        of = backlog.version, backlog.horizons, frozenset(parked)
+        # Whether a test is over shows in the tables only.
+        if backlog.tested or of != self._of or not self._at <= now < self._at + FRESH_S:
+            self._demand = ticket_demand(fleet, parked, backlog, now, batch_s)
+            self._of, self._at = of, now
+        return self._demand
 
 
 def ticket_demand(
     fleet: Iterable[Member], parked: Container[str], backlog: Backlog, now: float, batch_s: float
-) -> dict[tuple[str, int], int]:
-    """See `Ledger.ticket_demand`."""
+) -> Demand:
+    """The demand now. Grows with the free nodes that are not parked."""
     takers: Counter[tuple[str, int]] = Counter()
     images: dict[tuple[str, int], int] = {}
+    waiting: dict[tuple[str, Reach], int] = {}
     for member in fleet:
         if member.state is NodeState.BUSY or member.id in parked:
             continue
+        peers = backlog.peers.of(member.id)
+        if peers is None:
+            continue
         for lane in member.lanes:
-            waiting = _claimable(member, lane, backlog, now, batch_s)
-            if waiting:
+            kind = lane, peers.bit
+            if kind not in waiting:
+                waiting[kind] = sum(total.images for _, total in backlog.stock.totals(*kind))
+            if waiting[kind] and _is_needed(member, lane, peers.bit, backlog, now, batch_s):
                 queue = (lane, member.vram_class)
                 takers[queue] += 1
-                images[queue] = max(images.get(queue, 0), waiting)
+                images[queue] = max(images.get(queue, 0), waiting[kind])
     return {queue: min(number, images[queue]) for queue, number in takers.items()}
 
 
-def _claimable(member: Member, lane: str, backlog: Backlog, now: float, batch_s: float) -> int:
-    """Images of the lane that wait, and that `member` could take and would finish in time."""
-    return sum(
-        images
-        for line, images in in_lane(backlog, lane)
-        if not isinstance(backlog.placed(member, line), str)
-        and not leaves_to_others(member, line, backlog, now, batch_s)
-    )
+def _is_needed(member: Member, lane: str, reach: Reach, backlog: Backlog, now: float, batch_s: float) -> bool:
+    """Whether the node would finish something of the lane in time; the least work is looked at first."""
+    if backlog.outlook(lane, member.kind, now).ends is None:
+        return True
+    for job_id in backlog.stock.in_lane(lane):
+        for (model, some), entries in backlog.stock.jobs[job_id].by_model.items():
+            if some & reach:
+                # With a measured speed, nothing is in time if the least work is not.
+                for _, work_key, min_class in entries[-1:] if model in member.speeds else reversed(entries):
+                    line = Line(job_id, work_key, min_class)
+                    if not leaves_to_others(member, line, backlog, now, batch_s):
+                        return True
+    return False

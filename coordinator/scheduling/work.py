@@ -41,10 +41,17 @@ class WorkSample(NamedTuple):
     shot: Shot
 
     @property
+    def loads(self) -> Loaded:
+        """What a node has loaded when it renders them."""
+        return self.model, frozenset(self.loras)
+
+    @property
     def size(self) -> Size:
         return self.model, self.shot.width, self.shot.height
 
 
+#: Model and LoRAs in the memory of a node.
+Loaded = tuple[str | None, frozenset[str]]
 #: Model, width and height.
 Size = tuple[str, int, int]
 

@@ -1,0 +1,199 @@
+"""The shortlist: of all that a node could take, the little among which the planner's choice is.
+
+A claim looks at few jobs, in the order of their turns, and at few lines of each: the first of each kind that
+passes. What is left out could not be chosen, so the choice is the same as among all that waits (`offer`).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from functools import partial
+from math import fsum, inf
+
+from common.settings import Money
+from coordinator.scheduling.backlog import Backlog
+from coordinator.scheduling.horizon import Outlook
+from coordinator.scheduling.member import Member
+from coordinator.scheduling.offers import affordable, cost_of, offer, option_of, outlook_for
+from coordinator.scheduling.peers import Reach
+from coordinator.scheduling.planner import (
+    AFFINITY_BATCHES,
+    Option,
+    Selection,
+    choose,
+    delays,
+    is_late,
+    share_seconds,
+)
+from coordinator.scheduling.stock import StockLine, Turn, WaitingTotal
+from coordinator.scheduling.work import Lot
+
+_Test = Callable[[Option], bool]
+
+
+def next_work(
+    member: Member,
+    lane: str,
+    backlog: Backlog,
+    rates: Money,
+    now: float,
+    batch_s: float,
+    without: Set[Lot] = frozenset(),
+) -> Selection | None:
+    """The planner's choice for a node from what waits in a lane, except for some lots."""
+    peers = backlog.peers.of(member.id)
+    if peers is None:
+        # It comes back with this claim.
+        found = offer(member, lane, backlog, rates, now)
+        return choose(
+            [one for one in found.options if one.lot not in without], batch_s=batch_s, outlook=found.outlook
+        )
+    outlook = outlook_for(member, lane, backlog, now)
+    look = _Look(member, peers.bit, backlog, rates, now, batch_s, outlook, without)
+    left_s = partial(look.left_seconds, lane)
+    return choose(look.options(lane), batch_s=batch_s, outlook=outlook, left_s=left_s)
+
+
+@dataclass(slots=True)
+class _Look:
+    """One node's look at what waits in a lane."""
+
+    member: Member
+    reach: Reach
+    backlog: Backlog
+    rates: Money
+    now: float
+    batch_s: float
+    outlook: Outlook
+    without: Set[Lot]
+    _known: dict[Lot, Option | None] = field(default_factory=dict)
+
+    def options(self, lane: str) -> list[Option]:
+        """The options of the job that is next in turn, and of those that go before it for what is loaded.
+
+        If nothing ends in time, those of all jobs.
+        """
+        found = dict[Lot, Option]()
+        for priority, owners in self.backlog.stock.priorities(lane):
+            if self._of_priority(lane, priority, owners, found):
+                break
+        return list(found.values())
+
+    def _of_priority(
+        self, lane: str, priority: int, owners: Mapping[str, list[Turn]], found: dict[Lot, Option]
+    ) -> bool:
+        """Add what is next of jobs that compete; returns whether any of it ends in time."""
+        usage, ahead_s = self.backlog.usage, AFFINITY_BATCHES * self.batch_s
+        #: How much the owner had who is next in turn, and since when that job waits.
+        next_: tuple[float, float] | None = None
+        holders: dict[str, list[Turn]] = {}
+        for owner_s, oldest, owner in sorted(
+            (usage.of(owner, self.now), turns[0].submitted_at, owner) for owner, turns in owners.items()
+        ):
+            held = holders.get(owner, ())
+            if next_ and (owner_s, oldest) > next_ and (not held or owner_s > next_[0] + ahead_s):
+                continue
+            some = self._next(owners[owner], found)
+            if some and next_ is None:
+                next_ = owner_s, min(one.submitted_at for one in some)
+                holders = self.backlog.stock.holders(lane, priority, self.member.loaded)
+                held = holders.get(owner, ())
+            if any(one.loaded for one in some) or self._next(held, found, loaded=True):
+                break
+        return next_ is not None
+
+    def _next(self, turns: Sequence[Turn], found: dict[Lot, Option], *, loaded: bool = False) -> list[Option]:
+        """What ends in time of the first job of which something does; with `loaded`, something loaded."""
+        for turn in turns:
+            some = self._of_job(turn.job_id)
+            found |= some
+            in_time = [one for one in some.values() if not self._delays(one)]
+            if any(one.loaded for one in in_time) if loaded else in_time:
+                return in_time
+        return []
+
+    def _of_job(self, job_id: str) -> dict[Lot, Option]:
+        """The best of each model and reach, and of what is loaded."""
+        stock, best = self.backlog.stock.jobs[job_id], dict[Lot, Option]()
+        kinds = [(reach, entries) for (_, reach), entries in stock.by_model.items()]
+        kinds += stock.by_loads.get(self.member.loaded, {}).items()
+        for reach, entries in kinds:
+            if reach & self.reach:
+                best |= {one.lot: one for one in self._best(job_id, entries)}
+        return best
+
+    def left_seconds(self, lane: str, image_s: float) -> float:
+        """What the node would need for all that it can take, with `image_s` for an image of unknown speed."""
+        stock, second = self.backlog.stock, cost_of(self.member, 1.0, self.rates)
+        left_s = self._seconds(stock.totals(lane, self.reach), image_s)
+        for job_id, totals in stock.limited(lane, self.reach):
+            its_s = self._seconds(totals, image_s)
+            can_pay_s = max(0.0, self.backlog.jobs[job_id].room) / second if second else inf
+            left_s -= max(0.0, its_s - can_pay_s)
+        return left_s
+
+    def _seconds(self, totals: Iterable[tuple[str, WaitingTotal]], image_s: float) -> float:
+        speeds = self.member.speeds
+        return fsum(
+            speeds[model] * total.amount / 1e6 if model in speeds else total.images * image_s
+            for model, total in totals
+        )
+
+    def _best(self, job_id: str, entries: Sequence[StockLine]) -> Iterator[Option]:
+        first = self._first(job_id, entries, self._is_possible)
+        if first is None:
+            return
+        yield first
+        tests: list[_Test] = [] if not self._delays(first) else [self._is_in_time]
+        if self.outlook.shares.get(first.model):
+            tests += [self._has_share, lambda one: self._has_share(one) and self._is_in_time(one)]
+        for test in tests:
+            if one := self._first(job_id, entries, test):
+                yield one
+
+    def _first(self, job_id: str, entries: Sequence[StockLine], test: _Test) -> Option | None:
+        """The first that passes."""
+
+        def passes(entry: StockLine) -> bool:
+            option = self._option(job_id, entry)
+            return option is not None and test(option)
+
+        if passes(entries[0]):
+            return self._option(job_id, entries[0])
+        if self.without or not self._is_measured(self.backlog.works[entries[0].work_key].model):
+            found = next(filter(passes, entries), None)
+        else:
+            # What is less work than one that passes does so, too.
+            found = entries[bisect_left(entries, True, key=passes)] if passes(entries[-1]) else None
+        return found and self._option(job_id, found)
+
+    def _is_measured(self, model: str) -> bool:
+        """Whether the time until the first image grows with its amount of work."""
+        member = self.member
+        return model in member.speeds and (model == member.loaded[0] or model in member.loads)
+
+    def _option(self, job_id: str, entry: StockLine) -> Option | None:
+        """All of a lot that the node can take and its job can pay; None if there is nothing."""
+        lot = job_id, entry.work_key
+        if lot not in self._known:
+            self._known[lot] = None if lot in self.without else self._worked_out(lot)
+        return self._known[lot]
+
+    def _worked_out(self, lot: Lot) -> Option | None:
+        option = option_of(self.member, lot, self.backlog, self.now)
+        payable = affordable(self.member, option, self.backlog.jobs[option.job_id], self.rates)
+        return replace(option, images=payable) if payable else None
+
+    def _is_possible(self, option: Option) -> bool:
+        return not is_late(option, self.outlook, self.batch_s)
+
+    def _delays(self, option: Option) -> bool:
+        return delays(option, self.outlook, self.batch_s)
+
+    def _is_in_time(self, option: Option) -> bool:
+        return self._is_possible(option) and not self._delays(option)
+
+    def _has_share(self, option: Option) -> bool:
+        return self._is_possible(option) and share_seconds(option, self.outlook) > 0
