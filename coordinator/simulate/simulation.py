@@ -32,9 +32,10 @@ from coordinator.scheduling.changes import (
 from coordinator.scheduling.foresight import Foresight
 from coordinator.scheduling.horizon import FRESH_S
 from coordinator.scheduling.member import Member
-from coordinator.scheduling.offers import expected_seconds, offer
+from coordinator.scheduling.offers import expected_seconds
 from coordinator.scheduling.planner import Selection
 from coordinator.scheduling.running import RunningBatch
+from coordinator.scheduling.shortlist import next_work
 from coordinator.scheduling.survey import survey
 from coordinator.scheduling.work import Amounts, Line
 
@@ -118,8 +119,7 @@ class _Course:
             self._look()
         node = self._backlog.known(node_id)
         for lane in sorted(node.lanes):
-            found = offer(node, lane, self._backlog, _RATES, self._now)
-            if choice := found.choose(self._batch_s):
+            if choice := next_work(node, lane, self._backlog, _RATES, self._now, self._batch_s):
                 self._lease(node, choice)
                 return
         self._parked[node_id] = None
@@ -142,8 +142,8 @@ class _Course:
             loads_model=not option.model_loaded,
         )
         work = self._works[option.work_key]
-        self._backlog.apply(ShotsTaken(lines))
         self._backlog.apply(BatchLeased(node.id, batch, expected_seconds(option, images), now, 0.0))
+        self._backlog.apply(ShotsTaken(lines))
         loaded = work.model, frozenset(work.loras)
         self._backlog.apply(NodesChanged({node.id: replace(node, state=NodeState.BUSY, loaded=loaded)}))
         kept = option.job_id, option.work_key, work.model, work.loras
