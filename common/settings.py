@@ -136,6 +136,9 @@ class Settings(Section):
     public_broker_url: str = ""
     #: Whether slow nodes leave the last images of a job to faster ones, by a horizon of the whole fleet.
     look_ahead: bool = True
+    #: Whether a card leaves a model to others if it needs more than four times the energy per image of the
+    #: best card in service; a manifest may say otherwise for its job. Needs `look_ahead`.
+    eco: bool = True
     #: Address on which the API listens.
     listen: str = "127.0.0.1"
     #: Port of the API; 0 to choose a free port once and store it in `home`.

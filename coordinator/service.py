@@ -75,6 +75,7 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
         rates=settings.money,
         place=placing(farm_catalog.catalog),
         whole=tokenizers.whole,
+        eco=settings.eco,
         keep_s=settings.retention.details_days * _DAY_S or None,
     )
     ledger = Ledger(lead, rules)

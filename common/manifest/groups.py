@@ -36,7 +36,7 @@ GROUP_KEYS = {
 }
 
 _AT_THE_TOP = dict.fromkeys(
-    ("version", "limits", "lane", "priority", "use", "wildcards", "random_seed"),
+    ("version", "limits", "lane", "priority", "eco", "use", "wildcards", "random_seed"),
     "; it belongs at the top level of the manifest",
 )
 _IN_A_GROUP = dict.fromkeys(("axes", "zip", "include", "exclude"), "; it belongs in a group under `shots`")

@@ -143,6 +143,8 @@ class Manifest(Strict):
     use: Literal["commercial", "noncommercial"] = "noncommercial"
     lane: str = "public"
     priority: Annotated[int, Field(ge=0, le=100)] = 50
+    #: None: as the farm is set.
+    eco: bool | None = None
     presets: dict[str, ShotFields] = Field(default_factory=dict)
     #: Wildcard name to its lines.
     wildcards: dict[str, tuple[str, ...]] = Field(default_factory=dict)

@@ -20,7 +20,7 @@ from common.manifest.key_remedies import of_manifest
 from common.manifest.limits import check_product
 from common.manifest.model import Limits, Manifest, Output, ShotFields
 from common.manifest.output_keys import OUTPUT_KEYS, SectionKey, check_quality
-from common.manifest.plain_values import Choice, Exact, Later, Name, Number, Text, Version
+from common.manifest.plain_values import Choice, Exact, Later, Name, Number, Switch, Text, Version
 from common.manifest.presets import presets_schema, read_presets
 from common.manifest.prompt_texts import check_tags, prompt_texts, templates
 from common.manifest.reading import MAX_FINDINGS, Key, Reading, TooManyError, read_keys
@@ -61,6 +61,11 @@ MANIFEST_KEYS = {
     "priority": Key(
         Number(0, 100, whole=True, habit=value_remedies.priority),
         "Priority from 0 to 100; higher runs first. Default: 50.",
+    ),
+    "eco": Key(
+        Switch(),
+        "Whether cards that need more than four times the energy of the best card in service leave the job "
+        "to others. Default: as set in `farm.yaml`, else `true`.",
     ),
     "lists": Key(
         Later({"type": "object", "additionalProperties": {"$ref": "#/$defs/axis"}}),

@@ -16,7 +16,7 @@ from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import nodes
 from coordinator.scheduling.backlog import Backlog
 from coordinator.scheduling.member import Member
-from coordinator.scheduling.offers import Offer, in_lane, leaves_to_others, offer
+from coordinator.scheduling.offers import WASTEFUL, Offer, in_lane, leaves_to_others, offer
 from coordinator.scheduling.work import Line, WorkSample
 
 #: Maximum number of nodes for which the planner runs per kind of shots; each run examines the whole backlog.
@@ -81,6 +81,7 @@ class Eligibility:
             answer = self.backlog.placed(member, line)
             if isinstance(answer, str):
                 remedies[answer] = _remedy(member, self.backlog.works[line.work_key])
+        remedies[WASTEFUL] = f"set `eco: false` in the manifest or in farm.yaml to let {name} render them"
         found = self._offer(member, lane)
         choice = found.choose(self.rules.timing.batch_s)
         return LaneWork(

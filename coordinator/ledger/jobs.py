@@ -84,6 +84,7 @@ def open_jobs(write: Write) -> None:
         jobs.c.submitted_at,
         jobs.c.max_cost,
         jobs.c.cost,
+        jobs.c.eco,
     )
     active: Select[Any] = select(*columns).where(
         jobs.c.intent == "active", jobs.c.complete, jobs.c.thinning_at.is_(None)
@@ -107,6 +108,7 @@ def _open(write: Write, rows: Sequence[Row[Any]], lines: Amounts) -> None:
             max_cost=row.max_cost,
             cost=row.cost,
             reserved=reserved.get(row.id, {}),
+            eco=row.eco,
         )
         write.changes.append(JobOpened(row.id, job))
     write.changes += running

@@ -405,7 +405,7 @@ class Ledger:
                 return None
             version, backlog = present.version, present.copy()
         # With many nodes and jobs this takes a while, so it must not block writers.
-        return survey(backlog, version, self._clock(), self._rules.timing.batch_s)
+        return survey(backlog, version, self._clock(), self._rules.timing.batch_s, eco=self._rules.eco)
 
     def backlog(self) -> BacklogView:
         """What waits and runs, as the planner sees it."""

@@ -27,6 +27,8 @@ class NewJob:
     random_seed: int
     #: None: no limit.
     max_cost: float | None = None
+    #: Whether cards that waste energy leave it to others; None: as the farm is set.
+    eco: bool | None = None
 
 
 class PlacedShot(NamedTuple):

@@ -50,6 +50,8 @@ class Rules:
     place: Placer
     #: Whether the prompts of a shot are known to fit its model.
     whole: Callable[[Shot], bool] = lambda _: False
+    #: Whether cards that waste energy leave work to others, for jobs that say nothing of it.
+    eco: bool = True
     #: Seconds for which details of ended jobs are kept; None: forever.
     keep_s: float | None = None
     #: The present incident of the farm, during which no node is blamed.

@@ -104,6 +104,8 @@ jobs = Table(
     must("manifest", Text),
     must("random_seed", BigInteger),
     may("max_cost", Double),
+    #: Whether cards that waste energy leave it to others; none: as the farm is set.
+    may("eco", Boolean),
     #: False until the last chunk of its shots is committed.
     must("complete", Boolean),
     must("submitted_at", Double),

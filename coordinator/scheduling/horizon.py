@@ -3,21 +3,25 @@
 Pure. It looks at every node for every job, so a claim does not: a background loop works it out about once a
 second, and claims read it (`Outlook`). A node that could not finish an image before the end of a job leaves
 it to faster nodes, unless it would be idle until all work ends. Near the end, batches get shorter, so that
-all nodes finish together.
+all nodes finish together. A card that needs much more energy for an image than another one in service leaves
+it to that one (eco mode).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from itertools import groupby
-from math import inf
+from itertools import chain, groupby
+from math import fsum, inf
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+#: Times the energy of the best card that an image may take on another one in eco mode, as long as the cards
+#: that leave it to others have no more than this share of the speed of all.
+_WASTE, _SPARED = 4.0, 1 / 2
 #: Precision of an end, as a share of the time until then.
 _PRECISION = 1e-3
 #: Share of the time until an end by which it may slip before its work is open to all nodes.
@@ -53,6 +57,8 @@ class Seat(NamedTuple):
     load_s: float
     #: Seconds per image.
     image_s: float
+    #: Energy of an image on such a card, as estimated before any is measured; None if nothing tells.
+    joules: float | None = None
 
 
 class WaitingWork(NamedTuple):
@@ -63,6 +69,37 @@ class WaitingWork(NamedTuple):
     images: int
     seats: tuple[Seat, ...]
     priority: int = 50
+    #: Whether cards that waste energy leave it to others.
+    eco: bool = True
+
+    @property
+    def wasteful(self) -> frozenset[str]:
+        """Types of the cards that leave it to those that need much less energy.
+
+        By type: what slows down one node for a while must not keep it away for good. The most wasteful ones
+        first: one frugal card does not do the work of a hundred others.
+        """
+        joules: dict[str, float] = {}
+        speeds: dict[str, list[float]] = defaultdict(list)
+        for seat in self.seats if self.eco else ():
+            speeds[seat.kind.card_type].append(1 / max(seat.image_s, 1e-9))
+            if seat.joules is not None:
+                known = joules.get(seat.kind.card_type, inf)
+                joules[seat.kind.card_type] = min(known, seat.joules)
+        least = min(joules.values(), default=inf)
+        found, spared = set[str](), fsum(chain(*speeds.values())) * _SPARED
+        for card in sorted(joules, key=lambda one: (-joules[one], one)):
+            spared -= fsum(speeds[card])
+            if joules[card] <= _WASTE * least or spared < 0:
+                break
+            found.add(card)
+        return frozenset(found)
+
+    def without(self, cards: Set[str]) -> WaitingWork:
+        """The same for nodes with other cards."""
+        if not cards:
+            return self
+        return self._replace(seats=tuple(seat for seat in self.seats if seat.kind.card_type not in cards))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +113,13 @@ class Outlook:
     limits: Mapping[str, float] = field(default_factory=dict)
     #: Model to seconds that nodes of this kind should still give to it; empty if one model is enough.
     shares: Mapping[str, float] = field(default_factory=dict)
+    card_type: str = ""
+    #: Job and model to the types of the cards that leave it to those that need much less energy.
+    wasteful: Mapping[tuple[str, str], Set[str]] = field(default_factory=dict)
+
+    def wastes(self, job_id: str, model: str) -> bool:
+        """Whether the node leaves such work to cards that need much less energy."""
+        return self.card_type in self.wasteful.get((job_id, model), ())
 
     def span_s(self, job_id: str) -> float:
         """Seconds until a job's own end; negative if the horizon does not know the job yet."""
@@ -97,6 +141,8 @@ class Horizon:
     shares: dict[tuple[NodeKind, str], float] = field(default_factory=dict)
     #: Free nodes that could finish an image before the common end.
     useful: frozenset[str] = frozenset()
+    #: Job and model to the types of the cards that leave it to those that need much less energy.
+    wasteful: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict)
 
     @property
     def end(self) -> float:
@@ -107,7 +153,7 @@ class Horizon:
         if not self.at <= now <= self.at + FRESH_S:
             return Outlook(now)
         shares = {model: left for (some, model), left in self.shares.items() if some == kind}
-        return Outlook(now, self.ends, self.limits, shares)
+        return Outlook(now, self.ends, self.limits, shares, kind.card_type, self.wasteful)
 
     def give(self, kind: NodeKind, model: str, now: float) -> None:
         """Record that a node of this kind replaces its model, and keeps the new one until the end."""
@@ -122,7 +168,7 @@ def look_ahead(
     *,
     known: Mapping[tuple[str, str], float] = NOTHING,
 ) -> Horizon:
-    """The horizon of the work that waits in a lane; jobs in `open_to_all` have no end.
+    """The horizon of the work that waits in a lane; jobs in `open_to_all` have no end and are for all cards.
 
     `known` has the own ends of works by job and model; others are as if each were served first.
 
@@ -131,7 +177,8 @@ def look_ahead(
     least its priority.
     """
     nothing = {work.job_id: inf for work in works}
-    works = [work for work in works if work.seats]
+    opened = dict.fromkeys(open_to_all, inf)
+    works, wasteful = frugal([work for work in works if work.seats], opened)
     models = {work.model for work in works}
     lane_end, shares = share_models(now, works) if len(models) > 1 else (inf, {})
     own = {
@@ -151,14 +198,39 @@ def look_ahead(
         serially = now + sum(end - now for end in each)
         ends[job_id] = max(*each, min(serially, lane_end)) if len(each) > 1 else each[0]
         limits[job_id] = max(ends[job_id], common[mine[0].priority])
-    opened = dict.fromkeys(open_to_all, inf)
     useful = frozenset(
         seat.node_id
         for work in works
         for seat in work.seats
         if seat.free_at <= now and now + seat.load_s + seat.image_s <= limits[work.job_id]
     )
-    return Horizon(now, ends | opened, limits | opened, shares, useful)
+    return Horizon(now, ends | opened, limits | opened, shares, useful, wasteful)
+
+
+def frugal(
+    works: Iterable[WaitingWork], opened: Container[str] = ()
+) -> tuple[list[WaitingWork], dict[tuple[str, str], frozenset[str]]]:
+    """The works without the cards that waste energy on them, and the types of these by job and model.
+
+    Jobs in `opened` are left to all cards.
+    """
+    works = list(works)
+    found, wasteful = [], dict[tuple[str, str], frozenset[str]]()
+    #: Works often share all their seats.
+    known: dict[int, tuple[frozenset[str], tuple[Seat, ...]]] = {}
+    for work in works:
+        if not work.eco or work.job_id in opened:
+            found.append(work)
+            continue
+        alike = id(work.seats)
+        if alike not in known:
+            cards = work.wasteful
+            known[alike] = cards, work.without(cards).seats
+        cards, seats = known[alike]
+        found.append(work._replace(seats=seats))
+        if cards:
+            wasteful[work.job_id, work.model] = cards
+    return found, wasteful
 
 
 def pooled(works: Sequence[WaitingWork]) -> list[Seat]:

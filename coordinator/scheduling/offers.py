@@ -13,11 +13,12 @@ from coordinator.scheduling.backlog import Backlog
 from coordinator.scheduling.horizon import Outlook
 from coordinator.scheduling.member import Member
 from coordinator.scheduling.placing import Placement
-from coordinator.scheduling.planner import Option, Selection, choose, ends_late, is_late
+from coordinator.scheduling.planner import Option, Selection, choose, ends_late, is_late, wastes
 from coordinator.scheduling.work import Line, Lot, OpenJob, WorkSample
 
 #: Why a node leaves work to others.
 LATE = "other nodes will finish them before this node could finish one"
+WASTEFUL = "other cards in service need less than a quarter of the energy for them"
 #: Of an image: what sums of estimates may be off by.
 _ROUNDING = 1e-6
 
@@ -39,9 +40,14 @@ class Offer:
         return choose(self.options, batch_s=batch_s, outlook=self.outlook)
 
     def refused(self, batch_s: float) -> Counter[str]:
-        """All refusals, with what other nodes finish sooner."""
-        late = sum(option.images for option in self.options if is_late(option, self.outlook, batch_s))
-        return self.refusals + Counter({LATE: late})
+        """All refusals, with what is left to other nodes."""
+        left = Counter[str]()
+        for option in self.options:
+            if wastes(option, self.outlook):
+                left[WASTEFUL] += option.images
+            elif is_late(option, self.outlook, batch_s):
+                left[LATE] += option.images
+        return self.refusals + left
 
 
 def outlook_for(member: Member, lane: str, backlog: Backlog, now: float) -> Outlook:
@@ -70,13 +76,15 @@ def offer(member: Member, lane: str, backlog: Backlog, rates: Money, now: float)
 
 
 def leaves_to_others(member: Member, line: Line, backlog: Backlog, now: float, batch_s: float) -> bool:
-    """Whether the node can take shots of a line, but other nodes finish them sooner."""
+    """Whether the node can take shots of a line, but leaves them to faster nodes or to more frugal cards."""
     placement, work = backlog.placed(member, line), backlog.works[line.work_key]
     if isinstance(placement, str) or member.state is NodeState.SELFTEST:
         return False
     pace_s = expected_pace(member, work.model, placement, backlog)
     load_s = load_seconds(member, work, placement)
     outlook = backlog.outlook(backlog.jobs[line.job_id].lane, member.kind, now)
+    if outlook.wastes(line.job_id, work.model):
+        return True
     return pace_s is not None and ends_late(line.job_id, load_s + pace_s * work.amount, outlook, batch_s)
 
 

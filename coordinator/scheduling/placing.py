@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from common.catalog import Catalog
+from common.chips import chip_of
 from common.fit import Misfit, Seen, fit
 from common.nodes import Card
 from common.shot import Shot
@@ -23,6 +24,8 @@ class Placement(NamedTuple):
     pace_s: float | None = None
     #: The same for loading the model.
     load_s: float = 0.0
+    #: Energy of a megapixel-forward in joules, estimated for such cards; None: nothing tells.
+    joules: float | None = None
 
 
 class Placer(Protocol):
@@ -43,11 +46,14 @@ def placing(catalog: Catalog) -> Placer:
         if isinstance(answer, Misfit):
             return answer.reason
         known = prior(shot, model, answer, card, shot.steps)
+        pace_s = known and known.seconds / work_of(shot, model).amount
         return Placement(
             answer.recipe.name,
             answer.pass_size,
-            pace_s=known and known.seconds / work_of(shot, model).amount,
+            pace_s=pace_s,
             load_s=load_seconds(model, answer.recipe),
+            # A CPU that simulates a card does not draw its power.
+            joules=None if pace_s is None or card.backend == "cpu" else pace_s * chip_of(card).watts,
         )
 
     return place

@@ -8,8 +8,9 @@ Pure: the ledger passes the waiting work that fits, and acts on the choice. Crit
 3. within the job: the model to which nodes of this kind should give the most time, the loaded one first; then
    work that the fewest other nodes can take, work with loaded model and LoRAs, longest first.
 
-No work that the node could not finish before the common end of its job and the work beside it, and work that
-would delay its job only if there is no other (`coordinator.scheduling.horizon`).
+No work that is left to cards which need much less energy for it, none that the node could not finish before
+the common end of its job and the work beside it, and work that would delay its job only if there is no other
+(`coordinator.scheduling.horizon`).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ AFFINITY_BATCHES = 5
 _SLACK = 1 / 60
 #: Share of the time until the end of a job that a batch takes near the end, and of a batch that it takes at
 #: least: the lower, the better nodes finish together, and the more often they change batches.
-_REST, _SHORTEST = 1 / 3, 1 / 4
+_REST, _SHORTEST = 1 / 2, 1 / 4
 #: Share of an image's time that nodes of a kind must still have for a model to be preferred.
 _LEAST_SHARE = 0.5
 #: Maximum images of a batch, regardless of speed: a lease is one message, and its end one commit.
@@ -82,6 +83,11 @@ class Selection:
 NO_OUTLOOK = Outlook(0.0)
 
 
+def wastes(option: Option, outlook: Outlook) -> bool:
+    """Whether the node leaves it to cards that need much less energy."""
+    return outlook.wastes(option.job_id, option.model)
+
+
 def is_late(option: Option, outlook: Outlook, batch_s: float) -> bool:
     """Whether the node would finish its first image after the common end of the job and work beside it."""
     first_s = _first_s(option)
@@ -129,6 +135,7 @@ def choose(
     >>> choose([small], batch_s=120).images
     4
     """
+    options = [option for option in options if not wastes(option, outlook)]
     options = [option for option in options if not is_late(option, outlook, batch_s)]
     options = [option for option in options if not delays(option, outlook, batch_s)] or options
     if not options:

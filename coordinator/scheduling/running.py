@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
-from coordinator.scheduling.horizon import Seat, WaitingWork, finish
+from coordinator.scheduling.horizon import Seat, WaitingWork, finish, frugal
 
 #: Share of a pass that must be left of it for the next one not to count as begun.
 _NEARLY_OVER = 1 / 4
@@ -150,14 +150,15 @@ def take_turns(
 ) -> Turns:
     """Plan for works in the order of their turns; only short ones count as served before the others.
 
-    Short is what ends in `batch_s` seconds. `running` has the batches by node; `goes_before` tells whether a
-    job is served before another. Grows with works × nodes.
+    Nodes that leave a work to others in eco mode are left out. Short is what ends in `batch_s` seconds.
+    `running` has the batches by node; `goes_before` tells whether a job is served before another. Grows with
+    works × nodes.
     """
     found = Turns({}, {})
     #: Node to when it is free again after the works before.
     taken: dict[str, float] = {}
     soon = now + batch_s * _SOON
-    for work in works:
+    for work in frugal(works)[0]:
         seats = [
             seat if seat.node_id not in taken else seat._replace(free_at=taken[seat.node_id])
             for seat in work.seats

@@ -142,6 +142,8 @@ class _Look:
         )
 
     def _best(self, job_id: str, entries: Sequence[StockLine]) -> Iterator[Option]:
+        if self.outlook.wastes(job_id, self.backlog.works[entries[0].work_key].model):
+            return
         first = self._first(job_id, entries, self._is_possible)
         if first is None:
             return

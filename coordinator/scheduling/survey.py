@@ -47,8 +47,11 @@ class Survey:
         return usage.of(job.owner, self.now) + self._behind_s < usage.of(other.owner, self.now)
 
 
-def survey(backlog: Backlog, version: int, now: float, batch_s: float) -> Survey:
-    """Survey a backlog that nobody changes. Grows with the work keys × nodes, and with running batches."""
+def survey(backlog: Backlog, version: int, now: float, batch_s: float, *, eco: bool = True) -> Survey:
+    """Survey a backlog that nobody changes; `eco` is for jobs that say nothing of it.
+
+    Grows with the work keys × nodes, and with running batches.
+    """
     running = {
         node_id: backlog.at_its_pace(backlog.serving[node_id], batch)
         for node_id, batch in backlog.running.items()
@@ -58,16 +61,16 @@ def survey(backlog: Backlog, version: int, now: float, batch_s: float) -> Survey
     return Survey(
         version,
         now,
-        _works(backlog, now, batch_s),
+        _works(backlog, now, batch_s, eco),
         running,
         idle,
-        list(_tails(backlog, running, now, batch_s)) if idle else (),
+        list(_tails(backlog, running, now, batch_s, eco)) if idle else (),
         backlog,
         _BEHIND * batch_s,
     )
 
 
-def _works(backlog: Backlog, now: float, batch_s: float) -> dict[str, list[WaitingWork]]:
+def _works(backlog: Backlog, now: float, batch_s: float, eco: bool) -> dict[str, list[WaitingWork]]:
     """By lane, what waits of each job and model, with the nodes in service that can take it.
 
     The work key with the most images stands for those of its job and model; an image takes as long as they
@@ -91,7 +94,10 @@ def _works(backlog: Backlog, now: float, batch_s: float) -> dict[str, list[Waiti
         alike = job.lane, line.work_key, line.min_class, amount
         if alike not in known:
             known[alike] = tuple(_seats(backlog, job.lane, line, amount, now, batch_s))
-        found.setdefault(job.lane, []).append(WaitingWork(*key, images[key], known[alike], job.priority))
+        frugal = eco if job.eco is None else job.eco
+        found.setdefault(job.lane, []).append(
+            WaitingWork(*key, images[key], known[alike], job.priority, frugal)
+        )
     return found
 
 
@@ -106,22 +112,24 @@ def _turn(
 
 
 def _tails(
-    backlog: Backlog, running: Mapping[str, RunningBatch], now: float, batch_s: float
+    backlog: Backlog, running: Mapping[str, RunningBatch], now: float, batch_s: float, eco: bool
 ) -> Iterator[Tail]:
     """What nodes have not begun of their batches."""
-    known: dict[tuple[str, str, int], dict[str, Seat]] = {}
+    known: dict[tuple[str, str, int, bool], dict[str, Seat]] = {}
     for batch in running.values():
         job, images, end = backlog.jobs.get(batch.job_id), batch.not_begun(now), batch.end(now)
         if job is None or not images or end is None or batch.image_s is None:
             continue
-        alike = job.lane, batch.work_key, batch.min_class
+        frugal = eco if job.eco is None else job.eco
+        alike = job.lane, batch.work_key, batch.min_class, frugal
         if alike not in known:
-            line, amount = (
+            line, work = (
                 Line(batch.job_id, batch.work_key, batch.min_class),
-                backlog.works[batch.work_key].amount,
+                backlog.works[batch.work_key],
             )
-            seats = _seats(backlog, job.lane, line, amount, now, batch_s)
-            known[alike] = {seat.node_id: seat for seat in seats}
+            seats = tuple(_seats(backlog, job.lane, line, work.amount, now, batch_s))
+            whole = WaitingWork(batch.job_id, work.model, images, seats, job.priority, frugal)
+            known[alike] = {seat.node_id: seat for seat in whole.without(whole.wasteful).seats}
         yield Tail(batch.id, images, end, batch.image_s, known[alike])
 
 
@@ -145,4 +153,5 @@ def _seats(
                 free_at=backlog.free_at(member, now, batch_s),
                 load_s=load_seconds(member, work, placement),
                 image_s=pace_s * amount,
+                joules=placement.joules and placement.joules * amount,
             )

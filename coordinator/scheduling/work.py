@@ -72,6 +72,8 @@ class OpenJob:
     reserved: dict[str, float]
     #: Seconds of work given to it, counted from where its rivals were when it came.
     service_s: float = 0.0
+    #: Whether cards that waste energy leave it to others; None: as the farm is set.
+    eco: bool | None = None
 
     @property
     def room(self) -> float:

@@ -60,6 +60,7 @@ def submit_manifest(
         manifest=submission.manifest,
         random_seed=shots.random_seed,
         max_cost=None if limit is None else float(limit),
+        eco=manifest.eco,
     )
     submitted = ledger.submit(job, _placed(shots, catalog))
     return Submitted(

@@ -30,6 +30,9 @@ _EVERY_S = 1.0
 class PlannerPolicy(Policy):
     name, latency, detect_s, stream, tick_every = "planner", 0.5, 22.0, True, 0.5
 
+    def __init__(self, eco: bool = True) -> None:
+        self.eco = eco
+
     def start(self, farm: Any) -> None:
         super().start(farm)
         self.nodes: dict[int, Any] = {}
@@ -138,7 +141,8 @@ class PlannerPolicy(Policy):
             if not images or end is None:
                 continue
             if group.gid not in known:
-                known[group.gid] = {seat.node_id: seat for seat in self._seats(t, group)}
+                work = WaitingWork("", group.model, images, self._seats(t, group), eco=self.eco)
+                known[group.gid] = {seat.node_id: seat for seat in work.without(work.wasteful).seats}
             found.append(Tail(held.id, images, end, held.image_s or 0.0, known[group.gid]))
         return found
 
@@ -150,7 +154,11 @@ class PlannerPolicy(Policy):
                 found.setdefault((group.job.jid, group.model), []).append(group)
         return [
             WaitingWork(
-                str(job), model, sum(len(self.waiting[g.gid]) for g in groups), self._seats(t, groups[0])
+                str(job),
+                model,
+                sum(len(self.waiting[g.gid]) for g in groups),
+                self._seats(t, groups[0]),
+                eco=self.eco,
             )
             for (job, model), groups in sorted(found.items())
         ]
@@ -163,6 +171,7 @@ class PlannerPolicy(Policy):
                 (self.busy[nid][1].end(t) or t) if nid in self.busy else t,
                 self._load_s(node, group) + _LORA_S,
                 self._image_s(nid, group),
+                GPUS[node.gpu].watts * GPUS[node.gpu].perf[group.model].rate_cost(group.k),
             )
             for nid, node in sorted(self.nodes.items())
             if node.alive and self._takes(node, group)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import floor, inf
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordinator.scheduling.horizon import (
@@ -16,6 +16,7 @@ from coordinator.scheduling.horizon import (
     Seat,
     WaitingWork,
     finish,
+    frugal,
     look_ahead,
     share_models,
 )
@@ -30,8 +31,9 @@ def seat(
     free_at: float = 0.0,
     load_s: float = 0.0,
     kind: NodeKind = CARD,
+    joules: float | None = None,
 ) -> Seat:
-    return Seat(node_id, kind, free_at, load_s, image_s)
+    return Seat(node_id, kind, free_at, load_s, image_s, joules)
 
 
 def waiting(*seats: Seat, job: str = "j", model: str = "m", images: int = 10) -> WaitingWork:
@@ -46,6 +48,7 @@ seats = st.builds(
     free_at=seconds,
     load_s=seconds,
     kind=st.builds(NodeKind, st.sampled_from("xyz"), st.sampled_from(["m", "n", None])),
+    joules=st.none() | st.floats(1, 1000),
 )
 works = st.lists(
     st.builds(
@@ -93,13 +96,15 @@ def test_no_order_of_jobs_or_nodes_changes_a_horizon(found: list[WaitingWork], c
     one, other = look_ahead(0.0, found), look_ahead(0.0, shuffled)
     assert one.ends == pytest.approx(other.ends, rel=0.01)
     assert one.useful == other.useful
+    assert one.wasteful == other.wasteful
 
 
 @given(works)
 def test_every_job_can_be_taken_by_someone_before_its_end(found: list[WaitingWork]) -> None:
     horizon = look_ahead(0.0, found)
     for work in found:
-        earliest = min(one.free_at + one.load_s + one.image_s for one in work.seats)
+        kept = work.without(work.wasteful).seats
+        earliest = min(one.free_at + one.load_s + one.image_s for one in kept)
         assert earliest <= horizon.ends[work.job_id] * 1.002
 
 
@@ -163,6 +168,71 @@ def test_the_common_end_is_that_of_all_work_of_at_least_the_same_priority() -> N
     horizon = look_ahead(0.0, some)
     assert horizon.ends == pytest.approx({"10": 100.0, "50": 100.0, "90": 100.0}, rel=0.01)
     assert horizon.limits == pytest.approx({"10": 300.0, "50": 200.0, "90": 100.0}, rel=0.01)
+
+
+OLD, NEW, ODD = NodeKind("old", None), NodeKind("new", None), NodeKind("odd", None)
+MIXED = (
+    seat("o", 100.0, kind=OLD, joules=401.0),
+    seat("n", 10.0, kind=NEW, joules=100.0),
+    seat("unknown", 500.0, kind=ODD),
+)
+
+
+@pytest.mark.parametrize(("joules", "wasteful"), [(400.0, set()), (401.0, {"old"})])
+def test_a_card_that_needs_more_than_four_times_the_energy_leaves_a_model_to_others(
+    joules: float, wasteful: set[str]
+) -> None:
+    assert waiting(MIXED[0]._replace(joules=joules), *MIXED[1:]).wasteful == wasteful
+
+
+def test_a_wasteful_card_takes_what_no_other_can() -> None:
+    assert waiting(MIXED[0]).wasteful == set()
+    assert waiting(MIXED[0], MIXED[2]).wasteful == set(), "nothing tells what the other one needs"
+
+
+def test_a_node_that_is_slow_for_a_while_is_as_frugal_as_its_card() -> None:
+    played_on = seat("p", 100.0, kind=NEW, joules=900.0)
+    assert waiting(played_on, *MIXED).wasteful == {"old"}
+
+
+def test_one_frugal_card_does_not_do_the_work_of_many_others() -> None:
+    usual = [seat(name, 10.0, kind=OLD, joules=500.0) for name in "abc"]
+    worst = seat("w", 40.0, kind=ODD, joules=900.0)
+    assert waiting(seat("n", 10.0, kind=NEW, joules=100.0), worst, *usual).wasteful == {"odd"}
+
+
+@settings(max_examples=25)
+@given(works)
+def test_some_card_is_left_for_every_work(found: list[WaitingWork]) -> None:
+    assert all(work.seats for work in frugal(found)[0])
+
+
+def test_the_horizon_counts_without_the_cards_that_leave_the_work_to_others() -> None:
+    horizon = look_ahead(0.0, [waiting(*MIXED[:2], images=20)])
+    assert horizon.ends["j"] == pytest.approx(200.0, rel=0.01)
+    assert horizon.useful == {"n"}
+    assert horizon.outlook(0.0, OLD).wastes("j", "m")
+    assert not horizon.outlook(0.0, NEW).wastes("j", "m")
+
+
+def test_a_job_may_be_for_all_cards_and_another_one_beside_it_not() -> None:
+    every, few = waiting(*MIXED[:2], job="every")._replace(eco=False), waiting(*MIXED[:2], job="few")
+    for found in ([every, few], [few, every]):
+        old = look_ahead(0.0, found).outlook(0.0, OLD)
+        assert (old.wastes("every", "m"), old.wastes("few", "m")) == (False, True)
+
+
+def test_a_card_may_leave_one_model_and_take_a_lighter_one_of_the_same_job() -> None:
+    light = [MIXED[0]._replace(joules=30.0), MIXED[1]._replace(joules=10.0)]
+    found = [waiting(*MIXED[:2], model="heavy"), waiting(*light, model="light")]
+    old = look_ahead(0.0, found).outlook(0.0, OLD)
+    assert (old.wastes("j", "heavy"), old.wastes("j", "light")) == (True, False)
+
+
+def test_a_job_that_is_open_to_all_is_open_to_wasteful_cards() -> None:
+    horizon = look_ahead(0.0, [waiting(*MIXED)], {"j"})
+    assert not horizon.outlook(0.0, OLD).wastes("j", "m")
+    assert "o" in horizon.useful
 
 
 def waits(patience: Patience, now: float, images: int = 10, limit: float = inf, free: str = "fast") -> bool:

@@ -179,7 +179,7 @@ def test_a_job_that_the_horizon_does_not_know_waits_for_it() -> None:
     assert choose([option("b")], batch_s=BATCH_S, outlook=Outlook(0.0)) is not None
 
 
-@pytest.mark.parametrize(("ends_in_s", "images"), [(1000.0, 120), (240.0, 80), (60.0, 28), (20.0, 20)])
+@pytest.mark.parametrize(("ends_in_s", "images"), [(1000.0, 120), (160.0, 80), (60.0, 28), (20.0, 20)])
 def test_batches_get_shorter_towards_the_end_of_a_job(ends_in_s: float, images: int) -> None:
     choice = choose([option(takers=2)], batch_s=BATCH_S, outlook=outlook(ends_in_s))
     alone = choose([option(takers=1)], batch_s=BATCH_S, outlook=outlook(ends_in_s))
@@ -249,3 +249,13 @@ def test_a_batch_never_takes_longer_than_asked_unless_it_is_one_pass(found: list
 def test_the_order_of_the_options_does_not_matter(turn: int) -> None:
     found = [option("a", service_s=3), option("b", service_s=2, takers=4), option("b", "h", takers=3)]
     assert served(*found[turn:], *found[:turn]) == ("b", "h")
+
+
+def test_a_card_that_wastes_energy_on_a_model_gets_lighter_work() -> None:
+    outlook = Outlook(0.0, {"a": 900.0}, {"a": 900.0}, {}, "old", {("a", "heavy"): {"old"}})
+    heavy, light = option(work="h", model="heavy", loaded=True), option(work="l", model="light")
+    found = choose([heavy, light], batch_s=BATCH_S, outlook=outlook)
+    assert found is not None
+    assert found.option is light
+    assert choose([heavy], batch_s=BATCH_S, outlook=outlook) is None
+    assert choose([heavy], batch_s=BATCH_S, outlook=replace(outlook, card_type="new")) is not None

@@ -175,3 +175,10 @@ def test_a_large_farm_is_not_compared_with_all_its_idle_nodes() -> None:
 def test_batches_that_no_idle_node_can_take_keep_no_help_from_others() -> None:
     late = [tail(seat("other"), batch=f"b{n:03}", end=900.0) for n in range(200)]
     assert trims(0.0, [*late, tail(seat("idle"), batch="soon")], ["idle"], BATCH_S) == {"soon": 4}
+
+
+def test_a_short_job_does_not_count_on_cards_that_leave_it_to_others() -> None:
+    old = Seat("old", NodeKind("old", None), 0.0, 0.0, 40.0, joules=500.0)
+    new = Seat("new", NodeKind("new", None), 0.0, 0.0, 10.0, joules=100.0)
+    turns = take_turns(0.0, [short(old, new)], {}, first_come, BATCH_S)
+    assert turns.ends["short", "m"] == pytest.approx(40.0, rel=0.01)

@@ -164,7 +164,15 @@ class Farm:
         limits = {job_id: end + self.random.choice((0.0, 20.0, 300.0)) for job_id, end in ends.items()}
         kinds = sorted({member.kind for member in self.backlog.serving.values()}, key=str)
         shares = {(kind, model): self.random.choice((0.0, 10.0, 300.0)) for kind in kinds for model in MODELS}
-        self.backlog.horizons = {lane: Horizon(self.now, ends, limits, shares) for lane in LANES}
+        cards = sorted({kind.card_type for kind in kinds})
+        wasteful = {
+            (job_id, model): frozenset(card for card in cards if self.random.random() < 0.3)
+            for job_id in ends
+            for model in MODELS
+        }
+        self.backlog.horizons = {
+            lane: Horizon(self.now, ends, limits, shares, wasteful=wasteful) for lane in LANES
+        }
 
 
 @pytest.mark.parametrize("looks_ahead", [False, True])

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from common.fit import Seen
 from common.messages import Spent
+from common.nodes import Card
+from common.shot import Shot
 from common.states import NodeState
 from coordinator.background.look_ahead import LookAhead
-from coordinator.scheduling.offers import LATE
+from coordinator.scheduling.offers import LATE, WASTEFUL
+from coordinator.scheduling.placing import Placement
 from tests.contract.ledger.bench import TIMING, Bench, Holder, placed, work
 
 
@@ -198,3 +202,55 @@ def test_images_of_several_sizes_count_as_long_as_they_take(bench: Bench) -> Non
         assert backlog.horizons is not None
         end = backlog.horizons["public"].ends[job]
     assert end - bench.clock.now == pytest.approx(10 * 5.0 + 2 * 20.0, rel=0.1)
+
+
+def by_energy(one: Shot, card: Card, seen: Seen) -> Placement:
+    """Cards of 8 GB need five times the energy of those of 24 GB."""
+    pace_s = 25.0 if card.vram_class == 8 else 5.0
+    return Placement("bf16", 2, pace_s=pace_s, joules=20 * pace_s)
+
+
+def test_a_card_leaves_a_job_to_those_that_need_much_less_energy_while_there_are_some(bench: Bench) -> None:
+    bench.place = by_energy
+    bench.restart()
+    old, new = bench.join("old", 8), bench.join("new", 24)
+    job = bench.submit(placed(1000)).job_id
+    ahead = look(bench)
+
+    answer = old.claim()
+
+    assert answer.nothing is not None
+    assert answer.nothing.reason == f"1000 images wait in lane public, none for this node: {WASTEFUL}"
+    assert bench.ledger.ticket_demand() == {("public", 24): 1}
+    told = bench.ledger.explain("old", version="1")
+    assert WASTEFUL in " ".join(told.sentences)
+    assert "`eco: false`" in told.remedy
+    assert "node new takes" in " ".join(bench.ledger.explain(job, version="1").sentences)
+
+    bench.ledger.leave_node(new.id, new.joined.incarnation)
+    ahead.look()
+    assert old.lease().shots
+
+
+def test_a_job_may_ask_for_all_cards(bench: Bench) -> None:
+    bench.place = by_energy
+    bench.restart()
+    old, _ = bench.join("old", 8), bench.join("new", 24)
+    bench.submit(placed(1000), eco=False)
+    bench.restart()
+    look(bench)
+    assert old.lease().shots
+
+
+def test_what_a_frugal_card_does_not_take_is_open_to_all_after_a_while(bench: Bench) -> None:
+    bench.place = by_energy
+    bench.restart()
+    old, _ = bench.join("old", 8), bench.join("new", 24)
+    bench.submit(placed(1000))
+    ahead = look(bench)
+    assert old.claim().lease is None
+
+    bench.clock.now += 11
+    ahead.look()
+
+    assert old.lease().shots

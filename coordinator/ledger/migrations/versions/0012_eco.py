@@ -1,0 +1,17 @@
+"""A job may say whether cards that waste energy leave it to others."""
+
+from __future__ import annotations
+
+from alembic import op
+from sqlalchemy import Boolean, Column
+
+revision = "0012"
+down_revision = "0011"
+
+
+def upgrade() -> None:
+    op.add_column("jobs", Column("eco", Boolean))
+
+
+def downgrade() -> None:
+    op.drop_column("jobs", "eco")
