@@ -21,6 +21,8 @@ from coordinator.scheduling.planner import Option, choose
 from coordinator.scheduling.running import RunningBatch, Tail, Turns, take_turns, trims
 
 BATCH_S = 120.0
+#: Seconds of a pass at most; the farm itself takes the largest pass that fits the card.
+_PASS_S = 90.0
 #: Seconds to change a LoRA.
 _LORA_S = 3.0
 #: Seconds between two horizons.
@@ -195,7 +197,7 @@ class PlannerPolicy(Policy):
 
     def _pass_size(self, nid: int, group: Any) -> int:
         perf = GPUS[self.nodes[nid].gpu].perf[group.model]
-        most = max(1, min(perf.bmax, int(BATCH_S / 2 / perf.c)))
+        most = max(1, min(perf.bmax, int(_PASS_S / perf.c)))
         return most // group.k * group.k or most
 
     def _claim(self, t: float, nid: int) -> Iterator[Any]:
