@@ -399,6 +399,8 @@ class WaitingJob(Message):
     submitted_at: float
     #: Seconds of work given to it, counted from where its rivals were when it came.
     service_s: float
+    #: Whether cards that waste energy leave it to others; None: as the farm is set.
+    eco: bool | None = None
 
 
 class BatchInHand(Message):

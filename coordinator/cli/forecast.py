@@ -42,6 +42,7 @@ def with_forecast(
         owner=default_owner() or "",
         lane=manifest.lane,
         priority=manifest.priority,
+        eco=manifest.eco,
         present=farm.present,
     )
     try:

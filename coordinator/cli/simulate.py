@@ -98,9 +98,9 @@ def simulate_command(
     draft = read_manifest(manifest, in_force, root, catalog)
     planned = make_plan(draft, stations=_stations(more))
     kinds, _ = count_kinds(planned.expansion)
-    lane = draft.parsed.manifest.lane
-    course = course_of(kinds, more, draft.catalog, in_force, lane=lane)
-    before = course_of(kinds, nodes, draft.catalog, in_force, lane=lane) if add else None
+    lane, eco = draft.parsed.manifest.lane, draft.parsed.manifest.eco
+    course = course_of(kinds, more, draft.catalog, in_force, lane=lane, eco=eco)
+    before = course_of(kinds, nodes, draft.catalog, in_force, lane=lane, eco=eco) if add else None
     report = _report(planned, course, fleet, before)
     if as_json:
         print_json(report)

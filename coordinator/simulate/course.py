@@ -34,6 +34,7 @@ def course_of(
     lane: str = "public",
     owner: str = "",
     priority: int = 50,
+    eco: bool | None = None,
     present: BacklogView | None = None,
 ) -> Course:
     """Simulates one job, behind what a farm has at `present`.
@@ -48,6 +49,7 @@ def course_of(
         lane=lane,
         owner=owner,
         priority=priority,
+        eco=eco,
         present=present,
     )
     if unknown := untimed(work.backlog):
@@ -57,6 +59,8 @@ def course_of(
             "or simulate a running farm whose nodes have rendered it"
         )
     bound_s, timing = lower_bound_s(work.backlog), settings.timing
-    stints = simulate(work.backlog, batch_s=timing.batch_s, patience_s=2 * timing.heartbeat_s)
+    stints = simulate(
+        work.backlog, batch_s=timing.batch_s, patience_s=2 * timing.heartbeat_s, eco=settings.eco
+    )
     own = [stint for stint in stints if stint.job_id == JOB]
     return Course(work, simulated(own, nodes, bound_s, settings.money))

@@ -34,6 +34,7 @@ class PlannedJob:
     owner: str
     lane: str
     priority: int
+    eco: bool | None
     #: What the farm has to do already.
     present: BacklogView
 
@@ -47,6 +48,7 @@ class PlannedJob:
             lane=self.lane,
             owner=self.owner,
             priority=self.priority,
+            eco=self.eco,
             present=present,
         )
 

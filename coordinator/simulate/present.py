@@ -26,6 +26,7 @@ def backlog_view(backlog: Backlog, now: float) -> BacklogView:
             priority=job.priority,
             submitted_at=job.submitted_at,
             service_s=job.service_s,
+            eco=job.eco,
         )
         for job_id, job in backlog.jobs.items()
     ]
@@ -43,7 +44,7 @@ def resume(backlog: Backlog, view: BacklogView, catalog: Catalog) -> None:
     Leaves out models that the catalog lacks, and batches of nodes and jobs that the backlog lacks.
     """
     for job in view.jobs:
-        order = OpenJob(job.owner, job.lane, job.priority, job.submitted_at, None, 0.0, {})
+        order = OpenJob(job.owner, job.lane, job.priority, job.submitted_at, None, 0.0, {}, eco=job.eco)
         backlog.apply(JobOpened(job.id, order))
         backlog.jobs[job.id].service_s = job.service_s
     for owner, seconds in view.usage.items():

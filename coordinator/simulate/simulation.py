@@ -64,20 +64,22 @@ class Stint(NamedTuple):
     images: int
 
 
-def simulate(backlog: Backlog, *, batch_s: float, patience_s: float, now: float = 0.0) -> list[Stint]:
+def simulate(
+    backlog: Backlog, *, batch_s: float, patience_s: float, eco: bool = True, now: float = 0.0
+) -> list[Stint]:
     """What the nodes of a backlog do until its work is done, in the order in which they end.
 
     Follows the backlog. Times must be known (`untimed`). What nobody takes still waits in it afterwards.
     Grows with batches × log nodes, and with looks ahead × nodes.
     """
-    course = _Course(backlog, batch_s, Foresight(batch_s=batch_s, patience_s=patience_s), now)
+    course = _Course(backlog, batch_s, Foresight(batch_s=batch_s, patience_s=patience_s), now, eco)
     course.run()
     return course.stints
 
 
 class _Course:
-    def __init__(self, backlog: Backlog, batch_s: float, foresight: Foresight, now: float) -> None:
-        self._backlog, self._batch_s, self._foresight = backlog, batch_s, foresight
+    def __init__(self, backlog: Backlog, batch_s: float, foresight: Foresight, now: float, eco: bool) -> None:
+        self._backlog, self._batch_s, self._foresight, self._eco = backlog, batch_s, foresight, eco
         #: A backlog may forget work keys of which nothing waits.
         self._works = dict(backlog.works)
         self._now = self._worked_at = now
@@ -224,7 +226,8 @@ class _Course:
 
     def _look(self) -> tuple[frozenset[str], bool]:
         """Free nodes that could finish an image in time, and whether something was taken back for others."""
-        ahead = self._foresight.look(survey(self._backlog, self._backlog.version, self._now, self._batch_s))
+        found = survey(self._backlog, self._backlog.version, self._now, self._batch_s, eco=self._eco)
+        ahead = self._foresight.look(found)
         self._backlog.horizons = ahead.horizons
         self._looked_at, self._seen = self._now, self._backlog.version
         self._end = max((horizon.end for horizon in ahead.horizons.values()), default=self._now)

@@ -42,6 +42,7 @@ def workload(
     lane: str = "public",
     owner: str = "",
     priority: int = 50,
+    eco: bool | None = None,
     present: BacklogView | None = None,
 ) -> Workload:
     """The backlog of one job on nodes, behind what a farm has at `present`. Grows with kinds × nodes."""
@@ -53,7 +54,7 @@ def workload(
     backlog.apply(NodesChanged({member.id: member for member in members}))
     if present is not None:
         resume(backlog, present, catalog)
-    _open(backlog, OpenJob(owner, lane, priority, inf, None, 0.0, {}))
+    _open(backlog, OpenJob(owner, lane, priority, inf, None, 0.0, {}, eco=eco))
     for kind in kinds:
         shot = kind.example.shot
         model = catalog.models[shot.model]

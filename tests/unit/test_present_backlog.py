@@ -74,6 +74,7 @@ def order(images: int, present: BacklogView, fleet: Sequence[FleetNode] = ()) ->
         owner="me",
         lane="public",
         priority=50,
+        eco=None,
         present=present,
     )
 

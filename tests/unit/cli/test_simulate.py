@@ -71,6 +71,20 @@ def test_a_price_and_watts_of_a_fleet_change_what_it_costs(farm: Farm, mugs: Pat
     assert cost("terms: rented, per_hour: 0.5") > 0
 
 
+def test_eco_mode_saves_energy_as_it_does_on_the_farm(farm: Farm, tmp_path: Path) -> None:
+    (tmp_path / "fleet.yaml").write_text("cards: [{card: rtx-4090, count: 2}, {card: gtx-1070, count: 4}]")
+
+    def simulated(eco: str) -> tuple[int, float]:
+        (tmp_path / "m.yaml").write_text(SHOTS.replace("seeds: 30", "seeds: 200") + f"eco: {eco}\n")
+        report = json.loads(farm("simulate", "m.yaml", "--fleet", "fleet.yaml", "--json").out)
+        (old,) = [card["images"] for card in report["cards"] if card["card"] == "GTX 1070"]
+        return old, report["joules"]
+
+    (spared, saving), (used, wasting) = simulated("true"), simulated("false")
+    assert spared == 0 < used
+    assert saving < wasting
+
+
 def test_images_that_fit_no_card_of_the_fleet_are_counted_and_say_what_they_need(farm: Farm) -> None:
     ran = farm("simulate", FOLDER / "demo.yaml", "--fleet", FLEETS / "shop.yaml")
     assert ran.code == 3
