@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from common.units import GIB
@@ -49,6 +50,7 @@ class Card:
         return f"{self.name}, {self.vram_class} GB"
 
 
+@cache
 def vram_class(vram_bytes: int) -> int:
     """Returns the largest class that this much memory fills; the smallest class if it fills none.
 

@@ -241,7 +241,8 @@ def pooled(works: Sequence[WaitingWork]) -> list[Seat]:
     for work in works:
         for seat in work.seats:
             known = seats.setdefault(seat.node_id, seat)
-            seats[seat.node_id] = known._replace(load_s=min(known.load_s, seat.load_s))
+            if seat.load_s < known.load_s:
+                seats[seat.node_id] = known._replace(load_s=seat.load_s)
             total[seat.node_id] += work.images * seat.image_s
             images[seat.node_id] += work.images
     return [seat._replace(image_s=total[node_id] / images[node_id]) for node_id, seat in seats.items()]

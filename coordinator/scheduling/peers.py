@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Set
+from collections.abc import Collection, Iterator, Set
 from dataclasses import dataclass, field, replace
 
 from common.states import NodeState
@@ -78,20 +78,24 @@ class PeerGroups:
         self._counts.clear()
         return True
 
+    def within(self, reach: Reach) -> Iterator[Peers]:
+        """The groups of a reach."""
+        return (group for group in self.all() if group.bit & reach)
+
     def number(self, reach: Reach) -> int:
         """How many nodes in service a reach has."""
         known = self._counts.get(reach)
         if known is None:
-            known = self._counts[reach] = sum(len(group.serving) for group in self._within(reach))
+            known = self._counts[reach] = sum(len(group.serving) for group in self.within(reach))
         return known
 
     def nodes(self, reach: Reach) -> list[str]:
         """The nodes in service of a reach, sorted."""
-        return sorted(node_id for group in self._within(reach) for node_id in group.serving)
+        return sorted(node_id for group in self.within(reach) for node_id in group.serving)
 
     def has_others(self, reach: Reach, node_ids: Set[str]) -> bool:
         """Whether a reach has a node in service besides these."""
-        return any(not group.serving <= node_ids for group in self._within(reach))
+        return any(not group.serving <= node_ids for group in self.within(reach))
 
     def copy(self) -> PeerGroups:
         groups = {
@@ -100,9 +104,6 @@ class PeerGroups:
         }
         of = {node_id: groups[group.example.abilities] for node_id, group in self._of.items()}
         return PeerGroups(groups, of)
-
-    def _within(self, reach: Reach) -> Iterable[Peers]:
-        return (group for group in self.all() if group.bit & reach)
 
     def _count(self, group: Peers, node_id: str, *, serves: bool) -> None:
         if serves != (node_id in group.serving):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from operator import attrgetter
 
 from coordinator.scheduling.backlog import Backlog
-from coordinator.scheduling.horizon import Seat, WaitingWork
+from coordinator.scheduling.horizon import NodeKind, Seat, WaitingWork
+from coordinator.scheduling.member import Member
 from coordinator.scheduling.offers import expected_pace, load_seconds
 from coordinator.scheduling.placing import Placement
 from coordinator.scheduling.running import RunningBatch, Tail
@@ -47,6 +49,42 @@ class Survey:
         return usage.of(job.owner, self.now) + self._behind_s < usage.of(other.owner, self.now)
 
 
+@dataclass(slots=True)
+class _Seating:
+    """The nodes in service as seats; what is the same for all work is worked out once."""
+
+    backlog: Backlog
+    now: float
+    batch_s: float
+    #: Node to its kind, and to when it is free.
+    _nodes: dict[str, tuple[NodeKind, float]] = field(default_factory=dict)
+
+    def of(self, lane: str, line: Line, amount: float) -> tuple[Seat, ...]:
+        """Nodes that can take shots of a line, without those of which nothing tells how fast.
+
+        `amount` is that of an image, in megapixel-forwards.
+        """
+        backlog, work, seats = self.backlog, self.backlog.works[line.work_key], list[Seat]()
+        for group in backlog.peers.within(backlog.reach(lane, line)):
+            placement = backlog.placement(line.work_key, group.example.card)
+            assert isinstance(placement, Placement)
+            joules = placement.joules and placement.joules * amount
+            for member in map(backlog.serving.__getitem__, group.serving):
+                pace_s = expected_pace(member, work.model, placement, backlog)
+                if pace_s is not None:
+                    kind, free_at = self._node(member)
+                    load_s = load_seconds(member, work, placement)
+                    seats.append(Seat(member.id, kind, free_at, load_s, pace_s * amount, joules))
+        return tuple(sorted(seats, key=attrgetter("node_id")))
+
+    def _node(self, member: Member) -> tuple[NodeKind, float]:
+        known = self._nodes.get(member.id)
+        if known is None:
+            free_at = self.backlog.free_at(member, self.now, self.batch_s)
+            known = self._nodes[member.id] = member.kind, free_at
+        return known
+
+
 def survey(backlog: Backlog, version: int, now: float, batch_s: float, *, eco: bool = True) -> Survey:
     """Survey a backlog that nobody changes; `eco` is for jobs that say nothing of it.
 
@@ -57,25 +95,26 @@ def survey(backlog: Backlog, version: int, now: float, batch_s: float, *, eco: b
         for node_id, batch in backlog.running.items()
         if node_id in backlog.serving
     }
-    idle = backlog.idle()
+    idle, seating = backlog.idle(), _Seating(backlog, now, batch_s)
     return Survey(
         version,
         now,
-        _works(backlog, now, batch_s, eco),
+        _works(seating, eco),
         running,
         idle,
-        list(_tails(backlog, running, now, batch_s, eco)) if idle else (),
+        list(_tails(seating, running, eco)) if idle else (),
         backlog,
         _BEHIND * batch_s,
     )
 
 
-def _works(backlog: Backlog, now: float, batch_s: float, eco: bool) -> dict[str, list[WaitingWork]]:
+def _works(seating: _Seating, eco: bool) -> dict[str, list[WaitingWork]]:
     """By lane, what waits of each job and model, with the nodes in service that can take it.
 
     The work key with the most images stands for those of its job and model; an image takes as long as they
-    take on average. Batches in progress whose end is unknown count half of `batch_s`.
+    take on average. Batches in progress whose end is unknown count half of a usual one.
     """
+    backlog, now = seating.backlog, seating.now
     largest: dict[tuple[str, str], tuple[int, Line]] = {}
     images: Counter[tuple[str, str]] = Counter()
     amounts: dict[tuple[str, str], float] = defaultdict(float)
@@ -93,7 +132,7 @@ def _works(backlog: Backlog, now: float, batch_s: float, eco: bool) -> dict[str,
         amount = amounts[key] / images[key]
         alike = job.lane, line.work_key, line.min_class, amount
         if alike not in known:
-            known[alike] = tuple(_seats(backlog, job.lane, line, amount, now, batch_s))
+            known[alike] = seating.of(job.lane, line, amount)
         frugal = eco if job.eco is None else job.eco
         found.setdefault(job.lane, []).append(
             WaitingWork(*key, images[key], known[alike], job.priority, frugal)
@@ -111,10 +150,9 @@ def _turn(
     return -job.priority, owner_s, job.owner, job.service_s, job.submitted_at, job_id, model
 
 
-def _tails(
-    backlog: Backlog, running: Mapping[str, RunningBatch], now: float, batch_s: float, eco: bool
-) -> Iterator[Tail]:
+def _tails(seating: _Seating, running: Mapping[str, RunningBatch], eco: bool) -> Iterator[Tail]:
     """What nodes have not begun of their batches."""
+    backlog, now = seating.backlog, seating.now
     known: dict[tuple[str, str, int, bool], dict[str, Seat]] = {}
     for batch in running.values():
         job, images, end = backlog.jobs.get(batch.job_id), batch.not_begun(now), batch.end(now)
@@ -127,31 +165,7 @@ def _tails(
                 Line(batch.job_id, batch.work_key, batch.min_class),
                 backlog.works[batch.work_key],
             )
-            seats = tuple(_seats(backlog, job.lane, line, work.amount, now, batch_s))
+            seats = seating.of(job.lane, line, work.amount)
             whole = WaitingWork(batch.job_id, work.model, images, seats, job.priority, frugal)
             known[alike] = {seat.node_id: seat for seat in whole.without(whole.wasteful).seats}
         yield Tail(batch.id, images, end, batch.image_s, known[alike])
-
-
-def _seats(
-    backlog: Backlog, lane: str, line: Line, amount: float, now: float, batch_s: float
-) -> Iterator[Seat]:
-    """Nodes in service that can take shots of a line, without those of which nothing tells how fast.
-
-    `amount` is that of an image, in megapixel-forwards.
-    """
-    work = backlog.works[line.work_key]
-    for node_id in backlog.takers(lane, line):
-        member = backlog.serving[node_id]
-        placement = backlog.placement(line.work_key, member.card)
-        assert isinstance(placement, Placement)
-        pace_s = expected_pace(member, work.model, placement, backlog)
-        if pace_s is not None:
-            yield Seat(
-                node_id,
-                member.kind,
-                free_at=backlog.free_at(member, now, batch_s),
-                load_s=load_seconds(member, work, placement),
-                image_s=pace_s * amount,
-                joules=placement.joules and placement.joules * amount,
-            )

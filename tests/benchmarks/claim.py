@@ -112,7 +112,7 @@ def look_ahead_round(nodes: int = 70, jobs: int = 1, groups: int = 1) -> float:
     with ledger_of() as bench:
         fleet = _fleet(bench, jobs * groups)
         for job in range(jobs):
-            _submit(bench, groups, 8, job=job)
+            _submit(bench, groups, 40, job=job)
         for number, node in enumerate(fleet, 1):
             bench.finish(node.lease(), work(2.0 * number))
         grow_fleet(bench.engine, nodes)
