@@ -28,8 +28,8 @@ _PAPER, _INK, _GRID, _LOADING = "#f6f5f2", "#222222", "#dedbd4", "#8a867d"
 #: tell apart.
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442")
 _STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400)
-#: Marks on the axis at the most.
-_MARKS = 8
+#: Marks on the axis at the most, and pixels that the words of one take.
+_MARKS, _MARK_WIDTH = 8, 75
 _MARK = "shotfarm gantt chart"
 #: Bytes near the start of a file that tell a chart from other files.
 _MARKS_OF = {".html": f'name="generator" content="{_MARK}"'.encode(), ".png": f"Software\0{_MARK}".encode()}
@@ -118,7 +118,8 @@ def chart(result: Simulated, nodes: Sequence[FleetNode], title: str) -> Chart:
         for node in ordered[:MOST_ROWS]
     )
     more = len(ordered) - len(rows)
-    axis = {seconds * scale: duration(seconds) if seconds else "0" for seconds in _ticks(result.seconds)}
+    marks = _ticks(result.seconds - _MARK_WIDTH / scale)
+    axis = {seconds * scale: duration(seconds) if seconds else "0" for seconds in marks}
     note = f"and {counted(more, 'card')} more" if more else ""
     return Chart(title, rows, {**colours, "loading": _LOADING}, axis, note)
 
@@ -136,6 +137,8 @@ def _bars(stints: Sequence[StintView], colours: dict[str, str], scale: float) ->
 
 
 def _ticks(seconds: float) -> list[float]:
+    """Round times up to `seconds`, with 0."""
+    seconds = max(0.0, seconds)
     step = next(
         (step for step in _STEPS_S if seconds / step <= _MARKS), 86400 * (1 + seconds // 86400 // _MARKS)
     )
