@@ -38,6 +38,8 @@ _COMMANDS = {
     "up": "local",
     "status": "status",
     "down": "local",
+    "backup": "backup",
+    "restore": "backup",
 }
 #: Module of each group `x` of commands, whose application is `x_app`.
 _GROUPS = {"models": "models", "node": "nodes"}

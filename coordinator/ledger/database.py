@@ -40,8 +40,8 @@ _MIGRATIONS = Path(__file__).with_name("migrations")
 _REMEDIES = {
     "disk is full": "free space on that disk; rejected calls are retried",
     "no space left": "free space on the disk of the server; rejected calls are retried",
-    "not a database": "not an SQLite file, or damaged: restore a backup, or move it away to start empty",
-    "malformed": "the file is damaged: restore a backup, or move it away to start empty",
+    "not a database": "no SQLite file, or damaged: `farm restore` a backup, or move it away to start empty",
+    "malformed": "the file is damaged: `farm restore` a backup, or move it away to start empty",
     "readonly": "allow the user of the coordinator to write the file and its folder",
     "unable to open": "allow the user of the coordinator to write there, or change FARM_DATABASE_URL",
     "locked": "another process holds the lock: a backup, or a coordinator that was suspended while writing",

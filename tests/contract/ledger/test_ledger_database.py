@@ -83,7 +83,7 @@ def test_a_folder_that_may_not_be_written_is_named_with_what_to_change(inside: s
 def test_a_damaged_sqlite_file_is_named_with_what_to_do(tmp_path: Path) -> None:
     file = tmp_path / "ledger.sqlite"
     file.write_text("no database at all " * 100)
-    with pytest.raises(Unavailable, match=r"ledger\.sqlite, is not working .*restore a backup"):
+    with pytest.raises(Unavailable, match=r"ledger\.sqlite, is not working .*`farm restore` a backup"):
         open_engine(f"sqlite:///{file}")
 
 

@@ -92,6 +92,8 @@ COMMANDS = {
     "up": Case(("up",), calls=False),
     "status": Case(("status",)),
     "down": Case(("down",), shows=False, calls=False),
+    "backup": Case(("backup", "copy.sqlite"), code=2, shows=False, calls=False),
+    "restore": Case(("restore", "copy.sqlite"), code=2, shows=False, calls=False),
     "node drain": Case(("node", "drain", NODE)),
     "node pause": Case(("node", "pause", NODE)),
     "node resume": Case(("node", "resume", NODE)),
