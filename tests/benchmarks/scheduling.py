@@ -37,6 +37,9 @@ def measure() -> Iterator[Figure]:
         yield Figure(name=f"{scenario}: makespan / bound, worst", value=max(ratios))
         used = 1 - fmean(run["waste"] for run in runs)
         yield Figure(name=f"{scenario}: GPU time that is not wasted", value=used, at_least=0.95)
+        if scenario in ("a2", "f"):
+            energy = fmean(run["wh"] for run in runs)
+            yield Figure(name=f"{scenario}: Wh of an image", value=energy, at_most=1.1, unit="Wh")
         if scenario == "d":
             for name in ("small50", "small95"):
                 yield Figure(name=f"{scenario}: {name}", value=fmean(run[name] for run in runs), unit="s")
