@@ -142,8 +142,7 @@ def choose(
         return None
     owners = _alike(options, lambda option: (-option.priority, option.owner))
     theirs = min(owners, key=lambda some: _owner_rank(some, batch_s))
-    job = min(_alike(theirs, lambda option: option.job_id), key=lambda some: _job_rank(some, batch_s))
-    option = min(job, key=lambda one: _work_rank(one, outlook))
+    option = min(_next_job(theirs, batch_s), key=lambda one: _work_rank(one, outlook))
     return Selection(option=option, images=_amount(option, left_s or _left(options), batch_s, outlook))
 
 
@@ -163,9 +162,12 @@ def _alike(options: Sequence[Option], key: Callable[[Option], Hashable]) -> list
 
 
 def _owner_rank(options: Sequence[Option], batch_s: float) -> tuple[float, float, float, str]:
-    one = options[0]
-    oldest = min(option.submitted_at for option in options)
-    return (-one.priority, one.owner_s - _ahead(options, batch_s), oldest, one.owner)
+    one, next_ = options[0], _next_job(options, batch_s)[0]
+    return (-one.priority, one.owner_s - _ahead(options, batch_s), next_.submitted_at, one.owner)
+
+
+def _next_job(options: Sequence[Option], batch_s: float) -> list[Option]:
+    return min(_alike(options, lambda option: option.job_id), key=lambda some: _job_rank(some, batch_s))
 
 
 def _job_rank(options: Sequence[Option], batch_s: float) -> tuple[float, float, str]:

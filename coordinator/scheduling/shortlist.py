@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from math import fsum, inf
 
 from common.settings import Money
@@ -86,23 +86,24 @@ class _Look:
     ) -> bool:
         """Add what is next of jobs that compete; returns whether any of it ends in time."""
         usage, ahead_s = self.backlog.usage, AFFINITY_BATCHES * self.batch_s
-        #: How much the owner had who is next in turn, and since when that job waits.
-        next_: tuple[float, float] | None = None
-        holders: dict[str, list[Turn]] = {}
-        for owner_s, oldest, owner in sorted(
-            (usage.of(owner, self.now), turns[0].submitted_at, owner) for owner, turns in owners.items()
-        ):
-            held = holders.get(owner, ())
-            if next_ and (owner_s, oldest) > next_ and (not held or owner_s > next_[0] + ahead_s):
-                continue
+        holders = cache(partial(self.backlog.stock.holders, lane, priority, self.member.loaded))
+        #: The rank of the best owner so far (`choose`): what it had, and when its next job came.
+        best: tuple[float, float] | None = None
+        for owner_s, owner in sorted((usage.of(owner, self.now), owner) for owner in owners):
+            if best:
+                if owner_s - ahead_s > best[0]:
+                    break
+                least_s = owner_s - (ahead_s if owner in holders() else 0.0)
+                if least_s > best[0] or (least_s == best[0] and _first_came(owners[owner]) > best[1]):
+                    continue
             some = self._next(owners[owner], found)
-            if some and next_ is None:
-                next_ = owner_s, min(one.submitted_at for one in some)
-                holders = self.backlog.stock.holders(lane, priority, self.member.loaded)
-                held = holders.get(owner, ())
-            if any(one.loaded for one in some) or self._next(held, found, loaded=True):
-                break
-        return next_ is not None
+            if some and not any(one.loaded for one in some):
+                some += self._next(holders().get(owner, ()), found, loaded=True)
+            if some:
+                had_s = owner_s - (ahead_s if any(one.loaded for one in some) else 0.0)
+                rank = had_s, max(one.submitted_at for one in some)
+                best = rank if best is None else min(best, rank)
+        return best is not None
 
     def _next(self, turns: Sequence[Turn], found: dict[Lot, Option], *, loaded: bool = False) -> list[Option]:
         """What ends in time of the first job of which something does; with `loaded`, something loaded."""
@@ -199,3 +200,7 @@ class _Look:
 
     def _has_share(self, option: Option) -> bool:
         return self._is_possible(option) and share_seconds(option, self.outlook) > 0
+
+
+def _first_came(turns: Sequence[Turn]) -> float:
+    return min(turn.submitted_at for turn in turns)

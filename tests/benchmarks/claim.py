@@ -52,7 +52,10 @@ def measure() -> Iterator[Figure]:
 def table(
     database: str, open_ledger: Callable[[], AbstractContextManager[Bench]], clock: Callable[[], float]
 ) -> Iterator[Figure]:
-    """A claim, what the planner takes of it, and a dispatcher's round, by nodes and groups."""
+    """A claim, what the planner takes of it, and a dispatcher's round, by nodes and groups.
+
+    The ratios are those of the fastest tenth of the claims.
+    """
     found: dict[tuple[int, int], float] = {}
     for groups in GROUPS:
         with open_ledger() as bench:
@@ -63,8 +66,10 @@ def table(
                 grow_fleet(bench.engine, number)
                 bench.restart()
                 name = f"{database}: {number:,} nodes, {groups:,} groups"
-                claim_s = found[number, groups] = median(s for node in nodes for s in _claims(node, clock))
-                yield Figure(name=f"{name}: claim", value=claim_s * 1000, unit="ms", at_most=5)
+                claims = sorted(s for node in nodes for s in _claims(node, clock))
+                # Other processes disturb the slower ones.
+                found[number, groups] = claims[len(claims) // 10]
+                yield Figure(name=f"{name}: claim", value=median(claims) * 1000, unit="ms", at_most=5)
                 planner_us = _planner_s(bench, nodes[0].id) * 1e6
                 yield Figure(name=f"{name}: its planner", value=planner_us, unit="µs", at_most=100)
                 round_ms = seconds(bench.ledger.ticket_demand) * 1000

@@ -105,7 +105,7 @@ class Farm:
     def open_job(self, job_id: str) -> None:
         self.now += 1
         budget = self.random.choice((None, None, 0.05))
-        owner, priority = self.random.choice(("ana", "ben")), self.random.choice((50, 50, 70))
+        owner, priority = self.random.choice(("ana", "ben", "cleo")), self.random.choice((50, 50, 70))
         lane = self.random.choice(LANES)
         job = OpenJob(owner, lane, priority, self.now, budget, 0.0, {})
         self.backlog.apply(JobOpened(job_id, job))
