@@ -113,7 +113,7 @@ def test_with_a_damaged_ledger_it_ends_with_a_sentence_and_leaves_the_file_alone
     process, _ = started_farm(tmp_path, "redis://127.0.0.1:1/0")
     _, said = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 1
-    assert f"{ledger}, is not working (file is not a database): not an SQLite file, or damaged" in said
+    assert f"{ledger}, is not working (file is not a database): no SQLite file, or damaged" in said
     assert "Traceback" not in said
     assert ledger.read_bytes() == before
 
