@@ -80,7 +80,7 @@ def trial(wiring: Wiring) -> Trial:
 def begin(trial: Trial) -> None:
     """A job of which the node is in the middle; it is alone, and takes all of it at once."""
     trial.submit()
-    trial.target.house.wait_for(lambda: trial.fates()["done"], bool)
+    trial.target.house.wait_for(lambda: trial.fates()["done"] and trial.in_hand(), bool)
 
 
 def cut(cable: Cable) -> None:

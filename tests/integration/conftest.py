@@ -21,6 +21,7 @@ from gpu_node.energy import DeclaredMeter
 from gpu_node.identity import Hashes
 from gpu_node.library import Library
 from tests.farm import RunningFarm, ScriptedNode, card
+from tests.faults.engines import with_engine
 from tests.node_process import NodeStarter
 from tests.node_worker import WATTS, Worker
 from tests.scripted_farm import ScriptedFarm, running_farm
@@ -67,7 +68,8 @@ def worker(farm: ScriptedFarm, engine: EngineClient, tiny_model: Path, tmp_path:
 
 @pytest.fixture
 def start_node(tiny_model: Path, tmp_path: Path) -> Iterator[NodeStarter]:
-    starter = NodeStarter(tiny_model, tmp_path)
+    """Starts nodes whose engines only draw: what they say and how they end does not depend on pictures."""
+    starter = NodeStarter(tiny_model, tmp_path, {"PYTHONPATH": with_engine("quick")["PYTHONPATH"]})
     yield starter
     starter.end()
 

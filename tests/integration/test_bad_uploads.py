@@ -35,7 +35,8 @@ def farm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         changes["storage"] = s3.storage
     with (
         running_valkey(folder / "valkey") as broker,
-        running_farm(folder, broker.url, **changes) as running,
+        # Without look-ahead a node takes several of a few shots at once, whatever the other one may do.
+        running_farm(folder, broker.url, look_ahead=False, **changes) as running,
         ingest_worker(running, folder),
     ):
         yield running
