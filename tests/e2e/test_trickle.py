@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 import httpx
@@ -18,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from common.settings import Timing
 from tests.e2e.conftest import NODES, furnish
 from tests.e2e.farmhouse import Farmhouse
+from tests.faults.engines import model_of, with_engine
 
 pytestmark = pytest.mark.slow
 
@@ -43,9 +43,9 @@ class Talk:
 
 
 @pytest.fixture(scope="module")
-def calm(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator[Farmhouse]:
-    house = Farmhouse(tmp_path_factory.mktemp("trickle"))
-    furnish(house.folder, tiny_model)
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farmhouse]:
+    house = Farmhouse(tmp_path_factory.mktemp("trickle"), with_engine("quick"))
+    furnish(house.folder, model_of("quick", house.folder))
     file = house.folder / "farm.yaml"
     settings = yaml.safe_load(file.read_text()) | {"timing": QUICK.model_dump(exclude_unset=True)}
     file.write_text(yaml.safe_dump(settings))

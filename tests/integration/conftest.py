@@ -41,6 +41,16 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineClient]:
     client.stop()
 
 
+@pytest.fixture(scope="module")
+def drawing_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineClient]:
+    """Starts in a second: for tests in which it does not matter what the pictures show."""
+    home, path = tmp_path_factory.mktemp("engine"), with_engine("quick")["PYTHONPATH"]
+    client = EngineClient(device="cpu", threads=1, home=home, environment={"PYTHONPATH": path})
+    client.start()
+    yield client
+    client.stop()
+
+
 @pytest.fixture
 def worker(farm: ScriptedFarm, engine: EngineClient, tiny_model: Path, tmp_path: Path) -> Iterator[Worker]:
     catalog = tmp_path / "catalog.yaml"

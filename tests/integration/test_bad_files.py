@@ -19,6 +19,7 @@ from gpu_node.library import Library
 from tests.engine_talk import shot
 from tests.node_worker import Worker, lease
 from tests.scripted_farm import ScriptedFarm
+from tests.tiny import save_lora
 
 ENCODER = "text_encoder/model.safetensors"
 TRANSFORMER = "transformer/diffusion_pytorch_model.safetensors"
@@ -129,3 +130,19 @@ def test_a_lora_that_is_not_the_catalogs_is_the_nodes_failure(
 
     assert close.failure == ("model_missing" if content is None else "model_mismatch")
     assert "style" in close.message
+
+
+def test_a_lora_that_does_not_fit_fails_its_shots_and_no_other_batch(
+    worker: Worker, farm: ScriptedFarm, tiny_model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "loras").mkdir()
+    save_lora(tmp_path / "loras" / "style.safetensors", tiny_model, strangers=2)
+    wrong, plain = shot(seed=1, loras=(LoraUse("style", "", 1.0),)), shot(seed=2)
+
+    worker.work(lease(wrong))
+    worker.work(lease(plain))
+
+    told = {report.shot_id: report for report in farm.reports}
+    assert told[wrong.id].failure == "lora_rejected"
+    assert told[plain.id].outcome == "delivered"
+    assert [close.outcome for close in farm.closes] == ["finished", "finished"]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from common.messages import CardFacts, HeartbeatAnswer, Join
+from gpu_node.agent.engine_client import EngineClient
 from gpu_node.agent.node import Node
 from tests.engine_talk import shot
 from tests.node_worker import WATTS, Worker, in_background, lease
@@ -63,6 +64,11 @@ for line in sys.stdin:
     print(json.dumps(image), flush=True)
     print('{"event": "done", "denoise_s": 0.0, "decode_s": 0.0, "peak_bytes": null}', flush=True)
 """
+
+
+@pytest.fixture(scope="module")
+def engine(drawing_engine: EngineClient) -> EngineClient:
+    return drawing_engine
 
 
 def test_a_killed_engine_is_reported_and_the_next_batch_gets_a_new_one(
@@ -160,7 +166,7 @@ def test_a_batch_that_is_given_up_does_not_wait_for_the_coordinator(
 def test_a_node_that_stops_finishes_its_pass_and_hands_the_rest_back(
     worker: Worker, farm: ScriptedFarm
 ) -> None:
-    first, second = shot(seed=1, steps=400), shot(seed=2)
+    first, second = shot(seed=1, steps=100), shot(seed=2)
     thread = in_background(lambda: worker.work(lease(first, second, pass_size=1)))
     farm.wait_for(lambda: any(beat.steps_done for beat in farm.heartbeats))
     worker.context.stopping.set()
@@ -198,11 +204,7 @@ def test_a_lease_that_is_gone_ends_the_deliveries(worker: Worker, farm: Scripted
 def test_texts_that_a_node_cannot_encode_are_no_shots_fault(
     worker: Worker, farm: ScriptedFarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    textless = tmp_path / "engine"
-    textless.write_text(f"#!{sys.executable}\n{TEXTLESS_ENGINE.replace('KIND', kind)}")
-    textless.chmod(0o700)
-    worker.context.engine.stop()
-    monkeypatch.setattr("sys.executable", str(textless))
+    replace_engine(worker, TEXTLESS_ENGINE.replace("KIND", kind), tmp_path, monkeypatch)
 
     worker.work(lease(shot(seed=1), shot(seed=2)))
     worker.context.engine.stop()
@@ -240,7 +242,8 @@ def test_a_picture_that_cannot_be_read_back_is_the_disks_fault_and_the_batch_clo
 def replace_engine(worker: Worker, script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this script be the engine from the next start on."""
     program = folder / "engine"
-    program.write_text(f"#!{sys.executable}\n{script}")
+    # Isolated, or the path would make it one that draws.
+    program.write_text(f"#!{sys.executable} -I\n{script}")
     program.chmod(0o700)
     worker.context.engine.stop()
     monkeypatch.setattr("sys.executable", str(program))

@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from common.messages import HeartbeatAnswer
+from gpu_node.agent.engine_client import EngineClient
 from gpu_node.agent.heartbeat import HeartbeatThread
 from gpu_node.agent.orders import Listener, Steering
 from gpu_node.agent.progress import ActiveBatch
@@ -20,6 +21,11 @@ from tests.scripted_farm import ScriptedFarm
 FIRST, ENDLESS, LAST = shot(seed=1), shot(seed=2, steps=100_000), shot(seed=3)
 PAUSE = HeartbeatAnswer(order="pause", reason="a game")
 GO_ON = HeartbeatAnswer(order="go on")
+
+
+@pytest.fixture(scope="module")
+def engine(drawing_engine: EngineClient) -> EngineClient:
+    return drawing_engine
 
 
 @pytest.fixture
@@ -60,7 +66,7 @@ def test_a_pass_that_nobody_wants_ends_at_its_next_step_and_the_batch_goes_on(
 
 
 def test_a_pass_of_which_something_is_wanted_is_finished(worker: Worker, farm: ScriptedFarm) -> None:
-    kept, dropped = shot(seed=1, steps=400), shot(seed=2, steps=400)
+    kept, dropped = shot(seed=1, steps=100), shot(seed=2, steps=100)
     thread = in_background(lambda: worker.work(lease(kept, dropped, pass_size=2)))
     until(lambda: in_pass(worker, 1))
     farm.order(HeartbeatAnswer(order="go on", cancelled=(dropped.id,)))

@@ -24,6 +24,8 @@ from gpu_node.engine.lines import ProtocolStreams
 _DEADLY = "basilisk"
 _LONGEST = 512
 _LOAD_S, _STEP_S = 0.5, 0.05
+#: Pixels above which a step takes longer in proportion.
+_SMALL = 256 * 256
 
 
 def main() -> None:
@@ -53,9 +55,9 @@ def _rendered(command: protocol.Render, lines: ProtocolStreams, saver: Saver) ->
     if any(len(shot.prompt) > _LONGEST for shot in shots):
         message = f"the prompt has more than {_LONGEST} letters"
         return protocol.Failed(kind="prompt_too_long", message=message)
-    began = time.monotonic()
+    began, step_s = time.monotonic(), _STEP_S * max(1.0, shots[0].width * shots[0].height / _SMALL)
     for done in range(shots[0].steps):
-        _work(_STEP_S)
+        _work(step_s)
         if lines.interrupted.is_set():
             return protocol.Failed(kind="cancelled", message=f"interrupted after {done + 1} steps")
         lines.emit(protocol.Step(done=done + 1))
