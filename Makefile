@@ -3,7 +3,7 @@
 PYTHON3 ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-JOBS ?= 3
+JOBS ?= 4
 SEED ?= 1
 MINUTES ?= 3
 ENGINE ?= diffusers
