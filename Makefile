@@ -10,6 +10,9 @@ ENGINE ?= diffusers
 DATABASE ?= sqlite
 SHOTS ?= 20000
 
+# Otherwise each of the many processes that a target starts compiles the farm anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev lock demo check test test-newest lint bench chaos soak fuzz reference clean
 
@@ -35,7 +38,7 @@ lint: setup-dev  ## Run ruff, mypy --strict and import-linter
 	$(BIN)/lint-imports
 
 check: lint  ## Run lint, unit tests and the contract of the ledger on SQLite: for everyday work
-	$(BIN)/python -m pytest tests/unit tests/contract/ledger -n $(JOBS) --dist loadfile -k "not postgresql"
+	$(BIN)/python -m pytest tests/unit tests/contract/ledger -n $(JOBS) --dist loadfile -k "not postgresql" -m "not slow"
 
 test: lint  ## Run lint and all tests that this machine supports; lists skipped tests with reasons
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder

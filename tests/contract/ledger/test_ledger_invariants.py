@@ -265,6 +265,7 @@ def test_every_shot_that_waits_is_explained_and_who_is_said_to_take_it_does(
             walk.keep_a_promise(walk.explain())
 
 
+@pytest.mark.slow
 def test_walks_come_by_nearly_everything_that_may_happen(bench: Bench) -> None:
     seen = set()
     for seed in range(5):

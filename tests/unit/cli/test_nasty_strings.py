@@ -293,7 +293,7 @@ def test_nothing_that_is_given_to_a_node_is_obeyed(name: str, node: Farm, answer
                 check(ran, ran.code)
 
 
-@pytest.mark.parametrize("text", [*NASTY, *UNSAYABLE])
+@pytest.mark.parametrize("text", [*_CHUNKS, *WORST, *UNSAYABLE])
 def test_what_the_doctor_finds_is_shown_as_it_is(
     text: str, node: Farm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -336,12 +336,9 @@ def test_a_file_may_be_called_anything(text: str, farm: Farm, answers: Answering
     name = f"{text}.yaml"
     Path(name).write_text(MANIFEST)
     planned = farm("plan", "--json", "--", name)
-    check(farm("plan", "--", name), 0, text)
     assert json.loads(planned.out)["manifest"] == name
     check(farm("submit", "--yes", "--", name), 0, text)
     Path(name).write_text("version: 1\nshots: 3")
-    check(farm("plan", "--", name), 2, name)
-    Path(name).unlink()
     check(farm("plan", "--", name), 2, name)
 
 
