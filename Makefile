@@ -38,7 +38,7 @@ lint: setup-dev  ## Run ruff, mypy --strict and import-linter
 	$(BIN)/lint-imports
 
 check: lint  ## Run lint, unit tests and the contract of the ledger on SQLite: for everyday work
-	$(BIN)/python -m pytest tests/unit tests/contract/ledger -n $(JOBS) --dist loadfile -k "not postgresql" -m "not slow"
+	$(BIN)/python -m pytest tests/unit tests/contract/ledger -n logical --dist loadfile -k "not postgresql" -m "not slow" -p no:schemathesis
 
 test: lint  ## Run lint and all tests that this machine supports; lists skipped tests with reasons
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
