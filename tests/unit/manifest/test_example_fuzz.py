@@ -50,7 +50,7 @@ VALUES = st.one_of(
     st.just({"start": 2**63 - 2, "count": 5}),
 )
 
-slow = settings(max_examples=150, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+slow = settings(max_examples=100, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.fixture(scope="module")

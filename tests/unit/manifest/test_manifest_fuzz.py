@@ -76,7 +76,7 @@ structures = st.recursive(
 sections = st.fixed_dictionaries({}, optional={key: structures for key in MANIFEST_KEYS if key != "shots"})
 groups = st.lists(st.fixed_dictionaries({}, optional=dict.fromkeys(GROUP_KEYS, structures)), max_size=3)
 
-quick = settings(max_examples=60, deadline=2000, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=40, deadline=2000, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.fixture(scope="module")
