@@ -78,66 +78,77 @@ class PictureReport(BaseModel):
     render_s: float
 
 
+Prompt = Annotated[str, typer.Argument(metavar="PROMPT", help="Prompt, as in a manifest.")]
+Model = Annotated[
+    str, typer.Option("--model", metavar="MODEL", help="Catalog model; `farm models` lists them.")
+]
+Negative = Annotated[str | None, typer.Option("--negative", metavar="TEXT", help="Negative prompt.")]
+Loras = Annotated[
+    list[str] | None,
+    typer.Option("--lora", metavar="NAME@WEIGHT", help="LoRA of the catalog. Repeatable."),
+]
+Seed = Annotated[int | None, typer.Option("--seed", metavar="N", min=0, help="Seed. Default: a random one.")]
+Size = Annotated[
+    str | None, typer.Option("--size", metavar="WxH", help="Size in pixels. Default: that of the model.")
+]
+Steps = Annotated[
+    int | None, typer.Option("--steps", metavar="N", help="Steps. Default: those of the model.")
+]
+Guidance = Annotated[
+    float | None, typer.Option("--guidance", metavar="N", help="Guidance. Default: that of the model.")
+]
+Sampler = Annotated[
+    str | None, typer.Option("--sampler", metavar="NAME", help="Sampler. Default: that of the model.")
+]
+ImageFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="FILE",
+        dir_okay=False,
+        help="Image file: .png, .webp or .jpg. Default: a new MODEL-SEED.png in the current folder.",
+    ),
+]
+CardFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--card",
+        metavar="CARD",
+        help="Render on the CPU and simulate the card in the file CARD. Default: the NVIDIA card, or the "
+        "CPU as it is if there is none.",
+    ),
+]
+Gpu = Annotated[
+    int | None,
+    typer.Option("--gpu", metavar="N", min=0, help="Index of the NVIDIA card, as in nvidia-smi."),
+]
+ModelFolders = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--models",
+        metavar="DIR",
+        exists=True,
+        file_okay=False,
+        help="Folder with models, and with LoRAs in DIR/loras. Repeatable.",
+    ),
+]
+
+
 def render_command(
-    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="Prompt, as in a manifest.")],
-    model: Annotated[
-        str, typer.Option("--model", metavar="MODEL", help="Catalog model; `farm models` lists them.")
-    ] = _DEMO,
-    negative: Annotated[
-        str | None, typer.Option("--negative", metavar="TEXT", help="Negative prompt.")
-    ] = None,
-    loras: Annotated[
-        list[str] | None,
-        typer.Option("--lora", metavar="NAME@WEIGHT", help="LoRA of the catalog. Repeatable."),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", metavar="N", min=0, help="Seed. Default: a random one.")
-    ] = None,
-    size: Annotated[
-        str | None, typer.Option("--size", metavar="WxH", help="Size in pixels. Default: that of the model.")
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option("--steps", metavar="N", help="Steps. Default: those of the model.")
-    ] = None,
-    guidance: Annotated[
-        float | None, typer.Option("--guidance", metavar="N", help="Guidance. Default: that of the model.")
-    ] = None,
-    sampler: Annotated[
-        str | None, typer.Option("--sampler", metavar="NAME", help="Sampler. Default: that of the model.")
-    ] = None,
-    file: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE",
-            dir_okay=False,
-            help="Image file: .png, .webp or .jpg. Default: a new MODEL-SEED.png in the current folder.",
-        ),
-    ] = None,
-    card: Annotated[
-        Path | None,
-        typer.Option(
-            "--card",
-            metavar="CARD",
-            help="Render on the CPU and simulate the card in the file CARD. Default: the NVIDIA card, or the "
-            "CPU as it is if there is none.",
-        ),
-    ] = None,
-    gpu: Annotated[
-        int | None,
-        typer.Option("--gpu", metavar="N", min=0, help="Index of the NVIDIA card, as in nvidia-smi."),
-    ] = None,
-    models: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--models",
-            metavar="DIR",
-            exists=True,
-            file_okay=False,
-            help="Folder with models, and with LoRAs in DIR/loras. Repeatable.",
-        ),
-    ] = None,
+    prompt: Prompt,
+    model: Model = _DEMO,
+    negative: Negative = None,
+    loras: Loras = None,
+    seed: Seed = None,
+    size: Size = None,
+    steps: Steps = None,
+    guidance: Guidance = None,
+    sampler: Sampler = None,
+    file: ImageFile = None,
+    card: CardFile = None,
+    gpu: Gpu = None,
+    models: ModelFolders = None,
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
 ) -> None:
