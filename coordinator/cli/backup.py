@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +15,7 @@ from common.units import counted
 from coordinator.cli import options
 from coordinator.cli.show import out, print_json
 from coordinator.embedded.home import Home
-from coordinator.embedded.state import supervisor_pid
+from coordinator.embedded.state import hold_lock
 from coordinator.ledger.backup import LedgerCopy, back_up, ledger_file, restore
 
 
@@ -50,11 +51,16 @@ def restore_command(
     Example: `farm restore ledger-monday.sqlite`
     """
     used = load_settings(settings)
-    home = Home(used.home.absolute())
-    if supervisor_pid(home) is not None:
-        raise Conflict(f"a farm is running in {home.root}; stop it with `farm down` first")
     ledger = ledger_file(used.database)
-    found = restore(file, ledger, datetime.now())
+    home = Home.at(used.home)
+    # None starts meanwhile.
+    lock = hold_lock(home)
+    if lock is None:
+        raise Conflict(f"a farm is running in {home.root}; stop it with `farm down` first")
+    try:
+        found = restore(file, ledger, datetime.now())
+    finally:
+        os.close(lock)
     if as_json:
         print_json(found)
         return

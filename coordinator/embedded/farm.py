@@ -31,7 +31,7 @@ def run_farm(settings: Settings, on_change: Callable[[FarmState], None]) -> None
     Raises Conflict when it already runs in this home, Unavailable when a part does not start.
     """
     home = Home.at(settings.home)
-    if not hold_lock(home):
+    if hold_lock(home) is None:
         raise Conflict(
             f"a farm is already running in {home.root}; `farm status` shows its state, `farm down` stops it"
         )

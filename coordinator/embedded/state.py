@@ -73,18 +73,21 @@ def write_state(home: Home, state: FarmState) -> None:
     write_private(home.state, state.model_dump_json(indent=1))
 
 
-def hold_lock(home: Home) -> bool:
-    """Become the one supervisor of this home until this process ends in any way; False if another is."""
+def hold_lock(home: Home) -> int | None:
+    """Become the one supervisor of this home until this process ends in any way; None if another is.
+
+    Returns the descriptor of the lock; closing it gives the lock up earlier.
+    """
     descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        return False
+        return None
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"{os.getpid()}\n".encode())
     # Left open: the kernel closes it after everything else of this process is over.
-    return True
+    return descriptor
 
 
 def supervisor_pid(home: Home) -> int | None:

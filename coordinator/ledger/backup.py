@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+from secrets import token_hex
 
 from pydantic import BaseModel
 from sqlalchemy import make_url
@@ -54,7 +55,13 @@ def back_up(ledger: Path, file: Path) -> LedgerCopy:
         raise Invalid(f"{file} exists; choose another name")
     with _copied(ledger, file) as part:
         found = contents(part)
-        part.rename(file)
+        try:
+            # Unlike a rename, it replaces no file that came meanwhile.
+            file.hardlink_to(part)
+        except FileExistsError:
+            raise Invalid(f"{file} exists; choose another name") from None
+        except OSError:  # a file system without links, such as that of a memory stick
+            part.rename(file)
     return found
 
 
@@ -63,18 +70,15 @@ def restore(file: Path, ledger: Path, now: datetime) -> LedgerCopy:
 
     Raises Invalid if `file` is not a whole copy of a ledger.
     """
-    found = contents(file)
-    kept = None
+    found, kept = contents(file), ledger.with_name(f"{ledger.name}.{now:%Y%m%d-%H%M%S}")
     ledger.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _copied(file, ledger) as part:
-        if ledger.exists():
-            kept = ledger.with_name(f"{ledger.name}.{now:%Y%m%d-%H%M%S}")
-            # Its log belongs to it, and would spoil the other.
-            for suffix in ("", *_BESIDE):
-                with suppress(FileNotFoundError):
-                    ledger.with_name(ledger.name + suffix).rename(kept.with_name(kept.name + suffix))
+        # A log belongs to its file and would spoil another one, also where a restore was cut off before.
+        for suffix in (*_BESIDE, ""):
+            with suppress(FileNotFoundError):
+                ledger.with_name(ledger.name + suffix).rename(kept.with_name(kept.name + suffix))
         part.rename(ledger)
-    return found.model_copy(update={"kept": kept})
+    return found.model_copy(update={"kept": kept if kept.exists() else None})
 
 
 def contents(file: Path) -> LedgerCopy:
@@ -97,10 +101,9 @@ def contents(file: Path) -> LedgerCopy:
 @contextmanager
 def _copied(ledger: Path, file: Path) -> Iterator[Path]:
     """A copy beside `file`, which only its owner may read; removed after the block if it is still there."""
-    part = file.with_name(f"{file.name}.part")
+    part = file.with_name(f".{file.name[:100]}.{token_hex(4)}.part")
     try:
-        part.unlink(missing_ok=True)
-        part.touch(mode=0o600)
+        part.touch(mode=0o600, exist_ok=False)
         with _opened(ledger) as source, closing(sqlite3.connect(part)) as copy:
             source.backup(copy)
             # One file without a log beside it.

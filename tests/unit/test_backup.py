@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import Invalid
-from coordinator.ledger.backup import back_up, contents, ledger_file, restore
+from coordinator.ledger.backup import LedgerCopy, back_up, contents, ledger_file, restore
 
 NOW = datetime(2026, 11, 30, 5, 20)
 
@@ -67,8 +69,13 @@ def test_a_restored_ledger_is_the_copy_and_the_one_before_it_is_kept_with_its_lo
     assert (found.images, found.kept) == (1, tmp_path / "ledger.sqlite.20261130-052000")
     assert images(ledger) == ["first"]
     assert images(found.kept) == ["first", "second"]
+    # The log of a restore that was cut off does not come back into another ledger.
+    (tmp_path / "new").mkdir()
+    log = found.kept.with_name(f"{found.kept.name}-wal")
+    shutil.copy(log, tmp_path / "new" / "ledger.sqlite-wal")
     # To a farm that has none yet.
     assert restore(tmp_path / "copy.sqlite", tmp_path / "new" / "ledger.sqlite", NOW).kept is None
+    assert images(tmp_path / "new" / "ledger.sqlite") == ["first"]
 
 
 def test_what_is_no_whole_copy_is_refused_and_changes_nothing(
@@ -104,3 +111,23 @@ def test_a_backup_overwrites_nothing_and_names_what_is_missing(
     with pytest.raises(Invalid, match="pg_dump"):
         ledger_file("postgresql://farm:secret@db/farm")
     assert ledger_file(f"sqlite:///{ledger}") == ledger
+
+
+def test_of_backups_at_once_to_one_file_one_is_whole_and_the_others_say_that_it_exists(
+    ledger: Path, writer: sqlite3.Connection, tmp_path: Path
+) -> None:
+    copy, start = tmp_path / "copy.sqlite", threading.Barrier(4)
+
+    def made() -> LedgerCopy | str:
+        start.wait()
+        try:
+            return back_up(ledger, copy)
+        except Invalid as error:
+            return str(error)
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = [one.result() for one in [pool.submit(made) for _ in range(4)]]
+    assert sum(isinstance(one, LedgerCopy) for one in answers) == 1
+    assert all("exists" in one.lower() for one in answers if isinstance(one, str))
+    assert contents(copy).images == 1
+    assert list(tmp_path.glob(".*")) == []
