@@ -6,6 +6,8 @@ import hashlib
 import json
 from typing import Any, NamedTuple
 
+from common.exports import ANY_EXPORT
+
 
 class LoraUse(NamedTuple):
     """One LoRA of a shot."""
@@ -134,9 +136,17 @@ class PlannedShot(NamedTuple):
 
     id: str
     shot: Shot
-    #: Output path without extension, sanitised, unique within its manifest.
+    #: Output path without extension, sanitised, unique within its manifest; with exports, `*` stands for
+    #: the name of each.
     name: str
     #: The prompt as written in the manifest.
     template: str
     #: Name of the group in the manifest.
     group: str
+    #: Names of its exports, one of which takes the place of `*` in each file name.
+    exports: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of its files: `name` without exports."""
+        return tuple(self.name.replace(ANY_EXPORT, export) for export in self.exports) or (self.name,)

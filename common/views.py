@@ -160,13 +160,35 @@ class JobView(JobSummary):
     failures: tuple[FailureView, ...] = ()
 
 
+class ExportView(Message):
+    """A file of an image in one of the job's `output.sizes`."""
+
+    #: Name of the export, for GET /v1/jobs/{id}/images/{position}/exports/{export}.
+    export: str
+    #: Output path without extension.
+    name: str
+    #: In pixels.
+    width: int
+    height: int
+
+
+class ExportedFile(Message):
+    """GET /v1/jobs/{id}/images/{position}/exports/{export}."""
+
+    #: Presigned GET URL.
+    url: str
+    sha256: Sha256
+    #: In bytes.
+    size: int
+
+
 class ImageView(Message):
     """One shot of a job, in manifest order."""
 
     #: Index in the job, starting at 0; pass it as `after` to continue behind it.
     position: int
     shot_id: Sha256
-    #: Output path without extension.
+    #: Output path without extension; if the job has exports, `*` stands for the name of each.
     name: str
     state: str
     model: str
@@ -187,6 +209,8 @@ class ImageView(Message):
     node: str | None = None
     #: Reason, for a failed or unschedulable shot.
     message: str = ""
+    #: Its files in other sizes; empty if it is delivered as it was rendered.
+    exports: tuple[ExportView, ...] = ()
 
 
 class ImagePage(Message):

@@ -17,6 +17,7 @@ from common.views import (
     Deleted,
     Deletion,
     Explanation,
+    ExportedFile,
     ImagePage,
     ImageView,
     JobSummary,
@@ -107,6 +108,11 @@ class FarmClient(FarmHttp):
             page = self.get(ImagePage, f"/v1/jobs/{_quoted(job_id)}/images?after={after}&limit={_PAGE}")
             yield from page.images
             after = page.next
+
+    def export(self, job_id: str, position: int, export: str) -> ExportedFile:
+        """An export of a stored image by name; the first call for it makes it."""
+        path = f"/v1/jobs/{_quoted(job_id)}/images/{position}/exports/{_quoted(export)}"
+        return self.get(ExportedFile, path)
 
     def nodes(self) -> list[NodeView]:
         return self.get(list[NodeView], "/v1/nodes")

@@ -40,6 +40,7 @@ from common.views import (
     CatalogAddition,
     CatalogVersion,
     Deleted,
+    ExportedFile,
     JobSummary,
     MemoryView,
     MisfitView,
@@ -63,12 +64,13 @@ from coordinator.explain.wording import misfits
 from coordinator.farm_catalog import FarmCatalog
 from coordinator.ledger import Ledger, Reported
 from coordinator.metrics import FarmCollector
+from coordinator.pictures.exporting import exported_file, stored_export
 from coordinator.submission.submit import submit_manifest
 from coordinator.submission.tokens import Tokenizers
 
 #: Bytes: a PNG of 11 megapixels at its worst.
 MAX_UPLOAD = 32 * 2**20
-#: Seconds for which a node can read a model file by one URL.
+#: Seconds for which a model file or an export can be read by one URL.
 _FETCH_S = 3600
 
 
@@ -163,6 +165,16 @@ class Farm:
     def _count_repeated(self, repeated: bool) -> None:
         if repeated:
             self.traffic.refusal("repeated")
+
+    async def export(self, job_id: str, position: int, name: str) -> ExportedFile:
+        """An export of an image, made if nobody has asked for it before. Raises NotFound or Gone."""
+        image = await self.threads.reads.run(self.ledger.stored_image, job_id, position, name)
+        there = await self.threads.exports.run(stored_export, image, self.store)
+        # A deletion lists the exports after its commit; it may have missed this one.
+        if not await self.threads.reads.run(self.ledger.is_stored, image):
+            await self.threads.exports.run(self.store.delete, there.key)
+            raise NotFound(f"image {position} of job {job_id} is not stored: it was deleted")
+        return exported_file(image, there, self.store.sign_get(there.key, expires_s=_FETCH_S))
 
     def delete(self, deleted: Deleted) -> Deleted:
         """Let the store follow what the ledger has `deleted`, at once as far as it can."""

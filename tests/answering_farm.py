@@ -85,6 +85,7 @@ _GIVEN: dict[str, object] = {
 _VIEWS: dict[str, type[BaseModel]] = {
     "/v1/jobs": views.Submitted,
     "/v1/jobs/[^/]+/table": views.CostTable,
+    "/v1/jobs/[^/]+/images/[0-9]+/exports/.*": views.ExportedFile,
     "/v1/jobs/[^/]+/images.*": views.ImagePage,
     "/v1/(jobs|shots|images)/[^/]+/delete": views.Deleted,
     "/v1/jobs/[^/]+(/[a-z]+)?": views.JobView,

@@ -30,6 +30,7 @@ RESERVED = {
     "trigger": "it stands for the trigger words of the shot's LoRAs",
     "seed": "it stands for the shot's seed",
     "index": "it stands for the shot's number",
+    "export": "it stands for the size of a file in `output.name`",
 }
 _NOT_AXES = {
     "seeds": "write `seeds:` next to `axes`",

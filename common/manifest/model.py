@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from common.exports import BORDER, Crop, Export
+
 
 class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -100,6 +102,16 @@ class Output(Strict):
     name: str | None = None
     #: Whether images contain their settings (A1111 infotext and the farm's own JSON).
     metadata: bool = True
+    #: The files of each image; empty for the image as it was rendered.
+    sizes: tuple[Export, ...] = ()
+    crop: Crop = "smart"
+    background: str = BORDER
+
+    @property
+    def exports(self) -> tuple[Export, ...]:
+        """`sizes`, each with the crop and background that apply to it."""
+        own = [(each, each.crop or self.crop, each.background or self.background) for each in self.sizes]
+        return tuple(each.model_copy(update={"crop": c, "background": b}) for each, c, b in own)
 
 
 class Group(ShotFields):

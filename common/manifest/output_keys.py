@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from common.document import tree
 from common.document.tree import Scalar, YamlNode, described
 from common.manifest.aliases import spelled
+from common.manifest.export_sizes import CROP, Background, ExportSizes
 from common.manifest.key_remedies import renamed
 from common.manifest.model import Group, Output
 from common.manifest.plain_values import Choice, Number, Switch, Text
@@ -21,6 +22,9 @@ _RENAMED = renamed(
     {
         **dict.fromkeys(("filename", "file", "pattern", "path", "template", "filenamepattern"), "name"),
         **dict.fromkeys(("type", "extension", "ext", "fileformat"), "format"),
+        **dict.fromkeys(("size", "resize", "exports", "export", "resolutions", "scale"), "sizes"),
+        **dict.fromkeys(("fit", "cropping", "cropmode", "resizemode"), "crop"),
+        **dict.fromkeys(("color", "colour", "fill", "padcolor", "padcolour", "bg"), "background"),
         **dict.fromkeys(("images", "maxshots", "shots", "max"), "max_images"),
         **dict.fromkeys(("budget", "cost", "maxprice", "maxbudget"), "max_cost"),
     }
@@ -80,7 +84,25 @@ OUTPUT_KEYS = {
         Text(), "File name pattern with `{axis}`, `{seed}` and similar references; `/` separates folders."
     ),
     "metadata": Key(Switch(), "Whether images contain their settings as metadata. Default: `true`."),
+    "sizes": Key(
+        ExportSizes(),
+        "Files of each image: `512x512`, `2x`, `original` or `{name: thumb, size: 512x512, crop: center}`. "
+        "Default: the image as it was rendered.",
+    ),
+    "crop": Key(CROP, "How images of another aspect fill the sizes. Default: `smart`."),
+    "background": Key(
+        Background(), 'What `crop: pad` adds: a colour such as `"#ffffff"`, or `border`. Default: `border`.'
+    ),
 }
+
+
+def check_exports(output: Output, groups: tuple[Group, ...], reading: Reading) -> None:
+    """Warns of keys that say how to fill sizes where there are none."""
+    for path, own in (("output", output), *((f"shots[{n}].output", g.output) for n, g in enumerate(groups))):
+        used = output.sizes or any(group.output and group.output.sizes for group in groups)
+        for key in ("crop", "background"):
+            if own and key in own.model_fields_set and not used:
+                reading.warn_at(f"{path}.{key}", "has no effect without `sizes`; list them, or remove it")
 
 
 def check_quality(output: Output, groups: tuple[Group, ...], reading: Reading) -> None:

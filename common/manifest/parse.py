@@ -19,7 +19,7 @@ from common.manifest.groups import GROUP_KEYS, read_defaults, read_groups
 from common.manifest.key_remedies import of_manifest
 from common.manifest.limits import check_product
 from common.manifest.model import Limits, Manifest, Output, ShotFields
-from common.manifest.output_keys import OUTPUT_KEYS, SectionKey, check_quality
+from common.manifest.output_keys import OUTPUT_KEYS, SectionKey, check_exports, check_quality
 from common.manifest.plain_values import Choice, Exact, Later, Name, Number, Switch, Text, Version
 from common.manifest.presets import presets_schema, read_presets
 from common.manifest.prompt_texts import check_tags, prompt_texts, templates
@@ -155,6 +155,7 @@ def _read(root: YamlNode, reading: Reading) -> Manifest | None:
     defaults = read_defaults(values["defaults"], reading) if "defaults" in values else ShotFields()
     groups = read_groups(values["shots"], defaults, presets, reading) if "shots" in values else ()
     check_quality(values.get("output", Output()), groups, reading)
+    check_exports(values.get("output", Output()), groups, reading)
     parts = values | {"defaults": defaults}
     check_references(root, parts, groups, reading)
     check_columns(parts, groups, reading)

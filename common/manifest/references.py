@@ -23,7 +23,7 @@ from common.wording import did_you_mean, listed, nearest, shortened, suggestion
 
 TRIGGER = "trigger"
 #: References in name patterns in addition to axes.
-NAME_ONLY = ("seed", "index", "group")
+NAME_ONLY = ("seed", "index", "group", "export")
 #: Fields that every value has.
 _OF_ANY_VALUE = ("name", "index")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from common.storage import Store
 from coordinator.ledger import Ledger
+from coordinator.pictures.exporting import exports_prefix
 
 PREFIX = "quarantine/"
 #: Seconds; a node's late PUT by a URL that is still good must have landed before.
@@ -30,10 +31,10 @@ _AT_ONCE = 100
 
 
 def erase(store: Store, ledger: Ledger) -> None:
-    """Remove bytes and uploads of up to a hundred deleted pictures. Raises Unavailable."""
+    """Remove bytes, exports and uploads of up to a hundred deleted pictures. Raises Unavailable."""
     doomed = ledger.doomed(_AT_ONCE)
     for picture in doomed:
-        for key in (*picture.uploads, picture.key):
+        for key in (*picture.uploads, picture.key, *store.keys(exports_prefix(picture.key))):
             store.delete(key)
     if doomed:
         ledger.erased([picture.key for picture in doomed])

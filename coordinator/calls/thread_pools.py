@@ -49,7 +49,9 @@ class ThreadPools:
         self.reports: Final = ThreadPool("reports", 4)
         #: Reads of a moment: orders of nodes, grants, and whether the ledger answers.
         self.reads: Final = ThreadPool("reads", 2)
+        #: Exports of images: computing, and the store.
+        self.exports: Final = ThreadPool("exports", 2)
 
     def close(self) -> None:
-        for pool in (self.heartbeats, self.claims, self.reports, self.reads):
+        for pool in (self.heartbeats, self.claims, self.reports, self.reads, self.exports):
             pool.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from decimal import Decimal
 from itertools import groupby
 
@@ -52,10 +52,20 @@ def _made(report: PlanReport) -> list[RenderableType]:
     doubles = [f"{counted(plan.duplicates, 'duplicate')} removed"] if plan.duplicates else []
     factors = f" ({', '.join([*product, *doubles])})" if product or doubles else ""
     heading = styled((report.name, "bold"), f": {counted(plan.images, 'image')}{factors}")
+    files = _files(groups)
     if product:
-        return [heading]
+        return [heading, *files]
     rows = [(group.name, f"{group.shots:,}", f"= {_product(group)}") for group in groups]
-    return [heading, "", table("group", "images", "", rows=rows, right=("images",))]
+    return [heading, "", table("group", "images", "", rows=rows, right=("images",)), *files]
+
+
+def _files(groups: Sequence[GroupView]) -> list[RenderableType]:
+    """Returns the number of files and their sizes, if images are delivered in sizes of their own."""
+    if not any(group.files for group in groups):
+        return []
+    number = sum(group.shots * max(1, len(group.files)) for group in groups)
+    sizes = dict.fromkeys(words for group in groups for words in group.files or ("as rendered",))
+    return [styled(f"{counted(number, 'file')}: {', '.join(sizes)}")]
 
 
 def _product(group: GroupView) -> str:

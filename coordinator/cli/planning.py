@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict
 from common.cards import REFERENCE_CARDS
 from common.catalog import Catalog, load_catalog
 from common.errors import FarmError, FitsNothing, Invalid, InvalidDocument, OverBudget, Problem
+from common.exports import Export
+from common.manifest.export_sizes import ORIGINAL
 from common.manifest.files import FileReader
 from common.manifest.parse import ParsedManifest, parse_manifest
 from common.nodes import Card
@@ -48,6 +50,8 @@ class GroupView(_View):
     variants: int
     seeds: int
     shots: int
+    #: The files of each image, such as `thumb 512x512`; empty for the image as it is rendered.
+    files: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, group: GroupExpansion) -> GroupView:
@@ -57,7 +61,15 @@ class GroupView(_View):
             variants=group.variants,
             seeds=group.seeds,
             shots=len(group),
+            files=tuple(_export_words(export) for export in group.naming.exports),
         )
+
+
+def _export_words(export: Export) -> str:
+    """Name and size of an export, and how other aspects fill it."""
+    size = f"{export.width}x{export.height}" if export.width else f"{export.scale:g}x"
+    named = export.name if export.name in (size, ORIGINAL) else f"{export.name} {size}"
+    return f"{named} ({export.crop})" if export.width else named
 
 
 class Sample(_View):

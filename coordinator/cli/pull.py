@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import httpx
 import typer
@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from common.errors import Invalid, Unavailable
 from common.units import counted
-from common.views import ImageView
+from common.views import ExportView, ImageView
 from coordinator.cli import options
 from coordinator.cli.connection import connect
 from coordinator.cli.names import the_job
@@ -30,13 +30,13 @@ _ATTEMPTS = 3
 
 
 class Pulled(BaseModel):
-    """The result of a pull, in images."""
+    """The result of a pull, in files: one per image, or one per image and size of the job."""
 
     folder: Path
     fetched: int
     #: Files that existed already with the correct content.
     kept: int
-    #: Images that the farm has not stored yet.
+    #: Files of images that the farm has not stored yet.
     missing: int
 
 
@@ -53,7 +53,8 @@ def pull_command(
 ) -> None:
     """Download the finished images of a job, named by the manifest's output pattern.
 
-    Can be run repeatedly, also while the job is running: files that are already complete are skipped.
+    If the manifest lists `output.sizes`, each image is downloaded in these sizes. Can be run repeatedly, also
+    while the job is running: files that are already complete are skipped.
 
     Example: `farm pull j-3f9c01aa pictures`
     """
@@ -63,9 +64,7 @@ def pull_command(
         print_json(pulled)
         return
     still = f", {pulled.missing} not rendered yet" if pulled.missing else ""
-    out.say(
-        f"{counted(pulled.fetched, 'image')} downloaded, {pulled.kept} up to date{still}: {pulled.folder}"
-    )
+    out.say(f"{counted(pulled.fetched, 'file')} downloaded, {pulled.kept} up to date{still}: {pulled.folder}")
 
 
 def pull(client: FarmClient, job_id: str, folder: Path, parallel: int = 4) -> Pulled:
@@ -82,52 +81,76 @@ def pull(client: FarmClient, job_id: str, folder: Path, parallel: int = 4) -> Pu
         httpx.Client(timeout=_TIMEOUT_S) as http,
     ):
         bar = progress.add_task("pull", total=total)
-        fetch = _Fetch(http, folder)
-        for result in _in_parallel(fetch, client.images(job_id), parallel):
+        fetch = _Fetch(client, http, job_id, folder)
+        for result, share in _in_parallel(fetch, _files(client.images(job_id)), parallel):
             fetched += result == "fetched"
             kept += result == "kept"
             missing += result == "missing"
-            progress.advance(bar)
+            progress.advance(bar, share)
     return Pulled(folder=folder, fetched=fetched, kept=kept, missing=missing)
 
 
-def picture_file(folder: Path, image: ImageView) -> Path:
-    """Returns the path of an image. Raises Invalid for a name that leads out of `folder`."""
-    file = folder / f"{image.name}{_EXTENSION[image.format]}"
-    if not file.resolve().is_relative_to(folder.resolve()):
-        raise Invalid(
-            f"{image.name}: this name points outside {folder}; change `output.name` in the manifest"
-        )
-    return file
+class WantedFile(NamedTuple):
+    """A file of an image, in one of its sizes if the job has any."""
+
+    image: ImageView
+    export: ExportView | None = None
+
+    def path(self, folder: Path) -> Path:
+        """Where it belongs. Raises Invalid for a name that leads out of `folder`."""
+        name = self.export.name if self.export else self.image.name
+        file = folder / f"{name}{_EXTENSION[self.image.format]}"
+        if not file.resolve().is_relative_to(folder.resolve()):
+            raise Invalid(f"{name}: this name points outside {folder}; change `output.name` in the manifest")
+        return file
+
+
+def files_of(image: ImageView) -> list[WantedFile]:
+    return [WantedFile(image, export) for export in image.exports] or [WantedFile(image)]
+
+
+def _files(images: Iterable[ImageView]) -> Iterator[WantedFile]:
+    for image in images:
+        yield from files_of(image)
 
 
 @dataclass(frozen=True, slots=True)
 class _Fetch:
+    client: FarmClient
     http: httpx.Client
+    job_id: str
     folder: Path
 
-    def __call__(self, image: ImageView) -> str:
-        """Returns `fetched`, `kept` or `missing`."""
+    def __call__(self, wanted: WantedFile) -> tuple[str, float]:
+        """Returns `fetched`, `kept` or `missing`, and the share of the image that the file is."""
+        return self._fetched(wanted), 1 / max(1, len(wanted.image.exports))
+
+    def _fetched(self, wanted: WantedFile) -> str:
+        image = wanted.image
         if image.url is None or image.sha256 is None:
             return "missing"
-        file = picture_file(self.folder, image)
-        if file.exists() and _sha256(file) == image.sha256:
+        file = wanted.path(self.folder)
+        url, sha256 = image.url, image.sha256
+        if wanted.export:
+            made = self.client.export(self.job_id, image.position, wanted.export.export)
+            url, sha256 = made.url, made.sha256
+        if file.exists() and _sha256(file) == sha256:
             return "kept"
         file.parent.mkdir(parents=True, exist_ok=True)
         draft = file.with_name(f".{file.name}.part")
         reason = ""
         for _ in range(_ATTEMPTS):
             try:
-                self._download(image.url, draft)
+                self._download(url, draft)
             except httpx.HTTPError as error:
                 reason = str(error) or type(error).__name__
                 continue
-            if _sha256(draft) == image.sha256:
+            if _sha256(draft) == sha256:
                 draft.replace(file)
                 return "fetched"
             reason = "SHA-256 mismatch"
         draft.unlink(missing_ok=True)
-        raise Unavailable(f"{image.name}: download failed ({reason}); run `farm pull` again")
+        raise Unavailable(f"{file.name}: download failed ({reason}); run `farm pull` again")
 
     def _download(self, url: str, draft: Path) -> None:
         with self.http.stream("GET", url) as answer, draft.open("wb") as stream:
@@ -137,14 +160,14 @@ class _Fetch:
 
 
 def _in_parallel(
-    work: Callable[[ImageView], str], images: Iterable[ImageView], parallel: int
-) -> Iterator[str]:
-    """Yields results as they arrive. Takes an image only for a free worker, before its URL can expire."""
-    pending: set[Future[str]] = set()
+    work: Callable[[WantedFile], tuple[str, float]], files: Iterable[WantedFile], parallel: int
+) -> Iterator[tuple[str, float]]:
+    """Yields results as they arrive. Takes a file only for a free worker, before its URL can expire."""
+    pending: set[Future[tuple[str, float]]] = set()
     pool = ThreadPoolExecutor(parallel)
     try:
-        for image in images:
-            pending.add(pool.submit(work, image))
+        for file in files:
+            pending.add(pool.submit(work, file))
             if len(pending) >= parallel:
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in done)

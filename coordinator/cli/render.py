@@ -30,7 +30,7 @@ from coordinator.cli import options
 from coordinator.cli.renderer import OnProgress, render_apart
 from coordinator.cli.show import err, out, print_json
 from coordinator.expand import expand
-from coordinator.ingest.encode import encoded
+from coordinator.pictures.encode import encoded
 from coordinator.submission.shot_checks import ShotChecks
 from coordinator.submission.tokens import Tokenizers
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from common.units import counted
 from common.views import CostTable, ImageView, JobView
 from coordinator.cli.contact_sheet import Picture, Sheet, write_contact_sheet
-from coordinator.cli.pull import picture_file
+from coordinator.cli.pull import files_of
 from coordinator.cli.show import money, table
 from coordinator.client import FarmClient
 
@@ -27,15 +27,18 @@ def outcome(client: FarmClient, job: JobView) -> Outcome:
 
 
 def contact_sheet(client: FarmClient, job: JobView, folder: Path) -> Sheet:
-    """Write the contact sheet of the images in `folder`."""
+    """Write the contact sheet of the images in `folder`, each in the first of its sizes."""
     pictures, others = [], []
     for image in client.images(job.id):
-        file = picture_file(folder, image)
+        wanted, *more = files_of(image)
+        file = wanted.path(folder)
         if image.url is not None and file.exists():
             facts = _facts(image, job.currency)
-            pictures.append(Picture(file=file, name=image.name, prompt=image.prompt, facts=facts))
+            name = wanted.export.name if wanted.export else image.name
+            pictures.append(Picture(file=file, name=name, prompt=image.prompt, facts=facts))
         else:
             others.append(file)
+        others += [each.path(folder) for each in more]
     title = f"{job.name}: {counted(len(pictures), 'image')}"
     return write_contact_sheet(pictures, folder, title, others=others)
 

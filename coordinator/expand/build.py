@@ -17,7 +17,13 @@ from coordinator.expand.findings import Findings
 from coordinator.expand.group import Frame, GroupExpansion
 from coordinator.expand.limits import CheckedGroup, number_groups
 from coordinator.expand.output_names import NamePattern
-from coordinator.expand.oversights import blamed, check_effects, check_triggers, tell_empty_prompts
+from coordinator.expand.oversights import (
+    blamed,
+    check_effects,
+    check_exports,
+    check_triggers,
+    tell_empty_prompts,
+)
 from coordinator.expand.prompts import Prompts
 from coordinator.expand.shot_settings import Impossible, Merged, Rendering, Written, rendering, resolve
 
@@ -110,6 +116,7 @@ def _checked(
     unidentified: dict[str, None] = {}
     read: dict[tuple[Reference, Written], None] = {}
     loras: set[str] = set()
+    sizes: dict[tuple[int, int], None] = {}
     for combination in found.representatives():
         merged = Merged(common + combination.setters)
         loras.update(merged.loras)
@@ -117,7 +124,11 @@ def _checked(
             read.update(dict.fromkeys((node, prompt) for node in prompts.check(prompt, combination, found)))
         names.check(group.name, combination, found)
         with suppress(Impossible):
-            unidentified.update(dict.fromkeys(rendering_of(combination.setters).unidentified))
+            made = rendering_of(combination.setters)
+            unidentified.update(dict.fromkeys(made.unidentified))
+            sizes[made.shot.width, made.shot.height] = None
+    sized_here = group.output is not None and "sizes" in group.output.model_fields_set
+    check_exports(f"{path}.output" if sized_here else "output", names.exports, sizes, findings)
     prompts.check_expanding(names.references, found)
     check_triggers(group, read, loras, findings)
     check_effects(path, group, manifest.seeds_of(group), found, {node.name for node, _ in read}, findings)

@@ -6,6 +6,7 @@ import unicodedata
 from array import array
 from itertools import pairwise
 
+from common.errors import InvalidDocument
 from common.shot import PlannedShot
 from common.wording import quoted, shortened
 from coordinator.expand.expansion import Expansion
@@ -16,7 +17,7 @@ _ALIKE = "names that differ only in case or in the encoding of accents count as 
 
 
 class Census:
-    """Counts shots incrementally; takes 24 bytes per shot, and about 60 while computing a result."""
+    """Counts shots incrementally; takes 8 bytes per shot and 16 per file, and up to 40 more for a result."""
 
     def __init__(self) -> None:
         self._ids = array("q")
@@ -24,10 +25,11 @@ class Census:
         self._named = array("q")
 
     def add(self, planned: PlannedShot) -> None:
-        folded = fold(planned.name)
         self._ids.append(hash(planned.id))
-        self._names.append(hash(folded))
-        self._named.append(hash((folded, planned.id)))
+        for file in planned.files:
+            folded = fold(file)
+            self._names.append(hash(folded))
+            self._named.append(hash((folded, planned.id)))
 
     @property
     def shots(self) -> int:
@@ -60,22 +62,23 @@ def check_names(expansion: Expansion, census: Census | None = None) -> None:
         return
     first: dict[str, tuple[int, str]] = {}
     for number, planned in enumerate(expansion):
-        other, other_id = first.setdefault(fold(planned.name), (number, planned.id))
-        if other_id != planned.id:
-            both = [
-                f"{expansion.describe(each)} with seed {expansion[each].shot.seed}"
-                for each in (other, number)
-            ]
-            alike = f" ({_ALIKE})" if both[0] != both[1] and fold(both[0]) == fold(both[1]) else ""
-            names = expansion.group_of(number).naming
-            longer = quoted(f"{names.pattern}-{{index}}")
-            remedy = (
-                f"add a reference that differs, or write `{longer}`"
-                if len(longer) <= _LONGEST
-                else "add {index}"
-            )
-            message = f"two images would have the name `{shortened(planned.name)}`{alike}: "
-            raise expansion.invalid(names.path, f"{message}{' and '.join(both)}; {remedy}")
+        for file in planned.files:
+            other, other_id = first.setdefault(fold(file), (number, planned.id))
+            if other_id != planned.id:
+                raise _clash(expansion, file, other, number)
+
+
+def _clash(expansion: Expansion, name: str, *numbers: int) -> InvalidDocument:
+    """Two shots, by number, with a file of the same name."""
+    both = [f"{expansion.describe(each)} with seed {expansion[each].shot.seed}" for each in numbers]
+    alike = f" ({_ALIKE})" if both[0] != both[1] and fold(both[0]) == fold(both[1]) else ""
+    names = expansion.group_of(numbers[-1]).naming
+    longer = quoted(f"{names.pattern}-{{index}}")
+    remedy = (
+        f"add a reference that differs, or write `{longer}`" if len(longer) <= _LONGEST else "add {index}"
+    )
+    message = f"two images would have the name `{shortened(name)}`{alike}: "
+    return expansion.invalid(names.path, f"{message}{' and '.join(both)}; {remedy}")
 
 
 def fold(name: str) -> str:

@@ -8,6 +8,7 @@ from itertools import accumulate
 from typing import overload
 
 from common.errors import InvalidDocument, Problem
+from common.exports import JobExports
 from common.shot import PlannedShot
 from coordinator.expand.findings import Findings
 from coordinator.expand.group import GroupExpansion
@@ -43,6 +44,13 @@ class Expansion(Sequence[PlannedShot]):
     def invalid(self, path: str, message: str) -> InvalidDocument:
         """An error found in the shots, at a dotted path of the manifest."""
         return self._findings.invalid(path, message)
+
+    @property
+    def exports(self) -> JobExports:
+        """The exports of each group, with the number of its first shot; empty if no group has any."""
+        firsts = (0, *self._ends)
+        of_groups = [(first, each.naming.exports) for first, each in zip(firsts, self.groups, strict=False)]
+        return tuple(of_groups) if any(exports for _, exports in of_groups) else ()
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0

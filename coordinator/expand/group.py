@@ -47,6 +47,7 @@ class Cell:
         prompt: Prompt,
         negative: Prompt,
         name_parts: tuple[str, ...],
+        exports: tuple[str, ...],
     ) -> None:
         self._frame = frame
         self._rendering = rendering
@@ -54,6 +55,7 @@ class Cell:
         self._prompt = prompt
         self._negative = negative
         self._name_parts = name_parts
+        self._exports = exports
         #: Prompt and negative prompt, if nothing in them is drawn.
         self._fixed: tuple[str, str] | None = None
         if prompt.fixed is not None and negative.fixed is not None:
@@ -69,7 +71,8 @@ class Cell:
         seed = self._seed(f"{way}/{variant}" if way else str(variant), position, number)
         name = output_names.name(self._name_parts, seed, f"{frame.first + number:0{frame.digits}}")
         shot = rendering.shot._replace(prompt=prompt, negative=negative, seed=seed)
-        return PlannedShot(rendering.ids.of(prompt, negative, seed), shot, name, self._template, frame.group)
+        shot_id = rendering.ids.of(prompt, negative, seed)
+        return PlannedShot(shot_id, shot, name, self._template, frame.group, self._exports)
 
     def _seed(self, variant: str, position: int, number: int) -> int:
         seeds = self._frame.seeds
@@ -227,4 +230,5 @@ class GroupExpansion:
             self._prompts.bound(settings.prompt, values),
             self._prompts.bound(settings.negative, values),
             self._names.parts(self.name, values),
+            self._names.export_names,
         )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 
+from common.exports import ANY_EXPORT
 from common.manifest.model import Manifest
 from common.manifest.prompt import PromptError, Reference, parse
 from common.manifest.references import NAME_ONLY
@@ -23,8 +24,8 @@ PATH = "output.name"
 
 #: Maximum UTF-8 bytes of a path component; leaves space for an extension within the usual limit of 255.
 MAX_BYTES = 200
-#: Bytes reserved for each `{seed}` and `{index}`, which are never shortened.
-_DIGITS = 20
+#: Bytes reserved for references that are never shortened.
+_RESERVED_BYTES = {"seed": 20, "index": 20, "export": 63}
 #: Minimum bytes reserved for each value.
 _LEAST = 16
 
@@ -32,14 +33,16 @@ _LEAST = 16
 _FORMATS = {"png": "png", "webp": "webp", "jpeg": "jpeg", "jpg": "jpeg"}
 _ENDING = re.compile(rf"(?<=.)\.({'|'.join(_FORMATS)})", re.IGNORECASE)
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]')
+#: Without `*`, which stands for the exports once values are filled in.
+_UNSAFE_PART = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?]')
 _RESERVED = re.compile(r"(?i:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(?=$|\.)")
 #: Path components that need no sanitising.
 _PLAIN = re.compile(
     r"(?!con\b|prn\b|aux\b|nul\b|com\d|lpt\d)\w(?:[\w .+,=-]{0,150}\w)?", re.ASCII | re.IGNORECASE
 )
-#: Placeholders for what differs between shots of a combination; sanitised text never contains NUL.
-_SEED, _INDEX = "\0seed", "\0index"
-_OWN = {"seed": _SEED, "index": _INDEX}
+#: Placeholders for what differs between files of a combination; sanitised text never contains NUL.
+_SEED, _INDEX, _EXPORT = "\0seed", "\0index", "\0export"
+_OWN = {"seed": _SEED, "index": _INDEX, "export": _EXPORT}
 
 
 #: Placeholders of other programs: `[seed]`, `%seed%`, `$seed`, `<seed>` and `%04d`.
@@ -87,13 +90,29 @@ class NamePattern:
         except PromptError as error:
             findings.wrong(self.path, _pattern_message(self.pattern, error), error.offset)
             nodes = ()
+        #: The files of each shot; empty for the image as it is rendered.
+        self.exports = output.exports
+        self.export_names = tuple(each.name for each in self.exports)
         self._nodes = [node for node in nodes if isinstance(node, str | Reference)]
         if len(self._nodes) < len(nodes):
             message = "variants and wildcards are not allowed in a name; refer to an axis, or to {index}"
             findings.wrong(self.path, message)
         self._check_text({*group.axes, *NAME_ONLY})
+        self._end = self._appended()
         self._parts = self._path_parts(group.name)
-        self._numbers = sum(_DIGITS for node in self._nodes if str(node) in ("{seed}", "{index}"))
+        numbers = [str(node)[1:-1] for node in self._nodes] + ["export"] * bool(self._end)
+        self._numbers = sum(_RESERVED_BYTES.get(number, 0) for number in numbers)
+
+    def _appended(self) -> tuple[str, ...]:
+        """What follows the pattern: the name of the export, unless the pattern places it.
+
+        Reports `{export}` without exports.
+        """
+        places = [node for node in self._nodes if isinstance(node, Reference) and node.name == "export"]
+        if places and not self.exports:
+            message = "{export} is the name of an export; list some in `output.sizes`, or leave it out"
+            self._findings.wrong(self.path, message, places[0].offset)
+        return ("-", _EXPORT) if self.exports and not places else ()
 
     def _without_ending(self, pattern: str) -> str:
         stem, _, ending = pattern.rpartition(".")
@@ -134,7 +153,9 @@ class NamePattern:
             elif node.field or node.name not in NAME_ONLY:
                 parts[-1].values.append(number)
             else:
-                parts[-1].fixed += len(group) if node.name == "group" else _DIGITS
+                parts[-1].fixed += _RESERVED_BYTES.get(node.name, len(group))
+        if self._end:
+            parts[-1].fixed += 1 + _RESERVED_BYTES["export"]
         if any(part.fixed + _LEAST * len(part.values) > MAX_BYTES for part in parts):
             message = (
                 f"leaves no space for its values within {MAX_BYTES} bytes; shorten the text between them"
@@ -184,12 +205,12 @@ class NamePattern:
         last = joined[-1] if joined else ""
         if _ENDING.fullmatch(last, max(0, last.rfind("."))):
             joined[-1] = last.rpartition(".")[0]
-        return tuple(joined)
+        return (*joined, *self._end)
 
     @staticmethod
     def _part(node: str | Reference, group: str, values: Mapping[str, Value]) -> str:
         if isinstance(node, str):
-            return node
+            return node.replace(ANY_EXPORT, "-")
         if node.name in values:
             return safe(values[node.name].text(node.field) or "")
         return _OWN.get(node.name) or safe(group)
@@ -228,8 +249,8 @@ def _continues(char: str) -> bool:
 
 
 def name(parts: tuple[str, ...], seed: int, index: str) -> str:
-    """The name of one shot, from the components of its pattern."""
-    own = {_SEED: str(seed), _INDEX: index}
+    """The name of one shot, from the components of its pattern, with `*` for exports."""
+    own = {_SEED: str(seed), _INDEX: index, _EXPORT: ANY_EXPORT}
     whole = "".join([own.get(part, part) for part in parts])
     return "/".join([clean(part) for part in whole.split("/") if part]) or "_"
 
@@ -244,6 +265,7 @@ def clean(part: str) -> str:
     """A path component that is valid on every file system: never empty, `..`, reserved or too long."""
     if _PLAIN.fullmatch(part):
         return part
-    part = "".join(char for char in safe(part) if unicodedata.category(char)[0] != "C").strip(" .")
+    part = _UNSAFE_PART.sub("-", unicodedata.normalize("NFC", part))
+    part = "".join(char for char in part if unicodedata.category(char)[0] != "C").strip(" .")
     part = part.encode()[:MAX_BYTES].decode(errors="ignore").rstrip(" .")
     return f"_{part}" if not part or _RESERVED.match(part) else part

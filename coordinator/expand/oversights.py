@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
+from common.exports import MAX_EXPORT_PIXELS, Export
 from common.manifest.model import Group, Seeds
 from common.manifest.prompt import Alternatives, Reference, Template, Wildcard
 from common.manifest.prompt_variants import WildcardLines
 from common.manifest.references import TRIGGER
+from common.units import format_size
 from coordinator.expand.combinations import Combination, Combinations
 from coordinator.expand.dimensions import Value
 from coordinator.expand.findings import Findings
 from coordinator.expand.shot_settings import Written
+
+#: Factor above which an export shows larger pixels than the image has; less is not seen.
+_ENLARGED = 1.05
 
 
 def check_triggers(
@@ -133,3 +138,24 @@ def blamed(combination: Combination, read: Iterable[Reference]) -> Value | None:
     return next(
         (values[each.name] for each in names if is_blank(values[each.name].text(each.field) or "")), None
     )
+
+
+def check_exports(
+    path: str, exports: Sequence[Export], sizes: Iterable[tuple[int, int]], findings: Findings
+) -> None:
+    """Warns of exports that enlarge images of these sizes, and reports those of too many pixels.
+
+    A factor such as `2x` is meant to enlarge.
+    """
+    for width, height in sizes:
+        image = format_size(width, height)
+        for number, export in enumerate(exports):
+            to_width, to_height = export.size_of(width, height)
+            factor = export.enlargement(width, height)
+            place = f"{path}.sizes[{number}]"
+            if to_width * to_height > MAX_EXPORT_PIXELS:
+                most = f"the limit is {MAX_EXPORT_PIXELS // 10**6} megapixels"
+                findings.wrong(place, f"makes {format_size(to_width, to_height)} of {image}; {most}")
+            elif export.width is not None and factor > _ENLARGED:
+                larger = f"enlarges images of {image} {factor:.2g} times, which adds no detail"
+                findings.warn(place, f"{larger}; set a larger `size`", kind=f"{path} {export.name} enlarges")

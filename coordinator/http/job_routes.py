@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 
 from common.views import (
     CostTable,
     Deleted,
     Deletion,
+    ExportedFile,
     ImagePage,
     ImageView,
     JobSummary,
@@ -22,6 +23,9 @@ from coordinator.http.access import TheFarm, allow
 
 #: Seconds for which the URL of an image is valid.
 _URL_S = 3600
+
+#: Of an image in its job; what the ledger can store.
+Position = Annotated[int, Path(ge=0, lt=2**31)]
 
 router = APIRouter(prefix="/v1/jobs", dependencies=[allow("operator")])
 
@@ -119,6 +123,15 @@ def images(
         images=tuple(_with_url(image, farm) for image in shots),
         next=shots[-1].position if len(shots) == limit else None,
     )
+
+
+@router.get("/{job_id}/images/{position}/exports/{export}")
+async def export(job_id: str, position: Position, export: str, farm: TheFarm) -> ExportedFile:
+    """Return a presigned GET URL of an image in one of the job's `output.sizes`.
+
+    The first call makes the file from the stored image. 404: the image is not stored, or has no such export.
+    """
+    return await farm.export(job_id, position, export)
 
 
 @router.get("/{job_id}/table")

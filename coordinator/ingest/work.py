@@ -15,9 +15,8 @@ from common.messages import Delivery, Verdict
 from common.shot import Shot
 from common.storage import Store
 from coordinator.ingest.check import BadUpload, checked
-from coordinator.ingest.encode import encoded
+from coordinator.pictures.encode import CONTENT_TYPES, encoded
 
-CONTENT_TYPES = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
 _VERSION = version("shotfarm")
 #: Of writing an object that was removed right after it kept us from it.
 _TRIES = 3

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, update
 
 from common.errors import Conflict, Gone, NotFound
+from common.exports import Export, JobExports
 from common.states import AttemptState, BatchState, ShotState
 from coordinator.ledger.failure_policy import pause
 from coordinator.ledger.fleet import members
@@ -44,6 +45,11 @@ def detailed_job(connection: Connection, job_id: str) -> Row[Any]:
     if row.thinning_at is not None:
         raise Gone(f"job {job_id} ended on {_day(row.ended_at)}: {details_removed(row.thinning_at)}")
     return row
+
+
+def job_exports(row: Row[Any]) -> JobExports:
+    """The files of the images of a job."""
+    return tuple((first, tuple(Export(**each) for each in exports)) for first, exports in row.exports)
 
 
 def details_removed(at: float) -> str:

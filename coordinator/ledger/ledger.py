@@ -138,6 +138,16 @@ class Ledger:
         with self._transactions.read() as connection:
             return views.image_views(connection, job_id, after, limit)
 
+    def stored_image(self, job_id: str, position: int, export: str) -> records.StoredImage:
+        """The image at a position of a job, for an export by name. Raises NotFound or Gone."""
+        with self._transactions.read() as connection:
+            return views.stored_image(connection, job_id, position, export)
+
+    def is_stored(self, image: records.StoredImage) -> bool:
+        """Whether the image has not been deleted since."""
+        with self._transactions.read() as connection:
+            return views.is_stored(connection, image)
+
     def cancel_job(self, job_id: str) -> None:
         """Withdraw its wants. Shots that no other job wants are cancelled; their nodes hear it at once."""
         with self._transactions.write() as write:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from common.shot import PlannedShot
+from common.exports import Export, JobExports
+from common.shot import PlannedShot, Shot
 from common.work import Work
 
 
@@ -29,6 +30,8 @@ class NewJob:
     max_cost: float | None = None
     #: Whether cards that waste energy leave it to others; None: as the farm is set.
     eco: bool | None = None
+    #: The files of its images.
+    exports: JobExports = ()
 
 
 class PlacedShot(NamedTuple):
@@ -73,6 +76,19 @@ class Reported:
     repeated: bool
     #: Attempt of a delivered shot without a verdict; otherwise None.
     attempt_id: str | None
+
+
+class StoredImage(NamedTuple):
+    """A stored image, and the export of it that a job wants."""
+
+    key: str
+    sha256: str
+    size: int
+    shot: Shot
+    #: The prompt as written, and the recipe, for its metadata.
+    template: str
+    recipe: str
+    export: Export
 
 
 class Unanswered(NamedTuple):

@@ -106,6 +106,8 @@ jobs = Table(
     may("max_cost", Double),
     #: Whether cards that waste energy leave it to others; none: as the farm is set.
     may("eco", Boolean),
+    #: `common.exports.JobExports`; empty if images are delivered as they were rendered.
+    must("exports", JSON, "[]"),
     #: False until the last chunk of its shots is committed.
     must("complete", Boolean),
     must("submitted_at", Double),

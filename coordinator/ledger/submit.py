@@ -29,9 +29,11 @@ _FATES = _NEW, _REUSED, _SHARED, _UNSCHEDULABLE = "new", "reused", "shared", "un
 
 def begin_job(write: Write, job_id: str, job: NewJob) -> None:
     """Add a job without shots; it is not open for claims yet."""
-    row = {"id": job_id, "intent": "active", "complete": False, "submitted_at": write.now}
+    row: dict[str, Any] = {"id": job_id, "intent": "active", "complete": False, "submitted_at": write.now}
     same = ("name", "owner", "lane", "priority", "manifest", "random_seed", "max_cost", "eco")
-    write.connection.execute(jobs.insert(), [row | {name: getattr(job, name) for name in same}])
+    exports = [[first, [each.model_dump() for each in some]] for first, some in job.exports]
+    row |= {name: getattr(job, name) for name in same} | {"exports": exports}
+    write.connection.execute(jobs.insert(), [row])
 
 
 def fill_job(transactions: Transactions, job_id: str, shots: Iterable[PlacedShot]) -> SubmittedJob:

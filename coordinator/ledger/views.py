@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, or_, select
 
+from common.errors import NotFound
+from common.exports import ANY_EXPORT, Export, exports_at
 from common.states import AttemptState, BatchState, ShotState
-from common.views import BudgetView, FailureView, ImageView, JobSummary, JobView
+from common.views import BudgetView, ExportView, FailureView, ImageView, JobSummary, JobView
 from coordinator.explain.wording import a_few
-from coordinator.ledger.jobs import detailed_job, job_row
+from coordinator.ledger.jobs import detailed_job, job_exports, job_row
+from coordinator.ledger.records import StoredImage
 from coordinator.ledger.schema import attempts, batches, images, job_counts, jobs, plain, shots, wants
 from coordinator.ledger.specs import shot_of
 from coordinator.ledger.tallies import OPEN
@@ -83,7 +86,7 @@ def job_view(connection: Connection, job_id: str, now: float, currency: str) -> 
 
 def image_views(connection: Connection, job_id: str, after: int, limit: int) -> list[ImageView]:
     """See `Ledger.images`."""
-    detailed_job(connection, job_id)
+    exports = job_exports(detailed_job(connection, job_id))
     query = (
         select(wants.c.position, wants.c.name, shots, images)
         .select_from(wants.join(shots).outerjoin(images, images.c.shot_id == shots.c.id))
@@ -91,7 +94,28 @@ def image_views(connection: Connection, job_id: str, after: int, limit: int) -> 
         .order_by(wants.c.position)
         .limit(limit)
     )
-    return [_image(row) for row in connection.execute(query)]
+    return [_image(row, exports_at(row.position, exports)) for row in connection.execute(query)]
+
+
+def stored_image(connection: Connection, job_id: str, position: int, export: str) -> StoredImage:
+    """See `Ledger.stored_image`."""
+    exports = exports_at(position, job_exports(detailed_job(connection, job_id)))
+    wanted = next((each for each in exports if each.name == export), None)
+    if wanted is None:
+        known = ", ".join(each.name for each in exports) or "none"
+        raise NotFound(f"image {position} of job {job_id} has no export {export}; it has: {known}")
+    mine = wants.c.job_id == job_id, wants.c.position == position
+    found = select(images, shots.c.spec).select_from(wants.join(shots).join(images)).where(*mine)
+    row = connection.execute(found).one_or_none()
+    if row is None:
+        raise NotFound(f"image {position} of job {job_id} is not stored")
+    return StoredImage(row.key, row.sha256, row.size, shot_of(row.spec), row.template, row.recipe, wanted)
+
+
+def is_stored(connection: Connection, image: StoredImage) -> bool:
+    """Whether the ledger still has this very image."""
+    mine = images.c.shot_id == image.shot.id, images.c.key == image.key
+    return connection.execute(select(images.c.key).where(*mine)).first() is not None
 
 
 def _pairs(connection: Connection, query: Select[str, int]) -> dict[str, int]:
@@ -159,8 +183,9 @@ def _failures(connection: Connection, job_id: str) -> tuple[FailureView, ...]:
     )
 
 
-def _image(row: Row[Any]) -> ImageView:
+def _image(row: Row[Any], exports: Sequence[Export]) -> ImageView:
     shot = shot_of(row.spec)
+    sizes = [(each, each.size_of(shot.width, shot.height)) for each in exports]
     return ImageView(
         position=row.position,
         shot_id=row.id,
@@ -179,4 +204,10 @@ def _image(row: Row[Any]) -> ImageView:
         seconds=sum(row.seconds.values()) if row.seconds else None,
         node=row.node_id,
         message=row.reason,
+        exports=tuple(
+            ExportView(
+                export=each.name, name=row.name.replace(ANY_EXPORT, each.name), width=width, height=height
+            )
+            for each, (width, height) in sizes
+        ),
     )

@@ -61,6 +61,7 @@ def submit_manifest(
         random_seed=shots.random_seed,
         max_cost=None if limit is None else float(limit),
         eco=manifest.eco,
+        exports=shots.exports,
     )
     submitted = ledger.submit(job, _placed(shots, catalog))
     return Submitted(

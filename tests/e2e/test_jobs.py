@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.e2e.conftest import many_passes
 from tests.e2e.farmhouse import Farmhouse
@@ -88,6 +89,21 @@ def test_pull_fetches_only_what_is_missing_or_damaged(open_studio: Farmhouse) ->
     assert (again["fetched"], again["kept"]) == (2, 6)
     assert hashes(folder) == before
     assert not list(folder.rglob("*.part"))
+
+
+def test_each_image_is_rendered_once_and_pulled_in_the_sizes_of_its_job(open_studio: Farmhouse) -> None:
+    submitted(open_studio, own(open_studio, "square"), "--watch")
+    sizes = "{sizes: [128x128, {name: banner, size: 120x63}], name: '{export}/{group}-{index}'}"
+    sized = own(open_studio, "square", **{'{name: "{group}/{colour}-{seed}"}': sizes})
+    again = open_studio.json("submit", sized, "--yes")
+    assert (again["new"], again["reused"]) == (0, 8)
+    assert open_studio.json("pull", again["id"], "sized")["fetched"] == 16
+    for name, size in (("128x128", (128, 128)), ("banner", (120, 63))):
+        files = [*(open_studio.folder / "sized" / name).glob("*.png")]
+        assert len(files) == 8
+        for file in files:
+            with Image.open(file) as image:
+                assert image.size == size
 
 
 def test_a_paused_job_renders_nothing_until_it_is_resumed(open_studio: Farmhouse) -> None:

@@ -43,13 +43,21 @@ def test_a_plan_counts_what_a_manifest_multiplies_to(farm: Farm, tmp_path: Path)
     ran = farm("plan", manifest(tmp_path, TURBO), "--json")
     assert ran.code == 0, ran.err
     report = json.loads(ran.out)
-    assert report["groups"] == [{"name": "mugs", "combinations": 2, "variants": 1, "seeds": 3, "shots": 6}]
+    counts = {"combinations": 2, "variants": 1, "seeds": 3, "shots": 6}
+    assert report["groups"] == [{"name": "mugs", **counts, "files": []}]
     assert (report["plan"]["images"], report["plan"]["duplicates"]) == (6, 0)
     # A shot that two groups ask for counts once.
     again = TURBO + TURBO[TURBO.index("- name") :].replace("mugs", "again").replace("seeds: 3", "seeds: 4")
     report = json.loads(farm("plan", manifest(tmp_path, again), "--json").out)
     assert [group["shots"] for group in report["groups"]] == [6, 8]
     assert report["plan"]["images"] + report["plan"]["duplicates"] == 14
+
+
+def test_a_plan_says_which_files_come_of_each_image(farm: Farm, tmp_path: Path) -> None:
+    sizes = "output: {sizes: [512x512, {name: banner, size: 600x300, crop: pad}, 2x, original]}"
+    ran = farm("plan", manifest(tmp_path, TURBO + sizes))
+    assert ran.code == 0, ran.err
+    assert "24 files: 512x512 (smart), banner 600x300 (pad), 2x, original" in ran.out
 
 
 @pytest.mark.parametrize(

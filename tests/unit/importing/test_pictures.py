@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from common.infotext import farm_json, infotext
 from common.shot import LoraUse, Shot
 from coordinator.importing.imported import UnusableSource
-from coordinator.ingest.encode import encoded
+from coordinator.pictures.encode import encoded
 from tests.shots import MUG
 from tests.unit.importing.making import CATALOG, Imported, as_json, chunk, fields, imported, png
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from common.shot import Shot
-from coordinator.ingest.encode import encoded
+from coordinator.pictures.encode import encoded
 
 PICTURE = Image.radial_gradient("L").resize((64, 48)).convert("RGB")
 INFOTEXT = "ein grüner Becher 茶\nSteps: 9"

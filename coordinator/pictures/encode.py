@@ -11,6 +11,7 @@ from PIL.PngImagePlugin import PngInfo
 from common.infotext import FARM_KEY, INFOTEXT_KEY
 from common.shot import Shot
 
+CONTENT_TYPES = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
 _EXIF_IFD = 0x8769
 _USER_COMMENT = 0x9286
 #: Bytes that one JPEG segment holds, less its own headers.

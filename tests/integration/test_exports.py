@@ -1,0 +1,149 @@
+"""Several sizes of each image: rendered once, made from the stored image, pulled, deleted with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from PIL import Image
+
+from common.errors import NotFound, Unavailable
+from coordinator.cli.pull import pull
+from coordinator.client import FarmClient
+from tests.farm import MANIFEST, RunningFarm, ScriptedNode, running_farm
+from tests.ingest_worker import ingest_worker
+from tests.integration.test_delivery import render_all, submit
+from tests.servers import S3Server, ValkeyServer
+
+BANNER = "{name: banner, size: 120x40, crop: pad, background: 00ff00}"
+SIZES = f"sizes: [128x128, {{name: thumb, size: 64x64}}, {BANNER}, 2x]"
+
+
+@pytest.fixture(params=["directory", "s3"])
+def farm(request: pytest.FixtureRequest, tmp_path: Path, own_valkey: ValkeyServer) -> Iterator[RunningFarm]:
+    changes = {}
+    if request.param == "s3":
+        s3: S3Server = request.getfixturevalue("s3_server")
+        changes["storage"] = s3.storage
+    with running_farm(tmp_path, own_valkey.url, **changes) as running:
+        yield running
+
+
+@pytest.fixture
+def client(farm: RunningFarm) -> Iterator[FarmClient]:
+    with FarmClient(farm.url, "operator-key") as client:
+        yield client
+
+
+def opened(file: Path) -> Image.Image:
+    with Image.open(file) as image:
+        image.load()
+    return image
+
+
+def manifest(folder: Path, output: str) -> str:
+    """A bucket is shared by the tests of this run, so these shots are this folder's own."""
+    text = MANIFEST.replace("} mug", f"}} mug for {folder.name}")
+    return text.replace(
+        'output: {name: "{colour}-{seed}"}', f"output: {{name: '{{colour}}-{{seed}}', {output}}}"
+    )
+
+
+def rendered(farm: RunningFarm, operator: httpx.Client, node: ScriptedNode, folder: Path, output: str) -> str:
+    with ingest_worker(farm, folder):
+        job = submit(operator, manifest(folder, output))
+        render_all(node, operator, job, 4)
+    return job
+
+
+def exports(farm: RunningFarm) -> list[str]:
+    return farm.farm.store.keys("exports/")
+
+
+def test_a_job_is_pulled_in_each_of_its_sizes_without_another_rendering(
+    farm: RunningFarm, operator: httpx.Client, node: ScriptedNode, client: FarmClient, tmp_path: Path
+):
+    before = {*exports(farm)}
+    job = rendered(farm, operator, node, tmp_path, f"{SIZES}, format: webp")
+    folder = tmp_path / "pulled"
+    assert pull(client, job, folder).fetched == 16
+    names = {"128x128": (128, 128), "thumb": (64, 64), "banner": (120, 40), "2x": (256, 256)}
+    found = {file.name: opened(file) for file in folder.iterdir()}
+    assert {name: image.size for name, image in found.items()} == {
+        f"{colour}-{seed}-{name}.webp": size
+        for colour in ("red", "blue")
+        for seed in (0, 1)
+        for name, size in names.items()
+    }
+    red, green, blue = found["red-0-banner.webp"].convert("RGB").getpixel((2, 20))
+    assert (red < 20, green > 235, blue < 20) == (True, True, True)
+    assert b"Steps:" in found["red-0-thumb.webp"].getexif().tobytes().replace(b"\0", b"")
+    # The size of the image itself is the stored file.
+    stored = {image.name: image for image in client.images(job)}
+    original = (folder / "red-0-128x128.webp").read_bytes()
+    assert len(original) == stored["red-0-*"].size
+    made = {*exports(farm)} - before
+    assert len(made) == 12
+    # Everything is there: neither computed nor downloaded again.
+    again = pull(client, job, folder)
+    assert (again.fetched, again.kept, {*exports(farm)} - before) == (0, 16, made)
+    more = operator.post("/v1/jobs", json={"manifest": manifest(tmp_path, "sizes: [32x64], format: webp")})
+    assert (more.json()["new"], more.json()["reused"]) == (0, 4)
+    assert pull(client, more.json()["id"], tmp_path / "more").fetched == 4
+    assert opened(tmp_path / "more" / "blue-1-32x64.webp").size == (32, 64)
+    assert operator.get(f"/v1/jobs/{more.json()['id']}/table").json()["rows"] == []
+    # A deleted image takes them along.
+    operator.post(f"/v1/jobs/{job}/delete", json={"by": "ana"}).raise_for_status()
+    assert {*exports(farm)} - before != set(), "the second job has the images"
+    operator.post(f"/v1/jobs/{more.json()['id']}/delete", json={"by": "ana"}).raise_for_status()
+    assert {*exports(farm)} - before == set()
+
+
+def test_what_cannot_be_exported_is_told(
+    farm: RunningFarm, operator: httpx.Client, node: ScriptedNode, client: FarmClient, tmp_path: Path
+):
+    job = submit(operator, manifest(tmp_path, "sizes: [64x64]"))
+    with pytest.raises(NotFound, match=r"image 0 of job .* is not stored"):
+        client.export(job, 0, "64x64")
+    with pytest.raises(NotFound, match="has no export thumb; it has: 64x64"):
+        client.export(job, 0, "thumb")
+    with pytest.raises(NotFound, match=r"image 9 of job .* is not stored"):
+        client.export(job, 9, "64x64")
+    missing = pull(client, job, tmp_path / "early")
+    assert (missing.fetched, missing.missing) == (0, 4)
+
+
+def test_an_export_that_a_deletion_overtook_does_not_stay_in_the_store(
+    farm: RunningFarm, operator: httpx.Client, node: ScriptedNode, client: FarmClient, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    job = rendered(farm, operator, node, tmp_path, "sizes: [64x64]")
+    before = exports(farm)
+    store = farm.farm.store
+    read = type(store).read
+
+    def deleted_meanwhile(self: object, key: str, *, limit: int) -> bytes:
+        data = read(store, key, limit=limit)
+        operator.post(f"/v1/jobs/{job}/delete", json={"by": "ana"}).raise_for_status()
+        return data
+
+    monkeypatch.setattr(type(store), "read", deleted_meanwhile)
+    with pytest.raises(NotFound, match="it was deleted"):
+        client.export(job, 0, "64x64")
+    assert exports(farm) == before
+
+
+def test_an_image_that_the_store_lost_or_damaged_is_told_of(
+    farm: RunningFarm, operator: httpx.Client, node: ScriptedNode, client: FarmClient, tmp_path: Path
+):
+    job = rendered(farm, operator, node, tmp_path, "sizes: [64x64]")
+    key = next(iter(client.images(job))).key
+    assert key is not None
+    farm.farm.store.delete(key)
+    with pytest.raises(NotFound, match=f"nothing is stored at {key}"):
+        client.export(job, 0, "64x64")
+    farm.farm.store.create(key, bytes(9), content_type="image/png", metadata={})
+    with pytest.raises(Unavailable, match=f"the store has damaged bytes at {key}; restore them"):
+        client.export(job, 0, "64x64")
