@@ -28,8 +28,8 @@ from coordinator.ledger import open_engine
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.manifests import ranged
 from tests.benchmarks.simulated_fleet import Record, simulate
-from tests.e2e.farmhouse import own_environment
 from tests.postgres import running_postgres
+from tests.programs import own_environment
 from tests.servers import running_valkey
 from tests.waiting import until
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +10,10 @@ from pathlib import Path
 from tests.benchmarks.apart import Used, command_apart
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.manifests import large
+from tests.programs import program
 
 FEW, MANY = 100_000, 1_000_000
-_FARM = str(Path(sys.executable).parent / "farm")
+_FARM = program("farm")
 
 
 def measure() -> Iterator[Figure]:

@@ -7,7 +7,6 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -23,16 +22,12 @@ from common.settings import Settings
 from coordinator.client import FarmClient
 from coordinator.embedded.home import Home
 from coordinator.embedded.state import read_state
-from tests.waiting import PATIENCE_S, until
+from tests.programs import own_environment, program, run
+from tests.waiting import until
 
-_FARM = str(Path(sys.executable).parent / "farm")
+_FARM = program("farm")
 
 _T = TypeVar("_T")
-
-
-def own_environment() -> dict[str, str]:
-    """This process', without what would be a setting of the farm."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("FARM_")}
 
 
 @cache
@@ -49,18 +44,13 @@ class Farmhouse:
 
     def farm(self, *arguments: str, exit_code: int = 0) -> subprocess.CompletedProcess[str]:
         """Run a command to its end and check its exit code."""
-        done = subprocess.run(
-            [_FARM, *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-        )
-        assert done.returncode == exit_code, f"{done.returncode}\n{done.stdout}\n{done.stderr}\n{self.logs()}"
-        assert "Traceback" not in done.stderr, done.stderr
-        return done
+        try:
+            return run(
+                _FARM, *arguments, folder=self.folder, environment=self.environment, exit_code=exit_code
+            )
+        except AssertionError as failed:
+            failed.add_note(self.logs())
+            raise
 
     @contextmanager
     def start(self, *arguments: str, stdin: int = subprocess.DEVNULL) -> Iterator[subprocess.Popen[str]]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,12 +11,12 @@ import pytest
 import yaml
 from PIL import Image
 
+from tests import programs
 from tests.e2e.conftest import CARDS
-from tests.e2e.farmhouse import Farmhouse, own_environment
+from tests.e2e.farmhouse import Farmhouse
 from tests.hub import Hub, running_hub
 from tests.tiny import save_gguf
 from tests.twins import add_twins
-from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.slow
 
@@ -47,7 +45,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
 def machine(hub: Hub, tmp_path: Path) -> Iterator[Farmhouse]:
     """An empty one, whose hub is the local one."""
     variables = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_TOKEN": ""}
-    house = Farmhouse(tmp_path, own_environment() | variables)
+    house = Farmhouse(tmp_path, programs.own_environment() | variables)
     yield house
     house.farm("down")
 
@@ -84,19 +82,14 @@ def write_files(folder: Path, card: str) -> None:
 
 
 def run(command: str, machine: Farmhouse, card: str) -> None:
-    program, *words = shlex.split(small(command))
-    if program == "farm-node" or words[0] == "render":
+    name, *words = shlex.split(small(command))
+    if name == "farm-node" or words[0] == "render":
         words += ["--card", str(CARDS / f"{card}.yaml")]
-    done = subprocess.run(
-        [str(Path(sys.executable).parent / program), *words],
-        cwd=machine.folder,
-        env=machine.environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}\n{machine.logs()}"
+    try:
+        programs.run(programs.program(name), *words, folder=machine.folder, environment=machine.environment)
+    except AssertionError as failed:
+        failed.add_note(f"{command}\n{machine.logs()}")
+        raise
 
 
 def small(text: str) -> str:

@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 from tests.e2e.conftest import CARDS, furnish
 from tests.e2e.farmhouse import Farmhouse
+from tests.programs import program
 from tests.require import require_program
 
 IP = str(require_program("ip", "install iproute2", "/usr/sbin", "/sbin"))
@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a network namespace"),
 ]
-_NODE = str(Path(sys.executable).parent / "farm-node")
+_NODE = program("farm-node")
 
 
 @contextmanager

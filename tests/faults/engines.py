@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.e2e.farmhouse import own_environment
+from tests.programs import own_environment
 
 _HERE = Path(__file__).parent
 #: What engines of each kind see at their start; both end at a deadly prompt.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +12,9 @@ import yaml
 
 from tests.e2e.conftest import CARDS
 from tests.faults.target import Target
+from tests.programs import program
 
-_FARM_NODE = str(Path(sys.executable).parent / "farm-node")
+_FARM_NODE = program("farm-node")
 
 
 @contextmanager

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from gpu_node.agent.engine_commands import load_command
 from gpu_node.identity import Hashes
 from gpu_node.library import Library
 from tests.engine_talk import pixels, rendered
+from tests.programs import own_environment, program, run
 from tests.waiting import PATIENCE_S, until
 
 CARD = str(Path(__file__).parents[2] / "manifests" / "cards" / "gtx-1070.yaml")
@@ -37,26 +37,17 @@ class Desk:
     folder: Path
 
     def command(self, *options: str) -> list[str]:
-        farm = str(Path(sys.executable).parent / "farm")
-        return [farm, "render", "a red mug on a white background", "--card", CARD, *options]
+        return [program("farm"), "render", "a red mug on a white background", "--card", CARD, *options]
 
     @property
     def environment(self) -> Mapping[str, str]:
-        return {name: value for name, value in os.environ.items() if not name.startswith("FARM_")}
+        return own_environment()
 
     def render(self, *options: str, exit_code: int = 0) -> str:
         """What the command says, apart from its result."""
-        done = subprocess.run(
-            self.command(*options),
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
+        done = run(
+            *self.command(*options), folder=self.folder, environment=self.environment, exit_code=exit_code
         )
-        assert done.returncode == exit_code, done
-        assert "Traceback" not in done.stderr
         return done.stdout if exit_code == 0 else done.stderr
 
     def write_catalog(self, text: str) -> None:
