@@ -125,6 +125,8 @@ def _two(
     }
 
 
+#: diffusers takes such a file and leaves the scales out, with a warning in its log.
+DORA = "dora of kohya"
 CONVERT = "convert it to a plain LoRA"
 ANOTHER = "use a LoRA that was made for this model"
 _Z = "layers.0.attention"
@@ -167,6 +169,10 @@ def _both(pipeline: str, prefix: str, layer: str, second: str, outputs: int, inp
             "one tensor of two",
             {key: shape for key, shape in good.items() if "lora_A" in key},
             "lacks one of its two tensors",
+        ),
+        Case(pipeline, "dora of peft", good | {f"{prefix}{layer}.lora_magnitude_vector": (outputs,)}),
+        Case(
+            pipeline, DORA, good | {f"{prefix}{layer}.dora_scale": (outputs, 1)}, f"it is a DoRA.*{CONVERT}"
         ),
         Case(pipeline, "loha", loha(f"{prefix}{layer}", outputs, inputs), f"it is a LoHa.*{CONVERT}"),
         Case(pipeline, "other tensors", good | {f"{prefix}{layer}.diff_b": (4,)}, "not of a LoRA, such as"),

@@ -42,6 +42,8 @@ class LoraFile:
     #: How the tensors of a LoRA are named: `lora_A`, `lora_down`, `lora.down`.
     spellings: set[str] = field(default_factory=set)
     has_alphas: bool = False
+    #: Whether it is a DoRA of LyCORIS or kohya; those of peft have `lora_magnitude_vector`.
+    has_dora_scales: bool = False
     #: Whether keys name peft's adapter: `lora_A.default.weight`.
     has_adapters: bool = False
     #: Keys that no kind of LoRA has.
@@ -73,6 +75,7 @@ def read_lora(header: Header) -> LoraFile:
             file.strays.append(key)
         elif found["other"]:
             file.has_alphas |= found["other"] == "alpha"
+            file.has_dora_scales |= found["other"] == "dora_scale"
         else:
             _take(file, found, tensor)
     return file

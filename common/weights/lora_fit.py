@@ -53,6 +53,8 @@ def _kind_problem(file: LoraFile, loader: LoraLoader) -> str | None:
         return f"it is a LoKr in Tucker form, which the engine cannot load; {_CONVERT}"
     if file.is_lokr and any(name.endswith("qkv") for name in file.layers):
         return f"it is a LoKr of fused query, key and value, which the engine cannot load; {_CONVERT}"
+    if file.has_dora_scales:
+        return f"it is a DoRA with `dora_scale`, which the engine would leave out; {_CONVERT}"
     if file.has_adapters and not loader.reads_adapters:
         return "its keys name an adapter (`lora_A.default.weight`); export it without that name"
     if file.has_alphas and not loader.reads_alphas(file):
