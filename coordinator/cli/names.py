@@ -7,9 +7,12 @@ from common.views import JobSummary, NodeView
 from common.wording import nearest
 from coordinator.client import FarmClient
 
+_ENDED = ("done", "failed", "cancelled")
+
 
 def the_job(client: FarmClient, word: str) -> JobSummary:
-    """Returns the job with this ID, beginning of an ID, or name.
+    """Returns the job with this ID, beginning of an ID, or name: of jobs with the same name the one that has
+    not ended, else the newest.
 
     Raises NotFound with the nearest known name, or Invalid if several jobs match.
     """
@@ -17,7 +20,7 @@ def the_job(client: FarmClient, word: str) -> JobSummary:
     for meant in (
         [job for job in jobs if job.id == word],
         [job for job in jobs if word and job.id.removeprefix("j-").startswith(word.removeprefix("j-"))],
-        [job for job in jobs if job.name == word],
+        _named([job for job in jobs if job.name == word]),
     ):
         if len(meant) == 1:
             return meant[0]
@@ -27,6 +30,11 @@ def the_job(client: FarmClient, word: str) -> JobSummary:
             raise Invalid(f"{len(meant)} jobs match {word} ({ids}{more}): give the ID of one")
     known = [name for job in jobs for name in (job.id, job.name)]
     raise NotFound(_unknown("job", word, known, "`farm jobs` lists them"))
+
+
+def _named(jobs: list[JobSummary]) -> list[JobSummary]:
+    """Those of jobs with one name, the newest first, that the name means."""
+    return [job for job in jobs if job.status not in _ENDED] or jobs[:1]
 
 
 def the_node(client: FarmClient, word: str) -> NodeView:

@@ -41,7 +41,11 @@ Manifest = Annotated[
 ]
 Job = Annotated[
     str,
-    typer.Argument(metavar="JOB", parser=word, help="Job ID, the beginning of one, or job name."),
+    typer.Argument(
+        metavar="JOB",
+        parser=word,
+        help="Job ID, the beginning of one, or a name: its job that has not ended, else its newest.",
+    ),
 ]
 Shots = Annotated[
     list[str],

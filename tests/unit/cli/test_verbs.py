@@ -153,6 +153,18 @@ def test_a_name_of_several_jobs_is_refused_with_their_ids(
     assert other in ran.err
 
 
+def test_a_name_means_the_job_that_has_not_ended_else_the_newest(
+    farm: Farm, coordinator: RunningFarm, job: str
+) -> None:
+    farm("cancel", job)
+    newer = submitted(coordinator)
+    assert f"job {newer} (mugs) paused" in farm("pause", "mugs").out
+    farm("cancel", newer)
+    assert told(farm, "explain", "mugs")["subject"] == newer
+    farm("requeue", job)
+    assert f"job {job} (mugs) paused" in farm("pause", "mugs").out
+
+
 def test_priority_says_what_it_is_now_and_refuses_what_is_none(farm: Farm, job: str) -> None:
     assert "now has priority 80" in farm("priority", job, "80").out
     assert told(farm, "priority", job, "7")["priority"] == 7
