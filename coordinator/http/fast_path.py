@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from coordinator.farm import Farm
@@ -88,6 +89,9 @@ class FastPath:
         request = Request(scope, receive)
         try:
             response = await fast.answer(request, arguments)
+        except ClientDisconnect:
+            # A caller that went away while it sent its message hears no answer.
+            return
         except Exception as error:
             response = await self._on_error(request, error)
         if response is not None:
