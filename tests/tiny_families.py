@@ -139,6 +139,39 @@ def save_flux1(folder: Path) -> Path:
     return folder
 
 
+def save_chroma(folder: Path) -> Path:
+    import torch
+    from diffusers import (
+        AutoencoderKL,
+        ChromaPipeline,
+        ChromaTransformer2DModel,
+        FlowMatchEulerDiscreteScheduler,
+    )
+
+    torch.manual_seed(0)
+    tokenizer = _t5_tokenizer()
+    pipe = ChromaPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=AutoencoderKL(**_VAE, latent_channels=8, shift_factor=0.1, use_quant_conv=False),
+        text_encoder=_t5_encoder(len(tokenizer), 24),
+        tokenizer=tokenizer,
+        transformer=ChromaTransformer2DModel(
+            in_channels=32,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=24,
+            axes_dims_rope=(4, 6, 6),
+            approximator_num_channels=8,
+            approximator_hidden_dim=16,
+            approximator_layers=1,
+        ),
+    )
+    pipe.save_pretrained(str(folder))
+    return folder
+
+
 def save_qwen_image(folder: Path) -> Path:
     import torch
     from diffusers import (
@@ -202,6 +235,7 @@ def save_qwen_image(folder: Path) -> Path:
 TWINS: dict[str, Callable[[Path], Path]] = {
     "z-image": save_z_image,
     "flux1": save_flux1,
+    "chroma": save_chroma,
     "flux2-klein": save_klein,
     "qwen-image": save_qwen_image,
     "sdxl": save_sdxl,

@@ -118,6 +118,18 @@ def save_flux1_files(folder: Path, pipeline: Path) -> list[Path]:
     ]
 
 
+def save_chroma_files(folder: Path, pipeline: Path) -> list[Path]:
+    """Denoiser, text encoder and VAE of a tiny Chroma pipeline as ComfyUI's guide names them.
+
+    The denoiser keeps the names of diffusers, which converts others only at the real number of blocks.
+    """
+    return [
+        _save(folder / "diffusion_models" / "chroma.safetensors", _weights(pipeline / "transformer")),
+        _save(folder / "text_encoders" / "t5xxl_fp16.safetensors", _weights(pipeline / "text_encoder")),
+        _save(folder / "vae" / "ae.safetensors", _vae(_weights(pipeline / "vae"))),
+    ]
+
+
 def save_qwen_image_files(folder: Path, pipeline: Path) -> list[Path]:
     """Denoiser and text encoder of a tiny Qwen-Image pipeline as ComfyUI's guide names them.
 

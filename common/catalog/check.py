@@ -14,6 +14,7 @@ from common.wording import suggestion
 PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
 #: Pipeline classes of diffusers that nodes have code for: the keys of `TEXTS` in gpu_node/engine/text.py.
 PIPELINES = (
+    "ChromaPipeline",
     "FluxPipeline",
     "Flux2KleinPipeline",
     "QwenImagePipeline",

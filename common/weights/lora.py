@@ -15,9 +15,9 @@ _LAYER = re.compile(
 )
 _Z_IMAGE = re.compile(r"(?:^|_)(?:context_refiner|noise_refiner|layers)_\d+_(?:attention|feed_forward|adaLN)")
 _FLUX = re.compile(r"(?:^|_)(?:double_blocks|single_blocks|single_transformer_blocks)_(\d+)_")
-_FLUX1 = re.compile(
-    r"_(?:img_mod_lin|txt_mod_lin|modulation_lin|proj_mlp|norm1?_linear|norm1_context_linear)$"
-)
+#: Each block of FLUX.1 has such a layer; those of Chroma, alike in all else, have none.
+_MODULATION = re.compile(r"_(?:img_mod_lin|txt_mod_lin|modulation_lin|norm1?_linear|norm1_context_linear)$")
+_PLAIN_MLP = re.compile(r"_proj_mlp$")
 _FLUX2 = re.compile(r"_(?:to_qkv_mlp_proj|ff_linear_in|ff_context_linear_in)$|stream_modulation")
 _BLOCK = re.compile(r"(?:^|_)transformer_blocks_(\d+)_")
 _QWEN = re.compile(r"_transformer_blocks_\d+_(?:img_mlp|txt_mlp|img_mod|txt_mod)_")
@@ -40,6 +40,7 @@ _SAID = {
     "stable-diffusion-v2": "sd2",
     "flux2_klein": "flux2-klein",
     "flux-2-klein": "flux2-klein",
+    "chroma": "chroma",
     "flux1": "flux1",
     "flux-1": "flux1",
     "zimage": "z-image",
@@ -121,7 +122,7 @@ def _by_layers(layers: list[LoraLayer]) -> tuple[str, ...]:
     if any(_QWEN.search(f"_{name}") for name in names) or (blocks and max(blocks) >= 19):
         return ("qwen-image",)
     if blocks:
-        return ("flux1", "flux2-klein", "qwen-image")
+        return ("flux1", "chroma", "flux2-klein", "qwen-image")
     if any(name.startswith("lora_te") for name in names):
         return ("sdxl",) if any(name.startswith("lora_te2") for name in names) else ("sd15", "sdxl")
     return ()
@@ -136,14 +137,18 @@ def _flux(layers: list[LoraLayer]) -> tuple[str, ...]:
         return (dev,)
     for layer in layers:
         if layer.name.endswith("_linear1") and layer.outputs:
-            return ("flux1",) if layer.outputs == 7 * layer.inputs else (dev,)
+            return _flux1(names) if layer.outputs == 7 * layer.inputs else (dev,)
         if layer.name.endswith("_img_mlp_0") and layer.outputs:
-            return ("flux1",) if layer.outputs == 4 * layer.inputs else (dev,)
+            return _flux1(names) if layer.outputs == 4 * layer.inputs else (dev,)
     blocks = [(name, int(found[1])) for name in names if (found := _FLUX.search(name))]
     many = any(number >= (8 if "double" in name else 24) for name, number in blocks)
-    if many or any(_FLUX1.search(name) for name in names):
-        return ("flux1",)
-    return ("flux1", "flux2-klein")
+    if many or any(_MODULATION.search(name) or _PLAIN_MLP.search(name) for name in names):
+        return _flux1(names)
+    return ("flux1", "chroma", "flux2-klein")
+
+
+def _flux1(names: Sequence[str]) -> tuple[str, ...]:
+    return ("flux1",) if any(map(_MODULATION.search, names)) else ("flux1", "chroma")
 
 
 def _unet(layers: list[LoraLayer]) -> tuple[str, ...]:

@@ -77,15 +77,16 @@ _VAES = ("decoder.mid.block_1.norm1.weight", "decoder.mid_block.resnets.0.norm1.
 #: The same of the VAE that Qwen-Image has from a video model.
 _VIDEO_VAES = ("decoder.middle.0.residual.0.gamma", "decoder.mid_block.resnets.0.norm1.gamma")
 #: Channels of the latent picture to the families whose VAE has as many.
-_LATENT_CHANNELS = {4: ("sd15", "sdxl"), 16: ("z-image", "flux1"), 32: ("flux2-klein",)}
+_LATENT_CHANNELS = {4: ("sd15", "sdxl"), 16: ("z-image", "flux1", "chroma"), 32: ("flux2-klein",)}
 #: A key of a text encoder to its component and the families that have such a one.
+#: T5 is the second of FLUX.1 and the only one of Chroma.
 _ENCODERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "model.layers.0.self_attn.q_norm.weight": ("text_encoder", ("z-image", "flux2-klein")),
     "layers.0.self_attn.q_norm.weight": ("text_encoder", ("z-image", "flux2-klein")),
     "model.layers.0.self_attn.q_proj.weight": ("text_encoder", ("qwen-image",)),
     "text_model.encoder.layers.0.self_attn.q_proj.weight": ("text_encoder", ("sd15", "sdxl", "flux1")),
     "encoder.layers.0.self_attn.q_proj.weight": ("text_encoder", ("sd15", "sdxl", "flux1")),
-    "encoder.block.0.layer.0.SelfAttention.q.weight": ("text_encoder_2", ("flux1",)),
+    "encoder.block.0.layer.0.SelfAttention.q.weight": ("text_encoder_2", ("flux1", "chroma")),
 }
 _UPSCALERS: tuple[tuple[str, ...], ...] = (
     ("conv_first.weight", "conv_last.weight"),

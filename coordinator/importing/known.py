@@ -24,6 +24,8 @@ _FILES = {
     "flux2klein9b": "flux2-klein-9b",
     "fluxschnell": "flux1-schnell",
     "fluxdev": "flux1-dev",
+    "chroma1hd": "chroma1-hd",
+    "chroma": "chroma1-hd",
 }
 #: Parts of file names that describe only the storage format of the weights.
 _STORED = re.compile(
@@ -37,15 +39,14 @@ _HASH = re.compile(r"\s*\[[0-9a-f]{6,64}\]\s*$")
 _FAMILIES = (
     (re.compile(r"z[-_ ]?image", re.IGNORECASE), "z-image"),
     (re.compile(r"klein|flux[-_. ]?2", re.IGNORECASE), "flux2-klein"),
+    (re.compile(r"chroma", re.IGNORECASE), "chroma"),
     (re.compile(r"flux", re.IGNORECASE), "flux1"),
     (re.compile(r"qwen[-_ ]?image", re.IGNORECASE), "qwen-image"),
     (re.compile(r"xl|pony|illustrious|noob[-_ ]?ai", re.IGNORECASE), "sdxl"),
     (re.compile(r"sd[-_. ]?1|(?<!\d)1[.-]5(?!\d)|v1-", re.IGNORECASE), "sd15"),
 )
 #: Words in names of models whose family the farm does not support.
-_OTHERS = re.compile(
-    r"sd[-_. ]?3|qwen|hunyuan|wan|pixart|chroma|lumina|cascade|kolors|hidream", re.IGNORECASE
-)
+_OTHERS = re.compile(r"sd[-_. ]?3|qwen|hunyuan|wan|pixart|lumina|cascade|kolors|hidream", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

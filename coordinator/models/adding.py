@@ -237,11 +237,11 @@ class Adder:
                     f"({FAMILIES[family]}); look for the one that belongs to it"
                 )
         like, remarks = self._like(request, family, denoiser.found.components)
-        readable = [each for each in parts if not _is_unreadable(each)]
+        readable = [_as_part_of(like, each) for each in parts if not _is_unreadable(each)]
         places = {_place(each): each for each in readable}
         if len(places) != len(readable):
             raise Invalid("two of these files are the same component; give one file for each")
-        remarks += tuple(f"{each.name} cannot be read by diffusers" for each in parts if each not in readable)
+        remarks += tuple(f"{each.name} cannot be read by diffusers" for each in parts if _is_unreadable(each))
         return self._model(request, like, places, f"{FAMILIES[family]} in separate files", remarks)
 
     def _model(
@@ -382,6 +382,14 @@ def _is_unreadable(part: Part) -> bool:
     """Whether diffusers knows the VAE of this family only under its own names."""
     found = part.found
     return found.kind == "vae" and found.families in _UNREADABLE_VAES and not found.diffusers_names
+
+
+def _as_part_of(model: Model, part: Part) -> Part:
+    """A text encoder by its name in the model: T5 is the second of FLUX.1 and the only one of Chroma."""
+    (name, size), *_ = part.found.components.items()
+    if part.found.kind != "text_encoder" or name in model.components:
+        return part
+    return replace(part, found=replace(part.found, components={"text_encoder": size}))
 
 
 def _place(part: Part) -> str:

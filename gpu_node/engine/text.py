@@ -200,6 +200,13 @@ def _flux1(pipe: Any, side: Side, device: str, length: int) -> Embeddings:
     return {"prompt_embeds": found, "pooled_prompt_embeds": pooled}
 
 
+def _chroma(pipe: Any, side: Side, device: str, length: int) -> Embeddings:
+    found, _, mask, *_ = pipe.encode_prompt(
+        [side.text], device=device, do_classifier_free_guidance=False, max_sequence_length=length
+    )
+    return {"prompt_embeds": found, "prompt_attention_mask": mask}
+
+
 def _qwen(pipe: Any, side: Side, device: str, _length: int) -> Embeddings:
     found, _ = pipe.encode_prompt([side.text], device=device)
     return {"prompt_embeds": found, "prompt_embeds_mask": torch.ones_like(found[..., 0], dtype=torch.long)}
@@ -218,6 +225,7 @@ def _sdxl(pipe: Any, side: Side, device: str, _length: int) -> Embeddings:
 
 #: By pipeline class; `common.catalog.check.PIPELINES` lists them for those who have no torch.
 TEXTS = {
+    "ChromaPipeline": TextFamily(encode=_chroma, join=torch.cat, keeps_padding=True),
     "ZImagePipeline": TextFamily(encode=_z_image, join=list, written=_in_chat),
     "FluxPipeline": TextFamily(encode=_flux1, join=torch.cat, keeps_padding=True),
     "Flux2KleinPipeline": TextFamily(encode=_klein, join=torch.cat, written=_in_chat, keeps_padding=True),

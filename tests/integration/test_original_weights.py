@@ -20,6 +20,7 @@ from tests.hub import Hub, used_hub
 from tests.tiny_families import TWINS, save_klein, save_sd15, save_sdxl
 from tests.tiny_original import (
     save_checkpoint,
+    save_chroma_files,
     save_flux1_files,
     save_klein_denoiser,
     save_qwen_image_files,
@@ -130,7 +131,12 @@ def test_separate_files_render_as_their_diffusers_folder(
 
 
 @pytest.mark.parametrize(
-    ("model", "save"), [("flux1-dev", save_flux1_files), ("qwen-image", save_qwen_image_files)]
+    ("model", "save"),
+    [
+        ("chroma1-hd", save_chroma_files),
+        ("flux1-dev", save_flux1_files),
+        ("qwen-image", save_qwen_image_files),
+    ],
 )
 def test_the_files_that_comfyui_uses_render_as_their_diffusers_folder(
     engine: EngineClient, hub: Hub, tmp_path: Path, model: str, save: Callable[[Path, Path], list[Path]]

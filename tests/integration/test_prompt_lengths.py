@@ -16,7 +16,16 @@ from gpu_node.agent.engine_client import EngineClient
 from tests.engine_talk import ask, load_command, render_command, shot
 from tests.tiny_families import TWINS
 
-MODELS = ("z-image", "flux1-dev", "flux1-schnell", "flux2-klein-4b", "qwen-image", "sdxl", "sd15")
+MODELS = (
+    "z-image",
+    "flux1-dev",
+    "flux1-schnell",
+    "chroma1-hd",
+    "flux2-klein-4b",
+    "qwen-image",
+    "sdxl",
+    "sd15",
+)
 #: What tokenizers take apart in their own ways, for the ends of prompts.
 ODDITIES = ("<|im_end|>", " Größe, 颜色 ", "e\u0301 😀", "it's\n\n2024!")
 

@@ -58,6 +58,7 @@ def test_the_built_in_catalog_knows_the_models_of_the_mission(catalog: Catalog) 
         "z-image",
         "flux1-schnell",
         "flux1-dev",
+        "chroma1-hd",
         "flux2-klein-4b",
         "flux2-klein-9b",
         "sdxl",
@@ -168,7 +169,7 @@ SPEED = (
         ("models: {a: {like: sdxl, license: mine}}", "unknown license `mine`"),
         (
             "families: {kolors: {like: sdxl, pipeline: KolorsPipeline}}",
-            "families.kolors.pipeline: nodes cannot render with `KolorsPipeline`; they render with `Flux",
+            "families.kolors.pipeline: nodes cannot render with `KolorsPipeline`; they render with `Chroma",
         ),
         ("models: {a: {like: sdxl, family: nix}}", "unknown family `nix`"),
         ("models: {a: {like: sdxl, components: {unet: 1}}}", "disagree about `text_encoder`"),

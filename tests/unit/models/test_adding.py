@@ -389,6 +389,7 @@ def z_image_gguf() -> bytes:
         (DENOISERS["lumina2"], r"is for Lumina 2, which this farm cannot render; it renders .*FLUX\.1"),
         (LORAS["flux2 dev"][1], r"is for FLUX\.2 dev, which this farm cannot render"),
         (LORAS["flux1"][1], "which of `flux1-schnell` and `flux1-dev` it is for; add `--like MODEL`"),
+        (LORAS["flux1 or chroma"][1], r"does not tell its model \(Chroma or FLUX\.1\); add `--like MODEL`"),
         (VAE_16, "only a VAE; add it together with a denoiser"),
         ({"emb_params": (1, 768)}, "is an embedding, which this farm cannot use yet"),
         (

@@ -91,7 +91,7 @@ def test_names_below_a_prefix_are_not_those_of_diffusers() -> None:
     ("shapes", "kind", "families"),
     [
         (VAE, "vae", ("sd15", "sdxl")),
-        (VAE | {"decoder.conv_in.weight": (512, 16, 3, 3)}, "vae", ("z-image", "flux1")),
+        (VAE | {"decoder.conv_in.weight": (512, 16, 3, 3)}, "vae", ("z-image", "flux1", "chroma")),
         (VAE | {"decoder.conv_in.weight": (512, 32, 3, 3)}, "vae", ("flux2-klein",)),
         ({"model.layers.0.self_attn.q_norm.weight": (128,)}, "text_encoder", ("z-image", "flux2-klein")),
         (
@@ -99,7 +99,7 @@ def test_names_below_a_prefix_are_not_those_of_diffusers() -> None:
             "text_encoder",
             ("sd15", "sdxl", "flux1"),
         ),
-        ({"encoder.block.0.layer.0.SelfAttention.q.weight": (1, 1)}, "text_encoder", ("flux1",)),
+        ({"encoder.block.0.layer.0.SelfAttention.q.weight": (1, 1)}, "text_encoder", ("flux1", "chroma")),
         ({"model.layers.0.self_attn.q_proj.weight": (1, 1)}, "text_encoder", ("qwen-image",)),
         ({"decoder.middle.0.residual.0.gamma": (384, 1, 1, 1)}, "vae", ("qwen-image",)),
         ({"emb_params": (4, 768)}, "embedding", ("sd15",)),
@@ -161,9 +161,13 @@ LORAS: dict[str, tuple[tuple[str, ...], dict[str, tuple[int, ...]]]] = {
             "lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k.lokr_w2": (80, 128),
         },
     ),
-    "flux1": (("flux1",), lora_shapes({"lora_unet_single_blocks_0_linear1": (3072, 21504)})),
+    "flux1": (("flux1",), lora_shapes({"lora_unet_double_blocks_0_img_mod_lin": (3072, 18432)})),
+    "flux1 or chroma": (
+        ("flux1", "chroma"),
+        lora_shapes({"lora_unet_single_blocks_0_linear1": (3072, 21504)}),
+    ),
     "flux1 diffusers": (
-        ("flux1",),
+        ("flux1", "chroma"),
         lora_shapes({"transformer.single_transformer_blocks.37.attn.to_q": (3072, 3072)}),
     ),
     "klein": (("flux2-klein",), lora_shapes({"diffusion_model.single_blocks.0.linear1": (3072, 27648)})),
@@ -180,7 +184,7 @@ LORAS: dict[str, tuple[tuple[str, ...], dict[str, tuple[int, ...]]]] = {
         lora_shapes({"transformer.single_transformer_blocks.0.attn.to_out": (6144, 6144)}),
     ),
     "either flux": (
-        ("flux1", "flux2-klein"),
+        ("flux1", "chroma", "flux2-klein"),
         lora_shapes({"transformer.single_transformer_blocks.3.attn.to_out": (3072, 3072)}),
     ),
     "qwen": (("qwen-image",), lora_shapes({"transformer_blocks.0.img_mlp.net.2": (12288, 3072)})),
