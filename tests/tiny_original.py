@@ -6,7 +6,7 @@ Names of the training code of Stable Diffusion, SDXL and Z-Image, from those of 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +128,19 @@ def save_chroma_files(folder: Path, pipeline: Path) -> list[Path]:
         _save(folder / "text_encoders" / "t5xxl_fp16.safetensors", _weights(pipeline / "text_encoder")),
         _save(folder / "vae" / "ae.safetensors", _vae(_weights(pipeline / "vae"))),
     ]
+
+
+def save_all_in_one(file: Path, parts: Sequence[Path]) -> Path:
+    """The checkpoint that ComfyUI saves of separate files in folders with the names that it uses."""
+    from safetensors.torch import load_file
+
+    denoiser, whole = "model.diffusion_model.", {}
+    for part in parts:
+        encoder = f"text_encoders.{part.stem.replace('.', '_')}.transformer."
+        prefix = {"diffusion_models": denoiser, "vae": "vae.", "text_encoders": encoder}[part.parent.name]
+        plain = {key.removeprefix(denoiser): tensor for key, tensor in load_file(str(part)).items()}
+        whole |= _below(prefix, plain)
+    return _save(file, whole)
 
 
 def save_qwen_image_files(folder: Path, pipeline: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from common.weights.header import Header, Tensor, parse_header, read_header, refuse_other_files
 from common.weights.metadata import Described, described
-from common.weights.recognition import COMPONENT_PREFIXES, Kind, Recognition, recognise
+from common.weights.recognition import COMPONENT_PREFIXES, Kind, Recognition, component_prefixes, recognise
 
 __all__ = [
     "COMPONENT_PREFIXES",
@@ -11,6 +11,7 @@ __all__ = [
     "Kind",
     "Recognition",
     "Tensor",
+    "component_prefixes",
     "described",
     "parse_header",
     "read_header",

@@ -10,7 +10,7 @@ import math
 import re
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -65,6 +65,11 @@ class Tensor:
     def parameters(self) -> int:
         return math.prod(self.shape)
 
+    @property
+    def size(self) -> int:
+        """Bytes, if the file is safetensors."""
+        return self.parameters * _bits(self.dtype) // 8
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Header:
@@ -74,6 +79,11 @@ class Header:
     tensors: dict[str, Tensor]
     #: Texts; of GGUF the values that are no lists.
     metadata: dict[str, str] = field(default_factory=dict)
+
+    def below(self, prefix: str) -> Header:
+        """Only the tensors whose names begin with `prefix`, without it."""
+        tensors = {k.removeprefix(prefix): t for k, t in self.tensors.items() if k.startswith(prefix)}
+        return replace(self, tensors=tensors)
 
 
 def read_header(file: Path) -> Header:
@@ -173,10 +183,13 @@ def _tensor(value: Any, name: str, key: str) -> tuple[Tensor, int]:
         or not _DTYPE.fullmatch(dtype)
     ):
         _refuse(name, f"has a damaged header: {_short(key)} has an impossible dtype, shape or place")
-    bits = int(found[0]) if (found := _BITS.search(dtype)) else 8
-    if (end - start) * 8 != math.prod(shape) * bits:
+    if (end - start) * 8 != math.prod(shape) * _bits(dtype):
         _refuse(name, f"has a damaged header: {_short(key)} has the wrong number of bytes")
     return Tensor(dtype, tuple(shape)), end
+
+
+def _bits(dtype: str) -> int:
+    return int(found[0]) if (found := _BITS.search(dtype)) else 8
 
 
 def _short(key: str) -> str:

@@ -5,8 +5,9 @@ File names say nothing here: people rename files.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -70,6 +71,9 @@ _CHECKPOINT_PARTS = {
     "conditioner.embedders.1.": "text_encoder_2",
 }
 _TEXT_ENCODERS = "text_encoders."
+_COMPONENT = re.compile(
+    r"model\.diffusion_model\.|first_stage_model\.|vae\.|text_encoders\.[^.]+\.transformer\."
+)
 #: Beginnings of all keys that a file of one component may have.
 COMPONENT_PREFIXES = (_DENOISER, "diffusion_model.", "first_stage_model.", "vae.")
 _CONTROLNETS = ("control_model.", "controlnet_", "control_all_x_embedder.", "control_layers.")
@@ -145,6 +149,11 @@ def recognise(header: Header, name: str) -> Recognition:
         f"{', '.join(f'`{key[:60]}`' for key in list(tensors)[:2]) or '(it has none)'}; "
         f"known are models, parts and LoRAs of {', '.join(FAMILIES.values())}, embeddings and upscalers"
     )
+
+
+def component_prefixes(tensors: Iterable[str]) -> list[str]:
+    """Beginnings of the names that the tensors of each component have in a checkpoint which ComfyUI wrote."""
+    return sorted({found[0] for key in tensors if (found := _COMPONENT.match(key))})
 
 
 def _refuse_packed(tensors: Tensors, name: str) -> None:

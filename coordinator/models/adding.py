@@ -207,17 +207,14 @@ class Adder:
     def _checkpoint(self, request: AddRequest, part: Part) -> Prepared:
         family = self._family(part)
         if family not in _CHECKPOINTS:
-            raise Invalid(
-                f"{part.name} is a whole {FAMILIES[family]} model in one file; this farm reads such files of "
-                f"{listed(FAMILIES[each] for each in _CHECKPOINTS)}: add its separate files or its repository"
-            )
+            return self._separate(request, part.taken_apart(), f"{FAMILIES[family]} checkpoint")
         like, remarks = self._like(request, family, part.found.components)
         lacking = like.components.keys() - part.found.components.keys()
         if lacking:
             raise Invalid(f"{part.name} lacks {listed(sorted(lacking))}; use a complete checkpoint")
         return self._model(request, like, {CHECKPOINT: part}, f"{FAMILIES[family]} checkpoint", remarks)
 
-    def _separate(self, request: AddRequest, parts: list[Part]) -> Prepared:
+    def _separate(self, request: AddRequest, parts: list[Part], what: str = "") -> Prepared:
         """A model of one file for each component, as ComfyUI uses them; other components are its family's."""
         denoiser = next((each for each in parts if each.found.kind == "denoiser"), None)
         strange = [
@@ -242,7 +239,8 @@ class Adder:
         if len(places) != len(readable):
             raise Invalid("two of these files are the same component; give one file for each")
         remarks += tuple(f"{each.name} cannot be read by diffusers" for each in parts if _is_unreadable(each))
-        return self._model(request, like, places, f"{FAMILIES[family]} in separate files", remarks)
+        what = what or f"{FAMILIES[family]} in separate files"
+        return self._model(request, like, places, what, remarks)
 
     def _model(
         self, request: AddRequest, like: Model, places: dict[str, Part], what: str, remarks: tuple[str, ...]
@@ -264,7 +262,7 @@ class Adder:
             folder=name,
             chosen=(*written, *(part.chosen(path) for path, part in places.items())),
             entry=model_entry(name, self._pattern(like, name), license_, components, {}),
-            origin=", ".join(part.source.origin for part in parts),
+            origin=", ".join(dict.fromkeys(part.source.origin for part in parts)),
             remarks=(*remarks, f"{taken} are those of {base.origin}", *more),
         )
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from common.weights import Described, Recognition, described, recognise
+from common.weights import Described, Recognition, component_prefixes, described, recognise
 from coordinator.models.choice import Chosen
 from coordinator.models.source import Source
 
@@ -75,6 +75,9 @@ class Part:
     source: Source
     found: Recognition
     described: Described = field(default_factory=Described)
+    #: Of the names of its tensors, if it is one component of a checkpoint, with their size in bytes.
+    prefix: str = ""
+    size: int = 0
 
     @classmethod
     def of(cls, source: Source) -> Part:
@@ -84,11 +87,23 @@ class Part:
 
     @property
     def name(self) -> str:
-        return self.source.files[0].path
+        path = self.source.files[0].path
+        return f"{path} ({self.prefix}*)" if self.prefix else path
+
+    def taken_apart(self) -> list[Part]:
+        """The components of a checkpoint. Raises Invalid if one of them is unknown."""
+        header = self.source.header(self.source.files[0])
+        parts = []
+        for prefix in component_prefixes(header.tensors):
+            inner = header.below(prefix)
+            found = recognise(inner, f"{self.name} ({prefix}*)")
+            size = sum(tensor.size for tensor in inner.tensors.values())
+            parts.append(replace(self, found=found, prefix=prefix, size=size))
+        return parts
 
     def chosen(self, path: str) -> Chosen:
         file = self.source.files[0]
-        return Chosen(path=path, size=file.size, file=file)
+        return Chosen(path=path, size=self.size if self.prefix else file.size, file=file, prefix=self.prefix)
 
     @property
     def kind(self) -> str:

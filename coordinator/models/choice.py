@@ -37,6 +37,8 @@ class Chosen:
     #: None if `text` is the content.
     file: SourceFile | None = None
     text: str = ""
+    #: Of the names of the tensors that become the file; empty: it is the whole of `file`.
+    prefix: str = ""
 
 
 def pipeline_files(

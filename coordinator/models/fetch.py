@@ -16,6 +16,7 @@ import httpx
 from common.errors import FarmError, Invalid, Unavailable
 from common.units import format_gib
 from coordinator.models.choice import Chosen
+from coordinator.models.extract import extract
 from coordinator.models.source import SourceFile
 from coordinator.models.web import PAUSES_S, Restart, Web, shown, unreachable
 
@@ -49,10 +50,35 @@ def fetch(chosen: Sequence[Chosen], folder: Path, web: Web, progress: Progress) 
     Raises a FarmError with the remedy; what has arrived is kept for the next call.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    total = sum(each.size for each in chosen)
-    _check_space(chosen, folder)
-    found, before = [], 0
-    for each in chosen:
+    wholes = _checkpoints(chosen)
+    brought = (*wholes.values(), *(each for each in chosen if not each.prefix))
+    total = sum(each.size for each in brought)
+    _check_space((*brought, *(each for each in chosen if each.prefix)), folder)
+    try:
+        found = _fetch_all(brought, folder, web, progress)
+        for each in chosen:
+            if each.prefix and each.file:
+                found[each.path] = _extracted(each, folder / wholes[each.file].path, folder / each.path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _disk_full(folder, total) from None
+        raise
+    return tuple(found[each.path] for each in chosen)
+
+
+def _checkpoints(chosen: Sequence[Chosen]) -> dict[SourceFile, Chosen]:
+    """Files that are fetched only to take others out of them."""
+    files = dict.fromkeys(each.file for each in chosen if each.prefix and each.file)
+    return {
+        file: Chosen(path=f".checkpoint-{number}.safetensors", size=file.size, file=file)
+        for number, file in enumerate(files)
+    }
+
+
+def _fetch_all(brought: Sequence[Chosen], folder: Path, web: Web, progress: Progress) -> dict[str, Fetched]:
+    total = sum(each.size for each in brought)
+    found, before = {}, 0
+    for each in brought:
         base = before
 
         def advance(done: int, base: int = base) -> None:
@@ -60,15 +86,18 @@ def fetch(chosen: Sequence[Chosen], folder: Path, web: Web, progress: Progress) 
 
         target = folder / each.path
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            found.append(_fetch_one(each, target, web, advance))
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise _disk_full(folder, total) from None
-            raise
+        found[each.path] = _fetch_one(each, target, web, advance)
         before += each.size
         progress(before, total)
-    return tuple(found)
+    return found
+
+
+def _extracted(chosen: Chosen, whole: Path, target: Path) -> Fetched:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    extract(whole, chosen.prefix, target)
+    published = chosen.file.sha256 if chosen.file else None
+    size = target.stat().st_size
+    return Fetched(path=chosen.path, size=size, sha256=hash_file(target), is_published=published is not None)
 
 
 def hash_file(file: Path, advance: Callable[[int], None] = lambda _: None) -> str:
@@ -82,11 +111,8 @@ def _check_space(chosen: Sequence[Chosen], folder: Path) -> None:
         part = _part(folder / each.path)
         there = (folder / each.path) if (folder / each.path).is_file() else part
         needed += max(0, each.size - (there.stat().st_size if there.is_file() else 0))
-        if (
-            each.file is not None
-            and isinstance(each.file.place, Path)
-            and _same_disk(each.file.place, folder)
-        ):
+        place = each.file.place if each.file and not each.prefix else ""
+        if isinstance(place, Path) and _same_disk(place, folder):
             needed -= each.size
     free = shutil.disk_usage(folder).free
     if needed + _RESERVE > free and needed > 0:

@@ -19,6 +19,7 @@ from tests.engine_talk import ask, load_command, pixels, render, shot
 from tests.hub import Hub, used_hub
 from tests.tiny_families import TWINS, save_klein, save_sd15, save_sdxl
 from tests.tiny_original import (
+    save_all_in_one,
     save_checkpoint,
     save_chroma_files,
     save_flux1_files,
@@ -154,6 +155,32 @@ def test_the_files_that_comfyui_uses_render_as_their_diffusers_folder(
     assert picture(engine, whole, model, guided_above=None) == picture(
         engine, folder, model, guided_above=None
     )
+
+
+@pytest.mark.parametrize(
+    ("model", "save"),
+    [
+        ("z-image-turbo", save_separate_files),
+        ("chroma1-hd", save_chroma_files),
+        ("flux1-schnell", save_flux1_files),
+        ("qwen-image", save_qwen_image_files),
+    ],
+)
+def test_a_checkpoint_is_the_model_of_its_components(
+    engine: EngineClient, hub: Hub, tmp_path: Path, model: str, save: Callable[[Path, Path], list[Path]]
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        folder = TWINS[BUILT_IN.models[model].family.name](tmp_path / "folder")
+    hub.add_folder(BUILT_IN.models[model].path, folder)
+    file = save_all_in_one(tmp_path / "all.safetensors", save(tmp_path / "ComfyUI", folder))
+
+    whole = added(model, file, home=tmp_path / "home")
+
+    assert len(list(whole.rglob("*.safetensors"))) == len(BUILT_IN.models[model].components)
+    assert not [*whole.glob(".*")]
+    guided = {"guided_above": BUILT_IN.models[model].family.guidance_doubles_above}
+    assert picture(engine, whole, model, **guided) == picture(engine, folder, model, **guided)
 
 
 @pytest.mark.parametrize("prefix", ["", "model.diffusion_model."])
