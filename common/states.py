@@ -170,7 +170,10 @@ def _attempt() -> Iterator[Transition[AttemptState, AttemptEvent]]:
     yield Transition(s.RUNNING, e.DELIVERED, s.DELIVERED, "the upload is reported")
     yield Transition(s.RUNNING, e.FAILED, s.FAILED, "the node reports a failure")
     yield Transition(
-        s.RUNNING, e.RELEASED, s.RELEASED, "its batch ended without it, or an idle node takes it"
+        s.RUNNING,
+        e.RELEASED,
+        s.RELEASED,
+        "its batch ended without it, an idle node takes it, or another one delivered it first",
     )
     yield Transition(s.DELIVERED, e.STORED, s.STORED, "ingest stored the image")
     yield Transition(s.DELIVERED, e.BEATEN, s.WASTED, "another attempt's image is stored")

@@ -133,11 +133,12 @@ def tallied_by_day(connection: Connection) -> dict[tuple[Any, ...], float]:
     for row in _rows(connection, batches):
         of_day, labels = (_day(row.closed_at), owners[row.job_id]), (row.model, row.lane, row.vram_class)
         found[*of_day, "loads", *labels, ""] += row.loads
-        for part in ("load", "lost"):
-            found[*of_day, "seconds", *labels, part] += getattr(row, f"{part}_s")
+        lost = "duplicate" if row.duplicates or row.beaten else "lost"
+        for part, label in (("load", "load"), ("lost", lost)):
+            found[*of_day, "seconds", *labels, label] += getattr(row, f"{part}_s")
             found[*of_day, "joules", *labels, row.spent_method] += getattr(row, f"{part}_joules")
             for kind in ("cost", "volunteered"):
-                found[*of_day, kind, *labels, part] += getattr(row, f"{part}_{kind}")
+                found[*of_day, kind, *labels, label] += getattr(row, f"{part}_{kind}")
     for *key, value in _rows(connection, daily_tallies):
         found[tuple(key)] += value
     return {key: value for key, value in found.items() if value}
@@ -159,10 +160,20 @@ def _check_shots(connection: Connection) -> None:
         for row in tried
         if row.state in (AttemptState.RUNNING, AttemptState.DELIVERED)
     )
-    # A shot is in hand exactly when one attempt at it is, and in the same state.
-    assert open_attempts == Counter(
+    # A shot is in hand exactly when an attempt at it is, and in the same state.
+    assert open_attempts.keys() == {
         (shot_id, now) for shot_id, now in state.items() if now in (ShotState.RUNNING, ShotState.DELIVERED)
+    }
+    # It is in two live leases only if all of them but one are marked as duplicates, and delivered once.
+    marked = {row.id for row in _rows(connection, batches) if row.duplicates is not None}
+    unmarked = Counter(
+        row.shot_id for row in tried if row.state == AttemptState.RUNNING and row.batch_id not in marked
     )
+    assert max(unmarked.values(), default=0) <= 1
+    assert all(number == 1 for (_, now), number in open_attempts.items() if now == AttemptState.DELIVERED)
+    # It is duplicated once at most.
+    copies = Counter(row.shot_id for row in tried if row.batch_id in marked)
+    assert max(copies.values(), default=0) <= 1
     # What a job removed it does not want again.
     wanting = {(row.job_id, row.shot_id) for row in _rows(connection, wants)}
     assert wanting.isdisjoint((row.job_id, row.shot_id) for row in _rows(connection, removals))

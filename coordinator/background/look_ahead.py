@@ -1,7 +1,7 @@
 """Look-ahead: keeps the horizons that claims go by up to date, and lets parked nodes look for work.
 
 It also takes back images that nodes have not begun: for idle nodes that finish them sooner, and for short
-jobs that are next in turn.
+jobs that are next in turn. Idle nodes that find nothing else duplicate passes that they finish sooner.
 """
 
 from __future__ import annotations
@@ -81,14 +81,14 @@ class LookAhead(Loop):
         return newly | set((again + again)[start : start + min(_AGAIN, len(again))])
 
     def _renew(self) -> Set[str]:
-        """Work out the horizons; returns free nodes that could finish an image in time."""
+        """Work out the horizons; returns free nodes that could finish an image in time, or duplicate some."""
         found = self._ledger.survey(self._seen)
         if found is None:
             return frozenset()
         ahead = self._foresight.look(found)
-        self._ledger.adopt(ahead.horizons)
+        self._ledger.adopt(ahead.horizons, ahead.copies)
         self._seen = found.version
         if ahead.trims:
             # Idle nodes are woken when the next round knows what waits again.
             self._ledger.trim(ahead.trims)
-        return ahead.useful
+        return ahead.useful | ahead.copies.keys()

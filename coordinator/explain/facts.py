@@ -113,6 +113,8 @@ class Hand:
     job_id: str
     shots: int
     since_s: float
+    #: The batch whose shots it renders as well.
+    duplicates: str | None = None
 
 
 class Check(NamedTuple):

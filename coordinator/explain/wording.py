@@ -67,7 +67,10 @@ def misfits(shots: Mapping[str, int]) -> tuple[MisfitView, ...]:
 
 
 def in_hand(hand: Hand) -> str:
-    return f"in batch {hand.batch_id}, for {format_seconds(max(hand.since_s, 0.0))} so far"
+    said = f"in batch {hand.batch_id}, for {format_seconds(max(hand.since_s, 0.0))} so far"
+    if hand.duplicates is None:
+        return said
+    return f"{said}, as a duplicate of a part of batch {hand.duplicates}, whose node is slower"
 
 
 def checking(check: Check | None) -> Answer:

@@ -8,13 +8,14 @@ from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, Row, Select, exists, func, or_, select, update
+from sqlalchemy import Connection, Row, Select, exists, func, or_, select
 
 from common.errors import Conflict, Gone, Invalid, NotFound, WrongToken
 from common.failures import MAX_ATTEMPTS, Blame, Failure, failure
 from common.messages import Ack, Close, GrantRequest, Report
 from common.states import AttemptEvent, AttemptState, BatchEvent, BatchState, ShotEvent, ShotState
 from coordinator.ledger.costs import card_seconds, phase_columns, work_charge
+from coordinator.ledger.duplicates import end_beaten, give_back, in_two_batches, take_from
 from coordinator.ledger.endings import end_batch, whole_batch
 from coordinator.ledger.failure_policy import fail_shots
 from coordinator.ledger.measurements import Held, Pace, learn, note_out_of_memory, note_peaks
@@ -23,11 +24,10 @@ from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, nodes, plain, shots, works
 from coordinator.ledger.specs import quarantine_key, shot_of
 from coordinator.ledger.transactions import Write
-from coordinator.ledger.transitions import chunks, drop_unwanted, move_attempts, move_shots
+from coordinator.ledger.transitions import chunks, move_attempts, move_shots
 from coordinator.ledger.trust import blame_node
-from coordinator.scheduling.changes import BatchAdvanced, BatchTrimmed, ImageRendered
+from coordinator.scheduling.changes import BatchAdvanced, ImageRendered
 from coordinator.scheduling.member import card_of
-from coordinator.scheduling.offers import cost_of
 from coordinator.scheduling.slow_path import RenderedImage, is_comparable
 
 #: Why a shot left its batch.
@@ -76,11 +76,13 @@ def accept_reports(write: Write, rules: Rules, reports: Sequence[tuple[str, Repo
     found = _attempts(write.connection, reports)
     new: dict[str, tuple[Row[Any], Report]] = {}
     repeated = []
+    first = _first_delivered(found, [report for _, report in reports])
     for attempt, (batch_id, report) in zip(found, reports, strict=True):
         if attempt.state in (AttemptState.RUNNING, AttemptState.RELEASED):
             _must_be_leased(batch_id, attempt.batch_state, attempt.outcome)
-        # A shot that was taken back from its batch is another batch's by now.
+        # A shot that was taken back from its batch is another batch's by now, or delivered by it.
         is_new = attempt.state == AttemptState.RUNNING and attempt.id not in new
+        is_new &= first.get(attempt.shot_id, attempt.id) == attempt.id
         if is_new:
             new[attempt.id] = attempt, report
         repeated.append(not is_new)
@@ -104,6 +106,15 @@ def accept_reports(write: Write, rules: Rules, reports: Sequence[tuple[str, Repo
     ]
 
 
+def _first_delivered(found: Sequence[Row[Any]], reports: Sequence[Report]) -> dict[str, str]:
+    """Shot to the first of its attempts that is delivered by these reports."""
+    first: dict[str, str] = {}
+    for attempt, report in zip(found, reports, strict=True):
+        if attempt.state == AttemptState.RUNNING and report.outcome == "delivered":
+            first.setdefault(attempt.shot_id, attempt.id)
+    return first
+
+
 class _States(NamedTuple):
     attempt: str
     shot: str
@@ -122,28 +133,24 @@ def _states(write: Write, attempt_ids: Set[str], delivered: Set[str]) -> dict[st
 def trim(write: Write, rules: Rules, batch_id: str, images: int) -> int:
     """See `Ledger.trim`; returns the number of shots taken back."""
     leased = batches.c.id == batch_id, batches.c.state == plain(BatchState.LEASED)
-    batch = write.connection.execute(select(batches).where(*leased)).one_or_none()
+    own = batches.c.duplicates.is_(None)
+    columns = (batches.c[name] for name in ("node_id", "estimate", "pass_size"))
+    query: Select[Any] = select(batches.c.id.label("batch_id"), *columns).where(*leased, own)
+    batch = write.connection.execute(query).one_or_none()
     held = batch and write.backlog.running.get(batch.node_id)
     if batch is None or held is None or held.id != batch_id:
         return 0
     running = attempts.c.batch_id == batch_id, attempts.c.state == plain(AttemptState.RUNNING)
-    query = select(attempts.c.id, attempts.c.shot_id).where(*running).order_by(attempts.c.place)
+    ordered = select(attempts.c.id, attempts.c.shot_id).where(*running).order_by(attempts.c.place)
     # The node renders the first of them now.
-    taken = write.connection.execute(query).all()[batch.pass_size :][-images:]
+    taken = write.connection.execute(ordered).all()[batch.pass_size :][-images:]
     if not taken:
         return 0
-    seconds = len(taken) * (held.image_s or 0.0)
-    cost = min(batch.estimate, cost_of(write.backlog.known(batch.node_id), seconds, rules.rates))
-    less = {"estimate": batches.c.estimate - cost, "trimmed": batches.c.trimmed + len(taken)}
-    write.connection.execute(update(batches).where(batches.c.id == batch_id).values(less))
     move_attempts(
         write, [row.id for row in taken], AttemptState.RUNNING, AttemptEvent.RELEASED, detail=_TRIMMED
     )
-    ids = [row.shot_id for row in taken]
-    move_shots(write, ids, ShotState.RUNNING, ShotEvent.RETURNED, detail=_TRIMMED)
-    drop_unwanted(write, ids)
-    write.changes.append(BatchTrimmed(batch.node_id, batch_id, len(taken), cost))
-    write.ordered.add(batch.node_id)
+    give_back(write, [row.shot_id for row in taken], ShotState.RUNNING, _TRIMMED)
+    take_from(write, rules, batch, len(taken), "trimmed")
     return len(taken)
 
 
@@ -191,7 +198,7 @@ def _attempts(connection: Connection, asked: Sequence[tuple[str, _Asked]]) -> li
             shots.c.state.label("shot_state"),
             batches.c.token,
             batches.c.state.label("batch_state"),
-            *(batches.c[name] for name in ("outcome", "work_key", "recipe", "pass_size")),
+            *(batches.c[name] for name in ("outcome", "work_key", "recipe", "pass_size", "duplicates")),
             works.c.amount,
             *(nodes.c[name] for name in ("card", "terms", "temperature_c")),
         )
@@ -246,6 +253,7 @@ def _deliver(write: Write, rules: Rules, received: Sequence[tuple[Row[Any], Repo
     move_attempts(write, list(facts), AttemptState.RUNNING, AttemptEvent.DELIVERED, each=facts)
     shown = {attempt.shot_id: attempt.id for attempt, _ in received}
     move_shots(write, list(shown), ShotState.RUNNING, ShotEvent.DELIVERED, detail=shown)
+    end_beaten(write, rules, shown)
     learn(write, [_pace(attempt, report) for attempt, report in received])
     write.changes += [one for each in received if (one := _rendered(write, *each))]
 
@@ -294,9 +302,20 @@ def _fail(write: Write, rules: Rules, attempt: Row[Any], report: Report) -> None
             met = replace(met, blame=Blame.FARM)
     facts["failure"] = met.kind
     move_attempts(write, [attempt.id], AttemptState.RUNNING, AttemptEvent.FAILED, detail=met.kind, **facts)
-    fail_shots(write, [attempt.shot_id], ShotState.RUNNING, met, report.message, attempt.vram_class)
+    _fail_shot(write, attempt, met, report.message)
     if met.blame is Blame.NODE:
         blame_node(write, rules, attempt.node_id)
+
+
+def _fail_shot(write: Write, attempt: Row[Any], met: Failure, message: str) -> None:
+    """What a failed attempt does to its shot: nothing if another one runs."""
+    shot_id = attempt.shot_id
+    if in_two_batches(write, attempt.batch_id, [shot_id]):
+        return
+    if attempt.duplicates is not None:
+        give_back(write, [shot_id], ShotState.RUNNING, met.kind)
+    else:
+        fail_shots(write, [shot_id], ShotState.RUNNING, met, message, attempt.vram_class)
 
 
 def _pass_of(report: Report) -> int:

@@ -14,6 +14,7 @@ from common.errors import Conflict, WrongTicket
 from common.messages import Claim, ClaimAnswer, Lease, LeasedShot, Nothing, Spent
 from common.states import AttemptState, BatchState, NodeEvent, NodeState, ShotEvent, ShotState
 from coordinator.ledger.costs import spent_columns
+from coordinator.ledger.duplicates import in_progress
 from coordinator.ledger.failure_policy import by_its_own_fault, failed
 from coordinator.ledger.fleet import may_claim
 from coordinator.ledger.nodes import hear, node_row
@@ -25,13 +26,13 @@ from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import move_node, move_shots
 from coordinator.scheduling.changes import BatchLeased
 from coordinator.scheduling.member import Member
-from coordinator.scheduling.offers import expected_seconds, offer, reservation
+from coordinator.scheduling.offers import affordable, expected_seconds, offer, option_for, reservation
 from coordinator.scheduling.peers import Reach
 from coordinator.scheduling.placing import Placement
-from coordinator.scheduling.planner import Selection, refusal
+from coordinator.scheduling.planner import Option, Selection, refusal
 from coordinator.scheduling.running import RunningBatch
 from coordinator.scheduling.shortlist import next_work
-from coordinator.scheduling.work import Lot
+from coordinator.scheduling.work import Line, Lot
 
 
 def claimer(write: Write, claim: Claim, lane: str, vram_class: int) -> Row[Any]:
@@ -65,6 +66,8 @@ def _again(write: Write, claim: Claim, batch: Row[Any]) -> Lease:
         .order_by(attempts.c.place)
     )
     ordered = [(row.id, row.shot_id, row.spec) for row in write.connection.execute(query)]
+    if not ordered:
+        raise Conflict(f"other nodes have rendered all of batch {batch.id}; take the next ticket")
     return _lease(batch._asdict(), ordered)
 
 
@@ -83,13 +86,34 @@ def compose(write: Write, rules: Rules, claim: Claim, node: Row[Any], lane: str)
         if member.state is NodeState.SELFTEST:
             rows = rows[:1]
         if rows:
-            return ClaimAnswer(lease=_grant(write, rules, claim, member, choice, rows, lane))
+            return ClaimAnswer(lease=_grant(write, rules, claim, member, choice.option, rows, lane))
         empty.add(choice.option.lot)
+    if lease := _duplicate(write, rules, claim, member, lane):
+        return ClaimAnswer(lease=lease)
     found = offer(member, lane, backlog, rules.rates, write.now)
     reasons = found.refused(batch_s)
     if empty:
         reasons[_failed_here(rules)] = sum(one.images for one in found.options if one.lot in empty)
     return ClaimAnswer(nothing=Nothing(reason=refusal(lane, reasons)))
+
+
+def _duplicate(write: Write, rules: Rules, claim: Claim, member: Member, lane: str) -> Lease | None:
+    """A batch of shots that another node renders more slowly; None if none is planned for this node."""
+    backlog = write.backlog
+    copy = backlog.copies.get(member.id)
+    if copy is None or not member.serves:
+        return None
+    rows = in_progress(write, copy.batch_id, lane)[: copy.images]
+    job = backlog.jobs.get(copy.job_id)
+    if not rows or job is None:
+        return None
+    line = Line(copy.job_id, rows[0].work_key, max(row.min_class for row in rows))
+    if not isinstance(backlog.placed(member, line), Placement):
+        return None
+    option = option_for(member, line, len(rows), backlog, write.now)
+    if affordable(member, option, job, rules.rates) < len(rows):
+        return None
+    return _grant(write, rules, claim, member, option, _in_passes(rows), lane, duplicates=copy.batch_id)
 
 
 def _failed_here(rules: Rules) -> str:
@@ -182,11 +206,13 @@ def _grant(
     rules: Rules,
     claim: Claim,
     member: Member,
-    choice: Selection,
+    option: Option,
     rows: Sequence[Row[Any]],
     lane: str,
+    duplicates: str | None = None,
 ) -> Lease:
-    option, backlog = choice.option, write.backlog
+    """Lease shots that wait; or those that another batch `duplicates`, which stay as they are."""
+    backlog = write.backlog
     placement = backlog.placement(option.work_key, member.card)
     assert isinstance(placement, Placement)
     estimate = reservation(member, option, len(rows), backlog.jobs[option.job_id], rules.rates)
@@ -207,6 +233,7 @@ def _grant(
         "leased_at": write.now,
         "expires_at": write.now + rules.timing.lease_s,
         "estimate": estimate,
+        "duplicates": duplicates,
         **spent_columns(Spent()),
     }
     write.connection.execute(insert(batches), [batch])
@@ -224,11 +251,14 @@ def _grant(
         since=write.now + option.load_s,
         image_s=option.expected_s,
         loads_model=not option.model_loaded,
+        duplicates=duplicates,
     )
     seconds = expected_seconds(option, len(rows))
     # First, so that the backlog does not forget the work when its last shots are taken.
     write.changes.append(BatchLeased(member.id, running, seconds, write.now, estimate))
-    move_shots(write, [row.id for row in rows], ShotState.WAITING, ShotEvent.CLAIMED, detail=str(batch["id"]))
+    if duplicates is None:
+        ids = [row.id for row in rows]
+        move_shots(write, ids, ShotState.WAITING, ShotEvent.CLAIMED, detail=str(batch["id"]))
     move_node(write, member.id, member.state, NodeEvent.LEASED, detail=str(batch["id"]))
     return _lease(batch, ordered)
 

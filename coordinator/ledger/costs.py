@@ -177,7 +177,7 @@ def _of_all(connection: Connection) -> Iterator[_Part]:
             case "rejected_cost":
                 part.rejected_cost = value
             case "seconds":
-                part.seconds = value if label in (*CARD_PHASES, "lost") else 0.0
+                part.seconds = value if label in (*CARD_PHASES, "lost", "duplicate") else 0.0
             case "cost":
                 part.cost = value
             case _:

@@ -19,11 +19,11 @@ from common.states import (
     BatchState,
     NodeEvent,
     NodeState,
-    ShotEvent,
     ShotState,
 )
 from common.trust import BAD
 from coordinator.ledger.costs import CARD_PHASES, card_seconds, prefixed, spent_columns, work_charge
+from coordinator.ledger.duplicates import give_back, in_two_batches
 from coordinator.ledger.failure_policy import fail_shots, suspect
 from coordinator.ledger.measurements import learn_load, note_out_of_memory
 from coordinator.ledger.rules import Rules
@@ -31,7 +31,7 @@ from coordinator.ledger.schema import attempts, batches, jobs, nodes, plain, sho
 from coordinator.ledger.specs import shot_of
 from coordinator.ledger.tallies import tally_batch
 from coordinator.ledger.transactions import Write
-from coordinator.ledger.transitions import close_batch, drop_unwanted, move_attempts, move_node, move_shots
+from coordinator.ledger.transitions import close_batch, move_attempts, move_node
 from coordinator.ledger.trust import blame_node, doubt_node
 from coordinator.ledger.usage import add_late_usage
 from coordinator.scheduling.changes import BatchEnded
@@ -146,6 +146,8 @@ def _undo(
     ids = [row.shot_id for row in undone]
     running = [row.id for row in undone]
     images = _first_pass(write, ids[: batch.pass_size])
+    begun, beside = set(ids[:images]), in_two_batches(write, batch.id, ids)
+    alone = [shot_id for shot_id in ids if shot_id not in beside]
     if (
         failure is not None
         and failure.blame is Blame.OUT_OF_MEMORY
@@ -158,18 +160,22 @@ def _undo(
     if failure is not None and _theirs(failure, len(undone), of):
         facts |= {"failure": failure.kind}
         move_attempts(write, running, AttemptState.RUNNING, AttemptEvent.FAILED, detail=failure.kind, **facts)
+        if batch.duplicates is not None:
+            give_back(write, alone, ShotState.RUNNING, failure.kind)
+            return
         # A close refers to all shots at once, so it makes no single shot fail permanently.
         shared = replace(failure, attempts=MAX_ATTEMPTS)
-        fail_shots(write, ids, ShotState.RUNNING, shared, facts["message"], batch.vram_class)
+        fail_shots(write, alone, ShotState.RUNNING, shared, facts["message"], batch.vram_class)
         return
     move_attempts(write, running, AttemptState.RUNNING, AttemptEvent.RELEASED, detail=batch.id)
     # No shot can be at fault while the pipeline is being loaded.
-    if died and not _SUSPICIOUS.isdisjoint(spent.seconds):
+    if died and batch.duplicates is None and not _SUSPICIOUS.isdisjoint(spent.seconds):
         # A node that died with unreported uploads was in a later pass. Its first unreported pass is suspected
         # instead, because the ledger cannot tell them apart.
-        ids = ids[images:] + suspect(write, ids[:images], ShotState.RUNNING)
-    move_shots(write, ids, ShotState.RUNNING, ShotEvent.RETURNED, detail=batch.id)
-    drop_unwanted(write, ids)
+        suspects = [shot_id for shot_id in alone if shot_id in begun]
+        spared = suspect(write, suspects, ShotState.RUNNING)
+        alone = [shot_id for shot_id in alone if shot_id not in begun] + spared
+    give_back(write, alone, ShotState.RUNNING, batch.id)
 
 
 def _first_pass(write: Write, ids: Sequence[str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, exists, func, select
+from sqlalchemy import Connection, Row, Select, case, exists, func, select
 
 from common.errors import NotFound
 from common.states import AttemptEvent, AttemptState, BatchState, ShotState
@@ -224,20 +224,27 @@ def _failed_at(connection: Connection, shot_id: str) -> dict[str, float]:
 def _hand(connection: Connection, now: float, *conditions: Any) -> Hand | None:
     """The newest batch with unsettled attempts that satisfy the condition."""
     unsettled = attempts.c.state.in_((AttemptState.RUNNING, AttemptState.DELIVERED))
-    query = (
-        select(batches.c.id, batches.c.node_id, batches.c.job_id, batches.c.leased_at, func.count())
+    columns = [batches.c[name] for name in ("id", "node_id", "job_id", "leased_at", "duplicates")]
+    query: Select[Any] = (
+        select(*columns, func.count())
         .select_from(attempts.join(batches, attempts.c.batch_id == batches.c.id))
         .where(unsettled, *conditions)
-        .group_by(batches.c.id, batches.c.node_id, batches.c.job_id, batches.c.leased_at)
-        .order_by(batches.c.leased_at.desc())
+        .group_by(*columns)
+        .order_by(batches.c.leased_at.desc(), batches.c.duplicates.is_(None))
         .limit(1)
     )
     row = connection.execute(query).one_or_none()
     if row is None:
         return None
-    batch_id, node_id, job_id, leased_at, number = row
-    since_s = now - leased_at
-    return Hand(node=node_id, batch_id=batch_id, job_id=job_id, shots=number, since_s=since_s)
+    batch_id, node_id, job_id, leased_at, duplicates, number = row
+    return Hand(
+        node=node_id,
+        batch_id=batch_id,
+        job_id=job_id,
+        shots=number,
+        since_s=now - leased_at,
+        duplicates=duplicates,
+    )
 
 
 def _check(connection: Connection, look: Eligibility, *conditions: Any) -> Check | None:

@@ -116,7 +116,7 @@ _IDLE_COLUMNS = (
 
 
 def _leases(batch_ids: Set[str]) -> Select[Any]:
-    columns = (batches.c[name] for name in ("id", "token", "state", "outcome", "trimmed"))
+    columns = (batches.c[name] for name in ("id", "token", "state", "outcome", "trimmed", "beaten"))
     return select(*columns, jobs.c.intent).join_from(batches, jobs).where(batches.c.id.in_(batch_ids))
 
 
@@ -180,11 +180,11 @@ def _idle(write: Write, node: Row[Any], beat: Heartbeat, rules: Rules) -> dict[s
 def _unwanted(connection: Connection, callers: Sequence[_Caller]) -> dict[str, tuple[str, ...]]:
     """Shots by batch that its node should not render, in rendering order.
 
-    No live job wants them, or they were taken back.
+    No live job wants them, or they were taken back, or another node delivered them.
     """
     held = [caller.batch for caller in callers if caller.batch is not None and caller.holds]
     cancelled = [batch.id for batch in held if batch.intent == "cancelled"]
-    trimmed = [batch.id for batch in held if batch.trimmed]
+    trimmed = [batch.id for batch in held if batch.trimmed or batch.beaten]
     if not cancelled and not trimmed:
         # An active job of a batch wants all of its shots.
         return {}

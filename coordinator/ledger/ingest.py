@@ -13,12 +13,13 @@ from common.failures import Blame, Failure, failure
 from common.messages import Ack, Delivery, Verdict
 from common.states import AttemptEvent, AttemptState, ShotEvent, ShotState
 from coordinator.ledger.deletions import erase_again
+from coordinator.ledger.duplicates import give_back
 from coordinator.ledger.failure_policy import fail_shots, suspect
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import ATTEMPT_PHASES, attempts, batches, images, shots, wants
 from coordinator.ledger.specs import image_key
 from coordinator.ledger.transactions import Write
-from coordinator.ledger.transitions import drop_unwanted, move_attempts, move_shots
+from coordinator.ledger.transitions import move_attempts, move_shots
 from coordinator.ledger.trust import Good, blame_node, blame_others, credit_nodes
 
 #: A delivered attempt with its verdict.
@@ -111,10 +112,11 @@ def reject(write: Write, rules: Rules, row: Row[Any], met: Failure, message: str
     """Reject a delivered upload, with the consequences of its kind of failure for the shot."""
     facts: dict[str, Any] = {"failure": met.kind, "message": message, "ingest_s": seconds}
     move_attempts(write, [row.id], AttemptState.DELIVERED, AttemptEvent.REJECTED, detail=met.kind, **facts)
-    if met.kind == "ingest_crash" and not rules.incident.lasts(write.now):
+    if row.duplicates is not None:
+        give_back(write, [row.shot_id], ShotState.DELIVERED, met.kind)
+    elif met.kind == "ingest_crash" and not rules.incident.lasts(write.now):
         spared = suspect(write, [row.shot_id], ShotState.DELIVERED)
-        move_shots(write, spared, ShotState.DELIVERED, ShotEvent.RETURNED, detail=met.kind)
-        drop_unwanted(write, spared)
+        give_back(write, spared, ShotState.DELIVERED, met.kind)
     else:
         fail_shots(write, [row.shot_id], ShotState.DELIVERED, met, message, row.vram_class)
     if met.blame is Blame.NODE:
@@ -194,7 +196,14 @@ def _attempts(connection: Connection, attempt_ids: Collection[str]) -> dict[str,
         wants.c.job_id == attempts.c.job_id, wants.c.shot_id == attempts.c.shot_id, wants.c.again.is_(False)
     )
     query: Select[Any] = (
-        select(*columns, shots.c.spec, shots.c.deletions, batches.c.recipe, wants.c.template)
+        select(
+            *columns,
+            shots.c.spec,
+            shots.c.deletions,
+            batches.c.recipe,
+            batches.c.duplicates,
+            wants.c.template,
+        )
         .select_from(attempts.join(shots).join(batches).outerjoin(wants, mine))
         .where(attempts.c.id.in_(attempt_ids))
     )

@@ -131,7 +131,7 @@ def cancel_cut_off(write: Write) -> None:
 
 def _running(connection: Connection, now: float) -> list[BatchFound]:
     """Every active batch with unfinished shots, as if its node began with the first of them now."""
-    columns = (batches.c[name] for name in ("id", "node_id", "job_id", "work_key", "pass_size"))
+    columns = (batches.c[name] for name in ("id", "node_id", "job_id", "work_key", "pass_size", "duplicates"))
     leased = select(*columns).where(batches.c.state == plain(BatchState.LEASED))
     found = {row.id: row for row in connection.execute(leased)}
     running: list[BatchFound] = []
@@ -153,6 +153,7 @@ def _running(connection: Connection, now: float) -> list[BatchFound]:
                 pass_size=row.pass_size,
                 since=now,
                 image_s=None,
+                duplicates=row.duplicates,
             )
             running.append(BatchFound(row.node_id, batch))
     return running

@@ -74,6 +74,7 @@ from coordinator.ledger.transitions import chunks, drop_unwanted
 from coordinator.scheduling.backlog import Backlog
 from coordinator.scheduling.changes import CatalogChanged
 from coordinator.scheduling.horizon import Horizon
+from coordinator.scheduling.running import Copy
 from coordinator.scheduling.survey import Survey, survey
 from coordinator.scheduling.ticket_demand import Demand, TicketDemand
 from coordinator.simulate.present import backlog_view
@@ -423,10 +424,10 @@ class Ledger:
             backlog = present.copy()
         return backlog_view(backlog, self._clock())
 
-    def adopt(self, horizons: dict[str, Horizon]) -> None:
-        """Let claims go by these horizons, by lane."""
+    def adopt(self, horizons: dict[str, Horizon], copies: dict[str, Copy]) -> None:
+        """Let claims go by these horizons, by lane, and let free nodes duplicate passes, by node."""
         with self._transactions.backlog() as backlog:
-            backlog.horizons = horizons
+            backlog.horizons, backlog.copies = horizons, copies
 
     def trim(self, images: Mapping[str, int]) -> int:
         """Take back the last shots of batches, by batch; they wait again. Returns how many were taken back.

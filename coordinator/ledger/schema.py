@@ -369,6 +369,10 @@ batches = Table(
     must("estimate", Double),
     #: Shots taken back for idle nodes or short jobs.
     must("trimmed", Integer, "0"),
+    #: The batch whose shots its node renders as well: the only way for a shot to be in two leases.
+    may("duplicates", String),
+    #: Shots that another batch with them delivered first.
+    must("beaten", Integer, "0"),
     #: Cumulative `Spent` from its heartbeats.
     must("spent_s", JSON),
     must("spent_joules", Double, "0"),

@@ -109,12 +109,17 @@ def tally_attempts(
             sums.add(Tally(kind, *labels, "render"), facts.get(kind, 0.0))
 
 
+def is_for_duplicates(batch: Any) -> bool:
+    """Whether the lost work of a batch row is the price of duplicates: it is one, or another was faster."""
+    return batch.duplicates is not None or batch.beaten > 0
+
+
 def tally_batch(sums: Sums, batch: Any, *, sign: int = 1) -> None:
     """Count loading and lost work of a batch row; `sign` -1 subtracts it."""
     labels = batch.model, batch.lane, batch.vram_class
     sums.add(Tally("loads", *labels), sign * batch.loads)
-    for part in ("load", "lost"):
-        sums.add(Tally("seconds", *labels, part), sign * getattr(batch, f"{part}_s"))
+    for part, label in (("load", "load"), ("lost", "duplicate" if is_for_duplicates(batch) else "lost")):
+        sums.add(Tally("seconds", *labels, label), sign * getattr(batch, f"{part}_s"))
         sums.add(Tally("joules", *labels, batch.spent_method), sign * getattr(batch, f"{part}_joules"))
         for kind in ("cost", "volunteered"):
-            sums.add(Tally(kind, *labels, part), sign * getattr(batch, f"{part}_{kind}"))
+            sums.add(Tally(kind, *labels, label), sign * getattr(batch, f"{part}_{kind}"))

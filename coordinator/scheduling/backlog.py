@@ -45,7 +45,7 @@ from coordinator.scheduling.horizon import Horizon, NodeKind, Outlook
 from coordinator.scheduling.member import Member
 from coordinator.scheduling.peers import PeerGroups, Peers, Reach
 from coordinator.scheduling.placing import Placement, Placer
-from coordinator.scheduling.running import RunningBatch
+from coordinator.scheduling.running import Copy, RunningBatch
 from coordinator.scheduling.slow_path import Record, SlowPath, noted, slow_paths, slow_paths_of
 from coordinator.scheduling.stock import Stock
 from coordinator.scheduling.work import Amounts, Line, Lot, OpenJob, Rivals, Size, WorkSample
@@ -66,6 +66,9 @@ class Backlog:
     away: dict[str, Member] = field(default_factory=dict)
     #: Busy node to its batch.
     running: dict[str, RunningBatch] = field(default_factory=dict)
+    #: Nodes whose batch duplicates another; and free node to what it should duplicate, as was planned last.
+    duplicating: set[str] = field(default_factory=set)
+    copies: dict[str, Copy] = field(default_factory=dict)
     #: Lane to its horizon; None before the first was worked out.
     horizons: dict[str, Horizon] | None = None
     #: Grows with every change; no two backlogs of a process have the same.
@@ -122,7 +125,10 @@ class Backlog:
         """As it is now, for a long look at it."""
         return Backlog(
             self.place,
-            jobs={id_: replace(job, reserved=job.reserved.copy()) for id_, job in self.jobs.items()},
+            jobs={
+                id_: replace(job, reserved=job.reserved.copy(), duplicates=job.duplicates.copy())
+                for id_, job in self.jobs.items()
+            },
             lines=self.lines.copy(),
             works=self.works.copy(),
             usage=self.usage.copy(),
@@ -379,13 +385,19 @@ class Backlog:
             case BatchTrimmed(node_id, batch_id):
                 if held := self._held(node_id, batch_id):
                     self._trim(change, held)
-            case BatchEnded(batch_id, job_id, node_id, seconds):
+            case BatchEnded(batch_id, _, node_id):
                 if self._held(node_id, batch_id):
                     self._hold(node_id, None)
-                longer_s = self.usage.finish(batch_id, seconds)
-                if job_id in self.jobs:
-                    self._serve(job_id, longer_s)
-                    self.jobs[job_id].reserved.pop(batch_id, None)
+                self._end(change)
+
+    def _end(self, ended: BatchEnded) -> None:
+        longer_s = self.usage.finish(ended.batch_id, ended.seconds)
+        job = self.jobs.get(ended.job_id)
+        if job is not None:
+            self._serve(ended.job_id, longer_s)
+            job.reserved.pop(ended.batch_id, None)
+            if job.duplicates.pop(ended.batch_id, None) is not None:
+                job.duplicate_s += ended.seconds
 
     def _held(self, node_id: str, batch_id: str) -> RunningBatch | None:
         batch = self.running.get(node_id)
@@ -397,6 +409,11 @@ class Backlog:
         if batch is not None:
             self.running[node_id] = batch
             self._use(batch.work_key, 1)
+        if batch is not None and batch.duplicates is not None:
+            self.duplicating.add(node_id)
+            self.copies.pop(node_id, None)
+        else:
+            self.duplicating.discard(node_id)
         if before is not None:
             self._use(before.work_key, -1)
 
@@ -404,6 +421,7 @@ class Backlog:
         """A job has had so much work more."""
         job = self.jobs[job_id]
         job.service_s += seconds
+        job.worked_s += seconds
         self.stock.place(job_id, job)
 
     def _lease(self, lease: BatchLeased) -> None:
@@ -416,6 +434,8 @@ class Backlog:
             self._serve(batch.job_id, lease.seconds)
             if lease.cost:
                 job.reserved[batch.id] = lease.cost
+            if batch.duplicates is not None:
+                job.duplicates[batch.id] = lease.seconds
 
     def _give(self, lease: BatchLeased, lane: str) -> None:
         node, horizon = self.node(lease.node_id), (self.horizons or {}).get(lane)

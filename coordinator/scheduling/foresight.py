@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from coordinator.scheduling.horizon import Horizon, Patience, look_ahead
-from coordinator.scheduling.running import take_turns, trims
+from coordinator.scheduling.running import Copy, take_turns, trims
 from coordinator.scheduling.survey import Survey
 
 
@@ -19,6 +19,8 @@ class Foreseen(NamedTuple):
     useful: frozenset[str]
     #: Batch to the images that are taken back from it.
     trims: dict[str, int]
+    #: Free node to what it should render although another one does.
+    copies: dict[str, Copy]
 
 
 class Foresight:
@@ -41,5 +43,8 @@ class Foresight:
             horizons[lane] = horizon
             less |= turns.trims
         useful = frozenset().union(*(one.useful for one in horizons.values()))
-        less |= trims(found.now, found.tails, found.idle - useful, self._batch_s)
-        return Foreseen(horizons, useful, less)
+        idle = found.idle - useful
+        taken = trims(found.now, found.tails, idle, self._batch_s)
+        # Idle nodes take first what nobody has begun.
+        copies = {} if taken else found.duplicates(idle, self._batch_s)
+        return Foreseen(horizons, useful, less | taken, copies)

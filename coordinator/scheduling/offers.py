@@ -143,12 +143,18 @@ def in_lane(backlog: Backlog, lane: str) -> list[tuple[Line, int]]:
 
 def option_of(member: Member, lot: Lot, backlog: Backlog, now: float) -> Option:
     """All of a lot that a node can take, of which there must be something."""
-    job_id, key = lot
-    job, work, lines = backlog.jobs[job_id], backlog.works[key], backlog.lines_for(member, lot)
+    lines = backlog.lines_for(member, lot)
+    # What counts is who can take all of them: those of the largest class.
+    return option_for(member, lines[-1], sum(backlog.lines[line] for line in lines), backlog, now)
+
+
+def option_for(member: Member, line: Line, images: int, backlog: Backlog, now: float) -> Option:
+    """So many images of a line that a node can take, whether they wait or are rendered elsewhere."""
+    job_id, key, _ = line
+    job, work = backlog.jobs[job_id], backlog.works[key]
     placement = backlog.placement(key, member.card)
     assert isinstance(placement, Placement)
-    # What counts is who can take all of them: those of the largest class.
-    takers = backlog.peers.number(backlog.reach(job.lane, lines[-1]))
+    takers = backlog.peers.number(backlog.reach(job.lane, line))
     speed = member.speeds.get(work.model)
     pace = expected_pace(member, work.model, placement, backlog)
     return Option(
@@ -161,7 +167,7 @@ def option_of(member: Member, lot: Lot, backlog: Backlog, now: float) -> Option:
         owner_s=backlog.usage.of(job.owner, now),
         service_s=job.service_s,
         submitted_at=job.submitted_at,
-        images=sum(backlog.lines[line] for line in lines),
+        images=images,
         image_s=speed and speed * work.amount,
         pass_size=placement.pass_size,
         loaded=member.has_loaded(work),

@@ -26,8 +26,9 @@ AFFINITY_BATCHES = 5
 #: Share of a batch by which an image may end later than its job: estimates are not more precise.
 _SLACK = 1 / 60
 #: Share of the time until the end of a job that a batch takes near the end, and of a batch that it takes at
-#: least: the lower, the better nodes finish together, and the more often they change batches.
-_REST, _SHORTEST = 1 / 2, 1 / 4
+#: least: the lower, the better nodes finish together, and the more often they change batches. Batches that it
+#: takes as long as the end is far: each costs a claim and preparations, and trims keep the choice open.
+_REST, _SHORTEST, _LONGEST = 0.7, 1 / 4, 3
 #: Share of an image's time that nodes of a kind must still have for a model to be preferred.
 _LEAST_SHARE = 0.5
 #: Maximum images of a batch, regardless of speed: a lease is one message, and its end one commit.
@@ -208,7 +209,7 @@ def _amount(option: Option, left_s: Callable[[float], float], batch_s: float, ou
         # The first pass measures this node; an estimate could be wrong by a factor of ten.
         return min(most, option.pass_size)
     if span_s < inf:
-        length_s = min(batch_s, max(span_s * _REST, batch_s * _SHORTEST), room_s)
+        length_s = min(batch_s * _LONGEST, max(span_s * _REST, batch_s * _SHORTEST), room_s)
         images = length_s / option.image_s
     else:
         # Half of a fair share leaves work to faster nodes at the end.

@@ -1,21 +1,24 @@
-"""Batches in progress: when they will end, and what is taken back of them (a batch is trimmed).
+"""Batches in progress: when they end, what is taken back of them (a batch is trimmed), what is duplicated.
 
-Pure. Two reasons, both without cutting the pass that is rendered. Near the end of the work, nodes become idle
-while others still have images that they have not begun: idle nodes take those that they finish sooner. And a
-short job that is next in turn does not wait until nodes have rendered whole batches of others.
+Pure. Two reasons to trim, both without cutting the pass that is rendered. Near the end of the work, nodes
+become idle while others still have images that they have not begun: idle nodes take those that they finish
+sooner. And a short job that is next in turn does not wait until nodes have rendered whole batches of others.
+When nothing is left to take, idle nodes duplicate passes in progress that they finish sooner.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, nsmallest
+from math import fsum, inf
 from typing import NamedTuple
 
 from coordinator.scheduling.horizon import Seat, WaitingWork, finish, frugal
 
-#: Share of a pass that must be left of it for the next one not to count as begun.
-_NEARLY_OVER = 1 / 4
+#: Seconds, and the share of a pass at most, that must be left of it for the next one not to count as begun:
+#: what was rendered is reported later, and orders take a moment to arrive.
+_NEARLY_OVER_S, _NEARLY_OVER = 3.0, 1 / 4
 #: Share of a batch's usual length that the batch must end sooner: a trim costs two commits and a claim.
 _LEAST_GAIN = 1 / 40
 #: Batches that are looked at in one round; the next one follows in a second.
@@ -25,7 +28,7 @@ _SOON = 1 / 6
 #: Batches after which a work may end by itself, and still be short if nodes make way for it.
 _NEARLY_SHORT = 3
 #: By how much a short job may take longer, so that fewer nodes make way for it.
-_LEEWAY = 1.15
+_LEEWAY = 1.05
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +49,8 @@ class RunningBatch:
     image_s: float | None
     #: Whether its node had to load the model first.
     loads_model: bool = False
+    #: The batch whose pass it renders as well; None if it has its shots for itself.
+    duplicates: str | None = None
 
     def end(self, now: float) -> float | None:
         """When its last image is expected; a pass that is late is expected to be as late again."""
@@ -56,18 +61,20 @@ class RunningBatch:
 
     def not_begun(self, now: float) -> int:
         """Images after the pass that the node renders now, or is about to begin."""
-        return self.left - self._begun(now)
+        return self.left - self.begun(now)
 
     def pass_end(self, now: float) -> float:
         """When the node has rendered what it has begun."""
-        return max(now, self.since + self._begun(now) * (self.image_s or 0.0))
+        return max(now, self.since + self.begun(now) * (self.image_s or 0.0))
 
-    def _begun(self, now: float) -> int:
+    def begun(self, now: float) -> int:
         """Images of the passes up to the one that the node renders now, or is about to begin."""
         if not self.image_s:
             return self.left
-        position = max(0.0, now - self.since) / self.image_s / self.pass_size
-        return min(self.left, (int(position + _NEARLY_OVER) + 1) * self.pass_size)
+        pass_s = self.image_s * self.pass_size
+        nearly_over_s = min(_NEARLY_OVER_S, _NEARLY_OVER * pass_s)
+        passes = int((max(0.0, now - self.since) + nearly_over_s) / pass_s) + 1
+        return min(self.left, passes * self.pass_size)
 
     def without(self, images: int, at: float | None = None) -> RunningBatch:
         """After so many images were reported at a time, or taken back if there is none."""
@@ -132,6 +139,58 @@ def _share(begin: float, tail: Tail, seat: Seat) -> int:
     return max(0, min(tail.images, int(room_s / (seat.image_s + tail.image_s)))) if room_s > 0 else 0
 
 
+class RunningPass(NamedTuple):
+    """Images that a node renders now, with the nodes in service that could render them too."""
+
+    batch_id: str
+    job_id: str
+    images: int
+    #: When the node is expected to have rendered them.
+    end: float
+    #: Node to how it would take them.
+    seats: Mapping[str, Seat]
+
+
+class Copy(NamedTuple):
+    """What a node should render although another one does: so many images of the pass of a batch."""
+
+    batch_id: str
+    job_id: str
+    images: int
+
+
+def duplicates(
+    now: float,
+    passes: Iterable[RunningPass],
+    idle: Iterable[str],
+    batch_s: float,
+    allowed_s: Mapping[str, float],
+) -> dict[str, Copy]:
+    """Idle node to the images of a pass in progress that it should render as well, because it is faster.
+
+    The pass that ends last is helped first, by the fewest nodes that finish about as soon as all of them.
+    `allowed_s` is the time of cards that further duplicates of a job may take. Grows with passes, and with
+    the `_AT_MOST` that end last × idle nodes.
+    """
+    least_s = batch_s * _LEAST_GAIN
+    left_s = dict(allowed_s)
+    free = set(idle)
+    found: dict[str, Copy] = {}
+    for one in nsmallest(_AT_MOST, passes, key=lambda one: (-one.end, one.batch_id)):
+        seats = [one.seats[node] for node in sorted(free) if node in one.seats]
+        end = finish(now, seats, one.images) if seats else inf
+        if end + least_s > one.end:
+            continue
+        crew = {node: images for node, images, _ in _crew(now + (end - now) * _LEEWAY, seats, one.images)}
+        takes_s = fsum(one.seats[node].load_s + crew[node] * one.seats[node].image_s for node in crew)
+        if takes_s > left_s.get(one.job_id, 0.0):
+            continue
+        left_s[one.job_id] -= takes_s
+        free -= crew.keys()
+        found |= {node: Copy(one.batch_id, one.job_id, images) for node, images in crew.items()}
+    return found
+
+
 class Turns(NamedTuple):
     """How the nodes serve works one after the other."""
 
@@ -179,7 +238,7 @@ def take_turns(
                 seats, end, making_way = early, sooner, yielding
         found.ends[work.job_id, work.model] = end
         if end <= now + batch_s:
-            for node_id, free_at in _crew(max(end, soon), seats, work.images):
+            for node_id, _, free_at in _crew(max(end, soon), seats, work.images):
                 taken[node_id] = free_at
                 if node_id in making_way:
                     batch = making_way[node_id]
@@ -193,12 +252,12 @@ def _early(now: float, seat: Seat, yielding: Mapping[str, RunningBatch]) -> Seat
     return seat if batch is None else seat._replace(free_at=min(seat.free_at, batch.pass_end(now)))
 
 
-def _crew(end: float, seats: Iterable[Seat], images: int) -> Iterable[tuple[str, float]]:
-    """The fewest nodes that make so many images until an end, with the times when they have."""
+def _crew(end: float, seats: Iterable[Seat], images: int) -> Iterator[tuple[str, int, float]]:
+    """The fewest nodes that make so many images until an end, with their shares and when they have them."""
     shares = {seat: int((end - seat.free_at - seat.load_s) / max(seat.image_s, 1e-9)) for seat in seats}
     for seat in sorted(shares, key=lambda one: (-min(shares[one], images), one.free_at, one.node_id)):
         share = min(shares[seat], images)
         if share < 1:
             return
         images -= share
-        yield seat.node_id, seat.free_at + seat.load_s + share * seat.image_s
+        yield seat.node_id, share, seat.free_at + seat.load_s + share * seat.image_s

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from operator import attrgetter
+from typing import NamedTuple
 
 from coordinator.scheduling.backlog import Backlog
 from coordinator.scheduling.horizon import NodeKind, Seat, WaitingWork
 from coordinator.scheduling.member import Member
 from coordinator.scheduling.offers import expected_pace, load_seconds
 from coordinator.scheduling.placing import Placement
-from coordinator.scheduling.running import RunningBatch, Tail
+from coordinator.scheduling.running import Copy, RunningBatch, RunningPass, Tail, duplicates
 from coordinator.scheduling.work import Line
 
 #: Share of a batch by which an owner or job must be behind to go before another: batches differ by as much.
@@ -30,11 +31,18 @@ class Survey:
     works: Mapping[str, Sequence[WaitingWork]]
     #: Node in service to its batch.
     running: Mapping[str, RunningBatch]
-    #: Nodes in service without a batch; if there are any, what others have not begun.
+    #: Nodes in service without a batch; if there are any, what others have not begun, and what they render.
     idle: frozenset[str]
     tails: Sequence[Tail]
+    passes: Sequence[RunningPass]
     _backlog: Backlog
     _behind_s: float
+
+    def duplicates(self, idle: Set[str], batch_s: float) -> dict[str, Copy]:
+        """Idle node to what it should render although another one does."""
+        jobs = {one.job_id: self._backlog.jobs[one.job_id] for one in self.passes}
+        allowed_s = {job_id: job.for_duplicates_s for job_id, job in jobs.items()}
+        return duplicates(self.now, self.passes, idle, batch_s, allowed_s)
 
     def goes_before(self, job_id: str, other_id: str) -> bool:
         """Whether a job is served before another of its lane."""
@@ -96,13 +104,15 @@ def survey(backlog: Backlog, version: int, now: float, batch_s: float, *, eco: b
         if node_id in backlog.serving
     }
     idle, seating = backlog.idle(), _Seating(backlog, now, batch_s)
+    held = list(_held(seating, running, eco)) if idle else []
     return Survey(
         version,
         now,
         _works(seating, eco),
         running,
         idle,
-        list(_tails(seating, running, eco)) if idle else (),
+        list(_tails(held, now)),
+        list(_passes(held, {batch.duplicates for batch in running.values()}, now)),
         backlog,
         _BEHIND * batch_s,
     )
@@ -150,13 +160,22 @@ def _turn(
     return -job.priority, owner_s, job.owner, job.service_s, job.submitted_at, job_id, model
 
 
-def _tails(seating: _Seating, running: Mapping[str, RunningBatch], eco: bool) -> Iterator[Tail]:
-    """What nodes have not begun of their batches."""
+class _Held(NamedTuple):
+    """A batch whose end is known, with the nodes in service that could take its shots."""
+
+    batch: RunningBatch
+    end: float
+    image_s: float
+    seats: Mapping[str, Seat]
+
+
+def _held(seating: _Seating, running: Mapping[str, RunningBatch], eco: bool) -> Iterator[_Held]:
+    """The batches of others that idle nodes may help with, without those that duplicate one."""
     backlog, now = seating.backlog, seating.now
     known: dict[tuple[str, str, int, bool], dict[str, Seat]] = {}
     for batch in running.values():
-        job, images, end = backlog.jobs.get(batch.job_id), batch.not_begun(now), batch.end(now)
-        if job is None or not images or end is None or batch.image_s is None:
+        job, end = backlog.jobs.get(batch.job_id), batch.end(now)
+        if job is None or not batch.left or end is None or batch.image_s is None or batch.duplicates:
             continue
         frugal = eco if job.eco is None else job.eco
         alike = job.lane, batch.work_key, batch.min_class, frugal
@@ -166,6 +185,21 @@ def _tails(seating: _Seating, running: Mapping[str, RunningBatch], eco: bool) ->
                 backlog.works[batch.work_key],
             )
             seats = seating.of(job.lane, line, work.amount)
-            whole = WaitingWork(batch.job_id, work.model, images, seats, job.priority, frugal)
+            whole = WaitingWork(batch.job_id, work.model, batch.left, seats, job.priority, frugal)
             known[alike] = {seat.node_id: seat for seat in whole.without(whole.wasteful).seats}
-        yield Tail(batch.id, images, end, batch.image_s, known[alike])
+        yield _Held(batch, end, batch.image_s, known[alike])
+
+
+def _tails(held: Iterable[_Held], now: float) -> Iterator[Tail]:
+    """What nodes have not begun of their batches."""
+    for batch, end, image_s, seats in held:
+        if images := batch.not_begun(now):
+            yield Tail(batch.id, images, end, image_s, seats)
+
+
+def _passes(held: Sequence[_Held], duplicated: Container[str | None], now: float) -> Iterator[RunningPass]:
+    """What nodes render now, unless it is duplicated already."""
+    for batch, end, image_s, seats in held:
+        if batch.id not in duplicated:
+            pass_end = end - batch.not_begun(now) * image_s
+            yield RunningPass(batch.id, batch.job_id, batch.begun(now), pass_end, seats)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Set
+from collections.abc import Container, Iterable, Iterator, Mapping, Set
 from math import inf
 
 from common.states import NodeState
@@ -22,7 +22,7 @@ class TicketDemand:
     """Remembers the demand while nothing changes."""
 
     def __init__(self) -> None:
-        self._of: tuple[int, Mapping[str, Horizon] | None, frozenset[str]] | None = None
+        self._of: tuple[int, Mapping[str, Horizon] | None, frozenset[str], frozenset[str]] | None = None
         self._at = -inf
         self._demand: Demand = {}
 
@@ -30,7 +30,7 @@ class TicketDemand:
         self, now: float, fleet: Iterable[Member], parked: Set[str], backlog: Backlog, batch_s: float
     ) -> Demand:
         """See `Ledger.ticket_demand`."""
-        of = backlog.version, backlog.horizons, frozenset(parked)
+        of = backlog.version, backlog.horizons, frozenset(parked), frozenset(backlog.copies)
         # Whether a test is over shows in the tables only.
         if backlog.tested or of != self._of or not self._at <= now < self._at + FRESH_S:
             self._demand = ticket_demand(fleet, parked, backlog, now, batch_s)
@@ -59,7 +59,17 @@ def ticket_demand(
                 queue = (lane, member.vram_class)
                 takers[queue] += 1
                 images[queue] = max(images.get(queue, 0), waiting[kind])
-    return {queue: min(number, images[queue]) for queue, number in takers.items()}
+    found = Counter({queue: min(number, images[queue]) for queue, number in takers.items()})
+    found.update(_for_duplicates(parked, backlog))
+    return dict(found)
+
+
+def _for_duplicates(parked: Container[str], backlog: Backlog) -> Iterator[tuple[str, int]]:
+    """The queues of the nodes that should duplicate something and are not parked."""
+    for node_id, copy in backlog.copies.items():
+        member, job = backlog.serving.get(node_id), backlog.jobs.get(copy.job_id)
+        if member and job and member.state is not NodeState.BUSY and node_id not in parked:
+            yield job.lane, member.vram_class
 
 
 def _is_needed(member: Member, lane: str, reach: Reach, backlog: Backlog, now: float, batch_s: float) -> bool:

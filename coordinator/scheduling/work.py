@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple
 
@@ -50,6 +50,9 @@ class WorkSample(NamedTuple):
         return self.model, self.shot.width, self.shot.height
 
 
+#: Share of the time of cards for a job that duplicates may be expected to take. At most 5 % are accepted; the
+#: rest is for those that take longer than expected.
+_DUPLICATES = 1 / 25
 #: Model and LoRAs in the memory of a node.
 Loaded = tuple[str | None, frozenset[str]]
 #: Model, width and height.
@@ -74,6 +77,16 @@ class OpenJob:
     service_s: float = 0.0
     #: Whether cards that waste energy leave it to others; None: as the farm is set.
     eco: bool | None = None
+    #: Seconds of work given to it since it took part; those that duplicates took; and active batch that is a
+    #: duplicate to what it is expected to take.
+    worked_s: float = 0.0
+    duplicate_s: float = 0.0
+    duplicates: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def for_duplicates_s(self) -> float:
+        """Seconds of cards that further duplicates may take."""
+        return _DUPLICATES * self.worked_s - self.duplicate_s - sum(self.duplicates.values())
 
     @property
     def room(self) -> float:

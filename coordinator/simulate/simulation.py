@@ -1,8 +1,9 @@
 """A farm on a clock of its own: the planner that answers claims, and nodes that take as long as it expects.
 
 Discrete events. Nodes claim from a backlog as the ledger lets them (`coordinator.scheduling`), load, render
-pass by pass, and claim again; the look-ahead takes back what nodes have not begun. No failures, no node that
-comes or goes, no time for uploads. The same input gives the same course.
+pass by pass, and claim again; the look-ahead takes back what nodes have not begun, and lets idle nodes
+duplicate passes that they finish sooner. No failures, no node that comes or goes, no time for uploads. The
+same input gives the same course.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ from coordinator.scheduling.changes import (
     ShotsWaiting,
     SpeedMeasured,
 )
-from coordinator.scheduling.foresight import Foresight
+from coordinator.scheduling.foresight import Foreseen, Foresight
 from coordinator.scheduling.horizon import FRESH_S
 from coordinator.scheduling.member import Member
-from coordinator.scheduling.offers import expected_seconds
-from coordinator.scheduling.planner import Selection
-from coordinator.scheduling.running import RunningBatch
+from coordinator.scheduling.offers import expected_seconds, option_for
+from coordinator.scheduling.planner import Option, Selection
+from coordinator.scheduling.running import Copy, RunningBatch
 from coordinator.scheduling.shortlist import next_work
 from coordinator.scheduling.survey import survey
 from coordinator.scheduling.work import Amounts, Line
@@ -89,6 +90,8 @@ class _Course:
         self._parked: dict[str, None] = {}
         #: Busy node to the images of its pass, and to its batch as it began.
         self._passes: dict[str, int] = {}
+        #: Busy node to the end of its pass; a pass that was interrupted ends at no other time.
+        self._ends: dict[str, float] = {}
         self._stints: dict[str, Stint] = {}
         self.stints: list[Stint] = []
         self._looked_at, self._seen, self._end = -inf, -1, now
@@ -113,7 +116,7 @@ class _Course:
         kept = batch.job_id, batch.work_key, work.model, work.loras
         self._stints[node_id] = Stint(node_id, *kept, self._now, max(self._now, batch.since), self._now, 0)
         self._passes[node_id] = batch.left - batch.not_begun(self._now)
-        self._at(batch.pass_end(self._now), self._end_pass, node_id)
+        self._end_pass_at(batch.pass_end(self._now), node_id)
 
     def _claim(self, node_id: str) -> None:
         pause_s = min(self._pause_s, FRESH_S)
@@ -128,24 +131,41 @@ class _Course:
         self._look_later(self._pause_s)
 
     def _lease(self, node: Member, choice: Selection) -> None:
-        option, now = choice.option, self._now
+        option = choice.option
         assert option.expected_s is not None, option
         lines = self._next_lines(node, choice)
-        images = sum(lines.values())
+        self._begin(node, option, max(line.min_class for line in lines), sum(lines.values()))
+        self._backlog.apply(ShotsTaken(lines))
+
+    def _duplicate(self, node: Member, copy: Copy) -> None:
+        """Let a node render what another one renders."""
+        for other, batch in self._backlog.running.items():
+            if batch.id == copy.batch_id:
+                line = Line(batch.job_id, batch.work_key, batch.min_class)
+                option = option_for(
+                    node, line, min(copy.images, self._passes[other]), self._backlog, self._now
+                )
+                self._begin(node, option, batch.min_class, option.images, duplicates=batch.id)
+                return
+
+    def _begin(
+        self, node: Member, option: Option, min_class: int, images: int, duplicates: str | None = None
+    ) -> None:
+        now = self._now
         batch = RunningBatch(
             id=f"{next(self._numbers):09}",
             job_id=option.job_id,
             work_key=option.work_key,
-            min_class=max(line.min_class for line in lines),
+            min_class=min_class,
             left=images,
             pass_size=option.pass_size,
             since=now + option.load_s,
             image_s=option.expected_s,
             loads_model=not option.model_loaded,
+            duplicates=duplicates,
         )
         work = self._works[option.work_key]
         self._backlog.apply(BatchLeased(node.id, batch, expected_seconds(option, images), now, 0.0))
-        self._backlog.apply(ShotsTaken(lines))
         loaded = work.model, frozenset(work.loras)
         self._backlog.apply(NodesChanged({node.id: replace(node, state=NodeState.BUSY, loaded=loaded)}))
         kept = option.job_id, option.work_key, work.model, work.loras
@@ -167,9 +187,15 @@ class _Course:
     def _begin_pass(self, node_id: str, batch: RunningBatch, at: float) -> None:
         assert batch.image_s is not None
         images = self._passes[node_id] = min(batch.left, batch.pass_size)
-        self._at(at + images * batch.image_s, self._end_pass, node_id)
+        self._end_pass_at(at + images * batch.image_s, node_id)
+
+    def _end_pass_at(self, time: float, node_id: str) -> None:
+        self._ends[node_id] = time
+        self._at(time, self._end_pass, node_id)
 
     def _end_pass(self, node_id: str) -> None:
+        if self._ends.get(node_id) != self._now:
+            return
         batch, images = self._backlog.running[node_id], self._passes.pop(node_id)
         self._worked_at = self._now
         self._backlog.apply(BatchAdvanced(node_id, batch.id, images, self._now))
@@ -181,6 +207,23 @@ class _Course:
             self._begin_pass(node_id, left, self._now)
         else:
             self._end_batch(node_id, batch)
+        if images and (self._backlog.duplicating or batch.duplicates):
+            self._beat(batch, images)
+
+    def _beat(self, first: RunningBatch, images: int) -> None:
+        """Take images that a batch has rendered from those that render them as well."""
+        for node_id, batch in list(self._backlog.running.items()):
+            if batch.id == first.duplicates:
+                self._lose(node_id, batch, min(images, self._passes[node_id]))
+            elif batch.duplicates == first.id:
+                self._lose(node_id, batch, batch.left)
+
+    def _lose(self, node_id: str, batch: RunningBatch, images: int) -> None:
+        self._backlog.apply(BatchTrimmed(node_id, batch.id, images, 0.0))
+        self._passes[node_id] = max(0, self._passes[node_id] - images)
+        if not self._passes[node_id]:
+            # The node stops at its next step; loading is not interrupted.
+            self._end_pass_at(max(self._now, batch.since), node_id)
 
     def _learn(self, node_id: str, batch: RunningBatch) -> None:
         """After its first pass, a node counts as measured, at what was expected of it."""
@@ -189,6 +232,7 @@ class _Course:
             self._backlog.apply(SpeedMeasured(node_id, work.model, batch.image_s / work.amount))
 
     def _end_batch(self, node_id: str, batch: RunningBatch) -> None:
+        del self._ends[node_id]
         stint = self._stints.pop(node_id)
         self.stints.append(stint)
         seconds = stint.end - stint.begin
@@ -217,22 +261,26 @@ class _Course:
         self._looks = False
         if not self._backlog.running and self._now > self._worked_at + _GIVE_UP_S:
             return
-        useful, trimmed = self._look()
-        for node_id in [node_id for node_id in self._parked if node_id in useful]:
+        ahead, trimmed = self._look()
+        for node_id in [node_id for node_id in self._parked if node_id in ahead.useful]:
             del self._parked[node_id]
             self._claim(node_id)
+        for node_id, copy in ahead.copies.items():
+            if node_id in self._parked:
+                del self._parked[node_id]
+                self._duplicate(self._backlog.known(node_id), copy)
         if self._parked:
             self._look_later(HAND_OVER_S if trimmed else self._pause_s)
 
-    def _look(self) -> tuple[frozenset[str], bool]:
-        """Free nodes that could finish an image in time, and whether something was taken back for others."""
+    def _look(self) -> tuple[Foreseen, bool]:
+        """What was found, and whether something was taken back for others."""
         found = survey(self._backlog, self._backlog.version, self._now, self._batch_s, eco=self._eco)
         ahead = self._foresight.look(found)
         self._backlog.horizons = ahead.horizons
         self._looked_at, self._seen = self._now, self._backlog.version
         self._end = max((horizon.end for horizon in ahead.horizons.values()), default=self._now)
         trimmed = [self._trim(node_id, ahead.trims) for node_id in self._passes if ahead.trims]
-        return ahead.useful, any(trimmed)
+        return ahead, any(trimmed)
 
     def _trim(self, node_id: str, less: dict[str, int]) -> bool:
         batch = self._backlog.running[node_id]

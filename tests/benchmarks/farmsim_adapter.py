@@ -18,7 +18,17 @@ from profiles import GPUS, MODELS
 from coordinator.scheduling.fairness import RecentUsage
 from coordinator.scheduling.horizon import Horizon, NodeKind, Patience, Seat, WaitingWork, look_ahead
 from coordinator.scheduling.planner import Option, choose
-from coordinator.scheduling.running import RunningBatch, Tail, Turns, take_turns, trims
+from coordinator.scheduling.running import (
+    Copy,
+    RunningBatch,
+    RunningPass,
+    Tail,
+    Turns,
+    duplicates,
+    take_turns,
+    trims,
+)
+from coordinator.scheduling.work import OpenJob
 
 BATCH_S = 120.0
 #: Seconds of a pass at most; the farm itself takes the largest pass that fits the card.
@@ -31,6 +41,7 @@ _EVERY_S = 1.0
 
 class PlannerPolicy(Policy):
     name, latency, detect_s, stream, tick_every = "planner", 0.5, 22.0, True, 0.5
+    cancel_losers = True
 
     def __init__(self, eco: bool = True) -> None:
         self.eco = eco
@@ -43,14 +54,18 @@ class PlannerPolicy(Policy):
         self.busy: dict[int, tuple[Any, RunningBatch]] = {}
         self.idle: set[int] = set()
         self.batches = 0
+        #: Idle node to what it should duplicate; and what was duplicated, by group.
+        self.copies: dict[str, Copy] = {}
+        self.copied: dict[int, set[int]] = {}
         #: Node to the seconds that its passes took, as a share of those of its card type.
         self.pace: dict[int, float] = {}
-        self.usage, self.service = RecentUsage(), dict[int, float]()
+        self.usage, self.jobs = RecentUsage(), dict[int, OpenJob]()
         self.horizon, self.looked_at, self.changed = Horizon(), -_EVERY_S, True
         self.patience = Patience(10.0)
 
     def job_submitted(self, t: float, job: Any) -> tuple[()]:
-        self.service[job.jid] = min(self.service.values(), default=0.0)
+        least_s = min((other.service_s for other in self.jobs.values()), default=0.0)
+        self.jobs[job.jid] = OpenJob(str(job.jid), "", 50, t, None, 0.0, {}, service_s=least_s)
         self.changed = True
         for group in job.groups:
             self.groups[group.gid] = group
@@ -84,12 +99,23 @@ class PlannerPolicy(Policy):
         k, images = order.group.k, len(new)
         usual = order.setup + perf.o_pass + ceil(images / k) * perf.t_text + images * perf.c
         self.pace[nid] += 0.5 * (secs / usual - self.pace[nid])
+        if order.twin:
+            self._beat(order.twin, len(new))
         held = self.busy[nid][1].without(images, t)
         self.busy[nid] = order, replace(held, image_s=self._image_s(nid, order.group))
         return ()
 
+    def _beat(self, order: Any, images: int) -> None:
+        """Another node has rendered images of a batch: its node stops if it has no others in its pass."""
+        current, held = self.busy.get(order.node, (None, None))
+        if held is not None and current is order:
+            self.busy[order.node] = order, held.without(images)
+
     def batch_done(self, t: float, nid: int, order: Any, secs: float) -> Iterator[Any]:
-        self.busy.pop(nid, None)
+        _, held = self.busy.pop(nid)
+        job = self.jobs[order.group.job.jid]
+        if job.duplicates.pop(held.id, None) is not None:
+            job.duplicate_s += secs
         self.idle.add(nid)
         return self._claim(t, nid)
 
@@ -99,6 +125,49 @@ class PlannerPolicy(Policy):
             for nid in sorted(self.idle, key=self._nearness):
                 if self.nodes[nid].alive:
                     yield from self._claim(t, nid)
+            yield from self._duplicate(t)
+
+    def _duplicate(self, t: float) -> Iterator[Any]:
+        """Idle nodes render what others render, too."""
+        orders = {held.id: order for order, held in self.busy.values()}
+        for node, copy in self.copies.items():
+            nid, twin = int(node), orders[copy.batch_id]
+            once = self.copied.setdefault(twin.group.gid, set())
+            items = [item for item in twin.running if item not in once][: copy.images]
+            if nid in self.idle and items:
+                once.update(items)
+                size = self._pass_size(nid, twin.group)
+                order = Assign(nid, twin.group, items, pass_size=size, backup=True, twin=twin)
+                load_s = self._load_s(self.nodes[nid], twin.group)
+                self._hold(t, order, load_s, self._image_s(nid, twin.group), copy.batch_id)
+                yield order
+        self.copies = {}
+
+    def _hold(
+        self, t: float, order: Any, load_s: float, image_s: float, duplicates: str | None = None
+    ) -> None:
+        """A node begins a batch."""
+        job_id, images = order.group.job.jid, len(order.items)
+        self.batches += 1
+        held = RunningBatch(
+            id=str(self.batches),
+            job_id=str(job_id),
+            work_key=str(order.group.gid),
+            min_class=8,
+            left=images,
+            pass_size=order.pass_size,
+            since=t + load_s,
+            image_s=image_s,
+            duplicates=duplicates,
+        )
+        self.busy[order.node] = order, held
+        self.idle.discard(order.node)
+        job, secs = self.jobs[job_id], load_s + image_s * images
+        self.usage.add(job.owner, secs, t)
+        job.service_s += secs
+        job.worked_s += secs
+        if duplicates is not None:
+            job.duplicates[held.id] = secs
 
     def _nearness(self, nid: int) -> tuple[float, int]:
         return min(perf.c for perf in GPUS[self.nodes[nid].gpu].perf.values()) * self.pace[nid], nid
@@ -114,7 +183,22 @@ class PlannerPolicy(Policy):
             idle = {str(nid) for nid in self.idle if self.nodes[nid].alive} - horizon.useful
             less = trims(t, self._tails(t), idle, BATCH_S) if idle else {}
             self._trim(t, less | turns.trims)
+            self.copies = {} if less or not idle else self._copies(t, idle)
         return self.looked_at == t
+
+    def _copies(self, t: float, idle: set[str]) -> dict[str, Copy]:
+        duplicated = {held.duplicates for _, held in self.busy.values()}
+        known: dict[int, dict[str, Seat]] = {}
+        passes = []
+        for order, held in self.busy.values():
+            group, end = order.group, held.end(t)
+            if not held.duplicates and held.id not in duplicated and held.left and end is not None:
+                if group.gid not in known:
+                    known[group.gid] = self._takers(t, group)
+                end -= held.not_begun(t) * (held.image_s or 0.0)
+                passes.append(RunningPass(held.id, held.job_id, held.begun(t), end, known[group.gid]))
+        allowed = {str(jid): job.for_duplicates_s for jid, job in self.jobs.items()}
+        return duplicates(t, passes, idle, BATCH_S, allowed)
 
     def _turns(self, t: float, works: list[WaitingWork]) -> Turns:
         running = {str(nid): held for nid, (_, held) in self.busy.items()}
@@ -142,11 +226,16 @@ class PlannerPolicy(Policy):
             group, images, end = order.group, held.not_begun(t), held.end(t)
             if not images or end is None:
                 continue
+            if held.duplicates:
+                continue
             if group.gid not in known:
-                work = WaitingWork("", group.model, images, self._seats(t, group), eco=self.eco)
-                known[group.gid] = {seat.node_id: seat for seat in work.without(work.wasteful).seats}
+                known[group.gid] = self._takers(t, group)
             found.append(Tail(held.id, images, end, held.image_s or 0.0, known[group.gid]))
         return found
+
+    def _takers(self, t: float, group: Any) -> dict[str, Seat]:
+        work = WaitingWork("", group.model, 1, self._seats(t, group), eco=self.eco)
+        return {seat.node_id: seat for seat in work.without(work.wasteful).seats}
 
     def _works(self, t: float) -> list[WaitingWork]:
         found: dict[tuple[int, str], list[Any]] = {}
@@ -209,27 +298,10 @@ class PlannerPolicy(Policy):
             return
         group = self.groups[int(choice.option.work_key)]
         items = [self.waiting[group.gid].popleft() for _ in range(choice.images)]
-        secs = choice.option.load_s + (choice.option.expected_s or 0.0) * len(items)
-        self.usage.add(choice.option.owner, secs, t)
-        self.service[group.job.jid] += secs
         if node.model != group.model:
             self.horizon.give(self._kind(node), group.model, t)
         order = Assign(nid, group, items, pass_size=choice.option.pass_size)
-        self.batches += 1
-        self.busy[nid] = (
-            order,
-            RunningBatch(
-                id=str(self.batches),
-                job_id=choice.option.job_id,
-                work_key=choice.option.work_key,
-                min_class=8,
-                left=len(items),
-                pass_size=choice.option.pass_size,
-                since=t + choice.option.load_s,
-                image_s=choice.option.expected_s,
-            ),
-        )
-        self.idle.discard(nid)
+        self._hold(t, order, choice.option.load_s, choice.option.expected_s or 0.0)
         yield order
 
     def _option(self, t: float, nid: int, gid: int) -> Option | None:
@@ -245,7 +317,7 @@ class PlannerPolicy(Policy):
             owner=str(group.job.jid),
             priority=50,
             owner_s=self.usage.of(str(group.job.jid), t),
-            service_s=self.service[group.job.jid],
+            service_s=self.jobs[group.job.jid].service_s,
             submitted_at=group.job.t,
             images=len(self.waiting[gid]),
             image_s=self._image_s(nid, group),

@@ -33,6 +33,9 @@ def figures(found: Evidence) -> Iterator[str]:
         f"card seconds: {stored:.0f} for stored pictures, {sum(worked.values()) - stored:.0f} for others, "
         f"{lost:.0f} killed, {loading:.0f} loading; cost of all {rows_cost(found):.4f}"
     )
+    copies = [batch for batch in batches if batch["duplicates"]]
+    beaten = sum(batch["beaten"] for batch in batches)
+    yield f"duplicates {_counts(copies, 'outcome')}; shots that another node delivered first: {beaten}"
     suspects = sum(1 for shot in found.tables["shots"] if shot["crashes"])
     yield f"shots that some death put under suspicion: {suspects}"
     waits = sorted(batch["closed_at"] - felled.at for felled, batch in held_by_felled(found))

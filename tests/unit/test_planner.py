@@ -179,7 +179,9 @@ def test_a_job_that_the_horizon_does_not_know_waits_for_it() -> None:
     assert choose([option("b")], batch_s=BATCH_S, outlook=Outlook(0.0)) is not None
 
 
-@pytest.mark.parametrize(("ends_in_s", "images"), [(1000.0, 120), (160.0, 80), (60.0, 28), (20.0, 20)])
+@pytest.mark.parametrize(
+    ("ends_in_s", "images"), [(1000.0, 360), (240.0, 168), (160.0, 112), (60.0, 40), (20.0, 20)]
+)
 def test_batches_get_shorter_towards_the_end_of_a_job(ends_in_s: float, images: int) -> None:
     choice = choose([option(takers=2)], batch_s=BATCH_S, outlook=outlook(ends_in_s))
     alone = choose([option(takers=1)], batch_s=BATCH_S, outlook=outlook(ends_in_s))

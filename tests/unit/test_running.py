@@ -1,4 +1,4 @@
-"""Batches in progress: when they end, and what is taken back of them for idle nodes and short jobs."""
+"""Batches in progress: when they end, what is taken back of them, and what idle nodes duplicate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from coordinator.scheduling.horizon import NodeKind, Seat, WaitingWork
-from coordinator.scheduling.running import RunningBatch, Tail, take_turns, trims
+from coordinator.scheduling.running import (
+    Copy,
+    RunningBatch,
+    RunningPass,
+    Tail,
+    duplicates,
+    take_turns,
+    trims,
+)
 
 BATCH_S = 120.0
 CARD = NodeKind("card", None)
@@ -24,6 +32,10 @@ def seat(node_id: str, image_s: float = 10.0, *, free_at: float = 0.0, load_s: f
 
 def tail(*seats: Seat, batch: str = "b", images: int = 10, end: float = 100.0, image_s: float = 10.0) -> Tail:
     return Tail(batch, images, end, image_s, {one.node_id: one for one in seats})
+
+
+def late_pass(*seats: Seat, batch: str = "b", images: int = 4, end: float = 100.0) -> RunningPass:
+    return RunningPass(batch, "j", images, end, {one.node_id: one for one in seats})
 
 
 def short(*seats: Seat, job: str = "short", images: int = 4) -> WaitingWork:
@@ -45,7 +57,7 @@ def test_a_pass_that_is_late_is_expected_to_be_as_late_again() -> None:
     assert replace(BATCH, left=2).end(500.0) == 880.0
 
 
-@pytest.mark.parametrize(("now", "begun"), [(50, 2), (100, 2), (110, 2), (116, 4), (139, 6), (900, 12)])
+@pytest.mark.parametrize(("now", "begun"), [(50, 2), (100, 2), (116, 2), (118, 4), (139, 6), (900, 12)])
 def test_what_a_node_renders_or_is_about_to_begin_is_begun(now: float, begun: int) -> None:
     assert BATCH.not_begun(now) == 12 - begun
     assert BATCH.pass_end(now) == max(now, 100.0 + 10.0 * begun)
@@ -110,6 +122,68 @@ def test_an_idle_node_ends_what_it_takes_before_the_batch_would_have_ended(
         (one,) = (each for each in late if each.batch_id == batch)
         mine = one.seats[idle]
         assert mine.load_s + images * mine.image_s <= one.end
+
+
+PLENTY = {"j": 1000.0}
+
+
+def test_an_idle_node_duplicates_a_pass_that_it_finishes_sooner() -> None:
+    one = late_pass(seat("slow", 25.0, free_at=100.0), seat("idle", 5.0))
+    assert duplicates(0.0, [one], ["idle"], BATCH_S, PLENTY) == {"idle": Copy("b", "j", 4)}
+
+
+@pytest.mark.parametrize(
+    ("idle", "allowed_s"),
+    [
+        pytest.param(seat("idle", 24.5), 1000.0, id="only a second or two sooner"),
+        pytest.param(seat("idle", 5.0, load_s=90.0), 1000.0, id="it loads the model for too long"),
+        pytest.param(seat("busy", 5.0), 1000.0, id="it is not idle"),
+        pytest.param(seat("idle", 5.0), 15.0, id="duplicates have taken enough of the job's time"),
+    ],
+)
+def test_a_pass_is_left_alone(idle: Seat, allowed_s: float) -> None:
+    assert duplicates(0.0, [late_pass(idle)], ["idle"], BATCH_S, {"j": allowed_s}) == {}
+    assert duplicates(0.0, [late_pass(idle)], ["idle"], BATCH_S, {}) == {}
+
+
+def test_idle_nodes_share_a_pass_and_no_more_of_them_than_it_takes() -> None:
+    crew = seat("p", 10.0), seat("q", 10.0), seat("r", 90.0)
+    found = duplicates(0.0, [late_pass(*crew)], "pqr", BATCH_S, PLENTY)
+    assert found == {"p": Copy("b", "j", 2), "q": Copy("b", "j", 2)}
+
+
+def test_the_pass_that_ends_last_is_duplicated_first() -> None:
+    soon, late = late_pass(seat("p", 5.0), end=80.0), late_pass(seat("p", 5.0), batch="late")
+    assert duplicates(0.0, [soon, late], ["p"], BATCH_S, PLENTY) == {"p": Copy("late", "j", 4)}
+
+
+passes = st.lists(
+    st.builds(
+        lambda crew, batch, images, end: late_pass(*crew, batch=batch, images=images, end=end),
+        crews,
+        st.sampled_from("abcdef"),
+        st.integers(1, 12),
+        st.floats(1.0, 300.0),
+    ),
+    unique_by=lambda one: one.batch_id,
+)
+
+
+@given(passes, st.sets(st.sampled_from("pqrstu")), st.floats(0.0, 500.0))
+def test_duplicates_end_sooner_within_what_they_may_take_in_whatever_order(
+    running: list[RunningPass], idle: set[str], allowed_s: float
+) -> None:
+    found = duplicates(0.0, running, idle, BATCH_S, {"j": allowed_s})
+    assert found.keys() <= idle
+    took_s = 0.0
+    for one in running:
+        mine = {node: copy.images for node, copy in found.items() if copy.batch_id == one.batch_id}
+        ends = [one.seats[node].load_s + images * one.seats[node].image_s for node, images in mine.items()]
+        assert sum(mine.values()) in (0, one.images)
+        assert max(ends, default=0.0) <= one.end
+        took_s += sum(ends)
+    assert took_s <= allowed_s + 1e-6
+    assert found == duplicates(0.0, reversed(running), sorted(idle), BATCH_S, {"j": allowed_s})
 
 
 def test_a_short_job_that_is_next_gets_nodes_after_the_pass_in_progress() -> None:

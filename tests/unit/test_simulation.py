@@ -121,7 +121,9 @@ def test_each_shot_is_rendered_once_by_a_node_that_has_loaded_its_model(
             load_s = 0.0 if loaded == stint.model else speed.load_s
             assert stint.begin >= free_at - CLOSE
             assert stint.loaded - stint.begin == pytest.approx(load_s, abs=CLOSE)
-            assert stint.end - stint.loaded == pytest.approx(stint.images * speed.image_s, abs=1e-3)
+            lost_s = stint.end - stint.loaded - stint.images * speed.image_s
+            # Another node was faster with its last pass.
+            assert -1e-3 <= lost_s <= speed.pass_size * speed.image_s
             free_at, loaded = stint.end, stint.model
 
 

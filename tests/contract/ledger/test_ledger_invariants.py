@@ -19,6 +19,7 @@ from common.states import ATTEMPT, BATCH, NODE, SHOT, Machine
 from common.views import Rejection
 from coordinator.ledger import PlacedShot, retention
 from coordinator.ledger.schema import batches, events, images, removals, shots, wants
+from coordinator.scheduling.running import Copy
 from tests.contract.ledger.bench import TIMING, Bench, Holder, lora, placed, work
 from tests.ledger_rules import check_ledger, tallied_by_day
 
@@ -66,7 +67,7 @@ class Walk:
     def step(self) -> None:
         usual = [self.claim, self.report, self.report, self.verdict]
         rare = [self.submit, self.join, self.beat, self.close, self.steer, self.operate, self.pass_time]
-        rare += [self.remove, self.thin, self.trim]
+        rare += [self.remove, self.thin, self.trim, self.duplicate]
         # Too late, or not now: the rules say so, and nothing may have changed.
         with suppress(Gone, Conflict, NotFound):
             self.random.choice([*usual * 6, *rare * 3, self.bench.restart])()
@@ -140,6 +141,21 @@ class Walk:
         lease = self._lease()
         if lease is not None:
             self.bench.ledger.trim({lease.batch_id: self.random.randrange(1, 4)})
+
+    def duplicate(self) -> None:
+        """Let a node render what waits for it, and then what another one has just begun."""
+        if len(self.nodes) < 2:
+            return
+        name, other = self.random.sample(sorted(self.nodes), 2)
+        self.bench.submit(placed(3, first=1000 + 10 * next(self.bench.numbers)))
+        begun = self.nodes[other].claim().lease
+        while begun is not None and (lease := self.nodes[name].claim().lease) is not None:
+            self.bench.finish(lease)
+        if begun is not None:
+            (job_id,) = {row.job_id for row in self.bench.rows(batches) if row.id == begun.batch_id}
+            self.bench.ledger.adopt({}, {name: Copy(begun.batch_id, job_id, self.random.randrange(1, 4))})
+            copy = self.nodes[name].claim().lease
+            self.leases += [lease for lease in (begun, copy) if lease is not None]
 
     def _failure(self) -> str:
         """Every other one is the shot's own, so that some shots use up their attempts."""

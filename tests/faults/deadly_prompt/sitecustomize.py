@@ -1,7 +1,8 @@
 """Python runs this at its start in every process of a farm under faults.
 
 An engine that is told to render a prompt with the deadly word is killed, as by a driver or the kernel. The
-coordinator has no tokenizers, so that a prompt which is too long comes as far as an engine.
+coordinator has no tokenizers, so that a prompt which is too long comes as far as an engine, and duplicates
+whatever it can.
 """
 
 from __future__ import annotations
@@ -32,3 +33,7 @@ if "gpu_node.engine" in sys.orig_argv:
     sys.stdin = _Fatal(sys.stdin)
 if "coordinator.service" in sys.orig_argv:
     sys.modules["tokenizers"] = None  # type: ignore[assignment]
+    # The jobs are too small for duplicates within a share of their time.
+    from coordinator.scheduling import work
+
+    work._DUPLICATES = 1.0

@@ -172,6 +172,17 @@ def test_the_first_hindrance_is_said_with_its_remedy(one: Waiting, sentence: str
             ["is being rendered on node small, in batch b-1, for 12 s so far"],
             [],
         ),
+        (
+            shot(
+                ShotState.RUNNING,
+                hand=Hand(node="large", batch_id="b-2", job_id="j-1", shots=1, since_s=2, duplicates="b-1"),
+            ),
+            [
+                "is being rendered on node large, in batch b-2, for 2.0 s so far, as a duplicate of a part "
+                "of batch b-1, whose node is slower"
+            ],
+            [],
+        ),
     ],
 )
 def test_a_shot_says_where_it_is_why_and_what_to_do(
