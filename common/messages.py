@@ -27,6 +27,13 @@ Bytes = Annotated[int, Field(ge=0)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 
+#: Bytes; four times what the longest prompt of any known family has.
+MAX_EMBEDDING = 16 * 2**20
+#: Why a text was encoded although its embedding was to be fetched. `missing`: the store has none. `damaged`:
+#: other bytes than were stored. `unfit`: an embedding that the loaded model cannot take. `unavailable`: the
+#: farm or its store did not answer, or not in time.
+Fallback = Literal["missing", "damaged", "unfit", "unavailable"]
+
 _T = TypeVar("_T")
 #: As many as one call may carry.
 Several = Annotated[tuple[_T, ...], Field(min_length=1, max_length=256)]
@@ -256,6 +263,44 @@ class Grants(Message):
     """In the order of the requests."""
 
     grants: tuple[Grant, ...]
+
+
+class EmbeddingsRequest(Message):
+    """POST /v1/batches/{id}/embeddings: ask for the embeddings of all texts of a batch."""
+
+    token: str
+    #: `TextEncoding.key`: all that decides them besides the texts.
+    encoding: Sha256
+
+
+class StoredEmbeddings(Message):
+    """Where the embeddings of a batch are, as far as the store has them; empty if nodes share none."""
+
+    #: Key to a presigned GET, valid for a limited time.
+    urls: dict[Sha256, str]
+    #: Whether the store takes embeddings from this node.
+    takes: bool
+
+
+class EmbeddingUpload(Message):
+    key: Sha256
+    sha256: Sha256
+    size: Annotated[int, Field(gt=0, le=MAX_EMBEDDING)]
+
+
+class EmbeddingsReport(Message):
+    """POST /v1/batches/{id}/embeddings/reports: how texts became embeddings; asks for their uploads."""
+
+    token: str
+    encoding: Sha256
+    #: Texts whose embedding came from the store, and texts that the node encoded.
+    fetched: Annotated[int, Field(ge=0, le=10**6)] = 0
+    encoded: Annotated[int, Field(ge=0, le=10**6)] = 0
+    #: The encoded ones whose embedding was to be fetched, by reason.
+    fallbacks: dict[Fallback, Annotated[int, Field(ge=0, le=10**6)]] = {}
+    #: Keys of stored embeddings that cannot be used; they are deleted.
+    useless: Annotated[tuple[Sha256, ...], Field(max_length=256)] = ()
+    uploads: Annotated[tuple[EmbeddingUpload, ...], Field(max_length=256)] = ()
 
 
 class Report(Message):

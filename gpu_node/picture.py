@@ -19,7 +19,13 @@ from common.rendering import Rendered, RenderOrder, RenderProgress, RenderRefusa
 from common.shot import Shot
 from gpu_node import protocol
 from gpu_node.agent.engine_client import EngineClient
-from gpu_node.agent.engine_commands import BatchShot, encode_command, load_command, render_command
+from gpu_node.agent.engine_commands import (
+    BatchShot,
+    encode_command,
+    load_command,
+    render_command,
+    texts_of_batch,
+)
 from gpu_node.agent.engine_session import EngineSession, Outcome
 from gpu_node.assemble import owned
 from gpu_node.cache import ModelCache
@@ -151,7 +157,8 @@ class _Render:
         loaded = time.monotonic()
         self._doing("encoding the prompt")
         stall_s, limit_s = timing.stall_load_s, timing.hard_limit_s
-        session.ask(encode_command([one], load), stall_s=stall_s, limit_s=2 * limit_s)
+        texts = texts_of_batch([one], load)
+        session.ask(encode_command(texts), stall_s=stall_s, limit_s=2 * limit_s)
         self._doing(f"rendering with {name}", 0)
         session.ask(render_command([one]), stall_s=timing.stall_render_s, limit_s=limit_s)
         self._doing("saving")

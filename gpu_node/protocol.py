@@ -59,19 +59,21 @@ class Load(ProtocolLine):
     loras: tuple[EngineLora, ...] = ()
 
 
+class EngineText(ProtocolLine):
+    """A text to be embedded; its fields are those of `common.embeddings.EmbeddedText`."""
+
+    text: str
+    negative: bool = False
+    clip_skip: int = 0
+    #: File of its embedding, with the key as its stem: read where it exists, else written. None: neither.
+    file: Path | None = None
+
+
 class Encode(ProtocolLine):
-    """Encode these texts and forget all others, so that the text encoder can make room before denoising."""
+    """Embed these texts and forget all others, so that the text encoder can make room before denoising."""
 
     command: Literal["encode"] = "encode"
-    prompts: tuple[str, ...]
-    negatives: tuple[str, ...] = ()
-    #: Each text is encoded by each of these; 0: as the family has it.
-    clip_skips: tuple[int, ...] = (0,)
-
-    @property
-    def texts(self) -> int:
-        """How often a text is encoded."""
-        return (len(self.prompts) + len(self.negatives)) * len(self.clip_skips)
+    texts: tuple[EngineText, ...]
 
 
 class EngineShot(ProtocolLine):
@@ -104,9 +106,21 @@ class Ready(ProtocolLine):
 
 
 class Completed(ProtocolLine):
-    """The model is held, or the texts are encoded. The engine takes the next command."""
+    """The model is held. The engine takes the next command."""
 
     event: Literal["completed"] = "completed"
+
+
+class Encoded(ProtocolLine):
+    """The texts are embedded, or known to be refused. The engine takes the next command."""
+
+    event: Literal["encoded"] = "encoded"
+    #: Texts for a text encoder; the others were known or read from their files.
+    encoded: int = 0
+    #: Seconds of reading text encoders, which are left out of `load` until a text needs them.
+    load_s: float = 0.0
+    #: Files whose embedding this model cannot take, and why. Their texts are encoded, and written instead.
+    unfit: dict[Path, str] = {}
 
 
 class Alive(ProtocolLine):
@@ -157,7 +171,7 @@ class Done(ProtocolLine):
 
 
 Command = Load | Encode | Render | Interrupt
-Event = Ready | Completed | Alive | Step | Image | Failed | Done
+Event = Ready | Completed | Encoded | Alive | Step | Image | Failed | Done
 
 COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="command")])
 EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])

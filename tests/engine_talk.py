@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,16 @@ def next_event(engine: EngineClient) -> protocol.Event:
 
 def render(engine: EngineClient, *shots: Shot) -> dict[str, Path]:
     """Files by shot id of one pass; fails the test where a shot failed."""
-    texts = protocol.Encode(
-        prompts=tuple(dict.fromkeys([shot.prompt for shot in shots] + [""])),
-        negatives=tuple(dict.fromkeys(shot.negative for shot in shots)),
-        clip_skips=tuple(dict.fromkeys(int(dict(shot.knobs).get("clip_skip", 0)) for shot in shots)),
-    )
-    assert isinstance(ask(engine, texts)[-1], protocol.Completed)
+    clip_skips = dict.fromkeys(int(dict(shot.knobs).get("clip_skip", 0)) for shot in shots)
+    prompts = dict.fromkeys([shot.prompt for shot in shots] + [""])
+    negatives = dict.fromkeys(shot.negative for shot in shots)
+    texts = [
+        protocol.EngineText(text=text, negative=is_negative, clip_skip=clip_skip)
+        for texts, is_negative in ((prompts, False), (negatives, True))
+        for text in texts
+        for clip_skip in clip_skips
+    ]
+    assert isinstance(ask(engine, protocol.Encode(texts=tuple(texts)))[-1], protocol.Encoded)
     heard = ask(engine, render_command(*shots))
     assert not [event for event in heard if isinstance(event, protocol.Failed)]
     return {event.shot_id: event.file for event in heard if isinstance(event, protocol.Image)}
@@ -57,6 +62,13 @@ def pixels(file: Path) -> bytes:
     """What a picture shows, without the name of its shot that the file bears."""
     with Image.open(file) as image:
         return image.tobytes()
+
+
+def encode_command(*prompts: str, negatives: Sequence[str] = ()) -> protocol.Encode:
+    texts = [(text, False) for text in prompts] + [(text, True) for text in negatives]
+    return protocol.Encode(
+        texts=tuple(protocol.EngineText(text=text, negative=is_negative) for text, is_negative in texts)
+    )
 
 
 def render_command(*shots: Shot) -> protocol.Render:
@@ -103,7 +115,7 @@ def shot(**changes: Any) -> Shot:
 
 
 def _answered(heard: list[protocol.Event], command: protocol.Command) -> bool:
-    ends = [e for e in heard if isinstance(e, protocol.Completed | protocol.Done)]
+    ends = [e for e in heard if isinstance(e, protocol.Completed | protocol.Encoded | protocol.Done)]
     if any(isinstance(event, protocol.Failed) and event.shot_id is None for event in heard):
         return True
     shots = len(command.shots) if isinstance(command, protocol.Render) else 0

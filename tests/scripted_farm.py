@@ -73,6 +73,10 @@ class ScriptedFarm:
         default_factory=lambda: messages.HeartbeatAnswer(order="go on")
     )
     leaves: list[messages.Leave] = field(default_factory=list)
+    #: Keys of the embeddings of every batch; nodes share none without.
+    embedding_keys: list[str] = field(default_factory=list)
+    embeddings: list[messages.EmbeddingsRequest] = field(default_factory=list)
+    embedding_reports: list[messages.EmbeddingsReport] = field(default_factory=list)
     #: What listeners asked.
     listens: list[messages.Listen] = field(default_factory=list)
     _changed: threading.Condition = field(default_factory=threading.Condition)
@@ -87,7 +91,7 @@ class ScriptedFarm:
         with self._changed:
             refusals = self.refusals[kind]
             status = refusals.popleft() if refusals else None
-            if status is None and kind != "put":
+            if status is None and kind not in ("put", "get"):
                 getattr(self, kind).append(message)
             self._changed.notify_all()
         return status
@@ -105,6 +109,17 @@ class ScriptedFarm:
         return messages.Grant(
             key=key, url=f"{self.url}/store/{key}", headers={"Content-Type": wish.content_type}
         )
+
+    def stored_embeddings(self) -> messages.StoredEmbeddings:
+        urls = {key: f"{self.url}/store/embeddings/{key}" for key in self.embedding_keys}
+        return messages.StoredEmbeddings(urls=urls, takes=bool(urls))
+
+    def granted_embeddings(self, report: messages.EmbeddingsReport) -> messages.Grants:
+        for key in report.useless:
+            self.stored.pop(f"embeddings/{key}", None)
+        keys = [f"embeddings/{upload.key}" for upload in report.uploads]
+        grants = [messages.Grant(key=key, url=f"{self.url}/store/{key}", headers={}) for key in keys]
+        return messages.Grants(grants=tuple(grants))
 
     def joined(self) -> messages.Joined:
         return messages.Joined(
@@ -229,6 +244,20 @@ def _deliver(app: FastAPI, farm: ScriptedFarm, answer: Callable[..., Response]) 
     def grants(batch_id: str, message: messages.GrantRequests) -> Response:
         granted = tuple(farm.granted(batch_id, wish) for wish in message.requests)
         return answer_all("grants", message.requests, lambda: messages.Grants(grants=granted))
+
+    @app.post("/v1/batches/{batch_id}/embeddings")
+    def embeddings(batch_id: str, message: messages.EmbeddingsRequest) -> Response:
+        return answer("embeddings", message, farm.stored_embeddings)
+
+    @app.post("/v1/batches/{batch_id}/embeddings/reports")
+    def report_embeddings(batch_id: str, message: messages.EmbeddingsReport) -> Response:
+        return answer("embedding_reports", message, lambda: farm.granted_embeddings(message))
+
+    @app.get("/store/{key:path}")
+    def read(key: str) -> Response:
+        data = farm.stored.get(key)
+        status = farm.said("get", None) or (404 if data is None else 200)
+        return Response(data if status == 200 else b"", status_code=status)
 
     @app.post("/v1/batches/{batch_id}/reports")
     def report(batch_id: str, message: messages.Report) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,12 +12,14 @@ from typing import Literal
 
 import httpx
 
+from common.embeddings import EmbeddedText
 from common.failures import Blame, failure
 from common.messages import Close, Joined, Spent
 from common.units import format_gib
 from gpu_node import protocol
 from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.agent.deliver import Deliverer, RenderFacts
+from gpu_node.agent.embeddings import BatchEmbeddings
 from gpu_node.agent.engine_client import EngineClient
 from gpu_node.agent.engine_commands import (
     BatchShot,
@@ -25,6 +28,7 @@ from gpu_node.agent.engine_commands import (
     passes,
     render_command,
     shots_of,
+    texts_of_batch,
 )
 from gpu_node.agent.engine_session import BatchOver, EngineSession, Outcome
 from gpu_node.agent.fetch import Fetcher
@@ -74,6 +78,7 @@ class Batch:
         self._joined = joined
         self._active = active
         self._delivery = Deliverer(context.coordinator, context.store, active)
+        self._embeddings = BatchEmbeddings(context.coordinator, context.store, active, context.engine.spool)
         self._session = EngineSession(context.engine, active, self._deliver_or_fail)
         self._shots = shots_of(active.lease)
         #: Model and LoRA loading of the batch.
@@ -101,6 +106,7 @@ class Batch:
         self._delivery.finish()
         if not self._delivery.close(close):
             log.warning("batch %s is lost: %s", self._active.lease.batch_id, self._active.reason)
+        self._embeddings.finish()
         self._engine.clear_spool()
         if not self._stopping.is_set():
             # One that died or was killed is up again before the next claim is answered.
@@ -181,6 +187,10 @@ class Batch:
     def _prepare(self, load: protocol.Load) -> None:
         """Model, LoRAs and texts into the engine; what an engine that died had not written is lost."""
         self._rendered = {}
+        texts = texts_of_batch(self._shots, load)
+        known = self._engine.texts if self._engine.held == load else frozenset()
+        wanted = [text for text in texts if text not in known]
+        self._embeddings.fetch(load, wanted, installed_versions(), self._shots[0].shot.realm)
         self._active.begin("load")
         if self._stopping.is_set():
             # Whoever stops the node ends what it finds loading, and may have looked before this began.
@@ -192,16 +202,28 @@ class Batch:
                 self._library.cache.keep_only(self._library.cached(load.model, loras))
         finally:
             self._load += self._active.end()
-        self._active.begin("encode")
-        texts = encode_command(self._shots, load)
-        self._session.ask(
-            texts,
-            stall_s=self._joined.stall_load_s,
-            limit_s=self._joined.hard_limit_s * texts.texts,
-        )
-        cost = self._active.end()
-        self._encode = Effort(cost.seconds / len(self._shots), cost.joules / len(self._shots))
+        self._encode_texts(texts)
         self._prepared = True
+
+    def _encode_texts(self, texts: list[EmbeddedText]) -> None:
+        files = self._embeddings.files()
+        self._active.begin("encode")
+        start = time.monotonic()
+        answer = self._session.ask(
+            encode_command(texts, files),
+            stall_s=self._joined.stall_load_s,
+            limit_s=self._joined.hard_limit_s * len(texts),
+        )
+        assert isinstance(answer, protocol.Encoded)
+        took_s = time.monotonic() - start
+        load_s = min(answer.load_s, took_s)
+        cost = self._active.end({"load": load_s, "encode": took_s - load_s})
+        loading = Effort(load_s, cost.joules * load_s / took_s)
+        self._load += loading
+        encoding, count = Effort(took_s, cost.joules) - loading, len(self._shots)
+        self._encode = Effort(encoding.seconds / count, encoding.joules / count)
+        self._engine.texts = frozenset(texts)
+        self._embeddings.encoded(answer)
 
     def _render(self, load: protocol.Load, one_pass: list[BatchShot]) -> list[list[BatchShot]]:
         """Render one pass; what comes back is to be rendered again, shot by shot: one spoils the others."""

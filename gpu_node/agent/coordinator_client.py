@@ -88,6 +88,14 @@ class Coordinator(FarmHttp):
             messages.Acks, f"{batch}/pass/reports", messages.Reports(reports=tuple(reports))
         ).acks
 
+    def embeddings(self, batch_id: str, request: messages.EmbeddingsRequest) -> messages.StoredEmbeddings:
+        """Where to read the embeddings of a batch. Raises NotFound where the farm knows of none."""
+        return self.post(messages.StoredEmbeddings, f"/v1/batches/{batch_id}/embeddings", request)
+
+    def report_embeddings(self, batch_id: str, report: messages.EmbeddingsReport) -> Sequence[messages.Grant]:
+        """The grants for its uploads, in their order."""
+        return self.post(messages.Grants, f"/v1/batches/{batch_id}/embeddings/reports", report).grants
+
     def close_batch(self, batch_id: str, close: messages.Close) -> messages.Ack:
         return self.post(messages.Ack, f"/v1/batches/{batch_id}/close", close)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from common.embeddings import EmbeddedText
 from gpu_node import protocol
 from gpu_node.errors import RenderError
 
@@ -61,6 +62,8 @@ class EngineClient:
         self._suspended = False
         #: The model it holds; None after a start, a death or a failed load.
         self.held: protocol.Load | None = None
+        #: The texts that it knows, as long as it holds the same.
+        self.texts: frozenset[EmbeddedText] = frozenset()
 
     @property
     def pid(self) -> int | None:

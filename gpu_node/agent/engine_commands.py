@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from common.embeddings import EmbeddedText, texts_of
 from common.messages import Lease
 from common.shot import Shot
 from gpu_node import protocol
@@ -56,17 +58,18 @@ def load_command(name: str, recipe_name: str, first: Shot, library: Library) -> 
     )
 
 
-def encode_command(batch: Sequence[BatchShot], load: protocol.Load) -> protocol.Encode:
-    """Every distinct text of the batch, once for each clip skip."""
-    shots = [one.shot for one in batch]
-    clip_skips = [int(dict(shot.knobs).get("clip_skip", 0)) for shot in shots]
-    above = load.guided_above
-    guided = [shot.negative for shot in shots if above is not None and shot.guidance > above]
-    blind = [""] if any(dict(shot.knobs).get("blind_steps") for shot in shots) else []
+def texts_of_batch(batch: Sequence[BatchShot], load: protocol.Load) -> list[EmbeddedText]:
+    """Every distinct text of the batch."""
+    return texts_of((one.shot for one in batch), load.guided_above)
+
+
+def encode_command(
+    texts: Iterable[EmbeddedText], files: Mapping[EmbeddedText, Path] | None = None
+) -> protocol.Encode:
+    """Embed these texts; `files` are those of their embeddings."""
+    found = files or {}
     return protocol.Encode(
-        prompts=tuple(dict.fromkeys([shot.prompt for shot in shots] + blind)),
-        negatives=tuple(dict.fromkeys(guided)),
-        clip_skips=tuple(dict.fromkeys(clip_skips)),
+        texts=tuple(protocol.EngineText(**text._asdict(), file=found.get(text)) for text in texts)
     )
 
 

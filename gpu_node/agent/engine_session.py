@@ -75,7 +75,7 @@ class EngineSession:
         while True:
             event = self._next(stall_s)
             match event:
-                case protocol.Completed() | protocol.Done():
+                case protocol.Completed() | protocol.Encoded() | protocol.Done():
                     return event
                 case protocol.Failed(shot_id=None):
                     raise RenderError(event.kind, event.message, event.peak_bytes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 
 from common.catalog import lora_parts
 from gpu_node.engine.loras import apply_loras, remove_loras
-from gpu_node.engine.placement import DevicePlacement, denoiser_of, free_caches
+from gpu_node.engine.placement import ENCODERS, DevicePlacement, denoiser_of, free_caches
 from gpu_node.engine.text import Texts
 from gpu_node.engine.weights import check_complete, check_weights, checkpoint_of, load_gguf, load_originals
 from gpu_node.errors import RenderError, first_line, is_out_of_memory
@@ -77,8 +78,17 @@ class LoadedModelSlot:
         verify_model(load.model, load.folder, load.identity, self._hashes)
         if load.gguf is not None:
             verify_file(load.model, load.gguf.file, load.gguf.identity, self._hashes)
-        pipe = self._load_as_fp8(load) if load.quantisation == "fp8" else load_pipeline(load)
-        placement = DevicePlacement(pipe, self._device, load.placement)
+        absent: dict[str, Any] = dict.fromkeys(_unchanged_encoders(load))
+        if load.quantisation == "fp8":
+            pipe = self._load_as_fp8(load, absent)
+        else:
+            pipe = load_pipeline(load, **absent)
+
+        def read_absent() -> dict[str, Any]:
+            whole = load_pipeline(load, **_parts_of(pipe))
+            return {name: getattr(whole, name) for name in absent}
+
+        placement = DevicePlacement(pipe, self._device, load.placement, read_absent if absent else None)
         return LoadedModel(
             load=load,
             pipe=pipe,
@@ -87,7 +97,7 @@ class LoadedModelSlot:
             scheduler=pipe.scheduler,
         )
 
-    def _load_as_fp8(self, load: Load) -> Any:
+    def _load_as_fp8(self, load: Load, absent: dict[str, Any]) -> Any:
         """The denoiser is read and cast first: the host never holds its 16 bits beside all the rest."""
         last = load.weights.keys() - lora_parts(load.weights)
         pipe = load_pipeline(load, **dict.fromkeys(last))
@@ -96,9 +106,7 @@ class LoadedModelSlot:
         apply_loras(pipe, load.loras, load.pipeline)
         store_as_fp8(denoiser_of(pipe), getattr(torch, load.compute_dtype))
         free_caches()
-        return load_pipeline(
-            load, **{name: part for name, part in pipe.components.items() if part is not None}
-        )
+        return load_pipeline(load, **absent | _parts_of(pipe))
 
     def _set_loras(self, model: LoadedModel, load: Load) -> None:
         if load.quantisation == "fp8":
@@ -108,8 +116,9 @@ class LoadedModelSlot:
             model.placement.attach_encoders()
             remove_loras(model.pipe)
             apply_loras(model.pipe, load.loras, load.pipeline)
-            # A LoRA may change the text encoder.
-            model.texts.forget()
+            if set(ENCODERS) & set(model.pipe._lora_loadable_modules):
+                # A LoRA may change the text encoder.
+                model.texts.forget()
         model.load = load
 
     def _check_loras(self, load: Load) -> None:
@@ -131,10 +140,14 @@ def load_pipeline(load: Load, **given: Any) -> Any:
     family = getattr(diffusers, load.pipeline, None)
     if family is None:
         raise RenderError("load_error", f"diffusers {diffusers.__version__} has no {load.pipeline}")
-    given |= _NEVER.get(load.pipeline, {})
+    never = _NEVER.get(load.pipeline, {})
+    # What is only not read now is checked like the rest.
+    unread = {name for name, part in given.items() if part is not None} | never.keys()
+    given |= never
     if load.gguf is not None:
         given["transformer"] = load_gguf(load, load.gguf.file)
-    check_weights(load.model, load.folder, unread=given)
+        unread.add("transformer")
+    check_weights(load.model, load.folder, unread=unread)
     dtypes = _dtypes(load)
     try:
         given |= load_originals(load, dtypes, unread=given)
@@ -160,6 +173,22 @@ def load_pipeline(load: Load, **given: Any) -> Any:
         ) from error
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+def _unchanged_encoders(load: Load) -> set[str]:
+    """Text encoders that no LoRA can change: they need not be there before a text is encoded."""
+    import diffusers
+
+    family = getattr(diffusers, load.pipeline, None)
+    if family is None:
+        return set()
+    takes = inspect.signature(family.__init__).parameters
+    return {part for part in ENCODERS if part in takes} - set(family._lora_loadable_modules)
+
+
+def _parts_of(pipe: Any) -> dict[str, Any]:
+    """The components that the pipeline has."""
+    return {name: part for name, part in pipe.components.items() if part is not None}
 
 
 def store_as_fp8(denoiser: Any, compute_dtype: torch.dtype) -> None:

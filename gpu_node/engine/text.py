@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 import torch
 
+from common.embeddings import EmbeddedText
 from common.prompt_chunks import count_tokens
 from common.shot import Shot
 from gpu_node.engine.clip_text import clip_chunks, encode_sd15, encode_sdxl, repeated
-from gpu_node.engine.placement import DevicePlacement
+from gpu_node.engine.embedding_file import Embeddings, Shapes, Unfit, read_embeddings, write_embeddings
+from gpu_node.engine.placement import DevicePlacement, denoiser_of
 from gpu_node.errors import RenderError
-from gpu_node.protocol import Encode, Load
-
-#: Pipeline argument to embedding of one text.
-Embeddings = dict[str, torch.Tensor]
+from gpu_node.protocol import Encode, Encoded, Load
 
 #: Where the padding is stripped again, a text is padded to a multiple of so many tokens.
 _PAD_TOKENS = 64
 
 
-class Side(NamedTuple):
-    """A text and all that decides its embeddings, besides the encoders and their LoRAs."""
-
-    text: str
-    negative: bool = False
-    #: As counted by people: 1 is the last layer of the text encoder; 0: as the family has it.
-    clip_skip: int = 0
-
-
 class Texts:
-    """The texts of a batch, encoded for one pipeline."""
+    """The texts of a batch, embedded for one pipeline."""
 
     def __init__(self, pipe: Any, load: Load, placement: DevicePlacement) -> None:
         if load.pipeline not in TEXTS:
@@ -42,24 +34,36 @@ class Texts:
         self._load = load
         self._placement = placement
         #: A text that cannot be encoded is the reason why.
-        self._known: dict[Side, Embeddings | RenderError] = {}
+        self._known: dict[EmbeddedText, Embeddings | RenderError] = {}
 
     def forget(self) -> None:
         self._known = {}
 
-    def encode(self, command: Encode, on_text: Callable[[], None]) -> None:
-        """Know the texts of the command and forget all others; those already known are not encoded again.
+    def encode(self, command: Encode, on_text: Callable[[], None]) -> Encoded:
+        """Know the texts of the command and forget all others.
 
+        Those that are known or in files are not encoded, so that no text encoder is needed if all are.
         `on_text` is called after each.
         """
-        wanted = _sides(command)
-        if self._known.keys() >= wanted.keys():
-            return
-        with self._placement.encoding(), torch.no_grad():
-            known, self._known = self._known, {}
-            for side in wanted:
-                self._known[side] = known.get(side) or self._encode(side)
+        wanted = {EmbeddedText(one.text, one.negative, one.clip_skip): one.file for one in command.texts}
+        self._known = {text: self._known[text] for text in wanted if text in self._known}
+        unfit: dict[Path, str] = {}
+        for text, file in wanted.items():
+            if text not in self._known and file is not None and file.exists():
+                try:
+                    self._known[text] = self._placed(read_embeddings(file, self._shapes))
+                    on_text()
+                except Unfit as error:
+                    unfit[file] = str(error)
+        missing = {text: file for text, file in wanted.items() if text not in self._known}
+        if not missing:
+            self._placement.settle()
+            return Encoded(unfit=unfit)
+        with self._placement.encoding() as load_s, torch.no_grad():
+            for text, file in missing.items():
+                self._known[text] = self._encode(text, file)
                 on_text()
+        return Encoded(encoded=len(missing), load_s=load_s, unfit=unfit)
 
     def arguments(self, shots: Sequence[Shot]) -> dict[str, Any]:
         """Texts and guidance as arguments of a pipeline call, for a pass whose shots share their guidance.
@@ -67,17 +71,17 @@ class Texts:
         Raises the RenderError of a text that could not be encoded.
         """
         family, count = self._family, len(shots)
-        sides = [Side(shot.prompt, clip_skip=_clip_skip(shot)) for shot in shots]
+        texts = [EmbeddedText(shot.prompt, clip_skip=_clip_skip(shot)) for shot in shots]
         above = self._load.guided_above
         if above is not None and shots[0].guidance > above:
-            sides += [Side(shot.negative, True, _clip_skip(shot)) for shot in shots]
-        given = [self._embeddings(side) for side in sides]
+            texts += [EmbeddedText(shot.negative, True, _clip_skip(shot)) for shot in shots]
+        given = [self._embeddings(text) for text in texts]
         found: dict[str, Any] = {family.guidance: shots[0].guidance}
         for name in given[0]:
-            texts = family.level([one[name] for one in given])
-            found[name] = family.join(texts[:count])
-            if texts[count:]:
-                found[f"negative_{name}"] = family.join(texts[count:])
+            levelled = family.level([one[name] for one in given])
+            found[name] = family.join(levelled[:count])
+            if levelled[count:]:
+                found[f"negative_{name}"] = family.join(levelled[count:])
         return found
 
     def blind(self, shots: Sequence[Shot]) -> Any:
@@ -87,31 +91,43 @@ class Texts:
         """
         if "prompt_embeds" not in self._pipe._callback_tensor_inputs:
             raise RenderError("invalid_spec", "this model does not support blind_steps")
-        empty = self._embeddings(Side(""))["prompt_embeds"]
+        empty = self._embeddings(EmbeddedText(""))["prompt_embeds"]
         return self._family.join([empty] * len(shots))
 
-    def _embeddings(self, side: Side) -> Embeddings:
-        found = self._known[side]
+    @property
+    def _shapes(self) -> Shapes:
+        return self._family.shapes(denoiser_of(self._pipe).config)
+
+    def _embeddings(self, text: EmbeddedText) -> Embeddings:
+        found = self._known[text]
         if isinstance(found, RenderError):
             raise found
         return found
 
-    def _encode(self, side: Side) -> Embeddings | RenderError:
+    def _encode(self, text: EmbeddedText, file: Path | None) -> Embeddings | RenderError:
+        """The embeddings of a text, which are written to `file` as the encoder gives them."""
         tokenizer = getattr(self._pipe, self._load.tokenizer)
-        plain = side._replace(text=_without_special_tokens(tokenizer, side.text))
+        plain = text._replace(text=_without_special_tokens(tokenizer, text.text))
         tokens = self._family.count(tokenizer, self._family.written(self._pipe, plain.text))
         longest = self._load.max_tokens
         if tokens > longest:
-            which = "negative prompt" if side.negative else "prompt"
+            which = "negative prompt" if text.negative else "prompt"
             message = f"the {which} has {tokens} tokens, the model reads {longest}; shorten it"
             return RenderError("prompt_too_long", message)
         short = min(longest, -(-tokens // _PAD_TOKENS) * _PAD_TOKENS)
         length = longest if self._family.keeps_padding else short
         found = self._family.encode(self._pipe, plain, self._placement.text_device, length)
+        if file is not None:
+            with suppress(OSError):  # then it is not shared
+                write_embeddings(file, found)
+        return self._placed(found)
+
+    def _placed(self, embeddings: Embeddings) -> Embeddings:
+        """Where and as the denoiser takes them."""
         dtype = getattr(torch, self._load.compute_dtype)
         return {
             name: tensor.to(self._placement.device, dtype if tensor.is_floating_point() else tensor.dtype)
-            for name, tensor in found.items()
+            for name, tensor in embeddings.items()
         }
 
 
@@ -128,7 +144,9 @@ class TextFamily:
     """How one pipeline class takes its text."""
 
     #: (pipe, text, device, padded length) to embeddings by argument name.
-    encode: Callable[[Any, Side, str, int], Embeddings]
+    encode: Callable[[Any, EmbeddedText, str, int], Embeddings]
+    #: (config of the denoiser) to the shapes of the embeddings of one text.
+    shapes: Callable[[Any], Shapes]
     #: Embeddings of several texts as one argument.
     join: Callable[[list[Any]], Any]
     #: (pipe, text) to the text as the encoder reads it, template included.
@@ -141,11 +159,6 @@ class TextFamily:
     keeps_padding: bool = False
     #: Argument of the pipeline that takes a shot's guidance.
     guidance: str = "guidance_scale"
-
-
-def _sides(command: Encode) -> dict[Side, None]:
-    texts = [(text, False) for text in command.prompts] + [(text, True) for text in command.negatives]
-    return dict.fromkeys(Side(*text, clip_skip) for text in texts for clip_skip in command.clip_skips)
 
 
 def _clip_skip(shot: Shot) -> int:
@@ -181,57 +194,102 @@ def _padded(texts: list[Any]) -> Any:
     )
 
 
-def _z_image(pipe: Any, side: Side, device: str, length: int) -> Embeddings:
+def _z_image(pipe: Any, text: EmbeddedText, device: str, length: int) -> Embeddings:
     found, _ = pipe.encode_prompt(
-        [side.text], device=device, do_classifier_free_guidance=False, max_sequence_length=length
+        [text.text], device=device, do_classifier_free_guidance=False, max_sequence_length=length
     )
     return {"prompt_embeds": found[0]}
 
 
-def _klein(pipe: Any, side: Side, device: str, length: int) -> Embeddings:
-    found, _ = pipe.encode_prompt([side.text], device=device, max_sequence_length=length)
+def _klein(pipe: Any, text: EmbeddedText, device: str, length: int) -> Embeddings:
+    found, _ = pipe.encode_prompt([text.text], device=device, max_sequence_length=length)
     return {"prompt_embeds": found}
 
 
-def _flux1(pipe: Any, side: Side, device: str, length: int) -> Embeddings:
+def _flux1(pipe: Any, text: EmbeddedText, device: str, length: int) -> Embeddings:
     # CLIP reads the beginning, T5 everything.
-    first = _without_special_tokens(pipe.tokenizer, side.text)
-    found, pooled, _ = pipe.encode_prompt([first], [side.text], device=device, max_sequence_length=length)
+    first = _without_special_tokens(pipe.tokenizer, text.text)
+    found, pooled, _ = pipe.encode_prompt([first], [text.text], device=device, max_sequence_length=length)
     return {"prompt_embeds": found, "pooled_prompt_embeds": pooled}
 
 
-def _chroma(pipe: Any, side: Side, device: str, length: int) -> Embeddings:
+def _chroma(pipe: Any, text: EmbeddedText, device: str, length: int) -> Embeddings:
     found, _, mask, *_ = pipe.encode_prompt(
-        [side.text], device=device, do_classifier_free_guidance=False, max_sequence_length=length
+        [text.text], device=device, do_classifier_free_guidance=False, max_sequence_length=length
     )
     return {"prompt_embeds": found, "prompt_attention_mask": mask}
 
 
-def _qwen(pipe: Any, side: Side, device: str, _length: int) -> Embeddings:
-    found, _ = pipe.encode_prompt([side.text], device=device)
+def _qwen(pipe: Any, text: EmbeddedText, device: str, _length: int) -> Embeddings:
+    found, _ = pipe.encode_prompt([text.text], device=device)
     return {"prompt_embeds": found, "prompt_embeds_mask": torch.ones_like(found[..., 0], dtype=torch.long)}
 
 
-def _sd15(pipe: Any, side: Side, device: str, _length: int) -> Embeddings:
-    return {"prompt_embeds": encode_sd15(pipe, side.text, device, side.clip_skip)}
+def _sd15(pipe: Any, text: EmbeddedText, device: str, _length: int) -> Embeddings:
+    return {"prompt_embeds": encode_sd15(pipe, text.text, device, text.clip_skip)}
 
 
-def _sdxl(pipe: Any, side: Side, device: str, _length: int) -> Embeddings:
-    found, pooled = encode_sdxl(pipe, side.text, device, side.clip_skip)
-    if side.negative and not side.text and pipe.config.force_zeros_for_empty_prompt:
+def _sdxl(pipe: Any, text: EmbeddedText, device: str, _length: int) -> Embeddings:
+    found, pooled = encode_sdxl(pipe, text.text, device, text.clip_skip)
+    if text.negative and not text.text and pipe.config.force_zeros_for_empty_prompt:
         found, pooled = torch.zeros_like(found), torch.zeros_like(pooled)
     return {"prompt_embeds": found, "pooled_prompt_embeds": pooled}
 
 
+def _attended(config: Any) -> Shapes:
+    return {"prompt_embeds": (1, None, config.joint_attention_dim)}
+
+
+def _sdxl_shapes(config: Any) -> Shapes:
+    # The rest are six numbers of sizes.
+    pooled = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
+    return {
+        "prompt_embeds": (1, None, config.cross_attention_dim),
+        "pooled_prompt_embeds": (1, pooled),
+    }
+
+
 #: By pipeline class; `common.catalog.check.PIPELINES` lists them for those who have no torch.
 TEXTS = {
-    "ChromaPipeline": TextFamily(encode=_chroma, join=torch.cat, keeps_padding=True),
-    "ZImagePipeline": TextFamily(encode=_z_image, join=list, written=_in_chat),
-    "FluxPipeline": TextFamily(encode=_flux1, join=torch.cat, keeps_padding=True),
-    "Flux2KleinPipeline": TextFamily(encode=_klein, join=torch.cat, written=_in_chat, keeps_padding=True),
-    "QwenImagePipeline": TextFamily(
-        encode=_qwen, join=_padded, written=_in_template, guidance="true_cfg_scale"
+    "ChromaPipeline": TextFamily(
+        encode=_chroma,
+        shapes=lambda config: {**_attended(config), "prompt_attention_mask": (1, None)},
+        join=torch.cat,
+        keeps_padding=True,
     ),
-    "StableDiffusionPipeline": TextFamily(encode=_sd15, join=torch.cat, count=_clip_tokens, level=repeated),
-    "StableDiffusionXLPipeline": TextFamily(encode=_sdxl, join=torch.cat, count=_clip_tokens, level=repeated),
+    "ZImagePipeline": TextFamily(
+        encode=_z_image,
+        shapes=lambda config: {"prompt_embeds": (None, config.cap_feat_dim)},
+        join=list,
+        written=_in_chat,
+    ),
+    "FluxPipeline": TextFamily(
+        encode=_flux1,
+        shapes=lambda config: {
+            **_attended(config),
+            "pooled_prompt_embeds": (1, config.pooled_projection_dim),
+        },
+        join=torch.cat,
+        keeps_padding=True,
+    ),
+    "Flux2KleinPipeline": TextFamily(
+        encode=_klein, shapes=_attended, join=torch.cat, written=_in_chat, keeps_padding=True
+    ),
+    "QwenImagePipeline": TextFamily(
+        encode=_qwen,
+        shapes=lambda config: {**_attended(config), "prompt_embeds_mask": (1, None)},
+        join=_padded,
+        written=_in_template,
+        guidance="true_cfg_scale",
+    ),
+    "StableDiffusionPipeline": TextFamily(
+        encode=_sd15,
+        shapes=lambda config: {"prompt_embeds": (1, None, config.cross_attention_dim)},
+        join=torch.cat,
+        count=_clip_tokens,
+        level=repeated,
+    ),
+    "StableDiffusionXLPipeline": TextFamily(
+        encode=_sdxl, shapes=_sdxl_shapes, join=torch.cat, count=_clip_tokens, level=repeated
+    ),
 }

@@ -73,8 +73,7 @@ class EngineWorker:
         self._emit(protocol.Completed())
 
     def _encode(self, command: protocol.Encode) -> None:
-        self._held().texts.encode(command, lambda: self._emit(protocol.Alive()))
-        self._emit(protocol.Completed())
+        self._emit(self._held().texts.encode(command, lambda: self._emit(protocol.Alive())))
 
     def _render(self, command: protocol.Render) -> None:
         shots = [Shot.from_dict(one.spec) for one in command.shots]
@@ -82,15 +81,16 @@ class EngineWorker:
         # What a larger pass left in torch's cache would pass for the need of this one.
         self._peak.forget(cached=shape != self._shape)
         self._shape = shape
-        done = render_pass(self._held(), shots, self._step)
+        model = self._held()
+        done = render_pass(model, shots, self._step)
         for one, shot, picture in zip(command.shots, shots, done.pictures, strict=True):
             if isinstance(picture, RenderError):
                 self._emit(protocol.Failed(kind=picture.kind, message=str(picture), shot_id=one.id))
             else:
                 self._saver.save(one.id, shot, picture)
-        self._emit(
-            protocol.Done(denoise_s=done.denoise_s, decode_s=done.decode_s, peak_bytes=self._peak.measured())
-        )
+        # A pass without the text encoders that later ones have beside them tells nothing of those.
+        peak = self._peak.measured() if model.placement.holds_all else None
+        self._emit(protocol.Done(denoise_s=done.denoise_s, decode_s=done.decode_s, peak_bytes=peak))
 
     def _step(self, done: int, total: int) -> None:
         if self._interrupted.is_set():

@@ -15,7 +15,7 @@ from PIL import Image
 from gpu_node import protocol
 from gpu_node.agent.engine_client import EngineClient
 from gpu_node.probe import NvidiaProbe
-from tests.engine_talk import ask, load_command, render, render_command, rendered, shot
+from tests.engine_talk import ask, encode_command, load_command, render, render_command, rendered, shot
 from tests.node_process import Node, outlived, tickets
 from tests.node_worker import lease
 from tests.scripted_farm import ScriptedFarm, running_farm
@@ -123,7 +123,7 @@ def test_a_card_and_a_cpu_draw_the_same_picture(
 def test_a_pass_reports_the_memory_it_took(engine: EngineClient, tiny_model: Path) -> None:
     one = shot()
     ask(engine, load_command(tiny_model, compute_dtype="bfloat16", weights=BF16))
-    ask(engine, protocol.Encode(prompts=(one.prompt,)))
+    ask(engine, encode_command(one.prompt))
 
     done = next(event for event in ask(engine, render_command(one)) if isinstance(event, protocol.Done))
 
@@ -147,7 +147,7 @@ def test_a_pass_too_large_for_the_card_is_out_of_memory_and_the_engine_lives(
 ) -> None:
     ask(engine, load_command(tiny_model))
     huge = shot(width=65536, height=65536, steps=1)
-    ask(engine, protocol.Encode(prompts=(huge.prompt,)))
+    ask(engine, encode_command(huge.prompt))
 
     failed = ask(engine, render_command(huge))[-1]
 

@@ -19,7 +19,7 @@ from common.catalog.samplers import method_and_schedule
 from common.shot import Shot
 from gpu_node import protocol
 from gpu_node.agent.engine_client import EngineClient
-from tests.engine_talk import ask, load_command, pixels, render, render_command, shot
+from tests.engine_talk import ask, encode_command, load_command, pixels, render, render_command, shot
 from tests.tiny_families import TWINS
 
 
@@ -156,7 +156,7 @@ def test_a_sampler_that_runs_the_denoiser_twice_a_step_counts_its_steps_and_not_
         ),
     )
     one = shot(steps=3, sampler="heun", guidance=5.0)
-    ask(engine, protocol.Encode(prompts=(one.prompt,), negatives=("",)))
+    ask(engine, encode_command(one.prompt, negatives=("",)))
 
     steps = [event.done for event in ask(engine, render_command(one)) if isinstance(event, protocol.Step)]
 

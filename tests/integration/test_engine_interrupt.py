@@ -10,7 +10,7 @@ import pytest
 from common.shot import Shot
 from gpu_node import protocol
 from gpu_node.agent.engine_client import EngineClient
-from tests.engine_talk import ask, load_command, next_event, render, render_command, shot
+from tests.engine_talk import ask, encode_command, load_command, next_event, render, render_command, shot
 
 #: Its pass has both sides of guidance and embeddings that change on the way: all that may be left behind.
 ENDLESS = shot(steps=100_000, guidance=4.0, negative="a cup", knobs=(("blind_steps", 2),))
@@ -28,7 +28,7 @@ def engine(tmp_path: Path, tiny_model: Path) -> Iterator[EngineClient]:
 
 def begin(engine: EngineClient, endless: Shot) -> None:
     """Return in the middle of the shot's pass."""
-    ask(engine, protocol.Encode(prompts=(endless.prompt, ""), negatives=(endless.negative,)))
+    ask(engine, encode_command(endless.prompt, "", negatives=(endless.negative,)))
     engine.send(render_command(endless))
     for _ in range(4):
         assert isinstance(next_event(engine), protocol.Step)

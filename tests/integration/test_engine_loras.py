@@ -10,7 +10,16 @@ from safetensors.torch import load_file, save_file
 
 from gpu_node import protocol
 from gpu_node.agent.engine_client import EngineClient
-from tests.engine_talk import ask, engine_lora, load_command, pixels, render, render_command, shot
+from tests.engine_talk import (
+    ask,
+    encode_command,
+    engine_lora,
+    load_command,
+    pixels,
+    render,
+    render_command,
+    shot,
+)
 from tests.tiny import save_lora
 
 
@@ -126,7 +135,7 @@ def test_a_lora_of_numbers_that_are_none_gives_no_picture(
     save_file(broken, str(tmp_path / "nan.safetensors"))
     ask(engine, load_command(tiny_model, loras=(engine_lora(tmp_path / "nan.safetensors"),)))
     one = shot()
-    ask(engine, protocol.Encode(prompts=(one.prompt,)))
+    ask(engine, encode_command(one.prompt))
 
     events = ask(engine, render_command(one))
 

@@ -14,7 +14,7 @@ import pytest
 from gpu_node import protocol
 from gpu_node.agent.engine_client import EngineClient
 from gpu_node.errors import RenderError
-from tests.engine_talk import ask, load_command, next_event, render_command, shot
+from tests.engine_talk import ask, encode_command, load_command, next_event, render_command, shot
 
 _PARENT = """
 import sys, time
@@ -64,7 +64,7 @@ def test_an_engine_that_aborts_for_want_of_memory_ran_out_of_it(
 def test_a_killed_engine_is_an_engine_that_died(engine: EngineClient, tiny_model: Path) -> None:
     ask(engine, load_command(tiny_model))
     endless = shot(steps=100_000)
-    ask(engine, protocol.Encode(prompts=(endless.prompt,)))
+    ask(engine, encode_command(endless.prompt))
     engine.send(render_command(endless))
     assert isinstance(next_event(engine), protocol.Step)
     assert engine.pid is not None
@@ -112,7 +112,7 @@ def test_an_engine_that_not_even_a_kill_ends_is_given_up_as_a_lost_card(
 def test_an_engine_that_reads_nothing_holds_nobody_up(engine: EngineClient) -> None:
     os.kill(engine.pid or 0, signal.SIGSTOP)
     # More than fits a pipe.
-    engine.send(protocol.Encode(prompts=("a very long prompt " * 10_000,)))
+    engine.send(encode_command("a very long prompt " * 10_000))
 
     assert engine.event(0.1) is None
     engine.kill()
@@ -179,7 +179,7 @@ def test_an_engine_in_the_middle_of_a_pass_ends_when_its_stdin_closes(
 ) -> None:
     ask(engine, load_command(tiny_model))
     endless = shot(steps=100_000)
-    ask(engine, protocol.Encode(prompts=(endless.prompt,)))
+    ask(engine, encode_command(endless.prompt))
     engine.send(render_command(endless))
     assert isinstance(next_event(engine), protocol.Step)
 

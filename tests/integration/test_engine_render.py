@@ -12,7 +12,16 @@ from PIL import Image
 from common.catalog import folder_identity
 from gpu_node import protocol
 from gpu_node.agent.engine_client import EngineClient
-from tests.engine_talk import ask, load_command, pixels, render, render_command, rendered, shot
+from tests.engine_talk import (
+    ask,
+    encode_command,
+    load_command,
+    pixels,
+    render,
+    render_command,
+    rendered,
+    shot,
+)
 
 
 def levels(file: Path) -> numpy.ndarray:
@@ -56,7 +65,7 @@ def test_a_folder_that_is_no_pipeline_is_a_load_error(
 def test_an_image_event_tells_the_file_as_it_is(engine: EngineClient, tiny_model: Path) -> None:
     ask(engine, load_command(tiny_model))
     one = shot(format="webp", quality=80, width=48, height=64)
-    ask(engine, protocol.Encode(prompts=(one.prompt,)))
+    ask(engine, encode_command(one.prompt))
 
     events = ask(engine, render_command(one))
 
@@ -144,7 +153,7 @@ def test_a_negative_prompt_counts_with_guidance_and_not_without(
 def test_a_prompt_too_long_for_the_model_is_refused_not_cut(engine: EngineClient, tiny_model: Path) -> None:
     ask(engine, load_command(tiny_model))
     long = shot(prompt="mug " * 100)
-    ask(engine, protocol.Encode(prompts=(long.prompt,)))
+    ask(engine, encode_command(long.prompt))
 
     failed = failure(ask(engine, render_command(long)))
 
@@ -162,15 +171,15 @@ def test_special_tokens_in_a_prompt_are_plain_nothing(engine: EngineClient, tiny
 def test_every_text_that_is_encoded_is_a_sign_of_life(engine: EngineClient, tiny_model: Path) -> None:
     ask(engine, load_command(tiny_model))
 
-    heard = ask(engine, protocol.Encode(prompts=("one", "two"), negatives=("three",)))
+    heard = ask(engine, encode_command("one", "two", negatives=("three",)))
 
-    assert [type(event) for event in heard] == [protocol.Alive] * 3 + [protocol.Completed]
+    assert [type(event) for event in heard] == [protocol.Alive] * 3 + [protocol.Encoded]
 
 
 def test_an_unknown_sampler_is_the_shots_fault(engine: EngineClient, tiny_model: Path) -> None:
     ask(engine, load_command(tiny_model))
     one = shot(sampler="ddim")
-    ask(engine, protocol.Encode(prompts=(one.prompt,)))
+    ask(engine, encode_command(one.prompt))
 
     assert failure(ask(engine, render_command(one))).kind == "invalid_spec"
 

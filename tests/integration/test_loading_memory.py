@@ -12,12 +12,14 @@ import pytest
 from common.catalog import load_catalog
 from common.fit import ram_bytes
 from common.units import MIB
+from gpu_node import protocol
 from tests.engine_talk import load_command
 
 #: What libraries take for themselves while they load.
 OWN = 48 * MIB
 
-#: Loads the model of the command in its argument; prints how much anonymous memory that took at the most.
+#: Loads the model of the command in its argument, and embeds the texts of one if there is a third argument;
+#: prints how much anonymous memory that took at the most.
 #: Mapped files do not count: the system takes their pages back when it needs them.
 LOAD = """
 import sys, threading
@@ -25,7 +27,7 @@ from pathlib import Path
 import diffusers, transformers
 from gpu_node.identity import Hashes
 from gpu_node.engine.pipelines import LoadedModelSlot
-from gpu_node.protocol import Load
+from gpu_node.protocol import Encode, Load
 
 def anonymous():
     told = Path("/proc/self/status").read_text().split("RssAnon:")[1]
@@ -39,7 +41,10 @@ getattr(diffusers, "ZImagePipeline"), getattr(transformers, "Qwen3Model")
 loaded, seen = threading.Event(), [anonymous()]
 watcher = threading.Thread(target=watch)
 watcher.start()
-LoadedModelSlot("cpu", Hashes(Path(sys.argv[2]))).hold(Load.model_validate_json(sys.argv[1]))
+slot = LoadedModelSlot("cpu", Hashes(Path(sys.argv[2])))
+slot.hold(Load.model_validate_json(sys.argv[1]))
+for texts in sys.argv[3:]:
+    slot.model.texts.encode(Encode.model_validate_json(texts), lambda: None)
 loaded.set()
 watcher.join()
 print(max(seen) - seen[0])
@@ -59,14 +64,35 @@ def test_loading_fp8_takes_no_more_of_the_host_than_is_predicted(tmp_path: Path,
         placement=recipe.placement,
     )
 
-    arguments = [command.model_dump_json(), str(tmp_path / "hashes.json")]
+    taken = taken_by(tmp_path, command)
+
+    predicted = ram_bytes(replace(klein, components=components), recipe)
+    assert taken < predicted * 1.1 + OWN
+
+
+@pytest.mark.parametrize("word", ["text_encoder_first", "text_encoder_on_cpu"])
+def test_texts_whose_embeddings_are_there_need_no_text_encoder(tmp_path: Path, word: str) -> None:
+    components = save_medium_z_image(tmp_path / "model", "bfloat16")
+    command = load_command(tmp_path / "model", placement=(word,))
+    text = protocol.EngineText(text="a red mug", file=tmp_path / "embedding.safetensors")
+    texts = protocol.Encode(texts=(text,))
+
+    encoding = taken_by(tmp_path, command, texts)
+    fetched = taken_by(tmp_path, command, texts)
+
+    # Read as float32, which is not the dtype of the files.
+    assert encoding - fetched > 4 * components["text_encoder"] * 0.9
+
+
+def taken_by(folder: Path, *commands: protocol.Command) -> int:
+    """Bytes that loading, and embedding texts, took at the most."""
+    load, *texts = (command.model_dump_json() for command in commands)
+    arguments = [load, str(folder / "hashes.json"), *texts]
     answer = subprocess.run(
         [sys.executable, "-c", LOAD, *arguments], capture_output=True, text=True, check=False
     )
-
     assert answer.returncode == 0, answer.stderr
-    predicted = ram_bytes(replace(klein, components=components), recipe)
-    assert int(answer.stdout) < predicted * 1.1 + OWN
+    return int(answer.stdout)
 
 
 def save_medium_z_image(folder: Path, dtype: str) -> dict[str, int]:

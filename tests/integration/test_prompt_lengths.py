@@ -13,7 +13,7 @@ from common.model_files import SHIPPED
 from coordinator.submission.tokens import Reader, Tokenizers
 from gpu_node import protocol
 from gpu_node.agent.engine_client import EngineClient
-from tests.engine_talk import ask, load_command, render_command, shot
+from tests.engine_talk import ask, encode_command, load_command, render_command, shot
 from tests.tiny_families import TWINS
 
 MODELS = (
@@ -52,7 +52,7 @@ def prompt_of(reader: Reader, tokens: int, end: str) -> str:
 
 def refused_by(engine: EngineClient, prompt: str) -> bool:
     one = shot(prompt=prompt, steps=1, sampler="euler")
-    ask(engine, protocol.Encode(prompts=(prompt,)))
+    ask(engine, encode_command(prompt))
     answer = ask(engine, render_command(one))
     failed = [event.kind for event in answer if isinstance(event, protocol.Failed)]
     assert failed in ([], ["prompt_too_long"]), failed

@@ -43,7 +43,7 @@ def main() -> None:
                 _work(_LOAD_S)
                 lines.emit(protocol.Completed())
             case protocol.Encode():
-                lines.emit(protocol.Completed())
+                lines.emit(protocol.Encoded())
             case protocol.Render() as command:
                 lines.emit(_rendered(command, lines, saver))
 

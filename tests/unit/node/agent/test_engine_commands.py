@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 
 from common.catalog import GgufFile, load_catalog
 from common.shot import LoraUse
-from gpu_node.agent.engine_commands import BatchShot, encode_command, load_command, passes
+from gpu_node.agent.engine_commands import (
+    BatchShot,
+    encode_command,
+    load_command,
+    passes,
+    texts_of_batch,
+)
 from gpu_node.errors import RenderError
 from gpu_node.identity import Hashes
 from gpu_node.library import Library
@@ -60,31 +66,24 @@ def test_a_pass_starts_with_the_first_shot_that_waits() -> None:
     assert cut == [[1, 3], [2]]
 
 
-def test_each_distinct_text_is_encoded_once() -> None:
+def test_each_distinct_text_is_encoded_once_with_the_file_of_its_embedding() -> None:
     batch = [batch_shot(seed=seed, prompt=prompt) for seed in (1, 2) for prompt in ("a mug", "a lamp")]
+    texts = texts_of_batch(batch, tiny_command(Path()))
 
-    assert encode_command(batch, tiny_command(Path())).prompts == ("a mug", "a lamp")
+    told = encode_command(texts, {texts[1]: Path("lamp")}).texts
+
+    assert [(one.text, one.file) for one in told] == [("a mug", None), ("a lamp", Path("lamp"))]
 
 
 def test_negatives_are_encoded_only_where_guidance_uses_them() -> None:
     batch = [batch_shot(negative="blurry"), batch_shot(negative="dark", guidance=2.0)]
 
-    assert encode_command(batch, tiny_command(Path())).negatives == ("dark",)
-    assert encode_command(batch, tiny_command(Path(), guided_above=None)).negatives == ()
+    def negatives(**changes: Any) -> list[str]:
+        texts = texts_of_batch(batch, tiny_command(Path(), **changes))
+        return [one.text for one in encode_command(texts).texts if one.negative]
 
-
-def test_blind_steps_need_the_empty_prompt_too() -> None:
-    batch = [batch_shot(knobs=(("blind_steps", 1.0),))]
-
-    assert encode_command(batch, tiny_command(Path())).prompts == ("a red mug", "")
-
-
-def test_each_text_is_encoded_by_every_clip_skip_of_the_batch() -> None:
-    batch = [batch_shot(seed=seed, knobs=knobs) for seed, knobs in enumerate(((), (("clip_skip", 2.0),), ()))]
-
-    command = encode_command(batch, tiny_command(Path()))
-
-    assert (command.clip_skips, command.texts) == ((0, 2), 2)
+    assert negatives() == ["dark"]
+    assert negatives(guided_above=None) == []
 
 
 @pytest.fixture

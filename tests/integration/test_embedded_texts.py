@@ -1,0 +1,142 @@
+"""An engine takes embeddings from files where it can, of every family, and draws the same from them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.catalog import load_catalog
+from common.shot import Shot
+from gpu_node import protocol
+from gpu_node.agent.engine_client import EngineClient
+from tests.engine_talk import ask, encode_command, engine_lora, load_command, pixels, render_command, shot
+from tests.tiny import save_lora
+from tests.tiny_families import TWINS
+
+
+@pytest.fixture(scope="module")
+def folder_of(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Callable[[str], Path]:
+    """Where the tiny twin of a family's models is; made once."""
+    made: dict[str, Path] = {"z-image": tiny_model}
+
+    def folder(family: str) -> Path:
+        if family not in made:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                made[family] = TWINS[family](tmp_path_factory.mktemp(family))
+        return made[family]
+
+    return folder
+
+
+def drawn(engine: EngineClient, texts: protocol.Encode, *shots: Shot) -> tuple[protocol.Encoded, list[bytes]]:
+    """What the engine says of the texts, and the pixels of a pass."""
+    answer = ask(engine, texts)[-1]
+    assert isinstance(answer, protocol.Encoded)
+    heard = ask(engine, render_command(*shots))
+    files = {event.shot_id: event.file for event in heard if isinstance(event, protocol.Image)}
+    return answer, [pixels(files[one.id]) for one in shots]
+
+
+@pytest.mark.parametrize(
+    "model", ["z-image", "chroma1-hd", "flux1-dev", "flux2-klein-4b", "qwen-image", "sdxl", "sd15"]
+)
+def test_pictures_from_stored_embeddings_are_those_of_the_encoder_bit_for_bit(
+    engine: EngineClient, folder_of: Callable[[str], Path], tmp_path: Path, model: str
+) -> None:
+    family = load_catalog().models[model].family
+    above = family.guidance_doubles_above
+    guidance = 0.0 if above is None else above + 2.5
+    changes: dict[str, Any] = {
+        "pipeline": family.pipeline,
+        "max_tokens": family.max_tokens,
+        "tokenizer": family.tokenizer,
+        "guided_above": above,
+        "placement": ("text_encoder_on_cpu",),
+    }
+    shots = [shot(prompt=f"mug {number}", steps=2, guidance=guidance, seed=number) for number in range(2)]
+    sides = [("mug 0", False), ("mug 1", False), ("", True)]
+    texts = protocol.Encode(
+        texts=tuple(
+            protocol.EngineText(text=text, negative=is_negative, file=tmp_path / f"{place}.safetensors")
+            for place, (text, is_negative) in enumerate(sides)
+        )
+    )
+    ask(engine, load_command(folder_of(family.name), **changes))
+    first, encoded = drawn(engine, texts, *shots)
+    assert (first.encoded, first.unfit) == (3, {})
+    assert len([*tmp_path.glob("*.safetensors")]) == 3
+
+    engine.kill()
+    engine.start()
+    ask(engine, load_command(folder_of(family.name), **changes))
+    second, fetched = drawn(engine, texts, *shots)
+
+    assert (second.encoded, second.load_s, second.unfit) == (0, 0.0, {})
+    assert fetched == encoded
+    assert encoded[0] != encoded[1]
+
+
+def test_an_embedding_of_another_model_is_encoded_again_in_its_place(
+    engine: EngineClient, folder_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    klein = load_catalog().models["flux2-klein-4b"].family
+    file = tmp_path / "text.safetensors"
+    texts = protocol.Encode(texts=(protocol.EngineText(text="a red mug", file=file),))
+    ask(
+        engine,
+        load_command(folder_of("flux2-klein"), pipeline=klein.pipeline, max_tokens=klein.max_tokens),
+    )
+    ask(engine, texts)
+    other = file.read_bytes()
+    ask(engine, load_command(folder_of("z-image")))
+
+    answer, (first,) = drawn(engine, texts, shot())
+
+    assert (answer.encoded, [*answer.unfit]) == (1, [file])
+    assert "shape" in answer.unfit[file]
+    assert file.read_bytes() != other
+    ask(engine, load_command(folder_of("z-image"), recipe="again"))
+    answer, (second,) = drawn(engine, texts, shot())
+    assert (answer.encoded, second == first) == (0, True)
+
+
+def test_a_text_encoder_is_read_when_the_first_text_needs_it(
+    engine: EngineClient, tiny_model: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "text.safetensors"
+
+    def text(name: str) -> protocol.EngineText:
+        return protocol.EngineText(text=name, file=file if name == "one" else None)
+
+    ask(engine, load_command(tiny_model, recipe="first"))
+    read = ask(engine, protocol.Encode(texts=(text("one"),)))[-1]
+    ask(engine, load_command(tiny_model, recipe="second"))
+    stored = ask(engine, protocol.Encode(texts=(text("one"),)))[-1]
+    mixed = ask(engine, protocol.Encode(texts=(text("one"), text("two"))))[-1]
+    known = ask(engine, protocol.Encode(texts=(text("two"), text("three"))))[-1]
+
+    assert all(isinstance(answer, protocol.Encoded) for answer in (read, stored, mixed, known))
+    assert [answer.encoded for answer in (read, stored, mixed, known)] == [1, 0, 1, 1]  # type: ignore[union-attr]
+    assert [answer.load_s > 0 for answer in (read, stored, mixed, known)] == [True, False, True, False]  # type: ignore[union-attr]
+
+
+def test_a_lora_that_changes_no_text_encoder_leaves_embeddings_known(
+    engine: EngineClient, tiny_model: Path, tmp_path: Path
+) -> None:
+    lora = engine_lora(save_lora(tmp_path / "style.safetensors", tiny_model))
+    ask(engine, load_command(tiny_model))
+    ask(engine, encode_command("a red mug"))
+    ask(engine, load_command(tiny_model, loras=(lora,)))
+
+    with_lora, (styled,) = drawn(engine, encode_command("a red mug"), shot())
+
+    assert with_lora.encoded == 0
+    engine.kill()
+    engine.start()
+    ask(engine, load_command(tiny_model, loras=(lora,)))
+    assert drawn(engine, encode_command("a red mug"), shot())[1] == [styled]
