@@ -90,6 +90,15 @@ class Retention(Section):
     details_days: Annotated[int, Field(ge=0)] = 90
 
 
+class Embeddings(Section):
+    """Embeddings of prompts, which nodes share through the store."""
+
+    #: Whether nodes fetch the embeddings that others computed, and store theirs.
+    shared: bool = True
+    #: Hours for which the store keeps an embedding.
+    keep_hours: Positive = 24
+
+
 class Storage(Section):
     #: `s3://bucket` or `file:FOLDER`.
     url: str = "s3://shotfarm"
@@ -153,6 +162,7 @@ class Settings(Section):
     nodes: tuple[EmbeddedNode, ...] = ()
     timing: Timing = Timing()
     retention: Retention = Retention()
+    embeddings: Embeddings = Embeddings()
     money: Money = Money()
     storage: Storage = Storage()
     keys: Keys = Keys()

@@ -60,6 +60,7 @@ from coordinator.calls.grouped_calls import GroupedCalls
 from coordinator.calls.long_polls import Claims, Orders
 from coordinator.calls.thread_pools import ThreadPools
 from coordinator.calls.traffic import Traffic
+from coordinator.embeddings import SharedEmbeddings
 from coordinator.explain.wording import misfits
 from coordinator.farm_catalog import FarmCatalog
 from coordinator.ledger import Ledger, Reported
@@ -95,6 +96,7 @@ class Farm:
     threads: ThreadPools
     traffic: Traffic
     metrics: FarmCollector
+    embeddings: SharedEmbeddings
     dispatcher: Loop
     look_ahead: LookAhead
     #: What else it does by itself.

@@ -33,6 +33,7 @@ from coordinator.calls.grouped_calls import GroupedCalls
 from coordinator.calls.long_polls import Claims, Orders
 from coordinator.calls.thread_pools import OPERATOR_THREADS, ThreadPools
 from coordinator.calls.traffic import Traffic
+from coordinator.embeddings import SharedEmbeddings, clear_embeddings
 from coordinator.farm import Farm
 from coordinator.farm_catalog import FarmCatalog
 from coordinator.http.access import configured
@@ -60,6 +61,8 @@ _LOOK_EVERY_S = 1.0
 _PATIENCE = 2.0
 #: Between two looks for what is left in quarantine.
 _QUARANTINE_S = 600.0
+#: Between two looks for embeddings that are too old.
+_EMBEDDINGS_S = 3600.0
 _DAY_S = 86400.0
 
 
@@ -116,10 +119,18 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
         ingest_queue=IngestQueue(publisher, period_s=timing.sweep_s),
         threads=threads,
         traffic=traffic,
+        embeddings=SharedEmbeddings(
+            ledger=ledger,
+            store=store,
+            catalog=farm_catalog.catalog,
+            traffic=traffic,
+            shared=settings.embeddings.shared,
+            expires_s=int(timing.upload_grant_s),
+        ),
         metrics=FarmCollector(ledger, publisher, traffic, currency=settings.money.currency),
         dispatcher=dispatching,
         look_ahead=_look_ahead(ledger, claims, dispatching, timing),
-        loops=_loops(ledger, publisher, store, period_s=timing.sweep_s),
+        loops=_loops(ledger, publisher, store, settings),
     )
 
 
@@ -156,16 +167,22 @@ def _look_ahead(ledger: Ledger, claims: Claims, dispatching: Loop, timing: Timin
     )
 
 
-def _loops(ledger: Ledger, publisher: Publisher, store: Store, *, period_s: float) -> tuple[Loop, ...]:
+def _loops(ledger: Ledger, publisher: Publisher, store: Store, settings: Settings) -> tuple[Loop, ...]:
     """Each by itself: no server that hangs may make a leader look dead, or leases outlive their holders."""
+    period_s, keep_hours = settings.timing.sweep_s, settings.embeddings.keep_hours
     sweeper = Sweeper(ledger, publisher, store)
     clear = _as_leader(ledger, lambda: clear_quarantine(store, ledger, now=time.time()))
+
+    def forget() -> None:
+        clear_embeddings(store, now=time.time(), keep_hours=keep_hours)
+
     return (
         Loop("leading", ledger.show_life, period_s=period_s),
         Loop("sweeper", sweeper.sweep, period_s=period_s),
         Loop("uploads", sweeper.ask_again, period_s=period_s),
         Loop("retention", lambda: thin(ledger), period_s=period_s),
         Loop("quarantine", clear, period_s=_QUARANTINE_S),
+        Loop("embeddings", _as_leader(ledger, forget), period_s=_EMBEDDINGS_S),
         Loop("erasure", _as_leader(ledger, lambda: erase(store, ledger)), period_s=period_s),
     )
 

@@ -35,6 +35,7 @@ from common.messages import (
     Report,
     Spent,
 )
+from common.nodes import Terms
 from common.settings import Keys, Settings, Storage, Timing
 from common.units import GIB
 from coordinator.farm import Farm
@@ -157,9 +158,11 @@ def drawn(shot: LeasedShot) -> bytes:
 class ScriptedNode:
     """Takes tickets off the queue and speaks the API as `farm-node` does, one step at a time."""
 
-    def __init__(self, farm: RunningFarm, *, name: str = "node-1", vram_gib: int = 8) -> None:
+    def __init__(
+        self, farm: RunningFarm, *, name: str = "node-1", vram_gib: int = 8, terms: Terms = "owned"
+    ) -> None:
         self.http = farm.client("node")
-        join = Join(name=name, card=card(vram_gib), models=("tiny", "tiny-24"))
+        join = Join(name=name, card=card(vram_gib), models=("tiny", "tiny-24"), terms=terms)
         self.joined = Joined.model_validate_json(self.post("/v1/nodes", join).content)
 
     def post(self, path: str, message: Any) -> httpx.Response:

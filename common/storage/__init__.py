@@ -13,6 +13,8 @@ from common.errors import Invalid
 PART = 64 * 2**20
 #: Prefix of model files; the rest of their keys is their SHA-256. Nothing removes them but an operator.
 MODELS = "models/"
+#: Prefix of embeddings; the rest of their keys is that of `common.embeddings`. They are deleted after a time.
+EMBEDDINGS = "embeddings/"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,8 +64,11 @@ class Store(Protocol):
     def delete(self, key: str) -> None:
         """Forget the object; no error when there is none."""
 
-    def keys(self, prefix: str) -> list[str]:
-        """All keys that begin with `prefix`, in order."""
+    def keys(self, prefix: str, *, stored_before: float | None = None) -> list[str]:
+        """All keys that begin with `prefix`, in order; of objects that were stored before that time.
+
+        In seconds since 1970, by the clock of the store.
+        """
 
     def sign_put(self, key: str, *, size: int, sha256: str, content_type: str, expires_s: int) -> SignedPut:
         """`sha256` in hex. The store refuses other bytes, another type or length, and a second PUT."""

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
+from math import inf
 from pathlib import Path
 from typing import BinaryIO
 
@@ -136,7 +137,7 @@ class DirectoryStore:
                 folder.rmdir()
                 folder = folder.parent
 
-    def keys(self, prefix: str) -> list[str]:
+    def keys(self, prefix: str, *, stored_before: float | None = None) -> list[str]:
         folder = self.root / prefix.rpartition("/")[0]
         # Unlike `rglob`, a walk does without a folder that is removed meanwhile.
         found = (
@@ -144,7 +145,20 @@ class DirectoryStore:
             for within, _, names in os.walk(folder)
             for name in names
         )
-        return sorted(key for key in found if key.startswith(prefix) and not key.startswith(_DRAFTS))
+        return sorted(
+            key
+            for key in found
+            if key.startswith(prefix)
+            and not key.startswith(_DRAFTS)
+            and (stored_before is None or self._stored_at(key) < stored_before)
+        )
+
+    def _stored_at(self, key: str) -> float:
+        """Infinite if it was deleted meanwhile."""
+        try:
+            return self._path(key).stat().st_mtime
+        except FileNotFoundError:
+            return inf
 
     def sign_put(self, key: str, *, size: int, sha256: str, content_type: str, expires_s: int) -> SignedPut:
         self._path(key)

@@ -187,10 +187,15 @@ class S3Store:
         with self._explained(key):
             self._client.delete_object(Bucket=self._bucket, Key=key)
 
-    def keys(self, prefix: str) -> list[str]:
+    def keys(self, prefix: str, *, stored_before: float | None = None) -> list[str]:
         with self._explained(prefix):
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
-            return sorted(item["Key"] for page in pages for item in page.get("Contents", ()))
+            return sorted(
+                item["Key"]
+                for page in pages
+                for item in page.get("Contents", ())
+                if stored_before is None or item["LastModified"].timestamp() < stored_before
+            )
 
     def sign_put(self, key: str, *, size: int, sha256: str, content_type: str, expires_s: int) -> SignedPut:
         checksum = base64.b64encode(bytes.fromhex(sha256)).decode()

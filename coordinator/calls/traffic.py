@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import get_args
 
 from prometheus_client import Counter, disable_created_metrics
 from prometheus_client.core import Metric
 
 from common.errors import Reason
+from common.messages import Fallback
 
 _MINUTE_S = 60.0
 
@@ -28,6 +29,14 @@ class Traffic:
         self._tickets = _counter("farm_tickets_published", "Tickets published", "lane", "vram_class")
         for reason in get_args(Reason):
             self._refusals.labels(reason)
+        self._embeddings = _counter(
+            "farm_embeddings", "Texts of batches by source of their embedding", "source"
+        )
+        self._fallbacks = _counter(
+            "farm_embedding_fallbacks", "Texts encoded because no stored embedding could be used", "reason"
+        )
+        for cause in get_args(Fallback):
+            self._fallbacks.labels(cause)
         self._recent_requests = _LastMinute(monotonic)
         self._recent_tickets = _LastMinute(monotonic)
 
@@ -42,8 +51,15 @@ class Traffic:
         self._tickets.labels(lane, vram_class).inc()
         self._recent_tickets.note()
 
+    def embeddings(self, fetched: int, encoded: int, fallbacks: Mapping[Fallback, int]) -> None:
+        """Count the texts of a batch."""
+        self._embeddings.labels("store").inc(fetched)
+        self._embeddings.labels("encoder").inc(encoded)
+        for reason, texts in fallbacks.items():
+            self._fallbacks.labels(reason).inc(texts)
+
     def collect(self) -> Iterator[Metric]:
-        for counter in (self._requests, self._refusals, self._tickets):
+        for counter in (self._requests, self._refusals, self._tickets, self._embeddings, self._fallbacks):
             yield from counter.collect()
 
     def requests_per_minute(self) -> int:

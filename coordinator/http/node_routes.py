@@ -87,6 +87,30 @@ async def grants(batch_id: str, wishes: messages.GrantRequests, farm: TheFarm) -
     return messages.Grants(grants=await farm.grants(batch_id, wishes.requests))
 
 
+@router.post("/batches/{batch_id}/embeddings")
+async def embeddings(
+    batch_id: str, request: messages.EmbeddingsRequest, farm: TheFarm
+) -> messages.StoredEmbeddings:
+    """Return presigned GETs for the embeddings of the batch, also for those that are not stored (404).
+
+    No URLs if nodes of this farm share none. 410: the lease has ended.
+    """
+    return await farm.threads.reports.run(farm.embeddings.find, batch_id, request)
+
+
+@router.post("/batches/{batch_id}/embeddings/reports", status_code=201)
+async def report_embeddings(
+    batch_id: str, report: messages.EmbeddingsReport, farm: TheFarm
+) -> messages.Grants:
+    """Report how the texts of a batch became embeddings; return presigned PUTs for those to be stored.
+
+    403: the farm takes none from this node, because it is a volunteer's or in quarantine. 410: the lease has
+    ended. 422: an embedding of a text that is not in the batch.
+    """
+    grants = await farm.threads.reports.run(farm.embeddings.accept, batch_id, report)
+    return messages.Grants(grants=tuple(grants))
+
+
 @router.post("/batches/{batch_id}/reports")
 async def report(batch_id: str, report: messages.Report, farm: TheFarm) -> messages.Ack:
     """Report one shot as uploaded or failed. Idempotent. 410: the lease has ended."""

@@ -4,6 +4,7 @@ from coordinator.ledger.database import open_engine
 from coordinator.ledger.leadership import Candidate, Lead, Replaced
 from coordinator.ledger.ledger import Ledger
 from coordinator.ledger.records import (
+    BatchTexts,
     Doomed,
     JoinedNode,
     NewJob,
@@ -21,6 +22,7 @@ from coordinator.ledger.rules import Rules
 from coordinator.scheduling.placing import Placement
 
 __all__ = [
+    "BatchTexts",
     "Candidate",
     "Doomed",
     "JoinedNode",

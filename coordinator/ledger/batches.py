@@ -19,7 +19,7 @@ from coordinator.ledger.duplicates import end_beaten, give_back, in_two_batches,
 from coordinator.ledger.endings import end_batch, whole_batch
 from coordinator.ledger.failure_policy import fail_shots
 from coordinator.ledger.measurements import Held, Pace, learn, note_out_of_memory, note_peaks
-from coordinator.ledger.records import Reported
+from coordinator.ledger.records import BatchTexts, Reported
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, nodes, plain, shots, works
 from coordinator.ledger.specs import quarantine_key, shot_of
@@ -69,6 +69,20 @@ def granted_keys(connection: Connection, requests: Sequence[tuple[str, GrantRequ
                 f"shot {request.shot_id[:12]} of batch {batch_id} is {attempt.state} and needs no upload"
             )
     return [quarantine_key(batch_id, request.shot_id, request.sha256) for batch_id, request in requests]
+
+
+def texts(connection: Connection, batch_id: str, token: str) -> BatchTexts:
+    """See `Ledger.texts`."""
+    query = select(batches, nodes.c.terms, nodes.c.distrusted_at).join_from(batches, nodes)
+    row = connection.execute(query.where(batches.c.id == batch_id)).one_or_none()
+    batch = must_match(batch_id, row, token)
+    _must_be_leased(batch_id, batch.state, batch.outcome)
+    specs = select(shots.c.spec).join_from(attempts, shots).where(attempts.c.batch_id == batch_id)
+    return BatchTexts(
+        model=batch.model,
+        shots=[shot_of(spec) for spec in connection.scalars(specs)],
+        is_trusted=batch.terms != "volunteer" and batch.distrusted_at is None,
+    )
 
 
 def accept_reports(write: Write, rules: Rules, reports: Sequence[tuple[str, Report]]) -> list[Reported]:

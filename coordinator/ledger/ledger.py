@@ -383,6 +383,11 @@ class Ledger:
         with self._transactions.read() as connection:
             return all_or_each(partial(batches.granted_keys, connection), requests)
 
+    def texts(self, batch_id: str, token: str) -> records.BatchTexts:
+        """The shots of a leased batch, of which embeddings are shared. Raises NotFound, or Gone."""
+        with self._transactions.read() as connection:
+            return batches.texts(connection, batch_id, token)
+
     def reports(self, reports: Sequence[tuple[str, Report]]) -> list[records.Reported | FarmError]:
         """Record shots as delivered or failed, many in one commit; repeated reports change nothing.
 

@@ -15,6 +15,16 @@ from common.work import Work
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class BatchTexts:
+    """What a leased batch says of its texts."""
+
+    model: str
+    shots: list[Shot]
+    #: Whether what its node computes may enter images that others render.
+    is_trusted: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class NewJob:
     """A manifest to be submitted."""
 

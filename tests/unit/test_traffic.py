@@ -1,6 +1,7 @@
 from typing import get_args
 
 from common.errors import Reason
+from common.messages import Fallback
 from coordinator.calls.traffic import Traffic
 
 
@@ -24,12 +25,23 @@ def test_totals_stay_and_the_last_minute_passes():
     assert (traffic.requests_per_minute(), traffic.tickets_per_minute()) == (3, 1)
     now[0] += 31
     assert (traffic.requests_per_minute(), traffic.tickets_per_minute()) == (1, 0)
-    refused = {("farm_refusals_total", reason): 0 for reason in get_args(Reason)}
-    assert told(traffic) == refused | {
+    none = {("farm_refusals_total", reason): 0 for reason in get_args(Reason)}
+    none |= {("farm_embedding_fallbacks_total", reason): 0 for reason in get_args(Fallback)}
+    assert told(traffic) == none | {
         ("farm_requests_total", "/v1/claims", "200"): 2,
         ("farm_requests_total", "/v1/jobs", "404"): 1,
         ("farm_tickets_published_total", "public", "8"): 1,
     }
+
+
+def test_texts_are_counted_by_the_source_of_their_embedding():
+    traffic = Traffic()
+    traffic.embeddings(3, 2, {"missing": 1, "damaged": 1})
+    traffic.embeddings(1, 0, {})
+    counted = told(traffic)
+    assert (counted["farm_embeddings_total", "store"], counted["farm_embeddings_total", "encoder"]) == (4, 2)
+    assert counted["farm_embedding_fallbacks_total", "missing"] == 1
+    assert counted["farm_embedding_fallbacks_total", "unfit"] == 0
 
 
 def test_two_farms_of_one_process_count_apart():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -77,6 +78,15 @@ def test_a_deleted_object_is_gone_and_deleting_again_is_no_error(store: Store, k
     store.delete(key)
     assert store.head(key) is None
     assert store.create(key, b"y", content_type=PNG, metadata={})
+
+
+def test_keys_are_listed_by_the_time_of_their_storage(store: Store) -> None:
+    store.create("aged/a", b"x", content_type=PNG, metadata={})
+    now = time.time()
+    # A store tells whole seconds, by its own clock.
+    assert store.keys("aged/", stored_before=now - 60) == []
+    assert store.keys("aged/", stored_before=now + 60) == ["aged/a"]
+    assert store.keys("nowhere/", stored_before=now) == []
 
 
 def test_keys_are_listed_in_order_by_prefix(store: Store) -> None:
