@@ -16,6 +16,7 @@ from common.catalog import phase_of
 from common.errors import Invalid
 from common.messages import MAX_EMBEDDING
 from common.shot import Shot
+from common.textual_inversions import mentioned
 from common.weights import parse_header
 
 #: Raised when nodes embed texts otherwise than before, with the same versions of libraries.
@@ -33,6 +34,22 @@ class EmbeddedText(NamedTuple):
     negative: bool = False
     #: As counted by people: 1 is the last layer of the text encoder; 0: as the family has it.
     clip_skip: int = 0
+    #: Name and identity of each textual inversion in it.
+    inversions: tuple[tuple[str, str], ...] = ()
+
+
+def prompt_of(shot: Shot) -> EmbeddedText:
+    return _embedded(shot, shot.prompt, negative=False)
+
+
+def negative_of(shot: Shot) -> EmbeddedText:
+    return _embedded(shot, shot.negative, negative=True)
+
+
+def _embedded(shot: Shot, text: str, *, negative: bool) -> EmbeddedText:
+    known = {use.name: (use.name, use.identity) for use in shot.inversions}
+    named = tuple(known[name] for name in mentioned(text) if name in known)
+    return EmbeddedText(text, negative, int(dict(shot.knobs).get("clip_skip", 0)), named)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +66,7 @@ class TextEncoding:
     max_tokens: int
     #: Torch dtype of the weights by text encoder.
     dtypes: dict[str, str]
-    #: Identity and weight of each LoRA that may change a text encoder, in the order of the batch.
+    #: Identity and weight there of each LoRA that may change a text encoder, in the order of the batch.
     loras: tuple[tuple[str, float], ...]
     #: Package to version.
     versions: dict[str, str]
@@ -67,12 +84,10 @@ def texts_of(shots: Iterable[Shot], guided_above: float | None) -> list[Embedded
     """
     found: dict[EmbeddedText, None] = {}
     for shot in shots:
-        knobs = dict(shot.knobs)
-        clip_skip = int(knobs.get("clip_skip", 0))
-        found[EmbeddedText(shot.prompt, clip_skip=clip_skip)] = None
+        found[prompt_of(shot)] = None
         if guided_above is not None and shot.guidance > guided_above:
-            found[EmbeddedText(shot.negative, True, clip_skip)] = None
-        if knobs.get("blind_steps"):
+            found[negative_of(shot)] = None
+        if dict(shot.knobs).get("blind_steps"):
             found[EmbeddedText("")] = None
     return list(found)
 
@@ -83,7 +98,7 @@ def embedding_key(encoding: str, realm: str, text: EmbeddedText) -> str:
     A negative text is embedded as any, except the empty one.
     """
     is_negative = text.negative and not text.text
-    return _digest([encoding, realm, text.text, is_negative, text.clip_skip])
+    return _digest([encoding, realm, text.text, is_negative, text.clip_skip, sorted(text.inversions)])
 
 
 def encoder_dtypes(weights: Mapping[str, str], compute_dtype: str) -> dict[str, str]:

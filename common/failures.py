@@ -44,6 +44,7 @@ _KNOWN = (
     Failure("prompt_too_long", Blame.SHOT, "the prompt exceeds the token limit of the model", attempts=1),
     Failure("unsupported_size", Blame.SHOT, "the model cannot render the requested size"),
     Failure("lora_rejected", Blame.SHOT, "a LoRA is incompatible with the model, or applies only in part"),
+    Failure("inversion_rejected", Blame.SHOT, "a textual inversion is incompatible with the model"),
     Failure("not_a_number", Blame.SHOT, "the model computed NaN or infinite values"),
     Failure("black_image", Blame.SHOT, "the image is black"),
     Failure("flat_image", Blame.SHOT, "the image is a single flat colour"),

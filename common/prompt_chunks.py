@@ -14,13 +14,14 @@ from common.emphasis import weighted_parts
 CHUNK = 75
 #: A chunk ends early behind a comma among its last tokens, as in AUTOMATIC1111's web UI.
 _COMMA_REACH = 20
-#: Each chunk but the last of a part has at least so many tokens.
+#: Each chunk but the last of a part has at least so many tokens, unless textual inversions follow.
 MIN_TOKENS = CHUNK - _COMMA_REACH + 1
 #: The token of a comma at the end of a word, in CLIP's vocabulary.
 COMMA = ",</w>"
 
 
 class WeightedToken(NamedTuple):
+    #: Negative for a vector of a textual inversion (`common.textual_inversions`).
     id: int
     weight: float
 
@@ -68,7 +69,16 @@ def _cut(tokens: list[WeightedToken], comma: int | None) -> Iterator[list[Weight
         if tokens[end].id != comma:
             reach = range(end - 1, end - 1 - _COMMA_REACH, -1)
             end = next((at + 1 for at in reach if tokens[at].id == comma), end)
+            end = _before_vectors(tokens, start, end)
         yield tokens[start:end]
         start = end
     if start < len(tokens):
         yield tokens[start:]
+
+
+def _before_vectors(tokens: Sequence[WeightedToken], start: int, end: int) -> int:
+    """Moves the end of a chunk in front of a textual inversion that it would cut in two."""
+    at = end
+    while at > start and tokens[at].id < 0 and tokens[at].id == tokens[at - 1].id - 1:
+        at -= 1
+    return at if at > start else end

@@ -18,6 +18,14 @@ class LoraUse(NamedTuple):
     weight: float
 
 
+class InversionUse(NamedTuple):
+    """A textual inversion that the prompts of a shot name."""
+
+    name: str
+    #: `sha256:<hex>` of the file, from the catalog.
+    identity: str
+
+
 class Shot(NamedTuple):
     """Everything that affects the stored bytes of an image, and the names used to find it.
 
@@ -49,6 +57,8 @@ class Shot(NamedTuple):
     realm: str = ""
     #: How often the image was rendered again because a person rejected it.
     generation: int = 0
+    #: Textual inversions in the prompts, in the order of their names.
+    inversions: tuple[InversionUse, ...] = ()
 
     @property
     def megapixels(self) -> float:
@@ -62,8 +72,10 @@ class Shot(NamedTuple):
 
     def canonical(self) -> str:
         """Returns the text whose SHA-256 is the ID: without names, LoRAs in identity order, keys sorted."""
-        # Omitted if 0, so that IDs from before this field existed stay valid.
-        again = {"generation": self.generation} if self.generation else {}
+        # Omitted if empty, so that IDs from before these fields existed stay valid.
+        again: dict[str, Any] = {"generation": self.generation} if self.generation else {}
+        if self.inversions:
+            again["inversions"] = sorted([use.name, use.identity] for use in self.inversions)
         return json.dumps(
             {
                 "format": self.format,
@@ -100,12 +112,16 @@ class Shot(NamedTuple):
         data["knobs"] = [list(knob) for knob in self.knobs]
         if not self.generation:
             del data["generation"]
+        del data["inversions"]
+        if self.inversions:
+            data["inversions"] = [list(use) for use in self.inversions]
         return data
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Shot:
         fields = dict(data)
         fields["loras"] = tuple(LoraUse(*use) for use in data.get("loras", ()))
+        fields["inversions"] = tuple(InversionUse(*use) for use in data.get("inversions", ()))
         fields["knobs"] = tuple((name, value) for name, value in data.get("knobs", ()))
         return cls(**fields)
 

@@ -490,7 +490,7 @@ class ModelView(Message):
 class CatalogAddition(Message):
     """POST /v1/models: an entry for the catalog of a running farm."""
 
-    section: Literal["licenses", "families", "models", "loras"]
+    section: Literal["licenses", "families", "models", "loras", "textual_inversions"]
     name: Annotated[str, Field(min_length=1, max_length=200)]
     #: As in a catalog file; `like` copies an entry that the catalog has.
     entry: dict[str, Any]

@@ -42,6 +42,7 @@ from coordinator.http.server import WebServer
 from coordinator.http.standby import stand_by
 from coordinator.ledger import Candidate, Lead, Ledger, Replaced, Rules, open_engine
 from coordinator.metrics import FarmCollector
+from coordinator.models.inversion_files import InversionFiles
 from coordinator.models.lora_files import LocalHeaders, LoraFiles, StoredHeaders
 from coordinator.scheduling.placing import placing
 from coordinator.submission.tokens import Tokenizers
@@ -87,6 +88,8 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
     store.probe()
     headers = StoredHeaders(store), LocalHeaders(settings.model_folders)
     farm_catalog.catalog.judge = LoraFiles(headers).misfit
+    inversions = InversionFiles([headers[0].of_inversion], must_have=True)
+    farm_catalog.catalog.judge_inversion = inversions.misfit
     publisher = Publisher(settings.broker_url)
     user = BrokerUser(publisher, settings)
     tickets = TicketSigner(settings.keys.ticket.get_secret_value())

@@ -22,6 +22,7 @@ from gpu_node.agent.engine_client import EngineClient
 from gpu_node.agent.engine_commands import (
     BatchShot,
     encode_command,
+    engine_inversions,
     load_command,
     render_command,
     texts_of_batch,
@@ -104,7 +105,7 @@ class _Render:
     def run(self) -> Rendered:
         loras = [use.name for use in self._shot.loras]
         with closing(self._cache):
-            self._cache.pin(self._library.cached(self._shot.model, loras))
+            self._cache.pin(self._library.cached(self._shot.model, loras, self._shot.inversions))
             return self._run()
 
     def _run(self) -> Rendered:
@@ -158,7 +159,8 @@ class _Render:
         self._doing("encoding the prompt")
         stall_s, limit_s = timing.stall_load_s, timing.hard_limit_s
         texts = texts_of_batch([one], load)
-        session.ask(encode_command(texts), stall_s=stall_s, limit_s=2 * limit_s)
+        command = encode_command(texts, engine_inversions([one], self._library))
+        session.ask(command, stall_s=stall_s, limit_s=2 * limit_s)
         self._doing(f"rendering with {name}", 0)
         session.ask(render_command([one]), stall_s=timing.stall_render_s, limit_s=limit_s)
         self._doing("saving")

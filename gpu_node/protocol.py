@@ -20,6 +20,17 @@ class EngineLora(ProtocolLine):
     #: `sha256:<hex>`; None accepts any file.
     identity: str | None
     weight: float
+    #: That for the text encoders; None: the same.
+    text_weight: float | None = None
+
+
+class EngineInversion(ProtocolLine):
+    """A textual inversion that texts name, and its file."""
+
+    name: str
+    #: `sha256:<hex>`.
+    identity: str
+    file: Path
 
 
 class EngineGguf(ProtocolLine):
@@ -65,6 +76,8 @@ class EngineText(ProtocolLine):
     text: str
     negative: bool = False
     clip_skip: int = 0
+    #: Name and identity of each textual inversion in it.
+    inversions: tuple[tuple[str, str], ...] = ()
     #: File of its embedding, with the key as its stem: read where it exists, else written. None: neither.
     file: Path | None = None
 
@@ -74,6 +87,8 @@ class Encode(ProtocolLine):
 
     command: Literal["encode"] = "encode"
     texts: tuple[EngineText, ...]
+    #: All that the texts name.
+    inversions: tuple[EngineInversion, ...] = ()
 
 
 class EngineShot(ProtocolLine):

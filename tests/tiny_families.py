@@ -18,16 +18,16 @@ _VAE = {
 _CLIP_LENGTH = 77
 
 
-def save_sd15(folder: Path) -> Path:
+def save_sd15(folder: Path, width: int = 32) -> Path:
     import torch
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline
 
     torch.manual_seed(0)
     pipe = StableDiffusionPipeline(
         vae=AutoencoderKL(**_VAE, latent_channels=4),
-        text_encoder=clip_encoder(32),
+        text_encoder=clip_encoder(width),
         tokenizer=clip_tokenizer(),
-        unet=_unet(cross_attention_dim=32),
+        unet=_unet(cross_attention_dim=width),
         scheduler=DDIMScheduler(clip_sample=False, set_alpha_to_one=False),
         safety_checker=None,
         feature_extractor=None,
@@ -37,7 +37,7 @@ def save_sd15(folder: Path) -> Path:
     return folder
 
 
-def save_sdxl(folder: Path) -> Path:
+def save_sdxl(folder: Path, widths: tuple[int, int] = (32, 64)) -> Path:
     import torch
     from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPipeline
 
@@ -45,13 +45,13 @@ def save_sdxl(folder: Path) -> Path:
     projected = 32
     pipe = StableDiffusionXLPipeline(
         vae=AutoencoderKL(**_VAE, latent_channels=4),
-        text_encoder=clip_encoder(32),
+        text_encoder=clip_encoder(widths[0]),
         # Of another width, as in SDXL: whoever takes a checkpoint apart tells the encoders by it.
-        text_encoder_2=clip_encoder(64, projection=projected),
+        text_encoder_2=clip_encoder(widths[1], projection=projected),
         tokenizer=clip_tokenizer(),
         tokenizer_2=clip_tokenizer(),
         unet=_unet(
-            cross_attention_dim=96,
+            cross_attention_dim=sum(widths),
             addition_embed_type="text_time",
             addition_time_embed_dim=8,
             projection_class_embeddings_input_dim=6 * 8 + projected,

@@ -19,6 +19,7 @@ from common.catalog.types import (
     Recipe,
     Speed,
     SpeedBasis,
+    TextualInversion,
     lora_parts,
     phase_of,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "ServedCatalog",
     "Speed",
     "SpeedBasis",
+    "TextualInversion",
     "build_catalog",
     "file_identity",
     "folder_identity",

@@ -10,8 +10,20 @@ from common.catalog.entries import (
     ModelEntry,
     RecipeEntry,
     SpeedEntry,
+    TextualInversionEntry,
 )
-from common.catalog.types import Activations, Catalog, Family, GgufFile, License, Lora, Model, Recipe, Speed
+from common.catalog.types import (
+    Activations,
+    Catalog,
+    Family,
+    GgufFile,
+    License,
+    Lora,
+    Model,
+    Recipe,
+    Speed,
+    TextualInversion,
+)
 from common.units import MIB
 
 
@@ -21,6 +33,10 @@ def build_catalog(entries: CatalogEntries) -> Catalog:
         models={name: _model(name, model, entries) for name, model in entries.models.items()},
         loras={name: _lora(name, lora, entries) for name, lora in entries.loras.items()},
         licenses={name: _license(name, entries) for name in entries.licenses},
+        textual_inversions={
+            name: _textual_inversion(name, entry, entries)
+            for name, entry in entries.textual_inversions.items()
+        },
     )
 
 
@@ -118,6 +134,17 @@ def _lora(name: str, entry: LoraEntry, entries: CatalogEntries) -> Lora:
         path=entry.path,
         license=_license(entry.license, entries),
         triggers=entry.triggers,
+    )
+
+
+def _textual_inversion(name: str, entry: TextualInversionEntry, entries: CatalogEntries) -> TextualInversion:
+    return TextualInversion(
+        name=name,
+        family=entry.family,
+        identity=entry.identity,
+        path=entry.path,
+        license=_license(entry.license, entries),
+        vectors=entry.vectors,
     )
 
 

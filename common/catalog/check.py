@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
-from common.catalog.entries import CatalogEntries, LoraEntry, ModelEntry, SpeedEntry
-from common.catalog.types import CPU
+from common.catalog.entries import CatalogEntries, LoraEntry, ModelEntry, SpeedEntry, TextualInversionEntry
+from common.catalog.types import CHUNKED, CPU
 from common.chips import known_chips
 from common.wording import suggestion
 
@@ -41,6 +41,8 @@ def problems_between(entries: CatalogEntries) -> Iterator[tuple[str, str]]:
     bases = {model.base or name for name, model in entries.models.items()}
     for name, lora in entries.loras.items():
         yield from _lora_problems(f"loras.{name}", lora, bases, entries)
+    for name, inversion in entries.textual_inversions.items():
+        yield from _inversion_problems(f"textual_inversions.{name}", inversion, entries)
 
 
 def _model_problems(path: str, model: ModelEntry, entries: CatalogEntries) -> Iterator[tuple[str, str]]:
@@ -99,6 +101,19 @@ def _lora_problems(
         yield f"{path}.base", f"no model has the base `{lora.base}`; known: {_all(sorted(bases))}"
     if lora.license not in entries.licenses:
         yield f"{path}.license", f"unknown license `{lora.license}`; known: {', '.join(entries.licenses)}"
+
+
+def _inversion_problems(
+    path: str, inversion: TextualInversionEntry, entries: CatalogEntries
+) -> Iterator[tuple[str, str]]:
+    yield from _path_problems(f"{path}.path", inversion.path, ".safetensors")
+    family = entries.families.get(inversion.family)
+    if family is None or family.pipeline not in CHUNKED:
+        able = _all(name for name, each in entries.families.items() if each.pipeline in CHUNKED)
+        yield f"{path}.family", f"`{inversion.family}` takes no textual inversions; those that do are {able}"
+    if inversion.license not in entries.licenses:
+        known = ", ".join(entries.licenses)
+        yield f"{path}.license", f"unknown license `{inversion.license}`; known: {known}"
 
 
 def _path_problems(path: str, file: str, ending: str) -> Iterator[tuple[str, str]]:

@@ -53,6 +53,25 @@ def lora_doubt(lora: Lora, model: Model, catalog: Catalog) -> str | None:
     return f"LoRA `{lora.name}` was made for `{lora.base}`; on `{model.name}` it may work less well"
 
 
+def inversion_problem(name: str, model: Model, catalog: Catalog) -> str | None:
+    """Why `embedding:NAME` cannot be used in prompts of the model, if so."""
+    inversion = catalog.textual_inversions.get(name)
+    if inversion is None:
+        bare = name.removesuffix(".safetensors").removesuffix(".pt")
+        if bare in catalog.textual_inversions:
+            return f"unknown textual inversion `{name}`; write `embedding:{bare}`"
+        hint = suggestion(name, catalog.textual_inversions) or "; add it with `farm models add FILE`"
+        return f"unknown textual inversion `{name}`{hint}"
+    if inversion.family != model.family.name:
+        return (
+            f"textual inversion `{name}` is for {inversion.family} and cannot work on `{model.name}`; leave "
+            "it out"
+        )
+    if why := catalog.judge_inversion(inversion):
+        return f"textual inversion `{name}` cannot be used: {why}"
+    return None
+
+
 def _has_same_layers(lora: Lora, model: Model, catalog: Catalog) -> bool:
     return any(
         other.base == lora.base and other.family.name == model.family.name and _is_as_large(other, model)

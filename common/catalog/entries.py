@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from common.catalog.types import PlacementWord, SpeedBasis
+from common.textual_inversions import MAX_VECTORS
 
 Identity = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64}|[\w.-]+/[\w.-]+@[0-9a-f]{40})$")]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -130,6 +131,14 @@ class LoraEntry(Entry):
     triggers: tuple[str, ...] = ()
 
 
+class TextualInversionEntry(Entry):
+    family: str
+    identity: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+    path: str
+    license: str
+    vectors: Annotated[int, Field(ge=1, le=MAX_VECTORS)]
+
+
 class CatalogEntries(BaseModel):
     """All entries read so far, by name."""
 
@@ -137,6 +146,7 @@ class CatalogEntries(BaseModel):
     families: dict[str, FamilyEntry] = {}
     models: dict[str, ModelEntry] = {}
     loras: dict[str, LoraEntry] = {}
+    textual_inversions: dict[str, TextualInversionEntry] = {}
 
     def section(self, name: str) -> dict[str, Any]:
         return cast("dict[str, Any]", getattr(self, name))

@@ -10,7 +10,15 @@ from typing import Any
 
 from common.catalog.build import build_catalog
 from common.catalog.check import problems_between
-from common.catalog.entries import CatalogEntries, Entry, FamilyEntry, LicenseEntry, LoraEntry, ModelEntry
+from common.catalog.entries import (
+    CatalogEntries,
+    Entry,
+    FamilyEntry,
+    LicenseEntry,
+    LoraEntry,
+    ModelEntry,
+    TextualInversionEntry,
+)
 from common.catalog.types import Catalog
 from common.document.source import SourceText
 from common.document.tree import Mapping, child_path
@@ -26,6 +34,7 @@ _SECTIONS: dict[str, type[Entry]] = {
     "families": FamilyEntry,
     "models": ModelEntry,
     "loras": LoraEntry,
+    "textual_inversions": TextualInversionEntry,
 }
 
 

@@ -21,7 +21,7 @@ PlacementWord = Literal["text_encoder_first", "text_encoder_on_cpu", "vae_slicin
 
 #: Pipeline classes whose prompts nodes read in chunks, with weights: those that `level` their texts in
 #: gpu_node/engine/text.py.
-_CHUNKED = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
+CHUNKED = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
 
 #: Stands for a card in speeds of the CPU.
 CPU = "CPU"
@@ -108,7 +108,7 @@ class Family:
     @property
     def reads_emphasis(self) -> bool:
         """Whether prompts are read in chunks, and `(x:1.2)`, `[x]` and `BREAK` in them have a meaning."""
-        return self.pipeline in _CHUNKED
+        return self.pipeline in CHUNKED
 
     def is_doubled_by(self, guidance: float) -> bool:
         """Whether a step runs a second forward, without the prompt."""
@@ -209,9 +209,27 @@ class Lora:
     triggers: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TextualInversion:
+    """Vectors that a prompt names as `embedding:NAME`, for the text encoders of a family."""
+
+    name: str
+    #: Name of the family.
+    family: str
+    #: `sha256:<hex>` of the file.
+    identity: str
+    #: File below `embeddings` in a node's model folders.
+    path: str
+    license: License
+    #: Tokens that it takes.
+    vectors: int
+
+
 #: Why a LoRA's file has no effect, or not its whole effect, on a model's files, and what mends it; None where
 #: nothing is known to be wrong.
 LoraJudge = Callable[[Lora, Model], str | None]
+#: The same of a textual inversion and its entry.
+InversionJudge = Callable[[TextualInversion], str | None]
 
 
 def _knows_no_files(lora: Lora, model: Model) -> None:
@@ -226,8 +244,20 @@ class Catalog:
     loras: dict[str, Lora]
     #: Licences that entries may name.
     licenses: dict[str, License] = field(default_factory=dict)
+    textual_inversions: dict[str, TextualInversion] = field(default_factory=dict)
     judge: LoraJudge = field(default=_knows_no_files, repr=False, compare=False)
+    judge_inversion: InversionJudge = field(default=lambda _: None, repr=False, compare=False)
+
+    def entry(self, name: str) -> Model | Lora | TextualInversion | None:
+        """What has files, by name."""
+        return self.models.get(name) or self.loras.get(name) or self.textual_inversions.get(name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all that has files."""
+        return (*self.models, *self.loras, *self.textual_inversions)
 
     def become(self, other: Catalog) -> None:
         """Hold what `other` holds, for all who have this catalog."""
         self.models, self.loras, self.licenses = other.models, other.loras, other.licenses
+        self.textual_inversions = other.textual_inversions

@@ -6,6 +6,7 @@ Settings that are incompatible with all models of a group are reported here, tog
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from common.catalog import Catalog, Lora, Model
@@ -15,6 +16,7 @@ from common.manifest.model import NOTHING, Group, Manifest, ShotFields
 from common.manifest.presets import whole, with_presets
 from common.manifest.prompt_texts import PromptText, prompt_texts
 from common.manifest.reading import Reading
+from common.textual_inversions import MARK
 from common.wording import shortened, suggestion
 
 #: Fields that the catalog can check and of which only the last value applies.
@@ -95,6 +97,7 @@ def _check_syntax(manifest: Manifest, catalog: Catalog, reading: Reading) -> Non
         names = dict.fromkeys(name for _, name in _models(group, path, manifest))
         readers[path] = [catalog.models[name] for name in names if name in catalog.models]
         readers["defaults"] += readers[path]
+    bare = _bare_names(catalog)
     for text in _prompt_texts(manifest):
         models = readers.get(text.path.partition(".")[0], readers["defaults"])
         for kind, offset, found, remedy in foreign(text) if models else ():
@@ -102,6 +105,20 @@ def _check_syntax(manifest: Manifest, catalog: Catalog, reading: Reading) -> Non
             if model := next(unable, None):
                 message = f"`{shortened(found)}` is plain text for `{model.name}`: {remedy}"
                 reading.warn_at(text.path, message, offset, kind)
+        for match in bare.finditer(text.text) if bare else ():
+            inversion = catalog.textual_inversions[match[0]]
+            if any(model.family.name == inversion.family for model in models):
+                message = (
+                    f"`{match[0]}` is plain text here; for the textual inversion write `{MARK}{match[0]}`"
+                )
+                reading.warn_at(text.path, message, match.start(), f"inversion {match[0]}")
+
+
+def _bare_names(catalog: Catalog) -> re.Pattern[str] | None:
+    """Finds names of textual inversions that prompts of other programs write as plain words."""
+    names = sorted(catalog.textual_inversions, key=len, reverse=True)
+    every = "|".join(map(re.escape, names))
+    return re.compile(rf"(?<![\w:.-])(?:{every})(?![\w-])") if names else None
 
 
 def _prompt_texts(manifest: Manifest) -> Iterator[PromptText]:

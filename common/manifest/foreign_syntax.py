@@ -20,8 +20,8 @@ _TAGS = {
     "wildcard": "write `__name__`",
     "wc": "write `__name__`",
     "repeat": "write the text as many times as you need it",
-    "embed": "the farm does not support embeddings",
-    "embedding": "the farm does not support embeddings",
+    "embed": "for a textual inversion write `embedding:NAME`",
+    "embedding": "for a textual inversion write `embedding:NAME`",
     "segment": "the farm does not support inpainting",
     "region": "the farm does not support regions",
     "object": "the farm does not support regions",
@@ -158,7 +158,7 @@ TABLE = (
     Foreign(
         "embedding",
         re.compile(r"\bembedding:[\w.-]{1,100}"),
-        "the farm does not support embeddings; leave it out",
+        "it takes no textual inversions; leave it out",
     ),
     Foreign(
         "flag",
@@ -204,7 +204,7 @@ TABLE = (
     ),
 )
 #: Kinds that families with `reads_emphasis` read.
-EMPHASIS = frozenset({"weight", "break", "emphasis", "escape"})
+EMPHASIS = frozenset({"weight", "break", "emphasis", "escape", "embedding"})
 #: Every foreign syntax matches this, so other texts need no further checks.
 _SUSPECT = re.compile(r"[<(\[{$\\#:_\u2014]|//|--|BREAK|AND|ADD")
 _BEHIND = re.compile(rf"(?<=[^\d\s]):\s{{0,9}}({_NUMBER})\s*$")

@@ -14,9 +14,10 @@ from typing import Literal
 from common.errors import Invalid
 from common.weights.header import Header, Tensor
 from common.weights.lora import lora_denoiser, lora_families, lora_format, lora_layers
+from common.weights.textual_inversion import inversion_form
 
 #: `checkpoint`: all parts of a model in one file. `denoiser`, `text_encoder`, `vae`: one part of it.
-Kind = Literal["checkpoint", "denoiser", "text_encoder", "vae", "lora", "embedding", "upscaler"]
+Kind = Literal["checkpoint", "denoiser", "text_encoder", "vae", "lora", "textual_inversion", "upscaler"]
 Tensors = Mapping[str, Tensor]
 
 #: Families that files are told apart by, and what people call them. The catalog has some of them.
@@ -116,6 +117,8 @@ class Recognition:
     lora_layers: int = 0
     #: Parameters of the denoiser that a LoRA was made for, where its width tells; 0: unknown.
     lora_denoiser: int = 0
+    #: Vectors of a textual inversion.
+    vectors: int = 0
     #: dtype of most weights, such as `BF16` or `Q4_K`.
     dtype: str = ""
 
@@ -137,7 +140,7 @@ def recognise(header: Header, name: str) -> Recognition:
     for found in (
         _checkpoint(tensors, dtype),
         _part(tensors, dtype),
-        _embedding(tensors),
+        _textual_inversion(tensors),
         _upscaler(tensors),
     ):
         if found is not None:
@@ -147,7 +150,8 @@ def recognise(header: Header, name: str) -> Recognition:
     raise Invalid(
         f"{name} is of no kind that the farm knows: its tensors are named such as "
         f"{', '.join(f'`{key[:60]}`' for key in list(tensors)[:2]) or '(it has none)'}; "
-        f"known are models, parts and LoRAs of {', '.join(FAMILIES.values())}, embeddings and upscalers"
+        f"known are models, parts and LoRAs of {', '.join(FAMILIES.values())}, textual inversions and "
+        "upscalers"
     )
 
 
@@ -258,19 +262,12 @@ def _unet_family(tensors: Tensors) -> str:
     return "sd2" if listens == 1024 else "sd15"
 
 
-def _embedding(tensors: Tensors) -> Recognition | None:
-    widths = {key: tensor.shape[-1] for key, tensor in tensors.items() if 1 <= len(tensor.shape) <= 2}
-    if len(widths) != len(tensors):
+def _textual_inversion(tensors: Tensors) -> Recognition | None:
+    form = inversion_form(tensors)
+    if form is None:
         return None
-    if {"clip_l", "clip_g"} == tensors.keys():
-        return Recognition(kind="embedding", families=("sdxl",))
-    if len(tensors) == 1:
-        width = next(iter(widths.values()))
-        known: dict[int, tuple[str, ...]] = {768: ("sd15",), 1024: ("sd2",)}
-        families = known.get(width, ())
-        if families or "emb_params" in tensors:
-            return Recognition(kind="embedding", families=families)
-    return None
+    families = (form.family,) if form.family else ()
+    return Recognition(kind="textual_inversion", families=families, vectors=form.vectors)
 
 
 def _upscaler(tensors: Tensors) -> Recognition | None:

@@ -1,4 +1,4 @@
-"""`farm models add`, `rm`, `check` and `show`: the models and LoRAs that the operator adds to the catalog."""
+"""`farm models add`, `rm`, `check` and `show`: models, LoRAs and textual inversions of the operator."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 from pydantic import BaseModel, ConfigDict
@@ -20,11 +20,12 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from common.catalog import Catalog, Lora, Model, load_catalog
+from common.catalog import Catalog, Lora, Model, TextualInversion, load_catalog
 from common.errors import Invalid, NotFound, Unavailable
 from common.settings import Settings, load_settings
 from common.storage.open import open_store
 from common.terminal import err
+from common.textual_inversions import MARK
 from common.units import counted, format_gib
 from common.wording import suggestion
 from coordinator.cli import options
@@ -40,7 +41,7 @@ from coordinator.models.source import open_source
 from coordinator.models.web import Web
 
 Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="Model or LoRA of the catalog; `farm models` lists them.")
+    str, typer.Argument(metavar="NAME", help="Model, LoRA or textual inversion; `farm models` lists them.")
 ]
 
 
@@ -86,7 +87,7 @@ class HeldReport(_Report):
 
     name: str
     section: Section
-    #: Of a model its family, of a LoRA its base.
+    #: Of a LoRA its base, else the family.
     belongs_to: str
     identity: str | None
     license: str
@@ -96,6 +97,8 @@ class HeldReport(_Report):
     size: int
     files: int
     triggers: tuple[str, ...] = ()
+    #: Of a textual inversion: tokens that it takes.
+    vectors: int = 0
     gguf: tuple[str, ...] = ()
     #: Whether `farm models rm` can remove it.
     is_added: bool
@@ -135,7 +138,7 @@ def add_command(
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Fetch a model or a LoRA, verify it and add it to the catalog of this farm.
+    """Fetch a model, LoRA or textual inversion, verify it and add it to the catalog of this farm.
 
     Recognises what the source is from its headers, and fetches only the files that a pipeline reads. An
     interrupted fetch continues when the command is run again. HF_TOKEN opens gated repositories, HF_ENDPOINT
@@ -230,12 +233,12 @@ def _publish(added: Added, farm: Settings) -> bool:
 def publish_command(
     names: Annotated[
         list[str],
-        typer.Argument(metavar="NAME", help="Models or LoRAs that `farm models add` has added."),
+        typer.Argument(metavar="NAME", help="Names of what `farm models add` has added."),
     ],
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Let the running farm serve models and LoRAs that were added while it did not run.
+    """Let the running farm serve what `farm models add` has added while it did not run.
 
     Example: `farm models publish my-model`
     """
@@ -261,7 +264,8 @@ def publish_command(
 
 def _own_section(name: str, entries: dict[str, dict[str, Any]]) -> Section:
     """Raises NotFound if the entry was not added."""
-    for section in ("models", "loras"):
+    sections: tuple[Section, ...] = get_args(Section)
+    for section in sections:
         if name in entries.get(section, {}):
             return section
     known = [each for some in entries.values() for each in some]
@@ -269,7 +273,7 @@ def _own_section(name: str, entries: dict[str, dict[str, Any]]) -> Section:
 
 
 def rm_command(name: Name, settings: options.SettingsFile = None, as_json: options.AsJson = False) -> None:
-    """Remove a model or a LoRA that `farm models add` has added, and its files.
+    """Remove what `farm models add` has added, with its files.
 
     Example: `farm models rm my-model`
     """
@@ -292,12 +296,14 @@ def rm_command(name: Name, settings: options.SettingsFile = None, as_json: optio
 def check_command(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME", help="Models or LoRAs. Default: all that have files here."),
+        typer.Argument(
+            metavar="NAME", help="Models, LoRAs, textual inversions. Default: all that have files here."
+        ),
     ] = None,
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Hash the files of models and LoRAs again and compare them with the catalog. Exit code 1 if any differs.
+    """Hash the files of the catalog again and compare them with it. Exit code 1 if any differs.
 
     Example: `farm models check z-image-turbo`
     """
@@ -306,7 +312,7 @@ def check_command(
     for name in names or ():
         _known(name, catalog)
     reports = []
-    for name in names or (*catalog.models, *catalog.loras):
+    for name in names or catalog.names:
         held = held_files(name, catalog, farm.model_folders)
         if held is None and names is None:
             continue
@@ -321,7 +327,7 @@ def check_command(
 
 
 def show_command(name: Name, settings: options.SettingsFile = None, as_json: options.AsJson = False) -> None:
-    """Show a model or a LoRA of the catalog: family, licence, identity, files on this machine.
+    """Show an entry of the catalog: family, licence, identity, files on this machine.
 
     Example: `farm models show z-image-turbo`
     """
@@ -330,7 +336,7 @@ def show_command(name: Name, settings: options.SettingsFile = None, as_json: opt
     if as_json:
         print_json(report)
         return
-    kind = "family" if report.section == "models" else "made for"
+    kind = "made for" if report.section == "loras" else "family"
     sale = "" if report.commercial else " (non-commercial)"
     lines = {
         kind: report.belongs_to,
@@ -341,6 +347,7 @@ def show_command(name: Name, settings: options.SettingsFile = None, as_json: opt
         else f"not on this machine; `farm models add {name}` fetches them",
         "GGUF": ", ".join(report.gguf),
         "trigger words": ", ".join(report.triggers),
+        "in prompts": f"{MARK}{name}, {counted(report.vectors, 'token')}" if report.vectors else "",
     }
     out.print(table(name, "", rows=[(key, value) for key, value in lines.items() if value]))
 
@@ -349,18 +356,19 @@ def _held_report(name: str, farm: Settings, catalog: Catalog) -> HeldReport:
     entry = _known(name, catalog)
     held = held_files(name, catalog, farm.model_folders)
     files = held.files if held else ()
-    is_model = isinstance(entry, Model)
+    section, belongs_to = _belonging(entry)
     return HeldReport(
         name=name,
-        section="models" if is_model else "loras",
-        belongs_to=entry.family.name if isinstance(entry, Model) else entry.base,
+        section=section,
+        belongs_to=belongs_to,
         identity=entry.identity,
         license=entry.license.name,
         commercial=entry.license.commercial,
         place=str(held.place) if held else None,
         size=sum(file.stat().st_size for file in files),
         files=len(files),
-        triggers=() if isinstance(entry, Model) else entry.triggers,
+        triggers=entry.triggers if isinstance(entry, Lora) else (),
+        vectors=entry.vectors if isinstance(entry, TextualInversion) else 0,
         gguf=tuple(entry.gguf) if isinstance(entry, Model) else (),
         is_added=any(
             name in entries for entries in CatalogFile(farm.own_catalog, farm.catalogs).entries().values()
@@ -368,10 +376,21 @@ def _held_report(name: str, farm: Settings, catalog: Catalog) -> HeldReport:
     )
 
 
-def _known(name: str, catalog: Catalog) -> Model | Lora:
-    found = catalog.models.get(name) or catalog.loras.get(name)
+def _belonging(entry: Model | Lora | TextualInversion) -> tuple[Section, str]:
+    """The section of an entry, and its family or base."""
+    match entry:
+        case Model():
+            return "models", entry.family.name
+        case Lora():
+            return "loras", entry.base
+        case TextualInversion():
+            return "textual_inversions", entry.family
+
+
+def _known(name: str, catalog: Catalog) -> Model | Lora | TextualInversion:
+    found = catalog.entry(name)
     if found is None:
-        raise NotFound(f"the catalog has no `{name}`{suggestion(name, (*catalog.models, *catalog.loras))}")
+        raise NotFound(f"the catalog has no `{name}`{suggestion(name, catalog.names)}")
     return found
 
 

@@ -19,6 +19,7 @@ from common.fit import Fit, fits_class, plain_shot
 from common.nodes import VRAM_CLASSES
 from common.settings import load_settings
 from common.terminal import styled_lines
+from common.textual_inversions import MARK
 from common.units import counted, format_gib, format_size
 from common.views import MemoryView
 from coordinator.cli import adding, options
@@ -50,6 +51,17 @@ class LoraView(_View):
     triggers: tuple[str, ...]
 
 
+class InversionView(_View):
+    """A textual inversion."""
+
+    name: str
+    family: str
+    #: Tokens that it takes.
+    vectors: int
+    license: str
+    commercial: bool
+
+
 class ModelReport(_View):
     """One model in the output of `farm models --json`."""
 
@@ -66,6 +78,7 @@ class ModelReport(_View):
     sampler: str
     classes: tuple[ClassView, ...]
     loras: tuple[LoraView, ...]
+    textual_inversions: tuple[InversionView, ...] = ()
 
 
 models_app = typer.Typer(
@@ -103,7 +116,7 @@ def models_command(
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """List the models and LoRAs in the catalog, with the recipe for each VRAM class, licence and identity;
+    """List models, LoRAs and textual inversions, with the recipe for each VRAM class, licence and identity;
     add, check, show and remove them.
 
     The list works without a running farm, except with `--measured`. Peak memory is predicted for one image
@@ -130,6 +143,8 @@ def models_command(
     else:
         out.print(models_table(views), "")
         out.print(loras_table(views))
+        if any(each.textual_inversions for each in views):
+            out.print("", inversions_table(views))
 
 
 def memory_table(views: Sequence[MemoryView]) -> Table:
@@ -191,6 +206,17 @@ def view(model: Model, catalog: Catalog) -> ModelReport:
             for lora in catalog.loras.values()
             if lora.base == model.base
         ),
+        textual_inversions=tuple(
+            InversionView(
+                name=each.name,
+                family=each.family,
+                vectors=each.vectors,
+                license=each.license.name,
+                commercial=each.license.commercial,
+            )
+            for each in catalog.textual_inversions.values()
+            if each.family == model.family.name
+        ),
     )
 
 
@@ -232,7 +258,17 @@ def loras_table(views: list[ModelReport]) -> Table:
     return table("LoRA", "for", "trigger words", "licence", "identity", rows=rows)
 
 
-def _licence(entry: ModelReport | LoraView) -> str:
+def inversions_table(views: list[ModelReport]) -> Table:
+    inversions = {each.name: each for model in views for each in model.textual_inversions}
+    rows = [
+        (each.name, each.family, f"{MARK}{each.name}", str(each.vectors), _licence(each))
+        for each in inversions.values()
+    ]
+    headings = "textual inversion", "family", "in prompts", "tokens", "licence"
+    return table(*headings, rows=rows, right=("tokens",))
+
+
+def _licence(entry: ModelReport | LoraView | InversionView) -> str:
     return entry.license if entry.commercial else f"{entry.license} (non-commercial)"
 
 

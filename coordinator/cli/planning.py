@@ -26,6 +26,7 @@ from coordinator.cli.show import duration, money
 from coordinator.estimate import Plan, PlanLine, Station, estimate
 from coordinator.expand import Expansion, GroupExpansion, expand
 from coordinator.explain.wording import misfits
+from coordinator.models.inversion_files import InversionFiles
 from coordinator.models.lora_files import LocalHeaders, LoraFiles
 from coordinator.simulate.deadline import DoneForecast
 from coordinator.submission.shot_checks import ShotChecks
@@ -151,7 +152,9 @@ def read_manifest(
     `catalog` is that of a running farm; by default it is read from the files that the settings name.
     """
     catalog = catalog or load_catalog(settings.catalog_files)
-    catalog = replace(catalog, judge=LoraFiles((LocalHeaders(settings.model_folders),)).misfit)
+    headers = LocalHeaders(settings.model_folders)
+    inversions = InversionFiles([headers.of_inversion], must_have=False)
+    catalog = replace(catalog, judge=LoraFiles((headers,)).misfit, judge_inversion=inversions.misfit)
     content, folder = _read(manifest)
     source = "standard input" if manifest == "-" else manifest
     parsed = parse_manifest(content, source=source, files=FileReader(folder, root), catalog=catalog)

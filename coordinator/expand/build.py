@@ -42,7 +42,7 @@ def expand(
     """
     written = manifest.manifest if isinstance(manifest, ParsedManifest) else manifest
     findings = Findings(manifest)
-    prompts = Prompts(written, catalog.loras, findings)
+    prompts = Prompts(written, catalog, findings)
     names = [NamePattern(written, number, findings) for number in range(len(written.shots))]
     groups = [
         _checked(number, written, catalog, prompts, pattern, findings) for number, pattern in enumerate(names)

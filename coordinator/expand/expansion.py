@@ -41,9 +41,9 @@ class Expansion(Sequence[PlannedShot]):
         """Warnings for the author, such as rounded sizes and settings without effect."""
         return self._findings.warnings
 
-    def invalid(self, path: str, message: str) -> InvalidDocument:
-        """An error found in the shots, at a dotted path of the manifest."""
-        return self._findings.invalid(path, message)
+    def invalid(self, path: str, message: str, offset: int | None = None) -> InvalidDocument:
+        """An error found in the shots, at a dotted path of the manifest and a place in the text there."""
+        return self._findings.invalid(path, message, offset)
 
     @property
     def exports(self) -> JobExports:

@@ -58,9 +58,9 @@ class Findings:
         if self._problems:
             raise self._invalid(list(self._problems))
 
-    def invalid(self, path: str, message: str) -> InvalidDocument:
+    def invalid(self, path: str, message: str, offset: int | None = None) -> InvalidDocument:
         """An error found after expansion."""
-        return self._invalid([self._at(path, message, None)])
+        return self._invalid([self._at(path, message, offset)])
 
     def _invalid(self, problems: list[Problem]) -> InvalidDocument:
         name = self._source.source if isinstance(self._source, ParsedManifest) else "manifest"

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from common.catalog import TextualInversion
 from common.manifest.model import Seeds
-from common.shot import PlannedShot
+from common.shot import InversionUse, PlannedShot
+from common.textual_inversions import mentioned
 from coordinator.expand import output_names, triggers
 from coordinator.expand.combinations import Combination, Combinations
 from coordinator.expand.dimensions import Setter, Value
@@ -48,6 +50,7 @@ class Cell:
         negative: Prompt,
         name_parts: tuple[str, ...],
         exports: tuple[str, ...],
+        inversions: Mapping[str, TextualInversion],
     ) -> None:
         self._frame = frame
         self._rendering = rendering
@@ -56,6 +59,7 @@ class Cell:
         self._negative = negative
         self._name_parts = name_parts
         self._exports = exports
+        self._inversions = inversions if rendering.settings.model.family.reads_emphasis else {}
         #: Prompt and negative prompt, if nothing in them is drawn.
         self._fixed: tuple[str, str] | None = None
         if prompt.fixed is not None and negative.fixed is not None:
@@ -71,8 +75,16 @@ class Cell:
         seed = self._seed(f"{way}/{variant}" if way else str(variant), position, number)
         name = output_names.name(self._name_parts, seed, f"{frame.first + number:0{frame.digits}}")
         shot = rendering.shot._replace(prompt=prompt, negative=negative, seed=seed)
+        if self._inversions and (used := self._used(prompt, negative)):
+            shot = shot._replace(inversions=used)
+            return PlannedShot(shot.id, shot, name, self._template, frame.group, self._exports)
         shot_id = rendering.ids.of(prompt, negative, seed)
         return PlannedShot(shot_id, shot, name, self._template, frame.group, self._exports)
+
+    def _used(self, *prompts: str) -> tuple[InversionUse, ...]:
+        """The textual inversions that the prompts name and the catalog knows."""
+        names = sorted({name for prompt in prompts for name in mentioned(prompt)} & self._inversions.keys())
+        return tuple(InversionUse(name, self._inversions[name].identity) for name in names)
 
     def _seed(self, variant: str, position: int, number: int) -> int:
         seeds = self._frame.seeds
@@ -231,4 +243,5 @@ class GroupExpansion:
             self._prompts.bound(settings.negative, values),
             self._names.parts(self.name, values),
             self._names.export_names,
+            self._prompts.inversions,
         )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from common.catalog import Lora
+from common.catalog import Catalog
 from common.manifest.model import Manifest
 from common.manifest.prompt import (
     COLUMN_INDEX,
@@ -109,9 +109,10 @@ class Prompt:
 class Prompts:
     """All templates of a manifest, each parsed once. Problems are added to `findings`."""
 
-    def __init__(self, manifest: Manifest, loras: Mapping[str, Lora], findings: Findings) -> None:
+    def __init__(self, manifest: Manifest, catalog: Catalog, findings: Findings) -> None:
         self._findings = findings
-        self._loras = loras
+        self._loras = catalog.loras
+        self.inversions = catalog.textual_inversions
         self._parsed: dict[str, Parsed] = {}
         #: Parsed outer prompts with their inner prompts.
         self._put_around: dict[Written, Parsed] = {}

@@ -46,7 +46,9 @@ def add(addition: CatalogAddition, farm: TheFarm) -> CatalogVersion:
 
 
 @router.delete("/models/{name}", dependencies=[allow("operator")])
-def remove(name: str, farm: TheFarm, section: Literal["models", "loras"] = "models") -> CatalogVersion:
+def remove(
+    name: str, farm: TheFarm, section: Literal["models", "loras", "textual_inversions"] = "models"
+) -> CatalogVersion:
     """Remove an added entry; an entry of the same name in a catalog file counts again.
 
     404: it was not added. 422: another entry needs it.

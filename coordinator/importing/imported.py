@@ -61,7 +61,7 @@ _PARTS = {
     "mask": "the farm supports only text-to-image",
     "inpaint": "the farm supports only text-to-image",
     "init": "the farm supports only text-to-image",
-    "tihashes": "the farm does not support textual inversions",
+    "tihashes": "write `embedding:NAME` for each of them in the prompts",
     "vae": "each model has a fixed one",
 }
 _SAID = {

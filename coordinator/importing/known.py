@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from common.catalog import Catalog, Lora
+from common.catalog import Catalog, Lora, TextualInversion
 from common.catalog.samplers import sampler_of, samplers_akin
 
 #: Normalised file names (see `_bare`) of models with another name in the catalog.
@@ -90,6 +90,11 @@ def lora(theirs: str, catalog: Catalog) -> Lora | None:
         if theirs == each.name or bare in (_bare(each.name), _bare(each.path)):
             return each
     return None
+
+
+def inversion(theirs: str, catalog: Catalog) -> TextualInversion | None:
+    bare = _bare(theirs)
+    return next((each for each in catalog.textual_inversions.values() if _bare(each.name) == bare), None)
 
 
 def sampler(theirs: str, family: Iterable[str]) -> Found | None:

@@ -9,6 +9,7 @@ from common.catalog import Catalog, Model
 from common.catalog.compatibility import KNOBS, lora_problem
 from common.catalog.samplers import SCHEDULES
 from common.manifest.shot_values import MAX_ASPECT, MAX_SEED, MAX_SIDE
+from common.textual_inversions import MARK, MENTION
 from common.wording import shortened
 from coordinator.expand.oversights import is_blank
 from coordinator.importing import known, texts
@@ -89,6 +90,7 @@ class Settling:
             return None
         model, is_theirs = self._model(wish, source)
         row.fields["model"] = model.name
+        self._inversions(row, model)
         self._tell_kept(row, model, source)
         self._loras(loras, model, row)
         self._size(wish, row)
@@ -130,6 +132,22 @@ class Settling:
                 is_template=source.is_template,
                 reads_emphasis=model.family.reads_emphasis,
             )
+
+    def _inversions(self, row: Row, model: Model) -> None:
+        """Names textual inversions as the catalog does; what it lacks remains as a word."""
+
+        def named(mention: re.Match[str]) -> str:
+            found = known.inversion(mention[1], self.catalog)
+            if found is not None and found.family == model.family.name:
+                self.account.take(f"embedding {shortened(mention[1], 40)}", "prompt", f"{MARK}{found.name}")
+                return f"{MARK}{found.name}"
+            why = "kept as a word: the catalog has no such textual inversion for this model"
+            self.account.leave(f"`{shortened(mention[0], 40)}`", why, row.place, "embedding")
+            return mention[1]
+
+        for name in ("prompt", "negative") if model.family.reads_emphasis else ():
+            if text := row.fields.get(name):
+                row.fields[name] = MENTION.sub(named, str(text))
 
     def _model(self, wish: Wish, source: Wishes) -> tuple[Model, bool]:
         """The model, and whether it is exactly the model named by the source."""

@@ -29,7 +29,6 @@ _WHY = {
         ("lora", "lyco"), "a LoRA cannot be drawn at random; use an axis of mappings with `loras`"
     ),
     "fromto": "words that change during rendering are not supported; all of them are kept",
-    **dict.fromkeys(("embed", "embedding"), "the farm does not support textual inversions"),
     **dict.fromkeys(("segment", "object", "region", "clear"), "the farm does not support inpainting"),
     **dict.fromkeys(("refiner", "base", "video", "extend"), "the farm supports one pass"),
     **dict.fromkeys(("preset", "p"), "the farm does not have SwarmUI presets"),
@@ -133,6 +132,8 @@ class Translation:
                 words, _, rest = content.partition(",")
                 times = int(words) if words.strip().isdecimal() and int(words) <= MAX_DEPTH else 1
                 return ", ".join([self.text(rest.strip(), depth + 1)] * times)
+            case "embed" | "embedding":
+                return f"embedding:{content.strip().rpartition('/')[2]}"
             case "lora" | "lyco" if depth == 0:
                 return f"<{name}:{content}>"
         return self._left(name, option, content, depth)

@@ -10,7 +10,9 @@ from typing import Any
 
 from common.catalog import Catalog, Lora, Model, phase_of
 from common.errors import Invalid
-from common.model_files import CHECKPOINT, ORIGINAL, find_files
+from common.model_files import CHECKPOINT, EMBEDDINGS, ORIGINAL, find_files
+from common.textual_inversions import MARK, MAX_VECTORS
+from common.units import counted
 from common.weights import Described
 from common.weights.lora_fit import lora_misfit
 from common.weights.recognition import FAMILIES
@@ -117,6 +119,8 @@ class Adder:
         match found.kind:
             case "lora":
                 return self._lora(request, part)
+            case "textual_inversion":
+                return self._inversion(request, part)
             case "checkpoint":
                 return self._checkpoint(request, part)
             case "denoiser" if part.source.files[0].path.endswith(".gguf"):
@@ -156,6 +160,34 @@ class Adder:
             entry=entry,
             origin=part.source.origin,
             remarks=(*remarks, *more),
+        )
+
+    def _inversion(self, request: AddRequest, part: Part) -> Prepared:
+        found = part.found
+        if not found.families:
+            raise Invalid(
+                f"{part.name} is a textual inversion of a width that no family of this farm has; use one for "
+                f"{listed(FAMILIES[each] for each in _CHECKPOINTS)}"
+            )
+        family = self._family(part)
+        if request.like is not None and self.catalog.models[request.like].family.name != family:
+            raise Invalid(f"{part.name} is for {FAMILIES[family]}, but `{request.like}` is not")
+        if found.vectors > MAX_VECTORS:
+            raise Invalid(
+                f"{part.name} has {found.vectors} vectors; a prompt takes up to {MAX_VECTORS} of one"
+            )
+        name = self._name(request, part.source.name, "textual_inversions")
+        license_, remarks = self._license(request, part.source.license or part.described.license)
+        file = f"{name}.safetensors"
+        return Prepared(
+            section="textual_inversions",
+            name=name,
+            what=f"textual inversion for {FAMILIES[family]} ({counted(found.vectors, 'vector')})",
+            folder=EMBEDDINGS,
+            chosen=(part.chosen(file),),
+            entry={"family": family, "path": file, "license": license_, "vectors": found.vectors},
+            origin=part.source.origin,
+            remarks=(f"prompts name it `{MARK}{name}`", *remarks),
         )
 
     def _check_lora(self, part: Part, model: Model) -> None:
@@ -338,6 +370,8 @@ class Adder:
         if section == "models":
             # The pattern's own files.
             replaceable |= {request.like} if request.like in self.built_in.models else set()
+        elif section == "textual_inversions":
+            known = self.catalog.textual_inversions
         else:
             known = self.catalog.loras
             replaceable |= {lora.name for lora in self.catalog.loras.values() if lora.identity is None}

@@ -10,7 +10,7 @@ from common.weights import Described, Recognition, component_prefixes, described
 from coordinator.models.choice import Chosen
 from coordinator.models.source import Source
 
-Section = Literal["models", "loras"]
+Section = Literal["models", "loras", "textual_inversions"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +32,7 @@ class Prepared:
     name: str
     #: In words, such as `SDXL checkpoint`.
     what: str
-    #: Below the folder of models: that of the model, or `loras` or `gguf`.
+    #: Below the folder of models: that of the model, or `loras`, `embeddings` or `gguf`.
     folder: str
     chosen: tuple[Chosen, ...]
     #: As in the YAML schema, without the identity.
@@ -108,5 +108,5 @@ class Part:
     @property
     def kind(self) -> str:
         """In words, such as `text encoder`."""
-        kinds = {"text_encoder": "text encoder", "vae": "VAE", "lora": "LoRA"}
-        return kinds.get(self.found.kind, self.found.kind)
+        kinds = {"vae": "VAE", "lora": "LoRA"}
+        return kinds.get(self.found.kind, self.found.kind.replace("_", " "))

@@ -69,11 +69,11 @@ def with_identity(prepared: Prepared, fetched: tuple[Fetched, ...]) -> dict[str,
         return prepared.entry | {
             "gguf": files | {prepared.gguf: files[prepared.gguf] | {"identity": identity}}
         }
-    if prepared.section == "loras":
+    if prepared.section != "models":
         identity = f"sha256:{fetched[0].sha256}"
     else:
         identity = listing_identity({each.path: each.sha256 for each in fetched})
-    start = {key: prepared.entry[key] for key in ("like", "base", "path") if key in prepared.entry}
+    start = {key: prepared.entry[key] for key in ("like", "base", "family", "path") if key in prepared.entry}
     return start | {"identity": identity} | prepared.entry
 
 

@@ -1,4 +1,4 @@
-"""The files that this machine holds of a model or a LoRA of the catalog."""
+"""The files that this machine holds of a model, a LoRA or a textual inversion of the catalog."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.catalog import Catalog, Model, folder_identity, listing_identity
+from common.catalog import Catalog, Lora, Model, TextualInversion, folder_identity, listing_identity
 from common.errors import Invalid
-from common.model_files import SHIPPED, find_files
+from common.model_files import EMBEDDINGS, SHIPPED, find_files
 from coordinator.models.addition import Added, AddedFile, Section
 from coordinator.models.fetch import Progress, hash_file
 from coordinator.models.lora_files import check_numbers
@@ -18,7 +18,7 @@ from coordinator.models.place import remove_tree
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HeldFiles:
-    #: Folder of a model, file of a LoRA.
+    #: Folder of a model, file of anything else.
     place: Path
     #: Place of what has an identity of its own, to that of the catalog.
     identities: dict[Path, str | None]
@@ -32,14 +32,14 @@ class HeldFiles:
 
 def held_files(name: str, catalog: Catalog, folders: Sequence[Path]) -> HeldFiles | None:
     """None if the files of the entry are not here."""
-    entry = catalog.models.get(name) or catalog.loras.get(name)
+    entry = catalog.entry(name)
     if entry is None:
         return None
-    is_model = isinstance(entry, Model)
-    place = find_files(Path(entry.path) if is_model else Path("loras") / entry.path, folders)
+    below = {Model: "", Lora: "loras", TextualInversion: EMBEDDINGS}[type(entry)]
+    place = find_files(Path(below) / entry.path, folders)
     if place is None:
         return None
-    identities = {place: entry.identity}
+    identities: dict[Path, str | None] = {place: entry.identity}
     for file in entry.gguf.values() if isinstance(entry, Model) else ():
         if found := find_files(Path("gguf") / file.path, folders):
             identities[found] = file.identity
@@ -83,10 +83,10 @@ def added_again(
 ) -> Added:
     """An entry that was added before, with its files as they are now.
 
-    Raises Invalid for a LoRA of weights that are no numbers.
+    Raises Invalid for a LoRA or textual inversion of weights that are no numbers.
     """
-    if section == "loras":
-        check_numbers(name, held.place)
+    if section != "models":
+        check_numbers(section, name, held.place)
     files = tuple(
         AddedFile(path=_path_in(held, file), sha256=digest, size=file.stat().st_size, place=file)
         for file, digest in hashes_of(held, progress).items()
@@ -102,6 +102,7 @@ def _path_in(held: HeldFiles, file: Path) -> str:
 def remove_files(held: HeldFiles, catalog: Catalog) -> int:
     """Remove all that no entry of `catalog` needs; returns the bytes."""
     used = {model.path for model in catalog.models.values()} | {lora.path for lora in catalog.loras.values()}
+    used |= {inversion.path for inversion in catalog.textual_inversions.values()}
     used |= {file.path for model in catalog.models.values() for file in model.gguf.values()}
     freed = 0
     for place in held.identities:

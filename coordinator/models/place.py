@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from common.errors import Invalid
+from common.model_files import EMBEDDINGS
 from coordinator.models.addition import Added, AddedFile, Prepared
 from coordinator.models.choice import Chosen
 from coordinator.models.entry import with_identity
@@ -38,9 +39,9 @@ def add(prepared: Prepared, models: Path, web: Web, progress: Progress) -> Added
     target = models / prepared.folder
     _take_over(prepared.chosen, target, part)
     fetched = fetch(prepared.chosen, part, web, progress)
-    if prepared.section == "loras":
-        _check_lora(prepared.name, part, fetched)
-    if prepared.folder in ("loras", "gguf"):
+    if prepared.section != "models":
+        _check_numbers(prepared, part, fetched)
+    if prepared.folder in ("loras", "gguf", EMBEDDINGS):
         target.mkdir(parents=True, exist_ok=True)
         for each in fetched:
             (part / each.path).replace(target / each.path)
@@ -62,11 +63,11 @@ def add(prepared: Prepared, models: Path, web: Web, progress: Progress) -> Added
     )
 
 
-def _check_lora(name: str, folder: Path, fetched: Sequence[Fetched]) -> None:
+def _check_numbers(prepared: Prepared, folder: Path, fetched: Sequence[Fetched]) -> None:
     """Removes what was fetched if it cannot be used."""
     try:
         for each in fetched:
-            check_numbers(name, folder / each.path)
+            check_numbers(prepared.section, prepared.name, folder / each.path)
     except Invalid:
         remove_tree(folder)
         raise

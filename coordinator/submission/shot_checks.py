@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from common.catalog.compatibility import inversion_problem
 from common.errors import InvalidDocument
-from common.shot import PlannedShot
+from common.shot import PlannedShot, Shot
+from common.textual_inversions import MARK, mentioned
 from common.units import counted
 from common.wording import shortened
 from coordinator.expand import Census, Expansion, check_names
@@ -35,16 +37,20 @@ class ShotChecks:
         self._readers: dict[str, Reader | None] = {}
         #: By model and whether it is the negative prompt.
         self._too_long: dict[tuple[str, bool], _TooLong] = {}
+        #: What is wrong with a textual inversion, by its name and the model; None: nothing.
+        self._inversions: dict[tuple[str, str], InvalidDocument | None] = {}
 
     def passing(self) -> Iterator[PlannedShot]:
         for number, planned in enumerate(self._expansion):
             self._census.add(planned)
             self._read(number, planned)
+            self._look_up(number, planned.shot)
             yield planned
 
     def raise_any(self) -> None:
         """Raises InvalidDocument with all that is wrong, once every shot has passed."""
         wrong = [self._invalid(*side, found) for side, found in self._too_long.items()]
+        wrong += filter(None, self._inversions.values())
         try:
             check_names(self._expansion, self._census)
         except InvalidDocument as clash:
@@ -64,6 +70,27 @@ class ShotChecks:
             self._note(shot.model, False, number)
         if shot.negative and reader.negative_too_long(shot):
             self._note(shot.model, True, number)
+
+    def _look_up(self, number: int, shot: Shot) -> None:
+        """Check each textual inversion once for a model, where a prompt first names it."""
+        for negative, text in enumerate((shot.prompt, shot.negative)):
+            for name in mentioned(text):
+                if (name, shot.model) not in self._inversions:
+                    wrong = self._wrong_inversion(name, number, shot.model, negative=bool(negative))
+                    self._inversions[name, shot.model] = wrong
+
+    def _wrong_inversion(
+        self, name: str, number: int, model: str, *, negative: bool
+    ) -> InvalidDocument | None:
+        catalog = self._tokenizers.catalog
+        known = catalog.models[model]
+        why = inversion_problem(name, known, catalog) if known.family.reads_emphasis else None
+        if why is None:
+            return None
+        settings = self._expansion.settings_of(number)
+        written = settings.negative if negative else settings.prompt
+        at = str(written.value).find(MARK + name)
+        return self._expansion.invalid(written.path, why, at if at >= 0 else None)
 
     def _note(self, model: str, negative: bool, number: int) -> None:
         self._too_long.setdefault((model, negative), _TooLong(number)).shots += 1

@@ -118,4 +118,6 @@ def _placed(shots: Iterable[PlannedShot], catalog: Catalog) -> Iterator[PlacedSh
 
 def _kind(shot: Shot) -> Shot:
     """The shot without what changes neither its work nor where it fits."""
-    return shot._replace(prompt="", negative="", seed=0, knobs=(), format="png", quality=0, realm="")
+    return shot._replace(
+        prompt="", negative="", seed=0, knobs=(), format="png", quality=0, realm="", inversions=()
+    )

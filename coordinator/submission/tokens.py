@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from common.catalog import Catalog, Family
 from common.model_files import find_files
 from common.prompt_chunks import CHUNK, COMMA, MIN_TOKENS, count_tokens, prompt_chunks
 from common.shot import Shot
+from common.textual_inversions import MARK, vector_ids, with_vectors
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -38,10 +40,12 @@ class ModelTokenizer:
         around: Callable[[str], str] | None,
         *,
         chunked: bool = False,
+        vectors: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         """`special` are the model's own tokens; `around` writes a text as the model reads it.
 
-        `chunked`: the model reads prompts in chunks, see `common.prompt_chunks`.
+        `chunked`: the model reads prompts in chunks, see `common.prompt_chunks`. `vectors` are the tokens of
+        each textual inversion.
         """
         tokenizer.no_truncation()
         tokenizer.no_padding()
@@ -49,14 +53,15 @@ class ModelTokenizer:
         self._special = special
         self._write = around
         self._chunked = chunked
+        self._vector_ids = vector_ids(vectors)
         #: Most tokens that a prompt has beside its own text; T5 begins it with a space.
         self._around = len(self._written("").encode()) + tokenizer.num_special_tokens_to_add(False) + 1
         self.count = lru_cache(_COUNTS_KEPT)(self._count)
 
     def room(self, limit: int) -> int:
-        """So many ASCII characters without `BREAK` surely have no more than `limit` tokens.
+        """So many ASCII characters surely have no more than `limit` tokens, of which each is a byte at least.
 
-        A token is a byte at least.
+        That is without `BREAK` and textual inversions.
         """
         return (limit * MIN_TOKENS // CHUNK if self._chunked else limit) - self._around
 
@@ -67,12 +72,13 @@ class ModelTokenizer:
             # Small letters may take half as many bytes more: the model may read Ⱥ as ⱥ, and T5 ㏘ as p.m.
             forms = (unicodedata.normalize(form, text) for form in ("NFC", "NFKC"))
             size = max(len(form.encode(errors="replace")) for form in forms) * 3 // 2
-        return (size > self.room(limit) or "BREAK" in text) and self.count(text) > limit
+        return (size > self.room(limit) or _is_longer(text)) and self.count(text) > limit
 
     def _count(self, text: str) -> int:
         written = self._written(text)
         if self._chunked:
-            return count_tokens(prompt_chunks(written, self._ids, self._tokenizer.token_to_id(COMMA)))
+            ids_of = with_vectors(self._ids, self._vector_ids)
+            return count_tokens(prompt_chunks(written, ids_of, self._tokenizer.token_to_id(COMMA)))
         return len(self._tokenizer.encode(written).ids)
 
     def _ids(self, text: str) -> list[int]:
@@ -82,6 +88,11 @@ class ModelTokenizer:
         for token in self._special:
             text = text.replace(token, "")
         return self._write(text) if self._write else text
+
+
+def _is_longer(text: str) -> bool:
+    """Whether it may have more tokens than bytes."""
+    return "BREAK" in text or MARK in text
 
 
 class Reader:
@@ -100,7 +111,7 @@ class Reader:
 
     def prompt_too_long(self, shot: Shot) -> bool:
         prompt = shot.prompt
-        if len(prompt) <= self._room and prompt.isascii() and "BREAK" not in prompt:
+        if len(prompt) <= self._room and prompt.isascii() and not _is_longer(prompt):
             return False
         return self.tokenizer.exceeds(prompt, self.limit)
 
@@ -128,9 +139,15 @@ class Tokenizers:
         if model not in self._readers:
             known = self.catalog.models.get(model)
             folder = find_files(Path(known.path) / known.family.tokenizer, self.folders) if known else None
-            tokenizer = _tokenizer(folder, known.family) if known and folder else None
+            tokenizer = (
+                _tokenizer(folder, known.family, self._vectors(known.family)) if known and folder else None
+            )
             self._readers[model] = Reader(tokenizer, known.family) if known and tokenizer else None
         return self._readers[model]
+
+    def _vectors(self, family: Family) -> dict[str, int]:
+        known = self.catalog.textual_inversions.values()
+        return {each.name: each.vectors for each in known if each.family == family.name}
 
     def forget(self) -> None:
         """Look again for the tokenizers: the catalog has changed."""
@@ -142,7 +159,7 @@ class Tokenizers:
         return reader is not None and not (reader.prompt_too_long(shot) or reader.negative_too_long(shot))
 
 
-def _tokenizer(folder: Path, family: Family) -> ModelTokenizer | None:
+def _tokenizer(folder: Path, family: Family, vectors: Mapping[str, int]) -> ModelTokenizer | None:
     """A template of the family is used instead of that of a chat."""
     try:
         written = _json(folder / "tokenizer_config.json")
@@ -158,7 +175,7 @@ def _tokenizer(folder: Path, family: Family) -> ModelTokenizer | None:
         if family.template:
             return ModelTokenizer(found, special, lambda text: family.template.replace("{}", text))
         around = _chat(chat, named) if isinstance(chat, str) else None
-        return ModelTokenizer(found, special, around, chunked=family.reads_emphasis)
+        return ModelTokenizer(found, special, around, chunked=family.reads_emphasis, vectors=vectors)
     except Exception as error:
         # The library raises bare exceptions. Nodes count for themselves: all that is lost is an early word.
         log.warning("%s cannot be read, so prompts are not counted by it: %s", folder, error)

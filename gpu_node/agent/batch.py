@@ -24,6 +24,8 @@ from gpu_node.agent.engine_client import EngineClient
 from gpu_node.agent.engine_commands import (
     BatchShot,
     encode_command,
+    engine_inversions,
+    inversions_of,
     load_command,
     passes,
     render_command,
@@ -141,9 +143,11 @@ class Batch:
         loras = tuple(use.name for use in self._shots[0].shot.loras)
         if library.cache is None:
             return ""
-        needs = library.needs(lease.model, lease.recipe, loras)
+        inversions = inversions_of(self._shots)
+        needs = library.needs(lease.model, lease.recipe, loras, inversions)
         with suppress(OSError):  # then a fetch says so
-            library.cache.pin(library.cached(lease.model, loras) | {need.identity for need in needs})
+            cached = library.cached(lease.model, loras, inversions)
+            library.cache.pin(cached | {need.identity for need in needs})
         for need in needs:
             try:
                 self._fetch(need, library.cache)
@@ -199,7 +203,8 @@ class Batch:
             self._session.load(load, stall_s=self._joined.stall_load_s)
             if self._library.cache is not None:
                 loras = [lora.name for lora in load.loras]
-                self._library.cache.keep_only(self._library.cached(load.model, loras))
+                inversions = inversions_of(self._shots)
+                self._library.cache.keep_only(self._library.cached(load.model, loras, inversions))
         finally:
             self._load += self._active.end()
         self._encode_texts(texts)
@@ -210,7 +215,7 @@ class Batch:
         self._active.begin("encode")
         start = time.monotonic()
         answer = self._session.ask(
-            encode_command(texts, files),
+            encode_command(texts, engine_inversions(self._shots, self._library), files),
             stall_s=self._joined.stall_load_s,
             limit_s=self._joined.hard_limit_s * len(texts),
         )

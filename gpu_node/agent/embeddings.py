@@ -244,7 +244,8 @@ def text_encoding(load: Load, versions: Mapping[str, str]) -> TextEncoding | Non
         if changes_text and lora.identity is None:
             return None
         if changes_text:
-            loras.append((lora.identity or "", lora.weight))
+            weight = lora.weight if lora.text_weight is None else lora.text_weight
+            loras.append((lora.identity or "", weight))
     if load.identity is None:
         return None
     return TextEncoding(

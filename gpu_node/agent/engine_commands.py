@@ -8,7 +8,7 @@ from pathlib import Path
 
 from common.embeddings import EmbeddedText, texts_of
 from common.messages import Lease
-from common.shot import Shot
+from common.shot import InversionUse, LoraUse, Shot
 from gpu_node import protocol
 from gpu_node.errors import RenderError
 from gpu_node.library import Library
@@ -54,7 +54,7 @@ def load_command(name: str, recipe_name: str, first: Shot, library: Library) -> 
         quantisation=recipe.quantisation,
         gguf=library.gguf_file(model, recipe),
         placement=recipe.placement,
-        loras=tuple(_engine_lora(*use, library) for use in first.loras),
+        loras=tuple(_engine_lora(use, library) for use in first.loras),
     )
 
 
@@ -64,13 +64,20 @@ def texts_of_batch(batch: Sequence[BatchShot], load: protocol.Load) -> list[Embe
 
 
 def encode_command(
-    texts: Iterable[EmbeddedText], files: Mapping[EmbeddedText, Path] | None = None
+    texts: Iterable[EmbeddedText],
+    inversions: Iterable[protocol.EngineInversion] = (),
+    files: Mapping[EmbeddedText, Path] | None = None,
 ) -> protocol.Encode:
-    """Embed these texts; `files` are those of their embeddings."""
+    """Embed these texts, which name the `inversions`; `files` are those of their embeddings."""
     found = files or {}
     return protocol.Encode(
-        texts=tuple(protocol.EngineText(**text._asdict(), file=found.get(text)) for text in texts)
+        texts=tuple(protocol.EngineText(**text._asdict(), file=found.get(text)) for text in texts),
+        inversions=tuple(inversions),
     )
+
+
+def inversions_of(batch: Sequence[BatchShot]) -> tuple[InversionUse, ...]:
+    return tuple(dict.fromkeys(use for one in batch for use in one.shot.inversions))
 
 
 def passes(batch: Sequence[BatchShot], pass_size: int) -> Iterator[list[BatchShot]]:
@@ -89,8 +96,29 @@ def render_command(one_pass: Sequence[BatchShot]) -> protocol.Render:
     )
 
 
-def _engine_lora(name: str, identity: str, weight: float, library: Library) -> protocol.EngineLora:
-    file = library.lora_file(name)
+def engine_inversions(batch: Sequence[BatchShot], library: Library) -> list[protocol.EngineInversion]:
+    """All textual inversions that texts of the batch name.
+
+    Raises RenderError `model_missing` where this node lacks the file of one.
+    """
+    return [_engine_inversion(use, library) for use in inversions_of(batch)]
+
+
+def _engine_inversion(use: InversionUse, library: Library) -> protocol.EngineInversion:
+    file = library.inversion_file(use)
     if file is None:
-        raise RenderError("model_missing", f"LoRA {name} is not on this node; see `farm-node doctor`")
-    return protocol.EngineLora(name=name, file=file, identity=identity or None, weight=weight)
+        raise RenderError("model_missing", f"textual inversion {use.name} is not on this node")
+    return protocol.EngineInversion(name=use.name, identity=use.identity, file=file)
+
+
+def _engine_lora(use: LoraUse, library: Library) -> protocol.EngineLora:
+    file = library.lora_file(use.name)
+    if file is None:
+        raise RenderError("model_missing", f"LoRA {use.name} is not on this node; see `farm-node doctor`")
+    return protocol.EngineLora(
+        name=use.name,
+        file=file,
+        identity=use.identity or None,
+        weight=use.weight,
+        text_weight=use.text_weight,
+    )

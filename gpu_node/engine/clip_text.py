@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 from math import lcm
 from typing import Any
@@ -10,19 +11,22 @@ from typing import Any
 import torch
 
 from common.prompt_chunks import CHUNK, COMMA, WeightedToken, padded_count, prompt_chunks
+from common.textual_inversions import with_vectors
+from gpu_node.engine.inversions import NO_INVERSIONS, Inversions
 
 Chunk = Sequence[WeightedToken]
 
 
-def clip_chunks(tokenizer: Any, text: str) -> list[list[WeightedToken]]:
-    return prompt_chunks(
-        text,
-        lambda part: tokenizer(part, add_special_tokens=False).input_ids,
-        tokenizer.convert_tokens_to_ids(COMMA),
-    )
+def clip_chunks(
+    tokenizer: Any, text: str, inversions: Inversions = NO_INVERSIONS
+) -> list[list[WeightedToken]]:
+    ids_of = with_vectors(lambda part: tokenizer(part, add_special_tokens=False).input_ids, inversions.ids)
+    return prompt_chunks(text, ids_of, tokenizer.convert_tokens_to_ids(COMMA))
 
 
-def encode_sd15(pipe: Any, text: str, device: str, clip_skip: int) -> torch.Tensor:
+def encode_sd15(
+    pipe: Any, text: str, device: str, clip_skip: int, inversions: Inversions = NO_INVERSIONS
+) -> torch.Tensor:
     """The embeddings of all chunks in a row; `clip_skip` 1 or 0 reads the last layer, 2 the one before."""
 
     def layer(outputs: Any) -> Any:
@@ -30,21 +34,27 @@ def encode_sd15(pipe: Any, text: str, device: str, clip_skip: int) -> torch.Tens
             return outputs.last_hidden_state
         return pipe.text_encoder.final_layer_norm(outputs.hidden_states[-clip_skip])
 
-    chunks = clip_chunks(pipe.tokenizer, text)
-    return _encoded(pipe.tokenizer, pipe.text_encoder, chunks, layer, device)[0]
+    chunks = clip_chunks(pipe.tokenizer, text, inversions)
+    reader = _Reader(pipe.tokenizer, pipe.text_encoder, device, inversions, 0)
+    return _encoded(reader, chunks, layer)[0]
 
 
-def encode_sdxl(pipe: Any, text: str, device: str, clip_skip: int) -> tuple[torch.Tensor, torch.Tensor]:
+def encode_sdxl(
+    pipe: Any, text: str, device: str, clip_skip: int, inversions: Inversions = NO_INVERSIONS
+) -> tuple[torch.Tensor, torch.Tensor]:
     """The embeddings by both encoders side by side, and those of the whole first chunk by the second.
 
     `clip_skip` counts as in `encode_sd15`, but 0 reads the layer before the last, as SDXL was trained.
     """
     pairs = ((pipe.tokenizer, pipe.text_encoder), (pipe.tokenizer_2, pipe.text_encoder_2))
     # Both have one vocabulary; should they differ, empty chunks keep the embeddings side by side.
-    both = [*zip_longest(*(clip_chunks(tokenizer, text) for tokenizer, _ in pairs), fillvalue=())]
+    cut = (clip_chunks(tokenizer, text, inversions) for tokenizer, _ in pairs)
+    both = [*zip_longest(*cut, fillvalue=())]
     found = [
         _encoded(
-            *pair, [chunks[at] for chunks in both], lambda said: said.hidden_states[-(clip_skip or 2)], device
+            _Reader(*pair, device, inversions, at),
+            [chunks[at] for chunks in both],
+            lambda said: said.hidden_states[-(clip_skip or 2)],
         )
         for at, pair in enumerate(pairs)
     ]
@@ -61,17 +71,27 @@ def repeated(texts: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     return [torch.cat([text] * (length // text.shape[1]), dim=1) for text in texts]
 
 
-def _encoded(
-    tokenizer: Any, encoder: Any, chunks: Sequence[Chunk], layer: Callable[[Any], Any], device: str
-) -> tuple[torch.Tensor, Any]:
+@dataclass(frozen=True)
+class _Reader:
+    """One text encoder with its tokenizer."""
+
+    tokenizer: Any
+    encoder: Any
+    device: str
+    inversions: Inversions
+    #: Number of the encoder, among those of the pipeline.
+    at: int
+
+    def __call__(self, chunk: Chunk) -> Any:
+        with self.inversions.placed(self.at, self.encoder, chunk):
+            return self.encoder(_ids(self.tokenizer, chunk).to(self.device), output_hidden_states=True)
+
+
+def _encoded(read: _Reader, chunks: Sequence[Chunk], layer: Callable[[Any], Any]) -> tuple[torch.Tensor, Any]:
     """The embeddings of the chunks and of empty ones behind them, and what the encoder said of the first.
 
     A weight stretches the way of a token from its place in an empty prompt, as in ComfyUI.
     """
-
-    def read(chunk: Chunk) -> Any:
-        return encoder(_ids(tokenizer, chunk).to(device), output_hidden_states=True)
-
     said = [read(chunk) for chunk in chunks or [()]]
     found = [layer(each) for each in said]
     missing = padded_count(len(chunks)) - len(found)
@@ -84,8 +104,8 @@ def _encoded(
 
 
 def _ids(tokenizer: Any, chunk: Chunk) -> torch.Tensor:
-    """The tokens as the tokenizer itself begins, ends and pads them."""
-    ids = [tokenizer.bos_token_id, *(token.id for token in chunk), tokenizer.eos_token_id]
+    """The tokens as the tokenizer itself begins, ends and pads them; any one holds the place of a vector."""
+    ids = [tokenizer.bos_token_id, *(max(token.id, 0) for token in chunk), tokenizer.eos_token_id]
     return torch.tensor([ids + [tokenizer.pad_token_id] * (CHUNK - len(chunk))])
 
 

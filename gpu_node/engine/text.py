@@ -10,14 +10,15 @@ from typing import Any
 
 import torch
 
-from common.embeddings import EmbeddedText
+from common.embeddings import EmbeddedText, negative_of, prompt_of
 from common.prompt_chunks import count_tokens
 from common.shot import Shot
 from gpu_node.engine.clip_text import clip_chunks, encode_sd15, encode_sdxl, repeated
 from gpu_node.engine.embedding_file import Embeddings, Shapes, Unfit, read_embeddings, write_embeddings
+from gpu_node.engine.inversions import NO_INVERSIONS, Inversions, load_inversions
 from gpu_node.engine.placement import DevicePlacement, denoiser_of
 from gpu_node.errors import RenderError
-from gpu_node.protocol import Encode, Encoded, Load
+from gpu_node.protocol import Encode, Encoded, EngineText, Load
 
 #: Where the padding is stripped again, a text is padded to a multiple of so many tokens.
 _PAD_TOKENS = 64
@@ -35,6 +36,8 @@ class Texts:
         self._placement = placement
         #: A text that cannot be encoded is the reason why.
         self._known: dict[EmbeddedText, Embeddings | RenderError] = {}
+        #: Files of textual inversions by name and identity.
+        self._inversions: dict[tuple[str, str], Path] = {}
 
     def forget(self) -> None:
         self._known = {}
@@ -45,7 +48,8 @@ class Texts:
         Those that are known or in files are not encoded, so that no text encoder is needed if all are.
         `on_text` is called after each.
         """
-        wanted = {EmbeddedText(one.text, one.negative, one.clip_skip): one.file for one in command.texts}
+        wanted = {_embedded(one): one.file for one in command.texts}
+        self._inversions = {(use.name, use.identity): use.file for use in command.inversions}
         self._known = {text: self._known[text] for text in wanted if text in self._known}
         unfit: dict[Path, str] = {}
         for text, file in wanted.items():
@@ -71,10 +75,10 @@ class Texts:
         Raises the RenderError of a text that could not be encoded.
         """
         family, count = self._family, len(shots)
-        texts = [EmbeddedText(shot.prompt, clip_skip=_clip_skip(shot)) for shot in shots]
+        texts = [prompt_of(shot) for shot in shots]
         above = self._load.guided_above
         if above is not None and shots[0].guidance > above:
-            texts += [EmbeddedText(shot.negative, True, _clip_skip(shot)) for shot in shots]
+            texts += [negative_of(shot) for shot in shots]
         given = [self._embeddings(text) for text in texts]
         found: dict[str, Any] = {family.guidance: shots[0].guidance}
         for name in given[0]:
@@ -108,7 +112,13 @@ class Texts:
         """The embeddings of a text, which are written to `file` as the encoder gives them."""
         tokenizer = getattr(self._pipe, self._load.tokenizer)
         plain = text._replace(text=_without_special_tokens(tokenizer, text.text))
-        tokens = self._family.count(tokenizer, self._family.written(self._pipe, plain.text))
+        try:
+            more = self._named(text)
+        except RenderError as error:
+            if error.kind != "inversion_rejected":
+                raise
+            return error
+        tokens = self._family.count(tokenizer, self._family.written(self._pipe, plain.text), **more)
         longest = self._load.max_tokens
         if tokens > longest:
             which = "negative prompt" if text.negative else "prompt"
@@ -116,11 +126,19 @@ class Texts:
             return RenderError("prompt_too_long", message)
         short = min(longest, -(-tokens // _PAD_TOKENS) * _PAD_TOKENS)
         length = longest if self._family.keeps_padding else short
-        found = self._family.encode(self._pipe, plain, self._placement.text_device, length)
+        found = self._family.encode(self._pipe, plain, self._placement.text_device, length, **more)
         if file is not None:
             with suppress(OSError):  # then it is not shared
                 write_embeddings(file, found)
         return self._placed(found)
+
+    def _named(self, text: EmbeddedText) -> dict[str, Inversions]:
+        """The textual inversions of a text as an argument, for families that read some."""
+        if not text.inversions:
+            return {}
+        encoders = (getattr(self._pipe, name, None) for name in ("text_encoder", "text_encoder_2"))
+        files = {use: self._inversions[use] for use in text.inversions}
+        return {"inversions": load_inversions(files, [each for each in encoders if each is not None])}
 
     def _placed(self, embeddings: Embeddings) -> Embeddings:
         """Where and as the denoiser takes them."""
@@ -135,24 +153,24 @@ def _tokens(tokenizer: Any, text: str) -> int:
     return len(tokenizer(text).input_ids)
 
 
-def _clip_tokens(tokenizer: Any, text: str) -> int:
-    return count_tokens(clip_chunks(tokenizer, text))
+def _clip_tokens(tokenizer: Any, text: str, inversions: Inversions = NO_INVERSIONS) -> int:
+    return count_tokens(clip_chunks(tokenizer, text, inversions))
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextFamily:
     """How one pipeline class takes its text."""
 
-    #: (pipe, text, device, padded length) to embeddings by argument name.
-    encode: Callable[[Any, EmbeddedText, str, int], Embeddings]
+    #: (pipe, text, device, padded length) to embeddings by argument name; `inversions` if the text has any.
+    encode: Callable[..., Embeddings]
     #: (config of the denoiser) to the shapes of the embeddings of one text.
     shapes: Callable[[Any], Shapes]
     #: Embeddings of several texts as one argument.
     join: Callable[[list[Any]], Any]
     #: (pipe, text) to the text as the encoder reads it, template included.
     written: Callable[[Any, str], str] = lambda _pipe, text: text
-    #: (tokenizer, written text) to its length in tokens.
-    count: Callable[[Any, str], int] = _tokens
+    #: (tokenizer, written text) to its length in tokens; `inversions` as above.
+    count: Callable[..., int] = _tokens
     #: Embeddings of all texts of a pass, prompts and negatives, to those that fit beside each other.
     level: Callable[[list[Any]], list[Any]] = list
     #: Whether padding enters the picture: a text is always padded to the longest that the model reads.
@@ -161,8 +179,8 @@ class TextFamily:
     guidance: str = "guidance_scale"
 
 
-def _clip_skip(shot: Shot) -> int:
-    return int(dict(shot.knobs).get("clip_skip", 0))
+def _embedded(told: EngineText) -> EmbeddedText:
+    return EmbeddedText(told.text, told.negative, told.clip_skip, told.inversions)
 
 
 def _without_special_tokens(tokenizer: Any, text: str) -> str:
@@ -225,12 +243,16 @@ def _qwen(pipe: Any, text: EmbeddedText, device: str, _length: int) -> Embedding
     return {"prompt_embeds": found, "prompt_embeds_mask": torch.ones_like(found[..., 0], dtype=torch.long)}
 
 
-def _sd15(pipe: Any, text: EmbeddedText, device: str, _length: int) -> Embeddings:
-    return {"prompt_embeds": encode_sd15(pipe, text.text, device, text.clip_skip)}
+def _sd15(
+    pipe: Any, text: EmbeddedText, device: str, _length: int, inversions: Inversions = NO_INVERSIONS
+) -> Embeddings:
+    return {"prompt_embeds": encode_sd15(pipe, text.text, device, text.clip_skip, inversions)}
 
 
-def _sdxl(pipe: Any, text: EmbeddedText, device: str, _length: int) -> Embeddings:
-    found, pooled = encode_sdxl(pipe, text.text, device, text.clip_skip)
+def _sdxl(
+    pipe: Any, text: EmbeddedText, device: str, _length: int, inversions: Inversions = NO_INVERSIONS
+) -> Embeddings:
+    found, pooled = encode_sdxl(pipe, text.text, device, text.clip_skip, inversions)
     if text.negative and not text.text and pipe.config.force_zeros_for_empty_prompt:
         found, pooled = torch.zeros_like(found), torch.zeros_like(pooled)
     return {"prompt_embeds": found, "pooled_prompt_embeds": pooled}

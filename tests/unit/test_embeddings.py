@@ -22,6 +22,7 @@ from common.embeddings import (
 )
 from common.errors import Invalid
 from common.messages import MAX_EMBEDDING
+from common.shot import InversionUse
 from tests.engine_talk import shot
 
 ENCODING = TextEncoding(
@@ -160,3 +161,16 @@ def test_a_file_with_one_other_bit_is_damaged(at: int) -> None:
 def test_what_is_not_the_embedding_is_told_apart(data: bytes, said: str) -> None:
     with pytest.raises(Invalid, match=said):
         check_embedding(data, "k" * 64)
+
+
+def test_another_file_of_a_textual_inversion_is_another_embedding() -> None:
+    def named(identity: str, prompt: str = "a embedding:ana", negative: str = "") -> list[EmbeddedText]:
+        uses = (InversionUse("ana", identity), InversionUse("unused", "sha256:cc"))
+        one = shot(prompt=prompt, negative=negative, guidance=2.0, inversions=uses)
+        return texts_of([one], 1.0)
+
+    first, second = named("sha256:aa"), named("sha256:bb")
+    assert first[0].inversions == (("ana", "sha256:aa"),)
+    assert first[1].inversions == ()
+    keys = {embedding_key("e", "", text[0]) for text in (first, second, named("sha256:aa", "a ana"))}
+    assert len(keys) == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordinator.importing.imported import UnusableSource
+from tests.unit.importing import making
 from tests.unit.importing.making import fields, imported
+from tests.unit.test_textual_inversions import inversion
 
 
 @pytest.mark.parametrize(
@@ -194,3 +197,17 @@ def test_no_line_takes_long(line: str) -> None:
             imported(line, kind=kind)
     # Seconds of the processor, which others that are busy do not take; quadratic time would be minutes.
     assert time.thread_time() - start < 6
+
+
+def test_a_textual_inversion_of_another_program_is_that_of_the_catalog_or_a_word(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inversions = {"easy-neg": inversion("easy-neg")}
+    monkeypatch.setattr(making, "CATALOG", replace(making.CATALOG, textual_inversions=inversions))
+    text = '--prompt "a cat, (embedding:Easy-Neg.pt:1.2)" --negative_prompt "embedding:bad_hands, dark"\n'
+    found = imported(text, model="sd15")
+    assert [shot.prompt for shot in found.shots] == ["a cat, (embedding:easy-neg:1.2)"]
+    assert found.shots[0].negative == "bad_hands, dark"
+    assert "kept as a word: the catalog has no such textual inversion" in found.left["`embedding:bad_hands`"]
+    swarm = imported("a dog <embed:easy-neg> <random:a,b>\n", model="sd15")
+    assert swarm.shots[0].prompt.startswith("a dog embedding:easy-neg ")

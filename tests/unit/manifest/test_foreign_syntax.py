@@ -43,7 +43,7 @@ Kind = Literal["template", "value", "line"]
         ("<segment:face> smile", "tag", "<segment:face>", "not support inpainting"),
         ("<fromto[0.5]:a,b>", "tag", "<fromto[0.5]:a,b>", "intended"),
         ("<ana_v2:0.8> smiles", "tag", "<ana_v2:0.8>", "loras: [ana_v2@0.8]"),
-        ("embedding:easynegative, cat", "embedding", "embedding:easynegative", "not support embeddings"),
+        ("embedding:easynegative, cat", "embedding", "embedding:easynegative", "no textual inversions"),
         ("{a:0.3|b:0.7}", "weight behind", "{a:0.3|b:0.7}", "{0.3::a|0.7::b}"),
         ("{red:2|blue:1} cat", "weight behind", "{red:2|blue:1}", "{2::red|1::blue}"),
         ("{a:0.3|b} cat", "weight behind", "{a:0.3|b}", "{0.3::a|1::b}"),

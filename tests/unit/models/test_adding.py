@@ -380,6 +380,37 @@ def z_image_gguf() -> bytes:
 
 
 @pytest.mark.parametrize(
+    ("shapes", "family", "vectors"),
+    [
+        ({"emb_params": (4, 768)}, "sd15", 4),
+        ({"<cat>": (768,)}, "sd15", 1),
+        ({"clip_l": (8, 768), "clip_g": (8, 1280)}, "sdxl", 8),
+    ],
+)
+def test_a_textual_inversion_is_added_under_the_name_that_prompts_use(
+    shapes: dict[str, tuple[int, ...]], family: str, vectors: int, adder: MakeAdder, tmp_path: Path
+) -> None:
+    prepared = prepare(adder, write(tmp_path / "Easy Negative.safetensors", shapes))
+    assert (prepared.section, prepared.name, prepared.folder) == (
+        "textual_inversions", "easy-negative", "embeddings"
+    )  # fmt: skip
+    assert prepared.entry == {
+        "family": family,
+        "path": "easy-negative.safetensors",
+        "license": "unknown",
+        "vectors": vectors,
+    }
+    assert prepared.remarks[0] == "prompts name it `embedding:easy-negative`"
+    added = add(prepared, tmp_path / "home", adder().web, lambda done, total: None)
+    (file,) = added.files
+    assert added.entry["identity"] == f"sha256:{file.sha256}"
+    assert file.place == tmp_path / "home" / "embeddings" / "easy-negative.safetensors"
+    other = "sdxl" if family == "sd15" else "sd15"
+    with pytest.raises(Invalid, match=f"but `{other}` is not"):
+        prepare(adder, write(tmp_path / "x.safetensors", shapes), like=other)
+
+
+@pytest.mark.parametrize(
     ("shapes", "said"),
     [
         (
@@ -391,7 +422,10 @@ def z_image_gguf() -> bytes:
         (LORAS["flux1"][1], "which of `flux1-schnell` and `flux1-dev` it is for; add `--like MODEL`"),
         (LORAS["flux1 or chroma"][1], r"does not tell its model \(Chroma or FLUX\.1\); add `--like MODEL`"),
         (VAE_16, "only a VAE; add it together with a denoiser"),
-        ({"emb_params": (1, 768)}, "is an embedding, which this farm cannot use yet"),
+        ({"emb_params": (1, 1024)}, "is for Stable Diffusion 2, which this farm cannot render"),
+        ({"emb_params": (1, 640)}, "a textual inversion of a width that no family of this farm has"),
+        ({"emb_params": (76, 768)}, "has 76 vectors; a prompt takes up to 75 of one"),
+        ({"conv_first.weight": (64, 3, 3, 3), "conv_last.weight": (3, 64, 3, 3)}, "is an upscaler, which"),
         (
             below("model.diffusion_model.", Z_IMAGE) | {"text_encoders.q.transformer.a": (1,)},
             r"\(text_encoders\.q\.transformer\.\*\) is of no kind that the farm knows",

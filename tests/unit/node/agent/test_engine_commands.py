@@ -25,6 +25,8 @@ from gpu_node.library import Library
 from tests.engine_talk import load_command as tiny_command
 from tests.engine_talk import shot
 
+LIBRARY = Library(load_catalog(), (), Hashes(Path("no-hashes")))
+
 
 def batch_shot(**changes: Any) -> BatchShot:
     one = shot(**changes)
@@ -70,7 +72,7 @@ def test_each_distinct_text_is_encoded_once_with_the_file_of_its_embedding() -> 
     batch = [batch_shot(seed=seed, prompt=prompt) for seed in (1, 2) for prompt in ("a mug", "a lamp")]
     texts = texts_of_batch(batch, tiny_command(Path()))
 
-    told = encode_command(texts, {texts[1]: Path("lamp")}).texts
+    told = encode_command(texts, files={texts[1]: Path("lamp")}).texts
 
     assert [(one.text, one.file) for one in told] == [("a mug", None), ("a lamp", Path("lamp"))]
 

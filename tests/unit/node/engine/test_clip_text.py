@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +13,7 @@ from tests.tiny_families import clip_encoder, clip_tokenizer
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
+save_file = pytest.importorskip("safetensors.torch").save_file
 
 #: To the tiny tokenizer a letter is a token, and another one at the end of a word; a digit is a word.
 SHORT = "a red mug"
@@ -128,3 +131,83 @@ def test_attention_to_a_repeated_text_is_that_to_the_text(pipe: Any) -> None:
     assert torch.allclose(alone, beside, atol=1e-6)
     pooled = torch.randn(1, 32)
     assert torch.equal(repeated([pooled])[0], pooled)
+
+
+def inversion_files(folder: Path, **vectors: Any) -> dict[tuple[str, str], Path]:
+    """A file for each name, of tensors by key."""
+    files = {}
+    for name, tensors in vectors.items():
+        file = folder / f"{name}.safetensors"
+        save_file(tensors, file)
+        files[name, f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"] = file
+    return files
+
+
+def test_a_textual_inversion_of_existing_vectors_reads_as_their_words(pipe: Any, tmp_path: Path) -> None:
+    from gpu_node.engine.clip_text import encode_sd15, encode_sdxl
+    from gpu_node.engine.inversions import load_inversions
+
+    ids = pipe.tokenizer("12", add_special_tokens=False).input_ids
+    first, second = (
+        encoder.get_input_embeddings().weight[ids].detach().contiguous()
+        for encoder in (pipe.text_encoder, pipe.text_encoder_2)
+    )
+    one = load_inversions(inversion_files(tmp_path, ana={"emb_params": first}), [pipe.text_encoder])
+    both = load_inversions(
+        inversion_files(tmp_path, bo={"clip_l": first, "clip_g": second}),
+        [pipe.text_encoder, pipe.text_encoder_2],
+    )
+    for words, named in (("a 12", "a embedding:ana"), ("(12:1.3) mug", "(embedding:ana:1.3) mug")):
+        with torch.no_grad():
+            assert torch.equal(encode_sd15(pipe, named, "cpu", 0, one), sd15(pipe, words))
+            found = encode_sdxl(pipe, named.replace("ana", "bo"), "cpu", 2, both)
+        for mine, theirs in zip(found, sdxl(pipe, words, 2), strict=True):
+            assert torch.equal(mine, theirs)
+    # Nothing is left behind.
+    assert torch.equal(sd15(pipe, "a 12"), sd15(pipe, "a 12"))
+    assert not pipe.text_encoder.get_input_embeddings()._forward_hooks
+
+
+def test_a_long_prompt_with_several_textual_inversions_has_each_at_its_place(
+    pipe: Any, tmp_path: Path
+) -> None:
+    from gpu_node.engine.clip_text import encode_sd15
+    from gpu_node.engine.inversions import load_inversions
+
+    table = pipe.text_encoder.get_input_embeddings().weight.detach()
+    ids = {name: pipe.tokenizer(name, add_special_tokens=False).input_ids for name in ("34", "5")}
+    files = inversion_files(
+        tmp_path, ana={"<ana>": table[ids["34"]].contiguous()}, bo={"<bo>": table[ids["5"][0]].clone()}
+    )
+    known = load_inversions(files, [pipe.text_encoder])
+    words = "9" * 60 + " 34 5 34 " + "8" * 40 + " BREAK 5"
+    named = words.replace(" 34 5 34 ", " embedding:ana embedding:bo embedding:ana ").replace(
+        "BREAK 5", "BREAK embedding:bo"
+    )
+    with torch.no_grad():
+        assert torch.equal(encode_sd15(pipe, named, "cpu", 0, known), sd15(pipe, words))
+
+
+@pytest.mark.parametrize(
+    ("tensors", "encoders", "said"),
+    [
+        ({"emb_params": (2, 16)}, 1, "has vectors of 16 values, the model reads 32"),
+        ({"emb_params": (2, 32)}, 2, "has vectors of 32 values, the model reads 32 and 64"),
+        ({"clip_l": (2, 32), "clip_g": (2, 64)}, 1, "has vectors of 64 and 32 values, the model reads 32"),
+    ],
+)
+def test_vectors_of_another_width_are_refused(
+    pipe: Any, tmp_path: Path, tensors: dict[str, tuple[int, int]], encoders: int, said: str
+) -> None:
+    from gpu_node.engine.inversions import load_inversions
+    from gpu_node.errors import RenderError
+
+    files = inversion_files(tmp_path, ana={key: torch.zeros(shape) for key, shape in tensors.items()})
+    with pytest.raises(RenderError, match=said) as caught:
+        load_inversions(files, [pipe.text_encoder, pipe.text_encoder_2][:encoders])
+    assert caught.value.kind == "inversion_rejected"
+    (key,) = files
+    files[key].write_bytes(b"x")
+    with pytest.raises(RenderError) as caught:
+        load_inversions(files, [pipe.text_encoder])
+    assert caught.value.kind == "model_mismatch"
