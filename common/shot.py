@@ -73,15 +73,15 @@ class Shot(NamedTuple):
     def canonical(self) -> str:
         """Returns the text whose SHA-256 is the ID: without names, LoRAs in identity order, keys sorted."""
         # Omitted if empty, so that IDs from before these fields existed stay valid.
-        again: dict[str, Any] = {"generation": self.generation} if self.generation else {}
-        if self.inversions:
-            again["inversions"] = sorted([use.name, use.identity] for use in self.inversions)
+        again = {"generation": self.generation} if self.generation else {}
+        named = sorted([use.name, use.identity] for use in self.inversions)
         return json.dumps(
             {
                 "format": self.format,
                 **again,
                 "guidance": float(self.guidance),
                 "height": self.height,
+                **({"inversions": named} if named else {}),
                 "knobs": [[name, float(value)] for name, value in sorted(self.knobs)],
                 "loras": sorted([use.identity or use.name, float(use.weight)] for use in self.loras),
                 "metadata": self.metadata,

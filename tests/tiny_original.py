@@ -277,3 +277,9 @@ def _open_clip(tensors: Mapping[str, Any]) -> dict[str, Any]:
         elif not re.search(r"\.self_attn\.[kv]_proj\.", key):
             renamed[name] = tensor
     return renamed
+
+
+def save_vae(file: Path, pipeline: Path, *, original: bool) -> Path:
+    """The VAE of a tiny pipeline in a file of its own, named as by the training code or by diffusers."""
+    weights = _weights(pipeline / "vae")
+    return _save(file, _vae(weights) if original else weights)

@@ -9,13 +9,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from common.catalog import Catalog, Lora, Model, phase_of
+from common.catalog.check import PICKLES
 from common.errors import Invalid
 from common.model_files import CHECKPOINT, EMBEDDINGS, ORIGINAL, find_files
 from common.textual_inversions import MARK, MAX_VECTORS
 from common.units import counted
 from common.weights import Described
 from common.weights.lora_fit import lora_misfit
-from common.weights.recognition import FAMILIES
+from common.weights.recognition import FAMILIES, recognise
 from common.wording import listed, suggestion
 from coordinator.models.addition import AddRequest, Part, Prepared, Section
 from coordinator.models.choice import INDEX, Chosen, pipeline_files
@@ -32,6 +33,10 @@ _COMPONENTS = ("denoiser", "text_encoder", "vae")
 _CHECKPOINTS = ("sd15", "sdxl")
 #: Families whose VAE diffusers reads only under its own names.
 _UNREADABLE_VAES = (("flux2-klein",), ("qwen-image",))
+#: Relative difference of parameters up to which two VAEs are of one form.
+_SAME_SIZE = 0.01
+#: Endings of weight files.
+_WEIGHTS = PICKLES | {".safetensors"}
 #: Most frequent dtype of a GGUF file to the format in the catalog.
 _GGUF_FORMATS = {"Q4_0": "gguf-q4", "Q4_1": "gguf-q4", "Q4_K": "gguf-q4", "Q8_0": "gguf-q8"}
 
@@ -127,10 +132,13 @@ class Adder:
                 return self._gguf(request, part)
             case "denoiser":
                 return self._separate(request, [part])
+            case "vae" if request.like is not None:
+                return self._with_vae(request, part, self.catalog.models[request.like])
             case "text_encoder" | "vae":
                 raise Invalid(
                     f"{part.name} is only a {part.kind}; add it together with a denoiser: "
                     "`farm models add DENOISER TEXT_ENCODER VAE`"
+                    + ("; or add `--like MODEL` for that model with this VAE" if found.kind == "vae" else "")
                 )
         raise Invalid(f"{part.name} is an {part.kind}, which this farm cannot use yet")
 
@@ -160,6 +168,51 @@ class Adder:
             entry=entry,
             origin=part.source.origin,
             remarks=(*remarks, *more),
+        )
+
+    def _with_vae(self, request: AddRequest, part: Part, like: Model) -> Prepared:
+        """The model `like` with another VAE: a model of its own, whose other files are those of `like`."""
+        family = like.family.name
+        if family not in part.found.families:
+            names = " or ".join(FAMILIES[each] for each in part.found.families) or "another family"
+            raise Invalid(f"{part.name} is the VAE of {names}, but `{like.name}` is {FAMILIES[family]}")
+        if _is_unreadable(part):
+            raise Invalid(
+                f"{part.name} cannot be read by diffusers; use the VAE of a repository of {FAMILIES[family]}"
+            )
+        folder = find_files(Path(like.path), (self.models, *self.folders))
+        if folder is None:
+            raise Invalid(f"the files of `{like.name}` are not on this machine; add that model first")
+        source = open_source(str(folder), self.web)
+        size, other = part.found.components["vae"], _vae_parameters(source)
+        if abs(size - other) > _SAME_SIZE * other:
+            raise Invalid(
+                f"{part.name} has {size:,} parameters, the VAE of `{like.name}` has {other:,}; look for one "
+                f"of {FAMILIES[family]}"
+            )
+        name = self._name(request, f"{like.name}-{part.source.name}", "models")
+        if name == like.name and name not in self.built_in.models:
+            raise Invalid(f"`{name}` cannot take its own place; choose another name with `--name`")
+        kept = [file for file in source.files if not _is_vae_weight(file)]
+        gguf = {each: {"path": one.path, "identity": one.identity} for each, one in like.gguf.items()}
+        pattern = self._pattern(like, name)
+        alike = (
+            ("the header does not tell VAEs of Stable Diffusion 1.5 and SDXL apart: compare a picture",)
+            if len(part.found.families) > 1
+            else ()
+        )
+        return Prepared(
+            section="models",
+            name=name,
+            what=f"{like.name} with another VAE",
+            folder=name,
+            chosen=(
+                *(Chosen(path=file.path, size=file.size, file=file) for file in kept),
+                part.chosen(_place(part)),
+            ),
+            entry=model_entry(name, pattern, request.license or like.license.name, pattern.components, gguf),
+            origin=part.source.origin,
+            remarks=(f"everything but the VAE is that of {like.name} and takes no more space", *alike),
         )
 
     def _inversion(self, request: AddRequest, part: Part) -> Prepared:
@@ -408,6 +461,22 @@ def _parameters(source: Source, chosen: Sequence[Chosen], component: str) -> int
         if each.path.startswith(f"{component}/") and each.path.endswith(".safetensors") and each.file
         for tensor in source.header(each.file).tensors.values()
     )
+
+
+def _is_vae_weight(file: SourceFile) -> bool:
+    path = PurePosixPath(file.path)
+    return path.parts[0] == "vae" and (path.suffix in _WEIGHTS or ".safetensors.index" in path.name)
+
+
+def _vae_parameters(source: Source) -> int:
+    """Parameters of the VAE in the folder of a model, which may hold it in a checkpoint."""
+    own = [file for file in source.files if _is_vae_weight(file) and file.path.endswith(".safetensors")]
+    if own:
+        return sum(tensor.parameters for file in own for tensor in source.header(file).tensors.values())
+    checkpoint = source.file(CHECKPOINT)
+    if checkpoint is None:
+        raise Invalid(f"{source.origin} has no VAE as .safetensors; add that model again")
+    return recognise(source.header(checkpoint), CHECKPOINT).components.get("vae", 0)
 
 
 def _is_unreadable(part: Part) -> bool:

@@ -45,7 +45,8 @@ def checkpoint_of(folder: Path) -> Path | None:
 def load_originals(
     load: Load, dtypes: Mapping[str, torch.dtype], *, unread: Collection[str]
 ) -> dict[str, Any]:
-    """Denoiser and VAE, in host memory, where their tensors have the names that the training code gave them.
+    """Denoiser and VAE, in host memory, where their tensors have the names that the training code gave them,
+    or where they take the place of those in a checkpoint.
 
     diffusers renames and splits them. Raises RenderError `load_error` for a file that is not whole, and what
     diffusers raises for one that is not of this model.
@@ -59,9 +60,18 @@ def load_originals(
         kind: Any = getattr(diffusers, said[1], None) if is_part else None
         if part in unread or not hasattr(kind, "from_single_file"):
             continue
-        own = load.folder / part / ORIGINAL
-        file = own if own.is_file() else checkpoint_of(load.folder)
-        if file is not None:
+        own, checkpoint = load.folder / part / ORIGINAL, checkpoint_of(load.folder)
+        file = own if own.is_file() else checkpoint
+        if file == checkpoint and any(own.parent.glob("*.safetensors")):
+            # It takes the place of the component in the checkpoint.
+            found[part] = kind.from_pretrained(
+                str(load.folder),
+                subfolder=part,
+                dtype=dtypes.get(part, dtypes["default"]),
+                use_safetensors=True,
+                local_files_only=True,
+            )
+        elif file is not None:
             _check_file(load.model, file)
             found[part] = kind.from_single_file(
                 _unwrapped(file) if file == own else str(file),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,7 @@ from tests.tiny_original import (
     save_klein_denoiser,
     save_qwen_image_files,
     save_separate_files,
+    save_vae,
 )
 
 BUILT_IN = load_catalog()
@@ -113,6 +116,44 @@ def test_a_checkpoint_can_be_held_as_fp8(engine: EngineClient, hub: Hub, tmp_pat
     changes = {"weights": held.weights, "placement": held.placement, "quantisation": held.quantisation}
 
     assert picture(engine, whole, "sdxl", **changes) == picture(engine, folder, "sdxl", **changes)
+
+
+@pytest.mark.parametrize("original", [True, False])
+@pytest.mark.parametrize("is_checkpoint", [True, False])
+@pytest.mark.parametrize("like", ["sd15", "sdxl"])
+def test_a_model_with_another_vae_renders_as_a_folder_with_its_weights(
+    engine: EngineClient, hub: Hub, tmp_path: Path, like: str, is_checkpoint: bool, original: bool
+) -> None:
+    import torch
+    from diffusers import AutoencoderKL
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        folder = {"sd15": save_sd15, "sdxl": save_sdxl}[like](tmp_path / "folder")
+        wanted = Path(shutil.copytree(folder, tmp_path / "wanted"))
+        torch.manual_seed(7)
+        AutoencoderKL.from_config(AutoencoderKL.load_config(folder / "vae")).save_pretrained(wanted / "vae")
+    hub.add_folder(BUILT_IN.models[like].path, folder)
+    source = save_checkpoint(tmp_path / "dream.safetensors", folder) if is_checkpoint else folder
+    plain = added(like, source, home=tmp_path / "home")
+    vae = save_vae(tmp_path / "other.safetensors", wanted, original=original)
+
+    models = {**BUILT_IN.models, "mine": replace(BUILT_IN.models[like], name="mine", path="mine")}
+    catalog = replace(BUILT_IN, models=models)
+    with Web() as web:
+        adder = Adder(catalog=catalog, built_in=BUILT_IN, own={}, models=plain.parent, folders=(), web=web)
+        request = AddRequest(sources=(str(vae),), like="mine")
+        made = add(adder.prepare(request), adder.models, web, lambda done, total: None)
+
+    assert (made.name, made.entry["like"]) == ("mine-other", "mine")
+    assert made.entry["identity"] == folder_identity(plain.parent / "mine-other") != folder_identity(plain)
+    one = picture(engine, plain.parent / "mine-other", like)
+    assert one == picture(engine, wanted, like)
+    assert one != picture(engine, plain, like)
+    # It is the same file on the disk.
+    for file in plain.rglob("*.safetensors"):
+        if file.parent.name != "vae":
+            assert file.samefile(plain.parent / "mine-other" / file.relative_to(plain))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.shot import LoraUse, Shot, ShotIds
+from common.shot import InversionUse, LoraUse, Shot, ShotIds
 from tests.shots import MUG
 
 SHOT = MUG._replace(
@@ -35,6 +35,7 @@ CHANGES = {
     "metadata": False,
     "realm": "studio",
     "generation": 1,
+    "inversions": (InversionUse("neg", "sha256:" + "e" * 64),),
 }
 
 

@@ -379,6 +379,39 @@ def z_image_gguf() -> bytes:
     return head + bytes(-len(head) % 32) + bytes(offset)
 
 
+def test_a_vae_alone_needs_the_model_that_gets_it_and_fits_it(
+    hub: Hub, adder: MakeAdder, tmp_path: Path
+) -> None:
+    file = write(tmp_path / "fix.safetensors", VAE, {"trained": "again"})
+    with pytest.raises(Invalid, match="or add `--like MODEL` for that model with this VAE"):
+        prepare(adder, file)
+    with pytest.raises(Invalid, match="the files of `sdxl` are not on this machine; add that model first"):
+        prepare(adder, file, like="sdxl")
+    hub.repos[SDXL_REPO] = sdxl()
+    first = added(adder, "sdxl")
+    with pytest.raises(Invalid, match=r"is the VAE of Stable Diffusion 1\.5 or SDXL, but `z-image` is"):
+        prepare(adder, file, like="z-image")
+    small = write(tmp_path / "small.safetensors", VAE | {"decoder.conv_in.weight": (8, 4, 3, 3)})
+    with pytest.raises(Invalid, match=r"has 352 parameters, the VAE of `sdxl` has 2,368; look for one"):
+        prepare(adder, small, like="sdxl")
+
+    found = added(adder, file, like="sdxl", license="own-work")
+
+    assert (found.section, found.name) == ("models", "sdxl-fix")
+    assert found.entry["base"] == "sdxl"
+    assert (found.entry["like"], found.entry["license"]) == ("sdxl", "own-work")
+    assert found.entry["identity"] != first.entry["identity"]
+    assert "the header does not tell VAEs of Stable Diffusion 1.5 and SDXL apart" in found.remarks[1]
+    home = tmp_path / "home" / "models"
+    assert files(home / "sdxl-fix") == files(home / "sdxl")
+    assert (home / "sdxl-fix/vae/diffusion_pytorch_model.safetensors").read_bytes() == file.read_bytes()
+    # The model itself may get it, if it is built in.
+    again = added(adder, file, like="sdxl", name="sdxl")
+    assert again.entry["identity"] == found.entry["identity"]
+    with pytest.raises(Invalid, match="`sdxl-fix` cannot take its own place"):
+        prepare(adder, file, like="sdxl-fix", name="sdxl-fix")
+
+
 @pytest.mark.parametrize(
     ("shapes", "family", "vectors"),
     [

@@ -1,4 +1,4 @@
-"""Textual inversions from a file to pictures: added to a running farm, fetched by its node."""
+"""Textual inversions and VAEs from a file to pictures: added to a running farm, fetched by its node."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy
 import pytest
+import torch
 import yaml
+from diffusers import AutoencoderKL
 from PIL import Image
 from safetensors.numpy import save_file
 
@@ -63,6 +65,18 @@ def manifest(folder: Path, name: str) -> str:
     return "m.yaml"
 
 
+def pulled(house: Farmhouse, file: str, images: int) -> dict[str, bytes]:
+    """Pixels by name of all pictures that a manifest makes."""
+    job = house.json("submit", file, "--yes", "--watch")["job"]
+    assert job["counts"] == {"done": images}, job
+    house.farm("pull", job["id"], "pictures")
+    pictures = {}
+    for picture in (house.folder / "pictures").iterdir():
+        with Image.open(picture) as image:
+            pictures[picture.stem] = image.tobytes()
+    return pictures
+
+
 @pytest.mark.slow
 def test_prompts_name_textual_inversions_that_the_node_fetches_from_the_farm(house: Farmhouse) -> None:
     folder = house.folder
@@ -82,15 +96,19 @@ def test_prompts_name_textual_inversions_that_the_node_fetches_from_the_farm(hou
     unknown = house.farm("submit", manifest(folder, "neq"), "--yes", exit_code=2).stderr
     assert "unknown textual inversion `sd15-neq`: did you mean `sd15-neg`?" in unknown
 
-    job = house.json("submit", manifest(folder, "neg"), "--yes", "--watch")["job"]
-    assert job["counts"] == {"done": 6}, job
-    house.farm("pull", job["id"], "pictures")
-    pictures = {}
-    for file in (folder / "pictures").iterdir():
-        with Image.open(file) as image:
-            pictures[file.stem] = image.tobytes()
+    pictures = pulled(house, manifest(folder, "neg"), 6)
     for family in FILES:
         assert len({pictures[f"{family}-{kind}"] for kind in ("plain", "prompt", "negative")}) == 3
-    with house.client() as client:
-        ids = {image.name: image.shot_id for image in client.images(job["id"])}
-    assert len(set(ids.values())) == 6
+
+    # A model with another VAE is a model of its own.
+    torch.manual_seed(7)
+    config = AutoencoderKL.load_config(folder / "models" / "sdxl" / "vae")
+    AutoencoderKL.from_config(config).save_pretrained(folder / "vae")
+    other = folder / "vae" / "diffusion_pytorch_model.safetensors"
+    house.farm("models", "add", str(other), "--like", "tiny-sdxl", "--name", "tiny-other")
+    text = (folder / "m.yaml").read_text()
+    (folder / "other.yaml").write_text(
+        text.replace("tiny-sdxl", "tiny-other").replace("name: sdxl", "name: other")
+    )
+    pictures = pulled(house, "other.yaml", 6)
+    assert pictures["sdxl-plain"] != pictures["other-plain"]
