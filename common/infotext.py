@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from common.shot import Shot
+from common.shot import LoraUse, Shot
 
 #: Key of the infotext in PNG files.
 INFOTEXT_KEY = "parameters"
@@ -25,12 +25,17 @@ _SHORT_HASH = 10
 
 def infotext(shot: Shot, *, version: str) -> str:
     """Returns the shot as `parameters` text, with LoRAs in the prompt as `<lora:name:weight>`."""
-    uses = "".join(f" <lora:{use.name}:{use.weight:g}>" for use in shot.loras)
+    uses = "".join(f" <lora:{use.name}:{_weights(use)}>" for use in shot.loras)
     lines = [shot.prompt + uses]
     if shot.negative:
         lines.append(f"Negative prompt: {shot.negative}")
     lines.append(", ".join(f"{key}: {_quoted(value)}" for key, value in _settings(shot, version).items()))
     return "\n".join(lines)
+
+
+def _weights(use: LoraUse) -> str:
+    """As the web UI writes them: that for the text encoder first, a single one if they are equal."""
+    return ":".join(f"{weight:g}" for weight in reversed(use.weights))
 
 
 def _settings(shot: Shot, version: str) -> dict[str, str]:

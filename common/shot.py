@@ -16,6 +16,22 @@ class LoraUse(NamedTuple):
     #: `sha256:<hex>` of the safetensors file, from the catalog.
     identity: str
     weight: float
+    #: That for the text encoders, where it differs from that for the denoiser.
+    text_weight: float | None = None
+
+    @property
+    def weights(self) -> list[float]:
+        """One for all, or those for the denoiser and the text encoders."""
+        return [self.weight] if self.text_weight is None else [self.weight, self.text_weight]
+
+    @property
+    def weighted_name(self) -> str:
+        """As manifests write it, such as `ana@0.8` or `ana@0.8/0.5`."""
+        return f"{self.name}@{'/'.join(_shortest(weight) for weight in self.weights)}"
+
+
+def _shortest(value: float) -> str:
+    return str(int(value)) if value == int(value) else repr(value)
 
 
 class InversionUse(NamedTuple):
@@ -83,7 +99,7 @@ class Shot(NamedTuple):
                 "height": self.height,
                 **({"inversions": named} if named else {}),
                 "knobs": [[name, float(value)] for name, value in sorted(self.knobs)],
-                "loras": sorted([use.identity or use.name, float(use.weight)] for use in self.loras),
+                "loras": sorted([use.identity or use.name, *map(float, use.weights)] for use in self.loras),
                 "metadata": self.metadata,
                 "model": self.model_identity or self.model,
                 "negative": self.negative,
@@ -108,7 +124,7 @@ class Shot(NamedTuple):
     def to_dict(self) -> dict[str, Any]:
         """Returns JSON-compatible data; `Shot.from_dict` is the inverse."""
         data = self._asdict()
-        data["loras"] = [list(use) for use in self.loras]
+        data["loras"] = [[use.name, use.identity, *use.weights] for use in self.loras]
         data["knobs"] = [list(knob) for knob in self.knobs]
         if not self.generation:
             del data["generation"]

@@ -32,7 +32,9 @@ class Work(NamedTuple):
     @property
     def key(self) -> str:
         """A stable key of 16 hex digits."""
-        return hashlib.sha256(json.dumps(self).encode()).hexdigest()[:16]
+        # As before LoRAs had a second weight.
+        loras = [[use.name, use.identity, *use.weights] for use in self.loras]
+        return hashlib.sha256(json.dumps([self.model, loras, *self[2:]]).encode()).hexdigest()[:16]
 
     @property
     def amount(self) -> float:

@@ -20,10 +20,12 @@ class Strict(BaseModel):
 
 
 class LoraRef(Strict):
-    """`name@0.8`, or `{name: name, weight: 0.8}`."""
+    """`name@0.8`, `name@0.8/0.5`, or `{name: name, weight: 0.8, text_weight: 0.5}`."""
 
     name: str
     weight: float = 1.0
+    #: That for the text encoders; None: the same.
+    text_weight: float | None = None
 
 
 class Seeds(Strict):

@@ -24,6 +24,7 @@ _WEIGHT = Number(-10, 10)
 _LORA_KEYS = {
     "name": Key(Name("LoRA"), "Catalog name of the LoRA."),
     "weight": Key(_WEIGHT, "Weight of the LoRA. Default: 1."),
+    "text_weight": Key(_WEIGHT, "Its weight for the text encoders. Default: `weight`."),
 }
 
 
@@ -33,7 +34,10 @@ _RENAMED = renamed(
     {
         **{each.replace("_", ""): "name" for each in _NAMES},
         **dict.fromkeys(
-            ("strength", "scale", "multiplier", "modelstrength", "loraweight", "value"), "weight"
+            ("strength", "scale", "multiplier", "modelstrength", "loraweight", "value", "unet"), "weight"
+        ),
+        **dict.fromkeys(
+            ("clipstrength", "strengthclip", "clipweight", "te", "textencoder", "textstrength"), "text_weight"
         ),
     }
 )
@@ -41,7 +45,7 @@ _RENAMED = renamed(
 
 @dataclass(frozen=True, slots=True)
 class LoraValue:
-    """`name`, `name@0.8` or `{name: name, weight: 0.8}`."""
+    """`name`, `name@0.8`, `name@0.8/0.5` or `{name: name, weight: 0.8, text_weight: 0.5}`."""
 
     def read(self, node: YamlNode, path: str, reading: Reading) -> LoraRef | None:
         if isinstance(node, tree.Mapping):
@@ -59,11 +63,11 @@ class LoraValue:
             reading.wrong(node.place, path, f"must be a LoRA such as `name@0.8`, not {described(node)}")
             return None
         word, at, weight = (part.strip() for part in node.text.partition("@"))
-        number = _WEIGHT.read(Scalar(node.place, weight), path, Reading(reading.text, None)) if at else 1.0
-        if number is None or not re.fullmatch(NAME, word):
+        found = _both(node, weight) if at else (1.0, None)
+        if found is None or not re.fullmatch(NAME, word):
             self._refuse(node, path, reading)
             return None
-        return LoraRef(name=word, weight=number)
+        return LoraRef(name=word, weight=found[0], text_weight=found[1])
 
     @staticmethod
     def _refuse(node: Scalar, path: str, reading: Reading) -> None:
@@ -77,14 +81,25 @@ class LoraValue:
         hint = value_remedies.write(node.text, meant) if right else ""
         if at and re.fullmatch(NAME, word):
             # Only the weight is wrong; its parser reports how.
-            problem = _WEIGHT.problem(Scalar(node.place, weight))
+            parts = [Scalar(node.place, part.strip()) for part in weight.split("/", 1)]
+            problem = next(filter(None, map(_WEIGHT.problem, parts)), "")
             reading.wrong(node.place, path, f"the weight {problem}{hint}")
         else:
             reading.wrong(node.place, path, f"must be a LoRA such as `name@0.8`, not {described(node)}{hint}")
 
     def schema(self) -> dict[str, Any]:
-        text = {"type": "string", "pattern": r"^[^@]+(@ *[-+.0-9eE]+ *)?$"}
+        text = {"type": "string", "pattern": r"^[^@]+(@ *[-+.0-9eE]+ *(/ *[-+.0-9eE]+ *)?)?$"}
         return {"anyOf": [text, mapping_schema(_LORA_KEYS, required=("name",))]}
+
+
+def _both(node: Scalar, text: str) -> tuple[float, float | None] | None:
+    """The weights in `0.8` or `0.8/0.5`; None if they are none."""
+    first, slash, second = (part.strip() for part in text.partition("/"))
+    numbers = [Scalar(node.place, part) for part in ((first, second) if slash else (first,))]
+    if any(_WEIGHT.problem(number) for number in numbers):
+        return None
+    values = [float(number.number() or 0) for number in numbers]
+    return values[0], values[1] if slash else None
 
 
 def _weights(node: tree.Mapping) -> tree.Sequence | None:

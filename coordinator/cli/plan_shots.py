@@ -126,8 +126,4 @@ def _is_plan(file: Path) -> bool:
 
 
 def _loras(shot: Shot) -> Sequence[str]:
-    return [f"{use.name}@{_number(use.weight)}" for use in shot.loras]
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) else repr(value)
+    return [use.weighted_name for use in shot.loras]

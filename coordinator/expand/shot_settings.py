@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Any
 
-from common.catalog import Catalog, Lora, Model
+from common.catalog import Catalog, Lora, Model, lora_parts, phase_of
 from common.catalog.compatibility import (
     KNOBS,
     knob_problem,
@@ -89,7 +89,10 @@ def rendering(settings: ShotSettings, manifest: Manifest, group: Group) -> Rende
         steps=settings.steps,
         guidance=float(settings.guidance),
         sampler=settings.sampler,
-        loras=tuple(LoraUse(lora.name, lora.identity or "", weight) for lora, weight in settings.loras),
+        loras=tuple(
+            LoraUse(lora.name, lora.identity or "", ref.weight, _text_weight(ref, settings.model))
+            for lora, ref in settings.loras
+        ),
         knobs=settings.knobs,
         format=output.format,
         quality=0 if output.format == "png" else output.quality or _QUALITY[output.format],
@@ -97,6 +100,17 @@ def rendering(settings: ShotSettings, manifest: Manifest, group: Group) -> Rende
         realm="" if manifest.lane == "public" else manifest.lane,
     )
     return Rendering(settings, shot, ShotIds(shot), tuple(lora for lora, _ in settings.loras))
+
+
+def _text_weight(ref: LoraRef, model: Model) -> float | None:
+    """The weight for the text encoders, if it makes a difference."""
+    differs = ref.text_weight is not None and ref.text_weight != ref.weight
+    return ref.text_weight if differs and _changes_text(model) else None
+
+
+def _changes_text(model: Model) -> bool:
+    """Whether LoRAs can change a text encoder of the model."""
+    return any(phase_of(part) == "encode" for part in lora_parts(model.components))
 
 
 #: Maximum nesting of prompts.
@@ -146,7 +160,7 @@ class ShotSettings:
     guidance: float
     sampler: str
     #: LoRAs with weights, in manifest order.
-    loras: tuple[tuple[Lora, float], ...]
+    loras: tuple[tuple[Lora, LoraRef], ...]
     knobs: tuple[tuple[str, float], ...]
     #: First seed, overriding that of `seeds` of the group.
     seed: int | None = None
@@ -200,7 +214,10 @@ def resolve(merged: Merged, catalog: Catalog, findings: Findings) -> ShotSetting
     loras = _loras(uses.values(), catalog, findings)
     if model is None or loras is None:
         raise Impossible
-    for use, (lora, _) in zip(uses.values(), loras, strict=True):
+    for use, (lora, ref) in zip(uses.values(), loras, strict=True):
+        if ref.text_weight is not None and not _changes_text(model):
+            no_text = f"`{model.name}` has no text encoder that LoRAs change; leave out the second weight"
+            findings.warn(use.path, no_text)
         _check_base(lora, use.path, model, catalog, findings)
     size = fields.get("size", Written(None))
     width, height = pixels(size.value, model)
@@ -239,13 +256,13 @@ def _model(written: Written | None, catalog: Catalog, findings: Findings) -> Mod
 
 def _loras(
     uses: Iterable[Written], catalog: Catalog, findings: Findings
-) -> tuple[tuple[Lora, float], ...] | None:
+) -> tuple[tuple[Lora, LoraRef], ...] | None:
     found = []
     unknown = False
     for use in uses:
         ref: LoraRef = use.value
         if ref.name in catalog.loras:
-            found.append((catalog.loras[ref.name], ref.weight))
+            found.append((catalog.loras[ref.name], ref))
         else:
             unknown = True
             findings.wrong(use.path, f"unknown LoRA `{ref.name}`{suggestion(ref.name, catalog.loras)}")

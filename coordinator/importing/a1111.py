@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from coordinator.importing.imported import Account, Styles, Wish, Wishes, fill
+from coordinator.importing.imported import Account, Styles, TheirLora, Wish, Wishes, fill
 from coordinator.importing.lines import flagged
 
 #: `Key: value` pairs of the settings line; a value with a comma, colon or line break is a JSON string.
@@ -124,7 +124,7 @@ def fooocus(data: Mapping[str, Any], account: Account) -> Wishes:
     for key, value in pairs:
         named = _WEIGHED.fullmatch(str(value)) if key.startswith("lora") else None
         if named:
-            wish.loras.append((named["name"].strip(), float(named["weight"])))
+            wish.loras.append(TheirLora(named["name"].strip(), float(named["weight"])))
     renamed = {"base_model": "model", "scheduler": "schedule type"}
     skipped = ("resolution", "lora", "fooocus", "metadata", "full_", "styles", "performance", "created_by")
     fill(

@@ -13,7 +13,7 @@ from common.catalog.samplers import SCHEDULES
 from common.wording import shortened
 from coordinator.importing import comfygraph
 from coordinator.importing.comfygraph import Graph, GraphNode, Link
-from coordinator.importing.imported import Account, UnusableSource, Wish, Wishes
+from coordinator.importing.imported import Account, TheirLora, UnusableSource, Wish, Wishes
 from coordinator.importing.texts import is_dynamic
 
 _SAVES = ("SaveImage", "PreviewImage", "SaveImageWebsocket", "Image Save", "SaveImageExtended")
@@ -207,11 +207,9 @@ class _Reader:
             elif node.type in ("LoraLoader", "LoraLoaderModelOnly"):
                 weight = self.value(node, "strength_model")
                 clip = self.value(node, "strength_clip")
-                if clip is not None and clip != weight:
-                    self.account.leave(
-                        f"strength_clip: {clip}", "a LoRA has a single weight", kind="strength_clip"
-                    )
-                wish.loras.insert(0, (str(self.value(node, "lora_name")), _number(weight)))
+                text_weight = None if clip in (None, weight) else _number(clip)
+                name = str(self.value(node, "lora_name"))
+                wish.loras.insert(0, TheirLora(name, _number(weight), text_weight))
             elif node.type in _SHIFTS:
                 wish.say("shift", f"{node.type}.shift", f"{self.value(node, 'shift')}")
             elif any("image" in name.lower() or "control" in name.lower() for name in node.inputs):

@@ -292,8 +292,8 @@ _SUBJECT = "a red mug on a table"
 def _style(text: str, account: Account, place: str) -> str:
     """A style with `{subject}` in place of `{prompt}`, or in front if the style has no placeholder."""
     text, loras = texts.without_loras(texts.whole(text, account, place), account, place)
-    for lora, _ in loras:
-        account.leave(f"LoRA {lora}", "add it to `loras` of the style if it is in the catalog", place)
+    for lora in loras:
+        account.leave(f"LoRA {lora.name}", "add it to `loras` of the style if it is in the catalog", place)
     before, mark, after = text.partition("{prompt}")
     before, after = (texts.escaped(part, account, place) for part in (before, after))
     return f"{before}{{subject}}{after}" if mark else ", ".join(filter(None, ("{subject}", before)))

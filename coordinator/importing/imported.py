@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from common.errors import Invalid
 from common.manifest.aliases import field_of, spelled, without
@@ -135,6 +135,15 @@ class SourceValue:
     text: str
 
 
+class TheirLora(NamedTuple):
+    """A LoRA as its source names it."""
+
+    name: str
+    weight: float
+    #: That for the text encoder; None: the same.
+    text_weight: float | None = None
+
+
 @dataclass(slots=True)
 class Wish:
     """One image requested by a source, or several that differ only in their seeds.
@@ -145,7 +154,7 @@ class Wish:
 
     fields: dict[str, SourceValue] = field(default_factory=dict)
     #: Names in the source, with weights.
-    loras: list[tuple[str, float]] = field(default_factory=list)
+    loras: list[TheirLora] = field(default_factory=list)
     #: Such as `line 3`.
     place: str = ""
 

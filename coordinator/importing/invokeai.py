@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from coordinator.importing.imported import Account, Wish, Wishes, fill
+from coordinator.importing.imported import Account, TheirLora, Wish, Wishes, fill
 from coordinator.importing.lines import lines
 
 KEY = "invokeai_metadata"
@@ -49,7 +49,7 @@ def metadata(data: Mapping[str, Any], account: Account) -> Wishes:
         name = str(named.get("name") or named.get("model_name") or "") if isinstance(named, Mapping) else ""
         weight = each.get("weight")
         if name:
-            wish.loras.append((name, float(weight) if isinstance(weight, int | float) else 1.0))
+            wish.loras.append(TheirLora(name, float(weight) if isinstance(weight, int | float) else 1.0))
     mode = str(data.get("generation_mode") or "")
     if any(word in mode for word in _FROM_PICTURES):
         account.leave(f"generation_mode: {mode}", "the farm supports only text-to-image")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from common.shot import Shot
-from coordinator.importing.imported import Account, Wish, Wishes
+from coordinator.importing.imported import Account, TheirLora, Wish, Wishes
 
 _QUALITY = {"webp": 90, "jpeg": 92}
 
@@ -36,7 +36,7 @@ def record(data: Any, account: Account) -> Wishes | None:
             wish.say(ours, ours, text)
     for name, value in shot.knobs:
         wish.say(name, name, repr(float(value)))
-    wish.loras = [(use.name, float(use.weight)) for use in shot.loras]
+    wish.loras = [TheirLora(use.name, float(use.weight), use.text_weight) for use in shot.loras]
     output: dict[str, object] = {} if shot.format == "png" else {"format": shot.format}
     if shot.quality != _QUALITY.get(shot.format, 0):
         output["quality"] = shot.quality

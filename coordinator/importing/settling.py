@@ -13,7 +13,7 @@ from common.textual_inversions import MARK, MENTION
 from common.wording import shortened
 from coordinator.expand.oversights import is_blank
 from coordinator.importing import known, texts
-from coordinator.importing.imported import Account, SourceValue, UnusableSource, Wish, Wishes
+from coordinator.importing.imported import Account, SourceValue, TheirLora, UnusableSource, Wish, Wishes
 
 #: Default if neither the file nor the user names a model.
 _DEFAULT_FAMILY = "z-image"
@@ -105,19 +105,19 @@ class Settling:
         row.name = wish.text("name").strip()
         return row
 
-    def _text(self, name: str, wish: Wish, row: Row, loras: list[tuple[str, float]], source: Wishes) -> None:
+    def _text(self, name: str, wish: Wish, row: Row, loras: list[TheirLora], source: Wishes) -> None:
         given = wish.fields.get(name)
         if given is None:
             return
-        text, found = given.text, list[tuple[str, float]]()
+        text, found = given.text, list[TheirLora]()
         if not source.shot_id:
             text = texts.whole(text, self.account, wish.place)
             text, found = texts.without_loras(text, self.account, wish.place)
         if name == "prompt":
             loras += found
-        for lora, _ in found if name == "negative" else ():
+        for lora in found if name == "negative" else ():
             self.account.leave(
-                f"LoRA {shortened(lora, 40)}", "LoRAs are not supported in negative prompts", wish.place
+                f"LoRA {shortened(lora.name, 40)}", "LoRAs are not supported in negative prompts", wish.place
             )
         if text:
             row.fields[name] = text
@@ -192,19 +192,21 @@ class Settling:
                 return name
         return next(iter(self.catalog.models))
 
-    def _loras(self, loras: list[tuple[str, float]], model: Model, row: Row) -> None:
+    def _loras(self, loras: list[TheirLora], model: Model, row: Row) -> None:
         found = []
-        for theirs, weight in loras:
+        for theirs, weight, text_weight in loras:
             lora = known.lora(theirs, self.catalog)
             what = f"LoRA {shortened(theirs, 40)}"
             if lora is None:
                 why = "not in the catalog; register it there and add it to `loras`"
             elif lora_problem(lora, model, self.catalog):
                 why = f"it was trained for `{lora.base}` and does not work on `{model.name}`"
-            elif not -10 <= weight <= 10:
-                why = f"its weight {weight:g} is not between -10 and 10"
+            elif not (-10 <= weight <= 10 and -10 <= (text_weight or 0) <= 10):
+                why = f"its weight {max(weight, text_weight or 0, key=abs):g} is not between -10 and 10"
             else:
-                found.append(lora.name if weight == 1 else f"{lora.name}@{spelled(weight)}")
+                text = "" if text_weight is None else f"/{spelled(text_weight)}"
+                plain = weight == 1 and not text
+                found.append(lora.name if plain else f"{lora.name}@{spelled(weight)}{text}")
                 self.account.take(what, "loras", found[-1])
                 continue
             self.account.leave(what, why, row.place, what)

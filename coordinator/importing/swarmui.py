@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from common.wording import shortened
-from coordinator.importing.imported import Account, Wish, Wishes, fill
+from coordinator.importing.imported import Account, TheirLora, Wish, Wishes, fill
 from coordinator.importing.lines import lines
 from coordinator.importing.texts import escaped
 
@@ -48,7 +48,8 @@ def parameters(data: Mapping[str, Any], account: Account) -> Wishes:
     weights = _listed(data.get("loraweights"))
     for number, name in enumerate(_listed(data.get("loras"))):
         weight = weights[number] if number < len(weights) else "1"
-        wish.loras.append((name, float(weight) if re.fullmatch(r"-?\d{1,4}(\.\d{1,9})?", weight) else 1.0))
+        is_number = re.fullmatch(r"-?\d{1,4}(\.\d{1,9})?", weight)
+        wish.loras.append(TheirLora(name, float(weight) if is_number else 1.0))
     skipped = {"loras", "loraweights", "aspectratio", "images"}
     parameters = {_RENAMED.get(key, key): str(value) for key, value in data.items() if key not in skipped}
     fill(wish, parameters.items(), account)

@@ -7,7 +7,7 @@ import re
 from common.manifest.foreign_syntax import EMPHASIS, foreign
 from common.manifest.prompt_texts import PromptText
 from common.wording import shortened
-from coordinator.importing.imported import Account
+from coordinator.importing.imported import Account, TheirLora
 
 _LORA = re.compile(
     r"<(?P<kind>lora|lyco|hypernet):(?P<name>[^:<>]*)(?P<weights>(?::[^:<>]*)*)>", re.IGNORECASE
@@ -30,11 +30,11 @@ def whole(text: str, account: Account, place: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n").strip()
 
 
-def without_loras(text: str, account: Account, place: str) -> tuple[str, list[tuple[str, float]]]:
+def without_loras(text: str, account: Account, place: str) -> tuple[str, list[TheirLora]]:
     """The text without its LoRA tags, and the LoRAs with their weights."""
     if "<" not in text:
         return text, []
-    found: list[tuple[str, float]] = []
+    found: list[TheirLora] = []
     parts: list[str] = []
     at = 0
     for tag in _LORA.finditer(text):
@@ -45,23 +45,27 @@ def without_loras(text: str, account: Account, place: str) -> tuple[str, list[tu
         if tag["kind"].lower() == "hypernet":
             account.leave(shortened(tag[0]), "the farm does not support hypernetworks", place, "hypernet")
             continue
-        weight = next((float(each) for each in weights if _NUMBER.fullmatch(each)), 1.0)
-        if len({each for each in weights if _NUMBER.fullmatch(each)}) > 1:
-            account.leave(
-                shortened(tag[0]), "a LoRA has a single weight; the first is used", place, "weights"
-            )
-        found.append((tag["name"].strip(), weight))
+        found.append(_weighted(tag["name"].strip(), weights))
     parts.append(text[at:])
     return _tidied(parts) if found or at else text, found
 
 
-def named_loras(text: str) -> list[tuple[str, float]]:
+def _weighted(name: str, weights: list[str]) -> TheirLora:
+    """A tag of the web UI has the weight for the text encoder first: `<lora:ana:0.5:0.8>`."""
+    numbers = [float(each) for each in weights if _NUMBER.fullmatch(each)][:2]
+    text, denoiser = (numbers[0], numbers[-1]) if numbers else (1.0, 1.0)
+    return TheirLora(name, denoiser, None if text == denoiser else text)
+
+
+def named_loras(text: str) -> list[TheirLora]:
     """The LoRAs of a cell such as `ana@0.8 + ink@0.5`, `ana:0.8, ink` or `<lora:ana:0.8>`."""
-    found: list[tuple[str, float]] = []
+    found: list[TheirLora] = []
     for part in re.split(r"[,;+|\n]", text.replace("<lora:", " ").replace(">", ",")):
         name, _, weight = re.sub(r"[@:](?=[^@:]*$)", "\0", part.strip(), count=1).partition("\0")
+        weights = [each.strip() for each in weight.split("/")]
         if name.strip():
-            found.append((name.strip(), float(weight) if _NUMBER.fullmatch(weight.strip()) else 1.0))
+            # The tables of this farm have the weight for the denoiser first.
+            found.append(_weighted(name.strip(), weights[::-1]))
     return found
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from common.catalog import phase_of
 from common.errors import Invalid
 from common.weights import Header, read_header
 from common.weights.layer_names import flat
@@ -52,7 +53,16 @@ def apply_loras(pipe: Any, loras: tuple[EngineLora, ...], pipeline: str) -> None
             raise _mismatch(lora, why)
         take_whole(pipe, lora, header, f"lora{place}")
     if loras:
-        pipe.set_adapters([f"lora{place}" for place in range(len(loras))], [lora.weight for lora in loras])
+        names = [f"lora{place}" for place in range(len(loras))]
+        pipe.set_adapters(names, [_weights(pipe, *each) for each in zip(names, loras, strict=True)])
+
+
+def _weights(pipe: Any, adapter: str, lora: EngineLora) -> float | dict[str, float]:
+    """One weight, or that of each part of the pipeline that carries the adapter."""
+    if lora.text_weight is None:
+        return lora.weight
+    parts = [part for part, adapters in pipe.get_list_adapters().items() if adapter in adapters]
+    return {part: lora.text_weight if phase_of(part) == "encode" else lora.weight for part in parts}
 
 
 def remove_loras(pipe: Any) -> None:

@@ -22,6 +22,9 @@ def parsed(text: str) -> tuple[str, str, dict[str, str]]:
 def test_other_tools_read_prompt_seed_size_and_hashes():
     prompt, negative, settings = parsed(infotext(SHOT, version="shotfarm 0.1.0"))
     assert (prompt, negative) == ("a red mug <lora:ana:0.8>", "blurry")
+    both = SHOT._replace(loras=(SHOT.loras[0]._replace(text_weight=0.5),))
+    # As the web UI reads them: that for the text encoder first.
+    assert infotext(both, version="").startswith("a red mug <lora:ana:0.5:0.8>\n")
     assert settings == {
         "Steps": "9",
         "Sampler": "euler",

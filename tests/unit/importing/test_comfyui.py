@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from common.catalog import Lora
 from coordinator.importing.imported import UnusableSource
+from tests.unit.expand.making import FREE
+from tests.unit.importing import making
 from tests.unit.importing.making import Imported, as_json, imported, png
 
 
@@ -307,3 +311,14 @@ def test_graphs_inside_nodes_are_followed() -> None:
 def test_a_broken_workflow_is_one_sentence(key: str) -> None:
     with pytest.raises(UnusableSource):
         _read(EDITOR | {key: [{"id": 3}, [1]]})
+
+
+def test_both_weights_of_a_lora_are_kept_in_the_order_of_the_farm(monkeypatch: pytest.MonkeyPatch) -> None:
+    ink = Lora(name="ink", base="sdxl", identity=f"sha256:{'a' * 64}", path="ink.safetensors", license=FREE)
+    monkeypatch.setattr(making, "CATALOG", replace(making.CATALOG, loras={"ink": ink}))
+    graph = copy.deepcopy(API)
+    graph["2"]["inputs"]["strength_clip"] = 0.5
+    web_ui = "a cat <lora:ink:0.5:0.8>\nSteps: 20, Sampler: Euler, Size: 1024x1024, Model: sd_xl_base_1.0"
+    for content, name in ((as_json(graph), "x.json"), (png(parameters=web_ui), "x.png")):
+        (use,) = imported(content, name).shots[0].loras
+        assert (use.name, use.weight, use.text_weight) == ("ink", 0.8, 0.5)

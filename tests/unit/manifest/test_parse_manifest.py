@@ -56,6 +56,12 @@ TEXTS = ["9:16", "no", "007", "1e3", "null", "~", "'a: b'", '"{a|b}"', "true"]
         ("loras: ana_v2", (LoraRef(name="ana_v2"),)),
         ("loras: [ana_v2@0.8, bo]", (LoraRef(name="ana_v2", weight=0.8), LoraRef(name="bo"))),
         ("loras: [{name: ana_v2, weight: -0.5}]", (LoraRef(name="ana_v2", weight=-0.5),)),
+        ("loras: ana_v2@0.8 / 0", (LoraRef(name="ana_v2", weight=0.8, text_weight=0),)),
+        (
+            "loras: a@1/0.5 + b@0.5",
+            (LoraRef(name="a", weight=1, text_weight=0.5), LoraRef(name="b", weight=0.5)),
+        ),
+        ("loras: {name: ana_v2, text_weight: 0.5}", (LoraRef(name="ana_v2", text_weight=0.5),)),
         ("loras: []", ()),
         *((f"negative: {spelled}", spelled.strip("'\"")) for spelled in TEXTS),
     ],
