@@ -146,9 +146,10 @@ def _collect(client: FarmClient, job: JobView, folder: Path) -> RunReport:
 def _print_report(rendered: RunReport) -> None:
     pulled = rendered.pulled
     out.print("", cost_table(rendered.costs))
-    images = counted(pulled.fetched + pulled.kept, "image")
+    number = pulled.fetched + pulled.kept
+    files = counted(number, "file" if number > rendered.job.images else "image")
     out.print("")
-    out.say(f"{images} in {pulled.folder}, {pulled.fetched} of them new")
+    out.say(f"{files} in {pulled.folder}, {pulled.fetched} of them new")
     out.say("contact sheet: ", (str(rendered.page), "bold"), f" and {rendered.sheet}")
     if rendered.page.stem != contact_sheets.NAME:
         whisper(f"{contact_sheets.NAME} already exists and was not overwritten")
