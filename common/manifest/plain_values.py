@@ -46,6 +46,8 @@ def _as_text(node: YamlNode, reading: Reading) -> str:
         prompt.parse(braces)
     except prompt.PromptError:
         braces = braces.replace("{", "\\{").replace("}", "\\}")
+    if len(braces) > value_remedies.LONGEST:
+        return "; put it in quotes"
     return f"; put it in quotes: {quoted(braces)}" if braces else ""
 
 

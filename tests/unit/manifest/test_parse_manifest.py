@@ -193,3 +193,10 @@ def test_a_later_finding_is_placed_in_the_text(
     text, _ = read_yaml(content, "m.yaml")
     problem = text.problem(path, "wrong", offset)
     assert (problem.line, problem.column) == place
+
+
+def test_a_long_mapping_in_place_of_a_text_is_not_said_again() -> None:
+    (short,) = problems("version: 1\nshots:\n- {model: m, prompt: {a: b}}\n")
+    (long,) = problems(f"version: 1\nshots:\n- {{model: m, prompt: {{a: {'b' * 5000}}}}}\n")
+    assert short.message.endswith("; put it in quotes: '\\{a: b\\}'")
+    assert long.message.endswith("not a mapping; put it in quotes")
