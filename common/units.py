@@ -38,6 +38,14 @@ def format_seconds(seconds: float) -> str:
     return f"{hours:,} h {minutes:02d} min"
 
 
+def format_energy(joules: float) -> str:
+    """Formats energy: `1.00 kWh`, `250 Wh`, `0.50 Wh`, `0.0041 Wh`."""
+    hours = joules / 3600
+    if hours >= 1000:
+        return f"{hours / 1000:,.2f} kWh"
+    return f"{hours:.0f} Wh" if hours >= 10 else f"{hours:.{2 if hours >= 0.1 else 4}f} Wh"
+
+
 def format_money(amount: float | Decimal, currency: str) -> str:
     """Formats money: two decimals from 1 upwards, three significant digits below; only 0 is `0.00`."""
     if amount == 0 or amount >= 1:

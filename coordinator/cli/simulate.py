@@ -14,7 +14,7 @@ from common.catalog import Catalog
 from common.errors import FarmError, FitsNothing, Unavailable
 from common.settings import load_settings
 from common.terminal import styled
-from common.units import JOULES_PER_KWH, counted
+from common.units import counted, format_energy
 from coordinator.cli import options
 from coordinator.cli.connection import connect, in_service
 from coordinator.cli.gantt import check_chart, write_chart
@@ -190,8 +190,8 @@ def _totals(report: SimulationReport) -> Table:
         else ""
     )
     made.add_row("cost", f"{money(report.cost, report.currency)} ({each} per 1,000 images){volunteers}")
-    each = _energy(report.joules / report.images)
-    made.add_row("energy", f"{_energy(report.joules)} ({each} per image), with their machines")
+    each = format_energy(report.joules / report.images)
+    made.add_row("energy", f"{format_energy(report.joules)} ({each} per image), with their machines")
     batches = "1 batch" if report.batches == 1 else f"{report.batches:,} batches"
     made.add_row("loads", f"{counted(report.loads, 'model load')}, {batches}")
     made.add_row("basis", styled(report.basis or "-"))
@@ -217,18 +217,9 @@ def _cards(report: SimulationReport) -> Table:
                 f"{use.images:,}",
                 *(f"{part / all_s:.0%}" if all_s else "-" for part in shares),
                 f"{use.loads:,}",
-                _energy(use.joules),
+                format_energy(use.joules),
                 money(use.cost, report.currency),
             )
         )
     numbers = ("cards", "images", "rendering", "loading", "idle", "loads", "energy", "cost")
     return table("card", "class", *numbers, rows=rows, right=numbers)
-
-
-def _energy(joules: float) -> str:
-    """
-    >>> _energy(3.6e6), _energy(1800)
-    ('1.00 kWh', '0.50 Wh')
-    """
-    kwh = joules / JOULES_PER_KWH
-    return f"{kwh:,.2f} kWh" if kwh >= 1 else f"{kwh * 1000:.{2 if kwh < 0.01 else 0}f} Wh"

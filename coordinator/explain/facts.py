@@ -128,6 +128,28 @@ class Check(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ImageOrigin:
+    """Where the image of a shot is, and how it was made."""
+
+    key: str
+    node: str
+    recipe: str
+    #: Seconds by phase.
+    seconds: Mapping[str, float]
+    joules: float
+    #: `measured`, `declared` or `estimated`.
+    energy_method: str
+    cost: float
+    currency: str
+    model: str
+    width: int
+    height: int
+    steps: int
+    seed: int
+    prompt: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ShotSubject:
     id: str
     #: Output name in the first job that wants it.
@@ -140,6 +162,7 @@ class ShotSubject:
     #: While it runs or its image is being checked.
     hand: Hand | None = None
     check: Check | None = None
+    image: ImageOrigin | None = None
     #: Kind and message of its last failure, or why it fits no class.
     failure: str = ""
     reason: str = ""

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from common.failures import MAX_ATTEMPTS
 from common.states import ShotState
+from common.units import counted, format_energy, format_money, format_seconds, format_size
 from common.views import Explanation
-from coordinator.explain.facts import ShotSubject
+from common.wording import shortened
+from coordinator.explain.facts import ImageOrigin, ShotSubject
 from coordinator.explain.waiting import why_waiting
 from coordinator.explain.wording import SHORT, Answer, capitalised, checking, in_hand, listed
+
+#: Characters of a prompt that are shown.
+_PROMPT = 300
 
 
 def explain_shot(shot: ShotSubject) -> Explanation:
@@ -19,6 +24,8 @@ def explain_shot(shot: ShotSubject) -> Explanation:
     if shot.state is ShotState.WAITING and shot.attempts:
         on = f" on {listed(shot.failed_on)}" if shot.failed_on else ""
         sentences.append(f"Attempt {shot.attempts} of {MAX_ATTEMPTS} failed{on}: {shot.reason}.")
+    if shot.image is not None:
+        sentences += _made(shot.image)
     return Explanation(subject=shot.id, kind="shot", sentences=tuple(sentences), remedy=first.remedy)
 
 
@@ -58,6 +65,21 @@ def _answers(shot: ShotSubject) -> list[Answer]:
             return [
                 Answer("is cancelled: no job wants it any more", "`farm requeue JOB` renders it after all")
             ]
+
+
+def _made(image: ImageOrigin) -> list[str]:
+    """Where the image is, and how, from what and at what cost it was made."""
+    phases = ", ".join(f"{phase} {format_seconds(s)}" for phase, s in image.seconds.items() if s)
+    took = format_seconds(sum(image.seconds.values())) + (f" ({phases})" if phases else "")
+    size = format_size(image.width, image.height)
+    return [
+        f"Node {image.node} rendered it by recipe {image.recipe} in {took}.",
+        f"It cost {format_money(image.cost, image.currency)}, with {format_energy(image.joules)} "
+        f"({image.energy_method}).",
+        f"Model {image.model}, seed {image.seed}, {size}, {counted(image.steps, 'step')}; prompt: "
+        f"{shortened(image.prompt, _PROMPT).rstrip('.')}.",
+        f"Its key in the store is {image.key}.",
+    ]
 
 
 def _waits(shot: ShotSubject) -> list[Answer]:

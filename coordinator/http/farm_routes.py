@@ -38,8 +38,8 @@ def memory(farm: TheFarm) -> list[MemoryView]:
 def explain(subject: str, farm: TheFarm) -> Explanation:
     """Explain what is running, what is waiting and why, and what to do about it.
 
-    `subject` is a job ID, a node name, or at least the first six digits of a shot ID. 404: no match;
-    409: several shots match.
+    `subject` is a job ID, a node name, at least the first six digits of a shot ID, or the SHA-256 of a
+    stored image. 404: no match; 409: several shots match.
     """
     explanation = farm.ledger.explain(subject, version=version("shotfarm"))
     try:

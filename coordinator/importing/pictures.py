@@ -41,6 +41,16 @@ def settings(content: bytes, account: Account) -> Source:
     raise UnusableSource(_NOTHING)
 
 
+def shot_id(content: bytes) -> str | None:
+    """ID of the shot in the metadata that farms write; None if the image has none."""
+    try:
+        found = _json(dict(_texts(content)).get(FARM_KEY, ""))
+    except UnusableSource:
+        return None
+    said = found.get("id") if isinstance(found, dict) else None
+    return said if isinstance(said, str) and re.fullmatch(r"[0-9a-f]{64}", said) else None
+
+
 def _texts(content: bytes) -> Iterator[tuple[str, str]]:
     if content.startswith(_PNG):
         yield from _png_texts(content)

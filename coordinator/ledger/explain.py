@@ -15,6 +15,7 @@ from coordinator.explain import (
     Budget,
     Check,
     Hand,
+    ImageOrigin,
     JobFacts,
     JobSubject,
     NodeSubject,
@@ -31,8 +32,9 @@ from coordinator.ledger.jobs import details_removed, job_row
 from coordinator.ledger.measurements import memory_views
 from coordinator.ledger.nodes import slow_path_views
 from coordinator.ledger.rules import Rules
-from coordinator.ledger.schema import attempts, batches, events, jobs, plain, shots, wants
-from coordinator.ledger.shots import find_shot
+from coordinator.ledger.schema import attempts, batches, events, images, jobs, plain, shots, wants
+from coordinator.ledger.shots import find_shot, shot_with_image
+from coordinator.ledger.specs import shot_of
 from coordinator.ledger.views import job_view
 from coordinator.ledger.waiting import samples
 from coordinator.scheduling.backlog import Backlog
@@ -41,6 +43,7 @@ from coordinator.scheduling.work import Line
 
 #: Maximum number of failed shots of a job that are named.
 _NAMED = 12
+_SHA256_DIGITS = 64
 
 
 def explain(
@@ -54,13 +57,18 @@ def explain(
     if job_id is not None:
         return explain_job(_job(connection, look, job_id))
     try:
-        shot = find_shot(connection, subject)
+        shot = find_shot(connection, shot_with_image(connection, subject) or subject)
     except NotFound:
         raise NotFound(_unknown(connection, look, subject)) from None
     return explain_shot(_shot(connection, look, shot))
 
 
 def _unknown(connection: Connection, look: Eligibility, subject: str) -> str:
+    if len(subject) == _SHA256_DIGITS:
+        return (
+            f"no shot has the ID and no stored image the SHA-256 {subject[:12]}…; "
+            "an image that was changed or deleted is unknown"
+        )
     known = [
         *look.rows,
         *(word for row in connection.execute(select(jobs.c.id, jobs.c.name)) for word in row),
@@ -187,12 +195,36 @@ def _shot(connection: Connection, look: Eligibility, row: Row[Any]) -> ShotSubje
         waits=tuple(_shot_waits(connection, look, row, job_id, failed_at) for job_id in live),
         hand=_hand(connection, look.now, attempts.c.shot_id == row.id),
         check=_check(connection, look, attempts.c.shot_id == row.id),
+        image=_image_origin(connection, row, look.rules.rates.currency),
         failure=row.failure,
         reason=row.reason,
         attempts=row.attempts,
         failed_on=tuple(node for node, at in failed_at.items() if at > -inf),
         accepted=all(want.accepted for want in wanting if want.intent != "cancelled"),
         deleted_by="" if wanting else deleted_by(connection, row.id),
+    )
+
+
+def _image_origin(connection: Connection, shot: Row[Any], currency: str) -> ImageOrigin | None:
+    found = connection.execute(select(images).where(images.c.shot_id == shot.id)).one_or_none()
+    if found is None:
+        return None
+    spec = shot_of(shot.spec)
+    return ImageOrigin(
+        key=found.key,
+        node=found.node_id,
+        recipe=found.recipe,
+        seconds=found.seconds,
+        joules=found.joules,
+        energy_method=found.energy_method,
+        cost=found.cost,
+        currency=currency,
+        model=found.model,
+        width=spec.width,
+        height=spec.height,
+        steps=spec.steps,
+        seed=found.seed,
+        prompt=found.prompt,
     )
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, func, select, update
 
 from common.errors import Conflict, NotFound
 from common.states import ShotEvent, ShotState
-from coordinator.ledger.schema import shots
+from coordinator.ledger.schema import images, shots
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import chunks, move_shots
 
@@ -28,6 +28,14 @@ def find_shot(connection: Connection, shot_id: str) -> Row[Any]:
     if len(found) > 1:
         raise Conflict(f"several shot IDs begin with {shot_id}; give more digits")
     return found[0]
+
+
+def shot_with_image(connection: Connection, sha256: str) -> str | None:
+    """ID of a shot whose stored image has this SHA-256; of equal images, the first."""
+    shot_id: str | None = connection.scalar(
+        select(func.min(images.c.shot_id)).where(images.c.sha256 == sha256)
+    )
+    return shot_id
 
 
 def give_fresh_start(write: Write, ids: Sequence[str], source: ShotState, detail: str) -> None:

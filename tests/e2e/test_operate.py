@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -153,6 +154,10 @@ def test_a_rejected_picture_is_replaced_under_its_name_and_a_deleted_one_is_gone
         first, second = client.images(job)
     file = farm.folder / "kiwis" / f"{first.name}.png"
     before = file.read_bytes()
+    told = explained(farm, str(file))
+    assert told == explained(farm, first.shot_id) == explained(farm, hashlib.sha256(before).hexdigest())
+    assert f"Node {first.node} rendered it" in told
+    assert f"seed {first.seed}" in told
 
     said = unwrapped(farm.farm("reject", first.shot_id[:12], "--redo").stdout)
     assert f"rejected from {job}" in said

@@ -7,7 +7,7 @@ import pytest
 from common.errors import NotFound
 from common.messages import Spent
 from common.states import ShotState
-from coordinator.ledger.schema import attempts, batches, shots
+from coordinator.ledger.schema import attempts, batches, images, shots
 from tests.contract.ledger.bench import TIMING, Bench, placed, work
 from tests.contract.ledger.saying import explained, said, shots_of
 
@@ -167,7 +167,13 @@ def test_stored_and_cancelled_shots_say_so(bench: Bench) -> None:
     bench.close(lease)
     bench.ledger.cancel_job(job)
     stored, cancelled = shots_of(bench, job)
-    assert "is stored" in said(bench, stored)
+    (image,) = bench.rows(images)
+    for subject in (stored, stored[:8], image.sha256):
+        assert "is stored" in said(bench, subject)
+        assert f"Node node rendered it by recipe {image.recipe} in" in said(bench, subject)
+        assert f"seed {image.seed}" in said(bench, subject)
+        assert image.key in said(bench, subject)
+    assert "Node node" not in said(bench, cancelled)
     assert "is cancelled: no job wants it any more" in said(bench, cancelled)
     assert f"`farm requeue {job}`" in explained(bench, job).remedy
 

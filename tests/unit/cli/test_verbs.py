@@ -81,7 +81,7 @@ def test_what_changes_nothing_says_why(
     assert (ran.code, [each for each in said if each not in ran.err + ran.out]) == (code, []), ran
     if code == 1:
         # `explain` lists what can be given.
-        assert len(ran.err.splitlines()) == (4 if words[0] == "explain" else 1)
+        assert len(ran.err.splitlines()) == (5 if words[0] == "explain" else 1)
     assert still.farm.ledger.jobs() == before
 
 

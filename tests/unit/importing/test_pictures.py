@@ -16,6 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from common.infotext import farm_json, infotext
 from common.shot import LoraUse, Shot
 from coordinator.importing.imported import UnusableSource
+from coordinator.importing.pictures import shot_id
 from coordinator.pictures.encode import encoded
 from tests.shots import MUG
 from tests.unit.importing.making import CATALOG, Imported, as_json, chunk, fields, imported, png
@@ -50,6 +51,16 @@ def _picture(shot: Shot) -> bytes:
         infotext=infotext(shot, version="shotfarm 0.1.0"),
         record=farm_json(shot, template="a {thing}", recipe="fp32", version="0.1.0"),
     )
+
+
+@pytest.mark.parametrize(("format_", "quality"), [("png", 0), ("webp", 90), ("jpeg", 92)])
+def test_an_image_of_a_farm_names_its_shot_while_its_metadata_is_whole(format_: str, quality: int) -> None:
+    shot = _shot(format=format_, quality=quality)
+    content = _picture(shot)
+    assert shot_id(content) == shot.id
+    assert shot_id(content[:40]) is None
+    assert shot_id(content.replace(shot.id.encode(), b"x" * 64)) is None
+    assert shot_id(_picture(shot._replace(metadata=False))) is None
 
 
 _USE = LoraUse(_LORA.name, _LORA.identity or "", 0.85)
