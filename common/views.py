@@ -220,6 +220,22 @@ class ImagePage(Message):
     next: int | None = None
 
 
+#: Shots that one call can ask for.
+MOST_SHOTS = 5000
+
+
+class ShotQuery(Message):
+    """POST /v1/shots/stored."""
+
+    ids: Annotated[tuple[Sha256, ...], Field(max_length=MOST_SHOTS)]
+
+
+class StoredShots(Message):
+    """Those of the requested shots whose image is stored."""
+
+    ids: tuple[Sha256, ...]
+
+
 class AcceptedShot(Message):
     """POST /v1/shots/{id}/accept: the full ID of the accepted shot."""
 
@@ -323,6 +339,8 @@ class NodeView(Message):
     terms: Terms
     #: Measured seconds per megapixel and forward pass, by model.
     speeds: dict[str, float] = Field(default_factory=dict)
+    #: Measured seconds to load a model.
+    loads: dict[str, float] = Field(default_factory=dict)
     #: Models that it renders much slower than expected.
     slow_paths: tuple[SlowPathView, ...] = ()
     vram_class: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 from urllib.parse import quote
 
@@ -29,7 +29,9 @@ from common.views import (
     Priority,
     RejectedShot,
     Rejection,
+    ShotQuery,
     StatusView,
+    StoredShots,
     Submit,
     Submitted,
 )
@@ -70,6 +72,10 @@ class FarmClient(FarmHttp):
     def accept(self, shot_id: str, job_id: str | None = None) -> AcceptedShot:
         """`shot_id` may be cut to 6 digits or more."""
         return self.post(AcceptedShot, _shot(shot_id, "accept", job_id))
+
+    def stored(self, shot_ids: Sequence[str]) -> set[str]:
+        """Those of up to `MOST_SHOTS` shots that have an image."""
+        return set(self.post(StoredShots, "/v1/shots/stored", ShotQuery(ids=tuple(shot_ids))).ids)
 
     def reject(
         self,

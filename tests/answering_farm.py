@@ -89,6 +89,7 @@ _VIEWS: dict[str, type[BaseModel]] = {
     "/v1/jobs/[^/]+/images.*": views.ImagePage,
     "/v1/(jobs|shots|images)/[^/]+/delete": views.Deleted,
     "/v1/jobs/[^/]+(/[a-z]+)?": views.JobView,
+    "/v1/shots/stored": views.StoredShots,
     "/v1/shots/[^/]+/accept": views.AcceptedShot,
     "/v1/shots/[^/]+/reject": views.RejectedShot,
     "/v1/explain/[^/]+": views.Explanation,

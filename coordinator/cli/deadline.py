@@ -6,6 +6,7 @@ import time
 from datetime import datetime, timedelta
 
 from common.errors import Invalid
+from common.units import counted
 from coordinator.cli.show import duration, money
 from coordinator.simulate.deadline import DoneForecast
 
@@ -39,10 +40,15 @@ def wall_clock(at: float, now: float) -> str:
 
 
 def done_words(forecast: DoneForecast) -> str:
+    """Returns when the last image would be rendered, with what other jobs and stored images change of it."""
+    if not forecast.seconds:
+        return "at once: every image is stored already"
     words = f"about {wall_clock(forecast.done_at, forecast.done_at - forecast.seconds)}"
-    if forecast.waits_s < _WORTH_SAYING_S:
-        return words
-    return f"{words}; {duration(forecast.waits_s)} of it wait for other jobs"
+    if forecast.waits_s >= _WORTH_SAYING_S:
+        words += f"; {duration(forecast.waits_s)} of it wait for other jobs"
+    if forecast.stored:
+        words += f"; {counted(forecast.stored, 'image')} stored already and not rendered again"
+    return words
 
 
 def deadline_words(forecast: DoneForecast, currency: str) -> str:

@@ -12,10 +12,10 @@ import typer
 
 from common.catalog import Catalog
 from common.errors import Invalid, Unavailable
-from common.settings import Settings, load_settings
+from common.settings import load_settings
 from common.shot import PlannedShot
 from common.units import counted
-from common.views import BacklogView, NodeView
+from common.views import NodeView
 from coordinator.cli import options
 from coordinator.cli.connection import connect, in_service
 from coordinator.cli.deadline import deadline_at
@@ -23,7 +23,6 @@ from coordinator.cli.plan_page import show_plan
 from coordinator.cli.plan_shots import ShownPlan, check_file, chosen, resolved, show_shots, write_shots
 from coordinator.cli.planning import (
     REFERENCE_STATIONS,
-    PlannedManifest,
     PlanReport,
     make_plan,
     read_manifest,
@@ -31,7 +30,7 @@ from coordinator.cli.planning import (
 )
 from coordinator.cli.show import err, out, print_json, whisper
 from coordinator.estimate import Station
-from coordinator.simulate.fleet import fleet_node, named_card
+from coordinator.simulate.fleet import named_card
 
 CardNames = Annotated[
     list[str] | None,
@@ -105,7 +104,12 @@ def plan_command(
     site = _site(card or [], farm or by is not None, settings)
     draft = read_manifest(manifest, in_force, root, site.catalog)
     planned = make_plan(draft, stations=site.stations, together=site.together)
-    planned = _forecast(planned, site, in_force, deadline)
+    if site.nodes:
+        # It loads numpy, which a plan without a farm does not need.
+        from coordinator.cli.forecast import with_forecast
+
+        with connect(settings) as client:
+            planned = with_forecast(planned, client, site.nodes, in_force, by=deadline)
     if file is not None:
         write_shots(planned.expansion, file)
     shots = chosen(planned.expansion, first, spread)
@@ -143,32 +147,21 @@ class _Site:
 
     stations: tuple[Station, ...]
     together: bool = False
-    #: Of a running farm: its catalog, its nodes in service, and what it has to do.
+    #: Of a running farm: its catalog, and its nodes in service.
     catalog: Catalog | None = None
     nodes: tuple[NodeView, ...] = ()
-    backlog: BacklogView | None = None
 
 
 def _site(cards: list[str], farm: bool, settings: Path | None) -> _Site:
     if farm:
         with connect(settings) as client:
-            catalog, backlog = client.catalog(), client.backlog()
+            catalog = client.catalog()
             nodes = tuple(node for node in client.nodes() if in_service(node))
         if not nodes:
             raise Unavailable(
                 "no node of the farm is in service; run `farm status` for the reason, or plan without --farm"
             )
-        return _Site(tuple(map(station_of, nodes)), True, catalog, nodes, backlog)
+        return _Site(tuple(map(station_of, nodes)), True, catalog, nodes)
     if cards:
         return _Site(tuple(Station(card=named_card(name)) for name in cards), True)
     return _Site(REFERENCE_STATIONS)
-
-
-def _forecast(planned: PlannedManifest, site: _Site, settings: Settings, by: float | None) -> PlannedManifest:
-    """Returns the plan as a farm at work would carry it out; other plans as they are."""
-    if site.backlog is None:
-        return planned
-    # It loads numpy, which a plan without a farm does not need.
-    from coordinator.cli.forecast import FarmAtWork, with_forecast
-
-    return with_forecast(planned, FarmAtWork(list(map(fleet_node, site.nodes)), site.backlog), settings, by)

@@ -18,7 +18,6 @@ from coordinator.cli.planning import GroupView, PlannedManifest, PlanReport, mis
 from coordinator.cli.show import duration, err, money, out, table
 from coordinator.estimate import Plan, PlanLine, Range
 from coordinator.estimate.views import Amount
-from coordinator.simulate.deadline import DoneForecast
 
 #: Times that differ by this factor are the same to a reader.
 _ALIKE = 1.25
@@ -31,7 +30,7 @@ def show_plan(planned: PlannedManifest, *, cards: bool = False, samples: bool = 
     report = planned.report
     for block in _made(report):
         out.print(block)
-    out.print("", totals_table(report.plan, report.money, report.forecast), "")
+    out.print("", totals_table(report), "")
     out.print("seconds per image, by VRAM class in GB (-: does not fit)", style="dim")
     out.print(fits_table(report.plan), "")
     for block in card_tables(planned) if cards else [recipes_table(report.plan)]:
@@ -78,8 +77,9 @@ def _product(group: GroupView) -> str:
     return " × ".join(filter(None, factors))
 
 
-def totals_table(plan: Plan, rates: Money, forecast: DoneForecast | None = None) -> Table:
+def totals_table(report: PlanReport) -> Table:
     """Returns time and cost, and the data on which they are based."""
+    plan, forecast = report.plan, report.forecast
     made = Table.grid(padding=(0, 2))
     made.add_column(style="bold")
     made.add_column(overflow="fold")
@@ -95,6 +95,8 @@ def totals_table(plan: Plan, rates: Money, forecast: DoneForecast | None = None)
         made.add_row("done", done_words(forecast))
         if forecast.deadline is not None:
             made.add_row("deadline", deadline_words(forecast, plan.currency))
+    elif report.no_forecast:
+        made.add_row("done", styled(f"unknown, so the time leaves out other jobs: {report.no_forecast}"))
     thousand = Range[Decimal](
         low=plan.cost.low * 1000 / max(plan.images, 1), high=plan.cost.high * 1000 / max(plan.images, 1)
     )
@@ -103,7 +105,7 @@ def totals_table(plan: Plan, rates: Money, forecast: DoneForecast | None = None)
     volunteers = f"; volunteers pay {beside} for electricity" if plan.volunteered.high else ""
     made.add_row("cost", f"{_amount(plan.cost, plan.currency)}{each}{volunteers}")
     made.add_row("basis", _basis(plan))
-    made.add_row("rates", rates_words(plan, rates), style="dim")
+    made.add_row("rates", rates_words(plan, report.money), style="dim")
     return made
 
 

@@ -92,8 +92,10 @@ class PlanReport(_View):
     #: Models and LoRAs whose files the catalog does not specify; they can be planned but not submitted.
     unidentified: tuple[str, ...]
     samples: tuple[Sample, ...]
-    #: On the running farm; None for other cards, and where nothing tells how long some image takes.
+    #: On the running farm; None for other cards, and where the farm or the catalog does not tell enough.
     forecast: DoneForecast | None = None
+    #: Why there is none for the running farm.
+    no_forecast: str = ""
 
     def unsubmittable(self) -> Invalid | None:
         """Returns why the manifest can be planned but not submitted, or None."""

@@ -71,7 +71,7 @@ def run_command(
     require_possible(make_plan(draft).report)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with _farm(wanted, settings) as started, connect(settings) as client:
-        planned = plan_for(client, draft)
+        planned = plan_for(client, draft, wanted, owner)
         if not as_json:
             show_plan(planned)
         require_possible(planned.report)

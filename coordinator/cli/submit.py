@@ -11,7 +11,7 @@ import typer
 
 from common.errors import Declined, FitsNothing
 from common.manifest.inline import inlined
-from common.settings import load_settings
+from common.settings import Settings, load_settings
 from common.units import counted
 from common.views import NodeView, Submit, Submitted
 from common.wording import visible
@@ -34,6 +34,8 @@ from coordinator.client import FarmClient
 
 #: Upper bound of new random seeds.
 _SEEDS = 2**31
+#: Seconds that a person waits for a forecast.
+_WITHIN_S = 5.0
 
 
 def submit_command(
@@ -56,7 +58,8 @@ def submit_command(
     """
     in_force = settings_in_force(load_settings(settings))
     with connect(settings) as client:
-        planned = plan_for(client, read_manifest(manifest, in_force, root, client.catalog()), reroll=reroll)
+        draft = read_manifest(manifest, in_force, root, client.catalog())
+        planned = plan_for(client, draft, in_force, owner, reroll=reroll)
         if not as_json:
             show_plan(planned)
         require_possible(planned.report)
@@ -72,8 +75,10 @@ def submit_command(
             watch_to_the_end(client, submitted.id, as_json=as_json)
 
 
-def plan_for(client: FarmClient, draft: Draft, *, reroll: bool = False) -> PlannedManifest:
-    """Returns the plan for the nodes in service, or for reference cards if there are no nodes.
+def plan_for(
+    client: FarmClient, draft: Draft, settings: Settings, owner: str | None, *, reroll: bool = False
+) -> PlannedManifest:
+    """Returns the plan for the nodes in service behind what waits, or for reference cards without nodes.
 
     If the nodes in service fit none of the shots, nodes that are paused, lost and so on are included, because
     the job can wait for them.
@@ -83,7 +88,10 @@ def plan_for(client: FarmClient, draft: Draft, *, reroll: bool = False) -> Plann
     serving = [node for node in nodes if in_service(node)]
     planned = _plan(draft, serving, seed)
     if _some_fit(planned.report) or len(serving) == len(nodes):
-        return planned
+        # It loads numpy, which other commands do not need.
+        from coordinator.cli.forecast import with_forecast
+
+        return with_forecast(planned, client, serving, settings, owner=owner, within_s=_WITHIN_S)
     words = "No node in service can render these images; the plan uses nodes that are out of service."
     err.say(words, style="yellow")
     return _plan(draft, nodes, seed)

@@ -1,4 +1,4 @@
-"""Stored images and shots, independent of the jobs that want them: accept, reject, delete."""
+"""Stored images and shots, independent of the jobs that want them: look up, accept, reject, delete."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
-from common.views import AcceptedShot, Deleted, Deletion, RejectedShot, Rejection
+from common.views import AcceptedShot, Deleted, Deletion, RejectedShot, Rejection, ShotQuery, StoredShots
 from coordinator.http.access import TheFarm, allow
 
 router = APIRouter(prefix="/v1", dependencies=[allow("operator")])
+
+
+@router.post("/shots/stored")
+def stored(shots: ShotQuery, farm: TheFarm) -> StoredShots:
+    """Return which of these shots have a stored image, so that a job would reuse it. Unknown IDs are fine."""
+    return StoredShots(ids=tuple(farm.ledger.stored(shots.ids)))
 
 
 @router.post("/shots/{shot_id}/accept")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from coordinator.ledger.transactions import Transactions
 from coordinator.scheduling.expected_ends import ExpectedEnds
+from coordinator.scheduling.horizon import frugal
 from coordinator.scheduling.survey import survey
 
 #: Seconds for which ends count.
@@ -19,10 +20,13 @@ _REST = 20.0
 class Forecast:
     """Thread-safe."""
 
-    def __init__(self, transactions: Transactions, clock: Callable[[], float], batch_s: float) -> None:
+    def __init__(
+        self, transactions: Transactions, clock: Callable[[], float], batch_s: float, *, eco: bool
+    ) -> None:
         self._transactions = transactions
         self._clock = clock
         self._batch_s = batch_s
+        self._eco = eco
         self._lock = threading.Lock()
         self._seen: ExpectedEnds | None = None
         #: Job to its end, of those that were asked for; and what it took to work them out.
@@ -45,5 +49,5 @@ class Forecast:
         with self._transactions.backlog() as present:
             backlog = present.copy()
         # With many nodes and jobs this takes a while, so it must not block writers.
-        works = survey(backlog, backlog.version, now, self._batch_s).works
-        return ExpectedEnds(now, backlog, works)
+        works = survey(backlog, backlog.version, now, self._batch_s, eco=self._eco).works
+        return ExpectedEnds(now, backlog, {lane: frugal(some)[0] for lane, some in works.items()})

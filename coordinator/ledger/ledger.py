@@ -97,7 +97,7 @@ class Ledger:
             lead, clock=clock, new_backlog=lambda: Backlog(rules.place), fill_backlog=jobs.open_jobs
         )
         self._demand = TicketDemand()
-        self._forecast = Forecast(self._transactions, clock, rules.timing.batch_s)
+        self._forecast = Forecast(self._transactions, clock, rules.timing.batch_s, eco=rules.eco)
         #: Failed submissions that are not cancelled yet.
         self._broken_off: set[str] = set()
         with self._transactions.write() as write:
@@ -200,6 +200,12 @@ class Ledger:
             return jobs.accept_shot(write, shot_id, job_id)
 
     # Images
+
+    def stored(self, ids: Sequence[str]) -> list[str]:
+        """Those of these shots that have an image, so that a job would reuse it."""
+        with self._transactions.read() as connection:
+            return views.stored(connection, ids)
+
     def reject_shot(self, shot_id: str, wish: Rejection, job_id: str | None = None) -> RejectedShot:
         """Remove a stored image from a job, or from all jobs of its only owner.
 

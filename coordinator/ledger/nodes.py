@@ -23,7 +23,7 @@ from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import move_node, move_shots
 from coordinator.ledger.trust import doubt_node
 from coordinator.ledger.waiting import samples
-from coordinator.scheduling.member import card_of
+from coordinator.scheduling.member import Member, card_of
 from coordinator.scheduling.slow_path import SlowPath
 
 #: What a node has loaded, as its heartbeats report it.
@@ -155,8 +155,7 @@ def node_views(connection: Connection, slow: Mapping[str, Mapping[str, SlowPath]
     )
     known = members(connection)
     return [
-        _view(row, known[row.id].speeds, slow_path_views(slow.get(row.id, {})))
-        for row in connection.execute(query)
+        _view(row, known[row.id], slow_path_views(slow.get(row.id, {}))) for row in connection.execute(query)
     ]
 
 
@@ -165,7 +164,7 @@ def slow_path_views(slow: Mapping[str, SlowPath]) -> tuple[SlowPathView, ...]:
     return tuple(SlowPathView(model=model, **path._asdict()) for model, path in sorted(slow.items()))
 
 
-def _view(row: Row[Any], measured: dict[str, float], slow: tuple[SlowPathView, ...]) -> NodeView:
+def _view(row: Row[Any], member: Member, slow: tuple[SlowPathView, ...]) -> NodeView:
     return NodeView(
         id=row.id,
         name=row.id,
@@ -174,7 +173,8 @@ def _view(row: Row[Any], measured: dict[str, float], slow: tuple[SlowPathView, .
         card=row.card["name"],
         facts=CardFacts(**row.card),
         terms=row.terms,
-        speeds=measured,
+        speeds=member.speeds,
+        loads=member.loads,
         slow_paths=slow,
         vram_class=row.vram_class,
         state=row.state,

@@ -17,7 +17,7 @@ from coordinator.ledger.records import StoredImage
 from coordinator.ledger.schema import attempts, batches, images, job_counts, jobs, plain, shots, wants
 from coordinator.ledger.specs import shot_of
 from coordinator.ledger.tallies import OPEN
-from coordinator.ledger.transitions import ACCEPTED, DELETED, REJECTED
+from coordinator.ledger.transitions import ACCEPTED, DELETED, REJECTED, chunks
 
 #: Period in seconds over which images per minute are counted.
 _WINDOW_S = 120.0
@@ -116,6 +116,15 @@ def is_stored(connection: Connection, image: StoredImage) -> bool:
     """Whether the ledger still has this very image."""
     mine = images.c.shot_id == image.shot.id, images.c.key == image.key
     return connection.execute(select(images.c.key).where(*mine)).first() is not None
+
+
+def stored(connection: Connection, ids: Sequence[str]) -> list[str]:
+    """See `Ledger.stored`."""
+    found: list[str] = []
+    for some in chunks(ids):
+        query = select(shots.c.id).where(shots.c.id.in_(some), shots.c.state == plain(ShotState.DONE))
+        found += connection.scalars(query)
+    return found
 
 
 def _pairs(connection: Connection, query: Select[str, int]) -> dict[str, int]:

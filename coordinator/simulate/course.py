@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from common.catalog import Catalog
@@ -36,10 +36,11 @@ def course_of(
     priority: int = 50,
     eco: bool | None = None,
     present: BacklogView | None = None,
+    given_up: Callable[[], bool] = lambda: False,
 ) -> Course:
     """Simulates one job, behind what a farm has at `present`.
 
-    Raises Invalid if nothing tells how long a card takes for some image.
+    Raises Invalid if nothing tells how long a card takes for some image, TooLong once it is `given_up`.
     """
     work = workload(
         kinds,
@@ -56,11 +57,15 @@ def course_of(
         model, card = min(unknown)
         raise Invalid(
             f"nothing tells how long {model} takes on {card}: add `speeds` to its entry in the catalog, "
-            "or simulate a running farm whose nodes have rendered it"
+            "or let a node of a running farm render it once"
         )
     bound_s, timing = lower_bound_s(work.backlog), settings.timing
     stints = simulate(
-        work.backlog, batch_s=timing.batch_s, patience_s=2 * timing.heartbeat_s, eco=settings.eco
+        work.backlog,
+        batch_s=timing.batch_s,
+        patience_s=2 * timing.heartbeat_s,
+        eco=settings.eco,
+        given_up=given_up,
     )
     own = [stint for stint in stints if stint.job_id == JOB]
     return Course(work, simulated(own, nodes, bound_s, settings.money))

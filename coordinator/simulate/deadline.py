@@ -41,5 +41,7 @@ class DoneForecast(_View):
     seconds: float
     #: The part of it by which other jobs delay this one.
     waits_s: float
+    #: Images that the farm has stored already; the job reuses them.
+    stored: int = 0
     #: With `--by`.
     deadline: Deadline | None = None

@@ -43,6 +43,8 @@ class FleetNode:
     loaded: str | None = None
     #: Model to the seconds that a megapixel-forward was measured to take.
     speeds: Mapping[str, float] = field(default_factory=dict)
+    #: Model to the seconds that loading it was measured to take.
+    loads: Mapping[str, float] = field(default_factory=dict)
 
 
 class FleetEntry(BaseModel):
@@ -69,7 +71,7 @@ class FleetFile(BaseModel):
 
 
 def fleet_node(node: NodeView) -> FleetNode:
-    """Returns a node of a running farm with its measured speeds."""
+    """Returns a node of a running farm with what it has measured."""
     return FleetNode(
         name=node.name,
         card=Card(**node.facts.model_dump()),
@@ -78,6 +80,7 @@ def fleet_node(node: NodeView) -> FleetNode:
         models=frozenset(node.models),
         loaded=node.loaded_model,
         speeds=node.speeds,
+        loads=node.loads,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -38,8 +38,8 @@ class PlannedJob:
     #: What the farm has to do already.
     present: BacklogView
 
-    def course(self, present: BacklogView | None) -> Course:
-        """Raises Invalid as `course_of` does."""
+    def course(self, present: BacklogView | None, given_up: Callable[[], bool] = lambda: False) -> Course:
+        """Raises Invalid and TooLong as `course_of` does."""
         return course_of(
             self.kinds,
             self.nodes,
@@ -50,6 +50,7 @@ class PlannedJob:
             priority=self.priority,
             eco=self.eco,
             present=present,
+            given_up=given_up,
         )
 
     def bound_s(self) -> float:

@@ -65,16 +65,26 @@ class Stint(NamedTuple):
     images: int
 
 
+class TooLong(Exception):
+    """A simulation was given up, because it takes longer than its caller waits."""
+
+
 def simulate(
-    backlog: Backlog, *, batch_s: float, patience_s: float, eco: bool = True, now: float = 0.0
+    backlog: Backlog,
+    *,
+    batch_s: float,
+    patience_s: float,
+    eco: bool = True,
+    now: float = 0.0,
+    given_up: Callable[[], bool] = lambda: False,
 ) -> list[Stint]:
     """What the nodes of a backlog do until its work is done, in the order in which they end.
 
     Follows the backlog. Times must be known (`untimed`). What nobody takes still waits in it afterwards.
-    Grows with batches × log nodes, and with looks ahead × nodes.
+    Grows with batches × log nodes, and with looks ahead × nodes. Raises TooLong once it is `given_up`.
     """
     course = _Course(backlog, batch_s, Foresight(batch_s=batch_s, patience_s=patience_s), now, eco)
-    course.run()
+    course.run(given_up)
     return course.stints
 
 
@@ -102,8 +112,10 @@ class _Course:
             else:
                 self._at(now, self._claim, node_id)
 
-    def run(self) -> None:
+    def run(self, given_up: Callable[[], bool]) -> None:
         while self._events:
+            if given_up():
+                raise TooLong
             self._now, _, happen, node_id = heappop(self._events)
             happen(node_id)
 

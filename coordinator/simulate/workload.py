@@ -122,4 +122,5 @@ def _member(node: FleetNode, catalog: Catalog, loras: frozenset[str], lane: str)
         aside={},
         loaded=(node.loaded, frozenset()),
         speeds=dict(node.speeds),
+        loads=dict(node.loads),
     )

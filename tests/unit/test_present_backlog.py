@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -117,6 +118,13 @@ def test_a_job_waits_for_what_nodes_have_in_hand() -> None:
     # Its node has rendered the first of six images for 5 s.
     assert seconds(course) == pytest.approx(8 * IMAGE_S - 5, abs=3)
     assert course.result.images == 2
+
+
+def test_a_node_loads_as_long_as_it_has_measured() -> None:
+    cold = [replace(node, loaded=None) for node in nodes(1)]
+    measured = [replace(node, loads={"sdxl": 300.0}) for node in cold]
+    known, quick = (order(20, BacklogView(), fleet).course(None) for fleet in (measured, nodes(1)))
+    assert seconds(known) == pytest.approx(seconds(quick) + 300.0)
 
 
 def test_work_of_a_model_that_the_catalog_lacks_is_left_out() -> None:

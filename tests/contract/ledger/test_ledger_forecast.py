@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 
+from common.fit import Seen
+from common.nodes import Card
+from common.shot import Shot
 from coordinator.ledger import forecast
+from coordinator.scheduling.placing import Placement
 from tests.contract.ledger.bench import Bench, Holder, placed, work
 
 CLOSE = 0.02
@@ -59,6 +63,27 @@ def test_the_work_in_hand_of_the_nodes_is_waited_for(bench: Bench, node: Holder)
     assert left_s(bench, mine) == pytest.approx(420, rel=CLOSE)
 
 
+def uneven(one: Shot, card: Card, seen: Seen) -> Placement | str:
+    """A card of 8 GB takes twice as long as one of 24 GB, and ten times the energy."""
+    wasteful = card.vram_class == 8
+    return Placement("bf16", 2, pace_s=1.0 + wasteful, joules=1000.0 if wasteful else 100.0)
+
+
+def test_the_time_left_counts_no_card_that_leaves_the_job_to_frugal_ones(bench: Bench) -> None:
+    bench.place = uneven
+    bench.restart()
+    for name, vram_gib in (("small", 8), ("large", 24)):
+        bench.join(name, vram_gib)
+    frugal = bench.submit(placed(30)).job_id
+    # Ten seconds each on the large card.
+    assert left_s(bench, frugal) == pytest.approx(300, rel=CLOSE)
+
+    bench.ledger.cancel_job(frugal)
+    hasty = bench.submit(placed(30), eco=False).job_id
+    bench.clock.now += 1000
+    assert left_s(bench, hasty) == pytest.approx(200, rel=CLOSE)
+
+
 def test_a_paused_job_and_one_that_no_node_takes_have_no_time_left(bench: Bench, node: Holder) -> None:
     paused = bench.submit(placed(30, first=100)).job_id
     bench.ledger.pause_job(paused)
@@ -72,9 +97,9 @@ def test_however_many_watch_the_backlog_is_looked_at_once(
 ) -> None:
     looks = []
 
-    def counted(*args: Any) -> Any:
+    def counted(*args: Any, **more: Any) -> Any:
         looks.append(args)
-        return survey(*args)
+        return survey(*args, **more)
 
     survey = forecast.survey
     monkeypatch.setattr(forecast, "survey", counted)

@@ -33,6 +33,10 @@ def test_a_stored_shot_is_reused_and_never_rendered_again(bench: Bench) -> None:
     node = bench.join()
     bench.finish(node.lease())
 
+    known = placed(3)
+    assert set(bench.ledger.stored([one.planned.id for one in known])) == {
+        one.planned.id for one in known[:2]
+    }
     second = bench.submit(placed(2))
 
     assert (second.new, second.reused) == (0, 2)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import pytest
 
@@ -15,8 +17,11 @@ from common.cards import REFERENCE_CARDS
 from common.catalog import Catalog, load_catalog
 from common.errors import Invalid
 from common.messages import CardFacts
+from common.settings import Settings
 from common.views import BacklogView, NodeView, WaitingJob, WaitingLine
 from coordinator.cli.deadline import deadline_at, deadline_words, done_words
+from coordinator.cli.forecast import with_forecast
+from coordinator.cli.planning import make_plan, read_manifest
 from coordinator.simulate.deadline import AddedCards, Deadline, DoneForecast
 from tests.unit.cli.conftest import Farm
 
@@ -88,7 +93,10 @@ def test_a_deadline_says_whether_it_is_met_and_what_would_help(
 
 
 class _Client:
-    """A farm with one RTX 3060 and a job of higher priority."""
+    """A farm with one RTX 3060, a job of higher priority and some stored images."""
+
+    def __init__(self, images: set[str]) -> None:
+        self.images = images
 
     def __enter__(self) -> _Client:
         return self
@@ -119,6 +127,9 @@ class _Client:
             )
         ]
 
+    def stored(self, ids: Sequence[str]) -> set[str]:
+        return self.images & set(ids)
+
     def backlog(self) -> BacklogView:
         job = WaitingJob(id="j", owner="ben", lane="public", priority=90, submitted_at=0.0, service_s=0.0)
         line = WaitingLine(
@@ -136,8 +147,14 @@ class _Client:
 
 
 @pytest.fixture
-def at_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    monkeypatch.setattr("coordinator.cli.plan.connect", lambda _: _Client())
+def images() -> set[str]:
+    """What the farm has stored."""
+    return set()
+
+
+@pytest.fixture
+def at_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, images: set[str]) -> Path:
+    monkeypatch.setattr("coordinator.cli.plan.connect", lambda _: _Client(images))
     path = tmp_path / "mugs.yaml"
     path.write_text(MANIFEST)
     return path
@@ -153,6 +170,46 @@ def test_a_plan_for_a_farm_at_work_includes_what_waits_there(farm: Farm, at_work
     ran = farm("plan", at_work, "--farm")
     assert "\ndone " in ran.out
     assert "of it wait for other jobs" in ran.out
+
+
+def test_stored_images_take_no_time_in_a_forecast(farm: Farm, at_work: Path, images: set[str]) -> None:
+    every = json.loads(farm("plan", at_work, "--farm", "--json").out)["forecast"]
+    ids = [planned.id for planned in make_plan(read_manifest(str(at_work), Settings())).expansion]
+    images.update(ids[:15])
+    report = json.loads(farm("plan", at_work, "--farm", "--json").out)
+    forecast = report["forecast"]
+    assert forecast["stored"] == 15
+    own_s, all_s = (one["seconds"] - one["waits_s"] for one in (forecast, every))
+    assert own_s == pytest.approx(all_s / 4, rel=0.3)
+    assert "; 15 images stored already" in farm("plan", at_work, "--farm").out
+
+    images.update(ids)
+    ran = farm("plan", at_work, "--farm")
+    assert (ran.code, "done   at once: every image is stored already" in ran.out) == (0, True)
+    assert json.loads(farm("plan", at_work, "--farm", "--json").out)["plan"]["cost"]["high"] == 0
+
+
+def test_a_plan_whose_forecast_takes_too_long_keeps_its_simple_time_and_says_so(at_work: Path) -> None:
+    planned = make_plan(read_manifest(str(at_work), Settings()))
+    client: Any = _Client(set())
+    plain = with_forecast(planned, client, client.nodes(), Settings(), within_s=0)
+    assert plain.report.plan == planned.report.plan
+    assert plain.report.forecast is None
+    assert plain.report.no_forecast.startswith("simulating 20 images takes more than 0 s")
+    assert with_forecast(planned, client, client.nodes(), Settings(), within_s=60).report.forecast
+
+
+def test_a_plan_for_a_farm_whose_times_nothing_tells_says_so(
+    farm: Farm, at_work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(_: object) -> Catalog:
+        model = load_catalog().models["z-image-turbo"]
+        return replace(load_catalog(), models={"z-image-turbo": replace(model, speeds=())})
+
+    monkeypatch.setattr(_Client, "catalog", unknown)
+    report = json.loads(farm("plan", at_work, "--farm", "--json").out)
+    assert report["forecast"] is None
+    assert report["no_forecast"].startswith("nothing tells how long z-image-turbo takes on RTX 3060")
 
 
 def test_a_plan_with_a_deadline_says_whether_the_farm_makes_it(farm: Farm, at_work: Path) -> None:

@@ -266,6 +266,17 @@ def test_what_a_nodes_owner_paused_only_its_owner_resumes(farm: Farm, node: Scri
     assert "node node-1 is paused by its owner" in farm("status").out
 
 
+def test_the_plan_of_a_submission_says_when_the_farm_will_be_done_behind_what_waits(
+    farm: Farm, coordinator: RunningFarm
+) -> None:
+    Path("m.yaml").write_text(MANIFEST.replace("a {colour} mug", "a {colour} cup"))
+    alone = farm("submit", "m.yaml", "--yes").out
+    assert "unknown, so the time leaves out other jobs: no node of the farm is in service" in alone
+    with ScriptedNode(coordinator):
+        behind = farm("submit", "m.yaml", "--yes", "--reroll").out
+    assert re.search(r"^done +about \d\d:\d\d", behind, re.M), behind
+
+
 def test_what_only_a_node_that_is_away_takes_can_be_submitted(
     farm: Farm, coordinator: RunningFarm, node: ScriptedNode, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
