@@ -51,6 +51,17 @@ class ErrorView(Message):
         return kind(self.error)
 
 
+class EstimateView(Message):
+    """What the plan of a job says before it is submitted."""
+
+    #: Until the last image, including what is rendered before it for other jobs.
+    seconds: Annotated[float, Field(ge=0, le=1e12)]
+    #: To be rendered.
+    images: Annotated[int, Field(ge=0, lt=2**31)]
+    #: To the farm.
+    cost: Annotated[float, Field(ge=0, le=1e12)]
+
+
 class Submit(Message):
     """POST /v1/jobs: a manifest with all referenced files inlined."""
 
@@ -65,6 +76,8 @@ class Submit(Message):
     random_seed: Annotated[int, Field(ge=0)] | None = None
     #: Number of images in the plan; a different number is rejected. None to skip the check.
     expected: int | None = None
+    #: Kept with the job, and shown beside what it took.
+    estimate: EstimateView | None = None
 
     @field_validator("owner")
     @classmethod
@@ -158,6 +171,14 @@ class JobView(JobSummary):
     cost: float
     currency: str
     failures: tuple[FailureView, ...] = ()
+    #: None if it was submitted without one.
+    estimate: EstimateView | None = None
+    #: From its submission to its last image, without `paused_s`; None while shots are unfinished.
+    took_s: float | None = None
+    #: In which it was paused or cancelled, or was over before it was restarted.
+    paused_s: float = 0.0
+    #: Images rendered for it; the others were stored before, or rendered for other jobs.
+    rendered: int = 0
 
 
 class ExportView(Message):

@@ -65,6 +65,8 @@ def _check_sums(connection: Connection) -> None:
     assert kept.keys() == counted.keys()
     assert kept == pytest.approx(counted, rel=_CLOSE)
     _check_bills(connection)
+    paid = Counter(row.job_id for table in (images, deleted_images) for row in _rows(connection, table))
+    assert {row.id: row.rendered for row in _rows(connection, jobs) if row.rendered} == paid
     state = {row.id: row.state for row in _rows(connection, shots)}
     wanted = Counter(
         (row.job_id, counted_as(state[row.shot_id], row.accepted))

@@ -47,6 +47,10 @@ Job = Annotated[
         help="Job ID, the beginning of one, or a name: its job that has not ended, else its newest.",
     ),
 ]
+AJob = Annotated[
+    str | None,
+    typer.Argument(metavar="JOB", parser=word, help="Job ID, the beginning of one, or job name."),
+]
 Shots = Annotated[
     list[str],
     typer.Argument(metavar="SHOT", parser=word, help="Shot IDs; at least the first six digits of each."),

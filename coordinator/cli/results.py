@@ -8,11 +8,14 @@ from pydantic import BaseModel
 from rich.table import Table
 
 from common.units import counted
-from common.views import CostTable, ImageView, JobView
+from common.views import CostTable, EstimateView, ImageView, JobView
 from coordinator.cli.contact_sheet import Picture, Sheet, write_contact_sheet
 from coordinator.cli.pull import files_of
-from coordinator.cli.show import money, table
+from coordinator.cli.show import duration, money, out, table
 from coordinator.client import FarmClient
+
+#: Seconds of rest that are worth a word.
+_WORTH_SAYING_S = 1.0
 
 
 class Outcome(BaseModel):
@@ -24,6 +27,41 @@ class Outcome(BaseModel):
 
 def outcome(client: FarmClient, job: JobView) -> Outcome:
     return Outcome(job=job, costs=client.table(job.id))
+
+
+def estimate_words(estimate: EstimateView, currency: str) -> str:
+    """Returns what the plan of a job said when it was submitted."""
+    images = counted(estimate.images, "image")
+    return f"estimated: {images} in {duration(estimate.seconds)} for {money(estimate.cost, currency)}"
+
+
+def taken_words(job: JobView) -> str:
+    """Returns what a finished job took, beside what its plan said, and what of it cannot be compared.
+
+    Empty if it has no image yet.
+    """
+    if job.took_s is None:
+        return ""
+    took, cost = f"took {duration(job.took_s)}", f"cost {money(job.cost, job.currency)}"
+    notes = []
+    if (estimate := job.estimate) is not None:
+        took += f", {duration(estimate.seconds)} estimated"
+        cost += f", {money(estimate.cost, job.currency)} estimated"
+        if estimate.images != job.rendered:
+            rendered = f"{job.rendered:,} rendered for this job"
+            notes.append(f"estimated for {counted(estimate.images, 'image')}, {rendered}")
+    if job.paused_s >= _WORTH_SAYING_S:
+        notes.append(f"without {duration(job.paused_s)} in which it was paused or over")
+    compared = f" ({'; '.join(notes)})" if notes else ""
+    return f"{took}; {cost}{compared}"
+
+
+def show_outcome(ended: Outcome) -> None:
+    """Print the cost table of a job, and what it took."""
+    out.print("", cost_table(ended.costs))
+    if words := taken_words(ended.job):
+        out.print("")
+        out.say(words)
 
 
 def contact_sheet(client: FarmClient, job: JobView, folder: Path) -> Sheet:

@@ -22,7 +22,7 @@ from coordinator.cli.lettering import remedy
 from coordinator.cli.plan_page import show_plan
 from coordinator.cli.planning import make_plan, read_manifest
 from coordinator.cli.pull import Pulled, pull
-from coordinator.cli.results import Outcome, contact_sheet, cost_table, outcome
+from coordinator.cli.results import Outcome, contact_sheet, outcome, show_outcome
 from coordinator.cli.show import err, out, print_json, whisper
 from coordinator.cli.submit import plan_for, require_possible, submit, tell, warn_of_waits
 from coordinator.cli.watch import follow, is_over, require_success
@@ -145,7 +145,7 @@ def _collect(client: FarmClient, job: JobView, folder: Path) -> RunReport:
 
 def _print_report(rendered: RunReport) -> None:
     pulled = rendered.pulled
-    out.print("", cost_table(rendered.costs))
+    show_outcome(rendered)
     number = pulled.fetched + pulled.kept
     files = counted(number, "file" if number > rendered.job.images else "image")
     out.print("")

@@ -14,9 +14,11 @@ from coordinator.cli import options
 from coordinator.cli.connection import connect
 from coordinator.cli.jobs import jobs_table, stopped
 from coordinator.cli.local import components_table
+from coordinator.cli.names import the_job
 from coordinator.cli.nodes import idle_sentences, nodes_table, slow_sentences
+from coordinator.cli.results import estimate_words, outcome, show_outcome
 from coordinator.cli.show import out, print_json, table
-from coordinator.cli.watch import waits
+from coordinator.cli.watch import is_over, progress_words, waits
 from coordinator.embedded.home import Home
 from coordinator.embedded.state import FarmState, read_state, supervisor_pid
 
@@ -30,13 +32,19 @@ class Status(BaseModel):
     farm: StatusView | None
 
 
-def status_command(settings: options.SettingsFile = None, as_json: options.AsJson = False) -> None:
+def status_command(
+    job: options.AJob = None, settings: options.SettingsFile = None, as_json: options.AsJson = False
+) -> None:
     """Show the processes, nodes, queues, jobs and API load of the farm, and what is blocked and why.
 
-    Exit code 1 if the farm does not respond.
+    With JOB: the progress of this job and its cost by model and class; at its end what it took, beside what
+    was estimated when it was submitted. Exit code 1 if the farm does not respond.
 
-    Example: `farm status --json`
+    Examples: `farm status --json` · `farm status j-3f9c01aa`
     """
+    if job is not None:
+        _show_job(job, settings, as_json)
+        return
     home = Home(load_settings(settings).home.absolute())
     local = read_state(home) if supervisor_pid(home) is not None else None
     problem: Unavailable | None = None
@@ -53,6 +61,21 @@ def status_command(settings: options.SettingsFile = None, as_json: options.AsJso
             out.print(block, end="\n\n")
     if problem is not None:
         raise problem
+
+
+def _show_job(word: str, settings: options.SettingsFile, as_json: bool) -> None:
+    with connect(settings) as client:
+        known = outcome(client, client.job(the_job(client, word).id))
+    if as_json:
+        print_json(known)
+        return
+    job = known.job
+    out.print(jobs_table([job]))
+    if not is_over(job):
+        out.say(progress_words(job))
+        if job.estimate is not None:
+            out.say(estimate_words(job.estimate, job.currency))
+    show_outcome(known)
 
 
 def _blocks(local: FarmState | None, view: StatusView | None) -> list[RenderableType]:

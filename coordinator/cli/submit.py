@@ -13,7 +13,7 @@ from common.errors import Declined, FitsNothing
 from common.manifest.inline import inlined
 from common.settings import Settings, load_settings
 from common.units import counted
-from common.views import NodeView, Submit, Submitted
+from common.views import EstimateView, NodeView, Submit, Submitted
 from common.wording import visible
 from coordinator.cli import options
 from coordinator.cli.connection import connect, in_service, settings_in_force
@@ -134,8 +134,19 @@ def submit(
             owner=owner or default_owner(),
             random_seed=report.random_seed if reroll else None,
             expected=len(planned.expansion),
+            estimate=estimate_of(report),
         )
     )
+
+
+def estimate_of(report: PlanReport) -> EstimateView | None:
+    """Returns what the plan says of the farm; None if it is for alternative cards, or says nothing."""
+    plan, forecast = report.plan, report.forecast
+    if not plan.together or plan.seconds is None or plan.cost is None:
+        return None
+    stored = 0 if forecast is None else forecast.stored
+    images = plan.images - plan.unfit - stored
+    return EstimateView(seconds=plan.seconds.low, images=max(0, images), cost=float(plan.cost.low))
 
 
 def tell(submitted: Submitted) -> None:

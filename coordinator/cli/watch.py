@@ -20,8 +20,8 @@ from coordinator.cli import options
 from coordinator.cli.connection import connect, in_service
 from coordinator.cli.jobs import over_budget, stopped
 from coordinator.cli.names import the_job
-from coordinator.cli.results import cost_table, outcome
-from coordinator.cli.show import duration, err, money, out, print_json
+from coordinator.cli.results import outcome, show_outcome
+from coordinator.cli.show import duration, err, money, print_json
 from coordinator.client import FarmClient
 
 _POLL_S = 0.5
@@ -54,8 +54,8 @@ def watch_command(
     """Watch a job until it ends: images done, shots running per node, images per minute, ETA and cost.
 
     The ETA includes what the farm renders first for other jobs. At the end, prints the cost per image by
-    model and VRAM class. Ctrl-C stops watching; the job continues. Exit codes: 6 some shots failed, 3 some
-    fit no node, 4 stopped at its budget.
+    model and VRAM class, and what the job took beside what its plan said. Ctrl-C stops watching; the job
+    continues. Exit codes: 6 some shots failed, 3 some fit no node, 4 stopped at its budget.
 
     Example: `farm watch j-3f9c01aa`
     """
@@ -74,7 +74,7 @@ def watch_to_the_end(client: FarmClient, job_id: str, *, as_json: bool) -> None:
     if as_json:
         print_json(ended)
     else:
-        out.print("", cost_table(ended.costs))
+        show_outcome(ended)
     require_success(ended.job)
 
 
@@ -167,7 +167,7 @@ def _log(polls: Iterator[tuple[JobView, str]]) -> JobView:
     for job, vain in polls:
         share = _done(job) / max(job.images, 1)
         if share >= next_share or is_over(job):
-            err.say(_line(job))
+            err.say(progress_words(job))
             next_share = share + _LOG_STEP
         if vain and vain != last_printed:
             err.print(vain, style="yellow")
@@ -181,7 +181,7 @@ def screen(job: JobView, vain: str) -> RenderableType:
     progress = ProgressBar(
         total=max(job.images, 1), completed=_done(job), width=_BAR_WIDTH, finished_style="green"
     )
-    bar.add_row(styled(job.name, style="bold"), progress, _line(job))
+    bar.add_row(styled(job.name, style="bold"), progress, progress_words(job))
     if is_over(job):
         return bar
     running = " · ".join(f"{node} {shots}" for node, shots in sorted(job.running.items()))
@@ -189,7 +189,8 @@ def screen(job: JobView, vain: str) -> RenderableType:
     return Group(bar, styled_lines(vain.split("\n"), style="yellow") if vain else goes)
 
 
-def _line(job: JobView) -> str:
+def progress_words(job: JobView) -> str:
+    """Returns images done, rate, time left and cost of a job in one line."""
     parts = [f"{_done(job)}/{job.images}"]
     if not is_over(job):
         parts += [f"{job.images_per_minute:.1f} images/min", f"ETA {duration(job.eta_s)}"]

@@ -88,7 +88,9 @@ def suspect(write: Write, ids: Sequence[str], source: ShotState) -> list[str]:
 
 
 def pause(write: Write, job_id: str, reason: str) -> None:
-    write.connection.execute(update(jobs).where(jobs.c.id == job_id).values(intent="paused", reason=reason))
+    since = func.coalesce(jobs.c.paused_at, write.now)
+    paused = update(jobs).where(jobs.c.id == job_id)
+    write.connection.execute(paused.values(intent="paused", reason=reason, paused_at=since))
     write.changes.append(JobClosed(job_id))
 
 

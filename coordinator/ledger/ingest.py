@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, case, insert, select, update
@@ -16,7 +17,7 @@ from coordinator.ledger.deletions import erase_again
 from coordinator.ledger.duplicates import give_back
 from coordinator.ledger.failure_policy import fail_shots, suspect
 from coordinator.ledger.rules import Rules
-from coordinator.ledger.schema import ATTEMPT_PHASES, attempts, batches, images, shots, wants
+from coordinator.ledger.schema import ATTEMPT_PHASES, attempts, batches, images, jobs, shots, wants
 from coordinator.ledger.specs import image_key
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import move_attempts, move_shots
@@ -138,9 +139,9 @@ def _store(write: Write, rules: Rules, good: Sequence[_Judged]) -> None:
         move_attempts(write, list(each), AttemptState.DELIVERED, event, each=each)
     # The object may belong to an earlier attempt whose ingest died before its verdict.
     owners = _owners(write, good)
-    write.connection.execute(
-        insert(images), [_sidecar(write, owners.get(row.id, row), verdict) for row, verdict in good]
-    )
+    sidecars = [_sidecar(write, owners.get(row.id, row), verdict) for row, verdict in good]
+    write.connection.execute(insert(images), sidecars)
+    _note_progress(write, sidecars)
     stored = {row.shot_id: row.id for row, _ in good}
     move_shots(write, list(stored), ShotState.DELIVERED, ShotEvent.STORED, detail=stored)
     for job_id in {row.job_id for row, _ in good}:
@@ -150,6 +151,16 @@ def _store(write: Write, rules: Rules, good: Sequence[_Judged]) -> None:
     pictures = [Good(row.shot_id, row.node_id, row.started_at) for row, _ in good]
     credit_nodes(write, pictures)
     blame_others(write, rules, pictures)
+
+
+def _note_progress(write: Write, sidecars: Sequence[Mapping[str, Any]]) -> None:
+    """Record the time in every job that wants these images, and how many were rendered for each."""
+    wanting = select(wants.c.job_id).where(wants.c.shot_id.in_([one["shot_id"] for one in sidecars]))
+    newest = update(jobs).where(jobs.c.id.in_(wanting))
+    write.connection.execute(newest.values(last_image_at=write.now))
+    for job_id, number in Counter(one["job_id"] for one in sidecars).items():
+        paid = update(jobs).where(jobs.c.id == job_id)
+        write.connection.execute(paid.values(rendered=jobs.c.rendered + number))
 
 
 def _owners(write: Write, good: Sequence[_Judged]) -> dict[str, Row[Any]]:

@@ -171,7 +171,8 @@ def _in_hand(connection: Connection) -> dict[str, dict[str, float]]:
 def cancel_job(write: Write, job_id: str, reason: str = "") -> list[str]:
     """Cancel a job; returns its shots for `drop_unwanted`."""
     job_row(write.connection, job_id)
-    _set(write, job_id, intent="cancelled", reason=reason)
+    since = func.coalesce(jobs.c.paused_at, write.now)
+    _set(write, job_id, intent="cancelled", reason=reason, paused_at=since)
     write.ordered.update(_holders_of_cancelled(write.connection))
     write.changes.append(JobClosed(job_id))
     mine = select(wants.c.shot_id).where(wants.c.job_id == job_id, wants.c.again.is_(False))
@@ -193,7 +194,7 @@ def resume_job(write: Write, job_id: str) -> None:
     job = detailed_job(write.connection, job_id)
     _must_live(job)
     if job.intent != "active":
-        _set(write, job_id, intent="active", reason="")
+        _continue(write, job)
         open_job(write, job_id)
 
 
@@ -222,7 +223,8 @@ def requeue_job(write: Write, job_id: str) -> int:
 
 def _begin_anew(write: Write, job_id: str, *states: ShotState) -> int:
     """Reset the shots of a job in these states, and continue the job."""
-    _set(write, job_id, intent="active", reason="", ended_at=None)
+    _continue(write, job_row(write.connection, job_id))
+    _set(write, job_id, ended_at=None)
     moved = 0
     for state in states:
         ids = _shots_in(write.connection, job_id, state)
@@ -230,6 +232,13 @@ def _begin_anew(write: Write, job_id: str, *states: ShotState) -> int:
         moved += len(ids)
     open_job(write, job_id)
     return moved
+
+
+def _continue(write: Write, job: Row[Any]) -> None:
+    """Make a job active, and count the time in which it was paused, cancelled or over."""
+    since = job.paused_at if job.intent != "active" else job.ended_at
+    rest_s = 0.0 if since is None else max(0.0, write.now - since)
+    _set(write, job.id, intent="active", reason="", paused_at=None, paused_s=jobs.c.paused_s + rest_s)
 
 
 def accept_failures(write: Write, job_id: str) -> int:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from common.exports import Export, JobExports
 from common.shot import PlannedShot, Shot
+from common.views import EstimateView
 from common.work import Work
 
 
@@ -42,6 +43,8 @@ class NewJob:
     eco: bool | None = None
     #: The files of its images.
     exports: JobExports = ()
+    #: What its plan said; None: nothing.
+    estimate: EstimateView | None = None
 
 
 class PlacedShot(NamedTuple):

@@ -113,6 +113,17 @@ jobs = Table(
     must("submitted_at", Double),
     #: Cost to the farm of all its attempts, loads and lost work so far.
     must("cost", Double, "0"),
+    #: What its plan said when it was submitted; None: nothing.
+    may("estimated_s", Double),
+    may("estimated_images", Integer),
+    may("estimated_cost", Double),
+    #: Number of images that were rendered for it and stored; other jobs may have paid for more of its images.
+    must("rendered", Integer, "0"),
+    #: When the newest of its images was stored.
+    may("last_image_at", Double),
+    #: Since when it is paused or cancelled, and how long it was before, or was over before it was restarted.
+    may("paused_at", Double),
+    must("paused_s", Double, "0"),
     #: When retention found no unfinished work; None before.
     may("ended_at", Double),
     #: When retention began to remove its details, and when it finished.

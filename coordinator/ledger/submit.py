@@ -31,6 +31,12 @@ def begin_job(write: Write, job_id: str, job: NewJob) -> None:
     """Add a job without shots; it is not open for claims yet."""
     row: dict[str, Any] = {"id": job_id, "intent": "active", "complete": False, "submitted_at": write.now}
     same = ("name", "owner", "lane", "priority", "manifest", "random_seed", "max_cost", "eco")
+    plan = job.estimate
+    row |= {
+        "estimated_s": plan and plan.seconds,
+        "estimated_images": plan and plan.images,
+        "estimated_cost": plan and plan.cost,
+    }
     exports = [[first, [each.model_dump() for each in some]] for first, some in job.exports]
     row |= {name: getattr(job, name) for name in same} | {"exports": exports}
     write.connection.execute(jobs.insert(), [row])

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, Select, func, or_, select
 from common.errors import NotFound
 from common.exports import ANY_EXPORT, Export, exports_at
 from common.states import AttemptState, BatchState, ShotState
-from common.views import BudgetView, ExportView, FailureView, ImageView, JobSummary, JobView
+from common.views import BudgetView, EstimateView, ExportView, FailureView, ImageView, JobSummary, JobView
 from coordinator.explain.wording import a_few
 from coordinator.ledger.jobs import detailed_job, job_exports, job_row
 from coordinator.ledger.records import StoredImage
@@ -80,8 +80,26 @@ def job_view(connection: Connection, job_id: str, now: float, currency: str) -> 
         eta_s=left / rate * 60 if rate and row.intent == "active" else None,
         cost=row.cost,
         currency=currency,
+        estimate=_estimate(row),
+        took_s=_took_s(row) if row.complete and not left else None,
+        paused_s=row.paused_s,
+        rendered=row.rendered,
         failures=_failures(connection, job_id),
     )
+
+
+def _estimate(row: Row[Any]) -> EstimateView | None:
+    if row.estimated_s is None:
+        return None
+    return EstimateView(seconds=row.estimated_s, images=row.estimated_images, cost=row.estimated_cost)
+
+
+def _took_s(row: Row[Any]) -> float | None:
+    """Seconds from the submission to the last image, without those in which the job rested."""
+    if row.last_image_at is None:
+        return None
+    took_s: float = row.last_image_at - row.submitted_at - row.paused_s
+    return max(0.0, took_s)
 
 
 def image_views(connection: Connection, job_id: str, after: int, limit: int) -> list[ImageView]:

@@ -62,6 +62,7 @@ def submit_manifest(
         max_cost=None if limit is None else float(limit),
         eco=manifest.eco,
         exports=shots.exports,
+        estimate=submission.estimate,
     )
     submitted = ledger.submit(job, _placed(shots, catalog))
     return Submitted(

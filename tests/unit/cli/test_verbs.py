@@ -201,6 +201,12 @@ def test_failed_shots_are_named_accepted_and_retried(farm: Farm, node: ScriptedN
 @pytest.fixture
 def pictures(coordinator: RunningFarm, node: ScriptedNode, job: str) -> list[str]:
     """The shots of the job, all stored; each picture has bytes of its own."""
+    render(coordinator, node, job)
+    return [image.shot_id for image in coordinator.farm.ledger.images(job)]
+
+
+def render(coordinator: RunningFarm, node: ScriptedNode, job: str) -> None:
+    """Let a node render all four shots of a job, and store them."""
     ledger = coordinator.farm.ledger
     while ledger.job(job).counts != {"done": 4}:
         lease = node.lease()
@@ -209,7 +215,6 @@ def pictures(coordinator: RunningFarm, node: ScriptedNode, job: str) -> list[str
             stored = Verdict(outcome="stored", sha256=shot.id, size=1)
             ledger.verdicts([(shot.attempt_id, stored)])
         node.close(lease)
-    return [image.shot_id for image in ledger.images(job)]
 
 
 def test_rejected_pictures_leave_the_job_and_others_take_their_place(
@@ -275,6 +280,19 @@ def test_the_plan_of_a_submission_says_when_the_farm_will_be_done_behind_what_wa
     with ScriptedNode(coordinator):
         behind = farm("submit", "m.yaml", "--yes", "--reroll").out
     assert re.search(r"^done +about \d\d:\d\d", behind, re.M), behind
+
+
+def test_the_status_of_a_job_says_what_was_estimated_and_at_its_end_what_it_took(
+    farm: Farm, coordinator: RunningFarm, node: ScriptedNode
+) -> None:
+    Path("m.yaml").write_text(MANIFEST)
+    known = told(farm, "submit", "m.yaml", "--yes")["id"]
+    assert re.search(r"^estimated: 4 images in [\d.]+ s for ", farm("status", "mugs").out, re.M)
+    render(coordinator, node, known)
+    view = told(farm, "status", known)["job"]
+    assert view["took_s"] > 0
+    said = farm("status", known).out
+    assert re.search(r"^took [\d.]+ s, [\d.]+ s estimated; cost .* EUR, .* EUR estimated$", said, re.M), said
 
 
 def test_what_only_a_node_that_is_away_takes_can_be_submitted(

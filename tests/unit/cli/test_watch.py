@@ -10,8 +10,9 @@ import pytest
 from common.errors import Conflict, FarmError, FitsNothing, SomeFailed, Unavailable
 from common.messages import CardFacts
 from common.units import GIB
-from common.views import FailureView, JobView, NodeView, QueueView, StatusView
+from common.views import EstimateView, FailureView, JobView, NodeView, QueueView, StatusView
 from coordinator.cli import watch
+from coordinator.cli.results import taken_words
 from coordinator.cli.watch import follow, is_over, require_success, waits
 from coordinator.client import FarmClient
 
@@ -76,6 +77,27 @@ def test_the_end_of_a_job_is_a_success_or_its_own_error(
 ) -> None:
     with pytest.raises(error, match=said) if error else nullcontext():
         require_success(one)
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"took_s": None}, ""),
+        ({}, "took 12 min 10 s; cost 0.312 EUR"),
+        (
+            {"estimate": EstimateView(seconds=700, images=4, cost=0.3), "rendered": 4},
+            "took 12 min 10 s, 11 min 40 s estimated; cost 0.312 EUR, 0.300 EUR estimated",
+        ),
+        (
+            {"estimate": EstimateView(seconds=700, images=4, cost=0.3), "rendered": 1, "paused_s": 65.0},
+            "took 12 min 10 s, 11 min 40 s estimated; cost 0.312 EUR, 0.300 EUR estimated (estimated for 4 "
+            "images, 1 rendered for this job; without 1 min 05 s in which it was paused or over)",
+        ),
+    ],
+)
+def test_what_a_job_took_stands_beside_what_was_estimated(facts: dict[str, Any], words: str) -> None:
+    ended = job(status="done", done=4).model_copy(update={"took_s": 730.0, "cost": 0.312, **facts})
+    assert taken_words(ended) == words
 
 
 def status(waiting: dict[int, int], **nodes: str) -> StatusView:
