@@ -191,24 +191,29 @@ class Batch:
     def _prepare(self, load: protocol.Load) -> None:
         """Model, LoRAs and texts into the engine; what an engine that died had not written is lost."""
         self._rendered = {}
+        # One that died unnoticed holds nothing.
+        self._engine.start()
         texts = texts_of_batch(self._shots, load)
         known = self._engine.texts if self._engine.held == load else frozenset()
         wanted = [text for text in texts if text not in known]
         self._embeddings.fetch(load, wanted, installed_versions(), self._shots[0].shot.realm)
+        if self._engine.held != load:
+            self._hold(load)
+        if self._library.cache is not None:
+            loras, inversions = [lora.name for lora in load.loras], inversions_of(self._shots)
+            self._library.cache.keep_only(self._library.cached(load.model, loras, inversions))
+        self._encode_texts(texts)
+        self._prepared = True
+
+    def _hold(self, load: protocol.Load) -> None:
         self._active.begin("load")
         if self._stopping.is_set():
             # Whoever stops the node ends what it finds loading, and may have looked before this began.
             raise BatchOver("the node stops")
         try:
             self._session.load(load, stall_s=self._joined.stall_load_s)
-            if self._library.cache is not None:
-                loras = [lora.name for lora in load.loras]
-                inversions = inversions_of(self._shots)
-                self._library.cache.keep_only(self._library.cached(load.model, loras, inversions))
         finally:
             self._load += self._active.end()
-        self._encode_texts(texts)
-        self._prepared = True
 
     def _encode_texts(self, texts: list[EmbeddedText]) -> None:
         files = self._embeddings.files()

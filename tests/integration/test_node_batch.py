@@ -37,6 +37,18 @@ def test_every_shot_is_stored_and_reported_and_the_batch_closed(worker: Worker, 
     assert list(worker.context.engine.spool.iterdir()) == []
 
 
+def test_a_batch_of_the_model_that_the_engine_holds_loads_nothing(worker: Worker, farm: ScriptedFarm) -> None:
+    worker.context.engine.kill()
+
+    for seed in (1, 2):
+        worker.work(lease(shot(seed=seed)))
+
+    first, second = (close.load.seconds["load"] for close in farm.closes)
+    assert first > 0
+    assert second == 0
+    assert farm.closes[1].spent.seconds["load"] == 0
+
+
 def test_the_cost_of_a_batch_is_told_once_and_whole(worker: Worker, farm: ScriptedFarm) -> None:
     worker.context.engine.kill()
 
