@@ -25,6 +25,9 @@ from gpu_node.errors import RenderError, first_line, is_device_lost, is_out_of_m
 from gpu_node.protocol import EngineLora
 
 _PARTS = ("transformer", "unet", "text_encoder", "text_encoder_2")
+#: Text encoders that no LoRA changes although diffusers says so: Chroma shares the loader of FLUX.1, in which
+#: the name of its T5 is that of CLIP.
+_UNCHANGED = {"ChromaPipeline": {"text_encoder"}}
 #: One such key a layer.
 _DOWN = re.compile(r"\.(lora_A|lora_down|lora\.down)(\.[\w-]+)?\.weight$|\.lokr_w1(_a)?$")
 _RESPELLED = ("ZImagePipeline", "QwenImagePipeline")
@@ -38,6 +41,11 @@ _SPELLING = {
 }
 #: What a layer of a LoRA or a LoKr has by adapter.
 _CARRIERS = ("lora_A", "lokr_w1", "lokr_w1_a")
+
+
+def changeable_parts(family: Any) -> set[str]:
+    """Components that LoRAs can change in a pipeline of this class."""
+    return set(getattr(family, "_lora_loadable_modules", ())) - _UNCHANGED.get(family.__name__, set())
 
 
 def apply_loras(pipe: Any, loras: tuple[EngineLora, ...], pipeline: str) -> None:
@@ -91,7 +99,7 @@ def take_whole(pipe: Any, lora: EngineLora, header: Header, adapter: str) -> Non
 
 def _modules(pipe: Any) -> dict[str, dict[str, tuple[int, ...]]]:
     """What a LoRA can change in the pipeline, as `common.weights` tells it from files."""
-    parts = (part for part in _PARTS if part in getattr(pipe, "_lora_loadable_modules", ()))
+    parts = (part for part in _PARTS if part in changeable_parts(type(pipe)))
     return {
         part: {
             # transformers leaves this prefix out of text encoders, depending on its version.

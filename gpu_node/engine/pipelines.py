@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from common.catalog import lora_parts
-from gpu_node.engine.loras import apply_loras, remove_loras
+from gpu_node.engine.loras import apply_loras, changeable_parts, remove_loras
 from gpu_node.engine.placement import ENCODERS, DevicePlacement, denoiser_of, free_caches
 from gpu_node.engine.text import Texts
 from gpu_node.engine.weights import check_complete, check_weights, checkpoint_of, load_gguf, load_originals
@@ -116,7 +116,7 @@ class LoadedModelSlot:
             model.placement.attach_encoders()
             remove_loras(model.pipe)
             apply_loras(model.pipe, load.loras, load.pipeline)
-            if set(ENCODERS) & set(model.pipe._lora_loadable_modules):
+            if changeable_parts(type(model.pipe)) & set(ENCODERS):
                 # A LoRA may change the text encoder.
                 model.texts.forget()
         model.load = load
@@ -183,7 +183,7 @@ def _unchanged_encoders(load: Load) -> set[str]:
     if family is None:
         return set()
     takes = inspect.signature(family.__init__).parameters
-    return {part for part in ENCODERS if part in takes} - set(family._lora_loadable_modules)
+    return {part for part in ENCODERS if part in takes} - changeable_parts(family)
 
 
 def _parts_of(pipe: Any) -> dict[str, Any]:
