@@ -19,6 +19,9 @@ from coordinator.scheduling.horizon import Seat, WaitingWork, finish, frugal
 #: Seconds, and the share of a pass at most, that must be left of it for the next one not to count as begun:
 #: what was rendered is reported later, and orders take a moment to arrive.
 _NEARLY_OVER_S, _NEARLY_OVER = 3.0, 1 / 4
+#: Passes that count as begun at most: one that is reported late is rendered slowly, or its images are still
+#: being uploaded while the next pass is rendered.
+_BEGUN = 2
 #: Share of a batch's usual length that the batch must end sooner: a trim costs two commits and a claim.
 _LEAST_GAIN = 1 / 40
 #: Batches that are looked at in one round; the next one follows in a second.
@@ -56,8 +59,13 @@ class RunningBatch:
         """When its last image is expected; a pass that is late is expected to be as late again."""
         if self.image_s is None:
             return None
-        late_s = max(0.0, now - self.since - min(self.left, self.pass_size) * self.image_s)
+        late_s = max(0.0, now - self.since - self.in_pass * self.image_s)
         return max(now, self.since + self.left * self.image_s + 2 * late_s)
+
+    @property
+    def in_pass(self) -> int:
+        """Images of the first pass that was not reported."""
+        return min(self.left, self.pass_size)
 
     def not_begun(self, now: float) -> int:
         """Images after the pass that the node renders now, or is about to begin."""
@@ -73,7 +81,7 @@ class RunningBatch:
             return self.left
         pass_s = self.image_s * self.pass_size
         nearly_over_s = min(_NEARLY_OVER_S, _NEARLY_OVER * pass_s)
-        passes = int((max(0.0, now - self.since) + nearly_over_s) / pass_s) + 1
+        passes = min(_BEGUN, int((max(0.0, now - self.since) + nearly_over_s) / pass_s) + 1)
         return min(self.left, passes * self.pass_size)
 
     def without(self, images: int, at: float | None = None) -> RunningBatch:

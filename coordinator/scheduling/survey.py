@@ -112,7 +112,7 @@ def survey(backlog: Backlog, version: int, now: float, batch_s: float, *, eco: b
         running,
         idle,
         list(_tails(held, now)),
-        list(_passes(held, {batch.duplicates for batch in running.values()}, now)),
+        list(_passes(held, {batch.duplicates for batch in running.values()})),
         backlog,
         _BEHIND * batch_s,
     )
@@ -197,9 +197,9 @@ def _tails(held: Iterable[_Held], now: float) -> Iterator[Tail]:
             yield Tail(batch.id, images, end, image_s, seats)
 
 
-def _passes(held: Sequence[_Held], duplicated: Container[str | None], now: float) -> Iterator[RunningPass]:
+def _passes(held: Sequence[_Held], duplicated: Container[str | None]) -> Iterator[RunningPass]:
     """What nodes render now, unless it is duplicated already."""
     for batch, end, image_s, seats in held:
         if batch.id not in duplicated:
-            pass_end = end - batch.not_begun(now) * image_s
-            yield RunningPass(batch.id, batch.job_id, batch.begun(now), pass_end, seats)
+            pass_end = end - (batch.left - batch.in_pass) * image_s
+            yield RunningPass(batch.id, batch.job_id, batch.in_pass, pass_end, seats)

@@ -195,8 +195,8 @@ class PlannerPolicy(Policy):
             if not held.duplicates and held.id not in duplicated and held.left and end is not None:
                 if group.gid not in known:
                     known[group.gid] = self._takers(t, group)
-                end -= held.not_begun(t) * (held.image_s or 0.0)
-                passes.append(RunningPass(held.id, held.job_id, held.begun(t), end, known[group.gid]))
+                end -= (held.left - held.in_pass) * (held.image_s or 0.0)
+                passes.append(RunningPass(held.id, held.job_id, held.in_pass, end, known[group.gid]))
         allowed = {str(jid): job.for_duplicates_s for jid, job in self.jobs.items()}
         return duplicates(t, passes, idle, BATCH_S, allowed)
 

@@ -80,6 +80,30 @@ def test_a_node_stopped_past_its_lease_comes_back_and_changes_nothing(trial: Tri
     assert psutil.pid_exists(pid)
 
 
+def test_a_pass_whose_engine_stands_still_is_rendered_by_the_other_node(tmp_path: Path) -> None:
+    # The node must not end its engine before. A pass must be a small part of the job.
+    timing = TIMING.model_copy(update={"stall_render_s": 600.0})
+    with farm_at_work(tmp_path, timing=timing) as watch:
+        trial = Trial(watch.target, watch)
+        slow = trial.begin(shots=200)
+        trial.until_leased(slow)
+        engine = trial.target.engine(slow)
+        assert engine is not None
+        assert send(engine, signal.SIGSTOP)
+        try:
+            (first,) = trial.target.house.wait_for(
+                lambda: [batch for batch in trial.batches() if batch["beaten"]], bool
+            )
+        finally:
+            send(engine, signal.SIGCONT)
+        found = trial.judge()
+    batches = {batch["id"]: batch for batch in found.tables["batches"]}
+    copies = [batch for batch in batches.values() if batch["duplicates"] == first["id"]]
+    assert {copy["outcome"] for copy in copies} == {"finished"}
+    assert slow == first["node_id"] not in {copy["node_id"] for copy in copies}
+    assert batches[first["id"]]["lost_cost"] > 0
+
+
 def test_an_engine_whose_node_is_killed_ends_by_itself(trial: Trial) -> None:
     with lone_node(trial.target, "orphaning") as node:
         trial.submit(shots=40)

@@ -57,7 +57,7 @@ def test_a_pass_that_is_late_is_expected_to_be_as_late_again() -> None:
     assert replace(BATCH, left=2).end(500.0) == 880.0
 
 
-@pytest.mark.parametrize(("now", "begun"), [(50, 2), (100, 2), (116, 2), (118, 4), (139, 6), (900, 12)])
+@pytest.mark.parametrize(("now", "begun"), [(50, 2), (100, 2), (116, 2), (118, 4), (139, 4), (900, 4)])
 def test_what_a_node_renders_or_is_about_to_begin_is_begun(now: float, begun: int) -> None:
     assert BATCH.not_begun(now) == 12 - begun
     assert BATCH.pass_end(now) == max(now, 100.0 + 10.0 * begun)
