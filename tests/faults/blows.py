@@ -16,6 +16,8 @@ NAMES = tuple(name for name, _ in NODES)
 _ZOMBIE_S = 2 * TIMING.lease_s
 #: What else is stopped goes on within these.
 AWAY_S = (1.0, 6.0)
+#: The same of engines: longer than a pass, shorter than what ends them as hung.
+_ENGINE_AWAY_S = (6.0, 20.0)
 _MALFORMED = (b"not json", b"{}", b"\xff\xfe\x00", b'{"body": 1}', b"[]")
 
 
@@ -48,6 +50,12 @@ def _kill_engine(target: Target, draw: Random) -> Blow | None:
     return Blow(what=f"kill -9 of the engine of {node}", felled=(node,))
 
 
+def _stop_engine(target: Target, draw: Random) -> Blow | None:
+    """As if somebody played on its card: its node lives, and its pass does not end."""
+    node = draw.choice(NAMES)
+    return _stopped(f"the engine of {node}", target.engine(node), draw.uniform(*_ENGINE_AWAY_S))
+
+
 def _kill_node(target: Target, draw: Random) -> Blow | None:
     node = _mortal(target, draw)
     return Blow(what=f"kill -9 of {node}", felled=(node,)) if node and target.kill(node) else None
@@ -65,15 +73,14 @@ def _flush(target: Target, _: Random) -> Blow:
 
 def _stop_node(target: Target, draw: Random) -> Blow | None:
     node = _mortal(target, draw)
-    return node and _stopped(target, node, _ZOMBIE_S, felled=(node,))
+    return node and _stopped(node, target.pid(node), _ZOMBIE_S, felled=(node,))
 
 
 def _stop(part: str, target: Target, draw: Random) -> Blow | None:
-    return _stopped(target, part, draw.uniform(*AWAY_S))
+    return _stopped(part, target.pid(part), draw.uniform(*AWAY_S))
 
 
-def _stopped(target: Target, part: str, seconds: float, felled: tuple[str, ...] = ()) -> Blow | None:
-    pid = target.pid(part)
+def _stopped(part: str, pid: int | None, seconds: float, felled: tuple[str, ...] = ()) -> Blow | None:
     if pid is None or not send(pid, signal.SIGSTOP):
         return None
     end = partial(send, pid, signal.SIGCONT)
@@ -117,6 +124,7 @@ def _mortal(target: Target, draw: Random) -> str | None:
 
 FAULTS = (
     Fault("engine killed", 4, _kill_engine),
+    Fault("engine stopped", 4, _stop_engine),
     Fault("node killed", 3, _kill_node),
     Fault("node stopped", 3, _stop_node),
     Fault("node asked to end", 2, _ask_node_to_end),
