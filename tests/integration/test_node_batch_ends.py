@@ -37,7 +37,7 @@ shots = []
 for line in sys.stdin:
     command = json.loads(line)
     if command["command"] != "render":
-        say(event="completed")
+        say(event="encoded" if command["command"] == "encode" else "completed")
         continue
     shots.append(command["shots"][0]["id"])
     if len(shots) == 1:
@@ -57,7 +57,8 @@ import json, sys
 for line in sys.stdin:
     command = json.loads(line)
     if command["command"] != "render":
-        print('{"event": "completed"}', flush=True)
+        event = "encoded" if command["command"] == "encode" else "completed"
+        print(json.dumps({"event": event}), flush=True)
         continue
     image = {"event": "image", "shot_id": command["shots"][0]["id"], "file": "/nowhere/gone.png",
              "sha256": "0" * 64, "size": 4, "content_type": "image/png", "save_s": 0.0}
