@@ -13,6 +13,8 @@ from coordinator.explain.wording import SHORT, Answer, capitalised, checking, in
 
 #: Characters of a prompt that are shown.
 _PROMPT = 300
+#: Phases that took fewer seconds are not listed.
+_BRIEF_S = 0.05
 
 
 def explain_shot(shot: ShotSubject) -> Explanation:
@@ -69,7 +71,7 @@ def _answers(shot: ShotSubject) -> list[Answer]:
 
 def _made(image: ImageOrigin) -> list[str]:
     """Where the image is, and how, from what and at what cost it was made."""
-    phases = ", ".join(f"{phase} {format_seconds(s)}" for phase, s in image.seconds.items() if s)
+    phases = ", ".join(f"{phase} {format_seconds(s)}" for phase, s in image.seconds.items() if s >= _BRIEF_S)
     took = format_seconds(sum(image.seconds.values())) + (f" ({phases})" if phases else "")
     size = format_size(image.width, image.height)
     return [
