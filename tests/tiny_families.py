@@ -108,7 +108,6 @@ def save_klein(folder: Path) -> Path:
 def save_flux1(folder: Path) -> Path:
     import torch
     from diffusers import (
-        AutoencoderKL,
         FlowMatchEulerDiscreteScheduler,
         FluxPipeline,
         FluxTransformer2DModel,
@@ -118,7 +117,7 @@ def save_flux1(folder: Path) -> Path:
     tokenizer = _t5_tokenizer()
     pipe = FluxPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
-        vae=AutoencoderKL(**_VAE, latent_channels=8, shift_factor=0.1, use_quant_conv=False),
+        vae=_flux_vae(),
         text_encoder=clip_encoder(32),
         tokenizer=clip_tokenizer(),
         text_encoder_2=_t5_encoder(len(tokenizer), 24),
@@ -142,7 +141,6 @@ def save_flux1(folder: Path) -> Path:
 def save_chroma(folder: Path) -> Path:
     import torch
     from diffusers import (
-        AutoencoderKL,
         ChromaPipeline,
         ChromaTransformer2DModel,
         FlowMatchEulerDiscreteScheduler,
@@ -152,7 +150,7 @@ def save_chroma(folder: Path) -> Path:
     tokenizer = _t5_tokenizer()
     pipe = ChromaPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
-        vae=AutoencoderKL(**_VAE, latent_channels=8, shift_factor=0.1, use_quant_conv=False),
+        vae=_flux_vae(),
         text_encoder=_t5_encoder(len(tokenizer), 24),
         tokenizer=tokenizer,
         transformer=ChromaTransformer2DModel(
@@ -241,6 +239,12 @@ TWINS: dict[str, Callable[[Path], Path]] = {
     "sdxl": save_sdxl,
     "sd15": save_sd15,
 }
+
+
+def _flux_vae() -> Any:
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(**_VAE, latent_channels=8, shift_factor=0.1, use_quant_conv=False)
 
 
 def _t5_encoder(tokens: int, width: int) -> Any:

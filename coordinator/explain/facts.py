@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from common.shot import Shot
 from common.states import NodeState, ShotState
 from common.views import FailureView, MemoryView, SlowPathView
 
@@ -131,6 +132,7 @@ class Check(NamedTuple):
 class ImageOrigin:
     """Where the image of a shot is, and how it was made."""
 
+    shot: Shot
     key: str
     node: str
     recipe: str
@@ -141,12 +143,6 @@ class ImageOrigin:
     energy_method: str
     cost: float
     currency: str
-    model: str
-    width: int
-    height: int
-    steps: int
-    seed: int
-    prompt: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

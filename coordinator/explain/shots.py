@@ -73,13 +73,14 @@ def _made(image: ImageOrigin) -> list[str]:
     """Where the image is, and how, from what and at what cost it was made."""
     phases = ", ".join(f"{phase} {format_seconds(s)}" for phase, s in image.seconds.items() if s >= _BRIEF_S)
     took = format_seconds(sum(image.seconds.values())) + (f" ({phases})" if phases else "")
-    size = format_size(image.width, image.height)
+    money, energy = format_money(image.cost, image.currency), format_energy(image.joules)
+    shot = image.shot
+    size, steps = format_size(shot.width, shot.height), counted(shot.steps, "step")
     return [
         f"Node {image.node} rendered it by recipe {image.recipe} in {took}.",
-        f"It cost {format_money(image.cost, image.currency)}, with {format_energy(image.joules)} "
-        f"({image.energy_method}).",
-        f"Model {image.model}, seed {image.seed}, {size}, {counted(image.steps, 'step')}; prompt: "
-        f"{shortened(image.prompt, _PROMPT).rstrip('.')}.",
+        f"It cost {money}, with {energy} ({image.energy_method}).",
+        f"Model {shot.model}, seed {shot.seed}, {size}, {steps}; "
+        f"prompt: {shortened(shot.prompt, _PROMPT).rstrip('.')}.",
         f"Its key in the store is {image.key}.",
     ]
 

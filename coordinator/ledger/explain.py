@@ -209,8 +209,8 @@ def _image_origin(connection: Connection, shot: Row[Any], currency: str) -> Imag
     found = connection.execute(select(images).where(images.c.shot_id == shot.id)).one_or_none()
     if found is None:
         return None
-    spec = shot_of(shot.spec)
     return ImageOrigin(
+        shot=shot_of(shot.spec),
         key=found.key,
         node=found.node_id,
         recipe=found.recipe,
@@ -219,12 +219,6 @@ def _image_origin(connection: Connection, shot: Row[Any], currency: str) -> Imag
         energy_method=found.energy_method,
         cost=found.cost,
         currency=currency,
-        model=found.model,
-        width=spec.width,
-        height=spec.height,
-        steps=spec.steps,
-        seed=found.seed,
-        prompt=found.prompt,
     )
 
 
