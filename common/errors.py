@@ -195,6 +195,13 @@ class Conflict(FarmError):
     reason: Reason = "conflict"
 
 
+class AlreadyStored(Conflict):
+    """An object with this key exists. By the status, which S3 has too, a node whose first call was not
+    answered knows that its upload has arrived."""
+
+    status = 412
+
+
 class OtherVersion(Conflict):
     """The caller uses another protocol version; it must install the version named in the message."""
 

@@ -22,7 +22,7 @@ from math import inf
 from pathlib import Path
 from typing import BinaryIO
 
-from common.errors import Conflict, Invalid, Misconfigured, NotFound, Unavailable, WrongUpload
+from common.errors import AlreadyStored, Invalid, Misconfigured, NotFound, Unavailable, WrongUpload
 from common.storage import PART, SignedPut, Stored, other_bytes, refuses_overwriting
 from common.storage.signing import UrlSigner
 
@@ -187,7 +187,7 @@ class DirectoryStore:
 
     def receive(self, key: str, query: Mapping[str, str], *, content_type: str, data: bytes) -> None:
         """Store what was PUT to a signed URL. Raises Forbidden for other bytes or another type than it was
-        signed for, Conflict when the key exists already.
+        signed for, AlreadyStored when the key exists already.
         """
         permit = self._signer.verify("PUT", key, query)
         if len(data) != permit.size:
@@ -203,7 +203,7 @@ class DirectoryStore:
                 f"PUT {key}: the bytes are not those that the URL is signed for (SHA-256 mismatch)"
             )
         if not self.create(key, data, content_type=content_type, metadata={}):
-            raise Conflict(f"PUT {key}: an object is already stored there")
+            raise AlreadyStored(f"PUT {key}: an object is already stored there")
 
     def upload_size(self, key: str, query: Mapping[str, str]) -> int:
         """Bytes a signed PUT may bring, to be asked before they are read. Raises Forbidden."""

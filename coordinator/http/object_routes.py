@@ -19,7 +19,7 @@ router = APIRouter(prefix="/v1/objects")
 async def put(key: str, request: Request, farm: TheFarm) -> Response:
     """Store an object. Length, type and SHA-256 must match the signed URL.
 
-    403: signature, length, type or hash mismatch, or URL expired. 409: the object already exists.
+    403: signature, length, type or hash mismatch, or URL expired. 412: the object already exists.
     """
     store = _directory(farm)
     query = dict(request.query_params)
