@@ -82,6 +82,7 @@ class _Chunk:
         self._by_id = {one.planned.id: one for one in reversed(placed)}
         samples = {one.work: one.planned.shot for one in self._by_id.values()}
         self._works = {work: work_row(work, sample) for work, sample in samples.items()}
+        self._rows = {id_: self._row(one) for id_, one in self._by_id.items()}
 
     def add(self, write: Write) -> Counter[str]:
         """Write the chunk; returns how many distinct shots were new, reused, shared and unschedulable."""
@@ -106,8 +107,8 @@ class _Chunk:
 
     def _add_shots(self, write: Write, known: dict[str, ShotState]) -> None:
         insert_new(write.connection, works, list(self._works.values()))
-        new = [one for id_, one in self._by_id.items() if id_ not in known]
-        insert_new(write.connection, shots, [self._row(one) for one in new])
+        new = [row for id_, row in self._rows.items() if id_ not in known]
+        insert_new(write.connection, shots, new)
 
     def _row(self, one: PlacedShot) -> dict[str, Any]:
         return {

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
+from common.settings import Embeddings
 from common.units import format_gib
 from coordinator.ledger import open_engine
 from coordinator.ledger.schema import attempts, nodes, shots
@@ -29,7 +30,10 @@ StartNode = Callable[..., Node]
 @pytest.fixture
 def farm(own_valkey: ValkeyServer, tiny_catalog: Path) -> Iterator[RunningFarm]:
     with (
-        running_farm(tiny_catalog.parent, own_valkey.url, catalogs=(tiny_catalog,)) as running,
+        # Peaks are told of passes whose text encoder is loaded.
+        running_farm(
+            tiny_catalog.parent, own_valkey.url, catalogs=(tiny_catalog,), embeddings=Embeddings(shared=False)
+        ) as running,
         ingest_worker(running, tiny_catalog.parent),
     ):
         yield running
