@@ -83,7 +83,7 @@ def test_the_first_to_store_an_embedding_wins_until_it_is_reported_useless(
     key = min(keys_of(lease))
     store(node, lease, key)
     (again,) = store(node, lease, key)
-    assert again.status_code == 409
+    assert again.status_code == 412
     (replaced,) = store(node, lease, key, useless=(key,))
     assert replaced.status_code == 201
 
