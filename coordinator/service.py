@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from anyio.to_thread import current_default_thread_limiter
 from pydantic import SecretStr
 
-from common.catalog import read_entries
+from common.catalog import Catalog, read_entries
 from common.celeryapp import Publisher
 from common.errors import Invalid, Unavailable
 from common.keys import TicketSigner, kept_key
@@ -74,22 +74,11 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
     farm_catalog = FarmCatalog(read_entries(settings.catalog_files))
     tokenizers = Tokenizers(farm_catalog.catalog, settings.model_folders)
     timing = settings.timing
-    rules = Rules(
-        timing=timing,
-        rates=settings.money,
-        place=placing(farm_catalog.catalog),
-        whole=tokenizers.whole,
-        eco=settings.eco,
-        keep_s=settings.retention.details_days * _DAY_S or None,
-    )
-    ledger = Ledger(lead, rules)
+    ledger = Ledger(lead, _rules(settings, farm_catalog.catalog, tokenizers))
     farm_catalog.hold(ledger.added_entries())
     store = open_store(settings)
     store.probe()
-    headers = StoredHeaders(store), LocalHeaders(settings.model_folders)
-    farm_catalog.catalog.judge = LoraFiles(headers).misfit
-    inversions = InversionFiles([headers[0].of_inversion], must_have=True)
-    farm_catalog.catalog.judge_inversion = inversions.misfit
+    _judge_files(farm_catalog.catalog, store, settings)
     publisher = Publisher(settings.broker_url)
     user = BrokerUser(publisher, settings)
     tickets = TicketSigner(settings.keys.ticket.get_secret_value())
@@ -135,6 +124,24 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
         look_ahead=_look_ahead(ledger, claims, dispatching, timing),
         loops=_loops(ledger, publisher, store, settings),
     )
+
+
+def _rules(settings: Settings, catalog: Catalog, tokenizers: Tokenizers) -> Rules:
+    return Rules(
+        timing=settings.timing,
+        rates=settings.money,
+        place=placing(catalog),
+        whole=tokenizers.whole,
+        eco=settings.eco,
+        keep_s=settings.retention.details_days * _DAY_S or None,
+    )
+
+
+def _judge_files(catalog: Catalog, store: Store, settings: Settings) -> None:
+    """Let the catalog judge LoRAs and textual inversions by the headers of their files."""
+    stored = StoredHeaders(store)
+    catalog.judge = LoraFiles((stored, LocalHeaders(settings.model_folders))).misfit
+    catalog.judge_inversion = InversionFiles([stored.of_inversion], must_have=True).misfit
 
 
 def _dispatching(
