@@ -33,8 +33,10 @@ def _word_or_image(given: str) -> str:
         return options.word(given)
     try:
         content = file.read_bytes()
-    except (OSError, ValueError) as error:
-        raise typer.BadParameter(f"cannot read the image {given}: {error}") from None
+    except OSError as error:
+        raise typer.BadParameter(f"cannot read the image {given}: {error.strerror}") from None
+    except ValueError:
+        raise typer.BadParameter(f"`{given}` is no name of a file") from None
     return shot_id(content) or hashlib.sha256(content).hexdigest()
 
 
