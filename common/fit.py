@@ -21,6 +21,9 @@ from common.units import format_gib, format_size
 #: Fraction of usable memory that predictions leave free, for fragmentation and prediction errors.
 HEADROOM = 0.05
 
+#: Fraction of an earlier recipe's seconds below which a later one takes its place.
+_FASTER = 0.95
+
 #: Megapixels of a VAE tile of 512 pixels, including the overlap of decoding.
 _TILE_MEGAPIXELS = 0.288
 
@@ -60,17 +63,20 @@ class Peak(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seen:
-    """Memory measurements by cards of one type for one kind of work, by recipe."""
+    """Measurements by cards of one type for one kind of work, by recipe."""
 
     #: Maximum number of images in a pass after a larger one ran out of memory; 0 if a single image did.
     ceilings: Mapping[str, int] = field(default_factory=dict)
     peaks: Mapping[str, Peak] = field(default_factory=dict)
+    #: Seconds per megapixel-forward in an image of the model's usual settings.
+    paces: Mapping[str, float] = field(default_factory=dict)
 
 
 def fit(shot: Shot, model: Model, card: Card, seen: Seen | None = None) -> Fit | Misfit:
-    """Returns the first recipe of `model` with which `card` can render `shot`, or why there is none.
+    """Returns the fastest recipe of `model` with which `card` can render `shot`, or why there is none.
 
-    Measurements in `seen`, by cards of the same type, correct the prediction.
+    The catalog's order is the estimate: a recipe takes the place of an earlier one if both were measured and
+    it was faster. Measurements in `seen`, by cards of the same type, also correct the predicted memory.
     """
     seen = seen or Seen()
     if card.vram_class < model.min_class:
@@ -78,9 +84,8 @@ def fit(shot: Shot, model: Model, card: Card, seen: Seen | None = None) -> Fit |
             f"{model.name} is kept for cards of {model.min_class} GB and more (min_class in the catalog)"
         )
     computed = list(runnable(model, card))
-    for recipe in computed:
-        if found := _fit(shot, model, recipe, card, seen):
-            return found
+    if found := fitting(shot, model, card, seen):
+        return _fastest(found, seen.paces)
     remedy = _gguf_remedy(shot, model, card)
     untried = [recipe for recipe in computed if seen.ceilings.get(recipe.name) != 0]
     if computed and not untried:
@@ -88,6 +93,12 @@ def fit(shot: Shot, model: Model, card: Card, seen: Seen | None = None) -> Fit |
         return Misfit(f"{card.name} ran out of memory with one image of {model.name} at {size}{remedy}")
     reason = _memory_reason(shot, model, untried, card) if computed else _recipe_reason(model, card)
     return Misfit(f"{reason}{remedy}")
+
+
+def fitting(shot: Shot, model: Model, card: Card, seen: Seen | None = None) -> list[Fit]:
+    """Returns how the card renders the shot by each recipe that it can follow, in the catalog's order."""
+    recipes = runnable(model, card)
+    return [found for recipe in recipes if (found := _fit(shot, model, recipe, card, seen or Seen()))]
 
 
 def plain_shot(model: Model) -> Shot:
@@ -194,6 +205,15 @@ def _fit(shot: Shot, model: Model, recipe: Recipe, card: Card, seen: Seen) -> Fi
         pass_size=images,
         pass_peak_bytes=peaks[images - 1].bytes,
     )
+
+
+def _fastest(found: Sequence[Fit], paces: Mapping[str, float]) -> Fit:
+    best = found[0]
+    for each in found[1:]:
+        known, own = paces.get(best.recipe.name), paces.get(each.recipe.name)
+        if known is not None and own is not None and own < _FASTER * known:
+            best = each
+    return best
 
 
 def _gguf_remedy(shot: Shot, model: Model, card: Card) -> str:

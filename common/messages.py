@@ -79,6 +79,24 @@ class NewHoldings(Holdings):
     incarnation: int
 
 
+class RecipePace(Message):
+    """How an idle node rendered an image of a model's usual size and settings by one recipe."""
+
+    model: str
+    recipe: str
+    #: Per megapixel-forward: text encoding and decoding are part of it.
+    seconds: Annotated[float, Field(gt=0, le=1e6)]
+    #: Peak memory of the pass of one image.
+    peak_bytes: Bytes | None = None
+
+
+class Measurements(Message):
+    """POST /v1/nodes/{id}/measurements: what a node measured while it had nothing to do, now or earlier."""
+
+    incarnation: int
+    paces: Annotated[tuple[RecipePace, ...], Field(max_length=256)]
+
+
 class ModelFile(Message):
     """A file of a model in the store, which the URL reads for a limited time, in ranges too."""
 

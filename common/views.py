@@ -502,6 +502,10 @@ class MemoryView(Message):
     #: Measured and predicted peak of this pass, in bytes.
     peak_bytes: int | None = None
     predicted_bytes: int | None = None
+    #: Seconds per megapixel-forward that an idle node measured with one image, and those of an image of the
+    #: model's usual settings.
+    pace_s: float | None = None
+    image_s: float | None = None
     #: Maximum images per pass after a larger one ran out of memory; 0: a single image did. None: no limit.
     most_images: int | None = None
     #: Of the shots that ran out of memory.

@@ -28,13 +28,14 @@ from common.messages import (
     HeartbeatAnswer,
     Join,
     Joined,
+    Measurements,
     ModelFile,
     Report,
     Verdict,
 )
 from common.nodes import queue_name
 from common.settings import Settings
-from common.states import ShotState
+from common.states import NodeState, ShotState
 from common.storage import MODELS, Store
 from common.views import (
     CatalogAddition,
@@ -51,6 +52,7 @@ from common.views import (
     Submit,
     Submitted,
 )
+from common.work import work_of
 from coordinator.background.broker_user import BrokerUser
 from coordinator.background.dispatch import IngestQueue
 from coordinator.background.look_ahead import LookAhead
@@ -258,12 +260,18 @@ class Farm:
         )
         return views, broker
 
+    def measure(self, node_id: str, told: Measurements) -> NodeState:
+        return self.ledger.measure(node_id, told, self.farm_catalog.catalog)
+
     def memory(self) -> list[MemoryView]:
         return [self._with_prediction(view) for view in self.ledger.memory()]
 
     def _with_prediction(self, view: MemoryView) -> MemoryView:
         model = self.farm_catalog.catalog.models.get(view.model)
         recipes = {recipe.name: recipe for recipe in model.recipes} if model else {}
+        if model is not None and view.pace_s is not None:
+            amount = work_of(plain_shot(model), model).amount
+            return view.model_copy(update={"image_s": view.pace_s * amount})
         if model is None or view.recipe not in recipes or view.forwards is None:
             return view
         shot = plain_shot(model)._replace(width=view.width, height=view.height, guidance=0.0)

@@ -27,9 +27,11 @@ from gpu_node.agent.node import Node
 from gpu_node.agent.offers import Offers
 from gpu_node.agent.progress import Progress
 from gpu_node.agent.retry import retry_until
+from gpu_node.agent.trials import Trials
 from gpu_node.cache import ModelCache
 from gpu_node.identity import Hashes
 from gpu_node.library import Library
+from gpu_node.measured import MeasuredRecipes
 from gpu_node.probe import Probe, installed_versions
 
 log = logging.getLogger(__name__)
@@ -52,6 +54,8 @@ class NodeOptions:
     terms: Terms
     #: CPU threads of the engine.
     threads: int
+    #: Seconds of computing in which it may measure recipes while it has no work.
+    measure_s: float
 
 
 @contextmanager
@@ -100,7 +104,11 @@ def assembled(options: NodeOptions, probe: Probe) -> Iterator[Node]:
             offers=offers,
             stopping=stopping,
         )
-        yield Node(context, join, Progress(meter, lambda: engine.held))
+        progress = Progress(meter, lambda: engine.held)
+        # The farm would not go by what a volunteer's card measured.
+        budget_s = 0.0 if options.terms == "volunteer" else options.measure_s
+        known = MeasuredRecipes(options.home, card, probe.driver)
+        yield Node(context, join, progress, Trials(context, progress, card, known, budget_s))
 
 
 def node_key(file: Path | None) -> str:

@@ -40,6 +40,7 @@ from gpu_node.options import (
     Home,
     Key,
     Lanes,
+    Measure,
     ModelCacheFolder,
     ModelDisk,
     Models,
@@ -51,6 +52,8 @@ from gpu_node.options import (
 from gpu_node.probe import find_probe
 
 _AT_ONCE = 130
+#: Seconds of computing in which a node with a card measures its recipes.
+_MEASURE_S = 60.0
 
 app = command_line(
     "farm-node",
@@ -72,6 +75,7 @@ def run_command(
     owner: Owner = "farm",
     terms: WhoPays = "owned",
     threads: Threads = None,
+    measure: Measure = None,
     home: Home = None,
 ) -> None:
     """Join the farm and render until Ctrl-C.
@@ -95,6 +99,7 @@ def run_command(
         owner=owner,
         terms=terms,
         threads=threads or probe.threads,
+        measure_s=(_MEASURE_S if card is None else 0.0) if measure is None else measure,
     )
     _log_to_terminal()
     _on_signals(lambda: sys.exit(0))  # there is nothing to hand back yet

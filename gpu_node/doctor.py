@@ -13,12 +13,13 @@ from urllib.parse import urlsplit
 import httpx
 
 from common.errors import FarmError, Unavailable
-from common.fit import Misfit, fit, plain_shot
+from common.fit import Misfit, Seen, fit, plain_shot
 from common.nodes import Card
-from common.units import GIB, counted, format_gib
+from common.units import GIB, counted, format_gib, format_seconds
 from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.agent.deliver import open_store_client
 from gpu_node.library import Holding, Library
+from gpu_node.measured import MeasuredRecipes
 from gpu_node.probe import Kernels, Probe, host_memory_bytes, installed_versions
 
 #: Free disk space that a node needs at least: images wait there for their upload.
@@ -55,17 +56,18 @@ def examine(
     threads = len(os.sched_getaffinity(0))
     yield Finding("memory", True, f"{format_gib(host_memory_bytes())}, {counted(threads, 'CPU thread')}")
     yield _disk(home)
-    card = None
+    card, known = None, None
     try:
         probe = find_probe()
         card = probe.card()
+        known = MeasuredRecipes(home, card, probe.driver)
     except Unavailable as error:
         yield Finding("card", False, str(error))
     else:
         yield Finding("card", True, describe(card))
         yield _kernels(card, probe.kernels())
     yield from _folders(folders, library)
-    yield from _models(library, card, expected)
+    yield from _models(library, card, known, expected)
     for holding in library.loras():
         yield _holding("LoRA", holding)
     yield from _farm(coordinator)
@@ -121,12 +123,14 @@ def _folders(folders: Collection[Path], library: Library) -> Iterator[Finding]:
             yield Finding("models", False, f"{folder} contains no model or LoRA of the catalog; {remedy}")
 
 
-def _models(library: Library, card: Card | None, expected: Collection[str]) -> Iterator[Finding]:
+def _models(
+    library: Library, card: Card | None, known: MeasuredRecipes | None, expected: Collection[str]
+) -> Iterator[Finding]:
     held = library.models(card)
     for holding in held:
-        yield _holding("model", holding, "" if card is None else _fit(library, holding, card))
-    known = {holding.name for holding in held}
-    absent = {name: path for name, path in _paths(library).items() if name not in known}
+        yield _holding("model", holding, "" if card is None else _fit(library, holding, card, known))
+    here = {holding.name for holding in held}
+    absent = {name: path for name, path in _paths(library).items() if name not in here}
     places = " and ".join(map(str, library.folders)) or "no folder (pass --models)"
     for name in [name for name in absent if name in expected]:
         yield Finding("model", False, f"{name} is not on this machine: {absent.pop(name)} is not in {places}")
@@ -139,13 +143,16 @@ def _paths(library: Library) -> dict[str, str]:
     return {name: model.path for name, model in library.catalog.models.items()}
 
 
-def _fit(library: Library, holding: Holding, card: Card) -> str:
-    """How the card renders an image of the model's usual size."""
+def _fit(library: Library, holding: Holding, card: Card, known: MeasuredRecipes | None) -> str:
+    """How the card renders an image of the model's usual size, and what it measured of that."""
     model = library.catalog.models[holding.name]
-    found = fit(plain_shot(model), model, card)
+    seconds = known.seconds(model) if known else {}
+    found = fit(plain_shot(model), model, card, Seen(paces=seconds))
     if isinstance(found, Misfit):
         return f"; does not fit: {found.reason}"
-    return f"; recipe {found.recipe.name}, predicted peak {format_gib(found.peak_bytes)}"
+    measured = [f"{format_seconds(image_s)} by {recipe}" for recipe, image_s in seconds.items()]
+    took = f", measured {', '.join(measured)} an image" if measured else ""
+    return f"; recipe {found.recipe.name}, predicted peak {format_gib(found.peak_bytes)}{took}"
 
 
 def _holding(kind: str, holding: Holding, fit: str = "") -> Finding:

@@ -100,3 +100,14 @@ Threads = Annotated[
         help="CPU threads of the engine. Default: 1 if the CPU renders, otherwise all.",
     ),
 ]
+Measure = Annotated[
+    float | None,
+    typer.Option(
+        "--measure",
+        metavar="SECONDS",
+        min=0,
+        max=3600,
+        help="Seconds of computing in which the node measures how fast its models render, while it has no "
+        "work. What it measured is kept. Default: 60, but 0 if the CPU renders.",
+    ),
+]

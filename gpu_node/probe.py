@@ -59,6 +59,10 @@ class Probe(Protocol):
     def threads(self) -> int:
         """CPU threads of the engine, unless its owner says otherwise."""
 
+    @property
+    def driver(self) -> str:
+        """Version of the card's driver; empty where the CPU renders."""
+
     def card(self) -> Card: ...
 
     def meter(self) -> Meter: ...
@@ -75,6 +79,7 @@ class CpuProbe:
     environment: Mapping[str, str] = field(default_factory=dict, init=False)
     #: Several such nodes share a machine.
     threads: int = field(default=1, init=False)
+    driver: str = field(default="", init=False)
 
     def card(self) -> Card:
         """Raises InvalidDocument."""
@@ -93,6 +98,7 @@ class HostProbe:
 
     device: str = field(default="cpu", init=False)
     environment: Mapping[str, str] = field(default_factory=dict, init=False)
+    driver: str = field(default="", init=False)
 
     @property
     def threads(self) -> int:
@@ -122,6 +128,7 @@ class NvidiaProbe:
         self.environment = {"CUDA_VISIBLE_DEVICES": str(self._nvml.nvmlDeviceGetUUID(self._handle))}
         #: Where text is encoded beside the card, it is these that take the time.
         self.threads = len(os.sched_getaffinity(0))
+        self.driver = str(self._nvml.nvmlSystemGetDriverVersion())
 
     def card(self) -> Card:
         nvml, handle = self._nvml, self._handle

@@ -55,6 +55,7 @@ class ScriptedFarm:
     catalog: ServedCatalog = field(default_factory=tiny_catalog)
     joins: list[messages.Join] = field(default_factory=list)
     holdings: list[messages.NewHoldings] = field(default_factory=list)
+    measurements: list[messages.Measurements] = field(default_factory=list)
     heartbeats: list[messages.Heartbeat] = field(default_factory=list)
     claims: list[messages.Claim] = field(default_factory=list)
     grants: list[messages.GrantRequest] = field(default_factory=list)
@@ -199,10 +200,6 @@ def _app(farm: ScriptedFarm) -> FastAPI:
         refused = ErrorView(error=f"the store has no model file {sha256}", reason="unknown")
         return JSONResponse(refused.model_dump(), status_code=404)
 
-    @app.post("/v1/nodes/{node_id}/holdings")
-    def hold(node_id: str, message: messages.NewHoldings) -> Response:
-        return answer("holdings", message, lambda: messages.Ack(state="ready"))
-
     @app.post("/v1/nodes")
     def join(message: messages.Join) -> Response:
         return answer("joins", message, farm.joined)
@@ -223,8 +220,19 @@ def _app(farm: ScriptedFarm) -> FastAPI:
     def claim(message: messages.Claim) -> Response:
         return answer("claims", message, farm.claim)
 
+    _know(app, answer)
     _deliver(app, farm, answer)
     return app
+
+
+def _know(app: FastAPI, answer: Callable[..., Response]) -> None:
+    @app.post("/v1/nodes/{node_id}/holdings")
+    def hold(node_id: str, message: messages.NewHoldings) -> Response:
+        return answer("holdings", message, lambda: messages.Ack(state="ready"))
+
+    @app.post("/v1/nodes/{node_id}/measurements")
+    def measure(node_id: str, message: messages.Measurements) -> Response:
+        return answer("measurements", message, lambda: messages.Ack(state="ready"))
 
 
 def _deliver(app: FastAPI, farm: ScriptedFarm, answer: Callable[..., Response]) -> None:

@@ -20,7 +20,7 @@ from common.nodes import VRAM_CLASSES
 from common.settings import load_settings
 from common.terminal import styled_lines
 from common.textual_inversions import MARK
-from common.units import counted, format_gib, format_size
+from common.units import counted, format_gib, format_seconds, format_size
 from common.views import MemoryView
 from coordinator.cli import adding, options
 from coordinator.cli.connection import connect
@@ -159,11 +159,13 @@ def memory_table(views: Sequence[MemoryView]) -> Table:
         )
         for view in views
     ]
-    return table("cards", "model", "recipe", "size", "largest pass", "predicted", rows=rows)
+    return table("cards", "model", "recipe", "size", "measured", "predicted", rows=rows)
 
 
 def _found(view: MemoryView) -> str:
-    """Describes the measured peak of a pass, or the pass size after one ran out of memory."""
+    """Describes the time of an image, the peak of a pass, or the pass size after one ran out of memory."""
+    if view.pace_s is not None:
+        return "" if view.image_s is None else f"{format_seconds(view.image_s)} an image"
     if view.peak_bytes is not None:
         return f"{format_gib(view.peak_bytes)} for {counted(view.forwards or 0, 'simultaneous denoiser run')}"
     kind = f"guidance {view.guidance:g}" + "".join(f", LoRA {name}" for name in view.loras)

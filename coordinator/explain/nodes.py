@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 
 from common.states import NodeState
 from common.units import counted, format_size
@@ -56,13 +57,16 @@ def _slowness(subject: NodeSubject) -> Iterator[Answer]:
 
 
 def _memory(subject: NodeSubject) -> Iterator[Answer]:
-    """Work with which cards of its type ran out of memory."""
+    """What cards of its type have shown: work that ran out of memory, and how fast recipes are."""
     for view in subject.memory:
         if view.most_images is not None:
             size = format_size(view.width, view.height)
             work = f"{view.model} at {size}, guidance {view.guidance:g}, recipe {view.recipe}"
             most = counted(view.most_images, "image") if view.most_images else "no image"
             yield Answer(f"{view.card} cards ran out of memory with {work}: {most} per pass for now")
+    for model, views in groupby((view for view in subject.memory if view.pace_s), lambda view: view.model):
+        paces = ", ".join(f"{view.pace_s:.3g} s by {view.recipe}" for view in views)
+        yield Answer(f"such cards were measured to take {paces} per megapixel and denoiser run of {model}")
 
 
 def _lane(work: LaneWork) -> Iterator[Answer]:

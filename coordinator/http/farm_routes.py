@@ -30,7 +30,7 @@ def backlog(farm: TheFarm) -> BacklogView:
 
 @router.get("/v1/memory", dependencies=[allow("operator")])
 def memory(farm: TheFarm) -> list[MemoryView]:
-    """List memory measurements by type of card: the largest pass, and passes that ran out of memory."""
+    """List measurements by type of card: largest passes, times of recipes, passes that ran out of memory."""
     return farm.memory()
 
 

@@ -46,6 +46,16 @@ async def hold(node_id: str, holdings: messages.NewHoldings, farm: TheFarm) -> m
     return messages.Ack(state=await farm.threads.reports.run(farm.ledger.hold, node_id, holdings))
 
 
+@router.post("/nodes/{node_id}/measurements")
+async def measure(node_id: str, measurements: messages.Measurements, farm: TheFarm) -> messages.Ack:
+    """Report how fast recipes rendered while the node had nothing to do. Recipes are chosen by it for all
+    cards of this type, unless the node is a volunteer's or not trusted, or a figure is implausible.
+
+    410: the incarnation has ended; join again.
+    """
+    return messages.Ack(state=await farm.threads.reports.run(farm.measure, node_id, measurements))
+
+
 @router.post("/nodes/{node_id}/leave")
 async def leave(node_id: str, leave: messages.Leave, farm: TheFarm) -> NodeView:
     """Report that the node has stopped; it is offline until it rejoins. 410: it has rejoined already."""

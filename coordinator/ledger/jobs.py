@@ -13,7 +13,7 @@ from common.exports import Export, JobExports
 from common.states import AttemptState, BatchState, ShotState
 from coordinator.ledger.failure_policy import pause
 from coordinator.ledger.fleet import members
-from coordinator.ledger.measurements import recall_memory
+from coordinator.ledger.measurements import recall_types
 from coordinator.ledger.schema import attempts, batches, jobs, plain, shots, wants
 from coordinator.ledger.shots import find_shot, give_fresh_start
 from coordinator.ledger.transactions import Write
@@ -80,7 +80,7 @@ def open_jobs(write: Write) -> None:
     # A cancellation may have been interrupted between its chunks.
     drop_all_unwanted(write)
     recall_usage(write)
-    recall_memory(write)
+    recall_types(write)
     write.changes.append(NodesChanged(members(write.connection)))
     columns = (
         jobs.c.id,

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
+from common.catalog import Catalog
 from common.errors import Conflict, FarmError, Gone, NotFound
 from common.messages import (
     Ack,
@@ -25,6 +26,7 @@ from common.messages import (
     HeartbeatAnswer,
     Join,
     Listen,
+    Measurements,
     NewHoldings,
     Report,
     Verdict,
@@ -290,6 +292,15 @@ class Ledger:
         """Record what a node offers now; returns its state. Raises Gone as `leave_node` does."""
         with self._transactions.write() as write:
             return nodes.hold(write, node_id, holdings)
+
+    def measure(self, node_id: str, told: Measurements, catalog: Catalog) -> NodeState:
+        """Record what an idle node measured, as far as it is plausible by `catalog`; returns its state.
+
+        That of volunteers and of nodes that are not trusted counts for nothing, as it decides about cards of
+        others. Raises Gone as `leave_node` does.
+        """
+        with self._transactions.write() as write:
+            return nodes.measure(write, node_id, told, catalog)
 
     def heartbeats(self, beats: Sequence[tuple[str, Heartbeat]]) -> list[HeartbeatAnswer | Gone | NotFound]:
         """Record heartbeats and renew the leases that they name, many in one commit.

@@ -1,8 +1,8 @@
-"""Measurements: speeds of nodes, and memory ceilings and peaks by type of card."""
+"""Measurements: speeds of nodes; and by type of card, memory ceilings and peaks, and the pace of recipes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from common.fit import Peak, Seen
 from common.nodes import Card
 from common.views import MemoryView
 from coordinator.ledger.database import upsert, upsert_all
-from coordinator.ledger.schema import ceilings, loads, peaks, speeds, works
+from coordinator.ledger.schema import ceilings, loads, paces, peaks, speeds, works
 from coordinator.ledger.specs import shot_of
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.waiting import samples
@@ -21,13 +21,19 @@ from coordinator.scheduling.changes import (
     LoadMeasured,
     PassLimited,
     PassMeasured,
+    RecipeTimed,
     SpeedMeasured,
 )
 from coordinator.scheduling.placing import Placement
+from coordinator.scheduling.trials import Trial
 from coordinator.scheduling.work import Size, WorkSample
 
 #: Weight of the newest image, and of the newest load, in the moving average.
 _NEWEST, _NEWEST_LOAD = 0.2, 0.5
+
+
+#: Share by which a pace must differ from the known one to be recorded.
+_SAME = 0.05
 
 
 class Pace(NamedTuple):
@@ -68,13 +74,35 @@ def learn_load(write: Write, node_id: str, model: str, seconds: float) -> None:
 CEILING_S = 24 * 3600.0
 
 
-def recall_memory(write: Write) -> None:
-    """Load all ceilings and peaks into a new backlog."""
+def recall_types(write: Write) -> None:
+    """Load all ceilings, peaks and paces into a new backlog."""
     for row in write.connection.execute(select(ceilings)):
         write.changes.append(PassLimited(row.card_type, row.work_key, row.recipe, row.images))
     for row in write.connection.execute(select(peaks)):
         size, peak = (row.model, row.width, row.height), Peak(row.forwards, row.bytes)
         write.changes.append(PassMeasured(row.card_type, size, row.recipe, peak))
+    for row in write.connection.execute(select(paces)):
+        write.changes.append(RecipeTimed(row.card_type, row.model, row.recipe, row.seconds))
+
+
+def note_trials(write: Write, node_id: str, trials: Sequence[Trial]) -> None:
+    """Record what an idle node measured: for all cards of its type, and as its own speed if none is known."""
+    node = write.backlog.known(node_id)
+    for trial in trials:
+        model, width, height = trial.size
+        known = write.backlog.paces.get((node.card.type, model), {}).get(trial.recipe)
+        if known is None or abs(trial.seconds - known) > _SAME * known:
+            timed = RecipeTimed(node.card.type, model, trial.recipe, trial.seconds)
+            row = {"card_type": timed.card_type, "model": model, "recipe": trial.recipe}
+            upsert(write.connection, paces, row, seconds=trial.seconds, width=width, height=height)
+            write.changes.append(timed)
+    _keep_peaks(write, ((node.card.type, one.size, one.recipe, one.peak) for one in trials if one.peak))
+    fastest: dict[str, float] = {}
+    for trial in trials:
+        model = trial.size[0]
+        fastest[model] = min(trial.seconds, fastest.get(model, trial.seconds))
+    # Images tell more than trials.
+    learn(write, [Pace(node_id, model, s) for model, s in fastest.items() if model not in node.speeds])
 
 
 def note_out_of_memory(write: Write, card: Card, work_key: str, recipe: str, images: int) -> bool:
@@ -113,10 +141,23 @@ class Held(NamedTuple):
 
 def note_peaks(write: Write, passes: Iterable[Held]) -> None:
     """Record peaks of passes that exceed the known ones."""
+
+    def seen() -> Iterator[_TypedPeak]:
+        for card, work_key, recipe, images, held in passes:
+            work = _sample(write, work_key)
+            yield card.type, work.size, recipe, Peak(images * work.forwards, held)
+
+    _keep_peaks(write, seen())
+
+
+#: Type of card, size, recipe and peak.
+_TypedPeak = tuple[str, Size, str, Peak]
+
+
+def _keep_peaks(write: Write, peaks_seen: Iterable[_TypedPeak]) -> None:
     found: dict[tuple[str, Size, str], Peak] = {}
-    for card, work_key, recipe, images, held in passes:
-        work = _sample(write, work_key)
-        peak, kind = Peak(images * work.forwards, held), (card.type, work.size, recipe)
+    for card_type, size, recipe, peak in peaks_seen:
+        kind = card_type, size, recipe
         known = found.get(kind) or write.backlog.peaks.get(kind[:2], {}).get(recipe)
         if known is None or peak > known:
             found[kind] = peak
@@ -137,11 +178,13 @@ def forget_ceilings(write: Write) -> None:
 
 
 def memory_views(connection: Connection, card_type: str | None = None) -> list[MemoryView]:
-    """Measured peaks, then ceilings, of one type of card or of all; without predictions."""
+    """Measured peaks, then paces, then ceilings, of one type of card or of all; without predictions."""
     measured = select(peaks).order_by(peaks.c.card_type, peaks.c.model, peaks.c.recipe)
+    timed = select(paces).order_by(paces.c.card_type, paces.c.model, paces.c.seconds)
     ran_out = select(ceilings, works.c.sample).join(works, works.c.key == ceilings.c.work_key)
     if card_type is not None:
         measured = measured.where(peaks.c.card_type == card_type)
+        timed = timed.where(paces.c.card_type == card_type)
         ran_out = ran_out.where(ceilings.c.card_type == card_type)
     found = [
         MemoryView(
@@ -154,6 +197,17 @@ def memory_views(connection: Connection, card_type: str | None = None) -> list[M
             peak_bytes=row.bytes,
         )
         for row in connection.execute(measured)
+    ]
+    found += [
+        MemoryView(
+            card=row.card_type,
+            model=row.model,
+            recipe=row.recipe,
+            width=row.width,
+            height=row.height,
+            pace_s=row.seconds,
+        )
+        for row in connection.execute(timed)
     ]
     for row in connection.execute(ran_out.order_by(ceilings.c.card_type, ceilings.c.recipe)):
         shot = shot_of(row.sample)

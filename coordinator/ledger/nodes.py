@@ -7,15 +7,17 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, func, insert, select, update
 
+from common.catalog import Catalog
 from common.errors import Conflict, Gone, NotFound
 from common.fit import peak_limit
-from common.messages import CardFacts, Holdings, Join, NewHoldings
+from common.messages import CardFacts, Holdings, Join, Measurements, NewHoldings
 from common.nodes import Card
 from common.states import NODE, BatchEvent, BatchState, NodeEvent, NodeState, ShotEvent, ShotState
 from common.views import NodeView, SlowPathView, Who
 from coordinator.ledger import trust
 from coordinator.ledger.endings import end_held
 from coordinator.ledger.fleet import members
+from coordinator.ledger.measurements import note_trials
 from coordinator.ledger.records import JoinedNode
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, nodes, plain, shots
@@ -25,6 +27,7 @@ from coordinator.ledger.trust import doubt_node
 from coordinator.ledger.waiting import samples
 from coordinator.scheduling.member import Member, card_of
 from coordinator.scheduling.slow_path import SlowPath
+from coordinator.scheduling.trials import plausible
 
 #: What a node has loaded, as its heartbeats report it.
 LOADED = ("loaded_model", "loaded_loras")
@@ -97,6 +100,14 @@ def hold(write: Write, node_id: str, holdings: NewHoldings) -> NodeState:
     # What it offers now may be what shots wait for.
     write.brings_nodes = True
     return state
+
+
+def measure(write: Write, node_id: str, told: Measurements, catalog: Catalog) -> NodeState:
+    """See `Ledger.measure`."""
+    row = node_row(write.connection, node_id, told.incarnation)
+    if row.terms != "volunteer" and row.distrusted_at is None:
+        note_trials(write, node_id, list(plausible(told.paces, card_of(row.card), catalog)))
+    return NodeState(row.state)
 
 
 def _must_own_name(before: Row[Any], join: Join) -> None:

@@ -212,6 +212,20 @@ peaks = Table(
     must("bytes", BigInteger),
 )
 
+#: What an image of a model's usual size and settings took an idle card of a type by a recipe.
+paces = Table(
+    "paces",
+    metadata,
+    Column("card_type", String, primary_key=True),
+    Column("model", String, primary_key=True),
+    Column("recipe", String, primary_key=True),
+    #: Per megapixel-forward.
+    must("seconds", Double),
+    #: In pixels.
+    must("width", Integer),
+    must("height", Integer),
+)
+
 shots = Table(
     "shots",
     metadata,

@@ -36,6 +36,7 @@ from coordinator.scheduling.changes import (
     OwnerServed,
     PassLimited,
     PassMeasured,
+    RecipeTimed,
     ShotsTaken,
     ShotsWaiting,
     SpeedMeasured,
@@ -90,6 +91,8 @@ class Backlog:
     #: Card type and work key to the largest pass by recipe; card type and size to what was measured.
     ceilings: dict[tuple[str, str], dict[str, int]] = field(default_factory=dict)
     peaks: dict[tuple[str, Size], dict[str, Peak]] = field(default_factory=dict)
+    #: Card type and model to the seconds of a megapixel-forward by recipe, as idle nodes measured them.
+    paces: dict[tuple[str, str], dict[str, float]] = field(default_factory=dict)
     #: Node and model to what its images have shown since the node came into service.
     records: dict[str, dict[str, Record]] = field(default_factory=dict)
 
@@ -115,7 +118,7 @@ class Backlog:
                     self.usage.begin(in_hand, owner, seconds, at)
             case NodesChanged() | NodeMoved() | SpeedMeasured() | LoadMeasured() | ImageRendered():
                 self._change_nodes(change)
-            case PassLimited() | PassMeasured() | LimitsLifted():
+            case PassLimited() | PassMeasured() | RecipeTimed() | LimitsLifted():
                 self._measure(change)
             case CatalogChanged():
                 self._placements.clear()
@@ -143,6 +146,7 @@ class Backlog:
             _placements=self._placements.copy(),
             ceilings=self.ceilings.copy(),
             peaks=self.peaks.copy(),
+            paces=self.paces.copy(),
             records=self.records.copy(),
         )
 
@@ -291,9 +295,10 @@ class Backlog:
         return Seen(
             ceilings=self.ceilings.get((card.type, work_key), {}),
             peaks=self.peaks.get((card.type, work.size), {}),
+            paces=self.paces.get((card.type, work.model), {}),
         )
 
-    def _measure(self, change: PassLimited | PassMeasured | LimitsLifted) -> None:
+    def _measure(self, change: PassLimited | PassMeasured | RecipeTimed | LimitsLifted) -> None:
         match change:
             case PassLimited(card_type, work_key, recipe, images):
                 limits = self.ceilings.get((card_type, work_key), {})
@@ -303,6 +308,9 @@ class Backlog:
                 known = self.peaks.get((card_type, size), {})
                 self.peaks[card_type, size] = {**known, recipe: peak}
                 self._see_again(card_type, [key for key, work in self.works.items() if work.size == size])
+            case RecipeTimed(card_type, model, recipe, seconds):
+                self.paces[card_type, model] = {**self.paces.get((card_type, model), {}), recipe: seconds}
+                self._see_again(card_type, [key for key, work in self.works.items() if work.model == model])
             case LimitsLifted(lifted):
                 for card_type, work_key, recipe in lifted:
                     limits = self.ceilings.pop((card_type, work_key), {})

@@ -157,6 +157,15 @@ class PassMeasured(NamedTuple):
     peak: Peak
 
 
+class RecipeTimed(NamedTuple):
+    """Cards of a type were measured to take so many seconds for a megapixel-forward by a recipe."""
+
+    card_type: str
+    model: str
+    recipe: str
+    seconds: float
+
+
 class LimitsLifted(NamedTuple):
     """Ceilings are forgotten, by card type, work key and recipe."""
 
@@ -188,6 +197,7 @@ Change = (
     | ImageRendered
     | PassLimited
     | PassMeasured
+    | RecipeTimed
     | LimitsLifted
     | CatalogChanged
 )

@@ -20,7 +20,7 @@ class Placement(NamedTuple):
     recipe: str
     #: Images of one pass at the most.
     pass_size: int
-    #: Seconds for a megapixel-forward as estimated before any is measured; None: nothing tells.
+    #: Seconds for a megapixel-forward as such cards measured them, else as estimated; None: nothing tells.
     pace_s: float | None = None
     #: The same for loading the model.
     load_s: float = 0.0
@@ -46,14 +46,15 @@ def placing(catalog: Catalog) -> Placer:
         if isinstance(answer, Misfit):
             return answer.reason
         known = prior(shot, model, answer, card, shot.steps)
-        pace_s = known and known.seconds / work_of(shot, model).amount
+        estimated_s = known and known.seconds / work_of(shot, model).amount
+        # A CPU that simulates a card does not draw its power.
+        watts = None if card.backend == "cpu" else chip_of(card).watts
         return Placement(
             answer.recipe.name,
             answer.pass_size,
-            pace_s=pace_s,
+            pace_s=seen.paces.get(answer.recipe.name, estimated_s),
             load_s=load_seconds(model, answer.recipe),
-            # A CPU that simulates a card does not draw its power.
-            joules=None if pace_s is None or card.backend == "cpu" else pace_s * chip_of(card).watts,
+            joules=estimated_s and watts and estimated_s * watts,
         )
 
     return place

@@ -46,6 +46,10 @@ class Coordinator(FarmHttp):
         """Say what this node offers now."""
         self.send("POST", f"/v1/nodes/{node_id}/holdings", holdings)
 
+    def measure(self, node_id: str, measurements: messages.Measurements) -> None:
+        """Say how fast this node rendered by recipes while it had nothing to do."""
+        self.send("POST", f"/v1/nodes/{node_id}/measurements", measurements)
+
     def heartbeat(self, node_id: str, beat: messages.Heartbeat) -> messages.HeartbeatAnswer:
         return self.post(messages.HeartbeatAnswer, f"/v1/nodes/{node_id}/beats", beat)
 

@@ -75,6 +75,10 @@ class EngineClient:
         return self._process.poll() if self._process is not None else None
 
     @property
+    def suspended(self) -> bool:
+        return self._suspended
+
+    @property
     def silent_s(self) -> float:
         """Seconds since the engine's last sign of life, or since its last command."""
         return time.monotonic() - self._heard_at

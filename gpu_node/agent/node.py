@@ -16,6 +16,7 @@ from gpu_node.agent.intake import Intake
 from gpu_node.agent.orders import Listener, Steering
 from gpu_node.agent.progress import Progress
 from gpu_node.agent.retry import retry_until
+from gpu_node.agent.trials import Trials
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +29,9 @@ _LOOK_S = 0.2
 
 
 class Node:
-    def __init__(self, context: NodeContext, join: Join, progress: Progress) -> None:
+    def __init__(self, context: NodeContext, join: Join, progress: Progress, trials: Trials) -> None:
         self._context = context
+        self._trials = trials
         self._join_message = join
         self._progress = progress
         self._stopping = context.stopping
@@ -93,7 +95,12 @@ class Node:
         # Before anybody listens: whoever hears at once that the incarnation is over stops this intake.
         intake = Intake(joined.broker_url, joined.queues, joined.node_id)
         offers = self._context.offers
-        with HeartbeatThread(*shared, offers), Listener(*shared) as listener, offers.following(joined):
+        with (
+            HeartbeatThread(*shared, offers),
+            Listener(*shared) as listener,
+            offers.following(joined),
+            self._trials.during(joined),
+        ):
 
             def take(ticket: str) -> None:
                 self._take(ticket, joined, steering, listener)
@@ -120,7 +127,8 @@ class Node:
         listener.attend()
         log.info("batch %s: %d × %s by %s", lease.batch_id, len(lease.shots), lease.model, lease.recipe)
         try:
-            Batch(self._context, joined, active).run()
+            with self._trials.set_aside(lease):
+                Batch(self._context, joined, active).run()
         finally:
             self._progress.leave()
             listener.attend()

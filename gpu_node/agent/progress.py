@@ -179,6 +179,8 @@ class Progress:
         self._idle = Idle(self._now)
         #: Set when the coordinator should hear of it at once.
         self.urgent = threading.Event()
+        #: What is done without a batch, such as `measuring sdxl by fp16`.
+        self.doing = ""
         self._batch: ActiveBatch | None = None
 
     @property
@@ -205,7 +207,7 @@ class Progress:
             token=batch and batch.lease.token,
             spent=batch.spent() if batch else Spent(),
             steps_done=batch.steps_done if batch else 0,
-            doing=batch.doing if batch else "",
+            doing=batch.doing if batch else self.doing,
             loaded_model=held.model if held else None,
             loaded_loras=tuple(lora.name for lora in held.loras) if held else (),
             watts=self._meter.watts(),

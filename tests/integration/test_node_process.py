@@ -56,6 +56,29 @@ def test_a_node_offers_what_a_newer_catalog_knows_without_joining_again(
         assert node.stop() == 0
 
 
+def test_a_node_without_work_says_what_it_measures_and_a_restart_only_repeats_it_to_the_farm(
+    farm: ScriptedFarm, start_node: NodeStarter
+) -> None:
+    def paces() -> dict[str, float]:
+        told = [pace for message in farm.measurements for pace in message.paces]
+        return {f"{pace.model} {pace.recipe}": pace.seconds for pace in told}
+
+    with running_farm(farm):
+        node = start_node(farm.url, "--measure", "60")
+        farm.wait_for(lambda: "tiny fp32" in paces())
+        assert "measuring" in " ".join(beat.doing for beat in farm.heartbeats)
+        node.wait_until_it_says("measured tiny by fp32: ")
+        assert node.stop() == 0
+
+        first = paces()["tiny fp32"]
+        farm.measurements.clear()
+        node = start_node(farm.url, "--measure", "0")
+        farm.wait_for(lambda: "tiny fp32" in paces())
+        assert paces()["tiny fp32"] == first
+        assert node.stop() == 0
+        assert "measured tiny by" not in node.said
+
+
 @pytest.mark.parametrize("lost", [[], [503, 502]], ids=["at once", "after lost answers"])
 def test_a_ticket_becomes_a_claim_and_its_lease_pictures(
     farm: ScriptedFarm, start_node: NodeStarter, lost: list[int]

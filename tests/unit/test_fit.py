@@ -14,6 +14,7 @@ from common.fit import (
     HEADROOM,
     Fit,
     Misfit,
+    Seen,
     fit,
     fits_class,
     forwards_per_step,
@@ -237,3 +238,26 @@ def test_what_fits_stays_below_the_card_and_whatever_is_smaller_fits_too(
     assert isinstance(fit(shot._replace(width=64, height=64), model, card), Fit)
     roomier = replace(card, usable_bytes=card.usable_bytes * 2, vram_bytes=card.vram_bytes * 2)
     assert isinstance(fit(shot, model, roomier), Fit)
+
+
+@pytest.mark.parametrize(
+    ("paces", "recipe"),
+    [
+        ({}, "bf16"),
+        ({"fp8": 1.0}, "bf16"),
+        ({"bf16": 1.0}, "bf16"),
+        ({"bf16": 1.0, "fp8": 0.97}, "bf16"),
+        ({"bf16": 1.0, "fp8": 0.9}, "fp8"),
+        ({"bf16": 1.0, "fp8": 0.9, "fp8-small": 0.5}, "fp8-small"),
+        ({"bf16": 1.0, "fp8": 0.9, "gguf-q4-fp32": 0.1}, "fp8"),
+    ],
+)
+def test_the_fastest_of_the_measured_recipes_that_fit_is_taken(paces: dict[str, float], recipe: str) -> None:
+    model = replace(TURBO, recipes=tuple(one for one in TURBO.recipes if one.name != "int8"))
+    seen = Seen(paces=paces, ceilings={"gguf-q4-fp32": 0})
+    assert taken(fit(SQUARE, model, REFERENCE_CARDS[24], seen)).recipe.name == recipe
+
+
+def test_a_fast_recipe_that_does_not_fit_is_not_taken() -> None:
+    seen = Seen(paces={"bf16": 0.1, "fp8": 1.0})
+    assert taken(fit(SQUARE, TURBO, REFERENCE_CARDS[12], seen)).recipe.name != "bf16"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from common.catalog import load_catalog
+from common.errors import Gone
 from common.fit import Fit, Seen, fit, peak_bytes, peak_limit
-from common.messages import Lease, Report
+from common.messages import CardFacts, Lease, Measurements, RecipePace, Report
 from common.nodes import Card
 from common.shot import Shot
 from common.work import work_of
@@ -183,3 +184,57 @@ def test_a_larger_batch_that_ends_takes_no_more_statements(bench: Bench) -> None
         assert len(lease.shots) == number - 2
     few, many = taken
     assert many <= few + 4
+
+
+def measured(bench: Bench, node: Holder, *, incarnation: int = 1, **paces: float) -> None:
+    told = (
+        RecipePace(model="sdxl", recipe=name.replace("_", "-"), seconds=s, peak_bytes=6 << 30)
+        for name, s in paces.items()
+    )
+    bench.ledger.measure(node.id, Measurements(incarnation=incarnation, paces=tuple(told)), load_catalog())
+
+
+@pytest.fixture
+def ampere(real: Bench) -> CardFacts:
+    return card(12).model_copy(update={"name": "RTX 3060", "compute_capability": (8, 6)})
+
+
+def test_cards_of_a_type_take_the_recipe_that_one_of_them_measured_as_the_fastest(
+    real: Bench, ampere: CardFacts
+) -> None:
+    first = real.join("first", models=("sdxl",), card=ampere)
+    measured(real, first, fp16=0.2, fp16_small=0.15)
+    real.restart()
+
+    lease = real.join("second", models=("sdxl",), card=ampere).lease()
+    assert lease.recipe == "fp16-small"
+    other = ampere.model_copy(update={"name": "RTX 3060 Ti"})
+    assert real.join("third", models=("sdxl",), card=other).lease().recipe == "fp16"
+    views = {view.recipe: view.pace_s for view in real.ledger.memory() if view.pace_s}
+    assert views == {"fp16": 0.2, "fp16-small": 0.15}
+    assert {view.speeds["sdxl"] for view in real.ledger.nodes() if view.name == "first"} == {0.15}
+    told = " ".join(real.ledger.explain("second", version="1").sentences)
+    assert "measured to take 0.15 s by fp16-small, 0.2 s by fp16 per megapixel" in told
+
+
+def test_a_trial_does_not_change_the_speed_that_images_have_shown(real: Bench, ampere: CardFacts) -> None:
+    node = real.join("first", models=("sdxl",), card=ampere)
+    _deliver_all(real, node.lease(), 1)
+    before = real.ledger.nodes()[0].speeds
+
+    measured(real, node, fp16=0.2)
+    assert real.ledger.nodes()[0].speeds == before
+
+
+def test_nodes_that_are_not_the_farms_or_not_trusted_decide_for_no_card(
+    real: Bench, ampere: CardFacts
+) -> None:
+    volunteer = real.join("first", models=("sdxl",), card=ampere, terms="volunteer")
+    measured(real, volunteer, fp16=0.2)
+    doubted = real.join("second", models=("sdxl",), card=ampere)
+    real.ledger.quarantine_node("second", "black images")
+    measured(real, doubted, fp16=0.2)
+
+    assert real.ledger.memory() == []
+    with pytest.raises(Gone):
+        measured(real, volunteer, incarnation=2, fp16=0.2)

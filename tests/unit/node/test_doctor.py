@@ -26,6 +26,7 @@ from gpu_node.doctor import Finding, examine
 from gpu_node.energy import DeclaredMeter, Meter
 from gpu_node.identity import Hashes
 from gpu_node.library import Library
+from gpu_node.measured import Measured, MeasuredRecipes
 from gpu_node.probe import Kernels, Probe
 
 CARDS = Path(__file__).parents[3] / "manifests" / "cards"
@@ -38,6 +39,7 @@ class OldCard:
     device: str = "cuda:0"
     environment: Mapping[str, str] = field(default_factory=dict)
     threads: int = 1
+    driver: str = "580.1"
 
     def card(self) -> Card:
         return load_card(CARDS / "gtx-1070.yaml")
@@ -147,6 +149,13 @@ def test_a_model_is_told_with_its_recipe_and_peak_on_this_card(library: Library,
     (sdxl,) = (one for one in report(library, tmp_path)["model"] if one.sentence.startswith("sdxl in"))
     assert sdxl.good
     assert "recipe fp8-fp32, predicted peak" in sdxl.sentence
+    assert "measured" not in sdxl.sentence
+
+    model = library.catalog.models["sdxl"]
+    known = MeasuredRecipes(tmp_path, OldCard().card(), OldCard().driver)
+    known.note(model, model.recipe("fp8-fp32"), Measured(image_s=95.2))
+    (sdxl,) = (one for one in report(library, tmp_path)["model"] if one.sentence.startswith("sdxl in"))
+    assert "GiB, measured 1 min 35 s by fp8-fp32 an image" in sdxl.sentence
 
 
 def test_a_model_whose_files_are_not_the_catalogs_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,83 @@
+"""What this node measured of its recipes, kept in its home: a restart does not measure again."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from common.catalog import Model, Recipe
+from common.nodes import Card
+from gpu_node.probe import installed_versions
+
+log = logging.getLogger(__name__)
+
+_FILE = "measured.json"
+#: Packages that decide how fast a recipe is.
+_PACKAGES = ("torch", "diffusers", "transformers")
+
+
+class Measured(BaseModel):
+    """One image of a model's usual size and settings by one recipe."""
+
+    model_config = ConfigDict(frozen=True)
+
+    #: Text encoding, all steps and decoding; None: it was not measured, for a `problem`.
+    image_s: float | None = None
+    #: Of the card, in bytes; None: not measured.
+    peak_bytes: int | None = None
+    #: Why it was not measured, as a sentence.
+    problem: str = ""
+
+
+_MEASURED: TypeAdapter[dict[str, Measured]] = TypeAdapter(dict[str, Measured])
+
+
+class MeasuredRecipes:
+    """Measurements on one card with one driver and one set of packages, in the folder `home`."""
+
+    def __init__(self, home: Path, card: Card, driver: str) -> None:
+        versions = installed_versions()
+        self._setup = [card.name, driver, *(versions[name] for name in _PACKAGES)]
+        self._file = home / _FILE
+        self._known = _read(self._file)
+
+    def find(self, model: Model, recipe: Recipe) -> Measured | None:
+        return self._known.get(self._key(model, recipe))
+
+    def of(self, model: Model) -> Iterator[tuple[Recipe, Measured]]:
+        """Yields what is known of the model's recipes."""
+        for recipe in model.recipes:
+            if found := self.find(model, recipe):
+                yield recipe, found
+
+    def seconds(self, model: Model) -> Mapping[str, float]:
+        """Recipe to the seconds of an image."""
+        return {recipe.name: one.image_s for recipe, one in self.of(model) if one.image_s is not None}
+
+    def note(self, model: Model, recipe: Recipe, measured: Measured) -> None:
+        """Keep it. A file that cannot be written is a warning: the next start measures again."""
+        self._known[self._key(model, recipe)] = measured
+        try:
+            part = self._file.with_suffix(".part")
+            part.write_bytes(_MEASURED.dump_json(self._known, indent=1))
+            part.replace(self._file)
+        except OSError as error:
+            log.warning("measurements cannot be kept in %s: %s", self._file, error.strerror)
+
+    def _key(self, model: Model, recipe: Recipe) -> str:
+        """All that decides the time of an image."""
+        usual = [model.identity, *model.size, model.steps, model.guidance, model.sampler]
+        return json.dumps([*self._setup, model.name, *usual, asdict(recipe)])
+
+
+def _read(file: Path) -> dict[str, Measured]:
+    """Nothing where there is no such file, or none that can be used."""
+    try:
+        return _MEASURED.validate_json(file.read_bytes())
+    except (OSError, ValidationError):
+        return {}

@@ -1,0 +1,145 @@
+"""A node with nothing to do measures its recipes, and leaves that for work: a real engine."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.catalog import build_catalog, read_entries, with_entry
+from common.nodes import Card
+from gpu_node.agent import trials as module
+from gpu_node.agent.trials import Trials
+from gpu_node.measured import MeasuredRecipes
+from tests.engine_talk import shot
+from tests.farm import card, until
+from tests.node_worker import Worker, lease
+
+CARD = Card(**card(8).model_dump())
+
+
+def recipe(name: str, transformer: str = "float32", **fields: Any) -> dict[str, Any]:
+    weights = {"text_encoder": "float32", "vae": "float32", "transformer": transformer}
+    return {"name": name, "compute_dtype": "float32", "backends": ["cpu"], "weights": weights, **fields}
+
+
+PLAIN, SLICED, FP8 = recipe("fp32"), recipe("sliced", placement=["vae_slicing"]), recipe("fp8", "fp8")
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_QUIET_S", 0.1)
+
+
+class Bench:
+    """A worker whose only model is held by `recipes`, and its trials."""
+
+    def __init__(self, worker: Worker, model: Path, *recipes: dict[str, Any], size: str = "64x64") -> None:
+        self.worker = worker
+        self._entries = read_entries()
+        self.add("tiny", model, *recipes, size=size)
+        self.model = worker.context.library.catalog.models["tiny"]
+
+    def add(self, name: str, model: Path, *recipes: dict[str, Any], size: str = "64x64") -> None:
+        entry = {"like": "shotfarm-demo", "path": model.name, "identity": None, "recipes": list(recipes)}
+        self._entries = with_entry(self._entries, "models", name, {**entry, "size": size}, source="test")
+        self.worker.context.library.read(build_catalog(self._entries), {})
+
+    def known(self, home: Path) -> MeasuredRecipes:
+        return MeasuredRecipes(home, CARD, "")
+
+    def trials(self, home: Path, budget_s: float = 60.0) -> Trials:
+        return Trials(self.worker.context, self.worker.progress, CARD, self.known(home), budget_s)
+
+    def paces(self) -> dict[str, float]:
+        told = [pace for message in self.worker.farm.measurements for pace in message.paces]
+        return {pace.recipe: pace.seconds for pace in told if pace.model == "tiny"}
+
+
+@pytest.fixture
+def bench(worker: Worker, tiny_model: Path) -> Bench:
+    return Bench(worker, tiny_model, PLAIN, SLICED, FP8)
+
+
+def test_an_idle_node_measures_each_recipe_once_and_tells_the_farm(bench: Bench, tmp_path: Path) -> None:
+    farm = bench.worker.farm
+    with bench.trials(tmp_path).during(farm.joined()):
+        farm.wait_for(lambda: len(bench.paces()) == 3)
+    first = bench.paces()
+    measured = dict(bench.known(tmp_path).seconds(bench.model))
+    # 64×64 pixels, nine steps, two runs a step.
+    amount = 64 * 64 / 1e6 * 9 * 2
+    assert first == {name: pytest.approx(seconds / amount) for name, seconds in measured.items()}
+    assert all(pace.peak_bytes for message in farm.measurements for pace in message.paces)
+    assert list(bench.worker.context.engine.spool.iterdir()) == []
+
+    # After a restart it is only told again.
+    farm.measurements.clear()
+    bench.worker.context.engine.kill()
+    with bench.trials(tmp_path).during(farm.joined()):
+        farm.wait_for(lambda: len(bench.paces()) == 3)
+    assert bench.paces() == first
+    assert bench.worker.context.engine.exit_code is not None
+
+
+def test_what_cannot_be_measured_is_said_in_a_sentence_once_and_the_rest_is_measured(
+    worker: Worker, tiny_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "gpu_node")
+    bench = Bench(worker, tiny_model, PLAIN)
+    broken = shutil.copytree(tiny_model, tmp_path / "broken")
+    weights = next((broken / "transformer").glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-1])
+    bench.add("broken", broken, SLICED)
+    models = worker.context.library.catalog.models
+    for _ in range(2):
+        with bench.trials(tmp_path).during(worker.farm.joined()):
+            until(lambda: list(bench.known(tmp_path).of(models["broken"])))
+            worker.farm.wait_for(lambda: bench.paces())
+        worker.farm.measurements.clear()
+
+    warnings = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    (said,) = [message for message in warnings if message.startswith("broken was not measured by sliced: ")]
+    assert "is not a complete safetensors file" in said
+    assert "\n" not in said
+
+
+def test_a_pause_ends_a_trial_and_nothing_is_held_against_the_recipe(
+    worker: Worker, tiny_model: Path, tmp_path: Path
+) -> None:
+    bench = Bench(worker, tiny_model, PLAIN, size="2048x2048")
+    with bench.trials(tmp_path).during(worker.farm.joined()):
+        until(lambda: worker.progress.doing)
+        worker.context.engine.suspend()
+        until(lambda: not worker.progress.doing)
+    worker.context.engine.resume()
+    assert bench.known(tmp_path).find(bench.model, bench.model.recipes[0]) is None
+
+
+def test_work_ends_a_trial_and_begins_at_once(worker: Worker, tiny_model: Path, tmp_path: Path) -> None:
+    bench = Bench(worker, tiny_model, PLAIN, SLICED, size="2048x2048")
+    trials = bench.trials(tmp_path)
+    with trials.during(worker.farm.joined()):
+        until(lambda: worker.progress.doing == "measuring tiny by fp32")
+        work = lease(shot(seed=1), shot(seed=2))
+        with trials.set_aside(work):
+            assert worker.progress.doing == ""
+            worker.work(work)
+    assert [report.outcome for report in worker.farm.reports] == ["delivered"] * 2
+    assert bench.paces() == {}
+    assert bench.known(tmp_path).find(bench.model, bench.model.recipes[0]) is None
+
+
+def test_a_trial_that_takes_too_long_ends_and_is_not_tried_again(
+    worker: Worker, tiny_model: Path, tmp_path: Path
+) -> None:
+    bench = Bench(worker, tiny_model, PLAIN, SLICED)
+    with bench.trials(tmp_path, budget_s=1e-6).during(worker.farm.joined()):
+        until(lambda: bench.known(tmp_path).find(bench.model, bench.model.recipes[0]) is not None)
+    found = bench.known(tmp_path).find(bench.model, bench.model.recipes[0])
+    assert found is not None
+    assert "exceeded the limit" in found.problem
+    assert bench.paces() == {}
