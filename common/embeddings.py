@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
-from common.catalog import phase_of
+from common.catalog import EIGHT_BITS, phase_of
 from common.errors import Invalid
 from common.messages import MAX_EMBEDDING
 from common.shot import Shot
@@ -108,7 +108,7 @@ def encoder_dtypes(weights: Mapping[str, str], compute_dtype: str) -> dict[str, 
 
 
 def _torch_dtype(weights: str, compute_dtype: str) -> str:
-    if weights == "fp8":
+    if weights in EIGHT_BITS:
         return "bfloat16"
     return compute_dtype if weights.startswith("gguf") else weights
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, get_args
 
 from common.cards import REFERENCE_CARDS
-from common.catalog import BYTES_PER_PARAMETER, Model, Phase, Recipe, lora_parts, phase_of
+from common.catalog import BYTES_PER_PARAMETER, EIGHT_BITS, Model, Phase, Recipe, lora_parts, phase_of
 from common.catalog.samplers import forwards_of
 from common.nodes import VRAM_CLASSES, Card
 from common.shot import Shot
@@ -162,14 +162,14 @@ def peak_bytes(shot: Shot, model: Model, recipe: Recipe, images: int = 1) -> int
 def ram_bytes(model: Model, recipe: Recipe) -> int:
     """Returns the host memory, in bytes, for loading: all weights pass through it on their way to the card.
 
-    A denoiser that is converted to fp8 is first loaded in 16 bits, before the components that no LoRA can
+    A denoiser that is converted to 8 bits is first loaded in 16 bits, before the components that no LoRA can
     change.
     """
-    casting = (
-        2 * model.components[part] if recipe.weights[part] == "fp8" else _component_bytes(model, recipe, part)
-        for part in lora_parts(model.components)
-    )
-    return max(model_bytes(model, recipe), sum(casting))
+    casting = 0
+    for part in lora_parts(model.components):
+        is_cast = recipe.weights[part] in EIGHT_BITS
+        casting += 2 * model.components[part] if is_cast else _component_bytes(model, recipe, part)
+    return max(model_bytes(model, recipe), casting)
 
 
 def model_bytes(model: Model, recipe: Recipe) -> int:

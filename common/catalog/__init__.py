@@ -7,6 +7,7 @@ from common.catalog.load import load_catalog, read_entries, with_entry
 from common.catalog.types import (
     BYTES_PER_PARAMETER,
     CPU,
+    EIGHT_BITS,
     Activations,
     Catalog,
     Family,
@@ -27,6 +28,7 @@ from common.catalog.types import (
 __all__ = [
     "BYTES_PER_PARAMETER",
     "CPU",
+    "EIGHT_BITS",
     "Activations",
     "Catalog",
     "CatalogEntries",

@@ -10,8 +10,12 @@ from typing import Literal
 #: Bytes one parameter takes on a card, by the format its weights are held in.
 #: GGUF stores a scale with every block of 32 weights: 4.5 and 8.5 bits each.
 BYTES_PER_PARAMETER = MappingProxyType(
-    {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "fp8": 1.0, "gguf-q8": 1.0625, "gguf-q4": 0.5625}
+    {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
+    | {"fp8": 1.0, "int8": 1.0, "gguf-q8": 1.0625, "gguf-q4": 0.5625}
 )
+#: Formats that a denoiser is converted to while it is loaded. `fp8` only stores weights; `int8` also
+#: multiplies in int8, with activations that are rounded as they come (W8A8).
+EIGHT_BITS = ("fp8", "int8")
 
 #: `text_encoder_first`: the batch's prompts are encoded with nothing else on the card, then the text
 #: encoders make room for the denoiser and the VAE. `text_encoder_on_cpu`: they are never on the card.

@@ -33,6 +33,11 @@ _DECODE_TFLOP = 119.0
 _CPU_TFLOPS = 0.25
 #: GB/s from host memory to the card (PCIe 3.0 x16).
 _TRANSFER_GB_PER_S = 12.0
+#: Multiplications in int8 (W8A8), by the least of the published gains: RTX 4060 Ti 1.19 → 1.70 it/s
+#: (Haoming02/sd-webui-forge-classic issue 1289); RTX 3090 1.76 → 1.09 s, RTX 3060 5.0 → 2.5 s.
+_INT8 = 0.7
+#: Share of the operations that stay in the compute type: attention, 9 of 61 TFLOP of a step of Z-Image.
+_ATTENTION = 0.15
 #: fp8 weights that are converted for each computation: 8 % slower on an RTX 4090 (Civitai model 2172944).
 _FP8_STORAGE = 1.09
 
@@ -64,8 +69,9 @@ def prior(shot: Shot, model: Model, found: Fit, card: Card, steps: float) -> Pri
     chip, recipe = chip_of(card), found.recipe
     dtype = recipe.compute_dtype
     curve = _curve(on_cards, model.family.tflop_per_mp)
-    pace = curve.seconds(chip, dtype) * (_FP8_STORAGE if recipe.quantisation == "fp8" else 1)
-    seconds = pace * amount + _beside(shot, model, found, chip)
+    seconds = _pace(curve, chip, recipe) * amount + _beside(shot, model, found, chip)
+    if recipe.quantisation == "int8":
+        return Prior(seconds, "interpolated", curve.origin(chip, dtype))
     own = [speed for speed in on_cards if (speed.card, speed.compute_dtype) == (chip.name, dtype)]
     if not own:
         return Prior(seconds, "interpolated", curve.origin(chip, dtype))
@@ -75,6 +81,19 @@ def prior(shot: Shot, model: Model, found: Fit, card: Card, steps: float) -> Pri
     low, high = _range(published)
     sources = "; ".join(dict.fromkeys(speed.source for speed in published))
     return Prior(seconds, "published", (chip.name,), (low * amount, high * amount), sources)
+
+
+def _pace(curve: _Curve, chip: Chip, recipe: Recipe) -> float:
+    """Returns the seconds of a megapixel, denoiser run and billion parameters."""
+    dtype = recipe.compute_dtype
+    pace = curve.seconds(chip, dtype)
+    if recipe.quantisation == "fp8":
+        return pace * _FP8_STORAGE
+    if recipe.quantisation != "int8":
+        return pace
+    if dtype != "float32":
+        return pace * _INT8
+    return min(pace, curve.seconds(chip, "float16")) * _INT8 + pace * _ATTENTION
 
 
 def _of_cpu(speeds: Sequence[Speed], amount: float) -> Prior | None:

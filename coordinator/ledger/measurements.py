@@ -25,7 +25,7 @@ from coordinator.scheduling.changes import (
     SpeedMeasured,
 )
 from coordinator.scheduling.placing import Placement
-from coordinator.scheduling.trials import Trial
+from coordinator.scheduling.trials import MeasuredTrial
 from coordinator.scheduling.work import Size, WorkSample
 
 #: Weight of the newest image, and of the newest load, in the moving average.
@@ -85,7 +85,7 @@ def recall_types(write: Write) -> None:
         write.changes.append(RecipeTimed(row.card_type, row.model, row.recipe, row.seconds))
 
 
-def note_trials(write: Write, node_id: str, trials: Sequence[Trial]) -> None:
+def note_trials(write: Write, node_id: str, trials: Sequence[MeasuredTrial]) -> None:
     """Record what an idle node measured: for all cards of its type, and as its own speed if none is known."""
     node = write.backlog.known(node_id)
     for trial in trials:

@@ -17,7 +17,7 @@ from coordinator.scheduling.work import Size
 _PLAUSIBLE = 20.0
 
 
-class Trial(NamedTuple):
+class MeasuredTrial(NamedTuple):
     """One image of a model's usual size and settings."""
 
     size: Size
@@ -28,7 +28,7 @@ class Trial(NamedTuple):
     peak: Peak | None
 
 
-def plausible(told: Iterable[RecipePace], card: Card, catalog: Catalog) -> Iterator[Trial]:
+def plausible(told: Iterable[RecipePace], card: Card, catalog: Catalog) -> Iterator[MeasuredTrial]:
     """Yields what such a card can have measured: recipes that fit, near the estimate if there is one."""
     for pace in told:
         model = catalog.models.get(pace.model)
@@ -42,4 +42,6 @@ def plausible(told: Iterable[RecipePace], card: Card, catalog: Catalog) -> Itera
         estimated_s = estimate.seconds / work_of(shot, model).amount if estimate else pace.seconds
         if estimated_s / _PLAUSIBLE <= pace.seconds <= estimated_s * _PLAUSIBLE:
             peak = pace.peak_bytes and Peak(forwards_at_once(shot, model), pace.peak_bytes)
-            yield Trial((model.name, shot.width, shot.height), pace.recipe, pace.seconds, peak or None)
+            yield MeasuredTrial(
+                (model.name, shot.width, shot.height), pace.recipe, pace.seconds, peak or None
+            )

@@ -34,7 +34,7 @@ _PROMPTS = ("a lighthouse on a cliff above the sea", "a red bicycle in front of 
 _HARMLESS = "flat_image"
 
 
-class Candidate(NamedTuple):
+class ModelRecipe(NamedTuple):
     """A recipe to be measured."""
 
     model: Model
@@ -44,7 +44,7 @@ class Candidate(NamedTuple):
 class Trial:
     """`run` once. `unwanted` ends it before its next step; `stop` ends it at once, with the engine."""
 
-    def __init__(self, of: Candidate, engine: EngineClient, library: Library, joined: Joined) -> None:
+    def __init__(self, of: ModelRecipe, engine: EngineClient, library: Library, joined: Joined) -> None:
         self.of = of
         #: What the engine's session goes by.
         self.over = threading.Event()

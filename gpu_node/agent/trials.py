@@ -20,7 +20,7 @@ from common.work import work_of
 from gpu_node.agent.batch import NodeContext
 from gpu_node.agent.engine_session import BatchOver
 from gpu_node.agent.progress import Progress
-from gpu_node.agent.trial import Candidate, Trial
+from gpu_node.agent.trial import ModelRecipe, Trial
 from gpu_node.errors import RenderError
 from gpu_node.measured import Measured, MeasuredRecipes
 
@@ -118,10 +118,10 @@ class Trials:
                 self._changed.wait(rest_s if idle else None)
         return False
 
-    def _candidates(self) -> list[Candidate]:
+    def _candidates(self) -> list[ModelRecipe]:
         """Recipes that fit, of models whose files are here; those first that have an alternative."""
         offer, library = self._context.offers.offer(), self._context.library
-        found: list[list[Candidate]] = []
+        found: list[list[ModelRecipe]] = []
         for name in offer.models:
             model = library.catalog.models.get(name)
             if model is None or name in offer.fetches:
@@ -131,10 +131,10 @@ class Trials:
             here = [
                 one for one in recipes if one.name not in missing and not library.needs(name, one.name, ())
             ]
-            found.append([Candidate(model, recipe) for recipe in here])
+            found.append([ModelRecipe(model, recipe) for recipe in here])
         return [one for some in sorted(found, key=lambda some: len(some) < 2) for one in some]
 
-    def _measure(self, due: Candidate, joined: Joined, over: threading.Event) -> bool:
+    def _measure(self, due: ModelRecipe, joined: Joined, over: threading.Event) -> bool:
         """Whether it is known now: measured, or not to be measured."""
         context = self._context
         trial = Trial(due, context.engine, context.library, joined)
@@ -175,7 +175,7 @@ class Trials:
         finally:
             self._left_s -= trial.took_s
 
-    def _tell(self, joined: Joined, candidates: Sequence[Candidate]) -> None:
+    def _tell(self, joined: Joined, candidates: Sequence[ModelRecipe]) -> None:
         """Tell the farm what is known of these; one that does not hear it plans as before."""
         paces = tuple(
             RecipePace(
@@ -195,7 +195,7 @@ class Trials:
                 log.warning("the farm does not know what this node measured: %s", error)
 
 
-def _log(of: Candidate, measured: Measured) -> None:
+def _log(of: ModelRecipe, measured: Measured) -> None:
     model, recipe = of
     if measured.image_s is None:
         log.warning("%s was not measured by %s: %s", model.name, recipe.name, measured.problem)

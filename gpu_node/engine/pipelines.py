@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 
-from common.catalog import lora_parts
+from common.catalog import EIGHT_BITS, lora_parts
 from gpu_node.engine.loras import apply_loras, changeable_parts, remove_loras
 from gpu_node.engine.placement import ENCODERS, DevicePlacement, denoiser_of, free_caches
+from gpu_node.engine.quantisation import looking_full, store_as_fp8, store_as_int8
 from gpu_node.engine.text import Texts
 from gpu_node.engine.weights import check_complete, check_weights, checkpoint_of, load_gguf, load_originals
 from gpu_node.errors import RenderError, first_line, is_out_of_memory
@@ -79,8 +80,8 @@ class LoadedModelSlot:
         if load.gguf is not None:
             verify_file(load.model, load.gguf.file, load.gguf.identity, self._hashes)
         absent: dict[str, Any] = dict.fromkeys(_unchanged_encoders(load))
-        if load.quantisation == "fp8":
-            pipe = self._load_as_fp8(load, absent)
+        if load.quantisation in EIGHT_BITS:
+            pipe = self._load_in_8_bits(load, absent)
         else:
             pipe = load_pipeline(load, **absent)
 
@@ -97,25 +98,25 @@ class LoadedModelSlot:
             scheduler=pipe.scheduler,
         )
 
-    def _load_as_fp8(self, load: Load, absent: dict[str, Any]) -> Any:
+    def _load_in_8_bits(self, load: Load, absent: dict[str, Any]) -> Any:
         """The denoiser is read and cast first: the host never holds its 16 bits beside all the rest."""
         last = load.weights.keys() - lora_parts(load.weights)
         pipe = load_pipeline(load, **dict.fromkeys(last))
-        # Before casting: a LoRA cannot be set on weights that are already stored as fp8.
-        self._check_loras(load)
-        apply_loras(pipe, load.loras, load.pipeline)
-        store_as_fp8(denoiser_of(pipe), getattr(torch, load.compute_dtype))
+        compute = getattr(torch, load.compute_dtype)
+        if load.quantisation == "fp8":
+            store_as_fp8(denoiser_of(pipe), compute)
+        else:
+            store_as_int8(denoiser_of(pipe), compute, self._device)
         free_caches()
         return load_pipeline(load, **absent | _parts_of(pipe))
 
     def _set_loras(self, model: LoadedModel, load: Load) -> None:
-        if load.quantisation == "fp8":
-            return
         if model.load.loras or load.loras:
             self._check_loras(load)
             model.placement.attach_encoders()
             remove_loras(model.pipe)
-            apply_loras(model.pipe, load.loras, load.pipeline)
+            with looking_full(denoiser_of(model.pipe), getattr(torch, load.compute_dtype)):
+                apply_loras(model.pipe, load.loras, load.pipeline)
             if changeable_parts(type(model.pipe)) & set(ENCODERS):
                 # A LoRA may change the text encoder.
                 model.texts.forget()
@@ -135,7 +136,7 @@ def load_pipeline(load: Load, **given: Any) -> Any:
     """
     import diffusers
 
-    if load.quantisation not in ("none", "fp8") and load.gguf is None:
+    if load.quantisation not in ("none", *EIGHT_BITS) and load.gguf is None:
         raise RenderError("load_error", f"{load.model}: this node cannot load {load.quantisation} weights")
     family = getattr(diffusers, load.pipeline, None)
     if family is None:
@@ -191,24 +192,15 @@ def _parts_of(pipe: Any) -> dict[str, Any]:
     return {name: part for name, part in pipe.components.items() if part is not None}
 
 
-def store_as_fp8(denoiser: Any, compute_dtype: torch.dtype) -> None:
-    """Keep weights that were read as bfloat16 in 8 bits; each layer makes full ones while it computes."""
-    denoiser.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=compute_dtype)
-    for tensor in (*denoiser.parameters(), *denoiser.buffers()):
-        if tensor.dtype == torch.bfloat16:
-            tensor.data = tensor.data.to(compute_dtype)
-
-
 def _dtypes(load: Load) -> dict[str, torch.dtype]:
-    """Torch dtype by component; what becomes fp8 is read in 16 bits."""
+    """Torch dtype by component; what is to have 8 bits is read in 16."""
     compute = getattr(torch, load.compute_dtype)
-    read = {"fp8": torch.bfloat16}
+    read = dict.fromkeys(EIGHT_BITS, torch.bfloat16)
     found = {part: read.get(name) or getattr(torch, name, compute) for part, name in load.weights.items()}
     return found | {"default": compute}
 
 
 def _same_model(held: Load, wanted: Load) -> bool:
-    """Whether only the LoRAs differ, and they can be changed on the held weights."""
+    """Whether only the LoRAs differ."""
     without = {"loras": ()}
-    changeable = wanted.quantisation != "fp8" or held.loras == wanted.loras
-    return changeable and held.model_copy(update=without) == wanted.model_copy(update=without)
+    return held.model_copy(update=without) == wanted.model_copy(update=without)

@@ -189,9 +189,14 @@ def test_a_text_is_encoded_anew_for_another_clip_skip_or_weight(
         ("flux2-klein-4b", "fp8-fp32"),
         ("qwen-image", "fp8-tiled"),
         ("z-image-turbo", "fp8-small"),
+        ("flux1-dev", "int8"),
+        ("chroma1-hd", "int8-fp32"),
+        ("flux2-klein-4b", "int8-fp32"),
+        ("qwen-image", "int8"),
+        ("z-image-turbo", "int8-small"),
     ],
 )
-def test_every_family_that_is_held_as_fp8_renders(
+def test_every_family_that_is_held_in_8_bits_renders(
     engine: EngineClient, folder_of: Callable[[str], Path], model: str, recipe: str
 ) -> None:
     known = load_catalog().models[model]

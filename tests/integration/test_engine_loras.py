@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -64,19 +66,36 @@ def test_a_model_that_had_a_lora_renders_like_one_in_a_fresh_process(
     fresh.stop()
 
 
-def test_a_lora_works_on_weights_stored_as_fp8(engine: EngineClient, tiny_model: Path, lora: Path) -> None:
-    one = shot()
-    small = {
-        "quantisation": "fp8",
-        "weights": {"text_encoder": "float32", "transformer": "fp8", "vae": "float32"},
-    }
-    ask(engine, load_command(tiny_model, **small))
-    plain = pixels(render(engine, one)[one.id])
+@pytest.mark.parametrize("format_", ["fp8", "int8"])
+def test_a_lora_changes_on_weights_of_8_bits_without_another_look_at_the_model(
+    engine: EngineClient, tiny_model: Path, lora: Path, tmp_path: Path, format_: str
+) -> None:
+    weights = {"text_encoder": "float32", "transformer": format_, "vae": "float32"}
+    small = {"quantisation": format_, "weights": weights}
+    one, moved = shot(seed=5), tmp_path / "model"
+    shutil.copytree(tiny_model, moved)
 
-    loaded = ask(engine, load_command(tiny_model, loras=(engine_lora(lora),), **small))[-1]
+    def shown(*loras: protocol.EngineLora) -> bytes:
+        assert isinstance(ask(engine, load_command(moved, loras=loras, **small))[-1], protocol.Completed)
+        return pixels(render(engine, one)[one.id])
 
-    assert isinstance(loaded, protocol.Completed)
-    assert pixels(render(engine, one)[one.id]) != plain
+    plain = shown()
+    # The text encoder is read when the first text is encoded, and nothing after that.
+    shutil.rmtree(moved)
+    half, whole = (shown(engine_lora(lora, weight=weight)) for weight in (0.5, 1.0))
+
+    assert len({plain, half, whole}) == 3
+    assert shown() == plain
+    # Weights of 8 bits change a picture less than a LoRA does.
+    ask(engine, load_command(tiny_model, loras=(engine_lora(lora),)))
+    full = pixels(render(engine, one)[one.id])
+    assert distance(whole, full) < distance(plain, full) / 2
+
+
+def distance(one: bytes, other: bytes) -> float:
+    """Mean difference of two pictures in grey levels."""
+    first, second = (numpy.frombuffer(each, dtype="uint8").astype("int16") for each in (one, other))
+    return float(abs(first - second).mean())
 
 
 def test_a_lora_of_which_only_a_part_fits_is_refused(
