@@ -192,7 +192,7 @@ def test_a_text_is_encoded_anew_for_another_clip_skip_or_weight(
         ("flux1-dev", "int8"),
         ("chroma1-hd", "int8-fp32"),
         ("flux2-klein-4b", "int8-fp32"),
-        ("qwen-image", "int8"),
+        ("qwen-image", "int8-tiled"),
         ("z-image-turbo", "int8-small"),
     ],
 )

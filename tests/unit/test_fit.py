@@ -17,6 +17,7 @@ from common.fit import (
     Seen,
     fit,
     fits_class,
+    fitting,
     forwards_per_step,
     peak_bytes,
     ram_bytes,
@@ -54,7 +55,7 @@ def refused(answer: Fit | Misfit) -> str:
     [
         # GiB. The passes are those that docs/explanation/fit.md promises at least.
         (8, "gguf-q4-fp32", 4.5, 5.6, 1),
-        (12, "fp8", 7.5, 8.5, 4),
+        (12, "int8", 7.5, 8.5, 4),
         (16, "bf16", 13.0, 14.0, 4),
         (24, "bf16", 13.0, 14.0, 12),
     ],
@@ -106,7 +107,7 @@ def test_a_misfit_that_a_gguf_file_mends_says_so(without_gguf: Catalog) -> None:
     turbo, flux = without_gguf.models["z"], without_gguf.models["flux"]
 
     assert refused(fits_class(shot_of(turbo), turbo, 8)) == (
-        "z needs compute capability 8.0 or newer; GTX 1070 has 6.1; "
+        "z needs compute capability 7.5 or newer; GTX 1070 has 6.1; "
         "a Q4 GGUF file mends it: `farm models add FILE.gguf --like z`"
     )
     assert refused(fits_class(shot_of(flux), flux, 12)).endswith(
@@ -253,11 +254,29 @@ def test_what_fits_stays_below_the_card_and_whatever_is_smaller_fits_too(
     ],
 )
 def test_the_fastest_of_the_measured_recipes_that_fit_is_taken(paces: dict[str, float], recipe: str) -> None:
-    model = replace(TURBO, recipes=tuple(one for one in TURBO.recipes if one.name != "int8"))
     seen = Seen(paces=paces, ceilings={"gguf-q4-fp32": 0})
-    assert taken(fit(SQUARE, model, REFERENCE_CARDS[24], seen)).recipe.name == recipe
+    assert taken(fit(SQUARE, TURBO, REFERENCE_CARDS[24], seen)).recipe.name == recipe
 
 
 def test_a_fast_recipe_that_does_not_fit_is_not_taken() -> None:
     seen = Seen(paces={"bf16": 0.1, "fp8": 1.0})
     assert taken(fit(SQUARE, TURBO, REFERENCE_CARDS[12], seen)).recipe.name != "bf16"
+
+
+@pytest.mark.parametrize(("vram_class", "recipe"), [(6, "fp16-small"), (8, "fp32-small"), (12, "fp16")])
+def test_sd15_renders_a_megapixel_on_small_cards_in_tiles(vram_class: int, recipe: str) -> None:
+    model = CATALOG.models["sd15"]
+    assert taken(fits_class(shot_of(model), model, vram_class)).recipe.name == recipe.removesuffix("-small")
+    large = shot_of(model, width=1024, height=1024)
+    assert taken(fits_class(large, model, vram_class)).recipe.name == recipe
+
+
+@pytest.mark.parametrize("name", ["z-image-turbo", "flux1-dev", "chroma1-hd", "flux2-klein-4b", "qwen-image"])
+def test_a_card_of_turing_prefers_what_is_known_to_work_and_may_multiply_in_int8(name: str) -> None:
+    model = CATALOG.models[name]
+    turing = replace(REFERENCE_CARDS[24], name="Quadro RTX 6000", compute_capability=(7, 5))
+    names = [one.recipe.name for one in fitting(shot_of(model), model, turing)]
+    assert names[-1] == "int8-fp32"
+    assert len(names) > 1
+    pascal = replace(turing, name="Tesla P40", compute_capability=(6, 1))
+    assert [one.recipe.name for one in fitting(shot_of(model), model, pascal)] == names[:-1]

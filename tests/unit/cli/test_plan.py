@@ -89,7 +89,7 @@ def test_a_plan_tells_every_class_how_it_takes_z_image_turbo(farm: Farm, tmp_pat
     report = json.loads(farm("plan", manifest(tmp_path, TURBO), "--json").out)
     (line,) = report["plan"]["lines"]
     takes = {take["vram_class"]: take for take in line["takes"]}
-    assert [takes[size]["recipe"] for size in (8, 12, 16, 24)] == ["gguf-q4-fp32", "fp8", "bf16", "bf16"]
+    assert [takes[size]["recipe"] for size in (8, 12, 16, 24)] == ["gguf-q4-fp32", "int8", "bf16", "bf16"]
     assert takes[8]["peak_bytes"] < 7.3 * 2**30 < takes[16]["peak_bytes"]
 
 
@@ -106,8 +106,8 @@ def test_a_plan_says_first_how_many_then_how_long_how_much_what_fits_and_samples
         "EUR per 1,000 images",
         "\nbasis  interpolated and published, good to a factor of two (--cards: for each card)",
         "\nrates  0.3 EUR per kWh, host 50 W; owned card per hour: 6 GB 0.005,",
-        "1024×1024      8       6  286  225  33  22  3.9  3.4",
-        "6 GB gguf-q4-fp32 5.0 GiB, 12 GB fp8 8.1 GiB, 16 GB bf16",
+        "1024×1024      8       6  286  225     22  3.9  3.4",
+        "6 GB gguf-q4-fp32 5.0 GiB, 12 GB int8 8.1 GiB, 16 GB bf16",
         "red mug",
     )
     places = [ran.out.find(said) for said in order]
@@ -233,7 +233,7 @@ def test_models_are_listed_with_classes_licence_and_identity(farm: Farm) -> None
     views = {view["name"]: view for view in json.loads(farm("models", "--json").out)}
     turbo = views["z-image-turbo"]
     assert (turbo["family"], turbo["license"], turbo["identity"]) == ("z-image", "apache-2.0", None)
-    assert {each["vram_class"]: each["recipe"] for each in turbo["classes"]}[12] == "fp8"
+    assert {each["vram_class"]: each["recipe"] for each in turbo["classes"]}[12] == "int8"
     assert [lora["name"] for lora in turbo["loras"]] == ["ana_v2", "bo_v1"]
     assert "flux-non-commercial (non-commercial)" in farm("models").out
 
