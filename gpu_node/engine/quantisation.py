@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from gpu_node.engine.placement import free_caches
+
 #: Bytes that hold a weight, whatever it computes in.
 _STORAGE = (torch.float8_e4m3fn, torch.int8)
 #: Kernels for int8 need more rows than this, and multiples of this in both other dimensions.
@@ -32,12 +34,12 @@ def store_as_int8(denoiser: Any, compute_dtype: torch.dtype, device: str) -> Non
     for the device, weights are only stored in int8.
     """
     multiplies = _has_kernels(device)
-    for name, module in list(denoiser.named_modules()):
-        for child, layer in list(module.named_children()):
-            # Blocks are numbered; the layers outside are few, small and sensitive.
-            in_block = any(part.isdecimal() for part in name.split("."))
-            if in_block and type(layer) is torch.nn.Linear and _divides(layer):
-                setattr(module, child, Int8Linear(layer, device, multiplies=multiplies))
+    # By name, so that each layer is given up before the next is rounded.
+    for name in [name for name, layer in denoiser.named_modules() if _is_of_block(name, layer)]:
+        parent, _, child = name.rpartition(".")
+        block = denoiser.get_submodule(parent)
+        setattr(block, child, Int8Linear(getattr(block, child), device, multiplies=multiplies))
+        free_caches()
     _compute_in(denoiser, compute_dtype)
 
 
@@ -56,7 +58,8 @@ class Int8Linear(torch.nn.Linear):
         self.weight = torch.nn.Parameter(weight.to(layer.weight.device), requires_grad=False)
         self.register_buffer("scale", scale.to(layer.weight.device).flatten())
         self.bias = layer.bias
-        self._multiplies = multiplies
+        # Kernels take only such sizes.
+        self._multiplies = multiplies and not (self.in_features % _MULTIPLE or self.out_features % _MULTIPLE)
 
     def forward(self, given: torch.Tensor) -> torch.Tensor:
         rows = given.reshape(-1, self.in_features)
@@ -118,8 +121,9 @@ def _has_kernels(device: str) -> bool:
         return False
 
 
-def _divides(layer: torch.nn.Linear) -> bool:
-    return not (layer.in_features % _MULTIPLE or layer.out_features % _MULTIPLE)
+def _is_of_block(name: str, layer: Any) -> bool:
+    """Whether it is a linear layer of a numbered block; those outside are few, small and sensitive."""
+    return type(layer) is torch.nn.Linear and any(part.isdecimal() for part in name.split(".")[:-1])
 
 
 def _rounded(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -51,11 +51,15 @@ print(max(seen) - seen[0])
 """
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
-def test_loading_fp8_takes_no_more_of_the_host_than_is_predicted(tmp_path: Path, dtype: str) -> None:
+@pytest.mark.parametrize(
+    ("held", "dtype"), [("fp8-fp32", "bfloat16"), ("fp8-fp32", "float32"), ("int8-fp32", "float32")]
+)
+def test_loading_8_bits_takes_no_more_of_the_host_than_is_predicted(
+    tmp_path: Path, held: str, dtype: str
+) -> None:
     components = save_medium_z_image(tmp_path / "model", dtype)
     klein = load_catalog().models["flux2-klein-4b"]
-    recipe = klein.recipe("fp8-fp32")
+    recipe = klein.recipe(held)
     command = load_command(
         tmp_path / "model",
         compute_dtype=recipe.compute_dtype,

@@ -33,6 +33,12 @@ def test_a_layer_in_int8_gives_nearly_the_same(
     assert float(off.max()) < 0.03
 
 
+def test_a_layer_whose_size_no_kernel_takes_is_only_stored_in_int8() -> None:
+    full, given = layer(60, 50), torch.randn(40, 60)
+    with torch.no_grad():
+        assert torch.allclose(Int8Linear(full, "cpu")(given), full(given), atol=0.05)
+
+
 def test_rows_that_are_zero_stay_so() -> None:
     with torch.no_grad():
         found = Int8Linear(layer(bias=False), "cpu")(torch.zeros(20, 64))
@@ -54,8 +60,7 @@ def test_only_layers_of_blocks_are_stored_in_int8_and_the_rest_in_the_dtype_that
 
     dtypes = {name: tensor.dtype for name, tensor in denoiser.named_parameters()}
     assert {name for name, dtype in dtypes.items() if dtype == torch.int8} == {
-        "layers.0.to_q.weight",
-        "layers.1.to_q.weight",
+        f"layers.{block}.{name}.weight" for block in (0, 1) for name in ("to_q", "odd")
     }
     assert {dtype for dtype in dtypes.values() if dtype != torch.int8} == {torch.float32}
 
