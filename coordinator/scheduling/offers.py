@@ -179,7 +179,9 @@ def option_for(member: Member, line: Line, images: int, backlog: Backlog, now: f
 
 
 def load_seconds(member: Member, work: WorkSample, placement: Placement) -> float:
-    return 0.0 if member.loaded[0] == work.model else member.loads.get(work.model, placement.load_s)
+    """Seconds before the first image."""
+    loaded = member.loaded[0] == work.model
+    return placement.start_s + (0.0 if loaded else member.loads.get(work.model, placement.load_s))
 
 
 def expected_pace(member: Member, model: str, placement: Placement, backlog: Backlog) -> float | None:

@@ -24,6 +24,8 @@ class Placement(NamedTuple):
     pace_s: float | None = None
     #: The same for loading the model.
     load_s: float = 0.0
+    #: Seconds before the first image of each batch, even if the model is loaded.
+    start_s: float = 0.0
     #: Energy of a megapixel-forward in joules, estimated for such cards; None: nothing tells.
     joules: float | None = None
 
