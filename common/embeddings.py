@@ -92,6 +92,26 @@ def texts_of(shots: Iterable[Shot], guided_above: float | None) -> list[Embedded
     return list(found)
 
 
+def texts_key(shot: Shot, guided_above: float | None) -> str:
+    """32 hex digits: equal for shots whose texts have the same embeddings, if nodes encode alike."""
+    loras = [[use.identity, *use.weights] for use in shot.loras]
+    return _digest([shot.model_identity, shot.realm, loras, texts_of([shot], guided_above)])[:32]
+
+
+class Embedded(NamedTuple):
+    """How nodes encode texts whose embeddings are stored: what decides them besides model, LoRAs and text."""
+
+    #: Text encoder to the torch dtype of its weights.
+    dtypes: dict[str, str]
+    #: Package to version.
+    versions: dict[str, str]
+
+    @property
+    def key(self) -> str:
+        """8 hex digits."""
+        return _digest(self._asdict())[:8]
+
+
 def embedding_key(encoding: str, realm: str, text: EmbeddedText) -> str:
     """The key, 64 hex digits, of the embedding of `text` by `TextEncoding.key`; realms share none.
 
@@ -114,7 +134,7 @@ def _torch_dtype(weights: str, compute_dtype: str) -> str:
 
 
 def encoding_versions(installed: Mapping[str, str]) -> dict[str, str]:
-    return {package: installed[package] for package in _LIBRARIES}
+    return {package: installed.get(package, "") for package in _LIBRARIES}
 
 
 def may_change_text(tensors: Iterable[str]) -> bool:

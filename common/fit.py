@@ -14,6 +14,7 @@ from typing import NamedTuple, get_args
 from common.cards import REFERENCE_CARDS
 from common.catalog import BYTES_PER_PARAMETER, EIGHT_BITS, Model, Phase, Recipe, lora_parts, phase_of
 from common.catalog.samplers import forwards_of
+from common.embeddings import encoder_dtypes
 from common.nodes import VRAM_CLASSES, Card
 from common.shot import Shot
 from common.units import format_gib, format_size
@@ -41,6 +42,8 @@ class Fit:
     pass_size: int
     #: Predicted peak memory for a pass of `pass_size` images.
     pass_peak_bytes: int
+    #: Whether there is room for the text encoders; without them, embeddings must come from the store.
+    encodes: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +73,16 @@ class Seen:
     peaks: Mapping[str, Peak] = field(default_factory=dict)
     #: Seconds per megapixel-forward in an image of the model's usual settings.
     paces: Mapping[str, float] = field(default_factory=dict)
+    #: Text encoder to the dtype in which the store has all embeddings of the work; None: it has not.
+    embedded: Mapping[str, str] | None = None
 
 
 def fit(shot: Shot, model: Model, card: Card, seen: Seen | None = None) -> Fit | Misfit:
     """Returns the fastest recipe of `model` with which `card` can render `shot`, or why there is none.
 
     The catalog's order is the estimate: a recipe takes the place of an earlier one if both were measured and
-    it was faster. Measurements in `seen`, by cards of the same type, also correct the predicted memory.
+    it was faster. Measurements in `seen`, by cards of the same type, also correct the predicted memory. If no
+    recipe fits and the embeddings are stored, one does that fits without text encoders.
     """
     seen = seen or Seen()
     if card.vram_class < model.min_class:
@@ -84,7 +90,7 @@ def fit(shot: Shot, model: Model, card: Card, seen: Seen | None = None) -> Fit |
             f"{model.name} is kept for cards of {model.min_class} GB and more (min_class in the catalog)"
         )
     computed = list(runnable(model, card))
-    if found := fitting(shot, model, card, seen):
+    if found := fitting(shot, model, card, seen) or _without_encoders(shot, model, card, seen):
         return _fastest(found, seen.paces)
     remedy = _gguf_remedy(shot, model, card)
     untried = [recipe for recipe in computed if seen.ceilings.get(recipe.name) != 0]
@@ -99,6 +105,16 @@ def fitting(shot: Shot, model: Model, card: Card, seen: Seen | None = None) -> l
     """Returns how the card renders the shot by each recipe that it can follow, in the catalog's order."""
     recipes = runnable(model, card)
     return [found for recipe in recipes if (found := _fit(shot, model, recipe, card, seen or Seen()))]
+
+
+def _without_encoders(shot: Shot, model: Model, card: Card, seen: Seen) -> list[Fit]:
+    """The same with embeddings from the store, by recipes that encode as those were."""
+    alike = (
+        recipe
+        for recipe in runnable(model, card)
+        if seen.embedded == encoder_dtypes(recipe.weights, recipe.compute_dtype)
+    )
+    return [found for recipe in alike if (found := _fit(shot, model, recipe, card, seen, encodes=False))]
 
 
 def plain_shot(model: Model) -> Shot:
@@ -148,18 +164,29 @@ def smallest_class(shot: Shot, model: Model, classes: Iterable[int] = VRAM_CLASS
     return answer
 
 
-def peak_bytes(shot: Shot, model: Model, recipe: Recipe, images: int = 1) -> int:
-    """Returns the predicted peak, in bytes, of a pass of `images` such shots with `recipe`."""
+def peak_bytes(shot: Shot, model: Model, recipe: Recipe, images: int = 1, *, encodes: bool = True) -> int:
+    """Returns the predicted peak, in bytes, of a pass of `images` such shots with `recipe`.
+
+    Unless the card `encodes`, it holds no text encoder that can be left out.
+    """
+    parts = _parts(model, encodes=encodes)
     return max(
-        _weights_bytes(model, recipe, phase)
+        _weights_bytes(model, recipe, phase, parts)
         + _lora_bytes(shot, model, recipe, phase)
         + model.activations.workspace
         + _activation_bytes(shot, model, recipe, phase, images)
         for phase in _PHASES
+        if encodes or phase != "encode"
     )
 
 
-def ram_bytes(model: Model, recipe: Recipe) -> int:
+def _parts(model: Model, *, encodes: bool) -> list[str]:
+    """The components that are loaded; of the text encoders only those that a LoRA can change are always."""
+    changeable = lora_parts(model.components)
+    return [part for part in model.components if encodes or phase_of(part) != "encode" or part in changeable]
+
+
+def ram_bytes(model: Model, recipe: Recipe, *, encodes: bool = True) -> int:
     """Returns the host memory, in bytes, for loading: all weights pass through it on their way to the card.
 
     A denoiser that is converted to 8 bits is first loaded in 16 bits, before the components that no LoRA can
@@ -169,12 +196,12 @@ def ram_bytes(model: Model, recipe: Recipe) -> int:
     for part in lora_parts(model.components):
         is_cast = recipe.weights[part] in EIGHT_BITS
         casting += 2 * model.components[part] if is_cast else _component_bytes(model, recipe, part)
-    return max(model_bytes(model, recipe), casting)
+    return max(model_bytes(model, recipe, encodes=encodes), casting)
 
 
-def model_bytes(model: Model, recipe: Recipe) -> int:
+def model_bytes(model: Model, recipe: Recipe, *, encodes: bool = True) -> int:
     """Returns the total size, in bytes, of the weights in the formats of `recipe`."""
-    return sum(_component_bytes(model, recipe, component) for component in model.components)
+    return sum(_component_bytes(model, recipe, part) for part in _parts(model, encodes=encodes))
 
 
 def forwards_per_step(shot: Shot, model: Model) -> int:
@@ -192,10 +219,12 @@ def peak_limit(card: Card) -> int:
     return int(card.usable_bytes * (1 - HEADROOM))
 
 
-def _fit(shot: Shot, model: Model, recipe: Recipe, card: Card, seen: Seen) -> Fit | None:
-    if ram_bytes(model, recipe) > card.ram_bytes:
+def _fit(
+    shot: Shot, model: Model, recipe: Recipe, card: Card, seen: Seen, *, encodes: bool = True
+) -> Fit | None:
+    if ram_bytes(model, recipe, encodes=encodes) > card.ram_bytes:
         return None
-    peaks = _peaks(shot, model, recipe, seen)
+    peaks = _peaks(shot, model, recipe, seen, encodes=encodes)
     images = _pass_size(peaks, peak_limit(card), seen.ceilings.get(recipe.name, recipe.max_pass))
     if not images:
         return None
@@ -204,6 +233,7 @@ def _fit(shot: Shot, model: Model, recipe: Recipe, card: Card, seen: Seen) -> Fi
         peak_bytes=peaks[0].bytes,
         pass_size=images,
         pass_peak_bytes=peaks[images - 1].bytes,
+        encodes=encodes,
     )
 
 
@@ -232,9 +262,11 @@ class _PassPeak(NamedTuple):
     proven: bool
 
 
-def _peaks(shot: Shot, model: Model, recipe: Recipe, seen: Seen) -> list[_PassPeak]:
+def _peaks(shot: Shot, model: Model, recipe: Recipe, seen: Seen, *, encodes: bool) -> list[_PassPeak]:
     """Returns the peaks of passes of 1, 2, … images, scaled to match the largest measured pass."""
-    predicted = [peak_bytes(shot, model, recipe, images) for images in range(1, recipe.max_pass + 1)]
+    predicted = [
+        peak_bytes(shot, model, recipe, images, encodes=encodes) for images in range(1, recipe.max_pass + 1)
+    ]
     measured = seen.peaks.get(recipe.name)
     images = measured.forwards // forwards_at_once(shot, model) if measured else 0
     if measured is None or not images:
@@ -255,12 +287,8 @@ def _component_bytes(model: Model, recipe: Recipe, component: str) -> int:
     return int(model.components[component] * BYTES_PER_PARAMETER[recipe.weights[component]])
 
 
-def _weights_bytes(model: Model, recipe: Recipe, phase: Phase) -> int:
-    return sum(
-        _component_bytes(model, recipe, component)
-        for component in model.components
-        if _on_card(recipe, component, phase)
-    )
+def _weights_bytes(model: Model, recipe: Recipe, phase: Phase, parts: Iterable[str]) -> int:
+    return sum(_component_bytes(model, recipe, part) for part in parts if _on_card(recipe, part, phase))
 
 
 def _lora_bytes(shot: Shot, model: Model, recipe: Recipe, phase: Phase) -> int:

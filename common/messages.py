@@ -239,6 +239,8 @@ class Lease(Message):
     recipe: str
     #: Maximum number of images in one pass.
     pass_size: Annotated[int, Field(ge=1)]
+    #: Whether there is room for the text encoders; else a batch whose embeddings do not arrive is released.
+    encodes: bool = True
     shots: tuple[LeasedShot, ...]
 
 
@@ -319,6 +321,8 @@ class EmbeddingsReport(Message):
     #: Keys of stored embeddings that cannot be used; they are deleted.
     useless: Annotated[tuple[Sha256, ...], Field(max_length=256)] = ()
     uploads: Annotated[tuple[EmbeddingUpload, ...], Field(max_length=256)] = ()
+    #: Whether the store has the embeddings of all texts of the batch now.
+    complete: bool = False
 
 
 class Report(Message):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from common.catalog import Catalog
-from common.embeddings import embedding_key, texts_of
+from common.embeddings import Embedded, embedding_key, encoder_dtypes, texts_of
 from common.errors import Forbidden, Invalid
 from common.messages import EmbeddingsReport, EmbeddingsRequest, EmbeddingUpload, Grant, StoredEmbeddings
 from common.storage import EMBEDDINGS, Store
@@ -46,17 +46,30 @@ class SharedEmbeddings:
         Raises Forbidden for uploads by a node whose embeddings the farm does not take, Invalid for a key that
         belongs to no text of the batch.
         """
-        batch = self.ledger.texts(batch_id, report.token)
-        keys = self._keys(batch, report.encoding)
         asked = {*report.useless, *(upload.key for upload in report.uploads)}
+        # The last upload may take longer than a short batch.
+        batch = self.ledger.texts(batch_id, report.token, ended=report.complete and not asked)
+        keys = self._keys(batch, report.encoding)
         if asked and not (self.shared and batch.is_trusted):
             raise Forbidden("this farm takes no embeddings from this node")
         if strange := asked - keys:
             raise Invalid(f"embedding {min(strange)[:12]} is of no text of batch {batch_id}")
         self.traffic.embeddings(report.fetched, report.encoded, report.fallbacks)
+        self._remember(batch_id, batch, report)
         for key in report.useless:
             self.store.delete(EMBEDDINGS + key)
         return [self._grant(upload) for upload in report.uploads]
+
+    def _remember(self, batch_id: str, batch: BatchTexts, report: EmbeddingsReport) -> None:
+        """Let claims count on the embeddings of the batch, or no longer."""
+        if batch.counts and any(report.fallbacks.values()):
+            self.ledger.forget_embedded(batch_id)
+        elif report.complete and self.shared and batch.is_trusted:
+            model = self.catalog.models.get(batch.model)
+            for recipe in model.recipes if model else ():
+                if recipe.name == batch.recipe:
+                    dtypes = encoder_dtypes(recipe.weights, recipe.compute_dtype)
+                    self.ledger.note_embedded(batch_id, Embedded(dtypes, batch.versions))
 
     def _keys(self, batch: BatchTexts, encoding: str) -> set[str]:
         model = self.catalog.models.get(batch.model)
@@ -78,11 +91,13 @@ class SharedEmbeddings:
         return Grant(key=key, url=put.url, headers=put.headers)
 
 
-def clear_embeddings(store: Store, *, now: float, keep_hours: float) -> int:
+def clear_embeddings(store: Store, ledger: Ledger, *, now: float, keep_hours: float) -> int:
     """Delete embeddings that were stored before `keep_hours` ago; the number of them.
 
     `now` is in seconds since 1970. Raises Unavailable.
     """
+    # First, so that claims do not count on what is about to go.
+    ledger.forget_embedded_before(now - keep_hours * _HOUR_S)
     old = store.keys(EMBEDDINGS, stored_before=now - keep_hours * _HOUR_S)
     for key in old:
         store.delete(key)

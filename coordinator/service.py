@@ -184,7 +184,7 @@ def _loops(ledger: Ledger, publisher: Publisher, store: Store, settings: Setting
     clear = _as_leader(ledger, lambda: clear_quarantine(store, ledger, now=time.time()))
 
     def forget() -> None:
-        clear_embeddings(store, now=time.time(), keep_hours=keep_hours)
+        clear_embeddings(store, ledger, now=time.time(), keep_hours=keep_hours)
 
     return (
         Loop("leading", ledger.show_life, period_s=period_s),

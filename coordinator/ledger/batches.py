@@ -10,12 +10,14 @@ from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Row, Select, exists, func, or_, select
 
+from common.embeddings import encoding_versions
 from common.errors import Conflict, Gone, Invalid, NotFound, WrongToken
 from common.failures import MAX_ATTEMPTS, Blame, Failure, failure
 from common.messages import Ack, Close, GrantRequest, Report
 from common.states import AttemptEvent, AttemptState, BatchEvent, BatchState, ShotEvent, ShotState
 from coordinator.ledger.costs import card_seconds, phase_columns, work_charge
 from coordinator.ledger.duplicates import end_beaten, give_back, in_two_batches, take_from
+from coordinator.ledger.embedded import is_embedded
 from coordinator.ledger.endings import end_batch, whole_batch
 from coordinator.ledger.failure_policy import fail_shots
 from coordinator.ledger.measurements import Held, Pace, learn, note_out_of_memory, note_peaks
@@ -71,15 +73,20 @@ def granted_keys(connection: Connection, requests: Sequence[tuple[str, GrantRequ
     return [quarantine_key(batch_id, request.shot_id, request.sha256) for batch_id, request in requests]
 
 
-def texts(connection: Connection, batch_id: str, token: str) -> BatchTexts:
+def texts(connection: Connection, batch_id: str, token: str, *, ended: bool = False) -> BatchTexts:
     """See `Ledger.texts`."""
-    query = select(batches, nodes.c.terms, nodes.c.distrusted_at).join_from(batches, nodes)
+    facts = nodes.c.terms, nodes.c.distrusted_at, nodes.c.versions
+    query = select(batches, *facts).join_from(batches, nodes)
     row = connection.execute(query.where(batches.c.id == batch_id)).one_or_none()
     batch = must_match(batch_id, row, token)
-    _must_be_leased(batch_id, batch.state, batch.outcome)
+    if not ended:
+        _must_be_leased(batch_id, batch.state, batch.outcome)
     specs = select(shots.c.spec).join_from(attempts, shots).where(attempts.c.batch_id == batch_id)
     return BatchTexts(
         model=batch.model,
+        recipe=batch.recipe,
+        counts=is_embedded(batch.work_key),
+        versions=encoding_versions(batch.versions),
         shots=[shot_of(spec) for spec in connection.scalars(specs)],
         is_trusted=batch.terms != "volunteer" and batch.distrusted_at is None,
     )

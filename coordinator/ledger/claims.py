@@ -108,7 +108,7 @@ def _duplicate(write: Write, rules: Rules, claim: Claim, member: Member, lane: s
     if not rows or job is None:
         return None
     line = Line(copy.job_id, rows[0].work_key, max(row.min_class for row in rows))
-    if not isinstance(backlog.placed(member, line), Placement):
+    if line.work_key not in backlog.works or not isinstance(backlog.placed(member, line), Placement):
         return None
     option = option_for(member, line, len(rows), backlog, write.now)
     if affordable(member, option, job, rules.rates) < len(rows):
@@ -229,6 +229,7 @@ def _grant(
         "model": json.loads(rows[0].spec)["model"],
         "recipe": placement.recipe,
         "pass_size": placement.pass_size,
+        "encodes": placement.encodes,
         "state": BatchState.LEASED.value,
         "leased_at": write.now,
         "expires_at": write.now + rules.timing.lease_s,
@@ -283,6 +284,7 @@ def _lease(batch: Mapping[str, Any], ordered: Sequence[tuple[str, str, str]]) ->
         model=batch["model"],
         recipe=batch["recipe"],
         pass_size=batch["pass_size"],
+        encodes=batch["encodes"],
         shots=tuple(
             LeasedShot(id=shot, attempt_id=attempt, spec=json.loads(spec)) for attempt, shot, spec in ordered
         ),

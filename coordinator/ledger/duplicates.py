@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, exists, select, update
+from sqlalchemy import Row, Select, String, exists, literal, select, update
 
 from common.states import AttemptEvent, AttemptState, BatchState, ShotEvent, ShotState
 from coordinator.ledger.rules import Rules
@@ -30,9 +30,9 @@ def in_progress(write: Write, batch_id: str, lane: str) -> Sequence[Row[Any]]:
     None that has failed, was involved in a death, or was duplicated before.
     """
     leased = batches.c.id == batch_id, batches.c.state == plain(BatchState.LEASED), batches.c.lane == lane
-    query = select(batches.c.pass_size).where(*leased, batches.c.duplicates.is_(None))
-    pass_size = write.connection.scalar(query)
-    if pass_size is None:
+    query = select(batches.c.pass_size, batches.c.work_key).where(*leased, batches.c.duplicates.is_(None))
+    batch = write.connection.execute(query).one_or_none()
+    if batch is None:
         return ()
     twins, theirs = attempts.alias(), batches.alias()
     before = exists().where(
@@ -40,8 +40,9 @@ def in_progress(write: Write, batch_id: str, lane: str) -> Sequence[Row[Any]]:
     )
     spotless = shots.c.attempts == 0, shots.c.crashes == 0, ~before
     running = attempts.c.batch_id == batch_id, attempts.c.state == plain(AttemptState.RUNNING)
-    columns = shots.c.id, shots.c.spec, shots.c.min_class, shots.c.work_key
-    first = select(attempts.c.shot_id).where(*running).order_by(attempts.c.place).limit(pass_size)
+    # Its work key: that of its shots changes with what is known of their texts.
+    columns = shots.c.id, shots.c.spec, shots.c.min_class, literal(batch.work_key, String).label("work_key")
+    first = select(attempts.c.shot_id).where(*running).order_by(attempts.c.place).limit(batch.pass_size)
     ids = write.connection.scalars(first).all()
     found: Select[Any] = select(*columns).where(shots.c.id.in_(ids), *spotless)
     return sorted(write.connection.execute(found), key=lambda row: ids.index(row.id))

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, Table, exists, or_, select
 
+from common.embeddings import encoding_versions
 from common.states import AttemptState, BatchState, NodeState
 from coordinator.ledger.schema import attempts, batches, loads, nodes, plain, speeds
 from coordinator.scheduling.backlog import Backlog
@@ -49,6 +50,7 @@ def _member(row: Row[Any], paces: dict[str, float], loading: dict[str, float]) -
         loaded=(row.loaded_model, frozenset(row.loaded_loras)),
         speeds=paces,
         loads=loading,
+        versions=encoding_versions(row.versions),
     )
 
 

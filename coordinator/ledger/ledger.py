@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 
 from common.catalog import Catalog
+from common.embeddings import Embedded
 from common.errors import Conflict, FarmError, Gone, NotFound
 from common.messages import (
     Ack,
@@ -61,6 +62,7 @@ from coordinator.ledger import (
     views,
 )
 from coordinator.ledger.claims import claimer, compose, recall
+from coordinator.ledger.embedded import forget_before, forget_embedded, note_embedded
 from coordinator.ledger.endings import end_held
 from coordinator.ledger.explain import explain
 from coordinator.ledger.fleet import in_service
@@ -71,7 +73,7 @@ from coordinator.ledger.measurements import memory_views
 from coordinator.ledger.rules import Incident, Rules
 from coordinator.ledger.submit import begin_job, fill_job
 from coordinator.ledger.sweep import Grace, sweep
-from coordinator.ledger.transactions import Transactions, all_or_each
+from coordinator.ledger.transactions import Transactions, Write, all_or_each
 from coordinator.ledger.transitions import chunks, drop_unwanted
 from coordinator.scheduling.backlog import Backlog
 from coordinator.scheduling.changes import CatalogChanged
@@ -400,10 +402,32 @@ class Ledger:
         with self._transactions.read() as connection:
             return all_or_each(partial(batches.granted_keys, connection), requests)
 
-    def texts(self, batch_id: str, token: str) -> records.BatchTexts:
-        """The shots of a leased batch, of which embeddings are shared. Raises NotFound, or Gone."""
+    def texts(self, batch_id: str, token: str, *, ended: bool = False) -> records.BatchTexts:
+        """The shots of a batch, of which embeddings are shared. Raises NotFound, or Gone.
+
+        The batch must be leased, unless it may have `ended`.
+        """
         with self._transactions.read() as connection:
-            return batches.texts(connection, batch_id, token)
+            return batches.texts(connection, batch_id, token, ended=ended)
+
+    def note_embedded(self, batch_id: str, embedded: Embedded) -> None:
+        """Let claims count on the embeddings of a batch, which the store has."""
+        self._until_done(lambda write: note_embedded(write, batch_id, embedded))
+
+    def forget_embedded(self, batch_id: str) -> None:
+        """Let claims no longer count on the embeddings of a batch, which the store lacks."""
+        self._until_done(lambda write: forget_embedded(write, batch_id))
+
+    def forget_embedded_before(self, at: float) -> None:
+        """The same of those that were noted before a time, in seconds since 1970."""
+        self._until_done(lambda write: forget_before(write, at))
+
+    def _until_done(self, step: Callable[[Write], bool]) -> None:
+        """Repeat a step, each in a transaction of its own, as long as it returns True."""
+        more = True
+        while more:
+            with self._transactions.write() as write:
+                more = step(write)
 
     def reports(self, reports: Sequence[tuple[str, Report]]) -> list[records.Reported | FarmError]:
         """Record shots as delivered or failed, many in one commit; repeated reports change nothing.

@@ -20,6 +20,11 @@ class BatchTexts:
     """What a leased batch says of its texts."""
 
     model: str
+    recipe: str
+    #: Whether claims counted on their embeddings.
+    counts: bool
+    #: Of the node: package to version.
+    versions: dict[str, str]
     shots: list[Shot]
     #: Whether what its node computes may enter images that others render.
     is_trusted: bool
@@ -55,6 +60,8 @@ class PlacedShot(NamedTuple):
     #: GiB; 0 if no class fits: the shot becomes unschedulable with `reason`.
     min_class: int
     reason: str = ""
+    #: `common.embeddings.texts_key`.
+    texts: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

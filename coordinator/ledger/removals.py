@@ -149,7 +149,7 @@ def _enter(write: Write, old: Row[str], new: Shot, job_id: str) -> ShotState:
     """Add a shot with the same work key as `old`, or reset it if it exists but was given up."""
     state = ShotState.WAITING if old.min_class else ShotState.UNSCHEDULABLE
     row = {"id": new.id, "state": state.value, "spec": spec_of(new)}
-    same = {name: getattr(old, name) for name in ("work_key", "min_class")}
+    same = {name: getattr(old, name) for name in ("work_key", "min_class", "texts")}
     insert_new(write.connection, shots, [row | same])
     now = select(shots.c.state).where(shots.c.id == new.id)
     state = ShotState(write.connection.execute(now).scalar_one())

@@ -185,6 +185,19 @@ works = Table(
     #: Simultaneous forward passes per image.
     must("forwards", Integer, "1"),
     must("sample", Text),
+    #: `common.embeddings.Embedded` of shots whose texts are all embedded in the store.
+    may("embedded", JSON),
+)
+
+#: Texts of shots that are embedded in the store (`common.embeddings.texts_key`), how, and since when.
+embedded_texts = Table(
+    "embedded_texts",
+    metadata,
+    Column("texts", String, primary_key=True),
+    must("dtypes", JSON),
+    must("versions", JSON),
+    must("at", Double),
+    Index("embedded_texts_by_age", "at"),
 )
 
 #: Largest pass that a type of card can take after a larger one ran out of memory; 0: a single image did.
@@ -245,6 +258,9 @@ shots = Table(
     must("reason", Text, ""),
     #: Number of deletions of its image; part of the key of the next image.
     must("deletions", Integer, "0"),
+    #: `common.embeddings.texts_key`; empty for shots of earlier versions.
+    must("texts", String, ""),
+    partial_index("shots_by_texts", "texts", where="state = 'waiting'"),
     partial_index("shots_unschedulable", "work_key", where="state = 'unschedulable'"),
     partial_index("shots_failed", "id", where="state = 'failed'"),
 )
@@ -383,6 +399,8 @@ batches = Table(
     must("model", String),
     must("recipe", String),
     must("pass_size", Integer),
+    #: Whether its node has room for the text encoders.
+    must("encodes", Boolean, "true"),
     must("state", String),
     may("outcome", String),
     must("failure", String, ""),

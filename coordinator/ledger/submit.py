@@ -14,6 +14,7 @@ from common.shot import Shot
 from common.states import ShotEvent, ShotState
 from common.work import Work
 from coordinator.ledger.database import insert_new
+from coordinator.ledger.embedded import recognise
 from coordinator.ledger.jobs import job_row, open_job
 from coordinator.ledger.records import NewJob, PlacedShot, SubmittedJob
 from coordinator.ledger.schema import jobs, plain, shots, wants, works
@@ -109,6 +110,7 @@ class _Chunk:
         insert_new(write.connection, works, list(self._works.values()))
         new = [row for id_, row in self._rows.items() if id_ not in known]
         insert_new(write.connection, shots, new)
+        recognise(write, [row["id"] for row in new])
 
     def _row(self, one: PlacedShot) -> dict[str, Any]:
         return {
@@ -118,6 +120,7 @@ class _Chunk:
             "min_class": one.min_class,
             "spec": spec_of(one.planned.shot),
             "reason": one.reason,
+            "texts": one.texts,
         }
 
     def _revive(self, write: Write, known: dict[str, ShotState]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select
 
+from common.embeddings import Embedded
 from common.states import ShotState
 from coordinator.ledger.schema import plain, shots, waiting, wants, works
 from coordinator.ledger.specs import shot_of
@@ -62,7 +63,14 @@ def amounts(connection: Connection, job_id: str | None = None) -> Amounts:
 def samples(connection: Connection, work_keys: Collection[str]) -> dict[str, WorkSample]:
     rows = connection.execute(select(works).where(works.c.key.in_(work_keys)))
     return {
-        row.key: WorkSample(row.model, tuple(row.loras), row.amount, row.forwards, shot_of(row.sample))
+        row.key: WorkSample(
+            row.model,
+            tuple(row.loras),
+            row.amount,
+            row.forwards,
+            shot_of(row.sample),
+            Embedded(**row.embedded) if row.embedded else None,
+        )
         for row in rows
     }
 

@@ -168,6 +168,10 @@ class Backlog:
         answer = self.placement(line.work_key, member.card)
         if isinstance(answer, Placement) and answer.recipe in member.missing_recipes.get(work.model, ()):
             return f"the file for recipe {answer.recipe} of model {work.model} is not on this node"
+        if isinstance(answer, Placement) and not answer.encodes and not _encodes_alike(member, work):
+            return (
+                "its text encoder does not fit, and the embeddings are from other versions of the libraries"
+            )
         return answer
 
     def reach(self, lane: str, line: Line) -> Reach:
@@ -296,6 +300,7 @@ class Backlog:
             ceilings=self.ceilings.get((card.type, work_key), {}),
             peaks=self.peaks.get((card.type, work.size), {}),
             paces=self.paces.get((card.type, work.model), {}),
+            embedded=work.embedded and work.embedded.dtypes,
         )
 
     def _measure(self, change: PassLimited | PassMeasured | RecipeTimed | LimitsLifted) -> None:
@@ -487,3 +492,8 @@ class Backlog:
         if not self._uses[work_key]:
             for known in (self._uses, self.works, self._reaches, self._placements):
                 known.pop(work_key, None)
+
+
+def _encodes_alike(member: Member, work: WorkSample) -> bool:
+    """Whether the embeddings in the store are those that the node would compute."""
+    return work.embedded is not None and work.embedded.versions == member.versions

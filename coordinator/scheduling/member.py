@@ -33,6 +33,8 @@ class Member:
     speeds: dict[str, float]
     #: Model to the seconds that loading it was measured to take here.
     loads: dict[str, float] = field(default_factory=dict)
+    #: Libraries that decide its embeddings, to their versions.
+    versions: dict[str, str] = field(default_factory=dict)
 
     @property
     def serves(self) -> bool:
@@ -47,7 +49,8 @@ class Member:
     def abilities(self) -> tuple[object, ...]:
         """All that decides which work it can take; hashable."""
         missing = frozenset((model, *recipes) for model, recipes in self.missing_recipes.items())
-        return self.card, self.lanes, self.models, self.loras, missing, frozenset(self.aside)
+        versions = frozenset(self.versions.items())
+        return self.card, self.lanes, self.models, self.loras, missing, frozenset(self.aside), versions
 
     def lacks(self, work: WorkSample, min_class: int) -> str | None:
         """Why this node cannot take such shots, as far as its files and class tell; None if it can."""

@@ -28,6 +28,8 @@ class Placement(NamedTuple):
     start_s: float = 0.0
     #: Energy of a megapixel-forward in joules, estimated for such cards; None: nothing tells.
     joules: float | None = None
+    #: Whether it has room for the text encoders; else it takes embeddings from the store.
+    encodes: bool = True
 
 
 class Placer(Protocol):
@@ -57,6 +59,7 @@ def placing(catalog: Catalog) -> Placer:
             pace_s=seen.paces.get(answer.recipe.name, estimated_s),
             load_s=load_seconds(model, answer.recipe),
             joules=estimated_s and watts and estimated_s * watts,
+            encodes=answer.encodes,
         )
 
     return place

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple
 
+from common.embeddings import Embedded
 from common.shot import Shot
 
 
@@ -39,6 +40,8 @@ class WorkSample(NamedTuple):
     amount: float
     forwards: int
     shot: Shot
+    #: How all their texts are embedded in the store; None: some are not.
+    embedded: Embedded | None = None
 
     @property
     def loads(self) -> Loaded:

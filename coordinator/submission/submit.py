@@ -9,6 +9,7 @@ from pathlib import PurePath
 
 from common.cards import REFERENCE_CARDS
 from common.catalog import Catalog
+from common.embeddings import texts_key
 from common.errors import Conflict, Invalid, OverBudget
 from common.fit import Misfit, smallest_class
 from common.manifest.parse import parse_manifest
@@ -110,11 +111,12 @@ def _placed(shots: Iterable[PlannedShot], catalog: Catalog) -> Iterator[PlacedSh
         return work_of(kind, model), smallest_class(kind, model)
 
     for planned in shots:
+        guided_above = catalog.models[planned.shot.model].family.guidance_doubles_above
         work, answer = judged(_kind(planned.shot))
         if isinstance(answer, Misfit):
             yield PlacedShot(planned, work, 0, answer.reason)
         else:
-            yield PlacedShot(planned, work, answer)
+            yield PlacedShot(planned, work, answer, texts=texts_key(planned.shot, guided_above))
 
 
 def _kind(shot: Shot) -> Shot:

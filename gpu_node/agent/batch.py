@@ -15,7 +15,7 @@ import httpx
 from common.embeddings import EmbeddedText
 from common.failures import Blame, failure
 from common.messages import Close, Joined, Spent
-from common.units import format_gib
+from common.units import counted, format_gib
 from gpu_node import protocol
 from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.agent.deliver import Deliverer, RenderFacts
@@ -126,7 +126,8 @@ class Batch:
                 continue
             if self._engine.held != load or not self._prepared:
                 try:
-                    self._prepare(load)
+                    if why := self._prepare(load):
+                        return self._close("released", message=why)
                 except RenderError as error:
                     if error.kind in _REFUSALS:
                         return self._refused(error)
@@ -188,22 +189,33 @@ class Batch:
         if self._broken is not None:
             raise self._broken
 
-    def _prepare(self, load: protocol.Load) -> None:
-        """Model, LoRAs and texts into the engine; what an engine that died had not written is lost."""
+    def _prepare(self, load: protocol.Load) -> str:
+        """Model, LoRAs and texts into the engine; what an engine that died had not written is lost.
+
+        Returns why the batch is handed back, if embeddings are missing that this node has no room to compute.
+        """
         self._rendered = {}
         # One that died unnoticed holds nothing.
         self._engine.start()
         texts = texts_of_batch(self._shots, load)
         known = self._engine.texts if self._engine.held == load else frozenset()
         wanted = [text for text in texts if text not in known]
-        self._embeddings.fetch(load, wanted, installed_versions(), self._shots[0].shot.realm)
+        self._embeddings.fetch(
+            load, wanted, installed_versions(), self._shots[0].shot.realm, whole=wanted == texts
+        )
         if self._engine.held != load:
             self._hold(load)
         if self._library.cache is not None:
             loras, inversions = [lora.name for lora in load.loras], inversions_of(self._shots)
             self._library.cache.keep_only(self._library.cached(load.model, loras, inversions))
+        if not self._active.lease.encodes and (lacking := self._embeddings.lacking()):
+            return (
+                f"{counted(lacking, 'embedding')} of this batch cannot be had from the store, and this node "
+                f"has no room for the text encoder of {load.model}"
+            )
         self._encode_texts(texts)
         self._prepared = True
+        return ""
 
     def _hold(self, load: protocol.Load) -> None:
         self._active.begin("load")

@@ -58,6 +58,8 @@ _MISSING, _THERE_ALREADY = (404, 410), (409, 412)
 _LOOK_S = 0.05
 #: Embeddings of one report.
 _TOGETHER = 256
+#: The encoding of a model of which nobody can tell how it encodes.
+_UNKNOWN = "0" * 64
 
 
 class BatchEmbeddings:
@@ -71,7 +73,10 @@ class BatchEmbeddings:
         self._batch = batch
         self._folder = folder
         self._encoding = ""
+        self._texts: Sequence[EmbeddedText] = ()
         self._files: dict[EmbeddedText, Path] = {}
+        #: Whether these are all texts of the batch.
+        self._whole = False
         #: Why files did not arrive, and an example of what was wrong.
         self._lacks: dict[Path, Fallback] = {}
         self._example = "nothing arrived in time"
@@ -84,9 +89,16 @@ class BatchEmbeddings:
         self._heard_at = 0.0
 
     def fetch(
-        self, load: Load, texts: Sequence[EmbeddedText], versions: Mapping[str, str], realm: str
+        self,
+        load: Load,
+        texts: Sequence[EmbeddedText],
+        versions: Mapping[str, str],
+        realm: str,
+        *,
+        whole: bool = False,
     ) -> None:
-        """Begin to fetch the embeddings of these texts, as `load` needs them."""
+        """Begin to fetch the embeddings of these texts, as `load` needs them; `whole`: all of the batch."""
+        self._texts, self._whole = texts, whole
         encoding = text_encoding(load, versions)
         if encoding is None:
             return
@@ -112,6 +124,24 @@ class BatchEmbeddings:
                 self._over.set()
                 break
         return dict(self._files)
+
+    def lacking(self) -> int:
+        """Texts whose embedding does not arrive. The farm hears of it before the batch is handed back."""
+        files = self.files()
+        lacks = [file for text in self._texts if not (file := files.get(text)) or not file.exists()]
+        if lacks:
+            reasons = Counter(
+                self._lacks.get(file, "unavailable") if file else "unavailable" for file in lacks
+            )
+            encoding = self._encoding or _UNKNOWN
+            report = EmbeddingsReport(
+                token=self._batch.lease.token, encoding=encoding, fallbacks=dict(reasons)
+            )
+            try:
+                self._send(report)
+            except FarmError as error:
+                log.warning("the farm does not know that embeddings are missing: %s", error)
+        return len(lacks)
 
     def encoded(self, answer: Encoded) -> None:
         """Tell the farm how the texts became embeddings and, in the background, store those encoded here."""
@@ -189,6 +219,7 @@ class BatchEmbeddings:
         lacking = lacks if self._takes else {}
         useless = [file.stem for file, why in lacking.items() if why in ("damaged", "unfit")]
         uploads = [upload for file in lacking if (upload := _upload_of(file))]
+        complete = self._takes and self._whole and len(uploads) == len(lacking)
         report = EmbeddingsReport(
             token=self._batch.lease.token,
             encoding=self._encoding,
@@ -196,6 +227,7 @@ class BatchEmbeddings:
             encoded=encoded,
             fallbacks=Counter(lacks.values()),
             useless=tuple(useless[:_TOGETHER]),
+            complete=complete and not uploads,
         )
         try:
             for start in range(0, max(1, len(uploads)), _TOGETHER):
@@ -204,6 +236,10 @@ class BatchEmbeddings:
                 report = EmbeddingsReport(token=report.token, encoding=report.encoding)
         except FarmError as error:
             log.warning("embeddings are not stored: %s", error)
+        else:
+            if complete and uploads and not self._over.is_set():
+                with suppress(FarmError):
+                    self._send(report.model_copy(update={"complete": True}))
 
     def _send(self, report: EmbeddingsReport) -> None:
         grants = self._coordinator.report_embeddings(self._batch.lease.batch_id, report)

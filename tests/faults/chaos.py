@@ -23,6 +23,7 @@ from random import Random
 
 import redis
 
+from tests.e2e.conftest import CARDS
 from tests.faults import engines
 from tests.faults.blows import FAULTS, Blow, Fault, postgres_faults
 from tests.faults.evidence import Evidence, Felled, gather
@@ -30,7 +31,7 @@ from tests.faults.proxied_store import proxied_store
 from tests.faults.report import figures
 from tests.faults.rules import RULES
 from tests.faults.store_blows import store_faults
-from tests.faults.target import TIMING, Target
+from tests.faults.target import NODES, TIMING, Target
 from tests.faults.watch import Watch
 from tests.faults.work import SHOTS_A_JOB, Operator
 from tests.postgres import running_postgres
@@ -40,6 +41,10 @@ _PAUSE_S = (2.0, 6.0)
 #: At peace, a farm in which nothing changes for so long hangs; a model that loads without end takes longest.
 _STANDSTILL_S = TIMING.stall_load_s + 60
 _SHOWN = 5
+#: The machine of one node has no room for the text encoder: it takes what others have encoded.
+_LITTLE = """
+{name: little, vram_gib: 6, usable_gib: 5.6, ram_gib: 0.0108, compute_capability: "7.5", watts: 125}
+"""
 #: At least; the last is to be cancelled.
 _JOBS = 3
 
@@ -161,7 +166,11 @@ def _run(folder: Path, options: argparse.Namespace) -> bool:
     farm = folder / "farm"
     farm.mkdir()
     with proxied_store(folder / "store") as store, _database(options.database) as (url, database_faults):
-        target = Target.furnished(farm, options.engine, store=store, database_url=url)
+        little = folder / "little.yaml"
+        little.write_text(_LITTLE)
+        nodes = [{"name": name, "card": str(CARDS / card)} for name, card in NODES]
+        nodes[0]["card"] = str(little)
+        target = Target.furnished(farm, options.engine, store=store, database_url=url, nodes=nodes)
         faults = (*FAULTS, *store_faults(store), *database_faults)
         try:
             found, siege = besiege(

@@ -36,6 +36,8 @@ def figures(found: Evidence) -> Iterator[str]:
     copies = [batch for batch in batches if batch["duplicates"]]
     beaten = sum(batch["beaten"] for batch in batches)
     yield f"duplicates {_counts(copies, 'outcome')}; shots that another node delivered first: {beaten}"
+    without = [batch for batch in batches if not batch["encodes"]]
+    yield f"batches of a node without room for a text encoder {_counts(without, 'outcome')}"
     suspects = sum(1 for shot in found.tables["shots"] if shot["crashes"])
     yield f"shots that some death put under suspicion: {suspects}"
     waits = sorted(batch["closed_at"] - felled.at for felled, batch in held_by_felled(found))

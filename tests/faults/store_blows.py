@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from random import Random
 
+from common.storage import EMBEDDINGS
 from tests.faults.blows import AWAY_S, NAMES, Blow, Fault
 from tests.faults.proxied_store import ProxiedStore
 from tests.faults.s3_proxy import Trouble
@@ -32,6 +33,8 @@ def store_faults(store: ProxiedStore) -> tuple[Fault, ...]:
             "store refuses uploads", 2, partial(_refuse, store, "uploads", "quarantine/", _STATUSES_OF_PUTS)
         ),
         Fault("store refuses pictures", 2, partial(_refuse, store, "pictures", "images/", _STATUSES_OF_PUTS)),
+        Fault("embeddings lost", 3, partial(_lose_embeddings, store)),
+        Fault("embeddings damaged", 2, partial(_damage_embeddings, store)),
         Fault("all killed", 1, partial(_kill_all, store)),
         Fault("all asked to end", 1, partial(_end_all, store)),
     )
@@ -67,6 +70,28 @@ def _refuse(
     status = draw.choice(statuses)
     trouble = Trouble(method="PUT" if prefix else "", prefix=prefix, status=status)
     return _troubled(store, f"the store answers {status} to {what}", trouble, draw.uniform(*AWAY_S))
+
+
+def _lose_embeddings(store: ProxiedStore, target: Target, draw: Random) -> Blow | None:
+    keys = _some_embeddings(store, target, draw)
+    client, bucket = target.store()
+    for key in keys:
+        client.delete_object(Bucket=bucket, Key=key)
+    return Blow(what=f"{len(keys)} embeddings are lost") if keys else None
+
+
+def _damage_embeddings(store: ProxiedStore, target: Target, draw: Random) -> Blow | None:
+    keys = _some_embeddings(store, target, draw)
+    client, bucket = target.store()
+    for key in keys:
+        client.put_object(Bucket=bucket, Key=key, Body=draw.randbytes(200))
+    return Blow(what=f"{len(keys)} embeddings are damaged") if keys else None
+
+
+def _some_embeddings(store: ProxiedStore, target: Target, draw: Random) -> list[str]:
+    """Half of those in the store; none while it ails."""
+    keys = sorted(target.objects(EMBEDDINGS)) if store.is_well else []
+    return draw.sample(keys, -(-len(keys) // 2))
 
 
 def _troubled(store: ProxiedStore, what: str, trouble: Trouble, seconds: float) -> Blow | None:

@@ -49,6 +49,18 @@ def test_a_batch_of_the_model_that_the_engine_holds_loads_nothing(worker: Worker
     assert farm.closes[1].spent.seconds["load"] == 0
 
 
+def test_a_batch_whose_embeddings_are_missing_is_handed_back_where_no_encoder_has_room(
+    worker: Worker, farm: ScriptedFarm
+) -> None:
+    worker.work(lease(shot(seed=1), shot(seed=2)).model_copy(update={"encodes": False}))
+
+    (close,) = farm.closes
+    assert close.outcome == "released"
+    assert "cannot be had from the store" in close.message
+    assert farm.reports == []
+    assert farm.embedding_reports[0].fallbacks.keys() == {"unavailable"}
+
+
 def test_the_cost_of_a_batch_is_told_once_and_whole(worker: Worker, farm: ScriptedFarm) -> None:
     worker.context.engine.kill()
 

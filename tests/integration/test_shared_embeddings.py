@@ -22,7 +22,7 @@ from common.views import Submit
 from coordinator.client import FarmClient
 from tests.farm import RunningFarm, running_farm, until
 from tests.ingest_worker import ingest_worker
-from tests.node_process import NodeStarter
+from tests.node_process import Node, NodeStarter
 from tests.servers import S3Server, ValkeyServer
 
 #: Of {seed}. Six prompts, two negative prompts with guidance and one without, and the empty text.
@@ -52,14 +52,23 @@ class Nodes:
         self._farm, self._client, self._start = farm, client, start
         self._started = 0
 
-    def render(self, seed: int) -> None:
+    def render(self, seed: int, *options: str) -> None:
         """Let a new node render the manifest with this seed."""
+        job_id = self.submit(seed)
+        node = self.start(*options)
+        self.wait_for(job_id)
+        assert node.stop() == 0
+
+    def submit(self, seed: int) -> str:
+        return self._client.submit(Submit(manifest=MANIFEST.format(seed=seed))).id
+
+    def start(self, *options: str) -> Node:
         self._started += 1
         name = f"n{self._started}"
-        job = self._client.submit(Submit(manifest=MANIFEST.format(seed=seed)))
-        node = self._start(self._farm.url, "--name", name, "--home", name)
-        until(lambda: self._client.job(job.id).counts == {"done": IMAGES})
-        assert node.stop() == 0
+        return self._start(self._farm.url, "--name", name, "--home", name, *options)
+
+    def wait_for(self, job_id: str) -> None:
+        until(lambda: self._client.job(job_id).counts == {"done": IMAGES})
 
 
 @contextmanager
@@ -168,6 +177,32 @@ def test_the_second_node_encodes_nothing_and_draws_the_same(
         assert farm.farm.store.keys(EMBEDDINGS) == []
         assert pictures(farm.farm.store) == with_shared
     assert len(set(with_shared.values())) == 3 * IMAGES
+
+
+#: A machine with room for a denoiser and VAE, but not for the text encoder: 11.6 MB.
+LITTLE = """
+{name: little, vram_gib: 8, usable_gib: 7, ram_gib: 0.0108, compute_capability: "6.1", watts: 100}
+"""
+
+
+def test_a_machine_without_room_for_the_text_encoder_renders_what_others_encoded(
+    tmp_path: Path, own_valkey: ValkeyServer, tiny_model: Path
+) -> None:
+    card = tmp_path / "little.yaml"
+    card.write_text(LITTLE)
+    with farm_with_nodes(tmp_path, own_valkey.url, tiny_model) as (farm, nodes):
+        nodes.render(1)
+        nodes.render(2, "--card", str(card))
+        encoded = counted(farm)["encoder"]
+        assert encoded == TEXTS
+
+        farm.farm.store.delete(farm.farm.store.keys(EMBEDDINGS)[0])
+        job_id, little = nodes.submit(3), nodes.start("--card", str(card))
+        until(lambda: counted(farm)["missing"] == TEXTS + 1)
+        large = nodes.start()
+        nodes.wait_for(job_id)
+        assert [one.stop() for one in (little, large)] == [0, 0]
+        assert counted(farm)["encoder"] == TEXTS + 1
 
 
 def test_embeddings_are_shared_unless_the_settings_say_otherwise() -> None:

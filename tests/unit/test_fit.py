@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from common.cards import REFERENCE_CARDS
 from common.catalog import Catalog, load_catalog
+from common.embeddings import encoder_dtypes
 from common.fit import (
     HEADROOM,
     Fit,
@@ -280,3 +281,31 @@ def test_a_card_of_turing_prefers_what_is_known_to_work_and_may_multiply_in_int8
     assert len(names) > 1
     pascal = replace(turing, name="Tesla P40", compute_capability=(6, 1))
     assert [one.recipe.name for one in fitting(shot_of(model), model, pascal)] == names[:-1]
+
+
+def encoders_of(recipe: str) -> dict[str, str]:
+    found = TURBO.recipe(recipe)
+    return encoder_dtypes(found.weights, found.compute_dtype)
+
+
+def test_a_machine_with_little_memory_takes_what_is_embedded() -> None:
+    card = replace(REFERENCE_CARDS[8], ram_bytes=6 * GIB)
+    assert "of host memory to load the weights" in refused(fit(SQUARE, TURBO, card))
+    seen = Seen(embedded=encoders_of("gguf-q4-fp32"))
+    without = taken(fit(SQUARE, TURBO, card, seen))
+    assert (without.recipe.name, without.encodes) == ("gguf-q4-fp32", False)
+    assert taken(fit(SQUARE, TURBO, REFERENCE_CARDS[8], seen)).encodes
+
+
+def test_embeddings_of_another_precision_are_not_taken() -> None:
+    card = replace(REFERENCE_CARDS[8], ram_bytes=6 * GIB)
+    refused(fit(SQUARE, TURBO, card, Seen(embedded={"text_encoder": "float64"})))
+
+
+@pytest.mark.parametrize("name", ["z-image-turbo", "flux1-dev", "sdxl"])
+def test_no_card_needs_more_without_text_encoders(name: str) -> None:
+    model = CATALOG.models[name]
+    for recipe in model.recipes:
+        shot = shot_of(model)
+        assert ram_bytes(model, recipe, encodes=False) <= ram_bytes(model, recipe)
+        assert peak_bytes(shot, model, recipe, encodes=False) <= peak_bytes(shot, model, recipe)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from common.embeddings import Embedded
 from common.errors import Conflict, Gone, NotFound
 from common.failures import FAILURES, Blame, kinds
 from common.messages import Lease, Spent
@@ -67,7 +68,7 @@ class Walk:
     def step(self) -> None:
         usual = [self.claim, self.report, self.report, self.verdict]
         rare = [self.submit, self.join, self.beat, self.close, self.steer, self.operate, self.pass_time]
-        rare += [self.remove, self.thin, self.trim, self.duplicate]
+        rare += [self.remove, self.thin, self.trim, self.duplicate, self.embed]
         # Too late, or not now: the rules say so, and nothing may have changed.
         with suppress(Gone, Conflict, NotFound):
             self.random.choice([*usual * 6, *rare * 3, self.bench.restart])()
@@ -99,7 +100,9 @@ class Walk:
                 {"loras": (lora("ink"),)},
             )
         )
-        return placed(number, first=first, min_class=min_class, **{"guidance": 1.0} | kind)
+        found = placed(number, first=first, min_class=min_class, **{"guidance": 1.0} | kind)
+        # Three seeds of each text.
+        return [one._replace(texts=f"t{one.planned.shot.seed // 3}") for one in found]
 
     def join(self) -> None:
         name = self.random.choice(NAMES)
@@ -156,6 +159,16 @@ class Walk:
             self.bench.ledger.adopt({}, {name: Copy(begun.batch_id, job_id, self.random.randrange(1, 4))})
             copy = self.nodes[name].claim().lease
             self.leases += [lease for lease in (begun, copy) if lease is not None]
+
+    def embed(self) -> None:
+        """A node tells that the store has the embeddings of its batch, or has lost some."""
+        ledger, lease = self.bench.ledger, self._lease()
+        if lease is not None and self.random.random() < 0.6:
+            ledger.note_embedded(lease.batch_id, Embedded({"text_encoder": "float32"}, {}))
+        elif lease is not None:
+            ledger.forget_embedded(lease.batch_id)
+        else:
+            ledger.forget_embedded_before(self.bench.clock.now)
 
     def _failure(self) -> str:
         """Every other one is the shot's own, so that some shots use up their attempts."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, select
 
+from common.embeddings import Embedded
 from common.errors import NotFound
 from common.views import Rejection
 from coordinator.ledger import open_engine
@@ -17,6 +18,7 @@ from tests.contract.ledger.plans import counted_steps, walked_tables
 
 #: They grow with every shot; nodes, jobs and groups are few.
 GROWING = {"shots", "wants", "attempts", "batches", "images", "events", "removals", "deleted_images"}
+GROWING |= {"embedded_texts"}
 
 
 @pytest.fixture
@@ -77,6 +79,17 @@ def _claim(bench: Bench) -> None:
     bench.close(lease, "released")
 
 
+def _embed(bench: Bench) -> None:
+    """What nodes tell of the embeddings in the store, and what becomes of them."""
+    shots = [one._replace(texts="t") for one in placed(6, first=600)]
+    bench.submit(shots, priority=100)
+    lease = bench.join("third").lease()
+    bench.ledger.note_embedded(lease.batch_id, Embedded({}, {}))
+    bench.submit([one._replace(texts="t") for one in placed(2, first=700)])
+    bench.ledger.forget_embedded_before(bench.clock.now)
+    bench.ledger.forget_embedded(lease.batch_id)
+
+
 def _steer(bench: Bench) -> None:
     """What the operator does to a job."""
     job_id = bench.submit(placed(5, first=400)).job_id
@@ -125,7 +138,7 @@ def _thin(bench: Bench) -> None:
 
 @pytest.mark.parametrize(
     "act",
-    [_expire, _set_clock_back, _pause_overspent, _dispatch, _claim, _steer, _remove, _ask, _thin],
+    [_expire, _set_clock_back, _pause_overspent, _dispatch, _claim, _embed, _steer, _remove, _ask, _thin],
     ids=lambda act: act.__name__.strip("_"),
 )
 def test_no_query_walks_a_table_that_grows(

@@ -130,7 +130,7 @@ def test_embeddings_are_deleted_after_their_time(farm: RunningFarm, node: Script
     store(node, lease, *keys)
     objects.create("images/other", b"x", content_type="image/png", metadata={})
     now = time.time()
-    assert clear_embeddings(objects, now=now + 3590, keep_hours=1) == 0
-    assert clear_embeddings(objects, now=now + 3700, keep_hours=1) == len(keys)
+    assert clear_embeddings(objects, farm.farm.ledger, now=now + 3590, keep_hours=1) == 0
+    assert clear_embeddings(objects, farm.farm.ledger, now=now + 3700, keep_hours=1) == len(keys)
     assert objects.keys(EMBEDDINGS) == []
     assert objects.head("images/other") is not None

@@ -43,7 +43,7 @@ class Bench:
     load: Load = field(default=LOAD)
 
     def fetch(self, texts: list[EmbeddedText] = TEXTS) -> dict[EmbeddedText, Path]:
-        self.shared.fetch(self.load, texts, installed_versions(), "")
+        self.shared.fetch(self.load, texts, installed_versions(), "", whole=texts is TEXTS)
         return self.shared.files()
 
     def store(self, *texts: EmbeddedText) -> None:
@@ -60,7 +60,8 @@ class Bench:
         self.shared.finish()
 
     def told(self) -> dict[str, Any]:
-        (report,) = self.farm.embedding_reports
+        """By the first report, which all others follow."""
+        report = self.farm.embedding_reports[0]
         return report.model_dump(include={"fetched", "encoded", "fallbacks"})
 
 
@@ -84,7 +85,8 @@ def test_what_is_stored_arrives_and_what_is_encoded_is_stored(bench: Bench) -> N
     bench.encode(files)
     assert bench.told() == {"fetched": 25, "encoded": 15, "fallbacks": {"missing": 15}}
     assert {f"embeddings/{key(text)}" for text in TEXTS} == bench.farm.stored.keys()
-    assert len(bench.farm.embeddings) == len(bench.farm.embedding_reports) == 1
+    assert [report.complete for report in bench.farm.embedding_reports] == [False, True]
+    assert len(bench.farm.embeddings) == 1
 
 
 def test_damaged_embeddings_are_encoded_again_and_replaced(bench: Bench) -> None:
@@ -132,6 +134,34 @@ def test_a_store_that_takes_nothing_is_asked_once_or_little_more(bench: Bench) -
 
     assert bench.told()["encoded"] == 40
     assert len(bench.farm.refusals["put"]) > 20
+
+
+def test_a_batch_that_the_store_has_whole_is_told_as_such(bench: Bench) -> None:
+    bench.store(*TEXTS)
+    bench.encode(bench.fetch())
+    assert [report.complete for report in bench.farm.embedding_reports] == [True]
+
+
+def test_what_the_store_does_not_take_or_the_engine_knew_is_not_complete(bench: Bench) -> None:
+    bench.farm.refusals["put"].append(500)
+    bench.encode(bench.fetch())
+    bench.shared._storing, bench.shared._over = None, threading.Event()
+    bench.encode(bench.fetch(TEXTS[:3]))
+    assert not any(report.complete for report in bench.farm.embedding_reports)
+
+
+def test_the_farm_hears_which_embeddings_a_node_without_an_encoder_lacks(bench: Bench) -> None:
+    bench.store(*TEXTS[5:])
+    bench.fetch()
+    assert bench.shared.lacking() == 5
+    assert bench.told() == {"fetched": 0, "encoded": 0, "fallbacks": {"missing": 5}}
+
+
+def test_a_node_without_an_encoder_that_lacks_nothing_tells_nothing(bench: Bench) -> None:
+    bench.store(*TEXTS)
+    bench.fetch()
+    assert bench.shared.lacking() == 0
+    assert bench.farm.embedding_reports == []
 
 
 def test_a_store_that_hangs_holds_a_batch_up_for_a_moment_only(

@@ -1,0 +1,139 @@
+"""Embedded texts: a node without room for the text encoder takes shots whose embeddings are in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from common.embeddings import Embedded
+from common.fit import Seen
+from common.messages import ClaimAnswer, Lease
+from common.nodes import Card
+from common.shot import Shot
+from coordinator.ledger import PlacedShot
+from coordinator.scheduling.placing import Placement
+from tests.contract.ledger.bench import Bench, Holder, placed
+
+DTYPES = {"text_encoder": "bfloat16"}
+VERSIONS = {"diffusers": "1", "transformers": "2"}
+EMBEDDED = Embedded(DTYPES, VERSIONS)
+
+
+def place(one: Shot, card: Card, seen: Seen) -> Placement | str:
+    """The text encoder needs a card of 12 GB."""
+    if card.vram_class >= 12:
+        return Placement("bf16", 2, pace_s=1.0)
+    if seen.embedded == DTYPES:
+        return Placement("bf16", 2, pace_s=1.0, encodes=False)
+    return f"{card.name} has no room for the text encoder"
+
+
+def texts(shots: Sequence[PlacedShot], *keys: str) -> list[PlacedShot]:
+    """The shots with texts of these keys in turn."""
+    return [one._replace(texts=keys[number % len(keys)]) for number, one in enumerate(shots)]
+
+
+@pytest.fixture
+def farm(bench: Bench) -> Bench:
+    bench.place = place
+    bench.restart()
+    return bench
+
+
+@pytest.fixture
+def large(farm: Bench) -> Holder:
+    return farm.join("large", 12, versions=VERSIONS)
+
+
+@pytest.fixture
+def small(farm: Bench) -> Holder:
+    return farm.join("small", 8, versions=VERSIONS)
+
+
+def encoded(farm: Bench, large: Holder) -> Lease:
+    """A batch whose embeddings the large node stored; its other shots wait again."""
+    lease = large.lease()
+    farm.ledger.note_embedded(lease.batch_id, EMBEDDED)
+    farm.close(lease, "released")
+    return lease
+
+
+def refusal(answer: ClaimAnswer) -> str:
+    assert answer.nothing is not None
+    return answer.nothing.reason
+
+
+def test_a_node_without_an_encoder_takes_what_is_embedded_and_nothing_else(
+    farm: Bench, large: Holder, small: Holder
+) -> None:
+    farm.submit(texts(placed(6), "a", "a", "b"))
+    assert "no room for the text encoder" in refusal(small.claim())
+    first = large.lease()
+    assert first.encodes
+    # Both shots of the batch have the texts `a`.
+    farm.ledger.note_embedded(first.batch_id, EMBEDDED)
+    lease = small.lease()
+    assert not lease.encodes
+    assert {farm.shot_row(one.id).texts for one in lease.shots} == {"a"}
+    farm.finish(lease)
+    assert "no room for the text encoder" in refusal(small.claim())
+    farm.finish(first)
+    assert len(large.lease().shots) == 2
+
+
+def test_a_node_with_an_encoder_takes_what_is_embedded_too(farm: Bench, large: Holder) -> None:
+    farm.submit(texts(placed(2), "a"))
+    encoded(farm, large)
+    lease = large.lease()
+    assert (lease.encodes, len(lease.shots)) == (True, 2)
+
+
+def test_other_versions_of_the_libraries_make_other_embeddings(farm: Bench, large: Holder) -> None:
+    farm.submit(texts(placed(2), "a"))
+    encoded(farm, large)
+    newer = farm.join("newer", 8, versions=VERSIONS | {"diffusers": "2"})
+    assert "other versions of the libraries" in refusal(newer.claim())
+
+
+def test_new_shots_with_texts_that_are_embedded_need_no_encoder(
+    farm: Bench, large: Holder, small: Holder
+) -> None:
+    farm.submit(texts(placed(2), "a"))
+    encoded(farm, large)
+    farm.finish(large.lease())
+    farm.submit(texts(placed(2, first=10), "a", "b"))
+    assert len(small.lease().shots) == 1
+
+
+def test_shots_whose_embeddings_have_gone_wait_for_an_encoder_without_blame(
+    farm: Bench, large: Holder, small: Holder
+) -> None:
+    farm.submit(texts(placed(4), "a"))
+    encoded(farm, large)
+    lease = small.lease()
+    farm.ledger.forget_embedded(lease.batch_id)
+    farm.close(lease, "released", message="2 embeddings cannot be had from the store")
+    assert "no room for the text encoder" in refusal(small.claim())
+    rows = farm.rows_of_shots()
+    assert {(row.attempts, row.crashes, row.failure) for row in rows} == {(0, 0, "")}
+    assert farm.node_state("small") == "ready"
+    assert len(large.lease().shots) == 2
+
+
+def test_a_restarted_coordinator_knows_what_is_embedded(farm: Bench, large: Holder, small: Holder) -> None:
+    farm.submit(texts(placed(4), "a", "b"))
+    farm.ledger.note_embedded(large.lease().batch_id, EMBEDDED)
+    before = farm.backlog_lines()
+    farm.restart()
+    assert farm.backlog_lines() == before
+
+
+def test_embeddings_count_as_long_as_they_are_kept(farm: Bench, large: Holder, small: Holder) -> None:
+    farm.submit(texts(placed(2), "a"))
+    encoded(farm, large)
+    farm.ledger.forget_embedded_before(farm.clock.now)
+    lease = small.lease()
+    farm.close(lease, "released")
+    farm.ledger.forget_embedded_before(farm.clock.now + 1)
+    assert "no room for the text encoder" in refusal(small.claim())
