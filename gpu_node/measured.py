@@ -32,6 +32,8 @@ class Measured(BaseModel):
     peak_bytes: int | None = None
     #: Why it was not measured, as a sentence.
     problem: str = ""
+    #: Whether it counts after a restart too; what went wrong may go well then.
+    lasts: bool = True
 
 
 _MEASURED: TypeAdapter[dict[str, Measured]] = TypeAdapter(dict[str, Measured])
@@ -62,9 +64,10 @@ class MeasuredRecipes:
     def note(self, model: Model, recipe: Recipe, measured: Measured) -> None:
         """Keep it. A file that cannot be written is a warning: the next start measures again."""
         self._known[self._key(model, recipe)] = measured
+        lasting = {key: one for key, one in self._known.items() if one.lasts}
         try:
             part = self._file.with_suffix(".part")
-            part.write_bytes(_MEASURED.dump_json(self._known, indent=1))
+            part.write_bytes(_MEASURED.dump_json(lasting, indent=1))
             part.replace(self._file)
         except OSError as error:
             log.warning("measurements cannot be kept in %s: %s", self._file, error.strerror)

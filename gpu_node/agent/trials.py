@@ -99,13 +99,19 @@ class Trials:
         try:
             self._tell(joined, self._candidates())
             while self._is_quiet(over):
-                due = next((one for one in self._candidates() if self._known.find(*one) is None), None)
-                if due is None or self._left_s <= 0 or self._context.engine.suspended:
+                due = self._due()
+                if due is None:
                     self._is_done = True
                 elif self._measure(due, joined, over):
                     self._tell(joined, [due])
         except Exception as error:  # whatever the trouble, measuring never ends a node
             log.warning("recipes are not measured: %s", error)
+
+    def _due(self) -> ModelRecipe | None:
+        """What to measure next; None where there is nothing, or no time is left."""
+        if self._left_s <= 0 or self._context.engine.suspended:
+            return None
+        return next((one for one in self._candidates() if self._known.find(*one) is None), None)
 
     def _is_quiet(self, over: threading.Event) -> bool:
         """Wait until the node has had nothing to do for a while; False once it is `over`."""
@@ -171,7 +177,7 @@ class Trials:
                 engine.kill()
             if error.kind == "hard_limit" and limit_s < self._budget_s:
                 return None
-            return Measured(problem=str(error))
+            return Measured(problem=str(error), lasts=error.kind == "hard_limit")
         finally:
             self._left_s -= trial.took_s
 
