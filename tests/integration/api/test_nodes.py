@@ -72,6 +72,23 @@ def test_an_older_incarnation_is_gone(farm: RunningFarm, operator: httpx.Client,
         refused(node.http.post("/v1/claims", json=claim.model_dump()), 410)
 
 
+def test_what_an_idle_node_measured_is_listed_with_the_time_of_an_image(
+    operator: httpx.Client, node: ScriptedNode
+):
+    path = f"/v1/nodes/{node.joined.node_id}/measurements"
+    # Near enough to the time that the catalog has for the CPU.
+    pace = {"model": "tiny", "recipe": "fp32", "seconds": 0.25, "peak_bytes": 1 << 20}
+    told = {"incarnation": node.joined.incarnation, "paces": [pace, {**pace, "recipe": "int8"}]}
+    assert node.http.post(path, json=told).json()["state"] == "ready"
+
+    peak, timed = operator.get("/v1/memory").json()
+    # Nine steps of 128×128 with two runs each.
+    assert timed["image_s"] == pytest.approx(0.25 * 128 * 128 / 1e6 * 9 * 2)
+    assert (timed["recipe"], timed["width"], peak["peak_bytes"]) == ("fp32", 128, 1 << 20)
+    refused(node.http.post(path, json={**told, "incarnation": 99}), 410)
+    refused(node.http.post(path, json={**told, "paces": [{**pace, "seconds": 0}]}), 422)
+
+
 def test_heartbeats_of_many_nodes_are_each_answered_rightly(farm: RunningFarm):
     nodes = [ScriptedNode(farm, name=f"node-{number}") for number in range(8)]
 
