@@ -19,6 +19,7 @@ from common.wording import visible
 Reason = Literal[
     "key",
     "role",
+    "grant",
     "ticket",
     "token",
     "upload",
@@ -33,6 +34,8 @@ Reason = Literal[
     "unreadable",
     "invalid",
     "budget",
+    "rate",
+    "quota",
     "unavailable",
     "misconfigured",
     "fault",
@@ -162,6 +165,12 @@ class Forbidden(FarmError):
     reason: Reason = "role"
 
 
+class NotGranted(Forbidden):
+    """The key submits jobs, but not with this lane, priority or owner."""
+
+    reason: Reason = "grant"
+
+
 class WrongTicket(Forbidden):
     """The ticket was not issued by this farm, or not for this node."""
 
@@ -219,6 +228,24 @@ class WrongToken(Gone):
     """The token does not belong to the batch."""
 
     reason: Reason = "token"
+
+
+class TooMany(FarmError):
+    """The caller has used up what its key allows per period; it can retry after `retry_after_s`."""
+
+    status = 429
+    reason: Reason = "rate"
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class OverQuota(TooMany):
+    """The key has ordered as many images, or spent as much, as it allows per period."""
+
+    exit_code = 4
+    reason: Reason = "quota"
 
 
 class Unavailable(FarmError):

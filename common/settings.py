@@ -88,6 +88,8 @@ class Retention(Section):
     #: Days after the end of a job for which its shots, attempts and events are kept, and days for which
     #: the events of nodes are kept; 0 keeps them forever.
     details_days: Annotated[int, Field(ge=0)] = 90
+    #: Days for which the audit log is kept; 0 keeps it forever.
+    audit_days: Annotated[int, Field(ge=0)] = 365
 
 
 class Embeddings(Section):
@@ -154,6 +156,8 @@ class Settings(Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 0
     #: URL of the API for nodes and browsers; empty to use `listen` and `port`.
     public_url: str = ""
+    #: Key with which commands call the farm; none: `keys.operator`.
+    key: SecretStr | None = None
     #: Additional catalog files; a later entry replaces an earlier one of the same name.
     catalogs: tuple[Path, ...] = ()
     #: Folders with model files, in addition to the models shipped with the farm.

@@ -27,9 +27,14 @@ def owner_name(given: str) -> str:
     >>> owner_name("ana")
     'ana'
     """
+    return proper_name(given, "an owner")
+
+
+def proper_name(given: str, of: str) -> str:
+    """Returns the name of an owner, a key or a lane. Raises ValueError, with a sentence, for others."""
     if not re.fullmatch(_OWNER, given):
         raise ValueError(
-            f"`{visible(given[:200])}` cannot be the name of an owner: use up to {LONGEST_OWNER} "
+            f"`{visible(given[:200])}` cannot be the name of {of}: use up to {LONGEST_OWNER} "
             "letters (A-Z, a-z), digits, `.`, `_` and `-`, and begin with a letter or digit"
         )
     return given

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from common.catalog import Catalog, ServedCatalog, build_catalog
 from common.farmhttp import FarmHttp
+from common.key_messages import AuditEntry, AuditPage, IssuedKey, KeyLimits, KeyView, NewKey, Rotation
 from common.views import (
     AcceptedShot,
     BacklogView,
@@ -119,6 +120,31 @@ class FarmClient(FarmHttp):
         """An export of a stored image by name; the first call for it makes it."""
         path = f"/v1/jobs/{_quoted(job_id)}/images/{position}/exports/{_quoted(export)}"
         return self.get(ExportedFile, path)
+
+    def whoami(self) -> KeyView:
+        """What the key of this client allows."""
+        return self.get(KeyView, "/v1/key")
+
+    def created_keys(self) -> list[KeyView]:
+        return self.get(list[KeyView], "/v1/keys")
+
+    def create_key(self, new: NewKey) -> IssuedKey:
+        return self.post(IssuedKey, "/v1/keys", new)
+
+    def limit_key(self, name: str, limits: KeyLimits) -> KeyView:
+        return self.post(KeyView, f"/v1/keys/{_quoted(name)}/limits", limits)
+
+    def rotate_key(self, name: str, rotation: Rotation) -> IssuedKey:
+        return self.post(IssuedKey, f"/v1/keys/{_quoted(name)}/rotate", rotation)
+
+    def revoke_key(self, name: str) -> KeyView:
+        return self.post(KeyView, f"/v1/keys/{_quoted(name)}/revoke")
+
+    def audit(self, *, by: str | None, subject: str | None, limit: int) -> list[AuditEntry]:
+        """The newest first."""
+        wanted = {"by": by, "subject": subject, "limit": str(limit)}
+        query = urlencode({name: value for name, value in wanted.items() if value is not None})
+        return list(self.get(AuditPage, f"/v1/audit?{query}").entries)
 
     def nodes(self) -> list[NodeView]:
         return self.get(list[NodeView], "/v1/nodes")

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 from common.celeryapp import Publisher
 from common.errors import Conflict, Gone, Invalid, NotFound, TooLarge, Unavailable
 from common.fit import peak_bytes, plain_shot
+from common.key_messages import IssuedKey, KeyLimits, KeyView, NewKey, Rotation
+from common.keys import key_digest, new_key
 from common.messages import (
     Ack,
     Addresses,
@@ -34,6 +36,7 @@ from common.messages import (
     Verdict,
 )
 from common.nodes import queue_name
+from common.scopes import Bounds, Caller
 from common.settings import Settings
 from common.states import NodeState, ShotState
 from common.storage import MODELS, Store
@@ -65,7 +68,8 @@ from coordinator.calls.traffic import Traffic
 from coordinator.embeddings import SharedEmbeddings
 from coordinator.explain.wording import misfits
 from coordinator.farm_catalog import FarmCatalog
-from coordinator.ledger import Ledger, Reported
+from coordinator.keyring import Keyring, settings_view
+from coordinator.ledger import Act, Ledger, Reported, StoredKey
 from coordinator.metrics import FarmCollector
 from coordinator.pictures.exporting import exported_file, stored_export
 from coordinator.submission.submit import submit_manifest
@@ -81,6 +85,9 @@ _FETCH_S = 3600
 class Farm:
     settings: Settings
     farm_catalog: FarmCatalog
+    keyring: Keyring
+    #: Job to its owner, remembered.
+    job_owner: Callable[[str], str]
     tokenizers: Tokenizers
     ledger: Ledger
     store: Store
@@ -186,11 +193,13 @@ class Farm:
             erase(self.store, self.ledger)
         return deleted.model_copy(update={"pending": self.ledger.to_erase()})
 
-    def submit(self, submission: Submit) -> Submitted:
+    def submit(self, submission: Submit, caller: Caller, act: Act) -> Submitted:
         """Raises as `submit_manifest` does."""
         return submit_manifest(
             submission,
             self.ledger,
+            caller,
+            act,
             catalog=self.farm_catalog.catalog,
             tokenizers=self.tokenizers,
             money=self.settings.money,
@@ -203,9 +212,11 @@ class Farm:
         self.dispatcher.wake()
         return ack
 
-    def nodes(self) -> list[NodeView]:
+    def nodes(self, bounds: Bounds | None = None) -> list[NodeView]:
+        """The nodes; those of some lanes alone for a call that is limited to them, without other lanes."""
         parked = self.claims.callers()
-        return [node.model_copy(update={"parked": node.id in parked}) for node in self.ledger.nodes()]
+        nodes = [node.model_copy(update={"parked": node.id in parked}) for node in self.ledger.nodes()]
+        return list(_within(nodes, bounds))
 
     def node(self, node_id: str) -> NodeView:
         """Raises NotFound."""
@@ -214,9 +225,10 @@ class Farm:
             raise NotFound(f"no node {node_id}; `farm nodes` lists them")
         return found
 
-    def status(self) -> StatusView:
-        nodes, jobs = self.nodes(), self.ledger.jobs()
-        queues, broker = self._queues(nodes)
+    def status(self, bounds: Bounds | None = None) -> StatusView:
+        """The state of the farm, or the part of it that a call is limited to."""
+        nodes, jobs = self.nodes(bounds), self.ledger.jobs(bounds and bounds.owner)
+        queues, broker = self._queues(nodes, bounds)
         return StatusView(
             version=version("shotfarm"),
             currency=self.settings.money.currency,
@@ -240,8 +252,10 @@ class Farm:
                         counts[failure.message] += failure.shots
         return misfits(counts)
 
-    def _queues(self, nodes: list[NodeView]) -> tuple[tuple[QueueView, ...], str]:
+    def _queues(self, nodes: list[NodeView], bounds: Bounds | None) -> tuple[tuple[QueueView, ...], str]:
         waiting = self.ledger.waiting()
+        if bounds is not None and bounds.lanes is not None:
+            waiting = {queue: shots for queue, shots in waiting.items() if queue[0] in bounds.lanes}
         queues = sorted({*waiting, *((lane, node.vram_class) for node in nodes for lane in node.lanes)})
         tickets: dict[str, int] = {}
         broker = "up"
@@ -278,8 +292,8 @@ class Farm:
         predicted = peak_bytes(shot, model, recipes[view.recipe], view.forwards)
         return view.model_copy(update={"predicted_bytes": predicted})
 
-    def models(self) -> list[ModelView]:
-        nodes = self.ledger.nodes()
+    def models(self, bounds: Bounds | None = None) -> list[ModelView]:
+        nodes = list(_within(self.ledger.nodes(), bounds))
         return [
             ModelView(
                 name=model.name,
@@ -297,6 +311,47 @@ class Farm:
             for model in self.farm_catalog.catalog.models.values()
         ]
 
+    def whoami(self, caller: Caller) -> KeyView:
+        """What the key of a caller allows."""
+        if caller.key is None:
+            return settings_view(caller)
+        (view,) = self.ledger.key_views(caller.key)
+        return view
+
+    def create_key(self, new: NewKey, act: Act) -> IssuedKey:
+        """Raises Conflict if there is or was a key of this name, or if the farm needs none."""
+        if self.keyring.is_open:
+            raise Conflict(
+                "this farm has no keys, so everyone who reaches it may do everything: "
+                "set FARM_KEYS__OPERATOR, FARM_KEYS__NODE and FARM_KEYS__INGEST first"
+            )
+        key = new_key()
+        return self._issued(
+            self.ledger.create_key(new, key_digest(key), act=act._replace(subject=new.name)), key
+        )
+
+    def rotate_key(self, name: str, rotation: Rotation, act: Act) -> IssuedKey:
+        """Raises as `Ledger.rotate_key` does."""
+        key = new_key()
+        return self._issued(self.ledger.rotate_key(name, key_digest(key), rotation, act=act), key)
+
+    def _issued(self, stored: StoredKey, key: str) -> IssuedKey:
+        self.keyring.reload()
+        return IssuedKey(key=key, **dict(stored.view))
+
+    def limit_key(self, name: str, limits: KeyLimits, act: Act) -> KeyView:
+        """Raises as `rotate_key` does."""
+        self.ledger.limit_key(name, limits, act=act)
+        self.keyring.reload()
+        (view,) = self.ledger.key_views(name)
+        return view
+
+    def revoke_key(self, name: str, act: Act) -> KeyView:
+        """Raises as `rotate_key` does."""
+        stored = self.ledger.revoke_key(name, act=act)
+        self.keyring.reload()
+        return stored.view
+
     def model_file(self, sha256: str) -> ModelFile:
         """Raises NotFound."""
         stored = self.store.head(MODELS + sha256)
@@ -304,7 +359,7 @@ class Farm:
             raise NotFound(f"the store has no model file {sha256}; `farm models add` puts it there")
         return ModelFile(url=self.store.sign_get(stored.key, expires_s=_FETCH_S), size=stored.size)
 
-    def add_entry(self, added: CatalogAddition) -> CatalogVersion:
+    def add_entry(self, added: CatalogAddition, act: Act) -> CatalogVersion:
         """Raises InvalidDocument, or Invalid where the store lacks files."""
         for identity in added.files:
             if self.store.head(MODELS + identity.removeprefix("sha256:")) is None:
@@ -319,15 +374,15 @@ class Farm:
                 added = added.model_copy(update={"files": kept | added.files})
             entries[added.section, added.name] = added
             self.farm_catalog.with_added(entries.values())
-            self.ledger.add_entry(added)
+            self.ledger.add_entry(added, act=act._replace(subject=f"{added.section}.{added.name}"))
             return self._catalog_changed()
 
-    def remove_entry(self, section: str, name: str) -> CatalogVersion:
+    def remove_entry(self, section: str, name: str, act: Act) -> CatalogVersion:
         """Raises NotFound, or InvalidDocument where another entry needs it."""
         with self.adding:
             before = self.ledger.added_entries()
             self.farm_catalog.with_added(one for one in before if (one.section, one.name) != (section, name))
-            self.ledger.remove_entry(section, name)
+            self.ledger.remove_entry(section, name, act=act._replace(subject=f"{section}.{name}"))
             return self._catalog_changed()
 
     def _catalog_changed(self) -> CatalogVersion:
@@ -335,6 +390,15 @@ class Farm:
         self.tokenizers.forget()
         self.ledger.catalog_changed()
         return CatalogVersion(version=self.farm_catalog.version)
+
+
+def _within(nodes: Iterable[NodeView], bounds: Bounds | None) -> Iterator[NodeView]:
+    """The nodes of the lanes to which a call is limited, as if they had no others."""
+    for node in nodes:
+        if bounds is None or bounds.lanes is None:
+            yield node
+        elif lanes := tuple(lane for lane in node.lanes if lane in bounds.lanes):
+            yield node.model_copy(update={"lanes": lanes})
 
 
 _T = TypeVar("_T")

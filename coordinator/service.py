@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 
 from anyio.to_thread import current_default_thread_limiter
 from pydantic import SecretStr
@@ -36,10 +37,10 @@ from coordinator.calls.traffic import Traffic
 from coordinator.embeddings import SharedEmbeddings, clear_embeddings
 from coordinator.farm import Farm
 from coordinator.farm_catalog import FarmCatalog
-from coordinator.http.access import configured
 from coordinator.http.app import make_app
 from coordinator.http.server import WebServer
 from coordinator.http.standby import stand_by
+from coordinator.keyring import Keyring, configured
 from coordinator.ledger import Candidate, Lead, Ledger, Replaced, Rules, open_engine
 from coordinator.metrics import FarmCollector
 from coordinator.models.inversion_files import InversionFiles
@@ -60,6 +61,10 @@ _DISPATCH_EVERY_S = 0.1
 _LOOK_EVERY_S = 1.0
 #: Heartbeats for which work is left to a free node that could finish it in time and does not take it.
 _PATIENCE = 2.0
+#: Seconds between two reads of all keys, which find what another coordinator has revoked.
+_KEYS_S = 1.0
+#: Jobs whose owner is remembered.
+_OWNERS = 4096
 #: Between two looks for what is left in quarantine.
 _QUARANTINE_S = 600.0
 #: Between two looks for embeddings that are too old.
@@ -76,6 +81,8 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
     timing = settings.timing
     ledger = Ledger(lead, _rules(settings, farm_catalog.catalog, tokenizers))
     farm_catalog.hold(ledger.added_entries())
+    keyring = Keyring(configured(settings.keys), ledger.stored_keys)
+    keyring.reload()
     store = open_store(settings)
     store.probe()
     _judge_files(farm_catalog.catalog, store, settings)
@@ -90,6 +97,8 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
     return Farm(
         settings=settings,
         farm_catalog=farm_catalog,
+        keyring=keyring,
+        job_owner=lru_cache(_OWNERS)(ledger.job_owner),
         tokenizers=tokenizers,
         ledger=ledger,
         store=store,
@@ -122,7 +131,7 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
         metrics=FarmCollector(ledger, publisher, traffic, currency=settings.money.currency),
         dispatcher=dispatching,
         look_ahead=_look_ahead(ledger, claims, dispatching, timing),
-        loops=_loops(ledger, publisher, store, settings),
+        loops=_loops(ledger, publisher, store, keyring, settings),
     )
 
 
@@ -134,6 +143,7 @@ def _rules(settings: Settings, catalog: Catalog, tokenizers: Tokenizers) -> Rule
         whole=tokenizers.whole,
         eco=settings.eco,
         keep_s=settings.retention.details_days * _DAY_S or None,
+        audit_s=settings.retention.audit_days * _DAY_S or None,
     )
 
 
@@ -177,7 +187,9 @@ def _look_ahead(ledger: Ledger, claims: Claims, dispatching: Loop, timing: Timin
     )
 
 
-def _loops(ledger: Ledger, publisher: Publisher, store: Store, settings: Settings) -> tuple[Loop, ...]:
+def _loops(
+    ledger: Ledger, publisher: Publisher, store: Store, keyring: Keyring, settings: Settings
+) -> tuple[Loop, ...]:
     """Each by itself: no server that hangs may make a leader look dead, or leases outlive their holders."""
     period_s, keep_hours = settings.timing.sweep_s, settings.embeddings.keep_hours
     sweeper = Sweeper(ledger, publisher, store)
@@ -187,6 +199,7 @@ def _loops(ledger: Ledger, publisher: Publisher, store: Store, settings: Setting
         clear_embeddings(store, ledger, now=time.time(), keep_hours=keep_hours)
 
     return (
+        Loop("keys", keyring.reload, period_s=_KEYS_S),
         Loop("leading", ledger.show_life, period_s=period_s),
         Loop("sweeper", sweeper.sweep, period_s=period_s),
         Loop("uploads", sweeper.ask_again, period_s=period_s),

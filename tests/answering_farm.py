@@ -17,13 +17,13 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from PIL import Image
 from pydantic import BaseModel
 
-from common import views
+from common import key_messages, views
 from common.catalog import ServedCatalog, read_entries
 from common.messages import Sha256
 from common.units import GIB
 
 #: What the command line asks for by these names.
-JOB, NODE, SHOT = "j-1", "n-1", "0" * 64
+JOB, NODE, SHOT, KEY = "j-1", "n-1", "0" * 64, "k-1"
 
 
 def _png() -> bytes:
@@ -54,6 +54,8 @@ class AnsweringFarm:
             return [self._filled(views.JobSummary, id=JOB)]
         if path == "/v1/nodes":
             return [self._filled(views.NodeView, state="ready"), self._filled(views.NodeView, name=NODE)]
+        if (method, path) == ("GET", "/v1/keys"):
+            return [self._filled(key_messages.KeyView), self._filled(key_messages.KeyView, name=KEY)]
         if path == "/v1/catalog":
             served = ServedCatalog(version="1", **dict(read_entries()))
             return served.model_dump(mode="json", exclude_unset=True)
@@ -94,6 +96,10 @@ _VIEWS: dict[str, type[BaseModel]] = {
     "/v1/shots/[^/]+/reject": views.RejectedShot,
     "/v1/explain/[^/]+": views.Explanation,
     "/v1/nodes/[^/]+/[a-z]+": views.NodeView,
+    "/v1/key": key_messages.KeyView,
+    "/v1/audit.*": key_messages.AuditPage,
+    "/v1/keys/[^/]+/(limits|revoke)": key_messages.KeyView,
+    "/v1/keys(/[^/]+/rotate)?": key_messages.IssuedKey,
     "/v1/status": views.StatusView,
     "/v1/backlog": views.BacklogView,
 }

@@ -159,10 +159,16 @@ class ScriptedNode:
     """Takes tickets off the queue and speaks the API as `farm-node` does, one step at a time."""
 
     def __init__(
-        self, farm: RunningFarm, *, name: str = "node-1", vram_gib: int = 8, terms: Terms = "owned"
+        self,
+        farm: RunningFarm,
+        *,
+        name: str = "node-1",
+        vram_gib: int = 8,
+        terms: Terms = "owned",
+        lanes: tuple[str, ...] = ("public",),
     ) -> None:
         self.http = farm.client("node")
-        join = Join(name=name, card=card(vram_gib), models=("tiny", "tiny-24"), terms=terms)
+        join = Join(name=name, card=card(vram_gib), models=("tiny", "tiny-24"), terms=terms, lanes=lanes)
         self.joined = Joined.model_validate_json(self.post("/v1/nodes", join).content)
 
     def post(self, path: str, message: Any) -> httpx.Response:

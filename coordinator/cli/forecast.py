@@ -14,7 +14,7 @@ from common.settings import Settings
 from common.shot import PlannedShot
 from common.units import counted
 from common.views import MOST_SHOTS, NodeView
-from coordinator.cli.person import default_owner
+from coordinator.cli.connection import owner_of_jobs
 from coordinator.cli.planning import PlannedManifest, PlanReport
 from coordinator.client import FarmClient
 from coordinator.estimate import Range
@@ -91,7 +91,7 @@ def _order(
         nodes=[fleet_node(node) for node in nodes],
         catalog=planned.draft.catalog,
         settings=settings,
-        owner=owner or default_owner() or "",
+        owner=owner_of_jobs(client, owner) or "",
         lane=manifest.lane,
         priority=manifest.priority,
         eco=manifest.eco,

@@ -33,6 +33,8 @@ _COMMANDS = {
     "delete": "pictures",
     "priority": "jobs",
     "explain": "explain",
+    "whoami": "keys",
+    "audit": "audit",
     "nodes": "nodes",
     "schema": "schema",
     "up": "local",
@@ -42,7 +44,7 @@ _COMMANDS = {
     "restore": "backup",
 }
 #: Module of each group `x` of commands, whose application is `x_app`.
-_GROUPS = {"models": "models", "node": "nodes"}
+_GROUPS = {"models": "models", "node": "nodes", "keys": "keys"}
 
 
 def farm_app(only: str | None = None) -> typer.Typer:

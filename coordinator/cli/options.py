@@ -65,7 +65,7 @@ Owner = Annotated[
         "--owner",
         metavar="NAME",
         parser=owner,
-        help="Owner of the job: owners share the farm fairly. Default: your login name.",
+        help="Owner of the job: owners share the farm fairly. Default: that of your key, or your login name.",
     ),
 ]
 SettingsFile = Annotated[

@@ -16,8 +16,7 @@ from common.units import counted
 from common.views import EstimateView, NodeView, Submit, Submitted
 from common.wording import visible
 from coordinator.cli import options
-from coordinator.cli.connection import connect, in_service, settings_in_force
-from coordinator.cli.person import default_owner
+from coordinator.cli.connection import connect, in_service, owner_to_send, settings_in_force
 from coordinator.cli.plan_page import show_plan
 from coordinator.cli.planning import (
     REFERENCE_STATIONS,
@@ -124,14 +123,14 @@ def _some_fit(report: PlanReport) -> bool:
 def submit(
     client: FarmClient, planned: PlannedManifest, owner: str | None, *, reroll: bool = False
 ) -> Submitted:
-    """`owner` None: the person at the command line."""
+    """`owner` None: that of the key, or the person at the command line."""
     report = planned.report
     return client.submit(
         Submit(
             manifest=inlined(planned.draft.parsed),
             # The name of a file may contain bytes that are not valid in a message.
             source=visible(report.manifest),
-            owner=owner or default_owner(),
+            owner=owner_to_send(client, owner),
             random_seed=report.random_seed if reroll else None,
             expected=len(planned.expansion),
             estimate=estimate_of(report),

@@ -60,6 +60,8 @@ def arrange(settings: Settings, home: Home) -> Arrangement:
         "port": port,
         "public_url": settings.public_url or f"http://{advertised}:{port}",
         "keys": _keys_in_force(settings, home),
+        # The farm itself calls nobody with the key of who started it.
+        "key": None,
     }
     in_force = settings.model_copy(update=own | broker.changes | store.changes)
     nodes = [_node(node, in_force, home.key_file("node")) for node in settings.nodes]

@@ -57,7 +57,10 @@ Lot = tuple[str, str]
 
 
 class First(NamedTuple):
-    """The work that the planner assigns to a node first from a lane."""
+    """The work that the planner assigns to a node first from a lane.
+
+    Of the work of others, somebody who may read own jobs only learns neither owner nor job (`""`).
+    """
 
     owner: str
     priority: int

@@ -98,8 +98,9 @@ def _in_turn(waiting: Waiting, takers: Iterable[CandidateNode]) -> Answer:
         return Answer("faster nodes take this after their current batches", goes_on=True)
     when = "next" if one.node.state is not NodeState.BUSY else "after its current batch"
     if first is not None and first.job_id != waiting.job.id:
+        which = f"job {first.job_id}" if first.job_id else "a job of another owner"
         return Answer(
-            f"job {first.job_id} comes first on node {name}: {_ahead(waiting, one)}",
+            f"{which} comes first on node {name}: {_ahead(waiting, one)}",
             f"`farm priority {waiting.job.id} {min(first.priority + 1, 100)}` moves this job ahead",
             goes_on=True,
         )

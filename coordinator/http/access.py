@@ -1,19 +1,18 @@
-"""Who may call what: bearer keys, one a role."""
+"""Who may call what: each route declares the scopes of the keys that open it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, field
+from typing import Annotated
 
-from fastapi import Depends, Request, params
-from pydantic import SecretStr
+from fastapi import Depends, Query, Request, params
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
 
-from common.errors import Forbidden, Unauthorised
-from common.keys import same_key
-from common.settings import Keys
+from common.errors import Forbidden, NotFound
+from common.scopes import Bounds, Caller, Scope
 from coordinator.farm import Farm
-
-Role = Literal["operator", "node", "ingest"]
+from coordinator.ledger import Act
 
 
 async def _farm(request: Request) -> Farm:
@@ -25,54 +24,114 @@ async def _farm(request: Request) -> Farm:
 TheFarm = Annotated[Farm, Depends(_farm)]
 
 
-async def _role(request: Request) -> Role | None:
-    role: Role | None = request.state.role
-    return role
+async def _caller(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
 
 
-#: Whose key the caller showed; None where no key is configured at all.
-TheRole = Annotated[Role | None, Depends(_role)]
+#: Who calls.
+TheCaller = Annotated[Caller, Depends(_caller)]
 
 
-def configured(keys: Keys) -> dict[Role, str]:
-    """The keys by role; empty when none is set."""
-    given: dict[Role, SecretStr | None] = {
-        "operator": keys.operator,
-        "node": keys.node,
-        "ingest": keys.ingest,
-    }
-    return {role: text for role, key in given.items() if key and (text := key.get_secret_value())}
+async def _bounds(request: Request) -> Bounds | None:
+    bounds: Bounds | None = request.state.bounds
+    return bounds
+
+
+#: What the call is limited to; None: nothing.
+TheBounds = Annotated[Bounds | None, Depends(_bounds)]
+
+
+async def _owner(bounds: TheBounds) -> str | None:
+    return None if bounds is None else bounds.owner
+
+
+#: To whose jobs and shots the call is limited; None: to nobody's.
+TheOwner = Annotated[str | None, Depends(_owner)]
+
+
+async def _check_job(job_id: str, farm: Farm, owner: str | None) -> None:
+    """Raises NotFound for a job of somebody else, as if it did not exist."""
+    if owner is not None and await farm.threads.reads.run(farm.job_owner, job_id) != owner:
+        raise NotFound(f"no job {job_id}; `farm jobs` lists them")
+
+
+async def _job_id(job_id: str, farm: TheFarm, owner: TheOwner) -> str:
+    await _check_job(job_id, farm, owner)
+    return job_id
+
+
+async def _only_job(farm: TheFarm, owner: TheOwner, job: Annotated[str | None, Query()] = None) -> str | None:
+    if job is not None:
+        await _check_job(job, farm, owner)
+    return job
+
+
+#: The job in the address of a route, or in the parameter `job`, that the caller may act on.
+JobId = Annotated[str, Depends(_job_id)]
+OnlyJob = Annotated[str | None, Depends(_only_job)]
+
+
+_BEARER = HTTPBearer(description="A key from `farm keys create`, or of the settings of the farm")
+#: Verbs of routes whose address ends without one.
+_VERBS = {"POST": "create", "DELETE": "remove"}
+
+
+async def _act(request: Request, caller: TheCaller) -> Act:
+    """`POST /v1/jobs/{job_id}/cancel` is the action `job cancel` on that job."""
+    noun, *rest = request.scope["route"].path.removeprefix("/v1/").split("/")
+    verb = rest[-1] if rest and "{" not in rest[-1] else _VERBS[request.method]
+    job = request.query_params.get("job")
+    return Act(
+        by=caller.name,
+        owner=caller.owner or "",
+        action=f"{noun.removesuffix('s')} {verb}",
+        subject=next(iter(request.path_params.values()), ""),
+        detail=f"for job {job}" if job else "",
+    )
+
+
+#: What the call changes, for the audit log.
+TheAct = Annotated[Act, Depends(_act)]
 
 
 @dataclass(frozen=True, slots=True)
-class Allowed:
-    """A dependency that lets only some roles in; everyone, where no key is configured at all.
+class Allowed(SecurityBase):
+    """A dependency that lets in keys with any of these scopes.
 
-    Raises Unauthorised without a known key, Forbidden with a key of another role.
+    With the scope `own`, a key is let in as well, limited to what belongs to its owner. Raises Unauthorised
+    without a valid key, Forbidden without a scope, TooMany beyond the rate of the key.
     """
 
-    roles: tuple[Role, ...]
+    scopes: tuple[Scope, ...]
+    own: Scope | None = None
+    #: In the OpenAPI document.
+    model: HTTPBearer = field(default_factory=lambda: _BEARER, init=False, compare=False)
+    scheme_name: str = field(default="key", init=False)
 
     async def __call__(self, request: Request) -> None:
-        request.state.role = None
-        keys: dict[Role, str] = request.app.state.keys
-        if not keys:
-            return
-        scheme, _, offered = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not offered:
-            raise Unauthorised("a key is required: send `Authorization: Bearer KEY`")
-        role = next((role for role, key in keys.items() if same_key(key, offered.strip())), None)
-        if role is None:
-            raise Unauthorised(
-                "unknown key: compare it with `keys` in the settings of the farm, "
-                "or with the files in the `keys` folder of its home"
-            )
-        if role not in self.roles:
-            wanted = " or ".join(self.roles)
-            raise Forbidden(f"the {role} key does not allow this; use the {wanted} key")
-        request.state.role = role
+        farm: Farm = request.app.state.farm
+        caller = farm.keyring.caller(request.headers.get("authorization", ""))
+        request.state.caller, request.state.bounds = caller, self._bounds(caller)
+
+    def _bounds(self, caller: Caller) -> Bounds | None:
+        if caller.allows(self.scopes):
+            return None
+        if caller.owner is not None and self.own in caller.scopes:
+            return Bounds(caller.owner, caller.lanes)
+        wanted = " or ".join(self.scopes if self.own is None else (self.own, *self.scopes))
+        raise Forbidden(
+            f"the {caller.name} key does not allow this: it needs the scope {wanted} "
+            "(`farm whoami` shows what it allows)"
+        )
 
 
-def allow(*roles: Role) -> params.Depends:
+def allow(*scopes: Scope, own: Scope | None = None) -> params.Depends:
     """What a route or router lists among its dependencies."""
-    return params.Depends(Allowed(roles))
+    return params.Depends(Allowed(scopes, own))
+
+
+#: Routes that show jobs, nodes and images: of all owners, or of that of the key.
+READING = allow("read-all", own="read")
+#: Routes that change jobs and images.
+STEERING = allow("operate", own="submit")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -12,17 +13,20 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from common.errors import BY_STATUS, FarmError, Unreadable
+from common.views import ErrorView
 from coordinator.http import (
     catalog_routes,
+    description_routes,
     farm_routes,
     fleet_routes,
     image_routes,
     ingest_routes,
     job_routes,
+    key_routes,
     node_routes,
     object_routes,
 )
-from coordinator.http.access import configured
+from coordinator.http.description import described
 from coordinator.http.fast_path import FastPath
 from coordinator.http.request_guard import RequestGuard, refused
 
@@ -41,9 +45,11 @@ ROUTES = (
     fleet_routes,
     catalog_routes,
     farm_routes,
+    key_routes,
     node_routes,
     ingest_routes,
     object_routes,
+    description_routes,
 )
 
 #: Those that are called for every image.
@@ -54,7 +60,6 @@ def make_app(farm: Farm) -> ASGIApp:
     """The API over one farm. The caller starts and stops the farm's own threads."""
     app = make_routes()
     app.state.farm = farm
-    app.state.keys = configured(farm.settings.keys)
     fast = [route for routes in FAST for route in routes.router.routes if isinstance(route, APIRoute)]
     # Around the app, not inside: its own middleware takes longer than the answer to a heartbeat.
     return RequestGuard(FastPath(app, fast, _fast_error), farm.traffic)
@@ -62,9 +67,21 @@ def make_app(farm: Farm) -> ASGIApp:
 
 def make_routes() -> FastAPI:
     """All routes and what answers their errors, without the farm that they act on."""
-    app = FastAPI(title="Shotfarm", docs_url=None, redoc_url=None, openapi_url=None)
+    errors: dict[int | str, dict[str, Any]] = {
+        "4XX": {"model": ErrorView, "description": "Refused, with a sentence"}
+    }
+    # Their own pages load scripts of others.
+    app = FastAPI(
+        title="Shotfarm",
+        version=version("shotfarm"),
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        responses=errors,
+    )
     for routes in ROUTES:
         app.include_router(routes.router)
+    app.state.description = described(ROUTES)
     app.add_exception_handler(FarmError, _farm_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)

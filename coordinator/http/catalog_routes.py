@@ -10,24 +10,24 @@ from fastapi.responses import Response
 from common.catalog import ServedCatalog
 from common.messages import ModelFile
 from common.views import CatalogAddition, CatalogVersion, ModelView
-from coordinator.http.access import TheFarm, allow
+from coordinator.http.access import TheAct, TheBounds, TheFarm, allow
 
 router = APIRouter(prefix="/v1")
 
 
-@router.get("/catalog", dependencies=[allow("operator", "node")], response_model=ServedCatalog)
+@router.get("/catalog", dependencies=[allow("read", "node")], response_model=ServedCatalog)
 async def catalog(farm: TheFarm) -> Response:
     """Return the whole catalog of the farm."""
     return Response(farm.farm_catalog.served, media_type="application/json")
 
 
-@router.get("/models", dependencies=[allow("operator", "node")])
-def models(farm: TheFarm) -> list[ModelView]:
+@router.get("/models", dependencies=[allow("read-all", "node", own="read")])
+def models(farm: TheFarm, bounds: TheBounds) -> list[ModelView]:
     """List the models in the catalog."""
-    return farm.models()
+    return farm.models(bounds)
 
 
-@router.get("/models/files/{sha256}", dependencies=[allow("operator", "node")])
+@router.get("/models/files/{sha256}", dependencies=[allow("operate", "node")])
 def model_file(sha256: Annotated[str, Path(pattern="^[0-9a-f]{64}$")], farm: TheFarm) -> ModelFile:
     """Return a presigned GET for a file of a model, or for the listing of a model's files.
 
@@ -36,21 +36,24 @@ def model_file(sha256: Annotated[str, Path(pattern="^[0-9a-f]{64}$")], farm: The
     return farm.model_file(sha256)
 
 
-@router.post("/models", dependencies=[allow("operator")], status_code=201)
-def add(addition: CatalogAddition, farm: TheFarm) -> CatalogVersion:
+@router.post("/models", dependencies=[allow("operate")], status_code=201)
+def add(addition: CatalogAddition, farm: TheFarm, act: TheAct) -> CatalogVersion:
     """Add an entry to the catalog, or replace one; nodes read the new catalog with their next heartbeat.
 
     422: the entry is invalid (one line for each problem), or the store lacks one of its `files`.
     """
-    return farm.add_entry(addition)
+    return farm.add_entry(addition, act)
 
 
-@router.delete("/models/{name}", dependencies=[allow("operator")])
+@router.delete("/models/{name}", dependencies=[allow("operate")])
 def remove(
-    name: str, farm: TheFarm, section: Literal["models", "loras", "textual_inversions"] = "models"
+    name: str,
+    farm: TheFarm,
+    act: TheAct,
+    section: Literal["models", "loras", "textual_inversions"] = "models",
 ) -> CatalogVersion:
     """Remove an added entry; an entry of the same name in a catalog file counts again.
 
     404: it was not added. 422: another entry needs it.
     """
-    return farm.remove_entry(section, name)
+    return farm.remove_entry(section, name, act)

@@ -11,37 +11,37 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from common.errors import Unavailable
 from common.nodes import INGEST_QUEUE
 from common.views import BacklogView, Explanation, MemoryView, StatusView
-from coordinator.http.access import TheFarm, allow
+from coordinator.http.access import READING, TheBounds, TheFarm, TheOwner, allow
 
 router = APIRouter()
 
 
-@router.get("/v1/status", dependencies=[allow("operator")])
-def status(farm: TheFarm) -> StatusView:
+@router.get("/v1/status", dependencies=[READING])
+def status(farm: TheFarm, bounds: TheBounds) -> StatusView:
     """Return queues, nodes, jobs, traffic, and shots that fit no node with the smallest change that helps."""
-    return farm.status()
+    return farm.status(bounds)
 
 
-@router.get("/v1/backlog", dependencies=[allow("operator")])
+@router.get("/v1/backlog", dependencies=[allow("read-all")])
 def backlog(farm: TheFarm) -> BacklogView:
     """Return what waits and what nodes have in hand, as the planner sees it, for simulations of the farm."""
     return farm.ledger.backlog()
 
 
-@router.get("/v1/memory", dependencies=[allow("operator")])
+@router.get("/v1/memory", dependencies=[allow("read-all")])
 def memory(farm: TheFarm) -> list[MemoryView]:
     """List measurements by type of card: largest passes, times of recipes, passes that ran out of memory."""
     return farm.memory()
 
 
-@router.get("/v1/explain/{subject}", dependencies=[allow("operator")])
-def explain(subject: str, farm: TheFarm) -> Explanation:
+@router.get("/v1/explain/{subject}", dependencies=[READING])
+def explain(subject: str, farm: TheFarm, owner: TheOwner) -> Explanation:
     """Explain what is running, what is waiting and why, and what to do about it.
 
     `subject` is a job ID, a node name, at least the first six digits of a shot ID, or the SHA-256 of a
-    stored image. 404: no match; 409: several shots match.
+    stored image. Nodes are explained to keys with `read-all` only. 404: no match; 409: several shots match.
     """
-    explanation = farm.ledger.explain(subject, version=version("shotfarm"))
+    explanation = farm.ledger.explain(subject, version=version("shotfarm"), owner=owner)
     try:
         farm.publisher.depths([INGEST_QUEUE])
     except Unavailable as error:
@@ -63,7 +63,7 @@ async def health(farm: TheFarm) -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/metrics", dependencies=[allow("operator", "node", "ingest")])
+@router.get("/metrics", dependencies=[allow("metrics")])
 def metrics(farm: TheFarm) -> Response:
-    """Return metrics in Prometheus text format. Accepts any key of the farm."""
+    """Return metrics in Prometheus text format."""
     return Response(generate_latest(farm.metrics), media_type=CONTENT_TYPE_LATEST)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from common.scopes import Caller
 from common.views import NodeView, NodeWish, Who
-from coordinator.http.access import Role, TheFarm, TheRole, allow
+from coordinator.http.access import READING, TheAct, TheBounds, TheCaller, TheFarm, allow
 
 router = APIRouter(prefix="/v1/nodes")
 
@@ -13,52 +14,52 @@ router = APIRouter(prefix="/v1/nodes")
 _NONE = NodeWish()
 
 
-@router.post("/{node_id}/drain", dependencies=[allow("operator")])
-def drain(node_id: str, farm: TheFarm, wish: NodeWish = _NONE) -> NodeView:
+@router.post("/{node_id}/drain", dependencies=[allow("operate")])
+def drain(node_id: str, farm: TheFarm, act: TheAct, wish: NodeWish = _NONE) -> NodeView:
     """Let the node finish its batch, then take it offline. 409: its state does not allow it."""
-    farm.ledger.drain_node(node_id, wish.reason)
+    farm.ledger.drain_node(node_id, wish.reason, act=act)
     return farm.node(node_id)
 
 
-@router.post("/{node_id}/pause", dependencies=[allow("operator", "node")])
-def pause(node_id: str, farm: TheFarm, role: TheRole, wish: NodeWish = _NONE) -> NodeView:
+@router.post("/{node_id}/pause", dependencies=[allow("operate", "node")])
+def pause(node_id: str, farm: TheFarm, caller: TheCaller, act: TheAct, wish: NodeWish = _NONE) -> NodeView:
     """Release the GPU immediately and return the batch to the backlog without failed attempts.
 
     With the node key, the pause is the owner's. 409: the owner has already paused the node.
     """
-    farm.ledger.pause_node(node_id, wish.reason, who=_who(wish, role))
+    farm.ledger.pause_node(node_id, wish.reason, who=_who(wish, caller), act=act)
     return farm.node(node_id)
 
 
-@router.post("/{node_id}/resume", dependencies=[allow("operator", "node")])
-def resume(node_id: str, farm: TheFarm, role: TheRole, wish: NodeWish = _NONE) -> NodeView:
+@router.post("/{node_id}/resume", dependencies=[allow("operate", "node")])
+def resume(node_id: str, farm: TheFarm, caller: TheCaller, act: TheAct, wish: NodeWish = _NONE) -> NodeView:
     """Resume a drained or paused node. 409: it is neither, or someone else paused it."""
-    farm.ledger.resume_node(node_id, who=_who(wish, role))
+    farm.ledger.resume_node(node_id, who=_who(wish, caller), act=act)
     return farm.node(node_id)
 
 
-@router.post("/{node_id}/quarantine", dependencies=[allow("operator")])
-def quarantine(node_id: str, farm: TheFarm, wish: NodeWish = _NONE) -> NodeView:
+@router.post("/{node_id}/quarantine", dependencies=[allow("operate")])
+def quarantine(node_id: str, farm: TheFarm, act: TheAct, wish: NodeWish = _NONE) -> NodeView:
     """Return the batch to the backlog without failed attempts; the node must later pass a self-test."""
-    farm.ledger.quarantine_node(node_id, wish.reason)
+    farm.ledger.quarantine_node(node_id, wish.reason, act=act)
     return farm.node(node_id)
 
 
-@router.post("/{node_id}/forgive", dependencies=[allow("operator")])
-def forgive(node_id: str, farm: TheFarm) -> NodeView:
+@router.post("/{node_id}/forgive", dependencies=[allow("operate")])
+def forgive(node_id: str, farm: TheFarm, act: TheAct) -> NodeView:
     """End the quarantine immediately and clear the failure record."""
-    farm.ledger.forgive_node(node_id)
+    farm.ledger.forgive_node(node_id, act=act)
     return farm.node(node_id)
 
 
-def _who(wish: NodeWish, role: Role | None) -> Who:
+def _who(wish: NodeWish, caller: Caller) -> Who:
     """Whose wish it is: the key tells, and on a farm without keys the caller."""
-    if role is None:
-        return wish.by
-    return "owner" if role == "node" else "operator"
+    if caller.allows(["operate"]):
+        return wish.by if caller.allows(["node"]) else "operator"
+    return "owner"
 
 
-@router.get("", dependencies=[allow("operator")])
-def nodes(farm: TheFarm) -> list[NodeView]:
-    """List all nodes."""
-    return farm.nodes()
+@router.get("", dependencies=[READING])
+def nodes(farm: TheFarm, bounds: TheBounds) -> list[NodeView]:
+    """List nodes: all of them, or those of the lanes of the key."""
+    return farm.nodes(bounds)

@@ -7,45 +7,50 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from common.views import AcceptedShot, Deleted, Deletion, RejectedShot, Rejection, ShotQuery, StoredShots
-from coordinator.http.access import TheFarm, allow
+from coordinator.http.access import READING, STEERING, OnlyJob, TheAct, TheBounds, TheFarm, TheOwner, allow
 
-router = APIRouter(prefix="/v1", dependencies=[allow("operator")])
+router = APIRouter(prefix="/v1")
 
 
-@router.post("/shots/stored")
-def stored(shots: ShotQuery, farm: TheFarm) -> StoredShots:
+@router.post("/shots/stored", dependencies=[READING])
+def stored(shots: ShotQuery, farm: TheFarm, bounds: TheBounds) -> StoredShots:
     """Return which of these shots have a stored image, so that a job would reuse it. Unknown IDs are fine."""
-    return StoredShots(ids=tuple(farm.ledger.stored(shots.ids)))
+    return StoredShots(ids=tuple(farm.ledger.stored(shots.ids, bounds and bounds.lanes)))
 
 
-@router.post("/shots/{shot_id}/accept")
-def accept(shot_id: str, farm: TheFarm, job: str | None = None) -> AcceptedShot:
+@router.post("/shots/{shot_id}/accept", dependencies=[STEERING])
+def accept(shot_id: str, farm: TheFarm, owner: TheOwner, job: OnlyJob, act: TheAct) -> AcceptedShot:
     """Accept a failed shot as permanently missing from `job`, or from all jobs of its only owner.
 
     At least the first six digits of its ID are required. 409: the shot has not failed, several shots match,
     or jobs of several owners want it and `job` is missing.
     """
-    return AcceptedShot(id=farm.ledger.accept_shot(shot_id, job))
+    return AcceptedShot(id=farm.ledger.accept_shot(shot_id, job, owner=owner, act=act))
 
 
-@router.post("/shots/{shot_id}/reject")
-def reject(shot_id: str, wish: Rejection, farm: TheFarm, job: str | None = None) -> RejectedShot:
+@router.post("/shots/{shot_id}/reject", dependencies=[STEERING])
+def reject(
+    shot_id: str, wish: Rejection, farm: TheFarm, owner: TheOwner, job: OnlyJob, act: TheAct
+) -> RejectedShot:
     """Remove a stored image from the results of `job`, or of all jobs of its only owner.
 
     An image rendered in its place gets its name. 409: as for `accept`, or no active job has the image.
     """
-    return farm.ledger.reject_shot(shot_id, wish, job)
+    wish = wish.model_copy(update={"by": act.key or wish.by})
+    return farm.ledger.reject_shot(shot_id, wish, job, owner=owner, act=act)
 
 
-@router.post("/shots/{shot_id}/delete")
-def delete(shot_id: str, wish: Deletion, farm: TheFarm, job: str | None = None) -> Deleted:
+@router.post("/shots/{shot_id}/delete", dependencies=[STEERING])
+def delete(
+    shot_id: str, wish: Deletion, farm: TheFarm, owner: TheOwner, job: OnlyJob, act: TheAct
+) -> Deleted:
     """Remove a stored image from the same jobs, and delete it unless another active job has it."""
-    return farm.delete(farm.ledger.delete_shot(shot_id, wish.by, job))
+    return farm.delete(farm.ledger.delete_shot(shot_id, act.key or wish.by, job, owner=owner, act=act))
 
 
-@router.post("/images/{sha256}/delete")
+@router.post("/images/{sha256}/delete", dependencies=[allow("operate")])
 def delete_content(
-    sha256: Annotated[str, Path(pattern="^[0-9a-f]{64}$")], wish: Deletion, farm: TheFarm
+    sha256: Annotated[str, Path(pattern="^[0-9a-f]{64}$")], wish: Deletion, farm: TheFarm, act: TheAct
 ) -> Deleted:
     """Delete every image with this content from the jobs of all owners. 404: no such image."""
-    return farm.delete(farm.ledger.delete_content(sha256, wish.by))
+    return farm.delete(farm.ledger.delete_content(sha256, act.key or wish.by, act=act))

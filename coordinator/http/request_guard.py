@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from math import ceil
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from common.errors import FarmError, NoLength, NotFound, OtherVersion, TooLarge
+from common.errors import FarmError, NoLength, NotFound, OtherVersion, TooLarge, TooMany
 from common.messages import PROTOCOL, PROTOCOL_HEADER, VERSION_HEADER
 from common.views import ErrorView
 from coordinator.calls.traffic import Traffic
@@ -63,7 +64,8 @@ def refused(error: FarmError, traffic: Traffic) -> Response:
     traffic.refusal(error.reason)
     sentence = "\n".join(line[:_LINE] for line in str(error).splitlines())
     view = ErrorView(error=sentence, reason=error.reason)
-    return JSONResponse(view.model_dump(), status_code=error.status)
+    headers = {"Retry-After": str(ceil(error.retry_after_s))} if isinstance(error, TooMany) else None
+    return JSONResponse(view.model_dump(), status_code=error.status, headers=headers)
 
 
 def _other_version(headers: Headers) -> str:

@@ -4,13 +4,16 @@ from coordinator.ledger.database import open_engine
 from coordinator.ledger.leadership import Candidate, Lead, Replaced
 from coordinator.ledger.ledger import Ledger
 from coordinator.ledger.records import (
+    Act,
     BatchTexts,
     Doomed,
     JoinedNode,
     NewJob,
     PlacedShot,
     Reported,
+    Room,
     StoredImage,
+    StoredKey,
     Stuck,
     SubmittedJob,
     Swept,
@@ -22,6 +25,7 @@ from coordinator.ledger.rules import Rules
 from coordinator.scheduling.placing import Placement
 
 __all__ = [
+    "Act",
     "BatchTexts",
     "Candidate",
     "Doomed",
@@ -33,8 +37,10 @@ __all__ = [
     "Placement",
     "Replaced",
     "Reported",
+    "Room",
     "Rules",
     "StoredImage",
+    "StoredKey",
     "Stuck",
     "SubmittedJob",
     "Swept",

@@ -7,7 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import Connection, Double, String, delete, func, insert, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Double,
+    Exists,
+    String,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from common.errors import Conflict, NotFound
 from common.states import AttemptState, ShotEvent, ShotState
@@ -20,6 +33,7 @@ from coordinator.ledger.schema import (
     deleted_images,
     images,
     job_counts,
+    jobs,
     plain,
     removals,
     shots,
@@ -31,12 +45,12 @@ from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import DELETED, move_shots, wanted
 
 
-def delete_shot(write: Write, shot_id: str, job_id: str | None, by: str) -> Deleted:
+def delete_shot(write: Write, shot_id: str, job_id: str | None, by: str, owner: str | None) -> Deleted:
     """See `Ledger.delete_shot`."""
-    shot = find_shot(write.connection, shot_id)
-    having = owners_jobs(write.connection, wants, shot.id, job_id)
+    shot = find_shot(write.connection, shot_id, owner)
+    having = owners_jobs(write.connection, wants, shot.id, job_id, owner)
     must_be_stored(shot)
-    return delete_pictures(write, [shot.id], having, by)
+    return delete_pictures(write, [shot.id], having, by, owner)
 
 
 def pictures_of(connection: Connection, job_id: str) -> list[str]:
@@ -64,10 +78,24 @@ def pictures_with(connection: Connection, sha256: str) -> list[str]:
     return list(found)
 
 
-def delete_pictures(write: Write, shot_ids: Sequence[str], job_ids: Sequence[str] | None, by: str) -> Deleted:
-    """Remove images from these jobs (None: all), and delete those that no live job has afterwards."""
+def delete_pictures(
+    write: Write,
+    shot_ids: Sequence[str],
+    job_ids: Sequence[str] | None,
+    by: str,
+    owner: str | None = None,
+) -> Deleted:
+    """Remove images from these jobs (None: all), and delete those that no live job has afterwards.
+
+    For an `owner`, what any job of another owner has is kept.
+    """
     take_out(write, shot_ids, job_ids, DELETED, by)
-    stored = shots.c.id.in_(shot_ids), shots.c.state == plain(ShotState.DONE)
+    stored: tuple[ColumnElement[bool], ...] = (
+        shots.c.id.in_(shot_ids),
+        shots.c.state == plain(ShotState.DONE),
+    )
+    if owner is not None:
+        stored = *stored, ~_of_others(owner)
     doomed = write.connection.scalars(select(shots.c.id).where(*stored, ~wanted())).all()
     mine = images.c.shot_id.in_(doomed)
     same = [column.name for column in images.c]
@@ -78,6 +106,11 @@ def delete_pictures(write: Write, shot_ids: Sequence[str], job_ids: Sequence[str
     counted = {"deletions": shots.c.deletions + 1}
     move_shots(write, doomed, ShotState.DONE, ShotEvent.ERASED, detail=by, **counted)
     return Deleted(images=len(doomed), kept=len(shot_ids) - len(doomed))
+
+
+def _of_others(owner: str) -> Exists:
+    """Condition that a job of another owner, cancelled or not, has the shot of the enclosing query."""
+    return exists().where(wants.c.shot_id == shots.c.id, wants.c.job_id == jobs.c.id, jobs.c.owner != owner)
 
 
 def doomed(connection: Connection, limit: int) -> list[Doomed]:

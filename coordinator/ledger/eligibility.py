@@ -34,13 +34,17 @@ class Eligibility:
     #: All nodes, and those in service.
     fleet: Mapping[str, Member]
     serving: Mapping[str, Member]
+    #: To whom it is explained, who learns nothing of the jobs of others; None: to somebody who may.
+    owner: str | None = None
     _offers: dict[tuple[str, str], Offer] = field(default_factory=dict)
 
     @classmethod
-    def at(cls, connection: Connection, backlog: Backlog, rules: Rules, now: float) -> Eligibility:
+    def at(
+        cls, connection: Connection, backlog: Backlog, rules: Rules, now: float, owner: str | None
+    ) -> Eligibility:
         rows = connection.execute(select(nodes).order_by(nodes.c.id))
         fleet, serving = backlog.nodes(), in_service(connection, backlog)
-        return cls(backlog, rules, now, {row.id: row for row in rows}, fleet, serving)
+        return cls(backlog, rules, now, {row.id: row for row in rows}, fleet, serving, owner)
 
     def node(self, name: str) -> NodeFacts:
         row = self.rows[name]
@@ -133,6 +137,8 @@ class Eligibility:
         if choice is None:
             return None
         option = choice.option
+        if self.owner not in (None, option.owner):
+            return First("another owner", option.priority, ("", option.work_key), option.loaded)
         return First(option.owner, option.priority, option.lot, option.loaded)
 
     def _offer(self, member: Member, lane: str) -> Offer:

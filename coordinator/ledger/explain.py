@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, case, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, case, exists, func, select
 
 from common.errors import NotFound
 from common.states import AttemptEvent, AttemptState, BatchState, ShotState
@@ -47,17 +47,24 @@ _SHA256_DIGITS = 64
 
 
 def explain(
-    connection: Connection, backlog: Backlog, rules: Rules, subject: str, version: str, *, now: float
+    connection: Connection,
+    backlog: Backlog,
+    rules: Rules,
+    subject: str,
+    version: str,
+    *,
+    now: float,
+    owner: str | None = None,
 ) -> Explanation:
     """See `Ledger.explain`; `version` is the version of this program."""
-    look = Eligibility.at(connection, backlog, rules, now)
-    if subject in look.rows:
+    look = Eligibility.at(connection, backlog, rules, now, owner)
+    if subject in look.rows and owner is None:
         return explain_node(_node(connection, look, subject, version))
-    job_id = connection.scalar(select(jobs.c.id).where(jobs.c.id == subject))
+    job_id = connection.scalar(select(jobs.c.id).where(jobs.c.id == subject, *_of(owner)))
     if job_id is not None:
         return explain_job(_job(connection, look, job_id))
     try:
-        shot = find_shot(connection, shot_with_image(connection, subject) or subject)
+        shot = find_shot(connection, shot_with_image(connection, subject, owner) or subject, owner)
     except NotFound:
         raise NotFound(_unknown(connection, look, subject)) from None
     return explain_shot(_shot(connection, look, shot))
@@ -69,13 +76,21 @@ def _unknown(connection: Connection, look: Eligibility, subject: str) -> str:
             f"no shot has the ID and no stored image the SHA-256 {subject[:12]}…; "
             "an image that was changed or deleted is unknown"
         )
+    named = select(jobs.c.id, jobs.c.name).where(*_of(look.owner))
     known = [
-        *look.rows,
-        *(word for row in connection.execute(select(jobs.c.id, jobs.c.name)) for word in row),
+        *(look.rows if look.owner is None else ()),
+        *(word for row in connection.execute(named) for word in row),
     ]
     near = nearest(subject, known)
     meant = f": did you mean `{near}`?" if near else ""
+    if look.owner is not None:
+        return f"no job or shot of {look.owner} is called {shortened(subject)}{meant}"
     return f"no job, shot or node is called {shortened(subject)}{meant}"
+
+
+def _of(owner: str | None) -> tuple[ColumnElement[bool], ...]:
+    """Condition that a job is of an owner; none where it may be anybody's."""
+    return () if owner is None else (jobs.c.owner == owner,)
 
 
 def _job_facts(connection: Connection, look: Eligibility, job_id: str) -> JobFacts:
@@ -182,7 +197,7 @@ def _shot(connection: Connection, look: Eligibility, row: Row[Any]) -> ShotSubje
     wanting = connection.execute(
         select(wants.c.job_id, wants.c.name, wants.c.accepted, jobs.c.intent)
         .select_from(wants.join(jobs))
-        .where(wants.c.shot_id == row.id, wants.c.again.is_(False))
+        .where(wants.c.shot_id == row.id, wants.c.again.is_(False), *_of(look.owner))
         .order_by(jobs.c.submitted_at)
     ).all()
     live = tuple(want.job_id for want in wanting if want.intent != "cancelled")

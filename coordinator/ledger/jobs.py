@@ -250,15 +250,17 @@ def accept_failures(write: Write, job_id: str) -> int:
     return len(ids)
 
 
-def accept_shot(write: Write, shot_id: str, job_id: str | None) -> str:
+def accept_shot(write: Write, shot_id: str, job_id: str | None, owner: str | None) -> str:
     """See `Ledger.accept_shot`."""
-    shot = find_shot(write.connection, shot_id)
+    shot = find_shot(write.connection, shot_id, owner)
     if shot.state != ShotState.FAILED:
         raise Conflict(f"shot {shot.id[:12]} is {shot.state}: only a failed shot can be accepted")
     mine = wants.c.shot_id == shot.id, wants.c.again.is_(False), wants.c.accepted.is_(False)
     query = select(jobs.c.id, jobs.c.owner).select_from(wants.join(jobs)).where(*mine)
     if job_id is not None:
         query = query.where(jobs.c.id == detailed_job(write.connection, job_id).id)
+    if owner is not None:
+        query = query.where(jobs.c.owner == owner)
     wanting = write.connection.execute(query.where(jobs.c.intent != "cancelled")).all()
     if not wanting:
         whose = f"job {job_id} does not wait" if job_id else "no job waits"

@@ -16,6 +16,7 @@ from functools import partial
 from common.catalog import Catalog
 from common.embeddings import Embedded
 from common.errors import Conflict, FarmError, Gone, NotFound
+from common.key_messages import AuditEntry, KeyLimits, KeyView, NewKey, Rotation
 from common.messages import (
     Ack,
     Claim,
@@ -49,12 +50,15 @@ from common.views import (
     Who,
 )
 from coordinator.ledger import (
+    audit,
     batches,
     catalog,
     costs,
     deletions,
     ingest,
     jobs,
+    key_usage,
+    keys,
     nodes,
     records,
     removals,
@@ -109,14 +113,17 @@ class Ledger:
 
     # Jobs
 
-    def submit(self, job: records.NewJob, shots: Iterable[records.PlacedShot]) -> records.SubmittedJob:
+    def submit(
+        self, job: records.NewJob, shots: Iterable[records.PlacedShot], act: records.Act | None = None
+    ) -> records.SubmittedJob:
         """Add a new job with its shots. Stored images are reused, shots of other jobs are shared.
 
-        Commits in chunks; no shot is claimed before the last one. Raises Conflict if the job is cancelled.
+        Commits in chunks; no shot is claimed before the last one. Raises Conflict if the job is cancelled,
+        OverQuota if its key allows fewer images.
         """
         job_id = f"j-{secrets.token_hex(4)}"
         try:
-            with self._transactions.write() as write:
+            with self._transactions.write(act and act._replace(subject=job_id, detail=job.name)) as write:
                 begin_job(write, job_id, job)
             return fill_job(self._transactions, job_id, shots)
         except Replaced:
@@ -127,10 +134,15 @@ class Ledger:
                 self._cancel_broken_off()
             raise
 
-    def jobs(self) -> list[JobSummary]:
-        """All jobs, newest first."""
+    def jobs(self, owner: str | None = None) -> list[JobSummary]:
+        """The jobs of an owner (None: of all), newest first."""
         with self._transactions.read() as connection:
-            return views.job_summaries(connection, self._rules.rates.currency)
+            return views.job_summaries(connection, self._rules.rates.currency, owner)
+
+    def job_owner(self, job_id: str) -> str:
+        """Whose job it is; this never changes."""
+        with self._transactions.read() as connection:
+            return str(jobs.job_row(connection, job_id).owner)
 
     def job(self, job_id: str) -> JobView:
         with self._transactions.read() as connection:
@@ -153,96 +165,128 @@ class Ledger:
         with self._transactions.read() as connection:
             return views.is_stored(connection, image)
 
-    def cancel_job(self, job_id: str) -> None:
+    def cancel_job(self, job_id: str, *, act: records.Act | None = None) -> None:
         """Withdraw its wants. Shots that no other job wants are cancelled; their nodes hear it at once."""
-        with self._transactions.write() as write:
+        with self._transactions.write(act) as write:
             ids = jobs.cancel_job(write, job_id)
         # Release the lock between chunks, so that heartbeats do not wait for a large job.
         for some in chunks(ids):
             with self._transactions.write() as write:
                 drop_unwanted(write, some)
 
-    def pause_job(self, job_id: str, reason: str = "") -> None:
+    def pause_job(self, job_id: str, reason: str = "", *, act: records.Act | None = None) -> None:
         """Stop claims for a job; running shots finish. Raises Conflict if it is cancelled."""
-        with self._transactions.write() as write:
+        with self._transactions.write(act) as write:
             jobs.pause_job(write, job_id, reason)
 
-    def resume_job(self, job_id: str) -> None:
+    def resume_job(self, job_id: str, *, act: records.Act | None = None) -> None:
         """Undo `pause_job`. Raises Conflict if the job is cancelled."""
-        with self._transactions.write() as write:
+        with self._transactions.write(act) as write:
             jobs.resume_job(write, job_id)
 
-    def prioritise_job(self, job_id: str, priority: int) -> None:
-        with self._transactions.write() as write:
+    def prioritise_job(self, job_id: str, priority: int, *, act: records.Act | None = None) -> None:
+        with self._transactions.write(act) as write:
             jobs.prioritise_job(write, job_id, priority)
 
-    def retry_job(self, job_id: str) -> int:
+    def retry_job(self, job_id: str, *, act: records.Act | None = None) -> int:
         """Reset its failed shots and continue it; returns their number. Raises Conflict if cancelled."""
-        with self._transactions.write() as write:
+        with self._transactions.write(act) as write:
             return jobs.retry_job(write, job_id)
 
-    def requeue_job(self, job_id: str) -> int:
+    def requeue_job(self, job_id: str, *, act: records.Act | None = None) -> int:
         """As `retry_job`, also for cancelled jobs, cancelled shots, and shots too large for all classes.
 
         Raises Conflict if the job was not submitted completely.
         """
-        with self._transactions.write() as write:
+        with self._transactions.write(act) as write:
             return jobs.requeue_job(write, job_id)
 
-    def accept_failures(self, job_id: str) -> int:
+    def accept_failures(self, job_id: str, *, act: records.Act | None = None) -> int:
         """Accept its failed shots as permanently missing, for this job only; returns their number."""
-        with self._transactions.write() as write:
+        with self._transactions.write(act) as write:
             return jobs.accept_failures(write, job_id)
 
-    def accept_shot(self, shot_id: str, job_id: str | None = None) -> str:
+    def accept_shot(
+        self,
+        shot_id: str,
+        job_id: str | None = None,
+        *,
+        owner: str | None = None,
+        act: records.Act | None = None,
+    ) -> str:
         """Accept a failed shot as permanently missing for a job, or for all jobs of its only owner.
 
-        Returns its full ID; `shot_id` may be a prefix of 6 or more digits. Raises Conflict if it has not
-        failed, if jobs of several owners want it and none is given, or if the prefix is ambiguous.
+        Returns its full ID; `shot_id` may be a prefix of 6 or more digits. With `owner`, only shots and jobs
+        of this owner exist. Raises Conflict if it has not failed, if jobs of several owners want it and none
+        is given, or if the prefix is ambiguous.
         """
-        with self._transactions.write() as write:
-            return jobs.accept_shot(write, shot_id, job_id)
+        with self._transactions.write(act) as write:
+            return jobs.accept_shot(write, shot_id, job_id, owner)
 
     # Images
 
-    def stored(self, ids: Sequence[str]) -> list[str]:
-        """Those of these shots that have an image, so that a job would reuse it."""
+    def stored(self, ids: Sequence[str], lanes: Collection[str] | None = None) -> list[str]:
+        """Those of these shots that have an image, so that a job in one of the lanes would reuse it."""
         with self._transactions.read() as connection:
-            return views.stored(connection, ids)
+            return views.stored(connection, ids, lanes)
 
-    def reject_shot(self, shot_id: str, wish: Rejection, job_id: str | None = None) -> RejectedShot:
+    def reject_shot(
+        self,
+        shot_id: str,
+        wish: Rejection,
+        job_id: str | None = None,
+        *,
+        owner: str | None = None,
+        act: records.Act | None = None,
+    ) -> RejectedShot:
         """Remove a stored image from a job, or from all jobs of its only owner.
 
         `shot_id` may be a prefix of 6 or more digits. An image that was rejected before can still be redone.
-        Raises Conflict if it is not stored, if no live job has it, or if jobs of several owners have it and
-        none is given.
-        """
-        with self._transactions.write() as write:
-            return removals.reject_shot(write, self._rules, shot_id, job_id, wish)
+        With `owner`, only shots and jobs of this owner exist.
 
-    def delete_shot(self, shot_id: str, by: str, job_id: str | None = None) -> Deleted:
+        Raises OverQuota if the key allows no other image; Conflict if it is not stored, if no live job has
+        it, or if jobs of several owners have it and none is given.
+        """
+        with self._transactions.write(act) as write:
+            return removals.reject_shot(
+                write, self._rules, shot_id, job_id, wish, owner, act.key if act else None
+            )
+
+    def delete_shot(
+        self,
+        shot_id: str,
+        by: str,
+        job_id: str | None = None,
+        *,
+        owner: str | None = None,
+        act: records.Act | None = None,
+    ) -> Deleted:
         """Remove a stored image from the same jobs, and delete it if no other live job has it.
 
-        Raises Conflict as `reject_shot` does, but also deletes images that no job has.
+        With `owner`, only shots and jobs of this owner exist, and what another owner's job has is kept even
+        if that job is cancelled. Raises Conflict as `reject_shot` does, but also deletes images that no job
+        has.
         """
-        with self._transactions.write() as write:
-            return deletions.delete_shot(write, shot_id, job_id, by)
+        with self._transactions.write(act) as write:
+            return deletions.delete_shot(write, shot_id, job_id, by, owner)
 
-    def delete_job(self, job_id: str, by: str) -> Deleted:
+    def delete_job(
+        self, job_id: str, by: str, *, owner: str | None = None, act: records.Act | None = None
+    ) -> Deleted:
         """As `delete_shot`, for all images that a job has or rejected. Raises Conflict if it is active."""
-        with self._transactions.read() as connection:
-            ids = deletions.pictures_of(connection, job_id)
+        with self._transactions.write(act) as write:
+            ids = deletions.pictures_of(write.connection, job_id)
         deleted = Deleted(images=0, kept=0)
         # Release the lock between chunks, so that heartbeats do not wait for a large job.
         for some in chunks(ids):
             with self._transactions.write() as write:
-                part = deletions.delete_pictures(write, some, [job_id], by)
+                part = deletions.delete_pictures(write, some, [job_id], by, owner)
             deleted = Deleted(images=deleted.images + part.images, kept=deleted.kept + part.kept)
         return deleted
 
-    def delete_content(self, sha256: str, by: str) -> Deleted:
+    def delete_content(self, sha256: str, by: str, *, act: records.Act | None = None) -> Deleted:
         """Delete every image with this SHA-256, regardless of the jobs that have it. Raises NotFound."""
-        with self._transactions.write() as write:
+        with self._transactions.write(act) as write:
             ids = deletions.pictures_with(write.connection, sha256)
             return deletions.delete_pictures(write, ids, None, by)
 
@@ -261,6 +305,48 @@ class Ledger:
         with self._transactions.write() as write:
             deletions.erased(write, keys)
 
+    # Keys
+
+    def stored_keys(self) -> list[records.StoredKey]:
+        """All keys, revoked ones too; the newest first."""
+        with self._transactions.read() as connection:
+            return keys.stored_keys(connection)
+
+    def key_views(self, name: str | None = None) -> list[KeyView]:
+        """All keys with what they used, or the one of this name."""
+        with self._transactions.read() as connection:
+            return keys.key_views(connection, self._clock(), self._rules.rates.currency, name)
+
+    def key_room(self, name: str) -> records.Room | None:
+        """What jobs of this key may still cost; None: no limit."""
+        with self._transactions.read() as connection:
+            return key_usage.room(connection, name, self._clock())
+
+    def create_key(self, new: NewKey, digest: str, *, act: records.Act | None = None) -> records.StoredKey:
+        """Add a key by its SHA-256. Raises Conflict if there is or was one of this name."""
+        with self._transactions.write(act) as write:
+            return keys.create_key(write, new, digest)
+
+    def rotate_key(
+        self, name: str, digest: str, rotation: Rotation, *, act: records.Act | None = None
+    ) -> records.StoredKey:
+        """Replace a key; the old one remains valid for a grace, one before it ends.
+
+        Raises NotFound, or Conflict if it is revoked, or has expired and is not prolonged.
+        """
+        with self._transactions.write(act) as write:
+            return keys.rotate_key(write, name, digest, rotation)
+
+    def limit_key(self, name: str, limits: KeyLimits, *, act: records.Act | None = None) -> records.StoredKey:
+        """Replace the limits of a key. Raises as `rotate_key` does."""
+        with self._transactions.write(act) as write:
+            return keys.limit_key(write, name, limits)
+
+    def revoke_key(self, name: str, *, act: records.Act | None = None) -> records.StoredKey:
+        """End a key for good. Raises as `rotate_key` does."""
+        with self._transactions.write(act) as write:
+            return keys.revoke_key(write, name)
+
     # Catalog
 
     def added_entries(self) -> list[CatalogAddition]:
@@ -268,14 +354,14 @@ class Ledger:
         with self._transactions.read() as connection:
             return catalog.added_entries(connection)
 
-    def add_entry(self, added: CatalogAddition) -> None:
+    def add_entry(self, added: CatalogAddition, *, act: records.Act | None = None) -> None:
         """Add an entry, or replace the added one of its name."""
-        with self._transactions.write() as write:
+        with self._transactions.write(act) as write:
             catalog.add_entry(write, added)
 
-    def remove_entry(self, section: str, name: str) -> None:
+    def remove_entry(self, section: str, name: str, *, act: records.Act | None = None) -> None:
         """Raises NotFound if it was not added."""
-        with self._transactions.write() as write:
+        with self._transactions.write(act) as write:
             catalog.remove_entry(write, section, name)
 
     def catalog_changed(self) -> None:
@@ -337,36 +423,38 @@ class Ledger:
         with self._transactions.write() as write:
             nodes.leave(write, self._rules, node_id, incarnation)
 
-    def drain_node(self, node_id: str, reason: str = "") -> None:
+    def drain_node(self, node_id: str, reason: str = "", *, act: records.Act | None = None) -> None:
         """Drain a node: it finishes its batch, claims no other, and is then offline."""
-        with self._transactions.write() as write:
+        with self._transactions.write(act) as write:
             nodes.drain(write, node_id, reason)
 
-    def pause_node(self, node_id: str, reason: str = "", *, who: Who = "operator") -> None:
+    def pause_node(
+        self, node_id: str, reason: str = "", *, who: Who = "operator", act: records.Act | None = None
+    ) -> None:
         """Reclaim the batch of a node immediately, without blame, and assign none until it is resumed.
 
         A pause by the owner replaces one by the operator. Raises Conflict if the operator pauses a node that
         its owner has paused.
         """
-        with self._transactions.write() as write:
+        with self._transactions.write(act) as write:
             nodes.pause(write, self._rules, node_id, reason, who)
 
-    def resume_node(self, node_id: str, *, who: Who = "operator") -> None:
+    def resume_node(self, node_id: str, *, who: Who = "operator", act: records.Act | None = None) -> None:
         """Undo `drain_node` or `pause_node`; a distrusted node must first pass a self-test.
 
         Raises Conflict if the caller did not set the pause: only the owner can end a pause by the owner.
         """
-        with self._transactions.write() as write:
+        with self._transactions.write(act) as write:
             nodes.resume(write, self._rules, node_id, who)
 
-    def quarantine_node(self, node_id: str, reason: str = "") -> None:
+    def quarantine_node(self, node_id: str, reason: str = "", *, act: records.Act | None = None) -> None:
         """Reclaim the batch of a node without blame; after `timing.quarantine_s` it must pass a self-test."""
-        with self._transactions.write() as write:
+        with self._transactions.write(act) as write:
             nodes.quarantine(write, self._rules, node_id, reason)
 
-    def forgive_node(self, node_id: str) -> None:
+    def forgive_node(self, node_id: str, *, act: records.Act | None = None) -> None:
         """Trust a quarantined node immediately, and clear the record of any node."""
-        with self._transactions.write() as write:
+        with self._transactions.write(act) as write:
             nodes.forgive(write, node_id)
 
     # Work
@@ -495,17 +583,18 @@ class Ledger:
         with self._transactions.write() as write:
             return all_or_each(partial(ingest.judge, write, self._rules), verdicts, write.apart)
 
-    def explain(self, subject: str, *, version: str) -> Explanation:
+    def explain(self, subject: str, *, version: str, owner: str | None = None) -> Explanation:
         """Why a job, node or shot (6 or more digits of its ID) is in its state, and what would change it.
 
-        `version` is the version of the farm. Raises NotFound with the most similar name, Conflict as
-        `accept_shot` does.
+        `version` is the version of the farm. With `owner`, only jobs and shots of this owner exist.
+
+        Raises NotFound with the most similar name, Conflict as `accept_shot` does.
         """
         with self._transactions.backlog() as present:
             backlog = present.copy()
         # This may take seconds with a large backlog, so it must not block writers.
         with self._transactions.read() as connection:
-            return explain(connection, backlog, self._rules, subject, version, now=self._clock())
+            return explain(connection, backlog, self._rules, subject, version, now=self._clock(), owner=owner)
 
     # Time
 
@@ -557,6 +646,18 @@ class Ledger:
             if job_id is not None:
                 jobs.detailed_job(connection, job_id)
             return costs.cost_table(connection, job_id)
+
+    def audit(
+        self,
+        *,
+        before: int | None = None,
+        by: str | None = None,
+        subject: str | None = None,
+        limit: int = 100,
+    ) -> list[AuditEntry]:
+        """What was changed by the API, newest first, of a key or about a subject; `before` an ID."""
+        with self._transactions.read() as connection:
+            return audit.audit_entries(connection, before=before, by=by, subject=subject, limit=limit)
 
     def ping(self) -> None:
         """Raises Unavailable if the database does not respond, Replaced if another coordinator leads."""

@@ -7,9 +7,13 @@ since 1970 (UTC).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
 from typing import NamedTuple
 
+from common.allowance import Allowance
 from common.exports import Export, JobExports
+from common.key_messages import KeyView
 from common.shot import PlannedShot, Shot
 from common.views import EstimateView
 from common.work import Work
@@ -28,6 +32,44 @@ class BatchTexts:
     shots: list[Shot]
     #: Whether what its node computes may enter images that others render.
     is_trusted: bool
+
+
+class Act(NamedTuple):
+    """What a caller of the API changes, for the audit log."""
+
+    #: Name of the key, and its owner; empty for keys of the settings.
+    by: str
+    owner: str
+    #: Such as `job cancel`.
+    action: str
+    #: Empty if it is known only afterwards.
+    subject: str
+    detail: str = ""
+
+    @property
+    def key(self) -> str | None:
+        """The key whose quota counts; None for keys of the settings."""
+        return self.by if self.owner else None
+
+
+class Room(NamedTuple):
+    """What the jobs of a key may still cost in the present period of its budget."""
+
+    key: str
+    limit: Allowance
+    left: Decimal
+    #: The first day of the next period, UTC, and the seconds until then.
+    ends: date
+    ends_s: float
+
+
+class StoredKey(NamedTuple):
+    """A key with what recognises it."""
+
+    view: KeyView
+    #: SHA-256 of the key, and of the one before its last rotation.
+    digest: str
+    old_digest: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +92,9 @@ class NewJob:
     exports: JobExports = ()
     #: What its plan said; None: nothing.
     estimate: EstimateView | None = None
+    #: Name of the key that submits it; None for a key of the settings. And how many images count for it.
+    key: str | None = None
+    ordered: int = 0
 
 
 class PlacedShot(NamedTuple):

@@ -31,6 +31,7 @@ from common.states import ShotState
 from common.views import RedoneShot, RejectedShot, Rejection
 from coordinator.ledger.database import insert_new
 from coordinator.ledger.jobs import detailed_job
+from coordinator.ledger.key_usage import take_images
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import images, jobs, removals, shots, wants
 from coordinator.ledger.shots import find_shot, give_fresh_start
@@ -46,18 +47,25 @@ _LARGEST_SEED = 2**63 - 1
 
 
 def reject_shot(
-    write: Write, rules: Rules, shot_id: str, job_id: str | None, wish: Rejection
+    write: Write,
+    rules: Rules,
+    shot_id: str,
+    job_id: str | None,
+    wish: Rejection,
+    owner: str | None,
+    key: str | None,
 ) -> RejectedShot:
     """See `Ledger.reject_shot`."""
-    shot = find_shot(write.connection, shot_id)
-    having = owners_jobs(write.connection, wants, shot.id, job_id)
+    shot = find_shot(write.connection, shot_id, owner)
+    having = owners_jobs(write.connection, wants, shot.id, job_id, owner)
     wasted = 0.0
     if having:
         must_be_stored(shot)
         take_out(write, [shot.id], having, REJECTED, wish.by)
         wasted = _note_waste(write, shot.id)
     # An image that was rejected before can be redone as well.
-    redoing = [] if wish.redo == "no" else owners_jobs(write.connection, removals, shot.id, job_id)
+    redoing = [] if wish.redo == "no" else owners_jobs(write.connection, removals, shot.id, job_id, owner)
+    take_images(write, key, len(redoing))
     if not having and not redoing:
         raise Conflict(f"shot {shot.id[:12]}: {_nobody(job_id)}; it may have been rejected already")
     redone = tuple(_redo(write, shot, job_id, wish) for job_id in redoing)
@@ -74,15 +82,19 @@ def must_be_stored(shot: Row[str]) -> None:
         raise Conflict(f"shot {shot.id[:12]} is {shot.state}: it has no stored image")
 
 
-def owners_jobs(connection: Connection, table: Table, shot_id: str, job_id: str | None) -> list[str]:
-    """Live jobs in `table` with this shot: the given one, or all of its only owner.
+def owners_jobs(
+    connection: Connection, table: Table, shot_id: str, job_id: str | None, owner: str | None
+) -> list[str]:
+    """Live jobs in `table` with this shot: the given one, or all of the `owner`, or of its only owner.
 
-    `table` is `wants`, or `removals` for rejected images without a redo. Raises Conflict if jobs of several
-    owners have it.
+    `table` is `wants`, or `removals` for rejected images without a redo. Raises Conflict if no owner is given
+    and jobs of several have it.
     """
     query = select(jobs.c.id, jobs.c.owner).select_from(table.join(jobs, jobs.c.id == table.c.job_id))
     query = query.where(table.c.shot_id == shot_id, table.c.again.is_(False), jobs.c.intent != "cancelled")
     query = query.where(jobs.c.thinning_at.is_(None))
+    if owner is not None:
+        query = query.where(jobs.c.owner == owner)
     if table is removals:
         query = query.where(removals.c.kind == REJECTED, removals.c.redo_id.is_(None))
     if job_id is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 
 from sqlalchemy import (
@@ -30,6 +30,7 @@ from sqlalchemy import (
 )
 
 from common.states import AttemptState, BatchState, ShotState
+from coordinator.ledger.audit import forget, old_entries
 from coordinator.ledger.database import add_to
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import (
@@ -47,7 +48,7 @@ from coordinator.ledger.schema import (
     waiting,
     wants,
 )
-from coordinator.ledger.tallies import OPEN, Sums, tally_attempts, tally_batch
+from coordinator.ledger.tallies import OPEN, Sums, tally_attempts, tally_batch, utc_day
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import counted_as, drop_unwanted
 from coordinator.scheduling.changes import JobClosed
@@ -63,6 +64,8 @@ def due(connection: Connection, rules: Rules, now: float) -> bool:
     """Whether `thin` has anything to do."""
     if connection.execute(select(jobs.c.id).where(*_unnoticed()).limit(1)).first():
         return True
+    if rules.audit_s is not None and connection.execute(old_entries(now - rules.audit_s, 1)).first():
+        return True
     if rules.keep_s is None:
         return False
     before = now - rules.keep_s
@@ -73,6 +76,8 @@ def thin(write: Write, rules: Rules) -> bool:
     """See `Ledger.thin`."""
     ended = update(jobs).where(*_unnoticed()).values(ended_at=write.now)
     write.connection.execute(ended)
+    if rules.audit_s is not None and forget(write, write.now - rules.audit_s, ROWS):
+        return True
     if rules.keep_s is None:
         return False
     before = write.now - rules.keep_s
@@ -206,20 +211,16 @@ def _keep_sums(write: Write, tried: Iterable[Row[Any]], emptied: Iterable[Row[An
     """Add the totals of removed attempts and batches to the sums by day and owner."""
     sums: dict[tuple[date, str], Sums] = {}
     for row in tried:
-        of_day = sums.setdefault((_day(row.settled_at), row.owner), Sums())
+        of_day = sums.setdefault((utc_day(row.settled_at), row.owner), Sums())
         tally_attempts(of_day, [row], AttemptState.DELIVERED, AttemptState(row.state), row._asdict())
     for row in emptied:
-        tally_batch(sums.setdefault((_day(row.closed_at), row.owner), Sums()), row)
+        tally_batch(sums.setdefault((utc_day(row.closed_at), row.owner), Sums()), row)
     rows = [
         {"day": day, "owner": owner, "value": value} | tally._asdict()
         for (day, owner), of_day in sums.items()
         for tally, value in of_day.tallies.items()
     ]
     add_to(write.connection, daily_tallies, _BY_DAY, "value", rows)
-
-
-def _day(at: float) -> date:
-    return datetime.fromtimestamp(at, UTC).date()
 
 
 def _drop_places(write: Write, job_id: str, table: Table, places: Sequence[Row[Any]]) -> None:

@@ -54,6 +54,8 @@ class Rules:
     eco: bool = True
     #: Seconds for which details of ended jobs are kept; None: forever.
     keep_s: float | None = None
+    #: Seconds for which the audit log is kept; None: forever.
+    audit_s: float | None = None
     #: The present incident of the farm, during which no node is blamed.
     incident: Incident = field(default_factory=Incident)
 

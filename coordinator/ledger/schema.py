@@ -90,12 +90,68 @@ catalog_entries = Table(
     must("added_at", Double),
 )
 
+#: Keys that were created with `farm keys create`.
+keys = Table(
+    "keys",
+    metadata,
+    Column("name", String, primary_key=True),
+    #: SHA-256 of the key.
+    Column("digest", String, nullable=False, unique=True),
+    must("owner", String),
+    must("scopes", JSON),
+    #: Lanes that it may submit to; None: all.
+    may("lanes", JSON),
+    must("max_priority", Integer),
+    #: Images and cost per period, such as `2000/day`, and calls, such as `50/second`; NULL: no limit.
+    may("quota", String),
+    may("max_cost", String),
+    may("rate", String),
+    must("created_at", Double),
+    #: Name of the key with which it was created.
+    must("created_by", String),
+    may("expires_at", Double),
+    may("revoked_at", Double),
+    #: The key before the last rotation, and until when it is valid.
+    may("old_digest", String),
+    may("old_until", Double),
+)
+
+#: Images that were ordered with each key, and what its jobs cost, by UTC day.
+key_days = Table(
+    "key_days",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("day", Date, primary_key=True),
+    must("images", Integer, "0"),
+    must("cost", Double, "0"),
+)
+
+#: Who changed what by the API.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    must("at", Double),
+    #: Name of the key, and its owner; empty for keys of the settings.
+    must("by", String),
+    must("owner", String),
+    #: Such as `job cancel`.
+    must("action", String),
+    must("subject", String),
+    must("detail", Text, ""),
+    Index("audit_by_age", "at"),
+    Index("audit_by_key", "by", "id"),
+    Index("audit_by_subject", "subject", "id"),
+)
+
 jobs = Table(
     "jobs",
     metadata,
     Column("id", String, primary_key=True),
     must("name", String),
     must("owner", String),
+    #: Name of the key that submitted it; NULL for a key of the settings.
+    may("key", String),
     must("lane", String),
     must("priority", Integer),
     #: Intent of the user: active, paused, cancelled.
@@ -130,6 +186,8 @@ jobs = Table(
     may("thinning_at", Double),
     may("thinned_at", Double),
     Index("jobs_by_age", "submitted_at"),
+    Index("jobs_by_owner", "owner", "submitted_at"),
+    partial_index("jobs_by_key", "key", where="key IS NOT NULL"),
     partial_index("jobs_to_thin", "ended_at", where="thinned_at IS NULL"),
 )
 

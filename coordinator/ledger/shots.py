@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, exists, func, or_, select, update
 
 from common.errors import Conflict, NotFound
 from common.states import ShotEvent, ShotState
-from coordinator.ledger.schema import images, shots
+from coordinator.ledger.schema import images, jobs, removals, shots, wants
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import chunks, move_shots
 
@@ -17,12 +17,16 @@ from coordinator.ledger.transitions import chunks, move_shots
 _LEAST_DIGITS = 6
 
 
-def find_shot(connection: Connection, shot_id: str) -> Row[Any]:
-    """The row of the shot with this ID prefix. Raises NotFound, or Conflict if it is ambiguous."""
+def find_shot(connection: Connection, shot_id: str, owner: str | None = None) -> Row[Any]:
+    """The row of the shot with this ID prefix, of those that jobs of an owner want or had (None: of all).
+
+    Raises NotFound, or Conflict if it is ambiguous.
+    """
     is_id = len(shot_id) >= _LEAST_DIGITS and set(shot_id) <= set("0123456789abcdef")
     # "g" follows the last hex digit; a range uses the index of the key on every database.
     begins_so = shots.c.id >= shot_id, shots.c.id < shot_id + "g"
-    found = connection.execute(select(shots).where(*begins_so).limit(2)).all() if is_id else []
+    theirs = () if owner is None else (of_owner(owner),)
+    found = connection.execute(select(shots).where(*begins_so, *theirs).limit(2)).all() if is_id else []
     if not found:
         raise NotFound(f"no shot {shot_id}; give at least the first {_LEAST_DIGITS} digits of its ID")
     if len(found) > 1:
@@ -30,11 +34,20 @@ def find_shot(connection: Connection, shot_id: str) -> Row[Any]:
     return found[0]
 
 
-def shot_with_image(connection: Connection, sha256: str) -> str | None:
-    """ID of a shot whose stored image has this SHA-256; of equal images, the first."""
-    shot_id: str | None = connection.scalar(
-        select(func.min(images.c.shot_id)).where(images.c.sha256 == sha256)
+def of_owner(owner: str) -> ColumnElement[bool]:
+    """Condition that a job of an owner wants the shot of the enclosing query, or had its image."""
+    return or_(
+        *(
+            exists().where(table.c.shot_id == shots.c.id, table.c.job_id == jobs.c.id, jobs.c.owner == owner)
+            for table in (wants, removals)
+        )
     )
+
+
+def shot_with_image(connection: Connection, sha256: str, owner: str | None = None) -> str | None:
+    """ID of a shot, as in `find_shot`, whose stored image has this SHA-256; of equal images, the first."""
+    query = select(func.min(shots.c.id)).select_from(shots.join(images)).where(images.c.sha256 == sha256)
+    shot_id: str | None = connection.scalar(query if owner is None else query.where(of_owner(owner)))
     return shot_id
 
 

@@ -16,6 +16,7 @@ from common.work import Work
 from coordinator.ledger.database import insert_new
 from coordinator.ledger.embedded import recognise
 from coordinator.ledger.jobs import job_row, open_job
+from coordinator.ledger.key_usage import take_images
 from coordinator.ledger.records import NewJob, PlacedShot, SubmittedJob
 from coordinator.ledger.schema import jobs, plain, shots, wants, works
 from coordinator.ledger.shots import give_fresh_start
@@ -29,9 +30,10 @@ _FATES = _NEW, _REUSED, _SHARED, _UNSCHEDULABLE = "new", "reused", "shared", "un
 
 
 def begin_job(write: Write, job_id: str, job: NewJob) -> None:
-    """Add a job without shots; it is not open for claims yet."""
+    """Add a job without shots; it is not open for claims yet. Raises OverQuota."""
+    take_images(write, job.key, job.ordered)
     row: dict[str, Any] = {"id": job_id, "intent": "active", "complete": False, "submitted_at": write.now}
-    same = ("name", "owner", "lane", "priority", "manifest", "random_seed", "max_cost", "eco")
+    same = ("name", "owner", "lane", "priority", "manifest", "random_seed", "max_cost", "eco", "key")
     plan = job.estimate
     row |= {
         "estimated_s": plan and plan.seconds,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import select, true, update
 
+from common.allowance import period_ends
 from common.errors import Conflict
 from common.settings import Timing
 from common.states import NODE, AttemptState, BatchEvent, BatchState, NodeEvent, NodeState
@@ -16,11 +17,13 @@ from common.units import format_money
 from coordinator.ledger.endings import end_batch, whole_batch
 from coordinator.ledger.failure_policy import pause
 from coordinator.ledger.fleet import in_service
+from coordinator.ledger.key_usage import overspent
 from coordinator.ledger.measurements import forget_ceilings
 from coordinator.ledger.records import Stuck, Swept, Unanswered
 from coordinator.ledger.rules import Rules
-from coordinator.ledger.schema import attempts, batches, nodes, plain, shots
+from coordinator.ledger.schema import attempts, batches, jobs, nodes, plain, shots
 from coordinator.ledger.specs import image_key, shot_of
+from coordinator.ledger.tallies import utc_day
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import move_node
 from coordinator.ledger.trust import begin_test, blamed, due_for_test, forgive
@@ -73,6 +76,7 @@ def sweep(write: Write, rules: Rules, grace: Grace) -> Swept:
     if not leases_may_expire:
         rules.incident.note(min(heard_until, write.now), grace.until)
     _pause_overspent(write, rules)
+    _pause_spent_keys(write, rules)
     forget_ceilings(write)
     stuck: list[Stuck] = []
     incident_over = rules.incident.over(write.now)
@@ -186,6 +190,22 @@ def _pause_overspent(write: Write, rules: Rules) -> None:
                 write,
                 job_id,
                 f"{_spent(job, rules)}: too little is left for another image; resubmit with a higher limit",
+            )
+
+
+def _pause_spent_keys(write: Write, rules: Rules) -> None:
+    """Pause jobs with waiting shots whose key has a budget that is spent."""
+    waits = {line.job_id for line in write.backlog.lines}
+    for key, spent, limit in overspent(write.connection, write.now):
+        theirs = select(jobs.c.id).where(jobs.c.key == key, jobs.c.intent == "active")
+        amounts = [format_money(money, rules.rates.currency) for money in (spent, limit.amount)]
+        ends = period_ends(limit.period, utc_day(write.now))
+        for job_id in waits.intersection(write.connection.scalars(theirs)):
+            pause(
+                write,
+                job_id,
+                f"its key {key} has spent {amounts[0]} of {amounts[1]} per {limit.period}; "
+                f"resume it after {ends} 00:00 UTC, or after `farm keys limit {key}`",
             )
 
 

@@ -9,16 +9,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 from common.states import AttemptState, ShotState
 from coordinator.ledger.database import add_to
-from coordinator.ledger.schema import ATTEMPT_PHASES, job_counts, jobs, tallies
+from coordinator.ledger.schema import ATTEMPT_PHASES, job_counts, jobs, key_days, tallies
 
 #: States of unfinished shots of a job.
 OPEN = frozenset({ShotState.WAITING, ShotState.RUNNING, ShotState.DELIVERED})
+
+
+def utc_day(at: float) -> date:
+    """The day by which sums are kept."""
+    return datetime.fromtimestamp(at, UTC).date()
 
 
 class Tally(NamedTuple):
@@ -58,7 +64,7 @@ class Sums:
         if cost:
             self.costs[job_id] = self.costs.get(job_id, 0.0) + cost
 
-    def write(self, connection: Connection) -> None:
+    def write(self, connection: Connection, now: float) -> None:
         sums = [tally._asdict() | {"value": value} for tally, value in self.tallies.items()]
         add_to(connection, tallies, ("kind", "model", "lane", "vram_class", "label"), "value", sums)
         counts = [
@@ -72,6 +78,16 @@ class Sums:
             paid = [{"job": job_id, "paid": cost} for job_id, cost in self.costs.items()]
             mine = update(jobs).where(jobs.c.id == bindparam("job"))
             connection.execute(mine.values(cost=jobs.c.cost + bindparam("paid")), paid)
+            self._charge_keys(connection, now)
+
+    def _charge_keys(self, connection: Connection, now: float) -> None:
+        """Count the cost of jobs for the keys that submitted them."""
+        theirs = select(jobs.c.id, jobs.c.key).where(jobs.c.id.in_(self.costs), jobs.c.key.is_not(None))
+        paid: dict[str, float] = {}
+        for job_id, key in connection.execute(theirs):
+            paid[key] = paid.get(key, 0.0) + self.costs[job_id]
+        rows = [{"key": key, "day": utc_day(now), "cost": cost} for key, cost in paid.items()]
+        add_to(connection, key_days, ("key", "day"), "cost", rows)
 
     def _reopen(self, connection: Connection) -> None:
         """Record that jobs have unfinished work again."""

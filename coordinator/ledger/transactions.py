@@ -14,7 +14,8 @@ from coordinator.ledger.database import transaction
 from coordinator.ledger.fair_lock import FairLock
 from coordinator.ledger.fleet import members
 from coordinator.ledger.leadership import Lead, Replaced
-from coordinator.ledger.schema import events
+from coordinator.ledger.records import Act
+from coordinator.ledger.schema import audit, events
 from coordinator.ledger.tallies import Sums
 from coordinator.scheduling.backlog import Backlog
 from coordinator.scheduling.changes import Change, JobCharged, NodesChanged, brings_work
@@ -44,6 +45,8 @@ class Write:
     brings_nodes: bool = False
     #: Nodes whose orders may have changed.
     ordered: set[str] = field(default_factory=set)
+    #: What a caller of the API changes by it; None: the farm by itself.
+    act: Act | None = None
 
     @property
     def brings_work(self) -> bool:
@@ -75,7 +78,9 @@ class Write:
         """Write events and tallies, and read what memory needs, as the last step of the transaction."""
         if self.events:
             self.connection.execute(insert(events), self.events)
-        self.sums.write(self.connection)
+        if self.act is not None:
+            self.connection.execute(insert(audit), [self.act._asdict() | {"at": self.now}])
+        self.sums.write(self.connection, self.now)
         if self._touched:
             self.changes.append(NodesChanged(members(self.connection, self._touched)))
 
@@ -128,8 +133,11 @@ class Transactions:
         self._replaced_listeners: list[Callable[[Replaced], None]] = []
 
     @contextmanager
-    def write(self) -> Iterator[Write]:
-        """A write transaction; after its commit, its changes are applied to the backlog in memory."""
+    def write(self, act: Act | None = None) -> Iterator[Write]:
+        """A write transaction; after its commit, its changes are applied to the backlog in memory.
+
+        `act` is what a caller of the API changes by it.
+        """
         with self._lock:
             if not self._filled:
                 # In a separate transaction, because the next one decides by the backlog, and may fail.
@@ -137,6 +145,7 @@ class Transactions:
                     self._fill_backlog(filling)
                 self._notify(filling)
             with self._locked_write() as write:
+                write.act = act
                 yield write
         self._notify(write)
 

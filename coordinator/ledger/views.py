@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, or_, select
+from sqlalchemy import Connection, Row, Select, exists, func, or_, select
 
 from common.errors import NotFound
 from common.exports import ANY_EXPORT, Export, exports_at
@@ -43,13 +43,18 @@ def status(intent: str, counts: Mapping[str, int]) -> str:
     return "waiting" if _IN_HAND.isdisjoint(counts) else "running"
 
 
-def job_summaries(connection: Connection, currency: str) -> list[JobSummary]:
+def job_summaries(connection: Connection, currency: str, owner: str | None) -> list[JobSummary]:
     """See `Ledger.jobs`."""
     counts: dict[str, dict[str, int]] = {}
     counted = select(job_counts.c.job_id, job_counts.c.state, job_counts.c.shots)
-    for job_id, state, number in connection.execute(counted.where(job_counts.c.shots > 0)):
+    counted = counted.where(job_counts.c.shots > 0)
+    listed = select(jobs).order_by(jobs.c.submitted_at.desc())
+    if owner is not None:
+        counted = counted.join(jobs, jobs.c.id == job_counts.c.job_id).where(jobs.c.owner == owner)
+        listed = listed.where(jobs.c.owner == owner)
+    for job_id, state, number in connection.execute(counted):
         counts.setdefault(job_id, {})[state] = number
-    rows = connection.execute(select(jobs).order_by(jobs.c.submitted_at.desc()))
+    rows = connection.execute(listed)
     return [
         JobSummary(**_summary(row, counts.get(row.id, {})), budget=_budget(connection, row, currency))
         for row in rows
@@ -136,11 +141,14 @@ def is_stored(connection: Connection, image: StoredImage) -> bool:
     return connection.execute(select(images.c.key).where(*mine)).first() is not None
 
 
-def stored(connection: Connection, ids: Sequence[str]) -> list[str]:
+def stored(connection: Connection, ids: Sequence[str], lanes: Collection[str] | None) -> list[str]:
     """See `Ledger.stored`."""
     found: list[str] = []
     for some in chunks(ids):
         query = select(shots.c.id).where(shots.c.id.in_(some), shots.c.state == plain(ShotState.DONE))
+        if lanes is not None:
+            had = wants.c.shot_id == shots.c.id, wants.c.job_id == jobs.c.id, jobs.c.lane.in_(lanes)
+            query = query.where(exists().where(*had))
         found += connection.scalars(query)
     return found
 

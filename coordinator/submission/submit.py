@@ -10,17 +10,21 @@ from pathlib import PurePath
 from common.cards import REFERENCE_CARDS
 from common.catalog import Catalog
 from common.embeddings import texts_key
-from common.errors import Conflict, Invalid, OverBudget
+from common.errors import Conflict, Invalid, NotGranted, OverBudget, OverQuota
 from common.fit import Misfit, smallest_class
+from common.manifest.model import Manifest
 from common.manifest.parse import parse_manifest
+from common.scopes import Caller
 from common.settings import Money
 from common.shot import PlannedShot, Shot
+from common.units import format_money
 from common.views import Submit, Submitted
+from common.wording import listed
 from common.work import Work, work_of
 from coordinator.estimate import Station, estimate
 from coordinator.expand import expand
 from coordinator.explain.wording import misfits
-from coordinator.ledger import Ledger, NewJob, PlacedShot
+from coordinator.ledger import Act, Ledger, NewJob, PlacedShot, Room
 from coordinator.submission.shot_checks import ShotChecks
 from coordinator.submission.tokens import Tokenizers
 
@@ -31,14 +35,23 @@ _KINDS = 4096
 
 
 def submit_manifest(
-    submission: Submit, ledger: Ledger, *, catalog: Catalog, tokenizers: Tokenizers, money: Money
+    submission: Submit,
+    ledger: Ledger,
+    caller: Caller,
+    act: Act,
+    *,
+    catalog: Catalog,
+    tokenizers: Tokenizers,
+    money: Money,
 ) -> Submitted:
     """Everything is checked before the first shot enters the ledger.
 
-    Raises InvalidDocument, Invalid, Conflict (not the expected number) or OverBudget.
+    Raises InvalidDocument, Invalid, NotGranted, Conflict (not the expected number) or OverBudget.
     """
+    owner = _owner(submission.owner, caller)
     parsed = parse_manifest(submission.manifest, source=submission.source, files=None, catalog=catalog)
     manifest = parsed.manifest
+    _check_grants(manifest, caller)
     shots = expand(parsed, catalog, random_seed=submission.random_seed)
     if submission.expected is not None and submission.expected != len(shots):
         raise Conflict(
@@ -53,9 +66,14 @@ def submit_manifest(
     checks.raise_any()
     limit = manifest.limits.max_cost
     _refuse_over_budget(shots, limit, catalog, money)
+    ordered = _not_stored(shots, ledger) if caller.key else []
+    if caller.key and (room := ledger.key_room(caller.key)) is not None:
+        _refuse_over_room(ordered, room, catalog, money)
     job = NewJob(
         name=submission.name or manifest.name or PurePath(submission.source).stem,
-        owner=submission.owner or _OWNER,
+        owner=owner,
+        key=caller.key,
+        ordered=len(ordered),
         lane=manifest.lane,
         priority=manifest.priority,
         manifest=submission.manifest,
@@ -65,7 +83,7 @@ def submit_manifest(
         exports=shots.exports,
         estimate=submission.estimate,
     )
-    submitted = ledger.submit(job, _placed(shots, catalog))
+    submitted = ledger.submit(job, _placed(shots, catalog), act)
     return Submitted(
         id=submitted.job_id,
         name=job.name,
@@ -79,6 +97,37 @@ def submit_manifest(
     )
 
 
+def _owner(wanted: str | None, caller: Caller) -> str:
+    """Whose job it is: the key tells, unless it operates the farm or is one of its settings."""
+    if caller.owner is None or caller.allows(["operate"]):
+        return wanted or caller.owner or _OWNER
+    if wanted not in (None, caller.owner):
+        raise NotGranted(
+            f"key {caller.name} submits jobs of {caller.owner} only: leave out `owner: {wanted}`"
+        )
+    return caller.owner
+
+
+def _check_grants(manifest: Manifest, caller: Caller) -> None:
+    """Raises NotGranted for a lane or a priority that the key does not have."""
+    if caller.lanes is not None and manifest.lane not in caller.lanes:
+        granted = listed(sorted(caller.lanes))
+        raise NotGranted(
+            f"lane `{manifest.lane}` is not granted to key {caller.name}: "
+            f"write {granted} after `lane:`, or ask the operator of the farm for a key with this lane"
+        )
+    check_priority(caller, manifest.priority)
+
+
+def check_priority(caller: Caller, priority: int) -> None:
+    """Raises NotGranted if a job of this caller cannot have the priority."""
+    if priority > caller.max_priority:
+        raise NotGranted(
+            f"priority {priority} is not granted to key {caller.name}: write up to {caller.max_priority}, "
+            "or ask the operator of the farm for more"
+        )
+
+
 def _refuse_unknown_identity(unidentified: Sequence[str]) -> None:
     """A shot's id must not change when the catalog learns what its model is."""
     if unidentified:
@@ -88,18 +137,44 @@ def _refuse_unknown_identity(unidentified: Sequence[str]) -> None:
         )
 
 
+def _not_stored(shots: Iterable[PlannedShot], ledger: Ledger) -> list[PlannedShot]:
+    """The shots that have no image yet, each once."""
+    distinct = {planned.id: planned for planned in shots}
+    stored = set(ledger.stored(list(distinct)))
+    return [planned for id_, planned in distinct.items() if id_ not in stored]
+
+
 def _refuse_over_budget(
     shots: Iterable[PlannedShot], limit: Decimal | None, catalog: Catalog, money: Money
 ) -> None:
     if limit is None:
         return
+    cost = _least_cost(shots, catalog, money)
+    if cost is not None and cost > limit:
+        raise OverBudget(
+            f"the estimate of at least {format_money(cost, money.currency)} exceeds limits.max_cost "
+            f"({format_money(limit, money.currency)}): request fewer or smaller images, or raise the limit"
+        )
+
+
+def _refuse_over_room(ordered: Sequence[PlannedShot], room: Room, catalog: Catalog, money: Money) -> None:
+    """Raises OverQuota if the budget of a key has too little left for what is not stored yet."""
+    cost = _least_cost(ordered, catalog, money) if ordered else None
+    if ordered and (not room.left or (cost is not None and cost > room.left)):
+        left, allowed = (format_money(each, money.currency) for each in (room.left, room.limit.amount))
+        least = "" if cost is None else f" of at least {format_money(cost, money.currency)}"
+        raise OverQuota(
+            f"the estimate{least} exceeds the {left} left of {allowed} per {room.limit.period} of key "
+            f"{room.key}: request fewer or smaller images, or wait until {room.ends} 00:00 UTC",
+            room.ends_s,
+        )
+
+
+def _least_cost(shots: Iterable[PlannedShot], catalog: Catalog, money: Money) -> Decimal | None:
+    """By the cheapest reference cards; None where nothing tells."""
     stations = [Station(card=card) for card in REFERENCE_CARDS.values()]
     cost = estimate(shots, catalog, stations, money, together=False).cost
-    if cost is not None and cost.low > limit:
-        raise OverBudget(
-            f"the estimate of at least {cost.low:.3g} {money.currency} exceeds limits.max_cost "
-            f"({limit:.3g} {money.currency}): request fewer or smaller images, or raise the limit"
-        )
+    return None if cost is None else cost.low
 
 
 def _placed(shots: Iterable[PlannedShot], catalog: Catalog) -> Iterator[PlacedShot]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from common.key_messages import KeyLimits, NewKey, Rotation
 from common.messages import (
     AttemptVerdict,
     Claim,
@@ -60,6 +61,7 @@ def scene(request: pytest.FixtureRequest) -> Scene:
 
 MESSAGES = (
     "beat", "grant", "delivered", "failed", "take", "verdict", "close", "submit", "priority", "claim", "join",
+    "key", "limits", "rotation",
 )  # fmt: skip
 
 
@@ -85,6 +87,7 @@ def messages(scene: Scene) -> list[tuple[str, str, Message]]:
     join = Join(
         name="other", card=card(8), models=("m",), loras=("a",), missing_recipes={"m": ("r",)}, process="p"
     )
+    key = NewKey(name="k", owner="o", scopes=("submit",), quota="2000/day", max_cost="20/month", valid_s=60)
     told_of = AttemptVerdict(attempt_id=first.attempt_id, verdict=verdict)
     return [
         ("node", f"/v1/nodes/{joined.node_id}/beats", beat),
@@ -102,6 +105,13 @@ def messages(scene: Scene) -> list[tuple[str, str, Message]]:
         ("operator", f"/v1/jobs/{scene.job}/priority", Priority(priority=3)),
         ("node", "/v1/claims", claim),
         ("node", "/v1/nodes", join),
+        ("operator", "/v1/keys", key),
+        (
+            "operator",
+            "/v1/keys/none/limits",
+            KeyLimits(quota="2000/day", max_cost="20/month", rate="5/second"),
+        ),
+        ("operator", "/v1/keys/none/rotate", Rotation(grace_s=60, valid_s=60)),
     ]
 
 
@@ -116,7 +126,7 @@ def mutants(value: Any, whole: str) -> Iterator[str]:
 
 
 #: What of a message a database keeps as it came.
-KEPT = ("failed", "submit", "join")
+KEPT = ("failed", "submit", "join", "key")
 
 
 @pytest.mark.parametrize(

@@ -176,13 +176,21 @@ class Bench:
         self.place: Placer = place
         self.whole: Callable[[Shot], bool] = lambda _: False
         self.keep_s: float | None = None
+        self.audit_s: float | None = None
         self.ledger = self.restart()
 
     def restart(self) -> Ledger:
         """A new coordinator on the same database."""
         lead = Candidate(self.engine, "bench", patience=1).look()
         assert lead is not None
-        rules = Rules(timing=TIMING, rates=self.rates, place=self.place, whole=self.whole, keep_s=self.keep_s)
+        rules = Rules(
+            timing=TIMING,
+            rates=self.rates,
+            place=self.place,
+            whole=self.whole,
+            keep_s=self.keep_s,
+            audit_s=self.audit_s,
+        )
         self.ledger = Ledger(lead, rules, clock=self.clock)
         return self.ledger
 

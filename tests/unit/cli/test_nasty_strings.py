@@ -30,7 +30,7 @@ from gpu_node.cli import app as node_app
 from gpu_node.cli import main as node_main
 from gpu_node.doctor import Finding
 from gpu_node.probe import Probe
-from tests.answering_farm import JOB, NODE, SHOT, AnsweringFarm, answering_farm, filled
+from tests.answering_farm import JOB, KEY, NODE, SHOT, AnsweringFarm, answering_farm, filled
 from tests.nasty_strings import NASTY, UNSAYABLE, WORST
 from tests.unit.cli.conftest import PROGRAMS, Farm, Ran, drawn, runner
 from tests.unit.weights.files import safetensors_bytes
@@ -87,6 +87,13 @@ COMMANDS = {
     "delete": Case(("delete", JOB, "--yes"), shows=False),
     "priority": Case(("priority", JOB, "50")),
     "explain": Case(("explain", JOB)),
+    "whoami": Case(("whoami",)),
+    "keys create": Case(("keys", "create", KEY, "--owner", "studio", "--lane", "studio")),
+    "audit": Case(("audit",)),
+    "keys limit": Case(("keys", "limit", KEY, "--quota", "2000/day")),
+    "keys list": Case(("keys", "list")),
+    "keys rotate": Case(("keys", "rotate", KEY, "--grace", "1d")),
+    "keys revoke": Case(("keys", "revoke", KEY)),
     "nodes": Case(("nodes",)),
     "schema": Case(("schema",), shows=False, calls=False),
     "up": Case(("up",), calls=False),

@@ -118,6 +118,13 @@ REFUSED = [
         1,
         "the farm at http://127.0.0.1:9 does not answer (Connection refused); ",
     ),
+    *(
+        (f"keys create ana --expires {time}", 2, f"`{time}` must be days, hours or minutes, such as `90d`")
+        for time in ("0d", "90", "1w", "99999d", "-1d")
+    ),
+    ("keys create ana --scope read,sumbit", 2, "unknown scope `sumbit`: did you mean `submit`?"),
+    ("keys create ana --quota 20/year", 2, "a whole number above 0 per `day`, `week` or `month`"),
+    ("keys create operator", 2, "is the name of a key of the settings"),
     ("delete", 2, ""),
     (f"delete mugs --sha256 {'0' * 64}", 2, ""),
     ("delete --sha256 short", 2, ""),

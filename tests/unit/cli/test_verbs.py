@@ -92,7 +92,7 @@ def test_a_wrong_key_says_where_the_right_one_is(
     monkeypatch.setenv("FARM_KEYS__OPERATOR", "another-key")
     ran = farm("jobs")
     assert (ran.code, ran.err.count("\n")) == (1, 1)
-    assert "unknown key: compare it with `keys`" in ran.err
+    assert "unknown key: compare it with the one that `farm keys create` printed, with `keys`" in ran.err
 
 
 @pytest.fixture

@@ -1,0 +1,168 @@
+"""The keys of a running farm in memory: those of its settings, and those that were created while it runs.
+
+No call asks the ledger about its key. A change of this coordinator is in memory before it is answered; those
+of a coordinator that led before, or still believes that it does, are read every second.
+"""
+
+from __future__ import annotations
+
+import hmac
+import math
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from common.allowance import RATE_PERIODS, allowance
+from common.errors import TooMany, Unauthorised
+from common.key_messages import KeyView
+from common.keys import key_digest, key_id
+from common.scopes import Caller, Scope, with_included
+from common.settings import Keys
+from coordinator.ledger import StoredKey
+
+#: The scopes of the keys of the settings.
+_SETTINGS: dict[str, tuple[Scope, ...]] = {"operator": ("admin",), "node": ("node",), "ingest": ("ingest",)}
+#: Who calls a farm without keys.
+ANYONE = Caller(name="anyone", scopes=with_included(("admin", "node", "ingest")))
+
+
+def configured(keys: Keys) -> dict[str, str]:
+    """The keys of the settings by role; empty when none is set."""
+    given = {role: getattr(keys, role) for role in _SETTINGS}
+    return {role: text for role, key in given.items() if key and (text := key.get_secret_value())}
+
+
+@dataclass(slots=True)
+class Bucket:
+    """Calls that a key has left: `size` at most, refilled within `period_s`."""
+
+    size: float
+    period_s: float
+    left: float
+    #: On a monotonic clock.
+    at: float
+
+    def take(self, now: float) -> float:
+        """Take one call; returns the seconds until there is one, 0 if it was taken."""
+        self.left = min(self.size, self.left + (now - self.at) * self.size / self.period_s)
+        self.at = now
+        if self.left < 1:
+            return (1 - self.left) * self.period_s / self.size
+        self.left -= 1
+        return 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A key that is or was valid."""
+
+    digest: str
+    caller: Caller
+    #: Seconds since 1970 at which it ended or will, and how.
+    ends_at: float = math.inf
+    ending: str = ""
+    rate: str | None = None
+
+
+@dataclass(slots=True)
+class Keyring:
+    """Tells who calls. `load` returns the created keys of the ledger."""
+
+    settings: dict[str, str]
+    load: Callable[[], Iterable[StoredKey]]
+    clock: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+    #: By `key_id`.
+    _entries: dict[str, _Entry] = field(default_factory=dict)
+    #: By name of the key.
+    _buckets: dict[str, Bucket] = field(default_factory=dict)
+    #: So that what was read first never replaces what was read later.
+    _reading: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the farm has no keys, so that everyone may do everything."""
+        return not self.settings
+
+    def reload(self) -> None:
+        """Read the created keys anew. Raises Unavailable, after which the known ones count."""
+        entries = [_of_settings(role, key) for role, key in self.settings.items()]
+        with self._reading:
+            for stored in self.load():
+                entries += _of_stored(stored)
+            self._entries = {key_id(entry.digest): entry for entry in entries}
+
+    def caller(self, authorization: str) -> Caller:
+        """Who sent this `Authorization` header. Raises Unauthorised or TooMany."""
+        if self.is_open:
+            return ANYONE
+        scheme, _, offered = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not offered:
+            raise Unauthorised("a key is required: send `Authorization: Bearer KEY`")
+        digest = key_digest(offered.strip())
+        entry = self._entries.get(key_id(digest))
+        if entry is None or not hmac.compare_digest(entry.digest, digest):
+            raise Unauthorised(
+                "unknown key: compare it with the one that `farm keys create` printed, with `keys` in the "
+                "settings of the farm, or with the files in the `keys` folder of its home"
+            )
+        if entry.ends_at <= self.clock():
+            raise Unauthorised(f"key {entry.caller.name} {entry.ending}")
+        if entry.rate is not None:
+            self._take(entry.caller.name, entry.rate)
+        return entry.caller
+
+    def _take(self, name: str, rate: str) -> None:
+        amount, period = allowance(rate, RATE_PERIODS)
+        size, period_s, now = float(amount), float(RATE_PERIODS[period]), self.monotonic()
+        bucket = self._buckets.get(name)
+        if bucket is None or (bucket.size, bucket.period_s) != (size, period_s):
+            bucket = self._buckets[name] = Bucket(size, period_s, size, now)
+        if (wait_s := bucket.take(now)) > 0:
+            raise TooMany(f"key {name} allows {amount} calls per {period}: call again later", wait_s)
+
+
+def _of_settings(role: str, key: str) -> _Entry:
+    return _Entry(key_digest(key), Caller(name=role, scopes=with_included(_SETTINGS[role])))
+
+
+def _of_stored(stored: StoredKey) -> list[_Entry]:
+    """A key, and the one before its last rotation."""
+    view = stored.view
+    caller = Caller(
+        name=view.name,
+        scopes=with_included(view.scopes),
+        owner=view.owner,
+        lanes=None if view.lanes is None else frozenset(view.lanes),
+        max_priority=view.max_priority,
+    )
+    entry = _Entry(stored.digest, caller, rate=view.rate)
+    renew = f"ask the operator of the farm for a new one (`farm keys rotate {view.name} --expires 90d`)"
+    if view.revoked_at is not None:
+        ending = f"was revoked on {_day(view.revoked_at)}: ask the operator of the farm for another one"
+        entry = replace(entry, ends_at=view.revoked_at, ending=ending)
+    elif view.expires_at is not None:
+        ending = f"expired on {_day(view.expires_at)}: {renew}"
+        entry = replace(entry, ends_at=view.expires_at, ending=ending)
+    if stored.old_digest is None or view.old_until is None:
+        return [entry]
+    ending = "was replaced by `farm keys rotate`: use the new key"
+    return [entry, replace(entry, digest=stored.old_digest, ends_at=view.old_until, ending=ending)]
+
+
+def settings_view(caller: Caller) -> KeyView:
+    """A key of the settings as it is shown."""
+    return KeyView(
+        name=caller.name,
+        id="",
+        owner="",
+        scopes=tuple(sorted(caller.scopes)),
+        lanes=None,
+        max_priority=caller.max_priority,
+    )
+
+
+def _day(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}"

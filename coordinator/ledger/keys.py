@@ -1,0 +1,115 @@
+"""Keys that were created while the farm runs: hashed, with owner, scopes and limits."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from common.allowance import PERIODS, allowance
+from common.errors import Conflict, NotFound
+from common.key_messages import KeyLimits, KeyView, NewKey, Rotation
+from common.keys import key_id
+from coordinator.ledger.key_usage import used
+from coordinator.ledger.records import StoredKey
+from coordinator.ledger.schema import keys
+from coordinator.ledger.transactions import Write
+
+
+def stored_keys(connection: Connection) -> list[StoredKey]:
+    """All keys, revoked ones too; the newest first."""
+    rows = connection.execute(select(keys).order_by(keys.c.created_at.desc(), keys.c.name))
+    return [_stored(row) for row in rows]
+
+
+def key_views(connection: Connection, now: float, currency: str, name: str | None = None) -> list[KeyView]:
+    """See `Ledger.key_views`."""
+    stored = [one.view for one in stored_keys(connection) if name in (None, one.view.name)]
+    return [_with_usage(connection, view, now, currency) for view in stored]
+
+
+def _with_usage(connection: Connection, view: KeyView, now: float, currency: str) -> KeyView:
+    by_day = allowance(view.quota, PERIODS).period if view.quota else "day"
+    by_month = allowance(view.max_cost, PERIODS, whole=False).period if view.max_cost else "month"
+    usage = {
+        "used_images": used(connection, view.name, by_day, now).images,
+        "used_cost": used(connection, view.name, by_month, now).cost,
+    }
+    return view.model_copy(update=usage | {"currency": currency})
+
+
+def limit_key(write: Write, name: str, limits: KeyLimits) -> StoredKey:
+    """See `Ledger.limit_key`."""
+    _live(write, name)
+    _set(write, name, **limits.model_dump(mode="json"))
+    return _key(write.connection, name)
+
+
+def create_key(write: Write, new: NewKey, digest: str) -> StoredKey:
+    """See `Ledger.create_key`."""
+    known = write.connection.execute(select(keys).where(keys.c.name == new.name)).one_or_none()
+    if known is not None:
+        ended = f", revoked on {_day(known.revoked_at)}" if known.revoked_at is not None else ""
+        renew = "" if ended else f", or `farm keys rotate {new.name}`"
+        raise Conflict(f"there is a key {new.name} already{ended}: choose another name{renew}")
+    row = new.model_dump(mode="json", exclude={"valid_s"}) | {
+        "digest": digest,
+        "created_at": write.now,
+        "created_by": write.act.by if write.act else "",
+        "expires_at": None if new.valid_s is None else write.now + new.valid_s,
+    }
+    write.connection.execute(insert(keys), [row])
+    return _key(write.connection, new.name)
+
+
+def rotate_key(write: Write, name: str, digest: str, rotation: Rotation) -> StoredKey:
+    """See `Ledger.rotate_key`."""
+    known = _live(write, name)
+    expires_at = known.expires_at if rotation.valid_s is None else write.now + rotation.valid_s
+    if expires_at is not None and expires_at <= write.now:
+        raise Conflict(
+            f"key {name} expired on {_day(expires_at)}: say for how long the new one is valid, "
+            "as in `--expires 90d`"
+        )
+    old_until = write.now + rotation.grace_s
+    if known.expires_at is not None:
+        old_until = min(old_until, known.expires_at)
+    old = {"old_digest": known.digest, "old_until": old_until} if rotation.grace_s else {}
+    _set(write, name, **{"old_digest": None, "old_until": None} | old, digest=digest, expires_at=expires_at)
+    return _key(write.connection, name)
+
+
+def revoke_key(write: Write, name: str) -> StoredKey:
+    """See `Ledger.revoke_key`."""
+    _live(write, name)
+    _set(write, name, revoked_at=write.now, old_digest=None, old_until=None)
+    return _key(write.connection, name)
+
+
+def _live(write: Write, name: str) -> Row[Any]:
+    row = write.connection.execute(select(keys).where(keys.c.name == name)).one_or_none()
+    if row is None:
+        raise NotFound(f"no key {name}; `farm keys list` lists them")
+    if row.revoked_at is not None:
+        raise Conflict(f"key {name} was revoked on {_day(row.revoked_at)}; create one of another name")
+    return row
+
+
+def _set(write: Write, name: str, **values: Any) -> None:
+    write.connection.execute(update(keys).where(keys.c.name == name).values(**values))
+
+
+def _key(connection: Connection, name: str) -> StoredKey:
+    return _stored(connection.execute(select(keys).where(keys.c.name == name)).one())
+
+
+def _stored(row: Row[Any]) -> StoredKey:
+    secret = ("digest", "old_digest")
+    told = {name: value for name, value in row._asdict().items() if name not in secret}
+    view = KeyView(id=key_id(row.digest), **told)
+    return StoredKey(view, row.digest, row.old_digest)
+
+
+def _day(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}"
