@@ -100,3 +100,21 @@ def test_an_old_python_is_told_what_is_missing(bootstrap: ModuleType, tmp_path: 
     )
     assert done.returncode == 1
     assert done.stderr == "Shotfarm needs Python 3.11 or newer and found 3.9 only: install a newer one\n"
+
+
+@pytest.mark.parametrize(
+    ("missing", "is_sound"), [("torchvision", True), ("einops", False)], ids=["torchvision", "einops"]
+)
+def test_only_what_is_left_out_on_purpose_may_be_missing(
+    bootstrap: ModuleType, tmp_path: Path, missing: str, is_sound: bool
+) -> None:
+    environment = bootstrap.Environment(tmp_path)
+    environment.python.parent.mkdir()
+    said = f"spandrel 0.4.2 requires {missing}, which is not installed."
+    environment.python.write_text(f"#!/bin/sh\necho '{said}'\nexit 1\n")
+    environment.python.chmod(0o755)
+    if is_sound:
+        environment.check()
+    else:
+        with pytest.raises(SystemExit, match="requires einops"):
+            environment.check()
