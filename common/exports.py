@@ -12,8 +12,8 @@ ANY_EXPORT = "*"
 #: Background that continues the border of the image.
 BORDER = "border"
 
-#: Pixels of the largest export; 200 MB of memory while it is made.
-MAX_EXPORT_PIXELS = 64_000_000
+#: Pixels of the largest export or upscaled image; 200 MB of memory while it is made.
+MAX_PIXELS = 64_000_000
 
 Crop = Literal["smart", "center", "pad"]
 

@@ -45,6 +45,7 @@ _KNOWN = (
     Failure("unsupported_size", Blame.SHOT, "the model cannot render the requested size"),
     Failure("lora_rejected", Blame.SHOT, "a LoRA is incompatible with the model, or applies only in part"),
     Failure("inversion_rejected", Blame.SHOT, "a textual inversion is incompatible with the model"),
+    Failure("upscaler_rejected", Blame.SHOT, "nodes cannot load the upscaler"),
     Failure("not_a_number", Blame.SHOT, "the model computed NaN or infinite values"),
     Failure("black_image", Blame.SHOT, "the image is black"),
     Failure("flat_image", Blame.SHOT, "the image is a single flat colour"),

@@ -17,7 +17,7 @@ from common.catalog.samplers import forwards_of
 from common.embeddings import encoder_dtypes
 from common.nodes import VRAM_CLASSES, Card
 from common.shot import Shot
-from common.units import format_gib, format_size
+from common.units import MIB, format_gib, format_size
 
 #: Fraction of usable memory that predictions leave free, for fragmentation and prediction errors.
 HEADROOM = 0.05
@@ -29,6 +29,12 @@ _FASTER = 0.95
 _TILE_MEGAPIXELS = 0.288
 
 _PHASES: tuple[Phase, ...] = get_args(Phase)
+
+#: An upscaler and the smallest tile that nodes enlarge, whatever the upscaler. Measured in float32 on a CPU:
+#: 0.9 GiB for HAT-L, the largest with 41 million parameters, and 0.3 for ESRGAN.
+_UPSCALE_BYTES = 1024 * MIB
+#: An operation of an upscaler takes as long as two of a denoiser: its layers are narrower. Estimated.
+_UPSCALE_SLOWNESS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -169,6 +175,11 @@ def peak_bytes(shot: Shot, model: Model, recipe: Recipe, images: int = 1, *, enc
 
     Unless the card `encodes`, it holds no text encoder that can be left out.
     """
+    rendering = _rendering_bytes(shot, model, recipe, images, encodes=encodes)
+    return max(rendering, _upscaling_bytes(shot, model, recipe, encodes=encodes))
+
+
+def _rendering_bytes(shot: Shot, model: Model, recipe: Recipe, images: int, *, encodes: bool) -> int:
     parts = _parts(model, encodes=encodes)
     return max(
         _weights_bytes(model, recipe, phase, parts)
@@ -178,6 +189,15 @@ def peak_bytes(shot: Shot, model: Model, recipe: Recipe, images: int = 1, *, enc
         for phase in _PHASES
         if encodes or phase != "encode"
     )
+
+
+def _upscaling_bytes(shot: Shot, model: Model, recipe: Recipe, *, encodes: bool) -> int:
+    """Returns the bytes with which an image is enlarged in the smallest tiles, beside all that decodes."""
+    if shot.upscaler is None:
+        return 0
+    parts = _parts(model, encodes=encodes)
+    held = _weights_bytes(model, recipe, "decode", parts) + _lora_bytes(shot, model, recipe, "decode")
+    return held + model.activations.workspace + _UPSCALE_BYTES
 
 
 def _parts(model: Model, *, encodes: bool) -> list[str]:
@@ -207,6 +227,19 @@ def model_bytes(model: Model, recipe: Recipe, *, encodes: bool = True) -> int:
 def forwards_per_step(shot: Shot, model: Model) -> int:
     """Returns the denoiser runs for one step of one image, simultaneous and consecutive ones."""
     return forwards_at_once(shot, model) * forwards_of(shot.sampler)
+
+
+def denoiser_runs(shot: Shot, model: Model, steps: float) -> float:
+    """Returns the denoiser runs that one image with `steps` takes as long as, upscaling included."""
+    return steps * forwards_per_step(shot, model) + upscaling_runs(shot, model)
+
+
+def upscaling_runs(shot: Shot, model: Model) -> float:
+    """Returns the denoiser runs that upscaling takes as long as, by its operations."""
+    if shot.upscaler is None:
+        return 0.0
+    billions = sum(number for part, number in model.components.items() if phase_of(part) == "denoise") / 1e9
+    return _UPSCALE_SLOWNESS * shot.upscaler.tflop_per_mp / (model.family.tflop_per_mp * billions)
 
 
 def forwards_at_once(shot: Shot, model: Model) -> int:
@@ -264,17 +297,20 @@ class _PassPeak(NamedTuple):
 
 def _peaks(shot: Shot, model: Model, recipe: Recipe, seen: Seen, *, encodes: bool) -> list[_PassPeak]:
     """Returns the peaks of passes of 1, 2, … images, scaled to match the largest measured pass."""
+    upscaling = _upscaling_bytes(shot, model, recipe, encodes=encodes)
     predicted = [
-        peak_bytes(shot, model, recipe, images, encodes=encodes) for images in range(1, recipe.max_pass + 1)
+        _rendering_bytes(shot, model, recipe, images, encodes=encodes)
+        for images in range(1, recipe.max_pass + 1)
     ]
     measured = seen.peaks.get(recipe.name)
     images = measured.forwards // forwards_at_once(shot, model) if measured else 0
     if measured is None or not images:
-        return [_PassPeak(needs, proven=False) for needs in predicted]
+        return [_PassPeak(max(needs, upscaling), proven=False) for needs in predicted]
     # Torch measures only its own memory; the workspace accounts for that of the driver.
     held = measured.bytes + model.activations.workspace
     scale = held / predicted[min(images, recipe.max_pass) - 1]
-    return [_PassPeak(int(needs * scale), proven=at <= images) for at, needs in enumerate(predicted, 1)]
+    scaled = enumerate((int(needs * scale) for needs in predicted), 1)
+    return [_PassPeak(max(needs, upscaling), proven=at <= images) for at, needs in scaled]
 
 
 def _pass_size(peaks: Sequence[_PassPeak], limit: int, ceiling: int) -> int:

@@ -51,6 +51,9 @@ def _settings(shot: Shot, version: str) -> dict[str, str]:
     settings |= {name.replace("_", " ").capitalize(): f"{value:g}" for name, value in shot.knobs}
     if shot.loras:
         settings["Lora hashes"] = ", ".join(f"{use.name}: {_short(use.identity)}" for use in shot.loras)
+    if shot.upscaler:
+        settings["Postprocess upscale by"] = str(shot.upscaler.scale)
+        settings["Postprocess upscaler"] = shot.upscaler.name
     settings["Version"] = version
     return {key: value for key, value in settings.items() if value}
 

@@ -9,6 +9,8 @@ from pathlib import Path
 SHIPPED = Path(__file__).parents[1] / "gpu_node" / "demo_model"
 #: Folder of textual inversions below a folder of models, as in other programs.
 EMBEDDINGS = "embeddings"
+#: The same of upscalers.
+UPSCALERS = "upscale_models"
 #: A file in a model's folder with all its weights, named as the training code names them; the folder has the
 #: configurations beside it.
 CHECKPOINT = "checkpoint.safetensors"

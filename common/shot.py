@@ -42,6 +42,18 @@ class InversionUse(NamedTuple):
     identity: str
 
 
+class UpscalerUse(NamedTuple):
+    """The model that enlarges an image after it is rendered."""
+
+    name: str
+    #: `sha256:<hex>` of the file, from the catalog.
+    identity: str
+    #: Factor for width and height.
+    scale: int
+    #: TFLOP for a megapixel of the image that is enlarged.
+    tflop_per_mp: float
+
+
 class Shot(NamedTuple):
     """Everything that affects the stored bytes of an image, and the names used to find it.
 
@@ -54,7 +66,7 @@ class Shot(NamedTuple):
     prompt: str
     negative: str
     seed: int
-    #: In pixels.
+    #: In pixels, as rendered; an upscaler enlarges it.
     width: int
     height: int
     steps: int
@@ -75,11 +87,18 @@ class Shot(NamedTuple):
     generation: int = 0
     #: Textual inversions in the prompts, in the order of their names.
     inversions: tuple[InversionUse, ...] = ()
+    upscaler: UpscalerUse | None = None
 
     @property
     def megapixels(self) -> float:
-        """Millions of pixels (10^6)."""
+        """Millions of pixels (10^6), as rendered."""
         return self.width * self.height / 1e6
+
+    @property
+    def final_size(self) -> tuple[int, int]:
+        """Width and height of the stored image in pixels."""
+        scale = self.upscaler.scale if self.upscaler else 1
+        return self.width * scale, self.height * scale
 
     @property
     def call(self) -> tuple[object, ...]:
@@ -109,6 +128,7 @@ class Shot(NamedTuple):
                 "sampler": self.sampler,
                 "seed": self.seed,
                 "steps": self.steps,
+                **({"upscaler": self.upscaler.identity} if self.upscaler else {}),
                 "v": 1,
                 "width": self.width,
             },
@@ -131,6 +151,9 @@ class Shot(NamedTuple):
         del data["inversions"]
         if self.inversions:
             data["inversions"] = [list(use) for use in self.inversions]
+        del data["upscaler"]
+        if self.upscaler:
+            data["upscaler"] = list(self.upscaler)
         return data
 
     @classmethod
@@ -138,6 +161,8 @@ class Shot(NamedTuple):
         fields = dict(data)
         fields["loras"] = tuple(LoraUse(*use) for use in data.get("loras", ()))
         fields["inversions"] = tuple(InversionUse(*use) for use in data.get("inversions", ()))
+        if "upscaler" in data:
+            fields["upscaler"] = UpscalerUse(*data["upscaler"])
         fields["knobs"] = tuple((name, value) for name, value in data.get("knobs", ()))
         return cls(**fields)
 
@@ -150,8 +175,8 @@ class ShotIds:
 
     def __init__(self, shot: Shot) -> None:
         text = shot._replace(prompt="", negative="", seed=0).canonical()
-        # Quotes inside values are escaped, and only numbers follow the seed, so both searches find the right
-        # place.
+        # Quotes inside values are escaped, and only numbers and a hash follow the seed, so both searches find
+        # the right place.
         self._before, _, rest = text.partition('"negative":"","prompt":""')
         self._between, _, self._after = rest.rpartition('"seed":0')
 

@@ -455,6 +455,8 @@ class WaitingLine(Message):
     steps: int
     guidance: float
     sampler: str
+    #: Name, identity, factor, and TFLOP for a megapixel of the image that it enlarges.
+    upscaler: tuple[str, str, int, float] | None = None
 
 
 class WaitingJob(Message):
@@ -538,7 +540,7 @@ class ModelView(Message):
 class CatalogAddition(Message):
     """POST /v1/models: an entry for the catalog of a running farm."""
 
-    section: Literal["licenses", "families", "models", "loras", "textual_inversions"]
+    section: Literal["licenses", "families", "models", "loras", "textual_inversions", "upscalers"]
     name: Annotated[str, Field(min_length=1, max_length=200)]
     #: As in a catalog file; `like` copies an entry that the catalog has.
     entry: dict[str, Any]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from common.catalog import Model
 from common.catalog.samplers import forwards_of
-from common.fit import forwards_at_once
+from common.fit import forwards_at_once, upscaling_runs
 from common.shot import LoraUse, Shot
 
 
@@ -28,18 +28,25 @@ class Work(NamedTuple):
     sampler: str
     #: Simultaneous denoiser runs; doubled by guidance.
     forwards: int
+    #: Identity of the upscaler; empty if there is none.
+    upscaler: str = ""
+    #: Denoiser runs that upscaling takes as long as.
+    upscaling: float = 0.0
 
     @property
     def key(self) -> str:
         """A stable key of 16 hex digits."""
-        # As before LoRAs had a second weight.
+        # As before LoRAs had a second weight, and images an upscaler.
         loras = [[use.name, use.identity, *use.weights] for use in self.loras]
-        return hashlib.sha256(json.dumps([self.model, loras, *self[2:]]).encode()).hexdigest()[:16]
+        same = [self.width, self.height, self.steps, self.sampler, self.forwards]
+        parts = [self.model, loras, *same, *([self.upscaler] if self.upscaler else [])]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     @property
     def amount(self) -> float:
         """Megapixels times denoiser runs, simultaneous and consecutive, of one image: the unit of speeds."""
-        return self.width * self.height / 1e6 * self.steps * self.forwards * forwards_of(self.sampler)
+        runs = self.steps * self.forwards * forwards_of(self.sampler) + self.upscaling
+        return self.width * self.height / 1e6 * runs
 
 
 def work_of(shot: Shot, model: Model) -> Work:
@@ -52,4 +59,6 @@ def work_of(shot: Shot, model: Model) -> Work:
         steps=shot.steps,
         sampler=shot.sampler,
         forwards=forwards_at_once(shot, model),
+        upscaler=shot.upscaler.identity if shot.upscaler else "",
+        upscaling=upscaling_runs(shot, model),
     )

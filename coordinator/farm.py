@@ -75,8 +75,8 @@ from coordinator.pictures.exporting import exported_file, stored_export
 from coordinator.submission.submit import submit_manifest
 from coordinator.submission.tokens import Tokenizers
 
-#: Bytes: a PNG of 11 megapixels at its worst.
-MAX_UPLOAD = 32 * 2**20
+#: Bytes: a PNG of 64 megapixels, the largest upscaled image, at its worst.
+MAX_UPLOAD = 192 * 2**20
 #: Seconds for which a model file or an export can be read by one URL.
 _FETCH_S = 3600
 

@@ -43,7 +43,7 @@ from coordinator.http.standby import stand_by
 from coordinator.keyring import Keyring, configured
 from coordinator.ledger import Candidate, Lead, Ledger, Replaced, Rules, open_engine
 from coordinator.metrics import FarmCollector
-from coordinator.models.inversion_files import InversionFiles
+from coordinator.models.entry_files import EntryFiles, inversion_misfit, upscaler_misfit
 from coordinator.models.lora_files import LocalHeaders, LoraFiles, StoredHeaders
 from coordinator.scheduling.placing import placing
 from coordinator.submission.tokens import Tokenizers
@@ -148,10 +148,11 @@ def _rules(settings: Settings, catalog: Catalog, tokenizers: Tokenizers) -> Rule
 
 
 def _judge_files(catalog: Catalog, store: Store, settings: Settings) -> None:
-    """Let the catalog judge LoRAs and textual inversions by the headers of their files."""
+    """Let the catalog judge LoRAs, textual inversions and upscalers by the headers of their files."""
     stored = StoredHeaders(store)
     catalog.judge = LoraFiles((stored, LocalHeaders(settings.model_folders))).misfit
-    catalog.judge_inversion = InversionFiles([stored.of_inversion], must_have=True).misfit
+    catalog.judge_inversion = EntryFiles(inversion_misfit, [stored.of_inversion], must_have=True).misfit
+    catalog.judge_upscaler = EntryFiles(upscaler_misfit, [stored.of_upscaler], must_have=True).misfit
 
 
 def _dispatching(

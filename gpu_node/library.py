@@ -9,16 +9,18 @@ from pathlib import Path
 
 from common.catalog import Catalog, Model, Recipe, file_identity
 from common.fit import runnable
-from common.model_files import EMBEDDINGS, find_files
+from common.model_files import EMBEDDINGS, UPSCALERS, find_files
 from common.nodes import Card
-from common.shot import InversionUse
+from common.shot import InversionUse, UpscalerUse
 from gpu_node.cache import ModelCache
 from gpu_node.errors import RenderError
 from gpu_node.identity import Hashes, verify_file, verify_model
 from gpu_node.protocol import EngineGguf
 
-#: Name in the cache of the file of a textual inversion.
-_INVERSION = "embedding.safetensors"
+#: A file that shots name with its identity.
+FileUse = InversionUse | UpscalerUse
+#: Its name in the cache.
+_CACHED_NAMES = {InversionUse: "embedding.safetensors", UpscalerUse: "upscaler.safetensors"}
 #: (name, path, identity, hashes) to whether the files were compared; raises RenderError where they differ.
 Verify = Callable[[str, Path, str | None, Hashes], bool]
 
@@ -53,7 +55,7 @@ class Need:
 
 
 class Library:
-    """Looks for the paths of models, and below `gguf`, `loras` and `embeddings` for those of files, in each
+    """Looks for the paths of models, and below folders such as `loras` and `gguf` for those of files, in each
     of `folders`, then among the shipped ones, then by identity in `cache`, for which the farm has `files`
     (identity to bytes).
     """
@@ -93,16 +95,24 @@ class Library:
         path = Path("loras") / lora.path
         return self._find(path) or self._cached(lora.identity, path.name)
 
-    def inversion_file(self, use: InversionUse) -> Path | None:
-        """The file of a textual inversion that a shot names, by its identity."""
-        known = self.catalog.textual_inversions.get(use.name)
-        file = self._find(Path(EMBEDDINGS) / known.path) if known else None
+    def used_file(self, use: FileUse) -> Path | None:
+        """The file of a textual inversion or upscaler that a shot names, by its identity."""
+        path = self._used_path(use)
+        file = self._find(path) if path else None
         if file is not None and file_identity(file, self._hashes.of) == use.identity:
             return file
-        return self._cached(use.identity, _INVERSION)
+        return self._cached(use.identity, _CACHED_NAMES[type(use)])
+
+    def _used_path(self, use: FileUse) -> Path | None:
+        """Below the model folders, if the catalog knows it."""
+        if isinstance(use, UpscalerUse):
+            upscaler = self.catalog.upscalers.get(use.name)
+            return Path(UPSCALERS) / upscaler.path if upscaler else None
+        inversion = self.catalog.textual_inversions.get(use.name)
+        return Path(EMBEDDINGS) / inversion.path if inversion else None
 
     def needs(
-        self, model: str, recipe: str, loras: Iterable[str], inversions: Iterable[InversionUse] = ()
+        self, model: str, recipe: str, loras: Iterable[str], uses: Iterable[FileUse] = ()
     ) -> list[Need]:
         """What must be fetched to render with these; nothing that the farm does not have."""
         known = self.catalog.models.get(model)
@@ -119,17 +129,19 @@ class Library:
             if lora is not None and self.lora_file(name) is None:
                 needs.append(Need(name, lora.identity or "", Path(lora.path).name))
         needs += [
-            Need(use.name, use.identity, _INVERSION) for use in inversions if self.inversion_file(use) is None
+            Need(use.name, use.identity, _CACHED_NAMES[type(use)])
+            for use in uses
+            if self.used_file(use) is None
         ]
         files = self.files
         return [replace(need, size=files[need.identity]) for need in needs if need.identity in files]
 
-    def cached(self, model: str, loras: Iterable[str], inversions: Iterable[InversionUse] = ()) -> set[str]:
+    def cached(self, model: str, loras: Iterable[str], uses: Iterable[FileUse] = ()) -> set[str]:
         """The identities of all that the cache has for these."""
         known = self.catalog.models.get(model)
         found = {known.identity, *(file.identity for file in known.gguf.values())} if known else set()
         found |= {lora.identity for name in loras if (lora := self.catalog.loras.get(name))}
-        found |= {use.identity for use in inversions}
+        found |= {use.identity for use in uses}
         return {identity for identity in found if identity and self.cache and self.cache.find(identity)}
 
     def gguf_file(self, model: Model, recipe: Recipe) -> EngineGguf | None:

@@ -26,6 +26,7 @@ from gpu_node.agent.engine_commands import (
     load_command,
     render_command,
     texts_of_batch,
+    uses_of,
 )
 from gpu_node.agent.engine_session import EngineSession, Outcome
 from gpu_node.assemble import owned
@@ -105,7 +106,8 @@ class _Render:
     def run(self) -> Rendered:
         loras = [use.name for use in self._shot.loras]
         with closing(self._cache):
-            self._cache.pin(self._library.cached(self._shot.model, loras, self._shot.inversions))
+            uses = uses_of([BatchShot(self._shot.id, self._shot)])
+            self._cache.pin(self._library.cached(self._shot.model, loras, uses))
             return self._run()
 
     def _run(self) -> Rendered:
@@ -141,6 +143,10 @@ class _Render:
             if self._library.lora_file(use.name) is None:
                 remedy = f"run `farm models add FILE --name {use.name}`"
                 raise NotFound(f"the file of the LoRA {use.name} is not on this machine; {remedy}")
+        for used in uses_of([BatchShot(self._shot.id, self._shot)]):
+            if self._library.used_file(used) is None:
+                remedy = f"run `farm models add FILE --name {used.name}`"
+                raise NotFound(f"the file of {used.name} is not on this machine; {remedy}")
         if holding.problem:
             raise Invalid(holding.problem)
         model = self._library.catalog.models[name]

@@ -33,6 +33,17 @@ class EngineInversion(ProtocolLine):
     file: Path
 
 
+class EngineUpscaler(ProtocolLine):
+    """The upscaler of the batch, and its file."""
+
+    name: str
+    file: Path
+    #: `sha256:<hex>`.
+    identity: str
+    #: Factor for width and height.
+    scale: int
+
+
 class EngineGguf(ProtocolLine):
     """The file that the transformer's weights are read from, and what the catalog says the file is."""
 
@@ -42,7 +53,10 @@ class EngineGguf(ProtocolLine):
 
 
 class Load(ProtocolLine):
-    """Hold this model by this recipe with exactly these LoRAs. What is already so is left as it is."""
+    """Hold this model by this recipe with exactly these LoRAs and this upscaler.
+
+    What is already so is left as it is.
+    """
 
     command: Literal["load"] = "load"
     model: str
@@ -68,6 +82,7 @@ class Load(ProtocolLine):
     gguf: EngineGguf | None = None
     placement: tuple[str, ...] = ()
     loras: tuple[EngineLora, ...] = ()
+    upscaler: EngineUpscaler | None = None
 
 
 class EngineText(ProtocolLine):
@@ -139,7 +154,7 @@ class Encoded(ProtocolLine):
 
 
 class Alive(ProtocolLine):
-    """One text is encoded, which can take minutes on a CPU; the command goes on."""
+    """One text is encoded, or one tile enlarged, which can take minutes on a CPU; the command goes on."""
 
     event: Literal["alive"] = "alive"
 
@@ -181,7 +196,11 @@ class Done(ProtocolLine):
 
     event: Literal["done"] = "done"
     denoise_s: float
+    #: Upscaling included.
     decode_s: float
+    #: Pixels of the tiles that were enlarged.
+    tile: int | None = None
+    #: Of rendering; upscaling takes what is free.
     peak_bytes: int | None
 
 

@@ -28,7 +28,7 @@ class Placed:
 class Model:
     files: list[Placed]
     entry: dict[str, Any]
-    section: Literal["models", "loras", "textual_inversions"] = "models"
+    section: Literal["models", "loras", "textual_inversions", "upscalers"] = "models"
     name: str = "mine"
 
     @classmethod

@@ -21,6 +21,7 @@ from common.catalog.types import (
     Speed,
     SpeedBasis,
     TextualInversion,
+    Upscaler,
     lora_parts,
     phase_of,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "Speed",
     "SpeedBasis",
     "TextualInversion",
+    "Upscaler",
     "build_catalog",
     "file_identity",
     "folder_identity",

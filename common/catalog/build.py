@@ -11,6 +11,7 @@ from common.catalog.entries import (
     RecipeEntry,
     SpeedEntry,
     TextualInversionEntry,
+    UpscalerEntry,
 )
 from common.catalog.types import (
     Activations,
@@ -23,6 +24,7 @@ from common.catalog.types import (
     Recipe,
     Speed,
     TextualInversion,
+    Upscaler,
 )
 from common.units import MIB
 
@@ -37,6 +39,7 @@ def build_catalog(entries: CatalogEntries) -> Catalog:
             name: _textual_inversion(name, entry, entries)
             for name, entry in entries.textual_inversions.items()
         },
+        upscalers={name: _upscaler(name, entry, entries) for name, entry in entries.upscalers.items()},
     )
 
 
@@ -145,6 +148,18 @@ def _textual_inversion(name: str, entry: TextualInversionEntry, entries: Catalog
         path=entry.path,
         license=_license(entry.license, entries),
         vectors=entry.vectors,
+    )
+
+
+def _upscaler(name: str, entry: UpscalerEntry, entries: CatalogEntries) -> Upscaler:
+    return Upscaler(
+        name=name,
+        architecture=entry.architecture,
+        scale=entry.scale,
+        tflop_per_mp=entry.tflop_per_mp,
+        identity=entry.identity,
+        path=entry.path,
+        license=_license(entry.license, entries),
     )
 
 

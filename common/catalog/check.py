@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
-from common.catalog.entries import CatalogEntries, LoraEntry, ModelEntry, SpeedEntry, TextualInversionEntry
+from common.catalog.entries import (
+    CatalogEntries,
+    LoraEntry,
+    ModelEntry,
+    SpeedEntry,
+    TextualInversionEntry,
+    UpscalerEntry,
+)
 from common.catalog.types import CHUNKED, CPU
 from common.chips import known_chips
 from common.wording import suggestion
@@ -22,6 +29,8 @@ PIPELINES = (
     "StableDiffusionXLPipeline",
     "ZImagePipeline",
 )
+#: Architectures of upscalers that nodes load: the keys of `ARCHITECTURES` in common/weights/upscaler.py.
+UPSCALER_ARCHITECTURES = ("Compact", "DAT", "ESRGAN", "HAT", "PLKSR", "SPAN", "SwinIR")
 _WEIGHTS = PICKLES | {".gguf", ".safetensors"}
 
 
@@ -43,6 +52,8 @@ def problems_between(entries: CatalogEntries) -> Iterator[tuple[str, str]]:
         yield from _lora_problems(f"loras.{name}", lora, bases, entries)
     for name, inversion in entries.textual_inversions.items():
         yield from _inversion_problems(f"textual_inversions.{name}", inversion, entries)
+    for name, upscaler in entries.upscalers.items():
+        yield from _upscaler_problems(f"upscalers.{name}", upscaler, entries)
 
 
 def _model_problems(path: str, model: ModelEntry, entries: CatalogEntries) -> Iterator[tuple[str, str]]:
@@ -114,6 +125,18 @@ def _inversion_problems(
     if inversion.license not in entries.licenses:
         known = ", ".join(entries.licenses)
         yield f"{path}.license", f"unknown license `{inversion.license}`; known: {known}"
+
+
+def _upscaler_problems(
+    path: str, upscaler: UpscalerEntry, entries: CatalogEntries
+) -> Iterator[tuple[str, str]]:
+    yield from _path_problems(f"{path}.path", upscaler.path, ".safetensors")
+    if upscaler.architecture not in UPSCALER_ARCHITECTURES:
+        word = upscaler.architecture
+        yield f"{path}.architecture", f"nodes cannot load `{word}`; they load {_all(UPSCALER_ARCHITECTURES)}"
+    if upscaler.license not in entries.licenses:
+        known = ", ".join(entries.licenses)
+        yield f"{path}.license", f"unknown license `{upscaler.license}`; known: {known}"
 
 
 def _path_problems(path: str, file: str, ending: str) -> Iterator[tuple[str, str]]:

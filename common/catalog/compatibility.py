@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
 from common.catalog.samplers import most_steps
-from common.catalog.types import Catalog, Lora, Model
+from common.catalog.types import Catalog, Lora, Model, Upscaler
+from common.exports import MAX_PIXELS
+from common.units import format_size
 from common.wording import listed, suggestion
 
 #: Relative difference in size up to which components are the same: FLUX.1 dev has a layer more than schnell.
 _SAME_SIZE = 0.01
+#: What a manifest writes for no upscaler.
+NO_UPSCALER = "none"
+#: What people write in place of the name of an upscaler: `2`, `4x`, `x4`.
+_FACTOR = re.compile(r"(\d+(?:\.\d+)?)\s*x?|x(\d+)", re.IGNORECASE)
+#: And ways to enlarge without a model.
+_FILTERS = frozenset({"lanczos", "bicubic", "bilinear", "nearest", "true", "yes"})
 #: Shot fields that only some families take, in order.
 KNOBS = ("blind_steps", "clip_skip", "shift")
 
@@ -70,6 +80,43 @@ def inversion_problem(name: str, model: Model, catalog: Catalog) -> str | None:
     if why := catalog.judge_inversion(inversion):
         return f"textual inversion `{name}` cannot be used: {why}"
     return None
+
+
+def upscaler_problem(name: str, catalog: Catalog) -> str | None:
+    """Why `upscale: NAME` cannot be used, if so."""
+    upscaler = catalog.upscalers.get(name)
+    if upscaler is None:
+        return f"unknown upscaler `{name}`{_upscaler_remedy(name, catalog)}"
+    why = catalog.judge_upscaler(upscaler)
+    return f"upscaler `{name}` cannot be used: {why}" if why else None
+
+
+def _upscaler_remedy(name: str, catalog: Catalog) -> str:
+    factor = _FACTOR.fullmatch(name)
+    if factor is None and name.lower() not in _FILTERS:
+        known = (
+            f"known are {listed(catalog.upscalers)}"
+            if catalog.upscalers
+            else "add one with `farm models add FILE`"
+        )
+        hint = f"; {known}"
+        return suggestion(name, catalog.upscalers) or hint
+    number = next(filter(None, factor.groups()), "2") if factor else "2"
+    named = [each.name for each in catalog.upscalers.values() if factor is None or f"{each.scale}" == number]
+    by_name = f"name one, such as `{named[0]}`" if named else "add one with `farm models add FILE`"
+    return f"; {by_name}, or write `output: {{sizes: {number}x}}` to enlarge by Lanczos without a model"
+
+
+def final_size_problem(upscaler: Upscaler, width: int, height: int) -> str | None:
+    """Why an image of `width` × `height` pixels becomes too large, if so."""
+    if width * height * upscaler.scale**2 <= MAX_PIXELS:
+        return None
+    made = format_size(width * upscaler.scale, height * upscaler.scale)
+    most = MAX_PIXELS / upscaler.scale**2 / 1e6
+    return (
+        f"`{upscaler.name}` makes {made} of {format_size(width, height)}, and the limit is "
+        f"{MAX_PIXELS // 10**6} megapixels; render at most {most:.2g}, or use an upscaler of a smaller factor"
+    )
 
 
 def _has_same_layers(lora: Lora, model: Model, catalog: Catalog) -> bool:

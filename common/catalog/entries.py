@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from common.catalog.types import PlacementWord, SpeedBasis
+from common.catalog.types import MAX_SCALE, PlacementWord, SpeedBasis
 from common.textual_inversions import MAX_VECTORS
 
 Identity = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64}|[\w.-]+/[\w.-]+@[0-9a-f]{40})$")]
@@ -139,6 +139,15 @@ class TextualInversionEntry(Entry):
     vectors: Annotated[int, Field(ge=1, le=MAX_VECTORS)]
 
 
+class UpscalerEntry(Entry):
+    architecture: str
+    scale: Annotated[int, Field(ge=2, le=MAX_SCALE)]
+    tflop_per_mp: Positive
+    identity: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+    path: str
+    license: str
+
+
 class CatalogEntries(BaseModel):
     """All entries read so far, by name."""
 
@@ -147,6 +156,7 @@ class CatalogEntries(BaseModel):
     models: dict[str, ModelEntry] = {}
     loras: dict[str, LoraEntry] = {}
     textual_inversions: dict[str, TextualInversionEntry] = {}
+    upscalers: dict[str, UpscalerEntry] = {}
 
     def section(self, name: str) -> dict[str, Any]:
         return cast("dict[str, Any]", getattr(self, name))

@@ -18,6 +18,7 @@ from common.catalog.entries import (
     LoraEntry,
     ModelEntry,
     TextualInversionEntry,
+    UpscalerEntry,
 )
 from common.catalog.types import Catalog
 from common.document.source import SourceText
@@ -35,6 +36,7 @@ _SECTIONS: dict[str, type[Entry]] = {
     "models": ModelEntry,
     "loras": LoraEntry,
     "textual_inversions": TextualInversionEntry,
+    "upscalers": UpscalerEntry,
 }
 
 

@@ -27,6 +27,8 @@ PlacementWord = Literal["text_encoder_first", "text_encoder_on_cpu", "vae_slicin
 #: gpu_node/engine/text.py.
 CHUNKED = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
 
+#: Largest factor of an upscaler.
+MAX_SCALE = 8
 #: Stands for a card in speeds of the CPU.
 CPU = "CPU"
 
@@ -229,11 +231,31 @@ class TextualInversion:
     vectors: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Upscaler:
+    """A model that enlarges finished images."""
+
+    name: str
+    #: Such as `ESRGAN`.
+    architecture: str
+    #: Factor for width and height.
+    scale: int
+    #: TFLOP for a megapixel of the image that is enlarged.
+    tflop_per_mp: float
+    #: `sha256:<hex>` of the file.
+    identity: str
+    #: File below `upscale_models` in a node's model folders.
+    path: str
+    license: License
+
+
 #: Why a LoRA's file has no effect, or not its whole effect, on a model's files, and what mends it; None where
 #: nothing is known to be wrong.
 LoraJudge = Callable[[Lora, Model], str | None]
 #: The same of a textual inversion and its entry.
 InversionJudge = Callable[[TextualInversion], str | None]
+#: The same of an upscaler.
+UpscalerJudge = Callable[[Upscaler], str | None]
 
 
 def _knows_no_files(lora: Lora, model: Model) -> None:
@@ -249,19 +271,22 @@ class Catalog:
     #: Licences that entries may name.
     licenses: dict[str, License] = field(default_factory=dict)
     textual_inversions: dict[str, TextualInversion] = field(default_factory=dict)
+    upscalers: dict[str, Upscaler] = field(default_factory=dict)
     judge: LoraJudge = field(default=_knows_no_files, repr=False, compare=False)
     judge_inversion: InversionJudge = field(default=lambda _: None, repr=False, compare=False)
+    judge_upscaler: UpscalerJudge = field(default=lambda _: None, repr=False, compare=False)
 
-    def entry(self, name: str) -> Model | Lora | TextualInversion | None:
+    def entry(self, name: str) -> Model | Lora | TextualInversion | Upscaler | None:
         """What has files, by name."""
-        return self.models.get(name) or self.loras.get(name) or self.textual_inversions.get(name)
+        found = self.models.get(name) or self.loras.get(name) or self.textual_inversions.get(name)
+        return found or self.upscalers.get(name)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of all that has files."""
-        return (*self.models, *self.loras, *self.textual_inversions)
+        return (*self.models, *self.loras, *self.textual_inversions, *self.upscalers)
 
     def become(self, other: Catalog) -> None:
         """Hold what `other` holds, for all who have this catalog."""
         self.models, self.loras, self.licenses = other.models, other.loras, other.licenses
-        self.textual_inversions = other.textual_inversions
+        self.textual_inversions, self.upscalers = other.textual_inversions, other.upscalers

@@ -31,7 +31,7 @@ WITHOUT = {
     **dict.fromkeys(
         (
             *("vae", "sdvae", "tiling", "hiresfix", "enablehr", "hrscale", "hrupscaler"),
-            *("hiresupscale", "hiressteps", "hiresupscaler", "hrsecondpasssteps", "upscaler", "refiner"),
+            *("hiresupscale", "hiressteps", "hiresupscaler", "hrsecondpasssteps", "refiner"),
             *("restorefaces", "facerestoration", "eta", "ensd", "subseed", "subseedstrength", "schedule"),
             *("variationseed", "variationseedstrength", "modelhash", "scheduletype", "rng", "version"),
         ),
@@ -47,6 +47,7 @@ WITHOUT = {
     ),
     **dict.fromkeys(("aspect", "aspectratio", "ar"), "write a column `size` such as `1344x768`"),
     "seeds": "write a column `seed` to give each row a seed",
+    "upscaler": "write a column `upscale` with names of upscalers of the catalog",
     "variants": "write `variants:` next to `axes`",
 }
 
@@ -58,6 +59,7 @@ def spelled(key: str) -> str:
 
 _OURS = {spelled(name): ours for ours, names in _THEIRS.items() for name in (ours, *names)}
 _OURS |= {"shift": "shift", "blindsteps": "blind_steps", "clipskip": "clip_skip", "preset": "preset"}
+_OURS |= {"upscale": "upscale"}
 
 
 def theirs(field: str) -> tuple[str, ...]:

@@ -8,9 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from typing import Literal
 
-from common.catalog import Catalog, Lora, Model
-from common.catalog.compatibility import KNOBS, knob_problem, lora_problem, sampler_problem
+from common.catalog import Catalog, Lora, Model, Upscaler
+from common.catalog.compatibility import (
+    KNOBS,
+    NO_UPSCALER,
+    knob_problem,
+    lora_problem,
+    sampler_problem,
+    upscaler_problem,
+)
 from common.manifest.foreign_syntax import EMPHASIS, foreign
 from common.manifest.model import NOTHING, Group, Manifest, ShotFields
 from common.manifest.presets import whole, with_presets
@@ -20,17 +28,21 @@ from common.textual_inversions import MARK
 from common.wording import shortened, suggestion
 
 #: Fields that the catalog can check and of which only the last value applies.
-_SINGLE = {"model", "sampler", *KNOBS}
+_SINGLE = {"model", "sampler", "upscale", *KNOBS}
 
 
 def check_catalog(manifest: Manifest, catalog: Catalog, reading: Reading) -> None:
-    """Reports unknown or forbidden models and LoRAs, incompatible settings and unsupported prompt syntax."""
+    """Reports unknown or forbidden models, LoRAs and upscalers, incompatible settings and unsupported prompt
+    syntax.
+    """
     commercial = manifest.use == "commercial"
     models: dict[str, str] = {}
     loras: dict[str, str] = {}
+    upscalers: dict[str, str] = {}
     for index, group in enumerate(manifest.shots):
         path = f"shots[{index}]"
-        models |= dict(_models(group, path, manifest))
+        models |= dict(_named("model", group, path, manifest))
+        upscalers |= dict(_named("upscale", group, path, manifest))
         _check_fit(group, path, manifest, catalog, reading)
         for place, _, fields in _places(group, path, manifest):
             loras |= {_key(place, "loras", number): ref.name for number, ref in enumerate(fields.loras)}
@@ -39,6 +51,13 @@ def check_catalog(manifest: Manifest, catalog: Catalog, reading: Reading) -> Non
             _check_named("model", name, catalog.models, path, commercial, reading)
         for path, name in loras.items():
             _check_named("LoRA", name, catalog.loras, path, commercial, reading)
+        for path, name in upscalers.items():
+            if name == NO_UPSCALER:
+                continue
+            if problem := upscaler_problem(name, catalog):
+                reading.wrong_at(path, problem)
+            else:
+                _check_license("upscaler", catalog.upscalers[name], path, commercial, reading)
     _check_syntax(manifest, catalog, reading)
 
 
@@ -51,9 +70,16 @@ def _check_named(
         hint = "; leave it out if none is intended" if is_none else suggestion(name, known)
         message = f"unknown {kind} `{name}`{hint}"
         reading.wrong_at(path, message)
-    elif commercial and not entry.license.commercial:
+    else:
+        _check_license(kind, entry, path, commercial, reading)
+
+
+def _check_license(
+    kind: str, entry: Model | Lora | Upscaler, path: str, commercial: bool, reading: Reading
+) -> None:
+    if commercial and not entry.license.commercial:
         message = (
-            f"{kind} `{name}` has the licence {entry.license.name}, which forbids commercial use; "
+            f"{kind} `{entry.name}` has the licence {entry.license.name}, which forbids commercial use; "
             "this manifest says `use: commercial`"
         )
         reading.wrong_at(path, message)
@@ -61,7 +87,7 @@ def _check_named(
 
 def _check_fit(group: Group, path: str, manifest: Manifest, catalog: Catalog, reading: Reading) -> None:
     """Reports each setting of a group that none of its models supports, once."""
-    names = dict.fromkeys(name for _, name in _models(group, path, manifest))
+    names = dict.fromkeys(name for _, name in _named("model", group, path, manifest))
     models = [catalog.models[name] for name in names if name in catalog.models]
     if not models or len(models) < len(names):
         return
@@ -94,7 +120,7 @@ def _check_syntax(manifest: Manifest, catalog: Catalog, reading: Reading) -> Non
     readers: dict[str, list[Model]] = {"defaults": []}
     for index, group in enumerate(manifest.shots):
         path = f"shots[{index}]"
-        names = dict.fromkeys(name for _, name in _models(group, path, manifest))
+        names = dict.fromkeys(name for _, name in _named("model", group, path, manifest))
         readers[path] = [catalog.models[name] for name in names if name in catalog.models]
         readers["defaults"] += readers[path]
     bare = _bare_names(catalog)
@@ -170,8 +196,11 @@ def _is_overruled(place: str, path: str, name: str, group: Group, manifest: Mani
     return replaced or (place == "defaults" and getattr(whole(group, presets), name) is not None)
 
 
-def _models(group: Group, path: str, manifest: Manifest) -> Iterator[tuple[str, str]]:
-    """Yields path and name of every model that the group's shots may use."""
+def _named(
+    field: Literal["model", "upscale"], group: Group, path: str, manifest: Manifest
+) -> Iterator[tuple[str, str]]:
+    """Yields path and name of every model, or upscaler, that the group's shots may use."""
     for place, owner, fields in _places(group, path, manifest):
-        if fields.model and not _is_overruled(owner, path, "model", group, manifest):
-            yield _key(place, "model"), fields.model
+        name = fields.model if field == "model" else fields.upscale
+        if name and not _is_overruled(owner, path, field, group, manifest):
+            yield _key(place, field), name

@@ -166,6 +166,7 @@ _HABITS = (
     Habit(_alike("size", *theirs("size"), "resolution", "dimensions", "dims"), "size", _named("size")),
     Habit(_alike("guidance", *theirs("guidance"), "scale"), "guidance", _named("guidance")),
     Habit(_alike("sampler", *theirs("sampler")), "sampler", _sampler),
+    Habit(_alike("upscale", "upscaler", "upscalemodel", "upscalername"), "upscale", _named("upscale")),
     Habit(_alike("steps", *theirs("steps"), "ddimsteps"), "steps", _named("steps")),
     Habit({key: key for key in _COUNTS}, "seeds", _count),
     Habit(_alike("name", "title", "id", "label", "groupname"), "name", _name),
@@ -210,7 +211,7 @@ _OF_A_PROMPT = ("style", "styles", "suffix", "promptsuffix", "postfix", "modifie
 _WITHOUT = {
     **{key: why for key, why in WITHOUT.items() if key not in ("seeds", "variants", "version")},
     **dict.fromkeys(("strength", "image", "mask", "ipadapter"), WITHOUT["denoise"]),
-    **dict.fromkeys(("upscale", "device", "dtype"), WITHOUT["vae"]),
+    **dict.fromkeys(("device", "dtype"), WITHOUT["vae"]),
     **dict.fromkeys(
         ("failfast", "maxparallel", "timeout", "needs", "dependson"), "the farm schedules the work"
     ),

@@ -66,6 +66,8 @@ class ShotFields(Strict):
     shift: float | None = None
     blind_steps: int | None = None
     clip_skip: int | None = None
+    #: Name of an upscaler; `none` for none.
+    upscale: str | None = None
     variants: Literal["random", "combinatorial"] | None = None
     #: Whether shots may have an empty prompt.
     allow_empty: bool | None = None

@@ -213,7 +213,7 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 class Name:
     """A name for use in paths, queues and labels; `of` is the kind of catalog entry that it names, if any."""
 
-    of: Literal["", "model", "LoRA", "sampler"] = ""
+    of: Literal["", "model", "LoRA", "sampler", "upscaler"] = ""
 
     def read(self, node: YamlNode, path: str, reading: Reading) -> str | None:
         if isinstance(node, Scalar) and re.fullmatch(NAME, node.text):
@@ -232,6 +232,7 @@ class Name:
         known = {
             "model": dict.fromkeys(models),
             "LoRA": dict.fromkeys(reading.catalog.loras),
+            "upscaler": dict.fromkeys(reading.catalog.upscalers),
             "sampler": {each: None for model in models.values() for each in model.family.samplers},
         }[self.of]
         return name if name in known else nearest(name, known)

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from common.catalog.compatibility import NO_UPSCALER
 from common.document.tree import Scalar, Sequence, YamlNode, described, flow
 from common.manifest.plain_values import Choice, Name, Number, Switch, Text
 from common.manifest.reading import Key, Kind, Reading, would_read
@@ -47,6 +48,10 @@ AXIS_FIELDS = {
         Number(1, 12, whole=True),
         "Layer of the text encoder that is read, counted from the last (1), for families that support it.",
     ),
+    "upscale": Key(
+        Name("upscaler"),
+        "Upscaler of the catalog that enlarges the finished image; `none` for none. Default: `none`.",
+    ),
 }
 
 
@@ -61,7 +66,7 @@ class One:
         hint = ""
         if isinstance(node, Sequence):
             hint = self._of_list(node, path, reading)
-        elif isinstance(node, Scalar) and not isinstance(self.kind, Text) and node.text.lower() in _OWN:
+        elif isinstance(node, Scalar) and self._means_default(node.text.lower()):
             hint = "; remove it to use the model's default"
         elif isinstance(node, Scalar):
             hint = self._of_text(node, path, reading)
@@ -69,6 +74,11 @@ class One:
             reading.wrong(node.place, path, f"takes one value, not {described(node)}{hint}")
             return None
         return self.kind.read(node, path, reading)
+
+    def _means_default(self, text: str) -> bool:
+        if isinstance(self.kind, Text) or (self.name == "upscale" and text == NO_UPSCALER):
+            return False
+        return text in _OWN
 
     def _of_list(self, node: Sequence, path: str, reading: Reading) -> str:
         texts = [item.text for item in node.items if isinstance(item, Scalar)]

@@ -126,7 +126,8 @@ def refuse_other_files(start: bytes, name: str) -> None:
     if Path(name).suffix in PICKLES or (is_pickle and not is_safetensors):
         raise Invalid(
             f"{name} is a pickle, which can run code and is never opened; "
-            "look for a .safetensors file of the same model, or convert it"
+            "look for a .safetensors file of the same model, or convert it: "
+            "docs/how-to/add-a-model.md has the commands"
         )
     if start.lstrip()[:1] == b"<" and not is_safetensors:
         raise Invalid(

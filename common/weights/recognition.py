@@ -15,6 +15,7 @@ from common.errors import Invalid
 from common.weights.header import Header, Tensor
 from common.weights.lora import lora_denoiser, lora_families, lora_format, lora_layers
 from common.weights.textual_inversion import inversion_form
+from common.weights.upscaler import ARCHITECTURES, UpscalerForm, upscaler_form, upscaler_prefix
 
 #: `checkpoint`: all parts of a model in one file. `denoiser`, `text_encoder`, `vae`: one part of it.
 Kind = Literal["checkpoint", "denoiser", "text_encoder", "vae", "lora", "textual_inversion", "upscaler"]
@@ -93,11 +94,8 @@ _ENCODERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "encoder.layers.0.self_attn.q_proj.weight": ("text_encoder", ("sd15", "sdxl", "flux1")),
     "encoder.block.0.layer.0.SelfAttention.q.weight": ("text_encoder_2", ("flux1", "chroma")),
 }
-_UPSCALERS: tuple[tuple[str, ...], ...] = (
-    ("conv_first.weight", "conv_last.weight"),
-    ("model.0.weight", "model.1.sub.0.RDB1.conv1.0.weight"),
-    ("conv_first.weight", "conv_after_body.weight"),
-)
+#: Keys that most upscalers have, also those of an architecture that nodes cannot load.
+_UPSCALERS = (("conv_first.weight", "conv_last.weight"), ("conv_first.weight", "conv_after_body.weight"))
 #: Ends of keys that weights have which ComfyUI or others packed in fewer bits, in a way of their own.
 _PACKED = (".scale_weight", ".comfy_quant", ".weight_scale", ".qweight", ".absmax", "scaled_fp8")
 
@@ -119,6 +117,8 @@ class Recognition:
     lora_denoiser: int = 0
     #: Vectors of a textual inversion.
     vectors: int = 0
+    #: None if it is no upscaler, or one that nodes cannot load.
+    upscaler: UpscalerForm | None = None
     #: dtype of most weights, such as `BF16` or `Q4_K`.
     dtype: str = ""
 
@@ -151,7 +151,7 @@ def recognise(header: Header, name: str) -> Recognition:
         f"{name} is of no kind that the farm knows: its tensors are named such as "
         f"{', '.join(f'`{key[:60]}`' for key in list(tensors)[:2]) or '(it has none)'}; "
         f"known are models, parts and LoRAs of {', '.join(FAMILIES.values())}, textual inversions and "
-        "upscalers"
+        f"upscalers ({', '.join(ARCHITECTURES)})"
     )
 
 
@@ -271,11 +271,11 @@ def _textual_inversion(tensors: Tensors) -> Recognition | None:
 
 
 def _upscaler(tensors: Tensors) -> Recognition | None:
-    for prefix in ("params_ema.", "params.", ""):
-        inner = _without(tensors, prefix)
-        if any(all(key in inner for key in keys) for keys in _UPSCALERS):
-            return Recognition(kind="upscaler", families=())
-    return None
+    form = upscaler_form(tensors)
+    inner = _without(tensors, upscaler_prefix(tensors))
+    if form is None and not any(all(key in inner for key in keys) for keys in _UPSCALERS):
+        return None
+    return Recognition(kind="upscaler", families=(), upscaler=form)
 
 
 def _without(tensors: Tensors, prefix: str) -> Tensors:

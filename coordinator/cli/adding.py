@@ -1,4 +1,4 @@
-"""`farm models add`, `rm`, `check` and `show`: models, LoRAs and textual inversions of the operator."""
+"""`farm models add`, `rm`, `check` and `show`: what the operator added to the catalog."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from common.catalog import Catalog, Lora, Model, TextualInversion, load_catalog
+from common.catalog import Catalog, Lora, Model, TextualInversion, Upscaler, load_catalog
 from common.errors import Invalid, NotFound, Unavailable
 from common.settings import Settings, load_settings
 from common.storage.open import open_store
@@ -41,7 +41,10 @@ from coordinator.models.source import open_source
 from coordinator.models.web import Web
 
 Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="Model, LoRA or textual inversion; `farm models` lists them.")
+    str,
+    typer.Argument(
+        metavar="NAME", help="Model, LoRA, textual inversion or upscaler; `farm models` lists them."
+    ),
 ]
 
 
@@ -87,7 +90,7 @@ class HeldReport(_Report):
 
     name: str
     section: Section
-    #: Of a LoRA its base, else the family.
+    #: Of a LoRA its base, of an upscaler its architecture, else the family.
     belongs_to: str
     identity: str | None
     license: str
@@ -99,6 +102,8 @@ class HeldReport(_Report):
     triggers: tuple[str, ...] = ()
     #: Of a textual inversion: tokens that it takes.
     vectors: int = 0
+    #: Of an upscaler: factor.
+    scale: int = 0
     gguf: tuple[str, ...] = ()
     #: Whether `farm models rm` can remove it.
     is_added: bool
@@ -138,7 +143,7 @@ def add_command(
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Fetch a model, LoRA or textual inversion, verify it and add it to the catalog of this farm.
+    """Fetch a model, LoRA, textual inversion or upscaler, verify it and add it to the catalog of this farm.
 
     Recognises what the source is from its headers, and fetches only the files that a pipeline reads. An
     interrupted fetch continues when the command is run again. HF_TOKEN opens gated repositories, HF_ENDPOINT
@@ -297,7 +302,8 @@ def check_command(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="NAME", help="Models, LoRAs, textual inversions. Default: all that have files here."
+            metavar="NAME",
+            help="Models, LoRAs, textual inversions, upscalers. Default: all that have files here.",
         ),
     ] = None,
     settings: options.SettingsFile = None,
@@ -336,7 +342,7 @@ def show_command(name: Name, settings: options.SettingsFile = None, as_json: opt
     if as_json:
         print_json(report)
         return
-    kind = "made for" if report.section == "loras" else "family"
+    kind = {"loras": "made for", "upscalers": "architecture"}.get(report.section, "family")
     sale = "" if report.commercial else " (non-commercial)"
     lines = {
         kind: report.belongs_to,
@@ -347,6 +353,7 @@ def show_command(name: Name, settings: options.SettingsFile = None, as_json: opt
         else f"not on this machine; `farm models add {name}` fetches them",
         "GGUF": ", ".join(report.gguf),
         "trigger words": ", ".join(report.triggers),
+        "enlarges": f"{report.scale}x; manifests name it `upscale: {name}`" if report.scale else "",
         "in prompts": f"{MARK}{name}, {counted(report.vectors, 'token')}" if report.vectors else "",
     }
     out.print(table(name, "", rows=[(key, value) for key, value in lines.items() if value]))
@@ -369,6 +376,7 @@ def _held_report(name: str, farm: Settings, catalog: Catalog) -> HeldReport:
         files=len(files),
         triggers=entry.triggers if isinstance(entry, Lora) else (),
         vectors=entry.vectors if isinstance(entry, TextualInversion) else 0,
+        scale=entry.scale if isinstance(entry, Upscaler) else 0,
         gguf=tuple(entry.gguf) if isinstance(entry, Model) else (),
         is_added=any(
             name in entries for entries in CatalogFile(farm.own_catalog, farm.catalogs).entries().values()
@@ -376,8 +384,8 @@ def _held_report(name: str, farm: Settings, catalog: Catalog) -> HeldReport:
     )
 
 
-def _belonging(entry: Model | Lora | TextualInversion) -> tuple[Section, str]:
-    """The section of an entry, and its family or base."""
+def _belonging(entry: Model | Lora | TextualInversion | Upscaler) -> tuple[Section, str]:
+    """The section of an entry, and its family, base or architecture."""
     match entry:
         case Model():
             return "models", entry.family.name
@@ -385,9 +393,11 @@ def _belonging(entry: Model | Lora | TextualInversion) -> tuple[Section, str]:
             return "loras", entry.base
         case TextualInversion():
             return "textual_inversions", entry.family
+        case Upscaler():
+            return "upscalers", entry.architecture
 
 
-def _known(name: str, catalog: Catalog) -> Model | Lora | TextualInversion:
+def _known(name: str, catalog: Catalog) -> Model | Lora | TextualInversion | Upscaler:
     found = catalog.entry(name)
     if found is None:
         raise NotFound(f"the catalog has no `{name}`{suggestion(name, catalog.names)}")

@@ -21,7 +21,7 @@ def card_tables(planned: PlannedManifest) -> Iterator[RenderableType]:
     for line in _kinds(plan):
         loras = f", {counted(line.loras, 'LoRA')}" if line.loras else ""
         steps = f", {counted(line.steps_high, 'step')}"
-        yield styled(f"{line.model} {format_size(line.width, line.height)}{steps}{loras}", style="bold")
+        yield styled(f"{line.model} {line_size(line)}{steps}{loras}", style="bold")
         yield takes_table(line, plan.currency)
         for take in line.takes:
             if take.origin:
@@ -29,6 +29,13 @@ def card_tables(planned: PlannedManifest) -> Iterator[RenderableType]:
         yield ""
     for recipe in _recipes(planned):
         yield styled(f"{recipe.name}: {recipe_words(recipe)}", style="dim")
+
+
+def line_size(line: PlanLine) -> str:
+    """Returns the size as rendered, and the one to which an upscaler enlarges it."""
+    size = format_size(line.width, line.height)
+    final = format_size(line.final_width, line.final_height)
+    return f"{size} → {final} ({line.upscaler})" if line.upscaler else size
 
 
 def takes_table(line: PlanLine, currency: str) -> Table:
@@ -64,7 +71,7 @@ def recipe_words(recipe: Recipe) -> str:
 def _kinds(plan: Plan) -> list[PlanLine]:
     """Returns one line for each kind of image, regardless of its group."""
     kinds = {
-        (line.model, line.width, line.height, line.loras, tuple(take.seconds for take in line.takes)): line
+        (line.model, line_size(line), line.loras, tuple(take.seconds for take in line.takes)): line
         for line in plan.lines
     }
     return list(kinds.values())

@@ -62,6 +62,16 @@ class InversionView(_View):
     commercial: bool
 
 
+class UpscalerView(_View):
+    """An upscaler, which works with every model."""
+
+    name: str
+    architecture: str
+    scale: int
+    license: str
+    commercial: bool
+
+
 class ModelReport(_View):
     """One model in the output of `farm models --json`."""
 
@@ -79,6 +89,7 @@ class ModelReport(_View):
     classes: tuple[ClassView, ...]
     loras: tuple[LoraView, ...]
     textual_inversions: tuple[InversionView, ...] = ()
+    upscalers: tuple[UpscalerView, ...] = ()
 
 
 models_app = typer.Typer(
@@ -116,8 +127,8 @@ def models_command(
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """List models, LoRAs and textual inversions, with the recipe for each VRAM class, licence and identity;
-    add, check, show and remove them.
+    """List models, LoRAs, textual inversions and upscalers, with the recipe for each VRAM class, licence and
+    identity; add, check, show and remove them.
 
     The list works without a running farm, except with `--measured`. Peak memory is predicted for one image
     at the model's default size.
@@ -145,6 +156,8 @@ def models_command(
         out.print(loras_table(views))
         if any(each.textual_inversions for each in views):
             out.print("", inversions_table(views))
+        if catalog.upscalers:
+            out.print("", upscalers_table(views[0].upscalers))
 
 
 def memory_table(views: Sequence[MemoryView]) -> Table:
@@ -219,6 +232,16 @@ def view(model: Model, catalog: Catalog) -> ModelReport:
             for each in catalog.textual_inversions.values()
             if each.family == model.family.name
         ),
+        upscalers=tuple(
+            UpscalerView(
+                name=each.name,
+                architecture=each.architecture,
+                scale=each.scale,
+                license=each.license.name,
+                commercial=each.license.commercial,
+            )
+            for each in catalog.upscalers.values()
+        ),
     )
 
 
@@ -270,7 +293,12 @@ def inversions_table(views: list[ModelReport]) -> Table:
     return table(*headings, rows=rows, right=("tokens",))
 
 
-def _licence(entry: ModelReport | LoraView | InversionView) -> str:
+def upscalers_table(views: Sequence[UpscalerView]) -> Table:
+    rows = [(each.name, f"{each.scale}x", each.architecture, _licence(each)) for each in views]
+    return table("upscaler", "enlarges", "architecture", "licence", rows=rows)
+
+
+def _licence(entry: ModelReport | LoraView | InversionView | UpscalerView) -> str:
     return entry.license if entry.commercial else f"{entry.license} (non-commercial)"
 
 

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from common.settings import Money
 from common.terminal import styled
-from common.units import counted, format_gib, format_size
-from coordinator.cli.card_tables import card_tables
+from common.units import counted, format_gib
+from coordinator.cli.card_tables import card_tables, line_size
 from coordinator.cli.deadline import deadline_words, done_words
 from coordinator.cli.planning import GroupView, PlannedManifest, PlanReport, misfit_words
 from coordinator.cli.show import duration, err, money, out, table
@@ -153,7 +153,7 @@ def fits_table(plan: Plan) -> Table:
         (
             line.group if several else "",
             line.model,
-            format_size(line.width, line.height),
+            line_size(line),
             _steps(line),
             _loras(line),
             f"{line.images:,}",

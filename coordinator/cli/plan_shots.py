@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
+from common.catalog.compatibility import NO_UPSCALER
 from common.errors import Invalid, Unavailable
 from common.shot import PlannedShot, Shot
 from common.units import format_size
@@ -19,7 +20,7 @@ from coordinator.expand import Expansion
 #: The columns of each shot, in this order.
 KEYS = (
     *("name", "group", "prompt", "negative", "seed", "width", "height", "steps", "guidance", "sampler"),
-    "loras",
+    *("loras", "upscale"),
 )
 
 
@@ -34,7 +35,17 @@ def resolved(planned: PlannedShot) -> dict[str, Any]:
     """Returns the resolved settings of a shot by `KEYS`; LoRAs have the form of a manifest."""
     shot = planned.shot
     values = (shot.prompt, shot.negative, shot.seed, shot.width, shot.height, shot.steps, shot.guidance)
-    return dict(zip(KEYS, (planned.name, planned.group, *values, shot.sampler, _loras(shot)), strict=True))
+    return dict(
+        zip(
+            KEYS,
+            (planned.name, planned.group, *values, shot.sampler, _loras(shot), _upscale(shot)),
+            strict=True,
+        )
+    )
+
+
+def _upscale(shot: Shot) -> str:
+    return shot.upscaler.name if shot.upscaler else NO_UPSCALER
 
 
 def chosen(expansion: Expansion, first: int | None, spread: int | None) -> Iterator[PlannedShot]:
@@ -53,6 +64,8 @@ def show_shots(shots: Iterable[PlannedShot]) -> None:
         knobs = [f"{name} {value:g}" for name, value in shot.knobs]
         settings = f"guidance {shot.guidance:g}", shot.sampler, *_loras(shot), *knobs
         size = format_size(shot.width, shot.height)
+        if shot.upscaler:
+            size += f" → {format_size(*shot.final_size)} ({shot.upscaler.name})"
         facts = f"seed {shot.seed}", size, f"{shot.steps} steps", *settings, shot.model
         out.print("")
         out.say((planned.name, "bold"))
@@ -103,8 +116,8 @@ def _csv(shots: Iterable[PlannedShot], stream: TextIO) -> None:
     rows = csv.writer(stream)
     rows.writerow(KEYS)
     for planned in shots:
-        *cells, loras = resolved(planned).values()
-        rows.writerow((*cells, " + ".join(loras)))
+        *cells, loras, upscale = resolved(planned).values()
+        rows.writerow((*cells, " + ".join(loras), upscale))
 
 
 #: Writer and encoding by extension. Spreadsheets recognise UTF-8 only by its byte order mark.

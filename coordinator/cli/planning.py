@@ -26,7 +26,7 @@ from coordinator.cli.show import duration, money
 from coordinator.estimate import Plan, PlanLine, Station, estimate
 from coordinator.expand import Expansion, GroupExpansion, expand
 from coordinator.explain.wording import misfits
-from coordinator.models.inversion_files import InversionFiles
+from coordinator.models.entry_files import EntryFiles, inversion_misfit, upscaler_misfit
 from coordinator.models.lora_files import LocalHeaders, LoraFiles
 from coordinator.simulate.deadline import DoneForecast
 from coordinator.submission.shot_checks import ShotChecks
@@ -155,8 +155,12 @@ def read_manifest(
     """
     catalog = catalog or load_catalog(settings.catalog_files)
     headers = LocalHeaders(settings.model_folders)
-    inversions = InversionFiles([headers.of_inversion], must_have=False)
-    catalog = replace(catalog, judge=LoraFiles((headers,)).misfit, judge_inversion=inversions.misfit)
+    catalog = replace(
+        catalog,
+        judge=LoraFiles((headers,)).misfit,
+        judge_inversion=EntryFiles(inversion_misfit, [headers.of_inversion], must_have=False).misfit,
+        judge_upscaler=EntryFiles(upscaler_misfit, [headers.of_upscaler], must_have=False).misfit,
+    )
     content, folder = _read(manifest)
     source = "standard input" if manifest == "-" else manifest
     parsed = parse_manifest(content, source=source, files=FileReader(folder, root), catalog=catalog)

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from common.catalog import Catalog, load_catalog
+from common.catalog.compatibility import NO_UPSCALER
 from common.errors import Invalid, InvalidDocument
 from common.infotext import farm_json, infotext
 from common.manifest.files import FileReader
@@ -50,6 +51,7 @@ _OPTIONS = {
     "steps": "--steps",
     "guidance": "--guidance",
     "sampler": "--sampler",
+    "upscale": "--upscale",
     "seeds": "--seed",
 }
 
@@ -67,8 +69,11 @@ class PictureReport(BaseModel):
     prompt: str
     negative: str
     seed: int
+    #: Of the file.
     width: int
     height: int
+    #: Name of the upscaler; `none` if there is none.
+    upscale: str
     steps: int
     guidance: float
     sampler: str
@@ -99,6 +104,10 @@ Guidance = Annotated[
 ]
 Sampler = Annotated[
     str | None, typer.Option("--sampler", metavar="NAME", help="Sampler. Default: that of the model.")
+]
+Upscale = Annotated[
+    str | None,
+    typer.Option("--upscale", metavar="NAME", help="Upscaler of the catalog that enlarges the picture."),
 ]
 ImageFile = Annotated[
     Path | None,
@@ -145,6 +154,7 @@ def render_command(
     steps: Steps = None,
     guidance: Guidance = None,
     sampler: Sampler = None,
+    upscale: Upscale = None,
     file: ImageFile = None,
     card: CardFile = None,
     gpu: Gpu = None,
@@ -172,6 +182,7 @@ def render_command(
         "steps": steps,
         "guidance": guidance,
         "sampler": sampler,
+        "upscale": upscale,
     }
     folders = tuple(folder.absolute() for folder in (*(models or ()), *farm.model_folders))
     planned = _planned(given, number, target, load_catalog(farm.catalog_files), folders)
@@ -256,9 +267,11 @@ def _finish(part: Path, target: Path, planned: PlannedShot, rendered: Rendered) 
 def _tell(target: Path, shot: Shot, rendered: Rendered, *, as_json: bool) -> None:
     if as_json:
         known = {name: value for name, value in shot.to_dict().items() if name in PictureReport.model_fields}
+        known["width"], known["height"] = shot.final_size
         report = PictureReport(
             file=target,
             id=shot.id,
+            upscale=shot.upscaler.name if shot.upscaler else NO_UPSCALER,
             card=rendered.card,
             recipe=rendered.recipe,
             load_s=rendered.load_s,
@@ -267,7 +280,7 @@ def _tell(target: Path, shot: Shot, rendered: Rendered, *, as_json: bool) -> Non
         )
         print_json(report)
         return
-    size = format_size(shot.width, shot.height)
+    size = format_size(*shot.final_size)
     took = f"{format_seconds(rendered.render_s)}, after {format_seconds(rendered.load_s)} of loading"
     out.say(
         (str(target), "bold"), f": {size}, {shot.model} by recipe {rendered.recipe}, seed {shot.seed}, {took}"

@@ -34,7 +34,16 @@ def count_kinds(shots: Iterable[PlannedShot]) -> tuple[list[ImageKind], int]:
         seen.add(mark)
         shot = planned.shot
         size = (shot.width, shot.height)
-        key = (planned.group, shot.model, size, shot.guidance, shot.sampler, shot.loras, shot.steps)
+        key = (
+            planned.group,
+            shot.model,
+            size,
+            shot.guidance,
+            shot.sampler,
+            shot.loras,
+            shot.steps,
+            shot.upscaler,
+        )
         counts[key] += 1
         if counts[key] == 1:
             examples[key] = planned
@@ -49,5 +58,5 @@ def alike(kinds: Iterable[ImageKind], catalog: Catalog) -> Iterable[list[ImageKi
         model = catalog.models[shot.model]
         forwards = (forwards_at_once(shot, model), forwards_per_step(shot, model))
         size = (shot.width, shot.height)
-        lines[kind.example.group, shot.model, size, forwards, len(shot.loras)].append(kind)
+        lines[kind.example.group, shot.model, size, forwards, len(shot.loras), shot.upscaler].append(kind)
     return lines.values()

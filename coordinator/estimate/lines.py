@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from common.catalog import Catalog, Model
 from common.cost import Cost, attempt_cost, estimated_joules
-from common.fit import Fit, Misfit, fit, forwards_per_step
+from common.fit import Fit, Misfit, denoiser_runs, fit
 from common.nodes import Card, Terms
 from common.settings import Money
 from common.shot import Shot
@@ -48,6 +48,9 @@ def plan_line(
         guidance_low=min(kind.example.shot.guidance for kind in kinds),
         guidance_high=max(kind.example.shot.guidance for kind in kinds),
         loras=len(shot.loras),
+        upscaler=shot.upscaler.name if shot.upscaler else "",
+        final_width=shot.final_size[0],
+        final_height=shot.final_size[1],
         lora_sets=len({kind.example.shot.loras for kind in kinds if kind.example.shot.loras}),
         images=images,
         unidentified=tuple(sorted({name for kind in kinds for name in _unidentified(kind.example.shot)})),
@@ -92,7 +95,7 @@ def _estimate(shot: Shot, steps: float, model: Model, found: Fit, station: Stati
     measured = station.speeds.get(model.name)
     if measured is None:
         return prior(shot, model, found, station.card, steps)
-    return Prior(measured * shot.megapixels * steps * forwards_per_step(shot, model), MEASURED)
+    return Prior(measured * shot.megapixels * denoiser_runs(shot, model, steps), MEASURED)
 
 
 def work_cost(seconds: float, station: Station, rates: Money) -> Cost:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from common.catalog import BYTES_PER_PARAMETER, CPU, Model, Phase, Recipe, Speed, phase_of
 from common.chips import Chip, chip_of, known_chips
-from common.fit import Fit, forwards_per_step
+from common.fit import Fit, denoiser_runs, upscaling_runs
 from common.nodes import Card
 from common.shot import Shot
 
@@ -45,7 +45,7 @@ _FP8_STORAGE = 1.09
 class Prior(NamedTuple):
     """The estimate for one image."""
 
-    #: Text encoding, denoising, decoding and the image's part of transfers.
+    #: Text encoding, denoising, decoding, upscaling and the image's part of transfers.
     seconds: float
     #: `measured`, `published` or `estimated` for the card, or `interpolated`; otherwise a sentence.
     basis: str
@@ -62,7 +62,8 @@ def prior(shot: Shot, model: Model, found: Fit, card: Card, steps: float) -> Pri
 
     None if the catalog has no times for such models.
     """
-    amount = shot.megapixels * steps * forwards_per_step(shot, model) * _billions(model, "denoise")
+    billions = _billions(model, "denoise")
+    amount = shot.megapixels * denoiser_runs(shot, model, steps) * billions
     on_cards = tuple(speed for speed in model.speeds if speed.card != CPU)
     if card.backend == "cpu" or not on_cards:
         return _of_cpu(model.speeds, amount)
@@ -79,6 +80,8 @@ def prior(shot: Shot, model: Model, found: Fit, card: Card, steps: float) -> Pri
     if not published:
         return Prior(seconds, own[0].basis, (chip.name,))
     low, high = _range(published)
+    # Published times are of images that are not upscaled.
+    amount -= shot.megapixels * upscaling_runs(shot, model) * billions
     sources = "; ".join(dict.fromkeys(speed.source for speed in published))
     return Prior(seconds, "published", (chip.name,), (low * amount, high * amount), sources)
 

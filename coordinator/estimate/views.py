@@ -53,8 +53,13 @@ class PlanLine(View):
 
     group: str
     model: str
+    #: As rendered.
     width: int
     height: int
+    #: Name of the upscaler that enlarges them; empty if there is none. And the size that it makes.
+    upscaler: str = ""
+    final_width: int
+    final_height: int
     steps_low: int
     steps_high: int
     guidance_low: float

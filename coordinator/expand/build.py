@@ -126,7 +126,7 @@ def _checked(
         with suppress(Impossible):
             made = rendering_of(combination.setters)
             unidentified.update(dict.fromkeys(made.unidentified))
-            sizes[made.shot.width, made.shot.height] = None
+            sizes[made.shot.final_size] = None
     sized_here = group.output is not None and "sizes" in group.output.model_fields_set
     check_exports(f"{path}.output" if sized_here else "output", names.exports, sizes, findings)
     prompts.check_expanding(names.references, found)

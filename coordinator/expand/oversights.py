@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
-from common.exports import MAX_EXPORT_PIXELS, Export
+from common.exports import MAX_PIXELS, Export
 from common.manifest.model import Group, Seeds
 from common.manifest.prompt import Alternatives, Reference, Template, Wildcard
 from common.manifest.prompt_variants import WildcardLines
@@ -153,9 +153,13 @@ def check_exports(
             to_width, to_height = export.size_of(width, height)
             factor = export.enlargement(width, height)
             place = f"{path}.sizes[{number}]"
-            if to_width * to_height > MAX_EXPORT_PIXELS:
-                most = f"the limit is {MAX_EXPORT_PIXELS // 10**6} megapixels"
+            if to_width * to_height > MAX_PIXELS:
+                most = f"the limit is {MAX_PIXELS // 10**6} megapixels"
                 findings.wrong(place, f"makes {format_size(to_width, to_height)} of {image}; {most}")
             elif export.width is not None and factor > _ENLARGED:
                 larger = f"enlarges images of {image} {factor:.2g} times, which adds no detail"
-                findings.warn(place, f"{larger}; set a larger `size`", kind=f"{path} {export.name} enlarges")
+                findings.warn(
+                    place,
+                    f"{larger}; set a larger `size`, or an upscaler as `upscale`",
+                    kind=f"{path} {export.name} enlarges",
+                )

@@ -7,18 +7,21 @@ from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Any
 
-from common.catalog import Catalog, Lora, Model, lora_parts, phase_of
+from common.catalog import Catalog, Lora, Model, Upscaler, lora_parts, phase_of
 from common.catalog.compatibility import (
     KNOBS,
+    NO_UPSCALER,
+    final_size_problem,
     knob_problem,
     lora_doubt,
     lora_problem,
     sampler_problem,
     steps_problem,
+    upscaler_problem,
 )
 from common.manifest.model import Group, LoraRef, Manifest, Size
 from common.manifest.presets import PROMPTS, is_around, put_around
-from common.shot import LoraUse, Shot, ShotIds
+from common.shot import LoraUse, Shot, ShotIds, UpscalerUse
 from common.wording import suggestion
 from coordinator.expand.dimensions import Setter
 from coordinator.expand.findings import Findings
@@ -98,8 +101,13 @@ def rendering(settings: ShotSettings, manifest: Manifest, group: Group) -> Rende
         quality=0 if output.format == "png" else output.quality or _QUALITY[output.format],
         metadata=output.metadata,
         realm="" if manifest.lane == "public" else manifest.lane,
+        upscaler=_use(settings.upscaler) if settings.upscaler else None,
     )
     return Rendering(settings, shot, ShotIds(shot), tuple(lora for lora, _ in settings.loras))
+
+
+def _use(upscaler: Upscaler) -> UpscalerUse:
+    return UpscalerUse(upscaler.name, upscaler.identity, upscaler.scale, upscaler.tflop_per_mp)
 
 
 def _text_weight(ref: LoraRef, model: Model) -> float | None:
@@ -164,6 +172,7 @@ class ShotSettings:
     knobs: tuple[tuple[str, float], ...]
     #: First seed, overriding that of `seeds` of the group.
     seed: int | None = None
+    upscaler: Upscaler | None = None
 
 
 class Impossible(Exception):
@@ -236,6 +245,7 @@ def resolve(merged: Merged, catalog: Catalog, findings: Findings) -> ShotSetting
         loras=loras,
         knobs=tuple((name, float(fields[name].value)) for name in KNOBS if name in fields),
         seed=fields.get("seed", Written(None)).value,
+        upscaler=_upscaler(fields.get("upscale", Written(NO_UPSCALER)), (width, height), catalog, findings),
     )
     if problem := steps_problem(settings.sampler, settings.steps):
         findings.wrong(fields.get("steps", fields.get("sampler", Written(""))).path, problem)
@@ -281,6 +291,20 @@ def _sampler(written: Written, model: Model, findings: Findings) -> str:
     if problem := sampler_problem(written.value, model):
         findings.wrong(written.path, problem)
     return str(written.value)
+
+
+def _upscaler(
+    written: Written, size: tuple[int, int], catalog: Catalog, findings: Findings
+) -> Upscaler | None:
+    if written.value == NO_UPSCALER:
+        return None
+    upscaler = catalog.upscalers.get(written.value)
+    problem = upscaler_problem(written.value, catalog)
+    if upscaler is not None and problem is None:
+        problem = final_size_problem(upscaler, *size)
+    if problem:
+        findings.wrong(written.path, problem)
+    return upscaler
 
 
 def _check_knobs(fields: dict[str, Written], model: Model, findings: Findings) -> None:

@@ -76,6 +76,8 @@ def _made(image: ImageOrigin) -> list[str]:
     money, energy = format_money(image.cost, image.currency), format_energy(image.joules)
     shot = image.shot
     size, steps = format_size(shot.width, shot.height), counted(shot.steps, "step")
+    if shot.upscaler:
+        size += f" enlarged to {format_size(*shot.final_size)} by {shot.upscaler.name}"
     return [
         f"Node {image.node} rendered it by recipe {image.recipe} in {took}.",
         f"It cost {money}, with {energy} ({image.energy_method}).",

@@ -31,6 +31,8 @@ def record(data: Any, account: Account) -> Wishes | None:
         "sampler": shot.sampler,
         "seed": str(shot.seed),
     }
+    if shot.upscaler:
+        settings["upscale"] = shot.upscaler.name
     for ours, text in settings.items():
         if text:
             wish.say(ours, ours, text)

@@ -101,6 +101,7 @@ class Settling:
         self._sampler(wish, row, model)
         for name in KNOBS:
             self._knob(name, wish, row, model)
+        self._upscaler(wish, row)
         self._seed(wish, row)
         row.name = wish.text("name").strip()
         return row
@@ -322,6 +323,20 @@ class Settling:
             )
         else:
             self._number(name, wish, row, *bounds, whole=name != "shift")
+
+    def _upscaler(self, wish: Wish, row: Row) -> None:
+        """Of images of a farm: other programs name theirs by files of their own."""
+        given = wish.fields.get("upscale")
+        if given is None:
+            return
+        if given.text in self.catalog.upscalers:
+            row.fields["upscale"] = given.text
+            self.account.take(given.theirs, "upscale", given.text)
+        else:
+            what = f"upscaler {shortened(given.text, 40)}"
+            self.account.leave(
+                what, "the catalog has no such upscaler; add it with `farm models add`", row.place
+            )
 
     def _seed(self, wish: Wish, row: Row) -> None:
         given, count = wish.fields.get("seed"), wish.fields.get("count")

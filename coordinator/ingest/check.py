@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import threading
 from dataclasses import dataclass
 
@@ -40,7 +41,7 @@ def checked(data: bytes, shot: Shot, *, sha256: str) -> Image.Image | BadUpload:
     if hashlib.sha256(data).hexdigest() != sha256:
         return BadUpload("wrong_checksum", "SHA-256 mismatch between the upload and the report")
     try:
-        with _open(data, shot.width * shot.height) as image:
+        with _open(data, math.prod(shot.final_size)) as image:
             refusal = _refusal_of_form(image, shot)
             if refusal:
                 return refusal
@@ -51,11 +52,16 @@ def checked(data: bytes, shot: Shot, *, sha256: str) -> Image.Image | BadUpload:
             # Copied pixel by pixel: no profile, text or comment of the sender survives.
             picture = Image.frombytes("RGB", image.size, image.convert("RGB").tobytes())
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return BadUpload("wrong_size", f"the image has more pixels than {shot.width}x{shot.height}")
+        return BadUpload("wrong_size", f"the image has more pixels than {_size(shot)}")
     except Exception as error:
         # Decoders meet hostile bytes with whatever error they come upon.
         return BadUpload("not_an_image", f"the upload cannot be decoded as an image: {error}"[:_LONG])
     return _refusal_of_emptiness(picture) or picture
+
+
+def _size(shot: Shot) -> str:
+    width, height = shot.final_size
+    return f"{width}x{height}"
 
 
 def _open(data: bytes, max_pixels: int) -> Image.Image:
@@ -70,10 +76,9 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
 
 def _refusal_of_form(image: Image.Image, shot: Shot) -> BadUpload | None:
     """What the header tells, before a pixel is decoded."""
-    if image.size != (shot.width, shot.height):
+    if image.size != shot.final_size:
         return BadUpload(
-            "wrong_size",
-            f"the image is {image.width}x{image.height}, but the shot requests {shot.width}x{shot.height}",
+            "wrong_size", f"the image is {image.width}x{image.height}, but the shot requests {_size(shot)}"
         )
     if getattr(image, "n_frames", 1) != 1:
         return BadUpload("not_an_image", "the upload is an animation")

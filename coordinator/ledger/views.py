@@ -220,7 +220,8 @@ def _failures(connection: Connection, job_id: str) -> tuple[FailureView, ...]:
 
 def _image(row: Row[Any], exports: Sequence[Export]) -> ImageView:
     shot = shot_of(row.spec)
-    sizes = [(each, each.size_of(shot.width, shot.height)) for each in exports]
+    final_width, final_height = shot.final_size
+    sizes = [(each, each.size_of(final_width, final_height)) for each in exports]
     return ImageView(
         position=row.position,
         shot_id=row.id,
@@ -229,8 +230,8 @@ def _image(row: Row[Any], exports: Sequence[Export]) -> ImageView:
         model=shot.model,
         prompt=shot.prompt,
         seed=shot.seed,
-        width=shot.width,
-        height=shot.height,
+        width=final_width,
+        height=final_height,
         format=shot.format,
         key=row.key,
         sha256=row.sha256,

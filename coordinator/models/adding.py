@@ -10,13 +10,15 @@ from typing import Any
 
 from common.catalog import Catalog, Lora, Model, phase_of
 from common.catalog.check import PICKLES
+from common.catalog.types import MAX_SCALE
 from common.errors import Invalid
-from common.model_files import CHECKPOINT, EMBEDDINGS, ORIGINAL, find_files
+from common.model_files import CHECKPOINT, EMBEDDINGS, ORIGINAL, UPSCALERS, find_files
 from common.textual_inversions import MARK, MAX_VECTORS
 from common.units import counted
 from common.weights import Described
 from common.weights.lora_fit import lora_misfit
 from common.weights.recognition import FAMILIES, recognise
+from common.weights.upscaler import ARCHITECTURES
 from common.wording import listed, suggestion
 from coordinator.models.addition import AddRequest, Part, Prepared, Section
 from coordinator.models.choice import INDEX, Chosen, pipeline_files
@@ -126,6 +128,8 @@ class Adder:
                 return self._lora(request, part)
             case "textual_inversion":
                 return self._inversion(request, part)
+            case "upscaler":
+                return self._upscaler(request, part)
             case "checkpoint":
                 return self._checkpoint(request, part)
             case "denoiser" if part.source.files[0].path.endswith(".gguf"):
@@ -241,6 +245,40 @@ class Adder:
             entry={"family": family, "path": file, "license": license_, "vectors": found.vectors},
             origin=part.source.origin,
             remarks=(f"prompts name it `{MARK}{name}`", *remarks),
+        )
+
+    def _upscaler(self, request: AddRequest, part: Part) -> Prepared:
+        form = part.found.upscaler
+        if form is None:
+            raise Invalid(
+                f"{part.name} is an upscaler of an architecture that nodes cannot load; they load "
+                f"{listed(ARCHITECTURES)}"
+            )
+        if not 2 <= form.scale <= MAX_SCALE:
+            what = (
+                "restores pictures and enlarges none" if form.scale == 1 else f"enlarges {form.scale} times"
+            )
+            raise Invalid(f"{part.name} {what}; the farm takes upscalers of 2 to {MAX_SCALE} times")
+        if request.like is not None:
+            raise Invalid(f"{part.name} is an upscaler, which works with every model; leave out `--like`")
+        name = self._name(request, part.source.name, "upscalers")
+        license_, remarks = self._license(request, part.source.license or part.described.license)
+        file = f"{name}.safetensors"
+        return Prepared(
+            section="upscalers",
+            name=name,
+            what=f"upscaler, {form.scale} times ({form.architecture})",
+            folder=UPSCALERS,
+            chosen=(part.chosen(file),),
+            entry={
+                "architecture": form.architecture,
+                "scale": form.scale,
+                "tflop_per_mp": form.tflop_per_mp,
+                "path": file,
+                "license": license_,
+            },
+            origin=part.source.origin,
+            remarks=(f"manifests name it `upscale: {name}`", *remarks),
         )
 
     def _check_lora(self, part: Part, model: Model) -> None:
@@ -425,6 +463,8 @@ class Adder:
             replaceable |= {request.like} if request.like in self.built_in.models else set()
         elif section == "textual_inversions":
             known = self.catalog.textual_inversions
+        elif section == "upscalers":
+            known = self.catalog.upscalers
         else:
             known = self.catalog.loras
             replaceable |= {lora.name for lora in self.catalog.loras.values() if lora.identity is None}

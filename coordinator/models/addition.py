@@ -10,7 +10,7 @@ from common.weights import Described, Recognition, component_prefixes, described
 from coordinator.models.choice import Chosen
 from coordinator.models.source import Source
 
-Section = Literal["models", "loras", "textual_inversions"]
+Section = Literal["models", "loras", "textual_inversions", "upscalers"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +32,7 @@ class Prepared:
     name: str
     #: In words, such as `SDXL checkpoint`.
     what: str
-    #: Below the folder of models: that of the model, or `loras`, `embeddings` or `gguf`.
+    #: Below the folder of models: that of the model, or `loras`, `embeddings`, `upscale_models` or `gguf`.
     folder: str
     chosen: tuple[Chosen, ...]
     #: As in the YAML schema, without the identity.

@@ -73,7 +73,11 @@ def with_identity(prepared: Prepared, fetched: tuple[Fetched, ...]) -> dict[str,
         identity = f"sha256:{fetched[0].sha256}"
     else:
         identity = listing_identity({each.path: each.sha256 for each in fetched})
-    start = {key: prepared.entry[key] for key in ("like", "base", "family", "path") if key in prepared.entry}
+    start = {
+        key: prepared.entry[key]
+        for key in ("like", "base", "family", "architecture", "path")
+        if key in prepared.entry
+    }
     return start | {"identity": identity} | prepared.entry
 
 

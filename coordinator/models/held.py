@@ -1,4 +1,4 @@
-"""The files that this machine holds of a model, a LoRA or a textual inversion of the catalog."""
+"""The files that this machine holds of an entry of the catalog."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.catalog import Catalog, Lora, Model, TextualInversion, folder_identity, listing_identity
+from common.catalog import Catalog, Lora, Model, TextualInversion, Upscaler, folder_identity, listing_identity
 from common.errors import Invalid
-from common.model_files import EMBEDDINGS, SHIPPED, find_files
+from common.model_files import EMBEDDINGS, SHIPPED, UPSCALERS, find_files
 from coordinator.models.addition import Added, AddedFile, Section
 from coordinator.models.fetch import Progress, hash_file
 from coordinator.models.lora_files import check_numbers
@@ -35,7 +35,7 @@ def held_files(name: str, catalog: Catalog, folders: Sequence[Path]) -> HeldFile
     entry = catalog.entry(name)
     if entry is None:
         return None
-    below = {Model: "", Lora: "loras", TextualInversion: EMBEDDINGS}[type(entry)]
+    below = {Model: "", Lora: "loras", TextualInversion: EMBEDDINGS, Upscaler: UPSCALERS}[type(entry)]
     place = find_files(Path(below) / entry.path, folders)
     if place is None:
         return None
@@ -83,7 +83,7 @@ def added_again(
 ) -> Added:
     """An entry that was added before, with its files as they are now.
 
-    Raises Invalid for a LoRA or textual inversion of weights that are no numbers.
+    Raises Invalid for a single file of weights that are no numbers.
     """
     if section != "models":
         check_numbers(section, name, held.place)
@@ -103,6 +103,7 @@ def remove_files(held: HeldFiles, catalog: Catalog) -> int:
     """Remove all that no entry of `catalog` needs; returns the bytes."""
     used = {model.path for model in catalog.models.values()} | {lora.path for lora in catalog.loras.values()}
     used |= {inversion.path for inversion in catalog.textual_inversions.values()}
+    used |= {upscaler.path for upscaler in catalog.upscalers.values()}
     used |= {file.path for model in catalog.models.values() for file in model.gguf.values()}
     freed = 0
     for place in held.identities:

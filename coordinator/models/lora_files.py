@@ -8,10 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from common.catalog import Lora, Model, TextualInversion
+from common.catalog import Lora, Model, TextualInversion, Upscaler
 from common.catalog.identity import listed_files
 from common.errors import Invalid, Misconfigured, NotFound, Unavailable
-from common.model_files import EMBEDDINGS, find_files
+from common.model_files import EMBEDDINGS, UPSCALERS, find_files
 from common.storage import MODELS, Store
 from common.weights import Header, parse_header, read_header
 from common.weights.finite import tensor_without_numbers
@@ -50,6 +50,10 @@ class LocalHeaders:
         file = find_files(Path(EMBEDDINGS) / inversion.path, self._folders)
         return read_header(file) if file is not None else None
 
+    def of_upscaler(self, upscaler: Upscaler) -> Header | None:
+        file = find_files(Path(UPSCALERS) / upscaler.path, self._folders)
+        return read_header(file) if file is not None else None
+
     def of_model(self, model: Model) -> dict[str, Header] | None:
         folder = find_files(Path(model.path), self._folders)
         if folder is None or not folder.is_dir():
@@ -69,6 +73,9 @@ class StoredHeaders:
 
     def of_inversion(self, inversion: TextualInversion) -> Header | None:
         return self._header(_sha256(inversion.identity), inversion.name)
+
+    def of_upscaler(self, upscaler: Upscaler) -> Header | None:
+        return self._header(_sha256(upscaler.identity), upscaler.name)
 
     def of_model(self, model: Model) -> dict[str, Header] | None:
         if not (sha256 := _sha256(model.identity)):
@@ -159,9 +166,9 @@ class LoraFiles:
 
 
 def check_numbers(section: str, name: str, file: Path) -> None:
-    """Raises Invalid if a LoRA or textual inversion has weights that are infinite or no numbers."""
+    """Raises Invalid if a file of its own has weights that are infinite or no numbers."""
     if tensor := tensor_without_numbers(file):
-        noun = "LoRA" if section == "loras" else "textual inversion"
+        noun = {"loras": "LoRA", "upscalers": "upscaler"}.get(section, "textual inversion")
         raise Invalid(
             f"{noun} `{name}` has weights that are no numbers (in `{tensor[:80]}`), so every picture with it "
             "would fail; use another copy or an earlier epoch of it"

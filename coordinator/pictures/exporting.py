@@ -31,12 +31,12 @@ def stored_export(image: StoredImage, store: Store) -> Stored:
     Raises NotFound if the image is not in the store, and Unavailable.
     """
     shot = image.shot
-    if image.export.size_of(shot.width, shot.height) == (shot.width, shot.height):
+    if image.export.size_of(*shot.final_size) == shot.final_size:
         there = store.head(image.key)
         if there is None:
             raise NotFound(f"the store has no image at {image.key}")
         return there
-    key = f"{exports_prefix(image.key)}{image.export.form(shot.width, shot.height)}.{shot.format}"
+    key = f"{exports_prefix(image.key)}{image.export.form(*shot.final_size)}.{shot.format}"
     there = store.head(key)
     if there is None:
         data = _made(image, store)

@@ -6,7 +6,7 @@ Budgets, and what cards have shown about memory, are left out.
 from __future__ import annotations
 
 from common.catalog import Catalog
-from common.shot import LoraUse, Shot
+from common.shot import LoraUse, Shot, UpscalerUse
 from common.states import NodeState
 from common.views import BacklogView, BatchInHand, WaitingJob, WaitingLine
 from common.work import work_of
@@ -89,6 +89,7 @@ def _waiting(backlog: Backlog, line: Line, images: int) -> WaitingLine:
         steps=shot.steps,
         guidance=shot.guidance,
         sampler=shot.sampler,
+        upscaler=shot.upscaler,
     )
 
 
@@ -134,6 +135,7 @@ def _known(backlog: Backlog, waiting: WaitingLine, catalog: Catalog) -> ShotsWai
         guidance=waiting.guidance,
         sampler=waiting.sampler,
         loras=tuple(LoraUse(name, "", 1.0) for name in waiting.loras),
+        upscaler=UpscalerUse(*waiting.upscaler) if waiting.upscaler else None,
     )
     work = work_of(shot, model)
     sample = WorkSample(work.model, waiting.loras, work.amount, work.forwards, shot)

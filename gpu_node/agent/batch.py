@@ -25,12 +25,12 @@ from gpu_node.agent.engine_commands import (
     BatchShot,
     encode_command,
     engine_inversions,
-    inversions_of,
     load_command,
     passes,
     render_command,
     shots_of,
     texts_of_batch,
+    uses_of,
 )
 from gpu_node.agent.engine_session import BatchOver, EngineSession, Outcome
 from gpu_node.agent.fetch import Fetcher
@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 _LAST_IMAGES_S = 10.0
 
 #: What the shots of a batch are to blame for before the first of them begins: they all ask for the same.
-_REFUSALS = frozenset({"invalid_spec", "lora_rejected"})
+_REFUSALS = frozenset({"invalid_spec", "lora_rejected", "upscaler_rejected"})
 
 #: What is wrong with the files of a model, or with loading it.
 _OF_MODEL = frozenset({"model_missing", "model_mismatch", "load_error"})
@@ -144,10 +144,10 @@ class Batch:
         loras = tuple(use.name for use in self._shots[0].shot.loras)
         if library.cache is None:
             return ""
-        inversions = inversions_of(self._shots)
-        needs = library.needs(lease.model, lease.recipe, loras, inversions)
+        uses = uses_of(self._shots)
+        needs = library.needs(lease.model, lease.recipe, loras, uses)
         with suppress(OSError):  # then a fetch says so
-            cached = library.cached(lease.model, loras, inversions)
+            cached = library.cached(lease.model, loras, uses)
             library.cache.pin(cached | {need.identity for need in needs})
         for need in needs:
             try:
@@ -206,8 +206,8 @@ class Batch:
         if self._engine.held != load:
             self._hold(load)
         if self._library.cache is not None:
-            loras, inversions = [lora.name for lora in load.loras], inversions_of(self._shots)
-            self._library.cache.keep_only(self._library.cached(load.model, loras, inversions))
+            loras, uses = [lora.name for lora in load.loras], uses_of(self._shots)
+            self._library.cache.keep_only(self._library.cached(load.model, loras, uses))
         if not self._active.lease.encodes and (lacking := self._embeddings.lacking()):
             return (
                 f"{counted(lacking, 'embedding')} of this batch cannot be had from the store, and this node "
@@ -301,6 +301,7 @@ class Batch:
                 "dtype": load.compute_dtype,
                 "pass": count,
                 **({"gguf": load.gguf.identity} if load.gguf else {}),
+                **({"upscaler": load.upscaler.identity, "tile": done.tile} if load.upscaler else {}),
             },
         )
         self._rendered |= {one.id: rendered for one in one_pass}

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from common.embeddings import EmbeddedText, texts_of
 from common.messages import Lease
-from common.shot import InversionUse, LoraUse, Shot
+from common.shot import InversionUse, LoraUse, Shot, UpscalerUse
 from gpu_node import protocol
 from gpu_node.errors import RenderError
-from gpu_node.library import Library
+from gpu_node.library import FileUse, Library
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ def shots_of(lease: Lease) -> list[BatchShot]:
 
 
 def load_command(name: str, recipe_name: str, first: Shot, library: Library) -> protocol.Load:
-    """What the engine must hold of a model; `first` is any shot of the batch, they share the LoRAs.
+    """What the engine must hold of a model; `first` is any shot of the batch, they share LoRAs and upscaler.
 
     Raises RenderError `model_missing` where this node lacks files or its catalog lacks the entry.
     """
@@ -55,6 +55,7 @@ def load_command(name: str, recipe_name: str, first: Shot, library: Library) -> 
         gguf=library.gguf_file(model, recipe),
         placement=recipe.placement,
         loras=tuple(_engine_lora(use, library) for use in first.loras),
+        upscaler=_engine_upscaler(first.upscaler, library) if first.upscaler else None,
     )
 
 
@@ -78,6 +79,12 @@ def encode_command(
 
 def inversions_of(batch: Sequence[BatchShot]) -> tuple[InversionUse, ...]:
     return tuple(dict.fromkeys(use for one in batch for use in one.shot.inversions))
+
+
+def uses_of(batch: Sequence[BatchShot]) -> tuple[FileUse, ...]:
+    """All files that shots of the batch name with their identities."""
+    upscalers = dict.fromkeys(one.shot.upscaler for one in batch if one.shot.upscaler)
+    return (*inversions_of(batch), *upscalers)
 
 
 def passes(batch: Sequence[BatchShot], pass_size: int) -> Iterator[list[BatchShot]]:
@@ -105,10 +112,17 @@ def engine_inversions(batch: Sequence[BatchShot], library: Library) -> list[prot
 
 
 def _engine_inversion(use: InversionUse, library: Library) -> protocol.EngineInversion:
-    file = library.inversion_file(use)
+    file = library.used_file(use)
     if file is None:
         raise RenderError("model_missing", f"textual inversion {use.name} is not on this node")
     return protocol.EngineInversion(name=use.name, identity=use.identity, file=file)
+
+
+def _engine_upscaler(use: UpscalerUse, library: Library) -> protocol.EngineUpscaler:
+    file = library.used_file(use)
+    if file is None:
+        raise RenderError("model_missing", f"upscaler {use.name} is not on this node")
+    return protocol.EngineUpscaler(name=use.name, file=file, identity=use.identity, scale=use.scale)
 
 
 def _engine_lora(use: LoraUse, library: Library) -> protocol.EngineLora:

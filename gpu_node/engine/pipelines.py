@@ -14,6 +14,7 @@ from gpu_node.engine.loras import apply_loras, changeable_parts, remove_loras
 from gpu_node.engine.placement import ENCODERS, DevicePlacement, denoiser_of, free_caches
 from gpu_node.engine.quantisation import looking_full, store_as_fp8, store_as_int8
 from gpu_node.engine.text import Texts
+from gpu_node.engine.upscaler import LoadedUpscaler, LoadedUpscalerSlot
 from gpu_node.engine.weights import check_complete, check_weights, checkpoint_of, load_gguf, load_originals
 from gpu_node.errors import RenderError, first_line, is_out_of_memory
 from gpu_node.identity import Hashes, verify_file, verify_model
@@ -40,6 +41,7 @@ class LoadedModel:
     texts: Texts
     #: The model's own scheduler; every pass works with a fresh copy.
     scheduler: Any
+    upscaler: LoadedUpscaler | None = None
 
 
 class LoadedModelSlot:
@@ -48,20 +50,24 @@ class LoadedModelSlot:
     def __init__(self, device: str, hashes: Hashes) -> None:
         self._device = device
         self._hashes = hashes
+        self._upscalers = LoadedUpscalerSlot(device, hashes)
         self.model: LoadedModel | None = None
 
     def hold(self, load: Load) -> None:
-        """Hold the model of `load` with exactly its LoRAs.
+        """Hold the model of `load` with exactly its LoRAs and its upscaler.
 
         Raises RenderError; afterwards nothing is held, so that no half-changed model can render.
         """
         if self.model is not None and self.model.load == load:
             return
         try:
+            # The smallest first: one that cannot be used is told before a model is read.
+            upscaler = self._upscalers.hold(load)
             if self.model is None or not _same_model(self.model.load, load):
                 self.drop()
                 self.model = self._load(load)
             self._set_loras(self.model, load)
+            self.model.load, self.model.upscaler = load, upscaler
         except BaseException:
             self.drop()
             raise
@@ -120,7 +126,6 @@ class LoadedModelSlot:
             if changeable_parts(type(model.pipe)) & set(ENCODERS):
                 # A LoRA may change the text encoder.
                 model.texts.forget()
-        model.load = load
 
     def _check_loras(self, load: Load) -> None:
         for lora in load.loras:
@@ -201,6 +206,6 @@ def _dtypes(load: Load) -> dict[str, torch.dtype]:
 
 
 def _same_model(held: Load, wanted: Load) -> bool:
-    """Whether only the LoRAs differ."""
-    without = {"loras": ()}
+    """Whether only LoRAs and upscaler differ."""
+    without = {"loras": (), "upscaler": None}
     return held.model_copy(update=without) == wanted.model_copy(update=without)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import errno
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+
+from PIL.Image import Image
 
 from common.failures import failure
 from common.shot import Shot
@@ -17,6 +20,7 @@ from gpu_node.engine.encode import Saver
 from gpu_node.engine.peak import PeakMeter
 from gpu_node.engine.pipelines import LoadedModel, LoadedModelSlot
 from gpu_node.engine.render import render_pass
+from gpu_node.engine.upscaler import LoadedUpscaler
 from gpu_node.errors import RenderError, is_device_lost, is_out_of_memory
 from gpu_node.identity import Hashes
 
@@ -83,14 +87,35 @@ class EngineWorker:
         self._shape = shape
         model = self._held()
         done = render_pass(model, shots, self._step)
-        for one, shot, picture in zip(command.shots, shots, done.pictures, strict=True):
+        # A pass without the text encoders that later ones have beside them tells nothing of those.
+        peak = self._peak.measured() if model.placement.holds_all else None
+        began = time.monotonic()
+        for one, shot, rendered in zip(command.shots, shots, done.pictures, strict=True):
+            picture = self._enlarged(rendered, model.upscaler)
             if isinstance(picture, RenderError):
                 self._emit(protocol.Failed(kind=picture.kind, message=str(picture), shot_id=one.id))
             else:
                 self._saver.save(one.id, shot, picture)
-        # A pass without the text encoders that later ones have beside them tells nothing of those.
-        peak = self._peak.measured() if model.placement.holds_all else None
-        self._emit(protocol.Done(denoise_s=done.denoise_s, decode_s=done.decode_s, peak_bytes=peak))
+        upscaler = model.upscaler
+        self._emit(
+            protocol.Done(
+                denoise_s=done.denoise_s,
+                decode_s=done.decode_s + (time.monotonic() - began if upscaler else 0.0),
+                tile=upscaler and upscaler.tile,
+                peak_bytes=peak,
+            )
+        )
+
+    def _enlarged(self, picture: Image | RenderError, upscaler: LoadedUpscaler | None) -> Image | RenderError:
+        if upscaler is None or isinstance(picture, RenderError):
+            return picture
+        return upscaler.enlarged(picture, self._tile)
+
+    def _tile(self) -> None:
+        """One tile is enlarged."""
+        if self._interrupted.is_set():
+            raise RenderError("cancelled", "interrupted while upscaling")
+        self._emit(protocol.Alive())
 
     def _step(self, done: int, total: int) -> None:
         if self._interrupted.is_set():

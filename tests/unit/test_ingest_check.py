@@ -11,7 +11,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from common.failures import FAILURES
 from common.infotext import SHOT_TAG
-from common.shot import Shot
+from common.shot import Shot, UpscalerUse
 from coordinator.ingest.check import BadUpload, checked
 
 SHOT = Shot(
@@ -89,6 +89,18 @@ def test_nothing_but_pixels_passes():
     answer = check(png(picture().convert("RGBA"), pnginfo=info, icc_profile=b"x" * 100))
     assert isinstance(answer, Image.Image)
     assert (answer.mode, answer.info) == ("RGB", {})
+
+
+def test_an_upscaled_image_has_the_final_size() -> None:
+    large = SHOT._replace(upscaler=UpscalerUse("sharp", "sha256:00", 2, 1.0))
+    answer = check(png(picture((128, 96))), large)
+    assert isinstance(answer, Image.Image)
+    assert answer.size == (128, 96)
+    for size in ((64, 48), (256, 192)):
+        refused = check(png(picture(size)), large)
+        assert isinstance(refused, BadUpload)
+        assert refused.failure == "wrong_size"
+        assert "128x96" in refused.message
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def kind(images: int) -> ImageKind:
     return ImageKind(planned, images)
 
 
-def line(job_id: str, images: int) -> WaitingLine:
+def line(job_id: str, images: int, upscaler: tuple[str, str, int, float] | None = None) -> WaitingLine:
     min_class = smallest_class(SHOT, MODEL)
     assert isinstance(min_class, int)
     return WaitingLine(
@@ -52,6 +52,7 @@ def line(job_id: str, images: int) -> WaitingLine:
         steps=25,
         guidance=6.0,
         sampler=MODEL.sampler,
+        upscaler=upscaler,
     )
 
 
@@ -90,7 +91,7 @@ BUSY = BatchInHand(node_id="n0", line=line("other", 6), pass_size=2, since_s=5.0
 def test_what_a_farm_has_to_do_arrives_as_it_is() -> None:
     present = BacklogView(
         jobs=(job("other"), job("more", owner="ben", priority=80)),
-        waiting=(line("other", 40), line("more", 7)),
+        waiting=(line("other", 40), line("more", 7), line("more", 3, ("sharp", "sha256:00", 4, 36.0))),
         running=(BUSY,),
         usage={"ana": 120.0, "cleo": 10.0},
     )

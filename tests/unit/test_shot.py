@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.shot import InversionUse, LoraUse, Shot, ShotIds
+from common.shot import InversionUse, LoraUse, Shot, ShotIds, UpscalerUse
 from tests.shots import MUG
 
 SHOT = MUG._replace(
@@ -36,6 +36,7 @@ CHANGES = {
     "realm": "studio",
     "generation": 1,
     "inversions": (InversionUse("neg", "sha256:" + "e" * 64),),
+    "upscaler": UpscalerUse("sharp", "sha256:" + "f" * 64, 4, 36.0),
 }
 
 
@@ -93,6 +94,7 @@ TEXTS = st.text() | st.sampled_from(
         loras=st.lists(st.builds(LoraUse, TEXTS, TEXTS, st.floats(-10, 10)), max_size=2).map(tuple),
         knobs=st.lists(st.tuples(TEXTS, st.floats(0, 100)), max_size=2).map(tuple),
         realm=TEXTS,
+        upscaler=st.sampled_from([None, CHANGES["upscaler"]]),
     )
 )
 def test_ids_written_in_parts_equal_ids_of_whole_shots(shot: Shot) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from common.catalog import load_catalog
-from common.shot import LoraUse, Shot
+from common.shot import LoraUse, Shot, UpscalerUse
 from common.work import work_of
 from tests.shots import shot_of
 
@@ -29,6 +29,7 @@ def key(**fields: Any) -> str:
         {"guidance": 7.0},
         {"sampler": "heun"},
         {"loras": (LoraUse("ink", "sha256:ink", 1.0),)},
+        {"upscaler": UpscalerUse("sharp", "sha256:sharp", 4, 36.0)},
     ],
     ids=lambda fields: next(iter(fields)),
 )

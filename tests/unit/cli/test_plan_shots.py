@@ -25,6 +25,7 @@ KEYS = [
     "guidance",
     "sampler",
     "loras",
+    "upscale",
 ]
 MANIFEST: dict[str, Any] = {
     "version": 1,

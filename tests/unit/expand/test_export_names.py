@@ -79,7 +79,7 @@ def test_a_size_that_enlarges_is_warned_of_once_and_a_huge_one_refused() -> None
     sizes = "output: {sizes: [1200x628, 512x512, 2x]}"
     (said,) = warned(group("axes: {size: [1024x1024, 832x1216]}", model="sdxl", top=sizes))
     assert said.startswith("m.yaml:2:18: output.sizes[0]: enlarges images of ")
-    assert said.endswith("1.2 times, which adds no detail; set a larger `size`")
+    assert said.endswith("1.2 times, which adds no detail; set a larger `size`, or an upscaler as `upscale`")
     (said,) = refused(group(model="sdxl", top="output: {sizes: [original, 9000x9000]}"))
     assert "2:28: output.sizes[1]: makes" in said
     assert said.endswith("the limit is 64 megapixels")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,12 +14,14 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from common.catalog import License, Upscaler
 from common.infotext import farm_json, infotext
-from common.shot import LoraUse, Shot
+from common.shot import LoraUse, Shot, UpscalerUse
 from coordinator.importing.imported import UnusableSource
 from coordinator.importing.pictures import shot_id
 from coordinator.pictures.encode import encoded
 from tests.shots import MUG
+from tests.unit.importing import making
 from tests.unit.importing.making import CATALOG, Imported, as_json, chunk, fields, imported, png
 
 _MODEL = CATALOG.models["shotfarm-demo"]
@@ -93,6 +96,26 @@ def test_any_text_of_a_picture_of_the_farm_comes_back(prompt: str, seed: int, gu
     shot = _shot(prompt=prompt, seed=seed, guidance=guidance)
     found = imported(png(shotfarm=farm_json(shot, template="", recipe="", version="1")), "x.png")
     assert found.ids == [shot.id]
+
+
+def test_an_upscaled_picture_becomes_the_very_same_shot(monkeypatch: pytest.MonkeyPatch) -> None:
+    shot = _shot(upscaler=UpscalerUse("4x-sharp", "sha256:" + "4" * 64, 4, 36.0))
+    (left,) = imported(_picture(shot), "x.png").left.items()
+    assert left == (
+        "upscaler 4x-sharp",
+        "the catalog has no such upscaler; add it with `farm models add`",
+    )
+    known = Upscaler(
+        name="4x-sharp",
+        architecture="ESRGAN",
+        scale=4,
+        tflop_per_mp=36.0,
+        identity="sha256:" + "4" * 64,
+        path="4x-sharp.safetensors",
+        license=License(name="free", commercial=True),
+    )
+    monkeypatch.setattr(making, "CATALOG", replace(making.CATALOG, upscalers={known.name: known}))
+    assert imported(_picture(shot), "x.png").ids == [shot.id]
 
 
 def test_a_shot_of_a_private_lane_stays_in_it() -> None:

@@ -34,6 +34,13 @@ QWEN3 = {"model.layers.0.self_attn.q_norm.weight": (128,)}
 LOHA = lora_shapes(
     {"lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k": (2048, 640)}, "hada_w1_b", "hada_w1_a"
 )
+#: An upscaler, four times.
+COMPACT = {
+    "body.0.weight": (8, 3, 3, 3),
+    "body.1.weight": (8,),
+    "body.2.weight": (8, 8, 3, 3),
+    "body.4.weight": (3 * 4**2, 8, 3, 3),
+}
 VAE_16 = {"decoder.conv_in.weight": (8, 16, 3, 3), "decoder.mid.block_1.norm1.weight": (8,)}
 
 MakeAdder = Callable[[], Adder]
@@ -443,6 +450,27 @@ def test_a_textual_inversion_is_added_under_the_name_that_prompts_use(
         prepare(adder, write(tmp_path / "x.safetensors", shapes), like=other)
 
 
+def test_an_upscaler_is_added_with_its_factor_and_operations(adder: MakeAdder, tmp_path: Path) -> None:
+    found = added(adder, write(tmp_path / "4x Sharp.safetensors", COMPACT))
+    (file,) = found.files
+    assert (found.section, found.name) == ("upscalers", "4x-sharp")
+    assert file.place == tmp_path / "home" / "models" / "upscale_models" / "4x-sharp.safetensors"
+    weights = 8 * 3 * 9 + 8 * 8 * 9 + 48 * 8 * 9
+    assert found.entry == {
+        "architecture": "Compact",
+        "path": "4x-sharp.safetensors",
+        "identity": f"sha256:{file.sha256}",
+        "scale": 4,
+        "tflop_per_mp": pytest.approx(2 * weights / 1e6, rel=0.01),
+        "license": "unknown",
+    }
+    assert found.remarks[0] == "manifests name it `upscale: 4x-sharp`"
+    with pytest.raises(Invalid, match="works with every model; leave out `--like`"):
+        prepare(adder, write(tmp_path / "x.safetensors", COMPACT), like="sdxl")
+    again = prepare(adder, tmp_path / "4x Sharp.safetensors")
+    assert again.name == "4x-sharp"
+
+
 @pytest.mark.parametrize(
     ("shapes", "said"),
     [
@@ -458,7 +486,17 @@ def test_a_textual_inversion_is_added_under_the_name_that_prompts_use(
         ({"emb_params": (1, 1024)}, "is for Stable Diffusion 2, which this farm cannot render"),
         ({"emb_params": (1, 640)}, "a textual inversion of a width that no family of this farm has"),
         ({"emb_params": (76, 768)}, "has 76 vectors; a prompt takes up to 75 of one"),
-        ({"conv_first.weight": (64, 3, 3, 3), "conv_last.weight": (3, 64, 3, 3)}, "is an upscaler, which"),
+        (
+            {"conv_first.weight": (64, 3, 3, 3), "conv_last.weight": (3, 64, 3, 3)},
+            "is an upscaler of an architecture that nodes cannot load; they load .*`ESRGAN`",
+        ),
+        (COMPACT | {"body.4.weight": (3, 8, 3, 3)}, "restores pictures and enlarges none; the farm takes"),
+        (
+            COMPACT | {"body.4.weight": (3 * 10**2, 8, 3, 3)},
+            "enlarges 10 times; the farm takes upscalers of 2",
+        ),
+        # Of grey pictures.
+        (COMPACT | {"body.0.weight": (8, 1, 3, 3)}, "is of no kind that the farm knows"),
         (
             below("model.diffusion_model.", Z_IMAGE) | {"text_encoders.q.transformer.a": (1,)},
             r"\(text_encoders\.q\.transformer\.\*\) is of no kind that the farm knows",

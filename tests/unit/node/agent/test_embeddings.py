@@ -218,6 +218,7 @@ def test_every_field_of_a_load_command_decides_embeddings_or_does_not() -> None:
     decide = {"identity", "pipeline", "max_tokens", "tokenizer", "compute_dtype", "weights", "loras"}
     # Where files are, what only the denoiser sees, and which texts are needed, which keys tell apart.
     do_not = {"command", "model", "folder", "guided_above", "recipe", "quantisation", "gguf", "placement"}
+    do_not |= {"upscaler"}
 
     assert Load.model_fields.keys() == decide | do_not
 
