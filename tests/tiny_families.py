@@ -63,7 +63,8 @@ def save_sdxl(folder: Path, widths: tuple[int, int] = (32, 64)) -> Path:
     return folder
 
 
-def save_klein(folder: Path) -> Path:
+def save_klein(folder: Path, *, width: int = 16) -> Path:
+    """With a text encoder of this width."""
     import torch
     from diffusers import (
         AutoencoderKLFlux2,
@@ -76,7 +77,7 @@ def save_klein(folder: Path) -> Path:
     torch.manual_seed(0)
     tokenizer = byte_tokenizer()
     # The pipeline reads the layers 9, 18 and 27.
-    encoder = Qwen3ForCausalLM(qwen3(len(tokenizer), width=16, layers=28))
+    encoder = Qwen3ForCausalLM(qwen3(len(tokenizer), width=width, layers=28))
     pipe = Flux2KleinPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
         vae=AutoencoderKLFlux2(
@@ -95,7 +96,7 @@ def save_klein(folder: Path) -> Path:
             num_single_layers=1,
             attention_head_dim=16,
             num_attention_heads=2,
-            joint_attention_dim=48,
+            joint_attention_dim=3 * width,
             axes_dims_rope=(4, 4, 4, 4),
             guidance_embeds=False,
         ),

@@ -103,6 +103,20 @@ def save_klein_denoiser(file: Path, pipeline: Path, prefix: str = "") -> Path:
     return _save(file, _below(prefix, _flux2(_weights(pipeline / "transformer"))))
 
 
+def save_klein_files(folder: Path, pipeline: Path) -> list[Path]:
+    """Denoiser and text encoder of a tiny FLUX.2 klein pipeline as ComfyUI's guide names them.
+
+    The text encoder has no weights that predict words.
+    """
+    encoder = {
+        key: tensor for key, tensor in _weights(pipeline / "text_encoder").items() if "lm_head" not in key
+    }
+    return [
+        save_klein_denoiser(folder / "diffusion_models" / "flux-2-klein-9b.safetensors", pipeline),
+        _save(folder / "text_encoders" / "qwen_3_8b.safetensors", encoder),
+    ]
+
+
 def save_flux1_files(folder: Path, pipeline: Path) -> list[Path]:
     """Denoiser, both text encoders and VAE of a tiny FLUX.1 pipeline as ComfyUI's guide names them.
 

@@ -31,6 +31,8 @@ from coordinator.models.web import Web
 _MOST_PARTS = 4
 #: Kinds of files that are one part of a model.
 _COMPONENTS = ("denoiser", "text_encoder", "vae")
+#: Ends of keys of a text encoder's table of tokens.
+_TOKENS = ("embed_tokens.weight", "shared.weight", "token_embedding.weight")
 #: Families whose checkpoints diffusers takes apart itself.
 _CHECKPOINTS = ("sd15", "sdxl")
 #: Families whose VAE diffusers reads only under its own names.
@@ -377,6 +379,9 @@ class Adder:
         missing = sorted(like.components.keys() - components.keys())
         base, written = self._base(like, missing)
         components |= {part: _parameters(base, written, part) for part in missing}
+        for path, part in places.items():
+            if part.found.kind == "text_encoder":
+                _check_width(part, path, base, like)
         taken = listed([*missing, "configurations and tokenizers"]).replace("`", "")
         return Prepared(
             section="models",
@@ -539,6 +544,26 @@ def _place(part: Part) -> str:
         return f"{component}/model.safetensors"
     name = "diffusion_pytorch_model.safetensors" if part.found.diffusers_names else ORIGINAL
     return f"{component}/{name}"
+
+
+def _check_width(part: Part, path: str, base: Source, like: Model) -> None:
+    """Raises Invalid if a text encoder is not as wide as that of the configuration.
+
+    FLUX.2 klein 4B and 9B read Qwen3 of 4 and of 8 billion parameters.
+    """
+    component = path.partition("/")[0]
+    if base.file(f"{component}/config.json") is None:
+        return
+    config = base.json(f"{component}/config.json")
+    config = config.get("text_config", config)
+    wanted = config.get("hidden_size", config.get("d_model"))
+    header = part.source.header(part.source.files[0]).below(part.prefix)
+    tokens = next((tensor for key, tensor in header.tensors.items() if key.endswith(_TOKENS)), None)
+    if wanted and tokens and tokens.shape[-1] != wanted:
+        raise Invalid(
+            f"{part.name} is a text encoder of width {tokens.shape[-1]:,}, but {like.name} reads one of "
+            f"width {wanted:,} ({like.components[component] / 1e9:.1f} billion parameters); look for that one"
+        )
 
 
 def _triggers(said: Described, planned: Lora | None) -> tuple[list[str], tuple[str, ...]]:

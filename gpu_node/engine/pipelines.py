@@ -178,7 +178,16 @@ def load_pipeline(load: Load, **given: Any) -> Any:
             f"{load.model}: {load.folder} is not a valid {load.pipeline}: {why}; download the model again",
         ) from error
     pipe.set_progress_bar_config(disable=True)
+    _drop_heads(pipe)
     return pipe
+
+
+def _drop_heads(pipe: Any) -> None:
+    """Texts are embedded by inner layers of language models: the weights that predict words are not needed,
+    which are 1.2 GB of Qwen3 8B, and which files for ComfyUI lack."""
+    for name in ENCODERS:
+        if hasattr(getattr(pipe, name, None), "lm_head"):
+            getattr(pipe, name).lm_head = torch.nn.Identity()
 
 
 def _unchanged_encoders(load: Load) -> set[str]:

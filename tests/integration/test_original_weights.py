@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from common.catalog import folder_identity, load_catalog
+from common.errors import Invalid
 from coordinator.models.adding import Adder
 from coordinator.models.addition import AddRequest
 from coordinator.models.place import add
@@ -26,6 +27,7 @@ from tests.tiny_original import (
     save_chroma_files,
     save_flux1_files,
     save_klein_denoiser,
+    save_klein_files,
     save_qwen_image_files,
     save_separate_files,
     save_vae,
@@ -240,6 +242,28 @@ def test_a_denoiser_alone_renders_with_the_other_parts_of_its_family(
     assert picture(engine, whole, "flux2-klein-4b", **options) == picture(
         engine, folder, "flux2-klein-4b", **options
     )
+
+
+def test_klein_9b_takes_its_own_text_encoder_and_no_other(
+    engine: EngineClient, hub: Hub, tmp_path: Path
+) -> None:
+    name = "flux2-klein-9b"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        folder = save_klein(tmp_path / "folder", width=32)
+        small = save_klein(tmp_path / "small")
+    hub.add_folder(BUILT_IN.models[name].path, folder)
+    denoiser, encoder = save_klein_files(tmp_path / "ComfyUI", folder)
+
+    whole = added(name, denoiser, encoder, home=tmp_path / "home")
+
+    options = {"guided_above": None}
+    assert picture(engine, whole, name, **options) == picture(engine, folder, name, **options)
+    _, other = save_klein_files(tmp_path / "of 4B", small)
+    with pytest.raises(
+        Invalid, match=r"of width 16, but flux2-klein-9b reads one of width 32 \(7\.6 billion"
+    ):
+        added(name, denoiser, other, home=tmp_path / "again")
 
 
 def test_a_file_that_is_not_of_the_model_fails_to_load_with_a_sentence(
