@@ -92,7 +92,7 @@ def test_an_error_without_a_reason_of_its_own_arrives_as_its_parent() -> None:
 def test_a_reason_of_another_version_arrives_as_the_most_general_error_of_its_status(
     status: int, kind: type[FarmError]
 ) -> None:
-    view = ErrorView(error="too many jobs", reason="quota")
+    view = ErrorView(error="too many jobs", reason="weather")
     assert type(heard(FarmClient, Response(view.model_dump_json(), status))) is kind
 
 
