@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 from common.catalog import Catalog, Model
 from common.cost import Cost, attempt_cost, estimated_joules
-from common.fit import Fit, Misfit, denoiser_runs, fit
+from common.fit import Fit, Misfit, denoiser_runs, fit, peak_bytes
 from common.nodes import Card, Terms
 from common.settings import Money
 from common.shot import Shot
 from coordinator.estimate.kinds import ImageKind
+from coordinator.estimate.passes import images_in_time
 from coordinator.estimate.priors import Prior, prior
 from coordinator.estimate.views import PlanLine, Range, Take
 
@@ -73,13 +74,14 @@ def _take(shot: Shot, steps: float, model: Model, station: Station, rates: Money
     known = _estimate(shot, steps, model, found, station)
     seconds = known and known.seconds
     cost = None if seconds is None else work_cost(seconds, station, rates)
+    images = images_in_time(found.pass_size, seconds)
     return Take(
         card=card.name,
         vram_class=card.vram_class,
         recipe=found.recipe.name,
         peak_bytes=found.peak_bytes,
-        pass_size=found.pass_size,
-        pass_peak_bytes=found.pass_peak_bytes,
+        pass_size=images,
+        pass_peak_bytes=peak_bytes(shot, model, found.recipe, images),
         seconds=seconds,
         cost=cost and cost.farm,
         volunteered=cost and cost.volunteered,

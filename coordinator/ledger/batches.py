@@ -28,7 +28,7 @@ from coordinator.ledger.specs import quarantine_key, shot_of
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import chunks, move_attempts, move_shots
 from coordinator.ledger.trust import blame_node
-from coordinator.scheduling.changes import BatchAdvanced, ImageRendered
+from coordinator.scheduling.changes import BatchAdvanced, ImageRendered, ImageTimed
 from coordinator.scheduling.member import card_of
 from coordinator.scheduling.slow_path import RenderedImage, is_comparable
 
@@ -277,6 +277,7 @@ def _deliver(write: Write, rules: Rules, received: Sequence[tuple[Row[Any], Repo
     end_beaten(write, rules, shown)
     learn(write, [_pace(attempt, report) for attempt, report in received])
     write.changes += [one for each in received if (one := _rendered(write, *each))]
+    write.changes += [image for each in received if (image := _timed(write, *each))]
 
 
 def _upload(write: Write, attempt: Row[Any], report: Report) -> dict[str, Any]:
@@ -309,6 +310,15 @@ def _rendered(write: Write, attempt: Row[Any], report: Report) -> ImageRendered 
         peak_bytes=report.peak_bytes,
     )
     return ImageRendered(attempt.node_id, attempt.model, rendering)
+
+
+def _timed(write: Write, attempt: Row[Any], report: Report) -> ImageTimed | None:
+    """What the image took in its pass; None where nothing tells."""
+    work, images = write.backlog.works.get(attempt.work_key), _pass_of(report)
+    seconds = sum(report.spent.seconds.get(phase, 0.0) for phase in ("denoise", "decode"))
+    if work is None or not seconds:
+        return None
+    return ImageTimed(attempt.node_id, work.size, images * work.forwards, seconds / attempt.amount)
 
 
 def _fail(write: Write, rules: Rules, attempt: Row[Any], report: Report) -> None:

@@ -29,7 +29,7 @@ from coordinator.scheduling.member import Member
 from coordinator.scheduling.offers import affordable, expected_seconds, offer, option_for, reservation
 from coordinator.scheduling.peers import Reach
 from coordinator.scheduling.placing import Placement
-from coordinator.scheduling.planner import Option, Selection, refusal
+from coordinator.scheduling.planner import Selection, refusal
 from coordinator.scheduling.running import RunningBatch
 from coordinator.scheduling.shortlist import next_work
 from coordinator.scheduling.work import Line, Lot
@@ -86,7 +86,7 @@ def compose(write: Write, rules: Rules, claim: Claim, node: Row[Any], lane: str)
         if member.state is NodeState.SELFTEST:
             rows = rows[:1]
         if rows:
-            return ClaimAnswer(lease=_grant(write, rules, claim, member, choice.option, rows, lane))
+            return ClaimAnswer(lease=_grant(write, rules, claim, member, choice, rows, lane))
         empty.add(choice.option.lot)
     if lease := _duplicate(write, rules, claim, member, lane):
         return ClaimAnswer(lease=lease)
@@ -113,7 +113,8 @@ def _duplicate(write: Write, rules: Rules, claim: Claim, member: Member, lane: s
     option = option_for(member, line, len(rows), backlog, write.now)
     if affordable(member, option, job, rules.rates) < len(rows):
         return None
-    return _grant(write, rules, claim, member, option, _in_passes(rows), lane, duplicates=copy.batch_id)
+    choice = Selection(option=option, images=len(rows), pass_size=min(option.pass_size, len(rows)))
+    return _grant(write, rules, claim, member, choice, _in_passes(rows), lane, duplicates=copy.batch_id)
 
 
 def _failed_here(rules: Rules) -> str:
@@ -206,13 +207,13 @@ def _grant(
     rules: Rules,
     claim: Claim,
     member: Member,
-    option: Option,
+    choice: Selection,
     rows: Sequence[Row[Any]],
     lane: str,
     duplicates: str | None = None,
 ) -> Lease:
     """Lease shots that wait; or those that another batch `duplicates`, which stay as they are."""
-    backlog = write.backlog
+    backlog, option = write.backlog, choice.option
     placement = backlog.placement(option.work_key, member.card)
     assert isinstance(placement, Placement)
     estimate = reservation(member, option, len(rows), backlog.jobs[option.job_id], rules.rates)
@@ -228,7 +229,7 @@ def _grant(
         "work_key": option.work_key,
         "model": json.loads(rows[0].spec)["model"],
         "recipe": placement.recipe,
-        "pass_size": placement.pass_size,
+        "pass_size": choice.pass_size,
         "encodes": placement.encodes,
         "state": BatchState.LEASED.value,
         "leased_at": write.now,
@@ -248,7 +249,7 @@ def _grant(
         work_key=option.work_key,
         min_class=max(row.min_class for row in rows),
         left=len(rows),
-        pass_size=placement.pass_size,
+        pass_size=choice.pass_size,
         since=write.now + option.load_s,
         image_s=option.expected_s,
         loads_model=not option.model_loaded,

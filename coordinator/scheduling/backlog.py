@@ -16,6 +16,7 @@ from itertools import count
 from common.fit import Peak, Seen
 from common.nodes import VRAM_CLASSES, Card
 from common.states import NodeState
+from coordinator.estimate.passes import PassCurve, timed
 from coordinator.scheduling.changes import (
     BatchAdvanced,
     BatchEnded,
@@ -25,6 +26,7 @@ from coordinator.scheduling.changes import (
     CatalogChanged,
     Change,
     ImageRendered,
+    ImageTimed,
     JobCharged,
     JobClosed,
     JobOpened,
@@ -67,6 +69,8 @@ class Backlog:
     away: dict[str, Member] = field(default_factory=dict)
     #: Busy node to its batch.
     running: dict[str, RunningBatch] = field(default_factory=dict)
+    #: Job to the batches that run for it.
+    _batches: Counter[str] = field(default_factory=Counter)
     #: Nodes whose batch duplicates another; and free node to what it should duplicate, as was planned last.
     duplicating: set[str] = field(default_factory=set)
     copies: dict[str, Copy] = field(default_factory=dict)
@@ -95,6 +99,8 @@ class Backlog:
     paces: dict[tuple[str, str], dict[str, float]] = field(default_factory=dict)
     #: Node and model to what its images have shown since the node came into service.
     records: dict[str, dict[str, Record]] = field(default_factory=dict)
+    #: Node and size to what its passes took, since the node came into service as well.
+    curves: dict[str, dict[Size, PassCurve]] = field(default_factory=dict)
 
     def apply(self, change: Change) -> None:
         """Follow what a commit changed."""
@@ -116,7 +122,14 @@ class Backlog:
                     self.usage.add(owner, seconds, at)
                 else:
                     self.usage.begin(in_hand, owner, seconds, at)
-            case NodesChanged() | NodeMoved() | SpeedMeasured() | LoadMeasured() | ImageRendered():
+            case (
+                NodesChanged()
+                | NodeMoved()
+                | SpeedMeasured()
+                | LoadMeasured()
+                | ImageRendered()
+                | ImageTimed()
+            ):
                 self._change_nodes(change)
             case PassLimited() | PassMeasured() | RecipeTimed() | LimitsLifted():
                 self._measure(change)
@@ -148,6 +161,7 @@ class Backlog:
             peaks=self.peaks.copy(),
             paces=self.paces.copy(),
             records=self.records.copy(),
+            curves=self.curves.copy(),
         )
 
     def placement(self, work_key: str, card: Card) -> Placement | str:
@@ -210,6 +224,10 @@ class Backlog:
         end = None if batch is None else self.at_its_pace(node, batch).end(now)
         return now + batch_s / 2 if end is None else end
 
+    def has_others(self, job_id: str) -> bool:
+        """Whether anything waits or is rendered for other jobs."""
+        return any(len(some) > (job_id in some) for some in (self.stock.jobs, self._batches))
+
     def idle(self) -> frozenset[str]:
         """Nodes in service that have no batch."""
         return frozenset(node.id for node in self.serving.values() if node.state is not NodeState.BUSY)
@@ -228,7 +246,7 @@ class Backlog:
         return self._slowest[model]
 
     def _change_nodes(
-        self, change: NodesChanged | NodeMoved | SpeedMeasured | LoadMeasured | ImageRendered
+        self, change: NodesChanged | NodeMoved | SpeedMeasured | LoadMeasured | ImageRendered | ImageTimed
     ) -> None:
         match change:
             case NodesChanged(nodes):
@@ -245,6 +263,9 @@ class Backlog:
             case ImageRendered(node_id, model, rendering):
                 known = self.records.get(node_id, {})
                 self.records[node_id] = {**known, model: noted(known.get(model), rendering)}
+            case ImageTimed(node_id, size, forwards, seconds):
+                curves = self.curves.get(node_id, {})
+                self.curves[node_id] = {**curves, size: timed(curves.get(size), forwards, seconds)}
 
     def _know(self, node: Member) -> None:
         before = self.node(node.id)
@@ -259,6 +280,7 @@ class Backlog:
         if before is None or before.card != node.card or (node.serves and not before.serves):
             # Its owner may have changed what slowed it down.
             self.records.pop(node.id, None)
+            self.curves.pop(node.id, None)
         if before is None or before.speeds != node.speeds:
             for model in {*node.speeds, *(before.speeds if before else ())}:
                 self._slowest.pop(model, None)
@@ -422,6 +444,7 @@ class Backlog:
         if batch is not None:
             self.running[node_id] = batch
             self._use(batch.work_key, 1)
+            self._batches[batch.job_id] += 1
         if batch is not None and batch.duplicates is not None:
             self.duplicating.add(node_id)
             self.copies.pop(node_id, None)
@@ -429,6 +452,9 @@ class Backlog:
             self.duplicating.discard(node_id)
         if before is not None:
             self._use(before.work_key, -1)
+            self._batches[before.job_id] -= 1
+            if not self._batches[before.job_id]:
+                del self._batches[before.job_id]
 
     def _serve(self, job_id: str, seconds: float) -> None:
         """A job has had so much work more."""

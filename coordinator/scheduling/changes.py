@@ -141,6 +141,17 @@ class ImageRendered(NamedTuple):
     rendering: RenderedImage
 
 
+class ImageTimed(NamedTuple):
+    """What an image took in a pass of a known size."""
+
+    node_id: str
+    size: Size
+    #: Simultaneous denoiser runs of the pass.
+    forwards: int
+    #: Seconds per megapixel-forward, without the encoding of its text.
+    seconds: float
+
+
 class PassLimited(NamedTuple):
     """Cards of a type take at most so many images of a work key in one pass."""
 
@@ -195,6 +206,7 @@ Change = (
     | SpeedMeasured
     | LoadMeasured
     | ImageRendered
+    | ImageTimed
     | PassLimited
     | PassMeasured
     | RecipeTimed

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from common.cost import expected_cost
 from common.settings import Money
 from common.states import NodeState
+from coordinator.estimate.passes import images_worth
 from coordinator.scheduling.backlog import Backlog
 from coordinator.scheduling.horizon import Outlook
 from coordinator.scheduling.member import Member
@@ -157,6 +158,7 @@ def option_for(member: Member, line: Line, images: int, backlog: Backlog, now: f
     takers = backlog.peers.number(backlog.reach(job.lane, line))
     speed = member.speeds.get(work.model)
     pace = expected_pace(member, work.model, placement, backlog)
+    curve = backlog.curves.get(member.id, {}).get(work.size)
     return Option(
         job_id=job_id,
         work_key=key,
@@ -169,7 +171,8 @@ def option_for(member: Member, line: Line, images: int, backlog: Backlog, now: f
         submitted_at=job.submitted_at,
         images=images,
         image_s=speed and speed * work.amount,
-        pass_size=placement.pass_size,
+        pass_size=images_worth(placement.pass_size, work.forwards, curve),
+        shared=backlog.has_others(job_id),
         loaded=member.has_loaded(work),
         model_loaded=member.loaded[0] == work.model,
         takers=takers + (not member.serves),

@@ -19,6 +19,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
+from coordinator.estimate.passes import PASS_S, images_in_time
 from coordinator.scheduling.horizon import Outlook
 
 #: Batches by which a job or owner may be ahead of another before a node replaces its loaded model.
@@ -28,7 +29,10 @@ _SLACK = 1 / 60
 #: Share of the time until the end of a job that a batch takes near the end, and of a batch that it takes at
 #: least: the lower, the better nodes finish together, and the more often they change batches. Batches that it
 #: takes as long as the end is far: each costs a claim and preparations, and trims keep the choice open.
-_REST, _SHORTEST, _LONGEST = 0.7, 1 / 4, 3
+_REST, _SHORTEST, _LONGEST, _LONGEST_SHARED = 0.85, 1 / 4, 4, 3
+#: Seconds of a pass while other jobs are open, whose turn waits for its end, or the end of its own job is
+#: near; and the share of the time until that end otherwise.
+_SHORT_PASS_S, _PASS_REST = 50.0, 0.3
 #: Share of an image's time that nodes of a kind must still have for a model to be preferred.
 _LEAST_SHARE = 0.5
 #: Maximum images of a batch, regardless of speed: a lease is one message, and its end one commit.
@@ -55,8 +59,10 @@ class Option:
     images: int
     #: Measured seconds per image on this node; None without a measurement.
     image_s: float | None
-    #: Maximum images of one pass.
+    #: Images of one pass at the most: those that fit and are worth it.
     pass_size: int
+    #: Whether anything waits or is rendered for other jobs.
+    shared: bool
     #: Whether the node has model and LoRAs loaded.
     loaded: bool
     #: Whether it has the model loaded, with whatever LoRAs.
@@ -78,6 +84,8 @@ class Option:
 class Selection:
     option: Option
     images: int
+    #: Images of each pass.
+    pass_size: int
 
 
 #: Without a horizon no job has an expected end.
@@ -131,8 +139,8 @@ def choose(
     without it, the options are all.
 
     >>> small = Option(job_id="a", work_key="w", model="m", amount=1, owner="me", priority=50, owner_s=0,
-    ...     service_s=0, submitted_at=0, images=9, image_s=10.0, pass_size=4, loaded=False,
-    ...     model_loaded=False, takers=2)
+    ...     service_s=0, submitted_at=0, images=9, image_s=10.0, pass_size=4, shared=False,
+    ...     loaded=False, model_loaded=False, takers=2)
     >>> choose([small], batch_s=120).images
     4
     """
@@ -144,7 +152,9 @@ def choose(
     owners = _alike(options, lambda option: (-option.priority, option.owner))
     theirs = min(owners, key=lambda some: _owner_rank(some, batch_s))
     option = min(_next_job(theirs, batch_s), key=lambda one: _work_rank(one, outlook))
-    return Selection(option=option, images=_amount(option, left_s or _left(options), batch_s, outlook))
+    pass_size = _pass_size(option, outlook)
+    images = _amount(option, pass_size, left_s or _left(options), batch_s, outlook)
+    return Selection(option=option, images=images, pass_size=pass_size)
 
 
 def refusal(lane: str, reasons: Mapping[str, int]) -> str:
@@ -191,7 +201,17 @@ def _left(options: Sequence[Option]) -> Callable[[float], float]:
     return lambda image_s: sum(one.images * (one.image_s or image_s) for one in options)
 
 
-def _amount(option: Option, left_s: Callable[[float], float], batch_s: float, outlook: Outlook) -> int:
+def _pass_size(option: Option, outlook: Outlook) -> int:
+    """Images of a pass: those that are worth it, in the time that it may take."""
+    image_s = option.image_s if option.image_s is not None else option.expected_s
+    span_s = outlook.span_s(option.job_id) if option.takers > 1 else inf
+    long_s = 0.0 if option.shared else min(PASS_S, span_s * _PASS_REST)
+    return images_in_time(option.pass_size, image_s, max(long_s, _SHORT_PASS_S))
+
+
+def _amount(
+    option: Option, pass_size: int, left_s: Callable[[float], float], batch_s: float, outlook: Outlook
+) -> int:
     """Images for `batch_s` seconds, in whole passes; fewer at the end, so that all nodes finish together."""
     most = min(option.images, MOST_IMAGES)
     # A node that is alone takes all, whenever that ends.
@@ -202,14 +222,15 @@ def _amount(option: Option, left_s: Callable[[float], float], batch_s: float, ou
         # All nodes together end a short job.
         room_s = min(room_s, max(own_s, batch_s * _SHORTEST / 2))
     image_s = option.image_s if option.image_s is not None else option.expected_s
-    if image_s and room_s / image_s < option.pass_size:
+    if image_s and room_s / image_s < pass_size:
         # A whole pass would end too late.
         return min(most, max(1, int(room_s / image_s)))
     if option.image_s is None or option.image_s == 0:
         # The first pass measures this node; an estimate could be wrong by a factor of ten.
-        return min(most, option.pass_size)
+        return min(most, pass_size)
     if span_s < inf:
-        length_s = min(batch_s * _LONGEST, max(span_s * _REST, batch_s * _SHORTEST), room_s)
+        longest = _LONGEST_SHARED if option.shared else _LONGEST
+        length_s = min(batch_s * longest, max(span_s * _REST, batch_s * _SHORTEST), room_s)
         images = length_s / option.image_s
     else:
         # Half of a fair share leaves work to faster nodes at the end.
@@ -217,4 +238,4 @@ def _amount(option: Option, left_s: Callable[[float], float], batch_s: float, ou
         images = min(batch_s, share_s) / option.image_s
     if images >= most:
         return most
-    return min(most, max(1, int(images / option.pass_size)) * option.pass_size)
+    return min(most, max(1, int(images / pass_size)) * pass_size)

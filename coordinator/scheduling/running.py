@@ -29,7 +29,7 @@ _AT_MOST = 100
 #: Share of a batch's usual length within which a short job is done soon enough.
 _SOON = 1 / 6
 #: Batches after which a work may end by itself, and still be short if nodes make way for it.
-_NEARLY_SHORT = 3
+_NEARLY_SHORT = 6
 #: By how much a short job may take longer, so that fewer nodes make way for it.
 _LEEWAY = 1.05
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.parts import NODE, Parts, farm_of_parts
+from tests.faults.target import TIMING
 from tests.faults.trial import Trial, farm_at_work
 from tests.servers import ValkeyServer
 
@@ -23,7 +24,9 @@ _IN_ORDER = {"finished", "released"}
 @pytest.fixture
 def parts(tmp_path: Path, own_valkey: ValkeyServer) -> Iterator[Parts]:
     """A farm at work, of processes that nobody supervises."""
-    with farm_of_parts(tmp_path, own_valkey.url) as parts:
+    # So long a lease that none expires while the machine is busy: what ends a batch is the signal.
+    timing = TIMING.model_copy(update={"lease_s": 120.0})
+    with farm_of_parts(tmp_path, own_valkey.url, timing=timing) as parts:
         parts.coordinator(_COORDINATOR)
         parts.until_it_answers(_COORDINATOR, 200)
         parts.workers()

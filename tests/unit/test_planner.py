@@ -27,6 +27,7 @@ def option(job: str = "a", work: str = "w", **fields: Any) -> Option:
         "images": 1000,
         "image_s": 1.0,
         "pass_size": 4,
+        "shared": False,
         "loaded": False,
         "model_loaded": fields.get("loaded", False),
         "takers": 1,
@@ -109,7 +110,29 @@ def test_a_batch_is_about_as_long_as_asked_in_whole_passes() -> None:
 
 
 def test_a_batch_is_one_pass_where_that_takes_longer_than_asked() -> None:
-    assert amount(option(image_s=500.0)) == 4
+    assert amount(option(image_s=500.0)) == 1
+
+
+@pytest.mark.parametrize(
+    ("image_s", "ends_in_s", "shared", "images"),
+    [
+        # Of two minutes at most.
+        (30.0, 1000.0, False, 4),
+        (31.0, 1000.0, False, 3),
+        (None, 1000.0, False, 6),
+        (500.0, 1000.0, False, 1),
+        # Of less while others wait for its end, and near the end of its job.
+        (12.0, 1000.0, True, 4),
+        (12.0, 150.0, False, 6),
+        (12.0, 50.0, False, 4),
+        (1.0, 1000.0, True, 8),
+    ],
+)
+def test_a_pass_ends_soon_enough(image_s: float | None, ends_in_s: float, shared: bool, images: int) -> None:
+    one = option(image_s=image_s, expected_s=20.0, pass_size=8, takers=2, shared=shared)
+    choice = choose([one], batch_s=BATCH_S, outlook=outlook(ends_in_s))
+    assert choice is not None
+    assert choice.pass_size == images
 
 
 def test_a_batch_has_an_end_however_fast_a_node_says_that_it_is() -> None:
@@ -180,10 +203,18 @@ def test_a_job_that_the_horizon_does_not_know_waits_for_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ends_in_s", "images"), [(1000.0, 360), (240.0, 168), (160.0, 112), (60.0, 40), (20.0, 20)]
+    ("ends_in_s", "shared", "images"),
+    [
+        (1000.0, False, 480),
+        (1000.0, True, 360),
+        (240.0, False, 204),
+        (160.0, True, 136),
+        (60.0, False, 48),
+        (20.0, True, 20),
+    ],
 )
-def test_batches_get_shorter_towards_the_end_of_a_job(ends_in_s: float, images: int) -> None:
-    choice = choose([option(takers=2)], batch_s=BATCH_S, outlook=outlook(ends_in_s))
+def test_batches_get_shorter_towards_the_end_of_a_job(ends_in_s: float, shared: bool, images: int) -> None:
+    choice = choose([option(takers=2, shared=shared)], batch_s=BATCH_S, outlook=outlook(ends_in_s))
     alone = choose([option(takers=1)], batch_s=BATCH_S, outlook=outlook(ends_in_s))
     assert choice is not None
     assert alone is not None
@@ -223,6 +254,7 @@ options = st.builds(
     image_s=st.none() | st.floats(0, 5000),
     pass_size=st.integers(1, 12),
     takers=st.integers(1, 80),
+    shared=st.booleans(),
     loaded=st.booleans(),
     service_s=st.floats(0, 1e6),
 )
@@ -234,7 +266,8 @@ def test_a_choice_is_an_option_with_at_least_a_pass_and_no_more_than_waits(found
 
     assert choice is not None
     assert choice.option in found
-    assert min(choice.option.pass_size, choice.option.images) <= choice.images <= choice.option.images
+    assert choice.pass_size <= choice.option.pass_size
+    assert min(choice.pass_size, choice.option.images) <= choice.images <= choice.option.images
 
 
 @given(st.lists(options, min_size=1, max_size=9))
@@ -242,7 +275,7 @@ def test_a_batch_never_takes_longer_than_asked_unless_it_is_one_pass(found: list
     choice = choose(found, batch_s=BATCH_S)
 
     assert choice is not None
-    if choice.images > choice.option.pass_size:
+    if choice.images > choice.pass_size:
         assert choice.option.image_s is not None
         assert choice.images * choice.option.image_s <= BATCH_S * (1 + 1e-9)
 

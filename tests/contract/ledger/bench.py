@@ -219,7 +219,12 @@ class Bench:
         return Holder(self, self.ledger.join(Join(**given | fields)))
 
     def deliver(
-        self, lease: Lease, index: int = 0, spent: Spent | None = None, peak_bytes: int | None = None
+        self,
+        lease: Lease,
+        index: int = 0,
+        spent: Spent | None = None,
+        peak_bytes: int | None = None,
+        pass_size: int = 1,
     ) -> Reported:
         report = Report(
             token=lease.token,
@@ -229,6 +234,7 @@ class Bench:
             size=100,
             spent=spent or work(2.0, 100.0),
             peak_bytes=peak_bytes,
+            fingerprint={"pass": pass_size},
         )
         return self.report(lease, report)
 

@@ -27,7 +27,7 @@ def look(bench: Bench) -> LookAhead:
 def measured(bench: Bench, name: str, image_s: float, vram_gib: int = 8) -> Holder:
     """A node that is known to take so long for an image."""
     node = bench.join(name, vram_gib)
-    bench.submit(placed(2, first=(1 + next(bench.numbers)) * 1000))
+    bench.submit(placed(1, first=(1 + next(bench.numbers)) * 1000))
     bench.finish(node.lease(), work(image_s))
     return node
 

@@ -7,14 +7,14 @@ import pytest
 from common.catalog import load_catalog
 from common.errors import Gone
 from common.fit import Fit, Seen, fit, peak_bytes, peak_limit
-from common.messages import CardFacts, Lease, Measurements, RecipePace, Report
+from common.messages import CardFacts, Lease, Measurements, RecipePace
 from common.nodes import Card
 from common.shot import Shot
 from common.work import work_of
 from coordinator.ledger import PlacedShot
 from coordinator.ledger.measurements import CEILING_S
 from coordinator.scheduling.placing import Placement, placing
-from tests.contract.ledger.bench import SHA, Bench, Holder, card, placed, planned, work
+from tests.contract.ledger.bench import Bench, Holder, card, placed, planned, work
 from tests.shots import shot_of
 
 #: Passes of the two recipes of `roomy_first`.
@@ -134,18 +134,9 @@ def real(bench: Bench) -> Bench:
 
 def _deliver_all(bench: Bench, lease: Lease, held: int) -> None:
     """Deliver and store it in one pass, of which the card tells what it held."""
-    for index, one in enumerate(lease.shots):
-        report = Report(
-            token=lease.token,
-            shot_id=one.id,
-            outcome="delivered",
-            sha256=SHA,
-            size=100,
-            spent=work(1.0),
-            peak_bytes=held,
-            fingerprint={"pass": len(lease.shots)},
-        )
-        bench.store(bench.report(lease, report).attempt_id)
+    for index in range(len(lease.shots)):
+        report = bench.deliver(lease, index, peak_bytes=held, pass_size=len(lease.shots))
+        bench.store(report.attempt_id)
         assert index < lease.pass_size
     bench.close(lease)
 
