@@ -32,7 +32,7 @@ from coordinator.scheduling.foresight import Foreseen, Foresight
 from coordinator.scheduling.horizon import FRESH_S
 from coordinator.scheduling.member import Member
 from coordinator.scheduling.offers import expected_seconds, option_for
-from coordinator.scheduling.planner import Option, Selection
+from coordinator.scheduling.planner import Selection
 from coordinator.scheduling.running import Copy, RunningBatch
 from coordinator.scheduling.shortlist import next_work
 from coordinator.scheduling.survey import survey
@@ -197,7 +197,8 @@ class Driver:
             if choice := next_work(node, lane, self.backlog, _RATES, now, self._batch_s):
                 lines = self._lines(node, choice)
                 min_class, images = max(line.min_class for line in lines), sum(lines.values())
-                assigned = self._begin(node, choice.option, min_class, images, now)
+                choice = replace(choice, images=images)
+                assigned = self._begin(node, choice, min_class, now)
                 self.backlog.apply(ShotsTaken(lines))
                 return assigned
         return None
@@ -209,7 +210,9 @@ class Driver:
             if batch.id == copy.batch_id:
                 line = Line(batch.job_id, batch.work_key, batch.min_class)
                 option = option_for(node, line, min(copy.images, batch.in_pass), self.backlog, now)
-                return self._begin(node, option, batch.min_class, option.images, now, duplicates=batch.id)
+                at_once = min(option.pass_size, option.images)
+                choice = Selection(option=option, images=option.images, pass_size=at_once)
+                return self._begin(node, choice, batch.min_class, now, duplicates=batch.id)
         return None
 
     def _lines(self, node: Member, choice: Selection) -> Amounts:
@@ -225,27 +228,22 @@ class Driver:
         return lines
 
     def _begin(
-        self,
-        node: Member,
-        option: Option,
-        min_class: int,
-        images: int,
-        now: float,
-        duplicates: str | None = None,
+        self, node: Member, choice: Selection, min_class: int, now: float, duplicates: str | None = None
     ) -> Assignment:
+        option = choice.option
         batch = RunningBatch(
             id=f"{next(self._numbers):09}",
             job_id=option.job_id,
             work_key=option.work_key,
             min_class=min_class,
-            left=images,
-            pass_size=option.pass_size,
+            left=choice.images,
+            pass_size=choice.pass_size,
             since=now + option.load_s,
             image_s=option.expected_s,
             loads_model=not option.model_loaded,
             duplicates=duplicates,
         )
-        self.backlog.apply(BatchLeased(node.id, batch, expected_seconds(option, images), now, 0.0))
+        self.backlog.apply(BatchLeased(node.id, batch, expected_seconds(option, choice.images), now, 0.0))
         busy = replace(node, state=NodeState.BUSY, loaded=self._work_of(batch).loads)
         self.backlog.apply(NodesChanged({node.id: busy}))
         self._parked.pop(node.id, None)

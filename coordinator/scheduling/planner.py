@@ -29,10 +29,10 @@ _SLACK = 1 / 60
 #: Share of the time until the end of a job that a batch takes near the end, and of a batch that it takes at
 #: least: the lower, the better nodes finish together, and the more often they change batches. Batches that it
 #: takes as long as the end is far: each costs a claim and preparations, and trims keep the choice open.
-_REST, _SHORTEST, _LONGEST, _LONGEST_SHARED = 0.85, 1 / 4, 4, 3
+_REST, _SHORTEST, _LONGEST, _LONGEST_SHARED = 0.85, 1 / 4, 4, 2
 #: Seconds of a pass while other jobs are open, whose turn waits for its end, or the end of its own job is
 #: near; and the share of the time until that end otherwise.
-_SHORT_PASS_S, _PASS_REST = 50.0, 0.3
+_SHORT_PASS_S, _PASS_REST = 50.0, 0.4
 #: Share of an image's time that nodes of a kind must still have for a model to be preferred.
 _LEAST_SHARE = 0.5
 #: Maximum images of a batch, regardless of speed: a lease is one message, and its end one commit.

@@ -27,8 +27,6 @@ from coordinator.scheduling.placing import Placement
 from coordinator.scheduling.work import Line, OpenJob, WorkSample
 
 BATCH_S = 120.0
-#: Seconds of a pass at most; the farm itself takes the largest pass that fits the card.
-_PASS_S = 90.0
 #: Seconds between two looks ahead.
 _EVERY_S = 1.0
 _LANE = "public"
@@ -55,6 +53,8 @@ class PlannerPolicy(Policy):
         #: What was duplicated, and what was delivered, by group.
         self.copied = defaultdict[int, set[int]](set)
         self.delivered = defaultdict[int, set[int]](set)
+        #: Node and model to the images of its last passes, with which it is measured.
+        self.sizes: dict[tuple[int, str], int] = {}
         #: Node to the seconds that its passes took, as a share of those of its card type.
         self.pace: dict[int, float] = {}
         self.driver = Driver(
@@ -106,7 +106,10 @@ class PlannerPolicy(Policy):
     def _speeds(self, nid: int, gpu: str) -> dict[str, float]:
         """Seconds of an image by model, by the profile of the card type and the pace of the node."""
         models = self.seeds.keys() & GPUS[gpu].perf.keys()
-        return {model: image_s(gpu, model, self.seeds[model]) * self.pace[nid] for model in sorted(models)}
+        return {model: self._image_s(nid, gpu, model) * self.pace[nid] for model in sorted(models)}
+
+    def _image_s(self, nid: int, gpu: str, model: str) -> float:
+        return image_s(gpu, model, self.seeds[model], self.sizes.get((nid, model)))
 
     def node_lost(self, t: float, nid: int) -> tuple[()]:
         order = self.busy.pop(nid, None)
@@ -155,6 +158,8 @@ class PlannerPolicy(Policy):
             once.update(items)
         order = Assign(nid, group, items, batch.pass_size, backup=twin is not None, twin=twin)
         self.orders[batch.id] = self.busy[nid] = order
+        if twin is None:
+            self.sizes[nid, group.model] = batch.pass_size
         return order
 
 
@@ -166,7 +171,7 @@ def place(shot: Shot, card: Card, seen: Seen) -> Placement | str:
         return "no room"
     return Placement(
         recipe="",
-        pass_size=pass_size(card.name, model, k),
+        pass_size=gpu.perf[model].bmax,
         pace_s=image_s(card.name, model, k),
         load_s=MODELS[model]["load"],
         start_s=gpu.perf[model].o_chunk,
@@ -174,12 +179,8 @@ def place(shot: Shot, card: Card, seen: Seen) -> Placement | str:
     )
 
 
-def image_s(gpu: str, model: str, k: int) -> float:
-    perf, size = GPUS[gpu].perf[model], pass_size(gpu, model, k)
-    return float(perf.c + perf.o_pass / size + perf.t_text * ceil(size / k) / size)
-
-
-def pass_size(gpu: str, model: str, k: int) -> int:
+def image_s(gpu: str, model: str, k: int, size: int | None = None) -> float:
+    """Seconds of an image in passes of so many, or of the most that fit."""
     perf = GPUS[gpu].perf[model]
-    most = max(1, min(perf.bmax, int(_PASS_S / perf.c)))
-    return int(most // k * k or most)
+    size = size or perf.bmax
+    return float(perf.c + perf.o_pass / size + perf.t_text * ceil(size / k) / size)

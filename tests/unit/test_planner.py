@@ -123,7 +123,7 @@ def test_a_batch_is_one_pass_where_that_takes_longer_than_asked() -> None:
         (500.0, 1000.0, False, 1),
         # Of less while others wait for its end, and near the end of its job.
         (12.0, 1000.0, True, 4),
-        (12.0, 150.0, False, 6),
+        (12.0, 150.0, False, 5),
         (12.0, 50.0, False, 4),
         (1.0, 1000.0, True, 8),
     ],
@@ -206,7 +206,7 @@ def test_a_job_that_the_horizon_does_not_know_waits_for_it() -> None:
     ("ends_in_s", "shared", "images"),
     [
         (1000.0, False, 480),
-        (1000.0, True, 360),
+        (1000.0, True, 240),
         (240.0, False, 204),
         (160.0, True, 136),
         (60.0, False, 48),
