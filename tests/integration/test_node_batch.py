@@ -52,7 +52,9 @@ def test_a_batch_of_the_model_that_the_engine_holds_loads_nothing(worker: Worker
 def test_a_batch_whose_embeddings_are_missing_is_handed_back_where_no_encoder_has_room(
     worker: Worker, farm: ScriptedFarm
 ) -> None:
-    worker.work(lease(shot(seed=1), shot(seed=2)).model_copy(update={"encodes": False}))
+    # Of a text that the engine does not know from an earlier batch.
+    shots = [shot(seed=seed, prompt="a mug that is new") for seed in (1, 2)]
+    worker.work(lease(*shots).model_copy(update={"encodes": False}))
 
     (close,) = farm.closes
     assert close.outcome == "released"
