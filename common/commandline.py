@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -15,6 +16,17 @@ from typer.core import TyperCommand, TyperGroup
 from common.errors import FarmError
 from common.terminal import err, speak_any_encoding
 from common.wording import shortened
+
+ModelFolders = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--models",
+        metavar="DIR",
+        exists=True,
+        file_okay=False,
+        help="Folder with models, and with LoRAs in DIR/loras. Repeatable.",
+    ),
+]
 
 _INTERRUPTED = 130
 #: The exception that typer raises for an invalid command line, and the base class of its usage errors.

@@ -21,7 +21,7 @@ from rich.highlighter import NullHighlighter
 from rich.logging import RichHandler
 
 from common.catalog import Catalog, build_catalog, load_catalog
-from common.commandline import Command, command_line, run_command_line
+from common.commandline import Command, ModelFolders, command_line, run_command_line
 from common.errors import FarmError
 from common.settings import Settings, load_settings
 from common.terminal import LogFormatter, err, out
@@ -43,7 +43,6 @@ from gpu_node.options import (
     Measure,
     ModelCacheFolder,
     ModelDisk,
-    Models,
     NodeName,
     Owner,
     Threads,
@@ -68,7 +67,7 @@ def run_command(
     name: NodeName = None,
     card: CardFile = None,
     gpu: Gpu = 0,
-    models: Models = None,
+    models: ModelFolders = None,
     model_cache: ModelCacheFolder = None,
     model_disk: ModelDisk = 60.0,
     lane: Lanes = None,
@@ -141,7 +140,7 @@ def doctor_command(
     name: NodeName = None,
     card: CardFile = None,
     gpu: Gpu = 0,
-    models: Models = None,
+    models: ModelFolders = None,
     model_cache: ModelCacheFolder = None,
     model_disk: ModelDisk = 60.0,
     home: Home = None,

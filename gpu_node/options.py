@@ -42,16 +42,6 @@ Gpu = Annotated[
     int,
     typer.Option("--gpu", metavar="N", min=0, help="Index of the NVIDIA card, as in nvidia-smi."),
 ]
-Models = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--models",
-        metavar="DIR",
-        exists=True,
-        file_okay=False,
-        help="Folder with models, and with LoRAs in DIR/loras. Repeatable.",
-    ),
-]
 ModelCacheFolder = Annotated[
     Path | None,
     typer.Option(

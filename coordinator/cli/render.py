@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from common.catalog import Catalog, load_catalog
 from common.catalog.compatibility import NO_UPSCALER
+from common.commandline import ModelFolders
 from common.errors import Invalid, InvalidDocument
 from common.infotext import farm_json, infotext
 from common.manifest.files import FileReader
@@ -131,16 +132,6 @@ CardFile = Annotated[
 Gpu = Annotated[
     int | None,
     typer.Option("--gpu", metavar="N", min=0, help="Index of the NVIDIA card, as in nvidia-smi."),
-]
-ModelFolders = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--models",
-        metavar="DIR",
-        exists=True,
-        file_okay=False,
-        help="Folder with models, and with LoRAs in DIR/loras. Repeatable.",
-    ),
 ]
 
 

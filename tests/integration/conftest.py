@@ -20,17 +20,31 @@ from gpu_node.agent.progress import Progress
 from gpu_node.energy import DeclaredMeter
 from gpu_node.identity import Hashes
 from gpu_node.library import Library
+from tests import farm as coordinators
 from tests.farm import RunningFarm, ScriptedNode, card
 from tests.faults.engines import with_engine
 from tests.node_process import NodeStarter
 from tests.node_worker import WATTS, Worker
 from tests.scripted_farm import ScriptedFarm, running_farm
+from tests.servers import ValkeyServer
 
 
 @pytest.fixture
 def farm() -> Iterator[ScriptedFarm]:
     with running_farm(ScriptedFarm()) as farm:
         yield farm
+
+
+@pytest.fixture(params=["directory", "s3"])
+def farm_of_each_store(
+    request: pytest.FixtureRequest, tmp_path: Path, own_valkey: ValkeyServer
+) -> Iterator[RunningFarm]:
+    """A whole coordinator with its store in a folder, and in a bucket that the tests of a run share."""
+    storage = (
+        {} if request.param == "directory" else {"storage": request.getfixturevalue("s3_server").storage}
+    )
+    with coordinators.running_farm(tmp_path, own_valkey.url, **storage) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

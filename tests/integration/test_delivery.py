@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from common.storage import MODELS
 from coordinator.background.store_cleanup import KEEP_S, clear_quarantine
 from tests.farm import DEADLINE_S, MANIFEST, RunningFarm, ScriptedNode, drawn, running_farm, until
 from tests.ingest_worker import ingest_worker
-from tests.servers import S3Server, ValkeyServer
+from tests.servers import ValkeyServer
 
 
 def counts(operator: httpx.Client, job: str) -> dict[str, int]:
@@ -41,14 +40,9 @@ def render_all(node: ScriptedNode, operator: httpx.Client, job: str, images: int
     until(lambda: counts(operator, job) == {"done": images})
 
 
-@pytest.fixture(params=["directory", "s3"])
-def farm(request: pytest.FixtureRequest, tmp_path: Path, own_valkey: ValkeyServer) -> Iterator[RunningFarm]:
-    changes = {}
-    if request.param == "s3":
-        s3: S3Server = request.getfixturevalue("s3_server")
-        changes["storage"] = s3.storage
-    with running_farm(tmp_path, own_valkey.url, **changes) as running:
-        yield running
+@pytest.fixture
+def farm(farm_of_each_store: RunningFarm) -> RunningFarm:
+    return farm_of_each_store
 
 
 def test_a_manifest_becomes_stored_images_that_say_what_they_are(
@@ -124,7 +118,7 @@ def test_a_deleted_picture_is_gone_and_its_shot_is_rendered_again_beside_it(
     assert counts(operator, job) == {"done": 3, "deleted": 1}
 
 
-@pytest.mark.parametrize("farm", ["directory"], indirect=True)
+@pytest.mark.parametrize("farm_of_each_store", ["directory"], indirect=True)
 class TestOneStore:
     """What does not depend on the kind of store."""
 

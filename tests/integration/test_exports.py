@@ -12,23 +12,17 @@ from PIL import Image
 from common.errors import NotFound, Unavailable
 from coordinator.cli.pull import pull
 from coordinator.client import FarmClient
-from tests.farm import MANIFEST, RunningFarm, ScriptedNode, running_farm
+from tests.farm import MANIFEST, RunningFarm, ScriptedNode
 from tests.ingest_worker import ingest_worker
 from tests.integration.test_delivery import render_all, submit
-from tests.servers import S3Server, ValkeyServer
 
 BANNER = "{name: banner, size: 120x40, crop: pad, background: 00ff00}"
 SIZES = f"sizes: [128x128, {{name: thumb, size: 64x64}}, {BANNER}, 2x]"
 
 
-@pytest.fixture(params=["directory", "s3"])
-def farm(request: pytest.FixtureRequest, tmp_path: Path, own_valkey: ValkeyServer) -> Iterator[RunningFarm]:
-    changes = {}
-    if request.param == "s3":
-        s3: S3Server = request.getfixturevalue("s3_server")
-        changes["storage"] = s3.storage
-    with running_farm(tmp_path, own_valkey.url, **changes) as running:
-        yield running
+@pytest.fixture
+def farm(farm_of_each_store: RunningFarm) -> RunningFarm:
+    return farm_of_each_store
 
 
 @pytest.fixture
