@@ -16,6 +16,7 @@ import pytest
 from common.cards import REFERENCE_CARDS
 from common.catalog import Catalog, load_catalog
 from common.errors import Invalid
+from common.key_messages import KeyView
 from common.messages import CardFacts
 from common.settings import Settings
 from common.views import BacklogView, NodeView, WaitingJob, WaitingLine
@@ -108,6 +109,9 @@ class _Client:
 
     def catalog(self) -> Catalog:
         return load_catalog()
+
+    def whoami(self) -> KeyView:
+        return KeyView(name="operator", id="", owner="", scopes=("admin",), lanes=None, max_priority=100)
 
     def nodes(self) -> list[NodeView]:
         facts = CardFacts(**asdict(REFERENCE_CARDS[12]))
