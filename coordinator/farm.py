@@ -337,7 +337,8 @@ class Farm:
 
     def _issued(self, stored: StoredKey, key: str) -> IssuedKey:
         self.keyring.reload()
-        return IssuedKey(key=key, **dict(stored.view))
+        (view,) = self.ledger.key_views(stored.view.name)
+        return IssuedKey(key=key, **dict(view))
 
     def limit_key(self, name: str, limits: KeyLimits, act: Act) -> KeyView:
         """Raises as `rotate_key` does."""

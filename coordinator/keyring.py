@@ -148,6 +148,8 @@ def _of_stored(stored: StoredKey) -> list[_Entry]:
         entry = replace(entry, ends_at=view.expires_at, ending=ending)
     if stored.old_digest is None or view.old_until is None:
         return [entry]
+    if view.revoked_at is not None:
+        return [entry, replace(entry, digest=stored.old_digest)]
     ending = "was replaced by `farm keys rotate`: use the new key"
     return [entry, replace(entry, digest=stored.old_digest, ends_at=view.old_until, ending=ending)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
@@ -298,7 +299,7 @@ def _print_issued(issued: IssuedKey, as_json: bool) -> None:
         print_json(issued)
         return
     err.say(_words(issued))
-    if issued.old_until is not None:
+    if issued.old_until is not None and issued.old_until > time.time():
         err.say(f"the old key is valid until {_time(issued.old_until)}")
     err.say("keep it now, it is not shown again:", style="yellow")
     out.print(issued.key)
@@ -336,7 +337,7 @@ def _state(key: KeyView) -> str:
     if key.revoked_at is not None:
         return f"revoked {_time(key.revoked_at)}"
     ends = [f"until {_time(key.expires_at)}"] if key.expires_at is not None else []
-    if key.old_until is not None:
+    if key.old_until is not None and key.old_until > time.time():
         ends.append(f"old key until {_time(key.old_until)}")
     return "; ".join(ends)
 

@@ -75,15 +75,16 @@ def rotate_key(write: Write, name: str, digest: str, rotation: Rotation) -> Stor
     old_until = write.now + rotation.grace_s
     if known.expires_at is not None:
         old_until = min(old_until, known.expires_at)
-    old = {"old_digest": known.digest, "old_until": old_until} if rotation.grace_s else {}
-    _set(write, name, **{"old_digest": None, "old_until": None} | old, digest=digest, expires_at=expires_at)
+    # Whoever still has the old key is told what became of it.
+    old = {"old_digest": known.digest, "old_until": old_until}
+    _set(write, name, **old, digest=digest, expires_at=expires_at)
     return _key(write.connection, name)
 
 
 def revoke_key(write: Write, name: str) -> StoredKey:
     """See `Ledger.revoke_key`."""
     _live(write, name)
-    _set(write, name, revoked_at=write.now, old_digest=None, old_until=None)
+    _set(write, name, revoked_at=write.now)
     return _key(write.connection, name)
 
 

@@ -97,6 +97,12 @@ def test_the_old_key_is_valid_for_its_grace() -> None:
     made.caller("Bearer new")
 
 
+def test_the_old_key_of_a_revoked_one_says_so_too() -> None:
+    made = ring(key("ana", "new", old="old", old_until=NOW + 60, revoked_at=NOW))
+    with pytest.raises(Unauthorised, match="key ana was revoked"):
+        made.caller("Bearer old")
+
+
 def test_a_revoked_key_ends_where_it_is_read_anew() -> None:
     stored = [key("ana", "secret")]
     made = Keyring({"operator": "x"}, lambda: stored, clock=Clock())

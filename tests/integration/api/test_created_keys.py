@@ -159,7 +159,8 @@ def test_a_colleague_gets_a_key_and_works_with_it(
     made = run("keys", "create", "zoe", "--owner", "studio", "--quota", "2000/day", "--max-cost", "20/month")
     assert made.out.startswith(KEY_PREFIX)
     assert made.out.strip() not in made.err
-    assert "key zoe of studio: submit, read; lane public; priority up to 50" in made.err
+    said = "key zoe of studio: submit, read; lane public; priority up to 50; 0 of 2000 images per day"
+    assert f"{said}; 0.00 EUR of 20 EUR per month" in " ".join(made.err.split())
     again = run("keys", "create", "zoe")
     assert (again.code, again.out) == (1, "")
     assert "there is a key zoe already" in again.err
