@@ -171,7 +171,7 @@ def place(shot: Shot, card: Card, seen: Seen) -> Placement | str:
         return "no room"
     return Placement(
         recipe="",
-        pass_size=gpu.perf[model].bmax,
+        pass_size=most_at_once(card.name, model, k),
         pace_s=image_s(card.name, model, k),
         load_s=MODELS[model]["load"],
         start_s=gpu.perf[model].o_chunk,
@@ -182,5 +182,11 @@ def place(shot: Shot, card: Card, seen: Seen) -> Placement | str:
 def image_s(gpu: str, model: str, k: int, size: int | None = None) -> float:
     """Seconds of an image in passes of so many, or of the most that fit."""
     perf = GPUS[gpu].perf[model]
-    size = size or perf.bmax
+    size = size or most_at_once(gpu, model, k)
     return float(perf.c + perf.o_pass / size + perf.t_text * ceil(size / k) / size)
+
+
+def most_at_once(gpu: str, model: str, k: int) -> int:
+    """Images of a pass that fit, of whole texts if there is room for one."""
+    most = int(GPUS[gpu].perf[model].bmax)
+    return most // k * k or most
