@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from common.messages import CardFacts, HeartbeatAnswer, Join
+from common.nodes import Card
 from gpu_node.agent.engine_client import EngineClient
 from gpu_node.agent.node import Node
+from gpu_node.agent.trials import Trials
+from gpu_node.measured import MeasuredRecipes
 from tests.engine_talk import shot
 from tests.node_worker import WATTS, Worker, in_background, lease
 from tests.scripted_farm import ScriptedFarm
@@ -102,14 +105,17 @@ def test_an_order_to_stop_ends_the_work_and_says_nothing_more(worker: Worker, fa
 
 
 def test_a_pass_that_outlasts_the_nodes_stop_is_given_up_and_handed_back(
-    worker: Worker, farm: ScriptedFarm, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, farm: ScriptedFarm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("gpu_node.agent.node.LAST_PASS_S", 0.1)
     monkeypatch.setattr("celery.worker.state.should_stop", None)
-    card = CardFacts(name="card", backend="cpu", vram_bytes=1, usable_bytes=1, ram_bytes=1)
+    memory = {"vram_bytes": 1, "usable_bytes": 1, "ram_bytes": 1}
+    facts, card = CardFacts(name="card", backend="cpu", **memory), Card(name="card", backend="cpu", **memory)
     thread = in_background(lambda: worker.work(lease(shot(steps=100_000))))
     farm.wait_for(lambda: any(beat.steps_done for beat in farm.heartbeats))
-    Node(worker.context, Join(name="n1", card=card), worker.progress).stop()
+    known = MeasuredRecipes(tmp_path, card, "")
+    trials = Trials(worker.context, worker.progress, card, known, budget_s=0.0)
+    Node(worker.context, Join(name="n1", card=facts), worker.progress, trials).stop()
     thread.join()
 
     assert worker.context.engine.exit_code is not None
