@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import operator
 import time
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from common.views import JobView
-from tests.faults.trial import Trial
+from tests.faults.target import TIMING
+from tests.faults.trial import Trial, farm_at_work
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +64,14 @@ def test_what_another_job_wants_is_made_although_one_is_cancelled(trial: Trial) 
     assert trial.fates()["cancelled"] > 0
 
 
-def test_what_another_job_wants_is_made_although_one_is_paused(trial: Trial) -> None:
+def test_what_another_job_wants_is_made_although_one_is_paused(tmp_path: Path) -> None:
+    # Of short batches, so that shots wait when the job is paused.
+    timing = TIMING.model_copy(update={"batch_s": TIMING.batch_s / 8})
+    with farm_at_work(tmp_path, timing=timing) as watch:
+        _pause_one(Trial(watch.target, watch))
+
+
+def _pause_one(trial: Trial) -> None:
     first, second = submit_both(trial, _MORE_THAN_ALL_NODES_TAKE_AT_ONCE)
     with trial.target.client() as client:
         client.steer_job(first, "pause")
