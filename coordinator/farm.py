@@ -14,7 +14,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from common.celeryapp import Publisher
-from common.errors import Conflict, Gone, Invalid, NotFound, TooLarge, Unavailable
+from common.errors import Conflict, Gone, Invalid, NotFound, Unavailable
 from common.fit import peak_bytes, plain_shot
 from common.key_messages import IssuedKey, KeyLimits, KeyView, NewKey, Rotation
 from common.keys import key_digest, new_key
@@ -75,8 +75,6 @@ from coordinator.pictures.exporting import exported_file, stored_export
 from coordinator.submission.submit import submit_manifest
 from coordinator.submission.tokens import Tokenizers
 
-#: Bytes: a PNG of 64 megapixels, the largest upscaled image, at its worst.
-MAX_UPLOAD = 192 * 2**20
 #: Seconds for which a model file or an export can be read by one URL.
 _FETCH_S = 3600
 
@@ -139,10 +137,7 @@ class Farm:
         return Addresses(broker=self.broker_user.place, store=f"{store.scheme}://{store.netloc}")
 
     async def grants(self, batch_id: str, wishes: Sequence[GrantRequest]) -> list[Grant]:
-        """Raises the first of what `Ledger.grants` tells of them, and TooLarge."""
-        for wish in wishes:
-            if wish.size > MAX_UPLOAD:
-                raise TooLarge(f"the upload has {wish.size} bytes; the limit is {MAX_UPLOAD}")
+        """Raises the first of what `Ledger.grants` tells of them."""
         keys = await self.uploads.put_all([(batch_id, wish) for wish in wishes])
         return [self._granted(key, wish) for key, wish in zip(keys, wishes, strict=True)]
 

@@ -120,18 +120,24 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
         ingest_queue=IngestQueue(publisher, period_s=timing.sweep_s),
         threads=threads,
         traffic=traffic,
-        embeddings=SharedEmbeddings(
-            ledger=ledger,
-            store=store,
-            catalog=farm_catalog.catalog,
-            traffic=traffic,
-            shared=settings.embeddings.shared,
-            expires_s=int(timing.upload_grant_s),
-        ),
+        embeddings=_embeddings(ledger, store, farm_catalog, traffic, settings),
         metrics=FarmCollector(ledger, publisher, traffic, currency=settings.money.currency),
         dispatcher=dispatching,
         look_ahead=_look_ahead(ledger, claims, dispatching, timing),
         loops=_loops(ledger, publisher, store, keyring, settings),
+    )
+
+
+def _embeddings(
+    ledger: Ledger, store: Store, catalog: FarmCatalog, traffic: Traffic, settings: Settings
+) -> SharedEmbeddings:
+    return SharedEmbeddings(
+        ledger=ledger,
+        store=store,
+        catalog=catalog.catalog,
+        traffic=traffic,
+        shared=settings.embeddings.shared,
+        expires_s=int(settings.timing.upload_grant_s),
     )
 
 

@@ -24,7 +24,7 @@ from common.infotext import farm_json, infotext
 from common.manifest.files import FileReader
 from common.manifest.parse import parse_manifest
 from common.rendering import Rendered, RenderOrder, RenderProgress
-from common.settings import load_settings
+from common.settings import Settings, load_settings
 from common.shot import PlannedShot, Shot
 from common.units import format_seconds, format_size
 from common.wording import visible
@@ -178,8 +178,21 @@ def render_command(
     folders = tuple(folder.absolute() for folder in (*(models or ()), *farm.model_folders))
     planned = _planned(given, number, target, load_catalog(farm.catalog_files), folders)
     part = target.with_name(f".{target.name}.part")
-    order = RenderOrder(
-        shot=planned.shot.to_dict(),
+    order = _order(farm, planned.shot, folders, part, card, gpu)
+    try:
+        with _progress() as on_progress:
+            rendered = render_apart(order, on_progress)
+        _finish(part, target, planned, rendered)
+    finally:
+        part.unlink(missing_ok=True)
+    _tell(target, planned.shot, rendered, as_json=as_json)
+
+
+def _order(
+    farm: Settings, shot: Shot, folders: tuple[Path, ...], part: Path, card: Path | None, gpu: int | None
+) -> RenderOrder:
+    return RenderOrder(
+        shot=shot.to_dict(),
         catalogs=tuple(path.absolute() for path in farm.catalog_files),
         models=folders,
         home=farm.home.absolute() / "render",
@@ -189,13 +202,6 @@ def render_command(
         gpu=gpu,
         timing=farm.timing,
     )
-    try:
-        with _progress() as on_progress:
-            rendered = render_apart(order, on_progress)
-        _finish(part, target, planned, rendered)
-    finally:
-        part.unlink(missing_ok=True)
-    _tell(target, planned.shot, rendered, as_json=as_json)
 
 
 def _target(file: Path | None, model: str, seed: int) -> Path:

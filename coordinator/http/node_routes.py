@@ -86,7 +86,7 @@ async def claim(claim: messages.Claim, request: Request, farm: TheFarm) -> messa
 
 @router.post("/batches/{batch_id}/grants", status_code=201)
 async def grant(batch_id: str, wish: messages.GrantRequest, farm: TheFarm) -> messages.Grant:
-    """Return a presigned PUT for one rendered shot. 410: the lease has ended. 422: larger than 192 MiB."""
+    """Return a presigned PUT for one rendered shot. 410: the lease has ended. 413: too large for its size."""
     (granted,) = await farm.grants(batch_id, [wish])
     return granted
 

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple, TypeVar
 from sqlalchemy import Connection, Row, Select, exists, func, or_, select
 
 from common.embeddings import encoding_versions
-from common.errors import Conflict, Gone, Invalid, NotFound, WrongToken
+from common.errors import Conflict, Gone, Invalid, NotFound, TooLarge, WrongToken
 from common.failures import MAX_ATTEMPTS, Blame, Failure, failure
 from common.messages import Ack, Close, GrantRequest, Report
+from common.shot import Shot
 from common.states import AttemptEvent, AttemptState, BatchEvent, BatchState, ShotEvent, ShotState
 from coordinator.ledger.costs import card_seconds, phase_columns, work_charge
 from coordinator.ledger.duplicates import end_beaten, give_back, in_two_batches, take_from
@@ -28,6 +29,7 @@ from coordinator.ledger.specs import quarantine_key, shot_of
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import chunks, move_attempts, move_shots
 from coordinator.ledger.trust import blame_node
+from coordinator.ledger.waiting import samples
 from coordinator.scheduling.changes import BatchAdvanced, ImageRendered, ImageTimed
 from coordinator.scheduling.member import card_of
 from coordinator.scheduling.slow_path import RenderedImage, is_comparable
@@ -61,15 +63,29 @@ def finished(connection: Connection, batch_ids: Iterable[str], closed_before: fl
     return asked - {batch_id for part in parts for batch_id in connection.scalars(part)}
 
 
+#: Bytes of the file of an image at most: for each pixel, and for its metadata. A PNG in which nothing can be
+#: compressed has three for a pixel.
+_PIXEL_BYTES, _METADATA_BYTES = 3.1, 2**20
+
+
+def upload_limit(shot: Shot) -> int:
+    """Bytes of the file of an image at most."""
+    width, height = shot.final_size
+    return int(width * height * _PIXEL_BYTES) + _METADATA_BYTES
+
+
 def granted_keys(connection: Connection, requests: Sequence[tuple[str, GrantRequest]]) -> list[str]:
     """The keys of all requests, or the error of the first invalid one. See `Ledger.grants`."""
     found = _attempts(connection, requests)
+    known = samples(connection, {attempt.work_key for attempt in found})
     for attempt, (batch_id, request) in zip(found, requests, strict=True):
         _must_be_leased(batch_id, attempt.batch_state, attempt.outcome)
         if attempt.state != AttemptState.RUNNING:
             raise Conflict(
                 f"shot {request.shot_id[:12]} of batch {batch_id} is {attempt.state} and needs no upload"
             )
+        if request.size > (limit := upload_limit(known[attempt.work_key].shot)):
+            raise TooLarge(f"the upload has {request.size} bytes; the limit for its image is {limit}")
     return [quarantine_key(batch_id, request.shot_id, request.sha256) for batch_id, request in requests]
 
 

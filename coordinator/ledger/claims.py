@@ -29,7 +29,7 @@ from coordinator.scheduling.member import Member
 from coordinator.scheduling.offers import affordable, expected_seconds, offer, option_for, reservation
 from coordinator.scheduling.peers import Reach
 from coordinator.scheduling.placing import Placement
-from coordinator.scheduling.planner import Selection, refusal
+from coordinator.scheduling.planner import Option, Selection, refusal
 from coordinator.scheduling.running import RunningBatch
 from coordinator.scheduling.shortlist import next_work
 from coordinator.scheduling.work import Line, Lot
@@ -243,18 +243,7 @@ def _grant(
     begun = [_attempt(batch, place, attempt, shot) for place, (attempt, shot, _) in enumerate(ordered)]
     write.connection.execute(insert(attempts), begun)
     tally_lease(write.sums, batch, len(rows))
-    running = RunningBatch(
-        id=batch["id"],
-        job_id=option.job_id,
-        work_key=option.work_key,
-        min_class=max(row.min_class for row in rows),
-        left=len(rows),
-        pass_size=choice.pass_size,
-        since=write.now + option.load_s,
-        image_s=option.expected_s,
-        loads_model=not option.model_loaded,
-        duplicates=duplicates,
-    )
+    running = _running(write, batch, option, rows)
     seconds = expected_seconds(option, len(rows))
     # First, so that the backlog does not forget the work when its last shots are taken.
     write.changes.append(BatchLeased(member.id, running, seconds, write.now, estimate))
@@ -263,6 +252,23 @@ def _grant(
         move_shots(write, ids, ShotState.WAITING, ShotEvent.CLAIMED, detail=str(batch["id"]))
     move_node(write, member.id, member.state, NodeEvent.LEASED, detail=str(batch["id"]))
     return _lease(batch, ordered)
+
+
+def _running(
+    write: Write, batch: Mapping[str, Any], option: Option, rows: Sequence[Row[Any]]
+) -> RunningBatch:
+    return RunningBatch(
+        id=batch["id"],
+        job_id=option.job_id,
+        work_key=option.work_key,
+        min_class=max(row.min_class for row in rows),
+        left=len(rows),
+        pass_size=batch["pass_size"],
+        since=write.now + option.load_s,
+        image_s=option.expected_s,
+        loads_model=not option.model_loaded,
+        duplicates=batch["duplicates"],
+    )
 
 
 def _attempt(batch: dict[str, Any], place: int, attempt_id: str, shot_id: str) -> dict[str, Any]:

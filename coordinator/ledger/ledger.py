@@ -485,7 +485,8 @@ class Ledger:
     def grants(self, requests: Sequence[tuple[str, GrantRequest]]) -> list[str | FarmError]:
         """The quarantine keys to which shots of batches may be uploaded, many in one read.
 
-        Errors per request: Gone if the lease has ended, Conflict if the shot is not running.
+        Errors per request: Gone if the lease has ended, Conflict if the shot is not running, TooLarge if no
+        image of its size has so many bytes.
         """
         with self._transactions.read() as connection:
             return all_or_each(partial(batches.granted_keys, connection), requests)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, Row, delete, select
 
 from common.fit import Peak, Seen
 from common.nodes import Card
@@ -186,29 +186,8 @@ def memory_views(connection: Connection, card_type: str | None = None) -> list[M
         measured = measured.where(peaks.c.card_type == card_type)
         timed = timed.where(paces.c.card_type == card_type)
         ran_out = ran_out.where(ceilings.c.card_type == card_type)
-    found = [
-        MemoryView(
-            card=row.card_type,
-            model=row.model,
-            recipe=row.recipe,
-            width=row.width,
-            height=row.height,
-            forwards=row.forwards,
-            peak_bytes=row.bytes,
-        )
-        for row in connection.execute(measured)
-    ]
-    found += [
-        MemoryView(
-            card=row.card_type,
-            model=row.model,
-            recipe=row.recipe,
-            width=row.width,
-            height=row.height,
-            pace_s=row.seconds,
-        )
-        for row in connection.execute(timed)
-    ]
+    found = [_view(row, forwards=row.forwards, peak_bytes=row.bytes) for row in connection.execute(measured)]
+    found += [_view(row, pace_s=row.seconds) for row in connection.execute(timed)]
     for row in connection.execute(ran_out.order_by(ceilings.c.card_type, ceilings.c.recipe)):
         shot = shot_of(row.sample)
         found.append(
@@ -224,6 +203,12 @@ def memory_views(connection: Connection, card_type: str | None = None) -> list[M
             )
         )
     return found
+
+
+def _view(row: Row[Any], **measured: float) -> MemoryView:
+    """What was measured of a type of card, model, recipe and size."""
+    of = {name: getattr(row, name) for name in ("model", "recipe", "width", "height")}
+    return MemoryView(card=row.card_type, **of, **measured)
 
 
 def _sample(write: Write, work_key: str) -> WorkSample:

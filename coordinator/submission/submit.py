@@ -13,7 +13,7 @@ from common.embeddings import texts_key
 from common.errors import Conflict, Invalid, NotGranted, OverBudget, OverQuota
 from common.fit import Misfit, smallest_class
 from common.manifest.model import Manifest
-from common.manifest.parse import parse_manifest
+from common.manifest.parse import ParsedManifest, parse_manifest
 from common.scopes import Caller
 from common.settings import Money
 from common.shot import PlannedShot, Shot
@@ -22,7 +22,7 @@ from common.views import Submit, Submitted
 from common.wording import listed
 from common.work import Work, work_of
 from coordinator.estimate import Station, estimate
-from coordinator.expand import expand
+from coordinator.expand import Expansion, expand
 from coordinator.explain.wording import misfits
 from coordinator.ledger import Act, Ledger, NewJob, PlacedShot, Room
 from coordinator.submission.shot_checks import ShotChecks
@@ -52,18 +52,7 @@ def submit_manifest(
     parsed = parse_manifest(submission.manifest, source=submission.source, files=None, catalog=catalog)
     manifest = parsed.manifest
     _check_grants(manifest, caller)
-    shots = expand(parsed, catalog, random_seed=submission.random_seed)
-    if submission.expected is not None and submission.expected != len(shots):
-        raise Conflict(
-            f"{submission.source} has {len(shots)} images on this farm, "
-            f"but {submission.expected} were planned: "
-            "plan it again with the catalog of the farm"
-        )
-    _refuse_unknown_identity(shots.unidentified)
-    checks = ShotChecks(shots, tokenizers)
-    for _ in checks.passing():
-        pass
-    checks.raise_any()
+    shots = _checked_shots(parsed, submission, catalog, tokenizers)
     limit = manifest.limits.max_cost
     _refuse_over_budget(shots, limit, catalog, money)
     ordered = _not_stored(shots, ledger) if caller.key else []
@@ -95,6 +84,25 @@ def submit_manifest(
         misfits=misfits(submitted.misfits),
         random_seed=job.random_seed,
     )
+
+
+def _checked_shots(
+    parsed: ParsedManifest, submission: Submit, catalog: Catalog, tokenizers: Tokenizers
+) -> Expansion:
+    """The shots of a manifest. Raises as `submit_manifest` does for what is wrong with them."""
+    shots = expand(parsed, catalog, random_seed=submission.random_seed)
+    if submission.expected is not None and submission.expected != len(shots):
+        raise Conflict(
+            f"{submission.source} has {len(shots)} images on this farm, "
+            f"but {submission.expected} were planned: "
+            "plan it again with the catalog of the farm"
+        )
+    _refuse_unknown_identity(shots.unidentified)
+    checks = ShotChecks(shots, tokenizers)
+    for _ in checks.passing():
+        pass
+    checks.raise_any()
+    return shots
 
 
 def _owner(wanted: str | None, caller: Caller) -> str:

@@ -17,8 +17,9 @@ from PIL import Image
 
 from common.infotext import SHOT_TAG
 from common.messages import Grant, GrantRequest, Lease, LeasedShot, Report
+from common.shot import Shot
 from common.storage.directory import DirectoryStore
-from coordinator.farm import MAX_UPLOAD
+from coordinator.ledger.batches import upload_limit
 from tests.farm import DEADLINE_S, MANIFEST, RunningFarm, ScriptedNode, drawn, running_farm, until
 from tests.ingest_worker import ingest_worker
 from tests.scrape import counted, refusals
@@ -167,17 +168,18 @@ def test_an_upload_that_is_too_large_is_refused_before_it_is_granted(
     farm: RunningFarm, liar: ScriptedNode, honest: ScriptedNode, operator: httpx.Client, job: str
 ):
     lease = liar.lease()
+    limit = upload_limit(Shot.from_dict(lease.shots[0].spec))
     wish = GrantRequest(
         token=lease.token,
         shot_id=lease.shots[0].id,
         sha256="0" * 64,
-        size=MAX_UPLOAD + 1,
+        size=limit + 1,
         content_type="image/png",
     )
     with refusals(farm, too_large=1):
         answer = liar.http.post(f"/v1/batches/{lease.batch_id}/grants", json=wish.model_dump())
     assert answer.status_code == 413
-    assert f"the limit is {MAX_UPLOAD}" in answer.json()["error"]
+    assert f"the limit for its image is {limit}" in answer.json()["error"]
     liar.close(lease)
     finish(farm, honest, operator, job)
 
