@@ -39,7 +39,7 @@ from common.nodes import Terms
 from common.settings import Keys, Settings, Storage, Timing
 from common.units import GIB
 from coordinator.farm import Farm
-from coordinator.ledger import Candidate, Replaced, open_engine
+from coordinator.ledger import Candidate, Lead, Replaced, open_engine
 from coordinator.service import FarmServer, build_farm, listen, serve
 from tests import waiting
 
@@ -105,10 +105,9 @@ def running_farm(folder: Path, broker_url: str, **changes: Any) -> Iterator[Runn
         "storage": Storage(url=f"file:{folder / 'pictures'}"),
     }
     settings = Settings(**given | changes)
+    lead = _lead(settings)
     listener = listen(settings)
     settings = settings.model_copy(update={"port": listener.getsockname()[1]})
-    lead = Candidate(open_engine(settings.database), settings.instance_name, patience=1).look()
-    assert lead is not None
     farm = build_farm(settings, lead)
     server = FarmServer(farm)
     thread = threading.Thread(target=_serve, args=(farm, server, listener), name="coordinator")
@@ -122,6 +121,14 @@ def running_farm(folder: Path, broker_url: str, **changes: Any) -> Iterator[Runn
         thread.join(DEADLINE_S)
         assert not thread.is_alive()
         lead.engine.dispose()
+
+
+def _lead(settings: Settings) -> Lead:
+    """Take the lead, also from a farm that leads as the same instance and shows its life meanwhile."""
+    candidate = Candidate(open_engine(settings.database), settings.instance_name, patience=1)
+    lead = waiting.until(candidate.look)
+    assert lead is not None
+    return lead
 
 
 def _serve(farm: Farm, server: FarmServer, listener: socket.socket) -> None:
