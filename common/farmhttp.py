@@ -75,6 +75,9 @@ class FarmHttp:
     ) -> _T:
         return self._read(kind, path, self.send("POST", path, body, timeout_s))
 
+    def delete(self, kind: type[_T], path: str) -> _T:
+        return self._read(kind, path, self.send("DELETE", path))
+
     def send(
         self, method: str, path: str, body: BaseModel | None = None, timeout_s: float | None = None
     ) -> bytes:

@@ -54,6 +54,8 @@ class Timing(Section):
     upload_grant_s: Positive = 600
     #: Target duration of a batch.
     batch_s: Positive = 120
+    #: An event stream ends after this long; its watcher reconnects and misses nothing.
+    stream_s: Positive = 300
     #: A standby takes over after the leader has shown no sign of life for this long.
     leader_s: Positive = 10
     #: A node may run its self-test after this long in quarantine.
@@ -99,6 +101,13 @@ class Embeddings(Section):
     shared: bool = True
     #: Hours for which the store keeps an embedding.
     keep_hours: Positive = 24
+
+
+class Webhooks(Section):
+    """Addresses that are told of events."""
+
+    #: Whether they may be in a private network or on this machine.
+    private_addresses: bool = False
 
 
 class Storage(Section):
@@ -167,6 +176,7 @@ class Settings(Section):
     timing: Timing = Timing()
     retention: Retention = Retention()
     embeddings: Embeddings = Embeddings()
+    webhooks: Webhooks = Webhooks()
     money: Money = Money()
     storage: Storage = Storage()
     keys: Keys = Keys()

@@ -36,6 +36,7 @@ from common.views import (
     Submit,
     Submitted,
 )
+from common.webhooks import IssuedWebhook, NewWebhook, WebhookAnswer, WebhookView
 
 #: What an operator may ask of a job, and of a node.
 JobVerb = Literal["cancel", "pause", "resume", "retry", "requeue"]
@@ -139,6 +140,19 @@ class FarmClient(FarmHttp):
 
     def revoke_key(self, name: str) -> KeyView:
         return self.post(KeyView, f"/v1/keys/{_quoted(name)}/revoke")
+
+    def webhooks(self) -> list[WebhookView]:
+        """The newest first."""
+        return self.get(list[WebhookView], "/v1/webhooks")
+
+    def add_webhook(self, new: NewWebhook) -> IssuedWebhook:
+        return self.post(IssuedWebhook, "/v1/webhooks", new)
+
+    def remove_webhook(self, webhook_id: str) -> WebhookView:
+        return self.delete(WebhookView, f"/v1/webhooks/{_quoted(webhook_id)}")
+
+    def test_webhook(self, webhook_id: str) -> WebhookAnswer:
+        return self.post(WebhookAnswer, f"/v1/webhooks/{_quoted(webhook_id)}/test")
 
     def audit(self, *, by: str | None, subject: str | None, limit: int) -> list[AuditEntry]:
         """The newest first."""

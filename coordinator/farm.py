@@ -55,12 +55,16 @@ from common.views import (
     Submit,
     Submitted,
 )
+from common.webhooks import IssuedWebhook, NewWebhook, WebhookView
 from common.work import work_of
 from coordinator.background.broker_user import BrokerUser
 from coordinator.background.dispatch import IngestQueue
 from coordinator.background.look_ahead import LookAhead
 from coordinator.background.loop import Loop
+from coordinator.background.receivers import may_be_public
 from coordinator.background.store_cleanup import erase
+from coordinator.background.webhooks import WebhookSender
+from coordinator.calls.event_streams import EventStreams
 from coordinator.calls.grouped_calls import GroupedCalls
 from coordinator.calls.long_polls import Claims, Orders
 from coordinator.calls.thread_pools import ThreadPools
@@ -93,6 +97,7 @@ class Farm:
     broker_user: BrokerUser
     claims: Claims
     orders: Orders
+    event_streams: EventStreams
     heartbeats: GroupedCalls[tuple[str, Heartbeat], HeartbeatAnswer]
     uploads: GroupedCalls[tuple[str, GrantRequest], str]
     reports: GroupedCalls[tuple[str, Report], Reported]
@@ -104,6 +109,7 @@ class Farm:
     traffic: Traffic
     metrics: FarmCollector
     embeddings: SharedEmbeddings
+    webhooks: WebhookSender
     dispatcher: Loop
     look_ahead: LookAhead
     #: What else it does by itself.
@@ -346,7 +352,26 @@ class Farm:
         """Raises as `rotate_key` does."""
         stored = self.ledger.revoke_key(name, act=act)
         self.keyring.reload()
+        self.webhooks.reload()
         return stored.view
+
+    def add_webhook(self, new: NewWebhook, act: Act) -> IssuedWebhook:
+        """Raises Invalid for an address that is never posted to, Conflict if there are too many."""
+        host = urlsplit(new.url).hostname or ""
+        if not self.settings.webhooks.private_addresses and not may_be_public(host):
+            raise Invalid(
+                f"{host} is in a private network or on this machine: "
+                "set `webhooks.private_addresses` to allow that"
+            )
+        added = self.ledger.add_webhook(new, act=act._replace(detail=f"to {host}"))
+        self.webhooks.reload()
+        return added
+
+    def remove_webhook(self, webhook_id: str, owner: str | None, act: Act) -> WebhookView:
+        """Raises NotFound."""
+        removed = self.ledger.remove_webhook(webhook_id, owner=owner, act=act)
+        self.webhooks.reload()
+        return removed
 
     def model_file(self, sha256: str) -> ModelFile:
         """Raises NotFound."""

@@ -98,6 +98,17 @@ class Keyring:
         """Who sent this `Authorization` header. Raises Unauthorised or TooMany."""
         if self.is_open:
             return ANYONE
+        entry = self._entry(authorization)
+        if entry.rate is not None:
+            self._take(entry.caller.name, entry.rate)
+        return entry.caller
+
+    def recheck(self, authorization: str) -> None:
+        """Whether the key of a call that lasts is still valid; raises Unauthorised if not."""
+        if not self.is_open:
+            self._entry(authorization)
+
+    def _entry(self, authorization: str) -> _Entry:
         scheme, _, offered = authorization.partition(" ")
         if scheme.lower() != "bearer" or not offered:
             raise Unauthorised("a key is required: send `Authorization: Bearer KEY`")
@@ -110,9 +121,7 @@ class Keyring:
             )
         if entry.ends_at <= self.clock():
             raise Unauthorised(f"key {entry.caller.name} {entry.ending}")
-        if entry.rate is not None:
-            self._take(entry.caller.name, entry.rate)
-        return entry.caller
+        return entry
 
     def _take(self, name: str, rate: str) -> None:
         amount, period = allowance(rate, RATE_PERIODS)

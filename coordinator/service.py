@@ -28,8 +28,11 @@ from coordinator.background.broker_user import BrokerUser
 from coordinator.background.dispatch import Dispatcher, IngestQueue
 from coordinator.background.look_ahead import LookAhead
 from coordinator.background.loop import Loop
+from coordinator.background.receivers import Receivers
 from coordinator.background.store_cleanup import clear_quarantine, erase
 from coordinator.background.sweep import Sweeper, thin
+from coordinator.background.webhooks import WebhookSender
+from coordinator.calls.event_streams import EventStreams
 from coordinator.calls.grouped_calls import GroupedCalls
 from coordinator.calls.long_polls import Claims, Orders
 from coordinator.calls.thread_pools import OPERATOR_THREADS, ThreadPools
@@ -109,6 +112,7 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
             GroupedCalls(ledger.orders, threads.reads, every_s=_ORDERS_EVERY_S),
             longest_wait_s=timing.claim_wait_s,
         ),
+        event_streams=EventStreams(ledger, threads.events, longest_s=timing.stream_s),
         heartbeats=GroupedCalls(
             ledger.heartbeats, threads.heartbeats, every_s=timing.heartbeat_s / _COMMITS_A_HEARTBEAT
         ),
@@ -122,6 +126,13 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
         traffic=traffic,
         embeddings=_embeddings(ledger, store, farm_catalog, traffic, settings),
         metrics=FarmCollector(ledger, publisher, traffic, currency=settings.money.currency),
+        webhooks=WebhookSender(
+            ledger,
+            threads.events,
+            Receivers(private_addresses=settings.webhooks.private_addresses),
+            note_post=traffic.webhook_post,
+            note_given_up=traffic.webhook_events_given_up,
+        ),
         dispatcher=dispatching,
         look_ahead=_look_ahead(ledger, claims, dispatching, timing),
         loops=_loops(ledger, publisher, store, keyring, settings),
@@ -260,7 +271,8 @@ def _with_ticket_key(settings: Settings) -> Settings:
 @contextmanager
 def running(farm: Farm) -> Iterator[None]:
     """The farm's own threads, as long as the block lasts."""
-    loops = [farm.dispatcher, farm.ingest_queue, *farm.loops]
+    loops: list[Loop | IngestQueue | WebhookSender | LookAhead]
+    loops = [farm.dispatcher, farm.ingest_queue, farm.webhooks, *farm.loops]
     if farm.settings.look_ahead:
         loops.append(farm.look_ahead)
         # Parked nodes look once the horizon knows the new work.
@@ -269,6 +281,8 @@ def running(farm: Farm) -> Iterator[None]:
         farm.ledger.on_work(farm.claims.wake)
     farm.ledger.on_work(farm.dispatcher.wake)
     farm.ledger.on_orders(farm.orders.wake)
+    farm.ledger.on_events(farm.event_streams.wake)
+    farm.ledger.on_events(farm.webhooks.wake)
     for loop in loops:
         loop.start()
     try:
@@ -285,7 +299,7 @@ class FarmServer(WebServer):
 
     def __init__(self, farm: Farm) -> None:
         super().__init__(make_app(farm))
-        self._long_polls = (farm.claims, farm.orders)
+        self._held = (farm.claims, farm.orders, farm.event_streams)
         self.replaced: Replaced | None = None
         farm.ledger.on_replaced(self._end)
 
@@ -294,8 +308,8 @@ class FarmServer(WebServer):
         await super().startup(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for polls in self._long_polls:
-            polls.close()
+        for calls in self._held:
+            calls.close()
         await super().shutdown(sockets)
 
     def _end(self, replaced: Replaced) -> None:

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from PIL import Image
 from pydantic import BaseModel
 
-from common import key_messages, views
+from common import key_messages, views, webhooks
 from common.catalog import ServedCatalog, read_entries
 from common.messages import Sha256
 from common.units import GIB
@@ -56,6 +56,8 @@ class AnsweringFarm:
             return [self._filled(views.NodeView, state="ready"), self._filled(views.NodeView, name=NODE)]
         if (method, path) == ("GET", "/v1/keys"):
             return [self._filled(key_messages.KeyView), self._filled(key_messages.KeyView, name=KEY)]
+        if (method, path) == ("GET", "/v1/webhooks"):
+            return [self._filled(webhooks.WebhookView)]
         if path == "/v1/catalog":
             served = ServedCatalog(version="1", **dict(read_entries()))
             return served.model_dump(mode="json", exclude_unset=True)
@@ -100,6 +102,9 @@ _VIEWS: dict[str, type[BaseModel]] = {
     "/v1/audit.*": key_messages.AuditPage,
     "/v1/keys/[^/]+/(limits|revoke)": key_messages.KeyView,
     "/v1/keys(/[^/]+/rotate)?": key_messages.IssuedKey,
+    "/v1/webhooks/[^/]+/test": webhooks.WebhookAnswer,
+    "/v1/webhooks/[^/]+": webhooks.WebhookView,
+    "/v1/webhooks": webhooks.IssuedWebhook,
     "/v1/status": views.StatusView,
     "/v1/backlog": views.BacklogView,
 }
@@ -163,7 +168,7 @@ def _handler(farm: AnsweringFarm) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(body)
 
-        do_POST = do_GET  # noqa: N815
+        do_POST = do_DELETE = do_GET  # noqa: N815
 
         def log_message(self, *_: object) -> None:
             pass

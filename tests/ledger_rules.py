@@ -54,7 +54,7 @@ def check_ledger(ledger: Ledger) -> None:
 
 def _check_events(connection: Connection) -> None:
     """No event tells of a shot, attempt or batch that was removed."""
-    known = {row.id for table in (shots, attempts, batches, nodes) for row in _rows(connection, table)}
+    known = {row.id for table in (jobs, shots, attempts, batches, nodes) for row in _rows(connection, table)}
     assert {row.subject for row in _rows(connection, events)} <= known
 
 

@@ -38,7 +38,8 @@ class ThreadPools:
 
     The ledger has one writer at a time, so that a second thread of calls which only write would gain nothing:
     it would wait for the writer's lock, where it competes with heartbeats. SQLAlchemy opens 15 connections at
-    most: one writer's, and those of 4 reports, 2 reads, 4 operators and 3 of the farm's own loops that read.
+    most: one writer's, and those of 4 reports, 2 reads, 1 that reads events, 4 operators and 3 of the farm's
+    own loops that read.
     """
 
     def __init__(self) -> None:
@@ -49,9 +50,11 @@ class ThreadPools:
         self.reports: Final = ThreadPool("reports", 4)
         #: Reads of a moment: orders of nodes, grants, and whether the ledger answers.
         self.reads: Final = ThreadPool("reads", 2)
+        #: Reads of the event log.
+        self.events: Final = ThreadPool("events", 1)
         #: Exports of images: computing, and the store.
         self.exports: Final = ThreadPool("exports", 2)
 
     def close(self) -> None:
-        for pool in (self.heartbeats, self.claims, self.reports, self.reads, self.exports):
+        for pool in (self.heartbeats, self.claims, self.reports, self.reads, self.events, self.exports):
             pool.close()

@@ -1,4 +1,4 @@
-"""Counters of the coordinator process: requests answered and rejected, tickets published."""
+"""Counters of the coordinator process: requests answered and rejected, tickets and webhooks sent."""
 
 from __future__ import annotations
 
@@ -37,6 +37,10 @@ class Traffic:
         )
         for cause in get_args(Fallback):
             self._fallbacks.labels(cause)
+        self._webhook_posts = _counter("farm_webhook_posts", "Messages posted to webhooks", "outcome")
+        for outcome in ("taken", "failed"):
+            self._webhook_posts.labels(outcome)
+        self._given_up = _counter("farm_webhook_events_given_up", "Events that no webhook receiver took")
         self._recent_requests = _LastMinute(monotonic)
         self._recent_tickets = _LastMinute(monotonic)
 
@@ -58,8 +62,22 @@ class Traffic:
         for reason, texts in fallbacks.items():
             self._fallbacks.labels(reason).inc(texts)
 
+    def webhook_post(self, taken: bool) -> None:
+        self._webhook_posts.labels("taken" if taken else "failed").inc()
+
+    def webhook_events_given_up(self, events: int) -> None:
+        self._given_up.inc(events)
+
     def collect(self) -> Iterator[Metric]:
-        for counter in (self._requests, self._refusals, self._tickets, self._embeddings, self._fallbacks):
+        for counter in (
+            self._requests,
+            self._refusals,
+            self._tickets,
+            self._embeddings,
+            self._fallbacks,
+            self._webhook_posts,
+            self._given_up,
+        ):
             yield from counter.collect()
 
     def requests_per_minute(self) -> int:

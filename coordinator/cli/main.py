@@ -44,7 +44,7 @@ _COMMANDS = {
     "restore": "backup",
 }
 #: Module of each group `x` of commands, whose application is `x_app`.
-_GROUPS = {"models": "models", "node": "nodes", "keys": "keys"}
+_GROUPS = {"models": "models", "node": "nodes", "keys": "keys", "webhooks": "webhooks"}
 
 
 def farm_app(only: str | None = None) -> typer.Typer:

@@ -17,6 +17,7 @@ from common.views import ErrorView
 from coordinator.http import (
     catalog_routes,
     description_routes,
+    event_routes,
     farm_routes,
     fleet_routes,
     image_routes,
@@ -25,6 +26,7 @@ from coordinator.http import (
     key_routes,
     node_routes,
     object_routes,
+    webhook_routes,
 )
 from coordinator.http.description import described
 from coordinator.http.fast_path import FastPath
@@ -41,6 +43,8 @@ _LONG = 200
 
 ROUTES = (
     job_routes,
+    event_routes,
+    webhook_routes,
     image_routes,
     fleet_routes,
     catalog_routes,

@@ -1,6 +1,7 @@
 """The SQL ledger. `Ledger` is its public interface; `open_engine` and `Candidate` create one."""
 
 from coordinator.ledger.database import open_engine
+from coordinator.ledger.event_log import EVERYTHING, EventPage, Topic
 from coordinator.ledger.leadership import Candidate, Lead, Replaced
 from coordinator.ledger.ledger import Ledger
 from coordinator.ledger.records import (
@@ -22,13 +23,16 @@ from coordinator.ledger.records import (
     WorkLabels,
 )
 from coordinator.ledger.rules import Rules
+from coordinator.ledger.webhooks import StoredWebhook, WebhookProgress
 from coordinator.scheduling.placing import Placement
 
 __all__ = [
+    "EVERYTHING",
     "Act",
     "BatchTexts",
     "Candidate",
     "Doomed",
+    "EventPage",
     "JoinedNode",
     "Lead",
     "Ledger",
@@ -41,11 +45,14 @@ __all__ = [
     "Rules",
     "StoredImage",
     "StoredKey",
+    "StoredWebhook",
     "Stuck",
     "SubmittedJob",
     "Swept",
+    "Topic",
     "Totals",
     "Unanswered",
+    "WebhookProgress",
     "WorkLabels",
     "open_engine",
 ]

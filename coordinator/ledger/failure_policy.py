@@ -12,7 +12,7 @@ from common.nodes import VRAM_CLASSES
 from common.states import AttemptState, ShotEvent, ShotState
 from coordinator.ledger.schema import attempts, jobs, plain, shots, wants
 from coordinator.ledger.transactions import Write
-from coordinator.ledger.transitions import chunks, drop_unwanted, move_shots
+from coordinator.ledger.transitions import PAUSED, chunks, drop_unwanted, move_shots, note_job
 from coordinator.scheduling.changes import JobClosed
 
 
@@ -92,6 +92,7 @@ def pause(write: Write, job_id: str, reason: str) -> None:
     paused = update(jobs).where(jobs.c.id == job_id)
     write.connection.execute(paused.values(intent="paused", reason=reason, paused_at=since))
     write.changes.append(JobClosed(job_id))
+    note_job(write, job_id, PAUSED, reason)
 
 
 def _pause_failing_jobs(write: Write, failed_ids: Sequence[str]) -> None:

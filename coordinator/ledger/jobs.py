@@ -17,7 +17,16 @@ from coordinator.ledger.measurements import recall_types
 from coordinator.ledger.schema import attempts, batches, jobs, plain, shots, wants
 from coordinator.ledger.shots import find_shot, give_fresh_start
 from coordinator.ledger.transactions import Write
-from coordinator.ledger.transitions import chunks, counted_as, drop_all_unwanted, drop_unwanted
+from coordinator.ledger.transitions import (
+    ACCEPTED,
+    CANCELLED,
+    RESUMED,
+    chunks,
+    counted_as,
+    drop_all_unwanted,
+    drop_unwanted,
+    note_job,
+)
 from coordinator.ledger.usage import recall_usage
 from coordinator.ledger.waiting import amounts, samples
 from coordinator.scheduling.changes import (
@@ -175,6 +184,7 @@ def cancel_job(write: Write, job_id: str, reason: str = "") -> list[str]:
     _set(write, job_id, intent="cancelled", reason=reason, paused_at=since)
     write.ordered.update(_holders_of_cancelled(write.connection))
     write.changes.append(JobClosed(job_id))
+    note_job(write, job_id, CANCELLED, reason)
     mine = select(wants.c.shot_id).where(wants.c.job_id == job_id, wants.c.again.is_(False))
     return list(write.connection.scalars(mine))
 
@@ -239,6 +249,7 @@ def _continue(write: Write, job: Row[Any]) -> None:
     since = job.paused_at if job.intent != "active" else job.ended_at
     rest_s = 0.0 if since is None else max(0.0, write.now - since)
     _set(write, job.id, intent="active", reason="", paused_at=None, paused_s=jobs.c.paused_s + rest_s)
+    note_job(write, job.id, RESUMED)
 
 
 def accept_failures(write: Write, job_id: str) -> int:
@@ -282,6 +293,7 @@ def _accept(
     for job_id, number in write.connection.execute(failed):
         write.sums.count(job_id, counted_as(ShotState.FAILED, not accepted), -number)
         write.sums.count(job_id, counted_as(ShotState.FAILED, accepted), number)
+        note_job(write, job_id, ACCEPTED)
     write.connection.execute(update(wants).where(*mine).values(accepted=accepted))
 
 

@@ -16,6 +16,7 @@ from functools import partial
 from common.catalog import Catalog
 from common.embeddings import Embedded
 from common.errors import Conflict, FarmError, Gone, NotFound
+from common.events import JobUpdate
 from common.key_messages import AuditEntry, KeyLimits, KeyView, NewKey, Rotation
 from common.messages import (
     Ack,
@@ -49,12 +50,14 @@ from common.views import (
     Rejection,
     Who,
 )
+from common.webhooks import IssuedWebhook, NewWebhook, WebhookAnswer, WebhookView
 from coordinator.ledger import (
     audit,
     batches,
     catalog,
     costs,
     deletions,
+    event_log,
     ingest,
     jobs,
     key_usage,
@@ -64,10 +67,12 @@ from coordinator.ledger import (
     removals,
     retention,
     views,
+    webhooks,
 )
 from coordinator.ledger.claims import claimer, compose, recall
 from coordinator.ledger.embedded import forget_before, forget_embedded, note_embedded
 from coordinator.ledger.endings import end_held
+from coordinator.ledger.event_log import EVERYTHING, EventPage, Topic
 from coordinator.ledger.explain import explain
 from coordinator.ledger.fleet import in_service
 from coordinator.ledger.forecast import Forecast
@@ -79,6 +84,7 @@ from coordinator.ledger.submit import begin_job, fill_job
 from coordinator.ledger.sweep import Grace, sweep
 from coordinator.ledger.transactions import Transactions, Write, all_or_each
 from coordinator.ledger.transitions import chunks, drop_unwanted
+from coordinator.ledger.webhooks import StoredWebhook, WebhookProgress
 from coordinator.scheduling.backlog import Backlog
 from coordinator.scheduling.changes import CatalogChanged
 from coordinator.scheduling.horizon import Horizon
@@ -343,9 +349,59 @@ class Ledger:
             return keys.limit_key(write, name, limits)
 
     def revoke_key(self, name: str, *, act: records.Act | None = None) -> records.StoredKey:
-        """End a key for good. Raises as `rotate_key` does."""
+        """End a key for good, and its webhooks with it. Raises as `rotate_key` does."""
         with self._transactions.write(act) as write:
+            webhooks.remove_of_key(write, name)
             return keys.revoke_key(write, name)
+
+    # Webhooks
+
+    def webhooks(self, owner: str | None = None) -> list[WebhookView]:
+        """Those of an owner (None: all), newest first."""
+        with self._transactions.read() as connection:
+            return webhooks.webhook_views(connection, owner)
+
+    def stored_webhooks(self) -> list[StoredWebhook]:
+        """All of them, with their secrets and how far each is."""
+        with self._transactions.read() as connection:
+            return webhooks.stored_webhooks(connection)
+
+    def stored_webhook(self, webhook_id: str, owner: str | None = None) -> StoredWebhook:
+        """One of an owner (None: of anybody). Raises NotFound."""
+        with self._transactions.read() as connection:
+            return webhooks.stored_webhook(connection, webhook_id, owner)
+
+    def webhook_is_live(self, webhook_id: str) -> bool:
+        """Whether it exists, and the key with which it was added is valid."""
+        with self._transactions.read() as connection:
+            return webhooks.is_live(connection, webhook_id, self._clock())
+
+    def add_webhook(self, new: NewWebhook, *, act: records.Act | None = None) -> IssuedWebhook:
+        """Tell an address of the events from now on. Raises Conflict if there are too many."""
+        with self._transactions.write(act) as write:
+            return webhooks.add_webhook(write, new, act and act.key)
+
+    def remove_webhook(
+        self, webhook_id: str, *, owner: str | None = None, act: records.Act | None = None
+    ) -> WebhookView:
+        """Remove one of an owner (None: of anybody). Raises NotFound."""
+        with self._transactions.write(act) as write:
+            return webhooks.remove_webhook(write, webhook_id, owner)
+
+    def note_progress(
+        self,
+        webhook_id: str,
+        progress: WebhookProgress | None,
+        answer: WebhookAnswer | None = None,
+        *,
+        act: records.Act | None = None,
+    ) -> None:
+        """Record how far a webhook is (None: as before), and what its receiver answered.
+
+        Does nothing for one that was removed.
+        """
+        with self._transactions.write(act) as write:
+            webhooks.note_progress(write, webhook_id, progress, answer)
 
     # Catalog
 
@@ -596,6 +652,34 @@ class Ledger:
         # This may take seconds with a large backlog, so it must not block writers.
         with self._transactions.read() as connection:
             return explain(connection, backlog, self._rules, subject, version, now=self._clock(), owner=owner)
+
+    # Events
+
+    def on_events(self, listener: Callable[[], None]) -> None:
+        """Call `listener`, from any thread, after each commit that added to the event log."""
+        self._transactions.on_events(listener)
+
+    def last_event(self) -> int:
+        """ID of the newest event in the log; 0 if there is none."""
+        with self._transactions.read() as connection:
+            return event_log.last_id(connection)
+
+    def keeps_events(self, after: int) -> bool:
+        """Whether all events behind `after` are in the log, and few enough to be repeated."""
+        keep_s = self._rules.keep_s
+        with self._transactions.read() as connection:
+            last = event_log.last_id(connection)
+            return event_log.is_kept(connection, after, last, keep_s and self._clock() - keep_s)
+
+    def events(self, after: int, topic: Topic = EVERYTHING) -> EventPage:
+        """The next page of the event log behind `after`."""
+        with self._transactions.read() as connection:
+            return event_log.event_page(connection, after, topic)
+
+    def job_event(self, job_id: str) -> JobUpdate:
+        """The present state of a job, as of the newest event."""
+        with self._transactions.read() as connection:
+            return event_log.job_event(connection, job_id, self._clock())
 
     # Time
 

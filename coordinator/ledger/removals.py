@@ -38,7 +38,7 @@ from coordinator.ledger.shots import find_shot, give_fresh_start
 from coordinator.ledger.specs import shot_of, spec_of
 from coordinator.ledger.tallies import Tally
 from coordinator.ledger.transactions import Write
-from coordinator.ledger.transitions import REJECTED, counted_as, wanted
+from coordinator.ledger.transitions import REJECTED, counted_as, note_job, wanted
 from coordinator.ledger.waiting import begin_waiting
 
 #: Number of seeds checked per statement.
@@ -118,6 +118,9 @@ def take_out(
     for job_id, accepted, state, number in write.connection.execute(counted):
         write.sums.count(job_id, counted_as(state, accepted), -number)
         write.sums.count(job_id, kind, number)
+    theirs_by_shot = select(wants.c.job_id, wants.c.shot_id).where(mine, wants.c.again.is_(False))
+    for job_id, shot_id in write.connection.execute(theirs_by_shot):
+        note_job(write, job_id, kind, shot_id)
     record = [literal(kind, String), literal(by, String), literal(write.now, Double)]
     same = ("job_id", "position", "shot_id", "name", "template", "again")
     moved = select(*(wants.c[name] for name in same), *record).where(mine)

@@ -50,7 +50,7 @@ from coordinator.ledger.schema import (
 )
 from coordinator.ledger.tallies import OPEN, Sums, tally_attempts, tally_batch, utc_day
 from coordinator.ledger.transactions import Write
-from coordinator.ledger.transitions import counted_as, drop_unwanted
+from coordinator.ledger.transitions import ENDED, counted_as, drop_unwanted, note_job
 from coordinator.scheduling.changes import JobClosed
 
 #: Wants or removals of one transaction, and its attempts or events at the most.
@@ -74,8 +74,7 @@ def due(connection: Connection, rules: Rules, now: float) -> bool:
 
 def thin(write: Write, rules: Rules) -> bool:
     """See `Ledger.thin`."""
-    ended = update(jobs).where(*_unnoticed()).values(ended_at=write.now)
-    write.connection.execute(ended)
+    _note_ended(write)
     if rules.audit_s is not None and forget(write, write.now - rules.audit_s, ROWS):
         return True
     if rules.keep_s is None:
@@ -88,9 +87,16 @@ def thin(write: Write, rules: Rules) -> bool:
         return len(old) == ROWS
     if job.thinning_at is None and not _begin(write, job.id):
         return True
-    if not _thin_some(write, job.id):
+    if not _thin_some(write, job.id) and _drop_events(write, [job.id]):
         _set(write, job.id, thinned_at=write.now)
     return True
+
+
+def _note_ended(write: Write) -> None:
+    """Record which jobs have no unfinished work any more."""
+    ended = update(jobs).where(*_unnoticed()).values(ended_at=write.now)
+    for job_id in write.connection.scalars(ended.returning(jobs.c.id)).all():
+        note_job(write, job_id, ENDED)
 
 
 def _over() -> ColumnElement[bool]:

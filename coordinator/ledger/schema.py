@@ -144,6 +144,32 @@ audit = Table(
     Index("audit_by_subject", "subject", "id"),
 )
 
+#: Addresses that are told of events.
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", String, primary_key=True),
+    must("url", Text),
+    #: Signs what is posted, so it cannot be a hash.
+    must("secret", String),
+    must("events", JSON),
+    #: Of whose jobs; NULL: of all.
+    may("owner", String),
+    #: Name of the key with which it was added; NULL for a key of the settings.
+    may("key", String),
+    must("created_at", Double),
+    #: The last event that its receiver took, or that was given up; and the last of those that are sent now.
+    must("cursor", BigInteger),
+    may("sending", BigInteger),
+    #: Posts that failed since the last good one, since when, and when the next is due.
+    must("tries", Integer, "0"),
+    may("failing_since", Double),
+    must("next_at", Double, "0"),
+    must("given_up", Integer, "0"),
+    #: The last `common.webhooks.WebhookAnswer`, newest first.
+    must("answers", JSON, "[]"),
+)
+
 jobs = Table(
     "jobs",
     metadata,

@@ -22,7 +22,7 @@ from coordinator.ledger.schema import jobs, plain, shots, wants, works
 from coordinator.ledger.shots import give_fresh_start
 from coordinator.ledger.specs import spec_of
 from coordinator.ledger.transactions import Transactions, Write
-from coordinator.ledger.transitions import CHUNK, move_shots
+from coordinator.ledger.transitions import CHUNK, SUBMITTED, move_shots, note_job
 from coordinator.ledger.waiting import begin_waiting
 
 #: Result of a shot at submission.
@@ -60,6 +60,7 @@ def fill_job(transactions: Transactions, job_id: str, shots: Iterable[PlacedShot
         _must_be_wanted(write, job_id)
         write.connection.execute(update(jobs).where(jobs.c.id == job_id).values(complete=True))
         open_job(write, job_id)
+        note_job(write, job_id, SUBMITTED)
     return SubmittedJob(
         job_id=job_id,
         images=fates.total(),

@@ -130,6 +130,7 @@ class Transactions:
         self._lock = FairLock()
         self._listeners: list[Callable[[], None]] = []
         self._order_listeners: list[Callable[[Set[str]], None]] = []
+        self._event_listeners: list[Callable[[], None]] = []
         self._replaced_listeners: list[Callable[[Replaced], None]] = []
 
     @contextmanager
@@ -157,6 +158,9 @@ class Transactions:
         if write.ordered:
             for order_listener in self._order_listeners:
                 order_listener(write.ordered)
+        if write.events:
+            for event_listener in self._event_listeners:
+                event_listener()
 
     @contextmanager
     def _locked_write(self) -> Iterator[Write]:
@@ -205,6 +209,10 @@ class Transactions:
     def on_orders(self, listener: Callable[[Set[str]], None]) -> None:
         """Call `listener` after each commit with the IDs of the nodes whose orders may have changed."""
         self._order_listeners.append(listener)
+
+    def on_events(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after each commit that added to the event log."""
+        self._event_listeners.append(listener)
 
     def on_replaced(self, listener: Callable[[Replaced], None]) -> None:
         """Call `listener`, from any thread, when another coordinator is found to lead."""

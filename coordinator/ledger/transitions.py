@@ -55,8 +55,10 @@ _BRING_NODES = (NodeEvent.RESUMED, NodeEvent.TESTED, NodeEvent.TRUSTED)
 
 #: Count of failed shots that a job accepted as permanently missing.
 ACCEPTED = "accepted"
-#: Counts of shots whose image a person removed from a job.
+#: Counts of shots whose image a person removed from a job, and events of jobs.
 REJECTED, DELETED = "rejected", "deleted"
+#: Events of jobs; the last is when none of its shots is in work or waits any more.
+SUBMITTED, PAUSED, RESUMED, CANCELLED, ENDED = "submitted", "paused", "resumed", "cancelled", "ended"
 
 T = TypeVar("T")
 S = TypeVar("S", ShotState, AttemptState, BatchState, NodeState)
@@ -175,6 +177,12 @@ def set_each(write: Write, table: Table, values: Mapping[str, Mapping[str, Any]]
 def close_batch(write: Write, batch_id: str, event: BatchEvent, *, detail: str = "", **values: Any) -> None:
     values |= {"outcome": event.value, "closed_at": write.now}
     _move(write, BATCH, batches, [batch_id], BatchState.LEASED, event, detail, values)
+
+
+def note_job(write: Write, job_id: str, event: str, detail: str = "") -> None:
+    """Record what happened to a job; `detail` of a removal is the shot."""
+    what = {"noun": "job", "subject": job_id, "event": event, "source": "", "target": ""}
+    write.events.append({"at": write.now, **what, "detail": detail})
 
 
 def move_node(

@@ -43,6 +43,11 @@ def status(intent: str, counts: Mapping[str, int]) -> str:
     return "waiting" if _IN_HAND.isdisjoint(counts) else "running"
 
 
+def status_of(row: Row[Any], counts: Mapping[str, int]) -> str:
+    """The status of a job by its row; `waiting` until all its shots are submitted."""
+    return status(row.intent, counts) if row.complete or row.intent == "cancelled" else "waiting"
+
+
 def job_summaries(connection: Connection, currency: str, owner: str | None) -> list[JobSummary]:
     """See `Ledger.jobs`."""
     counts: dict[str, dict[str, int]] = {}
@@ -165,7 +170,7 @@ def _summary(row: Row[Any], counts: Mapping[str, int]) -> dict[str, Any]:
         "lane": row.lane,
         "priority": row.priority,
         "intent": row.intent,
-        "status": status(row.intent, counts) if row.complete or row.intent == "cancelled" else "waiting",
+        "status": status_of(row, counts),
         "reason": row.reason,
         "submitted_at": row.submitted_at,
         "images": sum(counts.values()),

@@ -14,7 +14,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import claim, expansion, fleet, ledger, orders, planning, scheduling, scrape, throughput
+from tests.benchmarks import (
+    claim,
+    expansion,
+    fleet,
+    ledger,
+    orders,
+    planning,
+    scheduling,
+    scrape,
+    streams,
+    throughput,
+)
 from tests.benchmarks.figures import Figure, decide
 from tests.benchmarks.machine import describe_machine
 
@@ -27,6 +38,7 @@ BENCHMARKS = {
     "planning": planning,
     "scheduling": scheduling,
     "orders": orders,
+    "streams": streams,
     "fleet": fleet,
 }
 #: Columns of what is printed: benchmark, figure, measured, wanted, times as good, verdict.

@@ -26,7 +26,7 @@ SIGNER = TicketSigner("ticket-key")
 ROLES = ("operator", "node", "ingest")
 JSON = {"content-type": "application/json"}
 #: Waits are short: a claim that is answered at once says as much.
-HASTY = Timing(heartbeat_s=0.05, claim_wait_s=0.05, sweep_s=0.4, lease_s=60)
+HASTY = Timing(heartbeat_s=0.05, claim_wait_s=0.05, sweep_s=0.4, lease_s=60, stream_s=0.05)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +52,7 @@ class Scene:
             "attempt_id": shot.attempt_id,
             "ticket": SIGNER.issue("public", 8).text,
             "subject": shot.id,
+            "url": "https://nobody.invalid/",
             "manifest": MANIFEST,
         }
 

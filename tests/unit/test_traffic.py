@@ -27,6 +27,8 @@ def test_totals_stay_and_the_last_minute_passes():
     assert (traffic.requests_per_minute(), traffic.tickets_per_minute()) == (1, 0)
     none = {("farm_refusals_total", reason): 0 for reason in get_args(Reason)}
     none |= {("farm_embedding_fallbacks_total", reason): 0 for reason in get_args(Fallback)}
+    none |= {("farm_webhook_posts_total", outcome): 0 for outcome in ("taken", "failed")}
+    none |= {("farm_webhook_events_given_up_total",): 0}
     assert told(traffic) == none | {
         ("farm_requests_total", "/v1/claims", "200"): 2,
         ("farm_requests_total", "/v1/jobs", "404"): 1,

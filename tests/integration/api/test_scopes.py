@@ -13,11 +13,12 @@ from fastapi.routing import APIRoute
 from common.key_messages import NewKey
 from common.messages import LeasedShot, Report, Verdict
 from common.scopes import GRANTABLE, Scope, with_included
+from common.webhooks import NewWebhook
 from coordinator.http.access import Allowed, TheAct
 from coordinator.http.app import ROUTES
 from coordinator.ledger import Act
 from coordinator.ledger.specs import image_key
-from tests.farm import DEADLINE_S, MANIFEST, RunningFarm, ScriptedNode, drawn, running_farm
+from tests.farm import DEADLINE_S, MANIFEST, QUICK, RunningFarm, ScriptedNode, drawn, running_farm
 from tests.servers import ValkeyServer
 
 #: What each operation needs: the scopes for everything, and after `+` the one for what is the owner's own.
@@ -26,6 +27,8 @@ NEEDS = {
     "POST /v1/jobs": "submit",
     "GET /v1/jobs": "read-all + read",
     "GET /v1/jobs/{job_id}": "read-all + read",
+    "GET /v1/jobs/{job_id}/events": "read-all + read",
+    "GET /v1/events": "read-all + read",
     "GET /v1/jobs/{job_id}/images": "read-all + read",
     "GET /v1/jobs/{job_id}/images/{position}/exports/{export}": "read-all + read",
     "GET /v1/jobs/{job_id}/table": "read-all + read",
@@ -36,6 +39,10 @@ NEEDS = {
     **{f"POST /v1/shots/{{shot_id}}/{verb}": "operate + submit" for verb in ("accept", "reject", "delete")},
     "POST /v1/shots/stored": "read-all + read",
     "POST /v1/images/{sha256}/delete": "operate",
+    "GET /v1/webhooks": "operate + submit",
+    "POST /v1/webhooks": "operate + submit",
+    "POST /v1/webhooks/{webhook_id}/test": "operate + submit",
+    "DELETE /v1/webhooks/{webhook_id}": "operate + submit",
     "GET /v1/nodes": "read-all + read",
     **{f"POST /v1/nodes/{{node_id}}/{verb}": "operate" for verb in ("drain", "quarantine", "forgive")},
     **{f"POST /v1/nodes/{{node_id}}/{verb}": "operate node" for verb in ("pause", "resume")},
@@ -110,6 +117,11 @@ class Side:
     shots: tuple[str, ...]
     sha256: str
     node: str
+    webhook: str
+
+
+#: What does not exist.
+NOBODY = Side(owner="", job="j-none", shots=("0" * 64,) * 4, sha256="0" * 64, node="nobody", webhook="w-none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +177,9 @@ def opened(operation: str, key: str) -> str:
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory, valkey_server: ValkeyServer) -> Iterator[Stage]:
-    with running_farm(tmp_path_factory.mktemp("scopes"), valkey_server.url) as farm:
+    # A stream that is not told anything ends soon.
+    timing = QUICK.model_copy(update={"stream_s": 0.05})
+    with running_farm(tmp_path_factory.mktemp("scopes"), valkey_server.url, timing=timing) as farm:
         callers = {role: farm.client(role) for role in ("operator", "node", "ingest")}
         for name in KEYS.keys() - callers.keys():
             new = NewKey(name=name, owner="ana", scopes=KEYS[name], lanes=("public",))
@@ -210,6 +224,7 @@ def side(farm: RunningFarm, owner: str, lane: str, name: str, manifest: str) -> 
         shots=tuple(image["shot_id"] for image in images),
         sha256=images[0]["sha256"],
         node=name,
+        webhook=farm.farm.ledger.add_webhook(NewWebhook(url=f"https://{owner}.invalid/", owner=owner)).id,
     )
 
 
@@ -226,6 +241,7 @@ def store(farm: RunningFarm, shot: LeasedShot, delivered: Report) -> None:
 BODIES: dict[str, Any] = {
     "POST /v1/jobs": {"manifest": MANIFEST.replace("seeds: 2", "seeds: 1")},
     "POST /v1/jobs/{job_id}/priority": {"priority": 20},
+    "POST /v1/webhooks": {"url": "https://nobody.invalid/"},
     "POST /v1/models": {"section": "models", "name": "x", "entry": {}},
     "POST /v1/keys": {"name": "operator", "owner": "x", "scopes": ["read"]},
 }
@@ -245,6 +261,7 @@ def call(client: httpx.Client, operation: str, side: Side, **given: str) -> http
         "node_id": side.node,
         "name": "nothing",
         "batch_id": "b-none",
+        "webhook_id": side.webhook,
     }
     for name, value in (names | given).items():
         path = path.replace(f"{{{name}}}", value)
@@ -284,8 +301,7 @@ def test_a_key_opens_what_its_scopes_say_and_nothing_of_another_owner(stage: Sta
             check_own(operation, client, stage)
         elif not operation.startswith("GET"):
             # What would change something is asked of what does not exist.
-            nobody = Side(owner="", job="j-none", shots=("0" * 64,) * 4, sha256="0" * 64, node="nobody")
-            assert call(client, operation, nobody).status_code not in SHUT, key
+            assert call(client, operation, NOBODY).status_code not in SHUT, key
         else:
             for whose in (stage.own, stage.other):
                 assert call(client, operation, whose).status_code not in SHUT, key

@@ -1,0 +1,152 @@
+"""Webhooks: addresses that are told of events, and up to which event each was."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, or_, select, update
+
+from common.errors import Conflict, NotFound
+from common.webhooks import IssuedWebhook, NewWebhook, WebhookAnswer, WebhookView, new_secret
+from coordinator.ledger.event_log import last_id
+from coordinator.ledger.schema import keys, webhooks
+from coordinator.ledger.transactions import Write
+
+#: Webhooks of a farm, and answers of each that are kept.
+_MOST, _ANSWERS = 200, 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WebhookProgress:
+    """How far a webhook is; see the columns of the table."""
+
+    cursor: int
+    sending: int | None = None
+    tries: int = 0
+    failing_since: float | None = None
+    next_at: float = 0.0
+    given_up: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredWebhook:
+    id: str
+    url: str
+    secret: str
+    events: tuple[str, ...]
+    owner: str | None
+    progress: WebhookProgress
+
+
+def add_webhook(write: Write, new: NewWebhook, key: str | None) -> IssuedWebhook:
+    """See `Ledger.add_webhook`."""
+    if (write.connection.scalar(select(func.count()).select_from(webhooks)) or 0) >= _MOST:
+        raise Conflict(f"this farm has {_MOST} webhooks, the most that it can have: remove some of them")
+    row: dict[str, Any] = {
+        **new.model_dump(mode="json"),
+        "id": f"w-{secrets.token_hex(4)}",
+        "secret": new_secret(),
+        "key": key,
+        "created_at": write.now,
+        "cursor": last_id(write.connection),
+    }
+    write.connection.execute(insert(webhooks), [row])
+    if write.act is not None:
+        write.act = write.act._replace(subject=row["id"])
+    view = _view(_row(write.connection, row["id"], None))
+    return IssuedWebhook(secret=row["secret"], **dict(view))
+
+
+def remove_webhook(write: Write, webhook_id: str, owner: str | None) -> WebhookView:
+    """See `Ledger.remove_webhook`."""
+    removed = _view(_row(write.connection, webhook_id, owner))
+    write.connection.execute(delete(webhooks).where(webhooks.c.id == webhook_id))
+    return removed
+
+
+def remove_of_key(write: Write, key: str) -> None:
+    write.connection.execute(delete(webhooks).where(webhooks.c.key == key))
+
+
+def webhook_views(connection: Connection, owner: str | None) -> list[WebhookView]:
+    """Those of an owner (None: all), newest first."""
+    query = select(webhooks).order_by(webhooks.c.created_at.desc(), webhooks.c.id)
+    return [_view(row) for row in connection.execute(query if owner is None else query.where(_of(owner)))]
+
+
+def stored_webhook(connection: Connection, webhook_id: str, owner: str | None) -> StoredWebhook:
+    """Raises NotFound."""
+    return _stored(_row(connection, webhook_id, owner))
+
+
+def stored_webhooks(connection: Connection) -> list[StoredWebhook]:
+    return [_stored(row) for row in connection.execute(select(webhooks))]
+
+
+def is_live(connection: Connection, webhook_id: str, now: float) -> bool:
+    """Whether it exists, and the key with which it was added is valid."""
+    valid = and_(keys.c.revoked_at.is_(None), or_(keys.c.expires_at.is_(None), keys.c.expires_at > now))
+    found = select(webhooks.c.id).outerjoin(keys, keys.c.name == webhooks.c.key)
+    mine = webhooks.c.id == webhook_id, or_(webhooks.c.key.is_(None), valid)
+    return connection.execute(found.where(*mine)).first() is not None
+
+
+def note_progress(
+    write: Write, webhook_id: str, progress: WebhookProgress | None, answer: WebhookAnswer | None
+) -> None:
+    """See `Ledger.note_progress`."""
+    mine = webhooks.c.id == webhook_id
+    before = write.connection.scalar(select(webhooks.c.answers).where(mine))
+    if before is None:
+        return
+    values: dict[str, Any] = {} if progress is None else asdict(progress)
+    if answer is not None:
+        values["answers"] = [answer.model_dump(mode="json"), *before[: _ANSWERS - 1]]
+    write.connection.execute(update(webhooks).where(mine).values(**values))
+
+
+def _row(connection: Connection, webhook_id: str, owner: str | None) -> Row[Any]:
+    query = select(webhooks).where(webhooks.c.id == webhook_id)
+    row = connection.execute(query if owner is None else query.where(_of(owner))).one_or_none()
+    if row is None:
+        raise NotFound(f"no webhook {webhook_id}; `farm webhooks list` lists them")
+    return row
+
+
+def _of(owner: str) -> ColumnElement[bool]:
+    return webhooks.c.owner == owner
+
+
+def _stored(row: Row[Any]) -> StoredWebhook:
+    return StoredWebhook(
+        id=row.id,
+        url=row.url,
+        secret=row.secret,
+        events=tuple(row.events),
+        owner=row.owner,
+        progress=WebhookProgress(
+            cursor=row.cursor,
+            sending=row.sending,
+            tries=row.tries,
+            failing_since=row.failing_since,
+            next_at=row.next_at,
+            given_up=row.given_up,
+        ),
+    )
+
+
+def _view(row: Row[Any]) -> WebhookView:
+    return WebhookView(
+        id=row.id,
+        url=row.url,
+        events=tuple(row.events),
+        owner=row.owner,
+        key=row.key,
+        created_at=row.created_at,
+        failing_since=row.failing_since,
+        next_at=row.next_at if row.failing_since is not None else None,
+        given_up=row.given_up,
+        answers=tuple(WebhookAnswer(**answer) for answer in row.answers),
+    )
