@@ -6,7 +6,7 @@ the work (never a job, shot or image); `node` labels gauges only. Cost per image
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
@@ -34,8 +34,9 @@ class FarmCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         totals = self._ledger.totals()
         yield from _work(totals)
-        yield from _backlog(totals)
         nodes = self._ledger.nodes()
+        served = {(lane, node.vram_class) for node in nodes for lane in node.lanes}
+        yield from _backlog(totals, sorted({*totals.waiting, *totals.running, *served}))
         yield from _nodes(nodes)
         yield from self._traffic.collect()
         yield self._tickets(totals, nodes)
@@ -90,8 +91,16 @@ def _idle(by_class: dict[int, float]) -> dict[tuple[WorkLabels, str], float]:
     return {(WorkLabels("", "", vram_class), "idle"): value for vram_class, value in by_class.items()}
 
 
-def _backlog(totals: Totals) -> Iterator[Metric]:
+def _backlog(totals: Totals, queues: Sequence[tuple[str, int]]) -> Iterator[Metric]:
     by_queue = ("lane", "vram_class")
+    demand = {queue: totals.waiting.get(queue, 0) + totals.running.get(queue, 0) for queue in queues}
+    yield _gauge(
+        "farm_demand_shots",
+        "Waiting shots, by the smallest class that can render them, plus running shots, by the class of "
+        "their node; 0 where nothing is to be done. Scale pools of nodes by it.",
+        by_queue,
+        demand,
+    )
     yield _gauge(
         "farm_queue_depth",
         "Waiting shots, by the smallest class that can render them.",

@@ -112,7 +112,7 @@ def _read(found: Totals, kind: str, labels: WorkLabels, label: str, value: float
             found.attempts[labels, label] = int(value)
         case "failures":
             found.failures[label] = found.failures.get(label, 0) + int(value)
-        case "running" if value:
+        case "running":
             queue = labels.lane, labels.vram_class
             found.running[queue] = found.running.get(queue, 0) + int(value)
         case "rejected_images":
