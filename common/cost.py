@@ -9,7 +9,9 @@ The row of an image has the cost of its own attempt. The cost per image in repor
 and loads, including failed and lost ones, divided by the number of images that were kept; idle time is
 separate. The terms of a node determine who pays. For an `owned` card, the farm pays electricity and hours.
 For a `rented` card, it pays the rent, which includes electricity. For a `volunteer`'s card, it pays nothing;
-the electricity that the volunteer pays is recorded separately.
+the electricity that the volunteer pays is recorded separately. A stored image costs, in addition,
+
+    storage       bytes / 1e9 · (storage per GB and month · months + traffic per GB)
 
 Prices and amounts are exact decimals. Seconds and joules are measurements and therefore floats;
 `attempt_cost` converts them to money.
@@ -43,24 +45,34 @@ class Cost:
         return self.electricity + self.hours
 
 
-def attempt_cost(*, seconds: float, joules: float, vram_class: int, terms: Terms, rates: Money) -> Cost:
-    """Returns the cost of an attempt or a model load of `seconds`, in which the card used `joules`."""
-    electricity = Decimal((joules + rates.host_watts * seconds) / JOULES_PER_KWH) * rates.tariff_per_kwh
+def attempt_cost(
+    *, seconds: float, joules: float, vram_class: int, terms: Terms, rates: Money, at: float | None = None
+) -> Cost:
+    """Returns the cost of an attempt or a model load of `seconds`, in which the card used `joules`.
+
+    `rates` are those of its node. `at` is when it ended, in seconds since 1970, and determines the tariff;
+    None for work to come, which is estimated by the mean tariff of a day.
+    """
+    electricity = Decimal((joules + rates.host_watts * seconds) / JOULES_PER_KWH) * rates.tariff(at)
     hours = Decimal(seconds / SECONDS_PER_HOUR)
     match terms:
         case "owned":
-            return Cost(electricity=electricity, hours=hours * rates.card_per_hour.get(vram_class, NOTHING))
+            return Cost(electricity=electricity, hours=hours * rates.card_hour(vram_class))
         case "rented":
             return Cost(hours=hours * rates.rent_per_hour.get(vram_class, NOTHING))
         case "volunteer":
             return Cost(volunteered=electricity)
 
 
-def idle_cost(*, seconds: float, joules: float, vram_class: int, terms: Terms, rates: Money) -> Cost:
+def idle_cost(
+    *, seconds: float, joules: float, vram_class: int, terms: Terms, rates: Money, at: float | None = None
+) -> Cost:
     """Returns the cost of an idle node; 0 for a volunteer, whose machine would be running anyway."""
     if terms == "volunteer":
         return Cost()
-    return attempt_cost(seconds=seconds, joules=joules, vram_class=vram_class, terms=terms, rates=rates)
+    return attempt_cost(
+        seconds=seconds, joules=joules, vram_class=vram_class, terms=terms, rates=rates, at=at
+    )
 
 
 def estimated_joules(

@@ -9,16 +9,28 @@ from __future__ import annotations
 
 import os
 import socket
+from datetime import datetime
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
 from common.document.tree import Mapping
 from common.document.typed import dotted, plain, read_document, sentence, validated
 from common.errors import EmptyDocument, InvalidDocument, Problem
+from common.nodes import VRAM_CLASSES
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -64,6 +76,55 @@ class Timing(Section):
     retry_s: Positive = 30
 
 
+Hour = Annotated[int, Field(ge=0, le=23)]
+#: Stores are billed by decimal gigabytes.
+BYTES_PER_GB = 10**9
+
+
+class Tariff(Section):
+    """Price of electricity in certain hours of each day."""
+
+    #: First hour, and the hour at which it ends; `22` and `6` are the night.
+    from_hour: Hour
+    to_hour: Hour
+    per_kwh: Price
+
+    def holds(self, hour: int) -> bool:
+        if self.from_hour <= self.to_hour:
+            return self.from_hour <= hour < self.to_hour
+        return hour >= self.from_hour or hour < self.to_hour
+
+
+class CardPrice(Section):
+    """What a card cost, and for how long it works."""
+
+    price: Price
+    #: Value after that time.
+    resale: Price = Decimal(0)
+    #: Hours of operation.
+    life_hours: Positive
+
+    @property
+    def per_hour(self) -> Decimal:
+        return (self.price - self.resale) / Decimal(self.life_hours)
+
+    @model_validator(mode="after")
+    def _loses_value(self) -> CardPrice:
+        if self.resale > self.price:
+            raise ValueError("`resale` must not exceed `price`")
+        return self
+
+
+class NodeMoney(Section):
+    """What differs on one node; what is left out is as for the whole farm."""
+
+    tariff_per_kwh: Price | None = None
+    tariffs: tuple[Tariff, ...] | None = None
+    host_watts: NotNegative | None = None
+    #: Cost per hour of owning or renting its card.
+    per_hour: Price | None = None
+
+
 class Money(Section):
     """Prices are exact, watts are measured."""
 
@@ -71,6 +132,10 @@ class Money(Section):
     currency: str = "EUR"
     #: Price of electricity per kWh.
     tariff_per_kwh: Price = Decimal("0.3")
+    #: Other prices of electricity at certain hours; the first that holds counts.
+    tariffs: tuple[Tariff, ...] = ()
+    #: Time zone of these hours, such as `Europe/Berlin`.
+    time_zone: str = "UTC"
     #: Power draw of the rest of the machine while a card works, in watts.
     host_watts: NotNegative = 50
     #: Cost per hour of owning a card, by VRAM class: (price - resale value) / hours of operation.
@@ -78,10 +143,72 @@ class Money(Section):
         size: Decimal(price)
         for size, price in {6: "0.005", 8: "0.01", 12: "0.02", 16: "0.03", 24: "0.06", 32: "0.1"}.items()
     }
+    #: Price and life of cards, by VRAM class; replaces `card_per_hour` of these classes.
+    card_prices: dict[int, CardPrice] = {}
     #: Cost per hour of renting a card, by VRAM class.
     rent_per_hour: dict[int, Price] = {}
     #: Power draw in watts by VRAM class, for cards that neither measure nor declare it.
     card_watts: dict[int, NotNegative] = {6: 120, 8: 150, 12: 170, 16: 165, 24: 350, 32: 450}
+    #: Price of keeping one GB (10^9 bytes) for a month, and for how many months an image is kept.
+    storage_per_gb_month: Price = Decimal(0)
+    storage_months: NotNegative = 12
+    #: Price of delivering one GB; each stored image counts as delivered once.
+    traffic_per_gb: Price = Decimal(0)
+    #: What differs on nodes, by their names.
+    nodes: dict[str, NodeMoney] = {}
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"unknown time zone `{name}`; write one such as Europe/Berlin") from None
+        return name
+
+    def of_node(self, name: str) -> Money:
+        """The rates of a node."""
+        return self._of_nodes.get(name, self)
+
+    @cached_property
+    def _of_nodes(self) -> dict[str, Money]:
+        return {name: self._with(own) for name, own in self.nodes.items()}
+
+    def _with(self, own: NodeMoney) -> Money:
+        same = ("tariff_per_kwh", "tariffs", "host_watts")
+        changes = {name: value for name in same if (value := getattr(own, name)) is not None}
+        if own.tariff_per_kwh is not None and own.tariffs is None:
+            changes["tariffs"] = ()
+        if own.per_hour is not None:
+            hourly = dict.fromkeys(VRAM_CLASSES, own.per_hour)
+            changes |= {"card_per_hour": hourly, "rent_per_hour": hourly, "card_prices": {}}
+        return self.model_copy(update=changes | {"nodes": {}})
+
+    def card_hour(self, vram_class: int) -> Decimal:
+        """Cost per hour of owning a card."""
+        bought = self.card_prices.get(vram_class)
+        return bought.per_hour if bought else self.card_per_hour.get(vram_class, Decimal(0))
+
+    def tariff(self, at: float | None = None) -> Decimal:
+        """Price per kWh at a time in seconds since 1970; None: the mean of a day."""
+        if not self.tariffs:
+            return self.tariff_per_kwh
+        if at is None:
+            return self._mean_tariff
+        return self._tariff_of(datetime.fromtimestamp(at, ZoneInfo(self.time_zone)).hour)
+
+    @cached_property
+    def _mean_tariff(self) -> Decimal:
+        return sum((self._tariff_of(hour) for hour in range(24)), Decimal(0)) / 24
+
+    def _tariff_of(self, hour: int) -> Decimal:
+        held = (tariff.per_kwh for tariff in self.tariffs if tariff.holds(hour))
+        return next(held, self.tariff_per_kwh)
+
+    def keeping(self, size: int) -> Decimal:
+        """Cost of keeping and delivering an image of `size` bytes."""
+        per_gb = self.storage_per_gb_month * Decimal(self.storage_months) + self.traffic_per_gb
+        return per_gb * size / BYTES_PER_GB
 
 
 class Retention(Section):

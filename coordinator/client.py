@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 from urllib.parse import quote, urlencode
 
+from common.bill import Bill, Thanks
 from common.catalog import Catalog, ServedCatalog, build_catalog
 from common.farmhttp import FarmHttp
 from common.key_messages import AuditEntry, AuditPage, IssuedKey, KeyLimits, KeyView, NewKey, Rotation
@@ -109,6 +110,15 @@ class FarmClient(FarmHttp):
     def table(self, job_id: str) -> CostTable:
         return self.get(CostTable, f"/v1/jobs/{_quoted(job_id)}/table")
 
+    def costs(self, month: str | None = None, owner: str | None = None) -> Bill:
+        return self.get(Bill, _asking("/v1/costs", month=month, owner=owner))
+
+    def bill(self, job_id: str) -> Bill:
+        return self.get(Bill, f"/v1/jobs/{_quoted(job_id)}/bill")
+
+    def thanks(self, month: str | None = None, owner: str | None = None) -> Thanks:
+        return self.get(Thanks, _asking("/v1/thanks", month=month, owner=owner))
+
     def images(self, job_id: str) -> Iterator[ImageView]:
         """All shots of the job in the manifest's order; a page is fetched, its URLs signed, when reached."""
         after: int | None = -1
@@ -156,9 +166,9 @@ class FarmClient(FarmHttp):
 
     def audit(self, *, by: str | None, subject: str | None, limit: int) -> list[AuditEntry]:
         """The newest first."""
-        wanted = {"by": by, "subject": subject, "limit": str(limit)}
-        query = urlencode({name: value for name, value in wanted.items() if value is not None})
-        return list(self.get(AuditPage, f"/v1/audit?{query}").entries)
+        return list(
+            self.get(AuditPage, _asking("/v1/audit", by=by, subject=subject, limit=str(limit))).entries
+        )
 
     def nodes(self) -> list[NodeView]:
         return self.get(list[NodeView], "/v1/nodes")
@@ -201,3 +211,9 @@ def _shot(shot_id: str, verb: str, job_id: str | None) -> str:
 def _quoted(word: str) -> str:
     """As a part of an address, whatever it holds."""
     return quote(word, safe="")
+
+
+def _asking(path: str, **wanted: str | None) -> str:
+    """The path with these parameters, as far as they are given."""
+    given = {name: value for name, value in wanted.items() if value is not None}
+    return f"{path}?{urlencode(given)}" if given else path

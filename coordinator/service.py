@@ -35,6 +35,7 @@ from coordinator.background.webhooks import WebhookSender
 from coordinator.calls.event_streams import EventStreams
 from coordinator.calls.grouped_calls import GroupedCalls
 from coordinator.calls.long_polls import Claims, Orders
+from coordinator.calls.stages import Stages
 from coordinator.calls.thread_pools import OPERATOR_THREADS, ThreadPools
 from coordinator.calls.traffic import Traffic
 from coordinator.embeddings import SharedEmbeddings, clear_embeddings
@@ -125,7 +126,6 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
         threads=threads,
         traffic=traffic,
         embeddings=_embeddings(ledger, store, farm_catalog, traffic, settings),
-        metrics=FarmCollector(ledger, publisher, traffic, currency=settings.money.currency),
         webhooks=WebhookSender(
             ledger,
             threads.events,
@@ -133,9 +133,24 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
             note_post=traffic.webhook_post,
             note_given_up=traffic.webhook_events_given_up,
         ),
+        metrics=_metrics(ledger, publisher, traffic, settings),
         dispatcher=dispatching,
         look_ahead=_look_ahead(ledger, claims, dispatching, timing),
         loops=_loops(ledger, publisher, store, keyring, settings),
+    )
+
+
+def _metrics(ledger: Ledger, publisher: Publisher, traffic: Traffic, settings: Settings) -> FarmCollector:
+    stages = Stages()
+    ledger.on_stages(stages.note)
+    return FarmCollector(
+        ledger,
+        publisher,
+        traffic,
+        stages,
+        currency=settings.money.currency,
+        home=settings.home,
+        started_at=time.time(),
     )
 
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from PIL import Image
 from pydantic import BaseModel
 
-from common import key_messages, views, webhooks
+from common import bill, key_messages, views, webhooks
 from common.catalog import ServedCatalog, read_entries
 from common.messages import Sha256
 from common.units import GIB
@@ -89,6 +89,8 @@ _GIVEN: dict[str, object] = {
 _VIEWS: dict[str, type[BaseModel]] = {
     "/v1/jobs": views.Submitted,
     "/v1/jobs/[^/]+/table": views.CostTable,
+    "/v1/(costs.*|jobs/[^/]+/bill)": bill.Bill,
+    "/v1/thanks.*": bill.Thanks,
     "/v1/jobs/[^/]+/images/[0-9]+/exports/.*": views.ExportedFile,
     "/v1/jobs/[^/]+/images.*": views.ImagePage,
     "/v1/(jobs|shots|images)/[^/]+/delete": views.Deleted,

@@ -22,6 +22,7 @@ from coordinator.ledger.schema import (
     images,
     job_counts,
     jobs,
+    monthly_charges,
     nodes,
     removals,
     shots,
@@ -49,6 +50,7 @@ def check_ledger(ledger: Ledger) -> None:
         _check_order(backlog)
         _check_choices(backlog, ledger)
         _check_sums(connection)
+        _check_charges(connection)
         _check_events(connection)
 
 
@@ -81,11 +83,46 @@ def _check_sums(connection: Connection) -> None:
     assert {(row.job_id, row.state): row.shots for row in counts if row.shots} == wanted
 
 
+#: Use of settled attempts by state.
+_USES = {
+    "stored": "image",
+    "failed": "failed",
+    "rejected": "failed",
+    "wasted": "duplicate",
+    "released": "lost",
+}
+
+
+def _check_charges(connection: Connection) -> None:
+    """The charges of each month and owner are what settled attempts and closed batches took."""
+    expected: Counter[Any] = Counter()
+    for (day, owner, kind, *labels), value in tallied_by_day(connection).items():
+        if day is not None and kind in ("use_seconds", "use_cost"):
+            expected[f"{day:%Y-%m}", owner, *labels, kind] += value
+    found: Counter[Any] = Counter()
+    idle: Counter[Any] = Counter()
+    for row in _rows(connection, monthly_charges):
+        assert row.rejected >= 0
+        if row.use == "idle":
+            idle[row.node_id] += row.cost
+            continue
+        key = row.month, row.owner, row.model, row.lane, row.vram_class, row.use
+        found[*key, "use_seconds"] += row.seconds
+        found[*key, "use_cost"] += row.cost
+    for sums in (expected, found):
+        for key in [key for key, value in sums.items() if abs(value) <= _NOTHING]:
+            del sums[key]
+    assert found == pytest.approx(expected, rel=_CLOSE)
+    assert +idle == pytest.approx(
+        +Counter({row.id: row.idle_cost for row in _rows(connection, nodes)}), rel=_CLOSE
+    )
+
+
 def _check_bills(connection: Connection) -> None:
     """A job has cost what its rows say; once it is thinned, those of its owner do, with the daily sums."""
     paid: Counter[str] = Counter()
     for row in _rows(connection, attempts):
-        paid[row.job_id] += row.cost
+        paid[row.job_id] += row.cost + row.storage_cost
     for row in _rows(connection, batches):
         paid[row.job_id] += row.load_cost + row.lost_cost
     theirs: Counter[str] = Counter()
@@ -125,22 +162,31 @@ def tallied_by_day(connection: Connection) -> dict[tuple[Any, ...], float]:
     for row in _rows(connection, attempts):
         of_day, labels = (_day(row.settled_at), owners[row.job_id]), (row.model, row.lane, row.vram_class)
         if row.state not in (AttemptState.RUNNING, AttemptState.DELIVERED):
-            found[*of_day, "attempts", *labels, row.state] += 1
+            cancelled = row.failure == "cancelled"
+            found[*of_day, "attempts", *labels, "cancelled" if cancelled else row.state] += 1
             found[*of_day, "failures", *labels, row.failure] += 1
+            use = "cancelled" if cancelled else _USES[row.state]
+            found[*of_day, "use_seconds", *labels, use] += row.encode_s + row.denoise_s + row.decode_s
+            found[*of_day, "use_cost", *labels, use] += row.cost + row.storage_cost
         for phase in ATTEMPT_PHASES:
             found[*of_day, "seconds", *labels, phase] += getattr(row, f"{phase}_s")
         found[*of_day, "joules", *labels, row.energy_method] += row.joules
-        for kind in ("cost", "volunteered"):
+        for kind in ("cost", "electricity", "volunteered"):
             found[*of_day, kind, *labels, "render"] += getattr(row, kind)
+        found[*of_day, "cost", *labels, "storage"] += row.storage_cost
     for row in _rows(connection, batches):
         of_day, labels = (_day(row.closed_at), owners[row.job_id]), (row.model, row.lane, row.vram_class)
         found[*of_day, "loads", *labels, ""] += row.loads
+        if row.outcome is not None:
+            found[*of_day, "batches", *labels, row.outcome] += 1
         lost = "duplicate" if row.duplicates or row.beaten else "lost"
         for part, label in (("load", "load"), ("lost", lost)):
             found[*of_day, "seconds", *labels, label] += getattr(row, f"{part}_s")
             found[*of_day, "joules", *labels, row.spent_method] += getattr(row, f"{part}_joules")
-            for kind in ("cost", "volunteered"):
+            for kind in ("cost", "electricity", "volunteered"):
                 found[*of_day, kind, *labels, label] += getattr(row, f"{part}_{kind}")
+            found[*of_day, "use_seconds", *labels, label] += getattr(row, f"{part}_s")
+            found[*of_day, "use_cost", *labels, label] += getattr(row, f"{part}_cost")
     for *key, value in _rows(connection, daily_tallies):
         found[tuple(key)] += value
     return {key: value for key, value in found.items() if value}

@@ -20,9 +20,10 @@ from tests.waiting import until
 class Prometheus:
     url: str
 
-    def query(self, promql: str) -> list[dict[str, object]]:
-        """The instant vector; raises on a query that Prometheus refuses."""
-        answer = httpx.get(f"{self.url}/api/v1/query", params={"query": promql}).json()
+    def query(self, promql: str, *, at: float | None = None) -> list[dict[str, object]]:
+        """The instant vector, now or at a time; raises on a query that Prometheus refuses."""
+        asked = {"query": promql} | ({} if at is None else {"time": str(at)})
+        answer = httpx.get(f"{self.url}/api/v1/query", params=asked).json()
         assert answer["status"] == "success", f"{promql}: {answer.get('error')}"
         result: list[dict[str, object]] = answer["data"]["result"]
         return result
@@ -40,20 +41,28 @@ class Prometheus:
 @contextmanager
 def running_prometheus(folder: Path, target: str, *, key: str) -> Iterator[Prometheus]:
     """Scrapes `http://<target>/metrics` every second with this key; data below `folder`."""
-    program = require_program("prometheus", "apt-get install prometheus")
-    port = kept_ports(folder / "ports.json", ("prometheus",))["prometheus"]
-    config = folder / "prometheus.yml"
     scrape = {
         "job_name": "farm",
         "scrape_interval": "1s",
         "authorization": {"credentials": key},
         "static_configs": [{"targets": [target]}],
     }
-    config.write_text(yaml.safe_dump({"scrape_configs": [scrape]}))
+    with prometheus_on(folder, scrape) as server:
+        yield server
+
+
+@contextmanager
+def prometheus_on(folder: Path, *scrapes: dict[str, object]) -> Iterator[Prometheus]:
+    """Serves what is below `folder`, and scrapes."""
+    program = require_program("prometheus", "apt-get install prometheus")
+    port = kept_ports(folder / "ports.json", ("prometheus",))["prometheus"]
+    config = folder / "prometheus.yml"
+    config.write_text(yaml.safe_dump({"scrape_configs": list(scrapes)}))
     command = [
         str(program),
         f"--config.file={config}",
         f"--storage.tsdb.path={folder / 'tsdb'}",
+        "--storage.tsdb.retention.time=100y",
         f"--web.listen-address=127.0.0.1:{port}",
     ]
     with (
@@ -66,6 +75,30 @@ def running_prometheus(folder: Path, target: str, *, key: str) -> Iterator[Prome
             yield server
         finally:
             process.terminate()
+
+
+def history(
+    folder: Path, *, counters: dict[str, float], gauges: dict[str, float], end: int, seconds: int
+) -> None:
+    """Fills the data below `folder` with the `seconds` until `end`; `counters` grow by so much per second.
+
+    Series are written as `name{label="value"}`; each gets the label `job`.
+    """
+    promtool = require_program("promtool", "apt-get install prometheus")
+    step = 15
+    lines = []
+    for series, value in [*counters.items(), *gauges.items()]:
+        name, _, labels = series.partition("{")
+        full = name + "{" + ", ".join(filter(None, ['job="farm"', labels.removesuffix("}")])) + "}"
+        full = full.replace(", ", ",")
+        for at in range(end - seconds, end + 1, step):
+            told = value * (at - (end - seconds)) if series in counters else value
+            lines.append(f"{full} {told!r} {at}")
+    file = folder / "history.txt"
+    file.write_text("\n".join([*lines, "# EOF", ""]))
+    command = [str(promtool), "tsdb", "create-blocks-from", "openmetrics", str(file), str(folder / "tsdb")]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
 
 
 def _wait_ready(server: Prometheus, process: subprocess.Popen[bytes]) -> None:

@@ -33,6 +33,8 @@ _COMMANDS = {
     "delete": "pictures",
     "priority": "jobs",
     "explain": "explain",
+    "cost": "cost",
+    "thanks": "cost",
     "whoami": "keys",
     "audit": "audit",
     "nodes": "nodes",

@@ -128,17 +128,16 @@ def _time(plan: Plan, seconds: Range[float], loading: Range[float], models: int)
 def rates_words(plan: Plan, rates: Money) -> str:
     """Returns the rates behind the cost: currency, tariff, host power, hourly rates of suitable classes."""
     used = {take.vram_class for line in plan.lines for take in line.takes if take.recipe}
-    tables = {"owned": rates.card_per_hour, "rented": rates.rent_per_hour}
+    owned = {vram: rates.card_hour(vram) for vram in rates.card_per_hour | rates.card_prices}
+    tables = {"owned": owned, "rented": rates.rent_per_hour}
+    tariff = f"{rates.tariff():.3g} {rates.currency} per kWh{' on average' if rates.tariffs else ''}"
     cards = [
         f"; {whose} card per hour: "
         + ", ".join(f"{vram} GB {rate:g}" for vram, rate in sorted(hourly.items()) if vram in used)
         for whose, hourly in tables.items()
         if used & hourly.keys()
     ]
-    return (
-        f"{rates.tariff_per_kwh:g} {rates.currency} per kWh, host {rates.host_watts:g} W{''.join(cards)} "
-        "(settings: money)"
-    )
+    return f"{tariff}, host {rates.host_watts:g} W{''.join(cards)} (settings: money)"
 
 
 def fits_table(plan: Plan) -> Table:

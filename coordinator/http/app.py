@@ -16,6 +16,7 @@ from common.errors import BY_STATUS, FarmError, Unreadable
 from common.views import ErrorView
 from coordinator.http import (
     catalog_routes,
+    cost_routes,
     description_routes,
     event_routes,
     farm_routes,
@@ -46,6 +47,7 @@ ROUTES = (
     event_routes,
     webhook_routes,
     image_routes,
+    cost_routes,
     fleet_routes,
     catalog_routes,
     farm_routes,

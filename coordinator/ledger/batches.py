@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections import Counter
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
@@ -22,7 +22,7 @@ from coordinator.ledger.embedded import is_embedded
 from coordinator.ledger.endings import end_batch, whole_batch
 from coordinator.ledger.failure_policy import fail_shots
 from coordinator.ledger.measurements import Held, Pace, learn, note_out_of_memory, note_peaks
-from coordinator.ledger.records import BatchTexts, Reported
+from coordinator.ledger.records import BatchTexts, Reported, StageTime
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, nodes, plain, shots, works
 from coordinator.ledger.specs import quarantine_key, shot_of
@@ -262,8 +262,9 @@ def _attempts(connection: Connection, asked: Sequence[tuple[str, _Asked]]) -> li
 
 def _charged(write: Write, rules: Rules, attempt: Row[Any], report: Report) -> dict[str, Any]:
     """Columns of an attempt from its report, including the charge to its job."""
-    charge = work_charge(report.spent, card_of(attempt.card), attempt.terms, rules)
+    charge = work_charge(report.spent, attempt, rules, write.now)
     write.charge(attempt.job_id, charge["cost"])
+    write.stages += _stages(attempt, report)
     return {
         **phase_columns(report.spent),
         **charge,
@@ -272,6 +273,13 @@ def _charged(write: Write, rules: Rules, attempt: Row[Any], report: Report) -> d
         "peak_bytes": report.peak_bytes,
         "fingerprint": report.fingerprint,
     }
+
+
+def _stages(attempt: Row[Any], report: Report) -> Iterator[StageTime]:
+    for stage in ("encode", "denoise", "decode", "upload"):
+        if seconds := report.spent.seconds.get(stage):
+            each = seconds / attempt.amount if stage == "denoise" else seconds
+            yield StageTime(stage, attempt.vram_class, each)
 
 
 def _deliver(write: Write, rules: Rules, received: Sequence[tuple[Row[Any], Report]]) -> None:

@@ -18,6 +18,7 @@ from coordinator.ledger.duplicates import in_progress
 from coordinator.ledger.failure_policy import by_its_own_fault, failed
 from coordinator.ledger.fleet import may_claim
 from coordinator.ledger.nodes import hear, node_row
+from coordinator.ledger.records import StageTime
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, plain, shots, waiting
 from coordinator.ledger.specs import shot_of
@@ -243,6 +244,9 @@ def _grant(
     begun = [_attempt(batch, place, attempt, shot) for place, (attempt, shot, _) in enumerate(ordered)]
     write.connection.execute(insert(attempts), begun)
     tally_lease(write.sums, batch, len(rows))
+    if duplicates is None:
+        waited_s = max(0.0, write.now - backlog.jobs[option.job_id].submitted_at)
+        write.stages.append(StageTime("wait", member.vram_class, waited_s, len(rows)))
     running = _running(write, batch, option, rows)
     seconds = expected_seconds(option, len(rows))
     # First, so that the backlog does not forget the work when its last shots are taken.

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, literal, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, and_, func, literal, select
 
 from common.cost import Cost, attempt_cost, estimated_joules, idle_cost
 from common.errors import Invalid
 from common.messages import Spent
-from common.nodes import Card, Terms
 from common.states import AttemptState
 from common.views import CostRow
+from coordinator.ledger.key_usage import budgets
 from coordinator.ledger.records import Totals, WorkLabels
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import (
@@ -23,9 +23,11 @@ from coordinator.ledger.schema import (
     deleted_images,
     images,
     nodes,
+    plain,
     tallies,
 )
 from coordinator.scheduling.backlog import Backlog
+from coordinator.scheduling.member import Member, card_of
 
 #: Phases that occupy the card; saving and uploading overlap with the next pass.
 CARD_PHASES = ("load", "encode", "denoise", "decode")
@@ -54,29 +56,39 @@ def spent_columns(spent: Spent) -> dict[str, Any]:
     }
 
 
-def work_charge(spent: Spent, card: Card, terms: Terms, rules: Rules) -> dict[str, float]:
-    """Columns `joules`, `cost` and `volunteered` for work on a card."""
-    seconds = card_seconds(spent.seconds)
-    joules = spent.joules
+def work_charge(spent: Spent, row: Row[Any], rules: Rules, now: float) -> dict[str, float]:
+    """Columns of `schema.money` for work that ends `now`; `row` has `node_id`, `card` and `terms`."""
+    seconds, card = card_seconds(spent.seconds), card_of(row.card)
+    joules, rates = spent.joules, rules.rates.of_node(row.node_id)
     if not joules and spent.energy_method == "estimated":
-        joules = estimated_joules(seconds, card.vram_class, rules.rates, card.watts)
+        joules = estimated_joules(seconds, card.vram_class, rates, card.watts)
     cost = attempt_cost(
-        seconds=seconds, joules=joules, vram_class=card.vram_class, terms=terms, rates=rules.rates
+        seconds=seconds, joules=joules, vram_class=card.vram_class, terms=row.terms, rates=rates, at=now
     )
     return _columns(joules, cost)
 
 
-def idle_charge(seconds: float, joules: float, card: Card, terms: Terms, rules: Rules) -> dict[str, float]:
+def idle_charge(seconds: float, joules: float, member: Member, rules: Rules, now: float) -> dict[str, float]:
     """The same columns for the idle time of a node."""
     cost = idle_cost(
-        seconds=seconds, joules=joules, vram_class=card.vram_class, terms=terms, rates=rules.rates
+        seconds=seconds,
+        joules=joules,
+        vram_class=member.vram_class,
+        terms=member.terms,
+        rates=rules.rates.of_node(member.id),
+        at=now,
     )
     return _columns(joules, cost)
 
 
 def _columns(joules: float, cost: Cost) -> dict[str, float]:
     """Money as a float for a row; a sum over a million attempts keeps nine digits."""
-    return {"joules": joules, "cost": float(cost.farm), "volunteered": float(cost.volunteered)}
+    return {
+        "joules": joules,
+        "cost": float(cost.farm),
+        "electricity": float(cost.electricity),
+        "volunteered": float(cost.volunteered),
+    }
 
 
 def prefixed(prefix: str, columns: dict[str, float]) -> dict[str, float]:
@@ -98,37 +110,48 @@ def waiting(backlog: Backlog) -> Totals:
     return found
 
 
-def totals(connection: Connection, found: Totals) -> Totals:
+def totals(connection: Connection, found: Totals, now: float) -> Totals:
     """See `Ledger.totals`; `found` already contains the waiting shots."""
     for kind, model, lane, vram_class, label, value in connection.execute(select(tallies)):
         _read(found, kind, WorkLabels(model, lane, vram_class), label, value)
     _add_nodes(connection, found)
+    delivered = select(func.count()).where(attempts.c.state == plain(AttemptState.DELIVERED))
+    found.delivered = connection.scalar(delivered) or 0
+    found.budgets = {one.key: float(one.spent / float(one.limit.amount)) for one in budgets(connection, now)}
     return found
+
+
+#: Sums of `Totals` by labels and label of a tally, and by labels alone.
+_BY_LABEL = {
+    "seconds": "seconds",
+    "joules": "joules",
+    "cost": "cost",
+    "volunteered": "volunteer_cost",
+    "use_seconds": "use_seconds",
+    "use_cost": "use_cost",
+}
+_COUNTS = ("attempts", "batches")
+_WHOLE_COUNTS = ("loads", "rejected_images")
 
 
 def _read(found: Totals, kind: str, labels: WorkLabels, label: str, value: float) -> None:
     match kind:
-        case "attempts":
-            found.attempts[labels, label] = int(value)
-        case "failures":
-            found.failures[label] = found.failures.get(label, 0) + int(value)
         case "running":
+            found.known.add(labels)
             queue = labels.lane, labels.vram_class
             found.running[queue] = found.running.get(queue, 0) + int(value)
-        case "rejected_images":
-            found.rejected_images[labels] = int(value)
+        case "failures":
+            found.failures[label] = found.failures.get(label, 0) + int(value)
+        case "electricity":
+            found.electricity[labels] = found.electricity.get(labels, 0.0) + value
         case "rejected_cost":
             found.rejected_cost[labels] = value
-        case "loads":
-            found.loads[labels] = int(value)
-        case "seconds":
-            found.seconds[labels, label] = value
-        case "joules":
-            found.joules[labels, label] = value
-        case "cost":
-            found.cost[labels, label] = value
-        case "volunteered":
-            found.volunteer_cost[labels, label] = value
+        case _ if kind in _BY_LABEL:
+            getattr(found, _BY_LABEL[kind])[labels, label] = value
+        case _ if kind in _COUNTS:
+            getattr(found, kind)[labels, label] = int(value)
+        case _ if kind in _WHOLE_COUNTS:
+            getattr(found, kind)[labels] = int(value)
 
 
 def cost_table(connection: Connection, job_id: str | None) -> list[CostRow]:
@@ -187,12 +210,13 @@ def _of_all(connection: Connection) -> Iterator[_Part]:
 
 def _of_job(connection: Connection, job_id: str) -> Iterator[_Part]:
     """From the rows of the job; takes time proportional to its size."""
-    for model, size, state, number, seconds, cost in connection.execute(_by_model(job_id, attempts, _CARD_S)):
+    tried = connection.execute(_by_model(job_id, attempts, _CARD_S))
+    for model, size, state, failure, number, seconds, cost in tried:
         part = _Part(model=model, vram_class=size, seconds=seconds, cost=cost)
         part.images = number * (state == AttemptState.STORED)
-        part.failures = number * (state in _FAILURES)
+        part.failures = number * (state in _FAILURES and failure != "cancelled")
         yield part
-    for model, size, _, _, seconds, cost in connection.execute(_by_model(job_id, batches, _AROUND_S)):
+    for model, size, _, _, _, seconds, cost in connection.execute(_by_model(job_id, batches, _AROUND_S)):
         yield _Part(model=model, vram_class=size, seconds=seconds, cost=cost)
     for table in (images, deleted_images):
         for model, size, number, cost in connection.execute(_rejected(job_id, table)):
@@ -204,9 +228,10 @@ _AROUND_S = batches.c.load_s + batches.c.lost_s
 
 
 def _by_model(job_id: str, table: Table, seconds: ColumnElement[float]) -> Select[Any]:
-    """Model, class, state, number, seconds and cost of the attempts or batches of a job."""
-    cost = attempts.c.cost if table is attempts else batches.c.load_cost + batches.c.lost_cost
-    by = (table.c.model, table.c.vram_class, table.c.state)
+    """Model, class, state, failure, number, seconds and cost of the attempts or batches of a job."""
+    tried, around = attempts.c.cost + attempts.c.storage_cost, batches.c.load_cost + batches.c.lost_cost
+    cost = tried if table is attempts else around
+    by = (table.c.model, table.c.vram_class, table.c.state, table.c.failure)
     query = select(*by, func.count(), func.sum(seconds), func.sum(cost)).group_by(*by)
     return query.where(table.c.job_id == job_id)
 
@@ -242,13 +267,14 @@ def _add_nodes(connection: Connection, found: Totals) -> None:
     )
     for size, state, number in connection.execute(query):
         found.nodes[size, state] = number
-    sums = _sums(nodes, "idle_s", "idle_joules", "idle_cost")
-    for size, seconds, joules, cost in connection.execute(
+    sums = _sums(nodes, "idle_s", "idle_joules", "idle_cost", "idle_electricity")
+    for size, seconds, joules, cost, electricity in connection.execute(
         select(nodes.c.vram_class, *sums).group_by(nodes.c.vram_class)
     ):
         found.idle_seconds[size] = seconds
         found.idle_joules[size] = joules
         found.idle_cost[size] = cost
+        found.idle_electricity[size] = electricity
 
 
 def _sums(table: Any, *columns: str) -> list[ColumnElement[float]]:

@@ -113,12 +113,16 @@ def upsert_all(connection: Connection, table: Table, key: Sequence[str], rows: l
 
 
 def add_to(
-    connection: Connection, table: Table, key: Sequence[str], column: str, rows: list[dict[str, Any]]
+    connection: Connection,
+    table: Table,
+    key: Sequence[str],
+    columns: Sequence[str],
+    rows: list[dict[str, Any]],
 ) -> None:
-    """Add `column` of each row to the existing row with the same key, or insert the row."""
+    """Add `columns` of each row to the existing row with the same key, or insert the row."""
     if rows:
         row = _insert(connection, table)
-        summed = {column: table.c[column] + row.excluded[column]}
+        summed = {column: table.c[column] + row.excluded[column] for column in columns}
         connection.execute(row.on_conflict_do_update(index_elements=list(key), set_=summed), rows)
 
 

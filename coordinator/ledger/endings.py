@@ -26,6 +26,7 @@ from coordinator.ledger.costs import CARD_PHASES, card_seconds, prefixed, spent_
 from coordinator.ledger.duplicates import give_back, in_two_batches
 from coordinator.ledger.failure_policy import fail_shots, suspect
 from coordinator.ledger.measurements import learn_load, note_out_of_memory
+from coordinator.ledger.records import StageTime
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, jobs, nodes, plain, shots
 from coordinator.ledger.specs import shot_of
@@ -70,10 +71,13 @@ def end_batch(
     if held is not None and held.id == batch.id and held.loads_model and spending["load_s"]:
         learn_load(write, batch.node_id, batch.model, spending["load_s"])
     kind = failure.kind if failure else ""
+    if spending["load_s"]:
+        write.stages.append(StageTime("load", batch.vram_class, spending["load_s"]))
     close_batch(write, batch.id, event, failure=kind, message=message, **spending)
     if event in _TAKEN_BACK:
         write.ordered.add(batch.node_id)
-    tally_batch(write.sums, _with(batch, spending))
+    ended = {"outcome": event.value, "closed_at": write.now}
+    tally_batch(write.sums, _with(batch, spending | ended))
     taken_s = spending["load_s"] + spending["lost_s"] + sum(row.seconds for row in rows)
     write.changes.append(
         BatchEnded(batch.id, batch.job_id, batch.node_id, taken_s, batch.max_cost is not None)
@@ -103,7 +107,7 @@ def account_late(write: Write, rules: Rules, batch_id: str, spent: Spent) -> Non
     """Charge what a node spent on a batch after its lease had ended and before the node learned of it."""
     batch = write.connection.execute(whole_batch().where(batches.c.id == batch_id)).one()
     rows = _attempts(write, batch_id)
-    losing = _losing(rules, batch, _newest(batch, spent), batch.load_s, batch.load_joules, rows)
+    losing = _losing(write, rules, batch, _newest(batch, spent), batch.load_s, batch.load_joules, rows)
     write.connection.execute(update(batches).where(batches.c.id == batch_id).values(**losing))
     add_late_usage(write, batch_id, losing["lost_s"] - batch.lost_s)
     tally_batch(write.sums, batch, sign=-1)
@@ -226,8 +230,8 @@ def _spending(
 ) -> dict[str, Any]:
     """Columns of the batch for loading, and for time spent but not reported for an attempt."""
     load_s = load.seconds.get("load", 0.0)
-    loading = work_charge(load, card_of(batch.card), batch.terms, rules)
-    losing = _losing(rules, batch, spent, load_s, loading["joules"], rows)
+    loading = work_charge(load, batch, rules, write.now)
+    losing = _losing(write, rules, batch, spent, load_s, loading["joules"], rows)
     cost = loading["cost"] + losing["lost_cost"]
     write.charge(batch.job_id, cost)
     return {
@@ -239,6 +243,7 @@ def _spending(
 
 
 def _losing(
+    write: Write,
     rules: Rules,
     batch: Row[Any],
     spent: Spent,
@@ -257,5 +262,5 @@ def _losing(
     return {
         **spent_columns(spent),
         "lost_s": lost_s,
-        **prefixed("lost_", work_charge(lost, card_of(batch.card), batch.terms, rules)),
+        **prefixed("lost_", work_charge(lost, batch, rules, write.now)),
     }

@@ -12,6 +12,7 @@ from common.errors import Gone, NotFound
 from common.messages import Heartbeat, HeartbeatAnswer, Listen
 from common.states import NODE, AttemptState, BatchState, NodeEvent, NodeState
 from coordinator.ledger.batches import must_match
+from coordinator.ledger.charges import Charge, Charged, utc_month
 from coordinator.ledger.costs import idle_charge, spent_columns
 from coordinator.ledger.endings import account_late
 from coordinator.ledger.nodes import LOADED, must_speak_for
@@ -111,6 +112,7 @@ _IDLE_COLUMNS = (
     "idle_s",
     "idle_joules",
     "idle_cost",
+    "idle_electricity",
     "idle_volunteered",
 )
 
@@ -172,8 +174,11 @@ def _idle(write: Write, node: Row[Any], beat: Heartbeat, rules: Rules) -> dict[s
     if not seconds and not joules:
         return new_values
     member = write.backlog.known(node.id)
-    for name, value in idle_charge(seconds, joules, member.card, member.terms, rules).items():
+    charge = idle_charge(seconds, joules, member, rules, write.now)
+    for name, value in charge.items():
         new_values[f"idle_{name}"] += value
+    idle = Charged(utc_month(write.now), "", node.id, "", "", member.vram_class, "idle")
+    write.sums.charges.add(idle, Charge.of(seconds, charge))
     return new_values
 
 

@@ -16,6 +16,7 @@ from common.states import AttemptEvent, AttemptState, ShotEvent, ShotState
 from coordinator.ledger.deletions import erase_again
 from coordinator.ledger.duplicates import give_back
 from coordinator.ledger.failure_policy import fail_shots, suspect
+from coordinator.ledger.records import StageTime
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import ATTEMPT_PHASES, attempts, batches, images, jobs, shots, wants
 from coordinator.ledger.specs import image_key
@@ -130,16 +131,18 @@ def _store(write: Write, rules: Rules, good: Sequence[_Judged]) -> None:
     for row, verdict in good:
         if verdict.sha256 is None or verdict.size is None:
             raise Invalid(f"attempt {row.id}: the verdict `stored` requires `sha256` and size of the image")
+    write.stages += (StageTime("ingest", row.vram_class, verdict.seconds) for row, verdict in good)
+    kept = {row.id: _keeping(write, rules, row, verdict) for row, verdict in good}
     for outcome, event in (("stored", AttemptEvent.STORED), ("duplicate", AttemptEvent.BEATEN)):
         each = {
-            row.id: {"ingest_s": verdict.seconds, "message": ""}
+            row.id: {"ingest_s": verdict.seconds, "message": "", "storage_cost": kept[row.id]}
             for row, verdict in good
             if verdict.outcome == outcome
         }
         move_attempts(write, list(each), AttemptState.DELIVERED, event, each=each)
     # The object may belong to an earlier attempt whose ingest died before its verdict.
     owners = _owners(write, good)
-    sidecars = [_sidecar(write, owners.get(row.id, row), verdict) for row, verdict in good]
+    sidecars = [_sidecar(write, owners.get(row.id, row), verdict, kept[row.id]) for row, verdict in good]
     write.connection.execute(insert(images), sidecars)
     _note_progress(write, sidecars)
     stored = {row.shot_id: row.id for row, _ in good}
@@ -151,6 +154,13 @@ def _store(write: Write, rules: Rules, good: Sequence[_Judged]) -> None:
     pictures = [Good(row.shot_id, row.node_id, row.started_at) for row, _ in good]
     credit_nodes(write, pictures)
     blame_others(write, rules, pictures)
+
+
+def _keeping(write: Write, rules: Rules, row: Row[Any], verdict: Verdict) -> float:
+    """Charge the job of an image for its place in the store, and return how much."""
+    cost = float(rules.rates.keeping(verdict.size or 0))
+    write.charge(row.job_id, cost)
+    return cost
 
 
 def _note_progress(write: Write, sidecars: Sequence[Mapping[str, Any]]) -> None:
@@ -176,7 +186,7 @@ def _owners(write: Write, good: Sequence[_Judged]) -> dict[str, Row[Any]]:
     }
 
 
-def _sidecar(write: Write, row: Row[Any], verdict: Verdict) -> dict[str, Any]:
+def _sidecar(write: Write, row: Row[Any], verdict: Verdict, keeping: float) -> dict[str, Any]:
     spec = json.loads(row.spec)
     seconds = {phase: getattr(row, f"{phase}_s") for phase in ATTEMPT_PHASES}
     return {
@@ -195,7 +205,7 @@ def _sidecar(write: Write, row: Row[Any], verdict: Verdict) -> dict[str, Any]:
         "seconds": seconds | {"ingest": verdict.seconds},
         "joules": row.joules,
         "energy_method": row.energy_method,
-        "cost": row.cost,
+        "cost": row.cost + keeping,
         "stored_at": write.now,
     }
 

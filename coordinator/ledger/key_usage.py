@@ -27,8 +27,8 @@ class Used(NamedTuple):
     cost: float
 
 
-class Overspent(NamedTuple):
-    """A key whose jobs have cost what it allows."""
+class KeyBudget(NamedTuple):
+    """What the jobs of a key have cost in its period, and may."""
 
     key: str
     spent: float
@@ -50,7 +50,7 @@ def take_images(write: Write, key: str | None, images: int) -> None:
     quota = write.connection.scalar(select(keys.c.quota).where(keys.c.name == key))
     if quota is not None:
         _check(write, key, allowance(quota, PERIODS), images)
-    add_to(write.connection, key_days, _KEY, "images", [_row(key, write.now) | {"images": images}])
+    add_to(write.connection, key_days, _KEY, ("images",), [_row(key, write.now) | {"images": images}])
 
 
 def _check(write: Write, key: str, quota: Allowance, images: int) -> None:
@@ -76,14 +76,17 @@ def room(connection: Connection, key: str, now: float) -> Room | None:
     return Room(key, limit, left, ends, seconds_until(ends, now))
 
 
-def overspent(connection: Connection, now: float) -> Iterator[Overspent]:
-    """The keys whose budget is spent. Grows with the keys that have one."""
+def overspent(connection: Connection, now: float) -> Iterator[KeyBudget]:
+    """The keys whose budget is spent."""
+    return (one for one in budgets(connection, now) if one.spent >= one.limit.amount)
+
+
+def budgets(connection: Connection, now: float) -> Iterator[KeyBudget]:
+    """The keys that have a budget; grows with their number."""
     limited = select(keys.c.name, keys.c.max_cost).where(keys.c.max_cost.is_not(None))
     for name, text in connection.execute(limited).all():
         limit = allowance(text, PERIODS, whole=False)
-        spent = used(connection, name, limit.period, now).cost
-        if spent >= limit.amount:
-            yield Overspent(name, spent, limit)
+        yield KeyBudget(name, used(connection, name, limit.period, now).cost, limit)
 
 
 def seconds_until(day: date, now: float) -> float:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
+from common.bill import BillLine, ThanksLine
 from common.catalog import Catalog
 from common.embeddings import Embedded
 from common.errors import Conflict, FarmError, Gone, NotFound
@@ -54,6 +55,7 @@ from common.webhooks import IssuedWebhook, NewWebhook, WebhookAnswer, WebhookVie
 from coordinator.ledger import (
     audit,
     batches,
+    bills,
     catalog,
     costs,
     deletions,
@@ -459,6 +461,10 @@ class Ledger:
         with self._transactions.read() as connection:
             return answer_listeners(connection, calls)
 
+    def on_stages(self, listener: Callable[[Sequence[records.StageTime]], None]) -> None:
+        """Call `listener` after each commit with the times of stages that it recorded."""
+        self._transactions.on_stages(listener)
+
     def on_orders(self, listener: Callable[[Set[str]], None]) -> None:
         """Call `listener`, from any thread, after each commit with the nodes whose `orders` may differ."""
         self._transactions.on_orders(listener)
@@ -720,10 +726,11 @@ class Ledger:
             return costs.waiting(backlog).waiting
 
     def totals(self) -> records.Totals:
+        now = self._clock()
         with self._transactions.backlog() as backlog:
             found = costs.waiting(backlog)
         with self._transactions.read() as connection:
-            return costs.totals(connection, found)
+            return costs.totals(connection, found, now)
 
     def cost_table(self, job_id: str | None = None) -> list[CostRow]:
         """Cost per image by model and class over all attempts, of one job or of the whole farm."""
@@ -731,6 +738,28 @@ class Ledger:
             if job_id is not None:
                 jobs.detailed_job(connection, job_id)
             return costs.cost_table(connection, job_id)
+
+    def in_incident(self) -> bool:
+        """Whether the farm is disturbed, so that no node is blamed."""
+        return self._rules.incident.lasts(self._clock())
+
+    def month_bill(self, month: str, owner: str | None = None) -> list[BillLine]:
+        """What nodes took in a month such as `2026-11`, of all owners or of the jobs of one."""
+        with self._transactions.read() as connection:
+            return list(bills.month_lines(connection, month, owner))
+
+    def job_bill(self, job_id: str) -> list[BillLine]:
+        """What a job has cost by now. Raises NotFound."""
+        with self._transactions.read() as connection:
+            job = bills.bill_row(connection, job_id)
+            if job is None:
+                raise NotFound(f"no job {job_id}; `farm jobs` lists them")
+            return list(bills.job_lines(connection, job))
+
+    def thanks(self, month: str, owner: str | None = None) -> list[ThanksLine]:
+        """What nodes of volunteers did in a month, by their owners."""
+        with self._transactions.read() as connection:
+            return list(bills.thanks_lines(connection, month, owner, self._rules.rates))
 
     def audit(
         self,

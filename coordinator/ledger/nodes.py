@@ -176,6 +176,8 @@ def slow_path_views(slow: Mapping[str, SlowPath]) -> tuple[SlowPathView, ...]:
 
 
 def _view(row: Row[Any], member: Member, slow: tuple[SlowPathView, ...]) -> NodeView:
+    # What the last heartbeat of a node that is gone said holds no more.
+    gone = row.state in (NodeState.OFFLINE, NodeState.LOST)
     return NodeView(
         id=row.id,
         name=row.id,
@@ -192,13 +194,13 @@ def _view(row: Row[Any], member: Member, slow: tuple[SlowPathView, ...]) -> Node
         reason=row.reason,
         decided_by=row.decided_by,
         batch_id=row.batch_id,
-        loaded_model=row.loaded_model,
+        loaded_model=None if gone else row.loaded_model,
         doing=row.doing,
         fetches=tuple(row.fetches),
         aside=row.aside,
         models=tuple(row.models),
-        watts=row.watts,
-        temperature_c=row.temperature_c,
+        watts=None if gone else row.watts,
+        temperature_c=None if gone else row.temperature_c,
         seen_at=row.seen_at,
     )
 

@@ -207,15 +207,29 @@ class WorkLabels(NamedTuple):
     vram_class: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+class StageTime(NamedTuple):
+    """How long a stage took; of `times` images alike."""
+
+    #: `wait`, `load`, `encode`, `denoise`, `decode`, `upload`, `ingest`; `denoise` is per megapixel-step.
+    stage: str
+    vram_class: int
+    seconds: float
+    times: int = 1
+
+
+@dataclass(kw_only=True, slots=True)
 class Totals:
-    """Sums over everything that the ledger ever recorded; they never decrease, even across restarts.
+    """Sums over everything that the ledger ever recorded, and a few numbers about the present.
+
+    The sums never decrease, even across restarts.
 
     One exception: if a node rejoins with a card of another class, its idle time moves to that class.
     The total cost of the farm is the sum of `cost`; electricity of volunteers is only in `volunteer_cost`.
     """
 
-    #: Attempts by (labels, outcome): `stored`, `wasted`, `rejected`, `failed`, `released`.
+    #: Labels of all batches that were ever leased.
+    known: set[WorkLabels] = field(default_factory=set)
+    #: Attempts by (labels, outcome): `stored`, `wasted`, `rejected`, `failed`, `cancelled`, `released`.
     attempts: dict[tuple[WorkLabels, str], int] = field(default_factory=dict)
     #: Attempts by kind of failure; empty for attempts without one.
     failures: dict[str, int] = field(default_factory=dict)
@@ -223,8 +237,15 @@ class Totals:
     seconds: dict[tuple[WorkLabels, str], float] = field(default_factory=dict)
     #: Joules by (labels, energy method).
     joules: dict[tuple[WorkLabels, str], float] = field(default_factory=dict)
-    #: Cost by (labels, kind): `render`, `load`, `lost`.
+    #: Cost by (labels, kind): `render`, `load`, `lost`, `duplicate`, `storage`.
     cost: dict[tuple[WorkLabels, str], float] = field(default_factory=dict)
+    #: Electricity in it, by labels.
+    electricity: dict[WorkLabels, float] = field(default_factory=dict)
+    #: Seconds and cost by (labels, use), as in `schema.monthly_charges`.
+    use_seconds: dict[tuple[WorkLabels, str], float] = field(default_factory=dict)
+    use_cost: dict[tuple[WorkLabels, str], float] = field(default_factory=dict)
+    #: Ended batches by (labels, outcome).
+    batches: dict[tuple[WorkLabels, str], int] = field(default_factory=dict)
     #: Electricity paid by volunteers, by (labels, kind).
     volunteer_cost: dict[tuple[WorkLabels, str], float] = field(default_factory=dict)
     #: Number and cost, by labels, of stored images that every job that had them has rejected.
@@ -236,11 +257,16 @@ class Totals:
     idle_seconds: dict[int, float] = field(default_factory=dict)
     idle_joules: dict[int, float] = field(default_factory=dict)
     idle_cost: dict[int, float] = field(default_factory=dict)
+    idle_electricity: dict[int, float] = field(default_factory=dict)
     #: Waiting shots by (lane, smallest fitting class), counted once per open job that wants them.
     waiting: dict[tuple[str, int], int] = field(default_factory=dict)
     #: Time of the oldest submission with waiting shots, by the same keys; seconds since 1970.
     oldest_waiting: dict[tuple[str, int], float] = field(default_factory=dict)
     #: Running shots by (lane, class).
     running: dict[tuple[str, int], int] = field(default_factory=dict)
+    #: Uploads that ingest has not judged yet.
+    delivered: int = 0
+    #: Share of its budget that each key has used in the present period.
+    budgets: dict[str, float] = field(default_factory=dict)
     #: Nodes by (class, state).
     nodes: dict[tuple[int, str], int] = field(default_factory=dict)

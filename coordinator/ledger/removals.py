@@ -29,6 +29,7 @@ from common.errors import Conflict
 from common.shot import Shot
 from common.states import ShotState
 from common.views import RedoneShot, RejectedShot, Rejection
+from coordinator.ledger.charges import Charge, Charged, utc_month
 from coordinator.ledger.database import insert_new
 from coordinator.ledger.jobs import detailed_job
 from coordinator.ledger.key_usage import take_images
@@ -131,7 +132,9 @@ def take_out(
 def _note_waste(write: Write, shot_id: str) -> float:
     """Count an image as waste, once, if no live job has it; returns its cost, or 0 if one has it."""
     stored = images.join(shots, shots.c.id == images.c.shot_id)
-    facts = images.c.model, images.c.lane, images.c.vram_class, images.c.cost
+    facts = (
+        images.c[name] for name in ("model", "lane", "vram_class", "cost", "job_id", "node_id", "stored_at")
+    )
     mine = images.c.shot_id == shot_id, images.c.rejected_at.is_(None), ~wanted()
     row = write.connection.execute(select(*facts).select_from(stored).where(*mine)).one_or_none()
     if row is None:
@@ -140,6 +143,8 @@ def _note_waste(write: Write, shot_id: str) -> float:
     labels = row.model, row.lane, row.vram_class
     write.sums.add(Tally("rejected_images", *labels), 1)
     write.sums.add(Tally("rejected_cost", *labels), row.cost)
+    charged = Charged(utc_month(row.stored_at), row.job_id, row.node_id, *labels, "image")
+    write.sums.charges.add(charged, Charge(rejected=1))
     return float(row.cost)
 
 

@@ -226,7 +226,7 @@ def _keep_sums(write: Write, tried: Iterable[Row[Any]], emptied: Iterable[Row[An
         for (day, owner), of_day in sums.items()
         for tally, value in of_day.tallies.items()
     ]
-    add_to(write.connection, daily_tallies, _BY_DAY, "value", rows)
+    add_to(write.connection, daily_tallies, _BY_DAY, ("value",), rows)
 
 
 def _drop_places(write: Write, job_id: str, table: Table, places: Sequence[Row[Any]]) -> None:
@@ -244,7 +244,7 @@ def _drop_places(write: Write, job_id: str, table: Table, places: Sequence[Row[A
     rows = [
         {"job_id": job_id, "state": state, "shots": 0, "thinned": number} for state, number in counted.items()
     ]
-    add_to(write.connection, job_counts, ("job_id", "state"), "thinned", rows)
+    add_to(write.connection, job_counts, ("job_id", "state"), ("thinned",), rows)
     last = tuple_(literal(places[-1].position), literal(places[-1].shot_id))
     mine = table.c.job_id == job_id, tuple_(table.c.position, table.c.shot_id) <= last
     write.connection.execute(delete(table).where(*mine))

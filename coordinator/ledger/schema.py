@@ -45,8 +45,9 @@ def reference(name: str, target: str) -> Column[Any]:
 
 
 def money(prefix: str = "") -> tuple[Column[Any], ...]:
-    """Columns for energy, its cost to the farm, and its cost to a volunteer."""
-    return tuple(must(f"{prefix}{name}", Double, "0") for name in ("joules", "cost", "volunteered"))
+    """Columns for energy, its cost to the farm, the electricity in it, and the cost to a volunteer."""
+    names = ("joules", "cost", "electricity", "volunteered")
+    return tuple(must(f"{prefix}{name}", Double, "0") for name in names)
 
 
 def partial_index(name: str, *columns: str, where: str) -> Index:
@@ -255,6 +256,30 @@ daily_tallies = Table(
     Column("vram_class", Integer, primary_key=True, autoincrement=False),
     Column("label", String, primary_key=True),
     must("value", Double),
+)
+
+#: What nodes took, by month and use (`coordinator.ledger.charges`): attempts when they are settled, batches
+#: when they are closed, and idle time.
+monthly_charges = Table(
+    "monthly_charges",
+    metadata,
+    #: Such as `2026-11`, in UTC.
+    Column("month", String, primary_key=True),
+    #: Owner of the job that paid; empty for idle time.
+    Column("owner", String, primary_key=True),
+    Column("node_id", String, primary_key=True),
+    #: Model and lane are empty for idle time.
+    Column("model", String, primary_key=True),
+    Column("lane", String, primary_key=True),
+    Column("vram_class", Integer, primary_key=True, autoincrement=False),
+    #: `image`, `failed`, `cancelled`, `duplicate`, `load`, `lost`, `idle`.
+    Column("use", String, primary_key=True),
+    must("images", Integer, "0"),
+    #: Those of the images that were rejected later.
+    must("rejected", Integer, "0"),
+    must("seconds", Double, "0"),
+    *money(),
+    must("storage", Double, "0"),
 )
 
 #: Work keys (`common.work.Work`), each with an example shot for the fit.
@@ -535,6 +560,8 @@ attempts = Table(
     may("settled_at", Double),
     *(must(f"{phase}_s", Double, "0") for phase in ATTEMPT_PHASES),
     *money(),
+    #: Cost of keeping and delivering its image, set by the verdict.
+    must("storage_cost", Double, "0"),
     must("energy_method", String, "estimated"),
     must("failure", String, ""),
     must("message", Text, ""),

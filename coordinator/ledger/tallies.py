@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, bindparam, select, update
 
 from common.states import AttemptState, ShotState
+from coordinator.ledger.charges import Charge, Charged, Charges, use_of, utc_month
 from coordinator.ledger.database import add_to
 from coordinator.ledger.schema import ATTEMPT_PHASES, job_counts, jobs, key_days, tallies
 
@@ -30,13 +31,13 @@ def utc_day(at: float) -> date:
 class Tally(NamedTuple):
     """Key of one sum."""
 
-    #: `attempts`, `failures`, `running`, `seconds`, `joules`, `cost`, `volunteered`, `loads`,
-    #: `rejected_images`, `rejected_cost`.
+    #: `attempts`, `failures`, `running`, `seconds`, `joules`, `cost`, `electricity`, `volunteered`, `loads`,
+    #: `batches`, `use_seconds`, `use_cost`, `rejected_images`, `rejected_cost`.
     kind: str
     model: str
     lane: str
     vram_class: int
-    #: Depends on the kind: outcome, kind of failure, phase, energy method, or kind of cost.
+    #: Depends on the kind: outcome, kind of failure, phase, energy method, kind of cost, or use.
     label: str = ""
 
 
@@ -49,9 +50,10 @@ class Sums:
     shots: dict[tuple[str, str], int] = field(default_factory=dict)
     #: Cost by job.
     costs: dict[str, float] = field(default_factory=dict)
+    charges: Charges = field(default_factory=Charges)
 
     def copy(self) -> Sums:
-        return Sums(self.tallies.copy(), self.shots.copy(), self.costs.copy())
+        return Sums(self.tallies.copy(), self.shots.copy(), self.costs.copy(), self.charges.copy())
 
     def add(self, tally: Tally, value: float) -> None:
         if value:
@@ -64,15 +66,23 @@ class Sums:
         if cost:
             self.costs[job_id] = self.costs.get(job_id, 0.0) + cost
 
+    def use(self, charged: Charged, charge: Charge, sign: int = 1) -> None:
+        """Count what the time of a card was used for."""
+        labels = charged.model, charged.lane, charged.vram_class
+        self.add(Tally("use_seconds", *labels, charged.use), sign * charge.seconds)
+        self.add(Tally("use_cost", *labels, charged.use), sign * charge.cost)
+        self.charges.add(charged, charge, sign)
+
     def write(self, connection: Connection, now: float) -> None:
+        self.charges.write(connection)
         sums = [tally._asdict() | {"value": value} for tally, value in self.tallies.items()]
-        add_to(connection, tallies, ("kind", "model", "lane", "vram_class", "label"), "value", sums)
+        add_to(connection, tallies, ("kind", "model", "lane", "vram_class", "label"), ("value",), sums)
         counts = [
             {"job_id": job_id, "state": state, "shots": shots}
             for (job_id, state), shots in self.shots.items()
             if shots
         ]
-        add_to(connection, job_counts, ("job_id", "state"), "shots", counts)
+        add_to(connection, job_counts, ("job_id", "state"), ("shots",), counts)
         self._reopen(connection)
         if self.costs:
             paid = [{"job": job_id, "paid": cost} for job_id, cost in self.costs.items()]
@@ -87,7 +97,7 @@ class Sums:
         for job_id, key in connection.execute(theirs):
             paid[key] = paid.get(key, 0.0) + self.costs[job_id]
         rows = [{"key": key, "day": utc_day(now), "cost": cost} for key, cost in paid.items()]
-        add_to(connection, key_days, ("key", "day"), "cost", rows)
+        add_to(connection, key_days, ("key", "day"), ("cost",), rows)
 
     def _reopen(self, connection: Connection) -> None:
         """Record that jobs have unfinished work again."""
@@ -116,13 +126,39 @@ def tally_attempts(
         if source is AttemptState.RUNNING:
             sums.add(Tally("running", *labels), -1)
         if target is not AttemptState.DELIVERED:
-            sums.add(Tally("attempts", *labels, target.value), 1)
+            outcome = "cancelled" if row.failure == "cancelled" else target.value
+            sums.add(Tally("attempts", *labels, outcome), 1)
             sums.add(Tally("failures", *labels, row.failure), 1)
+            sums.use(*_settled(row, target))
         for phase in ATTEMPT_PHASES:
             sums.add(Tally("seconds", *labels, phase), facts.get(f"{phase}_s", 0.0))
         sums.add(Tally("joules", *labels, row.energy_method), facts.get("joules", 0.0))
-        for kind in ("cost", "volunteered"):
+        for kind in ("cost", "electricity", "volunteered"):
             sums.add(Tally(kind, *labels, "render"), facts.get(kind, 0.0))
+        sums.add(Tally("cost", *labels, "storage"), facts.get("storage_cost", 0.0))
+
+
+def _settled(row: Row[Any], state: AttemptState) -> tuple[Charged, Charge]:
+    """Who is charged for a settled attempt, and how much."""
+    charged = Charged(
+        utc_month(row.settled_at),
+        row.job_id,
+        row.node_id,
+        row.model,
+        row.lane,
+        row.vram_class,
+        use_of(state, row.failure),
+    )
+    charge = Charge(
+        images=int(state is AttemptState.STORED),
+        seconds=row.encode_s + row.denoise_s + row.decode_s,
+        joules=row.joules,
+        cost=row.cost + row.storage_cost,
+        electricity=row.electricity,
+        volunteered=row.volunteered,
+        storage=row.storage_cost,
+    )
+    return charged, charge
 
 
 def is_for_duplicates(batch: Any) -> bool:
@@ -134,8 +170,17 @@ def tally_batch(sums: Sums, batch: Any, *, sign: int = 1) -> None:
     """Count loading and lost work of a batch row; `sign` -1 subtracts it."""
     labels = batch.model, batch.lane, batch.vram_class
     sums.add(Tally("loads", *labels), sign * batch.loads)
+    sums.add(Tally("batches", *labels, batch.outcome), sign)
+    month = utc_month(batch.closed_at)
     for part, label in (("load", "load"), ("lost", "duplicate" if is_for_duplicates(batch) else "lost")):
-        sums.add(Tally("seconds", *labels, label), sign * getattr(batch, f"{part}_s"))
-        sums.add(Tally("joules", *labels, batch.spent_method), sign * getattr(batch, f"{part}_joules"))
-        for kind in ("cost", "volunteered"):
-            sums.add(Tally(kind, *labels, label), sign * getattr(batch, f"{part}_{kind}"))
+        seconds = getattr(batch, f"{part}_s")
+        spent = {kind: getattr(batch, f"{part}_{kind}") for kind in _SPENT}
+        sums.add(Tally("seconds", *labels, label), sign * seconds)
+        sums.add(Tally("joules", *labels, batch.spent_method), sign * spent["joules"])
+        for kind in ("cost", "electricity", "volunteered"):
+            sums.add(Tally(kind, *labels, label), sign * spent[kind])
+        charged = Charged(month, batch.job_id, batch.node_id, *labels, label)
+        sums.use(charged, Charge.of(seconds, spent), sign)
+
+
+_SPENT = ("joules", "cost", "electricity", "volunteered")

@@ -14,7 +14,7 @@ from coordinator.ledger.database import transaction
 from coordinator.ledger.fair_lock import FairLock
 from coordinator.ledger.fleet import members
 from coordinator.ledger.leadership import Lead, Replaced
-from coordinator.ledger.records import Act
+from coordinator.ledger.records import Act, StageTime
 from coordinator.ledger.schema import audit, events
 from coordinator.ledger.tallies import Sums
 from coordinator.scheduling.backlog import Backlog
@@ -41,6 +41,8 @@ class Write:
     _touched: set[str] = field(default_factory=set)
     #: Changes to apply in memory after the commit.
     changes: list[Change] = field(default_factory=list)
+    #: How long stages took that this transaction records.
+    stages: list[StageTime] = field(default_factory=list)
     #: Whether nodes came into service and may take waiting shots.
     brings_nodes: bool = False
     #: Nodes whose orders may have changed.
@@ -56,7 +58,7 @@ class Write:
     @contextmanager
     def apart(self) -> Iterator[None]:
         """A savepoint, rolled back if the block raises a FarmError; the rest of the transaction remains."""
-        changes, noted = len(self.changes), len(self.events)
+        changes, noted, timed = len(self.changes), len(self.events), len(self.stages)
         nodes, ordered = self.brings_nodes, set(self.ordered)
         sums = self.sums.copy()
         savepoint = self.connection.begin_nested()
@@ -65,7 +67,7 @@ class Write:
         except FarmError:
             # Not for errors of the database: the savepoint may be gone, and a rollback would hide the error.
             savepoint.rollback()
-            del self.changes[changes:], self.events[noted:]
+            del self.changes[changes:], self.events[noted:], self.stages[timed:]
             self.brings_nodes, self.ordered, self.sums = nodes, ordered, sums
             raise
         savepoint.commit()
@@ -129,6 +131,7 @@ class Transactions:
         self._filled = False
         self._lock = FairLock()
         self._listeners: list[Callable[[], None]] = []
+        self._stage_listeners: list[Callable[[Sequence[StageTime]], None]] = []
         self._order_listeners: list[Callable[[Set[str]], None]] = []
         self._event_listeners: list[Callable[[], None]] = []
         self._replaced_listeners: list[Callable[[Replaced], None]] = []
@@ -155,6 +158,9 @@ class Transactions:
         if write.brings_work:
             for listener in self._listeners:
                 listener()
+        if write.stages:
+            for stage_listener in self._stage_listeners:
+                stage_listener(write.stages)
         if write.ordered:
             for order_listener in self._order_listeners:
                 order_listener(write.ordered)
@@ -205,6 +211,10 @@ class Transactions:
     def on_work(self, listener: Callable[[], None]) -> None:
         """Call `listener` after each commit that may have added work."""
         self._listeners.append(listener)
+
+    def on_stages(self, listener: Callable[[Sequence[StageTime]], None]) -> None:
+        """Call `listener` after each commit with the times of stages that it recorded."""
+        self._stage_listeners.append(listener)
 
     def on_orders(self, listener: Callable[[Set[str]], None]) -> None:
         """Call `listener` after each commit with the IDs of the nodes whose orders may have changed."""

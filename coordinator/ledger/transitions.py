@@ -44,7 +44,12 @@ from coordinator.scheduling.changes import NodeMoved
 
 #: Columns that determine the tally of an attempt.
 _TALLIED = tuple(
-    attempts.c[name] for name in ("id", "model", "lane", "vram_class", "failure", "energy_method")
+    attempts.c[name]
+    for name in (
+        *("id", "job_id", "node_id", "model", "lane", "vram_class", "failure", "settled_at"),
+        *("encode_s", "denoise_s", "decode_s", "energy_method"),
+        *("joules", "cost", "electricity", "volunteered", "storage_cost"),
+    )
 )
 #: Maximum IDs per statement; databases limit the number of parameters.
 CHUNK = 5000

@@ -107,7 +107,7 @@ def _is_unknown(member: Member, option: Option, rates: Money) -> bool:
 
 def cost_of(member: Member, seconds: float, rates: Money) -> float:
     """The farm's bill for so long on this node."""
-    return float(expected_cost(seconds, member.card, member.terms, rates).farm)
+    return float(expected_cost(seconds, member.card, member.terms, rates.of_node(member.id)).farm)
 
 
 def too_dear(fleet: Collection[Member], backlog: Backlog, rates: Money, now: float) -> set[str]:

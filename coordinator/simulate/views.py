@@ -128,7 +128,7 @@ def _bill(node: FleetNode, stints: Sequence[Stint], rates: Money) -> tuple[float
     vram, seconds = node.card.vram_class, sum(stint.end - stint.begin for stint in stints)
     if node.per_hour is not None:
         own = {vram: node.per_hour}
-        rates = rates.model_copy(update={"card_per_hour": own, "rent_per_hour": own})
+        rates = rates.model_copy(update={"card_per_hour": own, "rent_per_hour": own, "card_prices": {}})
     joules = estimated_joules(seconds, vram, rates, node.card.watts)
     bill = attempt_cost(seconds=seconds, joules=joules, vram_class=vram, terms=node.terms, rates=rates)
     return joules + rates.host_watts * seconds, bill

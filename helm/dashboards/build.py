@@ -1,169 +1,164 @@
-"""The Grafana dashboard as code: `python helm/dashboards/build.py` writes shotfarm.json.
+"""The Grafana dashboards as code: `python helm/dashboards/build.py` writes a JSON file for each board.
 
-`PANELS` lists the panels; tests run every query against a real Prometheus.
+Tests run every query against a real Prometheus.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import re
+import sys
 from pathlib import Path
 
-from grafana_foundation_sdk.builders import common, dashboard, prometheus, timeseries
+from grafana_foundation_sdk.builders import common, dashboard, prometheus, stat, table, timeseries
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.common import LegendDisplayMode, StackingMode
-from grafana_foundation_sdk.models.dashboard import DashboardCursorSync, DataSourceRef
-
-TARGET = Path(__file__).with_name("shotfarm.json")
-SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
-
-STORED = 'farm_images_total{outcome="stored"}'
-
-
-@dataclass(frozen=True, kw_only=True)
-class Panel:
-    title: str
-    #: Shown as the tooltip of the panel.
-    description: str
-    #: (PromQL, legend) pairs.
-    queries: tuple[tuple[str, str], ...]
-    unit: str = "short"
-    stacked: bool = False
-    #: Width in columns; a row has 24.
-    span: int = 12
-
-
-PANELS = (
-    Panel(
-        title="Images per hour",
-        description="Stored images by model.",
-        queries=((f"sum by (model) (rate({STORED}[$__rate_interval])) * 3600", "{{model}}"),),
-        stacked=True,
-    ),
-    Panel(
-        title="Cost per image",
-        description="Total cost, including failed attempts and loading, divided by all stored images.",
-        queries=(
-            (
-                f"sum by (model, vram_class) (farm_cost_total) / sum by (model, vram_class) ({STORED})",
-                "{{model}} on {{vram_class}} GB",
-            ),
-            (f"sum(farm_cost_total) / sum({STORED})", "whole farm including idle time"),
-        ),
-        unit="none",
-    ),
-    Panel(
-        title="Cost per image in the selected time range",
-        description="Cost in the selected time range divided by the images stored in it.",
-        queries=(
-            (
-                "sum by (model, vram_class) (increase(farm_cost_total[$__range]))"
-                f" / sum by (model, vram_class) (increase({STORED}[$__range]))",
-                "{{model}} on {{vram_class}} GB",
-            ),
-        ),
-        unit="none",
-    ),
-    Panel(
-        title="Cost per hour",
-        description="Cost per hour by kind: render, load, lost, idle.",
-        queries=(("sum by (kind) (rate(farm_cost_total[$__rate_interval])) * 3600", "{{kind}}"),),
-        unit="none",
-        stacked=True,
-    ),
-    Panel(
-        title="Waiting shots by class",
-        description="Waiting shots by the smallest VRAM class that can render them.",
-        queries=(("sum by (lane, vram_class) (farm_queue_depth)", "{{lane}} {{vram_class}} GB"),),
-        stacked=True,
-    ),
-    Panel(
-        title="Nodes",
-        description="Nodes by VRAM class and state.",
-        queries=(("sum by (vram_class, state) (farm_nodes)", "{{vram_class}} GB {{state}}"),),
-        stacked=True,
-        span=8,
-    ),
-    Panel(
-        title="Failed attempts per hour",
-        description="Failed attempts by kind of failure.",
-        queries=(
-            (
-                'sum by (failure) (rate(farm_attempts_total{failure!=""}[$__rate_interval])) * 3600'
-                " or vector(0)",
-                "{{failure}}",
-            ),
-        ),
-        span=8,
-    ),
-    Panel(
-        title="GPU time by phase",
-        description="GPU seconds per second, by phase; 1 is one GPU in continuous use.",
-        queries=(("sum by (phase) (rate(farm_gpu_seconds_total[$__rate_interval]))", "{{phase}}"),),
-        stacked=True,
-        span=8,
-    ),
-    Panel(
-        title="Power draw",
-        description="Power draw of each card in its last heartbeat.",
-        queries=(("farm_node_watts", "{{node}}"),),
-        unit="watt",
-        span=8,
-    ),
-    Panel(
-        title="Energy by method",
-        description="Joules per second; `estimated` is based on declared watts instead of measurements.",
-        queries=(("sum by (method) (rate(farm_energy_joules_total[$__rate_interval]))", "{{method}}"),),
-        unit="watt",
-        span=8,
-    ),
-    Panel(
-        title="Oldest waiting shot",
-        description="Waiting time of the oldest shot.",
-        queries=(("time() - farm_oldest_waiting_timestamp_seconds > 0 or vector(0)", "age"),),
-        unit="s",
-        span=8,
-    ),
+from grafana_foundation_sdk.models.dashboard import (
+    DashboardCursorSync,
+    DashboardLinkType,
+    DataSourceRef,
+    DataTransformerConfig,
+    Threshold,
+    ThresholdsMode,
+    VariableRefresh,
 )
 
+FOLDER = Path(__file__).parent
+sys.path.insert(0, str(FOLDER))
 
-def _panel(panel: Panel) -> timeseries.Panel:
-    built = (
-        timeseries.Panel()
-        .title(panel.title)
-        .description(panel.description)
-        .datasource(SOURCE)
-        .unit(panel.unit)
-        .min(0)
-        .span(panel.span)
-        .height(8)
-        .legend(common.VizLegendOptions().show_legend(True).display_mode(LegendDisplayMode.LIST))
-    )
+from panels import BOARDS, Board, Panel  # noqa: E402
+
+SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
+#: Variables: name, label and where its values come from.
+VARIABLES = (
+    ("job", "Job", "label_values(farm_money_info, job)"),
+    ("model", "Model", "label_values(farm_images_total, model)"),
+    ("class", "VRAM class", "label_values(farm_queue_depth, vram_class)"),
+    ("lane", "Lane", "label_values(farm_queue_depth, lane)"),
+)
+_BY_LANE = ("lane", "vram_class")
+#: Labels of metrics that variables select, besides `job`.
+_SELECTED = {
+    **dict.fromkeys(
+        (
+            "images",
+            "cost",
+            "cost_component",
+            "use_cost",
+            "volunteer_cost",
+            "rejected_images",
+            "energy_joules",
+        ),
+        ("model", *_BY_LANE),
+    ),
+    **dict.fromkeys(("gpu_seconds", "gpu_use_seconds", "batches"), ("model", *_BY_LANE)),
+    **dict.fromkeys(("queue_depth", "running_shots", "demand_shots", "tickets"), _BY_LANE),
+    "reference_price": ("model",),
+    **dict.fromkeys(("oldest_waiting_timestamp_seconds",), _BY_LANE),
+    **dict.fromkeys(("nodes", "stage_seconds", "denoise_step_seconds"), ("vram_class",)),
+}
+_VARIABLE = {"model": "model", "lane": "lane", "vram_class": "class"}
+_METRIC = re.compile(r"\bfarm_(\w+)(?:\{([^}]*)\})?")
+
+
+def selected(promql: str) -> str:
+    """The query with what the variables select."""
+
+    def with_variables(found: re.Match[str]) -> str:
+        name, given = found[1], found[2]
+        labels = _SELECTED.get(name.removesuffix("_total").removesuffix("_bucket"), ())
+        chosen = ['job=~"$job"', *(f'{label}=~"${_VARIABLE[label]}"' for label in labels)]
+        return f"farm_{name}{{{', '.join([given] * bool(given) + chosen)}}}"
+
+    return _METRIC.sub(with_variables, promql)
+
+
+def _panel(panel: Panel) -> stat.Panel | table.Panel | timeseries.Panel:
+    made = {"stat": stat.Panel, "table": table.Panel, "timeseries": timeseries.Panel}[panel.kind]()
+    steps = [Threshold(value=value, color=color) for value, color in panel.thresholds]
+    thresholds = dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps)
+    made = made.title(panel.title).description(panel.description).datasource(SOURCE).unit(panel.unit)
+    made = made.span(panel.span).height(4 if panel.kind == "stat" else 8).thresholds(thresholds)
+    if panel.leads_to:
+        link = dashboard.DashboardLink(f"{panel.leads_to} dashboard").type(DashboardLinkType.LINK)
+        url = f"/d/shotfarm-{panel.leads_to.lower()}"
+        made = made.links([link.url(url).include_vars(True).keep_time(True)])
+    if isinstance(made, timeseries.Panel):
+        made = _drawn(made, panel)
+    if isinstance(made, table.Panel):
+        made = made.with_transformation(DataTransformerConfig(id_val="merge", options={}))
     for letter, (query, legend) in zip("ABCD", panel.queries, strict=False):
-        target = prometheus.Dataquery().datasource(SOURCE).ref_id(letter).expr(query).legend_format(legend)
-        built = built.with_target(target)
+        target = prometheus.Dataquery().datasource(SOURCE).ref_id(letter).expr(selected(query))
+        target = target.legend_format(legend)
+        if panel.kind == "table":
+            target = target.instant().format("table")
+        made = made.with_target(target)
+    return made
+
+
+def _drawn(made: timeseries.Panel, panel: Panel) -> timeseries.Panel:
+    legend = common.VizLegendOptions().show_legend(True).display_mode(LegendDisplayMode.LIST)
+    made = made.min(0).legend(legend)
     if panel.stacked:
-        built = built.fill_opacity(25).stacking(common.StackingConfig().mode(StackingMode.NORMAL))
-    return built
+        made = made.fill_opacity(25).stacking(common.StackingConfig().mode(StackingMode.NORMAL))
+    return made
 
 
-def build() -> str:
-    """The dashboard's JSON, ending with a newline."""
-    board = (
-        dashboard.Dashboard("Shotfarm")
-        .uid("shotfarm")
-        .tags(["shotfarm"])
-        .description("Images, costs, queues, nodes and failures of a farm.")
-        .refresh("15s")
-        .time("now-1h", "now")
-        .tooltip(DashboardCursorSync.CROSSHAIR)
-        .with_variable(dashboard.DatasourceVariable("datasource").label("Prometheus").type("prometheus"))
+def _annotations() -> list[dashboard.AnnotationQuery]:
+    """Marks where an incident lasted, and where a coordinator started."""
+    marks = (
+        ("Incidents", "red", "farm_incident > 0"),
+        ("Starts of a coordinator", "blue", "changes(farm_started_timestamp_seconds[$__interval]) > 0"),
     )
-    for panel in PANELS:
-        board = board.with_panel(_panel(panel))
-    return json.dumps(json.loads(json.dumps(board.build(), cls=JSONEncoder)), indent=2, sort_keys=True) + "\n"
+    return [
+        dashboard.AnnotationQuery()
+        .name(name)
+        .datasource(SOURCE)
+        .enable(True)
+        .icon_color(color)
+        .expr(selected(query))
+        .title_format(name)
+        for name, color, query in marks
+    ]
+
+
+def _variable(name: str, label: str, query: str) -> dashboard.QueryVariable:
+    made = dashboard.QueryVariable(name).label(label).datasource(SOURCE).query(query)
+    made = made.refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
+    return made.multi(True).include_all(True).all_value(".*")
+
+
+def build(board: Board) -> str:
+    """The dashboard's JSON, ending with a newline."""
+    links = dashboard.DashboardLink("Shotfarm").type(DashboardLinkType.DASHBOARDS).tags(["shotfarm"])
+    made = (
+        dashboard.Dashboard(f"Shotfarm {board.name}")
+        .uid(board.uid)
+        .tags(["shotfarm"])
+        .description(board.description)
+        .readonly()
+        .refresh("30s")
+        .time("now-6h", "now")
+        .tooltip(DashboardCursorSync.CROSSHAIR)
+        .links([links.include_vars(True).keep_time(True)])
+        .annotations(_annotations())
+        .with_variable(dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus"))
+    )
+    for variable in VARIABLES:
+        made = made.with_variable(_variable(*variable))
+    currency = dashboard.QueryVariable("currency").label("Currency").datasource(SOURCE)
+    currency = currency.query('label_values(farm_money_info{job=~"$job"}, currency)')
+    made = made.with_variable(currency.refresh(VariableRefresh.ON_TIME_RANGE_CHANGED))
+    for panel in board.panels:
+        made = made.with_panel(_panel(panel))
+    return json.dumps(json.loads(json.dumps(made.build(), cls=JSONEncoder)), indent=2, sort_keys=True) + "\n"
+
+
+def target(board: Board) -> Path:
+    return FOLDER / f"{board.name.lower()}.json"
 
 
 if __name__ == "__main__":
-    TARGET.write_text(build(), encoding="utf-8")
-    print(f"wrote {TARGET.name}: {len(PANELS)} panels")
+    for each in BOARDS:
+        target(each).write_text(build(each), encoding="utf-8")
+        print(f"wrote {target(each).name}: {len(each.panels)} panels")

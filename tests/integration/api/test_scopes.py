@@ -32,6 +32,9 @@ NEEDS = {
     "GET /v1/jobs/{job_id}/images": "read-all + read",
     "GET /v1/jobs/{job_id}/images/{position}/exports/{export}": "read-all + read",
     "GET /v1/jobs/{job_id}/table": "read-all + read",
+    "GET /v1/jobs/{job_id}/bill": "read-all + read",
+    "GET /v1/costs": "read-all + read",
+    "GET /v1/thanks": "read-all + read",
     **{
         f"POST /v1/jobs/{{job_id}}/{verb}": "operate + submit"
         for verb in ("cancel", "pause", "resume", "priority", "retry", "requeue", "accept", "delete")

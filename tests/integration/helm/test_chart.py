@@ -273,10 +273,9 @@ def test_every_node_flag_exists_in_the_program(tmp_path: Path) -> None:
             assert flags <= known
 
 
-def test_the_dashboard_travels_whole(tmp_path: Path) -> None:
+def test_the_dashboards_travel_whole(tmp_path: Path) -> None:
     (config_map,) = [d for d in render(tmp_path, SECRET) if d["kind"] == "ConfigMap"]
     assert config_map["metadata"]["labels"]["grafana_dashboard"] == "1"
-    assert (
-        config_map["data"]["shotfarm.json"].strip()
-        == (CHART / "dashboards" / "shotfarm.json").read_text().strip()
-    )
+    assert config_map["data"] == {
+        file.name: file.read_text() for file in (CHART / "dashboards").glob("*.json")
+    }

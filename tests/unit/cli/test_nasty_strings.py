@@ -87,6 +87,8 @@ COMMANDS = {
     "delete": Case(("delete", JOB, "--yes"), shows=False),
     "priority": Case(("priority", JOB, "50")),
     "explain": Case(("explain", JOB)),
+    "cost": Case(("cost", JOB)),
+    "thanks": Case(("thanks",)),
     "whoami": Case(("whoami",)),
     "keys create": Case(("keys", "create", KEY, "--owner", "studio", "--lane", "studio")),
     "audit": Case(("audit",)),

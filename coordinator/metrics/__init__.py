@@ -1,0 +1,97 @@
+"""`/metrics`: totals of the ledger, read at each scrape, so that counters survive restarts.
+
+Follows the conventions of Prometheus: base units, `_total`, timestamps instead of ages. No label grows with
+the work (never a job, shot or image); `node` and `key` label gauges only. Cost per image is a ratio of two
+counters. Series begin at 0 when the first batch of their labels is leased, so that no increase is missed.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from prometheus_client.core import InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from common.bill import reference_prices
+from common.celeryapp import Publisher
+from common.errors import FarmError
+from common.nodes import queue_name
+from common.views import NodeView
+from coordinator.calls.stages import Stages
+from coordinator.calls.traffic import Traffic
+from coordinator.ledger import Ledger, Totals
+from coordinator.metrics.families import gauge
+from coordinator.metrics.fleet import fleet_metrics
+from coordinator.metrics.work import backlog_metrics, work_metrics
+
+
+class FarmCollector(Collector):
+    """Each scrape reads the ledger once and asks the broker once for the lengths of its queues."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        publisher: Publisher,
+        traffic: Traffic,
+        stages: Stages,
+        *,
+        currency: str,
+        home: Path,
+        started_at: float,
+    ) -> None:
+        """`home` is the folder of the farm's data, whose disk is watched."""
+        self._ledger = ledger
+        self._publisher = publisher
+        self._traffic = traffic
+        self._stages = stages
+        self._currency = currency
+        self._home = home
+        self._started_at = started_at
+
+    def collect(self) -> Iterator[Metric]:
+        totals = self._ledger.totals()
+        yield from work_metrics(totals)
+        nodes = self._ledger.nodes()
+        yield from backlog_metrics(totals, nodes)
+        yield gauge(
+            "farm_incident",
+            "1 while the farm is disturbed (stopped, stalled, or without its store) and blames no node.",
+            (),
+            {(): int(self._ledger.in_incident())},
+        )
+        yield from fleet_metrics(totals, nodes)
+        yield from self._traffic.collect()
+        yield from self._stages.collect()
+        yield self._tickets(totals, nodes)
+        yield from self._disk()
+        text = "When the coordinator started."
+        yield gauge("farm_started_timestamp_seconds", text, (), {(): self._started_at})
+        yield InfoMetricFamily("farm_money", "Currency of all costs.", value={"currency": self._currency})
+        yield _references()
+
+    def _tickets(self, totals: Totals, nodes: list[NodeView]) -> Metric:
+        """Tickets per queue; no samples while the broker is unavailable."""
+        served = {(lane, node.vram_class) for node in nodes for lane in node.lanes}
+        queues = sorted({*totals.waiting, *totals.running, *served})
+        try:
+            lying = self._publisher.depths([queue_name(*queue) for queue in queues]) if queues else {}
+        except FarmError:
+            return gauge("farm_tickets", "Tickets on the queue.", ("lane", "vram_class"), {})
+        depths = {queue: lying[queue_name(*queue)] for queue in queues}
+        return gauge("farm_tickets", "Tickets on the queue.", ("lane", "vram_class"), depths)
+
+    def _disk(self) -> Iterator[Metric]:
+        disk = shutil.disk_usage(self._home if self._home.exists() else Path())
+        for name, text, size in (
+            ("free", "Free space of the disk with the data of the coordinator.", disk.free),
+            ("size", "Size of this disk.", disk.total),
+        ):
+            yield gauge(f"farm_disk_{name}_bytes", text, (), {(): size})
+
+
+def _references() -> Metric:
+    labels = ("model", "service", "per", "currency", "date")
+    prices = {tuple(getattr(one, name) for name in labels): one.price for one in reference_prices()}
+    return gauge("farm_reference_price", "Price of an image at a hosted service.", labels, prices)
