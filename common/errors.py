@@ -1,8 +1,8 @@
 """Errors that users may see. Each message states the problem, the place and the remedy.
 
 Each class defines the exit code of the command line, the HTTP status of the API, and the reason by which the
-API and the metrics identify it. Every caller of the API receives an error of the class that the coordinator
-raised.
+API and the metrics identify it, with a title of a few words. Every caller of the API receives an error of the
+class that the coordinator raised.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class FarmError(Exception):
     exit_code = 1
     status = 500
     reason: Reason = "fault"
+    title = "The farm failed"
 
 
 class Invalid(FarmError):
@@ -56,6 +57,7 @@ class Invalid(FarmError):
     exit_code = 2
     status = 422
     reason: Reason = "invalid"
+    title = "Invalid input"
 
 
 class TooLarge(Invalid):
@@ -63,6 +65,7 @@ class TooLarge(Invalid):
 
     status = 413
     reason: Reason = "too_large"
+    title = "Body too large"
 
 
 class NoLength(Invalid):
@@ -70,12 +73,14 @@ class NoLength(Invalid):
 
     status = 411
     reason: Reason = "no_length"
+    title = "Length missing"
 
 
 class Unreadable(Invalid):
     """The request is not a valid message of the API."""
 
     reason: Reason = "unreadable"
+    title = "Unreadable message"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +142,7 @@ class OverBudget(FarmError):
     exit_code = 4
     status = 422
     reason: Reason = "budget"
+    title = "Over budget"
 
 
 class Declined(FarmError):
@@ -156,6 +162,7 @@ class Unauthorised(FarmError):
 
     status = 401
     reason: Reason = "key"
+    title = "Key missing or invalid"
 
 
 class Forbidden(FarmError):
@@ -163,24 +170,28 @@ class Forbidden(FarmError):
 
     status = 403
     reason: Reason = "role"
+    title = "Not allowed"
 
 
 class NotGranted(Forbidden):
     """The key submits jobs, but not with this lane, priority or owner."""
 
     reason: Reason = "grant"
+    title = "Not granted to this key"
 
 
 class WrongTicket(Forbidden):
     """The ticket was not issued by this farm, or not for this node."""
 
     reason: Reason = "ticket"
+    title = "Wrong ticket"
 
 
 class WrongUpload(Forbidden):
     """The content differs from what the URL was signed for, or the URL was not signed by this farm."""
 
     reason: Reason = "upload"
+    title = "Upload refused"
 
 
 class NotFound(FarmError):
@@ -188,6 +199,7 @@ class NotFound(FarmError):
 
     status = 404
     reason: Reason = "unknown"
+    title = "Not found"
 
 
 class WrongMethod(NotFound):
@@ -195,6 +207,7 @@ class WrongMethod(NotFound):
 
     status = 405
     reason: Reason = "method"
+    title = "Method not supported"
 
 
 class Conflict(FarmError):
@@ -202,6 +215,7 @@ class Conflict(FarmError):
 
     status = 409
     reason: Reason = "conflict"
+    title = "State does not allow it"
 
 
 class AlreadyStored(Conflict):
@@ -215,6 +229,7 @@ class OtherVersion(Conflict):
     """The caller uses another protocol version; it must install the version named in the message."""
 
     reason: Reason = "version"
+    title = "Another protocol version"
 
 
 class Gone(FarmError):
@@ -222,12 +237,14 @@ class Gone(FarmError):
 
     status = 410
     reason: Reason = "over"
+    title = "Lease or incarnation ended"
 
 
 class WrongToken(Gone):
     """The token does not belong to the batch."""
 
     reason: Reason = "token"
+    title = "Wrong token"
 
 
 class TooMany(FarmError):
@@ -235,6 +252,7 @@ class TooMany(FarmError):
 
     status = 429
     reason: Reason = "rate"
+    title = "Too many calls"
 
     def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
         super().__init__(message)
@@ -246,6 +264,7 @@ class OverQuota(TooMany):
 
     exit_code = 4
     reason: Reason = "quota"
+    title = "Quota used up"
 
 
 class Unavailable(FarmError):
@@ -253,6 +272,7 @@ class Unavailable(FarmError):
 
     status = 503
     reason: Reason = "unavailable"
+    title = "Server unavailable"
 
 
 class Misconfigured(FarmError):
@@ -260,6 +280,7 @@ class Misconfigured(FarmError):
 
     exit_code = 2
     reason: Reason = "misconfigured"
+    title = "Farm misconfigured"
 
 
 def _answered(kind: type[FarmError] = FarmError) -> Iterator[type[FarmError]]:

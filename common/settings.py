@@ -54,6 +54,8 @@ class Timing(Section):
     grace_s: Positive = 30
     #: How long a claim waits for work.
     claim_wait_s: Positive = 20
+    #: Longest that a call waits for an image.
+    image_wait_s: Positive = 600
     #: Longest time without progress while rendering.
     stall_render_s: Positive = 180
     #: Longest time without progress while loading a model.

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from common.exports import ANY_EXPORT
+
+#: Characters that are kept of the value of an axis, by which shots are found.
+AXIS_TEXT = 200
 
 
 class LoraUse(NamedTuple):
@@ -202,6 +207,8 @@ class PlannedShot(NamedTuple):
     group: str
     #: Names of its exports, one of which takes the place of `*` in each file name.
     exports: tuple[str, ...] = ()
+    #: Axis to its value, cut to `AXIS_TEXT` characters; that of a mapping is its name or else its position.
+    axes: Mapping[str, str] = MappingProxyType({})
 
     @property
     def files(self) -> tuple[str, ...]:

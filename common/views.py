@@ -11,11 +11,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
-from common.errors import BY_REASON, BY_STATUS, FarmError
+from common.errors import BY_REASON, BY_STATUS, FarmError, InvalidDocument
 from common.messages import CardFacts, Message, Sha256
 from common.nodes import Terms
 from common.wording import visible
 
+#: Characters of one line of an error.
+_LONGEST_LINE = 1000
 #: Maximum number of characters in the name of an owner.
 LONGEST_OWNER = 63
 _OWNER = rf"^[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_OWNER - 1}}}$"
@@ -40,20 +42,69 @@ def proper_name(given: str, of: str) -> str:
     return given
 
 
+class ProblemView(Message):
+    """One problem in a manifest or a catalog entry, and its place."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    detail: str
+    #: Dotted path inside the document, such as `shots[0].axes.scene`.
+    path: str = ""
+    #: Both begin at 1; None if the problem has no position in the text.
+    line: int | None = None
+    column: int | None = None
+    #: The extended file that contains the problem; empty for the document itself.
+    file: str = ""
+
+
 class ErrorView(Message):
-    """The body of every error response (status 400 and above): one sentence with problem and remedy."""
+    """The body of every error response (status 400 and above), as `application/problem+json` (RFC 9457)."""
 
     # Read by callers of other versions, too.
     model_config = ConfigDict(extra="ignore")
 
-    error: str
+    #: Where a farm explains errors of this kind.
+    type: str = "about:blank"
+    title: str = ""
+    #: That of the response.
+    status: int = 0
+    #: Problem and remedy: one sentence, for a manifest one line for each problem.
+    detail: str
     #: Which error it is (`common.errors`, [reasons](refusals.md)).
     reason: str = ""
+    #: Those of a manifest or a catalog entry; absent for other errors.
+    problems: tuple[ProblemView, ...] = ()
+
+    @classmethod
+    def of(cls, error: FarmError) -> ErrorView:
+        problems = error.problems if isinstance(error, InvalidDocument) else ()
+        return cls(
+            type=f"/docs#{error.reason}",
+            title=error.title,
+            status=error.status,
+            detail=_cut(str(error)),
+            reason=error.reason,
+            problems=tuple(
+                ProblemView(
+                    detail=_cut(each.message),
+                    path=_cut(each.path),
+                    line=each.line,
+                    column=each.column,
+                    file=_cut(each.file),
+                )
+                for each in problems
+            ),
+        )
 
     def as_raised(self, status: int) -> FarmError:
         """The error that was answered with this and `status`."""
         kind = BY_REASON.get(self.reason) or BY_STATUS.get(status, FarmError)
-        return kind(self.error)
+        return kind(self.detail)
+
+
+def _cut(text: str) -> str:
+    """The text with lines of a bounded length: a manifest has a line for every problem."""
+    return "\n".join(line[:_LONGEST_LINE] for line in text.splitlines())
 
 
 class EstimateView(Message):
@@ -145,6 +196,16 @@ class JobSummary(Message):
     details_removed_at: float | None = None
 
 
+class JobPage(Message):
+    """GET /v1/jobs: pass `next` as `cursor` for the next page; None at the end.
+
+    A page with a filter looks at 1,000 jobs at most, so it may be short, even empty, before the end.
+    """
+
+    jobs: tuple[JobSummary, ...]
+    next: str | None = None
+
+
 class Priority(Message):
     """POST /v1/jobs/{id}/priority."""
 
@@ -184,12 +245,14 @@ class JobView(JobSummary):
     paused_s: float = 0.0
     #: Images rendered for it; the others were stored before, or rendered for other jobs.
     rendered: int = 0
+    #: Axis to its values, by which its shots can be listed, at most 500 of each; the groups as `group`.
+    axes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
 
 class ExportView(Message):
     """A file of an image in one of the job's `output.sizes`."""
 
-    #: Name of the export, for GET /v1/jobs/{id}/images/{position}/exports/{export}.
+    #: Name of the export, for GET /v1/jobs/{id}/shots/{position}/exports/{export}.
     export: str
     #: Output path without extension.
     name: str
@@ -199,7 +262,7 @@ class ExportView(Message):
 
 
 class ExportedFile(Message):
-    """GET /v1/jobs/{id}/images/{position}/exports/{export}."""
+    """GET /v1/jobs/{id}/shots/{position}/exports/{export}."""
 
     #: Presigned GET URL.
     url: str
@@ -211,11 +274,14 @@ class ExportedFile(Message):
 class ImageView(Message):
     """One shot of a job, in manifest order."""
 
-    #: Index in the job, starting at 0; pass it as `after` to continue behind it.
+    #: Index in the job, starting at 0.
     position: int
     shot_id: Sha256
     #: Output path without extension; if the job has exports, `*` stands for the name of each.
     name: str
+    #: Group in the manifest, and axis to value.
+    group: str = ""
+    axes: dict[str, str] = Field(default_factory=dict)
     state: str
     model: str
     prompt: str
@@ -239,11 +305,14 @@ class ImageView(Message):
     exports: tuple[ExportView, ...] = ()
 
 
-class ImagePage(Message):
-    """GET /v1/jobs/{id}/images?after=&limit=: pass `next` as `after` for the next page; None at the end."""
+class ShotPage(Message):
+    """GET /v1/jobs/{id}/shots: pass `next` as `cursor` for the next page; None at the end.
 
-    images: tuple[ImageView, ...]
-    next: int | None = None
+    A page with a filter looks at 5,000 shots at most, so it may be short, even empty, before the end.
+    """
+
+    shots: tuple[ImageView, ...]
+    next: str | None = None
 
 
 #: Shots that one call can ask for.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 from urllib.parse import quote, urlencode
 
 from common.bill import Bill, Thanks
@@ -20,8 +20,8 @@ from common.views import (
     Deletion,
     Explanation,
     ExportedFile,
-    ImagePage,
     ImageView,
+    JobPage,
     JobSummary,
     JobView,
     MemoryView,
@@ -31,6 +31,7 @@ from common.views import (
     Priority,
     RejectedShot,
     Rejection,
+    ShotPage,
     ShotQuery,
     StatusView,
     StoredShots,
@@ -47,6 +48,7 @@ _TIMEOUT_S = 30.0
 #: A hundred thousand shots are expanded and stored before the answer.
 _SUBMIT_TIMEOUT_S = 600.0
 _PAGE = 500
+_Page = TypeVar("_Page", JobPage, ShotPage)
 
 
 class FarmClient(FarmHttp):
@@ -60,7 +62,10 @@ class FarmClient(FarmHttp):
 
     def jobs(self) -> list[JobSummary]:
         """The newest first."""
-        return self.get(list[JobSummary], "/v1/jobs")
+        found: list[JobSummary] = []
+        for page in self._pages(JobPage, "/v1/jobs"):
+            found += page.jobs
+        return found
 
     def job(self, job_id: str) -> JobView:
         return self.get(JobView, f"/v1/jobs/{_quoted(job_id)}")
@@ -121,15 +126,20 @@ class FarmClient(FarmHttp):
 
     def images(self, job_id: str) -> Iterator[ImageView]:
         """All shots of the job in the manifest's order; a page is fetched, its URLs signed, when reached."""
-        after: int | None = -1
-        while after is not None:
-            page = self.get(ImagePage, f"/v1/jobs/{_quoted(job_id)}/images?after={after}&limit={_PAGE}")
-            yield from page.images
-            after = page.next
+        for page in self._pages(ShotPage, f"/v1/jobs/{_quoted(job_id)}/shots"):
+            yield from page.shots
+
+    def _pages(self, kind: type[_Page], path: str) -> Iterator[_Page]:
+        """The pages of a list; each is fetched when it is reached."""
+        page = self.get(kind, f"{path}?limit={_PAGE}")
+        yield page
+        while page.next is not None:
+            page = self.get(kind, f"{path}?limit={_PAGE}&cursor={page.next}")
+            yield page
 
     def export(self, job_id: str, position: int, export: str) -> ExportedFile:
         """An export of a stored image by name; the first call for it makes it."""
-        path = f"/v1/jobs/{_quoted(job_id)}/images/{position}/exports/{_quoted(export)}"
+        path = f"/v1/jobs/{_quoted(job_id)}/shots/{position}/exports/{_quoted(export)}"
         return self.get(ExportedFile, path)
 
     def whoami(self) -> KeyView:

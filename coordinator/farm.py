@@ -18,6 +18,7 @@ from common.errors import Conflict, Gone, Invalid, NotFound, Unavailable
 from common.fit import peak_bytes, plain_shot
 from common.key_messages import IssuedKey, KeyLimits, KeyView, NewKey, Rotation
 from common.keys import key_digest, new_key
+from common.manifest.parse import parse_manifest
 from common.messages import (
     Ack,
     Addresses,
@@ -38,7 +39,7 @@ from common.messages import (
 from common.nodes import queue_name
 from common.scopes import Bounds, Caller
 from common.settings import Settings
-from common.states import NodeState, ShotState
+from common.states import IN_SERVICE, NodeState, ShotState
 from common.storage import MODELS, Store
 from common.views import (
     CatalogAddition,
@@ -66,16 +67,17 @@ from coordinator.background.store_cleanup import erase
 from coordinator.background.webhooks import WebhookSender
 from coordinator.calls.event_streams import EventStreams
 from coordinator.calls.grouped_calls import GroupedCalls
-from coordinator.calls.long_polls import Claims, Orders
+from coordinator.calls.long_polls import Claims, Orders, Watches
 from coordinator.calls.thread_pools import ThreadPools
 from coordinator.calls.traffic import Traffic
 from coordinator.embeddings import SharedEmbeddings
 from coordinator.explain.wording import misfits
 from coordinator.farm_catalog import FarmCatalog
 from coordinator.keyring import Keyring, settings_view
-from coordinator.ledger import Act, Ledger, Reported, StoredKey
+from coordinator.ledger import Act, Ledger, Repeatable, Reported, StoredKey
 from coordinator.metrics import FarmCollector
 from coordinator.pictures.exporting import exported_file, stored_export
+from coordinator.submission.plan import REFERENCE_STATIONS, Draft, PlanReport, make_plan, station_of
 from coordinator.submission.submit import submit_manifest
 from coordinator.submission.tokens import Tokenizers
 
@@ -98,6 +100,7 @@ class Farm:
     claims: Claims
     orders: Orders
     event_streams: EventStreams
+    watches: Watches
     heartbeats: GroupedCalls[tuple[str, Heartbeat], HeartbeatAnswer]
     uploads: GroupedCalls[tuple[str, GrantRequest], str]
     reports: GroupedCalls[tuple[str, Report], Reported]
@@ -194,7 +197,28 @@ class Farm:
             erase(self.store, self.ledger)
         return deleted.model_copy(update={"pending": self.ledger.to_erase()})
 
-    def submit(self, submission: Submit, caller: Caller, act: Act) -> Submitted:
+    def plan(self, submission: Submit, bounds: Bounds | None = None) -> PlanReport:
+        """What a manifest takes of the nodes in service that may take it; of reference cards without any.
+
+        Raises InvalidDocument.
+        """
+        catalog = self.farm_catalog.catalog
+        parsed = parse_manifest(submission.manifest, source=submission.source, files=None, catalog=catalog)
+        draft = Draft(parsed=parsed, catalog=catalog, money=self.settings.money, tokenizers=self.tokenizers)
+        lane = parsed.manifest.lane
+        nodes = [node for node in self.nodes(bounds) if node.state in IN_SERVICE and lane in node.lanes]
+        stations = tuple(map(station_of, nodes))
+        planned = make_plan(
+            draft,
+            stations=stations or REFERENCE_STATIONS,
+            together=bool(stations),
+            random_seed=submission.random_seed,
+        )
+        return planned.report
+
+    def submit(
+        self, submission: Submit, caller: Caller, act: Act, request: Repeatable | None = None
+    ) -> Submitted:
         """Raises as `submit_manifest` does."""
         return submit_manifest(
             submission,
@@ -204,6 +228,7 @@ class Farm:
             catalog=self.farm_catalog.catalog,
             tokenizers=self.tokenizers,
             money=self.settings.money,
+            request=request,
         )
 
     async def close_batch(self, batch_id: str, close: Close) -> Ack:

@@ -10,7 +10,9 @@ import hmac
 import math
 import threading
 import time
+from base64 import b64decode
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -109,10 +111,7 @@ class Keyring:
             self._entry(authorization)
 
     def _entry(self, authorization: str) -> _Entry:
-        scheme, _, offered = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not offered:
-            raise Unauthorised("a key is required: send `Authorization: Bearer KEY`")
-        digest = key_digest(offered.strip())
+        digest = key_digest(_offered(authorization))
         entry = self._entries.get(key_id(digest))
         if entry is None or not hmac.compare_digest(entry.digest, digest):
             raise Unauthorised(
@@ -131,6 +130,18 @@ class Keyring:
             bucket = self._buckets[name] = Bucket(size, period_s, size, now)
         if (wait_s := bucket.take(now)) > 0:
             raise TooMany(f"key {name} allows {amount} calls per {period}: call again later", wait_s)
+
+
+def _offered(authorization: str) -> str:
+    """The key in an `Authorization` header: `Bearer KEY`, or the password of `Basic`. Raises Unauthorised."""
+    scheme, _, credentials = authorization.partition(" ")
+    offered = credentials.strip() if scheme.lower() == "bearer" else ""
+    if scheme.lower() == "basic":
+        with suppress(ValueError):
+            offered = b64decode(credentials, validate=True).decode().partition(":")[2]
+    if not offered:
+        raise Unauthorised("a key is required: send `Authorization: Bearer KEY`, or KEY as the password")
+    return offered
 
 
 def _of_settings(role: str, key: str) -> _Entry:

@@ -34,7 +34,7 @@ from coordinator.background.sweep import Sweeper, thin
 from coordinator.background.webhooks import WebhookSender
 from coordinator.calls.event_streams import EventStreams
 from coordinator.calls.grouped_calls import GroupedCalls
-from coordinator.calls.long_polls import Claims, Orders
+from coordinator.calls.long_polls import Claims, Orders, Watches
 from coordinator.calls.stages import Stages
 from coordinator.calls.thread_pools import OPERATOR_THREADS, ThreadPools
 from coordinator.calls.traffic import Traffic
@@ -114,6 +114,7 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
             longest_wait_s=timing.claim_wait_s,
         ),
         event_streams=EventStreams(ledger, threads.events, longest_s=timing.stream_s),
+        watches=Watches(ledger, threads.reads, longest_wait_s=timing.image_wait_s),
         heartbeats=GroupedCalls(
             ledger.heartbeats, threads.heartbeats, every_s=timing.heartbeat_s / _COMMITS_A_HEARTBEAT
         ),
@@ -298,6 +299,7 @@ def running(farm: Farm) -> Iterator[None]:
     farm.ledger.on_orders(farm.orders.wake)
     farm.ledger.on_events(farm.event_streams.wake)
     farm.ledger.on_events(farm.webhooks.wake)
+    farm.ledger.on_ended(farm.watches.ended)
     for loop in loops:
         loop.start()
     try:
@@ -314,7 +316,7 @@ class FarmServer(WebServer):
 
     def __init__(self, farm: Farm) -> None:
         super().__init__(make_app(farm))
-        self._held = (farm.claims, farm.orders, farm.event_streams)
+        self._held = (farm.claims, farm.orders, farm.watches, farm.event_streams)
         self.replaced: Replaced | None = None
         farm.ledger.on_replaced(self._end)
 

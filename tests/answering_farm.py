@@ -46,12 +46,12 @@ class AnsweringFarm:
         if path == "/picture":
             return 200, PICTURE
         if self.refuses:
-            return 422, _json(views.ErrorView(error=self.text, reason="invalid").model_dump())
+            return 422, _json(views.ErrorView(detail=self.text, reason="invalid").model_dump())
         return 200, _json(self._view(method, path))
 
     def _view(self, method: str, path: str) -> Any:
-        if (method, path) == ("GET", "/v1/jobs"):
-            return [self._filled(views.JobSummary, id=JOB)]
+        if method == "GET" and path.partition("?")[0] == "/v1/jobs":
+            return self._filled(views.JobPage, id=JOB)
         if path == "/v1/nodes":
             return [self._filled(views.NodeView, state="ready"), self._filled(views.NodeView, name=NODE)]
         if (method, path) == ("GET", "/v1/keys"):
@@ -66,7 +66,7 @@ class AnsweringFarm:
         for pattern, kind in _VIEWS.items():
             if re.fullmatch(pattern, path):
                 # The name of a picture becomes that of a file.
-                given = {"name": self.text[:40]} if kind is views.ImagePage else {}
+                given = {"name": self.text[:40]} if kind is views.ShotPage else {}
                 return self._filled(kind, **given)
         raise AssertionError(f"no view for {method} {path}")
 
@@ -91,8 +91,8 @@ _VIEWS: dict[str, type[BaseModel]] = {
     "/v1/jobs/[^/]+/table": views.CostTable,
     "/v1/(costs.*|jobs/[^/]+/bill)": bill.Bill,
     "/v1/thanks.*": bill.Thanks,
-    "/v1/jobs/[^/]+/images/[0-9]+/exports/.*": views.ExportedFile,
-    "/v1/jobs/[^/]+/images.*": views.ImagePage,
+    "/v1/jobs/[^/]+/shots/[0-9]+/exports/.*": views.ExportedFile,
+    "/v1/jobs/[^/]+/shots.*": views.ShotPage,
     "/v1/(jobs|shots|images)/[^/]+/delete": views.Deleted,
     "/v1/jobs/[^/]+(/[a-z]+)?": views.JobView,
     "/v1/shots/stored": views.StoredShots,

@@ -184,7 +184,7 @@ def _app(farm: ScriptedFarm) -> FastAPI:
 
     def answer(kind: str, message: object, good: Callable[[], object]) -> Response:
         if status := farm.said(kind, message):
-            return JSONResponse({"error": f"the script says {status}"}, status_code=status)
+            return JSONResponse({"detail": f"the script says {status}"}, status_code=status)
         return JSONResponse(good().model_dump(mode="json"))  # type: ignore[attr-defined]
 
     @app.get("/healthz")
@@ -197,7 +197,7 @@ def _app(farm: ScriptedFarm) -> FastAPI:
 
     @app.get("/v1/models/files/{sha256}")
     def model_file(sha256: str) -> Response:
-        refused = ErrorView(error=f"the store has no model file {sha256}", reason="unknown")
+        refused = ErrorView(detail=f"the store has no model file {sha256}", reason="unknown")
         return JSONResponse(refused.model_dump(), status_code=404)
 
     @app.post("/v1/nodes")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Set
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence, Set
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, TypeVar
 
 from common.keys import TicketSigner
@@ -13,6 +14,7 @@ from common.messages import Claim, ClaimAnswer, HeartbeatAnswer, Listen
 from coordinator.calls.grouped_calls import GroupedCalls
 from coordinator.calls.thread_pools import ThreadPool
 from coordinator.ledger import Ledger
+from coordinator.ledger.tallies import OPEN
 
 T = TypeVar("T")
 
@@ -153,6 +155,46 @@ class Claims(LongPoll):
         return await self._hold(
             claim.node_id, look, lambda answer: answer.lease is not None, wait_s=claim.wait_s, hung_up=hung_up
         )
+
+
+class Watches(LongPoll):
+    """Calls that wait until shots have ended, well or not; any number of calls for each shot."""
+
+    def __init__(self, ledger: Ledger, thread: ThreadPool, *, longest_wait_s: float) -> None:
+        super().__init__(longest_wait_s=longest_wait_s)
+        self._ledger = ledger
+        self._thread = thread
+        self._numbers = count()
+        #: Shot to the calls that wait for it.
+        self._watching: dict[str, set[str]] = {}
+
+    async def answer(
+        self, shot_ids: Sequence[str], *, wait_s: float, hung_up: Callable[[], Awaitable[object]]
+    ) -> bool:
+        """Whether all of these shots have ended, as soon as they have, or after the wait."""
+        call = str(next(self._numbers))
+
+        async def look() -> bool:
+            return OPEN.isdisjoint(await self._thread.run(self._ledger.states, shot_ids))
+
+        for shot in shot_ids:
+            self._watching.setdefault(shot, set()).add(call)
+        try:
+            return await self._hold(call, look, bool, wait_s=wait_s, hung_up=hung_up)
+        finally:
+            for shot in set(shot_ids):
+                self._watching[shot].discard(call)
+                if not self._watching[shot]:
+                    del self._watching[shot]
+
+    def ended(self, shot_ids: Set[str]) -> None:
+        """Let the calls that wait for these shots look again; to be called from any thread."""
+        if self._loop is not None and not self._watching.keys().isdisjoint(shot_ids):
+            with suppress(RuntimeError):  # the loop has been closed: nobody waits
+                self._loop.call_soon_threadsafe(self._ring_watching, shot_ids)
+
+    def _ring_watching(self, shot_ids: Set[str]) -> None:
+        self._ring({call for shot in shot_ids for call in self._watching.get(shot, ())})
 
 
 class Orders(LongPoll):

@@ -10,9 +10,9 @@ from rich.table import Table
 from common.catalog import Recipe
 from common.terminal import styled
 from common.units import counted, format_gib, format_size
-from coordinator.cli.planning import PlannedManifest
 from coordinator.cli.show import duration, money, table
 from coordinator.estimate import Plan, PlanLine, Take
+from coordinator.submission.plan import PlannedManifest
 
 
 def card_tables(planned: PlannedManifest) -> Iterator[RenderableType]:

@@ -15,7 +15,6 @@ from common.shot import PlannedShot
 from common.units import counted
 from common.views import MOST_SHOTS, NodeView
 from coordinator.cli.connection import owner_of_jobs
-from coordinator.cli.planning import PlannedManifest, PlanReport
 from coordinator.client import FarmClient
 from coordinator.estimate import Range
 from coordinator.estimate.kinds import ImageKind, count_kinds
@@ -24,6 +23,7 @@ from coordinator.simulate.fleet import fleet_node
 from coordinator.simulate.forecast import PlannedJob, cheapest_addition
 from coordinator.simulate.simulation import TooLong
 from coordinator.simulate.views import Simulated
+from coordinator.submission.plan import PlannedManifest, PlanReport
 
 
 def with_forecast(

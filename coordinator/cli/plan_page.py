@@ -14,10 +14,10 @@ from common.terminal import styled
 from common.units import counted, format_gib
 from coordinator.cli.card_tables import card_tables, line_size
 from coordinator.cli.deadline import deadline_words, done_words
-from coordinator.cli.planning import GroupView, PlannedManifest, PlanReport, misfit_words
 from coordinator.cli.show import duration, err, money, out, table
 from coordinator.estimate import Plan, PlanLine, Range
 from coordinator.estimate.views import Amount
+from coordinator.submission.plan import GroupView, PlannedManifest, PlanReport, misfit_words
 
 #: Times that differ by this factor are the same to a reader.
 _ALIKE = 1.25

@@ -13,9 +13,9 @@ from common.catalog.compatibility import NO_UPSCALER
 from common.errors import Invalid, Unavailable
 from common.shot import PlannedShot, Shot
 from common.units import format_size
-from coordinator.cli.planning import PlanReport
 from coordinator.cli.show import out
 from coordinator.expand import Expansion
+from coordinator.submission.plan import PlanReport
 
 #: The columns of each shot, in this order.
 KEYS = (

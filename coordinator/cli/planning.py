@@ -1,149 +1,20 @@
-"""Reads, expands and estimates a manifest, for `farm plan`, `farm submit` and `farm run`."""
+"""Reads a manifest for `farm plan`, `farm submit` and `farm run`."""
 
 from __future__ import annotations
 
 import sys
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from decimal import Decimal
+from dataclasses import replace
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
-from common.cards import REFERENCE_CARDS
 from common.catalog import Catalog, load_catalog
-from common.errors import FarmError, FitsNothing, Invalid, InvalidDocument, OverBudget, Problem
-from common.exports import Export
-from common.manifest.export_sizes import ORIGINAL
+from common.errors import InvalidDocument, Problem
 from common.manifest.files import FileReader
-from common.manifest.parse import ParsedManifest, parse_manifest
-from common.nodes import Card
-from common.settings import Money, Settings
-from common.units import counted
-from common.views import NodeView
-from coordinator.cli.show import duration, money
-from coordinator.estimate import Plan, PlanLine, Station, estimate
-from coordinator.expand import Expansion, GroupExpansion, expand
-from coordinator.explain.wording import misfits
+from common.manifest.parse import parse_manifest
+from common.settings import Settings
 from coordinator.models.entry_files import EntryFiles, inversion_misfit, upscaler_misfit
 from coordinator.models.lora_files import LocalHeaders, LoraFiles
-from coordinator.simulate.deadline import DoneForecast
-from coordinator.submission.shot_checks import ShotChecks
+from coordinator.submission.plan import Draft
 from coordinator.submission.tokens import Tokenizers
-
-#: Number of sample prompts in a plan, spread over the manifest.
-_SAMPLES = 3
-
-REFERENCE_STATIONS = tuple(Station(card=card) for card in REFERENCE_CARDS.values())
-
-
-class _View(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class GroupView(_View):
-    """The factors of a group in the manifest, including duplicates."""
-
-    name: str
-    combinations: int
-    #: The maximum, if combinations differ.
-    variants: int
-    seeds: int
-    shots: int
-    #: The files of each image, such as `thumb 512x512`; empty for the image as it is rendered.
-    files: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, group: GroupExpansion) -> GroupView:
-        return cls(
-            name=group.name,
-            combinations=group.combinations,
-            variants=group.variants,
-            seeds=group.seeds,
-            shots=len(group),
-            files=tuple(_export_words(export) for export in group.naming.exports),
-        )
-
-
-def _export_words(export: Export) -> str:
-    """Name and size of an export, and how other aspects fill it."""
-    size = f"{export.width}x{export.height}" if export.width else f"{export.scale:g}x"
-    named = export.name if export.name in (size, ORIGINAL) else f"{export.name} {size}"
-    return f"{named} ({export.crop})" if export.width else named
-
-
-class Sample(_View):
-    name: str
-    prompt: str
-
-
-class PlanReport(_View):
-    """Printed by `farm plan --json`."""
-
-    manifest: str
-    name: str
-    groups: tuple[GroupView, ...]
-    plan: Plan
-    money: Money
-    max_cost: Decimal | None
-    random_seed: int
-    warnings: tuple[str, ...]
-    #: Models and LoRAs whose files the catalog does not specify; they can be planned but not submitted.
-    unidentified: tuple[str, ...]
-    samples: tuple[Sample, ...]
-    #: On the running farm; None for other cards, and where the farm or the catalog does not tell enough.
-    forecast: DoneForecast | None = None
-    #: Why there is none for the running farm.
-    no_forecast: str = ""
-
-    def unsubmittable(self) -> Invalid | None:
-        """Returns why the manifest can be planned but not submitted, or None."""
-        if not self.unidentified:
-            return None
-        return Invalid(
-            f"the catalog has no identity for {', '.join(self.unidentified)}: the manifest can be planned "
-            "but not submitted. Run `farm models add` with the name of each model and the file of each "
-            "LoRA"
-        )
-
-    def refusal(self) -> FarmError | None:
-        """Returns why the manifest cannot be rendered as it is, or None."""
-        plan = self.plan
-        if plan.unfit:
-            images: Counter[str] = Counter()
-            for line in plan.lines:
-                if not line.vram_class:
-                    images[misfit_words(line.model, line.reason)] += line.images
-            reasons = [f"{counted(misfit.shots, 'image')}: {misfit.reason}" for misfit in misfits(images)]
-            return FitsNothing("\n".join([f"{counted(plan.unfit, 'image')} fit no card:", *reasons]))
-        if self.max_cost is not None and plan.cost is not None and plan.cost.low > self.max_cost:
-            cost, limit = money(plan.cost.low, plan.currency), money(self.max_cost, plan.currency)
-            return OverBudget(
-                f"{self.manifest}: {cost} exceeds limits.max_cost ({limit}); "
-                "raise it, or request fewer or smaller images"
-            )
-        return None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Draft:
-    """A valid manifest with the data for planning it."""
-
-    parsed: ParsedManifest
-    catalog: Catalog
-    money: Money
-    #: Folders of models, in addition to the shipped models.
-    models: tuple[Path, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PlannedManifest:
-    """A plan with its sources."""
-
-    draft: Draft
-    expansion: Expansion
-    report: PlanReport
 
 
 def read_manifest(
@@ -164,37 +35,8 @@ def read_manifest(
     content, folder = _read(manifest)
     source = "standard input" if manifest == "-" else manifest
     parsed = parse_manifest(content, source=source, files=FileReader(folder, root), catalog=catalog)
-    return Draft(parsed=parsed, catalog=catalog, money=settings.money, models=settings.model_folders)
-
-
-def make_plan(
-    draft: Draft,
-    *,
-    stations: Sequence[Station] = REFERENCE_STATIONS,
-    together: bool = False,
-    random_seed: int | None = None,
-) -> PlannedManifest:
-    """Plans `draft` for `stations`: cards of one farm if `together`, otherwise alternatives.
-
-    Raises InvalidDocument if expansion finds problems. `report.refusal()` returns why the result cannot be
-    rendered or exceeds the budget.
-    """
-    expansion = expand(draft.parsed, draft.catalog, random_seed=random_seed)
-    checks = ShotChecks(expansion, Tokenizers(draft.catalog, draft.models))
-    rates = draft.money
-    plan = estimate(checks.passing(), draft.catalog, stations, rates, together=together)
-    checks.raise_any()
-    return PlannedManifest(draft=draft, expansion=expansion, report=_report(draft, expansion, plan))
-
-
-def misfit_words(model: str, reason: str) -> str:
-    """Returns why cards cannot render a model's images, with the name of the model if `reason` lacks it."""
-    return reason if reason.startswith(f"{model} ") else f"{model}: {reason}"
-
-
-def station_of(node: NodeView) -> Station:
-    """Returns a node of a running farm with its measured speeds."""
-    return Station(card=Card(**node.facts.model_dump()), terms=node.terms, speeds=node.speeds)
+    tokenizers = Tokenizers(catalog, settings.model_folders)
+    return Draft(parsed=parsed, catalog=catalog, money=settings.money, tokenizers=tokenizers)
 
 
 def _read(manifest: str) -> tuple[bytes, Path]:
@@ -206,61 +48,3 @@ def _read(manifest: str) -> tuple[bytes, Path]:
         return path.read_bytes(), path.parent
     except OSError as error:
         raise InvalidDocument(manifest or "(empty)", [Problem(f"cannot be read: {error.strerror}")]) from None
-
-
-def _report(draft: Draft, expansion: Expansion, plan: Plan) -> PlanReport:
-    source, manifest = draft.parsed.source, draft.parsed.manifest
-    max_cost = manifest.limits.max_cost
-    warnings = [problem.at(source) for problem in (*draft.parsed.warnings, *expansion.warnings)]
-    return PlanReport(
-        manifest=source,
-        name=manifest.name or Path(source).stem,
-        groups=tuple(map(GroupView.of, expansion.groups)),
-        plan=plan,
-        money=draft.money,
-        max_cost=max_cost,
-        random_seed=expansion.random_seed,
-        warnings=(*warnings, *_guidance_warnings(plan, draft.catalog), *_budget_warning(plan, max_cost)),
-        unidentified=tuple(sorted({name for line in plan.lines for name in line.unidentified})),
-        samples=tuple(_samples(expansion)),
-    )
-
-
-def _guidance_warnings(plan: Plan, catalog: Catalog) -> Iterator[str]:
-    """Warns of each distilled model whose guidance doubles its time, with both times."""
-    doubled: dict[str, list[PlanLine]] = {}
-    for line in plan.lines:
-        model = catalog.models[line.model]
-        doubles = model.family.is_doubled_by
-        if model.distilled and doubles(line.guidance_low) and not doubles(model.guidance):
-            doubled.setdefault(model.name, []).append(line)
-    for name, lines in doubled.items():
-        most = max(lines, key=lambda line: line.images)
-        known = ((take.card, take.seconds) for take in most.takes if take.seconds is not None)
-        times = [f", on {card} from {duration(s / 2)} to {duration(s)} each" for card, s in known][:1]
-        yield (
-            f"`{name}` is distilled for guidance {catalog.models[name].guidance:g}: guidance {_span(lines)} "
-            f"doubles the time and cost of {counted(sum(line.images for line in lines), 'image')}"
-            f"{''.join(times)}; omit `guidance`"
-        )
-
-
-def _span(lines: Sequence[PlanLine]) -> str:
-    low, high = min(line.guidance_low for line in lines), max(line.guidance_high for line in lines)
-    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
-
-
-def _budget_warning(plan: Plan, max_cost: Decimal | None) -> list[str]:
-    if max_cost is None or plan.cost is None or not plan.cost.low <= max_cost < plan.cost.high:
-        return []
-    worst, limit = money(plan.cost.high, plan.currency), money(max_cost, plan.currency)
-    return [
-        f"on the most expensive of these cards the cost is {worst}, which exceeds limits.max_cost ({limit})"
-    ]
-
-
-def _samples(expansion: Expansion) -> Iterator[Sample]:
-    last = len(expansion) - 1
-    for number in sorted({last * part // (_SAMPLES - 1) for part in range(_SAMPLES)} if last >= 0 else ()):
-        planned = expansion[number]
-        yield Sample(name=planned.name, prompt=planned.shot.prompt)

@@ -20,7 +20,7 @@ from coordinator.cli import options
 from coordinator.cli.connection import connect
 from coordinator.cli.lettering import remedy
 from coordinator.cli.plan_page import show_plan
-from coordinator.cli.planning import make_plan, read_manifest
+from coordinator.cli.planning import read_manifest
 from coordinator.cli.pull import Pulled, pull
 from coordinator.cli.results import Outcome, contact_sheet, outcome, show_outcome
 from coordinator.cli.show import err, out, print_json, whisper
@@ -30,6 +30,7 @@ from coordinator.client import FarmClient
 from coordinator.embedded.control import start_farm, stop_farm
 from coordinator.embedded.home import Home
 from coordinator.embedded.state import Narrator, supervisor_pid
+from coordinator.submission.plan import make_plan
 
 #: Maximum number of characters without a font that a message names.
 _SOME = 12

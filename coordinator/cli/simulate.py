@@ -19,7 +19,7 @@ from coordinator.cli import options
 from coordinator.cli.connection import connect, in_service
 from coordinator.cli.gantt import check_chart, write_chart
 from coordinator.cli.lettering import remedy
-from coordinator.cli.planning import PlannedManifest, make_plan, misfit_words, read_manifest
+from coordinator.cli.planning import read_manifest
 from coordinator.cli.show import duration, err, money, out, print_json, table, whisper
 from coordinator.estimate import Station
 from coordinator.estimate.kinds import count_kinds
@@ -28,6 +28,7 @@ from coordinator.simulate.course import Course, course_of
 from coordinator.simulate.fleet import FleetNode, added_cards, fleet_node, load_fleet
 from coordinator.simulate.views import Simulated
 from coordinator.simulate.workload import Workload
+from coordinator.submission.plan import PlannedManifest, make_plan, misfit_words
 
 Fleet = Annotated[
     Path | None,

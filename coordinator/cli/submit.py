@@ -18,18 +18,18 @@ from common.wording import visible
 from coordinator.cli import options
 from coordinator.cli.connection import connect, in_service, owner_to_send, settings_in_force
 from coordinator.cli.plan_page import show_plan
-from coordinator.cli.planning import (
+from coordinator.cli.planning import read_manifest
+from coordinator.cli.show import err, out, print_json
+from coordinator.cli.watch import watch_to_the_end
+from coordinator.client import FarmClient
+from coordinator.submission.plan import (
     REFERENCE_STATIONS,
     Draft,
     PlannedManifest,
     PlanReport,
     make_plan,
-    read_manifest,
     station_of,
 )
-from coordinator.cli.show import err, out, print_json
-from coordinator.cli.watch import watch_to_the_end
-from coordinator.client import FarmClient
 
 #: Upper bound of new random seeds.
 _SEEDS = 2**31

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from common.manifest.model import NOTHING, Axis, Group, ShotFields, Spelling
 from common.manifest.presets import PROMPTS, is_around, with_presets
+from common.shot import AXIS_TEXT
 from common.wording import nearest, shortened
 
 
@@ -70,6 +71,11 @@ class Value(NamedTuple):
         if isinstance(self.spelling, str):
             return self.spelling if name in ("", "name") else None
         return self.spelling.get(name or "name")
+
+    def label(self) -> str:
+        """What tells it from others of its axis, for people: its text, cut short, or else its position."""
+        text = self.text()
+        return str(self.position) if text is None else text[:AXIS_TEXT]
 
     def path(self, name: str) -> str:
         """The path in the manifest of `text(name)`."""

@@ -51,7 +51,9 @@ class Cell:
         name_parts: tuple[str, ...],
         exports: tuple[str, ...],
         inversions: Mapping[str, TextualInversion],
+        axes: Mapping[str, str],
     ) -> None:
+        self._axes = axes
         self._frame = frame
         self._rendering = rendering
         self._template = rendering.settings.prompt.template
@@ -77,9 +79,9 @@ class Cell:
         shot = rendering.shot._replace(prompt=prompt, negative=negative, seed=seed)
         if self._inversions and (used := self._used(prompt, negative)):
             shot = shot._replace(inversions=used)
-            return PlannedShot(shot.id, shot, name, self._template, frame.group, self._exports)
+            return PlannedShot(shot.id, shot, name, self._template, frame.group, self._exports, self._axes)
         shot_id = rendering.ids.of(prompt, negative, seed)
-        return PlannedShot(shot_id, shot, name, self._template, frame.group, self._exports)
+        return PlannedShot(shot_id, shot, name, self._template, frame.group, self._exports, self._axes)
 
     def _used(self, *prompts: str) -> tuple[InversionUse, ...]:
         """The textual inversions that the prompts name and the catalog knows."""
@@ -244,4 +246,5 @@ class GroupExpansion:
             self._names.parts(self.name, values),
             self._names.export_names,
             self._prompts.inversions,
+            {axis: value.label() for axis, value in values.items()},
         )

@@ -20,8 +20,14 @@ its owner, and everything else does not exist for it (404). If no key is configu
 Unknown fields in a body are rejected. A body requires `Content-Length` and is limited to 32 MiB. Durations
 are in seconds, sizes in bytes, energies in joules, and times in seconds since 1970 (UTC).
 
-Every error is a JSON object with a readable sentence and a [reason](refusals.md):
-`{"error": "…", "reason": "budget"}`.
+Every error is `application/problem+json` (RFC 9457) with a readable sentence and a [reason](refusals.md), and
+for a manifest with the place of each problem:
+
+```json
+{"type": "/docs#invalid", "title": "Invalid input", "status": 422, "reason": "invalid",
+ "detail": "manifest:3:9: shots: must be a list",
+ "problems": [{"detail": "must be a list", "path": "shots", "line": 3, "column": 9}]}
+```
 
 | status | meaning |
 |---|---|

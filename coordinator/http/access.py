@@ -79,7 +79,7 @@ _VERBS = {"POST": "create", "DELETE": "remove"}
 
 async def _act(request: Request, caller: TheCaller) -> Act:
     """`POST /v1/jobs/{job_id}/cancel` is the action `job cancel` on that job."""
-    noun, *rest = request.scope["route"].path.removeprefix("/v1/").split("/")
+    noun, *rest = request.scope["route"].path.partition("/v1/")[2].split("/")
     verb = rest[-1] if rest and "{" not in rest[-1] else _VERBS[request.method]
     job = request.query_params.get("job")
     return Act(

@@ -1,4 +1,4 @@
-"""The HTTP API: every error is one JSON sentence."""
+"""The HTTP API: every error is problem+json with one sentence."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 from common.errors import BY_STATUS, FarmError, Unreadable
 from common.views import ErrorView
 from coordinator.http import (
+    a1111_routes,
     catalog_routes,
     cost_routes,
     description_routes,
@@ -27,11 +28,14 @@ from coordinator.http import (
     key_routes,
     node_routes,
     object_routes,
+    openai_routes,
+    plan_routes,
     webhook_routes,
 )
 from coordinator.http.description import described
 from coordinator.http.fast_path import FastPath
-from coordinator.http.request_guard import RequestGuard, refused
+from coordinator.http.openapi import Api
+from coordinator.http.request_guard import RequestGuard, problem, refused
 
 if TYPE_CHECKING:
     from coordinator.farm import Farm
@@ -46,8 +50,11 @@ ROUTES = (
     job_routes,
     event_routes,
     webhook_routes,
+    plan_routes,
     image_routes,
     cost_routes,
+    openai_routes,
+    a1111_routes,
     fleet_routes,
     catalog_routes,
     farm_routes,
@@ -71,13 +78,13 @@ def make_app(farm: Farm) -> ASGIApp:
     return RequestGuard(FastPath(app, fast, _fast_error), farm.traffic)
 
 
-def make_routes() -> FastAPI:
+def make_routes() -> Api:
     """All routes and what answers their errors, without the farm that they act on."""
     errors: dict[int | str, dict[str, Any]] = {
         "4XX": {"model": ErrorView, "description": "Refused, with a sentence"}
     }
     # Their own pages load scripts of others.
-    app = FastAPI(
+    app = Api(
         title="Shotfarm",
         version=version("shotfarm"),
         docs_url=None,
@@ -97,7 +104,8 @@ def make_routes() -> FastAPI:
 
 async def _farm_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, FarmError)
-    return refused(error, request.app.state.farm.traffic)
+    form = openai_routes.as_openai if request.url.path == openai_routes.PATH else problem
+    return refused(error, request.app.state.farm.traffic, form)
 
 
 async def _fast_error(request: Request, error: Exception) -> Response:

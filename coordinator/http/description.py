@@ -12,8 +12,10 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from common.catalog.entries import Entry
-from common.views import ErrorView
+from common.errors import BY_REASON, FarmError
+from common.views import ErrorView, Submit
 from coordinator.http.access import Allowed
+from coordinator.http.requests import MANIFEST_BODY
 
 
 class Operation(NamedTuple):
@@ -40,6 +42,15 @@ class MessageFacts(NamedTuple):
     fields: tuple[MessageField, ...]
 
 
+class ErrorFacts(NamedTuple):
+    """One kind of error, by its reason."""
+
+    reason: str
+    status: int
+    title: str
+    text: str
+
+
 class OperationGroup(NamedTuple):
     """The operations of one module."""
 
@@ -50,6 +61,8 @@ class OperationGroup(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Description:
     groups: tuple[OperationGroup, ...]
+    #: Kinds of errors.
+    errors: tuple[ErrorFacts, ...]
     #: Every message of the operations, and of the fields of those, by name.
     messages: tuple[MessageFacts, ...]
 
@@ -64,7 +77,12 @@ def described(modules: Iterable[ModuleType]) -> Description:
         )
         for module in modules
     )
-    return Description(groups, tuple(_message(known[name]) for name in sorted(known)))
+    errors = (_error(kind) for _, kind in sorted(BY_REASON.items()))
+    return Description(groups, tuple(errors), tuple(_message(known[name]) for name in sorted(known)))
+
+
+def _error(kind: type[FarmError]) -> ErrorFacts:
+    return ErrorFacts(kind.reason, kind.status, kind.title, inspect.cleandoc(kind.__doc__ or ""))
 
 
 def _operation(route: APIRoute, known: dict[str, type[BaseModel]]) -> Operation:
@@ -73,10 +91,16 @@ def _operation(route: APIRoute, known: dict[str, type[BaseModel]]) -> Operation:
         method=" ".join(sorted(route.methods or ())),
         path=route.path,
         needs=needs[0] if needs else "no key",
-        body=_noted(route.body_field.field_info.annotation, known) if route.body_field else "",
+        body=_body(route, known),
         returns=_noted(route.response_model, known),
         text=inspect.cleandoc(route.endpoint.__doc__ or ""),
     )
+
+
+def _body(route: APIRoute, known: dict[str, type[BaseModel]]) -> str:
+    if (route.openapi_extra or {}).get("requestBody") is MANIFEST_BODY:
+        return f"a manifest (YAML or JSON), or {_noted(Submit, known)}"
+    return _noted(route.body_field.field_info.annotation, known) if route.body_field else ""
 
 
 def _scopes(allowed: Allowed) -> str:

@@ -1,15 +1,66 @@
-"""Stored images and shots, independent of the jobs that want them: look up, accept, reject, delete."""
+"""Single images: order one, look at it. Stored images and shots: look up, accept, reject, delete."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query, Request
+from starlette.concurrency import run_in_threadpool
 
+from common.image_messages import LONGEST_WAIT_S, NewImage, OrderedImage
 from common.views import AcceptedShot, Deleted, Deletion, RejectedShot, Rejection, ShotQuery, StoredShots
-from coordinator.http.access import READING, STEERING, OnlyJob, TheAct, TheBounds, TheFarm, TheOwner, allow
+from coordinator.http import ordered_images
+from coordinator.http.access import (
+    READING,
+    STEERING,
+    JobId,
+    OnlyJob,
+    TheAct,
+    TheBounds,
+    TheCaller,
+    TheFarm,
+    TheOwner,
+    allow,
+)
+from coordinator.http.requests import TheRequest
 
 router = APIRouter(prefix="/v1")
+
+#: Seconds for which a call may wait until its image has ended, well or not.
+Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT_S)]
+
+
+@router.post("/images", dependencies=[allow("submit")], status_code=201)
+async def order(
+    new: NewImage,
+    farm: TheFarm,
+    caller: TheCaller,
+    act: TheAct,
+    repeatable: TheRequest,
+    request: Request,
+    wait: Wait = 0,
+) -> OrderedImage:
+    """Order one image, as a job of one shot, and wait up to `wait` seconds for it.
+
+    All that holds for manifests holds for it: checks, quota, budget, lane, priority, `Idempotency-Key`. Its
+    `id` is that of the job. 422, 403, 429: as for POST /v1/jobs.
+    """
+    seed = ordered_images.random_seed() if new.seed is None else new.seed
+    job_id = (await ordered_images.order(farm, new, [seed], caller, act, repeatable)).id
+    await ordered_images.wait(farm, job_id, wait, request)
+    return await run_in_threadpool(ordered_images.look, farm, job_id, ordered_images.sees(caller))
+
+
+@router.get("/images/{job_id}", dependencies=[READING])
+async def image(
+    job_id: JobId, farm: TheFarm, owner: TheOwner, request: Request, wait: Wait = 0
+) -> OrderedImage:
+    """Return how far an image is, after up to `wait` seconds; a stored one includes a presigned GET URL.
+
+    409: the job has several images. 410: its image was removed.
+    """
+    await ordered_images.wait(farm, job_id, wait, request)
+    return await run_in_threadpool(ordered_images.look, farm, job_id, owner)
 
 
 @router.post("/shots/stored", dependencies=[READING])

@@ -2,50 +2,79 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
 
+from common.errors import Unreadable
+from common.states import ShotState
 from common.views import (
     CostTable,
     Deleted,
     Deletion,
     ExportedFile,
-    ImagePage,
-    ImageView,
-    JobSummary,
+    JobPage,
     JobView,
     Priority,
-    Submit,
+    ShotPage,
     Submitted,
 )
+from coordinator.http import requests
 from coordinator.http.access import READING, STEERING, JobId, TheAct, TheCaller, TheFarm, TheOwner, allow
+from coordinator.http.ordered_images import with_url
+from coordinator.http.requests import MANIFEST_BODY, Cursor, TheRequest, TheSubmission
+from coordinator.ledger import ShotFilter
 from coordinator.submission.submit import check_priority
-
-#: Seconds for which the URL of an image is valid.
-_URL_S = 3600
 
 #: Of an image in its job; what the ledger can store.
 Position = Annotated[int, Path(ge=0, lt=2**31)]
 
+JobStatus = Literal["waiting", "running", "paused", "cancelled", "done", "failed", "unschedulable"]
+
 router = APIRouter(prefix="/v1/jobs")
 
 
-@router.post("", dependencies=[allow("submit")], status_code=201)
-def submit(submission: Submit, farm: TheFarm, caller: TheCaller, act: TheAct) -> Submitted:
-    """Submit a manifest as a new job of the owner of the key.
+@router.post(
+    "",
+    dependencies=[allow("submit")],
+    status_code=201,
+    openapi_extra={"requestBody": MANIFEST_BODY},
+)
+def submit(
+    submission: TheSubmission, farm: TheFarm, caller: TheCaller, act: TheAct, request: TheRequest
+) -> Submitted:
+    """Submit a manifest as a new job of the owner of the key: YAML or JSON, alone or in a `Submit` message.
+
+    A request that is sent again within a day with the same `Idempotency-Key` gets the same answer and makes
+    no second job. 422: the key was sent with another request. 409: the first is not answered yet.
 
     422: the manifest is invalid (one line for each problem), a model has no identity in the catalog, or the
     estimate exceeds `limits.max_cost`. 409: the number of images differs from `expected`.
     403: the key does not allow the lane, the priority or the `owner`. 429: its quota or budget is used up.
     """
-    return farm.submit(submission, caller, act)
+    return farm.submit(submission, caller, act, request)
 
 
 @router.get("", dependencies=[READING])
-def jobs(farm: TheFarm, owner: TheOwner) -> list[JobSummary]:
-    """List jobs, newest first."""
-    return farm.ledger.jobs(owner)
+def jobs(
+    farm: TheFarm,
+    bound_to: TheOwner,
+    cursor: Cursor = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    owner: str | None = None,
+    status: Annotated[list[JobStatus] | None, Query()] = None,
+) -> JobPage:
+    """List jobs, newest first: of an `owner`, and with one of these `status`."""
+    after = None if cursor is None else requests.place(cursor, float, str)
+    if bound_to is not None and owner not in (None, bound_to):
+        return JobPage(jobs=())
+    found, end = farm.ledger.job_page(
+        bound_to or owner,
+        after=None if after is None else (after[0], after[1]),
+        limit=limit,
+        statuses=status or (),
+    )
+    return JobPage(jobs=tuple(found), next=None if end is None else requests.cursor(*end))
 
 
 @router.get("/{job_id}", dependencies=[READING])
@@ -113,22 +142,32 @@ def delete(job_id: JobId, wish: Deletion, farm: TheFarm, owner: TheOwner, act: T
     return farm.delete(farm.ledger.delete_job(job_id, act.key or wish.by, owner=owner, act=act))
 
 
-@router.get("/{job_id}/images", dependencies=[READING])
-def images(
+@router.get("/{job_id}/shots", dependencies=[READING])
+def shots(
     job_id: JobId,
     farm: TheFarm,
-    after: Annotated[int, Query(ge=-1, lt=2**31)] = -1,
+    cursor: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
-) -> ImagePage:
-    """List shots in manifest order after position `after`; stored ones include a presigned GET URL."""
-    shots = farm.ledger.images(job_id, after=after, limit=limit)
-    return ImagePage(
-        images=tuple(_with_url(image, farm) for image in shots),
-        next=shots[-1].position if len(shots) == limit else None,
+    state: Annotated[list[ShotState] | None, Query()] = None,
+    axis: Annotated[list[str] | None, Query(max_length=20, description="Such as `persona:ana`")] = None,
+    prompt: Annotated[str, Query(max_length=1000, description="Part of the prompt, in any case")] = "",
+) -> ShotPage:
+    """List shots in manifest order; stored ones include a presigned GET URL.
+
+    Those in one of these `state`, and with every `axis` value (`group:NAME` for a group) and `prompt` text.
+    """
+    after = -1 if cursor is None else requests.place(cursor, int)[0]
+    if not -1 <= after < 2**31:
+        raise Unreadable("cursor: pass the `next` of the page before")
+    wanted = ShotFilter(tuple(state or ()), tuple(map(_axis, axis or ())), prompt)
+    found, end = farm.ledger.shot_page(job_id, wanted, after=after, limit=limit)
+    return ShotPage(
+        shots=tuple(with_url(farm, image) for image in found),
+        next=None if end is None else requests.cursor(end),
     )
 
 
-@router.get("/{job_id}/images/{position}/exports/{export}", dependencies=[READING])
+@router.get("/{job_id}/shots/{position}/exports/{export}", dependencies=[READING])
 async def export(job_id: JobId, position: Position, export: str, farm: TheFarm) -> ExportedFile:
     """Return a presigned GET URL of an image in one of the job's `output.sizes`.
 
@@ -144,7 +183,9 @@ def table(job_id: JobId, farm: TheFarm) -> CostTable:
     return CostTable(currency=farm.settings.money.currency, rows=tuple(rows))
 
 
-def _with_url(image: ImageView, farm: TheFarm) -> ImageView:
-    if image.key is None:
-        return image
-    return image.model_copy(update={"url": farm.store.sign_get(image.key, expires_s=_URL_S)})
+def _axis(given: str) -> tuple[str, str]:
+    """`persona:ana` as name and value."""
+    name, colon, value = given.partition(":")
+    if not colon:
+        raise Unreadable(f"axis: `{given[:50]}` is not of the form NAME:VALUE, such as `persona:ana`")
+    return name, value

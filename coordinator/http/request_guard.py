@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import version
 from math import ceil
 
@@ -16,8 +17,8 @@ from coordinator.calls.traffic import Traffic
 
 #: Bytes; a manifest with all its files inlined is the largest body.
 MAX_BODY = 32 * 2**20
-#: Characters of one line of a sentence; a manifest has a line for every problem.
-_LINE = 1000
+#: Of errors (RFC 9457).
+PROBLEM = "application/problem+json"
 
 
 class RequestGuard:
@@ -59,13 +60,19 @@ class RequestGuard:
         return None
 
 
-def refused(error: FarmError, traffic: Traffic) -> Response:
+def problem(error: FarmError, headers: dict[str, str]) -> Response:
+    """The error as `application/problem+json`."""
+    view = ErrorView.of(error).model_dump(exclude_defaults=True)
+    return JSONResponse(view, error.status, headers, media_type=PROBLEM)
+
+
+def refused(
+    error: FarmError, traffic: Traffic, form: Callable[[FarmError, dict[str, str]], Response] = problem
+) -> Response:
     """The answer that says what is wrong, counted in `traffic`."""
     traffic.refusal(error.reason)
-    sentence = "\n".join(line[:_LINE] for line in str(error).splitlines())
-    view = ErrorView(error=sentence, reason=error.reason)
-    headers = {"Retry-After": str(ceil(error.retry_after_s))} if isinstance(error, TooMany) else None
-    return JSONResponse(view.model_dump(), status_code=error.status, headers=headers)
+    headers = {"Retry-After": str(ceil(error.retry_after_s))} if isinstance(error, TooMany) else {}
+    return form(error, headers)
 
 
 def _other_version(headers: Headers) -> str:

@@ -7,11 +7,11 @@ import logging
 import socket
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from common.errors import Unavailable
-from common.views import ErrorView
+from coordinator.http.request_guard import problem
 from coordinator.http.server import WebServer
 from coordinator.ledger import Candidate, Lead
 
@@ -59,10 +59,9 @@ class _Standby:
         # The next call of a client should find whoever leads then, so no connection is kept.
         headers = {"connection": "close"}
         if Request(scope).url.path == "/livez":
-            answer = JSONResponse({"status": "ok"}, headers=headers)
+            answer: Response = JSONResponse({"status": "ok"}, headers=headers)
         else:
-            body = ErrorView(error=_sentence(self._candidate), reason=Unavailable.reason).model_dump()
-            answer = JSONResponse(body, status_code=Unavailable.status, headers=headers)
+            answer = problem(Unavailable(_sentence(self._candidate)), headers)
         await answer(scope, receive, send)
 
 

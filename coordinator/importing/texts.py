@@ -91,6 +91,11 @@ def escaped(text: str, account: Account, place: str) -> str:
     if found := _VARIANT.search(text):
         why = "braces are plain text in this format; for a variant, remove the backslashes before them"
         account.leave(f"`{shortened(found[0], 40)}`", why, place, "variant")
+    return literal(text)
+
+
+def literal(text: str) -> str:
+    """A text that a manifest shows as it is: nothing in it is a reference or a variant."""
     return _MARK.sub(lambda mark: f"\\{mark[0]}", text)
 
 

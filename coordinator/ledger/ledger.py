@@ -35,7 +35,7 @@ from common.messages import (
     Report,
     Verdict,
 )
-from common.states import BatchEvent, NodeState
+from common.states import BatchEvent, NodeState, ShotState
 from common.views import (
     BacklogView,
     CatalogAddition,
@@ -60,6 +60,7 @@ from coordinator.ledger import (
     costs,
     deletions,
     event_log,
+    idempotency,
     ingest,
     jobs,
     key_usage,
@@ -142,6 +143,31 @@ class Ledger:
                 self._cancel_broken_off()
             raise
 
+    def submitted_before(
+        self, request: records.Repeatable
+    ) -> tuple[records.JobName, records.SubmittedJob] | None:
+        """The job of an earlier request with the same `Idempotency-Key`; None if there is none.
+
+        Raises Invalid if that was another request, Conflict if it is not answered yet.
+        """
+        with self._transactions.read() as connection:
+            return idempotency.submitted_before(connection, request)
+
+    def job_page(
+        self,
+        owner: str | None,
+        *,
+        after: tuple[float, str] | None = None,
+        limit: int,
+        statuses: Collection[str] = (),
+    ) -> tuple[list[JobSummary], tuple[float, str] | None]:
+        """Some jobs of an owner (None: of all), newest first, after a time and an ID; and where to go on.
+
+        With `statuses`, others are left out; as the page looks at a bounded number of jobs, it may be short.
+        """
+        with self._transactions.read() as connection:
+            return views.job_page(connection, self._rules.rates.currency, owner, after, limit, statuses)
+
     def jobs(self, owner: str | None = None) -> list[JobSummary]:
         """The jobs of an owner (None: of all), newest first."""
         with self._transactions.read() as connection:
@@ -161,7 +187,22 @@ class Ledger:
     def images(self, job_id: str, *, after: int = -1, limit: int = 200) -> list[ImageView]:
         """The shots after position `after`, in manifest order; `url` is None."""
         with self._transactions.read() as connection:
-            return views.image_views(connection, job_id, after, limit)
+            return views.shot_page(connection, job_id, records.ShotFilter(), after, limit)[0]
+
+    def shot_page(
+        self, job_id: str, wanted: records.ShotFilter, *, after: int = -1, limit: int
+    ) -> tuple[list[ImageView], int | None]:
+        """As `images`, those that are wanted, and the position after which to go on; None at the end.
+
+        As the page looks at a bounded number of shots, it may be short, even empty, before the end.
+        """
+        with self._transactions.read() as connection:
+            return views.shot_page(connection, job_id, wanted, after, limit)
+
+    def states(self, shot_ids: Sequence[str]) -> list[ShotState]:
+        """The states of shots that exist."""
+        with self._transactions.read() as connection:
+            return views.states(connection, shot_ids)
 
     def stored_image(self, job_id: str, position: int, export: str) -> records.StoredImage:
         """The image at a position of a job, for an export by name. Raises NotFound or Gone."""
@@ -539,6 +580,10 @@ class Ledger:
             if not ended:
                 return compose(write, self._rules, claim, node, ticket_lane)
         return self.claim(claim, ticket_lane=ticket_lane, ticket_class=ticket_class, waited=True)
+
+    def on_ended(self, listener: Callable[[Set[str]], None]) -> None:
+        """Call `listener` after each commit with the IDs of the shots that ended by it, well or not."""
+        self._transactions.on_ended(listener)
 
     def on_work(self, listener: Callable[[], None]) -> None:
         """Call `listener`, from any thread, after each commit that may have added work."""

@@ -15,6 +15,7 @@ from common.allowance import Allowance
 from common.exports import Export, JobExports
 from common.key_messages import KeyView
 from common.shot import PlannedShot, Shot
+from common.states import ShotState
 from common.views import EstimateView
 from common.work import Work
 
@@ -50,6 +51,24 @@ class Act(NamedTuple):
     def key(self) -> str | None:
         """The key whose quota counts; None for keys of the settings."""
         return self.by if self.owner else None
+
+
+class Repeatable(NamedTuple):
+    """A request that may be sent again with the same `Idempotency-Key`."""
+
+    #: Name of the key with which it is sent.
+    caller: str
+    key: str
+    #: SHA-256 of the request.
+    digest: str
+
+
+class JobName(NamedTuple):
+    """What a job that was submitted is known by."""
+
+    name: str
+    owner: str
+    random_seed: int
 
 
 class Room(NamedTuple):
@@ -95,6 +114,8 @@ class NewJob:
     #: Name of the key that submits it; None for a key of the settings. And how many images count for it.
     key: str | None = None
     ordered: int = 0
+    #: The request that submits it, if it may be sent again.
+    request: Repeatable | None = None
 
 
 class PlacedShot(NamedTuple):
@@ -141,6 +162,16 @@ class Reported:
     repeated: bool
     #: Attempt of a delivered shot without a verdict; otherwise None.
     attempt_id: str | None
+
+
+class ShotFilter(NamedTuple):
+    """Which shots of a job are meant; empty: all."""
+
+    states: tuple[ShotState, ...] = ()
+    #: Axis and value; all of them hold. The group is the axis `group`.
+    axes: tuple[tuple[str, str], ...] = ()
+    #: Part of the prompt, in any case.
+    text: str = ""
 
 
 class StoredImage(NamedTuple):

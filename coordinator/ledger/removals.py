@@ -123,7 +123,7 @@ def take_out(
     for job_id, shot_id in write.connection.execute(theirs_by_shot):
         note_job(write, job_id, kind, shot_id)
     record = [literal(kind, String), literal(by, String), literal(write.now, Double)]
-    same = ("job_id", "position", "shot_id", "name", "template", "again")
+    same = ("job_id", "position", "shot_id", "name", "template", "group_name", "axes", "again")
     moved = select(*(wants.c[name] for name in same), *record).where(mine)
     write.connection.execute(insert(removals).from_select([*same, "kind", "removed_by", "removed_at"], moved))
     write.connection.execute(delete(wants).where(mine))
@@ -153,7 +153,7 @@ def _redo(write: Write, shot: Row[str], job_id: str, wish: Rejection) -> RedoneS
     new = _successor(write.connection, shot_of(shot.spec), job_id, same_seed=wish.redo == "same seed")
     state = _enter(write, shot, new, job_id)
     mine = removals.c.job_id == job_id, removals.c.shot_id == shot.id, removals.c.redo_id.is_(None)
-    same = ("job_id", "position", "name", "template", "again")
+    same = ("job_id", "position", "name", "template", "group_name", "axes", "again")
     facts = {"shot_id": literal(new.id, String), "reused": literal(state is ShotState.DONE)}
     facts["accepted"] = literal(False)
     placed = select(*(removals.c[name] for name in same), *facts.values()).where(*mine)

@@ -32,6 +32,7 @@ from sqlalchemy import (
 from common.states import AttemptState, BatchState, ShotState
 from coordinator.ledger.audit import forget, old_entries
 from coordinator.ledger.database import add_to
+from coordinator.ledger.idempotency import forget_old_requests, old_requests
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import (
     attempts,
@@ -64,6 +65,8 @@ def due(connection: Connection, rules: Rules, now: float) -> bool:
     """Whether `thin` has anything to do."""
     if connection.execute(select(jobs.c.id).where(*_unnoticed()).limit(1)).first():
         return True
+    if old_requests(connection, now):
+        return True
     if rules.audit_s is not None and connection.execute(old_entries(now - rules.audit_s, 1)).first():
         return True
     if rules.keep_s is None:
@@ -75,6 +78,7 @@ def due(connection: Connection, rules: Rules, now: float) -> bool:
 def thin(write: Write, rules: Rules) -> bool:
     """See `Ledger.thin`."""
     _note_ended(write)
+    forget_old_requests(write)
     if rules.audit_s is not None and forget(write, write.now - rules.audit_s, ROWS):
         return True
     if rules.keep_s is None:

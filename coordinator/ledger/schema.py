@@ -191,6 +191,8 @@ jobs = Table(
     may("eco", Boolean),
     #: `common.exports.JobExports`; empty if images are delivered as they were rendered.
     must("exports", JSON, "[]"),
+    #: Axis to the first of its values, with the groups as axis `group`; empty until the job is complete.
+    must("axes", JSON, "{}"),
     #: False until the last chunk of its shots is committed.
     must("complete", Boolean),
     must("submitted_at", Double),
@@ -216,6 +218,22 @@ jobs = Table(
     Index("jobs_by_owner", "owner", "submitted_at"),
     partial_index("jobs_by_key", "key", where="key IS NOT NULL"),
     partial_index("jobs_to_thin", "ended_at", where="thinned_at IS NULL"),
+)
+
+#: Requests that may be sent again, by the name of the caller's key and their own `Idempotency-Key`.
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("caller", String, primary_key=True),
+    Column("key", String, primary_key=True),
+    #: SHA-256 of the request.
+    must("digest", String),
+    must("job_id", String),
+    must("at", Double),
+    #: What it was answered; NULL until its job is complete.
+    may("result", JSON),
+    Index("idempotency_keys_by_age", "at"),
+    Index("idempotency_keys_by_job", "job_id"),
 )
 
 #: Shots that each job wants, by state; `accepted` for failed shots that it accepted as permanently missing,
@@ -374,6 +392,12 @@ shots = Table(
     partial_index("shots_failed", "id", where="state = 'failed'"),
 )
 
+
+def _cell() -> tuple[Column[Any], ...]:
+    """Where in its manifest a shot was described: its group, and axis to value."""
+    return must("group_name", String, ""), must("axes", JSON, "{}")
+
+
 #: One row per name under which a job wants a shot.
 wants = Table(
     "wants",
@@ -385,6 +409,7 @@ wants = Table(
     must("name", String),
     #: The prompt as written.
     must("template", Text),
+    *_cell(),
     #: An earlier position of the same job already wants this shot.
     must("again", Boolean),
     #: Another job paid for it.
@@ -403,6 +428,7 @@ removals = Table(
     Column("shot_id", String, ForeignKey("shots.id"), primary_key=True),
     must("name", String),
     must("template", Text),
+    *_cell(),
     must("again", Boolean),
     #: `rejected` or `deleted`.
     must("kind", String),

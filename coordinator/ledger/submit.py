@@ -15,6 +15,7 @@ from common.states import ShotEvent, ShotState
 from common.work import Work
 from coordinator.ledger.database import insert_new
 from coordinator.ledger.embedded import recognise
+from coordinator.ledger.idempotency import begin_request, end_request
 from coordinator.ledger.jobs import job_row, open_job
 from coordinator.ledger.key_usage import take_images
 from coordinator.ledger.records import NewJob, PlacedShot, SubmittedJob
@@ -25,6 +26,8 @@ from coordinator.ledger.transactions import Transactions, Write
 from coordinator.ledger.transitions import CHUNK, SUBMITTED, move_shots, note_job
 from coordinator.ledger.waiting import begin_waiting
 
+#: Values of an axis that a job tells of.
+_VALUES = 500
 #: Result of a shot at submission.
 _FATES = _NEW, _REUSED, _SHARED, _UNSCHEDULABLE = "new", "reused", "shared", "unschedulable"
 
@@ -43,30 +46,58 @@ def begin_job(write: Write, job_id: str, job: NewJob) -> None:
     exports = [[first, [each.model_dump() for each in some]] for first, some in job.exports]
     row |= {name: getattr(job, name) for name in same} | {"exports": exports}
     write.connection.execute(jobs.insert(), [row])
+    if job.request is not None:
+        begin_request(write, job.request, job_id)
 
 
 def fill_job(transactions: Transactions, job_id: str, shots: Iterable[PlacedShot]) -> SubmittedJob:
     """Add all shots of a job in chunks, and open it for claims. Raises as `Ledger.submit` does."""
     fates: Counter[str] = Counter()
     misfits: Counter[str] = Counter()
+    axes = _Axes()
     rest, first = iter(shots), 0
     while placed := list(islice(rest, CHUNK)):
         chunk = _Chunk(job_id, first, placed)
         with transactions.write() as write:
             fates += chunk.add(write)
         misfits.update(one.reason for one in placed if one.min_class == 0)
+        axes.add(placed)
         first += len(placed)
-    with transactions.write() as write:
-        _must_be_wanted(write, job_id)
-        write.connection.execute(update(jobs).where(jobs.c.id == job_id).values(complete=True))
-        open_job(write, job_id)
-        note_job(write, job_id, SUBMITTED)
-    return SubmittedJob(
+    submitted = SubmittedJob(
         job_id=job_id,
         images=fates.total(),
         misfits=dict(misfits),
         **{fate: fates[fate] for fate in _FATES},
     )
+    with transactions.write() as write:
+        _must_be_wanted(write, job_id)
+        whole = update(jobs).where(jobs.c.id == job_id).values(complete=True, axes=axes.values())
+        write.connection.execute(whole)
+        end_request(write, submitted)
+        open_job(write, job_id)
+        note_job(write, job_id, SUBMITTED)
+    return submitted
+
+
+class _Axes:
+    """The values of each axis of a job, in the order of its shots."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, dict[str, None]] = {}
+
+    def add(self, placed: Sequence[PlacedShot]) -> None:
+        for one in placed:
+            self._add("group", one.planned.group)
+            for axis, value in one.planned.axes.items():
+                self._add(axis, value)
+
+    def _add(self, axis: str, value: str) -> None:
+        known = self._values.setdefault(axis, {})
+        if len(known) < _VALUES:
+            known[value] = None
+
+    def values(self) -> dict[str, list[str]]:
+        return {axis: list(values) for axis, values in self._values.items()}
 
 
 def _must_be_wanted(write: Write, job_id: str) -> None:
@@ -151,6 +182,8 @@ class _Chunk:
                     "shot_id": planned.id,
                     "name": planned.name,
                     "template": planned.template,
+                    "group_name": planned.group,
+                    "axes": dict(planned.axes),
                     "again": planned.id in seen,
                     "reused": known.get(planned.id) is ShotState.DONE,
                     "accepted": False,

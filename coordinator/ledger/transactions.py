@@ -10,13 +10,14 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, insert
 
 from common.errors import FarmError, Unavailable
+from common.states import SHOT
 from coordinator.ledger.database import transaction
 from coordinator.ledger.fair_lock import FairLock
 from coordinator.ledger.fleet import members
 from coordinator.ledger.leadership import Lead, Replaced
 from coordinator.ledger.records import Act, StageTime
 from coordinator.ledger.schema import audit, events
-from coordinator.ledger.tallies import Sums
+from coordinator.ledger.tallies import OPEN, Sums
 from coordinator.scheduling.backlog import Backlog
 from coordinator.scheduling.changes import Change, JobCharged, NodesChanged, brings_work
 
@@ -76,6 +77,12 @@ class Write:
         """Record that the row or speeds of a node change."""
         self._touched.add(node_id)
 
+    def ended(self) -> set[str]:
+        """The shots that ended by this transaction."""
+        return {
+            one["subject"] for one in self.events if one["noun"] == SHOT.noun and one["target"] not in OPEN
+        }
+
     def finish(self) -> None:
         """Write events and tallies, and read what memory needs, as the last step of the transaction."""
         if self.events:
@@ -134,6 +141,7 @@ class Transactions:
         self._stage_listeners: list[Callable[[Sequence[StageTime]], None]] = []
         self._order_listeners: list[Callable[[Set[str]], None]] = []
         self._event_listeners: list[Callable[[], None]] = []
+        self._ended_listeners: list[Callable[[Set[str]], None]] = []
         self._replaced_listeners: list[Callable[[Replaced], None]] = []
 
     @contextmanager
@@ -167,6 +175,9 @@ class Transactions:
         if write.events:
             for event_listener in self._event_listeners:
                 event_listener()
+        if self._ended_listeners and (ended := write.ended()):
+            for ended_listener in self._ended_listeners:
+                ended_listener(ended)
 
     @contextmanager
     def _locked_write(self) -> Iterator[Write]:
@@ -223,6 +234,10 @@ class Transactions:
     def on_events(self, listener: Callable[[], None]) -> None:
         """Call `listener` after each commit that added to the event log."""
         self._event_listeners.append(listener)
+
+    def on_ended(self, listener: Callable[[Set[str]], None]) -> None:
+        """Call `listener` after each commit with the IDs of the shots that ended by it, well or not."""
+        self._ended_listeners.append(listener)
 
     def on_replaced(self, listener: Callable[[Replaced], None]) -> None:
         """Call `listener`, from any thread, when another coordinator is found to lead."""

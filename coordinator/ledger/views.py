@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, exists, func, or_, select
+from sqlalchemy import Connection, Row, Select, and_, exists, func, or_, select
 
 from common.errors import NotFound
 from common.exports import ANY_EXPORT, Export, exports_at
+from common.shot import AXIS_TEXT
 from common.states import AttemptState, BatchState, ShotState
 from common.views import BudgetView, EstimateView, ExportView, FailureView, ImageView, JobSummary, JobView
 from coordinator.explain.wording import a_few
 from coordinator.ledger.jobs import detailed_job, job_exports, job_row
-from coordinator.ledger.records import StoredImage
+from coordinator.ledger.records import ShotFilter, StoredImage
 from coordinator.ledger.schema import attempts, batches, images, job_counts, jobs, plain, shots, wants
 from coordinator.ledger.specs import shot_of
 from coordinator.ledger.tallies import OPEN
@@ -21,6 +23,9 @@ from coordinator.ledger.transitions import ACCEPTED, DELETED, REJECTED, chunks
 
 #: Period in seconds over which images per minute are counted.
 _WINDOW_S = 120.0
+#: Shots, and jobs, that a page with a filter looks at: its cost does not grow with what does not match.
+_LOOKED_AT = 5000
+_JOBS_LOOKED_AT = 1000
 #: States of active shots.
 _IN_HAND = frozenset({ShotState.RUNNING, ShotState.DELIVERED})
 
@@ -66,6 +71,41 @@ def job_summaries(connection: Connection, currency: str, owner: str | None) -> l
     ]
 
 
+def job_page(
+    connection: Connection,
+    currency: str,
+    owner: str | None,
+    after: tuple[float, str] | None,
+    limit: int,
+    statuses: Collection[str],
+) -> tuple[list[JobSummary], tuple[float, str] | None]:
+    """See `Ledger.job_page`."""
+    looked_at = limit if not statuses else max(limit, _JOBS_LOOKED_AT)
+    query = select(jobs).order_by(jobs.c.submitted_at.desc(), jobs.c.id.desc()).limit(looked_at)
+    if owner is not None:
+        query = query.where(jobs.c.owner == owner)
+    if after is not None:
+        at, job_id = after
+        earlier = and_(jobs.c.submitted_at == at, jobs.c.id < job_id)
+        query = query.where(jobs.c.submitted_at <= at, or_(jobs.c.submitted_at < at, earlier))
+    rows = connection.execute(query).all()
+    counted = select(job_counts.c.job_id, job_counts.c.state, job_counts.c.shots)
+    mine = job_counts.c.job_id.in_([row.id for row in rows]), job_counts.c.shots > 0
+    counts: dict[str, dict[str, int]] = {}
+    for job_id, state, number in connection.execute(counted.where(*mine)):
+        counts.setdefault(job_id, {})[state] = number
+    found: list[JobSummary] = []
+    for row in rows:
+        last = row.submitted_at, row.id
+        budget = _budget(connection, row, currency)
+        summary = JobSummary(**_summary(row, counts.get(row.id, {})), budget=budget)
+        if not statuses or summary.status in statuses:
+            found.append(summary)
+        if len(found) == limit:
+            return found, last
+    return found, last if len(rows) == looked_at else None
+
+
 def is_in_line(view: JobView) -> bool:
     """Whether some of its shots wait for their turn."""
     return view.status in ("waiting", "running") and ShotState.WAITING in view.counts
@@ -95,6 +135,7 @@ def job_view(connection: Connection, job_id: str, now: float, currency: str) -> 
         paused_s=row.paused_s,
         rendered=row.rendered,
         failures=_failures(connection, job_id),
+        axes=row.axes,
     )
 
 
@@ -112,17 +153,48 @@ def _took_s(row: Row[Any]) -> float | None:
     return max(0.0, took_s)
 
 
-def image_views(connection: Connection, job_id: str, after: int, limit: int) -> list[ImageView]:
-    """See `Ledger.images`."""
+def shot_page(
+    connection: Connection, job_id: str, wanted: ShotFilter, after: int, limit: int
+) -> tuple[list[ImageView], int | None]:
+    """See `Ledger.shot_page`."""
     exports = job_exports(detailed_job(connection, job_id))
     query = (
-        select(wants.c.position, wants.c.name, shots, images)
+        select(wants.c.position, wants.c.name, wants.c.group_name, wants.c.axes, shots, images)
         .select_from(wants.join(shots).outerjoin(images, images.c.shot_id == shots.c.id))
         .where(wants.c.job_id == job_id, wants.c.position > after)
         .order_by(wants.c.position)
-        .limit(limit)
     )
-    return [_image(row, exports_at(row.position, exports)) for row in connection.execute(query)]
+    if not any(wanted):
+        rows = connection.execute(query.limit(limit)).all()
+        found, more = list(rows), len(rows) == limit
+        end = found[-1].position if found else after
+    else:
+        end = after + _LOOKED_AT
+        if wanted.states:
+            query = query.where(shots.c.state.in_(wanted.states))
+        rows = connection.execute(query.where(wants.c.position <= end)).all()
+        found = list(islice((row for row in rows if _is_wanted(row, wanted)), limit))
+        if len(found) == limit:
+            end = found[-1].position
+        later = select(wants.c.position).where(wants.c.job_id == job_id, wants.c.position > end).limit(1)
+        more = connection.execute(later).first() is not None
+    return [_image(row, exports_at(row.position, exports)) for row in found], end if more else None
+
+
+def _is_wanted(row: Row[Any], wanted: ShotFilter) -> bool:
+    axes = row.axes | {"group": row.group_name}
+    if any(axes.get(axis) != value[:AXIS_TEXT] for axis, value in wanted.axes):
+        return False
+    return not wanted.text or wanted.text.casefold() in shot_of(row.spec).prompt.casefold()
+
+
+def states(connection: Connection, shot_ids: Sequence[str]) -> list[ShotState]:
+    """See `Ledger.states`."""
+    return [
+        ShotState(state)
+        for some in chunks(shot_ids)
+        for state in connection.scalars(select(shots.c.state).where(shots.c.id.in_(some)))
+    ]
 
 
 def stored_image(connection: Connection, job_id: str, position: int, export: str) -> StoredImage:
@@ -231,6 +303,8 @@ def _image(row: Row[Any], exports: Sequence[Export]) -> ImageView:
         position=row.position,
         shot_id=row.id,
         name=row.name,
+        group=row.group_name,
+        axes=row.axes,
         state=row.state,
         model=shot.model,
         prompt=shot.prompt,

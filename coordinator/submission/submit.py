@@ -24,7 +24,7 @@ from common.work import Work, work_of
 from coordinator.estimate import Station, estimate
 from coordinator.expand import Expansion, expand
 from coordinator.explain.wording import misfits
-from coordinator.ledger import Act, Ledger, NewJob, PlacedShot, Room
+from coordinator.ledger import Act, JobName, Ledger, NewJob, PlacedShot, Repeatable, Room, SubmittedJob
 from coordinator.submission.shot_checks import ShotChecks
 from coordinator.submission.tokens import Tokenizers
 
@@ -43,11 +43,15 @@ def submit_manifest(
     catalog: Catalog,
     tokenizers: Tokenizers,
     money: Money,
+    request: Repeatable | None = None,
 ) -> Submitted:
     """Everything is checked before the first shot enters the ledger.
 
-    Raises InvalidDocument, Invalid, NotGranted, Conflict (not the expected number) or OverBudget.
+    A `request` that was sent before is answered as then. Raises InvalidDocument, Invalid, NotGranted,
+    Conflict (not the expected number) or OverBudget.
     """
+    if request is not None and (before := ledger.submitted_before(request)) is not None:
+        return _answer(*before)
     owner = _owner(submission.owner, caller)
     parsed = parse_manifest(submission.manifest, source=submission.source, files=None, catalog=catalog)
     manifest = parsed.manifest
@@ -71,8 +75,13 @@ def submit_manifest(
         eco=manifest.eco,
         exports=shots.exports,
         estimate=submission.estimate,
+        request=request,
     )
     submitted = ledger.submit(job, _placed(shots, catalog), act)
+    return _answer(JobName(job.name, job.owner, job.random_seed), submitted)
+
+
+def _answer(job: JobName, submitted: SubmittedJob) -> Submitted:
     return Submitted(
         id=submitted.job_id,
         name=job.name,

@@ -21,6 +21,7 @@ from tests.benchmarks import (
     ledger,
     orders,
     planning,
+    polls,
     scheduling,
     scrape,
     streams,
@@ -40,6 +41,7 @@ BENCHMARKS = {
     "orders": orders,
     "streams": streams,
     "fleet": fleet,
+    "polls": polls,
 }
 #: Columns of what is printed: benchmark, figure, measured, wanted, times as good, verdict.
 _LINE = "{:<12}{:<52}{:>18}  {:<16}{:>14}  {}"

@@ -84,7 +84,7 @@ def test_nothing_is_submitted_by_who_does_not_answer(farm: RunningFarm, elsewher
         assert sentence.endswith("aborted")
     os.close(end)
     with farm.client() as operator:
-        assert operator.get("/v1/jobs").json() == []
+        assert operator.get("/v1/jobs").json()["jobs"] == []
 
 
 def test_a_submitted_job_goes_on_when_nobody_watches_any_more(
@@ -95,7 +95,7 @@ def test_a_submitted_job_goes_on_when_nobody_watches_any_more(
         next(line for line in watching.stdout if "none is in service" in line)
         *_, sentence = interrupted(watching)
     with farm.client() as operator:
-        (job,) = operator.get("/v1/jobs").json()
+        (job,) = operator.get("/v1/jobs").json()["jobs"]
     assert sentence.startswith(f"job {job['id']} continues; `farm watch {job['id']}`")
     assert (job["intent"], job["counts"]) == ("active", {"waiting": 4})
 

@@ -47,8 +47,8 @@ def test_a_postgresql_that_is_restarted_in_mid_job_costs_nothing(
             begin(parts)
             stop_postgres(socket)
             refused = parts.until_it_answers("first", 503)
-            assert "postgresql" in refused.json()["error"]
-            assert "check that the server is running" in refused.json()["error"]
+            assert "postgresql" in refused.json()["detail"]
+            assert "check that the server is running" in refused.json()["detail"]
             until_the_node_tries_again(parts)
             start_postgres(socket)
             parts.until_it_answers("first", 200)

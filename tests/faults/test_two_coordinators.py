@@ -62,7 +62,7 @@ def test_who_stands_by_lives_and_refuses_every_call_with_who_leads(parts: Parts)
     for path in ("/healthz", "/v1/status", "/v1/no-such-thing"):
         refused = parts.call("second", path)
         assert refused.status_code == 503
-        assert "coordinator first leads this farm" in refused.json()["error"]
+        assert "coordinator first leads this farm" in refused.json()["detail"]
     assert parts.call("second", "/livez").status_code == 200
     assert parts.call("first", "/livez").status_code == 200
 
@@ -108,7 +108,7 @@ def test_a_leader_that_stopped_finds_itself_replaced_writes_nothing_and_ends(
 
     if refused is not None:
         assert refused.status_code == 503
-        assert "another coordinator leads this farm now (second)" in refused.json()["error"]
+        assert "another coordinator leads this farm now (second)" in refused.json()["detail"]
     assert stopped.exit_status == 1
     assert stopped.log.read_text().rstrip().endswith("restart it to run as a standby")
     assert epoch_and_holder(parts) == (2, "second")

@@ -84,7 +84,7 @@ def finish(farm: RunningFarm, honest: ScriptedNode, operator: httpx.Client, job:
             for shot in lease.shots:
                 honest.deliver(lease, shot)
             honest.close(lease)
-    for image in operator.get(f"/v1/jobs/{job}/images").json()["images"]:
+    for image in operator.get(f"/v1/jobs/{job}/shots").json()["shots"]:
         stored = httpx.get(image["url"], trust_env=False).raise_for_status().content
         assert hashlib.sha256(stored).hexdigest() == image["sha256"]
         assert pixels(stored) == pixels(drawn_for(image["shot_id"]))
@@ -179,7 +179,7 @@ def test_an_upload_that_is_too_large_is_refused_before_it_is_granted(
     with refusals(farm, too_large=1):
         answer = liar.http.post(f"/v1/batches/{lease.batch_id}/grants", json=wish.model_dump())
     assert answer.status_code == 413
-    assert f"the limit for its image is {limit}" in answer.json()["error"]
+    assert f"the limit for its image is {limit}" in answer.json()["detail"]
     liar.close(lease)
     finish(farm, honest, operator, job)
 
@@ -267,7 +267,7 @@ def test_a_shot_is_not_delivered_by_another_shots_upload(
     with refusals(farm, invalid=1):
         answer = liar.http.post(path, json=stolen.model_dump(mode="json"))
     assert answer.status_code == 422
-    assert "the key of the upload must be" in answer.json()["error"]
+    assert "the key of the upload must be" in answer.json()["detail"]
     liar.post(path, Report.model_validate(stolen.model_dump() | {"key": None}))
     liar.close(lease)
     until(lambda: counted(farm, "farm_attempts", failure="upload_missing") == before + 1)

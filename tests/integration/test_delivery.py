@@ -55,7 +55,7 @@ def test_a_manifest_becomes_stored_images_that_say_what_they_are(
         job = submit(operator, manifest)
         render_all(node, operator, job, 4)
         until(lambda: others.issuperset(farm.farm.store.keys("quarantine/")))
-    images = operator.get(f"/v1/jobs/{job}/images").json()["images"]
+    images = operator.get(f"/v1/jobs/{job}/shots").json()["shots"]
     assert len({image["sha256"] for image in images}) == 4
     for image in images:
         answer = httpx.get(image["url"], trust_env=False).raise_for_status()
@@ -101,7 +101,7 @@ def test_a_deleted_picture_is_gone_and_its_shot_is_rendered_again_beside_it(
     with ingest_worker(farm, tmp_path):
         job = submit(operator, manifest)
         render_all(node, operator, job, 4)
-        image, *others = operator.get(f"/v1/jobs/{job}/images").json()["images"]
+        image, *others = operator.get(f"/v1/jobs/{job}/shots").json()["shots"]
         path = f"/v1/images/{image['sha256']}/delete"
         deleted = operator.post(path, json={"by": "office"}).raise_for_status().json()
         assert deleted == {"images": 1, "kept": 0, "pending": 0}
@@ -111,7 +111,7 @@ def test_a_deleted_picture_is_gone_and_its_shot_is_rendered_again_beside_it(
 
         again = submit(operator, manifest)
         render_all(node, operator, again, 4)
-    renewed = operator.get(f"/v1/jobs/{again}/images").json()["images"][0]
+    renewed = operator.get(f"/v1/jobs/{again}/shots").json()["shots"][0]
     assert renewed["shot_id"] == image["shot_id"]
     assert renewed["key"] != image["key"]
     assert store.head(renewed["key"]) is not None
@@ -134,7 +134,7 @@ class TestOneStore:
         with ingest_worker(farm, tmp_path):
             job = submit(operator)
             render_all(node, operator, job, 4)
-        keys = [image["key"] for image in operator.get(f"/v1/jobs/{job}/images").json()["images"]]
+        keys = [image["key"] for image in operator.get(f"/v1/jobs/{job}/shots").json()["shots"]]
 
         def away(key: str) -> None:
             raise Unavailable(f"{key} is out of reach")
@@ -143,7 +143,7 @@ class TestOneStore:
             broken.setattr(store, "delete", away)
             deleted = operator.post(f"/v1/jobs/{job}/delete", json={}).json()
             assert deleted == {"images": 4, "kept": 0, "pending": 4}
-            assert operator.get(f"/v1/jobs/{job}/images").json()["images"] == []
+            assert operator.get(f"/v1/jobs/{job}/shots").json()["shots"] == []
         until(lambda: not any(map(store.head, keys)))
         until(lambda: farm.farm.ledger.to_erase() == 0)
 

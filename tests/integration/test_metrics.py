@@ -85,7 +85,7 @@ def test_the_metrics_and_the_cost_table_tell_the_same(worked: tuple[RunningFarm,
     farm, _ = worked
     metrics = scraped(farm)
     with farm.client() as operator:
-        (job,) = operator.get("/v1/jobs").json()
+        (job,) = operator.get("/v1/jobs").json()["jobs"]
         (row,) = operator.get(f"/v1/jobs/{job['id']}/table").json()["rows"]
         view = operator.get(f"/v1/jobs/{job['id']}").json()
     stored = total(metrics["farm_images"], outcome="stored", model="tiny", vram_class="8")

@@ -23,7 +23,7 @@ from common.fit import Fit, fit, plain_shot
 from common.states import AttemptState
 from common.views import JobView, Submit
 from common.work import work_of
-from coordinator.cli.planning import make_plan, read_manifest
+from coordinator.cli.planning import read_manifest
 from coordinator.cli.watch import is_over
 from coordinator.client import FarmClient
 from coordinator.estimate import load_seconds, prior
@@ -34,6 +34,7 @@ from coordinator.simulate.course import course_of
 from coordinator.simulate.fleet import FleetNode, fleet_node, named_card
 from coordinator.simulate.simulation import HAND_OVER_S
 from coordinator.simulate.views import Simulated
+from coordinator.submission.plan import make_plan
 from tests.farm import QUICK, RunningFarm, running_farm
 from tests.faults.engines import with_engine
 from tests.ingest_worker import ingest_worker

@@ -92,7 +92,7 @@ def test_an_error_without_a_reason_of_its_own_arrives_as_its_parent() -> None:
 def test_a_reason_of_another_version_arrives_as_the_most_general_error_of_its_status(
     status: int, kind: type[FarmError]
 ) -> None:
-    view = ErrorView(error="too many jobs", reason="weather")
+    view = ErrorView(detail="too many jobs", reason="weather")
     assert type(heard(FarmClient, Response(view.model_dump_json(), status))) is kind
 
 
@@ -102,7 +102,7 @@ def test_the_most_general_error_of_a_status_comes_before_its_kinds() -> None:
 
 
 def test_an_error_with_fields_of_another_version_keeps_its_sentence() -> None:
-    error = heard(Coordinator, Response(b'{"error": "install 9.0", "reason": "version", "hint": 1}', 409))
+    error = heard(Coordinator, Response(b'{"detail": "install 9.0", "reason": "version", "hint": 1}', 409))
     assert (type(error), str(error)) == (BY_REASON["version"], "install 9.0")
 
 

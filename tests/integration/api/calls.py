@@ -31,10 +31,12 @@ def refused(answer: httpx.Response, status: int) -> str:
     """The sentence of an error, checked for its form."""
     assert answer.status_code == status, answer.text
     body = answer.json()
-    assert set(body) == {"error", "reason"}
-    assert body["error"]
-    assert "Traceback" not in body["error"]
-    return str(body["error"])
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert {*body} - {"problems"} == {"type", "title", "status", "detail", "reason"}
+    assert (body["type"], body["status"]) == (f"/docs#{body['reason']}", status)
+    assert body["detail"]
+    assert "Traceback" not in body["detail"]
+    return str(body["detail"])
 
 
 def say(node: ScriptedNode, lease: Lease, report: Report | dict[str, Any]) -> httpx.Response:
@@ -58,7 +60,7 @@ def books(farm: RunningFarm, job: str) -> dict[str, Any]:
     with farm.client() as operator:
         view = operator.get(f"/v1/jobs/{job}").json()
         table = operator.get(f"/v1/jobs/{job}/table").json()
-        images = operator.get(f"/v1/jobs/{job}/images").json()["images"]
+        images = operator.get(f"/v1/jobs/{job}/shots").json()["shots"]
     return {
         "counts": view["counts"],
         "cost": view["cost"],

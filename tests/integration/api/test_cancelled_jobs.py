@@ -66,7 +66,7 @@ def test_a_picture_told_in_time_is_stored_and_never_rendered_again(
             until(lambda: counts(operator, cancelled) == {"done": 1, "cancelled": 3})
         until(lambda: not [*farm.farm.store.keys("quarantine/")])
     assert cost(operator, cancelled) > 0
-    images = operator.get(f"/v1/jobs/{cancelled}/images").json()["images"]
+    images = operator.get(f"/v1/jobs/{cancelled}/shots").json()["shots"]
     (image,) = (image for image in images if image["url"])
     picture = httpx.get(image["url"], trust_env=False).raise_for_status().content
     assert hashlib.sha256(picture).hexdigest() == image["sha256"]

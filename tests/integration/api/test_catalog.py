@@ -91,7 +91,7 @@ def test_a_wrong_entry_is_refused_as_in_a_file_and_changes_nothing(
     before = served(quiet_operator)
     answer = quiet_operator.post("/v1/models", json=wrong)
     assert answer.status_code == 422
-    assert sentence in answer.json()["error"]
+    assert sentence in answer.json()["detail"]
     assert served(quiet_operator) == before
 
 
@@ -103,6 +103,6 @@ def test_an_entry_that_another_needs_stays(operator: httpx.Client) -> None:
     operator.post("/v1/models", json=lora.model_dump()).raise_for_status()
     answer = operator.delete("/v1/models/mine")
     assert answer.status_code == 422
-    assert "no model has the base `mine`" in answer.json()["error"]
+    assert "no model has the base `mine`" in answer.json()["detail"]
     operator.delete("/v1/models/style", params={"section": "loras"}).raise_for_status()
     operator.delete("/v1/models/mine").raise_for_status()

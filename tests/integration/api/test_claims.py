@@ -130,7 +130,7 @@ def test_of_a_hundred_claims_at_once_each_shot_is_in_one_lease(operator: httpx.C
     assert len({lease.batch_id for lease in leases}) == len({lease.token for lease in leases}) == len(leases)
     times = Counter(shot.id for lease in leases for shot in lease.shots)
     assert set(times.values()) == {1}
-    running = operator.get("/v1/jobs").json()[0]["counts"]
+    running = operator.get("/v1/jobs").json()["jobs"][0]["counts"]
     assert running["running"] == len(times)
     assert all(answer.nothing for answer in answers if not answer.lease)
 

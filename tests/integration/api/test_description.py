@@ -27,8 +27,8 @@ def test_the_page_names_every_operation_and_loads_nothing(quiet_farm: RunningFar
     told = described(ROUTES)
     for operation in (each for group in told.groups for each in group.operations):
         assert f"<code>{operation.path}</code>" in answer.text
-    for message in told.messages:
-        assert f'id="{message.name}"' in answer.text
+    for named in (*(error.reason for error in told.errors), *(message.name for message in told.messages)):
+        assert f'id="{named}"' in answer.text
     assert not re.search(r"<script|<link|<img|src=|url\(|https?:", answer.text)
     assert "default-src 'none'" in answer.headers["content-security-policy"]
 
@@ -45,5 +45,5 @@ def test_the_document_says_where_a_key_is_needed_and_how_errors_look(quiet_farm:
     assert {path for path, _ in operations} == shown
     free = {path for (path, _), told in operations.items() if "security" not in told}
     assert free == {"/livez", "/healthz", "/v1/objects/{key}"}
-    error = operations["/v1/jobs", "post"]["responses"]["4XX"]["content"]["application/json"]["schema"]
-    assert error == {"$ref": "#/components/schemas/ErrorView"}
+    (refusal,) = operations["/v1/jobs", "post"]["responses"]["4XX"]["content"].items()
+    assert refusal == ("application/problem+json", {"schema": {"$ref": "#/components/schemas/ErrorView"}})

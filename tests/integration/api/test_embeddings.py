@@ -74,7 +74,7 @@ def test_a_node_reads_and_stores_the_embeddings_of_its_batch_and_no_others(
     assert httpx.get(answer.urls[key], trust_env=False).content == DATA
     with refusals(farm, invalid=1):
         answered = say(node, lease, report(lease, "0" * 64))
-    assert (answered.status_code, "is of no text of batch" in answered.json()["error"]) == (422, True)
+    assert (answered.status_code, "is of no text of batch" in answered.json()["detail"]) == (422, True)
 
 
 def test_the_first_to_store_an_embedding_wins_until_it_is_reported_useless(

@@ -41,7 +41,7 @@ def submit(operator: httpx.Client, model: str = "my-sdxl", prompt: str = "embedd
     manifest = f"version: 1\nshots:\n- model: {model}\n  prompt: a cat\n  negative: {prompt}\n"
     answer = operator.post("/v1/jobs", json=Submit(manifest=manifest).model_dump())
     assert answer.status_code in (201, 422)
-    return "" if answer.status_code == 201 else str(answer.json()["error"])
+    return "" if answer.status_code == 201 else str(answer.json()["detail"])
 
 
 @pytest.mark.usefixtures("identified")
@@ -97,6 +97,6 @@ def test_an_entry_of_a_family_without_them_is_refused(operator: httpx.Client) ->
     }
     answer = operator.post("/v1/models", json=addition)
     assert answer.status_code == 422
-    said = answer.json()["error"]
+    said = answer.json()["detail"]
     assert "`z-image` takes no textual inversions; those that do are `sdxl`, `sd15`" in said
     assert "is a pickle, which can run code and is never opened" in said

@@ -14,7 +14,7 @@ def test_a_submitted_job_tells_what_is_new_and_what_another_job_wants_too(operat
     second = operator.post("/v1/jobs", json={"manifest": MANIFEST, "name": "again"}).json()
     assert (first["name"], first["images"], first["new"], first["reused"]) == ("mugs", 4, 4, 0)
     assert (second["name"], second["images"], second["new"], second["reused"]) == ("again", 4, 0, 4)
-    assert [job["id"] for job in operator.get("/v1/jobs").json()] == [second["id"], first["id"]]
+    assert [job["id"] for job in operator.get("/v1/jobs").json()["jobs"]] == [second["id"], first["id"]]
 
 
 def test_a_job_has_the_owner_that_is_given_or_the_farm(operator: httpx.Client):
@@ -27,9 +27,9 @@ def test_a_job_has_the_owner_that_is_given_or_the_farm(operator: httpx.Client):
 
 def test_images_come_in_pages_in_the_manifests_order(operator: httpx.Client):
     job = submit(operator)
-    first = operator.get(f"/v1/jobs/{job}/images", params={"limit": 3}).json()
-    rest = operator.get(f"/v1/jobs/{job}/images", params={"limit": 3, "after": first["next"]}).json()
-    names = [image["name"] for image in first["images"] + rest["images"]]
+    first = operator.get(f"/v1/jobs/{job}/shots", params={"limit": 3}).json()
+    rest = operator.get(f"/v1/jobs/{job}/shots", params={"limit": 3, "cursor": first["next"]}).json()
+    names = [image["name"] for image in first["shots"] + rest["shots"]]
     assert names == ["red-0", "red-1", "blue-0", "blue-1"]
     assert rest["next"] is None
 
@@ -69,7 +69,7 @@ def test_failed_shots_can_be_accepted(operator: httpx.Client, node: ScriptedNode
 
 def test_a_picture_that_is_not_stored_can_be_neither_rejected_nor_deleted(operator: httpx.Client):
     job = submit(operator)
-    shot_id = operator.get(f"/v1/jobs/{job}/images").json()["images"][0]["shot_id"]
+    shot_id = operator.get(f"/v1/jobs/{job}/shots").json()["shots"][0]["shot_id"]
     for verb in ("reject", "delete"):
         answer = operator.post(f"/v1/shots/{shot_id[:12]}/{verb}", json={})
         assert "is waiting: it has no stored image" in refused(answer, 409)
@@ -83,7 +83,7 @@ def test_a_picture_that_is_not_stored_can_be_neither_rejected_nor_deleted(operat
 
 def test_a_shot_that_has_not_failed_cannot_be_accepted(operator: httpx.Client):
     job = submit(operator)
-    shot_id = operator.get(f"/v1/jobs/{job}/images").json()["images"][0]["shot_id"]
+    shot_id = operator.get(f"/v1/jobs/{job}/shots").json()["shots"][0]["shot_id"]
     assert "is waiting: only a failed shot can be accepted" in refused(
         operator.post(f"/v1/shots/{shot_id[:12]}/accept"), 409
     )

@@ -69,10 +69,10 @@ def test_a_lora_in_the_store_is_judged_when_a_manifest_is_submitted(
         assert answer.status_code == 201
         return
     assert answer.status_code == 422
-    assert answer.json()["error"].startswith(
+    assert answer.json()["detail"].startswith(
         "manifest:7:3: shots[0].loras: LoRA `style` cannot work on `mine`: "
     )
-    assert said in answer.json()["error"]
+    assert said in answer.json()["detail"]
 
 
 def test_a_lora_whose_file_the_farm_has_not_seen_is_left_to_the_node(

@@ -23,7 +23,7 @@ def test_every_mistake_is_answered_with_one_json_sentence(
         refused(quiet_operator.post("/v1/jobs", content=unreadable, headers=headers), 422)
         misspelt = {"manifest": MANIFEST, "promt": 1}
         assert "promt" in refused(quiet_operator.post("/v1/jobs", json=misspelt), 422)
-        refused(quiet_operator.get("/v1/jobs/x/images?limit=0"), 422)
+        refused(quiet_operator.get("/v1/jobs/x/shots?limit=0"), 422)
 
 
 def test_a_body_that_is_too_large_is_refused_before_it_is_sent(quiet_farm: RunningFarm):
@@ -58,7 +58,7 @@ def test_a_manifest_that_makes_another_number_than_planned_is_refused(
     with refusals(quiet_farm, conflict=1):
         sentence = refused(quiet_operator.post("/v1/jobs", json={"manifest": MANIFEST, "expected": 5}), 409)
     assert "4 images" in sentence
-    assert quiet_operator.get("/v1/jobs").json() == []
+    assert quiet_operator.get("/v1/jobs").json()["jobs"] == []
 
 
 def test_a_model_without_identity_is_not_submitted(quiet_farm: RunningFarm, quiet_operator: httpx.Client):
@@ -77,4 +77,4 @@ def test_a_manifest_over_its_budget_is_refused_before_anything_is_stored(
         )
         refused(answer, 422)
     assert answer.json()["reason"] == "budget"
-    assert quiet_operator.get("/v1/jobs").json() == []
+    assert quiet_operator.get("/v1/jobs").json()["jobs"] == []

@@ -22,8 +22,9 @@ from common.settings import Settings
 from common.views import BacklogView, NodeView, WaitingJob, WaitingLine
 from coordinator.cli.deadline import deadline_at, deadline_words, done_words
 from coordinator.cli.forecast import with_forecast
-from coordinator.cli.planning import make_plan, read_manifest
+from coordinator.cli.planning import read_manifest
 from coordinator.simulate.deadline import AddedCards, Deadline, DoneForecast
+from coordinator.submission.plan import make_plan
 from tests.unit.cli.conftest import Farm
 
 NOON = datetime(2026, 11, 30, 12, 0).timestamp()

@@ -372,11 +372,11 @@ def test_the_screen_of_a_watcher_shows_every_text_as_it_is(
 def test_json_is_exact_in_every_encoding(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding, errors="backslashreplace")
     monkeypatch.setattr("sys.stdout", stream)
-    said = [ErrorView.model_construct(error=text) for text in (*NASTY, *UNSAYABLE)]
+    said = [ErrorView.model_construct(detail=text) for text in (*NASTY, *UNSAYABLE)]
     print_json(said)
     stream.flush()
     printed = json.loads(stream.buffer.getvalue().decode(encoding))
-    assert [each["error"] for each in printed] == [each.error for each in said]
+    assert [each["detail"] for each in printed] == [each.detail for each in said]
 
 
 def sayable(text: str) -> bool:

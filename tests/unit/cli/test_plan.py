@@ -15,7 +15,7 @@ from common.messages import CardFacts
 from common.nodes import Card
 from common.units import GIB
 from common.views import NodeView
-from coordinator.cli.planning import station_of
+from coordinator.submission.plan import station_of
 from tests.lora_matrix import loha
 from tests.unit.cli.conftest import Farm
 from tests.unit.weights.files import safetensors_bytes

@@ -49,7 +49,8 @@ def write(folder: Path, manifest: dict[str, Any] = MANIFEST, name: str = "m.yaml
 
 def ids(farm: Farm, manifest: str) -> list[str]:
     from common.settings import Settings
-    from coordinator.cli.planning import make_plan, read_manifest
+    from coordinator.cli.planning import read_manifest
+    from coordinator.submission.plan import make_plan
 
     return [planned.id for planned in make_plan(read_manifest(manifest, Settings())).expansion]
 

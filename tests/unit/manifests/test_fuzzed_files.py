@@ -28,8 +28,9 @@ from common.manifest.inline import inlined
 from common.manifest.parse import ParsedManifest, parse_manifest
 from common.settings import Money
 from coordinator.cli import plan_page
-from coordinator.cli.planning import Draft, make_plan
 from coordinator.expand import Expansion, check_names, expand
+from coordinator.submission.plan import Draft, make_plan
+from coordinator.submission.tokens import Tokenizers
 
 #: How long to look; once through the examples if not given.
 MINUTES = float(os.environ.get("FARM_FUZZ_MINUTES", "0"))
@@ -229,7 +230,9 @@ def show(parsed: ParsedManifest) -> None:
     """What `farm plan` prints has no control character and no traceback."""
     with plan_page.out.capture() as shown, plan_page.err.capture() as told, suppress(FarmError):
         # Too long a prompt, say, is refused by a sentence of its own.
-        plan_page.show_plan(make_plan(Draft(parsed=parsed, catalog=catalog(), money=Money())))
+        known = catalog()
+        draft = Draft(parsed=parsed, catalog=known, money=Money(), tokenizers=Tokenizers(known, ()))
+        plan_page.show_plan(make_plan(draft))
     assert re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", shown.get() + told.get()) is None
 
 

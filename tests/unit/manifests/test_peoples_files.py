@@ -14,7 +14,8 @@ from common.errors import InvalidDocument
 from common.settings import load_settings
 from common.shot import PlannedShot
 from coordinator.cli.main import main
-from coordinator.cli.planning import make_plan, read_manifest
+from coordinator.cli.planning import read_manifest
+from coordinator.submission.plan import make_plan
 
 Files = dict[str, str | bytes]
 Lines = tuple[str, ...]

@@ -1,0 +1,34 @@
+"""Plans: what a manifest takes, before it is submitted."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+from pydantic_core import to_jsonable_python
+
+from coordinator.http.access import READING, TheBounds, TheFarm
+from coordinator.http.requests import MANIFEST_BODY, TheSubmission
+from coordinator.submission.plan import PlanReport
+
+router = APIRouter(prefix="/v1")
+
+
+@router.post(
+    "/plan", dependencies=[READING], response_model=PlanReport, openapi_extra={"requestBody": MANIFEST_BODY}
+)
+def plan(submission: TheSubmission, farm: TheFarm, bounds: TheBounds) -> Response:
+    """Return images, suitable cards, time, cost and warnings of a manifest, as `farm plan` does.
+
+    For the nodes in service in its lane, or for reference cards if there are none. Nothing is submitted, and
+    a limit that it exceeds is no error here. 422: the manifest is invalid (one line for each problem).
+    """
+    report = farm.plan(submission, bounds)
+    return Response(json.dumps(report.model_dump(), default=_plain), media_type="application/json")
+
+
+def _plain(value: object) -> object:
+    """Money as a number, like all amounts of the API."""
+    return float(value) if isinstance(value, Decimal) else to_jsonable_python(value)

@@ -1,0 +1,240 @@
+"""Each example request of the OpenAPI document, sent to a farm: all are answered with 2xx."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from common.key_messages import NewKey
+from common.keys import TicketSigner
+from common.messages import Lease
+from coordinator.http import examples
+from coordinator.http.app import ROUTES, make_routes
+from coordinator.http.description import described
+from coordinator.http.openapi import operations
+from coordinator.ledger import Act
+from tests.farm import MANIFEST, RunningFarm, ScriptedNode, drawn, running_farm
+from tests.integration.api.sides import Side, side
+from tests.integration.meddling import HASTY
+from tests.servers import ValkeyServer
+
+DOCUMENT = {f"{method} {path}": told for method, path, told in operations(make_routes().openapi())}
+#: They wait for a node that renders: the tests of their clients send them.
+RENDERED = {"POST /v1/images/generations", "POST /sdapi/v1/txt2img"}
+#: Objects are addressed by signed URLs alone.
+SIGNED = {"GET /v1/objects/{key}", "PUT /v1/objects/{key}"}
+ACT = Act(by="operator", owner="", action="key create", subject="")
+
+Names = dict[str, Any]
+
+
+@dataclass
+class Stage:
+    """A farm, and what the names of the examples are there."""
+
+    farm: RunningFarm
+    callers: dict[str, httpx.Client]
+    number: int = 0
+
+    def fresh(self) -> int:
+        self.number += 1
+        return self.number
+
+    def job(self) -> str:
+        manifest = MANIFEST.replace("} mug", f"}} mug {self.fresh()}")
+        answer = self.callers["operator"].post("/v1/jobs", json={"manifest": manifest})
+        return str(answer.raise_for_status().json()["id"])
+
+    def worked(self) -> Side:
+        """A job with stored and failed shots."""
+        number = self.fresh()
+        return side(
+            self.farm, "ana", "public", f"worker-{number}", MANIFEST.replace("} mug", f"}} jug {number}")
+        )
+
+    def node(self) -> ScriptedNode:
+        return ScriptedNode(self.farm, name=f"node-{self.fresh()}")
+
+    def leased(self) -> tuple[ScriptedNode, Lease]:
+        self.job()
+        node = self.node()
+        return node, node.lease()
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory, valkey_server: ValkeyServer) -> Iterator[Stage]:
+    folder = tmp_path_factory.mktemp("examples")
+    with running_farm(folder, valkey_server.url, timing=HASTY, look_ahead=False) as farm:
+        callers = {role: farm.client(role) for role in ("operator", "node", "ingest")}
+        yield Stage(farm, callers)
+        for client in callers.values():
+            client.close()
+
+
+def of_job(stage: Stage) -> Names:
+    return {examples.JOB: stage.job()}
+
+
+def of_worked(stage: Stage) -> Names:
+    done = stage.worked()
+    return {examples.JOB: done.job, examples.SHOT: done.shots[0], examples.SHA256: done.sha256}
+
+
+def of_failed(stage: Stage) -> Names:
+    return {examples.SHOT: stage.worked().shots[3]}
+
+
+def of_over(stage: Stage) -> Names:
+    names = of_worked(stage)
+    stage.callers["operator"].post(f"/v1/jobs/{names[examples.JOB]}/cancel").raise_for_status()
+    return names
+
+
+def of_node(*verbs: str) -> Callable[[Stage], Names]:
+    def names(stage: Stage) -> Names:
+        node = stage.node().joined
+        for verb in verbs:
+            stage.callers["operator"].post(f"/v1/nodes/{node.node_id}/{verb}", json={}).raise_for_status()
+        return {examples.NODE: node.node_id, examples.INCARNATION: node.incarnation}
+
+    return names
+
+
+def of_key(stage: Stage) -> Names:
+    name = f"key-{stage.fresh()}"
+    stage.farm.farm.create_key(NewKey(name=name, owner="ana", scopes=("read",)), ACT)
+    return {examples.KEY: name}
+
+
+def of_new_key(stage: Stage) -> Names:
+    return {examples.KEY: f"key-{stage.fresh()}"}
+
+
+def of_ticket(stage: Stage) -> Names:
+    return of_node()(stage) | {examples.TICKET: TicketSigner("ticket-key").issue("public", 8).text}
+
+
+def of_lease(stage: Stage) -> Names:
+    node, lease = stage.leased()
+    return lease_names(node, lease)
+
+
+def lease_names(node: ScriptedNode, lease: Lease) -> Names:
+    shot = lease.shots[0]
+    return {
+        examples.NODE: node.joined.node_id,
+        examples.INCARNATION: node.joined.incarnation,
+        examples.BATCH: lease.batch_id,
+        examples.TOKEN: lease.token,
+        examples.SHOT: shot.id,
+        examples.ATTEMPT: shot.attempt_id,
+    }
+
+
+def of_upload(stage: Stage) -> Names:
+    node, lease = stage.leased()
+    data = drawn(lease.shots[0])
+    sha256 = hashlib.sha256(data).hexdigest()
+    return lease_names(node, lease) | {examples.SHA256: sha256, 1_310_720: len(data)}
+
+
+def of_delivery(stage: Stage) -> Names:
+    node, lease = stage.leased()
+    report = node.deliver(lease, lease.shots[0])
+    return lease_names(node, lease) | {examples.SHA256: report.sha256, 1_310_720: report.size}
+
+
+def of_model_file(stage: Stage) -> Names:
+    data = b"weights"
+    sha256 = hashlib.sha256(data).hexdigest()
+    about = {"content_type": "application/octet-stream", "metadata": {}}
+    stage.farm.farm.store.create(f"models/{sha256}", data, **about)  # type: ignore[arg-type]
+    return {examples.SHA256: sha256}
+
+
+def of_added(stage: Stage) -> Names:
+    entry = examples.BODIES["POST /v1/models"] | {"name": "added"}
+    stage.callers["operator"].post("/v1/models", json=entry).raise_for_status()
+    return {examples.KEY: "added"}
+
+
+#: What must be there for an operation, by the end of its path or the operation itself; nothing for others.
+NEEDS: dict[str, Callable[[Stage], Names]] = {
+    **dict.fromkeys(("GET /v1/models/files/{sha256}",), of_model_file),
+    "DELETE /v1/models/{name}": of_added,
+    "GET /v1/images/{job_id}": lambda stage: {examples.JOB: ordered(stage)},
+    "GET /v1/jobs/{job_id}/shots/{position}/exports/{export}": of_worked,
+    "POST /v1/jobs/{job_id}/delete": of_over,
+    "POST /v1/shots/stored": of_worked,
+    "POST /v1/shots/{shot_id}/accept": of_failed,
+    "POST /v1/shots/{shot_id}/reject": of_worked,
+    "POST /v1/shots/{shot_id}/delete": of_worked,
+    "POST /v1/images/{sha256}/delete": of_worked,
+    "POST /v1/nodes/{node_id}/resume": of_node("pause"),
+    "POST /v1/nodes/{node_id}/forgive": of_node("quarantine"),
+    "POST /v1/keys": of_new_key,
+    "POST /v1/claims": of_ticket,
+    "POST /v1/batches/{batch_id}/reports": of_upload,
+    "POST /v1/batches/{batch_id}/pass/reports": of_upload,
+    "POST /v1/batches/{batch_id}/grants": of_upload,
+    "POST /v1/batches/{batch_id}/pass/grants": of_upload,
+    "POST /v1/deliveries": of_delivery,
+    "POST /v1/verdicts": of_delivery,
+}
+_BY_PARAMETER = {"{job_id}": of_job, "{subject}": of_job, "{node_id}": of_node(), "{name}": of_key}
+_BY_PARAMETER |= {"{batch_id}": of_lease}
+
+
+def ordered(stage: Stage) -> str:
+    image = examples.BODIES["POST /v1/images"]
+    return str(stage.callers["operator"].post("/v1/images", json=image).raise_for_status().json()["id"])
+
+
+def names_for(operation: str, stage: Stage) -> Names:
+    if operation in NEEDS:
+        return NEEDS[operation](stage)
+    found = next((need for name, need in _BY_PARAMETER.items() if name in operation), None)
+    return found(stage) if found else {}
+
+
+def with_names(value: Any, names: Names) -> Any:
+    """An example with what is there instead of its names."""
+    if isinstance(value, dict):
+        return {key: with_names(each, names) for key, each in value.items()}
+    if isinstance(value, list):
+        return [with_names(each, names) for each in value]
+    if isinstance(value, str):
+        for name, real in names.items():
+            value = value.replace(name, real) if isinstance(name, str) else value
+        return value
+    return names.get(value, value) if isinstance(value, int) else value
+
+
+def caller(operation: str) -> str:
+    told = {
+        f"{one.method} {one.path}": one.needs
+        for group in described(ROUTES).groups
+        for one in group.operations
+    }
+    return next((role for role in ("node", "ingest") if told[operation] == f"scope: {role}"), "operator")
+
+
+@pytest.mark.parametrize("operation", DOCUMENT.keys() - RENDERED - SIGNED)
+def test_the_example_of_an_operation_is_answered(stage: Stage, operation: str) -> None:
+    told, names = DOCUMENT[operation], names_for(operation, stage)
+    method, path = operation.split()
+    for parameter in told.get("parameters", ()):
+        if parameter["in"] == "path":
+            value = with_names(parameter["example"], names)
+            path = path.replace(f"{{{parameter['name']}}}", str(value))
+    media = told.get("requestBody", {}).get("content", {}).get("application/json", {})
+    body = with_names(media["example"], names) if "example" in media else None
+    assert body is not None or not told.get("requestBody", {}).get("required"), "give an example of the body"
+    answer = stage.callers[caller(operation)].request(method, path, json=body)
+    assert answer.is_success, (operation, json.dumps(body), answer.text)
