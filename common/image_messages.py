@@ -70,7 +70,8 @@ class OrderedImage(ImageView):
     #: Estimated seconds until it is done, including what is rendered before it; None if unknown.
     eta_s: float | None
     currency: str
-    #: Why it waits or failed, and what to do; empty while it is rendered and when it is done.
+    #: Why it waits or failed, and what to do about it; empty while it is rendered and when it is done.
     explanation: str = ""
+    remedy: str = ""
     #: When `url` expires, in seconds since 1970.
     url_expires_at: float | None = None

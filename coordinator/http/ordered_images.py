@@ -72,7 +72,9 @@ def look(farm: Farm, job_id: str, owner: str | None) -> OrderedImage:
     if len(images) > 1:
         raise Conflict(f"job {job_id} has {job.images} images: GET /v1/jobs/{job_id}/shots lists them")
     image = with_url(farm, images[0])
-    now = time.time()
+    now, told = time.time(), None
+    if image.state not in _WELL:
+        told = farm.ledger.explain(image.shot_id, version=version("shotfarm"), owner=owner)
     return OrderedImage(
         **dict(image),
         id=job_id,
@@ -80,7 +82,8 @@ def look(farm: Farm, job_id: str, owner: str | None) -> OrderedImage:
         progress=_progress(image, job, now),
         eta_s=job.eta_s,
         currency=job.currency,
-        explanation="" if image.state in _WELL else _explained(farm, job_id, owner),
+        explanation=" ".join(told.sentences) if told else "",
+        remedy=told.remedy if told else "",
         url_expires_at=None if image.url is None else now + URL_S,
     )
 
@@ -96,11 +99,6 @@ def _progress(image: ImageView, job: JobView, now: float) -> float:
 def sees(caller: Caller) -> str | None:
     """To whose jobs the explanations for a caller are limited; None: to nobody's."""
     return None if caller.allows(["read-all"]) else caller.owner
-
-
-def _explained(farm: Farm, job_id: str, owner: str | None) -> str:
-    told = farm.ledger.explain(job_id, version=version("shotfarm"), owner=owner)
-    return " ".join(filter(None, (*told.sentences, told.remedy)))
 
 
 def with_url(farm: Farm, image: ImageView) -> ImageView:
@@ -124,7 +122,8 @@ async def rendered(
     def found() -> list[ImageView]:
         images = farm.ledger.images(job_id, limit=MOST_IMAGES)
         if any(image.state != ShotState.DONE for image in images):
-            why = _explained(farm, job_id, sees(caller))
+            told = farm.ledger.explain(job_id, version=version("shotfarm"), owner=sees(caller))
+            why = " ".join(told.sentences)
             raise Invalid(f"not all images of job {job_id} are rendered (GET /v1/jobs/{job_id}/shots): {why}")
         return [with_url(farm, image) for image in images]
 

@@ -39,7 +39,8 @@ def test_an_ordered_image_is_a_job_of_one_shot_with_the_settings_that_were_given
     ordered = order(operator, prompt="a {red|red} mug", steps=7, guidance=1.5, priority=70, max_cost=2.5)
     assert (ordered.state, ordered.seed, ordered.prompt) == ("waiting", 3, "a red mug")
     assert (ordered.width, ordered.height, ordered.progress, ordered.url) == (128, 128, 0.0, None)
-    assert "No node" in ordered.explanation
+    assert "no node serves lane public" in ordered.explanation
+    assert "farm-node run" in ordered.remedy
     job = operator.get(f"/v1/jobs/{ordered.id}").json()
     assert (job["images"], job["priority"], job["budget"]["limit"]) == (1, 70, 2.5)
     plan = operator.get("/v1/backlog").json()["waiting"]
@@ -71,10 +72,12 @@ def test_a_call_that_waits_is_answered_when_the_image_fails(operator: httpx.Clie
         )
         waiting.start()
         until(lambda: bool(farm.farm.watches.callers()))
-        lease = node.lease()
-        report = failed(lease).model_copy(update={"failure": "invalid_spec", "message": "no such colour"})
-        node.post(f"/v1/batches/{lease.batch_id}/reports", report)
-        node.close(lease)
+        while operator.get(f"/v1/jobs/{first.id}").json()["counts"] != {"failed": 1}:
+            lease = node.lease()
+            report = failed(lease).model_copy(update={"failure": "invalid_spec", "message": "no such colour"})
+            node.post(f"/v1/batches/{lease.batch_id}/reports", report)
+            node.close(lease)
+            operator.post(f"/v1/jobs/{first.id}/resume").raise_for_status()
         waiting.join()
     told = answers[0].json()
     assert told["state"] == "failed"
@@ -90,7 +93,7 @@ def render(farm: RunningFarm, node: ScriptedNode) -> None:
 
 WRONG = [
     ({"steps": 0}, "image: steps: "),
-    ({"model": "none"}, "image: model: unknown model `none`"),
+    ({"model": "huge"}, "image: model: unknown model `huge`"),
     ({"loras": ["ana@x"]}, "image: loras[0]: "),
     ({"aspect": "2:3"}, "give either `size`, or `aspect`"),
     ({"prompt": "a {red mug"}, "image: prompt: "),
