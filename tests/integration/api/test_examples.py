@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -21,7 +21,6 @@ from coordinator.http.openapi import operations
 from coordinator.ledger import Act
 from tests.farm import MANIFEST, RunningFarm, ScriptedNode, drawn, running_farm
 from tests.integration.api.sides import Side, side
-from tests.integration.meddling import HASTY
 from tests.servers import ValkeyServer
 
 DOCUMENT = {f"{method} {path}": told for method, path, told in operations(make_routes().openapi())}
@@ -41,6 +40,17 @@ class Stage:
     farm: RunningFarm
     callers: dict[str, httpx.Client]
     number: int = 0
+    nodes: list[ScriptedNode] = field(default_factory=list)
+
+    def clear(self) -> None:
+        """End what would take part in the work of the next example."""
+        for job in self.callers["operator"].get("/v1/jobs").json()["jobs"]:
+            if job["intent"] != "cancelled":
+                self.farm.farm.ledger.cancel_job(job["id"])
+        for node in self.nodes:
+            self.farm.farm.ledger.leave_node(node.joined.node_id, node.joined.incarnation)
+            node.leave()
+        self.nodes.clear()
 
     def fresh(self) -> int:
         self.number += 1
@@ -59,7 +69,8 @@ class Stage:
         )
 
     def node(self) -> ScriptedNode:
-        return ScriptedNode(self.farm, name=f"node-{self.fresh()}")
+        self.nodes.append(ScriptedNode(self.farm, name=f"node-{self.fresh()}"))
+        return self.nodes[-1]
 
     def leased(self) -> tuple[ScriptedNode, Lease]:
         self.job()
@@ -70,7 +81,7 @@ class Stage:
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory, valkey_server: ValkeyServer) -> Iterator[Stage]:
     folder = tmp_path_factory.mktemp("examples")
-    with running_farm(folder, valkey_server.url, timing=HASTY, look_ahead=False) as farm:
+    with running_farm(folder, valkey_server.url, look_ahead=False) as farm:
         callers = {role: farm.client(role) for role in ("operator", "node", "ingest")}
         yield Stage(farm, callers)
         for client in callers.values():
@@ -225,8 +236,9 @@ def caller(operation: str) -> str:
     return next((role for role in ("node", "ingest") if told[operation] == f"scope: {role}"), "operator")
 
 
-@pytest.mark.parametrize("operation", DOCUMENT.keys() - RENDERED - SIGNED)
+@pytest.mark.parametrize("operation", sorted(DOCUMENT.keys() - RENDERED - SIGNED))
 def test_the_example_of_an_operation_is_answered(stage: Stage, operation: str) -> None:
+    stage.clear()
     told, names = DOCUMENT[operation], names_for(operation, stage)
     method, path = operation.split()
     for parameter in told.get("parameters", ()):
