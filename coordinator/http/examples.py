@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-JOB, NODE, KEY, MODEL = "j-5f0c1a2b", "studio-4090", "ana", "ink"
+JOB, NODE, KEY, MODEL, WEBHOOK = "j-5f0c1a2b", "studio-4090", "ana", "ink", "w-8d21f3aa"
 BATCH, ATTEMPT, TOKEN = "b-77aa01c4", "a-19d3e0f2", "t-3c5e"
 TICKET = "public.8.1764512000.c0ffee"
 SHOT, SHA256 = "5e" * 32, "0d" * 32
@@ -25,6 +25,7 @@ PARAMETERS: dict[str, Any] = {
     "export": "thumb",
     "name": KEY,
     "subject": JOB,
+    "webhook_id": WEBHOOK,
     "key": f"images/5e/{SHOT}.png",
 }
 
@@ -108,6 +109,7 @@ BODIES: dict[str, Any] = {
     "POST /v1/keys": {"name": KEY, "owner": "studio", "scopes": ["submit", "read"], **_LIMITS},
     "POST /v1/keys/{name}/limits": _LIMITS,
     "POST /v1/keys/{name}/rotate": {"grace_s": 86400},
+    "POST /v1/webhooks": {"url": "https://hooks.studio.example/farm", "events": ["shot", "job"]},
     "POST /v1/nodes": {"name": NODE, "card": _CARD, "models": ["shotfarm-demo"], "lanes": ["public"]},
     "POST /v1/nodes/{node_id}/beats": {"incarnation": INCARNATION, "watts": 61.5, "temperature_c": 48.0},
     "POST /v1/nodes/{node_id}/holdings": {"incarnation": INCARNATION, "models": ["shotfarm-demo"]},
