@@ -14,12 +14,13 @@ import pytest
 from common.key_messages import NewKey
 from common.keys import TicketSigner
 from common.messages import Lease
+from common.webhooks import NewWebhook
 from coordinator.http import examples
 from coordinator.http.app import ROUTES, make_routes
 from coordinator.http.description import described
 from coordinator.http.openapi import operations
 from coordinator.ledger import Act
-from tests.farm import MANIFEST, RunningFarm, ScriptedNode, drawn, running_farm
+from tests.farm import MANIFEST, QUICK, RunningFarm, ScriptedNode, drawn, running_farm
 from tests.integration.api.sides import Side, side
 from tests.servers import ValkeyServer
 
@@ -81,7 +82,9 @@ class Stage:
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory, valkey_server: ValkeyServer) -> Iterator[Stage]:
     folder = tmp_path_factory.mktemp("examples")
-    with running_farm(folder, valkey_server.url, look_ahead=False) as farm:
+    # Event streams end at once, nodes repeat failed shots soon.
+    timing = QUICK.model_copy(update={"stream_s": 0.05})
+    with running_farm(folder, valkey_server.url, timing=timing, look_ahead=False) as farm:
         callers = {role: farm.client(role) for role in ("operator", "node", "ingest")}
         yield Stage(farm, callers)
         for client in callers.values():
@@ -121,6 +124,11 @@ def of_key(stage: Stage) -> Names:
     name = f"key-{stage.fresh()}"
     stage.farm.farm.create_key(NewKey(name=name, owner="ana", scopes=("read",)), ACT)
     return {examples.KEY: name}
+
+
+def of_webhook(stage: Stage) -> Names:
+    new = NewWebhook(url="https://ana.invalid/", owner="ana")
+    return {examples.WEBHOOK: stage.farm.farm.ledger.add_webhook(new).id}
 
 
 def of_new_key(stage: Stage) -> Names:
@@ -199,7 +207,7 @@ NEEDS: dict[str, Callable[[Stage], Names]] = {
     "POST /v1/verdicts": of_delivery,
 }
 _BY_PARAMETER = {"{job_id}": of_job, "{subject}": of_job, "{node_id}": of_node(), "{name}": of_key}
-_BY_PARAMETER |= {"{batch_id}": of_lease}
+_BY_PARAMETER |= {"{batch_id}": of_lease, "{webhook_id}": of_webhook}
 
 
 def ordered(stage: Stage) -> str:
