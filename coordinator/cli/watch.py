@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -32,6 +32,7 @@ _HOPELESS_POLLS = 10
 #: Seconds without an answer after which watching ends: a coordinator is started again sooner.
 _SILENCE_S = 30.0
 _BAR_WIDTH = 40
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +55,15 @@ def watch_command(
     """Watch a job until it ends: images done, shots running per node, images per minute, ETA and cost.
 
     The ETA includes what the farm renders first for other jobs. At the end, prints the cost per image by
-    model and VRAM class, and what the job took beside what its plan said. Ctrl-C stops watching; the job
-    continues. Exit codes: 6 some shots failed, 3 some fit no node, 4 stopped at its budget.
+    model and VRAM class, and what the job took beside what its plan said. A farm that does not answer is
+    asked again for half a minute. Ctrl-C stops watching; the job continues. Exit codes: 6 some shots failed,
+    3 some fit no node, 4 stopped at its budget.
 
     Example: `farm watch j-3f9c01aa`
     """
     with connect(settings) as client:
-        watch_to_the_end(client, the_job(client, job).id, as_json=as_json)
+        found = _once_it_answers(lambda: the_job(client, job))
+        watch_to_the_end(client, found.id, as_json=as_json)
 
 
 def watch_to_the_end(client: FarmClient, job_id: str, *, as_json: bool) -> None:
@@ -82,10 +85,25 @@ def follow(client: FarmClient, job_id: str, *, give_up: bool = False) -> JobView
     """Show progress on standard error until the job is over, and return it.
 
     `give_up` stops waiting for shots for which the farm has no node. Raises Unavailable if the farm does not
-    answer at once, or later for half a minute.
+    answer for half a minute.
     """
     polls = _polls(client, job_id, give_up=give_up)
     return _show_live(polls) if err.is_terminal else _log(polls)
+
+
+def _once_it_answers(ask: Callable[[], _T]) -> _T:
+    """Returns the answer of a farm that may be starting. Raises Unavailable after half a minute."""
+    began, told = time.monotonic(), False
+    while True:
+        try:
+            return ask()
+        except Unavailable as error:
+            if time.monotonic() - began > _SILENCE_S:
+                raise
+            if not told:
+                err.say(f"{error}; retrying", style="yellow")
+            told = True
+            time.sleep(_POLL_S)
 
 
 def waits(status: StatusView, lane: str) -> list[Wait]:
@@ -136,13 +154,14 @@ def require_success(job: JobView) -> None:
 
 def _polls(client: FarmClient, job_id: str, *, give_up: bool) -> Iterator[tuple[JobView, str]]:
     """Yields the job and a message about missing nodes or a silent farm, until it is over or given up."""
-    hopeless, job, answered_at = 0, None, time.monotonic()
+    hopeless, job = 0, _once_it_answers(lambda: client.job(job_id))
+    answered_at = time.monotonic()
     while True:
         try:
             job = client.job(job_id)
             waiting = waits(client.status(), job.lane) if _is_stalled(job) else []
         except Unavailable:
-            if job is None or time.monotonic() - answered_at > _SILENCE_S:
+            if time.monotonic() - answered_at > _SILENCE_S:
                 raise
             yield job, "the farm does not answer; retrying"
             time.sleep(_POLL_S)

@@ -21,10 +21,10 @@ _REAL_GET_COMMAND = typer.main.get_command
 _NODE = PROGRAMS[node_app]
 #: Every command by all its words.
 _COMMANDS: dict[str, Any] = {
-    **{name: one for name, one in _GROUP.commands.items() if name not in ("node", "keys")},
+    **{name: one for name, one in _GROUP.commands.items() if name not in ("node", "keys", "webhooks")},
     **{
         f"{group} {name}": one
-        for group in ("node", "models", "keys")
+        for group in ("node", "models", "keys", "webhooks")
         for name, one in _GROUP.commands[group].commands.items()
     },
 }

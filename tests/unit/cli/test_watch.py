@@ -172,7 +172,17 @@ def test_a_watcher_waits_for_a_coordinator_that_is_started_again(
 ) -> None:
     monkeypatch.setattr(watch, "_POLL_S", 0)
     begun, done = job(done=1, running=3), job(status="done", done=4)
-    with Scripted(begun, None, None, done) as client:
+    with Scripted(begun, begun, None, None, done) as client:
+        assert follow(client, "j1") == done
+    assert capsys.readouterr().err.count("the farm does not answer; retrying") == 1
+
+
+def test_a_watcher_may_begin_before_the_coordinator(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(watch, "_POLL_S", 0)
+    done = job(status="done", done=4)
+    with Scripted(None, None, done, done) as client:
         assert follow(client, "j1") == done
     assert capsys.readouterr().err.count("the farm does not answer; retrying") == 1
 
