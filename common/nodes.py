@@ -14,7 +14,7 @@ Terms = Literal["owned", "rented", "volunteer"]
 #: In GiB. A card belongs to the largest class that it fills.
 VRAM_CLASSES = (6, 8, 12, 16, 24, 32)
 
-#: Seconds that a stopping node allows for its running pass and its deliveries.
+#: Seconds that a stopping node allows for its running pass, unless it was told otherwise.
 LAST_PASS_S = 30.0
 
 #: Fraction of a class that fills it: cards report slightly less than their nominal size (RTX 4090: 23.99 GiB,

@@ -1,7 +1,11 @@
-"""The coordinator process: ledger, dispatcher, sweeper, API and metrics. `python -m coordinator.service`."""
+"""The coordinator process: ledger, dispatcher, sweeper, API and metrics. `python -m coordinator.service`.
+
+`python -m coordinator.service --migrate` brings the ledger to the schema of this version and ends.
+"""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import logging
 import math
@@ -23,7 +27,7 @@ from common.keys import TicketSigner, kept_key
 from common.settings import Settings, Timing, load_settings
 from common.storage import Store
 from common.storage.open import open_store
-from common.terminal import exit_on_error, log_to_stderr
+from common.terminal import exit_on_error, log_to_stderr, out
 from coordinator.background.broker_user import BrokerUser
 from coordinator.background.dispatch import Dispatcher, IngestQueue
 from coordinator.background.look_ahead import LookAhead
@@ -45,7 +49,7 @@ from coordinator.http.app import make_app
 from coordinator.http.server import WebServer
 from coordinator.http.standby import stand_by
 from coordinator.keyring import Keyring, configured
-from coordinator.ledger import Candidate, Lead, Ledger, Replaced, Rules, open_engine
+from coordinator.ledger import Candidate, Lead, Ledger, Replaced, Rules, migrate, open_engine
 from coordinator.metrics import FarmCollector
 from coordinator.models.entry_files import EntryFiles, inversion_misfit, upscaler_misfit
 from coordinator.models.lora_files import LocalHeaders, LoraFiles, StoredHeaders
@@ -372,8 +376,29 @@ def listen(settings: Settings) -> socket.socket:
         ) from error
 
 
+def migrate_ledger(settings: Settings) -> str:
+    """Bring the ledger to the schema of this version; what was done, as a sentence."""
+    engine = open_engine(settings.database)
+    try:
+        changed = migrate(engine)
+    finally:
+        engine.dispose()
+    return "the ledger has the schema of this version" + (" now" if changed else " already")
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m coordinator.service")
+    parser.add_argument(
+        "--migrate",
+        action="store_true",
+        help="bring the ledger to the schema of this version and exit; a coordinator of an older version ends",
+    )
+    options = parser.parse_args()
     log_to_stderr(logging.INFO)
+    if options.migrate:
+        with exit_on_error():
+            out.say(migrate_ledger(load_settings()))
+        return
     for number in (signal.SIGINT, signal.SIGTERM):
         # Between its servers the process ends at once; a server that is told ends in order.
         signal.signal(number, lambda *_: sys.exit(0))

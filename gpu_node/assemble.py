@@ -56,6 +56,8 @@ class NodeOptions:
     threads: int
     #: Seconds of computing in which it may measure recipes while it has no work.
     measure_s: float
+    #: Seconds that the running pass may take after a signal to stop.
+    last_pass_s: float
 
 
 @contextmanager
@@ -108,7 +110,8 @@ def assembled(options: NodeOptions, probe: Probe) -> Iterator[Node]:
         # The farm would not go by what a volunteer's card measured.
         budget_s = 0.0 if options.terms == "volunteer" else options.measure_s
         known = MeasuredRecipes(options.home, card, probe.driver)
-        yield Node(context, join, progress, Trials(context, progress, card, known, budget_s))
+        trials = Trials(context, progress, card, known, budget_s)
+        yield Node(context, join, progress, trials, last_pass_s=options.last_pass_s)
 
 
 def node_key(file: Path | None) -> str:

@@ -23,6 +23,7 @@ from rich.logging import RichHandler
 from common.catalog import Catalog, build_catalog, load_catalog
 from common.commandline import Command, ModelFolders, command_line, run_command_line
 from common.errors import FarmError
+from common.nodes import LAST_PASS_S
 from common.settings import Settings, load_settings
 from common.terminal import LogFormatter, err, out
 from common.units import GIB
@@ -40,6 +41,7 @@ from gpu_node.options import (
     Home,
     Key,
     Lanes,
+    LastPass,
     Measure,
     ModelCacheFolder,
     ModelDisk,
@@ -75,6 +77,7 @@ def run_command(
     terms: WhoPays = "owned",
     threads: Threads = None,
     measure: Measure = None,
+    last_pass: LastPass = LAST_PASS_S,
     home: Home = None,
 ) -> None:
     """Join the farm and render until Ctrl-C.
@@ -99,6 +102,7 @@ def run_command(
         terms=terms,
         threads=threads or probe.threads,
         measure_s=(_MEASURE_S if card is None else 0.0) if measure is None else measure,
+        last_pass_s=last_pass,
     )
     _log_to_terminal()
     _on_signals(lambda: sys.exit(0))  # there is nothing to hand back yet

@@ -9,7 +9,7 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from common.messages import Name
-from common.nodes import Terms
+from common.nodes import LAST_PASS_S, Terms
 
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
 
@@ -99,5 +99,15 @@ Measure = Annotated[
         max=3600,
         help="Seconds of computing in which the node measures how fast its models render, while it has no "
         "work. What it measured is kept. Default: 60, but 0 if the CPU renders.",
+    ),
+]
+LastPass = Annotated[
+    float,
+    typer.Option(
+        "--last-pass",
+        metavar="SECONDS",
+        min=0,
+        help="Seconds that a stopping node allows for its running pass. A service manager must wait longer "
+        f"before it kills the node. Default: {LAST_PASS_S:.0f}.",
     ),
 ]

@@ -2,7 +2,7 @@
 
 from coordinator.ledger.database import open_engine
 from coordinator.ledger.event_log import EVERYTHING, EventPage, Topic
-from coordinator.ledger.leadership import Candidate, Lead, Replaced
+from coordinator.ledger.leadership import Candidate, Lead, Replaced, migrate
 from coordinator.ledger.ledger import Ledger
 from coordinator.ledger.records import (
     Act,
@@ -62,5 +62,6 @@ __all__ = [
     "Unanswered",
     "WebhookProgress",
     "WorkLabels",
+    "migrate",
     "open_engine",
 ]

@@ -214,9 +214,14 @@ def config(connection: Connection) -> Config:
     return found
 
 
+def is_newest(connection: Connection) -> bool:
+    """Whether the schema has the newest revision that this program knows."""
+    return _revision(connection) == _scripts().get_current_head()
+
+
 def upgrade(connection: Connection) -> None:
     """Migrate the schema to the newest revision, also from an empty database."""
-    if _revision(connection) != _scripts().get_current_head():
+    if not is_newest(connection):
         command.upgrade(config(connection), "head")
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Engine, insert, inspect, select, text, update
 
 from common.errors import Unavailable
-from coordinator.ledger.database import IDLE_S, refuse_newer, transaction, upgrade
+from coordinator.ledger.database import IDLE_S, is_newest, refuse_newer, transaction, upgrade
 from coordinator.ledger.schema import leader
 
 #: Arbitrary ID of the advisory lock that serialises takeovers of a PostgreSQL ledger.
@@ -128,6 +128,25 @@ class Candidate:
             lead = Lead(self._engine, (epoch or 0) + 1)
             connection.execute(update(leader).values(epoch=lead.epoch, holder=self._instance))
         return lead
+
+
+def migrate(engine: Engine) -> bool:
+    """Migrate the schema of a ledger to the newest revision; False if it has it.
+
+    A coordinator that leads it, of an older version, is replaced and ends: its code does not know the schema.
+    If the migration fails, it leads on, with the old schema. Nobody leads afterwards.
+    Raises Invalid for a ledger written by newer code, Unavailable if the database is not working.
+    """
+    lead = None
+    while lead is None:
+        with transaction(engine) as connection:
+            refuse_newer(connection)
+            if is_newest(connection):
+                return False
+        # Without patience it waits for nobody's silence; None if the leader showed life in between.
+        lead = Candidate(engine, "a migration", patience=0).look()
+    lead.release()
+    return True
 
 
 def _sign(connection: Connection) -> _Sign | None:

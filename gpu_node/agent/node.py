@@ -9,7 +9,6 @@ from contextlib import suppress
 
 from common.errors import FarmError, Gone, NotFound
 from common.messages import Claim, ClaimAnswer, Join, Joined, Lease
-from common.nodes import LAST_PASS_S
 from gpu_node.agent.batch import Batch, NodeContext
 from gpu_node.agent.heartbeat import HeartbeatThread
 from gpu_node.agent.intake import Intake
@@ -29,8 +28,12 @@ _LOOK_S = 0.2
 
 
 class Node:
-    def __init__(self, context: NodeContext, join: Join, progress: Progress, trials: Trials) -> None:
+    def __init__(
+        self, context: NodeContext, join: Join, progress: Progress, trials: Trials, *, last_pass_s: float
+    ) -> None:
+        """`last_pass_s`: seconds that a running pass may take after `stop`."""
         self._context = context
+        self._last_pass_s = last_pass_s
         self._trials = trials
         self._join_message = join
         self._progress = progress
@@ -60,7 +63,7 @@ class Node:
         batch = self._progress.batch
         if batch is not None and batch.phase in _BEFORE_PASSES:
             batch.give_up("the node stops")
-        last = threading.Timer(LAST_PASS_S, self.give_up)
+        last = threading.Timer(self._last_pass_s, self.give_up)
         last.daemon = True
         last.start()
 

@@ -107,7 +107,6 @@ def test_an_order_to_stop_ends_the_work_and_says_nothing_more(worker: Worker, fa
 def test_a_pass_that_outlasts_the_nodes_stop_is_given_up_and_handed_back(
     worker: Worker, farm: ScriptedFarm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("gpu_node.agent.node.LAST_PASS_S", 0.1)
     monkeypatch.setattr("celery.worker.state.should_stop", None)
     memory = {"vram_bytes": 1, "usable_bytes": 1, "ram_bytes": 1}
     facts, card = CardFacts(name="card", backend="cpu", **memory), Card(name="card", backend="cpu", **memory)
@@ -115,7 +114,7 @@ def test_a_pass_that_outlasts_the_nodes_stop_is_given_up_and_handed_back(
     farm.wait_for(lambda: any(beat.steps_done for beat in farm.heartbeats))
     known = MeasuredRecipes(tmp_path, card, "")
     trials = Trials(worker.context, worker.progress, card, known, budget_s=0.0)
-    Node(worker.context, Join(name="n1", card=facts), worker.progress, trials).stop()
+    Node(worker.context, Join(name="n1", card=facts), worker.progress, trials, last_pass_s=0.1).stop()
     thread.join()
 
     assert worker.context.engine.exit_code is not None

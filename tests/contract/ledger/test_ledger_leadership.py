@@ -15,7 +15,7 @@ from sqlalchemy import Engine, text
 from common.errors import Invalid, Unavailable
 from common.messages import Spent
 from common.settings import Money
-from coordinator.ledger import Candidate, Lead, Ledger, Replaced, Rules, leadership, open_engine
+from coordinator.ledger import Candidate, Lead, Ledger, Replaced, Rules, leadership, migrate, open_engine
 from coordinator.ledger.database import config, transaction
 from coordinator.ledger.schema import attempts, images, metadata
 from tests.contract.ledger.bench import TIMING, Bench, place, placed, work
@@ -290,3 +290,44 @@ def test_a_replaced_coordinator_may_write_no_more(bench: Bench) -> None:
     with pytest.raises(Unavailable, match="another coordinator"):
         old.ping()
     bench.ledger.ping()
+
+
+def test_a_migration_replaces_who_leads_with_the_older_schema_and_leaves_the_lead_free(engine: Engine) -> None:
+    old = ledger(led(engine, "old"))
+    _go_back(engine)
+
+    assert migrate(engine)
+
+    with pytest.raises(Replaced):
+        old.show_life()
+    assert led(engine, "new").epoch == 3
+
+
+def test_a_migration_that_has_nothing_to_do_leaves_the_leader_alone(engine: Engine) -> None:
+    leading = ledger(led(engine, "leader"))
+
+    assert not migrate(engine)
+
+    leading.show_life()
+
+
+def test_a_migration_that_fails_leaves_the_leader_its_ledger(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leading = ledger(led(engine, "leader"))
+    _go_back(engine)
+
+    def fail(_: object) -> None:
+        raise Unavailable("the disk is full")
+
+    monkeypatch.setattr(leadership, "upgrade", fail)
+    with pytest.raises(Unavailable, match="full"):
+        migrate(engine)
+
+    leading.show_life()
+
+
+def _go_back(engine: Engine) -> None:
+    """One revision back, as an older version would have left it."""
+    with transaction(engine, writes=True) as connection:
+        command.downgrade(config(connection), "-1")
