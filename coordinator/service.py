@@ -391,7 +391,7 @@ def main() -> None:
     parser.add_argument(
         "--migrate",
         action="store_true",
-        help="bring the ledger to the schema of this version and exit; a coordinator of an older version ends",
+        help="bring the ledger to the schema of this version and exit; an older coordinator ends",
     )
     options = parser.parse_args()
     log_to_stderr(logging.INFO)

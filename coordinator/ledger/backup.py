@@ -12,7 +12,7 @@ from secrets import token_hex
 from pydantic import BaseModel
 from sqlalchemy import make_url
 
-from common.errors import Invalid
+from common.errors import Conflict, Invalid
 
 #: Files that SQLite keeps beside a database.
 _BESIDE = ("-wal", "-shm")
@@ -68,10 +68,11 @@ def back_up(ledger: Path, file: Path) -> LedgerCopy:
 def restore(file: Path, ledger: Path, now: datetime) -> LedgerCopy:
     """Put a copy in place of a ledger that nobody uses, which is kept beside it.
 
-    Raises Invalid if `file` is not a whole copy of a ledger.
+    Raises Invalid if `file` is not a whole copy of a ledger, Conflict if the ledger is in use.
     """
     found, kept = contents(file), ledger.with_name(f"{ledger.name}.{now:%Y%m%d-%H%M%S}")
     ledger.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _refuse_used(ledger)
     with _copied(file, ledger) as part:
         # A log belongs to its file and would spoil another one, also where a restore was cut off before.
         for suffix in (*_BESIDE, ""):
@@ -96,6 +97,20 @@ def contents(file: Path) -> LedgerCopy:
     except sqlite3.Error as error:
         raise Invalid(f"{file} is not a backup of a ledger ({error})") from None
     return LedgerCopy(jobs=jobs, images=images, size=file.stat().st_size)
+
+
+def _refuse_used(ledger: Path) -> None:
+    """Raises Conflict if another process has the ledger open: each holds a lock, also while it idles."""
+    if not ledger.exists():
+        return
+    with closing(sqlite3.connect(ledger, timeout=0, isolation_level=None)) as alone:
+        try:
+            alone.execute("PRAGMA locking_mode = EXCLUSIVE")
+            alone.execute("BEGIN IMMEDIATE")
+        except sqlite3.DatabaseError as error:
+            # A damaged one is there to be replaced.
+            if "locked" in str(error):
+                raise Conflict(f"{ledger} is in use: stop its coordinator first") from None
 
 
 @contextmanager

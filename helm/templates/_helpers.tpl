@@ -1,10 +1,15 @@
+{{- /* Names of a pool's pods and of their revision must have at most 63 letters. */ -}}
 {{- define "shotfarm.name" -}}
-{{- printf "%s" .Release.Name | trunc 32 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 26 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "shotfarm.release" -}}
+app.kubernetes.io/name: shotfarm
+app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
 {{- define "shotfarm.selector" -}}
-app.kubernetes.io/name: shotfarm
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+{{ include "shotfarm.release" .root }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
@@ -15,12 +20,23 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end -}}
 
-{{- define "shotfarm.image" -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
-{{- end -}}
-
 {{- define "shotfarm.url" -}}
 http://{{ include "shotfarm.name" . }}-coordinator:{{ .Values.coordinator.port }}
+{{- end -}}
+
+{{- /* The URL for people; nodes of the chart call the Service. */ -}}
+{{- define "shotfarm.publicUrl" -}}
+{{- if .Values.publicUrl }}{{ .Values.publicUrl }}
+{{- else if .Values.ingress.enabled }}{{ ternary "https" "http" (ne .Values.ingress.tlsSecret "") }}://{{ .Values.ingress.host }}
+{{- else if and .Values.httpRoute.enabled .Values.httpRoute.host }}https://{{ .Values.httpRoute.host }}
+{{- else }}{{ include "shotfarm.url" . }}
+{{- end }}
+{{- end -}}
+
+{{- define "shotfarm.secret" -}}
+{{- if .Values.trial.enabled }}{{ include "shotfarm.name" . }}-trial
+{{- else }}{{ .Values.existingSecret }}
+{{- end }}
 {{- end -}}
 
 {{- define "shotfarm.pod" -}}
@@ -33,11 +49,12 @@ securityContext:
   runAsUser: 10001
   runAsGroup: 10001
   fsGroup: 10001
+  # The models of a claim are many files.
+  fsGroupChangePolicy: OnRootMismatch
   seccompProfile: {type: RuntimeDefault}
 {{- end -}}
 
 {{- define "shotfarm.container" -}}
-image: {{ include "shotfarm.image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 securityContext:
   allowPrivilegeEscalation: false
@@ -45,18 +62,23 @@ securityContext:
   capabilities: {drop: [ALL]}
 {{- end -}}
 
+{{- define "shotfarm.coordinatorContainer" -}}
+image: {{ printf "%s:%s" .Values.image.coordinator (.Values.image.tag | default .Chart.AppVersion) }}
+{{ include "shotfarm.container" . }}
+{{- end -}}
+
 {{- define "shotfarm.secretEnv" -}}
 - name: {{ .name }}
-  valueFrom: {secretKeyRef: {name: {{ .root.Values.existingSecret }}, key: {{ .key }}}}
+  valueFrom: {secretKeyRef: {name: {{ include "shotfarm.secret" .root }}, key: {{ .key }}}}
 {{- end -}}
 
 {{- define "shotfarm.storageEnv" -}}
+{{- $trial := printf "http://%s-seaweedfs:8333" (include "shotfarm.name" .) }}
 - {name: FARM_HOME, value: /var/lib/shotfarm}
 - {name: FARM_STORAGE__URL, value: {{ .Values.storage.url | quote }}}
-- {name: FARM_STORAGE__ENDPOINT, value: {{ .Values.storage.endpoint | quote }}}
+- {name: FARM_STORAGE__ENDPOINT, value: {{ ternary $trial .Values.storage.endpoint .Values.trial.enabled | quote }}}
 - {name: FARM_STORAGE__PUBLIC_ENDPOINT, value: {{ .Values.storage.publicEndpoint | quote }}}
 - {name: FARM_STORAGE__REGION, value: {{ .Values.storage.region | quote }}}
-- {name: FARM_PUBLIC_URL, value: {{ include "shotfarm.url" . | quote }}}
 {{ include "shotfarm.secretEnv" (dict "root" . "name" "FARM_STORAGE__ACCESS_KEY" "key" "s3-access-key") }}
 {{ include "shotfarm.secretEnv" (dict "root" . "name" "FARM_STORAGE__SECRET_KEY" "key" "s3-secret-key") }}
 {{ include "shotfarm.secretEnv" (dict "root" . "name" "FARM_BROKER_URL" "key" "broker-url") }}
@@ -65,9 +87,19 @@ securityContext:
 
 {{- define "shotfarm.settingsEnv" -}}
 {{- range $section, $entries := .Values.settings }}
+{{- if kindIs "map" $entries }}
 {{- range $name, $value := $entries }}
 - {name: FARM_{{ upper $section }}__{{ upper $name }}, value: {{ toJson $value | quote }}}
 {{- end }}
+{{- else }}
+- {name: FARM_{{ upper $section }}, value: {{ toJson $entries | quote }}}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "shotfarm.databaseEnv" -}}
+{{- if not .Values.trial.enabled }}
+{{- include "shotfarm.secretEnv" (dict "root" . "name" "FARM_DATABASE_URL" "key" "database-url") }}
 {{- end }}
 {{- end -}}
 
@@ -79,28 +111,19 @@ securityContext:
 {{- end }}
 {{- end -}}
 
-{{- define "shotfarm.annotations" -}}
-{{- $annotations := deepCopy .Values.podAnnotations }}
-{{- with .Values.catalogs }}
-{{- $_ := set $annotations "shotfarm/catalogs" (toJson . | sha256sum) }}
-{{- end }}
-{{- with $annotations }}
-annotations: {{- toYaml . | nindent 2 }}
-{{- end }}
+{{- /* A pool with all its values. */ -}}
+{{- define "shotfarm.pool" -}}
+{{- $defaults := dict "replicas" 1 "lanes" (list "public") "owner" "farm" "terms" "owned" "cuda" "13.0" "gpuResource" "nvidia.com/gpu" "nodeSelector" dict "affinity" dict "runtimeClassName" "" "priorityClassName" "" "card" dict }}
+{{- $_ := set $defaults "tolerations" (list (dict "key" "nvidia.com/gpu" "operator" "Exists" "effect" "NoSchedule")) }}
+{{- $_ := set $defaults "models" (dict "claim" "" "hostPath" "") }}
+{{- $_ := set $defaults "cache" (dict "claim" "" "hostPath" "" "storageClass" "" "sizeGiB" 60) }}
+{{- $_ := set $defaults "resources" (dict "requests" (dict "cpu" "2" "memory" "16Gi")) }}
+{{- toYaml (mergeOverwrite $defaults (deepCopy .)) }}
 {{- end -}}
 
-{{- define "shotfarm.volumes" -}}
-- {name: home, emptyDir: {}}
-- {name: tmp, emptyDir: {}}
-{{- if .Values.catalogs }}
-- {name: catalogs, configMap: {name: {{ include "shotfarm.name" . }}-catalogs}}
-{{- end }}
-{{- end -}}
-
-{{- define "shotfarm.mounts" -}}
-- {name: home, mountPath: /var/lib/shotfarm}
-- {name: tmp, mountPath: /tmp}
-{{- if .Values.catalogs }}
-- {name: catalogs, mountPath: /etc/shotfarm/catalogs, readOnly: true}
-{{- end }}
+{{- define "shotfarm.rule" -}}
+- ports: [{port: {{ .port }}, protocol: TCP}]
+  {{- with .to }}
+  to: {{- toYaml . | nindent 2 }}
+  {{- end }}
 {{- end -}}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import Invalid
+from common.errors import Conflict, Invalid
 from coordinator.ledger.backup import LedgerCopy, back_up, contents, ledger_file, restore
 
 NOW = datetime(2026, 11, 30, 5, 20)
@@ -59,19 +59,22 @@ def test_a_backup_has_what_is_in_the_log_and_nothing_that_is_not_committed(
     assert images(ledger) == ["first", "second"]
 
 
-def test_a_restored_ledger_is_the_copy_and_the_one_before_it_is_kept_with_its_log(
+def test_a_restored_ledger_is_the_copy_and_the_one_before_it_is_kept(
     ledger: Path, writer: sqlite3.Connection, tmp_path: Path
 ) -> None:
     back_up(ledger, tmp_path / "copy.sqlite")
     writer.execute("INSERT INTO images VALUES ('second')")
     writer.commit()
+    log = shutil.copy(ledger.with_name(f"{ledger.name}-wal"), tmp_path / "log")
+    with pytest.raises(Conflict, match="in use: stop its coordinator"):
+        restore(tmp_path / "copy.sqlite", ledger, NOW)
+    writer.close()
     found = restore(tmp_path / "copy.sqlite", ledger, NOW)
     assert (found.images, found.kept) == (1, tmp_path / "ledger.sqlite.20261130-052000")
     assert images(ledger) == ["first"]
     assert images(found.kept) == ["first", "second"]
     # The log of a restore that was cut off does not come back into another ledger.
     (tmp_path / "new").mkdir()
-    log = found.kept.with_name(f"{found.kept.name}-wal")
     shutil.copy(log, tmp_path / "new" / "ledger.sqlite-wal")
     # To a farm that has none yet.
     assert restore(tmp_path / "copy.sqlite", tmp_path / "new" / "ledger.sqlite", NOW).kept is None

@@ -76,7 +76,9 @@ def test_another_choice_makes_another_installation(bootstrap: ModuleType) -> Non
     assert len(prints) == 2 * len(bootstrap.BUILDS)
 
 
-@pytest.mark.parametrize("file", ["build.txt", "run.txt", "dev.txt", "helm.txt", "torch.txt"])
+@pytest.mark.parametrize(
+    "file", ["build.txt", "run.txt", "coordinator.txt", "dev.txt", "helm.txt", "torch.txt"]
+)
 def test_another_pin_makes_another_installation(
     bootstrap: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
 ) -> None:

@@ -292,7 +292,9 @@ def test_a_replaced_coordinator_may_write_no_more(bench: Bench) -> None:
     bench.ledger.ping()
 
 
-def test_a_migration_replaces_who_leads_with_the_older_schema_and_leaves_the_lead_free(engine: Engine) -> None:
+def test_a_migration_replaces_who_leads_with_the_older_schema_and_leaves_the_lead_free(
+    engine: Engine,
+) -> None:
     old = ledger(led(engine, "old"))
     _go_back(engine)
 

@@ -22,9 +22,19 @@ _KINDS = {
         ("serviceaccounts", "ServiceAccount"),
         ("configmaps", "ConfigMap"),
         ("secrets", "Secret"),
+        ("persistentvolumeclaims", "PersistentVolumeClaim"),
+        ("pods", "Pod"),
     ],
-    "apps/v1": [("deployments", "Deployment")],
-    "monitoring.coreos.com/v1": [("servicemonitors", "ServiceMonitor")],
+    "apps/v1": [("deployments", "Deployment"), ("statefulsets", "StatefulSet")],
+    "batch/v1": [("jobs", "Job")],
+    "policy/v1": [("poddisruptionbudgets", "PodDisruptionBudget")],
+    "networking.k8s.io/v1": [("ingresses", "Ingress"), ("networkpolicies", "NetworkPolicy")],
+    "gateway.networking.k8s.io/v1": [("httproutes", "HTTPRoute")],
+    "keda.sh/v1alpha1": [("scaledobjects", "ScaledObject")],
+    "monitoring.coreos.com/v1": [
+        ("servicemonitors", "ServiceMonitor"),
+        ("prometheusrules", "PrometheusRule"),
+    ],
 }
 
 

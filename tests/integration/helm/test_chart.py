@@ -1,10 +1,10 @@
-"""The chart, rendered by Helm's own engine. It was never admitted by a real Kubernetes API server."""
+"""What the chart's objects say to each other and to the program."""
 
 from __future__ import annotations
 
-import asyncio
 import re
 from decimal import Decimal
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -12,164 +12,15 @@ import pytest
 import yaml
 from fastapi.routing import APIRoute
 
+from common.nodes import VRAM_CLASSES
 from common.settings import Settings, Timing, load_settings
 from coordinator.http import farm_routes
-from tests.integration.helm.kube_stub import kube_api
-from tests.require import require_module
+from coordinator.metrics import FarmCollector
+from tests.command_words import parse_command, settings_variables
+from tests.integration.helm.rendering import CHART, HOOK, VALUES, Document, Release, Renderer
 
-helm_sdkpy = require_module("helm_sdkpy", "pip install --ignore-requires-python helm-sdkpy==0.1.32")
-kubernetes_validate = require_module("kubernetes_validate", "pip install kubernetes-validate")
-
-CHART = Path(__file__).parents[3] / "helm"
-SECRET = {"existingSecret": "farm-secrets"}
-POOLS = {
-    "pools": {
-        "old": {
-            "vramClass": 8,
-            "replicas": 3,
-            "lanes": ["public", "night"],
-            "owner": "Ann: studio",
-            "terms": "rented",
-            "nodeSelector": {"nvidia.com/gpu.product": "NVIDIA-GeForce-GTX-1070"},
-            "modelsClaim": "models",
-            "runtimeClassName": "nvidia",
-        },
-        "large": {"replicas": 0},
-    }
-}
-FULL = (
-    SECRET
-    | POOLS
-    | {
-        "coordinator": {"serviceMonitor": {"enabled": True}},
-        "image": {"repository": "registry.example/shotfarm", "pullSecrets": [{"name": "pull"}]},
-        "storage": {"url": "s3://pictures", "endpoint": "https://s3.example"},
-        "podAnnotations": {"team": "studio"},
-        "catalogs": {"b.yaml": "models: {}\n", "a.yaml": "models:\n  mine: {like: shotfarm-demo}\n"},
-        "settings": {"timing": {"quarantine_s": 300, "sweep_s": 0.5}, "money": {"card_watts": {"8": 140}}},
-    }
-)
-
-
-def render(tmp_path: Path, values: dict[str, Any], kubernetes: str = "1.33") -> list[dict[str, Any]]:
-    with kube_api(tmp_path, kubernetes) as config, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HELM_DRIVER", "memory")
-        install = helm_sdkpy.Install(helm_sdkpy.Configuration(kubeconfig=str(config)))
-        release = asyncio.run(install.run("night", str(CHART), values=values, wait=False))
-    return [document for document in yaml.safe_load_all(release["manifest"]) if document]
-
-
-def pods(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [document["spec"]["template"] for document in documents if document["kind"] == "Deployment"]
-
-
-@pytest.mark.parametrize("kubernetes", ["1.29", "1.33", "1.37"])
-@pytest.mark.parametrize("values", [SECRET, FULL], ids=["defaults", "everything"])
-def test_every_rendered_object_is_valid_kubernetes(
-    tmp_path: Path, values: dict[str, Any], kubernetes: str
-) -> None:
-    documents = render(tmp_path, values, kubernetes)
-    core = [document for document in documents if "monitoring.coreos.com" not in document["apiVersion"]]
-    assert {document["kind"] for document in core} == {"Deployment", "Service", "ServiceAccount", "ConfigMap"}
-    for document in core:
-        kubernetes_validate.validate(document, kubernetes, strict=True)
-
-
-def test_a_kubernetes_that_is_too_old_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(helm_sdkpy.InstallError, match="kubeVersion"):
-        render(tmp_path, SECRET, "1.28")
-
-
-@pytest.mark.parametrize(
-    ("values", "said"),
-    [
-        ({}, "existingSecret"),
-        (SECRET | {"pools": {"a": {"vramClass": 10}}}, "vramClass"),
-        (SECRET | {"pools": {"a": {"vramClass": 8, "gpu": 1}}}, "gpu"),
-        (SECRET | {"pools": {"a": {"vramClass": 8, "terms": "lent"}}}, "terms"),
-        (SECRET | {"money": {"tariffPerKwh": "cheap"}}, "tariffPerKwh"),
-        (SECRET | {"storage": {"url": "https://bucket"}}, "url"),
-        (SECRET | {"catalogs": {"mine.txt": "models: {}"}}, "mine.txt"),
-        (SECRET | {"settings": {"timing": {"quarantine_s": "long"}}}, "quarantine_s"),
-        (SECRET | {"settings": {"keys": {"operator": "secret"}}}, "keys"),
-        (SECRET | {"coordinator": {"replicas": 0}}, "replicas"),
-    ],
-)
-def test_wrong_values_are_refused_by_name(tmp_path: Path, values: dict[str, Any], said: str) -> None:
-    with pytest.raises(helm_sdkpy.InstallError, match=said):
-        render(tmp_path, values)
-
-
-def test_selectors_match_their_pods_and_the_service_its_pod(tmp_path: Path) -> None:
-    documents = render(tmp_path, FULL)
-    deployments = [document for document in documents if document["kind"] == "Deployment"]
-    for deployment in deployments:
-        labels = deployment["spec"]["template"]["metadata"]["labels"]
-        assert deployment["spec"]["selector"]["matchLabels"].items() <= labels.items()
-    selectors = [tuple(sorted(d["spec"]["selector"]["matchLabels"].items())) for d in deployments]
-    assert len(set(selectors)) == len(selectors)
-    (service,) = [document for document in documents if document["kind"] == "Service"]
-    chosen = [
-        d
-        for d in deployments
-        if service["spec"]["selector"].items() <= d["spec"]["template"]["metadata"]["labels"].items()
-    ]
-    assert [d["metadata"]["name"] for d in chosen] == ["night-coordinator"]
-
-
-def test_names_are_dns_labels(tmp_path: Path) -> None:
-    for document in render(tmp_path, FULL):
-        assert re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", document["metadata"]["name"])
-
-
-def test_pods_run_restricted_and_without_a_token(tmp_path: Path) -> None:
-    for pod in pods(render(tmp_path, FULL)):
-        assert pod["spec"]["automountServiceAccountToken"] is False
-        assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
-        assert pod["spec"]["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-        for container in pod["spec"]["containers"]:
-            context = container["securityContext"]
-            assert context["allowPrivilegeEscalation"] is False
-            assert context["readOnlyRootFilesystem"] is True
-            assert context["capabilities"] == {"drop": ["ALL"]}
-
-
-def settings_variables() -> set[str]:
-    names = set()
-    for name, field in Settings.model_fields.items():
-        section = field.annotation
-        inner = getattr(section, "model_fields", None)
-        names |= {f"FARM_{name}__{key}".upper() for key in inner} if inner else {f"FARM_{name}".upper()}
-    return names
-
-
-def test_every_farm_variable_is_a_setting(tmp_path: Path) -> None:
-    used = {
-        entry["name"]
-        for pod in pods(render(tmp_path, FULL))
-        for container in pod["spec"]["containers"]
-        for entry in container.get("env", [])
-        if entry["name"].startswith("FARM_")
-    }
-    assert len(used) > 10
-    assert used <= settings_variables()
-
-
-def test_no_secret_stands_in_the_manifests(tmp_path: Path) -> None:
-    for pod in pods(render(tmp_path, FULL)):
-        for container in pod["spec"]["containers"]:
-            for entry in container.get("env", []):
-                if re.search(r"KEY|SECRET|DATABASE_URL|FARM_BROKER_URL", entry["name"]):
-                    assert entry["valueFrom"]["secretKeyRef"]["name"] == "farm-secrets"
-
-
-def environment(documents: list[dict[str, Any]], deployment: str) -> dict[str, str]:
-    """The variables of a deployment that are no secrets."""
-    (found,) = [
-        d for d in documents if d["metadata"]["name"] == f"night-{deployment}" and d["kind"] == "Deployment"
-    ]
-    entries = found["spec"]["template"]["spec"]["containers"][0]["env"]
-    return {entry["name"]: entry["value"] for entry in entries if "value" in entry}
+LEAST = VALUES["least"]
+_ADDRESS = re.compile(r"night-(?:coordinator|valkey|seaweedfs)(?=:)")
 
 
 def as_read(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Settings:
@@ -178,104 +29,329 @@ def as_read(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Setti
     return load_settings()
 
 
-def test_rates_reach_the_program_as_it_reads_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    documents = render(tmp_path, SECRET | {"money": {"cardPerHour": {"8": 0.02, "24": 0.07}}})
-    money = as_read(environment(documents, "coordinator"), monkeypatch).money
-    assert (money.card_per_hour, money.currency) == ({8: Decimal("0.02"), 24: Decimal("0.07")}, "EUR")
+def test_selectors_choose_their_own_pods_and_no_others(release: Release) -> None:
+    pods = {name: pod["metadata"]["labels"] for name, pod in release.pods().items()}
+
+    def chosen(labels: dict[str, str]) -> set[str]:
+        return {name for name, found in pods.items() if labels.items() <= found.items()}
+
+    for workload in release.kind("Deployment", "StatefulSet"):
+        assert chosen(workload["spec"]["selector"]["matchLabels"]) == {workload["metadata"]["name"]}
+    for budget in release.kind("PodDisruptionBudget"):
+        assert chosen(budget["spec"]["selector"]["matchLabels"]) == {budget["metadata"]["name"]}
+    for service in release.kind("Service"):
+        name = service["metadata"]["name"]
+        expected = {n for n in pods if n.startswith("night-node-")} if name == "night-nodes" else {name}
+        assert chosen(service["spec"]["selector"]) == expected
 
 
-@pytest.mark.parametrize("deployment", ["coordinator", "ingest"])
+def test_whatever_a_pod_names_is_rendered_or_given(release: Release) -> None:
+    rendered = {(document["kind"], document["metadata"]["name"]) for document in release.documents}
+    given = {
+        ("Secret", "farm-secrets"),
+        ("PersistentVolumeClaim", "models"),
+        ("PersistentVolumeClaim", "model-cache"),
+    }
+    for _, pod in release.pods().items():
+        for volume in pod["spec"].get("volumes", ()):
+            for kind, source, key in (
+                ("Secret", "secret", "secretName"),
+                ("ConfigMap", "configMap", "name"),
+                ("PersistentVolumeClaim", "persistentVolumeClaim", "claimName"),
+            ):
+                if source in volume:
+                    assert (kind, volume[source][key]) in rendered | given
+        account = pod["spec"].get("serviceAccountName")
+        assert account is None or ("ServiceAccount", account) in rendered
+    for name, container in release.containers():
+        volumes = {volume["name"] for volume in release.pods()[name]["spec"]["volumes"]}
+        claims = [d for d in release.kind("StatefulSet") if d["metadata"]["name"] == name]
+        volumes |= {c["metadata"]["name"] for d in claims for c in d["spec"].get("volumeClaimTemplates", ())}
+        assert {mount["name"] for mount in container.get("volumeMounts", ())} <= volumes
+        for entry in container.get("env", ()):
+            if "secretKeyRef" in entry.get("valueFrom", {}):
+                assert ("Secret", entry["valueFrom"]["secretKeyRef"]["name"]) in rendered | given
+
+
+def test_every_farm_variable_is_a_setting(release: Release) -> None:
+    used = {entry["name"] for _, container in release.containers() for entry in container.get("env", ())}
+    farms = {name for name in used if name.startswith("FARM_")}
+    assert len(farms) > 10
+    assert farms <= settings_variables()
+
+
+def test_every_command_parses_in_its_program(release: Release) -> None:
+    for _, container in release.containers():
+        words = [*container["command"], *container.get("args", ())]
+        if words[0] == "sh":
+            (words,) = [line.split() for line in words[-1].splitlines() if line.startswith("farm ")]
+        # Folders that are mounted are not here.
+        parse_command([word.replace("$(POD_NAME)", "pod-0").replace("=/models", "=.") for word in words])
+
+
+def test_a_flag_of_another_program_would_be_found(cluster: Release) -> None:
+    container = cluster.container("node-rtx4090")
+
+    with pytest.raises(Exception, match="finish"):
+        parse_command([*container["command"], "run", "--farm=http://farm", "--finish=all"])
+
+
+def test_no_secret_stands_in_a_variable(release: Release) -> None:
+    for _, container in release.containers():
+        for entry in container.get("env", ()):
+            if re.search(r"KEY|SECRET|DATABASE_URL|FARM_BROKER_URL", entry["name"]):
+                assert entry["valueFrom"]["secretKeyRef"]["name"] in ("farm-secrets", "night-trial")
+
+
+def test_rates_reach_the_program_as_it_reads_them(cluster: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+    money = as_read(cluster.plain_environment("coordinator"), monkeypatch).money
+    assert (money.tariff_per_kwh, money.currency) == (Decimal("0.25"), "EUR")
+    assert (money.card_per_hour, money.rent_per_hour) == (
+        {8: Decimal("0.01"), 24: Decimal("0.06")},
+        {24: Decimal("0.4")},
+    )
+
+
+@pytest.mark.parametrize("part", ["coordinator", "ingest"])
 def test_every_time_of_the_farm_can_be_set(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deployment: str
+    renderer: Renderer, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
     fifth = {name: value / 5 for name, value in Timing().model_dump().items()}
-    documents = render(
-        tmp_path, SECRET | {"settings": {"timing": fifth, "money": {"card_watts": {"8": 140}}}}
-    )
-    settings = as_read(environment(documents, deployment), monkeypatch)
+    more = {"money": {"card_watts": {"8": 140}}, "retention": {"details_days": 30}, "eco": False}
+    values = LEAST | {"settings": {"timing": fifth, **more}}
+    settings = as_read(renderer.render(values).plain_environment(part), monkeypatch)
     assert settings.timing == Timing(**fifth)
-    assert settings.money.card_watts == {8: 140}
+    assert (settings.money.card_watts, settings.retention.details_days, settings.eco) == ({8: 140}, 30, False)
 
 
-@pytest.mark.parametrize("deployment", ["coordinator", "ingest", "node-old"])
-def test_catalog_files_are_mounted_where_the_program_looks_for_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deployment: str
+def test_catalog_files_are_mounted_where_the_coordinator_looks_for_them(
+    cluster: Release, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    documents = render(tmp_path, FULL)
-    (files,) = [d["data"] for d in documents if d["metadata"]["name"] == "night-catalogs"]
-    assert files == FULL["catalogs"]
-    (pod,) = [
-        d["spec"]["template"]["spec"]
-        for d in documents
-        if d["kind"] == "Deployment" and d["metadata"]["name"] == f"night-{deployment}"
-    ]
-    (volume,) = [v["name"] for v in pod["volumes"] if v.get("configMap", {}).get("name") == "night-catalogs"]
-    (mount,) = [m for m in pod["containers"][0]["volumeMounts"] if m["name"] == volume]
-    settings = as_read(environment(documents, deployment), monkeypatch)
+    files = cluster.one("ConfigMap", "catalogs")["data"]
+    spec = cluster.pods()["night-coordinator"]["spec"]
+    (volume,) = [v["name"] for v in spec["volumes"] if v.get("configMap", {}).get("name") == "night-catalogs"]
+    (mount,) = [m for m in spec["containers"][0]["volumeMounts"] if m["name"] == volume]
+    settings = as_read(cluster.plain_environment("coordinator"), monkeypatch)
     assert settings.catalogs == tuple(Path(mount["mountPath"]) / name for name in sorted(files))
 
 
-def test_a_changed_catalog_starts_every_pod_again(tmp_path: Path) -> None:
-    changed = FULL | {"catalogs": {"a.yaml": "models: {}\n"}}
-    notes = [[pod["metadata"]["annotations"] for pod in pods(render(tmp_path, v))] for v in (FULL, changed)]
-    assert all(before != after for before, after in zip(*notes, strict=True))
-    assert all(note["team"] == "studio" for note in notes[0])
+def test_a_changed_catalog_starts_the_coordinator_again(cluster: Release, renderer: Renderer) -> None:
+    changed = renderer.render(VALUES["cluster"] | {"catalogs": {"mine.yaml": "models: {}\n"}})
+    templates = [found.pods()["night-coordinator"]["metadata"]["annotations"] for found in (cluster, changed)]
+    assert templates[0] != templates[1]
 
 
-def test_a_standby_lives_but_gets_no_calls(tmp_path: Path) -> None:
-    documents = render(tmp_path, SECRET | {"coordinator": {"replicas": 2}})
-    (coordinator,) = [
-        d for d in documents if d["metadata"]["name"] == "night-coordinator" and "replicas" in d["spec"]
-    ]
-    (container,) = coordinator["spec"]["template"]["spec"]["containers"]
-    assert coordinator["spec"]["replicas"] == 2
-    # The one says that it leads, the other that the process runs.
+def test_a_standby_lives_but_gets_no_calls_and_stands_elsewhere(cluster: Release) -> None:
+    deployment = cluster.one("Deployment", "coordinator")
+    container = cluster.container("coordinator")
+    assert deployment["spec"]["replicas"] == 2
+    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
     assert container["readinessProbe"]["httpGet"]["path"] == "/healthz"
     assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
     answered = {route.path for route in farm_routes.router.routes if isinstance(route, APIRoute)}
     assert {"/healthz", "/livez"} <= answered
+    (spread,) = deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert spread["topologyKey"] == "kubernetes.io/hostname"
+    # Two with one name would both think that they were the one that led.
+    assert "FARM_INSTANCE" not in cluster.plain_environment("coordinator")
 
 
-def test_a_pool_is_one_gpu_a_pod_of_its_class(tmp_path: Path) -> None:
-    documents = render(tmp_path, FULL)
-    (old,) = [d for d in documents if d["metadata"]["name"] == "night-node-old"]
-    (container,) = old["spec"]["template"]["spec"]["containers"]
-    assert old["spec"]["replicas"] == 3
+def test_one_coordinator_goes_on_under_its_name(renderer: Renderer) -> None:
+    assert renderer.render(LEAST).plain_environment("coordinator")["FARM_INSTANCE"] == "night-coordinator"
+
+
+def test_a_pool_is_one_gpu_a_pod_of_its_class_and_cuda_version(cluster: Release) -> None:
+    old = cluster.one("StatefulSet", "node-gtx1070")
+    container = cluster.container("node-gtx1070")
+    assert old["spec"]["replicas"] == 4
     assert old["spec"]["template"]["metadata"]["labels"]["shotfarm/vram-class"] == "8"
     assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
-    assert container["args"].count("--lane=night") == 1
-    assert "--models=/models" in container["args"]
+    assert container["image"].endswith("-cu126")
+    assert cluster.container("node-rtx4090")["image"].endswith("-cu130")
+    assert {"--lane=public", "--lane=studio", "--model-disk=80"} <= set(container["args"])
+    (claim,) = old["spec"]["volumeClaimTemplates"]
+    assert claim["spec"]["resources"]["requests"]["storage"] == "82Gi"
 
 
-def test_a_pool_says_whose_its_cards_are_and_who_pays(tmp_path: Path) -> None:
-    documents = {document["metadata"]["name"]: document for document in render(tmp_path, FULL)}
-
-    def arguments(pool: str) -> list[str]:
-        (container,) = documents[f"night-node-{pool}"]["spec"]["template"]["spec"]["containers"]
-        return list(container["args"])
-
-    assert {"--owner=Ann: studio", "--terms=rented"} <= set(arguments("old"))
-    assert {"--owner=farm", "--terms=owned"} <= set(arguments("large"))
+def test_a_node_without_a_gpu_asks_for_none_and_simulates_its_card(trial: Release) -> None:
+    container = trial.container("node-cpu")
+    assert "limits" not in container["resources"]
+    assert "--card=/etc/shotfarm/card.yaml" in container["args"]
+    card = yaml.safe_load(trial.one("ConfigMap", "node-cpu")["data"]["card.yaml"])
+    assert card == VALUES["trial"]["pools"]["cpu"]["card"]
 
 
-def test_every_node_flag_exists_in_the_program(tmp_path: Path) -> None:
-    import typer
-
-    from gpu_node.cli import app
-
-    run = typer.main.get_command(app).commands["run"]  # type: ignore[attr-defined]
-    known = {option for parameter in run.params for option in parameter.opts}
-    for pod in pods(render(tmp_path, FULL)):
-        for container in pod["spec"]["containers"]:
-            flags = {
-                argument.split("=")[0] for argument in container.get("args", []) if argument.startswith("--")
-            }
-            assert flags <= known
+def test_a_pool_says_whose_its_cards_are_and_who_pays(cluster: Release) -> None:
+    assert {"--owner=studio", "--terms=owned"} <= set(cluster.container("node-rtx4090")["args"])
+    assert {"--owner=farm", "--terms=rented"} <= set(cluster.container("node-cloud")["args"])
 
 
-def test_the_dashboards_travel_whole(tmp_path: Path) -> None:
-    (config_map,) = [d for d in render(tmp_path, SECRET) if d["kind"] == "ConfigMap"]
-    assert config_map["metadata"]["labels"]["grafana_dashboard"] == "1"
-    assert config_map["data"] == {
-        file.name: file.read_text() for file in (CHART / "dashboards").glob("*.json")
+def test_a_node_has_longer_to_end_than_its_longest_pass_takes(cluster: Release) -> None:
+    for name in ("node-gtx1070", "node-rtx4090", "node-cloud"):
+        spec = cluster.pods()[f"night-{name}"]["spec"]
+        (last,) = [a for a in spec["containers"][0]["args"] if a.startswith("--last-pass=")]
+        seconds = int(last.partition("=")[2])
+        assert seconds >= Timing().hard_limit_s
+        assert spec["terminationGracePeriodSeconds"] > seconds + 15
+
+
+def test_a_scaled_pool_follows_all_shots_of_its_lanes_and_classes_that_wait_or_run(cluster: Release) -> None:
+    scaled = {one["metadata"]["name"]: one["spec"] for one in cluster.kind("ScaledObject")}
+    assert scaled.keys() == {"night-node-rtx4090", "night-node-cloud"}
+    spec = scaled["night-node-rtx4090"]
+    assert "replicas" not in cluster.one("StatefulSet", "node-rtx4090")["spec"]
+    assert spec["scaleTargetRef"] == {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "name": "night-node-rtx4090",
     }
+    (trigger,) = spec["triggers"]
+    # The pool of 8 GB takes what is smaller.
+    query = 'sum(farm_demand_shots{lane=~"public", vram_class=~"12|16|24"})'
+    assert trigger["metadata"]["query"] == query
+    assert trigger["metadata"]["activationThreshold"] == "0"
+    assert trigger["metadata"]["ignoreNullValues"] == "false"
+    (other,) = scaled["night-node-cloud"]["triggers"]
+    assert other["metadata"]["query"] == 'sum(farm_demand_shots{lane=~"studio", vram_class=~"24"})'
+
+
+def test_pools_together_take_every_class_up_to_the_largest_once(renderer: Renderer) -> None:
+    pools = {f"of{size}": {"vramClass": size, "scaling": {"max": 2}} for size in (8, 16, 32)}
+    release = renderer.render(LEAST | {"pools": pools, "keda": {"prometheusUrl": "http://prometheus"}})
+    queries = [one["spec"]["triggers"][0]["metadata"]["query"] for one in release.kind("ScaledObject")]
+    found = [int(size) for q in queries for size in re.findall(r'vram_class=~"([0-9|]+)"', q)[0].split("|")]
+    assert sorted(found) == list(VRAM_CLASSES)
+
+
+def test_prometheus_scrapes_with_the_key_for_metrics_and_nothing_else(cluster: Release) -> None:
+    (monitor,) = cluster.kind("ServiceMonitor")
+    (endpoint,) = monitor["spec"]["endpoints"]
+    assert endpoint["authorization"]["credentials"] == {"name": "farm-metrics", "key": "metrics-key"}
+    service = cluster.one("Service", "coordinator")
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
+    assert endpoint["path"] in {
+        route.path for route in farm_routes.router.routes if isinstance(route, APIRoute)
+    }
+
+
+def test_rules_and_dashboards_travel_whole(cluster: Release) -> None:
+    (rules,) = cluster.kind("PrometheusRule")
+    assert rules["spec"] == yaml.safe_load((CHART / "rules" / "shotfarm.yaml").read_text())
+    boards = cluster.one("ConfigMap", "dashboards")
+    assert boards["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert boards["data"] == {file.name: file.read_text() for file in (CHART / "dashboards").glob("*.json")}
+
+
+def test_people_come_by_tls_and_to_the_service(cluster: Release, renderer: Renderer) -> None:
+    (ingress,) = cluster.kind("Ingress")
+    assert ingress["spec"]["tls"] == [{"hosts": ["farm.example"], "secretName": "farm-tls"}]
+    (path,) = ingress["spec"]["rules"][0]["http"]["paths"]
+    assert path["backend"] == {"service": {"name": "night-coordinator", "port": {"name": "http"}}}
+    (route,) = renderer.render(VALUES["gateway"]).kind("HTTPRoute")
+    assert route["spec"]["rules"][0]["backendRefs"] == [{"name": "night-coordinator", "port": 8080}]
+    for found in (cluster, renderer.render(VALUES["gateway"])):
+        assert found.plain_environment("coordinator")["FARM_PUBLIC_URL"] == "https://farm.example"
+        # Ingest does not leave the cluster to come in again.
+        assert found.plain_environment("ingest")["FARM_PUBLIC_URL"] == "http://night-coordinator:8080"
+
+
+def policies_of(release: Release, pod: str) -> list[Document]:
+    labels = release.pods()[f"night-{pod}"]["metadata"]["labels"]
+    chosen = release.kind("NetworkPolicy")
+    return [p["spec"] for p in chosen if p["spec"]["podSelector"]["matchLabels"].items() <= labels.items()]
+
+
+def outward(release: Release, pod: str) -> set[int]:
+    """Ports on which a pod may call somebody, without names."""
+    rules = [rule for policy in policies_of(release, pod) for rule in policy.get("egress", ())]
+    return {port["port"] for rule in rules for port in rule["ports"]} - {53}
+
+
+def test_nothing_is_let_in_or_out_that_is_not_needed(cluster: Release) -> None:
+    for pod in cluster.pods():
+        assert any(
+            policy["policyTypes"] == ["Ingress", "Egress"] and "ingress" not in policy
+            for policy in policies_of(cluster, pod.removeprefix("night-"))
+        )
+    assert outward(cluster, "coordinator") == {5432, 6379, 443}
+    assert outward(cluster, "ingest") == {8080, 6379, 443}
+    assert outward(cluster, "node-gtx1070") == {8080, 6379, 443}
+    assert outward(cluster, "migration") == {5432}
+    assert outward(cluster, "test") == {8080}
+
+
+def test_only_the_named_reach_the_api_and_nobody_a_node(cluster: Release) -> None:
+    assert not any(
+        rule for policy in policies_of(cluster, "node-cloud") for rule in policy.get("ingress", ())
+    )
+    (rule,) = [rule for policy in policies_of(cluster, "coordinator") for rule in policy.get("ingress", ())]
+    named = [peer["namespaceSelector"] for peer in rule["from"] if "namespaceSelector" in peer]
+    names = [selector["matchLabels"]["kubernetes.io/metadata.name"] for selector in named]
+    assert names == ["ingress-nginx", "monitoring"]
+    # An empty list would let everybody in.
+    assert len(rule["from"]) == 3
+
+
+def test_the_database_is_called_at_its_addresses_alone(cluster: Release) -> None:
+    rules = [rule for policy in policies_of(cluster, "migration") for rule in policy["egress"]]
+    (rule,) = [rule for rule in rules if {"port": 5432, "protocol": "TCP"} in rule["ports"]]
+    assert [ip_network(peer["ipBlock"]["cidr"]).num_addresses for peer in rule["to"]] == [256]
+
+
+def test_a_trial_calls_nobody_outside_and_its_servers_call_nobody(trial: Release) -> None:
+    for name in trial.pods():
+        pod = name.removeprefix("night-")
+        rules = [r for policy in policies_of(trial, pod) for r in policy.get("egress", ()) if "to" not in r]
+        assert all(port["port"] == 53 for rule in rules for port in rule["ports"])
+        assert outward(trial, pod) <= {8080, 6379, 8333}
+    assert outward(trial, "seaweedfs") == outward(trial, "valkey") == set()
+
+
+def test_every_address_inside_is_a_service(release: Release) -> None:
+    services = {service["metadata"]["name"] for service in release.kind("Service")}
+    assert set(_ADDRESS.findall(yaml.safe_dump(release.documents))) <= services
+
+
+def test_a_migration_runs_before_the_new_version_and_a_test_when_asked(
+    cluster: Release, trial: Release
+) -> None:
+    (job,) = cluster.kind("Job")
+    assert job["metadata"]["annotations"][HOOK] == "pre-install,pre-upgrade"
+    # It runs before the chart's ServiceAccount is there.
+    assert "serviceAccountName" not in job["spec"]["template"]["spec"]
+    # SQLite's one user is the coordinator, which migrates it itself.
+    assert trial.kind("Job") == []
+    (pod,) = cluster.kind("Pod")
+    assert pod["metadata"]["annotations"][HOOK] == "test"
+
+
+def test_the_notes_say_how_to_reach_this_farm(release: Release) -> None:
+    assert "port-forward svc/night-coordinator 8080" in release.notes
+    for line in release.notes.splitlines():
+        if line.strip().startswith("farm "):
+            parse_command(line.split())
+    exported = set(re.findall(r"export (\w+)=", release.notes))
+    assert exported <= settings_variables()
+
+
+def test_metrics_named_in_the_chart_are_told_by_the_farm(cluster: Release) -> None:
+    reference = Path("docs/reference/metrics.md").read_text()
+    named: set[str] = set()
+    for document in cluster.kind("PrometheusRule", "ScaledObject"):
+        named |= set(re.findall(r"farm_[a-z_]+", str(document)))
+    assert {"farm_demand_shots", "farm_money_info"} <= named
+    assert [name for name in named if f"| `{name}` |" not in reference] == []
+    assert FarmCollector.__doc__
+
+
+def test_units_of_sizes_are_those_of_kubernetes(release: Release) -> None:
+    quantity = re.compile(r"[0-9]+(\.[0-9]+)?(m|Ki|Mi|Gi|Ti)?")
+    found: list[Any] = [
+        value
+        for _, container in release.containers()
+        for part in ("requests", "limits")
+        for value in container["resources"].get(part, {}).values()
+    ]
+    assert found
+    assert [value for value in found if not quantity.fullmatch(str(value))] == []

@@ -1,0 +1,156 @@
+"""What a machine without Kubernetes gets: systemd units, a Compose file, and pages with commands.
+
+The units are verified but not started by systemd, and no container was built.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import ValidationError
+from jsonschema.validators import validator_for
+
+from common.settings import Timing, load_settings
+from tests.command_words import parse_command, settings_variables
+from tests.require import require_module, require_program
+
+ROOT = Path(__file__).parents[2]
+BOX = ROOT / "docs" / "examples" / "one-box"
+UNITS = sorted(BOX.glob("*.service"))
+INSTALLED = "/opt/shotfarm/.venv/bin"
+#: Pages whose commands are checked.
+PAGES = ["add-owned-nodes", "alerts", "backup", "deploy-on-one-box", "kubernetes", "upgrade", "run-a-farm"]
+_BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+_FARM = re.compile(r"(?:^|[ '(]|/bin/)((?:farm|farm-node) [a-z][^;&|')#\n]*)", re.MULTILINE)
+
+
+def entries(unit: Path, name: str) -> list[str]:
+    return re.findall(rf"^{name}=(.*)$", unit.read_text(), re.MULTILINE)
+
+
+def start_command(unit: Path) -> list[str]:
+    """The words of `ExecStart`, as systemd fills them in for the first card."""
+    (line,) = entries(unit, "ExecStart")
+    filled = {"${FARM_URL}": "http://farm:8080", "%d": "/run/credentials", "%l": "box", "%i": "0"}
+    for word, value in filled.items():
+        line = line.replace(word, value)
+    return shlex.split(line.replace("$NODE_OPTIONS", "--lane=public --owner=studio"))
+
+
+def verified(folder: Path, changed: str = "") -> str:
+    """What `systemd-analyze` says of the units, with the programs of this checkout and a `changed` line."""
+    analyze = require_program("systemd-analyze", "apt-get install systemd")
+    for unit in UNITS:
+        text = unit.read_text().replace(INSTALLED, str(Path(sys.executable).parent))
+        (folder / unit.name.replace("@", "@0")).write_text(text.replace("[Service]", f"[Service]\n{changed}"))
+    command = [analyze, "verify", *(str(unit) for unit in sorted(folder.glob("*.service")))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return f"{done.returncode} {done.stdout}{done.stderr}".strip()
+
+
+def test_systemd_understands_every_line(tmp_path: Path) -> None:
+    assert len(UNITS) == 3
+    assert verified(tmp_path) == "0"
+
+
+def test_a_line_that_systemd_does_not_know_would_be_found(tmp_path: Path) -> None:
+    assert "Restrat" in verified(tmp_path, "Restrat=always")
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_what_a_unit_starts_and_sets_is_known_to_the_program(unit: Path) -> None:
+    parse_command(start_command(unit))
+    given = {name for line in entries(unit, "Environment") for name in re.findall(r"(\w+)=", line)}
+    assert {name for name in given if name.startswith("FARM_")} <= settings_variables()
+    assert entries(unit, "User") == ["shotfarm"]
+    assert entries(unit, "NoNewPrivileges") == ["yes"]
+
+
+def test_a_node_has_longer_to_end_than_its_longest_pass_takes() -> None:
+    (unit,) = [unit for unit in UNITS if "node" in unit.name]
+    (last,) = [word.partition("=")[2] for word in start_command(unit) if word.startswith("--last-pass")]
+    (stop,) = entries(unit, "TimeoutStopSec")
+    assert Timing().hard_limit_s <= float(last) < float(stop) - 15
+    assert entries(unit, "KillMode") == ["mixed"]
+
+
+def test_the_settings_are_read_without_a_complaint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPERATOR", "NODE", "INGEST", "TICKET"):
+        monkeypatch.setenv(f"FARM_KEYS__{name}", "secret")
+    settings = load_settings(BOX / "farm.yaml")
+    (state,) = {line for unit in UNITS for line in entries(unit, "StateDirectory")}
+    assert settings.home == Path("/var/lib") / state
+    assert settings.storage.url == f"file:{settings.home / 'pictures'}"
+
+
+def compose() -> Any:
+    return yaml.safe_load((BOX / "docker-compose.yaml").read_text())
+
+
+def compose_schema() -> Any:
+    package = require_module("check_jsonschema", "pip install check-jsonschema")
+    folder = Path(str(package.__file__)).parent / "builtin_schemas" / "vendor"
+    return yaml.safe_load((folder / "compose-spec.json").read_text())
+
+
+def test_the_compose_file_has_the_schema_of_compose() -> None:
+    schema = compose_schema()
+    validator = validator_for(schema)(schema)
+    validator.validate(compose())
+    wrong = compose()
+    wrong["services"]["node"]["comand"] = ["run"]
+    with pytest.raises(ValidationError, match="comand"):
+        validator.validate(wrong)
+
+
+def test_what_containers_start_mount_and_set_is_known() -> None:
+    file = compose()
+    given = {name for service in file["services"].values() for name in service.get("environment", {})}
+    assert {name for name in given if name.startswith("FARM_")} <= settings_variables()
+    for name, service in file["services"].items():
+        entry = ["farm-node"] if name == "node" else []
+        parse_command([*entry, *service["command"]])
+        volumes = {volume.partition(":")[0] for volume in service.get("volumes", ())}
+        assert volumes <= file["volumes"].keys()
+        assert (BOX / service["build"]["context"] / service["build"]["dockerfile"]).exists()
+        assert service["read_only"]
+        assert service["cap_drop"] == ["ALL"]
+
+
+def commands(page: str) -> Iterator[str]:
+    """Every call of the farm's programs on a page."""
+    for language, block in _BLOCK.findall((ROOT / "docs" / "how-to" / f"{page}.md").read_text()):
+        if not language:
+            yield from (found.strip() for found in _FARM.findall(re.sub(r" #.*", "", block)))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_on_a_page_is_one_that_the_program_takes(page: str) -> None:
+    for command in commands(page):
+        parse_command(shlex.split(command))
+
+
+def test_the_pages_have_commands() -> None:
+    found = [command for page in PAGES for command in commands(page)]
+    assert len(found) > 20
+    assert "farm restore ledger-monday.sqlite" in found
+    assert any(command.startswith("farm-node doctor") for command in found)
+
+
+def test_a_file_that_a_page_names_is_in_the_checkout() -> None:
+    named = {
+        name
+        for page in PAGES
+        for name in re.findall(r"(?:/opt/shotfarm/|\b(?=helm/|docs/examples))((?:helm|docs)/[\w./@-]*\w)",
+                               (ROOT / "docs" / "how-to" / f"{page}.md").read_text())
+    }  # fmt: skip
+    assert len(named) > 5
+    assert [name for name in named if not (ROOT / name).exists()] == []
