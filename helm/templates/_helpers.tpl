@@ -89,7 +89,7 @@ image: {{ printf "%s:%s" .Values.image.coordinator (.Values.image.tag | default 
 {{- range $section, $entries := .Values.settings }}
 {{- if kindIs "map" $entries }}
 {{- range $name, $value := $entries }}
-- {name: FARM_{{ upper $section }}__{{ upper $name }}, value: {{ toJson $value | quote }}}
+- {name: FARM_{{ upper $section }}__{{ upper $name }}, value: {{ ternary $value (toJson $value) (kindIs "string" $value) | quote }}}
 {{- end }}
 {{- else }}
 - {name: FARM_{{ upper $section }}, value: {{ toJson $entries | quote }}}

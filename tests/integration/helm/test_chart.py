@@ -117,10 +117,12 @@ def test_every_time_of_the_farm_can_be_set(
     renderer: Renderer, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
     fifth = {name: value / 5 for name, value in Timing().model_dump().items()}
-    more = {"money": {"card_watts": {"8": 140}}, "retention": {"details_days": 30}, "eco": False}
+    money = {"card_watts": {"8": 140}, "time_zone": "Europe/Berlin", "traffic_per_gb": 0.01}
+    more = {"money": money, "retention": {"details_days": 30}, "eco": False}
     values = LEAST | {"settings": {"timing": fifth, **more}}
     settings = as_read(renderer.render(values).plain_environment(part), monkeypatch)
     assert settings.timing == Timing(**fifth)
+    assert (settings.money.time_zone, settings.money.traffic_per_gb) == ("Europe/Berlin", Decimal("0.01"))
     assert (settings.money.card_watts, settings.retention.details_days, settings.eco) == ({8: 140}, 30, False)
 
 
