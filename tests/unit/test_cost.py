@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from common.cost import Cost, attempt_cost, estimated_joules, idle_cost
 from common.nodes import Terms
-from common.settings import Money
+from common.settings import CardPrice, Money, NodeMoney, Tariff
 
 RATES = Money(
     tariff_per_kwh=Decimal("0.30"),
@@ -87,3 +89,67 @@ def test_prices_are_exact_and_add_up_to_the_digit() -> None:
     hour = cost("rented", seconds=3600.0).farm
     assert hour == Decimal("0.22")
     assert sum(hour for _ in range(1_000_000)) == 220_000
+
+
+BERLIN = Money(
+    tariff_per_kwh=Decimal("0.4"),
+    tariffs=(Tariff(from_hour=22, to_hour=6, per_kwh=Decimal("0.1")),),
+    time_zone="Europe/Berlin",
+)
+
+
+@pytest.mark.parametrize(
+    ("utc", "price"),
+    [
+        ("2026-01-15T20:59:59", "0.4"),
+        ("2026-01-15T21:00:00", "0.1"),  # 22:00 in winter
+        ("2026-07-15T19:59:59", "0.4"),
+        ("2026-07-15T20:00:00", "0.1"),  # 22:00 in summer
+        ("2026-01-16T04:59:59", "0.1"),
+        ("2026-01-16T05:00:00", "0.4"),
+    ],
+)
+def test_electricity_has_the_price_of_the_hour_where_the_farm_is(utc: str, price: str) -> None:
+    at = datetime.fromisoformat(utc).replace(tzinfo=UTC).timestamp()
+    assert BERLIN.tariff(at) == Decimal(price)
+
+
+def test_work_to_come_is_reckoned_with_the_mean_of_a_day() -> None:
+    assert BERLIN.tariff() == (8 * Decimal("0.1") + 16 * Decimal("0.4")) / 24
+    assert RATES.tariff() == RATES.tariff(1e9) == Decimal("0.30")
+
+
+def test_a_card_costs_what_it_loses_in_its_life() -> None:
+    bought = CardPrice(price=Decimal(1600), resale=Decimal(600), life_hours=20_000)
+    rates = RATES.model_copy(update={"card_prices": {24: bought}})
+    assert rates.card_hour(24) == Decimal("0.05")
+    assert rates.card_hour(8) == Decimal("0.01")
+
+
+def test_a_node_may_have_rates_of_its_own() -> None:
+    own = NodeMoney(tariff_per_kwh=Decimal("0.1"), host_watts=0, per_hour=Decimal(1))
+    rates = BERLIN.model_copy(update={"nodes": {"attic": own}})
+    attic = rates.of_node("attic")
+    assert (attic.tariff(0), attic.host_watts, attic.card_hour(24)) == (Decimal("0.1"), 0, 1)
+    assert rates.of_node("cellar") is rates
+
+
+def test_an_image_costs_its_place_in_the_store_and_its_delivery() -> None:
+    rates = Money(storage_per_gb_month=Decimal("0.02"), storage_months=10, traffic_per_gb=Decimal("0.1"))
+    assert rates.keeping(5 * 10**6) == Decimal("0.0015")
+    assert Money().keeping(10**9) == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"time_zone": "Berlin"}, "unknown time zone `Berlin`"),
+        (
+            {"card_prices": {8: {"price": 1, "resale": 2, "life_hours": 1}}},
+            "`resale` must not exceed `price`",
+        ),
+    ],
+)
+def test_prices_that_make_no_sense_are_refused(given: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Money.model_validate(given)
