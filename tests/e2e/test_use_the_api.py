@@ -53,7 +53,7 @@ def test_the_page_leads_to_images(house: Farmhouse, key: str) -> None:
         assert picture.size == (128, 128)
     assert '"says":"it works"' in done.stdout
     assert '"axes":{"colour":"red"}' in done.stdout
-    assert '"detail":"manifest:1:10: version: ' in done.stdout
+    assert '"path":"version","line":1,"column":10}' in done.stdout
 
 
 def test_openais_client_gets_images(house: Farmhouse, key: str) -> None:

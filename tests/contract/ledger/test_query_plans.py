@@ -18,7 +18,7 @@ from tests.contract.ledger.plans import counted_steps, walked_tables
 
 #: They grow with every shot; nodes, jobs and groups are few.
 GROWING = {"shots", "wants", "attempts", "batches", "images", "events", "removals", "deleted_images"}
-GROWING |= {"embedded_texts"}
+GROWING |= {"idempotency_keys", "embedded_texts"}
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from coordinator.http.description import described
 from coordinator.http.openapi import operations
 from coordinator.ledger import Act
 from tests.farm import MANIFEST, QUICK, RunningFarm, ScriptedNode, drawn, running_farm
-from tests.integration.api.sides import Side, side
+from tests.integration.api.sides import side, store
 from tests.servers import ValkeyServer
 
 DOCUMENT = {f"{method} {path}": told for method, path, told in operations(make_routes().openapi())}
@@ -59,15 +59,9 @@ class Stage:
 
     def job(self) -> str:
         manifest = MANIFEST.replace("} mug", f"}} mug {self.fresh()}")
+        manifest = manifest.replace('-{seed}"', '-{seed}", sizes: [{name: thumb, size: 64x64}]')
         answer = self.callers["operator"].post("/v1/jobs", json={"manifest": manifest})
         return str(answer.raise_for_status().json()["id"])
-
-    def worked(self) -> Side:
-        """A job with stored and failed shots."""
-        number = self.fresh()
-        return side(
-            self.farm, "ana", "public", f"worker-{number}", MANIFEST.replace("} mug", f"}} jug {number}")
-        )
 
     def node(self) -> ScriptedNode:
         self.nodes.append(ScriptedNode(self.farm, name=f"node-{self.fresh()}"))
@@ -95,17 +89,22 @@ def of_job(stage: Stage) -> Names:
     return {examples.JOB: stage.job()}
 
 
-def of_worked(stage: Stage) -> Names:
-    done = stage.worked()
-    return {examples.JOB: done.job, examples.SHOT: done.shots[0], examples.SHA256: done.sha256}
+def of_stored(stage: Stage) -> Names:
+    job, node = stage.job(), stage.node()
+    lease = node.lease()
+    report = node.deliver(lease, lease.shots[0])
+    store(stage.farm, lease.shots[0], report)
+    node.close(lease)
+    return {examples.JOB: job, examples.SHOT: lease.shots[0].id, examples.SHA256: report.sha256}
 
 
 def of_failed(stage: Stage) -> Names:
-    return {examples.SHOT: stage.worked().shots[3]}
+    manifest = MANIFEST.replace("} mug", "} jug")
+    return {examples.SHOT: side(stage.farm, "ana", "public", "worker", manifest).shots[3]}
 
 
 def of_over(stage: Stage) -> Names:
-    names = of_worked(stage)
+    names = of_stored(stage)
     stage.callers["operator"].post(f"/v1/jobs/{names[examples.JOB]}/cancel").raise_for_status()
     return names
 
@@ -188,13 +187,13 @@ NEEDS: dict[str, Callable[[Stage], Names]] = {
     **dict.fromkeys(("GET /v1/models/files/{sha256}",), of_model_file),
     "DELETE /v1/models/{name}": of_added,
     "GET /v1/images/{job_id}": lambda stage: {examples.JOB: ordered(stage)},
-    "GET /v1/jobs/{job_id}/shots/{position}/exports/{export}": of_worked,
+    "GET /v1/jobs/{job_id}/shots/{position}/exports/{export}": of_stored,
     "POST /v1/jobs/{job_id}/delete": of_over,
-    "POST /v1/shots/stored": of_worked,
+    "POST /v1/shots/stored": of_stored,
     "POST /v1/shots/{shot_id}/accept": of_failed,
-    "POST /v1/shots/{shot_id}/reject": of_worked,
-    "POST /v1/shots/{shot_id}/delete": of_worked,
-    "POST /v1/images/{sha256}/delete": of_worked,
+    "POST /v1/shots/{shot_id}/reject": of_stored,
+    "POST /v1/shots/{shot_id}/delete": of_stored,
+    "POST /v1/images/{sha256}/delete": of_stored,
     "POST /v1/nodes/{node_id}/resume": of_node("pause"),
     "POST /v1/nodes/{node_id}/forgive": of_node("quarantine"),
     "POST /v1/keys": of_new_key,
