@@ -1,7 +1,5 @@
-"""Images for clients of AUTOMATIC1111's web UI: POST /sdapi/v1/txt2img, and what else they ask.
-
-https://github.com/AUTOMATIC1111/stable-diffusion-webui/wiki/API
-"""
+"""Images for clients of AUTOMATIC1111's web UI: POST /sdapi/v1/txt2img, and what else they ask."""
+# https://github.com/AUTOMATIC1111/stable-diffusion-webui/wiki/API
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
-"""Images for clients of OpenAI's API: POST /v1/images/generations.
-
-https://platform.openai.com/docs/api-reference/images/create
-"""
+"""Images for clients of OpenAI's API: POST /v1/images/generations."""
+# https://platform.openai.com/docs/api-reference/images/create
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from tests.scrape import refusals
 def test_every_mistake_is_answered_with_one_json_sentence(
     quiet_farm: RunningFarm, quiet_operator: httpx.Client
 ):
-    with refusals(quiet_farm, unknown=2, method=1, unreadable=4):
+    with refusals(quiet_farm, unknown=2, method=1, unreadable=3, invalid=1):
         refused(quiet_operator.get("/v1/nothing"), 404)
         refused(quiet_operator.get("/v1/jobs/none"), 404)
         refused(quiet_operator.delete("/v1/jobs"), 405)
