@@ -135,6 +135,14 @@ class IssuedKey(KeyView):
     key: str
 
 
+class SignInLink(Message):
+    """POST /v1/sign-in-links: an address that signs a browser in once, with the key of the call."""
+
+    url: str
+    #: Seconds for which it can be used; 0 if the farm has no keys and needs no sign-in.
+    valid_s: float
+
+
 class Ping(Message):
     """GET /v1/ping."""
 

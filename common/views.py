@@ -224,11 +224,9 @@ class FailureView(Message):
     shots: int
 
 
-class JobView(JobSummary):
-    """GET /v1/jobs/{id}."""
+class JobProgress(JobSummary):
+    """A job as it advances."""
 
-    #: Running shots by node name.
-    running: dict[str, int]
     #: Average of the last minutes in which images were stored.
     images_per_minute: float
     #: Estimated seconds until the last image, including what is rendered before it for other jobs; None if
@@ -236,6 +234,13 @@ class JobView(JobSummary):
     eta_s: float | None
     cost: float
     currency: str
+
+
+class JobView(JobProgress):
+    """GET /v1/jobs/{id}."""
+
+    #: Running shots by node name.
+    running: dict[str, int]
     failures: tuple[FailureView, ...] = ()
     #: None if it was submitted without one.
     estimate: EstimateView | None = None

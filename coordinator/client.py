@@ -9,7 +9,16 @@ from urllib.parse import quote, urlencode
 from common.bill import Bill, Thanks
 from common.catalog import Catalog, ServedCatalog, build_catalog
 from common.farmhttp import FarmHttp
-from common.key_messages import AuditEntry, AuditPage, IssuedKey, KeyLimits, KeyView, NewKey, Rotation
+from common.key_messages import (
+    AuditEntry,
+    AuditPage,
+    IssuedKey,
+    KeyLimits,
+    KeyView,
+    NewKey,
+    Rotation,
+    SignInLink,
+)
 from common.views import (
     AcceptedShot,
     BacklogView,
@@ -145,6 +154,10 @@ class FarmClient(FarmHttp):
     def whoami(self) -> KeyView:
         """What the key of this client allows."""
         return self.get(KeyView, "/v1/key")
+
+    def sign_in_link(self) -> SignInLink:
+        """An address of the web page that signs a browser in with the key of this client, once."""
+        return self.post(SignInLink, "/v1/sign-in-links")
 
     def created_keys(self) -> list[KeyView]:
         return self.get(list[KeyView], "/v1/keys")

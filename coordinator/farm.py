@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from common.celeryapp import Publisher
 from common.errors import Conflict, Gone, Invalid, NotFound, Unavailable
 from common.fit import peak_bytes, plain_shot
-from common.key_messages import IssuedKey, KeyLimits, KeyView, NewKey, Rotation
+from common.key_messages import IssuedKey, KeyLimits, KeyView, NewKey, Rotation, SignInLink
 from common.keys import key_digest, new_key
 from common.manifest.parse import parse_manifest
 from common.messages import (
@@ -73,10 +73,11 @@ from coordinator.calls.traffic import Traffic
 from coordinator.embeddings import SharedEmbeddings
 from coordinator.explain.wording import misfits
 from coordinator.farm_catalog import FarmCatalog
-from coordinator.keyring import Keyring, settings_view
+from coordinator.keyring import Keyring, offered_key, settings_view
 from coordinator.ledger import Act, Ledger, Repeatable, Reported, StoredKey
 from coordinator.metrics import FarmCollector
 from coordinator.pictures.exporting import exported_file, stored_export
+from coordinator.sign_in_links import SignInLinks
 from coordinator.submission.plan import REFERENCE_STATIONS, Draft, PlanReport, make_plan, station_of
 from coordinator.submission.submit import submit_manifest
 from coordinator.submission.tokens import Tokenizers
@@ -117,6 +118,7 @@ class Farm:
     look_ahead: LookAhead
     #: What else it does by itself.
     loops: tuple[Loop, ...]
+    sign_in_links: SignInLinks = field(default_factory=SignInLinks)
     started_at: float = field(default_factory=time.time)
     #: Held while an entry is added to the catalog or removed.
     adding: threading.Lock = field(default_factory=threading.Lock)
@@ -343,6 +345,14 @@ class Farm:
             return settings_view(caller)
         (view,) = self.ledger.key_views(caller.key)
         return view
+
+    def sign_in_link(self, authorization: str) -> SignInLink:
+        """An address of the web page for the key of a call."""
+        page = self.settings.api_url.rstrip("/")
+        if self.keyring.is_open:
+            return SignInLink(url=f"{page}/", valid_s=0)
+        token = self.sign_in_links.issue(self.keyring.id_of(offered_key(authorization)))
+        return SignInLink(url=f"{page}/sign-in?once={token}", valid_s=self.sign_in_links.valid_s)
 
     def create_key(self, new: NewKey, act: Act) -> IssuedKey:
         """Raises Conflict if there is or was a key of this name, or if the farm needs none."""

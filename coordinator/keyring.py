@@ -98,29 +98,36 @@ class Keyring:
 
     def caller(self, authorization: str) -> Caller:
         """Who sent this `Authorization` header. Raises Unauthorised or TooMany."""
-        if self.is_open:
-            return ANYONE
-        entry = self._entry(authorization)
-        if entry.rate is not None:
-            self._take(entry.caller.name, entry.rate)
-        return entry.caller
+        return ANYONE if self.is_open else self.holder(self.id_of(offered_key(authorization)))
 
     def recheck(self, authorization: str) -> None:
         """Whether the key of a call that lasts is still valid; raises Unauthorised if not."""
         if not self.is_open:
-            self._entry(authorization)
+            self.holder(self.id_of(offered_key(authorization)), takes_call=False)
 
-    def _entry(self, authorization: str) -> _Entry:
-        digest = key_digest(_offered(authorization))
+    def id_of(self, key: str) -> str:
+        """The ID of a key (`common.keys.key_id`). Raises Unauthorised for an unknown one."""
+        digest = key_digest(key.strip())
         entry = self._entries.get(key_id(digest))
         if entry is None or not hmac.compare_digest(entry.digest, digest):
             raise Unauthorised(
                 "unknown key: compare it with the one that `farm keys create` printed, with `keys` in the "
                 "settings of the farm, or with the files in the `keys` folder of its home"
             )
+        return key_id(digest)
+
+    def holder(self, id_: str, *, takes_call: bool = True) -> Caller:
+        """Who holds the key with this ID; takes a call of its rate. Raises Unauthorised or TooMany."""
+        if self.is_open:
+            return ANYONE
+        entry = self._entries.get(id_)
+        if entry is None:
+            raise Unauthorised("the key of this session is no longer in use: sign in with another one")
         if entry.ends_at <= self.clock():
             raise Unauthorised(f"key {entry.caller.name} {entry.ending}")
-        return entry
+        if entry.rate is not None and takes_call:
+            self._take(entry.caller.name, entry.rate)
+        return entry.caller
 
     def _take(self, name: str, rate: str) -> None:
         amount, period = allowance(rate, RATE_PERIODS)
@@ -132,7 +139,7 @@ class Keyring:
             raise TooMany(f"key {name} allows {amount} calls per {period}: call again later", wait_s)
 
 
-def _offered(authorization: str) -> str:
+def offered_key(authorization: str) -> str:
     """The key in an `Authorization` header: `Bearer KEY`, or the password of `Basic`. Raises Unauthorised."""
     scheme, _, credentials = authorization.partition(" ")
     offered = credentials.strip() if scheme.lower() == "bearer" else ""

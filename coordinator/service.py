@@ -55,6 +55,7 @@ from coordinator.models.entry_files import EntryFiles, inversion_misfit, upscale
 from coordinator.models.lora_files import LocalHeaders, LoraFiles, StoredHeaders
 from coordinator.scheduling.placing import placing
 from coordinator.submission.tokens import Tokenizers
+from coordinator.web.app import with_pages
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 #: Beats are committed this many times in a heartbeat's interval.
@@ -319,7 +320,7 @@ class FarmServer(WebServer):
     """The HTTP server of a farm; it ends when another coordinator leads."""
 
     def __init__(self, farm: Farm) -> None:
-        super().__init__(make_app(farm))
+        super().__init__(make_app(farm, lambda api: with_pages(farm, api)))
         self._held = (farm.claims, farm.orders, farm.watches, farm.event_streams)
         self.replaced: Replaced | None = None
         farm.ledger.on_replaced(self._end)

@@ -101,6 +101,7 @@ _VIEWS: dict[str, type[BaseModel]] = {
     "/v1/explain/[^/]+": views.Explanation,
     "/v1/nodes/[^/]+/[a-z]+": views.NodeView,
     "/v1/key": key_messages.KeyView,
+    "/v1/sign-in-links": key_messages.SignInLink,
     "/v1/audit.*": key_messages.AuditPage,
     "/v1/keys/[^/]+/(limits|revoke)": key_messages.KeyView,
     "/v1/keys(/[^/]+/rotate)?": key_messages.IssuedKey,

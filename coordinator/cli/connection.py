@@ -8,8 +8,6 @@ from pydantic import SecretStr
 
 from common.errors import Unavailable
 from common.settings import Settings, load_settings
-from common.states import IN_SERVICE
-from common.views import NodeView
 from coordinator.cli.person import default_owner
 from coordinator.client import FarmClient
 from coordinator.embedded.home import Home
@@ -55,8 +53,3 @@ def owner_to_send(client: FarmClient, given: str | None) -> str | None:
 def _key(settings: Settings) -> SecretStr | None:
     """The key with which commands call."""
     return settings.key or settings.keys.operator
-
-
-def in_service(node: NodeView) -> bool:
-    """Returns whether the node accepts work now, or will after finishing its current work."""
-    return node.state in IN_SERVICE

@@ -9,9 +9,12 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from common.errors import FarmError
 from common.settings import Settings, load_settings
 from coordinator.cli import options
+from coordinator.cli.connection import client_of, connect
 from coordinator.cli.show import out, print_json, table, whisper
+from coordinator.embedded.addresses import local_url
 from coordinator.embedded.control import start_farm, stop_farm, supervisor_command
 from coordinator.embedded.home import Home
 from coordinator.embedded.state import FarmState, Narrator
@@ -83,14 +86,43 @@ def components_table(state: FarmState) -> Table:
     return table("process", "state", "PID", "restarts", "address", rows=rows, right=("PID", "restarts"))
 
 
+def page_command(settings: options.SettingsFile = None, as_json: options.AsJson = False) -> None:
+    """Print an address of the web page that signs a browser in: once, within ten minutes.
+
+    The session has the rights of the key with which this command calls the farm.
+
+    Example: `farm page`
+    """
+    with connect(settings) as client:
+        link = client.sign_in_link()
+    if as_json:
+        print_json(link)
+    else:
+        out.say(link.url)
+
+
 def invitation(settings: Settings, state: FarmState) -> list[str]:
-    """Returns instructions for adding a node and for stopping this farm."""
+    """Returns the address of the web page, and instructions for adding a node and for stopping this farm."""
     key = Home(settings.home.absolute()).keys / "node"
     return [
         f"the farm is up: {state.url}",
+        page_words(settings),
         f"to add a node: farm-node run --farm {state.url} --key {_short(key)}",
         "`farm status` shows its state, `farm down` stops it",
     ]
+
+
+def page_words(settings: Settings) -> str:
+    """Returns how to open the web page of the farm of this home."""
+    in_force = load_settings(Home(settings.home.absolute()).settings)
+    try:
+        # What stands before the farm for others may not be there yet.
+        with client_of(in_force.model_copy(update={"public_url": local_url(in_force)})) as client:
+            link = client.sign_in_link()
+    except FarmError:
+        return f"web page: {in_force.api_url}"
+    once = " (signs you in once, for ten minutes; `farm page` prints another link)" if link.valid_s else ""
+    return f"web page: {link.url}{once}"
 
 
 def _short(path: Path) -> Path:

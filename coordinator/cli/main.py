@@ -40,6 +40,7 @@ _COMMANDS = {
     "nodes": "nodes",
     "schema": "schema",
     "up": "local",
+    "page": "local",
     "status": "status",
     "down": "local",
     "backup": "backup",

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from common.commandline import Command, CommandGroup
-from common.states import NodeState
 from common.views import NodeView
 from coordinator.cli import options
-from coordinator.cli.connection import connect, in_service
+from coordinator.cli.connection import connect
 from coordinator.cli.names import the_node
 from coordinator.cli.show import out, print_json, print_list, table
 from coordinator.client import NodeVerb
-from coordinator.explain import NodeFacts
+from coordinator.explain.fleet import node_facts
 from coordinator.explain.wording import out_of_service, slowly
 
 Node = Annotated[
@@ -127,46 +126,12 @@ def nodes_table(nodes: Sequence[NodeView]) -> Table:
     return table(*headings, rows=rows, right=("class", "power"))
 
 
-def idle_sentences(nodes: Iterable[NodeView]) -> list[str]:
-    """Returns a sentence for each node that needs someone's action to work again, with the remedy.
-
-    Omits nodes that their owners stopped, because this is a regular event.
-    """
-    lines = []
-    for node in nodes:
-        ended = node.state == NodeState.OFFLINE and node.decided_by == "owner"
-        if not in_service(node) and not ended:
-            answer = out_of_service(_facts(node))
-            lines.append(f"{answer.sentence} → {answer.remedy}" if answer.remedy else answer.sentence)
-    return lines
-
-
-def slow_sentences(nodes: Iterable[NodeView]) -> list[str]:
-    """Returns a sentence for each model that a node in service renders much slower than expected."""
-    return [
-        f"node {node.name} {slowly(path)} → {path.remedy}"
-        for node in nodes
-        if in_service(node)
-        for path in node.slow_paths
-    ]
-
-
-def _facts(node: NodeView) -> NodeFacts:
-    return NodeFacts(
-        name=node.name,
-        state=NodeState(node.state),
-        reason=node.reason,
-        in_service=in_service(node),
-        by_owner=node.decided_by == "owner",
-    )
-
-
 def _steer(name: str, verb: NodeVerb, reason: str, settings: options.SettingsFile, as_json: bool) -> None:
     with connect(settings) as client:
         node = client.steer_node(the_node(client, name).name, verb, reason)
     if as_json:
         print_json(node)
         return
-    answer = out_of_service(_facts(node))
+    answer = out_of_service(node_facts(node))
     back = f" → {answer.remedy}" if answer.remedy else ""
     out.say(f"{answer.sentence}{back}")

@@ -17,13 +17,14 @@ from common.shot import PlannedShot
 from common.units import counted
 from common.views import NodeView
 from coordinator.cli import options
-from coordinator.cli.connection import connect, in_service
+from coordinator.cli.connection import connect
 from coordinator.cli.deadline import deadline_at
 from coordinator.cli.plan_page import show_plan
 from coordinator.cli.plan_shots import ShownPlan, check_file, chosen, resolved, show_shots, write_shots
 from coordinator.cli.planning import read_manifest
 from coordinator.cli.show import err, out, print_json, whisper
 from coordinator.estimate import Station
+from coordinator.explain.fleet import in_service
 from coordinator.simulate.fleet import named_card
 from coordinator.submission.plan import REFERENCE_STATIONS, PlanReport, make_plan, station_of
 

@@ -80,6 +80,7 @@ def run_command(
         submitted = submit(client, planned, owner)
         if not as_json:
             tell(submitted)
+            whisper(f"web page: {client.sign_in_link().url}")
         job = _watch_own(client, submitted.id, give_up=started)
         rendered = _collect(client, job, folder)
     if as_json:

@@ -16,13 +16,14 @@ from common.settings import load_settings
 from common.terminal import styled
 from common.units import counted, format_energy
 from coordinator.cli import options
-from coordinator.cli.connection import connect, in_service
+from coordinator.cli.connection import connect
 from coordinator.cli.gantt import check_chart, write_chart
 from coordinator.cli.lettering import remedy
 from coordinator.cli.planning import read_manifest
 from coordinator.cli.show import duration, err, money, out, print_json, table, whisper
 from coordinator.estimate import Station
 from coordinator.estimate.kinds import count_kinds
+from coordinator.explain.fleet import in_service
 from coordinator.explain.wording import misfits
 from coordinator.simulate.course import Course, course_of
 from coordinator.simulate.fleet import FleetNode, added_cards, fleet_node, load_fleet

@@ -15,12 +15,13 @@ from coordinator.cli.connection import connect
 from coordinator.cli.jobs import jobs_table, stopped
 from coordinator.cli.local import components_table
 from coordinator.cli.names import the_job
-from coordinator.cli.nodes import idle_sentences, nodes_table, slow_sentences
+from coordinator.cli.nodes import nodes_table
 from coordinator.cli.results import estimate_words, outcome, show_outcome
 from coordinator.cli.show import out, print_json, table
 from coordinator.cli.watch import is_over, progress_words, waits
 from coordinator.embedded.home import Home
 from coordinator.embedded.state import FarmState, read_state, supervisor_pid
+from coordinator.explain.fleet import idle_sentences, slow_sentences
 
 _LATEST_JOBS = 10
 

@@ -16,12 +16,13 @@ from common.units import counted
 from common.views import EstimateView, NodeView, Submit, Submitted
 from common.wording import visible
 from coordinator.cli import options
-from coordinator.cli.connection import connect, in_service, owner_to_send, settings_in_force
+from coordinator.cli.connection import connect, owner_to_send, settings_in_force
 from coordinator.cli.plan_page import show_plan
 from coordinator.cli.planning import read_manifest
 from coordinator.cli.show import err, out, print_json
 from coordinator.cli.watch import watch_to_the_end
 from coordinator.client import FarmClient
+from coordinator.explain.fleet import in_service
 from coordinator.submission.plan import (
     REFERENCE_STATIONS,
     Draft,

@@ -17,12 +17,13 @@ from common.terminal import styled, styled_lines
 from common.units import counted
 from common.views import JobView, StatusView
 from coordinator.cli import options
-from coordinator.cli.connection import connect, in_service
+from coordinator.cli.connection import connect
 from coordinator.cli.jobs import over_budget, stopped
 from coordinator.cli.names import the_job
 from coordinator.cli.results import outcome, show_outcome
 from coordinator.cli.show import duration, err, money, print_json
 from coordinator.client import FarmClient
+from coordinator.explain.fleet import in_service
 
 _POLL_S = 0.5
 #: Progress between printed lines without a terminal, as a fraction of the job.

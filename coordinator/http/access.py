@@ -50,10 +50,15 @@ async def _owner(bounds: TheBounds) -> str | None:
 TheOwner = Annotated[str | None, Depends(_owner)]
 
 
-async def _check_job(job_id: str, farm: Farm, owner: str | None) -> None:
-    """Raises NotFound for a job of somebody else, as if it did not exist."""
-    if owner is not None and await farm.threads.reads.run(farm.job_owner, job_id) != owner:
+def check_job(job_id: str, farm: Farm, owner: str | None) -> None:
+    """Raises NotFound for a job of somebody else than `owner` (None: anybody), as if it did not exist."""
+    if owner is not None and farm.job_owner(job_id) != owner:
         raise NotFound(f"no job {job_id}; `farm jobs` lists them")
+
+
+async def _check_job(job_id: str, farm: Farm, owner: str | None) -> None:
+    if owner is not None:
+        await farm.threads.reads.run(check_job, job_id, farm, owner)
 
 
 async def _job_id(job_id: str, farm: TheFarm, owner: TheOwner) -> str:
@@ -112,9 +117,10 @@ class Allowed(SecurityBase):
     async def __call__(self, request: Request) -> None:
         farm: Farm = request.app.state.farm
         caller = farm.keyring.caller(request.headers.get("authorization", ""))
-        request.state.caller, request.state.bounds = caller, self._bounds(caller)
+        request.state.caller, request.state.bounds = caller, self.bounds(caller)
 
-    def _bounds(self, caller: Caller) -> Bounds | None:
+    def bounds(self, caller: Caller) -> Bounds | None:
+        """What calls of the caller are limited to; None: nothing. Raises Forbidden without a scope."""
         if caller.allows(self.scopes):
             return None
         if caller.owner is not None and self.own in caller.scopes:
@@ -131,7 +137,8 @@ def allow(*scopes: Scope, own: Scope | None = None) -> params.Depends:
     return params.Depends(Allowed(scopes, own))
 
 
+READS, STEERS = Allowed(("read-all",), "read"), Allowed(("operate",), "submit")
 #: Routes that show jobs, nodes and images: of all owners, or of that of the key.
-READING = allow("read-all", own="read")
+READING = params.Depends(READS)
 #: Routes that change jobs and images.
-STEERING = allow("operate", own="submit")
+STEERING = params.Depends(STEERS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -69,13 +70,17 @@ ROUTES = (
 FAST = (node_routes, ingest_routes)
 
 
-def make_app(farm: Farm) -> ASGIApp:
-    """The API over one farm. The caller starts and stops the farm's own threads."""
+def make_app(farm: Farm, around: Callable[[ASGIApp], ASGIApp] | None = None) -> ASGIApp:
+    """The API over one farm. The caller starts and stops the farm's own threads.
+
+    `around` puts what else is served beside the API, behind the same guard.
+    """
     app = make_routes()
     app.state.farm = farm
     fast = [route for routes in FAST for route in routes.router.routes if isinstance(route, APIRoute)]
     # Around the app, not inside: its own middleware takes longer than the answer to a heartbeat.
-    return RequestGuard(FastPath(app, fast, _fast_error), farm.traffic)
+    api = FastPath(app, fast, _fast_error)
+    return RequestGuard(api if around is None else around(api), farm.traffic)
 
 
 def make_routes() -> Api:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 
-from common.key_messages import AuditPage, IssuedKey, KeyLimits, KeyView, NewKey, Rotation
+from common.key_messages import AuditPage, IssuedKey, KeyLimits, KeyView, NewKey, Rotation, SignInLink
 from coordinator.http.access import TheAct, TheCaller, TheFarm, allow
 
 router = APIRouter(prefix="/v1")
@@ -18,6 +18,12 @@ _AT_ONCE = Rotation()
 def key(farm: TheFarm, caller: TheCaller) -> KeyView:
     """Return what the key of this call allows."""
     return farm.whoami(caller)
+
+
+@router.post("/sign-in-links", dependencies=[allow("read")], status_code=201)
+async def sign_in_link(request: Request, farm: TheFarm) -> SignInLink:
+    """Return an address of the web page that signs a browser in with this key, once and for ten minutes."""
+    return farm.sign_in_link(request.headers.get("authorization", ""))
 
 
 @router.get("/keys", dependencies=[allow("admin")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 
 from PIL import Image
@@ -16,6 +17,7 @@ from common.shot import Shot
 from common.storage import Store
 from coordinator.ingest.check import BadUpload, checked
 from coordinator.pictures.encode import CONTENT_TYPES, encoded
+from coordinator.pictures.thumbnail import store_thumbnail
 
 _VERSION = version("shotfarm")
 #: Of writing an object that was removed right after it kept us from it.
@@ -44,7 +46,12 @@ def _judged(delivery: Delivery, store: Store) -> Verdict:
         infotext=infotext(shot, version=f"shotfarm {_VERSION}"),
         record=farm_json(shot, template=delivery.template, recipe=delivery.recipe, version=_VERSION),
     )
-    return _stored(delivery, store, final, CONTENT_TYPES[shot.format])
+    verdict = _stored(delivery, store, final, CONTENT_TYPES[shot.format])
+    if verdict.outcome == "stored":
+        # Without one, the first page that shows the image makes it.
+        with suppress(FarmError):
+            store_thumbnail(picture, delivery.final_key, store)
+    return verdict
 
 
 def _fetched(delivery: Delivery, store: Store, shot: Shot) -> Image.Image | BadUpload:

@@ -169,8 +169,7 @@ def _note_progress(write: Write, sidecars: Sequence[Mapping[str, Any]]) -> None:
     newest = update(jobs).where(jobs.c.id.in_(wanting))
     write.connection.execute(newest.values(last_image_at=write.now))
     for job_id, number in Counter(one["job_id"] for one in sidecars).items():
-        paid = update(jobs).where(jobs.c.id == job_id)
-        write.connection.execute(paid.values(rendered=jobs.c.rendered + number))
+        write.sums.render(job_id, number)
 
 
 def _owners(write: Write, good: Sequence[_Judged]) -> dict[str, Row[Any]]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, S
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 from common.bill import BillLine, ThanksLine
 from common.catalog import Catalog
@@ -43,6 +44,7 @@ from common.views import (
     Deleted,
     Explanation,
     ImageView,
+    JobProgress,
     JobSummary,
     JobView,
     MemoryView,
@@ -60,6 +62,7 @@ from coordinator.ledger import (
     costs,
     deletions,
     event_log,
+    gallery,
     idempotency,
     ingest,
     jobs,
@@ -82,6 +85,7 @@ from coordinator.ledger.forecast import Forecast
 from coordinator.ledger.heartbeats import answer_heartbeats, answer_listeners
 from coordinator.ledger.leadership import Lead, Replaced, show_life
 from coordinator.ledger.measurements import memory_views
+from coordinator.ledger.overview import Overview, job_rows, overview
 from coordinator.ledger.rules import Incident, Rules
 from coordinator.ledger.submit import begin_job, fill_job
 from coordinator.ledger.sweep import Grace, sweep
@@ -95,6 +99,8 @@ from coordinator.scheduling.running import Copy
 from coordinator.scheduling.survey import Survey, survey
 from coordinator.scheduling.ticket_demand import Demand, TicketDemand
 from coordinator.simulate.present import backlog_view
+
+_Job = TypeVar("_Job", bound=JobProgress)
 
 
 class Ledger:
@@ -173,6 +179,32 @@ class Ledger:
         with self._transactions.read() as connection:
             return views.job_summaries(connection, self._rules.rates.currency, owner)
 
+    def overview(self, owner: str | None = None) -> Overview:
+        """The jobs of an owner (None: of all) that have work, then the newest, and what they cost lately."""
+        with self._transactions.backlog() as backlog:
+            busy = {line.job_id for line in backlog.lines}
+            busy |= {batch.job_id for batch in backlog.running.values()}
+        with self._transactions.read() as connection:
+            found = overview(connection, owner, busy, self._clock(), self._rules.rates.currency)
+        return found._replace(jobs=[self._with_end(job) for job in found.jobs])
+
+    def progress(self, job_ids: Sequence[str]) -> list[JobProgress]:
+        """How far these jobs are, in this order; jobs that do not exist are left out."""
+        with self._transactions.read() as connection:
+            rows = job_rows(connection, job_ids)
+            found = views.job_progress(connection, rows, self._clock(), self._rules.rates.currency)
+        return [self._with_end(job) for job in found]
+
+    def _with_end(self, view: _Job) -> _Job:
+        """With `eta_s` as the forecast has it, where the job waits for its turn."""
+        left_s = self._forecast.left_s(view.id) if views.is_in_line(view) else None
+        return view if left_s is None else view.model_copy(update={"eta_s": max(left_s, view.eta_s or 0.0)})
+
+    def incident_since(self) -> float | None:
+        """When the present incident of the farm began, in which no node is blamed; None: there is none."""
+        incident = self._rules.incident
+        return incident.began if incident.lasts(self._clock()) else None
+
     def job_owner(self, job_id: str) -> str:
         """Whose job it is; this never changes."""
         with self._transactions.read() as connection:
@@ -181,8 +213,7 @@ class Ledger:
     def job(self, job_id: str) -> JobView:
         with self._transactions.read() as connection:
             view = views.job_view(connection, job_id, self._clock(), self._rules.rates.currency)
-        left_s = self._forecast.left_s(job_id) if views.is_in_line(view) else None
-        return view if left_s is None else view.model_copy(update={"eta_s": max(left_s, view.eta_s or 0.0)})
+        return self._with_end(view)
 
     def images(self, job_id: str, *, after: int = -1, limit: int = 200) -> list[ImageView]:
         """The shots after position `after`, in manifest order; `url` is None."""
@@ -203,6 +234,26 @@ class Ledger:
         """The states of shots that exist."""
         with self._transactions.read() as connection:
             return views.states(connection, shot_ids)
+
+    def shot_details(self, job_id: str, position: int) -> gallery.ShotDetails:
+        """All that is known of the shot at a position of a job. Raises NotFound or Gone."""
+        with self._transactions.read() as connection:
+            return gallery.shot_details(connection, job_id, position)
+
+    def stored_file(self, job_id: str, position: int) -> gallery.StoredFile:
+        """The stored image at a position of a job. Raises NotFound."""
+        with self._transactions.read() as connection:
+            return gallery.stored_file(connection, job_id, position)
+
+    def stored_files(self, job_id: str) -> list[gallery.StoredFile]:
+        """All stored images of a job, in manifest order. Raises NotFound or Gone."""
+        with self._transactions.read() as connection:
+            return gallery.stored_files(connection, job_id)
+
+    def manifest(self, job_id: str) -> str:
+        """The manifest as it was submitted."""
+        with self._transactions.read() as connection:
+            return str(jobs.job_row(connection, job_id).manifest)
 
     def stored_image(self, job_id: str, position: int, export: str) -> records.StoredImage:
         """The image at a position of a job, for an export by name. Raises NotFound or Gone."""

@@ -172,6 +172,8 @@ class ShotFilter(NamedTuple):
     axes: tuple[tuple[str, str], ...] = ()
     #: Part of the prompt, in any case.
     text: str = ""
+    #: Name of the node that rendered the image.
+    node: str = ""
 
 
 class StoredImage(NamedTuple):

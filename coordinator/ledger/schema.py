@@ -127,6 +127,17 @@ key_days = Table(
     must("cost", Double, "0"),
 )
 
+#: What the jobs of each owner cost, and the images that were rendered for them, by UTC day.
+owner_days = Table(
+    "owner_days",
+    metadata,
+    Column("owner", String, primary_key=True),
+    Column("day", Date, primary_key=True),
+    must("images", Integer, "0"),
+    must("cost", Double, "0"),
+    Index("owner_days_by_day", "day"),
+)
+
 #: Who changed what by the API.
 audit = Table(
     "audit",

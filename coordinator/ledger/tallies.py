@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, bindparam, select, update
 from common.states import AttemptState, ShotState
 from coordinator.ledger.charges import Charge, Charged, Charges, use_of, utc_month
 from coordinator.ledger.database import add_to
-from coordinator.ledger.schema import ATTEMPT_PHASES, job_counts, jobs, key_days, tallies
+from coordinator.ledger.schema import ATTEMPT_PHASES, job_counts, jobs, key_days, owner_days, tallies
 
 #: States of unfinished shots of a job.
 OPEN = frozenset({ShotState.WAITING, ShotState.RUNNING, ShotState.DELIVERED})
@@ -51,9 +51,17 @@ class Sums:
     #: Cost by job.
     costs: dict[str, float] = field(default_factory=dict)
     charges: Charges = field(default_factory=Charges)
+    #: Images rendered, by job.
+    rendered: dict[str, int] = field(default_factory=dict)
 
     def copy(self) -> Sums:
-        return Sums(self.tallies.copy(), self.shots.copy(), self.costs.copy(), self.charges.copy())
+        return Sums(
+            self.tallies.copy(),
+            self.shots.copy(),
+            self.costs.copy(),
+            self.charges.copy(),
+            self.rendered.copy(),
+        )
 
     def add(self, tally: Tally, value: float) -> None:
         if value:
@@ -73,6 +81,9 @@ class Sums:
         self.add(Tally("use_cost", *labels, charged.use), sign * charge.cost)
         self.charges.add(charged, charge, sign)
 
+    def render(self, job_id: str, images: int) -> None:
+        self.rendered[job_id] = self.rendered.get(job_id, 0) + images
+
     def write(self, connection: Connection, now: float) -> None:
         self.charges.write(connection)
         sums = [tally._asdict() | {"value": value} for tally, value in self.tallies.items()]
@@ -88,16 +99,33 @@ class Sums:
             paid = [{"job": job_id, "paid": cost} for job_id, cost in self.costs.items()]
             mine = update(jobs).where(jobs.c.id == bindparam("job"))
             connection.execute(mine.values(cost=jobs.c.cost + bindparam("paid")), paid)
-            self._charge_keys(connection, now)
+        if self.rendered:
+            made = [{"job": job_id, "made": images} for job_id, images in self.rendered.items()]
+            mine = update(jobs).where(jobs.c.id == bindparam("job"))
+            connection.execute(mine.values(rendered=jobs.c.rendered + bindparam("made")), made)
+        if self.costs or self.rendered:
+            self._count_days(connection, utc_day(now))
 
-    def _charge_keys(self, connection: Connection, now: float) -> None:
-        """Count the cost of jobs for the keys that submitted them."""
-        theirs = select(jobs.c.id, jobs.c.key).where(jobs.c.id.in_(self.costs), jobs.c.key.is_not(None))
-        paid: dict[str, float] = {}
-        for job_id, key in connection.execute(theirs):
-            paid[key] = paid.get(key, 0.0) + self.costs[job_id]
-        rows = [{"key": key, "day": utc_day(now), "cost": cost} for key, cost in paid.items()]
-        add_to(connection, key_days, ("key", "day"), ("cost",), rows)
+    def _count_days(self, connection: Connection, day: date) -> None:
+        """Count costs for the keys that submitted the jobs, costs and images for their owners."""
+        of_keys: dict[str, float] = {}
+        of_owners: dict[str, float] = {}
+        images: Counter[str] = Counter()
+        concerned = jobs.c.id.in_({*self.costs, *self.rendered})
+        theirs = select(jobs.c.id, jobs.c.key, jobs.c.owner).where(concerned)
+        for job_id, key, owner in connection.execute(theirs):
+            cost = self.costs.get(job_id, 0.0)
+            if key is not None:
+                of_keys[key] = of_keys.get(key, 0.0) + cost
+            of_owners[owner] = of_owners.get(owner, 0.0) + cost
+            images[owner] += self.rendered.get(job_id, 0)
+        for table, name, column, sums in (
+            (key_days, "key", "cost", of_keys),
+            (owner_days, "owner", "cost", of_owners),
+            (owner_days, "owner", "images", images),
+        ):
+            rows = [{name: whose, "day": day, column: amount} for whose, amount in sums.items() if amount]
+            add_to(connection, table, (name, "day"), (column,), rows)
 
     def _reopen(self, connection: Connection) -> None:
         """Record that jobs have unfinished work again."""

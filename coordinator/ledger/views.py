@@ -12,7 +12,16 @@ from common.errors import NotFound
 from common.exports import ANY_EXPORT, Export, exports_at
 from common.shot import AXIS_TEXT
 from common.states import AttemptState, BatchState, ShotState
-from common.views import BudgetView, EstimateView, ExportView, FailureView, ImageView, JobSummary, JobView
+from common.views import (
+    BudgetView,
+    EstimateView,
+    ExportView,
+    FailureView,
+    ImageView,
+    JobProgress,
+    JobSummary,
+    JobView,
+)
 from coordinator.explain.wording import a_few
 from coordinator.ledger.jobs import detailed_job, job_exports, job_row
 from coordinator.ledger.records import ShotFilter, StoredImage
@@ -106,7 +115,7 @@ def job_page(
     return found, last if len(rows) == looked_at else None
 
 
-def is_in_line(view: JobView) -> bool:
+def is_in_line(view: JobProgress) -> bool:
     """Whether some of its shots wait for their turn."""
     return view.status in ("waiting", "running") and ShotState.WAITING in view.counts
 
@@ -120,23 +129,45 @@ def job_view(connection: Connection, job_id: str, now: float, currency: str) -> 
     leased = batches.c.job_id == job_id, batches.c.state == plain(BatchState.LEASED)
     held = select(attempts.c.node_id, func.count()).join(batches, attempts.c.batch_id == batches.c.id)
     running = held.where(*leased, attempts.c.state == AttemptState.RUNNING).group_by(attempts.c.node_id)
-    rate = _images_per_minute(connection, job_id, now)
-    left = sum(number for state, number in counts.items() if state in OPEN)
+    missing = counts.keys() & {ShotState.FAILED, ShotState.UNSCHEDULABLE}
     return JobView(
-        **_summary(row, counts),
-        budget=_budget(connection, row, currency),
+        **_progress(connection, row, counts, now, currency),
         running=_pairs(connection, running),
-        images_per_minute=rate,
-        eta_s=left / rate * 60 if rate and row.intent == "active" else None,
-        cost=row.cost,
-        currency=currency,
         estimate=_estimate(row),
-        took_s=_took_s(row) if row.complete and not left else None,
+        took_s=_took_s(row) if row.complete and OPEN.isdisjoint(counts) else None,
         paused_s=row.paused_s,
         rendered=row.rendered,
-        failures=_failures(connection, job_id),
+        # Found among all its shots.
+        failures=_failures(connection, job_id) if missing else (),
         axes=row.axes,
     )
+
+
+def job_progress(
+    connection: Connection, rows: Sequence[Row[Any]], now: float, currency: str
+) -> list[JobProgress]:
+    """Views of some jobs, with `eta_s` as `job_view` has it."""
+    counts: dict[str, dict[str, int]] = {}
+    counted = select(job_counts.c.job_id, job_counts.c.state, job_counts.c.shots)
+    mine = job_counts.c.job_id.in_([row.id for row in rows]), job_counts.c.shots > 0
+    for job_id, state, number in connection.execute(counted.where(*mine)):
+        counts.setdefault(job_id, {})[state] = number
+    return [JobProgress(**_progress(connection, row, counts.get(row.id, {}), now, currency)) for row in rows]
+
+
+def _progress(
+    connection: Connection, row: Row[Any], counts: Mapping[str, int], now: float, currency: str
+) -> dict[str, Any]:
+    left = sum(number for state, number in counts.items() if state in OPEN)
+    rate = _images_per_minute(connection, row.id, now)
+    return {
+        **_summary(row, counts),
+        "budget": _budget(connection, row, currency),
+        "images_per_minute": rate,
+        "eta_s": left / rate * 60 if rate and row.intent == "active" else None,
+        "cost": row.cost,
+        "currency": currency,
+    }
 
 
 def _estimate(row: Row[Any]) -> EstimateView | None:
@@ -172,13 +203,15 @@ def shot_page(
         end = after + _LOOKED_AT
         if wanted.states:
             query = query.where(shots.c.state.in_(wanted.states))
+        if wanted.node:
+            query = query.where(images.c.node_id == wanted.node)
         rows = connection.execute(query.where(wants.c.position <= end)).all()
         found = list(islice((row for row in rows if _is_wanted(row, wanted)), limit))
         if len(found) == limit:
             end = found[-1].position
         later = select(wants.c.position).where(wants.c.job_id == job_id, wants.c.position > end).limit(1)
         more = connection.execute(later).first() is not None
-    return [_image(row, exports_at(row.position, exports)) for row in found], end if more else None
+    return [image_view(row, exports_at(row.position, exports)) for row in found], end if more else None
 
 
 def _is_wanted(row: Row[Any], wanted: ShotFilter) -> bool:
@@ -295,7 +328,8 @@ def _failures(connection: Connection, job_id: str) -> tuple[FailureView, ...]:
     )
 
 
-def _image(row: Row[Any], exports: Sequence[Export]) -> ImageView:
+def image_view(row: Row[Any], exports: Sequence[Export]) -> ImageView:
+    """A shot of a job, from the columns of its want, its shot and its image."""
     shot = shot_of(row.spec)
     final_width, final_height = shot.final_size
     sizes = [(each, each.size_of(final_width, final_height)) for each in exports]

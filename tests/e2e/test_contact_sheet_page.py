@@ -9,32 +9,15 @@ import pytest
 from PIL import Image
 
 from coordinator.cli.contact_sheet import Picture, write_contact_sheet
-from tests.require import require_module, require_program
+from tests.browser import open_browser, sync_api
 
-sync_api = require_module("playwright.sync_api", "pip install playwright")
-CHROMIUM = require_program("chromium", "apt-get install chromium")
-
-#: Root has no sandbox, and a browser under test must not talk to its maker.
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 HOSTILE = "a <b>mug</b><script>document.title='owned'</script> & \"more\""
 
 
 @pytest.fixture
 def page() -> Iterator[sync_api.Page]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        try:
-            yield browser.new_page()
-        finally:
-            browser.close()
+    with open_browser() as browser:
+        yield browser.new_page()
 
 
 @pytest.fixture

@@ -103,6 +103,7 @@ COMMANDS = {
     "nodes": Case(("nodes",)),
     "schema": Case(("schema",), shows=False, calls=False),
     "up": Case(("up",), calls=False),
+    "page": Case(("page",), shows=False),
     "status": Case(("status",)),
     "down": Case(("down",), shows=False, calls=False),
     "backup": Case(("backup", "copy.sqlite"), code=2, shows=False, calls=False),

@@ -9,8 +9,8 @@ from common.messages import CardFacts
 from common.units import GIB
 from common.views import BudgetView, JobSummary, JobView, NodeView
 from coordinator.cli.jobs import over_budget, stopped
-from coordinator.cli.nodes import idle_sentences
 from coordinator.cli.watch import require_success
+from coordinator.explain.fleet import idle_sentences
 
 
 def node(state: str, **facts: str) -> NodeView:

@@ -1,0 +1,1 @@
+"""The web page of the farm: pages for people, rendered here, over the same `Farm` as the API."""

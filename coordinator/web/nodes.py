@@ -1,0 +1,89 @@
+"""Nodes and models: what they are, what they do and why they idle; drain, pause, quarantine, forgive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import NamedTuple
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+
+from common.errors import Forbidden, NotFound
+from common.views import NodeView
+from coordinator.explain.fleet import idle_sentences, in_service, slow_sentences
+from coordinator.farm import Farm
+from coordinator.ledger import Act
+from coordinator.web.new_job import model_cards
+from coordinator.web.rendering import page
+from coordinator.web.visitor import TheForm, TheVisitor, Visitor
+
+router = APIRouter()
+
+
+class NodeCard(NamedTuple):
+    node: NodeView
+    in_service: bool
+    #: What keeps it from work, and what it renders too slowly.
+    sentences: tuple[str, ...]
+
+
+@router.get("/nodes")
+def show(request: Request, visitor: TheVisitor) -> Response:
+    """All nodes."""
+    return page(request, "nodes.html", cards=_cards(visitor))
+
+
+@router.get("/nodes/list")
+def part(request: Request, visitor: TheVisitor) -> Response:
+    """What of the page changes."""
+    return page(request, "nodes_part.html", cards=_cards(visitor))
+
+
+def _cards(visitor: Visitor) -> list[NodeCard]:
+    return [
+        NodeCard(node, in_service(node), (*idle_sentences([node]), *slow_sentences([node])))
+        for node in visitor.farm.nodes(visitor.bounds)
+    ]
+
+
+@router.get("/nodes/{node_id}/why")
+def why(request: Request, visitor: TheVisitor, node_id: str) -> Response:
+    """What the node does, or why it gets no work. Needs `read-all`, as `farm explain` does."""
+    if visitor.owner is not None:
+        raise Forbidden("explanations of nodes need a key with the scope read-all")
+    told = visitor.farm.ledger.explain(node_id, version=version("shotfarm"), owner=None)
+    return page(request, "why.html", told=told)
+
+
+Verb = Callable[[Farm, str, str, Act], object]
+#: What can be done with a node, by the last part of the address.
+VERBS: dict[str, Verb] = {
+    "drain": lambda farm, node, reason, act: farm.ledger.drain_node(node, reason, act=act),
+    "pause": lambda farm, node, reason, act: farm.ledger.pause_node(node, reason, act=act),
+    "resume": lambda farm, node, reason, act: farm.ledger.resume_node(node, act=act),
+    "quarantine": lambda farm, node, reason, act: farm.ledger.quarantine_node(node, reason, act=act),
+    "forgive": lambda farm, node, reason, act: farm.ledger.forgive_node(node, act=act),
+}
+
+
+@router.post("/nodes/{node_id}/{verb}")
+def steer(visitor: TheVisitor, node_id: str, verb: str, form: TheForm) -> Response:
+    """Drain, pause, resume, quarantine or forgive a node."""
+    if verb not in VERBS:
+        raise NotFound("there is no such page")
+    if not visitor.may_operate:
+        raise Forbidden(
+            f"the {visitor.caller.name} key does not allow this: it needs the scope operate "
+            "(`farm whoami` shows what it allows)"
+        )
+    reason = form.text("reason").strip()[:200]
+    VERBS[verb](visitor.farm, node_id, reason, visitor.act(f"node {verb}", node_id))
+    return RedirectResponse("/nodes", 303)
+
+
+@router.get("/models")
+def models(request: Request, visitor: TheVisitor) -> Response:
+    """All models of the catalog, and which nodes have them."""
+    nodes = visitor.farm.nodes(visitor.bounds)
+    return page(request, "models.html", cards=model_cards(visitor), nodes=nodes)

@@ -1,0 +1,169 @@
+"""The overview: jobs, rate, cost, nodes, what waits and why, and what needs someone's action."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, NamedTuple, TypeVar
+
+from fastapi import APIRouter, Request, Response
+from starlette.datastructures import State
+
+from common.errors import FarmError, Unavailable
+from common.nodes import INGEST_QUEUE
+from common.scopes import Bounds
+from common.units import counted
+from common.views import Explanation, JobProgress, NodeView
+from coordinator.explain.fleet import idle_sentences, in_service, slow_sentences
+from coordinator.farm import Farm
+from coordinator.ledger.overview import Overview
+from coordinator.web.rendering import page
+from coordinator.web.visitor import TheVisitor, Visitor
+
+router = APIRouter()
+
+#: Seconds for which an overview counts, and explanations of what waits, however many people look.
+_FRESH_S = 2.0
+_WAITS_S = 5.0
+#: The same as a multiple of what it took to work them out: the share of a core is bounded.
+_REST = 20.0
+#: Jobs whose wait is explained, and sentences about each.
+_EXPLAINED = 3
+_SENTENCES = 4
+#: Sentences about what needs someone's action.
+_INCIDENTS = 12
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Remembered(Generic[T]):
+    """Answers that count for a while, by who asks, the longer the more work they were. Thread-safe.
+
+    One is worked out at a time.
+    """
+
+    seconds: float
+    monotonic: Callable[[], float] = time.monotonic
+    _known: dict[object, tuple[float, T]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def get(self, key: object, work_out: Callable[[], T]) -> T:
+        with self._lock:
+            now = self.monotonic()
+            self._known = {each: known for each, known in self._known.items() if known[0] > now}
+            if key not in self._known:
+                answer, done = work_out(), self.monotonic()
+                self._known[key] = done + max(self.seconds, _REST * (done - now)), answer
+            return self._known[key][1]
+
+
+class JobWait(NamedTuple):
+    """Why a job has nothing running."""
+
+    job: JobProgress
+    sentences: tuple[str, ...]
+    remedy: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Snapshot:
+    found: Overview
+    images_per_hour: float
+    waiting: int
+    running: int
+    in_service: int
+    nodes: int
+    #: Class to the number of nodes by state.
+    fleet: Mapping[int, Mapping[str, int]]
+    incidents: tuple[str, ...]
+    currency: str
+
+
+@router.get("/")
+def show(request: Request, visitor: TheVisitor) -> Response:
+    """The page."""
+    return page(request, "overview.html", state=_state(request, visitor))
+
+
+@router.get("/overview")
+def part(request: Request, visitor: TheVisitor) -> Response:
+    """What of the page changes."""
+    return page(request, "overview_part.html", state=_state(request, visitor))
+
+
+@router.get("/waits")
+def waits(request: Request, visitor: TheVisitor) -> Response:
+    """What waits, and why. Takes a while where much waits, so it is a part of its own."""
+    known: Remembered[tuple[JobWait, ...]] = request.app.state.waits
+    found = known.get(visitor.bounds, lambda: tuple(_waits(visitor.farm, visitor.bounds)))
+    return page(request, "waits.html", waits=found)
+
+
+def _state(request: Request, visitor: Visitor) -> Snapshot:
+    known: Remembered[Snapshot] = request.app.state.overviews
+    return known.get(visitor.bounds, lambda: _look(visitor.farm, visitor.bounds))
+
+
+def remember(state: State) -> None:
+    """Give the pages of an application what they remember."""
+    state.overviews, state.waits = Remembered[Snapshot](_FRESH_S), Remembered[tuple[JobWait, ...]](_WAITS_S)
+    state.reasons = Remembered[Explanation](_WAITS_S)
+
+
+def _look(farm: Farm, bounds: Bounds | None) -> Snapshot:
+    found = farm.ledger.overview(bounds and bounds.owner)
+    nodes = farm.nodes(bounds)
+    live = [job for job in found.jobs if job.status in ("waiting", "running")]
+    return Snapshot(
+        found=found,
+        images_per_hour=60 * sum(job.images_per_minute for job in live if job.status == "running"),
+        waiting=sum(job.counts.get("waiting", 0) for job in live),
+        running=sum(job.counts.get("running", 0) + job.counts.get("delivered", 0) for job in live),
+        in_service=sum(map(in_service, nodes)),
+        nodes=len(nodes),
+        fleet=_fleet(nodes),
+        incidents=tuple(_incidents(farm, found.jobs, nodes))[:_INCIDENTS],
+        currency=farm.settings.money.currency,
+    )
+
+
+def _fleet(nodes: list[NodeView]) -> dict[int, Counter[str]]:
+    found: dict[int, Counter[str]] = {}
+    for node in sorted(nodes, key=lambda node: node.vram_class):
+        found.setdefault(node.vram_class, Counter())[node.state] += 1
+    return found
+
+
+def _waits(farm: Farm, bounds: Bounds | None) -> Iterator[JobWait]:
+    """The first jobs of which nothing runs, as `farm explain` explains them."""
+    jobs = farm.ledger.overview(bounds and bounds.owner).jobs
+    for job in [job for job in jobs if job.status == "waiting"][:_EXPLAINED]:
+        try:
+            told = farm.ledger.explain(job.id, version="", owner=bounds and bounds.owner)
+        except FarmError:  # it has just been removed
+            continue
+        # The first sentence tells its state, which the list of jobs shows.
+        yield JobWait(job, told.sentences[1 : 1 + _SENTENCES], told.remedy)
+
+
+def _incidents(farm: Farm, jobs: list[JobProgress], nodes: list[NodeView]) -> Iterator[str]:
+    try:
+        farm.publisher.depths([INGEST_QUEUE])
+    except Unavailable as error:
+        yield f"no new work starts while the broker is unavailable: {error}"
+    if farm.ledger.incident_since() is not None:
+        yield (
+            "the coordinator started or stalled a moment ago, its clock jumped, or the store was away: "
+            "no node is blamed for failures for the time being"
+        )
+    for job in jobs:
+        if job.intent == "paused" and job.reason:
+            yield f"job {job.id} ({job.name}) paused itself: {job.reason}"
+        if missing := job.counts.get("unschedulable"):
+            yield f"job {job.id} ({job.name}): {counted(missing, 'shot')} fit no node of this farm"
+    yield from idle_sentences(nodes)
+    yield from slow_sentences(nodes)
