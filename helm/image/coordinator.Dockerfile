@@ -24,7 +24,10 @@ RUN pip install --no-deps --no-build-isolation . && pip check \
 FROM ${PYTHON}
 COPY --from=build /opt/shotfarm /opt/shotfarm
 ENV PATH=/opt/shotfarm/bin:$PATH FARM_HOME=/var/lib/shotfarm PYTHONUNBUFFERED=1 MALLOC_ARENA_MAX=2
-RUN install -d -o 10001 -g 10001 -m 0700 /var/lib/shotfarm
+# A name and a home, which libraries ask for.
+RUN groupadd --gid 10001 shotfarm \
+ && useradd --uid 10001 --gid 10001 --home-dir /var/lib/shotfarm --shell /usr/sbin/nologin shotfarm \
+ && install -d -o 10001 -g 10001 -m 0700 /var/lib/shotfarm
 USER 10001:10001
 WORKDIR /var/lib/shotfarm
 EXPOSE 8080

@@ -31,7 +31,10 @@ COPY --from=build /opt/shotfarm /opt/shotfarm
 # Models come from the farm, never from a hub.
 ENV PATH=/opt/shotfarm/bin:$PATH FARM_HOME=/var/lib/shotfarm PYTHONUNBUFFERED=1 HF_HUB_OFFLINE=1 \
     NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
-RUN install -d -o 10001 -g 10001 -m 0700 /var/lib/shotfarm /var/cache/shotfarm
+# A name and a home, which libraries ask for.
+RUN groupadd --gid 10001 shotfarm \
+ && useradd --uid 10001 --gid 10001 --home-dir /var/lib/shotfarm --shell /usr/sbin/nologin shotfarm \
+ && install -d -o 10001 -g 10001 -m 0700 /var/lib/shotfarm /var/cache/shotfarm
 USER 10001:10001
 WORKDIR /var/lib/shotfarm
 # The first signal finishes the running pass.

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from decimal import Decimal
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import yaml
 from fastapi.routing import APIRoute
 
 from common.nodes import VRAM_CLASSES
 from common.settings import Settings, Timing, load_settings
+from coordinator.embedded.ports import kept_ports
+from coordinator.embedded.seaweed import weed_binary
+from coordinator.embedded.valkey import server_binary
 from coordinator.http import farm_routes
 from coordinator.metrics import FarmCollector
 from tests.command_words import parse_command, settings_variables
 from tests.integration.helm.rendering import CHART, HOOK, VALUES, Document, Release, Renderer
+from tests.waiting import until
 
 LEAST = VALUES["least"]
 _ADDRESS = re.compile(r"night-(?:coordinator|valkey|seaweedfs)(?=:)")
@@ -173,6 +179,16 @@ def test_a_pool_is_one_gpu_a_pod_of_its_class_and_cuda_version(cluster: Release)
     assert {"--lane=public", "--lane=studio", "--model-disk=80"} <= set(container["args"])
     (claim,) = old["spec"]["volumeClaimTemplates"]
     assert claim["spec"]["resources"]["requests"]["storage"] == "82Gi"
+
+
+def test_the_home_of_a_node_is_a_folder_that_it_makes_itself(release: Release) -> None:
+    """It sets the mode of its home, which only the owner may do; that of a volume is root."""
+    for name, container in release.containers():
+        if "-node-" in name:
+            (home,) = [word.partition("=")[2] for word in container["args"] if word.startswith("--home=")]
+            mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+            assert home not in mounts
+            assert str(Path(home).parent) in mounts
 
 
 def test_a_node_without_a_gpu_asks_for_none_and_simulates_its_card(trial: Release) -> None:
@@ -357,3 +373,39 @@ def test_units_of_sizes_are_those_of_kubernetes(release: Release) -> None:
     ]
     assert found
     assert [value for value in found if not quantity.fullmatch(str(value))] == []
+
+
+def test_the_valkey_of_a_trial_starts_with_its_configuration_and_asks_for_its_password(
+    trial: Release, tmp_path: Path
+) -> None:
+    secret = trial.one("Secret", "trial")["stringData"]
+    port = kept_ports(tmp_path / "ports.json", ("valkey",))["valkey"]
+    configuration = tmp_path / "valkey.conf"
+    text = secret["valkey.conf"].replace("port 6379", f"port {port}").replace("dir /tmp", f"dir {tmp_path}")
+    configuration.write_text(text.replace("bind 0.0.0.0", "bind 127.0.0.1"))
+    url = secret["broker-url"].replace("night-valkey:6379", f"127.0.0.1:{port}")
+    log = (tmp_path / "log").open("wb")
+    with log, subprocess.Popen([server_binary(), str(configuration)], stdout=log, stderr=log) as process:
+        try:
+            until(lambda: answers(url), evidence=(tmp_path / "log").read_text)
+            assert not answers(f"redis://127.0.0.1:{port}/0")
+        finally:
+            process.terminate()
+
+
+def answers(url: str) -> bool:
+    with redis.Redis.from_url(url) as client:
+        try:
+            return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+
+def test_the_seaweedfs_of_a_trial_knows_its_options(trial: Release) -> None:
+    containers = trial.pods()["night-seaweedfs"]["spec"]["containers"]
+    (words,) = [[*c["command"], *c["args"]] for c in containers if c["name"] == "seaweedfs"]
+    weed = weed_binary()
+    assert weed is not None
+    told = subprocess.run([weed, "help", words[1]], capture_output=True, text=True, check=False)
+    known = set(re.findall(r"^  -([\w.]+)", told.stdout + told.stderr, re.MULTILINE))
+    assert {word.partition("=")[0].lstrip("-") for word in words[2:]} <= known
