@@ -8,7 +8,7 @@ hand.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -41,8 +41,7 @@ class Charged(NamedTuple):
     use: str
 
 
-@dataclass(kw_only=True, slots=True)
-class Charge:
+class Charge(NamedTuple):
     images: int = 0
     #: Those of the images that a person rejected.
     rejected: int = 0
@@ -66,9 +65,11 @@ class Charge:
             volunteered=spent["volunteered"],
         )
 
-    def add(self, other: Charge, sign: int = 1) -> None:
-        for name, value in asdict(other).items():
-            setattr(self, name, getattr(self, name) + sign * value)
+    def plus(self, other: Charge, sign: int = 1) -> Charge:
+        return Charge._make(mine + sign * its for mine, its in zip(self, other, strict=True))
+
+
+_NOTHING = Charge()
 
 
 @dataclass(slots=True)
@@ -76,14 +77,11 @@ class Charges:
     sums: dict[Charged, Charge] = field(default_factory=dict)
 
     def copy(self) -> Charges:
-        copied = Charges()
-        for charged, charge in self.sums.items():
-            copied.add(charged, charge)
-        return copied
+        return Charges(self.sums.copy())
 
     def add(self, charged: Charged, charge: Charge, sign: int = 1) -> None:
-        if any(astuple(charge)):
-            self.sums.setdefault(charged, Charge()).add(charge, sign)
+        if charge != _NOTHING:
+            self.sums[charged] = self.sums.get(charged, _NOTHING).plus(charge, sign)
 
     def write(self, connection: Connection) -> None:
         if not self.sums:
@@ -98,13 +96,11 @@ class Charges:
         rows = []
         for charged, charge in merged.sums.items():
             key = charged._asdict()
-            rows.append({"owner": key.pop("job_id"), **key, **asdict(charge)})
-        add_to(
-            connection, monthly_charges, ("owner", *Charged._fields[:1], *Charged._fields[2:]), _SUMS, rows
-        )
+            rows.append({"owner": key.pop("job_id"), **key, **charge._asdict()})
+        add_to(connection, monthly_charges, _KEY, Charge._fields, rows)
 
 
-_SUMS = tuple(Charge.__dataclass_fields__)
+_KEY = ("month", "owner", "node_id", "model", "lane", "vram_class", "use")
 
 
 def use_of(state: str, failure: str) -> str:

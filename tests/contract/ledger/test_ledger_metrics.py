@@ -1,0 +1,115 @@
+"""Metrics of a ledger: where series begin, what demand tells, and what nodes that are gone do not tell."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client.core import Metric
+
+from common.failures import FAILURES
+from common.nodes import VRAM_CLASSES
+from coordinator.ledger import StageTime
+from coordinator.metrics.fleet import fleet_metrics
+from coordinator.metrics.work import backlog_metrics, work_metrics
+from tests.contract.ledger.bench import Bench, placed, work
+from tests.scrape import total
+
+
+def told(bench: Bench) -> dict[str, Metric]:
+    totals, nodes = bench.ledger.totals(), bench.ledger.nodes()
+    families = (*work_metrics(totals), *backlog_metrics(totals, nodes), *fleet_metrics(totals, nodes))
+    return {metric.name: metric for metric in families}
+
+
+def test_series_begin_at_0_with_the_first_lease(bench: Bench) -> None:
+    bench.submit(placed(2))
+    assert told(bench)["farm_images"].samples == []
+    bench.join().lease()
+    metrics = told(bench)
+    outcomes = {sample.labels["outcome"]: sample.value for sample in metrics["farm_images"].samples}
+    assert outcomes == dict.fromkeys(("stored", "wasted", "rejected", "failed", "cancelled", "released"), 0)
+    assert {sample.value for sample in metrics["farm_cost"].samples} == {0}
+    assert {sample.labels["failure"] for sample in metrics["farm_attempts"].samples} == {"", *FAILURES}
+
+
+def test_a_cancelled_attempt_is_no_failure_and_its_time_has_a_use_of_its_own(bench: Bench) -> None:
+    job = bench.submit(placed(2))
+    lease = bench.join().lease()
+    bench.fail(lease, "cancelled", 0, work(3.0, 30.0))
+    bench.fail(lease, "flat_image", 1, work(4.0, 40.0))
+    metrics = told(bench)
+    assert total(metrics["farm_images"], outcome="failed") == 1
+    assert total(metrics["farm_images"], outcome="cancelled") == 1
+    assert total(metrics["farm_gpu_use_seconds"], use="cancelled") == 3.0
+    assert total(metrics["farm_gpu_use_seconds"], use="failed") == 4.0
+    (row,) = bench.ledger.cost_table(job.job_id)
+    assert (row.failures, bench.ledger.cost_table()[0].failures) == (1, 1)
+
+
+def test_components_and_uses_add_up_to_the_cost(bench: Bench) -> None:
+    bench.submit(placed(2))
+    node = bench.join()
+    bench.finish(node.lease(), work(2.0, 100.0, encode=0.5))
+    node.beat(idle_s=60.0, idle_joules=600.0)
+    metrics = told(bench)
+    cost = total(metrics["farm_cost"])
+    assert total(metrics["farm_cost_component"]) == pytest.approx(cost)
+    assert total(metrics["farm_use_cost"]) == pytest.approx(cost)
+    rates = bench.rates
+    joules = 2 * 100.0 + 600.0 + rates.host_watts * (2 * 2.5 + 60.0)
+    electricity = joules / 3.6e6 * float(rates.tariff_per_kwh)
+    assert total(metrics["farm_cost_component"], component="electricity") == pytest.approx(electricity)
+
+
+def test_demand_is_what_waits_and_runs_with_a_sample_for_every_class(bench: Bench) -> None:
+    def demand(**labels: str) -> float:
+        found = told(bench)["farm_demand_shots"]
+        assert {int(one.labels["vram_class"]) for one in found.samples} == set(VRAM_CLASSES)
+        return total(found, **labels)
+
+    assert demand() == 0
+    job = bench.submit(placed(4, min_class=8))
+    node = bench.join("node", 24)
+    lease = node.lease()
+    assert demand(vram_class="24") == len(lease.shots)
+    assert demand() == 4
+    bench.ledger.cancel_job(job.job_id)
+    assert demand() == len(lease.shots)
+    bench.close(lease, "released")
+    assert demand() == 0
+
+
+def test_nodes_count_for_smaller_classes_of_their_lanes_while_they_serve(bench: Bench) -> None:
+    bench.join("node", 24)
+    eligible = told(bench)["farm_eligible_nodes"]
+    assert {size: total(eligible, lane="public", vram_class=str(size)) for size in (8, 24, 32)} == {
+        8: 1,
+        24: 1,
+        32: 0,
+    }
+    bench.ledger.drain_node("node")
+    assert total(told(bench)["farm_eligible_nodes"]) == 0
+
+
+def test_a_node_that_is_gone_tells_no_watts_no_temperature_and_no_model(bench: Bench) -> None:
+    node = bench.join()
+    node.beat(watts=120.0, temperature_c=60.0, loaded_model="tiny")
+    names = ("farm_node_watts", "farm_node_temperature_celsius", "farm_node_loaded_model")
+    assert [total(told(bench)[name], node="node") for name in names] == [120.0, 60.0, 1]
+    bench.ledger.leave_node("node", node.joined.incarnation)
+    metrics = told(bench)
+    assert [metrics[name].samples for name in names] == [[], [], []]
+    assert total(metrics["farm_node_info"], state="offline") == 1
+
+
+def test_commits_tell_how_long_stages_took(bench: Bench) -> None:
+    taken: list[StageTime] = []
+    bench.ledger.on_stages(taken.extend)
+    bench.submit(placed(1))
+    bench.clock.now += 30.0
+    lease = bench.join().lease()
+    bench.store(bench.deliver(lease, 0, work(2.0, encode=0.5)).attempt_id, seconds=0.1)
+    found = {one.stage: (one.seconds, one.times) for one in taken}
+    assert found.keys() == {"wait", "encode", "denoise", "ingest"}
+    assert found["wait"] == (30.0, 1)
+    assert found["encode"] == (0.5, 1)
+    assert found["ingest"] == (0.1, 1)
