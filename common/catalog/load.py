@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,23 +51,36 @@ def load_catalog(paths: Sequence[Path] = ()) -> Catalog:
 
 def read_entries(paths: Sequence[Path] = ()) -> CatalogEntries:
     """The entries of the same files. Raises InvalidDocument as `load_catalog` does."""
-    reader = _Reader()
-    for path in (BUILT_IN, *paths):
+    built_in = _built_in()
+    reader = _Reader(_copied(built_in.entries), dict(built_in.plain))
+    for path in paths:
         reader.take(*read_document(path))
     return reader.entries
+
+
+@cache
+def _built_in() -> _Reader:
+    """Read once: every command and node begins with it. Nobody changes it."""
+    reader = _Reader()
+    reader.take(*read_document(BUILT_IN))
+    return reader
+
+
+def _copied(entries: CatalogEntries) -> CatalogEntries:
+    """With sections of its own, whose entries nobody can change."""
+    return CatalogEntries.model_validate({key: dict(entries.section(key)) for key in _SECTIONS})
 
 
 def with_entry(
     entries: CatalogEntries, section: str, name: str, entry: dict[str, Any], *, source: str
 ) -> CatalogEntries:
     """`entries` with one more, given as in a catalog file. Raises InvalidDocument as for a file `source`."""
-    copied = CatalogEntries.model_validate({key: dict(entries.section(key)) for key in _SECTIONS})
     known = {
         (key, each): old.model_dump(mode="json", exclude_unset=True)
         for key in _SECTIONS
         for each, old in entries.section(key).items()
     }
-    reader = _Reader(copied, known)
+    reader = _Reader(_copied(entries), known)
     # JSON is YAML: the entry gets the checks and the messages of a file.
     reader.take(*read_yaml(json.dumps({section: {name: entry}}, ensure_ascii=False), source))
     return reader.entries
