@@ -24,35 +24,15 @@ from sqlalchemy import (
     Table,
     Text,
     literal,
-    text,
 )
-from sqlalchemy.types import TypeEngine
 
-
-def must(name: str, kind: type[TypeEngine[Any]], default: str | None = None) -> Column[Any]:
-    """A column that is never NULL."""
-    return Column(name, kind, nullable=False, server_default=default)
-
-
-def may(name: str, kind: type[TypeEngine[Any]]) -> Column[Any]:
-    """A column that may be NULL."""
-    return Column(name, kind)
-
-
-def reference(name: str, target: str) -> Column[Any]:
-    """A foreign key, given as in `jobs.id`."""
-    return Column(name, String, ForeignKey(target), nullable=False)
+from coordinator.ledger.migrations.columns import may, must, partial_index, primary, reference
 
 
 def money(prefix: str = "") -> tuple[Column[Any], ...]:
     """Columns for energy, its cost to the farm, the electricity in it, and the cost to a volunteer."""
     names = ("joules", "cost", "electricity", "volunteered")
     return tuple(must(f"{prefix}{name}", Double, "0") for name in names)
-
-
-def partial_index(name: str, *columns: str, where: str) -> Index:
-    """A partial index of the rows that satisfy `where`."""
-    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
 
 
 metadata = MetaData()
@@ -83,8 +63,7 @@ catalog_entries = Table(
     "catalog_entries",
     metadata,
     #: As in catalog files: `models`, `loras` and so on.
-    Column("section", String, primary_key=True),
-    Column("name", String, primary_key=True),
+    *primary("section", "name"),
     must("entry", JSON),
     #: Identity to bytes, of the files that the store holds.
     must("files", JSON, "{}"),
@@ -95,7 +74,7 @@ catalog_entries = Table(
 keys = Table(
     "keys",
     metadata,
-    Column("name", String, primary_key=True),
+    *primary("name"),
     #: SHA-256 of the key.
     Column("digest", String, nullable=False, unique=True),
     must("owner", String),
@@ -121,7 +100,7 @@ keys = Table(
 key_days = Table(
     "key_days",
     metadata,
-    Column("key", String, primary_key=True),
+    *primary("key"),
     Column("day", Date, primary_key=True),
     must("images", Integer, "0"),
     must("cost", Double, "0"),
@@ -185,7 +164,7 @@ webhooks = Table(
 jobs = Table(
     "jobs",
     metadata,
-    Column("id", String, primary_key=True),
+    *primary("id"),
     must("name", String),
     must("owner", String),
     #: Name of the key that submitted it; NULL for a key of the settings.
@@ -253,7 +232,7 @@ job_counts = Table(
     "job_counts",
     metadata,
     Column("job_id", String, ForeignKey("jobs.id"), primary_key=True),
-    Column("state", String, primary_key=True),
+    *primary("state"),
     must("shots", Integer),
     #: The number of these whose want or removal was removed by retention.
     must("thinned", Integer, "0"),
@@ -263,11 +242,9 @@ job_counts = Table(
 tallies = Table(
     "tallies",
     metadata,
-    Column("kind", String, primary_key=True),
-    Column("model", String, primary_key=True),
-    Column("lane", String, primary_key=True),
+    *primary("kind", "model", "lane"),
     Column("vram_class", Integer, primary_key=True, autoincrement=False),
-    Column("label", String, primary_key=True),
+    *primary("label"),
     must("value", Double),
 )
 
@@ -278,12 +255,9 @@ daily_tallies = Table(
     #: Day on which the attempt was settled or the batch closed.
     Column("day", Date, primary_key=True),
     #: Owner of the job that paid.
-    Column("owner", String, primary_key=True),
-    Column("kind", String, primary_key=True),
-    Column("model", String, primary_key=True),
-    Column("lane", String, primary_key=True),
+    *primary("owner", "kind", "model", "lane"),
     Column("vram_class", Integer, primary_key=True, autoincrement=False),
-    Column("label", String, primary_key=True),
+    *primary("label"),
     must("value", Double),
 )
 
@@ -315,7 +289,7 @@ monthly_charges = Table(
 works = Table(
     "works",
     metadata,
-    Column("key", String, primary_key=True),
+    *primary("key"),
     must("model", String),
     must("loras", JSON),
     #: Megapixel-forwards of one image, the unit of speeds.
@@ -331,7 +305,7 @@ works = Table(
 embedded_texts = Table(
     "embedded_texts",
     metadata,
-    Column("texts", String, primary_key=True),
+    *primary("texts"),
     must("dtypes", JSON),
     must("versions", JSON),
     must("at", Double),
@@ -342,9 +316,7 @@ embedded_texts = Table(
 ceilings = Table(
     "ceilings",
     metadata,
-    Column("card_type", String, primary_key=True),
-    Column("work_key", String, primary_key=True),
-    Column("recipe", String, primary_key=True),
+    *primary("card_type", "work_key", "recipe"),
     must("images", Integer),
     must("at", Double),
 )
@@ -353,11 +325,10 @@ ceilings = Table(
 peaks = Table(
     "peaks",
     metadata,
-    Column("card_type", String, primary_key=True),
-    Column("model", String, primary_key=True),
+    *primary("card_type", "model"),
     Column("width", Integer, primary_key=True, autoincrement=False),
     Column("height", Integer, primary_key=True, autoincrement=False),
-    Column("recipe", String, primary_key=True),
+    *primary("recipe"),
     #: Images times simultaneous forward passes per image.
     must("forwards", Integer),
     must("bytes", BigInteger),
@@ -367,9 +338,7 @@ peaks = Table(
 paces = Table(
     "paces",
     metadata,
-    Column("card_type", String, primary_key=True),
-    Column("model", String, primary_key=True),
-    Column("recipe", String, primary_key=True),
+    *primary("card_type", "model", "recipe"),
     #: Per megapixel-forward.
     must("seconds", Double),
     #: In pixels.
@@ -380,7 +349,7 @@ paces = Table(
 shots = Table(
     "shots",
     metadata,
-    Column("id", String, primary_key=True),
+    *primary("id"),
     must("state", String),
     reference("work_key", "works.key"),
     #: GiB; 0 if no class is large enough according to the fit.
@@ -454,8 +423,7 @@ removals = Table(
 waiting = Table(
     "waiting",
     metadata,
-    Column("job_id", String, primary_key=True),
-    Column("work_key", String, primary_key=True),
+    *primary("job_id", "work_key"),
     Column("min_class", Integer, primary_key=True, autoincrement=False),
     #: Suspects come last.
     Column("crashes", Integer, primary_key=True, autoincrement=False),
@@ -470,7 +438,7 @@ waiting = Table(
 nodes = Table(
     "nodes",
     metadata,
-    Column("id", String, primary_key=True),
+    *primary("id"),
     must("owner", String),
     must("terms", String),
     must("card", JSON),
@@ -516,7 +484,7 @@ speeds = Table(
     "speeds",
     metadata,
     Column("node_id", String, ForeignKey("nodes.id"), primary_key=True),
-    Column("model", String, primary_key=True),
+    *primary("model"),
     must("seconds", Double),
 )
 
@@ -525,14 +493,14 @@ loads = Table(
     "loads",
     metadata,
     Column("node_id", String, ForeignKey("nodes.id"), primary_key=True),
-    Column("model", String, primary_key=True),
+    *primary("model"),
     must("seconds", Double),
 )
 
 batches = Table(
     "batches",
     metadata,
-    Column("id", String, primary_key=True),
+    *primary("id"),
     reference("node_id", "nodes.id"),
     must("incarnation", Integer),
     Column("ticket", String, nullable=False, unique=True),
@@ -581,7 +549,7 @@ batches = Table(
 attempts = Table(
     "attempts",
     metadata,
-    Column("id", String, primary_key=True),
+    *primary("id"),
     reference("batch_id", "batches.id"),
     reference("shot_id", "shots.id"),
     #: Rendering order.
@@ -660,7 +628,7 @@ images = Table(
 deleted_images = Table(
     "deleted_images",
     metadata,
-    Column("key", String, primary_key=True),
+    *primary("key"),
     reference("shot_id", "shots.id"),
     *_sidecar(),
     must("deleted_by", String),

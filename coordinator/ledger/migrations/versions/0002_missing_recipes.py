@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from alembic import op
-from sqlalchemy import JSON, Column
+from sqlalchemy import JSON
+
+from coordinator.ledger.migrations.columns import must
 
 revision = "0002"
 down_revision = "0001"
 
 
 def upgrade() -> None:
-    op.add_column("nodes", Column("missing_recipes", JSON, nullable=False, server_default="{}"))
+    op.add_column("nodes", must("missing_recipes", JSON, "{}"))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from alembic import op
-from sqlalchemy import BigInteger, Column, String
+from sqlalchemy import BigInteger, String
+
+from coordinator.ledger.migrations.columns import must
 
 revision = "0003"
 down_revision = "0002"
 
 
 def upgrade() -> None:
-    op.add_column("leader", Column("holder", String, nullable=False, server_default=""))
-    op.add_column("leader", Column("beat", BigInteger, nullable=False, server_default="0"))
+    op.add_column("leader", must("holder", String, ""))
+    op.add_column("leader", must("beat", BigInteger, "0"))
 
 
 def downgrade() -> None:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from alembic import op
-from sqlalchemy import Column, Double, Integer, String, Text
+from sqlalchemy import Double, Integer, String, Text
+
+from coordinator.ledger.migrations.columns import may, must
 
 revision = "0004"
 down_revision = "0003"
 
 
 def upgrade() -> None:
-    op.add_column("nodes", Column("record", Text, nullable=False, server_default=""))
-    op.add_column("nodes", Column("distrusted_at", Double))
-    op.add_column("nodes", Column("decided_by", String, nullable=False, server_default="farm"))
+    op.add_column("nodes", must("record", Text, ""))
+    op.add_column("nodes", may("distrusted_at", Double))
+    op.add_column("nodes", must("decided_by", String, "farm"))
     op.execute("UPDATE nodes SET record = substr('xxxxxxxxxx', 1, failures)")
     op.execute("UPDATE nodes SET distrusted_at = seen_at WHERE state = 'quarantined'")
     op.drop_column("nodes", "failures")
 
 
 def downgrade() -> None:
-    op.add_column("nodes", Column("failures", Integer, nullable=False, server_default="0"))
+    op.add_column("nodes", must("failures", Integer, "0"))
     op.execute("UPDATE nodes SET failures = length(record) - length(rtrim(record, 'x'))")
     op.execute("UPDATE nodes SET state = 'quarantined' WHERE distrusted_at IS NOT NULL")
     op.execute("UPDATE nodes SET state = 'offline' WHERE state = 'paused'")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from alembic import op
 from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, String
 
+from coordinator.ledger.migrations.columns import must, primary
+
 revision = "0005"
 down_revision = "0004"
 
@@ -16,8 +18,8 @@ def upgrade() -> None:
     op.drop_index("shots_waiting", "shots")
     op.drop_index("shots_unschedulable", "shots")
     op.rename_table("groups", "works")
-    op.add_column("works", Column("amount", Double, nullable=False, server_default="0"))
-    op.add_column("works", Column("forwards", Integer, nullable=False, server_default="1"))
+    op.add_column("works", must("amount", Double, "0"))
+    op.add_column("works", must("forwards", Integer, "1"))
     for table in ("shots", "batches"):
         op.alter_column(table, "group_key", new_column_name="work_key")
     _split_groups()
@@ -29,7 +31,7 @@ def upgrade() -> None:
     op.execute("DELETE FROM speeds")
     _create_waiting()
     # It was a state of the shot, for all who wanted it.
-    op.add_column("wants", Column("accepted", Boolean, nullable=False, server_default="0"))
+    op.add_column("wants", must("accepted", Boolean, "0"))
     op.execute(
         "UPDATE wants SET accepted = NOT again "
         "WHERE shot_id IN (SELECT id FROM shots WHERE state = 'accepted')"
@@ -67,33 +69,29 @@ def _split_groups() -> None:
 def _create_memory() -> None:
     op.create_table(
         "ceilings",
-        Column("card_type", String, primary_key=True),
-        Column("work_key", String, primary_key=True),
-        Column("recipe", String, primary_key=True),
-        Column("images", Integer, nullable=False),
-        Column("at", Double, nullable=False),
+        *primary("card_type", "work_key", "recipe"),
+        must("images", Integer),
+        must("at", Double),
     )
     op.create_table(
         "peaks",
-        Column("card_type", String, primary_key=True),
-        Column("model", String, primary_key=True),
+        *primary("card_type", "model"),
         Column("width", Integer, primary_key=True, autoincrement=False),
         Column("height", Integer, primary_key=True, autoincrement=False),
-        Column("recipe", String, primary_key=True),
-        Column("forwards", Integer, nullable=False),
-        Column("bytes", BigInteger, nullable=False),
+        *primary("recipe"),
+        must("forwards", Integer),
+        must("bytes", BigInteger),
     )
 
 
 def _create_waiting() -> None:
     op.create_table(
         "waiting",
-        Column("job_id", String, primary_key=True),
-        Column("work_key", String, primary_key=True),
+        *primary("job_id", "work_key"),
         Column("min_class", Integer, primary_key=True, autoincrement=False),
         Column("crashes", Integer, primary_key=True, autoincrement=False),
         Column("position", Integer, primary_key=True, autoincrement=False),
-        Column("shot_id", String, nullable=False),
+        must("shot_id", String),
         sqlite_with_rowid=False,
     )
     op.create_index("waiting_by_shot", "waiting", ["shot_id"])
@@ -114,7 +112,7 @@ def downgrade() -> None:
         op.drop_table(table)
     op.drop_index("shots_unschedulable", "shots")
     for name, kind in (("work", Double), ("since", Double), ("position", Integer)):
-        op.add_column("shots", Column(name, kind, nullable=False, server_default="0"))
+        op.add_column("shots", must(name, kind, "0"))
     op.execute("UPDATE shots SET work = (SELECT amount FROM works WHERE works.key = shots.work_key)")
     for table in ("shots", "batches"):
         op.alter_column(table, "work_key", new_column_name="group_key")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from alembic import op
 from sqlalchemy import Column, Double, ForeignKey, Integer, String
 
+from coordinator.ledger.migrations.columns import may, must, primary
+
 revision = "0006"
 down_revision = "0005"
 
@@ -16,8 +18,8 @@ def upgrade() -> None:
         "tallies",
         *(Column(name, String, primary_key=True) for name in ("kind", "model", "lane")),
         Column("vram_class", Integer, primary_key=True, autoincrement=False),
-        Column("label", String, primary_key=True),
-        Column("value", Double, nullable=False),
+        *primary("label"),
+        must("value", Double),
     )
     _tally_attempts()
     _tally_batches()
@@ -25,21 +27,21 @@ def upgrade() -> None:
     op.create_table(
         "job_counts",
         Column("job_id", String, ForeignKey("jobs.id"), primary_key=True),
-        Column("state", String, primary_key=True),
-        Column("shots", Integer, nullable=False),
+        *primary("state"),
+        must("shots", Integer),
     )
     counted = "CASE WHEN shots.state = 'failed' AND wants.accepted THEN 'accepted' ELSE shots.state END"
     op.execute(
         f"INSERT INTO job_counts SELECT wants.job_id, {counted}, count(*) FROM wants "
         f"JOIN shots ON shots.id = wants.shot_id WHERE NOT wants.again GROUP BY wants.job_id, {counted}"
     )
-    op.add_column("jobs", Column("cost", Double, nullable=False, server_default="0"))
+    op.add_column("jobs", must("cost", Double, "0"))
     op.execute(
         "UPDATE jobs SET cost = "
         "coalesce((SELECT sum(cost) FROM attempts WHERE attempts.job_id = jobs.id), 0) + "
         "coalesce((SELECT sum(load_cost + lost_cost) FROM batches WHERE batches.job_id = jobs.id), 0)"
     )
-    op.add_column("nodes", Column("trusted_at", Double))
+    op.add_column("nodes", may("trusted_at", Double))
     op.execute(
         "UPDATE nodes SET trusted_at = "
         "(SELECT max(at) FROM events WHERE events.subject = nodes.id AND events.event = 'trusted')"

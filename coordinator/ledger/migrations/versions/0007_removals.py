@@ -7,6 +7,8 @@ from typing import Any
 from alembic import op
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Double, ForeignKey, Integer, String, Text, text
 
+from coordinator.ledger.migrations.columns import may, must, primary
+
 revision = "0007"
 down_revision = "0006"
 
@@ -16,8 +18,8 @@ def _must(name: str, kind: Any, *more: Any) -> Column[Any]:
 
 
 def upgrade() -> None:
-    op.add_column("shots", Column("deletions", Integer, nullable=False, server_default="0"))
-    op.add_column("images", Column("rejected_at", Double))
+    op.add_column("shots", must("deletions", Integer, "0"))
+    op.add_column("images", may("rejected_at", Double))
     op.create_index("images_by_sha256", "images", ["sha256"])
     op.create_table(
         "removals",
@@ -30,7 +32,7 @@ def upgrade() -> None:
         _must("kind", String),
         _must("removed_by", String),
         _must("removed_at", Double),
-        Column("redo_id", String),
+        may("redo_id", String),
     )
     op.create_index("removals_by_shot", "removals", ["shot_id", "job_id"])
     _create_deleted_images()
@@ -39,7 +41,7 @@ def upgrade() -> None:
 def _create_deleted_images() -> None:
     op.create_table(
         "deleted_images",
-        Column("key", String, primary_key=True),
+        *primary("key"),
         _must("shot_id", String, ForeignKey("shots.id")),
         _must("sha256", String),
         _must("size", BigInteger),
@@ -55,10 +57,10 @@ def _create_deleted_images() -> None:
         _must("energy_method", String),
         _must("cost", Double),
         _must("stored_at", Double),
-        Column("rejected_at", Double),
+        may("rejected_at", Double),
         _must("deleted_by", String),
         _must("deleted_at", Double),
-        Column("erased_at", Double),
+        may("erased_at", Double),
     )
     for column in ("shot_id", "sha256"):
         op.create_index(f"deleted_images_by_{column.removesuffix('_id')}", "deleted_images", [column])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from alembic import op
 from sqlalchemy import Column, Date, Double, Integer, String, text
 
+from coordinator.ledger.migrations.columns import may, must, primary
+
 revision = "0008"
 down_revision = "0007"
 
@@ -17,19 +19,19 @@ _NAMES = {"fk": "%(table_name)s_%(column_0_name)s_fkey"}
 def upgrade() -> None:
     # Jobs that have ended count as ended from now on.
     for name in ("ended_at", "thinning_at", "thinned_at"):
-        op.add_column("jobs", Column(name, Double))
+        op.add_column("jobs", may(name, Double))
     unfinished = text("thinned_at IS NULL")
     op.create_index(
         "jobs_to_thin", "jobs", ["ended_at"], sqlite_where=unfinished, postgresql_where=unfinished
     )
-    op.add_column("job_counts", Column("thinned", Integer, nullable=False, server_default="0"))
+    op.add_column("job_counts", must("thinned", Integer, "0"))
     op.create_table(
         "daily_tallies",
         Column("day", Date, primary_key=True),
         *(Column(name, String, primary_key=True) for name in ("owner", "kind", "model", "lane")),
         Column("vram_class", Integer, primary_key=True, autoincrement=False),
-        Column("label", String, primary_key=True),
-        Column("value", Double, nullable=False),
+        *primary("label"),
+        must("value", Double),
     )
     for table in _IMAGES:
         _free_of_attempts(table)
@@ -40,7 +42,7 @@ def upgrade() -> None:
 def _free_of_attempts(table: str) -> None:
     """Copy what an image's attempt tells of where it came from, and let it live without."""
     for name, kind in _FACTS.items():
-        op.add_column(table, Column(name, kind))
+        op.add_column(table, may(name, kind))
         op.execute(
             f"UPDATE {table} SET {name} = "
             f"(SELECT attempts.{name} FROM attempts WHERE attempts.id = {table}.attempt_id)"

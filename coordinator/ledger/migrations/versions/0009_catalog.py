@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from alembic import op
-from sqlalchemy import JSON, Column, Double, String
+from sqlalchemy import JSON, Double
+
+from coordinator.ledger.migrations.columns import must, primary
 
 revision = "0009"
 down_revision = "0008"
@@ -12,13 +14,12 @@ down_revision = "0008"
 def upgrade() -> None:
     op.create_table(
         "catalog_entries",
-        Column("section", String, primary_key=True),
-        Column("name", String, primary_key=True),
-        Column("entry", JSON, nullable=False),
-        Column("files", JSON, nullable=False, server_default="{}"),
-        Column("added_at", Double, nullable=False),
+        *primary("section", "name"),
+        must("entry", JSON),
+        must("files", JSON, "{}"),
+        must("added_at", Double),
     )
-    op.add_column("nodes", Column("aside", JSON, nullable=False, server_default="{}"))
+    op.add_column("nodes", must("aside", JSON, "{}"))
 
 
 def downgrade() -> None:

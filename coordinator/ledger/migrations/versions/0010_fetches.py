@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from alembic import op
-from sqlalchemy import JSON, Column, String
+from sqlalchemy import JSON, String
+
+from coordinator.ledger.migrations.columns import must
 
 revision = "0010"
 down_revision = "0009"
 
 
 def upgrade() -> None:
-    op.add_column("nodes", Column("fetches", JSON, nullable=False, server_default="[]"))
-    op.add_column("nodes", Column("doing", String, nullable=False, server_default=""))
+    op.add_column("nodes", must("fetches", JSON, "[]"))
+    op.add_column("nodes", must("doing", String, ""))
 
 
 def downgrade() -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from alembic import op
-from sqlalchemy import Boolean, Column
+from sqlalchemy import Boolean
+
+from coordinator.ledger.migrations.columns import may
 
 revision = "0012"
 down_revision = "0011"
 
 
 def upgrade() -> None:
-    op.add_column("jobs", Column("eco", Boolean))
+    op.add_column("jobs", may("eco", Boolean))
 
 
 def downgrade() -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from alembic import op
-from sqlalchemy import JSON, Column
+from sqlalchemy import JSON
+
+from coordinator.ledger.migrations.columns import must
 
 revision = "0013"
 down_revision = "0012"
 
 
 def upgrade() -> None:
-    op.add_column("jobs", Column("exports", JSON, nullable=False, server_default="[]"))
+    op.add_column("jobs", must("exports", JSON, "[]"))
 
 
 def downgrade() -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from alembic import op
-from sqlalchemy import Column, Integer, String
+from sqlalchemy import Integer, String
+
+from coordinator.ledger.migrations.columns import may, must
 
 revision = "0014"
 down_revision = "0013"
 
 
 def upgrade() -> None:
-    op.add_column("batches", Column("duplicates", String))
-    op.add_column("batches", Column("beaten", Integer, nullable=False, server_default="0"))
+    op.add_column("batches", may("duplicates", String))
+    op.add_column("batches", must("beaten", Integer, "0"))
 
 
 def downgrade() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from alembic import op
-from sqlalchemy import Column, Double, Integer, String
+from sqlalchemy import Double, Integer
+
+from coordinator.ledger.migrations.columns import must, primary
 
 revision = "0016"
 down_revision = "0015"
@@ -12,12 +14,10 @@ down_revision = "0015"
 def upgrade() -> None:
     op.create_table(
         "paces",
-        Column("card_type", String, primary_key=True),
-        Column("model", String, primary_key=True),
-        Column("recipe", String, primary_key=True),
-        Column("seconds", Double, nullable=False),
-        Column("width", Integer, nullable=False),
-        Column("height", Integer, nullable=False),
+        *primary("card_type", "model", "recipe"),
+        must("seconds", Double),
+        must("width", Integer),
+        must("height", Integer),
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from alembic import op
 from sqlalchemy import JSON, Column, Date, Double, Integer, String, Text, text
 
+from coordinator.ledger.migrations.columns import may, must, primary
+
 revision = "0018"
 down_revision = "0017"
 
@@ -14,43 +16,43 @@ _OF_KEYS = text("key IS NOT NULL")
 def upgrade() -> None:
     op.create_table(
         "keys",
-        Column("name", String, primary_key=True),
+        *primary("name"),
         Column("digest", String, nullable=False, unique=True),
-        Column("owner", String, nullable=False),
-        Column("scopes", JSON, nullable=False),
-        Column("lanes", JSON),
-        Column("max_priority", Integer, nullable=False),
-        Column("quota", String),
-        Column("max_cost", String),
-        Column("rate", String),
-        Column("created_at", Double, nullable=False),
-        Column("created_by", String, nullable=False),
-        Column("expires_at", Double),
-        Column("revoked_at", Double),
-        Column("old_digest", String),
-        Column("old_until", Double),
+        must("owner", String),
+        must("scopes", JSON),
+        may("lanes", JSON),
+        must("max_priority", Integer),
+        may("quota", String),
+        may("max_cost", String),
+        may("rate", String),
+        must("created_at", Double),
+        must("created_by", String),
+        may("expires_at", Double),
+        may("revoked_at", Double),
+        may("old_digest", String),
+        may("old_until", Double),
     )
     op.create_table(
         "key_days",
-        Column("key", String, primary_key=True),
+        *primary("key"),
         Column("day", Date, primary_key=True),
-        Column("images", Integer, nullable=False, server_default="0"),
-        Column("cost", Double, nullable=False, server_default="0"),
+        must("images", Integer, "0"),
+        must("cost", Double, "0"),
     )
     op.create_table(
         "audit",
         Column("id", Integer, primary_key=True),
-        Column("at", Double, nullable=False),
-        Column("by", String, nullable=False),
-        Column("owner", String, nullable=False),
-        Column("action", String, nullable=False),
-        Column("subject", String, nullable=False),
-        Column("detail", Text, nullable=False, server_default=""),
+        must("at", Double),
+        must("by", String),
+        must("owner", String),
+        must("action", String),
+        must("subject", String),
+        must("detail", Text, ""),
     )
     op.create_index("audit_by_age", "audit", ["at"])
     op.create_index("audit_by_key", "audit", ["by", "id"])
     op.create_index("audit_by_subject", "audit", ["subject", "id"])
-    op.add_column("jobs", Column("key", String))
+    op.add_column("jobs", may("key", String))
     op.create_index("jobs_by_key", "jobs", ["key"], sqlite_where=_OF_KEYS, postgresql_where=_OF_KEYS)
     op.create_index("jobs_by_owner", "jobs", ["owner", "submitted_at"])
 
