@@ -123,12 +123,7 @@ def _chip(name: str, entry: _ChipEntry) -> Chip:
         name=name,
         compute_capability=(int(major), int(minor)),
         vram_gib=entry.vram,
-        watts=entry.watts,
-        bandwidth=entry.bandwidth,
-        fp32=entry.fp32,
-        fp16=entry.fp16,
-        bf16=entry.bf16,
-        int8=entry.int8,
+        **entry.model_dump(exclude={"capability", "vram", "reported"}),
         reported=entry.reported or (f"NVIDIA GeForce {re.sub(r' [0-9]+GB$', '', name)}",),
     )
 

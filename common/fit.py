@@ -28,13 +28,13 @@ _FASTER = 0.95
 #: Megapixels of a VAE tile of 512 pixels, including the overlap of decoding.
 _TILE_MEGAPIXELS = 0.288
 
-_PHASES: tuple[Phase, ...] = get_args(Phase)
-
 #: An upscaler and the smallest tile that nodes enlarge, whatever the upscaler. Measured in float32 on a CPU:
 #: 0.9 GiB for HAT-L, the largest with 41 million parameters, and 0.3 for ESRGAN.
 _UPSCALE_BYTES = 1024 * MIB
 #: An operation of an upscaler takes as long as two of a denoiser: its layers are narrower. Estimated.
 _UPSCALE_SLOWNESS = 2.0
+
+_PHASES: tuple[Phase, ...] = get_args(Phase)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,15 +11,15 @@ from common.units import GIB
 #: Who pays for a node; see `common.cost`.
 Terms = Literal["owned", "rented", "volunteer"]
 
-#: In GiB. A card belongs to the largest class that it fills.
-VRAM_CLASSES = (6, 8, 12, 16, 24, 32)
-
 #: Seconds that a stopping node allows for its running pass, unless it was told otherwise.
 LAST_PASS_S = 30.0
 
 #: Fraction of a class that fills it: cards report slightly less than their nominal size (RTX 4090: 23.99 GiB,
 #: A5000: 23.7 GiB).
 _CLASS_SLACK = 0.95
+
+#: In GiB. A card belongs to the largest class that it fills.
+VRAM_CLASSES = (6, 8, 12, 16, 24, 32)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -84,6 +84,8 @@ from coordinator.submission.tokens import Tokenizers
 
 #: Seconds for which a model file or an export can be read by one URL.
 _FETCH_S = 3600
+#: Durations that nodes keep, too.
+_OF_NODES = {"heartbeat_s", "claim_wait_s", "stall_render_s", "stall_load_s", "hard_limit_s"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,18 +130,13 @@ class Farm:
         broker_url = self.broker_user.url()
         node = self.ledger.join(join)
         self.dispatcher.wake()
-        timing = self.settings.timing
         return Joined(
             node_id=node.node_id,
             incarnation=node.incarnation,
             vram_class=node.vram_class,
             queues=tuple(queue_name(lane, node.vram_class) for lane in node.lanes),
             broker_url=broker_url,
-            heartbeat_s=timing.heartbeat_s,
-            claim_wait_s=timing.claim_wait_s,
-            stall_render_s=timing.stall_render_s,
-            stall_load_s=timing.stall_load_s,
-            hard_limit_s=timing.hard_limit_s,
+            **self.settings.timing.model_dump(include=_OF_NODES),
             catalog_version=self.farm_catalog.version,
         )
 

@@ -202,7 +202,13 @@ def _dispatching(
     traffic: Traffic,
     timing: Timing,
 ) -> Loop:
-    dispatcher = Dispatcher(ledger, publisher, tickets, parked=claims.callers, published=traffic.ticket)
+    dispatcher = Dispatcher(
+        ledger=ledger,
+        parked=claims.callers,
+        tickets=tickets,
+        publisher=publisher,
+        published=traffic.ticket,
+    )
     return Loop(
         "dispatcher",
         _as_leader(ledger, user.define, dispatcher.top_up),

@@ -98,14 +98,7 @@ def assembled(options: NodeOptions, probe: Probe) -> Iterator[Node]:
             pipelines=sorted(pipelines),
             environment=probe.environment,
         )
-        context = NodeContext(
-            coordinator=coordinator,
-            store=store,
-            engine=engine,
-            library=library,
-            offers=offers,
-            stopping=stopping,
-        )
+        context = NodeContext(coordinator, store, engine, library, offers, stopping)
         progress = Progress(meter, lambda: engine.held)
         # The farm would not go by what a volunteer's card measured.
         budget_s = 0.0 if options.terms == "volunteer" else options.measure_s

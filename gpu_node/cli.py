@@ -12,7 +12,6 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -177,7 +176,7 @@ def doctor_command(
             if not as_json:
                 _print_finding(finding)
     if as_json:
-        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+        typer.echo(json.dumps([finding._asdict() for finding in findings], indent=2))
     if not all(finding.good for finding in findings):
         raise typer.Exit(1)
 

@@ -6,8 +6,8 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
@@ -29,8 +29,7 @@ _CONNECT_S = 5.0
 _REDIS_PORT = 6379
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """One line of the report."""
 
     subject: str

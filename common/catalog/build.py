@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
+
 from common.catalog.entries import (
     ActivationsEntry,
+    Addition,
     CatalogEntries,
+    Entry,
     FamilyEntry,
-    LoraEntry,
     ModelEntry,
-    RecipeEntry,
     SpeedEntry,
-    TextualInversionEntry,
-    UpscalerEntry,
 )
 from common.catalog.types import (
     Activations,
@@ -28,46 +30,50 @@ from common.catalog.types import (
 )
 from common.units import MIB
 
+_Built = TypeVar("_Built")
+
 
 def build_catalog(entries: CatalogEntries) -> Catalog:
     """`entries` must have passed `problems_between`."""
+
+    def additions(kind: type[_Built], some: Mapping[str, Addition]) -> dict[str, _Built]:
+        return {
+            name: _built(kind, entry, name=name, license=_license(entry.license, entries))
+            for name, entry in some.items()
+        }
+
     return Catalog(
         models={name: _model(name, model, entries) for name, model in entries.models.items()},
-        loras={name: _lora(name, lora, entries) for name, lora in entries.loras.items()},
+        loras=additions(Lora, entries.loras),
         licenses={name: _license(name, entries) for name in entries.licenses},
-        textual_inversions={
-            name: _textual_inversion(name, entry, entries)
-            for name, entry in entries.textual_inversions.items()
-        },
-        upscalers={name: _upscaler(name, entry, entries) for name, entry in entries.upscalers.items()},
+        textual_inversions=additions(TextualInversion, entries.textual_inversions),
+        upscalers=additions(Upscaler, entries.upscalers),
     )
+
+
+def _built(kind: type[_Built], entry: Entry, **own: Any) -> _Built:
+    """Has its `own` fields; all others are as in the entry."""
+    same = {field.name for field in fields(kind)} - own.keys()  # type: ignore[arg-type]
+    return kind(**own, **{name: value for name, value in entry if name in same})
 
 
 def _model(name: str, entry: ModelEntry, entries: CatalogEntries) -> Model:
     family = entries.families[entry.family]
-    recipes = tuple(map(_recipe, entries.recipes(entry)))
+    recipes = tuple(_built(Recipe, recipe) for recipe in entries.recipes(entry))
     lacking = tuple(recipe for recipe in recipes if not _has_its_file(recipe, entry))
-    return Model(
+    return _built(
+        Model,
+        entry,
         name=name,
         family=_family(entry, family),
         base=entry.base or name,
-        identity=entry.identity,
-        path=entry.path,
         license=_license(entry.license, entries),
         components={part: round(billions * 1e9) for part, billions in entry.components.items()},
         activations=_activations(entry.activations or family.activations),
         recipes=tuple(recipe for recipe in recipes if recipe not in lacking),
         lacking=lacking,
-        steps=entry.steps,
-        guidance=entry.guidance,
-        distilled=entry.distilled,
-        sampler=entry.sampler,
-        size=entry.size,
-        min_class=entry.min_class,
         speeds=tuple(map(_speed, family.speeds if entry.speeds is None else entry.speeds)),
-        gguf={
-            format_: GgufFile(path=file.path, identity=file.identity) for format_, file in entry.gguf.items()
-        },
+        gguf={format_: _built(GgufFile, file) for format_, file in entry.gguf.items()},
     )
 
 
@@ -77,20 +83,9 @@ def _has_its_file(recipe: Recipe, entry: ModelEntry) -> bool:
 
 
 def _family(model: ModelEntry, entry: FamilyEntry) -> Family:
-    max_tokens = model.max_tokens or entry.max_tokens
-    return Family(
-        name=model.family,
-        pipeline=entry.pipeline,
-        size_multiple=entry.size_multiple,
-        takes_negative=entry.takes_negative,
-        max_tokens=max_tokens,
-        tokenizer=entry.tokenizer,
-        template=entry.template,
-        samplers=entry.samplers,
-        tflop_per_mp=entry.tflop_per_mp,
-        prompt_tokens=entry.prompt_tokens or max_tokens,
-        guidance_doubles_above=entry.guidance_doubles_above,
-        knobs=entry.knobs,
+    most = model.max_tokens or entry.max_tokens
+    return _built(
+        Family, entry, name=model.family, max_tokens=most, prompt_tokens=entry.prompt_tokens or most
     )
 
 
@@ -108,61 +103,8 @@ def _speed(entry: SpeedEntry) -> Speed:
     width, height = entry.size
     amount = width * height / 1e6 * entry.runs * entry.billions
     low, high = entry.seconds if isinstance(entry.seconds, tuple) else (entry.seconds, entry.seconds)
-    return Speed(
-        card=entry.card,
-        compute_dtype=entry.compute,
-        seconds=(low / amount, high / amount),
-        basis=entry.basis,
-        source=entry.source,
-    )
-
-
-def _recipe(entry: RecipeEntry) -> Recipe:
-    return Recipe(
-        name=entry.name,
-        compute_dtype=entry.compute_dtype,
-        weights=dict(entry.weights),
-        placement=entry.placement,
-        backends=entry.backends,
-        min_compute_capability=entry.min_compute_capability,
-        max_pass=entry.max_pass,
-    )
-
-
-def _lora(name: str, entry: LoraEntry, entries: CatalogEntries) -> Lora:
-    return Lora(
-        name=name,
-        base=entry.base,
-        identity=entry.identity,
-        path=entry.path,
-        license=_license(entry.license, entries),
-        triggers=entry.triggers,
-    )
-
-
-def _textual_inversion(name: str, entry: TextualInversionEntry, entries: CatalogEntries) -> TextualInversion:
-    return TextualInversion(
-        name=name,
-        family=entry.family,
-        identity=entry.identity,
-        path=entry.path,
-        license=_license(entry.license, entries),
-        vectors=entry.vectors,
-    )
-
-
-def _upscaler(name: str, entry: UpscalerEntry, entries: CatalogEntries) -> Upscaler:
-    return Upscaler(
-        name=name,
-        architecture=entry.architecture,
-        scale=entry.scale,
-        tflop_per_mp=entry.tflop_per_mp,
-        identity=entry.identity,
-        path=entry.path,
-        license=_license(entry.license, entries),
-    )
+    return _built(Speed, entry, compute_dtype=entry.compute, seconds=(low / amount, high / amount))
 
 
 def _license(name: str, entries: CatalogEntries) -> License:
-    entry = entries.licenses[name]
-    return License(name=name, commercial=entry.commercial, url=entry.url)
+    return _built(License, entries.licenses[name], name=name)

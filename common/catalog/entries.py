@@ -148,6 +148,10 @@ class UpscalerEntry(Entry):
     license: str
 
 
+#: What models are used with.
+Addition = LoraEntry | TextualInversionEntry | UpscalerEntry
+
+
 class CatalogEntries(BaseModel):
     """All entries read so far, by name."""
 

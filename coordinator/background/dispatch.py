@@ -6,6 +6,7 @@ Lost tickets come back by themselves, because what lies on a queue is counted an
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass
 from queue import SimpleQueue
 
 from common.celeryapp import Publisher
@@ -18,35 +19,28 @@ from coordinator.ledger import Ledger
 _UPLOADS_A_TASK = 8
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Dispatcher:
-    def __init__(
-        self,
-        ledger: Ledger,
-        publisher: Publisher,
-        tickets: TicketSigner,
-        *,
-        parked: Callable[[], Set[str]],
-        published: Callable[[str, int], None],
-    ) -> None:
-        """`parked` names the nodes that wait in a claim; `published(lane, class)` hears of each ticket."""
-        self._ledger = ledger
-        self._publisher = publisher
-        self._tickets = tickets
-        self._parked = parked
-        self._published = published
+    ledger: Ledger
+    #: Names the nodes that wait in a claim.
+    parked: Callable[[], Set[str]]
+    tickets: TicketSigner
+    publisher: Publisher
+    #: Hears of lane and class of each ticket.
+    published: Callable[[str, int], None]
 
     def top_up(self) -> int:
         """Publish what is missing; the number of new tickets. Raises Unavailable when the broker is away."""
-        wanted = self._ledger.ticket_demand(self._parked())
+        wanted = self.ledger.ticket_demand(self.parked())
         if not wanted:
             return 0
-        lying = self._publisher.depths([queue_name(*queue) for queue in wanted])
+        lying = self.publisher.depths([queue_name(*queue) for queue in wanted])
         new = 0
         for (lane, vram_class), limit in wanted.items():
             queue = queue_name(lane, vram_class)
             for _ in range(limit - lying[queue]):
-                self._publisher.publish_ticket(queue, self._tickets.issue(lane, vram_class).text)
-                self._published(lane, vram_class)
+                self.publisher.publish_ticket(queue, self.tickets.issue(lane, vram_class).text)
+                self.published(lane, vram_class)
                 new += 1
         return new
 

@@ -14,24 +14,26 @@ from coordinator.cli import options
 from coordinator.cli.connection import connect
 from coordinator.cli.show import print_list, table
 
+By = Annotated[
+    str | None,
+    typer.Option("--by", metavar="KEY", parser=options.word, help="Only what was done with this key."),
+]
+Subject = Annotated[
+    str | None,
+    typer.Option(
+        "--subject",
+        metavar="NAME",
+        parser=options.word,
+        help="Only what was done to this job, shot, image, node or key: its whole ID or name.",
+    ),
+]
+Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1000, help="Number of entries.")]
+
 
 def audit_command(
-    by: Annotated[
-        str | None,
-        typer.Option("--by", metavar="KEY", parser=options.word, help="Only what was done with this key."),
-    ] = None,
-    subject: Annotated[
-        str | None,
-        typer.Option(
-            "--subject",
-            metavar="NAME",
-            parser=options.word,
-            help="Only what was done to this job, shot, image, node or key: its whole ID or name.",
-        ),
-    ] = None,
-    limit: Annotated[
-        int, typer.Option("--limit", metavar="N", min=1, max=1000, help="Number of entries.")
-    ] = 50,
+    by: By = None,
+    subject: Subject = None,
+    limit: Limit = 50,
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,
 ) -> None:

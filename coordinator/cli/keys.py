@@ -125,29 +125,34 @@ Name = Annotated[
 ]
 
 
+NewName = Annotated[
+    str,
+    typer.Argument(metavar="NAME", parser=_parsed(key_name), help="Name of the key, shown in its place."),
+]
+Scopes = Annotated[
+    Any,
+    typer.Option(
+        "--scope",
+        metavar="SCOPES",
+        parser=_parsed(_scopes),
+        help=f"What it allows, separated by commas: {', '.join(GRANTABLE)}.",
+    ),
+]
+Owner = Annotated[
+    str | None,
+    typer.Option(
+        "--owner",
+        metavar="NAME",
+        parser=options.owner,
+        help="Owner of the jobs that it submits, changes and reads. Default: the name of the key.",
+    ),
+]
+
+
 def create_command(
-    name: Annotated[
-        str,
-        typer.Argument(metavar="NAME", parser=_parsed(key_name), help="Name of the key, shown in its place."),
-    ],
-    scope: Annotated[
-        Any,
-        typer.Option(
-            "--scope",
-            metavar="SCOPES",
-            parser=_parsed(_scopes),
-            help=f"What it allows, separated by commas: {', '.join(GRANTABLE)}.",
-        ),
-    ] = "submit,read",
-    owner: Annotated[
-        str | None,
-        typer.Option(
-            "--owner",
-            metavar="NAME",
-            parser=options.owner,
-            help="Owner of the jobs that it submits, changes and reads. Default: the name of the key.",
-        ),
-    ] = None,
+    name: NewName,
+    scope: Scopes = "submit,read",
+    owner: Owner = None,
     lane: Lanes = None,
     quota: Quota = None,
     max_cost: MaxCost = None,

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 from pydantic import BaseModel, ConfigDict
 from rich.console import RenderableType
 from rich.table import Table
 
-from common.catalog import Catalog, Model, file_identity, load_catalog
+from common.catalog import Catalog, Lora, Model, TextualInversion, Upscaler, file_identity, load_catalog
 from common.commandline import CommandGroup, add_commands
 from common.errors import Invalid
 from common.fit import Fit, fits_class, plain_shot
@@ -91,6 +91,8 @@ class ModelReport(_View):
     textual_inversions: tuple[InversionView, ...] = ()
     upscalers: tuple[UpscalerView, ...] = ()
 
+
+_Addition = TypeVar("_Addition", LoraView, InversionView, UpscalerView)
 
 models_app = typer.Typer(
     cls=CommandGroup,
@@ -210,39 +212,20 @@ def view(model: Model, catalog: Catalog) -> ModelReport:
         guidance=model.guidance,
         sampler=model.sampler,
         classes=tuple(_class_view(model, vram_class) for vram_class in VRAM_CLASSES),
-        loras=tuple(
-            LoraView(
-                name=lora.name,
-                identity=lora.identity,
-                license=lora.license.name,
-                commercial=lora.license.commercial,
-                triggers=lora.triggers,
-            )
-            for lora in catalog.loras.values()
-            if lora.base == model.base
-        ),
+        loras=tuple(_addition(LoraView, lora) for lora in catalog.loras.values() if lora.base == model.base),
         textual_inversions=tuple(
-            InversionView(
-                name=each.name,
-                family=each.family,
-                vectors=each.vectors,
-                license=each.license.name,
-                commercial=each.license.commercial,
-            )
+            _addition(InversionView, each)
             for each in catalog.textual_inversions.values()
             if each.family == model.family.name
         ),
-        upscalers=tuple(
-            UpscalerView(
-                name=each.name,
-                architecture=each.architecture,
-                scale=each.scale,
-                license=each.license.name,
-                commercial=each.license.commercial,
-            )
-            for each in catalog.upscalers.values()
-        ),
+        upscalers=tuple(_addition(UpscalerView, each) for each in catalog.upscalers.values()),
     )
+
+
+def _addition(kind: type[_Addition], one: Lora | TextualInversion | Upscaler) -> _Addition:
+    """Has the fields that it shares with `one`, and the name of its licence."""
+    given = {field: getattr(one, field) for field in kind.model_fields if hasattr(one, field)}
+    return kind(**given | {"license": one.license.name, "commercial": one.license.commercial})
 
 
 def models_table(views: list[ModelReport]) -> Table:

@@ -150,24 +150,16 @@ class DrawingCell:
         return self._cell(values).planned(inner, position, number, way)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class GroupExpansion:
     """The shots of one group of a manifest, built lazily."""
 
-    def __init__(
-        self,
-        frame: Frame,
-        combinations: Combinations,
-        numbering: Numbering,
-        rendering: Callable[[tuple[Setter, ...]], Rendering],
-        prompts: Prompts,
-        names: NamePattern,
-    ) -> None:
-        self._frame = frame
-        self._combinations = combinations
-        self._numbering = numbering
-        self._rendering = rendering
-        self._prompts = prompts
-        self._names = names
+    _frame: Frame
+    _combinations: Combinations
+    _numbering: Numbering
+    _rendering: Callable[[tuple[Setter, ...]], Rendering]
+    _prompts: Prompts
+    _names: NamePattern
 
     @property
     def name(self) -> str:

@@ -25,6 +25,7 @@ from coordinator.explain import (
     explain_node,
     explain_shot,
 )
+from coordinator.ledger.database import columns_of
 from coordinator.ledger.deletions import deleted_by
 from coordinator.ledger.eligibility import Eligibility, needs
 from coordinator.ledger.failure_policy import by_its_own_fault, failed
@@ -105,14 +106,8 @@ def _job_facts(connection: Connection, look: Eligibility, job_id: str) -> JobFac
             currency=look.rules.rates.currency,
         )
     return JobFacts(
-        id=row.id,
-        name=row.name,
-        owner=row.owner,
-        lane=row.lane,
-        priority=row.priority,
-        intent=row.intent,
+        **columns_of(row, "id", "name", "owner", "lane", "priority", "intent", "reason"),
         whole=row.complete,
-        reason=row.reason,
         budget=budget,
     )
 
@@ -225,14 +220,9 @@ def _image_origin(connection: Connection, shot: Row[Any], currency: str) -> Imag
     if found is None:
         return None
     return ImageOrigin(
+        **columns_of(found, "key", "recipe", "seconds", "joules", "energy_method", "cost"),
         shot=shot_of(shot.spec),
-        key=found.key,
         node=found.node_id,
-        recipe=found.recipe,
-        seconds=found.seconds,
-        joules=found.joules,
-        energy_method=found.energy_method,
-        cost=found.cost,
         currency=currency,
     )
 

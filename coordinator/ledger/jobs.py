@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, upd
 from common.errors import Conflict, Gone, NotFound
 from common.exports import Export, JobExports
 from common.states import AttemptState, BatchState, ShotState
+from coordinator.ledger.database import columns_of
 from coordinator.ledger.failure_policy import pause
 from coordinator.ledger.fleet import members
 from coordinator.ledger.measurements import recall_types
@@ -116,14 +117,8 @@ def _open(write: Write, rows: Sequence[Row[Any]], lines: Amounts) -> None:
     reserved = _in_hand(write.connection)
     for row in rows:
         job = OpenJob(
-            owner=row.owner,
-            lane=row.lane,
-            priority=row.priority,
-            submitted_at=row.submitted_at,
-            max_cost=row.max_cost,
-            cost=row.cost,
+            **columns_of(row, "owner", "lane", "priority", "submitted_at", "max_cost", "cost", "eco"),
             reserved=reserved.get(row.id, {}),
-            eco=row.eco,
         )
         write.changes.append(JobOpened(row.id, job))
     write.changes += running

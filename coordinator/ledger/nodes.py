@@ -15,6 +15,7 @@ from common.nodes import Card
 from common.states import NODE, BatchEvent, BatchState, NodeEvent, NodeState, ShotEvent, ShotState
 from common.views import NodeView, SlowPathView, Who
 from coordinator.ledger import trust
+from coordinator.ledger.database import columns_of
 from coordinator.ledger.endings import end_held
 from coordinator.ledger.fleet import members
 from coordinator.ledger.measurements import note_trials
@@ -179,29 +180,20 @@ def _view(row: Row[Any], member: Member, slow: tuple[SlowPathView, ...]) -> Node
     # What the last heartbeat of a node that is gone said holds no more.
     gone = row.state in (NodeState.OFFLINE, NodeState.LOST)
     return NodeView(
-        id=row.id,
+        **columns_of(row, "id", "owner", "terms", "vram_class", "state", "reason", "decided_by", "batch_id"),
+        **columns_of(row, "doing", "aside", "seen_at"),
         name=row.id,
-        owner=row.owner,
         lanes=tuple(row.lanes),
         card=row.card["name"],
         facts=CardFacts(**row.card),
-        terms=row.terms,
         speeds=member.speeds,
         loads=member.loads,
         slow_paths=slow,
-        vram_class=row.vram_class,
-        state=row.state,
-        reason=row.reason,
-        decided_by=row.decided_by,
-        batch_id=row.batch_id,
         loaded_model=None if gone else row.loaded_model,
-        doing=row.doing,
         fetches=tuple(row.fetches),
-        aside=row.aside,
         models=tuple(row.models),
         watts=None if gone else row.watts,
         temperature_c=None if gone else row.temperature_c,
-        seen_at=row.seen_at,
     )
 
 

@@ -23,6 +23,7 @@ from common.views import (
     JobView,
 )
 from coordinator.explain.wording import a_few
+from coordinator.ledger.database import columns_of
 from coordinator.ledger.jobs import detailed_job, job_exports, job_row
 from coordinator.ledger.records import ShotFilter, StoredImage
 from coordinator.ledger.schema import attempts, batches, images, job_counts, jobs, plain, shots, wants
@@ -269,15 +270,8 @@ def _pairs(connection: Connection, query: Select[str, int]) -> dict[str, int]:
 
 def _summary(row: Row[Any], counts: Mapping[str, int]) -> dict[str, Any]:
     return {
-        "id": row.id,
-        "name": row.name,
-        "owner": row.owner,
-        "lane": row.lane,
-        "priority": row.priority,
-        "intent": row.intent,
+        **columns_of(row, "id", "name", "owner", "lane", "priority", "intent", "reason", "submitted_at"),
         "status": status_of(row, counts),
-        "reason": row.reason,
-        "submitted_at": row.submitted_at,
         "images": sum(counts.values()),
         "counts": counts,
         "details_removed_at": row.thinning_at,
@@ -334,22 +328,16 @@ def image_view(row: Row[Any], exports: Sequence[Export]) -> ImageView:
     final_width, final_height = shot.final_size
     sizes = [(each, each.size_of(final_width, final_height)) for each in exports]
     return ImageView(
-        position=row.position,
+        **columns_of(row, "position", "name", "state", "key", "sha256", "size", "cost"),
         shot_id=row.id,
-        name=row.name,
         group=row.group_name,
         axes=row.axes,
-        state=row.state,
         model=shot.model,
         prompt=shot.prompt,
         seed=shot.seed,
         width=final_width,
         height=final_height,
         format=shot.format,
-        key=row.key,
-        sha256=row.sha256,
-        size=row.size,
-        cost=row.cost,
         seconds=sum(row.seconds.values()) if row.seconds else None,
         node=row.node_id,
         message=row.reason,

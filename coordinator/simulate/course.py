@@ -15,7 +15,7 @@ from coordinator.simulate.bound import lower_bound_s
 from coordinator.simulate.fleet import FleetNode
 from coordinator.simulate.simulation import simulate
 from coordinator.simulate.views import Simulated, simulated
-from coordinator.simulate.workload import JOB, Workload, untimed, workload
+from coordinator.simulate.workload import JOB, Turn, Workload, untimed, workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,8 @@ def course_of(
     nodes: Sequence[FleetNode],
     catalog: Catalog,
     settings: Settings,
+    turn: Turn,
     *,
-    lane: str = "public",
-    owner: str = "",
-    priority: int = 50,
-    eco: bool | None = None,
     present: BacklogView | None = None,
     given_up: Callable[[], bool] = lambda: False,
 ) -> Course:
@@ -42,17 +39,7 @@ def course_of(
 
     Raises Invalid if nothing tells how long a card takes for some image, TooLong once it is `given_up`.
     """
-    work = workload(
-        kinds,
-        nodes,
-        catalog,
-        placing(catalog),
-        lane=lane,
-        owner=owner,
-        priority=priority,
-        eco=eco,
-        present=present,
-    )
+    work = workload(kinds, nodes, catalog, placing(catalog), turn, present)
     if unknown := untimed(work.backlog):
         model, card = min(unknown)
         raise Invalid(

@@ -17,7 +17,7 @@ from coordinator.simulate.bound import lower_bound_s
 from coordinator.simulate.course import Course, course_of
 from coordinator.simulate.deadline import AddedCards
 from coordinator.simulate.fleet import FleetNode
-from coordinator.simulate.workload import workload
+from coordinator.simulate.workload import Turn, workload
 
 #: Cards of one kind that are added at the most.
 MOST_ADDED = 64
@@ -31,10 +31,7 @@ class PlannedJob:
     nodes: Sequence[FleetNode]
     catalog: Catalog
     settings: Settings
-    owner: str
-    lane: str
-    priority: int
-    eco: bool | None
+    turn: Turn
     #: What the farm has to do already.
     present: BacklogView
 
@@ -45,17 +42,14 @@ class PlannedJob:
             self.nodes,
             self.catalog,
             self.settings,
-            lane=self.lane,
-            owner=self.owner,
-            priority=self.priority,
-            eco=self.eco,
+            self.turn,
             present=present,
             given_up=given_up,
         )
 
     def bound_s(self) -> float:
         """Seconds that the order takes at least, whatever else the farm does."""
-        alone = workload(self.kinds, self.nodes, self.catalog, placing(self.catalog), lane=self.lane)
+        alone = workload(self.kinds, self.nodes, self.catalog, placing(self.catalog), self.turn)
         return lower_bound_s(alone.backlog)
 
     def with_cards(self, number: int, vram_class: int) -> PlannedJob:

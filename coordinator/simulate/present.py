@@ -5,6 +5,9 @@ Budgets, and what cards have shown about memory, are left out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from common.catalog import Catalog
 from common.shot import LoraUse, Shot, UpscalerUse
 from common.states import NodeState
@@ -15,21 +18,14 @@ from coordinator.scheduling.changes import BatchFound, JobOpened, NodeMoved, Sho
 from coordinator.scheduling.running import RunningBatch
 from coordinator.scheduling.work import Line, OpenJob, WorkSample
 
+#: Fields that a job and the shots of a line have by the same names in the message.
+_OF_JOB = ("owner", "lane", "priority", "submitted_at", "service_s", "eco")
+_OF_SHOT = ("width", "height", "steps", "guidance", "sampler")
+
 
 def backlog_view(backlog: Backlog, now: float) -> BacklogView:
     """The backlog as a message; `now` is in seconds since 1970."""
-    jobs = [
-        WaitingJob(
-            id=job_id,
-            owner=job.owner,
-            lane=job.lane,
-            priority=job.priority,
-            submitted_at=job.submitted_at,
-            service_s=job.service_s,
-            eco=job.eco,
-        )
-        for job_id, job in backlog.jobs.items()
-    ]
+    jobs = [WaitingJob(id=job_id, **_same(job, _OF_JOB)) for job_id, job in backlog.jobs.items()]
     return BacklogView(
         jobs=tuple(jobs),
         waiting=tuple(_waiting(backlog, line, images) for line, images in backlog.lines.items()),
@@ -77,20 +73,19 @@ def _busy(backlog: Backlog) -> list[str]:
 
 def _waiting(backlog: Backlog, line: Line, images: int) -> WaitingLine:
     work = backlog.works[line.work_key]
-    shot = work.shot
     return WaitingLine(
         job_id=line.job_id,
         images=images,
         min_class=line.min_class,
         model=work.model,
         loras=work.loras,
-        width=shot.width,
-        height=shot.height,
-        steps=shot.steps,
-        guidance=shot.guidance,
-        sampler=shot.sampler,
-        upscaler=shot.upscaler,
+        upscaler=work.shot.upscaler,
+        **_same(work.shot, _OF_SHOT),
     )
+
+
+def _same(source: object, fields: Sequence[str]) -> dict[str, Any]:
+    return {field: getattr(source, field) for field in fields}
 
 
 def _in_hand(backlog: Backlog, node_id: str, now: float) -> BatchInHand:
@@ -129,11 +124,7 @@ def _known(backlog: Backlog, waiting: WaitingLine, catalog: Catalog) -> ShotsWai
         prompt="",
         negative="",
         seed=0,
-        width=waiting.width,
-        height=waiting.height,
-        steps=waiting.steps,
-        guidance=waiting.guidance,
-        sampler=waiting.sampler,
+        **_same(waiting, _OF_SHOT),
         loras=tuple(LoraUse(name, "", 1.0) for name in waiting.loras),
         upscaler=UpscalerUse(*waiting.upscaler) if waiting.upscaler else None,
     )

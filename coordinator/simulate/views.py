@@ -135,12 +135,5 @@ def _bill(node: FleetNode, stints: Sequence[Stint], rates: Money) -> tuple[float
 
 
 def _stint_view(stint: Stint) -> StintView:
-    return StintView(
-        node=stint.node_id,
-        model=stint.model,
-        loras=stint.loras,
-        begin=stint.begin,
-        loaded=stint.loaded,
-        end=stint.end,
-        images=stint.images,
-    )
+    """Leaves out its job and work key."""
+    return StintView(node=stint.node_id, **stint._asdict())

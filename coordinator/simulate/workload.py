@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
+from typing import NamedTuple
 
 from common.catalog import Catalog
 from common.fit import Misfit, smallest_class
@@ -25,6 +26,16 @@ from coordinator.simulate.present import resume
 JOB = "job"
 
 
+class Turn(NamedTuple):
+    """What decides when a job gets its turn."""
+
+    owner: str = ""
+    lane: str = "public"
+    priority: int = 50
+    #: Whether cards that waste energy leave it to others; None: as the farm is set.
+    eco: bool | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Workload:
     #: Only with shots that some node takes, in a time that something tells.
@@ -38,11 +49,7 @@ def workload(
     nodes: Sequence[FleetNode],
     catalog: Catalog,
     place: Placer,
-    *,
-    lane: str = "public",
-    owner: str = "",
-    priority: int = 50,
-    eco: bool | None = None,
+    turn: Turn,
     present: BacklogView | None = None,
 ) -> Workload:
     """The backlog of one job on nodes, behind what a farm has at `present`. Grows with kinds × nodes."""
@@ -50,11 +57,11 @@ def workload(
     loras = frozenset(use.name for kind in kinds for use in kind.example.shot.loras)
     if present is not None:
         loras |= {name for line in present.waiting for name in line.loras}
-    members = [_member(node, catalog, loras, lane) for node in nodes]
+    members = [_member(node, catalog, loras, turn.lane) for node in nodes]
     backlog.apply(NodesChanged({member.id: member for member in members}))
     if present is not None:
         resume(backlog, present, catalog)
-    _open(backlog, OpenJob(owner, lane, priority, inf, None, 0.0, {}, eco=eco))
+    _open(backlog, OpenJob(turn.owner, turn.lane, turn.priority, inf, None, 0.0, {}, eco=turn.eco))
     for kind in kinds:
         shot = kind.example.shot
         model = catalog.models[shot.model]

@@ -55,7 +55,7 @@ _OF_MODEL = frozenset({"model_missing", "model_mismatch", "load_error"})
 Ending = Literal["finished", "released", "failed", "oom"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class NodeContext:
     """What every batch of a node is worked on with."""
 

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,29 +38,19 @@ _LOOK_S = 0.2
 _T = TypeVar("_T")
 
 
+@dataclass(frozen=True, slots=True)
 class Fetcher:
-    """Fetches for one batch; `on_bytes` hears of the bytes that arrived.
+    """Fetches for one batch."""
 
-    `check` is called again and again, and ends a fetch by what it raises; so does RenderError
-    `store_unavailable` after `stall_s` seconds in which nothing arrived.
-    """
-
-    def __init__(
-        self,
-        coordinator: Coordinator,
-        store: httpx.Client,
-        cache: ModelCache,
-        *,
-        check: Callable[[], None],
-        on_bytes: Callable[[int], None],
-        stall_s: float,
-    ) -> None:
-        self._coordinator = coordinator
-        self._store = store
-        self._cache = cache
-        self._check = check
-        self._on_bytes = on_bytes
-        self._stall_s = stall_s
+    coordinator: Coordinator
+    store: httpx.Client
+    cache: ModelCache
+    #: Called again and again; ends a fetch by what it raises.
+    check: Callable[[], None]
+    #: Hears of the bytes that arrived.
+    on_bytes: Callable[[int], None]
+    #: Seconds in which nothing arrived after which a fetch ends with RenderError `store_unavailable`.
+    stall_s: float
 
     def fetch(self, need: Need) -> Path:
         """The folder with the files of `need`.
@@ -77,16 +68,16 @@ class Fetcher:
     def _fetched(self, need: Need) -> Path:
         identity = need.identity.removeprefix("sha256:")
         with ExitStack() as locks:
-            blob = locks.enter_context(self._cache.blob(identity, self._wait))
-            if folder := self._cache.find(need.identity):
+            blob = locks.enter_context(self.cache.blob(identity, self._wait))
+            if folder := self.cache.find(need.identity):
                 return folder
             self._blob(need, identity, blob)
             if need.file:
-                return self._cache.assemble(need.identity, [CachedFile(need.file, identity)])
+                return self.cache.assemble(need.identity, [CachedFile(need.file, identity)])
             files = self._listed(need, blob)
             for sha256 in sorted({file.sha256 for file in files} - {identity}):
-                self._blob(need, sha256, locks.enter_context(self._cache.blob(sha256, self._wait)))
-            return self._cache.assemble(need.identity, files)
+                self._blob(need, sha256, locks.enter_context(self.cache.blob(sha256, self._wait)))
+            return self.cache.assemble(need.identity, files)
 
     def _listed(self, need: Need, blob: Path) -> list[CachedFile]:
         try:
@@ -97,7 +88,7 @@ class Fetcher:
     def _blob(self, need: Need, sha256: str, blob: Path) -> None:
         """Have the blob, which is locked."""
         if blob.exists():
-            self._on_bytes(blob.stat().st_size)
+            self.on_bytes(blob.stat().st_size)
             return
         for _ in range(_TRIES):
             if self._download(need, sha256, blob):
@@ -112,26 +103,26 @@ class Fetcher:
     def _download(self, need: Need, sha256: str, blob: Path) -> bool:
         """Whether the right bytes arrived; wrong ones are removed."""
         try:
-            source = _Source(self._patiently(lambda: self._coordinator.model_file(sha256)))
+            source = _Source(self._patiently(lambda: self.coordinator.model_file(sha256)))
         except NotFound as error:
             raise RenderError("model_missing", f"{need.name}: {error}") from None
         except FarmError as error:
             raise RenderError("store_unavailable", f"{need.name}: {error}") from None
         size = source.file.size
-        part = self._cache.part(sha256, size)
+        part = self.cache.part(sha256, size)
         digest = hashlib.sha256()
         with part.open("r+b") as file:
             while data := file.read(_PART):
                 digest.update(data)
-                self._on_bytes(len(data))
+                self.on_bytes(len(data))
             for data in self._arriving(source, sha256, file.tell(), size):
                 file.write(data)
                 file.flush()
                 digest.update(data)
-                self._on_bytes(len(data))
+                self.on_bytes(len(data))
         if digest.hexdigest() != sha256:
             part.unlink()
-            self._on_bytes(-size)
+            self.on_bytes(-size)
             return False
         part.rename(blob)
         return True
@@ -160,21 +151,21 @@ class Fetcher:
             try:
                 return future.result(_LOOK_S)
             except TimeoutError:
-                self._check()
+                self.check()
 
     def _part(self, source: _Source, sha256: str, span: tuple[int, int]) -> bytes:
         def ask() -> bytes:
             url = source.file.url
             headers = {"Range": f"bytes={span[0]}-{span[1] - 1}"}
             try:
-                with self._store.stream("GET", url, headers=headers) as answer:
+                with self.store.stream("GET", url, headers=headers) as answer:
                     size = int(answer.headers.get("content-length", -1))
                     if answer.is_success and size == span[1] - span[0]:
                         return b"".join(self._chunks(answer, source))
             except httpx.HTTPError as error:
                 raise Unavailable(f"the store does not answer ({error or type(error).__name__})") from None
             # By a new URL, since one ends with its time.
-            source.renew(url, lambda: self._coordinator.model_file(sha256))
+            source.renew(url, lambda: self.coordinator.model_file(sha256))
             raise Unavailable(f"the store answered {answer.status_code} with {size} bytes")
 
         return self._patiently(ask, lambda: not source.over.is_set())
@@ -188,20 +179,20 @@ class Fetcher:
     def _patiently(self, ask: Callable[[], _T], wanted: Callable[[], bool] = lambda: True) -> _T:
         began = time.monotonic()
         for pause_s in pauses():
-            self._check()
+            self.check()
             try:
                 return ask()
             except Unavailable as error:
-                if not wanted() or time.monotonic() - began > self._stall_s:
+                if not wanted() or time.monotonic() - began > self.stall_s:
                     raise RenderError("store_unavailable", f"model files do not arrive: {error}") from None
             until = time.monotonic() + pause_s
             while (left_s := until - time.monotonic()) > 0:
-                self._check()
+                self.check()
                 time.sleep(min(left_s, _LOOK_S))
         raise AssertionError("pauses do not end")
 
     def _wait(self) -> None:
-        self._check()
+        self.check()
         time.sleep(_LOOK_S)
 
 
