@@ -37,11 +37,11 @@ from common.messages import (
 )
 from common.nodes import Terms
 from common.settings import Keys, Settings, Storage, Timing
-from common.units import GIB
 from coordinator.farm import Farm
 from coordinator.ledger import Candidate, Lead, Replaced, open_engine
 from coordinator.service import FarmServer, build_farm, listen, serve
 from tests import waiting
+from tests.cards import card_facts
 
 DEADLINE_S = waiting.PATIENCE_S
 
@@ -142,14 +142,7 @@ def until(found: Callable[[], bool]) -> None:
 
 
 def card(vram_gib: int) -> CardFacts:
-    return CardFacts(
-        name=f"card of {vram_gib} GB",
-        backend="cpu",
-        vram_bytes=vram_gib * GIB,
-        usable_bytes=vram_gib * GIB,
-        ram_bytes=32 * GIB,
-        watts=100.0,
-    )
+    return card_facts(vram_gib, backend="cpu", watts=100.0)
 
 
 def drawn(shot: LeasedShot) -> bytes:

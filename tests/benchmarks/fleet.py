@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import nan
 from pathlib import Path
 from statistics import quantiles
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import psutil
@@ -41,8 +41,7 @@ _KEYS = {role: f"{role}-key" for role in ("operator", "node", "ingest", "ticket"
 _READY_WITHIN_S = 120
 
 
-@dataclass(frozen=True, kw_only=True)
-class Course:
+class Course(NamedTuple):
     """What a fleet met."""
 
     record: Record

@@ -24,8 +24,7 @@ from tests.waiting import until
 _WITHIN_S = 600
 
 
-@dataclass(frozen=True, kw_only=True)
-class FarmRun:
+class FarmRun(NamedTuple):
     """One job, and where its seconds went."""
 
     #: From submission until the last image is stored.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from PIL import Image
 
 from tests.demo_model.palette import Colour
@@ -22,9 +20,9 @@ TRIGGER = "cyanotype"
 
 def blueprint(scene: Scene) -> Image.Image:
     """The picture of a scene in shades of white on blue paper."""
-    pale = replace(scene, colour="white", background="black")
+    pale = scene._replace(colour="white", background="black")
     if scene.subject in PEOPLE:
-        pale = replace(pale, hair="grey", skin="light")
+        pale = pale._replace(hair="grey", skin="light")
     strength = draw(pale).convert("L").point(lambda level: max(0, min(255, (level - 32) * 255 // 210)))
     return Image.composite(Image.new("RGB", (SIZE, SIZE), WHITE), _paper(), strength)
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, ZImagePipeline, ZImageTransformer2DModel
-from transformers import Qwen2Tokenizer, Qwen3Config, Qwen3Model
+from transformers import Qwen2Tokenizer, Qwen3Model
+
+from tests.tiny import qwen3
 
 START, STOP, PAD = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
 
@@ -54,19 +56,9 @@ def new_transformer() -> ZImageTransformer2DModel:
 
 def new_text_encoder(vocabulary: int) -> Qwen3Model:
     """Two layers, of which the pipeline reads the first (`hidden_states[-2]`)."""
-    return Qwen3Model(
-        Qwen3Config(
-            vocab_size=vocabulary,
-            hidden_size=TEXT_WIDTH,
-            intermediate_size=128,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=4,
-            head_dim=16,
-            max_position_embeddings=512,
-            tie_word_embeddings=True,
-        )
-    )
+    config = qwen3(vocabulary, width=TEXT_WIDTH, heads=4)
+    config.tie_word_embeddings = True
+    return Qwen3Model(config)
 
 
 def new_tokenizer(words: Iterable[str]) -> Qwen2Tokenizer:

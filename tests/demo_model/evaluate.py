@@ -7,8 +7,8 @@ import json
 import random
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -32,8 +32,7 @@ LORA_PROMPTS = 24
 BATCH = 10
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Shares:
+class Shares(NamedTuple):
     """Shares of pictures in which each thing is as the prompt says."""
 
     object: float

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -20,8 +20,7 @@ SUBJECTS: tuple[str, ...] = (*OBJECTS, *PEOPLE)
 HELD_OUT_EACH = 10
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Scene:
+class Scene(NamedTuple):
     """One subject on one background; `colour` is a persona's clothes."""
 
     subject: str
@@ -59,9 +58,9 @@ def sample(rng: random.Random, triple: tuple[str, str, str]) -> Scene:
     scene = _scene(triple)
     if scene.subject in PEOPLE:
         hair = rng.choice([name for name in HAIR if clear(HAIR[name], COLOURS[scene.background])])
-        scene = replace(scene, hair=hair, skin=rng.choice(list(SKIN)))
+        scene = scene._replace(hair=hair, skin=rng.choice(list(SKIN)))
     shift = (rng.uniform(-3, 3), rng.uniform(-3, 3))
-    return replace(scene, shift=shift, zoom=rng.uniform(0.88, 0.96))
+    return scene._replace(shift=shift, zoom=rng.uniform(0.88, 0.96))
 
 
 def trained_triples() -> list[tuple[str, str, str]]:

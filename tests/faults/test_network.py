@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import pytest
 
@@ -32,8 +32,7 @@ _UNNOTICED_S = 1.5 * make_app("").conf.broker_transport_options["socket_timeout"
 _QUEUE = "render.public.vram08"
 
 
-@dataclass(frozen=True, slots=True)
-class Wiring:
+class Wiring(NamedTuple):
     """The farm, and the cables between its services and the one node, on another machine."""
 
     watch: Watch

@@ -11,7 +11,6 @@ from common.nodes import Card
 from common.settings import Money
 from common.shot import LoraUse, Shot
 from common.states import NodeState
-from common.units import GIB
 from coordinator.scheduling.backlog import Backlog
 from coordinator.scheduling.changes import (
     BatchLeased,
@@ -31,6 +30,7 @@ from coordinator.scheduling.placing import Placement
 from coordinator.scheduling.running import RunningBatch
 from coordinator.scheduling.shortlist import next_work
 from coordinator.scheduling.work import Line, OpenJob, WorkSample
+from tests.cards import card_facts
 
 BATCH_S = 120.0
 RATES = Money()
@@ -38,13 +38,7 @@ MODELS, LORAS, LANES = ("tiny", "other"), ("mia", "leo"), ("public", "private")
 
 
 def card(vram_gib: int) -> Card:
-    return Card(
-        name=f"card of {vram_gib} GB",
-        backend="cuda",
-        vram_bytes=vram_gib * GIB,
-        usable_bytes=vram_gib * GIB,
-        ram_bytes=32 * GIB,
-    )
+    return Card(**card_facts(vram_gib).model_dump())
 
 
 def place(shot: Shot, card: Card, seen: Seen) -> Placement | str:

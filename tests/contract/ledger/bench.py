@@ -28,7 +28,6 @@ from common.messages import (
 from common.nodes import Card
 from common.settings import Money, Timing
 from common.shot import LoraUse, PlannedShot, Shot
-from common.units import GIB
 from common.work import Work
 from coordinator.ledger import (
     Candidate,
@@ -44,6 +43,7 @@ from coordinator.ledger import (
 from coordinator.ledger.schema import attempts, events, metadata, nodes, shots
 from coordinator.scheduling.placing import Placement, Placer
 from coordinator.scheduling.work import Line, OpenJob
+from tests.cards import card_facts
 
 #: A quarantine is short, since each of its sweeps takes the test a while.
 TIMING = Timing(quarantine_s=120)
@@ -98,15 +98,7 @@ def placed_one(one: Shot, min_class: int = 8, reason: str = "", *, name: str | N
 
 
 def card(vram_gib: int, *, watts: float | None = None) -> CardFacts:
-    return CardFacts(
-        name=f"card of {vram_gib} GB",
-        backend="cuda",
-        vram_bytes=vram_gib * GIB,
-        usable_bytes=vram_gib * GIB,
-        ram_bytes=32 * GIB,
-        compute_capability=(8, 9),
-        watts=watts,
-    )
+    return card_facts(vram_gib, compute_capability=(8, 9), watts=watts)
 
 
 def place(one: Shot, card: Card, seen: Seen) -> Placement | str:
@@ -217,6 +209,12 @@ class Bench:
     def join(self, name: str = "node", vram_gib: int = 8, **fields: Any) -> Holder:
         given: dict[str, Any] = {"name": name, "card": card(vram_gib), "models": ("tiny", "other")}
         return Holder(self, self.ledger.join(Join(**given | fields)))
+
+    def leased(self, number: int = 1) -> tuple[Holder, Lease]:
+        """A node that joined, and its lease on a job of so many shots."""
+        self.submit(placed(number))
+        node = self.join()
+        return node, node.lease()
 
     def deliver(
         self,

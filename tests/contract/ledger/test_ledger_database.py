@@ -178,8 +178,7 @@ def test_the_event_log_replayed_gives_every_shots_state(bench: Bench) -> None:
 
 
 def test_a_failed_transaction_leaves_neither_state_nor_event(bench: Bench) -> None:
-    bench.submit(placed(1))
-    lease = bench.join().lease()
+    _, lease = bench.leased()
     before = len(bench.rows(events))
 
     with pytest.raises(Invalid):
@@ -218,9 +217,7 @@ def test_what_waits_is_told_after_a_database_error_too(bench: Bench, monkeypatch
 def test_a_commit_whose_answer_is_lost_leaves_no_shot_forgotten(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench.submit(placed(4))
-    node = bench.join()
-    lease = node.lease()
+    node, lease = bench.leased(4)
     with every_answer_lost(bench.engine, monkeypatch), pytest.raises(Unavailable):
         bench.close(lease, "released")
 
@@ -237,9 +234,7 @@ def test_a_disk_that_is_full_for_longer_than_a_lease_costs_no_lease(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.past_the_grace()
-    bench.submit(placed(2))
-    node = bench.join()
-    lease = node.lease()
+    node, lease = bench.leased(2)
     node.beat(lease, spent=work(1.0))
     for _ in range(int(2 * TIMING.lease_s / TIMING.sweep_s)):
         bench.clock.now += TIMING.sweep_s
@@ -255,9 +250,7 @@ def test_a_disk_that_is_full_for_longer_than_a_lease_costs_no_lease(
 def test_what_was_measured_is_known_to_the_first_write_after_a_database_error(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench.submit(placed(4))
-    node = bench.join()
-    lease = node.lease()
+    node, lease = bench.leased(4)
     bench.deliver(lease, 0, peak_bytes=8000)
     with every_answer_lost(bench.engine, monkeypatch), pytest.raises(Unavailable):
         bench.ledger.forgive_node(node.id)
@@ -280,8 +273,7 @@ def test_a_submission_that_cannot_be_cancelled_keeps_no_lease_alive(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.past_the_grace()
-    bench.submit(placed(2))
-    lease = bench.join().lease()
+    _, lease = bench.leased(2)
     with disk_full_after(1, bench.engine, monkeypatch), pytest.raises(Unavailable):
         bench.submit(placed(1, first=9))
 

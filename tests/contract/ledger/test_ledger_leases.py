@@ -26,9 +26,7 @@ def test_a_lease_that_is_not_renewed_expires_and_its_node_is_lost(bench: Bench) 
 
 def test_a_heartbeat_renews_the_lease(bench: Bench) -> None:
     bench.past_the_grace()
-    bench.submit(placed(2))
-    node = bench.join()
-    lease = node.lease()
+    node, lease = bench.leased(2)
 
     for _ in range(6):
         bench.let_pass(TIMING.heartbeat_s)
@@ -39,9 +37,7 @@ def test_a_heartbeat_renews_the_lease(bench: Bench) -> None:
 
 def test_a_heartbeat_for_an_expired_lease_is_told_to_stop_and_the_node_lives(bench: Bench) -> None:
     bench.past_the_grace()
-    bench.submit(placed(1))
-    node = bench.join()
-    lease = node.lease()
+    node, lease = bench.leased()
     bench.let_pass(TIMING.lease_s + 2 * TIMING.sweep_s)
 
     answer = node.beat(lease)
@@ -63,9 +59,7 @@ def test_no_lease_expires_in_the_grace_after_a_start(bench: Bench) -> None:
 @pytest.mark.parametrize("jump", [3600.0, -3600.0])
 def test_no_lease_expires_in_the_grace_after_a_stall_or_a_clock_jump(bench: Bench, jump: float) -> None:
     bench.past_the_grace()
-    bench.submit(placed(1))
-    node = bench.join()
-    lease = node.lease()
+    node, lease = bench.leased()
     bench.clock.now += jump
 
     assert not any(swept.expired for swept in bench.let_pass(TIMING.grace_s - TIMING.sweep_s))
@@ -74,8 +68,7 @@ def test_no_lease_expires_in_the_grace_after_a_stall_or_a_clock_jump(bench: Benc
 
 def test_a_clock_that_is_set_back_lengthens_no_lease_and_no_silence(bench: Bench) -> None:
     bench.past_the_grace()
-    bench.submit(placed(4))
-    lease = bench.join().lease()
+    _, lease = bench.leased(4)
     other = bench.join("other").lease()
     attempt = bench.deliver(other).attempt_id
     bench.clock.now -= 3600

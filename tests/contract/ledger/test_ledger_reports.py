@@ -67,8 +67,7 @@ def test_a_repeated_report_is_answered_alike_and_counts_once(bench: Bench) -> No
 
 
 def test_a_repeated_failure_counts_once(bench: Bench) -> None:
-    bench.submit(placed(1))
-    lease = bench.join().lease()
+    _, lease = bench.leased()
     bench.fail(lease, "flat_image")
 
     assert bench.fail(lease, "flat_image").repeated
@@ -76,16 +75,14 @@ def test_a_repeated_failure_counts_once(bench: Bench) -> None:
 
 
 def test_a_message_with_a_nul_is_kept_without_it(bench: Bench) -> None:
-    bench.submit(placed(1))
-    lease = bench.join().lease()
+    _, lease = bench.leased()
     bench.close(lease, "failed", failure="lora_rejected", message="bad\0 file")
 
     assert bench.shot_row(lease.shots[0].id).reason == "bad file"
 
 
 def test_a_wrong_token_is_gone(bench: Bench) -> None:
-    bench.submit(placed(1))
-    lease = bench.join().lease()
+    _, lease = bench.leased()
 
     with pytest.raises(Gone, match="token"):
         bench.deliver(lease.model_copy(update={"token": "stolen"}))
@@ -94,9 +91,7 @@ def test_a_wrong_token_is_gone(bench: Bench) -> None:
 
 
 def test_a_lease_that_is_over_takes_no_reports(bench: Bench) -> None:
-    bench.submit(placed(1))
-    node = bench.join()
-    lease = node.lease()
+    _, lease = bench.leased()
     bench.join()
 
     with pytest.raises(Gone, match="vanished"):
@@ -108,8 +103,7 @@ def test_a_lease_that_is_over_takes_no_reports(bench: Bench) -> None:
 
 
 def test_a_report_that_was_in_time_is_repeated_after_the_lease(bench: Bench) -> None:
-    bench.submit(placed(1))
-    lease = bench.join().lease()
+    _, lease = bench.leased()
     bench.deliver(lease)
     bench.join()
 
@@ -117,8 +111,7 @@ def test_a_report_that_was_in_time_is_repeated_after_the_lease(bench: Bench) -> 
 
 
 def test_an_upload_is_granted_below_its_batch_and_once(bench: Bench) -> None:
-    bench.submit(placed(1))
-    lease = bench.join().lease()
+    _, lease = bench.leased()
 
     assert _grant(bench, lease) == f"quarantine/{lease.batch_id}/{lease.shots[0].id}/{SHA}"
     bench.deliver(lease)
@@ -127,8 +120,7 @@ def test_an_upload_is_granted_below_its_batch_and_once(bench: Bench) -> None:
 
 
 def test_a_report_must_not_contradict_itself(bench: Bench) -> None:
-    bench.submit(placed(2))
-    lease = bench.join().lease()
+    _, lease = bench.leased(2)
     shot_id = lease.shots[0].id
 
     for wrong in (

@@ -151,9 +151,7 @@ def test_a_node_that_vanishes_in_its_self_test_is_quarantined_again(bench: Bench
 
 def test_a_picture_begun_before_the_quarantine_wins_no_trust_back(bench: Bench) -> None:
     bench.past_the_grace()
-    bench.submit(placed(40))
-    node = bench.join()
-    lease = node.lease()
+    node, lease = bench.leased(40)
     early = bench.deliver(lease).attempt_id
     bench.close(lease)
     node.fail("device_lost", 3)
