@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.servers import S3Server, ValkeyServer, running_s3, running_valkey
+
+#: Folders whose tests mostly wait for the farms that they start, while other tests compute.
+_FARMS = ("tests/e2e/", "tests/faults/")
+#: Share of a run by which they have begun, so that no worker is alone with one at the end.
+_BEGUN = 0.8
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread the files that wait among the others, so that the workers of a run use all of the processor."""
+    files: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.nodeid.partition("::")[0], []).append(item)
+    farms = [file for file in files if file.startswith(_FARMS)]
+    others = [file for file in files if not file.startswith(_FARMS)]
+    places = {file: place / len(farms) * _BEGUN for place, file in enumerate(farms)}
+    places |= {file: place / len(others) for place, file in enumerate(others)}
+    items[:] = [item for file in sorted(files, key=places.__getitem__) for item in files[file]]
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -45,14 +63,32 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a tiny Z-Image pipeline with random weights, built once for all workers of a run."""
-    from tests.tiny import save_z_image
+def twin_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Folder of the tiny pipeline of a family of the catalog, built once for all workers of a run.
 
-    shared = tmp_path_factory.getbasetemp().parent / "tiny-z-image"
-    if not shared.exists():
-        built = save_z_image(tmp_path_factory.mktemp("models") / "tiny")
-        # Another worker may have been first: its folder is as good.
-        with contextlib.suppress(OSError):
-            built.rename(shared)
-    return shared
+    It has random weights. Nobody changes it.
+    """
+    shared = tmp_path_factory.getbasetemp().parent
+
+    def folder(family: str) -> Path:
+        twin = shared / f"tiny-{family}"
+        if not twin.exists():
+            # Imports torch.
+            from tests.tiny_families import TWINS
+
+            with warnings.catch_warnings():
+                # Old settings, as the large ones have.
+                warnings.simplefilter("ignore")
+                built = TWINS[family](tmp_path_factory.mktemp("models") / family)
+            # Another worker may have been first: its folder is as good.
+            with contextlib.suppress(OSError):
+                built.rename(twin)
+        return twin
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(twin_of: Callable[[str], Path]) -> Path:
+    """The one of Z-Image."""
+    return twin_of("z-image")

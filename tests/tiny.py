@@ -21,23 +21,26 @@ _ORIGINAL_NAMES = {
     "norm_q.": "q_norm.",
 }
 _SPECIAL = ["<|im_start|>", "<|im_end|>", "<|endoftext|>"]
+#: Of an autoencoder that makes images 8 times smaller on each side.
+VAE = {
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "block_out_channels": (16, 16, 16, 16),
+    "layers_per_block": 1,
+    "norm_num_groups": 8,
+}
 
 
 def save_z_image(folder: Path, *, seed: int = 0, layers: int = 2) -> Path:
     """Write the pipeline to `folder`; 16-pixel size multiple, 8 latent channels."""
+    import diffusers
     import torch
-    from diffusers import (
-        AutoencoderKL,
-        FlowMatchEulerDiscreteScheduler,
-        ZImagePipeline,
-        ZImageTransformer2DModel,
-    )
     from transformers import Qwen3Model
 
     torch.manual_seed(seed)
     tokenizer = byte_tokenizer()
     encoder = Qwen3Model(qwen3(len(tokenizer), width=32))
-    transformer = ZImageTransformer2DModel(
+    transformer = diffusers.ZImageTransformer2DModel(
         all_patch_size=(2,),
         all_f_patch_size=(1,),
         in_channels=8,
@@ -50,13 +53,9 @@ def save_z_image(folder: Path, *, seed: int = 0, layers: int = 2) -> Path:
         axes_dims=[8, 12, 12],
         axes_lens=[1024, 64, 64],
     )
-    vae = AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(16, 16, 16, 16),
-        layers_per_block=1,
+    vae = diffusers.AutoencoderKL(
+        **VAE,
         latent_channels=8,
-        norm_num_groups=8,
         mid_block_add_attention=False,
         use_quant_conv=False,
         use_post_quant_conv=False,
@@ -64,8 +63,8 @@ def save_z_image(folder: Path, *, seed: int = 0, layers: int = 2) -> Path:
         shift_factor=0.1,
     )
     _give_contrast(transformer, vae)
-    ZImagePipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+    diffusers.ZImagePipeline(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
         vae=vae,
         text_encoder=encoder,
         tokenizer=tokenizer,

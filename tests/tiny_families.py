@@ -6,45 +6,44 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.tiny import byte_tokenizer, qwen3, save_z_image
+from tests.tiny import VAE, byte_tokenizer, qwen3, save_z_image
 
-_VAE = {
-    "down_block_types": ("DownEncoderBlock2D",) * 4,
-    "up_block_types": ("UpDecoderBlock2D",) * 4,
-    "block_out_channels": (16, 16, 16, 16),
-    "layers_per_block": 1,
-    "norm_num_groups": 8,
-}
 _CLIP_LENGTH = 77
+#: Of a transformer of FLUX's kind.
+_TRANSFORMER = {
+    "num_layers": 1,
+    "num_single_layers": 1,
+    "attention_head_dim": 16,
+    "num_attention_heads": 2,
+}
 
 
 def save_sd15(folder: Path, width: int = 32) -> Path:
+    import diffusers
     import torch
-    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline
 
     torch.manual_seed(0)
-    pipe = StableDiffusionPipeline(
-        vae=AutoencoderKL(**_VAE, latent_channels=4),
+    pipe = diffusers.StableDiffusionPipeline(
+        vae=diffusers.AutoencoderKL(**VAE, latent_channels=4),
         text_encoder=clip_encoder(width),
         tokenizer=clip_tokenizer(),
         unet=_unet(cross_attention_dim=width),
-        scheduler=DDIMScheduler(clip_sample=False, set_alpha_to_one=False),
+        scheduler=diffusers.DDIMScheduler(clip_sample=False, set_alpha_to_one=False),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    pipe.save_pretrained(str(folder))
-    return folder
+    return _saved(pipe, folder)
 
 
 def save_sdxl(folder: Path, widths: tuple[int, int] = (32, 64)) -> Path:
+    import diffusers
     import torch
-    from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPipeline
 
     torch.manual_seed(0)
     projected = 32
-    pipe = StableDiffusionXLPipeline(
-        vae=AutoencoderKL(**_VAE, latent_channels=4),
+    pipe = diffusers.StableDiffusionXLPipeline(
+        vae=diffusers.AutoencoderKL(**VAE, latent_channels=4),
         text_encoder=clip_encoder(widths[0]),
         # Of another width, as in SDXL: whoever takes a checkpoint apart tells the encoders by it.
         text_encoder_2=clip_encoder(widths[1], projection=projected),
@@ -56,110 +55,78 @@ def save_sdxl(folder: Path, widths: tuple[int, int] = (32, 64)) -> Path:
             addition_time_embed_dim=8,
             projection_class_embeddings_input_dim=6 * 8 + projected,
         ),
-        scheduler=EulerDiscreteScheduler(),
+        scheduler=diffusers.EulerDiscreteScheduler(),
         add_watermarker=False,
     )
-    pipe.save_pretrained(str(folder))
-    return folder
+    return _saved(pipe, folder)
 
 
 def save_klein(folder: Path, *, width: int = 16) -> Path:
     """With a text encoder of this width."""
+    import diffusers
     import torch
-    from diffusers import (
-        AutoencoderKLFlux2,
-        FlowMatchEulerDiscreteScheduler,
-        Flux2KleinPipeline,
-        Flux2Transformer2DModel,
-    )
     from transformers import Qwen3ForCausalLM
 
     torch.manual_seed(0)
     tokenizer = byte_tokenizer()
     # The pipeline reads the layers 9, 18 and 27.
     encoder = Qwen3ForCausalLM(qwen3(len(tokenizer), width=width, layers=28))
-    pipe = Flux2KleinPipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
-        vae=AutoencoderKLFlux2(
-            block_out_channels=(16, 16, 16, 16),
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            layers_per_block=1,
-            latent_channels=4,
-            norm_num_groups=8,
-        ),
+    pipe = diffusers.Flux2KleinPipeline(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        vae=diffusers.AutoencoderKLFlux2(**VAE, latent_channels=4),
         text_encoder=encoder,
         tokenizer=tokenizer,
-        transformer=Flux2Transformer2DModel(
+        transformer=diffusers.Flux2Transformer2DModel(
+            **_TRANSFORMER,
             in_channels=16,
-            num_layers=1,
-            num_single_layers=1,
-            attention_head_dim=16,
-            num_attention_heads=2,
             joint_attention_dim=3 * width,
             axes_dims_rope=(4, 4, 4, 4),
             guidance_embeds=False,
         ),
         is_distilled=True,
     )
-    pipe.save_pretrained(str(folder))
-    return folder
+    return _saved(pipe, folder)
 
 
 def save_flux1(folder: Path) -> Path:
+    import diffusers
     import torch
-    from diffusers import (
-        FlowMatchEulerDiscreteScheduler,
-        FluxPipeline,
-        FluxTransformer2DModel,
-    )
 
     torch.manual_seed(0)
     tokenizer = _t5_tokenizer()
-    pipe = FluxPipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+    pipe = diffusers.FluxPipeline(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
         vae=_flux_vae(),
         text_encoder=clip_encoder(32),
         tokenizer=clip_tokenizer(),
         text_encoder_2=_t5_encoder(len(tokenizer), 24),
         tokenizer_2=tokenizer,
-        transformer=FluxTransformer2DModel(
+        transformer=diffusers.FluxTransformer2DModel(
+            **_TRANSFORMER,
             in_channels=32,
-            num_layers=1,
-            num_single_layers=1,
-            attention_head_dim=16,
-            num_attention_heads=2,
             joint_attention_dim=24,
             pooled_projection_dim=32,
             guidance_embeds=True,
             axes_dims_rope=(4, 6, 6),
         ),
     )
-    pipe.save_pretrained(str(folder))
-    return folder
+    return _saved(pipe, folder)
 
 
 def save_chroma(folder: Path) -> Path:
+    import diffusers
     import torch
-    from diffusers import (
-        ChromaPipeline,
-        ChromaTransformer2DModel,
-        FlowMatchEulerDiscreteScheduler,
-    )
 
     torch.manual_seed(0)
     tokenizer = _t5_tokenizer()
-    pipe = ChromaPipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+    pipe = diffusers.ChromaPipeline(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
         vae=_flux_vae(),
         text_encoder=_t5_encoder(len(tokenizer), 24),
         tokenizer=tokenizer,
-        transformer=ChromaTransformer2DModel(
+        transformer=diffusers.ChromaTransformer2DModel(
+            **_TRANSFORMER,
             in_channels=32,
-            num_layers=1,
-            num_single_layers=1,
-            attention_head_dim=16,
-            num_attention_heads=2,
             joint_attention_dim=24,
             axes_dims_rope=(4, 6, 6),
             approximator_num_channels=8,
@@ -167,18 +134,12 @@ def save_chroma(folder: Path) -> Path:
             approximator_layers=1,
         ),
     )
-    pipe.save_pretrained(str(folder))
-    return folder
+    return _saved(pipe, folder)
 
 
 def save_qwen_image(folder: Path) -> Path:
+    import diffusers
     import torch
-    from diffusers import (
-        AutoencoderKLQwenImage,
-        FlowMatchEulerDiscreteScheduler,
-        QwenImagePipeline,
-        QwenImageTransformer2DModel,
-    )
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
     torch.manual_seed(0)
@@ -204,9 +165,9 @@ def save_qwen_image(folder: Path) -> Path:
         },
     )
     channels = 4
-    pipe = QwenImagePipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
-        vae=AutoencoderKLQwenImage(
+    pipe = diffusers.QwenImagePipeline(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        vae=diffusers.AutoencoderKLQwenImage(
             base_dim=8,
             z_dim=channels,
             dim_mult=[1, 1, 1, 1],
@@ -216,7 +177,7 @@ def save_qwen_image(folder: Path) -> Path:
         ),
         text_encoder=Qwen2_5_VLForConditionalGeneration(config),
         tokenizer=tokenizer,
-        transformer=QwenImageTransformer2DModel(
+        transformer=diffusers.QwenImageTransformer2DModel(
             in_channels=4 * channels,
             out_channels=channels,
             num_layers=2,
@@ -226,6 +187,10 @@ def save_qwen_image(folder: Path) -> Path:
             axes_dims_rope=(4, 6, 6),
         ),
     )
+    return _saved(pipe, folder)
+
+
+def _saved(pipe: Any, folder: Path) -> Path:
     pipe.save_pretrained(str(folder))
     return folder
 
@@ -243,9 +208,9 @@ TWINS: dict[str, Callable[[Path], Path]] = {
 
 
 def _flux_vae() -> Any:
-    from diffusers import AutoencoderKL
+    import diffusers
 
-    return AutoencoderKL(**_VAE, latent_channels=8, shift_factor=0.1, use_quant_conv=False)
+    return diffusers.AutoencoderKL(**VAE, latent_channels=8, shift_factor=0.1, use_quant_conv=False)
 
 
 def _t5_encoder(tokens: int, width: int) -> Any:
@@ -273,9 +238,9 @@ def _t5_tokenizer() -> Any:
 
 
 def _unet(**settings: Any) -> Any:
-    from diffusers import UNet2DConditionModel
+    import diffusers
 
-    return UNet2DConditionModel(
+    return diffusers.UNet2DConditionModel(
         block_out_channels=(16, 32),
         layers_per_block=1,
         sample_size=8,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,10 +24,10 @@ EXAMPLES = sorted(path.name for path in _MANIFESTS.glob("*.yaml") if _LINE.searc
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+def hub(tmp_path_factory: pytest.TempPathFactory, twin_of: Callable[[str], Path]) -> Iterator[Hub]:
     folder = tmp_path_factory.mktemp("hub")
     with pytest.MonkeyPatch.context() as variables, used_hub(variables, folder) as hub:
-        add_twins(hub, folder)
+        add_twins(hub, twin_of)
         yield hub
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,18 +11,14 @@ import yaml
 from common.catalog import folder_identity, load_catalog
 from tests.e2e.conftest import CARDS
 from tests.e2e.farmhouse import Farmhouse
-from tests.tiny_families import TWINS
 
 
-def furnish(folder: Path) -> list[str]:
+def furnish(folder: Path, twin_of: Callable[[str], Path]) -> list[str]:
     """Settings, catalog and a manifest with the twin of each family; their models."""
     built_in = {model.family.name: model for model in load_catalog().models.values()}
     models = {}
-    for family, save in TWINS.items():
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            twin = save(folder / "models" / family)
-        model = built_in[family]
+    for family, model in built_in.items():
+        twin = twin_of(family)
         recipe = {
             "name": "fp32",
             "compute_dtype": "float32",
@@ -31,7 +27,7 @@ def furnish(folder: Path) -> list[str]:
         }
         models[f"tiny-{family}"] = {
             "like": model.name,
-            "path": family,
+            "path": twin.name,
             "identity": folder_identity(twin),
             "license": "own-work",
             "components": dict.fromkeys(model.components, 0.001),
@@ -41,7 +37,7 @@ def furnish(folder: Path) -> list[str]:
         }
     settings = {
         "catalogs": ["catalog.yaml"],
-        "models": ["models"],
+        "models": [str(twin_of("z-image").parent)],
         "nodes": [{"name": "node", "card": str(CARDS / "rtx-4090.yaml")}],
     }
     shots = [{"name": model, "model": model, "prompt": "a red mug"} for model in models]
@@ -58,8 +54,10 @@ def furnish(folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_manifest_of_every_family_is_rendered_into_the_store(house: Farmhouse) -> None:
-    models = furnish(house.folder)
+def test_a_manifest_of_every_family_is_rendered_into_the_store(
+    house: Farmhouse, twin_of: Callable[[str], Path]
+) -> None:
+    models = furnish(house.folder, twin_of)
     house.farm("up")
 
     job = house.json("submit", "all.yaml", "--yes", "--watch")["job"]["id"]

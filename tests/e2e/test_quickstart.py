@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,11 +32,11 @@ _WEIGHTS = {"rtx-3060": "float32", "gtx-1070": "gguf-q4"}
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    folder = tmp_path_factory.mktemp("hub")
+def hub(tmp_path_factory: pytest.TempPathFactory, twin_of: Callable[[str], Path]) -> Iterator[Hub]:
+    file = tmp_path_factory.mktemp("hub") / "z.gguf"
     with running_hub() as hub:
-        add_twins(hub, folder, families=("z-image",))
-        gguf = save_gguf(folder / "z.gguf", folder / "z-image", format_="Q4_0", original_names=True)
+        add_twins(hub, twin_of, families=("z-image",))
+        gguf = save_gguf(file, twin_of("z-image"), format_="Q4_0", original_names=True)
         hub.repos["jayn7/Z-Image-Turbo-GGUF"] = {"z_image_turbo-Q4_K_S.gguf": gguf.read_bytes()}
         yield hub
 

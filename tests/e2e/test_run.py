@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import signal
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from tests.e2e.conftest import NODES, furnish, many_passes
 from tests.e2e.farmhouse import Farmhouse
-from tests.faults.engines import with_engine
+from tests.faults.engines import model_of, with_engine
 
 pytestmark = pytest.mark.slow
 
@@ -53,8 +52,9 @@ def test_ctrl_c_stops_all_and_the_next_run_renders_only_the_rest(studio: Farmhou
     assert stored <= after
 
 
-def test_what_no_node_of_its_own_takes_is_given_up_and_told(house: Farmhouse, tiny_model: Path) -> None:
-    furnish(house.folder, tiny_model, nodes=NODES[:1])
+def test_what_no_node_of_its_own_takes_is_given_up_and_told(house: Farmhouse) -> None:
+    house = replace(house, environment=with_engine("quick"))
+    furnish(house.folder, model_of("quick", house.folder), nodes=NODES[:1])
     ran = house.farm("run", "few.yaml", "--out", "pictures", "--json", exit_code=3)
     rendered = json.loads(ran.stdout)
     assert rendered["pulled"] == {"folder": "pictures", "fetched": 6, "kept": 0, "missing": 2}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +17,21 @@ from common.infotext import FARM_KEY, INFOTEXT_KEY
 from gpu_node.engine.upscaler import load_upscaler
 from tests.e2e.conftest import CARDS
 from tests.e2e.farmhouse import Farmhouse
-from tests.tiny_families import save_sd15
 from tests.tiny_upscalers import UPSCALERS, enlarged, save_upscaler
 
 NAMES = ("esrgan-4x", "swinir-2x")
 
 
-def furnish(folder: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        twin = save_sd15(folder / "models" / "sd15")
+def furnish(folder: Path, twin: Path) -> None:
     parts = ["unet", "text_encoder", "vae"]
     recipe = {"name": "fp32", "compute_dtype": "float32", "backends": ["cuda", "cpu"]}
     model = {
-        "like": "sd15", "path": "sd15", "identity": folder_identity(twin), "license": "own-work",
+        "like": "sd15", "path": twin.name, "identity": folder_identity(twin), "license": "own-work",
         "components": dict.fromkeys(parts, 0.001), "size": "64x64", "steps": 2,
         "recipes": [recipe | {"weights": dict.fromkeys(parts, "float32")}],
     }  # fmt: skip
     node = {"name": "node", "card": str(CARDS / "rtx-4090.yaml")}
-    settings = {"catalogs": ["tiny.yaml"], "models": ["models"], "nodes": [node]}
+    settings = {"catalogs": ["tiny.yaml"], "models": [str(twin.parent)], "nodes": [node]}
     (folder / "tiny.yaml").write_text(yaml.safe_dump({"models": {"tiny": model}}))
     (folder / "farm.yaml").write_text(yaml.safe_dump(settings))
 
@@ -54,9 +50,9 @@ def write(folder: Path, name: str, upscale: Any, **output: Any) -> str:
 
 
 @pytest.mark.slow
-def test_the_stored_image_is_the_upscaled_one(house: Farmhouse) -> None:
+def test_the_stored_image_is_the_upscaled_one(house: Farmhouse, twin_of: Callable[[str], Path]) -> None:
     folder = house.folder
-    furnish(folder)
+    furnish(folder, twin_of("sd15"))
     house.farm("up")
     (folder / "sharp.pth").write_bytes(b"\x80\x02}q\x00.")
     assert "is a pickle" in house.farm("models", "add", "sharp.pth", exit_code=2).stderr

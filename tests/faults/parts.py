@@ -107,12 +107,12 @@ class Parts:
 
         return self.until(answered)
 
-    def submit(self, *, shots: int = 12, steps: int = 30) -> str:
-        """A job of new shots, each of which takes the engine 0.05 s a step."""
+    def submit(self, *, shots: int = 12, steps: int = 30, subject: str = "the farm") -> str:
+        """A job of shots that are new for each subject; a step takes the engine 0.05 s."""
         group = {
             "name": "mug",
             "model": "tiny",
-            "prompt": "mug {number}",
+            "prompt": f"mug {{number}} of {subject}",
             "axes": {"number": {"from": 1, "to": shots}},
             "size": "128x128",
             "steps": steps,

@@ -10,6 +10,7 @@ import pytest
 
 from common.settings import Timing
 from tests.faults.lone_node import lone_node
+from tests.faults.target import TIMING
 from tests.faults.trial import Trial, farm_at_work
 
 pytestmark = pytest.mark.slow
@@ -18,13 +19,13 @@ _WAITS_AGAIN_S = 30
 
 
 def test_a_killed_nodes_work_waits_again_within_30_seconds(tmp_path: Path) -> None:
-    timing = Timing()
+    # But for the grace after a start, which does not count and is over when the job comes.
+    timing = Timing(grace_s=TIMING.grace_s)
     with (
         farm_at_work(tmp_path, nodes=("node-24",), timing=timing) as watch,
         lone_node(watch.target, "doomed") as node,
     ):
         trial = Trial(watch.target, watch)
-        # The grace after a start does not count.
         threading.Event().wait(timing.grace_s)
         trial.submit()
         trial.until_leased("doomed")

@@ -13,7 +13,7 @@ import pytest
 from tests.faults.parts import NODE, Parts, farm_of_parts
 from tests.faults.target import TIMING
 from tests.faults.trial import Trial, farm_at_work
-from tests.servers import ValkeyServer
+from tests.servers import running_valkey
 
 pytestmark = pytest.mark.slow
 
@@ -21,17 +21,19 @@ _COORDINATOR = "first"
 _IN_ORDER = {"finished", "released"}
 
 
-@pytest.fixture
-def parts(tmp_path: Path, own_valkey: ValkeyServer) -> Iterator[Parts]:
-    """A farm at work, of processes that nobody supervises."""
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
+    """A farm of processes that nobody supervises."""
     # So long a lease that none expires while the machine is busy: what ends a batch is the signal.
     timing = TIMING.model_copy(update={"lease_s": 120.0})
-    with farm_of_parts(tmp_path, own_valkey.url, timing=timing) as parts:
+    folder = tmp_path_factory.mktemp("parts")
+    with (
+        running_valkey(folder / "valkey") as valkey,
+        farm_of_parts(folder, valkey.url, timing=timing) as parts,
+    ):
         parts.coordinator(_COORDINATOR)
         parts.until_it_answers(_COORDINATOR, 200)
         parts.workers()
-        parts.submit()
-        parts.batch_at_work()
         yield parts
 
 
@@ -40,6 +42,9 @@ def parts(tmp_path: Path, own_valkey: ValkeyServer) -> Iterator[Parts]:
 def test_a_part_that_is_told_to_stop_ends_in_order_and_goes_on_when_started_again(
     parts: Parts, part: str, number: signal.Signals
 ) -> None:
+    parts.until_it_answers(_COORDINATOR, 200)
+    job = parts.submit(subject=f"{part} {number.name}")
+    parts.batch_at_work()
     child = parts.started[part]
     assert child.pid is not None
     # As a terminal's Ctrl-C reaches the engine too.
@@ -48,8 +53,12 @@ def test_a_part_that_is_told_to_stop_ends_in_order_and_goes_on_when_started_agai
     assert child.exit_status == 0, parts.logs()
     child.start()
     found = parts.judge()
-    assert {batch["outcome"] for batch in found.tables["batches"]} <= _IN_ORDER
-    assert {attempt["state"] for attempt in found.tables["attempts"]} <= {"stored", "released"}
+    ended = {
+        table: [row for row in found.tables[table] if row["job_id"] == job]
+        for table in ("batches", "attempts")
+    }
+    assert {batch["outcome"] for batch in ended["batches"]} <= _IN_ORDER
+    assert {attempt["state"] for attempt in ended["attempts"]} <= {"stored", "released"}
 
 
 def test_a_farm_that_is_told_to_stop_hands_its_work_back_and_finishes_it_after_the_next_start(

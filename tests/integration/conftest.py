@@ -47,12 +47,21 @@ def farm_of_each_store(
         yield running
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineClient]:
+@pytest.fixture(scope="session")
+def lasting_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineClient]:
+    """One real engine for all modules of this worker: its start takes several seconds of processor."""
     client = EngineClient(device="cpu", threads=1, home=tmp_path_factory.mktemp("engine"))
-    client.start()
     yield client
     client.stop()
+
+
+@pytest.fixture(scope="module")
+def engine(lasting_engine: EngineClient) -> EngineClient:
+    """Runs, and is not known to hold anything."""
+    lasting_engine.resume()
+    lasting_engine.start()
+    lasting_engine.held, lasting_engine.texts = None, frozenset()
+    return lasting_engine
 
 
 @pytest.fixture(scope="module")
@@ -78,14 +87,7 @@ def worker(farm: ScriptedFarm, engine: EngineClient, tiny_model: Path, tmp_path:
     coordinator = Coordinator(farm.url, "key")
     offers = Offers(coordinator, library, Card(**card(8).model_dump()), farm.catalog.version)
     with open_store_client() as store:
-        context = NodeContext(
-            coordinator=coordinator,
-            store=store,
-            engine=engine,
-            library=library,
-            offers=offers,
-            stopping=threading.Event(),
-        )
+        context = NodeContext(coordinator, store, engine, library, offers, threading.Event())
         yield Worker(farm, context, Progress(DeclaredMeter(WATTS), lambda: engine.held))
     coordinator.close()
 

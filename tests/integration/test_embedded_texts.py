@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +14,15 @@ from gpu_node import protocol
 from gpu_node.agent.engine_client import EngineClient
 from tests.engine_talk import ask, encode_command, engine_lora, load_command, pixels, render_command, shot
 from tests.tiny import save_lora
-from tests.tiny_families import TWINS
 
 
 @pytest.fixture(scope="module")
-def folder_of(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Callable[[str], Path]:
-    """Where the tiny twin of a family's models is; made once."""
-    made: dict[str, Path] = {"z-image": tiny_model}
-
-    def folder(family: str) -> Path:
-        if family not in made:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                made[family] = TWINS[family](tmp_path_factory.mktemp(family))
-        return made[family]
-
-    return folder
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineClient]:
+    """Another engine, which encodes none of the texts that `engine` stores."""
+    client = EngineClient(device="cpu", threads=1, home=tmp_path_factory.mktemp("reader"))
+    client.start()
+    yield client
+    client.stop()
 
 
 def drawn(engine: EngineClient, texts: protocol.Encode, *shots: Shot) -> tuple[protocol.Encoded, list[bytes]]:
@@ -46,7 +38,7 @@ def drawn(engine: EngineClient, texts: protocol.Encode, *shots: Shot) -> tuple[p
     "model", ["z-image", "chroma1-hd", "flux1-dev", "flux2-klein-4b", "qwen-image", "sdxl", "sd15"]
 )
 def test_pictures_from_stored_embeddings_are_those_of_the_encoder_bit_for_bit(
-    engine: EngineClient, folder_of: Callable[[str], Path], tmp_path: Path, model: str
+    engine: EngineClient, reader: EngineClient, twin_of: Callable[[str], Path], tmp_path: Path, model: str
 ) -> None:
     family = load_catalog().models[model].family
     above = family.guidance_doubles_above
@@ -66,15 +58,13 @@ def test_pictures_from_stored_embeddings_are_those_of_the_encoder_bit_for_bit(
             for place, (text, is_negative) in enumerate(sides)
         )
     )
-    ask(engine, load_command(folder_of(family.name), **changes))
+    ask(engine, load_command(twin_of(family.name), **changes))
     first, encoded = drawn(engine, texts, *shots)
     assert (first.encoded, first.unfit) == (3, {})
     assert len([*tmp_path.glob("*.safetensors")]) == 3
 
-    engine.kill()
-    engine.start()
-    ask(engine, load_command(folder_of(family.name), **changes))
-    second, fetched = drawn(engine, texts, *shots)
+    ask(reader, load_command(twin_of(family.name), **changes))
+    second, fetched = drawn(reader, texts, *shots)
 
     assert (second.encoded, second.load_s, second.unfit) == (0, 0.0, {})
     assert fetched == encoded
@@ -82,25 +72,25 @@ def test_pictures_from_stored_embeddings_are_those_of_the_encoder_bit_for_bit(
 
 
 def test_an_embedding_of_another_model_is_encoded_again_in_its_place(
-    engine: EngineClient, folder_of: Callable[[str], Path], tmp_path: Path
+    engine: EngineClient, twin_of: Callable[[str], Path], tmp_path: Path
 ) -> None:
     klein = load_catalog().models["flux2-klein-4b"].family
     file = tmp_path / "text.safetensors"
     texts = protocol.Encode(texts=(protocol.EngineText(text="a red mug", file=file),))
     ask(
         engine,
-        load_command(folder_of("flux2-klein"), pipeline=klein.pipeline, max_tokens=klein.max_tokens),
+        load_command(twin_of("flux2-klein"), pipeline=klein.pipeline, max_tokens=klein.max_tokens),
     )
     ask(engine, texts)
     other = file.read_bytes()
-    ask(engine, load_command(folder_of("z-image")))
+    ask(engine, load_command(twin_of("z-image")))
 
     answer, (first,) = drawn(engine, texts, shot())
 
     assert (answer.encoded, [*answer.unfit]) == (1, [file])
     assert "shape" in answer.unfit[file]
     assert file.read_bytes() != other
-    ask(engine, load_command(folder_of("z-image"), recipe="again"))
+    ask(engine, load_command(twin_of("z-image"), recipe="again"))
     answer, (second,) = drawn(engine, texts, shot())
     assert (answer.encoded, second == first) == (0, True)
 
@@ -126,7 +116,7 @@ def test_a_text_encoder_is_read_when_the_first_text_needs_it(
 
 
 def test_a_lora_that_changes_no_text_encoder_leaves_embeddings_known(
-    engine: EngineClient, tiny_model: Path, tmp_path: Path
+    engine: EngineClient, reader: EngineClient, tiny_model: Path, tmp_path: Path
 ) -> None:
     lora = engine_lora(save_lora(tmp_path / "style.safetensors", tiny_model))
     ask(engine, load_command(tiny_model))
@@ -136,7 +126,5 @@ def test_a_lora_that_changes_no_text_encoder_leaves_embeddings_known(
     with_lora, (styled,) = drawn(engine, encode_command("a red mug"), shot())
 
     assert with_lora.encoded == 0
-    engine.kill()
-    engine.start()
-    ask(engine, load_command(tiny_model, loras=(lora,)))
-    assert drawn(engine, encode_command("a red mug"), shot())[1] == [styled]
+    ask(reader, load_command(tiny_model, loras=(lora,)))
+    assert drawn(reader, encode_command("a red mug"), shot())[1] == [styled]

@@ -67,19 +67,9 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The twin of a model's family, built once."""
-    built: dict[str, Path] = {}
-
-    def folder(model: str) -> Path:
-        family = load_catalog().models[model].family.name
-        if family not in built:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                built[family] = TWINS[family](tmp_path_factory.mktemp("models") / family)
-        return built[family]
-
-    return folder
+def folder_of(twin_of: Callable[[str], Path]) -> Callable[[str], Path]:
+    """The twin of a model's family."""
+    return lambda model: twin_of(load_catalog().models[model].family.name)
 
 
 def plain_call(family: Family, folder: Path, one: Shot) -> numpy.ndarray:

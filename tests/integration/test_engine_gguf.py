@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from gpu_node import protocol
 from gpu_node.agent.engine_client import EngineClient
 from tests.engine_talk import ask, engine_lora, load_command, render, shot
 from tests.tiny import save_gguf, save_lora, save_z_image
-from tests.tiny_families import TWINS
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +62,13 @@ def test_quantised_weights_give_nearly_the_same_picture(
 
 
 @pytest.mark.parametrize("family", ["flux1", "chroma", "qwen-image"])
-def test_other_families_take_quantised_weights_too(engine: EngineClient, tmp_path: Path, family: str) -> None:
+def test_other_families_take_quantised_weights_too(
+    engine: EngineClient, twin_of: Callable[[str], Path], tmp_path: Path, family: str
+) -> None:
     model = next(one for one in load_catalog().models.values() if one.family.name == family)
+    folder = twin_of(family)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        folder = TWINS[family](tmp_path / "model")
         file = save_gguf(tmp_path / "t.gguf", folder)
     weights = {part: "bfloat16" if part.startswith("text") else "float32" for part in model.components}
     options: dict[str, Any] = {

@@ -15,6 +15,7 @@ from gpu_node import protocol
 from gpu_node.agent.engine_client import EngineClient
 from gpu_node.errors import RenderError
 from tests.engine_talk import ask, encode_command, load_command, next_event, render_command, shot
+from tests.faults.engines import with_engine
 
 _PARENT = """
 import sys, time
@@ -89,8 +90,15 @@ def test_a_dead_engine_starts_again_and_holds_nothing(engine: EngineClient, tiny
 
 
 def test_an_engine_that_not_even_a_kill_ends_is_given_up_as_a_lost_card(
-    engine: EngineClient, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    engine = EngineClient(
+        device="cpu",
+        threads=1,
+        home=tmp_path,
+        environment={"PYTHONPATH": with_engine("quick")["PYTHONPATH"]},
+    )
+    engine.start()
     hanging = engine.pid or 0
     given_up: list[subprocess.Popen[str]] = []
     with monkeypatch.context() as unkillable:

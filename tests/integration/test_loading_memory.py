@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -51,17 +54,37 @@ print(max(seen) - seen[0])
 """
 
 
+class Medium(NamedTuple):
+    """A pipeline large enough for its weights to stand out."""
+
+    folder: Path
+    #: To the number of its parameters.
+    components: dict[str, int]
+
+
+@pytest.fixture(scope="module")
+def medium_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Medium]:
+    """The one with files of a dtype, built once."""
+
+    @cache
+    def medium(dtype: str) -> Medium:
+        folder = tmp_path_factory.mktemp(dtype)
+        return Medium(folder, save_medium_z_image(folder, dtype))
+
+    return medium
+
+
 @pytest.mark.parametrize(
     ("held", "dtype"), [("fp8-fp32", "bfloat16"), ("fp8-fp32", "float32"), ("int8-fp32", "float32")]
 )
 def test_loading_8_bits_takes_no_more_of_the_host_than_is_predicted(
-    tmp_path: Path, held: str, dtype: str
+    medium_of: Callable[[str], Medium], tmp_path: Path, held: str, dtype: str
 ) -> None:
-    components = save_medium_z_image(tmp_path / "model", dtype)
+    medium = medium_of(dtype)
     klein = load_catalog().models["flux2-klein-4b"]
     recipe = klein.recipe(held)
     command = load_command(
-        tmp_path / "model",
+        medium.folder,
         compute_dtype=recipe.compute_dtype,
         weights=recipe.weights,
         quantisation=recipe.quantisation,
@@ -70,14 +93,16 @@ def test_loading_8_bits_takes_no_more_of_the_host_than_is_predicted(
 
     taken = taken_by(tmp_path, command)
 
-    predicted = ram_bytes(replace(klein, components=components), recipe)
+    predicted = ram_bytes(replace(klein, components=medium.components), recipe)
     assert taken < predicted * 1.1 + OWN
 
 
 @pytest.mark.parametrize("word", ["text_encoder_first", "text_encoder_on_cpu"])
-def test_texts_whose_embeddings_are_there_need_no_text_encoder(tmp_path: Path, word: str) -> None:
-    components = save_medium_z_image(tmp_path / "model", "bfloat16")
-    command = load_command(tmp_path / "model", placement=(word,))
+def test_texts_whose_embeddings_are_there_need_no_text_encoder(
+    medium_of: Callable[[str], Medium], tmp_path: Path, word: str
+) -> None:
+    medium = medium_of("bfloat16")
+    command = load_command(medium.folder, placement=(word,))
     text = protocol.EngineText(text="a red mug", file=tmp_path / "embedding.safetensors")
     texts = protocol.Encode(texts=(text,))
 
@@ -85,7 +110,7 @@ def test_texts_whose_embeddings_are_there_need_no_text_encoder(tmp_path: Path, w
     fetched = taken_by(tmp_path, command, texts)
 
     # Read as float32, which is not the dtype of the files.
-    assert encoding - fetched > 4 * components["text_encoder"] * 0.9
+    assert encoding - fetched > 4 * medium.components["text_encoder"] * 0.9
 
 
 def taken_by(folder: Path, *commands: protocol.Command) -> int:
@@ -101,13 +126,8 @@ def taken_by(folder: Path, *commands: protocol.Command) -> int:
 
 def save_medium_z_image(folder: Path, dtype: str) -> dict[str, int]:
     """Write a pipeline whose files are of that dtype; component to its number of parameters."""
+    import diffusers
     import torch
-    from diffusers import (
-        AutoencoderKL,
-        FlowMatchEulerDiscreteScheduler,
-        ZImagePipeline,
-        ZImageTransformer2DModel,
-    )
     from transformers import Qwen3Model
 
     from tests.tiny import byte_tokenizer, qwen3
@@ -117,7 +137,7 @@ def save_medium_z_image(folder: Path, dtype: str) -> dict[str, int]:
     with torch.device("meta"):
         parts = {
             "text_encoder": Qwen3Model(qwen3(len(tokenizer), width=1024, heads=8)),
-            "transformer": ZImageTransformer2DModel(
+            "transformer": diffusers.ZImageTransformer2DModel(
                 in_channels=8,
                 dim=1024,
                 n_layers=6,
@@ -126,12 +146,12 @@ def save_medium_z_image(folder: Path, dtype: str) -> dict[str, int]:
                 n_kv_heads=8,
                 cap_feat_dim=1024,
             ),
-            "vae": AutoencoderKL(block_out_channels=(32,), norm_num_groups=8, latent_channels=8),
+            "vae": diffusers.AutoencoderKL(block_out_channels=(32,), norm_num_groups=8, latent_channels=8),
         }
     for part in parts.values():
         part.to(getattr(torch, dtype)).to_empty(device="cpu")
         for parameter in part.parameters():
             torch.nn.init.constant_(parameter, 0.01)
-    scheduler = FlowMatchEulerDiscreteScheduler()
-    ZImagePipeline(scheduler=scheduler, tokenizer=tokenizer, **parts).save_pretrained(str(folder))
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler()
+    diffusers.ZImagePipeline(scheduler=scheduler, tokenizer=tokenizer, **parts).save_pretrained(str(folder))
     return {name: sum(one.numel() for one in part.parameters()) for name, part in parts.items()}

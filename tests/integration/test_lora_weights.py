@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,6 @@ from safetensors.torch import save_file
 
 from gpu_node.agent.engine_client import EngineClient
 from tests.engine_talk import ask, engine_lora, load_command, pixels, render, shot
-from tests.tiny_families import save_sd15, save_sdxl
 
 #: Layers of the tiny pipelines with their inputs and outputs, by part.
 LAYERS = {
@@ -34,11 +33,10 @@ def lora(file: Path, *parts: str) -> Path:
 
 
 @pytest.mark.parametrize("family", ["sd15", "sdxl"])
-def test_each_part_has_its_own_weight(engine: EngineClient, tmp_path: Path, family: str) -> None:
-    save = {"sd15": save_sd15, "sdxl": save_sdxl}[family]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        folder = save(tmp_path / family)
+def test_each_part_has_its_own_weight(
+    engine: EngineClient, twin_of: Callable[[str], Path], tmp_path: Path, family: str
+) -> None:
+    folder = twin_of(family)
     texts = ["text_encoder", *["text_encoder_2"] * (family == "sdxl")]
     whole = lora(tmp_path / "whole.safetensors", "unet", *texts)
     pipeline = {"sd15": "StableDiffusionPipeline", "sdxl": "StableDiffusionXLPipeline"}[family]

@@ -20,7 +20,7 @@ from gpu_node import protocol
 from gpu_node.agent.engine_client import EngineClient
 from tests.engine_talk import ask, load_command, pixels, render, shot
 from tests.hub import Hub, used_hub
-from tests.tiny_families import TWINS, save_klein, save_sd15, save_sdxl
+from tests.tiny_families import save_klein
 from tests.tiny_original import (
     save_all_in_one,
     save_checkpoint,
@@ -69,13 +69,17 @@ def picture(engine: EngineClient, folder: Path, like: str, **changes: object) ->
     return pixels(render(engine, one)[one.id])
 
 
+def assert_same(engine: EngineClient, whole: Path, folder: Path, like: str, **changes: object) -> None:
+    """Each component is one file, and both folders make the same picture."""
+    assert len(list(whole.rglob("*.safetensors"))) == len(BUILT_IN.models[like].components)
+    assert picture(engine, whole, like, **changes) == picture(engine, folder, like, **changes)
+
+
 @pytest.mark.parametrize("like", ["sd15", "sdxl"])
 def test_a_checkpoint_renders_as_its_diffusers_folder(
-    engine: EngineClient, hub: Hub, tmp_path: Path, like: str
+    engine: EngineClient, hub: Hub, twin_of: Callable[[str], Path], tmp_path: Path, like: str
 ) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        folder = {"sd15": save_sd15, "sdxl": save_sdxl}[like](tmp_path / "folder")
+    folder = twin_of(like)
     hub.add_folder(BUILT_IN.models[like].path, folder)
     file = save_checkpoint(tmp_path / "dream.safetensors", folder)
 
@@ -86,13 +90,11 @@ def test_a_checkpoint_renders_as_its_diffusers_folder(
 
 
 def test_a_checkpoint_without_a_weight_fails_to_load_with_a_sentence(
-    engine: EngineClient, hub: Hub, tmp_path: Path
+    engine: EngineClient, hub: Hub, twin_of: Callable[[str], Path], tmp_path: Path
 ) -> None:
     from safetensors.torch import load_file, save_file
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        folder = save_sd15(tmp_path / "folder")
+    folder = twin_of("sd15")
     hub.add_folder(BUILT_IN.models["sd15"].path, folder)
     file = save_checkpoint(tmp_path / "dream.safetensors", folder)
     kept = {key: weight for key, weight in load_file(str(file)).items() if "final_layer_norm" not in key}
@@ -108,10 +110,10 @@ def test_a_checkpoint_without_a_weight_fails_to_load_with_a_sentence(
     assert (answer.kind, "lacks weights of its `text_encoder`" in answer.message) == ("load_error", True)
 
 
-def test_a_checkpoint_can_be_held_as_fp8(engine: EngineClient, hub: Hub, tmp_path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        folder = save_sdxl(tmp_path / "folder")
+def test_a_checkpoint_can_be_held_as_fp8(
+    engine: EngineClient, hub: Hub, twin_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = twin_of("sdxl")
     hub.add_folder(BUILT_IN.models["sdxl"].path, folder)
     whole = added("sdxl", save_checkpoint(tmp_path / "dream.safetensors", folder), home=tmp_path / "home")
     held = BUILT_IN.models["sdxl"].recipe("fp8-fp32")
@@ -124,14 +126,20 @@ def test_a_checkpoint_can_be_held_as_fp8(engine: EngineClient, hub: Hub, tmp_pat
 @pytest.mark.parametrize("is_checkpoint", [True, False])
 @pytest.mark.parametrize("like", ["sd15", "sdxl"])
 def test_a_model_with_another_vae_renders_as_a_folder_with_its_weights(
-    engine: EngineClient, hub: Hub, tmp_path: Path, like: str, is_checkpoint: bool, original: bool
+    engine: EngineClient,
+    hub: Hub,
+    twin_of: Callable[[str], Path],
+    tmp_path: Path,
+    like: str,
+    is_checkpoint: bool,
+    original: bool,
 ) -> None:
     import torch
     from diffusers import AutoencoderKL
 
+    folder = twin_of(like)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        folder = {"sd15": save_sd15, "sdxl": save_sdxl}[like](tmp_path / "folder")
         wanted = Path(shutil.copytree(folder, tmp_path / "wanted"))
         torch.manual_seed(7)
         AutoencoderKL.from_config(AutoencoderKL.load_config(folder / "vae")).save_pretrained(wanted / "vae")
@@ -183,21 +191,19 @@ def test_separate_files_render_as_their_diffusers_folder(
     ],
 )
 def test_the_files_that_comfyui_uses_render_as_their_diffusers_folder(
-    engine: EngineClient, hub: Hub, tmp_path: Path, model: str, save: Callable[[Path, Path], list[Path]]
+    engine: EngineClient,
+    hub: Hub,
+    twin_of: Callable[[str], Path],
+    tmp_path: Path,
+    model: str,
+    save: Callable[[Path, Path], list[Path]],
 ) -> None:
-    family = BUILT_IN.models[model].family
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        folder = TWINS[family.name](tmp_path / "folder")
+    folder = twin_of(BUILT_IN.models[model].family.name)
     hub.add_folder(BUILT_IN.models[model].path, folder)
-    files = save(tmp_path / "ComfyUI", folder)
 
-    whole = added(model, *files, home=tmp_path / "home")
+    whole = added(model, *save(tmp_path / "ComfyUI", folder), home=tmp_path / "home")
 
-    assert len(list(whole.rglob("*.safetensors"))) == len(BUILT_IN.models[model].components)
-    assert picture(engine, whole, model, guided_above=None) == picture(
-        engine, folder, model, guided_above=None
-    )
+    assert_same(engine, whole, folder, model, guided_above=None)
 
 
 @pytest.mark.parametrize(
@@ -210,29 +216,30 @@ def test_the_files_that_comfyui_uses_render_as_their_diffusers_folder(
     ],
 )
 def test_a_checkpoint_is_the_model_of_its_components(
-    engine: EngineClient, hub: Hub, tmp_path: Path, model: str, save: Callable[[Path, Path], list[Path]]
+    engine: EngineClient,
+    hub: Hub,
+    twin_of: Callable[[str], Path],
+    tmp_path: Path,
+    model: str,
+    save: Callable[[Path, Path], list[Path]],
 ) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        folder = TWINS[BUILT_IN.models[model].family.name](tmp_path / "folder")
+    folder = twin_of(BUILT_IN.models[model].family.name)
     hub.add_folder(BUILT_IN.models[model].path, folder)
     file = save_all_in_one(tmp_path / "all.safetensors", save(tmp_path / "ComfyUI", folder))
 
     whole = added(model, file, home=tmp_path / "home")
 
-    assert len(list(whole.rglob("*.safetensors"))) == len(BUILT_IN.models[model].components)
     assert not [*whole.glob(".*")]
-    guided = {"guided_above": BUILT_IN.models[model].family.guidance_doubles_above}
-    assert picture(engine, whole, model, **guided) == picture(engine, folder, model, **guided)
+    assert_same(
+        engine, whole, folder, model, guided_above=BUILT_IN.models[model].family.guidance_doubles_above
+    )
 
 
 @pytest.mark.parametrize("prefix", ["", "model.diffusion_model."])
 def test_a_denoiser_alone_renders_with_the_other_parts_of_its_family(
-    engine: EngineClient, hub: Hub, tmp_path: Path, prefix: str
+    engine: EngineClient, hub: Hub, twin_of: Callable[[str], Path], tmp_path: Path, prefix: str
 ) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        folder = save_klein(tmp_path / "folder")
+    folder = twin_of("flux2-klein")
     hub.add_folder(BUILT_IN.models["flux2-klein-4b"].path, folder)
     file = save_klein_denoiser(tmp_path / "klein.safetensors", folder, prefix)
 
@@ -245,13 +252,12 @@ def test_a_denoiser_alone_renders_with_the_other_parts_of_its_family(
 
 
 def test_klein_9b_takes_its_own_text_encoder_and_no_other(
-    engine: EngineClient, hub: Hub, tmp_path: Path
+    engine: EngineClient, hub: Hub, twin_of: Callable[[str], Path], tmp_path: Path
 ) -> None:
     name = "flux2-klein-9b"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         folder = save_klein(tmp_path / "folder", width=32)
-        small = save_klein(tmp_path / "small")
     hub.add_folder(BUILT_IN.models[name].path, folder)
     denoiser, encoder = save_klein_files(tmp_path / "ComfyUI", folder)
 
@@ -259,7 +265,7 @@ def test_klein_9b_takes_its_own_text_encoder_and_no_other(
 
     options = {"guided_above": None}
     assert picture(engine, whole, name, **options) == picture(engine, folder, name, **options)
-    _, other = save_klein_files(tmp_path / "of 4B", small)
+    _, other = save_klein_files(tmp_path / "of 4B", twin_of("flux2-klein"))
     with pytest.raises(
         Invalid, match=r"of width 16, but flux2-klein-9b reads one of width 32 \(7\.6 billion"
     ):

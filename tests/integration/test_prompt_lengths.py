@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import warnings
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,6 @@ from coordinator.submission.tokens import Reader, Tokenizers
 from gpu_node import protocol
 from gpu_node.agent.engine_client import EngineClient
 from tests.engine_talk import ask, encode_command, load_command, render_command, shot
-from tests.tiny_families import TWINS
 
 MODELS = (
     "z-image",
@@ -31,15 +31,14 @@ ODDITIES = ("<|im_end|>", " Größe, 颜色 ", "e\u0301 😀", "it's\n\n2024!")
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def folders(tmp_path_factory: pytest.TempPathFactory, twin_of: Callable[[str], Path]) -> dict[str, Path]:
     """Models of every family where the catalog has them, and the demo model where it is."""
     root = tmp_path_factory.mktemp("models")
     models = load_catalog().models
-    built = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for name in MODELS:
-            built[name] = TWINS[models[name].family.name](root / models[name].path)
+    built = {
+        name: Path(shutil.copytree(twin_of(models[name].family.name), root / models[name].path))
+        for name in MODELS
+    }
     return {**built, "root": root, "shotfarm-demo": SHIPPED / models["shotfarm-demo"].path}
 
 

@@ -43,6 +43,7 @@ output: {{name: "{{group}}-{{index}}-{{seed}}"}}
 """
 #: Texts of `MANIFEST`, and images.
 TEXTS, IMAGES = 9, 8
+SEEDS = (1, 2, 3)
 
 
 class Nodes:
@@ -135,22 +136,42 @@ def is_good(store: Store, key: str) -> bool:
     return True
 
 
+@pytest.fixture(scope="module")
+def unshared(
+    tmp_path_factory: pytest.TempPathFactory, valkey_server: ValkeyServer, tiny_model: Path
+) -> dict[str, str]:
+    """The pictures of a farm in which every node encodes all that it renders."""
+    off = Embeddings(shared=False)
+    folder = tmp_path_factory.mktemp("off")
+    with farm_with_nodes(folder, valkey_server.url, tiny_model, embeddings=off) as (farm, nodes):
+        for seed in SEEDS:
+            nodes.render(seed)
+        assert counted(farm) == {}
+        assert farm.farm.store.keys(EMBEDDINGS) == []
+        return pictures(farm.farm.store)
+
+
 @pytest.mark.parametrize("kind", ["directory", "s3"])
 def test_the_second_node_encodes_nothing_and_draws_the_same(
-    kind: str, tmp_path: Path, own_valkey: ValkeyServer, tiny_model: Path, request: pytest.FixtureRequest
+    kind: str,
+    tmp_path: Path,
+    own_valkey: ValkeyServer,
+    tiny_model: Path,
+    unshared: dict[str, str],
+    request: pytest.FixtureRequest,
 ) -> None:
     changes: dict[str, object] = {}
     if kind == "s3":
         s3: S3Server = request.getfixturevalue("s3_server")
         changes["storage"] = s3.storage.model_copy(update={"url": "s3://shared-embeddings"})
-    with farm_with_nodes(tmp_path / "on", own_valkey.url, tiny_model, **changes) as (farm, nodes):
-        store = farm.farm.store
-        nodes.render(1)
+    with farm_with_nodes(tmp_path, own_valkey.url, tiny_model, **changes) as (farm, nodes):
+        store, (first_seed, second_seed, third_seed) = farm.farm.store, SEEDS
+        nodes.render(first_seed)
         first = counted(farm)
         assert (first["encoder"], first["missing"]) == (TEXTS, TEXTS)
         until(lambda: len(store.keys(EMBEDDINGS)) == TEXTS)
 
-        nodes.render(2)
+        nodes.render(second_seed)
         second = counted(farm)
         assert second == first | {"store": second["store"]}
         assert second["store"] - first.get("store", 0) >= TEXTS
@@ -160,23 +181,15 @@ def test_the_second_node_encodes_nothing_and_draws_the_same(
         replace(store, truncated, lambda data: data[:-7])
         replace(store, flipped, lambda data: data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])
         replace(store, unfit, of_another_model)
-        nodes.render(3)
+        nodes.render(third_seed)
         third = counted(farm)
         assert third["encoder"] == TEXTS + 4
         assert (third["missing"], third["damaged"], third["unfit"]) == (TEXTS + 1, 2, 1)
         # What was useless was replaced.
         until(lambda: all(is_good(store, key) for key in (good, missing, truncated, flipped)))
         until(lambda: load(store.read(unfit, limit=2**20))["prompt_embeds"].shape[-1] == 32)
-        with_shared = pictures(store)
-
-    off = Embeddings(shared=False)
-    with farm_with_nodes(tmp_path / "off", own_valkey.url, tiny_model, embeddings=off) as (farm, nodes):
-        for seed in (1, 2, 3):
-            nodes.render(seed)
-        assert counted(farm) == {}
-        assert farm.farm.store.keys(EMBEDDINGS) == []
-        assert pictures(farm.farm.store) == with_shared
-    assert len(set(with_shared.values())) == 3 * IMAGES
+        assert pictures(store) == unshared
+    assert len(set(unshared.values())) == len(SEEDS) * IMAGES
 
 
 #: A machine with room for a denoiser and VAE, but not for the text encoder: 11.6 MB.
