@@ -139,7 +139,7 @@ audit = Table(
 webhooks = Table(
     "webhooks",
     metadata,
-    Column("id", String, primary_key=True),
+    *primary("id"),
     must("url", Text),
     #: Signs what is posted, so it cannot be a hash.
     must("secret", String),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from alembic import op
-from sqlalchemy import JSON, BigInteger, Column, Double, Integer, String, Text
+from sqlalchemy import JSON, BigInteger, Double, Integer, String, Text
+
+from coordinator.ledger.migrations.columns import may, must, primary
 
 revision = "0019"
 down_revision = "0018"
@@ -12,20 +14,20 @@ down_revision = "0018"
 def upgrade() -> None:
     op.create_table(
         "webhooks",
-        Column("id", String, primary_key=True),
-        Column("url", Text, nullable=False),
-        Column("secret", String, nullable=False),
-        Column("events", JSON, nullable=False),
-        Column("owner", String),
-        Column("key", String),
-        Column("created_at", Double, nullable=False),
-        Column("cursor", BigInteger, nullable=False),
-        Column("sending", BigInteger),
-        Column("tries", Integer, nullable=False, server_default="0"),
-        Column("failing_since", Double),
-        Column("next_at", Double, nullable=False, server_default="0"),
-        Column("given_up", Integer, nullable=False, server_default="0"),
-        Column("answers", JSON, nullable=False, server_default="[]"),
+        *primary("id"),
+        must("url", Text),
+        must("secret", String),
+        must("events", JSON),
+        may("owner", String),
+        may("key", String),
+        must("created_at", Double),
+        must("cursor", BigInteger),
+        may("sending", BigInteger),
+        must("tries", Integer, "0"),
+        may("failing_since", Double),
+        must("next_at", Double, "0"),
+        must("given_up", Integer, "0"),
+        must("answers", JSON, "[]"),
     )
 
 
