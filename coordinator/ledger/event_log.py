@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, func, select
 
 from common.events import JobUpdate, ShotUpdate
 from common.states import ShotEvent, ShotState
+from coordinator.ledger.database import columns_of
 from coordinator.ledger.jobs import job_row
 from coordinator.ledger.schema import events, job_counts, jobs, wants
 from coordinator.ledger.transitions import DELETED, ENDED, REJECTED, chunks
@@ -110,12 +111,10 @@ def _wanted(connection: Connection, shot_ids: Collection[str], topic: Topic) -> 
 def _moved(row: Row[Any], want: Row[Any]) -> ShotUpdate:
     failed = row.target in (ShotState.FAILED, ShotState.UNSCHEDULABLE)
     return ShotUpdate(
-        id=row.id,
-        at=row.at,
+        **columns_of(row, "id", "at"),
+        **columns_of(want, "position", "name"),
         job=want.job_id,
         shot=row.subject,
-        position=want.position,
-        name=want.name,
         state=row.target,
         failure=row.detail if failed else "",
     )
@@ -151,11 +150,9 @@ def _job_event(
     return JobUpdate(
         id=event_id,
         at=at,
+        **columns_of(row, "name", "owner", "reason"),
         job=row.id,
-        name=row.name,
-        owner=row.owner,
         status=status_of(row, counts),
-        reason=row.reason,
         images=sum(counts.values()),
         counts=dict(counts),
         ended=ended,

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, inser
 
 from common.errors import Conflict, NotFound
 from common.webhooks import IssuedWebhook, NewWebhook, WebhookAnswer, WebhookView, new_secret
+from coordinator.ledger.database import columns_of
 from coordinator.ledger.event_log import last_id
 from coordinator.ledger.schema import keys, webhooks
 from coordinator.ledger.transactions import Write
@@ -121,32 +122,18 @@ def _of(owner: str) -> ColumnElement[bool]:
 
 def _stored(row: Row[Any]) -> StoredWebhook:
     return StoredWebhook(
-        id=row.id,
-        url=row.url,
-        secret=row.secret,
+        **columns_of(row, "id", "url", "secret", "owner"),
         events=tuple(row.events),
-        owner=row.owner,
         progress=WebhookProgress(
-            cursor=row.cursor,
-            sending=row.sending,
-            tries=row.tries,
-            failing_since=row.failing_since,
-            next_at=row.next_at,
-            given_up=row.given_up,
+            **columns_of(row, "cursor", "sending", "tries", "failing_since", "next_at", "given_up")
         ),
     )
 
 
 def _view(row: Row[Any]) -> WebhookView:
     return WebhookView(
-        id=row.id,
-        url=row.url,
+        **columns_of(row, "id", "url", "owner", "key", "created_at", "failing_since", "given_up"),
         events=tuple(row.events),
-        owner=row.owner,
-        key=row.key,
-        created_at=row.created_at,
-        failing_since=row.failing_since,
         next_at=row.next_at if row.failing_since is not None else None,
-        given_up=row.given_up,
         answers=tuple(WebhookAnswer(**answer) for answer in row.answers),
     )
