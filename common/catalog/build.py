@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from common.catalog.entries import (
     ActivationsEntry,
-    Addition,
+    AdditionEntry,
     CatalogEntries,
     Entry,
     FamilyEntry,
@@ -36,7 +36,7 @@ _Built = TypeVar("_Built")
 def build_catalog(entries: CatalogEntries) -> Catalog:
     """`entries` must have passed `problems_between`."""
 
-    def additions(kind: type[_Built], some: Mapping[str, Addition]) -> dict[str, _Built]:
+    def additions(kind: type[_Built], some: Mapping[str, AdditionEntry]) -> dict[str, _Built]:
         return {
             name: _built(kind, entry, name=name, license=_license(entry.license, entries))
             for name, entry in some.items()

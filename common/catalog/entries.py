@@ -149,7 +149,7 @@ class UpscalerEntry(Entry):
 
 
 #: What models are used with.
-Addition = LoraEntry | TextualInversionEntry | UpscalerEntry
+AdditionEntry = LoraEntry | TextualInversionEntry | UpscalerEntry
 
 
 class CatalogEntries(BaseModel):

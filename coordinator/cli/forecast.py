@@ -23,7 +23,7 @@ from coordinator.simulate.fleet import fleet_node
 from coordinator.simulate.forecast import PlannedJob, cheapest_addition
 from coordinator.simulate.simulation import TooLong
 from coordinator.simulate.views import Simulated
-from coordinator.simulate.workload import Turn
+from coordinator.simulate.workload import Standing
 from coordinator.submission.plan import PlannedManifest, PlanReport
 
 
@@ -92,7 +92,7 @@ def _order(
         nodes=[fleet_node(node) for node in nodes],
         catalog=planned.draft.catalog,
         settings=settings,
-        turn=Turn(owner_of_jobs(client, owner) or "", manifest.lane, manifest.priority, manifest.eco),
+        standing=Standing(owner_of_jobs(client, owner) or "", manifest.lane, manifest.priority, manifest.eco),
         present=client.backlog(),
     )
 

@@ -28,7 +28,7 @@ from coordinator.explain.wording import misfits
 from coordinator.simulate.course import Course, course_of
 from coordinator.simulate.fleet import FleetNode, added_cards, fleet_node, load_fleet
 from coordinator.simulate.views import Simulated
-from coordinator.simulate.workload import Turn, Workload
+from coordinator.simulate.workload import Standing, Workload
 from coordinator.submission.plan import PlannedManifest, make_plan, misfit_words
 
 Fleet = Annotated[
@@ -100,9 +100,9 @@ def simulate_command(
     draft = read_manifest(manifest, in_force, root, catalog)
     planned = make_plan(draft, stations=_stations(more))
     kinds, _ = count_kinds(planned.expansion)
-    turn = Turn(lane=draft.parsed.manifest.lane, eco=draft.parsed.manifest.eco)
-    course = course_of(kinds, more, draft.catalog, in_force, turn)
-    before = course_of(kinds, nodes, draft.catalog, in_force, turn) if add else None
+    standing = Standing(lane=draft.parsed.manifest.lane, eco=draft.parsed.manifest.eco)
+    course = course_of(kinds, more, draft.catalog, in_force, standing)
+    before = course_of(kinds, nodes, draft.catalog, in_force, standing) if add else None
     report = _report(planned, course, fleet, before)
     if as_json:
         print_json(report)

@@ -15,7 +15,7 @@ from coordinator.simulate.bound import lower_bound_s
 from coordinator.simulate.fleet import FleetNode
 from coordinator.simulate.simulation import simulate
 from coordinator.simulate.views import Simulated, simulated
-from coordinator.simulate.workload import JOB, Turn, Workload, untimed, workload
+from coordinator.simulate.workload import JOB, Standing, Workload, untimed, workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ def course_of(
     nodes: Sequence[FleetNode],
     catalog: Catalog,
     settings: Settings,
-    turn: Turn,
+    standing: Standing,
     *,
     present: BacklogView | None = None,
     given_up: Callable[[], bool] = lambda: False,
@@ -39,7 +39,7 @@ def course_of(
 
     Raises Invalid if nothing tells how long a card takes for some image, TooLong once it is `given_up`.
     """
-    work = workload(kinds, nodes, catalog, placing(catalog), turn, present)
+    work = workload(kinds, nodes, catalog, placing(catalog), standing, present)
     if unknown := untimed(work.backlog):
         model, card = min(unknown)
         raise Invalid(

@@ -17,7 +17,7 @@ from coordinator.simulate.bound import lower_bound_s
 from coordinator.simulate.course import Course, course_of
 from coordinator.simulate.deadline import AddedCards
 from coordinator.simulate.fleet import FleetNode
-from coordinator.simulate.workload import Turn, workload
+from coordinator.simulate.workload import Standing, workload
 
 #: Cards of one kind that are added at the most.
 MOST_ADDED = 64
@@ -31,7 +31,7 @@ class PlannedJob:
     nodes: Sequence[FleetNode]
     catalog: Catalog
     settings: Settings
-    turn: Turn
+    standing: Standing
     #: What the farm has to do already.
     present: BacklogView
 
@@ -42,14 +42,14 @@ class PlannedJob:
             self.nodes,
             self.catalog,
             self.settings,
-            self.turn,
+            self.standing,
             present=present,
             given_up=given_up,
         )
 
     def bound_s(self) -> float:
         """Seconds that the order takes at least, whatever else the farm does."""
-        alone = workload(self.kinds, self.nodes, self.catalog, placing(self.catalog), self.turn)
+        alone = workload(self.kinds, self.nodes, self.catalog, placing(self.catalog), self.standing)
         return lower_bound_s(alone.backlog)
 
     def with_cards(self, number: int, vram_class: int) -> PlannedJob:

@@ -26,7 +26,7 @@ from coordinator.simulate.present import resume
 JOB = "job"
 
 
-class Turn(NamedTuple):
+class Standing(NamedTuple):
     """What decides when a job gets its turn."""
 
     owner: str = ""
@@ -49,7 +49,7 @@ def workload(
     nodes: Sequence[FleetNode],
     catalog: Catalog,
     place: Placer,
-    turn: Turn,
+    standing: Standing,
     present: BacklogView | None = None,
 ) -> Workload:
     """The backlog of one job on nodes, behind what a farm has at `present`. Grows with kinds × nodes."""
@@ -57,11 +57,14 @@ def workload(
     loras = frozenset(use.name for kind in kinds for use in kind.example.shot.loras)
     if present is not None:
         loras |= {name for line in present.waiting for name in line.loras}
-    members = [_member(node, catalog, loras, turn.lane) for node in nodes]
+    members = [_member(node, catalog, loras, standing.lane) for node in nodes]
     backlog.apply(NodesChanged({member.id: member for member in members}))
     if present is not None:
         resume(backlog, present, catalog)
-    _open(backlog, OpenJob(turn.owner, turn.lane, turn.priority, inf, None, 0.0, {}, eco=turn.eco))
+    _open(
+        backlog,
+        OpenJob(standing.owner, standing.lane, standing.priority, inf, None, 0.0, {}, eco=standing.eco),
+    )
     for kind in kinds:
         shot = kind.example.shot
         model = catalog.models[shot.model]

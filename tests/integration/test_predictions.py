@@ -34,7 +34,7 @@ from coordinator.simulate.course import course_of
 from coordinator.simulate.fleet import FleetNode, fleet_node, named_card
 from coordinator.simulate.simulation import HAND_OVER_S
 from coordinator.simulate.views import Simulated
-from coordinator.simulate.workload import Turn
+from coordinator.simulate.workload import Standing
 from coordinator.submission.plan import make_plan
 from tests.farm import QUICK, RunningFarm, running_farm
 from tests.faults.engines import with_engine
@@ -116,7 +116,7 @@ class Fleet:
         file.write_text(text)
         kinds, _ = count_kinds(make_plan(read_manifest(str(file), settings, catalog=catalog)).expansion)
         nodes = [slowed(fleet_node(node), slower.get(node.name, 1.0)) for node in self.client.nodes()]
-        return course_of(kinds, nodes, catalog, settings, Turn(), present=self.client.backlog()).result
+        return course_of(kinds, nodes, catalog, settings, Standing(), present=self.client.backlog()).result
 
     def submit(self, text: str) -> str:
         return self.client.submit(Submit(manifest=text)).id

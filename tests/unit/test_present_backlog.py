@@ -23,7 +23,7 @@ from coordinator.simulate.course import Course
 from coordinator.simulate.fleet import FleetNode
 from coordinator.simulate.forecast import PlannedJob, cheapest_addition
 from coordinator.simulate.present import backlog_view
-from coordinator.simulate.workload import JOB, Turn, workload
+from coordinator.simulate.workload import JOB, Standing, workload
 
 CATALOG = load_catalog()
 MODEL = CATALOG.models["sdxl"]
@@ -73,7 +73,7 @@ def order(images: int, present: BacklogView, fleet: Sequence[FleetNode] = ()) ->
         nodes=fleet or nodes(2),
         catalog=CATALOG,
         settings=Settings(),
-        turn=Turn("me"),
+        standing=Standing("me"),
         present=present,
     )
 
@@ -92,7 +92,7 @@ def test_what_a_farm_has_to_do_arrives_as_it_is() -> None:
         running=(BUSY,),
         usage={"ana": 120.0, "cleo": 10.0},
     )
-    backlog = workload([], nodes(2), CATALOG, placing(CATALOG), Turn(), present).backlog
+    backlog = workload([], nodes(2), CATALOG, placing(CATALOG), Standing(), present).backlog
     assert backlog.serving["n0"].state is NodeState.BUSY
     backlog.apply(JobClosed(JOB))
     assert backlog_view(backlog, 0.0) == present
