@@ -51,14 +51,6 @@ class Work(NamedTuple):
 
 def work_of(shot: Shot, model: Model) -> Work:
     """Returns the work of `shot` on `model`."""
-    return Work(
-        model=shot.model,
-        loras=shot.loras,
-        width=shot.width,
-        height=shot.height,
-        steps=shot.steps,
-        sampler=shot.sampler,
-        forwards=forwards_at_once(shot, model),
-        upscaler=shot.upscaler.identity if shot.upscaler else "",
-        upscaling=upscaling_runs(shot, model),
-    )
+    same = shot.model, shot.loras, shot.width, shot.height, shot.steps, shot.sampler
+    upscaler = shot.upscaler.identity if shot.upscaler else ""
+    return Work(*same, forwards_at_once(shot, model), upscaler, upscaling_runs(shot, model))

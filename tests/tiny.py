@@ -29,6 +29,8 @@ VAE = {
     "layers_per_block": 1,
     "norm_num_groups": 8,
 }
+#: The same as that of Z-Image.
+Z_IMAGE_VAE = VAE | dict.fromkeys(("mid_block_add_attention", "use_quant_conv", "use_post_quant_conv"), False)
 
 
 def save_z_image(folder: Path, *, seed: int = 0, layers: int = 2) -> Path:
@@ -54,11 +56,8 @@ def save_z_image(folder: Path, *, seed: int = 0, layers: int = 2) -> Path:
         axes_lens=[1024, 64, 64],
     )
     vae = diffusers.AutoencoderKL(
-        **VAE,
+        **Z_IMAGE_VAE,
         latent_channels=8,
-        mid_block_add_attention=False,
-        use_quant_conv=False,
-        use_post_quant_conv=False,
         scaling_factor=0.36,
         shift_factor=0.1,
     )

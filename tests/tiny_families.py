@@ -16,6 +16,8 @@ _TRANSFORMER = {
     "attention_head_dim": 16,
     "num_attention_heads": 2,
 }
+#: Of FLUX.1 and Chroma.
+_FLUX = {"in_channels": 32, "joint_attention_dim": 24, "axes_dims_rope": (4, 6, 6)}
 
 
 def save_sd15(folder: Path, width: int = 32) -> Path:
@@ -103,11 +105,9 @@ def save_flux1(folder: Path) -> Path:
         tokenizer_2=tokenizer,
         transformer=diffusers.FluxTransformer2DModel(
             **_TRANSFORMER,
-            in_channels=32,
-            joint_attention_dim=24,
+            **_FLUX,
             pooled_projection_dim=32,
             guidance_embeds=True,
-            axes_dims_rope=(4, 6, 6),
         ),
     )
     return _saved(pipe, folder)
@@ -126,9 +126,7 @@ def save_chroma(folder: Path) -> Path:
         tokenizer=tokenizer,
         transformer=diffusers.ChromaTransformer2DModel(
             **_TRANSFORMER,
-            in_channels=32,
-            joint_attention_dim=24,
-            axes_dims_rope=(4, 6, 6),
+            **_FLUX,
             approximator_num_channels=8,
             approximator_hidden_dim=16,
             approximator_layers=1,

@@ -140,11 +140,8 @@ Scopes = Annotated[
 ]
 Owner = Annotated[
     str | None,
-    typer.Option(
-        "--owner",
-        metavar="NAME",
-        parser=options.owner,
-        help="Owner of the jobs that it submits, changes and reads. Default: the name of the key.",
+    options.owner_option(
+        "Owner of the jobs that it submits, changes and reads. Default: the name of the key."
     ),
 ]
 

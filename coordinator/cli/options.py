@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -36,6 +36,11 @@ def owner(given: str) -> str:
         raise typer.BadParameter(str(error)) from None
 
 
+def owner_option(what: str) -> Any:
+    """An option for the name of an owner."""
+    return typer.Option("--owner", metavar="NAME", parser=owner, help=what)
+
+
 Manifest = Annotated[
     str, typer.Argument(metavar="MANIFEST", help="Manifest file (YAML); `-` reads standard input.")
 ]
@@ -59,13 +64,12 @@ OnlyJob = Annotated[
     str | None,
     typer.Option("--job", metavar="JOB", parser=word, help="Apply the command to this job only."),
 ]
+
+
 Owner = Annotated[
     str | None,
-    typer.Option(
-        "--owner",
-        metavar="NAME",
-        parser=owner,
-        help="Owner of the job: owners share the farm fairly. Default: that of your key, or your login name.",
+    owner_option(
+        "Owner of the job: owners share the farm fairly. Default: that of your key, or your login name."
     ),
 ]
 SettingsFile = Annotated[

@@ -60,12 +60,7 @@ def add_command(
     ] = "shot,job",
     owner: Annotated[
         str | None,
-        typer.Option(
-            "--owner",
-            metavar="NAME",
-            parser=options.owner,
-            help="Of whose jobs. Default: of the owner of the key, or of all.",
-        ),
+        options.owner_option("Of whose jobs. Default: of the owner of the key, or of all."),
     ] = None,
     settings: options.SettingsFile = None,
     as_json: options.AsJson = False,

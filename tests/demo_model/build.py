@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, ZImagePipeline, ZImageTransformer2DModel
 from transformers import Qwen2Tokenizer, Qwen3Model
 
-from tests.tiny import qwen3
+from tests.tiny import Z_IMAGE_VAE, qwen3
 
 START, STOP, PAD = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
 
@@ -24,15 +24,8 @@ TEXT_WIDTH = 64
 def new_vae() -> AutoencoderKL:
     """8 times smaller on each side, 16 channels: 128 px become 16 by 16."""
     return AutoencoderKL(
-        block_out_channels=(16, 24, 32, 40),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        layers_per_block=1,
+        **Z_IMAGE_VAE | {"block_out_channels": (16, 24, 32, 40)},
         latent_channels=16,
-        norm_num_groups=8,
-        mid_block_add_attention=False,
-        use_quant_conv=False,
-        use_post_quant_conv=False,
         sample_size=128,
         scaling_factor=1.0,
         shift_factor=0.0,

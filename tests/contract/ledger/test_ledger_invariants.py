@@ -73,6 +73,10 @@ class Walk:
         with suppress(Gone, Conflict, NotFound):
             self.random.choice([*usual * 6, *rare * 3, self.bench.restart])()
 
+    def go(self, steps: int) -> None:
+        for _ in range(steps):
+            self.step()
+
     def submit(self) -> None:
         """A job of one or two groups, some of whose shots other jobs want too."""
         owner = self.random.choice(("ana", "ben", "cleo"))
@@ -299,8 +303,7 @@ def test_walks_come_by_nearly_everything_that_may_happen(bench: Bench) -> None:
     missing = {(m.noun, one.event) for m in MACHINES for one in m.transitions} - RARE
     for seed in range(12):
         walk = Walk(bench, Random(seed))
-        for _ in range(300):
-            walk.step()
+        walk.go(300)
         missing -= walk.happened()
         if not missing:
             break
@@ -310,9 +313,7 @@ def test_walks_come_by_nearly_everything_that_may_happen(bench: Bench) -> None:
 @walks
 @given(random=randoms, steps=st.integers(5, 40))
 def test_whatever_happened_a_willing_node_finishes_the_job(bench: Bench, random: Random, steps: int) -> None:
-    walk = Walk(bench, random)
-    for _ in range(steps):
-        walk.step()
+    Walk(bench, random).go(steps)
     job = bench.submit(placed(10, first=100))
     bench.ledger.sweep()
     # Of a type of its own: cards of the others may have been found to have too little memory.
