@@ -15,6 +15,7 @@ from schemathesis.schemas import APIOperation
 from common.keys import TicketSigner
 from common.messages import Lease, Verdict
 from common.settings import Timing
+from coordinator.http import openai_routes
 from coordinator.http.app import make_routes
 from tests.farm import MANIFEST, RunningFarm, ScriptedNode, running_farm
 from tests.ledger_rules import check_ledger
@@ -75,8 +76,12 @@ def check(answer: httpx.Response) -> None:
     said = f"{answer.request.method} {answer.request.url!s:.200}: {answer.status_code} {answer.text[:300]}"
     assert answer.status_code < 500, said
     if answer.status_code >= 400:
-        assert {*answer.json()} - {"problems"} == {"type", "title", "status", "detail", "reason"}, said
-        assert answer.json()["detail"], said
+        problem = answer.json()
+        if answer.request.url.path == openai_routes.PATH:
+            assert problem["error"].keys() == {"message", "type", "param", "code"}, said
+        else:
+            assert {*problem} - {"problems"} == {"type", "title", "status", "detail", "reason"}, said
+            assert problem["detail"], said
         assert "Traceback" not in answer.text, said
         assert len(answer.text) < 5000, said
 
