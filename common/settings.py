@@ -11,7 +11,7 @@ import os
 import socket
 from datetime import datetime
 from decimal import Decimal
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -170,11 +170,8 @@ class Money(Section):
 
     def of_node(self, name: str) -> Money:
         """The rates of a node."""
-        return self._of_nodes.get(name, self)
-
-    @cached_property
-    def _of_nodes(self) -> dict[str, Money]:
-        return {name: self._with(own) for name, own in self.nodes.items()}
+        own = self.nodes.get(name)
+        return self if own is None else self._with(own)
 
     def _with(self, own: NodeMoney) -> Money:
         same = ("tariff_per_kwh", "tariffs", "host_watts")
@@ -195,22 +192,22 @@ class Money(Section):
         """Price per kWh at a time in seconds since 1970; None: the mean of a day."""
         if not self.tariffs:
             return self.tariff_per_kwh
+        hours = _by_hour(self.tariffs, self.tariff_per_kwh)
         if at is None:
-            return self._mean_tariff
-        return self._tariff_of(datetime.fromtimestamp(at, ZoneInfo(self.time_zone)).hour)
-
-    @cached_property
-    def _mean_tariff(self) -> Decimal:
-        return sum((self._tariff_of(hour) for hour in range(24)), Decimal(0)) / 24
-
-    def _tariff_of(self, hour: int) -> Decimal:
-        held = (tariff.per_kwh for tariff in self.tariffs if tariff.holds(hour))
-        return next(held, self.tariff_per_kwh)
+            return sum(hours, Decimal(0)) / len(hours)
+        return hours[datetime.fromtimestamp(at, ZoneInfo(self.time_zone)).hour]
 
     def keeping(self, size: int) -> Decimal:
         """Cost of keeping and delivering an image of `size` bytes."""
         per_gb = self.storage_per_gb_month * Decimal(self.storage_months) + self.traffic_per_gb
         return per_gb * size / BYTES_PER_GB
+
+
+@cache
+def _by_hour(tariffs: tuple[Tariff, ...], otherwise: Decimal) -> tuple[Decimal, ...]:
+    """Price per kWh in each hour of a day."""
+    held = ((tariff.per_kwh for tariff in tariffs if tariff.holds(hour)) for hour in range(24))
+    return tuple(next(prices, otherwise) for prices in held)
 
 
 class Retention(Section):

@@ -129,7 +129,12 @@ def test_a_card_costs_what_it_loses_in_its_life() -> None:
 def test_a_node_may_have_rates_of_its_own() -> None:
     own = NodeMoney(tariff_per_kwh=Decimal("0.1"), host_watts=0, per_hour=Decimal(1))
     rates = BERLIN.model_copy(update={"nodes": {"attic": own}})
+    assert rates.tariff() == BERLIN.tariff()
     attic = rates.of_node("attic")
+    assert attic.tariff() == Decimal("0.1")
+    night = NodeMoney(tariffs=(Tariff(from_hour=0, to_hour=12, per_kwh=Decimal("0.2")),))
+    cellar = BERLIN.model_copy(update={"nodes": {"cellar": night}}).of_node("cellar")
+    assert cellar.tariff() == (Decimal("0.2") + Decimal("0.4")) / 2
     assert (attic.tariff(0), attic.host_watts, attic.card_hour(24)) == (Decimal("0.1"), 0, 1)
     assert rates.of_node("cellar") is rates
 
