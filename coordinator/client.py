@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Literal, TypeVar
-from urllib.parse import quote, urlencode
+from collections.abc import Sequence
+from typing import Literal
+from urllib.parse import urlencode
 
 from common.bill import Bill, Thanks
 from common.catalog import Catalog, ServedCatalog, build_catalog
-from common.farmhttp import FarmHttp
+from common.client.calls import SUBMIT_TIMEOUT_S, quoted
+from common.client.farm import SyncFarm
 from common.key_messages import (
     AuditEntry,
     AuditPage,
@@ -28,10 +29,6 @@ from common.views import (
     Deleted,
     Deletion,
     Explanation,
-    ExportedFile,
-    ImageView,
-    JobPage,
-    JobSummary,
     JobView,
     MemoryView,
     ModelView,
@@ -40,51 +37,26 @@ from common.views import (
     Priority,
     RejectedShot,
     Rejection,
-    ShotPage,
     ShotQuery,
-    StatusView,
     StoredShots,
-    Submit,
-    Submitted,
 )
 from common.webhooks import IssuedWebhook, NewWebhook, WebhookAnswer, WebhookView
 
-#: What an operator may ask of a job, and of a node.
-JobVerb = Literal["cancel", "pause", "resume", "retry", "requeue"]
+#: What an operator may ask of a node.
 NodeVerb = Literal["drain", "pause", "resume", "quarantine", "forgive"]
 
-_TIMEOUT_S = 30.0
-#: A hundred thousand shots are expanded and stored before the answer.
-_SUBMIT_TIMEOUT_S = 600.0
-_PAGE = 500
-_Page = TypeVar("_Page", JobPage, ShotPage)
 
+class FarmClient(SyncFarm):
+    """What operators may call besides what programs do."""
 
-class FarmClient(FarmHttp):
     def __init__(self, url: str, key: str | None) -> None:
         """Raises Invalid for what is no URL, or cannot be a key."""
         remedy = "; `farm status` shows its processes, `farm up` starts them"
-        super().__init__(url, key, given_as="public_url", timeout_s=_TIMEOUT_S, remedy=remedy)
-
-    def submit(self, submission: Submit) -> Submitted:
-        return self.post(Submitted, "/v1/jobs", submission, _SUBMIT_TIMEOUT_S)
-
-    def jobs(self) -> list[JobSummary]:
-        """The newest first."""
-        found: list[JobSummary] = []
-        for page in self._pages(JobPage, "/v1/jobs"):
-            found += page.jobs
-        return found
-
-    def job(self, job_id: str) -> JobView:
-        return self.get(JobView, f"/v1/jobs/{_quoted(job_id)}")
-
-    def steer_job(self, job_id: str, verb: JobVerb) -> JobView:
-        return self.post(JobView, f"/v1/jobs/{_quoted(job_id)}/{verb}")
+        super().__init__(url, key, given_as="public_url", remedy=remedy)
 
     def prioritise(self, job_id: str, priority: int) -> JobView:
         wish = Priority(priority=priority)
-        return self.post(JobView, f"/v1/jobs/{_quoted(job_id)}/priority", wish)
+        return self.post(JobView, f"/v1/jobs/{quoted(job_id)}/priority", wish)
 
     def accept(self, shot_id: str, job_id: str | None = None) -> AcceptedShot:
         """`shot_id` may be cut to 6 digits or more."""
@@ -110,50 +82,25 @@ class FarmClient(FarmHttp):
         return self.post(Deleted, _shot(shot_id, "delete", job_id), Deletion(by=by))
 
     def delete_job(self, job_id: str, *, by: str) -> Deleted:
-        path = f"/v1/jobs/{_quoted(job_id)}/delete"
-        return self.post(Deleted, path, Deletion(by=by), _SUBMIT_TIMEOUT_S)
+        path = f"/v1/jobs/{quoted(job_id)}/delete"
+        return self.post(Deleted, path, Deletion(by=by), SUBMIT_TIMEOUT_S)
 
     def delete_content(self, sha256: str, *, by: str) -> Deleted:
-        path = f"/v1/images/{_quoted(sha256)}/delete"
+        path = f"/v1/images/{quoted(sha256)}/delete"
         return self.post(Deleted, path, Deletion(by=by))
 
     def explain(self, subject: str) -> Explanation:
         """Of a job's id, a node's name, or a shot's id or its beginning."""
-        return self.get(Explanation, f"/v1/explain/{_quoted(subject)}")
+        return self.get(Explanation, f"/v1/explain/{quoted(subject)}")
 
     def table(self, job_id: str) -> CostTable:
-        return self.get(CostTable, f"/v1/jobs/{_quoted(job_id)}/table")
-
-    def costs(self, month: str | None = None, owner: str | None = None) -> Bill:
-        return self.get(Bill, _asking("/v1/costs", month=month, owner=owner))
+        return self.get(CostTable, f"/v1/jobs/{quoted(job_id)}/table")
 
     def bill(self, job_id: str) -> Bill:
-        return self.get(Bill, f"/v1/jobs/{_quoted(job_id)}/bill")
+        return self.get(Bill, f"/v1/jobs/{quoted(job_id)}/bill")
 
     def thanks(self, month: str | None = None, owner: str | None = None) -> Thanks:
         return self.get(Thanks, _asking("/v1/thanks", month=month, owner=owner))
-
-    def images(self, job_id: str) -> Iterator[ImageView]:
-        """All shots of the job in the manifest's order; a page is fetched, its URLs signed, when reached."""
-        for page in self._pages(ShotPage, f"/v1/jobs/{_quoted(job_id)}/shots"):
-            yield from page.shots
-
-    def _pages(self, kind: type[_Page], path: str) -> Iterator[_Page]:
-        """The pages of a list; each is fetched when it is reached."""
-        page = self.get(kind, f"{path}?limit={_PAGE}")
-        yield page
-        while page.next is not None:
-            page = self.get(kind, f"{path}?limit={_PAGE}&cursor={page.next}")
-            yield page
-
-    def export(self, job_id: str, position: int, export: str) -> ExportedFile:
-        """An export of a stored image by name; the first call for it makes it."""
-        path = f"/v1/jobs/{_quoted(job_id)}/shots/{position}/exports/{_quoted(export)}"
-        return self.get(ExportedFile, path)
-
-    def whoami(self) -> KeyView:
-        """What the key of this client allows."""
-        return self.get(KeyView, "/v1/key")
 
     def sign_in_link(self) -> SignInLink:
         """An address of the web page that signs a browser in with the key of this client, once."""
@@ -166,13 +113,13 @@ class FarmClient(FarmHttp):
         return self.post(IssuedKey, "/v1/keys", new)
 
     def limit_key(self, name: str, limits: KeyLimits) -> KeyView:
-        return self.post(KeyView, f"/v1/keys/{_quoted(name)}/limits", limits)
+        return self.post(KeyView, f"/v1/keys/{quoted(name)}/limits", limits)
 
     def rotate_key(self, name: str, rotation: Rotation) -> IssuedKey:
-        return self.post(IssuedKey, f"/v1/keys/{_quoted(name)}/rotate", rotation)
+        return self.post(IssuedKey, f"/v1/keys/{quoted(name)}/rotate", rotation)
 
     def revoke_key(self, name: str) -> KeyView:
-        return self.post(KeyView, f"/v1/keys/{_quoted(name)}/revoke")
+        return self.post(KeyView, f"/v1/keys/{quoted(name)}/revoke")
 
     def webhooks(self) -> list[WebhookView]:
         """The newest first."""
@@ -182,10 +129,10 @@ class FarmClient(FarmHttp):
         return self.post(IssuedWebhook, "/v1/webhooks", new)
 
     def remove_webhook(self, webhook_id: str) -> WebhookView:
-        return self.delete(WebhookView, f"/v1/webhooks/{_quoted(webhook_id)}")
+        return self.delete(WebhookView, f"/v1/webhooks/{quoted(webhook_id)}")
 
     def test_webhook(self, webhook_id: str) -> WebhookAnswer:
-        return self.post(WebhookAnswer, f"/v1/webhooks/{_quoted(webhook_id)}/test")
+        return self.post(WebhookAnswer, f"/v1/webhooks/{quoted(webhook_id)}/test")
 
     def audit(self, *, by: str | None, subject: str | None, limit: int) -> list[AuditEntry]:
         """The newest first."""
@@ -198,7 +145,7 @@ class FarmClient(FarmHttp):
 
     def steer_node(self, name: str, verb: NodeVerb, reason: str = "") -> NodeView:
         wish = NodeWish(reason=reason)
-        return self.post(NodeView, f"/v1/nodes/{_quoted(name)}/{verb}", wish)
+        return self.post(NodeView, f"/v1/nodes/{quoted(name)}/{verb}", wish)
 
     def backlog(self) -> BacklogView:
         return self.get(BacklogView, "/v1/backlog")
@@ -219,21 +166,13 @@ class FarmClient(FarmHttp):
 
     def remove_entry(self, section: str, name: str) -> None:
         """Raises NotFound where it was not added, Invalid where another entry needs it."""
-        self.send("DELETE", f"/v1/models/{_quoted(name)}?section={section}")
-
-    def status(self) -> StatusView:
-        return self.get(StatusView, "/v1/status")
+        self.send("DELETE", f"/v1/models/{quoted(name)}?section={section}")
 
 
 def _shot(shot_id: str, verb: str, job_id: str | None) -> str:
     """The address of a verb of a shot, for one job or for all that the verb is about."""
-    job = f"?job={_quoted(job_id)}" if job_id else ""
-    return f"/v1/shots/{_quoted(shot_id)}/{verb}{job}"
-
-
-def _quoted(word: str) -> str:
-    """As a part of an address, whatever it holds."""
-    return quote(word, safe="")
+    job = f"?job={quoted(job_id)}" if job_id else ""
+    return f"/v1/shots/{quoted(shot_id)}/{verb}{job}"
 
 
 def _asking(path: str, **wanted: str | None) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from common.client.calls import JobVerb
 from common.states import ShotState
 from common.units import counted
 from common.views import JobSummary, JobView
@@ -16,7 +17,6 @@ from coordinator.cli import options
 from coordinator.cli.connection import connect
 from coordinator.cli.names import the_job
 from coordinator.cli.show import out, print_json, print_list, table
-from coordinator.client import JobVerb
 from coordinator.explain import SHORT, UNDONE, Budget
 from coordinator.explain.wording import spent
 

@@ -82,7 +82,7 @@ def pull(client: FarmClient, job_id: str, folder: Path, parallel: int = 4) -> Pu
     ):
         bar = progress.add_task("pull", total=total)
         fetch = _Fetch(client, http, job_id, folder)
-        for result, share in _in_parallel(fetch, _files(client.images(job_id)), parallel):
+        for result, share in _in_parallel(fetch, _files(client.shots(job_id)), parallel):
             fetched += result == "fetched"
             kept += result == "kept"
             missing += result == "missing"

@@ -67,7 +67,7 @@ def show_outcome(ended: Outcome) -> None:
 def contact_sheet(client: FarmClient, job: JobView, folder: Path) -> Sheet:
     """Write the contact sheet of the images in `folder`, each in the first of its sizes."""
     pictures, others = [], []
-    for image in client.images(job.id):
+    for image in client.shots(job.id):
         wanted, *more = files_of(image)
         file = wanted.path(folder)
         if image.url is not None and file.exists():

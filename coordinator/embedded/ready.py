@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 
+from common.client.http import FarmHttp
 from common.errors import FarmError
-from common.farmhttp import FarmHttp
 from common.settings import Settings
 from common.states import NodeState
 from common.views import NodeView

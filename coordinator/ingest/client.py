@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from common import messages
-from common.farmhttp import FarmHttp
+from common.client.http import FarmHttp
 from common.messages import AttemptVerdict, Delivery, Verdict, Verdicts
 
 _TIMEOUT_S = 10.0

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.metadata import version
-
-from pydantic import BaseModel
+from typing import Any
 
 from common import messages
 from common.catalog import ServedCatalog
+from common.client.call import ApiCall
+from common.client.http import FarmHttp
 from common.errors import FarmError, Unavailable
-from common.farmhttp import FarmHttp
 from common.views import NodeWish
 
 #: Seconds for an answer that needs no waiting.
@@ -110,11 +110,9 @@ class Coordinator(FarmHttp):
         """Raises Unavailable unless a farm answers there."""
         self.send("GET", "/healthz")
 
-    def send(
-        self, method: str, path: str, body: BaseModel | None = None, timeout_s: float | None = None
-    ) -> bytes:
+    def _content(self, call: ApiCall[Any]) -> bytes:
         try:
-            return super().send(method, path, body, timeout_s)
+            return super()._content(call)
         except FarmError as error:
             if error.status < 500:
                 raise

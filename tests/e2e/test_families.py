@@ -62,7 +62,7 @@ def test_a_manifest_of_every_family_is_rendered_into_the_store(
 
     job = house.json("submit", "all.yaml", "--yes", "--watch")["job"]["id"]
     with house.client() as client:
-        rendered = {image.model for image in client.images(job)}
+        rendered = {image.model for image in client.shots(job)}
 
     assert rendered == set(models)
     assert house.stored_of(job) == [1] * (len(models) + 2)

@@ -74,7 +74,7 @@ def test_a_manifest_submitted_again_renders_nothing(open_studio: Farmhouse) -> N
 def test_only_the_large_node_renders_what_needs_it(open_studio: Farmhouse) -> None:
     job = submitted(open_studio, own(open_studio, "tall"), "--watch")
     with open_studio.client() as client:
-        nodes = {image.node for image in client.images(job) if image.model == "tiny-24"}
+        nodes = {image.node for image in client.shots(job) if image.model == "tiny-24"}
     assert nodes == {"large"}
 
 

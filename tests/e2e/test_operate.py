@@ -135,7 +135,7 @@ def test_failed_shots_are_retried_and_accepted_one_by_one(farm: Farmhouse) -> No
     said = explained(farm, job)
     assert "2 shots failed" in said
     with farm.client() as client:
-        first, second = (image.shot_id for image in client.images(job))
+        first, second = (image.shot_id for image in client.shots(job))
     assert first[:12] in said
     assert "failed on" in explained(farm, first[:8])
 
@@ -151,7 +151,7 @@ def test_a_rejected_picture_is_replaced_under_its_name_and_a_deleted_one_is_gone
     ended(farm, job)
     farm.farm("pull", job, "kiwis")
     with farm.client() as client:
-        first, second = client.images(job)
+        first, second = client.shots(job)
     file = farm.folder / "kiwis" / f"{first.name}.png"
     before = file.read_bytes()
     told = explained(farm, str(file))
@@ -172,7 +172,7 @@ def test_a_rejected_picture_is_replaced_under_its_name_and_a_deleted_one_is_gone
     assert farm.json("delete", job, "--yes") == {"images": 3, "kept": 0, "pending": 0}
     assert ended(farm, job).counts == {"deleted": 2}
     with farm.client() as client:
-        assert list(client.images(job)) == []
+        assert list(client.shots(job)) == []
 
 
 def test_what_fits_no_card_at_all_is_said_with_the_size_that_would_at_submit_and_by_status(

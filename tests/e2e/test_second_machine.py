@@ -89,7 +89,7 @@ def test_a_node_on_another_machine_renders_what_it_fetches_from_the_farm(
             # It was ended in order, and said so.
             assert [(node.name, node.state) for node in client.nodes()] == [("far", "offline")]
             job = client.jobs()[0]
-            images = list(client.images(job.id))
+            images = list(client.shots(job.id))
         assert {image.node for image in images} == {"far"}
         assert all(image.url and image.url.startswith(f"http://{address}:") for image in images)
         ports = json.loads((house.folder / ".farm" / "ports.json").read_text())

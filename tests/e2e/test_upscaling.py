@@ -89,7 +89,7 @@ def test_the_stored_image_is_the_upscaled_one(house: Farmhouse, twin_of: Callabl
             assert f"Postprocess upscale by: {model.scale}, Postprocess upscaler: {name}" in told
             assert record["shot"]["upscaler"][0] == name
     with house.client() as client:
-        (large,) = [each for each in client.images(job["id"]) if each.name == "esrgan-4x-3"]
+        (large,) = [each for each in client.shots(job["id"]) if each.name == "esrgan-4x-3"]
     assert (large.width, large.height) == (256, 256)
     said = house.farm("explain", large.shot_id).stdout
     assert "64×64 enlarged to 256×256 by esrgan-4x" in " ".join(said.split())

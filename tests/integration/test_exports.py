@@ -75,7 +75,7 @@ def test_a_job_is_pulled_in_each_of_its_sizes_without_another_rendering(
     assert (red < 20, green > 235, blue < 20) == (True, True, True)
     assert b"Steps:" in found["red-0-thumb.webp"].getexif().tobytes().replace(b"\0", b"")
     # The size of the image itself is the stored file.
-    stored = {image.name: image for image in client.images(job)}
+    stored = {image.name: image for image in client.shots(job)}
     original = (folder / "red-0-128x128.webp").read_bytes()
     assert len(original) == stored["red-0-*"].size
     made = {*exports(farm)} - before
@@ -133,7 +133,7 @@ def test_an_image_that_the_store_lost_or_damaged_is_told_of(
     farm: RunningFarm, operator: httpx.Client, node: ScriptedNode, client: FarmClient, tmp_path: Path
 ):
     job = rendered(farm, operator, node, tmp_path, "sizes: [64x64]")
-    key = next(iter(client.images(job))).key
+    key = next(iter(client.shots(job))).key
     assert key is not None
     farm.farm.store.delete(key)
     with pytest.raises(NotFound, match=f"nothing is stored at {key}"):

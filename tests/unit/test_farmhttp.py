@@ -11,6 +11,7 @@ from typing import get_args
 import pytest
 from starlette.responses import Response
 
+from common.client.http import FarmHttp
 from common.errors import (
     BY_REASON,
     BY_STATUS,
@@ -25,7 +26,6 @@ from common.errors import (
     Reason,
     Unavailable,
 )
-from common.farmhttp import FarmHttp
 from common.views import ErrorView, NodeView
 from coordinator.calls.traffic import Traffic
 from coordinator.client import FarmClient

@@ -1,0 +1,1 @@
+"""The client of a farm for programs, public as `shotfarm.client`."""
