@@ -1,8 +1,8 @@
 """A seeded run under faults: `python -m tests.faults.chaos --seed N --minutes M`.
 
 A whole farm of real processes works on jobs while, every few seconds, something of it is killed, stopped,
-emptied or littered, or refused by its store, and an operator interferes. Afterwards all rules must hold, by
-ledger, event log and store together. The seed decides what is done and when; what the processes make of it is
+emptied or littered, or refused by its store, and an operator interferes; at the end of the last jobs engines
+stand still. Afterwards all rules must hold, by ledger, event log and store together. The seed decides what is done and when; what the processes make of it is
 theirs. The exit code is 0 only if every rule held; otherwise the folder of the run is kept.
 """
 
@@ -27,6 +27,7 @@ from tests.e2e.conftest import CARDS
 from tests.faults import engines
 from tests.faults.blows import FAULTS, Blow, Fault, postgres_faults
 from tests.faults.evidence import Evidence, Felled, gather
+from tests.faults.last_passes import last_passes
 from tests.faults.proxied_store import proxied_store
 from tests.faults.report import figures
 from tests.faults.rules import RULES
@@ -47,6 +48,8 @@ _LITTLE = """
 """
 #: At least; the last is to be cancelled.
 _JOBS = 3
+#: Minutes under faults for each job of which an engine stands still at its end.
+_MINUTES_AN_END = 0.5
 
 
 @dataclass(slots=True)
@@ -127,6 +130,9 @@ def besiege(
         target.house.wait_for(target.is_ready, bool)
         siege.say(f"all parts are ready; {operator.settle()} is cancelled, all others go on")
         _await_rest(target)
+    ends = max(1, round(minutes / _MINUTES_AN_END))
+    siege.felled += last_passes(target, siege.draw, siege.say, jobs=ends)
+    _await_rest(target)
     siege.say(f"at rest after {operator.acts} acts of the operator")
     return gather(target, watch, siege.felled), siege
 
@@ -187,11 +193,26 @@ def _run(folder: Path, options: argparse.Namespace) -> bool:
     submitted = len(found.submitted)
     few = submitted < options.shots
     print(f"{'BROKEN' if few else 'held':7} at least {options.shots} shots were submitted: {submitted}")
+    missed = [what for what, number in _in_play(found, options.engine).items() if not number]
+    print(f"{'MISSED' if missed else 'held':7} all that the run is to show occurred {missed or ''}")
     print(f"seed {options.seed}, {options.minutes:g} minutes, {options.engine} engine, {options.database}")
     print(f"{siege.done.total()} faults; {store.proxy.met} calls met a store in trouble")
     print(", ".join(f"{number} × {name}" for name, number in sorted(siege.done.items())))
     print("\n".join(figures(found)))
-    return held and not left and not few
+    return held and not left and not few and not missed
+
+
+def _in_play(found: Evidence, engine: str) -> dict[str, int]:
+    """How often each thing occurred without which a run says too little; the quick engine embeds no texts."""
+    batches = found.tables["batches"]
+    occurred = {
+        "shots taken back": sum(batch["trimmed"] for batch in batches),
+        "duplicates": sum(batch["duplicates"] is not None for batch in batches),
+        "batches of stored embeddings only": sum(not batch["encodes"] for batch in batches),
+    }
+    if engine == "quick":
+        del occurred["batches of stored embeddings only"]
+    return occurred
 
 
 @contextmanager

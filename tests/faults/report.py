@@ -35,6 +35,7 @@ def figures(found: Evidence) -> Iterator[str]:
     )
     copies = [batch for batch in batches if batch["duplicates"]]
     beaten = sum(batch["beaten"] for batch in batches)
+    yield f"shots taken back from a batch: {sum(batch['trimmed'] for batch in batches)}"
     yield f"duplicates {_counts(copies, 'outcome')}; shots that another node delivered first: {beaten}"
     without = [batch for batch in batches if not batch["encodes"]]
     yield f"batches of a node without room for a text encoder {_counts(without, 'outcome')}"
