@@ -96,7 +96,7 @@ def fit(shot: Shot, model: Model, card: Card, seen: Seen | None = None) -> Fit |
             f"{model.name} is kept for cards of {model.min_class} GB and more (min_class in the catalog)"
         )
     computed = list(runnable(model, card))
-    if found := fitting(shot, model, card, seen) or _without_encoders(shot, model, card, seen):
+    if found := fitting(shot, model, card, seen) or _from_store(shot, model, card, seen):
         return _fastest(found, seen.paces)
     remedy = _gguf_remedy(shot, model, card)
     untried = [recipe for recipe in computed if seen.ceilings.get(recipe.name) != 0]
@@ -113,14 +113,23 @@ def fitting(shot: Shot, model: Model, card: Card, seen: Seen | None = None) -> l
     return [found for recipe in recipes if (found := _fit(shot, model, recipe, card, seen or Seen()))]
 
 
-def _without_encoders(shot: Shot, model: Model, card: Card, seen: Seen) -> list[Fit]:
-    """The same with embeddings from the store, by recipes that encode as those were."""
-    alike = (
-        recipe
-        for recipe in runnable(model, card)
-        if seen.embedded == encoder_dtypes(recipe.weights, recipe.compute_dtype)
-    )
-    return [found for recipe in alike if (found := _fit(shot, model, recipe, card, seen, encodes=False))]
+def without_encoders(shot: Shot, model: Model, card: Card, seen: Seen) -> list[Fit]:
+    """Returns the same for a card that holds no text encoder, whether embeddings are stored or not."""
+    if card.vram_class < model.min_class:
+        return []
+    recipes = runnable(model, card)
+    return [found for recipe in recipes if (found := _fit(shot, model, recipe, card, seen, encodes=False))]
+
+
+def _from_store(shot: Shot, model: Model, card: Card, seen: Seen) -> list[Fit]:
+    """The same by recipes that encode as the stored embeddings were."""
+    found = without_encoders(shot, model, card, seen) if seen.embedded is not None else ()
+    return [one for one in found if seen.embedded == encoding_of(one.recipe)]
+
+
+def encoding_of(recipe: Recipe) -> dict[str, str]:
+    """Returns text encoder to the torch dtype of its weights."""
+    return encoder_dtypes(recipe.weights, recipe.compute_dtype)
 
 
 def plain_shot(model: Model) -> Shot:

@@ -293,6 +293,16 @@ class EmbeddingsRequest(Message):
     encoding: Sha256
 
 
+class TextAhead(Message):
+    """A text of other shots of the same job, model and LoRAs, which name no textual inversions."""
+
+    #: Of its embedding.
+    key: Sha256
+    text: str
+    negative: bool = False
+    clip_skip: int = 0
+
+
 class StoredEmbeddings(Message):
     """Where the embeddings of a batch are, as far as the store has them; empty if nodes share none."""
 
@@ -300,6 +310,10 @@ class StoredEmbeddings(Message):
     urls: dict[Sha256, str]
     #: Whether the store takes embeddings from this node.
     takes: bool
+    #: Texts to be encoded with those of the batch, for nodes that have no room for the text encoder.
+    ahead: Annotated[tuple[TextAhead, ...], Field(max_length=256)] = ()
+    #: For so long at most; a text that was begun is finished.
+    ahead_s: Seconds = 0.0
 
 
 class EmbeddingUpload(Message):
@@ -316,6 +330,8 @@ class EmbeddingsReport(Message):
     #: Texts whose embedding came from the store, and texts that the node encoded.
     fetched: Annotated[int, Field(ge=0, le=10**6)] = 0
     encoded: Annotated[int, Field(ge=0, le=10**6)] = 0
+    #: Keys of texts that were encoded ahead, whose embeddings the store has now.
+    ahead: Annotated[tuple[Sha256, ...], Field(max_length=256)] = ()
     #: The encoded ones whose embedding was to be fetched, by reason.
     fallbacks: dict[Fallback, Annotated[int, Field(ge=0, le=10**6)]] = {}
     #: Keys of stored embeddings that cannot be used; they are deleted.
@@ -354,7 +370,7 @@ class Close(Message):
     message: str = ""
     #: Bytes in use when the card ran out of memory.
     peak_bytes: Bytes | None = None
-    #: Model and LoRA loading, billed to the batch.
+    #: Loading of model and LoRAs, and encoding ahead (`encode`), billed to the batch.
     load: Spent = Spent()
     #: Cumulative work of the lease, as in heartbeats, so that unreported passes are billed.
     spent: Spent = Spent()

@@ -177,7 +177,7 @@ def _rules(settings: Settings, catalog: Catalog, tokenizers: Tokenizers) -> Rule
     return Rules(
         timing=settings.timing,
         rates=settings.money,
-        place=placing(catalog),
+        place=placing(catalog, shared=settings.embeddings.shared),
         whole=tokenizers.whole,
         eco=settings.eco,
         keep_s=settings.retention.details_days * _DAY_S or None,

@@ -104,6 +104,10 @@ class Encode(ProtocolLine):
     texts: tuple[EngineText, ...]
     #: All that the texts name.
     inversions: tuple[EngineInversion, ...] = ()
+    #: Texts whose embeddings are only written, one after the other, as long as less than `ahead_s` seconds
+    #: have passed over them.
+    ahead: tuple[EngineText, ...] = ()
+    ahead_s: float = 0.0
 
 
 class EngineShot(ProtocolLine):
@@ -149,6 +153,8 @@ class Encoded(ProtocolLine):
     encoded: int = 0
     #: Seconds of reading text encoders, which are left out of `load` until a text needs them.
     load_s: float = 0.0
+    #: Seconds over texts that were encoded ahead.
+    ahead_s: float = 0.0
     #: Files whose embedding this model cannot take, and why. Their texts are encoded, and written instead.
     unfit: dict[Path, str] = {}
 

@@ -34,6 +34,7 @@ from coordinator.ledger.tallies import Tally
 from coordinator.ledger.transitions import counted_as
 from coordinator.scheduling.backlog import Backlog
 from coordinator.scheduling.offers import offer
+from coordinator.scheduling.placing import Placement, Unencoded
 from coordinator.scheduling.shortlist import next_work
 from coordinator.scheduling.work import Line
 
@@ -292,9 +293,13 @@ def _check_order(backlog: Backlog) -> None:
     for work_key, reaches in backlog._reaches.items():
         for (lane, min_class), reach in reaches.items():
             line = Line("", work_key, min_class)
-            takers = [id_ for id_, one in backlog.serving.items() if backlog._takes(one, lane, line)]
+            in_lane = [one for one in backlog.serving.values() if lane in one.lanes]
+            answers = {one.id: backlog.placed(one, line) for one in in_lane}
+            takers = [id_ for id_, answer in answers.items() if isinstance(answer, Placement)]
             assert backlog.takers(lane, line) == sorted(takers)
-            assert backlog.peers.number(reach) == len(takers)
+            assert backlog.peers.number(reach.takes) == len(takers)
+            later = [id_ for id_, answer in answers.items() if isinstance(answer, Unencoded)]
+            assert backlog.peers.nodes(reach.unencoded) == sorted(later)
     for node_id, node in {**backlog.serving, **backlog.tested}.items():
         peers = backlog.peers.of(node_id)
         assert peers is not None

@@ -76,6 +76,8 @@ class ScriptedFarm:
     leaves: list[messages.Leave] = field(default_factory=list)
     #: Keys of the embeddings of every batch; nodes share none without.
     embedding_keys: list[str] = field(default_factory=list)
+    #: What every batch encodes ahead.
+    texts_ahead: list[messages.TextAhead] = field(default_factory=list)
     embeddings: list[messages.EmbeddingsRequest] = field(default_factory=list)
     embedding_reports: list[messages.EmbeddingsReport] = field(default_factory=list)
     #: What listeners asked.
@@ -113,7 +115,8 @@ class ScriptedFarm:
 
     def stored_embeddings(self) -> messages.StoredEmbeddings:
         urls = {key: f"{self.url}/store/embeddings/{key}" for key in self.embedding_keys}
-        return messages.StoredEmbeddings(urls=urls, takes=bool(urls))
+        ahead = tuple(self.texts_ahead)
+        return messages.StoredEmbeddings(urls=urls, takes=bool(urls), ahead=ahead, ahead_s=10.0 * bool(ahead))
 
     def granted_embeddings(self, report: messages.EmbeddingsReport) -> messages.Grants:
         for key in report.useless:

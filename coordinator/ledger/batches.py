@@ -99,6 +99,7 @@ def texts(connection: Connection, batch_id: str, token: str, *, ended: bool = Fa
         _must_be_leased(batch_id, batch.state, batch.outcome)
     specs = select(shots.c.spec).join_from(attempts, shots).where(attempts.c.batch_id == batch_id)
     return BatchTexts(
+        node_id=batch.node_id,
         model=batch.model,
         recipe=batch.recipe,
         counts=is_embedded(batch.work_key),

@@ -10,18 +10,23 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, delete, select, update
+from sqlalchemy import Connection, Row, Select, delete, select, update
 
 from common.embeddings import Embedded
+from common.shot import Shot
 from common.states import ShotState
 from coordinator.ledger.database import insert_new, upsert_all
-from coordinator.ledger.schema import attempts, embedded_texts, plain, shots, works
+from coordinator.ledger.schema import attempts, embedded_texts, plain, shots, waiting, works
+from coordinator.ledger.specs import shot_of
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import CHUNK
 from coordinator.ledger.waiting import begin_waiting, cease_waiting
+from coordinator.scheduling.work import Line
 
 #: Between the work key of a shot and `Embedded.key`.
 _MARK = "-"
+#: Rows of each line that are read for texts to be encoded ahead: with many seeds, they have few texts.
+_LOOKED_AT = 128
 
 
 def is_embedded(work_key: str) -> bool:
@@ -33,12 +38,31 @@ def note_embedded(write: Write, batch_id: str, embedded: Embedded) -> bool:
     """The store has all embeddings of a batch. Call again while it returns True: more shots have them."""
     own = _own(write, batch_id)
     known = {row.texts: embedded for row in own if row.texts}
-    facts = {**embedded._asdict(), "at": write.now}
-    upsert_all(write.connection, embedded_texts, ["texts"], [{"texts": one, **facts} for one in known])
     # What is taken back from the batch counts so when it waits again.
     running = [row for row in own if row.texts and row.state == ShotState.RUNNING]
     _set_keys(write, _marked(write, running, known))
-    return _mark(write, known)
+    return _note(write, known)
+
+
+def note_texts(write: Write, texts: Collection[str], embedded: Embedded) -> bool:
+    """The store has the embeddings of these texts. Call again while it returns True: more shots have them."""
+    return _note(write, dict.fromkeys(texts, embedded))
+
+
+def ahead(connection: Connection, lines: Sequence[Line], besides: Collection[str]) -> dict[str, Shot]:
+    """Texts of shots that wait, without those `besides`, to a shot with them; the last of each line first.
+
+    The nodes that render them encode the first ones. Reads so many rows at most.
+    """
+    found: dict[str, Shot] = {}
+    for line in lines:
+        mine = (waiting.c[name] == value for name, value in line._asdict().items())
+        query = select(shots.c.texts, shots.c.spec).join_from(waiting, shots, waiting.c.shot_id == shots.c.id)
+        last_first = waiting.c.crashes.desc(), waiting.c.position.desc()
+        for row in connection.execute(query.where(*mine).order_by(*last_first).limit(_LOOKED_AT)):
+            if row.texts and row.texts not in besides and row.texts not in found:
+                found[row.texts] = shot_of(row.spec)
+    return found
 
 
 def recognise(write: Write, shot_ids: Collection[str]) -> None:
@@ -62,6 +86,12 @@ def forget_before(write: Write, at: float) -> bool:
     old = select(embedded_texts.c.texts).where(embedded_texts.c.at < at).order_by(embedded_texts.c.at)
     texts = write.connection.scalars(old.limit(CHUNK)).all()
     return bool(texts) and (_forget(write, texts) or len(texts) == CHUNK)
+
+
+def _note(write: Write, known: Mapping[str, Embedded]) -> bool:
+    rows = [{"texts": texts, **embedded._asdict(), "at": write.now} for texts, embedded in known.items()]
+    upsert_all(write.connection, embedded_texts, ["texts"], rows)
+    return _mark(write, known)
 
 
 def _own(write: Write, batch_id: str) -> Sequence[Row[Any]]:

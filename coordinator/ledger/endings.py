@@ -61,18 +61,19 @@ def end_batch(
     """Close a leased batch, a row of `whole_batch`.
 
     Unfinished shots wait again without a failed attempt unless `failure` is theirs.
-    `peak_bytes` is the memory in use when it ran out; `load` the loading of the model; `spent` the total of
-    the lease, if its end reported more than its heartbeats.
+    `peak_bytes` is the memory in use when it ran out; `load` what it spent on loading and encoding ahead;
+    `spent` the total of the lease, if its end reported more than its heartbeats.
     """
     rows = _attempts(write, batch.id)
     spent = _newest(batch, spent or Spent())
     spending = _spending(write, rules, batch, load or Spent(), spent, rows)
     held = write.backlog.running.get(batch.node_id)
-    if held is not None and held.id == batch.id and held.loads_model and spending["load_s"]:
-        learn_load(write, batch.node_id, batch.model, spending["load_s"])
+    loading_s = load.seconds.get("load", 0.0) if load else 0.0
+    if held is not None and held.id == batch.id and held.loads_model and loading_s:
+        learn_load(write, batch.node_id, batch.model, loading_s)
     kind = failure.kind if failure else ""
-    if spending["load_s"]:
-        write.stages.append(StageTime("load", batch.vram_class, spending["load_s"]))
+    if loading_s:
+        write.stages.append(StageTime("load", batch.vram_class, loading_s))
     close_batch(write, batch.id, event, failure=kind, message=message, **spending)
     if event in _TAKEN_BACK:
         write.ordered.add(batch.node_id)
@@ -228,14 +229,14 @@ def _newest(batch: Row[Any], latest: Spent) -> Spent:
 def _spending(
     write: Write, rules: Rules, batch: Row[Any], load: Spent, spent: Spent, rows: Sequence[Row[Any]]
 ) -> dict[str, Any]:
-    """Columns of the batch for loading, and for time spent but not reported for an attempt."""
-    load_s = load.seconds.get("load", 0.0)
+    """Columns of the batch for loading and encoding ahead, and for time not reported for an attempt."""
+    load_s = card_seconds(load.seconds)
     loading = work_charge(load, batch, rules, write.now)
     losing = _losing(write, rules, batch, spent, load_s, loading["joules"], rows)
     cost = loading["cost"] + losing["lost_cost"]
     write.charge(batch.job_id, cost)
     return {
-        "loads": int(max(load_s, spent.seconds.get("load", 0.0)) > 0),
+        "loads": int(max(load.seconds.get("load", 0.0), spent.seconds.get("load", 0.0)) > 0),
         "load_s": load_s,
         **prefixed("load_", loading),
         **losing,

@@ -36,6 +36,7 @@ from common.messages import (
     Report,
     Verdict,
 )
+from common.shot import Shot
 from common.states import BatchEvent, NodeState, ShotState
 from common.views import (
     BacklogView,
@@ -76,7 +77,7 @@ from coordinator.ledger import (
     webhooks,
 )
 from coordinator.ledger.claims import claimer, compose, recall
-from coordinator.ledger.embedded import forget_before, forget_embedded, note_embedded
+from coordinator.ledger.embedded import ahead, forget_before, forget_embedded, note_embedded, note_texts
 from coordinator.ledger.endings import end_held
 from coordinator.ledger.event_log import EVERYTHING, EventPage, Topic
 from coordinator.ledger.explain import explain
@@ -92,6 +93,7 @@ from coordinator.ledger.sweep import Grace, sweep
 from coordinator.ledger.transactions import Transactions, Write, all_or_each
 from coordinator.ledger.transitions import chunks, drop_unwanted
 from coordinator.ledger.webhooks import StoredWebhook, WebhookProgress
+from coordinator.scheduling.ahead import errand
 from coordinator.scheduling.backlog import Backlog
 from coordinator.scheduling.changes import CatalogChanged
 from coordinator.scheduling.horizon import Horizon
@@ -656,6 +658,26 @@ class Ledger:
         """
         with self._transactions.read() as connection:
             return batches.texts(connection, batch_id, token, ended=ended)
+
+    def texts_ahead(
+        self, batch_id: str, node_id: str, embedded: Embedded, besides: Collection[str]
+    ) -> tuple[dict[str, Shot], float]:
+        """What the node of a batch, which stores texts as `embedded`, encodes for other nodes.
+
+        Returns texts of shots, without those `besides`, to a shot with them, and the seconds for all of them
+        at most.
+        """
+        rules = self._rules
+        with self._transactions.backlog() as backlog:
+            found = errand(backlog, node_id, batch_id, embedded, rules.rates, rules.timing.batch_s)
+        if found is None:
+            return {}, 0.0
+        with self._transactions.read() as connection:
+            return ahead(connection, found.lines, besides), found.seconds
+
+    def note_texts(self, texts: Collection[str], embedded: Embedded) -> None:
+        """Let claims count on the embeddings of these texts, which the store has."""
+        self._until_done(lambda write: note_texts(write, texts, embedded))
 
     def note_embedded(self, batch_id: str, embedded: Embedded) -> None:
         """Let claims count on the embeddings of a batch, which the store has."""

@@ -24,6 +24,7 @@ from common.work import Work
 class BatchTexts:
     """What a leased batch says of its texts."""
 
+    node_id: str
     model: str
     recipe: str
     #: Whether claims counted on their embeddings.

@@ -534,7 +534,7 @@ batches = Table(
     must("spent_s", JSON),
     must("spent_joules", Double, "0"),
     must("spent_method", String),
-    #: Loading of model and LoRAs.
+    #: Loading of model and LoRAs, and encoding ahead.
     must("loads", Integer, "0"),
     must("load_s", Double, "0"),
     *money("load_"),

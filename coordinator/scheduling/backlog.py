@@ -8,10 +8,11 @@ come from the tables.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
+from typing import NamedTuple
 
 from common.fit import Peak, Seen
 from common.nodes import VRAM_CLASSES, Card
@@ -47,13 +48,20 @@ from coordinator.scheduling.fairness import RecentUsage
 from coordinator.scheduling.horizon import Horizon, NodeKind, Outlook
 from coordinator.scheduling.member import Member
 from coordinator.scheduling.peers import PeerGroups, Peers, Reach
-from coordinator.scheduling.placing import Placement, Placer
+from coordinator.scheduling.placing import Placement, Placer, Unencoded
 from coordinator.scheduling.running import Copy, RunningBatch
 from coordinator.scheduling.slow_path import Record, SlowPath, noted, slow_paths, slow_paths_of
 from coordinator.scheduling.stock import Stock
 from coordinator.scheduling.work import Amounts, Line, Lot, OpenJob, Rivals, Size, WorkSample
 
 _BACKLOGS = count(1)
+
+
+class Reaches(NamedTuple):
+    """The nodes that can take some work, and those that can once its texts are embedded."""
+
+    takes: Reach = 0
+    unencoded: Reach = 0
 
 
 @dataclass(slots=True)
@@ -85,7 +93,7 @@ class Backlog:
     #: Work key to the lines that wait for it and the batches that run with it: the others are forgotten.
     _uses: Counter[str] = field(default_factory=Counter)
     #: Work key to who can take its shots, by lane and smallest class.
-    _reaches: dict[str, dict[tuple[str, int], Reach]] = field(default_factory=dict)
+    _reaches: dict[str, dict[tuple[str, int], Reaches]] = field(default_factory=dict)
     #: Jobs that take turns to the `service_s` of the one served last before that batch: new ones start there.
     _turns: dict[Rivals, float] = field(default_factory=dict)
     #: Work key to how cards take it.
@@ -190,13 +198,31 @@ class Backlog:
 
     def reach(self, lane: str, line: Line) -> Reach:
         """The nodes that can take shots of a line."""
+        return self._reach(lane, line).takes
+
+    def unencoded(self, lane: str, line: Line) -> Iterator[tuple[Member, Unencoded]]:
+        """An example of each kind of node in service that can take shots of a line once they are embedded."""
+        reach = self._reach(lane, line).unencoded
+        for group in self.peers.within(reach) if self.peers.number(reach) else ():
+            answer = self.placed(group.example, line)
+            if group.serving and isinstance(answer, Unencoded):
+                yield group.example, answer
+
+    def _reach(self, lane: str, line: Line) -> Reaches:
         reaches, kind = self._reaches.setdefault(line.work_key, {}), (lane, line.min_class)
         known = reaches.get(kind)
         if known is None:
-            known = reaches[kind] = sum(
-                group.bit for group in self.peers.all() if self._takes(group.example, lane, line)
-            )
+            known = reaches[kind] = self._reaching(Reaches(), self.peers.all(), lane, line)
         return known
+
+    def _reaching(self, known: Reaches, groups: Collection[Peers], lane: str, line: Line) -> Reaches:
+        """What these groups can take, with what is known of the others."""
+        takes, unencoded = known
+        for group in groups:
+            answer = self.placed(group.example, line) if lane in group.example.lanes else ""
+            takes = _with_bit(takes, group.bit, isinstance(answer, Placement))
+            unencoded = _with_bit(unencoded, group.bit, isinstance(answer, Unencoded))
+        return Reaches(takes, unencoded)
 
     def takers(self, lane: str, line: Line) -> list[str]:
         """Nodes in service that can take shots of a line, sorted; a node in its self-test may never do it."""
@@ -206,9 +232,6 @@ class Backlog:
         """What a node can take of a lot whose files it has, the largest class last."""
         classes = (some for some in VRAM_CLASSES if some <= member.vram_class)
         return [line for min_class in classes if (line := Line(*lot, min_class)) in self.lines]
-
-    def _takes(self, node: Member, lane: str, line: Line) -> bool:
-        return lane in node.lanes and isinstance(self.placed(node, line), Placement)
 
     def outlook(self, lane: str, kind: NodeKind, now: float) -> Outlook:
         """The horizon of a lane as a node of this kind sees it."""
@@ -359,12 +382,9 @@ class Backlog:
         moved = False
         for work_key in work_keys:
             for (lane, min_class), before in self._reaches.get(work_key, {}).items():
-                reach, line = before, Line("", work_key, min_class)
-                for group in groups:
-                    takes = self._takes(group.example, lane, line)
-                    reach = reach | group.bit if takes else reach & ~group.bit
-                self._reaches[work_key][lane, min_class] = reach
-                moved |= reach != before
+                reaches = self._reaching(before, groups, lane, Line("", work_key, min_class))
+                self._reaches[work_key][lane, min_class] = reaches
+                moved |= reaches.takes != before.takes
         if moved:
             self._restock()
 
@@ -518,6 +538,10 @@ class Backlog:
         if not self._uses[work_key]:
             for known in (self._uses, self.works, self._reaches, self._placements):
                 known.pop(work_key, None)
+
+
+def _with_bit(reach: Reach, bit: Reach, is_in: bool) -> Reach:
+    return reach | bit if is_in else reach & ~bit
 
 
 def _encodes_alike(member: Member, work: WorkSample) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from common.catalog import Catalog
+from common.catalog import Catalog, Recipe
 from common.chips import chip_of
-from common.fit import Misfit, Seen, fit
+from common.fit import Misfit, Seen, encoding_of, fit, without_encoders
 from common.nodes import Card
 from common.shot import Shot
 from common.work import work_of
@@ -32,6 +33,18 @@ class Placement(NamedTuple):
     encodes: bool = True
 
 
+class Unencoded(str):
+    """Why a card cannot take work that it can take once its texts are embedded."""
+
+    #: By recipe, the dtypes of the text encoders with which they must be.
+    recipes: Mapping[str, Mapping[str, str]]
+
+    def __new__(cls, reason: str, recipes: Mapping[str, Mapping[str, str]]) -> Unencoded:
+        found = super().__new__(cls, reason)
+        found.recipes = recipes
+        return found
+
+
 class Placer(Protocol):
     """Where a shot fits: the catalog and `common.fit`, as the scheduler sees them."""
 
@@ -39,8 +52,8 @@ class Placer(Protocol):
         """How `card` takes `shot`, after what was `seen` on its type; or the sentence that says why not."""
 
 
-def placing(catalog: Catalog) -> Placer:
-    """How a card takes a shot by this catalog."""
+def placing(catalog: Catalog, *, shared: bool = True) -> Placer:
+    """How a card takes a shot by this catalog; `shared`: nodes share embeddings."""
 
     def place(shot: Shot, card: Card, seen: Seen) -> Placement | str:
         model = catalog.models.get(shot.model)
@@ -48,7 +61,8 @@ def placing(catalog: Catalog) -> Placer:
             return f"the catalog no longer has model {shot.model}"
         answer = fit(shot, model, card, seen)
         if isinstance(answer, Misfit):
-            return answer.reason
+            fits = without_encoders(shot, model, card, seen) if shared and seen.embedded is None else ()
+            return _unencoded(answer.reason, [found.recipe for found in fits])
         known = prior(shot, model, answer, card, shot.steps)
         estimated_s = known and known.seconds / work_of(shot, model).amount
         # A CPU that simulates a card does not draw its power.
@@ -63,3 +77,11 @@ def placing(catalog: Catalog) -> Placer:
         )
 
     return place
+
+
+def _unencoded(reason: str, recipes: Sequence[Recipe]) -> str:
+    """The reason of a misfit; `recipes` are those by which the card renders without text encoders."""
+    if not recipes:
+        return reason
+    words = f"{reason}; it can once a node that has room for the text encoder has encoded their texts"
+    return Unencoded(words, {recipe.name: encoding_of(recipe) for recipe in recipes})

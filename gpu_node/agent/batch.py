@@ -85,6 +85,8 @@ class Batch:
         self._shots = shots_of(active.lease)
         #: Model and LoRA loading of the batch.
         self._load = Effort()
+        #: Encoding of texts that other batches need.
+        self._ahead = Effort()
         self._prepared = False
         #: Text encoding, for one shot.
         self._encode = Effort()
@@ -199,9 +201,8 @@ class Batch:
         self._engine.start()
         texts = texts_of_batch(self._shots, load)
         known = self._engine.texts if self._engine.held == load else frozenset()
-        wanted = [text for text in texts if text not in known]
         self._embeddings.fetch(
-            load, wanted, installed_versions(), self._shots[0].shot.realm, whole=wanted == texts
+            load, texts, installed_versions(), self._shots[0].shot.realm, known=known.intersection(texts)
         )
         if self._engine.held != load:
             self._hold(load)
@@ -228,21 +229,30 @@ class Batch:
             self._load += self._active.end()
 
     def _encode_texts(self, texts: list[EmbeddedText]) -> None:
-        files = self._embeddings.files()
+        files, ahead = self._embeddings.files(), self._embeddings.ahead()
         self._active.begin("encode")
         start = time.monotonic()
         answer = self._session.ask(
-            encode_command(texts, engine_inversions(self._shots, self._library), files),
+            encode_command(
+                texts,
+                engine_inversions(self._shots, self._library),
+                files,
+                ahead=ahead,
+                ahead_s=self._embeddings.ahead_s,
+            ),
             stall_s=self._joined.stall_load_s,
-            limit_s=self._joined.hard_limit_s * len(texts),
+            limit_s=self._joined.hard_limit_s * (len(texts) + len(ahead)),
         )
         assert isinstance(answer, protocol.Encoded)
         took_s = time.monotonic() - start
         load_s = min(answer.load_s, took_s)
+        ahead_s = min(answer.ahead_s, took_s - load_s)
         cost = self._active.end({"load": load_s, "encode": took_s - load_s})
         loading = Effort(load_s, cost.joules * load_s / took_s)
+        encoding_ahead = Effort(ahead_s, cost.joules * ahead_s / took_s)
         self._load += loading
-        encoding, count = Effort(took_s, cost.joules) - loading, len(self._shots)
+        self._ahead += encoding_ahead
+        encoding, count = Effort(took_s, cost.joules) - loading - encoding_ahead, len(self._shots)
         self._encode = Effort(encoding.seconds / count, encoding.joules / count)
         self._engine.texts = frozenset(texts)
         self._embeddings.encoded(answer)
@@ -355,7 +365,10 @@ class Batch:
             failure=kind,
             message=message,
             peak_bytes=peak_bytes,
-            load=self._spent({"load": self._load.seconds}, self._load.joules),
+            load=self._spent(
+                {"load": self._load.seconds, "encode": self._ahead.seconds},
+                self._load.joules + self._ahead.joules,
+            ),
         )
 
     def _spent(self, seconds: dict[str, float], joules: float) -> Spent:

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -75,8 +75,11 @@ class BatchEmbeddings:
         self._encoding = ""
         self._texts: Sequence[EmbeddedText] = ()
         self._files: dict[EmbeddedText, Path] = {}
-        #: Whether these are all texts of the batch.
-        self._whole = False
+        #: Texts that the engine knows: they need no file here, and other nodes need one.
+        self._known: Set[EmbeddedText] = frozenset()
+        #: Texts that other batches need, and the seconds that encoding them may take.
+        self._ahead: dict[EmbeddedText, Path] = {}
+        self.ahead_s = 0.0
         #: Why files did not arrive, and an example of what was wrong.
         self._lacks: dict[Path, Fallback] = {}
         self._example = "nothing arrived in time"
@@ -95,12 +98,17 @@ class BatchEmbeddings:
         versions: Mapping[str, str],
         realm: str,
         *,
-        whole: bool = False,
+        known: Set[EmbeddedText] = frozenset(),
     ) -> None:
-        """Begin to fetch the embeddings of these texts, as `load` needs them; `whole`: all of the batch."""
-        self._texts, self._whole = texts, whole
+        """Begin to fetch the embeddings of the texts of the batch, as `load` needs them.
+
+        Of texts that the engine has `known`, to tell the farm whether the store has all; nothing if it
+        knows all.
+        """
+        self._texts, self._known = texts, known
+        self._files, self._ahead = {}, {}
         encoding = text_encoding(load, versions)
-        if encoding is None:
+        if encoding is None or known.issuperset(texts):
             return
         self._encoding, self._heard_at = encoding.key, time.monotonic()
         self._files = {text: self._file_of(embedding_key(self._encoding, realm, text)) for text in texts}
@@ -125,10 +133,15 @@ class BatchEmbeddings:
                 break
         return dict(self._files)
 
+    def ahead(self) -> dict[EmbeddedText, Path]:
+        """The files to be written of texts that other batches need."""
+        return {} if self._fetching.is_alive() else dict(self._ahead)
+
     def lacking(self) -> int:
         """Texts whose embedding does not arrive. The farm hears of it before the batch is handed back."""
         files = self.files()
-        lacks = [file for text in self._texts if not (file := files.get(text)) or not file.exists()]
+        needed = [text for text in self._texts if text not in self._known]
+        lacks = [file for text in needed if not (file := files.get(text)) or not file.exists()]
         if lacks:
             reasons = Counter(
                 self._lacks.get(file, "unavailable") if file else "unavailable" for file in lacks
@@ -176,6 +189,10 @@ class BatchEmbeddings:
             self._files = {}
             return
         self._takes, self._heard_at = found.takes, time.monotonic()
+        self._ahead = {
+            EmbeddedText(one.text, one.negative, one.clip_skip): self._file_of(one.key) for one in found.ahead
+        }
+        self.ahead_s = found.ahead_s
         wanted = [(file, found.urls[file.stem]) for file in files if file.stem in found.urls]
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="embedding") as threads:
             for file, url in wanted:
@@ -216,16 +233,18 @@ class BatchEmbeddings:
         return None
 
     def _tell(self, encoded: int, lacks: Mapping[Path, Fallback]) -> None:
-        lacking = lacks if self._takes else {}
+        known = {file for text, file in self._files.items() if text in self._known}
+        needed = {file: why for file, why in lacks.items() if file not in known}
+        lacking = needed if self._takes else {}
         useless = [file.stem for file, why in lacking.items() if why in ("damaged", "unfit")]
         uploads = [upload for file in lacking if (upload := _upload_of(file))]
-        complete = self._takes and self._whole and len(uploads) == len(lacking)
+        complete = self._takes and known.isdisjoint(lacks) and len(uploads) == len(lacking)
         report = EmbeddingsReport(
             token=self._batch.lease.token,
             encoding=self._encoding,
             fetched=len({*self._files.values()} - lacks.keys()),
             encoded=encoded,
-            fallbacks=Counter(lacks.values()),
+            fallbacks=Counter(needed.values()),
             useless=tuple(useless[:_TOGETHER]),
             complete=complete and not uploads,
         )
@@ -237,9 +256,21 @@ class BatchEmbeddings:
         except FarmError as error:
             log.warning("embeddings are not stored: %s", error)
         else:
-            if complete and uploads and not self._over.is_set():
+            if complete and not self._over.is_set():
                 with suppress(FarmError):
-                    self._send(report.model_copy(update={"complete": True}))
+                    if uploads:
+                        self._send(report.model_copy(update={"complete": True}))
+                    self._tell_ahead(report)
+
+    def _tell_ahead(self, report: EmbeddingsReport) -> None:
+        """Store what was encoded ahead; shots count as embedded once the store has all of their texts."""
+        uploads = [upload for file in self._ahead.values() if (upload := _upload_of(file))]
+        if not uploads:
+            return
+        self._send(report.model_copy(update={"uploads": tuple(uploads)}))
+        if not self._over.is_set():
+            keys = tuple(upload.key for upload in uploads)
+            self._send(EmbeddingsReport(token=report.token, encoding=report.encoding, ahead=keys))
 
     def _send(self, report: EmbeddingsReport) -> None:
         grants = self._coordinator.report_embeddings(self._batch.lease.batch_id, report)

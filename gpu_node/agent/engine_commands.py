@@ -68,12 +68,20 @@ def encode_command(
     texts: Iterable[EmbeddedText],
     inversions: Iterable[protocol.EngineInversion] = (),
     files: Mapping[EmbeddedText, Path] | None = None,
+    *,
+    ahead: Mapping[EmbeddedText, Path] | None = None,
+    ahead_s: float = 0.0,
 ) -> protocol.Encode:
-    """Embed these texts, which name the `inversions`; `files` are those of their embeddings."""
+    """Embed these texts, which name the `inversions`; `files` are those of their embeddings.
+
+    Those of texts to be encoded `ahead`, for `ahead_s` seconds at most, are only written.
+    """
     found = files or {}
     return protocol.Encode(
         texts=tuple(protocol.EngineText(**text._asdict(), file=found.get(text)) for text in texts),
         inversions=tuple(inversions),
+        ahead=tuple(protocol.EngineText(**text._asdict(), file=file) for text, file in (ahead or {}).items()),
+        ahead_s=ahead_s,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -60,14 +61,25 @@ class Texts:
                 except Unfit as error:
                     unfit[file] = str(error)
         missing = {text: file for text, file in wanted.items() if text not in self._known}
-        if not missing:
+        if not missing and not command.ahead:
             self._placement.settle()
             return Encoded(unfit=unfit)
         with self._placement.encoding() as load_s, torch.no_grad():
             for text, file in missing.items():
                 self._known[text] = self._encode(text, file)
                 on_text()
-        return Encoded(encoded=len(missing), load_s=load_s, unfit=unfit)
+            ahead_s = self._encode_ahead(command, on_text)
+        return Encoded(encoded=len(missing), load_s=load_s, ahead_s=ahead_s, unfit=unfit)
+
+    def _encode_ahead(self, command: Encode, on_text: Callable[[], None]) -> float:
+        """Write the embeddings of texts that nothing here needs; the seconds that it took."""
+        start = time.monotonic()
+        for one in command.ahead:
+            if time.monotonic() - start >= command.ahead_s:
+                break
+            self._encode(_embedded(one), one.file)
+            on_text()
+        return time.monotonic() - start
 
     def arguments(self, shots: Sequence[Shot]) -> dict[str, Any]:
         """Texts and guidance as arguments of a pipeline call, for a pass whose shots share their guidance.

@@ -1,9 +1,10 @@
 """A seeded run under faults: `python -m tests.faults.chaos --seed N --minutes M`.
 
 A whole farm of real processes works on jobs while, every few seconds, something of it is killed, stopped,
-emptied or littered, or refused by its store, and an operator interferes; at the end of the last jobs engines
-stand still. Afterwards all rules must hold, by ledger, event log and store together. The seed decides what is done and when; what the processes make of it is
-theirs. The exit code is 0 only if every rule held; otherwise the folder of the run is kept.
+emptied or littered, or refused by its store, and an operator interferes; then engines stand still at the end
+of some jobs. Afterwards all rules must hold, by ledger, event log and store together. The seed decides what
+is done and when; what the processes make of it is theirs. The exit code is 0 only if every rule held;
+otherwise the folder of the run is kept.
 """
 
 from __future__ import annotations

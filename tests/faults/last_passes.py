@@ -77,7 +77,7 @@ def _duplicated(target: Target, say: Callable[[str], None], number: str, ending:
 
 
 def _at_work(target: Target, job: str) -> Row | None:
-    """The batch of a job with the most left, once nothing waits; None if all is over, {} if it has not begun."""
+    """The batch of a job with the most left, once nothing waits; None if all is over, {} before."""
     left = target.rows(
         "SELECT state, count(*) AS shots FROM shots JOIN wants ON shot_id = shots.id WHERE job_id = :job"
         " AND state NOT IN ('done', 'failed', 'cancelled') GROUP BY state",
@@ -86,7 +86,7 @@ def _at_work(target: Target, job: str) -> Row | None:
     if not left:
         return None
     running = target.rows(
-        "SELECT batches.id, batches.node_id, batches.spent_s FROM batches JOIN attempts ON batch_id = batches.id"
+        "SELECT batches.id, batches.node_id, spent_s FROM batches JOIN attempts ON batch_id = batches.id"
         " WHERE batches.job_id = :job AND batches.state = 'leased' AND attempts.state = 'running'",
         job=job,
     )

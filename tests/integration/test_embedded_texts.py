@@ -115,6 +115,34 @@ def test_a_text_encoder_is_read_when_the_first_text_needs_it(
     assert [answer.load_s > 0 for answer in (read, stored, mixed, known)] == [True, False, True, False]  # type: ignore[union-attr]
 
 
+def test_texts_encoded_ahead_are_written_as_if_they_were_needed_and_take_a_limited_time(
+    engine: EngineClient, tiny_model: Path, tmp_path: Path
+) -> None:
+    def text(name: str, folder: str) -> protocol.EngineText:
+        return protocol.EngineText(text=name, file=tmp_path / folder / f"{name}.safetensors")
+
+    for folder in ("needed", "ahead"):
+        (tmp_path / folder).mkdir()
+    names = ("one", "two", "more " * 1000)
+    ask(engine, load_command(tiny_model))
+    needed = ask(engine, protocol.Encode(texts=tuple(text(name, "needed") for name in names)))[-1]
+    ahead = tuple(text(name, "ahead") for name in names)
+    known = protocol.EngineText(text="one")
+    answers = [
+        ask(engine, protocol.Encode(texts=(known,), ahead=ahead, ahead_s=seconds))[-1] for seconds in (0.0, 60.0)
+    ]
+    assert isinstance(needed, protocol.Encoded)
+    for answer, is_timed in zip(answers, (False, True), strict=True):
+        assert isinstance(answer, protocol.Encoded)
+        assert (answer.encoded, answer.ahead_s > 0.001) == (0, is_timed)
+    # The last one is too long, which is for the node to say that renders it.
+    written = sorted(file.name for file in (tmp_path / "ahead").iterdir())
+    assert written == ["one.safetensors", "two.safetensors"]
+    for name in written:
+        same = [(tmp_path / folder / name).read_bytes() for folder in ("needed", "ahead")]
+        assert same[0] == same[1]
+
+
 def test_a_lora_that_changes_no_text_encoder_leaves_embeddings_known(
     engine: EngineClient, reader: EngineClient, tiny_model: Path, tmp_path: Path
 ) -> None:

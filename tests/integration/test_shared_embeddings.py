@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -50,7 +51,7 @@ class Nodes:
     """Nodes one after the other, each with an engine that knows no text yet."""
 
     def __init__(self, farm: RunningFarm, client: FarmClient, start: NodeStarter) -> None:
-        self._farm, self._client, self._start = farm, client, start
+        self._farm, self.client, self._start = farm, client, start
         self._started = 0
 
     def render(self, seed: int, *options: str) -> None:
@@ -61,15 +62,15 @@ class Nodes:
         assert node.stop() == 0
 
     def submit(self, seed: int) -> str:
-        return self._client.submit(Submit(manifest=MANIFEST.format(seed=seed))).id
+        return self.client.submit(Submit(manifest=MANIFEST.format(seed=seed))).id
 
     def start(self, *options: str) -> Node:
         self._started += 1
         name = f"n{self._started}"
         return self._start(self._farm.url, "--name", name, "--home", name, *options)
 
-    def wait_for(self, job_id: str) -> None:
-        until(lambda: self._client.job(job_id).counts == {"done": IMAGES})
+    def wait_for(self, job_id: str, images: int = IMAGES) -> None:
+        until(lambda: self.client.job(job_id).counts == {"done": images})
 
 
 @contextmanager
@@ -216,6 +217,46 @@ def test_a_machine_without_room_for_the_text_encoder_renders_what_others_encoded
         nodes.wait_for(job_id)
         assert [one.stop() for one in (little, large)] == [0, 0]
         assert counted(farm)["encoder"] == TEXTS + 1
+
+
+#: Of {seed}: many prompts, each once.
+DISTINCT = """
+version: 1
+name: distinct
+defaults: {{model: twin, size: 64x64, steps: 60, guidance: 0, seeds: [{seed}]}}
+shots:
+- {{name: mug, prompt: "mug number {{number}}", axes: {{number: {{from: 1, to: 30}}}}}}
+output: {{name: "{{group}}-{{index}}"}}
+"""
+
+
+def test_texts_are_encoded_ahead_for_a_machine_without_room_for_the_encoder(
+    tmp_path: Path, own_valkey: ValkeyServer, tiny_model: Path
+) -> None:
+    card = tmp_path / "little.yaml"
+    card.write_text(LITTLE)
+    with farm_with_nodes(tmp_path / "ahead", own_valkey.url, tiny_model, look_ahead=False) as (farm, nodes):
+        little = nodes.start("--card", str(card))
+        until(lambda: [node.state for node in nodes.client.nodes()] == ["ready"])
+        job_id = nodes.client.submit(Submit(manifest=DISTINCT.format(seed=1))).id
+        said = " ".join(nodes.client.explain(job_id).sentences)
+        assert "has encoded their texts" in said
+        # Nothing tells how fast it is, so it takes one pass, and renders that while the other gets work.
+        large = nodes.start()
+        nodes.wait_for(job_id, 30)
+        assert [one.stop() for one in (little, large)] == [0, 0]
+        rendered = Counter(image.node for image in nodes.client.images(job_id))
+        assert rendered.keys() == {"n1", "n2"}
+        # All that the one without room rendered was encoded by the other before it was its turn.
+        assert counted(farm)["ahead"] >= rendered["n1"]
+        with_ahead = pictures(farm.farm.store)
+    off = Embeddings(shared=False)
+    with farm_with_nodes(tmp_path / "off", own_valkey.url, tiny_model, embeddings=off) as (farm, nodes):
+        job_id = nodes.client.submit(Submit(manifest=DISTINCT.format(seed=1))).id
+        node = nodes.start()
+        nodes.wait_for(job_id, 30)
+        assert node.stop() == 0
+        assert pictures(farm.farm.store) == with_ahead
 
 
 def test_embeddings_are_shared_unless_the_settings_say_otherwise() -> None:

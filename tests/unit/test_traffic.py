@@ -38,10 +38,11 @@ def test_totals_stay_and_the_last_minute_passes():
 
 def test_texts_are_counted_by_the_source_of_their_embedding():
     traffic = Traffic()
-    traffic.embeddings(3, 2, {"missing": 1, "damaged": 1})
-    traffic.embeddings(1, 0, {})
+    traffic.embeddings(3, 2, 5, {"missing": 1, "damaged": 1})
+    traffic.embeddings(1, 0, 0, {})
     counted = told(traffic)
-    assert (counted["farm_embeddings_total", "store"], counted["farm_embeddings_total", "encoder"]) == (4, 2)
+    sources = [counted["farm_embeddings_total", source] for source in ("store", "encoder", "ahead")]
+    assert sources == [4, 2, 5]
     assert counted["farm_embedding_fallbacks_total", "missing"] == 1
     assert counted["farm_embedding_fallbacks_total", "unfit"] == 0
 

@@ -8,11 +8,12 @@ import pytest
 
 from common.embeddings import Embedded
 from common.fit import Seen
-from common.messages import ClaimAnswer, Lease
+from common.messages import ClaimAnswer, Lease, Spent
 from common.nodes import Card
 from common.shot import Shot
 from coordinator.ledger import PlacedShot
-from coordinator.scheduling.placing import Placement
+from coordinator.ledger.schema import batches
+from coordinator.scheduling.placing import Placement, Unencoded
 from tests.contract.ledger.bench import Bench, Holder, placed
 
 DTYPES = {"text_encoder": "bfloat16"}
@@ -26,7 +27,8 @@ def place(one: Shot, card: Card, seen: Seen) -> Placement | str:
         return Placement("bf16", 2, pace_s=1.0)
     if seen.embedded == DTYPES:
         return Placement("bf16", 2, pace_s=1.0, encodes=False)
-    return f"{card.name} has no room for the text encoder"
+    why = f"{card.name} has no room for the text encoder"
+    return Unencoded(why, {"bf16": DTYPES}) if seen.embedded is None else why
 
 
 def texts(shots: Sequence[PlacedShot], *keys: str) -> list[PlacedShot]:
@@ -80,6 +82,86 @@ def test_a_node_without_an_encoder_takes_what_is_embedded_and_nothing_else(
     assert "no room for the text encoder" in refusal(small.claim())
     farm.finish(first)
     assert len(large.lease().shots) == 2
+
+
+def ahead(farm: Bench, lease: Lease, *besides: str, embedded: Embedded = EMBEDDED) -> list[str]:
+    """Texts of shots that the large node encodes beside its batch."""
+    return [*farm.ledger.texts_ahead(lease.batch_id, "large", embedded, besides)[0]]
+
+
+def test_texts_are_encoded_ahead_for_nodes_without_an_encoder(
+    farm: Bench, large: Holder, small: Holder
+) -> None:
+    farm.submit(texts(placed(8), "a", "b", "c", "d"))
+    lease = large.lease()
+    assert {farm.shot_row(one.id).texts for one in lease.shots} == {"a", "b"}
+    # The last first: the node renders the others itself, unless it is helped.
+    assert ahead(farm, lease) == ["d", "c", "b", "a"]
+    assert ahead(farm, lease, "b", "d") == ["c", "a"]
+    farm.ledger.note_texts(["c", "d"], EMBEDDED)
+    found = small.lease()
+    assert not found.encodes
+    assert {farm.shot_row(one.id).texts for one in found.shots} == {"c", "d"}
+    farm.finish(lease)
+    # What only it can take goes first.
+    assert {farm.shot_row(one.id).texts for one in large.lease().shots} == {"a", "b"}
+
+
+def test_nothing_is_encoded_ahead_if_it_helps_nobody(farm: Bench, large: Holder) -> None:
+    farm.submit(texts(placed(8), "a", "b"))
+    lease = large.lease()
+    assert ahead(farm, lease) == []
+    newer = farm.join("newer", 8, versions=VERSIONS | {"diffusers": "2"})
+    elsewhere = farm.join("elsewhere", 8, versions=VERSIONS, lanes=("other",))
+    assert ahead(farm, lease) == []
+    small = farm.join("small", 8, versions=VERSIONS)
+    assert ahead(farm, lease) == ["b", "a"]
+    assert ahead(farm, lease, embedded=Embedded({"text_encoder": "float32"}, VERSIONS)) == []
+    for one in (newer, elsewhere, small):
+        farm.ledger.drain_node(one.id)
+    assert ahead(farm, lease) == []
+
+
+def test_only_texts_of_the_same_work_are_encoded_ahead(farm: Bench, large: Holder, small: Holder) -> None:
+    farm.submit(texts(placed(4), "a"), priority=90)
+    farm.submit(texts(placed(4, first=10, model="other"), "b"))
+    farm.submit(texts(placed(4, first=20), "c"), owner="ben")
+    lease = large.lease()
+    assert ahead(farm, lease) == ["a"]
+    farm.close(lease, "finished")
+    assert ahead(farm, lease) == []
+
+
+def test_encoding_ahead_takes_a_small_part_of_the_batch_and_of_its_budget(
+    farm: Bench, large: Holder, small: Holder
+) -> None:
+    farm.submit(texts(placed(8), "a"))
+    lease = large.lease()
+    _, seconds = farm.ledger.texts_ahead(lease.batch_id, "large", EMBEDDED, ())
+    # A megapixel-forward takes a second, an image has ten.
+    assert seconds == pytest.approx(len(lease.shots) * 10 / 10)
+    farm.close(lease, "released")
+    job_id = farm.submit(texts(placed(8, first=20), "b"), priority=90, max_cost=100.0).job_id
+    lease = large.lease()
+    assert ahead(farm, lease) == ["b"]
+    with farm.ledger._transactions.backlog() as backlog:
+        job = backlog.jobs[job_id]
+        job.max_cost = job.cost + sum(job.reserved.values())
+    assert ahead(farm, lease) == []
+
+
+def test_what_encoding_ahead_takes_is_paid_as_loading(farm: Bench, large: Holder, small: Holder) -> None:
+    farm.submit(texts(placed(2), "a"))
+    lease = large.lease()
+    for index in range(len(lease.shots)):
+        farm.deliver(lease, index)
+    load = Spent(joules=500.0, seconds={"load": 20.0, "encode": 5.0})
+    farm.close(lease, "finished", load=load)
+    (batch,) = farm.rows(batches)
+    assert (batch.loads, batch.load_s, batch.lost_s, batch.load_joules) == (1, 25.0, 0.0, 500.0)
+    with farm.ledger._transactions.backlog() as backlog:
+        # Loading the model takes as long as before.
+        assert backlog.known("large").loads == {"tiny": 20.0}
 
 
 def test_a_node_with_an_encoder_takes_what_is_embedded_too(farm: Bench, large: Holder) -> None:

@@ -85,6 +85,8 @@ def _embed(bench: Bench) -> None:
     bench.submit(shots, priority=100)
     lease = bench.join("third").lease()
     bench.ledger.note_embedded(lease.batch_id, Embedded({}, {}))
+    bench.ledger.note_texts(["t"], Embedded({}, {}))
+    bench.ledger.texts_ahead(lease.batch_id, "third", Embedded({}, {}), ())
     bench.submit([one._replace(texts="t") for one in placed(2, first=700)])
     bench.ledger.forget_embedded_before(bench.clock.now)
     bench.ledger.forget_embedded(lease.batch_id)

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from common.embeddings import EmbeddedText, embedding_key
+from common.messages import TextAhead
 from gpu_node.agent import embeddings
 from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.agent.embeddings import BatchEmbeddings, text_encoding
@@ -42,8 +43,8 @@ class Bench:
     shared: BatchEmbeddings
     load: Load = field(default=LOAD)
 
-    def fetch(self, texts: list[EmbeddedText] = TEXTS) -> dict[EmbeddedText, Path]:
-        self.shared.fetch(self.load, texts, installed_versions(), "", whole=texts is TEXTS)
+    def fetch(self, known: frozenset[EmbeddedText] = frozenset()) -> dict[EmbeddedText, Path]:
+        self.shared.fetch(self.load, TEXTS, installed_versions(), "", known=known)
         return self.shared.files()
 
     def store(self, *texts: EmbeddedText) -> None:
@@ -142,12 +143,54 @@ def test_a_batch_that_the_store_has_whole_is_told_as_such(bench: Bench) -> None:
     assert [report.complete for report in bench.farm.embedding_reports] == [True]
 
 
-def test_what_the_store_does_not_take_or_the_engine_knew_is_not_complete(bench: Bench) -> None:
+def test_a_batch_of_which_the_store_does_not_take_a_text_is_not_complete(bench: Bench) -> None:
     bench.farm.refusals["put"].append(500)
     bench.encode(bench.fetch())
-    bench.shared._storing, bench.shared._over = None, threading.Event()
-    bench.encode(bench.fetch(TEXTS[:3]))
     assert not any(report.complete for report in bench.farm.embedding_reports)
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_batch_is_complete_if_the_store_also_has_what_the_engine_knew(bench: Bench, lost: int) -> None:
+    bench.store(*TEXTS[lost:20])
+    files = bench.fetch(frozenset(TEXTS[:10]))
+    for text in TEXTS[20:]:
+        files[text].write_bytes(file_of(key(text)))
+    bench.shared.encoded(Encoded(encoded=20))
+    bench.shared.finish()
+    assert bench.told() == {"fetched": 20 - lost, "encoded": 20, "fallbacks": {"missing": 20}}
+    assert any(report.complete for report in bench.farm.embedding_reports) == (not lost)
+
+
+def test_nothing_is_fetched_for_an_engine_that_knows_all(bench: Bench) -> None:
+    assert bench.fetch(frozenset(TEXTS)) == {}
+    assert bench.farm.embeddings == []
+
+
+@pytest.mark.parametrize("written", [0, 2, 3])
+def test_what_is_encoded_ahead_is_stored_and_told_after_the_batch(bench: Bench, written: int) -> None:
+    further = [EmbeddedText(f"further {number}") for number in range(3)]
+    bench.farm.texts_ahead = [TextAhead(key=key(text), text=text.text) for text in further]
+    files = bench.fetch()
+    ahead = bench.shared.ahead()
+    assert [*ahead] == further
+    for file in [*ahead.values()][:written]:
+        file.write_bytes(file_of(file.stem))
+    bench.encode(files)
+    keys = {key(text) for text in further[:written]}
+    assert {f"embeddings/{one}" for one in keys} <= bench.farm.stored.keys()
+    last = bench.farm.embedding_reports[-1]
+    assert ({*last.ahead}, last.complete) == (keys, not written)
+
+
+def test_what_is_encoded_ahead_counts_only_with_the_texts_of_the_batch(bench: Bench) -> None:
+    further = EmbeddedText("further")
+    bench.farm.texts_ahead = [TextAhead(key=key(further), text=further.text)]
+    files = bench.fetch()
+    for file in bench.shared.ahead().values():
+        file.write_bytes(file_of(file.stem))
+    bench.farm.refusals["put"].append(500)
+    bench.encode(files)
+    assert not any(report.ahead for report in bench.farm.embedding_reports)
 
 
 def test_the_farm_hears_which_embeddings_a_node_without_an_encoder_lacks(bench: Bench) -> None:
