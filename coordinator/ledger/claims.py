@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Row, Select, case, exists, func, insert, literal, select, tuple_
+from sqlalchemy import Row, Select, case, exists, func, insert, literal, select, tuple_, union_all
 
 from common.errors import Conflict, WrongTicket
 from common.messages import Claim, ClaimAnswer, Lease, LeasedShot, Nothing, Spent
@@ -17,7 +17,7 @@ from coordinator.ledger.costs import spent_columns
 from coordinator.ledger.duplicates import in_progress
 from coordinator.ledger.failure_policy import by_its_own_fault, failed
 from coordinator.ledger.fleet import may_claim
-from coordinator.ledger.nodes import hear, node_row
+from coordinator.ledger.nodes import hear, node_row, record
 from coordinator.ledger.records import StageTime
 from coordinator.ledger.rules import Rules
 from coordinator.ledger.schema import attempts, batches, plain, shots, waiting
@@ -47,13 +47,16 @@ def claimer(write: Write, claim: Claim, lane: str, vram_class: int) -> Row[Any]:
     return node
 
 
-def recall(write: Write, claim: Claim) -> Lease | None:
-    """The lease that an earlier response to the same claim granted; None for a new claim.
+def recall(write: Write, claim: Claim) -> tuple[Lease | None, bool]:
+    """The lease that an earlier response to the same claim granted; and whether the node holds a batch.
 
     Raises as `Ledger.claim` does.
     """
-    known = write.connection.execute(select(batches).where(batches.c.ticket == claim.ticket)).one_or_none()
-    return None if known is None else _again(write, claim, known)
+    held = batches.c.node_id == claim.node_id, batches.c.state == plain(BatchState.LEASED)
+    both = union_all(select(batches).where(batches.c.ticket == claim.ticket), select(batches).where(*held))
+    rows = write.connection.execute(both).all()
+    known = next((row for row in rows if row.ticket == claim.ticket), None)
+    return None if known is None else _again(write, claim, known), bool(rows)
 
 
 def _again(write: Write, claim: Claim, batch: Row[Any]) -> Lease:
@@ -74,8 +77,21 @@ def _again(write: Write, claim: Claim, batch: Row[Any]) -> Lease:
 
 def compose(write: Write, rules: Rules, claim: Claim, node: Row[Any], lane: str) -> ClaimAnswer:
     """A batch for this node, or the reason why there is none."""
+    answer = _composed(write, rules, claim, hear(write, node, **_loaded(claim)), node, lane)
+    if answer.lease is None:
+        # A lease moves the node, with the same values.
+        record(write, node.id, **_loaded(claim))
+    return answer
+
+
+def _loaded(claim: Claim) -> dict[str, Any]:
+    return {"loaded_model": claim.loaded_model, "loaded_loras": list(claim.loaded_loras)}
+
+
+def _composed(
+    write: Write, rules: Rules, claim: Claim, state: NodeState, node: Row[Any], lane: str
+) -> ClaimAnswer:
     backlog = write.backlog
-    state = hear(write, node, loaded_model=claim.loaded_model, loaded_loras=list(claim.loaded_loras))
     # What the node just reported is not in memory yet.
     loaded = claim.loaded_model, frozenset(claim.loaded_loras)
     member = replace(backlog.known(node.id), state=state, loaded=loaded)
@@ -254,7 +270,8 @@ def _grant(
     if duplicates is None:
         ids = [row.id for row in rows]
         move_shots(write, ids, ShotState.WAITING, ShotEvent.CLAIMED, detail=str(batch["id"]))
-    move_node(write, member.id, member.state, NodeEvent.LEASED, detail=str(batch["id"]))
+    heard = _loaded(claim) | {"seen_at": write.now}
+    move_node(write, member.id, member.state, NodeEvent.LEASED, detail=str(batch["id"]), **heard)
     return _lease(batch, ordered)
 
 

@@ -626,12 +626,13 @@ class Ledger:
         """
         with self._transactions.write() as write:
             node = claimer(write, claim, ticket_lane, ticket_class)
-            if lease := recall(write, claim):
+            lease, holds = recall(write, claim)
+            if lease is not None:
                 return ClaimAnswer(lease=lease)
-            # A batch that the node has forgotten is in the backlog, where `compose` looks, after a commit.
-            ended = not waited and end_held(write, self._rules, claim.node_id, BatchEvent.RELEASED)
-            if not ended:
+            if waited or not holds:
                 return compose(write, self._rules, claim, node, ticket_lane)
+            # A batch that the node has forgotten is in the backlog, where `compose` looks, after a commit.
+            end_held(write, self._rules, claim.node_id, BatchEvent.RELEASED)
         return self.claim(claim, ticket_lane=ticket_lane, ticket_class=ticket_class, waited=True)
 
     def on_ended(self, listener: Callable[[Set[str]], None]) -> None:

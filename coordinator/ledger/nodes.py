@@ -96,7 +96,8 @@ def _offered(offer: Holdings) -> dict[str, Any]:
 
 def hold(write: Write, node_id: str, holdings: NewHoldings) -> NodeState:
     """See `Ledger.hold`."""
-    state = hear(write, node_row(write.connection, node_id, holdings.incarnation), **_offered(holdings))
+    state = hear(write, node_row(write.connection, node_id, holdings.incarnation))
+    record(write, node_id, **_offered(holdings))
     write.touch(node_id)
     # What it offers now may be what shots wait for.
     write.brings_nodes = True
@@ -146,15 +147,19 @@ def _look_again(write: Write, card: Card, rules: Rules) -> None:
 
 
 def hear(write: Write, node: Row[Any], **facts: Any) -> NodeState:
-    """Record a call of a node with its readings; returns the state of the node."""
+    """A node calls, with readings that the caller has recorded; returns the state of the node."""
     state = NodeState(node.state)
     if state is NodeState.LOST:
         move_node(write, node.id, state, NodeEvent.HEARD)
         state = NODE.after(state, NodeEvent.HEARD)
-    write.connection.execute(update(nodes).where(nodes.c.id == node.id).values(seen_at=write.now, **facts))
     if any(facts.get(name, getattr(node, name)) != getattr(node, name) for name in LOADED):
         write.touch(node.id)
     return state
+
+
+def record(write: Write, node_id: str, **facts: Any) -> None:
+    """Record that a node called now, with its readings."""
+    write.connection.execute(update(nodes).where(nodes.c.id == node_id).values(seen_at=write.now, **facts))
 
 
 def node_views(connection: Connection, slow: Mapping[str, Mapping[str, SlowPath]]) -> list[NodeView]:

@@ -91,9 +91,14 @@ def move_shots(
     target = SHOT.after(source, event)
     for some in chunks(ids):
         if source is ShotState.WAITING:
-            cease_waiting(write, some)
+            waited = cease_waiting(write, some)
         _move(write, SHOT, shots, some, source, event, detail, values)
-        _count_wants(write, some, source, target)
+        if source is ShotState.WAITING and target is not ShotState.FAILED:
+            for line, number in waited.items():
+                write.sums.count(line.job_id, str(source), -number)
+                write.sums.count(line.job_id, str(target), number)
+        else:
+            _count_wants(write, some, source, target)
         if target is ShotState.WAITING:
             begin_waiting(write, shots.c.id.in_(some))
 

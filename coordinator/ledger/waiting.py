@@ -44,12 +44,13 @@ def begin_waiting(write: Write, *among: Any, brings_work: bool = True) -> None:
         write.changes.append(ShotsWaiting(lines, known, brings_work))
 
 
-def cease_waiting(write: Write, shot_ids: Collection[str]) -> None:
-    """Remove the waiting rows of these shots."""
+def cease_waiting(write: Write, shot_ids: Collection[str]) -> Amounts:
+    """Remove the waiting rows of these shots, one for each job that wants one; returns their number."""
     gone = delete(waiting).where(waiting.c.shot_id.in_(shot_ids)).returning(*_LINE)
     lines = _counted(write.connection.execute(gone))
     if lines:
         write.changes.append(ShotsTaken(lines))
+    return lines
 
 
 def amounts(connection: Connection, job_id: str | None = None) -> Amounts:
