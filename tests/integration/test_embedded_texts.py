@@ -119,7 +119,7 @@ def test_texts_encoded_ahead_are_written_as_if_they_were_needed_and_take_a_limit
     engine: EngineClient, tiny_model: Path, tmp_path: Path
 ) -> None:
     def text(name: str, folder: str) -> protocol.EngineText:
-        return protocol.EngineText(text=name, file=tmp_path / folder / f"{name}.safetensors")
+        return protocol.EngineText(text=name, file=tmp_path / folder / f"{name[:4]}.safetensors")
 
     for folder in ("needed", "ahead"):
         (tmp_path / folder).mkdir()
@@ -128,9 +128,8 @@ def test_texts_encoded_ahead_are_written_as_if_they_were_needed_and_take_a_limit
     needed = ask(engine, protocol.Encode(texts=tuple(text(name, "needed") for name in names)))[-1]
     ahead = tuple(text(name, "ahead") for name in names)
     known = protocol.EngineText(text="one")
-    answers = [
-        ask(engine, protocol.Encode(texts=(known,), ahead=ahead, ahead_s=seconds))[-1] for seconds in (0.0, 60.0)
-    ]
+    commands = [protocol.Encode(texts=(known,), ahead=ahead, ahead_s=seconds) for seconds in (0.0, 60.0)]
+    answers = [ask(engine, command)[-1] for command in commands]
     assert isinstance(needed, protocol.Encoded)
     for answer, is_timed in zip(answers, (False, True), strict=True):
         assert isinstance(answer, protocol.Encoded)

@@ -223,9 +223,9 @@ def test_a_machine_without_room_for_the_text_encoder_renders_what_others_encoded
 DISTINCT = """
 version: 1
 name: distinct
-defaults: {{model: twin, size: 64x64, steps: 60, guidance: 0, seeds: [{seed}]}}
+defaults: {{model: twin, size: 64x64, steps: 20, guidance: 0, seeds: [{seed}]}}
 shots:
-- {{name: mug, prompt: "mug number {{number}}", axes: {{number: {{from: 1, to: 30}}}}}}
+- {{name: mug, prompt: "mug number {{number}}", axes: {{number: {{from: 1, to: 24}}}}}}
 output: {{name: "{{group}}-{{index}}"}}
 """
 
@@ -243,7 +243,7 @@ def test_texts_are_encoded_ahead_for_a_machine_without_room_for_the_encoder(
         assert "has encoded their texts" in said
         # Nothing tells how fast it is, so it takes one pass, and renders that while the other gets work.
         large = nodes.start()
-        nodes.wait_for(job_id, 30)
+        nodes.wait_for(job_id, 24)
         assert [one.stop() for one in (little, large)] == [0, 0]
         rendered = Counter(image.node for image in nodes.client.images(job_id))
         assert rendered.keys() == {"n1", "n2"}
@@ -254,7 +254,7 @@ def test_texts_are_encoded_ahead_for_a_machine_without_room_for_the_encoder(
     with farm_with_nodes(tmp_path / "off", own_valkey.url, tiny_model, embeddings=off) as (farm, nodes):
         job_id = nodes.client.submit(Submit(manifest=DISTINCT.format(seed=1))).id
         node = nodes.start()
-        nodes.wait_for(job_id, 30)
+        nodes.wait_for(job_id, 24)
         assert node.stop() == 0
         assert pictures(farm.farm.store) == with_ahead
 
