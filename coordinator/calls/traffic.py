@@ -55,9 +55,7 @@ class Traffic:
         self._tickets.labels(lane, vram_class).inc()
         self._recent_tickets.note()
 
-    def embeddings(
-        self, fetched: int, encoded: int, ahead: int, fallbacks: Mapping[Fallback, int]
-    ) -> None:
+    def embeddings(self, fetched: int, encoded: int, ahead: int, fallbacks: Mapping[Fallback, int]) -> None:
         """Count the texts of a batch, and those that its node encoded `ahead` of other batches."""
         self._embeddings.labels("store").inc(fetched)
         self._embeddings.labels("encoder").inc(encoded)

@@ -103,7 +103,8 @@ async def embeddings(
 ) -> messages.StoredEmbeddings:
     """Return presigned GETs for the embeddings of the batch, also for those that are not stored (404).
 
-    No URLs if nodes of this farm share none. 410: the lease has ended.
+    Also texts that the node should encode ahead, for nodes that have no room for the text encoder. No URLs if
+    nodes of this farm share none. 410: the lease has ended.
     """
     return await farm.threads.reports.run(farm.embeddings.find, batch_id, request)
 
