@@ -108,7 +108,7 @@ class BatchEmbeddings:
         self._texts, self._known = texts, known
         self._files, self._ahead = {}, {}
         encoding = text_encoding(load, versions)
-        if encoding is None or known.issuperset(texts):
+        if encoding is None or known >= set(texts):
             return
         self._encoding, self._heard_at = encoding.key, time.monotonic()
         self._files = {text: self._file_of(embedding_key(self._encoding, realm, text)) for text in texts}
