@@ -13,6 +13,7 @@ import pytest
 
 from common.key_messages import NewKey
 from common.messages import Lease, LeasedShot
+from coordinator.calls import event_streams
 from coordinator.calls.event_streams import Watcher
 from coordinator.ledger import EVERYTHING, Act
 from tests.farm import MANIFEST, QUICK, RunningFarm, ScriptedNode, running_farm, until
@@ -93,6 +94,12 @@ def stored(farm: RunningFarm, node: ScriptedNode, lease: Lease, shot: LeasedShot
     store(farm, shot, node.deliver(lease, shot))
 
 
+def key_of_ana(farm: RunningFarm, name: str) -> str:
+    act = Act(by="operator", owner="", action="key create", subject="")
+    new = NewKey(name=name, owner="ana", scopes=("submit",), lanes=("public",))
+    return farm.farm.create_key(new, act).key
+
+
 def test_a_watcher_of_a_job_is_told_its_state_then_each_image_then_the_end(
     farm: RunningFarm, operator: httpx.Client
 ) -> None:
@@ -145,10 +152,7 @@ def test_a_watcher_that_reconnects_misses_nothing_even_if_the_farm_was_restarted
 def test_a_key_of_an_owner_is_told_of_the_jobs_of_this_owner_alone(
     farm: RunningFarm, operator: httpx.Client
 ) -> None:
-    act = Act(by="operator", owner="", action="key create", subject="")
-    new = NewKey(name="of-ana", owner="ana", scopes=("submit",), lanes=("public",))
-    key = farm.farm.create_key(new, act).key
-    with client_of(farm, key) as ana, stream(ana) as events:
+    with client_of(farm, key_of_ana(farm, "own")) as ana, stream(ana) as events:
         theirs = operator.post("/v1/jobs", json={"manifest": MANIFEST, "owner": "bo"}).json()["id"]
         own = ana.post("/v1/jobs", json={"manifest": MANIFEST}).json()["id"]
         assert next(events)["job"] == own
@@ -156,6 +160,25 @@ def test_a_key_of_an_owner_is_told_of_the_jobs_of_this_owner_alone(
             operator.post(f"/v1/jobs/{job}/cancel")
         assert next(events)["job"] == own
         refused(ana.get(f"/v1/jobs/{theirs}/events"), 404)
+
+
+def test_a_stream_ends_when_its_key_is_revoked(
+    farm: RunningFarm, operator: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_streams, "_KEEP_ALIVE_S", 0.1)
+    with client_of(farm, key_of_ana(farm, "brief")) as ana, stream(ana) as events:
+        operator.post("/v1/keys/brief/revoke").raise_for_status()
+        assert list(events) == []
+
+
+def test_an_owner_and_a_coordinator_have_only_so_many_streams(
+    farm: RunningFarm, operator: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with client_of(farm, key_of_ana(farm, "many")) as ana, stream(ana):
+        monkeypatch.setattr(event_streams, "_MOST_OF_OWNER", 1)
+        assert "close some of them" in refused(ana.get("/v1/events"), 429)
+        monkeypatch.setattr(event_streams, "_MOST", 1)
+        assert "try again later" in refused(operator.get("/v1/events"), 503)
 
 
 def test_there_is_no_stream_of_a_job_that_does_not_exist(operator: httpx.Client) -> None:

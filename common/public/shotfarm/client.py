@@ -10,7 +10,7 @@ with Farm("http://127.0.0.1:8080", key) as farm:
 from __future__ import annotations
 
 from common.bill import Bill
-from common.client.farm import AsyncFarm
+from common.client.async_farm import AsyncFarm
 from common.client.farm import SyncFarm as Farm
 from common.errors import (
     Conflict,

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, select
 from common.embeddings import Embedded
 from common.errors import NotFound
 from common.views import Rejection
-from coordinator.ledger import open_engine
+from coordinator.ledger import Topic, open_engine
 from coordinator.ledger.schema import batches, shots
 from tests.contract.ledger.bench import TIMING, Bench, placed
 from tests.contract.ledger.plans import counted_steps, walked_tables
@@ -127,6 +127,17 @@ def _ask(bench: Bench) -> None:
         assert bench.ledger.explain(subject, version="1").sentences
 
 
+def _watch(bench: Bench) -> None:
+    """What watchers are told, and those that come back."""
+    before = bench.ledger.last_event()
+    job_id = bench.submit(placed(2, first=800), priority=100).job_id
+    bench.finish(bench.join("third").lease())
+    for topic in (Topic(), Topic(job_id), Topic(owner="ana")):
+        assert bench.ledger.events(before, topic).shots
+    assert bench.ledger.keeps_events(before)
+    assert bench.ledger.job_event(job_id).counts == {"done": 2}
+
+
 def _thin(bench: Bench) -> None:
     """Of a job that has ended nothing is left but its row and its pictures."""
     job_id = bench.submit(placed(2, first=500), priority=100).job_id
@@ -140,7 +151,19 @@ def _thin(bench: Bench) -> None:
 
 @pytest.mark.parametrize(
     "act",
-    [_expire, _set_clock_back, _pause_overspent, _dispatch, _claim, _embed, _steer, _remove, _ask, _thin],
+    [
+        _expire,
+        _set_clock_back,
+        _pause_overspent,
+        _dispatch,
+        _claim,
+        _embed,
+        _steer,
+        _remove,
+        _ask,
+        _watch,
+        _thin,
+    ],
     ids=lambda act: act.__name__.strip("_"),
 )
 def test_no_query_walks_a_table_that_grows(
