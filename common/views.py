@@ -391,6 +391,47 @@ class Deleted(Message):
     pending: int = 0
 
 
+class Pick(Message):
+    """What a person said of one image of a job."""
+
+    position: int
+    shot_id: Sha256
+    #: Output path without extension.
+    name: str
+    #: None: undecided.
+    kept: bool | None = None
+    #: From 1 to 5; 0: none.
+    stars: int = 0
+
+
+class PickWish(Message):
+    """POST /v1/jobs/{id}/picks: keep or drop images, or give them stars; what is None stays as it is."""
+
+    positions: Annotated[
+        tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(min_length=1, max_length=1000)
+    ]
+    kept: Literal["yes", "no", "undecided"] | None = None
+    stars: Annotated[int, Field(ge=0, le=5)] | None = None
+
+
+class CostPerImage(Message):
+    """What the images of a job cost, and those that were kept."""
+
+    kept: int
+    dropped: int
+    #: All that the job cost, over the images that were rendered for it; None without any.
+    cost_per_image: float | None
+    #: The same over the kept images.
+    cost_per_kept: float | None
+    currency: str
+
+
+class PickList(CostPerImage):
+    """GET /v1/jobs/{id}/picks: the images that were kept, dropped or given stars, in manifest order."""
+
+    picks: tuple[Pick, ...]
+
+
 class CostRow(Message):
     model: str
     vram_class: int

@@ -34,6 +34,7 @@ from common.views import (
     ModelView,
     NodeView,
     NodeWish,
+    PickList,
     Priority,
     RejectedShot,
     Rejection,
@@ -101,6 +102,10 @@ class FarmClient(SyncFarm):
 
     def thanks(self, month: str | None = None, owner: str | None = None) -> Thanks:
         return self.get(Thanks, _asking("/v1/thanks", month=month, owner=owner))
+
+    def picks(self, job_id: str) -> PickList:
+        """Which images of a job were kept, dropped or given stars."""
+        return self.get(PickList, f"/v1/jobs/{_quoted(job_id)}/picks")
 
     def sign_in_link(self) -> SignInLink:
         """An address of the web page that signs a browser in with the key of this client, once."""

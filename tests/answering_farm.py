@@ -89,6 +89,7 @@ _GIVEN: dict[str, object] = {
 _VIEWS: dict[str, type[BaseModel]] = {
     "/v1/jobs": views.Submitted,
     "/v1/jobs/[^/]+/table": views.CostTable,
+    "/v1/jobs/[^/]+/picks": views.PickList,
     "/v1/(costs.*|jobs/[^/]+/bill)": bill.Bill,
     "/v1/thanks.*": bill.Thanks,
     "/v1/jobs/[^/]+/shots/[0-9]+/exports/.*": views.ExportedFile,

@@ -23,6 +23,7 @@ _COMMANDS = {
     "jobs": "jobs",
     "watch": "watch",
     "pull": "pull",
+    "pick": "pick",
     "pause": "jobs",
     "resume": "jobs",
     "cancel": "jobs",

@@ -30,6 +30,7 @@ from coordinator.http import (
     node_routes,
     object_routes,
     openai_routes,
+    pick_routes,
     plan_routes,
     webhook_routes,
 )
@@ -49,6 +50,7 @@ _LONG = 200
 
 ROUTES = (
     job_routes,
+    pick_routes,
     event_routes,
     webhook_routes,
     plan_routes,

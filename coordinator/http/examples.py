@@ -98,6 +98,7 @@ BODIES: dict[str, Any] = {
     "POST /v1/jobs/{job_id}/priority": {"priority": 50},
     "POST /v1/jobs/{job_id}/delete": {"by": "ana"},
     "POST /v1/shots/stored": {"ids": [SHOT]},
+    "POST /v1/jobs/{job_id}/picks": {"positions": [0, 1], "kept": "yes", "stars": 4},
     "POST /v1/shots/{shot_id}/reject": {"by": "ana", "redo": "next seed"},
     "POST /v1/shots/{shot_id}/delete": {"by": "ana"},
     "POST /v1/images/{sha256}/delete": {"by": "ana"},

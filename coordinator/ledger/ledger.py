@@ -41,6 +41,7 @@ from common.states import BatchEvent, NodeState, ShotState
 from common.views import (
     BacklogView,
     CatalogAddition,
+    CostPerImage,
     CostRow,
     Deleted,
     Explanation,
@@ -50,6 +51,9 @@ from common.views import (
     JobView,
     MemoryView,
     NodeView,
+    Pick,
+    PickList,
+    PickWish,
     RejectedShot,
     Rejection,
     Who,
@@ -70,6 +74,7 @@ from coordinator.ledger import (
     key_usage,
     keys,
     nodes,
+    picks,
     records,
     removals,
     retention,
@@ -251,6 +256,26 @@ class Ledger:
         """All stored images of a job, in manifest order. Raises NotFound or Gone."""
         with self._transactions.read() as connection:
             return gallery.stored_files(connection, job_id)
+
+    def set_picks(self, job_id: str, wish: PickWish, by: str, *, act: records.Act | None = None) -> None:
+        """Keep or drop images of a job, or give them stars. Raises NotFound for a position without image."""
+        with self._transactions.write(act) as write:
+            picks.set_picks(write, job_id, wish, by)
+
+    def picks(self, job_id: str) -> PickList:
+        """What was picked among the images of a job, and what the kept ones cost."""
+        with self._transactions.read() as connection:
+            return picks.pick_list(connection, job_id, self._rules.rates.currency)
+
+    def picks_at(self, job_id: str, positions: Sequence[int]) -> dict[int, Pick]:
+        """The picks at some positions of a job."""
+        with self._transactions.read() as connection:
+            return {pick.position: pick for pick in picks.picks_of(connection, job_id, positions)}
+
+    def cost_per_image(self, job_id: str) -> CostPerImage:
+        """What the images of a job cost, and those that were kept."""
+        with self._transactions.read() as connection:
+            return picks.cost_per_image(connection, job_id, self._rules.rates.currency)
 
     def manifest(self, job_id: str) -> str:
         """The manifest as it was submitted."""

@@ -419,6 +419,21 @@ removals = Table(
     Index("removals_by_shot", "shot_id", "job_id"),
 )
 
+#: Images of a job that a person keeps or drops, or gave stars; of no effect on the job.
+picks = Table(
+    "picks",
+    metadata,
+    Column("job_id", String, ForeignKey("jobs.id"), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    #: What was at the position; another one is not picked.
+    must("shot_id", String),
+    #: NULL: undecided.
+    may("kept", Boolean),
+    must("stars", Integer, "0"),
+    must("picked_by", String),
+    must("picked_at", Double),
+)
+
 #: One row per waiting shot and job that wants it, in the order in which claims for that job take them.
 waiting = Table(
     "waiting",

@@ -12,8 +12,9 @@ from fastapi.responses import PlainTextResponse, RedirectResponse
 
 from common.errors import NotFound, Unreadable
 from common.states import ShotState
-from common.views import Explanation, ImageView, JobView
+from common.views import Explanation, ImageView, JobView, Pick, PickWish
 from coordinator.farm import Farm
+from coordinator.http.pick_routes import picked_words
 from coordinator.ledger import Act, ShotFilter
 from coordinator.ledger.tallies import OPEN
 from coordinator.submission.submit import check_priority
@@ -91,6 +92,8 @@ class Chunk(NamedTuple):
     shots: list[ImageView]
     #: Position of the last of them if others follow, else None.
     upto: int | None
+    #: What people picked of them, by position.
+    picks: Mapping[int, Pick]
 
     @property
     def is_open(self) -> bool:
@@ -110,9 +113,12 @@ def chunk_of(
     """Some shots of a job: those behind a position, up to another if it is given."""
     most = limit if upto is None else max(limit, upto - after)
     found, end = farm.ledger.shot_page(job_id, chosen.shots, after=after, limit=most)
-    if upto is not None:
-        return Chunk(job_id, chosen, after, [shot for shot in found if shot.position <= upto], upto)
-    return Chunk(job_id, chosen, after, found, end)
+    if upto is None:
+        upto = end
+    else:
+        found = [shot for shot in found if shot.position <= upto]
+    picks = farm.ledger.picks_at(job_id, [shot.position for shot in found])
+    return Chunk(job_id, chosen, after, found, upto, picks)
 
 
 @router.get("")
@@ -219,6 +225,30 @@ VERBS: dict[str, Verb] = {
     "requeue": lambda farm, job, act: farm.ledger.requeue_job(job, act=act),
     "accept": lambda farm, job, act: farm.ledger.accept_failures(job, act=act),
 }
+
+
+@router.get("/{job_id}/picks")
+def picked(request: Request, visitor: TheVisitor, job_id: str) -> Response:
+    """How many images were kept, and what one cost."""
+    costs = visitor.farm.ledger.cost_per_image(visitor.job(job_id))
+    return page(request, "picks.html", costs=costs, job_id=job_id)
+
+
+@router.post("/{job_id}/picks")
+def pick(request: Request, visitor: TheVisitor, job_id: str, form: TheForm) -> Response:
+    """Keep or drop images, or give them stars."""
+    try:
+        wish = PickWish(
+            positions=tuple(int(each) for each in form.text("positions").split(",")),
+            kept=form.text("kept") or None,  # type: ignore[arg-type]
+            stars=int(form.text("stars")) if form.text("stars") else None,
+        )
+    except ValueError:
+        raise Unreadable("choose images, and whether to keep them or how many stars to give") from None
+    job_id, by = visitor.steered_job(job_id), visitor.caller.name
+    act = visitor.act("job picks", job_id, picked_words(wish))
+    visitor.farm.ledger.set_picks(job_id, wish, by, act=act)
+    return picked(request, visitor, job_id)
 
 
 @router.post("/{job_id}/priority")

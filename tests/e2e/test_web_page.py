@@ -139,6 +139,32 @@ def test_an_image_is_rejected_and_another_one_takes_its_place(page: sync_api.Pag
     sync_api.expect(page.locator("#job-head .chip")).to_have_text("done", timeout=_WAIT_MS)
 
 
+def test_images_are_picked_with_keys_and_compared(page: sync_api.Page, house: Farmhouse) -> None:
+    job = job_named(house, "a-red-mug-on-a-white-background")
+    go(page, house, f"/jobs/{job}")
+    page.locator("#shot0").focus()
+    page.keyboard.press("k")
+    sync_api.expect(page.locator("#shot1")).to_be_focused()
+    page.keyboard.press("j")
+    sync_api.expect(page.locator("#picks")).to_contain_text("1 kept, 1 dropped")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("4")
+    sync_api.expect(page.locator(".shot[data-stars='4']")).to_have_count(2)
+    page.keyboard.press("c")
+    sync_api.expect(page.locator(".compared img")).to_have_count(2)
+    page.get_by_label("Zoom").fill("2")
+    widths = page.eval_on_selector_all(".compared img", "all => all.map(image => image.style.width)")
+    assert widths == ["200%", "200%"]
+    page.keyboard.press("Escape")
+    page.reload()
+    kept = page.eval_on_selector_all(".shot", "all => all.map(shot => shot.dataset.kept || '')")
+    assert kept == ["yes", "no", ""]
+    (line,) = house.farm("pick", job, "--kept").stdout.splitlines()
+    assert line.split()[1] == page.locator("#shot0 .name").inner_text()
+
+
 def test_a_job_is_ordered_in_the_editor_paused_and_cancelled(page: sync_api.Page, house: Farmhouse) -> None:
     go(page, house, "/new?mode=yaml")
     editor = page.get_by_label("Manifest")

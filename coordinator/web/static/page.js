@@ -105,3 +105,89 @@ document.addEventListener("click", (event) => {
 });
 
 watchGallery();
+
+// Picks: keys on the tiles of a gallery. The selection is the focused tile, or a range made with Shift.
+let anchor = null;
+const tiles = () => [...document.querySelectorAll("#gallery .shot > a")];
+
+function selection() {
+  const chosen = [...document.querySelectorAll("#gallery .shot.chosen > a")];
+  const focused = document.activeElement?.closest?.("#gallery .shot > a");
+  return chosen.length ? chosen : focused ? [focused] : [];
+}
+
+function choose(from, to, all) {
+  const [first, last] = [all.indexOf(from), all.indexOf(to)].sort((one, other) => one - other);
+  all.forEach((tile, at) => tile.parentElement.classList.toggle("chosen", first !== last && first <= at && at <= last));
+}
+
+function move(key, extend) {
+  const all = tiles();
+  const here = all.indexOf(document.activeElement);
+  const across = all.filter((tile) => tile.offsetParent && tile.getBoundingClientRect().top === all[0].getBoundingClientRect().top).length || 1;
+  const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -across, ArrowDown: across }[key];
+  const next = all[here + step];
+  if (!next) return;
+  anchor = extend ? anchor || all[here] : null;
+  choose(extend ? anchor : next, next, all);
+  next.focus();
+}
+
+function mark(change) {
+  const picked = selection();
+  const bar = document.getElementById("picks");
+  if (!picked.length || !bar) return;
+  for (const { parentElement: tile } of picked) {
+    if ("kept" in change) {
+      if (change.kept === "undecided") delete tile.dataset.kept;
+      else tile.dataset.kept = change.kept;
+    }
+    if (change.stars > 0) tile.dataset.stars = change.stars;
+    else if ("stars" in change) delete tile.dataset.stars;
+  }
+  const positions = picked.map((tile) => tile.dataset.position).join(",");
+  htmx.ajax("POST", bar.dataset.url, { target: "#picks", swap: "innerHTML", values: { ...change, positions, token: bar.dataset.token } });
+  if ("kept" in change && picked.length === 1) move("ArrowRight", false);
+}
+
+function compare() {
+  const dialog = document.getElementById("compare");
+  const images = selection().filter((tile) => tile.dataset.full).slice(0, 4).map((tile) => {
+    const image = new Image();
+    image.src = tile.dataset.full;
+    image.alt = tile.querySelector(".name").textContent;
+    const pane = document.createElement("div");
+    pane.append(image);
+    return pane;
+  });
+  if (images.length < 2) return;
+  dialog.querySelector(".compared").replaceChildren(...images);
+  dialog.querySelector("[data-zoom]").value = 1;
+  dialog.showModal();
+}
+
+document.addEventListener("input", (event) => {
+  if (!event.target.matches("[data-zoom]")) return;
+  document.querySelectorAll(".compared img").forEach((image) => { image.style.width = `${event.target.value * 100}%`; });
+});
+document.addEventListener("scroll", (event) => {
+  const pane = event.target;
+  if (!pane.parentElement?.matches?.(".compared")) return;
+  for (const other of pane.parentElement.children) other.scrollTo(pane.scrollLeft, pane.scrollTop);
+}, true);
+document.addEventListener("click", (event) => {
+  if (event.target.closest("[data-end]")) document.getElementById("compare").close();
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || !document.activeElement?.matches?.("#gallery .shot > a")) return;
+  const { key } = event;
+  if (key.startsWith("Arrow")) move(key, event.shiftKey);
+  else if (key === "k") mark({ kept: "yes" });
+  else if (key === "j") mark({ kept: "no" });
+  else if (key === "u") mark({ kept: "undecided" });
+  else if (/^[0-5]$/.test(key)) mark({ stars: Number(key) });
+  else if (key === "c") compare();
+  else return;
+  event.preventDefault();
+});

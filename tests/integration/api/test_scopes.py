@@ -38,6 +38,8 @@ NEEDS = {
     "GET /v1/events": "read-all + read",
     "GET /v1/jobs/{job_id}/shots": "read-all + read",
     "GET /v1/jobs/{job_id}/shots/{position}/exports/{export}": "read-all + read",
+    "GET /v1/jobs/{job_id}/picks": "read-all + read",
+    "POST /v1/jobs/{job_id}/picks": "operate + submit",
     "GET /v1/jobs/{job_id}/table": "read-all + read",
     "GET /v1/jobs/{job_id}/bill": "read-all + read",
     "GET /v1/costs": "read-all + read",

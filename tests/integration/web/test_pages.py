@@ -428,6 +428,32 @@ def test_the_overview_tells_cost_and_why_a_job_waits(scene: Scene) -> None:
         assert "mugs" not in bo.get("/waits").text
 
 
+def test_images_are_picked_and_listed(scene: Scene) -> None:
+    picks = f"/jobs/{scene.job}/picks"
+    with browser(scene, "ana-key") as ana:
+        good = token(ana.get(f"/jobs/{scene.job}"))
+        assert ana.post(picks, data={"token": good, "positions": "0,1", "kept": "yes"}).status_code == 200
+        said = ana.post(picks, data={"token": good, "positions": "1", "kept": "no", "stars": "2"}).text
+        assert "<b>1</b> kept, 1 dropped" in said
+        page = ana.get(f"/jobs/{scene.job}").text
+        assert re.findall(r'data-kept="(\w+)"', page) == ["yes", "no"]
+        assert re.findall(r'data-stars="(\d)"', page) == ["2"]
+        for wrong in (
+            {"positions": "x"}, {"positions": ""}, {"positions": "0", "kept": "perhaps"},
+            {"positions": "0", "stars": "6"},
+        ):  # fmt: skip
+            assert ana.post(picks, data={"token": good, **wrong}).status_code == 422, wrong
+    with browser(scene, "ana-reads") as reader, browser(scene, "bo-key") as bo:
+        mine = {"token": token(reader.get("/")), "positions": "0", "kept": "no"}
+        assert reader.post(picks, data=mine).status_code == 403
+        assert "<b>1</b> kept" in reader.get(picks).text
+        assert bo.get(picks).status_code == 404
+        assert bo.post(picks, data=mine | {"token": token(bo.get("/"))}).status_code == 404
+    with api(scene.farm, scene.keys["ana-key"]) as client:
+        listed = client.get(f"/v1/jobs/{scene.job}/picks").json()
+    assert [(one["name"], one["kept"]) for one in listed["picks"]] == [("red-0", True), ("red-1", False)]
+
+
 # New jobs
 
 
@@ -481,6 +507,7 @@ def test_a_job_is_steered_and_the_log_says_by_whom(scene: Scene) -> None:
         assert "cancelled" in ana.get(here).text
     with scene.farm.client() as client:
         log = client.get("/v1/audit", params={"by": "ana-key", "subject": scene.job}).json()["entries"]
-    assert [entry["action"] for entry in log] == [
+    actions = [entry["action"] for entry in log if entry["action"] != "job picks"]
+    assert actions == [
         "job cancel", "job retry", "job priority", "job resume", "job pause", "job create",
     ]  # fmt: skip

@@ -76,6 +76,7 @@ COMMANDS = {
     "submit": Case(("submit", "m.yaml", "--yes")),
     "jobs": Case(("jobs",)),
     "watch": Case(("watch", JOB), code=6),
+    "pick": Case(("pick", JOB)),
     "pull": Case(("pull", JOB, "pictures"), shows=False),
     "pause": Case(("pause", JOB)),
     "resume": Case(("resume", JOB)),
