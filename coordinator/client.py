@@ -105,7 +105,7 @@ class FarmClient(SyncFarm):
 
     def picks(self, job_id: str) -> PickList:
         """Which images of a job were kept, dropped or given stars."""
-        return self.get(PickList, f"/v1/jobs/{_quoted(job_id)}/picks")
+        return self.get(PickList, f"/v1/jobs/{quoted(job_id)}/picks")
 
     def sign_in_link(self) -> SignInLink:
         """An address of the web page that signs a browser in with the key of this client, once."""
