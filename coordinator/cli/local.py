@@ -106,21 +106,21 @@ def invitation(settings: Settings, state: FarmState) -> list[str]:
     key = Home(settings.home.absolute()).keys / "node"
     return [
         f"the farm is up: {state.url}",
-        page_words(settings),
+        page_words(settings, state.url),
         f"to add a node: farm-node run --farm {state.url} --key {_short(key)}",
         "`farm status` shows its state, `farm down` stops it",
     ]
 
 
-def page_words(settings: Settings) -> str:
-    """Returns how to open the web page of the farm of this home."""
-    in_force = load_settings(Home(settings.home.absolute()).settings)
+def page_words(settings: Settings, url: str) -> str:
+    """Returns how to open the web page of the farm of this home, which others reach at `url`."""
     try:
+        in_force = load_settings(Home(settings.home.absolute()).settings)
         # What stands before the farm for others may not be there yet.
         with client_of(in_force.model_copy(update={"public_url": local_url(in_force)})) as client:
             link = client.sign_in_link()
     except FarmError:
-        return f"web page: {in_force.api_url}"
+        return f"web page: {url}"
     once = " (signs you in once, for ten minutes; `farm page` prints another link)" if link.valid_s else ""
     return f"web page: {link.url}{once}"
 

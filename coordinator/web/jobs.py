@@ -240,7 +240,7 @@ def pick(request: Request, visitor: TheVisitor, job_id: str, form: TheForm) -> R
     try:
         wish = PickWish(
             positions=tuple(int(each) for each in form.text("positions").split(",")),
-            kept=form.text("kept") or None,  # type: ignore[arg-type]
+            kept=form.text("kept") or None,
             stars=int(form.text("stars")) if form.text("stars") else None,
         )
     except ValueError:
