@@ -45,6 +45,7 @@ from common.views import (
     CatalogAddition,
     CatalogVersion,
     Deleted,
+    Explanation,
     ExportedFile,
     JobSummary,
     MemoryView,
@@ -95,6 +96,8 @@ class Farm:
     keyring: Keyring
     #: Job to its owner, remembered.
     job_owner: Callable[[str], str]
+    #: Why a shot is in a state, for an owner (None: for all), remembered for a moment (a number of it).
+    explained: Callable[[str, str | None, str, int], Explanation]
     tokenizers: Tokenizers
     ledger: Ledger
     store: Store

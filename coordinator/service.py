@@ -15,7 +15,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from functools import lru_cache, partial
+from importlib.metadata import version
 
 from anyio.to_thread import current_default_thread_limiter
 from pydantic import SecretStr
@@ -28,6 +29,7 @@ from common.settings import Settings, Timing, load_settings
 from common.storage import Store
 from common.storage.open import open_store
 from common.terminal import exit_on_error, log_to_stderr, out
+from common.views import Explanation
 from coordinator.background.broker_user import BrokerUser
 from coordinator.background.dispatch import Dispatcher, IngestQueue
 from coordinator.background.look_ahead import LookAhead
@@ -74,6 +76,8 @@ _PATIENCE = 2.0
 _KEYS_S = 1.0
 #: Jobs whose owner is remembered.
 _OWNERS = 4096
+#: Shots whose explanation is remembered for a moment: many may ask for the same one, again and again.
+_EXPLAINED = 4096
 #: Between two looks for what is left in quarantine.
 _QUARANTINE_S = 600.0
 #: Between two looks for embeddings that are too old.
@@ -108,6 +112,7 @@ def build_farm(settings: Settings, lead: Lead) -> Farm:
         farm_catalog=farm_catalog,
         keyring=keyring,
         job_owner=lru_cache(_OWNERS)(ledger.job_owner),
+        explained=lru_cache(_EXPLAINED)(partial(_explain, ledger)),
         tokenizers=tokenizers,
         ledger=ledger,
         store=store,
@@ -158,6 +163,10 @@ def _metrics(ledger: Ledger, publisher: Publisher, traffic: Traffic, settings: S
         home=settings.home,
         started_at=time.time(),
     )
+
+
+def _explain(ledger: Ledger, shot_id: str, owner: str | None, state: str, moment: int) -> Explanation:
+    return ledger.explain(shot_id, version=version("shotfarm"), owner=owner)
 
 
 def _embeddings(

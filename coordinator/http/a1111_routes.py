@@ -99,13 +99,12 @@ async def txt2img(
 
     Waits until all are stored, up to 10 minutes. 422: a setting that the farm does not have is not off.
     """
-    _refuse_unsupported(wish)
     theirs = str((wish.override_settings or {}).get("sd_model_checkpoint") or "")
     model = _model(
         theirs or await run_in_threadpool(ordered_images.default_model, farm, caller),
         farm.farm_catalog.catalog,
     )
-    new = _new_image(wish, model, farm.farm_catalog.catalog)
+    new = asked_image(wish, model, farm.farm_catalog.catalog)
     first = ordered_images.random_seed() if wish.seed in (None, -1) else wish.seed
     assert first is not None
     seeds = range(first, first + (wish.batch_size or 1) * (wish.n_iter or 1))
@@ -171,7 +170,9 @@ def _model(theirs: str, catalog: Catalog) -> Model:
     return catalog.models[found.name]
 
 
-def _new_image(wish: Txt2Img, model: Model, catalog: Catalog) -> NewImage:
+def asked_image(wish: Txt2Img, model: Model, catalog: Catalog) -> NewImage:
+    """The image in the words of the farm. Raises Invalid for what the farm does not have."""
+    _refuse_unsupported(wish)
     prompt, loras = without_loras(wish.prompt, Account(), "")
     uses = []
     for each in loras:

@@ -22,6 +22,8 @@ from coordinator.submission.image import as_said, image_submission
 
 #: Seconds for which the URL of an image is valid.
 URL_S = 3600
+#: Seconds for which the explanation of an image is remembered; to explain looks at the whole backlog.
+_MOMENT_S = 5
 #: Images of one call that waits for them.
 MOST_IMAGES = 16
 #: Upper bound of random seeds.
@@ -74,7 +76,7 @@ def look(farm: Farm, job_id: str, owner: str | None) -> OrderedImage:
     image = with_url(farm, images[0])
     now, told = time.time(), None
     if image.state not in _WELL:
-        told = farm.ledger.explain(image.shot_id, version=version("shotfarm"), owner=owner)
+        told = farm.explained(image.shot_id, owner, image.state, int(now / _MOMENT_S))
     return OrderedImage(
         **dict(image),
         id=job_id,
