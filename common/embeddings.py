@@ -23,6 +23,8 @@ from common.weights import parse_header
 _EDITION = 1
 #: Libraries whose code decides an embedding.
 _LIBRARIES = ("diffusers", "transformers")
+#: In the work keys of shots whose texts are embedded.
+MARK = "-"
 #: Beginnings of the names of a LoRA's tensors that are certainly the denoiser's.
 _DENOISER = ("transformer.", "unet.", "lora_unet_", "diffusion_model.")
 
@@ -105,6 +107,10 @@ class Embedded(NamedTuple):
     dtypes: dict[str, str]
     #: Package to version.
     versions: dict[str, str]
+
+    def mark(self, work_key: str) -> str:
+        """The work key of shots that are embedded so; `work_key` is theirs otherwise."""
+        return f"{work_key}{MARK}{self.key}"
 
     @property
     def key(self) -> str:

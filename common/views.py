@@ -482,6 +482,8 @@ class NodeView(Message):
     speeds: dict[str, float] = Field(default_factory=dict)
     #: Measured seconds to load a model.
     loads: dict[str, float] = Field(default_factory=dict)
+    #: Libraries that decide its embeddings, to their versions.
+    versions: dict[str, str] = Field(default_factory=dict)
     #: Models that it renders much slower than expected.
     slow_paths: tuple[SlowPathView, ...] = ()
     vram_class: int
@@ -572,6 +574,8 @@ class WaitingLine(Message):
     sampler: str
     #: Name, identity, factor, and TFLOP for a megapixel of the image that it enlarges.
     upscaler: tuple[str, str, int, float] | None = None
+    #: How all their texts are embedded in the store: dtypes of text encoders, versions of libraries.
+    embedded: tuple[dict[str, str], dict[str, str]] | None = None
 
 
 class WaitingJob(Message):

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, delete, select, update
 
-from common.embeddings import Embedded
+from common.embeddings import MARK, Embedded
 from common.shot import Shot
 from common.states import ShotState
 from coordinator.ledger.database import insert_new, upsert_all
@@ -23,15 +23,13 @@ from coordinator.ledger.transitions import CHUNK
 from coordinator.ledger.waiting import begin_waiting, cease_waiting
 from coordinator.scheduling.work import Line
 
-#: Between the work key of a shot and `Embedded.key`.
-_MARK = "-"
 #: Rows of each line that are read for texts to be encoded ahead: with many seeds, they have few texts.
 _LOOKED_AT = 128
 
 
 def is_embedded(work_key: str) -> bool:
     """Whether the texts of such shots count as embedded."""
-    return _MARK in work_key
+    return MARK in work_key
 
 
 def note_embedded(write: Write, batch_id: str, embedded: Embedded) -> bool:
@@ -103,14 +101,14 @@ def _own(write: Write, batch_id: str) -> Sequence[Row[Any]]:
 
 def _mark(write: Write, known: Mapping[str, Embedded], *among: Any) -> bool:
     """Mark a chunk of the waiting shots with such texts; returns whether there may be more."""
-    rows = _waiting(write, known, shots.c.work_key.not_like(f"%{_MARK}%"), *among)
+    rows = _waiting(write, known, shots.c.work_key.not_like(f"%{MARK}%"), *among)
     _move(write, _marked(write, rows, known))
     return len(rows) == CHUNK
 
 
 def _marked(write: Write, rows: Sequence[Row[Any]], known: Mapping[str, Embedded]) -> dict[str, str]:
     """Shot to its work key with the mark of its texts, of which the table of works knows."""
-    keys = {row.id: f"{_plain(row.work_key)}{_MARK}{known[row.texts].key}" for row in rows}
+    keys = {row.id: known[row.texts].mark(_plain(row.work_key)) for row in rows}
     added = {keys[row.id]: (_plain(row.work_key), known[row.texts]) for row in rows}
     plain_works = select(works).where(works.c.key.in_({work_key for work_key, _ in added.values()}))
     facts = {row.key: row._asdict() for row in write.connection.execute(plain_works)}
@@ -128,7 +126,7 @@ def _marked(write: Write, rows: Sequence[Row[Any]], known: Mapping[str, Embedded
 def _forget(write: Write, texts: Collection[str]) -> bool:
     """Unmark a chunk of the waiting shots with such texts; returns whether there may be more."""
     write.connection.execute(delete(embedded_texts).where(embedded_texts.c.texts.in_(texts)))
-    rows = _waiting(write, texts, shots.c.work_key.like(f"%{_MARK}%"))
+    rows = _waiting(write, texts, shots.c.work_key.like(f"%{MARK}%"))
     _move(write, {row.id: _plain(row.work_key) for row in rows})
     return len(rows) == CHUNK
 
@@ -156,4 +154,4 @@ def _set_keys(write: Write, keys: Mapping[str, str]) -> None:
 
 
 def _plain(work_key: str) -> str:
-    return work_key.partition(_MARK)[0]
+    return work_key.partition(MARK)[0]

@@ -193,6 +193,7 @@ def _view(row: Row[Any], member: Member, slow: tuple[SlowPathView, ...]) -> Node
         facts=CardFacts(**row.card),
         speeds=member.speeds,
         loads=member.loads,
+        versions=member.versions,
         slow_paths=slow,
         loaded_model=None if gone else row.loaded_model,
         fetches=tuple(row.fetches),

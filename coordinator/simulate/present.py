@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from common.catalog import Catalog
+from common.embeddings import Embedded
 from common.shot import LoraUse, Shot, UpscalerUse
 from common.states import NodeState
 from common.views import BacklogView, BatchInHand, WaitingJob, WaitingLine
@@ -80,6 +81,7 @@ def _waiting(backlog: Backlog, line: Line, images: int) -> WaitingLine:
         model=work.model,
         loras=work.loras,
         upscaler=work.shot.upscaler,
+        embedded=work.embedded,
         **_same(work.shot, _OF_SHOT),
     )
 
@@ -129,6 +131,8 @@ def _known(backlog: Backlog, waiting: WaitingLine, catalog: Catalog) -> ShotsWai
         upscaler=UpscalerUse(*waiting.upscaler) if waiting.upscaler else None,
     )
     work = work_of(shot, model)
-    sample = WorkSample(work.model, waiting.loras, work.amount, work.forwards, shot)
-    lines = {Line(waiting.job_id, work.key, waiting.min_class): waiting.images}
-    return ShotsWaiting(lines, {work.key: sample})
+    embedded = Embedded(*waiting.embedded) if waiting.embedded else None
+    work_key = embedded.mark(work.key) if embedded else work.key
+    sample = WorkSample(work.model, waiting.loras, work.amount, work.forwards, shot, embedded)
+    lines = {Line(waiting.job_id, work_key, waiting.min_class): waiting.images}
+    return ShotsWaiting(lines, {work_key: sample})

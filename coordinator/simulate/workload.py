@@ -133,4 +133,5 @@ def _member(node: FleetNode, catalog: Catalog, loras: frozenset[str], lane: str)
         loaded=(node.loaded, frozenset()),
         speeds=dict(node.speeds),
         loads=dict(node.loads),
+        versions=dict(node.versions),
     )

@@ -10,11 +10,12 @@ import pytest
 
 from common.cards import REFERENCE_CARDS
 from common.catalog import load_catalog
-from common.fit import smallest_class
+from common.fit import encoding_of, smallest_class
 from common.nodes import Card
 from common.settings import Money, Settings
 from common.shot import PlannedShot, Shot
 from common.states import NodeState
+from common.units import GIB
 from common.views import BacklogView, BatchInHand, WaitingJob, WaitingLine
 from coordinator.estimate.kinds import ImageKind
 from coordinator.scheduling.changes import JobClosed
@@ -94,6 +95,29 @@ def test_what_a_farm_has_to_do_arrives_as_it_is() -> None:
     )
     backlog = workload([], nodes(2), CATALOG, placing(CATALOG), Standing(), present).backlog
     assert backlog.serving["n0"].state is NodeState.BUSY
+    backlog.apply(JobClosed(JOB))
+    assert backlog_view(backlog, 0.0) == present
+
+
+@pytest.mark.parametrize("versions", [{"diffusers": "1"}, {"diffusers": "2"}])
+def test_what_waits_with_stored_embeddings_is_for_nodes_without_an_encoder(versions: dict[str, str]) -> None:
+    turbo = CATALOG.models["z-image-turbo"]
+    dtypes = encoding_of(turbo.recipe("gguf-q4-fp32"))
+    waiting = line("other", 40).model_copy(
+        update={
+            "model": turbo.name,
+            "embedded": (dtypes, {"diffusers": "1"}),
+            "guidance": 0.0,
+            "sampler": turbo.sampler,
+            "min_class": 8,
+        }
+    )
+    little = replace(REFERENCE_CARDS[8], ram_bytes=6 * GIB)
+    fleet = [FleetNode(name="little", card=little, versions=versions)]
+    present = BacklogView(jobs=(job("other"),), waiting=(waiting,))
+    backlog = workload([], fleet, CATALOG, placing(CATALOG), Standing(), present).backlog
+    (own,) = (each for each in backlog.lines if each.job_id == "other")
+    assert backlog.takers("public", own) == ["little"] * (versions == {"diffusers": "1"})
     backlog.apply(JobClosed(JOB))
     assert backlog_view(backlog, 0.0) == present
 

@@ -17,6 +17,7 @@ def test_the_present_backlog_has_what_waits_and_what_nodes_have_in_hand(bench: B
 
     view = bench.ledger.backlog()
 
+    assert bench.ledger.nodes()[0].versions == {"diffusers": "", "transformers": ""}
     (waiting,) = view.waiting
     assert (waiting.job_id, waiting.model, waiting.images) == (mine, "tiny", 30 - held)
     jobs = {job.id: job for job in view.jobs}
