@@ -71,6 +71,8 @@ class Holdings(Message):
     aside: dict[str, str] = {}
     #: Those of the models and LoRAs that it fetches from the farm when it gets work for them.
     fetches: tuple[str, ...] = ()
+    #: Of these models, the seconds that fetching takes by what the machine has measured, or assumes.
+    fetch_s: dict[str, Seconds] = {}
 
 
 class NewHoldings(Holdings):
@@ -242,6 +244,10 @@ class Lease(Message):
     #: Whether there is room for the text encoders; else a batch whose embeddings do not arrive is released.
     encodes: bool = True
     shots: tuple[LeasedShot, ...]
+    #: Images of such work that the node will probably render from now on, this batch included; 0: unknown.
+    remaining: Annotated[int, Field(ge=0)] = 0
+    #: A model that the node will probably get next and has to fetch: it may do so while it renders.
+    prefetch: str | None = None
 
 
 class Nothing(Message):
@@ -372,6 +378,8 @@ class Close(Message):
     peak_bytes: Bytes | None = None
     #: Loading of model and LoRAs, and encoding ahead (`encode`), billed to the batch.
     load: Spent = Spent()
+    #: Seconds of `load` that went into compiling the model for many images to come.
+    compile_s: Seconds = 0.0
     #: Cumulative work of the lease, as in heartbeats, so that unreported passes are billed.
     spent: Spent = Spent()
 

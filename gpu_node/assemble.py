@@ -20,17 +20,20 @@ from common.keys import read_key
 from common.messages import CardFacts, Join
 from common.nodes import Card, Terms
 from gpu_node.agent.batch import NodeContext
+from gpu_node.agent.compiling import Compiling
 from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.agent.deliver import open_store_client
 from gpu_node.agent.engine_client import EngineClient
 from gpu_node.agent.node import Node
 from gpu_node.agent.offers import Offers
+from gpu_node.agent.prefetch import Prefetch
 from gpu_node.agent.progress import Progress
 from gpu_node.agent.retry import retry_until
 from gpu_node.agent.trials import Trials
 from gpu_node.cache import ModelCache
 from gpu_node.identity import Hashes
 from gpu_node.library import Library
+from gpu_node.machine import Neighbours, Share
 from gpu_node.measured import MeasuredRecipes
 from gpu_node.probe import Probe, installed_versions
 
@@ -52,12 +55,14 @@ class NodeOptions:
     lanes: tuple[str, ...]
     owner: str
     terms: Terms
-    #: CPU threads of the engine.
-    threads: int
+    #: CPU threads of the engine; None: its part of the machine's.
+    threads: int | None
     #: Seconds of computing in which it may measure recipes while it has no work.
     measure_s: float
     #: Seconds that the running pass may take after a signal to stop.
     last_pass_s: float
+    #: Whether it may compile models where that repays.
+    compiles: bool = True
 
 
 @contextmanager
@@ -71,7 +76,11 @@ def assembled(options: NodeOptions, probe: Probe) -> Iterator[Node]:
         parts.enter_context(
             owned(options.home, f"another node is using {options.home}; choose another --name or --home")
         )
-        card = probe.card()
+        neighbours = Neighbours() if probe.shares else None
+        if neighbours is not None:
+            parts.enter_context(neighbours.present())
+        share = Share(neighbours, probe.card(), probe.threads, fixed_threads=options.threads)
+        card = share.card
         join = _join(options, probe, card)
         coordinator = parts.enter_context(closing(Coordinator(options.farm, node_key(options.key))))
         stopping = threading.Event()
@@ -93,12 +102,22 @@ def assembled(options: NodeOptions, probe: Probe) -> Iterator[Node]:
         meter = parts.enter_context(closing(probe.meter()))
         engine = EngineClient(
             device=probe.device,
-            threads=options.threads,
+            threads=share.threads,
             home=options.home,
             pipelines=sorted(pipelines),
             environment=probe.environment,
         )
-        context = NodeContext(coordinator, store, engine, library, offers, stopping)
+        context = NodeContext(
+            coordinator=coordinator,
+            store=store,
+            engine=engine,
+            library=library,
+            offers=offers,
+            prefetch=Prefetch(coordinator, store, library, offers, card, stopping),
+            share=share,
+            compiling=Compiling(options.home, card, probe.driver, wanted=options.compiles),
+            stopping=stopping,
+        )
         progress = Progress(meter, lambda: engine.held)
         # The farm would not go by what a volunteer's card measured.
         budget_s = 0.0 if options.terms == "volunteer" else options.measure_s

@@ -20,6 +20,10 @@ from gpu_node.errors import RenderError
 
 #: Bytes of the disk that are left free for everything else.
 _SPARE = 2**30
+#: Bytes a second that files are assumed to arrive with, until some were fetched: 100 Mbit/s.
+_ASSUMED_RATE = 12.5e6
+#: Bytes of a file that tell a rate, and the weight of the newest.
+_TELLING, _NEWEST = 2**20, 0.5
 
 
 class CachedFile(NamedTuple):
@@ -47,6 +51,24 @@ class ModelCache:
         folder = self._folders / _hex(identity)
         return folder if folder.is_dir() else None
 
+    @property
+    def rate(self) -> float:
+        """Bytes a second with which files arrive at this machine."""
+        with suppress(OSError, ValueError):
+            return max(float((self._folder / "rate").read_text()), 1.0)
+        return _ASSUMED_RATE
+
+    def arrived(self, size: int, seconds: float) -> None:
+        """Learn from a file; small ones tell nothing."""
+        if size < _TELLING or seconds <= 0:
+            return
+        rate = size / seconds
+        known = self.rate if (self._folder / "rate").exists() else rate
+        draft = self._folder / f"rate.{os.getpid()}"
+        with suppress(OSError):
+            draft.write_text(str(known + _NEWEST * (rate - known)))
+            draft.replace(self._folder / "rate")
+
     def pin(self, identities: Collection[str]) -> None:
         """Keep these, as far as they are here or will be, until `keep_only`; they count as used now."""
         for identity in identities:
@@ -54,6 +76,11 @@ class ModelCache:
                 self._pins[identity] = self._open_lock(f"{_hex(identity)}.use")
                 fcntl.flock(self._pins[identity], fcntl.LOCK_SH)
             os.utime(self._locks / f"{_hex(identity)}.use")
+
+    def touch(self, identity: str) -> None:
+        """It counts as used now, although nobody keeps it."""
+        with self._open_lock(f"{_hex(identity)}.use") as lock:
+            os.utime(lock.name)
 
     def keep_only(self, identities: Collection[str]) -> None:
         """Let go what else was pinned."""

@@ -35,6 +35,7 @@ from gpu_node.identity import Hashes
 from gpu_node.library import Library
 from gpu_node.options import (
     CardFile,
+    Compiles,
     Farm,
     Gpu,
     Home,
@@ -77,6 +78,7 @@ def run_command(
     threads: Threads = None,
     measure: Measure = None,
     last_pass: LastPass = LAST_PASS_S,
+    compile_: Compiles = True,
     home: Home = None,
 ) -> None:
     """Join the farm and render until Ctrl-C.
@@ -99,9 +101,10 @@ def run_command(
         lanes=tuple(lane or ("public",)),
         owner=owner,
         terms=terms,
-        threads=threads or probe.threads,
+        threads=threads,
         measure_s=(_MEASURE_S if card is None else 0.0) if measure is None else measure,
         last_pass_s=last_pass,
+        compiles=compile_,
     )
     _log_to_terminal()
     _on_signals(lambda: sys.exit(0))  # there is nothing to hand back yet

@@ -9,12 +9,14 @@ _OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory", "STAT
 class RenderError(Exception):
     """`kind` is one of `common.failures`; the message is a sentence for a person.
 
-    `peak_bytes` is what was held when memory ran out, where that is known.
+    `peak_bytes` is what was held when memory ran out, where that is known; `name` what the node should put
+    aside, where that is not the model.
     """
 
-    def __init__(self, kind: str, message: str, peak_bytes: int | None = None) -> None:
+    def __init__(self, kind: str, message: str, peak_bytes: int | None = None, *, name: str = "") -> None:
         self.kind = kind
         self.peak_bytes = peak_bytes
+        self.name = name
         super().__init__(message)
 
 

@@ -136,6 +136,12 @@ class Library:
         files = self.files
         return [replace(need, size=files[need.identity]) for need in needs if need.identity in files]
 
+    def fetch_bytes(self, name: str, card: Card | None) -> int:
+        """What must be fetched to render with a model, by the first recipe that the card can compute."""
+        model = self.catalog.models[name]
+        recipe = next(iter(model.recipes if card is None else runnable(model, card)), None)
+        return sum(need.size for need in self.needs(name, recipe.name, ())) if recipe else 0
+
     def cached(self, model: str, loras: Iterable[str], uses: Iterable[FileUse] = ()) -> set[str]:
         """The identities of all that the cache has for these."""
         known = self.catalog.models.get(model)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
@@ -36,6 +37,7 @@ class Measured(BaseModel):
     lasts: bool = True
 
 
+_T = TypeVar("_T")
 _MEASURED: TypeAdapter[dict[str, Measured]] = TypeAdapter(dict[str, Measured])
 
 
@@ -43,10 +45,9 @@ class MeasuredRecipes:
     """Measurements on one card with one driver and one set of packages, in the folder `home`."""
 
     def __init__(self, home: Path, card: Card, driver: str) -> None:
-        versions = installed_versions()
-        self._setup = [card.name, driver, *(versions[name] for name in _PACKAGES)]
+        self._setup = setup(card, driver)
         self._file = home / _FILE
-        self._known = _read(self._file)
+        self._known = kept(self._file, _MEASURED)
 
     def find(self, model: Model, recipe: Recipe) -> Measured | None:
         return self._known.get(self._key(model, recipe))
@@ -62,15 +63,10 @@ class MeasuredRecipes:
         return {recipe.name: one.image_s for recipe, one in self.of(model) if one.image_s is not None}
 
     def note(self, model: Model, recipe: Recipe, measured: Measured) -> None:
-        """Keep it. A file that cannot be written is a warning: the next start measures again."""
+        """Keep it."""
         self._known[self._key(model, recipe)] = measured
         lasting = {key: one for key, one in self._known.items() if one.lasts}
-        try:
-            part = self._file.with_suffix(".part")
-            part.write_bytes(_MEASURED.dump_json(lasting, indent=1))
-            part.replace(self._file)
-        except OSError as error:
-            log.warning("measurements cannot be kept in %s: %s", self._file, error.strerror)
+        keep(self._file, _MEASURED, lasting)
 
     def _key(self, model: Model, recipe: Recipe) -> str:
         """All that decides the time of an image."""
@@ -78,9 +74,25 @@ class MeasuredRecipes:
         return json.dumps([*self._setup, model.name, *usual, asdict(recipe)])
 
 
-def _read(file: Path) -> dict[str, Measured]:
-    """Nothing where there is no such file, or none that can be used."""
+def setup(card: Card, driver: str) -> list[str]:
+    """What measurements hold for: the card, its driver, the packages."""
+    versions = installed_versions()
+    return [card.name, driver, *(versions[name] for name in _PACKAGES)]
+
+
+def kept(file: Path, of: TypeAdapter[dict[str, _T]]) -> dict[str, _T]:
+    """What was kept; nothing where there is no such file, or none that can be used."""
     try:
-        return _MEASURED.validate_json(file.read_bytes())
+        return of.validate_json(file.read_bytes())
     except (OSError, ValidationError):
         return {}
+
+
+def keep(file: Path, of: TypeAdapter[dict[str, _T]], known: dict[str, _T]) -> None:
+    """Write it whole. A file that cannot be written is a warning: the next start measures again."""
+    try:
+        part = file.with_suffix(".part")
+        part.write_bytes(of.dump_json(known, indent=1))
+        part.replace(file)
+    except OSError as error:
+        log.warning("measurements cannot be kept in %s: %s", file, error.strerror)

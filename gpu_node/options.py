@@ -87,7 +87,15 @@ Threads = Annotated[
         "--threads",
         metavar="N",
         min=1,
-        help="CPU threads of the engine. Default: 1 if the CPU renders, otherwise all.",
+        help="CPU threads of the engine. Default: 1 if the CPU renders, otherwise all, shared by "
+        "the nodes of this machine.",
+    ),
+]
+Compiles = Annotated[
+    bool,
+    typer.Option(
+        "--compile/--no-compile",
+        help="Compile a model where the images that remain repay the warm-up. Pictures differ a little then.",
     ),
 ]
 Measure = Annotated[

@@ -60,6 +60,10 @@ class Probe(Protocol):
         """CPU threads of the engine, unless its owner says otherwise."""
 
     @property
+    def shares(self) -> bool:
+        """Whether threads and host memory are those of the machine, which its nodes share."""
+
+    @property
     def driver(self) -> str:
         """Version of the card's driver; empty where the CPU renders."""
 
@@ -77,8 +81,9 @@ class CpuProbe:
     file: Path
     device: str = field(default="cpu", init=False)
     environment: Mapping[str, str] = field(default_factory=dict, init=False)
-    #: Several such nodes share a machine.
+    #: Several such nodes are on a machine.
     threads: int = field(default=1, init=False)
+    shares: bool = field(default=False, init=False)
     driver: str = field(default="", init=False)
 
     def card(self) -> Card:
@@ -97,6 +102,7 @@ class HostProbe:
     """The CPU renders, as it is."""
 
     device: str = field(default="cpu", init=False)
+    shares: bool = field(default=True, init=False)
     environment: Mapping[str, str] = field(default_factory=dict, init=False)
     driver: str = field(default="", init=False)
 
@@ -122,6 +128,7 @@ class NvidiaProbe:
     """
 
     device = "cuda:0"
+    shares = True
 
     def __init__(self, index: int = 0) -> None:
         self._nvml, self._handle = _open_nvml(index)

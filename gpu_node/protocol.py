@@ -102,6 +102,8 @@ class Encode(ProtocolLine):
 
     command: Literal["encode"] = "encode"
     texts: tuple[EngineText, ...]
+    #: CPU threads from now on; None: as before.
+    threads: int | None = None
     #: All that the texts name.
     inversions: tuple[EngineInversion, ...] = ()
     #: Texts whose embeddings are only written, one after the other, as long as less than `ahead_s` seconds
@@ -122,6 +124,8 @@ class Render(ProtocolLine):
 
     command: Literal["render"] = "render"
     shots: tuple[EngineShot, ...]
+    #: Whether the blocks of the denoiser should be compiled, which the first such pass waits for.
+    compiled: bool = False
 
 
 class Interrupt(ProtocolLine):
@@ -201,6 +205,7 @@ class Done(ProtocolLine):
     """The pass is decoded; its images follow as they are encoded. The engine takes the next command."""
 
     event: Literal["done"] = "done"
+    #: Without compiling.
     denoise_s: float
     #: Upscaling included.
     decode_s: float
@@ -208,6 +213,11 @@ class Done(ProtocolLine):
     tile: int | None = None
     #: Of rendering; upscaling takes what is free.
     peak_bytes: int | None
+    #: Whether the pass was rendered by compiled blocks, and the seconds that compiling took in it.
+    compiled: bool = False
+    compile_s: float = 0.0
+    #: Why not, where it should have been.
+    compile_problem: str = ""
 
 
 Command = Load | Encode | Render | Interrupt

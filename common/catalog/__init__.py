@@ -22,6 +22,7 @@ from common.catalog.types import (
     SpeedBasis,
     TextualInversion,
     Upscaler,
+    compiled_name,
     lora_parts,
     phase_of,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "TextualInversion",
     "Upscaler",
     "build_catalog",
+    "compiled_name",
     "file_identity",
     "folder_identity",
     "listing_identity",

@@ -149,6 +149,11 @@ class Recipe:
         return self.quantisation.startswith("gguf")
 
 
+def compiled_name(recipe: str) -> str:
+    """The name of a recipe whose denoiser is compiled: its pictures differ a little."""
+    return f"{recipe}+compiled"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GgufFile:
     """The weights of a model's transformer, quantised beforehand."""

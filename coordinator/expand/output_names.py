@@ -10,7 +10,7 @@ from functools import lru_cache
 from hashlib import blake2b
 
 from common.exports import ANY_EXPORT
-from common.manifest.model import Manifest
+from common.manifest.model import Group, Manifest
 from common.manifest.prompt import PromptError, Reference, parse
 from common.manifest.references import NAME_ONLY
 from coordinator.expand.combinations import Combination, Combinations
@@ -20,6 +20,8 @@ from coordinator.expand.prompts import missing_field, without_value
 
 #: Unique, because `{index}` differs between any two shots.
 DEFAULT = "{group}/{index}-{seed}"
+#: An axis that the default names too: images of other upscalers are compared, and look alike.
+_COMPARED = "upscale"
 PATH = "output.name"
 
 #: Maximum UTF-8 bytes of a path component; leaves space for an extension within the usual limit of 255.
@@ -62,6 +64,12 @@ def _pattern_message(pattern: str, error: PromptError) -> str:
     return error.message
 
 
+def _default(group: Group) -> str:
+    """Rows of `include` may have no value for the axis."""
+    is_compared = _COMPARED in group.axes and not group.include
+    return f"{DEFAULT}-{{{_COMPARED}}}" if is_compared else DEFAULT
+
+
 @dataclass(slots=True)
 class _Part:
     """One path component of a pattern."""
@@ -84,7 +92,7 @@ class NamePattern:
         self._findings = findings
         self._checked: set[tuple[Reference, Combinations]] = set()
         #: Without the file extension, which the format determines.
-        self.pattern = self._without_ending(output.name) if output.name else DEFAULT
+        self.pattern = self._without_ending(output.name) if output.name else _default(group)
         try:
             nodes = parse(self.pattern)
         except PromptError as error:

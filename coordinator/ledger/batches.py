@@ -214,6 +214,7 @@ def _close(write: Write, rules: Rules, batch_id: str, close: Close) -> Ack:
         message=close.message,
         peak_bytes=close.peak_bytes,
         load=close.load,
+        compile_s=close.compile_s,
         spent=close.spent,
     )
     return Ack(state=BatchState.CLOSED)

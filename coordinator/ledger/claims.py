@@ -25,9 +25,17 @@ from coordinator.ledger.specs import shot_of
 from coordinator.ledger.tallies import tally_lease
 from coordinator.ledger.transactions import Write
 from coordinator.ledger.transitions import move_node, move_shots
+from coordinator.scheduling.backlog import Backlog
 from coordinator.scheduling.changes import BatchLeased
 from coordinator.scheduling.member import Member
-from coordinator.scheduling.offers import affordable, expected_seconds, offer, option_for, reservation
+from coordinator.scheduling.offers import (
+    affordable,
+    expected_seconds,
+    next_fetch,
+    offer,
+    option_for,
+    reservation,
+)
 from coordinator.scheduling.peers import Reach
 from coordinator.scheduling.placing import Placement
 from coordinator.scheduling.planner import Option, Selection, refusal
@@ -72,7 +80,9 @@ def _again(write: Write, claim: Claim, batch: Row[Any]) -> Lease:
     ordered = [(row.id, row.shot_id, row.spec) for row in write.connection.execute(query)]
     if not ordered:
         raise Conflict(f"other nodes have rendered all of batch {batch.id}; take the next ticket")
-    return _lease(batch._asdict(), ordered)
+    backlog, lot = write.backlog, (batch.job_id, batch.work_key)
+    part = _part(backlog, backlog.known(claim.node_id), lot, batch.lane)
+    return _lease(batch._asdict(), ordered, len(ordered) + part)
 
 
 def compose(write: Write, rules: Rules, claim: Claim, node: Row[Any], lane: str) -> ClaimAnswer:
@@ -272,7 +282,20 @@ def _grant(
         move_shots(write, ids, ShotState.WAITING, ShotEvent.CLAIMED, detail=str(batch["id"]))
     heard = _loaded(claim) | {"seen_at": write.now}
     move_node(write, member.id, member.state, NodeEvent.LEASED, detail=str(batch["id"]), **heard)
-    return _lease(batch, ordered)
+    taken = len(rows) if duplicates is None else 0
+    remaining = len(rows) + _part(backlog, member, option.lot, lane, taken)
+    ahead = next_fetch(member, lane, option.model, backlog, write.now)
+    return _lease(batch, ordered, remaining).model_copy(update={"prefetch": ahead})
+
+
+def _part(backlog: Backlog, member: Member, lot: Lot, lane: str, taken: int = 0) -> int:
+    """What the node will probably get of the images of a lot that wait, without those that were `taken`:
+    each node that can take them has a part."""
+    lines = backlog.lines_for(member, lot)
+    if not lines:
+        return 0
+    takers = backlog.peers.number(backlog.reach(lane, lines[-1]))
+    return max(sum(backlog.lines[line] for line in lines) - taken, 0) // max(takers, 1)
 
 
 def _running(
@@ -305,7 +328,7 @@ def _attempt(batch: dict[str, Any], place: int, attempt_id: str, shot_id: str) -
     }
 
 
-def _lease(batch: Mapping[str, Any], ordered: Sequence[tuple[str, str, str]]) -> Lease:
+def _lease(batch: Mapping[str, Any], ordered: Sequence[tuple[str, str, str]], remaining: int) -> Lease:
     return Lease(
         batch_id=batch["id"],
         token=batch["token"],
@@ -313,6 +336,7 @@ def _lease(batch: Mapping[str, Any], ordered: Sequence[tuple[str, str, str]]) ->
         recipe=batch["recipe"],
         pass_size=batch["pass_size"],
         encodes=batch["encodes"],
+        remaining=remaining,
         shots=tuple(
             LeasedShot(id=shot, attempt_id=attempt, spec=json.loads(spec)) for attempt, shot, spec in ordered
         ),

@@ -56,23 +56,25 @@ def end_batch(
     message: str = "",
     peak_bytes: int | None = None,
     load: Spent | None = None,
+    compile_s: float = 0.0,
     spent: Spent | None = None,
 ) -> None:
     """Close a leased batch, a row of `whole_batch`.
 
     Unfinished shots wait again without a failed attempt unless `failure` is theirs.
-    `peak_bytes` is the memory in use when it ran out; `load` what it spent on loading and encoding ahead;
-    `spent` the total of the lease, if its end reported more than its heartbeats.
+    `peak_bytes` is the memory in use when it ran out; `load` what it spent on loading and encoding ahead, with
+    `compile_s` seconds of compiling; `spent` the total of the lease, if its end reported more than its
+    heartbeats.
     """
     rows = _attempts(write, batch.id)
     spent = _newest(batch, spent or Spent())
-    spending = _spending(write, rules, batch, load or Spent(), spent, rows)
+    spending = _spending(write, rules, batch, load or Spent(), compile_s, spent, rows)
     held = write.backlog.running.get(batch.node_id)
-    loading_s = load.seconds.get("load", 0.0) if load else 0.0
-    if held is not None and held.id == batch.id and held.loads_model and loading_s:
+    loading_s = (load.seconds.get("load", 0.0) if load else 0.0) - compile_s
+    if held is not None and held.id == batch.id and held.loads_model and loading_s > 0:
         learn_load(write, batch.node_id, batch.model, loading_s)
     kind = failure.kind if failure else ""
-    if loading_s:
+    if loading_s > 0:
         write.stages.append(StageTime("load", batch.vram_class, loading_s))
     close_batch(write, batch.id, event, failure=kind, message=message, **spending)
     if event in _TAKEN_BACK:
@@ -227,7 +229,13 @@ def _newest(batch: Row[Any], latest: Spent) -> Spent:
 
 
 def _spending(
-    write: Write, rules: Rules, batch: Row[Any], load: Spent, spent: Spent, rows: Sequence[Row[Any]]
+    write: Write,
+    rules: Rules,
+    batch: Row[Any],
+    load: Spent,
+    compile_s: float,
+    spent: Spent,
+    rows: Sequence[Row[Any]],
 ) -> dict[str, Any]:
     """Columns of the batch for loading and encoding ahead, and for time not reported for an attempt."""
     load_s = card_seconds(load.seconds)
@@ -236,7 +244,7 @@ def _spending(
     cost = loading["cost"] + losing["lost_cost"]
     write.charge(batch.job_id, cost)
     return {
-        "loads": int(max(load.seconds.get("load", 0.0), spent.seconds.get("load", 0.0)) > 0),
+        "loads": int(max(load.seconds.get("load", 0.0), spent.seconds.get("load", 0.0)) > compile_s),
         "load_s": load_s,
         **prefixed("load_", loading),
         **losing,

@@ -50,6 +50,7 @@ def _member(row: Row[Any], paces: dict[str, float], loading: dict[str, float]) -
         loaded=(row.loaded_model, frozenset(row.loaded_loras)),
         speeds=paces,
         loads=loading,
+        fetch_s=row.fetch_s,
         versions=encoding_versions(row.versions),
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, case, insert, select, update
 
+from common.catalog import compiled_name
 from common.errors import Conflict, FarmError, Invalid, NotFound
 from common.failures import Blame, Failure, failure
 from common.messages import Ack, Delivery, Verdict
@@ -215,12 +216,14 @@ def _attempts(connection: Connection, attempt_ids: Collection[str]) -> dict[str,
     mine = and_(
         wants.c.job_id == attempts.c.job_id, wants.c.shot_id == attempts.c.shot_id, wants.c.again.is_(False)
     )
+    # Of what a node says about its recipe, only this is not known beforehand.
+    told, compiled = attempts.c.fingerprint["recipe"].as_string(), batches.c.recipe + compiled_name("")
     query: Select[Any] = (
         select(
             *columns,
             shots.c.spec,
             shots.c.deletions,
-            batches.c.recipe,
+            case((told == compiled, compiled), else_=batches.c.recipe).label("recipe"),
             batches.c.duplicates,
             wants.c.template,
         )

@@ -91,6 +91,7 @@ def _offered(offer: Holdings) -> dict[str, Any]:
         "missing_recipes": offer.missing_recipes,
         "aside": offer.aside,
         "fetches": list(offer.fetches),
+        "fetch_s": offer.fetch_s,
     }
 
 

@@ -467,6 +467,8 @@ nodes = Table(
     must("aside", JSON, "{}"),
     #: Models and LoRAs that it fetches when it gets work for them.
     must("fetches", JSON, "[]"),
+    #: Of these models, the seconds that it takes.
+    must("fetch_s", JSON, "{}"),
     #: What it does before it renders, by its last heartbeat.
     must("doing", String, ""),
     must("versions", JSON),

@@ -25,7 +25,7 @@ class Member:
     loras: frozenset[str]
     #: Model to the recipes that it has no file for.
     missing_recipes: dict[str, list[str]]
-    #: Models and LoRAs that it put aside, to the reason.
+    #: Models, LoRAs and upscalers that it put aside, to the reason.
     aside: dict[str, str]
     #: Model and LoRAs in memory.
     loaded: Loaded
@@ -33,6 +33,8 @@ class Member:
     speeds: dict[str, float]
     #: Model to the seconds that loading it was measured to take here.
     loads: dict[str, float] = field(default_factory=dict)
+    #: Model to the seconds that fetching it takes, of those that are not here yet.
+    fetch_s: dict[str, float] = field(default_factory=dict)
     #: Libraries that decide its embeddings, to their versions.
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -54,7 +56,8 @@ class Member:
 
     def lacks(self, work: WorkSample, min_class: int) -> str | None:
         """Why this node cannot take such shots, as far as its files and class tell; None if it can."""
-        for name in (work.model, *work.loras):
+        upscaler = work.shot.upscaler
+        for name in (work.model, *work.loras, *([upscaler.name] if upscaler else [])):
             if why := self.aside.get(name):
                 return f"this node put {name} aside: {why}"
         if work.model not in self.models:

@@ -183,8 +183,17 @@ def option_for(member: Member, line: Line, images: int, backlog: Backlog, now: f
 
 def load_seconds(member: Member, work: WorkSample, placement: Placement) -> float:
     """Seconds before the first image."""
-    loaded = member.loaded[0] == work.model
-    return placement.start_s + (0.0 if loaded else member.loads.get(work.model, placement.load_s))
+    if member.loaded[0] == work.model:
+        return placement.start_s
+    fetch_s = member.fetch_s.get(work.model, 0.0)
+    return placement.start_s + fetch_s + member.loads.get(work.model, placement.load_s)
+
+
+def next_fetch(member: Member, lane: str, model: str, backlog: Backlog, now: float) -> str | None:
+    """The model that the node should give the most time next to `model`, of those that it has to fetch."""
+    shares = backlog.outlook(lane, member.kind, now).shares
+    due = [name for name in member.fetch_s if name != model and shares.get(name, 0.0) > 0]
+    return max(due, key=lambda name: (shares[name], name), default=None)
 
 
 def expected_pace(member: Member, model: str, placement: Placement, backlog: Backlog) -> float | None:

@@ -12,11 +12,14 @@ from typing import Literal
 
 import httpx
 
+from common.catalog import compiled_name
 from common.embeddings import EmbeddedText
 from common.failures import Blame, failure
 from common.messages import Close, Joined, Spent
+from common.shot import UpscalerUse
 from common.units import counted, format_gib
 from gpu_node import protocol
+from gpu_node.agent.compiling import Compiling
 from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.agent.deliver import Deliverer, RenderFacts
 from gpu_node.agent.embeddings import BatchEmbeddings
@@ -35,10 +38,12 @@ from gpu_node.agent.engine_commands import (
 from gpu_node.agent.engine_session import BatchOver, EngineSession, Outcome
 from gpu_node.agent.fetch import Fetcher
 from gpu_node.agent.offers import Offers
+from gpu_node.agent.prefetch import Prefetch
 from gpu_node.agent.progress import ActiveBatch, Effort
 from gpu_node.cache import ModelCache
 from gpu_node.errors import RenderError
 from gpu_node.library import Library, Need
+from gpu_node.machine import Share
 from gpu_node.probe import installed_versions
 
 log = logging.getLogger(__name__)
@@ -64,6 +69,9 @@ class NodeContext:
     engine: EngineClient
     library: Library
     offers: Offers
+    compiling: Compiling
+    prefetch: Prefetch
+    share: Share
     #: Set when the node should stop: the running pass is finished, the rest is handed back.
     stopping: threading.Event
 
@@ -74,8 +82,9 @@ class Batch:
     def __init__(self, context: NodeContext, joined: Joined, active: ActiveBatch) -> None:
         self._engine = context.engine
         self._library = context.library
-        self._offers = context.offers
+        self._offers, self._compiling = context.offers, context.compiling
         self._coordinator, self._store = context.coordinator, context.store
+        self._prefetch, self._part = context.prefetch, context.share
         self._stopping = context.stopping
         self._joined = joined
         self._active = active
@@ -88,6 +97,10 @@ class Batch:
         #: Encoding of texts that other batches need.
         self._ahead = Effort()
         self._prepared = False
+        #: Images that this node will probably still render of such work.
+        self._left = max(active.lease.remaining, len(self._shots))
+        #: Seconds of compiling, which loading includes.
+        self._compile_s = 0.0
         #: Text encoding, for one shot.
         self._encode = Effort()
         #: What the shots of a decoded pass cost, until they are written.
@@ -120,6 +133,8 @@ class Batch:
         if why := self._fetched():
             return self._close("released", message=why)
         lease = self._active.lease
+        if lease.prefetch is not None:
+            self._prefetch.begin(lease.prefetch, self._joined)
         load = load_command(lease.model, lease.recipe, self._shots[0].shot, self._library)
         waiting = deque(passes(self._shots, self._active.lease.pass_size))
         while waiting and not self._stopping.is_set():
@@ -147,6 +162,7 @@ class Batch:
         if library.cache is None:
             return ""
         uses = uses_of(self._shots)
+        upscalers = {use.name for use in uses if isinstance(use, UpscalerUse)}
         needs = library.needs(lease.model, lease.recipe, loras, uses)
         with suppress(OSError):  # then a fetch says so
             cached = library.cached(lease.model, loras, uses)
@@ -157,7 +173,8 @@ class Batch:
             except RenderError as error:
                 if failure(error.kind).blame is not Blame.NODE:
                     raise
-                self._offers.put_aside(need.name if need.name in loras else lease.model, str(error))
+                own = {*loras, *upscalers}
+                self._offers.put_aside(need.name if need.name in own else lease.model, str(error))
                 return str(error)
         if needs:
             self._active.doing = ""
@@ -239,6 +256,7 @@ class Batch:
                 files,
                 ahead=ahead,
                 ahead_s=self._embeddings.ahead_s,
+                threads=self._part.threads,
             ),
             stall_s=self._joined.stall_load_s,
             limit_s=self._joined.hard_limit_s * (len(texts) + len(ahead)),
@@ -259,12 +277,17 @@ class Batch:
 
     def _render(self, load: protocol.Load, one_pass: list[BatchShot]) -> list[list[BatchShot]]:
         """Render one pass; what comes back is to be rendered again, shot by shot: one spoils the others."""
+        shots, pid = [one.shot for one in one_pass], self._engine.pid
+        compiled = self._compiling.repays(pid, load, shots, self._left)
+        # Compiling says nothing of itself.
+        warm_up_s = self._joined.stall_load_s if compiled else 0.0
+        self._left -= len(one_pass)
         self._active.begin("denoise")
         try:
             done = self._session.ask(
-                render_command(one_pass),
-                stall_s=self._joined.stall_render_s,
-                limit_s=self._joined.hard_limit_s * len(one_pass),
+                render_command(one_pass, compiled=compiled),
+                stall_s=self._joined.stall_render_s + warm_up_s,
+                limit_s=self._joined.hard_limit_s * len(one_pass) + warm_up_s,
                 unwanted=lambda: not any(self._active.is_wanted(one.id) for one in one_pass),
             )
         except RenderError as error:
@@ -281,9 +304,19 @@ class Batch:
             self._delivery.failure(one_pass[0].id, error.kind, str(error), spent)
             return []
         assert isinstance(done, protocol.Done)
-        cost = self._active.end({"denoise": done.denoise_s, "decode": done.decode_s})
-        self._share(load, one_pass, done, cost.joules)
+        self._compiling.rendered(pid, load, shots, done)
+        self._share(load, one_pass, done, self._passed(done))
         return []
+
+    def _passed(self, done: protocol.Done) -> float:
+        """A pass is over: the joules that it took, without those of compiling, which count as loading."""
+        rendering_s = done.denoise_s + done.decode_s
+        phases = {"load": done.compile_s, "denoise": done.denoise_s, "decode": done.decode_s}
+        cost = self._active.end(phases)
+        warm_up = Effort(done.compile_s, cost.joules * done.compile_s / ((done.compile_s + rendering_s) or 1))
+        self._load += warm_up
+        self._compile_s += done.compile_s
+        return cost.joules - warm_up.joules
 
     def _drop(self, one_pass: list[BatchShot], error: RenderError, cost: Effort) -> None:
         """Nobody wanted the pass any more; each of its shots bears its part of what it cost until then."""
@@ -307,7 +340,7 @@ class Batch:
             peak_bytes=done.peak_bytes,
             fingerprint={
                 **installed_versions(),
-                "recipe": load.recipe,
+                "recipe": compiled_name(load.recipe) if done.compiled else load.recipe,
                 "dtype": load.compute_dtype,
                 "pass": count,
                 **({"gguf": load.gguf.identity} if load.gguf else {}),
@@ -345,9 +378,9 @@ class Batch:
             self._session.listen(lambda: not self._rendered, stall_s=_LAST_IMAGES_S)
         outcome: Ending = "oom" if error.kind == "out_of_memory" else "failed"
         model, is_alive = self._active.lease.model, self._engine.exit_code is None
-        if error.kind in _OF_MODEL and is_alive and self._offers.other_than(model):
+        if error.kind in _OF_MODEL and is_alive and (error.name or self._offers.other_than(model)):
             # The engine says it itself, and other models may load: nothing is wrong with the card.
-            self._offers.put_aside(model, str(error))
+            self._offers.put_aside(error.name or model, str(error))
             outcome = "released"
         # The next batch gets an engine that has nothing to do with this failure.
         with suppress(RenderError):
@@ -369,6 +402,7 @@ class Batch:
                 {"load": self._load.seconds, "encode": self._ahead.seconds},
                 self._load.joules + self._ahead.joules,
             ),
+            compile_s=self._compile_s,
         )
 
     def _spent(self, seconds: dict[str, float], joules: float) -> Spent:

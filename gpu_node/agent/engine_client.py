@@ -32,8 +32,9 @@ _ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "DIFFUSERS_GGUF_CUDA_KERNELS": "false"}
 class EngineClient:
     """One engine at a time. Not for use by several threads at once, except `kill`, `suspend` and `resume`.
 
-    `home` receives the engine's log and its memory of file hashes; images go to `spool`. `pipelines` are
-    the diffusers classes that commands will likely name; `environment` is the engine's beside this process'.
+    `home` receives the engine's log, its memory of file hashes and what it compiles; images go to `spool`.
+    `pipelines` are the diffusers classes that commands will likely name; `environment` is the engine's beside
+    this process'.
     """
 
     def __init__(
@@ -49,7 +50,13 @@ class EngineClient:
         self._arguments = ["--device", device, "--threads", str(threads)]
         self._arguments += [f"--pipeline={name}" for name in pipelines]
         self._arguments += ["--spool", str(self.spool), "--hashes", str(home / "hashes.json")]
-        self._environment = {**os.environ, **_ENVIRONMENT, **(environment or {})}
+        compiler = {
+            # What was compiled survives the engine, and the node.
+            "TORCHINDUCTOR_CACHE_DIR": str(home / "compiled"),
+            # A pool of processes for each engine would take more than its share of the machine.
+            "TORCHINDUCTOR_COMPILE_THREADS": "1",
+        }
+        self._environment = {**os.environ, **_ENVIRONMENT, **compiler, **(environment or {})}
         self._log = home / "engine.log"
         self._process: subprocess.Popen[str] | None = None
         #: Kind and message of what is raised without one.

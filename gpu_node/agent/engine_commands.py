@@ -71,6 +71,7 @@ def encode_command(
     *,
     ahead: Mapping[EmbeddedText, Path] | None = None,
     ahead_s: float = 0.0,
+    threads: int | None = None,
 ) -> protocol.Encode:
     """Embed these texts, which name the `inversions`; `files` are those of their embeddings.
 
@@ -78,6 +79,7 @@ def encode_command(
     """
     found = files or {}
     return protocol.Encode(
+        threads=threads,
         texts=tuple(protocol.EngineText(**text._asdict(), file=found.get(text)) for text in texts),
         inversions=tuple(inversions),
         ahead=tuple(protocol.EngineText(**text._asdict(), file=file) for text, file in (ahead or {}).items()),
@@ -105,10 +107,9 @@ def passes(batch: Sequence[BatchShot], pass_size: int) -> Iterator[list[BatchSho
         waiting = [one for one in waiting if one.id not in taken]
 
 
-def render_command(one_pass: Sequence[BatchShot]) -> protocol.Render:
-    return protocol.Render(
-        shots=tuple(protocol.EngineShot(id=one.id, spec=one.shot.to_dict()) for one in one_pass)
-    )
+def render_command(one_pass: Sequence[BatchShot], *, compiled: bool = False) -> protocol.Render:
+    shots = tuple(protocol.EngineShot(id=one.id, spec=one.shot.to_dict()) for one in one_pass)
+    return protocol.Render(shots=shots, compiled=compiled)
 
 
 def engine_inversions(batch: Sequence[BatchShot], library: Library) -> list[protocol.EngineInversion]:
@@ -129,7 +130,7 @@ def _engine_inversion(use: InversionUse, library: Library) -> protocol.EngineInv
 def _engine_upscaler(use: UpscalerUse, library: Library) -> protocol.EngineUpscaler:
     file = library.used_file(use)
     if file is None:
-        raise RenderError("model_missing", f"upscaler {use.name} is not on this node")
+        raise RenderError("model_missing", f"upscaler {use.name} is not on this node", name=use.name)
     return protocol.EngineUpscaler(name=use.name, file=file, identity=use.identity, scale=use.scale)
 
 

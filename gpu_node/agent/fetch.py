@@ -115,11 +115,13 @@ class Fetcher:
             while data := file.read(_PART):
                 digest.update(data)
                 self.on_bytes(len(data))
-            for data in self._arriving(source, sha256, file.tell(), size):
+            here, began = file.tell(), time.monotonic()
+            for data in self._arriving(source, sha256, here, size):
                 file.write(data)
                 file.flush()
                 digest.update(data)
                 self.on_bytes(len(data))
+            self.cache.arrived(size - here, time.monotonic() - began)
         if digest.hexdigest() != sha256:
             part.unlink()
             self.on_bytes(-size)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 
 from common.errors import FarmError, Gone, NotFound
-from common.messages import Claim, ClaimAnswer, Join, Joined, Lease
+from common.messages import CardFacts, Claim, ClaimAnswer, Join, Joined, Lease
 from gpu_node.agent.batch import Batch, NodeContext
 from gpu_node.agent.heartbeat import HeartbeatThread
 from gpu_node.agent.intake import Intake
@@ -23,6 +25,8 @@ log = logging.getLogger(__name__)
 _BEFORE_PASSES = ("load", "encode")
 #: Seconds before a node whose broker refused it joins again, under a new incarnation.
 _REST_S = 2.0
+#: Seconds between looks at the other nodes of the machine.
+_SHARE_S = 5.0
 #: Seconds between looks at the signal to stop while a claim waits.
 _LOOK_S = 0.2
 
@@ -38,6 +42,8 @@ class Node:
         self._join_message = join
         self._progress = progress
         self._stopping = context.stopping
+        #: Nodes on this machine when it joined.
+        self._nodes = 1
         #: Why the last claim that got nothing did.
         self._nothing = ""
 
@@ -76,7 +82,9 @@ class Node:
     def _join(self) -> Joined | None:
         """None when the node stops before the coordinator answers."""
         offered = self._context.offers.offer().model_dump()
-        self._join_message = self._join_message.model_copy(update=offered)
+        self._nodes = self._context.share.nodes
+        facts = CardFacts(**asdict(self._context.share.card))
+        self._join_message = self._join_message.model_copy(update={**offered, "card": facts})
         joined = retry_until(self._stopping, lambda: self._context.coordinator.join(self._join_message))
         if joined is not None:
             self._join_message = self._join_message.model_copy(update={"again": True})
@@ -103,6 +111,7 @@ class Node:
             Listener(*shared) as listener,
             offers.following(joined),
             self._trials.during(joined),
+            self._sharing(),
         ):
 
             def take(ticket: str) -> None:
@@ -111,6 +120,24 @@ class Node:
             if not self._stopping.is_set() and not intake.run(take):
                 log.warning("cannot take tickets from the broker; rejoining in %.0f s", _REST_S)
                 self._stopping.wait(_REST_S)
+
+    @contextmanager
+    def _sharing(self) -> Iterator[None]:
+        """Join again, with another part of the machine, once nodes came or went and no batch is here."""
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(_SHARE_S):
+                if self._context.share.nodes != self._nodes and self._progress.batch is None:
+                    log.info("the nodes of this machine are others; rejoining with a new part of its memory")
+                    Intake.stop()
+                    return
+
+        threading.Thread(target=watch, name="share", daemon=True).start()
+        try:
+            yield
+        finally:
+            over.set()
 
     def _take(self, ticket: str, joined: Joined, steering: Steering, listener: Listener) -> None:
         """Claim with the ticket, and work on what comes of it."""

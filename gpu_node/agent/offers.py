@@ -55,8 +55,14 @@ class Offers:
                 holding.name: tuple(holding.missing_recipes) for holding in models if holding.missing_recipes
             },
             fetches=tuple(holding.name for holding in (*models, *loras) if holding.fetches),
+            fetch_s={holding.name: self._fetch_s(holding.name) for holding in models if holding.fetches},
             aside=aside,
         )
+
+    def _fetch_s(self, model: str) -> float:
+        """Seconds that fetching a model takes."""
+        cache = self._library.cache
+        return self._library.fetch_bytes(model, self._card) / cache.rate if cache else 0.0
 
     def other_than(self, model: str) -> bool:
         """Whether another model is offered too."""

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from common.catalog import EIGHT_BITS, lora_parts
+from gpu_node.engine.compiling import Blocks
 from gpu_node.engine.loras import apply_loras, changeable_parts, remove_loras
 from gpu_node.engine.placement import ENCODERS, DevicePlacement, denoiser_of, free_caches
 from gpu_node.engine.quantisation import looking_full, store_as_fp8, store_as_int8
@@ -39,6 +40,7 @@ class LoadedModel:
     pipe: Any
     placement: DevicePlacement
     texts: Texts
+    blocks: Blocks
     #: The model's own scheduler; every pass works with a fresh copy.
     scheduler: Any
     upscaler: LoadedUpscaler | None = None
@@ -75,6 +77,8 @@ class LoadedModelSlot:
             self._hashes.save()
 
     def drop(self) -> None:
+        if self.model is not None:
+            self.model.blocks.forget()
         self.model = None
         gc.collect()
         free_caches()
@@ -101,6 +105,7 @@ class LoadedModelSlot:
             pipe=pipe,
             placement=placement,
             texts=Texts(pipe, load, placement),
+            blocks=Blocks(denoiser_of(pipe)),
             scheduler=pipe.scheduler,
         )
 
@@ -120,6 +125,7 @@ class LoadedModelSlot:
         if model.load.loras or load.loras:
             self._check_loras(load)
             model.placement.attach_encoders()
+            model.blocks.forget()
             remove_loras(model.pipe)
             with looking_full(denoiser_of(model.pipe), getattr(torch, load.compute_dtype)):
                 apply_loras(model.pipe, load.loras, load.pipeline)

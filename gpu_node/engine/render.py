@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy
@@ -12,9 +13,11 @@ import torch
 from PIL import Image as Pillow
 
 from common.shot import Shot
+from gpu_node.engine.compiling import compiling_seconds
 from gpu_node.engine.pipelines import LoadedModel
+from gpu_node.engine.placement import free_caches
 from gpu_node.engine.schedulers import scheduler_for
-from gpu_node.errors import RenderError
+from gpu_node.errors import RenderError, first_line, is_device_lost
 
 #: A picture whose grey levels span no more than this shows nothing.
 _FLAT_LEVELS = 2
@@ -25,11 +28,43 @@ class Pass:
     """What came of a pass: for each shot a picture, or why there is none."""
 
     pictures: list[Pillow.Image | RenderError]
+    #: Without compiling.
     denoise_s: float
     decode_s: float
+    #: Whether by compiled blocks, the seconds of compiling them, and why not where they should have been.
+    compiled: bool = False
+    compile_s: float = 0.0
+    compile_problem: str = ""
 
 
-def render_pass(model: LoadedModel, shots: Sequence[Shot], on_step: Callable[[int, int], None]) -> Pass:
+#: Hears how many steps are done, and of how many.
+OnStep = Callable[[int, int], None]
+
+
+def render_compiled(model: LoadedModel, shots: Sequence[Shot], on_step: OnStep) -> Pass:
+    """The same by compiled blocks; as they are where they cannot be compiled, or have no memory then."""
+    before_s, problem = compiling_seconds(), ""
+    try:
+        with model.blocks.compiled():
+            done = render_pass(model, shots, on_step)
+    except RenderError:
+        raise
+    except Exception as error:  # compilers fail in their own ways
+        if is_device_lost(error):
+            raise
+        problem = f"{type(error).__name__}: {first_line(error)}"
+    # Not while the exception holds what the pass computed with.
+    compile_s = max(compiling_seconds() - before_s, 0.0)
+    if problem:
+        print(f"not compiled: {problem}", file=sys.stderr)
+        model.blocks.forget()
+        free_caches()
+        return replace(render_pass(model, shots, on_step), compile_s=compile_s, compile_problem=problem)
+    denoise_s = max(done.denoise_s - compile_s, 0.0)
+    return replace(done, denoise_s=denoise_s, compiled=True, compile_s=compile_s)
+
+
+def render_pass(model: LoadedModel, shots: Sequence[Shot], on_step: OnStep) -> Pass:
     """Render the shots in one call of the pipeline; `on_step(done, total)` after each denoising step.
 
     The noise of each shot comes from its own generator on the CPU, so that it is the same on every card
@@ -64,7 +99,7 @@ def render_pass(model: LoadedModel, shots: Sequence[Shot], on_step: Callable[[in
 class _Watch:
     """The pipeline's step callback: reports steps, opens the eyes after blind steps, checks the latents."""
 
-    def __init__(self, on_step: Callable[[int, int], None], steps: int, decode_dtype: torch.dtype) -> None:
+    def __init__(self, on_step: OnStep, steps: int, decode_dtype: torch.dtype) -> None:
         self._on_step = on_step
         self._steps = steps
         self._decode_dtype = decode_dtype

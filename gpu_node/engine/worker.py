@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import torch
 from PIL.Image import Image
 
 from common.failures import failure
@@ -19,7 +20,7 @@ from gpu_node import protocol
 from gpu_node.engine.encode import Saver
 from gpu_node.engine.peak import PeakMeter
 from gpu_node.engine.pipelines import LoadedModel, LoadedModelSlot
-from gpu_node.engine.render import render_pass
+from gpu_node.engine.render import render_compiled, render_pass
 from gpu_node.engine.upscaler import LoadedUpscaler
 from gpu_node.errors import RenderError, is_device_lost, is_out_of_memory
 from gpu_node.identity import Hashes
@@ -77,6 +78,8 @@ class EngineWorker:
         self._emit(protocol.Completed())
 
     def _encode(self, command: protocol.Encode) -> None:
+        if command.threads is not None:
+            torch.set_num_threads(command.threads)
         self._emit(self._held().texts.encode(command, lambda: self._emit(protocol.Alive())))
 
     def _render(self, command: protocol.Render) -> None:
@@ -86,9 +89,11 @@ class EngineWorker:
         self._peak.forget(cached=shape != self._shape)
         self._shape = shape
         model = self._held()
-        done = render_pass(model, shots, self._step)
-        # A pass without the text encoders that later ones have beside them tells nothing of those.
-        peak = self._peak.measured() if model.placement.holds_all else None
+        done = (render_compiled if command.compiled else render_pass)(model, shots, self._step)
+        # A pass without the text encoders that later ones have beside them tells nothing of those, and a
+        # compiled one nothing of others.
+        tells = model.placement.holds_all and not command.compiled
+        peak = self._peak.measured() if tells else None
         began = time.monotonic()
         for one, shot, rendered in zip(command.shots, shots, done.pictures, strict=True):
             picture = self._enlarged(rendered, model.upscaler)
@@ -103,6 +108,9 @@ class EngineWorker:
                 decode_s=done.decode_s + (time.monotonic() - began if upscaler else 0.0),
                 tile=upscaler and upscaler.tile,
                 peak_bytes=peak,
+                compiled=done.compiled,
+                compile_s=done.compile_s,
+                compile_problem=done.compile_problem,
             )
         )
 

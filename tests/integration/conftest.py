@@ -12,14 +12,17 @@ import pytest
 from common.catalog import folder_identity, load_catalog
 from common.nodes import Card
 from gpu_node.agent.batch import NodeContext
+from gpu_node.agent.compiling import Compiling
 from gpu_node.agent.coordinator_client import Coordinator
 from gpu_node.agent.deliver import open_store_client
 from gpu_node.agent.engine_client import EngineClient
 from gpu_node.agent.offers import Offers
+from gpu_node.agent.prefetch import Prefetch
 from gpu_node.agent.progress import Progress
 from gpu_node.energy import DeclaredMeter
 from gpu_node.identity import Hashes
 from gpu_node.library import Library
+from gpu_node.machine import Share
 from tests import farm as coordinators
 from tests.farm import RunningFarm, ScriptedNode, card
 from tests.faults.engines import with_engine
@@ -85,9 +88,21 @@ def worker(farm: ScriptedFarm, engine: EngineClient, tiny_model: Path, tmp_path:
         load_catalog((catalog,)), (tiny_model.parent, tmp_path), Hashes(tmp_path / "hashes.json")
     )
     coordinator = Coordinator(farm.url, "key")
-    offers = Offers(coordinator, library, Card(**card(8).model_dump()), farm.catalog.version)
+    own_card = Card(**card(8).model_dump())
+    offers = Offers(coordinator, library, own_card, farm.catalog.version)
     with open_store_client() as store:
-        context = NodeContext(coordinator, store, engine, library, offers, threading.Event())
+        stopping = threading.Event()
+        context = NodeContext(
+            coordinator=coordinator,
+            store=store,
+            engine=engine,
+            library=library,
+            offers=offers,
+            compiling=Compiling(tmp_path, own_card, "", wanted=True),
+            share=Share(None, own_card, 1, fixed_threads=None),
+            prefetch=Prefetch(coordinator, store, library, offers, own_card, stopping),
+            stopping=stopping,
+        )
         yield Worker(farm, context, Progress(DeclaredMeter(WATTS), lambda: engine.held))
     coordinator.close()
 

@@ -7,6 +7,7 @@ import hashlib
 import pytest
 
 from common.messages import HeartbeatAnswer
+from common.shot import UpscalerUse
 from gpu_node.agent.engine_client import EngineClient
 from gpu_node.agent.heartbeat import HeartbeatThread
 from gpu_node.agent.orders import Steering
@@ -105,6 +106,18 @@ def test_a_model_that_is_not_here_is_put_aside_while_there_are_others(
     assert farm.reports == []
     assert (farm.closes[0].outcome, farm.closes[0].failure) == ("released", "model_missing")
     assert "is not on this node" in farm.holdings[-1].aside["z-image-turbo"]
+    assert "tiny" in farm.holdings[-1].models
+
+
+def test_an_upscaler_that_is_not_here_is_put_aside_and_not_the_model(
+    worker: Worker, farm: ScriptedFarm
+) -> None:
+    upscaled = shot(upscaler=UpscalerUse("esrgan", "sha256:" + "1" * 64, 4, 36.0))
+    with worker.context.offers.following(farm.joined()):
+        worker.work(lease(upscaled))
+
+    assert (farm.closes[0].outcome, farm.closes[0].failure) == ("released", "model_missing")
+    assert farm.holdings[-1].aside == {"esrgan": "upscaler esrgan is not on this node"}
     assert "tiny" in farm.holdings[-1].models
 
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from celery.worker import state
 
+from common.cards import REFERENCE_CARDS
 from common.messages import CardFacts, HeartbeatAnswer, Join
 from common.nodes import Card
 from gpu_node.agent.engine_client import EngineClient
 from gpu_node.agent.node import Node
 from gpu_node.agent.trials import Trials
+from gpu_node.machine import Neighbours, Share
 from gpu_node.measured import MeasuredRecipes
 from tests.engine_talk import shot
+from tests.farm import until
 from tests.node_worker import WATTS, Worker, in_background, lease
 from tests.scripted_farm import ScriptedFarm
 
@@ -120,6 +126,28 @@ def test_a_pass_that_outlasts_the_nodes_stop_is_given_up_and_handed_back(
     assert worker.context.engine.exit_code is not None
     assert farm.reports == []
     assert [close.outcome for close in farm.closes] == ["released"]
+
+
+def test_a_node_joins_again_with_its_part_when_another_begins_on_its_machine(
+    worker: Worker, farm: ScriptedFarm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("gpu_node.agent.node._SHARE_S", 0.05)
+    monkeypatch.setattr("celery.worker.state.should_stop", None)
+    neighbours = Neighbours(tmp_path / "nodes")
+    card = REFERENCE_CARDS[8]
+    context = replace(worker.context, share=Share(neighbours, card, 4, fixed_threads=None))
+    trials = Trials(context, worker.progress, card, MeasuredRecipes(tmp_path, card, ""), budget_s=0.0)
+    node = Node(
+        context, Join(name="n1", card=CardFacts(**asdict(card))), worker.progress, trials, last_pass_s=1.0
+    )
+    with neighbours.present():
+        node._join()
+        with node._sharing(), (tmp_path / "nodes" / "other.node").open("w") as other:
+            fcntl.flock(other, fcntl.LOCK_EX)
+            until(lambda: state.should_stop == 0)
+            node._join()
+
+    assert [join.card.ram_bytes for join in farm.joins] == [card.ram_bytes, card.ram_bytes // 2]
 
 
 def test_a_pass_that_was_killed_is_costed_at_the_close_and_no_longer(

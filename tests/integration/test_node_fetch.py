@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -10,10 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from common.cards import load_card
 from common.catalog import ServedCatalog, build_catalog, with_entry
 from common.views import NodeView, Submit
 from coordinator.client import FarmClient
 from coordinator.models.publish import publish
+from gpu_node.agent.coordinator_client import Coordinator
+from gpu_node.agent.deliver import open_store_client
+from gpu_node.agent.offers import Offers
+from gpu_node.agent.prefetch import Prefetch
 from gpu_node.cache import ModelCache
 from gpu_node.identity import Hashes
 from gpu_node.library import Library
@@ -70,6 +76,29 @@ def test_nodes_of_a_machine_with_an_empty_disk_render_what_their_farm_serves(
         assert "twin" in shared.models
         assert shared.fetches == ()
         assert (first.stop(), second.stop()) == (0, 0)
+        fetched_ahead(farm.url, tmp_path / "other")
+
+
+def fetched_ahead(url: str, machine: Path) -> None:
+    """A node of another machine has the model before its first batch."""
+    card, stopping = load_card(CARD), threading.Event()
+    with (
+        closing(Coordinator(url, "node-key")) as coordinator,
+        open_store_client() as store,
+        closing(ModelCache(machine, 10**9)) as cache,
+    ):
+        served = coordinator.catalog()
+        library = Library(build_catalog(served), (), Hashes(machine / "hashes.json"), cache, served.files)
+        offers = Offers(coordinator, library, card, served.version)
+        before = offers.offer()
+        assert before.fetch_s["twin"] == library.fetch_bytes("twin", card) / cache.rate > 0
+        ahead = Prefetch(coordinator, store, library, offers, card, stopping)
+        ahead.begin("twin", ScriptedFarm().joined())
+        until(lambda: "twin" not in offers.offer().fetches)
+        assert "twin" not in offers.offer().fetch_s
+        # It makes room for others as if it had been used.
+        lock = machine / "locks" / f"{(library.catalog.models['twin'].identity or '')[7:]}.use"
+        until(lock.exists)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from common.fit import Seen
 from common.nodes import Card
 from common.settings import Money
-from common.shot import LoraUse, Shot
+from common.shot import LoraUse, Shot, UpscalerUse
 from common.states import NodeState
 from coordinator.scheduling.backlog import Backlog
 from coordinator.scheduling.changes import (
@@ -77,6 +78,16 @@ def node(random: Random, name: str) -> Member:
         speeds={model: random.choice((1.0, 5.0, 20.0)) for model in MODELS if random.random() < 0.7},
         loads={model: random.choice((5.0, 30.0)) for model in MODELS if random.random() < 0.7},
     )
+
+
+def test_a_node_that_put_an_upscaler_aside_takes_what_needs_none() -> None:
+    member = replace(node(Random(1), "n"), models=frozenset(MODELS), aside={"esrgan": "its file is wrong"})
+    plain = WorkSample("tiny", (), 1.0, 1, Shot("tiny", "", "a mug", "", 0, 512, 512, 4, 1.0, "euler"))
+    use = UpscalerUse("esrgan", "sha256:" + "1" * 64, 4, 36.0)
+    upscaled = plain._replace(shot=plain.shot._replace(upscaler=use))
+
+    assert member.lacks(plain, 8) is None
+    assert member.lacks(upscaled, 8) == "this node put esrgan aside: its file is wrong"
 
 
 class Farm:

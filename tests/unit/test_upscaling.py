@@ -75,6 +75,7 @@ def test_the_upscaler_is_part_of_the_shot_by_its_file() -> None:
 def test_an_axis_compares_upscalers_with_none_of_them() -> None:
     found = planned(f"axes: {{upscale: [none, {SHARP}, {FAST}]}}, upscale: {FAST}")
     assert [one.shot.upscaler and one.shot.upscaler.name for one in found] == [None, SHARP, FAST]
+    assert [one.name.rpartition("/")[2] for one in found] == ["0-0-none", f"1-0-{SHARP}", f"2-0-{FAST}"]
     assert planned("upscale: none", top=f"defaults: {{upscale: {SHARP}}}\n")[0].shot.upscaler is None
     rows = f"axes: {{of: [{{name: a, upscale: {SHARP}}}, {{name: b}}]}}"
     assert [one.shot.final_size[0] for one in planned(rows)] == [4096, 1024]

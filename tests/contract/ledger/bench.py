@@ -223,6 +223,7 @@ class Bench:
         spent: Spent | None = None,
         peak_bytes: int | None = None,
         pass_size: int = 1,
+        fingerprint: dict[str, Any] | None = None,
     ) -> Reported:
         report = Report(
             token=lease.token,
@@ -232,7 +233,7 @@ class Bench:
             size=100,
             spent=spent or work(2.0, 100.0),
             peak_bytes=peak_bytes,
-            fingerprint={"pass": pass_size},
+            fingerprint={"pass": pass_size} | (fingerprint or {}),
         )
         return self.report(lease, report)
 

@@ -26,6 +26,18 @@ def test_a_claim_moves_its_shots_and_names_recipe_and_pass(bench: Bench) -> None
     assert bench.transitions(lease.shots[0].id) == ["claimed"]
 
 
+def test_a_lease_tells_how_many_images_like_its_own_the_node_will_render(bench: Bench) -> None:
+    bench.submit(placed(40))
+    bench.submit(placed(30, first=100, steps=9))
+    node, other = bench.join(), bench.join("other")
+
+    first, second = node.lease(), other.lease()
+
+    # The rest is shared by two.
+    assert first.remaining == len(first.shots) + (40 - len(first.shots)) // 2
+    assert second.remaining > len(second.shots)
+
+
 def test_the_same_ticket_of_the_same_incarnation_gives_the_same_lease(bench: Bench) -> None:
     bench.submit(placed(8))
     node = bench.join()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from common.fit import Seen
-from common.messages import Spent
+from common.messages import NewHoldings, Spent
 from common.nodes import Card
 from common.shot import Shot
 from common.states import NodeState
@@ -42,6 +42,46 @@ def test_the_last_shots_are_left_to_the_fast_nodes(bench: Bench) -> None:
     assert answer.nothing is not None
     assert answer.nothing.reason == f"4 images wait in lane public, none for this node: {LATE}"
     assert fast.lease().shots
+
+
+def fetches(bench: Bench, node: Holder, model: str, seconds: float) -> None:
+    """The node tells that it has to fetch a model."""
+    offer = {"models": ("tiny", "other"), "fetches": (model,), "fetch_s": {model: seconds}}
+    bench.ledger.hold(node.id, NewHoldings(incarnation=node.joined.incarnation, **offer))
+
+
+def test_a_node_that_must_fetch_the_model_leaves_the_last_shots_to_one_that_has_it(bench: Bench) -> None:
+    far, near = measured(bench, "far", 10.0), measured(bench, "near", 10.0)
+    fetches(bench, far, "tiny", 600.0)
+    bench.submit(placed(4))
+    look(bench)
+
+    assert far.claim().lease is None
+    assert near.lease().shots
+
+    fetches(bench, far, "tiny", 1.0)
+    bench.submit(placed(4, first=40_000))
+    look(bench)
+    assert far.lease().shots
+
+
+def test_a_lease_names_the_model_to_fetch_meanwhile(bench: Bench) -> None:
+    node = measured(bench, "node", 10.0)
+    bench.submit(placed(1, first=50_000, model="other"))
+    bench.finish(node.lease(), work(10.0))
+    bench.submit([*placed(200), *placed(200, first=60_000, model="other")])
+    fetches(bench, node, "other", 60.0)
+    node.beat(loaded_model="tiny")
+    look(bench)
+
+    lease = node.lease(loaded_model="tiny")
+
+    assert (lease.model, lease.prefetch) == ("tiny", "other")
+    # Nothing is fetched that is here, nor what the batch itself fetches.
+    fetches(bench, node, "tiny", 60.0)
+    bench.close(lease, "released")
+    look(bench)
+    assert node.lease(loaded_model="tiny").prefetch is None
 
 
 def test_with_much_work_all_nodes_share_it(bench: Bench) -> None:
@@ -183,9 +223,10 @@ def test_what_a_load_took_here_counts_for_the_next_one_and_a_change_of_loras_doe
         with bench.ledger._transactions.backlog() as backlog:
             return backlog.known(node.id).loads
 
-    for load_s, loaded in ((40.0, None), (3.0, "tiny"), (20.0, "other")):
+    # Compiling is not repeated by the next load.
+    for load_s, loaded, compile_s in ((100.0, None, 60.0), (3.0, "tiny", 0.0), (20.0, "other", 0.0)):
         lease = node.lease(loaded_model=loaded)
-        bench.close(lease, "released", load=Spent(seconds={"load": load_s}))
+        bench.close(lease, "released", load=Spent(seconds={"load": load_s}), compile_s=compile_s)
     assert loads() == {"tiny": 30.0}
     bench.restart()
     assert loads() == {"tiny": 30.0}

@@ -39,6 +39,20 @@ def test_an_upload_rejected_for_the_shots_fault_three_times_fails(bench: Bench) 
     assert ack.state == "failed"
 
 
+@pytest.mark.parametrize(
+    ("told", "known"), [("bf16+compiled", "bf16+compiled"), ("bf16", "bf16"), ("best", "bf16"), (7, "bf16")]
+)
+def test_an_image_names_its_recipe_and_whether_it_was_compiled(bench: Bench, told: Any, known: str) -> None:
+    bench.submit(placed(1))
+    lease = bench.join().lease()
+    attempt = bench.deliver(lease, fingerprint={"recipe": told}).attempt_id
+    assert attempt is not None
+
+    assert bench.delivery(attempt).recipe == known
+    bench.store(attempt)
+    assert [row.recipe for row in bench.rows(images)] == [known]
+
+
 def test_an_image_that_another_attempt_stored_makes_the_shot_done_and_ours_waste(bench: Bench) -> None:
     bench.submit(placed(1))
     lease = bench.join().lease()

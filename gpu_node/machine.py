@@ -1,0 +1,91 @@
+"""The nodes of a machine: each holds a lock while it runs, and takes its part of memory and CPU threads."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from common.nodes import Card
+
+#: For the nodes of all users.
+FOLDER = Path(tempfile.gettempdir()) / "shotfarm-nodes"
+
+
+class Neighbours:
+    """The nodes of a machine, by their locks in `folder`, which the system gives up however a node ends."""
+
+    def __init__(self, folder: Path = FOLDER) -> None:
+        self._folder = folder
+
+    @contextmanager
+    def present(self) -> Iterator[None]:
+        """This process is a node. Where the folder cannot be written, nobody knows of it."""
+        file = self._folder / f"{os.getpid()}.node"
+        try:
+            if not self._folder.is_dir():
+                self._folder.mkdir(parents=True)
+                self._folder.chmod(0o1777)
+            lock = open(file, "a", opener=_open)  # noqa: SIM115
+        except OSError:
+            yield
+            return
+        with lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                file.unlink(missing_ok=True)
+
+    def nodes(self) -> int:
+        """Nodes that run here, at least this one."""
+        return max(1, sum(map(_is_held, self._folder.glob("*.node"))))
+
+
+class Share:
+    """The part of one node: `card` and `threads` are those of a node that is alone here.
+
+    Without neighbours (a CPU that stands in for a card), all of it is the node's; `fixed_threads` are what
+    its owner says.
+    """
+
+    def __init__(
+        self, neighbours: Neighbours | None, card: Card, threads: int, *, fixed_threads: int | None
+    ) -> None:
+        self._neighbours = neighbours
+        self._card = card
+        self._threads = threads
+        self._fixed_threads = fixed_threads
+
+    @property
+    def nodes(self) -> int:
+        return self._neighbours.nodes() if self._neighbours else 1
+
+    @property
+    def card(self) -> Card:
+        """The card with the host memory that its node may use."""
+        return replace(self._card, ram_bytes=self._card.ram_bytes // self.nodes)
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of its engine."""
+        return self._fixed_threads or max(1, self._threads // self.nodes)
+
+
+def _open(path: str, flags: int) -> int:
+    """Others may write into the folder: no link leads out of it, and no pipe waits for anybody."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+
+
+def _is_held(file: Path) -> bool:
+    """Whether a process has locked the file; one that died holds nothing."""
+    with suppress(OSError), open(file, opener=_open) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
