@@ -62,8 +62,8 @@ def end_batch(
     """Close a leased batch, a row of `whole_batch`.
 
     Unfinished shots wait again without a failed attempt unless `failure` is theirs.
-    `peak_bytes` is the memory in use when it ran out; `load` what it spent on loading and encoding ahead, with
-    `compile_s` seconds of compiling; `spent` the total of the lease, if its end reported more than its
+    `peak_bytes` is the memory in use when it ran out; `load` what it spent on loading and encoding ahead,
+    with `compile_s` seconds of compiling; `spent` the total of the lease, if its end reported more than its
     heartbeats.
     """
     rows = _attempts(write, batch.id)
