@@ -6,11 +6,10 @@ import hashlib
 import io
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -21,6 +20,7 @@ from common import bill, key_messages, views, webhooks
 from common.catalog import ServedCatalog, read_entries
 from common.messages import Sha256
 from common.units import GIB
+from tests.local_http import serving
 
 #: What the command line asks for by these names.
 JOB, NODE, SHOT, KEY = "j-1", "n-1", "0" * 64, "k-1"
@@ -142,16 +142,8 @@ def filled(kind: Any, text: str, given: dict[str, object]) -> Any:
 def answering_farm() -> Iterator[AnsweringFarm]:
     """Serves at `url` while inside."""
     farm = AnsweringFarm()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(farm))
-    farm.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with serving(_handler(farm)) as farm.url:
         yield farm
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def _json(data: Any) -> bytes:

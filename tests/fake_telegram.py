@@ -9,10 +9,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email.parser import BytesParser
 from email.policy import HTTP
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from queue import Queue
 from typing import Any
 
+from tests.local_http import serving
 from tests.waiting import PATIENCE_S
 
 TOKEN = "123:token"
@@ -67,19 +68,13 @@ class FakeTelegram:
 def fake_telegram() -> Iterator[FakeTelegram]:
     """Serves at `url` while inside."""
     telegram = FakeTelegram()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(telegram))
-    telegram.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield telegram
-    finally:
-        with telegram.changed:
-            telegram.closed = True
-            telegram.changed.notify_all()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(_handler(telegram)) as telegram.url:
+        try:
+            yield telegram
+        finally:
+            with telegram.changed:
+                telegram.closed = True
+                telegram.changed.notify_all()
 
 
 def _fields(content_type: str, body: bytes) -> dict[str, Any]:
