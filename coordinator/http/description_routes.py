@@ -32,7 +32,7 @@ async def ping(caller: TheCaller) -> Ping:
 
 
 @router.get("/openapi.json", include_in_schema=False)
-async def openapi(request: Request) -> dict[str, Any]:
+def openapi(request: Request) -> dict[str, Any]:
     """Return the OpenAPI document. Needs no key."""
     document: dict[str, Any] = request.app.openapi()
     return document

@@ -9,7 +9,7 @@ import httpx
 from common.key_messages import Ping
 from coordinator.http.app import ROUTES, make_routes
 from coordinator.http.description import described
-from tests.farm import RunningFarm
+from tests.farm import DEADLINE_S, RunningFarm
 from tests.integration.api.calls import refused
 
 
@@ -22,7 +22,7 @@ def test_a_ping_says_whose_key_works(quiet_farm: RunningFarm) -> None:
 
 
 def test_the_page_names_every_operation_and_loads_nothing(quiet_farm: RunningFarm) -> None:
-    answer = httpx.get(f"{quiet_farm.url}/docs", trust_env=False)
+    answer = httpx.get(f"{quiet_farm.url}/docs", timeout=DEADLINE_S, trust_env=False)
     assert answer.status_code == 200
     told = described(ROUTES)
     for operation in (each for group in told.groups for each in group.operations):
@@ -34,7 +34,7 @@ def test_the_page_names_every_operation_and_loads_nothing(quiet_farm: RunningFar
 
 
 def test_the_document_says_where_a_key_is_needed_and_how_errors_look(quiet_farm: RunningFarm) -> None:
-    document = httpx.get(f"{quiet_farm.url}/openapi.json", trust_env=False).json()
+    document = httpx.get(f"{quiet_farm.url}/openapi.json", timeout=DEADLINE_S, trust_env=False).json()
     assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
     operations = {
         (path, method): told
