@@ -12,9 +12,7 @@ from PIL import Image
 from common.shot import Shot
 from gpu_node import protocol
 from gpu_node.agent.engine_client import EngineClient
-
-#: Seconds after which a silent engine fails the test.
-PATIENCE_S = 100.0
+from tests.waiting import PATIENCE_S
 
 
 def ask(engine: EngineClient, command: protocol.Command) -> list[protocol.Event]:

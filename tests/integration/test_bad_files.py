@@ -81,17 +81,6 @@ def test_a_truncated_model_file_is_named(engine: EngineClient, model: Path, part
     assert "download the model again" in message
 
 
-def test_a_corrupt_model_file_is_named_to_the_farm(
-    worker: Worker, farm: ScriptedFarm, tmp_path: Path, model: Path
-) -> None:
-    (model / TRANSFORMER).write_bytes(b"\xff" * 1000)
-
-    close = close_of(worker, farm, tmp_path, shot())
-
-    assert close.failure == "load_error"
-    assert str(model / TRANSFORMER) in close.message
-
-
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.ckpt"])
 def test_a_pickle_is_refused_and_never_opened(
     engine: EngineClient, tmp_path: Path, model: Path, name: str
@@ -110,6 +99,17 @@ def test_a_pickle_that_is_called_safetensors_is_never_opened(
 
     assert load_error(engine, model)
     assert not (tmp_path / "it ran").exists()
+
+
+def test_a_corrupt_model_file_is_named_to_the_farm(
+    worker: Worker, farm: ScriptedFarm, tmp_path: Path, model: Path
+) -> None:
+    (model / TRANSFORMER).write_bytes(b"\xff" * 1000)
+
+    close = close_of(worker, farm, tmp_path, shot())
+
+    assert close.failure == "load_error"
+    assert str(model / TRANSFORMER) in close.message
 
 
 def test_a_model_that_is_one_file_is_missing(worker: Worker, farm: ScriptedFarm, tmp_path: Path) -> None:
