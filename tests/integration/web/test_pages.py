@@ -454,6 +454,25 @@ def test_images_are_picked_and_listed(scene: Scene) -> None:
     assert [(one["name"], one["kept"]) for one in listed["picks"]] == [("red-0", True), ("red-1", False)]
 
 
+def test_a_grid_has_a_cell_for_each_pair_of_values(scene: Scene) -> None:
+    group = MUGS["shots"][0] | {"axes": {"colour": ["red", HOSTILE], "size_of": ["big", "small", "tiny"]}}
+    other = MUGS | {"name": "pairs", "shots": [group], "output": {"name": "{index}"}}
+    with api(scene.farm, scene.keys["ana-key"]) as client:
+        order = {"manifest": yaml.safe_dump(other)}
+        job = client.post("/v1/jobs", json=order).raise_for_status().json()["id"]
+    with browser(scene, "ana-key") as ana, browser(scene, "bo-key") as bo:
+        page = ana.get(f"/jobs/{job}/grid").text
+        assert (page.count('<th scope="row">'), page.count('<th scope="col">')) == (3, 3)
+        assert page.count("/shots/") == 2 * 12
+        turned = ana.get(f"/jobs/{job}/grid?rows=colour&columns=size_of").text
+        assert turned.count('<th scope="row">') == 2
+        assert "<script>document" not in turned
+        assert f"/jobs/{job}/grid" in ana.get(f"/jobs/{job}").text
+        assert bo.get(f"/jobs/{job}/grid").status_code == 404
+        assert ana.get(f"/jobs/{scene.job}/grid").status_code == 404
+        assert f"/jobs/{scene.job}/grid" not in ana.get(f"/jobs/{scene.job}").text
+
+
 # New jobs
 
 
