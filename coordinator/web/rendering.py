@@ -100,7 +100,7 @@ def _rate(per_minute: float) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class BarPart:
     """A part of a progress bar, in thousandths of its length."""
 
     kind: str
@@ -117,7 +117,7 @@ _PARTS = (
 )
 
 
-def shares(counts: Mapping[str, int]) -> list[Share]:
+def shares(counts: Mapping[str, int]) -> list[BarPart]:
     """The parts of the progress bar of a job."""
     total = sum(counts.values())
     parts, start = [], 0
@@ -126,7 +126,7 @@ def shares(counts: Mapping[str, int]) -> list[Share]:
         length = 1000 * number // total if total else 0
         if number:
             length = max(length, 8)
-            parts.append(Share(kind, start, min(length, 1000 - start)))
+            parts.append(BarPart(kind, start, min(length, 1000 - start)))
             start += length
     return parts
 
