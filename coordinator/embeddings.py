@@ -114,7 +114,8 @@ class SharedEmbeddings:
             if len(found | new) > _AHEAD:
                 break
             given[texts], found = set(new), found | new
-        self._ahead.give(batch_id, given)
+        if given:
+            self._ahead.give(batch_id, given)
         return tuple(
             TextAhead(key=key, text=text.text, negative=text.negative, clip_skip=text.clip_skip)
             for key, text in found.items()
