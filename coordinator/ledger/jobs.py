@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, update
 
@@ -41,12 +41,21 @@ from coordinator.scheduling.changes import (
 from coordinator.scheduling.running import RunningBatch
 from coordinator.scheduling.work import Amounts, OpenJob
 
+#: All columns of a job but its manifest, which may have megabytes: only `manifest_of` reads it.
+JOB: Final = tuple(column for column in jobs.c if column.name != "manifest")
+
 
 def job_row(connection: Connection, job_id: str) -> Row[Any]:
-    row = connection.execute(select(jobs).where(jobs.c.id == job_id)).one_or_none()
+    row = connection.execute(select(*JOB).where(jobs.c.id == job_id)).one_or_none()
     if row is None:
         raise NotFound(f"no job {job_id}; `farm jobs` lists them")
     return row
+
+
+def manifest_of(connection: Connection, job_id: str) -> str:
+    """The manifest of a job as it was submitted. Raises NotFound."""
+    job_row(connection, job_id)
+    return str(connection.scalar(select(jobs.c.manifest).where(jobs.c.id == job_id)))
 
 
 def detailed_job(connection: Connection, job_id: str) -> Row[Any]:

@@ -280,7 +280,7 @@ class Ledger:
     def manifest(self, job_id: str) -> str:
         """The manifest as it was submitted."""
         with self._transactions.read() as connection:
-            return str(jobs.job_row(connection, job_id).manifest)
+            return jobs.manifest_of(connection, job_id)
 
     def stored_image(self, job_id: str, position: int, export: str) -> records.StoredImage:
         """The image at a position of a job, for an export by name. Raises NotFound or Gone."""

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, func, select
 
 from common.allowance import period_began
 from common.views import JobProgress
+from coordinator.ledger.jobs import JOB
 from coordinator.ledger.schema import jobs, owner_days
 from coordinator.ledger.tallies import utc_day
 from coordinator.ledger.views import job_progress
@@ -39,10 +40,10 @@ def overview(
     """See `Ledger.overview`; `busy` are the jobs with work."""
     by_age = jobs.c.submitted_at.desc()
     mine = () if owner is None else (jobs.c.owner == owner,)
-    working = select(jobs).where(jobs.c.id.in_(busy), *mine).order_by(jobs.c.priority.desc(), by_age)
+    working = select(*JOB).where(jobs.c.id.in_(busy), *mine).order_by(jobs.c.priority.desc(), by_age)
     first = connection.execute(working.limit(_MOST)).all()
     number = connection.scalar(select(func.count()).select_from(working.subquery())) or 0
-    newest = connection.execute(select(jobs).where(*mine).order_by(by_age).limit(_MOST)).all()
+    newest = connection.execute(select(*JOB).where(*mine).order_by(by_age).limit(_MOST)).all()
     others = [row for row in newest if row.id not in busy]
     return Overview(
         jobs=job_progress(connection, [*first, *others][:_MOST], now, currency),
@@ -54,7 +55,7 @@ def overview(
 
 def job_rows(connection: Connection, job_ids: Sequence[str]) -> list[Row[Any]]:
     """The rows of jobs, in this order."""
-    found = {row.id: row for row in connection.execute(select(jobs).where(jobs.c.id.in_(job_ids)))}
+    found = {row.id: row for row in connection.execute(select(*JOB).where(jobs.c.id.in_(job_ids)))}
     return [found[job_id] for job_id in job_ids if job_id in found]
 
 

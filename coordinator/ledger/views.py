@@ -24,7 +24,7 @@ from common.views import (
 )
 from coordinator.explain.wording import a_few
 from coordinator.ledger.database import columns_of
-from coordinator.ledger.jobs import detailed_job, job_exports, job_row
+from coordinator.ledger.jobs import JOB, detailed_job, job_exports, job_row
 from coordinator.ledger.records import ShotFilter, StoredImage
 from coordinator.ledger.schema import attempts, batches, images, job_counts, jobs, plain, shots, wants
 from coordinator.ledger.specs import shot_of
@@ -68,7 +68,7 @@ def job_summaries(connection: Connection, currency: str, owner: str | None) -> l
     counts: dict[str, dict[str, int]] = {}
     counted = select(job_counts.c.job_id, job_counts.c.state, job_counts.c.shots)
     counted = counted.where(job_counts.c.shots > 0)
-    listed = select(jobs).order_by(jobs.c.submitted_at.desc())
+    listed = select(*JOB).order_by(jobs.c.submitted_at.desc())
     if owner is not None:
         counted = counted.join(jobs, jobs.c.id == job_counts.c.job_id).where(jobs.c.owner == owner)
         listed = listed.where(jobs.c.owner == owner)
@@ -91,7 +91,7 @@ def job_page(
 ) -> tuple[list[JobSummary], tuple[float, str] | None]:
     """See `Ledger.job_page`."""
     looked_at = limit if not statuses else max(limit, _JOBS_LOOKED_AT)
-    query = select(jobs).order_by(jobs.c.submitted_at.desc(), jobs.c.id.desc()).limit(looked_at)
+    query = select(*JOB).order_by(jobs.c.submitted_at.desc(), jobs.c.id.desc()).limit(looked_at)
     if owner is not None:
         query = query.where(jobs.c.owner == owner)
     if after is not None:

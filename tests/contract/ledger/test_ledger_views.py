@@ -75,3 +75,20 @@ def test_each_reason_why_shots_fit_nothing_is_told_with_its_number_and_the_rares
     explained = bench.ledger.explain(job, version="0.1.0").sentences
     assert "3 shots fit no node: needs 60 GiB." in explained
     assert "2 shots fit no node: 2 more reasons." in explained
+
+
+def test_what_shows_jobs_reads_no_manifest(bench: Bench) -> None:
+    """One may have megabytes, and pages that are open ask every two seconds."""
+    job, ledger = bench.submit(placed(3)).job_id, bench.ledger
+    with bench.counted_statements() as sent:
+        assert ledger.job(job).id == job
+        assert [one.id for one in ledger.jobs()] == [job]
+        assert [one.id for one in ledger.progress([job])] == [job]
+        assert [one.id for one in ledger.overview().jobs] == [job]
+        found, _ = ledger.job_page(None, limit=1, statuses=("waiting",))
+        assert [one.id for one in found] == [job]
+        assert ledger.images(job)
+        assert ledger.explain(job, version="1").sentences
+    assert sent
+    assert not [statement for statement in sent if "manifest" in statement]
+    assert ledger.manifest(job)
