@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -85,6 +86,8 @@ from coordinator.submission.tokens import Tokenizers
 
 #: Seconds for which a model file or an export can be read by one URL.
 _FETCH_S = 3600
+#: Seconds for which the explanation of a shot is remembered; to explain looks at the whole backlog.
+_MOMENT_S = 5
 #: Durations that nodes keep, too.
 _OF_NODES = {"heartbeat_s", "claim_wait_s", "stall_render_s", "stall_load_s", "hard_limit_s"}
 
@@ -353,6 +356,16 @@ class Farm:
             return SignInLink(url=f"{page}/", valid_s=0)
         token = self.sign_in_links.issue(self.keyring.id_of(offered_key(authorization)))
         return SignInLink(url=f"{page}/sign-in?once={token}", valid_s=self.sign_in_links.valid_s)
+
+    async def explain(self, subject: str, owner: str | None) -> Explanation:
+        """Raises as `Ledger.explain` does."""
+        explain = partial(self.ledger.explain, version=version("shotfarm"), owner=owner)
+        return await self.threads.explanations.run(explain, subject)
+
+    async def explain_shot(self, shot_id: str, owner: str | None, state: str) -> Explanation:
+        """Why a shot is in a state; remembered for some seconds."""
+        moment = int(time.time() / _MOMENT_S)
+        return await self.threads.explanations.run(self.explained, shot_id, owner, state, moment)
 
     def create_key(self, new: NewKey, act: Act) -> IssuedKey:
         """Raises Conflict if there is or was a key of this name, or if the farm needs none."""

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 #: Questions and orders of operators, which may take seconds each, run in the threads that FastAPI gives to
 #: every route that is not `async`. It would start 40 of them, enough to hold every database connection.
-OPERATOR_THREADS: Final = 4
+OPERATOR_THREADS: Final = 3
 
 
 class ThreadPool:
@@ -38,8 +38,8 @@ class ThreadPools:
 
     The ledger has one writer at a time, so that a second thread of calls which only write would gain nothing:
     it would wait for the writer's lock, where it competes with heartbeats. SQLAlchemy opens 15 connections at
-    most: one writer's, and those of 4 reports, 2 reads, 1 that reads events, 4 operators and 3 of the farm's
-    own loops that read.
+    most: one writer's, and those of 4 reports, 2 reads, 1 that reads events, 3 operators, 1 explanation and 3
+    of the farm's own loops that read.
     """
 
     def __init__(self) -> None:
@@ -52,9 +52,15 @@ class ThreadPools:
         self.reads: Final = ThreadPool("reads", 2)
         #: Reads of the event log.
         self.events: Final = ThreadPool("events", 1)
+        #: Why something waits, which takes seconds with a large backlog and computes all the while: a second
+        #: thread would only take the processor from others.
+        self.explanations: Final = ThreadPool("explanations", 1)
         #: Exports of images: computing, and the store.
         self.exports: Final = ThreadPool("exports", 2)
 
     def close(self) -> None:
-        for pool in (self.heartbeats, self.claims, self.reports, self.reads, self.events, self.exports):
+        for pool in (
+            self.heartbeats, self.claims, self.reports, self.reads, self.events, self.explanations,
+            self.exports,
+        ):  # fmt: skip
             pool.close()

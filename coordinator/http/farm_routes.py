@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
 from fastapi import APIRouter
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -35,13 +33,13 @@ def memory(farm: TheFarm) -> list[MemoryView]:
 
 
 @router.get("/v1/explain/{subject}", dependencies=[READING])
-def explain(subject: str, farm: TheFarm, owner: TheOwner) -> Explanation:
+async def explain(subject: str, farm: TheFarm, owner: TheOwner) -> Explanation:
     """Explain what is running, what is waiting and why, and what to do about it.
 
     `subject` is a job ID, a node name, at least the first six digits of a shot ID, or the SHA-256 of a
     stored image. Nodes are explained to keys with `read-all` only. 404: no match; 409: several shots match.
     """
-    explanation = farm.ledger.explain(subject, version=version("shotfarm"), owner=owner)
+    explanation = await farm.explain(subject, owner)
     try:
         farm.publisher.depths([INGEST_QUEUE])
     except Unavailable as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
-from starlette.concurrency import run_in_threadpool
 
 from common.image_messages import LONGEST_WAIT_S, NewImage, OrderedImage
 from common.views import AcceptedShot, Deleted, Deletion, RejectedShot, Rejection, ShotQuery, StoredShots
@@ -48,7 +47,7 @@ async def order(
     seed = ordered_images.random_seed() if new.seed is None else new.seed
     job_id = (await ordered_images.order(farm, new, [seed], caller, act, repeatable)).id
     await ordered_images.wait(farm, job_id, wait, request)
-    return await run_in_threadpool(ordered_images.look, farm, job_id, ordered_images.sees(caller))
+    return await ordered_images.look(farm, job_id, ordered_images.sees(caller))
 
 
 @router.get("/images/{job_id}", dependencies=[READING])
@@ -60,7 +59,7 @@ async def image(
     409: the job has several images. 410: its image was removed.
     """
     await ordered_images.wait(farm, job_id, wait, request)
-    return await run_in_threadpool(ordered_images.look, farm, job_id, owner)
+    return await ordered_images.look(farm, job_id, owner)
 
 
 @router.post("/shots/stored", dependencies=[READING])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
 
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
@@ -22,8 +21,6 @@ from coordinator.submission.image import as_said, image_submission
 
 #: Seconds for which the URL of an image is valid.
 URL_S = 3600
-#: Seconds for which the explanation of an image is remembered; to explain looks at the whole backlog.
-_MOMENT_S = 5
 #: Images of one call that waits for them.
 MOST_IMAGES = 16
 #: Upper bound of random seeds.
@@ -66,17 +63,11 @@ async def wait(farm: Farm, job_id: str, wait_s: float, request: Request) -> None
     await farm.watches.answer(shots, wait_s=wait_s, hung_up=hung_up(request))
 
 
-def look(farm: Farm, job_id: str, owner: str | None) -> OrderedImage:
+async def look(farm: Farm, job_id: str, owner: str | None) -> OrderedImage:
     """How far the image of a job is. Raises NotFound, Gone, or Conflict for a job of several images."""
-    job, images = farm.ledger.job(job_id), farm.ledger.images(job_id, limit=2)
-    if not images:
-        raise Gone(f"the image of job {job_id} was removed: order it again")
-    if len(images) > 1:
-        raise Conflict(f"job {job_id} has {job.images} images: GET /v1/jobs/{job_id}/shots lists them")
-    image = with_url(farm, images[0])
-    now, told = time.time(), None
-    if image.state not in _WELL:
-        told = farm.explained(image.shot_id, owner, image.state, int(now / _MOMENT_S))
+    job, image = await run_in_threadpool(_found, farm, job_id)
+    told = None if image.state in _WELL else await farm.explain_shot(image.shot_id, owner, image.state)
+    now = time.time()
     return OrderedImage(
         **dict(image),
         id=job_id,
@@ -88,6 +79,15 @@ def look(farm: Farm, job_id: str, owner: str | None) -> OrderedImage:
         remedy=told.remedy if told else "",
         url_expires_at=None if image.url is None else now + URL_S,
     )
+
+
+def _found(farm: Farm, job_id: str) -> tuple[JobView, ImageView]:
+    job, images = farm.ledger.job(job_id), farm.ledger.images(job_id, limit=2)
+    if not images:
+        raise Gone(f"the image of job {job_id} was removed: order it again")
+    if len(images) > 1:
+        raise Conflict(f"job {job_id} has {job.images} images: GET /v1/jobs/{job_id}/shots lists them")
+    return job, with_url(farm, images[0])
 
 
 def _progress(image: ImageView, job: JobView, now: float) -> float:
@@ -121,15 +121,11 @@ async def rendered(
     job_id = (await order(farm, new, seeds, caller, act)).id
     await wait(farm, job_id, LONGEST_WAIT_S, request)
 
-    def found() -> list[ImageView]:
-        images = farm.ledger.images(job_id, limit=MOST_IMAGES)
-        if any(image.state != ShotState.DONE for image in images):
-            told = farm.ledger.explain(job_id, version=version("shotfarm"), owner=sees(caller))
-            why = " ".join(told.sentences)
-            raise Invalid(f"not all images of job {job_id} are rendered (GET /v1/jobs/{job_id}/shots): {why}")
-        return [with_url(farm, image) for image in images]
-
-    return await run_in_threadpool(found)
+    images = await run_in_threadpool(farm.ledger.images, job_id, limit=MOST_IMAGES)
+    if any(image.state != ShotState.DONE for image in images):
+        why = " ".join((await farm.explain(job_id, sees(caller))).sentences)
+        raise Invalid(f"not all images of job {job_id} are rendered (GET /v1/jobs/{job_id}/shots): {why}")
+    return [with_url(farm, image) for image in images]
 
 
 def content(farm: Farm, image: ImageView) -> bytes:

@@ -35,7 +35,7 @@ def make_pages(farm: Farm) -> FastAPI:
     for routes in ROUTES:
         pages.include_router(routes.router)
     pages.state.farm = farm
-    overview.remember(pages.state)
+    overview.remember(pages.state, farm)
     pages.state.sessions = Sessions(farm.settings.keys.ticket.get_secret_value())
     pages.add_exception_handler(FarmError, _farm_error)
     pages.add_exception_handler(RequestValidationError, _unreadable)

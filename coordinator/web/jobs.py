@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse, RedirectResponse
+from starlette.concurrency import run_in_threadpool
 
 from common.errors import NotFound, Unreadable
 from common.states import ShotState
@@ -20,7 +21,7 @@ from coordinator.ledger.tallies import OPEN
 from coordinator.submission.submit import check_priority
 from coordinator.web.overview import Remembered
 from coordinator.web.rendering import page
-from coordinator.web.visitor import TheForm, TheVisitor
+from coordinator.web.visitor import TheForm, TheViewer, TheVisitor
 
 router = APIRouter(prefix="/jobs")
 
@@ -159,7 +160,7 @@ def show(
 
 
 @router.get("/{job_id}/progress")
-def progress(request: Request, visitor: TheVisitor, job_id: str, seen: str = "") -> Response:
+def progress(request: Request, visitor: TheViewer, job_id: str, seen: str = "") -> Response:
     """The head of the page; tells the gallery if shots have changed since `seen`."""
     job = visitor.farm.ledger.job(visitor.job(job_id))
     now = _version(job)
@@ -169,19 +170,19 @@ def progress(request: Request, visitor: TheVisitor, job_id: str, seen: str = "")
 
 
 @router.get("/{job_id}/why")
-def why(request: Request, visitor: TheVisitor, job_id: str) -> Response:
+async def why(request: Request, visitor: TheViewer, job_id: str) -> Response:
     """What waits and why, as `farm explain` says it."""
     known: Remembered[Explanation] = request.app.state.reasons
     ledger, owner = visitor.farm.ledger, visitor.owner
-    visitor.job(job_id)
-    told = known.get((job_id, owner), lambda: ledger.explain(job_id, version="", owner=owner))
+    await run_in_threadpool(visitor.job, job_id)
+    told = await known.get((job_id, owner), lambda: ledger.explain(job_id, version="", owner=owner))
     return page(request, "why.html", told=told)
 
 
 @router.get("/{job_id}/shots")
 def shots(
     request: Request,
-    visitor: TheVisitor,
+    visitor: TheViewer,
     job_id: str,
     after: Annotated[int, Query(ge=-1, lt=2**31)] = -1,
     upto: Annotated[int | None, Query(ge=0, lt=2**31)] = None,
@@ -228,7 +229,7 @@ VERBS: dict[str, Verb] = {
 
 
 @router.get("/{job_id}/picks")
-def picked(request: Request, visitor: TheVisitor, job_id: str) -> Response:
+def picked(request: Request, visitor: TheViewer, job_id: str) -> Response:
     """How many images were kept, and what one cost."""
     costs = visitor.farm.ledger.cost_per_image(visitor.job(job_id))
     return page(request, "picks.html", costs=costs, job_id=job_id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import NamedTuple
 
 from fastapi import APIRouter, Request, Response
@@ -16,7 +15,7 @@ from coordinator.farm import Farm
 from coordinator.ledger import Act
 from coordinator.web.new_job import model_cards
 from coordinator.web.rendering import page
-from coordinator.web.visitor import TheForm, TheVisitor, Visitor
+from coordinator.web.visitor import TheForm, TheViewer, TheVisitor, Visitor
 
 router = APIRouter()
 
@@ -35,7 +34,7 @@ def show(request: Request, visitor: TheVisitor) -> Response:
 
 
 @router.get("/nodes/list")
-def part(request: Request, visitor: TheVisitor) -> Response:
+def part(request: Request, visitor: TheViewer) -> Response:
     """What of the page changes."""
     return page(request, "nodes_part.html", cards=_cards(visitor))
 
@@ -48,11 +47,11 @@ def _cards(visitor: Visitor) -> list[NodeCard]:
 
 
 @router.get("/nodes/{node_id}/why")
-def why(request: Request, visitor: TheVisitor, node_id: str) -> Response:
+async def why(request: Request, visitor: TheVisitor, node_id: str) -> Response:
     """What the node does, or why it gets no work. Needs `read-all`, as `farm explain` does."""
     if visitor.owner is not None:
         raise Forbidden("explanations of nodes need a key with the scope read-all")
-    told = visitor.farm.ledger.explain(node_id, version=version("shotfarm"), owner=None)
+    told = await visitor.farm.explain(node_id, owner=None)
     return page(request, "why.html", told=told)
 
 

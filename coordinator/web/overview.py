@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import threading
+import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
 from fastapi import APIRouter, Request, Response
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import State
 
 from common.errors import FarmError, Unavailable
@@ -21,7 +22,7 @@ from coordinator.explain.fleet import idle_sentences, in_service, slow_sentences
 from coordinator.farm import Farm
 from coordinator.ledger.overview import Overview
 from coordinator.web.rendering import page
-from coordinator.web.visitor import TheVisitor, Visitor
+from coordinator.web.visitor import TheViewer, TheVisitor, Visitor
 
 router = APIRouter()
 
@@ -41,24 +42,36 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Remembered(Generic[T]):
-    """Answers that count for a while, by who asks, the longer the more work they were. Thread-safe.
+    """Answers that count for a while, by who asks, the longer the more work they were.
 
-    One is worked out at a time.
+    One is worked out at a time, in a thread that `run` gives; who waits for it holds none.
     """
 
     seconds: float
+    run: Callable[[Callable[[], tuple[T, float]]], Awaitable[tuple[T, float]]]
     monotonic: Callable[[], float] = time.monotonic
     _known: dict[object, tuple[float, T]] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    def get(self, key: object, work_out: Callable[[], T]) -> T:
-        with self._lock:
-            now = self.monotonic()
-            self._known = {each: known for each, known in self._known.items() if known[0] > now}
-            if key not in self._known:
-                answer, done = work_out(), self.monotonic()
-                self._known[key] = done + max(self.seconds, _REST * (done - now)), answer
-            return self._known[key][1]
+    async def get(self, key: object, work_out: Callable[[], T]) -> T:
+        if not self._counts(key):
+            async with self._lock:
+                if not self._counts(key):
+                    await self._renew(key, work_out)
+        return self._known[key][1]
+
+    def _counts(self, key: object) -> bool:
+        return key in self._known and self._known[key][0] > self.monotonic()
+
+    async def _renew(self, key: object, work_out: Callable[[], T]) -> None:
+        def timed() -> tuple[T, float]:
+            began = self.monotonic()
+            return work_out(), self.monotonic() - began
+
+        answer, took_s = await self.run(timed)
+        now = self.monotonic()
+        self._known = {each: known for each, known in self._known.items() if known[0] > now}
+        self._known[key] = now + max(self.seconds, _REST * took_s), answer
 
 
 class JobWait(NamedTuple):
@@ -84,34 +97,36 @@ class Snapshot:
 
 
 @router.get("/")
-def show(request: Request, visitor: TheVisitor) -> Response:
+async def show(request: Request, visitor: TheVisitor) -> Response:
     """The page."""
-    return page(request, "overview.html", state=_state(request, visitor))
+    return page(request, "overview.html", state=await _state(request, visitor))
 
 
 @router.get("/overview")
-def part(request: Request, visitor: TheVisitor) -> Response:
+async def part(request: Request, visitor: TheViewer) -> Response:
     """What of the page changes."""
-    return page(request, "overview_part.html", state=_state(request, visitor))
+    return page(request, "overview_part.html", state=await _state(request, visitor))
 
 
 @router.get("/waits")
-def waits(request: Request, visitor: TheVisitor) -> Response:
+async def waits(request: Request, visitor: TheViewer) -> Response:
     """What waits, and why. Takes a while where much waits, so it is a part of its own."""
     known: Remembered[tuple[JobWait, ...]] = request.app.state.waits
-    found = known.get(visitor.bounds, lambda: tuple(_waits(visitor.farm, visitor.bounds)))
+    found = await known.get(visitor.bounds, lambda: tuple(_waits(visitor.farm, visitor.bounds)))
     return page(request, "waits.html", waits=found)
 
 
-def _state(request: Request, visitor: Visitor) -> Snapshot:
+async def _state(request: Request, visitor: Visitor) -> Snapshot:
     known: Remembered[Snapshot] = request.app.state.overviews
-    return known.get(visitor.bounds, lambda: _look(visitor.farm, visitor.bounds))
+    return await known.get(visitor.bounds, lambda: _look(visitor.farm, visitor.bounds))
 
 
-def remember(state: State) -> None:
+def remember(state: State, farm: Farm) -> None:
     """Give the pages of an application what they remember."""
-    state.overviews, state.waits = Remembered[Snapshot](_FRESH_S), Remembered[tuple[JobWait, ...]](_WAITS_S)
-    state.reasons = Remembered[Explanation](_WAITS_S)
+    explain = farm.threads.explanations.run
+    state.overviews = Remembered[Snapshot](_FRESH_S, run_in_threadpool)
+    state.waits = Remembered[tuple[JobWait, ...]](_WAITS_S, explain)
+    state.reasons = Remembered[Explanation](_WAITS_S, explain)
 
 
 def _look(farm: Farm, bounds: Bounds | None) -> Snapshot:

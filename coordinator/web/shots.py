@@ -6,10 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import RedirectResponse
+from starlette.concurrency import run_in_threadpool
 
 from common.errors import NotFound, Unreadable
 from common.states import ShotState
-from common.views import Explanation, Rejection
+from common.views import Rejection
 from coordinator.explain import SHORT
 from coordinator.farm import Farm
 from coordinator.ledger.gallery import StoredFile
@@ -28,28 +29,25 @@ _KEPT = {"Cache-Control": "private, max-age=31536000, immutable"}
 
 
 @router.get("/shots/{position}")
-def show(request: Request, visitor: TheVisitor, job_id: str, position: Position) -> Response:
+async def show(request: Request, visitor: TheVisitor, job_id: str, position: Position) -> Response:
     """A shot with its image in full size."""
-    return _shown(request, visitor, visitor.job(job_id), position)
+    return await _shown(request, visitor, await run_in_threadpool(visitor.job, job_id), position)
 
 
-def _shown(request: Request, visitor: Visitor, job_id: str, position: int) -> Response:
-    farm = visitor.farm
-    details = farm.ledger.shot_details(job_id, position)
-    template = "shot_part.html" if is_fragment(request) else "shot.html"
+async def _shown(request: Request, visitor: Visitor, job_id: str, position: int) -> Response:
+    farm, told = visitor.farm, None
+    details = await run_in_threadpool(farm.ledger.shot_details, job_id, position)
+    if details.view.state != ShotState.DONE:
+        told = await farm.explain_shot(details.view.shot_id, visitor.owner, details.view.state)
     return page(
         request,
-        template,
+        "shot_part.html" if is_fragment(request) else "shot.html",
         job_id=job_id,
         details=details,
-        told=_told(visitor, details.view.shot_id) if details.view.state != ShotState.DONE else None,
+        told=told,
         currency=farm.settings.money.currency,
-        may_steer=visitor.may_steer(farm.job_owner(job_id)),
+        may_steer=visitor.may_steer(await run_in_threadpool(farm.job_owner, job_id)),
     )
-
-
-def _told(visitor: Visitor, shot_id: str) -> Explanation:
-    return visitor.farm.ledger.explain(shot_id, version="", owner=visitor.owner)
 
 
 @router.get("/thumbnails/{position}/{digest}")
@@ -82,31 +80,43 @@ def full(visitor: TheViewer, job_id: str, position: Position, digest: str) -> Re
 
 
 @router.post("/shots/{position}/reject")
-def reject(request: Request, visitor: TheVisitor, job_id: str, position: Position, form: TheForm) -> Response:
+async def reject(
+    request: Request, visitor: TheVisitor, job_id: str, position: Position, form: TheForm
+) -> Response:
     """Remove the image from the results of the job, and render another one in its place if that is wished."""
     redo = form.text("redo", "no")
     if redo not in ("no", "next seed", "same seed"):
         raise Unreadable("choose what to render in place of the image")
+    await run_in_threadpool(_reject, visitor, job_id, position, redo)
+    if redo == "no":
+        return _removed(request, job_id)
+    return await _shown(request, visitor, job_id, position) if is_fragment(request) else _to(job_id, position)
+
+
+def _reject(visitor: Visitor, job_id: str, position: int, redo: str) -> None:
     job_id = visitor.steered_job(job_id)
     shot_id = visitor.farm.ledger.shot_details(job_id, position).view.shot_id
     wish = Rejection.model_validate({"by": visitor.caller.name, "redo": redo})
     act = visitor.act("shot reject", shot_id[:SHORT], f"for job {job_id}")
     owner = None if visitor.may_operate else visitor.caller.owner
     visitor.farm.ledger.reject_shot(shot_id, wish, job_id, owner=owner, act=act)
-    if redo == "no":
-        return _removed(request, job_id)
-    return _shown(request, visitor, job_id, position) if is_fragment(request) else _to(job_id, position)
 
 
 @router.post("/shots/{position}/accept")
-def accept(request: Request, visitor: TheVisitor, job_id: str, position: Position, form: TheForm) -> Response:
+async def accept(
+    request: Request, visitor: TheVisitor, job_id: str, position: Position, form: TheForm
+) -> Response:
     """Accept a failed shot as permanently missing from the job."""
+    await run_in_threadpool(_accept, visitor, job_id, position)
+    return await _shown(request, visitor, job_id, position) if is_fragment(request) else _to(job_id, position)
+
+
+def _accept(visitor: Visitor, job_id: str, position: int) -> None:
     job_id = visitor.steered_job(job_id)
     shot_id = visitor.farm.ledger.shot_details(job_id, position).view.shot_id
     act = visitor.act("shot accept", shot_id[:SHORT], f"for job {job_id}")
     owner = None if visitor.may_operate else visitor.caller.owner
     visitor.farm.ledger.accept_shot(shot_id, job_id, owner=owner, act=act)
-    return _shown(request, visitor, job_id, position) if is_fragment(request) else _to(job_id, position)
 
 
 def _removed(request: Request, job_id: str) -> Response:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from common.errors import Gone
@@ -143,6 +144,26 @@ def test_heartbeats_and_orders_wait_for_no_claim_and_no_question(
             heard = asyncio.gather(*(node.beat_and_listen() for node in others.nodes))
             assert await asyncio.wait_for(heard, DEADLINE_S) == [{"go on"}] * NODES
             assert (await asyncio.wait_for(others.health(), DEADLINE_S)).status == 200
+            assert others.answered() == 0
+
+    asyncio.run(course())
+
+
+def test_what_operators_do_waits_for_no_explanation(
+    farm: RunningFarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.integration.test_thread_pools.NODES", 1)
+
+    async def course() -> None:
+        async with (
+            crowd(farm, monkeypatch) as others,
+            httpx.AsyncClient(
+                base_url=farm.url, headers={"authorization": "Bearer operator-key"}, trust_env=False
+            ) as operator,
+        ):
+            for path in ("/v1/jobs", "/v1/status"):
+                answer = await operator.get(path, timeout=DEADLINE_S)
+                assert answer.status_code == 200
             assert others.answered() == 0
 
     asyncio.run(course())
