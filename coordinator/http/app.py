@@ -82,7 +82,8 @@ def make_app(farm: Farm, around: Callable[[ASGIApp], ASGIApp] | None = None) -> 
     fast = [route for routes in FAST for route in routes.router.routes if isinstance(route, APIRoute)]
     # Around the app, not inside: its own middleware takes longer than the answer to a heartbeat.
     api = FastPath(app, fast, _fast_error)
-    return RequestGuard(api if around is None else around(api), farm.traffic)
+    open_at = farm.settings.api_url if farm.keyring.is_open else None
+    return RequestGuard(api if around is None else around(api), farm.traffic, open_at)
 
 
 def make_routes() -> Api:

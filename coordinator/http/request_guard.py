@@ -1,4 +1,4 @@
-"""Checks before a request reaches its route: address, body size, protocol version; counts every request."""
+"""Checks before a request reaches its route: site, address, body size, protocol; counts every request."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from common.errors import FarmError, NoLength, NotFound, OtherVersion, TooLarge, TooMany
+from common.errors import FarmError, Forbidden, NoLength, NotFound, OtherVersion, TooLarge, TooMany
 from common.messages import PROTOCOL, PROTOCOL_HEADER, VERSION_HEADER
 from common.views import ErrorView
 from coordinator.calls.traffic import Traffic
+from coordinator.http.origins import is_foreign
 
 #: Bytes; a manifest with all its files inlined is the largest body.
 MAX_BODY = 32 * 2**20
@@ -22,11 +23,16 @@ PROBLEM = "application/problem+json"
 
 
 class RequestGuard:
-    """ASGI middleware: counts each request in `traffic` and refuses what no route should have to read."""
+    """ASGI middleware: counts each request in `traffic` and refuses what no route should have to read.
 
-    def __init__(self, app: ASGIApp, traffic: Traffic) -> None:
+    With `open_at`, the address of a farm without keys, it refuses calls of other websites too: whoever looks
+    at one could else order images by it.
+    """
+
+    def __init__(self, app: ASGIApp, traffic: Traffic, open_at: str | None) -> None:
         self._app = app
         self._traffic = traffic
+        self._open_at = open_at
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -57,6 +63,8 @@ class RequestGuard:
             return refused(TooLarge(sentence), self._traffic)
         if headers.get(PROTOCOL_HEADER, str(PROTOCOL)) != str(PROTOCOL):
             return refused(OtherVersion(_other_version(headers)), self._traffic)
+        if self._open_at is not None and is_foreign(scope["method"], headers, self._open_at):
+            return refused(Forbidden(_of_another_site(self._open_at)), self._traffic)
         return None
 
 
@@ -73,6 +81,13 @@ def refused(
     traffic.refusal(error.reason)
     headers = {"Retry-After": str(ceil(error.retry_after_s))} if isinstance(error, TooMany) else {}
     return form(error, headers)
+
+
+def _of_another_site(open_at: str) -> str:
+    return (
+        f"a farm without keys answers no other website: open it at {open_at}, "
+        "or set `public_url` to the address by which browsers reach it"
+    )
 
 
 def _other_version(headers: Headers) -> str:

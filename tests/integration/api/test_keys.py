@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import httpx
 import pytest
 
 from common.errors import Invalid
 from common.settings import Keys, Settings
 from coordinator.service import check_settings
-from tests.farm import KEYS, RunningFarm
+from tests.farm import DEADLINE_S, KEYS, MANIFEST, RunningFarm, running_farm
 from tests.integration.api.calls import refused
 from tests.scrape import refusals
+from tests.servers import ValkeyServer
 
 
 @pytest.mark.parametrize(
@@ -47,3 +50,27 @@ def test_without_keys_the_farm_listens_on_this_machine_only():
         check_settings(open_farm)
     check_settings(open_farm.model_copy(update={"listen": "127.0.0.1"}))
     check_settings(open_farm.model_copy(update={"keys": KEYS}))
+
+
+def test_no_other_website_orders_images_on_a_farm_without_keys(
+    tmp_path: Path, valkey_server: ValkeyServer, quiet_farm: RunningFarm
+):
+    text = {"content-type": "text/plain"}
+    others = (
+        {"origin": "https://evil.example", "sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "cross-site"},
+        {"host": "evil.example", "origin": "http://evil.example"},  # a name of theirs that leads here
+    )
+    with (
+        running_farm(tmp_path, valkey_server.url, keys=Keys()) as farm,
+        httpx.Client(base_url=farm.url, timeout=DEADLINE_S, trust_env=False) as client,
+    ):
+        for headers in others:
+            told = refused(client.post("/v1/jobs", content=MANIFEST, headers=text | headers), 403)
+            assert "public_url" in told
+            refused(client.get("/", headers=headers), 403)
+        assert client.get("/v1/jobs").json()["jobs"] == []
+        assert client.post("/v1/jobs", content=MANIFEST, headers={"origin": farm.url}).status_code == 201
+    # With keys, no website has one.
+    with quiet_farm.client("operator") as operator:
+        assert operator.get("/v1/jobs", headers=others[0]).status_code == 200
