@@ -1,4 +1,7 @@
-"""Templates, files and formats of pages. All text is escaped, and invisible characters are shown as codes."""
+"""Templates, files and formats of pages.
+
+All text is escaped, and invisible characters are shown as codes, except in fields of forms.
+"""
 
 from __future__ import annotations
 
@@ -55,6 +58,11 @@ def static_files() -> dict[str, StaticFile]:
 
 def _shown(value: object) -> object:
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _typed(text: str) -> str:
+    """Text in a field of a form, character for character: it is sent back as it is."""
+    return escape(text)
 
 
 def _lines(text: str) -> str:
@@ -142,6 +150,7 @@ def _environment() -> Environment:
     )
     made.filters |= {
         "counted": counted,
+        "typed": _typed,
         "lines": _lines,
         "told": _told,
         "money": _money,
