@@ -37,10 +37,17 @@ class SignInLinks:
             self._open[token] = key_id, self.monotonic() + self.valid_s
         return token
 
+    def look(self, token: str) -> str:
+        """Returns the ID of the key of a token, which can be used on. Raises Unauthorised."""
+        with self._lock:
+            return self._valid(*self._open.get(token, ("", 0.0)))
+
     def take(self, token: str) -> str:
         """Returns the ID of the key of a token, and ends it. Raises Unauthorised."""
         with self._lock:
-            key_id, ends_at = self._open.pop(token, ("", 0.0))
+            return self._valid(*self._open.pop(token, ("", 0.0)))
+
+    def _valid(self, key_id: str, ends_at: float) -> str:
         if not key_id or ends_at <= self.monotonic():
             raise Unauthorised(
                 "this sign-in link was used before or has expired: `farm page` prints another one"

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from fastapi import Depends, Request
+from starlette.concurrency import run_in_threadpool
 
-from common.errors import Forbidden, Unauthorised
+from common.errors import Forbidden, TooLarge, Unauthorised, Unreadable
 from common.scopes import Bounds, Caller
 from coordinator.farm import Farm
 from coordinator.http.access import READS, STEERS, TheFarm, check_job
+from coordinator.http.origins import is_same_origin
 from coordinator.ledger import Act
 from coordinator.web.sessions import OPEN, Session, Sessions
 
@@ -119,7 +121,7 @@ async def _viewer(request: Request, session: TheSession) -> Visitor:
     return _who(request, session, takes_call=False)
 
 
-#: The same for the images of a page, which are no calls of their own.
+#: The same for what a page asks for by itself, its images and what renews: no calls of their own.
 TheViewer = Annotated[Visitor, Depends(_viewer)]
 
 
@@ -138,18 +140,39 @@ class Form:
         return self.fields.get(name, [])
 
 
-async def read_form(request: Request) -> Form:
-    """The fields of a form of this site. Raises Forbidden if another site sent it."""
-    check_origin(request)
-    body = await request.body()
-    return Form(parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True))
+#: Fields of a form; an order has two for each LoRA of the catalog.
+_MOST_FIELDS = 10_000
+
+
+def form_of(body: bytes) -> Form:
+    """Raises Unreadable for too many fields."""
+    try:
+        text = body.decode("utf-8", "replace")
+        return Form(parse_qs(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS))
+    except ValueError:
+        raise Unreadable(f"the form has more than {_MOST_FIELDS} fields: leave some out") from None
+
+
+async def short_body(request: Request, limit: int) -> bytes:
+    """The body of a call that has shown no key yet. Raises TooLarge beyond `limit` bytes."""
+    length = request.headers.get("content-length", "0")
+    body = bytearray()
+    if int(length) <= limit:
+        async for part in request.stream():
+            body += part
+            if len(body) > limit:
+                break
+        else:
+            return bytes(body)
+    raise TooLarge(f"the form has more than {limit} bytes: open the page again and repeat it")
 
 
 def check_origin(request: Request) -> None:
     """Raises Forbidden unless a page of this farm made the call."""
-    here = {request.headers.get("host", ""), urlsplit(request.app.state.farm.settings.api_url).netloc}
-    origin = request.headers.get("origin", "")
-    same = urlsplit(origin).netloc in here - {""} if origin else _is_fetched_here(request)
+    if "origin" in request.headers:
+        same = is_same_origin(request.headers, request.app.state.farm.settings.api_url)
+    else:
+        same = _is_fetched_here(request)
     if not same:
         raise Forbidden("this form was not sent by a page of this farm: open the page again and repeat it")
 
@@ -160,7 +183,9 @@ def _is_fetched_here(request: Request) -> bool:
 
 
 async def _form(request: Request, visitor: TheVisitor, sessions: TheSessions) -> Form:
-    form = await read_form(request)
+    check_origin(request)
+    # A large one would hold up all other calls.
+    form = await run_in_threadpool(form_of, await request.body())
     if not sessions.is_form_of(visitor.session, form.text("token")):
         raise Forbidden("the form is from another session: open the page again and repeat it")
     return form

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import re
+import socket
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +23,7 @@ from common.failures import MAX_ATTEMPTS
 from common.key_messages import NewKey
 from common.messages import Lease, Report, Spent
 from common.states import NodeState
+from common.views import Explanation
 from coordinator.ingest.work import ingest
 from coordinator.pictures.thumbnail import SIDE, thumbnail_key
 from tests.farm import DEADLINE_S, RunningFarm, ScriptedNode, running_farm
@@ -73,8 +76,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory, valkey_server: ValkeyServer)
         yield Scene(farm=farm, job=job, keys=keys)
 
 
-def _key(farm: RunningFarm, name: str, owner: str, scopes: tuple[str, ...]) -> str:
-    new = NewKey.model_validate({"name": name, "owner": owner, "scopes": scopes})
+def _key(farm: RunningFarm, name: str, owner: str, scopes: tuple[str, ...], **limits: str) -> str:
+    new = NewKey.model_validate({"name": name, "owner": owner, "scopes": scopes, **limits})
     with farm.client() as operator:
         answer = operator.post("/v1/keys", json=new.model_dump(mode="json"))
     return str(answer.raise_for_status().json()["key"])
@@ -149,7 +152,7 @@ def test_who_is_not_signed_in_is_led_to_the_form_and_back(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    "elsewhere", ["//evil.example", "https://evil.example", "/\\evil.example", "\\\\e", ""]
+    "elsewhere", ["//evil.example", "https://evil.example", "/\\evil.example", "\\\\e", "//[", ""]
 )
 def test_a_sign_in_leads_to_no_other_site(scene: Scene, elsewhere: str) -> None:
     with browser(scene) as nobody:
@@ -176,6 +179,25 @@ def test_a_key_that_may_read_nothing_does_not_sign_in(scene: Scene, key: str, st
         assert 'role="alert"' in answer.text
 
 
+def test_a_long_form_is_refused_before_it_is_read(scene: Scene) -> None:
+    """Whoever sends it has shown no key, so that it must not keep the farm busy."""
+    with browser(scene) as nobody:
+        answer = nobody.post("/sign-in", content=b"a&" * 2049)
+        assert (answer.status_code, 'role="alert"' in answer.text) == (413, True)
+    place = urlsplit(scene.farm.url)
+    with socket.create_connection((place.hostname, place.port), timeout=DEADLINE_S) as line:
+        head = f"POST /sign-in HTTP/1.1\r\nHost: farm\r\nOrigin: {scene.farm.url}\r\nContent-Length: 33554432"
+        line.sendall(f"{head}\r\n\r\nkey=".encode())
+        assert line.recv(1000).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_form_of_too_many_fields_is_refused(scene: Scene) -> None:
+    with browser(scene, "bo-key") as bo:
+        fields = f"token={token(bo.get('/new'))}" + "&a=" * 10_000
+        answer = bo.post("/new/check", content=fields)
+    assert (answer.status_code, "10000 fields" in answer.text) == (422, True)
+
+
 def test_a_link_signs_in_once(scene: Scene) -> None:
     with api(scene.farm, scene.keys["ana-key"]) as ana:
         link = ana.post("/v1/sign-in-links").raise_for_status().json()
@@ -186,6 +208,34 @@ def test_a_link_signs_in_once(scene: Scene) -> None:
         assert "mugs" in first.get("/").text
         assert second.get(link["url"]).status_code == 401
         assert second.get("/").status_code == 303
+
+
+def test_a_link_replaces_a_session_only_when_asked_to(scene: Scene) -> None:
+    def links(key: str) -> list[str]:
+        with api(scene.farm, scene.keys[key]) as client:
+            return [client.post("/v1/sign-in-links").raise_for_status().json()["url"] for _ in range(2)]
+
+    def asked(page: httpx.Response) -> dict[str, str]:
+        assert (page.status_code, page.headers.get("set-cookie")) == (200, None)
+        assert "Sign in as <bdi>bo-key</bdi>" in page.text
+        return dict(re.findall(r'name="(once|token)" value="([^"]*)"', page.text))
+
+    (mine, _), (other, second) = links("ana-key"), links("bo-key")
+    with browser(scene, "ana-key") as ana, browser(scene) as nobody:
+        assert "set-cookie" not in ana.get(mine).headers
+        fields = asked(ana.get(other))
+        # A browser sends no cookie to where another site leads.
+        from_elsewhere = asked(nobody.get(second, headers={"sec-fetch-site": "cross-site"}))
+        fields_of_session = asked(ana.post("/sign-in/link", data=from_elsewhere))
+        assert "<bdi>ana-key</bdi>" in ana.get("/").text
+        for origin in ("https://evil.example", "null"):
+            answer = ana.post("/sign-in/link", data=fields, headers={"origin": origin})
+            assert (answer.status_code, "set-cookie" in answer.headers) == (403, False)
+        assert nobody.post("/sign-in/link", data=from_elsewhere).status_code == 200
+        assert "<bdi>bo-key</bdi>" in nobody.get("/").text
+        assert ana.post("/sign-in/link", data=fields_of_session).status_code == 401  # it was used
+        assert ana.post("/sign-in/link", data=fields).status_code == 200
+        assert "<bdi>bo-key</bdi>" in ana.get("/").text
 
 
 def test_a_session_ends_with_its_key(scene: Scene) -> None:
@@ -204,6 +254,20 @@ def test_signing_out_removes_the_cookie(scene: Scene) -> None:
         assert ana.get("/").status_code == 303
 
 
+def test_a_page_that_stays_open_takes_no_calls_of_its_key(scene: Scene) -> None:
+    key = _key(scene.farm, "patient", "ana", ("submit",), rate="3/hour")
+    job = f"/jobs/{scene.job}"
+    with browser(scene, key) as ana:  # the first call
+        assert ana.get(job).status_code == 200
+        for path in (
+            "/overview", "/waits", "/nodes/list", f"{job}/progress", f"{job}/why", f"{job}/shots",
+            f"{job}/picks",
+        ):  # fmt: skip
+            assert ana.get(path, headers={"hx-request": "true"}).status_code == 200, path
+        assert ana.get(job).status_code == 200
+        assert ana.get(job).status_code == 429
+
+
 # Forms
 
 
@@ -214,6 +278,7 @@ def test_a_form_of_another_site_changes_nothing(scene: Scene) -> None:
         for headers, fields in (
             ({"origin": "https://evil.example"}, {"token": good}),
             ({"origin": "null"}, {"token": good}),
+            ({"origin": "http://["}, {"token": good}),
             ({"origin": ""}, {"token": good}),
             ({}, {}),
             ({}, {"token": "x"}),
@@ -404,6 +469,23 @@ def test_the_detail_tells_where_an_image_comes_from(scene: Scene) -> None:
     assert "<html" not in part
 
 
+def test_why_a_shot_waits_is_worked_out_once_for_a_while(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, asked = scene.farm.farm.ledger, []
+    explain = ledger.explain
+
+    def counted(subject: str, **known: Any) -> Explanation:
+        asked.append(subject)
+        return explain(subject, **known)
+
+    monkeypatch.setattr(ledger, "explain", counted)
+    with browser(scene, "ana-key") as ana:
+        for _ in range(6):
+            assert "waits" in ana.get(f"/jobs/{scene.job}/shots/3").text
+    assert 0 < len(asked) < 6
+
+
 def test_the_zip_has_the_names_of_the_manifest_and_continues(scene: Scene) -> None:
     with browser(scene, "ana-key") as ana:
         whole = ana.get(f"/jobs/{scene.job}/images.zip")
@@ -455,7 +537,7 @@ def test_images_are_picked_and_listed(scene: Scene) -> None:
 
 
 def test_a_grid_has_a_cell_for_each_pair_of_values(scene: Scene) -> None:
-    group = MUGS["shots"][0] | {"axes": {"colour": ["red", HOSTILE], "size_of": ["big", "small", "tiny"]}}
+    group = MUGS["shots"][0] | {"axes": {"colour": ["red", HOSTILE], "size_of": ["big", "a  b", "tiny"]}}
     other = MUGS | {"name": "pairs", "shots": [group], "output": {"name": "{index}"}}
     with api(scene.farm, scene.keys["ana-key"]) as client:
         order = {"manifest": yaml.safe_dump(other)}
@@ -467,7 +549,11 @@ def test_a_grid_has_a_cell_for_each_pair_of_values(scene: Scene) -> None:
         turned = ana.get(f"/jobs/{job}/grid?rows=colour&columns=size_of").text
         assert turned.count('<th scope="row">') == 2
         assert "<script>document" not in turned
-        assert f"/jobs/{job}/grid" in ana.get(f"/jobs/{job}").text
+        page = ana.get(f"/jobs/{job}").text
+        assert f"/jobs/{job}/grid" in page
+        # As a browser sends them: without a value, an option sends its text with fewer spaces.
+        values = {each.get("value", "") for tag, each in Page(page).found if tag == "option"}
+        assert {"red", HOSTILE, "big", "a  b", "tiny"} <= values
         assert bo.get(f"/jobs/{job}/grid").status_code == 404
         assert ana.get(f"/jobs/{scene.job}/grid").status_code == 404
         assert f"/jobs/{scene.job}/grid" not in ana.get(f"/jobs/{scene.job}").text
@@ -487,7 +573,22 @@ def test_a_form_is_planned_and_submitted(scene: Scene) -> None:
         assert answer.status_code == 303
         assert "a-green-mug" in bo.get(answer.headers["location"]).text
         editor = bo.post("/new/editor", data=fields).text
-        assert re.search(r"<textarea id=\"manifest\"[^>]*>version: 1\nname: a-green-mug", editor)
+        assert re.search(r"<textarea id=\"manifest\"[^>]*>\nversion: 1\nname: a-green-mug", editor)
+
+
+def test_what_was_typed_comes_back_as_it_was(scene: Scene) -> None:
+    typed = f"\n\tversion: 1 \u200b\u202e\\t </textarea> {HOSTILE}"
+    field = re.compile(r"<textarea [^>]*>\n(.*?)</textarea>", re.DOTALL)
+    with browser(scene, "bo-key") as bo:
+        good = token(bo.get("/new"))
+        editor = bo.post("/new", data={"token": good, "manifest": typed})
+        order = {"model": "none", "prompt": f"a{typed}", "negative": f"no{typed}", "name": f"b{typed}"}
+        form = bo.post("/new", data={"token": good, **order})
+    assert (editor.status_code, form.status_code) == (422, 422)
+    assert [unescape(text) for text in field.findall(editor.text)] == [typed]
+    assert [unescape(text) for text in field.findall(form.text)] == [f"a{typed}", f"no{typed}"]
+    names = [each["value"] for tag, each in Page(form.text).found if each.get("name") == "name"]
+    assert names == [f"b{typed}"]
 
 
 def test_the_editor_tells_each_problem_with_its_place(scene: Scene) -> None:

@@ -58,7 +58,10 @@ def test_a_form_belongs_to_one_session() -> None:
 def test_a_link_signs_in_once() -> None:
     links = SignInLinks()
     token = links.issue("k-1")
+    assert links.look(token) == "k-1"
     assert links.take(token) == "k-1"
+    with pytest.raises(Unauthorised, match="used before or has expired"):
+        links.look(token)
     with pytest.raises(Unauthorised, match="used before or has expired"):
         links.take(token)
 
