@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
+from pydantic_core import ErrorDetails
 
+from common.errors import Invalid
 from common.messages import Message
 from common.views import ImageView
+from common.wording import shortened, suggestion
 
 #: Seconds that a call may wait for images.
 LONGEST_WAIT_S = 600
@@ -56,6 +59,28 @@ class NewImage(Message):
     max_cost: float | None = None
     #: Whose image it is, for keys that submit for others.
     owner: str | None = None
+
+
+def new_image(**settings: Any) -> NewImage:
+    """An image with these settings. Raises Invalid with a sentence that names each wrong one."""
+    try:
+        return NewImage(**settings)
+    except ValidationError as error:
+        raise Invalid(f"image: {'; '.join(map(_wrong, error.errors()))}") from None
+
+
+def _wrong(error: ErrorDetails) -> str:
+    place = ".".join(shortened(str(part)) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"unknown setting `{place}`{suggestion(place, NewImage.model_fields)}"
+    if error["type"] == "string_too_long":
+        most = f"{error['ctx']['max_length']:,} characters"
+        # Doors of other programs write a brace as two characters.
+        return f"{place} is longer than {most}, where a brace may count as two: shorten it"
+    if error["type"] == "too_long":
+        most, given = error["ctx"]["max_length"], error["ctx"]["actual_length"]
+        return f"{place} has {given} entries: at most {most} are allowed"
+    return f"{place}: {error['msg'][:1].lower()}{error['msg'][1:]}"
 
 
 class OrderedImage(ImageView):

@@ -14,11 +14,11 @@ from common.client import calls
 from common.client.calls import JobVerb
 from common.client.event_reader import PASSING, EventReader
 from common.client.farm import ENDED, STREAM_TIMEOUT, TIMEOUT_S, OnSilence
-from common.client.http import AsyncFarmHttp
+from common.client.http import AsyncFarmHttp, connection_to
 from common.client.image_files import FETCH_TIMEOUT_S, checked, not_fetched, url_of
 from common.errors import FarmError
 from common.events import Event
-from common.image_messages import NewImage, OrderedImage
+from common.image_messages import OrderedImage, new_image
 from common.key_messages import KeyView
 from common.views import ExportedFile, ImageView, JobSummary, JobView, StatusView, Submit, Submitted
 
@@ -49,7 +49,7 @@ class AsyncFarm(AsyncFarmHttp):
         idempotency_key: str | None = None,
         **settings: Any,
     ) -> OrderedImage:
-        new = NewImage(prompt=prompt, model=model, **settings)
+        new = new_image(prompt=prompt, model=model, **settings)
         return await self.wait(await self.do(calls.order(new, wait, idempotency_key)), wait)
 
     async def wait(self, image: OrderedImage, seconds: float) -> OrderedImage:
@@ -108,8 +108,8 @@ class AsyncFarm(AsyncFarmHttp):
             async with asking as answer:
                 if not answer.is_success:
                     raise self._refusal(path, answer.status_code, await answer.aread())
-                async for line in answer.aiter_lines():
-                    if (event := reader.line(line)) is not None:
+                async for received in answer.aiter_bytes():
+                    for event in reader.events(received):
                         yield event
         except httpx.HTTPError as error:
             raise self._silence(error) from error
@@ -117,7 +117,7 @@ class AsyncFarm(AsyncFarmHttp):
     async def download(self, image: ImageView) -> bytes:
         url = url_of(image)
         try:
-            async with httpx.AsyncClient(timeout=FETCH_TIMEOUT_S, **self._options) as http:
+            async with httpx.AsyncClient(timeout=FETCH_TIMEOUT_S, **connection_to(url)) as http:
                 return checked(image, await http.get(url))
         except httpx.HTTPError as error:
             raise not_fetched(image, error) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter, ValidationError
@@ -28,15 +29,25 @@ class EventReader:
     last_id: int | None = None
     _failures: int = 0
     _fields: dict[str, str] = field(default_factory=dict)
+    #: The beginning of a line whose end has not arrived.
+    _rest: bytes = b""
 
     def headers(self) -> dict[str, str]:
         """Of the request for the next stream."""
-        self._fields = {}
+        self._fields, self._rest = {}, b""
         known = {} if self.last_id is None else {"Last-Event-ID": str(self.last_id)}
         return {"Accept": "text/event-stream", **known}
 
-    def line(self, line: str) -> Event | None:
-        """The event that ends with this line. Raises Unavailable for what is no event."""
+    def events(self, received: bytes) -> Iterator[Event]:
+        """The events that end with these bytes of the stream. Raises Unavailable for what is no event."""
+        # Not `splitlines`: a value may contain U+2028 and other separators, which end no line of a stream.
+        *lines, self._rest = (self._rest + received).split(b"\n")
+        for line in lines:
+            if (event := self._line(line.decode(errors="replace"))) is not None:
+                yield event
+
+    def _line(self, line: str) -> Event | None:
+        """The event that ends with this line."""
         if line:
             name, _, value = line.partition(":")
             self._fields[name] = value.removeprefix(" ")

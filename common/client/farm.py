@@ -12,11 +12,11 @@ from common.bill import Bill
 from common.client import calls
 from common.client.calls import JobVerb
 from common.client.event_reader import PASSING, SILENCE_S, EventReader
-from common.client.http import FarmHttp
+from common.client.http import FarmHttp, connection_to
 from common.client.image_files import FETCH_TIMEOUT_S, checked, not_fetched, url_of
 from common.errors import FarmError
 from common.events import Event
-from common.image_messages import NewImage, OrderedImage
+from common.image_messages import OrderedImage, new_image
 from common.key_messages import KeyView
 from common.views import ExportedFile, ImageView, JobSummary, JobView, StatusView, Submit, Submitted
 
@@ -68,7 +68,7 @@ class SyncFarm(FarmHttp):
         **settings: Any,
     ) -> OrderedImage:
         """Order one image and wait for it, about `wait` seconds; `settings` are those of `NewImage`."""
-        new = NewImage(prompt=prompt, model=model, **settings)
+        new = new_image(prompt=prompt, model=model, **settings)
         return self.wait(self.do(calls.order(new, wait, idempotency_key)), wait)
 
     def wait(self, image: OrderedImage, seconds: float) -> OrderedImage:
@@ -138,9 +138,8 @@ class SyncFarm(FarmHttp):
             with self._http.stream("GET", path, headers=reader.headers(), timeout=STREAM_TIMEOUT) as answer:
                 if not answer.is_success:
                     raise self._refusal(path, answer.status_code, answer.read())
-                for line in answer.iter_lines():
-                    if (event := reader.line(line)) is not None:
-                        yield event
+                for received in answer.iter_bytes():
+                    yield from reader.events(received)
         except httpx.HTTPError as error:
             raise self._silence(error) from error
 
@@ -149,7 +148,7 @@ class SyncFarm(FarmHttp):
         url = url_of(image)
         try:
             # The store is not the farm: it must not see the key.
-            answer = httpx.get(url, timeout=FETCH_TIMEOUT_S, **self._options)
+            answer = httpx.get(url, timeout=FETCH_TIMEOUT_S, **connection_to(url))
         except httpx.HTTPError as error:
             raise not_fetched(image, error) from error
         return checked(image, answer)

@@ -39,8 +39,7 @@ class _Http:
 
         Raises Invalid if it is not a URL, or `key` cannot be a key.
         """
-        host = _host(url)
-        if host is None:
+        if _host(url) is None:
             raise Invalid(
                 f"{given_as} {url}: give the full URL that `farm up` prints, such as http://192.168.1.10:8080"
             )
@@ -51,14 +50,8 @@ class _Http:
         self.url = url.rstrip("/")
         self._remedy = remedy
         self._timeout_s = timeout_s
-        self._options: dict[str, Any] = {
-            # Requests to this machine never use a proxy from the environment.
-            "trust_env": host not in _LOOPBACK,
-            # Reading the certificates of all authorities takes 18 ms, which http on this machine never needs.
-            "verify": host not in _LOOPBACK or not url.startswith("http://"),
-        }
         own = {**(headers or {}), **({"Authorization": f"Bearer {key}"} if key else {})}
-        self._to_farm: dict[str, Any] = {"base_url": url, "headers": own, **self._options}
+        self._to_farm: dict[str, Any] = {"base_url": url, "headers": own, **connection_to(url)}
 
     def _request(self, call: ApiCall[Any]) -> dict[str, Any]:
         content, headers = None, dict(call.headers)
@@ -174,6 +167,17 @@ class AsyncFarmHttp(_Http):
         except (httpx.HTTPError, RuntimeError) as error:  # RuntimeError: closed meanwhile
             raise self._silence(error) from error
         return self._read(call.kind, call.path, self._good(call, answer))
+
+
+def connection_to(url: str) -> dict[str, Any]:
+    """Options of httpx for a server."""
+    is_local = _host(url) in _LOOPBACK
+    return {
+        # Requests to this machine never use a proxy from the environment.
+        "trust_env": not is_local,
+        # Reading the certificates of all authorities takes 18 ms, which http on this machine never needs.
+        "verify": not is_local or not url.startswith("http://"),
+    }
 
 
 def _host(url: str) -> str | None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import get_args
 
 import pytest
 from starlette.responses import Response
 
+from common.client.async_farm import AsyncFarm
+from common.client.farm import SyncFarm
 from common.client.http import FarmHttp
 from common.errors import (
     BY_REASON,
@@ -26,18 +32,21 @@ from common.errors import (
     Reason,
     Unavailable,
 )
-from common.views import ErrorView, NodeView
+from common.events import Event, ShotUpdate
+from common.views import ErrorView, ImageView, NodeView
 from coordinator.calls.traffic import Traffic
 from coordinator.client import FarmClient
 from coordinator.http.request_guard import refused
 from coordinator.ingest.client import IngestClient
 from gpu_node.agent.coordinator_client import Coordinator
+from tests.programs import own_environment, run
+from tests.require import require_program
 
 CLIENTS = (FarmClient, IngestClient, Coordinator)
 
 
 @contextmanager
-def answering(answer: Response) -> Iterator[str]:
+def answering(answer: Response, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """The URL of a server that answers every call so."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -50,10 +59,12 @@ def answering(answer: Response) -> Iterator[str]:
             pass
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}"
+            yield f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
         finally:
             server.shutdown()
             thread.join()
@@ -129,3 +140,66 @@ def test_a_client_that_was_closed_meanwhile_does_not_reach_the_farm() -> None:
     api.close()
     with pytest.raises(Unavailable, match=r"the farm at http://127\.0\.0\.1:9 does not answer .*; start it$"):
         api.send("GET", "/healthz")
+
+
+def streamed(url: str) -> list[Event]:
+    """The first event that each client hears. Raises what is wrong with the stream."""
+
+    def give_up(error: FarmError) -> None:
+        raise error
+
+    async def first() -> Event:
+        async with AsyncFarm(url) as farm:
+            return await anext(farm.events(on_silence=give_up))
+
+    with SyncFarm(url) as farm, closing(farm.events(on_silence=give_up)) as events:
+        return [next(events), asyncio.run(first())]
+
+
+def test_an_event_arrives_whole_whatever_separators_its_name_has() -> None:
+    name = "a\u2028b\u2029c\x85d\x0be"
+    event = ShotUpdate(id=7, at=1.0, job="j-1", shot="0" * 64, position=0, name=name, state="done")
+    content = f"retry: 1000\n\nevent: shot\nid: 7\ndata: {event.model_dump_json()}\n\n"
+    with answering(Response(content)) as url:
+        assert streamed(url) == [event, event]
+
+
+def test_the_certificate_of_a_store_is_verified_also_for_a_farm_on_this_machine(tmp_path: Path) -> None:
+    openssl = str(require_program("openssl", "apt-get install openssl"))
+    made = ("req", "-x509", "-newkey", "ed25519", "-nodes", "-subj", "/CN=127.0.0.1")
+    files = ("-keyout", "key.pem", "-out", "certificate.pem")
+    run(openssl, *made, *files, folder=tmp_path, environment=own_environment())
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tmp_path / "certificate.pem", tmp_path / "key.pem")
+
+    async def fetch(image: ImageView) -> None:
+        async with AsyncFarm("http://127.0.0.1:9") as farm:
+            await farm.download(image)
+
+    with answering(Response(b"forged"), tls) as url:
+        image = ImageView(
+            position=0, shot_id="0" * 64, name="mug", state="done", model="tiny", prompt="a mug", seed=1,
+            width=8, height=8, format="png", url=url, sha256=sha256(b"forged").hexdigest(),
+        )  # fmt: skip
+        with (
+            SyncFarm("http://127.0.0.1:9") as farm,
+            pytest.raises(Unavailable, match="certificate verify failed"),
+        ):
+            farm.download(image)
+        with pytest.raises(Unavailable, match="certificate verify failed"):
+            asyncio.run(fetch(image))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"stepz": 3}, "image: unknown setting `stepz`: did you mean `steps`?"),
+        ({"loras": ("a",) * 21}, "image: loras has 21 entries: at most 20 are allowed"),
+        ({"negative": "x" * 20_001, "seed": -1}, "image: negative is longer than 20,000 characters"),
+    ],
+)
+def test_wrong_settings_of_an_image_are_errors_of_the_farm(settings: dict[str, object], said: str) -> None:
+    with SyncFarm("http://127.0.0.1:9") as farm, pytest.raises(Invalid) as wrong:
+        farm.image("a mug", model="tiny", **settings)
+    assert str(wrong.value).startswith(said)
+    assert "\n" not in str(wrong.value)
