@@ -164,20 +164,20 @@ class EventStreams:
         ends_at = loop.time() + self._longest_s
         checked_at = loop.time()
         while not (self._closed or hung_up.done() or watcher.dropped):
-            if loop.time() - checked_at >= _KEEP_ALIVE_S:
+            if not watcher.behind:
+                watcher.bell.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(min(checked_at + _KEEP_ALIVE_S, ends_at)):
+                        await watcher.bell.wait()
+            if loop.time() >= ends_at:
+                return
+            # Before what was waited for is told: the key may have been revoked meanwhile.
+            if loop.time() >= checked_at + _KEEP_ALIVE_S:
                 try:
                     still_allowed()
                 except FarmError:
                     return
                 checked_at = loop.time()
-            wait_s = min(_KEEP_ALIVE_S, ends_at - loop.time())
-            if wait_s <= 0:
-                return
-            if not watcher.behind:
-                watcher.bell.clear()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(wait_s):
-                        await watcher.bell.wait()
             if watcher.behind:
                 encoded = b"".join(watcher.behind)
                 watcher.behind.clear()
@@ -202,12 +202,13 @@ class EventStreams:
             self._bell.clear()
             try:
                 page = await self._thread.run(self._ledger.events, last)
-            except FarmError as error:
-                log.error("event streams: %s", error)
-                self._bell.set()
-            else:
                 self._tell(page)
                 last = page.last
+            except Exception as error:
+                # Read again: without a reader all streams would be silent, and nobody would notice.
+                unexpected = None if isinstance(error, FarmError) else error
+                log.error("event streams: %s", error, exc_info=unexpected)
+                self._bell.set()
             await asyncio.sleep(_REST_S)
 
     def _tell(self, page: EventPage) -> None:

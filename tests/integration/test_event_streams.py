@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -11,11 +12,12 @@ from typing import Any
 import httpx
 import pytest
 
+from common.errors import Unauthorised
 from common.key_messages import NewKey
 from common.messages import Lease, LeasedShot
 from coordinator.calls import event_streams
-from coordinator.calls.event_streams import Watcher
-from coordinator.ledger import EVERYTHING, Act
+from coordinator.calls.event_streams import EventStreams, Watcher
+from coordinator.ledger import EVERYTHING, Act, EventPage
 from tests.farm import MANIFEST, QUICK, RunningFarm, ScriptedNode, running_farm, until
 from tests.integration.api.calls import refused, submit
 from tests.integration.api.test_scopes import client_of, store
@@ -169,6 +171,50 @@ def test_a_stream_ends_when_its_key_is_revoked(
     with client_of(farm, key_of_ana(farm, "brief")) as ana, stream(ana) as events:
         operator.post("/v1/keys/brief/revoke").raise_for_status()
         assert list(events) == []
+
+
+def test_a_key_is_checked_in_time_and_before_more_is_told(
+    farm: RunningFarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def revoked() -> None:
+        raise Unauthorised("the key was revoked")
+
+    async def scene() -> None:
+        loop = asyncio.get_running_loop()
+        now = 0.0
+        monkeypatch.setattr(loop, "time", lambda: now)
+        streams = EventStreams(farm.farm.ledger, farm.farm.threads.reads, longest_s=60)
+        watcher = Watcher(EVERYTHING)
+        events = streams._new(watcher, loop.create_future(), revoked)
+        watcher.put(b"first")
+        assert await anext(events) == b"first"
+        now = 0.9 * event_streams._KEEP_ALIVE_S
+        coming = asyncio.ensure_future(anext(events))
+        await asyncio.sleep(0)
+        now = 1.1 * event_streams._KEEP_ALIVE_S
+        watcher.put(b"second")
+        with pytest.raises(StopAsyncIteration):
+            await coming
+
+    asyncio.run(scene())
+
+
+def test_streams_go_on_after_an_unexpected_error(
+    farm: RunningFarm, operator: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, failing = farm.farm.ledger.events, iter([True])
+
+    def events(*given: Any) -> EventPage:
+        if next(failing, False):
+            raise KeyError("j-1")
+        return read(*given)
+
+    with stream(operator) as seen:
+        monkeypatch.setattr(farm.farm.ledger, "events", events)
+        job = submit(operator)
+        upto(seen, lambda event: event.get("job") == job)
+    assert next(failing, None) is None, "no read has failed"
+    operator.post(f"/v1/jobs/{job}/cancel")
 
 
 def test_an_owner_and_a_coordinator_have_only_so_many_streams(
