@@ -21,6 +21,9 @@ _TIMEOUT_S = 15.0
 _READ, _SHOWN = 1000, 200
 #: IPv6 addresses that stand for an IPv4 address in their last 32 bits.
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+#: IPv6 addresses that count as global, but lead into a network of its own: site-local ones, those that stand
+#: for IPv4 addresses there (RFC 8215), and those of IPv4-compatible hosts (RFC 4291, 2.5.5.1).
+_LOCAL = tuple(map(ipaddress.IPv6Network, ("fec0::/10", "64:ff9b:1::/48", "::/96")))
 
 
 def is_public(address: str) -> bool:
@@ -36,6 +39,8 @@ def is_public(address: str) -> bool:
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(str(inner))
+        if any(ip in network for network in _LOCAL):
+            return False
     return ip.is_global and not ip.is_multicast
 
 

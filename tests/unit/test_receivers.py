@@ -20,6 +20,7 @@ def test_addresses_of_the_internet_are_public(address: str) -> None:
         "127.0.0.1", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
         "224.0.0.1", "255.255.255.255", "192.0.2.1", "::", "::1", "fe80::1", "fe80::1%eth0", "fc00::1",
         "ff02::1", "::ffff:10.0.0.1", "2002:7f00:1::", "64:ff9b::a00:1", "64:ff9b::7f00:1",
+        "fec0::1", "feff::1", "64:ff9b:1::a00:1", "::10.0.0.1", "::93.184.216.34",
     ],
 )  # fmt: skip
 def test_private_addresses_are_found_in_every_disguise(address: str) -> None:
