@@ -31,10 +31,11 @@ from common.document.tree import Mapping
 from common.document.typed import dotted, plain, read_document, sentence, validated
 from common.errors import EmptyDocument, InvalidDocument, Problem
 from common.nodes import VRAM_CLASSES
+from common.units import Amount
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Price = Annotated[Decimal, Field(ge=0)]
+Price = Annotated[Amount, Field(ge=0)]
 
 
 class Section(BaseModel):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Annotated
+
+from pydantic import PlainSerializer
 
 MIB = 1024**2
 GIB = 1024**3
@@ -10,6 +13,9 @@ GIB = 1024**3
 #: Joules in a kilowatt-hour.
 JOULES_PER_KWH = 3.6e6
 SECONDS_PER_HOUR = 3600.0
+
+#: Money: exact here, and a number in JSON.
+Amount = Annotated[Decimal, PlainSerializer(float, return_type=float, when_used="json")]
 
 
 def counted(number: int, noun: str) -> str:

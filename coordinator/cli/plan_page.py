@@ -16,7 +16,7 @@ from coordinator.cli.card_tables import card_tables, line_size
 from coordinator.cli.deadline import deadline_words, done_words
 from coordinator.cli.show import duration, err, money, out, table
 from coordinator.estimate import Plan, PlanLine, Range
-from coordinator.estimate.views import Amount
+from coordinator.estimate.views import Quantity
 from coordinator.submission.plan import GroupView, PlannedManifest, PlanReport, misfit_words
 
 #: Times that differ by this factor are the same to a reader.
@@ -262,6 +262,6 @@ def _amount(span: Range[Decimal], currency: str) -> str:
     return f"{_span(span, lambda amount: money(amount, '').strip())} {currency}"
 
 
-def _span(span: Range[Amount], show: Callable[[Amount], str], word: str = " to ") -> str:
+def _span(span: Range[Quantity], show: Callable[[Quantity], str], word: str = " to ") -> str:
     low, high = show(span.low), show(span.high)
     return low if low == high else f"{low}{word}{high}"

@@ -5,20 +5,26 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_serializer
 
-Amount = TypeVar("Amount", float, Decimal)
+from common.units import Amount
+
+Quantity = TypeVar("Quantity", float, Decimal)
 
 
 class View(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Range(View, Generic[Amount]):
+class Range(View, Generic[Quantity]):
     """Of a plan, low equals high where it is known which cards work."""
 
-    low: Amount
-    high: Amount
+    low: Quantity
+    high: Quantity
+
+    @field_serializer("low", "high", when_used="json")
+    def _as_number(self, end: Quantity) -> float:
+        return float(end)
 
 
 class Take(View):
@@ -36,9 +42,9 @@ class Take(View):
     pass_peak_bytes: int | None = None
     #: Text encoding, denoising, decoding, transfers. None: nothing was measured, the catalog has no times.
     seconds: float | None = None
-    cost: Decimal | None = None
+    cost: Amount | None = None
     #: What a volunteer pays.
-    volunteered: Decimal | None = None
+    volunteered: Amount | None = None
     #: What the seconds rest on: `measured on this farm`; `measured`, `published` or `estimated` for the cards
     #: in `origin`; `interpolated` from them; otherwise a sentence.
     basis: str = ""

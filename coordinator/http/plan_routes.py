@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from decimal import Decimal
-
 from fastapi import APIRouter
 from fastapi.responses import Response
-from pydantic_core import to_jsonable_python
 
 from coordinator.http.access import READING, TheBounds, TheFarm
 from coordinator.http.requests import MANIFEST_BODY, TheSubmission
@@ -26,9 +22,4 @@ def plan(submission: TheSubmission, farm: TheFarm, bounds: TheBounds) -> Respons
     a limit that it exceeds is no error here. 422: the manifest is invalid (one line for each problem).
     """
     report = farm.plan(submission, bounds)
-    return Response(json.dumps(report.model_dump(), default=_plain), media_type="application/json")
-
-
-def _plain(value: object) -> object:
-    """Money as a number, like all amounts of the API."""
-    return float(value) if isinstance(value, Decimal) else to_jsonable_python(value)
+    return Response(report.model_dump_json(), media_type="application/json")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 from pydantic import BaseModel, ConfigDict
+
+from common.units import Amount
 
 
 class _View(BaseModel):
@@ -17,7 +17,7 @@ class AddedCards(_View):
     card: str
     cards: int
     #: What owning all of them costs.
-    per_hour: Decimal
+    per_hour: Amount
 
 
 class Deadline(_View):

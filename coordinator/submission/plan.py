@@ -18,7 +18,7 @@ from common.manifest.export_sizes import ORIGINAL
 from common.manifest.parse import ParsedManifest
 from common.nodes import Card
 from common.settings import Money
-from common.units import counted, format_money, format_seconds
+from common.units import Amount, counted, format_money, format_seconds
 from common.views import NodeView
 from coordinator.estimate import Plan, PlanLine, Station, estimate
 from coordinator.expand import Expansion, GroupExpansion, expand
@@ -81,7 +81,7 @@ class PlanReport(_View):
     groups: tuple[GroupView, ...]
     plan: Plan
     money: Money
-    max_cost: Decimal | None
+    max_cost: Amount | None
     random_seed: int
     warnings: tuple[str, ...]
     #: Models and LoRAs whose files the catalog does not specify; they can be planned but not submitted.
