@@ -13,12 +13,13 @@ from starlette.concurrency import run_in_threadpool
 
 from common.catalog import Catalog, Model
 from common.errors import Invalid
-from common.image_messages import LoraWish, NewImage
+from common.image_messages import LoraWish, NewImage, new_image
 from common.states import ShotState
 from common.views import ImageView
 from coordinator.farm import Farm
 from coordinator.http import ordered_images
 from coordinator.http.access import READING, TheAct, TheBounds, TheCaller, TheFarm, TheOwner, allow
+from coordinator.http.requests import TheRequest
 from coordinator.importing import known
 from coordinator.importing.imported import Account
 from coordinator.importing.texts import literal, without_loras
@@ -35,13 +36,14 @@ class Txt2Img(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    #: With tags such as `<lora:ana:0.8>`.
+    #: With tags such as `<lora:ana:0.8>`; braces are no variants here, and `__name__` is refused.
     prompt: Annotated[str, _TEXT]
     negative_prompt: Annotated[str, _TEXT] | None = ""
     #: -1: random. Further images have the seeds that follow.
     seed: Annotated[int, Field(ge=-1, lt=2**62)] | None = -1
     steps: int | None = None
     cfg_scale: float | None = None
+    #: Both, or neither for the size of the model.
     width: int | None = None
     height: int | None = None
     sampler_name: str | None = None
@@ -93,11 +95,12 @@ class SdSampler(BaseModel):
 
 @router.post("/txt2img", dependencies=[allow("submit")])
 async def txt2img(
-    wish: Txt2Img, farm: TheFarm, caller: TheCaller, act: TheAct, request: Request
+    wish: Txt2Img, farm: TheFarm, caller: TheCaller, act: TheAct, repeatable: TheRequest, request: Request
 ) -> TextToImageResponse:
     """Render images and return them, as the web UI's API does; the password of its clients is a key.
 
-    Waits until all are stored, up to 10 minutes. 422: a setting that the farm does not have is not off.
+    Waits until all are stored, up to 10 minutes. With an `Idempotency-Key`, a request that is sent again gets
+    the images of the first. 422: a setting that the farm does not have is not off.
     """
     theirs = str((wish.override_settings or {}).get("sd_model_checkpoint") or "")
     model = _model(
@@ -108,7 +111,7 @@ async def txt2img(
     first = ordered_images.random_seed() if wish.seed in (None, -1) else wish.seed
     assert first is not None
     seeds = range(first, first + (wish.batch_size or 1) * (wish.n_iter or 1))
-    images = await ordered_images.rendered(farm, new, seeds, caller, act, request)
+    images = await ordered_images.rendered(farm, new, seeds, caller, act, repeatable, request)
     sent = [await run_in_threadpool(_base64, farm, image) for image in images] if wish.send_images else []
     return TextToImageResponse(
         images=tuple(sent),
@@ -182,12 +185,13 @@ def asked_image(wish: Txt2Img, model: Model, catalog: Catalog) -> NewImage:
                 f"prompt: unknown LoRA `{each.name[:100]}`; GET /v1/catalog lists those of the farm"
             )
         uses.append(LoraWish(name=lora.name, weight=each.weight, text_weight=each.text_weight))
-    given = wish.width is not None and wish.height is not None
-    return NewImage(
+    if (wish.width is None) != (wish.height is None):
+        raise Invalid("width, height: give both, or neither for the size of the model")
+    return new_image(
         model=model.name,
         prompt=literal(prompt),
         negative=literal(wish.negative_prompt) if wish.negative_prompt else None,
-        size=f"{wish.width}x{wish.height}" if given else None,
+        size=None if wish.width is None else f"{wish.width}x{wish.height}",
         steps=wish.steps,
         guidance=wish.cfg_scale,
         sampler=_sampler(wish, model),

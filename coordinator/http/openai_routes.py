@@ -13,11 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from common.errors import FarmError, Forbidden, TooMany, Unauthorised
-from common.image_messages import NewImage
+from common.image_messages import new_image
 from common.views import ImageView
 from coordinator.farm import Farm
 from coordinator.http import ordered_images
 from coordinator.http.access import TheAct, TheCaller, TheFarm, allow
+from coordinator.http.requests import TheRequest
 from coordinator.importing.texts import literal
 
 router = APIRouter(prefix="/v1")
@@ -32,7 +33,7 @@ class Generation(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    #: As it is: braces are no variants here.
+    #: Braces are no variants here; `__name__` and `<lora:x:1>` are refused.
     prompt: Annotated[str, Field(min_length=1, max_length=20_000)]
     #: Of the catalog; None: the first that a node offers.
     model: str | None = None
@@ -61,13 +62,14 @@ class Generated(BaseModel):
 
 @router.post("/images/generations", dependencies=[allow("submit")])
 async def generate(
-    wish: Generation, farm: TheFarm, caller: TheCaller, act: TheAct, request: Request
+    wish: Generation, farm: TheFarm, caller: TheCaller, act: TheAct, repeatable: TheRequest, request: Request
 ) -> Generated:
     """Render images and return them, as OpenAI's API does; `api_key` of its clients is a key of the farm.
 
-    Waits until all are stored, up to 10 minutes. Errors have OpenAI's form: `{"error": {"message": "…"}}`.
+    Waits until all are stored, up to 10 minutes. With an `Idempotency-Key`, a request that is sent again gets
+    the images of the first. Errors have OpenAI's form: `{"error": {"message": "…"}}`.
     """
-    new = NewImage(
+    new = new_image(
         model=wish.model or await run_in_threadpool(ordered_images.default_model, farm, caller),
         prompt=literal(wish.prompt),
         size=None if wish.size == "auto" else wish.size,
@@ -75,7 +77,7 @@ async def generate(
         name="generation",
     )
     seeds = [ordered_images.random_seed() for _ in range(wish.n or 1)]
-    images = await ordered_images.rendered(farm, new, seeds, caller, act, request)
+    images = await ordered_images.rendered(farm, new, seeds, caller, act, repeatable, request)
     as_url = wish.response_format != "b64_json"
     data = [await run_in_threadpool(_generated, farm, image, as_url) for image in images]
     return Generated(created=int(time.time()), data=tuple(data))

@@ -110,15 +110,22 @@ def with_url(farm: Farm, image: ImageView) -> ImageView:
 
 
 async def rendered(
-    farm: Farm, new: NewImage, seeds: Sequence[int], caller: Caller, act: Act, request: Request
+    farm: Farm,
+    new: NewImage,
+    seeds: Sequence[int],
+    caller: Caller,
+    act: Act,
+    repeatable: Repeatable | None,
+    request: Request,
 ) -> list[ImageView]:
     """Order images and wait until all are stored, for clients that know no other way.
 
-    Raises Invalid if one cannot be rendered or the wait is over; the job goes on.
+    A request that is sent again gets the images of the first. Raises Invalid if one cannot be rendered or the
+    wait is over; the job goes on.
     """
     if len(seeds) > MOST_IMAGES:
         raise Invalid(f"at most {MOST_IMAGES} images come with one call: submit a manifest for more")
-    job_id = (await order(farm, new, seeds, caller, act)).id
+    job_id = (await order(farm, new, seeds, caller, act, repeatable)).id
     await wait(farm, job_id, LONGEST_WAIT_S, request)
 
     images = await run_in_threadpool(farm.ledger.images, job_id, limit=MOST_IMAGES)

@@ -72,6 +72,9 @@ def test_the_web_uis_words_become_those_of_the_farm() -> None:
     ("given", "said"),
     [
         ({"prompt": "a <lora:nobody:1>"}, "unknown LoRA `nobody`"),
+        ({"prompt": "<lora:blueprint:0.1>" * 21}, "loras has 21 entries: at most 20"),
+        ({"prompt": "a", "width": 128}, "width, height: give both, or neither"),
+        ({"prompt": "a", "height": 128}, "width, height: give both, or neither"),
         ({"prompt": "a", "sampler_name": "magic"}, "no sampler like `magic`; it has euler"),
         ({"prompt": "a", "tiling": True, "styles": ["ink"]}, "does not have tiling, styles"),
     ],

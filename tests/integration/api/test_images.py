@@ -10,13 +10,17 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 
 from common.image_messages import OrderedImage
 from common.messages import Lease
+from coordinator.http import openai_routes, ordered_images
+from coordinator.http.app import make_routes
 from tests.farm import MANIFEST, RunningFarm, ScriptedNode, running_farm, until
 from tests.integration.api.calls import failed, refused
 from tests.integration.api.sides import store
 from tests.servers import ValkeyServer
+from tests.waiting import PATIENCE_S
 
 MUG: dict[str, Any] = {"model": "tiny", "prompt": "a red mug", "size": "128x128", "seed": 3}
 YAML = {"content-type": "application/yaml"}
@@ -148,6 +152,9 @@ def test_a_plan_says_what_a_manifest_takes_and_submits_nothing(operator: httpx.C
     assert told["plan"]["lines"][0]["takes"]
     assert 0 < told["plan"]["cost"]["low"] <= told["plan"]["cost"]["high"]
     assert operator.get("/v1/jobs").json() == before
+    document = make_routes().openapi()
+    validator = Draft202012Validator({"$ref": "#/components/schemas/PlanReport", **document})
+    assert [error.message for error in validator.iter_errors(told)] == []
 
 
 def test_a_request_that_is_sent_again_makes_no_second_job(operator: httpx.Client):
@@ -162,6 +169,55 @@ def test_a_request_that_is_sent_again_makes_no_second_job(operator: httpx.Client
     assert len(ids) == 1
     operator.post(f"/v1/jobs/{first['id']}/cancel").raise_for_status()
     operator.post(f"/v1/jobs/{ids.pop()}/cancel").raise_for_status()
+
+
+DOORS: list[tuple[str, dict[str, Any]]] = [
+    ("/v1/images/generations", {"model": "tiny", "size": "128x128", "response_format": "b64_json"}),
+    (
+        "/sdapi/v1/txt2img",
+        {"override_settings": {"sd_model_checkpoint": "tiny"}, "width": 128, "height": 128},
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "settings"), DOORS)
+def test_a_request_of_another_program_that_is_sent_again_gets_the_same_image(
+    operator: httpx.Client,
+    farm: RunningFarm,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    settings: dict[str, Any],
+):
+    monkeypatch.setattr(ordered_images, "LONGEST_WAIT_S", PATIENCE_S)
+    request = {"json": settings | {"prompt": "a mug for a program"}, "headers": {"Idempotency-Key": path}}
+    with ScriptedNode(farm) as node:
+        rendering = threading.Thread(target=render, args=(farm, node))
+        rendering.start()
+        first = operator.post(path, **request).raise_for_status()
+        rendering.join()
+    ordered = operator.get("/v1/jobs").json()
+    again = operator.post(path, **request).raise_for_status()
+    assert picture(again) == picture(first)
+    assert operator.get("/v1/jobs").json() == ordered
+
+
+def picture(answer: httpx.Response) -> str:
+    """The first image of an answer to another program, in base64."""
+    told = answer.json()
+    return str(told["data"][0]["b64_json"] if "data" in told else told["images"][0])
+
+
+@pytest.mark.parametrize(("path", "settings"), DOORS)
+def test_what_another_program_gets_wrong_is_said_in_its_form(
+    operator: httpx.Client, path: str, settings: dict[str, Any]
+):
+    answer = operator.post(path, json=settings | {"prompt": "{" * 15_000})
+    if path == openai_routes.PATH:
+        assert (answer.status_code, answer.json()["error"]["type"]) == (422, "invalid_request_error")
+        said = answer.json()["error"]["message"]
+    else:
+        said = refused(answer, 422)
+    assert said.startswith("image: prompt is longer than 20,000 characters")
 
 
 def test_pages_of_shots_are_filtered_by_axis_state_and_prompt(operator: httpx.Client):
